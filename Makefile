@@ -1,0 +1,65 @@
+# Everything installs into .venv, with uv, from pins with hashes. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+SYNC = $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode
+OWN = $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+
+.PHONY: help setup core demo test check format bench notebooks pins clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.all ## Install everything, for development
+core: $(VENV)/.core ## Install what the main job needs, and nothing else
+
+demo: core ## Run the main job on an embedded sample
+	$(BIN)/winnow demo
+
+test: setup ## Run the tests
+	$(BIN)/pytest
+
+check: setup ## Check style, types, layers and docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tests.layout
+
+format: setup ## Put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## Measure speed and memory, beside other programs, and print one table
+	$(BIN)/python -m tests.bench
+
+notebooks: setup ## Run the notebooks on a fresh demo
+	$(BIN)/python -m tests.notebooks
+
+pins: $(UV) ## Resolve the newest versions anew
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
+		--custom-compile-command "make pins" --group build pyproject.toml -o requirements-core.txt
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
+		--custom-compile-command "make pins" --group dev pyproject.toml -c requirements-core.txt -o requirements-all.txt
+
+clean: ## Remove what was installed and built
+	rm -rf $(VENV) .venv-bench .uv build dist *.egg-info
+
+$(BIN)/python: | $(UV)
+	$(UV) venv --quiet --python $(PYTHON) $(VENV)
+
+# The larger set serves the smaller purpose: what it has installed is not taken away again.
+$(VENV)/.core: requirements-core.txt pyproject.toml | $(BIN)/python
+	@test -e $(VENV)/.all || { echo "$(SYNC) requirements-core.txt"; $(SYNC) requirements-core.txt; $(OWN); }
+	@touch $@
+
+$(VENV)/.all: requirements-all.txt pyproject.toml | $(BIN)/python
+	$(SYNC) requirements-all.txt
+	$(OWN)
+	@touch $@
+
+.uv/bin/uv:
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv

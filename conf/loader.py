@@ -1,0 +1,201 @@
+"""Profile, file and flags become one validated configuration, or a list of everything that is wrong with them."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import runpy
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from conf.pipeline import STAGES, PipelineConfig, dotted_keys
+
+DEFAULT_PROFILE = "quality"
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; `problems` has one line for each reason."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration and the name of the profile it started from."""
+
+    config: PipelineConfig
+    profile: str
+
+
+def profile_names() -> list[str]:
+    """Return the names of the built-in profiles."""
+    folder = resources.files("conf") / "profiles"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load(profile: str | None = None, config: str | None = None, settings: Iterable[str] = ()) -> Loaded:
+    """Compose a configuration: the profile, then the config file, then `key=value` settings, the last one winning.
+
+    `config` is a YAML file or `FILE.py:attribute` (a `PipelineConfig` or a mapping). A YAML file may name the profile
+    that it builds on under `profile`. Raises `ConfigError` with every problem found.
+    """
+    problems: list[str] = []
+    given = _attempt(problems, lambda: _read_config(config)) if config else None
+    layer = dict(given or {})
+    named = layer.pop("profile", None)
+    name = profile or (str(named) if named else DEFAULT_PROFILE)
+    merged: dict[str, Any] = _attempt(problems, lambda: _read_profile(name)) or {}
+    for source in (layer, *(_attempt(problems, lambda s=s: _read_setting(s)) or {} for s in settings)):
+        merged = _merge(merged, source)
+    if problems:
+        raise ConfigError([*problems, *_problems(merged)])
+    return Loaded(parse(merged), name)
+
+
+def parse(values: Mapping[str, Any]) -> PipelineConfig:
+    """Return the configuration that a mapping of sections describes, as a run recorded it. Raises `ConfigError`."""
+    if problems := _problems(values):
+        raise ConfigError(problems)
+    return _validated(values)
+
+
+def to_dict(config: PipelineConfig) -> dict[str, Any]:
+    """Return the configuration as plain values, for YAML and JSON."""
+    return json.loads(json.dumps(asdict(config)))
+
+
+def _attempt(problems: list[str], read: Any) -> dict[str, Any] | None:
+    try:
+        return read()
+    except ConfigError as error:
+        problems += error.problems
+        return None
+
+
+def _read_profile(name: str) -> dict[str, Any]:
+    if name not in profile_names():
+        known = ", ".join(profile_names())
+        raise ConfigError([f"unknown profile {name!r}{_nearest(name, profile_names())}; there are: {known}"])
+    text = (resources.files("conf") / "profiles" / f"{name}.yaml").read_text()
+    values = yaml.safe_load(text) or {}
+    values.pop("description", None)
+    return values
+
+
+def _read_config(config: str) -> dict[str, Any]:
+    path, _, attribute = config.partition(":") if ".py:" in config else (config, "", "")
+    if not Path(path).is_file():
+        raise ConfigError([f"config file {path} does not exist; expected a YAML file or FILE.py:attribute"])
+    if path.endswith(".py"):
+        return _read_python(path, attribute)
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError([f"{path} is not valid YAML: {' '.join(str(error).split())}"]) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path} cannot be read: {error}"]) from error
+    if not isinstance(values or {}, dict):
+        raise ConfigError([f"{path} holds a {type(values).__name__}, expected sections with keys"])
+    values = dict(values or {})
+    values.pop("description", None)
+    return values
+
+
+def _read_python(path: str, attribute: str) -> dict[str, Any]:
+    if not attribute:
+        raise ConfigError([f"{path} is Python: name the attribute that holds the configuration, as in {path}:config"])
+    try:
+        namespace = runpy.run_path(path)
+    except Exception as error:
+        raise ConfigError([f"{path} cannot be run: {type(error).__name__}: {error}"]) from error
+    if attribute not in namespace:
+        raise ConfigError([f"{path} has no attribute {attribute!r}{_nearest(attribute, list(namespace))}"])
+    value = namespace[attribute]
+    if isinstance(value, PipelineConfig):
+        return to_dict(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise ConfigError([f"{path}:{attribute} is a {type(value).__name__}, expected a PipelineConfig or a mapping"])
+
+
+def _read_setting(setting: str) -> dict[str, Any]:
+    key, sign, text = setting.partition("=")
+    if not sign or not key.strip():
+        raise ConfigError([f"--set {setting}: expected KEY=VALUE, as in --set duplicates.hamming=8"])
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    for part in reversed(key.strip().split(".")):
+        value = {part: value}
+    return value
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merge(below, value) if both else value
+    return merged
+
+
+def _problems(values: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with a merged configuration: unknown keys and stages, then values that do not fit."""
+    keys = dotted_keys()
+    sections = {key.split(".")[0] for key in keys if "." in key}
+    problems: list[str] = []
+    known: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in sections:
+            unknown = [] if name in keys else [str(name)]
+            known |= {name: value} if not unknown else {}
+        elif isinstance(value, Mapping):
+            unknown = [f"{name}.{key}" for key in value if f"{name}.{key}" not in keys]
+            known[name] = {key: entry for key, entry in value.items() if f"{name}.{key}" in keys}
+        else:
+            problems.append(f"{name} is a section, expected keys below it, found {value!r}")
+            continue
+        problems += [f"unknown key {key!r}{_nearest(key, keys)}" for key in unknown]
+    stages = values.get("stages")
+    if isinstance(stages, (list, tuple)):
+        there_are = f"there are: {', '.join(STAGES)}"
+        problems += [
+            f"stages: unknown stage {s!r}{_nearest(str(s), STAGES)}; {there_are}" for s in stages if s not in STAGES
+        ]
+    try:
+        _validated(known)
+    except ConfigError as error:
+        problems += error.problems
+    return problems
+
+
+def _nearest(word: str, words: Iterable[str]) -> str:
+    """Return a hint at the known word that is most like an unknown one, or nothing."""
+    words = list(words)
+    by_last = [w for w in words if w.rpartition(".")[2] == word.rpartition(".")[2]]
+    close = by_last or difflib.get_close_matches(word, words, 1, 0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _validated(values: Mapping[str, Any]) -> PipelineConfig:
+    try:
+        # Strict JSON: "8" is no number and yes is no count, but a list will do for a tuple.
+        return TypeAdapter(PipelineConfig).validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        raise ConfigError([_explain(e) for e in error.errors(include_url=False)]) from error
+    except TypeError as error:
+        raise ConfigError([f"the configuration holds a value that is no plain data: {error}"]) from error
+
+
+def _explain(error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"] if part not in {"float", "int", "none"})
+    return f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}, found {error['input']!r}"

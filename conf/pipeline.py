@@ -1,0 +1,83 @@
+"""The configuration of a pipeline: the parameters of its stages, composed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Le
+
+from transforms.curation import CurationParams
+from transforms.duplicates import DuplicateParams
+from transforms.idle import IdleParams
+from transforms.image import ImageParams
+from transforms.ingest import IngestParams
+from transforms.motion import MotionParams
+from transforms.quality import BlurParams
+
+STAGES = ("frames", "quality", "fingerprints", "motion", "idle", "duplicates", "curation")
+"""Every stage, in the order in which they run."""
+
+_NEEDS = {
+    "idle": ("motion", "fingerprints"),
+    "duplicates": ("fingerprints",),
+    "curation": ("quality",),
+}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run may use; nothing here changes a result.
+
+    `num_cpus`: processes that measure; None takes all cores. `block_frames`: frames that one task measures.
+    `commit_seconds`: how often finished blocks are committed, and so at most what a killed run loses.
+    `object_store_mb`: shared memory of the engine; only descriptors and receipts go through it.
+    """
+
+    num_cpus: Annotated[int, Ge(1)] | None = None
+    block_frames: Annotated[int, Ge(1), Le(65536)] = 1024
+    commit_seconds: Annotated[float, Gt(0)] = 5.0
+    object_store_mb: Annotated[int, Ge(80)] = 256
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """Everything that decides what a run computes, and what it may use.
+
+    `stages` to run; whatever they need is added. `unit_frames`: the grid of frame numbers in which work is handed out.
+    """
+
+    stages: tuple[str, ...] = STAGES
+    unit_frames: Annotated[int, Ge(1), Le(65536)] = 256
+    ingest: IngestParams = IngestParams()
+    image: ImageParams = ImageParams()
+    blur: BlurParams = BlurParams()
+    motion: MotionParams = MotionParams()
+    idle: IdleParams = IdleParams()
+    duplicates: DuplicateParams = DuplicateParams()
+    curation: CurationParams = CurationParams()
+    resources: Resources = Resources()
+
+    @property
+    def closed_stages(self) -> tuple[str, ...]:
+        """Return the stages to run with all that they need, in running order."""
+        return requirements(self.stages)
+
+
+def requirements(stages: tuple[str, ...]) -> tuple[str, ...]:
+    """Return these stages and all that they need, in running order; the reading of frames is always among them."""
+    wanted = {"frames", *stages}
+    while more := {need for stage in wanted for need in _NEEDS.get(stage, ())} - wanted:
+        wanted |= more
+    return tuple(stage for stage in STAGES if stage in wanted)
+
+
+def dotted_keys(kind: Any = PipelineConfig, prefix: str = "") -> list[str]:
+    """Return every key that can be set, `section.key` or `key`, in declared order."""
+    found = []
+    for entry in fields(kind):
+        if is_dataclass(entry.default):
+            found += dotted_keys(type(entry.default), f"{prefix}{entry.name}.")
+        else:
+            found.append(prefix + entry.name)
+    return found

@@ -1,0 +1,1 @@
+"""What runs: stages, plans, the engine, the store, queries, exports, reports and the command line."""

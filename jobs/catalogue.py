@@ -1,0 +1,312 @@
+"""What lies in the inputs: streams, their frame files in order, and everything that speaks against starting."""
+
+from __future__ import annotations
+
+import os
+import time
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import schemas
+from jobs.errors import UserError
+from jobs.store import Change, Drop, Snapshot, Store
+from jobs.parts import Part, write_part
+from transforms import ingest
+from transforms.identity import stat_ids
+from transforms.ingest import FrameNumberError, IngestParams
+
+_LARGEST_PART = 1 << 18
+_KEY_SCHEMA = pa.schema([schemas.LISTING.arrow_schema.field(n) for n in schemas.FRAME_KEY])
+_SCAN_CHUNK = 1 << 14
+_MOST_LOST = 0.10
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class StreamFiles:
+    """One stream as it lies on disk now.
+
+    `listing` has the columns of the `listing` table, in order of frame number; `row` is its `streams` row as values.
+    """
+
+    stream_id: str
+    uri: str
+    listing: pa.Table
+    row: dict[str, Any]
+
+    @property
+    def n_frames(self) -> int:
+        """Return the number of frames listed."""
+        return self.listing.num_rows
+
+    @property
+    def step(self) -> int:
+        """Return up to which difference of number two frames follow one another."""
+        return int(self.row["step"])
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What a user allows that otherwise stops a run, and the ids given to the inputs."""
+
+    stream_ids: Sequence[str] = ()
+    rebind: bool = False
+    allow_missing: bool = False
+
+
+def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission, store: Store) -> list[StreamFiles]:
+    """List every input, sorted by stream id.
+
+    Raises `UserError` with every problem of every input: nothing to read, no frames, one number twice, one id for two
+    places, an id that was bound elsewhere, too many frames gone.
+    """
+    problems: list[str] = []
+    streams: dict[str, StreamFiles] = {}
+    folders = list(_folders(inputs, params, admission, problems))
+    for stream_id, folder in folders:
+        if stream_id in streams:
+            if streams[stream_id].uri != str(folder):
+                problems.append(
+                    f"stream id {stream_id!r} stands for both {streams[stream_id].uri} and {folder}; give each input "
+                    "an id of its own: --stream-id, once per --input"
+                )
+            continue
+        listed = _list_folder(stream_id, folder, params, problems)
+        if listed is not None:
+            streams[stream_id] = listed
+    problems += _history_problems(streams, admission, store)
+    if problems:
+        raise UserError(problems)
+    return [streams[name] for name in sorted(streams)]
+
+
+def _folders(
+    inputs: Sequence[str], params: IngestParams, admission: Admission, problems: list[str]
+) -> Iterator[tuple[str, Path]]:
+    """Yield the folders that hold frames, with their stream ids."""
+    if not inputs:
+        problems.append("no input; expected --input FOLDER, a folder of frames or of such folders")
+    ids = list(admission.stream_ids)
+    if ids and len(ids) != len(inputs):
+        problems.append(f"{len(ids)} --stream-id for {len(inputs)} --input; expected one for each, in the same order")
+        ids = []
+    for number, given in enumerate(inputs):
+        root = _existing_folder(given, problems)
+        if root is None:
+            continue
+        name = ids[number] if ids else root.name or "root"
+        found = list(_frame_folders(root, params.glob, problems))
+        if not found:
+            problems.append(_no_frames(root, given, params.glob))
+        elif found == [root]:
+            yield name, root
+        elif ids:
+            problems.append(f"--stream-id {name}: {root} holds {len(found)} streams, an id can name only one")
+        else:
+            yield from ((folder.relative_to(root).as_posix(), folder) for folder in found)
+
+
+def _existing_folder(given: str, problems: list[str]) -> Path | None:
+    if "://" in given and not given.startswith("file://"):
+        problems.append(f"input {given}: expected a folder on a local or mounted file system")
+        return None
+    path = Path(given.removeprefix("file://")).expanduser()
+    if not path.exists():
+        problems.append(f"input {given} does not exist; expected a folder of frames such as image_0.jpg")
+    elif not path.is_dir():
+        problems.append(f"input {given} is a file; expected a folder of frames such as image_0.jpg")
+    elif not os.access(path, os.R_OK | os.X_OK):
+        problems.append(f"input {given} cannot be read: permission denied")
+    else:
+        return path.resolve()
+    return None
+
+
+def _frame_folders(root: Path, glob: str, problems: list[str]) -> Iterator[Path]:
+    """Yield the root if it holds frames, else every folder below it that does, in order of path."""
+    if _holds_frames(root, glob):
+        yield root
+        return
+
+    def unreadable(error: OSError) -> None:
+        problems.append(f"{error.filename} cannot be read: {error.strerror}")
+
+    for folder, below, _ in os.walk(root, onerror=unreadable):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        if folder != str(root) and _holds_frames(Path(folder), glob):
+            yield Path(folder)
+
+
+def _holds_frames(folder: Path, glob: str) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            names = [e.name for e in entries if not e.is_dir()]
+    except OSError:
+        return False
+    try:
+        found = ingest.order_files(pa.array(names, pa.string()), glob)
+    except FrameNumberError:
+        return True
+    return bool(len(found.chosen) or found.repeated)
+
+
+def _no_frames(root: Path, given: str, glob: str) -> str:
+    names = sorted(entry.name for entry in root.iterdir())
+    found = f"found {len(names)} others, such as {names[0]!r}" if names else "the folder is empty"
+    pattern = f" that match {glob!r}" if glob != "*" else ""
+    kinds = ", ".join(ingest.EXTENSIONS)
+    return f"input {given} holds no frames; expected files like image_0.jpg ({kinds}){pattern}, {found}"
+
+
+def _list_folder(stream_id: str, folder: Path, params: IngestParams, problems: list[str]) -> StreamFiles | None:
+    names, sizes, mtimes = _scan(folder)
+    listed_ns = time.time_ns()
+    try:
+        found = ingest.order_files(names, params.glob)
+    except FrameNumberError as error:
+        problems.append(f"{folder}: {error}; expected frame numbers, or timestamps in nanoseconds at most")
+        return None
+    if found.repeated and params.strict_sequence:
+        problems.append(_repeated(folder, found.repeated))
+        return None
+    index = found.frame_idx
+    step = params.step or ingest.stride(index)
+    chosen = pa.array(found.chosen)
+    prefix = pa.scalar(f"{folder}{os.sep}")
+    uris = pc.binary_join_element_wise(prefix, names.take(chosen), "")
+    sizes, mtimes = sizes[found.chosen], mtimes[found.chosen]
+    gaps = ingest.gaps(index, step)
+    listing = pa.table(
+        {
+            "stream_id": pa.repeat(pa.scalar(stream_id), len(index)),
+            "frame_idx": index,
+            "uri": uris,
+            "size_bytes": sizes,
+            "mtime_ns": mtimes,
+            "stat_id": stat_ids(uris, sizes, mtimes),
+        },
+        schema=schemas.LISTING.arrow_schema,
+    )
+    row = {
+        "stream_id": stream_id,
+        "uri": str(folder),
+        "kind": "folder",
+        "n_frames": len(index),
+        "first_idx": int(index[0]) if len(index) else None,
+        "last_idx": int(index[-1]) if len(index) else None,
+        "step": step,
+        "gaps": gaps,
+        "n_missing": ingest.n_missing(gaps, step),
+        "n_ignored": found.n_ignored,
+        "n_repeated": sum(len(names) for names in found.repeated.values()),
+        "n_bad": 0,
+        "sizes": [],
+        "listed_ns": listed_ns,
+    }
+    return StreamFiles(stream_id, str(folder), listing, row)
+
+
+def _scan(folder: Path) -> tuple[pa.Array, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return names, sizes and mtimes of the files in a folder, in no order."""
+    chunks: list[pa.Array] = []
+    names: list[str] = []
+    sizes, mtimes = array("q"), array("q")
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                continue
+            try:
+                status = entry.stat()
+                sizes.append(status.st_size)
+                mtimes.append(status.st_mtime_ns)
+            except OSError:
+                # A dangling link has a frame's name: reading it will say what is wrong.
+                sizes.append(0)
+                mtimes.append(0)
+            names.append(entry.name)
+            if len(names) == _SCAN_CHUNK:
+                chunks.append(pa.array(names, pa.string()))
+                names = []
+    chunks.append(pa.array(names, pa.string()))
+    return pa.concat_arrays(chunks), np.frombuffer(sizes, np.int64), np.frombuffer(mtimes, np.int64)
+
+
+def _repeated(folder: Path, repeated: dict[int, list[str]]) -> str:
+    shown = [f"{number} ({', '.join(names)})" for number, names in list(repeated.items())[:_SHOWN]]
+    more = f" and {len(repeated) - _SHOWN} more" if len(repeated) > _SHOWN else ""
+    return (
+        f"{folder}: several files have one frame number: {'; '.join(shown)}{more}; rename them, choose with "
+        "--set ingest.glob=PATTERN, or skip them all with --set ingest.strict_sequence=false"
+    )
+
+
+def _history_problems(streams: dict[str, StreamFiles], admission: Admission, store: Store) -> list[str]:
+    """Return what speaks against these streams given what the workspace saw of them before."""
+    known = {r["stream_id"]: r for r in store.read(schemas.STREAMS, ("stream_id", "uri", "n_frames")).to_pylist()}
+    problems = []
+    for stream in streams.values():
+        before = known.get(stream.stream_id)
+        if before is None:
+            continue
+        if before["uri"] != stream.uri:
+            if not admission.rebind:
+                problems.append(
+                    f"stream {stream.stream_id!r} is {before['uri']} in this workspace, the input is {stream.uri}; "
+                    "give it an id of its own with --stream-id, or --rebind if the frames have moved"
+                )
+                continue
+        lost = _n_lost(stream, store)
+        if lost > _MOST_LOST * before["n_frames"] and not admission.allow_missing:
+            problems.append(
+                f"stream {stream.stream_id!r} has lost {lost} of its {before['n_frames']} frames since the last run; "
+                "--allow-missing if that is right (their rows will be taken out)"
+            )
+    return problems
+
+
+def _n_lost(stream: StreamFiles, store: Store) -> int:
+    listed = store.open(schemas.LISTING).read(("stream_id", "frame_idx"), streams=frozenset([stream.stream_id]))
+    before, now = listed["frame_idx"].to_numpy(), stream.listing["frame_idx"].to_numpy()
+    return int(len(before) - np.isin(before, now, assume_unique=True).sum())
+
+
+def record(streams: Sequence[StreamFiles], store: Store, job_id: str) -> None:
+    """Write the listings that have changed, chunk by chunk, and every stream's row."""
+
+    def change(snapshot: Snapshot) -> Change | None:
+        wanted = [_listing_change(stream, snapshot, store) for stream in streams]
+        add = [part for adds, _ in wanted for part in adds]
+        drop = [d for _, drops in wanted for d in drops]
+        return Change(add, drop) if add or drop else None
+
+    store.transact(schemas.LISTING, change, job_id)
+    known = {r["stream_id"]: r for r in store.read(schemas.STREAMS).to_pylist()}
+    rows = [
+        # What reading told stays until reading tells otherwise.
+        stream.row | {n: known[stream.stream_id][n] for n in ("n_bad", "sizes") if stream.stream_id in known}
+        for stream in streams
+    ]
+    store.upsert(schemas.STREAMS, pa.Table.from_pylist(rows, schemas.STREAMS.arrow_schema), job_id)
+
+
+def _listing_change(stream: StreamFiles, snapshot: Snapshot, store: Store) -> tuple[list[Part], list[Drop]]:
+    """Return the files to add and the rows to drop so that the table shows the stream as it is listed now."""
+    compared = ["frame_idx", "stat_id"]
+    old = pl.DataFrame(snapshot.read(compared, streams=frozenset([stream.stream_id])))
+    now = pl.DataFrame(stream.listing.select(compared)).with_row_index("at")
+    fresh = stream.listing.take(now.join(old, on=compared, how="anti").sort("at")["at"].to_arrow())
+    add = [
+        write_part(store.root, schemas.LISTING, fresh.slice(first, _LARGEST_PART))
+        for first in range(0, fresh.num_rows, _LARGEST_PART)
+    ]
+    gone = old.join(now, on=compared, how="anti").select(stream_id=pl.lit(stream.stream_id), frame_idx="frame_idx")
+    return add, [Drop(keys=gone.to_arrow().cast(_KEY_SCHEMA))] if gone.height else []

@@ -1,0 +1,60 @@
+"""The program `winnow`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from jobs.cli import export, inspect, maintain, release, report, run, sql
+
+app = typer.Typer(
+    name="winnow",
+    help="Turn recorded camera streams into curated, versioned datasets.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("demo")(run.demo)
+app.command("sql")(sql.sql)
+app.command("report")(report.report)
+app.command("export")(export.export)
+app.add_typer(inspect.app, name="inspect")
+app.add_typer(release.app, name="release")
+app.add_typer(maintain.app, name="tables")
+
+
+@app.callback()
+def _version(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"winnow {installed('winnow')}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the program; errors that a user can mend are lines on standard error, not tracebacks."""
+    from jobs.errors import UserError
+
+    try:
+        app()
+    except UserError as error:
+        for problem in error.problems:
+            sys.stderr.write(f"error: {problem}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; what was committed stays, run again to go on\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has stopped; standard output must not be flushed into nothing at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""`winnow export`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.cli.options import JsonOption, ReleaseOption, RunOption, WhereOption, WorkspaceOption
+
+
+class Format(StrEnum):
+    """What is written."""
+
+    coco = "coco"
+    jsonl = "jsonl"
+    parquet = "parquet"
+
+
+class Media(StrEnum):
+    """What becomes of the pictures."""
+
+    copy = "copy"
+    link = "link"
+    none = "none"
+
+
+class SplitBy(StrEnum):
+    """What stays together in one split."""
+
+    group = "group"
+    stream = "stream"
+
+
+def export(
+    format_: Annotated[Format, typer.Option("--format", "-f", help="What to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the dataset.")],
+    workspace: WorkspaceOption = None,
+    run: RunOption = None,
+    release: ReleaseOption = None,
+    where: WhereOption = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also frames that are not kept (corrupt ones never).")] = False,
+    split: Annotated[
+        str | None, typer.Option(help="Names and fractions that add up to 1.", metavar="train=0.8,val=0.2")
+    ] = None,
+    split_by: Annotated[
+        SplitBy, typer.Option(help="Keep groups of duplicates together, or whole streams as well.")
+    ] = SplitBy.group,
+    seed: Annotated[int, typer.Option(help="Another seed gives another split.", min=0)] = 0,
+    media: Annotated[
+        Media | None,
+        typer.Option(help="Bring the pictures along, each after a look at its hash.", show_default="copy for coco, else none"),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the kept frames as a dataset, with a manifest that says which data it is.
+
+    Example: winnow export --format coco --out night-v1 --release night-v1 --split train=0.8,val=0.2
+    """
+    from jobs.cli.show import out as console
+    from jobs.cli.show import print_json
+    from jobs.export import ExportRequest
+    from jobs.export import export as write
+    from jobs.workspace import Workspace
+
+    request = ExportRequest(
+        format_.value,
+        out,
+        run,
+        release,
+        where,
+        everything,
+        _fractions(split),
+        split_by.value,
+        seed,
+        media.value if media else None,
+    )
+    manifest = write(Workspace.at(workspace), request)
+    if as_json:
+        print_json({"out": str(out), **manifest})
+        return
+    total = sum(manifest["frames"].values())
+    parts = ", ".join(f"{n:,} {name}" for name, n in sorted(manifest["frames"].items()))
+    console.print(f"{total:,} frames ({parts}) to {out}" if total else f"no frame fits; {out} holds an empty dataset")
+    empty = [name for name in request.split if not manifest["frames"].get(name)]
+    if empty and total:
+        console.print(f"nothing fell into {', '.join(empty)}: there are few groups to split; try another --seed")
+
+
+def _fractions(text: str | None) -> dict[str, float]:
+    from jobs.errors import UserError
+
+    found: dict[str, float] = {}
+    for item in text.split(",") if text else ():
+        name, sign, number = item.partition("=")
+        try:
+            share = float(number)
+        except ValueError:
+            share = -1.0
+        if not sign or not name.strip().isidentifier() or not 0 < share <= 1:
+            raise UserError(f"--split {text}: expected names and fractions above 0, as in train=0.8,val=0.2")
+        found[name.strip()] = share
+    return found

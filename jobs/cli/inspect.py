@@ -1,0 +1,130 @@
+"""`winnow inspect`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jobs.cli.options import JsonOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from jobs.store import Store
+
+app = typer.Typer(help="Look at runs, streams, tables and frames that failed.", no_args_is_help=True)
+
+
+def _store(workspace: str | None) -> Store:
+    from jobs.store import Store
+    from jobs.workspace import Workspace
+
+    return Store(Workspace.at(workspace).require().root)
+
+
+@app.command()
+def job(
+    job_id: Annotated[str, typer.Option("--id", help="Id of the run, or its beginning.")],
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one run: what it was asked, what each stage did, what it ended with.
+
+    Example: winnow inspect job --id 20261121
+    """
+    from jobs import inspection
+    from jobs.cli.show import out, print_json, print_table
+
+    found = inspection.job(_store(workspace), job_id)
+    if as_json:
+        print_json(found)
+        return
+    out.print(f"run {found['job_id']}: {found['state']}, profile {found['profile']}, {found['frames']:,} frames")
+    for name in ("inputs", "streams"):
+        out.print(f"{name}: {', '.join(found[name])}")
+    if found["seconds"] is not None:
+        out.print(f"took {found['seconds']:.1f} s, {found['frames_per_second']:,.0f} frames/s in the pixel pass")
+    if found["error"]:
+        out.print(f"error: {found['error']}")
+    columns = ("stage", "stage_key", "state", "computed", "reused", "corrupt", "quarantined", "seconds")
+    print_table(columns, [(name, *(s[c] for c in columns[1:])) for name, s in found["stages"].items()])
+
+
+@app.command()
+def runs(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """List the runs, oldest first.
+
+    Example: winnow inspect runs
+    """
+    from jobs import inspection
+    from jobs.cli.show import print_json, print_table
+
+    found = inspection.runs(_store(workspace))
+    if as_json:
+        print_json(found)
+        return
+    columns = ("job_id", "state", "parent", "profile", "frames", "seconds", "error")
+    print_table(columns, [tuple(row[c] for c in columns) for row in found])
+
+
+@app.command()
+def stream(
+    path: Annotated[str | None, typer.Option(help="The folder the stream was read from.", metavar="DIR")] = None,
+    stream_id: Annotated[str | None, typer.Option("--id", help="Its id, instead of the folder.")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one stream: its numbers and gaps, sizes, and what was found in it.
+
+    Example: winnow inspect stream --path /data/cam1
+    """
+    from jobs import inspection
+    from jobs.cli.show import out, print_json, print_table
+
+    found: dict[str, Any] = inspection.stream(_store(workspace), path, stream_id)
+    if as_json:
+        print_json(found)
+        return
+    out.print(f"stream {found['stream_id']} at {found['uri']}")
+    rows = [(k.replace("_", " "), v) for k, v in found.items() if k not in {"stream_id", "uri", "idle", "reasons"}]
+    rows += [(f"dropped for {reason}", n) for reason, n in found["reasons"].items()]
+    print_table(("", "value"), rows)
+    if found["idle"]:
+        print_table(("start", "end", "frames", "score"), [tuple(i.values()) for i in found["idle"]], title="idle intervals")
+
+
+@app.command()
+def tables(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """List the tables: version, rows, files and configurations.
+
+    Example: winnow inspect tables
+    """
+    from jobs import inspection
+    from jobs.cli.show import print_json, print_table
+
+    found = inspection.tables(_store(workspace))
+    if as_json:
+        print_json(found)
+        return
+    columns = ("table", "version", "rows", "files", "bytes", "stage_keys")
+    print_table(columns, [tuple(row[c] for c in columns) for row in found])
+
+
+@app.command()
+def quarantine(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """List the frames that a fault kept from being computed; every run tries them again.
+
+    Example: winnow inspect quarantine
+    """
+    import schemas
+    from jobs.cli.show import out, print_json, print_table
+
+    rows = _store(workspace).read(schemas.QUARANTINE)
+    found = rows.sort_by([(n, "ascending") for n in ("stream_id", "frame_idx", "stage")]).to_pylist()
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        out.print("the quarantine is empty")
+        return
+    columns = ("stream_id", "frame_idx", "stage", "attempts", "error_type", "error")
+    print_table(columns, [tuple(row[c] for c in columns) for row in found])

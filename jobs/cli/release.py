@@ -1,0 +1,117 @@
+"""`winnow release`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobs.cli.options import JsonOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from jobs.store import Store
+
+app = typer.Typer(help="Freeze what the tables show under a name, for exports.", no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
+
+
+def _store(workspace: str | None) -> Store:
+    from jobs.store import Store
+    from jobs.workspace import Workspace
+
+    return Store(Workspace.at(workspace).require().root)
+
+
+@app.command()
+def create(
+    name: NameArgument,
+    workspace: WorkspaceOption = None,
+    run: Annotated[str | None, typer.Option(help="Freeze what this run ended with, not the newest rows.", metavar="ID")] = None,
+    note: Annotated[str | None, typer.Option(help="A word on what it is for.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a release.
+
+    Example: winnow release create night-v1 --note "first set for the night detector"
+    """
+    from jobs import release
+    from jobs.cli.show import out, print_json
+
+    manifest = release.create(_store(workspace), name, run, note)
+    if as_json:
+        print_json({"name": name, **manifest})
+    else:
+        streams = sum(len(group["streams"]) for group in manifest["selections"])
+        out.print(f"release {name}: {streams} streams, {len(manifest['tables'])} tables frozen")
+
+
+@app.command("list")
+def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """List the releases.
+
+    Example: winnow release list
+    """
+    from datetime import UTC, datetime
+
+    import schemas
+    from jobs.cli.show import print_json, print_table
+
+    rows = _store(workspace).read(schemas.RELEASES).sort_by("created_ns").to_pylist()
+    if as_json:
+        print_json([{k: v for k, v in row.items() if k != "manifest"} for row in rows])
+        return
+    table = [
+        (r["name"], f"{datetime.fromtimestamp(r['created_ns'] / 1e9, UTC):%Y-%m-%d %H:%M} UTC", r["job_id"], r["note"])
+        for r in rows
+    ]
+    print_table(("release", "created", "run", "note"), table)
+
+
+@app.command()
+def show(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Show what a release froze and what is in it.
+
+    Example: winnow release show night-v1
+    """
+    from jobs import selection
+    from jobs.cli.show import out, print_json, print_table
+    from jobs.query import View
+    from jobs.verdicts import verdicts
+    from jobs.workspace import Workspace
+
+    row = selection.find_release(_store(workspace), name)
+    manifest = json.loads(row["manifest"])
+    found = verdicts(View.of(Workspace.at(workspace), release=name))
+    if as_json:
+        counts = {"frames": found.frames, "kept": found.kept, "reasons": found.reasons}
+        print_json({"name": name, "note": row["note"], "job_id": row["job_id"], **counts, **manifest})
+        return
+    out.print(f"release {name}: kept {found.kept:,} of {found.frames:,} frames")
+    print_table(("table", "version"), manifest["tables"].items())
+    for group in manifest["selections"]:
+        out.print(f"streams {', '.join(group['streams'])}")
+        print_table(("stage", "key"), group["stages"].items())
+
+
+@app.command()
+def diff(before: NameArgument, after: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Compare two releases: frames added, gone and changed, and verdicts that moved.
+
+    Example: winnow release diff night-v1 night-v2
+    """
+    from jobs import release
+    from jobs.cli.show import print_json, print_table
+    from jobs.query import View
+    from jobs.workspace import Workspace
+
+    place = Workspace.at(workspace)
+    found = release.difference(View.of(place, release=before), View.of(place, release=after)).values()
+    if as_json:
+        print_json({"before": before, "after": after, **found})
+        return
+    reasons = found.pop("newly_dropped_for")
+    rows = [(name.replace("_", " "), count) for name, count in found.items()]
+    rows += [(f"newly dropped for {reason}", count) for reason, count in reasons.items()]
+    print_table(("frames", f"{before} → {after}"), rows)

@@ -1,0 +1,29 @@
+"""`winnow report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.cli.options import ReleaseOption, RunOption, WorkspaceOption
+
+
+def report(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")],
+    workspace: WorkspaceOption = None,
+    run: RunOption = None,
+    release: ReleaseOption = None,
+) -> None:
+    """Write one HTML file with timelines, histograms and contact sheets; it needs no network.
+
+    Example: winnow report --out report.html
+    """
+    from jobs.cli.show import out as console
+    from jobs.report import render
+    from jobs.workspace import Workspace, write_atomically
+
+    page = render(Workspace.at(workspace), run, release)
+    write_atomically(out, page.encode())
+    console.print(f"report: {out.absolute()}", soft_wrap=True)

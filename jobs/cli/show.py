@@ -1,0 +1,89 @@
+"""How results look on a terminal: tables, a progress bar, and nothing of the sort elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import ProgressColumn, Task
+from rich.table import Table
+from rich.text import Text
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one line of JSON."""
+    sys.stdout.write(json.dumps(value, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
+    """Print rows under headings; numbers to the right."""
+    listed = [list(row) for row in rows]
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for at, name in enumerate(columns):
+        numeric = bool(listed) and all(isinstance(r[at], (int, float)) or r[at] in {None, ""} for r in listed)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in listed:
+        table.add_row(*(_cell(value) for value in row))
+    out.print(table)
+
+
+def _cell(value: Any) -> Text:
+    if value is None:
+        return Text("")
+    if isinstance(value, bool):
+        return Text("yes" if value else "no")
+    if isinstance(value, int):
+        return Text(f"{value:,}")
+    if isinstance(value, float):
+        return Text(f"{value:,.4g}")
+    if isinstance(value, (list, dict)):
+        return Text(json.dumps(value, default=str))
+    return Text(str(value))
+
+
+class _Rate(ProgressColumn):
+    """Frames per second of the last half minute."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} frames/s" if speed else "")
+
+
+class Bar:
+    """Shows how a run goes on, on a terminal; elsewhere it is silent."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._on = err.is_terminal and not quiet
+
+    def __enter__(self) -> Bar:
+        if self._on:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+            self._progress = Progress(*columns, console=err, transient=True)
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def began(self, what: str, total: int | None) -> None:
+        """Start a new bar."""
+        if self._progress is not None:
+            if self._task is not None:
+                self._progress.remove_task(self._task)
+            self._task = self._progress.add_task(what, total=total)
+
+    def advanced(self, frames: int) -> None:
+        """Move the bar on."""
+        if self._progress is not None and self._task is not None:
+            self._progress.advance(self._task, frames)

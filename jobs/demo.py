@@ -1,0 +1,128 @@
+"""`winnow demo`: a sample stream with known flaws, and what the main job finds of them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from conf import load
+from jobs import report
+from jobs.cli.show import out, print_table
+from jobs.errors import UserError
+from jobs.query import View
+from jobs.run import RunRequest, summary
+from jobs.runs import RunRecord
+from jobs.workspace import Workspace
+from transforms.synthetic import Planted, Sample
+
+STREAM = "ground"
+_MARK = "sample.txt"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One kind of flaw: how many were planted, how many of these were found, and what was found beside them."""
+
+    what: str
+    planted: int
+    found: int
+    extra: int
+
+
+def write_sample(folder: Path, sample: Sample) -> None:
+    """Write the frames of a sample as `image_0.jpg`, `image_1.jpg`, …; files that are there already are left alone.
+
+    A frame's bytes depend on the sample alone, so that a file is either missing or right.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, kind in enumerate(sample.kinds):
+        path = folder / f"image_{index}.jpg"
+        if kind != "gap" and not path.exists():
+            partial = folder / f".{path.name}.partial"
+            partial.write_bytes(sample.file(index))
+            partial.rename(path)
+
+
+def run_demo(folder: Path, execute: Callable[[RunRequest], RunRecord]) -> dict[str, Any]:
+    """Write the sample below a folder, run the default profile on it, and write a report.
+
+    Raises `UserError` if the folder holds something else.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
+        raise UserError(f"{folder} holds other things; name a new or empty folder with --out")
+    sample = Sample()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _MARK).write_text("Made by `winnow demo`: a sample stream, and the workspace of its tables.\n")
+    frames = folder / STREAM
+    write_sample(frames, sample)
+    workspace = Workspace.at(folder / "tables")
+    record = execute(RunRequest(workspace, [str(frames)], load()))
+    page = folder / "report.html"
+    page.write_text(report.render(workspace), encoding="utf-8")
+    checks = compare(View.of(workspace), STREAM, sample.planted)
+    return {
+        "input": str(frames),
+        "workspace": str(workspace.root),
+        "report": str(page.absolute()),
+        "checks": [asdict(c) for c in checks],
+        "run": summary(record),
+    }
+
+
+def compare(view: View, stream_id: str, planted: Planted) -> list[Check]:
+    """Hold the tables of a sample's stream against the truth."""
+    mine = pl.col("stream_id") == stream_id
+    rows = view.lazy("curated").filter(mine).select("frame_idx", "status", "reasons", "group_id").collect()
+    reasons = dict(zip(rows["frame_idx"].to_list(), rows["reasons"].to_list(), strict=True))
+    groups = dict(zip(rows["frame_idx"].to_list(), rows["group_id"].to_list(), strict=True))
+
+    def with_reason(reason: str) -> set[int]:
+        return {index for index, found in reasons.items() if found and reason in found}
+
+    checks = [
+        _check("dark frames", planted.dark, with_reason("dark")),
+        _check("blurred frames", planted.blurry, with_reason("blurry")),
+        _check("overexposed frames", planted.overexposed, with_reason("overexposed")),
+        _check("corrupt files", planted.corrupt, with_reason("corrupt")),
+    ]
+    idle = view.lazy("idle").filter(mine).select("start_idx", "end_idx").collect()
+    checks.append(_check("idle stretches", set(planted.idle), set(idle.iter_rows())))
+    streams = view.lazy("streams").filter(mine).collect()
+    gaps = {(gap["start"], gap["end"]) for gap in streams["gaps"].to_list()[0]}
+    checks.append(_check("gaps in the numbering", set(planted.gaps), gaps))
+    unusual = planted.dark | planted.overexposed | planted.blurry
+    still = {index for first, last in planted.idle for index in range(first, last + 1)}
+    for what, pairs, others in (("exact repeats", planted.exact, planted.near), ("near repeats", planted.near, planted.exact)):
+        found = {copy for copy, original in pairs.items() if groups.get(copy) == groups.get(original)}
+        reason = f"{what.split()[0]}_duplicate"
+        beside = with_reason(reason) - set(pairs) - set(pairs.values()) - set(others) - set(others.values())
+        checks.append(Check(what, len(pairs), len(found), len(beside - still - unusual)))
+    return checks
+
+
+def _check(what: str, planted: set[Any], found: set[Any]) -> Check:
+    return Check(what, len(planted), len(planted & found), len(found - planted))
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """Print what was planted beside what was found, where to look, and what to try next."""
+    rows = [(c["what"], c["planted"], c["found"], c["extra"]) for c in result["checks"]]
+    print_table(("", "planted", "found", "found beside"), rows)
+    run = result["run"]
+    out.print(f"\n{run['frames']:,} frames of {result['input']} in {run['seconds']:.1f} s")
+    out.print(f"report: {result['report']}", soft_wrap=True)
+    place = shlex.quote(result["workspace"])
+    query = "SELECT unnest(reasons) AS reason, count(*) AS frames FROM curation GROUP BY 1 ORDER BY 2 DESC"
+    out.print("\ntry next:", style="bold")
+    for command in (
+        f'winnow sql -w {place} "{query}"',
+        f"winnow run -w {place} --input {shlex.quote(result['input'])} --set curation.dark_mean=20 --dry-run",
+        f"winnow export -w {place} --format coco --out dataset --split train=0.8,val=0.2",
+        f"winnow inspect tables -w {place}",
+    ):
+        out.print(f"  {command}", soft_wrap=True, markup=False)

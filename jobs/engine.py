@@ -1,0 +1,170 @@
+"""The distributed engine: Ray, started late, kept quiet and bounded. The only module that knows ray."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Empty, Queue
+from threading import Event, Thread
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+
+from conf import Resources
+
+_TASK_RETRIES = 1
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    # Deaths of workers are dealt with and reported here; Ray would print its own words to standard output.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+Block = pa.Table
+Transform = tuple[Callable[..., pa.Table], dict[str, Any]]
+"""A function of one Arrow table, and its keyword arguments."""
+
+
+class Engine:
+    """A Ray cluster, local or joined, on which blocks are mapped. Use as a context manager."""
+
+    def __init__(self, limits: Resources, address: str | None = None) -> None:
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
+        import ray
+        import ray.data
+
+        self._ray = ray
+        self._owned = not ray.is_initialized()
+        self._session: str | None = None
+        if self._owned:
+            context = self._start(limits, address or os.environ.get("RAY_ADDRESS"))
+            self._session = None if address else context.address_info.get("session_dir")
+        self.num_cpus = limits.num_cpus or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        settings = ray.data.DataContext.get_current()
+        settings.enable_progress_bars = False
+        settings.print_on_execution_start = False
+        # Budgets guard against blocks that fill the object store; ours are small, and waiting for a budget costs a tenth
+        # of a second between tasks and a whole one before the second task. Ray itself keeps to the number of cores.
+        settings.op_resource_reservation_enabled = False
+        # A block whose worker dies is missed by whoever counts receipts, and done again; it must not end the pass.
+        settings.max_errored_blocks = -1
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+
+    def _start(self, limits: Resources, address: str | None) -> Any:
+        quiet = {"logging_level": "CRITICAL", "log_to_driver": False}
+        if address:
+            return self._ray.init(address=address, **quiet)
+        return self._ray.init(
+            num_cpus=limits.num_cpus or os.cpu_count(),
+            object_store_memory=limits.object_store_mb << 20,
+            include_dashboard=False,
+            **quiet,
+        )
+
+    def map_blocks(self, blocks: Sequence[Block], transforms: Sequence[Transform]) -> Iterator[pa.Table | None]:
+        """Send each block through the transforms, in one task each, and yield results as they come, in no order.
+
+        Yields None about twice a second while there are none, so that the caller can look after other things. Results
+        of blocks whose worker died twice, or whose transform raised, are missing. Closing the iterator cancels what
+        has not been done.
+        """
+        import ray.data
+
+        dataset = ray.data.from_blocks(list(blocks))
+        for function, arguments in transforms:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                dataset = dataset.map_batches(
+                    function,
+                    batch_format="pyarrow",
+                    batch_size=None,
+                    num_cpus=1,
+                    fn_kwargs=arguments,
+                    max_retries=_TASK_RETRIES,
+                )
+        yield from _in_background(lambda: dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._owned:
+            self._ray.shutdown()
+            if self._session and kind is None:
+                shutil.rmtree(self._session, ignore_errors=True)
+
+
+class EngineOnDemand:
+    """An engine that is started when first asked for, or in the background once it is likely to be needed.
+
+    Use as a context manager; leaving it stops the engine, if there is one.
+    """
+
+    def __init__(self, limits: Resources, address: str | None = None) -> None:
+        self._make = lambda: Engine(limits, address)
+        self._threads = ThreadPoolExecutor(1, "engine")
+        self._engine: Future[Engine] | None = None
+
+    def begin(self) -> None:
+        """Start the engine in the background."""
+        if self._engine is None:
+            self._engine = self._threads.submit(self._make)
+
+    def __call__(self) -> Engine:
+        """Return the engine, when it is there."""
+        self.begin()
+        assert self._engine is not None
+        return self._engine.result()
+
+    def __enter__(self) -> EngineOnDemand:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._engine is not None and self._engine.exception() is None:
+            self._engine.result().__exit__(kind, error, trace)
+        self._threads.shutdown()
+
+
+def _in_background(make: Callable[[], Iterable[pa.Table]]) -> Iterator[pa.Table | None]:
+    """Iterate in a thread of its own, so that the main thread never blocks where it cannot be interrupted."""
+    queue: Queue[pa.Table | BaseException | None] = Queue()
+    stop = Event()
+
+    def pull() -> None:
+        try:
+            for batch in make():
+                queue.put(batch)
+                if stop.is_set():
+                    return
+            queue.put(None)
+        except BaseException as error:
+            queue.put(error)
+
+    thread = Thread(target=pull, name="receipts", daemon=True)
+    thread.start()
+    try:
+        while True:
+            try:
+                item = queue.get(timeout=0.5)
+            except Empty:
+                yield None
+                continue
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()

@@ -1,0 +1,24 @@
+"""Errors that a user can do something about; the command line prints them without a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """What was asked for cannot be done; `problems` says, a line each, what was expected, found, and what helps.
+
+    Exit code 2: nothing was done.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Iterable[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class RunFailedError(UserError):
+    """A run began and could not be finished; what it committed stays and is not computed again. Exit code 1."""
+
+    exit_code = 1

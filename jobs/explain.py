@@ -1,0 +1,133 @@
+"""What a run would do, and why: the plan as people and programs read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.compute as pc
+
+import schemas
+from jobs.plan import Listed, PixelPlan, Planner
+from jobs.run import Prepared
+from jobs.runs import new_job_id
+from jobs.stage import Stage, canonical
+from jobs.store import Store
+from jobs.tables import WORKSPACE, TableStages
+
+
+@dataclass(frozen=True)
+class StageForecast:
+    """What a stage would do: frames to compute, frames to look at only, rows to take out, and reasons with counts."""
+
+    stage: str
+    frames: int
+    compute: int
+    verify: int
+    remove: int
+    reasons: dict[str, int]
+
+
+def forecast(prepared: Prepared) -> list[StageForecast]:
+    """Return what each stage of a prepared run would do. Reads tables and listings, writes nothing."""
+    plan = Planner(prepared.store, prepared.stages, [Listed.of(s) for s in prepared.streams]).survey()
+    changes = _Changes(prepared.store, prepared.stages)
+    names = [s.stream_id for s in prepared.streams]
+    tables = TableStages(
+        prepared.store, prepared.stages, prepared.request.loaded.config, names, job_id=f"dry-{new_job_id()}"
+    )
+    forecasts: dict[str, StageForecast] = {}
+    for stage in prepared.stages:
+        if stage.kind == "pixels":
+            forecasts[stage.name] = _pixels(stage, plan, names, changes)
+        else:
+            forecasts[stage.name] = _table(stage, prepared, tables, forecasts, changes, plan)
+    return list(forecasts.values())
+
+
+def _pixels(stage: Stage, plan: PixelPlan, names: list[str], changes: _Changes) -> StageForecast:
+    reasons: dict[str, int] = {}
+    total = plan.stage_total(stage.name)
+    for name in names:
+        counts = plan.of(stage.name, name)
+        _add(reasons, changes.reason(stage, name) or "new", counts.missing)
+        _add(reasons, "content changed", counts.outdated)
+        _add(reasons, "file changed on disk, its bytes will tell", counts.unread)
+        _add(reasons, "frame is gone", counts.gone)
+    return StageForecast(
+        stage.name, total.n_frames, total.missing + total.outdated, total.unread, total.gone, reasons
+    )
+
+
+def _table(
+    stage: Stage,
+    prepared: Prepared,
+    tables: TableStages,
+    forecasts: Mapping[str, StageForecast],
+    changes: _Changes,
+    plan: PixelPlan,
+) -> StageForecast:
+    frames = {s.stream_id: s.n_frames for s in prepared.streams}
+    moved = [s.name for s in stage.upstream if _touches(forecasts[s.name])]
+    reasons: dict[str, int] = {}
+    compute = 0
+    for state in tables.states(stage):
+        mine = list(frames) if state.scope == WORKSPACE else [state.scope]
+        for name in mine:
+            upstream = [u for u in moved if u not in {"frames", "quality", "fingerprints", "motion"} or _open(plan, u, name)]
+            if state.done and not upstream:
+                continue
+            why = changes.reason(stage, name)
+            if why is None:
+                why = f"upstream changed: {', '.join(upstream)}" if upstream else "new"
+            compute += frames[name]
+            _add(reasons, why, frames[name])
+    return StageForecast(stage.name, sum(frames.values()), compute, 0, 0, reasons)
+
+
+def _open(plan: PixelPlan, stage: str, stream_id: str) -> bool:
+    counts = plan.of(stage, stream_id)
+    return bool(counts.open or counts.gone)
+
+
+def _touches(forecast_: StageForecast) -> bool:
+    return bool(forecast_.compute or forecast_.verify or forecast_.remove)
+
+
+def _add(reasons: dict[str, int], reason: str, count: int) -> None:
+    if count:
+        reasons[reason] = reasons.get(reason, 0) + count
+
+
+class _Changes:
+    """Tells how a stage's configuration differs from the one that a stream's head shows."""
+
+    def __init__(self, store: Store, stages: tuple[Stage, ...]) -> None:
+        heads = store.read(schemas.HEADS).to_pylist()
+        self._heads = {(r["stream_id"], r["stage"]): r["stage_key"] for r in heads}
+        keys = sorted({*self._heads.values()})
+        runs = store.read(schemas.STAGE_RUNS)
+        found = runs.filter(pc.is_in(runs["stage_key"], value_set=pc.cast(keys, "string"))) if keys else runs.slice(0, 0)
+        self._described: dict[str, dict[str, Any]] = {r["stage_key"]: r for r in found.to_pylist()}
+        self._upstream = {s.name: s.upstream for s in stages}
+
+    def reason(self, stage: Stage, stream_id: str) -> str | None:
+        """Return why the stream's rows for the stage do not serve, or None if the configuration is the same or new."""
+        shown = self._heads.get((stream_id, stage.name))
+        if shown is None or shown == stage.key:
+            return None
+        then = self._described.get(shown)
+        if then is None:
+            return "configuration changed"
+        was, now = json.loads(then["params"]), canonical(stage.params)
+        changed = sorted(n for n in {*was, *now} if was.get(n) != now.get(n))
+        if changed:
+            return f"params changed: {', '.join(changed)}"
+        if then["code_hash"] != stage.code_hash:
+            return "code changed"
+        above = json.loads(then["upstream"])
+        differing = [s.name for s in stage.upstream if above.get(s.name) != s.key]
+        differing += sorted(set(above) - {s.name for s in stage.upstream})
+        return f"upstream changed: {', '.join(differing)}" if differing else "configuration changed"

@@ -1,0 +1,234 @@
+"""Datasets out of the tables: chosen frames, their pictures if asked for, and a manifest that says where from."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from blake3 import blake3
+
+import schemas
+from jobs import selection, tabular
+from jobs.errors import RunFailedError, UserError
+from jobs.query import View
+from jobs.store import Store
+from jobs.workspace import Workspace
+from transforms.exports.coco import coco_files
+from transforms.splits import assign_splits, stream_keys
+
+MANIFEST = "manifest.json"
+_DEFAULT_SPLIT = "default"
+_SHOWN = 3
+_READERS = 4
+
+Media = Literal["copy", "link", "none"]
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What to export: format, which frames, how to split them, and whether pictures come along.
+
+    `split` maps names to fractions that add up to 1, empty for one set. `media` None takes the format's own default.
+    """
+
+    format: str
+    out: Path
+    run: str | None = None
+    release: str | None = None
+    where: str | None = None
+    everything: bool = False
+    split: Mapping[str, float] = field(default_factory=dict)
+    split_by: Literal["group", "stream"] = "group"
+    seed: int = 0
+    media: Media | None = None
+
+
+@dataclass(frozen=True)
+class _Format:
+    files: Callable[[pa.Table], dict[str, bytes]]
+    media: Media
+
+
+def _tabular(kind: str) -> Callable[[pa.Table], dict[str, bytes]]:
+    def files(rows: pa.Table) -> dict[str, bytes]:
+        splits = sorted(pc.unique(rows["split"]).to_pylist())
+        parts = {split: rows.filter(pc.equal(rows["split"], split)) for split in splits}
+        return {f"frames_{split}.{kind}": tabular.render(part, kind) for split, part in parts.items()}
+
+    return files
+
+
+FORMATS: Mapping[str, _Format] = {
+    "coco": _Format(coco_files, "copy"),
+    "jsonl": _Format(_tabular("jsonl"), "none"),
+    "parquet": _Format(_tabular("parquet"), "none"),
+}
+
+
+def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
+    """Write a dataset folder and return its manifest.
+
+    The folder appears whole or not at all, and is the same to the byte when the export is repeated. An earlier export
+    in its place is replaced; anything else there is not. Raises `UserError` for what cannot be asked for, and
+    `RunFailedError` where a picture is no longer the one that was measured.
+    """
+    store = Store(workspace.require().root)
+    _check(request)
+    chosen = selection.choose(store, request.run, request.release)
+    if chosen.versions is None:
+        chosen = selection.pinned(store)
+    rows = _rows(View(store, chosen), request)
+    rows = _with_splits(rows, request)
+    media = request.media or FORMATS[request.format].media
+    rows = _with_names(rows, media)
+    temporary = request.out.with_name(f".{request.out.name}.{os.getpid()}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        _write_media(rows, media, temporary)
+        public = rows.drop_columns(["source"])
+        files = FORMATS[request.format].files(public)
+        for name, data in files.items():
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+            (temporary / name).write_bytes(data)
+        manifest = _manifest(request, media, chosen, store, rows, files)
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+        _put_in_place(temporary, request.out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return manifest
+
+
+def _check(request: ExportRequest) -> None:
+    problems = []
+    if request.format not in FORMATS:
+        problems.append(f"unknown format {request.format!r}; there are: {', '.join(FORMATS)}")
+    if request.split and abs(sum(request.split.values()) - 1) > 1e-9:
+        problems.append(f"the fractions of --split add up to {sum(request.split.values()):g}, expected 1")
+    if request.out.exists():
+        if not request.out.is_dir():
+            problems.append(f"{request.out} is a file, expected a folder or nothing")
+        elif any(request.out.iterdir()) and not (request.out / MANIFEST).is_file():
+            problems.append(f"{request.out} holds other things than an export; name an empty or new folder")
+    if problems:
+        raise UserError(problems)
+
+
+def _rows(view: View, request: ExportRequest) -> pa.Table:
+    """Return the chosen frames, all columns of `curated`, in order of stream and number."""
+    if not request.everything and "curation" not in view.selection.keys:
+        raise UserError("these frames were never curated (the run had no stage curation); export them with --all")
+    tests = ["status = 'ok'"]
+    if not request.everything:
+        tests.append("keep")
+    if request.where:
+        tests.append(f"({request.where})")
+    return view.sql(f"SELECT * FROM curated WHERE {' AND '.join(tests)} ORDER BY stream_id, frame_idx")
+
+
+def _with_splits(rows: pa.Table, request: ExportRequest) -> pa.Table:
+    if not request.split:
+        return rows.append_column("split", pa.repeat(pa.scalar(_DEFAULT_SPLIT), rows.num_rows))
+    if request.split_by == "stream":
+        keys = stream_keys(rows)
+    else:
+        own = pc.binary_join_element_wise(rows["stream_id"], pc.cast(rows["frame_idx"], pa.string()), ":")
+        keys = pc.coalesce(rows["group_id"], own)
+    return rows.append_column("split", assign_splits(keys, request.split, request.seed))
+
+
+def _with_names(rows: pa.Table, media: Media) -> pa.Table:
+    """Add `file_name`, below the export or where the picture lies, and `source`, where it lies."""
+    sources = rows["uri"]
+    if media == "none":
+        return rows.append_column("file_name", sources).append_column("source", sources)
+    folder = pc.binary_join_element_wise("images", rows["split"], rows["stream_id"], "/")
+    base = pc.struct_field(pc.extract_regex(sources, r"(?P<name>[^/\\]+)$"), "name")
+    names = pc.binary_join_element_wise(folder, base, "/")
+    return rows.append_column("file_name", names).append_column("source", sources)
+
+
+def _write_media(rows: pa.Table, media: Media, folder: Path) -> None:
+    """Copy or link the pictures, each after a look at its bytes. Raises `RunFailedError` for those that have changed."""
+    if media == "none":
+        return
+    columns = [rows[n].to_pylist() for n in ("source", "file_name", "content_hash")]
+    for name in {Path(n).parent for n in columns[1]}:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+
+    def bring(item: tuple[str, str, str]) -> str | None:
+        source, name, expected = item
+        try:
+            data = Path(source).read_bytes()
+        except OSError as error:
+            return f"{source}: {error.strerror or error}"
+        if blake3(data).hexdigest() != expected:
+            return f"{source}: its bytes have changed since it was measured"
+        if media == "copy":
+            (folder / name).write_bytes(data)
+        else:
+            (folder / name).symlink_to(source)
+        return None
+
+    with ThreadPoolExecutor(_READERS) as readers:
+        wrong = [text for text in readers.map(bring, zip(*columns, strict=True)) if text is not None]
+    if wrong:
+        more = [f"… and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
+        raise RunFailedError(
+            [f"{len(wrong)} pictures are not what the tables say; run winnow run on their streams again:"]
+            + wrong[:_SHOWN]
+            + more
+        )
+
+
+def _manifest(
+    request: ExportRequest,
+    media: Media,
+    chosen: selection.Selection,
+    store: Store,
+    rows: pa.Table,
+    files: Mapping[str, bytes],
+) -> dict[str, Any]:
+    counts = pc.value_counts(rows["split"]).to_pylist()
+    run = selection.find_run(store, request.run)["job_id"] if request.run else None
+    return {
+        "format": request.format,
+        "frames": {c["values"]: c["counts"] for c in counts},
+        "source": {"release": request.release, "run": run, **chosen.manifest()},
+        "where": request.where,
+        "all": request.everything,
+        "split": dict(request.split),
+        "split_by": request.split_by,
+        "seed": request.seed,
+        "media": media,
+        "files": {name: blake3(data).hexdigest() for name, data in sorted(files.items())},
+        "content": _content_digest(rows),
+    }
+
+
+def _content_digest(rows: pa.Table) -> str:
+    """Return a hash over which pictures are in which split: two datasets with the same one hold the same data."""
+    hasher = blake3()
+    for split, content in zip(rows["split"].to_pylist(), rows["content_hash"].to_pylist(), strict=True):
+        hasher.update(f"{split}:{content}\n".encode())
+    return hasher.hexdigest()
+
+
+def _put_in_place(temporary: Path, out: Path) -> None:
+    """Let the new folder take the place of an earlier export."""
+    if out.exists():
+        aside = out.with_name(f".{out.name}.{os.getpid()}.old")
+        os.replace(out, aside)
+        os.replace(temporary, out)
+        shutil.rmtree(aside)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(temporary, out)

@@ -1,0 +1,90 @@
+"""What `winnow inspect` shows, as plain values."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.compute as pc
+
+import schemas
+from jobs import selection
+from jobs.errors import UserError
+from jobs.query import View
+from jobs.runs import has_ended
+from jobs.store import Store
+from jobs.verdicts import verdicts
+
+
+def runs(store: Store) -> list[dict[str, Any]]:
+    """Return all runs, oldest first."""
+    rows = store.read(schemas.RUNS).sort_by("job_id").to_pylist()
+    columns = ("job_id", "state", "parent", "profile", "streams", "frames", "started_ns", "seconds", "error")
+    return [{name: _as_it_is(row)[name] for name in columns} for row in rows]
+
+
+def job(store: Store, job_id: str) -> dict[str, Any]:
+    """Return one run with its stages. Raises `UserError` for an unknown id."""
+    row = _as_it_is(selection.find_run(store, job_id))
+    for name in ("config", "counts", "environment", "versions"):
+        row[name] = json.loads(row[name]) if row[name] else None
+    stages = store.read(schemas.STAGE_RUNS)
+    mine = {r["stage"]: r for r in stages.filter(pc.equal(stages["job_id"], row["job_id"])).to_pylist()}
+    row["stages"] = {s.name: _stage(mine[s.name]) for s in schemas.ALL if s.name in mine}
+    return row
+
+
+def _stage(row: dict[str, Any]) -> dict[str, Any]:
+    kept = {k: v for k, v in row.items() if k not in {"job_id", "stage"}}
+    return kept | {name: json.loads(row[name]) for name in ("params", "upstream")}
+
+
+def _as_it_is(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a run's row with the state that a run without its process is really in."""
+    if row["state"] == "running" and has_ended(json.loads(row["environment"])):
+        return row | {"state": "failed", "error": "its process ended without finishing"}
+    return dict(row)
+
+
+def stream(store: Store, path: str | None, stream_id: str | None) -> dict[str, Any]:
+    """Return one stream, by its folder or its id, with what was found in it. Raises `UserError` for an unknown one."""
+    if (path is None) == (stream_id is None):
+        raise UserError("expected either --path DIR or --id ID")
+    rows = store.read(schemas.STREAMS).to_pylist()
+    uri = str(Path(path).expanduser().resolve()) if path else None
+    found = [r for r in rows if r["uri"] == uri or r["stream_id"] == stream_id]
+    if not found:
+        known = ", ".join(f"{r['stream_id']} ({r['uri']})" for r in rows) or "none yet"
+        raise UserError(f"no stream {stream_id or path} in this workspace; there are: {known}")
+    row = dict(found[0])
+    name = row["stream_id"]
+    view = View(store, selection.current(store))
+    verdict = verdicts(view, [name])
+    idle = view.lazy("idle").filter(pl.col("stream_id") == name).sort("start_idx")
+    columns = ("start_idx", "end_idx", "n_frames", "idle_score")
+    return row | {
+        "kept": verdict.kept,
+        "reasons": verdict.reasons,
+        "idle": idle.select(columns).collect().to_dicts(),
+    }
+
+
+def tables(store: Store) -> list[dict[str, Any]]:
+    """Return version, rows, files, bytes and number of stage keys of every table."""
+    found = []
+    for table in schemas.ALL:
+        snapshot = store.open(table)
+        found.append(
+            {
+                "table": table.name,
+                "version": snapshot.version,
+                "rows": snapshot.n_rows,
+                "files": len(snapshot.files),
+                "bytes": sum(f.size_bytes for f in snapshot.files),
+                "stage_keys": len(snapshot.stage_keys()) if table.has_stage_key else None,
+                "doc": table.doc,
+            }
+        )
+    return found

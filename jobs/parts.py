@@ -1,0 +1,109 @@
+"""Data files: what a worker writes and what it tells the driver of it. Imports nothing that is slow to import."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from blake3 import blake3
+
+import schemas
+from jobs.workspace import write_atomically
+
+_ROWS_PER_GROUP = 1 << 17
+_STATISTICS = ("stream_id", "frame_idx")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One Parquet file of a table, written but not yet part of any version of it.
+
+    `path` is relative to the table; `low` and `high` bound the columns that readers skip files by.
+    """
+
+    table: str
+    path: str
+    partition: Mapping[str, str]
+    size_bytes: int
+    n_rows: int
+    low: Mapping[str, Any]
+    high: Mapping[str, Any]
+
+    def to_json(self) -> str:
+        """Return the part as text that `from_json` reads."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Part:
+        """Return the part that `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+def write_part(root: Path, table: schemas.Table, rows: pa.Table, partition: Mapping[str, str] | None = None) -> Part:
+    """Check rows against their table and write them as one file below `root`, the workspace.
+
+    The name holds a hash of the bytes, so that the same rows give the same file and no committed file is ever
+    overwritten by another. Raises `SchemaMismatchError`, and `OSError` where the disk does not take it.
+    """
+    table.check(rows)
+    partition = dict(partition or {})
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        rows.cast(table.file_schema),
+        sink,
+        compression="zstd",
+        compression_level=1,
+        row_group_size=_ROWS_PER_GROUP,
+        store_schema=False,
+    )
+    data = sink.getvalue()
+    low, high = _bounds(rows)
+    folder = "/".join(f"{name}={value}" for name, value in partition.items())
+    name = "-".join([*_range_name(low, high), f"{blake3(data).hexdigest()[:20]}.parquet"])
+    path = f"{folder}/{name}" if folder else name
+    target = root / table.name / path
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, data)
+    return Part(table.name, path, partition, len(data), rows.num_rows, low, high)
+
+
+def _bounds(rows: pa.Table) -> tuple[dict[str, Any], dict[str, Any]]:
+    low: dict[str, Any] = {}
+    high: dict[str, Any] = {}
+    for name in _STATISTICS:
+        if name in rows.column_names and rows.num_rows:
+            bounds = pc.min_max(rows[name]).as_py()
+            low[name], high[name] = bounds["min"], bounds["max"]
+    return low, high
+
+
+def _range_name(low: Mapping[str, Any], high: Mapping[str, Any]) -> list[str]:
+    stream = re.sub(r"[^A-Za-z0-9_.]+", "_", str(low.get("stream_id", "rows")))[:40]
+    span = [str(low["frame_idx"]), str(high["frame_idx"])] if "frame_idx" in low else []
+    return [stream, *span]
+
+
+def statistics_json(part: Part) -> str:
+    """Return the part's statistics as the Delta log wants them."""
+    return json.dumps(
+        {
+            "numRecords": part.n_rows,
+            "minValues": dict(part.low),
+            "maxValues": dict(part.high),
+            "nullCount": dict.fromkeys(part.low, 0),
+        }
+    )
+
+
+def now_ms() -> int:
+    """Return milliseconds since 1970."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,76 @@
+"""The pipeline: every stage, what it reads, and which parameters decide its result. Reads from top to bottom."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import schemas
+from conf import PipelineConfig
+from jobs.stage import Stage
+from transforms import curation, duplicates, hashing, idle, identity, image, motion, pixels, quality
+from transforms.pixels import PixelParams
+
+
+def build(config: PipelineConfig) -> tuple[Stage, ...]:
+    """Return the stages that a configuration runs, each after those that it reads."""
+    decode = (image.read_header, image.decode_gray, image.shrink)
+    picture = _params("image", config.image)
+    frames = Stage("frames", "pixels", schemas.FRAMES, decode, picture)
+    quality_ = Stage(
+        "quality",
+        "pixels",
+        schemas.QUALITY,
+        (*decode, image.to_small, quality.measure_picture, quality.tone_histogram, quality.tone_statistics),
+        picture | _params("blur", config.blur),
+    )
+    fingerprints = Stage("fingerprints", "pixels", schemas.FINGERPRINTS, (*decode, image.to_small, hashing.phash), picture)
+    motion_ = Stage(
+        "motion",
+        "pixels",
+        schemas.MOTION,
+        (*decode, image.to_small, motion.to_tiles, motion.motion_scores, identity.pair_ids),
+        picture | _params("motion", config.motion),
+    )
+    idle_ = Stage(
+        "idle",
+        "table",
+        schemas.IDLE,
+        (idle.find_idle,),
+        _params("idle", config.idle, leave_out=("keep",)),
+        upstream=(motion_, fingerprints),
+        scope="stream",
+    )
+    duplicates_ = Stage(
+        "duplicates",
+        "table",
+        schemas.DUPLICATES,
+        (duplicates.group_frames,),
+        _params("duplicates", config.duplicates, leave_out=("rebuild",)),
+        upstream=(fingerprints,),
+        scope=config.duplicates.scope,
+    )
+    chosen = config.closed_stages
+    verdicts = tuple(s for s in (idle_, duplicates_) if s.name in chosen)
+    curation_ = Stage(
+        "curation",
+        "table",
+        schemas.CURATION,
+        (curation.curate, curation.place_in_intervals, curation.CurationParams.blur_limits),
+        _params("curation", config.curation) | {"blur.method": config.blur.method, "idle.keep": config.idle.keep},
+        upstream=(frames, quality_, *verdicts),
+        scope="stream",
+    )
+    stages = (frames, quality_, fingerprints, motion_, idle_, duplicates_, curation_)
+    return tuple(stage for stage in stages if stage.name in chosen)
+
+
+def pixel_params(config: PipelineConfig) -> PixelParams:
+    """Return what the pixel pass of a configuration is given."""
+    names = tuple(name for name in config.closed_stages if name in pixels.TABLES)
+    return PixelParams(config.image, config.blur, config.motion, names)
+
+
+def _params(section: str, values: Any, leave_out: tuple[str, ...] = ()) -> dict[str, Any]:
+    names = [f.name for f in dataclasses.fields(values) if f.name not in leave_out]
+    return {f"{section}.{name}": getattr(values, name) for name in names}

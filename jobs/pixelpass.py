@@ -1,0 +1,250 @@
+"""Runs the pixel pass: plan to blocks, blocks to workers, receipts to commits, and no block lost on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from conf import PipelineConfig
+from jobs.commit import Committer
+from jobs.engine import Engine
+from jobs.errors import RunFailedError
+from jobs.parts import Part
+from jobs.worker import measure_rows, persist_rows
+from jobs.stage import Stage
+from transforms.pixels import TABLES, PixelParams
+
+_WAVE_ROWS = 1 << 17
+_LEAST_ROWS = 64
+
+
+@dataclass
+class PassResult:
+    """What a pixel pass did.
+
+    `computed` counts rows written per stage, `faults` the frames set aside. The first block of each core belongs to the
+    start: it runs while the engine is still getting up. Times are ns since 1970: `began_ns` when a worker began the
+    first block after those, `ended_ns` when the last one had finished.
+    """
+
+    computed: dict[str, int] = field(default_factory=dict)
+    faults: list[dict[str, Any]] = field(default_factory=list)
+    n_frames: int = 0
+    n_read: int = 0
+    n_decoded: int = 0
+    bytes_read: int = 0
+    n_corrupt: int = 0
+    n_commits: int = 0
+    n_steady: int = 0
+    began_ns: int = 0
+    ended_ns: int = 0
+    first_commit_ns: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """Return how long workers measured, start-up excluded."""
+        return max(0, self.ended_ns - self.began_ns) / 1e9
+
+    @property
+    def frames_per_second(self) -> float:
+        """Return the rate of the pass, start-up excluded; 0 if all of it was start-up."""
+        return self.n_steady / self.seconds if self.n_steady else 0.0
+
+    def tally(self) -> dict[str, int]:
+        """Return what reading cost, for the record."""
+        return {
+            "frames_visited": self.n_frames,
+            "frames_read": self.n_read,
+            "frames_decoded": self.n_decoded,
+            "bytes_read": self.bytes_read,
+            "commits": self.n_commits,
+        }
+
+    def count(self, receipt: dict[str, Any], starts: bool) -> None:
+        """Take in what one block cost; `starts` if it was the first of its core."""
+        self.faults += receipt["faults"]
+        self.n_frames += receipt["n_frames"]
+        self.n_read += receipt["n_read"]
+        self.n_decoded += receipt["n_decoded"]
+        self.bytes_read += receipt["bytes_read"]
+        self.n_corrupt += receipt["n_corrupt"]
+        self.ended_ns = max(self.ended_ns, receipt["finished_ns"])
+        if not starts:
+            self.n_steady += receipt["n_frames"]
+            self.began_ns = min(self.began_ns or receipt["started_ns"], receipt["started_ns"])
+
+
+class _Block(NamedTuple):
+    rows: pa.Table
+    replaces: frozenset[str]
+    starts: bool = False
+
+
+def run_pass(
+    todo: Iterator[pa.Table],
+    stages: Sequence[Stage],
+    config: PipelineConfig,
+    params: PixelParams,
+    engine: Callable[[], Engine],
+    committer: Committer,
+    root: Path,
+    limit: int | None = None,
+    progress: Callable[[int], None] = lambda n: None,
+) -> PassResult:
+    """Measure the frames of `todo`, tables of schema `BLOCK`, wave by wave.
+
+    `engine` is only called if there is anything to measure. `limit` is the most frames to measure; `progress` is told
+    how many were. Raises `RunFailedError` where the workspace does not take the results; what was committed stays.
+    """
+    result = PassResult()
+    keys = {s.name: s.key for s in stages if s.name in TABLES}
+    transforms = [(measure_rows, {"params": params}), (persist_rows, {"root": str(root), "stage_keys": keys})]
+    for wave in _waves(_limited(todo, limit)):
+        cluster = engine()
+        blocks = _cut(wave, config, cluster.num_cpus, first=not result.n_frames)
+        while blocks:
+            received = _send(blocks, cluster, transforms, committer, result, progress)
+            blocks = _again([b for number, b in enumerate(blocks) if number not in received], keys, result)
+    committer.flush()
+    result.n_commits = committer.n_commits
+    return result
+
+
+def _limited(todo: Iterator[pa.Table], limit: int | None) -> Iterator[pa.Table]:
+    """Yield rows until `limit` frames that are wanted were among them."""
+    for rows in todo:
+        if limit is None:
+            yield rows
+            continue
+        wanted = np.cumsum(rows["wanted"].to_numpy())
+        last = int(np.searchsorted(wanted, limit, "right"))
+        if last:
+            yield rows.slice(0, last)
+        limit -= int(wanted[last - 1]) if last else 0
+        if limit <= 0:
+            return
+
+
+def _waves(todo: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Join small plans, so that each wave is worth sending out."""
+    held: list[pa.Table] = []
+    for rows in todo:
+        held.append(rows)
+        if sum(t.num_rows for t in held) >= _WAVE_ROWS:
+            yield pa.concat_tables(held).combine_chunks()
+            held = []
+    if held:
+        yield pa.concat_tables(held).combine_chunks()
+
+
+def _cut(wave: pa.Table, config: PipelineConfig, num_cpus: int, first: bool) -> list[_Block]:
+    """Cut a wave into blocks of consecutive units.
+
+    Small blocks first, so that the first commit comes soon, and ever smaller ones towards the end, parts of units at
+    last, so that the workers finish together.
+    """
+    units = _unit_borders(wave, config.unit_frames)
+    fine = _unit_borders(wave, max(1, config.unit_frames // 8))
+    blocks: list[_Block] = []
+    at = 0
+    while at < wave.num_rows:
+        share = (wave.num_rows - at) // (3 * num_cpus)
+        size = min(config.resources.block_frames, max(_LEAST_ROWS, share))
+        starts = first and len(blocks) < num_cpus
+        if starts:
+            size = min(size, config.unit_frames)
+        borders = units if size >= config.unit_frames else fine
+        place = int(np.searchsorted(borders, at + size))
+        end = int(borders[place]) if place < len(borders) else wave.num_rows
+        blocks.append(_block(wave, at, end)._replace(starts=starts))
+        at = end
+    return blocks
+
+
+def _unit_borders(wave: pa.Table, unit_frames: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return the positions at which a unit begins; a predecessor belongs to the unit of the frame that needs it."""
+    stream = wave["stream_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    unit = wave["frame_idx"].to_numpy() // unit_frames
+    wanted = wave["wanted"].to_numpy()
+    owner = np.arange(len(unit)) + ~wanted
+    stream, unit = stream[owner], unit[owner]
+    return np.flatnonzero((np.diff(unit) != 0) | (np.diff(stream) != 0)) + 1
+
+
+def _block(wave: pa.Table, start: int, end: int) -> _Block:
+    """Return rows of a wave as a block, led by the first one's predecessor if it has one."""
+    rows = wave.slice(start, end - start)
+    if start and wave["follows"][start].as_py():
+        leader = wave.slice(start - 1, 1)
+        for name, value in (("wanted", False), ("follows", False)):
+            place = leader.schema.get_field_index(name)
+            leader = leader.set_column(place, leader.schema.field(place), pa.array([value]))
+        rows = pa.concat_tables([leader, rows])
+    have = {stage for stage in TABLES if stage != "frames" and rows[f"have_{stage}"].null_count < rows.num_rows}
+    seen = rows["trusted_id"].null_count < rows.num_rows or rows["known"].null_count < rows.num_rows
+    return _Block(rows.combine_chunks(), frozenset(have | ({"frames"} if seen else set())))
+
+
+def _send(
+    blocks: Sequence[_Block],
+    engine: Engine,
+    transforms: Sequence[Any],
+    committer: Committer,
+    result: PassResult,
+    progress: Callable[[int], None],
+) -> set[int]:
+    """Send blocks out and take receipts in; return the numbers of the blocks that came back."""
+    received: set[int] = set()
+    numbered = [_numbered(block.rows, number) for number, block in enumerate(blocks)]
+    arrivals = engine.map_blocks(numbered, transforms)
+    try:
+        for batch in arrivals:
+            for receipt in batch.to_pylist() if batch is not None else ():
+                received.add(receipt["block"])
+                _take_in(receipt, blocks[receipt["block"]], committer, result)
+                progress(receipt["n_frames"])
+            if committer.maybe_flush() and not result.first_commit_ns:
+                result.first_commit_ns = time.time_ns()
+    finally:
+        arrivals.close()
+        # Whatever ends the pass, what has arrived is kept.
+        committer.flush()
+    return received
+
+
+def _numbered(rows: pa.Table, number: int) -> pa.Table:
+    place = rows.schema.get_field_index("block")
+    return rows.set_column(place, rows.schema.field(place), pa.repeat(pa.scalar(number, pa.int64()), rows.num_rows))
+
+
+def _take_in(receipt: dict[str, Any], block: _Block, committer: Committer, result: PassResult) -> None:
+    for text in receipt["parts"]:
+        part = Part.from_json(text)
+        committer.add(part, part.table in block.replaces)
+        result.computed[part.table] = result.computed.get(part.table, 0) + part.n_rows
+    if receipt["error"]:
+        raise RunFailedError(f"the workspace does not take the results: {receipt['error']}")
+    result.count(receipt, block.starts)
+
+
+def _again(lost: Sequence[_Block], stage_keys: Mapping[str, str], result: PassResult) -> list[_Block]:
+    """Halve the blocks whose worker died, until the one frame that kills it stands alone and is set aside."""
+    halves: list[_Block] = []
+    for block in lost:
+        wanted = np.flatnonzero(block.rows["wanted"].to_numpy())
+        if len(wanted) > 1:
+            middle = int(wanted[len(wanted) // 2])
+            halves += [_block(block.rows, 0, middle), _block(block.rows, middle, block.rows.num_rows)]
+            continue
+        frame = block.rows.slice(int(wanted[0]), 1).to_pylist()[0]
+        fault = {n: frame[n] for n in ("stream_id", "frame_idx", "uri")}
+        fault |= {"error_type": "WorkerDied", "error": "the process that measured it died, twice, with no other frame"}
+        result.faults += [fault | {"stage": stage} for stage in stage_keys]
+        result.n_frames += 1
+    return halves

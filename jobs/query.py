@@ -1,0 +1,132 @@
+"""Reading the tables: Polars lazy frames for programs, SQL that can do nothing but read for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+
+import schemas
+from jobs import selection as selecting
+from jobs.errors import UserError
+from jobs.selection import Selection
+from jobs.store import Store
+from jobs.workspace import Workspace
+
+_TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series"})
+_JOINED = (schemas.QUALITY, schemas.FINGERPRINTS, schemas.MOTION, schemas.DUPLICATES, schemas.CURATION)
+_LEFT_OUT = frozenset({"stage_key", "input_id", *schemas.FRAME_KEY})
+
+
+class View:
+    """The tables of a workspace as a selection shows them."""
+
+    def __init__(self, store: Store, selection: Selection) -> None:
+        self.selection = selection
+        self._store = Store(store.root, selection.versions) if selection.versions is not None else store
+        # What ran is never pinned: a run is read at its own versions, but it is listed as it is known now.
+        self._unpinned = store
+
+    @classmethod
+    def of(cls, workspace: Workspace, run: str | None = None, release: str | None = None) -> View:
+        """Return the view of a workspace that is current, or of a run, or of a release."""
+        store = Store(workspace.require().root)
+        return cls(store, selecting.choose(store, run, release))
+
+    def _store_of(self, table: schemas.Table) -> Store:
+        return self._unpinned if table.name in {"runs", "stage_runs", "releases"} else self._store
+
+    def lazy(self, name: str) -> pl.LazyFrame:
+        """Return a table's selected rows; `curated` joins all per-frame tables. Raises `UserError` for no such table."""
+        if name == "curated":
+            return self._curated()
+        every = name.removesuffix("_all")
+        if every not in schemas.BY_NAME:
+            known = ", ".join([*schemas.BY_NAME, "curated"])
+            raise UserError(f"there is no table {name!r}; there are: {known}, and each with _all appended")
+        table = schemas.BY_NAME[every]
+        rows = self._store_of(table).open(table).lazy()
+        if name.endswith("_all") or not table.has_stage_key:
+            return rows
+        keys = self.selection.keys.get(table.name, {})
+        chosen = pl.LazyFrame(
+            {"stream_id": list(keys), "stage_key": list(keys.values())},
+            schema={"stream_id": pl.String, "stage_key": pl.String},
+        )
+        wanted = rows.filter(pl.col("stage_key").is_in(sorted(set(keys.values()))))
+        return wanted.join(chosen, on=("stream_id", "stage_key"), how="semi")
+
+    def _curated(self) -> pl.LazyFrame:
+        joined = self.lazy("frames").drop("stage_key", "input_id")
+        for table in _JOINED:
+            columns = [c.name for c in table.columns if c.name not in _LEFT_OUT]
+            rows = self.lazy(table.name).select(*schemas.FRAME_KEY, *columns)
+            joined = joined.join(rows, on=list(schemas.FRAME_KEY), how="left")
+        return joined
+
+    def sql(self, query: str) -> pa.Table:
+        """Run one SELECT over the tables and return its result. Raises `UserError` for anything else."""
+        with duckdb.connect(":memory:", config={"python_enable_replacements": False}) as connection:
+            self._register(connection)
+            try:
+                _refuse_all_but_reading(connection, query)
+                connection.execute("SET enable_external_access = false")
+                connection.execute("SET lock_configuration = true")
+                return connection.sql(query).to_arrow_table()
+            except duckdb.Error as error:
+                raise UserError(f"SQL: {_first_lines(str(error))}") from error
+
+    def _register(self, connection: duckdb.DuckDBPyConnection) -> None:
+        connection.register("selected_keys", selecting.as_table(self.selection))
+        for table in schemas.ALL:
+            rows = self._store_of(table).open(table).dataset()
+            if not table.has_stage_key:
+                connection.register(table.name, rows)
+                connection.execute(f"CREATE VIEW {table.name}_all AS SELECT * FROM {table.name}")
+                continue
+            connection.register(f"{table.name}_all", rows)
+            keys = sorted(set(self.selection.keys.get(table.name, {}).values()))
+            literals = ", ".join(f"'{key}'" for key in keys) or "NULL"
+            connection.execute(
+                f"CREATE VIEW {table.name} AS SELECT a.* FROM {table.name}_all a SEMI JOIN selected_keys k "
+                f"ON k.stage = '{table.name}' AND a.stream_id = k.stream_id AND a.stage_key = k.stage_key "
+                f"WHERE a.stage_key IN ({literals})"
+            )
+        columns = ["f.* EXCLUDE (stage_key, input_id)"]
+        columns += [f"{t.name}.{c.name}" for t in _JOINED for c in t.columns if c.name not in _LEFT_OUT]
+        joins = " ".join(f"LEFT JOIN {t.name} USING (stream_id, frame_idx)" for t in _JOINED)
+        connection.execute(f"CREATE VIEW curated AS SELECT {', '.join(columns)} FROM frames f {joins}")
+
+
+def _refuse_all_but_reading(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    statements = connection.extract_statements(query)
+    if len(statements) != 1:
+        raise UserError(f"SQL: expected one statement, found {len(statements)}")
+    if statements[0].type != duckdb.StatementType.SELECT:
+        kind = statements[0].type.name
+        raise UserError(f"SQL: only SELECT is allowed, found {kind}; tables are changed by runs alone")
+    row = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone()
+    tree = json.loads(row[0]) if row else {}
+    for name in _table_functions(tree):
+        if name not in _TABLE_FUNCTIONS:
+            raise UserError(f"SQL: the table function {name}() is not allowed; only the workspace's tables can be read")
+
+
+def _table_functions(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if node.get("type") == "TABLE_FUNCTION":
+            yield str(node["function"]["function_name"]).lower()
+        for value in node.values():
+            yield from _table_functions(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _table_functions(value)
+
+
+def _first_lines(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines[:2])

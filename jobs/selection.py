@@ -1,0 +1,131 @@
+"""Which rows of which table version a reader means: the current ones, those of a run, or those of a release."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import schemas
+from jobs.errors import UserError
+from jobs.store import Store
+
+_VERSIONED = tuple(t for t in schemas.ALL if t.name not in {"runs", "stage_runs", "releases"})
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Table versions, and for every stage the stage key that each stream is read under.
+
+    `versions` is None for tables as they are now.
+    """
+
+    versions: Mapping[str, int] | None
+    keys: Mapping[str, Mapping[str, str]]
+
+    @property
+    def streams(self) -> list[str]:
+        """Return the streams that have rows in the selection."""
+        return sorted({stream for keys in self.keys.values() for stream in keys})
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the selection as plain values: versions, and streams grouped by the stage keys they share."""
+        groups: dict[str, list[str]] = {}
+        for stream in self.streams:
+            stages = {stage: keys[stream] for stage, keys in sorted(self.keys.items()) if stream in keys}
+            groups.setdefault(json.dumps(stages), []).append(stream)
+        return {
+            "tables": dict(sorted((self.versions or {}).items())),
+            "selections": [{"stages": json.loads(stages), "streams": names} for stages, names in sorted(groups.items())],
+        }
+
+    @classmethod
+    def from_manifest(cls, manifest: Mapping[str, Any]) -> Selection:
+        """Return the selection that `manifest` described."""
+        keys: dict[str, dict[str, str]] = {}
+        for group in manifest["selections"]:
+            for stage, key in group["stages"].items():
+                keys.setdefault(stage, {}).update(dict.fromkeys(group["streams"], key))
+        return cls(dict(manifest["tables"]), keys)
+
+
+def current(store: Store) -> Selection:
+    """Return what the heads show now."""
+    keys: dict[str, dict[str, str]] = {}
+    for row in store.read(schemas.HEADS, ("stream_id", "stage", "stage_key")).to_pylist():
+        keys.setdefault(row["stage"], {})[row["stream_id"]] = row["stage_key"]
+    return Selection(None, keys)
+
+
+def pinned(store: Store) -> Selection:
+    """Return what the heads show now, at the present table versions."""
+    return Selection(versions(store), current(store).keys)
+
+
+def versions(store: Store) -> dict[str, int]:
+    """Return the present version of every table that a selection pins."""
+    return {table.name: store.open(table).version for table in _VERSIONED}
+
+
+def of_run(store: Store, job_id: str) -> Selection:
+    """Return what a finished run ended with. Raises `UserError` for one that is unknown or did not finish."""
+    run = find_run(store, job_id)
+    if run["versions"] is None:
+        raise UserError(f"run {job_id} is {run['state']} and recorded no table versions; only a finished run can be read")
+    stages = store.read(schemas.STAGE_RUNS)
+    mine = stages.filter(pc.equal(stages["job_id"], run["job_id"])).to_pylist()
+    return Selection(json.loads(run["versions"]), {r["stage"]: dict.fromkeys(run["streams"], r["stage_key"]) for r in mine})
+
+
+def find_run(store: Store, job_id: str) -> dict[str, Any]:
+    """Return a row of `runs`, by its id or a beginning of it that only one has. Raises `UserError`."""
+    runs = store.read(schemas.RUNS)
+    found = runs.filter(pc.starts_with(runs["job_id"], job_id)).to_pylist()
+    exact = [r for r in found if r["job_id"] == job_id]
+    if exact:
+        return dict(exact[0])
+    if len(found) == 1:
+        return dict(found[0])
+    if found:
+        raise UserError(f"{len(found)} runs begin with {job_id!r}: {', '.join(r['job_id'] for r in found)}")
+    last = pc.max(runs["job_id"]).as_py()
+    raise UserError(f"there is no run {job_id!r}; the last one is {last or 'none'} (see winnow inspect runs)")
+
+
+def of_release(store: Store, name: str) -> Selection:
+    """Return what a release froze. Raises `UserError` for an unknown one."""
+    return Selection.from_manifest(json.loads(find_release(store, name)["manifest"]))
+
+
+def find_release(store: Store, name: str) -> dict[str, Any]:
+    """Return a row of `releases`. Raises `UserError` for an unknown name."""
+    rows = store.read(schemas.RELEASES).to_pylist()
+    for row in rows:
+        if row["name"] == name:
+            return dict(row)
+    known = ", ".join(sorted(r["name"] for r in rows)) or "none yet"
+    raise UserError(f"there is no release {name!r}; there are: {known}")
+
+
+def choose(store: Store, run: str | None, release: str | None) -> Selection:
+    """Return the selection that a command's `--run` or `--release` names, or the current one."""
+    if run and release:
+        raise UserError("--run and --release: expected one of them")
+    if run:
+        return of_run(store, run)
+    return of_release(store, release) if release else current(store)
+
+
+def as_table(selection: Selection) -> pa.Table:
+    """Return stage, stream_id and stage_key of everything that is selected."""
+    rows = [
+        {"stage": stage, "stream_id": stream, "stage_key": key}
+        for stage, keys in selection.keys.items()
+        for stream, key in keys.items()
+    ]
+    fields = [pa.field(n, pa.string()) for n in ("stage", "stream_id", "stage_key")]
+    return pa.Table.from_pylist(rows, pa.schema(fields))

@@ -1,0 +1,81 @@
+"""What a stage is, and the key that names exactly what it computes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from blake3 import blake3
+
+import schemas
+from jobs.codehash import code_hash
+
+
+class UnstableParameterError(TypeError):
+    """A parameter has no canonical form, so that two runs could not tell whether they mean the same."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a pipeline.
+
+    `kind`: a `pixels` stage is part of the pass that reads frames and has one row per frame; a `table` stage computes
+    whole scopes from the rows of its upstream stages. `code` are the functions that compute it, `params` those that
+    decide its result, under the keys by which a user sets them. `version` is raised by hand where a library changes results that the code does not show.
+    """
+
+    name: str
+    kind: Literal["pixels", "table"]
+    table: schemas.Table
+    code: tuple[Callable[..., Any], ...]
+    params: Mapping[str, Any]
+    upstream: tuple[Stage, ...] = ()
+    scope: Literal["frame", "stream", "workspace"] = "frame"
+    version: int = 1
+
+    @cached_property
+    def code_hash(self) -> str:
+        """Return a hash of the code that decides the result; comments and docstrings do not count."""
+        return code_hash(self.code)
+
+    @cached_property
+    def key(self) -> str:
+        """Return the stage key: 16 hex digits that change with anything that could change a row."""
+        parts = [
+            self.name,
+            self.version,
+            self.code_hash,
+            canonical(self.params),
+            [[field.name, str(field.type)] for field in self.table.arrow_schema],
+            [stage.key for stage in self.upstream],
+        ]
+        return blake3(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def canonical(value: Any, where: str = "parameter") -> Any:
+    """Return a value as JSON data that is equal for equal parameters.
+
+    Raises `UnstableParameterError`, naming the parameter, for what has no such form: objects, functions, NaN.
+    """
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return int(value) if value.is_integer() else value
+        raise UnstableParameterError(f"{where} is {value}, expected a finite number")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return canonical({f.name: getattr(value, f.name) for f in dataclasses.fields(value)}, where)
+    if isinstance(value, Mapping):
+        return {str(k): canonical(v, f"{where}.{k}") for k, v in sorted(value.items(), key=lambda kv: str(kv[0]))}
+    if isinstance(value, (set, frozenset)):
+        return sorted((canonical(v, where) for v in value), key=json.dumps)
+    if isinstance(value, (list, tuple)):
+        return [canonical(v, f"{where}[{i}]") for i, v in enumerate(value)]
+    raise UnstableParameterError(
+        f"{where} is a {type(value).__name__}, which has no canonical form; expected numbers, text, lists and mappings"
+    )

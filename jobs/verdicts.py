@@ -1,0 +1,31 @@
+"""Sums over the verdicts: how many frames are kept, and how many dropped for which reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from jobs.query import View
+from transforms.curation import REASONS
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Frames with a verdict, those kept, and for each reason how many frames have it; a frame can have several."""
+
+    frames: int
+    kept: int
+    reasons: dict[str, int]
+
+
+def verdicts(view: View, streams: Sequence[str] | None = None) -> Verdicts:
+    """Return the sums for some streams, or for all."""
+    rows = view.lazy("curation").select("stream_id", "keep", "reasons")
+    if streams is not None:
+        rows = rows.filter(pl.col("stream_id").is_in(list(streams)))
+    found = rows.select("keep", "reasons").collect()
+    counted = found.explode("reasons").drop_nulls("reasons").group_by("reasons").len()
+    counts = dict(counted.iter_rows())
+    return Verdicts(found.height, int(found["keep"].sum()), {r: counts[r] for r in REASONS if r in counts})

@@ -1,0 +1,74 @@
+"""What runs in worker processes. Imports little, since every one of them has to."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.parts import Part, write_part
+from transforms.pixels import FAULT, TABLES, TALLY, PixelParams, measure_frames
+
+# malloc.h of glibc.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+
+RECEIPT = pa.schema(
+    [
+        *(pa.field(name, pa.int64()) for name in (*TALLY, "finished_ns", "n_corrupt")),
+        pa.field("parts", pa.list_(pa.string())),
+        pa.field("faults", pa.list_(FAULT)),
+        pa.field("error", pa.string()),
+    ]
+)
+"""What a worker reports of a block: what it cost, the parts it wrote as JSON, and the frames that failed."""
+
+
+def measure_rows(block: pa.Table, params: PixelParams) -> pa.Table:
+    """Measure the frames of a block; see `transforms.pixels.measure_frames`."""
+    _keep_memory()
+    return measure_frames(block, params)
+
+
+@functools.cache
+def _keep_memory() -> None:
+    """Ask glibc to keep freed memory: giving pictures back to the system and faulting them in anew costs 3 %."""
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(_M_MMAP_THRESHOLD, 256 << 20)
+            mallopt(_M_TRIM_THRESHOLD, 512 << 20)
+
+
+def persist_rows(batch: pa.Table, root: str, stage_keys: Mapping[str, str]) -> pa.Table:
+    """Write the rows of one measured block, a file per table, and return a receipt. Runs in the worker."""
+    parts: list[Part] = []
+    error = None
+    try:
+        for stage, key in stage_keys.items():
+            rows = _unpack(batch[stage])
+            if rows.num_rows:
+                parts.append(write_part(Path(root), TABLES[stage], rows, {"stage_key": key}))
+    except OSError as caught:
+        error = f"{type(caught).__name__}: {caught}"
+    frames = _unpack(batch["frames"])
+    corrupt = pc.sum(pc.equal(frames["status"], "corrupt")).as_py() or 0
+    receipt = {name: batch[name][0].as_py() for name in TALLY} | {
+        "finished_ns": time.time_ns(),
+        "n_corrupt": corrupt,
+        "parts": [part.to_json() for part in parts],
+        "faults": batch["quarantine"][0].as_py(),
+        "error": error,
+    }
+    return pa.Table.from_pylist([receipt], RECEIPT)
+
+
+def _unpack(column: pa.ChunkedArray) -> pa.Table:
+    rows = column.combine_chunks().flatten()
+    return pa.Table.from_arrays(rows.flatten(), schema=pa.schema(list(rows.type)))

@@ -1,0 +1,49 @@
+"""What the rows of every table look like. Declarations only: nothing here reads or writes."""
+
+from schemas.core import FRAME_KEY, Column, SchemaMismatchError, Table
+from schemas.frames import FRAMES, LISTING, STREAMS
+from schemas.metrics import CURATION, DUPLICATES, FINGERPRINTS, IDLE, MOTION, QUALITY
+from schemas.ops import HEADS, QUARANTINE, RELEASES, RUNS, SCOPES, STAGE_RUNS
+
+ALL: tuple[Table, ...] = (
+    STREAMS,
+    LISTING,
+    FRAMES,
+    QUALITY,
+    FINGERPRINTS,
+    MOTION,
+    IDLE,
+    DUPLICATES,
+    CURATION,
+    QUARANTINE,
+    RUNS,
+    STAGE_RUNS,
+    HEADS,
+    SCOPES,
+    RELEASES,
+)
+BY_NAME: dict[str, Table] = {table.name: table for table in ALL}
+
+__all__ = [
+    "ALL",
+    "BY_NAME",
+    "CURATION",
+    "DUPLICATES",
+    "FINGERPRINTS",
+    "FRAMES",
+    "FRAME_KEY",
+    "HEADS",
+    "IDLE",
+    "LISTING",
+    "MOTION",
+    "QUALITY",
+    "QUARANTINE",
+    "RELEASES",
+    "RUNS",
+    "SCOPES",
+    "STAGE_RUNS",
+    "STREAMS",
+    "Column",
+    "SchemaMismatchError",
+    "Table",
+]

@@ -1,0 +1,134 @@
+"""What a table declaration is, and the check that holds rows against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+FRAME_KEY = ("stream_id", "frame_idx")
+
+
+class SchemaMismatchError(ValueError):
+    """Rows do not have the columns, types or keys that their table declares."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    `unit` is what a number counts (`px`, `bytes`, `ns`, `luma 0..255`); `low` and `high` bound it, both included.
+    """
+
+    name: str
+    dtype: pa.DataType
+    doc: str
+    unit: str = ""
+    nullable: bool = False
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One Delta table: its columns in order, the key that makes a row unique, and how it is partitioned."""
+
+    name: str
+    doc: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    partition_by: tuple[str, ...] = ()
+
+    @cached_property
+    def arrow_schema(self) -> pa.Schema:
+        """Return the Arrow schema: names, types and nullability, in the declared order."""
+        return pa.schema([pa.field(c.name, c.dtype, nullable=c.nullable) for c in self.columns])
+
+    @cached_property
+    def file_schema(self) -> pa.Schema:
+        """Return the schema of a data file: Delta keeps partition values in its log, not in the files."""
+        return pa.schema([f for f in self.arrow_schema if f.name not in self.partition_by])
+
+    @property
+    def has_stage_key(self) -> bool:
+        """Say whether rows belong to a stage configuration."""
+        return "stage_key" in self.partition_by
+
+    @property
+    def per_frame(self) -> bool:
+        """Say whether a stage writes exactly one row per frame into this table."""
+        return self.has_stage_key and self.key == ("stage_key", *FRAME_KEY)
+
+    @property
+    def file_key(self) -> tuple[str, ...]:
+        """Return the columns that make a row unique within its partition."""
+        return tuple(name for name in self.key if name not in self.partition_by)
+
+    def empty(self) -> pa.Table:
+        """Return a table of no rows."""
+        return self.arrow_schema.empty_table()
+
+    def check(self, rows: pa.Table) -> None:
+        """Raise `SchemaMismatchError` naming every way in which rows for a data file differ from this declaration.
+
+        Partition columns are not expected, since Delta keeps them out of the files.
+        """
+        problems = [*self._column_problems(rows)]
+        if not problems:
+            problems += [*self._value_problems(rows), *self._key_problems(rows)]
+        if problems:
+            raise SchemaMismatchError(f"rows do not fit table {self.name!r}: " + "; ".join(problems))
+
+    def _column_problems(self, rows: pa.Table) -> list[str]:
+        found = {field.name: field.type for field in rows.schema}
+        expected = {field.name: field.type for field in self.file_schema}
+        problems = [f"column {n!r} is missing (expected {t})" for n, t in expected.items() if n not in found]
+        problems += [
+            f"column {n!r} is {found[n]}, expected {t}"
+            for n, t in expected.items()
+            if n in found and found[n] != t
+        ]
+        problems += [f"column {name!r} is not declared" for name in found if name not in expected]
+        return problems
+
+    def _value_problems(self, rows: pa.Table) -> list[str]:
+        problems = []
+        for c in self.columns:
+            if c.name in self.partition_by:
+                continue
+            values = rows[c.name]
+            if not c.nullable and values.null_count:
+                problems.append(f"column {c.name!r} holds {values.null_count} nulls")
+            if c.low is None and c.high is None:
+                continue
+            bounds = pc.min_max(values).as_py()
+            if c.low is not None and bounds["min"] is not None and bounds["min"] < c.low:
+                problems.append(f"column {c.name!r} goes down to {bounds['min']}, lowest allowed is {c.low}")
+            if c.high is not None and bounds["max"] is not None and bounds["max"] > c.high:
+                problems.append(f"column {c.name!r} goes up to {bounds['max']}, highest allowed is {c.high}")
+        return problems
+
+    def _key_problems(self, rows: pa.Table) -> list[str]:
+        key = list(self.file_key)
+        repeated = rows.num_rows - rows.select(key).group_by(key).aggregate([]).num_rows
+        return [f"{repeated} rows repeat a key of ({', '.join(key)})"] if repeated else []
+
+
+STREAM_ID = Column("stream_id", pa.string(), "The camera stream: one folder of frames, or one clip.")
+FRAME_IDX = Column("frame_idx", pa.int64(), "The number in the frame's file name; order is by this number.", low=0)
+STAGE_COLUMNS = (
+    Column("stage_key", pa.string(), "Hash of the stage's code, parameters and upstream keys that made the row."),
+    Column("input_id", pa.int64(), "Identifies what the row was computed from; another value means stale."),
+)
+
+
+def stage_table(name: str, doc: str, key: tuple[str, ...], columns: tuple[Column, ...]) -> Table:
+    """Declare a table that a stage writes: partitioned by `stage_key`, with `input_id` in every row."""
+    return Table(name, doc, ("stage_key", *key), (*STAGE_COLUMNS, *columns), partition_by=("stage_key",))
+
+
+def frame_table(name: str, doc: str, columns: tuple[Column, ...]) -> Table:
+    """Declare a stage table with exactly one row per frame."""
+    return stage_table(name, doc, FRAME_KEY, (STREAM_ID, FRAME_IDX, *columns))

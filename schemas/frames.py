@@ -1,0 +1,58 @@
+"""Streams, what a catalogue saw of them, and what reading their frames told."""
+
+import pyarrow as pa
+
+from schemas.core import FRAME_IDX, FRAME_KEY, STREAM_ID, Column, Table, frame_table
+
+INTERVAL = pa.struct([pa.field("start", pa.int64()), pa.field("end", pa.int64())])
+SIZE = pa.struct([pa.field("width", pa.int32()), pa.field("height", pa.int32()), pa.field("n_frames", pa.int64())])
+
+STREAMS = Table(
+    "streams",
+    "One row per camera stream: where it lies and what the last run found there.",
+    key=("stream_id",),
+    columns=(
+        STREAM_ID,
+        Column("uri", pa.string(), "The folder or clip that this id is bound to."),
+        Column("kind", pa.string(), "`folder` (one file per frame) or `video`."),
+        Column("n_frames", pa.int64(), "Frames listed.", "frames"),
+        Column("first_idx", pa.int64(), "Lowest frame number.", nullable=True),
+        Column("last_idx", pa.int64(), "Highest frame number.", nullable=True),
+        Column("step", pa.int64(), "Difference of number up to which two frames follow one another.", low=1),
+        Column("gaps", pa.list_(INTERVAL), "Missing numbers as intervals, both ends included."),
+        Column("n_missing", pa.int64(), "Frame numbers missing in the gaps.", "frames"),
+        Column("n_ignored", pa.int64(), "Files in the folder that are no frames; they are left alone.", "files"),
+        Column("n_repeated", pa.int64(), "Files skipped because another file has their number.", "files"),
+        Column("n_bad", pa.int64(), "Frames that were read and could not be decoded.", "frames"),
+        Column("sizes", pa.list_(SIZE), "Picture sizes found, most frequent first; more than one is worth a look."),
+        Column("listed_ns", pa.int64(), "When the folder was last listed.", "ns since 1970"),
+    ),
+)
+
+FILE_COLUMNS = (
+    Column("uri", pa.string(), "The file that holds the frame."),
+    Column("size_bytes", pa.int64(), "Size of the file.", "bytes", low=0),
+    Column("mtime_ns", pa.int64(), "Modification time of the file.", "ns since 1970"),
+    Column("stat_id", pa.int64(), "Hash of uri, size and mtime; 0 where that must not be trusted."),
+)
+
+LISTING = Table(
+    "listing",
+    "What the last catalogue saw: one row per frame file, replaced where the folder changed.",
+    key=FRAME_KEY,
+    columns=(STREAM_ID, FRAME_IDX, *FILE_COLUMNS),
+)
+
+FRAMES = frame_table(
+    "frames",
+    "One row per frame that was read: identity, size and whether it decodes.",
+    (
+        Column("content_hash", pa.string(), "BLAKE3 of the file's bytes, as hex."),
+        Column("width", pa.int32(), "Width as stored, EXIF rotation not applied.", "px", nullable=True, low=1),
+        Column("height", pa.int32(), "Height as stored, EXIF rotation not applied.", "px", nullable=True, low=1),
+        Column("format", pa.string(), "`jpeg`, `png`, `webp`, `bmp`, `tiff`; null if unknown.", nullable=True),
+        Column("status", pa.string(), "`ok`, or `corrupt` where the bytes do not decode."),
+        Column("error", pa.string(), "Why the frame is corrupt.", nullable=True),
+        *FILE_COLUMNS,
+    ),
+)

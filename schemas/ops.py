@@ -1,0 +1,112 @@
+"""What ran, what went wrong, and which rows are the current ones."""
+
+import pyarrow as pa
+
+from schemas.core import FRAME_IDX, FRAME_KEY, STREAM_ID, Column, Table
+
+JOB_ID = Column("job_id", pa.string(), "The run.")
+STAGE = Column("stage", pa.string(), "Name of the stage.")
+STAGE_KEY = Column("stage_key", pa.string(), "Hash of the stage's code, parameters and upstream keys.")
+
+QUARANTINE = Table(
+    "quarantine",
+    "Frames that a fault kept from being computed; the next run tries them again.",
+    key=(*FRAME_KEY, "stage"),
+    columns=(
+        STREAM_ID,
+        FRAME_IDX,
+        STAGE,
+        Column("uri", pa.string(), "The file that was being read."),
+        Column("error_type", pa.string(), "Class of the error."),
+        Column("error", pa.string(), "What went wrong."),
+        Column("attempts", pa.int64(), "Runs that have tried.", low=1),
+        JOB_ID,
+        Column("failed_ns", pa.int64(), "When it last failed.", "ns since 1970"),
+    ),
+)
+
+RUNS = Table(
+    "runs",
+    "One row per run: what was asked for, what came of it, and the table versions it ended with.",
+    key=("job_id",),
+    columns=(
+        JOB_ID,
+        Column("parent", pa.string(), "The run that this one replays.", nullable=True),
+        Column("state", pa.string(), "`pending`, `running`, `paused`, `done`, `failed` or `cancelled`."),
+        Column("profile", pa.string(), "Profile the configuration started from."),
+        Column("config", pa.string(), "The whole configuration, as JSON."),
+        Column("inputs", pa.list_(pa.string()), "Inputs as given."),
+        Column("streams", pa.list_(pa.string()), "Streams that the run covers."),
+        Column("frames", pa.int64(), "Frames listed in these streams.", "frames"),
+        Column("counts", pa.string(), "Frames and bytes read, decoded and written, as JSON."),
+        Column("frames_per_second", pa.float64(), "Rate of the pixel pass, start-up excluded; 0 if it had none.", "1/s"),
+        Column("started_ns", pa.int64(), "When it started.", "ns since 1970"),
+        Column("ended_ns", pa.int64(), "When it ended.", "ns since 1970", nullable=True),
+        Column("seconds", pa.float64(), "Wall time.", "s", nullable=True),
+        Column("error", pa.string(), "Why it failed.", nullable=True),
+        Column("environment", pa.string(), "Versions, host, process and commit that ran it, as JSON."),
+        Column("versions", pa.string(), "Version of every table at the end, as JSON.", nullable=True),
+    ),
+)
+
+STAGE_RUNS = Table(
+    "stage_runs",
+    "One row per run and stage: its key, what it computed and what it found done.",
+    key=("job_id", "stage"),
+    columns=(
+        JOB_ID,
+        STAGE,
+        STAGE_KEY,
+        Column("params", pa.string(), "Parameters that the key covers, as JSON."),
+        Column("code_hash", pa.string(), "Hash of the code that the key covers."),
+        Column("upstream", pa.string(), "Stage keys that the stage reads, as JSON."),
+        Column("state", pa.string(), "`pending`, `running`, `done` or `failed`."),
+        Column("frames_in", pa.int64(), "Frames that the stage had to account for.", "frames"),
+        Column("computed", pa.int64(), "Frames (or intervals) computed.", "rows"),
+        Column("reused", pa.int64(), "Frames found done.", "rows"),
+        Column("corrupt", pa.int64(), "Frames in `frames_in` that do not decode.", "frames"),
+        Column("quarantined", pa.int64(), "Frames set aside for the next run.", "frames"),
+        Column("removed", pa.int64(), "Rows taken out because their frame is gone.", "rows"),
+        Column("seconds", pa.float64(), "Wall time; stages of one pixel pass share theirs.", "s"),
+    ),
+)
+
+HEADS = Table(
+    "heads",
+    "Which stage key the plain table names show, per stream and stage.",
+    key=("stream_id", "stage"),
+    columns=(
+        STREAM_ID,
+        STAGE,
+        STAGE_KEY,
+        JOB_ID,
+        Column("moved_ns", pa.int64(), "When the head moved here.", "ns since 1970"),
+    ),
+)
+
+SCOPES = Table(
+    "scopes",
+    "The scopes that table stages have finished, and the input they were computed from.",
+    key=("stage", "stage_key", "scope"),
+    columns=(
+        STAGE,
+        STAGE_KEY,
+        Column("scope", pa.string(), "A stream id, or `*` for the workspace."),
+        Column("input_id", pa.int64(), "Digest of the upstream rows of the scope."),
+        Column("n_rows", pa.int64(), "Rows written for it.", "rows", low=0),
+        JOB_ID,
+    ),
+)
+
+RELEASES = Table(
+    "releases",
+    "Named, frozen views of the tables that exports are made from.",
+    key=("name",),
+    columns=(
+        Column("name", pa.string(), "Name of the release."),
+        Column("manifest", pa.string(), "Table versions, and stage keys per stream, as JSON."),
+        Column("note", pa.string(), "What the maker said of it.", nullable=True),
+        JOB_ID,
+        Column("created_ns", pa.int64(), "When it was made.", "ns since 1970"),
+    ),
+)

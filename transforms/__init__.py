@@ -1,0 +1,1 @@
+"""Algorithms: arrays and Arrow tables in, arrays and Arrow tables out. No engine, no store, no workspace."""

@@ -1,0 +1,188 @@
+"""Which frames to keep, and why the others go. Decides from measurements alone; reads no picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
+
+import polars as pl
+import pyarrow as pa
+from annotated_types import Ge, Le
+
+import schemas
+
+Reason = Literal[
+    "corrupt", "blurry", "dark", "overexposed", "low_information", "idle", "exact_duplicate", "near_duplicate"
+]
+REASONS: tuple[Reason, ...] = (
+    "corrupt",
+    "blurry",
+    "dark",
+    "overexposed",
+    "low_information",
+    "idle",
+    "exact_duplicate",
+    "near_duplicate",
+)
+"""Every reason, in the order in which a frame lists its own. Names as in CleanVision where it has the issue."""
+
+
+class BlurLimits(NamedTuple):
+    """Sharpness below `floor` is blur anywhere; below `below` it is blur if it is also low for its stream."""
+
+    below: float
+    floor: float
+
+
+BLUR_LIMITS = {"laplacian_var": BlurLimits(100.0, 6.0), "tenengrad": BlurLimits(2500.0, 300.0)}
+"""Limits per blur method, for pictures measured at 640 pixels."""
+
+
+@dataclass(frozen=True)
+class CurationParams:
+    """Thresholds of the verdicts. All luma values are 0..255.
+
+    `blurry_below`, `blurry_relative`: a frame is blurry if its sharpness is below the first and below the second times
+    the level of its stream (the upper quartile of its well-exposed frames): a compressed camera is soft everywhere and
+    not blurry anywhere. `blurry_floor`: below this it is blurry whatever its stream. None takes the limits that go with
+    `blur.method`. Where exposure leaves nothing to judge, blur is not judged.
+    `dark_mean`, `dark_p95`: dark if the mean or the 95th percentile of luma is below.
+    `overexposed_mean`, `overexposed_p50`: overexposed if the mean or the median of luma is above.
+    `low_information_entropy`: low information if the luma histogram has fewer bits.
+    `ignore`: reasons that are not applied.
+    """
+
+    blurry_below: Annotated[float, Ge(0)] | None = None
+    blurry_relative: Annotated[float, Ge(0), Le(1)] = 0.4
+    blurry_floor: Annotated[float, Ge(0)] | None = None
+    dark_mean: Annotated[float, Ge(0), Le(255)] = 32.0
+    dark_p95: Annotated[float, Ge(0), Le(255)] = 56.0
+    overexposed_mean: Annotated[float, Ge(0), Le(255)] = 225.0
+    overexposed_p50: Annotated[float, Ge(0), Le(255)] = 250.0
+    low_information_entropy: Annotated[float, Ge(0), Le(8)] = 2.5
+    ignore: tuple[Reason, ...] = ()
+
+    def blur_limits(self, method: str) -> BlurLimits:
+        """Return the limits that hold for scores of a blur method."""
+        usual = BLUR_LIMITS[method]
+        below = usual.below if self.blurry_below is None else self.blurry_below
+        return BlurLimits(below, usual.floor if self.blurry_floor is None else self.blurry_floor)
+
+
+INPUT = pa.schema(
+    [
+        *(schemas.FRAMES.arrow_schema.field(n) for n in ("stream_id", "frame_idx", "status", "width", "height")),
+        # Content id of the frame: equal for equal bytes.
+        pa.field("content_id", pa.int64()),
+        *(
+            schemas.QUALITY.arrow_schema.field(n)
+            for n in ("sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy")
+        ),
+        # Number of the idle interval the frame lies in, and its group of look-alikes; null for none.
+        pa.field("interval", pa.int64()),
+        pa.field("group_id", pa.string()),
+    ]
+)
+
+
+def curate(frames: pa.Table, params: CurationParams, blur_method: str, idle_keep: int) -> pa.Table:
+    """Decide for every frame whether it is kept.
+
+    `frames` has schema `INPUT` and holds whole streams, and for every group of look-alikes all of its members. Returns
+    the columns of the `curation` table without stage key and input id, one row per frame, in the order given.
+
+    Of an idle interval the `idle_keep` sharpest frames that have no reason of their own stay. Of a group of look-alikes
+    one frame stays: the best of those without any other reason (most pixels, then sharpest, then first), so that no
+    scene vanishes because its representative happens to be blurry.
+    """
+    limits = params.blur_limits(blur_method)
+    rows = _as_polars(frames).lazy().with_row_index("order")
+    rows = rows.with_columns(*_exposure(params)).with_columns(_blurry(params, limits))
+    rows = rows.with_columns(sound=~pl.any_horizontal("corrupt", "blurry", "dark", "overexposed", "low_information"))
+    rows = rows.with_columns(pixels=pl.col("width").cast(pl.Int64) * pl.col("height"))
+    best_first = ("pixels", "sharpness", "stream_id", "frame_idx")
+    rows = rows.sort(best_first, descending=(True, True, False, False), nulls_last=True).with_row_index("worth")
+    rows = rows.with_columns(_idle(idle_keep) if "idle" not in params.ignore else pl.lit(False).alias("idle"))
+    has_reason = pl.col("idle") | ~pl.col("sound")
+    rows = rows.with_columns(claim=pl.col("worth").cast(pl.Int64) + has_reason.cast(pl.Int64) * pl.len())
+    rows = rows.with_columns(*_duplicates(params))
+    reasons = pl.concat_list(pl.when(reason).then(pl.lit(reason)) for reason in REASONS).list.drop_nulls()
+    rows = rows.with_columns(reasons=reasons, flags=_flags())
+    decided = rows.with_columns(keep=pl.col("reasons").list.len() == 0).sort("order")
+    columns = [c.name for c in schemas.CURATION.columns if c.name not in ("stage_key", "input_id")]
+    wanted = pa.schema([schemas.CURATION.arrow_schema.field(n) for n in columns])
+    return decided.select(columns).collect().to_arrow().cast(wanted)
+
+
+def _as_polars(frames: pa.Table) -> pl.DataFrame:
+    converted = pl.from_arrow(frames.select(INPUT.names))
+    assert isinstance(converted, pl.DataFrame)
+    return converted
+
+
+def _exposure(params: CurationParams) -> list[pl.Expr]:
+    found = {
+        "corrupt": pl.col("status") == "corrupt",
+        "dark": (pl.col("luma_mean") < params.dark_mean) | (pl.col("luma_p95") < params.dark_p95),
+        "overexposed": (pl.col("luma_mean") > params.overexposed_mean) | (pl.col("luma_p50") > params.overexposed_p50),
+        "low_information": pl.col("entropy") < params.low_information_entropy,
+    }
+    return [
+        (pl.lit(False) if name in params.ignore else test.fill_null(False)).alias(name) for name, test in found.items()
+    ]
+
+
+def _blurry(params: CurationParams, limits: BlurLimits) -> pl.Expr:
+    if "blurry" in params.ignore:
+        return pl.lit(False).alias("blurry")
+    exposed = ~pl.any_horizontal("corrupt", "dark", "overexposed", "low_information")
+    level = pl.col("sharpness").filter(exposed).quantile(0.75, "nearest").over("stream_id")
+    low_for_stream = pl.col("sharpness") < params.blurry_relative * level
+    blurry = (pl.col("sharpness") < limits.floor) | ((pl.col("sharpness") < limits.below) & low_for_stream)
+    return (exposed & blurry).fill_null(False).alias("blurry")
+
+
+def _idle(keep: int) -> pl.Expr:
+    """Mark the frames of idle intervals but for the best sound ones; `sound` and `worth` must be there."""
+    candidate = pl.when(pl.col("sound")).then("worth")
+    place = candidate.rank("ordinal").over("interval")
+    return (pl.col("interval").is_not_null() & ~(place <= keep).fill_null(False)).alias("idle")
+
+
+def _duplicates(params: CurationParams) -> list[pl.Expr]:
+    """Mark all of a group but the frame with the lowest `claim`; of equal bytes all but one are exact duplicates."""
+    grouped = pl.col("group_id").is_not_null()
+    first_of_group = pl.col("claim") == pl.col("claim").min().over("group_id")
+    first_of_bytes = pl.col("claim") == pl.col("claim").min().over("group_id", "content_id")
+    exact = grouped & ~first_of_bytes
+    near = grouped & first_of_bytes & ~first_of_group
+    return [
+        (pl.lit(False) if name in params.ignore else mark).alias(name)
+        for name, mark in (("exact_duplicate", exact), ("near_duplicate", near))
+    ]
+
+
+def _flags() -> pl.Expr:
+    decodable = pl.col("status") == "ok"
+    size = pl.col("width").cast(pl.Int64) * 2**32 + pl.col("height")
+    usual = size.filter(decodable).mode().sort().first().over("stream_id")
+    odd = (decodable & (size != usual)).fill_null(False)
+    return pl.when(odd).then(pl.lit(["odd_size"])).otherwise(pl.lit([], dtype=pl.List(pl.String)))
+
+
+def place_in_intervals(frames: pl.DataFrame, idle: pl.DataFrame) -> pl.DataFrame:
+    """Add the column `interval` to frames: which idle interval each lies in, null for none.
+
+    `frames` has `stream_id` and `frame_idx`; `idle` has `stream_id`, `start_idx` and `end_idx`, without overlaps.
+    """
+    numbered = idle.sort("stream_id", "start_idx").with_row_index("interval").with_columns(pl.col("interval").cast(pl.Int64))
+    placed = frames.sort("stream_id", "frame_idx").join_asof(
+        numbered.select("stream_id", "start_idx", "end_idx", "interval"),
+        left_on="frame_idx",
+        right_on="start_idx",
+        by="stream_id",
+        strategy="backward",
+        check_sortedness=False,
+    )
+    inside = pl.col("frame_idx") <= pl.col("end_idx")
+    return placed.with_columns(interval=pl.when(inside).then("interval")).drop("start_idx", "end_idx", strict=False)

@@ -1,0 +1,161 @@
+"""Groups of look-alikes, each built around a representative that every member is near to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from annotated_types import Ge, Le
+
+import schemas
+from transforms.hashing import from_hex, to_hex
+from transforms.identity import Int64Array, hash_strings, mix, pair_ids
+
+INPUT = pa.schema(
+    [
+        pa.field("stream_id", pa.string()),
+        pa.field("frame_idx", pa.int64()),
+        # Content id of the frame: equal for equal bytes.
+        pa.field("content_id", pa.int64()),
+        pa.field("phash", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class DuplicateParams:
+    """When two frames count as duplicates.
+
+    `hamming`: how many of 64 hash bits a member may differ from its representative.
+    `scope`: whether frames are compared within their stream or across the whole workspace.
+    `rebuild`: forget all groups and form them afresh; no property of the result, so it is not part of its identity.
+    """
+
+    hamming: Annotated[int, Ge(0), Le(16)] = 6
+    scope: Literal["stream", "workspace"] = "workspace"
+    rebuild: bool = False
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """What changes in the `duplicates` table: rows to add, and the frames whose old rows go."""
+
+    added: pa.Table
+    removed: pa.Table
+
+
+def group_frames(frames: pa.Table, old: pa.Table, params: DuplicateParams) -> Grouping:
+    """Group frames around representatives.
+
+    `frames` has schema `INPUT`: every decodable frame of the scope, with its hash. `old` holds the rows that an earlier
+    run left for this configuration (schema of the `duplicates` table); those whose frame and representative are
+    unchanged stay as they are, and their groups keep their ids. The other frames are taken in order of stream and
+    number, whatever the order of `frames`: see `transforms.hamming.join_leaders` for whom they join.
+    """
+    frames = frames.sort_by([("stream_id", "ascending"), ("frame_idx", "ascending")]).combine_chunks()
+    standing = _standing(frames, old)
+    leader = _leaders(frames, standing, params)
+    fresh = np.flatnonzero(standing < 0)
+    added = _rows(frames, fresh, leader[fresh])
+    kept = old.num_rows - int((standing >= 0).sum())
+    removed = _gone(frames, standing, old) if kept else old.slice(0, 0)
+    return Grouping(added, removed.select(list(schemas.FRAME_KEY)))
+
+
+def _positions(frames: pa.Table, streams: pa.ChunkedArray, indices: pa.ChunkedArray) -> Int64Array:
+    """Return where in `frames` each (stream, index) lies, or -1, shape (M,)."""
+    place = pa.table({**_keys(frames), "at": np.arange(frames.num_rows)})
+    wanted = pa.table({"stream_id": streams, "frame_idx": indices, "order": np.arange(len(indices))})
+    joined = wanted.join(place, list(schemas.FRAME_KEY), join_type="left outer").sort_by("order")
+    return joined["at"].fill_null(-1).to_numpy()
+
+
+def _keys(frames: pa.Table) -> dict[str, pa.ChunkedArray]:
+    return {name: frames[name] for name in schemas.FRAME_KEY}
+
+
+def _standing(frames: pa.Table, old: pa.Table) -> Int64Array:
+    """Return for each frame the position of the representative that its old row still rightly names, or -1."""
+    standing = np.full(frames.num_rows, -1, np.int64)
+    if not old.num_rows or not frames.num_rows:
+        return standing
+    content = frames["content_id"].to_numpy()
+    member = _positions(frames, old["stream_id"], old["frame_idx"])
+    centre = _positions(frames, old["representative_stream"], old["representative_idx"])
+    found = (member >= 0) & (centre >= 0)
+    expected = pair_ids(content[member], content[centre], member != centre)
+    rows = np.flatnonzero(found & (expected == old["input_id"].to_numpy()))
+    standing[member[rows]] = centre[rows]
+    # A group whose representative lost its own row has lost its centre.
+    return np.where((standing >= 0) & (standing[standing] == standing), standing, -1)
+
+
+def _leaders(frames: pa.Table, standing: Int64Array, params: DuplicateParams) -> Int64Array:
+    """Return the position of every frame's representative, shape (N,)."""
+    hashes = from_hex(frames["phash"])
+    streams = frames["stream_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    bounds = np.flatnonzero(np.diff(streams, prepend=-1, append=-1))
+    starts_stream = np.zeros(len(hashes), np.bool_)
+    starts_stream[bounds[:-1]] = True
+    leader = np.empty(len(hashes), np.int64)
+    if params.scope == "workspace":
+        bounds = bounds[[0, -1]]
+    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+        part = slice(start, end)
+        within = np.where(standing[part] < 0, -1, standing[part] - start)
+        leader[part] = start + _leaders_of_scope(hashes[part], starts_stream[part], within, params.hamming)
+    return leader
+
+
+def _leaders_of_scope(
+    hashes: npt.NDArray[np.uint64], starts_stream: npt.NDArray[np.bool_], standing: Int64Array, radius: int
+) -> Int64Array:
+    # Half a second of import, which a run that finds nothing new to group need not pay.
+    from transforms.hamming import join_leaders
+
+    n = len(hashes)
+    is_old = standing >= 0
+    order = np.concatenate([np.flatnonzero(is_old), np.flatnonzero(~is_old)])
+    rank = np.empty(n, np.int64)
+    rank[order] = np.arange(n)
+    before = np.where(starts_stream, -1, rank[np.arange(n) - 1])
+    leader = join_leaders(hashes[order], before[order], rank[standing[is_old]], radius)
+    result = np.empty(n, np.int64)
+    result[order] = order[leader]
+    return result
+
+
+def _rows(frames: pa.Table, at: Int64Array, leader: Int64Array) -> pa.Table:
+    """Return the `duplicates` rows, without stage key, of the frames at these positions."""
+    hashes, content = from_hex(frames["phash"]), frames["content_id"].to_numpy()
+    hamming = np.bitwise_count(hashes[at] ^ hashes[leader]).astype(np.int32)
+    same_bytes = content[at] == content[leader]
+    confidence = np.where(same_bytes, 1.0, 0.99 * (1 - np.minimum(hamming, 32) / 32)).astype(np.float32)
+    centres = frames.take(leader)
+    given = {
+        "input_id": pair_ids(content[at], content[leader], at != leader),
+        **_keys(frames.take(at)),
+        "group_id": group_ids(centres["stream_id"], centres["frame_idx"].to_numpy(), content[leader]),
+        "is_representative": at == leader,
+        "representative_stream": centres["stream_id"],
+        "representative_idx": centres["frame_idx"],
+        "hamming": hamming,
+        "cosine": pa.nulls(len(at), pa.float32()),
+        "confidence": confidence,
+    }
+    return pa.table(given).select(schemas.DUPLICATES.file_schema.names).cast(schemas.DUPLICATES.file_schema)
+
+
+def group_ids(streams: pa.ChunkedArray, frame_idx: Int64Array, content: Int64Array) -> pa.Array:
+    """Return the ids of the groups around these representatives, as 16 hex digits: a hash of what each one is."""
+    words = hash_strings(streams) ^ mix(frame_idx.view(np.uint64)) ^ (mix(content.view(np.uint64)) << np.uint64(1))
+    return to_hex(mix(words))
+
+
+def _gone(frames: pa.Table, standing: Int64Array, old: pa.Table) -> pa.Table:
+    at = _positions(frames, old["stream_id"], old["frame_idx"])
+    return old.filter(pc.invert(pa.array((at >= 0) & (standing[at] >= 0))))

@@ -1,0 +1,86 @@
+"""Perceptual hashes: 64 bits that stay nearly the same when a picture is recompressed, resized or brightened."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from transforms.image import Gray
+
+HASH_SIDE = 32
+_KEPT = 8
+_BATCH = 16  # pictures whose float32 copies stay in a core's cache
+_FREQUENCIES = 2.0 * np.cos(
+    np.pi * np.arange(_KEPT)[:, None] * (2 * np.arange(HASH_SIDE)[None, :] + 1) / (2 * HASH_SIDE)
+)
+
+
+@lru_cache(maxsize=64)
+def lanczos_matrix(n_in: int, n_out: int) -> npt.NDArray[np.float32]:
+    """Return the (n_out, n_in) float32 matrix that resamples a line as Pillow's `Resampling.LANCZOS` does.
+
+    The kernel is sinc(x) sinc(x/3), stretched by the scale when shrinking, and normalised to sum 1.
+    """
+    scale = n_in / n_out
+    stretch = max(scale, 1.0)
+    support = 3.0 * stretch
+    matrix = np.zeros((n_out, n_in))
+    for row in range(n_out):
+        centre = (row + 0.5) * scale
+        first = max(0, int(centre - support + 0.5))
+        last = min(n_in, int(centre + support + 0.5))
+        x = (np.arange(first, last) - centre + 0.5) / stretch
+        weights = np.sinc(x) * np.sinc(x / 3.0) * (np.abs(x) < 3.0)
+        matrix[row, first:last] = weights / weights.sum()
+    return matrix.astype(np.float32)
+
+
+def to_hash_squares(pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Resample (N, H, W) uint8 pictures to (N, 32, 32) uint8 with Lanczos weights, as imagehash asks of Pillow."""
+    _, height, width = pictures.shape
+    across = pictures.astype(np.float32) @ lanczos_matrix(width, HASH_SIDE).T
+    squares = lanczos_matrix(height, HASH_SIDE) @ across
+    return np.clip(np.rint(squares), 0, 255).astype(np.uint8)
+
+
+def phash_of_squares(squares: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+    """Return the 64-bit perceptual hashes of (N, 32, 32) uint8 squares, shape (N,), dtype uint64.
+
+    The low 8x8 coefficients of the two-dimensional DCT-II, each bit set where the coefficient is above their median;
+    bits in row-major order, the first one most significant. Zauner 2010, "Implementation and benchmarking of
+    perceptual image hash functions"; bit for bit what `imagehash.phash` gives for the same squares.
+    """
+    low = _FREQUENCIES @ squares.astype(np.float64) @ _FREQUENCIES.T
+    # A flat picture has coefficients of exactly zero; without rounding, their noise would be hashed.
+    coefficients = np.round(low, 6).reshape(len(squares), -1)
+    bits = coefficients > np.median(coefficients, axis=1, keepdims=True)
+    return np.packbits(bits, axis=1).view(">u8").astype(np.uint64).reshape(-1)
+
+
+def phash(pictures: list[Gray]) -> npt.NDArray[np.uint64]:
+    """Return the perceptual hashes of N (H, W) uint8 pictures of any sizes, shape (N,), dtype uint64."""
+    hashes = np.empty(len(pictures), np.uint64)
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for position, picture in enumerate(pictures):
+        by_shape.setdefault(picture.shape, []).append(position)
+    for positions in by_shape.values():
+        for first in range(0, len(positions), _BATCH):
+            batch = positions[first : first + _BATCH]
+            hashes[batch] = phash_of_squares(to_hash_squares(np.stack([pictures[i] for i in batch])))
+    return hashes
+
+
+def to_hex(hashes: npt.NDArray[np.uint64]) -> pa.Array:
+    """Return every hash as a string of 16 hex digits, as imagehash prints it."""
+    digits = hashes.astype(">u8").tobytes().hex().encode()
+    fixed = pa.Array.from_buffers(pa.binary(16), len(hashes), [None, pa.py_buffer(digits)])
+    return fixed.cast(pa.binary()).cast(pa.string())
+
+
+def from_hex(digits: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+    """Return the hashes that `to_hex` printed, shape (N,), dtype uint64; there must be no nulls."""
+    joined = "".join(digits.to_pylist())
+    return np.frombuffer(bytes.fromhex(joined), ">u8").astype(np.uint64)

@@ -1,0 +1,94 @@
+"""What a row was computed from, as 64-bit ids that arrays can compare.
+
+All mixing is SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"): a
+bijection of 64-bit words whose outputs pass for random, so that sums of ids collide no sooner than chance.
+Ids are stored as int64, since Delta has no unsigned integers; arithmetic is done on uint64 and wraps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+UInt64Array = npt.NDArray[np.uint64]
+Int64Array = npt.NDArray[np.int64]
+
+UNTRUSTED = 0
+"""The `stat_id` of a file whose size and mtime must not be trusted; no real file has it."""
+
+_NO_PREDECESSOR = np.uint64(0x9C6E_2F3B_5D17_A4E1)
+_RACY_FINE_NS = 20_000_000
+_RACY_COARSE_NS = 2_000_000_000
+
+
+def mix(words: UInt64Array) -> UInt64Array:
+    """Return SplitMix64 of every word; shape and dtype are kept."""
+    z = words + np.uint64(0x9E37_79B9_7F4A_7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def content_id(digest: bytes) -> int:
+    """Return the first 64 bits of a BLAKE3 digest as a signed integer: the `input_id` of a single frame."""
+    return int.from_bytes(digest[:8], "little", signed=True)
+
+
+def pair_ids(current: Int64Array, previous: Int64Array, has_previous: npt.NDArray[np.bool_]) -> Int64Array:
+    """Return the ids of rows that were computed from a frame and its predecessor, shape (N,).
+
+    `current` and `previous` are content ids; `previous` is ignored where `has_previous` is false.
+    """
+    second = np.where(has_previous, mix(previous.view(np.uint64)), _NO_PREDECESSOR)
+    return mix(current.view(np.uint64) ^ (second << np.uint64(1))).view(np.int64)
+
+
+def hash_strings(strings: pa.Array | pa.ChunkedArray, seed: int = 0) -> UInt64Array:
+    """Return a 64-bit hash of every string, shape (N,), the same on every machine and in every version.
+
+    Zobrist hashing: every (byte, position) has a random word, and a string is the sum of its words.
+    """
+    if isinstance(strings, pa.ChunkedArray):
+        parts = [hash_strings(chunk, seed) for chunk in strings.chunks]
+        return np.concatenate(parts) if parts else np.empty(0, np.uint64)
+    binary = strings.cast(pa.large_binary())
+    offsets = np.frombuffer(binary.buffers()[1], np.int64)[binary.offset : binary.offset + len(binary) + 1]
+    lengths = np.diff(offsets)
+    if not lengths.sum():
+        return mix(np.full(len(binary), np.uint64(seed)))
+    data = np.frombuffer(binary.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
+    place = np.arange(len(data), dtype=np.uint64) - np.repeat((offsets[:-1] - offsets[0]).astype(np.uint64), lengths)
+    running = np.zeros(len(data) + 1, np.uint64)
+    np.cumsum(mix(data.astype(np.uint64) + (place + np.uint64(1)) * np.uint64(256)), out=running[1:])
+    ends = offsets - offsets[0]
+    total = running[ends[1:]] - running[ends[:-1]]
+    return mix(total ^ mix(lengths.astype(np.uint64) + np.uint64(seed)))
+
+
+def stat_ids(uris: pa.Array, size_bytes: Int64Array, mtime_ns: Int64Array) -> Int64Array:
+    """Return an id for each file's (uri, size, mtime), shape (N,), never `UNTRUSTED`.
+
+    A stored id that equals the one of a fresh listing means that the file need not be read again.
+    """
+    ids = hash_strings(uris) ^ mix(size_bytes.view(np.uint64)) ^ (mix(mtime_ns.view(np.uint64)) << np.uint64(1))
+    ids = mix(ids)
+    return np.where(ids == np.uint64(UNTRUSTED), np.uint64(1), ids).view(np.int64)
+
+
+def is_racy(mtime_ns: int, read_ns: int) -> bool:
+    """Say whether a file was modified so shortly before it was read that a later write could leave the same mtime.
+
+    Git's rule for its index. File systems stamp with the clock tick (milliseconds) or with whole or even seconds;
+    an mtime without a fraction of a second is taken for the latter.
+    """
+    coarse = mtime_ns % 1_000_000_000 == 0
+    return mtime_ns + (_RACY_COARSE_NS if coarse else _RACY_FINE_NS) >= read_ns
+
+
+def row_terms(frame_idx: Int64Array, input_id: Int64Array) -> UInt64Array:
+    """Return a hash of every row's (frame_idx, input_id), shape (N,).
+
+    Their wrapping sum identifies a set of rows in whatever order they come.
+    """
+    return mix(frame_idx.view(np.uint64) ^ mix(input_id.view(np.uint64)))

@@ -1,0 +1,137 @@
+"""Intervals of a stream in which nothing moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+from annotated_types import Ge, Gt, Le
+
+BoolArray = npt.NDArray[np.bool_]
+Int64Array = npt.NDArray[np.int64]
+
+_LEAST_VISIBLE = 0.2
+
+
+@dataclass(frozen=True)
+class IdleParams:
+    """When a stretch of frames counts as idle.
+
+    `threshold`: smoothed `motion_peak` below which nothing moves; sensor noise, compression and clouds stay under it.
+    `low_contrast`: where the tiles' luma varies less than this, in the dark or in fog, everything moves faintly, and
+    the threshold falls in proportion, to a fifth at most.
+    `window`: frames that the sliding mean covers, so that a single flash or a keyframe's pulse ends no interval.
+    `min_frames`: length from which a still stretch is an interval.
+    `scene_bits`: where motion is unknown (across a gap, beside a corrupt frame) the scene counts as the same if the
+    perceptual hashes on both sides differ in at most this many bits.
+    `keep`: how many frames of an interval curation keeps.
+    """
+
+    threshold: Annotated[float, Gt(0), Le(1)] = 0.03
+    low_contrast: Annotated[float, Ge(0), Le(127.5)] = 12.0
+    window: Annotated[int, Ge(1), Le(1001)] = 5
+    min_frames: Annotated[int, Ge(2)] = 25
+    scene_bits: Annotated[int, Ge(0), Le(64)] = 12
+    keep: Annotated[int, Ge(0)] = 1
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Idle intervals of one stream, as positions into its frames: first and last (included), and score 0..1."""
+
+    first: Int64Array
+    last: Int64Array
+    score: npt.NDArray[np.float32]
+
+
+def find_idle(
+    motion_peak: npt.NDArray[np.float32],
+    tile_contrast: npt.NDArray[np.float32],
+    phash: npt.NDArray[np.uint64],
+    decodable: BoolArray,
+    params: IdleParams,
+) -> Intervals:
+    """Find the idle intervals of one stream.
+
+    All arrays have shape (N,), in frame order: `motion_peak` 0..1 and `tile_contrast` 0..127.5, both NaN where unknown,
+    the perceptual hash, and whether the frame decodes (the hash of one that does not is ignored). A frame without a known motion belongs to an
+    interval if the frames around it do; an interval never spans a change of scene that a gap hides. Motion at a frame
+    is relative to the one before, so an interval starts one frame before its first still one. The score is 1 minus the
+    mean motion over the threshold: 1 for none at all.
+    """
+    known = np.flatnonzero(~np.isnan(motion_peak))
+    if not len(known):
+        none = np.empty(0, np.int64)
+        return Intervals(none, none, none.astype(np.float32))
+    visible = np.clip(tile_contrast[known] / max(params.low_contrast, 1e-9), _LEAST_VISIBLE, 1)
+    peak = motion_peak[known].astype(np.float64) / visible
+    scene = np.cumsum(scene_changes(motion_peak, phash, decodable, params.scene_bits))
+    smooth = sliding_mean(peak, scene[known], params.window)
+    still = peak < params.threshold
+    first, last = _runs(still, smooth < params.threshold, scene[known])
+    firsts, lasts = _with_neighbours(known[first], known[last], known, scene)
+    long_enough = lasts - firsts + 1 >= params.min_frames
+    first, last = first[long_enough], last[long_enough]
+    total = np.concatenate([[0.0], np.cumsum(peak)])
+    mean = (total[last + 1] - total[first]) / (last + 1 - first)
+    score = np.clip(1 - mean / params.threshold, 0, 1).astype(np.float32)
+    return Intervals(firsts[long_enough], lasts[long_enough], score)
+
+
+def scene_changes(
+    motion_peak: npt.NDArray[np.float32], phash: npt.NDArray[np.uint64], decodable: BoolArray, scene_bits: int
+) -> BoolArray:
+    """Mark frames whose motion is unknown and that do not look like the last decodable frame before them, shape (N,)."""
+    position = np.where(decodable, np.arange(len(phash)), -1)
+    last = np.concatenate([[-1], np.maximum.accumulate(position)[:-1]])
+    differing = np.bitwise_count(phash ^ phash[last])
+    return np.isnan(motion_peak) & decodable & (last >= 0) & (differing > scene_bits)
+
+
+def sliding_mean(values: npt.NDArray[np.float64], segment: Int64Array, window: int) -> npt.NDArray[np.float64]:
+    """Return the centred mean over `window` values, cut off at the ends of each segment, shape (N,).
+
+    `segment` is non-decreasing; windows do not reach into another segment and are not padded.
+    """
+    at = np.arange(len(values))
+    lowest = np.searchsorted(segment, segment, "left")
+    highest = np.searchsorted(segment, segment, "right")
+    low = np.maximum(at - window // 2, lowest)
+    high = np.minimum(at + (window - window // 2), highest)
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    return (total[high] - total[low]) / (high - low)
+
+
+def _runs(still: BoolArray, calm: BoolArray, segment: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """Return first and last positions of runs that are calm somewhere, begin and end still, and stay in one segment."""
+    inside = still | calm
+    new_run = np.concatenate([[True], (inside[1:] != inside[:-1]) | (segment[1:] != segment[:-1])])
+    run = np.cumsum(new_run) - 1
+    n_runs = int(run[-1]) + 1
+    at = np.arange(len(still))
+    first = np.full(n_runs, len(still))
+    last = np.full(n_runs, -1)
+    np.minimum.at(first, run[still], at[still])
+    np.maximum.at(last, run[still], at[still])
+    calm_somewhere = np.bincount(run, weights=calm & inside, minlength=n_runs) > 0
+    chosen = np.flatnonzero(calm_somewhere & (last >= 0))
+    return first[chosen], last[chosen]
+
+
+def _with_neighbours(
+    first: Int64Array, last: Int64Array, known: Int64Array, scene: Int64Array
+) -> tuple[Int64Array, Int64Array]:
+    """Widen intervals, given as frame positions, to the frames that look like their ends.
+
+    That is the frame before the first still one, and frames of unknown motion up to the stream's end or a change of
+    scene. Runs are maximal, so a frame of unknown motion further inside lies within one already.
+    """
+    scene_start = np.searchsorted(scene, scene[first], "left")
+    scene_end = np.searchsorted(scene, scene[last], "right") - 1
+    before = np.maximum(first - 1, scene_start)
+    # Where every frame between the scene's start and the interval is of unknown motion, it belongs to the interval.
+    n_known_before = np.searchsorted(known, first) - np.searchsorted(known, scene_start)
+    n_known_after = np.searchsorted(known, scene_end, "right") - np.searchsorted(known, last, "right")
+    return np.where(n_known_before == 0, scene_start, before), np.where(n_known_after == 0, scene_end, last)

@@ -1,0 +1,152 @@
+"""From the bytes of a picture to the arrays that everything else measures."""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+from typing import Annotated
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from annotated_types import Ge, Le
+from PIL import Image
+
+Gray = npt.NDArray[np.uint8]
+
+_REDUCED = {
+    1: cv2.IMREAD_GRAYSCALE,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
+_SMALL_SIDE = 160
+_JPEG_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+_JPEG_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+@dataclass(frozen=True)
+class ImageParams:
+    """At which size pictures are measured.
+
+    `long_side`: the longer side, in pixels, of the grey picture that every measure is taken on. Pictures are brought
+    to it by area averaging (for JPEG mostly inside the decoder, which is also what makes it cheap) and never enlarged.
+    One size for all keeps thresholds comparable between resolutions: a 1080p and a 720p camera looking at one scene
+    get nearly one score. The price is detail below the grid: at 640, blur narrower than about two pixels of a 720p
+    picture (three of 1080p) cannot be told from none, and noise below that size does not count as sharpness.
+
+    `max_megapixels`: a picture whose header claims more is called corrupt without decoding it.
+    """
+
+    long_side: Annotated[int, Ge(64), Le(8192)] = 640
+    max_megapixels: Annotated[int, Ge(1), Le(1000)] = 128
+
+
+class CorruptImageError(ValueError):
+    """The bytes are not a picture that can be decoded."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the first bytes of a picture claim: format, and size in pixels as stored (EXIF rotation not applied)."""
+
+    format: str
+    width: int
+    height: int
+
+
+def read_header(data: bytes) -> Header:
+    """Return format and size of a picture without decoding it.
+
+    Raises `CorruptImageError` where the bytes are empty or no known picture. JPEG is parsed here, in about 3 µs;
+    other formats go through Pillow, whose 60 µs vanish beside what decoding them takes.
+    """
+    if not data:
+        raise CorruptImageError("the file is empty")
+    if data[:2] == b"\xff\xd8":
+        return _jpeg_header(data)
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            return Header((picture.format or "unknown").lower(), *picture.size)
+    except Exception as error:
+        # Pillow raises whatever its parsers stumble over, from struct.error to SyntaxError.
+        raise CorruptImageError(f"not a picture: starts with {data[:8].hex(' ')}") from error
+
+
+def _jpeg_header(data: bytes) -> Header:
+    """Walk the segments of a JPEG (ITU-T T.81, annex B) to its frame header."""
+    at, end = 2, len(data)
+    while at + 9 <= end:
+        if data[at] != 0xFF:
+            break
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+        elif marker in _JPEG_WITHOUT_LENGTH:
+            at += 2
+        elif marker in _JPEG_FRAME_HEADERS:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return Header("jpeg", width, height)
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    raise CorruptImageError("JPEG without a frame header: truncated or damaged")
+
+
+def decode_gray(data: bytes, header: Header, params: ImageParams) -> Gray:
+    """Decode to grey at the size of `params`.
+
+    Returns an array of shape (height, width), dtype uint8, luma 0..255 (BT.601 weights of the decoder), whose longer
+    side is `params.long_side`, or the stored size if that is smaller. Raises `CorruptImageError`.
+    """
+    width, height = header.width, header.height
+    if not width or not height:
+        raise CorruptImageError(f"claims a size of {width}x{height}")
+    if width * height > params.max_megapixels * 1_000_000:
+        raise CorruptImageError(f"claims {width}x{height} pixels, more than image.max_megapixels={params.max_megapixels}")
+    longest = max(width, height)
+    factor = 1
+    if header.format == "jpeg":
+        factor = next(f for f in (8, 4, 2, 1) if f == 1 or longest >= f * params.long_side)
+    try:
+        flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
+        gray = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise CorruptImageError(f"{header.format} does not decode: {error.err}") from error
+    if gray is None:
+        raise CorruptImageError(f"{header.format} does not decode: truncated or damaged")
+    return shrink(gray, params.long_side)
+
+
+def to_small(gray: Gray) -> Gray:
+    """Average an (H, W) uint8 picture down to at most 160 pixels: enough for tones, motion and hashes."""
+    return shrink(gray, _SMALL_SIDE)
+
+
+def shrink(gray: Gray, long_side: int) -> Gray:
+    """Bring the longer side of an (H, W) uint8 picture down to `long_side` by area averaging; never enlarge."""
+    height, width = gray.shape
+    longest = max(height, width)
+    if longest <= long_side:
+        return gray
+    size = (max(1, round(width * long_side / longest)), max(1, round(height * long_side / longest)))
+    # cv2's exact 2x2 average is vectorised and several times faster than its general area filter.
+    while size[0] * 2 <= width and size[1] * 2 <= height and not (width % 2 or height % 2):
+        gray = cv2.resize(gray, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+        height, width = gray.shape
+    return gray if (width, height) == size else cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
+
+
+def thumbnail(data: bytes, long_side: int) -> bytes:
+    """Return a small JPEG in colour of a picture's bytes. Raises `CorruptImageError`."""
+    read_header(data)
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise CorruptImageError(f"does not decode: {error.err}") from error
+    if picture is None:
+        raise CorruptImageError("does not decode: truncated or damaged")
+    scale = min(1.0, long_side / max(picture.shape[:2]))
+    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return bytes(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 78])[1])

@@ -1,0 +1,110 @@
+"""From the names of files to an ordered sequence of frames."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from annotated_types import Ge
+
+Int64Array = npt.NDArray[np.int64]
+
+EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff")
+_FRAME_NAME = rf"(?i)(?:^|[^0-9])(?P<number>[0-9]+)\.(?:{'|'.join(EXTENSIONS)})$"
+_MOST_DIGITS = 18
+_FEWEST_FOR_STRIDE = 8
+
+
+@dataclass(frozen=True)
+class IngestParams:
+    """Which files are frames, and how they follow one another.
+
+    A frame is a file whose name ends in a number and an image extension, `image_17.jpg` or `000017.png`; order is by
+    that number. `glob`: file names must also match this pattern.
+    `strict_sequence`: two files with one number stop the run; if false, both are skipped and counted.
+    `step`: how far apart the numbers of two frames may lie that follow one another. None takes the greatest common
+    divisor of all differences: 1 for ordinary streams, 10 where every tenth frame was recorded. Set it where numbers
+    are timestamps.
+    """
+
+    glob: str = "*"
+    strict_sequence: bool = True
+    step: Annotated[int, Ge(1)] | None = None
+
+
+@dataclass(frozen=True)
+class FrameFiles:
+    """The files of a folder as a sequence.
+
+    `chosen` are positions into the given names, in order of frame number, and `frame_idx` these numbers, both shape
+    (N,). `n_ignored` files are no frames. `repeated` maps a number to the several names that carry it; they are not
+    among the chosen.
+    """
+
+    chosen: Int64Array
+    frame_idx: Int64Array
+    n_ignored: int
+    repeated: dict[int, list[str]]
+
+
+class FrameNumberError(ValueError):
+    """A file name's number is too large for 64 bits."""
+
+
+def order_files(names: pa.Array, glob: str) -> FrameFiles:
+    """Pick the frames among file names and put them in order of their numbers, never of their names."""
+    number = pc.struct_field(pc.extract_regex(names, _FRAME_NAME), "number")
+    if glob != "*":
+        fits = pa.array([fnmatch.fnmatchcase(name, glob) for name in names.to_pylist()], pa.bool_())
+        number = pc.if_else(fits, number, None)
+    is_frame = np.flatnonzero(pc.is_valid(number).to_numpy(zero_copy_only=False))
+    digits = pc.utf8_ltrim(number.drop_null(), "0")
+    if len(digits) and pc.max(pc.utf8_length(digits)).as_py() > _MOST_DIGITS:
+        worst = int(np.argmax(pc.utf8_length(digits).to_numpy()))
+        name = names[int(is_frame[worst])].as_py()
+        raise FrameNumberError(f"the number in {name!r} has more than {_MOST_DIGITS} digits")
+    index = pc.if_else(pc.equal(digits, ""), "0", digits).cast(pa.int64()).to_numpy()
+    order = np.argsort(index, kind="stable")
+    chosen, index = is_frame[order], index[order]
+    same = index[1:] == index[:-1]
+    repeat = np.zeros(len(index), np.bool_)
+    repeat[1:] |= same
+    repeat[:-1] |= same
+    repeated: dict[int, list[str]] = {}
+    for at in np.flatnonzero(repeat):
+        repeated.setdefault(int(index[at]), []).append(names[int(chosen[at])].as_py())
+    for clashing in repeated.values():
+        clashing.sort()
+    return FrameFiles(chosen[~repeat], index[~repeat], len(names) - len(is_frame), repeated)
+
+
+def stride(frame_idx: Int64Array) -> int:
+    """Return the greatest common divisor of the differences of sorted frame numbers.
+
+    It is 1 for fewer than eight frames, whose common divisor would be an accident.
+    """
+    return int(np.gcd.reduce(np.diff(frame_idx))) if len(frame_idx) >= _FEWEST_FOR_STRIDE else 1
+
+
+def follows(frame_idx: Int64Array, step: int) -> npt.NDArray[np.bool_]:
+    """Mark the frames whose predecessor is there, shape (N,), for sorted numbers of one stream."""
+    result = np.zeros(len(frame_idx), np.bool_)
+    result[1:] = np.diff(frame_idx) <= step
+    return result
+
+
+def gaps(frame_idx: Int64Array, step: int) -> list[dict[str, int]]:
+    """Return the missing numbers between sorted frame numbers as intervals, both ends included."""
+    at = np.flatnonzero(np.diff(frame_idx) > step)
+    starts, ends = frame_idx[at] + step, frame_idx[at + 1] - step
+    return [{"start": start, "end": max(start, end)} for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+
+def n_missing(intervals: list[dict[str, int]], step: int) -> int:
+    """Return how many frame numbers lie in gaps."""
+    return sum((gap["end"] - gap["start"]) // step + 1 for gap in intervals)

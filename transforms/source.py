@@ -1,0 +1,75 @@
+"""The bytes of frame files, read so that what they are called and what they hold belong together."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import NamedTuple
+
+_TRIES = 3
+_PAUSE_S = 0.05
+_LARGEST_BYTES = 1 << 30
+
+
+class FileChangingError(OSError):
+    """The file kept changing while it was read."""
+
+
+class FileTooLargeError(OSError):
+    """The file is too large to be one picture; reading it would fill the memory."""
+
+
+class FrameBytes(NamedTuple):
+    """A file's bytes, with its size and mtime from before the read and the time of the read (ns since 1970)."""
+
+    data: bytes
+    size_bytes: int
+    mtime_ns: int
+    read_ns: int
+
+
+def read_frame(path: str) -> FrameBytes:
+    """Read a file whole, in one unbuffered read.
+
+    A file that is being written is read again, three times at most. Raises `FileChangingError` if it does not come to
+    rest, `FileTooLargeError` above 1 GiB, and whatever `OSError` the file system has after it was asked three times.
+    """
+    for attempt in range(_TRIES):
+        try:
+            found = _read_once(path)
+        except (FileNotFoundError, FileTooLargeError):
+            raise
+        except OSError:
+            if attempt == _TRIES - 1:
+                raise
+        else:
+            if found is not None:
+                return found
+        time.sleep(_PAUSE_S)
+    raise FileChangingError(f"{path} changed each of the {_TRIES} times it was read")
+
+
+def _read_once(path: str) -> FrameBytes | None:
+    """Return the file, or None if it changed during the read."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        read_ns = time.time_ns()
+        before = os.fstat(handle)
+        if before.st_size > _LARGEST_BYTES:
+            raise FileTooLargeError(f"{path} has {before.st_size} bytes, more than one picture can have")
+        data = os.read(handle, before.st_size + 1)
+        if len(data) < before.st_size:
+            data = _read_rest(handle, data)
+        after = os.fstat(handle)
+    finally:
+        os.close(handle)
+    still = before.st_mtime_ns == after.st_mtime_ns and before.st_size == after.st_size == len(data)
+    return FrameBytes(data, after.st_size, after.st_mtime_ns, read_ns) if still else None
+
+
+def _read_rest(handle: int, data: bytes) -> bytes:
+    """Go on reading where one call returned less than was asked for, as Linux does above 2 GiB and on some networks."""
+    parts = [data]
+    while part := os.read(handle, 1 << 24):
+        parts.append(part)
+    return b"".join(parts)

@@ -1,0 +1,217 @@
+"""A made-up camera stream whose every flaw is known: the sample of `winnow demo`, and what tests take their truth from.
+
+A camera flies over a textured ground. Frames are a function of parameters and frame number alone, so that the same
+stream comes out on every machine and in whatever order frames are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Picture = npt.NDArray[np.uint8]
+Kind = Literal["moving", "idle", "dark", "blurred", "overexposed", "exact", "near", "gap"]
+
+TIMELINE: tuple[tuple[Kind, int], ...] = (
+    ("moving", 90),
+    ("idle", 60),
+    ("moving", 40),
+    ("dark", 30),
+    ("moving", 30),
+    ("blurred", 30),
+    ("moving", 30),
+    ("overexposed", 30),
+    ("moving", 40),
+    ("exact", 8),
+    ("near", 8),
+    ("moving", 10),
+    ("gap", 10),
+    ("moving", 44),
+)
+"""What happens when, and for how many frame numbers."""
+
+_GROUND_SIDES = 3
+_SPEED = 0.17
+_SLOPE = 0.6180339887
+_FIRST_REPEATED = 3
+_REPEAT_STEP = 5
+
+
+@dataclass(frozen=True)
+class Planted:
+    """What a sample holds, by frame number; intervals include both ends.
+
+    `exact` and `near` map a repeat to the frame that it repeats.
+    """
+
+    n_files: int
+    idle: list[tuple[int, int]] = field(default_factory=list)
+    gaps: list[tuple[int, int]] = field(default_factory=list)
+    dark: set[int] = field(default_factory=set)
+    blurry: set[int] = field(default_factory=set)
+    overexposed: set[int] = field(default_factory=set)
+    exact: dict[int, int] = field(default_factory=dict)
+    near: dict[int, int] = field(default_factory=dict)
+    corrupt: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A stream of JPEG frames of the given size.
+
+    `timeline` says what happens; of its last moving stretch the third frame is cut off half-way and the fifth is empty.
+    """
+
+    width: int = 1280
+    height: int = 720
+    seed: int = 7
+    timeline: tuple[tuple[Kind, int], ...] = TIMELINE
+    broken: bool = True
+    jpeg_quality: int = 88
+
+    @cached_property
+    def kinds(self) -> list[Kind]:
+        """Return what happens at each frame number."""
+        return [kind for kind, n in self.timeline for _ in range(n)]
+
+    @cached_property
+    def planted(self) -> Planted:
+        """Return the truth about the sample."""
+        by_kind: dict[str, list[int]] = {}
+        for index, kind in enumerate(self.kinds):
+            by_kind.setdefault(kind, []).append(index)
+        originals = [self._original(rank) for rank in range(len(by_kind.get("exact", ())) + len(by_kind.get("near", ())))]
+        n_exact = len(by_kind.get("exact", ()))
+        return Planted(
+            n_files=len(self.kinds) - len(by_kind.get("gap", ())),
+            idle=_intervals(by_kind.get("idle", [])),
+            gaps=_intervals(by_kind.get("gap", [])),
+            dark=set(by_kind.get("dark", ())),
+            blurry=set(by_kind.get("blurred", ())),
+            overexposed=set(by_kind.get("overexposed", ())),
+            exact=dict(zip(by_kind.get("exact", ()), originals[:n_exact], strict=True)),
+            near=dict(zip(by_kind.get("near", ()), originals[n_exact:], strict=True)),
+            corrupt={self._last_start + 2, self._last_start + 4} if self.broken else set(),
+        )
+
+    def files(self) -> Iterator[tuple[int, bytes]]:
+        """Yield number and bytes of every frame's file, in order; numbers in a gap are left out."""
+        for index, kind in enumerate(self.kinds):
+            if kind != "gap":
+                yield index, self.file(index)
+
+    def file(self, index: int) -> bytes:
+        """Return the bytes of a frame's file."""
+        if index in self.planted.exact:
+            return self.file(self.planted.exact[index])
+        data = encode(self.picture(index), 55 if index in self.planted.near else self.jpeg_quality)
+        if index in self.planted.corrupt:
+            return data[: len(data) // 2] if index == min(self.planted.corrupt) else b""
+        return data
+
+    def picture(self, index: int) -> Picture:
+        """Return a frame as an array of shape (height, width, 3), dtype uint8, BGR."""
+        kind = self.kinds[index]
+        if kind == "near":
+            return self._altered(self.picture(self.planted.near[index]))
+        if kind == "exact":
+            return self.picture(self.planted.exact[index])
+        if kind == "idle":
+            return self._idle(index)
+        view = self._view(index)
+        if kind == "dark":
+            return self._noisy(view.astype(np.float32) * np.float32(0.07), index, 1.5)
+        if kind == "blurred":
+            return cv2.GaussianBlur(view, (0, 0), self.width / 160)
+        if kind == "overexposed":
+            return self._noisy(view.astype(np.float32) * np.float32(1.6) + np.float32(150), index, 1.0)
+        return view
+
+    @cached_property
+    def _last_start(self) -> int:
+        return len(self.kinds) - self.timeline[-1][1]
+
+    def _original(self, rank: int) -> int:
+        """Return which frame of the first stretch the rank-th repeat repeats."""
+        return (_FIRST_REPEATED + rank * _REPEAT_STEP) % max(1, self.timeline[0][1])
+
+    def _idle(self, index: int) -> Picture:
+        """A camera that stands still, with sensor noise and a gain that follows the clouds."""
+        start = next(first for first, last in self.planted.idle if first <= index <= last)
+        gain = np.float32(1 + 0.04 * np.sin((index - start) / 9))
+        return self._noisy(self._view(start).astype(np.float32) * gain, index, 2.0)
+
+    def _noisy(self, picture: npt.NDArray[np.float32], index: int, sigma: float) -> Picture:
+        noise = np.random.default_rng((self.seed, index)).normal(0, sigma, picture.shape[:2]).astype(np.float32)
+        return np.clip(picture + noise[..., None], 0, 255).astype(np.uint8)
+
+    def _altered(self, picture: Picture) -> Picture:
+        """What becomes of a picture that was passed on: scaled down and up again, and a little brighter."""
+        small = cv2.resize(picture, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
+        back = cv2.resize(small, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
+        return np.clip(back.astype(np.int16) + 6, 0, 255).astype(np.uint8)
+
+    def _view(self, index: int) -> Picture:
+        """Return what the camera sees at a frame number: a window on the ground, which repeats in both directions."""
+        ground = self._ground
+        side = len(ground)
+        step = _SPEED * self.width
+        left, top = int(index * step) % side, int(index * step * _SLOPE) % side
+        rows = np.arange(top, top + self.height) % side
+        columns = np.arange(left, left + self.width) % side
+        return ground[np.ix_(rows, columns)]
+
+    @cached_property
+    def _ground(self) -> Picture:
+        """Paint the ground: clouds of noise at all scales, with fields, roofs and roads on it."""
+        rng = np.random.default_rng(self.seed)
+        side = _GROUND_SIDES * self.width
+        relief = np.zeros((side, side), np.float32)
+        for cells in (6, 12, 24, 48, 96, 192):
+            relief += _smooth_noise(rng, cells, side) / np.float32(cells**0.5)
+        relief = (relief - relief.mean()) / relief.std()
+        tint = np.array((0.75, 1.0, 0.9), np.float32)
+        ground = np.clip((118 + 34 * relief)[..., None] * tint, 25, 225).astype(np.uint8)
+        for _ in range(260):
+            self._paint_object(ground, rng)
+        grain = rng.normal(0, 9, (side, side)).astype(np.int16)
+        return np.clip(ground + grain[..., None], 0, 255).astype(np.uint8)
+
+    def _paint_object(self, ground: Picture, rng: np.random.Generator) -> None:
+        side = len(ground)
+        centre = tuple(rng.integers(0, side, 2).tolist())
+        size = tuple((rng.uniform(0.02, 0.16, 2) * self.width).tolist())
+        colour = tuple(rng.integers(30, 225, 3).tolist())
+        corners = cv2.boxPoints((centre, size, float(rng.uniform(0, 180)))).astype(np.int32)
+        cv2.fillConvexPoly(ground, corners, colour, cv2.LINE_AA)
+
+
+def encode(picture: Picture, quality: int) -> bytes:
+    """Return a BGR picture as JPEG."""
+    return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
+
+
+def _smooth_noise(rng: np.random.Generator, cells: int, side: int) -> npt.NDArray[np.float32]:
+    """Return smooth noise with so many bumps across, which continues at the opposite edge."""
+    coarse = rng.normal(0, 1, (cells, cells)).astype(np.float32)
+    padded = np.pad(coarse, 2, mode="wrap")
+    scale = side / cells
+    wide = cv2.resize(padded, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    edge = round(2 * scale)
+    return wide[edge : edge + side, edge : edge + side]
+
+
+def _intervals(indices: list[int]) -> list[tuple[int, int]]:
+    """Return runs of consecutive numbers as (first, last)."""
+    if not indices:
+        return []
+    array = np.array(indices)
+    breaks = np.flatnonzero(np.diff(array) > 1)
+    starts, ends = np.concatenate([[0], breaks + 1]), np.concatenate([breaks, [len(array) - 1]])
+    return [(int(array[a]), int(array[b])) for a, b in zip(starts, ends, strict=True)]
