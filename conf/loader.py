@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 import runpy
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def load(profile: str | None = None, config: str | None = None, settings: Iterab
     named = layer.pop("profile", None)
     name = profile or (str(named) if named else DEFAULT_PROFILE)
     merged: dict[str, Any] = _attempt(problems, lambda: _read_profile(name)) or {}
-    for source in (layer, *(_attempt(problems, lambda s=s: _read_setting(s)) or {} for s in settings)):
+    for source in (layer, *(_attempt(problems, partial(_read_setting, s)) or {} for s in settings)):
         merged = _merge(merged, source)
     if problems:
         raise ConfigError([*problems, *_problems(merged)])
@@ -72,7 +73,7 @@ def to_dict(config: PipelineConfig) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(config)))
 
 
-def _attempt(problems: list[str], read: Any) -> dict[str, Any] | None:
+def _attempt(problems: list[str], read: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
     try:
         return read()
     except ConfigError as error:
@@ -143,8 +144,10 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merge(below, value) if both else value
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            merged[key] = _merge(below, value)
+        else:
+            merged[key] = value
     return merged
 
 

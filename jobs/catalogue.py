@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from array import array
 from collections.abc import Iterator, Sequence
@@ -18,8 +19,8 @@ import pyarrow.compute as pc
 
 import schemas
 from jobs.errors import UserError
-from jobs.store import Change, Drop, Snapshot, Store
 from jobs.parts import Part, write_part
+from jobs.store import Change, Drop, Snapshot, Store
 from transforms import ingest
 from transforms.identity import stat_ids
 from transforms.ingest import FrameNumberError, IngestParams
@@ -29,6 +30,7 @@ _KEY_SCHEMA = pa.schema([schemas.LISTING.arrow_schema.field(n) for n in schemas.
 _SCAN_CHUNK = 1 << 14
 _MOST_LOST = 0.10
 _SHOWN = 5
+_STREAM_ID = re.compile(r"[^/\\\x00-\x1f]{1,100}(/[^/\\\x00-\x1f]{1,100})*")
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,9 @@ def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission,
     streams: dict[str, StreamFiles] = {}
     folders = list(_folders(inputs, params, admission, problems))
     for stream_id, folder in folders:
+        if not _STREAM_ID.fullmatch(stream_id) or {".", ".."} & set(stream_id.split("/")):
+            problems.append(f"stream id {stream_id!r}: expected names without control characters, joined by /")
+            continue
         if stream_id in streams:
             if streams[stream_id].uri != str(folder):
                 problems.append(
@@ -257,13 +262,12 @@ def _history_problems(streams: dict[str, StreamFiles], admission: Admission, sto
         before = known.get(stream.stream_id)
         if before is None:
             continue
-        if before["uri"] != stream.uri:
-            if not admission.rebind:
-                problems.append(
-                    f"stream {stream.stream_id!r} is {before['uri']} in this workspace, the input is {stream.uri}; "
-                    "give it an id of its own with --stream-id, or --rebind if the frames have moved"
-                )
-                continue
+        if before["uri"] != stream.uri and not admission.rebind:
+            problems.append(
+                f"stream {stream.stream_id!r} is {before['uri']} in this workspace, the input is {stream.uri}; "
+                "give it an id of its own with --stream-id, or --rebind if the frames have moved"
+            )
+            continue
         lost = _n_lost(stream, store)
         if lost > _MOST_LOST * before["n_frames"] and not admission.allow_missing:
             problems.append(

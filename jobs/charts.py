@@ -47,7 +47,9 @@ def timeline(
 
     parts = [_band(x, first, last, "idle") for first, last in bands]
     parts += [_band(x, first, last, "gap") for first, last in gaps]
-    parts += [f"<line class='limit' x1='{_LEFT}' x2='{_WIDTH - _RIGHT}' y1='{y(v):.1f}' y2='{y(v):.1f}'/>" for v in limits]
+    parts += [
+        f"<line class='limit' x1='{_LEFT}' x2='{_WIDTH - _RIGHT}' y1='{y(v):.1f}' y2='{y(v):.1f}'/>" for v in limits
+    ]
     parts.append(f"<path class='line' d='{_path(x(index), y(values), known)}'/>")
     parts += _labels(low, high, log)
     parts.append(f"<text class='axis' x='{_LEFT}' y='{_HEIGHT - 3}'>{span[0]}</text>")
@@ -85,12 +87,12 @@ def histogram(values: Array, title: str, limits: Sequence[float], log: bool = Fa
         return _frame(title, "<text class='none' x='20' y='60'>nothing measured</text>", width, height)
     low, high = _range(values, limits, log)
     counts, _ = np.histogram(_scaled(values, log), bins=_BINS, range=(low, high))
-    inner, step = height - 34, (width - 16) / _BINS
+    step = (width - 16) / _BINS
+    tall = counts / counts.max() * (height - 34)
     parts = [
-        f"<rect class='bar' x='{8 + at * step:.1f}' width='{step - 0.6:.1f}' y='{height - 16 - inner * n / counts.max():.1f}' "
-        f"height='{inner * n / counts.max():.1f}'><title>{int(n)}</title></rect>"
-        for at, n in enumerate(counts)
-        if n
+        f"<rect class='bar' x='{8 + at * step:.1f}' width='{step - 0.6:.1f}' y='{height - 16 - tall[at]:.1f}' "
+        f"height='{tall[at]:.1f}'><title>{int(counts[at])}</title></rect>"
+        for at in np.flatnonzero(counts)
     ]
     for value in limits:
         x = 8 + (float(_scaled(value, log)) - low) / (high - low) * (width - 16)
@@ -124,7 +126,10 @@ def _path(x: Array, y: Array, known: Array) -> str:
     np.maximum.at(highs, column[known], y[known])
     centre = x[0] + (np.arange(_POINTS) + 0.5) * (x[-1] - x[0]) / _POINTS
     there = np.isfinite(lows)
-    return "".join(f"M{c:.1f} {a:.1f}L{c:.1f} {b + 0.6:.1f}" for c, a, b in zip(centre[there], lows[there], highs[there], strict=True))
+    return "".join(
+        f"M{c:.1f} {a:.1f}L{c:.1f} {b + 0.6:.1f}"
+        for c, a, b in zip(centre[there], lows[there], highs[there], strict=True)
+    )
 
 
 def _scaled(value: Array | float, log: bool) -> Any:

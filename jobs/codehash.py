@@ -1,7 +1,7 @@
 """A hash of the code that decides a result: functions, and whatever they use of our own algorithms.
 
-Works on source text alone, so that it is the same on every machine and imports nothing; docstrings, comments, blank
-lines and annotations' targets do not count.
+Works on source text alone, so that it is the same on every machine and imports nothing. Docstrings, comments on lines
+of their own and blank lines do not count, nor do types that are only named in annotations.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ Place = tuple[str, str]
 def code_hash(entries: Sequence[Callable[..., Any]]) -> str:
     """Return 16 hex digits that change when these functions, or anything they use of `transforms`, do other things."""
     texts = code_texts([(entry.__module__, entry.__qualname__) for entry in entries])
-    return blake3("\n".join(f"{module}.{name}\n{text}" for (module, name), text in texts.items()).encode()).hexdigest()[:16]
+    return blake3("\n".join(f"{module}.{name}\n{text}" for (module, name), text in texts.items()).encode()).hexdigest()[
+        :16
+    ]
 
 
 def code_texts(entries: Sequence[Place]) -> dict[Place, str]:
@@ -100,7 +102,8 @@ class _Module:
 @cache
 def _module(name: str) -> _Module:
     spec = importlib.util.find_spec(name)
-    assert spec is not None and spec.origin is not None, f"no source for module {name}"
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"no source for module {name}")
     source = Path(spec.origin).read_text()
     module = _Module(name, source.splitlines())
     for node in ast.parse(source).body:

@@ -97,7 +97,10 @@ def compare(view: View, stream_id: str, planted: Planted) -> list[Check]:
     checks.append(_check("gaps in the numbering", set(planted.gaps), gaps))
     unusual = planted.dark | planted.overexposed | planted.blurry
     still = {index for first, last in planted.idle for index in range(first, last + 1)}
-    for what, pairs, others in (("exact repeats", planted.exact, planted.near), ("near repeats", planted.near, planted.exact)):
+    for what, pairs, others in (
+        ("exact repeats", planted.exact, planted.near),
+        ("near repeats", planted.near, planted.exact),
+    ):
         found = {copy for copy, original in pairs.items() if groups.get(copy) == groups.get(original)}
         reason = f"{what.split()[0]}_duplicate"
         beside = with_reason(reason) - set(pairs) - set(pairs.values()) - set(others) - set(others.values())

@@ -6,12 +6,12 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, Queue
 from threading import Event, Thread
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 
@@ -26,7 +26,6 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
-Block = pa.Table
 Transform = tuple[Callable[..., pa.Table], dict[str, Any]]
 """A function of one Arrow table, and its keyword arguments."""
 
@@ -51,8 +50,8 @@ class Engine:
         settings = ray.data.DataContext.get_current()
         settings.enable_progress_bars = False
         settings.print_on_execution_start = False
-        # Budgets guard against blocks that fill the object store; ours are small, and waiting for a budget costs a tenth
-        # of a second between tasks and a whole one before the second task. Ray itself keeps to the number of cores.
+        # Budgets guard against blocks that fill the object store. Ours are small, and waiting for a budget costs a
+        # tenth of a second between tasks and a whole one before the second; Ray itself keeps to the number of cores.
         settings.op_resource_reservation_enabled = False
         # A block whose worker dies is missed by whoever counts receipts, and done again; it must not end the pass.
         settings.max_errored_blocks = -1
@@ -69,7 +68,9 @@ class Engine:
             **quiet,
         )
 
-    def map_blocks(self, blocks: Sequence[Block], transforms: Sequence[Transform]) -> Iterator[pa.Table | None]:
+    def map_blocks(
+        self, blocks: Sequence[pa.Table], transforms: Sequence[Transform]
+    ) -> Generator[pa.Table | None, None, None]:
         """Send each block through the transforms, in one task each, and yield results as they come, in no order.
 
         Yields None about twice a second while there are none, so that the caller can look after other things. Results
@@ -90,9 +91,11 @@ class Engine:
                     fn_kwargs=arguments,
                     max_retries=_TASK_RETRIES,
                 )
-        yield from _in_background(lambda: dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
+        yield from _in_background(
+            lambda: dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+        )
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -126,7 +129,7 @@ class EngineOnDemand:
         assert self._engine is not None
         return self._engine.result()
 
-    def __enter__(self) -> EngineOnDemand:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -137,7 +140,7 @@ class EngineOnDemand:
         self._threads.shutdown()
 
 
-def _in_background(make: Callable[[], Iterable[pa.Table]]) -> Iterator[pa.Table | None]:
+def _in_background(make: Callable[[], Iterable[pa.Table]]) -> Generator[pa.Table | None, None, None]:
     """Iterate in a thread of its own, so that the main thread never blocks where it cannot be interrupted."""
     queue: Queue[pa.Table | BaseException | None] = Queue()
     stop = Event()

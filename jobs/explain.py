@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
 from jobs.plan import Listed, PixelPlan, Planner
 from jobs.run import Prepared
 from jobs.runs import new_job_id
+from jobs.scopes import WORKSPACE
 from jobs.stage import Stage, canonical
 from jobs.store import Store
-from jobs.tables import WORKSPACE, TableStages
+from jobs.tables import TableStages
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,7 @@ def _pixels(stage: Stage, plan: PixelPlan, names: list[str], changes: _Changes) 
         _add(reasons, "content changed", counts.outdated)
         _add(reasons, "file changed on disk, its bytes will tell", counts.unread)
         _add(reasons, "frame is gone", counts.gone)
-    return StageForecast(
-        stage.name, total.n_frames, total.missing + total.outdated, total.unread, total.gone, reasons
-    )
+    return StageForecast(stage.name, total.n_frames, total.missing + total.outdated, total.unread, total.gone, reasons)
 
 
 def _table(
@@ -70,30 +70,28 @@ def _table(
     plan: PixelPlan,
 ) -> StageForecast:
     frames = {s.stream_id: s.n_frames for s in prepared.streams}
-    moved = [s.name for s in stage.upstream if _touches(forecasts[s.name])]
     reasons: dict[str, int] = {}
-    compute = 0
+    compute = verify = 0
     for state in tables.states(stage):
-        mine = list(frames) if state.scope == WORKSPACE else [state.scope]
-        for name in mine:
-            upstream = [u for u in moved if u not in {"frames", "quality", "fingerprints", "motion"} or _open(plan, u, name)]
-            if state.done and not upstream:
+        for name in frames if state.scope == WORKSPACE else [state.scope]:
+            moved = [s.name for s in stage.upstream if _moves(s, name, plan, forecasts)]
+            may_move = [s.name for s in stage.upstream if s.kind == "pixels" and plan.of(s.name, name).unread]
+            if state.done and not moved:
+                verify += frames[name] if may_move else 0
+                _add(reasons, f"upstream may change: {', '.join(may_move)}", frames[name] if may_move else 0)
                 continue
-            why = changes.reason(stage, name)
-            if why is None:
-                why = f"upstream changed: {', '.join(upstream)}" if upstream else "new"
+            why = changes.reason(stage, name) or (f"upstream changed: {', '.join(moved)}" if moved else "new")
             compute += frames[name]
             _add(reasons, why, frames[name])
-    return StageForecast(stage.name, sum(frames.values()), compute, 0, 0, reasons)
+    return StageForecast(stage.name, sum(frames.values()), compute, verify, 0, reasons)
 
 
-def _open(plan: PixelPlan, stage: str, stream_id: str) -> bool:
-    counts = plan.of(stage, stream_id)
-    return bool(counts.open or counts.gone)
-
-
-def _touches(forecast_: StageForecast) -> bool:
-    return bool(forecast_.compute or forecast_.verify or forecast_.remove)
+def _moves(stage: Stage, stream_id: str, plan: PixelPlan, forecasts: Mapping[str, StageForecast]) -> bool:
+    """Say whether rows of an upstream stage will change for a stream."""
+    if stage.kind == "table":
+        return bool(forecasts[stage.name].compute)
+    counts = plan.of(stage.name, stream_id)
+    return bool(counts.missing or counts.outdated or counts.gone)
 
 
 def _add(reasons: dict[str, int], reason: str, count: int) -> None:
@@ -109,7 +107,11 @@ class _Changes:
         self._heads = {(r["stream_id"], r["stage"]): r["stage_key"] for r in heads}
         keys = sorted({*self._heads.values()})
         runs = store.read(schemas.STAGE_RUNS)
-        found = runs.filter(pc.is_in(runs["stage_key"], value_set=pc.cast(keys, "string"))) if keys else runs.slice(0, 0)
+        found = (
+            runs.filter(pc.is_in(runs["stage_key"], value_set=pa.array(keys, pa.string())))
+            if keys
+            else runs.slice(0, 0)
+        )
         self._described: dict[str, dict[str, Any]] = {r["stage_key"]: r for r in found.to_pylist()}
         self._upstream = {s.name: s.upstream for s in stages}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from blake3 import blake3
 
-import schemas
 from jobs import selection, tabular
 from jobs.errors import RunFailedError, UserError
 from jobs.query import View
@@ -157,7 +156,7 @@ def _with_names(rows: pa.Table, media: Media) -> pa.Table:
 
 
 def _write_media(rows: pa.Table, media: Media, folder: Path) -> None:
-    """Copy or link the pictures, each after a look at its bytes. Raises `RunFailedError` for those that have changed."""
+    """Copy or link the pictures, each after a look at its bytes; those that have changed raise `RunFailedError`."""
     if media == "none":
         return
     columns = [rows[n].to_pylist() for n in ("source", "file_name", "content_hash")]
@@ -182,11 +181,8 @@ def _write_media(rows: pa.Table, media: Media, folder: Path) -> None:
         wrong = [text for text in readers.map(bring, zip(*columns, strict=True)) if text is not None]
     if wrong:
         more = [f"… and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
-        raise RunFailedError(
-            [f"{len(wrong)} pictures are not what the tables say; run winnow run on their streams again:"]
-            + wrong[:_SHOWN]
-            + more
-        )
+        text = f"{len(wrong)} pictures are not what the tables say; run winnow run on their streams again:"
+        raise RunFailedError([text, *wrong[:_SHOWN], *more])
 
 
 def _manifest(

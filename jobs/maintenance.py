@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -99,12 +100,16 @@ def vacuum(store: Store, job_id: str, retention_hours: int = 24, dry_run: bool =
         change = TableChange(table.name, len(snapshot.files), len(snapshot.files))
         change.stale_keys = sorted(snapshot.stage_keys() - live)
         if change.stale_keys and not dry_run:
-            drops = [Drop(stage_key=key) for key in change.stale_keys]
-            snapshot = store.transact(table, lambda _, drops=drops: Change(drop=drops), job_id)
+            without = Change(drop=[Drop(stage_key=key) for key in change.stale_keys])
+            snapshot = store.transact(table, partial(_always, without), job_id)
             change.files_after = len(snapshot.files)
         change.deleted = snapshot.vacuum(keep.get(table.name, ()), retention_hours, dry_run)
         changes.append(change)
     return changes
+
+
+def _always(change: Change, _: Snapshot) -> Change:
+    return change
 
 
 def _live_keys(store: Store) -> set[str]:

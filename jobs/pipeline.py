@@ -8,7 +8,7 @@ from typing import Any
 import schemas
 from conf import PipelineConfig
 from jobs.stage import Stage
-from transforms import curation, duplicates, hashing, idle, identity, image, motion, pixels, quality
+from transforms import curation, duplicates, hashing, identity, idle, image, motion, pixels, quality
 from transforms.pixels import PixelParams
 
 
@@ -24,7 +24,9 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         (*decode, image.to_small, quality.measure_picture, quality.tone_histogram, quality.tone_statistics),
         picture | _params("blur", config.blur),
     )
-    fingerprints = Stage("fingerprints", "pixels", schemas.FINGERPRINTS, (*decode, image.to_small, hashing.phash), picture)
+    fingerprints = Stage(
+        "fingerprints", "pixels", schemas.FINGERPRINTS, (*decode, image.to_small, hashing.phash), picture
+    )
     motion_ = Stage(
         "motion",
         "pixels",

@@ -16,8 +16,8 @@ from jobs.commit import Committer
 from jobs.engine import Engine
 from jobs.errors import RunFailedError
 from jobs.parts import Part
-from jobs.worker import measure_rows, persist_rows
 from jobs.stage import Stage
+from jobs.worker import measure_rows, persist_rows
 from transforms.pixels import TABLES, PixelParams
 
 _WAVE_ROWS = 1 << 17
@@ -122,13 +122,13 @@ def _limited(todo: Iterator[pa.Table], limit: int | None) -> Iterator[pa.Table]:
         if limit is None:
             yield rows
             continue
-        wanted = np.cumsum(rows["wanted"].to_numpy())
-        last = int(np.searchsorted(wanted, limit, "right"))
-        if last:
-            yield rows.slice(0, last)
-        limit -= int(wanted[last - 1]) if last else 0
         if limit <= 0:
             return
+        wanted = np.cumsum(rows["wanted"].to_numpy())
+        # Up to the frame that fills the limit, so that no predecessor is left without the frame that needs it.
+        last = min(int(np.searchsorted(wanted, limit)) + 1, len(wanted))
+        yield rows.slice(0, last)
+        limit -= int(wanted[last - 1])
 
 
 def _waves(todo: Iterator[pa.Table]) -> Iterator[pa.Table]:

@@ -290,19 +290,17 @@ class Planner:
             "frame_idx": window.frame_idx[rows],
             "uri": window.uri.take(pa.array(rows)),
             "trusted_id": pa.array(live["frames"].input_id[rows], mask=~trusted[rows]),
-            "known": self._known(window, live["frames"], rows, wanted & live["frames"].present & ~trusted),
+            "known": self._known(window, rows, wanted & live["frames"].present & ~trusted),
             "follows": follow,
             "wanted": wanted[rows],
         }
         for name in ("quality", "fingerprints", "motion"):
             have = live.get(name)
             empty = pa.nulls(len(rows), pa.int64())
-            columns[f"have_{name}"] = (
-                empty if have is None else pa.array(have.input_id[rows], mask=~have.present[rows])
-            )
+            columns[f"have_{name}"] = empty if have is None else pa.array(have.input_id[rows], mask=~have.present[rows])
         return pa.table(columns, schema=BLOCK)
 
-    def _known(self, window: _Window, frames: _LiveRows, rows: Int64Array, changed: BoolArray) -> pa.Array:
+    def _known(self, window: _Window, rows: Int64Array, changed: BoolArray) -> pa.Array:
         """Return what the `frames` table says of files that have changed since, null elsewhere."""
         if not changed[rows].any():
             return pa.nulls(len(rows), KNOWN)

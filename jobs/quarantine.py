@@ -7,14 +7,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 import schemas
+from jobs.parts import write_part
 from jobs.stage import Stage
 from jobs.store import Change, Drop, Snapshot, Store
-from jobs.parts import write_part
 
 _KEY = [*schemas.FRAME_KEY, "stage"]
 

@@ -41,7 +41,7 @@ class View:
         return self._unpinned if table.name in {"runs", "stage_runs", "releases"} else self._store
 
     def lazy(self, name: str) -> pl.LazyFrame:
-        """Return a table's selected rows; `curated` joins all per-frame tables. Raises `UserError` for no such table."""
+        """Return a table's selected rows; `curated` joins all per-frame tables. An unknown one raises `UserError`."""
         if name == "curated":
             return self._curated()
         every = name.removesuffix("_all")

@@ -14,9 +14,9 @@ import pyarrow as pa
 import schemas
 from jobs import selection
 from jobs.errors import UserError
+from jobs.parts import write_part
 from jobs.query import View
 from jobs.store import Change, Snapshot, Store
-from jobs.parts import write_part
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 

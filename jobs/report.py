@@ -68,7 +68,9 @@ def render(workspace: Workspace, run: str | None = None, release: str | None = N
     shown = find_run(store, run)["job_id"] if run else last
     config = parse(job(store, shown)["config"]) if shown else None
     idle = view.lazy("idle").sort("stream_id", "start_idx").collect()
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
     environment.filters["thousands"] = lambda n: f"{n:,}"
     template = environment.from_string((resources.files("jobs") / "templates" / "report.html.j2").read_text())
     with ThreadPoolExecutor(4) as readers:

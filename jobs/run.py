@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -23,7 +24,7 @@ from jobs.plan import Listed, PixelPlan, Planner
 from jobs.quarantine import settle
 from jobs.runs import RunRecord, close_dead_runs, new_job_id
 from jobs.stage import Stage
-from jobs.store import Change, Drop, Snapshot, Store
+from jobs.store import Store
 from jobs.tables import TableStages
 from jobs.workspace import Workspace
 
@@ -124,7 +125,7 @@ def _run(prepared: Prepared, watcher: Watcher, engine: EngineOnDemand) -> RunRec
         record.error = " ".join(str(error).split()) or type(error).__name__
         record.ended_ns = time.time_ns()
         _save_anyway(record, store)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
             raise RunFailedError(f"the workspace cannot be written: {error}") from error
         raise
     return record
@@ -139,11 +140,9 @@ def _has_new_frames(prepared: Prepared) -> bool:
 
 
 def _save_anyway(record: RunRecord, store: Store) -> None:
-    try:
+    # The disk that stopped the run may not take its epitaph either; the next run closes the record.
+    with suppress(Exception):
         record.save(store)
-    except Exception:  # noqa: S110
-        # The disk that stopped the run may not take its epitaph either; the next run closes the record.
-        pass
 
 
 class _Execution:
@@ -168,7 +167,7 @@ class _Execution:
         if result.n_frames or any(before.gone.values()):
             after = Planner(self._store, self._stages, listed).survey()
         self._account(before, after, result)
-        self._update_streams(result, before)
+        self._update_streams()
         self._decide()
         self._finish()
 
@@ -223,7 +222,7 @@ class _Execution:
             self._record.counts["first_commit_ms"] = (result.first_commit_ns - self._record.started_ns) // 1_000_000
         self._record.frames_per_second = result.frames_per_second
 
-    def _update_streams(self, result: PassResult, before: PixelPlan) -> None:
+    def _update_streams(self) -> None:
         """Write what reading told about the streams: frames that do not decode, and picture sizes."""
         frames = next(s for s in self._stages if s.name == "frames")
         names = frozenset(self._record.streams)
@@ -282,7 +281,13 @@ class _Execution:
     def _move_heads(self) -> None:
         now = time.time_ns()
         wanted = [
-            {"stream_id": stream, "stage": stage.name, "stage_key": stage.key, "job_id": self._record.job_id, "moved_ns": now}
+            {
+                "stream_id": stream,
+                "stage": stage.name,
+                "stage_key": stage.key,
+                "job_id": self._record.job_id,
+                "moved_ns": now,
+            }
             for stream in self._record.streams
             for stage in self._stages
         ]

@@ -75,9 +75,7 @@ class RunRecord:
     def save(self, store: Store) -> None:
         """Write the rows of the run, in place of what they were."""
         stage_rows = [self._stage_row(stage) for stage in self.stages]
-        store.upsert(
-            schemas.STAGE_RUNS, pa.Table.from_pylist(stage_rows, schemas.STAGE_RUNS.arrow_schema), self.job_id
-        )
+        store.upsert(schemas.STAGE_RUNS, pa.Table.from_pylist(stage_rows, schemas.STAGE_RUNS.arrow_schema), self.job_id)
         store.upsert(schemas.RUNS, pa.Table.from_pylist([self._row()], schemas.RUNS.arrow_schema), self.job_id)
 
     def _row(self) -> dict[str, Any]:

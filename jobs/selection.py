@@ -40,7 +40,9 @@ class Selection:
             groups.setdefault(json.dumps(stages), []).append(stream)
         return {
             "tables": dict(sorted((self.versions or {}).items())),
-            "selections": [{"stages": json.loads(stages), "streams": names} for stages, names in sorted(groups.items())],
+            "selections": [
+                {"stages": json.loads(stages), "streams": names} for stages, names in sorted(groups.items())
+            ],
         }
 
     @classmethod
@@ -75,10 +77,14 @@ def of_run(store: Store, job_id: str) -> Selection:
     """Return what a finished run ended with. Raises `UserError` for one that is unknown or did not finish."""
     run = find_run(store, job_id)
     if run["versions"] is None:
-        raise UserError(f"run {job_id} is {run['state']} and recorded no table versions; only a finished run can be read")
+        raise UserError(
+            f"run {job_id} is {run['state']} and recorded no table versions; only a finished run can be read"
+        )
     stages = store.read(schemas.STAGE_RUNS)
     mine = stages.filter(pc.equal(stages["job_id"], run["job_id"])).to_pylist()
-    return Selection(json.loads(run["versions"]), {r["stage"]: dict.fromkeys(run["streams"], r["stage_key"]) for r in mine})
+    return Selection(
+        json.loads(run["versions"]), {r["stage"]: dict.fromkeys(run["streams"], r["stage_key"]) for r in mine}
+    )
 
 
 def find_run(store: Store, job_id: str) -> dict[str, Any]:

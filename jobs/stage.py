@@ -26,7 +26,8 @@ class Stage:
 
     `kind`: a `pixels` stage is part of the pass that reads frames and has one row per frame; a `table` stage computes
     whole scopes from the rows of its upstream stages. `code` are the functions that compute it, `params` those that
-    decide its result, under the keys by which a user sets them. `version` is raised by hand where a library changes results that the code does not show.
+    decide its result, under the keys by which a user sets them. `version` is raised by hand where a library changes
+    results that the code does not show.
     """
 
     name: str

@@ -117,7 +117,7 @@ class Store:
         """Write rows in place of those with the same keys (or of `replacing`), whoever else is writing."""
         keys = rows.select(list(table.file_key))
 
-        def change(snapshot: Snapshot) -> Change:
+        def change(_: Snapshot) -> Change:
             partition = {name: rows[name][0].as_py() for name in table.partition_by if rows.num_rows}
             fresh = rows.drop_columns(list(table.partition_by))
             parts = [write_part(self.root, table, fresh, partition)] if rows.num_rows else []
@@ -125,9 +125,7 @@ class Store:
 
         self.transact(table, change, job_id)
 
-    def transact(
-        self, table: schemas.Table, change: Callable[[Snapshot], Change | None], job_id: str
-    ) -> Snapshot:
+    def transact(self, table: schemas.Table, change: Callable[[Snapshot], Change | None], job_id: str) -> Snapshot:
         """Commit what `change` makes of the newest snapshot, again and again until nobody was faster."""
         for attempt in range(_UPSERT_TRIES):
             snapshot = self.open(table)
@@ -174,8 +172,8 @@ class Snapshot:
         if self._delta is None:
             return []
         actions = pa.table(self._delta.get_add_actions(flatten=True))
-        wanted = ("path", "size_bytes", "num_records", "partition.stage_key", "min.stream_id", "max.stream_id")
-        wanted += ("min.frame_idx", "max.frame_idx")
+        bounds = ("min.stream_id", "max.stream_id", "min.frame_idx", "max.frame_idx")
+        wanted = ("path", "size_bytes", "num_records", "partition.stage_key", *bounds)
         absent = [None] * actions.num_rows
         columns = [actions[n].to_pylist() if n in actions.column_names else absent for n in wanted]
         return [DataFile(*values) for values in zip(*columns, strict=True)]

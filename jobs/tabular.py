@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import polars as pl
@@ -29,7 +30,7 @@ def render(rows: pa.Table, kind: str) -> bytes:
 def _finite(rows: pa.Table) -> list[dict[str, Any]]:
     """Return rows as values, not-a-number as null, since JSON has no word for it."""
     return [
-        {k: None if isinstance(v, float) and (v != v or v in {float("inf"), -float("inf")}) else v for k, v in row.items()}
+        {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
         for row in rows.to_pylist()
     ]
 

@@ -86,9 +86,7 @@ class Table:
         expected = {field.name: field.type for field in self.file_schema}
         problems = [f"column {n!r} is missing (expected {t})" for n, t in expected.items() if n not in found]
         problems += [
-            f"column {n!r} is {found[n]}, expected {t}"
-            for n, t in expected.items()
-            if n in found and found[n] != t
+            f"column {n!r} is {found[n]}, expected {t}" for n, t in expected.items() if n in found and found[n] != t
         ]
         problems += [f"column {name!r} is not declared" for name in found if name not in expected]
         return problems

@@ -39,7 +39,9 @@ RUNS = Table(
         Column("streams", pa.list_(pa.string()), "Streams that the run covers."),
         Column("frames", pa.int64(), "Frames listed in these streams.", "frames"),
         Column("counts", pa.string(), "Frames and bytes read, decoded and written, as JSON."),
-        Column("frames_per_second", pa.float64(), "Rate of the pixel pass, start-up excluded; 0 if it had none.", "1/s"),
+        Column(
+            "frames_per_second", pa.float64(), "Rate of the pixel pass, start-up excluded; 0 if it had none.", "1/s"
+        ),
         Column("started_ns", pa.int64(), "When it started.", "ns since 1970"),
         Column("ended_ns", pa.int64(), "When it ended.", "ns since 1970", nullable=True),
         Column("seconds", pa.float64(), "Wall time.", "s", nullable=True),

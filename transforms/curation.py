@@ -74,10 +74,7 @@ INPUT = pa.schema(
         *(schemas.FRAMES.arrow_schema.field(n) for n in ("stream_id", "frame_idx", "status", "width", "height")),
         # Content id of the frame: equal for equal bytes.
         pa.field("content_id", pa.int64()),
-        *(
-            schemas.QUALITY.arrow_schema.field(n)
-            for n in ("sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy")
-        ),
+        *(schemas.QUALITY.arrow_schema.field(n) for n in ("sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy")),
         # Number of the idle interval the frame lies in, and its group of look-alikes; null for none.
         pa.field("interval", pa.int64()),
         pa.field("group_id", pa.string()),
@@ -175,7 +172,9 @@ def place_in_intervals(frames: pl.DataFrame, idle: pl.DataFrame) -> pl.DataFrame
 
     `frames` has `stream_id` and `frame_idx`; `idle` has `stream_id`, `start_idx` and `end_idx`, without overlaps.
     """
-    numbered = idle.sort("stream_id", "start_idx").with_row_index("interval").with_columns(pl.col("interval").cast(pl.Int64))
+    numbered = (
+        idle.sort("stream_id", "start_idx").with_row_index("interval").with_columns(pl.col("interval").cast(pl.Int64))
+    )
     placed = frames.sort("stream_id", "frame_idx").join_asof(
         numbered.select("stream_id", "start_idx", "end_idx", "interval"),
         left_on="frame_idx",

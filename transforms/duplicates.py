@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import numpy as np
@@ -97,6 +98,8 @@ def _standing(frames: pa.Table, old: pa.Table) -> Int64Array:
 def _leaders(frames: pa.Table, standing: Int64Array, params: DuplicateParams) -> Int64Array:
     """Return the position of every frame's representative, shape (N,)."""
     hashes = from_hex(frames["phash"])
+    if not len(hashes):
+        return np.empty(0, np.int64)
     streams = frames["stream_id"].combine_chunks().dictionary_encode().indices.to_numpy()
     bounds = np.flatnonzero(np.diff(streams, prepend=-1, append=-1))
     starts_stream = np.zeros(len(hashes), np.bool_)
@@ -104,7 +107,7 @@ def _leaders(frames: pa.Table, standing: Int64Array, params: DuplicateParams) ->
     leader = np.empty(len(hashes), np.int64)
     if params.scope == "workspace":
         bounds = bounds[[0, -1]]
-    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, end in pairwise(bounds.tolist()):
         part = slice(start, end)
         within = np.where(standing[part] < 0, -1, standing[part] - start)
         leader[part] = start + _leaders_of_scope(hashes[part], starts_stream[part], within, params.hamming)

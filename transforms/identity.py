@@ -55,9 +55,8 @@ def hash_strings(strings: pa.Array | pa.ChunkedArray, seed: int = 0) -> UInt64Ar
     binary = strings.cast(pa.large_binary())
     offsets = np.frombuffer(binary.buffers()[1], np.int64)[binary.offset : binary.offset + len(binary) + 1]
     lengths = np.diff(offsets)
-    if not lengths.sum():
-        return mix(np.full(len(binary), np.uint64(seed)))
-    data = np.frombuffer(binary.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
+    # Arrow may leave the buffer of nothing but empty strings out.
+    data = np.frombuffer(binary.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
     place = np.arange(len(data), dtype=np.uint64) - np.repeat((offsets[:-1] - offsets[0]).astype(np.uint64), lengths)
     running = np.zeros(len(data) + 1, np.uint64)
     np.cumsum(mix(data.astype(np.uint64) + (place + np.uint64(1)) * np.uint64(256)), out=running[1:])

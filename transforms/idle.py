@@ -56,10 +56,10 @@ def find_idle(
     """Find the idle intervals of one stream.
 
     All arrays have shape (N,), in frame order: `motion_peak` 0..1 and `tile_contrast` 0..127.5, both NaN where unknown,
-    the perceptual hash, and whether the frame decodes (the hash of one that does not is ignored). A frame without a known motion belongs to an
-    interval if the frames around it do; an interval never spans a change of scene that a gap hides. Motion at a frame
-    is relative to the one before, so an interval starts one frame before its first still one. The score is 1 minus the
-    mean motion over the threshold: 1 for none at all.
+    the perceptual hash, and whether the frame decodes (the hash of one that does not is ignored). A frame without a
+    known motion belongs to an interval if the frames around it do; an interval never spans a change of scene that a gap
+    hides. Motion at a frame is relative to the one before, so an interval starts one frame before its first still one.
+    The score is 1 minus the mean motion over the threshold: 1 for none at all.
     """
     known = np.flatnonzero(~np.isnan(motion_peak))
     if not len(known):
@@ -67,7 +67,7 @@ def find_idle(
         return Intervals(none, none, none.astype(np.float32))
     visible = np.clip(tile_contrast[known] / max(params.low_contrast, 1e-9), _LEAST_VISIBLE, 1)
     peak = motion_peak[known].astype(np.float64) / visible
-    scene = np.cumsum(scene_changes(motion_peak, phash, decodable, params.scene_bits))
+    scene = np.cumsum(scene_changes(motion_peak, phash, decodable, params.scene_bits), dtype=np.int64)
     smooth = sliding_mean(peak, scene[known], params.window)
     still = peak < params.threshold
     first, last = _runs(still, smooth < params.threshold, scene[known])
@@ -83,7 +83,7 @@ def find_idle(
 def scene_changes(
     motion_peak: npt.NDArray[np.float32], phash: npt.NDArray[np.uint64], decodable: BoolArray, scene_bits: int
 ) -> BoolArray:
-    """Mark frames whose motion is unknown and that do not look like the last decodable frame before them, shape (N,)."""
+    """Mark frames of unknown motion that do not look like the last decodable frame before them, shape (N,)."""
     position = np.where(decodable, np.arange(len(phash)), -1)
     last = np.concatenate([[-1], np.maximum.accumulate(position)[:-1]])
     differing = np.bitwise_count(phash ^ phash[last])

@@ -32,9 +32,11 @@ class ImageParams:
 
     `long_side`: the longer side, in pixels, of the grey picture that every measure is taken on. Pictures are brought
     to it by area averaging (for JPEG mostly inside the decoder, which is also what makes it cheap) and never enlarged.
-    One size for all keeps thresholds comparable between resolutions: a 1080p and a 720p camera looking at one scene
-    get nearly one score. The price is detail below the grid: at 640, blur narrower than about two pixels of a 720p
-    picture (three of 1080p) cannot be told from none, and noise below that size does not count as sharpness.
+    One size for all keeps thresholds comparable between resolutions: cameras of 540 to 2160 lines looking at one scene
+    get blur scores within a factor of 1.7 of one another (whole-number reductions such as 720p to 640x360 score
+    highest), where a pixel more of blur makes a factor of several. The price is detail below the grid: at 640, blur
+    narrower than about two pixels of a 720p picture (three of 1080p) cannot be told from none, and noise below that
+    size does not count as sharpness.
 
     `max_megapixels`: a picture whose header claims more is called corrupt without decoding it.
     """
@@ -103,7 +105,9 @@ def decode_gray(data: bytes, header: Header, params: ImageParams) -> Gray:
     if not width or not height:
         raise CorruptImageError(f"claims a size of {width}x{height}")
     if width * height > params.max_megapixels * 1_000_000:
-        raise CorruptImageError(f"claims {width}x{height} pixels, more than image.max_megapixels={params.max_megapixels}")
+        raise CorruptImageError(
+            f"claims {width}x{height} pixels, more than image.max_megapixels={params.max_megapixels}"
+        )
     longest = max(width, height)
     factor = 1
     if header.format == "jpeg":
@@ -141,7 +145,9 @@ def thumbnail(data: bytes, long_side: int) -> bytes:
     """Return a small JPEG in colour of a picture's bytes. Raises `CorruptImageError`."""
     read_header(data)
     try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION)
+        picture = cv2.imdecode(
+            np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION
+        )
     except cv2.error as error:
         raise CorruptImageError(f"does not decode: {error.err}") from error
     if picture is None:

@@ -47,9 +47,7 @@ class MotionScores(NamedTuple):
     tile_contrast: npt.NDArray[np.float32]
 
 
-def motion_scores(
-    tiles: npt.NDArray[np.uint8], previous: npt.NDArray[np.uint8], params: MotionParams
-) -> MotionScores:
+def motion_scores(tiles: npt.NDArray[np.uint8], previous: npt.NDArray[np.uint8], params: MotionParams) -> MotionScores:
     """Compare N pictures with their predecessors.
 
     `tiles` and `previous` have shape (N, 36, 64), dtype uint8, mean luma per tile.

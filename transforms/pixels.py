@@ -313,7 +313,9 @@ class _Harvest:
         }
         return pa.table({**columns, **{n: pa.array([v], pa.int64()) for n, v in zip(TALLY, tally, strict=True)}})
 
-    def _rows(self, table: schemas.Table, at: list[int], ids: list[int] | Int64Array, columns: dict[str, pa.Array]) -> pa.StructArray:
+    def _rows(
+        self, table: schemas.Table, at: list[int], ids: list[int] | Int64Array, columns: dict[str, pa.Array]
+    ) -> pa.StructArray:
         place = pa.array(at, pa.int64())
         keys = {name: self._block[name].take(place).combine_chunks() for name in schemas.FRAME_KEY}
         given = {"input_id": pa.array(ids, pa.int64()), **keys, **columns}

@@ -86,10 +86,7 @@ def tone_statistics(counts: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np
     information = np.log2(share, out=np.zeros_like(share), where=share > 0)
     columns = {
         "luma_mean": mean,
-        **{
-            f"luma_p{percent:02d}": (below < (percent / 100 * pixels)[:, None]).sum(axis=1)
-            for percent in (5, 50, 95)
-        },
+        **{f"luma_p{percent:02d}": (below < (percent / 100 * pixels)[:, None]).sum(axis=1) for percent in (5, 50, 95)},
         "contrast": np.sqrt(variance),
         "entropy": np.clip(-np.einsum("ij,ij->i", share, information), 0, 8),
     }

@@ -86,7 +86,9 @@ class Sample:
         by_kind: dict[str, list[int]] = {}
         for index, kind in enumerate(self.kinds):
             by_kind.setdefault(kind, []).append(index)
-        originals = [self._original(rank) for rank in range(len(by_kind.get("exact", ())) + len(by_kind.get("near", ())))]
+        originals = [
+            self._original(rank) for rank in range(len(by_kind.get("exact", ())) + len(by_kind.get("near", ())))
+        ]
         n_exact = len(by_kind.get("exact", ()))
         return Planted(
             n_files=len(self.kinds) - len(by_kind.get("gap", ())),
@@ -110,7 +112,7 @@ class Sample:
         """Return the bytes of a frame's file."""
         if index in self.planted.exact:
             return self.file(self.planted.exact[index])
-        data = encode(self.picture(index), 55 if index in self.planted.near else self.jpeg_quality)
+        data = encode(self.picture(index), 70 if index in self.planted.near else self.jpeg_quality)
         if index in self.planted.corrupt:
             return data[: len(data) // 2] if index == min(self.planted.corrupt) else b""
         return data
@@ -120,11 +122,13 @@ class Sample:
         kind = self.kinds[index]
         if kind == "near":
             return self._altered(self.picture(self.planted.near[index]))
-        if kind == "exact":
-            return self.picture(self.planted.exact[index])
         if kind == "idle":
             return self._idle(index)
-        view = self._view(index)
+        return self._exposed(self._view(self.planted.exact.get(index, index)), index)
+
+    def _exposed(self, view: Picture, index: int) -> Picture:
+        """Return what lens and sensor make of a view at this frame number."""
+        kind = self.kinds[index]
         if kind == "dark":
             return self._noisy(view.astype(np.float32) * np.float32(0.07), index, 1.5)
         if kind == "blurred":
@@ -152,10 +156,12 @@ class Sample:
         return np.clip(picture + noise[..., None], 0, 255).astype(np.uint8)
 
     def _altered(self, picture: Picture) -> Picture:
-        """What becomes of a picture that was passed on: scaled down and up again, and a little brighter."""
-        small = cv2.resize(picture, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
-        back = cv2.resize(small, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
-        return np.clip(back.astype(np.int16) + 6, 0, 255).astype(np.uint8)
+        """What becomes of a picture that was passed on: its edges cropped by a pixel or two, and a little brighter."""
+        edge = max(1, self.width // 640)
+        cropped = picture[edge:-edge, edge:-edge]
+        return np.clip(
+            np.pad(cropped, ((edge, edge), (edge, edge), (0, 0)), "edge").astype(np.int16) + 6, 0, 255
+        ).astype(np.uint8)
 
     def _view(self, index: int) -> Picture:
         """Return what the camera sees at a frame number: a window on the ground, which repeats in both directions."""
@@ -180,7 +186,7 @@ class Sample:
         ground = np.clip((118 + 34 * relief)[..., None] * tint, 25, 225).astype(np.uint8)
         for _ in range(260):
             self._paint_object(ground, rng)
-        grain = rng.normal(0, 9, (side, side)).astype(np.int16)
+        grain = rng.normal(0, min(9.0, self.width / 60), (side, side)).astype(np.int16)
         return np.clip(ground + grain[..., None], 0, 255).astype(np.uint8)
 
     def _paint_object(self, ground: Picture, rng: np.random.Generator) -> None:

@@ -41,7 +41,9 @@ def export(
     run: RunOption = None,
     release: ReleaseOption = None,
     where: WhereOption = None,
-    everything: Annotated[bool, typer.Option("--all", help="Also frames that are not kept (corrupt ones never).")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also frames that are not kept (corrupt ones never).")
+    ] = False,
     split: Annotated[
         str | None, typer.Option(help="Names and fractions that add up to 1.", metavar="train=0.8,val=0.2")
     ] = None,
@@ -51,7 +53,9 @@ def export(
     seed: Annotated[int, typer.Option(help="Another seed gives another split.", min=0)] = 0,
     media: Annotated[
         Media | None,
-        typer.Option(help="Bring the pictures along, each after a look at its hash.", show_default="copy for coco, else none"),
+        typer.Option(
+            help="Bring the pictures along, each after a look at its hash.", show_default="copy for coco, else none"
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -89,7 +89,9 @@ def stream(
     rows += [(f"dropped for {reason}", n) for reason, n in found["reasons"].items()]
     print_table(("", "value"), rows)
     if found["idle"]:
-        print_table(("start", "end", "frames", "score"), [tuple(i.values()) for i in found["idle"]], title="idle intervals")
+        print_table(
+            ("start", "end", "frames", "score"), [tuple(i.values()) for i in found["idle"]], title="idle intervals"
+        )
 
 
 @app.command()

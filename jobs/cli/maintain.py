@@ -32,7 +32,9 @@ def optimize(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> 
     if as_json:
         print_json([asdict(c) for c in changes])
     else:
-        print_table(("table", "files before", "files after"), [(c.table, c.files_before, c.files_after) for c in changes])
+        print_table(
+            ("table", "files before", "files after"), [(c.table, c.files_before, c.files_after) for c in changes]
+        )
 
 
 @app.command()

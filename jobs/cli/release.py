@@ -28,7 +28,9 @@ def _store(workspace: str | None) -> Store:
 def create(
     name: NameArgument,
     workspace: WorkspaceOption = None,
-    run: Annotated[str | None, typer.Option(help="Freeze what this run ended with, not the newest rows.", metavar="ID")] = None,
+    run: Annotated[
+        str | None, typer.Option(help="Freeze what this run ended with, not the newest rows.", metavar="ID")
+    ] = None,
     note: Annotated[str | None, typer.Option(help="A word on what it is for.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -96,7 +98,9 @@ def show(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOpt
 
 
 @app.command()
-def diff(before: NameArgument, after: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+def diff(
+    before: NameArgument, after: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False
+) -> None:
     """Compare two releases: frames added, gone and changed, and verdicts that moved.
 
     Example: winnow release diff night-v1 night-v2

@@ -21,30 +21,32 @@ _STRICT_EXIT = 3
 def run(
     inputs: Annotated[
         list[str],
-        typer.Option("--input", "-i", help="A folder of frames, or of such folders. Repeat for several.", metavar="DIR"),
+        typer.Option(
+            "--input", "-i", help="A folder of frames, or of such folders. Repeat for several.", metavar="DIR"
+        ),
     ],
     workspace: WorkspaceOption = None,
     profile: Annotated[
         str | None, typer.Option(help="Built-in configuration to start from.", show_default="quality")
     ] = None,
-    config: Annotated[
-        str | None, typer.Option(help="YAML file or FILE.py:attribute on top of the profile.")
-    ] = None,
+    config: Annotated[str | None, typer.Option(help="YAML file or FILE.py:attribute on top of the profile.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="One value on top of all, as in duplicates.hamming=8. Repeat.", metavar="KEY=VALUE"),
     ] = None,
     stream_ids: Annotated[
         list[str] | None,
-        typer.Option("--stream-id", help="Id for the input; once for each --input.", metavar="ID", show_default="its name"),
+        typer.Option(
+            "--stream-id", help="Id for the input; once for each --input.", metavar="ID", show_default="its name"
+        ),
     ] = None,
-    rebind: Annotated[bool, typer.Option("--rebind", help="Let a stream id stand for another folder than before.")] = False,
+    rebind: Annotated[
+        bool, typer.Option("--rebind", help="Let a stream id stand for another folder than before.")
+    ] = False,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Go on although over 10 % of a stream's frames are gone.")
     ] = False,
-    limit: Annotated[
-        int | None, typer.Option(min=0, help="Measure at most so many more frames.")
-    ] = None,
+    limit: Annotated[int | None, typer.Option(min=0, help="Measure at most so many more frames.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed and why; do nothing.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if any frame is corrupt or was set aside.")
@@ -97,7 +99,7 @@ def execute(request: RunRequest, quiet: bool = False) -> RunRecord:
     from jobs.cli.show import Bar
     from jobs.run import run as run_job
 
-    def terminate(number: int, frame: FrameType | None) -> None:
+    def terminate(_: int, __: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, terminate)
@@ -125,7 +127,13 @@ def _forecast(request: RunRequest, as_json: bool) -> None:
         print_json({"dry_run": True, "frames": prepared.n_frames, "stages": {s.stage: asdict(s) for s in stages}})
         return
     rows = [
-        (s.stage, s.compute, s.verify, s.frames - s.compute - s.verify, "; ".join(f"{n:,} {r}" for r, n in s.reasons.items()))
+        (
+            s.stage,
+            s.compute,
+            s.verify,
+            s.frames - s.compute - s.verify,
+            "; ".join(f"{n:,} {r}" for r, n in s.reasons.items()),
+        )
         for s in stages
     ]
     print_table(("stage", "compute", "verify", "done", "why"), rows)
@@ -140,7 +148,8 @@ def print_summary(record: RunRecord, request: RunRequest) -> None:
     from jobs.verdicts import verdicts
 
     rows = [
-        (name, o.computed, o.reused, o.corrupt, o.quarantined, round(o.seconds, 2)) for name, o in record.outcomes.items()
+        (name, o.computed, o.reused, o.corrupt, o.quarantined, round(o.seconds, 2))
+        for name, o in record.outcomes.items()
     ]
     print_table(("stage", "computed", "reused", "corrupt", "quarantined", "seconds"), rows)
     counts = record.counts
@@ -186,7 +195,9 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
 
 
 def demo(
-    folder: Annotated[Path, typer.Option("--out", help="Where to put the sample and its workspace.")] = Path("winnow-demo"),
+    folder: Annotated[Path, typer.Option("--out", help="Where to put the sample and its workspace.")] = Path(
+        "winnow-demo"
+    ),
     as_json: JsonOption = False,
 ) -> None:
     """Write a sample stream, run the main job on it, and hold what was found against what was planted.

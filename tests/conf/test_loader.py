@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from conf import STAGES, ConfigError, PipelineConfig, load, profile_names, requirements
+from conf.loader import parse, to_dict
+from conf.pipeline import dotted_keys
+
+
+def problems(**given: object) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(**given)  # type: ignore[arg-type]
+    return caught.value.problems
+
+
+def test_the_default_profile_runs_everything_with_default_parameters() -> None:
+    loaded = load()
+    assert loaded.profile == "quality"
+    assert loaded.config == PipelineConfig()
+    assert loaded.config.closed_stages == STAGES
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_built_in_profile_is_valid(name: str) -> None:
+    assert load(name).profile == name
+
+
+def test_settings_win_over_files_and_files_over_profiles(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("duplicates: {hamming: 3, scope: stream}\nidle: {keep: 2}\n")
+    config = load("quality", str(path), ["duplicates.hamming=9"]).config
+    assert (config.duplicates.hamming, config.duplicates.scope, config.idle.keep) == (9, "stream", 2)
+
+
+def test_a_file_can_name_the_profile_it_builds_on(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("description: mine\nprofile: quality\nidle: {keep: 2}\n")
+    assert load(config=str(path)).profile == "quality"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from conf import PipelineConfig\nfrom transforms.idle import IdleParams\ncfg = PipelineConfig(idle=IdleParams(keep=4))",
+        "cfg = {'idle': {'keep': 4}}",
+    ],
+)
+def test_python_configurations(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "pipeline.py"
+    path.write_text(text)
+    assert load(config=f"{path}:cfg").config == replace(PipelineConfig(), idle=replace(PipelineConfig().idle, keep=4))
+
+
+def test_an_unknown_profile_is_named_with_the_nearest() -> None:
+    assert problems(profile="qualty") == ["unknown profile 'qualty' (did you mean 'quality'?); there are: quality"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "hint"),
+    [
+        ("duplicates.haming=8", "unknown key 'duplicates.haming' (did you mean 'duplicates.hamming'?)"),
+        ("hamming=8", "unknown key 'hamming' (did you mean 'duplicates.hamming'?)"),
+        ("zzz.qqq=1", "unknown key 'zzz'"),
+        ("blur=3", "blur is a section, expected keys below it, found 3"),
+        ("duplicates.hamming", "--set duplicates.hamming: expected KEY=VALUE, as in --set duplicates.hamming=8"),
+        ("stages=[qualty]", "stages: unknown stage 'qualty' (did you mean 'quality'?)"),
+        ("duplicates.hamming=99", "duplicates.hamming: input should be less than or equal to 16, found 99"),
+        ("duplicates.hamming='8'", "duplicates.hamming: input should be a valid integer, found '8'"),
+        ("idle.keep=yes", "idle.keep: input should be a valid integer, found True"),
+        ("curation.blurry_below=low", "curation.blurry_below: input should be a valid number, found 'low'"),
+        ("curation.ignore=[idel]", "curation.ignore.0: input should be 'corrupt'"),
+        ("blur.method=sobel", "blur.method: input should be 'laplacian_var' or 'tenengrad', found 'sobel'"),
+    ],
+)
+def test_a_bad_setting_says_what_was_expected(setting: str, hint: str) -> None:
+    found = problems(settings=[setting])
+    assert len(found) == 1
+    assert found[0].startswith(hint)
+
+
+def test_all_problems_come_at_once() -> None:
+    found = problems(profile="nope", config="/nowhere/x.yaml", settings=["idle.keep=a", "duplicates.haming=8", "blur"])
+    assert len(found) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("idle: {keep: 2", "is not valid YAML"),
+        ("- 1\n- 2\n", "holds a list, expected sections with keys"),
+        ("idle: {kept: 2}\n", "unknown key 'idle.kept' (did you mean 'idle.keep'?)"),
+    ],
+)
+def test_bad_yaml_files(tmp_path: Path, text: str, hint: str) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    assert hint in problems(config=str(path))[0]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "hint"),
+    [
+        ("", "name the attribute"),
+        (":confg", "has no attribute 'confg' (did you mean 'config'?)"),
+        (":number", "is a int, expected a PipelineConfig or a mapping"),
+    ],
+)
+def test_bad_python_configurations(tmp_path: Path, suffix: str, hint: str) -> None:
+    path = tmp_path / "pipeline.py"
+    path.write_text("config = {}\nnumber = 3\n")
+    assert hint in problems(config=f"{path}{suffix}")[0]
+
+
+def test_a_python_file_that_fails_says_how(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.py"
+    path.write_text("import nothing_of_the_kind")
+    assert "ModuleNotFoundError" in problems(config=f"{path}:config")[0]
+
+
+def test_a_recorded_configuration_reads_back() -> None:
+    config = load(settings=["duplicates.hamming=9", "curation.ignore=[idle]", "ingest.step=3"]).config
+    assert parse(to_dict(config)) == config
+
+
+def test_stages_bring_what_they_need() -> None:
+    assert requirements(("curation",)) == ("frames", "quality", "curation")
+    assert requirements(("idle",)) == ("frames", "fingerprints", "motion", "idle")
+    assert requirements(()) == ("frames",)
+
+
+def test_every_key_can_be_set_from_its_recorded_value() -> None:
+    values = to_dict(PipelineConfig())
+    for key in dotted_keys():
+        section, _, name = key.rpartition(".")
+        value = values[section][name] if section else values[name]
+        text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+        assert load(settings=[f"{key}={text}"]).config == PipelineConfig()

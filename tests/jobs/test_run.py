@@ -1,0 +1,406 @@
+"""What is computed, and what is not, on every kind of run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import schemas
+from conf import load
+from jobs.catalogue import Admission
+from jobs.demo import compare
+from jobs.engine import Engine
+from jobs.explain import StageForecast, forecast
+from jobs.query import View
+from jobs.run import RunRequest, prepare, summary
+from jobs.store import Store
+from jobs.workspace import Workspace
+from tests.helpers import (
+    SMALL,
+    STAGE_TABLES,
+    assert_one_live_row,
+    assert_same_tables,
+    computed,
+    copy_stream,
+    go,
+    noise,
+    rows,
+    write_noise_stream,
+    write_pictures,
+)
+
+pytestmark = pytest.mark.usefixtures("engine")
+
+N = SMALL.planted.n_files
+N_DECODABLE = N - len(SMALL.planted.corrupt)
+ALL = {"frames": N, "quality": N, "fingerprints": N, "motion": N, "idle": N, "duplicates": N_DECODABLE, "curation": N}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, engine: Engine) -> Workspace:
+    """A workspace in which the sample was run; read only."""
+    workspace = Workspace.at(tmp_path_factory.mktemp("done") / "tables")
+    go(workspace, sample_folder)
+    return workspace
+
+
+@pytest.fixture
+def cam(tmp_path: Path, sample_folder: Path) -> Path:
+    """A copy of the sample that a test may change."""
+    return copy_stream(sample_folder, tmp_path / "cam")
+
+
+def planned(workspace: Workspace, *inputs: Path, settings: tuple[str, ...] = ()) -> dict[str, StageForecast]:
+    request = RunRequest(workspace, [str(i) for i in inputs], load(settings=settings))
+    return {f.stage: f for f in forecast(prepare(request)) if f.compute or f.verify or f.remove}
+
+
+def reads(record: object) -> tuple[int, int]:
+    counts = record.counts  # type: ignore[attr-defined]
+    return counts["frames_read"], counts["frames_decoded"]
+
+
+def test_everything_that_was_planted_is_found_and_nothing_else(done: Workspace) -> None:
+    for check in compare(View.of(done), "cam", SMALL.planted):
+        assert (check.found, check.extra) == (check.planted, 0), check.what
+        assert check.planted > 0, check.what
+
+
+def test_a_first_run_reads_and_decodes_each_frame_once(workspace: Workspace, sample_folder: Path) -> None:
+    record = go(workspace, sample_folder, settings=["unit_frames=4096", "resources.block_frames=4096"])
+    assert record.state == "done"
+    assert computed(record) == ALL
+    # One block per core, so that one frame is read a second time as the predecessor of a block's first.
+    assert reads(record)[0] <= N + 2
+    assert reads(record)[1] <= N_DECODABLE + 2
+    assert_one_live_row(workspace)
+
+
+def test_frames_in_are_rows_out(done: Workspace) -> None:
+    for table in STAGE_TABLES:
+        expected = {"idle": 1, "duplicates": N_DECODABLE}.get(table.name, N)
+        assert rows(done, table).height == expected, table.name
+
+
+def test_a_second_run_computes_nothing_and_says_so(workspace: Workspace, sample_folder: Path) -> None:
+    first = go(workspace, sample_folder)
+    assert planned(workspace, sample_folder) == {}
+    before = {t.name: Store(workspace.root).open(t).version for t in STAGE_TABLES}
+    second = go(workspace, sample_folder)
+    assert computed(second) == {}
+    assert reads(second) == (0, 0)
+    assert {n: o.reused for n, o in second.outcomes.items()} == ALL
+    assert {t.name: Store(workspace.root).open(t).version for t in STAGE_TABLES} == before
+    assert second.job_id != first.job_id
+
+
+def test_a_changed_threshold_reads_no_frame(workspace: Workspace, sample_folder: Path) -> None:
+    go(workspace, sample_folder)
+    plan = planned(workspace, sample_folder, settings=("curation.dark_mean=20",))
+    assert {n: f.reasons for n, f in plan.items()} == {"curation": {"params changed: curation.dark_mean": N}}
+    record = go(workspace, sample_folder, settings=["curation.dark_mean=20"])
+    assert computed(record) == {"curation": N}
+    assert reads(record) == (0, 0)
+
+
+def test_a_changed_blur_method_recomputes_quality_and_curation_alone(workspace: Workspace, sample_folder: Path) -> None:
+    go(workspace, sample_folder)
+    plan = planned(workspace, sample_folder, settings=("blur.method=tenengrad",))
+    assert {n: f.compute for n, f in plan.items()} == {"quality": N, "curation": N}
+    assert plan["quality"].reasons == {"params changed: blur.method": N}
+    record = go(workspace, sample_folder, settings=["blur.method=tenengrad"])
+    assert computed(record) == {"quality": N, "curation": N}
+    assert reads(record) == (N, N_DECODABLE)
+
+
+def test_going_back_computes_nothing(workspace: Workspace, sample_folder: Path) -> None:
+    go(workspace, sample_folder)
+    kept = rows(workspace, schemas.CURATION)
+    go(workspace, sample_folder, settings=["blur.method=tenengrad", "curation.dark_mean=20"])
+    assert not rows(workspace, schemas.CURATION).equals(kept)
+    assert computed(go(workspace, sample_folder)) == {}
+    assert rows(workspace, schemas.CURATION).equals(kept)
+
+
+def test_touched_files_are_hashed_and_nothing_else(workspace: Workspace, cam: Path) -> None:
+    go(workspace, cam)
+    before = {t.name: rows(workspace, t) for t in STAGE_TABLES if t.name != "frames"}
+    for number in (1, 2, 50):
+        os.utime(cam / f"image_{number}.jpg", ns=(0, 1_600_000_000_000_000_001 + number))
+    plan = planned(workspace, cam)
+    assert all(f.compute == 0 for f in plan.values())
+    assert plan["frames"].verify == 3
+    record = go(workspace, cam)
+    assert computed(record) == {"frames": 3}
+    assert reads(record) == (3, 0)
+    assert {t.name: rows(workspace, t) for t in STAGE_TABLES if t.name != "frames"}.keys() == before.keys()
+    for name, frame in before.items():
+        assert rows(workspace, schemas.BY_NAME[name]).equals(frame), name
+    assert computed(go(workspace, cam)) == {}
+
+
+def test_a_replaced_picture_changes_its_own_rows_and_those_that_depend_on_it(workspace: Workspace, cam: Path) -> None:
+    go(workspace, cam)
+    shutil.copy(cam / "image_5.jpg", cam / "image_20.jpg")
+    record = go(workspace, cam)
+    assert computed(record) == {
+        "frames": 1,
+        "quality": 1,
+        "fingerprints": 1,
+        "motion": 2,
+        "idle": N,
+        "duplicates": 1,
+        "curation": N,
+    }
+    found = View.of(workspace).lazy("curated").filter(pl.col("frame_idx") == 20).collect()
+    assert found["reasons"].to_list() == [["exact_duplicate"]]
+    assert_one_live_row(workspace)
+    fresh = Workspace.at(workspace.root.parent / "fresh")
+    go(fresh, cam)
+    # Groups may differ, since they depend on the order in which frames arrived between runs.
+    for table in (schemas.FRAMES, schemas.QUALITY, schemas.FINGERPRINTS, schemas.MOTION):
+        drop = ["stat_id"]
+        left, right = (rows(w, table, [n for n in drop if n in table.arrow_schema.names]) for w in (workspace, fresh))
+        assert left.equals(right), table.name
+
+
+def test_a_picture_replaced_after_a_run_of_fewer_stages_is_noticed_by_all(workspace: Workspace, cam: Path) -> None:
+    go(workspace, cam)
+    shutil.copy(cam / "image_5.jpg", cam / "image_20.jpg")
+    assert computed(go(workspace, cam, settings=["stages=[frames]"])) == {"frames": 1}
+    found = computed(go(workspace, cam))
+    assert {n: found[n] for n in ("quality", "fingerprints", "motion")} == {
+        "quality": 1,
+        "fingerprints": 1,
+        "motion": 2,
+    }
+    assert_one_live_row(workspace)
+
+
+def test_swapped_pictures_are_noticed(workspace: Workspace, cam: Path) -> None:
+    go(workspace, cam)
+    (cam / "image_5.jpg").rename(cam / "swap.tmp")
+    (cam / "image_6.jpg").rename(cam / "image_5.jpg")
+    (cam / "swap.tmp").rename(cam / "image_6.jpg")
+    found = computed(go(workspace, cam))
+    assert (found["quality"], found["motion"]) == (2, 3)
+
+
+def test_appended_frames_are_computed_alone(workspace: Workspace, tmp_path: Path) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(40))
+    go(workspace, cam, settings=["unit_frames=16"])
+    write_noise_stream(cam, range(100, 110), start=40)
+    record = go(workspace, cam, settings=["unit_frames=16"])
+    found = computed(record)
+    assert {n: found[n] for n in ("frames", "quality", "motion")} == {"frames": 10, "quality": 10, "motion": 10}
+    # The last old frame is read once more: motion compares the first new one with it.
+    assert reads(record) == (11, 11)
+
+
+def test_a_filled_gap_gives_the_next_frame_its_motion(workspace: Workspace, tmp_path: Path) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(20))
+    held = (cam / "image_10.jpg").read_bytes()
+    (cam / "image_10.jpg").unlink()
+    go(workspace, cam)
+    assert rows(workspace, schemas.MOTION)["motion"].null_count() == 2
+    (cam / "image_10.jpg").write_bytes(held)
+    found = computed(go(workspace, cam))
+    assert (found["frames"], found["motion"]) == (1, 2)
+    assert rows(workspace, schemas.MOTION)["motion"].null_count() == 1
+
+
+def test_vanished_frames_take_their_rows_with_them(workspace: Workspace, cam: Path) -> None:
+    go(workspace, cam)
+    for number in (3, 30, 100):
+        (cam / f"image_{number}.jpg").unlink()
+    assert planned(workspace, cam)["frames"].remove == 3
+    record = go(workspace, cam)
+    assert record.outcomes["frames"].removed == 3
+    for table in STAGE_TABLES:
+        if table.per_frame:
+            assert not set(rows(workspace, table)["frame_idx"]) & {3, 30, 100}, table.name
+    assert rows(workspace, schemas.FRAMES).height == N - 3
+    assert computed(go(workspace, cam)) == {}
+
+
+def test_fewer_stages_first_and_the_rest_later(workspace: Workspace, done: Workspace, sample_folder: Path) -> None:
+    first = go(workspace, sample_folder, settings=["stages=[quality]"])
+    assert computed(first) == {"frames": N, "quality": N}
+    second = go(workspace, sample_folder)
+    assert computed(second) == {name: n for name, n in ALL.items() if name not in {"frames", "quality"}}
+    assert_same_tables(workspace, done)
+
+
+def test_a_limit_measures_so_many_frames_and_the_next_run_the_rest(
+    workspace: Workspace, done: Workspace, sample_folder: Path
+) -> None:
+    assert computed(go(workspace, sample_folder, limit=30))["frames"] == 30
+    assert computed(go(workspace, sample_folder, limit=0)) == {}
+    assert computed(go(workspace, sample_folder))["frames"] == N - 30
+    for table in (schemas.FRAMES, schemas.QUALITY, schemas.FINGERPRINTS, schemas.MOTION, schemas.IDLE):
+        assert rows(workspace, table).equals(rows(done, table)), table.name
+
+
+def test_rebuilding_groups_starts_afresh(workspace: Workspace, tmp_path: Path) -> None:
+    late = write_noise_stream(tmp_path / "b", [1, 2, 3])
+    go(workspace, late)
+    early = write_noise_stream(tmp_path / "a", [3, 4])
+    go(workspace, early)
+    shared = pl.col("representative_stream") != pl.col("stream_id")
+    assert rows(workspace, schemas.DUPLICATES).filter(shared)["stream_id"].to_list() == ["a"]
+    go(workspace, early, late, settings=["duplicates.rebuild=true"])
+    assert rows(workspace, schemas.DUPLICATES).filter(shared)["stream_id"].to_list() == ["b"]
+    assert_one_live_row(workspace)
+
+
+def test_groups_reach_across_the_streams_of_earlier_runs(workspace: Workspace, tmp_path: Path) -> None:
+    go(workspace, write_noise_stream(tmp_path / "a", [1, 2]))
+    go(workspace, write_noise_stream(tmp_path / "b", [2, 9]))
+    verdicts = View.of(workspace).lazy("curation").sort("stream_id", "frame_idx").collect()
+    assert verdicts["reasons"].to_list() == [[], [], ["exact_duplicate"], []]
+
+
+def test_a_better_picture_of_another_stream_takes_over(workspace: Workspace, tmp_path: Path) -> None:
+    soft = [noise(7) // 2 + 60]
+    go(workspace, write_pictures(tmp_path / "a", soft))
+    assert rows(workspace, schemas.CURATION)["keep"].to_list() == [True]
+    go(workspace, write_pictures(tmp_path / "b", [noise(7)]), settings=["duplicates.hamming=10"])
+    go(workspace, tmp_path / "a", tmp_path / "b", settings=["duplicates.hamming=10"])
+    found = rows(workspace, schemas.CURATION).select("stream_id", "keep").rows()
+    assert found == [("a", False), ("b", True)]
+
+
+def test_streams_of_several_sizes_and_formats(workspace: Workspace, tmp_path: Path) -> None:
+    import cv2
+
+    cam = tmp_path / "cam"
+    cam.mkdir()
+    for number, extension in enumerate(("jpg", "png", "webp", "bmp", "tiff", "jpeg")):
+        picture = noise(number, 90, 160) if number else noise(number, 120, 160)
+        cv2.imwrite(str(cam / f"f{number:03}.{extension}"), picture)
+    go(workspace, cam)
+    frames = rows(workspace, schemas.FRAMES)
+    assert frames["format"].to_list() == ["jpeg", "png", "webp", "bmp", "tiff", "jpeg"]
+    assert frames["status"].to_list() == ["ok"] * 6
+    stream = View.of(workspace).lazy("streams").collect()
+    assert stream["sizes"].to_list()[0][0] == {"width": 160, "height": 90, "n_frames": 5}
+    assert rows(workspace, schemas.CURATION)["flags"].to_list() == [["odd_size"], [], [], [], [], []]
+
+
+def test_a_moved_folder_is_bound_anew_without_measuring(workspace: Workspace, cam: Path) -> None:
+    go(workspace, cam)
+    moved = cam.rename(cam.parent / "elsewhere")
+    record = go(workspace, moved, admission=Admission(("cam",), rebind=True))
+    assert computed(record) == {"frames": N}
+    assert N <= reads(record)[0] < N + 8
+    assert reads(record)[1] == 0
+    assert rows(workspace, schemas.FRAMES)["uri"].str.contains("elsewhere").all()
+
+
+def test_a_file_modified_while_it_may_not_be_noticed_is_read_again(workspace: Workspace, tmp_path: Path) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(4))
+    future = time.time_ns() + 3_600_000_000_000
+    os.utime(cam / "image_2.jpg", ns=(future, future))
+    go(workspace, cam)
+    second = go(workspace, cam)
+    assert reads(second) == (1, 0)
+    assert computed(second) == {"frames": 1}
+
+
+def test_unreadable_frames_are_set_aside_and_tried_again(workspace: Workspace, tmp_path: Path) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(6))
+    target = tmp_path / "away.jpg"
+    (cam / "image_3.jpg").rename(target)
+    (cam / "image_3.jpg").symlink_to(target.with_name("nowhere.jpg"))
+    record = go(workspace, cam)
+    assert record.state == "done"
+    assert {n: o.quarantined for n, o in record.outcomes.items() if o.quarantined} == {
+        "frames": 1,
+        "quality": 1,
+        "fingerprints": 1,
+        "motion": 2,
+    }
+    for stage in ("frames", "quality", "fingerprints", "motion"):
+        outcome = record.outcomes[stage]
+        assert outcome.frames_in == outcome.computed + outcome.reused + outcome.quarantined
+    go(workspace, cam)
+    held = View.of(workspace).lazy("quarantine").collect()
+    assert held.filter(pl.col("stage") == "frames").select("frame_idx", "error_type", "attempts").rows() == [
+        (3, "FileNotFoundError", 2)
+    ]
+    (cam / "image_3.jpg").unlink()
+    target.rename(cam / "image_3.jpg")
+    assert computed(go(workspace, cam))["motion"] == 2
+    assert View.of(workspace).lazy("quarantine").collect().height == 0
+
+
+def test_summary_is_one_object_with_what_programs_need(done: Workspace, sample_folder: Path) -> None:
+    found = summary(go(done, sample_folder))
+    assert found["state"] == "done"
+    assert found["frames"] == N
+    assert set(found["stages"]) == set(ALL)
+    assert {"computed", "reused", "corrupt", "quarantined"} <= set(found["stages"]["frames"])
+    assert found["stages"]["frames"]["corrupt"] == 2
+    assert found["versions"]["frames"] > 0
+    assert {"job_id", "seconds", "frames_per_second"} <= set(found)
+
+
+def test_runs_and_stage_runs_record_what_happened(done: Workspace) -> None:
+    runs = View.of(done).lazy("runs").collect()
+    assert set(runs["state"]) == {"done"}
+    stages = View.of(done).lazy("stage_runs").filter(pl.col("job_id") == runs["job_id"].min()).collect()
+    assert dict(zip(stages["stage"], stages["computed"], strict=True)) == ALL
+    assert set(stages["state"]) == {"done"}
+
+
+@pytest.fixture(scope="module")
+def several(
+    tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, engine: Engine
+) -> tuple[list[Path], Workspace]:
+    """Three streams that share pictures, and a workspace in which they were run in one go."""
+    root = tmp_path_factory.mktemp("several")
+    folders = [
+        copy_stream(sample_folder, root / "c"),
+        write_noise_stream(root / "a", [*range(30), 5, 6, 7], start=250),
+        write_noise_stream(root / "b", [40, 5, 41, 6, *range(50, 70)]),
+    ]
+    workspace = Workspace.at(root / "tables")
+    go(workspace, *folders)
+    return folders, workspace
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    order=st.permutations(range(3)),
+    unit_frames=st.integers(1, 300),
+    block_frames=st.sampled_from([1, 7, 64, 5000]),
+)
+def test_results_depend_on_neither_grid_nor_parallelism_nor_order_of_inputs(
+    several: tuple[list[Path], Workspace],
+    tmp_path_factory: pytest.TempPathFactory,
+    order: list[int],
+    unit_frames: int,
+    block_frames: int,
+) -> None:
+    folders, expected = several
+    workspace = Workspace.at(tmp_path_factory.mktemp("again") / "tables")
+    options = [f"unit_frames={unit_frames}", f"resources.block_frames={block_frames}"]
+    go(workspace, *(folders[i] for i in order), settings=options)
+    assert_same_tables(workspace, expected)
+
+
+def test_streams_run_one_after_another_have_the_same_measures(
+    several: tuple[list[Path], Workspace], workspace: Workspace
+) -> None:
+    folders, expected = several
+    for folder in folders:
+        go(workspace, folder)
+    for table in (schemas.FRAMES, schemas.QUALITY, schemas.FINGERPRINTS, schemas.MOTION, schemas.IDLE):
+        assert rows(workspace, table).equals(rows(expected, table)), table.name

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+from pycocotools.coco import COCO
+
+from transforms.exports.coco import coco_files
+
+ROWS = pa.table(
+    {
+        "stream_id": ["a", "a", "b"],
+        "frame_idx": [3, 12, 1],
+        "file_name": ["images/train/a/image_3.jpg", "images/val/a/image_12.jpg", "images/train/b/image_1.jpg"],
+        "width": [1280, 1280, 640],
+        "height": [720, 720, 480],
+        "split": ["train", "val", "train"],
+    }
+)
+
+
+def test_one_file_per_split_with_ids_over_all() -> None:
+    files = coco_files(ROWS)
+    assert sorted(files) == ["annotations/instances_train.json", "annotations/instances_val.json"]
+    train = json.loads(files["annotations/instances_train.json"])
+    assert train["images"] == [
+        {
+            "id": 1,
+            "file_name": "images/train/a/image_3.jpg",
+            "width": 1280,
+            "height": 720,
+            "stream_id": "a",
+            "frame_idx": 3,
+        },
+        {
+            "id": 3,
+            "file_name": "images/train/b/image_1.jpg",
+            "width": 640,
+            "height": 480,
+            "stream_id": "b",
+            "frame_idx": 1,
+        },
+    ]
+    assert (train["annotations"], train["categories"]) == ([], [])
+
+
+def test_same_rows_give_the_same_bytes() -> None:
+    assert coco_files(ROWS) == coco_files(ROWS)
+
+
+def test_pycocotools_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "instances.json"
+    path.write_bytes(coco_files(ROWS)["annotations/instances_train.json"])
+    loaded = COCO(str(path))
+    assert sorted(loaded.getImgIds()) == [1, 3]
+    assert loaded.getAnnIds() == []
+
+
+def test_no_frames_give_no_files() -> None:
+    assert coco_files(ROWS.slice(0, 0)) == {}

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.curation import INPUT, REASONS, CurationParams, curate, place_in_intervals
+
+GOOD = {
+    "stream_id": "a",
+    "status": "ok",
+    "width": 1280,
+    "height": 720,
+    "sharpness": 500.0,
+    "luma_mean": 120.0,
+    "luma_p50": 118.0,
+    "luma_p95": 210.0,
+    "entropy": 7.0,
+    "interval": None,
+    "group_id": None,
+}
+BROKEN = dict.fromkeys(("width", "height", "sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy"))
+
+
+def decide(
+    frames: list[dict[str, Any]], params: CurationParams | None = None, method: str = "laplacian_var", keep: int = 1
+) -> list[dict[str, Any]]:
+    """Curate frames that differ from `GOOD` as said; numbers and contents count up."""
+    full = [{**GOOD, "frame_idx": i, "content_id": i, **frame} for i, frame in enumerate(frames)]
+    return curate(pa.Table.from_pylist(full, INPUT), params or CurationParams(), method, keep).to_pylist()
+
+
+def reasons(*frames: dict[str, Any], **options: Any) -> list[list[str]]:
+    return [row["reasons"] for row in decide(list(frames), **options)]
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        ({"status": "corrupt", **BROKEN}, "corrupt"),
+        ({"luma_mean": 31.9}, "dark"),
+        ({"luma_p95": 55.0}, "dark"),
+        ({"luma_mean": 226.0}, "overexposed"),
+        ({"luma_p50": 251.0}, "overexposed"),
+        ({"entropy": 2.4}, "low_information"),
+        ({"sharpness": 5.0}, "blurry"),
+    ],
+)
+def test_a_single_flaw_is_a_single_reason(frame: dict[str, Any], reason: str) -> None:
+    assert reasons({}, {}, {}, {}, frame)[-1] == [reason]
+    ignoring = CurationParams(ignore=(reason,))  # type: ignore[arg-type]
+    assert reasons({}, {}, {}, {}, frame, params=ignoring)[-1] == []
+
+
+def test_kept_are_the_frames_without_reasons() -> None:
+    rows = decide([{}, {"luma_mean": 10.0}])
+    assert [(row["keep"], row["reasons"]) for row in rows] == [(True, []), (False, ["dark"])]
+
+
+def test_a_soft_camera_is_not_all_blurry() -> None:
+    assert reasons(*[{"sharpness": 30.0}] * 10) == [[]] * 10
+
+
+def test_a_frame_softer_than_its_own_stream_is_blurry() -> None:
+    soft = [{"stream_id": "soft", "sharpness": 30.0}] * 6
+    sharp = [{"stream_id": "sharp", "sharpness": 400.0}] * 6
+    found = reasons(*soft, *sharp, {"stream_id": "soft", "sharpness": 10.0}, {"stream_id": "sharp", "sharpness": 90.0})
+    assert found == [[]] * 12 + [["blurry"]] * 2
+
+
+def test_sharp_enough_is_sharp_in_any_company() -> None:
+    assert reasons(*[{"sharpness": 5000.0}] * 6, {"sharpness": 150.0})[-1] == []
+
+
+def test_blur_is_not_judged_where_exposure_leaves_nothing_to_judge() -> None:
+    assert reasons({}, {}, {"luma_mean": 5.0, "luma_p95": 9.0, "sharpness": 1.0})[-1] == ["dark"]
+
+
+def test_limits_follow_the_blur_method() -> None:
+    frames = [{"sharpness": 5000.0}] * 6 + [{"sharpness": 250.0}]
+    assert reasons(*frames)[-1] == []
+    assert reasons(*frames, method="tenengrad")[-1] == ["blurry"]
+
+
+def test_one_frame_of_an_idle_interval_stays_the_sharpest() -> None:
+    found = reasons({"interval": 0}, {"interval": 0, "sharpness": 510.0}, {"interval": 0}, {})
+    assert found == [["idle"], [], ["idle"], []]
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(0, 0), (1, 1), (3, 3), (9, 5)])
+def test_idle_keep_says_how_many_stay(keep: int, kept: int) -> None:
+    assert sum(row["keep"] for row in decide([{"interval": 0}] * 5, keep=keep)) == kept
+
+
+def test_a_flawed_frame_does_not_stand_for_an_idle_interval() -> None:
+    found = reasons({"interval": 0, "sharpness": 900.0, "luma_mean": 5.0}, {"interval": 0}, {"interval": 0})
+    assert found == [["dark", "idle"], [], ["idle"]]
+
+
+def test_of_a_group_the_best_frame_stays_even_if_it_is_not_the_first() -> None:
+    found = reasons({"group_id": "g"}, {"group_id": "g", "sharpness": 600.0}, {"group_id": "g"}, {"group_id": "h"})
+    assert found == [["near_duplicate"], [], ["near_duplicate"], []]
+
+
+def test_larger_pictures_are_better_than_sharper_ones() -> None:
+    found = reasons({"group_id": "g", "width": 640, "height": 360, "sharpness": 900.0}, {"group_id": "g"})
+    assert found == [["near_duplicate"], []]
+
+
+def test_of_equal_frames_the_first_stays() -> None:
+    same = {"group_id": "g", "content_id": 7}
+    assert reasons(same, same, same) == [[], ["exact_duplicate"], ["exact_duplicate"]]
+
+
+def test_exact_copies_of_a_dropped_frame_are_exact_duplicates_of_it() -> None:
+    copies = {"group_id": "g", "content_id": 7}
+    found = reasons(copies, copies, {"group_id": "g", "sharpness": 700.0})
+    assert found == [["near_duplicate"], ["exact_duplicate"], []]
+
+
+def test_a_flawed_frame_does_not_stand_for_its_group() -> None:
+    found = reasons({"group_id": "g", "sharpness": 2.0}, {"group_id": "g", "sharpness": 500.0}, {}, {}, {})
+    assert found[:2] == [["blurry", "near_duplicate"], []]
+
+
+def test_of_an_idle_scene_that_is_also_a_group_one_frame_stays() -> None:
+    rows = decide([{"interval": 0, "group_id": "g"}] * 6)
+    assert [row["keep"] for row in rows] == [True] + [False] * 5
+
+
+def test_groups_reach_across_streams() -> None:
+    found = reasons({"group_id": "g"}, {"group_id": "g", "stream_id": "b", "sharpness": 800.0})
+    assert found == [["near_duplicate"], []]
+
+
+def test_odd_sizes_are_flagged_and_kept() -> None:
+    rows = decide([{}, {}, {"width": 640}])
+    assert [row["flags"] for row in rows] == [[], [], ["odd_size"]]
+    assert all(row["keep"] for row in rows)
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "interval": st.sampled_from([None, 0, 1]),
+                "group_id": st.sampled_from([None, "g", "h"]),
+                "content_id": st.integers(0, 5),
+                "sharpness": st.sampled_from([1.0, 60.0, 400.0, 900.0]),
+                "luma_mean": st.sampled_from([5.0, 120.0, 240.0]),
+                "stream_id": st.sampled_from(["a", "b"]),
+            }
+        ),
+        min_size=1,
+        max_size=30,
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_no_scene_vanishes_and_order_does_not_matter(frames: list[dict[str, Any]], random: Any) -> None:
+    numbered = [{**frame, "frame_idx": i} for i, frame in enumerate(frames)]
+    rows = decide(numbered)
+    own = ("corrupt", "blurry", "dark", "overexposed", "low_information")
+    sound = [i for i, row in enumerate(rows) if not set(row["reasons"]) & set(own)]
+    for group in {"g", "h"}:
+        members = [i for i in sound if frames[i]["group_id"] == group and "idle" not in rows[i]["reasons"]]
+        assert sum(rows[i]["keep"] for i in members) == (1 if members else 0)
+    for interval in {0, 1}:
+        members = [i for i in sound if frames[i]["interval"] == interval]
+        assert sum("idle" not in rows[i]["reasons"] for i in members) == (1 if members else 0)
+    shuffled = list(numbered)
+    random.shuffle(shuffled)
+    again = {row["frame_idx"]: row for row in decide(shuffled)}
+    assert [again[row["frame_idx"]] for row in rows] == rows
+
+
+def test_reasons_are_listed_in_one_order() -> None:
+    frame = {"interval": 0, "group_id": "g", "content_id": 1, "luma_mean": 5.0, "entropy": 1.0}
+    found = reasons(frame, frame)[1]
+    assert found == [r for r in REASONS if r in found] == ["dark", "low_information", "idle", "exact_duplicate"]
+
+
+def test_intervals_are_placed_within_their_stream() -> None:
+    frames = pl.DataFrame({"stream_id": ["a", "a", "a", "b"], "frame_idx": [4, 5, 9, 5]})
+    idle = pl.DataFrame({"stream_id": ["a"], "start_idx": [5], "end_idx": [8]})
+    placed = place_in_intervals(frames, idle).sort("stream_id", "frame_idx")
+    assert placed["interval"].to_list() == [None, 0, None, None]

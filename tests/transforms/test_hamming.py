@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transforms.hamming import flip_masks, join_leaders
+
+Words = npt.NDArray[np.uint64]
+NONE = np.empty(0, np.int64)
+
+
+def reference(hashes: Words, predecessor: list[int], old: list[int], radius: int) -> list[int]:
+    """The same, as the docstring says it, by comparing everything with everything."""
+    leader = list(old)
+    leaders = [i for i in range(len(old)) if old[i] == i]
+    for i in range(len(old), len(hashes)):
+        equal = [j for j in range(i) if hashes[j] == hashes[i]]
+        before = predecessor[i]
+        distance = {j: int(np.bitwise_count(hashes[j] ^ hashes[i])) for j in leaders}
+        near = [j for j in leaders if distance[j] <= radius]
+        if equal:
+            leader.append(leader[equal[0]])
+        elif before >= 0 and np.bitwise_count(hashes[leader[before]] ^ hashes[i]) <= radius:
+            leader.append(leader[before])
+        elif near:
+            leader.append(min(near, key=lambda j: (distance[j], j)))
+        else:
+            leader.append(i)
+            leaders.append(i)
+    return leader
+
+
+def clustered(seed: int, n: int, flips: int) -> Words:
+    rng = np.random.default_rng(seed)
+    centres = rng.integers(0, 2**64, max(1, n // 8), dtype=np.uint64)
+    words = centres[rng.integers(0, len(centres), n)]
+    for _ in range(flips):
+        words = words ^ (np.uint64(1) << rng.integers(0, 64, n, dtype=np.uint64))
+    return words
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 120), st.integers(0, 8), st.integers(0, 12), st.booleans())
+def test_same_as_comparing_everything_with_everything(
+    seed: int, n: int, flips: int, radius: int, in_a_row: bool
+) -> None:
+    hashes = clustered(seed, n, flips)
+    predecessor = np.arange(-1, n - 1) if in_a_row else np.full(n, -1)
+    found = join_leaders(hashes, predecessor, NONE, radius)
+    assert found.tolist() == reference(hashes, predecessor.tolist(), [], radius)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 80), st.integers(1, 79))
+def test_old_leaders_stay(seed: int, n: int, cut: int) -> None:
+    hashes = clustered(seed, n, 4)
+    cut = min(cut, n - 1)
+    predecessor = np.arange(-1, n - 1)
+    old = join_leaders(hashes[:cut], predecessor[:cut], NONE, 6)
+    found = join_leaders(hashes, predecessor, old, 6)
+    assert found[:cut].tolist() == old.tolist()
+    assert found.tolist() == reference(hashes, predecessor.tolist(), old.tolist(), 6)
+
+
+@pytest.mark.parametrize("radius", [0, 3, 6, 7, 8, 11])
+def test_every_member_is_within_the_radius_and_leaders_are_apart(radius: int) -> None:
+    hashes = clustered(1, 4000, 5)
+    leader = join_leaders(hashes, np.full(len(hashes), -1), NONE, radius)
+    assert np.bitwise_count(hashes ^ hashes[leader]).max() <= radius
+    leaders = hashes[np.unique(leader)]
+    apart = np.bitwise_count(leaders[:, None] ^ leaders[None, :])
+    assert apart[~np.eye(len(leaders), dtype=bool)].min() > radius
+
+
+def test_no_chains() -> None:
+    # Each word differs from the next by 4 bits: a chain at radius 6, but the ends are 16 bits apart.
+    words = np.array([(1 << (4 * i)) - 1 for i in range(5)], np.uint64)
+    leader = join_leaders(words, np.arange(-1, 4), NONE, 6)
+    assert leader.tolist() == [0, 0, 2, 2, 4]
+
+
+def test_masks_are_all_ways_to_flip_so_many_bits() -> None:
+    masks, ends = flip_masks(9)
+    assert ends.tolist() == [1, 17, 137]
+    assert set(masks[17:].tolist()) == {1 << a | 1 << b for a, b in combinations(range(16), 2)}

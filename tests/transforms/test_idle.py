@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.idle import IdleParams, find_idle, sliding_mean
+from transforms.image import ImageParams, decode_gray, read_header, to_small
+from transforms.motion import MotionParams, motion_scores, to_tiles
+
+PARAMS = IdleParams(threshold=0.03, window=5, min_frames=10)
+MOVING, STILL, UNKNOWN = 0.2, 0.005, float("nan")
+
+
+def intervals(
+    peak: list[float],
+    hashes: dict[int, int] | None = None,
+    broken: tuple[int, ...] = (),
+    contrast: float = 50.0,
+    params: IdleParams = PARAMS,
+) -> list[tuple[int, int]]:
+    """Find the intervals of a stream whose scene changes to another hash at the given positions."""
+    words = np.zeros(len(peak), np.uint64)
+    for at, word in (hashes or {}).items():
+        words[at:] = word
+    decodable = np.array([i not in broken for i in range(len(peak))])
+    found = find_idle(np.array(peak, np.float32), np.full(len(peak), contrast, np.float32), words, decodable, params)
+    return list(zip(found.first.tolist(), found.last.tolist(), strict=True))
+
+
+def test_a_still_stretch_begins_with_the_frame_before_its_first_still_one() -> None:
+    # Motion at a frame tells it from the one before: frames 20 to 40 show one picture.
+    peak = [UNKNOWN] + [MOVING] * 20 + [STILL] * 20 + [MOVING] * 10
+    assert intervals(peak) == [(20, 40)]
+
+
+def test_short_stretches_do_not_count() -> None:
+    assert intervals([UNKNOWN] + [MOVING] * 10 + [STILL] * 8 + [MOVING] * 10) == []
+
+
+def test_a_whole_still_stream_is_one_interval_with_both_ends() -> None:
+    assert intervals([UNKNOWN] + [STILL] * 29) == [(0, 29)]
+
+
+def test_a_single_flash_neither_ends_nor_starts_an_interval() -> None:
+    peak = [UNKNOWN] + [STILL] * 15 + [0.1] + [STILL] * 15
+    assert intervals(peak) == [(0, 31)]
+
+
+def test_a_short_event_ends_an_interval() -> None:
+    peak = [UNKNOWN] + [STILL] * 15 + [MOVING] * 3 + [STILL] * 15
+    assert intervals(peak) == [(0, 15), (18, 33)]
+
+
+def test_a_gap_does_not_break_an_interval() -> None:
+    peak = [UNKNOWN] + [STILL] * 8 + [UNKNOWN] + [STILL] * 8
+    assert intervals(peak) == [(0, 17)]
+
+
+def test_a_gap_that_hides_a_change_of_scene_does() -> None:
+    peak = [UNKNOWN] + [STILL] * 12 + [UNKNOWN] + [STILL] * 12
+    assert intervals(peak, hashes={13: 2**40 - 1}) == [(0, 12), (13, 25)]
+
+
+def test_gaps_and_corrupt_frames_fake_no_interval() -> None:
+    assert intervals([UNKNOWN] * 40) == []
+    assert intervals([UNKNOWN, MOVING, UNKNOWN, UNKNOWN] * 10) == []
+
+
+def test_a_corrupt_frame_belongs_to_the_stretch_around_it() -> None:
+    peak = [UNKNOWN] + [STILL] * 8 + [UNKNOWN, UNKNOWN] + [STILL] * 8
+    assert intervals(peak, broken=(9,)) == [(0, 18)]
+
+
+def test_in_the_dark_faint_motion_is_motion() -> None:
+    peak = [UNKNOWN] + [0.015] * 30
+    assert intervals(peak, contrast=50.0) == [(0, 30)]
+    assert intervals(peak, contrast=2.0) == []
+
+
+def test_score_is_one_without_motion_and_less_with_some() -> None:
+    decodable, words, contrast = np.ones(30, np.bool_), np.zeros(30, np.uint64), np.full(30, 50, np.float32)
+    none = find_idle(np.zeros(30, np.float32), contrast, words, decodable, PARAMS)
+    some = find_idle(np.full(30, 0.015, np.float32), contrast, words, decodable, PARAMS)
+    assert none.score.tolist() == [1.0]
+    assert some.score.tolist() == [pytest.approx(0.5)]
+
+
+def test_no_frames_and_one_frame() -> None:
+    assert intervals([]) == []
+    assert intervals([UNKNOWN]) == []
+
+
+def test_sliding_mean_is_cut_off_at_segment_ends() -> None:
+    values = np.array([1.0, 2, 3, 10, 20, 30])
+    segment = np.array([0, 0, 0, 1, 1, 1])
+    assert sliding_mean(values, segment, 3).tolist() == [1.5, 2.0, 2.5, 15.0, 20.0, 25.0]
+    assert sliding_mean(values, segment, 1).tolist() == values.tolist()
+
+
+@given(st.lists(st.sampled_from([MOVING, STILL, UNKNOWN, 0.029, 0.031]), max_size=120), st.integers(1, 9))
+def test_intervals_are_long_enough_apart_and_inside(peak: list[float], window: int) -> None:
+    found = intervals(peak, params=IdleParams(window=window, min_frames=10))
+    last_end = -1
+    for first, last in found:
+        assert last_end < first <= last < len(peak)
+        assert last - first + 1 >= 10
+        last_end = last
+
+
+def clip(path: Path, frames: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return motion_peak and tile_contrast of the first frames of a folder of pictures."""
+    tiles = []
+    for file in sorted(path.glob("*.jpg"))[:frames]:
+        data = file.read_bytes()
+        tiles.append(to_tiles(to_small(decode_gray(data, read_header(data), ImageParams()))))
+    stack = np.stack(tiles)
+    found = motion_scores(stack[1:], stack[:-1], MotionParams())
+    return found.motion_peak, found.tile_contrast
+
+
+@pytest.mark.realdata
+def test_a_room_with_playing_children_is_never_idle(real_data: Path) -> None:
+    peak, contrast = clip(real_data / "sequences/bedroom", 200)
+    n = len(peak)
+    found = find_idle(peak, contrast, np.zeros(n, np.uint64), np.ones(n, np.bool_), IdleParams())
+    assert len(found.first) == 0

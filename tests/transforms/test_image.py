@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import io
+import struct
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.helpers import noise
+from transforms.image import (
+    CorruptImageError,
+    Header,
+    ImageParams,
+    decode_gray,
+    read_header,
+    shrink,
+    thumbnail,
+    to_small,
+)
+
+
+def encoded(extension: str, height: int = 90, width: int = 160) -> bytes:
+    return bytes(cv2.imencode(extension, noise(1, height, width))[1])
+
+
+@pytest.mark.parametrize(
+    ("extension", "name"),
+    [(".jpg", "jpeg"), (".png", "png"), (".webp", "webp"), (".bmp", "bmp"), (".tiff", "tiff")],
+)
+def test_header_tells_format_and_size(extension: str, name: str) -> None:
+    assert read_header(encoded(extension)) == Header(name, 160, 90)
+
+
+def test_header_of_progressive_jpeg_with_thumbnail_and_restart_markers() -> None:
+    picture = Image.fromarray(noise(1, 64, 48))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    sink = io.BytesIO()
+    picture.save(sink, "jpeg", progressive=True, exif=exif, comment=b"\xff\xc0 no frame header")
+    assert read_header(sink.getvalue()) == Header("jpeg", 48, 64)
+
+
+@pytest.mark.parametrize("data", [b"", b"not a picture at all", b"\xff\xd8", b"\xff\xd8\xff\xe0\x00", b"\x89PNG\r\n"])
+def test_what_is_no_picture_is_corrupt(data: bytes) -> None:
+    with pytest.raises(CorruptImageError):
+        read_header(data)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_trip_the_header_reader(data: bytes) -> None:
+    for candidate in (data, b"\xff\xd8" + data, encoded(".jpg")[: len(data)] + data):
+        try:
+            assert read_header(candidate).width >= 0
+        except CorruptImageError:
+            pass
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".png", ".webp", ".bmp", ".tiff"])
+@pytest.mark.parametrize("share", [0.99, 0.6, 0.2])
+def test_truncated_pictures_are_corrupt(extension: str, share: float) -> None:
+    data = encoded(extension)
+    cut = data[: int(len(data) * share)]
+    with pytest.raises(CorruptImageError):
+        decode_gray(cut, read_header(data), ImageParams())
+
+
+def test_a_claim_of_900_megapixels_is_not_decoded() -> None:
+    data = bytearray(encoded(".jpg"))
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 9] = struct.pack(">HH", 30000, 30000)
+    with pytest.raises(CorruptImageError, match="30000x30000"):
+        decode_gray(bytes(data), read_header(bytes(data)), ImageParams())
+
+
+def test_orientation_tags_do_not_turn_the_picture() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    sink = io.BytesIO()
+    Image.fromarray(noise(2, 90, 160)).save(sink, "jpeg", exif=exif)
+    header = read_header(sink.getvalue())
+    assert (header.width, header.height) == (160, 90)
+    assert decode_gray(sink.getvalue(), header, ImageParams()).shape == (90, 160)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((720, 1280), (360, 640)),
+        ((1080, 1920), (360, 640)),
+        ((2160, 3840), (360, 640)),
+        ((480, 640), (480, 640)),
+        ((1280, 720), (640, 360)),
+        ((100, 50), (100, 50)),
+    ],
+)
+def test_pictures_are_measured_at_one_size_and_never_enlarged(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    data = encoded(".jpg", *size)
+    assert decode_gray(data, read_header(data), ImageParams()).shape == expected
+
+
+@given(st.integers(1, 700), st.integers(1, 700), st.integers(16, 640))
+def test_shrinking_keeps_the_mean_and_the_longer_side(height: int, width: int, side: int) -> None:
+    gray = np.full((height, width), 77, np.uint8)
+    small = shrink(gray, side)
+    assert max(small.shape) == min(side, max(height, width))
+    assert np.all(small == 77)
+
+
+def test_small_pictures_average_the_large() -> None:
+    gray = np.zeros((360, 640), np.uint8)
+    gray[:, 320:] = 200
+    small = to_small(gray)
+    assert small.shape == (90, 160)
+    assert (small[:, :80] == 0).all()
+    assert (small[:, 80:] == 200).all()
+
+
+def test_thumbnail_is_a_small_jpeg() -> None:
+    assert read_header(thumbnail(encoded(".png"), 64)) == Header("jpeg", 64, 36)
+    with pytest.raises(CorruptImageError):
+        thumbnail(encoded(".png")[:500], 64)

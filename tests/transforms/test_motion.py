@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from transforms.motion import TILES, MotionParams, motion_scores, to_tiles
+
+Tiles = npt.NDArray[np.uint8]
+
+
+def textured(seed: int = 0) -> Tiles:
+    return np.random.default_rng(seed).integers(40, 160, TILES, dtype=np.uint8)
+
+
+def scores(now: Tiles, before: Tiles, percentile: float = 99.8) -> tuple[float, float, float]:
+    found = motion_scores(now[None], before[None], MotionParams(percentile))
+    return float(found.motion[0]), float(found.motion_peak[0]), float(found.tile_contrast[0])
+
+
+def test_equal_pictures_do_not_move() -> None:
+    assert scores(textured(), textured())[:2] == (0.0, 0.0)
+
+
+def test_mean_difference_by_hand() -> None:
+    before = textured()
+    now = before.copy()
+    now[:, :32] += 51
+    assert scores(now, before)[0] == pytest.approx(0.5 * 51 / 255)
+
+
+def test_contrast_is_the_standard_deviation_of_the_previous_picture() -> None:
+    before = textured()
+    assert scores(textured(1), before)[2] == pytest.approx(before.std(), rel=1e-5)
+
+
+def test_a_small_object_shows_in_the_peak_and_not_in_the_mean() -> None:
+    before = textured()
+    now = before.copy()
+    now[10:13, 20:22] += 60
+    mean, peak, _ = scores(now, before)
+    assert mean < 0.001
+    assert peak > 0.2
+
+
+def test_a_single_flickering_tile_does_not_show() -> None:
+    before = textured()
+    now = before.copy()
+    now[5, 5] = 255
+    assert scores(now, before)[1] < 0.005
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(1.0, 12), (1.08, 0), (0.93, 3), (1.05, -9)])
+def test_camera_wide_changes_of_brightness_are_taken_out(gain: float, offset: int) -> None:
+    before = textured()
+    now = np.clip(np.rint(before * gain + offset), 0, 255).astype(np.uint8)
+    mean, peak, _ = scores(now, before)
+    assert mean > 0.01
+    assert peak < 0.006
+
+
+def test_brightness_change_hides_no_object() -> None:
+    before = textured()
+    now = np.clip(np.rint(before * 1.06 + 4), 0, 255).astype(np.uint8)
+    now[10:13, 20:23] = 250
+    assert scores(now, before)[1] > 0.2
+
+
+def test_saturated_parts_do_not_move_under_a_rising_gain() -> None:
+    before = textured()
+    before[:12] = 255
+    now = np.clip(np.rint(before.astype(float) * 1.05), 0, 255).astype(np.uint8)
+    assert scores(now, before)[1] < 0.02
+
+
+def test_scores_do_not_depend_on_the_other_frames() -> None:
+    now, before = np.stack([textured(i) for i in range(40)]), np.stack([textured(i + 7) for i in range(40)])
+    together = motion_scores(now, before, MotionParams())
+    for at in range(40):
+        alone = scores(now[at], before[at])
+        assert [float(column[at]) for column in together] == list(alone)
+
+
+def test_no_frames_give_no_scores() -> None:
+    none = np.empty((0, *TILES), np.uint8)
+    assert [len(column) for column in motion_scores(none, none, MotionParams())] == [0, 0, 0]
+
+
+def test_tiles_are_means() -> None:
+    small = np.zeros((90, 160), np.uint8)
+    small[:, 80:] = 100
+    tiles = to_tiles(small)
+    assert tiles.shape == TILES
+    assert (tiles[:, :32] == 0).all()
+    assert (tiles[:, 32:] == 100).all()

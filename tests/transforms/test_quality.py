@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.image import ImageParams, decode_gray, read_header, to_small
+from transforms.quality import (
+    BlurParams,
+    PictureMeasures,
+    Scratch,
+    laplacian_var,
+    measure_picture,
+    tenengrad,
+    tone_histogram,
+    tone_statistics,
+)
+from transforms.synthetic import Sample, encode
+
+Gray = npt.NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def scene() -> npt.NDArray[np.uint8]:
+    """A textured scene in full HD."""
+    return Sample(1920, 1080).picture(0)
+
+
+def score(picture: npt.NDArray[np.uint8], method: str = "laplacian_var", quality: int = 92) -> float:
+    data = encode(picture, quality)
+    gray = decode_gray(data, read_header(data), ImageParams())
+    return measure_picture(gray, BlurParams(method), Scratch()).sharpness  # type: ignore[arg-type]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(3, 40), st.integers(3, 40))
+def test_laplacian_var_is_that_of_opencv_in_double_precision(seed: int, height: int, width: int) -> None:
+    gray = np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
+    assert laplacian_var(gray, Scratch()) == pytest.approx(cv2.Laplacian(gray, cv2.CV_64F).var(), rel=1e-9, abs=1e-6)
+
+
+def test_laplacian_var_by_hand() -> None:
+    # A single dot: the response is -4v at the dot and v at its four neighbours, so E[x²] = 20 v² / n and E[x] = 0.
+    gray = np.zeros((10, 10), np.uint8)
+    gray[5, 5] = 50
+    assert laplacian_var(gray, Scratch()) == pytest.approx(20 * 50**2 / 100)
+
+
+def test_tenengrad_by_hand() -> None:
+    # A step of height h between two columns: the Sobel response is 4h in both columns beside it.
+    gray = np.zeros((8, 8), np.uint8)
+    gray[:, 4:] = 10
+    assert tenengrad(gray) == pytest.approx(2 * 8 * 40**2 / 64)
+
+
+def test_flat_pictures_have_no_sharpness() -> None:
+    flat = np.full((36, 64), 90, np.uint8)
+    assert measure_picture(flat, BlurParams(), Scratch()) == PictureMeasures(0.0, 0.0)
+
+
+@pytest.mark.parametrize("method", ["laplacian_var", "tenengrad"])
+def test_sharpness_orders_pictures_blurred_by_known_amounts(scene: Gray, method: str) -> None:
+    scores = [score(scene if not s else cv2.GaussianBlur(scene, (0, 0), s), method) for s in (0, 2, 4, 6, 9, 14, 20)]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] > 8 * scores[-1]
+
+
+def test_sharpness_is_comparable_between_resolutions(scene: Gray) -> None:
+    # One lens, out of focus by a little, before sensors of several resolutions.
+    view = cv2.GaussianBlur(scene, (0, 0), 2)
+    cameras = [cv2.resize(view, (w, w * 9 // 16), interpolation=cv2.INTER_AREA) for w in (1920, 1280, 960, 640)]
+    scores = [score(picture) for picture in cameras]
+    assert max(scores) < 1.7 * min(scores)
+    # Measured each at its own resolution they differ many times over.
+    plain = [laplacian_var(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), Scratch()) for picture in cameras]
+    assert max(plain) > 4 * min(plain)
+
+
+def statistics(gray: Gray) -> dict[str, float]:
+    return {name: float(values[0]) for name, values in tone_statistics(tone_histogram(gray)[None]).items()}
+
+
+def test_tones_of_a_flat_picture() -> None:
+    found = statistics(np.full((9, 16), 90, np.uint8))
+    assert found == {"luma_mean": 90, "luma_p05": 90, "luma_p50": 90, "luma_p95": 90, "contrast": 0, "entropy": 0}
+
+
+def test_tones_of_two_halves() -> None:
+    gray = np.zeros((10, 20), np.uint8)
+    gray[:, 10:] = 255
+    found = statistics(gray)
+    assert found["luma_mean"] == 127.5
+    assert found["contrast"] == 127.5
+    assert found["entropy"] == 1.0
+    assert (found["luma_p05"], found["luma_p95"]) == (0, 255)
+
+
+def test_tones_of_all_values() -> None:
+    found = statistics(np.arange(256, dtype=np.uint8).reshape(16, 16))
+    assert found["entropy"] == 8.0
+    assert found["luma_mean"] == 127.5
+    assert (found["luma_p05"], found["luma_p50"], found["luma_p95"]) == (12, 127, 243)
+
+
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=6))
+def test_tones_of_a_picture_do_not_depend_on_the_others(seeds: list[int]) -> None:
+    pictures = [np.random.default_rng(s).integers(0, 256, (9, 16), dtype=np.uint8) for s in seeds]
+    together = tone_statistics(np.stack([tone_histogram(p) for p in pictures]))
+    for at, picture in enumerate(pictures):
+        assert {name: float(values[at]) for name, values in together.items()} == statistics(picture)
+
+
+def test_averaged_pictures_keep_the_tones(scene: Gray) -> None:
+    gray = cv2.cvtColor(scene, cv2.COLOR_BGR2GRAY)
+    large, small = statistics(gray), statistics(to_small(gray))
+    assert small["luma_mean"] == pytest.approx(large["luma_mean"], abs=0.5)
+    assert small["luma_p50"] == pytest.approx(large["luma_p50"], abs=3)
