@@ -48,14 +48,14 @@ def write_sample(folder: Path, sample: Sample) -> None:
             partial.rename(path)
 
 
-def run_demo(folder: Path, execute: Callable[[RunRequest], RunRecord]) -> dict[str, Any]:
-    """Write the sample below a folder, run the default profile on it, and write a report.
+def run_demo(folder: Path, execute: Callable[[RunRequest], RunRecord], sample: Sample | None = None) -> dict[str, Any]:
+    """Write a sample below a folder, run the default profile on it, and write a report.
 
     Raises `UserError` if the folder holds something else.
     """
+    sample = sample or Sample()
     if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
         raise UserError(f"{folder} holds other things; name a new or empty folder with --out")
-    sample = Sample()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MARK).write_text("Made by `winnow demo`: a sample stream, and the workspace of its tables.\n")
     frames = folder / STREAM

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +20,7 @@ import pyarrow as pa
 from conf import Resources
 
 _TASK_RETRIES = 1
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -36,9 +39,11 @@ class Engine:
     def __init__(self, limits: Resources, address: str | None = None) -> None:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
-        logging.getLogger("ray").setLevel(logging.CRITICAL)
         import ray
         import ray.data
+
+        for name in ("ray", "ray._private.worker"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
         self._ray = ray
         self._owned = not ray.is_initialized()
@@ -117,17 +122,24 @@ class EngineOnDemand:
         self._make = lambda: Engine(limits, address)
         self._threads = ThreadPoolExecutor(1, "engine")
         self._engine: Future[Engine] | None = None
+        self._handlers: dict[signal.Signals, Any] = {}
 
     def begin(self) -> None:
         """Start the engine in the background."""
         if self._engine is None:
+            self._handlers = {n: h for n in _SIGNALS if (h := signal.getsignal(n)) is not None}
             self._engine = self._threads.submit(self._make)
 
     def __call__(self) -> Engine:
         """Return the engine, when it is there."""
         self.begin()
         assert self._engine is not None
-        return self._engine.result()
+        engine = self._engine.result()
+        # Ray's core has put handlers of its own in place, which print a stack trace and no more.
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
+        return engine
 
     def __enter__(self) -> Self:
         return self

@@ -18,6 +18,12 @@ class UserError(Exception):
         super().__init__("\n".join(self.problems))
 
 
+class InterruptedRunError(UserError):
+    """The user, or the system, ended a run. Exit code 130, as shells have it for an interrupt."""
+
+    exit_code = 130
+
+
 class RunFailedError(UserError):
     """A run began and could not be finished; what it committed stays and is not computed again. Exit code 1."""
 

@@ -25,8 +25,11 @@ _LEFT_OUT = frozenset({"stage_key", "input_id", *schemas.FRAME_KEY})
 class View:
     """The tables of a workspace as a selection shows them."""
 
-    def __init__(self, store: Store, selection: Selection) -> None:
+    def __init__(self, store: Store, selection: Selection, name: str = "this view") -> None:
         self.selection = selection
+        self._vacuumed = (
+            f"{name} refers to files that `winnow tables vacuum` has deleted; releases and the last runs stay readable"
+        )
         self._store = Store(store.root, selection.versions) if selection.versions is not None else store
         # What ran is never pinned: a run is read at its own versions, but it is listed as it is known now.
         self._unpinned = store
@@ -35,7 +38,7 @@ class View:
     def of(cls, workspace: Workspace, run: str | None = None, release: str | None = None) -> View:
         """Return the view of a workspace that is current, or of a run, or of a release."""
         store = Store(workspace.require().root)
-        return cls(store, selecting.choose(store, run, release))
+        return cls(store, selecting.choose(store, run, release), f"run {run}" if run else f"release {release}")
 
     def _store_of(self, table: schemas.Table) -> Store:
         return self._unpinned if table.name in {"runs", "stage_runs", "releases"} else self._store
@@ -77,7 +80,13 @@ class View:
                 connection.execute("SET enable_external_access = false")
                 connection.execute("SET lock_configuration = true")
                 return connection.sql(query).to_arrow_table()
+            except duckdb.PermissionException as error:
+                raise UserError("SQL: only the workspace's tables can be read, no files") from error
+            except (FileNotFoundError, duckdb.IOException) as error:
+                raise UserError(self._vacuumed) from error
             except duckdb.Error as error:
+                if "FileNotFoundError" in str(error) or "No such file" in str(error):
+                    raise UserError(self._vacuumed) from error
                 raise UserError(f"SQL: {_first_lines(str(error))}") from error
 
     def _register(self, connection: duckdb.DuckDBPyConnection) -> None:

@@ -29,8 +29,9 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def new_job_id() -> str:
-    """Return an id for a run; ids sort by time."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    """Return an id for a run; ids sort by time, to the millisecond."""
+    now = datetime.now(UTC)
+    return f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}{secrets.token_hex(2)}"
 
 
 @dataclass

@@ -47,9 +47,6 @@ def main() -> None:
         for problem in error.problems:
             sys.stderr.write(f"error: {problem}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; what was committed stays, run again to go on\n")
-        sys.exit(130)
     except BrokenPipeError:
         # Whoever read our output has stopped; standard output must not be flushed into nothing at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

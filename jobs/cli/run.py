@@ -97,14 +97,19 @@ def run(
 def execute(request: RunRequest, quiet: bool = False) -> RunRecord:
     """Run with a progress bar; a request to terminate ends it as an interrupt does."""
     from jobs.cli.show import Bar
+    from jobs.errors import InterruptedRunError
     from jobs.run import run as run_job
 
     def terminate(_: int, __: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, terminate)
-    with Bar(quiet) as bar:
-        return run_job(request, bar)
+    try:
+        with Bar(quiet) as bar:
+            return run_job(request, bar)
+    except KeyboardInterrupt as error:
+        text = "interrupted; what was committed stays, and the same command goes on from there"
+        raise InterruptedRunError(text) from error
 
 
 def _print_json(record: RunRecord) -> None:

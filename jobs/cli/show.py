@@ -36,7 +36,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: st
     listed = [list(row) for row in rows]
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for at, name in enumerate(columns):
-        numeric = bool(listed) and all(isinstance(r[at], (int, float)) or r[at] in {None, ""} for r in listed)
+        numeric = bool(listed) and all(r[at] is None or isinstance(r[at], (int, float)) for r in listed)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in listed:
         table.add_row(*(_cell(value) for value in row))

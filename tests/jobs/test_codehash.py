@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,7 +41,7 @@ OTHERS = {
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A package of algorithms whose text tests can change."""
     folder = tmp_path / "transforms"
     folder.mkdir()
@@ -51,9 +53,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def find_spec(name: str) -> object:
         return type("Spec", (), {"origin": str(folder / f"{name.partition('.')[2]}.py")})
 
-    monkeypatch.setattr(codehash.importlib.util, "find_spec", find_spec)
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
     codehash._module.cache_clear()
-    yield folder  # type: ignore[misc]
+    yield folder
     codehash._module.cache_clear()
 
 

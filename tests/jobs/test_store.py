@@ -139,7 +139,7 @@ def test_upsert_replaces_rows_with_the_same_key(store: Store) -> None:
 
 def test_upsert_gives_way_and_tries_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = store.open
-    disturbed = []
+    disturbed: list[int] = []
 
     def open_and_be_overtaken(table: schemas.Table) -> object:
         snapshot = opened(table)

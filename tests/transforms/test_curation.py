@@ -165,10 +165,10 @@ def test_no_scene_vanishes_and_order_does_not_matter(frames: list[dict[str, Any]
     rows = decide(numbered)
     own = ("corrupt", "blurry", "dark", "overexposed", "low_information")
     sound = [i for i, row in enumerate(rows) if not set(row["reasons"]) & set(own)]
-    for group in {"g", "h"}:
+    for group in ("g", "h"):
         members = [i for i in sound if frames[i]["group_id"] == group and "idle" not in rows[i]["reasons"]]
         assert sum(rows[i]["keep"] for i in members) == (1 if members else 0)
-    for interval in {0, 1}:
+    for interval in (0, 1):
         members = [i for i in sound if frames[i]["interval"] == interval]
         assert sum("idle" not in rows[i]["reasons"] for i in members) == (1 if members else 0)
     shuffled = list(numbered)

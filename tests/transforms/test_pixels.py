@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,12 @@ def test_every_table_gets_a_row_per_frame_from_one_read_and_one_decode(frames: l
 def test_rows_that_are_there_are_not_computed_again(frames: list[Path]) -> None:
     ids = [ident(p) for p in frames]
     pairs = [pair(p, b) for p, b in zip(frames, [None, *frames], strict=False)]
-    done = {"trusted_id": ids, "have_quality": ids, "have_fingerprints": ids, "have_motion": pairs}
+    done: dict[str, list[Any]] = {
+        "trusted_id": ids,
+        "have_quality": ids,
+        "have_fingerprints": ids,
+        "have_motion": pairs,
+    }
     found = measured(block(frames, **done))
     assert [found[name] for name in TABLES] == [[], [], [], []]
     assert found["counts"][0]["n_read"] == 0
@@ -107,7 +113,7 @@ def test_a_predecessor_is_read_for_its_pixels_only(frames: list[Path]) -> None:
 
 def test_a_touched_file_is_hashed_and_not_decoded(frames: list[Path]) -> None:
     first = measured(block(frames))
-    known = [{k: row[k] for k in BLOCK.field("known").type.names} for row in first["frames"]]  # type: ignore[attr-defined]
+    known = [{k: row[k] for k in BLOCK.field("known").type.names} for row in first["frames"]]
     ids = [ident(p) for p in frames]
     pairs = [row["input_id"] for row in first["motion"]]
     again = measured(block(frames, known=known, have_quality=ids, have_fingerprints=ids, have_motion=pairs))
@@ -119,7 +125,7 @@ def test_a_touched_file_is_hashed_and_not_decoded(frames: list[Path]) -> None:
 
 def test_a_replaced_file_changes_its_own_rows_and_the_next_motion(frames: list[Path]) -> None:
     first = measured(block(frames))
-    known = [{k: row[k] for k in BLOCK.field("known").type.names} for row in first["frames"]]  # type: ignore[attr-defined]
+    known = [{k: row[k] for k in BLOCK.field("known").type.names} for row in first["frames"]]
     ids = [ident(p) for p in frames]
     pairs = [row["input_id"] for row in first["motion"]]
     frames[1].write_bytes(SMALL.file(0))
@@ -165,7 +171,7 @@ def test_what_cannot_be_read_is_set_aside_for_every_stage(frames: list[Path]) ->
     faults = [(row["frame_idx"], row["stage"]) for row in found["quarantine"]]
     assert faults == [(2, "fingerprints"), (2, "frames"), (2, "motion"), (2, "quality"), (3, "motion")]
     assert found["quarantine"][0]["error_type"] == "FileNotFoundError"
-    assert set(found["quarantine"][0]) == set(f.name for f in FAULT)
+    assert set(found["quarantine"][0]) == {f.name for f in FAULT}
     assert [row["frame_idx"] for row in found["motion"]] == [0, 1]
 
 
@@ -177,7 +183,7 @@ def test_stages_that_are_not_asked_for_are_left_out(frames: list[Path]) -> None:
 def test_results_do_not_depend_on_where_a_block_is_cut(sample_folder: Path) -> None:
     paths = sorted(sample_folder.glob("*.jpg"), key=lambda p: int(p.stem.split("_")[1]))
     index = [int(p.stem.split("_")[1]) for p in paths]
-    follows = [False, *(b - a == 1 for a, b in zip(index, index[1:], strict=False))]
+    follows = [False, *(b - a == 1 for a, b in itertools.pairwise(index))]
     whole = measured(block(paths, frame_idx=index, follows=follows))
     cut = 37
     first = measured(block(paths[:cut], frame_idx=index[:cut], follows=follows[:cut]))
@@ -194,9 +200,9 @@ def test_results_do_not_depend_on_where_a_block_is_cut(sample_folder: Path) -> N
 
 
 def test_stat_ids_are_those_of_the_listing(frames: list[Path]) -> None:
-    import numpy as np
-
     import os
+
+    import numpy as np
 
     for path in frames:
         os.utime(path, ns=(0, 1_000_000_000_123_456_789))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from transforms import source
 from transforms.source import FileChangingError, FileTooLargeError, read_frame
 
 
@@ -82,5 +81,5 @@ def test_reads_that_return_too_little_are_completed(tmp_path: Path, monkeypatch:
     path = tmp_path / "image_1.jpg"
     path.write_bytes(bytes(range(256)) * 40)
     read = os.read
-    monkeypatch.setattr(source.os, "read", lambda handle, n: read(handle, min(n, 1000)))
+    monkeypatch.setattr(os, "read", lambda handle, n: read(handle, min(n, 1000)))
     assert read_frame(str(path)).data == bytes(range(256)) * 40

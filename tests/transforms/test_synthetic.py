@@ -22,7 +22,7 @@ def test_every_frame_that_was_planted_is_there() -> None:
     assert len(files) == planted.n_files
     for first, last in planted.gaps:
         assert not set(range(first, last + 1)) & set(files)
-    assert sorted(len(files[i]) for i in planted.corrupt)[0] == 0
+    assert min(len(files[i]) for i in planted.corrupt) == 0
     for copy, original in planted.exact.items():
         assert files[copy] == files[original]
     distinct = {hashlib.sha256(data).digest() for data in files.values()}

@@ -1,0 +1,45 @@
+"""A run, or a plan, in a process of its own; prints what it took as one JSON object."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+
+_STARTED = time.perf_counter()
+
+
+def main() -> None:
+    """Do what the arguments say: `run WORKSPACE FOLDER [KEY=VALUE …]` or `plan WORKSPACE STREAMS FRAMES`."""
+    what, place, *rest = sys.argv[1:]
+    result = _run(place, *rest) if what == "run" else _plan(place, int(rest[0]), int(rest[1]))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(result | {"peak_mb": peak, "process_s": time.perf_counter() - _STARTED}))
+
+
+def _run(place: str, folder: str, *settings: str) -> dict[str, object]:
+    from conf import load
+    from jobs.run import RunRequest, run, summary
+    from jobs.workspace import Workspace
+
+    return summary(run(RunRequest(Workspace.at(place), [folder], load(settings=settings))))
+
+
+def _plan(place: str, n_streams: int, n_frames: int) -> dict[str, object]:
+    from conf import PipelineConfig
+    from jobs.pipeline import build
+    from jobs.plan import Listed, Planner
+    from jobs.store import Store
+    from jobs.workspace import Workspace
+
+    store = Store(Workspace.at(place).root)
+    streams = [Listed(f"stream{number}", 1, n_frames) for number in range(n_streams)]
+    started = time.perf_counter()
+    plan = Planner(store, build(PipelineConfig()), streams).survey()
+    frames = sum(plan.stage_total(stage).n_frames for stage in ("frames",))
+    return {"seconds": time.perf_counter() - started, "frames": frames, "open": plan.n_open}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""What is measured on: frames on disk and tables without pictures, made once and kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+
+import schemas
+from conf import PipelineConfig
+from jobs.parts import write_part
+from jobs.pipeline import build
+from jobs.store import Change, Store
+from jobs.workspace import Workspace
+from transforms.identity import pair_ids
+from transforms.synthetic import Sample
+
+_ROWS_PER_FILE = 1 << 20
+
+
+def folder() -> Path:
+    """Return where material is kept: `$WINNOW_BENCH_DIR`, or the user's cache."""
+    named = os.environ.get("WINNOW_BENCH_DIR")
+    place = Path(named) if named else Path.home() / ".cache" / "winnow-bench"
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def frames_720p(n: int) -> Path:
+    """Return a folder of `n` different 1280x720 JPEG frames of about 240 KB."""
+    return _frames(f"frames-720p-{n}", n, Sample(1280, 720, timeline=(("moving", n),), broken=False))
+
+
+def small_frames(n: int) -> Path:
+    """Return a folder of `n` different 64x36 JPEG frames."""
+    return _frames(f"frames-small-{n}", n, Sample(64, 36, timeline=(("moving", n),), broken=False))
+
+
+def _frames(name: str, n: int, sample: Sample) -> Path:
+    place = folder() / name
+    if not place.exists():
+        partial = place.with_name(f"{name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        spans = [(sample, partial, start, min(n, start + 200)) for start in range(0, n, 200)]
+        with ProcessPoolExecutor() as pool:
+            list(pool.map(_write, spans))
+        partial.rename(place)
+    return place
+
+
+@cache
+def _same(sample: Sample) -> Sample:
+    """Return one sample object per process, so that its ground is painted once."""
+    return sample
+
+
+def _write(span: tuple[Sample, Path, int, int]) -> None:
+    sample, place, start, end = span
+    cv2.setNumThreads(1)
+    sample = _same(sample)
+    for index in range(start, end):
+        (place / f"image_{index}.jpg").write_bytes(sample.file(index))
+
+
+def finished_tables(n_streams: int, n_frames: int) -> Workspace:
+    """Return a workspace in which so many frames of so many streams were measured, made without pictures."""
+    workspace = Workspace.at(folder() / f"tables-{n_streams}-{n_frames}")
+    done = workspace.root / "complete"
+    if done.exists():
+        return workspace
+    shutil.rmtree(workspace.root, ignore_errors=True)
+    workspace = Workspace.at(workspace.root).create()
+    store = Store(workspace.root)
+    store.create_tables()
+    stages = {s.name: s.key for s in build(PipelineConfig())}
+    for number in range(n_streams):
+        for first in range(0, n_frames, _ROWS_PER_FILE):
+            _add_rows(store, stages, f"stream{number}", first, min(n_frames, first + _ROWS_PER_FILE))
+    done.touch()
+    return workspace
+
+
+def _add_rows(store: Store, stages: dict[str, str], stream: str, first: int, last: int) -> None:
+    """Add listing and pixel rows of frames `first` to `last`, as a run that was cut there would have left them."""
+    n = last - first
+    rng = np.random.default_rng((first, *stream.encode()))
+    content = rng.integers(-(2**63), 2**63 - 1, n)
+    before = np.roll(content, 1)
+    follows = np.ones(n, np.bool_)
+    if first:
+        before[0] = np.random.default_rng((first - _ROWS_PER_FILE, *stream.encode())).integers(
+            -(2**63), 2**63 - 1, _ROWS_PER_FILE
+        )[-1]
+    else:
+        follows[0] = False
+    given = {
+        "stream_id": pa.repeat(pa.scalar(stream), n),
+        "frame_idx": np.arange(first, last),
+        "uri": pa.repeat(pa.scalar(f"/data/{stream}/image.jpg"), n),
+        "size_bytes": np.full(n, 200_000),
+        "mtime_ns": np.full(n, 1_700_000_000_000_000_001),
+        "stat_id": rng.integers(1, 2**62, n),
+        "input_id": content,
+        "status": pa.repeat(pa.scalar("ok"), n),
+        "content_hash": pa.repeat(pa.scalar("0" * 64), n),
+        "phash": pa.repeat(pa.scalar("0" * 16), n),
+    }
+    tables = (schemas.LISTING, schemas.FRAMES, schemas.QUALITY, schemas.FINGERPRINTS, schemas.MOTION)
+    for table in tables:
+        ids = {"input_id": pair_ids(content, before, follows)} if table is schemas.MOTION else {}
+        columns = {f.name: (given | ids)[f.name] if f.name in given else pa.nulls(n, f.type) for f in table.file_schema}
+        key = {"stage_key": stages[table.name]} if table.has_stage_key else {}
+        part = write_part(store.root, table, pa.table(columns).cast(table.file_schema), key)
+        store.open(table).commit(Change([part]), "bench")

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jobs import demo
+from jobs.engine import Engine
+from jobs.errors import UserError
+from jobs.run import run
+from tests.helpers import SMALL
+
+
+def test_the_demo_finds_all_that_it_planted_and_says_where_to_look(
+    tmp_path: Path, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = demo.run_demo(tmp_path / "demo", run, SMALL)
+    assert [(c["what"], c["found"] - c["planted"], c["extra"]) for c in result["checks"]] == [
+        (what, 0, 0)
+        for what in (
+            "dark frames",
+            "blurred frames",
+            "overexposed frames",
+            "corrupt files",
+            "idle stretches",
+            "gaps in the numbering",
+            "exact repeats",
+            "near repeats",
+        )
+    ]
+    assert Path(result["report"]).is_file()
+    demo.print_result(result)
+    shown = capsys.readouterr().out
+    assert "planted" in shown
+    assert result["report"] in shown
+    assert "winnow export" in shown
+    again = demo.run_demo(tmp_path / "demo", run, SMALL)
+    assert all(stage["computed"] == 0 for stage in again["run"]["stages"].values())
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(UserError, match="holds other things"):
+        demo.run_demo(tmp_path, run, SMALL)
+
+
+def test_a_sample_that_was_cut_short_is_completed(tmp_path: Path) -> None:
+    demo.write_sample(tmp_path, SMALL)
+    whole = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    (tmp_path / "image_3.jpg").unlink()
+    demo.write_sample(tmp_path, SMALL)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == whole

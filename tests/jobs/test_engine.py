@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pyarrow as pa
+
+from conf import Resources
+from jobs.engine import Engine, EngineOnDemand
+
+
+def double(batch: pa.Table) -> pa.Table:
+    return batch.append_column("twice", pa.array([2 * n for n in batch["n"].to_pylist()]))
+
+
+def total(batch: pa.Table, plus: int) -> pa.Table:
+    return pa.table({"sum": [sum(batch["twice"].to_pylist()) + plus]})
+
+
+def fail_on_three(batch: pa.Table) -> pa.Table:
+    if 3 in batch["n"].to_pylist():
+        raise ValueError("three")
+    return batch
+
+
+def slow(batch: pa.Table) -> pa.Table:
+    import time
+
+    time.sleep(2)
+    return batch
+
+
+def blocks(n: int) -> list[pa.Table]:
+    return [pa.table({"n": [i, i]}) for i in range(n)]
+
+
+def test_each_block_goes_through_all_transforms_whole(engine: Engine) -> None:
+    results = engine.map_blocks(blocks(5), [(double, {}), (total, {"plus": 1})])
+    assert sorted(r["sum"][0].as_py() for r in results if r is not None) == [1, 5, 9, 13, 17]
+
+
+def test_blocks_that_fail_are_missing_and_the_others_are_not(engine: Engine) -> None:
+    results = engine.map_blocks(blocks(6), [(fail_on_three, {})])
+    assert sorted(r["n"][0].as_py() for r in results if r is not None) == [0, 1, 2, 4, 5]
+
+
+def test_the_caller_is_not_kept_waiting(engine: Engine) -> None:
+    arrivals = list(engine.map_blocks(blocks(1), [(slow, {})]))
+    assert sum(a is None for a in arrivals) >= 2
+    assert sum(a is not None for a in arrivals) == 1
+
+
+def test_an_engine_on_demand_is_not_started_without_demand() -> None:
+    with EngineOnDemand(Resources()) as idle:
+        assert idle._engine is None
+
+
+def test_an_engine_on_demand_is_one_engine(engine: Engine) -> None:
+    with EngineOnDemand(Resources(num_cpus=2)) as demand:
+        demand.begin()
+        assert demand() is demand()
+    # It joined the session's engine and so does not stop it.
+    assert len([r for r in engine.map_blocks(blocks(2), [(double, {})]) if r is not None]) == 2

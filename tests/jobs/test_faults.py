@@ -1,0 +1,234 @@
+"""What is left when processes die, disks fill up and others write at the same time."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import ray
+
+import schemas
+from jobs.engine import Engine
+from jobs.query import View
+from jobs.workspace import Workspace
+from tests.helpers import (
+    SMALL,
+    STAGE_TABLES,
+    assert_one_live_row,
+    assert_same_tables,
+    computed,
+    copy_stream,
+    go,
+    rows,
+    write_noise_stream,
+)
+
+N = SMALL.planted.n_files
+
+SLOW = ("unit_frames=8", "resources.block_frames=8", "resources.commit_seconds=0.05")
+"""Many small blocks and commits, so that there is much to be interrupted."""
+
+
+def start(workspace: Path, *inputs: Path, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """Start `winnow run` as a process of its own on the session's Ray."""
+    command = [sys.executable, "-m", "jobs.cli.app", "run", "--json", "--workspace", str(workspace), *options]
+    command += [part for path in inputs for part in ("--input", str(path))]
+    command += [part for setting in SLOW for part in ("--set", setting)]
+    command += ["--ray-address", ray.get_runtime_context().gcs_address]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return json.loads(out.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, engine: Engine) -> Workspace:
+    """The sample run without any trouble."""
+    workspace = Workspace.at(tmp_path_factory.mktemp("expected") / "tables")
+    go(workspace, sample_folder)
+    return workspace
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_run_killed_at_ten_random_moments_gives_the_rows_of_one_that_was_not(
+    expected: Workspace, tmp_path: Path, sample_folder: Path
+) -> None:
+    moments = random.Random(20261121)
+    place = tmp_path / "tables"
+    committed = []
+    for _ in range(10):
+        process = start(place, sample_folder)
+        # From before the first table is made to well into the table stages.
+        _wait_for_rows(place, process, moments.randrange(0, N) if moments.random() < 0.8 else N)
+        time.sleep(moments.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        committed.append(_n_rows(place))
+    last = finished(start(place, sample_folder))
+    workspace = Workspace.at(place)
+    assert committed == sorted(committed), "rows that were committed got lost"
+    assert last["state"] == "done"
+    assert_one_live_row(workspace)
+    assert_same_tables(workspace, expected)
+    states = View.of(workspace).lazy("runs").collect()["state"].to_list()
+    assert set(states) == {"done", "failed"}
+    assert finished(start(place, sample_folder))["counts"]["frames_read"] == 0
+
+
+def _n_rows(place: Path) -> int:
+    if not (place / "frames" / "_delta_log").is_dir():
+        return 0
+    return pl.scan_delta(str(place / "frames")).select(pl.len()).collect().item()
+
+
+def _wait_for_rows(place: Path, process: subprocess.Popen[str], n: int) -> None:
+    """Wait until a run has committed more than `n` new frames or is about to end by itself."""
+    have = _n_rows(place)
+    deadline = time.monotonic() + 20
+    while process.poll() is None and time.monotonic() < deadline:
+        if _n_rows(place) >= min(N, have + max(1, n // 10)):
+            return
+        time.sleep(0.02)
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_what_has_arrived_and_says_so(
+    tmp_path: Path, sample_folder: Path, number: signal.Signals
+) -> None:
+    place = tmp_path / "tables"
+    process = start(place, sample_folder)
+    _wait_for_rows(place, process, 10)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "error: interrupted; what was committed stays, and the same command goes on from there\n"
+    assert "Traceback" not in err
+    workspace = Workspace.at(place)
+    assert View.of(workspace).lazy("runs").collect()["state"].to_list() == ["cancelled"]
+    kept = _n_rows(place)
+    assert 0 < kept < N
+    assert finished(start(place, sample_folder))["stages"]["frames"]["computed"] == N - kept
+
+
+@pytest.mark.usefixtures("engine")
+def test_two_runs_at_once_end_with_the_rows_of_one(expected: Workspace, tmp_path: Path, sample_folder: Path) -> None:
+    place = tmp_path / "tables"
+    both = [start(place, sample_folder), start(place, sample_folder)]
+    results = [finished(process) for process in both]
+    assert [r["state"] for r in results] == ["done", "done"]
+    workspace = Workspace.at(place)
+    assert_one_live_row(workspace)
+    assert_same_tables(workspace, expected)
+
+
+@pytest.mark.usefixtures("engine")
+def test_two_runs_over_different_streams_at_once_lose_no_group(tmp_path: Path) -> None:
+    folders = [
+        write_noise_stream(tmp_path / name, [*seeds, 500]) for name, seeds in (("a", range(40)), ("b", range(100, 140)))
+    ]
+    place = tmp_path / "tables"
+    results = [finished(process) for process in [start(place, folder) for folder in folders]]
+    assert [r["state"] for r in results] == ["done", "done"]
+    workspace = Workspace.at(place)
+    assert_one_live_row(workspace)
+    found = rows(workspace, schemas.DUPLICATES)
+    assert found.height == 82
+    shared = found.filter(pl.col("frame_idx") == 40)
+    assert shared["group_id"].n_unique() == 1
+    assert finished(start(place, *folders))["stages"]["frames"]["computed"] == 0
+
+
+@pytest.fixture
+def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stream of which one frame kills the process that decodes it, as a flaw in a decoder would."""
+    cam = write_noise_stream(tmp_path / "cam", range(40))
+    # Python imports this when it starts; only workers read frames.
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "import importlib.abc\n"
+        "class Hook(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'transforms.pixels':\n"
+        "            sys.meta_path.remove(self)\n"
+        "            import transforms.source as source\n"
+        "            read = source.read_frame\n"
+        "            def deadly(path):\n"
+        "                if path.endswith('image_17.jpg'):\n"
+        "                    os._exit(11)\n"
+        "                return read(path)\n"
+        "            source.read_frame = deadly\n"
+        "        return None\n"
+        "sys.meta_path.insert(0, Hook())\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    return cam
+
+
+def test_a_frame_that_kills_its_worker_is_set_aside_and_costs_no_other(deadly: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "jobs.cli.app", "run", "--json", "--workspace", str(tmp_path / "tables")]
+    command += ["--input", str(deadly), "--set", "resources.num_cpus=2"]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert process.returncode == 0, process.stderr
+    result = json.loads(process.stdout.splitlines()[-1])
+    assert len(process.stdout.splitlines()) == 1
+    held = View.of(Workspace.at(tmp_path / "tables")).lazy("quarantine").collect()
+    assert set(held.filter(pl.col("stage") == "frames")["frame_idx"]) <= {17, 18}
+    assert (17, "WorkerDied") in held.select("frame_idx", "error_type").rows()
+    frames = result["stages"]["frames"]
+    assert frames["computed"] + frames["quarantined"] == 40
+    assert frames["quarantined"] <= 2
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_full_disk_ends_the_run_with_one_line_and_the_next_goes_on(tmp_path: Path, sample_folder: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(small)], check=False).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    try:
+        process = start(small / "tables", sample_folder)
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 1, err
+        assert "No space left on device" in err
+        assert "Traceback" not in err
+        subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
+        assert finished(start(small / "tables", sample_folder))["state"] == "done"
+        assert_one_live_row(Workspace.at(small / "tables"))
+        assert rows(Workspace.at(small / "tables"), schemas.FRAMES).height == N
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=False)
+
+
+@pytest.mark.usefixtures("engine")
+def test_files_replaced_while_a_run_reads_them_end_up_right(tmp_path: Path, sample_folder: Path) -> None:
+    cam = copy_stream(sample_folder, tmp_path / "cam")
+    place = tmp_path / "tables"
+    process = start(place, cam)
+    while process.poll() is None:
+        for number in (10, 60, 120):
+            data = (sample_folder / "image_2.jpg").read_bytes() + os.urandom(3)
+            (cam / f"image_{number}.jpg").write_bytes(data)
+        time.sleep(0.002)
+    assert process.returncode == 0, process.communicate()[1]
+    finished(start(place, cam))
+    workspace, fresh = Workspace.at(place), Workspace.at(tmp_path / "fresh")
+    go(fresh, cam)
+    for table in (schemas.QUALITY, schemas.FINGERPRINTS, schemas.MOTION):
+        assert rows(workspace, table).equals(rows(fresh, table)), table.name
+    assert computed(go(workspace, cam)) == {} or rows(workspace, schemas.FRAMES)["stat_id"].eq(0).any()
+    assert_one_live_row(workspace)
+    assert {t.name for t in STAGE_TABLES}

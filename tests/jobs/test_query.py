@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import schemas
+from jobs.engine import Engine
+from jobs.errors import UserError
+from jobs.query import View
+from jobs.workspace import Workspace
+from tests.helpers import SMALL, go, rows
+
+N = SMALL.planted.n_files
+
+
+@pytest.fixture(scope="module")
+def two_runs(
+    tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, engine: Engine
+) -> tuple[Workspace, list[str]]:
+    """A workspace with two runs of different thresholds over one stream."""
+    workspace = Workspace.at(tmp_path_factory.mktemp("query") / "tables")
+    first = go(workspace, sample_folder)
+    second = go(workspace, sample_folder, settings=["curation.dark_mean=0", "curation.dark_p95=0"])
+    return workspace, [first.job_id, second.job_id]
+
+
+def scalar(view: View, query: str) -> object:
+    return view.sql(query).column(0)[0].as_py()
+
+
+DARK = "SELECT count(*) FROM curation WHERE list_contains(reasons, 'dark')"
+
+
+def test_plain_names_show_the_head_and_all_shows_every_row(two_runs: tuple[Workspace, list[str]]) -> None:
+    view = View.of(two_runs[0])
+    assert scalar(view, DARK) == 0
+    assert scalar(view, "SELECT count(*) FROM curation") == N
+    assert scalar(view, "SELECT count(*) FROM curation_all") == 2 * N
+    assert scalar(view, "SELECT count(DISTINCT stage_key) FROM curation_all") == 2
+
+
+def test_a_run_is_read_as_it_ended(two_runs: tuple[Workspace, list[str]]) -> None:
+    workspace, (first, second) = two_runs
+    assert scalar(View.of(workspace, run=first), DARK) == 6
+    assert scalar(View.of(workspace, run=second), DARK) == 0
+
+
+def test_a_run_can_be_named_by_what_no_other_begins_with(two_runs: tuple[Workspace, list[str]]) -> None:
+    workspace, (first, second) = two_runs
+    assert scalar(View.of(workspace, run=first[:-1]), DARK) == 6
+    common = first[:8]
+    assert second.startswith(common)
+    with pytest.raises(UserError, match="2 runs begin with"):
+        View.of(workspace, run=common)
+    with pytest.raises(UserError, match="there is no run 'zzz'"):
+        View.of(workspace, run="zzz")
+
+
+def test_curated_joins_all_that_is_known_of_a_frame(two_runs: tuple[Workspace, list[str]]) -> None:
+    view = View.of(two_runs[0])
+    found = pl.DataFrame(view.sql("SELECT * FROM curated ORDER BY stream_id, frame_idx"))
+    lazy = view.lazy("curated").collect().sort("stream_id", "frame_idx")
+    assert found.height == lazy.height == N
+    assert set(found.columns) == set(lazy.columns)
+    wanted = {"content_hash", "laplacian_var", "phash", "motion_peak", "group_id", "keep", "reasons", "uri", "status"}
+    assert wanted <= set(found.columns)
+    assert found.select(sorted(found.columns)).equals(lazy.select(sorted(lazy.columns)))
+
+
+def test_every_table_can_be_queried(two_runs: tuple[Workspace, list[str]]) -> None:
+    view = View.of(two_runs[0])
+    for table in schemas.ALL:
+        names = view.sql(f"SELECT * FROM {table.name} LIMIT 0").column_names
+        assert names == table.arrow_schema.names
+        assert view.sql(f"SELECT * FROM {table.name}_all LIMIT 0").column_names == names
+
+
+def test_lists_and_joins_work(two_runs: tuple[Workspace, list[str]]) -> None:
+    view = View.of(two_runs[0])
+    query = "SELECT unnest(reasons) AS reason, count(*) AS n FROM curation GROUP BY 1 HAVING n = 2"
+    assert view.sql(query).to_pylist() == [{"reason": "corrupt", "n": 2}]
+    gaps = view.sql("SELECT g.start, g.end FROM (SELECT unnest(gaps) AS g FROM streams)").to_pylist()
+    assert gaps == [{"start": a, "end": b} for a, b in SMALL.planted.gaps]
+    assert (
+        scalar(view, "SELECT count(*) FROM quality q JOIN idle i ON q.frame_idx BETWEEN i.start_idx AND i.end_idx")
+        == 30
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("DROP TABLE frames", "only SELECT is allowed, found DROP"),
+        ("CREATE TABLE t AS SELECT 1", "only SELECT is allowed, found CREATE"),
+        ("INSERT INTO runs VALUES (1)", "only SELECT is allowed, found INSERT"),
+        ("COPY (SELECT 1) TO '/tmp/winnow-test.csv'", "only SELECT is allowed, found COPY"),
+        ("ATTACH 'x.db'", "only SELECT is allowed, found ATTACH"),
+        ("PRAGMA version", "only SELECT is allowed, found PRAGMA"),
+        ("SET enable_external_access = true", "only SELECT is allowed, found SET"),
+        ("SELECT 1; SELECT 2", "expected one statement, found 2"),
+        ("", "expected one statement, found 0"),
+        ("SELECT * FROM read_text('/etc/passwd')", "read_text() is not allowed"),
+        ("SELECT * FROM glob('/etc/*')", "glob() is not allowed"),
+        ("SELECT * FROM duckdb_settings()", "duckdb_settings() is not allowed"),
+        ("SELECT (SELECT count(*) FROM read_csv('/etc/passwd'))", "read_csv() is not allowed"),
+        ("SELECT * FROM '/etc/passwd'", "does not exist"),
+        ("SELECT * FROM 'frames.parquet'", "only the workspace's tables can be read"),
+        ("SELECT * FROM framez", "framez does not exist"),
+        ("SELECT contnt_hash FROM frames", "contnt_hash"),
+        ("SELEC 1", "syntax error"),
+    ],
+)
+def test_whatever_is_not_reading_our_tables_is_refused(
+    two_runs: tuple[Workspace, list[str]], query: str, reason: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        View.of(two_runs[0]).sql(query)
+    assert reason in caught.value.problems[0]
+    assert len(caught.value.problems) == 1
+
+
+def test_python_variables_are_no_tables(two_runs: tuple[Workspace, list[str]]) -> None:
+    secret = pl.DataFrame({"x": [1]})
+    with pytest.raises(UserError):
+        View.of(two_runs[0]).sql("SELECT * FROM secret")
+    assert secret.height == 1
+
+
+def test_unknown_tables_of_the_python_interface(two_runs: tuple[Workspace, list[str]]) -> None:
+    with pytest.raises(UserError, match="there is no table 'framez'"):
+        View.of(two_runs[0]).lazy("framez")
+
+
+def test_streams_of_other_runs_are_not_shown_for_a_run(
+    two_runs: tuple[Workspace, list[str]], tmp_path: Path, engine: Engine
+) -> None:
+    workspace = Workspace.at(tmp_path / "tables")
+    from tests.helpers import write_noise_stream
+
+    first = go(workspace, write_noise_stream(tmp_path / "a", range(3)))
+    go(workspace, write_noise_stream(tmp_path / "b", range(10, 14)))
+    assert rows(workspace, schemas.FRAMES)["stream_id"].to_list() == ["a"] * 3 + ["b"] * 4
+    found = View.of(workspace, run=first.job_id).lazy("frames").collect()
+    assert found["stream_id"].to_list() == ["a"] * 3
