@@ -20,12 +20,12 @@ import pyarrow.compute as pc
 import schemas
 from jobs.errors import UserError
 from jobs.parts import Part, write_part
-from jobs.store import Change, Drop, Snapshot, Store
+from jobs.store import Change, Drop, Snapshot, Span, Store
 from transforms import ingest
 from transforms.identity import stat_ids
-from transforms.ingest import FrameNumberError, IngestParams
+from transforms.ingest import FrameNumberError, IngestParams, spans
 
-_LARGEST_PART = 1 << 18
+_FRAMES_AT_ONCE = 1 << 15
 _KEY_SCHEMA = pa.schema([schemas.LISTING.arrow_schema.field(n) for n in schemas.FRAME_KEY])
 _SCAN_CHUNK = 1 << 14
 _MOST_LOST = 0.10
@@ -37,18 +37,41 @@ _STREAM_ID = re.compile(r"[^/\\\x00-\x1f]{1,100}(/[^/\\\x00-\x1f]{1,100})*")
 class StreamFiles:
     """One stream as it lies on disk now.
 
-    `listing` has the columns of the `listing` table, in order of frame number; `row` is its `streams` row as values.
+    `files` has `frame_idx`, `name`, `size_bytes` and `mtime_ns` in order of frame number: little enough to be held for
+    millions. `row` is the stream's `streams` row as values.
     """
 
     stream_id: str
     uri: str
-    listing: pa.Table
+    files: pa.Table
     row: dict[str, Any]
 
     @property
     def n_frames(self) -> int:
         """Return the number of frames listed."""
-        return self.listing.num_rows
+        return self.files.num_rows
+
+    @property
+    def frame_idx(self) -> npt.NDArray[np.int64]:
+        """Return the frame numbers, shape (N,)."""
+        return self.files["frame_idx"].to_numpy()
+
+    def listing(self, span: Span = (None, None)) -> pa.Table:
+        """Return rows of the `listing` table: of all frames, or of those whose numbers lie in a span."""
+        first, last = np.searchsorted(self.frame_idx, [0 if end is None else end for end in span]).tolist()
+        first, last = 0 if span[0] is None else first, self.n_frames if span[1] is None else last
+        files = self.files.slice(first, last - first)
+        uris = pc.binary_join_element_wise(pa.scalar(f"{self.uri}{os.sep}"), files["name"], "")
+        sizes, mtimes = files["size_bytes"].to_numpy(), files["mtime_ns"].to_numpy()
+        columns = {
+            "stream_id": pa.repeat(pa.scalar(self.stream_id), files.num_rows),
+            "frame_idx": files["frame_idx"],
+            "uri": uris,
+            "size_bytes": sizes,
+            "mtime_ns": mtimes,
+            "stat_id": stat_ids(uris, sizes, mtimes),
+        }
+        return pa.table(columns, schema=schemas.LISTING.arrow_schema)
 
     @property
     def step(self) -> int:
@@ -185,22 +208,13 @@ def _list_folder(stream_id: str, folder: Path, params: IngestParams, problems: l
         return None
     index = found.frame_idx
     step = params.step or ingest.stride(index)
-    chosen = pa.array(found.chosen)
-    prefix = pa.scalar(f"{folder}{os.sep}")
-    uris = pc.binary_join_element_wise(prefix, names.take(chosen), "")
-    sizes, mtimes = sizes[found.chosen], mtimes[found.chosen]
+    files = {
+        "frame_idx": index,
+        "name": names.take(pa.array(found.chosen)),
+        "size_bytes": sizes[found.chosen],
+        "mtime_ns": mtimes[found.chosen],
+    }
     gaps = ingest.gaps(index, step)
-    listing = pa.table(
-        {
-            "stream_id": pa.repeat(pa.scalar(stream_id), len(index)),
-            "frame_idx": index,
-            "uri": uris,
-            "size_bytes": sizes,
-            "mtime_ns": mtimes,
-            "stat_id": stat_ids(uris, sizes, mtimes),
-        },
-        schema=schemas.LISTING.arrow_schema,
-    )
     row = {
         "stream_id": stream_id,
         "uri": str(folder),
@@ -217,7 +231,7 @@ def _list_folder(stream_id: str, folder: Path, params: IngestParams, problems: l
         "sizes": [],
         "listed_ns": listed_ns,
     }
-    return StreamFiles(stream_id, str(folder), listing, row)
+    return StreamFiles(stream_id, str(folder), pa.table(files), row)
 
 
 def _scan(folder: Path) -> tuple[pa.Array, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -279,8 +293,8 @@ def _history_problems(streams: dict[str, StreamFiles], admission: Admission, sto
 
 def _n_lost(stream: StreamFiles, store: Store) -> int:
     listed = store.open(schemas.LISTING).read(("stream_id", "frame_idx"), streams=frozenset([stream.stream_id]))
-    before, now = listed["frame_idx"].to_numpy(), stream.listing["frame_idx"].to_numpy()
-    return int(len(before) - np.isin(before, now, assume_unique=True).sum())
+    before = listed["frame_idx"].to_numpy()
+    return int(len(before) - np.isin(before, stream.frame_idx, assume_unique=True).sum())
 
 
 def record(streams: Sequence[StreamFiles], store: Store, job_id: str) -> None:
@@ -305,12 +319,16 @@ def record(streams: Sequence[StreamFiles], store: Store, job_id: str) -> None:
 def _listing_change(stream: StreamFiles, snapshot: Snapshot, store: Store) -> tuple[list[Part], list[Drop]]:
     """Return the files to add and the rows to drop so that the table shows the stream as it is listed now."""
     compared = ["frame_idx", "stat_id"]
-    old = pl.DataFrame(snapshot.read(compared, streams=frozenset([stream.stream_id])))
-    now = pl.DataFrame(stream.listing.select(compared)).with_row_index("at")
-    fresh = stream.listing.take(now.join(old, on=compared, how="anti").sort("at")["at"].to_arrow())
-    add = [
-        write_part(store.root, schemas.LISTING, fresh.slice(first, _LARGEST_PART))
-        for first in range(0, fresh.num_rows, _LARGEST_PART)
-    ]
-    gone = old.join(now, on=compared, how="anti").select(stream_id=pl.lit(stream.stream_id), frame_idx="frame_idx")
-    return add, [Drop(keys=gone.to_arrow().cast(_KEY_SCHEMA))] if gone.height else []
+    add: list[Part] = []
+    drop: list[Drop] = []
+    for span in spans(stream.frame_idx, _FRAMES_AT_ONCE):
+        listing = stream.listing(span)
+        old = pl.DataFrame(snapshot.read(compared, streams=frozenset([stream.stream_id]), span=span))
+        now = pl.DataFrame(listing.select(compared)).with_row_index("at")
+        fresh = now.join(old, on=compared, how="anti").sort("at")["at"].to_arrow()
+        if len(fresh):
+            add.append(write_part(store.root, schemas.LISTING, listing.take(fresh)))
+        gone = old.join(now, on=compared, how="anti").select(stream_id=pl.lit(stream.stream_id), frame_idx="frame_idx")
+        if gone.height:
+            drop.append(Drop(keys=gone.to_arrow().cast(_KEY_SCHEMA)))
+    return add, drop

@@ -19,12 +19,12 @@ import pyarrow.compute as pc
 import schemas
 from jobs.catalogue import StreamFiles
 from jobs.stage import Stage
-from jobs.store import Snapshot, Store
+from jobs.store import Snapshot, Span, Store
 from transforms.identity import Int64Array, pair_ids, row_terms
-from transforms.ingest import follows
+from transforms.ingest import follows, spans
 from transforms.pixels import BLOCK, KNOWN
 
-WINDOW = 1 << 17
+WINDOW = 1 << 15
 """Frames that are looked at together."""
 
 BoolArray = npt.NDArray[np.bool_]
@@ -33,18 +33,18 @@ BoolArray = npt.NDArray[np.bool_]
 class Listed(NamedTuple):
     """A stream to plan for: its id, the step between following frames, and its listing in order of number.
 
-    `listing` has at least `frame_idx`, `uri` and `stat_id`; None reads it from the workspace.
+    `files` is the stream as it lies on disk; None takes what the workspace last saw of it.
     """
 
     stream_id: str
     step: int
     n_frames: int
-    listing: pa.Table | None = None
+    files: StreamFiles | None = None
 
     @classmethod
     def of(cls, files: StreamFiles) -> Listed:
         """Return a catalogued stream for planning."""
-        return cls(files.stream_id, files.step, files.n_frames, files.listing)
+        return cls(files.stream_id, files.step, files.n_frames, files)
 
 
 @dataclass
@@ -101,7 +101,7 @@ class _Window(NamedTuple):
     """
 
     names: list[str]
-    span: tuple[int | None, int | None]
+    span: Span
     stream: Int64Array
     frame_idx: Int64Array
     stat_id: Int64Array
@@ -166,11 +166,11 @@ class Planner:
         if batch:
             yield self._whole(batch)
 
-    def _rows_of(self, streams: Sequence[Listed], span: tuple[int | None, int | None]) -> pa.Table:
+    def _rows_of(self, streams: Sequence[Listed], span: Span) -> pa.Table:
         """Return stream_id, frame_idx, stat_id and uri of these streams' frames, sorted."""
         columns = ["stream_id", "frame_idx", "stat_id", "uri"]
-        absent = frozenset(s.stream_id for s in streams if s.listing is None)
-        tables = [_within(s.listing.select(columns), span) for s in streams if s.listing is not None]
+        absent = frozenset(s.stream_id for s in streams if s.files is None)
+        tables = [s.files.listing(span).select(columns) for s in streams if s.files is not None]
         if absent:
             tables.append(self._listing.read(columns, streams=absent, span=span))
         return pa.concat_tables(tables).sort_by([("stream_id", "ascending"), ("frame_idx", "ascending")])
@@ -190,18 +190,19 @@ class Planner:
 
     def _spans(self, stream: Listed) -> Iterator[_Window]:
         """Cut a large stream by frame number; spans reach to infinity, so that no stray row escapes."""
-        listing = stream.listing
-        if listing is None:
-            listing = self._listing.read(["frame_idx"], streams=frozenset([stream.stream_id]))
-        cuts = np.sort(listing["frame_idx"].to_numpy())[WINDOW::WINDOW].tolist()
+        if stream.files is not None:
+            numbers = stream.files.frame_idx
+        else:
+            listed = self._listing.read(["frame_idx"], streams=frozenset([stream.stream_id]))
+            numbers = np.sort(listed["frame_idx"].to_numpy())
         last: pa.Table | None = None
-        for low, high in zip([None, *cuts], [*cuts, None], strict=True):
-            own = self._rows_of([stream], (low, high))
+        for span in spans(numbers, WINDOW):
+            own = self._rows_of([stream], span)
             rows = own if last is None else pa.concat_tables([last, own])
             index = rows["frame_idx"].to_numpy()
             yield _Window(
                 [stream.stream_id],
-                (low, high),
+                span,
                 np.zeros(len(index), np.int64),
                 index,
                 rows["stat_id"].to_numpy(),
@@ -358,11 +359,3 @@ class _LiveRows:
             return np.zeros(len(names), np.int64)
         counts = {c["values"]: c["counts"] for c in pc.value_counts(self.gone["stream_id"]).to_pylist()}
         return np.array([counts.get(name, 0) for name in names], np.int64)
-
-
-def _within(rows: pa.Table, span: tuple[int | None, int | None]) -> pa.Table:
-    """Return the rows, sorted by number, whose number lies in the span."""
-    index = rows["frame_idx"].to_numpy()
-    first = 0 if span[0] is None else int(np.searchsorted(index, span[0]))
-    last = len(index) if span[1] is None else int(np.searchsorted(index, span[1]))
-    return rows.slice(first, last - first)

@@ -18,6 +18,7 @@ from jobs.catalogue import Admission, StreamFiles
 from jobs.commit import Committer
 from jobs.engine import EngineOnDemand
 from jobs.errors import RunFailedError
+from jobs.memory import give_back
 from jobs.pipeline import build, pixel_params
 from jobs.pixelpass import PassResult, run_pass
 from jobs.plan import Listed, PixelPlan, Planner
@@ -162,12 +163,14 @@ class _Execution:
         catalogue.record(self._streams, self._store, self._record.job_id)
         listed = [Listed(s.stream_id, s.step, s.n_frames) for s in self._streams]
         self._streams = []
+        give_back()
         before, result = self._measure(listed)
         after = before
         if result.n_frames or any(before.gone.values()):
             after = Planner(self._store, self._stages, listed).survey()
         self._account(before, after, result)
         self._update_streams()
+        give_back()
         self._decide()
         self._finish()
 
@@ -263,6 +266,7 @@ class _Execution:
             self._watcher.began(stage.name, None)
             outcome = self._record.outcomes[stage.name]
             result = tables.run(stage)
+            give_back()
             outcome.frames_in = self._record.frames
             outcome.computed, outcome.reused, outcome.seconds = result.computed, result.reused, result.seconds
             outcome.state = "done"

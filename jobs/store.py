@@ -36,6 +36,10 @@ _CONFIGURATION: Mapping[str, str | None] = {
 }
 
 
+Span = tuple[int | None, int | None]
+"""Frame numbers from the first to before the second; None leaves an end open."""
+
+
 class ConflictError(Exception):
     """Another writer committed to the table since the snapshot was taken."""
 
@@ -65,7 +69,7 @@ class DataFile:
     low_idx: int | None
     high_idx: int | None
 
-    def may_hold(self, streams: frozenset[str] | None, span: tuple[int | None, int | None]) -> bool:
+    def may_hold(self, streams: frozenset[str] | None, span: Span) -> bool:
         """Say whether rows of these streams and frame numbers can be in the file."""
         if streams is not None and self.low_stream is not None and self.high_stream is not None:
             if self.low_stream == self.high_stream:
@@ -192,7 +196,7 @@ class Snapshot:
         columns: Sequence[str] | None = None,
         stage_key: str | None = None,
         streams: frozenset[str] | None = None,
-        span: tuple[int | None, int | None] = (None, None),
+        span: Span = (None, None),
     ) -> pa.Table:
         """Return rows, in no order.
 
@@ -215,9 +219,7 @@ class Snapshot:
         dataset = self._dataset_of(stage_key, streams, (None, None))
         yield from dataset.to_batches(columns=list(columns), filter=_row_filter(self.table, streams, (None, None)))
 
-    def _dataset_of(
-        self, stage_key: str | None, streams: frozenset[str] | None, span: tuple[int | None, int | None]
-    ) -> pads.Dataset:
+    def _dataset_of(self, stage_key: str | None, streams: frozenset[str] | None, span: Span) -> pads.Dataset:
         chosen = [f for f in self.files if self._in_partition(f, stage_key) and f.may_hold(streams, span)]
         if not chosen:
             return pads.dataset(self.table.file_schema.empty_table())
@@ -325,9 +327,7 @@ class Snapshot:
         )
 
 
-def _row_filter(
-    table: schemas.Table, streams: frozenset[str] | None, span: tuple[int | None, int | None]
-) -> pads.Expression | None:
+def _row_filter(table: schemas.Table, streams: frozenset[str] | None, span: Span) -> pads.Expression | None:
     tests = []
     if streams is not None and "stream_id" in table.file_schema.names:
         tests.append(pads.field("stream_id").isin(sorted(streams)))

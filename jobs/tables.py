@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import schemas
 from conf import PipelineConfig
 from jobs.errors import RunFailedError
+from jobs.memory import give_back
 from jobs.parts import Part, write_part
 from jobs.scopes import WORKSPACE, Scopes, ScopeState
 from jobs.stage import Stage
@@ -106,7 +107,9 @@ class TableStages:
         scopes = {state.scope for state in batch}
         for _ in range(_TRIES):
             snapshot = self._store.open(stage.table)
+            give_back()
             outcome = self._compute[stage.name](stage, snapshot, batch)
+            give_back()
             try:
                 snapshot.commit(Change(self._write(stage, outcome.added), outcome.drops), self._job_id)
             except ConflictError:
@@ -187,21 +190,28 @@ class TableStages:
     def _measured(self, stage: Stage, streams: frozenset[str]) -> pa.Table:
         """Return all that the verdicts on these streams' frames are drawn from, of schema `curation.INPUT`."""
         upstream = {s.name: s for s in stage.upstream}
-        key = list(schemas.FRAME_KEY)
-        columns = (*key, "status", "width", "height", "input_id")
-        rows = pl.DataFrame(self._read(upstream["frames"], columns, streams)).rename({"input_id": "content_id"})
-        measures = (*key, "sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy")
-        rows = rows.join(pl.DataFrame(self._read(upstream["quality"], measures, streams)), on=key, how="left")
-        intervals = schemas.IDLE.empty().select(["stream_id", "start_idx", "end_idx"])
+        names = pa.array(sorted(streams), pa.string())
+
+        def read(name: str, *columns: str) -> pl.DataFrame:
+            # Joined by the numbers of the streams, since their names would be most of what is held.
+            rows = self._read(upstream[name], ("stream_id", *columns), streams)
+            numbers = pc.index_in(rows["stream_id"], value_set=names)
+            return pl.DataFrame(rows.drop_columns("stream_id").append_column("stream", numbers))
+
+        key = ["stream", "frame_idx"]
+        rows = read("frames", "frame_idx", "status", "width", "height", "input_id").rename({"input_id": "content_id"})
+        measures = ("sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy")
+        rows = rows.join(read("quality", "frame_idx", *measures), on=key, how="left")
         if "idle" in upstream:
-            intervals = self._read(upstream["idle"], intervals.column_names, streams)
-        rows = curation.place_in_intervals(rows, pl.DataFrame(intervals))
+            rows = curation.place_in_intervals(rows, read("idle", "start_idx", "end_idx"), "stream")
+        else:
+            rows = rows.with_columns(interval=pl.lit(None, pl.Int64))
         if "duplicates" in upstream:
-            groups = pl.DataFrame(self._read(upstream["duplicates"], (*key, "group_id"), streams))
-            rows = rows.join(groups, on=key, how="left")
+            rows = rows.join(read("duplicates", "frame_idx", "group_id"), on=key, how="left")
         else:
             rows = rows.with_columns(group_id=pl.lit(None, pl.String))
-        return rows.select(curation.INPUT.names).to_arrow().cast(curation.INPUT)
+        measured = rows.drop("stream").to_arrow().add_column(0, "stream_id", names.take(rows["stream"].to_arrow()))
+        return measured.select(curation.INPUT.names).cast(curation.INPUT)
 
 
 def _whole_streams(stage: Stage, batch: Sequence[ScopeState]) -> list[Drop]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.memory import keep_freed
 from jobs.parts import Part, write_part
 from transforms.pixels import FAULT, TABLES, TALLY, PixelParams, measure_frames
-
-# malloc.h of glibc.
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
 
 RECEIPT = pa.schema(
     [
@@ -32,18 +26,8 @@ RECEIPT = pa.schema(
 
 def measure_rows(block: pa.Table, params: PixelParams) -> pa.Table:
     """Measure the frames of a block; see `transforms.pixels.measure_frames`."""
-    _keep_memory()
+    keep_freed()
     return measure_frames(block, params)
-
-
-@functools.cache
-def _keep_memory() -> None:
-    """Ask glibc to keep freed memory: giving pictures back to the system and faulting them in anew costs 3 %."""
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(_M_MMAP_THRESHOLD, 256 << 20)
-            mallopt(_M_TRIM_THRESHOLD, 512 << 20)
 
 
 def persist_rows(batch: pa.Table, root: str, stage_keys: Mapping[str, str]) -> pa.Table:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from annotated_types import Ge, Le
 
 import schemas
@@ -93,33 +97,61 @@ def curate(frames: pa.Table, params: CurationParams, blur_method: str, idle_keep
     scene vanishes because its representative happens to be blurry.
     """
     limits = params.blur_limits(blur_method)
-    rows = _as_polars(frames).lazy().with_row_index("order")
-    rows = rows.with_columns(*_exposure(params)).with_columns(_blurry(params, limits))
+    rows = _narrow(frames).with_columns(*_exposure(params)).with_columns(_blurry(params, limits))
     rows = rows.with_columns(sound=~pl.any_horizontal("corrupt", "blurry", "dark", "overexposed", "low_information"))
-    rows = rows.with_columns(pixels=pl.col("width").cast(pl.Int64) * pl.col("height"))
-    best_first = ("pixels", "sharpness", "stream_id", "frame_idx")
-    rows = rows.sort(best_first, descending=(True, True, False, False), nulls_last=True).with_row_index("worth")
+    rows = rows.with_columns(worth=_worth(rows))
     rows = rows.with_columns(_idle(idle_keep) if "idle" not in params.ignore else pl.lit(False).alias("idle"))
     has_reason = pl.col("idle") | ~pl.col("sound")
-    rows = rows.with_columns(claim=pl.col("worth").cast(pl.Int64) + has_reason.cast(pl.Int64) * pl.len())
-    rows = rows.with_columns(*_duplicates(params))
-    reasons = pl.concat_list(pl.when(reason).then(pl.lit(reason)) for reason in REASONS).list.drop_nulls()
-    rows = rows.with_columns(reasons=reasons, flags=_flags())
-    decided = rows.with_columns(keep=pl.col("reasons").list.len() == 0).sort("order")
+    rows = rows.with_columns(claim=pl.col("worth") + has_reason.cast(pl.Int64) * pl.len())
+    rows = rows.with_columns(*_duplicates(params)).select(*REASONS, odd_size=_odd_size())
+    decided = {
+        **{name: frames[name] for name in schemas.FRAME_KEY},
+        "keep": ~rows.select(pl.any_horizontal(REASONS)).to_series().to_numpy(),
+        "reasons": _names_of(rows, REASONS),
+        "flags": _names_of(rows, ("odd_size",)),
+    }
     columns = [c.name for c in schemas.CURATION.columns if c.name not in ("stage_key", "input_id")]
-    wanted = pa.schema([schemas.CURATION.arrow_schema.field(n) for n in columns])
-    return decided.select(columns).collect().to_arrow().cast(wanted)
+    return pa.table(decided, schema=pa.schema([schemas.CURATION.arrow_schema.field(n) for n in columns]))
 
 
-def _as_polars(frames: pa.Table) -> pl.DataFrame:
-    converted = pl.from_arrow(frames.select(INPUT.names))
-    assert isinstance(converted, pl.DataFrame)
-    return converted
+def _narrow(frames: pa.Table) -> pl.DataFrame:
+    """Return what the verdicts need of each frame, in numbers: for millions of frames, texts would fill the memory."""
+    names = frames["stream_id"].combine_chunks().dictionary_encode()
+    # Streams are numbered in order of their names.
+    rank = pc.rank(names.dictionary, "ascending").to_numpy().astype(np.int64)
+    numbers = {
+        "stream": rank[names.indices.to_numpy()] if len(names) else np.empty(0, np.int64),
+        "corrupt": pc.equal(frames["status"], "corrupt"),
+        "decodable": pc.equal(frames["status"], "ok"),
+        "group": frames["group_id"].combine_chunks().dictionary_encode().indices,
+        **{n: frames[n] for n in INPUT.names if n not in ("stream_id", "status", "group_id")},
+    }
+    rows = pl.from_arrow(pa.table(numbers))
+    assert isinstance(rows, pl.DataFrame)
+    return rows
+
+
+def _worth(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
+    """Return the place of each frame among all, the best first, shape (N,)."""
+    pixels = pl.col("width").cast(pl.Int64) * pl.col("height")
+    keys = (pixels, pl.col("sharpness"), pl.col("stream"), pl.col("frame_idx"))
+    order = pl.arg_sort_by(keys, descending=(True, True, False, False), nulls_last=True)
+    worth = np.empty(rows.height, np.int64)
+    worth[rows.select(order).to_series().to_numpy()] = np.arange(rows.height)
+    return worth
+
+
+def _names_of(rows: pl.DataFrame, columns: Sequence[str]) -> pa.Array:
+    """Return for every row the names of those of its boolean columns that are true, as lists."""
+    bits = rows.select(pl.sum_horizontal(pl.col(name).cast(pl.Int32) * 2**at for at, name in enumerate(columns)))
+    found, place = np.unique(bits.to_series().to_numpy(), return_inverse=True)
+    lists = [[name for at, name in enumerate(columns) if mask >> at & 1] for mask in found.tolist()]
+    return pa.array(lists, pa.list_(pa.string())).take(pa.array(place))
 
 
 def _exposure(params: CurationParams) -> list[pl.Expr]:
     found = {
-        "corrupt": pl.col("status") == "corrupt",
+        "corrupt": pl.col("corrupt"),
         "dark": (pl.col("luma_mean") < params.dark_mean) | (pl.col("luma_p95") < params.dark_p95),
         "overexposed": (pl.col("luma_mean") > params.overexposed_mean) | (pl.col("luma_p50") > params.overexposed_p50),
         "low_information": pl.col("entropy") < params.low_information_entropy,
@@ -133,7 +165,7 @@ def _blurry(params: CurationParams, limits: BlurLimits) -> pl.Expr:
     if "blurry" in params.ignore:
         return pl.lit(False).alias("blurry")
     exposed = ~pl.any_horizontal("corrupt", "dark", "overexposed", "low_information")
-    level = pl.col("sharpness").filter(exposed).quantile(0.75, "nearest").over("stream_id")
+    level = pl.col("sharpness").filter(exposed).quantile(0.75, "nearest").over("stream")
     low_for_stream = pl.col("sharpness") < params.blurry_relative * level
     blurry = (pl.col("sharpness") < limits.floor) | ((pl.col("sharpness") < limits.below) & low_for_stream)
     return (exposed & blurry).fill_null(False).alias("blurry")
@@ -148,9 +180,9 @@ def _idle(keep: int) -> pl.Expr:
 
 def _duplicates(params: CurationParams) -> list[pl.Expr]:
     """Mark all of a group but the frame with the lowest `claim`; of equal bytes all but one are exact duplicates."""
-    grouped = pl.col("group_id").is_not_null()
-    first_of_group = pl.col("claim") == pl.col("claim").min().over("group_id")
-    first_of_bytes = pl.col("claim") == pl.col("claim").min().over("group_id", "content_id")
+    grouped = pl.col("group").is_not_null()
+    first_of_group = pl.col("claim") == pl.col("claim").min().over("group")
+    first_of_bytes = pl.col("claim") == pl.col("claim").min().over("group", "content_id")
     exact = grouped & ~first_of_bytes
     near = grouped & first_of_bytes & ~first_of_group
     return [
@@ -159,27 +191,25 @@ def _duplicates(params: CurationParams) -> list[pl.Expr]:
     ]
 
 
-def _flags() -> pl.Expr:
-    decodable = pl.col("status") == "ok"
+def _odd_size() -> pl.Expr:
+    """Mark the frames whose size is not the usual one of their stream."""
     size = pl.col("width").cast(pl.Int64) * 2**32 + pl.col("height")
-    usual = size.filter(decodable).mode().sort().first().over("stream_id")
-    odd = (decodable & (size != usual)).fill_null(False)
-    return pl.when(odd).then(pl.lit(["odd_size"])).otherwise(pl.lit([], dtype=pl.List(pl.String)))
+    usual = size.filter(pl.col("decodable")).mode().sort().first().over("stream")
+    return (pl.col("decodable") & (size != usual)).fill_null(False)
 
 
-def place_in_intervals(frames: pl.DataFrame, idle: pl.DataFrame) -> pl.DataFrame:
+def place_in_intervals(frames: pl.DataFrame, idle: pl.DataFrame, by: str = "stream_id") -> pl.DataFrame:
     """Add the column `interval` to frames: which idle interval each lies in, null for none.
 
-    `frames` has `stream_id` and `frame_idx`; `idle` has `stream_id`, `start_idx` and `end_idx`, without overlaps.
+    Both have the column of the stream, `by`; `frames` has `frame_idx`, `idle` has `start_idx` and `end_idx`, and no
+    overlaps.
     """
-    numbered = (
-        idle.sort("stream_id", "start_idx").with_row_index("interval").with_columns(pl.col("interval").cast(pl.Int64))
-    )
-    placed = frames.sort("stream_id", "frame_idx").join_asof(
-        numbered.select("stream_id", "start_idx", "end_idx", "interval"),
+    numbered = idle.sort(by, "start_idx").with_row_index("interval").with_columns(pl.col("interval").cast(pl.Int64))
+    placed = frames.sort(by, "frame_idx").join_asof(
+        numbered.select(by, "start_idx", "end_idx", "interval"),
         left_on="frame_idx",
         right_on="start_idx",
-        by="stream_id",
+        by=by,
         strategy="backward",
         check_sortedness=False,
     )

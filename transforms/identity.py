@@ -18,6 +18,8 @@ UNTRUSTED = 0
 """The `stat_id` of a file whose size and mtime must not be trusted; no real file has it."""
 
 _NO_PREDECESSOR = np.uint64(0x9C6E_2F3B_5D17_A4E1)
+# Hashing takes a few words per byte while it lasts.
+_STRINGS_AT_ONCE = 4096
 _RACY_FINE_NS = 20_000_000
 _RACY_COARSE_NS = 2_000_000_000
 
@@ -49,9 +51,18 @@ def hash_strings(strings: pa.Array | pa.ChunkedArray, seed: int = 0) -> UInt64Ar
 
     Zobrist hashing: every (byte, position) has a random word, and a string is the sum of its words.
     """
-    if isinstance(strings, pa.ChunkedArray):
-        parts = [hash_strings(chunk, seed) for chunk in strings.chunks]
-        return np.concatenate(parts) if parts else np.empty(0, np.uint64)
+    chunks = strings.chunks if isinstance(strings, pa.ChunkedArray) else [strings]
+    hashed = np.empty(len(strings), np.uint64)
+    done = 0
+    for chunk in chunks:
+        for first in range(0, len(chunk), _STRINGS_AT_ONCE):
+            some = chunk.slice(first, _STRINGS_AT_ONCE)
+            hashed[done : done + len(some)] = _hash_few(some, seed)
+            done += len(some)
+    return hashed
+
+
+def _hash_few(strings: pa.Array, seed: int) -> UInt64Array:
     binary = strings.cast(pa.large_binary())
     offsets = np.frombuffer(binary.buffers()[1], np.int64)[binary.offset : binary.offset + len(binary) + 1]
     lengths = np.diff(offsets)

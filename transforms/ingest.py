@@ -98,6 +98,15 @@ def follows(frame_idx: Int64Array, step: int) -> npt.NDArray[np.bool_]:
     return result
 
 
+def spans(frame_idx: Int64Array, n_frames: int) -> list[tuple[int | None, int | None]]:
+    """Cut sorted frame numbers into spans of so many frames: first number, and the one after the last.
+
+    The outermost spans reach to infinity (None), so that every number lies in one of them.
+    """
+    cuts = frame_idx[n_frames::n_frames].tolist()
+    return list(zip([None, *cuts], [*cuts, None], strict=True))
+
+
 def gaps(frame_idx: Int64Array, step: int) -> list[dict[str, int]]:
     """Return the missing numbers between sorted frame numbers as intervals, both ends included."""
     at = np.flatnonzero(np.diff(frame_idx) > step)

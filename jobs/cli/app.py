@@ -40,7 +40,9 @@ def _version(
 def main() -> None:
     """Run the program; errors that a user can mend are lines on standard error, not tracebacks."""
     from jobs.errors import UserError
+    from jobs.memory import share_one_allocator
 
+    share_one_allocator()
     try:
         app()
     except UserError as error:

@@ -7,11 +7,14 @@ import resource
 import sys
 import time
 
+from jobs.memory import share_one_allocator
+
 _STARTED = time.perf_counter()
 
 
 def main() -> None:
     """Do what the arguments say: `run WORKSPACE FOLDER [KEY=VALUE …]` or `plan WORKSPACE STREAMS FRAMES`."""
+    share_one_allocator()
     what, place, *rest = sys.argv[1:]
     result = _run(place, *rest) if what == "run" else _plan(place, int(rest[0]), int(rest[1]))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -41,9 +41,9 @@ def test_a_folder_is_a_stream_of_its_name(store: Store, tmp_path: Path) -> None:
     cam = touch(tmp_path / "cam1", "image_10.jpg", "image_2.jpg", "image_3.jpg", "readme.txt")
     (found,) = listed(store, cam)
     assert found.stream_id == "cam1"
-    assert found.listing["frame_idx"].to_pylist() == [2, 3, 10]
-    assert found.listing["uri"][0].as_py() == str(cam / "image_2.jpg")
-    assert found.listing["size_bytes"].to_pylist() == [11, 11, 12]
+    assert found.listing()["frame_idx"].to_pylist() == [2, 3, 10]
+    assert found.listing()["uri"][0].as_py() == str(cam / "image_2.jpg")
+    assert found.listing()["size_bytes"].to_pylist() == [11, 11, 12]
     assert found.row["gaps"] == [{"start": 4, "end": 9}]
     assert (found.row["n_missing"], found.row["n_ignored"], found.row["kind"]) == (6, 1, "folder")
 
@@ -100,7 +100,7 @@ def test_every_problem_of_every_input_comes_at_once(store: Store, tmp_path: Path
 def test_files_with_one_number_can_be_skipped(store: Store, tmp_path: Path) -> None:
     double = touch(tmp_path / "double", "a_1.jpg", "b_1.jpg", "a_2.jpg", "a_3.jpg")
     (found,) = listed(store, double, params=IngestParams(strict_sequence=False))
-    assert found.listing["frame_idx"].to_pylist() == [2, 3]
+    assert found.listing()["frame_idx"].to_pylist() == [2, 3]
     assert found.row["n_repeated"] == 2
 
 

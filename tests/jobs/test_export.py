@@ -4,10 +4,10 @@ import json
 import os
 from pathlib import Path
 
-import cv2
 import polars as pl
 import pytest
 from blake3 import blake3
+from PIL import Image
 from pycocotools.coco import COCO
 
 from jobs import release
@@ -50,7 +50,8 @@ def test_coco_holds_the_kept_frames_with_their_pictures(exported: tuple[Workspac
     for image in images:
         path = tmp_path / "out" / image["file_name"]
         assert path.read_bytes() == (root / image["stream_id"] / path.name).read_bytes()
-        assert cv2.imread(str(path)).shape[:2] == (image["height"], image["width"])
+        with Image.open(path) as opened:
+            assert opened.size == (image["width"], image["height"])
     assert manifest["frames"] == {"default": len(images)}
     assert json.loads((tmp_path / "out/manifest.json").read_text()) == manifest
 
@@ -111,7 +112,7 @@ def test_no_group_straddles_two_splits(exported: tuple[Workspace, Path], tmp_pat
     assert set(manifest["frames"]) == {"train", "val", "test"}
     rows = pl.concat([pl.read_parquet(p) for p in (tmp_path / "out").glob("*.parquet")])
     assert rows.group_by("group_id").agg(pl.col("split").n_unique())["split"].max() == 1
-    assert rows.group_by("group_id").len()["len"].max() > 1
+    assert rows["group_id"].drop_nulls().is_duplicated().any()
 
 
 def test_no_stream_straddles_two_splits(tmp_path: Path, engine: Engine) -> None:

@@ -7,12 +7,14 @@ import pytest
 import schemas
 from conf import PipelineConfig
 from jobs import plan
+from jobs.catalogue import Admission, catalogue
 from jobs.engine import Engine
 from jobs.pipeline import build
 from jobs.plan import Listed, Planner
 from jobs.store import Store
 from jobs.workspace import Workspace
 from tests.helpers import assert_same_tables, computed, copy_stream, go, rows, write_noise_stream
+from transforms.ingest import IngestParams
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -75,9 +77,9 @@ def test_listings_in_memory_and_in_the_table_give_one_plan(
     go(workspace, cam, limit=40)
     store = Store(workspace.root)
     stages = build(PipelineConfig())
-    table = store.open(schemas.LISTING).read().sort_by("frame_idx")
-    stored = Planner(store, stages, [Listed("cam", 1, table.num_rows)])
-    held = Planner(store, stages, [Listed("cam", 1, table.num_rows, table)])
+    (files,) = catalogue([str(cam)], IngestParams(), Admission(), store)
+    stored = Planner(store, stages, [Listed("cam", 1, files.n_frames)])
+    held = Planner(store, stages, [Listed.of(files)])
     assert stored.survey().counts == held.survey().counts
     assert sum(t.num_rows for t in stored.todo()) == sum(t.num_rows for t in held.todo()) > 0
 
