@@ -7,7 +7,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 SYNC = $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode
 OWN = $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
-.PHONY: help setup core demo test check format bench notebooks pins clean
+.PHONY: help setup core demo test check docs format bench notebooks pins clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ check: setup ## Check style, types, layers and docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.layout
+
+docs: setup ## Write the reference pages of docs/ anew
+	$(BIN)/python -m tests.reference
 
 format: setup ## Put the code into shape
 	$(BIN)/ruff check --fix .

@@ -29,7 +29,8 @@ _NEEDS = {
 class Resources:
     """What a run may use; nothing here changes a result.
 
-    `num_cpus`: processes that measure; None takes all cores. `block_frames`: frames that one task measures.
+    `num_cpus`: processes that measure; None takes all cores.
+    `block_frames`: frames that one task measures.
     `commit_seconds`: how often finished blocks are committed, and so at most what a killed run loses.
     `object_store_mb`: shared memory of the engine; only descriptors and receipts go through it.
     """
@@ -44,7 +45,8 @@ class Resources:
 class PipelineConfig:
     """Everything that decides what a run computes, and what it may use.
 
-    `stages` to run; whatever they need is added. `unit_frames`: the grid of frame numbers in which work is handed out.
+    `stages`: what to run; whatever these stages need is added.
+    `unit_frames`: the grid of frame numbers in which work is handed out; no result depends on it.
     """
 
     stages: tuple[str, ...] = STAGES

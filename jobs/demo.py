@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ import polars as pl
 
 from conf import load
 from jobs import report
-from jobs.cli.show import out, print_table
 from jobs.errors import UserError
 from jobs.query import View
 from jobs.run import RunRequest, summary
@@ -110,22 +108,3 @@ def compare(view: View, stream_id: str, planted: Planted) -> list[Check]:
 
 def _check(what: str, planted: set[Any], found: set[Any]) -> Check:
     return Check(what, len(planted), len(planted & found), len(found - planted))
-
-
-def print_result(result: dict[str, Any]) -> None:
-    """Print what was planted beside what was found, where to look, and what to try next."""
-    rows = [(c["what"], c["planted"], c["found"], c["extra"]) for c in result["checks"]]
-    print_table(("", "planted", "found", "found beside"), rows)
-    run = result["run"]
-    out.print(f"\n{run['frames']:,} frames of {result['input']} in {run['seconds']:.1f} s")
-    out.print(f"report: {result['report']}", soft_wrap=True)
-    place = shlex.quote(result["workspace"])
-    query = "SELECT unnest(reasons) AS reason, count(*) AS frames FROM curation GROUP BY 1 ORDER BY 2 DESC"
-    out.print("\ntry next:", style="bold")
-    for command in (
-        f'winnow sql -w {place} "{query}"',
-        f"winnow run -w {place} --input {shlex.quote(result['input'])} --set curation.dark_mean=20 --dry-run",
-        f"winnow export -w {place} --format coco --out dataset --split train=0.8,val=0.2",
-        f"winnow inspect tables -w {place}",
-    ):
-        out.print(f"  {command}", soft_wrap=True, markup=False)

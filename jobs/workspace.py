@@ -71,7 +71,8 @@ class Workspace:
             raise UserError(f"workspace {self.root} is a file, expected a folder")
         try:
             if not self.exists:
-                if self.root.is_dir() and any(self.root.iterdir()):
+                # What begins with a dot may be what a creation left that was cut short.
+                if self.root.is_dir() and any(not entry.name.startswith(".") for entry in self.root.iterdir()):
                     raise UserError(
                         f"workspace {self.root} is a folder with other things in it (no {_MARKER}); name an empty or "
                         "new one with --workspace"

@@ -46,13 +46,17 @@ BLUR_LIMITS = {"laplacian_var": BlurLimits(100.0, 6.0), "tenengrad": BlurLimits(
 class CurationParams:
     """Thresholds of the verdicts. All luma values are 0..255.
 
-    `blurry_below`, `blurry_relative`: a frame is blurry if its sharpness is below the first and below the second times
-    the level of its stream (the upper quartile of its well-exposed frames): a compressed camera is soft everywhere and
-    not blurry anywhere. `blurry_floor`: below this it is blurry whatever its stream. None takes the limits that go with
-    `blur.method`. Where exposure leaves nothing to judge, blur is not judged.
-    `dark_mean`, `dark_p95`: dark if the mean or the 95th percentile of luma is below.
-    `overexposed_mean`, `overexposed_p50`: overexposed if the mean or the median of luma is above.
-    `low_information_entropy`: low information if the luma histogram has fewer bits.
+    `blurry_below`: a frame is blurry if its sharpness is below this and also low for its stream. None takes the limit
+    that goes with `blur.method`. Where exposure leaves nothing to judge, blur is not judged.
+    `blurry_relative`: sharpness is low for a stream below this times the stream's level, the upper quartile of its
+    well-exposed frames: a compressed camera is soft everywhere and not blurry anywhere.
+    `blurry_floor`: below this sharpness a frame is blurry whatever its stream. None takes the limit that goes with
+    `blur.method`.
+    `dark_mean`: a frame is dark if its mean luma is below.
+    `dark_p95`: a frame is dark if the 95th percentile of its luma is below.
+    `overexposed_mean`: a frame is overexposed if its mean luma is above.
+    `overexposed_p50`: a frame is overexposed if its median luma is above.
+    `low_information_entropy`: a frame holds little information if its luma histogram has fewer bits.
     `ignore`: reasons that are not applied.
     """
 

@@ -19,7 +19,10 @@ from transforms.image import Gray
 
 @dataclass(frozen=True)
 class BlurParams:
-    """How sharpness is scored: the name of a kernel of this module."""
+    """How sharpness is scored.
+
+    `method`: the variance of the Laplacian, or the energy of the Sobel gradient, which noise sways less.
+    """
 
     method: Literal["laplacian_var", "tenengrad"] = "laplacian_var"
 

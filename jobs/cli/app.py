@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from jobs.cli import export, inspect, maintain, release, report, run, sql
+from jobs.cli import demo, export, inspect, maintain, release, report, run, sql
 
 app = typer.Typer(
     name="winnow",
@@ -17,7 +17,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
-app.command("demo")(run.demo)
+app.command("demo")(demo.demo)
 app.command("sql")(sql.sql)
 app.command("report")(report.report)
 app.command("export")(export.export)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Freeze what the tables show under a name, for exports.", no_args_is_help=True)
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a release.")]
 
 
 def _store(workspace: str | None) -> Store:

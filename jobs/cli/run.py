@@ -1,11 +1,10 @@
-"""`winnow run` and `winnow demo`."""
+"""`winnow run`."""
 
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -197,24 +196,3 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
     quarantined = max((o.quarantined for o in record.outcomes.values()), default=0)
     if quarantined:
         out.print(f"{quarantined:,} frames could not be read; the next run tries again (winnow inspect quarantine)")
-
-
-def demo(
-    folder: Annotated[Path, typer.Option("--out", help="Where to put the sample and its workspace.")] = Path(
-        "winnow-demo"
-    ),
-    as_json: JsonOption = False,
-) -> None:
-    """Write a sample stream, run the main job on it, and hold what was found against what was planted.
-
-    Example: winnow demo --out /tmp/demo
-    """
-    from jobs import demo as demonstration
-
-    result: dict[str, Any] = demonstration.run_demo(folder, lambda request: execute(request, as_json))
-    if as_json:
-        from jobs.cli.show import print_json
-
-        print_json(result)
-    else:
-        demonstration.print_result(result)

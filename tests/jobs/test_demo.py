@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from jobs import demo
+from jobs.cli.demo import print_result
 from jobs.engine import Engine
 from jobs.errors import UserError
 from jobs.run import run
@@ -29,7 +30,7 @@ def test_the_demo_finds_all_that_it_planted_and_says_where_to_look(
         )
     ]
     assert Path(result["report"]).is_file()
-    demo.print_result(result)
+    print_result(result)
     shown = capsys.readouterr().out
     assert "planted" in shown
     assert result["report"] in shown

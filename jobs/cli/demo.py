@@ -1,0 +1,53 @@
+"""`winnow demo`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jobs.cli.options import JsonOption
+from jobs.cli.run import execute
+
+
+def demo(
+    folder: Annotated[Path, typer.Option("--out", help="Where to put the sample and its workspace.")] = Path(
+        "winnow-demo"
+    ),
+    as_json: JsonOption = False,
+) -> None:
+    """Write a sample stream, run the main job on it, and hold what was found against what was planted.
+
+    Example: winnow demo --out /tmp/demo
+    """
+    from jobs.cli.show import print_json
+    from jobs.demo import run_demo
+
+    result: dict[str, Any] = run_demo(folder, lambda request: execute(request, as_json))
+    if as_json:
+        print_json(result)
+    else:
+        print_result(result)
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """Print what was planted beside what was found, where to look, and what to try next."""
+    from jobs.cli.show import out, print_table
+
+    rows = [(c["what"], c["planted"], c["found"], c["extra"]) for c in result["checks"]]
+    print_table(("", "planted", "found", "found beside"), rows)
+    run = result["run"]
+    out.print(f"\n{run['frames']:,} frames of {result['input']} in {run['seconds']:.1f} s")
+    out.print(f"report: {result['report']}", soft_wrap=True)
+    place = shlex.quote(result["workspace"])
+    query = "SELECT unnest(reasons) AS reason, count(*) AS frames FROM curation GROUP BY 1 ORDER BY 2 DESC"
+    out.print("\ntry next:", style="bold")
+    for command in (
+        f'winnow sql -w {place} "{query}"',
+        f"winnow run -w {place} --input {shlex.quote(result['input'])} --set curation.dark_mean=20 --dry-run",
+        f"winnow export -w {place} --format coco --out dataset --split train=0.8,val=0.2",
+        f"winnow inspect tables -w {place}",
+    ):
+        out.print(f"  {command}", soft_wrap=True, markup=False)

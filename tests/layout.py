@@ -1,0 +1,111 @@
+"""Rules of layout and language as a program: `python -m tests.layout` prints what breaks them, and exits with 1."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from conf import PipelineConfig
+from tests.reference import ROOT, commands, described, explanations, pages
+
+_ROOMS = ("schemas", "transforms", "conf", "jobs")
+_MOST_LINES = 400
+_TEXTS = {".py", ".md", ".toml", ".yaml", ".j2", ".ipynb", ".txt", ""}
+# Modules without behaviour of their own, or whose behaviour is that of the commands which are tested through them.
+_TESTED_ELSEWHERE = re.compile(r"(__init__|jobs/(cli|errors|memory|tabular|charts|stage_names)\b.*)")
+
+
+def main() -> int:
+    """Print every broken rule and return the exit code."""
+    found = [*_modules(), *_tests(), *_reference(), *_docstrings(), *_indexes()]
+    for problem in found:
+        sys.stderr.write(f"{problem}\n")
+    return 1 if found else 0
+
+
+def _sources(*rooms: str) -> Iterator[Path]:
+    for room in rooms:
+        yield from sorted((ROOT / room).rglob("*.py"))
+
+
+def _modules() -> Iterator[str]:
+    """No module is long, and none hides one of the standard library."""
+    for path in _sources(*_ROOMS, "tests"):
+        name = path.relative_to(ROOT)
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        if lines > _MOST_LINES:
+            yield f"{name}: {lines} lines, at most {_MOST_LINES} are allowed"
+        if path.stem in sys.stdlib_module_names and path.stem not in {"__init__", "__main__"}:
+            yield f"{name}: named like a module of the standard library"
+
+
+def _tests() -> Iterator[str]:
+    """Tests mirror the tree: a test file stands for a module, and most modules have one."""
+    for path in _sources(*_ROOMS):
+        name = path.relative_to(ROOT).with_suffix("")
+        if not _TESTED_ELSEWHERE.fullmatch(str(name)) and not _has_test(name):
+            yield f"{name}.py: no tests/{name.parent}/test_{name.name}.py, and it is not imported by any test"
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        name = path.relative_to(ROOT / "tests")
+        module = ROOT / name.parent / f"{name.stem.removeprefix('test_')}.py"
+        if name.parent != Path() and not module.exists() and name.stem not in {"test_faults", "test_commands"}:
+            yield f"tests/{name}: there is no module {module.relative_to(ROOT)}"
+
+
+def _has_test(name: Path) -> bool:
+    if (ROOT / "tests" / name.parent / f"test_{name.name}.py").exists():
+        return True
+    dotted = str(name).replace("/", ".")
+    package, _, module = dotted.rpartition(".")
+    wanted = re.compile(rf"(from {re.escape(dotted)} import|from {re.escape(package)} import .*\b{module}\b|\b{dotted}\b)")
+    return any(wanted.search(path.read_text(encoding="utf-8")) for path in (ROOT / "tests").rglob("test_*.py"))
+
+
+def _reference() -> Iterator[str]:
+    """Reference pages say what the code says; every command has an example, every key an explanation."""
+    for name, text in pages().items():
+        path = ROOT / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            yield f"{name}: not what the code says; run `make docs`"
+    for path, function in commands():
+        if not described(function)[1]:
+            yield f"{path}: its help has no line that begins with `Example: `"
+    kinds = [PipelineConfig, *(type(f.default) for f in dataclasses.fields(PipelineConfig))]
+    for kind in kinds:
+        if dataclasses.is_dataclass(kind):
+            plain = [f.name for f in dataclasses.fields(kind) if not dataclasses.is_dataclass(f.default)]
+            for key in set(plain) - set(explanations(kind)):
+                yield f"{kind.__name__}: its docstring has no line that begins with `{key}`:"
+
+
+def _docstrings() -> Iterator[str]:
+    """The long description of each parameter class fits what readers see: a first line that is a sentence."""
+    for entry in dataclasses.fields(PipelineConfig):
+        if dataclasses.is_dataclass(entry.default):
+            first = inspect.cleandoc(type(entry.default).__doc__ or "").split("\n", 1)[0]
+            if not first.endswith("."):
+                yield f"{type(entry.default).__name__}: the first line of its docstring is no sentence"
+
+
+def _indexes() -> Iterator[str]:
+    """No committed file names the host of a package index, nor a place on the machine it was written on."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    forbidden = re.compile(r"(--index-url|--extra-index-url|--find-links|files\.pythonhosted|(?<![\w.~$}])/(root|home)/\w)")
+    for name in filter(None, listed.split("\0")):
+        path = ROOT / name
+        if path.suffix not in _TEXTS or not path.is_file() or path == Path(__file__):
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+            if found := forbidden.search(line):
+                yield f"{name}:{number}: names {found[0]!r}"
+        if path.name in {"uv.lock", "package-lock.json"}:
+            yield f"{name}: lock files record index addresses; pins are in requirements-*.txt"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
