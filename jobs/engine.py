@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import shutil
@@ -48,6 +49,7 @@ class Engine:
         self._ray = ray
         self._owned = not ray.is_initialized()
         self._session: str | None = None
+        self._loading: list[Any] = []
         if self._owned:
             context = self._start(limits, address or os.environ.get("RAY_ADDRESS"))
             self._session = None if address else context.address_info.get("session_dir")
@@ -66,12 +68,14 @@ class Engine:
         quiet = {"logging_level": "CRITICAL", "log_to_driver": False}
         if address:
             return self._ray.init(address=address, **quiet)
-        return self._ray.init(
-            num_cpus=limits.num_cpus or os.cpu_count(),
-            object_store_memory=limits.object_store_mb << 20,
-            include_dashboard=False,
-            **quiet,
+        num_cpus = limits.num_cpus or os.cpu_count() or 1
+        context = self._ray.init(
+            num_cpus=num_cpus, object_store_memory=limits.object_store_mb << 20, include_dashboard=False, **quiet
         )
+        # Workers load what they will need while the driver is still getting its first blocks ready.
+        load = self._ray.remote(num_cpus=1)(_load_worker)
+        self._loading = [load.remote() for _ in range(num_cpus)]
+        return context
 
     def map_blocks(
         self, blocks: Sequence[pa.Table], transforms: Sequence[Transform]
@@ -110,6 +114,11 @@ class Engine:
             self._ray.shutdown()
             if self._session and kind is None:
                 shutil.rmtree(self._session, ignore_errors=True)
+
+
+def _load_worker() -> None:
+    for name in ("ray.data", "jobs.worker"):
+        importlib.import_module(name)
 
 
 class EngineOnDemand:

@@ -1,4 +1,4 @@
-"""Runs what the documentation shows: ```console and ```python blocks, document by document, in a folder of their own."""
+"""Runs what the documents show: their ```console and ```python blocks, each document in a folder of its own."""
 
 from __future__ import annotations
 

@@ -25,7 +25,9 @@ class IngestParams:
     """Which files are frames, and how they follow one another.
 
     A frame is a file whose name ends in a number and an image extension, `image_17.jpg` or `000017.png`; order is by
-    that number. `glob`: file names must also match this pattern.
+    that number.
+
+    `glob`: a pattern that file names must match as well.
     `strict_sequence`: two files with one number stop the run; if false, both are skipped and counted.
     `step`: how far apart the numbers of two frames may lie that follow one another. None takes the greatest common
     divisor of all differences: 1 for ordinary streams, 10 where every tenth frame was recorded. Set it where numbers

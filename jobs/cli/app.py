@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from jobs.cli import demo, export, inspect, maintain, release, report, run, sql
+from jobs.cli import demo, export, inspection, maintain, release, report, run, sql
 
 app = typer.Typer(
     name="winnow",
@@ -21,7 +21,7 @@ app.command("demo")(demo.demo)
 app.command("sql")(sql.sql)
 app.command("report")(report.report)
 app.command("export")(export.export)
-app.add_typer(inspect.app, name="inspect")
+app.add_typer(inspection.app, name="inspect")
 app.add_typer(release.app, name="release")
 app.add_typer(maintain.app, name="tables")
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from jobs.memory import keep_freed
+
 _CHUNK = 250
 
 
@@ -28,6 +30,7 @@ def rate(paths: Sequence[Path]) -> float:
 
 
 def _decode(paths: list[str]) -> None:
+    keep_freed()
     cv2.setNumThreads(0)
     for path in paths:
         with open(path, "rb", buffering=0) as handle:

@@ -33,7 +33,6 @@ from tests.helpers import (
     noise,
     rows,
     write_noise_stream,
-    write_pictures,
 )
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -246,35 +245,6 @@ def test_a_limit_measures_so_many_frames_and_the_next_run_the_rest(
     assert computed(go(workspace, sample_folder))["frames"] == N - 30
     for table in (schemas.FRAMES, schemas.QUALITY, schemas.FINGERPRINTS, schemas.MOTION, schemas.IDLE):
         assert rows(workspace, table).equals(rows(done, table)), table.name
-
-
-def test_rebuilding_groups_starts_afresh(workspace: Workspace, tmp_path: Path) -> None:
-    late = write_noise_stream(tmp_path / "b", [1, 2, 3])
-    go(workspace, late)
-    early = write_noise_stream(tmp_path / "a", [3, 4])
-    go(workspace, early)
-    shared = pl.col("representative_stream") != pl.col("stream_id")
-    assert rows(workspace, schemas.DUPLICATES).filter(shared)["stream_id"].to_list() == ["a"]
-    go(workspace, early, late, settings=["duplicates.rebuild=true"])
-    assert rows(workspace, schemas.DUPLICATES).filter(shared)["stream_id"].to_list() == ["b"]
-    assert_one_live_row(workspace)
-
-
-def test_groups_reach_across_the_streams_of_earlier_runs(workspace: Workspace, tmp_path: Path) -> None:
-    go(workspace, write_noise_stream(tmp_path / "a", [1, 2]))
-    go(workspace, write_noise_stream(tmp_path / "b", [2, 9]))
-    verdicts = View.of(workspace).lazy("curation").sort("stream_id", "frame_idx").collect()
-    assert verdicts["reasons"].to_list() == [[], [], ["exact_duplicate"], []]
-
-
-def test_a_better_picture_of_another_stream_takes_over(workspace: Workspace, tmp_path: Path) -> None:
-    soft = [noise(7) // 2 + 60]
-    go(workspace, write_pictures(tmp_path / "a", soft))
-    assert rows(workspace, schemas.CURATION)["keep"].to_list() == [True]
-    go(workspace, write_pictures(tmp_path / "b", [noise(7)]), settings=["duplicates.hamming=10"])
-    go(workspace, tmp_path / "a", tmp_path / "b", settings=["duplicates.hamming=10"])
-    found = rows(workspace, schemas.CURATION).select("stream_id", "keep").rows()
-    assert found == [("a", False), ("b", True)]
 
 
 def test_streams_of_several_sizes_and_formats(workspace: Workspace, tmp_path: Path) -> None:
