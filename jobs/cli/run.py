@@ -167,7 +167,7 @@ def print_summary(record: RunRecord, request: RunRequest) -> None:
     if "curation" in record.outcomes:
         found = verdicts(View.of(request.workspace), record.streams)
         dropped = ", ".join(f"{n:,} {reason}" for reason, n in found.reasons.items()) or "none"
-        out.print(f"kept {found.kept:,} of {found.frames:,} frames; dropped for: {dropped}")
+        out.print(f"kept {found.kept:,} of {found.frames:,} frames; dropped for: {dropped}", soft_wrap=True)
     _print_remarks(record, request)
 
 
@@ -192,7 +192,10 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
             sizes = ", ".join(f"{s['width']}x{s['height']} ({s['n_frames']:,})" for s in row["sizes"])
             remarks.append(f"pictures of several sizes: {sizes}")
         if remarks:
-            out.print(f"stream {row['stream_id']}: {'; '.join(remarks)}")
+            out.print(f"stream {row['stream_id']}: {'; '.join(remarks)}", soft_wrap=True)
     quarantined = max((o.quarantined for o in record.outcomes.values()), default=0)
     if quarantined:
-        out.print(f"{quarantined:,} frames could not be read; the next run tries again (winnow inspect quarantine)")
+        out.print(
+            f"{quarantined:,} frames could not be read; the next run tries again (winnow inspect quarantine)",
+            soft_wrap=True,
+        )
