@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,13 +44,21 @@ def print_result(result: dict[str, Any]) -> None:
     run = result["run"]
     out.print(f"\n{run['frames']:,} frames of {result['input']} in {run['seconds']:.1f} s")
     out.print(f"report: {result['report']}", soft_wrap=True)
+    winnow = _program()
     place = shlex.quote(result["workspace"])
     query = "SELECT unnest(reasons) AS reason, count(*) AS frames FROM curation GROUP BY 1 ORDER BY 2 DESC"
     out.print("\ntry next:", style="bold")
     for command in (
-        f'winnow sql -w {place} "{query}"',
-        f"winnow run -w {place} --input {shlex.quote(result['input'])} --set curation.dark_mean=20 --dry-run",
-        f"winnow export -w {place} --format coco --out dataset --split train=0.8,val=0.2",
-        f"winnow inspect tables -w {place}",
+        f'{winnow} sql -w {place} "{query}"',
+        f"{winnow} run -w {place} --input {shlex.quote(result['input'])} --set curation.dark_mean=20 --dry-run",
+        f"{winnow} export -w {place} --format coco --out dataset --split train=0.8,val=0.2",
+        f"{winnow} inspect tables -w {place}",
     ):
         out.print(f"  {command}", soft_wrap=True, markup=False)
+
+
+def _program() -> str:
+    """Return what to type to run this program again: its name if the shell finds it, else where it lies."""
+    if shutil.which("winnow") or not sys.argv[0].endswith("winnow"):
+        return "winnow"
+    return shlex.quote(os.path.relpath(sys.argv[0]))
