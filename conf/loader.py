@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import runpy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import resources
@@ -190,6 +191,9 @@ def _nearest(word: str, words: Iterable[str]) -> str:
 
 
 def _validated(values: Mapping[str, Any]) -> PipelineConfig:
+    endless = [f"{key}: expected a finite number, found {value}" for key, value in _endless(values)]
+    if endless:
+        raise ConfigError(endless)
     try:
         # Strict JSON: "8" is no number and yes is no count, but a list will do for a tuple.
         return TypeAdapter(PipelineConfig).validate_json(json.dumps(values), strict=True)
@@ -197,6 +201,15 @@ def _validated(values: Mapping[str, Any]) -> PipelineConfig:
         raise ConfigError([_explain(e) for e in error.errors(include_url=False)]) from error
     except TypeError as error:
         raise ConfigError([f"the configuration holds a value that is no plain data: {error}"]) from error
+
+
+def _endless(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the numbers that JSON has no word for, with their keys."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _endless(value, f"{prefix}{name}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            yield f"{prefix}{name}", value
 
 
 def _explain(error: Any) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
+from jobs import folders
 from jobs.errors import UserError
 from jobs.parts import Part, write_part
 from jobs.store import Change, Drop, Snapshot, Span, Store
@@ -27,7 +27,6 @@ from transforms.ingest import FrameNumberError, IngestParams, spans
 
 _FRAMES_AT_ONCE = 1 << 15
 _KEY_SCHEMA = pa.schema([schemas.LISTING.arrow_schema.field(n) for n in schemas.FRAME_KEY])
-_SCAN_CHUNK = 1 << 14
 _MOST_LOST = 0.10
 _SHOWN = 5
 _STREAM_ID = re.compile(r"[^/\\\x00-\x1f]{1,100}(/[^/\\\x00-\x1f]{1,100})*")
@@ -96,8 +95,9 @@ def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission,
     """
     problems: list[str] = []
     streams: dict[str, StreamFiles] = {}
-    folders = list(_folders(inputs, params, admission, problems))
-    for stream_id, folder in folders:
+    known = store.read(schemas.STREAMS, ("stream_id", "uri"))
+    bound = dict(zip(known["stream_id"].to_pylist(), known["uri"].to_pylist(), strict=True))
+    for stream_id, folder in _folders(inputs, params, admission, bound, problems):
         if not _STREAM_ID.fullmatch(stream_id) or {".", ".."} & set(stream_id.split("/")):
             problems.append(f"stream id {stream_id!r}: expected names without control characters, joined by /")
             continue
@@ -118,9 +118,9 @@ def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission,
 
 
 def _folders(
-    inputs: Sequence[str], params: IngestParams, admission: Admission, problems: list[str]
+    inputs: Sequence[str], params: IngestParams, admission: Admission, known: Mapping[str, str], problems: list[str]
 ) -> Iterator[tuple[str, Path]]:
-    """Yield the folders that hold frames, with their stream ids."""
+    """Yield the folders that hold frames, or did when they were `known` by id and uri, with their stream ids."""
     if not inputs:
         problems.append("no input; expected --input FOLDER, a folder of frames or of such folders")
     ids = list(admission.stream_ids)
@@ -128,63 +128,40 @@ def _folders(
         problems.append(f"{len(ids)} --stream-id for {len(inputs)} --input; expected one for each, in the same order")
         ids = []
     for number, given in enumerate(inputs):
-        root = _existing_folder(given, problems)
+        root = folders.existing(given, problems)
         if root is None:
             continue
         name = ids[number] if ids else root.name or "root"
-        found = list(_frame_folders(root, params.glob, problems))
-        if not found:
+        before = len(problems)
+        found = _streams_of(root, name, params, bool(ids), problems)
+        # A stream that the workspace knows and that has no frames any more is one that has lost them all.
+        emptied = {
+            n: Path(uri) for n, uri in known.items() if Path(uri) == root or (not ids and root in Path(uri).parents)
+        }
+        gone = {n: folder for n, folder in emptied.items() if folder not in found.values()}
+        if not found and not gone and len(problems) == before:
             problems.append(_no_frames(root, given, params.glob))
-        elif found == [root]:
-            yield name, root
-        elif ids:
+        yield from found.items()
+        yield from gone.items()
+
+
+def _streams_of(root: Path, name: str, params: IngestParams, has_id: bool, problems: list[str]) -> dict[str, Path]:
+    """Return the streams of one input: the folder itself, or those below it."""
+    below = folders.below(root, params.glob, problems)
+    if not folders.holds_frames(root, params.glob):
+        found = {folder.relative_to(root).as_posix(): folder for folder in below}
+        if has_id and found:
             problems.append(f"--stream-id {name}: {root} holds {len(found)} streams, an id can name only one")
-        else:
-            yield from ((folder.relative_to(root).as_posix(), folder) for folder in found)
-
-
-def _existing_folder(given: str, problems: list[str]) -> Path | None:
-    if "://" in given and not given.startswith("file://"):
-        problems.append(f"input {given}: expected a folder on a local or mounted file system")
-        return None
-    path = Path(given.removeprefix("file://")).expanduser()
-    if not path.exists():
-        problems.append(f"input {given} does not exist; expected a folder of frames such as image_0.jpg")
-    elif not path.is_dir():
-        problems.append(f"input {given} is a file; expected a folder of frames such as image_0.jpg")
-    elif not os.access(path, os.R_OK | os.X_OK):
-        problems.append(f"input {given} cannot be read: permission denied")
-    else:
-        return path.resolve()
-    return None
-
-
-def _frame_folders(root: Path, glob: str, problems: list[str]) -> Iterator[Path]:
-    """Yield the root if it holds frames, else every folder below it that does, in order of path."""
-    if _holds_frames(root, glob):
-        yield root
-        return
-
-    def unreadable(error: OSError) -> None:
-        problems.append(f"{error.filename} cannot be read: {error.strerror}")
-
-    for folder, below, _ in os.walk(root, onerror=unreadable):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        if folder != str(root) and _holds_frames(Path(folder), glob):
-            yield Path(folder)
-
-
-def _holds_frames(folder: Path, glob: str) -> bool:
-    try:
-        with os.scandir(folder) as entries:
-            names = [e.name for e in entries if not e.is_dir()]
-    except OSError:
-        return False
-    try:
-        found = ingest.order_files(pa.array(names, pa.string()), glob)
-    except FrameNumberError:
-        return True
-    return bool(len(found.chosen) or found.repeated)
+            return {}
+        return found
+    nested = next(below, None) if params.nested == "refuse" else None
+    if nested is not None:
+        problems.append(
+            f"input {root} holds frames and so do folders below it, such as {nested.relative_to(root)}; name the "
+            "folders to take with one --input each, or leave what is below alone with --set ingest.nested=skip"
+        )
+        return {}
+    return {name: root}
 
 
 def _no_frames(root: Path, given: str, glob: str) -> str:
@@ -196,12 +173,17 @@ def _no_frames(root: Path, given: str, glob: str) -> str:
 
 
 def _list_folder(stream_id: str, folder: Path, params: IngestParams, problems: list[str]) -> StreamFiles | None:
-    names, sizes, mtimes = _scan(folder)
+    names, sizes, mtimes, unreadable = folders.scan(folder) if folder.is_dir() else folders.NO_FILES
     listed_ns = time.time_ns()
     try:
         found = ingest.order_files(names, params.glob)
+        lost = ingest.order_files(pa.array(unreadable, pa.string()), params.glob)
     except FrameNumberError as error:
         problems.append(f"{folder}: {error}; expected frame numbers, or timestamps in nanoseconds at most")
+        return None
+    if len(lost.chosen) or lost.repeated:
+        shown = ", ".join(repr(name) for name in unreadable[:_SHOWN])
+        problems.append(f"{folder}: names of frames are not UTF-8, such as {shown}; rename them")
         return None
     if found.repeated and params.strict_sequence:
         problems.append(_repeated(folder, found.repeated))
@@ -225,38 +207,13 @@ def _list_folder(stream_id: str, folder: Path, params: IngestParams, problems: l
         "step": step,
         "gaps": gaps,
         "n_missing": ingest.n_missing(gaps, step),
-        "n_ignored": found.n_ignored,
+        "n_ignored": found.n_ignored + len(unreadable),
         "n_repeated": sum(len(names) for names in found.repeated.values()),
         "n_bad": 0,
         "sizes": [],
         "listed_ns": listed_ns,
     }
     return StreamFiles(stream_id, str(folder), pa.table(files), row)
-
-
-def _scan(folder: Path) -> tuple[pa.Array, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return names, sizes and mtimes of the files in a folder, in no order."""
-    chunks: list[pa.Array] = []
-    names: list[str] = []
-    sizes, mtimes = array("q"), array("q")
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                continue
-            try:
-                status = entry.stat()
-                sizes.append(status.st_size)
-                mtimes.append(status.st_mtime_ns)
-            except OSError:
-                # A dangling link has a frame's name: reading it will say what is wrong.
-                sizes.append(0)
-                mtimes.append(0)
-            names.append(entry.name)
-            if len(names) == _SCAN_CHUNK:
-                chunks.append(pa.array(names, pa.string()))
-                names = []
-    chunks.append(pa.array(names, pa.string()))
-    return pa.concat_arrays(chunks), np.frombuffer(sizes, np.int64), np.frombuffer(mtimes, np.int64)
 
 
 def _repeated(folder: Path, repeated: dict[int, list[str]]) -> str:
@@ -272,8 +229,16 @@ def _history_problems(streams: dict[str, StreamFiles], admission: Admission, sto
     """Return what speaks against these streams given what the workspace saw of them before."""
     known = {r["stream_id"]: r for r in store.read(schemas.STREAMS, ("stream_id", "uri", "n_frames")).to_pylist()}
     problems = []
+    ids = {row["uri"]: name for name, row in known.items()}
     for stream in streams.values():
         before = known.get(stream.stream_id)
+        other = ids.get(stream.uri, stream.stream_id)
+        if other != stream.stream_id and other not in streams:
+            problems.append(
+                f"{stream.uri} is stream {other!r} in this workspace and would be {stream.stream_id!r} as well, all of "
+                "its frames twice; name the input as before, or give it that id with --stream-id"
+            )
+            continue
         if before is None:
             continue
         if before["uri"] != stream.uri and not admission.rebind:
@@ -297,8 +262,11 @@ def _n_lost(stream: StreamFiles, store: Store) -> int:
     return int(len(before) - np.isin(before, stream.frame_idx, assume_unique=True).sum())
 
 
-def record(streams: Sequence[StreamFiles], store: Store, job_id: str) -> None:
-    """Write the listings that have changed, chunk by chunk, and every stream's row."""
+def record(streams: Sequence[StreamFiles], store: Store, job_id: str) -> Snapshot:
+    """Write the listings that have changed, chunk by chunk, and every stream's row.
+
+    Returns the `listing` table at the version that shows these streams as they were listed, whoever lists them later.
+    """
 
     def change(snapshot: Snapshot) -> Change | None:
         wanted = [_listing_change(stream, snapshot, store) for stream in streams]
@@ -306,7 +274,7 @@ def record(streams: Sequence[StreamFiles], store: Store, job_id: str) -> None:
         drop = [d for _, drops in wanted for d in drops]
         return Change(add, drop) if add or drop else None
 
-    store.transact(schemas.LISTING, change, job_id)
+    listing = store.transact(schemas.LISTING, change, job_id)
     known = {r["stream_id"]: r for r in store.read(schemas.STREAMS).to_pylist()}
     rows = [
         # What reading told stays until reading tells otherwise.
@@ -314,6 +282,7 @@ def record(streams: Sequence[StreamFiles], store: Store, job_id: str) -> None:
         for stream in streams
     ]
     store.upsert(schemas.STREAMS, pa.Table.from_pylist(rows, schemas.STREAMS.arrow_schema), job_id)
+    return listing
 
 
 def _listing_change(stream: StreamFiles, snapshot: Snapshot, store: Store) -> tuple[list[Part], list[Drop]]:

@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -19,8 +20,10 @@ from typing import Any, Self
 import pyarrow as pa
 
 from conf import Resources
+from jobs.errors import RunFailedError, UserError, one_line
 
 _TASK_RETRIES = 1
+_ANSWER_S = 5.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -67,7 +70,10 @@ class Engine:
     def _start(self, limits: Resources, address: str | None) -> Any:
         quiet = {"logging_level": "CRITICAL", "log_to_driver": False}
         if address:
-            return self._ray.init(address=address, **quiet)
+            try:
+                return self._ray.init(address=address, **quiet)
+            except (OSError, RuntimeError) as error:
+                raise RunFailedError(f"the Ray cluster at {address} cannot be joined: {one_line(error)}") from error
         num_cpus = limits.num_cpus or os.cpu_count() or 1
         context = self._ray.init(
             num_cpus=num_cpus, object_store_memory=limits.object_store_mb << 20, include_dashboard=False, **quiet
@@ -119,6 +125,22 @@ class Engine:
 def _load_worker() -> None:
     for name in ("ray.data", "jobs.worker"):
         importlib.import_module(name)
+
+
+def check_address(address: str | None) -> None:
+    """Raise `UserError` if nothing answers at the address of a cluster, `[ray://]HOST:PORT`; Ray would wait for ever."""
+    named = address or os.environ.get("RAY_ADDRESS")
+    host, _, port = (named or "").removeprefix("ray://").rpartition(":")
+    if not named or named in {"auto", "local"}:
+        return
+    if not host or not port.isdigit():
+        raise UserError(f"Ray address {named!r}: expected HOST:PORT, ray://HOST:PORT or auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"no Ray cluster answers at {named} ({one_line(error)}); start one with `ray start --head`"
+        ) from error
 
 
 class EngineOnDemand:

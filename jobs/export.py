@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from transforms.exports.coco import coco_files
 from transforms.splits import assign_splits, stream_keys
 
 MANIFEST = "manifest.json"
+_IMAGES = "images/"
 _DEFAULT_SPLIT = "default"
 _SHOWN = 3
 _READERS = 4
@@ -88,6 +89,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
     rows = _with_splits(rows, request)
     media = request.media or FORMATS[request.format].media
     rows = _with_names(rows, media)
+    request = replace(request, out=request.out.absolute())
     temporary = request.out.with_name(f".{request.out.name}.{os.getpid()}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -115,10 +117,27 @@ def _check(request: ExportRequest) -> None:
     if request.out.exists():
         if not request.out.is_dir():
             problems.append(f"{request.out} is a file, expected a folder or nothing")
-        elif any(request.out.iterdir()) and not (request.out / MANIFEST).is_file():
-            problems.append(f"{request.out} holds other things than an export; name an empty or new folder")
+        elif foreign := _foreign(request.out):
+            problems.append(f"{request.out} holds other things than an export, {foreign}; name an empty or new folder")
     if problems:
         raise UserError(problems)
+
+
+def _foreign(out: Path) -> str | None:
+    """Name something in a folder that no export put there, None if there is nothing of the kind."""
+    found = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_symlink() or not p.is_dir()}
+    if not found:
+        return None
+    if MANIFEST not in found:
+        return min(found)
+    try:
+        manifest = json.loads((out / MANIFEST).read_text())
+        own = {MANIFEST, *manifest["files"]} if manifest["format"] in FORMATS and manifest["content"] else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        return MANIFEST
+    if not own:
+        return MANIFEST
+    return min((name for name in found - own if not name.startswith(_IMAGES)), default=None)
 
 
 def _rows(view: View, request: ExportRequest) -> pa.Table:
@@ -149,7 +168,7 @@ def _with_names(rows: pa.Table, media: Media) -> pa.Table:
     sources = rows["uri"]
     if media == "none":
         return rows.append_column("file_name", sources).append_column("source", sources)
-    folder = pc.binary_join_element_wise("images", rows["split"], rows["stream_id"], "/")
+    folder = pc.binary_join_element_wise(_IMAGES.rstrip("/"), rows["split"], rows["stream_id"], "/")
     base = pc.struct_field(pc.extract_regex(sources, r"(?P<name>[^/\\]+)$"), "name")
     names = pc.binary_join_element_wise(folder, base, "/")
     return rows.append_column("file_name", names).append_column("source", sources)
@@ -220,7 +239,11 @@ def _content_digest(rows: pa.Table) -> str:
 
 def _put_in_place(temporary: Path, out: Path) -> None:
     """Let the new folder take the place of an earlier export."""
-    if out.exists():
+    if out.exists() and not any(out.iterdir()):
+        # It may be the folder that the user stands in; the manifest comes last, as the sign that all is there.
+        for entry in sorted(temporary.iterdir(), key=lambda e: e.name == MANIFEST):
+            os.replace(entry, out / entry.name)
+    elif out.exists():
         aside = out.with_name(f".{out.name}.{os.getpid()}.old")
         os.replace(out, aside)
         os.replace(temporary, out)

@@ -113,7 +113,7 @@ def _always(change: Change, _: Snapshot) -> Change:
 
 
 def _live_keys(store: Store) -> set[str]:
-    """Return the stage keys that heads, running runs or the last finished runs use."""
+    """Return the stage keys that heads, running runs or the last runs use; also those that were cut short."""
     stages = store.read(schemas.STAGE_RUNS, ("job_id", "stage_key")).to_pylist()
     recent = set(_recent_runs(store))
     heads = store.read(schemas.HEADS, ("stage_key",))["stage_key"].to_pylist()
@@ -123,8 +123,10 @@ def _live_keys(store: Store) -> set[str]:
 def _recent_runs(store: Store) -> list[str]:
     rows = store.read(schemas.RUNS, ("job_id", "state")).to_pylist()
     unfinished = [r["job_id"] for r in rows if r["state"] in {"pending", "running", "paused"}]
+    ended = sorted(r["job_id"] for r in rows if r["state"] not in {"pending", "running", "paused"})
     done = sorted(r["job_id"] for r in rows if r["state"] == "done")
-    return unfinished + done[-KEPT_RUNS:]
+    # What a run had committed when it failed or was stopped is what the next one goes on from.
+    return [*unfinished, *{*done[-KEPT_RUNS:], *ended[-KEPT_RUNS:]}]
 
 
 def _kept_versions(store: Store) -> dict[str, set[int]]:

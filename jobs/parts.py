@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -70,7 +71,10 @@ def write_part(root: Path, table: schemas.Table, rows: pa.Table, partition: Mapp
     name = "-".join([*_range_name(low, high), f"{blake3(data).hexdigest()[:20]}.parquet"])
     path = f"{folder}/{name}" if folder else name
     target = root / table.name / path
-    if not target.exists():
+    try:
+        # What an earlier run left behind is young again, so that no vacuum takes it before it is committed.
+        os.utime(target)
+    except FileNotFoundError:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(target, data)
     return Part(table.name, path, partition, len(data), rows.num_rows, low, high)

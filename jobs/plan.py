@@ -113,11 +113,13 @@ class _Window(NamedTuple):
 class Planner:
     """Compares the listing of streams with the live rows of the pixel stages of one pipeline."""
 
-    def __init__(self, store: Store, stages: Sequence[Stage], streams: Sequence[Listed]) -> None:
+    def __init__(
+        self, store: Store, stages: Sequence[Stage], streams: Sequence[Listed], listing: Snapshot | None = None
+    ) -> None:
         self._stages = [s for s in stages if s.kind == "pixels"]
         self._streams = streams
         self._live: dict[str, Snapshot] = {s.name: store.open(s.table) for s in self._stages}
-        self._listing = store.open(schemas.LISTING)
+        self._listing = listing or store.open(schemas.LISTING)
         self._held: list[pa.Table] | None = None
 
     @property

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import duckdb
@@ -79,7 +81,7 @@ class View:
                 _refuse_all_but_reading(connection, query)
                 connection.execute("SET enable_external_access = false")
                 connection.execute("SET lock_configuration = true")
-                return connection.sql(query).to_arrow_table()
+                return _presentable(connection.sql(query).to_arrow_table())
             except duckdb.PermissionException as error:
                 raise UserError("SQL: only the workspace's tables can be read, no files") from error
             except (FileNotFoundError, duckdb.IOException) as error:
@@ -123,6 +125,20 @@ def _refuse_all_but_reading(connection: duckdb.DuckDBPyConnection, query: str) -
     for name in _table_functions(tree):
         if name not in _TABLE_FUNCTIONS:
             raise UserError(f"SQL: the table function {name}() is not allowed; only the workspace's tables can be read")
+
+
+def _presentable(rows: pa.Table) -> pa.Table:
+    """Return a result with unlike column names, and 128-bit sums as plain integers where these hold them."""
+    names: list[str] = []
+    for name in rows.column_names:
+        number = next(n for n in count(1) if (name if n == 1 else f"{name}_{n}") not in names)
+        names.append(name if number == 1 else f"{name}_{number}")
+    rows = rows.rename_columns(names)
+    for at, column in enumerate(rows.schema):
+        if pa.types.is_decimal(column.type) and column.type.scale == 0:
+            with suppress(pa.ArrowInvalid):
+                rows = rows.set_column(at, column.name, rows.column(at).cast(pa.int64()))
+    return rows
 
 
 def _table_functions(node: Any) -> Iterator[str]:

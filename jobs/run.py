@@ -16,8 +16,8 @@ from conf import Loaded
 from jobs import catalogue, maintenance, selection
 from jobs.catalogue import Admission, StreamFiles
 from jobs.commit import Committer
-from jobs.engine import EngineOnDemand
-from jobs.errors import RunFailedError
+from jobs.engine import EngineOnDemand, check_address
+from jobs.errors import RunFailedError, one_line
 from jobs.memory import give_back
 from jobs.pipeline import build, pixel_params
 from jobs.pixelpass import PassResult, run_pass
@@ -25,7 +25,7 @@ from jobs.plan import Listed, PixelPlan, Planner
 from jobs.quarantine import settle
 from jobs.runs import RunRecord, close_dead_runs, new_job_id
 from jobs.stage import Stage
-from jobs.store import Store
+from jobs.store import ConflictError, Snapshot, Store
 from jobs.tables import TableStages
 from jobs.workspace import Workspace
 
@@ -86,6 +86,7 @@ def prepare(request: RunRequest) -> Prepared:
     for stage in stages:
         # A parameter without a canonical form has to be refused before anything is written.
         _ = stage.key
+    check_address(request.ray_address)
     store = Store(request.workspace.root)
     streams = catalogue.catalogue(request.inputs, config.ingest, request.admission, store)
     return Prepared(request, store, stages, streams)
@@ -123,11 +124,13 @@ def _run(prepared: Prepared, watcher: Watcher, engine: EngineOnDemand) -> RunRec
         _Execution(prepared, record, watcher, engine).execute()
     except BaseException as error:
         record.state = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
-        record.error = " ".join(str(error).split()) or type(error).__name__
+        record.error = one_line(error) or type(error).__name__
         record.ended_ns = time.time_ns()
         _save_anyway(record, store)
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-            raise RunFailedError(f"the workspace cannot be written: {error}") from error
+            raise RunFailedError(f"the workspace cannot be written: {one_line(error)}") from error
+        if isinstance(error, ConflictError):
+            raise RunFailedError(f"{error}; run again when the other runs are done") from error
         raise
     return record
 
@@ -160,22 +163,22 @@ class _Execution:
         self._watcher = watcher
 
     def execute(self) -> None:
-        catalogue.record(self._streams, self._store, self._record.job_id)
+        listing = catalogue.record(self._streams, self._store, self._record.job_id)
         listed = [Listed(s.stream_id, s.step, s.n_frames) for s in self._streams]
         self._streams = []
         give_back()
-        before, result = self._measure(listed)
+        before, result = self._measure(listed, listing)
         after = before
         if result.n_frames or any(before.gone.values()):
-            after = Planner(self._store, self._stages, listed).survey()
+            after = Planner(self._store, self._stages, listed, listing).survey()
         self._account(before, after, result)
         self._update_streams()
         give_back()
         self._decide()
         self._finish()
 
-    def _measure(self, listed: Sequence[Listed]) -> tuple[PixelPlan, PassResult]:
-        planner = Planner(self._store, self._stages, listed)
+    def _measure(self, listed: Sequence[Listed], listing: Snapshot) -> tuple[PixelPlan, PassResult]:
+        planner = Planner(self._store, self._stages, listed, listing)
         plan = planner.survey()
         pixels = [s for s in self._stages if s.kind == "pixels"]
         every_s = self._config.resources.commit_seconds

@@ -91,17 +91,28 @@ class Store:
         self._versions = versions
 
     def create_tables(self) -> None:
-        """Create the tables that are not there yet."""
+        """Create the tables that are not there yet, and add the columns that an older version did not know."""
         for table in schemas.ALL:
-            if not (self.root / table.name / "_delta_log").is_dir():
+            place = self.root / table.name
+            if not (place / "_delta_log" / f"{0:020}.json").exists():
                 DeltaTable.create(
-                    str(self.root / table.name),
+                    str(place),
                     schema=DeltaSchema.from_arrow(table.arrow_schema),
                     mode="ignore",
                     partition_by=list(table.partition_by),
                     description=table.doc,
                     configuration=_CONFIGURATION,
                 )
+            self._add_columns(table)
+
+    def _add_columns(self, table: schemas.Table) -> None:
+        delta = DeltaTable(str(self.root / table.name))
+        known = {field.name for field in delta.schema().fields}
+        # Rows of before have nothing in a new column, whatever it demands of later ones.
+        fresh = [c for c in table.arrow_schema if c.name not in known]
+        if fresh:
+            nullable = DeltaSchema.from_arrow(pa.schema([c.with_nullable(True) for c in fresh]))
+            delta.alter.add_columns(list(nullable.fields))
 
     def open(self, table: schemas.Table) -> Snapshot:
         """Return the table as it is now, or as it was at the store's version; empty if it does not exist."""

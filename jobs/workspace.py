@@ -67,9 +67,9 @@ class Workspace:
         return self
 
     def _check(self) -> None:
-        if self.root.exists() and not self.root.is_dir():
-            raise UserError(f"workspace {self.root} is a file, expected a folder")
         try:
+            if self.root.exists() and not self.root.is_dir():
+                raise UserError(f"workspace {self.root} is a file, expected a folder")
             if not self.exists:
                 # What begins with a dot may be what a creation left that was cut short.
                 if self.root.is_dir() and any(not entry.name.startswith(".") for entry in self.root.iterdir()):

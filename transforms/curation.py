@@ -96,15 +96,18 @@ def curate(frames: pa.Table, params: CurationParams, blur_method: str, idle_keep
     `frames` has schema `INPUT` and holds whole streams, and for every group of look-alikes all of its members. Returns
     the columns of the `curation` table without stage key and input id, one row per frame, in the order given.
 
-    Of an idle interval the `idle_keep` sharpest frames that have no reason of their own stay. Of a group of look-alikes
-    one frame stays: the best of those without any other reason (most pixels, then sharpest, then first), so that no
-    scene vanishes because its representative happens to be blurry.
+    Of an idle interval the `idle_keep` sharpest frames that have no reason of their own stay, look-alikes or not, as
+    long as their bytes differ: they stand for the interval. Of a group of look-alikes one frame stays: the best of
+    those without any other reason (most pixels, then sharpest, then first), so that no scene vanishes because its
+    representative happens to be blurry.
     """
     limits = params.blur_limits(blur_method)
     rows = _narrow(frames).with_columns(*_exposure(params)).with_columns(_blurry(params, limits))
-    rows = rows.with_columns(sound=~pl.any_horizontal("corrupt", "blurry", "dark", "overexposed", "low_information"))
+    flawed = pl.any_horizontal("corrupt", "blurry", "dark", "overexposed", "low_information")
+    # What was not measured (a frame of a stream that another configuration measures) cannot stand for others.
+    rows = rows.with_columns(sound=~flawed & pl.col("luma_mean").is_not_null())
     rows = rows.with_columns(worth=_worth(rows))
-    rows = rows.with_columns(_idle(idle_keep) if "idle" not in params.ignore else pl.lit(False).alias("idle"))
+    rows = rows.with_columns(*_idle(idle_keep, "idle" in params.ignore))
     has_reason = pl.col("idle") | ~pl.col("sound")
     rows = rows.with_columns(claim=pl.col("worth") + has_reason.cast(pl.Int64) * pl.len())
     rows = rows.with_columns(*_duplicates(params)).select(*REASONS, odd_size=_odd_size())
@@ -175,11 +178,14 @@ def _blurry(params: CurationParams, limits: BlurLimits) -> pl.Expr:
     return (exposed & blurry).fill_null(False).alias("blurry")
 
 
-def _idle(keep: int) -> pl.Expr:
-    """Mark the frames of idle intervals but for the best sound ones; `sound` and `worth` must be there."""
+def _idle(keep: int, ignore: bool) -> list[pl.Expr]:
+    """Mark the frames of idle intervals, `idle`, but for the best sound ones, which stand for theirs, `stands`."""
+    if ignore:
+        return [pl.lit(False).alias("idle"), pl.lit(False).alias("stands")]
     candidate = pl.when(pl.col("sound")).then("worth")
-    place = candidate.rank("ordinal").over("interval")
-    return (pl.col("interval").is_not_null() & ~(place <= keep).fill_null(False)).alias("idle")
+    inside = pl.col("interval").is_not_null()
+    stands = inside & (candidate.rank("ordinal").over("interval") <= keep).fill_null(False)
+    return [(inside & ~stands).alias("idle"), stands.alias("stands")]
 
 
 def _duplicates(params: CurationParams) -> list[pl.Expr]:
@@ -188,7 +194,7 @@ def _duplicates(params: CurationParams) -> list[pl.Expr]:
     first_of_group = pl.col("claim") == pl.col("claim").min().over("group")
     first_of_bytes = pl.col("claim") == pl.col("claim").min().over("group", "content_id")
     exact = grouped & ~first_of_bytes
-    near = grouped & first_of_bytes & ~first_of_group
+    near = grouped & first_of_bytes & ~first_of_group & ~pl.col("stands")
     return [
         (pl.lit(False) if name in params.ignore else mark).alias(name)
         for name, mark in (("exact_duplicate", exact), ("near_duplicate", near))

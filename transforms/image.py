@@ -21,6 +21,14 @@ _REDUCED = {
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
+_REDUCED_COLOR = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+# Pillow reads headers only here; what is too large is for `ImageParams.max_megapixels` to say.
+Image.MAX_IMAGE_PIXELS = None
 _SMALL_SIDE = 160
 _JPEG_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _JPEG_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -101,14 +109,8 @@ def decode_gray(data: bytes, header: Header, params: ImageParams) -> Gray:
     Returns an array of shape (height, width), dtype uint8, luma 0..255 (BT.601 weights of the decoder), whose longer
     side is `params.long_side`, or the stored size if that is smaller. Raises `CorruptImageError`.
     """
-    width, height = header.width, header.height
-    if not width or not height:
-        raise CorruptImageError(f"claims a size of {width}x{height}")
-    if width * height > params.max_megapixels * 1_000_000:
-        raise CorruptImageError(
-            f"claims {width}x{height} pixels, more than image.max_megapixels={params.max_megapixels}"
-        )
-    longest = max(width, height)
+    _refuse_unless_sane(header, params)
+    longest = max(header.width, header.height)
     factor = 1
     if header.format == "jpeg":
         factor = next(f for f in (8, 4, 2, 1) if f == 1 or longest >= f * params.long_side)
@@ -120,6 +122,16 @@ def decode_gray(data: bytes, header: Header, params: ImageParams) -> Gray:
     if gray is None:
         raise CorruptImageError(f"{header.format} does not decode: truncated or damaged")
     return shrink(gray, params.long_side)
+
+
+def _refuse_unless_sane(header: Header, params: ImageParams) -> None:
+    width, height = header.width, header.height
+    if not width or not height:
+        raise CorruptImageError(f"claims a size of {width}x{height}")
+    if width * height > params.max_megapixels * 1_000_000:
+        raise CorruptImageError(
+            f"claims {width}x{height} pixels, more than image.max_megapixels={params.max_megapixels}"
+        )
 
 
 def to_small(gray: Gray) -> Gray:
@@ -143,11 +155,12 @@ def shrink(gray: Gray, long_side: int) -> Gray:
 
 def thumbnail(data: bytes, long_side: int) -> bytes:
     """Return a small JPEG in colour of a picture's bytes. Raises `CorruptImageError`."""
-    read_header(data)
+    header = read_header(data)
+    _refuse_unless_sane(header, ImageParams())
+    factor = next(f for f in (8, 4, 2, 1) if f == 1 or max(header.width, header.height) >= f * long_side)
     try:
-        picture = cv2.imdecode(
-            np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION
-        )
+        flags = _REDUCED_COLOR[factor] | cv2.IMREAD_IGNORE_ORIENTATION
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise CorruptImageError(f"does not decode: {error.err}") from error
     if picture is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,8 @@ Int64Array = npt.NDArray[np.int64]
 
 EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff")
 _FRAME_NAME = rf"(?i)(?:^|[^0-9])(?P<number>[0-9]+)\.(?:{'|'.join(EXTENSIONS)})$"
-_MOST_DIGITS = 18
+_MOST_DIGITS = 19
+_LARGEST = str(2**63 - 1)
 _FEWEST_FOR_STRIDE = 8
 
 
@@ -32,11 +33,14 @@ class IngestParams:
     `step`: how far apart the numbers of two frames may lie that follow one another. None takes the greatest common
     divisor of all differences: 1 for ordinary streams, 10 where every tenth frame was recorded. Set it where numbers
     are timestamps.
+    `nested`: what to do where folders below a folder of frames hold frames as well, thumbnails perhaps or streams of
+    their own: stop the run, or leave those below alone.
     """
 
     glob: str = "*"
     strict_sequence: bool = True
     step: Annotated[int, Ge(1)] | None = None
+    nested: Literal["refuse", "skip"] = "refuse"
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class FrameFiles:
 
 
 class FrameNumberError(ValueError):
-    """A file name's number is too large for 64 bits."""
+    """A file name's number is too large for 63 bits."""
 
 
 def order_files(names: pa.Array, glob: str) -> FrameFiles:
@@ -66,10 +70,13 @@ def order_files(names: pa.Array, glob: str) -> FrameFiles:
         number = pc.if_else(fits, number, None)
     is_frame = np.flatnonzero(pc.is_valid(number).to_numpy(zero_copy_only=False))
     digits = pc.utf8_ltrim(number.drop_null(), "0")
-    if len(digits) and pc.max(pc.utf8_length(digits)).as_py() > _MOST_DIGITS:
-        worst = int(np.argmax(pc.utf8_length(digits).to_numpy()))
-        name = names[int(is_frame[worst])].as_py()
-        raise FrameNumberError(f"the number in {name!r} has more than {_MOST_DIGITS} digits")
+    lengths = pc.utf8_length(digits)
+    too_large = pc.or_(
+        pc.greater(lengths, _MOST_DIGITS), pc.and_(pc.equal(lengths, _MOST_DIGITS), pc.greater(digits, _LARGEST))
+    )
+    if pc.any(too_large).as_py():
+        name = names[int(is_frame[pc.index(too_large, True).as_py()])].as_py()
+        raise FrameNumberError(f"the number in {name!r} is above {_LARGEST}")
     index = pc.if_else(pc.equal(digits, ""), "0", digits).cast(pa.int64()).to_numpy()
     order = np.argsort(index, kind="stable")
     chosen, index = is_frame[order], index[order]

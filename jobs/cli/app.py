@@ -9,6 +9,9 @@ import typer
 
 from jobs.cli import demo, export, inspection, maintain, release, report, run, sql
 
+_ABOUT_PLACES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
+_WRONG_PLACE = 2
+
 app = typer.Typer(
     name="winnow",
     help="Turn recorded camera streams into curated, versioned datasets.",
@@ -39,7 +42,7 @@ def _version(
 
 def main() -> None:
     """Run the program; errors that a user can mend are lines on standard error, not tracebacks."""
-    from jobs.errors import UserError
+    from jobs.errors import UserError, one_line
     from jobs.memory import share_one_allocator
 
     share_one_allocator()
@@ -47,12 +50,16 @@ def main() -> None:
         app()
     except UserError as error:
         for problem in error.problems:
-            sys.stderr.write(f"error: {problem}\n")
+            sys.stderr.write(f"error: {one_line(problem)}\n")
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has stopped; standard output must not be flushed into nothing at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        # An output that cannot be written, or a file of the tables that is not there.
+        sys.stderr.write(f"error: {one_line(error)}\n")
+        sys.exit(_WRONG_PLACE if isinstance(error, _ABOUT_PLACES) else 1)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-out = Console(highlight=False)
+# What goes to a file or another program is not folded.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 100_000)
 err = Console(stderr=True, highlight=False)
 
 
@@ -31,27 +32,29 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
-    """Print rows under headings; numbers to the right."""
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None, exact: bool = False
+) -> None:
+    """Print rows under headings; numbers to the right, `exact` ones without thousands separators or rounding up."""
     listed = [list(row) for row in rows]
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for at, name in enumerate(columns):
         numeric = bool(listed) and all(r[at] is None or isinstance(r[at], (int, float)) for r in listed)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in listed:
-        table.add_row(*(_cell(value) for value in row))
+        table.add_row(*(_cell(value, exact) for value in row))
     out.print(table)
 
 
-def _cell(value: Any) -> Text:
+def _cell(value: Any, exact: bool) -> Text:
     if value is None:
         return Text("")
     if isinstance(value, bool):
         return Text("yes" if value else "no")
     if isinstance(value, int):
-        return Text(f"{value:,}")
+        return Text(str(value) if exact else f"{value:,}")
     if isinstance(value, float):
-        return Text(f"{value:,.4g}")
+        return Text(f"{value:.7g}" if exact else f"{value:,.4g}")
     if isinstance(value, (list, dict)):
         return Text(json.dumps(value, default=str))
     return Text(str(value))
