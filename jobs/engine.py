@@ -128,7 +128,7 @@ def _load_worker() -> None:
 
 
 def check_address(address: str | None) -> None:
-    """Raise `UserError` if nothing answers at the address of a cluster, `[ray://]HOST:PORT`; Ray would wait for ever."""
+    """Raise `UserError` if nothing answers at a cluster's address, `[ray://]HOST:PORT`; Ray would wait for ever."""
     named = address or os.environ.get("RAY_ADDRESS")
     host, _, port = (named or "").removeprefix("ray://").rpartition(":")
     if not named or named in {"auto", "local"}:

@@ -73,7 +73,8 @@ def _table(
     reasons: dict[str, int] = {}
     compute = verify = 0
     for state in tables.states(stage):
-        for name in frames if state.scope == WORKSPACE else [state.scope]:
+        # Streams of other runs are looked after as well, but the forecast is of this run's frames.
+        for name in frames if state.scope == WORKSPACE else [state.scope] if state.scope in frames else []:
             moved = [s.name for s in stage.upstream if _moves(s, name, plan, forecasts)]
             may_move = [s.name for s in stage.upstream if s.kind == "pixels" and plan.of(s.name, name).unread]
             if state.done and not moved:

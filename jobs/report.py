@@ -18,7 +18,7 @@ from conf.loader import parse
 from jobs import charts
 from jobs.inspection import job
 from jobs.query import View
-from jobs.selection import find_run
+from jobs.selection import find_release, find_run
 from jobs.store import Store
 from jobs.verdicts import Verdicts, verdicts
 from jobs.workspace import Workspace
@@ -65,7 +65,7 @@ def render(workspace: Workspace, run: str | None = None, release: str | None = N
     streams = view.lazy("streams").filter(pl.col("stream_id").is_in(view.selection.streams)).sort("stream_id").collect()
     heads = store.read(schemas.HEADS).to_pylist()
     last = max((h["job_id"] for h in heads), default=None)
-    shown = find_run(store, run)["job_id"] if run else last
+    shown = find_run(store, run)["job_id"] if run else find_release(store, release)["job_id"] if release else last
     config = parse(job(store, shown)["config"]) if shown else None
     idle = view.lazy("idle").sort("stream_id", "start_idx").collect()
     environment = jinja2.Environment(

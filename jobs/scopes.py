@@ -58,14 +58,27 @@ class Scopes:
     def states(self, stage: Stage) -> list[ScopeState]:
         """Return where each scope of a stage stands, from the tables as they are now."""
         ledger = self._ledger(stage)
-        written = self._written(stage, self._store.open(stage.table))
+        streams = list(self._streams)
+        if stage.name == "curation":
+            # Verdicts on other streams may rest on groups that this run has changed.
+            streams += sorted(self._others(stage, ledger))
+        written = self._written(stage, self._store.open(stage.table), frozenset(streams))
         found = []
-        for scope, input_id in self._input_ids(stage).items():
+        for scope, input_id in self._input_ids(stage, streams).items():
             noted = ledger.get(scope)
             rows = written.get(scope, _Written(0, None))
             same_rows = noted is not None and rows.n_rows == noted[1] and rows.input_id in {None, input_id}
             found.append(ScopeState(scope, input_id, same_rows and noted is not None and noted[0] == input_id))
         return found
+
+    def _others(self, stage: Stage, ledger: Mapping[str, Digest]) -> set[str]:
+        """Return the streams beyond the run's own that a curation over all the workspace's groups has rows for."""
+        groups = self._stages.get("duplicates")
+        if groups is None or groups.scope != "workspace":
+            return set()
+        heads = self._store.read(schemas.HEADS, ("stream_id", "stage_key")).to_pylist()
+        shown = {row["stream_id"] for row in heads if row["stage_key"] == stage.key}
+        return (shown & set(ledger)) - set(self._streams)
 
     def note(self, stage: Stage, states: Sequence[ScopeState], n_rows: Mapping[str, int], job_id: str) -> None:
         """Write into the ledger that these scopes are done, with so many rows each."""
@@ -122,10 +135,10 @@ class Scopes:
         mine = rows.filter(pc.equal(rows["stage_key"], stage.key)).to_pylist()
         return {r["scope"]: (r["input_id"], r["n_rows"]) for r in mine if r["stage"] == stage.name}
 
-    def _written(self, stage: Stage, snapshot: Snapshot) -> dict[str, _Written]:
+    def _written(self, stage: Stage, snapshot: Snapshot, streams: frozenset[str]) -> dict[str, _Written]:
         if stage.scope == "workspace":
             return {WORKSPACE: _Written(sum(f.n_rows for f in snapshot.files if f.stage_key == stage.key), None)}
-        rows = pl.DataFrame(snapshot.read(("stream_id", "input_id"), stage.key, frozenset(self._streams)))
+        rows = pl.DataFrame(snapshot.read(("stream_id", "input_id"), stage.key, streams))
         span = (pl.len(), pl.col("input_id").min().alias("low"), pl.col("input_id").max().alias("high"))
         found = rows.group_by("stream_id").agg(*span)
         if stage.name == "duplicates":
@@ -133,15 +146,15 @@ class Scopes:
             return {name: _Written(n, None) for name, n, _, _ in found.iter_rows()}
         return {name: _Written(n, low if low == high else _MIXED) for name, n, low, high in found.iter_rows()}
 
-    def _input_ids(self, stage: Stage) -> dict[str, int]:
+    def _input_ids(self, stage: Stage, streams: Sequence[str]) -> dict[str, int]:
         """Return the digest of what each scope of a stage is computed from."""
         if stage.name == "duplicates":
             digests = self._digests(stage.upstream[0], self.streams_of(stage))
             if stage.scope == "workspace":
                 return {WORKSPACE: _combined(sorted(digests.items()))}
-            return {name: _combined([(name, digests[name])]) for name in self._streams}
+            return {name: _combined([(name, digests[name])]) for name in streams}
         around = self.neighbours() if stage.name == "curation" else {}
-        everyone = frozenset(self._streams).union(*(around.get(name, ()) for name in self._streams))
+        everyone = frozenset(streams).union(*(around.get(name, ()) for name in streams))
         above = {s.name: self._ledger(s) if s.name == "idle" else self._digests(s, everyone) for s in stage.upstream}
         return {
             name: _combined(
@@ -151,7 +164,7 @@ class Scopes:
                     for upstream, digests in sorted(above.items())
                 ]
             )
-            for name in self._streams
+            for name in streams
         }
 
     def _digests(self, stage: Stage, streams: frozenset[str]) -> dict[str, Digest]:

@@ -65,7 +65,9 @@ def current(store: Store) -> Selection:
 
 def pinned(store: Store) -> Selection:
     """Return what the heads show now, at the present table versions."""
-    return Selection(versions(store), current(store).keys)
+    # In this order: a head moves after the rows that it shows were committed.
+    keys = current(store).keys
+    return Selection(versions(store), keys)
 
 
 def versions(store: Store) -> dict[str, int]:

@@ -185,7 +185,8 @@ class TableStages:
         names = decided["stream_id"].combine_chunks().dictionary_encode()
         ids = pa.array([mine[name] for name in names.dictionary.to_pylist()], pa.int64()).take(names.indices)
         added = decided.append_column("input_id", ids)
-        return _Outcome(added, _whole_streams(stage, batch), _per_stream(decided), decided.num_rows)
+        own = pc.sum(pc.is_in(decided["stream_id"], pa.array(sorted(self._streams)))).as_py() or 0
+        return _Outcome(added, _whole_streams(stage, batch), _per_stream(decided), own)
 
     def _measured(self, stage: Stage, streams: frozenset[str]) -> pa.Table:
         """Return all that the verdicts on these streams' frames are drawn from, of schema `curation.INPUT`."""

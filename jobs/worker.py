@@ -39,7 +39,8 @@ def persist_rows(batch: pa.Table, root: str, stage_keys: Mapping[str, str]) -> p
             rows = _unpack(batch[stage])
             if rows.num_rows:
                 parts.append(write_part(Path(root), TABLES[stage], rows, {"stage_key": key}))
-    except OSError as caught:
+    except Exception as caught:
+        # Any other way out would look like the death of the process, and frame after frame would be set aside.
         error = f"{type(caught).__name__}: {caught}"
     frames = _unpack(batch["frames"])
     corrupt = pc.sum(pc.equal(frames["status"], "corrupt")).as_py() or 0

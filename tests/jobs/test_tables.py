@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import polars as pl
 import pytest
 
@@ -42,3 +43,34 @@ def test_a_better_picture_of_another_stream_takes_over(workspace: Workspace, tmp
     go(workspace, tmp_path / "a", tmp_path / "b", settings=["duplicates.hamming=10"])
     found = rows(workspace, schemas.CURATION).select("stream_id", "keep").rows()
     assert found == [("a", False), ("b", True)]
+
+
+def test_a_picture_replaced_in_one_stream_frees_its_copy_in_another(workspace: Workspace, tmp_path: Path) -> None:
+    a = write_noise_stream(tmp_path / "a", [1, 2, 3])
+    go(workspace, a, write_noise_stream(tmp_path / "b", [4, 3]))
+    assert rows(workspace, schemas.CURATION)["keep"].to_list() == [True, True, True, True, False]
+    write_noise_stream(a, [9], start=2)
+    go(workspace, a)
+    assert rows(workspace, schemas.CURATION)["keep"].to_list() == [True] * 5
+
+
+def test_a_better_copy_that_comes_later_takes_over_in_streams_of_other_runs(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    large = noise(7, 180, 320)
+    small = cv2.resize(large, (160, 90), interpolation=cv2.INTER_AREA)
+    go(workspace, write_pictures(tmp_path / "a", [small]))
+    go(workspace, write_pictures(tmp_path / "b", [large]))
+    assert rows(workspace, schemas.CURATION).select("stream_id", "keep").rows() == [("a", False), ("b", True)]
+
+
+def test_a_stream_that_another_configuration_measures_stands_for_none(workspace: Workspace, tmp_path: Path) -> None:
+    a = write_noise_stream(tmp_path / "a", [1, 2])
+    dark = [cv2.resize(noise(seed) // 8, (320, 180)) for seed in (1, 2)]
+    b = write_pictures(tmp_path / "b", dark)
+    loose = "duplicates.hamming=16"
+    go(workspace, a, b, settings=[loose])
+    kept = rows(workspace, schemas.CURATION).filter("keep")["stream_id"].to_list()
+    assert kept == ["a", "a"]
+    go(workspace, a, settings=[loose, "blur.method=tenengrad"])
+    assert rows(workspace, schemas.CURATION).filter("keep")["stream_id"].to_list() == ["a", "a"]
