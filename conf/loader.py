@@ -214,4 +214,6 @@ def _endless(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 def _explain(error: Any) -> str:
     place = ".".join(str(part) for part in error["loc"] if part not in {"float", "int", "none"})
+    if error["type"] in {"tuple_type", "list_type"}:
+        return f"{place}: expected a list, as in --set '{place}=[one, two]', found {error['input']!r}"
     return f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}, found {error['input']!r}"

@@ -148,4 +148,5 @@ def _labels(low: float, high: float, log: bool) -> list[str]:
 
 
 def _number(value: float, log: bool) -> str:
-    return f"{10**value if log else value:.3g}"
+    number = float(10**value if log else value)
+    return f"{number:.3g}" if abs(number) < 1000 else f"{number / 1000:.3g}k" if abs(number) < 1e6 else f"{number:.1e}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from blake3 import blake3
 
 from jobs import selection, tabular
 from jobs.errors import RunFailedError, UserError
-from jobs.query import View
+from jobs.query import View, check_condition
 from jobs.store import Store
 from jobs.workspace import Workspace
 from transforms.exports.coco import coco_files
@@ -53,14 +53,13 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class _Format:
-    files: Callable[[pa.Table], dict[str, bytes]]
+    files: Callable[[pa.Table, Sequence[str]], dict[str, bytes]]
     media: Media
 
 
-def _tabular(kind: str) -> Callable[[pa.Table], dict[str, bytes]]:
-    def files(rows: pa.Table) -> dict[str, bytes]:
-        splits = sorted(pc.unique(rows["split"]).to_pylist())
-        parts = {split: rows.filter(pc.equal(rows["split"], split)) for split in splits}
+def _tabular(kind: str) -> Callable[[pa.Table, Sequence[str]], dict[str, bytes]]:
+    def files(rows: pa.Table, splits: Sequence[str]) -> dict[str, bytes]:
+        parts = {split: rows.filter(pc.equal(rows["split"], split)) for split in sorted(splits)}
         return {f"frames_{split}.{kind}": tabular.render(part, kind) for split, part in parts.items()}
 
     return files
@@ -96,7 +95,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
         temporary.mkdir(parents=True)
         _write_media(rows, media, temporary)
         public = rows.drop_columns(["source"])
-        files = FORMATS[request.format].files(public)
+        files = FORMATS[request.format].files(public, list(request.split) or [_DEFAULT_SPLIT])
         for name, data in files.items():
             (temporary / name).parent.mkdir(parents=True, exist_ok=True)
             (temporary / name).write_bytes(data)
@@ -148,6 +147,7 @@ def _rows(view: View, request: ExportRequest) -> pa.Table:
     if not request.everything:
         tests.append("keep")
     if request.where:
+        check_condition(request.where)
         tests.append(f"({request.where})")
     return view.sql(f"SELECT * FROM curated WHERE {' AND '.join(tests)} ORDER BY stream_id, frame_idx")
 
@@ -200,7 +200,7 @@ def _write_media(rows: pa.Table, media: Media, folder: Path) -> None:
         wrong = [text for text in readers.map(bring, zip(*columns, strict=True)) if text is not None]
     if wrong:
         more = [f"… and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
-        text = f"{len(wrong)} pictures are not what the tables say; run winnow run on their streams again:"
+        text = f"{len(wrong)} pictures are not what the tables say; bring them back, or run their streams again:"
         raise RunFailedError([text, *wrong[:_SHOWN], *more])
 
 

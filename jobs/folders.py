@@ -38,6 +38,9 @@ def existing(given: str, problems: list[str]) -> Path | None:
     if "://" in given and not given.startswith("file://"):
         problems.append(f"input {given}: expected a folder on a local or mounted file system")
         return None
+    if not given.strip():
+        problems.append("an input is empty; expected a folder of frames (is a variable not set?)")
+        return None
     path = Path(given.removeprefix("file://")).expanduser()
     try:
         if not path.exists():

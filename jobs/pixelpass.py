@@ -29,8 +29,9 @@ class PassResult:
     """What a pixel pass did.
 
     `computed` counts rows written per stage, `faults` the frames set aside. The first block of each core belongs to the
-    start: it runs while the engine is still getting up. Times are ns since 1970: `began_ns` when a worker began the
-    first block after those, `ended_ns` when the last one had finished.
+    start: it runs while the engine is still getting up. Times are ns since 1970: `first_ns` when a worker began the
+    first block, `began_ns` when one began the first block after those of the start, `ended_ns` when the last one had
+    finished.
     """
 
     computed: dict[str, int] = field(default_factory=dict)
@@ -42,19 +43,20 @@ class PassResult:
     n_corrupt: int = 0
     n_commits: int = 0
     n_steady: int = 0
+    first_ns: int = 0
     began_ns: int = 0
     ended_ns: int = 0
     first_commit_ns: int = 0
 
     @property
     def seconds(self) -> float:
-        """Return how long workers measured, start-up excluded."""
-        return max(0, self.ended_ns - self.began_ns) / 1e9
+        """Return how long workers measured, the first blocks included; 0 if they had nothing to do."""
+        return max(0, self.ended_ns - self.first_ns) / 1e9
 
     @property
     def frames_per_second(self) -> float:
         """Return the rate of the pass, start-up excluded; 0 if all of it was start-up."""
-        return self.n_steady / self.seconds if self.n_steady else 0.0
+        return self.n_steady / ((self.ended_ns - self.began_ns) / 1e9) if self.n_steady else 0.0
 
     def tally(self) -> dict[str, int]:
         """Return what reading cost, for the record."""
@@ -74,6 +76,7 @@ class PassResult:
         self.n_decoded += receipt["n_decoded"]
         self.bytes_read += receipt["bytes_read"]
         self.n_corrupt += receipt["n_corrupt"]
+        self.first_ns = min(self.first_ns or receipt["started_ns"], receipt["started_ns"])
         self.ended_ns = max(self.ended_ns, receipt["finished_ns"])
         if not starts:
             self.n_steady += receipt["n_frames"]

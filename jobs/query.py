@@ -141,6 +141,17 @@ def _presentable(rows: pa.Table) -> pa.Table:
     return rows
 
 
+def check_condition(condition: str) -> None:
+    """Raise `UserError` unless a text is one SQL expression, which cannot get out of the brackets it is put into."""
+    with duckdb.connect(":memory:") as connection:
+        row = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT {condition}"]).fetchone()
+    tree = json.loads(row[0]) if row else {}
+    nodes = [s["node"] for s in tree.get("statements", ())]
+    plain = len(nodes) == 1 and nodes[0]["type"] == "SELECT_NODE" and len(nodes[0]["select_list"]) == 1
+    if tree.get("error") or not plain or nodes[0]["from_table"]["type"] != "EMPTY" or nodes[0]["where_clause"]:
+        raise UserError(f"condition {condition!r}: expected one SQL expression on the columns of `curated`")
+
+
 def _table_functions(node: Any) -> Iterator[str]:
     if isinstance(node, dict):
         if node.get("type") == "TABLE_FUNCTION":

@@ -142,6 +142,9 @@ def _histograms(frames: pl.DataFrame, config: Any) -> list[Any]:
 
 
 def _sheets(frames: pl.DataFrame, readers: ThreadPoolExecutor) -> Iterator[dict[str, Any]]:
+    kept = frames.filter("keep")
+    if kept.height:
+        yield {"reason": "kept", "n": kept.height, "thumbs": _thumbs(_spread(kept, _PER_SHEET), readers)}
     for reason in REASONS:
         found = frames.filter(pl.col("reasons").list.contains(reason))
         if found.height:
@@ -152,7 +155,7 @@ def _groups(frames: pl.DataFrame, readers: ThreadPoolExecutor) -> Iterator[dict[
     sizes = frames.drop_nulls("group_id").group_by("group_id").len().filter(pl.col("len") > 1)
     for group, n in sizes.sort(["len", "group_id"], descending=[True, False]).head(_GROUPS).iter_rows():
         members = frames.filter(pl.col("group_id") == group).sort(
-            ["is_representative", "stream_id", "frame_idx"], descending=[True, False, False]
+            ["keep", "is_representative", "stream_id", "frame_idx"], descending=[True, True, False, False]
         )
         yield {"group_id": group, "n": n, "thumbs": _thumbs(members.head(_PER_GROUP), readers)}
 
@@ -168,7 +171,8 @@ def _thumbs(rows: pl.DataFrame, readers: ThreadPoolExecutor) -> list[Thumb]:
 
 def _thumb(row: tuple[str, int, str, bool]) -> Thumb:
     stream, index, uri, keep = row
-    label = f"{stream} {index}{' (kept)' if keep else ''}"
+    # The number matters most, and labels are cut at their end.
+    label = f"{index}{' kept,' if keep else ''} {stream}"
     try:
         picture = thumbnail(read_frame(uri).data, _THUMB_SIDE)
     except (OSError, CorruptImageError):

@@ -124,7 +124,8 @@ def _run(prepared: Prepared, watcher: Watcher, engine: EngineOnDemand) -> RunRec
         _Execution(prepared, record, watcher, engine).execute()
     except BaseException as error:
         record.state = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
-        record.error = one_line(error) or type(error).__name__
+        interrupted = isinstance(error, KeyboardInterrupt)
+        record.error = "interrupted" if interrupted else one_line(error) or type(error).__name__
         record.ended_ns = time.time_ns()
         _save_anyway(record, store)
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from typing import NamedTuple
 
@@ -19,6 +20,10 @@ class FileTooLargeError(OSError):
     """The file is too large to be one picture; reading it would fill the memory."""
 
 
+class NoFileError(OSError):
+    """The path leads to a folder, a pipe or a device."""
+
+
 class FrameBytes(NamedTuple):
     """A file's bytes, with its size and mtime from before the read and the time of the read (ns since 1970)."""
 
@@ -32,12 +37,12 @@ def read_frame(path: str) -> FrameBytes:
     """Read a file whole, in one unbuffered read.
 
     A file that is being written is read again, three times at most. Raises `FileChangingError` if it does not come to
-    rest, `FileTooLargeError` above 1 GiB, and whatever `OSError` the file system has after it was asked three times.
+    rest, `FileTooLargeError` above 1 GiB, `NoFileError` for what is no regular file, and whatever `OSError` the file system has after it was asked three times.
     """
     for attempt in range(_TRIES):
         try:
             found = _read_once(path)
-        except (FileNotFoundError, FileTooLargeError):
+        except (FileNotFoundError, FileTooLargeError, NoFileError):
             raise
         except OSError:
             if attempt == _TRIES - 1:
@@ -51,10 +56,13 @@ def read_frame(path: str) -> FrameBytes:
 
 def _read_once(path: str) -> FrameBytes | None:
     """Return the file, or None if it changed during the read."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    # A pipe would be waited for otherwise, for ever.
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         read_ns = time.time_ns()
         before = os.fstat(handle)
+        if not stat.S_ISREG(before.st_mode):
+            raise NoFileError(f"{path} is no regular file")
         if before.st_size > _LARGEST_BYTES:
             raise FileTooLargeError(f"{path} has {before.st_size} bytes, more than one picture can have")
         data = os.read(handle, before.st_size + 1)

@@ -42,7 +42,7 @@ def _version(
 
 def main() -> None:
     """Run the program; errors that a user can mend are lines on standard error, not tracebacks."""
-    from jobs.errors import UserError, one_line
+    from jobs.errors import InterruptedRunError, UserError, one_line
     from jobs.memory import share_one_allocator
 
     share_one_allocator()
@@ -51,6 +51,11 @@ def main() -> None:
     except UserError as error:
         for problem in error.problems:
             sys.stderr.write(f"error: {one_line(problem)}\n")
+        if isinstance(error, InterruptedRunError):
+            # Whoever signals a whole group has ended the engine as well, which its atexit handlers wait a minute for.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(error.exit_code)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has stopped; standard output must not be flushed into nothing at exit.

@@ -105,5 +105,7 @@ def _fractions(text: str | None) -> dict[str, float]:
             share = -1.0
         if not sign or not name.strip().isidentifier() or not 0 < share <= 1:
             raise UserError(f"--split {text}: expected names and fractions above 0, as in train=0.8,val=0.2")
+        if name.strip() in found:
+            raise UserError(f"--split {text}: {name.strip()} is named twice")
         found[name.strip()] = share
     return found

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jobs.runs import RunRecord
 
 _STRICT_EXIT = 3
+_SHOWN_SIZES = 3
 
 
 def run(
@@ -167,7 +168,8 @@ def print_summary(record: RunRecord, request: RunRequest) -> None:
     if "curation" in record.outcomes:
         found = verdicts(View.of(request.workspace), record.streams)
         dropped = ", ".join(f"{n:,} {reason}" for reason, n in found.reasons.items()) or "none"
-        out.print(f"kept {found.kept:,} of {found.frames:,} frames; dropped for: {dropped}", soft_wrap=True)
+        text = f"kept {found.kept:,} of {found.frames:,} frames; dropped, some for several reasons: {dropped}"
+        out.print(text, soft_wrap=True)
     _print_remarks(record, request)
 
 
@@ -189,8 +191,9 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
         if row["n_ignored"]:
             remarks.append(f"{row['n_ignored']} files that are no frames left alone")
         if len(row["sizes"]) > 1:
-            sizes = ", ".join(f"{s['width']}x{s['height']} ({s['n_frames']:,})" for s in row["sizes"])
-            remarks.append(f"pictures of several sizes: {sizes}")
+            shown = [f"{s['width']}x{s['height']} ({s['n_frames']:,})" for s in row["sizes"][:_SHOWN_SIZES]]
+            more = len(row["sizes"]) - len(shown)
+            remarks.append(f"pictures of several sizes: {', '.join(shown)}{f' and {more} more' if more else ''}")
         if remarks:
             out.print(f"stream {row['stream_id']}: {'; '.join(remarks)}", soft_wrap=True)
     quarantined = max((o.quarantined for o in record.outcomes.values()), default=0)

@@ -81,6 +81,12 @@ def test_a_bad_setting_says_what_was_expected(setting: str, hint: str) -> None:
     assert found[0].startswith(hint)
 
 
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan"])
+def test_numbers_have_to_be_finite(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"curation\.dark_mean: expected a finite number"):
+        load(settings=[f"curation.dark_mean={value}"])
+
+
 def test_all_problems_come_at_once() -> None:
     found = problems(profile="nope", config="/nowhere/x.yaml", settings=["idle.keep=a", "duplicates.haming=8", "blur"])
     assert len(found) == 5

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -144,3 +146,58 @@ def test_the_listing_is_written_where_it_changed(store: Store, tmp_path: Path) -
     rows = store.open(schemas.LISTING).read(("frame_idx",))
     assert sorted(rows["frame_idx"].to_pylist()) == list(range(1, 11))
     assert store.read(schemas.STREAMS)["n_frames"].to_pylist() == [10]
+
+
+def test_frames_beside_folders_of_frames_need_a_word(store: Store, tmp_path: Path) -> None:
+    touch(tmp_path / "data", "floorplan2.png")
+    touch(tmp_path / "data/cam1", "image_0.jpg")
+    (text,) = problems(store, tmp_path / "data")
+    assert "cam1" in text
+    assert "ingest.nested=skip" in text
+    (found,) = listed(store, tmp_path / "data", params=IngestParams(nested="skip"))
+    assert (found.stream_id, found.n_frames) == ("data", 1)
+
+
+def test_a_stream_below_an_input_that_lost_all_frames_is_missed(store: Store, tmp_path: Path) -> None:
+    for name in ("c1", "c2"):
+        touch(tmp_path / "data" / name, "image_0.jpg", "image_1.jpg")
+    record(listed(store, tmp_path / "data"), store, "one")
+    shutil.rmtree(tmp_path / "data/c2")
+    (text,) = problems(store, tmp_path / "data")
+    assert "'c2' has lost 2 of its 2 frames" in text
+    found = listed(store, tmp_path / "data", allow_missing=True)
+    assert [(s.stream_id, s.n_frames) for s in found] == [("c1", 2), ("c2", 0)]
+    record(found, store, "two")
+    assert set(store.read(schemas.LISTING)["stream_id"].to_pylist()) == {"c1"}
+
+
+def test_a_folder_is_not_taken_under_a_second_id(store: Store, tmp_path: Path) -> None:
+    touch(tmp_path / "data/site/cam", "image_0.jpg")
+    record(listed(store, tmp_path / "data"), store, "one")
+    (text,) = problems(store, tmp_path / "data/site")
+    assert "is stream 'site/cam'" in text
+
+
+def test_linked_folders_are_followed_once(store: Store, tmp_path: Path) -> None:
+    real = touch(tmp_path / "real", "image_0.jpg")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/cam").symlink_to(real)
+    (tmp_path / "data/loop").symlink_to(tmp_path / "data")
+    assert [s.stream_id for s in listed(store, tmp_path / "data")] == ["cam"]
+
+
+def test_a_link_to_itself_hides_no_other_frame(store: Store, tmp_path: Path) -> None:
+    cam = touch(tmp_path / "cam", "image_0.jpg")
+    (cam / "image_1.jpg").symlink_to(cam / "image_1.jpg")
+    (found,) = listed(store, cam)
+    assert found.frame_idx.tolist() == [0, 1]
+
+
+def test_names_that_are_no_text_are_ignored_unless_they_are_frames(store: Store, tmp_path: Path) -> None:
+    cam = touch(tmp_path / "cam", "image_0.jpg")
+    (Path(os.fsdecode(os.fsencode(cam) + b"/caf\xe9.txt"))).touch()
+    (found,) = listed(store, cam)
+    assert found.row["n_ignored"] == 1
+    (Path(os.fsdecode(os.fsencode(cam) + b"/caf\xe9_1.jpg"))).touch()
+    (text,) = problems(store, cam)
+    assert "not UTF-8" in text

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pytest
 
 from conf import Resources
-from jobs.engine import Engine, EngineOnDemand
+from jobs.engine import Engine, EngineOnDemand, check_address
+from jobs.errors import UserError
 
 
 def double(batch: pa.Table) -> pa.Table:
@@ -58,3 +60,9 @@ def test_an_engine_on_demand_is_one_engine(engine: Engine) -> None:
         assert demand() is demand()
     # It joined the session's engine and so does not stop it.
     assert len([r for r in engine.map_blocks(blocks(2), [(double, {})]) if r is not None]) == 2
+
+
+@pytest.mark.parametrize(("address", "hint"), [("127.0.0.1:1", "no Ray cluster answers"), ("nowhere", "HOST:PORT")])
+def test_an_address_without_a_cluster_is_refused_at_once(address: str, hint: str) -> None:
+    with pytest.raises(UserError, match=hint):
+        check_address(address)

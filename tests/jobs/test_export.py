@@ -193,3 +193,50 @@ def test_uncurated_frames_need_to_be_asked_for(tmp_path: Path, engine: Engine) -
     with pytest.raises(UserError, match="--all"):
         export(workspace, ExportRequest("jsonl", tmp_path / "out"))
     assert export(workspace, ExportRequest("jsonl", tmp_path / "out", everything=True))["frames"] == {"default": 3}
+
+
+def test_a_folder_with_a_manifest_of_another_program_is_left_alone(
+    exported: tuple[Workspace, Path], tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    (project / "src").mkdir(parents=True)
+    (project / "manifest.json").write_text('{"name": "app"}')
+    (project / "src/main.js").touch()
+    with pytest.raises(UserError, match="holds other things than an export"):
+        export(exported[0], ExportRequest("jsonl", project))
+    assert (project / "src/main.js").exists()
+
+
+def test_files_that_someone_put_into_an_export_are_left_alone(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+    request = ExportRequest("jsonl", tmp_path / "out")
+    export(exported[0], request)
+    (tmp_path / "out/notes.txt").touch()
+    with pytest.raises(UserError, match=r"notes\.txt"):
+        export(exported[0], request)
+
+
+def test_the_current_folder_can_be_filled(
+    exported: tuple[Workspace, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    export(exported[0], ExportRequest("jsonl", Path()))
+    assert sorted(p.name for p in Path().iterdir()) == ["frames_default.jsonl", "manifest.json"]
+
+
+@pytest.mark.parametrize(
+    "where", ["1=1) OR (1=1", "true UNION ALL SELECT 1", "keep FROM curated", "true, false", "1 ="]
+)
+def test_a_condition_cannot_get_out_of_its_brackets(
+    exported: tuple[Workspace, Path], tmp_path: Path, where: str
+) -> None:
+    with pytest.raises(UserError, match="expected one SQL expression"):
+        export(exported[0], ExportRequest("jsonl", tmp_path / "out", where=where))
+
+
+def test_a_split_that_nothing_falls_into_has_its_file(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+    export(exported[0], ExportRequest("coco", tmp_path / "out", where="false", split={"train": 0.5, "val": 0.5}))
+    assert sorted(p.name for p in (tmp_path / "out/annotations").iterdir()) == [
+        "instances_train.json",
+        "instances_val.json",
+    ]

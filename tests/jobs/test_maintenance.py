@@ -12,7 +12,7 @@ from jobs.errors import UserError
 from jobs.query import View
 from jobs.store import Store
 from jobs.workspace import Workspace
-from tests.helpers import SMALL, STAGE_TABLES, go, rows, write_noise_stream
+from tests.helpers import SMALL, STAGE_TABLES, computed, go, rows, write_noise_stream
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -83,3 +83,19 @@ def test_vacuum_deletes_orphans_once_they_are_old(workspace: Workspace, tmp_path
     maintenance.vacuum(store, "v")
     assert [path.exists() for path in orphans] == [True, False]
     assert rows(workspace, schemas.QUALITY).height == 5
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_vacuum_spares_what_a_run_that_was_cut_short_had_committed(
+    workspace: Workspace, tmp_path: Path, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt if state == "cancelled" else RuntimeError("no more")
+
+    cam = write_noise_stream(tmp_path / "cam", range(5))
+    with monkeypatch.context() as patched:
+        patched.setattr("jobs.run._Execution._decide", stop)
+        with pytest.raises((KeyboardInterrupt, RuntimeError)):
+            go(workspace, cam)
+    maintenance.vacuum(Store(workspace.root), "v", retention_hours=0)
+    assert "quality" not in computed(go(workspace, cam))

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 import schemas
@@ -144,3 +145,11 @@ def test_streams_of_other_runs_are_not_shown_for_a_run(
     assert rows(workspace, schemas.FRAMES)["stream_id"].to_list() == ["a"] * 3 + ["b"] * 4
     found = View.of(workspace, run=first.job_id).lazy("frames").collect()
     assert found["stream_id"].to_list() == ["a"] * 3
+
+
+def test_columns_of_one_name_are_told_apart(two_runs: tuple[Workspace, list[str]]) -> None:
+    columns = "f.stage_key, q.stage_key, sum(f.frame_idx) AS total"
+    query = f"SELECT {columns} FROM frames f JOIN quality q USING (frame_idx) GROUP BY 1, 2"
+    found = View.of(two_runs[0]).sql(query)
+    assert found.column_names == ["stage_key", "stage_key_2", "total"]
+    assert found.schema.field("total").type == pa.int64()

@@ -328,6 +328,9 @@ def test_runs_and_stage_runs_record_what_happened(done: Workspace) -> None:
     stages = View.of(done).lazy("stage_runs").filter(pl.col("job_id") == runs["job_id"].min()).collect()
     assert dict(zip(stages["stage"], stages["computed"], strict=True)) == ALL
     assert set(stages["state"]) == {"done"}
+    # Small as it is, so that all of it was start-up: no time is one since 1970.
+    assert stages["seconds"].max() < 60
+    assert stages.filter(pl.col("stage") == "frames")["seconds"].item() > 0
 
 
 @pytest.fixture(scope="module")

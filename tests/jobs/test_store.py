@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import polars as pl
@@ -161,3 +162,26 @@ def test_delta_readers_of_other_programs_see_the_same(store: Store) -> None:
     frame = pl.read_delta(str(store.root / "fingerprints"))
     assert frame.columns == schemas.FINGERPRINTS.arrow_schema.names
     assert frame["stage_key"].to_list() == ["k", "k"]
+
+
+def test_a_table_whose_creation_was_cut_short_is_created(tmp_path: Path) -> None:
+    (tmp_path / "frames/_delta_log").mkdir(parents=True)
+    store = Store(tmp_path)
+    store.create_tables()
+    assert store.open(schemas.FRAMES).version == 0
+
+
+def test_a_column_that_a_newer_version_brings_is_added_and_null_in_older_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    store.create_tables()
+    store.open(schemas.FINGERPRINTS).commit(Change([part(store, hashes("a", [0]))]), "old")
+    extra = schemas.Column("dhash", pa.string(), "Another hash.")
+    wider = dataclasses.replace(schemas.FINGERPRINTS, columns=(*schemas.FINGERPRINTS.columns, extra))
+    monkeypatch.setattr(schemas, "ALL", tuple(wider if t.name == wider.name else t for t in schemas.ALL))
+    store.create_tables()
+    fresh = hashes("a", [1]).append_column("dhash", pa.array(["x"]))
+    store.open(wider).commit(Change([write_part(store.root, wider, fresh, {"stage_key": "k"})]), "new")
+    assert store.open(wider).lazy().sort("frame_idx").collect()["dhash"].to_list() == [None, "x"]
+    assert sorted(store.open(wider).dataset().to_table()["dhash"].to_pylist(), key=str) == [None, "x"]

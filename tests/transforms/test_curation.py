@@ -167,7 +167,10 @@ def test_no_scene_vanishes_and_order_does_not_matter(frames: list[dict[str, Any]
     sound = [i for i, row in enumerate(rows) if not set(row["reasons"]) & set(own)]
     for group in ("g", "h"):
         members = [i for i in sound if frames[i]["group_id"] == group and "idle" not in rows[i]["reasons"]]
-        assert sum(rows[i]["keep"] for i in members) == (1 if members else 0)
+        kept = [i for i in members if rows[i]["keep"]]
+        assert bool(kept) == bool(members)
+        # Beyond the best one only those stay that stand for an idle interval.
+        assert sum(frames[i]["interval"] is None for i in kept) <= 1
     for interval in (0, 1):
         members = [i for i in sound if frames[i]["interval"] == interval]
         assert sum("idle" not in rows[i]["reasons"] for i in members) == (1 if members else 0)
@@ -188,3 +191,26 @@ def test_intervals_are_placed_within_their_stream() -> None:
     idle = pl.DataFrame({"stream_id": ["a"], "start_idx": [5], "end_idx": [8]})
     placed = place_in_intervals(frames, idle).sort("stream_id", "frame_idx")
     assert placed["interval"].to_list() == [None, 0, None, None]
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(1, 1), (3, 3), (5, 5)])
+def test_frames_that_stand_for_an_interval_stay_though_they_look_alike(keep: int, kept: int) -> None:
+    frames = [{"interval": 0, "group_id": "g"}] * 40
+    assert sum(row["keep"] for row in decide(frames, keep=keep)) == kept
+
+
+def test_each_of_two_intervals_that_look_alike_keeps_a_frame() -> None:
+    frames = [{"interval": n // 20, "group_id": "g"} for n in range(40)]
+    kept = [at for at, row in enumerate(decide(frames)) if row["keep"]]
+    assert [at // 20 for at in kept] == [0, 1]
+
+
+def test_equal_bytes_stand_for_an_interval_once() -> None:
+    frames = [{"interval": n // 20, "group_id": "g", "content_id": 7} for n in range(40)]
+    assert sum(row["keep"] for row in decide(frames)) == 1
+
+
+def test_a_frame_that_was_not_measured_stands_for_no_group() -> None:
+    unmeasured = dict.fromkeys(("sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy"))
+    large = {"group_id": "g", "width": 3840, "height": 2160, "stream_id": "b", **unmeasured}
+    assert reasons({"group_id": "g"}, large)[0] == []

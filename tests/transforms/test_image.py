@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -73,6 +74,17 @@ def test_a_claim_of_900_megapixels_is_not_decoded() -> None:
     data[at + 5 : at + 9] = struct.pack(">HH", 30000, 30000)
     with pytest.raises(CorruptImageError, match="30000x30000"):
         decode_gray(bytes(data), read_header(bytes(data)), ImageParams())
+
+
+def test_a_png_that_claims_900_megapixels_is_not_decoded_for_a_thumbnail_either() -> None:
+    data = bytearray(encoded(".png"))
+    data[16:24] = struct.pack(">II", 30000, 30000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    header = read_header(bytes(data))
+    assert (header.width, header.height) == (30000, 30000)
+    for decode in (lambda: decode_gray(bytes(data), header, ImageParams()), lambda: thumbnail(bytes(data), 192)):
+        with pytest.raises(CorruptImageError, match="30000x30000"):
+            decode()
 
 
 def test_orientation_tags_do_not_turn_the_picture() -> None:

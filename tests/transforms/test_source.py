@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from transforms.source import FileChangingError, FileTooLargeError, read_frame
+from transforms.source import FileChangingError, FileTooLargeError, NoFileError, read_frame
 
 
 def test_bytes_come_with_the_files_own_size_and_time(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_empty_files_are_read(tmp_path: Path) -> None:
 def test_missing_files_and_folders_raise(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_frame(str(tmp_path / "image_1.jpg"))
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(OSError, match="no regular file"):
         read_frame(str(tmp_path))
 
 
@@ -83,3 +83,9 @@ def test_reads_that_return_too_little_are_completed(tmp_path: Path, monkeypatch:
     read = os.read
     monkeypatch.setattr(os, "read", lambda handle, n: read(handle, min(n, 1000)))
     assert read_frame(str(path)).data == bytes(range(256)) * 40
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "image_0.jpg")
+    with pytest.raises(NoFileError):
+        read_frame(str(tmp_path / "image_0.jpg"))

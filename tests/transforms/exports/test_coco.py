@@ -18,10 +18,11 @@ ROWS = pa.table(
         "split": ["train", "val", "train"],
     }
 )
+SPLITS = ["val", "train"]
 
 
 def test_one_file_per_split_with_ids_over_all() -> None:
-    files = coco_files(ROWS)
+    files = coco_files(ROWS, SPLITS)
     assert sorted(files) == ["annotations/instances_train.json", "annotations/instances_val.json"]
     train = json.loads(files["annotations/instances_train.json"])
     assert train["images"] == [
@@ -46,16 +47,18 @@ def test_one_file_per_split_with_ids_over_all() -> None:
 
 
 def test_same_rows_give_the_same_bytes() -> None:
-    assert coco_files(ROWS) == coco_files(ROWS)
+    assert coco_files(ROWS, SPLITS) == coco_files(ROWS, SPLITS)
 
 
 def test_pycocotools_reads_it(tmp_path: Path) -> None:
     path = tmp_path / "instances.json"
-    path.write_bytes(coco_files(ROWS)["annotations/instances_train.json"])
+    path.write_bytes(coco_files(ROWS, SPLITS)["annotations/instances_train.json"])
     loaded = COCO(str(path))
     assert sorted(loaded.getImgIds()) == [1, 3]
     assert loaded.getAnnIds() == []
 
 
-def test_no_frames_give_no_files() -> None:
-    assert coco_files(ROWS.slice(0, 0)) == {}
+def test_a_split_without_frames_is_an_empty_dataset() -> None:
+    files = coco_files(ROWS.slice(0, 0), ["train"])
+    document = json.loads(files["annotations/instances_train.json"])
+    assert (document["images"], document["annotations"]) == ([], [])
