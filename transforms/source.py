@@ -37,7 +37,8 @@ def read_frame(path: str) -> FrameBytes:
     """Read a file whole, in one unbuffered read.
 
     A file that is being written is read again, three times at most. Raises `FileChangingError` if it does not come to
-    rest, `FileTooLargeError` above 1 GiB, `NoFileError` for what is no regular file, and whatever `OSError` the file system has after it was asked three times.
+    rest, `FileTooLargeError` above 1 GiB, `NoFileError` for what is no regular file, and whatever `OSError` the file
+    system has after it was asked three times.
     """
     for attempt in range(_TRIES):
         try:

@@ -329,8 +329,7 @@ def test_runs_and_stage_runs_record_what_happened(done: Workspace) -> None:
     assert dict(zip(stages["stage"], stages["computed"], strict=True)) == ALL
     assert set(stages["state"]) == {"done"}
     # Small as it is, so that all of it was start-up: no time is one since 1970.
-    assert stages["seconds"].max() < 60
-    assert stages.filter(pl.col("stage") == "frames")["seconds"].item() > 0
+    assert all(0 < seconds < 60 for seconds in stages["seconds"].to_list())
 
 
 @pytest.fixture(scope="module")
