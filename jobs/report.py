@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 import polars as pl
+import pyarrow as pa
 
 import schemas
 from conf.loader import parse
@@ -32,16 +33,15 @@ _GROUPS = 8
 _PER_GROUP = 6
 _MOST_STREAMS = 20
 
+# The measure that another column repeats is left out.
+_MEASURES = [c for c in schemas.QUALITY.columns if pa.types.is_floating(c.dtype) and c.name != "laplacian_var"]
+_MEASURES += [c for c in schemas.MOTION.columns if c.name == "motion_peak"]
 _COLUMNS = [
     "stream_id",
     "frame_idx",
     "uri",
     "status",
-    "sharpness",
-    "luma_mean",
-    "luma_p95",
-    "entropy",
-    "motion_peak",
+    *(c.name for c in _MEASURES),
     "group_id",
     "is_representative",
     "keep",
@@ -120,6 +120,7 @@ def _limits(config: Any) -> dict[str, Sequence[float]]:
     return {
         "sharpness": (blur.below, blur.floor),
         "luma_mean": (config.curation.dark_mean, config.curation.overexposed_mean),
+        "luma_p50": (config.curation.overexposed_p50,),
         "luma_p95": (config.curation.dark_p95,),
         "entropy": (config.curation.low_information_entropy,),
         "motion_peak": (config.idle.threshold,),
@@ -128,17 +129,22 @@ def _limits(config: Any) -> dict[str, Sequence[float]]:
 
 def _histograms(frames: pl.DataFrame, config: Any) -> list[Any]:
     limits = _limits(config)
-    titles = {
-        "sharpness": "sharpness (log scale)",
-        "luma_mean": "mean luma",
-        "luma_p95": "95th percentile of luma",
-        "entropy": "entropy, bits",
-        "motion_peak": "motion peak",
-    }
     return [
-        charts.histogram(frames[name].drop_nulls().to_numpy(), title, limits.get(name, ()), log=name == "sharpness")
-        for name, title in titles.items()
+        charts.histogram(
+            frames[column.name].drop_nulls().to_numpy(), _title(column), limits.get(column.name, ()), _is_wide(column)
+        )
+        for column in _MEASURES
     ]
+
+
+def _title(column: schemas.Column) -> str:
+    scale = f", {column.unit}" if column.unit else ""
+    return f"{column.name.replace('_', ' ')}{scale}{' (log scale)' if _is_wide(column) else ''}"
+
+
+def _is_wide(column: schemas.Column) -> bool:
+    """Say whether a column's values span orders of magnitude: nothing bounds them."""
+    return column.high is None
 
 
 def _sheets(frames: pl.DataFrame, readers: ThreadPoolExecutor) -> Iterator[dict[str, Any]]:

@@ -128,5 +128,10 @@ def quarantine(workspace: WorkspaceOption = None, as_json: JsonOption = False) -
     if not found:
         out.print("the quarantine is empty")
         return
-    columns = ("stream_id", "frame_idx", "stage", "attempts", "error_type", "error")
-    print_table(columns, [tuple(row[c] for c in columns) for row in found])
+    # One fault keeps a frame from several stages.
+    frames: dict[tuple[Any, ...], list[str]] = {}
+    for row in found:
+        key = tuple(row[c] for c in ("stream_id", "frame_idx", "attempts", "error_type", "error"))
+        frames.setdefault(key, []).append(row["stage"])
+    shown = [(*key[:3], ", ".join(stages), *key[3:]) for key, stages in frames.items()]
+    print_table(("stream_id", "frame_idx", "attempts", "stages", "error_type", "error"), shown)

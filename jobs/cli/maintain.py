@@ -41,7 +41,7 @@ def optimize(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> 
 def vacuum(
     workspace: WorkspaceOption = None,
     retention_hours: Annotated[int, typer.Option(min=0, help="Spare files younger than this.")] = 24,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be deleted; delete nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how much would be deleted; delete nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Delete what nobody can ask for: stale configurations and unreferenced files.
