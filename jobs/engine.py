@@ -24,6 +24,7 @@ from jobs.errors import RunFailedError, UserError, one_line
 
 _TASK_RETRIES = 1
 _ANSWER_S = 5.0
+_GRACE_S = 10.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -178,9 +179,19 @@ class EngineOnDemand:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._engine is not None and self._engine.exception() is None:
-            self._engine.result().__exit__(kind, error, trace)
-        self._threads.shutdown()
+        def stop() -> None:
+            if self._engine is not None and self._engine.exception() is None:
+                self._engine.result().__exit__(kind, error, trace)
+
+        if isinstance(error, KeyboardInterrupt):
+            # Whoever ends a whole group of processes has ended the cluster too, and leaving it would take a minute.
+            # Its processes die with this one in any case.
+            stopping = Thread(target=stop, name="stop", daemon=True)
+            stopping.start()
+            stopping.join(_GRACE_S)
+        else:
+            stop()
+        self._threads.shutdown(wait=not isinstance(error, KeyboardInterrupt))
 
 
 def _in_background(make: Callable[[], Iterable[pa.Table]]) -> Generator[pa.Table | None, None, None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -95,21 +96,35 @@ def run(
 
 
 def execute(request: RunRequest, quiet: bool = False) -> RunRecord:
-    """Run with a progress bar; a request to terminate ends it as an interrupt does."""
+    """Run with a progress bar. An interrupt, or a request to terminate, ends it; a second interrupt does so at once."""
     from jobs.cli.show import Bar
     from jobs.errors import InterruptedRunError
     from jobs.run import run as run_job
 
-    def terminate(_: int, __: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    interrupted = False
 
-    signal.signal(signal.SIGTERM, terminate)
+    def interrupt(number: int, _: FrameType | None) -> None:
+        nonlocal interrupted
+        if not interrupted:
+            interrupted = True
+            raise KeyboardInterrupt
+        # Who presses the keys twice will not wait; who signals twice (timeout and systemd do) means it once.
+        if number == signal.SIGINT:
+            os._exit(InterruptedRunError.exit_code)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with Bar(quiet) as bar:
             return run_job(request, bar)
-    except KeyboardInterrupt as error:
-        text = "interrupted; what was committed stays, and the same command goes on from there"
-        raise InterruptedRunError(text) from error
+    except BaseException as error:
+        # Raised between two steps of a lock, an interrupt can come out as the lock's own complaint.
+        if interrupted:
+            text = "interrupted; what was committed stays, and the same command goes on from there"
+            raise InterruptedRunError(text) from error
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _print_json(record: RunRecord) -> None:
