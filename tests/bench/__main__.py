@@ -184,6 +184,7 @@ def main() -> None:
         for figure in BENCHMARKS[name]():
             sign = "" if figure.target is None else f"{'≤' if figure.at_most else '≥'} {figure.target:g}"
             rows.append((figure.name, figure.value, figure.unit, sign, figure.verdict, figure.note))
+            sys.stderr.write(f"{figure.name}: {figure.value:.4g} {figure.unit} {figure.note}\n")
     machine = f"{_CPUS} cores, Python {platform.python_version()}, {platform.machine()}"
     print_table(("figure", "value", "", "target", "met", "note"), rows, title=f"winnow benchmarks ({machine})")
 

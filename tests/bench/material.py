@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pyarrow as pa
+from blake3 import blake3
 
 import schemas
 from conf import PipelineConfig
@@ -71,7 +72,10 @@ def _write(span: tuple[Sample, Path, int, int]) -> None:
 
 def finished_tables(n_streams: int, n_frames: int) -> Workspace:
     """Return a workspace in which so many frames of so many streams were measured, made without pictures."""
-    workspace = Workspace.at(folder() / f"tables-{n_streams}-{n_frames}")
+    stages = {s.name: s.key for s in build(PipelineConfig())}
+    # Another configuration, or other code, would find nothing done in these tables.
+    version = blake3(repr(stages).encode()).hexdigest()[:8]
+    workspace = Workspace.at(folder() / f"tables-{n_streams}-{n_frames}-{version}")
     done = workspace.root / "complete"
     if done.exists():
         return workspace
@@ -79,7 +83,6 @@ def finished_tables(n_streams: int, n_frames: int) -> Workspace:
     workspace = Workspace.at(workspace.root).create()
     store = Store(workspace.root)
     store.create_tables()
-    stages = {s.name: s.key for s in build(PipelineConfig())}
     for number in range(n_streams):
         for first in range(0, n_frames, _ROWS_PER_FILE):
             _add_rows(store, stages, f"stream{number}", first, min(n_frames, first + _ROWS_PER_FILE))
