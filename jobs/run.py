@@ -280,6 +280,7 @@ class _Execution:
         job_id = self._record.job_id
         self._move_heads()
         for table in schemas.ALL:
+            give_back()
             maintenance.compact(self._store, table, job_id, more_than=1 if table.has_stage_key else _OPS_FILES)
         self._record.versions = selection.versions(self._store)
         self._record.ended_ns = time.time_ns()
