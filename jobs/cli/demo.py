@@ -23,7 +23,7 @@ def demo(
 ) -> None:
     """Write a sample stream, run the main job on it, and hold what was found against what was planted.
 
-    Example: winnow demo --out /tmp/demo
+    Example: winnow demo --out sample
     """
     from jobs.cli.show import print_json
     from jobs.demo import run_demo
