@@ -45,7 +45,7 @@ def normal(line: str) -> str:
     return re.sub(r"\s+", " ", line).strip()
 
 
-def execute(command: Command, where: str) -> None:
+def assert_happens(command: Command, where: str) -> None:
     expected = int(found[1]) if (found := _EXIT.search(command.line)) else 0
     words = shlex.split(_EXIT.sub("", command.line))
     if words[0] == "make":
@@ -80,7 +80,7 @@ def test_what_the_documents_show_is_what_happens(document: Path, place: Path, en
             exec(compile(text, where, "exec"), names)
         else:
             for command in commands(text):
-                execute(command, where)
+                assert_happens(command, where)
 
 
 def test_every_link_leads_somewhere() -> None:

@@ -96,7 +96,7 @@ def test_lists_and_joins_work(two_runs: tuple[Workspace, list[str]]) -> None:
         ("DROP TABLE frames", "only SELECT is allowed, found DROP"),
         ("CREATE TABLE t AS SELECT 1", "only SELECT is allowed, found CREATE"),
         ("INSERT INTO runs VALUES (1)", "only SELECT is allowed, found INSERT"),
-        ("COPY (SELECT 1) TO '/tmp/winnow-test.csv'", "only SELECT is allowed, found COPY"),
+        ("COPY (SELECT 1) TO 'winnow-test.csv'", "only SELECT is allowed, found COPY"),
         ("ATTACH 'x.db'", "only SELECT is allowed, found ATTACH"),
         ("PRAGMA version", "only SELECT is allowed, found PRAGMA"),
         ("SET enable_external_access = true", "only SELECT is allowed, found SET"),
