@@ -21,11 +21,11 @@ from jobs import folders
 from jobs.errors import UserError
 from jobs.parts import Part, write_part
 from jobs.store import Change, Drop, Snapshot, Span, Store
+from jobs.windows import WINDOW
 from transforms import ingest
 from transforms.identity import stat_ids
 from transforms.ingest import FrameNumberError, IngestParams, spans
 
-_FRAMES_AT_ONCE = 1 << 15
 _KEY_SCHEMA = pa.schema([schemas.LISTING.arrow_schema.field(n) for n in schemas.FRAME_KEY])
 _MOST_LOST = 0.10
 _SHOWN = 5
@@ -290,7 +290,7 @@ def _listing_change(stream: StreamFiles, snapshot: Snapshot, store: Store) -> tu
     compared = ["frame_idx", "stat_id"]
     add: list[Part] = []
     drop: list[Drop] = []
-    for span in spans(stream.frame_idx, _FRAMES_AT_ONCE):
+    for span in spans(stream.frame_idx, WINDOW):
         listing = stream.listing(span)
         old = pl.DataFrame(snapshot.read(compared, streams=frozenset([stream.stream_id]), span=span))
         now = pl.DataFrame(listing.select(compared)).with_row_index("at")

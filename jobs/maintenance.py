@@ -7,16 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 import schemas
-from jobs.parts import write_part
+from jobs.merge import rows_in_order
+from jobs.parts import Part, write_part
 from jobs.store import Change, ConflictError, DataFile, Drop, Snapshot, Store
 
 _SMALL_BYTES = 16 << 20
-_BIN_BYTES = 64 << 20
-_ROWS_PER_PART = 1 << 20
+_BIN_BYTES = 32 << 20
 _TRIES = 5
 KEPT_RUNS = 20
 """So many of the last runs can be read at their own versions."""
@@ -46,7 +43,7 @@ def compact(store: Store, table: schemas.Table, job_id: str, more_than: int = 1)
         retire, parts = [], []
         for files in _bins(snapshot.files, more_than):
             retire += files
-            parts += list(_merged(store, table, files))
+            parts.append(_merged(store, table, files))
         if not retire:
             break
         try:
@@ -77,13 +74,10 @@ def _bins(files: Sequence[DataFile], more_than: int) -> Iterator[list[DataFile]]
             yield held
 
 
-def _merged(store: Store, table: schemas.Table, files: Sequence[DataFile]) -> Iterator[pa.Table]:
-    paths = [store.root / table.name / f.path for f in files]
-    rows = pa.concat_tables([pq.read_table(path, schema=table.file_schema) for path in paths])
-    rows = rows.sort_by([(name, "ascending") for name in table.file_key])
+def _merged(store: Store, table: schemas.Table, files: Sequence[DataFile]) -> Part:
+    """Write the rows of files, which come in order of what they begin with, as one file, sorted."""
     partition = {"stage_key": files[0].stage_key} if files[0].stage_key is not None else {}
-    for first in range(0, rows.num_rows, _ROWS_PER_PART):
-        yield write_part(store.root, table, rows.slice(first, _ROWS_PER_PART), partition)
+    return write_part(store.root, table, rows_in_order(store.root / table.name, table, files), partition)
 
 
 def vacuum(store: Store, job_id: str, retention_hours: int = 24, dry_run: bool = False) -> list[TableChange]:

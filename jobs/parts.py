@@ -6,8 +6,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from blake3 import blake3
 import schemas
 from jobs.workspace import write_atomically
 
-_ROWS_PER_GROUP = 1 << 17
+_ROWS_PER_GROUP = 1 << 15
 _STATISTICS = ("stream_id", "frame_idx")
 
 
@@ -48,27 +48,19 @@ class Part:
         return cls(**json.loads(text))
 
 
-def write_part(root: Path, table: schemas.Table, rows: pa.Table, partition: Mapping[str, str] | None = None) -> Part:
+def write_part(
+    root: Path, table: schemas.Table, rows: pa.Table | Iterable[pa.Table], partition: Mapping[str, str] | None = None
+) -> Part:
     """Check rows against their table and write them as one file below `root`, the workspace.
 
-    The name holds a hash of the bytes, so that the same rows give the same file and no committed file is ever
-    overwritten by another. Raises `SchemaMismatchError`, and `OSError` where the disk does not take it.
+    Rows that are many come in pieces, which are checked and encoded one by one; no key may be in two of them. The name
+    holds a hash of the bytes, so that the same rows give the same file and no committed file is ever overwritten by
+    another. Raises `SchemaMismatchError`, and `OSError` where the disk does not take it.
     """
-    table.check(rows)
     partition = dict(partition or {})
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        rows.cast(table.file_schema),
-        sink,
-        compression="zstd",
-        compression_level=1,
-        row_group_size=_ROWS_PER_GROUP,
-        store_schema=False,
-    )
-    data = sink.getvalue()
-    low, high = _bounds(rows)
+    data, bounds = _encode(table, [rows] if isinstance(rows, pa.Table) else rows)
     folder = "/".join(f"{name}={value}" for name, value in partition.items())
-    name = "-".join([*_range_name(low, high), f"{blake3(data).hexdigest()[:20]}.parquet"])
+    name = "-".join([*_range_name(bounds.low, bounds.high), f"{blake3(data).hexdigest()[:20]}.parquet"])
     path = f"{folder}/{name}" if folder else name
     target = root / table.name / path
     try:
@@ -77,17 +69,38 @@ def write_part(root: Path, table: schemas.Table, rows: pa.Table, partition: Mapp
     except FileNotFoundError:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(target, data)
-    return Part(table.name, path, partition, len(data), rows.num_rows, low, high)
+    return Part(table.name, path, partition, len(data), bounds.n_rows, bounds.low, bounds.high)
 
 
-def _bounds(rows: pa.Table) -> tuple[dict[str, Any], dict[str, Any]]:
-    low: dict[str, Any] = {}
-    high: dict[str, Any] = {}
-    for name in _STATISTICS:
-        if name in rows.column_names and rows.num_rows:
-            bounds = pc.min_max(rows[name]).as_py()
-            low[name], high[name] = bounds["min"], bounds["max"]
-    return low, high
+@dataclass
+class _Bounds:
+    """How many rows a file has, and between which values its columns of `_STATISTICS` lie."""
+
+    n_rows: int = 0
+    low: dict[str, Any] = field(default_factory=dict)
+    high: dict[str, Any] = field(default_factory=dict)
+
+    def take_in(self, rows: pa.Table) -> None:
+        self.n_rows += rows.num_rows
+        for name in _STATISTICS:
+            if name in rows.column_names and rows.num_rows:
+                found = pc.min_max(rows[name]).as_py()
+                self.low[name] = min(self.low.get(name, found["min"]), found["min"])
+                self.high[name] = max(self.high.get(name, found["max"]), found["max"])
+
+
+def _encode(table: schemas.Table, pieces: Iterable[pa.Table]) -> tuple[pa.Buffer, _Bounds]:
+    """Return pieces of a table as the bytes of one Parquet file, and what its statistics are."""
+    sink = pa.BufferOutputStream()
+    bounds = _Bounds()
+    options = {"compression": "zstd", "compression_level": 1, "store_schema": False}
+    with pq.ParquetWriter(sink, table.file_schema, **options) as writer:
+        for rows in pieces:
+            table.check(rows)
+            bounds.take_in(rows)
+            for first in range(0, rows.num_rows, _ROWS_PER_GROUP):
+                writer.write_table(rows.slice(first, _ROWS_PER_GROUP).cast(table.file_schema))
+    return sink.getvalue(), bounds
 
 
 def _range_name(low: Mapping[str, Any], high: Mapping[str, Any]) -> list[str]:

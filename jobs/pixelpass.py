@@ -20,7 +20,8 @@ from jobs.stage import Stage
 from jobs.worker import measure_rows, persist_rows
 from transforms.pixels import TABLES, PixelParams
 
-_WAVE_ROWS = 1 << 17
+_WAVE_ROWS_PER_CPU = 1 << 15
+_MOST_WAVE_ROWS = 1 << 19
 _LEAST_ROWS = 64
 
 
@@ -108,7 +109,7 @@ def run_pass(
     result = PassResult()
     keys = {s.name: s.key for s in stages if s.name in TABLES}
     transforms = [(measure_rows, {"params": params}), (persist_rows, {"root": str(root), "stage_keys": keys})]
-    for wave in _waves(_limited(todo, limit)):
+    for wave in _waves(_limited(todo, limit), engine):
         cluster = engine()
         blocks = _cut(wave, config, cluster.num_cpus, first=not result.n_frames)
         while blocks:
@@ -134,12 +135,12 @@ def _limited(todo: Iterator[pa.Table], limit: int | None) -> Iterator[pa.Table]:
         limit -= int(wanted[last - 1])
 
 
-def _waves(todo: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Join small plans, so that each wave is worth sending out."""
+def _waves(todo: Iterator[pa.Table], engine: Callable[[], Engine]) -> Iterator[pa.Table]:
+    """Join small plans, so that each wave keeps every core busy for a minute or more."""
     held: list[pa.Table] = []
     for rows in todo:
         held.append(rows)
-        if sum(t.num_rows for t in held) >= _WAVE_ROWS:
+        if sum(t.num_rows for t in held) >= min(_MOST_WAVE_ROWS, engine().num_cpus * _WAVE_ROWS_PER_CPU):
             yield pa.concat_tables(held).combine_chunks()
             held = []
     if held:

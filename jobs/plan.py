@@ -20,12 +20,10 @@ import schemas
 from jobs.catalogue import StreamFiles
 from jobs.stage import Stage
 from jobs.store import Snapshot, Span, Store
+from jobs.windows import WINDOW, packed
 from transforms.identity import Int64Array, pair_ids, row_terms
 from transforms.ingest import follows, spans
 from transforms.pixels import BLOCK, KNOWN
-
-WINDOW = 1 << 15
-"""Frames that are looked at together."""
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -154,19 +152,11 @@ class Planner:
                 yield rows
 
     def _windows(self) -> Iterator[_Window]:
-        batch: list[Listed] = []
-        size = 0
-        for stream in self._streams:
-            if stream.n_frames > WINDOW:
-                yield from self._spans(stream)
-                continue
-            if size + stream.n_frames > WINDOW and batch:
-                yield self._whole(batch)
-                batch, size = [], 0
-            batch.append(stream)
-            size += stream.n_frames
-        if batch:
-            yield self._whole(batch)
+        for streams in packed(self._streams, lambda stream: stream.n_frames, WINDOW):
+            if len(streams) == 1 and streams[0].n_frames > WINDOW:
+                yield from self._spans(streams[0])
+            else:
+                yield self._whole(streams)
 
     def _rows_of(self, streams: Sequence[Listed], span: Span) -> pa.Table:
         """Return stream_id, frame_idx, stat_id and uri of these streams' frames, sorted."""

@@ -166,7 +166,8 @@ class _Execution:
     def execute(self) -> None:
         listing = catalogue.record(self._streams, self._store, self._record.job_id)
         listed = [Listed(s.stream_id, s.step, s.n_frames) for s in self._streams]
-        self._streams = []
+        # The names of millions of files need not be held any longer.
+        self._streams.clear()
         give_back()
         before, result = self._measure(listed, listing)
         after = before

@@ -13,7 +13,7 @@ from blake3 import blake3
 
 import schemas
 from jobs.stage import Stage
-from jobs.store import Snapshot, Store
+from jobs.store import Drop, Snapshot, Store
 from transforms.identity import row_terms
 
 WORKSPACE = "*"
@@ -94,6 +94,12 @@ class Scopes:
             for state in states
         ]
         self._store.upsert(schemas.SCOPES, pa.Table.from_pylist(rows, schemas.SCOPES.arrow_schema), job_id)
+
+    def forget(self, stage: Stage, states: Sequence[ScopeState], job_id: str) -> None:
+        """Take these scopes out of the ledger, so that the next run computes them again."""
+        rows = [{"stage": stage.name, "stage_key": stage.key, "scope": state.scope} for state in states]
+        keys = pa.Table.from_pylist(rows, pa.schema([schemas.SCOPES.arrow_schema.field(n) for n in schemas.SCOPES.key]))
+        self._store.upsert(schemas.SCOPES, schemas.SCOPES.empty(), job_id, Drop(keys=keys))
 
     def streams_of(self, stage: Stage) -> frozenset[str]:
         """Return the streams whose frames a stage takes in.

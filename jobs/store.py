@@ -230,6 +230,12 @@ class Snapshot:
         dataset = self._dataset_of(stage_key, streams, (None, None))
         yield from dataset.to_batches(columns=list(columns), filter=_row_filter(self.table, streams, (None, None)))
 
+    def count(self, stage_key: str, streams: frozenset[str], not_null: str | None = None) -> int:
+        """Return the number of rows of streams under a stage key; of those that have a value in a column, if given."""
+        dataset = self._dataset_of(stage_key, streams, (None, None))
+        wanted = pads.field("stream_id").isin(sorted(streams))
+        return dataset.count_rows(filter=wanted if not_null is None else wanted & pads.field(not_null).is_valid())
+
     def _dataset_of(self, stage_key: str | None, streams: frozenset[str] | None, span: Span) -> pads.Dataset:
         chosen = [f for f in self.files if self._in_partition(f, stage_key) and f.may_hold(streams, span)]
         if not chosen:

@@ -14,15 +14,18 @@ import pyarrow.compute as pc
 import schemas
 from conf import PipelineConfig
 from jobs.errors import RunFailedError
+from jobs.measurements import gather
 from jobs.memory import give_back
 from jobs.parts import Part, write_part
 from jobs.scopes import WORKSPACE, Scopes, ScopeState
 from jobs.stage import Stage
 from jobs.store import Change, ConflictError, Drop, Snapshot, Store
+from jobs.windows import packed
 from transforms import curation, duplicates, idle
 from transforms.hashing import from_hex
 
 _TRIES = 20
+_PAUSE_S = 0.2
 _ROWS_PER_COMMIT = 1 << 20
 
 
@@ -70,37 +73,46 @@ class TableStages:
         return states
 
     def run(self, stage: Stage) -> TableResult:
-        """Bring every scope of a stage up to date."""
+        """Bring every scope of a stage up to date.
+
+        Raises `RunFailedError` where a stage with one row per frame then has fewer or more rows than went in.
+        """
         started = time.monotonic()
         result = TableResult()
-        stale = [s for s in self.states(stage) if not s.done]
-        for batch in self._batches(stale):
-            self._replace(stage, batch, result)
-        frames = self._n_frames(stage)
+        self._bring_up_to_date(stage, result)
+        for attempt in range(_TRIES):
+            frames, rows = self._balance(stage)
+            if frames == rows:
+                break
+            if attempt == _TRIES - 1:
+                self._scopes.forget(stage, self.states(stage), self._job_id)
+                raise RunFailedError(f"stage {stage.name}: {frames} frames in, {rows} rows out")
+            # What another run has added since is for it to bring up to date, unless it left that to us.
+            time.sleep(_PAUSE_S)
+            self._bring_up_to_date(stage, result)
         result.reused = max(0, frames - result.computed)
         result.seconds = time.monotonic() - started
         return result
 
-    def _n_frames(self, stage: Stage) -> int:
-        """Return how many frames of the run's streams the stage accounts for."""
-        counted = stage if stage.table.per_frame else stage.upstream[0]
-        batches = self._store.open(counted.table).batches(("stream_id",), counted.key, self._streams)
-        return sum(batch.num_rows for batch in batches)
+    def _bring_up_to_date(self, stage: Stage, result: TableResult) -> None:
+        stale = [s for s in self.states(stage) if not s.done]
+        for batch in self._batches(stale):
+            self._replace(stage, batch, result)
+
+    def _balance(self, stage: Stage) -> tuple[int, int]:
+        """Return how many frames of the run's streams the stage has to account for, and how many it has."""
+        above = stage.upstream[0]
+        decodable = "phash" if stage.name == "duplicates" else None
+        frames = self._store.open(above.table).count(above.key, self._streams, decodable)
+        if not stage.table.per_frame:
+            return frames, frames
+        return frames, self._store.open(stage.table).count(stage.key, self._streams)
 
     def _batches(self, stale: Sequence[ScopeState]) -> Iterator[Sequence[ScopeState]]:
         """Split scopes so that a batch fits in memory; every batch is one transaction."""
         listed = self._store.read(schemas.STREAMS, ("stream_id", "n_frames"))
         frames = dict(zip(listed["stream_id"].to_pylist(), listed["n_frames"].to_pylist(), strict=True))
-        batch: list[ScopeState] = []
-        size = 0
-        for state in stale:
-            if batch and size + frames.get(state.scope, 0) > _ROWS_PER_COMMIT:
-                yield batch
-                batch, size = [], 0
-            batch.append(state)
-            size += frames.get(state.scope, 0)
-        if batch:
-            yield batch
+        yield from packed(stale, lambda state: frames.get(state.scope, 0), _ROWS_PER_COMMIT)
 
     def _replace(self, stage: Stage, batch: Sequence[ScopeState], result: TableResult) -> None:
         """Compute scopes and commit them; again, from what is there by then, if another run committed first."""
@@ -179,7 +191,7 @@ class TableStages:
         around = self._scopes.neighbours()
         mine = {s.scope: s.input_id for s in batch}
         streams = frozenset(mine).union(*(around.get(name, ()) for name in mine))
-        rows = self._measured(stage, streams)
+        rows = gather(self._store, stage.upstream, streams)
         decided = curation.curate(rows, self._config.curation, self._config.blur.method, self._config.idle.keep)
         decided = decided.filter(pc.is_in(decided["stream_id"], pa.array(list(mine))))
         names = decided["stream_id"].combine_chunks().dictionary_encode()
@@ -187,32 +199,6 @@ class TableStages:
         added = decided.append_column("input_id", ids)
         own = pc.sum(pc.is_in(decided["stream_id"], pa.array(sorted(self._streams)))).as_py() or 0
         return _Outcome(added, _whole_streams(stage, batch), _per_stream(decided), own)
-
-    def _measured(self, stage: Stage, streams: frozenset[str]) -> pa.Table:
-        """Return all that the verdicts on these streams' frames are drawn from, of schema `curation.INPUT`."""
-        upstream = {s.name: s for s in stage.upstream}
-        names = pa.array(sorted(streams), pa.string())
-
-        def read(name: str, *columns: str) -> pl.DataFrame:
-            # Joined by the numbers of the streams, since their names would be most of what is held.
-            rows = self._read(upstream[name], ("stream_id", *columns), streams)
-            numbers = pc.index_in(rows["stream_id"], value_set=names)
-            return pl.DataFrame(rows.drop_columns("stream_id").append_column("stream", numbers))
-
-        key = ["stream", "frame_idx"]
-        rows = read("frames", "frame_idx", "status", "width", "height", "input_id").rename({"input_id": "content_id"})
-        measures = ("sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy")
-        rows = rows.join(read("quality", "frame_idx", *measures), on=key, how="left")
-        if "idle" in upstream:
-            rows = curation.place_in_intervals(rows, read("idle", "start_idx", "end_idx"), "stream")
-        else:
-            rows = rows.with_columns(interval=pl.lit(None, pl.Int64))
-        if "duplicates" in upstream:
-            rows = rows.join(read("duplicates", "frame_idx", "group_id"), on=key, how="left")
-        else:
-            rows = rows.with_columns(group_id=pl.lit(None, pl.String))
-        measured = rows.drop("stream").to_arrow().add_column(0, "stream_id", names.take(rows["stream"].to_arrow()))
-        return measured.select(curation.INPUT.names).cast(curation.INPUT)
 
 
 def _whole_streams(stage: Stage, batch: Sequence[ScopeState]) -> list[Drop]:

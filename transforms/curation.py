@@ -79,13 +79,16 @@ class CurationParams:
 
 INPUT = pa.schema(
     [
-        *(schemas.FRAMES.arrow_schema.field(n) for n in ("stream_id", "frame_idx", "status", "width", "height")),
+        pa.field("stream_id", pa.dictionary(pa.int32(), pa.string())),
+        *(schemas.FRAMES.arrow_schema.field(n) for n in ("frame_idx", "width", "height")),
+        # Whether the frame was decoded; null for one that was not looked at.
+        pa.field("decodable", pa.bool_()),
         # Content id of the frame: equal for equal bytes.
         pa.field("content_id", pa.int64()),
         *(schemas.QUALITY.arrow_schema.field(n) for n in ("sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy")),
-        # Number of the idle interval the frame lies in, and its group of look-alikes; null for none.
+        # Number of the idle interval the frame lies in, and of its group of look-alikes; null for none.
         pa.field("interval", pa.int64()),
-        pa.field("group_id", pa.string()),
+        pa.field("group", pa.int64()),
     ]
 )
 
@@ -102,7 +105,7 @@ def curate(frames: pa.Table, params: CurationParams, blur_method: str, idle_keep
     representative happens to be blurry.
     """
     limits = params.blur_limits(blur_method)
-    rows = _narrow(frames).with_columns(*_exposure(params)).with_columns(_blurry(params, limits))
+    rows = _numbered(frames).with_columns(*_exposure(params)).with_columns(_blurry(params, limits))
     flawed = pl.any_horizontal("corrupt", "blurry", "dark", "overexposed", "low_information")
     # What was not measured (a frame of a stream that another configuration measures) cannot stand for others.
     rows = rows.with_columns(sound=~flawed & pl.col("luma_mean").is_not_null())
@@ -112,7 +115,8 @@ def curate(frames: pa.Table, params: CurationParams, blur_method: str, idle_keep
     rows = rows.with_columns(claim=pl.col("worth") + has_reason.cast(pl.Int64) * pl.len())
     rows = rows.with_columns(*_duplicates(params)).select(*REASONS, odd_size=_odd_size())
     decided = {
-        **{name: frames[name] for name in schemas.FRAME_KEY},
+        "stream_id": frames["stream_id"].cast(pa.string()),
+        "frame_idx": frames["frame_idx"],
         "keep": ~rows.select(pl.any_horizontal(REASONS)).to_series().to_numpy(),
         "reasons": _names_of(rows, REASONS),
         "flags": _names_of(rows, ("odd_size",)),
@@ -121,19 +125,13 @@ def curate(frames: pa.Table, params: CurationParams, blur_method: str, idle_keep
     return pa.table(decided, schema=pa.schema([schemas.CURATION.arrow_schema.field(n) for n in columns]))
 
 
-def _narrow(frames: pa.Table) -> pl.DataFrame:
-    """Return what the verdicts need of each frame, in numbers: for millions of frames, texts would fill the memory."""
-    names = frames["stream_id"].combine_chunks().dictionary_encode()
-    # Streams are numbered in order of their names.
-    rank = pc.rank(names.dictionary, "ascending").to_numpy().astype(np.int64)
-    numbers = {
-        "stream": rank[names.indices.to_numpy()] if len(names) else np.empty(0, np.int64),
-        "corrupt": pc.equal(frames["status"], "corrupt"),
-        "decodable": pc.equal(frames["status"], "ok"),
-        "group": frames["group_id"].combine_chunks().dictionary_encode().indices,
-        **{n: frames[n] for n in INPUT.names if n not in ("stream_id", "status", "group_id")},
-    }
-    rows = pl.from_arrow(pa.table(numbers))
+def _numbered(frames: pa.Table) -> pl.DataFrame:
+    """Return the frames with numbers for their streams, `stream`, in order of the streams' names."""
+    names = frames.unify_dictionaries()["stream_id"].combine_chunks()
+    stream = np.empty(0, np.int64)
+    if len(names):
+        stream = pc.rank(names.dictionary, "ascending").to_numpy().astype(np.int64)[names.indices.to_numpy()]
+    rows = pl.from_arrow(frames.drop_columns("stream_id").append_column("stream", pa.array(stream)))
     assert isinstance(rows, pl.DataFrame)
     return rows
 
@@ -158,7 +156,7 @@ def _names_of(rows: pl.DataFrame, columns: Sequence[str]) -> pa.Array:
 
 def _exposure(params: CurationParams) -> list[pl.Expr]:
     found = {
-        "corrupt": pl.col("corrupt"),
+        "corrupt": ~pl.col("decodable"),
         "dark": (pl.col("luma_mean") < params.dark_mean) | (pl.col("luma_p95") < params.dark_p95),
         "overexposed": (pl.col("luma_mean") > params.overexposed_mean) | (pl.col("luma_p50") > params.overexposed_p50),
         "low_information": pl.col("entropy") < params.low_information_entropy,

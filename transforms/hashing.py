@@ -12,6 +12,8 @@ from transforms.image import Gray
 
 HASH_SIDE = 32
 _KEPT = 8
+# Python makes an object of every hash in turn.
+_DIGITS_AT_ONCE = 1 << 14
 _BATCH = 16  # pictures whose float32 copies stay in a core's cache
 _FREQUENCIES = 2.0 * np.cos(
     np.pi * np.arange(_KEPT)[:, None] * (2 * np.arange(HASH_SIDE)[None, :] + 1) / (2 * HASH_SIDE)
@@ -82,5 +84,8 @@ def to_hex(hashes: npt.NDArray[np.uint64]) -> pa.Array:
 
 def from_hex(digits: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.uint64]:
     """Return the hashes that `to_hex` printed, shape (N,), dtype uint64; there must be no nulls."""
-    joined = "".join(digits.to_pylist())
-    return np.frombuffer(bytes.fromhex(joined), ">u8").astype(np.uint64)
+    hashes = np.empty(len(digits), np.uint64)
+    for first in range(0, len(digits), _DIGITS_AT_ONCE):
+        joined = "".join(digits.slice(first, _DIGITS_AT_ONCE).to_pylist())
+        hashes[first : first + _DIGITS_AT_ONCE] = np.frombuffer(bytes.fromhex(joined), ">u8")
+    return hashes

@@ -9,6 +9,9 @@ import polars as pl
 import pytest
 
 import schemas
+from jobs import tables
+from jobs.errors import RunFailedError
+from jobs.measurements import gather
 from jobs.query import View
 from jobs.workspace import Workspace
 from tests.helpers import assert_one_live_row, go, noise, rows, write_noise_stream, write_pictures
@@ -74,3 +77,15 @@ def test_a_stream_that_another_configuration_measures_stands_for_none(workspace:
     assert kept == ["a", "a"]
     go(workspace, a, settings=[loose, "blur.method=tenengrad"])
     assert rows(workspace, schemas.CURATION).filter("keep")["stream_id"].to_list() == ["a", "a"]
+
+
+def test_a_table_stage_that_loses_a_row_fails_the_run(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(5))
+    monkeypatch.setattr(tables, "gather", lambda *arguments: gather(*arguments).slice(1))
+    monkeypatch.setattr(tables, "_PAUSE_S", 0.0)
+    with pytest.raises(RunFailedError, match="stage curation: 5 frames in, 4 rows out"):
+        go(workspace, cam)
+    monkeypatch.undo()
+    assert go(workspace, cam).outcomes["curation"].computed == 5

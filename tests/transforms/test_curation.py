@@ -12,7 +12,7 @@ from transforms.curation import INPUT, REASONS, CurationParams, curate, place_in
 
 GOOD = {
     "stream_id": "a",
-    "status": "ok",
+    "decodable": True,
     "width": 1280,
     "height": 720,
     "sharpness": 500.0,
@@ -21,7 +21,7 @@ GOOD = {
     "luma_p95": 210.0,
     "entropy": 7.0,
     "interval": None,
-    "group_id": None,
+    "group": None,
 }
 BROKEN = dict.fromkeys(("width", "height", "sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy"))
 
@@ -41,7 +41,7 @@ def reasons(*frames: dict[str, Any], **options: Any) -> list[list[str]]:
 @pytest.mark.parametrize(
     ("frame", "reason"),
     [
-        ({"status": "corrupt", **BROKEN}, "corrupt"),
+        ({"decodable": False, **BROKEN}, "corrupt"),
         ({"luma_mean": 31.9}, "dark"),
         ({"luma_p95": 55.0}, "dark"),
         ({"luma_mean": 226.0}, "overexposed"),
@@ -102,38 +102,38 @@ def test_a_flawed_frame_does_not_stand_for_an_idle_interval() -> None:
 
 
 def test_of_a_group_the_best_frame_stays_even_if_it_is_not_the_first() -> None:
-    found = reasons({"group_id": "g"}, {"group_id": "g", "sharpness": 600.0}, {"group_id": "g"}, {"group_id": "h"})
+    found = reasons({"group": 0}, {"group": 0, "sharpness": 600.0}, {"group": 0}, {"group": 1})
     assert found == [["near_duplicate"], [], ["near_duplicate"], []]
 
 
 def test_larger_pictures_are_better_than_sharper_ones() -> None:
-    found = reasons({"group_id": "g", "width": 640, "height": 360, "sharpness": 900.0}, {"group_id": "g"})
+    found = reasons({"group": 0, "width": 640, "height": 360, "sharpness": 900.0}, {"group": 0})
     assert found == [["near_duplicate"], []]
 
 
 def test_of_equal_frames_the_first_stays() -> None:
-    same = {"group_id": "g", "content_id": 7}
+    same = {"group": 0, "content_id": 7}
     assert reasons(same, same, same) == [[], ["exact_duplicate"], ["exact_duplicate"]]
 
 
 def test_exact_copies_of_a_dropped_frame_are_exact_duplicates_of_it() -> None:
-    copies = {"group_id": "g", "content_id": 7}
-    found = reasons(copies, copies, {"group_id": "g", "sharpness": 700.0})
+    copies = {"group": 0, "content_id": 7}
+    found = reasons(copies, copies, {"group": 0, "sharpness": 700.0})
     assert found == [["near_duplicate"], ["exact_duplicate"], []]
 
 
 def test_a_flawed_frame_does_not_stand_for_its_group() -> None:
-    found = reasons({"group_id": "g", "sharpness": 2.0}, {"group_id": "g", "sharpness": 500.0}, {}, {}, {})
+    found = reasons({"group": 0, "sharpness": 2.0}, {"group": 0, "sharpness": 500.0}, {}, {}, {})
     assert found[:2] == [["blurry", "near_duplicate"], []]
 
 
 def test_of_an_idle_scene_that_is_also_a_group_one_frame_stays() -> None:
-    rows = decide([{"interval": 0, "group_id": "g"}] * 6)
+    rows = decide([{"interval": 0, "group": 0}] * 6)
     assert [row["keep"] for row in rows] == [True] + [False] * 5
 
 
 def test_groups_reach_across_streams() -> None:
-    found = reasons({"group_id": "g"}, {"group_id": "g", "stream_id": "b", "sharpness": 800.0})
+    found = reasons({"group": 0}, {"group": 0, "stream_id": "b", "sharpness": 800.0})
     assert found == [["near_duplicate"], []]
 
 
@@ -148,7 +148,7 @@ def test_odd_sizes_are_flagged_and_kept() -> None:
         st.fixed_dictionaries(
             {
                 "interval": st.sampled_from([None, 0, 1]),
-                "group_id": st.sampled_from([None, "g", "h"]),
+                "group": st.sampled_from([None, 0, 1]),
                 "content_id": st.integers(0, 5),
                 "sharpness": st.sampled_from([1.0, 60.0, 400.0, 900.0]),
                 "luma_mean": st.sampled_from([5.0, 120.0, 240.0]),
@@ -165,8 +165,8 @@ def test_no_scene_vanishes_and_order_does_not_matter(frames: list[dict[str, Any]
     rows = decide(numbered)
     own = ("corrupt", "blurry", "dark", "overexposed", "low_information")
     sound = [i for i, row in enumerate(rows) if not set(row["reasons"]) & set(own)]
-    for group in ("g", "h"):
-        members = [i for i in sound if frames[i]["group_id"] == group and "idle" not in rows[i]["reasons"]]
+    for group in (0, 1):
+        members = [i for i in sound if frames[i]["group"] == group and "idle" not in rows[i]["reasons"]]
         kept = [i for i in members if rows[i]["keep"]]
         assert bool(kept) == bool(members)
         # Beyond the best one only those stay that stand for an idle interval.
@@ -181,7 +181,7 @@ def test_no_scene_vanishes_and_order_does_not_matter(frames: list[dict[str, Any]
 
 
 def test_reasons_are_listed_in_one_order() -> None:
-    frame = {"interval": 0, "group_id": "g", "content_id": 1, "luma_mean": 5.0, "entropy": 1.0}
+    frame = {"interval": 0, "group": 0, "content_id": 1, "luma_mean": 5.0, "entropy": 1.0}
     found = reasons(frame, frame)[1]
     assert found == [r for r in REASONS if r in found] == ["dark", "low_information", "idle", "exact_duplicate"]
 
@@ -195,22 +195,22 @@ def test_intervals_are_placed_within_their_stream() -> None:
 
 @pytest.mark.parametrize(("keep", "kept"), [(1, 1), (3, 3), (5, 5)])
 def test_frames_that_stand_for_an_interval_stay_though_they_look_alike(keep: int, kept: int) -> None:
-    frames = [{"interval": 0, "group_id": "g"}] * 40
+    frames = [{"interval": 0, "group": 0}] * 40
     assert sum(row["keep"] for row in decide(frames, keep=keep)) == kept
 
 
 def test_each_of_two_intervals_that_look_alike_keeps_a_frame() -> None:
-    frames = [{"interval": n // 20, "group_id": "g"} for n in range(40)]
+    frames = [{"interval": n // 20, "group": 0} for n in range(40)]
     kept = [at for at, row in enumerate(decide(frames)) if row["keep"]]
     assert [at // 20 for at in kept] == [0, 1]
 
 
 def test_equal_bytes_stand_for_an_interval_once() -> None:
-    frames = [{"interval": n // 20, "group_id": "g", "content_id": 7} for n in range(40)]
+    frames = [{"interval": n // 20, "group": 0, "content_id": 7} for n in range(40)]
     assert sum(row["keep"] for row in decide(frames)) == 1
 
 
 def test_a_frame_that_was_not_measured_stands_for_no_group() -> None:
     unmeasured = dict.fromkeys(("sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy"))
-    large = {"group_id": "g", "width": 3840, "height": 2160, "stream_id": "b", **unmeasured}
-    assert reasons({"group_id": "g"}, large)[0] == []
+    large = {"group": 0, "width": 3840, "height": 2160, "stream_id": "b", **unmeasured}
+    assert reasons({"group": 0}, large)[0] == []

@@ -1,0 +1,88 @@
+"""What verdicts are drawn from: rows of several stages, joined portion by portion and held as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import schemas
+from jobs.stage import Stage
+from jobs.store import Snapshot, Span, Store
+from jobs.windows import WINDOW, packed
+from transforms.curation import INPUT, place_in_intervals
+from transforms.hashing import from_hex
+from transforms.ingest import spans
+
+_MEASURES = ("sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy")
+_KEY = ["stream", "frame_idx"]
+
+
+def gather(store: Store, stages: Sequence[Stage], streams: frozenset[str]) -> pa.Table:
+    """Return what the verdicts on these streams' frames are drawn from, of schema `curation.INPUT`.
+
+    `stages` are those that curation follows; without `idle` or `duplicates` among them no frame is of an interval or of
+    a group.
+    """
+    rows = {stage.name: _Rows(store.open(stage.table), stage.key, pa.array(sorted(streams))) for stage in stages}
+    listed = store.read(schemas.STREAMS, ("stream_id", "n_frames"))
+    sizes = dict(zip(listed["stream_id"].to_pylist(), listed["n_frames"].to_pylist(), strict=True))
+    idle = rows["idle"].read(("start_idx", "end_idx"), streams) if "idle" in rows else None
+    portions = [_joined(rows, idle, *portion) for portion in _portions(rows["frames"], sizes, streams)]
+    return pa.concat_tables([INPUT.empty_table(), *portions])
+
+
+class _Rows:
+    """The rows of one stage, with the numbers of their streams for the names, which would be most of what is held."""
+
+    def __init__(self, snapshot: Snapshot, stage_key: str, names: pa.Array) -> None:
+        self._snapshot = snapshot
+        self._stage_key = stage_key
+        self.names = names
+
+    def read(self, columns: Sequence[str], streams: frozenset[str], span: Span = (None, None)) -> pl.DataFrame:
+        """Return columns of rows, and the column `stream`: the place of each row's stream among all, sorted."""
+        rows = self._snapshot.read(("stream_id", *columns), self._stage_key, streams, span)
+        numbers = pc.index_in(rows["stream_id"], value_set=self.names)
+        return pl.DataFrame(rows.drop_columns("stream_id").append_column("stream", numbers))
+
+
+def _portions(
+    frames: _Rows, sizes: Mapping[str, int], streams: frozenset[str]
+) -> Iterator[tuple[frozenset[str], Span]]:
+    """Cut streams into portions: several small ones, or a span of a large one."""
+    for some in packed(sorted(streams), lambda name: sizes.get(name, 0), WINDOW):
+        chosen = frozenset(some)
+        if len(some) == 1 and sizes.get(some[0], 0) > WINDOW:
+            numbers = np.sort(frames.read(("frame_idx",), chosen)["frame_idx"].to_numpy())
+            yield from ((chosen, span) for span in spans(numbers, WINDOW))
+        else:
+            yield chosen, (None, None)
+
+
+def _joined(rows: Mapping[str, _Rows], idle: pl.DataFrame | None, streams: frozenset[str], span: Span) -> pa.Table:
+    columns = ("frame_idx", "status", "width", "height", "input_id")
+    frames = rows["frames"].read(columns, streams, span).rename({"input_id": "content_id"})
+    frames = frames.with_columns(decodable=pl.col("status") == "ok")
+    frames = frames.join(rows["quality"].read(("frame_idx", *_MEASURES), streams, span), on=_KEY, how="left")
+    if idle is None:
+        frames = frames.with_columns(interval=pl.lit(None, pl.Int64))
+    else:
+        frames = place_in_intervals(frames, idle, "stream")
+    if "duplicates" in rows:
+        frames = frames.join(_groups(rows["duplicates"], streams, span), on=_KEY, how="left")
+    else:
+        frames = frames.with_columns(group=pl.lit(None, pl.Int64))
+    names = pa.DictionaryArray.from_arrays(frames["stream"].to_arrow().cast(pa.int32()), rows["frames"].names)
+    joined = frames.drop("stream", "status").to_arrow().add_column(0, "stream_id", names)
+    return joined.select(INPUT.names).cast(INPUT)
+
+
+def _groups(duplicates: _Rows, streams: frozenset[str], span: Span) -> pl.DataFrame:
+    """Return the group of each frame that is in one, as a number."""
+    rows = duplicates.read(("frame_idx", "group_id"), streams, span)
+    numbers = pl.Series("group", from_hex(rows["group_id"].to_arrow()).view(np.int64))
+    return rows.select(*_KEY, numbers)
