@@ -5,77 +5,30 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 import schemas
 from jobs import folders
+from jobs.clips import list_clip
 from jobs.errors import UserError
 from jobs.parts import Part, write_part
-from jobs.store import Change, Drop, Snapshot, Span, Store
+from jobs.store import Change, Drop, Snapshot, Store
+from jobs.streams import StreamFiles
 from jobs.windows import WINDOW
 from transforms import ingest
-from transforms.identity import stat_ids
 from transforms.ingest import FrameNumberError, IngestParams, spans
 
 _KEY_SCHEMA = pa.schema([schemas.LISTING.arrow_schema.field(n) for n in schemas.FRAME_KEY])
 _MOST_LOST = 0.10
 _SHOWN = 5
 _STREAM_ID = re.compile(r"[^/\\\x00-\x1f]{1,100}(/[^/\\\x00-\x1f]{1,100})*")
-
-
-@dataclass(frozen=True)
-class StreamFiles:
-    """One stream as it lies on disk now.
-
-    `files` has `frame_idx`, `name`, `size_bytes` and `mtime_ns` in order of frame number: little enough to be held for
-    millions. `row` is the stream's `streams` row as values.
-    """
-
-    stream_id: str
-    uri: str
-    files: pa.Table
-    row: dict[str, Any]
-
-    @property
-    def n_frames(self) -> int:
-        """Return the number of frames listed."""
-        return self.files.num_rows
-
-    @property
-    def frame_idx(self) -> npt.NDArray[np.int64]:
-        """Return the frame numbers, shape (N,)."""
-        return self.files["frame_idx"].to_numpy()
-
-    def listing(self, span: Span = (None, None)) -> pa.Table:
-        """Return rows of the `listing` table: of all frames, or of those whose numbers lie in a span."""
-        first, last = np.searchsorted(self.frame_idx, [0 if end is None else end for end in span]).tolist()
-        first, last = 0 if span[0] is None else first, self.n_frames if span[1] is None else last
-        files = self.files.slice(first, last - first)
-        uris = pc.binary_join_element_wise(pa.scalar(f"{self.uri}{os.sep}"), files["name"], "")
-        sizes, mtimes = files["size_bytes"].to_numpy(), files["mtime_ns"].to_numpy()
-        columns = {
-            "stream_id": pa.repeat(pa.scalar(self.stream_id), files.num_rows),
-            "frame_idx": files["frame_idx"],
-            "uri": uris,
-            "size_bytes": sizes,
-            "mtime_ns": mtimes,
-            "stat_id": stat_ids(uris, sizes, mtimes),
-        }
-        return pa.table(columns, schema=schemas.LISTING.arrow_schema)
-
-    @property
-    def step(self) -> int:
-        """Return up to which difference of number two frames follow one another."""
-        return int(self.row["step"])
 
 
 @dataclass(frozen=True)
@@ -108,7 +61,10 @@ def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission,
                     "an id of its own: --stream-id, once per --input"
                 )
             continue
-        listed = _list_folder(stream_id, folder, params, problems)
+        if folders.is_clip(folder) and not folder.is_dir():
+            listed = list_clip(stream_id, folder, params.fps, store, problems)
+        else:
+            listed = _list_folder(stream_id, folder, params, problems)
         if listed is not None:
             streams[stream_id] = listed
     problems += _history_problems(streams, admission, store)
@@ -122,7 +78,7 @@ def _folders(
 ) -> Iterator[tuple[str, Path]]:
     """Yield the folders that hold frames, or did when they were `known` by id and uri, with their stream ids."""
     if not inputs:
-        problems.append("no input; expected --input FOLDER, a folder of frames or of such folders")
+        problems.append("no input; expected --input PATH, a folder of frames, a clip, or a folder of such")
     ids = list(admission.stream_ids)
     if ids and len(ids) != len(inputs):
         problems.append(f"{len(ids)} --stream-id for {len(inputs)} --input; expected one for each, in the same order")
@@ -147,9 +103,11 @@ def _folders(
 
 def _streams_of(root: Path, name: str, params: IngestParams, has_id: bool, problems: list[str]) -> dict[str, Path]:
     """Return the streams of one input: the folder itself, or those below it."""
+    if not root.is_dir():
+        return {name if has_id else root.stem: root}
     below = folders.below(root, params.glob, problems)
     if not folders.holds_frames(root, params.glob):
-        found = {folder.relative_to(root).as_posix(): folder for folder in below}
+        found = _named(below, root)
         if has_id and found:
             problems.append(f"--stream-id {name}: {root} holds {len(found)} streams, an id can name only one")
             return {}
@@ -157,11 +115,21 @@ def _streams_of(root: Path, name: str, params: IngestParams, has_id: bool, probl
     nested = next(below, None) if params.nested == "refuse" else None
     if nested is not None:
         problems.append(
-            f"input {root} holds frames and so do folders below it, such as {nested.relative_to(root)}; name the "
-            "folders to take with one --input each, or leave what is below alone with --set ingest.nested=skip"
+            f"input {root} holds frames and below it there are more, such as {nested.relative_to(root)}; name the "
+            "folders or clips to take with one --input each, or leave the others alone with --set ingest.nested=skip"
         )
         return {}
     return {name: root}
+
+
+def _named(places: Iterator[Path], root: Path) -> dict[str, Path]:
+    """Return folders and clips by their path below the root; clips without their suffix where that is clear enough."""
+    paths = [path.relative_to(root) for path in places]
+    short = [path.with_suffix("") if folders.is_clip(path) and not (root / path).is_dir() else path for path in paths]
+    taken = Counter(short)
+    return {
+        (name if taken[name] == 1 else path).as_posix(): root / path for name, path in zip(short, paths, strict=True)
+    }
 
 
 def _no_frames(root: Path, given: str, glob: str) -> str:
@@ -209,6 +177,8 @@ def _list_folder(stream_id: str, folder: Path, params: IngestParams, problems: l
         "n_missing": ingest.n_missing(gaps, step),
         "n_ignored": found.n_ignored + len(unreadable),
         "n_repeated": sum(len(names) for names in found.repeated.values()),
+        "sampling": None,
+        "source_id": None,
         "n_bad": 0,
         "sizes": [],
         "listed_ns": listed_ns,
@@ -227,7 +197,7 @@ def _repeated(folder: Path, repeated: dict[int, list[str]]) -> str:
 
 def _history_problems(streams: dict[str, StreamFiles], admission: Admission, store: Store) -> list[str]:
     """Return what speaks against these streams given what the workspace saw of them before."""
-    known = {r["stream_id"]: r for r in store.read(schemas.STREAMS, ("stream_id", "uri", "n_frames")).to_pylist()}
+    known = {r["stream_id"]: r for r in store.read(schemas.STREAMS, ("stream_id", "uri", "n_frames", "sampling")).to_pylist()}
     problems = []
     ids = {row["uri"]: name for name, row in known.items()}
     for stream in streams.values():
@@ -246,6 +216,9 @@ def _history_problems(streams: dict[str, StreamFiles], admission: Admission, sto
                 f"stream {stream.stream_id!r} is {before['uri']} in this workspace, the input is {stream.uri}; "
                 "give it an id of its own with --stream-id, or --rebind if the frames have moved"
             )
+            continue
+        if before["sampling"] != stream.row["sampling"]:
+            # Other frames of the clip are asked for; none of them is lost.
             continue
         lost = _n_lost(stream, store)
         if lost > _MOST_LOST * before["n_frames"] and not admission.allow_missing:

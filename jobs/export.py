@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +15,8 @@ import pyarrow.compute as pc
 from blake3 import blake3
 
 from jobs import selection, tabular
-from jobs.errors import RunFailedError, UserError
+from jobs.errors import UserError
+from jobs.media import Media, bring, named
 from jobs.query import View, check_condition
 from jobs.store import Store
 from jobs.workspace import Workspace
@@ -26,10 +26,6 @@ from transforms.splits import assign_splits, stream_keys
 MANIFEST = "manifest.json"
 _IMAGES = "images/"
 _DEFAULT_SPLIT = "default"
-_SHOWN = 3
-_READERS = 4
-
-Media = Literal["copy", "link", "none"]
 
 
 @dataclass(frozen=True)
@@ -87,13 +83,13 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
     rows = _rows(View(store, chosen), request)
     rows = _with_splits(rows, request)
     media = request.media or FORMATS[request.format].media
-    rows = _with_names(rows, media)
+    rows = named(rows, media, _IMAGES)
     request = replace(request, out=request.out.absolute())
     temporary = request.out.with_name(f".{request.out.name}.{os.getpid()}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
-        _write_media(rows, media, temporary)
+        bring(rows, media, temporary)
         public = rows.drop_columns(["source"])
         files = FORMATS[request.format].files(public, list(request.split) or [_DEFAULT_SPLIT])
         for name, data in files.items():
@@ -161,47 +157,6 @@ def _with_splits(rows: pa.Table, request: ExportRequest) -> pa.Table:
         own = pc.binary_join_element_wise(rows["stream_id"], pc.cast(rows["frame_idx"], pa.string()), ":")
         keys = pc.coalesce(rows["group_id"], own)
     return rows.append_column("split", assign_splits(keys, request.split, request.seed))
-
-
-def _with_names(rows: pa.Table, media: Media) -> pa.Table:
-    """Add `file_name`, below the export or where the picture lies, and `source`, where it lies."""
-    sources = rows["uri"]
-    if media == "none":
-        return rows.append_column("file_name", sources).append_column("source", sources)
-    folder = pc.binary_join_element_wise(_IMAGES.rstrip("/"), rows["split"], rows["stream_id"], "/")
-    base = pc.struct_field(pc.extract_regex(sources, r"(?P<name>[^/\\]+)$"), "name")
-    names = pc.binary_join_element_wise(folder, base, "/")
-    return rows.append_column("file_name", names).append_column("source", sources)
-
-
-def _write_media(rows: pa.Table, media: Media, folder: Path) -> None:
-    """Copy or link the pictures, each after a look at its bytes; those that have changed raise `RunFailedError`."""
-    if media == "none":
-        return
-    columns = [rows[n].to_pylist() for n in ("source", "file_name", "content_hash")]
-    for name in {Path(n).parent for n in columns[1]}:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-
-    def bring(item: tuple[str, str, str]) -> str | None:
-        source, name, expected = item
-        try:
-            data = Path(source).read_bytes()
-        except OSError as error:
-            return f"{source}: {error.strerror or error}"
-        if blake3(data).hexdigest() != expected:
-            return f"{source}: its bytes have changed since it was measured"
-        if media == "copy":
-            (folder / name).write_bytes(data)
-        else:
-            (folder / name).symlink_to(source)
-        return None
-
-    with ThreadPoolExecutor(_READERS) as readers:
-        wrong = [text for text in readers.map(bring, zip(*columns, strict=True)) if text is not None]
-    if wrong:
-        more = [f"… and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
-        text = f"{len(wrong)} pictures are not what the tables say; bring them back, or run their streams again:"
-        raise RunFailedError([text, *wrong[:_SHOWN], *more])
 
 
 def _manifest(

@@ -1,7 +1,8 @@
-"""Folders of frames on a local or mounted file system: which there are, and what lies in them."""
+"""Folders of frames and clips on a local or mounted file system: which there are, and what lies in them."""
 
 from __future__ import annotations
 
+import fnmatch
 import os
 from array import array
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms import ingest
+from transforms import clip, ingest
 from transforms.ingest import FrameNumberError
 
 _SCAN_CHUNK = 1 << 14
@@ -33,8 +34,13 @@ class Files(NamedTuple):
 NO_FILES = Files(pa.array([], pa.string()), np.empty(0, np.int64), np.empty(0, np.int64), [])
 
 
+def is_clip(path: Path) -> bool:
+    """Say whether a file is a clip, by its name."""
+    return path.suffix.lower().removeprefix(".") in clip.EXTENSIONS
+
+
 def existing(given: str, problems: list[str]) -> Path | None:
-    """Return the folder that an input names, or None after a word to `problems`."""
+    """Return the folder or the clip that an input names, or None after a word to `problems`."""
     if "://" in given and not given.startswith("file://"):
         problems.append(f"input {given}: expected a folder on a local or mounted file system")
         return None
@@ -45,9 +51,10 @@ def existing(given: str, problems: list[str]) -> Path | None:
     try:
         if not path.exists():
             problems.append(f"input {given} does not exist; expected a folder of frames such as image_0.jpg")
-        elif not path.is_dir():
-            problems.append(f"input {given} is a file; expected a folder of frames such as image_0.jpg")
-        elif not os.access(path, os.R_OK | os.X_OK):
+        elif not path.is_dir() and not is_clip(path):
+            kinds = ", ".join(clip.EXTENSIONS)
+            problems.append(f"input {given} is a file; expected a folder of frames such as image_0.jpg, or a clip ({kinds})")
+        elif not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
             problems.append(f"input {given} cannot be read: permission denied")
         else:
             return path.resolve()
@@ -57,25 +64,34 @@ def existing(given: str, problems: list[str]) -> Path | None:
 
 
 def below(root: Path, glob: str, problems: list[str]) -> Iterator[Path]:
-    """Yield every folder below the root that holds frames, in order of path; links are followed, each place once."""
+    """Yield every folder below the root that holds frames, and every clip at any depth, in order of path.
+
+    Links are followed, each place once.
+    """
     visited = set()
 
     def unreadable(error: OSError) -> None:
         problems.append(f"{error.filename} cannot be read: {error.strerror}")
 
-    for folder, names, _ in os.walk(root, onerror=unreadable, followlinks=True):
+    for folder, names, files in os.walk(root, onerror=unreadable, followlinks=True):
         status = Path(folder).stat()
         if (status.st_dev, status.st_ino) in visited:
             names.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
         names[:] = sorted(name for name in names if not name.startswith("."))
-        if folder == str(root) or not holds_frames(Path(folder), glob):
-            continue
-        if not _is_text(folder):
-            problems.append(f"{_as_text(folder)}: the folder's name is not UTF-8; rename it")
-            continue
-        yield Path(folder)
+        found = [Path(folder, name) for name in sorted(files) if _is_chosen_clip(name, glob)]
+        if folder != str(root) and holds_frames(Path(folder), glob):
+            found.insert(0, Path(folder))
+        for path in found:
+            if _is_text(str(path)):
+                yield path
+            else:
+                problems.append(f"{_as_text(str(path))}: the name is not UTF-8; rename it")
+
+
+def _is_chosen_clip(name: str, glob: str) -> bool:
+    return is_clip(Path(name)) and not name.startswith(".") and fnmatch.fnmatchcase(name, glob)
 
 
 def holds_frames(folder: Path, glob: str) -> bool:

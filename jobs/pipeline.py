@@ -8,13 +8,13 @@ from typing import Any
 import schemas
 from conf import PipelineConfig
 from jobs.stage import Stage
-from transforms import curation, duplicates, hashing, identity, idle, image, motion, pixels, quality
+from transforms import clip, curation, duplicates, hashing, identity, idle, image, motion, pixels, quality
 from transforms.pixels import PixelParams
 
 
 def build(config: PipelineConfig) -> tuple[Stage, ...]:
     """Return the stages that a configuration runs, each after those that it reads."""
-    decode = (image.read_header, image.decode_gray, image.shrink)
+    decode = (image.read_header, image.decode_gray, image.shrink, clip.ClipFrame.digest, clip.ClipFrame.gray)
     picture = _params("image", config.image)
     frames = Stage("frames", "pixels", schemas.FRAMES, decode, picture)
     quality_ = Stage(

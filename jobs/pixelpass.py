@@ -6,23 +6,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from conf import PipelineConfig
+from jobs.blocks import Block, cut, halves, waves
 from jobs.commit import Committer
 from jobs.engine import Engine
 from jobs.errors import RunFailedError
 from jobs.parts import Part
 from jobs.stage import Stage
 from jobs.worker import measure_rows, persist_rows
-from transforms.pixels import TABLES, PixelParams
-
-_WAVE_ROWS_PER_CPU = 1 << 15
-_MOST_WAVE_ROWS = 1 << 19
-_LEAST_ROWS = 64
+from transforms.pixels import MOTION_ONLY, TABLES, PixelParams, n_frames
 
 
 @dataclass
@@ -84,12 +81,6 @@ class PassResult:
             self.began_ns = min(self.began_ns or receipt["started_ns"], receipt["started_ns"])
 
 
-class _Block(NamedTuple):
-    rows: pa.Table
-    replaces: frozenset[str]
-    starts: bool = False
-
-
 def run_pass(
     todo: Iterator[pa.Table],
     stages: Sequence[Stage],
@@ -109,9 +100,9 @@ def run_pass(
     result = PassResult()
     keys = {s.name: s.key for s in stages if s.name in TABLES}
     transforms = [(measure_rows, {"params": params}), (persist_rows, {"root": str(root), "stage_keys": keys})]
-    for wave in _waves(_limited(todo, limit), engine):
+    for wave in waves(_limited(todo, limit), engine):
         cluster = engine()
-        blocks = _cut(wave, config, cluster.num_cpus, first=not result.n_frames)
+        blocks = cut(wave, config, cluster.num_cpus, first=not result.n_frames)
         while blocks:
             received = _send(blocks, cluster, transforms, committer, result, progress)
             blocks = _again([b for number, b in enumerate(blocks) if number not in received], keys, result)
@@ -135,68 +126,8 @@ def _limited(todo: Iterator[pa.Table], limit: int | None) -> Iterator[pa.Table]:
         limit -= int(wanted[last - 1])
 
 
-def _waves(todo: Iterator[pa.Table], engine: Callable[[], Engine]) -> Iterator[pa.Table]:
-    """Join small plans, so that each wave keeps every core busy for a minute or more."""
-    held: list[pa.Table] = []
-    for rows in todo:
-        held.append(rows)
-        if sum(t.num_rows for t in held) >= min(_MOST_WAVE_ROWS, engine().num_cpus * _WAVE_ROWS_PER_CPU):
-            yield pa.concat_tables(held).combine_chunks()
-            held = []
-    if held:
-        yield pa.concat_tables(held).combine_chunks()
-
-
-def _cut(wave: pa.Table, config: PipelineConfig, num_cpus: int, first: bool) -> list[_Block]:
-    """Cut a wave into blocks of consecutive units.
-
-    Small blocks first, so that the first commit comes soon, and ever smaller ones towards the end, parts of units at
-    last, so that the workers finish together.
-    """
-    units = _unit_borders(wave, config.unit_frames)
-    fine = _unit_borders(wave, max(1, config.unit_frames // 8))
-    blocks: list[_Block] = []
-    at = 0
-    while at < wave.num_rows:
-        share = (wave.num_rows - at) // (3 * num_cpus)
-        size = min(config.resources.block_frames, max(_LEAST_ROWS, share))
-        starts = first and len(blocks) < num_cpus
-        if starts:
-            size = min(size, config.unit_frames)
-        borders = units if size >= config.unit_frames else fine
-        place = int(np.searchsorted(borders, at + size))
-        end = int(borders[place]) if place < len(borders) else wave.num_rows
-        blocks.append(_block(wave, at, end)._replace(starts=starts))
-        at = end
-    return blocks
-
-
-def _unit_borders(wave: pa.Table, unit_frames: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return the positions at which a unit begins; a predecessor belongs to the unit of the frame that needs it."""
-    stream = wave["stream_id"].combine_chunks().dictionary_encode().indices.to_numpy()
-    unit = wave["frame_idx"].to_numpy() // unit_frames
-    wanted = wave["wanted"].to_numpy()
-    owner = np.arange(len(unit)) + ~wanted
-    stream, unit = stream[owner], unit[owner]
-    return np.flatnonzero((np.diff(unit) != 0) | (np.diff(stream) != 0)) + 1
-
-
-def _block(wave: pa.Table, start: int, end: int) -> _Block:
-    """Return rows of a wave as a block, led by the first one's predecessor if it has one."""
-    rows = wave.slice(start, end - start)
-    if start and wave["follows"][start].as_py():
-        leader = wave.slice(start - 1, 1)
-        for name, value in (("wanted", False), ("follows", False)):
-            place = leader.schema.get_field_index(name)
-            leader = leader.set_column(place, leader.schema.field(place), pa.array([value]))
-        rows = pa.concat_tables([leader, rows])
-    have = {stage for stage in TABLES if stage != "frames" and rows[f"have_{stage}"].null_count < rows.num_rows}
-    seen = rows["trusted_id"].null_count < rows.num_rows or rows["known"].null_count < rows.num_rows
-    return _Block(rows.combine_chunks(), frozenset(have | ({"frames"} if seen else set())))
-
-
 def _send(
-    blocks: Sequence[_Block],
+    blocks: Sequence[Block],
     engine: Engine,
     transforms: Sequence[Any],
     committer: Committer,
@@ -227,7 +158,7 @@ def _numbered(rows: pa.Table, number: int) -> pa.Table:
     return rows.set_column(place, rows.schema.field(place), pa.repeat(pa.scalar(number, pa.int64()), rows.num_rows))
 
 
-def _take_in(receipt: dict[str, Any], block: _Block, committer: Committer, result: PassResult) -> None:
+def _take_in(receipt: dict[str, Any], block: Block, committer: Committer, result: PassResult) -> None:
     for text in receipt["parts"]:
         part = Part.from_json(text)
         committer.add(part, part.table in block.replaces)
@@ -237,18 +168,17 @@ def _take_in(receipt: dict[str, Any], block: _Block, committer: Committer, resul
     result.count(receipt, block.starts)
 
 
-def _again(lost: Sequence[_Block], stage_keys: Mapping[str, str], result: PassResult) -> list[_Block]:
+def _again(lost: Sequence[Block], stage_keys: Mapping[str, str], result: PassResult) -> list[Block]:
     """Halve the blocks whose worker died, until the one frame that kills it stands alone and is set aside."""
-    halves: list[_Block] = []
+    halved: list[Block] = []
     for block in lost:
-        wanted = np.flatnonzero(block.rows["wanted"].to_numpy())
-        if len(wanted) > 1:
-            middle = int(wanted[len(wanted) // 2])
-            halves += [_block(block.rows, 0, middle), _block(block.rows, middle, block.rows.num_rows)]
+        if len(parts := halves(block)) > 1:
+            halved += parts
             continue
-        frame = block.rows.slice(int(wanted[0]), 1).to_pylist()[0]
+        frame = next(row for row in block.rows.to_pylist() if row["wanted"])
+        stages = {"motion"} if frame["share"] == MOTION_ONLY else set(stage_keys)
         fault = {n: frame[n] for n in ("stream_id", "frame_idx", "uri")}
         fault |= {"error_type": "WorkerDied", "error": "the process that measured it died, twice, with no other frame"}
-        result.faults += [fault | {"stage": stage} for stage in stage_keys]
-        result.n_frames += 1
-    return halves
+        result.faults += [fault | {"stage": stage} for stage in stage_keys if stage in stages]
+        result.n_frames += n_frames(block.rows)
+    return halved

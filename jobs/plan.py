@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
-from jobs.catalogue import StreamFiles
 from jobs.stage import Stage
+from jobs.streams import StreamFiles
 from jobs.store import Snapshot, Span, Store
 from jobs.windows import WINDOW, packed
 from transforms.identity import Int64Array, pair_ids, row_terms
@@ -286,6 +286,7 @@ class Planner:
             "known": self._known(window, rows, wanted & live["frames"].present & ~trusted),
             "follows": follow,
             "wanted": wanted[rows],
+            "share": np.zeros(len(rows), np.int8),
         }
         for name in ("quality", "fingerprints", "motion"):
             have = live.get(name)

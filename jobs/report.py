@@ -24,8 +24,8 @@ from jobs.store import Store
 from jobs.verdicts import Verdicts, verdicts
 from jobs.workspace import Workspace
 from transforms.curation import REASONS
-from transforms.image import CorruptImageError, thumbnail
-from transforms.source import read_frame
+from transforms.image import CorruptImageError
+from transforms.pictures import thumbnail_of
 
 _THUMB_SIDE = 192
 _PER_SHEET = 24
@@ -180,7 +180,7 @@ def _thumb(row: tuple[str, int, str, bool]) -> Thumb:
     # The number matters most, and labels are cut at their end.
     label = f"{index}{' kept,' if keep else ''} {stream}"
     try:
-        picture = thumbnail(read_frame(uri).data, _THUMB_SIDE)
+        picture = thumbnail_of(uri, _THUMB_SIDE)
     except (OSError, CorruptImageError):
         return Thumb(label, None)
     return Thumb(label, f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}")

@@ -14,7 +14,7 @@ import pyarrow as pa
 import schemas
 from conf import Loaded
 from jobs import catalogue, maintenance, selection
-from jobs.catalogue import Admission, StreamFiles
+from jobs.catalogue import Admission
 from jobs.commit import Committer
 from jobs.engine import EngineOnDemand, check_address
 from jobs.errors import RunFailedError, one_line
@@ -25,6 +25,7 @@ from jobs.plan import Listed, PixelPlan, Planner
 from jobs.quarantine import settle
 from jobs.runs import RunRecord, close_dead_runs, new_job_id
 from jobs.stage import Stage
+from jobs.streams import StreamFiles
 from jobs.store import ConflictError, Snapshot, Store
 from jobs.tables import TableStages
 from jobs.workspace import Workspace

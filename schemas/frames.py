@@ -23,6 +23,8 @@ STREAMS = Table(
         Column("n_missing", pa.int64(), "Frame numbers missing in the gaps.", "frames"),
         Column("n_ignored", pa.int64(), "Files in the folder that are no frames; they are left alone.", "files"),
         Column("n_repeated", pa.int64(), "Files skipped because another file has their number.", "files"),
+        Column("sampling", pa.string(), "Which frames of a clip are taken, as `ingest.fps` has it.", nullable=True),
+        Column("source_id", pa.int64(), "Hash of a clip's uri, size and mtime when it was listed.", nullable=True),
         Column("n_bad", pa.int64(), "Frames that were read and could not be decoded.", "frames"),
         Column("sizes", pa.list_(SIZE), "Picture sizes found, most frequent first; more than one is worth a look."),
         Column("listed_ns", pa.int64(), "When the folder was last listed.", "ns since 1970"),
@@ -30,8 +32,8 @@ STREAMS = Table(
 )
 
 FILE_COLUMNS = (
-    Column("uri", pa.string(), "The file that holds the frame."),
-    Column("size_bytes", pa.int64(), "Size of the file.", "bytes", low=0),
+    Column("uri", pa.string(), "The file that holds the frame; of a clip also which frame, as `#pts=…&key=…`."),
+    Column("size_bytes", pa.int64(), "Size of the file, or of the frame's packet in a clip.", "bytes", low=0),
     Column("mtime_ns", pa.int64(), "Modification time of the file.", "ns since 1970"),
     Column("stat_id", pa.int64(), "Hash of uri, size and mtime; 0 where that must not be trusted."),
 )
@@ -47,12 +49,13 @@ FRAMES = frame_table(
     "frames",
     "One row per frame that was read: identity, size and whether it decodes.",
     (
-        Column("content_hash", pa.string(), "BLAKE3 of the file's bytes, as hex."),
-        Column("width", pa.int32(), "Width as stored, EXIF rotation not applied.", "px", nullable=True, low=1),
-        Column("height", pa.int32(), "Height as stored, EXIF rotation not applied.", "px", nullable=True, low=1),
-        Column("format", pa.string(), "`jpeg`, `png`, `webp`, `bmp`, `tiff`; null if unknown.", nullable=True),
+        Column("content_hash", pa.string(), "BLAKE3 of the file's bytes, or of a clip's decoded planes, as hex."),
+        Column("width", pa.int32(), "Width as stored, EXIF rotation not applied; that of a clip is.", "px", nullable=True, low=1),
+        Column("height", pa.int32(), "Height as stored, EXIF rotation not applied; that of a clip is.", "px", nullable=True, low=1),
+        Column("format", pa.string(), "`jpeg`, `png`, …, or a clip's codec, `h264` say; null if unknown.", nullable=True),
         Column("status", pa.string(), "`ok`, or `corrupt` where the bytes do not decode."),
         Column("error", pa.string(), "Why the frame is corrupt.", nullable=True),
+        Column("time_ns", pa.int64(), "Time in the clip at which the frame is shown.", "ns", nullable=True),
         *FILE_COLUMNS,
     ),
 )

@@ -109,7 +109,7 @@ def decode_gray(data: bytes, header: Header, params: ImageParams) -> Gray:
     Returns an array of shape (height, width), dtype uint8, luma 0..255 (BT.601 weights of the decoder), whose longer
     side is `params.long_side`, or the stored size if that is smaller. Raises `CorruptImageError`.
     """
-    _refuse_unless_sane(header, params)
+    refuse_unless_sane(header.width, header.height, params)
     longest = max(header.width, header.height)
     factor = 1
     if header.format == "jpeg":
@@ -124,8 +124,8 @@ def decode_gray(data: bytes, header: Header, params: ImageParams) -> Gray:
     return shrink(gray, params.long_side)
 
 
-def _refuse_unless_sane(header: Header, params: ImageParams) -> None:
-    width, height = header.width, header.height
+def refuse_unless_sane(width: int, height: int, params: ImageParams) -> None:
+    """Raise `CorruptImageError` for a size that no picture has, or that is larger than `params` allow."""
     if not width or not height:
         raise CorruptImageError(f"claims a size of {width}x{height}")
     if width * height > params.max_megapixels * 1_000_000:
@@ -156,7 +156,7 @@ def shrink(gray: Gray, long_side: int) -> Gray:
 def thumbnail(data: bytes, long_side: int) -> bytes:
     """Return a small JPEG in colour of a picture's bytes. Raises `CorruptImageError`."""
     header = read_header(data)
-    _refuse_unless_sane(header, ImageParams())
+    refuse_unless_sane(header.width, header.height, ImageParams())
     factor = next(f for f in (8, 4, 2, 1) if f == 1 or max(header.width, header.height) >= f * long_side)
     try:
         flags = _REDUCED_COLOR[factor] | cv2.IMREAD_IGNORE_ORIENTATION
@@ -165,6 +165,11 @@ def thumbnail(data: bytes, long_side: int) -> bytes:
         raise CorruptImageError(f"does not decode: {error.err}") from error
     if picture is None:
         raise CorruptImageError("does not decode: truncated or damaged")
+    return encode_small(picture, long_side)
+
+
+def encode_small(picture: npt.NDArray[np.uint8], long_side: int) -> bytes:
+    """Return a (H, W, 3) uint8 BGR picture as a JPEG whose longer side is `long_side` at most."""
     scale = min(1.0, long_side / max(picture.shape[:2]))
     size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

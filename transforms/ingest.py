@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -33,14 +33,18 @@ class IngestParams:
     `step`: how far apart the numbers of two frames may lie that follow one another. None takes the greatest common
     divisor of all differences: 1 for ordinary streams, 10 where every tenth frame was recorded. Set it where numbers
     are timestamps.
-    `nested`: what to do where folders below a folder of frames hold frames as well, thumbnails perhaps or streams of
-    their own: stop the run, or leave those below alone.
+    `nested`: what to do where folders below a folder of frames hold frames as well, or clips lie there, thumbnails
+    perhaps or streams of their own: stop the run, or leave them alone.
+    `fps`: which frames of a clip are taken: `native` takes all, `keyframes` those that need no other to be decoded, a
+    number so many per second of presentation time. A frame's number is its place among all frames of the clip,
+    whichever are taken.
     """
 
     glob: str = "*"
     strict_sequence: bool = True
     step: Annotated[int, Ge(1)] | None = None
     nested: Literal["refuse", "skip"] = "refuse"
+    fps: Annotated[float, Gt(0)] | Literal["native", "keyframes"] = "native"
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,21 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from blake3 import blake3
+import pyarrow.compute as pc
 
 import schemas
 from transforms.hashing import phash, to_hex
-from transforms.identity import UNTRUSTED, Int64Array, content_id, is_racy, pair_ids, stat_ids
-from transforms.image import CorruptImageError, Gray, Header, ImageParams, decode_gray, read_header, to_small
-from transforms.motion import TILES, MotionParams, motion_scores, to_tiles
+from transforms.identity import UNTRUSTED, Int64Array, is_racy, pair_ids, stat_ids
+from transforms.image import Gray, ImageParams
+from transforms.motion import TILES, MotionParams, MotionScores, motion_scores
+from transforms.pictures import Clips, Picture, picture
 from transforms.quality import BlurParams, PictureMeasures, Scratch, measure_picture, tone_histogram, tone_statistics
-from transforms.source import FrameBytes, read_frame
+from transforms.source import FrameBytes
 
 TABLES = {t.name: t for t in (schemas.FRAMES, schemas.QUALITY, schemas.FINGERPRINTS, schemas.MOTION)}
 """The stages of the pass, by the table that each writes."""
+
+EVERY_STAGE, MOTION_ONLY, ALL_BUT_MOTION = range(3)
 
 KNOWN = pa.struct(
     [schemas.FRAMES.arrow_schema.field(n) for n in ("content_hash", "width", "height", "format", "status", "error")]
@@ -46,6 +49,8 @@ BLOCK = pa.schema(
         pa.field("follows", pa.bool_(), nullable=False),
         # False for a row that is there only because the next one is compared with its pixels.
         pa.field("wanted", pa.bool_(), nullable=False),
+        # Which stages the row is for: `EVERY_STAGE`, or `MOTION_ONLY` and `ALL_BUT_MOTION` where two blocks share it.
+        pa.field("share", pa.int8(), nullable=False),
         # The input_id of the row that these stages have for the frame; null where there is none.
         *(pa.field(f"have_{stage}", pa.int64()) for stage in TABLES if stage != "frames"),
     ]
@@ -56,6 +61,7 @@ FAULT = pa.struct(
         for n in ("stream_id", "frame_idx", "stage", "uri", "error_type", "error")
     ]
 )
+_PICTURES_AT_ONCE = 4096
 TALLY = ("block", "n_frames", "n_read", "n_decoded", "bytes_read", "started_ns")
 
 
@@ -78,23 +84,30 @@ def measure_frames(block: pa.Table, params: PixelParams) -> pa.Table:
     started_ns = time.time_ns()
     cv2.setNumThreads(0)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    harvest = _Pass(block, params).run()
-    return harvest.table(params.motion, started_ns)
+    with Clips() as clips:
+        harvest = _Pass(block, params, clips).run()
+    return harvest.table(started_ns)
+
+
+def n_frames(block: pa.Table) -> int:
+    """Return how many frames the rows of a block ask for; one that two blocks share counts in one of them."""
+    return pc.sum(pc.and_(block["wanted"], pc.not_equal(block["share"], MOTION_ONLY))).as_py() or 0
 
 
 class _Pass:
     """One walk over a block. A frame is compared with the one before it only, so no more than two are held."""
 
-    def __init__(self, block: pa.Table, params: PixelParams) -> None:
+    def __init__(self, block: pa.Table, params: PixelParams, clips: Clips) -> None:
         self._params = params
         self._scratch = Scratch()
         self._frames = [
-            _Frame(uri, trusted, params.image)
+            picture(uri, trusted, params.image, clips)
             for uri, trusted in zip(block["uri"].to_pylist(), block["trusted_id"].to_pylist(), strict=True)
         ]
-        self._harvest = _Harvest(block, self._frames)
+        self._harvest = _Harvest(block, self._frames, params.motion)
         self._follows: list[bool] = block["follows"].to_pylist()
         self._wanted: list[bool] = block["wanted"].to_pylist()
+        self._share: list[int] = block["share"].to_pylist()
         self._known: list[dict[str, Any] | None] = block["known"].to_pylist()
         self._have: dict[str, list[int | None]] = {
             stage: block[f"have_{stage}"].to_pylist() for stage in TABLES if stage != "frames"
@@ -109,7 +122,7 @@ class _Pass:
                 self._frames[row - 1].forget()
         return self._harvest
 
-    def _measure(self, row: int, frame: _Frame, before: _Frame | None) -> None:
+    def _measure(self, row: int, frame: Picture, before: Picture | None) -> None:
         missing = set(self._params.stages)
         try:
             missing = self._missing(row, frame, before)
@@ -141,7 +154,7 @@ class _Pass:
                 self._harvest.set_aside(row, {"motion"}, OSError(f"the frame before it cannot be read: {error}"))
         self._harvest.add(row, frame, before, missing, measured)
 
-    def _missing(self, row: int, frame: _Frame, before: _Frame | None) -> set[str]:
+    def _missing(self, row: int, frame: Picture, before: Picture | None) -> set[str]:
         """Return the stages whose row for the frame is missing or was computed from something else."""
         content = frame.content()
         missing = set()
@@ -152,10 +165,12 @@ class _Pass:
                 missing.add(stage)
         if "motion" in self._params.stages and self._motion_missing(content, before, self._have["motion"][row]):
             missing.add("motion")
-        return missing
+        if self._share[row] == MOTION_ONLY:
+            return missing & {"motion"}
+        return missing - {"motion"} if self._share[row] == ALL_BUT_MOTION else missing
 
     @staticmethod
-    def _motion_missing(content: int, before: _Frame | None, have: int | None) -> bool:
+    def _motion_missing(content: int, before: Picture | None, have: int | None) -> bool:
         if have is None:
             return True
         try:
@@ -171,99 +186,32 @@ class _Measured(NamedTuple):
     tones: npt.NDArray[np.float32]
 
 
-class _Pixels(NamedTuple):
-    gray: Gray
-    small: Gray
-    tiles: Gray
-
-
-class _Frame:
-    """One frame, read and decoded when first asked for, and at most once."""
-
-    def __init__(self, uri: str, trusted_id: int | None, params: ImageParams) -> None:
-        self.uri = uri
-        self.trusted_id = trusted_id
-        self.read: FrameBytes | None = None
-        self.hash_hex = ""
-        self.header: Header | None = None
-        self.corrupt: str | None = None
-        self.n_read = 0
-        self.n_decoded = 0
-        self.bytes_read = 0
-        self._params = params
-        self._content = trusted_id
-        self._fault: Exception | None = None
-        self._pixels: _Pixels | None = None
-        self._tried = False
-
-    def content(self) -> int:
-        """Return the content id: the trusted one, or that of the bytes. Raises OSError where they cannot be read."""
-        if self._content is None:
-            self.load()
-        assert self._content is not None
-        return self._content
-
-    def load(self) -> bytes:
-        """Read the file if that was not done; from then on its bytes say what its content is."""
-        if self._fault is not None:
-            raise self._fault
-        if self.read is None:
-            try:
-                self.read = read_frame(self.uri)
-            except OSError as error:
-                self._fault = error
-                raise
-            digest = blake3(self.read.data).digest()
-            self.hash_hex = digest.hex()
-            self._content = content_id(digest)
-            self.n_read += 1
-            self.bytes_read += len(self.read.data)
-        return self.read.data
-
-    def pixels(self) -> _Pixels | None:
-        """Return the decoded picture, or None where the bytes hold none; `corrupt` then says why."""
-        data = self.load()
-        if not self._tried:
-            self._tried = True
-            try:
-                self.header = read_header(data)
-                gray = decode_gray(data, self.header, self._params)
-            except CorruptImageError as error:
-                self.corrupt = str(error)
-                return None
-            self.n_decoded += 1
-            small = to_small(gray)
-            self._pixels = _Pixels(gray, small, to_tiles(small))
-        return self._pixels
-
-    def forget(self) -> None:
-        """Drop bytes and pixels, once the next frame has been compared with them."""
-        self._pixels = None
-        if self.read is not None:
-            self.read = self.read._replace(data=b"")
-
-
 class _Harvest:
     """Collects what the frames of a block give, and turns it into Arrow at the end, where arrays are cheap."""
 
-    def __init__(self, block: pa.Table, frames: Sequence[_Frame]) -> None:
+    def __init__(self, block: pa.Table, frames: Sequence[Picture], params: MotionParams) -> None:
         self._block = block
+        self._params = params
         self._visited = frames
         self._frames: list[tuple[int, dict[str, Any]]] = []
         self._quality: list[tuple[int, int, _Measured | None]] = []
-        self._small: list[tuple[int, int, Gray | None]] = []
-        self._motion: list[tuple[int, int, int | None, Gray | None, Gray | None]] = []
+        self._fingerprints: list[tuple[int, int, bool]] = []
+        self._motion: list[tuple[int, int, int | None, bool]] = []
+        self._hashes: list[npt.NDArray[np.uint64]] = []
+        self._moves: list[MotionScores] = []
+        self._smalls: list[Gray] = []
+        self._tiles: list[tuple[Gray, Gray]] = []
         self._faults: list[tuple[int, str, Exception]] = []
 
     def set_aside(self, row: int, stages: set[str], error: Exception) -> None:
         self._faults += [(row, stage, error) for stage in sorted(stages)]
 
-    def confirm(self, row: int, frame: _Frame, known: dict[str, Any]) -> None:
+    def confirm(self, row: int, frame: Picture, known: dict[str, Any]) -> None:
         """Write what an earlier run found once more, under the file's new size and mtime."""
         self._frames.append((row, {**known, "frame": frame}))
 
     def add(
-        self, row: int, frame: _Frame, before: _Frame | None, missing: set[str], measured: _Measured | None
+        self, row: int, frame: Picture, before: Picture | None, missing: set[str], measured: _Measured | None
     ) -> None:
         content, pixels = frame.content(), frame.pixels()
         if "frames" in missing:
@@ -286,23 +234,39 @@ class _Harvest:
         if "quality" in missing:
             self._quality.append((row, content, measured))
         if "fingerprints" in missing:
-            self._small.append((row, content, pixels.small if pixels else None))
+            self._fingerprints.append((row, content, pixels is not None))
+            if pixels:
+                self._smalls.append(pixels.small)
         if "motion" in missing:
             last = before.pixels() if before else None
-            tiles = (pixels.tiles, last.tiles) if pixels and last else (None, None)
-            self._motion.append((row, content, before.content() if before else None, *tiles))
+            self._motion.append((row, content, before.content() if before else None, bool(pixels and last)))
+            if pixels and last:
+                self._tiles.append((pixels.tiles, last.tiles))
+        if len(self._smalls) + len(self._tiles) >= _PICTURES_AT_ONCE:
+            self._settle()
 
-    def table(self, params: MotionParams, started_ns: int) -> pa.Table:
+    def _settle(self) -> None:
+        """Make numbers of the small pictures, so that no long block fills the memory with them."""
+        self._hashes.append(phash(self._smalls))
+        now, last = ([pair[side] for pair in self._tiles] for side in (0, 1))
+        shape = (len(self._tiles), *TILES)
+        self._moves.append(
+            motion_scores(np.array(now, np.uint8).reshape(shape), np.array(last, np.uint8).reshape(shape), self._params)
+        )
+        self._smalls, self._tiles = [], []
+
+    def table(self, started_ns: int) -> pa.Table:
+        self._settle()
         lists = {
             "frames": self._frame_rows(),
             "quality": self._quality_rows(),
             "fingerprints": self._fingerprint_rows(),
-            "motion": self._motion_rows(params),
+            "motion": self._motion_rows(),
             "quarantine": self._fault_rows(),
         }
         tally = (
             self._block["block"][0].as_py(),
-            sum(self._block["wanted"].to_pylist()),
+            n_frames(self._block),
             sum(f.n_read for f in self._visited),
             sum(f.n_decoded for f in self._visited),
             sum(f.bytes_read for f in self._visited),
@@ -337,6 +301,7 @@ class _Harvest:
             "uri": uris,
             "size_bytes": pa.array(sizes),
             "mtime_ns": pa.array(mtimes),
+            "time_ns": pa.array([v["frame"].time_ns for v in found], pa.int64()),
             "stat_id": pa.array(trusted),
         }
         return self._rows(schemas.FRAMES, at, [v["frame"].content() for v in found], columns)
@@ -352,22 +317,19 @@ class _Harvest:
         return self._rows(schemas.QUALITY, at, ids, columns)
 
     def _fingerprint_rows(self) -> pa.StructArray:
-        at, ids = [s[0] for s in self._small], [s[1] for s in self._small]
-        digits = to_hex(phash([s[2] for s in self._small if s[2] is not None]))
-        present = np.array([s[2] is not None for s in self._small], np.bool_)
+        at, ids = [f[0] for f in self._fingerprints], [f[1] for f in self._fingerprints]
+        digits = to_hex(np.concatenate(self._hashes))
+        present = np.array([f[2] for f in self._fingerprints], np.bool_)
         place = pa.array(np.cumsum(present) - 1, mask=~present)
         return self._rows(schemas.FINGERPRINTS, at, ids, {"phash": digits.take(place)})
 
-    def _motion_rows(self, params: MotionParams) -> pa.StructArray:
+    def _motion_rows(self) -> pa.StructArray:
         at = [m[0] for m in self._motion]
         follows = np.array([m[2] is not None for m in self._motion], np.bool_)
         current = np.array([m[1] for m in self._motion], np.int64)
         ids = pair_ids(current, np.array([m[2] or 0 for m in self._motion], np.int64), follows)
-        pairs = [(m[3], m[4]) for m in self._motion if m[3] is not None and m[4] is not None]
-        now = np.array([p[0] for p in pairs], np.uint8).reshape(len(pairs), *TILES)
-        last = np.array([p[1] for p in pairs], np.uint8).reshape(len(pairs), *TILES)
-        absent = np.array([m[3] is None for m in self._motion], np.bool_)
-        scores = motion_scores(now, last, params)._asdict()
+        absent = np.array([not m[3] for m in self._motion], np.bool_)
+        scores = {name: np.concatenate([getattr(m, name) for m in self._moves]) for name in MotionScores._fields}
         return self._rows(schemas.MOTION, at, ids, {name: _spread(values, absent) for name, values in scores.items()})
 
     def _fault_rows(self) -> pa.StructArray:

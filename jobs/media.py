@@ -1,0 +1,118 @@
+"""The pictures of an exported dataset: what they are called there, and bringing them along."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import cv2
+import pyarrow as pa
+import pyarrow.compute as pc
+from blake3 import blake3
+
+from jobs.errors import RunFailedError, UserError
+from transforms.clip import KEY_PATTERN, Clip, FrameName
+from transforms.image import CorruptImageError
+
+_SHOWN = 3
+_READERS = 4
+_QUALITY = 95
+
+Media = Literal["copy", "link", "none"]
+
+
+class _Item(NamedTuple):
+    source: str
+    name: str
+    content_hash: str
+
+
+def named(rows: pa.Table, media: Media, folder: str) -> pa.Table:
+    """Add `file_name`, below the export or where the picture lies, and `source`, where it lies.
+
+    Frames of clips become JPEG files named by their number. Raises `UserError` if they are to be linked to.
+    """
+    sources = rows["uri"]
+    if media == "none":
+        return rows.append_column("file_name", sources).append_column("source", sources)
+    of_clip = pc.match_substring_regex(sources, KEY_PATTERN)
+    if media == "link" and pc.any(of_clip).as_py():
+        raise UserError("frames of clips are no files that can be linked to; bring them along with --media copy")
+    parent = pc.binary_join_element_wise(folder.rstrip("/"), rows["split"], rows["stream_id"], "/")
+    own = pc.struct_field(pc.extract_regex(sources, r"(?P<name>[^/\\]+)$"), "name")
+    numbers = pc.utf8_lpad(pc.cast(rows["frame_idx"], pa.string()), 8, "0")
+    made = pc.binary_join_element_wise("frame_", numbers, ".jpg", "")
+    names = pc.binary_join_element_wise(parent, pc.if_else(of_clip, made, own), "/")
+    return rows.append_column("file_name", names).append_column("source", sources)
+
+
+def bring(rows: pa.Table, media: Media, folder: Path) -> None:
+    """Copy or link the pictures, each after a look at its content; those that have changed raise `RunFailedError`."""
+    if media == "none":
+        return
+    columns = [rows[n].to_pylist() for n in ("source", "file_name", "content_hash")]
+    for name in {Path(n).parent for n in columns[1]}:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    items = [_Item(*values) for values in zip(*columns, strict=True)]
+
+    def bring_some(some: Sequence[_Item]) -> list[str]:
+        clip = FrameName.parse(some[0].source)
+        return list(_extract(clip.path, some, folder) if clip else _copy_or_link(some, media, folder))
+
+    with ThreadPoolExecutor(_READERS) as readers:
+        wrong = [text for texts in readers.map(bring_some, _portions(items)) for text in texts]
+    if wrong:
+        more = [f"… and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
+        text = f"{len(wrong)} pictures are not what the tables say; bring them back, or run their streams again:"
+        raise RunFailedError([text, *wrong[:_SHOWN], *more])
+
+
+def _portions(items: Sequence[_Item]) -> Iterator[list[_Item]]:
+    """Yield files one by one, and neighbouring frames of a clip together, since they are decoded in one go."""
+
+    def place(item: _Item) -> str:
+        name = FrameName.parse(item.source)
+        return name.path if name else item.source
+
+    for _, some in groupby(items, place):
+        yield list(some)
+
+
+def _copy_or_link(items: Sequence[_Item], media: Media, folder: Path) -> Iterator[str]:
+    """Bring files along; yield what is wrong with them."""
+    for source, name, expected in items:
+        try:
+            data = Path(source).read_bytes()
+        except OSError as error:
+            yield f"{source}: {error.strerror or error}"
+            continue
+        if blake3(data).hexdigest() != expected:
+            yield f"{source}: its bytes have changed since it was measured"
+        elif media == "copy":
+            (folder / name).write_bytes(data)
+        else:
+            (folder / name).symlink_to(source)
+
+
+def _extract(path: str, items: Sequence[_Item], folder: Path) -> Iterator[str]:
+    """Write frames of a clip as JPEG; yield what is wrong with them."""
+    try:
+        with Clip(path) as clip:
+            for source, name, expected in items:
+                wanted = FrameName.parse(source)
+                assert wanted is not None
+                try:
+                    frame = clip.frame(wanted)
+                except CorruptImageError as error:
+                    yield f"{source}: {error}"
+                    continue
+                if frame.digest().hex() != expected:
+                    yield f"{source}: the clip has changed since it was measured"
+                    continue
+                jpeg = cv2.imencode(".jpg", frame.color(), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
+                (folder / name).write_bytes(jpeg.tobytes())
+    except OSError as error:
+        yield f"{path}: {error.strerror or error}"

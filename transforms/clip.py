@@ -1,0 +1,367 @@
+"""Video clips: which frames there are, and exactly the one that is asked for.
+
+A frame of a clip is named by its presentation timestamp and by that of the keyframe at which decoding has to begin, so
+that whoever knows its name can have it without a look at the rest of the clip: `clip.mp4#pts=12800&key=10240`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from blake3 import blake3
+
+from transforms.image import CorruptImageError, Gray, ImageParams, refuse_unless_sane, shrink
+from transforms.source import FileChangingError, NoFileError
+
+if TYPE_CHECKING:
+    # A tenth of a second of import, which those who have no clips need not pay.
+    import av
+
+Int64Array = npt.NDArray[np.int64]
+Sampling = float | Literal["native", "keyframes"]
+
+EXTENSIONS = ("mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "3gp", "flv", "wmv")
+_FRAGMENT = r"#pts=(?P<pts>-?[0-9]+)&key=(?P<key>-?[0-9]+)$"
+_NAME = re.compile(r"(?P<path>.+)" + _FRAGMENT, re.DOTALL)
+KEY_PATTERN = _FRAGMENT
+"""Finds `pts` and `key` in the name of a frame of a clip, as an RE2 pattern with named groups."""
+
+NO_PICTURE = "the clip gives no picture for this frame: its packet is damaged"
+
+# Up to so many frames are decoded and thrown away before a jump to the next keyframe is worth its price.
+_WORTH_A_JUMP = 12
+_JUMPS = 8
+_SIZES_KEPT = 4096
+_PLANAR = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "nv21", "gray"})
+_FULL_RANGE = 2
+_TO_FULL = np.clip((np.arange(256) - 16.0) * (255.0 / 219.0) + 0.5, 0, 255).astype(np.uint8)
+
+
+class ClipError(OSError):
+    """The file is no clip that can be opened."""
+
+
+class FrameName(NamedTuple):
+    """Where a frame of a clip is found: file, and timestamps in units of the stream's time base."""
+
+    path: str
+    pts: int
+    key: int
+
+    @classmethod
+    def parse(cls, uri: str) -> FrameName | None:
+        """Return the parts of a name, or None if it is that of an ordinary file."""
+        found = _NAME.fullmatch(uri)
+        return cls(found["path"], int(found["pts"]), int(found["key"])) if found else None
+
+
+@dataclass(frozen=True)
+class ClipIndex:
+    """The frames of a clip in order of presentation; arrays of shape (N,).
+
+    `pts` are presentation timestamps and `key` those of the keyframes at which decoding begins, both in units of
+    `time_base` seconds; `size_bytes` are the sizes of the packets. `n_repeated` packets carried the timestamp of
+    another one and are left out.
+    """
+
+    pts: Int64Array
+    key: Int64Array
+    size_bytes: Int64Array
+    time_base: Fraction
+    n_repeated: int
+
+    def fragments(self, at: Int64Array) -> list[str]:
+        """Return what follows the path in the names of the frames at these positions."""
+        return [f"#pts={p}&key={k}" for p, k in zip(self.pts[at].tolist(), self.key[at].tolist(), strict=True)]
+
+
+def index_clip(path: str) -> ClipIndex:
+    """List the frames of a clip's first video stream from its packets, without decoding any.
+
+    A packet that was cut off or has no timestamp is left out. Raises `ClipError` where the file holds no video or
+    packets without timestamps only, and `OSError` where it cannot be read.
+    """
+    with _opened(path) as container:
+        stream = container.streams.video[0]
+        rows: list[tuple[int, int, int, bool]] = []
+        n_packets = 0
+        for packet in _packets(container, stream):
+            n_packets += 1
+            if packet.pts is not None and packet.size:
+                dts = packet.pts if packet.dts is None else packet.dts
+                rows.append((packet.pts, dts, packet.size, packet.is_keyframe))
+        time_base = stream.time_base
+    if not rows or time_base is None:
+        found = "packets without timestamps; remux it, as in `ffmpeg -i IN -c copy OUT.mp4`" if n_packets else "none"
+        raise ClipError(f"expected a video stream with frames, found {found}")
+    pts, _, size, is_key = (np.array(column) for column in zip(*rows, strict=True))
+    key = _keys(pts, is_key)
+    order = np.argsort(pts, kind="stable")
+    pts, key, size = pts[order], key[order], size[order]
+    first = np.concatenate([[True], np.diff(pts) > 0])
+    return ClipIndex(pts[first], key[first], size[first], Fraction(time_base), int((~first).sum()))
+
+
+def _keys(pts: Int64Array, is_key: npt.NDArray[np.bool_]) -> Int64Array:
+    """Return for packets in order of decoding where decoding has to begin for each.
+
+    That is the last keyframe before it, unless the frame is shown before that keyframe: pictures that lead an open
+    group refer to the group before, so for them it is the keyframe before that one.
+    """
+    at = np.maximum.accumulate(np.where(is_key, np.arange(len(pts)), 0))
+    leads = pts < pts[at]
+    before = np.concatenate([[0], at[:-1]])[at]
+    return pts[np.where(leads, before, at)]
+
+
+def sample(index: ClipIndex, sampling: Sampling) -> Int64Array:
+    """Return the positions of the frames to take, ascending.
+
+    A number of frames per second takes for every tick since the first frame the frame that is on the screen then, so
+    that clips of variable frame rate give a steady one; where it is above the clip's own, all frames are taken.
+    """
+    n = len(index.pts)
+    if sampling == "native":
+        return np.arange(n)
+    if sampling == "keyframes":
+        return np.flatnonzero(index.pts == index.key)
+    ticks_per_second = 1 / index.time_base
+    span = int(index.pts[-1] - index.pts[0])
+    period = ticks_per_second / Fraction(sampling).limit_denominator(1_000_000)
+    n_ticks = int(span / period) + 1
+    due = int(index.pts[0]) + (np.arange(n_ticks) * period.numerator) // period.denominator
+    return np.unique(np.searchsorted(index.pts, due, side="right") - 1)
+
+
+class ClipFrame:
+    """A decoded frame. Pictures are turned as the clip's metadata ask."""
+
+    def __init__(self, frame: av.VideoFrame) -> None:
+        self._frame = frame
+        self._turns = round(frame.rotation / 90) % 4
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return width and height in pixels as shown."""
+        size = (self._frame.width, self._frame.height)
+        return size if self._turns % 2 == 0 else size[::-1]
+
+    @property
+    def time_ns(self) -> int | None:
+        """Return the presentation time in ns since the clip's zero."""
+        base = self._frame.time_base
+        return None if base is None or self._frame.pts is None else int(self._frame.pts * base * 1_000_000_000)
+
+    def digest(self) -> bytes:
+        """Return the BLAKE3 digest of the decoded planes, without the padding of their lines."""
+        hasher = blake3(f"{self._frame.format.name} {self._frame.width}x{self._frame.height}".encode())
+        for plane in _planes(self._frame):
+            hasher.update(plane if plane.flags.c_contiguous else np.ascontiguousarray(plane))
+        return hasher.digest()
+
+    def gray(self, params: ImageParams) -> Gray:
+        """Return the luma, 0..255 whatever range the clip stores, at the size of `params`, shape (H, W), uint8."""
+        refuse_unless_sane(self._frame.width, self._frame.height, params)
+        name = self._frame.format.name
+        if name in _PLANAR:
+            gray = shrink(_planes(self._frame)[0], params.long_side)
+            is_full = name.startswith(("yuvj", "gray")) or self._frame.color_range == _FULL_RANGE
+            gray = gray.copy() if is_full else cv2.LUT(gray, _TO_FULL)
+        else:
+            gray = shrink(self._frame.reformat(format="gray").to_ndarray(), params.long_side)
+        return turned(gray, self._turns)
+
+    def color(self) -> npt.NDArray[np.uint8]:
+        """Return the picture as BGR, shape (H, W, 3), uint8."""
+        return turned(self._frame.to_ndarray(format="bgr24"), self._turns)
+
+
+def turned(picture: npt.NDArray[np.uint8], quarters: int) -> npt.NDArray[np.uint8]:
+    """Turn an (H, W, …) picture counterclockwise by quarters of a full turn."""
+    return np.ascontiguousarray(np.rot90(picture, quarters)) if quarters else picture
+
+
+class Found(NamedTuple):
+    """What a clip gives for a name: the frame, None where its packet does not decode, and size and mtime as listed."""
+
+    frame: ClipFrame | None
+    size_bytes: int
+    mtime_ns: int
+    read_ns: int
+
+
+class Clip:
+    """A clip that gives frames by name. Frames asked for in order are decoded once; use as a context manager."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._status = _status(path)
+        self._container = _opened(path)
+        self._stream = self._container.streams.video[0]
+        context = self._stream.codec_context
+        context.thread_count = 1
+        self._frames: Iterator[av.VideoFrame] = iter(())
+        self._sizes: dict[int, int] = {}
+        self._start: int | None = None
+        self._passed: int | None = None
+        self._ahead: av.VideoFrame | None = None
+        rate, base = self._stream.average_rate, self._stream.time_base
+        self._worth_a_jump = int(_WORTH_A_JUMP / (rate * base)) if rate and base else 0
+
+    @property
+    def codec(self) -> str:
+        """Return the name of the clip's video format, `h264` say."""
+        return str(self._stream.codec_context.name)
+
+    def find(self, name: FrameName) -> Found:
+        """Look for a frame. Raises `FileChangingError` if the clip is no longer the one that was opened."""
+        if _status(self._path) != self._status:
+            raise FileChangingError(f"{self._path} changed while it was read")
+        read_ns = time.time_ns()
+        frame = self._find(name)
+        return Found(ClipFrame(frame) if frame else None, self._sizes.get(name.pts, 0), self._status[1], read_ns)
+
+    def frame(self, name: FrameName) -> ClipFrame:
+        """Return a frame. Raises `CorruptImageError` where there is none, and what `find` raises."""
+        found = self.find(name)
+        if found.frame is None:
+            raise CorruptImageError(NO_PICTURE)
+        return found.frame
+
+    def _find(self, name: FrameName) -> av.VideoFrame | None:
+        if self._is_elsewhere(name):
+            self._jump(name.key)
+        while True:
+            frame = self._ahead or next(self._frames, None)
+            self._ahead = frame
+            if frame is None:
+                return None
+            if frame.pts is not None and frame.pts >= name.pts:
+                # It stays where it is, for whoever asks for it, or for one before it that does not exist.
+                return frame if frame.pts == name.pts else None
+            self._passed, self._ahead = frame.pts, None
+
+    def _is_elsewhere(self, name: FrameName) -> bool:
+        """Say whether a frame lies behind, or so far ahead that a jump is cheaper than decoding what lies between."""
+        if self._start is None or name.key < self._start:
+            return True
+        if self._passed is not None and name.pts <= self._passed:
+            return True
+        here = self._ahead.pts if self._ahead else self._passed
+        return name.key > (self._start if here is None else here) + self._worth_a_jump
+
+    def _jump(self, key: int) -> None:
+        """Go to a keyframe, so that its packet is the next one to be decoded."""
+        self._start, self._passed, self._ahead = key, None, None
+        back = 0
+        for attempt in range(_JUMPS):
+            if attempt == _JUMPS - 1:
+                self._container.seek(0, backward=True)
+            else:
+                self._container.seek(key - back, stream=self._stream, backward=True)
+            packets = _packets(self._container, self._stream)
+            for packet in packets:
+                if packet.pts == key and packet.is_keyframe:
+                    self._stream.codec_context.flush_buffers()
+                    self._frames = self._decode(packet, packets)
+                    return
+                if packet.dts is not None and packet.dts > key:
+                    break
+            # The container's index is coarse or counts in order of decoding: begin earlier.
+            back = max(1, back * 4, self._worth_a_jump)
+        self._frames = iter(())
+
+    def _decode(self, first: Any, rest: Iterator[Any]) -> Iterator[av.VideoFrame]:
+        import av
+
+        packets = [first]
+        while packets:
+            packet = packets.pop()
+            if packet is not None and packet.pts is not None:
+                self._sizes[packet.pts] = packet.size
+                if len(self._sizes) > _SIZES_KEPT:
+                    del self._sizes[next(iter(self._sizes))]
+            try:
+                yield from self._stream.codec_context.decode(packet)
+            except (av.error.InvalidDataError, av.error.EOFError):
+                # What a damaged packet held is missed by whoever asks for it.
+                pass
+            if packet is not None:
+                packets.append(next(rest, None))
+
+    def __enter__(self) -> Clip:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._frames, self._ahead, self._start = iter(()), None, None
+        self._container.close()
+
+
+def _status(path: str) -> tuple[int, int, int]:
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _opened(path: str) -> Any:
+    """Open a clip. Raises `ClipError` for what holds no video, `OSError` for what cannot be read."""
+    import av
+
+    # The system's own words for files that may not be read say more than PyAV's.
+    with open(path, "rb") as handle:
+        if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+            raise NoFileError(f"{path} is no regular file")
+    try:
+        container = av.open(path, metadata_errors="replace")
+    except (av.error.FFmpegError, ValueError) as error:
+        raise ClipError(f"expected a video clip, found something else ({error.strerror or error})") from error
+    streams = container.streams.video
+    # Decoding a stream whose parameters are unknown ends the process.
+    if not streams or streams[0].codec_context is None:
+        container.close()
+        raise ClipError("expected a video stream that can be decoded, found none")
+    return container
+
+
+def _packets(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield the stream's packets in order of decoding; where the file is damaged, those that can be read."""
+    import av
+
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, av.error.EOFError):
+            return
+        except av.error.InvalidDataError:
+            continue
+        if packet.size:
+            yield packet
+
+
+def _planes(frame: av.VideoFrame) -> list[npt.NDArray[np.uint8]]:
+    """Return the bytes of the planes without padding, as views of shape (rows, bytes per row)."""
+    sample_bytes = (max(component.bits for component in frame.format.components) + 7) // 8
+    views = []
+    for number, plane in enumerate(frame.planes):
+        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+        if len(frame.planes) == 1:
+            n_bytes = plane.width * frame.format.padded_bits_per_pixel // 8
+        else:
+            # Formats named nv… hold both colour differences in their second plane.
+            n_bytes = plane.width * sample_bytes * (2 if number and frame.format.name.startswith("nv") else 1)
+        views.append(rows[:, :n_bytes])
+    return views
