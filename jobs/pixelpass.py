@@ -21,7 +21,7 @@ from jobs.worker import measure_rows, persist_rows
 from transforms.pixels import TABLES, PixelParams
 
 _WAVE_ROWS_PER_CPU = 1 << 15
-_MOST_WAVE_ROWS = 1 << 19
+_MOST_WAVE_ROWS = 1 << 18
 _LEAST_ROWS = 64
 
 
@@ -136,11 +136,13 @@ def _limited(todo: Iterator[pa.Table], limit: int | None) -> Iterator[pa.Table]:
 
 
 def _waves(todo: Iterator[pa.Table], engine: Callable[[], Engine]) -> Iterator[pa.Table]:
-    """Join small plans, so that each wave keeps every core busy for a minute or more."""
+    """Join small plans, so that a wave keeps the cores busy for long, and what it takes of memory is bounded."""
     held: list[pa.Table] = []
     for rows in todo:
         held.append(rows)
-        if sum(t.num_rows for t in held) >= min(_MOST_WAVE_ROWS, engine().num_cpus * _WAVE_ROWS_PER_CPU):
+        size = sum(t.num_rows for t in held)
+        # One core's share has to be there before it is worth waiting for the engine to say how many cores there are.
+        if size >= _WAVE_ROWS_PER_CPU and size >= min(_MOST_WAVE_ROWS, engine().num_cpus * _WAVE_ROWS_PER_CPU):
             yield pa.concat_tables(held).combine_chunks()
             held = []
     if held:
@@ -162,7 +164,8 @@ def _cut(wave: pa.Table, config: PipelineConfig, num_cpus: int, first: bool) -> 
         size = min(config.resources.block_frames, max(_LEAST_ROWS, share))
         starts = first and len(blocks) < num_cpus
         if starts:
-            size = min(size, config.unit_frames)
+            # Together these make the first unit.
+            size = min(size, max(_LEAST_ROWS, config.unit_frames // num_cpus))
         borders = units if size >= config.unit_frames else fine
         place = int(np.searchsorted(borders, at + size))
         end = int(borders[place]) if place < len(borders) else wave.num_rows
@@ -206,6 +209,9 @@ def _send(
     """Send blocks out and take receipts in; return the numbers of the blocks that came back."""
     received: set[int] = set()
     numbered = [_numbered(block.rows, number) for number, block in enumerate(blocks)]
+    # The first commit waits for what the cores begin with, which is a unit, but no longer than any commit does.
+    first = sum(block.starts for block in blocks)
+    hold_until = 0.0
     arrivals = engine.map_blocks(numbered, transforms)
     try:
         for batch in arrivals:
@@ -213,6 +219,10 @@ def _send(
                 received.add(receipt["block"])
                 _take_in(receipt, blocks[receipt["block"]], committer, result)
                 progress(receipt["n_frames"])
+                first -= blocks[receipt["block"]].starts
+                hold_until = hold_until or time.monotonic() + committer.every_s
+            if first and time.monotonic() < hold_until:
+                continue
             if committer.maybe_flush() and not result.first_commit_ns:
                 result.first_commit_ns = time.time_ns()
     finally:
