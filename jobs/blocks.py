@@ -16,7 +16,7 @@ from transforms.clip import KEY_PATTERN
 from transforms.pixels import ALL_BUT_MOTION, MOTION_ONLY, TABLES
 
 _WAVE_ROWS_PER_CPU = 1 << 15
-_MOST_WAVE_ROWS = 1 << 19
+_MOST_WAVE_ROWS = 1 << 18
 _LEAST_ROWS = 64
 
 IntArray = npt.NDArray[np.int64]
@@ -34,11 +34,13 @@ class Block(NamedTuple):
 
 
 def waves(todo: Iterator[pa.Table], engine: Callable[[], Engine]) -> Iterator[pa.Table]:
-    """Join small plans, so that each wave keeps every core busy for a minute or more."""
+    """Join small plans, so that a wave keeps the cores busy for long, and what it takes of memory is bounded."""
     held: list[pa.Table] = []
     for rows in todo:
         held.append(rows)
-        if sum(t.num_rows for t in held) >= min(_MOST_WAVE_ROWS, engine().num_cpus * _WAVE_ROWS_PER_CPU):
+        size = sum(t.num_rows for t in held)
+        # One core's share has to be there before it is worth waiting for the engine to say how many cores there are.
+        if size >= _WAVE_ROWS_PER_CPU and size >= min(_MOST_WAVE_ROWS, engine().num_cpus * _WAVE_ROWS_PER_CPU):
             yield pa.concat_tables(held).combine_chunks()
             held = []
     if held:
@@ -61,7 +63,8 @@ def cut(wave: pa.Table, config: PipelineConfig, num_cpus: int, first: bool) -> l
         size = min(config.resources.block_frames, max(_LEAST_ROWS, share))
         starts = first and len(blocks) < num_cpus
         if starts:
-            size = min(size, config.unit_frames)
+            # Together these make the first unit.
+            size = min(size, max(_LEAST_ROWS, config.unit_frames // num_cpus))
         borders = units if size >= config.unit_frames else fine
         place = int(np.searchsorted(borders, at + size))
         end = int(borders[place]) if place < len(borders) else wave.num_rows

@@ -44,7 +44,7 @@ class Committer:
         self._stages = {s.name: s for s in stages}
         self._snapshots = dict(planned_on)
         self._job_id = job_id
-        self._every_s = every_s
+        self.every_s = every_s
         self._pending = {name: _Pending() for name in self._stages}
         self._shared: set[str] = set()
         self._last = 0.0
@@ -58,7 +58,7 @@ class Committer:
 
     def maybe_flush(self) -> bool:
         """Commit if it is time to; say whether that was done. Commits take at most a tenth of the time."""
-        due = self._last + max(self._every_s, _SHARE_OF_TIME * self._took_s)
+        due = self._last + max(self.every_s, _SHARE_OF_TIME * self._took_s)
         if not any(self._pending.values()) or time.monotonic() < due:
             return False
         self.flush()

@@ -25,6 +25,7 @@ from jobs.errors import RunFailedError, UserError, one_line
 _TASK_RETRIES = 1
 _ANSWER_S = 5.0
 _GRACE_S = 10.0
+_LOADING_S = 20.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -107,9 +108,13 @@ class Engine:
                     fn_kwargs=arguments,
                     max_retries=_TASK_RETRIES,
                 )
-        yield from _in_background(
-            lambda: dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
-        )
+
+        def results() -> Iterable[pa.Table]:
+            # With the first dataset come actors of Ray's own, which would vie for the cores with the workers' start.
+            self._ray.wait(self._loading, num_returns=len(self._loading), timeout=_LOADING_S)
+            return dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+
+        yield from _in_background(results)
 
     def __enter__(self) -> Self:
         return self

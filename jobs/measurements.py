@@ -9,10 +9,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-import schemas
 from jobs.stage import Stage
 from jobs.store import Snapshot, Span, Store
-from jobs.windows import WINDOW, packed
+from jobs.windows import WINDOW, packed, stream_sizes
 from transforms.curation import INPUT, place_in_intervals
 from transforms.hashing import from_hex
 from transforms.ingest import spans
@@ -27,9 +26,11 @@ def gather(store: Store, stages: Sequence[Stage], streams: frozenset[str]) -> pa
     `stages` are those that curation follows; without `idle` or `duplicates` among them no frame is of an interval or of
     a group.
     """
-    rows = {stage.name: _Rows(store.open(stage.table), stage.key, pa.array(sorted(streams))) for stage in stages}
-    listed = store.read(schemas.STREAMS, ("stream_id", "n_frames"))
-    sizes = dict(zip(listed["stream_id"].to_pylist(), listed["n_frames"].to_pylist(), strict=True))
+    rows = {
+        stage.name: _Rows(store.open(stage.table), stage.key, pa.array(sorted(streams), pa.string()))
+        for stage in stages
+    }
+    sizes = stream_sizes(store)
     idle = rows["idle"].read(("start_idx", "end_idx"), streams) if "idle" in rows else None
     portions = [_joined(rows, idle, *portion) for portion in _portions(rows["frames"], sizes, streams)]
     return pa.concat_tables([INPUT.empty_table(), *portions])

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import schemas
@@ -15,31 +16,29 @@ _ROWS_AT_ONCE = 1 << 14
 
 
 def rows_in_order(folder: Path, table: schemas.Table, files: Sequence[DataFile]) -> Iterator[pa.Table]:
-    """Yield all rows of files in order of their key, piece by piece where the files' ranges allow it.
+    """Yield all rows of files in order of their key, those first that lie before whatever is still to come.
 
-    `folder` is the table's; the files come in order of what they begin with.
+    `folder` is the table's; the files come in order of their lowest stream and number.
     """
     order = [(name, "ascending") for name in table.file_key]
-    held: list[pa.Table] = []
-    for file, starts in zip(files, _starts_afresh(table, files), strict=True):
-        if starts and sum(rows.num_rows for rows in held) >= _ROWS_AT_ONCE:
-            yield pa.concat_tables(held).sort_by(order)
-            held = []
-        held.append(pq.read_table(folder / file.path, schema=table.file_schema))
-    yield pa.concat_tables(held).sort_by(order)
-
-
-def _starts_afresh(table: schemas.Table, files: Sequence[DataFile]) -> Iterator[bool]:
-    """Say for each file whether all of its rows, and all of later ones, come after all rows of those before it."""
-    if table.file_key[0] != "stream_id" or any(f.low_stream is None for f in files):
-        yield from [False] * len(files)
-        return
-    high_stream, high_idx = "", -1
+    held = table.file_schema.empty_table()
     for file in files:
-        low_stream, low_idx = file.low_stream or "", -1 if file.low_idx is None else file.low_idx
-        starts = low_stream > high_stream
-        if starts:
-            high_idx = -1
-        yield starts or (table.file_key == schemas.FRAME_KEY and low_stream == high_stream and low_idx > high_idx)
-        high_stream = max(high_stream, file.high_stream or "")
-        high_idx = max(high_idx, low_idx if file.high_idx is None else file.high_idx)
+        if held.num_rows >= _ROWS_AT_ONCE:
+            held = held.sort_by(order)
+            first = _n_before(held, table, file)
+            if first:
+                yield held.slice(0, first)
+                held = held.slice(first)
+        held = pa.concat_tables([held, pq.read_table(folder / file.path, schema=table.file_schema)])
+    yield held.sort_by(order)
+
+
+def _n_before(rows: pa.Table, table: schemas.Table, file: DataFile) -> int:
+    """Return how many of the sorted rows lie before all rows of a file, and so of all that begin later."""
+    if table.file_key[0] != "stream_id" or file.low_stream is None:
+        return 0
+    before = pc.less(rows["stream_id"], file.low_stream)
+    if table.file_key == schemas.FRAME_KEY and file.low_idx is not None:
+        same = pc.equal(rows["stream_id"], file.low_stream)
+        before = pc.or_(before, pc.and_(same, pc.less(rows["frame_idx"], file.low_idx)))
+    return pc.sum(before).as_py() or 0

@@ -137,6 +137,9 @@ def _send(
     """Send blocks out and take receipts in; return the numbers of the blocks that came back."""
     received: set[int] = set()
     numbered = [_numbered(block.rows, number) for number, block in enumerate(blocks)]
+    # The first commit waits for what the cores begin with, which is a unit, but no longer than any commit does.
+    first = sum(block.starts for block in blocks)
+    hold_until = 0.0
     arrivals = engine.map_blocks(numbered, transforms)
     try:
         for batch in arrivals:
@@ -144,6 +147,10 @@ def _send(
                 received.add(receipt["block"])
                 _take_in(receipt, blocks[receipt["block"]], committer, result)
                 progress(receipt["n_frames"])
+                first -= blocks[receipt["block"]].starts
+                hold_until = hold_until or time.monotonic() + committer.every_s
+            if first and time.monotonic() < hold_until:
+                continue
             if committer.maybe_flush() and not result.first_commit_ns:
                 result.first_commit_ns = time.time_ns()
     finally:

@@ -96,8 +96,13 @@ class Scopes:
         self._store.upsert(schemas.SCOPES, pa.Table.from_pylist(rows, schemas.SCOPES.arrow_schema), job_id)
 
     def forget(self, stage: Stage, states: Sequence[ScopeState], job_id: str) -> None:
-        """Take these scopes out of the ledger, so that the next run computes them again."""
-        rows = [{"stage": stage.name, "stage_key": stage.key, "scope": state.scope} for state in states]
+        """Take the run's own among these scopes out of the ledger, so that its next run computes them again."""
+        rows = [
+            {"stage": stage.name, "stage_key": stage.key, "scope": state.scope}
+            for state in states
+            # The verdicts of other streams are found through the ledger.
+            if state.scope in {WORKSPACE, *self._streams}
+        ]
         keys = pa.Table.from_pylist(rows, pa.schema([schemas.SCOPES.arrow_schema.field(n) for n in schemas.SCOPES.key]))
         self._store.upsert(schemas.SCOPES, schemas.SCOPES.empty(), job_id, Drop(keys=keys))
 

@@ -83,6 +83,29 @@ class DataFile:
         return (low is None or self.high_idx >= low) and (high is None or self.low_idx < high)
 
 
+@dataclass(frozen=True)
+class _Reach:
+    """A drop, and between which bounds the rows lie that it takes out."""
+
+    drop: Drop
+    streams: frozenset[str] | None
+    span: Span
+
+    @classmethod
+    def of(cls, drop: Drop) -> _Reach:
+        streams, span = drop.streams, (None, None)
+        if drop.keys is not None and "stream_id" in drop.keys.column_names:
+            streams = frozenset(pc.unique(drop.keys["stream_id"]).to_pylist())
+            if "frame_idx" in drop.keys.column_names and drop.keys.num_rows:
+                bounds = pc.min_max(drop.keys["frame_idx"]).as_py()
+                span = (bounds["min"], bounds["max"] + 1)
+        return cls(drop, streams, span)
+
+    def may_touch(self, file: DataFile) -> bool:
+        right_key = self.drop.stage_key is None or file.stage_key == self.drop.stage_key
+        return right_key and file.may_hold(self.streams, self.span)
+
+
 class Store:
     """The tables of one workspace, at their newest versions or at given ones."""
 
@@ -269,15 +292,18 @@ class Snapshot:
         assert self._delta is not None
         retired = list(change.retire)
         added = list(change.add)
-        for drop in change.drop:
-            for file in self._candidates(drop, retired):
-                survivors = self._survivors(file, drop)
-                if survivors is None:
-                    continue
-                retired.append(file)
-                if survivors.num_rows:
-                    partition = {"stage_key": file.stage_key} if file.stage_key is not None else {}
-                    added.append(write_part(self.root, self.table, survivors, partition))
+        gone = {f.path for f in retired}
+        reaches = [_Reach.of(drop) for drop in change.drop]
+        for file in self.files:
+            # All at once: what one of them leaves of a file is not among the files that the next one looks at.
+            drops = [reach.drop for reach in reaches if reach.may_touch(file)] if file.path not in gone else []
+            survivors = self._survivors(file, drops) if drops else None
+            if survivors is None:
+                continue
+            retired.append(file)
+            if survivors.num_rows:
+                partition = {"stage_key": file.stage_key} if file.stage_key is not None else {}
+                added.append(write_part(self.root, self.table, survivors, partition))
         added = _without_unchanged(added, retired)
         if not added and not retired:
             return self
@@ -297,33 +323,20 @@ class Snapshot:
         self._delta.update_incremental()
         return Snapshot(self.root, self.table, self._delta)
 
-    def _candidates(self, drop: Drop, retired: Sequence[DataFile]) -> list[DataFile]:
-        streams, span = drop.streams, (None, None)
-        if drop.keys is not None and "stream_id" in drop.keys.column_names:
-            streams = frozenset(pc.unique(drop.keys["stream_id"]).to_pylist())
-            if "frame_idx" in drop.keys.column_names and drop.keys.num_rows:
-                bounds = pc.min_max(drop.keys["frame_idx"]).as_py()
-                span = (bounds["min"], bounds["max"] + 1)
-        gone = {f.path for f in retired}
-        return [
-            f
-            for f in self.files
-            if f.path not in gone
-            and (drop.stage_key is None or f.stage_key == drop.stage_key)
-            and f.may_hold(streams, span)
-        ]
-
-    def _survivors(self, file: DataFile, drop: Drop) -> pa.Table | None:
+    def _survivors(self, file: DataFile, drops: Sequence[Drop]) -> pa.Table | None:
         """Return the rows of a file that stay, or None where all of them do."""
         path = str(self.root / self.table.name / file.path)
-        if drop.keys is None and drop.streams is None:
+        if any(drop.keys is None and drop.streams is None for drop in drops):
             return self.table.file_schema.empty_table()
-        key = list(drop.keys.column_names) if drop.keys is not None else ["stream_id"]
-        present = pl.DataFrame(pq.read_table(path, columns=key)).with_row_index("at")
-        if drop.keys is not None:
-            stay = present.join(pl.DataFrame(drop.keys).unique(), on=key, how="anti")
-        else:
-            stay = present.filter(~pl.col("stream_id").is_in(list(drop.streams or ())))
+        keys = {name for drop in drops for name in (drop.keys.column_names if drop.keys is not None else ["stream_id"])}
+        present = pl.DataFrame(pq.read_table(path, columns=sorted(keys))).with_row_index("at")
+        stay = present
+        for drop in drops:
+            if drop.keys is not None:
+                gone = pl.DataFrame(drop.keys).unique()
+                stay = stay.join(gone, on=drop.keys.column_names, how="anti")
+            else:
+                stay = stay.filter(~pl.col("stream_id").is_in(list(drop.streams or ())))
         if stay.height == present.height:
             return None
         if not stay.height:

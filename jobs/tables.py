@@ -11,7 +11,6 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-import schemas
 from conf import PipelineConfig
 from jobs.errors import RunFailedError
 from jobs.measurements import gather
@@ -20,12 +19,15 @@ from jobs.parts import Part, write_part
 from jobs.scopes import WORKSPACE, Scopes, ScopeState
 from jobs.stage import Stage
 from jobs.store import Change, ConflictError, Drop, Snapshot, Store
-from jobs.windows import packed
+from jobs.windows import packed, stream_sizes
 from transforms import curation, duplicates, idle
 from transforms.hashing import from_hex
 
 _TRIES = 20
-_PAUSE_S = 0.2
+_MENDS = {
+    "stream": "run again to compute the stage anew",
+    "workspace": "run again with --set duplicates.rebuild=true",
+}
 _ROWS_PER_COMMIT = 1 << 20
 
 
@@ -79,39 +81,36 @@ class TableStages:
         """
         started = time.monotonic()
         result = TableResult()
-        self._bring_up_to_date(stage, result)
-        for attempt in range(_TRIES):
-            frames, rows = self._balance(stage)
-            if frames == rows:
-                break
-            if attempt == _TRIES - 1:
-                self._scopes.forget(stage, self.states(stage), self._job_id)
-                raise RunFailedError(f"stage {stage.name}: {frames} frames in, {rows} rows out")
-            # What another run has added since is for it to bring up to date, unless it left that to us.
-            time.sleep(_PAUSE_S)
-            self._bring_up_to_date(stage, result)
-        result.reused = max(0, frames - result.computed)
-        result.seconds = time.monotonic() - started
-        return result
-
-    def _bring_up_to_date(self, stage: Stage, result: TableResult) -> None:
         stale = [s for s in self.states(stage) if not s.done]
         for batch in self._batches(stale):
             self._replace(stage, batch, result)
+        result.reused = max(0, self._balanced(stage) - result.computed)
+        result.seconds = time.monotonic() - started
+        return result
 
-    def _balance(self, stage: Stage) -> tuple[int, int]:
-        """Return how many frames of the run's streams the stage has to account for, and how many it has."""
+    def _balanced(self, stage: Stage) -> int:
+        """Return how many of the streams' frames the stage has to account for, after a look at whether it has."""
         above = stage.upstream[0]
         decodable = "phash" if stage.name == "duplicates" else None
-        frames = self._store.open(above.table).count(above.key, self._streams, decodable)
-        if not stage.table.per_frame:
-            return frames, frames
-        return frames, self._store.open(stage.table).count(stage.key, self._streams)
+        while True:
+            source, target = self._store.open(above.table), self._store.open(stage.table)
+            frames = source.count(above.key, self._streams, decodable)
+            rows = target.count(stage.key, self._streams) if stage.table.per_frame else frames
+            if frames == rows:
+                return frames
+            states = self._scopes.states(stage)
+            own = [s for s in states if s.scope in {WORKSPACE, *self._streams}]
+            if not all(s.done for s in own):
+                # Another run has added frames since, and brings this stage up to date when it gets there.
+                return frames
+            tables = (above.table, source), (stage.table, target)
+            if all(self._store.open(table).version == snapshot.version for table, snapshot in tables):
+                self._scopes.forget(stage, own, self._job_id)
+                raise RunFailedError(f"stage {stage.name}: {frames} frames in, {rows} rows out; {_MENDS[stage.scope]}")
 
     def _batches(self, stale: Sequence[ScopeState]) -> Iterator[Sequence[ScopeState]]:
         """Split scopes so that a batch fits in memory; every batch is one transaction."""
-        listed = self._store.read(schemas.STREAMS, ("stream_id", "n_frames"))
-        frames = dict(zip(listed["stream_id"].to_pylist(), listed["n_frames"].to_pylist(), strict=True))
+        frames = stream_sizes(self._store)
         yield from packed(stale, lambda state: frames.get(state.scope, 0), _ROWS_PER_COMMIT)
 
     def _replace(self, stage: Stage, batch: Sequence[ScopeState], result: TableResult) -> None:

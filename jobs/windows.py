@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+import schemas
+from jobs.store import Store
+
 WINDOW = 1 << 15
 """Frames that are looked at together."""
 
@@ -23,3 +26,9 @@ def packed(items: Iterable[T], n_frames: Callable[[T], int], most: int) -> Itera
         size += n_frames(item)
     if held:
         yield held
+
+
+def stream_sizes(store: Store) -> dict[str, int]:
+    """Return how many frames each stream of the workspace was listed with."""
+    listed = store.read(schemas.STREAMS, ("stream_id", "n_frames"))
+    return dict(zip(listed["stream_id"].to_pylist(), listed["n_frames"].to_pylist(), strict=True))

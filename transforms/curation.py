@@ -81,7 +81,7 @@ INPUT = pa.schema(
     [
         pa.field("stream_id", pa.dictionary(pa.int32(), pa.string())),
         *(schemas.FRAMES.arrow_schema.field(n) for n in ("frame_idx", "width", "height")),
-        # Whether the frame was decoded; null for one that was not looked at.
+        # Whether the frame's bytes hold a picture.
         pa.field("decodable", pa.bool_()),
         # Content id of the frame: equal for equal bytes.
         pa.field("content_id", pa.int64()),

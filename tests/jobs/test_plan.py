@@ -6,7 +6,8 @@ import pytest
 
 import schemas
 from conf import PipelineConfig
-from jobs import plan
+from jobs import catalogue as catalogue_module
+from jobs import measurements, plan
 from jobs.catalogue import Admission, catalogue
 from jobs.engine import Engine
 from jobs.pipeline import build
@@ -22,7 +23,12 @@ pytestmark = pytest.mark.usefixtures("engine")
 @pytest.fixture
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at sixteen frames at a time, so that streams span many windows and windows hold several streams."""
-    monkeypatch.setattr(plan, "WINDOW", 16)
+    look_at_few(monkeypatch)
+
+
+def look_at_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (plan, catalogue_module, measurements):
+        monkeypatch.setattr(module, "WINDOW", 16)
 
 
 def test_results_do_not_depend_on_windows(
@@ -30,7 +36,7 @@ def test_results_do_not_depend_on_windows(
 ) -> None:
     few = [write_noise_stream(tmp_path / f"few{i}", range(i * 10, i * 10 + 5)) for i in range(4)]
     go(workspace, sample_folder, *few)
-    monkeypatch.setattr(plan, "WINDOW", 16)
+    look_at_few(monkeypatch)
     other = Workspace.at(tmp_path / "other")
     go(other, sample_folder, *few)
     assert_same_tables(workspace, other)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import schemas
+from jobs import parts
 from jobs.parts import Part, write_part
 from jobs.store import Change, ConflictError, Drop, Store
 
@@ -185,3 +187,31 @@ def test_a_column_that_a_newer_version_brings_is_added_and_null_in_older_rows(
     store.open(wider).commit(Change([write_part(store.root, wider, fresh, {"stage_key": "k"})]), "new")
     assert store.open(wider).lazy().sort("frame_idx").collect()["dhash"].to_list() == [None, "x"]
     assert sorted(store.open(wider).dataset().to_table()["dhash"].to_pylist(), key=str) == [None, "x"]
+
+
+def test_a_part_that_comes_in_pieces_is_one_file_with_the_bounds_of_all(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "_ROWS_PER_GROUP", 2)
+    pieces = [hashes("b", [7, 8, 9]), hashes("a", [30]), hashes("c", [1, 2])]
+    written = write_part(store.root, schemas.FINGERPRINTS, pieces, {"stage_key": "k"})
+    assert (written.n_rows, written.low, written.high) == (
+        6,
+        {"stream_id": "a", "frame_idx": 1},
+        {"stream_id": "c", "frame_idx": 30},
+    )
+    assert pq.ParquetFile(store.root / "fingerprints" / written.path).num_row_groups == 4
+    store.open(schemas.FINGERPRINTS).commit(Change([written]), "job")
+    assert present(store) == [("a", 30), ("b", 7), ("b", 8), ("b", 9), ("c", 1), ("c", 2)]
+    narrow = store.open(schemas.FINGERPRINTS).read(("frame_idx",), "k", frozenset("b"), (8, None))
+    assert sorted(narrow["frame_idx"].to_pylist()) == [8, 9]
+
+
+def test_several_drops_of_one_change_may_touch_one_file(store: Store) -> None:
+    add(store, hashes("a", list(range(10))))
+    key = pa.schema([schemas.FINGERPRINTS.arrow_schema.field(n) for n in schemas.FRAME_KEY])
+    drops = [Drop("k", keys=pa.Table.from_pylist([{"stream_id": "a", "frame_idx": n}], key)) for n in (1, 8)]
+    store.open(schemas.FINGERPRINTS).commit(Change(drop=drops), "job")
+    assert present(store) == [("a", n) for n in (0, 2, 3, 4, 5, 6, 7, 9)]
+    store.open(schemas.FINGERPRINTS).commit(Change(drop=[*drops, Drop("k", frozenset("a"))]), "job")
+    assert present(store) == []

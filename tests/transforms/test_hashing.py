@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import mock
 
 import imagehash
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.helpers import noise
+from transforms import hashing
 from transforms.hashing import from_hex, lanczos_matrix, phash, phash_of_squares, to_hash_squares, to_hex
 from transforms.image import Gray, ImageParams, decode_gray, read_header, to_small
 from transforms.synthetic import Sample, encode
@@ -45,6 +47,8 @@ def test_hex_there_and_back(words: list[int]) -> None:
     printed = to_hex(array)
     assert printed.to_pylist() == [f"{w:016x}" for w in words]
     assert from_hex(printed).tolist() == words
+    with mock.patch.object(hashing, "_DIGITS_AT_ONCE", 3):
+        assert from_hex(printed).tolist() == words
 
 
 def test_lanczos_weights_add_up_to_one_and_keep_what_fits() -> None:
