@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections import Counter
@@ -197,7 +196,9 @@ def _repeated(folder: Path, repeated: dict[int, list[str]]) -> str:
 
 def _history_problems(streams: dict[str, StreamFiles], admission: Admission, store: Store) -> list[str]:
     """Return what speaks against these streams given what the workspace saw of them before."""
-    known = {r["stream_id"]: r for r in store.read(schemas.STREAMS, ("stream_id", "uri", "n_frames", "sampling")).to_pylist()}
+    known = {
+        r["stream_id"]: r for r in store.read(schemas.STREAMS, ("stream_id", "uri", "n_frames", "sampling")).to_pylist()
+    }
     problems = []
     ids = {row["uri"]: name for name, row in known.items()}
     for stream in streams.values():

@@ -86,7 +86,7 @@ def _row(
         "n_missing": 0,
         "n_ignored": 0,
         "n_repeated": 0,
-        "sampling": f"{sampling:g}" if isinstance(sampling, float) else sampling,
+        "sampling": _as_text(sampling),
         "source_id": source_id,
         "n_bad": 0,
         "sizes": [],
@@ -100,8 +100,12 @@ def _known(
     """Return the stream as it was listed before, if it still is what it was."""
     rows = store.read(schemas.STREAMS)
     rows = rows.filter(pc.equal(rows["stream_id"], stream_id)).to_pylist()
-    asked = f"{sampling:g}" if isinstance(sampling, float) else sampling
-    if not rows or source_id is None or (rows[0]["uri"], rows[0]["sampling"], rows[0]["source_id"]) != (str(path), asked, source_id):
+    asked = _as_text(sampling)
+    if (
+        not rows
+        or source_id is None
+        or (rows[0]["uri"], rows[0]["sampling"], rows[0]["source_id"]) != (str(path), asked, source_id)
+    ):
         return None
     columns = ("frame_idx", "uri", "size_bytes", "mtime_ns")
     listed = store.open(schemas.LISTING).read(columns, streams=frozenset([stream_id])).sort_by("frame_idx")
@@ -109,3 +113,7 @@ def _known(
         return None
     names = pc.utf8_slice_codeunits(listed["uri"], len(str(path)))
     return StreamFiles(stream_id, str(path), listed.drop_columns("uri").append_column("name", names), rows[0])
+
+
+def _as_text(sampling: clip.Sampling) -> str:
+    return sampling if isinstance(sampling, str) else f"{sampling:g}"

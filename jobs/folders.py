@@ -53,7 +53,9 @@ def existing(given: str, problems: list[str]) -> Path | None:
             problems.append(f"input {given} does not exist; expected a folder of frames such as image_0.jpg")
         elif not path.is_dir() and not is_clip(path):
             kinds = ", ".join(clip.EXTENSIONS)
-            problems.append(f"input {given} is a file; expected a folder of frames such as image_0.jpg, or a clip ({kinds})")
+            problems.append(
+                f"input {given} is a file; expected a folder of frames such as image_0.jpg, or a clip ({kinds})"
+            )
         elif not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
             problems.append(f"input {given} cannot be read: permission denied")
         else:

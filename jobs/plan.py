@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 
 import schemas
 from jobs.stage import Stage
-from jobs.streams import StreamFiles
 from jobs.store import Snapshot, Span, Store
+from jobs.streams import StreamFiles
 from jobs.windows import WINDOW, packed
 from transforms.identity import Int64Array, pair_ids, row_terms
 from transforms.ingest import follows, spans

@@ -25,8 +25,8 @@ from jobs.plan import Listed, PixelPlan, Planner
 from jobs.quarantine import settle
 from jobs.runs import RunRecord, close_dead_runs, new_job_id
 from jobs.stage import Stage
-from jobs.streams import StreamFiles
 from jobs.store import ConflictError, Snapshot, Store
+from jobs.streams import StreamFiles
 from jobs.tables import TableStages
 from jobs.workspace import Workspace
 

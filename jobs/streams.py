@@ -44,7 +44,9 @@ class StreamFiles:
         first, last = np.searchsorted(self.frame_idx, [0 if end is None else end for end in span]).tolist()
         first, last = 0 if span[0] is None else first, self.n_frames if span[1] is None else last
         files = self.files.slice(first, last - first)
-        uris = pc.binary_join_element_wise(pa.scalar(self.uri if self.row["kind"] == "video" else f"{self.uri}{os.sep}"), files["name"], "")
+        uris = pc.binary_join_element_wise(
+            pa.scalar(self.uri if self.row["kind"] == "video" else f"{self.uri}{os.sep}"), files["name"], ""
+        )
         sizes, mtimes = files["size_bytes"].to_numpy(), files["mtime_ns"].to_numpy()
         columns = {
             "stream_id": pa.repeat(pa.scalar(self.stream_id), files.num_rows),

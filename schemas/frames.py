@@ -50,9 +50,25 @@ FRAMES = frame_table(
     "One row per frame that was read: identity, size and whether it decodes.",
     (
         Column("content_hash", pa.string(), "BLAKE3 of the file's bytes, or of a clip's decoded planes, as hex."),
-        Column("width", pa.int32(), "Width as stored, EXIF rotation not applied; that of a clip is.", "px", nullable=True, low=1),
-        Column("height", pa.int32(), "Height as stored, EXIF rotation not applied; that of a clip is.", "px", nullable=True, low=1),
-        Column("format", pa.string(), "`jpeg`, `png`, …, or a clip's codec, `h264` say; null if unknown.", nullable=True),
+        Column(
+            "width",
+            pa.int32(),
+            "Width as stored, EXIF rotation not applied; that of a clip is.",
+            "px",
+            nullable=True,
+            low=1,
+        ),
+        Column(
+            "height",
+            pa.int32(),
+            "Height as stored, EXIF rotation not applied; that of a clip is.",
+            "px",
+            nullable=True,
+            low=1,
+        ),
+        Column(
+            "format", pa.string(), "`jpeg`, `png`, …, or a clip's codec, `h264` say; null if unknown.", nullable=True
+        ),
         Column("status", pa.string(), "`ok`, or `corrupt` where the bytes do not decode."),
         Column("error", pa.string(), "Why the frame is corrupt.", nullable=True),
         Column("time_ns", pa.int64(), "Time in the clip at which the frame is shown.", "ns", nullable=True),

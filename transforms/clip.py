@@ -11,9 +11,11 @@ import re
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -166,7 +168,7 @@ class ClipFrame:
         """Return the BLAKE3 digest of the decoded planes, without the padding of their lines."""
         hasher = blake3(f"{self._frame.format.name} {self._frame.width}x{self._frame.height}".encode())
         for plane in _planes(self._frame):
-            hasher.update(plane if plane.flags.c_contiguous else np.ascontiguousarray(plane))
+            hasher.update(np.ascontiguousarray(plane).data)
         return hasher.digest()
 
     def gray(self, params: ImageParams) -> Gray:
@@ -178,12 +180,16 @@ class ClipFrame:
             is_full = name.startswith(("yuvj", "gray")) or self._frame.color_range == _FULL_RANGE
             gray = gray.copy() if is_full else cv2.LUT(gray, _TO_FULL)
         else:
-            gray = shrink(self._frame.reformat(format="gray").to_ndarray(), params.long_side)
+            gray = shrink(_as_bytes(self._frame.reformat(format="gray").to_ndarray()), params.long_side)
         return turned(gray, self._turns)
 
     def color(self) -> npt.NDArray[np.uint8]:
         """Return the picture as BGR, shape (H, W, 3), uint8."""
-        return turned(self._frame.to_ndarray(format="bgr24"), self._turns)
+        return turned(_as_bytes(self._frame.to_ndarray(format="bgr24")), self._turns)
+
+
+def _as_bytes(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    return picture.astype(np.uint8, copy=False)
 
 
 def turned(picture: npt.NDArray[np.uint8], quarters: int) -> npt.NDArray[np.uint8]:
@@ -291,15 +297,13 @@ class Clip:
                 self._sizes[packet.pts] = packet.size
                 if len(self._sizes) > _SIZES_KEPT:
                     del self._sizes[next(iter(self._sizes))]
-            try:
+            # What a damaged packet held is missed by whoever asks for it.
+            with suppress(av.error.InvalidDataError, av.error.EOFError):
                 yield from self._stream.codec_context.decode(packet)
-            except (av.error.InvalidDataError, av.error.EOFError):
-                # What a damaged packet held is missed by whoever asks for it.
-                pass
             if packet is not None:
                 packets.append(next(rest, None))
 
-    def __enter__(self) -> Clip:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -312,7 +316,7 @@ class Clip:
 
 
 def _status(path: str) -> tuple[int, int, int]:
-    found = os.stat(path)
+    found = Path(path).stat()
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
@@ -327,7 +331,7 @@ def _opened(path: str) -> Any:
     try:
         container = av.open(path, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as error:
-        raise ClipError(f"expected a video clip, found something else ({error.strerror or error})") from error
+        raise ClipError(f"expected a video clip, found something else ({error})") from error
     streams = container.streams.video
     # Decoding a stream whose parameters are unknown ends the process.
     if not streams or streams[0].codec_context is None:
@@ -357,7 +361,7 @@ def _planes(frame: av.VideoFrame) -> list[npt.NDArray[np.uint8]]:
     sample_bytes = (max(component.bits for component in frame.format.components) + 7) // 8
     views = []
     for number, plane in enumerate(frame.planes):
-        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
         if len(frame.planes) == 1:
             n_bytes = plane.width * frame.format.padded_bits_per_pixel // 8
         else:

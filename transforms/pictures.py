@@ -24,7 +24,7 @@ from transforms.source import FrameBytes, read_frame
 
 
 class Pixels(NamedTuple):
-    """A decoded picture at the sizes that are measured: see `image.decode_gray`, `image.to_small`, `motion.to_tiles`."""
+    """A decoded picture at the sizes that are measured: of `decode_gray`, `to_small` and `to_tiles`."""
 
     gray: Gray
     small: Gray
@@ -115,9 +115,7 @@ class Picture:
 class ClipPicture(Picture):
     """A frame of a clip: what is read of it is what the clip's decoder gives."""
 
-    def __init__(
-        self, uri: str, name: FrameName, trusted_id: int | None, params: ImageParams, clips: Clips
-    ) -> None:
+    def __init__(self, uri: str, name: FrameName, trusted_id: int | None, params: ImageParams, clips: Clips) -> None:
         super().__init__(uri, trusted_id, params)
         self._name = name
         self._clips = clips

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 import schemas
-from jobs.catalogue import Admission, StreamFiles, catalogue, record
+from jobs.catalogue import Admission, catalogue, record
 from jobs.errors import UserError
 from jobs.store import Store
+from jobs.streams import StreamFiles
 from tests.helpers import write_noise_stream
 from transforms.ingest import IngestParams
 
