@@ -33,6 +33,10 @@ _QUIET = {
     # Deaths of workers are dealt with and reported here; Ray would print its own words to standard output.
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Workers stand back behind every other process by default, and on a busy machine hardly get to run at all.
+    "RAY_worker_niceness": "0",
+    # Its handler of signals prints a stack trace where ours ends the run in good order.
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
 }
 
 Transform = tuple[Callable[..., pa.Table], dict[str, Any]]
