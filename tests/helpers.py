@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -108,3 +110,48 @@ def copy_stream(source: Path, target: Path) -> Path:
     """Copy a folder of frames with its modification times."""
     shutil.copytree(source, target, copy_function=shutil.copy2)
     return target
+
+
+def write_clip(
+    path: Path,
+    pictures: Sequence[npt.NDArray[np.uint8]],
+    times_ms: Sequence[int] | None = None,
+    codec: str = "libx264",
+    pixels: str = "yuv420p",
+    gop: int = 12,
+    turn: int = 0,
+) -> Path:
+    """Write (H, W) uint8 pictures as a clip, 25 per second unless times are given, a keyframe every `gop` frames."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = pictures[0].shape
+    options = {"preset": "ultrafast", "bf": "2", "sc_threshold": "0"} if codec == "libx264" else {}
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options={**options, "g": str(gop)})
+        stream.width, stream.height, stream.pix_fmt = width, height, pixels
+        stream.codec_context.time_base = Fraction(1, 1000 if codec != "mpeg4" else 25)
+        if turn:
+            stream.set_display_rotation(turn)
+        for number, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format="gray")
+            frame.pts = times_ms[number] if times_ms else number * (40 if codec != "mpeg4" else 1)
+            frame.time_base = stream.codec_context.time_base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def scenery(n: int, height: int = 90, width: int = 160) -> list[npt.NDArray[np.uint8]]:
+    """Return the pictures of a camera that moves over a still scene, two pixels per frame."""
+    ground = cv2.GaussianBlur(noise(7, height, width + 2 * n), (0, 0), 2)
+    ground = cv2.normalize(ground, None, 20, 235, cv2.NORM_MINMAX).astype(np.uint8)
+    return [np.ascontiguousarray(ground[:, 2 * i : 2 * i + width]) for i in range(n)]
+
+
+def damage(clip: Path, number: int) -> None:
+    """Overwrite the middle of one packet of a clip with noise."""
+    with av.open(str(clip)) as container:
+        packet = [p for p in container.demux(video=0) if p.size][number]
+        start, end = packet.pos + packet.size // 3, packet.pos + 2 * packet.size // 3
+    data = bytearray(clip.read_bytes())
+    data[start:end] = np.random.default_rng(0).bytes(end - start)
+    clip.write_bytes(data)

@@ -6,12 +6,12 @@ that whoever knows its name can have it without a look at the rest of the clip: 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -38,12 +38,12 @@ _NAME = re.compile(r"(?P<path>.+)" + _FRAGMENT, re.DOTALL)
 KEY_PATTERN = _FRAGMENT
 """Finds `pts` and `key` in the name of a frame of a clip, as an RE2 pattern with named groups."""
 
-NO_PICTURE = "the clip gives no picture for this frame: its packet is damaged"
+_DAMAGED = "the frame's packet is damaged"
+_BUILDS_ON_DAMAGED = "the frame is decoded from another one whose packet is damaged"
 
 # Up to so many frames are decoded and thrown away before a jump to the next keyframe is worth its price.
 _WORTH_A_JUMP = 12
 _JUMPS = 8
-_SIZES_KEPT = 4096
 _PLANAR = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "nv21", "gray"})
 _FULL_RANGE = 2
 _TO_FULL = np.clip((np.arange(256) - 16.0) * (255.0 / 219.0) + 0.5, 0, 255).astype(np.uint8)
@@ -198,12 +198,20 @@ def turned(picture: npt.NDArray[np.uint8], quarters: int) -> npt.NDArray[np.uint
 
 
 class Found(NamedTuple):
-    """What a clip gives for a name: the frame, None where its packet does not decode, and size and mtime as listed."""
+    """What a clip gives for a name: the frame, or None and what is `wrong`; and size and mtime as they are listed."""
 
     frame: ClipFrame | None
+    wrong: str
     size_bytes: int
     mtime_ns: int
     read_ns: int
+
+
+class _Packet(NamedTuple):
+    """The size of a packet, and its place among those that were decoded."""
+
+    size_bytes: int
+    order: int
 
 
 class Clip:
@@ -217,7 +225,10 @@ class Clip:
         context = self._stream.codec_context
         context.thread_count = 1
         self._frames: Iterator[av.VideoFrame] = iter(())
-        self._sizes: dict[int, int] = {}
+        self._seen: dict[int, _Packet] = {}
+        self._n_seen = 0
+        self._damaged: list[int] = []
+        self._group = 0
         self._start: int | None = None
         self._passed: int | None = None
         self._ahead: av.VideoFrame | None = None
@@ -235,13 +246,23 @@ class Clip:
             raise FileChangingError(f"{self._path} changed while it was read")
         read_ns = time.time_ns()
         frame = self._find(name)
-        return Found(ClipFrame(frame) if frame else None, self._sizes.get(name.pts, 0), self._status[1], read_ns)
+        packet = self._seen.get(name.pts, _Packet(0, self._n_seen))
+        wrong = self._wrong(frame, packet, name)
+        given = ClipFrame(frame) if frame and not wrong else None
+        return Found(given, wrong, packet.size_bytes, self._status[1], read_ns)
+
+    def _wrong(self, frame: av.VideoFrame | None, packet: _Packet, name: FrameName) -> str:
+        """Return what speaks against a frame; a decoder goes on after damage, and shows what it can."""
+        if frame is None or frame.is_corrupt:
+            return _DAMAGED
+        start = self._seen.get(name.key, packet).order
+        return _BUILDS_ON_DAMAGED if any(start <= order < packet.order for order in self._damaged) else ""
 
     def frame(self, name: FrameName) -> ClipFrame:
         """Return a frame. Raises `CorruptImageError` where there is none, and what `find` raises."""
         found = self.find(name)
         if found.frame is None:
-            raise CorruptImageError(NO_PICTURE)
+            raise CorruptImageError(found.wrong)
         return found.frame
 
     def _find(self, name: FrameName) -> av.VideoFrame | None:
@@ -293,15 +314,32 @@ class Clip:
         packets = [first]
         while packets:
             packet = packets.pop()
-            if packet is not None and packet.pts is not None:
-                self._sizes[packet.pts] = packet.size
-                if len(self._sizes) > _SIZES_KEPT:
-                    del self._sizes[next(iter(self._sizes))]
-            # What a damaged packet held is missed by whoever asks for it.
-            with suppress(av.error.InvalidDataError, av.error.EOFError):
-                yield from self._stream.codec_context.decode(packet)
+            if packet is not None:
+                self._note(packet)
+            try:
+                for frame in self._stream.codec_context.decode(packet):
+                    if frame.is_corrupt and frame.pts in self._seen:
+                        self._damaged.append(self._seen[frame.pts].order)
+                    yield frame
+            except av.error.EOFError:
+                return
+            except av.error.InvalidDataError:
+                # A frame that no other one is decoded from takes none with it.
+                if packet is not None and not packet.is_disposable:
+                    self._damaged.append(self._n_seen)
             if packet is not None:
                 packets.append(next(rest, None))
+
+    def _note(self, packet: Any) -> None:
+        """Remember a packet, and forget those that nobody can ask for any more."""
+        self._n_seen += 1
+        if packet.is_keyframe:
+            # Leading pictures of this group may still be decoded from the one before.
+            self._damaged = [order for order in self._damaged if order >= self._group]
+            self._seen = {pts: seen for pts, seen in self._seen.items() if seen.order >= self._group}
+            self._group = self._n_seen
+        if packet.pts is not None:
+            self._seen[packet.pts] = _Packet(packet.size, self._n_seen)
 
     def __enter__(self) -> Self:
         return self
@@ -324,10 +362,10 @@ def _opened(path: str) -> Any:
     """Open a clip. Raises `ClipError` for what holds no video, `OSError` for what cannot be read."""
     import av
 
-    # The system's own words for files that may not be read say more than PyAV's.
-    with open(path, "rb") as handle:
-        if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
-            raise NoFileError(f"{path} is no regular file")
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise NoFileError(f"{path} is no regular file")
+    if not os.access(path, os.R_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     try:
         container = av.open(path, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as error:

@@ -6,7 +6,7 @@ from typing import NamedTuple, Self
 
 from blake3 import blake3
 
-from transforms.clip import NO_PICTURE, Clip, ClipFrame, FrameName
+from transforms.clip import Clip, ClipFrame, FrameName
 from transforms.identity import content_id
 from transforms.image import (
     CorruptImageError,
@@ -120,6 +120,7 @@ class ClipPicture(Picture):
         self._name = name
         self._clips = clips
         self._frame: ClipFrame | None = None
+        self._wrong = ""
 
     def forget(self) -> None:
         """Drop the frame, once the next one has been compared with it."""
@@ -132,13 +133,14 @@ class ClipPicture(Picture):
         read = FrameBytes(b"", found.size_bytes, found.mtime_ns, found.read_ns)
         self._frame = found.frame
         if found.frame is None:
-            return read, blake3(f"{NO_PICTURE} {self._name.pts} {found.size_bytes}".encode()).digest()
+            self._wrong = found.wrong
+            return read, blake3(f"no picture {self._name.pts} {found.size_bytes}".encode()).digest()
         self.time_ns = found.frame.time_ns
         return read, found.frame.digest()
 
     def _decode(self) -> Gray:
         if self._frame is None:
-            raise CorruptImageError(NO_PICTURE)
+            raise CorruptImageError(self._wrong)
         self.header = Header(self._clips.get(self._name.path).codec, *self._frame.size)
         return self._frame.gray(self._params)
 

@@ -23,7 +23,7 @@ def run(
     inputs: Annotated[
         list[str],
         typer.Option(
-            "--input", "-i", help="A folder of frames, or of such folders. Repeat for several.", metavar="DIR"
+            "--input", "-i", help="A folder of frames, a clip, or a folder of such. Repeat for several.", metavar="PATH"
         ),
     ],
     workspace: WorkspaceOption = None,
@@ -42,7 +42,7 @@ def run(
         ),
     ] = None,
     rebind: Annotated[
-        bool, typer.Option("--rebind", help="Let a stream id stand for another folder than before.")
+        bool, typer.Option("--rebind", help="Let a stream id stand for another place than before.")
     ] = False,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Go on although over 10 % of a stream's frames are gone.")

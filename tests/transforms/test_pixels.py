@@ -11,7 +11,7 @@ from blake3 import blake3
 
 from tests.helpers import SMALL, write_noise_stream
 from transforms.identity import content_id, pair_ids, stat_ids
-from transforms.pixels import BLOCK, FAULT, TABLES, PixelParams, measure_frames
+from transforms.pixels import BLOCK, EVERY_STAGE, FAULT, TABLES, PixelParams, measure_frames
 
 
 def block(uris: Iterable[Path], **columns: list[Any]) -> pa.Table:
@@ -27,6 +27,7 @@ def block(uris: Iterable[Path], **columns: list[Any]) -> pa.Table:
         "known": [None] * n,
         "follows": [i > 0 for i in range(n)],
         "wanted": [True] * n,
+        "share": [EVERY_STAGE] * n,
         **{f"have_{stage}": [None] * n for stage in TABLES if stage != "frames"},
     }
     return pa.table(rows | columns, schema=BLOCK)

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.helpers import damage, scenery, write_clip
+from transforms.clip import Clip, ClipError, ClipIndex, FrameName, index_clip, sample
+from transforms.image import CorruptImageError, ImageParams
+from transforms.source import FileChangingError, NoFileError
+
+PARAMS = ImageParams()
+N = 40
+
+
+def names(path: Path) -> list[FrameName]:
+    index = index_clip(str(path))
+    return [FrameName(str(path), p, k) for p, k in zip(index.pts.tolist(), index.key.tolist(), strict=True)]
+
+
+def digests(path: Path, wanted: list[FrameName]) -> list[str]:
+    with Clip(str(path)) as clip:
+        return [clip.frame(name).digest().hex() for name in wanted]
+
+
+def decoded(path: Path) -> list[int]:
+    with av.open(str(path)) as container:
+        return [frame.pts for frame in container.decode(video=0)]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty frames with a keyframe every twelve, and frames between that refer to later ones."""
+    return write_clip(tmp_path_factory.mktemp("clip") / "pan.mp4", scenery(N))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.ts", "libx264"), ("a.mov", "mpeg4"), ("a.webm", "libvpx-vp9")],
+)
+def test_every_frame_is_listed_and_found_alone_as_it_is_in_order(tmp_path: Path, name: str, codec: str) -> None:
+    path = write_clip(tmp_path / name, scenery(N), codec=codec)
+    index = index_clip(str(path))
+    assert index.pts.tolist() == decoded(path)
+    assert len(np.unique(index.key)) == 4
+    in_order = digests(path, names(path))
+    assert len(set(in_order)) == N
+    for at in (N - 1, 0, 13, 11, 12, 30, 29):
+        assert digests(path, [names(path)[at]]) == [in_order[at]]
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(0, N - 1), max_size=12))
+def test_frames_do_not_depend_on_what_was_asked_for_before(clip: Path, order: list[int]) -> None:
+    listed = names(clip)
+    in_order = digests(clip, listed)
+    assert digests(clip, [listed[at] for at in order]) == [in_order[at] for at in order]
+
+
+def test_decoding_begins_at_the_keyframe_before(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = names(clip)
+    jumps: list[int] = []
+    jump = Clip._jump
+
+    def noted(self: Clip, key: int) -> None:
+        jumps.append(key)
+        jump(self, key)
+
+    monkeypatch.setattr(Clip, "_jump", noted)
+    digests(clip, listed[25:])
+    assert jumps == [listed[24].pts]
+    jumps.clear()
+    # From the fourth frame to the last one all between are skipped; a neighbour's neighbour is not worth a jump.
+    digests(clip, [listed[3], listed[5], listed[39]])
+    assert jumps == [listed[0].pts, listed[36].pts]
+
+
+def test_a_name_says_all_that_is_needed() -> None:
+    index = ClipIndex(np.array([0, 40]), np.array([0, 0]), np.array([9, 9]), Fraction(1, 1000), 0)
+    assert index.fragments(np.array([1])) == ["#pts=40&key=0"]
+    assert FrameName.parse("/a/b#1.mp4#pts=40&key=-8") == FrameName("/a/b#1.mp4", 40, -8)
+    assert FrameName.parse("/a/b.mp4") is None
+    assert FrameName.parse("/a/#pts=1&key=1/image_1.jpg") is None
+
+
+def at_rate(times_ms: list[int], sampling: float) -> list[int]:
+    times = np.array(times_ms)
+    return sample(ClipIndex(times, times, times, Fraction(1, 1000), 0), sampling).tolist()
+
+
+def test_a_rate_takes_the_frame_on_the_screen_at_each_tick() -> None:
+    assert at_rate([i * 40 for i in range(26)], 5.0) == [0, 5, 10, 15, 20, 25]
+    # Two frames per second of a clip that pauses, then hurries.
+    assert at_rate([0, 100, 900, 1000, 1010, 1020, 1490, 1500, 2100], 2.0) == [0, 1, 3, 7]
+    assert at_rate([500, 600, 700], 100.0) == [0, 1, 2]
+    assert at_rate([7], 0.1) == [0]
+
+
+def test_variable_frame_rates_are_sampled_by_time(tmp_path: Path) -> None:
+    times = [0, 40, 80, 120, 1000, 2000, 2040, 2080]
+    path = write_clip(tmp_path / "vfr.mkv", scenery(8), times_ms=times)
+    index = index_clip(str(path))
+    assert sample(index, 1.0).tolist() == [0, 4, 5]
+    assert sample(index, "native").tolist() == list(range(8))
+
+
+def test_keyframes_alone_can_be_taken(clip: Path) -> None:
+    assert sample(index_clip(str(clip)), "keyframes").tolist() == [0, 12, 24, 36]
+
+
+def test_luma_spans_the_whole_range_whatever_the_clip_stores(tmp_path: Path) -> None:
+    ramp = np.repeat(np.linspace(0, 255, 160).astype(np.uint8)[None], 90, axis=0)
+    for pixels in ("yuv420p", "yuvj420p", "yuv444p", "yuv420p10le"):
+        codec = "mjpeg" if pixels == "yuvj420p" else "libx264"
+        path = write_clip(tmp_path / f"{pixels}.mkv", [ramp] * 3, pixels=pixels, codec=codec)
+        with Clip(str(path)) as clip:
+            gray = clip.frame(names(path)[1]).gray(PARAMS)
+        assert (gray.dtype, gray.shape) == (np.uint8, (90, 160))
+        assert np.abs(gray.astype(int) - ramp).max() <= 8, pixels
+
+
+@pytest.mark.parametrize("turn", [90, 180, -90])
+def test_pictures_are_turned_as_the_clip_asks(tmp_path: Path, turn: int) -> None:
+    picture = np.full((96, 160), 60, np.uint8)
+    picture[:48, :80] = 220
+    path = write_clip(tmp_path / "turned.mp4", [picture] * 3, turn=turn)
+    with Clip(str(path)) as clip:
+        frame = clip.frame(names(path)[0])
+        gray, color = frame.gray(PARAMS), frame.color()
+    assert frame.size == ((96, 160) if abs(turn) == 90 else (160, 96))
+    assert gray.shape == color.shape[:2] == frame.size[::-1]
+    expected = np.rot90(picture, turn // 90)
+    assert np.abs(gray.astype(int) - expected).mean() < 6
+
+
+def test_pictures_are_brought_to_the_measured_size(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "large.mp4", scenery(2, 360, 640))
+    with Clip(str(path)) as clip:
+        assert clip.frame(names(path)[1]).gray(ImageParams(long_side=320)).shape == (180, 320)
+
+
+def test_a_damaged_packet_costs_what_is_decoded_from_it_and_no_more(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "hurt.mkv", scenery(N, 180, 320), codec="libvpx-vp9")
+    listed, sound = names(path), digests(path, names(path))
+    damage(path, 15)
+    with Clip(str(path)) as clip:
+        found = [clip.find(name) for name in listed]
+    # The keyframe at 24 begins anew.
+    assert [at for at, f in enumerate(found) if f.frame is None] == list(range(15, 24))
+    assert [f.frame.digest().hex() for f in found if f.frame] == [*sound[:15], *sound[24:]]
+    assert ["another" in f.wrong for f in found[15:24]] == [False, *[True] * 8]
+    for at in (20, 14, 15, 24, 16):
+        with Clip(str(path)) as clip:
+            assert clip.find(listed[at])._replace(read_ns=0, frame=None) == found[at]._replace(read_ns=0, frame=None)
+    with Clip(str(path)) as clip, pytest.raises(CorruptImageError, match="packet is damaged"):
+        clip.frame(listed[15])
+
+
+def test_a_clip_that_breaks_off_gives_the_frames_before(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "short.ts", scenery(N))
+    sound = digests(path, names(path))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    listed = names(path)
+    assert 5 < len(listed) < N
+    with Clip(str(path)) as clip:
+        found = [clip.find(name).frame for name in listed]
+    whole = [frame.digest().hex() for frame in found if frame]
+    assert len(whole) >= len(listed) - 3
+    assert whole[:5] == sound[:5]
+
+
+def test_a_clip_that_changes_is_noticed(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", scenery(3))
+    listed = names(path)
+    with Clip(str(path)) as clip:
+        clip.frame(listed[0])
+        os.utime(path, ns=(1, 1))
+        with pytest.raises(FileChangingError):
+            clip.frame(listed[1])
+
+
+@pytest.mark.parametrize("data", [b"", b"no clip at all" * 100, b"\0\0\0\x20ftypisom"])
+def test_what_is_no_clip_is_called_so(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "no.mp4"
+    path.write_bytes(data)
+    with pytest.raises(ClipError, match="expected a video"):
+        index_clip(str(path))
+
+
+def test_what_is_no_file_is_called_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        index_clip(str(tmp_path / "none.mp4"))
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises((NoFileError, OSError)):
+        Clip(str(tmp_path / "pipe.mp4"))
