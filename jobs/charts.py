@@ -102,6 +102,28 @@ def histogram(values: Array, title: str, limits: Sequence[float], log: bool = Fa
     return _frame(title, "".join(parts), width, height)
 
 
+def curves(lines: Sequence[tuple[Array, Array]], title: str, x_title: str, x_range: tuple[float, float]) -> Markup:
+    """Draw lines, each (x, y) of shape (N,), y from 0 to 1; the second one in another colour."""
+    width, height = _HISTOGRAM_WIDTH, 2 * _HISTOGRAM_HEIGHT
+    low, high = x_range
+    parts = [f"<rect class='box' x='28' y='20' width='{width - 40}' height='{height - 52}'/>"]
+    for number, (x, y) in enumerate(lines):
+        there = np.isfinite(x) & np.isfinite(y)
+        across = 28 + (x[there] - low) / (high - low) * (width - 40)
+        up = 20 + (1 - y[there]) * (height - 52)
+        path = "".join(f"{'L' if at else 'M'}{a:.1f} {b:.1f}" for at, (a, b) in enumerate(zip(across, up, strict=True)))
+        parts.append(f"<path class='line{' second' if number else ''}' d='{path}'/>")
+    for text, x_place, y_place, kind in (
+        ("1", 24, 26, " end"),
+        ("0", 24, height - 32, " end"),
+        (f"{low:g}", 28, height - 20, ""),
+        (f"{high:g}", width - 12, height - 20, " end"),
+        (x_title, width - 12, height - 6, " end"),
+    ):
+        parts.append(f"<text class='axis{kind}' x='{x_place}' y='{y_place}'>{text}</text>")
+    return _frame(title, "".join(parts), width, height)
+
+
 def _frame(title: str, inner: str, width: int, height: int) -> Markup:
     return Markup(
         f"<svg viewBox='0 0 {width} {height}' role='img' aria-label='{title}'>"

@@ -6,11 +6,8 @@ import base64
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import resources
 from typing import Any
 
-import jinja2
 import polars as pl
 import pyarrow as pa
 
@@ -18,6 +15,7 @@ import schemas
 from conf.loader import parse
 from jobs import charts
 from jobs.inspection import job
+from jobs.pages import render_page
 from jobs.query import View
 from jobs.selection import find_release, find_run
 from jobs.store import Store
@@ -68,16 +66,11 @@ def render(workspace: Workspace, run: str | None = None, release: str | None = N
     shown = find_run(store, run)["job_id"] if run else find_release(store, release)["job_id"] if release else last
     config = parse(job(store, shown)["config"]) if shown else None
     idle = view.lazy("idle").sort("stream_id", "start_idx").collect()
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["thousands"] = lambda n: f"{n:,}"
-    template = environment.from_string((resources.files("jobs") / "templates" / "report.html.j2").read_text())
     with ThreadPoolExecutor(4) as readers:
-        return template.render(
+        return render_page(
+            "report.html.j2",
             title=f"Winnow: {workspace.root.name}",
             source=f"release {release}" if release else f"run {shown}" if shown else "no run yet",
-            made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
             verdicts=verdicts(view),
             bars=_bars(verdicts(view)),
             streams=[_stream(row, frames, idle, config) for row in streams.head(_MOST_STREAMS).to_dicts()],

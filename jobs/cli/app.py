@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from jobs.cli import demo, export, inspection, maintain, release, report, run, sql
+from jobs.cli import demo, evaluate, export, inspection, maintain, release, report, run, sql
 
 _ABOUT_PLACES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _WRONG_PLACE = 2
@@ -26,6 +26,7 @@ app.command("report")(report.report)
 app.command("export")(export.export)
 app.add_typer(inspection.app, name="inspect")
 app.add_typer(release.app, name="release")
+app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(maintain.app, name="tables")
 
 
