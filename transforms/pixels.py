@@ -23,7 +23,7 @@ from transforms.identity import UNTRUSTED, Int64Array, content_id, is_racy, pair
 from transforms.image import CorruptImageError, Gray, Header, ImageParams, decode_gray, read_header, to_small
 from transforms.motion import TILES, MotionParams, motion_scores, to_tiles
 from transforms.quality import BlurParams, PictureMeasures, Scratch, measure_picture, tone_histogram, tone_statistics
-from transforms.source import FrameBytes, read_frame
+from transforms.source import FrameBytes, read_ahead, read_frame
 
 TABLES = {t.name: t for t in (schemas.FRAMES, schemas.QUALITY, schemas.FINGERPRINTS, schemas.MOTION)}
 """The stages of the pass, by the table that each writes."""
@@ -56,6 +56,7 @@ FAULT = pa.struct(
         for n in ("stream_id", "frame_idx", "stage", "uri", "error_type", "error")
     ]
 )
+_AHEAD = 8
 TALLY = ("block", "n_frames", "n_read", "n_decoded", "bytes_read", "started_ns")
 
 
@@ -102,6 +103,8 @@ class _Pass:
 
     def run(self) -> _Harvest:
         for row, frame in enumerate(self._frames):
+            if row + _AHEAD < len(self._frames):
+                self._frames[row + _AHEAD].announce()
             before = self._frames[row - 1] if self._follows[row] else None
             if self._wanted[row]:
                 self._measure(row, frame, before)
@@ -195,6 +198,11 @@ class _Frame:
         self._fault: Exception | None = None
         self._pixels: _Pixels | None = None
         self._tried = False
+
+    def announce(self) -> None:
+        """Say that the frame will be looked at soon."""
+        if self.trusted_id is None:
+            read_ahead(self.uri)
 
     def content(self) -> int:
         """Return the content id: the trusted one, or that of the bytes. Raises OSError where they cannot be read."""
