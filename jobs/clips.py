@@ -14,13 +14,12 @@ import schemas
 from jobs.errors import one_line
 from jobs.store import Store
 from jobs.streams import StreamFiles
-from transforms import clip
+from transforms import sampling as sampling_
 from transforms.identity import is_racy, stat_ids
+from transforms.sampling import Sampling
 
 
-def list_clip(
-    stream_id: str, path: Path, sampling: clip.Sampling, store: Store, problems: list[str]
-) -> StreamFiles | None:
+def list_clip(stream_id: str, path: Path, sampling: Sampling, store: Store, problems: list[str]) -> StreamFiles | None:
     """Return a clip as a stream, or None after a word to `problems`.
 
     A frame's number is its place among all frames of the clip in order of presentation. A clip that is gone has no
@@ -41,11 +40,11 @@ def list_clip(
     if known is not None:
         return known
     try:
-        index = clip.index_clip(str(path))
+        index = sampling_.index_clip(str(path))
     except OSError as error:
         problems.append(f"{path}: {one_line(error)}")
         return None
-    chosen = clip.sample(index, sampling)
+    chosen = sampling_.sample(index, sampling)
     names = index.fragments(chosen)
     files = pa.table(
         {
@@ -70,7 +69,7 @@ _NO_FILES = pa.table(
 
 
 def _row(
-    stream_id: str, path: Path, files: pa.Table, listed_ns: int, sampling: clip.Sampling, source_id: int | None
+    stream_id: str, path: Path, files: pa.Table, listed_ns: int, sampling: Sampling, source_id: int | None
 ) -> dict[str, Any]:
     index = files["frame_idx"].to_numpy()
     return {
@@ -94,9 +93,7 @@ def _row(
     }
 
 
-def _known(
-    stream_id: str, path: Path, sampling: clip.Sampling, source_id: int | None, store: Store
-) -> StreamFiles | None:
+def _known(stream_id: str, path: Path, sampling: Sampling, source_id: int | None, store: Store) -> StreamFiles | None:
     """Return the stream as it was listed before, if it still is what it was."""
     rows = store.read(schemas.STREAMS)
     rows = rows.filter(pc.equal(rows["stream_id"], stream_id)).to_pylist()
@@ -115,5 +112,5 @@ def _known(
     return StreamFiles(stream_id, str(path), listed.drop_columns("uri").append_column("name", names), rows[0])
 
 
-def _as_text(sampling: clip.Sampling) -> str:
+def _as_text(sampling: Sampling) -> str:
     return sampling if isinstance(sampling, str) else f"{sampling:g}"

@@ -158,9 +158,7 @@ def _pairs(view: View, labels: Labels) -> tuple[list[dict[str, Any]], dict[str, 
     rows = rows.drop_nulls(["phash_a", "phash_b"])
     truth = rows["duplicate"].to_numpy()
     distance = np.bitwise_count(from_hex(rows["phash_a"].to_arrow()) ^ from_hex(rows["phash_b"].to_arrow()))
-    table = [
-        {"hamming": d, **evaluation.agreement(distance <= d, truth)._asdict()} for d in range(_WIDEST + 1)
-    ]
+    table = [{"hamming": d, **evaluation.agreement(distance <= d, truth)._asdict()} for d in range(_WIDEST + 1)]
     same = (rows["group_id_a"] == rows["group_id_b"]).fill_null(False).to_numpy()
     groups = {"n_duplicate": int(truth.sum()), "n_different": int((~truth).sum())}
     return table, groups | evaluation.agreement(same, truth)._asdict()

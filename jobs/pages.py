@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,5 +19,5 @@ def render_page(template: str, **values: Any) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["thousands"] = lambda n: f"{n:,}"
-    environment.filters["figure"] = lambda x: "" if x is None or x != x else f"{x:.3g}"
+    environment.filters["figure"] = lambda x: "" if math.isnan(x) else f"{x:.3g}"
     return environment.get_template(template).render(made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **values)

@@ -127,6 +127,7 @@ def write_clip(
     options = {"preset": "ultrafast", "bf": "2", "sc_threshold": "0"} if codec == "libx264" else {}
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25, options={**options, "g": str(gop)})
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
         stream.codec_context.time_base = Fraction(1, 1000 if codec != "mpeg4" else 25)
         if turn:
@@ -151,6 +152,7 @@ def damage(clip: Path, number: int) -> None:
     """Overwrite the middle of one packet of a clip with noise."""
     with av.open(str(clip)) as container:
         packet = [p for p in container.demux(video=0) if p.size][number]
+        assert packet.pos is not None
         start, end = packet.pos + packet.size // 3, packet.pos + 2 * packet.size // 3
     data = bytearray(clip.read_bytes())
     data[start:end] = np.random.default_rng(0).bytes(end - start)

@@ -20,7 +20,7 @@ from transforms.image import (
     to_small,
 )
 from transforms.motion import to_tiles
-from transforms.source import FrameBytes, read_frame
+from transforms.source import FrameBytes, read_ahead, read_frame
 
 
 class Pixels(NamedTuple):
@@ -58,6 +58,11 @@ class Picture:
     def bytes_read(self) -> int:
         """Return how many bytes were read for the frame."""
         return self.read.size_bytes if self.read and self.n_read else 0
+
+    def announce(self) -> None:
+        """Say that the frame will be looked at soon."""
+        if self.trusted_id is None:
+            read_ahead(self.uri)
 
     def content(self) -> int:
         """Return the content id: the trusted one, or that of the bytes. Raises OSError where they cannot be read."""
@@ -121,6 +126,9 @@ class ClipPicture(Picture):
         self._clips = clips
         self._frame: ClipFrame | None = None
         self._wrong = ""
+
+    def announce(self) -> None:
+        """Do nothing: a clip is read in one go."""
 
     def forget(self) -> None:
         """Drop the frame, once the next one has been compared with it."""

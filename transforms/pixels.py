@@ -62,6 +62,7 @@ FAULT = pa.struct(
     ]
 )
 _PICTURES_AT_ONCE = 4096
+_AHEAD = 8
 TALLY = ("block", "n_frames", "n_read", "n_decoded", "bytes_read", "started_ns")
 
 
@@ -115,6 +116,8 @@ class _Pass:
 
     def run(self) -> _Harvest:
         for row, frame in enumerate(self._frames):
+            if row + _AHEAD < len(self._frames):
+                self._frames[row + _AHEAD].announce()
             before = self._frames[row - 1] if self._follows[row] else None
             if self._wanted[row]:
                 self._measure(row, frame, before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from contextlib import suppress
 from typing import NamedTuple
 
 _TRIES = 3
@@ -53,6 +54,18 @@ def read_frame(path: str) -> FrameBytes:
                 return found
         time.sleep(_PAUSE_S)
     raise FileChangingError(f"{path} changed each of the {_TRIES} times it was read")
+
+
+def read_ahead(path: str) -> None:
+    """Let the system begin to read a file that will be asked for soon; what is wrong with it shows then."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(handle)
 
 
 def _read_once(path: str) -> FrameBytes | None:

@@ -52,7 +52,7 @@ def curation(
         print_json(plain)
         return
     if plain["flags"]:
-        columns = [name for name in plain["flags"][0]]
+        columns = list(plain["flags"][0])
         print_table(columns, ([row[c] for c in columns] for row in plain["flags"]), "flags")
     if plain["groups"]:
         columns = list(plain["distances"][0])

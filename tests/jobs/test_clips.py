@@ -28,7 +28,7 @@ from tests.helpers import (
     write_clip,
     write_noise_stream,
 )
-from transforms import clip as clips
+from transforms import sampling
 
 pytestmark = pytest.mark.usefixtures("engine")
 N = 60
@@ -77,7 +77,7 @@ def test_a_clip_that_was_seen_is_not_read_again(
     workspace: Workspace, footage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go(workspace, footage)
-    monkeypatch.setattr(clips, "index_clip", None)
+    monkeypatch.setattr(sampling, "index_clip", None)
     record = go(workspace, footage)
     assert computed(record) == {}
     assert record.counts["frames_read"] == 0
@@ -172,6 +172,7 @@ def test_exports_bring_frames_of_clips_as_pictures(workspace: Workspace, tmp_pat
         data = (tmp_path / "one" / image["file_name"]).read_bytes()
         assert data == (tmp_path / "two" / image["file_name"]).read_bytes()
         shown = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+        assert shown is not None
         assert (image["width"], image["height"]) == shown.shape[::-1]
         assert np.abs(shown.astype(int) - pictures[number]).mean() < 16
     with pytest.raises(UserError, match="--media copy"):

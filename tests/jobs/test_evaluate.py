@@ -18,7 +18,6 @@ pytestmark = pytest.mark.usefixtures("engine")
 PLANTED = SMALL.planted
 
 
-
 @pytest.fixture(scope="module")
 def view(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path) -> View:
     workspace = Workspace.at(tmp_path_factory.mktemp("evaluate") / "tables")
