@@ -42,7 +42,8 @@ _WORTH_A_JUMP = 12
 _JUMPS = 8
 _PLANAR = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "nv21", "gray"})
 _FULL_RANGE = 2
-_TO_FULL = np.clip((np.arange(256) - 16.0) * (255.0 / 219.0) + 0.5, 0, 255).astype(np.uint8)
+# Luma as most clips store it goes from 16 to 235 (ITU-R BT.601, BT.709).
+_BLACK, _TO_FULL = 16.0, 255.0 / 219.0
 
 
 class ClipError(OSError):
@@ -96,7 +97,7 @@ class ClipFrame:
         if name in _PLANAR:
             gray = shrink(_planes(self._frame)[0], params.long_side)
             is_full = name.startswith(("yuvj", "gray")) or self._frame.color_range == _FULL_RANGE
-            gray = gray.copy() if is_full else cv2.LUT(gray, _TO_FULL)
+            gray = gray.copy() if is_full else cv2.convertScaleAbs(cv2.subtract(gray, _BLACK), alpha=_TO_FULL)
         else:
             gray = shrink(_as_bytes(self._frame.reformat(format="gray").to_ndarray()), params.long_side)
         return turned(gray, self._turns)
@@ -136,8 +137,8 @@ class Clip:
     """A clip that gives frames by name. Frames asked for in order are decoded once; use as a context manager."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
-        self._status = _status(path)
+        self._path = Path(path)
+        self._status = _status(self._path)
         self._container = open_clip(path)
         self._stream = self._container.streams.video[0]
         context = self._stream.codec_context
@@ -271,8 +272,8 @@ class Clip:
         self._container.close()
 
 
-def _status(path: str) -> tuple[int, int, int]:
-    found = Path(path).stat()
+def _status(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 

@@ -39,7 +39,7 @@ class ImageParams:
     """At which size pictures are measured.
 
     `long_side`: the longer side, in pixels, of the grey picture that every measure is taken on. Pictures are brought
-    to it by area averaging (for JPEG mostly inside the decoder, which is also what makes it cheap) and never enlarged.
+    to it by averaging (for JPEG mostly inside the decoder, which is also what makes it cheap) and never enlarged.
     One size for all keeps thresholds comparable between resolutions: cameras of 540 to 2160 lines looking at one scene
     get blur scores within a factor of 1.7 of one another (whole-number reductions such as 720p to 640x360 score
     highest), where a pixel more of blur makes a factor of several. The price is detail below the grid: at 640, blur
@@ -140,7 +140,11 @@ def to_small(gray: Gray) -> Gray:
 
 
 def shrink(gray: Gray, long_side: int) -> Gray:
-    """Bring the longer side of an (H, W) uint8 picture down to `long_side` by area averaging; never enlarge."""
+    """Bring the longer side of an (H, W) uint8 picture down to `long_side` by averaging; never enlarge.
+
+    What is left to do after halving, a factor below two, is done by linear interpolation, whose weights hardly differ
+    from those of the areas by then: at 3 to 2 they are (3/4, 1/4) for (2/3, 1/3), in a fifth of the time.
+    """
     height, width = gray.shape
     longest = max(height, width)
     if longest <= long_side:
@@ -150,7 +154,10 @@ def shrink(gray: Gray, long_side: int) -> Gray:
     while size[0] * 2 <= width and size[1] * 2 <= height and not (width % 2 or height % 2):
         gray = cv2.resize(gray, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
         height, width = gray.shape
-    return gray if (width, height) == size else cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
+    if (width, height) == size:
+        return gray
+    is_near = size[0] * 2 > width and size[1] * 2 > height
+    return cv2.resize(gray, size, interpolation=cv2.INTER_LINEAR if is_near else cv2.INTER_AREA)
 
 
 def thumbnail(data: bytes, long_side: int) -> bytes:
