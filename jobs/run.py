@@ -46,7 +46,13 @@ class RunRequest:
 
 
 class Watcher(Protocol):
-    """Is told how a run goes on; a progress bar, say."""
+    """Is told how a run goes on; a progress bar, say.
+
+    `interrupted` says whether the run was asked to end. The KeyboardInterrupt that this raises can come out as another
+    error, where it falls between the steps of a lock or of a library.
+    """
+
+    interrupted: bool
 
     def began(self, what: str, total: int | None) -> None:
         """Take note that a part of the run began, which has so many frames to do."""
@@ -57,6 +63,8 @@ class Watcher(Protocol):
 
 class Unwatched:
     """Watches nothing."""
+
+    interrupted = False
 
     def began(self, what: str, total: int | None) -> None:
         """Do nothing."""
@@ -124,11 +132,13 @@ def _run(prepared: Prepared, watcher: Watcher, engine: EngineOnDemand) -> RunRec
     try:
         _Execution(prepared, record, watcher, engine).execute()
     except BaseException as error:
-        record.state = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
-        interrupted = isinstance(error, KeyboardInterrupt)
+        interrupted = watcher.interrupted or isinstance(error, KeyboardInterrupt)
+        record.state = "cancelled" if interrupted else "failed"
         record.error = "interrupted" if interrupted else one_line(error) or type(error).__name__
         record.ended_ns = time.time_ns()
         _save_anyway(record, store)
+        if interrupted:
+            raise KeyboardInterrupt from error
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
             raise RunFailedError(f"the workspace cannot be written: {one_line(error)}") from error
         if isinstance(error, ConflictError):

@@ -101,12 +101,11 @@ def execute(request: RunRequest, quiet: bool = False) -> RunRecord:
     from jobs.errors import InterruptedRunError
     from jobs.run import run as run_job
 
-    interrupted = False
+    watcher = Bar(quiet)
 
     def interrupt(number: int, _: FrameType | None) -> None:
-        nonlocal interrupted
-        if not interrupted:
-            interrupted = True
+        if not watcher.interrupted:
+            watcher.interrupted = True
             raise KeyboardInterrupt
         # Who presses the keys twice will not wait; who signals twice (timeout and systemd do) means it once.
         if number == signal.SIGINT:
@@ -114,11 +113,11 @@ def execute(request: RunRequest, quiet: bool = False) -> RunRecord:
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with Bar(quiet) as bar:
-            return run_job(request, bar)
+        with watcher:
+            return run_job(request, watcher)
     except BaseException as error:
         # Raised between two steps of a lock, an interrupt can come out as the lock's own complaint.
-        if interrupted:
+        if watcher.interrupted:
             text = "interrupted; what was committed stays, and the same command goes on from there"
             raise InterruptedRunError(text) from error
         raise

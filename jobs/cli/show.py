@@ -72,6 +72,7 @@ class Bar:
     """Shows how a run goes on, on a terminal; elsewhere it is silent."""
 
     def __init__(self, quiet: bool = False) -> None:
+        self.interrupted = False
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._on = err.is_terminal and not quiet

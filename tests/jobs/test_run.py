@@ -19,7 +19,7 @@ from jobs.demo import compare
 from jobs.engine import Engine
 from jobs.explain import StageForecast, forecast
 from jobs.query import View
-from jobs.run import RunRequest, prepare, summary
+from jobs.run import RunRequest, Unwatched, prepare, run, summary
 from jobs.store import Store
 from jobs.workspace import Workspace
 from tests.helpers import (
@@ -376,3 +376,16 @@ def test_streams_run_one_after_another_have_the_same_measures(
         go(workspace, folder)
     for table in (schemas.FRAMES, schemas.QUALITY, schemas.FINGERPRINTS, schemas.MOTION, schemas.IDLE):
         assert rows(workspace, table).equals(rows(expected, table)), table.name
+
+
+def test_an_interrupt_that_comes_out_as_another_error_is_still_one(workspace: Workspace, tmp_path: Path) -> None:
+    class Interrupted(Unwatched):
+        def began(self, what: str, total: int | None) -> None:
+            self.interrupted = True
+            raise RuntimeError(f"{what}, {total}: release unlocked lock")
+
+    cam = write_noise_stream(tmp_path / "cam", range(3))
+    with pytest.raises(KeyboardInterrupt):
+        run(RunRequest(workspace, [str(cam)], load()), Interrupted())
+    (record,) = View.of(workspace).lazy("runs").collect().to_dicts()
+    assert (record["state"], record["error"]) == ("cancelled", "interrupted")
