@@ -47,8 +47,9 @@ def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission,
     """
     problems: list[str] = []
     streams: dict[str, StreamFiles] = {}
-    known = store.read(schemas.STREAMS, ("stream_id", "uri"))
-    bound = dict(zip(known["stream_id"].to_pylist(), known["uri"].to_pylist(), strict=True))
+    known = {row["stream_id"]: row for row in store.read(schemas.STREAMS).to_pylist()}
+    bound = {name: row["uri"] for name, row in known.items()}
+    seen = store.open(schemas.LISTING)
     for stream_id, folder in _folders(inputs, params, admission, bound, problems):
         if not _STREAM_ID.fullmatch(stream_id) or {".", ".."} & set(stream_id.split("/")):
             problems.append(f"stream id {stream_id!r}: expected names without control characters, joined by /")
@@ -61,7 +62,7 @@ def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission,
                 )
             continue
         if folders.is_clip(folder) and not folder.is_dir():
-            listed = list_clip(stream_id, folder, params.fps, store, problems)
+            listed = list_clip(stream_id, folder, params.fps, known.get(stream_id), seen, problems)
         else:
             listed = _list_folder(stream_id, folder, params, problems)
         if listed is not None:
@@ -164,25 +165,18 @@ def _list_folder(stream_id: str, folder: Path, params: IngestParams, problems: l
         "mtime_ns": mtimes[found.chosen],
     }
     gaps = ingest.gaps(index, step)
-    row = {
-        "stream_id": stream_id,
-        "uri": str(folder),
-        "kind": "folder",
-        "n_frames": len(index),
-        "first_idx": int(index[0]) if len(index) else None,
-        "last_idx": int(index[-1]) if len(index) else None,
-        "step": step,
-        "gaps": gaps,
-        "n_missing": ingest.n_missing(gaps, step),
-        "n_ignored": found.n_ignored + len(unreadable),
-        "n_repeated": sum(len(names) for names in found.repeated.values()),
-        "sampling": None,
-        "source_id": None,
-        "n_bad": 0,
-        "sizes": [],
-        "listed_ns": listed_ns,
-    }
-    return StreamFiles(stream_id, str(folder), pa.table(files), row)
+    return StreamFiles.of(
+        stream_id,
+        str(folder),
+        pa.table(files),
+        kind="folder",
+        step=step,
+        gaps=gaps,
+        n_missing=ingest.n_missing(gaps, step),
+        n_ignored=found.n_ignored + len(unreadable),
+        n_repeated=sum(len(names) for names in found.repeated.values()),
+        listed_ns=listed_ns,
+    )
 
 
 def _repeated(folder: Path, repeated: dict[int, list[str]]) -> str:

@@ -29,6 +29,23 @@ class StreamFiles:
     files: pa.Table
     row: dict[str, Any]
 
+    @classmethod
+    def of(cls, stream_id: str, uri: str, files: pa.Table, **told: Any) -> StreamFiles:
+        """Return a stream whose row says what its files do, and what else is `told` of it."""
+        index = files["frame_idx"].to_numpy()
+        row: dict[str, Any] = {
+            "stream_id": stream_id,
+            "uri": uri,
+            "n_frames": len(index),
+            "first_idx": int(index[0]) if len(index) else None,
+            "last_idx": int(index[-1]) if len(index) else None,
+            "gaps": [],
+            **dict.fromkeys(("n_missing", "n_ignored", "n_repeated", "n_bad"), 0),
+            **dict.fromkeys(("sampling", "source_id")),
+            "sizes": [],
+        }
+        return cls(stream_id, uri, files, row | told)
+
     @property
     def n_frames(self) -> int:
         """Return the number of frames listed."""
