@@ -7,6 +7,7 @@ the report follow.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -16,15 +17,23 @@ import numpy.typing as npt
 
 from transforms.image import Gray
 
+_LEAST_SIDE = 8
+_BEND = np.array([[1, -2, 1]], np.float32)
+_NOISE = 1.5
+_FAINT = 30.0
+"""Squared luma that is added to what is divided by, so that a picture of nothing is not sharp."""
+
 
 @dataclass(frozen=True)
 class BlurParams:
     """How sharpness is scored.
 
-    `method`: the variance of the Laplacian, or the energy of the Sobel gradient, which noise sways less.
+    `method`: `acutance`, how much of the detail is fine, whatever there is to see and however noisy; the variance of
+    the Laplacian; or the energy of the Sobel gradient. The last two grow with contrast and texture as much as with
+    sharpness, so that one threshold does not suit two scenes.
     """
 
-    method: Literal["laplacian_var", "tenengrad"] = "laplacian_var"
+    method: Literal["acutance", "laplacian_var", "tenengrad"] = "acutance"
 
 
 class PictureMeasures(NamedTuple):
@@ -38,25 +47,80 @@ class Scratch:
     """Buffers that are reused from picture to picture, since allocating them costs as much as filling them."""
 
     def __init__(self) -> None:
-        self._second: npt.NDArray[np.int16] = np.empty((0, 0), np.int16)
+        self._second: dict[str, npt.NDArray[np.int16]] = {}
 
-    def second(self, shape: tuple[int, ...]) -> npt.NDArray[np.int16]:
-        """Return an int16 array of `shape` with arbitrary contents."""
-        if self._second.shape != shape:
-            self._second = np.empty(shape, np.int16)
-        return self._second
+    def second(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.int16]:
+        """Return the int16 array of that name, of `shape`, with arbitrary contents."""
+        have = self._second.get(name)
+        if have is None or have.shape != shape:
+            have = self._second[name] = np.empty(shape, np.int16)
+        return have
 
 
-def laplacian_var(gray: Gray, scratch: Scratch) -> float:
-    """Return the variance of the 4-neighbour Laplacian of an (H, W) uint8 picture, in squared luma, from 0.
+def laplacian(gray: Gray, scratch: Scratch) -> npt.NDArray[np.int16]:
+    """Return the 4-neighbour Laplacian of an (H, W) uint8 picture; 16 bits hold every value exactly."""
+    return cv2.Laplacian(gray, cv2.CV_16S, dst=scratch.second("laplacian", gray.shape))
 
-    Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy". Equal to
-    `cv2.Laplacian(gray, cv2.CV_64F).var()`, in a sixth of the time: 16 bits hold every value exactly, and
-    E[x²] - E[x]² needs no second pass.
+
+def variance(second: npt.NDArray[np.int16]) -> float:
+    """Return the variance of an (H, W) int16 array; E[x²] - E[x]² needs no second pass.
+
+    Of the Laplacian, in squared luma, from 0: the measure of Pech-Pacheco et al. 2000, "Diatom autofocusing in
+    brightfield microscopy". Equal to `cv2.Laplacian(gray, cv2.CV_64F).var()`, in a sixth of the time.
     """
-    second = cv2.Laplacian(gray, cv2.CV_16S, dst=scratch.second(gray.shape))
     mean = cv2.sumElems(second)[0] / second.size
-    return max(0.0, float(cv2.norm(second, cv2.NORM_L2SQR)) / second.size - mean * mean)
+    return max(0.0, _energy(second) - mean * mean)
+
+
+def acutance(gray: Gray, second: npt.NDArray[np.int16], scratch: Scratch) -> float:
+    """Return how sharp an (H, W) uint8 picture is, given its Laplacian: about 0.5 if sharp, 0.05 if blurred.
+
+    The geometric mean of two ratios, each of the energy of second differences at one scale to that at half of it:
+    of the full picture to the half, in all directions together, and of the half to the quarter, in the direction
+    where it is lower, since motion blurs one direction only. Blur takes the fine scale away first, whereas contrast,
+    light and texture change both alike. From the energy at the finer scale that of noise is taken: noise is spread
+    evenly, x² over (E|x|)² being π/2 for a normal distribution, while edges are few and strong (for the double
+    exponential it is 2). A texture without edges, such as gravel, therefore scores low, though not as low as blur.
+
+    Pictures under 8 pixels score 0: there is nothing to compare.
+    """
+    if min(gray.shape) < _LEAST_SIDE:
+        return 0.0
+    half = _half(gray)
+    quarter = _half(half)
+    across, down = _second_differences(half, "half", scratch)
+    wide_across, wide_down = _second_differences(quarter, "quarter", scratch)
+    fine = _edges(second) / (_energy(across) + _energy(down) + _FAINT)
+    coarse = min(
+        _edges(across) / (_energy(wide_across) + _FAINT),
+        _edges(down) / (_energy(wide_down) + _FAINT),
+    )
+    return math.sqrt(fine * coarse)
+
+
+def _half(gray: Gray) -> Gray:
+    """Average 2x2 pixels; an odd last row or column is left out, which keeps to cv2's fast path."""
+    height, width = gray.shape[0] // 2, gray.shape[1] // 2
+    return cv2.resize(gray[: height * 2, : width * 2], (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _second_differences(gray: Gray, name: str, scratch: Scratch) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
+    """Return (1, -2, 1) along the rows and down the columns of an (H, W) picture, both int16 of its shape.
+
+    As `cv2.Sobel` of order two with `ksize=1`, which takes three times as long along the rows.
+    """
+    across = cv2.filter2D(gray, cv2.CV_16S, _BEND, dst=scratch.second(f"{name} across", gray.shape))
+    return across, cv2.filter2D(gray, cv2.CV_16S, _BEND.T, dst=scratch.second(f"{name} down", gray.shape))
+
+
+def _energy(second: npt.NDArray[np.int16]) -> float:
+    return float(cv2.norm(second, cv2.NORM_L2SQR)) / second.size
+
+
+def _edges(second: npt.NDArray[np.int16]) -> float:
+    """Return the energy that is in few and strong values; of evenly spread noise a twentieth is left."""
+    spread = float(cv2.norm(second, cv2.NORM_L1)) / second.size
+    return max(0.0, _energy(second) - _NOISE * spread * spread)
 
 
 def tenengrad(gray: Gray) -> float:
@@ -98,5 +162,12 @@ def tone_statistics(counts: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np
 
 def measure_picture(gray: Gray, params: BlurParams, scratch: Scratch) -> PictureMeasures:
     """Measure one (H, W) uint8 picture at measuring scale."""
-    laplacian = laplacian_var(gray, scratch)
-    return PictureMeasures(laplacian, laplacian if params.method == "laplacian_var" else tenengrad(gray))
+    second = laplacian(gray, scratch)
+    plain = variance(second)
+    match params.method:
+        case "acutance":
+            return PictureMeasures(plain, acutance(gray, second, scratch))
+        case "laplacian_var":
+            return PictureMeasures(plain, plain)
+        case "tenengrad":
+            return PictureMeasures(plain, tenengrad(gray))

@@ -72,7 +72,7 @@ def test_an_unknown_profile_is_named_with_the_nearest() -> None:
         ("idle.keep=yes", "idle.keep: input should be a valid integer, found True"),
         ("curation.blurry_below=low", "curation.blurry_below: input should be a valid number, found 'low'"),
         ("curation.ignore=[idel]", "curation.ignore.0: input should be 'corrupt'"),
-        ("blur.method=sobel", "blur.method: input should be 'laplacian_var' or 'tenengrad', found 'sobel'"),
+        ("blur.method=sobel", "blur.method: input should be 'acutance', 'laplacian_var' or 'tenengrad', found 'sobel'"),
     ],
 )
 def test_a_bad_setting_says_what_was_expected(setting: str, hint: str) -> None:

@@ -7,16 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transforms.curation import BLUR_LIMITS
 from transforms.image import ImageParams, decode_gray, read_header, to_small
 from transforms.quality import (
     BlurParams,
     PictureMeasures,
     Scratch,
-    laplacian_var,
+    acutance,
+    laplacian,
     measure_picture,
     tenengrad,
     tone_histogram,
     tone_statistics,
+    variance,
 )
 from transforms.synthetic import Sample, encode
 
@@ -29,7 +32,16 @@ def scene() -> npt.NDArray[np.uint8]:
     return Sample(1920, 1080).picture(0)
 
 
-def score(picture: npt.NDArray[np.uint8], method: str = "laplacian_var", quality: int = 92) -> float:
+def laplacian_var(gray: Gray) -> float:
+    return variance(laplacian(gray, Scratch()))
+
+
+def acutance_of(gray: Gray) -> float:
+    scratch = Scratch()
+    return acutance(gray, laplacian(gray, scratch), scratch)
+
+
+def score(picture: npt.NDArray[np.uint8], method: str = "acutance", quality: int = 92) -> float:
     data = encode(picture, quality)
     gray = decode_gray(data, read_header(data), ImageParams())
     return measure_picture(gray, BlurParams(method), Scratch()).sharpness  # type: ignore[arg-type]
@@ -38,14 +50,14 @@ def score(picture: npt.NDArray[np.uint8], method: str = "laplacian_var", quality
 @given(st.integers(0, 2**32 - 1), st.integers(3, 40), st.integers(3, 40))
 def test_laplacian_var_is_that_of_opencv_in_double_precision(seed: int, height: int, width: int) -> None:
     gray = np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
-    assert laplacian_var(gray, Scratch()) == pytest.approx(cv2.Laplacian(gray, cv2.CV_64F).var(), rel=1e-9, abs=1e-6)
+    assert laplacian_var(gray) == pytest.approx(cv2.Laplacian(gray, cv2.CV_64F).var(), rel=1e-9, abs=1e-6)
 
 
 def test_laplacian_var_by_hand() -> None:
     # A single dot: the response is -4v at the dot and v at its four neighbours, so E[x²] = 20 v² / n and E[x] = 0.
     gray = np.zeros((10, 10), np.uint8)
     gray[5, 5] = 50
-    assert laplacian_var(gray, Scratch()) == pytest.approx(20 * 50**2 / 100)
+    assert laplacian_var(gray) == pytest.approx(20 * 50**2 / 100)
 
 
 def test_tenengrad_by_hand() -> None:
@@ -60,11 +72,52 @@ def test_flat_pictures_have_no_sharpness() -> None:
     assert measure_picture(flat, BlurParams(), Scratch()) == PictureMeasures(0.0, 0.0)
 
 
-@pytest.mark.parametrize("method", ["laplacian_var", "tenengrad"])
+@pytest.mark.parametrize("method", ["acutance", "laplacian_var", "tenengrad"])
 def test_sharpness_orders_pictures_blurred_by_known_amounts(scene: Gray, method: str) -> None:
     scores = [score(scene if not s else cv2.GaussianBlur(scene, (0, 0), s), method) for s in (0, 2, 4, 6, 9, 14, 20)]
     assert scores == sorted(scores, reverse=True)
     assert scores[0] > 8 * scores[-1]
+
+
+def test_acutance_by_hand() -> None:
+    # One dot of height v: 20 v² in the Laplacian, |x| sums to 8 v. The dot is v / 4 high in the half, where (1, -2, 1)
+    # of it holds 6 (v / 4)² in each direction and sums to v, and v / 16 high in the quarter.
+    v, n = 240, 64 * 64
+    gray = np.zeros((64, 64), np.uint8)
+    gray[32, 32] = v
+    fine = (20 * v**2 / n - 1.5 * (8 * v / n) ** 2) / (2 * 6 * 60**2 / (n / 4) + 30)
+    coarse = (6 * 60**2 / (n / 4) - 1.5 * (v / (n / 4)) ** 2) / (6 * 15**2 / (n / 16) + 30)
+    assert acutance_of(gray) == pytest.approx((fine * coarse) ** 0.5)
+
+
+def test_what_is_smeared_in_one_direction_has_no_acutance() -> None:
+    stripes = np.tile(np.array([20, 20, 200, 200], np.uint8), (64, 16))
+    assert acutance_of(stripes) == acutance_of(np.ascontiguousarray(stripes.T)) == 0.0
+
+
+def test_acutance_does_not_follow_contrast_or_light_but_blur(scene: Gray) -> None:
+    blurred = cv2.GaussianBlur(scene, (0, 0), 7)
+    ways = [scene, cv2.convertScaleAbs(scene, alpha=0.5), cv2.convertScaleAbs(scene, alpha=0.6, beta=80)]
+    sharp = [score(picture) for picture in ways]
+    assert max(sharp) < 2 * min(sharp)
+    assert score(blurred) < min(sharp) / 4
+    # The variance of the Laplacian takes half the contrast for a quarter of the sharpness.
+    plain = [score(picture, "laplacian_var") for picture in ways]
+    assert max(plain) > 3.5 * min(plain)
+
+
+def test_noise_is_not_sharpness(scene: Gray) -> None:
+    noise = np.random.default_rng(5).normal(0, 8, (360, 640))
+    small = cv2.cvtColor(cv2.resize(scene, (640, 360), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
+    blurred = np.clip(cv2.GaussianBlur(small, (0, 0), 4) + noise, 0, 255).astype(np.uint8)
+    assert acutance_of(blurred) < BLUR_LIMITS["acutance"].below
+    assert laplacian_var(blurred) > laplacian_var(small)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 640), (8, 8), (9, 15)])
+def test_small_pictures_have_a_finite_sharpness(shape: tuple[int, int]) -> None:
+    gray = np.random.default_rng(3).integers(0, 256, shape, dtype=np.uint8)
+    assert 0 <= acutance_of(gray) < 10
 
 
 def test_sharpness_is_comparable_between_resolutions(scene: Gray) -> None:
@@ -74,7 +127,7 @@ def test_sharpness_is_comparable_between_resolutions(scene: Gray) -> None:
     scores = [score(picture) for picture in cameras]
     assert max(scores) < 1.7 * min(scores)
     # Measured each at its own resolution they differ many times over.
-    plain = [laplacian_var(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), Scratch()) for picture in cameras]
+    plain = [laplacian_var(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)) for picture in cameras]
     assert max(plain) > 4 * min(plain)
 
 
