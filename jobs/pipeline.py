@@ -25,7 +25,11 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         picture | _params("blur", config.blur),
     )
     fingerprints = Stage(
-        "fingerprints", "pixels", schemas.FINGERPRINTS, (*decode, image.to_small, hashing.phash), picture
+        "fingerprints",
+        "pixels",
+        schemas.FINGERPRINTS,
+        (*decode, image.to_small, hashing.phash, motion.to_tiles, hashing.layouts),
+        picture,
     )
     motion_ = Stage(
         "motion",

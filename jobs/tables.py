@@ -173,8 +173,9 @@ class TableStages:
     def _duplicates(self, stage: Stage, snapshot: Snapshot, batch: Sequence[ScopeState]) -> _Outcome:
         workspace = stage.scope == "workspace"
         streams = self._scopes.streams_of(stage) if workspace else frozenset(s.scope for s in batch)
-        hashed = self._read(stage.upstream[0], ("stream_id", "frame_idx", "input_id", "phash"), streams)
-        hashed = hashed.filter(pc.is_valid(hashed["phash"])).rename_columns(duplicates.INPUT.names)
+        seen = ("layout",) if self._config.duplicates.verify == "layout" else ()
+        hashed = self._read(stage.upstream[0], ("stream_id", "frame_idx", "input_id", "phash", *seen), streams)
+        hashed = hashed.filter(pc.is_valid(hashed["phash"])).rename_columns([*duplicates.INPUT.names, *seen])
         old = snapshot.read(None, stage.key, None if workspace else streams)
         if self._config.duplicates.rebuild:
             grouping = duplicates.group_frames(hashed, old.slice(0, 0), self._config.duplicates)

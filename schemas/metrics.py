@@ -28,8 +28,11 @@ QUALITY = frame_table(
 
 FINGERPRINTS = frame_table(
     "fingerprints",
-    "Perceptual hash of each frame; null where corrupt.",
-    (Column("phash", pa.string(), "64-bit DCT hash, 16 hex digits as imagehash prints it.", nullable=True),),
+    "What look-alikes are found by; null where corrupt.",
+    (
+        Column("phash", pa.string(), "64-bit DCT hash, 16 hex digits as imagehash prints it.", nullable=True),
+        Column("layout", pa.binary(), "Mean luma of 8x8 cells, row by row, one byte each.", nullable=True),
+    ),
 )
 
 MOTION = frame_table(
@@ -80,6 +83,14 @@ DUPLICATES = frame_table(
         Column("representative_stream", pa.string(), "Stream of the representative."),
         Column("representative_idx", pa.int64(), "Frame number of the representative.", low=0),
         Column("hamming", pa.int32(), "Differing hash bits to the representative.", "bits", low=0, high=64),
+        Column(
+            "agreement",
+            pa.float32(),
+            "Correlation of the layouts in the third best of the four quarters; null where it was not asked for.",
+            nullable=True,
+            low=-1,
+            high=1,
+        ),
         Column("cosine", pa.float32(), "Cosine similarity to the representative, where embeddings are used.", "", True),
         Column("confidence", pa.float32(), "1 for identical bytes, else 0.99 (1 - hamming / 32).", low=0, high=1),
     ),

@@ -13,8 +13,11 @@ import pyarrow.compute as pc
 from annotated_types import Ge, Le
 
 import schemas
-from transforms.hashing import from_hex, to_hex
+from transforms.hashing import from_hex, layout_array, to_hex
 from transforms.identity import Int64Array, hash_strings, mix, pair_ids
+
+Layouts = npt.NDArray[np.uint8]
+"""Mean luma of 8x8 cells, shape (N, 64)."""
 
 INPUT = pa.schema(
     [
@@ -32,11 +35,16 @@ class DuplicateParams:
     """When two frames count as duplicates.
 
     `hamming`: how many of 64 hash bits a member may differ from its representative.
+    `verify`: what else has to hold. `layout`: the pictures correlate in three of their four quarters, each averaged to
+    4x4 cells; without it, `none`, 6 bits are enough to group a room with and without a person in it.
+    `agreement`: how well the quarters have to correlate for `layout`.
     `scope`: whether frames are compared within their stream or across the whole workspace.
     `rebuild`: forget all groups and form them afresh; no property of the result, so it is not part of its identity.
     """
 
-    hamming: Annotated[int, Ge(0), Le(16)] = 6
+    hamming: Annotated[int, Ge(0), Le(16)] = 10
+    verify: Literal["layout", "none"] = "layout"
+    agreement: Annotated[float, Ge(0), Le(1)] = 0.95
     scope: Literal["stream", "workspace"] = "workspace"
     rebuild: bool = False
 
@@ -52,16 +60,19 @@ class Grouping:
 def group_frames(frames: pa.Table, old: pa.Table, params: DuplicateParams) -> Grouping:
     """Group frames around representatives.
 
-    `frames` has schema `INPUT`: every decodable frame of the scope, with its hash. `old` holds the rows that an earlier
+    `frames` has schema `INPUT`: every decodable frame of the scope, with its hash; for `verify="layout"` also its
+    `layout`, as in the `fingerprints` table. `old` holds the rows that an earlier
     run left for this configuration (schema of the `duplicates` table); those whose frame and representative are
     unchanged stay as they are, and their groups keep their ids. The other frames are taken in order of stream and
     number, whatever the order of `frames`: see `transforms.hamming.join_leaders` for whom they join.
     """
-    frames = frames.sort_by([("stream_id", "ascending"), ("frame_idx", "ascending")]).combine_chunks()
+    order = pc.sort_indices(frames, [(name, "ascending") for name in schemas.FRAME_KEY])
+    layouts = layout_array(frames["layout"])[order.to_numpy()] if params.verify == "layout" else None
+    frames = frames.select(INPUT.names).take(order).combine_chunks()
     standing = _standing(frames, old)
-    leader = _leaders(frames, standing, params)
+    leader = _leaders(frames, layouts, standing, params)
     fresh = np.flatnonzero(standing < 0)
-    added = _rows(frames, fresh, leader[fresh])
+    added = _rows(frames, layouts, fresh, leader[fresh])
     kept = old.num_rows - int((standing >= 0).sum())
     removed = _gone(frames, standing, old) if kept else old.slice(0, 0)
     return Grouping(added, removed.select(list(schemas.FRAME_KEY)))
@@ -95,7 +106,7 @@ def _standing(frames: pa.Table, old: pa.Table) -> Int64Array:
     return np.where((standing >= 0) & (standing[standing] == standing), standing, -1)
 
 
-def _leaders(frames: pa.Table, standing: Int64Array, params: DuplicateParams) -> Int64Array:
+def _leaders(frames: pa.Table, layouts: Layouts | None, standing: Int64Array, params: DuplicateParams) -> Int64Array:
     """Return the position of every frame's representative, shape (N,)."""
     hashes = from_hex(frames["phash"])
     if not len(hashes):
@@ -110,15 +121,20 @@ def _leaders(frames: pa.Table, standing: Int64Array, params: DuplicateParams) ->
     for start, end in pairwise(bounds.tolist()):
         part = slice(start, end)
         within = np.where(standing[part] < 0, -1, standing[part] - start)
-        leader[part] = start + _leaders_of_scope(hashes[part], starts_stream[part], within, params.hamming)
+        cells = None if layouts is None else layouts[part]
+        leader[part] = start + _leaders_of_scope(hashes[part], cells, starts_stream[part], within, params)
     return leader
 
 
 def _leaders_of_scope(
-    hashes: npt.NDArray[np.uint64], starts_stream: npt.NDArray[np.bool_], standing: Int64Array, radius: int
+    hashes: npt.NDArray[np.uint64],
+    layouts: Layouts | None,
+    starts_stream: npt.NDArray[np.bool_],
+    standing: Int64Array,
+    params: DuplicateParams,
 ) -> Int64Array:
     # Half a second of import, which a run that finds nothing new to group need not pay.
-    from transforms.hamming import join_leaders
+    from transforms.hamming import Verification, join_leaders
 
     n = len(hashes)
     is_old = standing >= 0
@@ -126,13 +142,16 @@ def _leaders_of_scope(
     rank = np.empty(n, np.int64)
     rank[order] = np.arange(n)
     before = np.where(starts_stream, -1, rank[np.arange(n) - 1])
-    leader = join_leaders(hashes[order], before[order], rank[standing[is_old]], radius)
+    verify = None
+    if layouts is not None:
+        verify = Verification(layouts[order] if is_old.any() else layouts, params.agreement)
+    leader = join_leaders(hashes[order], before[order], rank[standing[is_old]], params.hamming, verify)
     result = np.empty(n, np.int64)
     result[order] = order[leader]
     return result
 
 
-def _rows(frames: pa.Table, at: Int64Array, leader: Int64Array) -> pa.Table:
+def _rows(frames: pa.Table, layouts: Layouts | None, at: Int64Array, leader: Int64Array) -> pa.Table:
     """Return the `duplicates` rows, without stage key, of the frames at these positions."""
     hashes, content = from_hex(frames["phash"]), frames["content_id"].to_numpy()
     hamming = np.bitwise_count(hashes[at] ^ hashes[leader]).astype(np.int32)
@@ -147,10 +166,19 @@ def _rows(frames: pa.Table, at: Int64Array, leader: Int64Array) -> pa.Table:
         "representative_stream": centres["stream_id"],
         "representative_idx": centres["frame_idx"],
         "hamming": hamming,
+        "agreement": _agreements(layouts, at, leader),
         "cosine": pa.nulls(len(at), pa.float32()),
         "confidence": confidence,
     }
     return pa.table(given).select(schemas.DUPLICATES.file_schema.names).cast(schemas.DUPLICATES.file_schema)
+
+
+def _agreements(layouts: Layouts | None, at: Int64Array, leader: Int64Array) -> pa.Array:
+    if layouts is None or not len(at):
+        return pa.nulls(len(at), pa.float32())
+    from transforms.hamming import agreements
+
+    return pa.array(agreements(layouts, at, leader))
 
 
 def group_ids(streams: pa.ChunkedArray, frame_idx: Int64Array, content: Int64Array) -> pa.Array:

@@ -1,20 +1,32 @@
-"""Nearest representatives among 64-bit hashes, exact to a radius.
+"""Nearest representatives among 64-bit hashes, exact to a radius, each of them verified where that is asked for.
 
 By the pigeonhole principle two hashes that differ in at most r bits agree in one of their four 16-bit bands up to
 r // 4 bits (Manku, Jain and Das Sarma 2007, "Detecting near-duplicates for web crawling"). Representatives hang in one
 bucket per band value; a query looks at its own bucket of each band, then at those one flipped bit away, and so on, and
 stops as soon as nothing closer than the best it found can be left.
 
+Verification compares layouts (`transforms.hashing.layouts`), since a hash keeps only signs: pictures of one room with
+and without a person in it may have the same one. The cells of a layout lie in four quarters, which are correlated one
+by one; three of them have to agree. A logo in a corner then does no harm, and brightness and contrast never did.
+
 Compiled by numba, whose import takes half a second: import this module where it is used.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import combinations
 
 import numba
 import numpy as np
 import numpy.typing as npt
+
+from transforms.hashing import LAYOUT_SIDE
+
+_QUARTER = LAYOUT_SIDE // 2
+_FLAT = 144.0
+"""Power, in squared luma, that every quarter is taken to have in common: 3 of 255 in each of its 16 cells. Quarters
+without more than that in them are flat, and agree."""
 
 BANDS = 4
 BAND_BITS = 16
@@ -46,11 +58,56 @@ def _band_value(word, band):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _make_room(hashes, same_as, n_old, old_leader):  # type: ignore[no-untyped-def]
+def _quarter(a, b, row, column):  # type: ignore[no-untyped-def]
+    """Return the correlation of two layouts in the quarter that begins at this cell."""
+    sum_a, sum_b, aa, bb, ab = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    for y in range(row, row + _QUARTER):
+        for x in range(column, column + _QUARTER):
+            u, v = np.int64(a[y * LAYOUT_SIDE + x]), np.int64(b[y * LAYOUT_SIDE + x])
+            sum_a += u
+            sum_b += v
+            aa += u * u
+            bb += v * v
+            ab += u * v
+    n = _QUARTER * _QUARTER
+    power_a = aa - sum_a * sum_a / n + _FLAT
+    power_b = bb - sum_b * sum_b / n + _FLAT
+    return (ab - sum_a * sum_b / n + _FLAT) / np.sqrt(power_a * power_b)
+
+
+@numba.njit(cache=True)
+def _agreement(a, b):  # type: ignore[no-untyped-def]
+    """Return the second lowest correlation of the four quarters."""
+    lowest, second = 2.0, 2.0
+    for row in (0, _QUARTER):
+        for column in (0, _QUARTER):
+            found = _quarter(a, b, row, column)
+            if found < lowest:
+                lowest, second = found, lowest
+            elif found < second:
+                second = found
+    return second
+
+
+@numba.njit(cache=True)
+def _agreements(layouts, first, second):  # type: ignore[no-untyped-def]
+    found = np.empty(len(first), np.float32)
+    for i in range(len(first)):
+        found[i] = _agreement(layouts[first[i]], layouts[second[i]])
+    return found
+
+
+@numba.njit(cache=True, inline="always")
+def _agree(layouts, i, j, least):  # type: ignore[no-untyped-def]
+    return len(layouts) == 0 or _agreement(layouts[i], layouts[j]) >= least
+
+
+@numba.njit(cache=True)
+def _make_room(hashes, same_as, n_old, old_leader, verified):  # type: ignore[no-untyped-def]
     """Lay out every band's buckets one after another, each with room for all that could become its leaders."""
     start = np.zeros((BANDS, (1 << BAND_BITS) + 1), np.int64)
     for i in range(len(hashes)):
-        if (i >= n_old and same_as[i] == i) or (i < n_old and old_leader[i] == i):
+        if (i >= n_old and (verified or same_as[i] == i)) or (i < n_old and old_leader[i] == i):
             for band in range(BANDS):
                 start[band, _band_value(hashes[i], band) + 1] += 1
     for band in range(BANDS):
@@ -70,19 +127,22 @@ def _hang_in(word, position, words, positions, start, filled):  # type: ignore[n
 
 
 @numba.njit(cache=True)
-def _nearest(query, radius, words, positions, start, filled, masks, ends):  # type: ignore[no-untyped-def]
+def _nearest(i, hashes, radius, layouts, least, words, positions, start, filled, masks, ends):  # type: ignore[no-untyped-def]
+    query = hashes[i]
     best, best_distance = NOT_FOUND, radius + 1
     first = 0
     for flips in range(len(ends)):
         for band in range(BANDS):
             own = _band_value(query, band)
-            for i in range(first, ends[flips]):
-                value = own ^ masks[i]
+            for mask in masks[first : ends[flips]]:
+                value = own ^ mask
                 for at in range(start[band, value], start[band, value] + filled[band, value]):
                     found = _distance(words[band, at], query)
                     if found <= best_distance:
                         position = positions[band, at]
-                        if found < best_distance or position < best:
+                        if found == best_distance and best != NOT_FOUND and position >= best:
+                            continue
+                        if found <= radius and _agree(layouts, i, position, least):
                             best, best_distance = position, found
         first = ends[flips]
         # Whatever differs in no more than this many bits has been seen by now.
@@ -92,10 +152,12 @@ def _nearest(query, radius, words, positions, start, filled, masks, ends):  # ty
 
 
 @numba.njit(cache=True)
-def _join_leaders(hashes, predecessor, same_as, n_old, old_leader, radius, masks, ends):  # type: ignore[no-untyped-def]
+def _join_leaders(  # type: ignore[no-untyped-def]
+    hashes, predecessor, same_as, n_old, old_leader, radius, layouts, least, masks, ends
+):
     n = len(hashes)
     leader = np.empty(n, np.int64)
-    start = _make_room(hashes, same_as, n_old, old_leader)
+    start = _make_room(hashes, same_as, n_old, old_leader, len(layouts) > 0)
     filled = np.zeros((BANDS, 1 << BAND_BITS), np.int64)
     # The hashes lie in their buckets themselves: to walk a bucket is to read memory in order.
     words = np.empty((BANDS, start[0, 1 << BAND_BITS]), np.uint64)
@@ -105,14 +167,15 @@ def _join_leaders(hashes, predecessor, same_as, n_old, old_leader, radius, masks
         if leader[i] == i:
             _hang_in(hashes[i], i, words, positions, start, filled)
     for i in range(n_old, n):
-        if same_as[i] != i:
+        if same_as[i] != i and _agree(layouts, i, leader[same_as[i]], least):
             leader[i] = leader[same_as[i]]
             continue
         before = predecessor[i]
-        if before != NOT_FOUND and _distance(hashes[leader[before]], hashes[i]) <= radius:
+        near = before != NOT_FOUND and _distance(hashes[leader[before]], hashes[i]) <= radius
+        if near and _agree(layouts, i, leader[before], least):
             leader[i] = leader[before]
             continue
-        found = _nearest(hashes[i], radius, words, positions, start, filled, masks, ends)
+        found = _nearest(i, hashes, radius, layouts, least, words, positions, start, filled, masks, ends)
         if found == NOT_FOUND:
             _hang_in(hashes[i], i, words, positions, start, filled)
             found = i
@@ -120,20 +183,39 @@ def _join_leaders(hashes, predecessor, same_as, n_old, old_leader, radius, masks
     return leader
 
 
+@dataclass(frozen=True)
+class Verification:
+    """What has to hold besides the distance: `layouts`, (N, 64) uint8, that agree by `least` or more, -1..1."""
+
+    layouts: npt.NDArray[np.uint8]
+    least: float
+
+
+def agreements(
+    layouts: npt.NDArray[np.uint8], first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    """Return how well the layouts at these positions agree, shape (M,), -1..1: see the module."""
+    return np.clip(_agreements(layouts, first, second), -1, 1)
+
+
 def join_leaders(
     hashes: npt.NDArray[np.uint64],
     predecessor: npt.NDArray[np.int64],
     old_leader: npt.NDArray[np.int64],
     radius: int,
+    verify: Verification | None = None,
 ) -> npt.NDArray[np.int64]:
-    """Give every hash a leader that differs from it in at most `radius` bits.
+    """Give every hash a leader that differs from it in at most `radius` bits, and agrees with it as `verify` asks.
 
     `hashes` has shape (N,); the first len(old_leader) of them have a leader already, which stays. The others are taken
-    in order: each joins the leader of an equal hash before it, else that of its `predecessor` (a position before its
-    own, or -1) if it is near enough, else the nearest leader of all (the earliest of several), else it becomes one
-    itself. Returns positions, shape (N,); a leader's is its own. Exact: nothing within the radius is missed.
+    in order: each joins the leader of the first equal hash before it, else that of its `predecessor` (a position before
+    its own, or -1), else the nearest leader of all (the earliest of several), else it becomes one itself; a leader that
+    is too far or does not agree is passed over. Returns positions, shape (N,); a leader's is its own. Exact: nothing
+    within the radius is missed.
     """
+    layouts = verify.layouts if verify else np.empty((0, LAYOUT_SIDE**2), np.uint8)
+    least = verify.least if verify else 0.0
     masks, ends = flip_masks(radius)
     _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     same_as = first[inverse].astype(np.int64)
-    return _join_leaders(hashes, predecessor, same_as, len(old_leader), old_leader, radius, masks, ends)
+    return _join_leaders(hashes, predecessor, same_as, len(old_leader), old_leader, radius, layouts, least, masks, ends)

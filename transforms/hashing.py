@@ -11,6 +11,7 @@ import pyarrow as pa
 from transforms.image import Gray
 
 HASH_SIDE = 32
+LAYOUT_SIDE = 8
 _KEPT = 8
 # Python makes an object of every hash in turn.
 _DIGITS_AT_ONCE = 1 << 14
@@ -73,6 +74,43 @@ def phash(pictures: list[Gray]) -> npt.NDArray[np.uint64]:
             batch = positions[first : first + _BATCH]
             hashes[batch] = phash_of_squares(to_hash_squares(np.stack([pictures[i] for i in batch])))
     return hashes
+
+
+def layouts(tiles: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return the mean luma of 8x8 cells of N pictures, row by row, shape (N, 64), dtype uint8.
+
+    `tiles` has shape (N, H, W), dtype uint8: the pictures at any size from 8x8. What the hash keeps only the signs of
+    is here in numbers, and by place: where two pictures differ can be told from how much.
+    """
+    _, height, width = tiles.shape
+    cells = area_matrix(height, LAYOUT_SIDE) @ tiles.astype(np.float32) @ area_matrix(width, LAYOUT_SIDE).T
+    return np.rint(cells).astype(np.uint8).reshape(len(tiles), LAYOUT_SIDE * LAYOUT_SIDE)
+
+
+@lru_cache(maxsize=64)
+def area_matrix(n_in: int, n_out: int) -> npt.NDArray[np.float32]:
+    """Return the (n_out, n_in) float32 matrix that averages a line over n_out equal parts, n_out <= n_in."""
+    edges = np.arange(n_out + 1) * (n_in / n_out)
+    cells = np.arange(n_in)
+    shared = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
+    return (np.maximum(shared, 0) * (n_out / n_in)).astype(np.float32)
+
+
+def layout_column(cells: npt.NDArray[np.uint8]) -> pa.Array:
+    """Return layouts, an (N, 64) uint8 array, as binary values of 64 bytes."""
+    fixed = pa.Array.from_buffers(pa.binary(cells.shape[1]), len(cells), [None, pa.py_buffer(cells.tobytes())])
+    return fixed.cast(pa.binary())
+
+
+def layout_array(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
+    """Return the layouts that `layout_column` stored, shape (N, 64), dtype uint8; there must be no nulls."""
+    n_bytes = LAYOUT_SIDE * LAYOUT_SIDE
+    pieces = [np.empty((0, n_bytes), np.uint8)]
+    for chunk in column.cast(pa.binary()).chunks:
+        _, offsets, data = chunk.buffers()
+        first, last = np.frombuffer(offsets, np.int32)[[chunk.offset, chunk.offset + len(chunk)]]
+        pieces.append(np.frombuffer(data, np.uint8)[first:last].reshape(len(chunk), n_bytes) if data else pieces[0])
+    return pieces[1] if len(pieces) == 2 else np.concatenate(pieces)
 
 
 def to_hex(hashes: npt.NDArray[np.uint64]) -> pa.Array:

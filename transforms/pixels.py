@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
-from transforms.hashing import phash, to_hex
+from transforms.hashing import layout_column, layouts, phash, to_hex
 from transforms.identity import UNTRUSTED, Int64Array, is_racy, pair_ids, stat_ids
 from transforms.image import Gray, ImageParams
 from transforms.motion import TILES, MotionParams, MotionScores, motion_scores
@@ -202,7 +202,8 @@ class _Harvest:
         self._motion: list[tuple[int, int, int | None, bool]] = []
         self._hashes: list[npt.NDArray[np.uint64]] = []
         self._moves: list[MotionScores] = []
-        self._smalls: list[Gray] = []
+        self._layouts: list[npt.NDArray[np.uint8]] = []
+        self._smalls: list[tuple[Gray, Gray]] = []
         self._tiles: list[tuple[Gray, Gray]] = []
         self._faults: list[tuple[int, str, Exception]] = []
 
@@ -239,7 +240,7 @@ class _Harvest:
         if "fingerprints" in missing:
             self._fingerprints.append((row, content, pixels is not None))
             if pixels:
-                self._smalls.append(pixels.small)
+                self._smalls.append((pixels.small, pixels.tiles))
         if "motion" in missing:
             last = before.pixels() if before else None
             self._motion.append((row, content, before.content() if before else None, bool(pixels and last)))
@@ -250,7 +251,8 @@ class _Harvest:
 
     def _settle(self) -> None:
         """Make numbers of the small pictures, so that no long block fills the memory with them."""
-        self._hashes.append(phash(self._smalls))
+        self._hashes.append(phash([small for small, _ in self._smalls]))
+        self._layouts.append(layouts(np.array([tiles for _, tiles in self._smalls], np.uint8).reshape(-1, *TILES)))
         now, last = ([pair[side] for pair in self._tiles] for side in (0, 1))
         shape = (len(self._tiles), *TILES)
         self._moves.append(
@@ -324,7 +326,8 @@ class _Harvest:
         digits = to_hex(np.concatenate(self._hashes))
         present = np.array([f[2] for f in self._fingerprints], np.bool_)
         place = pa.array(np.cumsum(present) - 1, mask=~present)
-        return self._rows(schemas.FINGERPRINTS, at, ids, {"phash": digits.take(place)})
+        cells = layout_column(np.concatenate(self._layouts))
+        return self._rows(schemas.FINGERPRINTS, at, ids, {"phash": digits.take(place), "layout": cells.take(place)})
 
     def _motion_rows(self) -> pa.StructArray:
         at = [m[0] for m in self._motion]

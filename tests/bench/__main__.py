@@ -10,13 +10,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from tests.bench import bare, material
 
@@ -135,34 +132,30 @@ def planning() -> Iterator[Figure]:
 
 
 def grouping() -> Iterator[Figure]:
-    """Groups of near-duplicates among hashes of which half lie in clusters."""
-    import pyarrow as pa
-
-    import schemas
-    from transforms.duplicates import INPUT, DuplicateParams, group_frames
-    from transforms.hashing import to_hex
-
-    nothing = schemas.DUPLICATES.file_schema.empty_table()
-    for n, most in ((100_000, 2.0), (1_000_000, None)):
-        words = clustered_hashes(n)
-        columns = [pa.repeat(pa.scalar("s"), n), np.arange(n), np.arange(n), to_hex(words)]
-        frames = pa.table(dict(zip(INPUT.names, columns, strict=True)), schema=INPUT)
-        group_frames(frames.slice(0, 100), nothing, DuplicateParams())
-        started = time.perf_counter()
-        grouped = group_frames(frames, nothing, DuplicateParams()).added
-        seconds = time.perf_counter() - started
-        groups = len(set(grouped["group_id"].to_pylist()))
-        yield Figure(f"grouping {n:,} hashes, half in clusters", seconds, "s", most, note=f"{groups:,} groups")
+    """Groups of near-duplicates: hashes of which half lie in clusters, and streams, whose neighbours are alike."""
+    by_hash = ("duplicates.verify=none", "duplicates.hamming=6")
+    for kind, n, old, settings, most in (
+        ("clusters", 100_000, 0, by_hash, 2),
+        ("clusters", 1_000_000, 0, by_hash, 12),
+        ("clusters", 1_000_000, 990_000, by_hash, 2),
+        ("stream", 1_000_000, 0, by_hash, 5),
+        ("clusters", 1_000_000, 0, (), None),
+        ("stream", 1_000_000, 0, (), None),
+    ):
+        result = driver("group", kind, n, old, *settings)
+        how = "within 6 bits" if settings else "within 10 bits, verified"
+        what = f"grouping {n:,} hashes, {kind}, {how}" if not old else f"grouping {n - old:,} new hashes with {old:,}"
+        note = f"{result['groups']:,} groups, {result['peak_mb']:.0f} MB"
+        yield Figure(what, result["seconds"], "s", most, note=note)
 
 
-def clustered_hashes(n: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """Return hashes of which half lie within three bits of one of n/20 centres, in random order."""
-    rng = np.random.default_rng(0)
-    alone = rng.integers(0, 2**64, n - n // 2, dtype=np.uint64)
-    near = rng.integers(0, 2**64, n // 20, dtype=np.uint64)[rng.integers(0, n // 20, n // 2)]
-    for _ in range(3):
-        near = near ^ (np.uint64(1) << rng.integers(0, 64, len(near), dtype=np.uint64))
-    return rng.permutation(np.concatenate([alone, near]))
+def grouping_10m() -> Iterator[Figure]:
+    """Groups of near-duplicates among ten million hashes."""
+    result = driver("group", "clusters", 10_000_000, 0, "duplicates.verify=none", "duplicates.hamming=6")
+    yield Figure(
+        "grouping 10,000,000 hashes, clusters", result["seconds"], "s", 900, note=f"{result['groups']:,} groups"
+    )
+    yield Figure("the same, peak memory", result["peak_mb"], "MB", 8000)
 
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -170,6 +163,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "nothing-to-do": nothing_to_do,
     "planning": planning,
     "grouping": grouping,
+    "grouping-10m": grouping_10m,
 }
 
 

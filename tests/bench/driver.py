@@ -13,10 +13,16 @@ _STARTED = time.perf_counter()
 
 
 def main() -> None:
-    """Do what the arguments say: `run WORKSPACE FOLDER [KEY=VALUE …]` or `plan WORKSPACE STREAMS FRAMES`."""
+    """Do what the arguments say: `run WORKSPACE FOLDER …`, `plan WORKSPACE STREAMS FRAMES` or `group KIND N OLD …`.
+
+    What follows are settings, KEY=VALUE.
+    """
     share_one_allocator()
     what, place, *rest = sys.argv[1:]
-    result = _run(place, *rest) if what == "run" else _plan(place, int(rest[0]), int(rest[1]))
+    if what == "group":
+        result = _group(place, int(rest[0]), int(rest[1]), *rest[2:])
+    else:
+        result = _run(place, *rest) if what == "run" else _plan(place, int(rest[0]), int(rest[1]))
     print(json.dumps(result | {"peak_mb": _peak_mb(), "process_s": time.perf_counter() - _STARTED}))
 
 
@@ -47,6 +53,29 @@ def _plan(place: str, n_streams: int, n_frames: int) -> dict[str, object]:
     plan = Planner(store, build(PipelineConfig()), streams).survey()
     frames = sum(plan.stage_total(stage).n_frames for stage in ("frames",))
     return {"seconds": time.perf_counter() - started, "frames": frames, "open": plan.n_open}
+
+
+def _group(kind: str, n: int, n_old: int, *settings: str) -> dict[str, object]:
+    """Group N hashes of which the first have groups already."""
+    import pyarrow as pa
+
+    import schemas
+    from conf import load
+    from tests.bench.material import fingerprints
+    from transforms.duplicates import group_frames
+
+    params = load(settings=settings).config.duplicates
+    frames = fingerprints(kind, n)
+    old = schemas.DUPLICATES.file_schema.empty_table()
+    # What is compiled at the first call is compiled once per machine.
+    group_frames(frames.slice(0, 100), old, params)
+    if n_old:
+        old = group_frames(frames.slice(0, n_old), old, params).added
+    started = time.perf_counter()
+    grouping = group_frames(frames, old, params)
+    seconds = time.perf_counter() - started
+    ids = pa.chunked_array([*old["group_id"].chunks, *grouping.added["group_id"].chunks])
+    return {"seconds": seconds, "groups": len(ids.unique())}
 
 
 if __name__ == "__main__":

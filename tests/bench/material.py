@@ -19,6 +19,7 @@ from jobs.parts import write_part
 from jobs.pipeline import build
 from jobs.store import Change, Store
 from jobs.workspace import Workspace
+from transforms.hashing import layout_column, to_hex
 from transforms.identity import pair_ids
 from transforms.synthetic import Sample
 
@@ -122,3 +123,32 @@ def _add_rows(store: Store, stages: dict[str, str], stream: str, first: int, las
         key = {"stage_key": stages[table.name]} if table.has_stage_key else {}
         part = write_part(store.root, table, pa.table(columns).cast(table.file_schema), key)
         store.open(table).commit(Change([part]), "bench")
+
+
+def fingerprints(kind: str, n: int) -> pa.Table:
+    """Return N frames of one stream with hashes and layouts, as the grouping of duplicates takes them.
+
+    Of `clusters` half lie within three bits of one of n/20 centres, in random order. A `stream` changes by a bit now
+    and then and to another scene every hundred frames or so.
+    """
+    rng = np.random.default_rng(0)
+    n_centres = max(1, n // 20 if kind == "clusters" else n // 100)
+    centres = rng.integers(0, 2**64, n_centres, dtype=np.uint64)
+    if kind == "clusters":
+        place = np.concatenate([np.full(n - n // 2, -1), rng.integers(0, n_centres, n // 2)])
+        rng.shuffle(place)
+    else:
+        place = np.sort(rng.integers(0, n_centres, n))
+    words = np.where(place < 0, rng.integers(0, 2**64, n, dtype=np.uint64), centres[place])
+    for _ in range(3):
+        flips = np.uint64(1) << rng.integers(0, 64, n, dtype=np.uint64)
+        words ^= np.where(place < 0, np.uint64(0), flips)
+    looks = rng.integers(0, 256, (n_centres, 64), dtype=np.uint8)[place]
+    columns = {
+        "stream_id": pa.repeat(pa.scalar("s"), n),
+        "frame_idx": np.arange(n),
+        "content_id": np.arange(n),
+        "phash": to_hex(words),
+        "layout": layout_column(looks),
+    }
+    return pa.table(columns)

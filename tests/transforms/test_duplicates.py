@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -9,11 +11,12 @@ from hypothesis import strategies as st
 
 import schemas
 from transforms.duplicates import INPUT, DuplicateParams, Grouping, group_frames
-from transforms.hashing import to_hex
+from transforms.hashing import layout_array, layout_column, to_hex
 
 Frame = tuple[str, int, int, int]
 """Stream, number, content, hash."""
 
+BY_HASH = DuplicateParams(hamming=6, verify="none")
 NOTHING = schemas.DUPLICATES.file_schema.empty_table()
 
 
@@ -40,7 +43,7 @@ def grouped(
     frames: list[Frame], params: DuplicateParams | None = None, old: pa.Table = NOTHING
 ) -> dict[tuple[str, int], tuple[str, int]]:
     """Return which frame represents each frame."""
-    rows = applied(old, group_frames(table(frames), old, params or DuplicateParams())).to_pylist()
+    rows = applied(old, group_frames(table(frames), old, params or BY_HASH)).to_pylist()
     assert len(rows) == len({(r["stream_id"], r["frame_idx"]) for r in rows})
     return {(r["stream_id"], r["frame_idx"]): (r["representative_stream"], r["representative_idx"]) for r in rows}
 
@@ -51,9 +54,7 @@ def test_members_join_representatives_within_the_distance() -> None:
 
 
 def test_distance_and_confidence() -> None:
-    rows = group_frames(
-        table([("a", 0, 1, 0), ("a", 1, 1, 0), ("a", 2, 2, 0), ("a", 3, 3, 0b1111)]), NOTHING, DuplicateParams()
-    )
+    rows = group_frames(table([("a", 0, 1, 0), ("a", 1, 1, 0), ("a", 2, 2, 0), ("a", 3, 3, 0b1111)]), NOTHING, BY_HASH)
     found = rows.added.to_pylist()
     assert [r["hamming"] for r in found] == [0, 0, 0, 4]
     assert [r["confidence"] for r in found] == [1.0, 1.0, pytest.approx(0.99), pytest.approx(0.99 * (1 - 4 / 32))]
@@ -64,7 +65,7 @@ def test_distance_and_confidence() -> None:
 def test_scope_of_the_stream_keeps_streams_apart() -> None:
     frames = [("a", 0, 1, 0), ("b", 0, 1, 0), ("b", 1, 2, 1)]
     assert grouped(frames)[("b", 0)] == ("a", 0)
-    own = grouped(frames, DuplicateParams(scope="stream"))
+    own = grouped(frames, replace(BY_HASH, scope="stream"))
     assert own == {("a", 0): ("a", 0), ("b", 0): ("b", 0), ("b", 1): ("b", 0)}
 
 
@@ -75,15 +76,15 @@ def test_order_of_the_rows_does_not_matter(random: object, n: int, scope: str) -
     words = rng.integers(0, 2**10, n)
     frames = [("ab"[i % 2], i, int(words[i]) + 1, int(words[i])) for i in range(n)]
     shuffled = [frames[i] for i in rng.permutation(n)]
-    params = DuplicateParams(hamming=3, scope=scope)  # type: ignore[arg-type]
+    params = replace(BY_HASH, hamming=3, scope=scope)  # type: ignore[arg-type]
     assert grouped(frames, params) == grouped(shuffled, params)
 
 
 def test_new_frames_join_old_groups_whose_ids_stay() -> None:
-    first = group_frames(table([("b", 0, 1, 0), ("b", 1, 2, 2**40 - 1)]), NOTHING, DuplicateParams())
+    first = group_frames(table([("b", 0, 1, 0), ("b", 1, 2, 2**40 - 1)]), NOTHING, BY_HASH)
     old = applied(NOTHING, first)
     # A frame that would have come first, had it been there from the start.
-    second = group_frames(table([("a", 0, 3, 1), ("b", 0, 1, 0), ("b", 1, 2, 2**40 - 1)]), old, DuplicateParams())
+    second = group_frames(table([("a", 0, 3, 1), ("b", 0, 1, 0), ("b", 1, 2, 2**40 - 1)]), old, BY_HASH)
     assert second.removed.num_rows == 0
     assert [(r["stream_id"], r["representative_stream"]) for r in second.added.to_pylist()] == [("a", "b")]
     assert second.added["group_id"][0] == old["group_id"][0]
@@ -91,15 +92,15 @@ def test_new_frames_join_old_groups_whose_ids_stay() -> None:
 
 def test_nothing_new_changes_nothing() -> None:
     frames = table([("a", i, i + 1, i * 7) for i in range(20)])
-    old = applied(NOTHING, group_frames(frames, NOTHING, DuplicateParams()))
-    again = group_frames(frames, old, DuplicateParams())
+    old = applied(NOTHING, group_frames(frames, NOTHING, BY_HASH))
+    again = group_frames(frames, old, BY_HASH)
     assert (again.added.num_rows, again.removed.num_rows) == (0, 0)
 
 
 def test_a_vanished_representative_regroups_its_members_only() -> None:
     frames = [("a", 0, 1, 0), ("a", 1, 2, 1), ("a", 2, 3, 3), ("a", 10, 4, 2**50 - 1), ("a", 11, 5, 2**50 - 2)]
-    old = applied(NOTHING, group_frames(table(frames), NOTHING, DuplicateParams()))
-    left = group_frames(table(frames[1:]), old, DuplicateParams())
+    old = applied(NOTHING, group_frames(table(frames), NOTHING, BY_HASH))
+    left = group_frames(table(frames[1:]), old, BY_HASH)
     assert sorted(r["frame_idx"] for r in left.removed.to_pylist()) == [0, 1, 2]
     assert grouped(frames[1:], old=old) == {
         ("a", 1): ("a", 1),
@@ -111,18 +112,54 @@ def test_a_vanished_representative_regroups_its_members_only() -> None:
 
 def test_a_replaced_member_is_grouped_anew() -> None:
     frames = [("a", 0, 1, 0), ("a", 1, 2, 1)]
-    old = applied(NOTHING, group_frames(table(frames), NOTHING, DuplicateParams()))
+    old = applied(NOTHING, group_frames(table(frames), NOTHING, BY_HASH))
     assert grouped([("a", 0, 1, 0), ("a", 1, 9, 2**60 - 1)], old=old) == {("a", 0): ("a", 0), ("a", 1): ("a", 1)}
 
 
 def test_a_replaced_representative_frees_its_members() -> None:
     frames = [("a", 0, 1, 0), ("a", 1, 2, 1)]
-    old = applied(NOTHING, group_frames(table(frames), NOTHING, DuplicateParams()))
+    old = applied(NOTHING, group_frames(table(frames), NOTHING, BY_HASH))
     changed = [("a", 0, 9, 2**60 - 1), ("a", 1, 2, 1)]
-    rows = group_frames(table(changed), old, DuplicateParams())
+    rows = group_frames(table(changed), old, BY_HASH)
     assert rows.removed.num_rows == 2
     assert grouped(changed, old=old) == {("a", 0): ("a", 0), ("a", 1): ("a", 1)}
     assert not set(rows.added["group_id"].to_pylist()) & set(old["group_id"].to_pylist())
+
+
+def seen(frames: list[Frame], layouts: list[list[int]]) -> pa.Table:
+    """Return frames with layouts, of which the two halves of the picture are given."""
+    cells = np.repeat(np.array(layouts, np.uint8), 32, axis=1).reshape(-1, 8, 8)
+    cells[:, ::2, ::2] += 40
+    return table(frames).append_column("layout", layout_column(cells.reshape(-1, 64)))
+
+
+def test_what_has_one_hash_and_looks_different_is_no_duplicate() -> None:
+    frames = [("a", 0, 1, 0), ("a", 1, 2, 0), ("a", 2, 3, 0), ("b", 0, 4, 1)]
+    pictures = seen(frames, [[20, 100], [20, 100], [100, 20], [30, 110]])
+    pictures = pictures.set_column(4, "layout", _with_something_in_it(pictures["layout"], 2))
+    rows = group_frames(pictures.take([2, 0, 3, 1]), NOTHING, DuplicateParams()).added.to_pylist()
+    found = {(r["stream_id"], r["frame_idx"]): (r["representative_idx"], r["agreement"]) for r in rows}
+    assert found[("a", 1)] == (0, 1.0)
+    assert found[("b", 0)] == (0, pytest.approx(1.0))
+    assert found[("a", 2)] == (2, 1.0)
+    by_hash = group_frames(pictures, NOTHING, BY_HASH).added
+    assert by_hash["agreement"].null_count == 4
+    assert set(by_hash["representative_idx"].to_pylist()) == {0}
+
+
+def _with_something_in_it(layouts: pa.ChunkedArray, row: int) -> pa.ChunkedArray:
+    cells = layout_array(layouts).reshape(-1, 8, 8).copy()
+    cells[row, 2:6, 2:6] = np.arange(0, 240, 15).reshape(4, 4)
+    return pa.chunked_array([layout_column(cells.reshape(-1, 64))])
+
+
+def test_old_groups_are_verified_too() -> None:
+    first = seen([("a", 0, 1, 0)], [[20, 100]])
+    old = applied(NOTHING, group_frames(first, NOTHING, DuplicateParams()))
+    both = seen([("a", 0, 1, 0), ("a", 1, 2, 0)], [[20, 100], [20, 100]])
+    both = both.set_column(4, "layout", _with_something_in_it(both["layout"], 1))
+    added = group_frames(both, old, DuplicateParams()).added.to_pylist()
+    assert [(r["frame_idx"], r["representative_idx"]) for r in added] == [(1, 1)]
 
 
 def test_no_frames() -> None:

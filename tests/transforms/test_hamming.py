@@ -8,24 +8,42 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.hamming import flip_masks, join_leaders
+from transforms.hamming import Verification, agreements, flip_masks, join_leaders
 
 Words = npt.NDArray[np.uint64]
+Layouts = npt.NDArray[np.uint8]
 NONE = np.empty(0, np.int64)
 
 
-def reference(hashes: Words, predecessor: list[int], old: list[int], radius: int) -> list[int]:
+def correlation(a: Layouts, b: Layouts) -> float:
+    """The second lowest correlation of the four quarters, each of whose cells has 3 luma more of contrast."""
+    found = []
+    for rows in (slice(0, 4), slice(4, 8)):
+        for columns in (slice(0, 4), slice(4, 8)):
+            u, v = (x.reshape(8, 8)[rows, columns].astype(float) for x in (a, b))
+            u, v = u - u.mean(), v - v.mean()
+            found.append(((u * v).sum() + 144) / np.sqrt(((u * u).sum() + 144) * ((v * v).sum() + 144)))
+    return sorted(found)[1]
+
+
+def reference(
+    hashes: Words, predecessor: list[int], old: list[int], radius: int, verify: Verification | None = None
+) -> list[int]:
     """The same, as the docstring says it, by comparing everything with everything."""
+
+    def agree(i: int, j: int) -> bool:
+        return verify is None or correlation(verify.layouts[i], verify.layouts[j]) >= verify.least
+
     leader = list(old)
     leaders = [i for i in range(len(old)) if old[i] == i]
     for i in range(len(old), len(hashes)):
         equal = [j for j in range(i) if hashes[j] == hashes[i]]
         before = predecessor[i]
         distance = {j: int(np.bitwise_count(hashes[j] ^ hashes[i])) for j in leaders}
-        near = [j for j in leaders if distance[j] <= radius]
-        if equal:
+        near = [j for j in leaders if distance[j] <= radius and agree(i, j)]
+        if equal and agree(i, leader[equal[0]]):
             leader.append(leader[equal[0]])
-        elif before >= 0 and np.bitwise_count(hashes[leader[before]] ^ hashes[i]) <= radius:
+        elif before >= 0 and leader[before] in near:
             leader.append(leader[before])
         elif near:
             leader.append(min(near, key=lambda j: (distance[j], j)))
@@ -53,6 +71,39 @@ def test_same_as_comparing_everything_with_everything(
     predecessor = np.arange(-1, n - 1) if in_a_row else np.full(n, -1)
     found = join_leaders(hashes, predecessor, NONE, radius)
     assert found.tolist() == reference(hashes, predecessor.tolist(), [], radius)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 80), st.integers(0, 12), st.sampled_from([0.0, 0.5, 0.9, 1.0]))
+def test_verified_as_by_comparing_everything(seed: int, n: int, radius: int, least: float) -> None:
+    hashes = clustered(seed, n, 3)
+    rng = np.random.default_rng(seed)
+    kinds = rng.integers(0, 256, (3, 64))
+    layouts = np.clip(kinds[rng.integers(0, 3, n)] + rng.integers(-20, 21, (n, 64)), 0, 255).astype(np.uint8)
+    verify = Verification(layouts, least)
+    predecessor = np.arange(-1, n - 1)
+    found = join_leaders(hashes, predecessor, NONE, radius, verify)
+    assert found.tolist() == reference(hashes, predecessor.tolist(), [], radius, verify)
+    cut = n // 2
+    old = join_leaders(hashes[:cut], predecessor[:cut], NONE, radius, Verification(layouts[:cut], least))
+    found = join_leaders(hashes, predecessor, old, radius, verify)
+    assert found.tolist() == reference(hashes, predecessor.tolist(), old.tolist(), radius, verify)
+
+
+def test_agreement_by_hand() -> None:
+    ramp = np.tile(np.arange(0, 160, 20, dtype=np.uint8), (8, 1))
+    same, flat = ramp.copy(), np.full((8, 8), 90, np.uint8)
+    one_corner, two_corners = ramp.copy(), ramp.copy()
+    one_corner[:4, :4] = ramp[:4, 3::-1]
+    two_corners[:, :4] = ramp[:, 3::-1]
+    brighter = (ramp // 2 + 60).astype(np.uint8)
+    layouts = np.stack([ramp, same, one_corner, two_corners, brighter, flat, flat + 50]).reshape(-1, 64)
+    at = np.array([0, 0, 0, 0, 0, 5])
+    found = agreements(layouts, at, np.array([1, 2, 3, 4, 5, 6]))
+    # A quarter of the ramp holds 4 rows of -30, -10, 10, 30: a power of 8000; half of it, 2000.
+    assert found.tolist() == pytest.approx(
+        [1, 1, -(8000 - 144) / 8144, 4144 / (8144 * 2144) ** 0.5, 144 / (8144 * 144) ** 0.5, 1], abs=1e-6
+    )
 
 
 @settings(max_examples=30, deadline=None)

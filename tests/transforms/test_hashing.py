@@ -5,6 +5,7 @@ from unittest import mock
 
 import imagehash
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,18 @@ from PIL import Image
 
 from tests.helpers import noise
 from transforms import hashing
-from transforms.hashing import from_hex, lanczos_matrix, phash, phash_of_squares, to_hash_squares, to_hex
+from transforms.hashing import (
+    area_matrix,
+    from_hex,
+    lanczos_matrix,
+    layout_array,
+    layout_column,
+    layouts,
+    phash,
+    phash_of_squares,
+    to_hash_squares,
+    to_hex,
+)
 from transforms.image import Gray, ImageParams, decode_gray, read_header, to_small
 from transforms.synthetic import Sample, encode
 
@@ -90,3 +102,23 @@ def test_whole_hashes_are_near_imagehash_on_real_frames(real_data: Path) -> None
     found = distances([path.read_bytes() for path in files])
     assert len(found) > 300
     assert (found <= 2).mean() >= 0.99
+
+
+def test_layouts_are_the_means_of_cells() -> None:
+    pictures = np.random.default_rng(4).integers(0, 256, (3, 16, 24), dtype=np.uint8)
+    means = pictures.reshape(3, 8, 2, 8, 3).mean(axis=(2, 4)).reshape(3, 64)
+    np.testing.assert_allclose(layouts(pictures), means, atol=0.501)
+
+
+def test_parts_of_a_line_that_cells_share_are_shared() -> None:
+    # 9 tiles in 8 parts: a part is one tile and an eighth.
+    np.testing.assert_allclose(area_matrix(9, 8)[0], [8 / 9, 1 / 9, 0, 0, 0, 0, 0, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(area_matrix(36, 8).sum(axis=1), 1, rtol=1e-6)
+
+
+def test_layouts_come_back_as_they_were_stored() -> None:
+    cells = np.random.default_rng(4).integers(0, 256, (10, 64), dtype=np.uint8)
+    column = pa.chunked_array([layout_column(cells[:4]), layout_column(cells[4:]).slice(1)])
+    np.testing.assert_array_equal(layout_array(column), cells[[0, 1, 2, 3, 5, 6, 7, 8, 9]])
+    np.testing.assert_array_equal(layout_array(column.slice(2, 3)), cells[[2, 3, 5]])
+    assert layout_array(column.slice(0, 0)).shape == (0, 64)

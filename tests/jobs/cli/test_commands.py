@@ -238,7 +238,7 @@ def test_inspect_for_people_and_programs(winnow: Winnow, done: Path, sample_fold
     assert {"job_id", "state", "parent", "profile"} <= set(run)
     job = winnow("inspect", "job", "--id", run["job_id"], "-w", done, "--json").json
     assert (job["state"], job["stages"]["quality"]["computed"]) == ("done", N)
-    assert job["config"]["duplicates"]["hamming"] == 6
+    assert job["config"]["duplicates"]["hamming"] == 10
     stream = winnow("inspect", "stream", "--path", sample_folder, "-w", done, "--json").json
     assert stream["gaps"] == [{"start": a, "end": b} for a, b in SMALL.planted.gaps]
     assert [(i["start_idx"], i["end_idx"]) for i in stream["idle"]] == SMALL.planted.idle
