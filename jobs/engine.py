@@ -115,7 +115,9 @@ class Engine:
 
         def results() -> Iterable[pa.Table]:
             # With the first dataset come actors of Ray's own, which would vie for the cores with the workers' start.
-            self._ray.wait(self._loading, num_returns=len(self._loading), timeout=_LOADING_S)
+            if self._loading:
+                self._ray.wait(self._loading, num_returns=len(self._loading), timeout=_LOADING_S)
+                self._loading.clear()
             return dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
         yield from _in_background(results)
@@ -127,6 +129,8 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._owned:
+            # The next cluster of this process numbers its objects as this one did; what is let go of then is its own.
+            self._loading.clear()
             self._ray.shutdown()
             if self._session and kind is None:
                 shutil.rmtree(self._session, ignore_errors=True)
@@ -234,3 +238,5 @@ def _in_background(make: Callable[[], Iterable[pa.Table]]) -> Generator[pa.Table
             yield item
     finally:
         stop.set()
+        # Ray ends a process that asks for a result after it was shut down, with an exit code of its own.
+        thread.join(_ANSWER_S)

@@ -154,9 +154,11 @@ def _send(
             if committer.maybe_flush() and not result.first_commit_ns:
                 result.first_commit_ns = time.time_ns()
     finally:
-        arrivals.close()
-        # Whatever ends the pass, what has arrived is kept.
-        committer.flush()
+        try:
+            # Whatever ends the pass, what has arrived is kept.
+            committer.flush()
+        finally:
+            arrivals.close()
     return received
 
 

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
 from conf import Resources
 from jobs.engine import Engine, EngineOnDemand, check_address
 from jobs.errors import UserError
+from tests.helpers import write_noise_stream
 
 
 def double(batch: pa.Table) -> pa.Table:
@@ -66,3 +71,22 @@ def test_an_engine_on_demand_is_one_engine(engine: Engine) -> None:
 def test_an_address_without_a_cluster_is_refused_at_once(address: str, hint: str) -> None:
     with pytest.raises(UserError, match=hint):
         check_address(address)
+
+
+_TWICE = """
+import sys
+from conf import load
+from jobs.run import RunRequest, run
+from jobs.workspace import Workspace
+for name in ("first", "second"):
+    place = Workspace.at(f"{sys.argv[2]}/{name}")
+    record = run(RunRequest(place, [sys.argv[1]], load(settings=["resources.num_cpus=1"])))
+    print(record.state, record.counts["frames_read"])
+"""
+
+
+def test_a_program_may_start_an_engine_after_another(tmp_path: Path) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(4))
+    command = [sys.executable, "-c", _TWICE, str(cam), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout.splitlines() == ["done 4", "done 4"], done.stderr
