@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 import runpy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -35,6 +36,19 @@ class Loaded:
 
     config: PipelineConfig
     profile: str
+
+
+class _Yaml(yaml.SafeLoader):
+    """YAML in which 5e-05, as Python writes it, is a number, as it is in YAML 1.2."""
+
+
+_Yaml.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _yaml(text: str) -> Any:
+    return yaml.load(text, _Yaml)  # noqa: S506 - it is a safe loader
 
 
 def profile_names() -> list[str]:
@@ -87,7 +101,7 @@ def _read_profile(name: str) -> dict[str, Any]:
         known = ", ".join(profile_names())
         raise ConfigError([f"unknown profile {name!r}{_nearest(name, profile_names())}; there are: {known}"])
     text = (resources.files("conf") / "profiles" / f"{name}.yaml").read_text()
-    values = yaml.safe_load(text) or {}
+    values = _yaml(text) or {}
     values.pop("description", None)
     return values
 
@@ -99,7 +113,7 @@ def _read_config(config: str) -> dict[str, Any]:
     if path.endswith(".py"):
         return _read_python(path, attribute)
     try:
-        values = yaml.safe_load(Path(path).read_text())
+        values = _yaml(Path(path).read_text())
     except yaml.YAMLError as error:
         raise ConfigError([f"{path} is not valid YAML: {' '.join(str(error).split())}"]) from error
     except (OSError, UnicodeDecodeError) as error:
@@ -133,7 +147,7 @@ def _read_setting(setting: str) -> dict[str, Any]:
     if not sign or not key.strip():
         raise ConfigError([f"--set {setting}: expected KEY=VALUE, as in --set duplicates.hamming=8"])
     try:
-        value = yaml.safe_load(text)
+        value = _yaml(text)
     except yaml.YAMLError:
         value = text
     for part in reversed(key.strip().split(".")):
