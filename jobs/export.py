@@ -10,22 +10,27 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from blake3 import blake3
 
+import schemas
 from jobs import selection, tabular
+from jobs.choosing import frames_of
 from jobs.errors import UserError
 from jobs.media import Media, bring, named
 from jobs.query import View, check_condition
 from jobs.store import Store
 from jobs.workspace import Workspace
+from transforms.curation import place_in_intervals
 from transforms.exports.coco import coco_files
-from transforms.splits import assign_splits, stream_keys
+from transforms.splits import assign_splits, joined_keys
 
 MANIFEST = "manifest.json"
 _IMAGES = "images/"
 _DEFAULT_SPLIT = "default"
+_KEY = list(schemas.FRAME_KEY)
 
 
 @dataclass(frozen=True)
@@ -40,9 +45,10 @@ class ExportRequest:
     run: str | None = None
     release: str | None = None
     where: str | None = None
+    selection: str | None = None
     everything: bool = False
     split: Mapping[str, float] = field(default_factory=dict)
-    split_by: Literal["group", "stream"] = "group"
+    split_by: Literal["group", "scene", "stream"] = "group"
     seed: int = 0
     media: Media | None = None
 
@@ -81,7 +87,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
     if chosen.versions is None:
         chosen = selection.pinned(store)
     rows = _rows(View(store, chosen), request)
-    rows = _with_splits(rows, request)
+    rows = _with_splits(rows, View(store, chosen), request)
     media = request.media or FORMATS[request.format].media
     rows = named(rows, media, _IMAGES)
     request = replace(request, out=request.out.absolute())
@@ -145,18 +151,35 @@ def _rows(view: View, request: ExportRequest) -> pa.Table:
     if request.where:
         check_condition(request.where)
         tests.append(f"({request.where})")
-    return view.sql(f"SELECT * FROM curated WHERE {' AND '.join(tests)} ORDER BY stream_id, frame_idx")
+    rows = view.sql(f"SELECT * FROM curated WHERE {' AND '.join(tests)} ORDER BY stream_id, frame_idx")
+    if request.selection is None:
+        return rows
+    numbered = pl.DataFrame(rows.select(_KEY)).with_row_index("row")
+    chosen = numbered.join(frames_of(view, request.selection), on=_KEY, how="semi")
+    return rows.take(chosen["row"].sort().to_numpy())
 
 
-def _with_splits(rows: pa.Table, request: ExportRequest) -> pa.Table:
+def _with_splits(rows: pa.Table, view: View, request: ExportRequest) -> pa.Table:
     if not request.split:
         return rows.append_column("split", pa.repeat(pa.scalar(_DEFAULT_SPLIT), rows.num_rows))
     if request.split_by == "stream":
-        keys = stream_keys(rows)
+        keys = joined_keys(rows["stream_id"], rows["group_id"])
+    elif request.split_by == "scene":
+        keys = joined_keys(_scenes(rows, view), rows["group_id"])
     else:
         own = pc.binary_join_element_wise(rows["stream_id"], pc.cast(rows["frame_idx"], pa.string()), ":")
         keys = pc.coalesce(rows["group_id"], own)
     return rows.append_column("split", assign_splits(keys, request.split, request.seed))
+
+
+def _scenes(rows: pa.Table, view: View) -> pa.ChunkedArray:
+    """Return a name for the scene of each row."""
+    scenes = view.lazy("scenes").select("stream_id", "start_idx", "end_idx", "scene_idx").collect()
+    if not scenes.height:
+        raise UserError("these frames were never parted into scenes (the run had no stage scenes)")
+    frames = pl.DataFrame(rows.select(_KEY)).with_row_index("row")
+    placed = place_in_intervals(frames, scenes).sort("row")
+    return placed.select(pl.concat_str("stream_id", pl.lit(":"), "scene_idx")).to_arrow().column(0)
 
 
 def _manifest(
@@ -174,6 +197,7 @@ def _manifest(
         "frames": {c["values"]: c["counts"] for c in counts},
         "source": {"release": request.release, "run": run, **chosen.manifest()},
         "where": request.where,
+        "selection": request.selection,
         "all": request.everything,
         "split": dict(request.split),
         "split_by": request.split_by,

@@ -21,7 +21,8 @@ from jobs.workspace import Workspace
 
 _TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series"})
 _JOINED = (schemas.QUALITY, schemas.FINGERPRINTS, schemas.MOTION, schemas.DUPLICATES, schemas.CURATION)
-_LEFT_OUT = frozenset({"stage_key", "input_id", *schemas.FRAME_KEY})
+# Nobody looks at bytes; `fingerprints` has them.
+_LEFT_OUT = frozenset({"stage_key", "input_id", "layout", *schemas.FRAME_KEY})
 
 
 class View:

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 def render(rows: pa.Table, kind: str) -> bytes:
     """Return rows as `json` (an array of objects), `jsonl`, `csv` (lists and structs as JSON) or `parquet`.
 
-    The same rows give the same bytes. Raises KeyError for another format.
+    Binary values are written as hex digits, but for parquet. The same rows give the same bytes. Raises KeyError for
+    another format.
     """
     if kind == "parquet":
         sink = pa.BufferOutputStream()
@@ -22,7 +23,7 @@ def render(rows: pa.Table, kind: str) -> bytes:
         return bytes(sink.getvalue())
     if kind == "csv":
         return _flat(rows).write_csv().encode()
-    lines = [json.dumps(row, default=str, allow_nan=False) for row in _finite(rows)]
+    lines = [json.dumps(row, default=_text, allow_nan=False) for row in _finite(rows)]
     start, between, end = {"json": ("[", ",\n ", "]\n"), "jsonl": ("", "\n", "\n" if lines else "")}[kind]
     return (start + between.join(lines) + end).encode()
 
@@ -38,6 +39,13 @@ def _finite(rows: pa.Table) -> list[dict[str, Any]]:
 def _flat(rows: pa.Table) -> pl.DataFrame:
     for at, field in enumerate(rows.schema):
         if pa.types.is_nested(field.type):
-            texts = [None if v is None else json.dumps(v, default=str) for v in rows[field.name].to_pylist()]
+            texts = [None if v is None else json.dumps(v, default=_text) for v in rows[field.name].to_pylist()]
+            rows = rows.set_column(at, field.name, pa.array(texts, pa.string()))
+        elif pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+            texts = [None if v is None else v.hex() for v in rows[field.name].to_pylist()]
             rows = rows.set_column(at, field.name, pa.array(texts, pa.string()))
     return pl.DataFrame(rows)
+
+
+def _text(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)

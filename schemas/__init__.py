@@ -2,8 +2,8 @@
 
 from schemas.core import FRAME_KEY, Column, SchemaMismatchError, Table
 from schemas.frames import FRAMES, LISTING, STREAMS
-from schemas.metrics import CURATION, DUPLICATES, FINGERPRINTS, IDLE, MOTION, QUALITY
-from schemas.ops import HEADS, QUARANTINE, RELEASES, RUNS, SCOPES, STAGE_RUNS
+from schemas.metrics import CURATION, DUPLICATES, FINGERPRINTS, IDLE, MOTION, QUALITY, SCENES
+from schemas.ops import HEADS, QUARANTINE, RELEASES, RUNS, SCOPES, SELECTIONS, STAGE_RUNS
 
 ALL: tuple[Table, ...] = (
     STREAMS,
@@ -12,9 +12,11 @@ ALL: tuple[Table, ...] = (
     QUALITY,
     FINGERPRINTS,
     MOTION,
+    SCENES,
     IDLE,
     DUPLICATES,
     CURATION,
+    SELECTIONS,
     QUARANTINE,
     RUNS,
     STAGE_RUNS,
@@ -40,7 +42,9 @@ __all__ = [
     "QUARANTINE",
     "RELEASES",
     "RUNS",
+    "SCENES",
     "SCOPES",
+    "SELECTIONS",
     "STAGE_RUNS",
     "STREAMS",
     "Column",

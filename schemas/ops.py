@@ -112,3 +112,25 @@ RELEASES = Table(
         Column("created_ns", pa.int64(), "When it was made.", "ns since 1970"),
     ),
 )
+
+SELECTIONS = Table(
+    "selections",
+    "Frames that `winnow select` chose, and why.",
+    key=("selection", *FRAME_KEY),
+    columns=(
+        Column("selection", pa.string(), "Name of the selection."),
+        STREAM_ID,
+        FRAME_IDX,
+        Column("content_hash", pa.string(), "BLAKE3 of the picture that was chosen."),
+        Column("rank", pa.int64(), "Place in the order of choice, from 0.", low=0),
+        Column("strategy", pa.string(), "`uniform`, `stratified`, `diverse` or `coverage`."),
+        Column("stratum", pa.string(), "The part that the frame was chosen of, empty where all are one."),
+        Column("reason", pa.string(), "What spoke for it."),
+        Column(
+            "value",
+            pa.float32(),
+            "How much: the distance to the nearest frame chosen before it, the mean gain of all frames, or its worth.",
+        ),
+        Column("created_ns", pa.int64(), "When it was chosen.", "ns since 1970"),
+    ),
+)

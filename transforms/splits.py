@@ -23,15 +23,15 @@ def assign_splits(keys: pa.ChunkedArray, fractions: Mapping[str, float], seed: i
     return pa.array(names).take(pa.array(np.searchsorted(cuts, place, "right")))
 
 
-def stream_keys(rows: pa.Table) -> pa.ChunkedArray:
-    """Return a key per row that is equal for rows of one stream, and of streams that share a group of duplicates.
+def joined_keys(units: pa.ChunkedArray, groups: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a key per row that is equal for rows of one unit, and of units that share a group of duplicates.
 
-    `rows` has `stream_id` and `group_id` (null for none). Without joining such streams, a stream-wise split would put
-    look-alikes on both sides.
+    `units` names the stream or the scene of each row, `groups` its group of duplicates (null for none). Without joining
+    such units, a split by streams or scenes would put look-alikes on both sides.
     """
-    frames = pl.DataFrame(rows.select(["stream_id", "group_id"]))
+    frames = pl.DataFrame({"unit": pl.Series(units.to_pylist(), dtype=pl.String), "group_id": groups.to_pylist()})
     pairs = frames.drop_nulls().unique()
-    shared = pairs.filter(pl.len().over("group_id") > 1).sort("group_id", "stream_id")
+    shared = pairs.filter(pl.len().over("group_id") > 1).sort("group_id", "unit")
     root: dict[str, str] = {}
 
     def find(name: str) -> str:
@@ -41,8 +41,8 @@ def stream_keys(rows: pa.Table) -> pa.ChunkedArray:
         return name
 
     first_of: dict[str, str] = {}
-    for stream, group in shared.iter_rows():
-        a, b = find(first_of.setdefault(group, stream)), find(stream)
+    for unit, group in shared.iter_rows():
+        a, b = find(first_of.setdefault(group, unit)), find(unit)
         root[max(a, b)] = min(a, b)
     roots = {name: find(name) for name in root}
-    return frames["stream_id"].replace(roots).to_arrow().cast(pa.string())
+    return frames["unit"].replace(roots).to_arrow().cast(pa.string())

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from jobs.cli import demo, evaluate, export, inspection, maintain, release, report, run, sql
+from jobs.cli import choosing, demo, evaluate, export, inspection, maintain, release, report, run, sql
 
 _ABOUT_PLACES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _WRONG_PLACE = 2
@@ -23,6 +23,7 @@ app.command("run")(run.run)
 app.command("demo")(demo.demo)
 app.command("sql")(sql.sql)
 app.command("report")(report.report)
+app.command("select")(choosing.select)
 app.command("export")(export.export)
 app.add_typer(inspection.app, name="inspect")
 app.add_typer(release.app, name="release")

@@ -31,6 +31,7 @@ class SplitBy(StrEnum):
     """What stays together in one split."""
 
     group = "group"
+    scene = "scene"
     stream = "stream"
 
 
@@ -41,6 +42,9 @@ def export(
     run: RunOption = None,
     release: ReleaseOption = None,
     where: WhereOption = None,
+    selection: Annotated[
+        str | None, typer.Option(help="Only the frames of this selection: see winnow select.", metavar="NAME")
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Also frames that are not kept (corrupt ones never).")
     ] = False,
@@ -48,7 +52,7 @@ def export(
         str | None, typer.Option(help="Names and fractions that add up to 1.", metavar="train=0.8,val=0.2")
     ] = None,
     split_by: Annotated[
-        SplitBy, typer.Option(help="Keep groups of duplicates together, or whole streams as well.")
+        SplitBy, typer.Option(help="Keep groups of duplicates together, or whole scenes or streams as well.")
     ] = SplitBy.group,
     seed: Annotated[int, typer.Option(help="Another seed gives another split.", min=0)] = 0,
     media: Annotated[
@@ -75,6 +79,7 @@ def export(
         run,
         release,
         where,
+        selection,
         everything,
         _fractions(split),
         split_by.value,

@@ -4,7 +4,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.splits import assign_splits, stream_keys
+from transforms.splits import assign_splits, joined_keys
 
 FRACTIONS = {"train": 0.8, "val": 0.2}
 
@@ -41,5 +41,7 @@ def test_streams_that_share_duplicates_have_one_key() -> None:
             "group_id": ["1", "2", "2", "3", "1", "4", None],
         }
     )
-    found = dict(zip(rows["stream_id"].to_pylist(), stream_keys(rows).to_pylist(), strict=True))
+    found = dict(
+        zip(rows["stream_id"].to_pylist(), joined_keys(rows["stream_id"], rows["group_id"]).to_pylist(), strict=True)
+    )
     assert found == {"a": "a", "b": "a", "c": "a", "d": "d", "e": "e"}

@@ -1,0 +1,96 @@
+"""`winnow select`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from jobs.cli.options import JsonOption, ReleaseOption, RunOption, WhereOption, WorkspaceOption
+
+
+class Strategy(StrEnum):
+    """How frames are chosen."""
+
+    uniform = "uniform"
+    stratified = "stratified"
+    diverse = "diverse"
+    coverage = "coverage"
+
+
+class Balance(StrEnum):
+    """What has equal shares."""
+
+    stream = "stream"
+    scene = "scene"
+    hour = "hour"
+
+
+def select(
+    n: Annotated[int | None, typer.Option("--n", "-n", help="How many frames to choose.", min=1)] = None,
+    fraction: Annotated[
+        float | None, typer.Option(help="What share of the kept frames to choose.", min=0, max=1)
+    ] = None,
+    strategy: Annotated[
+        Strategy,
+        typer.Option(
+            "--strategy",
+            "-s",
+            help="uniform: at equal distances. stratified: equal shares, of each the best frames. diverse: as unlike "
+            "as possible. coverage: so that every frame has a chosen one that looks like it.",
+        ),
+    ] = Strategy.diverse,
+    name: Annotated[str, typer.Option(help="Name of the selection; one of that name is replaced.")] = "selection",
+    balance: Annotated[
+        list[Balance] | None,
+        typer.Option(help="Give equal shares to streams, scenes, hours of the day (UTC, of the files' times)."),
+    ] = None,
+    after: Annotated[
+        list[str] | None,
+        typer.Option(help="Selection or release whose frames are there already; may be repeated.", metavar="NAME"),
+    ] = None,
+    quality: Annotated[
+        float,
+        typer.Option(help="How much less the softest frame of a stream is worth than its sharpest.", min=0, max=1),
+    ] = 0.5,
+    seed: Annotated[int, typer.Option(help="Decides what chance decides, in coverage.", min=0)] = 0,
+    workspace: WorkspaceOption = None,
+    run: RunOption = None,
+    release: ReleaseOption = None,
+    where: WhereOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Choose some of the kept frames, never two of one group of duplicates, and write down which and why.
+
+    The rows are in the table `selections`; `winnow export --selection NAME` exports the frames.
+
+    Example: winnow select --n 500 --strategy diverse --name week-47
+    """
+    from jobs.choosing import SelectRequest
+    from jobs.choosing import select as choose
+    from jobs.cli.show import out, print_json
+    from jobs.workspace import Workspace
+
+    request = SelectRequest(
+        name,
+        strategy.value,
+        n,
+        fraction,
+        tuple(part.value for part in balance or ()),
+        tuple(after or ()),
+        where,
+        quality,
+        seed,
+        run,
+        release,
+    )
+    found = choose(Workspace.at(workspace), request)
+    if as_json:
+        print_json(found)
+        return
+    out.print(f"selection {name}: {found['chosen']:,} of {found['of']:,} kept frames, {strategy.value}")
+    for stream, count in found["streams"].items():
+        out.print(f"  {stream}  {count:,}")
+    if found["chosen"] < found["asked"]:
+        out.print(f"there are no more: {found['asked']:,} were asked for, and look-alikes are never taken twice")

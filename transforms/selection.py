@@ -1,0 +1,203 @@
+"""Which of many frames to take: evenly, in equal shares, as unlike as possible, or so that all are stood for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.identity import mix
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float32]
+Int64Array = npt.NDArray[np.int64]
+
+Strategy = Literal["uniform", "stratified", "diverse", "coverage"]
+STRATEGIES: tuple[Strategy, ...] = ("uniform", "stratified", "diverse", "coverage")
+
+_ROWS_AT_ONCE = 1 << 14
+_MOST_STOOD_FOR = 20_000
+_MISS = 0.1
+"""Chance that the best candidate of a step of `coverage` is not among those that are looked at."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """N frames to choose from, in order of stream and number.
+
+    `stratum`: number of the part that each belongs to, shape (N,). `group`: number of its group of look-alikes, alike
+    for look-alikes, shape (N,). `worth`: what speaks for a frame by itself, 0..1, shape (N,). `taken`: whether it was
+    chosen before, shape (N,). `features`: what it looks like, unit vectors, shape (N, D), float32.
+    """
+
+    stratum: Int64Array
+    group: Int64Array
+    worth: FloatArray
+    taken: BoolArray
+    features: FloatArray
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen frames in the order in which they were, as positions, and what spoke for each, both of shape (K,).
+
+    `value`: of `diverse` the distance to the nearest frame chosen before it, 0..2; of `coverage` by how much it brings
+    all frames nearer to a chosen one, in the mean, 0..2; else its worth.
+    """
+
+    at: Int64Array
+    value: FloatArray
+
+
+def choose(candidates: Candidates, n: int, strategy: Strategy, seed: int = 0) -> Choice:
+    """Choose up to N frames, never two of one group, and none of a group of which one was taken before.
+
+    Every stratum gets the same number of frames, counting those that were taken, as far as it has as many; what it has
+    not is spread over the others. `uniform`: at equal distances in order. `stratified`: the worthiest of each of
+    equally long stretches. `diverse`: always the frame that is farthest from all that were chosen (Gonzalez 1985,
+    "Clustering to minimize the maximum intercluster distance"), the distance times the worth. `coverage`: always the
+    frame that brings all others nearest to a chosen one (facility location, by the stochastic greedy method of
+    Mirzasoleiman et al. 2015, "Lazier than lazy greedy", and measured on at most 20,000 frames), again times the worth.
+    Equal input gives equal output; `seed` decides only what chance decides.
+    """
+    open_ = _one_per_group(candidates)
+    quota = _quotas(candidates, open_, n)
+    if strategy == "uniform":
+        at = _evenly(candidates, open_, quota)
+    elif strategy == "stratified":
+        at = _best_of_stretches(candidates, open_, quota)
+    elif strategy == "diverse":
+        return _farthest(candidates, open_, quota)
+    else:
+        return _covering(candidates, open_, quota, seed)
+    return Choice(at, candidates.worth[at])
+
+
+def _one_per_group(candidates: Candidates) -> Int64Array:
+    """Return the worthiest frame of each group of which none was taken, in order."""
+    order = np.lexsort((np.arange(len(candidates.group)), -candidates.worth, candidates.group))
+    groups = candidates.group[order]
+    first = order[np.concatenate([[True], groups[1:] != groups[:-1]])] if len(order) else order
+    taken = np.isin(candidates.group[first], candidates.group[candidates.taken])
+    return np.sort(first[~taken])
+
+
+def _quotas(candidates: Candidates, open_: Int64Array, n: int) -> Int64Array:
+    """Return how many frames to take of each stratum, by filling the emptiest ones first."""
+    n_strata = int(candidates.stratum.max(initial=-1)) + 1
+    have = np.bincount(candidates.stratum[candidates.taken], minlength=n_strata)
+    free = np.bincount(candidates.stratum[open_], minlength=n_strata)
+    quota = np.zeros(n_strata, np.int64)
+    left = min(n, int(free.sum()))
+    low, high = 0, int((have + free).max(initial=0))
+    while low < high:
+        level = (low + high + 1) // 2
+        if np.clip(level - have, 0, free).sum() <= left:
+            low = level
+        else:
+            high = level - 1
+    quota = np.clip(low - have, 0, free)
+    more = np.flatnonzero((quota < free) & (have + quota <= low))[: left - int(quota.sum())]
+    quota[more] += 1
+    return quota
+
+
+def _members(candidates: Candidates, open_: Int64Array, quota: Int64Array) -> list[tuple[Int64Array, int]]:
+    """Return the open frames of every stratum, in order, and how many of them to take."""
+    order = open_[np.argsort(candidates.stratum[open_], kind="stable")]
+    bounds = np.searchsorted(candidates.stratum[order], np.arange(len(quota) + 1))
+    return [(order[bounds[s] : bounds[s + 1]], int(quota[s])) for s in np.flatnonzero(quota)]
+
+
+def _evenly(candidates: Candidates, open_: Int64Array, quota: Int64Array) -> Int64Array:
+    chosen = [
+        frames[((np.arange(count) + 0.5) * len(frames) / count).astype(np.int64)]
+        for frames, count in _members(candidates, open_, quota)
+    ]
+    return np.sort(np.concatenate([np.empty(0, np.int64), *chosen]))
+
+
+def _best_of_stretches(candidates: Candidates, open_: Int64Array, quota: Int64Array) -> Int64Array:
+    chosen = []
+    for frames, count in _members(candidates, open_, quota):
+        stretch = np.arange(len(frames)) * count // len(frames)
+        order = np.lexsort((frames, -candidates.worth[frames], stretch))
+        first = np.searchsorted(stretch[order], np.arange(count))
+        chosen.append(frames[order[first]])
+    return np.sort(np.concatenate([np.empty(0, np.int64), *chosen]))
+
+
+def _farthest(candidates: Candidates, open_: Int64Array, quota: Int64Array) -> Choice:
+    features, worth = candidates.features[open_], candidates.worth[open_]
+    stratum = candidates.stratum[open_]
+    left = quota.copy()
+    total = int(quota.sum())
+    nearest = _distance_to_taken(features, candidates.features[candidates.taken])
+    begun = bool(candidates.taken.any())
+    free = np.ones(len(open_), np.bool_)
+    at, value = np.empty(total, np.int64), np.empty(total, np.float32)
+    for step in range(total):
+        allowed = free & (left[stratum] > 0)
+        # Without anything to be far from, the worthiest comes first.
+        score = np.where(allowed, nearest * worth if begun or step else worth, -1)
+        best = int(np.argmax(score))
+        at[step], value[step] = best, min(float(nearest[best]), 2.0)
+        free[best] = False
+        left[stratum[best]] -= 1
+        np.minimum(nearest, 1 - features @ features[best], out=nearest)
+    return Choice(open_[at], np.maximum(value, 0))
+
+
+def _distance_to_taken(features: FloatArray, taken: FloatArray) -> FloatArray:
+    """Return the cosine distance of each row to the nearest of those taken, 2 where there are none, shape (N,)."""
+    nearest = np.full(len(features), 2, np.float32)
+    for first in range(0, len(taken), _ROWS_AT_ONCE):
+        part = taken[first : first + _ROWS_AT_ONCE]
+        for row in range(0, len(features), _ROWS_AT_ONCE):
+            rows = slice(row, row + _ROWS_AT_ONCE)
+            np.minimum(nearest[rows], (1 - features[rows] @ part.T).min(axis=1), out=nearest[rows])
+    return nearest
+
+
+def _covering(candidates: Candidates, open_: Int64Array, quota: Int64Array, seed: int) -> Choice:
+    total = int(quota.sum())
+    stratum, worth = candidates.stratum[open_], candidates.worth[open_]
+    chance = mix(open_.view(np.uint64) ^ mix(np.array([seed], np.uint64)))
+    stood_for = np.sort(np.argsort(chance, kind="stable")[:_MOST_STOOD_FOR])
+    ground = candidates.features[open_[stood_for]]
+    nearest = _distance_to_taken(ground, candidates.features[candidates.taken])
+    left = quota.copy()
+    free = np.ones(len(open_), np.bool_)
+    n_looked_at = max(1, int(np.ceil(len(open_) / max(1, total) * -np.log(_MISS))))
+    at, value = np.empty(total, np.int64), np.empty(total, np.float32)
+    for step in range(total):
+        allowed = np.flatnonzero(free & (left[stratum] > 0))
+        draw = mix(chance[allowed] ^ np.uint64(step + 1))
+        some = np.sort(allowed[np.argsort(draw, kind="stable")[:n_looked_at]])
+        gain = np.concatenate(
+            [
+                np.maximum(nearest[:, None] - (1 - ground @ candidates.features[open_[part]].T), 0).mean(axis=0)
+                for part in np.array_split(some, max(1, len(some) // 256))
+            ]
+        )
+        best = int(some[np.argmax(gain * worth[some])])
+        at[step], value[step] = best, gain[np.searchsorted(some, best)]
+        free[best] = False
+        left[stratum[best]] -= 1
+        np.minimum(nearest, 1 - ground @ candidates.features[open_[best]], out=nearest)
+    return Choice(open_[at], value)
+
+
+def look_vectors(layouts: npt.NDArray[np.uint8]) -> FloatArray:
+    """Return what frames look like as unit vectors, shape (N, 65), float32, from their layouts, (N, 64) uint8.
+
+    Cells less their mean, and a constant that keeps flat pictures alike: cosine similarity is then the correlation of
+    two layouts.
+    """
+    cells = layouts.astype(np.float32)
+    cells -= cells.mean(axis=1, keepdims=True)
+    flat = np.full((len(cells), 1), 24, np.float32)
+    vectors = np.concatenate([cells, flat], axis=1)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
