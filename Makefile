@@ -7,7 +7,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 SYNC = $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode
 OWN = $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
-.PHONY: help setup core demo test check docs format bench notebooks pins clean
+.PHONY: help setup core demo test check docs format bench evidence notebooks pins clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ format: setup ## Put the code into shape
 
 bench: setup ## Measure speed and memory, beside other programs, and print one table
 	$(BIN)/python -m tests.bench
+
+evidence: setup ## Hold the verdicts against labelled pictures, DATA=FOLDER, and write docs/evaluation.md
+	$(BIN)/python -m tests.evidence $(DATA)
 
 notebooks: setup ## Run the notebooks on a fresh demo
 	$(BIN)/python -m tests.notebooks

@@ -14,12 +14,14 @@ from transforms.image import ImageParams
 from transforms.ingest import IngestParams
 from transforms.motion import MotionParams
 from transforms.quality import BlurParams
+from transforms.scenes import SceneParams
 
-STAGES = ("frames", "quality", "fingerprints", "motion", "idle", "duplicates", "curation")
+STAGES = ("frames", "quality", "fingerprints", "motion", "scenes", "idle", "duplicates", "curation")
 """Every stage, in the order in which they run."""
 
 _NEEDS = {
-    "idle": ("motion", "fingerprints"),
+    "scenes": ("fingerprints",),
+    "idle": ("motion", "fingerprints", "scenes"),
     "duplicates": ("fingerprints",),
     "curation": ("quality",),
 }
@@ -55,6 +57,7 @@ class PipelineConfig:
     image: ImageParams = ImageParams()
     blur: BlurParams = BlurParams()
     motion: MotionParams = MotionParams()
+    scenes: SceneParams = SceneParams()
     idle: IdleParams = IdleParams()
     duplicates: DuplicateParams = DuplicateParams()
     curation: CurationParams = CurationParams()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 import schemas
@@ -16,8 +17,9 @@ from jobs.labels import FLAGS, Labels
 from jobs.pages import render_page
 from jobs.query import View
 from transforms import evaluation
+from transforms.duplicates import DuplicateParams
 from transforms.evaluation import Curve
-from transforms.hashing import from_hex
+from transforms.hashing import from_hex, layout_array
 
 _SCORES = {
     "blurry": ("sharpness", -1),
@@ -51,8 +53,9 @@ class FlagResult:
 class Evaluation:
     """All results; lists are empty where there are no labels of the kind.
 
-    `distances` has a row per Hamming distance: precision and recall of calling pairs up to it duplicates. `groups` are
-    the same figures for pairs that share a group. `idle` has a row per labelled stream.
+    `distances` has a row per Hamming distance: precision and recall of calling pairs up to it duplicates, and the same
+    of those among them whose layouts agree as the default of `duplicates.agreement` asks. `groups` are the same figures
+    for pairs that share a group. `idle` has a row per labelled stream.
     """
 
     flags: list[FlagResult]
@@ -150,18 +153,34 @@ def _flag(view: View, labels: Labels, flag: str) -> FlagResult | None:
 def _pairs(view: View, labels: Labels) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     if not labels.pairs.height:
         return [], None
-    shown = view.lazy("curated").select(*schemas.FRAME_KEY, "phash", "group_id").collect()
+    grouped = view.lazy("duplicates").select(*schemas.FRAME_KEY, "group_id")
+    shown = view.lazy("fingerprints").select(*schemas.FRAME_KEY, "phash", "layout")
+    known = shown.join(grouped, on=list(schemas.FRAME_KEY), how="left").collect()
     rows = labels.pairs
     for side in ("a", "b"):
-        of_side = shown.select(pl.all().name.suffix(f"_{side}"))
+        of_side = known.select(pl.all().name.suffix(f"_{side}"))
         rows = rows.join(of_side, on=[f"stream_id_{side}", f"frame_idx_{side}"], how="inner")
     rows = rows.drop_nulls(["phash_a", "phash_b"])
     truth = rows["duplicate"].to_numpy()
     distance = np.bitwise_count(from_hex(rows["phash_a"].to_arrow()) ^ from_hex(rows["phash_b"].to_arrow()))
-    table = [{"hamming": d, **evaluation.agreement(distance <= d, truth)._asdict()} for d in range(_WIDEST + 1)]
+    verified = _verified(rows)
+    table = []
+    for d in range(_WIDEST + 1):
+        plain, checked = (evaluation.agreement(called, truth) for called in (distance <= d, (distance <= d) & verified))
+        verification = {f"verified_{name}": value for name, value in checked._asdict().items()}
+        table.append({"hamming": d, **plain._asdict(), **verification})
     same = (rows["group_id_a"] == rows["group_id_b"]).fill_null(False).to_numpy()
     groups = {"n_duplicate": int(truth.sum()), "n_different": int((~truth).sum())}
     return table, groups | evaluation.agreement(same, truth)._asdict()
+
+
+def _verified(pairs: pl.DataFrame) -> npt.NDArray[np.bool_]:
+    """Return which pairs' layouts agree, shape (N,)."""
+    from transforms.hamming import agreements
+
+    n = pairs.height
+    sides = [layout_array(pairs.select(f"layout_{side}").to_arrow()[f"layout_{side}"]) for side in ("a", "b")]
+    return agreements(np.concatenate(sides), np.arange(n), np.arange(n, 2 * n)) >= DuplicateParams().agreement
 
 
 def _idle(view: View, labels: Labels) -> list[dict[str, Any]]:

@@ -17,6 +17,11 @@ from jobs.runs import has_ended
 from jobs.store import Store
 from jobs.verdicts import verdicts
 
+_STRETCHES = {
+    "scenes": ("start_idx", "end_idx", "n_frames", "begins"),
+    "idle": ("start_idx", "end_idx", "n_frames", "idle_score", "frozen"),
+}
+
 
 def runs(store: Store) -> list[dict[str, Any]]:
     """Return all runs, oldest first."""
@@ -62,12 +67,19 @@ def stream(store: Store, path: str | None, stream_id: str | None) -> dict[str, A
     name = row["stream_id"]
     view = View(store, selection.current(store))
     verdict = verdicts(view, [name])
-    idle = view.lazy("idle").filter(pl.col("stream_id") == name).sort("start_idx")
-    columns = ("start_idx", "end_idx", "n_frames", "idle_score")
+    stretches = {
+        table: view.lazy(table)
+        .filter(pl.col("stream_id") == name)
+        .sort("start_idx")
+        .select(columns)
+        .collect()
+        .to_dicts()
+        for table, columns in _STRETCHES.items()
+    }
     return row | {
         "kept": verdict.kept,
         "reasons": verdict.reasons,
-        "idle": idle.select(columns).collect().to_dicts(),
+        **stretches,
     }
 
 

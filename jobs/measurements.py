@@ -31,7 +31,7 @@ def gather(store: Store, stages: Sequence[Stage], streams: frozenset[str]) -> pa
         for stage in stages
     }
     sizes = stream_sizes(store)
-    idle = rows["idle"].read(("start_idx", "end_idx"), streams) if "idle" in rows else None
+    idle = rows["idle"].read(("start_idx", "end_idx", "frozen"), streams) if "idle" in rows else None
     portions = [_joined(rows, idle, *portion) for portion in _portions(rows["frames"], sizes, streams)]
     return pa.concat_tables([INPUT.empty_table(), *portions])
 
@@ -70,7 +70,7 @@ def _joined(rows: Mapping[str, _Rows], idle: pl.DataFrame | None, streams: froze
     frames = frames.with_columns(decodable=pl.col("status") == "ok")
     frames = frames.join(rows["quality"].read(("frame_idx", *_MEASURES), streams, span), on=_KEY, how="left")
     if idle is None:
-        frames = frames.with_columns(interval=pl.lit(None, pl.Int64))
+        frames = frames.with_columns(interval=pl.lit(None, pl.Int64), frozen=pl.lit(None, pl.Boolean))
     else:
         frames = place_in_intervals(frames, idle, "stream")
     if "duplicates" in rows:

@@ -8,7 +8,7 @@ from typing import Any
 import schemas
 from conf import PipelineConfig
 from jobs.stage import Stage
-from transforms import clip, curation, duplicates, hashing, identity, idle, image, motion, pixels, quality
+from transforms import clip, curation, duplicates, hashing, identity, idle, image, motion, pixels, quality, scenes
 from transforms.pixels import PixelParams
 
 
@@ -38,13 +38,22 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         (*decode, image.to_small, motion.to_tiles, motion.motion_scores, identity.pair_ids),
         picture | _params("motion", config.motion),
     )
+    scenes_ = Stage(
+        "scenes",
+        "table",
+        schemas.SCENES,
+        (scenes.find_scenes,),
+        _params("scenes", config.scenes),
+        upstream=(fingerprints,),
+        scope="stream",
+    )
     idle_ = Stage(
         "idle",
         "table",
         schemas.IDLE,
         (idle.find_idle,),
         _params("idle", config.idle, leave_out=("keep",)),
-        upstream=(motion_, fingerprints),
+        upstream=(motion_, fingerprints, scenes_),
         scope="stream",
     )
     duplicates_ = Stage(
@@ -67,7 +76,7 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         upstream=(frames, quality_, *verdicts),
         scope="stream",
     )
-    stages = (frames, quality_, fingerprints, motion_, idle_, duplicates_, curation_)
+    stages = (frames, quality_, fingerprints, motion_, scenes_, idle_, duplicates_, curation_)
     return tuple(stage for stage in stages if stage.name in chosen)
 
 

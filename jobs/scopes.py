@@ -166,7 +166,9 @@ class Scopes:
             return {name: _combined([(name, digests[name])]) for name in streams}
         around = self.neighbours() if stage.name == "curation" else {}
         everyone = frozenset(streams).union(*(around.get(name, ()) for name in streams))
-        above = {s.name: self._ledger(s) if s.name == "idle" else self._digests(s, everyone) for s in stage.upstream}
+        above = {
+            s.name: self._ledger(s) if not s.table.per_frame else self._digests(s, everyone) for s in stage.upstream
+        }
         return {
             name: _combined(
                 [

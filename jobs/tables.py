@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,8 +21,8 @@ from jobs.scopes import WORKSPACE, Scopes, ScopeState
 from jobs.stage import Stage
 from jobs.store import Change, ConflictError, Drop, Snapshot, Store
 from jobs.windows import packed, stream_sizes
-from transforms import curation, duplicates, idle
-from transforms.hashing import from_hex
+from transforms import curation, duplicates, idle, scenes
+from transforms.hashing import LAYOUT_SIDE, from_hex, layout_array
 
 _TRIES = 20
 _MENDS = {
@@ -29,6 +30,7 @@ _MENDS = {
     "workspace": "run again with --set duplicates.rebuild=true",
 }
 _ROWS_PER_COMMIT = 1 << 20
+_MOVES = ("motion", "motion_peak", "tile_contrast")
 
 
 @dataclass
@@ -62,6 +64,7 @@ class TableStages:
         self._job_id = job_id
         self._scopes = Scopes(store, stages, streams)
         self._compute: Mapping[str, Callable[[Stage, Snapshot, Sequence[ScopeState]], _Outcome]] = {
+            "scenes": self._scenes,
             "idle": self._idle,
             "duplicates": self._duplicates,
             "curation": self._curation,
@@ -143,29 +146,47 @@ class TableStages:
     def _read(self, stage: Stage, columns: Sequence[str], streams: frozenset[str]) -> pa.Table:
         return self._store.open(stage.table).read(columns, stage.key, streams)
 
+    def _scenes(self, stage: Stage, _: Snapshot, batch: Sequence[ScopeState]) -> _Outcome:
+        tables = []
+        n_frames = 0
+        for state in batch:
+            seen = self._read(stage.upstream[0], ("frame_idx", "layout"), frozenset([state.scope]))
+            seen = seen.sort_by("frame_idx")
+            decodable = pc.is_valid(seen["layout"]).to_numpy()
+            blank = bytes(LAYOUT_SIDE**2)
+            layouts = layout_array(seen["layout"].fill_null(blank))
+            found = scenes.find_scenes(layouts, decodable, self._config.scenes)
+            tables.append(
+                _intervals(state, seen["frame_idx"].to_numpy(), found.first, found.last).append_column(
+                    "begins", pa.array(found.begins, pa.string())
+                )
+            )
+            numbers = pa.array(np.arange(len(found.first)))
+            tables[-1] = tables[-1].append_column("scene_idx", numbers)
+            n_frames += seen.num_rows
+        counts = {state.scope: t.num_rows for state, t in zip(batch, tables, strict=True)}
+        return _Outcome(pa.concat_tables(tables), _whole_streams(stage, batch), counts, n_frames)
+
     def _idle(self, stage: Stage, _: Snapshot, batch: Sequence[ScopeState]) -> _Outcome:
-        motion, fingerprints = stage.upstream
+        moves, fingerprints, parted = stage.upstream
         tables = []
         n_frames = 0
         for state in batch:
             streams = frozenset([state.scope])
-            moved = pl.DataFrame(self._read(motion, ("frame_idx", "motion_peak", "tile_contrast"), streams))
-            hashed = pl.DataFrame(self._read(fingerprints, ("frame_idx", "phash"), streams))
+            moved = pl.DataFrame(self._read(moves, ("frame_idx", *_MOVES), streams))
+            hashed = pl.DataFrame(self._read(fingerprints, ("frame_idx", "input_id", "phash"), streams))
+            starts = self._read(parted, ("start_idx",), streams)["start_idx"].to_numpy()
             rows = hashed.join(moved, on="frame_idx", how="left").sort("frame_idx")
             decodable = rows["phash"].is_not_null().to_numpy()
             hashes = from_hex(rows["phash"].fill_null("0" * 16).to_arrow())
-            peak, contrast = (rows[name].to_numpy().astype(np.float32) for name in ("motion_peak", "tile_contrast"))
-            found = idle.find_idle(peak, contrast, hashes, decodable, self._config.idle)
+            motion, peak, contrast = (rows[name].to_numpy().astype(np.float32) for name in _MOVES)
             index = rows["frame_idx"].to_numpy()
-            intervals = {
-                "input_id": np.full(len(found.first), state.input_id),
-                "stream_id": pa.repeat(pa.scalar(state.scope), len(found.first)),
-                "start_idx": index[found.first],
-                "end_idx": index[found.last],
-                "n_frames": found.last - found.first + 1,
-                "idle_score": found.score,
-            }
-            tables.append(pa.table(intervals))
+            content = rows["input_id"].to_numpy()
+            course = idle.Course(motion, peak, contrast, hashes, content, decodable, np.isin(index, starts))
+            found = idle.find_idle(course, self._config.idle)
+            intervals = _intervals(state, index, found.first, found.last)
+            intervals = intervals.append_column("idle_score", pa.array(found.score))
+            tables.append(intervals.append_column("frozen", pa.array(found.frozen)))
             n_frames += rows.height
         counts = {state.scope: t.num_rows for state, t in zip(batch, tables, strict=True)}
         return _Outcome(pa.concat_tables(tables), _whole_streams(stage, batch), counts, n_frames)
@@ -199,6 +220,21 @@ class TableStages:
         added = decided.append_column("input_id", ids)
         own = pc.sum(pc.is_in(decided["stream_id"], pa.array(sorted(self._streams)))).as_py() or 0
         return _Outcome(added, _whole_streams(stage, batch), _per_stream(decided), own)
+
+
+def _intervals(
+    state: ScopeState, index: npt.NDArray[np.int64], first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]
+) -> pa.Table:
+    """Return intervals, given as positions into a stream's frames, with the frames' numbers."""
+    return pa.table(
+        {
+            "input_id": np.full(len(first), state.input_id),
+            "stream_id": pa.repeat(pa.scalar(state.scope), len(first)),
+            "start_idx": index[first],
+            "end_idx": index[last],
+            "n_frames": last - first + 1,
+        }
+    )
 
 
 def _whole_streams(stage: Stage, batch: Sequence[ScopeState]) -> list[Drop]:

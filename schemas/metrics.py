@@ -71,6 +71,21 @@ IDLE = stage_table(
         Column("end_idx", pa.int64(), "Last frame of the interval, included.", low=0),
         Column("n_frames", pa.int64(), "Frames in the interval; missing numbers are not counted.", "frames", low=1),
         Column("idle_score", pa.float32(), "1 for no motion at all, 0 at the threshold.", low=0, high=1),
+        Column("frozen", pa.bool_(), "Whether the feed stood still: every frame repeats the one before it."),
+    ),
+)
+
+SCENES = stage_table(
+    "scenes",
+    "What lies between cuts and fades; every frame of a stream is of one scene.",
+    ("stream_id", "scene_idx"),
+    (
+        STREAM_ID,
+        Column("scene_idx", pa.int64(), "Number of the scene in its stream, from 0.", low=0),
+        Column("start_idx", pa.int64(), "First frame of the scene.", low=0),
+        Column("end_idx", pa.int64(), "Last frame of the scene, included.", low=0),
+        Column("n_frames", pa.int64(), "Frames in the scene; missing numbers are not counted.", "frames", low=1),
+        Column("begins", pa.string(), "What it begins with: `start` of the stream, `cut` or `fade`."),
     ),
 )
 
@@ -102,6 +117,6 @@ CURATION = frame_table(
     (
         Column("keep", pa.bool_(), "True where there is no reason to drop the frame."),
         Column("reasons", pa.list_(pa.string()), "Reasons to drop it; empty where it is kept."),
-        Column("flags", pa.list_(pa.string()), "Remarks that drop nothing: `odd_size`."),
+        Column("flags", pa.list_(pa.string()), "Remarks that drop nothing: `odd_size`, `frozen`."),
     ),
 )

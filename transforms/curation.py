@@ -31,6 +31,10 @@ REASONS: tuple[Reason, ...] = (
 """Every reason, in the order in which a frame lists its own. Names as in CleanVision where it has the issue."""
 
 
+FLAGS = ("odd_size", "frozen")
+"""Every remark that drops nothing, in the order in which a frame lists its own."""
+
+
 class BlurLimits(NamedTuple):
     """Sharpness below `floor` is blur anywhere; below `below` it is blur if it is also low for its stream."""
 
@@ -39,7 +43,7 @@ class BlurLimits(NamedTuple):
 
 
 BLUR_LIMITS = {
-    "acutance": BlurLimits(0.18, 0.1),
+    "acutance": BlurLimits(0.22, 0.08),
     "laplacian_var": BlurLimits(100.0, 6.0),
     "tenengrad": BlurLimits(2500.0, 300.0),
 }
@@ -90,8 +94,10 @@ INPUT = pa.schema(
         # Content id of the frame: equal for equal bytes.
         pa.field("content_id", pa.int64()),
         *(schemas.QUALITY.arrow_schema.field(n) for n in ("sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy")),
-        # Number of the idle interval the frame lies in, and of its group of look-alikes; null for none.
+        # Number of the idle interval the frame lies in, null for none, and whether the feed stood still in it.
         pa.field("interval", pa.int64()),
+        pa.field("frozen", pa.bool_()),
+        # Number of its group of look-alikes; null for none.
         pa.field("group", pa.int64()),
     ]
 )
@@ -117,13 +123,15 @@ def curate(frames: pa.Table, params: CurationParams, blur_method: str, idle_keep
     rows = rows.with_columns(*_idle(idle_keep, "idle" in params.ignore))
     has_reason = pl.col("idle") | ~pl.col("sound")
     rows = rows.with_columns(claim=pl.col("worth") + has_reason.cast(pl.Int64) * pl.len())
-    rows = rows.with_columns(*_duplicates(params)).select(*REASONS, odd_size=_odd_size())
+    rows = rows.with_columns(*_duplicates(params)).select(
+        *REASONS, odd_size=_odd_size(), frozen=pl.col("frozen").fill_null(False)
+    )
     decided = {
         "stream_id": frames["stream_id"].cast(pa.string()),
         "frame_idx": frames["frame_idx"],
         "keep": ~rows.select(pl.any_horizontal(REASONS)).to_series().to_numpy(),
         "reasons": _names_of(rows, REASONS),
-        "flags": _names_of(rows, ("odd_size",)),
+        "flags": _names_of(rows, FLAGS),
     }
     columns = [c.name for c in schemas.CURATION.columns if c.name not in ("stage_key", "input_id")]
     return pa.table(decided, schema=pa.schema([schemas.CURATION.arrow_schema.field(n) for n in columns]))
@@ -211,14 +219,14 @@ def _odd_size() -> pl.Expr:
 
 
 def place_in_intervals(frames: pl.DataFrame, idle: pl.DataFrame, by: str = "stream_id") -> pl.DataFrame:
-    """Add the column `interval` to frames: which idle interval each lies in, null for none.
+    """Add the columns of idle intervals to the frames that lie in them, null for none, and their numbers, `interval`.
 
-    Both have the column of the stream, `by`; `frames` has `frame_idx`, `idle` has `start_idx` and `end_idx`, and no
-    overlaps.
+    Both have the column of the stream, `by`; `frames` has `frame_idx`, `idle` has `start_idx` and `end_idx`, which are
+    left out, and no overlaps.
     """
     numbered = idle.sort(by, "start_idx").with_row_index("interval").with_columns(pl.col("interval").cast(pl.Int64))
     placed = frames.sort(by, "frame_idx").join_asof(
-        numbered.select(by, "start_idx", "end_idx", "interval"),
+        numbered,
         left_on="frame_idx",
         right_on="start_idx",
         by=by,
@@ -226,4 +234,5 @@ def place_in_intervals(frames: pl.DataFrame, idle: pl.DataFrame, by: str = "stre
         check_sortedness=False,
     )
     inside = pl.col("frame_idx") <= pl.col("end_idx")
-    return placed.with_columns(interval=pl.when(inside).then("interval")).drop("start_idx", "end_idx", strict=False)
+    added = [name for name in numbered.columns if name not in {by, "start_idx", "end_idx"}]
+    return placed.with_columns(pl.when(inside).then(name).alias(name) for name in added).drop("start_idx", "end_idx")

@@ -13,6 +13,7 @@ BoolArray = npt.NDArray[np.bool_]
 Int64Array = npt.NDArray[np.int64]
 
 _LEAST_VISIBLE = 0.2
+_PULSE_WINDOW = 5
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class IdleParams:
     `min_frames`: length from which a still stretch is an interval.
     `scene_bits`: where motion is unknown (across a gap, beside a corrupt frame) the scene counts as the same if the
     perceptual hashes on both sides differ in at most this many bits.
+    `repeat`: mean change of luma, 0..1, up to which a frame repeats the one before it. A stretch of `min_frames` or
+    more of repeats is a frozen feed: even a locked room at night changes more, by its light and the sensor's noise,
+    while an encoder that is fed one picture over and over leaves almost nothing but the pulses of its keyframes.
     `keep`: how many frames of an interval curation keeps.
     """
 
@@ -34,50 +38,100 @@ class IdleParams:
     window: Annotated[int, Ge(1), Le(1001)] = 5
     min_frames: Annotated[int, Ge(2)] = 25
     scene_bits: Annotated[int, Ge(0), Le(64)] = 12
+    repeat: Annotated[float, Ge(0), Le(1)] = 0.00005
     keep: Annotated[int, Ge(0)] = 1
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """Idle intervals of one stream, as positions into its frames: first and last (included), and score 0..1."""
+    """Idle intervals of one stream, as positions into its frames: first and last (included), and score 0..1.
+
+    `frozen`: whether the frames only repeat the first one.
+    """
 
     first: Int64Array
     last: Int64Array
     score: npt.NDArray[np.float32]
+    frozen: BoolArray
 
 
-def find_idle(
-    motion_peak: npt.NDArray[np.float32],
-    tile_contrast: npt.NDArray[np.float32],
-    phash: npt.NDArray[np.uint64],
-    decodable: BoolArray,
-    params: IdleParams,
-) -> Intervals:
+@dataclass(frozen=True)
+class Course:
+    """What is known of one stream's frames, arrays of shape (N,) in frame order.
+
+    `motion` and `motion_peak`, 0..1, and `tile_contrast`, 0..127.5, float32, NaN where unknown; the perceptual hash,
+    uint64; the content id, int64; whether the frame decodes (hash and content id of one that does not are ignored);
+    whether a scene starts with it.
+    """
+
+    motion: npt.NDArray[np.float32]
+    motion_peak: npt.NDArray[np.float32]
+    tile_contrast: npt.NDArray[np.float32]
+    phash: npt.NDArray[np.uint64]
+    content_id: Int64Array
+    decodable: BoolArray
+    starts_scene: BoolArray
+
+
+def find_idle(course: Course, params: IdleParams) -> Intervals:
     """Find the idle intervals of one stream.
 
-    All arrays have shape (N,), in frame order: `motion_peak` 0..1 and `tile_contrast` 0..127.5, both NaN where unknown,
-    the perceptual hash, and whether the frame decodes (the hash of one that does not is ignored). A frame without a
-    known motion belongs to an interval if the frames around it do; an interval never spans a change of scene that a gap
-    hides. Motion at a frame is relative to the one before, so an interval starts one frame before its first still one.
-    The score is 1 minus the mean motion over the threshold: 1 for none at all.
+    A frame without a known motion belongs to an interval if the frames around it do; an interval spans neither a cut
+    nor a change of scene that a gap hides. Motion at a frame is relative to the one before, so an interval starts one
+    frame before its first still one. The score is 1 minus the mean motion over the threshold: 1 for none at all. Where
+    the feed freezes, or comes back, one interval ends and another begins.
     """
+    motion_peak = course.motion_peak
     known = np.flatnonzero(~np.isnan(motion_peak))
     if not len(known):
         none = np.empty(0, np.int64)
-        return Intervals(none, none, none.astype(np.float32))
-    visible = np.clip(tile_contrast[known] / max(params.low_contrast, 1e-9), _LEAST_VISIBLE, 1)
+        return Intervals(none, none, none.astype(np.float32), none.astype(np.bool_))
+    visible = np.clip(course.tile_contrast[known] / max(params.low_contrast, 1e-9), _LEAST_VISIBLE, 1)
     peak = motion_peak[known].astype(np.float64) / visible
-    scene = np.cumsum(scene_changes(motion_peak, phash, decodable, params.scene_bits), dtype=np.int64)
+    hidden = scene_changes(motion_peak, course.phash, course.decodable, params.scene_bits)
+    scene = np.cumsum(hidden | course.starts_scene, dtype=np.int64)
     smooth = sliding_mean(peak, scene[known], params.window)
     still = peak < params.threshold
     first, last = _runs(still, smooth < params.threshold, scene[known])
     firsts, lasts = _with_neighbours(known[first], known[last], known, scene)
     long_enough = lasts - firsts + 1 >= params.min_frames
-    first, last = first[long_enough], last[long_enough]
+    firsts, lasts, frozen = _parted(firsts[long_enough], lasts[long_enough], _frozen_runs(course, scene, params))
     total = np.concatenate([[0.0], np.cumsum(peak)])
-    mean = (total[last + 1] - total[first]) / (last + 1 - first)
+    start, stop = np.searchsorted(known, firsts, "right"), np.searchsorted(known, lasts, "right")
+    mean = (total[stop] - total[start]) / np.maximum(stop - start, 1)
     score = np.clip(1 - mean / params.threshold, 0, 1).astype(np.float32)
-    return Intervals(firsts[long_enough], lasts[long_enough], score)
+    return Intervals(firsts, lasts, score, frozen)
+
+
+def _frozen_runs(course: Course, scene: Int64Array, params: IdleParams) -> Int64Array:
+    """Return for each frame the number of the frozen stretch that it lies in, from 1, or 0, shape (N,)."""
+    same_bytes = np.zeros(len(scene), np.bool_)
+    same_bytes[1:] = (course.content_id[1:] == course.content_id[:-1]) & course.decodable[1:] & course.decodable[:-1]
+    repeats = same_bytes | (course.motion <= params.repeat)
+    # An encoder's keyframes stand out for a frame or two, and what is around them still repeats.
+    mostly = sliding_mean(repeats.astype(np.float64), scene, _PULSE_WINDOW) > 0.5
+    steady = repeats | (mostly & ~np.isnan(course.motion))
+    steady[1:] &= scene[1:] == scene[:-1]
+    steady[0] = False
+    starts = np.flatnonzero(steady & ~np.concatenate([[False], steady[:-1]]))
+    ends = np.flatnonzero(steady & ~np.concatenate([steady[1:], [False]]))
+    run = np.zeros(len(scene), np.int64)
+    number = 0
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        # The frame that is repeated belongs to them.
+        if end - start + 2 >= params.min_frames:
+            number += 1
+            run[start - 1 : end + 1] = number
+    return run
+
+
+def _parted(first: Int64Array, last: Int64Array, run: Int64Array) -> tuple[Int64Array, Int64Array, BoolArray]:
+    """Cut intervals where a frozen stretch begins or ends, and say which pieces are frozen."""
+    edges = np.flatnonzero(np.diff(run)) + 1
+    inside = np.searchsorted(last, edges)
+    cut = edges[(inside < len(first)) & (edges > np.append(first, len(run))[inside])]
+    firsts, lasts = np.sort(np.concatenate([first, cut])), np.sort(np.concatenate([last, cut - 1]))
+    return firsts, lasts, run[firsts] > 0
 
 
 def scene_changes(

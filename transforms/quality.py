@@ -20,6 +20,10 @@ from transforms.image import Gray
 _LEAST_SIDE = 8
 _BEND = np.array([[1, -2, 1]], np.float32)
 _NOISE = 1.5
+_MOST_NOISE = 10.0 * math.sqrt(2 / math.pi)
+"""Mean absolute noise, in luma, that a camera may have at measuring scale: 10 of standard deviation."""
+_LAPLACIAN_GAIN, _BEND_GAIN = math.sqrt(20), math.sqrt(6) / 2
+"""What noise is multiplied by in the Laplacian, and in (1, -2, 1) after 2x2 pixels were averaged."""
 _FAINT = 30.0
 """Squared luma that is added to what is divided by, so that a picture of nothing is not sharp."""
 
@@ -80,7 +84,8 @@ def acutance(gray: Gray, second: npt.NDArray[np.int16], scratch: Scratch) -> flo
     where it is lower, since motion blurs one direction only. Blur takes the fine scale away first, whereas contrast,
     light and texture change both alike. From the energy at the finer scale that of noise is taken: noise is spread
     evenly, x² over (E|x|)² being π/2 for a normal distribution, while edges are few and strong (for the double
-    exponential it is 2). A texture without edges, such as gravel, therefore scores low, though not as low as blur.
+    exponential it is 2); of noise alone a twentieth is left. A texture without edges, such as gravel, loses by that
+    as well, unless it is stronger than any camera's noise.
 
     Pictures under 8 pixels score 0: there is nothing to compare.
     """
@@ -90,10 +95,10 @@ def acutance(gray: Gray, second: npt.NDArray[np.int16], scratch: Scratch) -> flo
     quarter = _half(half)
     across, down = _second_differences(half, "half", scratch)
     wide_across, wide_down = _second_differences(quarter, "quarter", scratch)
-    fine = _edges(second) / (_energy(across) + _energy(down) + _FAINT)
+    fine = _edges(second, _LAPLACIAN_GAIN) / (_energy(across) + _energy(down) + _FAINT)
     coarse = min(
-        _edges(across) / (_energy(wide_across) + _FAINT),
-        _edges(down) / (_energy(wide_down) + _FAINT),
+        _edges(across, _BEND_GAIN) / (_energy(wide_across) + _FAINT),
+        _edges(down, _BEND_GAIN) / (_energy(wide_down) + _FAINT),
     )
     return math.sqrt(fine * coarse)
 
@@ -117,9 +122,9 @@ def _energy(second: npt.NDArray[np.int16]) -> float:
     return float(cv2.norm(second, cv2.NORM_L2SQR)) / second.size
 
 
-def _edges(second: npt.NDArray[np.int16]) -> float:
-    """Return the energy that is in few and strong values; of evenly spread noise a twentieth is left."""
-    spread = float(cv2.norm(second, cv2.NORM_L1)) / second.size
+def _edges(second: npt.NDArray[np.int16], gain: float) -> float:
+    """Return the energy that is in few and strong values, or in more than any noise that was multiplied by `gain`."""
+    spread = min(float(cv2.norm(second, cv2.NORM_L1)) / second.size, _MOST_NOISE * gain)
     return max(0.0, _energy(second) - _NOISE * spread * spread)
 
 

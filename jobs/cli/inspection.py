@@ -85,13 +85,15 @@ def stream(
         print_json(found)
         return
     out.print(f"stream {found['stream_id']} at {found['uri']}")
-    rows = [(k.replace("_", " "), v) for k, v in found.items() if k not in {"stream_id", "uri", "idle", "reasons"}]
+    rows = [
+        (k.replace("_", " "), v) for k, v in found.items() if k not in {"stream_id", "uri", "idle", "scenes", "reasons"}
+    ]
     rows += [(f"dropped for {reason}", n) for reason, n in found["reasons"].items()]
     print_table(("", "value"), rows)
-    if found["idle"]:
-        print_table(
-            ("start", "end", "frames", "score"), [tuple(i.values()) for i in found["idle"]], title="idle intervals"
-        )
+    for name, title in (("scenes", "scenes"), ("idle", "idle intervals")):
+        if found[name]:
+            names = [column.removesuffix("_idx").replace("n_frames", "frames") for column in found[name][0]]
+            print_table(names, [tuple(i.values()) for i in found[name]], title=title)
 
 
 @app.command()

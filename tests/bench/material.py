@@ -115,6 +115,7 @@ def _add_rows(store: Store, stages: dict[str, str], stream: str, first: int, las
         "status": pa.repeat(pa.scalar("ok"), n),
         "content_hash": pa.repeat(pa.scalar("0" * 64), n),
         "phash": pa.repeat(pa.scalar("0" * 16), n),
+        "layout": pa.repeat(pa.scalar(bytes(64)), n),
     }
     tables = (schemas.LISTING, schemas.FRAMES, schemas.QUALITY, schemas.FINGERPRINTS, schemas.MOTION)
     for table in tables:

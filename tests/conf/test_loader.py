@@ -133,7 +133,7 @@ def test_a_recorded_configuration_reads_back() -> None:
 
 def test_stages_bring_what_they_need() -> None:
     assert requirements(("curation",)) == ("frames", "quality", "curation")
-    assert requirements(("idle",)) == ("frames", "fingerprints", "motion", "idle")
+    assert requirements(("idle",)) == ("frames", "fingerprints", "motion", "scenes", "idle")
     assert requirements(()) == ("frames",)
 
 

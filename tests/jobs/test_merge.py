@@ -37,7 +37,13 @@ def files_of(keys: Sequence[Key], cuts: Sequence[float]) -> Iterator[tuple[Path,
 
 def written(root: Path, keys: Sequence[Key]) -> DataFile:
     streams, numbers = zip(*keys, strict=True)
-    columns = {"input_id": numbers, "stream_id": streams, "frame_idx": numbers, "phash": ["0" * 16] * len(keys)}
+    columns = {
+        "input_id": numbers,
+        "stream_id": streams,
+        "frame_idx": numbers,
+        "phash": ["0" * 16] * len(keys),
+        "layout": [bytes(64)] * len(keys),
+    }
     part = write_part(root, schemas.FINGERPRINTS, pa.table(columns, schema=schemas.FINGERPRINTS.file_schema))
     bounds = (part.low["stream_id"], part.high["stream_id"], part.low["frame_idx"], part.high["frame_idx"])
     return DataFile(part.path, part.size_bytes, part.n_rows, None, *bounds)

@@ -28,12 +28,13 @@ def changed(*settings: str) -> set[str]:
         ("curation.dark_mean=20", {"curation"}),
         ("idle.keep=3", {"curation"}),
         ("idle.threshold=0.02", {"idle", "curation"}),
+        ("scenes.cut=0.6", {"scenes", "idle", "curation"}),
         ("blur.method=tenengrad", {"quality", "curation"}),
         ("duplicates.hamming=4", {"duplicates", "curation"}),
         ("motion.percentile=99", {"motion", "idle", "curation"}),
         (
             "image.long_side=320",
-            {"frames", "quality", "fingerprints", "motion", "idle", "duplicates", "curation"},
+            {"frames", "quality", "fingerprints", "motion", "scenes", "idle", "duplicates", "curation"},
         ),
         # What changes no result changes no key.
         ("duplicates.rebuild=true", set()),

@@ -24,7 +24,13 @@ def store(tmp_path: Path) -> Store:
 
 def hashes(stream: str, index: list[int], word: str = "0" * 16) -> pa.Table:
     n = len(index)
-    rows = {"input_id": index, "stream_id": [stream] * n, "frame_idx": index, "phash": [word] * n}
+    rows = {
+        "input_id": index,
+        "stream_id": [stream] * n,
+        "frame_idx": index,
+        "phash": [word] * n,
+        "layout": [bytes(64)] * n,
+    }
     return pa.table(rows, schema=schemas.FINGERPRINTS.file_schema)
 
 

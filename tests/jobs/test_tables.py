@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import numpy as np
 import polars as pl
 import pytest
 
@@ -39,7 +40,7 @@ def test_groups_reach_across_the_streams_of_earlier_runs(workspace: Workspace, t
 
 
 def test_a_better_picture_of_another_stream_takes_over(workspace: Workspace, tmp_path: Path) -> None:
-    soft = [noise(7) // 2 + 60]
+    soft = [(noise(7) * 0.8 + 20).astype(np.uint8)]
     go(workspace, write_pictures(tmp_path / "a", soft))
     assert rows(workspace, schemas.CURATION)["keep"].to_list() == [True]
     go(workspace, write_pictures(tmp_path / "b", [noise(7)]), settings=["duplicates.hamming=10"])

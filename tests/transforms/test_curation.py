@@ -21,6 +21,7 @@ GOOD = {
     "luma_p95": 210.0,
     "entropy": 7.0,
     "interval": None,
+    "frozen": None,
     "group": None,
 }
 BROKEN = dict.fromkeys(("width", "height", "sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy"))
@@ -135,6 +136,11 @@ def test_of_an_idle_scene_that_is_also_a_group_one_frame_stays() -> None:
 def test_groups_reach_across_streams() -> None:
     found = reasons({"group": 0}, {"group": 0, "stream_id": "b", "sharpness": 800.0})
     assert found == [["near_duplicate"], []]
+
+
+def test_frames_of_a_frozen_feed_are_flagged() -> None:
+    rows = decide([{}, {"interval": 0, "frozen": True}, {"interval": 1, "frozen": False}])
+    assert [row["flags"] for row in rows] == [[], ["frozen"], []]
 
 
 def test_odd_sizes_are_flagged_and_kept() -> None:

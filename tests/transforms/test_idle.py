@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,12 +10,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.idle import IdleParams, find_idle, sliding_mean
+from transforms.idle import Course, IdleParams, find_idle, sliding_mean
 from transforms.image import ImageParams, decode_gray, read_header, to_small
 from transforms.motion import MotionParams, motion_scores, to_tiles
 
 PARAMS = IdleParams(threshold=0.03, window=5, min_frames=10)
 MOVING, STILL, UNKNOWN = 0.2, 0.005, float("nan")
+
+
+def course(
+    peak: list[float],
+    phash: npt.NDArray[np.uint64] | None = None,
+    decodable: npt.NDArray[np.bool_] | None = None,
+    contrast: float = 50.0,
+    cuts: tuple[int, ...] = (),
+    motion: list[float] | None = None,
+    content: list[int] | None = None,
+) -> Course:
+    n = len(peak)
+    return Course(
+        np.array(peak if motion is None else motion, np.float32),
+        np.array(peak, np.float32),
+        np.full(n, contrast, np.float32),
+        np.zeros(n, np.uint64) if phash is None else phash,
+        np.arange(n) if content is None else np.array(content),
+        np.ones(n, np.bool_) if decodable is None else decodable,
+        np.isin(np.arange(n), cuts),
+    )
 
 
 def intervals(
@@ -22,13 +45,14 @@ def intervals(
     broken: tuple[int, ...] = (),
     contrast: float = 50.0,
     params: IdleParams = PARAMS,
+    cuts: tuple[int, ...] = (),
 ) -> list[tuple[int, int]]:
     """Find the intervals of a stream whose scene changes to another hash at the given positions."""
     words = np.zeros(len(peak), np.uint64)
     for at, word in (hashes or {}).items():
         words[at:] = word
     decodable = np.array([i not in broken for i in range(len(peak))])
-    found = find_idle(np.array(peak, np.float32), np.full(len(peak), contrast, np.float32), words, decodable, params)
+    found = find_idle(course(peak, words, decodable, contrast, cuts), params)
     return list(zip(found.first.tolist(), found.last.tolist(), strict=True))
 
 
@@ -83,11 +107,51 @@ def test_in_the_dark_faint_motion_is_motion() -> None:
 
 
 def test_score_is_one_without_motion_and_less_with_some() -> None:
-    decodable, words, contrast = np.ones(30, np.bool_), np.zeros(30, np.uint64), np.full(30, 50, np.float32)
-    none = find_idle(np.zeros(30, np.float32), contrast, words, decodable, PARAMS)
-    some = find_idle(np.full(30, 0.015, np.float32), contrast, words, decodable, PARAMS)
+    none = find_idle(course([0.0] * 30, motion=[0.001] * 30), PARAMS)
+    some = find_idle(course([0.015] * 30), PARAMS)
     assert none.score.tolist() == [1.0]
     assert some.score.tolist() == [pytest.approx(0.5)]
+
+
+def test_a_cut_between_two_still_scenes_parts_them() -> None:
+    peak = [UNKNOWN] + [STILL] * 14 + [0.1] + [STILL] * 14
+    assert intervals(peak) == [(0, 29)]
+    assert intervals(peak, cuts=(0, 15)) == [(0, 14), (15, 29)]
+
+
+def frozen(peak: list[float], **known: Any) -> list[tuple[int, int, bool]]:
+    found = find_idle(course(peak, **known), PARAMS)
+    return list(zip(found.first.tolist(), found.last.tolist(), found.frozen.tolist(), strict=True))
+
+
+def test_a_feed_that_freezes_is_told_apart_from_the_quiet_before_and_after() -> None:
+    peak = [UNKNOWN] + [STILL] * 49
+    # Frames 20 to 35 hold the bytes of frame 19.
+    content = [*range(20), *[19] * 16, *range(36, 50)]
+    assert frozen(peak, content=content) == [(0, 18, False), (19, 35, True), (36, 49, False)]
+
+
+def test_repeats_that_were_encoded_again_are_frozen_too_keyframes_and_all() -> None:
+    quiet, none, pulse = 0.0004, 0.00001, 0.002
+    motion = [UNKNOWN] + [quiet] * 14 + ([none] * 10 + [pulse, pulse]) * 3 + [quiet] * 14
+    assert frozen([UNKNOWN] + [STILL] * (len(motion) - 1), motion=motion) == [
+        (0, 13, False),
+        (14, 48, True),
+        (49, 64, False),
+    ]
+
+
+def test_a_few_repeats_are_not_a_frozen_feed() -> None:
+    content = [*range(20), *[19] * 5, *range(25, 50)]
+    assert frozen([UNKNOWN] + [STILL] * 49, content=content) == [(0, 49, False)]
+
+
+def test_a_frozen_feed_does_not_reach_across_a_cut() -> None:
+    content = [0] * 20 + [1] * 20
+    assert frozen([UNKNOWN] + [0.0] * 19 + [0.5] + [0.0] * 19, content=content, cuts=(0, 20)) == [
+        (0, 19, True),
+        (20, 39, True),
+    ]
 
 
 def test_no_frames_and_one_frame() -> None:
@@ -127,5 +191,5 @@ def clip(path: Path, frames: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[
 def test_a_room_with_playing_children_is_never_idle(real_data: Path) -> None:
     peak, contrast = clip(real_data / "sequences/bedroom", 200)
     n = len(peak)
-    found = find_idle(peak, contrast, np.zeros(n, np.uint64), np.ones(n, np.bool_), IdleParams())
+    found = find_idle(replace(course([0.0] * n), motion_peak=peak, tile_contrast=contrast), IdleParams())
     assert len(found.first) == 0

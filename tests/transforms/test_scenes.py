@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transforms.hashing import layouts
+from transforms.image import to_small
+from transforms.motion import to_tiles
+from transforms.scenes import SceneParams, find_scenes
+
+Layouts = npt.NDArray[np.uint8]
+PARAMS = SceneParams()
+BLACK = np.full(64, 3, np.uint8)
+
+
+def place(number: int) -> Layouts:
+    """What a camera sees in one place."""
+    return np.random.default_rng(number).integers(20, 220, 64).astype(np.uint8)
+
+
+def look(number: int, n: int, shake: int = 4) -> list[Layouts]:
+    """N frames of a place in which a little goes on."""
+    rng = np.random.default_rng(1000 + number)
+    return [np.clip(place(number) + rng.integers(-shake, shake + 1, 64), 0, 255).astype(np.uint8) for _ in range(n)]
+
+
+def faded(frames: list[Layouts], shares: list[float]) -> list[Layouts]:
+    return [(frame * share).astype(np.uint8) for frame, share in zip(frames, shares, strict=True)]
+
+
+def scenes(
+    frames: list[Layouts], broken: tuple[int, ...] = (), params: SceneParams = PARAMS
+) -> list[tuple[int, int, str]]:
+    decodable = np.array([i not in broken for i in range(len(frames))], np.bool_)
+    found = find_scenes(np.array(frames, np.uint8).reshape(-1, 64), decodable, PARAMS)
+    return list(zip(found.first.tolist(), found.last.tolist(), found.begins, strict=True))
+
+
+def test_a_stream_without_cuts_is_one_scene() -> None:
+    assert scenes(look(1, 50)) == [(0, 49, "start")]
+
+
+def test_a_cut_begins_a_scene() -> None:
+    assert scenes(look(1, 20) + look(2, 30)) == [(0, 19, "start"), (20, 49, "cut")]
+
+
+def test_a_flash_and_a_lorry_do_not() -> None:
+    white = [np.full(64, 250, np.uint8)]
+    assert scenes(look(1, 20) + white + look(1, 20)) == [(0, 40, "start")]
+    assert scenes(look(1, 20) + look(7, 3) + look(1, 20)) == [(0, 42, "start")]
+    assert len(scenes(look(1, 20) + look(7, 4) + look(1, 20))) == 3
+
+
+def test_a_fade_parts_scenes_in_its_middle() -> None:
+    down = [0.8, 0.6, 0.4, 0.2, 0.1, 0.0]
+    fade = faded(look(1, 6), down) + [BLACK] * 4 + faded(look(2, 6), down[::-1])
+    (_, end, _), (start, last, begins) = scenes(look(1, 20) + fade + look(2, 20))
+    assert (begins, last, start) == ("fade", 55, end + 1)
+    assert 24 <= start <= 32
+
+
+def test_a_fade_to_black_and_back_is_no_new_scene() -> None:
+    down = [0.8, 0.6, 0.4, 0.2, 0.1, 0.0]
+    dip = faded(look(1, 6), down) + [BLACK] * 4 + faded(look(1, 6), down[::-1])
+    assert scenes(look(1, 20) + dip + look(1, 20)) == [(0, 55, "start")]
+
+
+def test_brighter_and_darker_is_the_same_scene() -> None:
+    assert scenes(look(1, 20) + faded(look(1, 20), [0.5] * 20)) == [(0, 39, "start")]
+
+
+def test_a_camera_that_never_rests_is_not_cut_to_pieces() -> None:
+    assert scenes([place(i) for i in range(40)]) == [(0, 39, "start")]
+
+
+def test_a_corrupt_frame_belongs_to_the_scene_around_it() -> None:
+    assert scenes([*look(1, 10), BLACK, *look(1, 10)], broken=(10,)) == [(0, 20, "start")]
+    assert scenes([*look(1, 10), BLACK, *look(2, 10)], broken=(10,)) == [(0, 10, "start"), (11, 20, "cut")]
+    assert scenes([BLACK, *look(1, 10)], broken=(0,)) == [(0, 10, "start")]
+
+
+def test_no_frames_none_decodable_and_one() -> None:
+    assert scenes([]) == []
+    assert scenes([BLACK] * 3, broken=(0, 1, 2)) == [(0, 2, "start")]
+    assert scenes([place(1)]) == [(0, 0, "start")]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 9)), max_size=12), st.sets(st.integers(0, 60), max_size=8))
+def test_scenes_cover_the_stream_once(parts: list[tuple[int, int]], broken: set[int]) -> None:
+    frames = [frame for number, n in parts for frame in (look(number, n) if number else [BLACK] * n)]
+    found = scenes(frames, broken=tuple(broken))
+    assert [i for first, last, _ in found for i in range(first, last + 1)] == list(range(len(frames)))
+    assert [begins for _, _, begins in found][:1] == ["start"] * bool(frames)
+
+
+@pytest.mark.parametrize("n", [1, 5, 30])
+def test_the_length_of_a_long_scene_does_not_matter(n: int) -> None:
+    assert scenes(look(1, 10 * n) + look(2, 10)) == [(0, 10 * n - 1, "start"), (10 * n, 10 * n + 9, "cut")]
+
+
+@pytest.mark.realdata
+def test_cuts_and_fades_between_real_clips_are_found_and_no_others(real_data: Path) -> None:
+    shots = [_shot(path) for path in sorted((real_data / "sequences").glob("*.mp4"))]
+    pictures, starts = list(shots[0]), []
+    for number, shot in enumerate(shots[1:]):
+        starts.append((len(pictures), "fade" if number % 3 == 2 else "cut"))
+        if starts[-1][1] == "fade":
+            down = np.linspace(1, 0, 12)
+            pictures[-12:] = faded(pictures[-12:], down.tolist())
+            shot[:12] = faded(shot[:12], down[::-1].tolist())
+        pictures += shot
+    found = scenes(list(layouts(np.stack([to_tiles(picture) for picture in pictures]))))[1:]
+    assert [begins for _, _, begins in found] == [kind for _, kind in starts]
+    for (first, _, _), (start, kind) in zip(found, starts, strict=True):
+        assert abs(first - start) <= (12 if kind == "fade" else 0)
+
+
+def _shot(path: Path) -> list[npt.NDArray[np.uint8]]:
+    """The first 120 frames of a clip, small."""
+    with av.open(str(path)) as clip:
+        frames = (frame.to_ndarray(format="gray") for _, frame in zip(range(120), clip.decode(video=0), strict=False))
+        return [
+            cv2.resize(to_small(np.asarray(frame, np.uint8)), (160, 90), interpolation=cv2.INTER_AREA)
+            for frame in frames
+        ]
