@@ -276,13 +276,23 @@ class Snapshot:
         """Return all rows as a Polars lazy frame."""
         if self._delta is None:
             return pl.LazyFrame(schema=pl.Schema(self.table.arrow_schema))
-        return pl.scan_delta(self._delta)
+        types = pl.Schema(self.table.arrow_schema)
+        later = [pl.lit(None, types[name]).alias(name) for name in self._later]
+        return pl.scan_delta(self._delta).with_columns(later)
 
     def dataset(self) -> pads.Dataset:
         """Return all rows as an Arrow dataset."""
         if self._delta is None:
             return pads.dataset(self.table.empty())
-        return self._delta.to_pyarrow_dataset()
+        dataset = self._delta.to_pyarrow_dataset()
+        later = [self.table.arrow_schema.field(name).with_nullable(True) for name in self._later]
+        return dataset.replace_schema(pa.schema([*dataset.schema, *later])) if later else dataset
+
+    @property
+    def _later(self) -> list[str]:
+        """Return the columns that were declared after this version of the table was written; they are null in it."""
+        there = {field.name for field in self._delta.schema().fields} if self._delta is not None else set()
+        return [name for name in self.table.arrow_schema.names if name not in there]
 
     def commit(self, change: Change, job_id: str) -> Snapshot:
         """Make a change in one transaction and return the table after it.

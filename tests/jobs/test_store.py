@@ -187,6 +187,11 @@ def test_a_column_that_a_newer_version_brings_is_added_and_null_in_older_rows(
     store.open(schemas.FINGERPRINTS).commit(Change([part(store, hashes("a", [0]))]), "old")
     extra = schemas.Column("dhash", pa.string(), "Another hash.")
     wider = dataclasses.replace(schemas.FINGERPRINTS, columns=(*schemas.FINGERPRINTS.columns, extra))
+    # A release names a version that never had the column.
+    before = Store(tmp_path, {wider.name: store.open(wider).version}).open(wider)
+    assert before.lazy().collect().select("frame_idx", "dhash").rows() == [(0, None)]
+    assert before.dataset().to_table(columns=["frame_idx", "dhash"]).to_pylist() == [{"frame_idx": 0, "dhash": None}]
+    assert before.read(("frame_idx", "dhash"), "k").to_pylist() == [{"frame_idx": 0, "dhash": None}]
     monkeypatch.setattr(schemas, "ALL", tuple(wider if t.name == wider.name else t for t in schemas.ALL))
     store.create_tables()
     fresh = hashes("a", [1]).append_column("dhash", pa.array(["x"]))
