@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+import schemas
 from conf import PipelineConfig
 from jobs.errors import RunFailedError
 from jobs.measurements import gather
@@ -30,7 +31,7 @@ _MENDS = {
     "workspace": "run again with --set duplicates.rebuild=true",
 }
 _ROWS_PER_COMMIT = 1 << 20
-_MOVES = ("motion", "motion_peak", "tile_contrast")
+_MOVES = ("motion_peak", "tile_contrast")
 
 
 @dataclass
@@ -169,6 +170,8 @@ class TableStages:
 
     def _idle(self, stage: Stage, _: Snapshot, batch: Sequence[ScopeState]) -> _Outcome:
         moves, fingerprints, parted = stage.upstream
+        streams_ = self._store.read(schemas.STREAMS, ("stream_id", "kind"))
+        clips = set(streams_.filter(pc.equal(streams_["kind"], "video"))["stream_id"].to_pylist())
         tables = []
         n_frames = 0
         for state in batch:
@@ -179,10 +182,11 @@ class TableStages:
             rows = hashed.join(moved, on="frame_idx", how="left").sort("frame_idx")
             decodable = rows["phash"].is_not_null().to_numpy()
             hashes = from_hex(rows["phash"].fill_null("0" * 16).to_arrow())
-            motion, peak, contrast = (rows[name].to_numpy().astype(np.float32) for name in _MOVES)
+            peak, contrast = (rows[name].to_numpy().astype(np.float32) for name in _MOVES)
             index = rows["frame_idx"].to_numpy()
             content = rows["input_id"].to_numpy()
-            course = idle.Course(motion, peak, contrast, hashes, content, decodable, np.isin(index, starts))
+            is_clip = state.scope in clips
+            course = idle.Course(peak, contrast, hashes, content, decodable, np.isin(index, starts), is_clip)
             found = idle.find_idle(course, self._config.idle)
             intervals = _intervals(state, index, found.first, found.last)
             intervals = intervals.append_column("idle_score", pa.array(found.score))

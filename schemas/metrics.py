@@ -71,7 +71,7 @@ IDLE = stage_table(
         Column("end_idx", pa.int64(), "Last frame of the interval, included.", low=0),
         Column("n_frames", pa.int64(), "Frames in the interval; missing numbers are not counted.", "frames", low=1),
         Column("idle_score", pa.float32(), "1 for no motion at all, 0 at the threshold.", low=0, high=1),
-        Column("frozen", pa.bool_(), "Whether the feed stood still: every frame repeats the one before it."),
+        Column("frozen", pa.bool_(), "Whether the feed stood still: no frame brought anything new."),
     ),
 )
 

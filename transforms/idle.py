@@ -13,7 +13,6 @@ BoolArray = npt.NDArray[np.bool_]
 Int64Array = npt.NDArray[np.int64]
 
 _LEAST_VISIBLE = 0.2
-_PULSE_WINDOW = 5
 
 
 @dataclass(frozen=True)
@@ -24,12 +23,10 @@ class IdleParams:
     `low_contrast`: where the tiles' luma varies less than this, in the dark or in fog, everything moves faintly, and
     the threshold falls in proportion, to a fifth at most.
     `window`: frames that the sliding mean covers, so that a single flash or a keyframe's pulse ends no interval.
-    `min_frames`: length from which a still stretch is an interval.
+    `min_frames`: length from which a still stretch is an interval, and from which repeated frames are a frozen feed.
+    What a frozen feed leaves of an interval may be shorter.
     `scene_bits`: where motion is unknown (across a gap, beside a corrupt frame) the scene counts as the same if the
     perceptual hashes on both sides differ in at most this many bits.
-    `repeat`: mean change of luma, 0..1, up to which a frame repeats the one before it. A stretch of `min_frames` or
-    more of repeats is a frozen feed: even a locked room at night changes more, by its light and the sensor's noise,
-    while an encoder that is fed one picture over and over leaves almost nothing but the pulses of its keyframes.
     `keep`: how many frames of an interval curation keeps.
     """
 
@@ -38,7 +35,6 @@ class IdleParams:
     window: Annotated[int, Ge(1), Le(1001)] = 5
     min_frames: Annotated[int, Ge(2)] = 25
     scene_bits: Annotated[int, Ge(0), Le(64)] = 12
-    repeat: Annotated[float, Ge(0), Le(1)] = 0.00005
     keep: Annotated[int, Ge(0)] = 1
 
 
@@ -46,7 +42,7 @@ class IdleParams:
 class Intervals:
     """Idle intervals of one stream, as positions into its frames: first and last (included), and score 0..1.
 
-    `frozen`: whether the frames only repeat the first one.
+    `frozen`: whether the frames only repeat what was there before.
     """
 
     first: Int64Array
@@ -59,18 +55,18 @@ class Intervals:
 class Course:
     """What is known of one stream's frames, arrays of shape (N,) in frame order.
 
-    `motion` and `motion_peak`, 0..1, and `tile_contrast`, 0..127.5, float32, NaN where unknown; the perceptual hash,
-    uint64; the content id, int64; whether the frame decodes (hash and content id of one that does not are ignored);
-    whether a scene starts with it.
+    `motion_peak`, 0..1, and `tile_contrast`, 0..127.5, float32, NaN where unknown; the perceptual hash, uint64; the
+    content id, int64; whether the frame decodes (hash and content id of one that does not are ignored); whether a scene
+    starts with it. `is_clip`: whether the frames were decoded from a clip.
     """
 
-    motion: npt.NDArray[np.float32]
     motion_peak: npt.NDArray[np.float32]
     tile_contrast: npt.NDArray[np.float32]
     phash: npt.NDArray[np.uint64]
     content_id: Int64Array
     decodable: BoolArray
     starts_scene: BoolArray
+    is_clip: bool
 
 
 def find_idle(course: Course, params: IdleParams) -> Intervals:
@@ -104,22 +100,25 @@ def find_idle(course: Course, params: IdleParams) -> Intervals:
 
 
 def _frozen_runs(course: Course, scene: Int64Array, params: IdleParams) -> Int64Array:
-    """Return for each frame the number of the frozen stretch that it lies in, from 1, or 0, shape (N,)."""
-    same_bytes = np.zeros(len(scene), np.bool_)
-    same_bytes[1:] = (course.content_id[1:] == course.content_id[:-1]) & course.decodable[1:] & course.decodable[:-1]
-    repeats = same_bytes | (course.motion <= params.repeat)
-    # An encoder's keyframes stand out for a frame or two, and what is around them still repeats.
-    mostly = sliding_mean(repeats.astype(np.float64), scene, _PULSE_WINDOW) > 0.5
-    steady = repeats | (mostly & ~np.isnan(course.motion))
-    steady[1:] &= scene[1:] == scene[:-1]
-    steady[0] = False
-    starts = np.flatnonzero(steady & ~np.concatenate([[False], steady[:-1]]))
-    ends = np.flatnonzero(steady & ~np.concatenate([steady[1:], [False]]))
+    """Return for each frame the number of the frozen stretch that it lies in, from 1, or 0, shape (N,).
+
+    A feed is frozen while it brings nothing new: every frame has the content of an earlier one of its scene. A camera
+    never sends the same bytes twice, for its sensor's noise. The encoder of a clip does repeat a picture in which it
+    finds no change, up to the next keyframe, at which a live picture differs and a frozen one is what it was at the
+    keyframe before. So in a clip there has to be a change, back to what was there already.
+    """
+    content = np.where(course.decodable, course.content_id, np.arange(len(scene)))
+    _, first, inverse = np.unique(np.stack([scene, content]), axis=1, return_index=True, return_inverse=True)
+    old = (first[inverse.reshape(-1)] < np.arange(len(scene))) & course.decodable
+    changes = np.concatenate([[0], np.cumsum(content[1:] != content[:-1])])
+    starts = np.flatnonzero(old & ~np.concatenate([[False], old[:-1]]))
+    ends = np.flatnonzero(old & ~np.concatenate([old[1:], [False]]))
     run = np.zeros(len(scene), np.int64)
     number = 0
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        # The frame that is repeated belongs to them.
-        if end - start + 2 >= params.min_frames:
+        # The frame before is the one that is repeated, or the last of the group of pictures that is.
+        goes_back = changes[end] > changes[start]
+        if end - start + 2 >= params.min_frames and (goes_back or not course.is_clip):
             number += 1
             run[start - 1 : end + 1] = number
     return run

@@ -24,18 +24,18 @@ def course(
     decodable: npt.NDArray[np.bool_] | None = None,
     contrast: float = 50.0,
     cuts: tuple[int, ...] = (),
-    motion: list[float] | None = None,
     content: list[int] | None = None,
+    is_clip: bool = False,
 ) -> Course:
     n = len(peak)
     return Course(
-        np.array(peak if motion is None else motion, np.float32),
         np.array(peak, np.float32),
         np.full(n, contrast, np.float32),
         np.zeros(n, np.uint64) if phash is None else phash,
         np.arange(n) if content is None else np.array(content),
         np.ones(n, np.bool_) if decodable is None else decodable,
         np.isin(np.arange(n), cuts),
+        is_clip,
     )
 
 
@@ -107,7 +107,7 @@ def test_in_the_dark_faint_motion_is_motion() -> None:
 
 
 def test_score_is_one_without_motion_and_less_with_some() -> None:
-    none = find_idle(course([0.0] * 30, motion=[0.001] * 30), PARAMS)
+    none = find_idle(course([0.0] * 30), PARAMS)
     some = find_idle(course([0.015] * 30), PARAMS)
     assert none.score.tolist() == [1.0]
     assert some.score.tolist() == [pytest.approx(0.5)]
@@ -131,14 +131,20 @@ def test_a_feed_that_freezes_is_told_apart_from_the_quiet_before_and_after() -> 
     assert frozen(peak, content=content) == [(0, 18, False), (19, 35, True), (36, 49, False)]
 
 
-def test_repeats_that_were_encoded_again_are_frozen_too_keyframes_and_all() -> None:
-    quiet, none, pulse = 0.0004, 0.00001, 0.002
-    motion = [UNKNOWN] + [quiet] * 14 + ([none] * 10 + [pulse, pulse]) * 3 + [quiet] * 14
-    assert frozen([UNKNOWN] + [STILL] * (len(motion) - 1), motion=motion) == [
-        (0, 13, False),
-        (14, 48, True),
-        (49, 64, False),
-    ]
+def gops(n: int, length: int, live: bool) -> list[int]:
+    """Contents of N groups of pictures: a keyframe and what the encoder makes of it, which soon stops changing."""
+    return [1000 * (group if live else 0) + min(i, 3) for group in range(n) for i in range(length)]
+
+
+def test_a_frozen_feed_that_an_encoder_repeats_is_told_from_a_live_one() -> None:
+    peak = [UNKNOWN] + [STILL] * 119
+    assert frozen(peak, content=gops(4, 30, live=False), is_clip=True) == [(0, 2, False), (3, 119, True)]
+    # Between keyframes, the encoder of a live camera repeats as well what it cannot tell from the frame before.
+    assert frozen(peak, content=gops(4, 30, live=True), is_clip=True) == [(0, 119, False)]
+
+
+def test_frames_that_a_slow_camera_gives_several_times_are_not_frozen() -> None:
+    assert frozen([UNKNOWN] + [STILL] * 119, content=[i // 6 for i in range(120)], is_clip=True) == [(0, 119, False)]
 
 
 def test_a_few_repeats_are_not_a_frozen_feed() -> None:
