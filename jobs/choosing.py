@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
@@ -25,10 +24,18 @@ Balance = Literal["stream", "scene", "hour"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _KEY = list(schemas.FRAME_KEY)
+_PICTURE = [*_KEY, "content_hash"]
+_BY_LOOKS = frozenset({"diverse", "coverage"})
 _PARTS: dict[Balance, pl.Expr] = {
     "stream": pl.col("stream_id"),
-    "scene": pl.concat_str("stream_id", pl.lit(" scene "), "scene_idx"),
-    "hour": pl.format("{} h", pl.col("mtime_ns") // 3_600_000_000_000 % 24),
+    "scene": pl.concat_str("stream_id", pl.lit(" scene "), pl.col("scene_idx").cast(pl.String).str.zfill(6)),
+    # A clip's file is last written to when its last frame is.
+    "hour": pl.format(
+        "{} h",
+        (pl.col("mtime_ns") - (pl.col("time_ns").max().over("stream_id") - pl.col("time_ns")).fill_null(0))
+        // 3_600_000_000_000
+        % 24,
+    ),
 }
 _REASONS: dict[Strategy, str] = {
     "uniform": "at equal distances",
@@ -43,8 +50,8 @@ class SelectRequest:
     """How many frames to choose, and how.
 
     `n` or `fraction` (of the frames there are to choose from) says how many. `balance`: every combination of these has
-    an equal share. `after`: selections and releases whose frames count as chosen already. `quality`: by how much the
-    softest frame of a stream is worth less than its sharpest, 0..1.
+    an equal share. `after`: selections, releases and `RELEASE:SELECTION`s whose frames count as chosen already.
+    `quality`: by how much the softest frame of a stream is worth less than its sharpest, 0..1.
     """
 
     name: str
@@ -67,11 +74,15 @@ def select(workspace: Workspace, request: SelectRequest) -> dict[str, Any]:
     """
     _check(request)
     store = Store(workspace.require().root)
+    store.create_tables()
     view = View.of(workspace, request.run, request.release)
-    taken = _taken(workspace, store, request.after)
-    frames = _frames(view, _wanted(view, request), taken)
-    n_open = frames.filter(~pl.col("taken")).height
-    n = request.n if request.n is not None else round((request.fraction or 0) * n_open)
+    taken = _taken(workspace, store, view, request.after)
+    wanted = _described(view, _wanted(view, request)).join(taken, on=_PICTURE, how="anti")
+    frames = pl.concat([taken.with_columns(taken=True), wanted.with_columns(taken=False)]).sort(_KEY)
+    if request.strategy in _BY_LOOKS and frames["layout"].null_count():
+        blind = sorted(frames.filter(pl.col("layout").is_null())["stream_id"].unique().to_list())
+        raise UserError(f"frames of {', '.join(blind)} were measured before layouts were; run these streams again")
+    n = request.n if request.n is not None else round((request.fraction or 0) * wanted.height)
     choice = choose(_candidates(frames, request), n, request.strategy, request.seed)
     rows = _rows(frames, choice, request)
     earlier = Drop(keys=pa.table({"selection": pa.array([request.name], pa.string())}))
@@ -81,19 +92,23 @@ def select(workspace: Workspace, request: SelectRequest) -> dict[str, Any]:
         "strategy": request.strategy,
         "asked": n,
         "chosen": rows.num_rows,
-        "of": n_open,
+        "of": wanted.height,
         "taken_before": taken.height,
         "streams": dict(pl.DataFrame(rows).group_by("stream_id").len().sort("stream_id").iter_rows()),
     }
 
 
 def frames_of(view: View, name: str) -> pl.DataFrame:
-    """Return the frames of a selection that a view shows, by stream and number; an unknown one raises `UserError`."""
-    rows = view.lazy("selections").filter(pl.col("selection") == name).select(_KEY).collect()
-    if not rows.height:
-        known = sorted(view.lazy("selections").select("selection").unique().collect()["selection"].to_list())
-        raise UserError(f"there is no selection {name!r}; there are: {', '.join(known) or 'none yet'}")
-    return rows
+    """Return the frames of a selection, with the hashes of their pictures.
+
+    That is the selection of that name that the view froze, or else the newest. Raises `UserError` if there is none.
+    """
+    for rows in (view.lazy("selections"), view.newest("selections")):
+        found = rows.filter(pl.col("selection") == name).select(_PICTURE).collect()
+        if found.height:
+            return found
+    known = sorted(view.newest("selections").select("selection").unique().collect()["selection"].to_list())
+    raise UserError(f"there is no selection {name!r}; there are: {', '.join(known) or 'none yet'}")
 
 
 def _check(request: SelectRequest) -> None:
@@ -104,6 +119,16 @@ def _check(request: SelectRequest) -> None:
         problems.append(f"unknown strategy {request.strategy!r}; there are: {', '.join(STRATEGIES)}")
     if (request.n is None) == (request.fraction is None):
         problems.append("expected a number of frames or a fraction: give one of --n and --fraction")
+    if request.n is not None and request.n < 1:
+        problems.append(f"--n {request.n}: expected at least 1")
+    shares = {"--fraction": request.fraction, "--quality": request.quality}
+    problems += [
+        f"{option} {value:g}: expected a number from 0 to 1"
+        for option, value in shares.items()
+        if value is not None and not 0 <= value <= 1
+    ]
+    if request.seed < 0:
+        problems.append(f"--seed {request.seed}: expected 0 or more")
     unknown = [part for part in request.balance if part not in _PARTS]
     problems += [f"unknown balance {part!r}; there are: {', '.join(_PARTS)}" for part in unknown]
     if request.name in request.after:
@@ -119,35 +144,39 @@ def _wanted(view: View, request: SelectRequest) -> pl.DataFrame:
     if "curation" not in view.selection.keys:
         raise UserError("these frames were never curated (the run had no stage curation), so that none is kept")
     tests = ["status = 'ok'", "keep", *([f"({request.where})"] if request.where else [])]
-    return pl.DataFrame(view.sql(f"SELECT stream_id, frame_idx FROM curated WHERE {' AND '.join(tests)}"))
+    return pl.DataFrame(view.sql(f"SELECT stream_id, frame_idx, content_hash FROM curated WHERE {' AND '.join(tests)}"))
 
 
-def _taken(workspace: Workspace, store: Store, after: tuple[str, ...]) -> pl.DataFrame:
-    """Return the frames of earlier selections and releases; of a release those that it has selections of, if any."""
+def _taken(workspace: Workspace, store: Store, view: View, after: tuple[str, ...]) -> pl.DataFrame:
+    """Return the frames of earlier selections, of releases (what they keep) and of selections in releases.
+
+    What `view` still shows is described as it shows it, the others as they were.
+    """
     releases = set(store.read(schemas.RELEASES, ("name",))["name"].to_pylist())
-    found = [pl.DataFrame(schema={"stream_id": pl.String, "frame_idx": pl.Int64})]
+    pictures = [pl.DataFrame(schema=dict.fromkeys(_PICTURE, pl.String) | {"frame_idx": pl.Int64})]
+    as_they_were = []
     for name in after:
-        if name not in releases:
-            found.append(frames_of(View.of(workspace), name))
-            continue
-        view = View.of(workspace, release=name)
-        rows = view.lazy("selections").select(_KEY).collect()
-        found.append(rows if rows.height else view.lazy("curation").filter("keep").select(_KEY).collect())
-    return pl.concat(found).unique()
+        release, _, part = name.partition(":")
+        then = View.of(workspace, release=release) if release in releases else View.of(workspace)
+        if release in releases and not part:
+            kept = then.lazy("curation").filter("keep").join(then.lazy("frames"), on=_KEY).select(_PICTURE).collect()
+        else:
+            kept = frames_of(then, part or name)
+        pictures.append(kept)
+        as_they_were.append(_described(then, kept))
+    now = _described(view, pl.concat(pictures))
+    return pl.concat([now, *as_they_were]).unique(_PICTURE, keep="first", maintain_order=True)
 
 
-def _frames(view: View, wanted: pl.DataFrame, taken: pl.DataFrame) -> pl.DataFrame:
-    """Return both kinds of frames with what the choice is made by, in order; `taken` tells them apart."""
-    both = pl.concat(
-        [taken.with_columns(taken=True), wanted.join(taken, on=_KEY, how="anti").with_columns(taken=False)]
-    )
-    known = view.lazy("frames").select(*_KEY, "content_hash", "mtime_ns")
+def _described(view: View, pictures: pl.DataFrame) -> pl.DataFrame:
+    """Return the pictures that a view still shows, with what a choice is made by."""
+    known = view.lazy("frames").select(*_PICTURE, "mtime_ns", "time_ns")
     for table, columns in (("quality", ("sharpness",)), ("fingerprints", ("layout",)), ("duplicates", ("group_id",))):
         known = known.join(view.lazy(table).select(*_KEY, *columns), on=_KEY, how="left")
-    frames = known.join(both.lazy(), on=_KEY, how="inner").collect()
+    frames = known.join(pictures.lazy().select(_PICTURE), on=_PICTURE, how="semi").collect()
     scenes = view.lazy("scenes").select("stream_id", "start_idx", "end_idx", "scene_idx").collect()
-    placed = place_in_intervals(frames, scenes) if scenes.height else frames.with_columns(scene_idx=pl.lit(0, pl.Int64))
-    return placed.with_columns(pl.col("scene_idx").fill_null(0)).sort(_KEY)
+    placed = place_in_intervals(frames, scenes)
+    return placed.select(*known.collect_schema().names(), pl.col("scene_idx").fill_null(0))
 
 
 def _candidates(frames: pl.DataFrame, request: SelectRequest) -> Candidates:
@@ -159,23 +188,28 @@ def _candidates(frames: pl.DataFrame, request: SelectRequest) -> Candidates:
         group=pl.coalesce("group_id", alone).rank("dense").cast(pl.Int64),
         worth=worth.cast(pl.Float32),
     )
+    by_looks = request.strategy in _BY_LOOKS
     return Candidates(
         described["stratum"].to_numpy(),
         described["group"].to_numpy(),
         described["worth"].to_numpy(),
         frames["taken"].to_numpy(),
-        _features(frames) if request.strategy in {"diverse", "coverage"} else np.empty((frames.height, 0), np.float32),
+        look_vectors(layout_array(frames.select("layout").to_arrow()["layout"]))
+        if by_looks
+        else np.empty((frames.height, 0), np.float32),
     )
-
-
-def _features(frames: pl.DataFrame) -> npt.NDArray[np.float32]:
-    seen = frames.select(pl.col("layout").fill_null(bytes(64))).to_arrow()["layout"]
-    return look_vectors(layout_array(seen))
 
 
 def _stratum(request: SelectRequest) -> pl.Expr:
     parts = request.balance or (("scene",) if request.strategy == "stratified" else ())
     return pl.concat_str([_PARTS[part] for part in parts], separator=", ") if parts else pl.lit("")
+
+
+def _reasons(choice: Choice, request: SelectRequest, begun: bool) -> list[str]:
+    reasons = [_REASONS[request.strategy]] * len(choice.at)
+    if request.strategy == "diverse" and reasons and not begun:
+        reasons[0] = "the best, with nothing to be far from"
+    return reasons
 
 
 def _rows(frames: pl.DataFrame, choice: Choice, request: SelectRequest) -> pa.Table:
@@ -187,7 +221,7 @@ def _rows(frames: pl.DataFrame, choice: Choice, request: SelectRequest) -> pa.Ta
         selection=pl.lit(request.name),
         rank=pl.int_range(pl.len(), dtype=pl.Int64),
         strategy=pl.lit(request.strategy),
-        reason=pl.lit(_REASONS[request.strategy]),
+        reason=pl.Series(_reasons(choice, request, bool(frames["taken"].any())), dtype=pl.String),
         value=pl.Series(choice.value, dtype=pl.Float32),
         created_ns=pl.lit(time.time_ns(), pl.Int64),
     )

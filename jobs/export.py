@@ -154,32 +154,42 @@ def _rows(view: View, request: ExportRequest) -> pa.Table:
     rows = view.sql(f"SELECT * FROM curated WHERE {' AND '.join(tests)} ORDER BY stream_id, frame_idx")
     if request.selection is None:
         return rows
-    numbered = pl.DataFrame(rows.select(_KEY)).with_row_index("row")
-    chosen = numbered.join(frames_of(view, request.selection), on=_KEY, how="semi")
+    numbered = pl.DataFrame(rows.select([*_KEY, "content_hash"])).with_row_index("row")
+    chosen = numbered.join(frames_of(view, request.selection), on=[*_KEY, "content_hash"], how="semi")
     return rows.take(chosen["row"].sort().to_numpy())
 
 
 def _with_splits(rows: pa.Table, view: View, request: ExportRequest) -> pa.Table:
     if not request.split:
         return rows.append_column("split", pa.repeat(pa.scalar(_DEFAULT_SPLIT), rows.num_rows))
-    if request.split_by == "stream":
-        keys = joined_keys(rows["stream_id"], rows["group_id"])
-    elif request.split_by == "scene":
-        keys = joined_keys(_scenes(rows, view), rows["group_id"])
-    else:
+    if request.split_by == "group":
         own = pc.binary_join_element_wise(rows["stream_id"], pc.cast(rows["frame_idx"], pa.string()), ":")
         keys = pc.coalesce(rows["group_id"], own)
+    else:
+        keys = _unit_keys(rows, view, request.split_by)
     return rows.append_column("split", assign_splits(keys, request.split, request.seed))
 
 
-def _scenes(rows: pa.Table, view: View) -> pa.ChunkedArray:
-    """Return a name for the scene of each row."""
-    scenes = view.lazy("scenes").select("stream_id", "start_idx", "end_idx", "scene_idx").collect()
-    if not scenes.height:
-        raise UserError("these frames were never parted into scenes (the run had no stage scenes)")
-    frames = pl.DataFrame(rows.select(_KEY)).with_row_index("row")
-    placed = place_in_intervals(frames, scenes).sort("row")
-    return placed.select(pl.concat_str("stream_id", pl.lit(":"), "scene_idx")).to_arrow().column(0)
+def _unit_keys(rows: pa.Table, view: View, unit: Literal["scene", "stream"]) -> pa.ChunkedArray:
+    """Return for each row what its scene or stream has in common with all that share look-alikes with it.
+
+    That is found among all frames of the view, so that it does not depend on which of them are exported.
+    """
+    everyone = view.lazy("duplicates").select(*_KEY, "group_id").collect()
+    known = pl.DataFrame(rows.select(_KEY)).join(everyone, on=_KEY, how="full", coalesce=True)
+    if unit == "stream":
+        known = known.with_columns(unit="stream_id")
+    else:
+        scenes = view.lazy("scenes").select("stream_id", "start_idx", "end_idx", first="start_idx").collect()
+        known = place_in_intervals(known, scenes)
+        lost = known.filter(pl.col("first").is_null(), pl.col("stream_id").is_in(rows["stream_id"].to_pylist()))
+        if missing := sorted(lost["stream_id"].unique().to_list()):
+            raise UserError(f"streams without scenes: {', '.join(missing)}; run them with the stage scenes")
+        known = known.with_columns(unit=pl.concat_str("stream_id", pl.lit(":"), pl.col("first").fill_null(-1)))
+    named_ = known.to_arrow()
+    keyed = known.select(_KEY).with_columns(key=pl.Series(joined_keys(named_["unit"], named_["group_id"]).to_pylist()))
+    wanted = pl.DataFrame(rows.select(_KEY)).join(keyed, on=_KEY, how="left", maintain_order="left")
+    return wanted.select("key").to_arrow()["key"].cast(pa.string())
 
 
 def _manifest(
@@ -197,7 +207,7 @@ def _manifest(
         "frames": {c["values"]: c["counts"] for c in counts},
         "source": {"release": request.release, "run": run, **chosen.manifest()},
         "where": request.where,
-        "selection": request.selection,
+        "selection": _selection(View(store, chosen), rows, request),
         "all": request.everything,
         "split": dict(request.split),
         "split_by": request.split_by,
@@ -206,6 +216,14 @@ def _manifest(
         "files": {name: blake3(data).hexdigest() for name, data in sorted(files.items())},
         "content": _content_digest(rows),
     }
+
+
+def _selection(view: View, rows: pa.Table, request: ExportRequest) -> dict[str, Any] | None:
+    """Return the name of the selection, and how many of its frames are not exported: gone, replaced, or left out."""
+    if request.selection is None:
+        return None
+    n = frames_of(view, request.selection).height
+    return {"name": request.selection, "frames": n, "left_out": n - rows.num_rows}
 
 
 def _content_digest(rows: pa.Table) -> str:

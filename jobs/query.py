@@ -66,6 +66,10 @@ class View:
         wanted = rows.filter(pl.col("stage_key").is_in(sorted(set(keys.values()))))
         return wanted.join(chosen, on=("stream_id", "stage_key"), how="semi")
 
+    def newest(self, name: str) -> pl.LazyFrame:
+        """Return all rows of a table as it is now, whatever versions the view shows."""
+        return self._unpinned.open(schemas.BY_NAME[name]).lazy()
+
     def _curated(self) -> pl.LazyFrame:
         joined = self.lazy("frames").drop("stage_key", "input_id")
         for table in _JOINED:

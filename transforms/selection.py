@@ -17,7 +17,7 @@ Int64Array = npt.NDArray[np.int64]
 Strategy = Literal["uniform", "stratified", "diverse", "coverage"]
 STRATEGIES: tuple[Strategy, ...] = ("uniform", "stratified", "diverse", "coverage")
 
-_ROWS_AT_ONCE = 1 << 14
+_ROWS_AT_ONCE = 1 << 10
 _MOST_STOOD_FOR = 20_000
 _MISS = 0.1
 """Chance that the best candidate of a step of `coverage` is not among those that are looked at."""
@@ -99,8 +99,10 @@ def _quotas(candidates: Candidates, open_: Int64Array, n: int) -> Int64Array:
         else:
             high = level - 1
     quota = np.clip(low - have, 0, free)
-    more = np.flatnonzero((quota < free) & (have + quota <= low))[: left - int(quota.sum())]
-    quota[more] += 1
+    # What is left is less than one for each: it goes to strata at equal distances, not to the first ones.
+    open_strata = np.flatnonzero((quota < free) & (have + quota <= low))
+    n_more = left - int(quota.sum())
+    quota[open_strata[((np.arange(n_more) + 0.5) * len(open_strata) / max(1, n_more)).astype(np.int64)]] += 1
     return quota
 
 
@@ -171,11 +173,16 @@ def _covering(candidates: Candidates, open_: Int64Array, quota: Int64Array, seed
     left = quota.copy()
     free = np.ones(len(open_), np.bool_)
     n_looked_at = max(1, int(np.ceil(len(open_) / max(1, total) * -np.log(_MISS))))
+    # Drawing without replacement, round after round, is as good as a fresh draw each time, and sorts once.
+    drawn, next_ = np.argsort(mix(chance), kind="stable"), 0
     at, value = np.empty(total, np.int64), np.empty(total, np.float32)
     for step in range(total):
-        allowed = np.flatnonzero(free & (left[stratum] > 0))
-        draw = mix(chance[allowed] ^ np.uint64(step + 1))
-        some = np.sort(allowed[np.argsort(draw, kind="stable")[:n_looked_at]])
+        allowed = free & (left[stratum] > 0)
+        some = np.empty(0, np.int64)
+        while not len(some):
+            part = drawn[next_ : next_ + n_looked_at]
+            next_ = next_ + n_looked_at if next_ + n_looked_at < len(drawn) else 0
+            some = np.sort(part[allowed[part]])
         gain = np.concatenate(
             [
                 np.maximum(nearest[:, None] - (1 - ground @ candidates.features[open_[part]].T), 0).mean(axis=0)

@@ -27,8 +27,12 @@ def joined_keys(units: pa.ChunkedArray, groups: pa.ChunkedArray) -> pa.ChunkedAr
     """Return a key per row that is equal for rows of one unit, and of units that share a group of duplicates.
 
     `units` names the stream or the scene of each row, `groups` its group of duplicates (null for none). Without joining
-    such units, a split by streams or scenes would put look-alikes on both sides.
+    such units, a split by streams or scenes would put look-alikes on both sides. Keys are those of the rows given:
+    give all frames there are, so that they do not depend on which of them are wanted. Raises `ValueError` where a unit
+    is null.
     """
+    if units.null_count:
+        raise ValueError(f"{units.null_count} rows are of no unit")
     frames = pl.DataFrame({"unit": pl.Series(units.to_pylist(), dtype=pl.String), "group_id": groups.to_pylist()})
     pairs = frames.drop_nulls().unique()
     shared = pairs.filter(pl.len().over("group_id") > 1).sort("group_id", "unit")

@@ -30,7 +30,7 @@ class Balance(StrEnum):
 def select(
     n: Annotated[int | None, typer.Option("--n", "-n", help="How many frames to choose.", min=1)] = None,
     fraction: Annotated[
-        float | None, typer.Option(help="What share of the kept frames to choose.", min=0, max=1)
+        float | None, typer.Option(help="What share of the kept frames, less those there are already.", min=0, max=1)
     ] = None,
     strategy: Annotated[
         Strategy,
@@ -44,11 +44,17 @@ def select(
     name: Annotated[str, typer.Option(help="Name of the selection; one of that name is replaced.")] = "selection",
     balance: Annotated[
         list[Balance] | None,
-        typer.Option(help="Give equal shares to streams, scenes, hours of the day (UTC, of the files' times)."),
+        typer.Option(
+            help="Give equal shares to streams, scenes or hours (UTC, by the files' times); may be repeated.",
+            metavar="stream|scene|hour",
+        ),
     ] = None,
     after: Annotated[
         list[str] | None,
-        typer.Option(help="Selection or release whose frames are there already; may be repeated.", metavar="NAME"),
+        typer.Option(
+            help="Selection, release or RELEASE:SELECTION whose frames are there already; may be repeated.",
+            metavar="NAME",
+        ),
     ] = None,
     quality: Annotated[
         float,

@@ -93,6 +93,11 @@ def export(
     total = sum(manifest["frames"].values())
     parts = ", ".join(f"{n:,} {name}" for name, n in sorted(manifest["frames"].items()))
     console.print(f"{total:,} frames ({parts}) to {out}" if total else f"no frame fits; {out} holds an empty dataset")
+    if manifest["selection"] and manifest["selection"]["left_out"]:
+        console.print(
+            f"{manifest['selection']['left_out']:,} frames of the selection are left out: "
+            "they are no longer kept, were replaced by other pictures, or do not fit --where"
+        )
     empty = [name for name in request.split if not manifest["frames"].get(name)]
     if empty and total:
         console.print(f"nothing fell into {', '.join(empty)}: there are few groups to split; try another --seed")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
+import numpy as np
 import polars as pl
 import pytest
 
@@ -44,7 +46,8 @@ def test_a_selection_is_rows_with_reasons(done: Workspace) -> None:
     assert (found["chosen"], found["asked"], found["of"]) == (8, 8, 39)
     table = rows(done, schemas.SELECTIONS).filter(selection="first").sort("rank")
     assert table["rank"].to_list() == list(range(8))
-    assert table["reason"].unique().to_list() == ["farthest from those before it"]
+    reasons = table["reason"].to_list()
+    assert reasons == ["the best, with nothing to be far from", *["farthest from those before it"] * 7]
     assert table["value"].to_list()[1:] == sorted(table["value"].to_list()[1:], reverse=True)
     frames = View.of(done).lazy("frames").collect()
     joined = table.join(frames, on=_KEY)
@@ -72,9 +75,9 @@ def test_what_comes_after_others_is_not_in_them(done: Workspace) -> None:
     assert found["taken_before"] == 10
     assert not set(chosen(done, "week1")) & set(chosen(done, "week2"))
     release.create(Store(done.root), "r1")
-    assert select(done, SelectRequest("week3", "diverse", n=50, after=("r1",)))["taken_before"] == len(
-        rows(done, schemas.SELECTIONS).select(_KEY).unique()
-    )
+    assert select(done, SelectRequest("week3", "diverse", n=50, after=("r1",)))["of"] == 0
+    found = select(done, SelectRequest("week3", "diverse", n=50, after=("r1:week1", "week2")))
+    assert (found["taken_before"], found["of"], found["chosen"]) == (20, 19, 19)
 
 
 def test_conditions_narrow_the_choice(done: Workspace) -> None:
@@ -96,14 +99,33 @@ def test_a_selection_is_exported_and_stays_in_a_release(done: Workspace, tmp_pat
         export(done, ExportRequest("jsonl", tmp_path / "other", selection="shiped"))
 
 
-def test_scenes_do_not_straddle_splits(done: Workspace, tmp_path: Path) -> None:
+def test_scenes_do_not_straddle_splits(tmp_path: Path, engine: Engine) -> None:
+    # Twenty scenes of four frames each; the last frame of the first one is also in the last one.
+    pictures = [noise(scene) + np.uint8(shade) for scene in range(20) for shade in range(4)]
+    pictures[-1] = pictures[3]
+    workspace = Workspace.at(tmp_path / "tables")
+    cut = ["scenes.steadiness=1", "scenes.flash=0", "duplicates.hamming=0", "idle.min_frames=1000"]
+    go(workspace, write_pictures(tmp_path / "cam", pictures), settings=cut)
+    assert rows(workspace, schemas.SCENES)["n_frames"].to_list() == [4] * 19 + [3, 1]
+    options: dict[str, Any] = {"everything": True, "split": {"a": 0.5, "b": 0.5}, "split_by": "scene"}
+    export(workspace, ExportRequest("parquet", tmp_path / "out", **options))
+    exported = pl.concat([pl.read_parquet(path) for path in (tmp_path / "out").glob("*.parquet")])
+    of = dict(exported.select("frame_idx", "split").iter_rows())
+    assert all(len({of[i] for i in range(first, first + 4)}) == 1 for first in range(0, 76, 4))
+    assert of[79] == of[3]
+    assert set(of.values()) == {"a", "b"}
+    # What else is exported makes no difference.
+    export(workspace, ExportRequest("parquet", tmp_path / "few", where="frame_idx % 3 = 1", **options))
+    few = pl.concat([pl.read_parquet(path) for path in (tmp_path / "few").glob("*.parquet")])
+    assert all(of[index] == split for index, split in few.select("frame_idx", "split").iter_rows())
+
+
+def test_streams_without_scenes_are_named(tmp_path: Path, engine: Engine) -> None:
+    workspace = Workspace.at(tmp_path / "tables")
+    go(workspace, write_noise_stream(tmp_path / "cam", range(3)), settings=["stages=[duplicates, curation]"])
     request = ExportRequest("parquet", tmp_path / "out", split={"a": 0.5, "b": 0.5}, split_by="scene")
-    export(done, request)
-    parts = [pl.read_parquet(path) for path in sorted((tmp_path / "out").glob("*.parquet"))]
-    scenes = rows(done, schemas.SCENES)
-    for stream in ("a", "b"):
-        assert scenes.filter(stream_id=stream).height == 1
-        assert sum((part["stream_id"] == stream).any() for part in parts) == 1
+    with pytest.raises(UserError, match="streams without scenes: cam"):
+        export(workspace, request)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +137,8 @@ def test_scenes_do_not_straddle_splits(done: Workspace, tmp_path: Path) -> None:
         (SelectRequest("x", "uniform", n=1, after=("x",)), "cannot come after itself"),
         (SelectRequest("x", "uniform", n=1, after=("nothing",)), "there is no selection 'nothing'"),
         (SelectRequest("x", "uniform", n=1, where="1; DROP"), "expected one SQL expression"),
+        (SelectRequest("x", "uniform", fraction=float("nan")), "--fraction nan"),
+        (SelectRequest("x", "coverage", n=1, seed=-1), "--seed -1"),
     ],
 )
 def test_what_cannot_be_asked_for_is_said(done: Workspace, request_: SelectRequest, message: str) -> None:

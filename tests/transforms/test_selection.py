@@ -46,6 +46,12 @@ def test_strata_have_equal_shares_as_far_as_they_have_frames() -> None:
     assert np.bincount(found).tolist() == [6, 5, 1]
 
 
+def test_fewer_frames_than_strata_come_from_all_over() -> None:
+    stratum = np.repeat(np.arange(100), 3)
+    found = stratum[chosen(candidates(300, stratum=stratum), 10, "stratified")]
+    assert found.tolist() == [5, 15, 25, 35, 45, 55, 65, 75, 85, 95]
+
+
 def test_what_was_taken_before_counts_in_the_shares() -> None:
     stratum, taken = [0] * 10 + [1] * 10, [True] * 4 + [False] * 16
     found = np.array(stratum)[chosen(candidates(20, stratum=stratum, taken=taken), 6, "uniform")]
