@@ -30,6 +30,7 @@ _SCORES = {
 """The measure behind each flag, and whether high (1) or low (-1) values mean it."""
 
 _WIDEST = 20
+_UNKNOWN = evaluation.Agreement(math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -164,20 +165,22 @@ def _pairs(view: View, labels: Labels) -> tuple[list[dict[str, Any]], dict[str, 
     truth = rows["duplicate"].to_numpy()
     distance = np.bitwise_count(from_hex(rows["phash_a"].to_arrow()) ^ from_hex(rows["phash_b"].to_arrow()))
     verified = _verified(rows)
-    table = []
+    table: list[dict[str, Any]] = []
     for d in range(_WIDEST + 1):
-        plain, checked = (evaluation.agreement(called, truth) for called in (distance <= d, (distance <= d) & verified))
-        verification = {f"verified_{name}": value for name, value in checked._asdict().items()}
-        table.append({"hamming": d, **plain._asdict(), **verification})
+        table.append({"hamming": d, **evaluation.agreement(distance <= d, truth)._asdict()})
+        checked = evaluation.agreement((distance <= d) & verified, truth) if verified is not None else _UNKNOWN
+        table[-1] |= {f"verified_{name}": value for name, value in checked._asdict().items()}
     same = (rows["group_id_a"] == rows["group_id_b"]).fill_null(False).to_numpy()
     groups = {"n_duplicate": int(truth.sum()), "n_different": int((~truth).sum())}
     return table, groups | evaluation.agreement(same, truth)._asdict()
 
 
-def _verified(pairs: pl.DataFrame) -> npt.NDArray[np.bool_]:
-    """Return which pairs' layouts agree, shape (N,)."""
+def _verified(pairs: pl.DataFrame) -> npt.NDArray[np.bool_] | None:
+    """Return which pairs' layouts agree, shape (N,); None if some were measured before there were layouts."""
     from transforms.hamming import agreements
 
+    if any(pairs[f"layout_{side}"].null_count() for side in ("a", "b")):
+        return None
     n = pairs.height
     sides = [layout_array(pairs.select(f"layout_{side}").to_arrow()[f"layout_{side}"]) for side in ("a", "b")]
     return agreements(np.concatenate(sides), np.arange(n), np.arange(n, 2 * n)) >= DuplicateParams().agreement

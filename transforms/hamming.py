@@ -90,6 +90,19 @@ def _agreement(a, b):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
+def _agrees(a, b, least):  # type: ignore[no-untyped-def]
+    """Say whether `_agreement` is `least` or more, which two quarters may be enough to deny."""
+    below = 0
+    for row in (0, _QUARTER):
+        for column in (0, _QUARTER):
+            if _quarter(a, b, row, column) < least:
+                below += 1
+                if below == 2:
+                    return False
+    return True
+
+
+@numba.njit(cache=True)
 def _agreements(layouts, first, second):  # type: ignore[no-untyped-def]
     found = np.empty(len(first), np.float32)
     for i in range(len(first)):
@@ -99,7 +112,7 @@ def _agreements(layouts, first, second):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, inline="always")
 def _agree(layouts, i, j, least):  # type: ignore[no-untyped-def]
-    return len(layouts) == 0 or _agreement(layouts[i], layouts[j]) >= least
+    return len(layouts) == 0 or _agrees(layouts[i], layouts[j], least)
 
 
 @numba.njit(cache=True)

@@ -103,7 +103,9 @@ def layout_column(cells: npt.NDArray[np.uint8]) -> pa.Array:
 
 
 def layout_array(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
-    """Return the layouts that `layout_column` stored, shape (N, 64), dtype uint8; there must be no nulls."""
+    """Return the layouts that `layout_column` stored, shape (N, 64), dtype uint8. Raises `ValueError` for nulls."""
+    if column.null_count:
+        raise ValueError(f"{column.null_count} layouts are missing")
     n_bytes = LAYOUT_SIDE * LAYOUT_SIDE
     pieces = [np.empty((0, n_bytes), np.uint8)]
     for chunk in column.cast(pa.binary()).chunks:

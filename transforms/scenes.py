@@ -58,7 +58,7 @@ def find_scenes(layouts: Layouts, decodable: BoolArray, params: SceneParams) -> 
         return Scenes(np.empty(0, np.int64), np.empty(0, np.int64), [])
     seen = np.flatnonzero(decodable)
     cells = layouts[seen]
-    visible = cells.std(axis=1) >= params.faint
+    visible = _contrast(cells) >= params.faint
     cuts = _cuts(cells, visible, params)
     fades = _fades(cells, visible, params)
     starts = np.concatenate([cuts, fades])
@@ -67,6 +67,14 @@ def find_scenes(layouts: Layouts, decodable: BoolArray, params: SceneParams) -> 
     begins += ["cut" if at < len(cuts) else "fade" for at in order.tolist()]
     first = np.concatenate([[0], seen[starts[order]]])
     return Scenes(first, np.append(first[1:] - 1, n - 1), begins)
+
+
+def _contrast(cells: Layouts) -> npt.NDArray[np.float64]:
+    """Return the standard deviation of each layout, shape (N,), without an array of floats as large as they are."""
+    total = cells.sum(axis=1, dtype=np.int64)
+    squares = np.einsum("ij,ij->i", cells, cells, dtype=np.int64)
+    n = max(1, cells.shape[1])
+    return np.sqrt(np.maximum(squares / n - (total / n) ** 2, 0))
 
 
 def _agreement(cells: Layouts, first: Int64Array, second: Int64Array) -> npt.NDArray[np.float32]:

@@ -87,6 +87,20 @@ def pixel_pass() -> Iterator[Figure]:
     yield Figure("start of a run to its first commit", statistics.median(first), "s", 8, note=f"best {min(first):.1f}")
 
 
+def video() -> Iterator[Figure]:
+    """The pixel pass on clips and a bare decode of the same, in turn; one clip per core."""
+    clips = material.clips_720p(_CPUS, 3000)
+    ratios, ours = [], []
+    with tempfile.TemporaryDirectory() as place:
+        for number in range(_ROUNDS):
+            rate = bare.clip_rate(sorted(clips.glob("*.mp4")))
+            ours.append(driver("run", f"{place}/{number}", clips)["frames_per_second"])
+            ratios.append(ours[-1] / rate)
+    note = f"{min(ratios):.2f} to {max(ratios):.2f} in {_ROUNDS} rounds"
+    yield Figure("pixel pass of winnow run on 720p clips", statistics.median(ours), "frames/s")
+    yield Figure("the same to bare PyAV", statistics.median(ratios), "", 0.8, at_most=False, note=note)
+
+
 def _other(python: Path, name: str, frames: Path) -> float:
     """Return the seconds that another program takes over the frames."""
     script = Path(__file__).with_name("others.py")
@@ -162,6 +176,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "pixel-pass": pixel_pass,
     "nothing-to-do": nothing_to_do,
     "planning": planning,
+    "video": video,
     "grouping": grouping,
     "grouping-10m": grouping_10m,
 }

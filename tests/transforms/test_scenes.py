@@ -39,7 +39,7 @@ def scenes(
     frames: list[Layouts], broken: tuple[int, ...] = (), params: SceneParams = PARAMS
 ) -> list[tuple[int, int, str]]:
     decodable = np.array([i not in broken for i in range(len(frames))], np.bool_)
-    found = find_scenes(np.array(frames, np.uint8).reshape(-1, 64), decodable, PARAMS)
+    found = find_scenes(np.array(frames, np.uint8).reshape(-1, 64), decodable, params)
     return list(zip(found.first.tolist(), found.last.tolist(), found.begins, strict=True))
 
 
@@ -78,6 +78,14 @@ def test_brighter_and_darker_is_the_same_scene() -> None:
 
 def test_a_camera_that_never_rests_is_not_cut_to_pieces() -> None:
     assert scenes([place(i) for i in range(40)]) == [(0, 39, "start")]
+
+
+def test_parameters_move_the_cuts() -> None:
+    swung = [place(i) for i in range(40)]
+    assert len(scenes(swung, params=SceneParams(steadiness=1, flash=0))) > 10
+    assert len(scenes(look(1, 20) + look(7, 4) + look(1, 20), params=SceneParams(flash=4))) == 1
+    assert len(scenes(look(1, 20) + look(2, 20), params=SceneParams(cut=-1))) == 1
+    assert len(scenes(look(1, 20) + look(2, 20), params=SceneParams(faint=120))) == 1
 
 
 def test_a_corrupt_frame_belongs_to_the_scene_around_it() -> None:
