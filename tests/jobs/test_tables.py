@@ -80,6 +80,16 @@ def test_a_stream_that_another_configuration_measures_stands_for_none(workspace:
     assert rows(workspace, schemas.CURATION).filter("keep")["stream_id"].to_list() == ["a", "a"]
 
 
+def test_a_frozen_feed_is_an_interval_of_its_own_and_its_frames_are_flagged(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    go(workspace, write_noise_stream(tmp_path / "cam", [*range(20), *[50] * 30, *range(60, 80)]))
+    found = rows(workspace, schemas.IDLE).select("start_idx", "end_idx", "frozen").rows()
+    assert found == [(20, 49, True)]
+    flags = rows(workspace, schemas.CURATION).sort("frame_idx")["flags"].to_list()
+    assert flags == [["frozen"] if 20 <= index <= 49 else [] for index in range(70)]
+
+
 def test_a_table_stage_that_loses_a_row_fails_the_run(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
