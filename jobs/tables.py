@@ -157,21 +157,17 @@ class TableStages:
             blank = bytes(LAYOUT_SIDE**2)
             layouts = layout_array(seen["layout"].fill_null(blank))
             found = scenes.find_scenes(layouts, decodable, self._config.scenes)
-            tables.append(
-                _intervals(state, seen["frame_idx"].to_numpy(), found.first, found.last).append_column(
-                    "begins", pa.array(found.begins, pa.string())
-                )
-            )
-            numbers = pa.array(np.arange(len(found.first)))
-            tables[-1] = tables[-1].append_column("scene_idx", numbers)
+            parted = _intervals(state, seen["frame_idx"].to_numpy(), found.first, found.last)
+            parted = parted.append_column("scene_idx", pa.array(np.arange(len(found.first))))
+            tables.append(parted.append_column("begins", pa.array(found.begins, pa.string())))
             n_frames += seen.num_rows
         counts = {state.scope: t.num_rows for state, t in zip(batch, tables, strict=True)}
         return _Outcome(pa.concat_tables(tables), _whole_streams(stage, batch), counts, n_frames)
 
     def _idle(self, stage: Stage, _: Snapshot, batch: Sequence[ScopeState]) -> _Outcome:
         moves, fingerprints, parted = stage.upstream
-        streams_ = self._store.read(schemas.STREAMS, ("stream_id", "kind"))
-        clips = set(streams_.filter(pc.equal(streams_["kind"], "video"))["stream_id"].to_pylist())
+        kinds = self._store.read(schemas.STREAMS, ("stream_id", "kind"))
+        clips = set(kinds.filter(pc.equal(kinds["kind"], "video"))["stream_id"].to_pylist())
         tables = []
         n_frames = 0
         for state in batch:
