@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,16 +12,16 @@ import pyarrow as pa
 
 import schemas
 from jobs.errors import UserError
+from jobs.names import wrong_with
 from jobs.query import View, check_condition
 from jobs.store import Drop, Store
 from jobs.workspace import Workspace
-from transforms.curation import place_in_intervals
 from transforms.hashing import layout_array
+from transforms.intervals import place_in_intervals
 from transforms.selection import STRATEGIES, Candidates, Choice, Strategy, choose, look_vectors
 
 Balance = Literal["stream", "scene", "hour"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _KEY = list(schemas.FRAME_KEY)
 _PICTURE = [*_KEY, "content_hash"]
 _BY_LOOKS = frozenset({"diverse", "coverage"})
@@ -113,8 +112,8 @@ def frames_of(view: View, name: str) -> pl.DataFrame:
 
 def _check(request: SelectRequest) -> None:
     problems = []
-    if not _NAME.fullmatch(request.name):
-        problems.append(f"selection name {request.name!r}: expected letters, digits, dots, dashes and underscores")
+    if wrong := wrong_with("selection", request.name):
+        problems.append(wrong)
     if request.strategy not in STRATEGIES:
         problems.append(f"unknown strategy {request.strategy!r}; there are: {', '.join(STRATEGIES)}")
     if (request.n is None) == (request.fraction is None):

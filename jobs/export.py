@@ -23,8 +23,8 @@ from jobs.media import Media, bring, named
 from jobs.query import View, check_condition
 from jobs.store import Store
 from jobs.workspace import Workspace
-from transforms.curation import place_in_intervals
 from transforms.exports.coco import coco_files
+from transforms.intervals import place_in_intervals
 from transforms.splits import assign_splits, joined_keys
 
 MANIFEST = "manifest.json"

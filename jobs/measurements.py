@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 from jobs.stage import Stage
 from jobs.store import Snapshot, Span, Store
 from jobs.windows import WINDOW, packed, stream_sizes
-from transforms.curation import INPUT, place_in_intervals
+from transforms.curation import INPUT
 from transforms.hashing import from_hex
 from transforms.ingest import spans
+from transforms.intervals import place_in_intervals
 
 _MEASURES = ("sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy")
 _KEY = ["stream", "frame_idx"]

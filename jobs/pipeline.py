@@ -8,7 +8,20 @@ from typing import Any
 import schemas
 from conf import PipelineConfig
 from jobs.stage import Stage
-from transforms import clip, curation, duplicates, hashing, identity, idle, image, motion, pixels, quality, scenes
+from transforms import (
+    clip,
+    curation,
+    duplicates,
+    hashing,
+    identity,
+    idle,
+    image,
+    intervals,
+    motion,
+    pixels,
+    quality,
+    scenes,
+)
 from transforms.pixels import PixelParams
 
 
@@ -71,7 +84,7 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         "curation",
         "table",
         schemas.CURATION,
-        (curation.curate, curation.place_in_intervals, curation.CurationParams.blur_limits),
+        (curation.curate, intervals.place_in_intervals, curation.CurationParams.blur_limits),
         _params("curation", config.curation) | {"blur.method": config.blur.method, "idle.keep": config.idle.keep},
         upstream=(frames, quality_, *verdicts),
         scope="stream",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,11 +13,10 @@ import pyarrow as pa
 import schemas
 from jobs import selection
 from jobs.errors import UserError
+from jobs.names import wrong_with
 from jobs.parts import write_part
 from jobs.query import View
 from jobs.store import Change, Snapshot, Store
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def create(store: Store, name: str, run: str | None = None, note: str | None = None) -> dict[str, Any]:
@@ -26,8 +24,8 @@ def create(store: Store, name: str, run: str | None = None, note: str | None = N
 
     Raises `UserError` for a name that is taken or malformed, and where there is nothing to freeze.
     """
-    if not _NAME.fullmatch(name):
-        raise UserError(f"release name {name!r}: expected letters, digits, dots, dashes and underscores")
+    if wrong := wrong_with("release", name):
+        raise UserError(wrong)
     chosen = selection.of_run(store, run) if run else selection.pinned(store)
     if not chosen.streams:
         raise UserError("there is nothing to release yet: no run has finished in this workspace")

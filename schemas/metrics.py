@@ -11,6 +11,14 @@ def _luma(name: str, doc: str) -> Column:
     return Column(name, pa.float32(), doc, LUMA, nullable=True, low=0, high=255)
 
 
+def _stretch(what: str) -> tuple[Column, ...]:
+    return (
+        Column("start_idx", pa.int64(), f"First frame of the {what}.", low=0),
+        Column("end_idx", pa.int64(), f"Last frame of the {what}, included.", low=0),
+        Column("n_frames", pa.int64(), f"Frames in the {what}; missing numbers are not counted.", "frames", low=1),
+    )
+
+
 QUALITY = frame_table(
     "quality",
     "Sharpness and exposure of each frame, measured on the picture at `image.long_side` pixels; null where corrupt.",
@@ -67,9 +75,7 @@ IDLE = stage_table(
     ("stream_id", "start_idx"),
     (
         STREAM_ID,
-        Column("start_idx", pa.int64(), "First frame of the interval.", low=0),
-        Column("end_idx", pa.int64(), "Last frame of the interval, included.", low=0),
-        Column("n_frames", pa.int64(), "Frames in the interval; missing numbers are not counted.", "frames", low=1),
+        *_stretch("interval"),
         Column("idle_score", pa.float32(), "1 for no motion at all, 0 at the threshold.", low=0, high=1),
         Column("frozen", pa.bool_(), "Whether the feed stood still: no frame brought anything new."),
     ),
@@ -82,9 +88,7 @@ SCENES = stage_table(
     (
         STREAM_ID,
         Column("scene_idx", pa.int64(), "Number of the scene in its stream, from 0.", low=0),
-        Column("start_idx", pa.int64(), "First frame of the scene.", low=0),
-        Column("end_idx", pa.int64(), "Last frame of the scene, included.", low=0),
-        Column("n_frames", pa.int64(), "Frames in the scene; missing numbers are not counted.", "frames", low=1),
+        *_stretch("scene"),
         Column("begins", pa.string(), "What it begins with: `start` of the stream, `cut` or `fade`."),
     ),
 )

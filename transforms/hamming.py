@@ -21,12 +21,11 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from transforms.hashing import LAYOUT_SIDE
+from transforms.hashing import FLAT, LAYOUT_SIDE
 
 _QUARTER = LAYOUT_SIDE // 2
-_FLAT = 144.0
-"""Power, in squared luma, that every quarter is taken to have in common: 3 of 255 in each of its 16 cells. Quarters
-without more than that in them are flat, and agree."""
+_FLAT = FLAT * _QUARTER**2
+"""Power that every quarter is taken to have in common. Quarters without more than that are flat, and agree."""
 
 BANDS = 4
 BAND_BITS = 16

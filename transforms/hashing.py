@@ -12,6 +12,8 @@ from transforms.image import Gray
 
 HASH_SIDE = 32
 LAYOUT_SIDE = 8
+FLAT = 9.0
+"""Power of a layout's cell, in squared luma, that says nothing: 3 of 255, as noise and compression have."""
 _KEPT = 8
 # Python makes an object of every hash in turn.
 _DIGITS_AT_ONCE = 1 << 14

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from transforms.hashing import FLAT
 from transforms.identity import mix
 
 BoolArray = npt.NDArray[np.bool_]
@@ -89,7 +90,6 @@ def _quotas(candidates: Candidates, open_: Int64Array, n: int) -> Int64Array:
     n_strata = int(candidates.stratum.max(initial=-1)) + 1
     have = np.bincount(candidates.stratum[candidates.taken], minlength=n_strata)
     free = np.bincount(candidates.stratum[open_], minlength=n_strata)
-    quota = np.zeros(n_strata, np.int64)
     left = min(n, int(free.sum()))
     low, high = 0, int((have + free).max(initial=0))
     while low < high:
@@ -205,6 +205,6 @@ def look_vectors(layouts: npt.NDArray[np.uint8]) -> FloatArray:
     """
     cells = layouts.astype(np.float32)
     cells -= cells.mean(axis=1, keepdims=True)
-    flat = np.full((len(cells), 1), 24, np.float32)
+    flat = np.full((len(cells), 1), np.sqrt(FLAT * cells.shape[1]), np.float32)
     vectors = np.concatenate([cells, flat], axis=1)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

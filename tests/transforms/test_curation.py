@@ -2,13 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.curation import INPUT, REASONS, CurationParams, curate, place_in_intervals
+from transforms.curation import INPUT, REASONS, CurationParams, curate
 
 GOOD = {
     "stream_id": "a",
@@ -190,13 +189,6 @@ def test_reasons_are_listed_in_one_order() -> None:
     frame = {"interval": 0, "group": 0, "content_id": 1, "luma_mean": 5.0, "entropy": 1.0}
     found = reasons(frame, frame)[1]
     assert found == [r for r in REASONS if r in found] == ["dark", "low_information", "idle", "exact_duplicate"]
-
-
-def test_intervals_are_placed_within_their_stream() -> None:
-    frames = pl.DataFrame({"stream_id": ["a", "a", "a", "b"], "frame_idx": [4, 5, 9, 5]})
-    idle = pl.DataFrame({"stream_id": ["a"], "start_idx": [5], "end_idx": [8]})
-    placed = place_in_intervals(frames, idle).sort("stream_id", "frame_idx")
-    assert placed["interval"].to_list() == [None, 0, None, None]
 
 
 @pytest.mark.parametrize(("keep", "kept"), [(1, 1), (3, 3), (5, 5)])
