@@ -48,7 +48,7 @@ pins: $(UV) ## Resolve the newest versions anew
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
 		--custom-compile-command "make pins" --group build pyproject.toml -o requirements-core.txt
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
-		--custom-compile-command "make pins" --group dev pyproject.toml -c requirements-core.txt -o requirements-all.txt
+		--custom-compile-command "make pins" --group dev --all-extras pyproject.toml -c requirements-core.txt -o requirements-all.txt
 
 clean: ## Remove what was installed and built
 	rm -rf $(VENV) .venv-bench .uv build dist *.egg-info
