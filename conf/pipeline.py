@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Le
 
 from transforms.curation import CurationParams
 from transforms.duplicates import DuplicateParams
+from transforms.embeddings import EmbedParams
 from transforms.idle import IdleParams
 from transforms.image import ImageParams
 from transforms.ingest import IngestParams
@@ -16,8 +17,8 @@ from transforms.motion import MotionParams
 from transforms.quality import BlurParams
 from transforms.scenes import SceneParams
 
-STAGES = ("frames", "quality", "fingerprints", "motion", "scenes", "idle", "duplicates", "curation")
-"""Every stage, in the order in which they run."""
+STAGES = ("frames", "quality", "fingerprints", "motion", "embeddings", "scenes", "idle", "duplicates", "curation")
+"""Every stage, in the order in which they run; embeddings of kept frames come after curation."""
 
 _NEEDS = {
     "scenes": ("fingerprints",),
@@ -35,12 +36,18 @@ class Resources:
     `block_frames`: frames that one task measures.
     `commit_seconds`: how often finished blocks are committed, and so at most what a killed run loses.
     `object_store_mb`: shared memory of the engine; only descriptors and receipts go through it.
+    `models`: processes that hold a model; None takes one for each GPU, without any one for every four cores.
+    `model_frames`: frames that such a process is given at a time; None takes 1024 on a GPU, else 64.
+    `model_batch`: frames that a model looks at at once.
     """
 
     num_cpus: Annotated[int, Ge(1)] | None = None
     block_frames: Annotated[int, Ge(1), Le(65536)] = 1024
     commit_seconds: Annotated[float, Gt(0)] = 5.0
     object_store_mb: Annotated[int, Ge(80)] = 256
+    models: Annotated[int, Ge(1)] | None = None
+    model_frames: Annotated[int, Ge(1), Le(65536)] | None = None
+    model_batch: Annotated[int, Ge(1), Le(4096)] = 32
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class PipelineConfig:
     `unit_frames`: the grid of frame numbers in which work is handed out; no result depends on it.
     """
 
-    stages: tuple[str, ...] = STAGES
+    stages: tuple[str, ...] = tuple(stage for stage in STAGES if stage != "embeddings")
     unit_frames: Annotated[int, Ge(1), Le(65536)] = 256
     ingest: IngestParams = IngestParams()
     image: ImageParams = ImageParams()
@@ -59,6 +66,7 @@ class PipelineConfig:
     motion: MotionParams = MotionParams()
     scenes: SceneParams = SceneParams()
     idle: IdleParams = IdleParams()
+    embed: EmbedParams = EmbedParams()
     duplicates: DuplicateParams = DuplicateParams()
     curation: CurationParams = CurationParams()
     resources: Resources = Resources()

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, Queue
 from threading import Event, Thread
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import pyarrow as pa
 
@@ -23,6 +23,10 @@ from conf import Resources
 from jobs.errors import RunFailedError, UserError, one_line
 
 _TASK_RETRIES = 1
+_CPUS_PER_MODEL = 4
+IN_HAND = 4
+"""Blocks that a process which holds a model is given ahead, of which it works on half at once."""
+
 _ANSWER_S = 5.0
 _GRACE_S = 10.0
 _LOADING_S = 20.0
@@ -41,6 +45,14 @@ _QUIET = {
 
 Transform = tuple[Callable[..., pa.Table], dict[str, Any]]
 """A function of one Arrow table, and its keyword arguments."""
+
+
+class ModelProcesses(NamedTuple):
+    """Processes that hold a model: how many, how many threads each has, and its share of a GPU (0 for none)."""
+
+    size: int
+    threads: int
+    gpus: float
 
 
 class Engine:
@@ -112,7 +124,53 @@ class Engine:
                     fn_kwargs=arguments,
                     max_retries=_TASK_RETRIES,
                 )
+        yield from self._results(dataset)
 
+    def model_processes(self, limits: Resources) -> ModelProcesses:
+        """Return how many processes hold a model, and what each may use."""
+        gpus = int(self._ray.cluster_resources().get("GPU", 0))
+        size = limits.models or gpus or -(-self.num_cpus // _CPUS_PER_MODEL)
+        return ModelProcesses(size, max(1, self.num_cpus // size), gpus / size)
+
+    def map_models(
+        self, blocks: Sequence[pa.Table], worker: type, task: object, processes: ModelProcesses
+    ) -> Generator[pa.Table | None, None, None]:
+        """Send each block to one of several processes that made `worker(task, threads)`; yield as `map_blocks` does.
+
+        Every process has a few blocks in hand, so that it can make one ready while it looks at another. When a process
+        dies, all ends early: results of other blocks are missing too. Raises `RunFailedError` where the worker cannot
+        be made.
+        """
+        import ray.data
+
+        size, threads, gpus = processes
+        pool = ray.data.ActorPoolStrategy(
+            size=min(size, len(blocks)),
+            max_concurrent_calls_per_actor=IN_HAND // 2,
+            max_tasks_in_flight_per_actor=IN_HAND,
+            enable_true_multi_threading=True,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = ray.data.from_blocks(list(blocks)).map_batches(
+                worker,
+                batch_format="pyarrow",
+                batch_size=None,
+                fn_constructor_args=(task, threads),
+                compute=pool,
+                num_cpus=threads,
+                num_gpus=gpus or None,
+                # Ray would wait for ever for a process that is gone, and restarts go with complaints on the terminal.
+                max_restarts=0,
+            )
+        dataset.context.max_errored_blocks = 0
+        try:
+            yield from self._results(dataset)
+        except self._ray.exceptions.RayActorError as error:
+            if error.actor_init_failed:
+                raise RunFailedError(f"the model cannot be loaded: {_cause(error)}") from error
+
+    def _results(self, dataset: Any) -> Generator[pa.Table | None, None, None]:
         def results() -> Iterable[pa.Table]:
             # With the first dataset come actors of Ray's own, which would vie for the cores with the workers' start.
             if self._loading:
@@ -134,6 +192,12 @@ class Engine:
             self._ray.shutdown()
             if self._session and kind is None:
                 shutil.rmtree(self._session, ignore_errors=True)
+
+
+def _cause(error: Exception) -> str:
+    """Return the last line of what Ray reports, which is what the process itself said."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return one_line(lines[-1]) if lines else type(error).__name__
 
 
 def _load_worker() -> None:

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
+from jobs.modelplan import ModelPlan
+from jobs.modelstages import ModelStages
 from jobs.plan import Listed, PixelPlan, Planner
 from jobs.run import Prepared
 from jobs.runs import new_job_id
@@ -40,10 +42,13 @@ def forecast(prepared: Prepared) -> list[StageForecast]:
     tables = TableStages(
         prepared.store, prepared.stages, prepared.request.loaded.config, names, job_id=f"dry-{new_job_id()}"
     )
+    models = ModelStages(prepared.store, prepared.stages, prepared.request.loaded.config, names, job_id="dry")
     forecasts: dict[str, StageForecast] = {}
     for stage in prepared.stages:
         if stage.kind == "pixels":
             forecasts[stage.name] = _pixels(stage, plan, names, changes)
+        elif stage.kind == "model":
+            forecasts[stage.name] = _model(stage, models.planner(stage).survey(), plan, names, changes)
         else:
             forecasts[stage.name] = _table(stage, prepared, tables, forecasts, changes, plan)
     return list(forecasts.values())
@@ -59,6 +64,17 @@ def _pixels(stage: Stage, plan: PixelPlan, names: list[str], changes: _Changes) 
         _add(reasons, "file changed on disk, its bytes will tell", counts.unread)
         _add(reasons, "frame is gone", counts.gone)
     return StageForecast(stage.name, total.n_frames, total.missing + total.outdated, total.unread, total.gone, reasons)
+
+
+def _model(stage: Stage, seen: ModelPlan, pixels: PixelPlan, names: list[str], changes: _Changes) -> StageForecast:
+    reasons: dict[str, int] = {}
+    why = next((reason for name in names if (reason := changes.reason(stage, name))), "new")
+    unmeasured = pixels.stage_total("frames").missing
+    _add(reasons, why, seen.missing)
+    _add(reasons, "content changed", seen.outdated)
+    _add(reasons, "new, if they decode and are wanted", unmeasured)
+    _add(reasons, "frame is gone", seen.n_gone)
+    return StageForecast(stage.name, seen.wanted + unmeasured, seen.open + unmeasured, 0, seen.n_gone, reasons)
 
 
 def _table(
@@ -90,6 +106,8 @@ def _table(
 def _moves(stage: Stage, stream_id: str, plan: PixelPlan, forecasts: Mapping[str, StageForecast]) -> bool:
     """Say whether rows of an upstream stage will change for a stream."""
     if stage.kind == "table":
+        return bool(forecasts[stage.name].compute)
+    if stage.kind == "model":
         return bool(forecasts[stage.name].compute)
     counts = plan.of(stage.name, stream_id)
     return bool(counts.missing or counts.outdated or counts.gone)

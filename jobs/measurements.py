@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -11,10 +11,9 @@ import pyarrow.compute as pc
 
 from jobs.stage import Stage
 from jobs.store import Snapshot, Span, Store
-from jobs.windows import WINDOW, packed, stream_sizes
+from jobs.windows import portions, stream_sizes
 from transforms.curation import INPUT
 from transforms.hashing import from_hex
-from transforms.ingest import spans
 from transforms.intervals import place_in_intervals
 
 _MEASURES = ("sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy")
@@ -33,8 +32,9 @@ def gather(store: Store, stages: Sequence[Stage], streams: frozenset[str]) -> pa
     }
     sizes = stream_sizes(store)
     idle = rows["idle"].read(("start_idx", "end_idx", "frozen"), streams) if "idle" in rows else None
-    portions = [_joined(rows, idle, *portion) for portion in _portions(rows["frames"], sizes, streams)]
-    return pa.concat_tables([INPUT.empty_table(), *portions])
+    frames = stages[0]
+    cut = portions(store.open(frames.table), frames.key, sizes, streams)
+    return pa.concat_tables([INPUT.empty_table(), *(_joined(rows, idle, *portion) for portion in cut)])
 
 
 class _Rows:
@@ -50,19 +50,6 @@ class _Rows:
         rows = self._snapshot.read(("stream_id", *columns), self._stage_key, streams, span)
         numbers = pc.index_in(rows["stream_id"], value_set=self.names)
         return pl.DataFrame(rows.drop_columns("stream_id").append_column("stream", numbers))
-
-
-def _portions(
-    frames: _Rows, sizes: Mapping[str, int], streams: frozenset[str]
-) -> Iterator[tuple[frozenset[str], Span]]:
-    """Cut streams into portions: several small ones, or a span of a large one."""
-    for some in packed(sorted(streams), lambda name: sizes.get(name, 0), WINDOW):
-        chosen = frozenset(some)
-        if len(some) == 1 and sizes.get(some[0], 0) > WINDOW:
-            numbers = np.sort(frames.read(("frame_idx",), chosen)["frame_idx"].to_numpy())
-            yield from ((chosen, span) for span in spans(numbers, WINDOW))
-        else:
-            yield chosen, (None, None)
 
 
 def _joined(rows: Mapping[str, _Rows], idle: pl.DataFrame | None, streams: frozenset[str], span: Span) -> pa.Table:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import schemas
 from conf import PipelineConfig
+from jobs import models
 from jobs.stage import Stage
 from transforms import (
     clip,
@@ -22,6 +24,7 @@ from transforms import (
     quality,
     scenes,
 )
+from transforms.embeddings import Embedder
 from transforms.pixels import PixelParams
 
 
@@ -79,6 +82,7 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         scope=config.duplicates.scope,
     )
     chosen = config.closed_stages
+    embeddings = (_embeddings(config),) if "embeddings" in chosen else ()
     verdicts = tuple(s for s in (idle_, duplicates_) if s.name in chosen)
     curation_ = Stage(
         "curation",
@@ -89,8 +93,22 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         upstream=(frames, quality_, *verdicts),
         scope="stream",
     )
-    stages = (frames, quality_, fingerprints, motion_, scenes_, idle_, duplicates_, curation_)
+    early, late = (embeddings, ()) if config.embed.frames == "all" else ((), embeddings)
+    stages = (frames, quality_, fingerprints, motion_, *early, scenes_, idle_, duplicates_, curation_, *late)
     return tuple(stage for stage in stages if stage.name in chosen)
+
+
+def _embeddings(config: PipelineConfig) -> Stage:
+    spec = models.embedder(config)
+    seen = _params("embed", config.embed, leave_out=("weights", "frames"))
+    return Stage(
+        "embeddings",
+        "model",
+        schemas.EMBEDDINGS,
+        (image.decode_color, clip.ClipFrame.color, Embedder),
+        seen | {"embed.weights_hash": spec.weights_hash},
+        make=partial(Embedder, spec),
+    )
 
 
 def pixel_params(config: PipelineConfig) -> PixelParams:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pyarrow as pa
 from conf import PipelineConfig
 from jobs.blocks import Block, cut, halves, waves
 from jobs.commit import Committer
-from jobs.engine import Engine
+from jobs.engine import Engine, Transform
 from jobs.errors import RunFailedError
 from jobs.parts import Part
 from jobs.stage import Stage
@@ -99,12 +99,16 @@ def run_pass(
     """
     result = PassResult()
     keys = {s.name: s.key for s in stages if s.name in TABLES}
-    transforms = [(measure_rows, {"params": params}), (persist_rows, {"root": str(root), "stage_keys": keys})]
+    transforms: list[Transform] = [
+        (measure_rows, {"params": params}),
+        (persist_rows, {"root": str(root), "stage_keys": keys}),
+    ]
     for wave in waves(_limited(todo, limit), engine):
         cluster = engine()
         blocks = cut(wave, config, cluster.num_cpus, first=not result.n_frames)
         while blocks:
-            received = _send(blocks, cluster, transforms, committer, result, progress)
+            numbered = [with_number(block.rows, number) for number, block in enumerate(blocks)]
+            received = send(blocks, cluster.map_blocks(numbered, transforms), committer, result, progress)
             blocks = _again([b for number, b in enumerate(blocks) if number not in received], keys, result)
     committer.flush()
     result.n_commits = committer.n_commits
@@ -126,21 +130,18 @@ def _limited(todo: Iterator[pa.Table], limit: int | None) -> Iterator[pa.Table]:
         limit -= int(wanted[last - 1])
 
 
-def _send(
+def send(
     blocks: Sequence[Block],
-    engine: Engine,
-    transforms: Sequence[Any],
+    arrivals: Generator[pa.Table | None, None, None],
     committer: Committer,
     result: PassResult,
     progress: Callable[[int], None],
 ) -> set[int]:
-    """Send blocks out and take receipts in; return the numbers of the blocks that came back."""
+    """Take in the receipts of blocks as they arrive; return the numbers of the blocks that came back."""
     received: set[int] = set()
-    numbered = [_numbered(block.rows, number) for number, block in enumerate(blocks)]
     # The first commit waits for what the cores begin with, which is a unit, but no longer than any commit does.
     first = sum(block.starts for block in blocks)
     hold_until = 0.0
-    arrivals = engine.map_blocks(numbered, transforms)
     try:
         for batch in arrivals:
             for receipt in batch.to_pylist() if batch is not None else ():
@@ -162,7 +163,8 @@ def _send(
     return received
 
 
-def _numbered(rows: pa.Table, number: int) -> pa.Table:
+def with_number(rows: pa.Table, number: int) -> pa.Table:
+    """Return the rows of a block with the block's number in each."""
     place = rows.schema.get_field_index("block")
     return rows.set_column(place, rows.schema.field(place), pa.repeat(pa.scalar(number, pa.int64()), rows.num_rows))
 
@@ -186,8 +188,16 @@ def _again(lost: Sequence[Block], stage_keys: Mapping[str, str], result: PassRes
             continue
         frame = next(row for row in block.rows.to_pylist() if row["wanted"])
         stages = {"motion"} if frame["share"] == MOTION_ONLY else set(stage_keys)
-        fault = {n: frame[n] for n in ("stream_id", "frame_idx", "uri")}
-        fault |= {"error_type": "WorkerDied", "error": "the process that measured it died, twice, with no other frame"}
-        result.faults += [fault | {"stage": stage} for stage in stage_keys if stage in stages]
+        result.faults += [died(frame, stage) for stage in stage_keys if stage in stages]
         result.n_frames += n_frames(block.rows)
     return halved
+
+
+def died(frame: Mapping[str, Any], stage: str) -> dict[str, Any]:
+    """Return the fault of a frame that ended the process which looked at it."""
+    return {
+        **{n: frame[n] for n in ("stream_id", "frame_idx", "uri")},
+        "stage": stage,
+        "error_type": "WorkerDied",
+        "error": "the process that looked at it died, twice, with no other frame",
+    }

@@ -22,7 +22,7 @@ def settle(
 ) -> dict[str, int]:
     """Write this run's faults, release the frames that have a row by now, and count what stays, per stage."""
     names = frozenset(streams)
-    live_stages = {s.name: s for s in stages if s.kind == "pixels"}
+    live_stages = {s.name: s for s in stages if s.kind != "table"}
     held: list[dict[str, Any]] = []
 
     def change(snapshot: Snapshot) -> Change | None:

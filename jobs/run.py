@@ -19,6 +19,7 @@ from jobs.commit import Committer
 from jobs.engine import EngineOnDemand, check_address
 from jobs.errors import RunFailedError, one_line
 from jobs.memory import give_back
+from jobs.modelstages import ModelStages
 from jobs.pipeline import build, pixel_params
 from jobs.pixelpass import PassResult, run_pass
 from jobs.plan import Listed, PixelPlan, Planner
@@ -276,9 +277,13 @@ class _Execution:
             self._store.upsert(schemas.STREAMS, rows, self._record.job_id)
 
     def _decide(self) -> None:
-        stages = [s for s in self._stages if s.kind == "table"]
         tables = TableStages(self._store, self._stages, self._config, self._record.streams, self._record.job_id)
-        for stage in stages:
+        models = ModelStages(self._store, self._stages, self._config, self._record.streams, self._record.job_id)
+        for stage in self._stages:
+            if stage.kind == "model":
+                self._look(models, stage)
+            if stage.kind != "table":
+                continue
             self._watcher.began(stage.name, None)
             outcome = self._record.outcomes[stage.name]
             result = tables.run(stage)
@@ -286,6 +291,19 @@ class _Execution:
             outcome.frames_in = self._record.frames
             outcome.computed, outcome.reused, outcome.seconds = result.computed, result.reused, result.seconds
             outcome.state = "done"
+
+    def _look(self, models: ModelStages, stage: Stage) -> None:
+        """Show to a model what it has not seen yet."""
+        watcher = self._watcher
+        result = models.run(stage, self._engine, self._request.limit, watcher.began, watcher.advanced)
+        outcome = self._record.outcomes[stage.name]
+        outcome.frames_in = result.after.wanted
+        outcome.computed = result.did.computed.get(stage.name, 0)
+        outcome.quarantined = result.quarantined
+        outcome.reused = max(0, result.after.wanted - result.after.open - outcome.computed)
+        outcome.removed = result.before.n_gone
+        outcome.seconds = result.did.seconds
+        outcome.state = "done"
 
     def _finish(self) -> None:
         self._watcher.began("finish", None)

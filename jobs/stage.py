@@ -14,6 +14,7 @@ from blake3 import blake3
 
 import schemas
 from jobs.codehash import code_hash
+from transforms.inference import FrameModel
 
 
 class UnstableParameterError(TypeError):
@@ -24,20 +25,22 @@ class UnstableParameterError(TypeError):
 class Stage:
     """One stage of a pipeline.
 
-    `kind`: a `pixels` stage is part of the pass that reads frames and has one row per frame; a `table` stage computes
-    whole scopes from the rows of its upstream stages. `code` are the functions that compute it, `params` those that
-    decide its result, under the keys by which a user sets them. `version` is raised by hand where a library changes
-    results that the code does not show.
+    `kind`: a `pixels` stage is part of the pass that reads frames and has one row per frame; a `model` stage shows
+    frames to a model, which `make` returns, given the number of its threads; a `table` stage computes whole scopes from
+    the rows of its upstream stages. `code` are the functions that compute it, `params` those that decide its result,
+    under the keys by which a user sets them. `version` is raised by hand where a library changes results that the code
+    does not show.
     """
 
     name: str
-    kind: Literal["pixels", "table"]
+    kind: Literal["pixels", "model", "table"]
     table: schemas.Table
     code: tuple[Callable[..., Any], ...]
     params: Mapping[str, Any]
     upstream: tuple[Stage, ...] = ()
     scope: Literal["frame", "stream", "workspace"] = "frame"
     version: int = 1
+    make: Callable[[int], FrameModel] | None = None
 
     @cached_property
     def code_hash(self) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
+import numpy as np
+
 import schemas
-from jobs.store import Store
+from jobs.store import Snapshot, Span, Store
+from transforms.ingest import spans
 
 WINDOW = 1 << 15
 """Frames that are looked at together."""
@@ -32,3 +35,16 @@ def stream_sizes(store: Store) -> dict[str, int]:
     """Return how many frames each stream of the workspace was listed with."""
     listed = store.read(schemas.STREAMS, ("stream_id", "n_frames"))
     return dict(zip(listed["stream_id"].to_pylist(), listed["n_frames"].to_pylist(), strict=True))
+
+
+def portions(
+    frames: Snapshot, stage_key: str, sizes: Mapping[str, int], streams: frozenset[str]
+) -> Iterator[tuple[frozenset[str], Span]]:
+    """Cut streams into portions of the frames that a stage has rows for: several small streams, or a span of one."""
+    for some in packed(sorted(streams), lambda name: sizes.get(name, 0), WINDOW):
+        chosen = frozenset(some)
+        if len(some) == 1 and sizes.get(some[0], 0) > WINDOW:
+            numbers = np.sort(frames.read(("frame_idx",), stage_key, chosen)["frame_idx"].to_numpy())
+            yield from ((chosen, span) for span in spans(numbers, WINDOW))
+        else:
+            yield chosen, (None, None)

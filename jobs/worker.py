@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -44,14 +45,27 @@ def persist_rows(batch: pa.Table, root: str, stage_keys: Mapping[str, str]) -> p
         error = f"{type(caught).__name__}: {caught}"
     frames = _unpack(batch["frames"])
     corrupt = pc.sum(pc.equal(frames["status"], "corrupt")).as_py() or 0
-    receipt = {name: batch[name][0].as_py() for name in TALLY} | {
+    tally = {name: batch[name][0].as_py() for name in TALLY}
+    return receipt(tally, parts, batch["quarantine"][0].as_py(), error, corrupt)
+
+
+def receipt(
+    tally: Mapping[str, int],
+    parts: Sequence[Part],
+    faults: Sequence[Mapping[str, Any]],
+    error: str | None,
+    n_corrupt: int = 0,
+) -> pa.Table:
+    """Return the receipt of a block that is finished now, of schema `RECEIPT`."""
+    row = {
+        **tally,
         "finished_ns": time.time_ns(),
-        "n_corrupt": corrupt,
+        "n_corrupt": n_corrupt,
         "parts": [part.to_json() for part in parts],
-        "faults": batch["quarantine"][0].as_py(),
+        "faults": faults,
         "error": error,
     }
-    return pa.Table.from_pylist([receipt], RECEIPT)
+    return pa.Table.from_pylist([row], RECEIPT)
 
 
 def _unpack(column: pa.ChunkedArray) -> pa.Table:

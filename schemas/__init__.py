@@ -2,7 +2,7 @@
 
 from schemas.core import FRAME_KEY, Column, SchemaMismatchError, Table
 from schemas.frames import FRAMES, LISTING, STREAMS
-from schemas.metrics import CURATION, DUPLICATES, FINGERPRINTS, IDLE, MOTION, QUALITY, SCENES
+from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MOTION, QUALITY, SCENES
 from schemas.ops import HEADS, QUARANTINE, RELEASES, RUNS, SCOPES, SELECTIONS, STAGE_RUNS
 
 ALL: tuple[Table, ...] = (
@@ -12,6 +12,7 @@ ALL: tuple[Table, ...] = (
     QUALITY,
     FINGERPRINTS,
     MOTION,
+    EMBEDDINGS,
     SCENES,
     IDLE,
     DUPLICATES,
@@ -31,6 +32,7 @@ __all__ = [
     "BY_NAME",
     "CURATION",
     "DUPLICATES",
+    "EMBEDDINGS",
     "FINGERPRINTS",
     "FRAMES",
     "FRAME_KEY",

@@ -69,6 +69,15 @@ MOTION = frame_table(
     ),
 )
 
+EMBEDDINGS = frame_table(
+    "embeddings",
+    "What frames show, as vectors.",
+    (
+        Column("model", pa.string(), "Architecture, and the beginning of the hash of the weights."),
+        Column("vector", pa.list_(pa.float32()), "Vector of length 1; its products with others are their cosines."),
+    ),
+)
+
 IDLE = stage_table(
     "idle",
     "Intervals in which nothing moves.",

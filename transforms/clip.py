@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from transforms.image import CorruptImageError, Gray, ImageParams, refuse_unless_sane, shrink
+from transforms.image import Color, CorruptImageError, Gray, ImageParams, refuse_unless_sane, shrink
 from transforms.source import FileChangingError, NoFileError
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class ClipFrame:
             gray = shrink(_as_bytes(self._frame.reformat(format="gray").to_ndarray()), params.long_side)
         return turned(gray, self._turns)
 
-    def color(self) -> npt.NDArray[np.uint8]:
+    def color(self) -> Color:
         """Return the picture as BGR, shape (H, W, 3), uint8."""
         return turned(_as_bytes(self._frame.to_ndarray(format="bgr24")), self._turns)
 

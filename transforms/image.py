@@ -14,6 +14,10 @@ from annotated_types import Ge, Le
 from PIL import Image
 
 Gray = npt.NDArray[np.uint8]
+"""A picture in grey, shape (H, W), 0..255."""
+
+Color = npt.NDArray[np.uint8]
+"""A picture in colour, shape (H, W, 3), channels blue, green, red, 0..255."""
 
 _REDUCED = {
     1: cv2.IMREAD_GRAYSCALE,
@@ -111,9 +115,7 @@ def decode_gray(data: bytes, header: Header, params: ImageParams) -> Gray:
     """
     refuse_unless_sane(header.width, header.height, params)
     longest = max(header.width, header.height)
-    factor = 1
-    if header.format == "jpeg":
-        factor = next(f for f in (8, 4, 2, 1) if f == 1 or longest >= f * params.long_side)
+    factor = _reduction(longest, params.long_side) if header.format == "jpeg" else 1
     try:
         flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
         gray = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -122,6 +124,33 @@ def decode_gray(data: bytes, header: Header, params: ImageParams) -> Gray:
     if gray is None:
         raise CorruptImageError(f"{header.format} does not decode: truncated or damaged")
     return shrink(gray, params.long_side)
+
+
+def decode_color(data: bytes, header: Header, params: ImageParams, short_side: int | None = None) -> Color:
+    """Decode to colour, EXIF rotation not applied.
+
+    Returns the picture at its stored size, or, where `short_side` pixels are enough, reduced by 2, 4 or 8 while its
+    shorter side has at least that many (for JPEG inside the decoder). Raises `CorruptImageError`.
+    """
+    refuse_unless_sane(header.width, header.height, params)
+    factor = 1 if short_side is None else _reduction(min(header.width, header.height), short_side)
+    return _imdecode_color(data, factor)
+
+
+def _reduction(side: int, enough: int) -> int:
+    """Return the largest reduction that a decoder offers which leaves a side `enough` pixels."""
+    return next(f for f in (8, 4, 2, 1) if f == 1 or side >= f * enough)
+
+
+def _imdecode_color(data: bytes, factor: int) -> Color:
+    try:
+        flags = _REDUCED_COLOR[factor] | cv2.IMREAD_IGNORE_ORIENTATION
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise CorruptImageError(f"does not decode: {error.err}") from error
+    if picture is None:
+        raise CorruptImageError("does not decode: truncated or damaged")
+    return picture
 
 
 def refuse_unless_sane(width: int, height: int, params: ImageParams) -> None:
@@ -164,18 +193,11 @@ def thumbnail(data: bytes, long_side: int) -> bytes:
     """Return a small JPEG in colour of a picture's bytes. Raises `CorruptImageError`."""
     header = read_header(data)
     refuse_unless_sane(header.width, header.height, ImageParams())
-    factor = next(f for f in (8, 4, 2, 1) if f == 1 or max(header.width, header.height) >= f * long_side)
-    try:
-        flags = _REDUCED_COLOR[factor] | cv2.IMREAD_IGNORE_ORIENTATION
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        raise CorruptImageError(f"does not decode: {error.err}") from error
-    if picture is None:
-        raise CorruptImageError("does not decode: truncated or damaged")
-    return encode_small(picture, long_side)
+    factor = _reduction(max(header.width, header.height), long_side)
+    return encode_small(_imdecode_color(data, factor), long_side)
 
 
-def encode_small(picture: npt.NDArray[np.uint8], long_side: int) -> bytes:
+def encode_small(picture: Color, long_side: int) -> bytes:
     """Return a (H, W, 3) uint8 BGR picture as a JPEG whose longer side is `long_side` at most."""
     scale = min(1.0, long_side / max(picture.shape[:2]))
     size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))

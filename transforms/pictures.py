@@ -9,10 +9,12 @@ from blake3 import blake3
 from transforms.clip import Clip, ClipFrame, FrameName
 from transforms.identity import content_id
 from transforms.image import (
+    Color,
     CorruptImageError,
     Gray,
     Header,
     ImageParams,
+    decode_color,
     decode_gray,
     encode_small,
     read_header,
@@ -100,6 +102,17 @@ class Picture:
             self._pixels = Pixels(gray, small, to_tiles(small))
         return self._pixels
 
+    def color(self, short_side: int | None = None) -> Color:
+        """Return the picture in colour, as `image.decode_color` has it.
+
+        Raises `CorruptImageError`, and `OSError` where the frame cannot be read.
+        """
+        self.load()
+        assert self.read is not None
+        self.n_decoded += 1
+        self.header = read_header(self.read.data)
+        return decode_color(self.read.data, self.header, self._params, short_side)
+
     def forget(self) -> None:
         """Drop bytes and pixels, once the next frame has been compared with them."""
         self._pixels = None
@@ -129,6 +142,14 @@ class ClipPicture(Picture):
 
     def announce(self) -> None:
         """Do nothing: a clip is read in one go."""
+
+    def color(self, short_side: int | None = None) -> Color:  # noqa: ARG002 - a clip's decoder gives whole frames
+        """Return the picture in colour, turned as the clip's metadata ask. Raises as for files."""
+        self.load()
+        if self._frame is None:
+            raise CorruptImageError(self._wrong)
+        self.n_decoded += 1
+        return self._frame.color()
 
     def forget(self) -> None:
         """Drop the frame, once the next one has been compared with it."""

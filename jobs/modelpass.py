@@ -1,0 +1,121 @@
+"""Runs a model pass: frames to blocks, blocks to processes that hold the model, receipts to commits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.blocks import Block
+from jobs.commit import Committer
+from jobs.engine import IN_HAND, Engine, ModelProcesses
+from jobs.errors import RunFailedError
+from jobs.modelworker import ModelTask, ModelWorker
+from jobs.pixelpass import PassResult, died, send, with_number
+
+# A process that holds a model takes seconds to start, so that a wave should last for minutes.
+_WAVE_ROWS = 1 << 18
+_ON_GPU, _ON_CPU = 1024, 64
+_FIRST_ROWS = 16
+_HOPELESS = 32
+
+
+def run_model_pass(
+    todo: Iterator[pa.Table],
+    task: ModelTask,
+    model_frames: int | None,
+    processes: Callable[[Engine], ModelProcesses],
+    engine: Callable[[], Engine],
+    committer: Committer,
+    limit: int | None = None,
+    progress: Callable[[int], None] = lambda n: None,
+) -> PassResult:
+    """Show the frames of `todo`, tables of schema `REQUEST`, to a model.
+
+    `model_frames` is the most frames that a process is given at a time; `limit` is the most to look at in all. Raises
+    `RunFailedError` where the model cannot be loaded, where it takes none of the frames, or where the workspace does
+    not take the results; what was committed stays.
+    """
+    result = PassResult()
+    for wave in _waves(todo, limit):
+        cluster = engine()
+        shape = processes(cluster)
+        size = model_frames or (_ON_GPU if shape.gpus else _ON_CPU)
+        blocks = _cut(wave, size, shape.size, task.stage, first=not result.n_frames)
+
+        def show(some: Sequence[Block], cluster: Engine = cluster, shape: ModelProcesses = shape) -> set[int]:
+            numbered = [with_number(block.rows, number) for number, block in enumerate(some)]
+            received = send(some, cluster.map_models(numbered, ModelWorker, task, shape), committer, result, progress)
+            if not result.computed and len(result.faults) >= _HOPELESS:
+                raise RunFailedError(f"the model takes none of the first {len(result.faults)} frames: {_why(result)}")
+            return received
+
+        _show_all(blocks, show, shape.size * IN_HAND, task.stage, result)
+    committer.flush()
+    result.n_commits = committer.n_commits
+    return result
+
+
+def _show_all(
+    blocks: Sequence[Block], show: Callable[[Sequence[Block]], set[int]], in_hand: int, stage: str, result: PassResult
+) -> None:
+    """Show all blocks, although processes may die of some frames; such a frame is set aside.
+
+    Blocks go out in order, so that the one to blame for a death is among the first `in_hand` that did not come back.
+    These are shown again in small parts, each block by itself, and the others after them.
+    """
+    while blocks:
+        received = show(blocks)
+        lost = [block for number, block in enumerate(blocks) if number not in received]
+        if lost and len(blocks) == 1 and lost[0].rows.num_rows == 1:
+            result.faults.append(died(lost[0].rows.to_pylist()[0], stage))
+            result.n_frames += 1
+            return
+        for suspect in lost[:in_hand]:
+            _show_all(_parted(suspect, stage), show, in_hand, stage, result)
+        blocks = lost[in_hand:]
+
+
+def _waves(todo: Iterator[pa.Table], limit: int | None) -> Iterator[pa.Table]:
+    held: list[pa.Table] = []
+    left = limit
+    for rows in todo:
+        some = rows if left is None else rows.slice(0, left)
+        left = None if left is None else left - some.num_rows
+        held.append(some)
+        if sum(t.num_rows for t in held) >= _WAVE_ROWS:
+            yield pa.concat_tables(held).combine_chunks()
+            held = []
+        if left == 0:
+            break
+    if sum(t.num_rows for t in held):
+        yield pa.concat_tables(held).combine_chunks()
+
+
+def _cut(wave: pa.Table, size: int, processes: int, stage: str, first: bool) -> list[Block]:
+    """Cut a wave into blocks of `size`: smaller ones to begin with, for an early commit, and towards the end."""
+    blocks: list[Block] = []
+    at = 0
+    while at < wave.num_rows:
+        starts = first and len(blocks) < processes
+        share = -(-(wave.num_rows - at) // (2 * processes))
+        n = min(size, _FIRST_ROWS if starts else max(_FIRST_ROWS, share))
+        blocks.append(_block(wave.slice(at, n), stage, starts))
+        at += n
+    return blocks
+
+
+def _block(rows: pa.Table, stage: str, starts: bool = False) -> Block:
+    replaces = frozenset([stage]) if pc.any(rows["replaces"]).as_py() else frozenset[str]()
+    return Block(rows.combine_chunks(), replaces, starts)
+
+
+def _parted(block: Block, stage: str) -> list[Block]:
+    """Return the frames of a block in up to four parts."""
+    n = -(-block.rows.num_rows // 4)
+    return [_block(block.rows.slice(at, n), stage) for at in range(0, block.rows.num_rows, n)]
+
+
+def _why(result: PassResult) -> str:
+    return str(result.faults[0]["error"])

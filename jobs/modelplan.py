@@ -1,0 +1,105 @@
+"""Which frames a model has still to look at: those that are wanted, against the live rows of its stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+import pyarrow as pa
+
+import schemas
+from jobs.stage import Stage
+from jobs.store import Snapshot, Span, Store
+from jobs.windows import portions, stream_sizes
+from transforms.inference import REQUEST
+
+_KEY = list(schemas.FRAME_KEY)
+
+
+@dataclass
+class ModelPlan:
+    """How a model stage stands, in frames.
+
+    Of the `wanted`, `missing` have no row and `outdated` ones one from another input; `gone` are the keys of rows whose
+    frame is not there any more.
+    """
+
+    wanted: int = 0
+    missing: int = 0
+    outdated: int = 0
+    gone: list[pa.Table] = field(default_factory=list)
+
+    @property
+    def open(self) -> int:
+        """Return how many frames the model must look at."""
+        return self.missing + self.outdated
+
+    @property
+    def n_gone(self) -> int:
+        """Return how many rows are to be taken out."""
+        return sum(keys.num_rows for keys in self.gone)
+
+
+class ModelPlanner:
+    """Compares the decodable frames of some streams with the live rows of a model stage.
+
+    `frames` is the stage that read them; with `verdicts`, the stage of curation, only what that keeps is wanted.
+    """
+
+    def __init__(
+        self, store: Store, stage: Stage, frames: Stage, verdicts: Stage | None, streams: Sequence[str]
+    ) -> None:
+        self._store = store
+        self._stage = stage
+        self._frames = frames
+        self._verdicts = verdicts
+        self._streams = frozenset(streams)
+        self.snapshot = store.open(stage.table)
+        self._pictures = store.open(frames.table)
+        self._kept = store.open(verdicts.table) if verdicts else None
+
+    def survey(self) -> ModelPlan:
+        """Count what there is to do."""
+        plan = ModelPlan()
+        for _ in self._look(plan):
+            pass
+        return plan
+
+    def todo(self) -> Iterator[pa.Table]:
+        """Yield the frames to look at, in order, as tables of schema `REQUEST` with `block` 0."""
+        yield from self._look(ModelPlan())
+
+    def _look(self, plan: ModelPlan) -> Iterator[pa.Table]:
+        sizes = stream_sizes(self._store)
+        for streams, span in portions(self._pictures, self._frames.key, sizes, self._streams):
+            rows = self._compare(streams, span, plan)
+            if rows.num_rows:
+                yield rows
+
+    def _compare(self, streams: frozenset[str], span: Span, plan: ModelPlan) -> pa.Table:
+        columns = (*_KEY, "uri", "input_id", "width", "height", "status")
+        frames = _read(self._pictures, columns, self._frames, streams, span).filter(pl.col("status") == "ok")
+        live = _read(self.snapshot, (*_KEY, "input_id"), self._stage, streams, span)
+        gone = live.join(frames, on=_KEY, how="anti").select(_KEY)
+        if gone.height:
+            plan.gone.append(gone.to_arrow())
+        wanted = frames
+        if self._kept is not None and self._verdicts is not None:
+            kept = _read(self._kept, (*_KEY, "keep"), self._verdicts, streams, span).filter("keep")
+            wanted = frames.join(kept, on=_KEY, how="semi")
+        known = live.rename({"input_id": "was"})
+        left = wanted.join(known, on=_KEY, how="left").filter(pl.col("was").ne_missing(pl.col("input_id")))
+        replaces = pl.col("was").is_not_null()
+        n_outdated = left.filter(replaces).height
+        plan.wanted += wanted.height
+        plan.outdated += n_outdated
+        plan.missing += left.height - n_outdated
+        rows = left.sort(_KEY).with_columns(replaces=replaces, block=pl.lit(0, pl.Int64))
+        return rows.select(REQUEST.names).to_arrow().cast(REQUEST)
+
+
+def _read(
+    snapshot: Snapshot, columns: Sequence[str], stage: Stage, streams: frozenset[str], span: Span
+) -> pl.DataFrame:
+    return pl.DataFrame(snapshot.read(columns, stage.key, streams, span))

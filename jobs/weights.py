@@ -1,0 +1,90 @@
+"""Where the weights of models lie, and which they are. Asks the network only for what is not on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from blake3 import blake3
+
+from jobs.errors import UserError, one_line
+
+FOLDER = "WINNOW_WEIGHTS"
+"""The environment's name for a folder of weights, where paths that are not absolute are looked for as well."""
+
+
+def require_packages(names: Sequence[str], what: str, extra: str) -> None:
+    """Raise `UserError` if packages that something needs are not installed."""
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"{what} need {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed: "
+            f"pip install 'winnow[{extra}]'; everything else works without"
+        )
+
+
+def locate(key: str, named: str, files: Sequence[Sequence[str]]) -> Path:
+    """Return where weights lie: a file or folder, in `$WINNOW_WEIGHTS` too, or a repository of the Hugging Face hub.
+
+    `key` is the setting that names them. `files` are what is needed of a repository, each with its alternatives in
+    order; what an earlier run fetched serves, the rest is fetched. Raises `UserError` where there is nothing, saying
+    how to get it.
+    """
+    places = [Path(named).expanduser(), *([Path(folder) / named] if (folder := os.environ.get(FOLDER)) else [])]
+    for place in places:
+        if place.exists():
+            return place.absolute()
+    repository, _, revision = named.partition("@")
+    if named.startswith((".", "/", "~")) or repository.count("/") != 1:
+        raise UserError(
+            f"{key}={named}: there is no such file or folder; expected a path (also below ${FOLDER}) or a repository "
+            "of the Hugging Face hub, ORGANISATION/NAME"
+        )
+    return _from_hub(key, repository, revision or None, files)
+
+
+def _from_hub(key: str, repository: str, revision: str | None, files: Sequence[Sequence[str]]) -> Path:
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    # It tries six times, and says so each time; once, in our words, will do.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    found: Path | None = None
+    for alternatives in files:
+        cached = [try_to_load_from_cache(repository, name, revision=revision) for name in alternatives]
+        here = next((path for path in cached if isinstance(path, str)), None)
+        reasons = []
+        for name in alternatives if here is None else ():
+            try:
+                here = hf_hub_download(repository, name, revision=revision)
+                break
+            except Exception as error:
+                reasons.append(f"{type(error).__name__}: {one_line(error)}")
+        if here is None:
+            at = f" --revision {revision}" if revision else ""
+            raise UserError(
+                f"{key}={repository}: {' or '.join(alternatives)} is not on this machine and could not be fetched "
+                f"({reasons[0][:200]}); where there is a network, `hf download {repository}{at} --local-dir FOLDER` "
+                f"gets it: bring the folder here and set {key}=FOLDER"
+            )
+        found = Path(here).parent
+    assert found is not None
+    return found
+
+
+def fingerprint(files: Sequence[Path]) -> str:
+    """Return a hash of weights, 32 hex digits: of one file's bytes, or of several and their names.
+
+    Raises `UserError` where they cannot be read.
+    """
+    digests = []
+    for file in sorted(files):
+        try:
+            digests.append((file.name, blake3(max_threads=blake3.AUTO).update_mmap(file).hexdigest()))
+        except OSError as error:
+            raise UserError(f"weights {file} cannot be read: {error.strerror or error}") from error
+    if len(digests) == 1:
+        return digests[0][1][:32]
+    return blake3(repr(digests).encode()).hexdigest()[:32]
