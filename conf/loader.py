@@ -210,11 +210,14 @@ def _validated(values: Mapping[str, Any]) -> PipelineConfig:
         raise ConfigError(endless)
     try:
         # Strict JSON: "8" is no number and yes is no count, but a list will do for a tuple.
-        return TypeAdapter(PipelineConfig).validate_json(json.dumps(values), strict=True)
+        config = TypeAdapter(PipelineConfig).validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         raise ConfigError([_explain(e) for e in error.errors(include_url=False)]) from error
     except TypeError as error:
         raise ConfigError([f"the configuration holds a value that is no plain data: {error}"]) from error
+    if conflicts := config.conflicts():
+        raise ConfigError(conflicts)
+    return config
 
 
 def _endless(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

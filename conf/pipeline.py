@@ -17,6 +17,9 @@ from transforms.motion import MotionParams
 from transforms.quality import BlurParams
 from transforms.scenes import SceneParams
 
+MODEL_STAGES = frozenset({"embeddings"})
+"""The stages that show frames to a model; they run where they are asked for."""
+
 STAGES = ("frames", "quality", "fingerprints", "motion", "embeddings", "scenes", "idle", "duplicates", "curation")
 """Every stage, in the order in which they run; embeddings of kept frames come after curation."""
 
@@ -58,7 +61,7 @@ class PipelineConfig:
     `unit_frames`: the grid of frame numbers in which work is handed out; no result depends on it.
     """
 
-    stages: tuple[str, ...] = tuple(stage for stage in STAGES if stage != "embeddings")
+    stages: tuple[str, ...] = tuple(stage for stage in STAGES if stage not in MODEL_STAGES)
     unit_frames: Annotated[int, Ge(1), Le(65536)] = 256
     ingest: IngestParams = IngestParams()
     image: ImageParams = ImageParams()
@@ -74,7 +77,16 @@ class PipelineConfig:
     @property
     def closed_stages(self) -> tuple[str, ...]:
         """Return the stages to run with all that they need, in running order."""
-        return requirements(self.stages)
+        uses_vectors = "duplicates" in requirements(self.stages) and self.duplicates.uses == "vector"
+        return requirements((*self.stages, "embeddings") if uses_vectors else self.stages)
+
+    def conflicts(self) -> list[str]:
+        """Return what is wrong with values that are each right by themselves."""
+        if self.embed.frames == "kept" and self.duplicates.uses == "vector" and "duplicates" in self.closed_stages:
+            return [
+                "embed.frames: duplicates by embedding are found before anything is kept; expected all, found 'kept'"
+            ]
+        return []
 
 
 def requirements(stages: tuple[str, ...]) -> tuple[str, ...]:

@@ -16,11 +16,13 @@ from jobs.names import wrong_with
 from jobs.query import View, check_condition
 from jobs.store import Drop, Store
 from jobs.workspace import Workspace
+from transforms.embeddings import vector_array
 from transforms.hashing import layout_array
 from transforms.intervals import place_in_intervals
-from transforms.selection import STRATEGIES, Candidates, Choice, Strategy, choose, look_vectors
+from transforms.selection import STRATEGIES, Candidates, Choice, FloatArray, Strategy, choose, look_vectors
 
 Balance = Literal["stream", "scene", "hour"]
+By = Literal["layout", "embedding"]
 
 _KEY = list(schemas.FRAME_KEY)
 _PICTURE = [*_KEY, "content_hash"]
@@ -50,7 +52,8 @@ class SelectRequest:
 
     `n` or `fraction` (of the frames there are to choose from) says how many. `balance`: every combination of these has
     an equal share. `after`: selections, releases and `RELEASE:SELECTION`s whose frames count as chosen already.
-    `quality`: by how much the softest frame of a stream is worth less than its sharpest, 0..1.
+    `quality`: by how much the softest frame of a stream is worth less than its sharpest, 0..1. `by`: what frames are
+    compared by; None takes embeddings where all frames have one of the same model, else layouts.
     """
 
     name: str
@@ -62,6 +65,7 @@ class SelectRequest:
     where: str | None = None
     quality: float = 0.5
     seed: int = 0
+    by: By | None = None
     run: str | None = None
     release: str | None = None
 
@@ -75,20 +79,20 @@ def select(workspace: Workspace, request: SelectRequest) -> dict[str, Any]:
     store = Store(workspace.require().root)
     store.create_tables()
     view = View.of(workspace, request.run, request.release)
-    taken = _taken(workspace, store, view, request.after)
-    wanted = _described(view, _wanted(view, request)).join(taken, on=_PICTURE, how="anti")
+    with_vectors = request.strategy in _BY_LOOKS and request.by != "layout"
+    taken = _taken(workspace, store, view, request.after, with_vectors)
+    wanted = _described(view, _wanted(view, request), with_vectors).join(taken, on=_PICTURE, how="anti")
     frames = pl.concat([taken.with_columns(taken=True), wanted.with_columns(taken=False)]).sort(_KEY)
-    if request.strategy in _BY_LOOKS and frames["layout"].null_count():
-        blind = sorted(frames.filter(pl.col("layout").is_null())["stream_id"].unique().to_list())
-        raise UserError(f"frames of {', '.join(blind)} were measured before layouts were; run these streams again")
+    by = _basis(frames, request)
     n = request.n if request.n is not None else round((request.fraction or 0) * wanted.height)
-    choice = choose(_candidates(frames, request), n, request.strategy, request.seed)
+    choice = choose(_candidates(frames, request, by), n, request.strategy, request.seed)
     rows = _rows(frames, choice, request)
     earlier = Drop(keys=pa.table({"selection": pa.array([request.name], pa.string())}))
     store.upsert(schemas.SELECTIONS, rows, "select", earlier)
     return {
         "name": request.name,
         "strategy": request.strategy,
+        "by": by,
         "asked": n,
         "chosen": rows.num_rows,
         "of": wanted.height,
@@ -146,7 +150,7 @@ def _wanted(view: View, request: SelectRequest) -> pl.DataFrame:
     return pl.DataFrame(view.sql(f"SELECT stream_id, frame_idx, content_hash FROM curated WHERE {' AND '.join(tests)}"))
 
 
-def _taken(workspace: Workspace, store: Store, view: View, after: tuple[str, ...]) -> pl.DataFrame:
+def _taken(workspace: Workspace, store: Store, view: View, after: tuple[str, ...], with_vectors: bool) -> pl.DataFrame:
     """Return the frames of earlier selections, of releases (what they keep) and of selections in releases.
 
     What `view` still shows is described as it shows it, the others as they were.
@@ -162,15 +166,16 @@ def _taken(workspace: Workspace, store: Store, view: View, after: tuple[str, ...
         else:
             kept = frames_of(then, part or name)
         pictures.append(kept)
-        as_they_were.append(_described(then, kept))
-    now = _described(view, pl.concat(pictures))
+        as_they_were.append(_described(then, kept, with_vectors))
+    now = _described(view, pl.concat(pictures), with_vectors)
     return pl.concat([now, *as_they_were]).unique(_PICTURE, keep="first", maintain_order=True)
 
 
-def _described(view: View, pictures: pl.DataFrame) -> pl.DataFrame:
+def _described(view: View, pictures: pl.DataFrame, with_vectors: bool) -> pl.DataFrame:
     """Return the pictures that a view still shows, with what a choice is made by."""
     known = view.lazy("frames").select(*_PICTURE, "mtime_ns", "time_ns")
-    for table, columns in (("quality", ("sharpness",)), ("fingerprints", ("layout",)), ("duplicates", ("group_id",))):
+    described = {"quality": ["sharpness"], "fingerprints": ["layout"], "duplicates": ["group_id"]}
+    for table, columns in (described | ({"embeddings": ["model", "vector"]} if with_vectors else {})).items():
         known = known.join(view.lazy(table).select(*_KEY, *columns), on=_KEY, how="left")
     frames = known.join(pictures.lazy().select(_PICTURE), on=_PICTURE, how="semi").collect()
     scenes = view.lazy("scenes").select("stream_id", "start_idx", "end_idx", "scene_idx").collect()
@@ -178,7 +183,35 @@ def _described(view: View, pictures: pl.DataFrame) -> pl.DataFrame:
     return placed.select(*known.collect_schema().names(), pl.col("scene_idx").fill_null(0))
 
 
-def _candidates(frames: pl.DataFrame, request: SelectRequest) -> Candidates:
+def _basis(frames: pl.DataFrame, request: SelectRequest) -> By | None:
+    """Return what the frames are compared by, if the strategy does. Raises `UserError` where some do not have it."""
+    if request.strategy not in _BY_LOOKS:
+        return None
+    if request.by != "layout" and frames.height:
+        models = frames["model"].unique()
+        if models.null_count() == 0 and len(models) == 1:
+            return "embedding"
+        if request.by == "embedding":
+            raise UserError(
+                f"--by embedding: {frames['vector'].null_count():,} of {frames.height:,} frames have no embedding, the "
+                f"others are of {models.drop_nulls().len()} models; run their streams with the stage embeddings, and "
+                "one model"
+            )
+    if frames["layout"].null_count():
+        blind = sorted(frames.filter(pl.col("layout").is_null())["stream_id"].unique().to_list())
+        raise UserError(f"frames of {', '.join(blind)} were measured before layouts were; run these streams again")
+    return "layout"
+
+
+def _features(frames: pl.DataFrame, by: By | None) -> FloatArray:
+    if by is None:
+        return np.empty((frames.height, 0), np.float32)
+    if by == "layout":
+        return look_vectors(layout_array(frames.select("layout").to_arrow()["layout"]))
+    return vector_array(frames["vector"].to_frame().to_arrow()["vector"].cast(pa.list_(pa.float32())))
+
+
+def _candidates(frames: pl.DataFrame, request: SelectRequest, by: By | None) -> Candidates:
     alone = pl.concat_str("stream_id", pl.lit(":"), "frame_idx")
     rank = pl.col("sharpness").rank("average").over("stream_id") / pl.len().over("stream_id")
     worth = 1 - request.quality * (1 - rank.fill_null(0))
@@ -187,15 +220,12 @@ def _candidates(frames: pl.DataFrame, request: SelectRequest) -> Candidates:
         group=pl.coalesce("group_id", alone).rank("dense").cast(pl.Int64),
         worth=worth.cast(pl.Float32),
     )
-    by_looks = request.strategy in _BY_LOOKS
     return Candidates(
         described["stratum"].to_numpy(),
         described["group"].to_numpy(),
         described["worth"].to_numpy(),
         frames["taken"].to_numpy(),
-        look_vectors(layout_array(frames.select("layout").to_arrow()["layout"]))
-        if by_looks
-        else np.empty((frames.height, 0), np.float32),
+        _features(frames, by),
     )
 
 

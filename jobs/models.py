@@ -23,7 +23,7 @@ def embedder(config: PipelineConfig) -> EmbedderSpec:
     return EmbedderSpec(source, fingerprint(_files(source, params.model)), params)
 
 
-def _files(source: Path, model: str) -> list[Path]:
+def _files(source: Path, model: str | None) -> list[Path]:
     """Return the files that make an open-clip model. Raises `UserError` where some are missing."""
     named = f"embed.weights={source}"
     if source.is_dir():

@@ -72,17 +72,17 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         upstream=(motion_, fingerprints, scenes_),
         scope="stream",
     )
+    chosen = config.closed_stages
+    embeddings = (_embeddings(config),) if "embeddings" in chosen else ()
     duplicates_ = Stage(
         "duplicates",
         "table",
         schemas.DUPLICATES,
         (duplicates.group_frames,),
         _params("duplicates", config.duplicates, leave_out=("rebuild",)),
-        upstream=(fingerprints,),
+        upstream=(fingerprints, *embeddings) if config.duplicates.uses == "vector" else (fingerprints,),
         scope=config.duplicates.scope,
     )
-    chosen = config.closed_stages
-    embeddings = (_embeddings(config),) if "embeddings" in chosen else ()
     verdicts = tuple(s for s in (idle_, duplicates_) if s.name in chosen)
     curation_ = Stage(
         "curation",

@@ -160,10 +160,11 @@ class Scopes:
     def _input_ids(self, stage: Stage, streams: Sequence[str]) -> dict[str, int]:
         """Return the digest of what each scope of a stage is computed from."""
         if stage.name == "duplicates":
-            digests = self._digests(stage.upstream[0], self.streams_of(stage))
+            everyone = self.streams_of(stage)
+            read = [self._digests(s, everyone) for s in stage.upstream]
             if stage.scope == "workspace":
-                return {WORKSPACE: _combined(sorted(digests.items()))}
-            return {name: _combined([(name, digests[name])]) for name in streams}
+                return {WORKSPACE: _combined([item for digests in read for item in sorted(digests.items())])}
+            return {name: _combined([(name, digests[name]) for digests in read]) for name in streams}
         around = self.neighbours() if stage.name == "curation" else {}
         everyone = frozenset(streams).union(*(around.get(name, ()) for name in streams))
         above = {

@@ -96,6 +96,8 @@ class TableStages:
         """Return how many of the streams' frames the stage has to account for, after a look at whether it has."""
         above = stage.upstream[0]
         decodable = "phash" if stage.name == "duplicates" else None
+        if decodable and self._config.duplicates.uses == "vector":
+            above, decodable = stage.upstream[1], None
         while True:
             source, target = self._store.open(above.table), self._store.open(stage.table)
             frames = source.count(above.key, self._streams, decodable)
@@ -194,9 +196,7 @@ class TableStages:
     def _duplicates(self, stage: Stage, snapshot: Snapshot, batch: Sequence[ScopeState]) -> _Outcome:
         workspace = stage.scope == "workspace"
         streams = self._scopes.streams_of(stage) if workspace else frozenset(s.scope for s in batch)
-        seen = ("layout",) if self._config.duplicates.verify == "layout" else ()
-        hashed = self._read(stage.upstream[0], ("stream_id", "frame_idx", "input_id", "phash", *seen), streams)
-        hashed = hashed.filter(pc.is_valid(hashed["phash"])).rename_columns([*duplicates.INPUT.names, *seen])
+        hashed = self._hashed(stage, streams)
         old = snapshot.read(None, stage.key, None if workspace else streams)
         if self._config.duplicates.rebuild:
             grouping = duplicates.group_frames(hashed, old.slice(0, 0), self._config.duplicates)
@@ -207,6 +207,21 @@ class TableStages:
         own = pc.is_in(grouping.added["stream_id"], pa.array(sorted(self._streams)))
         counts = {WORKSPACE: hashed.num_rows} if workspace else _per_stream(hashed)
         return _Outcome(grouping.added, drops, counts, pc.sum(own).as_py() or 0)
+
+    def _hashed(self, stage: Stage, streams: frozenset[str]) -> pa.Table:
+        """Return what frames are compared by; where that is vectors, those that have one."""
+        uses = self._config.duplicates.uses
+        seen = ("layout",) if uses == "layout" else ()
+        hashed = self._read(stage.upstream[0], ("stream_id", "frame_idx", "input_id", "phash", *seen), streams)
+        hashed = hashed.filter(pc.is_valid(hashed["phash"])).rename_columns([*duplicates.INPUT.names, *seen])
+        if uses != "vector":
+            return hashed
+        vectors = self._read(stage.upstream[1], (*schemas.FRAME_KEY, "vector"), streams)
+        key = list(schemas.FRAME_KEY)
+        mine, theirs = (pl.DataFrame(t.select(key)).with_row_index("at") for t in (hashed, vectors))
+        both = mine.join(theirs, on=key).sort(key)
+        of_both = vectors["vector"].take(both["at_right"].to_arrow())
+        return hashed.take(both["at"].to_arrow()).append_column("vector", of_both)
 
     def _curation(self, stage: Stage, _: Snapshot, batch: Sequence[ScopeState]) -> _Outcome:
         around = self._scopes.neighbours()

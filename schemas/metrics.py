@@ -120,7 +120,13 @@ DUPLICATES = frame_table(
             high=1,
         ),
         Column("cosine", pa.float32(), "Cosine similarity to the representative, where embeddings are used.", "", True),
-        Column("confidence", pa.float32(), "1 for identical bytes, else 0.99 (1 - hamming / 32).", low=0, high=1),
+        Column(
+            "confidence",
+            pa.float32(),
+            "1 for identical bytes, else 0.99 (1 - hamming / 32); 0.99 cosine for groups by embedding.",
+            low=0,
+            high=1,
+        ),
     ),
 )
 

@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 from annotated_types import Ge, Le
 
 import schemas
+from transforms.embeddings import vector_array
 from transforms.hashing import from_hex, layout_array, to_hex
 from transforms.identity import Int64Array, hash_strings, mix, pair_ids
 
-Layouts = npt.NDArray[np.uint8]
-"""Mean luma of 8x8 cells, shape (N, 64)."""
+Looks = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+"""What frames are compared by: layouts, (N, 64) uint8, or vectors of length 1, (N, D) float32."""
 
 INPUT = pa.schema(
     [
@@ -34,19 +35,32 @@ INPUT = pa.schema(
 class DuplicateParams:
     """When two frames count as duplicates.
 
+    `by`: what makes two frames candidates: `phash`, their hashes, or `embedding`, what they show, for which no hash and
+    no verification is asked.
     `hamming`: how many of 64 hash bits a member may differ from its representative.
     `verify`: what else has to hold. `layout`: the pictures correlate in three of their four quarters, each averaged to
-    4x4 cells; without it, `none`, 6 bits are enough to group a room with and without a person in it.
+    4x4 cells; without it, `none`, 6 bits are enough to group a room with and without a person in it. `embedding`: the
+    cosine of their vectors.
     `agreement`: how well the quarters have to correlate for `layout`.
+    `cosine`: the least cosine of a member's vector to its representative's, where embeddings are used.
     `scope`: whether frames are compared within their stream or across the whole workspace.
     `rebuild`: forget all groups and form them afresh; no property of the result, so it is not part of its identity.
     """
 
+    by: Literal["phash", "embedding"] = "phash"
     hamming: Annotated[int, Ge(0), Le(16)] = 10
-    verify: Literal["layout", "none"] = "layout"
+    verify: Literal["layout", "embedding", "none"] = "layout"
     agreement: Annotated[float, Ge(0), Le(1)] = 0.95
+    cosine: Annotated[float, Ge(0), Le(1)] = 0.95
     scope: Literal["stream", "workspace"] = "workspace"
     rebuild: bool = False
+
+    @property
+    def uses(self) -> str | None:
+        """Return the column that frames are compared by besides their hashes: `layout`, `vector` or none."""
+        if "embedding" in {self.by, self.verify}:
+            return "vector"
+        return "layout" if self.verify == "layout" else None
 
 
 @dataclass(frozen=True)
@@ -60,22 +74,31 @@ class Grouping:
 def group_frames(frames: pa.Table, old: pa.Table, params: DuplicateParams) -> Grouping:
     """Group frames around representatives.
 
-    `frames` has schema `INPUT`: every decodable frame of the scope, with its hash; for `verify="layout"` also its
-    `layout`, as in the `fingerprints` table. `old` holds the rows that an earlier
-    run left for this configuration (schema of the `duplicates` table); those whose frame and representative are
+    `frames` has schema `INPUT`: every decodable frame of the scope, with its hash; besides the column that
+    `params.uses` names, as in `fingerprints` or `embeddings`. `old` holds the rows that an earlier run left for this
+    configuration (schema of the `duplicates` table); those whose frame and representative are
     unchanged stay as they are, and their groups keep their ids. The other frames are taken in order of stream and
-    number, whatever the order of `frames`: see `transforms.hamming.join_leaders` for whom they join.
+    number, whatever the order of `frames`: see `hamming.join_leaders` and `neighbours.join_nearest`
+    for whom they join.
     """
     order = pc.sort_indices(frames, [(name, "ascending") for name in schemas.FRAME_KEY])
-    layouts = layout_array(frames["layout"])[order.to_numpy()] if params.verify == "layout" else None
+    looks = _looks(frames, order.to_numpy().astype(np.int64), params)
     frames = frames.select(INPUT.names).take(order).combine_chunks()
     standing = _standing(frames, old)
-    leader = _leaders(frames, layouts, standing, params)
+    leader = _leaders(frames, looks, standing, params)
     fresh = np.flatnonzero(standing < 0)
-    added = _rows(frames, layouts, fresh, leader[fresh])
+    added = _rows(frames, looks, fresh, leader[fresh], params)
     kept = old.num_rows - int((standing >= 0).sum())
     removed = _gone(frames, standing, old) if kept else old.slice(0, 0)
     return Grouping(added, removed.select(list(schemas.FRAME_KEY)))
+
+
+def _looks(frames: pa.Table, order: Int64Array, params: DuplicateParams) -> Looks | None:
+    if params.uses is None:
+        return None
+    looks: Looks = layout_array(frames["layout"]) if params.uses == "layout" else vector_array(frames["vector"])
+    # Vectors are heavy: they are copied only where the order asks for it.
+    return looks if len(order) < 2 or (np.diff(order) > 0).all() else looks[order]
 
 
 def _positions(frames: pa.Table, streams: pa.ChunkedArray, indices: pa.ChunkedArray) -> Int64Array:
@@ -106,7 +129,7 @@ def _standing(frames: pa.Table, old: pa.Table) -> Int64Array:
     return np.where((standing >= 0) & (standing[standing] == standing), standing, -1)
 
 
-def _leaders(frames: pa.Table, layouts: Layouts | None, standing: Int64Array, params: DuplicateParams) -> Int64Array:
+def _leaders(frames: pa.Table, looks: Looks | None, standing: Int64Array, params: DuplicateParams) -> Int64Array:
     """Return the position of every frame's representative, shape (N,)."""
     hashes = from_hex(frames["phash"])
     if not len(hashes):
@@ -121,42 +144,68 @@ def _leaders(frames: pa.Table, layouts: Layouts | None, standing: Int64Array, pa
     for start, end in pairwise(bounds.tolist()):
         part = slice(start, end)
         within = np.where(standing[part] < 0, -1, standing[part] - start)
-        cells = None if layouts is None else layouts[part]
-        leader[part] = start + _leaders_of_scope(hashes[part], cells, starts_stream[part], within, params)
+        own = None if looks is None else looks[part]
+        leader[part] = start + _leaders_of_scope(hashes[part], own, starts_stream[part], within, params)
     return leader
 
 
 def _leaders_of_scope(
     hashes: npt.NDArray[np.uint64],
-    layouts: Layouts | None,
+    looks: Looks | None,
     starts_stream: npt.NDArray[np.bool_],
     standing: Int64Array,
     params: DuplicateParams,
 ) -> Int64Array:
-    # Half a second of import, which a run that finds nothing new to group need not pay.
-    from transforms.hamming import Verification, join_leaders
-
     n = len(hashes)
     is_old = standing >= 0
     order = np.concatenate([np.flatnonzero(is_old), np.flatnonzero(~is_old)])
     rank = np.empty(n, np.int64)
     rank[order] = np.arange(n)
     before = np.where(starts_stream, -1, rank[np.arange(n) - 1])
-    verify = None
-    if layouts is not None:
-        verify = Verification(layouts[order] if is_old.any() else layouts, params.agreement)
-    leader = join_leaders(hashes[order], before[order], rank[standing[is_old]], params.hamming, verify)
+    if looks is not None and is_old.any():
+        looks = looks[order]
+    leader = _joined(hashes[order], looks, before[order], rank[standing[is_old]], params)
     result = np.empty(n, np.int64)
     result[order] = order[leader]
     return result
 
 
-def _rows(frames: pa.Table, layouts: Layouts | None, at: Int64Array, leader: Int64Array) -> pa.Table:
+def _joined(
+    hashes: npt.NDArray[np.uint64],
+    looks: Looks | None,
+    before: Int64Array,
+    old_leader: Int64Array,
+    params: DuplicateParams,
+) -> Int64Array:
+    # Half a second of import, which a run that finds nothing new to group need not pay.
+    if params.by == "embedding":
+        from transforms.neighbours import join_nearest
+
+        assert looks is not None
+        return join_nearest(looks.astype(np.float32, copy=False), before, old_leader, params.cosine)
+    from transforms.hamming import Verification, join_leaders
+
+    least = params.agreement if params.uses == "layout" else params.cosine
+    verify = None if looks is None else Verification(looks, least)
+    return join_leaders(hashes, before, old_leader, params.hamming, verify)
+
+
+def _rows(
+    frames: pa.Table, looks: Looks | None, at: Int64Array, leader: Int64Array, params: DuplicateParams
+) -> pa.Table:
     """Return the `duplicates` rows, without stage key, of the frames at these positions."""
     hashes, content = from_hex(frames["phash"]), frames["content_id"].to_numpy()
     hamming = np.bitwise_count(hashes[at] ^ hashes[leader]).astype(np.int32)
     same_bytes = content[at] == content[leader]
-    confidence = np.where(same_bytes, 1.0, 0.99 * (1 - np.minimum(hamming, 32) / 32)).astype(np.float32)
+    agreement = cosine = pa.nulls(len(at), pa.float32())
+    sure = 1 - np.minimum(hamming, 32) / 32
+    if looks is not None and len(at) and params.uses == "layout":
+        agreement = _agreements(looks, at, leader)
+    elif looks is not None and len(at):
+        near = _cosines(looks, at, leader)
+        cosine = pa.array(near)
+        sure = np.maximum(near, 0) if params.by == "embedding" else sure
+    confidence = np.where(same_bytes, 1.0, 0.99 * sure).astype(np.float32)
     centres = frames.take(leader)
     given = {
         "input_id": pair_ids(content[at], content[leader], at != leader),
@@ -166,19 +215,23 @@ def _rows(frames: pa.Table, layouts: Layouts | None, at: Int64Array, leader: Int
         "representative_stream": centres["stream_id"],
         "representative_idx": centres["frame_idx"],
         "hamming": hamming,
-        "agreement": _agreements(layouts, at, leader),
-        "cosine": pa.nulls(len(at), pa.float32()),
+        "agreement": agreement,
+        "cosine": cosine,
         "confidence": confidence,
     }
     return pa.table(given).select(schemas.DUPLICATES.file_schema.names).cast(schemas.DUPLICATES.file_schema)
 
 
-def _agreements(layouts: Layouts | None, at: Int64Array, leader: Int64Array) -> pa.Array:
-    if layouts is None or not len(at):
-        return pa.nulls(len(at), pa.float32())
+def _agreements(layouts: Looks, at: Int64Array, leader: Int64Array) -> pa.Array:
     from transforms.hamming import agreements
 
-    return pa.array(agreements(layouts, at, leader))
+    return pa.array(agreements(layouts.astype(np.uint8, copy=False), at, leader))
+
+
+def _cosines(vectors: Looks, at: Int64Array, leader: Int64Array) -> npt.NDArray[np.float32]:
+    from transforms.neighbours import cosines
+
+    return cosines(vectors.astype(np.float32, copy=False), at, leader)
 
 
 def group_ids(streams: pa.ChunkedArray, frame_idx: Int64Array, content: Int64Array) -> pa.Array:

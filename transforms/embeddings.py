@@ -30,7 +30,7 @@ class EmbedParams:
 
     `weights`: a repository of the Hugging Face hub that holds an open-clip model, with `@REVISION` if not its newest; a
     folder with `open_clip_config.json` and the weights, as such a repository has them; or a file of weights.
-    `model`: the architecture of a file of weights, by its name in open-clip (`ViT-B-32`); empty for the others, which
+    `model`: the architecture of a file of weights, by its name in open-clip (`ViT-B-32`); none for the others, which
     say it themselves.
     `precision`: what the model computes in. Half precision is for GPUs, where it is several times as fast.
     `fit`: how a picture comes to the model's square: `squash` shows all of it, `crop` its middle at its true shape (as
@@ -39,7 +39,7 @@ class EmbedParams:
     """
 
     weights: str = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
-    model: str = ""
+    model: str | None = None
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     fit: Literal["squash", "crop"] = "squash"
     frames: Literal["all", "kept"] = "all"

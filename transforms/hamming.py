@@ -109,8 +109,19 @@ def _agreements(layouts, first, second):  # type: ignore[no-untyped-def]
     return found
 
 
+@numba.njit(cache=True)
+def _is_near(a, b, least):  # type: ignore[no-untyped-def]
+    """Say whether the cosine of two vectors of length 1 is `least` or more."""
+    total = np.float32(0)
+    for i in range(len(a)):
+        total += a[i] * b[i]
+    return total >= least
+
+
 @numba.njit(cache=True, inline="always")
-def _agree(layouts, i, j, least):  # type: ignore[no-untyped-def]
+def _agree(layouts, vectors, i, j, least):  # type: ignore[no-untyped-def]
+    if len(vectors):
+        return _is_near(vectors[i], vectors[j], least)
     return len(layouts) == 0 or _agrees(layouts[i], layouts[j], least)
 
 
@@ -139,7 +150,9 @@ def _hang_in(word, position, words, positions, start, filled):  # type: ignore[n
 
 
 @numba.njit(cache=True)
-def _nearest(i, hashes, radius, layouts, least, words, positions, start, filled, masks, ends):  # type: ignore[no-untyped-def]
+def _nearest(  # type: ignore[no-untyped-def]
+    i, hashes, radius, layouts, vectors, least, words, positions, start, filled, masks, ends
+):
     query = hashes[i]
     best, best_distance = NOT_FOUND, radius + 1
     first = 0
@@ -154,7 +167,7 @@ def _nearest(i, hashes, radius, layouts, least, words, positions, start, filled,
                         position = positions[band, at]
                         if found == best_distance and best != NOT_FOUND and position >= best:
                             continue
-                        if found <= radius and _agree(layouts, i, position, least):
+                        if found <= radius and _agree(layouts, vectors, i, position, least):
                             best, best_distance = position, found
         first = ends[flips]
         # Whatever differs in no more than this many bits has been seen by now.
@@ -165,11 +178,11 @@ def _nearest(i, hashes, radius, layouts, least, words, positions, start, filled,
 
 @numba.njit(cache=True)
 def _join_leaders(  # type: ignore[no-untyped-def]
-    hashes, predecessor, same_as, n_old, old_leader, radius, layouts, least, masks, ends
+    hashes, predecessor, same_as, n_old, old_leader, radius, layouts, vectors, least, masks, ends
 ):
     n = len(hashes)
     leader = np.empty(n, np.int64)
-    start = _make_room(hashes, same_as, n_old, old_leader, len(layouts) > 0)
+    start = _make_room(hashes, same_as, n_old, old_leader, len(layouts) + len(vectors) > 0)
     filled = np.zeros((BANDS, 1 << BAND_BITS), np.int64)
     # The hashes lie in their buckets themselves: to walk a bucket is to read memory in order.
     words = np.empty((BANDS, start[0, 1 << BAND_BITS]), np.uint64)
@@ -179,15 +192,15 @@ def _join_leaders(  # type: ignore[no-untyped-def]
         if leader[i] == i:
             _hang_in(hashes[i], i, words, positions, start, filled)
     for i in range(n_old, n):
-        if same_as[i] != i and _agree(layouts, i, leader[same_as[i]], least):
+        if same_as[i] != i and _agree(layouts, vectors, i, leader[same_as[i]], least):
             leader[i] = leader[same_as[i]]
             continue
         before = predecessor[i]
         near = before != NOT_FOUND and _distance(hashes[leader[before]], hashes[i]) <= radius
-        if near and _agree(layouts, i, leader[before], least):
+        if near and _agree(layouts, vectors, i, leader[before], least):
             leader[i] = leader[before]
             continue
-        found = _nearest(i, hashes, radius, layouts, least, words, positions, start, filled, masks, ends)
+        found = _nearest(i, hashes, radius, layouts, vectors, least, words, positions, start, filled, masks, ends)
         if found == NOT_FOUND:
             _hang_in(hashes[i], i, words, positions, start, filled)
             found = i
@@ -197,9 +210,13 @@ def _join_leaders(  # type: ignore[no-untyped-def]
 
 @dataclass(frozen=True)
 class Verification:
-    """What has to hold besides the distance: `layouts`, (N, 64) uint8, that agree by `least` or more, -1..1."""
+    """What has to hold besides the distance, to a degree of `least` or more, -1..1.
 
-    layouts: npt.NDArray[np.uint8]
+    `looks` are layouts, (N, 64) uint8, that agree as the module says, or vectors of length 1, (N, D) float32, of such a
+    cosine.
+    """
+
+    looks: npt.NDArray[np.uint8] | npt.NDArray[np.float32]
     least: float
 
 
@@ -225,9 +242,14 @@ def join_leaders(
     is too far or does not agree is passed over. Returns positions, shape (N,); a leader's is its own. Exact: nothing
     within the radius is missed.
     """
-    layouts = verify.layouts if verify else np.empty((0, LAYOUT_SIDE**2), np.uint8)
+    layouts, vectors = np.empty((0, LAYOUT_SIDE**2), np.uint8), np.empty((0, 0), np.float32)
+    if verify and verify.looks.dtype == np.uint8:
+        layouts = verify.looks.astype(np.uint8, copy=False)
+    elif verify:
+        vectors = verify.looks.astype(np.float32, copy=False)
     least = verify.least if verify else 0.0
     masks, ends = flip_masks(radius)
     _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     same_as = first[inverse].astype(np.int64)
-    return _join_leaders(hashes, predecessor, same_as, len(old_leader), old_leader, radius, layouts, least, masks, ends)
+    n_old = len(old_leader)
+    return _join_leaders(hashes, predecessor, same_as, n_old, old_leader, radius, layouts, vectors, least, masks, ends)

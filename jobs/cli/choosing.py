@@ -27,6 +27,13 @@ class Balance(StrEnum):
     hour = "hour"
 
 
+class By(StrEnum):
+    """What frames are compared by."""
+
+    layout = "layout"
+    embedding = "embedding"
+
+
 def select(
     n: Annotated[int | None, typer.Option("--n", "-n", help="How many frames to choose.", min=1)] = None,
     fraction: Annotated[
@@ -54,6 +61,13 @@ def select(
         typer.Option(
             help="Selection, release or RELEASE:SELECTION whose frames are there already; may be repeated.",
             metavar="NAME",
+        ),
+    ] = None,
+    by: Annotated[
+        By | None,
+        typer.Option(
+            help="What diverse and coverage compare frames by: their layouts, or what they show.",
+            show_default="embedding where all frames have one",
         ),
     ] = None,
     quality: Annotated[
@@ -88,6 +102,7 @@ def select(
         where,
         quality,
         seed,
+        by.value if by else None,
         run,
         release,
     )
@@ -95,7 +110,8 @@ def select(
     if as_json:
         print_json(found)
         return
-    out.print(f"selection {name}: {found['chosen']:,} of {found['of']:,} kept frames, {strategy.value}")
+    basis = f" by {found['by']}" if found["by"] else ""
+    out.print(f"selection {name}: {found['chosen']:,} of {found['of']:,} kept frames, {strategy.value}{basis}")
     for stream, count in found["streams"].items():
         out.print(f"  {stream}  {count:,}")
     if found["chosen"] < found["asked"]:

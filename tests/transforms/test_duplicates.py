@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import schemas
 from transforms.duplicates import INPUT, DuplicateParams, Grouping, group_frames
+from transforms.embeddings import vector_column
 from transforms.hashing import layout_array, layout_column, to_hex
 
 Frame = tuple[str, int, int, int]
@@ -164,3 +165,43 @@ def test_old_groups_are_verified_too() -> None:
 
 def test_no_frames() -> None:
     assert grouped([]) == {}
+
+
+def with_vectors(frames: list[Frame], angles: list[float]) -> pa.Table:
+    """Give every frame a vector in the plane, at so many degrees."""
+    turned = np.deg2rad(angles)
+    vectors = np.stack([np.cos(turned), np.sin(turned)], axis=1).astype(np.float32)
+    return table(frames).append_column("vector", vector_column(vectors))
+
+
+def test_groups_by_embedding_ask_for_no_hash() -> None:
+    frames = [("a", 0, 1, 0), ("a", 1, 2, 2**64 - 1), ("a", 2, 3, 0), ("b", 0, 1, 0)]
+    params = DuplicateParams(by="embedding", cosine=0.95)
+    rows = group_frames(with_vectors(frames, [0, 10, 60, 0]), NOTHING, params).added.to_pylist()
+    assert [r["representative_idx"] for r in rows] == [0, 0, 2, 0]
+    assert [r["cosine"] for r in rows] == pytest.approx([1, np.cos(np.deg2rad(10)), 1, 1], abs=1e-6)
+    assert [r["confidence"] for r in rows] == pytest.approx([1, 0.99 * np.cos(np.deg2rad(10)), 1, 1], abs=1e-6)
+    assert [r["agreement"] for r in rows] == [None] * 4
+
+
+def test_candidates_by_hash_are_verified_by_their_vectors() -> None:
+    frames = [("a", 0, 1, 0), ("a", 1, 2, 1), ("a", 2, 3, 2**40 - 1), ("a", 3, 4, 3)]
+    params = DuplicateParams(verify="embedding", cosine=0.95)
+    rows = group_frames(with_vectors(frames, [0, 40, 0, 5]), NOTHING, params).added.to_pylist()
+    # The second shows something else, the third has another hash.
+    assert [r["representative_idx"] for r in rows] == [0, 1, 2, 0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 359), min_size=1, max_size=40), st.integers(0, 39))
+def test_groups_by_embedding_stand_when_frames_come_and_depend_on_no_order(angles: list[int], n_old: int) -> None:
+    frames = [("a", i, i, 0) for i in range(len(angles))]
+    params = DuplicateParams(by="embedding", cosine=0.9)
+    every = with_vectors(frames, [float(a) for a in angles])
+    old = applied(NOTHING, group_frames(every.slice(0, n_old), NOTHING, params))
+    shuffled = every.take(pa.array(np.random.default_rng(len(angles)).permutation(len(angles))))
+    grouping = group_frames(shuffled, old, params)
+    assert grouping.removed.num_rows == 0
+    assert grouping.added.num_rows == max(0, len(angles) - n_old)
+    fresh = group_frames(every, NOTHING, params).added
+    assert group_frames(shuffled, NOTHING, params).added.equals(fresh)

@@ -32,7 +32,7 @@ def reference(
     """The same, as the docstring says it, by comparing everything with everything."""
 
     def agree(i: int, j: int) -> bool:
-        return verify is None or correlation(verify.layouts[i], verify.layouts[j]) >= verify.least
+        return verify is None or correlation(verify.looks[i], verify.looks[j]) >= verify.least
 
     leader = list(old)
     leaders = [i for i in range(len(old)) if old[i] == i]

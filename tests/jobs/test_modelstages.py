@@ -10,6 +10,8 @@ import pyarrow as pa
 import pytest
 
 import schemas
+from conf import ConfigError
+from jobs.choosing import SelectRequest, select
 from jobs.errors import UserError
 from jobs.query import View
 from jobs.workspace import Workspace
@@ -106,3 +108,27 @@ def test_weights_are_asked_for_before_any_work(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"need torch and open_clip, .* pip install 'winnow\[embeddings\]'"):
         go(workspace, cam, settings=asked(weights))
+
+
+def test_groups_and_choices_by_what_frames_show(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
+    cam = write_noise_stream(tmp_path / "cam", [0, 0, 1, 2, 3])
+    by_vector = asked(weights, "duplicates.by=embedding", "duplicates.cosine=0.999")
+    go(workspace, cam, settings=by_vector)
+    vectors = vector_array(rows(workspace, schemas.EMBEDDINGS).to_arrow()["vector"].cast(pa.list_(pa.float32())))
+    groups = rows(workspace, schemas.DUPLICATES)
+    for member in groups.to_dicts():
+        cosine = vectors[member["frame_idx"]] @ vectors[member["representative_idx"]]
+        assert member["cosine"] == pytest.approx(cosine, abs=1e-5)
+        assert cosine > 0.999 - 1e-6
+    assert groups["representative_idx"].to_list()[:2] == [0, 0]
+    write_noise_stream(cam, [0], start=5)
+    assert computed(go(workspace, cam, settings=by_vector))["duplicates"] == 1
+    assert rows(workspace, schemas.DUPLICATES).head(5).equals(groups)
+    verified = go(workspace, cam, settings=asked(weights, "duplicates.verify=embedding", "duplicates.cosine=0.999"))
+    assert verified.outcomes["duplicates"].computed == 6
+    assert rows(workspace, schemas.DUPLICATES)["representative_idx"].to_list()[:2] == [0, 0]
+    found = select(workspace, SelectRequest("far", "diverse", n=2, quality=0))
+    assert (found["by"], found["chosen"]) == ("embedding", 2)
+    assert select(workspace, SelectRequest("far", "diverse", n=2, by="layout"))["by"] == "layout"
+    with pytest.raises(ConfigError, match="expected all, found 'kept'"):
+        go(workspace, cam, settings=[*by_vector, "embed.frames=kept"])

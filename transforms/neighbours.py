@@ -1,0 +1,138 @@
+"""Nearest representatives among vectors: groups by what pictures show, whatever their pixels.
+
+Up to `FLAT` representatives every one is looked at, and the nearest is found exactly; beyond that they hang in the
+cells of a coarse quantiser, of which the nearest are looked at (an inverted file; Jégou, Douze and Schmid 2011,
+"Product quantization for nearest neighbor search", section V). The cells are learned from the representatives there
+are by then, from a fixed beginning.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from transforms.embeddings import Vectors
+from transforms.identity import Int64Array
+
+FLAT = 1 << 16
+_CHUNK = 2048
+_CELLS = 1024
+_PROBED = 32
+NOT_FOUND = -1
+
+
+def join_nearest(
+    vectors: Vectors, predecessor: Int64Array, old_leader: Int64Array, least: float, flat: int = FLAT
+) -> Int64Array:
+    """Give every vector a leader whose cosine to it is `least` or more.
+
+    `vectors` has shape (N, D), of length 1; the first len(old_leader) of them have a leader already, which stays. The
+    others are taken in order: each joins the leader of its `predecessor` (a position before its own, or -1), else the
+    nearest leader of all (the earliest of several), else it becomes one itself. Returns positions, shape (N,); a
+    leader's is its own. Beyond `flat` leaders, one that is near may be overlooked.
+    """
+    n, n_old = len(vectors), len(old_leader)
+    leader = np.full(n, NOT_FOUND, np.int64)
+    leader[:n_old] = old_leader
+    index = _Index(vectors, flat)
+    index.add(np.flatnonzero(leader[:n_old] == np.arange(n_old)))
+    for start in range(n_old, n, _CHUNK):
+        chunk = vectors[start : start + _CHUNK]
+        nearest, cosine = index.nearest(chunk)
+        led = leader[np.maximum(predecessor[start : start + len(chunk)], 0)]
+        # Of predecessors in this chunk the leader is not known yet; they are looked up on the way.
+        early = (predecessor[start : start + len(chunk)] >= 0) & (led >= 0)
+        to_leader = np.where(early, np.einsum("ij,ij->i", chunk, vectors[np.maximum(led, 0)]), -2).astype(np.float32)
+        _resolve(start, chunk @ chunk.T, vectors, predecessor, leader, to_leader, nearest, cosine, least)
+        index.add(start + np.flatnonzero(leader[start : start + len(chunk)] == np.arange(start, start + len(chunk))))
+    return leader
+
+
+def cosines(vectors: Vectors, first: Int64Array, second: Int64Array) -> npt.NDArray[np.float32]:
+    """Return the cosine of the vectors at these positions, shape (M,), -1..1."""
+    found = np.empty(len(first), np.float32)
+    for at in range(0, len(first), _CHUNK):
+        one, other = vectors[first[at : at + _CHUNK]], vectors[second[at : at + _CHUNK]]
+        found[at : at + _CHUNK] = np.einsum("ij,ij->i", one, other)
+    return np.clip(found, -1, 1)
+
+
+class _Index:
+    """The leaders so far, and the nearest of them."""
+
+    def __init__(self, vectors: Vectors, flat: int) -> None:
+        import faiss
+
+        self._faiss = faiss
+        self._vectors = vectors
+        self._flat = flat
+        self._places: list[Int64Array] = []
+        self._index: Any = faiss.IndexFlatIP(vectors.shape[1])
+
+    def add(self, positions: Int64Array) -> None:
+        if not len(positions):
+            return
+        self._places.append(positions)
+        self._index.add(np.ascontiguousarray(self._vectors[positions]))
+        if self._index.ntotal > self._flat and isinstance(self._index, self._faiss.IndexFlatIP):
+            self._index = self._inverted(np.concatenate(self._places))
+
+    def _inverted(self, places: Int64Array) -> Any:
+        width = self._vectors.shape[1]
+        self._coarse = self._faiss.IndexFlatIP(width)
+        cells = min(_CELLS, max(1, len(places) // 40))
+        index = self._faiss.IndexIVFFlat(self._coarse, width, cells, self._faiss.METRIC_INNER_PRODUCT)
+        given = np.ascontiguousarray(self._vectors[places])
+        index.train(given)
+        index.add(given)
+        index.nprobe = _PROBED
+        return index
+
+    def nearest(self, chunk: Vectors) -> tuple[Int64Array, npt.NDArray[np.float32]]:
+        """Return position and cosine of the leader nearest to each vector; `NOT_FOUND` and -2 where there is none."""
+        if not self._index.ntotal:
+            return np.full(len(chunk), NOT_FOUND), np.full(len(chunk), -2, np.float32)
+        cosine, place = self._index.search(np.ascontiguousarray(chunk), 1)
+        places = np.concatenate(self._places)
+        return np.where(place[:, 0] < 0, NOT_FOUND, places[place[:, 0]]), cosine[:, 0]
+
+
+@numba.njit(cache=True)
+def _dot(a, b):  # type: ignore[no-untyped-def]
+    total = np.float32(0)
+    for i in range(len(a)):
+        total += a[i] * b[i]
+    return total
+
+
+@numba.njit(cache=True)
+def _resolve(  # type: ignore[no-untyped-def]
+    start, among, vectors, predecessor, leader, to_leader, nearest, cosine, least
+):
+    """Take the vectors of a chunk in order; `among` are their cosines to one another."""
+    fresh = np.empty(len(among), np.int64)
+    n_fresh = 0
+    for i in range(len(among)):
+        at = start + i
+        before = predecessor[at]
+        if before >= start:
+            first = leader[before]
+            near = among[i, first - start] if first >= start else _dot(vectors[at], vectors[first])
+        else:
+            near = to_leader[i]
+        if before != NOT_FOUND and near >= least:
+            leader[at] = leader[before]
+            continue
+        best, found = cosine[i], nearest[i]
+        for k in range(n_fresh):
+            if among[i, fresh[k]] > best:
+                best, found = among[i, fresh[k]], start + fresh[k]
+        if found != NOT_FOUND and best >= least:
+            leader[at] = found
+            continue
+        leader[at] = at
+        fresh[n_fresh] = i
+        n_fresh += 1
