@@ -1,6 +1,6 @@
 """What a run is told: parameters of every stage, profiles, and how files and flags become one configuration."""
 
-from conf.loader import ConfigError, Loaded, load, profile_names
+from conf.loader import ConfigError, Loaded, describe, load, profile_names, profile_text, to_dict, to_yaml
 from conf.pipeline import MODEL_STAGES, STAGES, PipelineConfig, Resources, requirements
 
 __all__ = [
@@ -10,7 +10,11 @@ __all__ = [
     "Loaded",
     "PipelineConfig",
     "Resources",
+    "describe",
     "load",
     "profile_names",
+    "profile_text",
     "requirements",
+    "to_dict",
+    "to_yaml",
 ]

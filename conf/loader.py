@@ -57,6 +57,19 @@ def profile_names() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
+def profile_text(name: str) -> str:
+    """Return a built-in profile as it is written. Raises `ConfigError` for an unknown one."""
+    if name not in profile_names():
+        known = ", ".join(profile_names())
+        raise ConfigError([f"unknown profile {name!r}{_nearest(name, profile_names())}; there are: {known}"])
+    return (resources.files("conf") / "profiles" / f"{name}.yaml").read_text()
+
+
+def describe(name: str) -> str:
+    """Return what a built-in profile is for, in a line."""
+    return " ".join(str((_yaml(profile_text(name)) or {}).get("description", "")).split())
+
+
 def load(profile: str | None = None, config: str | None = None, settings: Iterable[str] = ()) -> Loaded:
     """Compose a configuration: the profile, then the config file, then `key=value` settings, the last one winning.
 
@@ -88,6 +101,11 @@ def to_dict(config: PipelineConfig) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(config)))
 
 
+def to_yaml(config: PipelineConfig) -> str:
+    """Return the configuration as a YAML file that `load` reads, in declared order."""
+    return yaml.safe_dump(to_dict(config), sort_keys=False, default_flow_style=None, width=120)
+
+
 def _attempt(problems: list[str], read: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
     try:
         return read()
@@ -97,11 +115,7 @@ def _attempt(problems: list[str], read: Callable[[], dict[str, Any]]) -> dict[st
 
 
 def _read_profile(name: str) -> dict[str, Any]:
-    if name not in profile_names():
-        known = ", ".join(profile_names())
-        raise ConfigError([f"unknown profile {name!r}{_nearest(name, profile_names())}; there are: {known}"])
-    text = (resources.files("conf") / "profiles" / f"{name}.yaml").read_text()
-    values = _yaml(text) or {}
+    values = _yaml(profile_text(name)) or {}
     values.pop("description", None)
     return values
 

@@ -78,7 +78,11 @@ class PipelineConfig:
     def closed_stages(self) -> tuple[str, ...]:
         """Return the stages to run with all that they need, in running order."""
         uses_vectors = "duplicates" in requirements(self.stages) and self.duplicates.uses == "vector"
-        return requirements((*self.stages, "embeddings") if uses_vectors else self.stages)
+        found = requirements((*self.stages, "embeddings") if uses_vectors else self.stages)
+        if self.embed.frames == "all" or "embeddings" not in found:
+            return found
+        # What is kept is known only after curation.
+        return (*(stage for stage in found if stage != "embeddings"), "embeddings")
 
     def conflicts(self) -> list[str]:
         """Return what is wrong with values that are each right by themselves."""

@@ -109,6 +109,11 @@ def _range_name(low: Mapping[str, Any], high: Mapping[str, Any]) -> list[str]:
     return [stream, *span]
 
 
+def hash_in_name(path: Path) -> str:
+    """Return what a data file's name says of its bytes: the first hex digits of their BLAKE3 hash."""
+    return path.stem.rpartition("-")[2]
+
+
 def statistics_json(part: Part) -> str:
     """Return the part's statistics as the Delta log wants them."""
     return json.dumps(

@@ -93,9 +93,8 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         upstream=(frames, quality_, *verdicts),
         scope="stream",
     )
-    early, late = (embeddings, ()) if config.embed.frames == "all" else ((), embeddings)
-    stages = (frames, quality_, fingerprints, motion_, *early, scenes_, idle_, duplicates_, curation_, *late)
-    return tuple(stage for stage in stages if stage.name in chosen)
+    stages = (frames, quality_, fingerprints, motion_, *embeddings, scenes_, idle_, duplicates_, curation_)
+    return tuple(sorted((s for s in stages if s.name in chosen), key=lambda stage: chosen.index(stage.name)))
 
 
 def _embeddings(config: PipelineConfig) -> Stage:

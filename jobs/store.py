@@ -277,7 +277,7 @@ class Snapshot:
         if self._delta is None:
             return pl.LazyFrame(schema=pl.Schema(self.table.arrow_schema))
         types = pl.Schema(self.table.arrow_schema)
-        later = [pl.lit(None, types[name]).alias(name) for name in self._later]
+        later = [pl.lit(None, types[name]).alias(name) for name in self.later]
         return pl.scan_delta(self._delta).with_columns(later)
 
     def dataset(self) -> pads.Dataset:
@@ -285,11 +285,11 @@ class Snapshot:
         if self._delta is None:
             return pads.dataset(self.table.empty())
         dataset = self._delta.to_pyarrow_dataset()
-        later = [self.table.arrow_schema.field(name).with_nullable(True) for name in self._later]
+        later = [self.table.arrow_schema.field(name).with_nullable(True) for name in self.later]
         return dataset.replace_schema(pa.schema([*dataset.schema, *later])) if later else dataset
 
     @property
-    def _later(self) -> list[str]:
+    def later(self) -> list[str]:
         """Return the columns that were declared after this version of the table was written; they are null in it."""
         there = {field.name for field in self._delta.schema().fields} if self._delta is not None else set()
         return [name for name in self.table.arrow_schema.names if name not in there]

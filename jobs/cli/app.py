@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from jobs.cli import choosing, demo, evaluate, export, inspection, maintain, release, report, run, sql
+from jobs.cli import choosing, demo, doctor, evaluate, export, inspection, maintain, profiles, release, report, run, sql
 
 _ABOUT_PLACES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _WRONG_PLACE = 2
@@ -25,9 +25,11 @@ app.command("sql")(sql.sql)
 app.command("report")(report.report)
 app.command("select")(choosing.select)
 app.command("export")(export.export)
+app.command("doctor")(doctor.doctor)
 app.add_typer(inspection.app, name="inspect")
 app.add_typer(release.app, name="release")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(profiles.app, name="profiles")
 app.add_typer(maintain.app, name="tables")
 
 

@@ -55,7 +55,8 @@ def test_python_configurations(tmp_path: Path, text: str) -> None:
 
 
 def test_an_unknown_profile_is_named_with_the_nearest() -> None:
-    assert problems(profile="qualty") == ["unknown profile 'qualty' (did you mean 'quality'?); there are: quality"]
+    there_are = f"there are: {', '.join(profile_names())}"
+    assert problems(profile="qualty") == [f"unknown profile 'qualty' (did you mean 'quality'?); {there_are}"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,229 @@
+"""Looks a machine and a workspace over: what is missing, what is broken, and what mends it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import resource
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from blake3 import blake3
+
+import schemas
+from jobs import maintenance
+from jobs.errors import UserError, one_line
+from jobs.parts import hash_in_name
+from jobs.runs import has_ended
+from jobs.store import Store
+from jobs.weights import FOLDER
+from jobs.workspace import FORMAT, Workspace
+
+Level = Literal["ok", "note", "broken"]
+
+_CORE = ("winnow", "ray", "pyarrow", "polars", "deltalake", "duckdb", "numpy", "opencv-python-headless", "av", "numba")
+_EXTRAS = {
+    "embeddings": ("torch", "open_clip", "faiss"),
+    "annotate": ("onnxruntime", "pycocotools"),
+    "transformers": ("torch", "transformers"),
+    "ocr": ("rapidocr", "onnxruntime"),
+    "ultralytics": ("ultralytics",),
+}
+_LEAST_FREE = 2 << 30
+_LEAST_SHARED = 256 << 20
+_LEAST_OPEN_FILES = 1024
+_SHOWN = 3
+_READERS = 4
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: how it is, and, unless it is well, what mends it."""
+
+    subject: str
+    level: Level
+    found: str
+    mend: str = ""
+
+
+def examine(
+    place: str | None = None, verify: bool = False, watch: Callable[[str], None] = lambda what: None
+) -> list[Finding]:
+    """Return findings about this machine and the workspace at `place` (as `Workspace.at` takes it).
+
+    With `verify` every data file that the newest tables and the releases refer to is hashed again. Reads only.
+    """
+    watch("machine")
+    return [*_packages(), *_hardware(), *_workspace(place, verify, watch)]
+
+
+def _packages() -> Iterator[Finding]:
+    found = []
+    for name in _CORE:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            yield Finding("packages", "broken", f"{name} is not installed", "pip install winnow")
+    yield Finding("packages", "ok", f"python {platform.python_version()}, {', '.join(found)}")
+    for extra, modules in _EXTRAS.items():
+        missing = [name for name in modules if importlib.util.find_spec(name) is None]
+        if missing:
+            yield Finding(f"extra {extra}", "note", f"without {', '.join(missing)}", f"pip install 'winnow[{extra}]'")
+        else:
+            yield Finding(f"extra {extra}", "ok", "installed")
+
+
+def _hardware() -> Iterator[Finding]:
+    yield Finding("cores", "ok", f"{os.cpu_count()}")
+    yield _gpu()
+    shared = Path("/dev/shm")  # noqa: S108 - it is what Ray keeps its objects in
+    if shared.is_dir():
+        free = shutil.disk_usage(shared).free
+        if free < _LEAST_SHARED:
+            mend = "give it more (docker run --shm-size=1g), or set resources.object_store_mb lower"
+            yield Finding("shared memory", "broken", f"{_size(free)} free, Ray asks for {_size(_LEAST_SHARED)}", mend)
+        else:
+            yield Finding("shared memory", "ok", f"{_size(free)} free")
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if files < _LEAST_OPEN_FILES:
+        yield Finding("open files", "note", f"at most {files}", f"ulimit -n {_LEAST_OPEN_FILES * 4}")
+    if (folder := os.environ.get(FOLDER)) and not Path(folder).is_dir():
+        yield Finding(
+            "weights", "broken", f"${FOLDER} names {folder}, which is no folder", "make it, or unset the variable"
+        )
+
+
+def _gpu() -> Finding:
+    has_device = Path("/proc/driver/nvidia/version").exists()
+    if importlib.util.find_spec("torch") is None:
+        if has_device:
+            return Finding("gpu", "note", "there is one, but no torch to use it", "pip install 'winnow[embeddings]'")
+        return Finding("gpu", "ok", "none, and no torch")
+    import torch
+
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
+        return Finding("gpu", "ok", ", ".join(names))
+    if has_device:
+        return Finding(
+            "gpu",
+            "broken",
+            f"the driver is there, but torch {torch.__version__} cannot use it",
+            "match driver and torch",
+        )
+    return Finding("gpu", "ok", "none: models run on the processor")
+
+
+def _workspace(place: str | None, verify: bool, watch: Callable[[str], None]) -> Iterator[Finding]:
+    try:
+        workspace = Workspace.at(place)
+    except UserError as error:
+        yield Finding("workspace", "broken", one_line(error), "name another with --workspace or $WINNOW_WORKSPACE")
+        return
+    nearest = next(p for p in (workspace.root, *workspace.root.parents) if p.exists())
+    free = shutil.disk_usage(nearest).free
+    if free < _LEAST_FREE:
+        yield Finding("disk", "broken", f"{_size(free)} free at {nearest}", "make room, or name another workspace")
+    else:
+        yield Finding("disk", "ok", f"{_size(free)} free at {nearest}")
+    if not workspace.exists:
+        yield Finding("workspace", "note", f"none at {workspace.root} yet", "winnow run --input FOLDER")
+        return
+    if not os.access(workspace.root, os.W_OK):
+        mend = "run as the user who owns it, or change its permissions"
+        yield Finding("workspace", "broken", f"{workspace.root} cannot be written", mend)
+    yield Finding("workspace", "ok", f"{workspace.root}, format {FORMAT}")
+    store = Store(workspace.root)
+    watch("tables")
+    yield from _tables(store)
+    watch("files")
+    yield from _files(store, verify, watch)
+    yield from _runs(store)
+
+
+def _tables(store: Store) -> Iterator[Finding]:
+    absent, older = [], []
+    for table in schemas.ALL:
+        snapshot = store.open(table)
+        if snapshot.version < 0:
+            absent.append(table.name)
+        elif snapshot.later:
+            older.append(f"{table.name} ({', '.join(snapshot.later)})")
+    if absent or older:
+        without = [*([f"no {', '.join(absent)}"] if absent else []), *(f"older: {name}" for name in older)]
+        yield Finding("tables", "note", "; ".join(without), "the next winnow run adds what is missing")
+    else:
+        yield Finding("tables", "ok", f"{len(schemas.ALL)}, as this version declares them")
+
+
+def _files(store: Store, verify: bool, watch: Callable[[str], None]) -> Iterator[Finding]:
+    referred = _referred(store)
+    missing = sorted(name for name in referred if not (store.root / name).is_file())
+    if missing:
+        mend = "bring them back from a backup, or run the streams again under another --workspace"
+        yield Finding("files", "broken", f"{len(missing)} of {len(referred)} are missing: {_some(missing)}", mend)
+    else:
+        yield Finding("files", "ok", f"{len(referred)}, all there")
+    unreferenced = sum(len(change.deleted) for change in maintenance.vacuum(store, "doctor", dry_run=True))
+    if unreferenced:
+        yield Finding("unreferenced files", "note", f"{unreferenced} that nobody can ask for", "winnow tables vacuum")
+    if not verify:
+        return
+    watch("hashes")
+    there = [name for name in sorted(referred) if name not in set(missing)]
+    with ThreadPoolExecutor(_READERS) as readers:
+        wrong = [
+            name
+            for name, same in zip(there, readers.map(lambda n: _is_whole(store.root / n), there), strict=True)
+            if not same
+        ]
+    if wrong:
+        mend = "bring them back from a backup; what they held can be computed again in another workspace"
+        yield Finding(
+            "hashes", "broken", f"{len(wrong)} of {len(there)} files are not what was written: {_some(wrong)}", mend
+        )
+    else:
+        yield Finding("hashes", "ok", f"{len(there)} files are what was written")
+
+
+def _referred(store: Store) -> set[str]:
+    """Return the data files, below the workspace, that the newest tables and the releases are made of."""
+    manifests = store.read(schemas.RELEASES, ("manifest",))["manifest"].to_pylist()
+    stores = [store, *(Store(store.root, json.loads(text)["tables"]) for text in manifests)]
+    return {f"{table.name}/{file.path}" for s in stores for table in schemas.ALL for file in s.open(table).files}
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return hash_in_name(path) == blake3(path.read_bytes()).hexdigest()[: len(hash_in_name(path))]
+    except OSError:
+        return False
+
+
+def _runs(store: Store) -> Iterator[Finding]:
+    running = [
+        r for r in store.read(schemas.RUNS, ("job_id", "state", "environment")).to_pylist() if r["state"] == "running"
+    ]
+    if dead := [r["job_id"] for r in running if has_ended(json.loads(r["environment"]))]:
+        yield Finding(
+            "runs", "note", f"{len(dead)} ended without saying so: {_some(dead)}", "the next winnow run closes them"
+        )
+    n = store.open(schemas.QUARANTINE).n_rows
+    if n:
+        mend = "winnow inspect quarantine says why; the next run of their streams tries again"
+        yield Finding("quarantine", "note", f"{n} frames are set aside", mend)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _size(n: float) -> str:
+    return f"{n / (1 << 30):,.1f} GiB"

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from conf import load, profile_names
+from jobs.cli.app import app
+from jobs.errors import UserError
+
+
+def call(*words: str) -> Result:
+    return CliRunner().invoke(app, ["profiles", *words])
+
+
+def problems(*words: str) -> list[str]:
+    error = call(*words).exception
+    assert isinstance(error, UserError)
+    return error.problems
+
+
+def test_profiles_are_listed_with_what_they_are_for() -> None:
+    listed = json.loads(call("list", "--json").stdout)
+    assert [p["name"] for p in listed] == profile_names()
+    assert all(p["description"] and p["stages"][0] == "frames" for p in listed)
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_what_is_shown_loads_as_the_same_configuration(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(call("show", name).stdout)
+    assert load(config=str(file)).config == load(name).config
+
+
+def test_a_copy_is_a_configuration_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    assert call("copy", "high-throughput", str(file)).exit_code == 0
+    assert load(config=str(file)).config == load("high-throughput").config
+    (problem,) = problems("copy", "quality", str(file))
+    assert "exists" in problem
+    file.write_text("profile: curate\nduplicates: {hamming: 4}\n")
+    shown = json.loads(call("show", str(file), "--json").stdout)
+    assert (shown["duplicates"]["hamming"], shown["embed"]["frames"]) == (4, "kept")
+
+
+def test_every_problem_of_every_file_is_named(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
+    one.write_text("duplicates: {haming: 4, agreement: 2}\nstages: [idel]\n")
+    other.write_text("duplicates: {by: embedding}\nembed: {frames: kept}\n")
+    found = problems("check", str(one), "quality", str(other), "nosuch")
+    assert [p.split(":")[0] for p in found] == [str(one)] * 3 + [str(other), "nosuch"]
+    assert "did you mean 'duplicates.hamming'" in found[0]
+    assert call("check", "quality", "curate").exit_code == 0
+
+
+def test_embeddings_of_kept_frames_come_after_curation() -> None:
+    assert load("curate").config.closed_stages[-2:] == ("curation", "embeddings")
+    early = load("curate", settings=["embed.frames=all"]).config.closed_stages
+    assert early.index("embeddings") < early.index("duplicates")

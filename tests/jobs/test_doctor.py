@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import schemas
+from jobs import release
+from jobs.cli.app import app
+from jobs.doctor import Finding, examine
+from jobs.engine import Engine
+from jobs.store import Store
+from jobs.workspace import Workspace
+from tests.helpers import copy_stream, go, write_noise_stream
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
+    """A workspace with a release, and rows that came after it."""
+    place = tmp_path_factory.mktemp("doctor")
+    workspace = Workspace.at(place / "tables")
+    cam = write_noise_stream(place / "cam", range(6))
+    go(workspace, cam)
+    release.create(Store(workspace.root), "first")
+    write_noise_stream(cam, range(6, 9), start=6)
+    go(workspace, cam)
+    return workspace.root
+
+
+@pytest.fixture
+def tables(healthy: Path, tmp_path: Path) -> Path:
+    return copy_stream(healthy, tmp_path / "tables")
+
+
+def of(findings: list[Finding], subject: str) -> Finding:
+    (found,) = [f for f in findings if f.subject == subject]
+    return found
+
+
+def broken(findings: list[Finding]) -> list[str]:
+    return [f.subject for f in findings if f.level == "broken"]
+
+
+def test_a_sound_workspace_is_sound(healthy: Path) -> None:
+    findings = examine(str(healthy), verify=True)
+    assert broken(findings) == []
+    assert of(findings, "files").level == of(findings, "hashes").level == of(findings, "tables").level == "ok"
+    assert "are what was written" in of(findings, "hashes").found
+
+
+def test_a_changed_file_is_found_by_its_hash_alone(tables: Path) -> None:
+    file = tables / "quality" / Store(tables).open(schemas.QUALITY).files[0].path
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(bytes(data))
+    assert broken(examine(str(tables))) == []
+    findings = examine(str(tables), verify=True)
+    assert broken(findings) == ["hashes"]
+    assert f"quality/{file.relative_to(tables / 'quality')}" in of(findings, "hashes").found
+
+
+def test_files_that_only_a_release_refers_to_are_missed(tables: Path) -> None:
+    store = Store(tables)
+    (manifest,) = store.read(schemas.RELEASES)["manifest"].to_pylist()
+    then = {f.path for f in Store(tables, json.loads(manifest)["tables"]).open(schemas.QUALITY).files}
+    now = {f.path for f in store.open(schemas.QUALITY).files}
+    (only_then,) = then - now
+    (tables / "quality" / only_then).unlink()
+    findings = examine(str(tables))
+    assert broken(findings) == ["files"]
+    assert only_then in of(findings, "files").found
+
+
+def test_what_nobody_refers_to_is_noted(tables: Path) -> None:
+    orphan = tables / "quality" / "left-behind.parquet"
+    orphan.write_bytes(b"cut short")
+    os.utime(orphan, (0, 0))
+    found = of(examine(str(tables)), "unreferenced files")
+    assert (found.level, found.mend) == ("note", "winnow tables vacuum")
+    assert found.found.startswith("1 ")
+    assert orphan.exists()
+
+
+def test_a_missing_extra_is_a_note_and_names_its_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else there(name))
+    found = of(examine(str(tmp_path / "none")), "extra annotate")
+    assert (found.level, found.mend) == ("note", "pip install 'winnow[annotate]'")
+    assert "onnxruntime" in found.found
+
+
+def test_exit_codes_and_json(healthy: Path, tables: Path) -> None:
+    run = CliRunner()
+    sound = run.invoke(app, ["doctor", "--workspace", str(healthy), "--json"])
+    assert (sound.exit_code, json.loads(sound.stdout)["healthy"]) == (0, True)
+    next((tables / "frames").rglob("*.parquet")).unlink()
+    ill = run.invoke(app, ["doctor", "--workspace", str(tables)])
+    assert ill.exit_code == 1
+    assert "are missing" in ill.stdout
+    file = tables.parent / "file"
+    file.write_text("")
+    assert run.invoke(app, ["doctor", "--workspace", str(file)]).exit_code == 1
