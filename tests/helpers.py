@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -160,20 +161,22 @@ def damage(clip: Path, number: int) -> None:
     clip.write_bytes(data)
 
 
-def write_tiny_clip_model(folder: Path, seed: int = 0, side: int = 32) -> Path:
-    """Write a small open-clip model of random weights, as a repository of the hub has it."""
+TINY_CLIP = {
+    "embed_dim": 24,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 48, "patch_size": 8, "head_width": 24},
+    "text_cfg": {"context_length": 8, "vocab_size": 32, "width": 24, "heads": 2, "layers": 1},
+}
+
+
+def write_clip_model(folder: Path, seed: int = 0, architecture: dict[str, Any] = TINY_CLIP) -> Path:
+    """Write an open-clip model of random weights, as a repository of the hub has it; a small one by default."""
     import torch
     from open_clip.model import CLIP
     from safetensors.torch import save_file
 
-    model = {
-        "embed_dim": 24,
-        "vision_cfg": {"image_size": side, "layers": 2, "width": 48, "patch_size": 8, "head_width": 24},
-        "text_cfg": {"context_length": 8, "vocab_size": 32, "width": 24, "heads": 2, "layers": 1},
-    }
     seen = {"mean": [0.5, 0.4, 0.3], "std": [0.25, 0.25, 0.25], "interpolation": "bicubic", "resize_mode": "shortest"}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": model, "preprocess_cfg": seen}))
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": architecture, "preprocess_cfg": seen}))
     torch.manual_seed(seed)
-    save_file(CLIP(**model).state_dict(), folder / "open_clip_model.safetensors")
+    save_file(CLIP(**architecture).state_dict(), folder / "open_clip_model.safetensors")
     return folder

@@ -18,6 +18,7 @@ from typing import Any
 from tests.bench import bare, material
 
 _ROUNDS = 5
+_FEWER_ROUNDS = 3
 _FRAMES = 10_000
 _FEWER = 1_000
 _OTHERS = {"imagededup": "imagededup==0.3.3", "cleanvision": "cleanvision==0.3.7"}
@@ -121,6 +122,36 @@ def _others_environment() -> Path:
     return (place / "bin/python").absolute()
 
 
+def embeddings() -> Iterator[Figure]:
+    """Vectors of a model of the usual size and random weights, and a bare loop over the same frames, in turn."""
+    n, batch = 256 if torch_sees_gpu() else 96, 32
+    frames = material.frames_720p(n)
+    weights = material.open_clip_weights("ViT-B-32")
+    settings = (
+        f"embed.weights={weights}",
+        "stages=[embeddings]",
+        f"resources.model_batch={batch}",
+        "resources.models=1",
+    )
+    ratios, ours = [], []
+    with tempfile.TemporaryDirectory() as place:
+        for number in range(_FEWER_ROUNDS):
+            rate = driver("embed", weights, frames, batch)["frames_per_second"]
+            stage = driver("run", f"{place}/{number}", frames, *settings)["stages"]["embeddings"]
+            ours.append(stage["computed"] / stage["seconds"])
+            ratios.append(ours[-1] / rate)
+    note = f"{min(ratios):.2f} to {max(ratios):.2f} in {_FEWER_ROUNDS} rounds"
+    yield Figure("embeddings of winnow run, ViT-B-32", statistics.median(ours), "frames/s")
+    yield Figure("the same to a bare open-clip loop", statistics.median(ratios), "", 0.85, at_most=False, note=note)
+
+
+def torch_sees_gpu() -> bool:
+    """Say whether models run on a GPU here."""
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
 def nothing_to_do() -> Iterator[Figure]:
     """Driver memory at two sizes, and a second run over the larger."""
     peaks = {}
@@ -177,6 +208,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "nothing-to-do": nothing_to_do,
     "planning": planning,
     "video": video,
+    "embeddings": embeddings,
     "grouping": grouping,
     "grouping-10m": grouping_10m,
 }

@@ -13,13 +13,16 @@ _STARTED = time.perf_counter()
 
 
 def main() -> None:
-    """Do what the arguments say: `run WORKSPACE FOLDER …`, `plan WORKSPACE STREAMS FRAMES` or `group KIND N OLD …`.
+    """Do what the arguments say: `run WORKSPACE FOLDER …`, `plan WORKSPACE STREAMS FRAMES`, `group KIND N OLD …` or
+    `embed WEIGHTS FOLDER BATCH`.
 
     What follows are settings, KEY=VALUE.
     """
     share_one_allocator()
     what, place, *rest = sys.argv[1:]
-    if what == "group":
+    if what == "embed":
+        result = _embed(place, *rest)
+    elif what == "group":
         result = _group(place, int(rest[0]), int(rest[1]), *rest[2:])
     else:
         result = _run(place, *rest) if what == "run" else _plan(place, int(rest[0]), int(rest[1]))
@@ -38,6 +41,12 @@ def _run(place: str, folder: str, *settings: str) -> dict[str, object]:
     from jobs.workspace import Workspace
 
     return summary(run(RunRequest(Workspace.at(place), [folder], load(settings=settings))))
+
+
+def _embed(weights: str, folder: str, batch: str) -> dict[str, object]:
+    from tests.bench.bare import embedding_rate
+
+    return {"frames_per_second": embedding_rate(sorted(Path(folder).iterdir()), Path(weights), int(batch))}
 
 
 def _plan(place: str, n_streams: int, n_frames: int) -> dict[str, object]:

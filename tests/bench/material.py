@@ -19,6 +19,7 @@ from jobs.parts import write_part
 from jobs.pipeline import build
 from jobs.store import Change, Store
 from jobs.workspace import Workspace
+from tests.helpers import write_clip_model
 from transforms.hashing import layout_column, to_hex
 from transforms.identity import pair_ids
 from transforms.synthetic import Sample
@@ -66,6 +67,18 @@ def _write_clip(task: tuple[Path, int, int]) -> None:
             picture = np.roll(sample.picture(index // 50), -4 * (index % 50), axis=1)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="bgr24")))
         container.mux(stream.encode())
+
+
+def open_clip_weights(architecture: str) -> Path:
+    """Return a folder with an open-clip model of random weights, which are as fast as any."""
+    import open_clip
+
+    place = folder() / f"open-clip-{architecture}"
+    if not place.exists():
+        partial = place.with_name(f"{place.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        write_clip_model(partial, architecture=open_clip.get_model_config(architecture)).rename(place)
+    return place
 
 
 def small_frames(n: int) -> Path:

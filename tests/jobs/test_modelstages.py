@@ -22,8 +22,8 @@ from tests.helpers import (
     rows,
     scenery,
     write_clip,
+    write_clip_model,
     write_noise_stream,
-    write_tiny_clip_model,
 )
 from transforms.embeddings import Embedder, EmbedderSpec, EmbedParams, vector_array
 from transforms.image import ImageParams
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("engine")
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_clip_model(tmp_path_factory.mktemp("weights") / "tiny")
+    return write_clip_model(tmp_path_factory.mktemp("weights") / "tiny")
 
 
 def asked(weights: Path, *more: str) -> list[str]:
@@ -73,7 +73,7 @@ def test_only_what_is_missing_is_looked_at(workspace: Workspace, tmp_path: Path,
     record = go(workspace, cam, settings=asked(weights))
     assert (record.outcomes["embeddings"].computed, record.outcomes["embeddings"].removed) == (0, 1)
     assert rows(workspace, schemas.EMBEDDINGS)["frame_idx"].to_list() == list(range(1, 11))
-    other = write_tiny_clip_model(tmp_path / "other", seed=1)
+    other = write_clip_model(tmp_path / "other", seed=1)
     assert computed(go(workspace, cam, settings=asked(other))) == {"embeddings": 10}
     assert_one_live_row(workspace)
 

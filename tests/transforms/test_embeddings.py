@@ -11,14 +11,14 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from tests.helpers import noise, write_tiny_clip_model
+from tests.helpers import noise, write_clip_model
 from transforms.embeddings import Embedder, EmbedderSpec, EmbedParams, fitted, vector_array, vector_column
 from transforms.image import Color
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_clip_model(tmp_path_factory.mktemp("weights") / "tiny")
+    return write_clip_model(tmp_path_factory.mktemp("weights") / "tiny")
 
 
 def embed(weights: Path, pictures: list[Color], params: EmbedParams) -> npt.NDArray[np.float32]:
