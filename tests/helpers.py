@@ -180,3 +180,11 @@ def write_clip_model(folder: Path, seed: int = 0, architecture: dict[str, Any] =
     torch.manual_seed(seed)
     save_file(CLIP(**architecture).state_dict(), folder / "open_clip_model.safetensors")
     return folder
+
+
+def is_gone(pid: int) -> bool:
+    """Say whether a process has ended, waited for by its parent or not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
