@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import schemas
 from jobs import selection
 from jobs.errors import UserError
+from jobs.processes import has_ended
 from jobs.query import View
-from jobs.runs import has_ended
 from jobs.store import Store
 from jobs.verdicts import verdicts
 

@@ -90,12 +90,13 @@ def run_pass(
     committer: Committer,
     root: Path,
     limit: int | None = None,
-    progress: Callable[[int], None] = lambda n: None,
+    told: Callable[[dict[str, Any], pa.Table], None] = lambda receipt, rows: None,
 ) -> PassResult:
     """Measure the frames of `todo`, tables of schema `BLOCK`, wave by wave.
 
-    `engine` is only called if there is anything to measure. `limit` is the most frames to measure; `progress` is told
-    how many were. Raises `RunFailedError` where the workspace does not take the results; what was committed stays.
+    `engine` is only called if there is anything to measure. `limit` is the most frames to measure; `told` is called
+    with the receipt of every block and its rows. Raises `RunFailedError` where the workspace does not take the results;
+    what was committed stays.
     """
     result = PassResult()
     keys = {s.name: s.key for s in stages if s.name in TABLES}
@@ -104,7 +105,7 @@ def run_pass(
         cluster = engine()
         blocks = cut(wave, config, cluster.num_cpus, first=not result.n_frames)
         while blocks:
-            received = _send(blocks, cluster, transforms, committer, result, progress)
+            received = _send(blocks, cluster, transforms, committer, result, told)
             blocks = _again([b for number, b in enumerate(blocks) if number not in received], keys, result)
     committer.flush()
     result.n_commits = committer.n_commits
@@ -132,7 +133,7 @@ def _send(
     transforms: Sequence[Any],
     committer: Committer,
     result: PassResult,
-    progress: Callable[[int], None],
+    told: Callable[[dict[str, Any], pa.Table], None],
 ) -> set[int]:
     """Send blocks out and take receipts in; return the numbers of the blocks that came back."""
     received: set[int] = set()
@@ -146,7 +147,7 @@ def _send(
             for receipt in batch.to_pylist() if batch is not None else ():
                 received.add(receipt["block"])
                 _take_in(receipt, blocks[receipt["block"]], committer, result)
-                progress(receipt["n_frames"])
+                told(receipt, blocks[receipt["block"]].rows)
                 first -= blocks[receipt["block"]].starts
                 hold_until = hold_until or time.monotonic() + committer.every_s
             if first and time.monotonic() < hold_until:

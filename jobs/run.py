@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -18,6 +18,7 @@ from jobs.catalogue import Admission
 from jobs.commit import Committer
 from jobs.engine import EngineOnDemand, check_address
 from jobs.errors import RunFailedError, one_line
+from jobs.events import Journal
 from jobs.memory import give_back
 from jobs.pipeline import build, pixel_params
 from jobs.pixelpass import PassResult, run_pass
@@ -28,6 +29,7 @@ from jobs.stage import Stage
 from jobs.store import ConflictError, Snapshot, Store
 from jobs.streams import StreamFiles
 from jobs.tables import TableStages
+from jobs.telling import Teller, Unwatched, Watcher
 from jobs.workspace import Workspace
 
 _OPS_FILES = 8
@@ -43,34 +45,6 @@ class RunRequest:
     admission: Admission = field(default_factory=Admission)
     limit: int | None = None
     ray_address: str | None = None
-
-
-class Watcher(Protocol):
-    """Is told how a run goes on; a progress bar, say.
-
-    `interrupted` says whether the run was asked to end. The KeyboardInterrupt that this raises can come out as another
-    error, where it falls between the steps of a lock or of a library.
-    """
-
-    interrupted: bool
-
-    def began(self, what: str, total: int | None) -> None:
-        """Take note that a part of the run began, which has so many frames to do."""
-
-    def advanced(self, frames: int) -> None:
-        """Take note that so many more frames are done."""
-
-
-class Unwatched:
-    """Watches nothing."""
-
-    interrupted = False
-
-    def began(self, what: str, total: int | None) -> None:
-        """Do nothing."""
-
-    def advanced(self, frames: int) -> None:
-        """Do nothing."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +103,11 @@ def _run(prepared: Prepared, watcher: Watcher, engine: EngineOnDemand) -> RunRec
     store.create_tables()
     close_dead_runs(store, record.job_id)
     record.save(store)
+    journal = Journal.of(store.root, record.job_id)
+    teller = Teller(watcher, journal)
+    teller.started(record)
     try:
-        _Execution(prepared, record, watcher, engine).execute()
+        _Execution(prepared, record, teller, engine).execute()
     except BaseException as error:
         interrupted = watcher.interrupted or isinstance(error, KeyboardInterrupt)
         record.state = "cancelled" if interrupted else "failed"
@@ -144,6 +121,9 @@ def _run(prepared: Prepared, watcher: Watcher, engine: EngineOnDemand) -> RunRec
         if isinstance(error, ConflictError):
             raise RunFailedError(f"{error}; run again when the other runs are done") from error
         raise
+    finally:
+        teller.ended(record)
+        journal.close()
     return record
 
 
@@ -164,7 +144,7 @@ def _save_anyway(record: RunRecord, store: Store) -> None:
 class _Execution:
     """The steps of one run, in order."""
 
-    def __init__(self, prepared: Prepared, record: RunRecord, watcher: Watcher, engine: EngineOnDemand) -> None:
+    def __init__(self, prepared: Prepared, record: RunRecord, teller: Teller, engine: EngineOnDemand) -> None:
         self._engine = engine
         self._request = prepared.request
         self._config = prepared.request.loaded.config
@@ -172,7 +152,7 @@ class _Execution:
         self._stages = prepared.stages
         self._streams = prepared.streams
         self._record = record
-        self._watcher = watcher
+        self._teller = teller
 
     def execute(self) -> None:
         listing = catalogue.record(self._streams, self._store, self._record.job_id)
@@ -195,13 +175,14 @@ class _Execution:
         plan = planner.survey()
         pixels = [s for s in self._stages if s.kind == "pixels"]
         every_s = self._config.resources.commit_seconds
-        committer = Committer(self._store, pixels, planner.snapshots, self._record.job_id, every_s)
+        told = self._teller.committed
+        committer = Committer(self._store, pixels, planner.snapshots, self._record.job_id, every_s, told)
         for name, keys in plan.gone.items():
             committer.remove(name, pa.concat_tables(keys))
         limit = self._request.limit
         total = plan.n_open if limit is None else min(plan.n_open, limit)
         if total:
-            self._watcher.began("measure", total)
+            self._teller.began("measure", total)
         result = run_pass(
             planner.todo(),
             pixels,
@@ -211,7 +192,7 @@ class _Execution:
             committer,
             self._store.root,
             limit,
-            self._watcher.advanced,
+            self._teller.measured,
         )
         return plan, result
 
@@ -236,6 +217,7 @@ class _Execution:
                     f"stage {stage.name}: {now.n_frames} frames in, {now.n_frames - now.missing} rows out and "
                     f"{outcome.quarantined} quarantined; run again to compute the rest"
                 )
+            self._teller.stage_done(stage.name, outcome)
         self._record.counts = result.tally()
         if result.first_commit_ns:
             self._record.counts["first_commit_ms"] = (result.first_commit_ns - self._record.started_ns) // 1_000_000
@@ -279,16 +261,17 @@ class _Execution:
         stages = [s for s in self._stages if s.kind == "table"]
         tables = TableStages(self._store, self._stages, self._config, self._record.streams, self._record.job_id)
         for stage in stages:
-            self._watcher.began(stage.name, None)
+            self._teller.began(stage.name, None)
             outcome = self._record.outcomes[stage.name]
             result = tables.run(stage)
             give_back()
             outcome.frames_in = self._record.frames
             outcome.computed, outcome.reused, outcome.seconds = result.computed, result.reused, result.seconds
             outcome.state = "done"
+            self._teller.stage_done(stage.name, outcome)
 
     def _finish(self) -> None:
-        self._watcher.began("finish", None)
+        self._teller.began("finish", None)
         job_id = self._record.job_id
         self._move_heads()
         for table in schemas.ALL:

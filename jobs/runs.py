@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import secrets
-import socket
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -21,11 +18,11 @@ import pyarrow.compute as pc
 import schemas
 from conf import PipelineConfig
 from conf.loader import to_dict
+from jobs.processes import has_ended, process_identity
 from jobs.stage import Stage, canonical
 from jobs.store import Store
 
 _LIBRARIES = ("winnow", "ray", "pyarrow", "polars", "deltalake", "numpy", "opencv-python-headless", "numba")
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def new_job_id() -> str:
@@ -119,30 +116,6 @@ def environment() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     return found | process_identity()
-
-
-def process_identity() -> dict[str, Any]:
-    """Return what tells this process from every other, on this machine since it was started."""
-    boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
-    return {"host": socket.gethostname(), "boot": boot, "pid": os.getpid(), "pid_started": _started(os.getpid())}
-
-
-def _started(pid: int) -> str:
-    """Return when a process started, in the kernel's ticks; empty if it is not there or cannot be told."""
-    try:
-        # Field 22 of /proc/PID/stat, counted behind the name, which may hold spaces (proc(5)).
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
-
-
-def has_ended(process: dict[str, Any]) -> bool:
-    """Say whether the process of an `environment` is known to be gone; of other machines nothing is known."""
-    if process.get("host") != socket.gethostname():
-        return False
-    if process.get("boot") != process_identity()["boot"]:
-        return True
-    return _started(int(process["pid"])) != process.get("pid_started")
 
 
 def close_dead_runs(store: Store, job_id: str) -> list[str]:

@@ -134,3 +134,30 @@ SELECTIONS = Table(
         Column("created_ns", pa.int64(), "When it was chosen.", "ns since 1970"),
     ),
 )
+
+JOURNAL = Table(
+    "journal",
+    "What happened in each run, as it happened: read from the files that runs append to, so of no version.",
+    key=("job_id", "attempt", "at_ns", "event", "stage"),
+    columns=(
+        Column("at_ns", pa.int64(), "When it happened.", "ns since 1970"),
+        JOB_ID,
+        Column("attempt", pa.int64(), "How many times the run was begun by then.", low=1),
+        Column(
+            "event",
+            pa.string(),
+            "`run_started`, `stage_started`, `block_done`, `frames_set_aside`, `committed`, `stage_done`, "
+            "`release_made`, `run_done`, `run_paused`, `run_cancelled` or `run_failed`.",
+        ),
+        Column("stage", pa.string(), "The stage, or the table of a commit; null for a whole run.", nullable=True),
+        Column("stream_id", pa.string(), "Stream of a block's first frame.", nullable=True),
+        Column("first_idx", pa.int64(), "Number of a block's first frame.", nullable=True),
+        Column("last_stream_id", pa.string(), "Stream of a block's last frame.", nullable=True),
+        Column("last_idx", pa.int64(), "Number of a block's last frame.", nullable=True),
+        Column("frames", pa.int64(), "Frames that went in.", "frames", nullable=True),
+        Column("rows", pa.int64(), "Rows that came out.", "rows", nullable=True),
+        Column("seconds", pa.float64(), "How long it took.", "s", nullable=True),
+        Column("error", pa.string(), "What went wrong.", nullable=True),
+        Column("data", pa.string(), "What else there is to say, as JSON.", nullable=True),
+    ),
+)

@@ -49,7 +49,7 @@ def tables_page() -> str:
         "and `NAME_all` for every table that belongs to a stage, with the rows of every configuration instead of the",
         "current one. See [concepts](concepts.md) for what `stage_key` and `input_id` mean.\n",
     ]
-    for table in schemas.ALL:
+    for table in (*schemas.ALL, schemas.JOURNAL):
         parts.append(f"## {table.name}\n")
         partitioned = f" Partitioned by `{'`, `'.join(table.partition_by)}`." if table.partition_by else ""
         parts.append(f"{table.doc} Key: `{'`, `'.join(table.key)}`.{partitioned}\n")

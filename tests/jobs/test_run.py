@@ -20,8 +20,9 @@ from jobs.demo import compare
 from jobs.engine import Engine
 from jobs.explain import StageForecast, forecast
 from jobs.query import View
-from jobs.run import RunRequest, Unwatched, prepare, run, summary
+from jobs.run import RunRequest, prepare, run, summary
 from jobs.store import Store
+from jobs.telling import Unwatched
 from jobs.workspace import Workspace
 from tests.helpers import (
     SMALL,
