@@ -36,6 +36,7 @@ from typing import Any
 
 from jobs.errors import UserError
 from jobs.names import wrong_with
+from jobs.processes import has_ended
 
 STATE_AFTER: Mapping[str, str | None] = MappingProxyType(
     {
@@ -62,6 +63,7 @@ ENDED = frozenset({"done", "failed", "cancelled"})
 _FOR_GOOD = frozenset({"done", "cancelled"})
 # Said of a run that goes on: being taken up does not answer them, only a pause or an end does.
 _LASTING = frozenset({"pause-after", "step"})
+DIED = "its process ended without finishing"
 _FOLDER = "jobs"
 _RECORD = re.compile(r"(\d{6,})\.json")
 
@@ -252,6 +254,22 @@ def _settle_on_disk(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def seen(inbox: Inbox) -> JobState | None:
+    """Return the state of a job as it really is: failed if its holder has died; those of the queue are for gateways."""
+    state = inbox.state()
+    dead = state and state.state == "running" and not state.queued and state.holder and has_ended(state.holder)
+    return altered(state, state="failed", request=None) if state and dead else state
+
+
+def settled(inbox: Inbox) -> JobState | None:
+    """Return the state of a job after noting down the death of its holder, if it has died."""
+    while True:
+        state = seen(inbox)
+        if state == inbox.state() or state is None:
+            return state
+        inbox.add("failed", {"error": DIED}, after=state.number)
 
 
 def jobs_of(root: Path) -> list[str]:

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import schemas
 from jobs import selection
 from jobs.errors import UserError
-from jobs.processes import has_ended
 from jobs.query import View
+from jobs.runs import as_it_is
 from jobs.store import Store
 from jobs.verdicts import verdicts
 
@@ -27,12 +27,12 @@ def runs(store: Store) -> list[dict[str, Any]]:
     """Return all runs, oldest first."""
     rows = store.read(schemas.RUNS).sort_by("job_id").to_pylist()
     columns = ("job_id", "state", "parent", "profile", "streams", "frames", "started_ns", "seconds", "error")
-    return [{name: _as_it_is(row)[name] for name in columns} for row in rows]
+    return [{name: as_it_is(store.root, row)[name] for name in columns} for row in rows]
 
 
 def job(store: Store, job_id: str) -> dict[str, Any]:
     """Return one run with its stages. Raises `UserError` for an unknown id."""
-    row = _as_it_is(selection.find_run(store, job_id))
+    row = as_it_is(store.root, selection.find_run(store, job_id))
     for name in ("config", "counts", "environment", "versions"):
         row[name] = json.loads(row[name]) if row[name] else None
     stages = store.read(schemas.STAGE_RUNS)
@@ -44,13 +44,6 @@ def job(store: Store, job_id: str) -> dict[str, Any]:
 def _stage(row: dict[str, Any]) -> dict[str, Any]:
     kept = {k: v for k, v in row.items() if k not in {"job_id", "stage"}}
     return kept | {name: json.loads(row[name]) for name in ("params", "upstream")}
-
-
-def _as_it_is(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a run's row with the state that a run without its process is really in."""
-    if row["state"] == "running" and has_ended(json.loads(row["environment"])):
-        return row | {"state": "failed", "error": "its process ended without finishing"}
-    return dict(row)
 
 
 def stream(store: Store, path: str | None, stream_id: str | None) -> dict[str, Any]:

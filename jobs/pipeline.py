@@ -7,6 +7,7 @@ from typing import Any
 
 import schemas
 from conf import PipelineConfig
+from jobs.errors import UserError
 from jobs.stage import Stage
 from transforms import (
     clip,
@@ -23,6 +24,9 @@ from transforms import (
     scenes,
 )
 from transforms.pixels import PixelParams
+
+MEASURE = "measure"
+"""The name under which the stages that read pixels pause and step: they are one pass."""
 
 
 def build(config: PipelineConfig) -> tuple[Stage, ...]:
@@ -91,6 +95,18 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
     )
     stages = (frames, quality_, fingerprints, motion_, scenes_, idle_, duplicates_, curation_)
     return tuple(stage for stage in stages if stage.name in chosen)
+
+
+def step_named(stage: str, config: PipelineConfig) -> str:
+    """Return the step of a pipeline that a stage belongs to: all that read pixels are one. Raises `UserError`."""
+    stages = build(config)
+    if stage == MEASURE:
+        return stage
+    for one in stages:
+        if one.name == stage:
+            return MEASURE if one.kind == "pixels" else one.name
+    known = ", ".join([MEASURE, *(s.name for s in stages if s.kind == "table")])
+    raise UserError(f"stage {stage!r} is not part of the job; expected one of {known}, or a stage that reads pixels")
 
 
 def pixel_params(config: PipelineConfig) -> PixelParams:

@@ -6,21 +6,22 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-import polars as pl
 import pyarrow as pa
 
 import schemas
 from conf import Loaded
-from jobs import catalogue, maintenance, selection
+from conf.loader import to_dict
+from jobs import catalogue, heads, maintenance, pictures, selection
 from jobs.catalogue import Admission
 from jobs.commit import Committer
 from jobs.engine import EngineOnDemand, check_address
-from jobs.errors import RunFailedError, one_line
+from jobs.errors import RunFailedError, RunStopped, one_line
 from jobs.events import Journal
+from jobs.hold import Hold
 from jobs.memory import give_back
-from jobs.pipeline import build, pixel_params
+from jobs.pipeline import MEASURE, build, pixel_params
 from jobs.pixelpass import PassResult, run_pass
 from jobs.plan import Listed, PixelPlan, Planner
 from jobs.quarantine import settle
@@ -45,6 +46,22 @@ class RunRequest:
     admission: Admission = field(default_factory=Admission)
     limit: int | None = None
     ray_address: str | None = None
+    on_error: Literal["quarantine", "abort"] = "quarantine"
+    pause_after: str | None = None
+
+    def as_data(self) -> dict[str, Any]:
+        """Return what was asked for as plain values, which `jobs.requests.from_data` makes a request of again."""
+        return {
+            "profile": self.loaded.profile,
+            "config": to_dict(self.loaded.config),
+            "inputs": [str(i) for i in self.inputs],
+            "stream_ids": list(self.admission.stream_ids),
+            "rebind": self.admission.rebind,
+            "allow_missing": self.admission.allow_missing,
+            "limit": self.limit,
+            "ray_address": self.ray_address,
+            "on_error": self.on_error,
+        }
 
 
 @dataclass(frozen=True)
@@ -75,24 +92,20 @@ def prepare(request: RunRequest) -> Prepared:
     return Prepared(request, store, stages, streams)
 
 
-def run(request: RunRequest, watcher: Watcher | None = None) -> RunRecord:
-    """Run a pipeline to its end and return its record, state `done`.
+def run(
+    request: RunRequest, watcher: Watcher | None = None, job_id: str | None = None, claimed: bool = False
+) -> RunRecord:
+    """Run a pipeline and return its record: state `done`, or `paused` or `cancelled` if that was asked of the job.
 
+    With `job_id` it takes up that job, which was paused, has failed, or was `claimed` for this process by a gateway.
     Raises `UserError` before any work if something is wrong with what is asked, and `RunFailedError` if the run cannot
-    go on; whatever was committed by then is found done by the next run. A KeyboardInterrupt leaves it `cancelled`.
+    go on; whatever was committed by then is found done by whoever resumes it. A KeyboardInterrupt leaves it `paused`.
     """
+    watcher = watcher or Unwatched()
     prepared = prepare(request)
     request.workspace.create()
-    with EngineOnDemand(request.loaded.config.resources, request.ray_address) as engine:
-        if _has_new_frames(prepared):
-            engine.begin()
-        return _run(prepared, watcher or Unwatched(), engine)
-
-
-def _run(prepared: Prepared, watcher: Watcher, engine: EngineOnDemand) -> RunRecord:
-    request, store = prepared.request, prepared.store
     record = RunRecord(
-        job_id=new_job_id(),
+        job_id=job_id or new_job_id(),
         config=request.loaded.config,
         profile=request.loaded.profile,
         inputs=[str(i) for i in request.inputs],
@@ -100,31 +113,59 @@ def _run(prepared: Prepared, watcher: Watcher, engine: EngineOnDemand) -> RunRec
         frames=prepared.n_frames,
         stages=prepared.stages,
     )
-    store.create_tables()
-    close_dead_runs(store, record.job_id)
-    record.save(store)
-    journal = Journal.of(store.root, record.job_id)
+    hold = Hold.take(prepared.store.root, record.job_id, watcher, request.as_data(), claimed)
+    if request.pause_after:
+        hold.pause_after(request.pause_after)
+    journal = Journal.of(prepared.store.root, record.job_id)
     teller = Teller(watcher, journal)
-    teller.started(record)
     try:
-        _Execution(prepared, record, teller, engine).execute()
+        with EngineOnDemand(request.loaded.config.resources, request.ray_address) as engine:
+            if _has_new_frames(prepared):
+                engine.begin()
+            engine.meanwhile = hold.check
+            _begin(record, prepared.store, teller)
+            _Execution(prepared, record, teller, engine, hold).execute()
+        hold.let_go("done")
     except BaseException as error:
-        interrupted = watcher.interrupted or isinstance(error, KeyboardInterrupt)
-        record.state = "cancelled" if interrupted else "failed"
-        record.error = "interrupted" if interrupted else one_line(error) or type(error).__name__
-        record.ended_ns = time.time_ns()
-        _save_anyway(record, store)
-        if interrupted:
-            raise KeyboardInterrupt from error
-        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-            raise RunFailedError(f"the workspace cannot be written: {one_line(error)}") from error
-        if isinstance(error, ConflictError):
-            raise RunFailedError(f"{error}; run again when the other runs are done") from error
-        raise
+        _end(error, record, prepared.store, hold, interrupted=watcher.interrupted)
     finally:
         teller.ended(record)
         journal.close()
     return record
+
+
+def _begin(record: RunRecord, store: Store, teller: Teller) -> None:
+    store.create_tables()
+    close_dead_runs(store, record.job_id)
+    record.take_up(store)
+    record.save(store)
+    teller.started(record)
+
+
+def _end(error: BaseException, record: RunRecord, store: Store, hold: Hold, interrupted: bool) -> None:
+    """Put down how a run ended before its end, in its records first; raise what its caller should know."""
+    if record.state == "done":
+        # It was interrupted while it was leaving.
+        hold.let_go("done")
+        raise error
+    interrupted = interrupted or isinstance(error, KeyboardInterrupt)
+    state = error.state if isinstance(error, RunStopped) else "paused" if interrupted else "failed"
+    record.error = (one_line(error) or type(error).__name__) if state == "failed" else None
+    record.ended_ns = time.time_ns()
+    record.state = state
+    # The disk that stopped the run may not take its epitaph either; the next run closes the record.
+    with suppress(Exception):
+        record.state = hold.let_go(state, {"error": record.error} if record.error else None)
+        record.save(store)
+    if isinstance(error, RunStopped):
+        return
+    if interrupted:
+        raise KeyboardInterrupt from error
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        raise RunFailedError(f"the workspace cannot be written: {one_line(error)}") from error
+    if isinstance(error, ConflictError):
+        raise RunFailedError(f"{error}; run again when the other runs are done") from error
+    raise error
 
 
 def _has_new_frames(prepared: Prepared) -> bool:
@@ -135,16 +176,12 @@ def _has_new_frames(prepared: Prepared) -> bool:
     return any((stream.stream_id, key) not in shown for stream in prepared.streams for key in keys)
 
 
-def _save_anyway(record: RunRecord, store: Store) -> None:
-    # The disk that stopped the run may not take its epitaph either; the next run closes the record.
-    with suppress(Exception):
-        record.save(store)
-
-
 class _Execution:
     """The steps of one run, in order."""
 
-    def __init__(self, prepared: Prepared, record: RunRecord, teller: Teller, engine: EngineOnDemand) -> None:
+    def __init__(
+        self, prepared: Prepared, record: RunRecord, teller: Teller, engine: EngineOnDemand, hold: Hold
+    ) -> None:
         self._engine = engine
         self._request = prepared.request
         self._config = prepared.request.loaded.config
@@ -153,6 +190,7 @@ class _Execution:
         self._streams = prepared.streams
         self._record = record
         self._teller = teller
+        self._hold = hold
 
     def execute(self) -> None:
         listing = catalogue.record(self._streams, self._store, self._record.job_id)
@@ -161,12 +199,15 @@ class _Execution:
         self._streams.clear()
         give_back()
         before, result = self._measure(listed, listing)
+        if result.stopped:
+            self._leave(before, result)
         after = before
         if result.n_frames or any(before.gone.values()):
             after = Planner(self._store, self._stages, listed, listing).survey()
         self._account(before, after, result)
         self._update_streams()
         give_back()
+        self._hold.finished(MEASURE, self._record.earlier["frames"].state != "done" or result.n_frames > 0)
         self._decide()
         self._finish()
 
@@ -180,9 +221,11 @@ class _Execution:
         for name, keys in plan.gone.items():
             committer.remove(name, pa.concat_tables(keys))
         limit = self._request.limit
+        if limit is not None:
+            limit = max(0, limit - self._record.earlier_counts.get("frames_visited", 0))
         total = plan.n_open if limit is None else min(plan.n_open, limit)
         if total:
-            self._teller.began("measure", total)
+            self._teller.began(MEASURE, total)
         result = run_pass(
             planner.todo(),
             pixels,
@@ -193,8 +236,32 @@ class _Execution:
             self._store.root,
             limit,
             self._teller.measured,
+            hold=self._hold,
+            abort=self._request.on_error == "abort",
         )
         return plan, result
+
+    def _leave(self, plan: PixelPlan, result: PassResult) -> None:
+        """Account for a pass that was asked to end, and end."""
+        record = self._record
+        settle(self._store, self._stages, record.streams, result.faults, record.job_id)
+        for stage in self._stages:
+            if stage.kind == "pixels":
+                outcome, total = record.outcomes[stage.name], plan.stage_total(stage.name)
+                outcome.frames_in = total.n_frames
+                outcome.computed = record.earlier[stage.name].computed + result.computed.get(stage.name, 0)
+                outcome.seconds = record.earlier[stage.name].seconds + result.seconds
+                outcome.state = "paused"
+        self._tally(result)
+        raise RunStopped(self._hold.asked() or "paused")
+
+    def _tally(self, result: PassResult) -> None:
+        record = self._record
+        before = record.earlier_counts
+        record.counts = before | {name: n + before.get(name, 0) for name, n in result.tally().items()}
+        if result.first_commit_ns and "first_commit_ms" not in before:
+            record.counts["first_commit_ms"] = (result.first_commit_ns - record.started_ns) // 1_000_000
+        record.frames_per_second = result.frames_per_second or record.frames_per_second
 
     def _account(self, before: PixelPlan, after: PixelPlan, result: PassResult) -> None:
         """Hold frames in against rows out and quarantined, for every pixel stage."""
@@ -206,11 +273,12 @@ class _Execution:
             then, now = before.stage_total(stage.name), after.stage_total(stage.name)
             outcome = self._record.outcomes[stage.name]
             outcome.frames_in = now.n_frames
-            outcome.computed = result.computed.get(stage.name, 0)
+            earlier = self._record.earlier[stage.name]
+            outcome.computed = earlier.computed + result.computed.get(stage.name, 0)
             outcome.quarantined = open_faults.get(stage.name, 0)
             outcome.reused = max(0, now.n_frames - now.missing - outcome.computed)
-            outcome.removed = then.gone
-            outcome.seconds = result.seconds
+            outcome.removed = earlier.removed + then.gone
+            outcome.seconds = earlier.seconds + result.seconds
             outcome.state = "done"
             if now.missing > outcome.quarantined and self._request.limit is None:
                 raise RunFailedError(
@@ -218,62 +286,36 @@ class _Execution:
                     f"{outcome.quarantined} quarantined; run again to compute the rest"
                 )
             self._teller.stage_done(stage.name, outcome)
-        self._record.counts = result.tally()
-        if result.first_commit_ns:
-            self._record.counts["first_commit_ms"] = (result.first_commit_ns - self._record.started_ns) // 1_000_000
-        self._record.frames_per_second = result.frames_per_second
+        self._tally(result)
 
     def _update_streams(self) -> None:
-        """Write what reading told about the streams: frames that do not decode, and picture sizes."""
         frames = next(s for s in self._stages if s.name == "frames")
-        names = frozenset(self._record.streams)
-        snapshot = self._store.open(schemas.FRAMES)
-        columns = ("stream_id", "status", "width", "height")
-        group = ["stream_id", "status", "width", "height"]
-        counted = [
-            pl.DataFrame(pa.Table.from_batches([batch])).group_by(group).len()
-            for batch in snapshot.batches(columns, frames.key, names)
-        ]
-        if not counted:
-            return
-        sizes = pl.concat(counted).group_by(group).agg(pl.col("len").sum()).sort("len", "width", descending=True)
-        found: dict[str, dict[str, Any]] = {name: {"n_bad": 0, "sizes": []} for name in names}
-        for row in sizes.iter_rows(named=True):
-            entry = found[row["stream_id"]]
-            if row["status"] != "ok":
-                entry["n_bad"] += row["len"]
-            else:
-                entry["sizes"].append({"width": row["width"], "height": row["height"], "n_frames": row["len"]})
-        n_bad = sum(entry["n_bad"] for entry in found.values())
-        for stage in self._stages:
-            self._record.outcomes[stage.name].corrupt = n_bad
-        known = self._store.read(schemas.STREAMS).to_pylist()
-        changed = [
-            row | found[row["stream_id"]]
-            for row in known
-            if row["stream_id"] in found and row | found[row["stream_id"]] != row
-        ]
-        if changed:
-            rows = pa.Table.from_pylist(changed, schemas.STREAMS.arrow_schema)
-            self._store.upsert(schemas.STREAMS, rows, self._record.job_id)
+        n_bad = pictures.note(self._store, frames.key, self._record.streams, self._record.job_id)
+        for stage in self._stages if n_bad is not None else ():
+            self._record.outcomes[stage.name].corrupt = n_bad or 0
 
     def _decide(self) -> None:
         stages = [s for s in self._stages if s.kind == "table"]
-        tables = TableStages(self._store, self._stages, self._config, self._record.streams, self._record.job_id)
+        names, job_id = self._record.streams, self._record.job_id
+        tables = TableStages(self._store, self._stages, self._config, names, job_id, self._hold.check)
         for stage in stages:
+            earlier = self._record.earlier[stage.name]
             self._teller.began(stage.name, None)
             outcome = self._record.outcomes[stage.name]
             result = tables.run(stage)
             give_back()
             outcome.frames_in = self._record.frames
-            outcome.computed, outcome.reused, outcome.seconds = result.computed, result.reused, result.seconds
+            outcome.computed = earlier.computed + result.computed
+            outcome.reused = max(0, result.reused - earlier.computed)
+            outcome.seconds = earlier.seconds + result.seconds
             outcome.state = "done"
             self._teller.stage_done(stage.name, outcome)
+            self._hold.finished(stage.name, earlier.state != "done" or result.computed > 0)
 
     def _finish(self) -> None:
         self._teller.began("finish", None)
         job_id = self._record.job_id
-        self._move_heads()
+        heads.move(self._store, self._record.streams, self._stages, job_id)
         for table in schemas.ALL:
             give_back()
             maintenance.compact(self._store, table, job_id, more_than=1 if table.has_stage_key else _OPS_FILES)
@@ -282,29 +324,9 @@ class _Execution:
         self._record.state = "done"
         self._record.save(self._store)
 
-    def _move_heads(self) -> None:
-        now = time.time_ns()
-        wanted = [
-            {
-                "stream_id": stream,
-                "stage": stage.name,
-                "stage_key": stage.key,
-                "job_id": self._record.job_id,
-                "moved_ns": now,
-            }
-            for stream in self._record.streams
-            for stage in self._stages
-        ]
-        shown = {(r["stream_id"], r["stage"]): r["stage_key"] for r in self._store.read(schemas.HEADS).to_pylist()}
-        moved = [row for row in wanted if shown.get((row["stream_id"], row["stage"])) != row["stage_key"]]
-        if moved:
-            rows = pa.Table.from_pylist(moved, schemas.HEADS.arrow_schema)
-            self._store.upsert(schemas.HEADS, rows, self._record.job_id)
-
 
 def summary(record: RunRecord) -> dict[str, Any]:
     """Return a run as programs read it; see `winnow run --json`."""
-    seconds = ((record.ended_ns or time.time_ns()) - record.started_ns) / 1e9
     return {
         "job_id": record.job_id,
         "state": record.state,
@@ -324,7 +346,7 @@ def summary(record: RunRecord) -> dict[str, Any]:
             for name, o in record.outcomes.items()
         },
         "counts": record.counts,
-        "seconds": round(seconds, 3),
+        "seconds": round(record.seconds, 3),
         "frames_per_second": round(record.frames_per_second, 1),
         "versions": record.versions,
         "error": record.error,

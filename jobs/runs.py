@@ -7,9 +7,10 @@ import platform
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 import schemas
 from conf import PipelineConfig
 from conf.loader import to_dict
+from jobs.inbox import DIED, Inbox, JobState, seen, settled
 from jobs.processes import has_ended, process_identity
 from jobs.stage import Stage, canonical
 from jobs.store import Store
@@ -47,7 +49,11 @@ class StageOutcome:
 
 @dataclass
 class RunRecord:
-    """A run as the `runs` and `stage_runs` tables show it."""
+    """A run as the `runs` and `stage_runs` tables show it.
+
+    `earlier` and `earlier_counts` are what it had done when it was last paused, or failed, and `seconds_before` how
+    long that took; `resumed_ns` is when it was taken up again.
+    """
 
     job_id: str
     config: PipelineConfig
@@ -61,14 +67,41 @@ class RunRecord:
     started_ns: int = field(default_factory=time.time_ns)
     ended_ns: int | None = None
     error: str | None = None
+    resumed_ns: int | None = None
+    seconds_before: float = 0.0
     counts: dict[str, int] = field(default_factory=dict)
     frames_per_second: float = 0.0
     versions: dict[str, int] | None = None
     outcomes: dict[str, StageOutcome] = field(default_factory=dict)
+    earlier: dict[str, StageOutcome] = field(default_factory=dict)
+    earlier_counts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for stage in self.stages:
             self.outcomes.setdefault(stage.name, StageOutcome())
+            self.earlier.setdefault(stage.name, StageOutcome())
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the run has been at work, pauses left out."""
+        ended_ns = self.ended_ns or time.time_ns()
+        return self.seconds_before + (ended_ns - (self.resumed_ns or self.started_ns)) / 1e9
+
+    def take_up(self, store: Store) -> None:
+        """Go on from what the tables say of this run, if they know it: when it began, and what it did before."""
+        rows = store.read(schemas.RUNS)
+        for row in rows.filter(pc.equal(rows["job_id"], self.job_id)).to_pylist():
+            self.started_ns, self.resumed_ns = row["started_ns"], time.time_ns()
+            self.seconds_before = row["seconds"] or 0.0
+            self.earlier_counts = json.loads(row["counts"])
+            self.frames_per_second = row["frames_per_second"]
+        stages = store.read(schemas.STAGE_RUNS)
+        names = [f.name for f in fields(StageOutcome)]
+        for row in stages.filter(pc.equal(stages["job_id"], self.job_id)).to_pylist():
+            self.earlier[row["stage"]] = StageOutcome(**{name: row[name] for name in names})
+        # Until a stage is done anew, it stands as it did.
+        self.outcomes = {stage.name: replace(self.earlier[stage.name]) for stage in self.stages}
+        self.counts = dict(self.earlier_counts)
 
     def save(self, store: Store) -> None:
         """Write the rows of the run, in place of what they were."""
@@ -90,7 +123,7 @@ class RunRecord:
             "frames_per_second": self.frames_per_second,
             "started_ns": self.started_ns,
             "ended_ns": self.ended_ns,
-            "seconds": None if self.ended_ns is None else (self.ended_ns - self.started_ns) / 1e9,
+            "seconds": None if self.ended_ns is None else self.seconds,
             "error": self.error,
             "environment": json.dumps(environment()),
             "versions": None if self.versions is None else json.dumps(self.versions),
@@ -118,15 +151,35 @@ def environment() -> dict[str, Any]:
     return found | process_identity()
 
 
+def as_it_is(root: Path, row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of `runs` with the state that the job is in by its records, and by the absence of its process."""
+    if row["state"] in {"done", "cancelled"}:
+        return dict(row)
+    job = seen(Inbox(root, row["job_id"]))
+    if row["state"] == "running" and has_ended(json.loads(row["environment"])):
+        return row | _ended(job)
+    return row | ({"state": job.state} if job else {})
+
+
+def _ended(job: JobState | None) -> dict[str, Any]:
+    """Return what is to be said of a run whose process is gone; its job's records know best."""
+    state = job.state if job else "failed"
+    return {"state": state, "error": DIED if state == "failed" else None}
+
+
 def close_dead_runs(store: Store, job_id: str) -> list[str]:
     """Mark runs as failed whose process has ended without saying so; return their ids."""
     runs = store.read(schemas.RUNS)
     if not runs.num_rows:
         return []
     running = runs.filter(pc.equal(runs["state"], "running")).to_pylist()
-    dead = [r for r in running if has_ended(json.loads(r["environment"]))]
-    for row in dead:
-        row |= {"state": "failed", "error": "its process ended without finishing", "ended_ns": time.time_ns()}
+    others = [r for r in running if r["job_id"] != job_id]
+    gone = [r for r in others if has_ended(json.loads(r["environment"]))]
+    known = [(row, settled(Inbox(store.root, row["job_id"]))) for row in gone]
+    # Those still running are of the queue, or taken up again by somebody who has yet to say so here.
+    dead = [
+        row | _ended(job) | {"ended_ns": time.time_ns()} for row, job in known if job is None or job.state != "running"
+    ]
     if dead:
         store.upsert(schemas.RUNS, pa.Table.from_pylist(dead, schemas.RUNS.arrow_schema), job_id)
     return [r["job_id"] for r in dead]

@@ -54,11 +54,18 @@ class _Outcome:
 
 
 class TableStages:
-    """The table stages of one run."""
+    """The table stages of one run; `check` is called between transactions and may end it there."""
 
     def __init__(
-        self, store: Store, stages: Sequence[Stage], config: PipelineConfig, streams: Sequence[str], job_id: str
+        self,
+        store: Store,
+        stages: Sequence[Stage],
+        config: PipelineConfig,
+        streams: Sequence[str],
+        job_id: str,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        self._check = check
         self._store = store
         self._config = config
         self._streams = frozenset(streams)
@@ -87,6 +94,7 @@ class TableStages:
         result = TableResult()
         stale = [s for s in self.states(stage) if not s.done]
         for batch in self._batches(stale):
+            self._check()
             self._replace(stage, batch, result)
         result.reused = max(0, self._balanced(stage) - result.computed)
         result.seconds = time.monotonic() - started

@@ -16,11 +16,15 @@ _ENDS = frozenset({"done", "paused", "cancelled", "failed"})
 class Watcher(Protocol):
     """Is told how a run goes on; a progress bar, say.
 
-    `interrupted` says whether the run was asked to end. The KeyboardInterrupt that this raises can come out as another
-    error, where it falls between the steps of a lock or of a library.
+    `interrupted` says whether whoever watches wants the run to end; it looks every now and then, and ends as paused. A
+    KeyboardInterrupt does the same less gently. It can come out as another error, where it falls between the steps of a
+    lock or of a library.
     """
 
     interrupted: bool
+
+    def held(self, job_id: str) -> None:
+        """Take note that the run is on record as this job, so that it can be paused from now on."""
 
     def began(self, what: str, total: int | None) -> None:
         """Take note that a part of the run began, which has so many frames to do."""
@@ -33,6 +37,9 @@ class Unwatched:
     """Watches nothing."""
 
     interrupted = False
+
+    def held(self, job_id: str) -> None:
+        """Do nothing."""
 
     def began(self, what: str, total: int | None) -> None:
         """Do nothing."""
@@ -51,7 +58,9 @@ class Teller:
     def started(self, record: RunRecord) -> None:
         """Tell that the run began."""
         data = {"profile": record.profile, "stages": [s.name for s in record.stages]}
-        self._journal.write("run_started", at_ns=record.started_ns, frames=record.frames, data=data)
+        self._journal.write(
+            "run_started", at_ns=record.resumed_ns or record.started_ns, frames=record.frames, data=data
+        )
 
     def began(self, what: str, total: int | None) -> None:
         """Tell that a part of the run began, which has so many frames to do."""
@@ -102,12 +111,12 @@ class Teller:
 
     def ended(self, record: RunRecord) -> None:
         """Tell how the run ended."""
-        assert record.state in _ENDS
+        # A job of the queue that was interrupted waits for the next gateway.
+        state = "paused" if record.state == "pending" else record.state
+        assert state in _ENDS
         ended_ns = record.ended_ns or time.time_ns()
         seconds = _seconds(record.started_ns, ended_ns)
-        self._journal.write(
-            f"run_{record.state}", at_ns=ended_ns, frames=record.frames, seconds=seconds, error=record.error
-        )
+        self._journal.write(f"run_{state}", at_ns=ended_ns, frames=record.frames, seconds=seconds, error=record.error)
 
 
 def _n_frames(faults: list[dict[str, Any]], stage: str | None = None) -> int:

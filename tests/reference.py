@@ -69,7 +69,7 @@ def commands_page() -> str:
         "# Commands\n",
         "Results go to standard output, errors to standard error, one line each. With `--json` a command prints",
         "one JSON object as its last line. Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 finished with",
-        "corrupt or quarantined frames under `--strict`, 130 interrupted.\n",
+        "corrupt or quarantined frames under `--strict`, 4 paused, 5 cancelled, 130 interrupted at once.\n",
     ]
     for path, function in commands():
         text, example = described(function)

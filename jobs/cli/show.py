@@ -73,6 +73,7 @@ class Bar:
 
     def __init__(self, quiet: bool = False) -> None:
         self.interrupted = False
+        self.job_id: str | None = None
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._on = err.is_terminal and not quiet
@@ -93,6 +94,10 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         if self._progress is not None:
             self._progress.stop()
+
+    def held(self, job_id: str) -> None:
+        """Remember the job."""
+        self.job_id = job_id
 
     def began(self, what: str, total: int | None) -> None:
         """Start a new bar."""

@@ -394,4 +394,4 @@ def test_an_interrupt_that_comes_out_as_another_error_is_still_one(workspace: Wo
     with pytest.raises(KeyboardInterrupt):
         run(RunRequest(workspace, [str(cam)], load()), Interrupted())
     (record,) = View.of(workspace).lazy("runs").collect().to_dicts()
-    assert (record["state"], record["error"]) == ("cancelled", "interrupted")
+    assert (record["state"], record["error"]) == ("paused", None)
