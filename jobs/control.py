@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from jobs.errors import UserError
 from jobs.inbox import Inbox, JobState, jobs_of, settled
+from jobs.names import counted_back
 from jobs.processes import is_here
 from jobs.workspace import Workspace
 
@@ -33,9 +34,10 @@ class Job:
 
 
 def find(workspace: Workspace, job_id: str) -> Job:
-    """Return a job by its id, or by a beginning of it that only one has. Raises `UserError`."""
+    """Return a job by its id, a beginning of it that only one has, or `last`. Raises `UserError`."""
     root = workspace.require().root
     known = set(jobs_of(root))
+    job_id = counted_back(job_id, known)
     if not any(job_id and name.startswith(job_id) for name in known):
         from jobs.ended import ids
 

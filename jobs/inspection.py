@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 import schemas
 from jobs import selection
 from jobs.errors import UserError
+from jobs.inbox import Inbox
 from jobs.query import View
+from jobs.rundiff import parameters
 from jobs.runs import as_it_is
 from jobs.store import Store
 from jobs.verdicts import verdicts
@@ -24,10 +26,29 @@ _STRETCHES = {
 
 
 def runs(store: Store) -> list[dict[str, Any]]:
-    """Return all runs, oldest first."""
+    """Return all runs, oldest first; of a child also what it was asked, and in which settings it differs."""
     rows = store.read(schemas.RUNS).sort_by("job_id").to_pylist()
     columns = ("job_id", "state", "parent", "profile", "streams", "frames", "started_ns", "seconds", "error")
-    return [{name: as_it_is(store.root, row)[name] for name in columns} for row in rows]
+    configs = {row["job_id"]: row["config"] for row in rows}
+    return [
+        {name: as_it_is(store.root, row)[name] for name in columns}
+        | {
+            "asked": _asked(store, row["job_id"]) if row["parent"] else None,
+            "changed": parameters(configs[row["parent"]], row["config"]) if row["parent"] in configs else {},
+        }
+        for row in rows
+    ]
+
+
+def _asked(store: Store, job_id: str) -> str:
+    """Return what a run was asked to do for its parent, in words."""
+    for record in Inbox(store.root, job_id).records():
+        replay = record.data.get("request", {}).get("replay")
+        if replay:
+            if replay["again"]:
+                return f"replay-stage {replay['again']}"
+            return "retry --only quarantined" if replay["quarantined"] else f"replay --from {replay['start']}"
+    return "replay"
 
 
 def job(store: Store, job_id: str) -> dict[str, Any]:

@@ -99,13 +99,15 @@ def run_pass(
     *,
     hold: Hold,
     abort: bool = False,
+    again: frozenset[str] = frozenset(),
 ) -> PassResult:
     """Measure the frames of `todo`, tables of schema `BLOCK`, wave by wave.
 
     `engine` is only called if there is anything to measure. `limit` is the most frames to measure; `told` is called
     with the receipt of every block and its rows. `hold` is asked whether to go on: if not, workers finish the frames in
-    hand, and what has arrived is committed. With `abort`, a frame that cannot be computed ends the pass. Raises
-    `RunFailedError` then, and where the workspace does not take the results; what was committed stays.
+    hand, and what has arrived is committed. With `abort`, a frame that cannot be computed ends the pass. Rows of the
+    stages in `again` replace those that are there. Raises `RunFailedError` for a frame that ends the pass, and where
+    the workspace does not take the results; what was committed stays.
     """
     result = PassResult()
     keys = {s.name: s.key for s in stages if s.name in TABLES}
@@ -118,7 +120,10 @@ def run_pass(
             result.stopped = True
             break
         cluster = engine()
-        blocks = cut(wave, config, cluster.num_cpus, first=not result.n_frames)
+        blocks = [
+            b._replace(replaces=b.replaces | again)
+            for b in cut(wave, config, cluster.num_cpus, first=not result.n_frames)
+        ]
         while blocks and not result.stopped:
             received = _send(blocks, cluster, transforms, committer, result, told, _Drain(hold), abort)
             if not result.stopped:

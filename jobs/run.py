@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -13,9 +13,10 @@ import pyarrow as pa
 import schemas
 from conf import Loaded
 from conf.loader import to_dict
-from jobs import catalogue, heads, maintenance, pictures, selection
+from jobs import catalogue, descent, differences, heads, maintenance, pictures, selection
 from jobs.catalogue import Admission
 from jobs.commit import Committer
+from jobs.descent import Replay
 from jobs.engine import EngineOnDemand, check_address
 from jobs.errors import RunFailedError, RunStopped, one_line
 from jobs.events import Journal
@@ -48,6 +49,7 @@ class RunRequest:
     ray_address: str | None = None
     on_error: Literal["quarantine", "abort"] = "quarantine"
     pause_after: str | None = None
+    replay: Replay | None = None
 
     def as_data(self) -> dict[str, Any]:
         """Return what was asked for as plain values, which `jobs.requests.from_data` makes a request of again."""
@@ -61,22 +63,27 @@ class RunRequest:
             "limit": self.limit,
             "ray_address": self.ray_address,
             "on_error": self.on_error,
+            "replay": None if self.replay is None else asdict(self.replay),
         }
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that nothing speaks against: its streams are listed, nothing is written yet."""
+    """A run that nothing speaks against: its streams are listed, nothing is written yet.
+
+    `streams` are as they lie on disk now; a replay does not look there, and has none.
+    """
 
     request: RunRequest
     store: Store
     stages: tuple[Stage, ...]
     streams: list[StreamFiles]
+    listed: list[Listed]
 
     @property
     def n_frames(self) -> int:
         """Return the number of frames in all streams."""
-        return sum(s.n_frames for s in self.streams)
+        return sum(s.n_frames for s in self.listed)
 
 
 def prepare(request: RunRequest) -> Prepared:
@@ -88,8 +95,10 @@ def prepare(request: RunRequest) -> Prepared:
         _ = stage.key
     check_address(request.ray_address)
     store = Store(request.workspace.root)
+    if request.replay:
+        return Prepared(request, store, stages, [], descent.listed(store, request.replay.streams))
     streams = catalogue.catalogue(request.inputs, config.ingest, request.admission, store)
-    return Prepared(request, store, stages, streams)
+    return Prepared(request, store, stages, streams, [Listed(s.stream_id, s.step, s.n_frames) for s in streams])
 
 
 def run(
@@ -109,9 +118,10 @@ def run(
         config=request.loaded.config,
         profile=request.loaded.profile,
         inputs=[str(i) for i in request.inputs],
-        streams=[s.stream_id for s in prepared.streams],
+        streams=[s.stream_id for s in prepared.listed],
         frames=prepared.n_frames,
         stages=prepared.stages,
+        parent=request.replay.parent if request.replay else None,
     )
     hold = Hold.take(prepared.store.root, record.job_id, watcher, request.as_data(), claimed)
     if request.pause_after:
@@ -120,7 +130,7 @@ def run(
     teller = Teller(watcher, journal)
     try:
         with EngineOnDemand(request.loaded.config.resources, request.ray_address) as engine:
-            if _has_new_frames(prepared):
+            if request.limit != 0 and _has_new_frames(prepared):
                 engine.begin()
             engine.meanwhile = hold.check
             _begin(record, prepared.store, teller)
@@ -173,7 +183,7 @@ def _has_new_frames(prepared: Prepared) -> bool:
     heads = prepared.store.read(schemas.HEADS, ("stream_id", "stage_key"))
     shown = set(zip(heads["stream_id"].to_pylist(), heads["stage_key"].to_pylist(), strict=True))
     keys = [s.key for s in prepared.stages if s.kind == "pixels"]
-    return any((stream.stream_id, key) not in shown for stream in prepared.streams for key in keys)
+    return any((stream.stream_id, key) not in shown for stream in prepared.listed for key in keys)
 
 
 class _Execution:
@@ -188,22 +198,29 @@ class _Execution:
         self._store = prepared.store
         self._stages = prepared.stages
         self._streams = prepared.streams
+        self._listed = prepared.listed
+        self._replay = prepared.request.replay
         self._record = record
         self._teller = teller
         self._hold = hold
 
     def execute(self) -> None:
-        listing = catalogue.record(self._streams, self._store, self._record.job_id)
-        listed = [Listed(s.stream_id, s.step, s.n_frames) for s in self._streams]
+        if self._replay:
+            listing = self._store.open(schemas.LISTING)
+        else:
+            listing = catalogue.record(self._streams, self._store, self._record.job_id)
         # The names of millions of files need not be held any longer.
         self._streams.clear()
         give_back()
-        before, result = self._measure(listed, listing)
+        if self._replay and self._replay.again:
+            self._do_again(self._replay.again, listing)
+            return
+        before, result = self._measure(listing)
         if result.stopped:
             self._leave(before, result)
         after = before
         if result.n_frames or any(before.gone.values()):
-            after = Planner(self._store, self._stages, listed, listing).survey()
+            after = Planner(self._store, self._stages, self._listed, listing).survey()
         self._account(before, after, result)
         self._update_streams()
         give_back()
@@ -211,8 +228,8 @@ class _Execution:
         self._decide()
         self._finish()
 
-    def _measure(self, listed: Sequence[Listed], listing: Snapshot) -> tuple[PixelPlan, PassResult]:
-        planner = Planner(self._store, self._stages, listed, listing)
+    def _measure(self, listing: Snapshot, again: str | None = None) -> tuple[PixelPlan, PassResult]:
+        planner = Planner(self._store, self._stages, self._listed, listing, again)
         plan = planner.survey()
         pixels = [s for s in self._stages if s.kind == "pixels"]
         every_s = self._config.resources.commit_seconds
@@ -226,11 +243,12 @@ class _Execution:
         total = plan.n_open if limit is None else min(plan.n_open, limit)
         if total:
             self._teller.began(MEASURE, total)
+        todo, params = planner.todo(), pixel_params(self._config)
         result = run_pass(
-            planner.todo(),
+            descent.only_quarantined(todo, self._store) if self._replay and self._replay.quarantined else todo,
             pixels,
             self._config,
-            pixel_params(self._config),
+            replace(params, stages=(again,)) if again else params,
             self._engine,
             committer,
             self._store.root,
@@ -238,6 +256,7 @@ class _Execution:
             self._teller.measured,
             hold=self._hold,
             abort=self._request.on_error == "abort",
+            again=frozenset([again] if again else []),
         )
         return plan, result
 
@@ -280,7 +299,8 @@ class _Execution:
             outcome.removed = earlier.removed + then.gone
             outcome.seconds = earlier.seconds + result.seconds
             outcome.state = "done"
-            if now.missing > outcome.quarantined and self._request.limit is None:
+            partial = self._request.limit is not None or (self._replay and self._replay.quarantined)
+            if now.missing > outcome.quarantined and not partial:
                 raise RunFailedError(
                     f"stage {stage.name}: {now.n_frames} frames in, {now.n_frames - now.missing} rows out and "
                     f"{outcome.quarantined} quarantined; run again to compute the rest"
@@ -312,10 +332,42 @@ class _Execution:
             self._teller.stage_done(stage.name, outcome)
             self._hold.finished(stage.name, earlier.state != "done" or result.computed > 0)
 
+    def _do_again(self, name: str, listing: Snapshot) -> None:
+        """Compute one stage once more, whatever is done, and count the rows that then are not what they were."""
+        stage = next(s for s in self._stages if s.name == name)
+        streams = self._record.streams
+        counts = self._record.counts
+        # After a pause, the rows to compare with are still those of before the first attempt.
+        version = counts.setdefault("version_before", self._store.open(stage.table).version)
+        before = differences.stored(Store(self._store.root, {stage.table.name: version}), stage, streams)
+        outcome = self._record.outcomes[name]
+        if stage.kind == "pixels":
+            _, result = self._measure(listing, name)
+            if result.stopped:
+                raise RunStopped(self._hold.asked() or "paused")
+            settle(self._store, self._stages, streams, result.faults, self._record.job_id)
+            outcome.computed, outcome.seconds = result.computed.get(name, 0), result.seconds
+            outcome.quarantined = len(result.faults)
+            self._tally(result)
+            self._record.counts |= {"version_before": version}
+        else:
+            self._teller.began(name, None)
+            tables = TableStages(self._store, self._stages, self._config, streams, self._record.job_id, again=name)
+            done = tables.run(stage)
+            outcome.computed, outcome.seconds = done.computed, done.seconds
+        changed = differences.between(stage.table, before, differences.stored(self._store, stage, streams))
+        self._record.counts |= {"rows": changed.n_after, "rows_changed": changed.n_differing}
+        for other in self._record.outcomes.values():
+            other.state = "skipped"
+        outcome.frames_in, outcome.state = self._record.frames, "done"
+        self._teller.stage_done(name, outcome)
+        self._finish()
+
     def _finish(self) -> None:
         self._teller.began("finish", None)
         job_id = self._record.job_id
-        heads.move(self._store, self._record.streams, self._stages, job_id)
+        if not self._replay or self._replay.promote:
+            heads.move(self._store, self._record.streams, self._stages, job_id)
         for table in schemas.ALL:
             give_back()
             maintenance.compact(self._store, table, job_id, more_than=1 if table.has_stage_key else _OPS_FILES)
@@ -327,27 +379,4 @@ class _Execution:
 
 def summary(record: RunRecord) -> dict[str, Any]:
     """Return a run as programs read it; see `winnow run --json`."""
-    return {
-        "job_id": record.job_id,
-        "state": record.state,
-        "parent": record.parent,
-        "profile": record.profile,
-        "streams": list(record.streams),
-        "frames": record.frames,
-        "stages": {
-            name: {
-                "computed": o.computed,
-                "reused": o.reused,
-                "corrupt": o.corrupt,
-                "quarantined": o.quarantined,
-                "removed": o.removed,
-                "seconds": round(o.seconds, 3),
-            }
-            for name, o in record.outcomes.items()
-        },
-        "counts": record.counts,
-        "seconds": round(record.seconds, 3),
-        "frames_per_second": round(record.frames_per_second, 1),
-        "versions": record.versions,
-        "error": record.error,
-    }
+    return record.summary()

@@ -87,6 +87,33 @@ class RunRecord:
         ended_ns = self.ended_ns or time.time_ns()
         return self.seconds_before + (ended_ns - (self.resumed_ns or self.started_ns)) / 1e9
 
+    def summary(self) -> dict[str, Any]:
+        """Return the run as programs read it; see `winnow run --json`."""
+        return {
+            "job_id": self.job_id,
+            "state": self.state,
+            "parent": self.parent,
+            "profile": self.profile,
+            "streams": list(self.streams),
+            "frames": self.frames,
+            "stages": {
+                name: {
+                    "computed": o.computed,
+                    "reused": o.reused,
+                    "corrupt": o.corrupt,
+                    "quarantined": o.quarantined,
+                    "removed": o.removed,
+                    "seconds": round(o.seconds, 3),
+                }
+                for name, o in self.outcomes.items()
+            },
+            "counts": self.counts,
+            "seconds": round(self.seconds, 3),
+            "frames_per_second": round(self.frames_per_second, 1),
+            "versions": self.versions,
+            "error": self.error,
+        }
+
     def take_up(self, store: Store) -> None:
         """Go on from what the tables say of this run, if they know it: when it began, and what it did before."""
         rows = store.read(schemas.RUNS)

@@ -54,7 +54,10 @@ class _Outcome:
 
 
 class TableStages:
-    """The table stages of one run; `check` is called between transactions and may end it there."""
+    """The table stages of one run; `check` is called between transactions and may end it there.
+
+    No scope is taken to be done by the stage `again`.
+    """
 
     def __init__(
         self,
@@ -64,8 +67,10 @@ class TableStages:
         streams: Sequence[str],
         job_id: str,
         check: Callable[[], None] = lambda: None,
+        again: str | None = None,
     ) -> None:
         self._check = check
+        self._again = again
         self._store = store
         self._config = config
         self._streams = frozenset(streams)
@@ -81,7 +86,7 @@ class TableStages:
     def states(self, stage: Stage) -> list[ScopeState]:
         """Return where each scope of a stage stands; with `duplicates.rebuild` no group stands."""
         states = self._scopes.states(stage)
-        if stage.name == "duplicates" and self._config.duplicates.rebuild:
+        if stage.name == self._again or (stage.name == "duplicates" and self._config.duplicates.rebuild):
             return [ScopeState(s.scope, s.input_id, done=False) for s in states]
         return states
 
@@ -206,7 +211,7 @@ class TableStages:
         hashed = self._read(stage.upstream[0], ("stream_id", "frame_idx", "input_id", "phash", *seen), streams)
         hashed = hashed.filter(pc.is_valid(hashed["phash"])).rename_columns([*duplicates.INPUT.names, *seen])
         old = snapshot.read(None, stage.key, None if workspace else streams)
-        if self._config.duplicates.rebuild:
+        if self._config.duplicates.rebuild or stage.name == self._again:
             grouping = duplicates.group_frames(hashed, old.slice(0, 0), self._config.duplicates)
             drops = [Drop(stage.key, None if workspace else streams)]
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,10 +12,14 @@ from jobs.cli.options import JsonOption, RayOption, WorkspaceOption
 if TYPE_CHECKING:
     from jobs.control import Job
     from jobs.inbox import JobState
+    from jobs.run import RunRequest
+    from jobs.runs import RunRecord
 
-app = typer.Typer(help="Pause, resume, step, cancel and clear jobs.", no_args_is_help=True)
+app = typer.Typer(help="Pause, resume, step, cancel, clear, replay and retry jobs.", no_args_is_help=True)
 
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the job, or its beginning.", show_default=False)]
+IdArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="Id of the job, its beginning, or `last`.", show_default=False)
+]
 WaitOption = Annotated[float, typer.Option(min=0, help="Wait so many seconds for the job to do it.", metavar="SECONDS")]
 
 
@@ -124,6 +129,96 @@ def clear(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOp
         print_json({"job_id": job.job_id, "cleared": True})
     else:
         out.print(f"job {job.job_id} is cleared")
+
+
+@app.command()
+def replay(
+    job_id: IdArgument,
+    start: Annotated[str, typer.Option("--from", help="First stage to compute anew.", metavar="STAGE")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Change one value, as in --set blur.laplacian=40. Repeat.")
+    ] = None,
+    promote: Annotated[bool, typer.Option("--promote", help="Let the tables show the result when it is done.")] = False,
+    workspace: WorkspaceOption = None,
+    ray_address: RayOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a child of a run: from one stage on with other settings, all above taken as it is.
+
+    The tables go on showing what they showed, unless --promote; read the child with --run ID. Frames are those that
+    were listed last; folders are not looked at.
+
+    Example: winnow job replay 20261121-020000-123abcd --from curation --set curation.dark_mean=20
+    """
+    from jobs import requests
+    from jobs.workspace import Workspace
+
+    _run(requests.replay(Workspace.at(workspace), job_id, start, settings or (), promote), ray_address, as_json)
+
+
+@app.command("replay-stage")
+def replay_stage(
+    job_id: IdArgument,
+    stage: Annotated[str, typer.Argument(help="Name of the stage.", show_default=False)],
+    workspace: WorkspaceOption = None,
+    ray_address: RayOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute one stage of a run again, although it is done, and say whether the rows came out the same.
+
+    A stage that reads pixels measures its frames anew; groups of duplicates are found from scratch. Rows that differ
+    take the place of the old ones. Exits with 1 if there are any.
+
+    Example: winnow job replay-stage 20261121-020000-123abcd quality
+    """
+    from jobs import requests
+    from jobs.cli.show import out
+    from jobs.workspace import Workspace
+
+    record = _run(requests.again(Workspace.at(workspace), job_id, stage), ray_address, as_json)
+    rows, changed = record.counts["rows"], record.counts["rows_changed"]
+    if not as_json:
+        out.print(f"{stage}: {rows:,} rows, {f'{changed:,} differ' if changed else 'all the same'}")
+    if changed:
+        raise typer.Exit(1)
+
+
+class Only(StrEnum):
+    """What of a run is tried again."""
+
+    quarantined = "quarantined"
+
+
+@app.command()
+def retry(
+    job_id: IdArgument,
+    only: Annotated[Only | None, typer.Option(help="Try only such frames, in a child run.", show_default=False)] = None,
+    workspace: WorkspaceOption = None,
+    ray_address: RayOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on with a job that has failed; or try the frames again that it set aside, and what depends on them.
+
+    Example: winnow job retry 20261121-020000-123abcd --only quarantined
+    """
+    from jobs import requests
+    from jobs.workspace import Workspace
+
+    if only is None:
+        resume(job_id, workspace, ray_address, as_json)
+        return
+    _run(requests.retry(Workspace.at(workspace), job_id), ray_address, as_json)
+
+
+def _run(request: RunRequest, ray_address: str | None, as_json: bool) -> RunRecord:
+    from dataclasses import replace
+
+    from jobs.cli.run import execute, print_record
+
+    record = execute(replace(request, ray_address=ray_address or request.ray_address), as_json)
+    if request.replay is None or not request.replay.again or as_json:
+        print_record(record, request, as_json)
+    return record
 
 
 def _find(workspace: str | None, job_id: str) -> Job:

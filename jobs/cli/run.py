@@ -218,7 +218,9 @@ def print_summary(record: RunRecord, request: RunRequest) -> None:
         out.print("\nnothing to read: every frame was measured before", end="")
     out.print(f"; {record.seconds:.1f} s in all, run {record.job_id}")
     if "curation" in record.outcomes:
-        found = verdicts(View.of(request.workspace), record.streams)
+        # The heads show something else than a replay that was not promoted.
+        run = record.job_id if request.replay else None
+        found = verdicts(View.of(request.workspace, run), record.streams)
         dropped = ", ".join(f"{n:,} {reason}" for reason, n in found.reasons.items()) or "none"
         text = f"kept {found.kept:,} of {found.frames:,} frames; dropped, some for several reasons: {dropped}"
         out.print(text, soft_wrap=True)

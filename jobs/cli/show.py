@@ -20,6 +20,7 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
 
 # What goes to a file or another program is not folded.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 100_000)
@@ -44,6 +45,15 @@ def print_table(
     for row in listed:
         table.add_row(*(_cell(value, exact) for value in row))
     out.print(table)
+
+
+def print_tree(nodes: Sequence[tuple[str, str | None, str]]) -> None:
+    """Print nodes, given as id, parent's id and text, as trees; those whose parent is not there stand by themselves."""
+    top = Tree("", hide_root=True)
+    branches: dict[str, Tree] = {}
+    for name, parent, text in nodes:
+        branches[name] = (branches.get(parent or "") or top).add(Text(text))
+    out.print(top)
 
 
 def _cell(value: Any, exact: bool) -> Text:
