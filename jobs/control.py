@@ -37,11 +37,11 @@ def find(workspace: Workspace, job_id: str) -> Job:
     """Return a job by its id, a beginning of it that only one has, or `last`. Raises `UserError`."""
     root = workspace.require().root
     known = set(jobs_of(root))
-    job_id = counted_back(job_id, known)
-    if not any(job_id and name.startswith(job_id) for name in known):
+    if not any(job_id and name.startswith(counted_back(job_id, known)) for name in known):
         from jobs.ended import ids
 
         known |= ids(root)
+    job_id = counted_back(job_id, known)
     found = [job_id] if job_id in known else sorted(name for name in known if name.startswith(job_id))
     if len(found) == 1 and job_id:
         return Job(workspace, found[0], Inbox(root, found[0]))

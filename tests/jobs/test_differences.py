@@ -19,8 +19,7 @@ def verdicts(**reasons: list[str]) -> pl.DataFrame:
     rows = [
         {"stream_id": "a", "frame_idx": int(n[1:]), "keep": not r, "reasons": r} for n, r in sorted(reasons.items())
     ]
-    types = [pl.String, pl.Int64, pl.Boolean, pl.List(pl.String)]
-    return pl.DataFrame(rows, schema=pl.Schema(zip(["stream_id", "frame_idx", "keep", "reasons"], types, strict=True)))
+    return pl.DataFrame(rows, schema_overrides={"reasons": pl.List(pl.String)})
 
 
 def groups(names: list[str]) -> pl.DataFrame:

@@ -78,3 +78,38 @@ def test_a_job_of_the_queue_is_left_to_gateways(tmp_path: Path, engine: Engine) 
         assert said(result)["state"] == state
     assert said(winnow("job", "clear", "queued", "-w", place, "--json")) == {"job_id": "queued", "cleared": True}
     assert not inbox.folder.exists()
+
+
+def test_a_run_is_replayed_compared_and_held_against_itself(tmp_path: Path, engine: Engine) -> None:
+    cam, place = write_noise_stream(tmp_path / "cam", range(8)), tmp_path / "tables"
+    first = said(winnow("run", "-i", cam, "-w", place, "--json"))
+    replay = ("job", "replay", "last", "--from", "curation", "-w", place, "--json")
+    child = said(winnow(*replay, "--set", "curation.dark_mean=255"))
+    assert (child["state"], child["parent"]) == ("done", first["job_id"])
+    listed = said(winnow("inspect", "runs", "-w", place, "--json"))
+    assert [(row["job_id"], row["parent"]) for row in listed] == [
+        (first["job_id"], None),
+        (child["job_id"], first["job_id"]),
+    ]
+    drawn = winnow("inspect", "runs", "-w", place).output.splitlines()
+    assert drawn[0].startswith(f"{first['job_id']} done, profile quality, 8 frames")
+    assert drawn[1].startswith(f"└── {child['job_id']} done")
+    assert drawn[1].endswith("| replay --from curation: curation.dark_mean 32.0 -> 255.0")
+    differ = winnow("inspect", "run-diff", "last~1", "last", "-w", place)
+    assert differ.exit_code == 1
+    assert "newly dropped: 8 frames; then dropped for: 8 dark" in differ.output
+    assert "  curation cam 0: keep True -> False, reasons [] -> [dark]" in differ.output.splitlines()
+    found = winnow("inspect", "run-diff", "last~1", "last", "-w", place, "--json", "--examples", "0")
+    assert found.exit_code == 1
+    assert json.loads(found.output)["stages"]["curation"]["verdicts"]["newly_dropped"] == {"frames": 8, "dark": 8}
+    assert winnow("inspect", "run-diff", "last", "last", "-w", place).exit_code == 0
+    again = winnow("job", "replay-stage", first["job_id"], "quality", "-w", place)
+    assert (again.exit_code, again.output) == (0, "quality: 8 rows, all the same\n")
+    # A picture that was replaced meanwhile is measured as it is now.
+    (cam / "image_3.jpg").write_bytes((cam / "image_4.jpg").read_bytes())
+    again = winnow("job", "replay-stage", first["job_id"], "quality", "-w", place)
+    assert (again.exit_code, again.output) == (1, "quality: 8 rows, 1 differ\n")
+    assert problems(winnow("job", "retry", first["job_id"], "--only", "quarantined", "-w", place)) == [
+        f"no frame of run {first['job_id']} is in quarantine (see winnow inspect quarantine)"
+    ]
+    assert problems(winnow("job", "clear", first["job_id"], "-w", place))[0].endswith("show of cam")
