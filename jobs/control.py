@@ -120,7 +120,8 @@ def wait(job: Job, states: set[str], seconds: float) -> JobState:
 
 def _ask(job: Job, word: str, answered: set[str]) -> JobState:
     state = job.state()
-    if state.state not in answered:
+    # Who asks twice means it once.
+    if state.state not in answered and not (state.request and state.request.word == word):
         job.inbox.add(word)
     return job.state()
 

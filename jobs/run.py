@@ -22,7 +22,7 @@ from jobs.errors import RunFailedError, RunStopped, one_line
 from jobs.events import Journal
 from jobs.hold import Hold
 from jobs.memory import give_back
-from jobs.pipeline import MEASURE, build, pixel_params
+from jobs.pipeline import MEASURE, build, pixel_params, step_named
 from jobs.pixelpass import PassResult, run_pass
 from jobs.plan import Listed, PixelPlan, Planner
 from jobs.quarantine import settle
@@ -111,6 +111,7 @@ def run(
     go on; whatever was committed by then is found done by whoever resumes it. A KeyboardInterrupt leaves it `paused`.
     """
     watcher = watcher or Unwatched()
+    step = step_named(request.pause_after, request.loaded.config) if request.pause_after else None
     prepared = prepare(request)
     request.workspace.create()
     record = RunRecord(
@@ -124,8 +125,8 @@ def run(
         parent=request.replay.parent if request.replay else None,
     )
     hold = Hold.take(prepared.store.root, record.job_id, watcher, request.as_data(), claimed)
-    if request.pause_after:
-        hold.pause_after(request.pause_after)
+    if step:
+        hold.pause_after(step)
     journal = Journal.of(prepared.store.root, record.job_id)
     teller = Teller(watcher, journal)
     try:

@@ -150,7 +150,7 @@ class RunRecord:
             "frames_per_second": self.frames_per_second,
             "started_ns": self.started_ns,
             "ended_ns": self.ended_ns,
-            "seconds": None if self.ended_ns is None else self.seconds,
+            "seconds": self.seconds if self.ended_ns else self.seconds_before or None,
             "error": self.error,
             "environment": json.dumps(environment()),
             "versions": None if self.versions is None else json.dumps(self.versions),

@@ -49,7 +49,8 @@ def resume(
 ) -> None:
     """Go on with a job that was paused or has failed: here, or by a gateway if it is of the queue.
 
-    Inputs and settings are those it was started with; nothing is computed twice.
+    Inputs and settings are those it was started with; nothing is computed twice. If the cluster that it ran on is gone,
+    name another, or --ray-address local.
 
     Example: winnow job resume 20261121-020000-123abcd
     """
@@ -215,7 +216,7 @@ def _run(request: RunRequest, ray_address: str | None, as_json: bool) -> RunReco
 
     from jobs.cli.run import execute, print_record
 
-    record = execute(replace(request, ray_address=ray_address or request.ray_address), as_json)
+    record = execute(replace(request, ray_address=_address(ray_address, request)), as_json)
     if request.replay is None or not request.replay.again or as_json:
         print_record(record, request, as_json)
     return record
@@ -239,9 +240,14 @@ def _go_on(job: Job, state: JobState, ray_address: str | None, as_json: bool) ->
         _tell(job, state, as_json)
         return
     request = requests.of_job(job.workspace, job.job_id)
-    if ray_address:
-        request = replace(request, ray_address=ray_address)
+    request = replace(request, ray_address=_address(ray_address, request))
     print_record(execute(request, as_json, job.job_id), request, as_json)
+
+
+def _address(given: str | None, request: RunRequest) -> str | None:
+    """Return the cluster to run on: the one that is named now, or that was then; `local` stands for none."""
+    named = given or request.ray_address
+    return None if named == "local" else named
 
 
 def _tell(job: Job, state: JobState, as_json: bool) -> None:

@@ -85,15 +85,15 @@ def run(
         place = Workspace.at(workspace)
     except UserError as error:
         problems += error.problems
-    stage = None
     try:
-        stage = step_named(pause_after, loaded.config) if pause_after and loaded else None
+        if pause_after and loaded:
+            step_named(pause_after, loaded.config)
     except UserError as error:
         problems += error.problems
     if problems or loaded is None or place is None:
         raise UserError(problems)
     admission = Admission(stream_ids or (), rebind, allow_missing)
-    request = RunRequest(place, inputs, loaded, admission, limit, ray_address, on_error.value, stage)
+    request = RunRequest(place, inputs, loaded, admission, limit, ray_address, on_error.value, pause_after)
     if dry_run:
         _forecast(request, as_json)
         return

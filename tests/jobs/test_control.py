@@ -12,18 +12,19 @@ import pytest
 
 import schemas
 from conf import load
-from jobs import control, requests
+from jobs import control, inspection, requests
 from jobs.control import Job
 from jobs.engine import Engine
 from jobs.errors import UserError
 from jobs.inbox import jobs_of
 from jobs.query import View
 from jobs.run import RunRequest, run, summary
-from jobs.runs import RunRecord
+from jobs.runs import RunRecord, close_dead_runs
 from jobs.store import Store
+from jobs.telling import Unwatched
 from jobs.workspace import Workspace
 from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, rows, write_noise_stream
-from tests.processes import finished, n_rows, resume, start, wait_for_rows
+from tests.processes import SLOW, finished, n_rows, resume, start, wait_for_rows
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -93,7 +94,16 @@ def test_a_job_killed_while_it_pauses_is_failed_and_can_be_resumed(
         time.sleep(moments.uniform(0, 1))
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        assert job.state().state in {"failed", "paused"}
+        state = job.state().state
+        assert state in {"failed", "paused"}
+        # Whoever runs next puts it down for everybody; it looks as dead as it is before that, too.
+        (shown,) = inspection.runs(Store(place))
+        assert shown["state"] == state
+        assert shown["error"] == ("its process ended without finishing" if state == "failed" else None)
+        close_dead_runs(Store(place), "nobody")
+        assert Store(place).read(schemas.RUNS, ["state", "error"]).to_pylist() == [
+            {name: shown[name] for name in ("state", "error")}
+        ]
         process = resume(place, job_id)
     assert finished(process)["state"] == "done"
     assert jobs_of(place) == [job_id]
@@ -147,44 +157,36 @@ def test_pause_after_names_a_stage_or_is_refused(tmp_path: Path, sample_folder: 
     assert go_on(workspace, job.job_id).state == "done"
 
 
+class Cancelling(Unwatched):
+    """Has its job cancelled once the first frames are measured."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self.job_id = ""
+
+    def held(self, job_id: str) -> None:
+        self.job_id = job_id
+
+    def advanced(self, frames: int) -> None:
+        assert frames >= 0
+        control.cancel(control.find(self._workspace, self.job_id))
+
+
 def test_a_cancelled_job_is_over(tmp_path: Path) -> None:
-    place = tmp_path / "tables"
+    workspace = Workspace.at(tmp_path / "tables")
     stream = write_noise_stream(tmp_path / "cam", range(600))
-    process = start(place, stream)
-    wait_for_rows(place, process, 10)
-    job = only_job(place)
-    control.cancel(job)
-    _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (5, f"run {job.job_id} is cancelled; what was committed stays\n")
-    assert job.state().state == "cancelled"
-    assert View.of(Workspace.at(place)).lazy("runs").collect()["state"].to_list() == ["cancelled"]
+    record = run(RunRequest(workspace, [str(stream)], load(settings=SLOW)), Cancelling(workspace))
+    assert (record.state, record.error) == ("cancelled", None)
+    assert 0 < record.outcomes["frames"].computed < 600
+    job = control.find(workspace, "last")
+    assert (job.job_id, job.state().state) == (record.job_id, "cancelled")
+    assert View.of(workspace).lazy("runs").collect()["state"].to_list() == ["cancelled"]
     assert [r.word for r in job.inbox.records()] == ["started", "cancel", "cancelled"]
     for verb in ("resume", "step"):
         with pytest.raises(UserError, match="is cancelled, expected"):
             getattr(control, verb)(job)
     with pytest.raises(UserError, match="pause is for a job that is not over"):
         control.pause(job)
-
-
-def test_a_job_whose_process_died_is_failed_everywhere_and_may_be_resumed(tmp_path: Path, sample_folder: Path) -> None:
-    place = tmp_path / "tables"
-    process = start(place, sample_folder)
-    wait_for_rows(place, process, 10)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    workspace, job = Workspace.at(place), only_job(place)
-    other = go(workspace, write_noise_stream(tmp_path / "other", range(3)))
-    row = View.of(workspace).lazy("runs").sort("job_id").collect().to_dicts()[0]
-    assert (row["job_id"], row["state"], row["error"]) == (
-        job.job_id,
-        "failed",
-        "its process ended without finishing",
-    )
-    assert job.state().state == "failed"
-    assert [r.word for r in job.inbox.records()] == ["started", "failed"]
-    record = go_on(workspace, job.job_id)
-    assert (record.state, record.streams) == ("done", ["cam"])
-    assert control.find(workspace, other.job_id).state().state == "done"
 
 
 def test_a_limited_run_measures_no_more_after_a_pause(tmp_path: Path) -> None:
