@@ -96,6 +96,25 @@ def parse(values: Mapping[str, Any]) -> PipelineConfig:
     return _validated(values)
 
 
+def override(config: PipelineConfig, settings: Iterable[str]) -> PipelineConfig:
+    """Return a configuration with `key=value` settings on top. Raises `ConfigError` with every problem found."""
+    problems: list[str] = []
+    merged = to_dict(config)
+    for setting in settings:
+        merged = _merge(merged, _attempt(problems, partial(_read_setting, setting)) or {})
+    if problems:
+        raise ConfigError([*problems, *_problems(merged)])
+    return parse(merged)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a configuration as plain values under dotted keys."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return found
+
+
 def to_dict(config: PipelineConfig) -> dict[str, Any]:
     """Return the configuration as plain values, for YAML and JSON."""
     return json.loads(json.dumps(asdict(config)))

@@ -80,7 +80,8 @@ def halves(block: Block) -> list[Block]:
     if len(wanted) < 2:
         return []
     middle = int(wanted[len(wanted) // 2])
-    return [_block(block.rows, 0, middle), _block(block.rows, middle, block.rows.num_rows)]
+    parts = (_block(block.rows, 0, middle), _block(block.rows, middle, block.rows.num_rows))
+    return [part._replace(replaces=block.replaces) for part in parts]
 
 
 def _keyframes(wave: pa.Table) -> IntArray | None:

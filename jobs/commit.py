@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -38,13 +38,20 @@ class Committer:
     """
 
     def __init__(
-        self, store: Store, stages: Sequence[Stage], planned_on: Mapping[str, Snapshot], job_id: str, every_s: float
+        self,
+        store: Store,
+        stages: Sequence[Stage],
+        planned_on: Mapping[str, Snapshot],
+        job_id: str,
+        every_s: float,
+        told: Callable[[str, int, float], None] = lambda table, rows, seconds: None,
     ) -> None:
         self._store = store
         self._stages = {s.name: s for s in stages}
         self._snapshots = dict(planned_on)
         self._job_id = job_id
         self.every_s = every_s
+        self._told = told
         self._pending = {name: _Pending() for name in self._stages}
         self._shared: set[str] = set()
         self._last = 0.0
@@ -69,9 +76,12 @@ class Committer:
         started = time.monotonic()
         for name, pending in self._pending.items():
             if pending:
+                began = time.monotonic()
+                n_rows = sum(part.n_rows for part in (*pending.parts, *pending.replacing))
                 self._commit(self._stages[name], pending)
                 self._pending[name] = _Pending()
                 self.n_commits += 1
+                self._told(name, n_rows, time.monotonic() - began)
         self._last = time.monotonic()
         self._took_s = self._last - started
 

@@ -13,7 +13,7 @@ from conf import load
 from jobs import report
 from jobs.errors import UserError
 from jobs.query import View
-from jobs.run import RunRequest, summary
+from jobs.run import RunRequest
 from jobs.runs import RunRecord
 from jobs.workspace import Workspace
 from transforms.synthetic import Planted, Sample
@@ -68,7 +68,7 @@ def run_demo(folder: Path, execute: Callable[[RunRequest], RunRecord], sample: S
         "workspace": str(workspace.root),
         "report": str(page.absolute()),
         "checks": [asdict(c) for c in checks],
-        "run": summary(record),
+        "run": record.summary(),
     }
 
 

@@ -21,7 +21,7 @@ import schemas
 from jobs import maintenance
 from jobs.errors import UserError, one_line
 from jobs.parts import hash_in_name
-from jobs.runs import has_ended
+from jobs.processes import has_ended
 from jobs.store import Store
 from jobs.weights import FOLDER
 from jobs.workspace import FORMAT, Workspace

@@ -11,7 +11,7 @@ import socket
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from queue import Empty, Queue
 from threading import Event, Thread
 from types import TracebackType
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Self
 import pyarrow as pa
 
 from conf import Resources
-from jobs.errors import RunFailedError, UserError, one_line
+from jobs.errors import RunFailedError, RunStopped, UserError, one_line
 
 _TASK_RETRIES = 1
 _CPUS_PER_MODEL = 4
@@ -29,6 +29,7 @@ IN_HAND = 4
 
 _ANSWER_S = 5.0
 _GRACE_S = 10.0
+_LOOK_S = 0.5
 _LOADING_S = 20.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _QUIET = {
@@ -190,7 +191,7 @@ class Engine:
             # The next cluster of this process numbers its objects as this one did; what is let go of then is its own.
             self._loading.clear()
             self._ray.shutdown()
-            if self._session and kind is None:
+            if self._session and (kind is None or issubclass(kind, RunStopped)):
                 shutil.rmtree(self._session, ignore_errors=True)
 
 
@@ -232,6 +233,8 @@ class EngineOnDemand:
         self._threads = ThreadPoolExecutor(1, "engine")
         self._engine: Future[Engine] | None = None
         self._handlers: dict[signal.Signals, Any] = {}
+        self.meanwhile: Callable[[], object] = lambda: None
+        """Called twice a second while the engine is waited for; what it raises ends the wait."""
 
     def begin(self) -> None:
         """Start the engine in the background."""
@@ -243,6 +246,8 @@ class EngineOnDemand:
         """Return the engine, when it is there."""
         self.begin()
         assert self._engine is not None
+        while not wait([self._engine], timeout=_LOOK_S).done:
+            self.meanwhile()
         engine = self._engine.result()
         # Ray's core has put handlers of its own in place, which print a stack trace and no more.
         if threading.current_thread() is threading.main_thread():
@@ -260,15 +265,19 @@ class EngineOnDemand:
             if self._engine is not None and self._engine.exception() is None:
                 self._engine.result().__exit__(kind, error, trace)
 
-        if isinstance(error, KeyboardInterrupt):
+        interrupted = isinstance(error, (KeyboardInterrupt, RunStopped))
+        if interrupted:
             # Whoever ends a whole group of processes has ended the cluster too, and leaving it would take a minute.
             # Its processes die with this one in any case.
             stopping = Thread(target=stop, name="stop", daemon=True)
             stopping.start()
-            stopping.join(_GRACE_S)
+            if isinstance(error, KeyboardInterrupt):
+                stopping.join(_GRACE_S)
+            elif self._engine is None or self._engine.done():
+                stopping.join(_ANSWER_S)
         else:
             stop()
-        self._threads.shutdown(wait=not isinstance(error, KeyboardInterrupt))
+        self._threads.shutdown(wait=not interrupted)
 
 
 def _in_background(make: Callable[[], Iterable[pa.Table]]) -> Generator[pa.Table | None, None, None]:
@@ -291,7 +300,7 @@ def _in_background(make: Callable[[], Iterable[pa.Table]]) -> Generator[pa.Table
     try:
         while True:
             try:
-                item = queue.get(timeout=0.5)
+                item = queue.get(timeout=_LOOK_S)
             except Empty:
                 yield None
                 continue

@@ -24,8 +24,24 @@ def one_line(error: BaseException | str) -> str:
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
 
 
+class RunStopped(Exception):  # noqa: N818 - nothing went wrong
+    """A run was asked to end before its end; `state` is the one to leave it in, `paused` or `cancelled`."""
+
+    def __init__(self, state: str) -> None:
+        self.state = state
+        super().__init__(f"asked to end as {state}")
+
+
+class StoppedRunError(UserError):
+    """A run was paused, or cancelled, before it was done. Exit codes 4 and 5."""
+
+    def __init__(self, state: str, text: str) -> None:
+        self.exit_code = 5 if state == "cancelled" else 4
+        super().__init__(text)
+
+
 class InterruptedRunError(UserError):
-    """The user, or the system, ended a run. Exit code 130, as shells have it for an interrupt."""
+    """The user ended a program at once. Exit code 130, as shells have it for an interrupt."""
 
     exit_code = 130
 

@@ -12,8 +12,10 @@ import pyarrow.compute as pc
 import schemas
 from jobs import selection
 from jobs.errors import UserError
+from jobs.inbox import Inbox
 from jobs.query import View
-from jobs.runs import has_ended
+from jobs.rundiff import parameters
+from jobs.runs import as_it_is
 from jobs.store import Store
 from jobs.verdicts import verdicts
 
@@ -24,15 +26,34 @@ _STRETCHES = {
 
 
 def runs(store: Store) -> list[dict[str, Any]]:
-    """Return all runs, oldest first."""
+    """Return all runs, oldest first; of a child also what it was asked, and in which settings it differs."""
     rows = store.read(schemas.RUNS).sort_by("job_id").to_pylist()
     columns = ("job_id", "state", "parent", "profile", "streams", "frames", "started_ns", "seconds", "error")
-    return [{name: _as_it_is(row)[name] for name in columns} for row in rows]
+    configs = {row["job_id"]: row["config"] for row in rows}
+    return [
+        {name: as_it_is(store.root, row)[name] for name in columns}
+        | {
+            "asked": _asked(store, row["job_id"]) if row["parent"] else None,
+            "changed": parameters(configs[row["parent"]], row["config"]) if row["parent"] in configs else {},
+        }
+        for row in rows
+    ]
+
+
+def _asked(store: Store, job_id: str) -> str:
+    """Return what a run was asked to do for its parent, in words."""
+    for record in Inbox(store.root, job_id).records():
+        replay = record.data.get("request", {}).get("replay")
+        if replay:
+            if replay["again"]:
+                return f"replay-stage {replay['again']}"
+            return "retry --only quarantined" if replay["quarantined"] else f"replay --from {replay['start']}"
+    return "replay"
 
 
 def job(store: Store, job_id: str) -> dict[str, Any]:
     """Return one run with its stages. Raises `UserError` for an unknown id."""
-    row = _as_it_is(selection.find_run(store, job_id))
+    row = as_it_is(store.root, selection.find_run(store, job_id))
     for name in ("config", "counts", "environment", "versions"):
         row[name] = json.loads(row[name]) if row[name] else None
     stages = store.read(schemas.STAGE_RUNS)
@@ -44,13 +65,6 @@ def job(store: Store, job_id: str) -> dict[str, Any]:
 def _stage(row: dict[str, Any]) -> dict[str, Any]:
     kept = {k: v for k, v in row.items() if k not in {"job_id", "stage"}}
     return kept | {name: json.loads(row[name]) for name in ("params", "upstream")}
-
-
-def _as_it_is(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a run's row with the state that a run without its process is really in."""
-    if row["state"] == "running" and has_ended(json.loads(row["environment"])):
-        return row | {"state": "failed", "error": "its process ended without finishing"}
-    return dict(row)
 
 
 def stream(store: Store, path: str | None, stream_id: str | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,8 +12,9 @@ from jobs.blocks import Block
 from jobs.commit import Committer
 from jobs.engine import IN_HAND, Engine, ModelProcesses
 from jobs.errors import RunFailedError
+from jobs.hold import Hold
 from jobs.modelworker import ModelTask, ModelWorker
-from jobs.pixelpass import PassResult, died, send, with_number
+from jobs.pixelpass import Drain, PassResult, died, send, with_number
 
 # A process that holds a model takes seconds to start, so that a wave should last for minutes.
 _WAVE_ROWS = 1 << 18
@@ -28,28 +30,35 @@ def run_model_pass(
     processes: Callable[[Engine], ModelProcesses],
     engine: Callable[[], Engine],
     committer: Committer,
-    limit: int | None = None,
-    progress: Callable[[int], None] = lambda n: None,
+    told: Callable[[dict[str, Any], pa.Table], None] = lambda receipt, rows: None,
+    *,
+    hold: Hold,
+    abort: bool = False,
 ) -> PassResult:
     """Show the frames of `todo`, tables of schema `REQUEST`, to a model.
 
-    `model_frames` is the most frames that a process is given at a time; `limit` is the most to look at in all. Raises
+    `model_frames` is the most frames that a process is given at a time; `told`, `hold` and `abort` are as
+    for `pixelpass.run_pass`. Raises
     `RunFailedError` where the model cannot be loaded, where it takes none of the frames, or where the workspace does
     not take the results; what was committed stays.
     """
     result = PassResult()
-    for wave in _waves(todo, limit):
+    for wave in _waves(todo):
+        if result.stopped or hold.asked():
+            result.stopped = True
+            break
         cluster = engine()
         shape = processes(cluster)
         size = model_frames or (_ON_GPU if shape.gpus else _ON_CPU)
         blocks = _cut(wave, size, shape.size, task.stage, first=not result.n_frames)
 
-        def show(some: Sequence[Block], cluster: Engine = cluster, shape: ModelProcesses = shape) -> set[int]:
+        def show(some: Sequence[Block], cluster: Engine = cluster, shape: ModelProcesses = shape) -> set[int] | None:
             numbered = [with_number(block.rows, number) for number, block in enumerate(some)]
-            received = send(some, cluster.map_models(numbered, ModelWorker, task, shape), committer, result, progress)
+            arrivals = cluster.map_models(numbered, ModelWorker, task, shape)
+            received = send(some, arrivals, committer, result, told, Drain(hold), abort)
             if not result.computed and len(result.faults) >= _HOPELESS:
                 raise RunFailedError(f"the model takes none of the first {len(result.faults)} frames: {_why(result)}")
-            return received
+            return None if result.stopped else received
 
         _show_all(blocks, show, shape.size * IN_HAND, task.stage, result)
     committer.flush()
@@ -58,38 +67,41 @@ def run_model_pass(
 
 
 def _show_all(
-    blocks: Sequence[Block], show: Callable[[Sequence[Block]], set[int]], in_hand: int, stage: str, result: PassResult
-) -> None:
+    blocks: Sequence[Block],
+    show: Callable[[Sequence[Block]], set[int] | None],
+    in_hand: int,
+    stage: str,
+    result: PassResult,
+) -> bool:
     """Show all blocks, although processes may die of some frames; such a frame is set aside.
 
     Blocks go out in order, so that the one to blame for a death is among the first `in_hand` that did not come back.
-    These are shown again in small parts, each block by itself, and the others after them.
+    These are shown again in small parts, each block by itself, and the others after them. Returns whether to go on:
+    `show` returns None where the pass was asked to end.
     """
     while blocks:
         received = show(blocks)
+        if received is None:
+            return False
         lost = [block for number, block in enumerate(blocks) if number not in received]
         if lost and len(blocks) == 1 and lost[0].rows.num_rows == 1:
             result.faults.append(died(lost[0].rows.to_pylist()[0], stage))
             result.n_frames += 1
-            return
-        for suspect in lost[:in_hand]:
-            _show_all(_parted(suspect, stage), show, in_hand, stage, result)
+            return True
+        if not all(_show_all(_parted(suspect, stage), show, in_hand, stage, result) for suspect in lost[:in_hand]):
+            return False
         blocks = lost[in_hand:]
+    return True
 
 
-def _waves(todo: Iterator[pa.Table], limit: int | None) -> Iterator[pa.Table]:
+def _waves(todo: Iterator[pa.Table]) -> Iterator[pa.Table]:
     held: list[pa.Table] = []
-    left = limit
     for rows in todo:
-        some = rows if left is None else rows.slice(0, left)
-        left = None if left is None else left - some.num_rows
-        held.append(some)
+        held.append(rows)
         if sum(t.num_rows for t in held) >= _WAVE_ROWS:
             yield pa.concat_tables(held).combine_chunks()
             held = []
-        if left == 0:
-            break
-    if sum(t.num_rows for t in held):
+    if held:
         yield pa.concat_tables(held).combine_chunks()
 
 

@@ -44,17 +44,25 @@ class ModelPlan:
 class ModelPlanner:
     """Compares the decodable frames of some streams with the live rows of a model stage.
 
-    `frames` is the stage that read them; with `verdicts`, the stage of curation, only what that keeps is wanted.
+    `frames` is the stage that read them; with `verdicts`, the stage of curation, only what that keeps is wanted. With
+    `again` no frame is taken to be done.
     """
 
     def __init__(
-        self, store: Store, stage: Stage, frames: Stage, verdicts: Stage | None, streams: Sequence[str]
+        self,
+        store: Store,
+        stage: Stage,
+        frames: Stage,
+        verdicts: Stage | None,
+        streams: Sequence[str],
+        again: bool = False,
     ) -> None:
         self._store = store
         self._stage = stage
         self._frames = frames
         self._verdicts = verdicts
         self._streams = frozenset(streams)
+        self._again = again
         self.snapshot = store.open(stage.table)
         self._pictures = store.open(frames.table)
         self._kept = store.open(verdicts.table) if verdicts else None
@@ -89,7 +97,8 @@ class ModelPlanner:
             kept = _read(self._kept, (*_KEY, "keep"), self._verdicts, streams, span).filter("keep")
             wanted = frames.join(kept, on=_KEY, how="semi")
         known = live.rename({"input_id": "was"})
-        left = wanted.join(known, on=_KEY, how="left").filter(pl.col("was").ne_missing(pl.col("input_id")))
+        undone = pl.lit(self._again) | pl.col("was").ne_missing(pl.col("input_id"))
+        left = wanted.join(known, on=_KEY, how="left").filter(undone)
         replaces = pl.col("was").is_not_null()
         n_outdated = left.filter(replaces).height
         plan.wanted += wanted.height

@@ -11,13 +11,16 @@ from conf import PipelineConfig
 from jobs.commit import Committer
 from jobs.engine import Engine
 from jobs.errors import RunFailedError
+from jobs.hold import Hold
 from jobs.modelpass import run_model_pass
 from jobs.modelplan import ModelPlan, ModelPlanner
 from jobs.modelworker import ModelTask
 from jobs.pixelpass import PassResult
 from jobs.quarantine import settle
+from jobs.runs import StageOutcome
 from jobs.stage import Stage
 from jobs.store import Store
+from jobs.telling import Teller
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,16 @@ class ModelResult:
     after: ModelPlan
     did: PassResult
     quarantined: int
+
+    def account(self, outcome: StageOutcome, earlier: StageOutcome) -> None:
+        """Put down what came of the stage, which did `earlier` before it was paused."""
+        outcome.frames_in = self.after.wanted
+        outcome.computed = earlier.computed + sum(self.did.computed.values())
+        outcome.quarantined = self.quarantined
+        outcome.reused = max(0, self.after.wanted - self.after.open - outcome.computed)
+        outcome.removed = self.before.n_gone
+        outcome.seconds = earlier.seconds + self.did.seconds
+        outcome.state = "paused" if self.did.stopped else "done"
 
 
 class ModelStages:
@@ -42,35 +55,43 @@ class ModelStages:
         self._streams = streams
         self._job_id = job_id
 
-    def planner(self, stage: Stage) -> ModelPlanner:
-        """Return what knows which frames the model has not seen, as the tables are now."""
+    def planner(self, stage: Stage, again: bool = False) -> ModelPlanner:
+        """Return what knows which frames the model has not seen, as the tables are now; all of them with `again`."""
         verdicts = self._stages.get("curation") if self._config.embed.frames == "kept" else None
-        return ModelPlanner(self._store, stage, self._stages["frames"], verdicts, self._streams)
+        return ModelPlanner(self._store, stage, self._stages["frames"], verdicts, self._streams, again)
 
     def run(
         self,
         stage: Stage,
         engine: Callable[[], Engine],
-        limit: int | None,
-        began: Callable[[str, int | None], None],
-        progress: Callable[[int], None],
+        teller: Teller,
+        hold: Hold,
+        abort: bool = False,
+        again: bool = False,
     ) -> ModelResult:
-        """Bring a stage up to date; with `limit`, look at no more frames than that.
+        """Bring a stage up to date; with `again`, show all frames to the model once more.
 
-        Raises `RunFailedError` where frames are left that are neither done nor set aside.
+        `hold` and `abort` are as for `pixelpass.run_pass`. Raises `RunFailedError` where frames are left that are
+        neither done nor set aside, unless the pass was asked to end.
         """
-        planner = self.planner(stage)
+        planner = self.planner(stage, again)
         before = planner.survey()
         resources = self._config.resources
         committer = Committer(
-            self._store, [stage], {stage.name: planner.snapshot}, self._job_id, resources.commit_seconds
+            self._store,
+            [stage],
+            {stage.name: planner.snapshot},
+            self._job_id,
+            resources.commit_seconds,
+            teller.committed,
         )
         if before.gone:
             committer.remove(stage.name, pa.concat_tables(before.gone))
         if before.open:
-            began(stage.name, before.open if limit is None else min(limit, before.open))
+            teller.began(stage.name, before.open)
         assert stage.make is not None
-        task = ModelTask(stage.make, stage.name, stage.key, self._store.root, self._config.image, resources.model_batch)
+        root, drain = self._store.root, str(hold.drain)
+        task = ModelTask(stage.make, stage.name, stage.key, root, self._config.image, resources.model_batch, drain)
         did = run_model_pass(
             planner.todo(),
             task,
@@ -78,13 +99,14 @@ class ModelStages:
             lambda cluster: cluster.model_processes(resources),
             engine,
             committer,
-            limit,
-            progress,
+            teller.measured,
+            hold=hold,
+            abort=abort,
         )
         faults = settle(self._store, list(self._stages.values()), self._streams, did.faults, self._job_id)
         after = self.planner(stage).survey() if before.open or before.gone else before
         quarantined = faults.get(stage.name, 0)
-        if after.open > quarantined and limit is None:
+        if after.open > quarantined and not did.stopped:
             raise RunFailedError(
                 f"stage {stage.name}: {after.wanted} frames in, {after.wanted - after.open} rows out and {quarantined} "
                 "quarantined; run again to compute the rest"

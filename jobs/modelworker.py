@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.parts import write_part
-from jobs.worker import receipt
+from jobs.worker import receipt, unless
 from schemas import BY_NAME
 from transforms.image import ImageParams
 from transforms.inference import FrameModel, Inferred, look
@@ -22,7 +22,8 @@ from transforms.inference import FrameModel, Inferred, look
 class ModelTask:
     """What a worker is to do: the model to `make`, the stage whose rows it gives, and where they go.
 
-    `make` is given the number of threads that the model may use. `batch` frames are shown to it at once.
+    `make` is given the number of threads that the model may use. `batch` frames are shown to it at once, until the
+    file `drain` is there.
     """
 
     make: Callable[[int], FrameModel]
@@ -31,6 +32,7 @@ class ModelTask:
     root: Path
     image: ImageParams
     batch: int
+    drain: str = ""
 
 
 class ModelWorker:
@@ -48,7 +50,8 @@ class ModelWorker:
         found, error = Inferred({}), None
         parts = []
         try:
-            found = look(block, self._model, (task.stage,), task.image, task.batch, self._threads)
+            go_on = unless(task.drain) if task.drain else None
+            found = look(block, self._model, (task.stage,), task.image, task.batch, self._threads, go_on)
             parts = [
                 write_part(task.root, BY_NAME[name], rows, {"stage_key": task.stage_key})
                 for name, rows in found.rows.items()
@@ -59,7 +62,7 @@ class ModelWorker:
             error = f"{type(caught).__name__}: {caught}"
         tally = {
             "block": block["block"][0].as_py(),
-            "n_frames": block.num_rows,
+            "n_frames": found.n_frames,
             "n_read": found.n_read,
             "n_decoded": found.n_decoded,
             "bytes_read": found.bytes_read,

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
+_LAST = re.compile(r"last(?:~(\d+))?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def counted_back(name: str, ids: Iterable[str]) -> str:
+    """Return the id that `last`, or `last~1` for the one before, stands for; any other name as it is.
+
+    Ids sort by time. Where there are not so many, the name stays as it is, too.
+    """
+    found = _LAST.fullmatch(name)
+    back = int(found[1] or 0) + 1 if found else 0
+    known = sorted(ids) if found else []
+    return known[-back] if 0 < back <= len(known) else name
 
 
 def wrong_with(kind: str, name: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 import schemas
 from conf import PipelineConfig
 from jobs import models
+from jobs.errors import UserError
 from jobs.stage import Stage
 from transforms import (
     clip,
@@ -26,6 +27,9 @@ from transforms import (
 )
 from transforms.embeddings import Embedder
 from transforms.pixels import PixelParams
+
+MEASURE = "measure"
+"""The name under which the stages that read pixels pause and step: they are one pass."""
 
 
 def build(config: PipelineConfig) -> tuple[Stage, ...]:
@@ -108,6 +112,18 @@ def _embeddings(config: PipelineConfig) -> Stage:
         seen | {"embed.weights_hash": spec.weights_hash},
         make=partial(Embedder, spec),
     )
+
+
+def step_named(stage: str, config: PipelineConfig) -> str:
+    """Return the step of a pipeline that a stage belongs to: all that read pixels are one. Raises `UserError`."""
+    stages = build(config)
+    if stage == MEASURE:
+        return stage
+    for one in stages:
+        if one.name == stage:
+            return MEASURE if one.kind == "pixels" else one.name
+    known = ", ".join([MEASURE, *(s.name for s in stages if s.kind != "pixels")])
+    raise UserError(f"stage {stage!r} is not part of the job; expected one of {known}, or a stage that reads pixels")
 
 
 def pixel_params(config: PipelineConfig) -> PixelParams:

@@ -16,15 +16,19 @@ from jobs.blocks import Block, cut, halves, waves
 from jobs.commit import Committer
 from jobs.engine import Engine, Transform
 from jobs.errors import RunFailedError
+from jobs.hold import Hold
 from jobs.parts import Part
 from jobs.stage import Stage
 from jobs.worker import measure_rows, persist_rows
 from transforms.pixels import MOTION_ONLY, TABLES, PixelParams, n_frames
 
+_DRAIN_S = 3.0
+_QUIET_S = 0.7
+
 
 @dataclass
 class PassResult:
-    """What a pixel pass did.
+    """What a pixel pass did; `stopped` says that it was asked to end before it was through.
 
     `computed` counts rows written per stage, `faults` the frames set aside. The first block of each core belongs to the
     start: it runs while the engine is still getting up. Times are ns since 1970: `first_ns` when a worker began the
@@ -45,6 +49,7 @@ class PassResult:
     began_ns: int = 0
     ended_ns: int = 0
     first_commit_ns: int = 0
+    stopped: bool = False
 
     @property
     def seconds(self) -> float:
@@ -90,26 +95,42 @@ def run_pass(
     committer: Committer,
     root: Path,
     limit: int | None = None,
-    progress: Callable[[int], None] = lambda n: None,
+    told: Callable[[dict[str, Any], pa.Table], None] = lambda receipt, rows: None,
+    *,
+    hold: Hold,
+    abort: bool = False,
+    again: frozenset[str] = frozenset(),
 ) -> PassResult:
     """Measure the frames of `todo`, tables of schema `BLOCK`, wave by wave.
 
-    `engine` is only called if there is anything to measure. `limit` is the most frames to measure; `progress` is told
-    how many were. Raises `RunFailedError` where the workspace does not take the results; what was committed stays.
+    `engine` is only called if there is anything to measure. `limit` is the most frames to measure; `told` is called
+    with the receipt of every block and its rows. `hold` is asked whether to go on: if not, workers finish the frames in
+    hand, and what has arrived is committed. With `abort`, a frame that cannot be computed ends the pass. Rows of the
+    stages in `again` replace those that are there. Raises `RunFailedError` for a frame that ends the pass, and where
+    the workspace does not take the results; what was committed stays.
     """
     result = PassResult()
     keys = {s.name: s.key for s in stages if s.name in TABLES}
     transforms: list[Transform] = [
-        (measure_rows, {"params": params}),
+        (measure_rows, {"params": params, "drain": str(hold.drain)}),
         (persist_rows, {"root": str(root), "stage_keys": keys}),
     ]
     for wave in waves(_limited(todo, limit), engine):
+        if result.stopped or hold.asked():
+            result.stopped = True
+            break
         cluster = engine()
-        blocks = cut(wave, config, cluster.num_cpus, first=not result.n_frames)
-        while blocks:
+        blocks = [
+            b._replace(replaces=b.replaces | again)
+            for b in cut(wave, config, cluster.num_cpus, first=not result.n_frames)
+        ]
+        while blocks and not result.stopped:
             numbered = [with_number(block.rows, number) for number, block in enumerate(blocks)]
-            received = send(blocks, cluster.map_blocks(numbered, transforms), committer, result, progress)
-            blocks = _again([b for number, b in enumerate(blocks) if number not in received], keys, result)
+            arrivals = cluster.map_blocks(numbered, transforms)
+            received = send(blocks, arrivals, committer, result, told, Drain(hold), abort)
+            if not result.stopped:
+                blocks = _again([b for number, b in enumerate(blocks) if number not in received], keys, result)
+                _refuse_faults(result, abort)
     committer.flush()
     result.n_commits = committer.n_commits
     return result
@@ -135,7 +156,9 @@ def send(
     arrivals: Generator[pa.Table | None, None, None],
     committer: Committer,
     result: PassResult,
-    progress: Callable[[int], None],
+    told: Callable[[dict[str, Any], pa.Table], None],
+    drain: Drain,
+    abort: bool,
 ) -> set[int]:
     """Take in the receipts of blocks as they arrive; return the numbers of the blocks that came back."""
     received: set[int] = set()
@@ -147,20 +170,66 @@ def send(
             for receipt in batch.to_pylist() if batch is not None else ():
                 received.add(receipt["block"])
                 _take_in(receipt, blocks[receipt["block"]], committer, result)
-                progress(receipt["n_frames"])
+                told(receipt, blocks[receipt["block"]].rows)
+                drain.saw(receipt)
+                _refuse_faults(result, abort)
                 first -= blocks[receipt["block"]].starts
                 hold_until = hold_until or time.monotonic() + committer.every_s
-            if first and time.monotonic() < hold_until:
+            if drain.is_over():
+                break
+            if drain.since or (first and time.monotonic() < hold_until):
                 continue
             if committer.maybe_flush() and not result.first_commit_ns:
                 result.first_commit_ns = time.time_ns()
+    except Exception as error:
+        # Whoever signals a whole group of processes has ended the engine as well; there is nothing to wait for then.
+        if not drain.since or isinstance(error, RunFailedError):
+            raise
     finally:
+        result.stopped = bool(drain.since)
         try:
             # Whatever ends the pass, what has arrived is kept.
             committer.flush()
         finally:
             arrivals.close()
     return received
+
+
+class Drain:
+    """The end of a pass before its time: workers finish what they have in hand, and that is waited for, not for long.
+
+    Tasks that have not begun when the pass is to end come back with nothing. When nothing else has come for a moment,
+    nothing was in hand any more.
+    """
+
+    def __init__(self, hold: Hold) -> None:
+        self._hold = hold
+        self._last = 0.0
+        self.since = 0.0
+
+    def saw(self, receipt: Mapping[str, Any]) -> None:
+        """Take note of what a worker did."""
+        if receipt["parts"]:
+            self._last = time.monotonic()
+
+    def is_over(self) -> bool:
+        """Say whether the pass is to end now; begin to drain it when asked to."""
+        now = time.monotonic()
+        if not self.since:
+            if self._hold.asked():
+                self.since = self._last = now
+                self._hold.drain.touch()
+            return False
+        return now - self.since > _DRAIN_S or now - self._last > _QUIET_S
+
+
+def _refuse_faults(result: PassResult, abort: bool) -> None:
+    if abort and result.faults:
+        fault = result.faults[0]
+        raise RunFailedError(
+            f"frame {fault['frame_idx']} of stream {fault['stream_id']}: {fault['error_type']}: {fault['error']}; "
+            "with --on-error quarantine the run sets such frames aside and goes on"
+        )
 
 
 def with_number(rows: pa.Table, number: int) -> pa.Table:

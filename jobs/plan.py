@@ -109,11 +109,20 @@ class _Window(NamedTuple):
 
 
 class Planner:
-    """Compares the listing of streams with the live rows of the pixel stages of one pipeline."""
+    """Compares the listing of streams with the live rows of the pixel stages of one pipeline.
+
+    With `again`, all frames are to be looked at, and none of them is taken to be done by that stage.
+    """
 
     def __init__(
-        self, store: Store, stages: Sequence[Stage], streams: Sequence[Listed], listing: Snapshot | None = None
+        self,
+        store: Store,
+        stages: Sequence[Stage],
+        streams: Sequence[Listed],
+        listing: Snapshot | None = None,
+        again: str | None = None,
     ) -> None:
+        self._again = again
         self._stages = [s for s in stages if s.kind == "pixels"]
         self._streams = streams
         self._live: dict[str, Snapshot] = {s.name: store.open(s.table) for s in self._stages}
@@ -226,6 +235,8 @@ class Planner:
             outdated = own & known & rows.present & (rows.input_id != expected)
             wanted |= absent | outdated | (own & ~known)
             self._count(plan, name, window, rows, absent, own & rows.present & ~known, outdated)
+        if self._again:
+            wanted = own
         for stage in self._stages:
             if live[stage.name].gone is not None:
                 plan.gone.setdefault(stage.name, []).append(live[stage.name].gone)
@@ -292,7 +303,16 @@ class Planner:
             have = live.get(name)
             empty = pa.nulls(len(rows), pa.int64())
             columns[f"have_{name}"] = empty if have is None else pa.array(have.input_id[rows], mask=~have.present[rows])
+        columns |= self._undone(live, rows) if self._again else {}
         return pa.table(columns, schema=BLOCK)
+
+    def _undone(self, live: Mapping[str, _LiveRows], rows: Int64Array) -> dict[str, pa.Array]:
+        """Return the columns that say that no frame is done by the stage that is to be done again."""
+        if self._again == "frames":
+            return {"trusted_id": pa.nulls(len(rows), pa.int64()), "known": pa.nulls(len(rows), KNOWN)}
+        have = live[str(self._again)]
+        # There is a row, to be replaced, and it is of no content that there could be.
+        return {f"have_{self._again}": pa.array(~have.input_id[rows], mask=~have.present[rows])}
 
     def _known(self, window: _Window, rows: Int64Array, changed: BoolArray) -> pa.Array:
         """Return what the `frames` table says of files that have changed since, null elsewhere."""

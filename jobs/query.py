@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -15,6 +16,7 @@ import pyarrow as pa
 import schemas
 from jobs import selection as selecting
 from jobs.errors import UserError
+from jobs.events import events, journaled_jobs
 from jobs.selection import Selection
 from jobs.store import Store
 from jobs.workspace import Workspace
@@ -50,9 +52,11 @@ class View:
         """Return a table's selected rows; `curated` joins all per-frame tables. An unknown one raises `UserError`."""
         if name == "curated":
             return self._curated()
+        if name == schemas.JOURNAL.name:
+            return pl.LazyFrame(journal_rows(self._unpinned.root))
         every = name.removesuffix("_all")
         if every not in schemas.BY_NAME:
-            known = ", ".join([*schemas.BY_NAME, "curated"])
+            known = ", ".join([*schemas.BY_NAME, schemas.JOURNAL.name, "curated"])
             raise UserError(f"there is no table {name!r}; there are: {known}, and each with _all appended")
         table = schemas.BY_NAME[every]
         rows = self._store_of(table).open(table).lazy()
@@ -82,6 +86,9 @@ class View:
         """Run one SELECT over the tables and return its result. Raises `UserError` for anything else."""
         with duckdb.connect(":memory:", config={"python_enable_replacements": False}) as connection:
             self._register(connection)
+            # Reading every line of every run is for those who ask for them.
+            if schemas.JOURNAL.name in query.lower():
+                connection.register(schemas.JOURNAL.name, journal_rows(self._unpinned.root))
             try:
                 _refuse_all_but_reading(connection, query)
                 connection.execute("SET enable_external_access = false")
@@ -116,6 +123,18 @@ class View:
         columns += [f"{t.name}.{c.name}" for t in _JOINED for c in t.columns if c.name not in _LEFT_OUT]
         joins = " ".join(f"LEFT JOIN {t.name} USING (stream_id, frame_idx)" for t in _JOINED)
         connection.execute(f"CREATE VIEW curated AS SELECT {', '.join(columns)} FROM frames f {joins}")
+
+
+def journal_rows(root: Path) -> pa.Table:
+    """Return the journals of all jobs of the workspace at `root` as one table."""
+    schema = schemas.JOURNAL.arrow_schema
+    rows = [
+        {name: event.get(name) for name in schema.names}
+        | {"data": json.dumps(event["data"]) if "data" in event else None}
+        for job_id in journaled_jobs(root)
+        for event in events(root, job_id)
+    ]
+    return pa.Table.from_pylist(rows, schema)
 
 
 def _refuse_all_but_reading(connection: duckdb.DuckDBPyConnection, query: str) -> None:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
-import polars as pl
 import pyarrow as pa
 
 import schemas
 from conf import Loaded
-from jobs import catalogue, maintenance, selection
+from conf.loader import to_dict
+from jobs import catalogue, descent, differences, heads, maintenance, pictures, selection
 from jobs.catalogue import Admission
 from jobs.commit import Committer
+from jobs.descent import Replay
 from jobs.engine import EngineOnDemand, check_address
-from jobs.errors import RunFailedError, one_line
+from jobs.errors import RunFailedError, RunStopped, one_line
+from jobs.events import Journal
+from jobs.hold import Hold
 from jobs.memory import give_back
 from jobs.modelstages import ModelStages
-from jobs.pipeline import build, pixel_params
+from jobs.pipeline import MEASURE, build, pixel_params, step_named
 from jobs.pixelpass import PassResult, run_pass
 from jobs.plan import Listed, PixelPlan, Planner
 from jobs.quarantine import settle
@@ -29,6 +32,7 @@ from jobs.stage import Stage
 from jobs.store import ConflictError, Snapshot, Store
 from jobs.streams import StreamFiles
 from jobs.tables import TableStages
+from jobs.telling import Teller, Unwatched, Watcher
 from jobs.workspace import Workspace
 
 _OPS_FILES = 8
@@ -44,49 +48,43 @@ class RunRequest:
     admission: Admission = field(default_factory=Admission)
     limit: int | None = None
     ray_address: str | None = None
+    on_error: Literal["quarantine", "abort"] = "quarantine"
+    pause_after: str | None = None
+    replay: Replay | None = None
 
-
-class Watcher(Protocol):
-    """Is told how a run goes on; a progress bar, say.
-
-    `interrupted` says whether the run was asked to end. The KeyboardInterrupt that this raises can come out as another
-    error, where it falls between the steps of a lock or of a library.
-    """
-
-    interrupted: bool
-
-    def began(self, what: str, total: int | None) -> None:
-        """Take note that a part of the run began, which has so many frames to do."""
-
-    def advanced(self, frames: int) -> None:
-        """Take note that so many more frames are done."""
-
-
-class Unwatched:
-    """Watches nothing."""
-
-    interrupted = False
-
-    def began(self, what: str, total: int | None) -> None:
-        """Do nothing."""
-
-    def advanced(self, frames: int) -> None:
-        """Do nothing."""
+    def as_data(self) -> dict[str, Any]:
+        """Return what was asked for as plain values, which `jobs.requests.from_data` makes a request of again."""
+        return {
+            "profile": self.loaded.profile,
+            "config": to_dict(self.loaded.config),
+            "inputs": [str(i) for i in self.inputs],
+            "stream_ids": list(self.admission.stream_ids),
+            "rebind": self.admission.rebind,
+            "allow_missing": self.admission.allow_missing,
+            "limit": self.limit,
+            "ray_address": self.ray_address,
+            "on_error": self.on_error,
+            "replay": None if self.replay is None else asdict(self.replay),
+        }
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that nothing speaks against: its streams are listed, nothing is written yet."""
+    """A run that nothing speaks against: its streams are listed, nothing is written yet.
+
+    `streams` are as they lie on disk now; a replay does not look there, and has none.
+    """
 
     request: RunRequest
     store: Store
     stages: tuple[Stage, ...]
     streams: list[StreamFiles]
+    listed: list[Listed]
 
     @property
     def n_frames(self) -> int:
         """Return the number of frames in all streams."""
-        return sum(s.n_frames for s in self.streams)
+        return sum(s.n_frames for s in self.listed)
 
 
 def prepare(request: RunRequest) -> Prepared:
@@ -98,54 +96,88 @@ def prepare(request: RunRequest) -> Prepared:
         _ = stage.key
     check_address(request.ray_address)
     store = Store(request.workspace.root)
+    if request.replay:
+        return Prepared(request, store, stages, [], descent.listed(store, request.replay.streams))
     streams = catalogue.catalogue(request.inputs, config.ingest, request.admission, store)
-    return Prepared(request, store, stages, streams)
+    return Prepared(request, store, stages, streams, [Listed(s.stream_id, s.step, s.n_frames) for s in streams])
 
 
-def run(request: RunRequest, watcher: Watcher | None = None) -> RunRecord:
-    """Run a pipeline to its end and return its record, state `done`.
+def run(
+    request: RunRequest, watcher: Watcher | None = None, job_id: str | None = None, claimed: bool = False
+) -> RunRecord:
+    """Run a pipeline and return its record: state `done`, or `paused` or `cancelled` if that was asked of the job.
 
+    With `job_id` it takes up that job, which was paused, has failed, or was `claimed` for this process by a gateway.
     Raises `UserError` before any work if something is wrong with what is asked, and `RunFailedError` if the run cannot
-    go on; whatever was committed by then is found done by the next run. A KeyboardInterrupt leaves it `cancelled`.
+    go on; whatever was committed by then is found done by whoever resumes it. A KeyboardInterrupt leaves it `paused`.
     """
+    watcher = watcher or Unwatched()
+    step = step_named(request.pause_after, request.loaded.config) if request.pause_after else None
     prepared = prepare(request)
     request.workspace.create()
-    with EngineOnDemand(request.loaded.config.resources, request.ray_address) as engine:
-        if _has_new_frames(prepared):
-            engine.begin()
-        return _run(prepared, watcher or Unwatched(), engine)
-
-
-def _run(prepared: Prepared, watcher: Watcher, engine: EngineOnDemand) -> RunRecord:
-    request, store = prepared.request, prepared.store
     record = RunRecord(
-        job_id=new_job_id(),
+        job_id=job_id or new_job_id(),
         config=request.loaded.config,
         profile=request.loaded.profile,
         inputs=[str(i) for i in request.inputs],
-        streams=[s.stream_id for s in prepared.streams],
+        streams=[s.stream_id for s in prepared.listed],
         frames=prepared.n_frames,
         stages=prepared.stages,
+        parent=request.replay.parent if request.replay else None,
     )
+    hold = Hold.take(prepared.store.root, record.job_id, watcher, request.as_data(), claimed)
+    if step:
+        hold.pause_after(step)
+    journal = Journal.of(prepared.store.root, record.job_id)
+    teller = Teller(watcher, journal)
+    try:
+        with EngineOnDemand(request.loaded.config.resources, request.ray_address) as engine:
+            if request.limit != 0 and _has_new_frames(prepared):
+                engine.begin()
+            engine.meanwhile = hold.check
+            _begin(record, prepared.store, teller)
+            _Execution(prepared, record, teller, engine, hold).execute()
+        hold.let_go("done")
+    except BaseException as error:
+        _end(error, record, prepared.store, hold, interrupted=watcher.interrupted)
+    finally:
+        teller.ended(record)
+        journal.close()
+    return record
+
+
+def _begin(record: RunRecord, store: Store, teller: Teller) -> None:
     store.create_tables()
     close_dead_runs(store, record.job_id)
+    record.take_up(store)
     record.save(store)
-    try:
-        _Execution(prepared, record, watcher, engine).execute()
-    except BaseException as error:
-        interrupted = watcher.interrupted or isinstance(error, KeyboardInterrupt)
-        record.state = "cancelled" if interrupted else "failed"
-        record.error = "interrupted" if interrupted else one_line(error) or type(error).__name__
-        record.ended_ns = time.time_ns()
-        _save_anyway(record, store)
-        if interrupted:
-            raise KeyboardInterrupt from error
-        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-            raise RunFailedError(f"the workspace cannot be written: {one_line(error)}") from error
-        if isinstance(error, ConflictError):
-            raise RunFailedError(f"{error}; run again when the other runs are done") from error
-        raise
-    return record
+    teller.started(record)
+
+
+def _end(error: BaseException, record: RunRecord, store: Store, hold: Hold, interrupted: bool) -> None:
+    """Put down how a run ended before its end, in its records first; raise what its caller should know."""
+    if record.state == "done":
+        # It was interrupted while it was leaving.
+        hold.let_go("done")
+        raise error
+    interrupted = interrupted or isinstance(error, KeyboardInterrupt)
+    state = error.state if isinstance(error, RunStopped) else "paused" if interrupted else "failed"
+    record.error = (one_line(error) or type(error).__name__) if state == "failed" else None
+    record.ended_ns = time.time_ns()
+    record.state = state
+    # The disk that stopped the run may not take its epitaph either; the next run closes the record.
+    with suppress(Exception):
+        record.state = hold.let_go(state, {"error": record.error} if record.error else None)
+        record.save(store)
+    if isinstance(error, RunStopped):
+        return
+    if interrupted:
+        raise KeyboardInterrupt from error
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        raise RunFailedError(f"the workspace cannot be written: {one_line(error)}") from error
+    if isinstance(error, ConflictError):
+        raise RunFailedError(f"{error}; run again when the other runs are done") from error
+    raise error
 
 
 def _has_new_frames(prepared: Prepared) -> bool:
@@ -153,68 +185,104 @@ def _has_new_frames(prepared: Prepared) -> bool:
     heads = prepared.store.read(schemas.HEADS, ("stream_id", "stage_key"))
     shown = set(zip(heads["stream_id"].to_pylist(), heads["stage_key"].to_pylist(), strict=True))
     keys = [s.key for s in prepared.stages if s.kind == "pixels"]
-    return any((stream.stream_id, key) not in shown for stream in prepared.streams for key in keys)
-
-
-def _save_anyway(record: RunRecord, store: Store) -> None:
-    # The disk that stopped the run may not take its epitaph either; the next run closes the record.
-    with suppress(Exception):
-        record.save(store)
+    return any((stream.stream_id, key) not in shown for stream in prepared.listed for key in keys)
 
 
 class _Execution:
     """The steps of one run, in order."""
 
-    def __init__(self, prepared: Prepared, record: RunRecord, watcher: Watcher, engine: EngineOnDemand) -> None:
+    def __init__(
+        self, prepared: Prepared, record: RunRecord, teller: Teller, engine: EngineOnDemand, hold: Hold
+    ) -> None:
         self._engine = engine
         self._request = prepared.request
         self._config = prepared.request.loaded.config
         self._store = prepared.store
         self._stages = prepared.stages
         self._streams = prepared.streams
+        self._listed = prepared.listed
+        self._replay = prepared.request.replay
         self._record = record
-        self._watcher = watcher
+        self._teller = teller
+        self._hold = hold
 
     def execute(self) -> None:
-        listing = catalogue.record(self._streams, self._store, self._record.job_id)
-        listed = [Listed(s.stream_id, s.step, s.n_frames) for s in self._streams]
+        if self._replay:
+            listing = self._store.open(schemas.LISTING)
+        else:
+            listing = catalogue.record(self._streams, self._store, self._record.job_id)
         # The names of millions of files need not be held any longer.
         self._streams.clear()
         give_back()
-        before, result = self._measure(listed, listing)
+        if self._replay and self._replay.again:
+            self._do_again(self._replay.again, listing)
+            return
+        before, result = self._measure(listing)
+        if result.stopped:
+            self._leave(before, result)
         after = before
         if result.n_frames or any(before.gone.values()):
-            after = Planner(self._store, self._stages, listed, listing).survey()
+            after = Planner(self._store, self._stages, self._listed, listing).survey()
         self._account(before, after, result)
         self._update_streams()
         give_back()
+        self._hold.finished(MEASURE, self._record.earlier["frames"].state != "done" or result.n_frames > 0)
         self._decide()
         self._finish()
 
-    def _measure(self, listed: Sequence[Listed], listing: Snapshot) -> tuple[PixelPlan, PassResult]:
-        planner = Planner(self._store, self._stages, listed, listing)
+    def _measure(self, listing: Snapshot, again: str | None = None) -> tuple[PixelPlan, PassResult]:
+        planner = Planner(self._store, self._stages, self._listed, listing, again)
         plan = planner.survey()
         pixels = [s for s in self._stages if s.kind == "pixels"]
         every_s = self._config.resources.commit_seconds
-        committer = Committer(self._store, pixels, planner.snapshots, self._record.job_id, every_s)
+        told = self._teller.committed
+        committer = Committer(self._store, pixels, planner.snapshots, self._record.job_id, every_s, told)
         for name, keys in plan.gone.items():
             committer.remove(name, pa.concat_tables(keys))
         limit = self._request.limit
+        if limit is not None:
+            limit = max(0, limit - self._record.earlier_counts.get("frames_visited", 0))
         total = plan.n_open if limit is None else min(plan.n_open, limit)
         if total:
-            self._watcher.began("measure", total)
+            self._teller.began(MEASURE, total)
+        todo, params = planner.todo(), pixel_params(self._config)
         result = run_pass(
-            planner.todo(),
+            descent.only_quarantined(todo, self._store) if self._replay and self._replay.quarantined else todo,
             pixels,
             self._config,
-            pixel_params(self._config),
+            replace(params, stages=(again,)) if again else params,
             self._engine,
             committer,
             self._store.root,
             limit,
-            self._watcher.advanced,
+            self._teller.measured,
+            hold=self._hold,
+            abort=self._request.on_error == "abort",
+            again=frozenset([again] if again else []),
         )
         return plan, result
+
+    def _leave(self, plan: PixelPlan, result: PassResult) -> None:
+        """Account for a pass that was asked to end, and end."""
+        record = self._record
+        settle(self._store, self._stages, record.streams, result.faults, record.job_id)
+        for stage in self._stages:
+            if stage.kind == "pixels":
+                outcome, total = record.outcomes[stage.name], plan.stage_total(stage.name)
+                outcome.frames_in = total.n_frames
+                outcome.computed = record.earlier[stage.name].computed + result.computed.get(stage.name, 0)
+                outcome.seconds = record.earlier[stage.name].seconds + result.seconds
+                outcome.state = "paused"
+        self._tally(result)
+        raise RunStopped(self._hold.asked() or "paused")
+
+    def _tally(self, result: PassResult) -> None:
+        record = self._record
+        before = record.earlier_counts
+        record.counts = before | {name: n + before.get(name, 0) for name, n in result.tally().items()}
+        if result.first_commit_ns and "first_commit_ms" not in before:
+            record.counts["first_commit_ms"] = (result.first_commit_ns - record.started_ns) // 1_000_000
+        record.frames_per_second = result.frames_per_second or record.frames_per_second
 
     def _account(self, before: PixelPlan, after: PixelPlan, result: PassResult) -> None:
         """Hold frames in against rows out and quarantined, for every pixel stage."""
@@ -226,89 +294,101 @@ class _Execution:
             then, now = before.stage_total(stage.name), after.stage_total(stage.name)
             outcome = self._record.outcomes[stage.name]
             outcome.frames_in = now.n_frames
-            outcome.computed = result.computed.get(stage.name, 0)
+            earlier = self._record.earlier[stage.name]
+            outcome.computed = earlier.computed + result.computed.get(stage.name, 0)
             outcome.quarantined = open_faults.get(stage.name, 0)
             outcome.reused = max(0, now.n_frames - now.missing - outcome.computed)
-            outcome.removed = then.gone
-            outcome.seconds = result.seconds
+            outcome.removed = earlier.removed + then.gone
+            outcome.seconds = earlier.seconds + result.seconds
             outcome.state = "done"
-            if now.missing > outcome.quarantined and self._request.limit is None:
+            partial = self._request.limit is not None or (self._replay and self._replay.quarantined)
+            if now.missing > outcome.quarantined and not partial:
                 raise RunFailedError(
                     f"stage {stage.name}: {now.n_frames} frames in, {now.n_frames - now.missing} rows out and "
                     f"{outcome.quarantined} quarantined; run again to compute the rest"
                 )
-        self._record.counts = result.tally()
-        if result.first_commit_ns:
-            self._record.counts["first_commit_ms"] = (result.first_commit_ns - self._record.started_ns) // 1_000_000
-        self._record.frames_per_second = result.frames_per_second
+            self._teller.stage_done(stage.name, outcome)
+        self._tally(result)
 
     def _update_streams(self) -> None:
-        """Write what reading told about the streams: frames that do not decode, and picture sizes."""
         frames = next(s for s in self._stages if s.name == "frames")
-        names = frozenset(self._record.streams)
-        snapshot = self._store.open(schemas.FRAMES)
-        columns = ("stream_id", "status", "width", "height")
-        group = ["stream_id", "status", "width", "height"]
-        counted = [
-            pl.DataFrame(pa.Table.from_batches([batch])).group_by(group).len()
-            for batch in snapshot.batches(columns, frames.key, names)
-        ]
-        if not counted:
-            return
-        sizes = pl.concat(counted).group_by(group).agg(pl.col("len").sum()).sort("len", "width", descending=True)
-        found: dict[str, dict[str, Any]] = {name: {"n_bad": 0, "sizes": []} for name in names}
-        for row in sizes.iter_rows(named=True):
-            entry = found[row["stream_id"]]
-            if row["status"] != "ok":
-                entry["n_bad"] += row["len"]
-            else:
-                entry["sizes"].append({"width": row["width"], "height": row["height"], "n_frames": row["len"]})
-        n_bad = sum(entry["n_bad"] for entry in found.values())
-        for stage in self._stages:
-            self._record.outcomes[stage.name].corrupt = n_bad
-        known = self._store.read(schemas.STREAMS).to_pylist()
-        changed = [
-            row | found[row["stream_id"]]
-            for row in known
-            if row["stream_id"] in found and row | found[row["stream_id"]] != row
-        ]
-        if changed:
-            rows = pa.Table.from_pylist(changed, schemas.STREAMS.arrow_schema)
-            self._store.upsert(schemas.STREAMS, rows, self._record.job_id)
+        n_bad = pictures.note(self._store, frames.key, self._record.streams, self._record.job_id)
+        for stage in self._stages if n_bad is not None else ():
+            self._record.outcomes[stage.name].corrupt = n_bad or 0
 
     def _decide(self) -> None:
-        tables = TableStages(self._store, self._stages, self._config, self._record.streams, self._record.job_id)
-        models = ModelStages(self._store, self._stages, self._config, self._record.streams, self._record.job_id)
+        names, job_id = self._record.streams, self._record.job_id
+        tables = TableStages(self._store, self._stages, self._config, names, job_id, self._hold.check)
+        models = ModelStages(self._store, self._stages, self._config, names, job_id)
         for stage in self._stages:
             if stage.kind == "model":
                 self._look(models, stage)
             if stage.kind != "table":
                 continue
-            self._watcher.began(stage.name, None)
+            earlier = self._record.earlier[stage.name]
+            self._teller.began(stage.name, None)
             outcome = self._record.outcomes[stage.name]
             result = tables.run(stage)
             give_back()
             outcome.frames_in = self._record.frames
-            outcome.computed, outcome.reused, outcome.seconds = result.computed, result.reused, result.seconds
+            outcome.computed = earlier.computed + result.computed
+            outcome.reused = max(0, result.reused - earlier.computed)
+            outcome.seconds = earlier.seconds + result.seconds
             outcome.state = "done"
+            self._teller.stage_done(stage.name, outcome)
+            self._hold.finished(stage.name, earlier.state != "done" or result.computed > 0)
 
-    def _look(self, models: ModelStages, stage: Stage) -> None:
+    def _do_again(self, name: str, listing: Snapshot) -> None:
+        """Compute one stage once more, whatever is done, and count the rows that then are not what they were."""
+        stage = next(s for s in self._stages if s.name == name)
+        streams = self._record.streams
+        counts = self._record.counts
+        # After a pause, the rows to compare with are still those of before the first attempt.
+        version = counts.setdefault("version_before", self._store.open(stage.table).version)
+        before = differences.stored(Store(self._store.root, {stage.table.name: version}), stage, streams)
+        outcome = self._record.outcomes[name]
+        if stage.kind == "pixels":
+            _, result = self._measure(listing, name)
+            if result.stopped:
+                raise RunStopped(self._hold.asked() or "paused")
+            settle(self._store, self._stages, streams, result.faults, self._record.job_id)
+            outcome.computed, outcome.seconds = result.computed.get(name, 0), result.seconds
+            outcome.quarantined = len(result.faults)
+            self._tally(result)
+            self._record.counts |= {"version_before": version}
+        elif stage.kind == "model":
+            models = ModelStages(self._store, self._stages, self._config, streams, self._record.job_id)
+            self._look(models, stage, again=True)
+        else:
+            self._teller.began(name, None)
+            tables = TableStages(self._store, self._stages, self._config, streams, self._record.job_id, again=name)
+            done = tables.run(stage)
+            outcome.computed, outcome.seconds = done.computed, done.seconds
+        changed = differences.between(stage.table, before, differences.stored(self._store, stage, streams))
+        self._record.counts |= {"rows": changed.n_after, "rows_changed": changed.n_differing}
+        for other in self._record.outcomes.values():
+            other.state = "skipped"
+        outcome.frames_in, outcome.state = self._record.frames, "done"
+        self._teller.stage_done(name, outcome)
+        self._finish()
+
+    def _look(self, models: ModelStages, stage: Stage, again: bool = False) -> None:
         """Show to a model what it has not seen yet."""
-        watcher = self._watcher
-        result = models.run(stage, self._engine, self._request.limit, watcher.began, watcher.advanced)
-        outcome = self._record.outcomes[stage.name]
-        outcome.frames_in = result.after.wanted
-        outcome.computed = result.did.computed.get(stage.name, 0)
-        outcome.quarantined = result.quarantined
-        outcome.reused = max(0, result.after.wanted - result.after.open - outcome.computed)
-        outcome.removed = result.before.n_gone
-        outcome.seconds = result.did.seconds
-        outcome.state = "done"
+        outcome, earlier = self._record.outcomes[stage.name], self._record.earlier[stage.name]
+        abort = self._request.on_error == "abort"
+        result = models.run(stage, self._engine, self._teller, self._hold, abort, again)
+        result.account(outcome, earlier)
+        if result.did.stopped:
+            raise RunStopped(self._hold.asked() or "paused")
+        if not again:
+            self._teller.stage_done(stage.name, outcome)
+            self._hold.finished(stage.name, earlier.state != "done" or result.did.n_frames > 0)
 
     def _finish(self) -> None:
-        self._watcher.began("finish", None)
+        self._teller.began("finish", None)
         job_id = self._record.job_id
-        self._move_heads()
+        if not self._replay or self._replay.promote:
+            heads.move(self._store, self._record.streams, self._stages, job_id)
         for table in schemas.ALL:
             give_back()
             maintenance.compact(self._store, table, job_id, more_than=1 if table.has_stage_key else _OPS_FILES)
@@ -316,51 +396,3 @@ class _Execution:
         self._record.ended_ns = time.time_ns()
         self._record.state = "done"
         self._record.save(self._store)
-
-    def _move_heads(self) -> None:
-        now = time.time_ns()
-        wanted = [
-            {
-                "stream_id": stream,
-                "stage": stage.name,
-                "stage_key": stage.key,
-                "job_id": self._record.job_id,
-                "moved_ns": now,
-            }
-            for stream in self._record.streams
-            for stage in self._stages
-        ]
-        shown = {(r["stream_id"], r["stage"]): r["stage_key"] for r in self._store.read(schemas.HEADS).to_pylist()}
-        moved = [row for row in wanted if shown.get((row["stream_id"], row["stage"])) != row["stage_key"]]
-        if moved:
-            rows = pa.Table.from_pylist(moved, schemas.HEADS.arrow_schema)
-            self._store.upsert(schemas.HEADS, rows, self._record.job_id)
-
-
-def summary(record: RunRecord) -> dict[str, Any]:
-    """Return a run as programs read it; see `winnow run --json`."""
-    seconds = ((record.ended_ns or time.time_ns()) - record.started_ns) / 1e9
-    return {
-        "job_id": record.job_id,
-        "state": record.state,
-        "parent": record.parent,
-        "profile": record.profile,
-        "streams": list(record.streams),
-        "frames": record.frames,
-        "stages": {
-            name: {
-                "computed": o.computed,
-                "reused": o.reused,
-                "corrupt": o.corrupt,
-                "quarantined": o.quarantined,
-                "removed": o.removed,
-                "seconds": round(o.seconds, 3),
-            }
-            for name, o in record.outcomes.items()
-        },
-        "counts": record.counts,
-        "seconds": round(seconds, 3),
-        "frames_per_second": round(record.frames_per_second, 1),
-        "versions": record.versions,
-        "error": record.error,
-    }

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import secrets
-import socket
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,11 +19,12 @@ import pyarrow.compute as pc
 import schemas
 from conf import PipelineConfig
 from conf.loader import to_dict
+from jobs.inbox import DIED, Inbox, JobState, seen, settled
+from jobs.processes import has_ended, process_identity
 from jobs.stage import Stage, canonical
 from jobs.store import Store
 
 _LIBRARIES = ("winnow", "ray", "pyarrow", "polars", "deltalake", "numpy", "opencv-python-headless", "numba")
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def new_job_id() -> str:
@@ -50,7 +49,11 @@ class StageOutcome:
 
 @dataclass
 class RunRecord:
-    """A run as the `runs` and `stage_runs` tables show it."""
+    """A run as the `runs` and `stage_runs` tables show it.
+
+    `earlier` and `earlier_counts` are what it had done when it was last paused, or failed, and `seconds_before` how
+    long that took; `resumed_ns` is when it was taken up again.
+    """
 
     job_id: str
     config: PipelineConfig
@@ -64,14 +67,68 @@ class RunRecord:
     started_ns: int = field(default_factory=time.time_ns)
     ended_ns: int | None = None
     error: str | None = None
+    resumed_ns: int | None = None
+    seconds_before: float = 0.0
     counts: dict[str, int] = field(default_factory=dict)
     frames_per_second: float = 0.0
     versions: dict[str, int] | None = None
     outcomes: dict[str, StageOutcome] = field(default_factory=dict)
+    earlier: dict[str, StageOutcome] = field(default_factory=dict)
+    earlier_counts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for stage in self.stages:
             self.outcomes.setdefault(stage.name, StageOutcome())
+            self.earlier.setdefault(stage.name, StageOutcome())
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the run has been at work, pauses left out."""
+        ended_ns = self.ended_ns or time.time_ns()
+        return self.seconds_before + (ended_ns - (self.resumed_ns or self.started_ns)) / 1e9
+
+    def summary(self) -> dict[str, Any]:
+        """Return the run as programs read it; see `winnow run --json`."""
+        return {
+            "job_id": self.job_id,
+            "state": self.state,
+            "parent": self.parent,
+            "profile": self.profile,
+            "streams": list(self.streams),
+            "frames": self.frames,
+            "stages": {
+                name: {
+                    "computed": o.computed,
+                    "reused": o.reused,
+                    "corrupt": o.corrupt,
+                    "quarantined": o.quarantined,
+                    "removed": o.removed,
+                    "seconds": round(o.seconds, 3),
+                }
+                for name, o in self.outcomes.items()
+            },
+            "counts": self.counts,
+            "seconds": round(self.seconds, 3),
+            "frames_per_second": round(self.frames_per_second, 1),
+            "versions": self.versions,
+            "error": self.error,
+        }
+
+    def take_up(self, store: Store) -> None:
+        """Go on from what the tables say of this run, if they know it: when it began, and what it did before."""
+        rows = store.read(schemas.RUNS)
+        for row in rows.filter(pc.equal(rows["job_id"], self.job_id)).to_pylist():
+            self.started_ns, self.resumed_ns = row["started_ns"], time.time_ns()
+            self.seconds_before = row["seconds"] or 0.0
+            self.earlier_counts = json.loads(row["counts"])
+            self.frames_per_second = row["frames_per_second"]
+        stages = store.read(schemas.STAGE_RUNS)
+        names = [f.name for f in fields(StageOutcome)]
+        for row in stages.filter(pc.equal(stages["job_id"], self.job_id)).to_pylist():
+            self.earlier[row["stage"]] = StageOutcome(**{name: row[name] for name in names})
+        # Until a stage is done anew, it stands as it did.
+        self.outcomes = {stage.name: replace(self.earlier[stage.name]) for stage in self.stages}
+        self.counts = dict(self.earlier_counts)
 
     def save(self, store: Store) -> None:
         """Write the rows of the run, in place of what they were."""
@@ -93,7 +150,7 @@ class RunRecord:
             "frames_per_second": self.frames_per_second,
             "started_ns": self.started_ns,
             "ended_ns": self.ended_ns,
-            "seconds": None if self.ended_ns is None else (self.ended_ns - self.started_ns) / 1e9,
+            "seconds": self.seconds if self.ended_ns else self.seconds_before or None,
             "error": self.error,
             "environment": json.dumps(environment()),
             "versions": None if self.versions is None else json.dumps(self.versions),
@@ -121,28 +178,20 @@ def environment() -> dict[str, Any]:
     return found | process_identity()
 
 
-def process_identity() -> dict[str, Any]:
-    """Return what tells this process from every other, on this machine since it was started."""
-    boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
-    return {"host": socket.gethostname(), "boot": boot, "pid": os.getpid(), "pid_started": _started(os.getpid())}
+def as_it_is(root: Path, row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of `runs` with the state that the job is in by its records, and by the absence of its process."""
+    if row["state"] in {"done", "cancelled"}:
+        return dict(row)
+    job = seen(Inbox(root, row["job_id"]))
+    if row["state"] == "running" and has_ended(json.loads(row["environment"])):
+        return row | _ended(job)
+    return row | ({"state": job.state} if job else {})
 
 
-def _started(pid: int) -> str:
-    """Return when a process started, in the kernel's ticks; empty if it is not there or cannot be told."""
-    try:
-        # Field 22 of /proc/PID/stat, counted behind the name, which may hold spaces (proc(5)).
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
-
-
-def has_ended(process: dict[str, Any]) -> bool:
-    """Say whether the process of an `environment` is known to be gone; of other machines nothing is known."""
-    if process.get("host") != socket.gethostname():
-        return False
-    if process.get("boot") != process_identity()["boot"]:
-        return True
-    return _started(int(process["pid"])) != process.get("pid_started")
+def _ended(job: JobState | None) -> dict[str, Any]:
+    """Return what is to be said of a run whose process is gone; its job's records know best."""
+    state = job.state if job else "failed"
+    return {"state": state, "error": DIED if state == "failed" else None}
 
 
 def close_dead_runs(store: Store, job_id: str) -> list[str]:
@@ -151,9 +200,13 @@ def close_dead_runs(store: Store, job_id: str) -> list[str]:
     if not runs.num_rows:
         return []
     running = runs.filter(pc.equal(runs["state"], "running")).to_pylist()
-    dead = [r for r in running if has_ended(json.loads(r["environment"]))]
-    for row in dead:
-        row |= {"state": "failed", "error": "its process ended without finishing", "ended_ns": time.time_ns()}
+    others = [r for r in running if r["job_id"] != job_id]
+    gone = [r for r in others if has_ended(json.loads(r["environment"]))]
+    known = [(row, settled(Inbox(store.root, row["job_id"]))) for row in gone]
+    # Those still running are of the queue, or taken up again by somebody who has yet to say so here.
+    dead = [
+        row | _ended(job) | {"ended_ns": time.time_ns()} for row, job in known if job is None or job.state != "running"
+    ]
     if dead:
         store.upsert(schemas.RUNS, pa.Table.from_pylist(dead, schemas.RUNS.arrow_schema), job_id)
     return [r["job_id"] for r in dead]

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 import schemas
 from jobs.errors import UserError
+from jobs.names import counted_back
 from jobs.store import Store
 
 _VERSIONED = tuple(t for t in schemas.ALL if t.name not in {"runs", "stage_runs", "releases"})
@@ -90,8 +91,9 @@ def of_run(store: Store, job_id: str) -> Selection:
 
 
 def find_run(store: Store, job_id: str) -> dict[str, Any]:
-    """Return a row of `runs`, by its id or a beginning of it that only one has. Raises `UserError`."""
+    """Return a row of `runs`, by its id, a beginning of it that only one has, or `last`. Raises `UserError`."""
     runs = store.read(schemas.RUNS)
+    job_id = counted_back(job_id, runs["job_id"].to_pylist())
     found = runs.filter(pc.starts_with(runs["job_id"], job_id)).to_pylist()
     exact = [r for r in found if r["job_id"] == job_id]
     if exact:

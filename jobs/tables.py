@@ -54,11 +54,23 @@ class _Outcome:
 
 
 class TableStages:
-    """The table stages of one run."""
+    """The table stages of one run; `check` is called between transactions and may end it there.
+
+    No scope is taken to be done by the stage `again`.
+    """
 
     def __init__(
-        self, store: Store, stages: Sequence[Stage], config: PipelineConfig, streams: Sequence[str], job_id: str
+        self,
+        store: Store,
+        stages: Sequence[Stage],
+        config: PipelineConfig,
+        streams: Sequence[str],
+        job_id: str,
+        check: Callable[[], None] = lambda: None,
+        again: str | None = None,
     ) -> None:
+        self._check = check
+        self._again = again
         self._store = store
         self._config = config
         self._streams = frozenset(streams)
@@ -74,7 +86,7 @@ class TableStages:
     def states(self, stage: Stage) -> list[ScopeState]:
         """Return where each scope of a stage stands; with `duplicates.rebuild` no group stands."""
         states = self._scopes.states(stage)
-        if stage.name == "duplicates" and self._config.duplicates.rebuild:
+        if stage.name == self._again or (stage.name == "duplicates" and self._config.duplicates.rebuild):
             return [ScopeState(s.scope, s.input_id, done=False) for s in states]
         return states
 
@@ -87,6 +99,7 @@ class TableStages:
         result = TableResult()
         stale = [s for s in self.states(stage) if not s.done]
         for batch in self._batches(stale):
+            self._check()
             self._replace(stage, batch, result)
         result.reused = max(0, self._balanced(stage) - result.computed)
         result.seconds = time.monotonic() - started
@@ -198,7 +211,7 @@ class TableStages:
         streams = self._scopes.streams_of(stage) if workspace else frozenset(s.scope for s in batch)
         hashed = self._hashed(stage, streams)
         old = snapshot.read(None, stage.key, None if workspace else streams)
-        if self._config.duplicates.rebuild:
+        if self._config.duplicates.rebuild or stage.name == self._again:
             grouping = duplicates.group_frames(hashed, old.slice(0, 0), self._config.duplicates)
             drops = [Drop(stage.key, None if workspace else streams)]
         else:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,27 @@ RECEIPT = pa.schema(
 """What a worker reports of a block: what it cost, the parts it wrote as JSON, and the frames that failed."""
 
 
-def measure_rows(block: pa.Table, params: PixelParams) -> pa.Table:
-    """Measure the frames of a block; see `transforms.pixels.measure_frames`."""
+_LOOK_S = 0.1
+
+
+def measure_rows(block: pa.Table, params: PixelParams, drain: str = "") -> pa.Table:
+    """Measure the frames of a block, until the file `drain` is there; see `transforms.pixels.measure_frames`."""
     keep_freed()
-    return measure_frames(block, params)
+    return measure_frames(block, params, unless(drain)) if drain else measure_frames(block, params)
+
+
+def unless(drain: str) -> Callable[[], bool]:
+    """Return a function that says whether to go on, and looks for the file a few times per second."""
+    there, look_again = False, 0.0
+
+    def go_on() -> bool:
+        nonlocal there, look_again
+        now = time.monotonic()
+        if not there and now >= look_again:
+            there, look_again = os.path.exists(drain), now + _LOOK_S  # noqa: PTH110 - a path is dear to make
+        return not there
+
+    return go_on
 
 
 def persist_rows(batch: pa.Table, root: str, stage_keys: Mapping[str, str]) -> pa.Table:

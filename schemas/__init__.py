@@ -3,7 +3,7 @@
 from schemas.core import FRAME_KEY, Column, SchemaMismatchError, Table
 from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MOTION, QUALITY, SCENES
-from schemas.ops import HEADS, QUARANTINE, RELEASES, RUNS, SCOPES, SELECTIONS, STAGE_RUNS
+from schemas.ops import HEADS, JOURNAL, QUARANTINE, RELEASES, RUNS, SCOPES, SELECTIONS, STAGE_RUNS
 
 ALL: tuple[Table, ...] = (
     STREAMS,
@@ -38,6 +38,7 @@ __all__ = [
     "FRAME_KEY",
     "HEADS",
     "IDLE",
+    "JOURNAL",
     "LISTING",
     "MOTION",
     "QUALITY",

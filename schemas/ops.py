@@ -44,7 +44,7 @@ RUNS = Table(
         ),
         Column("started_ns", pa.int64(), "When it started.", "ns since 1970"),
         Column("ended_ns", pa.int64(), "When it ended.", "ns since 1970", nullable=True),
-        Column("seconds", pa.float64(), "Wall time.", "s", nullable=True),
+        Column("seconds", pa.float64(), "Time at work, pauses left out.", "s", nullable=True),
         Column("error", pa.string(), "Why it failed.", nullable=True),
         Column("environment", pa.string(), "Versions, host, process and commit that ran it, as JSON."),
         Column("versions", pa.string(), "Version of every table at the end, as JSON.", nullable=True),
@@ -62,7 +62,7 @@ STAGE_RUNS = Table(
         Column("params", pa.string(), "Parameters that the key covers, as JSON."),
         Column("code_hash", pa.string(), "Hash of the code that the key covers."),
         Column("upstream", pa.string(), "Stage keys that the stage reads, as JSON."),
-        Column("state", pa.string(), "`pending`, `running`, `done` or `failed`."),
+        Column("state", pa.string(), "`pending`, `paused`, `done`, or `skipped` by a run of one stage alone."),
         Column("frames_in", pa.int64(), "Frames that the stage had to account for.", "frames"),
         Column("computed", pa.int64(), "Frames (or intervals) computed.", "rows"),
         Column("reused", pa.int64(), "Frames found done.", "rows"),
@@ -132,5 +132,32 @@ SELECTIONS = Table(
             "How much: the distance to the nearest frame chosen before it, the mean gain of all frames, or its worth.",
         ),
         Column("created_ns", pa.int64(), "When it was chosen.", "ns since 1970"),
+    ),
+)
+
+JOURNAL = Table(
+    "journal",
+    "What happened in each run, as it happened: read from the files that runs append to, so of no version.",
+    key=("job_id", "attempt", "at_ns", "event", "stage"),
+    columns=(
+        Column("at_ns", pa.int64(), "When it happened.", "ns since 1970"),
+        JOB_ID,
+        Column("attempt", pa.int64(), "How many times the run was begun by then.", low=1),
+        Column(
+            "event",
+            pa.string(),
+            "`run_started`, `stage_started`, `block_done`, `frames_set_aside`, `committed`, `stage_done`, "
+            "`release_made`, `run_done`, `run_paused`, `run_cancelled` or `run_failed`.",
+        ),
+        Column("stage", pa.string(), "The stage, or the table of a commit; null for a whole run.", nullable=True),
+        Column("stream_id", pa.string(), "Stream of a block's first frame.", nullable=True),
+        Column("first_idx", pa.int64(), "Number of a block's first frame.", nullable=True),
+        Column("last_stream_id", pa.string(), "Stream of a block's last frame.", nullable=True),
+        Column("last_idx", pa.int64(), "Number of a block's last frame.", nullable=True),
+        Column("frames", pa.int64(), "Frames that went in.", "frames", nullable=True),
+        Column("rows", pa.int64(), "Rows that came out.", "rows", nullable=True),
+        Column("seconds", pa.float64(), "How long it took.", "s", nullable=True),
+        Column("error", pa.string(), "What went wrong.", nullable=True),
+        Column("data", pa.string(), "What else there is to say, as JSON.", nullable=True),
     ),
 )

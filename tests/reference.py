@@ -49,7 +49,7 @@ def tables_page() -> str:
         "and `NAME_all` for every table that belongs to a stage, with the rows of every configuration instead of the",
         "current one. See [concepts](concepts.md) for what `stage_key` and `input_id` mean.\n",
     ]
-    for table in schemas.ALL:
+    for table in (*schemas.ALL, schemas.JOURNAL):
         parts.append(f"## {table.name}\n")
         partitioned = f" Partitioned by `{'`, `'.join(table.partition_by)}`." if table.partition_by else ""
         parts.append(f"{table.doc} Key: `{'`, `'.join(table.key)}`.{partitioned}\n")
@@ -69,7 +69,7 @@ def commands_page() -> str:
         "# Commands\n",
         "Results go to standard output, errors to standard error, one line each. With `--json` a command prints",
         "one JSON object as its last line. Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 finished with",
-        "corrupt or quarantined frames under `--strict`, 130 interrupted.\n",
+        "corrupt or quarantined frames under `--strict`, 4 paused, 5 cancelled, 130 interrupted at once.\n",
     ]
     for path, function in commands():
         text, example = described(function)

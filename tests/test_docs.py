@@ -56,7 +56,7 @@ def assert_happens(command: Command, where: str) -> None:
     code = result.exception.exit_code if isinstance(result.exception, UserError) else result.exit_code
     assert code == expected, f"{where}: {command.line}\n{result.output}\n{result.exception!r}"
     problems = result.exception.problems if isinstance(result.exception, UserError) else []
-    printed = {normal(line) for line in [*result.output.splitlines(), *(f"error: {p}" for p in problems)]}
+    printed = {normal(line) for line in [*result.output.splitlines(), *problems, *(f"error: {p}" for p in problems)]}
     for line in command.shown:
         assert normal(line) in printed, f"{where}: {command.line}\nshows   {line}\nprinted {result.output}"
 

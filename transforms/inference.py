@@ -7,7 +7,7 @@ in halves, down to the frame that is to blame: what fails for want of memory pas
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -66,10 +66,14 @@ class ContentChangedError(OSError):
 
 @dataclass
 class Inferred:
-    """What a model made of a block: rows per table, frames it could not take, and what reading them cost."""
+    """What a model made of a block: rows per table, frames it could not take, and what reading them cost.
+
+    `n_frames` is how many frames it came to.
+    """
 
     rows: Mapping[str, pa.Table]
     faults: list[dict[str, Any]] = field(default_factory=list)
+    n_frames: int = 0
     n_read: int = 0
     n_decoded: int = 0
     bytes_read: int = 0
@@ -84,12 +88,19 @@ class _Prepared(NamedTuple):
 
 
 def look(
-    block: pa.Table, model: FrameModel, stages: Sequence[str], params: ImageParams, batch: int, threads: int
+    block: pa.Table,
+    model: FrameModel,
+    stages: Sequence[str],
+    params: ImageParams,
+    batch: int,
+    threads: int,
+    go_on: Callable[[], bool] | None = None,
 ) -> Inferred:
     """Show the frames of a block, of schema `REQUEST`, to a model.
 
     `stages` are the names that faults are put down to; `batch` is the most frames that the model gets at once,
-    `threads` how many read and decode. What it says of a frame depends on neither, but for the rounding of sums.
+    `threads` how many read and decode; `go_on` is asked before each frame whether to. What the model says of a frame
+    depends on none of them, but for the rounding of sums.
     """
     cv2.setNumThreads(0)
     found = Inferred({})
@@ -97,6 +108,9 @@ def look(
     results: dict[int, Any] = {}
     faults: dict[int, Exception] = {}
     for row, ready in enumerate(_ahead(block, model, params, _BATCHES_AHEAD * batch + threads, threads)):
+        if go_on and not go_on():
+            break
+        found.n_frames += 1
         found.n_read += ready.n_read
         found.n_decoded += ready.n_decoded
         found.bytes_read += ready.bytes_read
@@ -162,9 +176,13 @@ def _ahead(block: pa.Table, model: FrameModel, params: ImageParams, ahead: int, 
 
         queue: deque[Future[_Prepared]] = deque()
         at = 0
-        while at < len(uris) or queue:
-            while at < len(uris) and len(queue) < ahead:
-                pool = for_clips if FrameName.parse(uris[at]) else for_files
-                queue.append(pool.submit(ready, uris[at], ids[at]))
-                at += 1
-            yield queue.popleft().result()
+        try:
+            while at < len(uris) or queue:
+                while at < len(uris) and len(queue) < ahead:
+                    pool = for_clips if FrameName.parse(uris[at]) else for_files
+                    queue.append(pool.submit(ready, uris[at], ids[at]))
+                    at += 1
+                yield queue.popleft().result()
+        finally:
+            for future in queue:
+                future.cancel()

@@ -7,7 +7,7 @@ table that it feeds a list of that table's new rows, and beside them what readin
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -76,17 +76,18 @@ class PixelParams:
     stages: tuple[str, ...] = tuple(TABLES)
 
 
-def measure_frames(block: pa.Table, params: PixelParams) -> pa.Table:
+def measure_frames(block: pa.Table, params: PixelParams, go_on: Callable[[], bool] = lambda: True) -> pa.Table:
     """Compute the rows that the frames of a block, of schema `BLOCK`, lack; see the module for what comes back.
 
     Bytes that do not decode give a `corrupt` row and rows of nulls, and are done. What cannot be read, or trips the
-    code, becomes a row of `quarantine` per stage that it keeps from being computed. No exception leaves a frame.
+    code, becomes a row of `quarantine` per stage that it keeps from being computed. No exception leaves a frame. Asked
+    before every frame, `go_on` may end the walk there: the frames behind it are left as they were.
     """
     started_ns = time.time_ns()
     cv2.setNumThreads(0)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     with Clips() as clips:
-        harvest = _Pass(block, params, clips).run()
+        harvest = _Pass(block, params, clips).run(go_on)
     return harvest.table(started_ns)
 
 
@@ -114,8 +115,11 @@ class _Pass:
             stage: block[f"have_{stage}"].to_pylist() for stage in TABLES if stage != "frames"
         }
 
-    def run(self) -> _Harvest:
+    def run(self, go_on: Callable[[], bool]) -> _Harvest:
         for row, frame in enumerate(self._frames):
+            if not go_on():
+                self._harvest.n_walked = row
+                break
             if row + _AHEAD < len(self._frames):
                 self._frames[row + _AHEAD].announce()
             before = self._frames[row - 1] if self._follows[row] else None
@@ -196,6 +200,7 @@ class _Harvest:
         self._block = block
         self._params = params
         self._visited = frames
+        self.n_walked = len(frames)
         self._frames: list[tuple[int, dict[str, Any]]] = []
         self._quality: list[tuple[int, int, _Measured | None]] = []
         self._fingerprints: list[tuple[int, int, bool]] = []
@@ -271,7 +276,7 @@ class _Harvest:
         }
         tally = (
             self._block["block"][0].as_py(),
-            n_frames(self._block),
+            n_frames(self._block.slice(0, self.n_walked)),
             sum(f.n_read for f in self._visited),
             sum(f.n_decoded for f in self._visited),
             sum(f.bytes_read for f in self._visited),

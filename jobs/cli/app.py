@@ -7,7 +7,21 @@ import sys
 
 import typer
 
-from jobs.cli import choosing, demo, doctor, evaluate, export, inspection, maintain, profiles, release, report, run, sql
+from jobs.cli import (
+    choosing,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    inspection,
+    job,
+    maintain,
+    profiles,
+    release,
+    report,
+    run,
+    sql,
+)
 
 _ABOUT_PLACES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _WRONG_PLACE = 2
@@ -27,6 +41,7 @@ app.command("select")(choosing.select)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 app.add_typer(inspection.app, name="inspect")
+app.add_typer(job.app, name="job")
 app.add_typer(release.app, name="release")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(profiles.app, name="profiles")
@@ -46,16 +61,17 @@ def _version(
 
 def main() -> None:
     """Run the program; errors that a user can mend are lines on standard error, not tracebacks."""
-    from jobs.errors import InterruptedRunError, UserError, one_line
+    from jobs.errors import InterruptedRunError, StoppedRunError, UserError, one_line
     from jobs.memory import share_one_allocator
 
     share_one_allocator()
     try:
         app()
     except UserError as error:
+        said = "" if isinstance(error, StoppedRunError) else "error: "
         for problem in error.problems:
-            sys.stderr.write(f"error: {one_line(problem)}\n")
-        if isinstance(error, InterruptedRunError):
+            sys.stderr.write(f"{said}{one_line(problem)}\n")
+        if isinstance(error, (InterruptedRunError, StoppedRunError)):
             # Whoever signals a whole group has ended the engine as well, which its atexit handlers wait a minute for.
             sys.stdout.flush()
             sys.stderr.flush()

@@ -23,7 +23,7 @@ def _store(workspace: str | None) -> Store:
 
 @app.command()
 def job(
-    job_id: Annotated[str, typer.Option("--id", help="Id of the run, or its beginning.")],
+    job_id: Annotated[str, typer.Option("--id", help="Id of the run, its beginning, or `last`.")],
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -51,19 +51,65 @@ def job(
 
 @app.command()
 def runs(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """List the runs, oldest first.
+    """Draw the runs as a tree, oldest first: replays below the run that they replay, with what they changed.
 
     Example: winnow inspect runs
     """
     from jobs import inspection
-    from jobs.cli.show import print_json, print_table
+    from jobs.cli.show import print_json, print_tree
 
     found = inspection.runs(_store(workspace))
     if as_json:
         print_json(found)
         return
-    columns = ("job_id", "state", "parent", "profile", "frames", "seconds", "error")
-    print_table(columns, [tuple(row[c] for c in columns) for row in found])
+    print_tree([(row["job_id"], row["parent"], _told(row)) for row in found])
+
+
+def _told(row: dict[str, Any]) -> str:
+    took = "" if row["seconds"] is None else f", {row['seconds']:.1f} s"
+    text = f"{row['job_id']} {row['state']}, profile {row['profile']}, {row['frames']:,} frames{took}"
+    if row["error"]:
+        text += f", {row['error']}"
+    if row["parent"]:
+        changed = "; ".join(f"{key} {_shown(was)} -> {_shown(now)}" for key, (was, now) in row["changed"].items())
+        text += f" | {row['asked']}{f': {changed}' if changed else ''}"
+    return text
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(str(v) for v in value) if isinstance(value, list) else str(value)
+
+
+@app.command("run-diff")
+def run_diff(
+    one: Annotated[
+        str, typer.Argument(metavar="A", help="Id of a run, its beginning, or `last`, `last~1`, …", show_default=False)
+    ],
+    other: Annotated[str, typer.Argument(metavar="B", help="Id of the run to hold against it.", show_default=False)],
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="By how much measured numbers may differ.", metavar="NUMBER")
+    ] = 0.0,
+    examples: Annotated[int, typer.Option(min=0, help="Show so many rows of each stage.", metavar="N")] = 5,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two finished runs, each at the versions it ended with: settings, and the rows of every stage.
+
+    Groups of duplicates are compared by their members, intervals by where they lie. Exits with 1 if rows differ.
+
+    Example: winnow inspect run-diff 20261120-020000-123abcd 20261121-020000-456cdef --tolerance 0.01
+    """
+    from jobs.cli.show import out, print_json
+    from jobs.cli.showdiff import print_diff
+    from jobs.rundiff import run_diff as compare
+
+    found = compare(_store(workspace), one, other, tolerance, examples)
+    if as_json:
+        print_json(found)
+    else:
+        print_diff(out, found)
+    if not found["same"]:
+        raise typer.Exit(1)
 
 
 @app.command()

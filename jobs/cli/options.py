@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -23,3 +24,14 @@ WhereOption = Annotated[
     str | None,
     typer.Option("--where", help="Only rows for which this SQL condition on `curated` holds.", metavar="SQL"),
 ]
+RayOption = Annotated[
+    str | None,
+    typer.Option("--ray-address", help="Run on this Ray cluster.", metavar="ADDR", show_default="$RAY_ADDRESS"),
+]
+
+
+class OnError(StrEnum):
+    """What becomes of a frame that cannot be computed."""
+
+    quarantine = "quarantine"
+    abort = "abort"

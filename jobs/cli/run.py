@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.cli.options import JsonOption, WorkspaceOption
+from jobs.cli.options import JsonOption, OnError, RayOption, WorkspaceOption
 
 if TYPE_CHECKING:
+    from jobs.errors import StoppedRunError
     from jobs.run import RunRequest
     from jobs.runs import RunRecord
 
@@ -52,20 +53,25 @@ def run(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if any frame is corrupt or was set aside.")
     ] = False,
-    ray_address: Annotated[
-        str | None, typer.Option(help="Run on this Ray cluster.", metavar="ADDR", show_default="$RAY_ADDRESS")
+    on_error: Annotated[
+        OnError, typer.Option(help="What a frame that cannot be read or measured does: is set aside, or ends the run.")
+    ] = OnError.quarantine,
+    pause_after: Annotated[
+        str | None, typer.Option(help="Pause when this stage is done; `winnow job resume` goes on.", metavar="STAGE")
     ] = None,
+    ray_address: RayOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure frames, find idle stretches and duplicates, and decide what to keep.
 
-    A second run of the same thing computes nothing; a killed one is taken up where it stopped.
+    A second run of the same thing computes nothing; a killed one is taken up where it stopped. Ctrl-C pauses it.
 
     Example: winnow run --input /data/cam1 --set duplicates.hamming=4
     """
     from conf import ConfigError, load
     from jobs.catalogue import Admission
     from jobs.errors import UserError
+    from jobs.pipeline import step_named
     from jobs.run import RunRequest
     from jobs.workspace import Workspace
 
@@ -79,25 +85,31 @@ def run(
         place = Workspace.at(workspace)
     except UserError as error:
         problems += error.problems
-    if loaded is None or place is None:
+    try:
+        if pause_after and loaded:
+            step_named(pause_after, loaded.config)
+    except UserError as error:
+        problems += error.problems
+    if problems or loaded is None or place is None:
         raise UserError(problems)
     admission = Admission(stream_ids or (), rebind, allow_missing)
-    request = RunRequest(place, inputs, loaded, admission, limit, ray_address)
+    request = RunRequest(place, inputs, loaded, admission, limit, ray_address, on_error.value, pause_after)
     if dry_run:
         _forecast(request, as_json)
         return
     record = execute(request, as_json)
-    if as_json:
-        _print_json(record)
-    else:
-        print_summary(record, request)
+    print_record(record, request, as_json)
     if strict and any(o.corrupt or o.quarantined for o in record.outcomes.values()):
         raise typer.Exit(_STRICT_EXIT)
 
 
-def execute(request: RunRequest, quiet: bool = False) -> RunRecord:
-    """Run with a progress bar. An interrupt, or a request to terminate, ends it; a second interrupt does so at once."""
-    from jobs.cli.show import Bar
+def execute(request: RunRequest, quiet: bool = False, job_id: str | None = None, claimed: bool = False) -> RunRecord:
+    """Run with a progress bar.
+
+    An interrupt, or a request to terminate, pauses the run once the frames in hand are committed; a second interrupt
+    ends the program at once. Raises `StoppedRunError` for a run that was paused or cancelled.
+    """
+    from jobs.cli.show import Bar, err
     from jobs.errors import InterruptedRunError
     from jobs.run import run as run_job
 
@@ -106,31 +118,57 @@ def execute(request: RunRequest, quiet: bool = False) -> RunRecord:
     def interrupt(number: int, _: FrameType | None) -> None:
         if not watcher.interrupted:
             watcher.interrupted = True
-            raise KeyboardInterrupt
+            if watcher.job_id is None:
+                # Nothing is on record that could be paused.
+                raise KeyboardInterrupt
+            if number == signal.SIGINT and err.is_terminal:
+                err.print("finishing the frames in hand; press Ctrl-C again to stop at once")
         # Who presses the keys twice will not wait; who signals twice (timeout and systemd do) means it once.
-        if number == signal.SIGINT:
+        elif number == signal.SIGINT:
             os._exit(InterruptedRunError.exit_code)
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with watcher:
-            return run_job(request, watcher)
+            record = run_job(request, watcher, job_id, claimed)
     except BaseException as error:
         # Raised between two steps of a lock, an interrupt can come out as the lock's own complaint.
         if watcher.interrupted:
-            text = "interrupted; what was committed stays, and the same command goes on from there"
-            raise InterruptedRunError(text) from error
+            if watcher.job_id is None:
+                raise InterruptedRunError("interrupted before anything was done") from error
+            raise _stopped("paused", watcher.job_id) from error
         raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if record.state != "done":
+        if quiet:
+            _print_json(record)
+        raise _stopped(record.state, record.job_id)
+    return record
+
+
+def _stopped(state: str, job_id: str) -> StoppedRunError:
+    from jobs.errors import StoppedRunError
+
+    if state == "cancelled":
+        return StoppedRunError(state, f"run {job_id} is cancelled; what was committed stays")
+    how = "waits for the next gateway" if state == "pending" else f"goes on with `winnow job resume {job_id}`"
+    return StoppedRunError(state, f"run {job_id} is {state}; what was committed stays, and it {how}")
+
+
+def print_record(record: RunRecord, request: RunRequest, as_json: bool) -> None:
+    """Print what came of a run, for programs or for people."""
+    if as_json:
+        _print_json(record)
+    else:
+        print_summary(record, request)
 
 
 def _print_json(record: RunRecord) -> None:
     from jobs.cli.show import print_json
-    from jobs.run import summary
 
-    print_json(summary(record))
+    print_json(record.summary())
 
 
 def _forecast(request: RunRequest, as_json: bool) -> None:
@@ -172,15 +210,16 @@ def print_summary(record: RunRecord, request: RunRequest) -> None:
     ]
     print_table(("stage", "computed", "reused", "corrupt", "quarantined", "seconds"), rows)
     counts = record.counts
-    seconds = ((record.ended_ns or 0) - record.started_ns) / 1e9
     rate = f", {record.frames_per_second:,.0f} frames/s" if record.frames_per_second else ""
     if counts.get("frames_read"):
         out.print(f"\nread {counts['frames_read']:,} frames, decoded {counts['frames_decoded']:,}{rate}", end="")
     else:
         out.print("\nnothing to read: every frame was measured before", end="")
-    out.print(f"; {seconds:.1f} s in all, run {record.job_id}")
+    out.print(f"; {record.seconds:.1f} s in all, run {record.job_id}")
     if "curation" in record.outcomes:
-        found = verdicts(View.of(request.workspace), record.streams)
+        # The heads show something else than a replay that was not promoted.
+        run = record.job_id if request.replay else None
+        found = verdicts(View.of(request.workspace, run), record.streams)
         dropped = ", ".join(f"{n:,} {reason}" for reason, n in found.reasons.items()) or "none"
         text = f"kept {found.kept:,} of {found.frames:,} frames; dropped, some for several reasons: {dropped}"
         out.print(text, soft_wrap=True)

@@ -20,6 +20,7 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
 
 # What goes to a file or another program is not folded.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 100_000)
@@ -44,6 +45,15 @@ def print_table(
     for row in listed:
         table.add_row(*(_cell(value, exact) for value in row))
     out.print(table)
+
+
+def print_tree(nodes: Sequence[tuple[str, str | None, str]]) -> None:
+    """Print nodes, given as id, parent's id and text, as trees; those whose parent is not there stand by themselves."""
+    top = Tree("", hide_root=True)
+    branches: dict[str, Tree] = {}
+    for name, parent, text in nodes:
+        branches[name] = (branches.get(parent or "") or top).add(Text(text))
+    out.print(top)
 
 
 def _cell(value: Any, exact: bool) -> Text:
@@ -73,6 +83,7 @@ class Bar:
 
     def __init__(self, quiet: bool = False) -> None:
         self.interrupted = False
+        self.job_id: str | None = None
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._on = err.is_terminal and not quiet
@@ -93,6 +104,10 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         if self._progress is not None:
             self._progress.stop()
+
+    def held(self, job_id: str) -> None:
+        """Remember the job."""
+        self.job_id = job_id
 
     def began(self, what: str, total: int | None) -> None:
         """Start a new bar."""

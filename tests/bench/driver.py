@@ -37,10 +37,10 @@ def _peak_mb() -> float:
 
 def _run(place: str, folder: str, *settings: str) -> dict[str, object]:
     from conf import load
-    from jobs.run import RunRequest, run, summary
+    from jobs.run import RunRequest, run
     from jobs.workspace import Workspace
 
-    return summary(run(RunRequest(Workspace.at(place), [folder], load(settings=settings))))
+    return run(RunRequest(Workspace.at(place), [folder], load(settings=settings))).summary()
 
 
 def _embed(weights: str, folder: str, batch: str) -> dict[str, object]:

@@ -10,14 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
-import ray
 
 import schemas
 from jobs.engine import Engine
+from jobs.inbox import jobs_of
 from jobs.query import View
 from jobs.workspace import Workspace
 from tests.helpers import (
@@ -31,28 +30,9 @@ from tests.helpers import (
     rows,
     write_noise_stream,
 )
+from tests.processes import finished, n_rows, resume, start, wait_for_rows
 
 N = SMALL.planted.n_files
-
-SLOW = ("unit_frames=8", "resources.block_frames=8", "resources.commit_seconds=0.05")
-"""Many small blocks and commits, so that there is much to be interrupted."""
-
-
-def start(
-    workspace: Path, *inputs: Path, options: tuple[str, ...] = (), settings: tuple[str, ...] = SLOW
-) -> subprocess.Popen[str]:
-    """Start `winnow run` as a process of its own on the session's Ray."""
-    command = [sys.executable, "-m", "jobs.cli.app", "run", "--json", "--workspace", str(workspace), *options]
-    command += [part for path in inputs for part in ("--input", str(path))]
-    command += [part for setting in settings for part in ("--set", setting)]
-    command += ["--ray-address", ray.get_runtime_context().gcs_address]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    return json.loads(out.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +53,11 @@ def test_a_run_killed_at_ten_random_moments_gives_the_rows_of_one_that_was_not(
     for _ in range(10):
         process = start(place, sample_folder)
         # From before the first table is made to well into the table stages.
-        _wait_for_rows(place, process, moments.randrange(0, N) if moments.random() < 0.8 else N)
+        wait_for_rows(place, process, moments.randrange(0, N) if moments.random() < 0.8 else N)
         time.sleep(moments.uniform(0, 0.3))
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        committed.append(_n_rows(place))
+        committed.append(n_rows(place))
     last = finished(start(place, sample_folder))
     workspace = Workspace.at(place)
     assert committed == sorted(committed), "rows that were committed got lost"
@@ -89,41 +69,48 @@ def test_a_run_killed_at_ten_random_moments_gives_the_rows_of_one_that_was_not(
     assert finished(start(place, sample_folder))["counts"]["frames_read"] == 0
 
 
-def _n_rows(place: Path) -> int:
-    if not (place / "frames" / "_delta_log").is_dir():
-        return 0
-    return pl.scan_delta(str(place / "frames")).select(pl.len()).collect().item()
-
-
-def _wait_for_rows(place: Path, process: subprocess.Popen[str], n: int) -> None:
-    """Wait until a run has committed more than `n` new frames or is about to end by itself."""
-    have = _n_rows(place)
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        if _n_rows(place) >= min(N, have + max(1, n // 10)):
-            return
-        time.sleep(0.02)
-
-
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_keeps_what_has_arrived_and_says_so(tmp_path: Path, number: signal.Signals) -> None:
+def test_an_interrupted_run_commits_what_is_in_hand_pauses_and_says_so(tmp_path: Path, number: signal.Signals) -> None:
     # Far more frames than are read between the first commit and the signal, however busy the machine is.
     n = 1000
     stream = write_noise_stream(tmp_path / "cam", range(n))
     place = tmp_path / "tables"
     process = start(place, stream)
-    _wait_for_rows(place, process, 10)
+    wait_for_rows(place, process, 10)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert err == "error: interrupted; what was committed stays, and the same command goes on from there\n"
-    assert "Traceback" not in err
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 4, err
     workspace = Workspace.at(place)
-    assert View.of(workspace).lazy("runs").collect()["state"].to_list() == ["cancelled"]
-    kept = _n_rows(place)
+    (run,) = View.of(workspace).lazy("runs").collect().to_dicts()
+    job_id = run["job_id"]
+    assert err == (
+        f"run {job_id} is paused; what was committed stays, and it goes on with `winnow job resume {job_id}`\n"
+    )
+    assert (run["state"], run["error"], json.loads(out)["state"]) == ("paused", None, "paused")
+    kept = n_rows(place)
     assert 0 < kept < n
+    assert json.loads(out)["stages"]["frames"]["computed"] == kept
+    assert View.of(workspace).lazy("heads").collect().height == 0
+    # Another run finds done what this one had committed.
     assert finished(start(place, stream, settings=()))["stages"]["frames"]["computed"] == n - kept
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_second_interrupt_ends_a_run_at_once(tmp_path: Path) -> None:
+    stream = write_noise_stream(tmp_path / "cam", range(600))
+    place = tmp_path / "tables"
+    process = start(place, stream)
+    wait_for_rows(place, process, 10)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+    (job_id,) = jobs_of(place)
+    assert finished(resume(place, job_id))["state"] == "done"
+    assert rows(Workspace.at(place), schemas.FRAMES).height == 600
+    assert_one_live_row(Workspace.at(place))
 
 
 @pytest.mark.usefixtures("engine")

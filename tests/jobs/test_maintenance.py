@@ -85,12 +85,12 @@ def test_vacuum_deletes_orphans_once_they_are_old(workspace: Workspace, tmp_path
     assert rows(workspace, schemas.QUALITY).height == 5
 
 
-@pytest.mark.parametrize("state", ["failed", "cancelled"])
+@pytest.mark.parametrize("state", ["failed", "paused"])
 def test_vacuum_spares_what_a_run_that_was_cut_short_had_committed(
     workspace: Workspace, tmp_path: Path, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(_: object) -> None:
-        raise KeyboardInterrupt if state == "cancelled" else RuntimeError("no more")
+        raise KeyboardInterrupt if state == "paused" else RuntimeError("no more")
 
     cam = write_noise_stream(tmp_path / "cam", range(5))
     with monkeypatch.context() as patched:

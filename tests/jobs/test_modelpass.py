@@ -17,11 +17,13 @@ from conf import Resources
 from jobs.commit import Committer
 from jobs.engine import Engine
 from jobs.errors import RunFailedError
+from jobs.hold import Hold
 from jobs.modelpass import run_model_pass
 from jobs.modelworker import ModelTask
 from jobs.pixelpass import PassResult
 from jobs.stage import Stage
 from jobs.store import Store
+from jobs.telling import Unwatched
 from tests.helpers import noise, write_pictures
 from transforms.embeddings import vector_column
 from transforms.image import Color, ImageParams
@@ -81,7 +83,8 @@ def look(engine: Engine, frames: pa.Table, root: Path, ends: bool, fails: bool) 
     committer = Committer(store, [stage], {"embeddings": store.open(schemas.EMBEDDINGS)}, "job", 0.1)
     task = ModelTask(partial(Brightness, ends, fails), "embeddings", stage.key, root, ImageParams(), batch=8)
     shape = engine.model_processes(Resources(num_cpus=2, models=1))
-    result = run_model_pass(iter([frames]), task, 2, lambda _: shape, lambda: engine, committer)
+    hold = Hold.take(root, "job", Unwatched())
+    result = run_model_pass(iter([frames]), task, 2, lambda _: shape, lambda: engine, committer, hold=hold)
     return result, store.open(schemas.EMBEDDINGS).read(None, stage.key).sort_by("frame_idx")
 
 

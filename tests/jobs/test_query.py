@@ -153,3 +153,29 @@ def test_columns_of_one_name_are_told_apart(two_runs: tuple[Workspace, list[str]
     found = View.of(two_runs[0]).sql(query)
     assert found.column_names == ["stage_key", "stage_key_2", "total"]
     assert found.schema.field("total").type == pa.int64()
+
+
+def test_the_journal_is_a_table(two_runs: tuple[Workspace, list[str]]) -> None:
+    workspace, (first, second) = two_runs
+    view = View.of(workspace)
+    assert scalar(view, f"SELECT sum(frames) FROM journal WHERE event = 'block_done' AND job_id = '{first}'") == N
+    assert scalar(view, f"SELECT count(*) FROM journal WHERE event = 'block_done' AND job_id = '{second}'") == 0
+    # Frames in are rows out, stage by stage; and what was committed is what the table has.
+    tally = view.sql("SELECT stage, sum(rows) FROM journal WHERE event = 'committed' GROUP BY 1 ORDER BY 1")
+    assert dict(zip(*(c.to_pylist() for c in tally.columns), strict=True))["frames"] == N
+    done = view.sql(f"SELECT stage, frames, rows, data FROM journal WHERE event = 'stage_done' AND job_id = '{second}'")
+    assert set(done["rows"].to_pylist()) == {0, N}  # only curation was computed
+    ends = view.lazy("journal").filter(pl.col("event") == "run_done").collect()
+    assert ends["job_id"].to_list() == [first, second]
+    assert ends.select(pl.col("seconds") > 0).to_series().all()
+
+
+def test_a_journal_of_one_run_is_ordered_as_it_happened(two_runs: tuple[Workspace, list[str]]) -> None:
+    workspace, (first, _) = two_runs
+    found = View.of(workspace).lazy("journal").filter(pl.col("job_id") == first).collect()
+    names = found["event"].to_list()
+    assert names[0] == "run_started"
+    assert names[-1] == "run_done"
+    assert set(names) == {"run_started", "stage_started", "block_done", "committed", "stage_done", "run_done"}
+    schema = schemas.JOURNAL.arrow_schema
+    assert found.columns == schema.names

@@ -20,8 +20,9 @@ from jobs.demo import compare
 from jobs.engine import Engine
 from jobs.explain import StageForecast, forecast
 from jobs.query import View
-from jobs.run import RunRequest, Unwatched, prepare, run, summary
+from jobs.run import RunRequest, prepare, run
 from jobs.store import Store
+from jobs.telling import Unwatched
 from jobs.workspace import Workspace
 from tests.helpers import (
     SMALL,
@@ -393,4 +394,4 @@ def test_an_interrupt_that_comes_out_as_another_error_is_still_one(workspace: Wo
     with pytest.raises(KeyboardInterrupt):
         run(RunRequest(workspace, [str(cam)], load()), Interrupted())
     (record,) = View.of(workspace).lazy("runs").collect().to_dicts()
-    assert (record["state"], record["error"]) == ("cancelled", "interrupted")
+    assert (record["state"], record["error"]) == ("paused", None)

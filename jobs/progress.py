@@ -1,0 +1,121 @@
+"""How far a job is, from its journal: frames done of each stage, their rate, and the time that is left."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_WINDOW_NS = 30 * 10**9
+
+
+@dataclass
+class StageProgress:
+    """How far one stage is; `total` is None where the frames to do are not known."""
+
+    name: str
+    total: int | None = None
+    done: int = 0
+    started_ns: int = 0
+    ended_ns: int | None = None
+    counts: Mapping[str, Any] = field(default_factory=dict)
+    _recent: deque[tuple[int, int]] = field(default_factory=deque, repr=False)
+
+    def advance(self, at_ns: int, frames: int) -> None:
+        """Take note that so many more frames were done by a moment."""
+        self.done += frames
+        self._recent.append((at_ns, frames))
+        while self._recent[0][0] < at_ns - _WINDOW_NS:
+            self._recent.popleft()
+
+    def frames_per_second(self, now_ns: int | None = None) -> float:
+        """Return the rate of the last half minute, or, of a stage that has ended, of all of it."""
+        if self.ended_ns is not None:
+            return self.done / max(1e-9, (self.ended_ns - self.started_ns) / 1e9) if self.done else 0.0
+        now = now_ns or time.time_ns()
+        since = max(self.started_ns, now - _WINDOW_NS)
+        frames = sum(n for at, n in self._recent if at >= since)
+        return frames / ((now - since) / 1e9) if now > since else 0.0
+
+    def eta_s(self, now_ns: int | None = None) -> float | None:
+        """Return how many seconds the rest takes at the present rate; None where that cannot be told."""
+        rate = self.frames_per_second(now_ns)
+        if self.total is None or self.ended_ns is not None or not rate:
+            return None
+        return max(0, self.total - self.done) / rate
+
+
+class Progress:
+    """How far a job is. Give it the events of its journal, in order, with `take`."""
+
+    def __init__(self, events: Iterable[Mapping[str, Any]] = ()) -> None:
+        self._clear()
+        for event in events:
+            self.take(event)
+
+    def _clear(self) -> None:
+        self.attempt = 0
+        self.frames: int | None = None
+        self.profile: str | None = None
+        self.stages: dict[str, StageProgress] = {}
+        self.accounts: dict[str, dict[str, Any]] = {}
+        self.current: StageProgress | None = None
+        self.rows_committed = 0
+        self.set_aside = 0
+        self.ended: str | None = None
+        self.error: str | None = None
+        self.released: Mapping[str, Any] | None = None
+        self.at_ns = 0
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Take in one event; a new attempt starts from nothing."""
+        kind = event.get("event")
+        if kind == "run_started":
+            self._clear()
+            self.attempt, self.frames = int(event["attempt"]), event.get("frames")
+            self.profile = event.get("data", {}).get("profile")
+        self.at_ns = max(self.at_ns, int(event.get("at_ns", 0)))
+        if kind == "stage_started":
+            self._close_current(event["at_ns"])
+            self.current = StageProgress(event["stage"], event.get("frames"), started_ns=event["at_ns"])
+            self.stages[event["stage"]] = self.current
+        elif kind == "block_done" and self.current is not None:
+            self.current.advance(event["at_ns"], event["frames"])
+        elif kind == "stage_done":
+            account = event.get("data", {}) | {n: event.get(n) for n in ("frames", "rows", "seconds")}
+            self.accounts[event["stage"]] = account
+        elif kind == "committed":
+            self.rows_committed += event["rows"]
+        elif kind == "frames_set_aside":
+            self.set_aside += event["frames"]
+            self.error = event.get("error")
+        elif kind == "release_made":
+            self.released = event.get("data")
+        elif kind in {"run_done", "run_paused", "run_cancelled", "run_failed"}:
+            self._close_current(event["at_ns"])
+            self.ended = str(kind).removeprefix("run_")
+            self.error = event.get("error") or self.error
+
+    def _close_current(self, at_ns: int) -> None:
+        if self.current is not None:
+            self.current.ended_ns = at_ns
+        self.current = None
+
+    def values(self, now_ns: int | None = None) -> dict[str, Any]:
+        """Return where the job stands, as plain values."""
+        stage = self.current
+        left = stage.eta_s(now_ns) if stage else None
+        return {
+            "attempt": self.attempt,
+            "frames": self.frames,
+            "stage": stage.name if stage else None,
+            "done": stage.done if stage else None,
+            "total": stage.total if stage else None,
+            "frames_per_second": round(stage.frames_per_second(now_ns), 1) if stage else None,
+            "eta_s": None if left is None else round(left, 1),
+            "rows_committed": self.rows_committed,
+            "set_aside": self.set_aside,
+            "error": self.error,
+        }

@@ -1,0 +1,58 @@
+"""Runs as processes of their own, for tests that end them in every way."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import ray
+
+from tests.helpers import SMALL
+
+SLOW = ("unit_frames=8", "resources.block_frames=8", "resources.commit_seconds=0.05")
+"""Many small blocks and commits, so that there is much to be interrupted."""
+
+
+def start(
+    workspace: Path, *inputs: Path, options: tuple[str, ...] = (), settings: tuple[str, ...] = SLOW
+) -> subprocess.Popen[str]:
+    """Start `winnow run` as a process of its own on the session's Ray."""
+    command = [sys.executable, "-m", "jobs.cli.app", "run", "--json", "--workspace", str(workspace), *options]
+    command += [part for path in inputs for part in ("--input", str(path))]
+    command += [part for setting in settings for part in ("--set", setting)]
+    command += ["--ray-address", ray.get_runtime_context().gcs_address]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def resume(workspace: Path, job_id: str, verb: str = "resume") -> subprocess.Popen[str]:
+    """Start `winnow job resume`, or another verb that goes on, as a process of its own on the session's Ray."""
+    command = [sys.executable, "-m", "jobs.cli.app", "job", verb, job_id, "--json", "--workspace", str(workspace)]
+    command += ["--ray-address", ray.get_runtime_context().gcs_address]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return json.loads(out.splitlines()[-1])
+
+
+def n_rows(place: Path) -> int:
+    if not (place / "frames" / "_delta_log").is_dir():
+        return 0
+    return pl.scan_delta(str(place / "frames")).select(pl.len()).collect().item()
+
+
+def wait_for_rows(place: Path, process: subprocess.Popen[str], n: int, most: int = SMALL.planted.n_files) -> None:
+    """Wait until a run has committed more than `n` new frames or is about to end by itself."""
+    have = n_rows(place)
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        if n_rows(place) >= min(most, have + max(1, n // 10)):
+            return
+        time.sleep(0.02)
