@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pyarrow as pa
 from conf import PipelineConfig
 from jobs.blocks import Block, cut, halves, waves
 from jobs.commit import Committer
-from jobs.engine import Engine
+from jobs.engine import Engine, Transform
 from jobs.errors import RunFailedError
 from jobs.hold import Hold
 from jobs.parts import Part
@@ -110,8 +110,9 @@ def run_pass(
     the workspace does not take the results; what was committed stays.
     """
     result = PassResult()
+    brake = Brake(hold, abort)
     keys = {s.name: s.key for s in stages if s.name in TABLES}
-    transforms = [
+    transforms: list[Transform] = [
         (measure_rows, {"params": params, "drain": str(hold.drain)}),
         (persist_rows, {"root": str(root), "stage_keys": keys}),
     ]
@@ -125,10 +126,11 @@ def run_pass(
             for b in cut(wave, config, cluster.num_cpus, first=not result.n_frames)
         ]
         while blocks and not result.stopped:
-            received = _send(blocks, cluster, transforms, committer, result, told, _Drain(hold), abort)
+            numbered = [with_number(block.rows, number) for number, block in enumerate(blocks)]
+            received = send(blocks, cluster.map_blocks(numbered, transforms), committer, result, told, brake)
             if not result.stopped:
                 blocks = _again([b for number, b in enumerate(blocks) if number not in received], keys, result)
-                _refuse_faults(result, abort)
+                brake.refuse_faults(result)
     committer.flush()
     result.n_commits = committer.n_commits
     return result
@@ -149,45 +151,41 @@ def _limited(todo: Iterator[pa.Table], limit: int | None) -> Iterator[pa.Table]:
         limit -= int(wanted[last - 1])
 
 
-def _send(
+def send(
     blocks: Sequence[Block],
-    engine: Engine,
-    transforms: Sequence[Any],
+    arrivals: Generator[pa.Table | None, None, None],
     committer: Committer,
     result: PassResult,
     told: Callable[[dict[str, Any], pa.Table], None],
-    drain: _Drain,
-    abort: bool,
+    brake: Brake,
 ) -> set[int]:
-    """Send blocks out and take receipts in; return the numbers of the blocks that came back."""
+    """Take in the receipts of blocks as they arrive; return the numbers of the blocks that came back."""
     received: set[int] = set()
-    numbered = [_numbered(block.rows, number) for number, block in enumerate(blocks)]
     # The first commit waits for what the cores begin with, which is a unit, but no longer than any commit does.
     first = sum(block.starts for block in blocks)
     hold_until = 0.0
-    arrivals = engine.map_blocks(numbered, transforms)
     try:
         for batch in arrivals:
             for receipt in batch.to_pylist() if batch is not None else ():
                 received.add(receipt["block"])
                 _take_in(receipt, blocks[receipt["block"]], committer, result)
                 told(receipt, blocks[receipt["block"]].rows)
-                drain.saw(receipt)
-                _refuse_faults(result, abort)
+                brake.saw(receipt)
+                brake.refuse_faults(result)
                 first -= blocks[receipt["block"]].starts
                 hold_until = hold_until or time.monotonic() + committer.every_s
-            if drain.is_over():
+            if brake.stands():
                 break
-            if drain.since or (first and time.monotonic() < hold_until):
+            if brake.since or (first and time.monotonic() < hold_until):
                 continue
             if committer.maybe_flush() and not result.first_commit_ns:
                 result.first_commit_ns = time.time_ns()
     except Exception as error:
         # Whoever signals a whole group of processes has ended the engine as well; there is nothing to wait for then.
-        if not drain.since or isinstance(error, RunFailedError):
+        if not brake.since or isinstance(error, RunFailedError):
             raise
     finally:
-        result.stopped = bool(drain.since)
+        result.stopped = bool(brake.since)
         try:
             # Whatever ends the pass, what has arrived is kept.
             committer.flush()
@@ -196,15 +194,16 @@ def _send(
     return received
 
 
-class _Drain:
-    """The end of a pass before its time: workers finish what they have in hand, and that is waited for, not for long.
+class Brake:
+    """Ends a pass before its time: workers finish what they have in hand, and that is waited for, not for long.
 
     Tasks that have not begun when the pass is to end come back with nothing. When nothing else has come for a moment,
-    nothing was in hand any more.
+    nothing was in hand any more. With `abort`, a frame that was set aside ends the pass at once.
     """
 
-    def __init__(self, hold: Hold) -> None:
+    def __init__(self, hold: Hold, abort: bool = False) -> None:
         self._hold = hold
+        self._abort = abort
         self._last = 0.0
         self.since = 0.0
 
@@ -213,8 +212,8 @@ class _Drain:
         if receipt["parts"]:
             self._last = time.monotonic()
 
-    def is_over(self) -> bool:
-        """Say whether the pass is to end now; begin to drain it when asked to."""
+    def stands(self) -> bool:
+        """Say whether the pass is to end now; begin to brake when asked to."""
         now = time.monotonic()
         if not self.since:
             if self._hold.asked():
@@ -223,17 +222,18 @@ class _Drain:
             return False
         return now - self.since > _DRAIN_S or now - self._last > _QUIET_S
 
+    def refuse_faults(self, result: PassResult) -> None:
+        """Raise `RunFailedError` for the first frame that was set aside, if none may be."""
+        if self._abort and result.faults:
+            fault = result.faults[0]
+            raise RunFailedError(
+                f"frame {fault['frame_idx']} of stream {fault['stream_id']}: {fault['error_type']}: {fault['error']}; "
+                "with --on-error quarantine the run sets such frames aside and goes on"
+            )
 
-def _refuse_faults(result: PassResult, abort: bool) -> None:
-    if abort and result.faults:
-        fault = result.faults[0]
-        raise RunFailedError(
-            f"frame {fault['frame_idx']} of stream {fault['stream_id']}: {fault['error_type']}: {fault['error']}; "
-            "with --on-error quarantine the run sets such frames aside and goes on"
-        )
 
-
-def _numbered(rows: pa.Table, number: int) -> pa.Table:
+def with_number(rows: pa.Table, number: int) -> pa.Table:
+    """Return the rows of a block with the block's number in each."""
     place = rows.schema.get_field_index("block")
     return rows.set_column(place, rows.schema.field(place), pa.repeat(pa.scalar(number, pa.int64()), rows.num_rows))
 
