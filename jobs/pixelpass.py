@@ -23,7 +23,7 @@ from jobs.worker import measure_rows, persist_rows
 from transforms.pixels import MOTION_ONLY, TABLES, PixelParams, n_frames
 
 _DRAIN_S = 3.0
-_QUIET_S = 0.7
+_QUIET_S = 1.0
 
 
 @dataclass
