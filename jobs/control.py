@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 
 from jobs.errors import UserError
-from jobs.inbox import Inbox, JobState, jobs_of, settled
+from jobs.inbox import Inbox, JobState, fold, jobs_of, settled
 from jobs.names import counted_back
 from jobs.processes import is_here
 from jobs.workspace import Workspace
@@ -30,7 +30,12 @@ class Job:
 
         A run of before there were records has none; what its row says is put down as its first.
         """
-        return settled(self.inbox) or _first_record(self)
+        state = settled(self.inbox) or _first_record(self)
+        if state.state == "failed" and not state.queued and _said_in_tables(self)[0] == "done":
+            # It died between the row that says so and the record.
+            self.inbox.add("done", after=state.number)
+            state = fold(self.inbox.records()) or state
+        return state
 
 
 def find(workspace: Workspace, job_id: str) -> Job:
@@ -52,10 +57,14 @@ def find(workspace: Workspace, job_id: str) -> Job:
     )
 
 
-def _first_record(job: Job) -> JobState:
+def _said_in_tables(job: Job) -> tuple[str, str | None]:
     from jobs.ended import state_of
 
-    said, error = state_of(job.workspace.root, job.job_id)
+    return state_of(job.workspace.root, job.job_id)
+
+
+def _first_record(job: Job) -> JobState:
+    said, error = _said_in_tables(job)
     job.inbox.add(said, {"error": error} if error else None, after=0)
     return job.state()
 

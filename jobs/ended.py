@@ -20,10 +20,11 @@ def ids(root: Path) -> set[str]:
 
 
 def state_of(root: Path, job_id: str) -> tuple[str, str | None]:
-    """Return what the first record of a run of before there were records has to say, and why it failed if it did."""
+    """Return the state that a run's row leaves it in now that nobody holds it, and why it failed if it did."""
     rows = Store(root).read(schemas.RUNS)
-    (row,) = rows.filter(pc.equal(rows["job_id"], job_id)).to_pylist()
-    return row["state"] if row["state"] in {"done", "paused", "cancelled"} else "failed", row["error"]
+    for row in rows.filter(pc.equal(rows["job_id"], job_id)).to_pylist():
+        return row["state"] if row["state"] in {"done", "paused", "cancelled"} else "failed", row["error"]
+    return "failed", None
 
 
 def put_down(job: Job, state: str) -> None:

@@ -14,7 +14,7 @@ from jobs.engine import IN_HAND, Engine, ModelProcesses
 from jobs.errors import RunFailedError
 from jobs.hold import Hold
 from jobs.modelworker import ModelTask, ModelWorker
-from jobs.pixelpass import Drain, PassResult, died, send, with_number
+from jobs.pixelpass import Brake, PassResult, died, send, with_number
 
 # A process that holds a model takes seconds to start, so that a wave should last for minutes.
 _WAVE_ROWS = 1 << 18
@@ -43,6 +43,7 @@ def run_model_pass(
     not take the results; what was committed stays.
     """
     result = PassResult()
+    brake = Brake(hold, abort)
     for wave in _waves(todo):
         if result.stopped or hold.asked():
             result.stopped = True
@@ -55,7 +56,7 @@ def run_model_pass(
         def show(some: Sequence[Block], cluster: Engine = cluster, shape: ModelProcesses = shape) -> set[int] | None:
             numbered = [with_number(block.rows, number) for number, block in enumerate(some)]
             arrivals = cluster.map_models(numbered, ModelWorker, task, shape)
-            received = send(some, arrivals, committer, result, told, Drain(hold), abort)
+            received = send(some, arrivals, committer, result, told, brake)
             if not result.computed and len(result.faults) >= _HOPELESS:
                 raise RunFailedError(f"the model takes none of the first {len(result.faults)} frames: {_why(result)}")
             return None if result.stopped else received

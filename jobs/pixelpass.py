@@ -23,7 +23,7 @@ from jobs.worker import measure_rows, persist_rows
 from transforms.pixels import MOTION_ONLY, TABLES, PixelParams, n_frames
 
 _DRAIN_S = 3.0
-_QUIET_S = 0.7
+_QUIET_S = 1.0
 
 
 @dataclass
@@ -110,6 +110,7 @@ def run_pass(
     the workspace does not take the results; what was committed stays.
     """
     result = PassResult()
+    brake = Brake(hold, abort)
     keys = {s.name: s.key for s in stages if s.name in TABLES}
     transforms: list[Transform] = [
         (measure_rows, {"params": params, "drain": str(hold.drain)}),
@@ -126,11 +127,10 @@ def run_pass(
         ]
         while blocks and not result.stopped:
             numbered = [with_number(block.rows, number) for number, block in enumerate(blocks)]
-            arrivals = cluster.map_blocks(numbered, transforms)
-            received = send(blocks, arrivals, committer, result, told, Drain(hold), abort)
+            received = send(blocks, cluster.map_blocks(numbered, transforms), committer, result, told, brake)
             if not result.stopped:
                 blocks = _again([b for number, b in enumerate(blocks) if number not in received], keys, result)
-                _refuse_faults(result, abort)
+                brake.refuse_faults(result)
     committer.flush()
     result.n_commits = committer.n_commits
     return result
@@ -157,8 +157,7 @@ def send(
     committer: Committer,
     result: PassResult,
     told: Callable[[dict[str, Any], pa.Table], None],
-    drain: Drain,
-    abort: bool,
+    brake: Brake,
 ) -> set[int]:
     """Take in the receipts of blocks as they arrive; return the numbers of the blocks that came back."""
     received: set[int] = set()
@@ -171,22 +170,22 @@ def send(
                 received.add(receipt["block"])
                 _take_in(receipt, blocks[receipt["block"]], committer, result)
                 told(receipt, blocks[receipt["block"]].rows)
-                drain.saw(receipt)
-                _refuse_faults(result, abort)
+                brake.saw(receipt)
+                brake.refuse_faults(result)
                 first -= blocks[receipt["block"]].starts
                 hold_until = hold_until or time.monotonic() + committer.every_s
-            if drain.is_over():
+            if brake.stands():
                 break
-            if drain.since or (first and time.monotonic() < hold_until):
+            if brake.since or (first and time.monotonic() < hold_until):
                 continue
             if committer.maybe_flush() and not result.first_commit_ns:
                 result.first_commit_ns = time.time_ns()
     except Exception as error:
         # Whoever signals a whole group of processes has ended the engine as well; there is nothing to wait for then.
-        if not drain.since or isinstance(error, RunFailedError):
+        if not brake.since or isinstance(error, RunFailedError):
             raise
     finally:
-        result.stopped = bool(drain.since)
+        result.stopped = bool(brake.since)
         try:
             # Whatever ends the pass, what has arrived is kept.
             committer.flush()
@@ -195,15 +194,16 @@ def send(
     return received
 
 
-class Drain:
-    """The end of a pass before its time: workers finish what they have in hand, and that is waited for, not for long.
+class Brake:
+    """Ends a pass before its time: workers finish what they have in hand, and that is waited for, not for long.
 
     Tasks that have not begun when the pass is to end come back with nothing. When nothing else has come for a moment,
-    nothing was in hand any more.
+    nothing was in hand any more. With `abort`, a frame that was set aside ends the pass at once.
     """
 
-    def __init__(self, hold: Hold) -> None:
+    def __init__(self, hold: Hold, abort: bool = False) -> None:
         self._hold = hold
+        self._abort = abort
         self._last = 0.0
         self.since = 0.0
 
@@ -212,8 +212,8 @@ class Drain:
         if receipt["parts"]:
             self._last = time.monotonic()
 
-    def is_over(self) -> bool:
-        """Say whether the pass is to end now; begin to drain it when asked to."""
+    def stands(self) -> bool:
+        """Say whether the pass is to end now; begin to brake when asked to."""
         now = time.monotonic()
         if not self.since:
             if self._hold.asked():
@@ -222,14 +222,14 @@ class Drain:
             return False
         return now - self.since > _DRAIN_S or now - self._last > _QUIET_S
 
-
-def _refuse_faults(result: PassResult, abort: bool) -> None:
-    if abort and result.faults:
-        fault = result.faults[0]
-        raise RunFailedError(
-            f"frame {fault['frame_idx']} of stream {fault['stream_id']}: {fault['error_type']}: {fault['error']}; "
-            "with --on-error quarantine the run sets such frames aside and goes on"
-        )
+    def refuse_faults(self, result: PassResult) -> None:
+        """Raise `RunFailedError` for the first frame that was set aside, if none may be."""
+        if self._abort and result.faults:
+            fault = result.faults[0]
+            raise RunFailedError(
+                f"frame {fault['frame_idx']} of stream {fault['stream_id']}: {fault['error_type']}: {fault['error']}; "
+                "with --on-error quarantine the run sets such frames aside and goes on"
+            )
 
 
 def with_number(rows: pa.Table, number: int) -> pa.Table:

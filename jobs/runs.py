@@ -124,7 +124,11 @@ class RunRecord:
             self.frames_per_second = row["frames_per_second"]
         stages = store.read(schemas.STAGE_RUNS)
         names = [f.name for f in fields(StageOutcome)]
+        keys = {stage.name: stage.key for stage in self.stages}
         for row in stages.filter(pc.equal(stages["job_id"], self.job_id)).to_pylist():
+            if row["stage_key"] != keys.get(row["stage"]):
+                # The program has changed since, and what it did then is of no use now.
+                continue
             self.earlier[row["stage"]] = StageOutcome(**{name: row[name] for name in names})
         # Until a stage is done anew, it stands as it did.
         self.outcomes = {stage.name: replace(self.earlier[stage.name]) for stage in self.stages}

@@ -39,6 +39,8 @@ def job(
         print_json(found)
         return
     out.print(f"run {found['job_id']}: {found['state']}, profile {found['profile']}, {found['frames']:,} frames")
+    if found["parent"]:
+        out.print(f"parent: {found['parent']}")
     for name in ("inputs", "streams"):
         out.print(f"{name}: {', '.join(found[name])}")
     if found["seconds"] is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from jobs.control import Job
 from jobs.engine import Engine
 from jobs.errors import UserError
 from jobs.inbox import jobs_of
+from jobs.processes import process_identity
 from jobs.query import View
 from jobs.run import RunRequest, run
 from jobs.runs import RunRecord, close_dead_runs
@@ -197,7 +199,22 @@ def test_a_limited_run_measures_no_more_after_a_pause(tmp_path: Path) -> None:
     assert (first.state, first.outcomes["frames"].computed) == ("paused", 30)
     second = go_on(workspace, first.job_id)
     assert (second.state, second.outcomes["frames"].computed) == ("done", 30)
-    assert summary(second)["seconds"] >= summary(first)["seconds"]
+    assert second.seconds >= first.seconds
+
+
+def test_a_job_that_died_when_it_was_done_is_done(tmp_path: Path) -> None:
+    workspace = Workspace.at(tmp_path / "tables")
+    record = go(workspace, write_noise_stream(tmp_path / "cam", range(3)))
+    job = control.find(workspace, record.job_id)
+    (job.inbox.folder / "000002.json").unlink()
+    with subprocess.Popen(["sleep", "60"]) as process:
+        holder = process_identity(process.pid)
+        process.kill()
+    first = job.inbox.folder / "000001.json"
+    first.write_text(json.dumps({"word": "started", "at_ns": 1, "data": {"process": holder}}))
+    job = control.find(workspace, record.job_id)
+    assert job.state().state == "done"
+    assert [r.word for r in job.inbox.records()] == ["started", "failed", "done"]
 
 
 def test_a_run_of_before_there_were_records_can_be_told_of(tmp_path: Path) -> None:

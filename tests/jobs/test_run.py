@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import schemas
-from conf import load
-from conf.pipeline import STAGES
+from conf import PipelineConfig, load
 from jobs.catalogue import Admission
 from jobs.demo import compare
 from jobs.engine import Engine
@@ -41,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("engine")
 
 N = SMALL.planted.n_files
 N_DECODABLE = N - len(SMALL.planted.corrupt)
-ALL = dict.fromkeys(STAGES, N) | {"duplicates": N_DECODABLE}
+ALL = dict.fromkeys(PipelineConfig().closed_stages, N) | {"duplicates": N_DECODABLE}
 
 
 @pytest.fixture(scope="module")
@@ -318,7 +317,7 @@ def test_unreadable_frames_are_set_aside_and_tried_again(workspace: Workspace, t
 
 
 def test_summary_is_one_object_with_what_programs_need(done: Workspace, sample_folder: Path) -> None:
-    found = summary(go(done, sample_folder))
+    found = go(done, sample_folder).summary()
     assert found["state"] == "done"
     assert found["frames"] == N
     assert set(found["stages"]) == set(ALL)
