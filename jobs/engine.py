@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -21,6 +22,7 @@ import pyarrow as pa
 
 from conf import Resources
 from jobs.errors import RunFailedError, RunStopped, UserError, one_line
+from jobs.nearby import ALONE, Nearby, Transform
 
 _TASK_RETRIES = 1
 _CPUS_PER_MODEL = 4
@@ -43,9 +45,6 @@ _QUIET = {
     # Its handler of signals prints a stack trace where ours ends the run in good order.
     "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
 }
-
-Transform = tuple[Callable[..., pa.Table], dict[str, Any]]
-"""A function of one Arrow table, and its keyword arguments."""
 
 
 class ModelProcesses(NamedTuple):
@@ -225,19 +224,26 @@ def check_address(address: str | None) -> None:
 class EngineOnDemand:
     """An engine that is started when first asked for, or in the background once it is likely to be needed.
 
-    Use as a context manager; leaving it stops the engine, if there is one.
+    `nearby` are processes that are there sooner, to begin with and for what is not worth an engine; None where an
+    engine is there already, on this machine or elsewhere. Use as a context manager; leaving it stops what was started.
     """
 
     def __init__(self, limits: Resources, address: str | None = None) -> None:
         self._make = lambda: Engine(limits, address)
+        there = address or os.environ.get("RAY_ADDRESS") or _is_running()
+        self.nearby = None if there else Nearby(limits.num_cpus or os.cpu_count() or 1)
         self._threads = ThreadPoolExecutor(1, "engine")
         self._engine: Future[Engine] | None = None
         self._handlers: dict[signal.Signals, Any] = {}
         self.meanwhile: Callable[[], object] = lambda: None
         """Called twice a second while the engine is waited for; what it raises ends the wait."""
 
-    def begin(self) -> None:
-        """Start the engine in the background."""
+    def begin(self, n_frames: int | None = None) -> None:
+        """Start in the background what so many frames need; the engine, if their number is not known."""
+        if self.nearby and n_frames is not None:
+            self.nearby.begin()
+            if n_frames <= ALONE:
+                return
         if self._engine is None:
             self._handlers = {n: h for n in _SIGNALS if (h := signal.getsignal(n)) is not None}
             self._engine = self._threads.submit(self._make)
@@ -261,6 +267,9 @@ class EngineOnDemand:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.nearby:
+            self.nearby.close()
+
         def stop() -> None:
             if self._engine is not None and self._engine.exception() is None:
                 self._engine.result().__exit__(kind, error, trace)
@@ -278,6 +287,12 @@ class EngineOnDemand:
         else:
             stop()
         self._threads.shutdown(wait=not interrupted)
+
+
+def _is_running() -> bool:
+    """Say whether this process has an engine, without importing one."""
+    ray = sys.modules.get("ray")
+    return bool(ray and ray.is_initialized())
 
 
 def _in_background(make: Callable[[], Iterable[pa.Table]]) -> Generator[pa.Table | None, None, None]:

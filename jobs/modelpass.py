@@ -14,7 +14,7 @@ from jobs.engine import IN_HAND, Engine, ModelProcesses
 from jobs.errors import RunFailedError
 from jobs.hold import Hold
 from jobs.modelworker import ModelTask, ModelWorker
-from jobs.pixelpass import Brake, PassResult, died, send, with_number
+from jobs.pixelpass import Brake, PassResult, died, numbered, send
 
 # A process that holds a model takes seconds to start, so that a wave should last for minutes.
 _WAVE_ROWS = 1 << 18
@@ -54,8 +54,7 @@ def run_model_pass(
         blocks = _cut(wave, size, shape.size, task.stage, first=not result.n_frames)
 
         def show(some: Sequence[Block], cluster: Engine = cluster, shape: ModelProcesses = shape) -> set[int] | None:
-            numbered = [with_number(block.rows, number) for number, block in enumerate(some)]
-            arrivals = cluster.map_models(numbered, ModelWorker, task, shape)
+            arrivals = cluster.map_models(numbered(some), ModelWorker, task, shape)
             received = send(some, arrivals, committer, result, told, brake)
             if not result.computed and len(result.faults) >= _HOPELESS:
                 raise RunFailedError(f"the model takes none of the first {len(result.faults)} frames: {_why(result)}")

@@ -22,6 +22,9 @@ import pyarrow as pa
 Transform = tuple[Callable[..., pa.Table], dict[str, Any]]
 """A function of one Arrow table, defined at the top of a module, and its keyword arguments."""
 
+ALONE = 1024
+"""So many frames are done before an engine would have started; a pass of no more needs none."""
+
 _TICK_S = 0.5
 _GRACE_S = 5.0
 _PRELOADED = "jobs.worker"
@@ -87,6 +90,14 @@ class Nearby:
                 helper.process.kill()
                 self._let_go(helper)
 
+    def close(self) -> None:
+        """End the processes, which are not at work."""
+        for helper in self._helpers:
+            helper.pipe.close()
+        for helper in self._helpers:
+            _end(helper)
+        self._helpers.clear()
+
     def _let_go(self, helper: _Helper) -> None:
         self._helpers.remove(helper)
         _end(helper)
@@ -97,11 +108,7 @@ class Nearby:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for helper in self._helpers:
-            helper.pipe.close()
-        for helper in self._helpers:
-            _end(helper)
-        self._helpers.clear()
+        self.close()
 
 
 def _start() -> _Helper:

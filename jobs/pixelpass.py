@@ -14,9 +14,10 @@ import pyarrow as pa
 from conf import PipelineConfig
 from jobs.blocks import Block, cut, halves, waves
 from jobs.commit import Committer
-from jobs.engine import Engine, Transform
+from jobs.engine import Engine
 from jobs.errors import RunFailedError
 from jobs.hold import Hold
+from jobs.nearby import ALONE, Nearby, Transform
 from jobs.parts import Part
 from jobs.stage import Stage
 from jobs.worker import measure_rows, persist_rows
@@ -92,6 +93,7 @@ def run_pass(
     config: PipelineConfig,
     params: PixelParams,
     engine: Callable[[], Engine],
+    nearby: Nearby | None,
     committer: Committer,
     root: Path,
     limit: int | None = None,
@@ -103,7 +105,8 @@ def run_pass(
 ) -> PassResult:
     """Measure the frames of `todo`, tables of schema `BLOCK`, wave by wave.
 
-    `engine` is only called if there is anything to measure. `limit` is the most frames to measure; `told` is called
+    `engine` is only called if there is something to measure that `nearby` does not do: the first unit, and all of a
+    small pass. `limit` is the most frames to measure; `told` is called
     with the receipt of every block and its rows. `hold` is asked whether to go on: if not, workers finish the frames in
     hand, and what has arrived is committed. With `abort`, a frame that cannot be computed ends the pass. Rows of the
     stages in `again` replace those that are there. Raises `RunFailedError` for a frame that ends the pass, and where
@@ -120,14 +123,20 @@ def run_pass(
         if result.stopped or hold.asked():
             result.stopped = True
             break
-        cluster = engine()
-        blocks = [
-            b._replace(replaces=b.replaces | again)
-            for b in cut(wave, config, cluster.num_cpus, first=not result.n_frames)
-        ]
+        is_first = not result.n_frames
+        size = nearby.size if nearby and is_first else engine().num_cpus
+        blocks = [b._replace(replaces=b.replaces | again) for b in cut(wave, config, size, first=is_first)]
+        if nearby and is_first:
+            here = len(blocks) if wave.num_rows <= ALONE else size
+            arrivals = nearby.map_blocks(numbered(blocks[:here]), transforms)
+            received = send(blocks[:here], arrivals, committer, result, told, brake)
+            nearby.close()
+            left = [block for number, block in enumerate(blocks) if number not in received]
+            # The cores of the engine have a beginning of their own.
+            blocks = [block._replace(starts=number < size) for number, block in enumerate(left)]
         while blocks and not result.stopped:
-            numbered = [with_number(block.rows, number) for number, block in enumerate(blocks)]
-            received = send(blocks, cluster.map_blocks(numbered, transforms), committer, result, told, brake)
+            arrivals = engine().map_blocks(numbered(blocks), transforms)
+            received = send(blocks, arrivals, committer, result, told, brake)
             if not result.stopped:
                 blocks = _again([b for number, b in enumerate(blocks) if number not in received], keys, result)
                 brake.refuse_faults(result)
@@ -232,8 +241,12 @@ class Brake:
             )
 
 
-def with_number(rows: pa.Table, number: int) -> pa.Table:
-    """Return the rows of a block with the block's number in each."""
+def numbered(blocks: Sequence[Block]) -> list[pa.Table]:
+    """Return the rows of blocks, with the block's place among them in each."""
+    return [_with_number(block.rows, number) for number, block in enumerate(blocks)]
+
+
+def _with_number(rows: pa.Table, number: int) -> pa.Table:
     place = rows.schema.get_field_index("block")
     return rows.set_column(place, rows.schema.field(place), pa.repeat(pa.scalar(number, pa.int64()), rows.num_rows))
 

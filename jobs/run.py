@@ -132,8 +132,8 @@ def run(
     teller = Teller(watcher, journal)
     try:
         with EngineOnDemand(request.loaded.config.resources, request.ray_address) as engine:
-            if request.limit != 0 and _has_new_frames(prepared):
-                engine.begin()
+            if n := min(_n_new_frames(prepared), prepared.n_frames if request.limit is None else request.limit):
+                engine.begin(n)
             engine.meanwhile = hold.check
             _begin(record, prepared.store, teller)
             _Execution(prepared, record, teller, engine, hold).execute()
@@ -180,12 +180,12 @@ def _end(error: BaseException, record: RunRecord, store: Store, hold: Hold, inte
     raise error
 
 
-def _has_new_frames(prepared: Prepared) -> bool:
-    """Say whether a look at the heads alone shows that there are frames to measure, before the plan is made."""
+def _n_new_frames(prepared: Prepared) -> int:
+    """Return how many frames a look at the heads alone shows to be new, before the plan is made."""
     heads = prepared.store.read(schemas.HEADS, ("stream_id", "stage_key"))
     shown = set(zip(heads["stream_id"].to_pylist(), heads["stage_key"].to_pylist(), strict=True))
     keys = [s.key for s in prepared.stages if s.kind == "pixels"]
-    return any((stream.stream_id, key) not in shown for stream in prepared.listed for key in keys)
+    return sum(s.n_frames for s in prepared.listed if any((s.stream_id, key) not in shown for key in keys))
 
 
 class _Execution:
@@ -252,6 +252,7 @@ class _Execution:
             self._config,
             replace(params, stages=(again,)) if again else params,
             self._engine,
+            self._engine.nearby,
             committer,
             self._store.root,
             limit,
