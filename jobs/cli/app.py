@@ -7,7 +7,24 @@ import sys
 
 import typer
 
-from jobs.cli import choosing, demo, evaluate, export, inspection, job, maintain, release, report, run, sql
+from jobs.cli import (
+    choosing,
+    demo,
+    evaluate,
+    export,
+    gateway,
+    inspection,
+    job,
+    maintain,
+    release,
+    report,
+    run,
+    schedule,
+    sql,
+    submit,
+    top,
+    watch,
+)
 
 _ABOUT_PLACES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _WRONG_PLACE = 2
@@ -20,12 +37,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
+app.command("submit")(submit.submit)
+app.command("top")(top.top)
 app.command("demo")(demo.demo)
 app.command("sql")(sql.sql)
 app.command("report")(report.report)
 app.command("select")(choosing.select)
 app.command("export")(export.export)
 app.add_typer(inspection.app, name="inspect")
+app.add_typer(gateway.app, name="gateway")
+app.add_typer(schedule.app, name="schedule")
+job.app.command("watch")(watch.watch)
 app.add_typer(job.app, name="job")
 app.add_typer(release.app, name="release")
 app.add_typer(evaluate.app, name="evaluate")
