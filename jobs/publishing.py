@@ -19,12 +19,14 @@ def publish(workspace: Workspace, job_id: str, name: str, siblings: Collection[s
     """Make a release of what a run ended with, and return its name and how its frames differ from the last one's.
 
     `siblings` are the jobs of the same schedule, among whose releases the last one is looked for. Where the name is
-    taken, -2 is appended, or the next free number. A run that has a release of the name gets no second one.
+    taken, -2 is appended, or the next free number. A run for which that was done gets no second one.
     """
     store = Store(workspace.root)
     rows = store.read(schemas.RELEASES).sort_by("created_ns").to_pylist()
-    earlier = [row["name"] for row in rows if row["job_id"] in siblings and row["job_id"] != job_id]
-    mine = [row["name"] for row in rows if row["job_id"] == job_id and _is_numbered(row["name"], name)]
+    # The note tells them from those that somebody made by hand of the same run.
+    notes = {_note(sibling) for sibling in siblings if sibling != job_id}
+    earlier = [row["name"] for row in rows if row["note"] in notes]
+    mine = [row["name"] for row in rows if row["note"] == _note(job_id)]
     made = mine[0] if mine else _create(store, job_id, name)
     after = View.of(workspace, release=made)
     found = verdicts(after)
@@ -42,7 +44,7 @@ def _create(store: Store, job_id: str, name: str) -> str:
         if numbered in taken:
             continue
         try:
-            release.create(store, numbered, run=job_id, note=f"made by job {job_id}")
+            release.create(store, numbered, run=job_id, note=_note(job_id))
         except UserError:
             if numbered in store.read(schemas.RELEASES, ("name",))["name"].to_pylist():
                 # Somebody else was faster.
@@ -52,5 +54,5 @@ def _create(store: Store, job_id: str, name: str) -> str:
     raise AssertionError
 
 
-def _is_numbered(found: str, name: str) -> bool:
-    return found == name or (found.startswith(f"{name}-") and found.removeprefix(f"{name}-").isdigit())
+def _note(job_id: str) -> str:
+    return f"made at the end of job {job_id}"

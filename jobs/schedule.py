@@ -172,12 +172,15 @@ def submit_now(root: Path, schedule: Schedule, jobs: Sequence[Job]) -> str:
         raise UserError(
             f"schedule {schedule.name!r}: job {busy.job_id} is {busy.state.state}; wait, or cancel it first"
         )
-    return submit_at(root, schedule, datetime.now(schedule.zone))
+    due = datetime.now(schedule.zone)
+    if any(job.job_id == _job_id(schedule, due) for job in jobs):
+        raise UserError(f"schedule {schedule.name!r} was submitted this second; look again in a moment")
+    return submit_at(root, schedule, due)
 
 
 def submit_at(root: Path, schedule: Schedule, due: datetime) -> str:
     """Submit a schedule for one of its times, if that was not done, and return the job's id."""
-    job_id = f"{due.astimezone(UTC):%Y%m%d-%H%M%S}-{schedule.name}"
+    job_id = _job_id(schedule, due)
     data = {
         "asked": dict(schedule.asked),
         "priority": schedule.priority,
@@ -186,6 +189,10 @@ def submit_at(root: Path, schedule: Schedule, due: datetime) -> str:
     }
     Inbox(root, job_id).add("submitted", data, after=0)
     return job_id
+
+
+def _job_id(schedule: Schedule, due: datetime) -> str:
+    return f"{due.astimezone(UTC):%Y%m%d-%H%M%S}-{schedule.name}"
 
 
 def _unfinished(jobs: Sequence[Job], name: str) -> Job | None:
