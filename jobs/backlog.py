@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ SILENCE_S = 120.0
 """How long the process of a job on another machine may be silent before it is taken for dead."""
 
 _SETTLED_NS = 2 * 10**9
+_FOR_GOOD = frozenset({"done", "cancelled"})
 
 
 @dataclass(frozen=True)
@@ -85,49 +86,87 @@ class Job:
                 return str(record.data["error"])
         return None
 
+    @property
+    def is_claimed(self) -> bool:
+        """Say whether it was claimed for a process that has not begun yet."""
+        taken = [record.word for record in self.records if record.word in {"claimed", "started"}]
+        return self.state.queued and self.state.state == "running" and taken[-1:] == ["claimed"]
+
     def is_due(self, now_ns: int) -> bool:
         """Say whether a gateway may take it up."""
         return self.state.queued and self.state.state == "pending" and self.not_before_ns <= now_ns
 
 
 class Backlog:
-    """All jobs of the workspace at `root`; cheap to ask again and again."""
+    """All jobs of the workspace at `root`; cheap to ask again and again, however many are over."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.unreadable: dict[str, str] = {}
         self._inboxes: dict[str, Inbox] = {}
-        # A folder in which nothing was made since has no new records.
-        self._seen: dict[str, tuple[int, Job]] = {}
+        self._over: dict[str, Job] = {}
+        # A folder in which nothing was made since has nothing new.
+        self._names: tuple[int, list[str]] = (-1, [])
+        self._live: dict[str, tuple[int, Job]] = {}
 
     def jobs(self) -> list[Job]:
         """Return all jobs in order of their ids."""
-        found: dict[str, tuple[int, Job]] = {}
+        self.live()
+        found = self._over | {job_id: job for job_id, (_, job) in self._live.items()}
+        return [found[job_id] for job_id in sorted(found)]
+
+    def live(self) -> list[Job]:
+        """Return the jobs of which something can still become, in order of their ids."""
         self.unreadable.clear()
+        names = self._list()
+        live: dict[str, tuple[int, Job]] = {}
+        for job_id in names:
+            if job_id in self._over:
+                continue
+            if (found := self._look(job_id)) is None:
+                continue
+            if found[1].state.state in _FOR_GOOD:
+                self._over[job_id] = _slim(found[1])
+                self._inboxes.pop(job_id, None)
+            else:
+                live[job_id] = found
+        self._live = live
+        return [job for _, job in live.values()]
+
+    def _list(self) -> list[str]:
+        """Return the names of all jobs in order."""
+        folder = self.root / "jobs"
         try:
-            with os.scandir(self.root / "jobs") as entries:
-                folders = [(entry.name, entry.stat().st_mtime_ns) for entry in entries if _is_job(entry)]
+            changed_ns = folder.stat().st_mtime_ns
+            if changed_ns == self._names[0]:
+                return self._names[1]
+            with os.scandir(folder) as entries:
+                names = sorted(entry.name for entry in entries if _is_job(entry))
         except FileNotFoundError:
-            folders = []
-        for job_id, changed_ns in sorted(folders):
-            known = self._seen.get(job_id)
+            changed_ns, names = -1, []
+        self._names = (_settled(changed_ns), names)
+        # Those that were cleared.
+        for gone in (self._over.keys() | self._inboxes.keys()) - set(names):
+            self._over.pop(gone, None)
+            self._inboxes.pop(gone, None)
+        return names
+
+    def _look(self, job_id: str) -> tuple[int, Job] | None:
+        """Return a job as it is now, and when its folder had changed; None if it has no records that can be read."""
+        try:
+            changed_ns = (self.root / "jobs" / job_id).stat().st_mtime_ns
+            known = self._live.get(job_id)
             if known is not None and known[0] == changed_ns:
-                found[job_id] = known
-                continue
-            try:
-                records = self.inbox(job_id).records()
-            except UserError as error:
-                # One that cannot be read must not keep the others from being done.
-                self.unreadable[job_id] = str(error)
-                continue
-            state = fold(records)
-            if state is not None:
-                # The clock of files is coarse: what changed just now may change once more at the same time.
-                settled = time.time_ns() - changed_ns > _SETTLED_NS
-                found[job_id] = (changed_ns if settled else -1, Job(job_id, state, records))
-        self._seen = found
-        self._inboxes = {job_id: inbox for job_id, inbox in self._inboxes.items() if job_id in found}
-        return [job for _, job in found.values()]
+                return known
+            records = self.inbox(job_id).records()
+        except FileNotFoundError:
+            return None
+        except UserError as error:
+            # One that cannot be read must not keep the others from being done.
+            self.unreadable[job_id] = str(error)
+            return None
+        state = fold(records)
+        return None if state is None else (_settled(changed_ns), Job(job_id, state, records))
 
     def inbox(self, job_id: str) -> Inbox:
         """Return the records of a job, for a word about it."""
@@ -173,6 +212,18 @@ class Backlog:
         now = probe.stat().st_mtime
         probe.unlink()
         return now
+
+
+def _settled(changed_ns: int) -> int:
+    """Return when a folder changed; -1 for just now, since it may change once more before its clock goes on."""
+    return changed_ns if time.time_ns() - changed_ns > _SETTLED_NS else -1
+
+
+def _slim(job: Job) -> Job:
+    """Return a job that is over without what was asked of it, of which there may be thousands."""
+    kept = ("priority", "schedule", "release", "error")
+    records = [replace(r, data={n: r.data[n] for n in kept if n in r.data}) for r in job.records]
+    return replace(job, state=replace(job.state, holder=None), records=records)
 
 
 def _is_job(entry: os.DirEntry[str]) -> bool:

@@ -36,7 +36,7 @@ def execute(workspace: Workspace, job_id: str, run: Run, gateway_pid: int | None
     backlog = Backlog(workspace.root)
     jobs = {job.job_id: job for job in backlog.jobs()}
     job = jobs.get(job_id)
-    if job is None or job.state.state != "running" or not job.state.queued:
+    if job is None or not job.is_claimed:
         raise UserError(f"job {job_id} was not claimed for this process; `winnow gateway start` runs what is queued")
     request = request_of(workspace, job)
     name = job.release

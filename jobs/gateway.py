@@ -7,6 +7,7 @@ killed. It imports neither the engine nor the tables, since it waits most of the
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,7 +16,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from threading import Event
 from types import FrameType
 from typing import Any
 
@@ -32,6 +32,8 @@ _LONGEST_BACKOFF_S = 600.0
 _BACKOFF_FACTOR = 4
 _LAST_BYTES = 4096
 _WRONG_REQUEST = 2
+# The second signal means: now.
+_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,10 @@ class Gateway:
         self._log = log
         self._backlog = Backlog(root)
         self._workers: dict[str, _Worker] = {}
-        self._stop = Event()
-        self._at_once = False
+        self._me = process_identity()
+        # Signals are heard of through a pipe, so that the handler need not touch a lock that this thread may hold.
+        self._heard, self._tell = os.pipe()
+        self._n_signals = 0
         self._reported: set[str] = set()
 
     def serve(self) -> None:
@@ -91,7 +95,7 @@ class Gateway:
         Raises `UserError` if another gateway serves the workspace.
         """
         lock = Lock(lock_path(self._root))
-        about = process_identity() | asdict(self._options) | {"since_ns": time.time_ns(), "version": version("winnow")}
+        about = self._me | asdict(self._options) | {"since_ns": time.time_ns(), "version": version("winnow")}
         if not lock.take(about):
             found = holder(lock_path(self._root)) or {}
             raise UserError(
@@ -119,13 +123,12 @@ class Gateway:
                 signal.signal(number, handler)
 
     def _ask_to_stop(self, _: int, __: FrameType | None) -> None:
-        # The second time means: now.
-        self._at_once = self._stop.is_set()
-        self._stop.set()
+        self._n_signals += 1
+        os.write(self._tell, b".")
 
     def _loop(self) -> None:
         next_schedules = 0.0
-        while not self._stop.is_set():
+        while not self._n_signals:
             try:
                 if time.monotonic() >= next_schedules:
                     self._look_at_schedules()
@@ -134,7 +137,7 @@ class Gateway:
             except OSError as error:
                 # A disk that is full or a share that is away: the next look may find it mended.
                 self._say_once("trouble", error=one_line(error))
-            self._stop.wait(self._options.poll_s)
+            select.select([self._heard], [], [], self._options.poll_s)
 
     def _look_at_schedules(self) -> None:
         folder = self._root / "schedules"
@@ -148,11 +151,13 @@ class Gateway:
 
     def _look_at_jobs(self) -> None:
         self._reap()
-        jobs = self._backlog.jobs()
+        jobs = self._backlog.live()
         for job_id, problem in self._backlog.unreadable.items():
             self._say_once("job_unreadable", job_id=job_id, error=problem)
         for job in jobs:
-            if job.job_id not in self._workers and self._backlog.is_abandoned(job):
+            # One that is held by this very process, and by none of its own, is what trouble with a disk has left.
+            nobodys = self._backlog.is_abandoned(job) or job.state.holder == self._me
+            if job.state.state == "running" and job.job_id not in self._workers and nobodys:
                 self._failed(job, "its process ended without finishing")
         # What a gateway that was killed had begun may still be finishing its last blocks.
         busy = sum(job.state.queued and job.state.state == "running" for job in jobs)
@@ -235,7 +240,7 @@ class Gateway:
             with suppress(ProcessLookupError):
                 worker.process.terminate()
         deadline = time.monotonic() + self._options.grace_s
-        while self._workers and time.monotonic() < deadline and not self._at_once:
+        while self._workers and time.monotonic() < deadline and self._n_signals < _AT_ONCE:
             self._reap(draining=True)
             time.sleep(0.05)
         for worker in self._workers.values():

@@ -155,7 +155,7 @@ def submit_due(root: Path, jobs: Sequence[Job], now_ns: int) -> Iterator[tuple[s
         if due is None or _ns(due) <= seen_ns:
             continue
         details: dict[str, Any] = {"schedule": schedule.name, "due": due.isoformat()}
-        if busy := _unfinished(jobs, schedule.name):
+        if busy := unfinished(jobs, schedule.name):
             reason = f"job {busy.job_id} is {busy.state.state}"
             _note(root, schedule.name, {"due_ns": _ns(due), "skipped": reason})
             yield "schedule_skipped", details | {"reason": reason}
@@ -168,7 +168,7 @@ def submit_due(root: Path, jobs: Sequence[Job], now_ns: int) -> Iterator[tuple[s
 
 def submit_now(root: Path, schedule: Schedule, jobs: Sequence[Job]) -> str:
     """Submit a schedule out of turn and return the job's id. Raises `UserError` while its last job has not ended."""
-    if busy := _unfinished(jobs, schedule.name):
+    if busy := unfinished(jobs, schedule.name):
         raise UserError(
             f"schedule {schedule.name!r}: job {busy.job_id} is {busy.state.state}; wait, or cancel it first"
         )
@@ -195,7 +195,8 @@ def _job_id(schedule: Schedule, due: datetime) -> str:
     return f"{due.astimezone(UTC):%Y%m%d-%H%M%S}-{schedule.name}"
 
 
-def _unfinished(jobs: Sequence[Job], name: str) -> Job | None:
+def unfinished(jobs: Sequence[Job], name: str) -> Job | None:
+    """Return the last job of a schedule that has not ended, if there is one."""
     return next((job for job in reversed(jobs_of(jobs, name)) if not job.state.ended), None)
 
 

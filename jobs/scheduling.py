@@ -14,7 +14,7 @@ from typing import Any
 
 from jobs import access, schedule
 from jobs.asking import Asked, requested
-from jobs.backlog import Backlog
+from jobs.backlog import Backlog, Job
 from jobs.errors import UserError
 from jobs.run import prepare
 from jobs.schedule import Schedule
@@ -76,16 +76,30 @@ def listed(root: Path) -> list[dict[str, Any]]:
 def run_now(root: Path, name: str, claim: bool = False) -> str:
     """Submit a schedule's job out of turn and return its id; with `claim`, for this process and not for a gateway.
 
-    Raises `UserError` for an unknown schedule, and while its last job has not ended.
+    A job that waits, or whose process has died, is then taken up before there is a new one. Raises `UserError` for an
+    unknown schedule, and while its last job is running, paused, or, without `claim`, waiting.
     """
     backlog = Backlog(root)
     kept = schedule.find(root, name)
+    if claim and (waiting := _waiting(backlog, name)) and backlog.claim(waiting):
+        return waiting.job_id
     job_id = schedule.submit_now(root, kept, backlog.jobs())
-    if claim:
-        job = next(job for job in backlog.jobs() if job.job_id == job_id)
-        if not job.is_due(time.time_ns()) or not backlog.claim(job):
-            raise UserError(f"job {job_id} was taken up by a gateway; follow it with `winnow job watch {job_id}`")
+    if claim and not backlog.claim(_job(backlog, job_id)):
+        raise UserError(f"job {job_id} was taken up by a gateway; follow it with `winnow job watch {job_id}`")
     return job_id
+
+
+def _waiting(backlog: Backlog, name: str) -> Job | None:
+    """Return a schedule's job that nobody runs though it should be run, if there is one."""
+    busy = schedule.unfinished(backlog.jobs(), name)
+    if busy is not None and backlog.is_abandoned(busy):
+        backlog.put_back(busy, "its process ended without finishing")
+        busy = _job(backlog, busy.job_id)
+    return busy if busy is not None and busy.is_due(time.time_ns()) else None
+
+
+def _job(backlog: Backlog, job_id: str) -> Job:
+    return next(job for job in backlog.jobs() if job.job_id == job_id)
 
 
 def _shown(moment: datetime | None) -> str | None:

@@ -127,6 +127,8 @@ def run_now(
 ) -> None:
     """Submit a schedule's job now, and print its id; refused while its last job has not ended.
 
+    With --here, a job of it that waits, or whose process has died, is finished before there is a new one.
+
     Example: winnow schedule run-now nightly
     """
     from jobs import access

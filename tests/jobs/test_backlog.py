@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -163,3 +164,19 @@ def test_twenty_jobs_of_four_processes_are_each_claimed_once_by_three(tmp_path: 
     assert sorted(claimed) == [f"w{w}-{n}" for w in range(4) for n in range(5)]
     words = [[r.word for r in job.records] for job in Backlog(tmp_path).jobs()]
     assert words == [["submitted", "claimed", "done"]] * 20
+
+
+def test_what_is_over_is_kept_small_and_what_is_cleared_is_forgotten(tmp_path: Path) -> None:
+    for name in ("live", "over"):
+        submitted(tmp_path, name, request={"config": "x" * 1000}, schedule="nightly")
+    Inbox(tmp_path, "over").add("done")
+    backlog = Backlog(tmp_path)
+    for _ in range(2):
+        live, over = backlog.jobs()
+        assert live.submitted["request"]["config"]
+        assert over.submitted == {"schedule": "nightly"}
+        assert [job.job_id for job in backlog.live()] == ["live"]
+    shutil.rmtree(tmp_path / "jobs" / "over")
+    assert only(backlog).job_id == "live"
+    shutil.rmtree(tmp_path / "jobs")
+    assert backlog.jobs() == []
