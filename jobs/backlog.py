@@ -221,7 +221,7 @@ def _settled(changed_ns: int) -> int:
 
 def _slim(job: Job) -> Job:
     """Return a job that is over without what was asked of it, of which there may be thousands."""
-    kept = ("priority", "schedule", "release", "error")
+    kept = ("priority", "schedule", "release", "error", "failed")
     records = [replace(r, data={n: r.data[n] for n in kept if n in r.data}) for r in job.records]
     return replace(job, state=replace(job.state, holder=None), records=records)
 

@@ -21,7 +21,7 @@ from jobs.run import RunRequest
 from jobs.runs import RunRecord
 from jobs.workspace import Workspace
 
-_LOOK_S = 1.0
+_LOOK_S = 0.25
 
 Run = Callable[[RunRequest, str, Callable[[RunRecord], dict[str, Any]] | None], RunRecord]
 """Runs a request as the job of an id that was claimed for this process, and makes a release before it says done."""

@@ -46,33 +46,35 @@ class Top(App[None]):
         super().__init__()
         self._workspace = workspace
         self.overview = Overview(workspace.root)
+        # Kept at hand, since what is asked of the app is looked for on whichever screen is on top.
+        self.gateway, self.errors = Static(id="gateway"), Static(id="errors")
+        self.table: DataTable[Text] = DataTable(id="jobs", cursor_type="row", zebra_stripes=True)
 
     def compose(self) -> ComposeResult:
         """Return what the screen is made of."""
-        yield Static(id="gateway")
-        yield DataTable[Text](id="jobs", cursor_type="row", zebra_stripes=True)
-        yield Static(id="errors")
+        yield self.gateway
+        yield self.table
+        yield self.errors
         yield Footer()
 
     def on_mount(self) -> None:
         """Begin to look, about every second."""
-        self.query_one("#jobs", DataTable).add_columns(*_JOB_COLUMNS)
+        self.table.add_columns(*_JOB_COLUMNS)
         self.look()
         self.set_interval(_EVERY_S, self.look)
 
     def look(self) -> None:
         """Show the workspace as it is now."""
         values = self.overview.values()
-        show_rows(self.query_one("#jobs", DataTable), _job_rows(self.overview.jobs(), values))
-        self.query_one("#gateway", Static).update(Text(_headline(values)))
+        show_rows(self.table, _job_rows(self.overview.jobs(), values))
+        self.gateway.update(Text(_headline(values)))
         errors = [f"{error['job_id']}: {error['error']}" for error in values["errors"]]
-        self.query_one("#errors", Static).update(Text("\n".join(errors)))
+        self.errors.update(Text("\n".join(errors)))
 
     @property
     def chosen(self) -> str | None:
         """Return the id of the job that the cursor is on."""
-        table = self.query_one("#jobs", DataTable)
-        return chosen_key(table)
+        return chosen_key(self.table)
 
     def action_ask(self, word: str) -> None:
         """Ask something of the job that the cursor is on."""
@@ -86,7 +88,7 @@ class Top(App[None]):
 
     def action_open(self) -> None:
         """Show the stages of the job that the cursor is on."""
-        if self.chosen is not None:
+        if self.chosen is not None and not isinstance(self.screen, JobScreen):
             self.push_screen(JobScreen(self.overview, self.chosen))
 
     def on_data_table_row_selected(self) -> None:

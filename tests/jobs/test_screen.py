@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import DataTable, Static
+from textual.widgets import DataTable
 
 from jobs.events import Journal
 from jobs.inbox import Inbox, fold
@@ -66,9 +66,9 @@ def test_jobs_are_shown_in_the_order_in_which_they_matter(busy: Workspace) -> No
         assert rows[0][1:4] == ["running", "measure", "250/1,000"]
         assert rows[1][6] == "7"
         assert rows[3][7] == "the disk [is] full"
-        headline = str(app.query_one("#gateway", Static).render())
+        headline = str(app.gateway.render())
         assert "no gateway is running; 2 waiting, 2 due" in headline
-        assert "4-failed: the disk [is] full" in str(app.query_one("#errors", Static).render())
+        assert "4-failed: the disk [is] full" in str(app.errors.render())
 
     drive(busy, keys)
 
@@ -133,6 +133,10 @@ def test_a_job_is_opened_with_its_stages_and_closed(busy: Workspace) -> None:
         journal.write("stage_done", stage="idle", frames=1000, rows=900, seconds=2.0, data={"reused": 100})
         app.screen.look()
         assert cells(app, "#stages")[1][:6] == ["idle", "1,000", "900", "100", "", "2.0"]
+        # What lies below goes on, and the keys are for the job that is open.
+        app.look()
+        await pilot.press("enter", "o", "p")
+        assert state(busy, "1-runs") == "pause"
         await pilot.press("escape")
         assert not isinstance(app.screen, JobScreen)
 
