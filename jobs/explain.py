@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 import schemas
 from jobs.modelplan import ModelPlan
 from jobs.modelstages import ModelStages
+from jobs.names import new_job_id
 from jobs.plan import Listed, PixelPlan, Planner
 from jobs.run import Prepared
-from jobs.runs import new_job_id
 from jobs.scopes import WORKSPACE
 from jobs.stage import Stage, canonical
 from jobs.store import Store

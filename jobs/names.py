@@ -1,9 +1,11 @@
-"""The names that users give to releases and selections."""
+"""The names that users give to releases and selections, and those that jobs give themselves."""
 
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 _LAST = re.compile(r"last(?:~(\d+))?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -25,3 +27,9 @@ def wrong_with(kind: str, name: str) -> str | None:
     if _NAME.fullmatch(name):
         return None
     return f"{kind} name {name!r}: expected letters, digits, dots, dashes and underscores"
+
+
+def new_job_id() -> str:
+    """Return an id for a run; ids sort by time, to the millisecond."""
+    now = datetime.now(UTC)
+    return f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}{secrets.token_hex(2)}"

@@ -45,4 +45,17 @@ def has_ended(process: Mapping[str, Any]) -> bool:
         return False
     if process.get("boot") != _boot():
         return True
-    return _started(int(process["pid"])) != process.get("pid_started")
+    if not process.get("pid_started"):
+        return not _exists(int(process["pid"]))
+    return _started(int(process["pid"])) != process["pid_started"]
+
+
+def _exists(pid: int) -> bool:
+    """Say whether there is a process of this number, where the system tells no more of it."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

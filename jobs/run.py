@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -23,11 +23,12 @@ from jobs.events import Journal
 from jobs.hold import Hold
 from jobs.memory import give_back
 from jobs.modelstages import ModelStages
+from jobs.names import new_job_id
 from jobs.pipeline import MEASURE, build, pixel_params, step_named
 from jobs.pixelpass import PassResult, run_pass
 from jobs.plan import Listed, PixelPlan, Planner
 from jobs.quarantine import settle
-from jobs.runs import RunRecord, close_dead_runs, new_job_id
+from jobs.runs import RunRecord, close_dead_runs
 from jobs.stage import Stage
 from jobs.store import ConflictError, Snapshot, Store
 from jobs.streams import StreamFiles
@@ -103,11 +104,16 @@ def prepare(request: RunRequest) -> Prepared:
 
 
 def run(
-    request: RunRequest, watcher: Watcher | None = None, job_id: str | None = None, claimed: bool = False
+    request: RunRequest,
+    watcher: Watcher | None = None,
+    job_id: str | None = None,
+    claimed: bool = False,
+    release: Callable[[RunRecord], dict[str, Any]] | None = None,
 ) -> RunRecord:
     """Run a pipeline and return its record: state `done`, or `paused` or `cancelled` if that was asked of the job.
 
     With `job_id` it takes up that job, which was paused, has failed, or was `claimed` for this process by a gateway.
+    `release` is called with the record before the job is said to be done, and what it returns is put down.
     Raises `UserError` before any work if something is wrong with what is asked, and `RunFailedError` if the run cannot
     go on; whatever was committed by then is found done by whoever resumes it. A KeyboardInterrupt leaves it `paused`.
     """
@@ -137,6 +143,8 @@ def run(
             engine.meanwhile = hold.check
             _begin(record, prepared.store, teller)
             _Execution(prepared, record, teller, engine, hold).execute()
+        if release is not None:
+            teller.released(release(record))
         hold.let_go("done")
     except BaseException as error:
         _end(error, record, prepared.store, hold, interrupted=watcher.interrupted)

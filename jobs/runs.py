@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import platform
-import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,12 +23,6 @@ from jobs.stage import Stage, canonical
 from jobs.store import Store
 
 _LIBRARIES = ("winnow", "ray", "pyarrow", "polars", "deltalake", "numpy", "opencv-python-headless", "numba")
-
-
-def new_job_id() -> str:
-    """Return an id for a run; ids sort by time, to the millisecond."""
-    now = datetime.now(UTC)
-    return f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}{secrets.token_hex(2)}"
 
 
 @dataclass

@@ -109,6 +109,10 @@ class Teller:
             data=counts,
         )
 
+    def released(self, made: dict[str, Any]) -> None:
+        """Tell that a release was made of what the run ended with, and how it differs from the last one."""
+        self._journal.write("release_made", data=made)
+
     def ended(self, record: RunRecord) -> None:
         """Tell how the run ended."""
         # A job of the queue that was interrupted waits for the next gateway.

@@ -88,6 +88,8 @@ def commands() -> list[tuple[str, Callable[..., Any]]]:
     def visit(path: str, program: typer.Typer) -> None:
         for command in program.registered_commands:
             assert command.callback is not None
+            if command.hidden:
+                continue
             found.append((f"{path} {command.name or command.callback.__name__}", command.callback))
         for group in program.registered_groups:
             assert group.typer_instance is not None

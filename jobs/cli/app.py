@@ -13,6 +13,7 @@ from jobs.cli import (
     doctor,
     evaluate,
     export,
+    gateway,
     inspection,
     job,
     maintain,
@@ -20,7 +21,11 @@ from jobs.cli import (
     release,
     report,
     run,
+    schedule,
     sql,
+    submit,
+    top,
+    watch,
 )
 
 _ABOUT_PLACES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
@@ -34,6 +39,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
+app.command("submit")(submit.submit)
+app.command("top")(top.top)
 app.command("demo")(demo.demo)
 app.command("sql")(sql.sql)
 app.command("report")(report.report)
@@ -41,6 +48,9 @@ app.command("select")(choosing.select)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 app.add_typer(inspection.app, name="inspect")
+app.add_typer(gateway.app, name="gateway")
+app.add_typer(schedule.app, name="schedule")
+job.app.command("watch")(watch.watch)
 app.add_typer(job.app, name="job")
 app.add_typer(release.app, name="release")
 app.add_typer(evaluate.app, name="evaluate")

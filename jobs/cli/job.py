@@ -223,10 +223,12 @@ def _run(request: RunRequest, ray_address: str | None, as_json: bool) -> RunReco
 
 
 def _find(workspace: str | None, job_id: str) -> Job:
-    from jobs import control
+    from jobs import access, control
     from jobs.workspace import Workspace
 
-    return control.find(Workspace.at(workspace), job_id)
+    place = Workspace.at(workspace).require()
+    access.require(place.root)
+    return control.find(place, job_id)
 
 
 def _go_on(job: Job, state: JobState, ray_address: str | None, as_json: bool) -> None:

@@ -22,7 +22,7 @@ def optimize(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> 
     import schemas
     from jobs.cli.show import print_json, print_table
     from jobs.maintenance import compact
-    from jobs.runs import new_job_id
+    from jobs.names import new_job_id
     from jobs.store import Store
     from jobs.workspace import Workspace
 
@@ -55,7 +55,7 @@ def vacuum(
 
     from jobs.cli.show import print_json, print_table
     from jobs.maintenance import vacuum as clean
-    from jobs.runs import new_job_id
+    from jobs.names import new_job_id
     from jobs.store import Store
     from jobs.workspace import Workspace
 

@@ -24,6 +24,31 @@ WhereOption = Annotated[
     str | None,
     typer.Option("--where", help="Only rows for which this SQL condition on `curated` holds.", metavar="SQL"),
 ]
+InputsOption = Annotated[
+    list[str],
+    typer.Option(
+        "--input", "-i", help="A folder of frames, a clip, or a folder of such. Repeat for several.", metavar="PATH"
+    ),
+]
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", help="Built-in configuration to start from.", show_default="quality")
+]
+ConfigOption = Annotated[
+    str | None, typer.Option("--config", help="YAML file or FILE.py:attribute on top of the profile.")
+]
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="One value on top of all, as in duplicates.hamming=8. Repeat.", metavar="KEY=VALUE"),
+]
+StreamIdsOption = Annotated[
+    list[str] | None,
+    typer.Option("--stream-id", help="Id for the input; once for each --input.", metavar="ID", show_default="its name"),
+]
+RebindOption = Annotated[bool, typer.Option("--rebind", help="Let a stream id stand for another place than before.")]
+AllowMissingOption = Annotated[
+    bool, typer.Option("--allow-missing", help="Go on although over 10 % of a stream's frames are gone.")
+]
+LimitOption = Annotated[int | None, typer.Option("--limit", min=0, help="Measure at most so many more frames.")]
 RayOption = Annotated[
     str | None,
     typer.Option("--ray-address", help="Run on this Ray cluster.", metavar="ADDR", show_default="$RAY_ADDRESS"),
@@ -35,3 +60,15 @@ class OnError(StrEnum):
 
     quarantine = "quarantine"
     abort = "abort"
+
+
+OnErrorOption = Annotated[
+    OnError,
+    typer.Option(
+        "--on-error", help="What a frame that cannot be read or measured does: is set aside, or ends the run."
+    ),
+]
+PauseAfterOption = Annotated[
+    str | None,
+    typer.Option("--pause-after", help="Pause when this stage is done; `winnow job resume` goes on.", metavar="STAGE"),
+]

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.cli.options import JsonOption, OnError, RayOption, WorkspaceOption
+from jobs.cli.options import (
+    AllowMissingOption,
+    ConfigOption,
+    InputsOption,
+    JsonOption,
+    LimitOption,
+    OnError,
+    OnErrorOption,
+    PauseAfterOption,
+    ProfileOption,
+    RayOption,
+    RebindOption,
+    SettingsOption,
+    StreamIdsOption,
+    WorkspaceOption,
+)
 
 if TYPE_CHECKING:
     from jobs.errors import StoppedRunError
@@ -21,44 +37,21 @@ _SHOWN_SIZES = 3
 
 
 def run(
-    inputs: Annotated[
-        list[str],
-        typer.Option(
-            "--input", "-i", help="A folder of frames, a clip, or a folder of such. Repeat for several.", metavar="PATH"
-        ),
-    ],
+    inputs: InputsOption,
     workspace: WorkspaceOption = None,
-    profile: Annotated[
-        str | None, typer.Option(help="Built-in configuration to start from.", show_default="quality")
-    ] = None,
-    config: Annotated[str | None, typer.Option(help="YAML file or FILE.py:attribute on top of the profile.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="One value on top of all, as in duplicates.hamming=8. Repeat.", metavar="KEY=VALUE"),
-    ] = None,
-    stream_ids: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--stream-id", help="Id for the input; once for each --input.", metavar="ID", show_default="its name"
-        ),
-    ] = None,
-    rebind: Annotated[
-        bool, typer.Option("--rebind", help="Let a stream id stand for another place than before.")
-    ] = False,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Go on although over 10 % of a stream's frames are gone.")
-    ] = False,
-    limit: Annotated[int | None, typer.Option(min=0, help="Measure at most so many more frames.")] = None,
+    profile: ProfileOption = None,
+    config: ConfigOption = None,
+    settings: SettingsOption = None,
+    stream_ids: StreamIdsOption = None,
+    rebind: RebindOption = False,
+    allow_missing: AllowMissingOption = False,
+    limit: LimitOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed and why; do nothing.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if any frame is corrupt or was set aside.")
     ] = False,
-    on_error: Annotated[
-        OnError, typer.Option(help="What a frame that cannot be read or measured does: is set aside, or ends the run.")
-    ] = OnError.quarantine,
-    pause_after: Annotated[
-        str | None, typer.Option(help="Pause when this stage is done; `winnow job resume` goes on.", metavar="STAGE")
-    ] = None,
+    on_error: OnErrorOption = OnError.quarantine,
+    pause_after: PauseAfterOption = None,
     ray_address: RayOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,32 +61,22 @@ def run(
 
     Example: winnow run --input /data/cam1 --set duplicates.hamming=4
     """
-    from conf import ConfigError, load
-    from jobs.catalogue import Admission
-    from jobs.errors import UserError
-    from jobs.pipeline import step_named
-    from jobs.run import RunRequest
-    from jobs.workspace import Workspace
+    from jobs.asking import Asked, requested
 
-    problems: list[str] = []
-    loaded = place = None
-    try:
-        loaded = load(profile, config, settings or ())
-    except ConfigError as error:
-        problems += error.problems
-    try:
-        place = Workspace.at(workspace)
-    except UserError as error:
-        problems += error.problems
-    try:
-        if pause_after and loaded:
-            step_named(pause_after, loaded.config)
-    except UserError as error:
-        problems += error.problems
-    if problems or loaded is None or place is None:
-        raise UserError(problems)
-    admission = Admission(stream_ids or (), rebind, allow_missing)
-    request = RunRequest(place, inputs, loaded, admission, limit, ray_address, on_error.value, pause_after)
+    asked = Asked(
+        inputs,
+        profile,
+        config,
+        settings or (),
+        stream_ids or (),
+        rebind,
+        allow_missing,
+        limit,
+        ray_address,
+        on_error.value,
+        pause_after,
+    )
+    request = requested(workspace, asked)
     if dry_run:
         _forecast(request, as_json)
         return
@@ -103,7 +86,13 @@ def run(
         raise typer.Exit(_STRICT_EXIT)
 
 
-def execute(request: RunRequest, quiet: bool = False, job_id: str | None = None, claimed: bool = False) -> RunRecord:
+def execute(
+    request: RunRequest,
+    quiet: bool = False,
+    job_id: str | None = None,
+    claimed: bool = False,
+    release: Callable[[RunRecord], dict[str, Any]] | None = None,
+) -> RunRecord:
     """Run with a progress bar.
 
     An interrupt, or a request to terminate, pauses the run once the frames in hand are committed; a second interrupt
@@ -130,7 +119,7 @@ def execute(request: RunRequest, quiet: bool = False, job_id: str | None = None,
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with watcher:
-            record = run_job(request, watcher, job_id, claimed)
+            record = run_job(request, watcher, job_id, claimed, release)
     except BaseException as error:
         # Raised between two steps of a lock, an interrupt can come out as the lock's own complaint.
         if watcher.interrupted:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench import bare, material
+from jobs.workspace import Workspace
+from tests.bench import bare, material, queueing
 
 _ROUNDS = 5
 _FEWER_ROUNDS = 3
@@ -203,6 +204,21 @@ def grouping_10m() -> Iterator[Figure]:
     yield Figure("the same, peak memory", result["peak_mb"], "MB", 8000)
 
 
+def queue() -> Iterator[Figure]:
+    """A gateway that waits, and a job that it takes up, pauses and goes on with."""
+    frames = material.frames_720p(_FRAMES)
+    with tempfile.TemporaryDirectory() as place:
+        root = Workspace.at(f"{place}/tables").create().root
+        with queueing.gateway(root) as pid:
+            cpu, memory = queueing.idle_cost(pid, 30)
+            took = queueing.life_of_a_job(root, frames)
+    yield Figure("an idle gateway, of one core", cpu, "%", 2)
+    yield Figure("the same, memory", memory, "MB", 150)
+    yield Figure("from winnow submit to the first commit", took["first_commit_s"], "s")
+    yield Figure("from winnow job pause to paused", took["paused_s"], "s", 5)
+    yield Figure("from winnow job resume to the next commit", took["resumed_s"], "s")
+
+
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "pixel-pass": pixel_pass,
     "nothing-to-do": nothing_to_do,
@@ -211,6 +227,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "embeddings": embeddings,
     "grouping": grouping,
     "grouping-10m": grouping_10m,
+    "queue": queue,
 }
 
 

@@ -1,0 +1,238 @@
+"""`winnow gateway`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jobs.cli.options import JsonOption, WorkspaceOption
+
+app = typer.Typer(help="Run the jobs of the workspace's queue.", no_args_is_help=True)
+
+MaxJobsOption = Annotated[
+    int,
+    typer.Option("--max-jobs", min=1, help="Jobs at a time. One takes all cores, unless resources.num_cpus is set."),
+]
+AttemptsOption = Annotated[
+    int, typer.Option("--attempts", min=1, help="How often a job is tried before it has failed for good.")
+]
+BackoffOption = Annotated[
+    float,
+    typer.Option(
+        "--backoff", min=0, help="Seconds before the second attempt; four times as many before each further one."
+    ),
+]
+GraceOption = Annotated[
+    float, typer.Option("--grace", min=0, help="Seconds that jobs may take to commit when the gateway stops.")
+]
+MetricsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port",
+        min=0,
+        max=65535,
+        help="Answer Prometheus at http://127.0.0.1:PORT/metrics; 0 takes a free port.",
+        metavar="PORT",
+        show_default="no metrics",
+    ),
+]
+
+
+def _root(workspace: str | None) -> Path:
+    from jobs.workspace import Workspace
+
+    return Workspace.at(workspace).require().root
+
+
+def _options(max_jobs: int, attempts: int, backoff: float, grace: float, metrics_port: int | None) -> tuple[str, ...]:
+    values = {"--max-jobs": max_jobs, "--attempts": attempts, "--backoff": backoff, "--grace": grace}
+    given = [part for name, value in values.items() for part in (name, f"{value:g}")]
+    return (*given, *(() if metrics_port is None else ("--metrics-port", str(metrics_port))))
+
+
+@app.command()
+def start(
+    workspace: WorkspaceOption = None,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay in this terminal; Ctrl-C stops it.")] = False,
+    max_jobs: MaxJobsOption = 1,
+    attempts: AttemptsOption = 3,
+    backoff: BackoffOption = 10.0,
+    grace: GraceOption = 30.0,
+    metrics_port: MetricsOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Write the log to its file only.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Start the gateway, which takes up queued jobs by priority and age; a workspace has one at most.
+
+    A job whose process dies is tried again, later and later. Stopping it lets jobs commit and puts them back.
+
+    Example: winnow gateway start --metrics-port 9464
+    """
+    from jobs.workspace import Workspace
+
+    root = Workspace.at(workspace).create().root
+    if foreground:
+        from jobs.gateway import Gateway, GatewayOptions, log_path
+        from jobs.jsonlog import JsonLog
+
+        options = GatewayOptions(max_jobs, attempts, backoff, grace, metrics_port)
+        Gateway(root, options, JsonLog(log_path(root), aloud=not quiet)).serve()
+        return
+    from jobs import daemon
+
+    found = daemon.start(root, _options(max_jobs, attempts, backoff, grace, metrics_port))
+    if as_json:
+        _print_json({name: found.get(name) for name in ("pid", "host", "metrics_port")})
+        return
+    metrics = f"; metrics at http://127.0.0.1:{found['metrics_port']}/metrics" if found.get("metrics_port") else ""
+    typer.echo(f"gateway of {root}: process {found['pid']}{metrics}")
+
+
+@app.command()
+def stop(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Stop the gateway: running jobs commit what is in flight and go back into the queue.
+
+    Example: winnow gateway stop
+    """
+    from jobs import access, daemon
+
+    root = _root(workspace)
+    access.require(root)
+    found = daemon.stop(root)
+    if as_json:
+        _print_json({"pid": found["pid"], "stopped": True})
+    else:
+        typer.echo(f"gateway of {root}: process {found['pid']} has stopped")
+
+
+@app.command()
+def status(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Show the gateway, the queue, how far running jobs are, and what went wrong last.
+
+    Example: winnow gateway status
+    """
+    from jobs.overview import Overview
+
+    values = Overview(_root(workspace)).values()
+    if as_json:
+        _print_json(values)
+    else:
+        _print_status(values)
+
+
+@app.command("install-service")
+def install_service(
+    workspace: WorkspaceOption = None,
+    max_jobs: MaxJobsOption = 1,
+    attempts: AttemptsOption = 3,
+    backoff: BackoffOption = 10.0,
+    grace: GraceOption = 30.0,
+    metrics_port: MetricsOption = None,
+    print_only: Annotated[bool, typer.Option("--print", help="Print the file instead of writing it.")] = False,
+) -> None:
+    """Make the gateway a service of yours: write a systemd user unit, or on macOS a launchd property list.
+
+    Example: winnow gateway install-service --workspace /data/winnow
+    """
+    from jobs.service import service
+    from jobs.workspace import Workspace
+
+    root = Workspace.at(workspace).create().root
+    found = service(root, _options(max_jobs, attempts, backoff, grace, metrics_port), grace)
+    if print_only:
+        typer.echo(found.text, nl=False)
+        return
+    found.install()
+    typer.echo(f"wrote {found.path}; now:")
+    for step in found.next_steps:
+        typer.echo(f"  {step}")
+
+
+@app.command("require-token")
+def require_token(workspace: WorkspaceOption = None) -> None:
+    """Ask everybody who submits or controls jobs for the token in $WINNOW_CONTROL_TOKEN, from now on.
+
+    The workspace keeps a salted hash of it. It guards commands; the rights on its files guard the files.
+
+    Example: WINNOW_CONTROL_TOKEN=$(openssl rand -hex 16) winnow gateway require-token
+    """
+    from jobs import access
+    from jobs.workspace import Workspace
+
+    root = Workspace.at(workspace).create().root
+    access.demand(root)
+    typer.echo(f"workspace {root} asks for the control token from now on")
+
+
+@app.command("drop-token")
+def drop_token(workspace: WorkspaceOption = None) -> None:
+    """Ask for no token any more; $WINNOW_CONTROL_TOKEN has to be the present one.
+
+    Example: winnow gateway drop-token
+    """
+    from jobs import access
+
+    root = _root(workspace)
+    access.drop(root)
+    typer.echo(f"workspace {root} asks for no control token")
+
+
+@app.command(hidden=True)
+def execute(
+    job_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a job that was claimed for this process.")],
+    workspace: WorkspaceOption = None,
+    gateway_pid: Annotated[int | None, typer.Option(help="The gateway, without which it is put back.")] = None,
+) -> None:
+    """Run a job that was claimed for this process, for a gateway.
+
+    Example: winnow gateway execute 20261121-020000-nightly
+    """
+    from jobs.cli.run import execute as run
+    from jobs.execution import execute as run_job
+    from jobs.workspace import Workspace
+
+    place = Workspace.at(workspace).require()
+    run_job(place, job_id, lambda request, name, release: run(request, True, name, True, release), gateway_pid)
+
+
+def _print_json(values: Any) -> None:
+    import json
+
+    typer.echo(json.dumps(values))
+
+
+def _print_status(values: dict[str, Any]) -> None:
+    from datetime import UTC, datetime
+
+    from jobs.cli.show import out, print_table
+    from jobs.watching import duration
+
+    gateway, queue = values["gateway"], values["queue"]
+    if gateway is None:
+        out.print("no gateway is running; `winnow gateway start` starts one")
+    else:
+        since = datetime.fromtimestamp(gateway.get("since_ns", 0) / 1e9, UTC)
+        out.print(
+            f"gateway: process {gateway.get('pid')} on {gateway.get('host')}, since {since:%Y-%m-%d %H:%M} UTC",
+            soft_wrap=True,
+        )
+    states = ", ".join(f"{n:,} {state}" for state, n in values["jobs"].items() if n) or "none yet"
+    out.print(f"queue: {queue['depth']:,} waiting, {queue['due']:,} of them due; jobs: {states}")
+    if values["running"]:
+        rows = []
+        for job in values["running"]:
+            worker = job["worker"]
+            health = {True: "alive", False: "dead", None: f"on {worker['host']}"}[worker["alive"]]
+            memory = f", {worker['rss_mb']:,.0f} MB" if worker["rss_mb"] else ""
+            done = f"{job['done']:,}/{job['total']:,}" if job["total"] else None
+            left = None if job["eta_s"] is None else duration(job["eta_s"])
+            what = (job["job_id"], job["attempt"], job["stage"], done, job["frames_per_second"] or None, left)
+            rows.append((*what, f"{worker['pid']} {health}{memory}", job["asked"]))
+        print_table(("running", "attempt", "stage", "frames", "frames/s", "left", "process", "asked"), rows)
+    if values["waiting"]:
+        columns = ("job_id", "priority", "failures", "error")
+        print_table(("waiting", *columns[1:]), [tuple(job[c] for c in columns) for job in values["waiting"]])
+    if values["errors"]:
+        print_table(("last errors", ""), [(error["job_id"], error["error"]) for error in values["errors"]])

@@ -1,0 +1,70 @@
+"""`winnow submit`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jobs.cli.options import (
+    AllowMissingOption,
+    ConfigOption,
+    InputsOption,
+    JsonOption,
+    LimitOption,
+    OnError,
+    OnErrorOption,
+    PauseAfterOption,
+    ProfileOption,
+    RayOption,
+    RebindOption,
+    SettingsOption,
+    StreamIdsOption,
+    WorkspaceOption,
+)
+
+
+def submit(
+    inputs: InputsOption,
+    workspace: WorkspaceOption = None,
+    profile: ProfileOption = None,
+    config: ConfigOption = None,
+    settings: SettingsOption = None,
+    stream_ids: StreamIdsOption = None,
+    rebind: RebindOption = False,
+    allow_missing: AllowMissingOption = False,
+    limit: LimitOption = None,
+    on_error: OnErrorOption = OnError.quarantine,
+    pause_after: PauseAfterOption = None,
+    ray_address: RayOption = None,
+    priority: Annotated[int, typer.Option(help="Jobs with a higher one are taken up first.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Add a run to the workspace's queue and print its id; `winnow gateway` runs it, now or whenever one is started.
+
+    What cannot be run is refused here and now. The run has the configuration of this moment and the frames of its own.
+
+    Example: winnow submit --input /data/cam1 --priority 5
+    """
+    from jobs.asking import Asked
+    from jobs.cli.show import out, print_json
+    from jobs.submitting import submit as add
+
+    asked = Asked(
+        inputs,
+        profile,
+        config,
+        settings or (),
+        stream_ids or (),
+        rebind,
+        allow_missing,
+        limit,
+        ray_address,
+        on_error.value,
+        pause_after,
+    )
+    job_id = add(workspace, asked, priority)
+    if as_json:
+        print_json({"job_id": job_id})
+    else:
+        out.print(job_id)

@@ -1,0 +1,117 @@
+"""`winnow job watch`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jobs.cli.options import WorkspaceOption
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from jobs.progress import Progress
+    from jobs.workspace import Workspace
+
+_INTERRUPTED = 130
+
+
+def watch(
+    job_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the job, or its beginning.")],
+    workspace: WorkspaceOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the lines of its journal as they come.")] = False,
+) -> None:
+    """Follow a job from another terminal until it ends: what it does, how fast, and how long that takes yet.
+
+    Exit codes: 0 done, 1 failed, 4 paused, 5 cancelled.
+
+    Example: winnow job watch 20261121
+    """
+    from jobs.cli.show import out
+    from jobs.progress import Progress
+    from jobs.watching import EXIT_CODES
+    from jobs.workspace import Workspace
+
+    progress = Progress()
+    try:
+        state = _follow(Workspace.at(workspace), job_id, progress, as_json)
+    except KeyboardInterrupt:
+        # The job goes on; only the watching is over.
+        raise typer.Exit(_INTERRUPTED) from None
+    if not as_json:
+        reason = f": {progress.error}" if state == "failed" and progress.error else ""
+        out.print(f"{state}{reason}", soft_wrap=True, markup=False)
+    raise typer.Exit(EXIT_CODES[state])
+
+
+def _follow(workspace: Workspace, job_id: str, progress: Progress, as_json: bool) -> str:
+    """Show what a job does until it runs no more, and return its state."""
+    from rich.live import Live
+
+    from jobs.cli.show import out
+    from jobs.watching import follow
+
+    state = "pending"
+    shown = Live(console=out, auto_refresh=False) if out.is_terminal and not as_json else None
+    with shown or nullcontext():
+        for events, now in follow(workspace, job_id):
+            state = now
+            for event in events:
+                progress.take(event)
+                if as_json:
+                    sys.stdout.write(json.dumps(event) + "\n")
+                elif shown is None and (line := told(event)):
+                    out.print(line, soft_wrap=True, markup=False)
+            sys.stdout.flush()
+            if shown is not None:
+                shown.update(picture(progress, state), refresh=True)
+    return state
+
+
+def told(event: dict[str, Any]) -> str | None:
+    """Return an event as a line for people; None for those that are many."""
+    kind, stage = event["event"], event.get("stage")
+    if kind == "run_started":
+        again = f", attempt {event['attempt']}" if event["attempt"] > 1 else ""
+        return f"run {event['job_id']} began{again}: {event['frames']:,} frames"
+    if kind == "stage_started":
+        return f"{stage}: {event['frames']:,} frames to do" if event.get("frames") else None
+    if kind == "stage_done":
+        return f"{stage}: {event['rows']:,} computed, {event['data']['reused']:,} reused, {event['seconds']:.1f} s"
+    if kind == "frames_set_aside":
+        return f"{event['frames']:,} frames set aside: {event['error']}"
+    if kind == "release_made":
+        return f"release {event['data']['name']}"
+    return None
+
+
+def picture(progress: Progress, state: str) -> RenderableType:
+    """Return how far a job is, as a table: a line for each part of it."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    from jobs.watching import duration
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in (f"job is {state}", "frames", "", "frames/s", "left"):
+        table.add_column(name, justify="right" if name in {"frames", "frames/s", "left"} else "left")
+    for part in progress.stages.values():
+        rate, left = part.frames_per_second(), part.eta_s()
+        account = progress.accounts.get(part.name, {})
+        total = part.total or account.get("frames")
+        done = part.done if part.name == "measure" else account.get("frames", 0)
+        bar = ProgressBar(total or 1, done if total else 0, width=30) if total or part.ended_ns is None else ""
+        table.add_row(
+            part.name,
+            f"{done:,}/{total:,}" if total else "",
+            bar,
+            f"{rate:,.0f}" if rate else "",
+            duration(left) if left is not None else "",
+        )
+    if progress.set_aside:
+        table.add_row(f"{progress.set_aside:,} frames set aside: {progress.error}")
+    return table

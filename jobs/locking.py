@@ -1,0 +1,76 @@
+"""A lock on a file that says who holds it, and that a process which has died does not hold."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+_TRIES = 20
+_PAUSE_S = 0.05
+_MOST_BYTES = 1 << 16
+
+
+class Lock:
+    """Held by at most one process; the system lets go of it when that process ends, however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._handle: int | None = None
+
+    def take(self, about: Mapping[str, Any]) -> bool:
+        """Take the lock and write `about` into its file; False if another process has it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        # Whoever asks who holds it holds it too, for a moment.
+        for _ in range(_TRIES):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(_PAUSE_S)
+        else:
+            os.close(handle)
+            return False
+        self._handle = handle
+        self.describe(about)
+        return True
+
+    def describe(self, about: Mapping[str, Any]) -> None:
+        """Write into the file of a lock that is held what its holder says about itself."""
+        assert self._handle is not None
+        os.ftruncate(self._handle, 0)
+        os.pwrite(self._handle, json.dumps(about).encode() + b"\n", 0)
+
+    def release(self) -> None:
+        """Let go of the lock. Its file stays: to remove it would pull it from under whoever waits for it."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+def holder(path: Path) -> dict[str, Any] | None:
+    """Return what the process that holds a lock says about itself; None if nobody holds it."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        for _ in range(_TRIES):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                # It may be about to write what it has to say.
+                with suppress(ValueError):
+                    return dict(json.loads(os.pread(handle, _MOST_BYTES, 0)))
+                time.sleep(_PAUSE_S)
+            else:
+                return None
+        return {}
+    finally:
+        os.close(handle)

@@ -1,0 +1,95 @@
+"""The files that make a gateway a service of the user: a systemd unit, or a launchd property list on macOS."""
+
+from __future__ import annotations
+
+import plistlib
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from blake3 import blake3
+
+from jobs.workspace import write_atomically
+
+_MARGIN_S = 15
+
+
+@dataclass(frozen=True)
+class Service:
+    """A file to install, and the commands by which a user puts it to work."""
+
+    path: Path
+    text: str
+    next_steps: tuple[str, ...]
+
+    def install(self) -> None:
+        """Write the file."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path, self.text.encode())
+
+
+def service(root: Path, options: Sequence[str], grace_s: float, platform: str = sys.platform) -> Service:
+    """Return the service of the gateway of the workspace at `root` for a platform, as `sys.platform` names it."""
+    command = [sys.executable, "-m", "jobs.cli.app", "gateway", "start", "--foreground", "--workspace", str(root)]
+    command += options
+    return _launchd(root, command) if platform == "darwin" else _systemd(root, command, grace_s)
+
+
+def service_name(root: Path) -> str:
+    """Return a name that no other workspace of the user has."""
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", root.name).strip("-") or "workspace"
+    return f"winnow-{plain}-{blake3(str(root).encode()).hexdigest()[:6]}"
+
+
+def _systemd(root: Path, command: Sequence[str], grace_s: float) -> Service:
+    name = f"{service_name(root)}.service"
+    text = f"""[Unit]
+Description=Winnow gateway of {_specifier_free(str(root))}
+StartLimitIntervalSec=300
+StartLimitBurst=10
+
+[Service]
+Type=exec
+ExecStart={" ".join(_quoted(word) for word in command)}
+Restart=on-failure
+RestartSec=5
+# Another gateway serves the workspace, or the workspace is of no use.
+RestartPreventExitStatus=2
+# The gateway lets its jobs commit before it ends; what is left of them then ends with it.
+KillMode=mixed
+TimeoutStopSec={int(grace_s) + _MARGIN_S}
+
+[Install]
+WantedBy=default.target
+"""
+    steps = ("systemctl --user daemon-reload", f"systemctl --user enable --now {name}", "loginctl enable-linger")
+    return Service(Path.home() / ".config/systemd/user" / name, text, steps)
+
+
+def _launchd(root: Path, command: Sequence[str]) -> Service:
+    name = service_name(root)
+    values = {
+        "Label": name,
+        "ProgramArguments": list(command),
+        "RunAtLoad": True,
+        # Started again after a crash, not after `winnow gateway stop`.
+        "KeepAlive": {"SuccessfulExit": False},
+        "ProcessType": "Background",
+        "StandardErrorPath": str(root / "jobs" / "gateway.txt"),
+    }
+    path = Path.home() / "Library/LaunchAgents" / f"{name}.plist"
+    return Service(path, plistlib.dumps(values).decode(), (f"launchctl bootstrap gui/$(id -u) {path}",))
+
+
+def _quoted(word: str) -> str:
+    """Return a word as systemd.syntax(7) and systemd.service(5) want it: quoted, without specifiers and variables."""
+    plain = _specifier_free(word).replace("$", "$$")
+    if re.fullmatch(r"[A-Za-z0-9_./:=@%$+,-]+", plain):
+        return plain
+    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _specifier_free(text: str) -> str:
+    return text.replace("%", "%%")
