@@ -12,7 +12,7 @@ from conf import ConfigError, load
 from jobs.catalogue import Admission
 from jobs.errors import UserError
 from jobs.pipeline import step_named
-from jobs.run import RunRequest
+from jobs.preparation import RunRequest
 from jobs.workspace import Workspace
 
 

@@ -15,9 +15,9 @@ from typing import Any, Self
 from jobs.asking import Asked, requested
 from jobs.backlog import HEARTBEAT, HEARTBEAT_S, Backlog, Job
 from jobs.errors import UserError
+from jobs.preparation import RunRequest
 from jobs.publishing import publish
 from jobs.requests import from_data
-from jobs.run import RunRequest
 from jobs.runs import RunRecord
 from jobs.workspace import Workspace
 

@@ -15,7 +15,7 @@ from jobs.modelplan import ModelPlan
 from jobs.modelstages import ModelStages
 from jobs.names import new_job_id
 from jobs.plan import Listed, PixelPlan, Planner
-from jobs.run import Prepared
+from jobs.preparation import Prepared
 from jobs.scopes import WORKSPACE
 from jobs.stage import Stage, canonical
 from jobs.store import Store

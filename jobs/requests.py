@@ -18,7 +18,7 @@ from jobs.descent import Replay
 from jobs.errors import UserError
 from jobs.inbox import Inbox
 from jobs.pipeline import MEASURE, build, step_named
-from jobs.run import RunRequest
+from jobs.preparation import RunRequest
 from jobs.stage import Stage, canonical
 from jobs.store import Store
 from jobs.workspace import Workspace

@@ -3,104 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 
 import schemas
-from conf import Loaded
-from conf.loader import to_dict
 from jobs import catalogue, descent, differences, heads, maintenance, pictures, selection
-from jobs.catalogue import Admission
 from jobs.commit import Committer
-from jobs.descent import Replay
-from jobs.engine import EngineOnDemand, check_address
+from jobs.engine import EngineOnDemand
 from jobs.errors import RunFailedError, RunStopped, one_line
 from jobs.events import Journal
 from jobs.hold import Hold
 from jobs.memory import give_back
 from jobs.modelstages import ModelStages
 from jobs.names import new_job_id
-from jobs.pipeline import MEASURE, build, pixel_params, step_named
+from jobs.pipeline import MEASURE, pixel_params, step_named
 from jobs.pixelpass import PassResult, run_pass
-from jobs.plan import Listed, PixelPlan, Planner
+from jobs.plan import PixelPlan, Planner
+from jobs.preparation import Prepared, RunRequest, n_new_frames, prepare
 from jobs.quarantine import settle
 from jobs.runs import RunRecord, close_dead_runs
 from jobs.stage import Stage
 from jobs.store import ConflictError, Snapshot, Store
-from jobs.streams import StreamFiles
 from jobs.tables import TableStages
 from jobs.telling import Teller, Unwatched, Watcher
-from jobs.workspace import Workspace
+
+__all__ = ["RunRequest", "run"]
 
 _OPS_FILES = 8
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """What a user asks for: inputs, configuration, and what is allowed."""
-
-    workspace: Workspace
-    inputs: Sequence[str]
-    loaded: Loaded
-    admission: Admission = field(default_factory=Admission)
-    limit: int | None = None
-    ray_address: str | None = None
-    on_error: Literal["quarantine", "abort"] = "quarantine"
-    pause_after: str | None = None
-    replay: Replay | None = None
-
-    def as_data(self) -> dict[str, Any]:
-        """Return what was asked for as plain values, which `jobs.requests.from_data` makes a request of again."""
-        return {
-            "profile": self.loaded.profile,
-            "config": to_dict(self.loaded.config),
-            "inputs": [str(i) for i in self.inputs],
-            "stream_ids": list(self.admission.stream_ids),
-            "rebind": self.admission.rebind,
-            "allow_missing": self.admission.allow_missing,
-            "limit": self.limit,
-            "ray_address": self.ray_address,
-            "on_error": self.on_error,
-            "replay": None if self.replay is None else asdict(self.replay),
-        }
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A run that nothing speaks against: its streams are listed, nothing is written yet.
-
-    `streams` are as they lie on disk now; a replay does not look there, and has none.
-    """
-
-    request: RunRequest
-    store: Store
-    stages: tuple[Stage, ...]
-    streams: list[StreamFiles]
-    listed: list[Listed]
-
-    @property
-    def n_frames(self) -> int:
-        """Return the number of frames in all streams."""
-        return sum(s.n_frames for s in self.listed)
-
-
-def prepare(request: RunRequest) -> Prepared:
-    """Check everything that can be checked before any work. Raises `UserError` with all that is wrong."""
-    config = request.loaded.config
-    stages = build(config)
-    for stage in stages:
-        # A parameter without a canonical form has to be refused before anything is written.
-        _ = stage.key
-    check_address(request.ray_address)
-    store = Store(request.workspace.root)
-    if request.replay:
-        return Prepared(request, store, stages, [], descent.listed(store, request.replay.streams))
-    streams = catalogue.catalogue(request.inputs, config.ingest, request.admission, store)
-    return Prepared(request, store, stages, streams, [Listed(s.stream_id, s.step, s.n_frames) for s in streams])
 
 
 def run(
@@ -138,7 +71,7 @@ def run(
     teller = Teller(watcher, journal)
     try:
         with EngineOnDemand(request.loaded.config.resources, request.ray_address) as engine:
-            if n := min(_n_new_frames(prepared), prepared.n_frames if request.limit is None else request.limit):
+            if n := min(n_new_frames(prepared), prepared.n_frames if request.limit is None else request.limit):
                 engine.begin(n)
             engine.meanwhile = hold.check
             _begin(record, prepared.store, teller)
@@ -186,14 +119,6 @@ def _end(error: BaseException, record: RunRecord, store: Store, hold: Hold, inte
     if isinstance(error, ConflictError):
         raise RunFailedError(f"{error}; run again when the other runs are done") from error
     raise error
-
-
-def _n_new_frames(prepared: Prepared) -> int:
-    """Return how many frames a look at the heads alone shows to be new, before the plan is made."""
-    heads = prepared.store.read(schemas.HEADS, ("stream_id", "stage_key"))
-    shown = set(zip(heads["stream_id"].to_pylist(), heads["stage_key"].to_pylist(), strict=True))
-    keys = [s.key for s in prepared.stages if s.kind == "pixels"]
-    return sum(s.n_frames for s in prepared.listed if any((s.stream_id, key) not in shown for key in keys))
 
 
 class _Execution:

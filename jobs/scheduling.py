@@ -16,7 +16,7 @@ from jobs import access, schedule
 from jobs.asking import Asked, requested
 from jobs.backlog import Backlog, Job
 from jobs.errors import UserError
-from jobs.run import prepare
+from jobs.preparation import prepare
 from jobs.schedule import Schedule
 
 

@@ -8,7 +8,7 @@ from jobs import access
 from jobs.asking import Asked, requested
 from jobs.inbox import Inbox
 from jobs.names import new_job_id
-from jobs.run import prepare
+from jobs.preparation import prepare
 
 
 def submit(workspace: str | os.PathLike[str] | None, asked: Asked, priority: int = 0) -> str:

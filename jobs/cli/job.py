@@ -12,7 +12,7 @@ from jobs.cli.options import JsonOption, RayOption, WorkspaceOption
 if TYPE_CHECKING:
     from jobs.control import Job
     from jobs.inbox import JobState
-    from jobs.run import RunRequest
+    from jobs.preparation import RunRequest
     from jobs.runs import RunRecord
 
 app = typer.Typer(help="Pause, resume, step, cancel, clear, replay and retry jobs.", no_args_is_help=True)

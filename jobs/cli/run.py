@@ -29,7 +29,7 @@ from jobs.cli.options import (
 
 if TYPE_CHECKING:
     from jobs.errors import StoppedRunError
-    from jobs.run import RunRequest
+    from jobs.preparation import RunRequest
     from jobs.runs import RunRecord
 
 _STRICT_EXIT = 3
@@ -165,7 +165,7 @@ def _forecast(request: RunRequest, as_json: bool) -> None:
 
     from jobs.cli.show import out, print_json, print_table
     from jobs.explain import forecast
-    from jobs.run import prepare
+    from jobs.preparation import prepare
 
     prepared = prepare(request)
     stages = forecast(prepared)

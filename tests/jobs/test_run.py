@@ -18,8 +18,9 @@ from jobs.catalogue import Admission
 from jobs.demo import compare
 from jobs.engine import Engine
 from jobs.explain import StageForecast, forecast
+from jobs.preparation import RunRequest, prepare
 from jobs.query import View
-from jobs.run import RunRequest, prepare, run
+from jobs.run import run
 from jobs.store import Store
 from jobs.telling import Unwatched
 from jobs.workspace import Workspace
