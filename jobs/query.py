@@ -20,7 +20,14 @@ from jobs.store import Store
 from jobs.workspace import Workspace
 
 _TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series"})
-_JOINED = (schemas.QUALITY, schemas.FINGERPRINTS, schemas.MOTION, schemas.DUPLICATES, schemas.CURATION, schemas.ANNOTATED)
+_JOINED = (
+    schemas.QUALITY,
+    schemas.FINGERPRINTS,
+    schemas.MOTION,
+    schemas.DUPLICATES,
+    schemas.CURATION,
+    schemas.ANNOTATED,
+)
 # Nobody looks at bytes; `fingerprints` has them.
 _LEFT_OUT = frozenset({"stage_key", "input_id", "layout", *schemas.FRAME_KEY})
 

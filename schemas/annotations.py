@@ -23,10 +23,12 @@ ANNOTATIONS = stage_table(
         _edge("bbox_y", "Upper edge of the box."),
         _edge("bbox_w", "Width of the box.", low=0),
         _edge("bbox_h", "Height of the box.", low=0),
-        Column("mask_rle", pa.string(), "COCO's compressed run lengths of the mask; null for a box alone.", nullable=True),
-        Column("track_id", pa.int64(), "Number of the object over frames; null where nothing was tracked.", nullable=True),
+        Column(
+            "mask_rle", pa.string(), "COCO's compressed run lengths of the mask; null for a box alone.", nullable=True
+        ),
+        Column("track_id", pa.int64(), "Number of the object over frames; null if not tracked.", nullable=True),
         Column("text", pa.string(), "What is written or said of it; null for most.", nullable=True),
-        Column("source", pa.string(), "What found it: `onnx`, `motion`, …"),
+        Column("source", pa.string(), "What found it, such as `onnx` or `motion`."),
         Column("model", pa.string(), "Name of the weights, or of the method where there are none."),
         Column("weights_hash", pa.string(), "SHA-256 of the weights; null where there are none.", nullable=True),
     ),
