@@ -128,4 +128,4 @@ def _short(value: Any) -> str:
 
 
 def _kind(value: Any) -> str:
-    return {dict: "an object", str: "a text"}.get(type(value), f"a {type(value).__name__}")
+    return "an object" if isinstance(value, dict) else f"a {type(value).__name__}"

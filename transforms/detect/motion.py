@@ -112,7 +112,8 @@ def moving_boxes(pictures: Sequence[Gray], follows: npt.NDArray[np.bool_], param
         if n < params.warm_up:
             found.append(Detections.none())
             continue
-        chosen = np.rint(np.linspace(at - n, at - 1, _SAMPLES)).astype(np.int64)
+        # Counted back from the picture: halves are rounded to even numbers, whatever is counted from the start.
+        chosen = at - 1 - np.rint(np.linspace(0, n - 1, _SAMPLES)).astype(np.int64)
         found.append(_patches(picture, median_of_nine([pictures[i] for i in chosen]), params))
     return found
 
