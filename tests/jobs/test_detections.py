@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -46,4 +46,4 @@ def test_results_are_plain_values_and_a_page(tmp_path: Path) -> None:
     drawn = [part.split("</svg>")[0] + "</svg>" for part in html.split("<svg")[1:]]
     assert len(drawn) == 3
     for part in drawn:
-        ElementTree.fromstring(f"<svg{part}")
+        ET.fromstring(f"<svg{part}")
