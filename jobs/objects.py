@@ -12,6 +12,7 @@ import pyarrow as pa
 import schemas
 from jobs.errors import UserError
 from jobs.query import View
+from jobs.modelfiles import licence_of
 from transforms.exports.objects import Objects, vocabulary
 
 _NAMES = "annotate.names"
@@ -52,7 +53,7 @@ def models_of(objects: Objects) -> list[dict[str, Any]]:
         return []
     columns = ["source", "model", "weights_hash"]
     counted = pl.DataFrame(objects.rows.select(columns)).group_by(columns).len("objects").sort(columns)
-    return counted.to_dicts()
+    return [row | licence_of(row["model"], row["weights_hash"]) for row in counted.to_dicts()]
 
 
 def nested(frames: pa.Table, objects: Objects) -> pa.Table:

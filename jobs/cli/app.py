@@ -7,7 +7,21 @@ import sys
 
 import typer
 
-from jobs.cli import choosing, demo, doctor, evaluate, export, inspection, maintain, profiles, release, report, run, sql
+from jobs.cli import (
+    choosing,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    inspection,
+    maintain,
+    models,
+    profiles,
+    release,
+    report,
+    run,
+    sql,
+)
 
 _ABOUT_PLACES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _WRONG_PLACE = 2
@@ -30,6 +44,7 @@ app.add_typer(inspection.app, name="inspect")
 app.add_typer(release.app, name="release")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(profiles.app, name="profiles")
+app.add_typer(models.app, name="models")
 app.add_typer(maintain.app, name="tables")
 
 
