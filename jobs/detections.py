@@ -15,6 +15,7 @@ import schemas
 from jobs import charts
 from jobs.errors import UserError
 from jobs.extras import require
+from jobs.objects import are_known
 from jobs.pages import render_page
 from jobs.query import View
 from jobs.truth import Kind, read_detections, read_truth
@@ -81,7 +82,7 @@ def evaluate_view(view: View, truth: Path, kind: Kind, min_score: float) -> Dete
     """Score the annotations that a view shows. Raises `UserError` where they cannot be held against the truth."""
     require("annotate", "pycocotools")
     document = read_truth(truth, kind)
-    if "annotations" not in view.selection.keys:
+    if not are_known(view):
         raise UserError("there are no annotations; make some with `winnow run --profile annotate`")
     images, matching = _match(view, document)
     rows = _annotations(view, images, kind)

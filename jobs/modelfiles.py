@@ -112,7 +112,8 @@ def resolve(weights: str) -> Weights:
     """
     if not weights:
         raise UserError("annotate.weights: expected a file, or a name that `winnow models list` shows, found nothing")
-    path = Path(weights).expanduser()
+    given = Path(weights).expanduser()
+    path = next((p for p in (given, folder() / weights) if p.is_file()), given)
     if path.is_file():
         digest = _sha256(path)
         return Weights(path.absolute(), digest, *_named(path, digest))

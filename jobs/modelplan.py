@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -12,6 +13,7 @@ import schemas
 from jobs.stage import Stage
 from jobs.store import Snapshot, Span, Store
 from jobs.windows import portions, stream_sizes
+from transforms.identity import Int64Array, mix, row_terms
 from transforms.inference import REQUEST
 
 _KEY = list(schemas.FRAME_KEY)
@@ -58,6 +60,10 @@ class ModelPlanner:
         self.snapshot = store.open(stage.table)
         self._pictures = store.open(frames.table)
         self._kept = store.open(verdicts.table) if verdicts else None
+        listed = store.read(schemas.STREAMS, ("stream_id", "step"))
+        self._steps = pl.DataFrame(listed).filter(pl.col("stream_id").is_in(sorted(self._streams)))
+        # Frame numbers within which the frames before a frame lie that its row may depend on.
+        self._reach = stage.context * int(str(self._steps["step"].max() or 1))
 
     def survey(self) -> ModelPlan:
         """Count what there is to do."""
@@ -79,7 +85,12 @@ class ModelPlanner:
 
     def _compare(self, streams: frozenset[str], span: Span, plan: ModelPlan) -> pa.Table:
         columns = (*_KEY, "uri", "input_id", "width", "height", "status")
-        frames = _read(self._pictures, columns, self._frames, streams, span).filter(pl.col("status") == "ok")
+        reach = (None if span[0] is None else span[0] - self._reach, span[1])
+        read = _read(self._pictures, columns, self._frames, streams, reach).filter(pl.col("status") == "ok").sort(_KEY)
+        read = read.with_columns(
+            row_id=pl.Series(window_ids(read, self._stage.context) if self._stage.context else read["input_id"])
+        )
+        frames = read if span[0] is None else read.filter(pl.col("frame_idx") >= span[0])
         live = _read(self.snapshot, (*_KEY, "input_id"), self._stage, streams, span)
         gone = live.join(frames, on=_KEY, how="anti").select(_KEY)
         if gone.height:
@@ -89,14 +100,44 @@ class ModelPlanner:
             kept = _read(self._kept, (*_KEY, "keep"), self._verdicts, streams, span).filter("keep")
             wanted = frames.join(kept, on=_KEY, how="semi")
         known = live.rename({"input_id": "was"})
-        left = wanted.join(known, on=_KEY, how="left").filter(pl.col("was").ne_missing(pl.col("input_id")))
+        left = wanted.join(known, on=_KEY, how="left").filter(pl.col("was").ne_missing(pl.col("row_id")))
         replaces = pl.col("was").is_not_null()
         n_outdated = left.filter(replaces).height
         plan.wanted += wanted.height
         plan.outdated += n_outdated
         plan.missing += left.height - n_outdated
-        rows = left.sort(_KEY).with_columns(replaces=replaces, block=pl.lit(0, pl.Int64))
+        rows = left.sort(_KEY).with_columns(replaces=replaces, wanted=True)
+        if self._stage.context:
+            rows = _with_those_before(read, rows, self._steps, self._stage.context)
+        window = pl.col("row_id") if self._stage.context else pl.lit(None, pl.Int64)
+        rows = rows.with_columns(block=pl.lit(0, pl.Int64), window_id=window)
+        rows = rows.with_columns(follows=pl.lit(None, pl.Boolean)) if "follows" not in rows.columns else rows
         return rows.select(REQUEST.names).to_arrow().cast(REQUEST)
+
+
+def window_ids(frames: pl.DataFrame, context: int) -> Int64Array:
+    """Return an id for each of N frames and up to `context` before it in its stream, shape (N,).
+
+    `frames` has `stream_id`, `frame_idx` and `input_id`, in order of the first two.
+    """
+    terms = row_terms(frames["frame_idx"].to_numpy(), frames["input_id"].to_numpy())
+    total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
+    place = np.arange(frames.height)
+    first = frames.select(pl.int_range(pl.len()).first().over("stream_id")).to_series().to_numpy()
+    start = np.maximum(first, place - context)
+    return mix((total[place + 1] - total[start]) ^ mix(terms)).view(np.int64)
+
+
+def _with_those_before(read: pl.DataFrame, wanted: pl.DataFrame, steps: pl.DataFrame, context: int) -> pl.DataFrame:
+    """Return wanted frames with all that lie up to `context` places before one of them in its stream."""
+    apart = pl.col("frame_idx").diff().over("stream_id")
+    read = read.join(steps, on="stream_id", how="left", maintain_order="left")
+    read = read.with_columns(follows=(apart <= pl.col("step")).fill_null(False))
+    marked = read.join(wanted.select(*_KEY, "replaces", "wanted"), on=_KEY, how="left", maintain_order="left")
+    place = pl.int_range(pl.len())
+    next_wanted = pl.when("wanted").then(place).backward_fill().over("stream_id")
+    near = marked.with_columns(ahead=next_wanted - place.over("stream_id")).filter(pl.col("ahead") <= context)
+    return near.with_columns(pl.col("replaces").fill_null(False), pl.col("wanted").fill_null(False))
 
 
 def _read(

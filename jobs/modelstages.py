@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+import schemas
 from conf import PipelineConfig
 from jobs.commit import Committer
 from jobs.engine import Engine
@@ -14,6 +15,7 @@ from jobs.errors import RunFailedError
 from jobs.modelpass import run_model_pass
 from jobs.modelplan import ModelPlan, ModelPlanner
 from jobs.modelworker import ModelTask
+from jobs.objectcommit import ObjectCommitter
 from jobs.pixelpass import PassResult
 from jobs.quarantine import settle
 from jobs.stage import Stage
@@ -44,7 +46,8 @@ class ModelStages:
 
     def planner(self, stage: Stage) -> ModelPlanner:
         """Return what knows which frames the model has not seen, as the tables are now."""
-        verdicts = self._stages.get("curation") if self._config.embed.frames == "kept" else None
+        frames = {"embeddings": self._config.embed.frames, "annotate": self._config.annotate.frames}[stage.name]
+        verdicts = self._stages.get("curation") if frames == "kept" else None
         return ModelPlanner(self._store, stage, self._stages["frames"], verdicts, self._streams)
 
     def run(
@@ -62,15 +65,23 @@ class ModelStages:
         planner = self.planner(stage)
         before = planner.survey()
         resources = self._config.resources
-        committer = Committer(
-            self._store, [stage], {stage.name: planner.snapshot}, self._job_id, resources.commit_seconds
-        )
+        kind = ObjectCommitter if stage.table is schemas.ANNOTATED else Committer
+        planned_on = {stage.table.name: planner.snapshot}
+        committer = kind(self._store, [stage], planned_on, self._job_id, resources.commit_seconds)
         if before.gone:
-            committer.remove(stage.name, pa.concat_tables(before.gone))
+            committer.remove(stage.table.name, pa.concat_tables(before.gone))
         if before.open:
             began(stage.name, before.open if limit is None else min(limit, before.open))
         assert stage.make is not None
-        task = ModelTask(stage.make, stage.name, stage.key, self._store.root, self._config.image, resources.model_batch)
+        task = ModelTask(
+            stage.make,
+            stage.name,
+            stage.key,
+            self._store.root,
+            self._config.image,
+            resources.model_batch,
+            stage.context,
+        )
         did = run_model_pass(
             planner.todo(),
             task,

@@ -10,27 +10,30 @@ from threading import Lock
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jobs.parts import write_part
 from jobs.worker import receipt
 from schemas import BY_NAME
 from transforms.image import ImageParams
-from transforms.inference import FrameModel, Inferred, look
+from transforms.inference import FrameModel, Inferred, OrderedModel, look, look_in_order
 
 
 @dataclass(frozen=True)
 class ModelTask:
     """What a worker is to do: the model to `make`, the stage whose rows it gives, and where they go.
 
-    `make` is given the number of threads that the model may use. `batch` frames are shown to it at once.
+    `make` is given the number of threads that the model may use. `batch` frames are shown to it
+    at once, each with the `context` frames before it.
     """
 
-    make: Callable[[int], FrameModel]
+    make: Callable[[int], FrameModel | OrderedModel]
     stage: str
     stage_key: str
     root: Path
     image: ImageParams
     batch: int
+    context: int = 0
 
 
 class ModelWorker:
@@ -39,7 +42,9 @@ class ModelWorker:
     def __init__(self, task: ModelTask, threads: int) -> None:
         self._task = task
         self._threads = threads
-        self._model = _Shared(task.make(threads))
+        made = task.make(threads)
+        self._ordered = made if isinstance(made, OrderedModel) else None
+        self._model = None if isinstance(made, OrderedModel) else _Shared(made)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return one row of schema `worker.RECEIPT`."""
@@ -48,7 +53,7 @@ class ModelWorker:
         found, error = Inferred({}), None
         parts = []
         try:
-            found = look(block, self._model, (task.stage,), task.image, task.batch, self._threads)
+            found = self._look(block)
             parts = [
                 write_part(task.root, BY_NAME[name], rows, {"stage_key": task.stage_key})
                 for name, rows in found.rows.items()
@@ -59,13 +64,20 @@ class ModelWorker:
             error = f"{type(caught).__name__}: {caught}"
         tally = {
             "block": block["block"][0].as_py(),
-            "n_frames": block.num_rows,
+            "n_frames": pc.sum(block["wanted"]).as_py() or 0,
             "n_read": found.n_read,
             "n_decoded": found.n_decoded,
             "bytes_read": found.bytes_read,
             "started_ns": started_ns,
         }
         return receipt(tally, parts, found.faults, error)
+
+    def _look(self, block: pa.Table) -> Inferred:
+        task = self._task
+        if self._ordered is not None:
+            return look_in_order(block, self._ordered, (task.stage,), task.image, self._threads)
+        assert self._model is not None
+        return look(block, self._model, (task.stage,), task.image, task.batch, self._threads)
 
 
 class _Shared:

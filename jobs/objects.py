@@ -11,8 +11,8 @@ import pyarrow as pa
 
 import schemas
 from jobs.errors import UserError
-from jobs.query import View
 from jobs.modelfiles import licence_of
+from jobs.query import View
 from transforms.exports.objects import Objects, vocabulary
 
 _NAMES = "annotate.names"
@@ -21,7 +21,7 @@ _KEY = list(schemas.FRAME_KEY)
 
 def are_known(view: View) -> bool:
     """Say whether a view shows annotations at all, be they none."""
-    return "annotations" in view.selection.keys
+    return schemas.ANNOTATIONS.written_by in view.selection.keys
 
 
 def objects_of(view: View, frames: pa.Table, min_score: float | None) -> Objects:
@@ -67,7 +67,7 @@ def nested(frames: pa.Table, objects: Objects) -> pa.Table:
 
 def _of_models(view: View) -> Iterator[list[str]]:
     """Yield the lists of categories that the models behind a view can tell apart."""
-    keys = sorted(set(view.selection.keys.get("annotations", {}).values()))
+    keys = sorted(set(view.selection.keys.get(schemas.ANNOTATIONS.written_by, {}).values()))
     params = view.newest("stage_runs").filter(pl.col("stage_key").is_in(keys)).select("params").unique().collect()
     for text in sorted(params["params"].to_list()):
         yield json.loads(text).get(_NAMES) or []

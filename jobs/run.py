@@ -298,7 +298,7 @@ class _Execution:
         result = models.run(stage, self._engine, self._request.limit, watcher.began, watcher.advanced)
         outcome = self._record.outcomes[stage.name]
         outcome.frames_in = result.after.wanted
-        outcome.computed = result.did.computed.get(stage.name, 0)
+        outcome.computed = result.did.computed.get(stage.table.name, 0)
         outcome.quarantined = result.quarantined
         outcome.reused = max(0, result.after.wanted - result.after.open - outcome.computed)
         outcome.removed = result.before.n_gone

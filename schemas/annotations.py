@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.core import FRAME_IDX, STREAM_ID, Column, frame_table, stage_table
+from schemas.core import FRAME_IDX, FRAME_KEY, STREAM_ID, Column, frame_table, stage_table
 
 
 def _edge(name: str, doc: str, low: float | None = None) -> Column:
@@ -32,10 +32,13 @@ ANNOTATIONS = stage_table(
         Column("model", pa.string(), "Name of the weights, or of the method where there are none."),
         Column("weights_hash", pa.string(), "SHA-256 of the weights; null where there are none.", nullable=True),
     ),
+    stage="annotate",
+    order=(*FRAME_KEY, "annotation_id"),
 )
 
 ANNOTATED = frame_table(
     "annotated",
     "Frames that were looked at, also those on which nothing was found; written after their objects.",
     (Column("n_objects", pa.int64(), "Rows of the frame in `annotations`.", "objects", low=0),),
+    stage="annotate",
 )

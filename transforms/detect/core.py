@@ -28,6 +28,15 @@ class FrameKey(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Thresholds:
+    """What is taken for an object: its least score, the overlap at which two are one, and how many there may be."""
+
+    min_score: float
+    nms_iou: float
+    max_objects: int
+
+
+@dataclass(frozen=True)
 class Detections:
     """What was found on one frame, the surest first.
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from transforms.detect.boxes import Fit, FloatArray, clip_corners, letterbox, non_max_suppression
-from transforms.detect.core import Bgr, Detections
+from transforms.detect.core import Bgr, Detections, Thresholds
 
 LayoutName = Literal["yolox", "d-fine", "end-to-end"]
 _YOLOX_STRIDES = (8, 16, 32)
@@ -57,15 +57,6 @@ class Layout(Protocol):
 
     def read(self, outputs: Mapping[str, npt.NDArray[Any]], at: int, prepared: Prepared) -> Detections:
         """Return what the graph says of frame `at` of the batch."""
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """What is taken for an object: its least score, the overlap at which two are one, and how many there may be."""
-
-    min_score: float
-    nms_iou: float
-    max_objects: int
 
 
 def _as_planes(picture: npt.NDArray[np.uint8]) -> FloatArray:

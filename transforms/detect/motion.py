@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt, Le
 
-from transforms.detect.core import Bgr, Detections, FrameKey
+from transforms.detect.core import Bgr, Detections, FrameKey, Thresholds
 from transforms.image import Gray, shrink
 
 _SAMPLES = 9
@@ -50,40 +50,50 @@ class MotionBoxParams:
     long_side: Annotated[int, Ge(64)] = 320
 
 
+class MotionFrame(NamedTuple):
+    """A frame made ready: the small grey picture, and the frame's own width and height in pixels."""
+
+    picture: Gray
+    size: tuple[int, int]
+
+
 class MotionDetector:
     """Finds what moves, given frames in the order of their stream.
 
     Before the frames that are asked about, the `context` frames before them must be given, as far as there are any:
     then what is found on a frame does not depend on where a call began. What is found on the first frames of a call
-    without them is found on less.
+    without them is found on less. `step` is the difference of number up to which two frames follow one another.
     """
 
-    names = ("moving",)
+    names: tuple[str, ...] = ("moving",)
     source = "motion"
     model = "median-background"
     weights_hash: str | None = None
 
-    def __init__(self, params: MotionBoxParams, min_score: float, step: int = 1) -> None:
+    def __init__(self, params: MotionBoxParams, limits: Thresholds, step: int = 1) -> None:
         self._params = params
-        self._min_score = min_score
+        self._limits = limits
         self._step = step
         self.context = params.history
 
     def __call__(self, frames: Sequence[Bgr], keys: Sequence[FrameKey]) -> list[Detections]:
         """Look at (H, W, 3) uint8 BGR frames of one or more streams, each in order; all but the context counts."""
-        small = [prepare(frame, self._params) for frame in frames]
         follows = [
             at > 0
             and keys[at - 1].stream_id == key.stream_id
             and 0 < key.frame_idx - keys[at - 1].frame_idx <= self._step
             for at, key in enumerate(keys)
         ]
-        found = moving_boxes(small, np.array(follows, np.bool_), self._params)
-        sizes = [(frame.shape[1], frame.shape[0]) for frame in frames]
-        return [
-            _scaled(each, size, picture, self._min_score)
-            for each, size, picture in zip(found, sizes, small, strict=True)
-        ]
+        return self.detect([self.prepare(frame) for frame in frames], np.array(follows, np.bool_))
+
+    def prepare(self, frame: Bgr) -> MotionFrame:
+        """Make a frame ready; may be called in any thread."""
+        return MotionFrame(prepare(frame, self._params), (frame.shape[1], frame.shape[0]))
+
+    def detect(self, frames: Sequence[MotionFrame], follows: npt.NDArray[np.bool_]) -> list[Detections]:
+        """Look at N frames that were made ready; `follows`, shape (N,), says which come right after the one before."""
+        found = moving_boxes([frame.picture for frame in frames], follows, self._params)
+        return [_scaled(each, frame, self._limits) for each, frame in zip(found, frames, strict=True)]
 
 
 def prepare(frame: Bgr, params: MotionBoxParams) -> Gray:
@@ -157,8 +167,9 @@ def _patches(picture: Gray, background: Gray, params: MotionBoxParams) -> Detect
     return Detections.of_corners(corners, scores, np.zeros(len(scores), np.int64))
 
 
-def _scaled(found: Detections, size: tuple[int, int], picture: Gray, min_score: float) -> Detections:
-    """Bring boxes from the small picture to the frame of (width, height) `size`, those below `min_score` left out."""
-    factor = np.array([size[0] / picture.shape[1], size[1] / picture.shape[0]] * 2, np.float32)
-    sure = found.scores >= min_score
-    return Detections(found.boxes[sure] * factor, found.scores[sure], found.labels[sure])
+def _scaled(found: Detections, frame: MotionFrame, limits: Thresholds) -> Detections:
+    """Bring boxes from the small picture to the frame, as many as the limits allow."""
+    across, down = (own / small for own, small in zip(frame.size, frame.picture.shape[::-1], strict=True))
+    factor = np.array([across, down, across, down], np.float32)
+    n = min(int((found.scores >= limits.min_score).sum()), limits.max_objects)
+    return Detections(found.boxes[:n] * factor, found.scores[:n], found.labels[:n])

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from transforms.detect.core import Bgr, Detections, FrameKey
-from transforms.detect.layouts import LayoutName, Port, Prepared, Thresholds, recognise
+from transforms.detect.core import Bgr, Detections, FrameKey, Thresholds
+from transforms.detect.layouts import LayoutName, Port, Prepared, recognise
 from transforms.detect.names import COCO, names_in
 
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
@@ -25,7 +25,7 @@ class OnnxParams:
     """How an exported detector is used.
 
     `size` is width and height where the graph leaves them open; `names` empty takes those of the model, or COCO's.
-    `batch` and `threads` change the speed, not what is found.
+    `batch`, the most frames at once where the graph leaves that open, changes the speed, not what is found.
     """
 
     limits: Thresholds
@@ -33,20 +33,22 @@ class OnnxParams:
     size: tuple[int, int] | None = None
     names: tuple[str, ...] = ()
     batch: int = 8
-    threads: int = 1
 
 
 class OnnxDetector:
     """An exported detector; see `transforms.detect.layouts` for those that are known.
 
-    Batches always have the same shape: the graph's own, or `params.batch` where it leaves that open, filled up with
-    grey at the end, so that nothing is planned anew for the last frames. Raises `ModelError` for what cannot be used.
+    Batches have few shapes, filled up at the end, so that nothing is planned anew for the last frames: the graph's own
+    shape, or where it leaves that open the powers of two up to `params.batch`. Raises `ModelError` for what cannot be
+    used.
     """
 
     source = "onnx"
 
-    def __init__(self, path: Path, params: OnnxParams, weights_hash: str | None = None, model: str = "") -> None:
-        self._session = _open(path, params.threads)
+    def __init__(
+        self, path: Path, params: OnnxParams, weights_hash: str | None = None, model: str = "", threads: int = 1
+    ) -> None:
+        self._session = _open(path, threads)
         inputs, outputs = _ports(self._session.get_inputs()), _ports(self._session.get_outputs())
         self.layout = recognise(inputs, outputs, params.limits, params.size, params.layout)
         own = names_in(self._session.get_modelmeta().custom_metadata_map)
@@ -58,6 +60,7 @@ class OnnxDetector:
         # A graph that gives flat labels was traced for one picture, whatever its input says.
         flat = any(len(p.shape) == 1 for p in outputs)
         self.batch = 1 if flat else image.shape[0] or params.batch
+        self._fixed = flat or image.shape[0] is not None
         self._half = image.dtype == "tensor(float16)"
 
     def __call__(self, frames: Sequence[Bgr], _: Sequence[FrameKey] = ()) -> list[Detections]:
@@ -76,7 +79,8 @@ class OnnxDetector:
         return found
 
     def _batch(self, some: Sequence[Prepared]) -> list[Detections]:
-        images = np.zeros((self.batch, *some[0].tensor.shape), np.float16 if self._half else np.float32)
+        size = self.batch if self._fixed else min(self.batch, 1 << (len(some) - 1).bit_length())
+        images = np.zeros((size, *some[0].tensor.shape), np.float16 if self._half else np.float32)
         for at, each in enumerate(some):
             images[at] = each.tensor
         results = self._session.run(self._outputs, self.layout.feeds(images, some))

@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from transforms.detect.layouts import Dfine, EndToEnd, Port, Thresholds, UnknownLayoutError, Yolox, recognise
+from transforms.detect.core import Thresholds
+from transforms.detect.layouts import Dfine, EndToEnd, Port, UnknownLayoutError, Yolox, recognise
 
 LIMITS = Thresholds(min_score=0.3, nms_iou=0.65, max_objects=300)
 IMAGES = Port("images", (1, 3, 64, 64), "tensor(float)")

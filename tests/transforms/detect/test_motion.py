@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import noise
-from transforms.detect.core import FrameKey
+from transforms.detect.core import FrameKey, Thresholds
 from transforms.detect.motion import MotionBoxParams, MotionDetector, median_of_nine
 
 PARAMS = MotionBoxParams(history=20)
@@ -34,7 +34,7 @@ def stream() -> list[npt.NDArray[np.uint8]]:
 
 
 def test_the_square_is_boxed_and_nothing_else() -> None:
-    found = MotionDetector(PARAMS, 0.2)(stream(), keys(list(range(N))))
+    found = MotionDetector(PARAMS, Thresholds(0.2, 1.0, 300))(stream(), keys(list(range(N))))
     assert [len(f) for f in found[:5]] == [0] * 5
     for at in range(20, N):
         assert len(found[at]) == 1
@@ -48,7 +48,7 @@ def test_the_square_is_boxed_and_nothing_else() -> None:
 @settings(max_examples=6, deadline=None)
 @given(st.integers(0, N - 1), st.integers(1, 12))
 def test_what_is_found_does_not_depend_on_where_a_call_begins(first: int, n: int) -> None:
-    detector = MotionDetector(PARAMS, 0.2)
+    detector = MotionDetector(PARAMS, Thresholds(0.2, 1.0, 300))
     whole = detector(stream(), keys(list(range(N))))
     start, end = max(0, first - detector.context), min(N, first + n)
     part = detector(stream()[start:end], keys(list(range(start, end))))[first - start :]
@@ -66,7 +66,7 @@ def test_the_past_is_forgotten_at_gaps_cuts_and_other_streams(break_: str) -> No
         chosen = keys([*range(12), *range(13, 25)])
     elif break_ == "stream":
         chosen = [k._replace(stream_id="other") if k.frame_idx >= 12 else k for k in chosen]
-    found = MotionDetector(PARAMS, 0.2)(frames, chosen)
+    found = MotionDetector(PARAMS, Thresholds(0.2, 1.0, 300))(frames, chosen)
     assert len(found[11]) == 1
     assert [len(f) for f in found[12:17]] == [0] * 5
     assert len(found[20]) >= 1
@@ -74,7 +74,7 @@ def test_the_past_is_forgotten_at_gaps_cuts_and_other_streams(break_: str) -> No
 
 def test_boxes_are_in_pixels_of_the_frame() -> None:
     large = [np.repeat(np.repeat(f, 2, axis=0), 2, axis=1) for f in stream()[:25]]
-    found = MotionDetector(PARAMS, 0.2)(large, keys(list(range(25))))
+    found = MotionDetector(PARAMS, Thresholds(0.2, 1.0, 300))(large, keys(list(range(25))))
     x, y, w, _ = found[24].boxes[0]
     assert abs(x + w - 2 * (4 * 24 + 24)) <= 16
     assert abs(y - 120) <= 12
@@ -87,4 +87,4 @@ def test_the_median_of_nine() -> None:
 
 def test_a_camera_that_is_all_over_changed_says_nothing() -> None:
     frames = [scene(0, seed=n)[:, :, :] for n in range(12)]
-    assert all(len(f) == 0 for f in MotionDetector(PARAMS, 0.0)(frames, keys(list(range(12)))))
+    assert all(len(f) == 0 for f in MotionDetector(PARAMS, Thresholds(0.0, 1.0, 300))(frames, keys(list(range(12)))))

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pytest
 
 from tests.onnx_graphs import write_dfine, write_end_to_end
-from transforms.detect.core import Detections
-from transforms.detect.layouts import Dfine, EndToEnd, Thresholds, Yolox
+from transforms.detect.core import Detections, Thresholds
+from transforms.detect.layouts import Dfine, EndToEnd, Yolox
 from transforms.detect.names import COCO
 from transforms.detect.onnx import ModelError, OnnxDetector, OnnxParams
 
