@@ -105,7 +105,7 @@ def pull(
     return _entry(model, _manifest(place), verify=False)
 
 
-def resolve(weights: str) -> Weights:
+def resolve(weights: str | None) -> Weights:
     """Return the weights that a path or a name of the catalogue means.
 
     Raises `UserError`, with the command that mends it, for what is missing or altered.

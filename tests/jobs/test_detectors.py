@@ -219,7 +219,10 @@ def test_all_that_is_wrong_is_said_before_any_work(workspace: Workspace, tmp_pat
             ["annotate.weights=nowhere.onnx", f"annotate.names={tmp_path / 'none.txt'}"],
             ["expected a file or one of", "none.txt"],
         ),
-        (["annotate.weights=''", f"annotate.names={tmp_path / 'twice.txt'}"], ["found nothing", "found a more often"]),
+        (
+            ["annotate.weights=null", f"annotate.names={tmp_path / 'twice.txt'}"],
+            ["found nothing", "found a more often"],
+        ),
         ([f"annotate.weights={tmp_path / 'bad.onnx'}"], ["is no ONNX model"]),
         (["annotate.layout=yolox", "annotate.layout=d-fine"], ["expected two inputs"]),
         (["annotate.detector=motion"], ["the detector motion has none"]),

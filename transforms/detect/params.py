@@ -25,10 +25,10 @@ class AnnotateParams:
     """
 
     detector: Literal["motion", "onnx"] = "motion"
-    weights: str = ""
+    weights: str | None = None
     layout: Literal["auto", "yolox", "d-fine", "end-to-end"] = "auto"
     size: Annotated[int, Ge(0), Le(8192)] = 0
-    names: str = ""
+    names: str | None = None
     min_score: Annotated[float, Ge(0), Le(1)] = 0.25
     nms_iou: Annotated[float, Ge(0), Le(1)] = 0.65
     max_objects: Annotated[int, Ge(1), Le(100_000)] = 300
