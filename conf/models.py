@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -30,6 +31,26 @@ class Model:
     restriction: str | None
     extra: str
     detector: str | None
+
+
+_RESTRICTIONS = (
+    (
+        "agpl",
+        (
+            "whoever offers a service with it or passes it on owes its users the source of the whole program, or a "
+            "licence bought from its makers"
+        ),
+    ),
+    ("nc", "it must not be used commercially"),
+    ("non-commercial", "it must not be used commercially"),
+    ("research", "it is for research alone"),
+)
+
+
+def restriction_of(licence: str) -> str | None:
+    """Return what a licence, as a file of weights names it, asks beyond naming the authors; None if nothing known."""
+    words = set(re.findall(r"[a-z]+(?:-commercial)?", licence.lower()))
+    return next((text for word, text in _RESTRICTIONS if word in words), None)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import schemas
 from conf import PipelineConfig
 from jobs.errors import UserError, one_line
 from jobs.extras import missing
-from jobs.modelfiles import Weights, resolve
+from jobs.modelfiles import Weights, licence_of, notice, resolve
 from jobs.stage import Stage
 from transforms import clip, image
 from transforms.detect.annotator import Annotator, Exported, MotionAnnotator, annotate_exported
@@ -40,6 +41,7 @@ class Chosen:
     exported: Exported
     weights: Weights
     names: tuple[str, ...]
+    licence: str | None
 
 
 def annotate_stage(config: PipelineConfig) -> Stage:
@@ -53,6 +55,8 @@ def annotate_stage(config: PipelineConfig) -> Stage:
         if f.name not in _NO_MATTER
     }
     params |= {"annotate.names": list(chosen.names), "annotate.weights_hash": chosen.weights.sha256}
+    # What the file itself says, for the manifests of exports.
+    params["annotate.licence"] = chosen.licence
     code = (image.decode_color, clip.ClipFrame.color, Annotator, annotate_exported)
     stage = Stage("annotate", "model", schemas.ANNOTATED, code, params)
     return dataclasses.replace(stage, make=partial(annotate_exported, chosen.exported, stage.key))
@@ -70,6 +74,15 @@ def _motion_stage(config: PipelineConfig) -> Stage:
     stage = Stage("annotate", "model", schemas.ANNOTATED, code, params, context=config.moving.history)
     limits = Thresholds(given.min_score, given.nms_iou, given.max_objects)
     return dataclasses.replace(stage, make=partial(MotionAnnotator, config.moving, limits, stage.key))
+
+
+def licence_notice(stages: Sequence[Stage]) -> str | None:
+    """Return what the licence of a run's weights asks of the user, the first time that they are used."""
+    for stage in stages:
+        digest = stage.params.get("annotate.weights_hash")
+        if digest:
+            return notice(digest, licence_of(digest, stage.params.get("annotate.licence")))
+    return None
 
 
 def choose(config: PipelineConfig) -> Chosen:
@@ -95,6 +108,7 @@ def choose(config: PipelineConfig) -> Chosen:
     told = OnnxParams(limits, _LAYOUTS[params.layout], size, names, config.resources.model_batch)
     exported = Exported(weights.path, weights.sha256, weights.name, told)
     try:
-        return Chosen(exported, weights, exported.load().names)
+        loaded = exported.load()
     except (ModelError, UnknownLayoutError) as error:
         raise UserError(f"annotate.weights={params.weights}: {error}") from error
+    return Chosen(exported, weights, loaded.names, loaded.licence)

@@ -133,7 +133,11 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
             shutil.rmtree(temporary / kind.images, ignore_errors=True)
         manifest = _manifest(request, media, chosen, store, rows, hashes)
         if objects is not None:
-            manifest |= {"objects": objects.rows.num_rows, "models": models_of(objects), "min_score": request.min_score}
+            manifest |= {
+                "objects": objects.rows.num_rows,
+                "models": models_of(view, objects),
+                "min_score": request.min_score,
+            }
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         _put_in_place(temporary, request.out)
     finally:

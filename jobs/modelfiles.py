@@ -13,11 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from conf.models import Model, catalogue
+from conf.models import Model, catalogue, restriction_of
 from jobs.errors import RunFailedError, UserError, one_line
 from jobs.workspace import write_atomically
 
 _MANIFEST = "weights.json"
+_TOLD = "told"
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60
 
@@ -32,11 +33,6 @@ class Weights:
     sha256: str
     name: str
     model: Model | None
-
-    @property
-    def licence(self) -> str | None:
-        """Return the licence, None where it is not known."""
-        return self.model.licence if self.model else None
 
 
 @dataclass(frozen=True)
@@ -133,26 +129,35 @@ _WRONG: dict[State, str] = {
 }
 
 
-def notice(weights: Weights) -> str | None:
-    """Return what the licence asks of the user, if anything, the first time that these weights are used from here."""
-    if weights.model is None or weights.model.restriction is None:
+@dataclass(frozen=True)
+class Licence:
+    """The licence of weights, and what it asks beyond naming the authors; None for what is not known."""
+
+    name: str | None = None
+    restriction: str | None = None
+
+
+def licence_of(sha256: str, said: str | None) -> Licence:
+    """Return the licence of weights: that of the model of the catalogue that they are, or what they `said` it is."""
+    recorded = _manifest(folder())
+    known = next((m for m in catalogue().values() if sha256 == _expected(m, recorded)), None)
+    if known is not None:
+        return Licence(known.licence, known.restriction)
+    return Licence(said, restriction_of(said) if said else None)
+
+
+def notice(sha256: str, licence: Licence) -> str | None:
+    """Return what a licence asks of the user, if anything, the first time that these weights are used from here."""
+    if licence.restriction is None:
         return None
     place = folder()
-    told = _manifest(place).get(weights.name, {}).get("told")
-    if told:
+    if sha256 in _manifest(place).get(_TOLD, {}):
         return None
     with suppress(OSError):
         # A folder that cannot be written is told of each time.
-        _record(place, weights.name, told=True)
-    return f"{weights.name} is under {weights.model.licence}: {weights.model.restriction}"
-
-
-def licence_of(model: str, sha256: str | None) -> dict[str, str | None]:
-    """Return licence and restriction of a model in a table, by its name or the hash of its weights; None if unknown."""
-    known = catalogue().get(model) or next(
-        (m for m in catalogue().values() if sha256 is not None and sha256 == _expected(m, _manifest(folder()))), None
-    )
-    return {"licence": known.licence if known else None, "restriction": known.restriction if known else None}
+        place.mkdir(parents=True, exist_ok=True)
+        _record(place, _TOLD, **{sha256: licence.name})
+    return f"these weights are under {licence.name}: {licence.restriction}"
 
 
 def _known(names: Iterable[str]) -> Iterator[Model]:

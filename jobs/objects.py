@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import polars as pl
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 import schemas
 from jobs.errors import UserError
-from jobs.modelfiles import licence_of
+from jobs.modelfiles import Licence, licence_of
 from jobs.query import View
 from transforms.exports.objects import Objects, vocabulary
 
@@ -33,7 +33,7 @@ def objects_of(view: View, frames: pa.Table, min_score: float | None) -> Objects
         return Objects.none()
     annotations = view.lazy("annotations")
     seen = annotations.select(pl.col("category").unique()).collect()["category"].to_list()
-    categories = vocabulary(_of_models(view), seen)
+    categories = vocabulary((p.get(_NAMES) or [] for p in _params(view)), seen)
     if min_score is not None:
         annotations = annotations.filter(pl.col("score") >= min_score)
     wanted = pl.DataFrame(frames.select(_KEY)).lazy()
@@ -47,13 +47,14 @@ def refuse_without_masks(objects: Objects, format_: str) -> None:
         raise UserError(f"format {format_}: expected masks, found boxes alone; export them with --format yolo")
 
 
-def models_of(objects: Objects) -> list[dict[str, Any]]:
-    """Return what the exported objects were found by: source, model, hash of its weights, and how many."""
+def models_of(view: View, objects: Objects) -> list[dict[str, Any]]:
+    """Return what the exported objects were found by: source, model, weights with their licence, and how many."""
     if not objects.rows.num_rows:
         return []
     columns = ["source", "model", "weights_hash"]
     counted = pl.DataFrame(objects.rows.select(columns)).group_by(columns).len("objects").sort(columns)
-    return [row | licence_of(row["model"], row["weights_hash"]) for row in counted.to_dicts()]
+    said = {p.get("annotate.weights_hash"): p.get("annotate.licence") for p in _params(view)}
+    return [row | _licence(row["weights_hash"], said) for row in counted.to_dicts()]
 
 
 def nested(frames: pa.Table, objects: Objects) -> pa.Table:
@@ -65,9 +66,14 @@ def nested(frames: pa.Table, objects: Objects) -> pa.Table:
     return frames.append_column("annotations", pa.array(listed, kind))
 
 
-def _of_models(view: View) -> Iterator[list[str]]:
-    """Yield the lists of categories that the models behind a view can tell apart."""
+def _licence(sha256: str | None, said: Mapping[str | None, str | None]) -> dict[str, str | None]:
+    found = licence_of(sha256, said.get(sha256)) if sha256 else Licence()
+    return {"licence": found.name, "restriction": found.restriction}
+
+
+def _params(view: View) -> Iterator[dict[str, Any]]:
+    """Yield the parameters of the stages whose objects a view shows."""
     keys = sorted(set(view.selection.keys.get(schemas.ANNOTATIONS.written_by, {}).values()))
     params = view.newest("stage_runs").filter(pl.col("stage_key").is_in(keys)).select("params").unique().collect()
     for text in sorted(params["params"].to_list()):
-        yield json.loads(text).get(_NAMES) or []
+        yield json.loads(text)

@@ -91,7 +91,7 @@ def _red_box() -> list[bytes]:
     return parts
 
 
-def write_end_to_end(path: Path, batch: int | str = 1, names: dict[int, str] | None = None) -> Path:
+def write_end_to_end(path: Path, batch: int | str = 1, names: dict[int, str] | None = None, licence: str = "") -> Path:
     """Write a detector of red rectangles as YOLO26 is exported: (B, 300, 6), class 1, score 0.9, then nothing."""
     parts = [
         port(11, "images", (batch, 3, SIDE, SIDE)),
@@ -106,7 +106,8 @@ def write_end_to_end(path: Path, batch: int | str = 1, names: dict[int, str] | N
         node("Pad", ("rows", "pads", "zero"), "output0"),
         port(12, "output0", (batch, 300, 6)),
     ]
-    path.write_bytes(model(parts, {"names": repr(names)} if names else None))
+    said = {"names": repr(names) if names else "", "license": licence}
+    path.write_bytes(model(parts, {key: text for key, text in said.items() if text}))
     return path
 
 

@@ -65,6 +65,8 @@ def run(
     """
     from conf import ConfigError, load
     from jobs.catalogue import Admission
+    from jobs.cli.show import err
+    from jobs.detectors import licence_notice
     from jobs.errors import UserError
     from jobs.run import RunRequest
     from jobs.workspace import Workspace
@@ -87,6 +89,8 @@ def run(
         _forecast(request, as_json)
         return
     record = execute(request, as_json)
+    if notice := licence_notice(record.stages):
+        err.print(f"note: {notice}", soft_wrap=True)
     if as_json:
         _print_json(record)
     else:

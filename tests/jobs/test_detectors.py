@@ -58,7 +58,7 @@ def write_stream(folder: Path, numbers: range = range(N)) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_end_to_end(tmp_path_factory.mktemp("weights") / "red.onnx", "N", {0: "cat", 1: "red"})
+    return write_end_to_end(tmp_path_factory.mktemp("weights") / "red.onnx", "N", {0: "cat", 1: "red"}, "AGPL-3.0")
 
 
 def asked(weights: Path, *more: str) -> list[str]:
@@ -135,7 +135,8 @@ def test_what_was_found_is_exported_and_scored(annotated: Workspace, tmp_path: P
     request = ExportRequest("coco", tmp_path / "coco", everything=True, split={"train": 0.5, "val": 0.5})
     manifest = export(annotated, request)
     assert (manifest["objects"], manifest["models"][0]["objects"]) == (found_on, found_on)
-    assert manifest["models"][0]["licence"] is None
+    assert manifest["models"][0]["licence"] == "AGPL-3.0"
+    assert "source of the whole program" in manifest["models"][0]["restriction"]
     for split in ("train", "val"):
         path = tmp_path / f"coco/annotations/instances_{split}.json"
         document = json.loads(path.read_text())

@@ -10,7 +10,7 @@ import pytest
 
 from conf.models import catalogue
 from jobs.errors import RunFailedError, UserError
-from jobs.modelfiles import entries, licence_of, notice, pull, resolve
+from jobs.modelfiles import Licence, entries, licence_of, notice, pull, resolve
 
 DATA = bytes(range(256)) * 9000
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -96,20 +96,30 @@ def test_what_is_missing_is_said_with_what_mends_it(place: Path) -> None:
 def test_a_file_of_ones_own_needs_no_catalogue(tmp_path: Path) -> None:
     (tmp_path / "mine.onnx").write_bytes(DATA)
     found = resolve(str(tmp_path / "mine.onnx"))
-    assert (found.name, found.sha256, found.licence, notice(found)) == ("mine", SHA, None, None)
+    assert (found.name, found.sha256, found.model) == ("mine", SHA, None)
+    assert licence_of(SHA, None) == Licence()
     # It is known for what it is once that was recorded.
     pull("yolox-nano", str(tmp_path / "mine.onnx"))
     assert resolve(str(tmp_path / "mine.onnx")).name == "yolox-nano"
-    assert licence_of("mine", SHA) == {"licence": "Apache-2.0", "restriction": None}
-    assert licence_of("mine", None) == {"licence": None, "restriction": None}
+    assert licence_of(SHA, "something else") == Licence("Apache-2.0")
 
 
-def test_a_restriction_is_told_once(tmp_path: Path) -> None:
-    (tmp_path / "w.pt").write_bytes(DATA)
-    pull("yolo26n", str(tmp_path / "w.pt"))
-    weights = resolve("yolo26n")
-    assert "AGPL-3.0" in (notice(weights) or "")
-    assert notice(weights) is None
+@pytest.mark.parametrize(
+    ("said", "asks"),
+    [
+        ("AGPL-3.0 License (https://ultralytics.com/license)", "the source of the whole program"),
+        ("CC-BY-NC-4.0", "commercially"),
+        ("for non-commercial use", "commercially"),
+        ("Apache-2.0", None),
+        ("MIT: once upon an agency", None),
+    ],
+)
+def test_what_a_licence_asks_is_told_once(said: str, asks: str | None) -> None:
+    licence = licence_of(SHA, said)
+    first = notice(SHA, licence)
+    assert (first is None) == (asks is None)
+    assert asks is None or asks in (first or "")
+    assert notice(SHA, licence) is None
 
 
 def test_the_catalogue_is_in_order() -> None:

@@ -51,7 +51,9 @@ class OnnxDetector:
         self._session = _open(path, threads)
         inputs, outputs = _ports(self._session.get_inputs()), _ports(self._session.get_outputs())
         self.layout = recognise(inputs, outputs, params.limits, params.size, params.layout)
-        own = names_in(self._session.get_modelmeta().custom_metadata_map)
+        said = self._session.get_modelmeta().custom_metadata_map
+        own = names_in(said)
+        self.licence: str | None = said.get("license") or None
         self.names = params.names or own or COCO
         self.model = model or path.stem
         self.weights_hash = weights_hash
