@@ -114,11 +114,8 @@ def detections(
     if as_json:
         print_json(plain)
         return
-    print_table(
-        ("measure", "value"),
-        list(result.scores.metrics.items()),
-        f"{result.n_images:,} images, {result.n_truth:,} objects",
-    )
+    console.print(f"{result.n_images:,} images, {result.n_truth:,} labelled objects, {result.n_found:,} found")
+    print_table(("measure", "value"), [(name, plain[name]) for name in result.scores.metrics])
     if plain["classes"]:
         columns = list(plain["classes"][0])
         print_table(columns, ([row[c] for c in columns] for row in plain["classes"]), "by category")
