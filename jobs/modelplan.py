@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 
 import schemas
+from jobs.lookback import in_runs, window_ids, with_those_before
 from jobs.stage import Stage
 from jobs.store import Snapshot, Span, Store
 from jobs.windows import portions, stream_sizes
-from transforms.identity import Int64Array, mix, row_terms
 from transforms.inference import REQUEST
 
 _KEY = list(schemas.FRAME_KEY)
@@ -87,9 +86,11 @@ class ModelPlanner:
         columns = (*_KEY, "uri", "input_id", "width", "height", "status")
         reach = (None if span[0] is None else span[0] - self._reach, span[1])
         read = _read(self._pictures, columns, self._frames, streams, reach).filter(pl.col("status") == "ok").sort(_KEY)
-        read = read.with_columns(
-            row_id=pl.Series(window_ids(read, self._stage.context) if self._stage.context else read["input_id"])
-        )
+        context = self._stage.context
+        if context:
+            read = in_runs(read, self._steps)
+            read = read.with_columns(window_id=pl.Series(window_ids(read, context)))
+        row_id = pl.col("window_id" if context else "input_id")
         frames = read if span[0] is None else read.filter(pl.col("frame_idx") >= span[0])
         live = _read(self.snapshot, (*_KEY, "input_id"), self._stage, streams, span)
         gone = live.join(frames, on=_KEY, how="anti").select(_KEY)
@@ -100,44 +101,19 @@ class ModelPlanner:
             kept = _read(self._kept, (*_KEY, "keep"), self._verdicts, streams, span).filter("keep")
             wanted = frames.join(kept, on=_KEY, how="semi")
         known = live.rename({"input_id": "was"})
-        left = wanted.join(known, on=_KEY, how="left").filter(pl.col("was").ne_missing(pl.col("row_id")))
+        left = wanted.join(known, on=_KEY, how="left").filter(pl.col("was").ne_missing(row_id))
         replaces = pl.col("was").is_not_null()
         n_outdated = left.filter(replaces).height
         plan.wanted += wanted.height
         plan.outdated += n_outdated
         plan.missing += left.height - n_outdated
         rows = left.sort(_KEY).with_columns(replaces=replaces, wanted=True)
-        if self._stage.context:
-            rows = _with_those_before(read, rows, self._steps, self._stage.context)
-        window = pl.col("row_id") if self._stage.context else pl.lit(None, pl.Int64)
-        rows = rows.with_columns(block=pl.lit(0, pl.Int64), window_id=window)
-        rows = rows.with_columns(follows=pl.lit(None, pl.Boolean)) if "follows" not in rows.columns else rows
+        if context:
+            rows = with_those_before(read, rows, context)
+        else:
+            rows = rows.with_columns(window_id=pl.lit(None, pl.Int64), follows=pl.lit(None, pl.Boolean))
+        rows = rows.with_columns(block=pl.lit(0, pl.Int64))
         return rows.select(REQUEST.names).to_arrow().cast(REQUEST)
-
-
-def window_ids(frames: pl.DataFrame, context: int) -> Int64Array:
-    """Return an id for each of N frames and up to `context` before it in its stream, shape (N,).
-
-    `frames` has `stream_id`, `frame_idx` and `input_id`, in order of the first two.
-    """
-    terms = row_terms(frames["frame_idx"].to_numpy(), frames["input_id"].to_numpy())
-    total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
-    place = np.arange(frames.height)
-    first = frames.select(pl.int_range(pl.len()).first().over("stream_id")).to_series().to_numpy()
-    start = np.maximum(first, place - context)
-    return mix((total[place + 1] - total[start]) ^ mix(terms)).view(np.int64)
-
-
-def _with_those_before(read: pl.DataFrame, wanted: pl.DataFrame, steps: pl.DataFrame, context: int) -> pl.DataFrame:
-    """Return wanted frames with all that lie up to `context` places before one of them in its stream."""
-    apart = pl.col("frame_idx").diff().over("stream_id")
-    read = read.join(steps, on="stream_id", how="left", maintain_order="left")
-    read = read.with_columns(follows=(apart <= pl.col("step")).fill_null(False))
-    marked = read.join(wanted.select(*_KEY, "replaces", "wanted"), on=_KEY, how="left", maintain_order="left")
-    place = pl.int_range(pl.len())
-    next_wanted = pl.when("wanted").then(place).backward_fill().over("stream_id")
-    near = marked.with_columns(ahead=next_wanted - place.over("stream_id")).filter(pl.col("ahead") <= context)
-    return near.with_columns(pl.col("replaces").fill_null(False), pl.col("wanted").fill_null(False))
 
 
 def _read(

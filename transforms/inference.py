@@ -126,10 +126,13 @@ def look_in_order(
         found.bytes_read += each.bytes_read
     faults: dict[int, Exception] = {}
     last: tuple[int, Exception] | None = None
-    streams, wanted = block["stream_id"].to_pylist(), block["wanted"].to_pylist()
+    follows, wanted = block["follows"].to_pylist(), block["wanted"].to_pylist()
     for row, each in enumerate(ready):
-        last = (row, each.fault) if each.fault is not None else last
-        if last is not None and wanted[row] and row - last[0] <= model.context and streams[row] == streams[last[0]]:
+        if each.fault is not None:
+            last = (row, each.fault)
+        elif not follows[row]:
+            last = None
+        if last is not None and wanted[row] and row - last[0] <= model.context:
             faults[row] = last[1]
     there = [row for row, each in enumerate(ready) if each.fault is None]
     seen = block.take(pa.array(there, pa.int64()))

@@ -14,6 +14,7 @@ import pytest
 
 import schemas
 from conf import load
+from jobs import windows
 from jobs.detections import DetectionResult, evaluate_view
 from jobs.detectors import annotate_stage
 from jobs.engine import Engine
@@ -245,7 +246,9 @@ def moving(at: int) -> npt.NDArray[np.uint8]:
 MOTION = ("stages=[annotate]", "annotate.frames=all", "annotate.min_score=0.2", "moving.history=12", *SMALL)
 
 
-def test_what_moves_is_the_same_whatever_the_grid_and_wherever_a_run_stopped(tmp_path: Path) -> None:
+def test_what_moves_is_the_same_whatever_the_grid_and_wherever_a_run_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     numbers = [*range(20), *range(24, 44)]
     folder = tmp_path / "cam"
     folder.mkdir()
@@ -255,10 +258,12 @@ def test_what_moves_is_the_same_whatever_the_grid_and_wherever_a_run_stopped(tmp
     one, other = (Workspace.at(tmp_path / name) for name in ("one", "other"))
     go(one, folder, clip, settings=[*MOTION, "resources.model_frames=7"], limit=19)
     assert rows(one, schemas.ANNOTATED)["frame_idx"].to_list() == numbers[:19]
-    # A frame that changes changes what is found after it, as far as it is looked back at: twelve frames, of which three
-    # lie behind the gap; seven of the thirteen were never looked at.
+    # A frame that changes changes what is found after it, as far as it is looked back at, but not behind a gap: it and
+    # six more that were looked at, beside those that were not.
     cv2.imwrite(str(folder / "image_12.png"), moving(30))
     assert go(one, folder, clip, settings=MOTION).outcomes["annotate"].computed == 21 + 7 + 24
+    # In spans of sixteen frames, over whose borders the past reaches.
+    monkeypatch.setattr(windows, "WINDOW", 16)
     go(other, folder, clip, settings=[*MOTION, "resources.model_frames=40"])
     assert_same_tables(one, other)
     looked_at = rows(one, schemas.ANNOTATED)
