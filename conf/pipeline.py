@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt, Le
 
 from transforms.curation import CurationParams
+from transforms.detect.motion import MotionBoxParams
+from transforms.detect.params import AnnotateParams
 from transforms.duplicates import DuplicateParams
 from transforms.embeddings import EmbedParams
 from transforms.idle import IdleParams
@@ -17,10 +19,21 @@ from transforms.motion import MotionParams
 from transforms.quality import BlurParams
 from transforms.scenes import SceneParams
 
-MODEL_STAGES = frozenset({"embeddings"})
+MODEL_STAGES = frozenset({"embeddings", "annotate"})
 """The stages that show frames to a model; they run where they are asked for."""
 
-STAGES = ("frames", "quality", "fingerprints", "motion", "embeddings", "scenes", "idle", "duplicates", "curation")
+STAGES = (
+    "frames",
+    "quality",
+    "fingerprints",
+    "motion",
+    "embeddings",
+    "scenes",
+    "idle",
+    "duplicates",
+    "curation",
+    "annotate",
+)
 """Every stage, in the order in which they run; embeddings of kept frames come after curation."""
 
 _NEEDS = {
@@ -28,6 +41,7 @@ _NEEDS = {
     "idle": ("motion", "fingerprints", "scenes"),
     "duplicates": ("fingerprints",),
     "curation": ("quality",),
+    "annotate": ("curation",),
 }
 
 
@@ -72,6 +86,8 @@ class PipelineConfig:
     embed: EmbedParams = EmbedParams()
     duplicates: DuplicateParams = DuplicateParams()
     curation: CurationParams = CurationParams()
+    annotate: AnnotateParams = AnnotateParams()
+    moving: MotionBoxParams = MotionBoxParams()
     resources: Resources = Resources()
 
     @property

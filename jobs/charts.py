@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 Array = npt.NDArray[Any]
 
@@ -122,6 +122,27 @@ def curves(lines: Sequence[tuple[Array, Array]], title: str, x_title: str, x_ran
     ):
         parts.append(f"<text class='axis{kind}' x='{x_place}' y='{y_place}'>{text}</text>")
     return _frame(title, "".join(parts), width, height)
+
+
+def matrix(counts: Array, names: Sequence[str], title: str) -> Markup:
+    """Draw a table of counts, shape (K, K), as squares, each row's share of its sum as how dark they are."""
+    cell = max(12, min(36, 720 // max(1, len(names))))
+    left, top = 130, 110
+    size = (left + cell * len(names) + 8, top + cell * len(names) + 8)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    parts = []
+    for row, name in enumerate(names):
+        text = escape(name)
+        middle = (row + 0.5) * cell
+        parts.append(f"<text class='axis end' x='{left - 6}' y='{top + middle + 4:.0f}'>{text}</text>")
+        turn = f"transform='rotate(-60 {left + middle:.0f} {top - 6})'"
+        parts.append(f"<text class='axis' x='{left + middle:.0f}' y='{top - 6}' {turn}>{text}</text>")
+        for column in np.flatnonzero(counts[row]).tolist():
+            place = f"x='{left + column * cell}' y='{top + row * cell}' width='{cell - 1}' height='{cell - 1}'"
+            said = f"{text} as {escape(names[column])}: {int(counts[row, column])}"
+            shade = 0.12 + 0.88 * share[row, column]
+            parts.append(f"<rect class='bar' {place} opacity='{shade:.2f}'><title>{said}</title></rect>")
+    return _frame(title, "".join(parts), *size)
 
 
 def _frame(title: str, inner: str, width: int, height: int) -> Markup:

@@ -47,7 +47,7 @@ class Committer:
         told: Callable[[str, int, float], None] = lambda table, rows, seconds: None,
     ) -> None:
         self._store = store
-        self._stages = {s.name: s for s in stages}
+        self._stages = {s.table.name: s for s in stages}
         self._snapshots = dict(planned_on)
         self._job_id = job_id
         self.every_s = every_s
@@ -85,32 +85,32 @@ class Committer:
         self._last = time.monotonic()
         self._took_s = self._last - started
 
-    def remove(self, stage: str, keys: pa.Table) -> None:
+    def remove(self, table: str, keys: pa.Table) -> None:
         """Take out the rows of frames that are gone."""
-        drop = Drop(stage_key=self._stages[stage].key, keys=keys)
-        self._snapshots[stage] = self._store.transact(
-            self._stages[stage].table, lambda _: Change(drop=[drop]), self._job_id
+        drop = Drop(stage_key=self._stages[table].key, keys=keys)
+        self._snapshots[table] = self._store.transact(
+            self._stages[table].table, lambda _: Change(drop=[drop]), self._job_id
         )
-        self._shared.add(stage)
+        self._shared.add(table)
 
     def _commit(self, stage: Stage, pending: _Pending) -> None:
         while True:
-            snapshot = self._snapshots[stage.name]
+            snapshot = self._snapshots[stage.table.name]
             before = snapshot.version
             change = self._change(stage, pending, snapshot)
             try:
                 after = snapshot.commit(change, self._job_id)
             except ConflictError:
-                self._shared.add(stage.name)
-                self._snapshots[stage.name] = self._store.open(stage.table)
+                self._shared.add(stage.table.name)
+                self._snapshots[stage.table.name] = self._store.open(stage.table)
                 continue
             if after.version > before + 1:
-                self._shared.add(stage.name)
-            self._snapshots[stage.name] = after
+                self._shared.add(stage.table.name)
+            self._snapshots[stage.table.name] = after
             return
 
     def _change(self, stage: Stage, pending: _Pending, snapshot: Snapshot) -> Change:
-        if stage.name in self._shared:
+        if stage.table.name in self._shared:
             checked = [self._against_live(stage, p, snapshot) for p in (*pending.parts, *pending.replacing)]
             left = [part for part in checked if part is not None]
             return Change(left, [Drop(stage.key, keys=self._keys(left))] if left else [])

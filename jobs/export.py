@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,16 +19,22 @@ import schemas
 from jobs import selection, tabular
 from jobs.choosing import frames_of
 from jobs.errors import UserError
+from jobs.extras import require
 from jobs.media import Media, bring, named
+from jobs.objects import are_known, models_of, nested, objects_of, refuse_without_masks
 from jobs.query import View, check_condition
 from jobs.store import Store
 from jobs.workspace import Workspace
+from transforms.exports import voc, yolo
 from transforms.exports.coco import coco_files
+from transforms.exports.objects import Objects
+from transforms.exports.voc import voc_files
+from transforms.exports.webdataset import shards
+from transforms.exports.yolo import yolo_files
 from transforms.intervals import place_in_intervals
 from transforms.splits import assign_splits, joined_keys
 
 MANIFEST = "manifest.json"
-_IMAGES = "images/"
 _DEFAULT_SPLIT = "default"
 _KEY = list(schemas.FRAME_KEY)
 
@@ -38,6 +44,7 @@ class ExportRequest:
     """What to export: format, which frames, how to split them, and whether pictures come along.
 
     `split` maps names to fractions that add up to 1, empty for one set. `media` None takes the format's own default.
+    `min_score`: objects below it are left out, their frames are not.
     """
 
     format: str
@@ -51,16 +58,27 @@ class ExportRequest:
     split_by: Literal["group", "scene", "stream"] = "group"
     seed: int = 0
     media: Media | None = None
+    min_score: float | None = None
+
+
+_Files = Callable[[pa.Table, Sequence[str], Objects | None], dict[str, bytes]]
 
 
 @dataclass(frozen=True)
 class _Format:
-    files: Callable[[pa.Table, Sequence[str]], dict[str, bytes]]
+    """`images` is where pictures go; `allowed` names what may become of them, other than what `media` does anyway."""
+
+    files: _Files
     media: Media
+    images: str = "images/"
+    allowed: tuple[Media, ...] = ("copy", "link", "none")
+    by_masks: bool = False
+    packed: bool = False
 
 
-def _tabular(kind: str) -> Callable[[pa.Table, Sequence[str]], dict[str, bytes]]:
-    def files(rows: pa.Table, splits: Sequence[str]) -> dict[str, bytes]:
+def _tabular(kind: str) -> _Files:
+    def files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = None) -> dict[str, bytes]:
+        rows = nested(rows, objects) if objects else rows
         parts = {split: rows.filter(pc.equal(rows["split"], split)) for split in sorted(splits)}
         return {f"frames_{split}.{kind}": tabular.render(part, kind) for split, part in parts.items()}
 
@@ -71,6 +89,12 @@ FORMATS: Mapping[str, _Format] = {
     "coco": _Format(coco_files, "copy"),
     "jsonl": _Format(_tabular("jsonl"), "none"),
     "parquet": _Format(_tabular("parquet"), "none"),
+    # Labels are found by where the pictures lie.
+    "yolo": _Format(yolo_files("detect"), "copy", yolo.IMAGES, ("copy", "link")),
+    "yolo-segment": _Format(yolo_files("segment"), "copy", yolo.IMAGES, ("copy", "link"), by_masks=True),
+    "yolo-obb": _Format(yolo_files("obb"), "copy", yolo.IMAGES, ("copy", "link"), by_masks=True),
+    "voc": _Format(voc_files, "copy", voc.IMAGES, ("copy", "link")),
+    "webdataset": _Format(lambda rows, splits, objects: {}, "copy", allowed=("copy",), packed=True),
 }
 
 
@@ -86,10 +110,13 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
     chosen = selection.choose(store, request.run, request.release)
     if chosen.versions is None:
         chosen = selection.pinned(store)
-    rows = _rows(View(store, chosen), request)
-    rows = _with_splits(rows, View(store, chosen), request)
-    media = request.media or FORMATS[request.format].media
-    rows = named(rows, media, _IMAGES)
+    view, kind = View(store, chosen), FORMATS[request.format]
+    rows = _rows(view, request)
+    rows = _with_splits(rows, view, request)
+    objects = objects_of(view, rows, request.min_score) if are_known(view) else None
+    _check_objects(objects, request)
+    media = request.media or kind.media
+    rows = named(rows, media, kind.images)
     request = replace(request, out=request.out.absolute())
     temporary = request.out.with_name(f".{request.out.name}.{os.getpid()}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -97,11 +124,20 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
         temporary.mkdir(parents=True)
         bring(rows, media, temporary)
         public = rows.drop_columns(["source"])
-        files = FORMATS[request.format].files(public, list(request.split) or [_DEFAULT_SPLIT])
-        for name, data in files.items():
-            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
-            (temporary / name).write_bytes(data)
-        manifest = _manifest(request, media, chosen, store, rows, files)
+        splits = list(request.split) or [_DEFAULT_SPLIT]
+        files: Iterable[tuple[str, bytes]] = kind.files(public, splits, objects).items()
+        if kind.packed:
+            files = shards(public, splits, objects, lambda name: (temporary / name).read_bytes())
+        hashes = {name: _written(temporary / name, data) for name, data in files}
+        if kind.packed:
+            shutil.rmtree(temporary / kind.images, ignore_errors=True)
+        manifest = _manifest(request, media, chosen, store, rows, hashes)
+        if objects is not None:
+            manifest |= {
+                "objects": objects.rows.num_rows,
+                "models": models_of(view, objects),
+                "min_score": request.min_score,
+            }
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         _put_in_place(temporary, request.out)
     finally:
@@ -109,10 +145,33 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
     return manifest
 
 
+def _written(path: Path, data: bytes) -> str:
+    """Write a file and return the hash of its bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return blake3(data).hexdigest()
+
+
+def _check_objects(objects: Objects | None, request: ExportRequest) -> None:
+    if objects is None and request.min_score is not None:
+        raise UserError("--min-score: these frames were never annotated; run them with --profile annotate")
+    if objects is None:
+        return
+    if objects.rows.num_rows > objects.rows["mask_rle"].null_count:
+        require("annotate", "pycocotools")
+    if FORMATS[request.format].by_masks:
+        refuse_without_masks(objects, request.format)
+
+
 def _check(request: ExportRequest) -> None:
     problems = []
     if request.format not in FORMATS:
         problems.append(f"unknown format {request.format!r}; there are: {', '.join(FORMATS)}")
+    elif request.media and request.media not in FORMATS[request.format].allowed:
+        allowed = " or ".join(FORMATS[request.format].allowed)
+        problems.append(f"--media {request.media}: format {request.format} needs {allowed}")
+    if request.min_score is not None and not 0 <= request.min_score <= 1:
+        problems.append(f"--min-score {request.min_score:g}: expected a number from 0 to 1")
     if request.split and abs(sum(request.split.values()) - 1) > 1e-9:
         problems.append(f"the fractions of --split add up to {sum(request.split.values()):g}, expected 1")
     if request.out.exists():
@@ -138,7 +197,8 @@ def _foreign(out: Path) -> str | None:
         return MANIFEST
     if not own:
         return MANIFEST
-    return min((name for name in found - own if not name.startswith(_IMAGES)), default=None)
+    images = FORMATS[manifest["format"]].images
+    return min((name for name in found - own if not name.startswith(images)), default=None)
 
 
 def _rows(view: View, request: ExportRequest) -> pa.Table:
@@ -198,7 +258,7 @@ def _manifest(
     chosen: selection.Selection,
     store: Store,
     rows: pa.Table,
-    files: Mapping[str, bytes],
+    hashes: Mapping[str, str],
 ) -> dict[str, Any]:
     counts = pc.value_counts(rows["split"]).to_pylist()
     run = selection.find_run(store, request.run)["job_id"] if request.run else None
@@ -213,7 +273,7 @@ def _manifest(
         "split_by": request.split_by,
         "seed": request.seed,
         "media": media,
-        "files": {name: blake3(data).hexdigest() for name, data in sorted(files.items())},
+        "files": dict(sorted(hashes.items())),
         "content": _content_digest(rows),
     }
 

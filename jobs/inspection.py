@@ -58,7 +58,8 @@ def job(store: Store, job_id: str) -> dict[str, Any]:
         row[name] = json.loads(row[name]) if row[name] else None
     stages = store.read(schemas.STAGE_RUNS)
     mine = {r["stage"]: r for r in stages.filter(pc.equal(stages["job_id"], row["job_id"])).to_pylist()}
-    row["stages"] = {s.name: _stage(mine[s.name]) for s in schemas.ALL if s.name in mine}
+    stages_in_order = dict.fromkeys(table.written_by for table in schemas.ALL)
+    row["stages"] = {name: _stage(mine[name]) for name in stages_in_order if name in mine}
     return row
 
 

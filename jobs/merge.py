@@ -16,11 +16,11 @@ _ROWS_AT_ONCE = 1 << 14
 
 
 def rows_in_order(folder: Path, table: schemas.Table, files: Sequence[DataFile]) -> Iterator[pa.Table]:
-    """Yield all rows of files in order of their key, those first that lie before whatever is still to come.
+    """Yield all rows of files in order, those first that lie before whatever is still to come.
 
     `folder` is the table's; the files come in order of their lowest stream and number.
     """
-    order = [(name, "ascending") for name in table.file_key]
+    order = [(name, "ascending") for name in table.file_order]
     held = table.file_schema.empty_table()
     for file in files:
         if held.num_rows >= _ROWS_AT_ONCE:
@@ -35,10 +35,10 @@ def rows_in_order(folder: Path, table: schemas.Table, files: Sequence[DataFile])
 
 def _n_before(rows: pa.Table, table: schemas.Table, file: DataFile) -> int:
     """Return how many of the sorted rows lie before all rows of a file, and so of all that begin later."""
-    if table.file_key[0] != "stream_id" or file.low_stream is None:
+    if table.file_order[0] != "stream_id" or file.low_stream is None:
         return 0
     before = pc.less(rows["stream_id"], file.low_stream)
-    if table.file_key == schemas.FRAME_KEY and file.low_idx is not None:
+    if table.file_order[:2] == schemas.FRAME_KEY and file.low_idx is not None:
         same = pc.equal(rows["stream_id"], file.low_stream)
         before = pc.or_(before, pc.and_(same, pc.less(rows["frame_idx"], file.low_idx)))
     return pc.sum(before).as_py() or 0

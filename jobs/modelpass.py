@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+import schemas
 from jobs.blocks import Block
 from jobs.commit import Committer
 from jobs.engine import IN_HAND, Engine, ModelProcesses
@@ -15,6 +17,7 @@ from jobs.errors import RunFailedError
 from jobs.hold import Hold
 from jobs.modelworker import ModelTask, ModelWorker
 from jobs.pixelpass import Brake, PassResult, died, numbered, send
+from transforms.inference import REQUEST
 
 # A process that holds a model takes seconds to start, so that a wave should last for minutes.
 _WAVE_ROWS = 1 << 18
@@ -51,7 +54,7 @@ def run_model_pass(
         cluster = engine()
         shape = processes(cluster)
         size = model_frames or (_ON_GPU if shape.gpus else _ON_CPU)
-        blocks = _cut(wave, size, shape.size, task.stage, first=not result.n_frames)
+        blocks = _cut(wave, size, shape.size, task, first=not result.n_frames)
 
         def show(some: Sequence[Block], cluster: Engine = cluster, shape: ModelProcesses = shape) -> set[int] | None:
             arrivals = cluster.map_models(numbered(some), ModelWorker, task, shape)
@@ -60,7 +63,7 @@ def run_model_pass(
                 raise RunFailedError(f"the model takes none of the first {len(result.faults)} frames: {_why(result)}")
             return None if result.stopped else received
 
-        _show_all(blocks, show, shape.size * IN_HAND, task.stage, result)
+        _show_all(blocks, show, shape.size * IN_HAND, task, result)
     committer.flush()
     result.n_commits = committer.n_commits
     return result
@@ -70,7 +73,7 @@ def _show_all(
     blocks: Sequence[Block],
     show: Callable[[Sequence[Block]], set[int] | None],
     in_hand: int,
-    stage: str,
+    task: ModelTask,
     result: PassResult,
 ) -> bool:
     """Show all blocks, although processes may die of some frames; such a frame is set aside.
@@ -84,11 +87,11 @@ def _show_all(
         if received is None:
             return False
         lost = [block for number, block in enumerate(blocks) if number not in received]
-        if lost and len(blocks) == 1 and lost[0].rows.num_rows == 1:
-            result.faults.append(died(lost[0].rows.to_pylist()[0], stage))
+        if lost and len(blocks) == 1 and _n_wanted(lost[0].rows) == 1:
+            result.faults.append(died(lost[0].rows.to_pylist()[-1], task.stage))
             result.n_frames += 1
             return True
-        if not all(_show_all(_parted(suspect, stage), show, in_hand, stage, result) for suspect in lost[:in_hand]):
+        if not all(_show_all(_parted(suspect, task), show, in_hand, task, result) for suspect in lost[:in_hand]):
             return False
         blocks = lost[in_hand:]
     return True
@@ -105,28 +108,50 @@ def _waves(todo: Iterator[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(held).combine_chunks()
 
 
-def _cut(wave: pa.Table, size: int, processes: int, stage: str, first: bool) -> list[Block]:
+def _cut(wave: pa.Table, size: int, processes: int, task: ModelTask, first: bool) -> list[Block]:
     """Cut a wave into blocks of `size`: smaller ones to begin with, for an early commit, and towards the end."""
     blocks: list[Block] = []
-    at = 0
-    while at < wave.num_rows:
+    at, n_wanted = 0, _n_wanted(wave)
+    while at < n_wanted:
         starts = first and len(blocks) < processes
-        share = -(-(wave.num_rows - at) // (2 * processes))
+        share = -(-(n_wanted - at) // (2 * processes))
         n = min(size, _FIRST_ROWS if starts else max(_FIRST_ROWS, share))
-        blocks.append(_block(wave.slice(at, n), stage, starts))
+        blocks.append(_block(_wanted(wave, at, n, task.context), task.stage, starts))
         at += n
     return blocks
 
 
+def _n_wanted(rows: pa.Table) -> int:
+    return pc.sum(rows["wanted"]).as_py() or 0
+
+
+def _up_to(rows: pa.Table, n: int) -> int:
+    """Return how many rows there are up to the `n`-th that is wanted."""
+    return int(np.searchsorted(np.cumsum(rows["wanted"].to_numpy()), n)) + 1
+
+
+def _wanted(rows: pa.Table, first: int, n: int, context: int) -> pa.Table:
+    """Return `n` wanted rows from the `first` on, with what lies between them and up to `context` rows before."""
+    places = np.flatnonzero(rows["wanted"].to_numpy())[first : first + n]
+    start, end = max(0, int(places[0]) - context), int(places[-1]) + 1
+    chosen = rows.slice(start, end - start)
+    if not context:
+        return chosen
+    wanted = np.isin(np.arange(start, end), places)
+    return chosen.set_column(chosen.schema.get_field_index("wanted"), REQUEST.field("wanted"), pa.array(wanted))
+
+
 def _block(rows: pa.Table, stage: str, starts: bool = False) -> Block:
-    replaces = frozenset([stage]) if pc.any(rows["replaces"]).as_py() else frozenset[str]()
+    tables = frozenset(table.name for table in schemas.ALL if table.written_by == stage)
+    replaces = tables if pc.any(rows["replaces"]).as_py() else frozenset[str]()
     return Block(rows.combine_chunks(), replaces, starts)
 
 
-def _parted(block: Block, stage: str) -> list[Block]:
+def _parted(block: Block, task: ModelTask) -> list[Block]:
     """Return the frames of a block in up to four parts."""
-    n = -(-block.rows.num_rows // 4)
-    return [_block(block.rows.slice(at, n), stage) for at in range(0, block.rows.num_rows, n)]
+    total = _n_wanted(block.rows)
+    n = -(-total // 4)
+    return [_block(_wanted(block.rows, at, n, task.context), task.stage) for at in range(0, total, n)]
 
 
 def _why(result: PassResult) -> str:

@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
+from jobs.lookback import in_runs, window_ids, with_those_before
 from jobs.stage import Stage
 from jobs.store import Snapshot, Span, Store
 from jobs.windows import portions, stream_sizes
@@ -66,6 +67,10 @@ class ModelPlanner:
         self.snapshot = store.open(stage.table)
         self._pictures = store.open(frames.table)
         self._kept = store.open(verdicts.table) if verdicts else None
+        listed = store.read(schemas.STREAMS, ("stream_id", "step"))
+        self._steps = pl.DataFrame(listed).filter(pl.col("stream_id").is_in(sorted(self._streams)))
+        # Frame numbers within which the frames before a frame lie that its row may depend on.
+        self._reach = stage.context * int(str(self._steps["step"].max() or 1))
 
     def survey(self) -> ModelPlan:
         """Count what there is to do."""
@@ -87,7 +92,14 @@ class ModelPlanner:
 
     def _compare(self, streams: frozenset[str], span: Span, plan: ModelPlan) -> pa.Table:
         columns = (*_KEY, "uri", "input_id", "width", "height", "status")
-        frames = _read(self._pictures, columns, self._frames, streams, span).filter(pl.col("status") == "ok")
+        reach = (None if span[0] is None else span[0] - self._reach, span[1])
+        read = _read(self._pictures, columns, self._frames, streams, reach).filter(pl.col("status") == "ok").sort(_KEY)
+        context = self._stage.context
+        if context:
+            read = in_runs(read, self._steps)
+            read = read.with_columns(window_id=pl.Series(window_ids(read, context)))
+        row_id = pl.col("window_id" if context else "input_id")
+        frames = read if span[0] is None else read.filter(pl.col("frame_idx") >= span[0])
         live = _read(self.snapshot, (*_KEY, "input_id"), self._stage, streams, span)
         gone = live.join(frames, on=_KEY, how="anti").select(_KEY)
         if gone.height:
@@ -97,14 +109,19 @@ class ModelPlanner:
             kept = _read(self._kept, (*_KEY, "keep"), self._verdicts, streams, span).filter("keep")
             wanted = frames.join(kept, on=_KEY, how="semi")
         known = live.rename({"input_id": "was"})
-        undone = pl.lit(self._again) | pl.col("was").ne_missing(pl.col("input_id"))
+        undone = pl.lit(self._again) | pl.col("was").ne_missing(row_id)
         left = wanted.join(known, on=_KEY, how="left").filter(undone)
         replaces = pl.col("was").is_not_null()
         n_outdated = left.filter(replaces).height
         plan.wanted += wanted.height
         plan.outdated += n_outdated
         plan.missing += left.height - n_outdated
-        rows = left.sort(_KEY).with_columns(replaces=replaces, block=pl.lit(0, pl.Int64))
+        rows = left.sort(_KEY).with_columns(replaces=replaces, wanted=True)
+        if context:
+            rows = with_those_before(read, rows, context)
+        else:
+            rows = rows.with_columns(window_id=pl.lit(None, pl.Int64), follows=pl.lit(None, pl.Boolean))
+        rows = rows.with_columns(block=pl.lit(0, pl.Int64))
         return rows.select(REQUEST.names).to_arrow().cast(REQUEST)
 
 

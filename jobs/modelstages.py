@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+import schemas
 from conf import PipelineConfig
 from jobs.commit import Committer
 from jobs.engine import Engine
@@ -15,6 +16,7 @@ from jobs.hold import Hold
 from jobs.modelpass import run_model_pass
 from jobs.modelplan import ModelPlan, ModelPlanner
 from jobs.modelworker import ModelTask
+from jobs.objectcommit import ObjectCommitter
 from jobs.pixelpass import PassResult
 from jobs.quarantine import settle
 from jobs.runs import StageOutcome
@@ -30,12 +32,13 @@ class ModelResult:
     before: ModelPlan
     after: ModelPlan
     did: PassResult
+    computed: int
     quarantined: int
 
     def account(self, outcome: StageOutcome, earlier: StageOutcome) -> None:
         """Put down what came of the stage, which did `earlier` before it was paused."""
         outcome.frames_in = self.after.wanted
-        outcome.computed = earlier.computed + sum(self.did.computed.values())
+        outcome.computed = earlier.computed + self.computed
         outcome.quarantined = self.quarantined
         outcome.reused = max(0, self.after.wanted - self.after.open - outcome.computed)
         outcome.removed = self.before.n_gone
@@ -57,7 +60,8 @@ class ModelStages:
 
     def planner(self, stage: Stage, again: bool = False) -> ModelPlanner:
         """Return what knows which frames the model has not seen, as the tables are now; all of them with `again`."""
-        verdicts = self._stages.get("curation") if self._config.embed.frames == "kept" else None
+        frames = {"embeddings": self._config.embed.frames, "annotate": self._config.annotate.frames}[stage.name]
+        verdicts = self._stages.get("curation") if frames == "kept" else None
         return ModelPlanner(self._store, stage, self._stages["frames"], verdicts, self._streams, again)
 
     def run(
@@ -77,21 +81,25 @@ class ModelStages:
         planner = self.planner(stage, again)
         before = planner.survey()
         resources = self._config.resources
-        committer = Committer(
-            self._store,
-            [stage],
-            {stage.name: planner.snapshot},
-            self._job_id,
-            resources.commit_seconds,
-            teller.committed,
-        )
+        kind = ObjectCommitter if stage.table is schemas.ANNOTATED else Committer
+        planned_on = {stage.table.name: planner.snapshot}
+        every_s = resources.commit_seconds
+        committer = kind(self._store, [stage], planned_on, self._job_id, every_s, teller.committed)
         if before.gone:
-            committer.remove(stage.name, pa.concat_tables(before.gone))
+            committer.remove(stage.table.name, pa.concat_tables(before.gone))
         if before.open:
             teller.began(stage.name, before.open)
         assert stage.make is not None
-        root, drain = self._store.root, str(hold.drain)
-        task = ModelTask(stage.make, stage.name, stage.key, root, self._config.image, resources.model_batch, drain)
+        task = ModelTask(
+            stage.make,
+            stage.name,
+            stage.key,
+            self._store.root,
+            self._config.image,
+            resources.model_batch,
+            stage.context,
+            str(hold.drain),
+        )
         did = run_model_pass(
             planner.todo(),
             task,
@@ -111,4 +119,4 @@ class ModelStages:
                 f"stage {stage.name}: {after.wanted} frames in, {after.wanted - after.open} rows out and {quarantined} "
                 "quarantined; run again to compute the rest"
             )
-        return ModelResult(before, after, did, quarantined)
+        return ModelResult(before, after, did, did.computed.get(stage.table.name, 0), quarantined)

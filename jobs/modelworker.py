@@ -15,23 +15,24 @@ from jobs.parts import write_part
 from jobs.worker import receipt, unless
 from schemas import BY_NAME
 from transforms.image import ImageParams
-from transforms.inference import FrameModel, Inferred, look
+from transforms.inference import FrameModel, Inferred, OrderedModel, look, look_in_order
 
 
 @dataclass(frozen=True)
 class ModelTask:
     """What a worker is to do: the model to `make`, the stage whose rows it gives, and where they go.
 
-    `make` is given the number of threads that the model may use. `batch` frames are shown to it at once, until the
-    file `drain` is there.
+    `make` is given the number of threads that the model may use. `batch` frames are shown to it at once, each with the
+    `context` frames before it, until the file `drain` is there.
     """
 
-    make: Callable[[int], FrameModel]
+    make: Callable[[int], FrameModel | OrderedModel]
     stage: str
     stage_key: str
     root: Path
     image: ImageParams
     batch: int
+    context: int = 0
     drain: str = ""
 
 
@@ -41,7 +42,9 @@ class ModelWorker:
     def __init__(self, task: ModelTask, threads: int) -> None:
         self._task = task
         self._threads = threads
-        self._model = _Shared(task.make(threads))
+        made = task.make(threads)
+        self._ordered = made if isinstance(made, OrderedModel) else None
+        self._model = None if isinstance(made, OrderedModel) else _Shared(made)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return one row of schema `worker.RECEIPT`."""
@@ -50,8 +53,7 @@ class ModelWorker:
         found, error = Inferred({}), None
         parts = []
         try:
-            go_on = unless(task.drain) if task.drain else None
-            found = look(block, self._model, (task.stage,), task.image, task.batch, self._threads, go_on)
+            found = self._look(block)
             parts = [
                 write_part(task.root, BY_NAME[name], rows, {"stage_key": task.stage_key})
                 for name, rows in found.rows.items()
@@ -69,6 +71,14 @@ class ModelWorker:
             "started_ns": started_ns,
         }
         return receipt(tally, parts, found.faults, error)
+
+    def _look(self, block: pa.Table) -> Inferred:
+        task = self._task
+        go_on = unless(task.drain) if task.drain else None
+        if self._ordered is not None:
+            return look_in_order(block, self._ordered, (task.stage,), task.image, self._threads, go_on)
+        assert self._model is not None
+        return look(block, self._model, (task.stage,), task.image, task.batch, self._threads, go_on)
 
 
 class _Shared:

@@ -8,7 +8,7 @@ from typing import Any
 
 import schemas
 from conf import PipelineConfig
-from jobs import models
+from jobs import detectors, models
 from jobs.errors import UserError
 from jobs.stage import Stage
 from transforms import (
@@ -97,7 +97,8 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         upstream=(frames, quality_, *verdicts),
         scope="stream",
     )
-    stages = (frames, quality_, fingerprints, motion_, *embeddings, scenes_, idle_, duplicates_, curation_)
+    objects = (detectors.annotate_stage(config),) if "annotate" in chosen else ()
+    stages = (frames, quality_, fingerprints, motion_, *embeddings, scenes_, idle_, duplicates_, curation_, *objects)
     return tuple(sorted((s for s in stages if s.name in chosen), key=lambda stage: chosen.index(stage.name)))
 
 

@@ -22,7 +22,14 @@ from jobs.store import Store
 from jobs.workspace import Workspace
 
 _TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series"})
-_JOINED = (schemas.QUALITY, schemas.FINGERPRINTS, schemas.MOTION, schemas.DUPLICATES, schemas.CURATION)
+_JOINED = (
+    schemas.QUALITY,
+    schemas.FINGERPRINTS,
+    schemas.MOTION,
+    schemas.DUPLICATES,
+    schemas.CURATION,
+    schemas.ANNOTATED,
+)
 # Nobody looks at bytes; `fingerprints` has them.
 _LEFT_OUT = frozenset({"stage_key", "input_id", "layout", *schemas.FRAME_KEY})
 
@@ -62,7 +69,7 @@ class View:
         rows = self._store_of(table).open(table).lazy()
         if name.endswith("_all") or not table.has_stage_key:
             return rows
-        keys = self.selection.keys.get(table.name, {})
+        keys = self.selection.keys.get(table.written_by, {})
         chosen = pl.LazyFrame(
             {"stream_id": list(keys), "stage_key": list(keys.values())},
             schema={"stream_id": pl.String, "stage_key": pl.String},
@@ -112,11 +119,11 @@ class View:
                 connection.execute(f"CREATE VIEW {table.name}_all AS SELECT * FROM {table.name}")
                 continue
             connection.register(f"{table.name}_all", rows)
-            keys = sorted(set(self.selection.keys.get(table.name, {}).values()))
+            keys = sorted(set(self.selection.keys.get(table.written_by, {}).values()))
             literals = ", ".join(f"'{key}'" for key in keys) or "NULL"
             connection.execute(
                 f"CREATE VIEW {table.name} AS SELECT a.* FROM {table.name}_all a SEMI JOIN selected_keys k "
-                f"ON k.stage = '{table.name}' AND a.stream_id = k.stream_id AND a.stage_key = k.stage_key "
+                f"ON k.stage = '{table.written_by}' AND a.stream_id = k.stream_id AND a.stage_key = k.stage_key "
                 f"WHERE a.stage_key IN ({literals})"
             )
         columns = ["f.* EXCLUDE (stage_key, input_id)"]

@@ -14,7 +14,7 @@ from blake3 import blake3
 
 import schemas
 from jobs.codehash import code_hash
-from transforms.inference import FrameModel
+from transforms.inference import FrameModel, OrderedModel
 
 
 class UnstableParameterError(TypeError):
@@ -26,10 +26,10 @@ class Stage:
     """One stage of a pipeline.
 
     `kind`: a `pixels` stage is part of the pass that reads frames and has one row per frame; a `model` stage shows
-    frames to a model, which `make` returns, given the number of its threads; a `table` stage computes whole scopes from
-    the rows of its upstream stages. `code` are the functions that compute it, `params` those that decide its result,
-    under the keys by which a user sets them. `version` is raised by hand where a library changes results that the code
-    does not show.
+    frames to a model, which `make` returns, given the number of its threads, each with the `context` frames before it;
+    a `table` stage computes whole scopes from the rows of its upstream stages. `code` are the functions that compute
+    it, `params` those that decide its result, under the keys by which a user sets them. `version` is raised by hand
+    where a library changes results that the code does not show.
     """
 
     name: str
@@ -40,7 +40,8 @@ class Stage:
     upstream: tuple[Stage, ...] = ()
     scope: Literal["frame", "stream", "workspace"] = "frame"
     version: int = 1
-    make: Callable[[int], FrameModel] | None = None
+    make: Callable[[int], FrameModel | OrderedModel] | None = None
+    context: int = 0
 
     @cached_property
     def code_hash(self) -> str:

@@ -1,5 +1,6 @@
 """What the rows of every table look like. Declarations only: nothing here reads or writes."""
 
+from schemas.annotations import ANNOTATED, ANNOTATIONS
 from schemas.core import FRAME_KEY, Column, SchemaMismatchError, Table
 from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MOTION, QUALITY, SCENES
@@ -17,6 +18,8 @@ ALL: tuple[Table, ...] = (
     IDLE,
     DUPLICATES,
     CURATION,
+    ANNOTATIONS,
+    ANNOTATED,
     SELECTIONS,
     QUARANTINE,
     RUNS,
@@ -29,6 +32,8 @@ BY_NAME: dict[str, Table] = {table.name: table for table in ALL}
 
 __all__ = [
     "ALL",
+    "ANNOTATED",
+    "ANNOTATIONS",
     "BY_NAME",
     "CURATION",
     "DUPLICATES",

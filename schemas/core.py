@@ -33,13 +33,19 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One Delta table: its columns in order, the key that makes a row unique, and how it is partitioned."""
+    """One Delta table: its columns in order, the key that makes a row unique, and how it is partitioned.
+
+    `stage` is what writes it, where that is called otherwise; `order` what its files are sorted by, where that is not
+    the key.
+    """
 
     name: str
     doc: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     partition_by: tuple[str, ...] = ()
+    stage: str = ""
+    order: tuple[str, ...] = ()
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:
@@ -60,6 +66,16 @@ class Table:
     def per_frame(self) -> bool:
         """Say whether a stage writes exactly one row per frame into this table."""
         return self.has_stage_key and self.key == ("stage_key", *FRAME_KEY)
+
+    @property
+    def written_by(self) -> str:
+        """Return the name of the stage whose rows these are."""
+        return self.stage or self.name
+
+    @property
+    def file_order(self) -> tuple[str, ...]:
+        """Return the columns that the rows of a large file are sorted by."""
+        return self.order or self.file_key
 
     @property
     def file_key(self) -> tuple[str, ...]:
@@ -122,11 +138,18 @@ STAGE_COLUMNS = (
 )
 
 
-def stage_table(name: str, doc: str, key: tuple[str, ...], columns: tuple[Column, ...]) -> Table:
+def stage_table(
+    name: str,
+    doc: str,
+    key: tuple[str, ...],
+    columns: tuple[Column, ...],
+    stage: str = "",
+    order: tuple[str, ...] = (),
+) -> Table:
     """Declare a table that a stage writes: partitioned by `stage_key`, with `input_id` in every row."""
-    return Table(name, doc, ("stage_key", *key), (*STAGE_COLUMNS, *columns), partition_by=("stage_key",))
+    return Table(name, doc, ("stage_key", *key), (*STAGE_COLUMNS, *columns), ("stage_key",), stage, order)
 
 
-def frame_table(name: str, doc: str, columns: tuple[Column, ...]) -> Table:
+def frame_table(name: str, doc: str, columns: tuple[Column, ...], stage: str = "") -> Table:
     """Declare a stage table with exactly one row per frame."""
-    return stage_table(name, doc, FRAME_KEY, (STREAM_ID, FRAME_IDX, *columns))
+    return stage_table(name, doc, FRAME_KEY, (STREAM_ID, FRAME_IDX, *columns), stage)

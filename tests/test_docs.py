@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from jobs.cli.app import app
 from jobs.engine import Engine
 from jobs.errors import UserError
-from tests.helpers import copy_stream, write_noise_stream
+from tests.helpers import copy_stream, noise, write_noise_stream, write_pictures
 from tests.reference import ROOT
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -63,11 +63,16 @@ def assert_happens(command: Command, where: str) -> None:
 
 @pytest.fixture
 def place(tmp_path: Path, sample_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with frames of two cameras in it, which is the current one."""
+    """A folder with frames of two cameras in it, and of one that stands still in a yard, which is the current one."""
     copy_stream(sample_folder, tmp_path / "frames/cam1")
     write_noise_stream(tmp_path / "frames/cam2", range(20))
+    yard = [noise(1, 180, 320) // 2 for _ in range(24)]
+    for at, picture in enumerate(yard):
+        picture[60:84, 5 * at : 5 * at + 24] = 240
+    write_pictures(tmp_path / "yard", yard)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WINNOW_WORKSPACE", raising=False)
+    monkeypatch.setenv("WINNOW_WEIGHTS", str(tmp_path / "weights"))
     return tmp_path
 
 

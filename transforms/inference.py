@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import cv2
 import pyarrow as pa
@@ -33,6 +33,12 @@ REQUEST = pa.schema(
         pa.field("height", pa.int32(), nullable=False),
         # Whether the table has a row for the frame, computed from something else.
         pa.field("replaces", pa.bool_(), nullable=False),
+        # Whether its row is asked for; others come along as what was there before the next one that is.
+        pa.field("wanted", pa.bool_(), nullable=False),
+        # What the row is computed from, where that is more than the frame itself; else null.
+        pa.field("window_id", pa.int64()),
+        # Whether it comes right after the frame before it, without a gap; null where nobody asks.
+        pa.field("follows", pa.bool_()),
     ]
 )
 """What a model is asked to look at, a row per frame."""
@@ -58,6 +64,27 @@ class FrameModel(Protocol):
 
     def rows(self, frames: pa.Table, results: Sequence[Any]) -> Mapping[str, pa.Table]:
         """Return rows by the name of their table; `frames` are those of `REQUEST` that have a result."""
+
+
+@runtime_checkable
+class OrderedModel(Protocol):
+    """A model that looks at frames of a stream in their order, and at each with those before it.
+
+    `context`: how many frames before a frame it looks at; what it says depends on these and on nothing else.
+    """
+
+    @property
+    def context(self) -> int:
+        """Return how many frames before each it looks at."""
+
+    def prepare(self, color: Color) -> Any:
+        """Make a picture ready; called in threads. All of a block's are held in memory at once."""
+
+    def see(self, frames: pa.Table, prepared: Sequence[Any]) -> Sequence[Any]:
+        """Return what the model says of each of these frames of `REQUEST`, in order."""
+
+    def rows(self, frames: pa.Table, results: Sequence[Any]) -> Mapping[str, pa.Table]:
+        """Return rows by the name of their table."""
 
 
 class ContentChangedError(OSError):
@@ -87,6 +114,50 @@ class _Prepared(NamedTuple):
     bytes_read: int
 
 
+def look_in_order(
+    block: pa.Table,
+    model: OrderedModel,
+    stages: Sequence[str],
+    params: ImageParams,
+    threads: int,
+    go_on: Callable[[], bool] | None = None,
+) -> Inferred:
+    """Show the frames of a block to a model that looks back; rows are of those that are wanted.
+
+    A frame is set aside if it, or one of those that it is looked at with, cannot be read. Where `go_on` says not to,
+    none is looked at.
+    """
+    cv2.setNumThreads(0)
+    found = Inferred({})
+    ready: list[_Prepared] = []
+    for each in _ahead(block, model.prepare, None, params, threads * 2, threads):
+        if go_on and not go_on():
+            return Inferred({})
+        ready.append(each)
+    for each in ready:
+        found.n_read += each.n_read
+        found.n_decoded += each.n_decoded
+        found.bytes_read += each.bytes_read
+    faults: dict[int, Exception] = {}
+    last: tuple[int, Exception] | None = None
+    follows, wanted = block["follows"].to_pylist(), block["wanted"].to_pylist()
+    found.n_frames = sum(wanted)
+    for row, each in enumerate(ready):
+        if each.fault is not None:
+            last = (row, each.fault)
+        elif not follows[row]:
+            last = None
+        if last is not None and wanted[row] and row - last[0] <= model.context:
+            faults[row] = last[1]
+    there = [row for row, each in enumerate(ready) if each.fault is None]
+    seen = block.take(pa.array(there, pa.int64()))
+    said = dict(zip(there, model.see(seen, [ready[row].value for row in there]), strict=True))
+    good = [row for row in there if wanted[row] and row not in faults]
+    found.rows = model.rows(block.take(pa.array(good, pa.int64())), [said[row] for row in good]) if good else {}
+    found.faults = _faults(block, faults, stages)
+    return found
+
+
 def look(
     block: pa.Table,
     model: FrameModel,
@@ -107,7 +178,8 @@ def look(
     waiting: list[tuple[int, Any]] = []
     results: dict[int, Any] = {}
     faults: dict[int, Exception] = {}
-    for row, ready in enumerate(_ahead(block, model, params, _BATCHES_AHEAD * batch + threads, threads)):
+    ahead = _BATCHES_AHEAD * batch + threads
+    for row, ready in enumerate(_ahead(block, model.prepare, model.short_side, params, ahead, threads)):
         if go_on and not go_on():
             break
         found.n_frames += 1
@@ -125,15 +197,17 @@ def look(
         _infer(model, waiting, results, faults)
     seen = block.take(pa.array(sorted(results), pa.int64()))
     found.rows = model.rows(seen, [results[row] for row in sorted(results)]) if results else {}
-    if faults:
-        keys = block.select(["stream_id", "frame_idx", "uri"]).take(pa.array(sorted(faults), pa.int64())).to_pylist()
-        found.faults = [
-            key
-            | {"stage": stage, "error_type": type(faults[row]).__name__, "error": " ".join(str(faults[row]).split())}
-            for row, key in zip(sorted(faults), keys, strict=True)
-            for stage in stages
-        ]
+    found.faults = _faults(block, faults, stages)
     return found
+
+
+def _faults(block: pa.Table, faults: Mapping[int, Exception], stages: Sequence[str]) -> list[dict[str, Any]]:
+    keys = block.select(["stream_id", "frame_idx", "uri"]).take(pa.array(sorted(faults), pa.int64())).to_pylist()
+    return [
+        key | {"stage": stage, "error_type": type(faults[row]).__name__, "error": " ".join(str(faults[row]).split())}
+        for row, key in zip(sorted(faults), keys, strict=True)
+        for stage in stages
+    ]
 
 
 def _infer(
@@ -154,7 +228,14 @@ def _infer(
     _infer(model, some[middle:], results, faults)
 
 
-def _ahead(block: pa.Table, model: FrameModel, params: ImageParams, ahead: int, threads: int) -> Iterator[_Prepared]:
+def _ahead(
+    block: pa.Table,
+    prepare: Callable[[Color], Any],
+    short_side: int | None,
+    params: ImageParams,
+    ahead: int,
+    threads: int,
+) -> Iterator[_Prepared]:
     """Yield the block's frames in order, made ready in threads, at most `ahead` of them before they are asked for.
 
     Frames of clips are decoded one after the other by a thread of their own, since each builds on those before it.
@@ -169,7 +250,7 @@ def _ahead(block: pa.Table, model: FrameModel, params: ImageParams, ahead: int, 
             try:
                 if frame.content() != input_id:
                     raise ContentChangedError(f"{uri} has changed since it was measured; run its stream again")
-                value = model.prepare(frame.color(model.short_side))
+                value = prepare(frame.color(short_side))
             except Exception as error:
                 fault = error
             return _Prepared(value, fault, frame.n_read, frame.n_decoded, frame.bytes_read)

@@ -17,6 +17,7 @@ from jobs.cli import (
     inspection,
     job,
     maintain,
+    models,
     profiles,
     release,
     report,
@@ -55,6 +56,7 @@ app.add_typer(job.app, name="job")
 app.add_typer(release.app, name="release")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(profiles.app, name="profiles")
+app.add_typer(models.app, name="models")
 app.add_typer(maintain.app, name="tables")
 
 

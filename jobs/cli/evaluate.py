@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +13,11 @@ from jobs.cli.options import JsonOption, ReleaseOption, RunOption, WorkspaceOpti
 app = typer.Typer(help="Hold results against labels.", no_args_is_help=True)
 
 
-@app.callback()
-def _group() -> None:
-    """Keep `curation` a word of its own, though it is the only one yet."""
+class Shape(StrEnum):
+    """What is compared."""
+
+    bbox = "bbox"
+    segm = "segm"
 
 
 @app.command()
@@ -62,5 +65,59 @@ def curation(
     if plain["idle"]:
         columns = list(plain["idle"][0])
         print_table(columns, ([row[c] for c in columns] for row in plain["idle"]), "idle intervals")
+    if out is not None:
+        console.print(f"plots: {out.absolute()}", soft_wrap=True)
+
+
+@app.command()
+def detections(
+    truth: Annotated[Path, typer.Option("--truth", "-t", help="COCO file with the labelled objects.")],
+    found: Annotated[
+        Path | None, typer.Option("--detections", help="COCO results to score, instead of a workspace's annotations.")
+    ] = None,
+    workspace: WorkspaceOption = None,
+    run: RunOption = None,
+    release: ReleaseOption = None,
+    iou: Annotated[Shape, typer.Option(help="Compare boxes or masks.")] = Shape.bbox,
+    min_score: Annotated[
+        float, typer.Option(help="Least score for precision, recall and confusion; AP takes all.", min=0, max=1)
+    ] = 0.25,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a page with plots to this HTML file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score annotations against labelled objects: COCO's average precision, and figures by category.
+
+    Images of the truth are found among the frames by their file names. Those that are no frame, could be several, or
+    were not looked at are reported, and not scored. For figures to be compared with published ones, annotate with a low
+    min_score, such as 0.001.
+
+    Example: winnow evaluate detections --truth instances.json --out detections.html
+    """
+    from jobs.cli.show import err, print_json, print_table
+    from jobs.cli.show import out as console
+    from jobs.detections import evaluate_files, evaluate_view, left_out, page
+    from jobs.errors import UserError
+    from jobs.query import View
+    from jobs.workspace import Workspace, write_atomically
+
+    if found is not None and (run or release):
+        raise UserError("--detections scores a file; --run and --release read a workspace: expected one of them")
+    if found is not None:
+        result = evaluate_files(truth, found, iou.value, min_score)
+    else:
+        result = evaluate_view(View.of(Workspace.at(workspace), run, release), truth, iou.value, min_score)
+    if out is not None:
+        write_atomically(out, page(result, "Winnow: detections against labels", truth.name).encode())
+    for line in left_out(result.matching):
+        err.print(f"not scored: {line}", soft_wrap=True)
+    plain = result.to_dict()
+    if as_json:
+        print_json(plain)
+        return
+    console.print(f"{result.n_images:,} images, {result.n_truth:,} labelled objects, {result.n_found:,} found")
+    print_table(("measure", "value"), [(name, plain[name]) for name in result.scores.metrics])
+    if plain["classes"]:
+        columns = list(plain["classes"][0])
+        print_table(columns, ([row[c] for c in columns] for row in plain["classes"]), "by category")
     if out is not None:
         console.print(f"plots: {out.absolute()}", soft_wrap=True)

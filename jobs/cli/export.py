@@ -15,8 +15,13 @@ class Format(StrEnum):
     """What is written."""
 
     coco = "coco"
+    yolo = "yolo"
+    yolo_segment = "yolo-segment"
+    yolo_obb = "yolo-obb"
+    voc = "voc"
     jsonl = "jsonl"
     parquet = "parquet"
+    webdataset = "webdataset"
 
 
 class Media(StrEnum):
@@ -58,8 +63,12 @@ def export(
     media: Annotated[
         Media | None,
         typer.Option(
-            help="Bring the pictures along, each after a look at its hash.", show_default="copy for coco, else none"
+            help="Bring the pictures along, each after a look at its hash.",
+            show_default="none for jsonl and parquet, else copy",
         ),
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(help="Leave out objects that are less sure; their frames stay.", min=0, max=1)
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -85,6 +94,7 @@ def export(
         split_by.value,
         seed,
         media.value if media else None,
+        min_score,
     )
     manifest = write(Workspace.at(workspace), request)
     if as_json:
@@ -92,7 +102,10 @@ def export(
         return
     total = sum(manifest["frames"].values())
     parts = ", ".join(f"{n:,} {name}" for name, n in sorted(manifest["frames"].items()))
-    console.print(f"{total:,} frames ({parts}) to {out}" if total else f"no frame fits; {out} holds an empty dataset")
+    objects = f" with {manifest['objects']:,} objects" if "objects" in manifest else ""
+    console.print(
+        f"{total:,} frames ({parts}){objects} to {out}" if total else f"no frame fits; {out} holds an empty dataset"
+    )
     if manifest["selection"] and manifest["selection"]["left_out"]:
         console.print(
             f"{manifest['selection']['left_out']:,} frames of the selection are left out: "

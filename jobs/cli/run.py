@@ -62,6 +62,8 @@ def run(
     Example: winnow run --input /data/cam1 --set duplicates.hamming=4
     """
     from jobs.asking import Asked, requested
+    from jobs.cli.show import err
+    from jobs.detectors import licence_notice
 
     asked = Asked(
         inputs,
@@ -82,6 +84,8 @@ def run(
         return
     record = execute(request, as_json)
     print_record(record, request, as_json)
+    if notice := licence_notice(record.stages):
+        err.print(f"note: {notice}", soft_wrap=True)
     if strict and any(o.corrupt or o.quarantined for o in record.outcomes.values()):
         raise typer.Exit(_STRICT_EXIT)
 

@@ -181,7 +181,7 @@ def test_what_cannot_be_asked_for(exported: tuple[Workspace, Path], tmp_path: Pa
     workspace, _ = exported
     (tmp_path / "file").touch()
     with pytest.raises(UserError) as caught:
-        export(workspace, ExportRequest("voc", tmp_path / "file", split={"train": 0.5, "val": 0.4}))
+        export(workspace, ExportRequest("tiff", tmp_path / "file", split={"train": 0.5, "val": 0.4}))
     assert len(caught.value.problems) == 3
     with pytest.raises(UserError, match="expected one of them"):
         export(workspace, ExportRequest("coco", tmp_path / "out", run="x", release="v1"))

@@ -72,7 +72,7 @@ def frames(tmp_path: Path) -> pa.Table:
             uri = str(folder / f"image_{number}.png")
             content = picture(uri, None, ImageParams(), clips).content()
             row = {"block": 0, "stream_id": "cam", "frame_idx": number, "uri": uri, "input_id": content}
-            rows.append(row | {"width": 32, "height": 24, "replaces": False})
+            rows.append(row | {"width": 32, "height": 24, "replaces": False, "wanted": True})
     return pa.Table.from_pylist(rows, REQUEST)
 
 

@@ -9,24 +9,71 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.exports.objects import Objects, run_lengths
 
-def coco_files(rows: pa.Table, splits: Sequence[str]) -> dict[str, bytes]:
+_DIGITS = 2
+_BESIDE = ("track_id", "text")
+
+
+def coco_files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = None) -> dict[str, bytes]:
     """Return one `annotations/instances_SPLIT.json` per split, also for those that no row is in.
 
-    Image ids count from 1 in the order of the rows, over all splits, so that they do not depend on how a set is split.
-    Frames without annotations stay: they are negatives. `stream_id` and `frame_idx` are added to each image.
+    Image ids count from 1 in the order of the rows, over all splits, so that they do not depend on how a set is split;
+    ids of annotations likewise, and `winnow_id` is the one that the tables know. Category ids count from 1 in the order
+    of the categories, all of which are named in each file. Frames without annotations stay: they are negatives.
+    `stream_id` and `frame_idx` are added to each image.
     """
+    there = objects or Objects.none()
     numbered = rows.append_column("id", pa.array(range(1, rows.num_rows + 1), pa.int64()))
     columns = ["id", "file_name", "width", "height", "stream_id", "frame_idx"]
+    categories = [{"id": at, "name": name, "supercategory": ""} for at, name in enumerate(there.categories, 1)]
+    first = _first_ids(there, rows.num_rows)
     files = {}
     for split in sorted(splits):
         images = numbered.filter(pc.equal(numbered["split"], split)).select(columns).to_pylist()
+        annotations = [
+            _annotation(each, first[image["id"] - 1] + at, image)
+            for image in images
+            for at, each in enumerate(there.of(image["id"] - 1))
+        ]
         document: dict[str, Any] = {
             "info": {"description": f"frames curated by Winnow, split {split}"},
             "licenses": [],
             "images": images,
-            "annotations": [],
-            "categories": [],
+            "annotations": annotations,
+            "categories": categories,
         }
         files[f"annotations/instances_{split}.json"] = json.dumps(document, separators=(",", ":")).encode() + b"\n"
     return files
+
+
+def _first_ids(objects: Objects, n_frames: int) -> list[int]:
+    """Return the id that the first annotation of each frame has."""
+    first, taken = [], 1
+    for row in range(n_frames):
+        first.append(taken)
+        taken += len(objects.of(row))
+    return first
+
+
+def _annotation(each: dict[str, Any], number: int, image: dict[str, Any]) -> dict[str, Any]:
+    box = [round(each[name], _DIGITS) for name in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")]
+    area: float = round(box[2] * box[3], _DIGITS)
+    segmentation: Any = []
+    if each["mask_rle"] is not None:
+        from pycocotools import mask as masks
+
+        segmentation = run_lengths(each, image["width"], image["height"])
+        area = int(masks.area(segmentation | {"counts": each["mask_rle"].encode()}))
+    return {
+        "id": number,
+        "image_id": image["id"],
+        "category_id": each["label"] + 1,
+        "bbox": box,
+        "area": area,
+        "segmentation": segmentation,
+        "iscrowd": 0,
+        "score": round(each["score"], 6),
+        **{name: each[name] for name in _BESIDE if each[name] is not None},
+        "winnow_id": each["annotation_id"],
+    }

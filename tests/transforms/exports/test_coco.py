@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 from pycocotools.coco import COCO
 
+from tests.transforms.exports import material
 from transforms.exports.coco import coco_files
 
 ROWS = pa.table(
@@ -62,3 +64,22 @@ def test_a_split_without_frames_is_an_empty_dataset() -> None:
     files = coco_files(ROWS.slice(0, 0), ["train"])
     document = json.loads(files["annotations/instances_train.json"])
     assert (document["images"], document["annotations"]) == ([], [])
+
+
+def test_pycocotools_reads_boxes_and_masks(tmp_path: Path) -> None:
+    mask = material.two_parts()
+    files = coco_files(material.frames(), SPLITS, material.objects(mask))
+    path = tmp_path / "instances.json"
+    path.write_bytes(files["annotations/instances_train.json"])
+    loaded = COCO(str(path))
+    assert [c["name"] for c in loaded.loadCats(loaded.getCatIds())] == list(material.CATEGORIES)
+    cat, person = loaded.loadAnns(loaded.getAnnIds(imgIds=[1]))
+    assert (cat["id"], cat["category_id"], cat["bbox"], cat["score"]) == (1, 3, [8.25, 4.5, 60, 50], 0.75)
+    assert np.array_equal(loaded.annToMask(cat), mask)
+    assert cat["area"] == mask.sum()
+    assert (person["segmentation"], person["area"], person["winnow_id"]) == ([], 200, f"{1:032x}")
+    assert loaded.getAnnIds(imgIds=[2]) == []
+    # Numbers go on over the splits, and categories are the same in each.
+    other = json.loads(files["annotations/instances_val.json"])
+    assert [(a["id"], a["image_id"], a["track_id"]) for a in other["annotations"]] == [(3, 3, 4)]
+    assert other["categories"] == loaded.dataset["categories"]

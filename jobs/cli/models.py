@@ -1,0 +1,89 @@
+"""`winnow models`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobs.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from jobs.modelfiles import Entry
+
+app = typer.Typer(
+    help="Weights by name: what there is, where it comes from, under which licence.", no_args_is_help=True
+)
+
+Names = Annotated[list[str] | None, typer.Argument(help="Names; all of them if none is given.", show_default=False)]
+
+
+@app.command("list")
+def list_(as_json: JsonOption = False) -> None:
+    """List the weights that can be pulled by name, and which are here: in $WINNOW_WEIGHTS, or the user's cache.
+
+    Example: winnow models list
+    """
+    from jobs.modelfiles import entries
+
+    _show(entries(), as_json)
+
+
+@app.command()
+def pull(
+    name: Annotated[str, typer.Argument(help="Name, as winnow models list shows it.")],
+    source: Annotated[
+        str | None, typer.Option("--from", help="Take it from this URL or file instead.", metavar="URL|FILE")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring weights here, and record their hash the first time; what comes later has to have the same one.
+
+    Example: winnow models pull yolox-nano --from yolox_nano.onnx
+    """
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    from jobs.cli.show import err, print_json
+    from jobs.cli.show import out as console
+    from jobs.modelfiles import pull as bring
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(name, total=None)
+        entry = bring(name, source, lambda done, total: bar.update(task, completed=done, total=total))
+    if entry.model.restriction:
+        err.print(f"{name} is under {entry.model.licence}: {entry.model.restriction}", soft_wrap=True)
+    if as_json:
+        print_json(entry.to_dict())
+    else:
+        console.print(f"{name}: {entry.path}, {entry.model.licence}, SHA-256 {entry.sha256}", soft_wrap=True)
+
+
+@app.command()
+def verify(names: Names = None, as_json: JsonOption = False) -> None:
+    """Read the weights that are here and hold them against their hashes; exit with 1 if one is altered.
+
+    Example: winnow models verify
+    """
+    from jobs.modelfiles import entries
+
+    found = [entry for entry in entries(names or (), verify=True) if names or entry.state != "missing"]
+    _show(found, as_json)
+    if any(entry.state != "present" for entry in found):
+        raise typer.Exit(1)
+
+
+def _show(listed: list[Entry], as_json: bool) -> None:
+    from jobs.cli.show import out as console
+    from jobs.cli.show import print_json, print_table
+    from jobs.modelfiles import folder
+
+    if as_json:
+        print_json([entry.to_dict() for entry in listed])
+        return
+    rows = [
+        (e.model.name, e.state, e.model.licence, e.model.extra, e.model.revision, (e.sha256 or "at first pull")[:16])
+        for e in listed
+    ]
+    print_table(("name", "state", "licence", "extra", "revision", "SHA-256"), rows)
+    console.print(f"in {folder()}", soft_wrap=True)

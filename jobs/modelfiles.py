@@ -1,0 +1,250 @@
+"""The folder of weights: pulled by name, verified against what was recorded, resolved before any work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from conf.models import Model, catalogue, restriction_of
+from jobs.errors import RunFailedError, UserError, one_line
+from jobs.workspace import write_atomically
+
+_MANIFEST = "weights.json"
+_TOLD = "told"
+_CHUNK = 1 << 20
+_TIMEOUT_S = 60
+
+State = Literal["present", "missing", "altered", "unrecorded"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A file of weights that is there and is what it should be; of a model of the catalogue, or a user's own."""
+
+    path: Path
+    sha256: str
+    name: str
+    model: Model | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model of the catalogue, and how it is with its file. `sha256`: what it must have, if that is known."""
+
+    model: Model
+    path: Path
+    state: State
+    sha256: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**asdict(self.model), "sha256": self.sha256, "path": str(self.path), "state": self.state}
+
+
+def folder() -> Path:
+    """Return `$WINNOW_WEIGHTS`, or the user's cache."""
+    named = os.environ.get("WINNOW_WEIGHTS")
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(named or Path(cache) / "winnow" / "weights").expanduser().absolute()
+
+
+def entries(names: Iterable[str] = (), verify: bool = False) -> list[Entry]:
+    """Return how it is with these models, or with all; `verify` reads the files, else only their presence is looked at.
+
+    Raises `UserError` for names that are not in the catalogue.
+    """
+    recorded = _manifest(folder())
+    return [_entry(model, recorded, verify) for model in _known(names)]
+
+
+def pull(
+    name: str,
+    source: str | None = None,
+    progress: Callable[[int, int | None], None] = lambda done, total: None,
+) -> Entry:
+    """Bring a model's file into the folder, from its own source or from another URL or file, and record its hash.
+
+    A file that is there and is what it should be is left alone. What comes must have the hash that the catalogue names,
+    or that an earlier pull recorded; otherwise nothing is kept. `progress` is told bytes done, and of how many.
+    """
+    (model,) = _known([name])
+    place = folder()
+    recorded = _manifest(place)
+    before = _entry(model, recorded, verify=True)
+    if before.state == "present":
+        return before
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"weights folder {place} cannot be made: {error.strerror}; set $WINNOW_WEIGHTS") from error
+    temporary = place / f".{model.file}.{os.getpid()}.part"
+    try:
+        found = _copy(source or model.source, temporary, progress)
+        if before.sha256 is not None and found != before.sha256:
+            whose = "the catalogue names" if model.sha256 else "the first pull recorded"
+            raise RunFailedError(
+                f"weights {name}: {source or model.source} has SHA-256 {found}, but {whose} {before.sha256}; nothing "
+                f"was kept. If you trust what came, take {name} out of {place / _MANIFEST} and pull again"
+            )
+        os.replace(temporary, place / model.file)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _record(place, name, sha256=found, size_bytes=(place / model.file).stat().st_size, source=source or model.source)
+    return _entry(model, _manifest(place), verify=False)
+
+
+def resolve(weights: str | None) -> Weights:
+    """Return the weights that a path or a name of the catalogue means.
+
+    Raises `UserError`, with the command that mends it, for what is missing or altered.
+    """
+    if not weights:
+        raise UserError("annotate.weights: expected a file, or a name that `winnow models list` shows, found nothing")
+    given = Path(weights).expanduser()
+    path = next((p for p in (given, folder() / weights) if p.is_file()), given)
+    if path.is_file():
+        digest = _sha256(path)
+        return Weights(path.absolute(), digest, *_named(path, digest))
+    if weights not in catalogue():
+        known = ", ".join(catalogue())
+        raise UserError(f"weights {weights}: expected a file or one of {known}; found neither")
+    entry = entries([weights], verify=True)[0]
+    if entry.state != "present":
+        raise UserError(f"weights {weights}: {_WRONG[entry.state]} in {folder()}; run: winnow models pull {weights}")
+    return Weights(entry.path, _sha256(entry.path), weights, entry.model)
+
+
+_WRONG: dict[State, str] = {
+    "missing": "there is no such file",
+    "altered": "the file is not the one that was pulled",
+    "unrecorded": "the file was not pulled, and nothing says what it should be",
+}
+
+
+@dataclass(frozen=True)
+class Licence:
+    """The licence of weights, and what it asks beyond naming the authors; None for what is not known."""
+
+    name: str | None = None
+    restriction: str | None = None
+
+
+def licence_of(sha256: str, said: str | None) -> Licence:
+    """Return the licence of weights: that of the model of the catalogue that they are, or what they `said` it is."""
+    recorded = _manifest(folder())
+    known = next((m for m in catalogue().values() if sha256 == _expected(m, recorded)), None)
+    if known is not None:
+        return Licence(known.licence, known.restriction)
+    return Licence(said, restriction_of(said) if said else None)
+
+
+def notice(sha256: str, licence: Licence) -> str | None:
+    """Return what a licence asks of the user, if anything, the first time that these weights are used from here."""
+    if licence.restriction is None:
+        return None
+    place = folder()
+    if sha256 in _manifest(place).get(_TOLD, {}):
+        return None
+    with suppress(OSError):
+        # A folder that cannot be written is told of each time.
+        place.mkdir(parents=True, exist_ok=True)
+        _record(place, _TOLD, **{sha256: licence.name})
+    return f"these weights are under {licence.name}: {licence.restriction}"
+
+
+def _known(names: Iterable[str]) -> Iterator[Model]:
+    models = catalogue()
+    wanted = list(names) or list(models)
+    if unknown := [name for name in wanted if name not in models]:
+        raise UserError([f"there are no weights {name!r}; there are: {', '.join(models)}" for name in unknown])
+    return (models[name] for name in wanted)
+
+
+def _entry(model: Model, recorded: dict[str, Any], verify: bool) -> Entry:
+    path = folder() / model.file
+    expected = _expected(model, recorded)
+    if not path.is_file():
+        return Entry(model, path, "missing", expected)
+    if expected is None:
+        return Entry(model, path, "unrecorded", None)
+    is_same = not verify or _sha256(path) == expected
+    return Entry(model, path, "present" if is_same else "altered", expected)
+
+
+def _expected(model: Model, recorded: dict[str, Any]) -> str | None:
+    return model.sha256 or recorded.get(model.name, {}).get("sha256")
+
+
+def _named(path: Path, digest: str) -> tuple[str, Model | None]:
+    """Return what a user's own file is called, and the model of the catalogue that it is, if it is one."""
+    recorded = _manifest(folder())
+    for model in catalogue().values():
+        if digest == _expected(model, recorded):
+            return model.name, model
+    return path.stem, None
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _manifest(place: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((place / _MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{place / _MANIFEST} cannot be read: {one_line(error)}; mend or delete it") from error
+    return dict(found)
+
+
+def _record(place: Path, name: str, **facts: Any) -> None:
+    found = _manifest(place)
+    found[name] = {**found.get(name, {}), **facts}
+    write_atomically(place / _MANIFEST, json.dumps(found, indent=1, sort_keys=True).encode() + b"\n")
+
+
+def _copy(source: str, target: Path, progress: Callable[[int, int | None], None]) -> str:
+    """Copy a URL or a file and return the SHA-256 of what came. Raises `UserError` and `RunFailedError`."""
+    try:
+        if source.startswith(("http://", "https://")):
+            with urllib.request.urlopen(source, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - the scheme was looked at
+                length = answer.headers.get("Content-Length")
+                return _hashed(answer, target, int(length) if length else None, progress)
+        path = Path(source).expanduser()
+        if not path.is_file():
+            raise UserError(f"--from {source}: expected a URL or a file, found neither")
+        with open(path, "rb") as handle:
+            return _hashed(handle, target, path.stat().st_size, progress)
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        raise RunFailedError(
+            f"{source} cannot be fetched: {one_line(error)}; where there is no network, bring the file along and "
+            "name it with --from"
+        ) from error
+
+
+def _hashed(
+    source: IO[bytes] | Any, target: Path, total: int | None, progress: Callable[[int, int | None], None]
+) -> str:
+    hasher = hashlib.sha256()
+    done = 0
+    with open(target, "wb") as handle:
+        while data := source.read(_CHUNK):
+            handle.write(data)
+            hasher.update(data)
+            done += len(data)
+            progress(done, total)
+        handle.flush()
+        os.fsync(handle.fileno())
+    if total is not None and done != total:
+        raise RunFailedError(f"{total - done:,} of {total:,} bytes did not come; pull again")
+    return hasher.hexdigest()

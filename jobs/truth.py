@@ -1,0 +1,131 @@
+"""Labelled objects and found ones as COCO files have them, read with all that is wrong said at once."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from jobs.errors import UserError, one_line
+
+Kind = Literal["bbox", "segm"]
+
+_SHOWN = 10
+_LISTS = ("images", "annotations", "categories")
+
+
+def read_truth(path: Path, kind: Kind = "bbox") -> dict[str, Any]:
+    """Return a COCO file of labelled objects, with the fields that scoring needs filled in.
+
+    Areas that are missing are those of the boxes, `iscrowd` is 0. Raises `UserError` with all that is wrong.
+    """
+    document = _document(path)
+    if not isinstance(document, dict) or any(not isinstance(document.get(name), list) for name in _LISTS):
+        raise UserError(f"truth {path}: expected an object with lists of {', '.join(_LISTS)}, as COCO has them")
+    problems = [*_record_problems(document, kind), *_name_problems(document)]
+    _refuse(problems, f"truth {path}")
+    if not document["images"]:
+        raise UserError(f"truth {path}: expected at least one image, found none")
+    annotations = []
+    for number, row in enumerate(document["annotations"], 1):
+        box = row.get("bbox") or [0, 0, 0, 0]
+        filled = {"id": number, "area": box[2] * box[3], "iscrowd": 0, **row}
+        # pycocotools takes the id 0 for no match.
+        annotations.append(filled | {"id": number, "bbox": box})
+    return {**document, "annotations": annotations}
+
+
+def read_detections(path: Path, truth: Mapping[str, Any], kind: Kind = "bbox") -> list[dict[str, Any]]:
+    """Return the objects of a COCO results file. Raises `UserError` with all that is wrong with it."""
+    rows = _document(path)
+    if not isinstance(rows, list):
+        raise UserError(f"detections {path}: expected a list of objects, as COCO has results; found {_kind(rows)}")
+    images = {image["id"] for image in truth["images"]}
+    categories = {category["id"] for category in truth["categories"]}
+    problems = []
+    for number, row in enumerate(rows, 1):
+        wrong = _row_problems(row, images, categories, kind)
+        score = row.get("score") if isinstance(row, dict) else 0
+        if not _is_number(score):
+            wrong.append(f"score: expected a number, found {score!r}")
+        problems += [f"object {number}, {text}" for text in wrong]
+    _refuse(problems, f"detections {path}")
+    return rows
+
+
+def _document(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"expected JSON: {one_line(error)}"
+        raise UserError(f"{path} cannot be read: {reason}") from error
+
+
+def _refuse(problems: Sequence[str], where: str) -> None:
+    if problems:
+        more = [f"{where}: … and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        raise UserError([*(f"{where}: {text}" for text in problems[:_SHOWN]), *more])
+
+
+def _record_problems(document: Mapping[str, Any], kind: Kind) -> Iterator[str]:
+    """Yield what is wrong with the images, categories and objects of a truth file, one by one."""
+    for number, image in enumerate(document["images"], 1):
+        if not isinstance(image, dict) or "id" not in image or not isinstance(image.get("file_name"), str):
+            yield f"image {number}: expected an object with id and file_name, found {_short(image)}"
+    for number, category in enumerate(document["categories"], 1):
+        if not isinstance(category, dict) or "id" not in category or not isinstance(category.get("name"), str):
+            yield f"category {number}: expected an object with id and name, found {_short(category)}"
+    images = {_hashable(i.get("id")) for i in document["images"] if isinstance(i, dict)}
+    categories = {_hashable(c.get("id")) for c in document["categories"] if isinstance(c, dict)}
+    for number, row in enumerate(document["annotations"], 1):
+        for text in _row_problems(row, images, categories, kind):
+            yield f"annotation {number}, {text}"
+
+
+def _name_problems(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what occurs more than once and must not."""
+    for name, key in (("images", "id"), ("categories", "id"), ("categories", "name")):
+        seen = Counter(_hashable(row.get(key)) for row in document[name] if isinstance(row, dict))
+        for value, n in seen.items():
+            if n > 1 and value is not None:
+                yield f"{name}: {key} {value!r} occurs {n} times, expected once"
+
+
+def _row_problems(row: Any, images: set[Any], categories: set[Any], kind: Kind) -> list[str]:
+    if not isinstance(row, dict):
+        return [f"expected an object, found {_short(row)}"]
+    problems = []
+    if _hashable(row.get("image_id")) not in images:
+        problems.append(f"image_id: expected the id of an image of the truth, found {row.get('image_id')!r}")
+    if _hashable(row.get("category_id")) not in categories:
+        problems.append(f"category_id: expected the id of a category of the truth, found {row.get('category_id')!r}")
+    box = row.get("bbox")
+    if box is None and kind == "bbox":
+        problems.append("bbox: expected x, y, width and height, found nothing")
+    elif box is not None and not (
+        isinstance(box, list) and len(box) == 4 and all(_is_number(v) for v in box) and min(box[2:]) >= 0
+    ):
+        problems.append(f"bbox: expected x, y, width and height with sizes from 0, found {_short(box)}")
+    if kind == "segm" and not row.get("segmentation"):
+        problems.append("segmentation: expected polygons or run lengths, found nothing")
+    return problems
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _hashable(value: Any) -> Any:
+    return value if isinstance(value, (int, str)) else None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _kind(value: Any) -> str:
+    return "an object" if isinstance(value, dict) else f"a {type(value).__name__}"

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.helpers import noise
+from transforms.detect.core import FrameKey, Thresholds
+from transforms.detect.motion import MotionBoxParams, MotionDetector, median_of_nine
+
+PARAMS = MotionBoxParams(history=20)
+N = 60
+
+
+def keys(numbers: list[int]) -> list[FrameKey]:
+    return [FrameKey("cam", n, n) for n in numbers]
+
+
+def scene(at: int, seed: int = 1) -> npt.NDArray[np.uint8]:
+    """A textured still of 320x180 over which a bright square of 24 moves, 4 pixels per frame, and light flickers."""
+    frame = noise(seed, 180, 320) // 2
+    frame[60:84, 4 * at : 4 * at + 24] = 240
+    bright = np.clip(frame.astype(np.int16) + (at % 3) * 6, 0, 255).astype(np.uint8)
+    return np.repeat(bright[:, :, None], 3, axis=2)
+
+
+@lru_cache(maxsize=1)
+def stream() -> list[npt.NDArray[np.uint8]]:
+    return [scene(at) for at in range(N)]
+
+
+def test_the_square_is_boxed_and_nothing_else() -> None:
+    found = MotionDetector(PARAMS, Thresholds(0.2, 1.0, 300))(stream(), keys(list(range(N))))
+    assert [len(f) for f in found[:5]] == [0] * 5
+    for at in range(20, N):
+        assert len(found[at]) == 1
+        x, y, w, h = found[at].boxes[0]
+        assert abs(x + w - (4 * at + 24)) <= 8
+        assert abs(y - 60) <= 6
+        assert 20 <= h <= 36
+        assert found[at].scores[0] > 0.5
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.integers(0, N - 1), st.integers(1, 12))
+def test_what_is_found_does_not_depend_on_where_a_call_begins(first: int, n: int) -> None:
+    detector = MotionDetector(PARAMS, Thresholds(0.2, 1.0, 300))
+    whole = detector(stream(), keys(list(range(N))))
+    start, end = max(0, first - detector.context), min(N, first + n)
+    part = detector(stream()[start:end], keys(list(range(start, end))))[first - start :]
+    for one, other in zip(part, whole[first:end], strict=True):
+        assert np.array_equal(one.boxes, other.boxes)
+        assert np.array_equal(one.scores, other.scores)
+
+
+@pytest.mark.parametrize("break_", ["gap", "cut", "stream"])
+def test_the_past_is_forgotten_at_gaps_cuts_and_other_streams(break_: str) -> None:
+    numbers = list(range(24))
+    frames = [scene(at) for at in range(12)] + [scene(at, seed=9 if break_ == "cut" else 1) for at in range(12, 24)]
+    chosen = keys(numbers)
+    if break_ == "gap":
+        chosen = keys([*range(12), *range(13, 25)])
+    elif break_ == "stream":
+        chosen = [k._replace(stream_id="other") if k.frame_idx >= 12 else k for k in chosen]
+    found = MotionDetector(PARAMS, Thresholds(0.2, 1.0, 300))(frames, chosen)
+    assert len(found[11]) == 1
+    assert [len(f) for f in found[12:17]] == [0] * 5
+    assert len(found[20]) >= 1
+
+
+def test_boxes_are_in_pixels_of_the_frame() -> None:
+    large = [np.repeat(np.repeat(f, 2, axis=0), 2, axis=1) for f in stream()[:25]]
+    found = MotionDetector(PARAMS, Thresholds(0.2, 1.0, 300))(large, keys(list(range(25))))
+    x, y, w, _ = found[24].boxes[0]
+    assert abs(x + w - 2 * (4 * 24 + 24)) <= 16
+    assert abs(y - 120) <= 12
+
+
+def test_the_median_of_nine() -> None:
+    pictures = np.random.default_rng(3).integers(0, 256, (9, 16, 20), dtype=np.uint8)
+    assert np.array_equal(median_of_nine(list(pictures)), np.median(pictures, axis=0))
+
+
+def test_a_camera_that_is_all_over_changed_says_nothing() -> None:
+    frames = [scene(0, seed=n)[:, :, :] for n in range(12)]
+    assert all(len(f) == 0 for f in MotionDetector(PARAMS, Thresholds(0.0, 1.0, 300))(frames, keys(list(range(12)))))

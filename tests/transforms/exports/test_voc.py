@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from xml.etree import ElementTree as ET
+
+from tests.transforms.exports.material import frames, objects
+from transforms.exports.voc import voc_files
+
+SPLITS = ["train", "val"]
+
+
+def test_a_file_per_picture_and_lists_of_splits() -> None:
+    files = voc_files(frames("JPEGImages/"), SPLITS, objects())
+    assert sorted(files) == [
+        "Annotations/train/a/f_1.xml",
+        "Annotations/train/a/f_2.xml",
+        "Annotations/val/b.c/f_7.xml",
+        "ImageSets/Main/train.txt",
+        "ImageSets/Main/val.txt",
+    ]
+    assert files["ImageSets/Main/train.txt"] == b"train/a/f_1\ntrain/a/f_2\n"
+    root = ET.fromstring(files["Annotations/train/a/f_1.xml"])
+    assert (root.findtext("folder"), root.findtext("filename")) == ("JPEGImages/train/a", "f_1.jpg")
+    assert [root.findtext(f"size/{n}") for n in ("width", "height", "depth")] == ["80", "60", "3"]
+    assert [o.findtext("name") for o in root.findall("object")] == ["cat", "person"]
+    box = root.findall("object")[1].find("bndbox")
+    assert box is not None
+    # Pixels 10 to 29 and 5 to 14, counted from 1.
+    assert {e.tag: e.text for e in box} == {"xmin": "11", "ymin": "6", "xmax": "30", "ymax": "15"}
+    assert ET.fromstring(files["Annotations/train/a/f_2.xml"]).findall("object") == []
+    dog = ET.fromstring(files["Annotations/val/b.c/f_7.xml"]).find("object/bndbox")
+    assert dog is not None
+    assert dog.findtext("xmax") == "80"
+
+
+def test_same_rows_give_the_same_bytes() -> None:
+    rows = frames("JPEGImages/")
+    assert voc_files(rows, SPLITS, objects()) == voc_files(rows, SPLITS, objects())

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from tests.transforms.exports.material import CATEGORIES, HEIGHT, WIDTH, frames, objects, two_parts
+from transforms.exports.objects import Objects
+from transforms.exports.yolo import Task, yolo_files
+
+SPLITS = ["train", "val"]
+
+
+def numbers(data: bytes) -> list[list[float]]:
+    return [[float(word) for word in line.split()] for line in data.decode().splitlines()]
+
+
+def test_boxes_are_shares_of_the_picture_and_negatives_are_empty() -> None:
+    files = yolo_files("detect")(frames(), SPLITS, objects())
+    assert sorted(files) == ["data.yaml", "labels/train/a/f_1.txt", "labels/train/a/f_2.txt", "labels/val/b.c/f_7.txt"]
+    assert files["labels/train/a/f_2.txt"] == b""
+    cat, person = numbers(files["labels/train/a/f_1.txt"])
+    np.testing.assert_allclose(cat, [2, 38.25 / WIDTH, 29.5 / HEIGHT, 60 / WIDTH, 50 / HEIGHT], atol=1e-6)
+    assert person[0] == 0
+    # What leaves the picture is cut off: 60 to 80 of the 60 to 100.
+    np.testing.assert_allclose(
+        numbers(files["labels/val/b.c/f_7.txt"]), [[1, 70 / WIDTH, 40 / HEIGHT, 20 / WIDTH, 20 / HEIGHT]], atol=1e-6
+    )
+
+
+def test_the_description_names_splits_and_categories() -> None:
+    def described(*splits: str) -> dict[str, Any]:
+        return dict(yaml.safe_load(yolo_files("detect")(frames().slice(0, 0), splits, objects())["data.yaml"]))
+
+    names = dict(enumerate(CATEGORIES))
+    assert described(*SPLITS) == {"train": "images/train", "val": "images/val", "names": names}
+    assert described("default") == {
+        "train": "images/default",
+        "val": "images/default",
+        "default": "images/default",
+        "names": names,
+    }
+    assert described("test", "train")["val"] == "images/test"
+
+
+def test_same_rows_give_the_same_bytes_and_none_will_do() -> None:
+    for task in get_args(Task):
+        assert yolo_files(task)(frames(), SPLITS, objects()) == yolo_files(task)(frames(), SPLITS, objects())
+    assert yolo_files("detect")(frames(), SPLITS, Objects.none())["labels/train/a/f_1.txt"] == b""
+
+
+@pytest.mark.parametrize("task", get_args(Task))
+def test_ultralytics_reads_what_was_meant(task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ultralytics", reason="the extra `ultralytics` is not installed")
+    for name, value in (("YOLO_OFFLINE", "1"), ("YOLO_AUTOINSTALL", "0"), ("YOLO_CONFIG_DIR", str(tmp_path / "conf"))):
+        monkeypatch.setenv(name, value)
+    from ultralytics.data.dataset import YOLODataset
+    from ultralytics.data.utils import check_det_dataset
+
+    mask = two_parts()
+    for name in frames()["file_name"].to_pylist():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    for name, data in yolo_files(task)(frames(), SPLITS, objects(mask)).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    described = check_det_dataset(str(tmp_path / "data.yaml"), autodownload=False)
+    assert described["names"] == dict(enumerate(CATEGORIES))
+    read = YOLODataset(img_path=described["train"], data=described, task=task, imgsz=64, augment=False)
+    first, second = sorted(read.labels, key=lambda label: str(label["im_file"]))
+    assert [label["cls"].ravel().tolist() for label in (first, second)] == [[2, 0], []]
+    person = [20 / WIDTH, 10 / HEIGHT, 20 / WIDTH, 10 / HEIGHT]
+    np.testing.assert_allclose(first["bboxes"][1], person, atol=1e-5)
+    if task != "detect":
+        assert len(first["segments"]) == 2
+        xs, ys = np.nonzero(mask)[::-1]
+        low, high = first["segments"][0].min(axis=0), first["segments"][0].max(axis=0)
+        if task == "segment":
+            np.testing.assert_allclose(low * [WIDTH, HEIGHT], [xs.min(), ys.min()], atol=1)
+            np.testing.assert_allclose(high * [WIDTH, HEIGHT], [xs.max(), ys.max()], atol=1)

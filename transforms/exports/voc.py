@@ -1,0 +1,66 @@
+"""Pascal VOC: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/. One XML file per picture, lists of splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pyarrow as pa
+
+from transforms.exports.objects import Objects, clipped_box
+
+IMAGES = "JPEGImages/"
+
+
+def voc_files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = None) -> dict[str, bytes]:
+    """Return an XML file per picture below `Annotations/`, and `ImageSets/Main/SPLIT.txt` with their names.
+
+    Pictures are expected below `JPEGImages/`. Pixels are whole and counted from 1, both edges within the box, as VOC
+    counts them. A picture without objects has a file as well: it is a negative. `confidence` is added to each object.
+    """
+    there = objects or Objects.none()
+    files, lists = {}, {split: [""] for split in sorted(splits)}
+    columns = [rows[n].to_pylist() for n in ("file_name", "width", "height", "split", "stream_id", "frame_idx")]
+    for row, (name, width, height, split, stream, number) in enumerate(zip(*columns, strict=True)):
+        path = PurePosixPath(name).relative_to(IMAGES)
+        identity = str(path.with_suffix(""))
+        lists[split].append(identity)
+        root = ET.Element("annotation")
+        _add(root, "folder", str(PurePosixPath(name).parent))
+        _add(root, "filename", path.name)
+        source = ET.SubElement(root, "source")
+        _add(source, "database", "Winnow")
+        _add(source, "annotation", f"{stream} {number}")
+        size = ET.SubElement(root, "size")
+        for key, value in (("width", width), ("height", height), ("depth", 3)):
+            _add(size, key, value)
+        _add(root, "segmented", 0)
+        for each in there.of(row):
+            _object(root, each, width, height)
+        ET.indent(root)
+        files[f"Annotations/{identity}.xml"] = ET.tostring(root, encoding="utf-8") + b"\n"
+    for split, names in lists.items():
+        files[f"ImageSets/Main/{split}.txt"] = "".join(f"{name}\n" for name in names[1:]).encode()
+    return files
+
+
+def _object(root: ET.Element, each: dict[str, Any], width: int, height: int) -> None:
+    left, top, right, bottom = clipped_box(each, width, height)
+    edges = {"xmin": round(left) + 1, "ymin": round(top) + 1, "xmax": round(right), "ymax": round(bottom)}
+    if edges["xmax"] < edges["xmin"] or edges["ymax"] < edges["ymin"]:
+        return
+    found = ET.SubElement(root, "object")
+    _add(found, "name", each["category"])
+    _add(found, "pose", "Unspecified")
+    _add(found, "truncated", 0)
+    _add(found, "difficult", 0)
+    box = ET.SubElement(found, "bndbox")
+    for name, value in edges.items():
+        _add(box, name, value)
+    _add(found, "confidence", f"{each['score']:.6f}")
+
+
+def _add(parent: ET.Element, name: str, value: object) -> None:
+    ET.SubElement(parent, name).text = str(value)

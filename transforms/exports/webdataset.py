@@ -1,0 +1,53 @@
+"""WebDataset: https://github.com/webdataset/webdataset. Tar files of samples, a picture and a JSON document each."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+
+from transforms.exports.objects import Objects
+
+SHARD_FRAMES = 1000
+_OF_FRAME = ("stream_id", "frame_idx", "content_hash", "width", "height")
+_OF_OBJECT = ("annotation_id", "category", "label", "score", "mask_rle", "track_id", "text")
+
+
+def shards(
+    rows: pa.Table, splits: Sequence[str], objects: Objects | None, read: Callable[[str], bytes]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield `SPLIT-NUMBER.tar` with up to a thousand frames each, in their order; `read` returns a picture's bytes.
+
+    A sample is named by the place of its frame in the export, from 1. A split that no frame is in has no shard.
+    """
+    there = objects or Objects.none()
+    listed = rows.select([n for n in (*_OF_FRAME, "file_name", "split") if n in rows.column_names]).to_pylist()
+    for split in sorted(splits):
+        chosen = [(row, frame) for row, frame in enumerate(listed) if frame["split"] == split]
+        for number, first in enumerate(range(0, len(chosen), SHARD_FRAMES)):
+            yield f"{split}-{number:06d}.tar", _shard(chosen[first : first + SHARD_FRAMES], there, read)
+
+
+def _shard(frames: Sequence[tuple[int, dict[str, Any]]], objects: Objects, read: Callable[[str], bytes]) -> bytes:
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for row, frame in frames:
+            suffix = PurePosixPath(frame["file_name"]).suffix.lower()
+            document = {name: frame[name] for name in _OF_FRAME if name in frame}
+            document["objects"] = [
+                {name: each[name] for name in _OF_OBJECT if each[name] is not None}
+                | {"bbox": [each[n] for n in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")]}
+                for each in objects.of(row)
+            ]
+            text = json.dumps(document, separators=(",", ":")).encode() + b"\n"
+            for end, data in ((suffix, read(frame["file_name"])), (".json", text)):
+                entry = tarfile.TarInfo(f"{row + 1:09d}{end}")
+                # Nothing of who wrote it, and when: the same frames are the same bytes.
+                entry.size, entry.mtime, entry.mode = len(data), 0, 0o644
+                archive.addfile(entry, io.BytesIO(data))
+    return sink.getvalue()

@@ -1,0 +1,77 @@
+"""YOLO as Ultralytics reads it: https://docs.ultralytics.com/datasets/. One text file per picture, and `data.yaml`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from transforms.exports.objects import Objects, clipped_box, corners_of, mask_of, outline, turned_box
+
+Task = Literal["detect", "segment", "obb"]
+
+IMAGES = "images/"
+_DIGITS = 6
+_LEAST_PX = 0.5
+
+
+def yolo_files(task: Task) -> Callable[[pa.Table, Sequence[str], Objects | None], dict[str, bytes]]:
+    """Return the format for a task: boxes, outlines of masks, or turned boxes around masks.
+
+    Numbers are shares of the picture's width and height. An object without a mask has its box for an outline. A picture
+    without objects has an empty file: it is a negative. Pictures are expected below `images/`, where their label files
+    are looked for below `labels/`. What is less than half a pixel wide or high is left out.
+    """
+
+    def files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = None) -> dict[str, bytes]:
+        there = objects or Objects.none()
+        named = {}
+        columns = [rows[n].to_pylist() for n in ("file_name", "width", "height")]
+        for row, (name, width, height) in enumerate(zip(*columns, strict=True)):
+            lines = [_line(each, width, height, task) for each in there.of(row)]
+            text = "".join(f"{line}\n" for line in lines if line)
+            path = PurePosixPath("labels", PurePosixPath(name).relative_to(IMAGES)).with_suffix(".txt")
+            named[str(path)] = text.encode()
+        return named | {"data.yaml": _description(splits, there.categories)}
+
+    return files
+
+
+def _line(each: dict[str, Any], width: int, height: int, task: Task) -> str:
+    edges = clipped_box(each, width, height)
+    left, top, right, bottom = edges
+    if right - left < _LEAST_PX or bottom - top < _LEAST_PX:
+        return ""
+    if task == "detect":
+        centre = np.array([[(left + right) / 2, (top + bottom) / 2], [right - left, bottom - top]])
+        return _text(each["label"], centre, width, height)
+    points = outline(mask_of(each, width, height)) if each["mask_rle"] is not None else np.empty((0, 2))
+    if not len(points):
+        points = corners_of(edges)
+    elif task == "obb":
+        points = turned_box(points)
+    return _text(each["label"], points, width, height)
+
+
+def _text(label: int, points: npt.NDArray[np.float64], width: int, height: int) -> str:
+    shares = np.clip(points / [width, height], 0, 1).reshape(-1).tolist()
+    return " ".join([str(label), *(f"{share:.{_DIGITS}f}" for share in shares)])
+
+
+def _description(splits: Sequence[str], names: Sequence[str]) -> bytes:
+    """Return `data.yaml`, with which the folder can be moved: places are relative to the file.
+
+    Ultralytics asks for `train` and `val`; a split that is not there is stood for by another one.
+    """
+    there = list(splits)
+    train = "train" if "train" in there else there[0]
+    val = next((name for name in ("val", "test") if name in there), there[-1])
+    places = {"train": train, "val": val} | {name: name for name in there if name not in {"train", "val"}}
+    lines = [f"{name}: {json.dumps(IMAGES + place)}" for name, place in places.items()]
+    lines += ["names:", *(f"  {at}: {json.dumps(name, ensure_ascii=False)}" for at, name in enumerate(names))]
+    return ("\n".join(lines) + "\n").encode()
