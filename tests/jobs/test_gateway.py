@@ -78,7 +78,7 @@ def gateway(workspace: Workspace) -> Iterator[Callable[..., Running]]:
             assert not Path(f"/proc/{event['pid']}").exists(), event
 
 
-def wait(condition: Callable[[], Any], seconds: float = 60) -> None:
+def wait(condition: Callable[[], Any], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
