@@ -125,11 +125,6 @@ def _n_wanted(rows: pa.Table) -> int:
     return pc.sum(rows["wanted"]).as_py() or 0
 
 
-def _up_to(rows: pa.Table, n: int) -> int:
-    """Return how many rows there are up to the `n`-th that is wanted."""
-    return int(np.searchsorted(np.cumsum(rows["wanted"].to_numpy()), n)) + 1
-
-
 def _wanted(rows: pa.Table, first: int, n: int, context: int) -> pa.Table:
     """Return `n` wanted rows from the `first` on, with what lies between them and up to `context` rows before."""
     places = np.flatnonzero(rows["wanted"].to_numpy())[first : first + n]
