@@ -7,7 +7,8 @@ from pathlib import Path
 
 from conf import PipelineConfig
 from jobs.errors import UserError
-from jobs.weights import fingerprint, locate, require_packages
+from jobs.extras import require
+from jobs.weights import fingerprint, locate
 from transforms.embeddings import PACKAGES, EmbedderSpec
 
 _CONFIG = "open_clip_config.json"
@@ -17,7 +18,7 @@ _HUB_FILES = ((_CONFIG,), ("open_clip_model.safetensors", "open_clip_pytorch_mod
 
 def embedder(config: PipelineConfig) -> EmbedderSpec:
     """Return what an embedder is made from. Raises `UserError` if a package, or its weights, are missing."""
-    require_packages(PACKAGES, "embeddings", "embeddings")
+    require("embeddings", *PACKAGES)
     params = config.embed
     source = locate("embed.weights", params.weights, _HUB_FILES)
     return EmbedderSpec(source, fingerprint(_files(source, params.model)), params)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 from collections.abc import Sequence
@@ -14,16 +13,6 @@ from jobs.errors import UserError, one_line
 
 FOLDER = "WINNOW_WEIGHTS"
 """The environment's name for a folder of weights, where paths that are not absolute are looked for as well."""
-
-
-def require_packages(names: Sequence[str], what: str, extra: str) -> None:
-    """Raise `UserError` if packages that something needs are not installed."""
-    missing = [name for name in names if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"{what} need {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed: "
-            f"pip install 'winnow[{extra}]'; everything else works without"
-        )
 
 
 def locate(key: str, named: str, files: Sequence[Sequence[str]]) -> Path:

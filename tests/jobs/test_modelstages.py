@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 
 import schemas
 from conf import ConfigError
+from jobs import extras
 from jobs.choosing import SelectRequest, select
 from jobs.errors import UserError
 from jobs.query import View
@@ -105,8 +105,8 @@ def test_weights_are_asked_for_before_any_work(
             go(workspace, cam, settings=settings)
     monkeypatch.setenv("WINNOW_WEIGHTS", str(weights.parent))
     go(workspace, cam, settings=asked(Path(weights.name)))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"need torch and open_clip, .* pip install 'winnow\[embeddings\]'"):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"torch is not installed; it comes with: pip install 'winnow\[embeddings\]'"):
         go(workspace, cam, settings=asked(weights))
 
 

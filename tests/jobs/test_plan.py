@@ -7,7 +7,7 @@ import pytest
 import schemas
 from conf import PipelineConfig
 from jobs import catalogue as catalogue_module
-from jobs import measurements, plan
+from jobs import plan, windows
 from jobs.catalogue import Admission, catalogue
 from jobs.engine import Engine
 from jobs.pipeline import build
@@ -27,7 +27,7 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def look_at_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (plan, catalogue_module, measurements):
+    for module in (plan, catalogue_module, windows):
         monkeypatch.setattr(module, "WINDOW", 16)
 
 
