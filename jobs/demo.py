@@ -10,10 +10,10 @@ from typing import Any
 import polars as pl
 
 from conf import load
-from jobs import report
 from jobs.errors import UserError
 from jobs.preparation import RunRequest
 from jobs.query import View
+from jobs.reports import report
 from jobs.runs import RunRecord
 from jobs.workspace import Workspace
 from transforms.synthetic import Planted, Sample

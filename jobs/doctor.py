@@ -18,12 +18,12 @@ from typing import Literal
 from blake3 import blake3
 
 import schemas
-from jobs import maintenance
 from jobs.errors import UserError, one_line
-from jobs.parts import hash_in_name
-from jobs.processes import has_ended
-from jobs.store import Store
-from jobs.weights import FOLDER
+from jobs.lifecycle.processes import has_ended
+from jobs.provisioning.weights import FOLDER
+from jobs.storage import maintenance
+from jobs.storage.parts import hash_in_name
+from jobs.storage.store import Store
 from jobs.workspace import FORMAT, Workspace
 
 Level = Literal["ok", "note", "broken"]

@@ -11,15 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
-from jobs.modelplan import ModelPlan
-from jobs.modelstages import ModelStages
 from jobs.names import new_job_id
-from jobs.plan import Listed, PixelPlan, Planner
+from jobs.passes.modelplan import ModelPlan
+from jobs.passes.modelstages import ModelStages
+from jobs.passes.plan import Listed, PixelPlan, Planner
+from jobs.passes.scopes import WORKSPACE
+from jobs.passes.tables import TableStages
 from jobs.preparation import Prepared
-from jobs.scopes import WORKSPACE
 from jobs.stage import Stage, canonical
-from jobs.store import Store
-from jobs.tables import TableStages
+from jobs.storage.store import Store
 
 
 @dataclass(frozen=True)

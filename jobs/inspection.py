@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 import schemas
 from jobs import selection
 from jobs.errors import UserError
-from jobs.inbox import Inbox
+from jobs.lifecycle.inbox import Inbox
+from jobs.lifecycle.rundiff import parameters
 from jobs.query import View
-from jobs.rundiff import parameters
 from jobs.runs import as_it_is
-from jobs.store import Store
+from jobs.storage.store import Store
 from jobs.verdicts import verdicts
 
 _STRETCHES = {

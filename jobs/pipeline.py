@@ -8,8 +8,8 @@ from typing import Any
 
 import schemas
 from conf import PipelineConfig
-from jobs import detectors, models
 from jobs.errors import UserError
+from jobs.provisioning import detectors, models
 from jobs.stage import Stage
 from transforms import (
     clip,

@@ -9,15 +9,16 @@ from typing import Any, Literal
 import schemas
 from conf import Loaded
 from conf.loader import to_dict
-from jobs import catalogue, descent
-from jobs.catalogue import Admission
-from jobs.descent import Replay
-from jobs.engine import check_address
+from jobs.inputs import catalogue
+from jobs.inputs.catalogue import Admission
+from jobs.inputs.streams import StreamFiles
+from jobs.lifecycle import descent
+from jobs.lifecycle.descent import Replay
+from jobs.passes.engine import check_address
+from jobs.passes.plan import Listed
 from jobs.pipeline import build
-from jobs.plan import Listed
 from jobs.stage import Stage
-from jobs.store import Store
-from jobs.streams import StreamFiles
+from jobs.storage.store import Store
 from jobs.workspace import Workspace
 
 
@@ -36,7 +37,7 @@ class RunRequest:
     replay: Replay | None = None
 
     def as_data(self) -> dict[str, Any]:
-        """Return what was asked for as plain values, which `jobs.requests.from_data` makes a request of again."""
+        """Return what was asked for as plain values, of which `lifecycle.requests.from_data` makes a request again."""
         return {
             "profile": self.loaded.profile,
             "config": to_dict(self.loaded.config),

@@ -16,9 +16,9 @@ import pyarrow as pa
 import schemas
 from jobs import selection as selecting
 from jobs.errors import UserError
-from jobs.events import events, journaled_jobs
+from jobs.lifecycle.events import events, journaled_jobs
 from jobs.selection import Selection
-from jobs.store import Store
+from jobs.storage.store import Store
 from jobs.workspace import Workspace
 
 _TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series"})

@@ -11,25 +11,29 @@ from typing import Any
 import pyarrow as pa
 
 import schemas
-from jobs import catalogue, descent, differences, heads, maintenance, pictures, selection
-from jobs.commit import Committer
-from jobs.engine import EngineOnDemand
+from jobs import selection
 from jobs.errors import RunFailedError, RunStopped, one_line
-from jobs.events import Journal
-from jobs.hold import Hold
+from jobs.inputs import catalogue
+from jobs.lifecycle import descent, differences
+from jobs.lifecycle.events import Journal
+from jobs.lifecycle.hold import Hold
+from jobs.lifecycle.telling import Teller, Unwatched, Watcher
 from jobs.memory import give_back
-from jobs.modelstages import ModelStages
 from jobs.names import new_job_id
+from jobs.passes import pictures
+from jobs.passes.engine import EngineOnDemand
+from jobs.passes.modelstages import ModelStages
+from jobs.passes.pixelpass import PassResult, run_pass
+from jobs.passes.plan import PixelPlan, Planner
+from jobs.passes.tables import TableStages
 from jobs.pipeline import MEASURE, pixel_params, step_named
-from jobs.pixelpass import PassResult, run_pass
-from jobs.plan import PixelPlan, Planner
 from jobs.preparation import Prepared, RunRequest, n_new_frames, prepare
-from jobs.quarantine import settle
 from jobs.runs import RunRecord, close_dead_runs
 from jobs.stage import Stage
-from jobs.store import ConflictError, Snapshot, Store
-from jobs.tables import TableStages
-from jobs.telling import Teller, Unwatched, Watcher
+from jobs.storage import heads, maintenance
+from jobs.storage.commit import Committer
+from jobs.storage.quarantine import settle
+from jobs.storage.store import ConflictError, Snapshot, Store
 
 __all__ = ["RunRequest", "run"]
 

@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 import schemas
 from conf import PipelineConfig
 from conf.loader import to_dict
-from jobs.inbox import DIED, Inbox, JobState, seen, settled
-from jobs.processes import has_ended, process_identity
+from jobs.lifecycle.inbox import DIED, Inbox, JobState, seen, settled
+from jobs.lifecycle.processes import has_ended, process_identity
 from jobs.stage import Stage, canonical
-from jobs.store import Store
+from jobs.storage.store import Store
 
 _LIBRARIES = ("winnow", "ray", "pyarrow", "polars", "deltalake", "numpy", "opencv-python-headless", "numba")
 

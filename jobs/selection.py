@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import schemas
 from jobs.errors import UserError
 from jobs.names import counted_back
-from jobs.store import Store
+from jobs.storage.store import Store
 
 _VERSIONED = tuple(t for t in schemas.ALL if t.name not in {"runs", "stage_runs", "releases"})
 

@@ -10,7 +10,7 @@ import pytest
 
 from conf import Resources
 from jobs.demo import write_sample
-from jobs.engine import Engine
+from jobs.passes.engine import Engine
 from jobs.workspace import Workspace
 from tests.helpers import SMALL
 

@@ -17,7 +17,7 @@ import polars as pl
 
 import schemas
 from conf import load
-from jobs.catalogue import Admission
+from jobs.inputs.catalogue import Admission
 from jobs.query import View
 from jobs.run import RunRequest, run
 from jobs.runs import RunRecord

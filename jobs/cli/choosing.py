@@ -87,9 +87,9 @@ def select(
 
     Example: winnow select --n 500 --strategy diverse --name week-47
     """
-    from jobs.choosing import SelectRequest
-    from jobs.choosing import select as choose
     from jobs.cli.show import out, print_json
+    from jobs.datasets.choosing import SelectRequest
+    from jobs.datasets.choosing import select as choose
     from jobs.workspace import Workspace
 
     request = SelectRequest(

@@ -39,8 +39,8 @@ def curation(
     """
     from jobs.cli.show import out as console
     from jobs.cli.show import print_json, print_table
-    from jobs.evaluate import evaluate, page
-    from jobs.labels import read_labels
+    from jobs.evaluation.evaluate import evaluate, page
+    from jobs.evaluation.labels import read_labels
     from jobs.query import View
     from jobs.workspace import Workspace, write_atomically
 
@@ -95,8 +95,8 @@ def detections(
     """
     from jobs.cli.show import err, print_json, print_table
     from jobs.cli.show import out as console
-    from jobs.detections import evaluate_files, evaluate_view, left_out, page
     from jobs.errors import UserError
+    from jobs.evaluation.detections import evaluate_files, evaluate_view, left_out, page
     from jobs.query import View
     from jobs.workspace import Workspace, write_atomically
 

@@ -78,8 +78,8 @@ def export(
     """
     from jobs.cli.show import out as console
     from jobs.cli.show import print_json
-    from jobs.export import ExportRequest
-    from jobs.export import export as write
+    from jobs.datasets.export import ExportRequest
+    from jobs.datasets.export import export as write
     from jobs.workspace import Workspace
 
     request = ExportRequest(

@@ -74,13 +74,13 @@ def start(
 
     root = Workspace.at(workspace).create().root
     if foreground:
-        from jobs.gateway import Gateway, GatewayOptions, log_path
-        from jobs.jsonlog import JsonLog
+        from jobs.operations.gateway import Gateway, GatewayOptions, log_path
+        from jobs.operations.jsonlog import JsonLog
 
         options = GatewayOptions(max_jobs, attempts, backoff, grace, metrics_port)
         Gateway(root, options, JsonLog(log_path(root), aloud=not quiet)).serve()
         return
-    from jobs import daemon
+    from jobs.operations import daemon
 
     found = daemon.start(root, _options(max_jobs, attempts, backoff, grace, metrics_port))
     if as_json:
@@ -96,7 +96,7 @@ def stop(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None
 
     Example: winnow gateway stop
     """
-    from jobs import access, daemon
+    from jobs.operations import access, daemon
 
     root = _root(workspace)
     access.require(root)
@@ -113,7 +113,7 @@ def status(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
 
     Example: winnow gateway status
     """
-    from jobs.overview import Overview
+    from jobs.operations.overview import Overview
 
     values = Overview(_root(workspace)).values()
     if as_json:
@@ -136,7 +136,7 @@ def install_service(
 
     Example: winnow gateway install-service --workspace /data/winnow
     """
-    from jobs.service import service
+    from jobs.operations.service import service
     from jobs.workspace import Workspace
 
     root = Workspace.at(workspace).create().root
@@ -158,7 +158,7 @@ def require_token(workspace: WorkspaceOption = None) -> None:
 
     Example: WINNOW_CONTROL_TOKEN=$(openssl rand -hex 16) winnow gateway require-token
     """
-    from jobs import access
+    from jobs.operations import access
     from jobs.workspace import Workspace
 
     root = Workspace.at(workspace).create().root
@@ -172,7 +172,7 @@ def drop_token(workspace: WorkspaceOption = None) -> None:
 
     Example: winnow gateway drop-token
     """
-    from jobs import access
+    from jobs.operations import access
 
     root = _root(workspace)
     access.drop(root)
@@ -190,7 +190,7 @@ def execute(
     Example: winnow gateway execute 20261121-020000-nightly
     """
     from jobs.cli.run import execute as run
-    from jobs.execution import execute as run_job
+    from jobs.operations.execution import execute as run_job
     from jobs.workspace import Workspace
 
     place = Workspace.at(workspace).require()
@@ -207,7 +207,7 @@ def _print_status(values: dict[str, Any]) -> None:
     from datetime import UTC, datetime
 
     from jobs.cli.show import out, print_table
-    from jobs.watching import duration
+    from jobs.lifecycle.watching import duration
 
     gateway, queue = values["gateway"], values["queue"]
     if gateway is None:

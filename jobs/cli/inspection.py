@@ -9,13 +9,13 @@ import typer
 from jobs.cli.options import JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from jobs.store import Store
+    from jobs.storage.store import Store
 
 app = typer.Typer(help="Look at runs, streams, tables and frames that failed.", no_args_is_help=True)
 
 
 def _store(workspace: str | None) -> Store:
-    from jobs.store import Store
+    from jobs.storage.store import Store
     from jobs.workspace import Workspace
 
     return Store(Workspace.at(workspace).require().root)
@@ -103,7 +103,7 @@ def run_diff(
     """
     from jobs.cli.show import out, print_json
     from jobs.cli.showdiff import print_diff
-    from jobs.rundiff import run_diff as compare
+    from jobs.lifecycle.rundiff import run_diff as compare
 
     found = compare(_store(workspace), one, other, tolerance, examples)
     if as_json:

@@ -10,8 +10,8 @@ import typer
 from jobs.cli.options import JsonOption, RayOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from jobs.control import Job
-    from jobs.inbox import JobState
+    from jobs.lifecycle.control import Job
+    from jobs.lifecycle.inbox import JobState
     from jobs.preparation import RunRequest
     from jobs.runs import RunRecord
 
@@ -33,7 +33,7 @@ def pause(
 
     Example: winnow job pause 20261121-020000-123abcd
     """
-    from jobs import control
+    from jobs.lifecycle import control
 
     job = _find(workspace, job_id)
     control.pause(job)
@@ -54,7 +54,7 @@ def resume(
 
     Example: winnow job resume 20261121-020000-123abcd
     """
-    from jobs import control
+    from jobs.lifecycle import control
 
     job = _find(workspace, job_id)
     state = control.resume(job)
@@ -74,7 +74,7 @@ def step(
 
     Example: winnow job step 20261121-020000-123abcd
     """
-    from jobs import control
+    from jobs.lifecycle import control
 
     job = _find(workspace, job_id)
     state = control.step(job)
@@ -92,7 +92,7 @@ def pause_after(
 
     Example: winnow job pause-after duplicates 20261121-020000-123abcd
     """
-    from jobs import control
+    from jobs.lifecycle import control
 
     job = _find(workspace, job_id)
     _tell(job, control.pause_after(job, stage), as_json)
@@ -106,7 +106,7 @@ def cancel(
 
     Example: winnow job cancel 20261121-020000-123abcd
     """
-    from jobs import control
+    from jobs.lifecycle import control
 
     job = _find(workspace, job_id)
     control.cancel(job)
@@ -121,8 +121,8 @@ def clear(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOp
 
     Example: winnow job clear 20261121-020000-123abcd
     """
-    from jobs import ended
     from jobs.cli.show import out, print_json
+    from jobs.lifecycle import ended
 
     job = _find(workspace, job_id)
     ended.clear(job)
@@ -151,7 +151,7 @@ def replay(
 
     Example: winnow job replay 20261121-020000-123abcd --from curation --set curation.dark_mean=20
     """
-    from jobs import requests
+    from jobs.lifecycle import requests
     from jobs.workspace import Workspace
 
     _run(requests.replay(Workspace.at(workspace), job_id, start, settings or (), promote), ray_address, as_json)
@@ -172,8 +172,8 @@ def replay_stage(
 
     Example: winnow job replay-stage 20261121-020000-123abcd quality
     """
-    from jobs import requests
     from jobs.cli.show import out
+    from jobs.lifecycle import requests
     from jobs.workspace import Workspace
 
     record = _run(requests.again(Workspace.at(workspace), job_id, stage), ray_address, as_json)
@@ -202,7 +202,7 @@ def retry(
 
     Example: winnow job retry 20261121-020000-123abcd --only quarantined
     """
-    from jobs import requests
+    from jobs.lifecycle import requests
     from jobs.workspace import Workspace
 
     if only is None:
@@ -223,7 +223,8 @@ def _run(request: RunRequest, ray_address: str | None, as_json: bool) -> RunReco
 
 
 def _find(workspace: str | None, job_id: str) -> Job:
-    from jobs import access, control
+    from jobs.lifecycle import control
+    from jobs.operations import access
     from jobs.workspace import Workspace
 
     place = Workspace.at(workspace).require()
@@ -235,8 +236,8 @@ def _go_on(job: Job, state: JobState, ray_address: str | None, as_json: bool) ->
     """Run a job that nobody else will."""
     from dataclasses import replace
 
-    from jobs import requests
     from jobs.cli.run import execute, print_record
+    from jobs.lifecycle import requests
 
     if state.queued or state.state == "running":
         _tell(job, state, as_json)

@@ -21,9 +21,9 @@ def optimize(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> 
 
     import schemas
     from jobs.cli.show import print_json, print_table
-    from jobs.maintenance import compact
     from jobs.names import new_job_id
-    from jobs.store import Store
+    from jobs.storage.maintenance import compact
+    from jobs.storage.store import Store
     from jobs.workspace import Workspace
 
     store = Store(Workspace.at(workspace).require().root)
@@ -54,9 +54,9 @@ def vacuum(
     from dataclasses import asdict
 
     from jobs.cli.show import print_json, print_table
-    from jobs.maintenance import vacuum as clean
     from jobs.names import new_job_id
-    from jobs.store import Store
+    from jobs.storage.maintenance import vacuum as clean
+    from jobs.storage.store import Store
     from jobs.workspace import Workspace
 
     store = Store(Workspace.at(workspace).require().root)

@@ -9,7 +9,7 @@ import typer
 from jobs.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from jobs.modelfiles import Entry
+    from jobs.provisioning.modelfiles import Entry
 
 app = typer.Typer(
     help="Weights by name: what there is, where it comes from, under which licence.", no_args_is_help=True
@@ -24,7 +24,7 @@ def list_(as_json: JsonOption = False) -> None:
 
     Example: winnow models list
     """
-    from jobs.modelfiles import entries
+    from jobs.provisioning.modelfiles import entries
 
     _show(entries(), as_json)
 
@@ -45,7 +45,7 @@ def pull(
 
     from jobs.cli.show import err, print_json
     from jobs.cli.show import out as console
-    from jobs.modelfiles import pull as bring
+    from jobs.provisioning.modelfiles import pull as bring
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
@@ -65,7 +65,7 @@ def verify(names: Names = None, as_json: JsonOption = False) -> None:
 
     Example: winnow models verify
     """
-    from jobs.modelfiles import entries
+    from jobs.provisioning.modelfiles import entries
 
     found = [entry for entry in entries(names or (), verify=True) if names or entry.state != "missing"]
     _show(found, as_json)
@@ -76,7 +76,7 @@ def verify(names: Names = None, as_json: JsonOption = False) -> None:
 def _show(listed: list[Entry], as_json: bool) -> None:
     from jobs.cli.show import out as console
     from jobs.cli.show import print_json, print_table
-    from jobs.modelfiles import folder
+    from jobs.provisioning.modelfiles import folder
 
     if as_json:
         print_json([entry.to_dict() for entry in listed])

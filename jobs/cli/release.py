@@ -10,7 +10,7 @@ import typer
 from jobs.cli.options import JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from jobs.store import Store
+    from jobs.storage.store import Store
 
 app = typer.Typer(help="Freeze what the tables show under a name, for exports.", no_args_is_help=True)
 
@@ -18,7 +18,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a rel
 
 
 def _store(workspace: str | None) -> Store:
-    from jobs.store import Store
+    from jobs.storage.store import Store
     from jobs.workspace import Workspace
 
     return Store(Workspace.at(workspace).require().root)
@@ -38,8 +38,8 @@ def create(
 
     Example: winnow release create night-v1 --note "first set for the night detector"
     """
-    from jobs import release
     from jobs.cli.show import out, print_json
+    from jobs.datasets import release
 
     manifest = release.create(_store(workspace), name, run, note)
     if as_json:
@@ -105,8 +105,8 @@ def diff(
 
     Example: winnow release diff night-v1 night-v2
     """
-    from jobs import release
     from jobs.cli.show import print_json, print_table
+    from jobs.datasets import release
     from jobs.query import View
     from jobs.workspace import Workspace
 

@@ -21,7 +21,7 @@ def report(
     Example: winnow report --out report.html
     """
     from jobs.cli.show import out as console
-    from jobs.report import render
+    from jobs.reports.report import render
     from jobs.workspace import Workspace, write_atomically
 
     page = render(Workspace.at(workspace), run, release)

@@ -61,9 +61,9 @@ def run(
 
     Example: winnow run --input /data/cam1 --set duplicates.hamming=4
     """
-    from jobs.asking import Asked, requested
     from jobs.cli.show import err
-    from jobs.detectors import licence_notice
+    from jobs.operations.asking import Asked, requested
+    from jobs.provisioning.detectors import licence_notice
 
     asked = Asked(
         inputs,
@@ -223,7 +223,7 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
     """Point at what a person should look at: unusual streams and frames set aside."""
     import schemas
     from jobs.cli.show import out
-    from jobs.store import Store
+    from jobs.storage.store import Store
 
     streams = Store(request.workspace.root).read(schemas.STREAMS).to_pylist()
     for row in streams:

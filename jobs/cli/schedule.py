@@ -60,8 +60,8 @@ def add(
 
     Example: winnow schedule add nightly --cron "0 2 * * *" --tz Europe/Berlin --input /data/cam1
     """
-    from jobs.asking import Asked
-    from jobs.scheduling import add as keep
+    from jobs.operations.asking import Asked
+    from jobs.operations.scheduling import add as keep
 
     asked = Asked(
         inputs,
@@ -92,7 +92,7 @@ def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> Non
 
     Example: winnow schedule list
     """
-    from jobs.scheduling import listed
+    from jobs.operations.scheduling import listed
 
     found = listed(_root(workspace))
     if as_json:
@@ -110,7 +110,7 @@ def remove(name: NameArgument, workspace: WorkspaceOption = None) -> None:
 
     Example: winnow schedule remove nightly
     """
-    from jobs import access, schedule
+    from jobs.operations import access, schedule
 
     root = _root(workspace)
     access.require(root)
@@ -131,8 +131,8 @@ def run_now(
 
     Example: winnow schedule run-now nightly
     """
-    from jobs import access
-    from jobs.scheduling import run_now as submit
+    from jobs.operations import access
+    from jobs.operations.scheduling import run_now as submit
 
     root = _root(workspace)
     access.require(root)

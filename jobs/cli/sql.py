@@ -54,7 +54,7 @@ def sql(
         columns = [column.to_pylist() for column in rows.columns]
         print_table(rows.column_names, zip(*columns, strict=True), exact=True)
         return
-    from jobs.tabular import render
+    from jobs.datasets.tabular import render
 
     data = render(rows, kind.value)
     if out:

@@ -14,7 +14,7 @@ from jobs.cli.options import WorkspaceOption
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from jobs.progress import Progress
+    from jobs.lifecycle.progress import Progress
     from jobs.workspace import Workspace
 
 _INTERRUPTED = 130
@@ -32,8 +32,8 @@ def watch(
     Example: winnow job watch 20261121
     """
     from jobs.cli.show import out
-    from jobs.progress import Progress
-    from jobs.watching import EXIT_CODES
+    from jobs.lifecycle.progress import Progress
+    from jobs.lifecycle.watching import EXIT_CODES
     from jobs.workspace import Workspace
 
     progress = Progress()
@@ -53,7 +53,7 @@ def _follow(workspace: Workspace, job_id: str, progress: Progress, as_json: bool
     from rich.live import Live
 
     from jobs.cli.show import out
-    from jobs.watching import follow
+    from jobs.lifecycle.watching import follow
 
     state = "pending"
     shown = Live(console=out, auto_refresh=False) if out.is_terminal and not as_json else None
@@ -94,7 +94,7 @@ def picture(progress: Progress, state: str) -> RenderableType:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
-    from jobs.watching import duration
+    from jobs.lifecycle.watching import duration
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in (f"job is {state}", "frames", "", "frames/s", "left"):

@@ -51,9 +51,9 @@ def _embed(weights: str, folder: str, batch: str) -> dict[str, object]:
 
 def _plan(place: str, n_streams: int, n_frames: int) -> dict[str, object]:
     from conf import PipelineConfig
+    from jobs.passes.plan import Listed, Planner
     from jobs.pipeline import build
-    from jobs.plan import Listed, Planner
-    from jobs.store import Store
+    from jobs.storage.store import Store
     from jobs.workspace import Workspace
 
     store = Store(Workspace.at(place).root)

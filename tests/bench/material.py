@@ -15,9 +15,9 @@ from blake3 import blake3
 
 import schemas
 from conf import PipelineConfig
-from jobs.parts import write_part
 from jobs.pipeline import build
-from jobs.store import Change, Store
+from jobs.storage.parts import write_part
+from jobs.storage.store import Change, Store
 from jobs.workspace import Workspace
 from tests.helpers import write_clip_model
 from transforms.hashing import layout_column, to_hex

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jobs import daemon
-from jobs.asking import Asked
-from jobs.events import events
-from jobs.inbox import Inbox
-from jobs.overview import rss_mb
-from jobs.submitting import submit
+from jobs.lifecycle.events import events
+from jobs.lifecycle.inbox import Inbox
+from jobs.operations import daemon
+from jobs.operations.asking import Asked
+from jobs.operations.overview import rss_mb
+from jobs.operations.submitting import submit
 
 _PATIENCE_S = 300
 _EVERY_S = 0.05

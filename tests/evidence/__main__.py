@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from jobs.evaluate import Evaluation, evaluate
-from jobs.labels import read_labels
+from jobs.evaluation.evaluate import Evaluation, evaluate
+from jobs.evaluation.labels import read_labels
 from jobs.query import View
 from jobs.workspace import Workspace
 from tests.evidence import material

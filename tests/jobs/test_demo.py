@@ -6,8 +6,8 @@ import pytest
 
 from jobs import demo
 from jobs.cli.demo import print_result
-from jobs.engine import Engine
 from jobs.errors import UserError
+from jobs.passes.engine import Engine
 from jobs.run import run
 from tests.helpers import SMALL
 

@@ -9,11 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 import schemas
-from jobs import release
 from jobs.cli.app import app
+from jobs.datasets import release
 from jobs.doctor import Finding, examine
-from jobs.engine import Engine
-from jobs.store import Store
+from jobs.passes.engine import Engine
+from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from tests.helpers import copy_stream, go, write_noise_stream
 

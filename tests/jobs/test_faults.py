@@ -15,8 +15,8 @@ import polars as pl
 import pytest
 
 import schemas
-from jobs.engine import Engine
-from jobs.inbox import jobs_of
+from jobs.lifecycle.inbox import jobs_of
+from jobs.passes.engine import Engine
 from jobs.query import View
 from jobs.workspace import Workspace
 from tests.helpers import (

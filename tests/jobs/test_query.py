@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 import schemas
-from jobs.engine import Engine
 from jobs.errors import UserError
+from jobs.passes.engine import Engine
 from jobs.query import View
 from jobs.workspace import Workspace
 from tests.helpers import SMALL, go, rows

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 import schemas
 from conf import PipelineConfig, load
-from jobs.catalogue import Admission
 from jobs.demo import compare
-from jobs.engine import Engine
 from jobs.explain import StageForecast, forecast
+from jobs.inputs.catalogue import Admission
+from jobs.lifecycle.telling import Unwatched
+from jobs.passes.engine import Engine
 from jobs.preparation import RunRequest, prepare
 from jobs.query import View
 from jobs.run import run
-from jobs.store import Store
-from jobs.telling import Unwatched
+from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from tests.helpers import (
     SMALL,

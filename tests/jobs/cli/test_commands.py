@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 
 from jobs.cli.app import main
-from jobs.engine import Engine
+from jobs.passes.engine import Engine
 from jobs.workspace import Workspace
 from tests.helpers import SMALL, write_noise_stream
 
@@ -168,7 +168,7 @@ def test_wrong_use_is_told_in_lines_and_exits_with_2(
     write_noise_stream(tmp_path / "other/cam", range(2))
     (tmp_path / "newer").mkdir()
     (tmp_path / "newer/winnow.json").write_text('{"format": 99, "created_by": "winnow 9.0"}')
-    from jobs.store import Store
+    from jobs.storage.store import Store
 
     Store(Workspace.at(tmp_path / "made").create().root).create_tables()
     before = sorted(str(p) for p in tmp_path.rglob("*"))

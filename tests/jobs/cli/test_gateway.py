@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from jobs.access import VARIABLE
-from jobs.backlog import Backlog
 from jobs.cli.app import app
 from jobs.errors import UserError
+from jobs.operations.access import VARIABLE
+from jobs.operations.backlog import Backlog
 from jobs.workspace import Workspace
 from tests.helpers import write_noise_stream
 

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from jobs.cli.app import app
-from jobs.engine import Engine
 from jobs.errors import StoppedRunError, UserError
-from jobs.inbox import Inbox
+from jobs.lifecycle.inbox import Inbox
+from jobs.passes.engine import Engine
 from tests.helpers import write_noise_stream
 
 pytestmark = pytest.mark.usefixtures("engine")

@@ -1,0 +1,311 @@
+"""Datasets out of the tables: chosen frames, their pictures if asked for, and a manifest that says where from."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+from blake3 import blake3
+
+import schemas
+from jobs import selection
+from jobs.datasets import tabular
+from jobs.datasets.choosing import frames_of
+from jobs.datasets.media import Media, bring, named
+from jobs.datasets.objects import are_known, models_of, nested, objects_of, refuse_without_masks
+from jobs.errors import UserError
+from jobs.provisioning.extras import require
+from jobs.query import View, check_condition
+from jobs.storage.store import Store
+from jobs.workspace import Workspace
+from transforms.exports import voc, yolo
+from transforms.exports.coco import coco_files
+from transforms.exports.objects import Objects
+from transforms.exports.voc import voc_files
+from transforms.exports.webdataset import shards
+from transforms.exports.yolo import yolo_files
+from transforms.intervals import place_in_intervals
+from transforms.splits import assign_splits, joined_keys
+
+MANIFEST = "manifest.json"
+_DEFAULT_SPLIT = "default"
+_KEY = list(schemas.FRAME_KEY)
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What to export: format, which frames, how to split them, and whether pictures come along.
+
+    `split` maps names to fractions that add up to 1, empty for one set. `media` None takes the format's own default.
+    `min_score`: objects below it are left out, their frames are not.
+    """
+
+    format: str
+    out: Path
+    run: str | None = None
+    release: str | None = None
+    where: str | None = None
+    selection: str | None = None
+    everything: bool = False
+    split: Mapping[str, float] = field(default_factory=dict)
+    split_by: Literal["group", "scene", "stream"] = "group"
+    seed: int = 0
+    media: Media | None = None
+    min_score: float | None = None
+
+
+_Files = Callable[[pa.Table, Sequence[str], Objects | None], dict[str, bytes]]
+
+
+@dataclass(frozen=True)
+class _Format:
+    """`images` is where pictures go; `allowed` names what may become of them, other than what `media` does anyway."""
+
+    files: _Files
+    media: Media
+    images: str = "images/"
+    allowed: tuple[Media, ...] = ("copy", "link", "none")
+    by_masks: bool = False
+    packed: bool = False
+
+
+def _tabular(kind: str) -> _Files:
+    def files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = None) -> dict[str, bytes]:
+        rows = nested(rows, objects) if objects else rows
+        parts = {split: rows.filter(pc.equal(rows["split"], split)) for split in sorted(splits)}
+        return {f"frames_{split}.{kind}": tabular.render(part, kind) for split, part in parts.items()}
+
+    return files
+
+
+FORMATS: Mapping[str, _Format] = {
+    "coco": _Format(coco_files, "copy"),
+    "jsonl": _Format(_tabular("jsonl"), "none"),
+    "parquet": _Format(_tabular("parquet"), "none"),
+    # Labels are found by where the pictures lie.
+    "yolo": _Format(yolo_files("detect"), "copy", yolo.IMAGES, ("copy", "link")),
+    "yolo-segment": _Format(yolo_files("segment"), "copy", yolo.IMAGES, ("copy", "link"), by_masks=True),
+    "yolo-obb": _Format(yolo_files("obb"), "copy", yolo.IMAGES, ("copy", "link"), by_masks=True),
+    "voc": _Format(voc_files, "copy", voc.IMAGES, ("copy", "link")),
+    "webdataset": _Format(lambda rows, splits, objects: {}, "copy", allowed=("copy",), packed=True),
+}
+
+
+def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
+    """Write a dataset folder and return its manifest.
+
+    The folder appears whole or not at all, and is the same to the byte when the export is repeated. An earlier export
+    in its place is replaced; anything else there is not. Raises `UserError` for what cannot be asked for, and
+    `RunFailedError` where a picture is no longer the one that was measured.
+    """
+    store = Store(workspace.require().root)
+    _check(request)
+    chosen = selection.choose(store, request.run, request.release)
+    if chosen.versions is None:
+        chosen = selection.pinned(store)
+    view, kind = View(store, chosen), FORMATS[request.format]
+    rows = _rows(view, request)
+    rows = _with_splits(rows, view, request)
+    objects = objects_of(view, rows, request.min_score) if are_known(view) else None
+    _check_objects(objects, request)
+    media = request.media or kind.media
+    rows = named(rows, media, kind.images)
+    request = replace(request, out=request.out.absolute())
+    temporary = request.out.with_name(f".{request.out.name}.{os.getpid()}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        bring(rows, media, temporary)
+        public = rows.drop_columns(["source"])
+        splits = list(request.split) or [_DEFAULT_SPLIT]
+        files: Iterable[tuple[str, bytes]] = kind.files(public, splits, objects).items()
+        if kind.packed:
+            files = shards(public, splits, objects, lambda name: (temporary / name).read_bytes())
+        hashes = {name: _written(temporary / name, data) for name, data in files}
+        if kind.packed:
+            shutil.rmtree(temporary / kind.images, ignore_errors=True)
+        manifest = _manifest(request, media, chosen, store, rows, hashes)
+        if objects is not None:
+            manifest |= {
+                "objects": objects.rows.num_rows,
+                "models": models_of(view, objects),
+                "min_score": request.min_score,
+            }
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+        _put_in_place(temporary, request.out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return manifest
+
+
+def _written(path: Path, data: bytes) -> str:
+    """Write a file and return the hash of its bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return blake3(data).hexdigest()
+
+
+def _check_objects(objects: Objects | None, request: ExportRequest) -> None:
+    if objects is None and request.min_score is not None:
+        raise UserError("--min-score: these frames were never annotated; run them with --profile annotate")
+    if objects is None:
+        return
+    if objects.rows.num_rows > objects.rows["mask_rle"].null_count:
+        require("annotate", "pycocotools")
+    if FORMATS[request.format].by_masks:
+        refuse_without_masks(objects, request.format)
+
+
+def _check(request: ExportRequest) -> None:
+    problems = []
+    if request.format not in FORMATS:
+        problems.append(f"unknown format {request.format!r}; there are: {', '.join(FORMATS)}")
+    elif request.media and request.media not in FORMATS[request.format].allowed:
+        allowed = " or ".join(FORMATS[request.format].allowed)
+        problems.append(f"--media {request.media}: format {request.format} needs {allowed}")
+    if request.min_score is not None and not 0 <= request.min_score <= 1:
+        problems.append(f"--min-score {request.min_score:g}: expected a number from 0 to 1")
+    if request.split and abs(sum(request.split.values()) - 1) > 1e-9:
+        problems.append(f"the fractions of --split add up to {sum(request.split.values()):g}, expected 1")
+    if request.out.exists():
+        if not request.out.is_dir():
+            problems.append(f"{request.out} is a file, expected a folder or nothing")
+        elif foreign := _foreign(request.out):
+            problems.append(f"{request.out} holds other things than an export, {foreign}; name an empty or new folder")
+    if problems:
+        raise UserError(problems)
+
+
+def _foreign(out: Path) -> str | None:
+    """Name something in a folder that no export put there, None if there is nothing of the kind."""
+    found = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_symlink() or not p.is_dir()}
+    if not found:
+        return None
+    if MANIFEST not in found:
+        return min(found)
+    try:
+        manifest = json.loads((out / MANIFEST).read_text())
+        own = {MANIFEST, *manifest["files"]} if manifest["format"] in FORMATS and manifest["content"] else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        return MANIFEST
+    if not own:
+        return MANIFEST
+    images = FORMATS[manifest["format"]].images
+    return min((name for name in found - own if not name.startswith(images)), default=None)
+
+
+def _rows(view: View, request: ExportRequest) -> pa.Table:
+    """Return the chosen frames, all columns of `curated`, in order of stream and number."""
+    if not request.everything and "curation" not in view.selection.keys:
+        raise UserError("these frames were never curated (the run had no stage curation); export them with --all")
+    tests = ["status = 'ok'"]
+    if not request.everything:
+        tests.append("keep")
+    if request.where:
+        check_condition(request.where)
+        tests.append(f"({request.where})")
+    rows = view.sql(f"SELECT * FROM curated WHERE {' AND '.join(tests)} ORDER BY stream_id, frame_idx")
+    if request.selection is None:
+        return rows
+    numbered = pl.DataFrame(rows.select([*_KEY, "content_hash"])).with_row_index("row")
+    chosen = numbered.join(frames_of(view, request.selection), on=[*_KEY, "content_hash"], how="semi")
+    return rows.take(chosen["row"].sort().to_numpy())
+
+
+def _with_splits(rows: pa.Table, view: View, request: ExportRequest) -> pa.Table:
+    if not request.split:
+        return rows.append_column("split", pa.repeat(pa.scalar(_DEFAULT_SPLIT), rows.num_rows))
+    if request.split_by == "group":
+        own = pc.binary_join_element_wise(rows["stream_id"], pc.cast(rows["frame_idx"], pa.string()), ":")
+        keys = pc.coalesce(rows["group_id"], own)
+    else:
+        keys = _unit_keys(rows, view, request.split_by)
+    return rows.append_column("split", assign_splits(keys, request.split, request.seed))
+
+
+def _unit_keys(rows: pa.Table, view: View, unit: Literal["scene", "stream"]) -> pa.ChunkedArray:
+    """Return for each row what its scene or stream has in common with all that share look-alikes with it.
+
+    That is found among all frames of the view, so that it does not depend on which of them are exported.
+    """
+    everyone = view.lazy("duplicates").select(*_KEY, "group_id").collect()
+    known = pl.DataFrame(rows.select(_KEY)).join(everyone, on=_KEY, how="full", coalesce=True)
+    if unit == "stream":
+        known = known.with_columns(unit="stream_id")
+    else:
+        scenes = view.lazy("scenes").select("stream_id", "start_idx", "end_idx", first="start_idx").collect()
+        known = place_in_intervals(known, scenes)
+        lost = known.filter(pl.col("first").is_null(), pl.col("stream_id").is_in(rows["stream_id"].to_pylist()))
+        if missing := sorted(lost["stream_id"].unique().to_list()):
+            raise UserError(f"streams without scenes: {', '.join(missing)}; run them with the stage scenes")
+        known = known.with_columns(unit=pl.concat_str("stream_id", pl.lit(":"), pl.col("first").fill_null(-1)))
+    named_ = known.to_arrow()
+    keyed = known.select(_KEY).with_columns(key=pl.Series(joined_keys(named_["unit"], named_["group_id"]).to_pylist()))
+    wanted = pl.DataFrame(rows.select(_KEY)).join(keyed, on=_KEY, how="left", maintain_order="left")
+    return wanted.select("key").to_arrow()["key"].cast(pa.string())
+
+
+def _manifest(
+    request: ExportRequest,
+    media: Media,
+    chosen: selection.Selection,
+    store: Store,
+    rows: pa.Table,
+    hashes: Mapping[str, str],
+) -> dict[str, Any]:
+    counts = pc.value_counts(rows["split"]).to_pylist()
+    run = selection.find_run(store, request.run)["job_id"] if request.run else None
+    return {
+        "format": request.format,
+        "frames": {c["values"]: c["counts"] for c in counts},
+        "source": {"release": request.release, "run": run, **chosen.manifest()},
+        "where": request.where,
+        "selection": _selection(View(store, chosen), rows, request),
+        "all": request.everything,
+        "split": dict(request.split),
+        "split_by": request.split_by,
+        "seed": request.seed,
+        "media": media,
+        "files": dict(sorted(hashes.items())),
+        "content": _content_digest(rows),
+    }
+
+
+def _selection(view: View, rows: pa.Table, request: ExportRequest) -> dict[str, Any] | None:
+    """Return the name of the selection, and how many of its frames are not exported: gone, replaced, or left out."""
+    if request.selection is None:
+        return None
+    n = frames_of(view, request.selection).height
+    return {"name": request.selection, "frames": n, "left_out": n - rows.num_rows}
+
+
+def _content_digest(rows: pa.Table) -> str:
+    """Return a hash over which pictures are in which split: two datasets with the same one hold the same data."""
+    hasher = blake3()
+    for split, content in zip(rows["split"].to_pylist(), rows["content_hash"].to_pylist(), strict=True):
+        hasher.update(f"{split}:{content}\n".encode())
+    return hasher.hexdigest()
+
+
+def _put_in_place(temporary: Path, out: Path) -> None:
+    """Let the new folder take the place of an earlier export."""
+    if out.exists() and not any(out.iterdir()):
+        # It may be the folder that the user stands in; the manifest comes last, as the sign that all is there.
+        for entry in sorted(temporary.iterdir(), key=lambda e: e.name == MANIFEST):
+            os.replace(entry, out / entry.name)
+    elif out.exists():
+        aside = out.with_name(f".{out.name}.{os.getpid()}.old")
+        os.replace(out, aside)
+        os.replace(temporary, out)
+        shutil.rmtree(aside)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(temporary, out)

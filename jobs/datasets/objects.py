@@ -1,0 +1,79 @@
+"""The objects of an export out of the tables, and which models they come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+import schemas
+from jobs.errors import UserError
+from jobs.provisioning.modelfiles import Licence, licence_of
+from jobs.query import View
+from transforms.exports.objects import Objects, vocabulary
+
+_NAMES = "annotate.names"
+_KEY = list(schemas.FRAME_KEY)
+
+
+def are_known(view: View) -> bool:
+    """Say whether a view shows annotations at all, be they none."""
+    return schemas.ANNOTATIONS.written_by in view.selection.keys
+
+
+def objects_of(view: View, frames: pa.Table, min_score: float | None) -> Objects:
+    """Return the objects that a view shows on frames, with scores from `min_score` on.
+
+    Their labels are numbered over all that the view shows, whatever is exported of it.
+    """
+    if not are_known(view):
+        return Objects.none()
+    annotations = view.lazy("annotations")
+    seen = annotations.select(pl.col("category").unique()).collect()["category"].to_list()
+    categories = vocabulary((p.get(_NAMES) or [] for p in _params(view)), seen)
+    if min_score is not None:
+        annotations = annotations.filter(pl.col("score") >= min_score)
+    wanted = pl.DataFrame(frames.select(_KEY)).lazy()
+    rows = annotations.drop("stage_key", "input_id").join(wanted, on=_KEY, how="semi").collect().to_arrow()
+    return Objects.on(frames, rows, categories)
+
+
+def refuse_without_masks(objects: Objects, format_: str) -> None:
+    """Raise `UserError` if there are objects, and none of them has a mask."""
+    if objects.rows.num_rows and objects.rows["mask_rle"].null_count == objects.rows.num_rows:
+        raise UserError(f"format {format_}: expected masks, found boxes alone; export them with --format yolo")
+
+
+def models_of(view: View, objects: Objects) -> list[dict[str, Any]]:
+    """Return what the exported objects were found by: source, model, weights with their licence, and how many."""
+    if not objects.rows.num_rows:
+        return []
+    columns = ["source", "model", "weights_hash"]
+    counted = pl.DataFrame(objects.rows.select(columns)).group_by(columns).len("objects").sort(columns)
+    said = {p.get("annotate.weights_hash"): p.get("annotate.licence") for p in _params(view)}
+    return [row | _licence(row["weights_hash"], said) for row in counted.to_dicts()]
+
+
+def nested(frames: pa.Table, objects: Objects) -> pa.Table:
+    """Return frames with a column `annotations`: a list of what is on each, empty for nothing."""
+    left_out = {"row", *_KEY}
+    names = [n for n in objects.rows.column_names if n not in left_out]
+    listed = [[{name: each[name] for name in names} for each in objects.of(row)] for row in range(frames.num_rows)]
+    kind = pa.list_(pa.struct([objects.rows.schema.field(n) for n in names]))
+    return frames.append_column("annotations", pa.array(listed, kind))
+
+
+def _licence(sha256: str | None, said: Mapping[str | None, str | None]) -> dict[str, str | None]:
+    found = licence_of(sha256, said.get(sha256)) if sha256 else Licence()
+    return {"licence": found.name, "restriction": found.restriction}
+
+
+def _params(view: View) -> Iterator[dict[str, Any]]:
+    """Yield the parameters of the stages whose objects a view shows."""
+    keys = sorted(set(view.selection.keys.get(schemas.ANNOTATIONS.written_by, {}).values()))
+    params = view.newest("stage_runs").filter(pl.col("stage_key").is_in(keys)).select("params").unique().collect()
+    for text in sorted(params["params"].to_list()):
+        yield json.loads(text)

@@ -1,0 +1,89 @@
+"""Releases: named, frozen views that exports are made from and that later runs and clean-ups leave alone."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+import schemas
+from jobs import selection
+from jobs.errors import UserError
+from jobs.names import wrong_with
+from jobs.query import View
+from jobs.storage.parts import write_part
+from jobs.storage.store import Change, Snapshot, Store
+
+
+def create(store: Store, name: str, run: str | None = None, note: str | None = None) -> dict[str, Any]:
+    """Freeze what the heads show now, or what a run ended with, under a new name; return its manifest.
+
+    Raises `UserError` for a name that is taken or malformed, and where there is nothing to freeze.
+    """
+    if wrong := wrong_with("release", name):
+        raise UserError(wrong)
+    chosen = selection.of_run(store, run) if run else selection.pinned(store)
+    if not chosen.streams:
+        raise UserError("there is nothing to release yet: no run has finished in this workspace")
+    job_id = selection.find_run(store, run)["job_id"] if run else _head_run(store)
+    manifest = chosen.manifest()
+    row = {"name": name, "manifest": json.dumps(manifest), "note": note, "job_id": job_id, "created_ns": time.time_ns()}
+    rows = pa.Table.from_pylist([row], schemas.RELEASES.arrow_schema)
+
+    def change(snapshot: Snapshot) -> Change:
+        if name in snapshot.read(["name"])["name"].to_pylist():
+            raise UserError(f"release {name!r} exists; releases never change, choose another name")
+        return Change([write_part(store.root, schemas.RELEASES, rows)])
+
+    store.transact(schemas.RELEASES, change, job_id)
+    return manifest
+
+
+def _head_run(store: Store) -> str:
+    return str(max(store.read(schemas.HEADS, ("job_id",))["job_id"].to_pylist()))
+
+
+@dataclass
+class Difference:
+    """How the frames of one view differ from those of another."""
+
+    added: int = 0
+    gone: int = 0
+    changed: int = 0
+    newly_kept: int = 0
+    newly_dropped: int = 0
+    kept_before: int = 0
+    kept_after: int = 0
+    newly_dropped_for: dict[str, int] = field(default_factory=dict)
+
+    def values(self) -> dict[str, Any]:
+        """Return the difference as plain values."""
+        return asdict(self)
+
+
+def difference(before: View, after: View) -> Difference:
+    """Compare the frames and verdicts of two views."""
+    key = list(schemas.FRAME_KEY)
+    old, new = (_verdicts(view) for view in (before, after))
+    both = old.join(new, on=key, suffix="_new")
+    dropped = both.filter(pl.col("keep") & ~pl.col("keep_new"))
+    reasons = dropped.explode("reasons_new").group_by("reasons_new").len().sort("reasons_new")
+    return Difference(
+        added=new.join(old, on=key, how="anti").height,
+        gone=old.join(new, on=key, how="anti").height,
+        changed=both.filter(pl.col("content_hash") != pl.col("content_hash_new")).height,
+        newly_kept=both.filter(~pl.col("keep") & pl.col("keep_new")).height,
+        newly_dropped=dropped.height,
+        kept_before=int(old["keep"].sum()),
+        kept_after=int(new["keep"].sum()),
+        newly_dropped_for=dict(reasons.iter_rows()),
+    )
+
+
+def _verdicts(view: View) -> pl.DataFrame:
+    columns = [*schemas.FRAME_KEY, "content_hash", "keep", "reasons"]
+    return view.lazy("curated").select(columns).with_columns(pl.col("keep").fill_null(False)).collect()

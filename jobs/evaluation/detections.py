@@ -1,0 +1,265 @@
+"""Holds annotations, or a file of them, against labelled objects: `winnow evaluate detections`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+import schemas
+from jobs.datasets.objects import are_known
+from jobs.errors import UserError
+from jobs.evaluation.truth import Kind, read_detections, read_truth
+from jobs.provisioning.extras import require
+from jobs.query import View
+from jobs.reports import charts
+from jobs.reports.pages import render_page
+from transforms.clip import KEY_PATTERN
+from transforms.detect.scoring import Scores, score
+
+_SHOWN = 3
+_MOST_CLASSES = 40
+_KEY = list(schemas.FRAME_KEY)
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Which images of the truth are which frames.
+
+    `missing` images are no frame, `ambiguous` ones could be several, and `unseen` ones are frames that no detector has
+    looked at; these are not scored. `foreign`: categories that were found and are not in the truth.
+    """
+
+    missing: list[str] = field(default_factory=list)
+    ambiguous: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class DetectionResult:
+    """The scores, of how many images, and what was left out."""
+
+    scores: Scores
+    categories: list[str]
+    n_images: int
+    n_truth: int
+    n_found: int
+    min_score: float
+    matching: Matching
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, COCO's figures first; not-a-number is None."""
+        per_class = [vars(c) for c in self.scores.classes if c.n_truth or c.n_found]
+        plain: dict[str, Any] = {
+            **self.scores.metrics,
+            "images": self.n_images,
+            "truth": self.n_truth,
+            "detections": self.n_found,
+            "min_score": self.min_score,
+            "classes": per_class,
+            "calibration": [
+                {"n": int(n), "score": mean, "precision": share} for n, mean, share in self.scores.calibration.tolist()
+            ],
+            **vars(self.matching),
+        }
+        return _finite(plain)
+
+
+def evaluate_files(truth: Path, detections: Path, kind: Kind, min_score: float) -> DetectionResult:
+    """Score a COCO results file. Raises `UserError` with all that is wrong with either file."""
+    require("annotate", "pycocotools")
+    document = read_truth(truth, kind)
+    return _result(document, read_detections(detections, document, kind), kind, min_score, Matching())
+
+
+def evaluate_view(view: View, truth: Path, kind: Kind, min_score: float) -> DetectionResult:
+    """Score the annotations that a view shows. Raises `UserError` where they cannot be held against the truth."""
+    require("annotate", "pycocotools")
+    document = read_truth(truth, kind)
+    if not are_known(view):
+        raise UserError("there are no annotations; make some with `winnow run --profile annotate`")
+    images, matching = _match(view, document)
+    rows = _annotations(view, images, kind)
+    ids = {c["name"].strip().casefold(): c["id"] for c in document["categories"]}
+    known = pl.Series([name.strip().casefold() in ids for name in rows["category"].to_list()], dtype=pl.Boolean)
+    matching.foreign.extend(sorted(rows.filter(~known)["category"].unique().to_list()))
+    if rows.height and not known.any():
+        raise UserError(
+            f"no category that was found ({', '.join(matching.foreign[:_SHOWN])}, …) is in the truth "
+            f"({', '.join(list(ids)[:_SHOWN])}, …); name them alike with annotate.names"
+        )
+    found = [_found(row, ids, kind) for row in rows.filter(known).iter_rows(named=True)]
+    seen = set(images["image_id"].to_list())
+    scored = {
+        **document,
+        "images": [i for i in document["images"] if i["id"] in seen],
+        "annotations": [a for a in document["annotations"] if a["image_id"] in seen],
+    }
+    return _result(scored, found, kind, min_score, matching)
+
+
+def _result(
+    truth: Mapping[str, Any], found: list[dict[str, Any]], kind: Kind, min_score: float, matching: Matching
+) -> DetectionResult:
+    categories = [c["name"] for c in sorted(truth["categories"], key=lambda c: c["id"])]
+    scores = score(truth, found, kind, min_score)
+    n_images, n_truth = len(truth["images"]), len(truth["annotations"])
+    return DetectionResult(scores, categories, n_images, n_truth, len(found), min_score, matching)
+
+
+def _match(view: View, truth: Mapping[str, Any]) -> tuple[pl.DataFrame, Matching]:
+    """Return the frames that are images of the truth and were looked at, with `image_id`, and what is left out."""
+    looked_at = view.lazy("annotated").select(*_KEY, seen=pl.lit(True))
+    frames = view.lazy("frames").select(*_KEY, "uri", "width", "height").join(looked_at, on=_KEY, how="left")
+    names = pl.DataFrame(
+        {
+            "image_id": pl.Series([str(i["id"]) for i in truth["images"]], dtype=pl.String),
+            "at": pl.int_range(len(truth["images"]), eager=True),
+            "file_name": [i["file_name"].replace("\\", "/") for i in truth["images"]],
+            "stream_id": pl.Series([i.get("stream_id") for i in truth["images"]], dtype=pl.String, strict=False),
+            "frame_idx": pl.Series([i.get("frame_idx") for i in truth["images"]], dtype=pl.Int64, strict=False),
+            "truth_width": pl.Series([i.get("width") for i in truth["images"]], dtype=pl.Int64, strict=False),
+            "truth_height": pl.Series([i.get("height") for i in truth["images"]], dtype=pl.Int64, strict=False),
+        }
+    ).drop("image_id")
+    everything = frames.collect()
+    # What Winnow exported says which frames its images are.
+    exported = names.drop_nulls(_KEY).join(everything, on=_KEY)
+    others = names.join(exported, on="at", how="anti").drop(_KEY)
+    last = pl.col("file_name").str.extract(r"([^/]+)$")
+    by_name = everything.filter(~pl.col("uri").str.contains(KEY_PATTERN)).with_columns(
+        base=pl.col("uri").str.replace_all("\\", "/", literal=True).str.extract(r"([^/]+)$")
+    )
+    near = others.with_columns(base=last).join(by_name, on="base").drop("base")
+    # A file name with folders in it decides between frames of one name, as far as it goes.
+    whole = near.with_columns(
+        exact=pl.concat_str(pl.lit("/"), "uri").str.ends_with(pl.concat_str(pl.lit("/"), pl.col("file_name")))
+    )
+    whole = whole.filter(pl.col("exact") | ~pl.col("exact").any().over("at")).drop("exact")
+    both = pl.concat([exported.select(sorted(exported.columns)), whole.select(sorted(exported.columns))])
+    single = both.filter(pl.len().over("at") == 1)
+    several = both.filter(pl.len().over("at") > 1)
+    _refuse_sizes(single)
+    known = single.filter(pl.col("seen").is_not_null())
+    matching = Matching(
+        names.join(both, on="at", how="anti")["file_name"].to_list(),
+        sorted(several["file_name"].unique().to_list()),
+        sorted(single.filter(pl.col("seen").is_null())["file_name"].to_list()),
+    )
+    if not known.height:
+        raise UserError(
+            f"none of the {names.height} images of the truth is a frame that was annotated: {len(matching.missing)} "
+            f"are no frame of the workspace, {len(matching.ambiguous)} could be several, {len(matching.unseen)} were "
+            "not looked at (annotate.frames=all looks at those that are not kept, too)"
+        )
+    ids = [truth["images"][at]["id"] for at in known["at"].to_list()]
+    return known.select(_KEY).with_columns(image_id=pl.Series(ids, dtype=pl.Object)), matching
+
+
+def _refuse_sizes(matched: pl.DataFrame) -> None:
+    other = matched.filter(
+        (pl.col("truth_width") != pl.col("width")) | (pl.col("truth_height") != pl.col("height"))
+    ).sort("at")
+    problems = [
+        f"{row['file_name']} is {row['truth_width']}x{row['truth_height']} in the truth, but "
+        f"{row['width']}x{row['height']} in the workspace; boxes cannot be compared"
+        for row in other.head(_SHOWN).iter_rows(named=True)
+    ]
+    if other.height > _SHOWN:
+        problems.append(f"… and {other.height - _SHOWN} more images of another size")
+    if problems:
+        raise UserError(problems)
+
+
+def _annotations(view: View, images: pl.DataFrame, kind: Kind) -> pl.DataFrame:
+    names = ["annotation_id", *_KEY, "category", "score", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "mask_rle"]
+    rows = view.lazy("annotations").select(names).collect()
+    if kind == "segm":
+        rows = rows.filter(pl.col("mask_rle").is_not_null())
+    sizes = view.lazy("frames").select(*_KEY, "width", "height").collect()
+    wanted = images.select(_KEY).with_columns(at=pl.int_range(images.height)).join(sizes, on=_KEY)
+    ids = images["image_id"].to_list()
+    # In one order whatever the files of the table are, since objects of equal scores are taken as they come.
+    rows = rows.join(wanted, on=_KEY).sort("at", "annotation_id")
+    return rows.with_columns(image_id=pl.Series([ids[at] for at in rows["at"].to_list()], dtype=pl.Object))
+
+
+def _found(row: Mapping[str, Any], ids: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
+    found = {
+        "image_id": row["image_id"],
+        "category_id": ids[row["category"].strip().casefold()],
+        "bbox": [row["bbox_x"], row["bbox_y"], row["bbox_w"], row["bbox_h"]],
+        "score": row["score"],
+    }
+    if kind == "segm":
+        found["segmentation"] = {"size": [row["height"], row["width"]], "counts": row["mask_rle"]}
+        del found["bbox"]
+    return found
+
+
+def page(found: DetectionResult, title: str, truth: str) -> str:
+    """Return the results as an HTML page with plots."""
+    scores = found.scores
+    spans = scores.calibration
+    there = spans[:, 0] > 0
+    return render_page(
+        "detections.html.j2",
+        title=title,
+        truth=truth,
+        found=found,
+        classes=[c for c in scores.classes if c.n_truth or c.n_found],
+        charts=[
+            charts.curves(
+                [(scores.recalls, curve) for curve in scores.curves],
+                "precision at overlaps of 0.5 and 0.75",
+                "recall",
+                (0, 1),
+            ),
+            charts.curves(
+                [(spans[there, 1], spans[there, 2]), (np.array([0.0, 1.0]), np.array([0.0, 1.0]))],
+                "share that is right, by score",
+                "score",
+                (0, 1),
+            ),
+        ],
+        confusion=_confusion_chart(found),
+    )
+
+
+def _confusion_chart(found: DetectionResult) -> Any:
+    """Draw the categories that occur, the most frequent ones if they are many."""
+    table = found.scores.confusion
+    n = table[:-1].sum(axis=1) + table[:, :-1].sum(axis=0)
+    chosen = np.sort(np.argsort(-n, kind="stable")[: min(_MOST_CLASSES, int((n > 0).sum()))])
+    at = np.append(chosen, len(table) - 1)
+    names = [*(found.categories[i] for i in chosen), "nothing"]
+    return charts.matrix(table[np.ix_(at, at)], names, "labelled (rows) and found (columns)")
+
+
+def left_out(matching: Matching) -> list[str]:
+    """Return a line for every kind of thing that was not scored."""
+    told = (
+        (matching.missing, "images of the truth are no frames of the workspace"),
+        (matching.ambiguous, "images of the truth could be several frames; give their folders in file_name"),
+        (matching.unseen, "images of the truth were not looked at (annotate.frames=all looks at all)"),
+        (matching.foreign, "categories that were found are not in the truth"),
+    )
+    return [
+        f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}"
+        for names, what in told
+        if names
+    ]
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,204 @@
+"""Holds the verdicts of a workspace against labels, and says which thresholds the labels speak for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+import schemas
+from jobs.errors import UserError
+from jobs.evaluation.labels import FLAGS, Labels
+from jobs.query import View
+from jobs.reports import charts
+from jobs.reports.pages import render_page
+from transforms import evaluation
+from transforms.duplicates import DuplicateParams
+from transforms.evaluation import Curve
+from transforms.hashing import from_hex, layout_array
+
+_SCORES = {
+    "blurry": ("sharpness", -1),
+    "dark": ("luma_mean", -1),
+    "overexposed": ("luma_mean", 1),
+    "low_information": ("entropy", -1),
+}
+"""The measure behind each flag, and whether high (1) or low (-1) values mean it."""
+
+_WIDEST = 20
+_UNKNOWN = evaluation.Agreement(math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class FlagResult:
+    """How a flag does: the area of its measure, its verdict, and the threshold with the best F1 on these labels."""
+
+    flag: str
+    measure: str
+    n_positive: int
+    n_negative: int
+    auc: float
+    precision: float
+    recall: float
+    suggested: float
+    suggested_precision: float
+    suggested_recall: float
+    curve: Curve | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All results; lists are empty where there are no labels of the kind.
+
+    `distances` has a row per Hamming distance: precision and recall of calling pairs up to it duplicates, and the same
+    of those among them whose layouts agree as the default of `duplicates.agreement` asks. `groups` are the same figures
+    for pairs that share a group. `idle` has a row per labelled stream.
+    """
+
+    flags: list[FlagResult]
+    distances: list[dict[str, Any]]
+    groups: dict[str, Any] | None
+    idle: list[dict[str, Any]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; not-a-number is None."""
+        flags = [{k: v for k, v in vars(f).items() if k != "curve"} for f in self.flags]
+        plain = {"flags": flags, "distances": self.distances, "groups": self.groups, "idle": self.idle}
+        return _finite(plain)
+
+
+def evaluate(view: View, labels: Labels) -> Evaluation:
+    """Hold what a view shows against labels. Raises `UserError` if it does not know all labelled frames."""
+    _refuse_unknown(view, labels)
+    flags = [found for flag in FLAGS if (found := _flag(view, labels, flag)) is not None]
+    distances, groups = _pairs(view, labels)
+    return Evaluation(flags, distances, groups, _idle(view, labels))
+
+
+def page(found: Evaluation, title: str, labels: str) -> str:
+    """Return the results as an HTML page with plots."""
+    distances = np.array([[row["hamming"], row["precision"], row["recall"]] for row in found.distances]).T
+    return render_page(
+        "evaluation.html.j2",
+        title=title,
+        labels=labels,
+        found=found,
+        curves=[
+            charts.curves(
+                [(f.curve.false_rate, f.curve.true_rate)], f"{f.flag}: true over false positives", "false", (0, 1)
+            )
+            for f in found.flags
+            if f.curve is not None
+        ],
+        distances=charts.curves(
+            [(distances[0], distances[2]), (distances[0], distances[1])],
+            "recall, and dashed precision",
+            "Hamming distance",
+            (0, _WIDEST),
+        )
+        if found.distances
+        else "",
+    )
+
+
+def _refuse_unknown(view: View, labels: Labels) -> None:
+    known = view.lazy("frames").select(schemas.FRAME_KEY).collect()
+    sides = [labels.pairs.select(stream_id=f"stream_id_{s}", frame_idx=f"frame_idx_{s}") for s in ("a", "b")]
+    wanted = pl.concat([labels.frames.select(schemas.FRAME_KEY), *sides]).unique(maintain_order=True)
+    missing = wanted.join(known, on=list(schemas.FRAME_KEY), how="anti")
+    problems = []
+    if missing.height:
+        stream, index = missing.row(0)
+        problems.append(f"{missing.height} labelled frames are not in the workspace, such as {stream} {index}")
+    streams = labels.idle["stream_id"].unique().to_list()
+    problems += [
+        f"labelled stream {name!r} is not in the workspace"
+        for name in sorted(streams)
+        if name not in view.selection.streams
+    ]
+    if problems:
+        raise UserError(problems)
+
+
+def _flag(view: View, labels: Labels, flag: str) -> FlagResult | None:
+    measure, sign = _SCORES[flag]
+    labelled = labels.frames.filter(pl.col(flag).is_not_null()).select(*schemas.FRAME_KEY, label=flag)
+    if not labelled.height:
+        return None
+    shown = view.lazy("curated").select(*schemas.FRAME_KEY, measure, called=pl.col("reasons").list.contains(flag))
+    rows = labelled.join(shown.collect(), on=list(schemas.FRAME_KEY), how="inner").drop_nulls()
+    truth, called = rows["label"].to_numpy(), rows["called"].to_numpy()
+    scores = sign * rows[measure].cast(pl.Float64).to_numpy()
+    verdict = evaluation.agreement(called, truth)
+    both = bool(truth.any() and not truth.all())
+    best = evaluation.best_threshold(scores, truth) if both else None
+    return FlagResult(
+        flag,
+        measure,
+        int(truth.sum()),
+        int((~truth).sum()),
+        evaluation.roc_auc(scores, truth),
+        verdict.precision,
+        verdict.recall,
+        sign * best.threshold if best else math.nan,
+        best.agreement.precision if best else math.nan,
+        best.agreement.recall if best else math.nan,
+        evaluation.roc_curve(scores, truth) if both else None,
+    )
+
+
+def _pairs(view: View, labels: Labels) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    if not labels.pairs.height:
+        return [], None
+    grouped = view.lazy("duplicates").select(*schemas.FRAME_KEY, "group_id")
+    shown = view.lazy("fingerprints").select(*schemas.FRAME_KEY, "phash", "layout")
+    known = shown.join(grouped, on=list(schemas.FRAME_KEY), how="left").collect()
+    rows = labels.pairs
+    for side in ("a", "b"):
+        of_side = known.select(pl.all().name.suffix(f"_{side}"))
+        rows = rows.join(of_side, on=[f"stream_id_{side}", f"frame_idx_{side}"], how="inner")
+    rows = rows.drop_nulls(["phash_a", "phash_b"])
+    truth = rows["duplicate"].to_numpy()
+    distance = np.bitwise_count(from_hex(rows["phash_a"].to_arrow()) ^ from_hex(rows["phash_b"].to_arrow()))
+    verified = _verified(rows)
+    table: list[dict[str, Any]] = []
+    for d in range(_WIDEST + 1):
+        table.append({"hamming": d, **evaluation.agreement(distance <= d, truth)._asdict()})
+        checked = evaluation.agreement((distance <= d) & verified, truth) if verified is not None else _UNKNOWN
+        table[-1] |= {f"verified_{name}": value for name, value in checked._asdict().items()}
+    same = (rows["group_id_a"] == rows["group_id_b"]).fill_null(False).to_numpy()
+    groups = {"n_duplicate": int(truth.sum()), "n_different": int((~truth).sum())}
+    return table, groups | evaluation.agreement(same, truth)._asdict()
+
+
+def _verified(pairs: pl.DataFrame) -> npt.NDArray[np.bool_] | None:
+    """Return which pairs' layouts agree, shape (N,); None if some were measured before there were layouts."""
+    from transforms.hamming import agreements
+
+    if any(pairs[f"layout_{side}"].null_count() for side in ("a", "b")):
+        return None
+    n = pairs.height
+    sides = [layout_array(pairs.select(f"layout_{side}").to_arrow()[f"layout_{side}"]) for side in ("a", "b")]
+    return agreements(np.concatenate(sides), np.arange(n), np.arange(n, 2 * n)) >= DuplicateParams().agreement
+
+
+def _idle(view: View, labels: Labels) -> list[dict[str, Any]]:
+    found = view.lazy("idle").select("stream_id", "start_idx", "end_idx").collect()
+    results = []
+    for (stream,), rows in labels.idle.sort("stream_id").group_by("stream_id", maintain_order=True):
+        truth = rows.drop_nulls().select("start_idx", "end_idx").rows()
+        mine = found.filter(stream_id=stream).select("start_idx", "end_idx").rows()
+        results.append({"stream_id": stream, **evaluation.compare_intervals(mine, truth)._asdict()})
+    return results
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

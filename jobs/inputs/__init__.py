@@ -1,0 +1,1 @@
+"""What is given to a run: folders and clips, listed as streams of frames."""

@@ -1,0 +1,271 @@
+"""What lies in the inputs: streams, their frame files in order, and everything that speaks against starting."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+import schemas
+from jobs.errors import UserError
+from jobs.inputs import folders
+from jobs.inputs.clips import list_clip
+from jobs.inputs.streams import StreamFiles
+from jobs.passes.windows import WINDOW
+from jobs.storage.parts import Part, write_part
+from jobs.storage.store import Change, Drop, Snapshot, Store
+from transforms import ingest
+from transforms.ingest import FrameNumberError, IngestParams, spans
+
+_KEY_SCHEMA = pa.schema([schemas.LISTING.arrow_schema.field(n) for n in schemas.FRAME_KEY])
+_MOST_LOST = 0.10
+_SHOWN = 5
+_STREAM_ID = re.compile(r"[^/\\\x00-\x1f]{1,100}(/[^/\\\x00-\x1f]{1,100})*")
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What a user allows that otherwise stops a run, and the ids given to the inputs."""
+
+    stream_ids: Sequence[str] = ()
+    rebind: bool = False
+    allow_missing: bool = False
+
+
+def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission, store: Store) -> list[StreamFiles]:
+    """List every input, sorted by stream id.
+
+    Raises `UserError` with every problem of every input: nothing to read, no frames, one number twice, one id for two
+    places, an id that was bound elsewhere, too many frames gone.
+    """
+    problems: list[str] = []
+    streams: dict[str, StreamFiles] = {}
+    known = {row["stream_id"]: row for row in store.read(schemas.STREAMS).to_pylist()}
+    bound = {name: row["uri"] for name, row in known.items()}
+    seen = store.open(schemas.LISTING)
+    for stream_id, folder in _folders(inputs, params, admission, bound, problems):
+        if not _STREAM_ID.fullmatch(stream_id) or {".", ".."} & set(stream_id.split("/")):
+            problems.append(f"stream id {stream_id!r}: expected names without control characters, joined by /")
+            continue
+        if stream_id in streams:
+            if streams[stream_id].uri != str(folder):
+                problems.append(
+                    f"stream id {stream_id!r} stands for both {streams[stream_id].uri} and {folder}; give each input "
+                    "an id of its own: --stream-id, once per --input"
+                )
+            continue
+        if folders.is_clip(folder) and not folder.is_dir():
+            listed = list_clip(stream_id, folder, params.fps, known.get(stream_id), seen, problems)
+        else:
+            listed = _list_folder(stream_id, folder, params, problems)
+        if listed is not None:
+            streams[stream_id] = listed
+    problems += _history_problems(streams, admission, store)
+    if problems:
+        raise UserError(problems)
+    return [streams[name] for name in sorted(streams)]
+
+
+def _folders(
+    inputs: Sequence[str], params: IngestParams, admission: Admission, known: Mapping[str, str], problems: list[str]
+) -> Iterator[tuple[str, Path]]:
+    """Yield the folders that hold frames, or did when they were `known` by id and uri, with their stream ids."""
+    if not inputs:
+        problems.append("no input; expected --input PATH, a folder of frames, a clip, or a folder of such")
+    ids = list(admission.stream_ids)
+    if ids and len(ids) != len(inputs):
+        problems.append(f"{len(ids)} --stream-id for {len(inputs)} --input; expected one for each, in the same order")
+        ids = []
+    for number, given in enumerate(inputs):
+        root = folders.existing(given, problems)
+        if root is None:
+            continue
+        name = ids[number] if ids else root.name or "root"
+        before = len(problems)
+        found = _streams_of(root, name, params, bool(ids), problems)
+        # A stream that the workspace knows and that has no frames any more is one that has lost them all.
+        emptied = {
+            n: Path(uri) for n, uri in known.items() if Path(uri) == root or (not ids and root in Path(uri).parents)
+        }
+        gone = {n: folder for n, folder in emptied.items() if folder not in found.values()}
+        if not found and not gone and len(problems) == before:
+            problems.append(_no_frames(root, given, params.glob))
+        yield from found.items()
+        yield from gone.items()
+
+
+def _streams_of(root: Path, name: str, params: IngestParams, has_id: bool, problems: list[str]) -> dict[str, Path]:
+    """Return the streams of one input: the folder itself, or those below it."""
+    if not root.is_dir():
+        return {name if has_id else root.stem: root}
+    below = folders.below(root, params.glob, problems)
+    if not folders.holds_frames(root, params.glob):
+        found = _named(below, root)
+        if has_id and found:
+            problems.append(f"--stream-id {name}: {root} holds {len(found)} streams, an id can name only one")
+            return {}
+        return found
+    nested = next(below, None) if params.nested == "refuse" else None
+    if nested is not None:
+        problems.append(
+            f"input {root} holds frames and below it there are more, such as {nested.relative_to(root)}; name the "
+            "folders or clips to take with one --input each, or leave the others alone with --set ingest.nested=skip"
+        )
+        return {}
+    return {name: root}
+
+
+def _named(places: Iterator[Path], root: Path) -> dict[str, Path]:
+    """Return folders and clips by their path below the root; clips without their suffix where that is clear enough."""
+    paths = [path.relative_to(root) for path in places]
+    short = [path.with_suffix("") if folders.is_clip(path) and not (root / path).is_dir() else path for path in paths]
+    taken = Counter(short)
+    return {
+        (name if taken[name] == 1 else path).as_posix(): root / path for name, path in zip(short, paths, strict=True)
+    }
+
+
+def _no_frames(root: Path, given: str, glob: str) -> str:
+    names = sorted(entry.name for entry in root.iterdir())
+    found = f"found {len(names)} others, such as {names[0]!r}" if names else "the folder is empty"
+    pattern = f" that match {glob!r}" if glob != "*" else ""
+    kinds = ", ".join(ingest.EXTENSIONS)
+    return f"input {given} holds no frames; expected files like image_0.jpg ({kinds}){pattern}, {found}"
+
+
+def _list_folder(stream_id: str, folder: Path, params: IngestParams, problems: list[str]) -> StreamFiles | None:
+    names, sizes, mtimes, unreadable = folders.scan(folder) if folder.is_dir() else folders.NO_FILES
+    listed_ns = time.time_ns()
+    try:
+        found = ingest.order_files(names, params.glob)
+        lost = ingest.order_files(pa.array(unreadable, pa.string()), params.glob)
+    except FrameNumberError as error:
+        problems.append(f"{folder}: {error}; expected frame numbers, or timestamps in nanoseconds at most")
+        return None
+    if len(lost.chosen) or lost.repeated:
+        shown = ", ".join(repr(name) for name in unreadable[:_SHOWN])
+        problems.append(f"{folder}: names of frames are not UTF-8, such as {shown}; rename them")
+        return None
+    if found.repeated and params.strict_sequence:
+        problems.append(_repeated(folder, found.repeated))
+        return None
+    index = found.frame_idx
+    step = params.step or ingest.stride(index)
+    files = {
+        "frame_idx": index,
+        "name": names.take(pa.array(found.chosen)),
+        "size_bytes": sizes[found.chosen],
+        "mtime_ns": mtimes[found.chosen],
+    }
+    gaps = ingest.gaps(index, step)
+    return StreamFiles.of(
+        stream_id,
+        str(folder),
+        pa.table(files),
+        kind="folder",
+        step=step,
+        gaps=gaps,
+        n_missing=ingest.n_missing(gaps, step),
+        n_ignored=found.n_ignored + len(unreadable),
+        n_repeated=sum(len(names) for names in found.repeated.values()),
+        listed_ns=listed_ns,
+    )
+
+
+def _repeated(folder: Path, repeated: dict[int, list[str]]) -> str:
+    shown = [f"{number} ({', '.join(names)})" for number, names in list(repeated.items())[:_SHOWN]]
+    more = f" and {len(repeated) - _SHOWN} more" if len(repeated) > _SHOWN else ""
+    return (
+        f"{folder}: several files have one frame number: {'; '.join(shown)}{more}; rename them, choose with "
+        "--set ingest.glob=PATTERN, or skip them all with --set ingest.strict_sequence=false"
+    )
+
+
+def _history_problems(streams: dict[str, StreamFiles], admission: Admission, store: Store) -> list[str]:
+    """Return what speaks against these streams given what the workspace saw of them before."""
+    known = {
+        r["stream_id"]: r for r in store.read(schemas.STREAMS, ("stream_id", "uri", "n_frames", "sampling")).to_pylist()
+    }
+    problems = []
+    ids = {row["uri"]: name for name, row in known.items()}
+    for stream in streams.values():
+        before = known.get(stream.stream_id)
+        other = ids.get(stream.uri, stream.stream_id)
+        if other != stream.stream_id and other not in streams:
+            problems.append(
+                f"{stream.uri} is stream {other!r} in this workspace and would be {stream.stream_id!r} as well, all of "
+                "its frames twice; name the input as before, or give it that id with --stream-id"
+            )
+            continue
+        if before is None:
+            continue
+        if before["uri"] != stream.uri and not admission.rebind:
+            problems.append(
+                f"stream {stream.stream_id!r} is {before['uri']} in this workspace, the input is {stream.uri}; "
+                "give it an id of its own with --stream-id, or --rebind if the frames have moved"
+            )
+            continue
+        if before["sampling"] != stream.row["sampling"]:
+            # Other frames of the clip are asked for; none of them is lost.
+            continue
+        lost = _n_lost(stream, store)
+        if lost > _MOST_LOST * before["n_frames"] and not admission.allow_missing:
+            problems.append(
+                f"stream {stream.stream_id!r} has lost {lost} of its {before['n_frames']} frames since the last run; "
+                "--allow-missing if that is right (their rows will be taken out)"
+            )
+    return problems
+
+
+def _n_lost(stream: StreamFiles, store: Store) -> int:
+    listed = store.open(schemas.LISTING).read(("stream_id", "frame_idx"), streams=frozenset([stream.stream_id]))
+    before = listed["frame_idx"].to_numpy()
+    return int(len(before) - np.isin(before, stream.frame_idx, assume_unique=True).sum())
+
+
+def record(streams: Sequence[StreamFiles], store: Store, job_id: str) -> Snapshot:
+    """Write the listings that have changed, chunk by chunk, and every stream's row.
+
+    Returns the `listing` table at the version that shows these streams as they were listed, whoever lists them later.
+    """
+
+    def change(snapshot: Snapshot) -> Change | None:
+        wanted = [_listing_change(stream, snapshot, store) for stream in streams]
+        add = [part for adds, _ in wanted for part in adds]
+        drop = [d for _, drops in wanted for d in drops]
+        return Change(add, drop) if add or drop else None
+
+    listing = store.transact(schemas.LISTING, change, job_id)
+    known = {r["stream_id"]: r for r in store.read(schemas.STREAMS).to_pylist()}
+    rows = [
+        # What reading told stays until reading tells otherwise.
+        stream.row | {n: known[stream.stream_id][n] for n in ("n_bad", "sizes") if stream.stream_id in known}
+        for stream in streams
+    ]
+    store.upsert(schemas.STREAMS, pa.Table.from_pylist(rows, schemas.STREAMS.arrow_schema), job_id)
+    return listing
+
+
+def _listing_change(stream: StreamFiles, snapshot: Snapshot, store: Store) -> tuple[list[Part], list[Drop]]:
+    """Return the files to add and the rows to drop so that the table shows the stream as it is listed now."""
+    compared = ["frame_idx", "stat_id"]
+    add: list[Part] = []
+    drop: list[Drop] = []
+    for span in spans(stream.frame_idx, WINDOW):
+        listing = stream.listing(span)
+        old = pl.DataFrame(snapshot.read(compared, streams=frozenset([stream.stream_id]), span=span))
+        now = pl.DataFrame(listing.select(compared)).with_row_index("at")
+        fresh = now.join(old, on=compared, how="anti").sort("at")["at"].to_arrow()
+        if len(fresh):
+            add.append(write_part(store.root, schemas.LISTING, listing.take(fresh)))
+        gone = old.join(now, on=compared, how="anti").select(stream_id=pl.lit(stream.stream_id), frame_idx="frame_idx")
+        if gone.height:
+            drop.append(Drop(keys=gone.to_arrow().cast(_KEY_SCHEMA)))
+    return add, drop

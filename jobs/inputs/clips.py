@@ -1,0 +1,86 @@
+"""Clips as streams: which of their frames are taken, and under which numbers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.errors import one_line
+from jobs.inputs.streams import StreamFiles
+from jobs.storage.store import Snapshot
+from transforms import sampling as sampling_
+from transforms.identity import is_racy, stat_ids
+from transforms.sampling import Sampling
+
+
+def list_clip(
+    stream_id: str,
+    path: Path,
+    sampling: Sampling,
+    before: Mapping[str, Any] | None,
+    seen: Snapshot,
+    problems: list[str],
+) -> StreamFiles | None:
+    """Return a clip as a stream, or None after a word to `problems`.
+
+    A frame's number is its place among all frames of the clip in order of presentation. A clip that is gone has no
+    frames. `before` is the stream's `streams` row, if it has one, and `seen` the `listing` table: a clip that was
+    listed with the same size, mtime and sampling is not read again.
+    """
+    told: dict[str, Any] = {"kind": "video", "sampling": _as_text(sampling), "listed_ns": time.time_ns()}
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return StreamFiles.of(stream_id, str(path), _NO_FILES, **told, step=1)
+    except OSError as error:
+        problems.append(f"{path} cannot be read: {error.strerror}")
+        return None
+    uri, size, mtime = pa.array([str(path)]), np.array([status.st_size]), np.array([status.st_mtime_ns])
+    # A clip that was written to just now may be again, within one tick of its clock.
+    racy = is_racy(status.st_mtime_ns, told["listed_ns"])
+    told["source_id"] = None if racy else int(stat_ids(uri, size, mtime)[0])
+    if before is not None and not racy and all(before[n] == told[n] for n in ("sampling", "source_id")):
+        known = _known(stream_id, path, before, seen)
+        if known is not None:
+            return known
+    try:
+        index = sampling_.index_clip(str(path))
+    except OSError as error:
+        problems.append(f"{path}: {one_line(error)}")
+        return None
+    chosen = sampling_.sample(index, sampling)
+    columns = (
+        chosen,
+        pa.array(index.fragments(chosen), pa.string()),
+        index.size_bytes[chosen],
+        np.full(len(chosen), status.st_mtime_ns),
+    )
+    files = pa.table(dict(zip(_NO_FILES.column_names, columns, strict=True)))
+    # What was not taken is no gap: every frame taken follows the one taken before it.
+    step = int(np.diff(chosen).max()) if len(chosen) > 1 else 1
+    return StreamFiles.of(stream_id, str(path), files, **told, step=step, n_repeated=index.n_repeated)
+
+
+_NO_FILES = pa.schema(
+    [("frame_idx", pa.int64()), ("name", pa.string()), ("size_bytes", pa.int64()), ("mtime_ns", pa.int64())]
+).empty_table()
+
+
+def _known(stream_id: str, path: Path, before: Mapping[str, Any], seen: Snapshot) -> StreamFiles | None:
+    """Return the stream as it was listed before, if the listing is there."""
+    columns = ("frame_idx", "uri", "size_bytes", "mtime_ns")
+    listed = seen.read(columns, streams=frozenset([stream_id])).sort_by("frame_idx")
+    if before["uri"] != str(path) or listed.num_rows != before["n_frames"]:
+        return None
+    names = pc.utf8_slice_codeunits(listed["uri"], len(str(path)))
+    return StreamFiles(stream_id, str(path), listed.drop_columns("uri").append_column("name", names), dict(before))
+
+
+def _as_text(sampling: Sampling) -> str:
+    return sampling if isinstance(sampling, str) else f"{sampling:g}"

@@ -1,0 +1,280 @@
+"""What became of a job, as numbered records that are created once and never changed; the fold of them is its state.
+
+The records of a job lie in `WORKSPACE/jobs/JOB_ID/` as `000001.json`, `000002.json`, …: the number alone is the name,
+so that two writers can never both have the n-th word. Whoever is first has it; the other one looks again.
+
+| word          | said by            | state after it                                                          |
+| ------------- | ------------------ | ----------------------------------------------------------------------- |
+| `submitted`   | `winnow submit`    | pending; the job is of the queue                                        |
+| `claimed`     | a gateway          | running; data: `process` (its identity), `attempt`                      |
+| `started`     | a run              | running; data: `process`. After `claimed`, the claimed run names itself |
+| `pause`       | a user             | asked of a running job; a pending one is paused by it                   |
+| `pause-after` | a user             | asked; data: `stage`. It holds until the job pauses or ends             |
+| `step`        | a user             | asked; a paused job of the queue is pending with it                     |
+| `resume`      | a user             | withdraws a pause; a paused or failed job of the queue is pending again |
+| `cancel`      | a user             | asked of a running job; any other is cancelled by it                    |
+| `paused`      | a run              | paused                                                                  |
+| `requeued`    | a gateway          | pending, or what was asked of the run that died: paused, cancelled      |
+| `done`        | a run              | done, for good                                                          |
+| `failed`      | a run or a gateway | failed; data: `error`. It may be resumed                                |
+| `cancelled`   | a run              | cancelled, for good                                                     |
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from dataclasses import replace as altered
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from jobs.errors import UserError
+from jobs.lifecycle.processes import has_ended
+from jobs.names import wrong_with
+
+STATE_AFTER: Mapping[str, str | None] = MappingProxyType(
+    {
+        "submitted": "pending",
+        "claimed": "running",
+        "started": "running",
+        "pause": None,
+        "pause-after": None,
+        "step": None,
+        "resume": None,
+        "cancel": None,
+        "paused": "paused",
+        "requeued": "pending",
+        "done": "done",
+        "failed": "failed",
+        "cancelled": "cancelled",
+    }
+)
+"""Every word, and the state that it puts a job into; None for a request, of which the present state decides."""
+
+REQUESTS = frozenset(word for word, state in STATE_AFTER.items() if state is None)
+STATES = ("pending", "running", "paused", "done", "failed", "cancelled")
+ENDED = frozenset({"done", "failed", "cancelled"})
+_FOR_GOOD = frozenset({"done", "cancelled"})
+# Said of a run that goes on: being taken up does not answer them, only a pause or an end does.
+_LASTING = frozenset({"pause-after", "step"})
+DIED = "its process ended without finishing"
+_FOLDER = "jobs"
+_RECORD = re.compile(r"(\d{6,})\.json")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One word about a job."""
+
+    number: int
+    word: str
+    at_ns: int
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class JobState:
+    """Where a job stands.
+
+    `request` is what was asked of it and not yet answered; `attempts` how often it was taken up, `holder` the process
+    identity of who did so last; `queued` says that it was submitted, so that gateways may take it up. `number` is that
+    of the last record: what is added `after` it is added to just this state.
+    """
+
+    state: str
+    request: Record | None = None
+    attempts: int = 0
+    holder: Mapping[str, Any] | None = None
+    queued: bool = False
+    number: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Say whether the job is over; a failed one may be resumed all the same."""
+        return self.state in ENDED
+
+
+def fold(records: Sequence[Record]) -> JobState | None:
+    """Return the state that records, given in order, add up to; None if there are none."""
+    state: JobState | None = None
+    for record in records:
+        after = _after(state or JobState("pending"), record)
+        state = altered(after, number=record.number)
+    return state
+
+
+def _after(now: JobState, record: Record) -> JobState:
+    """Return a job after one more word; what comes too late changes nothing, nor does a word of a later version."""
+    word = record.word
+    if now.state in _FOR_GOOD or word not in STATE_AFTER:
+        return now
+    if word in REQUESTS:
+        return _asked(now, record)
+    if word in {"claimed", "started"}:
+        return _taken_up(now, record)
+    if word == "submitted":
+        return altered(now, state="pending", queued=True)
+    if word != "requeued":
+        return altered(now, state=STATE_AFTER[word] or now.state, request=None)
+    answered = {"pause": "paused", "cancel": "cancelled"}.get(now.request.word) if now.request else None
+    return altered(now, state=answered, request=None) if answered else altered(now, state="pending")
+
+
+def _taken_up(now: JobState, record: Record) -> JobState:
+    fresh = now.state != "running"
+    lasting = now.request if not fresh or (now.request and now.request.word in _LASTING) else None
+    holder = record.data.get("process")
+    return altered(now, state="running", request=lasting, attempts=now.attempts + fresh, holder=holder)
+
+
+def _asked(now: JobState, record: Record) -> JobState:
+    word = record.word
+    running = now.state == "running"
+    if word == "cancel":
+        return altered(now, request=record) if running else altered(now, state="cancelled", request=None)
+    if now.request and now.request.word == "cancel":
+        return now
+    if word == "resume":
+        again = now.queued and now.state in {"paused", "failed"}
+        kept = now.request if again and now.request and now.request.word in _LASTING else None
+        return altered(now, state="pending" if again else now.state, request=kept if not running else None)
+    if word == "pause" and now.state != "running":
+        return altered(now, state="paused", request=None) if now.state == "pending" else now
+    if word == "step" and now.queued and now.state in {"paused", "failed"}:
+        return altered(now, state="pending", request=record)
+    return altered(now, request=record)
+
+
+class Inbox:
+    """The records of one job of the workspace at `root`. They need not exist yet."""
+
+    def __init__(self, root: Path, job_id: str) -> None:
+        if problem := wrong_with("job", job_id):
+            raise UserError(problem)
+        self.job_id = job_id
+        self.folder = root / _FOLDER / job_id
+        # Records never change, so that each is read once.
+        self._known: dict[int, Record] = {}
+
+    def records(self) -> list[Record]:
+        """Return all records in order."""
+        numbers = self._numbers()
+        if not self._known.keys() <= set(numbers):
+            # The job was cleared.
+            self._known.clear()
+        for number in numbers:
+            if number not in self._known:
+                self._known[number] = self._read(number)
+        return [self._known[number] for number in numbers]
+
+    def last(self) -> Record | None:
+        """Return the last record, if there is any."""
+        records = self.records()
+        return records[-1] if records else None
+
+    def state(self) -> JobState | None:
+        """Return where the job stands; None if nothing was ever said of it."""
+        return fold(self.records())
+
+    def add(self, word: str, data: Mapping[str, Any] | None = None, after: int | None = None) -> Record | None:
+        """Add a word and return its record.
+
+        With `after`, the number of the last record that the caller has seen, the word is added only if that is the last
+        one still; None says that somebody else was first. Without it the word takes the next free number. Raises
+        `UserError` for a request to a job that is over.
+        """
+        if word not in STATE_AFTER:
+            raise ValueError(f"{word!r} is no word about a job; expected one of {', '.join(STATE_AFTER)}")
+        while True:
+            records = self.records()
+            last = records[-1].number if records else 0
+            if after is not None and after != last:
+                return None
+            self._refuse(word, fold(records))
+            record = Record(last + 1, word, time.time_ns(), dict(data or {}))
+            if self._create(record):
+                return record
+
+    def _refuse(self, word: str, state: JobState | None) -> None:
+        if word not in REQUESTS or state is None or not state.ended:
+            return
+        if state.state == "failed" and word in {"resume", "step", "pause-after", "cancel"}:
+            return
+        raise UserError(f"job {self.job_id} is {state.state}; {word} is for a job that is not over")
+
+    def _numbers(self) -> list[int]:
+        try:
+            names = os.listdir(self.folder)
+        except FileNotFoundError:
+            return []
+        return sorted(int(found[1]) for name in names if (found := _RECORD.fullmatch(name)))
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06}.json"
+
+    def _read(self, number: int) -> Record:
+        path = self._path(number)
+        try:
+            values = json.loads(path.read_bytes())
+            return Record(number, values["word"], values["at_ns"], values["data"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is no record of a job: {type(error).__name__}: {error}") from error
+
+    def _create(self, record: Record) -> bool:
+        """Write a record, whole, under its number; say whether nobody had that number."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"word": record.word, "at_ns": record.at_ns, "data": record.data})
+        temporary = self.folder / f".{record.number:06}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+        try:
+            with open(temporary, "xb") as handle:
+                handle.write(text.encode() + b"\n")
+                handle.flush()
+                os.fsync(handle.fileno())
+            try:
+                os.link(temporary, self._path(record.number))
+            except FileExistsError:
+                return False
+        finally:
+            temporary.unlink(missing_ok=True)
+        _settle_on_disk(self.folder)
+        self._known[record.number] = record
+        return True
+
+
+def _settle_on_disk(folder: Path) -> None:
+    """See to it that a name just made survives a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def seen(inbox: Inbox) -> JobState | None:
+    """Return the state of a job as it really is: failed if its holder has died; those of the queue are for gateways."""
+    state = inbox.state()
+    dead = state and state.state == "running" and not state.queued and state.holder and has_ended(state.holder)
+    return altered(state, state="failed", request=None) if state and dead else state
+
+
+def settled(inbox: Inbox) -> JobState | None:
+    """Return the state of a job after noting down the death of its holder, if it has died."""
+    while True:
+        state = seen(inbox)
+        if state == inbox.state() or state is None:
+            return state
+        inbox.add("failed", {"error": DIED}, after=state.number)
+
+
+def jobs_of(root: Path) -> list[str]:
+    """Return the ids of all jobs of the workspace at `root` that have records, in order."""
+    folder = root / _FOLDER
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name for entry in folder.iterdir() if (entry / f"{1:06}.json").exists())

@@ -1,0 +1,154 @@
+"""What was asked of a job, read back so that it can be run again, and what is asked of runs that descend from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pyarrow.compute as pc
+
+import schemas
+from conf import ConfigError, Loaded, PipelineConfig
+from conf.loader import flat, override, parse, to_dict
+from jobs import selection
+from jobs.errors import UserError
+from jobs.inputs.catalogue import Admission
+from jobs.lifecycle.descent import Replay
+from jobs.lifecycle.inbox import Inbox
+from jobs.pipeline import MEASURE, build, step_named
+from jobs.preparation import RunRequest
+from jobs.stage import Stage, canonical
+from jobs.storage.store import Store
+from jobs.workspace import Workspace
+
+
+def from_data(workspace: Workspace, data: Mapping[str, Any]) -> RunRequest:
+    """Return the request that `RunRequest.as_data` described. Raises `UserError` for a configuration of before."""
+    descent = data.get("replay")
+    return RunRequest(
+        workspace,
+        list(data["inputs"]),
+        Loaded(_config(data["config"]), data["profile"]),
+        Admission(tuple(data["stream_ids"]), data["rebind"], data["allow_missing"]),
+        data["limit"],
+        data["ray_address"],
+        data["on_error"],
+        replay=Replay(**{**descent, "streams": tuple(descent["streams"])}) if descent else None,
+    )
+
+
+def of_job(workspace: Workspace, job_id: str) -> RunRequest:
+    """Return what a job was last asked to run: by its records, or for runs that have none, by their row."""
+    for record in reversed(Inbox(workspace.root, job_id).records()):
+        if "request" in record.data:
+            return from_data(workspace, record.data["request"])
+    row = selection.find_run(Store(workspace.root), job_id)
+    # Of one stream it is clear which input has its id.
+    ids = tuple(row["streams"]) if len(row["streams"]) == len(row["inputs"]) == 1 else ()
+    loaded = Loaded(_config(json.loads(row["config"])), row["profile"])
+    return RunRequest(workspace, row["inputs"], loaded, Admission(ids))
+
+
+def replay(
+    workspace: Workspace, job_id: str, start: str, settings: Sequence[str] = (), promote: bool = False
+) -> RunRequest:
+    """Ask for a child of a run that computes anew from a stage on, with other settings.
+
+    Raises `UserError`, with every reason, where the settings or the code would change a stage above that one.
+    """
+    parent, request = _parent(workspace, job_id)
+    try:
+        config = override(request.loaded.config, settings)
+    except ConfigError as error:
+        raise UserError(error.problems) from error
+    step = step_named(start, config)
+    stages = build(config)
+    above = stages[: next((n for n, s in enumerate(stages) if s.name == start), 0)]
+    problems = [*_other_frames(request.loaded.config, config), *_changes_above(above, start, parent, workspace)]
+    if problems:
+        raise UserError(problems)
+    descent = Replay(parent["job_id"], tuple(parent["streams"]), step, promote)
+    return _child(request, descent, config, None if step == MEASURE else 0)
+
+
+def again(workspace: Workspace, job_id: str, stage: str) -> RunRequest:
+    """Ask for one stage of a run to be computed again from what is stored. Raises `UserError` if that cannot be."""
+    parent, request = _parent(workspace, job_id)
+    stages = build(request.loaded.config)
+    if stage not in {s.name for s in stages}:
+        raise UserError(f"run {parent['job_id']} has no stage {stage!r}; it has {', '.join(s.name for s in stages)}")
+    if problems := list(_changed_code(stages, parent, workspace)):
+        raise UserError(problems)
+    descent = Replay(parent["job_id"], tuple(parent["streams"]), step_named(stage, request.loaded.config), again=stage)
+    return _child(request, descent, request.loaded.config, None)
+
+
+def retry(workspace: Workspace, job_id: str) -> RunRequest:
+    """Ask for the frames of a run that were set aside, and for what depends on them. Raises `UserError` for none."""
+    parent, request = _parent(workspace, job_id)
+    if problems := list(_changed_code(build(request.loaded.config), parent, workspace)):
+        raise UserError(problems)
+    held = Store(workspace.root).read(schemas.QUARANTINE, ("stream_id",))["stream_id"].to_pylist()
+    if not set(held) & set(parent["streams"]):
+        raise UserError(f"no frame of run {parent['job_id']} is in quarantine (see winnow inspect quarantine)")
+    descent = Replay(parent["job_id"], tuple(parent["streams"]), quarantined=True)
+    return _child(request, descent, request.loaded.config, None)
+
+
+def _parent(workspace: Workspace, job_id: str) -> tuple[dict[str, Any], RunRequest]:
+    parent = selection.find_run(Store(workspace.require().root), job_id)
+    return parent, of_job(workspace, parent["job_id"])
+
+
+def _child(request: RunRequest, descent: Replay, config: PipelineConfig, limit: int | None) -> RunRequest:
+    return replace(request, replay=descent, loaded=Loaded(config, request.loaded.profile), limit=limit)
+
+
+def _other_frames(before: PipelineConfig, after: PipelineConfig) -> Iterator[str]:
+    """Say which settings would have a run read other frames than its parent did."""
+    old, new = flat(to_dict(before)), flat(to_dict(after))
+    for key in new:
+        if key.startswith("ingest.") and old[key] != new[key]:
+            yield f"--set {key}={new[key]}: a replay takes the frames that its parent took; use winnow run instead"
+
+
+def _changes_above(above: Sequence[Stage], start: str, parent: Mapping[str, Any], workspace: Workspace) -> list[str]:
+    recorded = _recorded(parent, workspace)
+    problems = []
+    for stage in above:
+        row = recorded.get(stage.name)
+        if row is None:
+            problems.append(f"stage {stage.name} is above --from {start}, and run {parent['job_id']} did not have it")
+            continue
+        was, now = json.loads(row["params"]), canonical(stage.params)
+        changed = sorted(name for name in {*was, *now} if was.get(name) != now.get(name))
+        problems += [
+            f"--set {name} changes stage {stage.name}, which is above --from {start}; use --from {stage.name}"
+            for name in changed
+        ]
+    return problems + list(_changed_code(above, parent, workspace))
+
+
+def _changed_code(stages: Sequence[Stage], parent: Mapping[str, Any], workspace: Workspace) -> Iterator[str]:
+    """Say which stages are computed otherwise by this version of the program."""
+    recorded = _recorded(parent, workspace)
+    for stage in stages:
+        if stage.name in recorded and recorded[stage.name]["code_hash"] != stage.code_hash:
+            yield (
+                f"stage {stage.name}: its code is not what it was when run {parent['job_id']} was made; "
+                "use winnow run instead"
+            )
+
+
+def _recorded(parent: Mapping[str, Any], workspace: Workspace) -> dict[str, dict[str, Any]]:
+    rows = Store(workspace.root).read(schemas.STAGE_RUNS)
+    return {r["stage"]: r for r in rows.filter(pc.equal(rows["job_id"], parent["job_id"])).to_pylist()}
+
+
+def _config(values: Mapping[str, Any]) -> PipelineConfig:
+    try:
+        return parse(values)
+    except ConfigError as error:
+        raise UserError([f"the recorded configuration: {problem}" for problem in error.problems]) from error

@@ -1,0 +1,85 @@
+"""What differs between two runs, each read at the versions that it ended with: a golden comparison."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import polars as pl
+
+import schemas
+from conf.loader import flat
+from jobs import selection
+from jobs.errors import UserError
+from jobs.lifecycle.differences import between
+from jobs.query import View
+from jobs.selection import Selection
+from jobs.storage.store import Store
+
+# They decide how fast a run is, never what comes out of it.
+_NO_RESULT = ("resources.", "unit_frames")
+
+
+def parameters(one: str, other: str) -> dict[str, list[Any]]:
+    """Return the settings that differ between two recorded configurations, as [one, other]."""
+    was, now = flat(json.loads(one)), flat(json.loads(other))
+    keys = sorted({*was, *now})
+    return {
+        key: [was.get(key), now.get(key)]
+        for key in keys
+        if was.get(key) != now.get(key) and not key.startswith(_NO_RESULT)
+    }
+
+
+def run_diff(store: Store, one: str, other: str, tolerance: float = 0.0, shown: int = 5) -> dict[str, Any]:
+    """Return how two finished runs differ: settings, and the rows of every stage.
+
+    `same` says that no row does. Measured numbers may differ by `tolerance`. Raises `UserError` for a run that is
+    unknown, did not finish, or whose versions were deleted.
+    """
+    runs = [selection.find_run(store, job_id) for job_id in (one, other)]
+    chosen = [selection.of_run(store, run["job_id"]) for run in runs]
+    stages = {
+        table.name: _stage(store, table, chosen, runs, tolerance, shown)
+        for table in schemas.ALL
+        if table.has_stage_key and any(table.name in c.keys for c in chosen)
+    }
+    return {
+        "runs": [run["job_id"] for run in runs],
+        "same": not any(stage["differing"] for stage in stages.values()),
+        "parameters": parameters(runs[0]["config"], runs[1]["config"]),
+        "stages": stages,
+    }
+
+
+def _stage(
+    store: Store,
+    table: schemas.Table,
+    chosen: list[Selection],
+    runs: Sequence[Mapping[str, Any]],
+    tolerance: float,
+    shown: int,
+) -> dict[str, Any]:
+    if _is_one(table, *chosen):
+        return {"differing": 0, "same_rows": True}
+    before, after = (
+        _rows(View(store, selected, f"run {run['job_id']}"), table, run["job_id"])
+        for selected, run in zip(chosen, runs, strict=True)
+    )
+    found = between(table, before, after, tolerance, shown)
+    return {"differing": found.n_differing, "same_rows": False} | asdict(found)
+
+
+def _is_one(table: schemas.Table, one: Selection, other: Selection) -> bool:
+    """Say whether two runs show the very same rows of a table."""
+    versions = [(s.versions or {}).get(table.name) for s in (one, other)]
+    return versions[0] == versions[1] and one.keys.get(table.name) == other.keys.get(table.name)
+
+
+def _rows(view: View, table: schemas.Table, job_id: str) -> pl.DataFrame:
+    try:
+        return view.lazy(table.name).collect()
+    except (FileNotFoundError, pl.exceptions.ComputeError) as error:
+        raise UserError(f"run {job_id}: its rows of {table.name} were deleted by `winnow tables vacuum`") from error

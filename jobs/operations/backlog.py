@@ -1,0 +1,236 @@
+"""The jobs of a workspace as a queue: who is next, who is running, and what a process that died has left behind.
+
+Imports little. There is no file of the queue: it is what the records of all jobs add up to, so that nobody has to be
+running for a job to be added, and nothing has to be put right after a crash.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import UserError
+from jobs.lifecycle.inbox import Inbox, JobState, Record, fold
+from jobs.lifecycle.processes import has_ended, is_here, process_identity
+
+HEARTBEAT = "heartbeat"
+HEARTBEAT_S = 5.0
+SILENCE_S = 120.0
+"""How long the process of a job on another machine may be silent before it is taken for dead."""
+
+_SETTLED_NS = 2 * 10**9
+_FOR_GOOD = frozenset({"done", "cancelled"})
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as its records tell of it."""
+
+    job_id: str
+    state: JobState
+    records: Sequence[Record]
+
+    @property
+    def submitted(self) -> Mapping[str, Any]:
+        """Return what it was submitted with; empty if it was not."""
+        return next((r.data for r in self.records if r.word == "submitted"), {})
+
+    @property
+    def priority(self) -> int:
+        """Return the priority that it was submitted with; the higher is taken up first."""
+        return int(self.submitted.get("priority", 0))
+
+    @property
+    def schedule(self) -> str | None:
+        """Return the name of the schedule that submitted it."""
+        return self.submitted.get("schedule")
+
+    @property
+    def release(self) -> str | None:
+        """Return the name of the release to make at its end."""
+        return self.submitted.get("release")
+
+    @property
+    def submitted_ns(self) -> int:
+        """Return when it was first heard of."""
+        return self.records[0].at_ns
+
+    @property
+    def not_before_ns(self) -> int:
+        """Return when it may be taken up again, after a failure."""
+        last = self.records[-1]
+        return int(last.data.get("not_before_ns", 0)) if last.word == "requeued" else 0
+
+    @property
+    def failures(self) -> int:
+        """Return how often it failed since somebody last asked for it."""
+        count = 0
+        for record in self.records:
+            if record.word in {"submitted", "resume", "step"}:
+                count = 0
+            elif record.word == "requeued" and record.data.get("failed", False):
+                count += 1
+        return count
+
+    @property
+    def error(self) -> str | None:
+        """Return the last thing that went wrong, if anything did since it was last asked for."""
+        for record in reversed(self.records):
+            if record.word in {"submitted", "resume", "step"}:
+                return None
+            if record.data.get("error"):
+                return str(record.data["error"])
+        return None
+
+    @property
+    def is_claimed(self) -> bool:
+        """Say whether it was claimed for a process that has not begun yet."""
+        taken = [record.word for record in self.records if record.word in {"claimed", "started"}]
+        return self.state.queued and self.state.state == "running" and taken[-1:] == ["claimed"]
+
+    def is_due(self, now_ns: int) -> bool:
+        """Say whether a gateway may take it up."""
+        return self.state.queued and self.state.state == "pending" and self.not_before_ns <= now_ns
+
+
+class Backlog:
+    """All jobs of the workspace at `root`; cheap to ask again and again, however many are over."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.unreadable: dict[str, str] = {}
+        self._inboxes: dict[str, Inbox] = {}
+        self._over: dict[str, Job] = {}
+        # A folder in which nothing was made since has nothing new.
+        self._names: tuple[int, list[str]] = (-1, [])
+        self._live: dict[str, tuple[int, Job]] = {}
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs in order of their ids."""
+        self.live()
+        found = self._over | {job_id: job for job_id, (_, job) in self._live.items()}
+        return [found[job_id] for job_id in sorted(found)]
+
+    def live(self) -> list[Job]:
+        """Return the jobs of which something can still become, in order of their ids."""
+        self.unreadable.clear()
+        names = self._list()
+        live: dict[str, tuple[int, Job]] = {}
+        for job_id in names:
+            if job_id in self._over:
+                continue
+            if (found := self._look(job_id)) is None:
+                continue
+            if found[1].state.state in _FOR_GOOD:
+                self._over[job_id] = _slim(found[1])
+                self._inboxes.pop(job_id, None)
+            else:
+                live[job_id] = found
+        self._live = live
+        return [job for _, job in live.values()]
+
+    def _list(self) -> list[str]:
+        """Return the names of all jobs in order."""
+        folder = self.root / "jobs"
+        try:
+            changed_ns = folder.stat().st_mtime_ns
+            if changed_ns == self._names[0]:
+                return self._names[1]
+            with os.scandir(folder) as entries:
+                names = sorted(entry.name for entry in entries if _is_job(entry))
+        except FileNotFoundError:
+            changed_ns, names = -1, []
+        self._names = (_settled(changed_ns), names)
+        # Those that were cleared.
+        for gone in (self._over.keys() | self._inboxes.keys()) - set(names):
+            self._over.pop(gone, None)
+            self._inboxes.pop(gone, None)
+        return names
+
+    def _look(self, job_id: str) -> tuple[int, Job] | None:
+        """Return a job as it is now, and when its folder had changed; None if it has no records that can be read."""
+        try:
+            changed_ns = (self.root / "jobs" / job_id).stat().st_mtime_ns
+            known = self._live.get(job_id)
+            if known is not None and known[0] == changed_ns:
+                return known
+            records = self.inbox(job_id).records()
+        except FileNotFoundError:
+            return None
+        except UserError as error:
+            # One that cannot be read must not keep the others from being done.
+            self.unreadable[job_id] = str(error)
+            return None
+        state = fold(records)
+        return None if state is None else (_settled(changed_ns), Job(job_id, state, records))
+
+    def inbox(self, job_id: str) -> Inbox:
+        """Return the records of a job, for a word about it."""
+        return self._inboxes.setdefault(job_id, Inbox(self.root, job_id))
+
+    def claim(self, job: Job) -> bool:
+        """Take a job up for this process; False if it is no longer as it was."""
+        data = {"process": process_identity(), "attempt": job.state.attempts + 1}
+        return self.inbox(job.job_id).add("claimed", data, after=job.state.number) is not None
+
+    def requeue(self, job: Job, error: str, wait_s: float) -> bool:
+        """Put back a job whose attempt failed; False if it is no longer as it was."""
+        data = {"failed": True, "error": error, "not_before_ns": time.time_ns() + int(wait_s * 1e9)}
+        return self.inbox(job.job_id).add("requeued", data, after=job.state.number) is not None
+
+    def put_back(self, job: Job, reason: str) -> bool:
+        """Put back a job that nothing is wrong with; False if it is no longer as it was."""
+        return self.inbox(job.job_id).add("requeued", {"reason": reason}, after=job.state.number) is not None
+
+    def give_up(self, job: Job, error: str) -> bool:
+        """Say that a job has failed; False if it is no longer as it was."""
+        return self.inbox(job.job_id).add("failed", {"error": error}, after=job.state.number) is not None
+
+    def is_abandoned(self, job: Job) -> bool:
+        """Say whether a job of the queue is said to be running, and nobody is there who runs it."""
+        if not job.state.queued or job.state.state != "running":
+            return False
+        holder = job.state.holder or {}
+        if is_here(holder):
+            return has_ended(holder)
+        return self.silent_s(job) > SILENCE_S
+
+    def silent_s(self, job: Job) -> float:
+        """Return for how long nothing was heard of the process of a job."""
+        folder = self.root / "jobs" / job.job_id
+        heard = max((p.stat().st_mtime for p in (folder, folder / HEARTBEAT) if p.exists()), default=0.0)
+        return (time.time() if is_here(job.state.holder or {}) else self._file_time()) - heard
+
+    def _file_time(self) -> float:
+        """Return the time by the clock of the file system, which may be that of yet another machine."""
+        probe = self.root / "jobs" / f".now-{os.getpid()}"
+        probe.touch()
+        now = probe.stat().st_mtime
+        probe.unlink()
+        return now
+
+
+def _settled(changed_ns: int) -> int:
+    """Return when a folder changed; -1 for just now, since it may change once more before its clock goes on."""
+    return changed_ns if time.time_ns() - changed_ns > _SETTLED_NS else -1
+
+
+def _slim(job: Job) -> Job:
+    """Return a job that is over without what was asked of it, of which there may be thousands."""
+    kept = ("priority", "schedule", "release", "error", "failed")
+    records = [replace(r, data={n: r.data[n] for n in kept if n in r.data}) for r in job.records]
+    return replace(job, state=replace(job.state, holder=None), records=records)
+
+
+def _is_job(entry: os.DirEntry[str]) -> bool:
+    return not entry.name.startswith(".") and entry.is_dir()
+
+
+def in_turn(jobs: Sequence[Job], now_ns: int) -> list[Job]:
+    """Return the jobs that may be taken up: those of the highest priority first, the oldest of them before others."""
+    due = [job for job in jobs if job.is_due(now_ns)]
+    return sorted(due, key=lambda job: (-job.priority, job.submitted_ns, job.job_id))

@@ -1,0 +1,77 @@
+"""Starts a gateway in the background and stops it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import RunFailedError, UserError
+from jobs.lifecycle.locking import holder
+from jobs.lifecycle.processes import has_ended, is_here
+from jobs.operations.gateway import lock_path
+
+_START_S = 30.0
+_MARGIN_S = 10.0
+
+
+def start(root: Path, options: Sequence[str]) -> dict[str, Any]:
+    """Start a gateway that outlives this process, and return what it says about itself once it is there.
+
+    Raises `UserError` if there is one already, or with what the new one says where it cannot go to work.
+    """
+    refuse_second(root)
+    said = root / "jobs" / "gateway.txt"
+    said.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "jobs.cli.app", "gateway", "start", "--foreground", "--quiet"]
+    with open(said, "wb") as sink:
+        process = subprocess.Popen(  # noqa: S603 - its own program
+            [*command, "--workspace", str(root), *options],
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,
+            # It must not keep a file system from being unmounted.
+            cwd="/",
+        )
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        found = holder(lock_path(root))
+        if found and found.get("pid") == process.pid and found.get("ready"):
+            return found
+        if process.poll() is not None:
+            lines = said.read_text(errors="replace").splitlines()
+            raise UserError([line.removeprefix("error: ") for line in lines] or ["the gateway ended at once"])
+        time.sleep(0.05)
+    raise RunFailedError(f"the gateway did not get to work within {_START_S:.0f} s; see {said}")
+
+
+def refuse_second(root: Path) -> None:
+    """Raise `UserError` if the workspace at `root` has a gateway."""
+    if found := holder(lock_path(root)):
+        raise UserError(f"workspace {root} has a gateway already: process {found.get('pid')} on {found.get('host')}")
+
+
+def stop(root: Path) -> dict[str, Any]:
+    """Ask the gateway to stop, wait until it has put its jobs back, and return what it said about itself.
+
+    Raises `UserError` if there is none, or if it is on another machine.
+    """
+    found = holder(lock_path(root))
+    if not found:
+        raise UserError(f"workspace {root} has no gateway; `winnow gateway start` starts one")
+    if not is_here(found):
+        raise UserError(f"the gateway of {root} is process {found['pid']} on {found['host']}: stop it there")
+    if not has_ended(found):
+        os.kill(found["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + found["grace_s"] + _MARGIN_S
+    while (now := holder(lock_path(root))) and now.get("pid") == found["pid"]:
+        if time.monotonic() > deadline:
+            raise RunFailedError(f"the gateway, process {found['pid']}, does not end")
+        time.sleep(0.05)
+    return found

@@ -1,0 +1,90 @@
+"""Runs one job of the queue, in a process of its own that shows signs of life and does not outlive its gateway."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any, Self
+
+from jobs.errors import UserError
+from jobs.lifecycle.requests import from_data
+from jobs.operations.asking import Asked, requested
+from jobs.operations.backlog import HEARTBEAT, HEARTBEAT_S, Backlog, Job
+from jobs.operations.publishing import publish
+from jobs.preparation import RunRequest
+from jobs.runs import RunRecord
+from jobs.workspace import Workspace
+
+_LOOK_S = 0.25
+
+Run = Callable[[RunRequest, str, Callable[[RunRecord], dict[str, Any]] | None], RunRecord]
+"""Runs a request as the job of an id that was claimed for this process, and makes a release before it says done."""
+
+
+def execute(workspace: Workspace, job_id: str, run: Run, gateway_pid: int | None = None) -> RunRecord:
+    """Run a job that was claimed for this process. Raises `UserError` for one that was not, or cannot be run.
+
+    With `gateway_pid` the job is put back, once the frames in hand are committed, when that process is no longer the
+    parent of this one.
+    """
+    backlog = Backlog(workspace.root)
+    jobs = {job.job_id: job for job in backlog.jobs()}
+    job = jobs.get(job_id)
+    if job is None or not job.is_claimed:
+        raise UserError(f"job {job_id} was not claimed for this process; `winnow gateway start` runs what is queued")
+    request = request_of(workspace, job)
+    name = job.release
+    siblings = [other.job_id for other in jobs.values() if other.schedule == job.schedule]
+    release = None if name is None else lambda record: publish(workspace, record.job_id, name, siblings)
+    with Heartbeat(workspace.root / "jobs" / job_id, gateway_pid):
+        return run(request, job_id, release)
+
+
+def request_of(workspace: Workspace, job: Job) -> RunRequest:
+    """Return what a job of the queue was asked to run; of a schedule, with profile and files as they are now."""
+    try:
+        if "asked" in job.submitted:
+            return requested(workspace.root, Asked(**job.submitted["asked"]))
+        request = from_data(workspace, job.submitted["request"])
+    except (KeyError, TypeError) as error:
+        text = f"job {job.job_id}: what was submitted cannot be read by this version: {error!r}"
+        raise UserError(text) from error
+    # Whoever resumes it does not want it to pause there once more.
+    return replace(request, pause_after=job.submitted.get("pause_after")) if job.state.attempts == 1 else request
+
+
+class Heartbeat:
+    """Touches a file in a job's folder while it lasts, and ends this process when its gateway is gone."""
+
+    def __init__(self, folder: Path, gateway_pid: int | None) -> None:
+        self._file = folder / HEARTBEAT
+        self._gateway_pid = gateway_pid
+        self._over = Event()
+        self._thread = Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        last = 0.0
+        while not self._over.is_set():
+            if time.monotonic() >= last + HEARTBEAT_S:
+                # A full disk is for the run to report.
+                with suppress(OSError):
+                    self._file.touch()
+                last = time.monotonic()
+            if self._gateway_pid is not None and os.getppid() != self._gateway_pid:
+                self._gateway_pid = None
+                os.kill(os.getpid(), signal.SIGTERM)
+            self._over.wait(_LOOK_S)

@@ -1,0 +1,263 @@
+"""The gateway of a workspace: takes jobs up in turn, runs each as a process of its own, and deals with their deaths.
+
+It holds no state: whatever it knows is in the records of the jobs, so that the next one goes on where this one was
+killed. It imports neither the engine nor the tables, since it waits most of the time.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from jobs.errors import UserError, one_line
+from jobs.lifecycle.inbox import fold
+from jobs.lifecycle.locking import Lock, holder
+from jobs.lifecycle.processes import process_identity
+from jobs.operations.access import VARIABLE
+from jobs.operations.backlog import Backlog, Job, in_turn
+from jobs.operations.jsonlog import JsonLog
+
+_SCHEDULES_S = 5.0
+_LONGEST_BACKOFF_S = 600.0
+_BACKOFF_FACTOR = 4
+_LAST_BYTES = 4096
+_WRONG_REQUEST = 2
+# The second signal means: now.
+_AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class GatewayOptions:
+    """How a gateway works.
+
+    `max_jobs`: jobs at a time; one job takes all cores by default. `attempts`: how often a job is tried before it has
+    failed for good, with `backoff_s` seconds before the second attempt and four times as many before each further one.
+    `grace_s`: how long jobs may take to commit what is in flight when the gateway stops. `metrics_port`: where on
+    loopback to answer Prometheus, 0 for any free one.
+    """
+
+    max_jobs: int = 1
+    attempts: int = 3
+    backoff_s: float = 10.0
+    grace_s: float = 30.0
+    metrics_port: int | None = None
+    poll_s: float = 0.5
+
+
+@dataclass
+class _Worker:
+    """A process that runs a job."""
+
+    job_id: str
+    attempt: int
+    process: subprocess.Popen[bytes]
+    output: Path
+
+
+def lock_path(root: Path) -> Path:
+    """Return the file that the gateway of the workspace at `root` holds locked."""
+    return root / "jobs" / "gateway.lock"
+
+
+def log_path(root: Path) -> Path:
+    """Return the file in which gateways of the workspace at `root` say what they do."""
+    return root / "jobs" / "gateway.jsonl"
+
+
+class Gateway:
+    """The one gateway of the workspace at `root`."""
+
+    def __init__(self, root: Path, options: GatewayOptions, log: JsonLog) -> None:
+        self._root = root
+        self._options = options
+        self._log = log
+        self._backlog = Backlog(root)
+        self._workers: dict[str, _Worker] = {}
+        self._me = process_identity()
+        # Signals are heard of through a pipe, so that the handler need not touch a lock that this thread may hold.
+        self._heard, self._tell = os.pipe()
+        self._n_signals = 0
+        self._reported: set[str] = set()
+
+    def serve(self) -> None:
+        """Do jobs until SIGTERM or SIGINT; then let those in hand commit and put them back.
+
+        Raises `UserError` if another gateway serves the workspace.
+        """
+        lock = Lock(lock_path(self._root))
+        about = self._me | asdict(self._options) | {"since_ns": time.time_ns(), "version": version("winnow")}
+        if not lock.take(about):
+            found = holder(lock_path(self._root)) or {}
+            raise UserError(
+                f"workspace {self._root} has a gateway already: process {found.get('pid')} on {found.get('host')}"
+            )
+        before = {number: signal.signal(number, self._ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        metrics = None
+        try:
+            if self._options.metrics_port is not None:
+                from jobs.operations.metrics import serve
+
+                metrics = serve(self._root, self._options.metrics_port)
+                about["metrics_port"] = metrics.server_address[1]
+            lock.describe(about | {"ready": True})
+            self._log.write("gateway_started", pid=os.getpid(), max_jobs=self._options.max_jobs)
+            self._loop()
+        finally:
+            self._drain()
+            if metrics is not None:
+                metrics.shutdown()
+                metrics.server_close()
+            self._log.write("gateway_stopped", pid=os.getpid())
+            lock.release()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _ask_to_stop(self, _: int, __: FrameType | None) -> None:
+        self._n_signals += 1
+        os.write(self._tell, b".")
+
+    def _loop(self) -> None:
+        next_schedules = 0.0
+        while not self._n_signals:
+            try:
+                if time.monotonic() >= next_schedules:
+                    self._look_at_schedules()
+                    next_schedules = time.monotonic() + _SCHEDULES_S
+                self._look_at_jobs()
+            except OSError as error:
+                # A disk that is full or a share that is away: the next look may find it mended.
+                self._say_once("trouble", error=one_line(error))
+            select.select([self._heard], [], [], self._options.poll_s)
+
+    def _look_at_schedules(self) -> None:
+        folder = self._root / "schedules"
+        if not folder.is_dir():
+            return
+        from jobs.operations.schedule import submit_due
+
+        for event, details in submit_due(self._root, self._backlog.jobs(), time.time_ns()):
+            say = self._say_once if "error" in details else self._log.write
+            say(event, **details)
+
+    def _look_at_jobs(self) -> None:
+        self._reap()
+        jobs = self._backlog.live()
+        for job_id, problem in self._backlog.unreadable.items():
+            self._say_once("job_unreadable", job_id=job_id, error=problem)
+        for job in jobs:
+            # One that is held by this very process, and by none of its own, is what trouble with a disk has left.
+            nobodys = self._backlog.is_abandoned(job) or job.state.holder == self._me
+            if job.state.state == "running" and job.job_id not in self._workers and nobodys:
+                self._failed(job, "its process ended without finishing")
+        # What a gateway that was killed had begun may still be finishing its last blocks.
+        busy = sum(job.state.queued and job.state.state == "running" for job in jobs)
+        for job in in_turn(jobs, time.time_ns())[: max(0, self._options.max_jobs - busy)]:
+            if self._backlog.claim(job):
+                self._begin(job)
+
+    def _say_once(self, event: str, **details: Any) -> None:
+        if (said := f"{event} {details}") not in self._reported:
+            self._reported.add(said)
+            self._log.write(event, **details)
+
+    def _begin(self, job: Job) -> None:
+        """Start the process of a job that was claimed for it."""
+        attempt = job.state.attempts + 1
+        output = self._root / "jobs" / job.job_id / f"output-{attempt}.txt"
+        command = [sys.executable, "-m", "jobs.cli.app", "gateway", "execute", job.job_id]
+        command += ["--workspace", str(self._root), "--gateway-pid", str(os.getpid())]
+        # What a job runs has no need of the token that guards it.
+        environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
+        try:
+            with open(output, "ab") as sink:
+                process = subprocess.Popen(  # noqa: S603 - its own program
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=sink,
+                    stderr=sink,
+                    env=environment,
+                    # Keys pressed on the gateway's terminal are for the gateway.
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._failed(self._now(job.job_id), f"its process could not be started: {one_line(error)}")
+            return
+        self._workers[job.job_id] = _Worker(job.job_id, attempt, process, output)
+        self._log.write("job_started", job_id=job.job_id, attempt=attempt, pid=process.pid)
+
+    def _now(self, job_id: str) -> Job:
+        records = self._backlog.inbox(job_id).records()
+        state = fold(records)
+        assert state is not None
+        return Job(job_id, state, records)
+
+    def _reap(self, draining: bool = False) -> None:
+        """Look after the processes that have ended."""
+        for worker in list(self._workers.values()):
+            code = worker.process.poll()
+            if code is None:
+                continue
+            del self._workers[worker.job_id]
+            if not (self._backlog.inbox(worker.job_id)).records():
+                # Cleared while it ran.
+                continue
+            job = self._now(worker.job_id)
+            state = job.state.state
+            details = {"job_id": worker.job_id, "attempt": worker.attempt, "exit_code": code}
+            if state == "running" and draining:
+                self._backlog.put_back(job, "the gateway stopped")
+                self._log.write("job_put_back", **details)
+            elif state in {"running", "failed"}:
+                error = (job.error if state == "failed" else None) or _last_words(worker.output, code)
+                self._failed(job, error, again=code != _WRONG_REQUEST)
+            else:
+                self._log.write("job_put_back" if state == "pending" else f"job_{state}", **details)
+
+    def _failed(self, job: Job, error: str, again: bool = True) -> None:
+        """Put a job whose attempt failed back into the queue for later, or give it up."""
+        failures = job.failures + 1
+        details = {"job_id": job.job_id, "attempt": job.state.attempts, "error": error}
+        if again and failures < self._options.attempts:
+            wait_s = min(_LONGEST_BACKOFF_S, self._options.backoff_s * _BACKOFF_FACTOR ** (failures - 1))
+            self._backlog.requeue(job, error, wait_s)
+            self._log.write("job_put_back", **details, again_in_s=wait_s)
+        elif job.state.state == "failed" or self._backlog.give_up(job, error):
+            self._log.write("job_failed", **details)
+
+    def _drain(self) -> None:
+        """Ask the jobs in hand to commit what is in flight and to end; do not wait for ever."""
+        for worker in self._workers.values():
+            with suppress(ProcessLookupError):
+                worker.process.terminate()
+        deadline = time.monotonic() + self._options.grace_s
+        while self._workers and time.monotonic() < deadline and self._n_signals < _AT_ONCE:
+            self._reap(draining=True)
+            time.sleep(0.05)
+        for worker in self._workers.values():
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(worker.process.pid, signal.SIGKILL)
+            worker.process.wait()
+        self._reap(draining=True)
+
+
+def _last_words(output: Path, code: int) -> str:
+    """Return what a process said last, for people who ask why it failed."""
+    how = f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    try:
+        with open(output, "rb") as handle:
+            handle.seek(max(0, output.stat().st_size - _LAST_BYTES))
+            lines = handle.read().decode(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    said = next((one_line(line) for line in reversed(lines) if line.strip()), "")
+    return f"{said.removeprefix('error: ')} ({how})" if said else how

@@ -1,0 +1,125 @@
+"""What a workspace is busy with, as plain values: the gateway, the queue, running jobs, and what went wrong last."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs.lifecycle.events import Follower
+from jobs.lifecycle.inbox import STATES
+from jobs.lifecycle.locking import holder
+from jobs.lifecycle.processes import has_ended, is_here
+from jobs.lifecycle.progress import Progress
+from jobs.operations.backlog import Backlog, Job, in_turn
+from jobs.operations.gateway import lock_path
+
+_LAST_ERRORS = 5
+_MOST_JOURNALS = 64
+
+
+class Overview:
+    """Looks at the workspace at `root`; a second look reads only what is new in the journals."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._backlog = Backlog(root)
+        self._journals: dict[str, tuple[Follower, Progress]] = {}
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs, oldest first."""
+        return self._backlog.jobs()
+
+    def progress(self, job_id: str) -> Progress:
+        """Return how far a job is, by its journal."""
+        follower, progress = self._journals.setdefault(job_id, (Follower(self._root, job_id), Progress()))
+        for event in follower.new():
+            progress.take(event)
+        return progress
+
+    def values(self) -> dict[str, Any]:
+        """Return gateway, queue, running and waiting jobs, and the last errors."""
+        now = time.time_ns()
+        jobs = self.jobs()
+        running = [job for job in jobs if job.state.state == "running"]
+        if len(self._journals) > _MOST_JOURNALS:
+            for job_id in self._journals.keys() - {job.job_id for job in running}:
+                del self._journals[job_id]
+        waiting = [job for job in jobs if job.state.queued and job.state.state == "pending"]
+        due = {job.job_id for job in waiting if job.is_due(now)}
+        states = Counter(job.state.state for job in jobs)
+        return {
+            "workspace": str(self._root),
+            "gateway": gateway(self._root),
+            "queue": {"depth": len(waiting), "due": len(due)},
+            "jobs": {state: states.get(state, 0) for state in STATES},
+            "running": [self._running(job) for job in running],
+            "waiting": [_waiting(job) for job in _in_order(waiting, now)],
+            "errors": _errors(jobs) + [{"job_id": n, "error": e} for n, e in self._backlog.unreadable.items()],
+        }
+
+    def _running(self, job: Job) -> dict[str, Any]:
+        process = job.state.holder or {}
+        asked = job.state.request.word if job.state.request else None
+        return {
+            "job_id": job.job_id,
+            "queued": job.state.queued,
+            "asked": asked,
+            **self.progress(job.job_id).values(),
+            "worker": {
+                "host": process.get("host"),
+                "pid": process.get("pid"),
+                "alive": not has_ended(process) if is_here(process) else None,
+                "silent_s": round(self._backlog.silent_s(job), 1) if job.state.queued else None,
+                "rss_mb": rss_mb(int(process["pid"])) if is_here(process) else None,
+            },
+        }
+
+
+def gateway(root: Path) -> dict[str, Any] | None:
+    """Return what the gateway of the workspace at `root` says about itself; None if there is none."""
+    return holder(lock_path(root))
+
+
+def rss_mb(pid: int) -> float | None:
+    """Return the memory of a process of this machine in MB; None where that cannot be told."""
+    try:
+        # Field 2 of /proc/PID/statm: resident pages (proc(5)).
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return None
+    return round(pages * resource.getpagesize() / 1e6, 1)
+
+
+def _in_order(waiting: Sequence[Job], now: int) -> list[Job]:
+    """Return waiting jobs in the order in which they will be taken up, those that wait for a time at the end."""
+    due = in_turn(waiting, now)
+    later = [job for job in waiting if not job.is_due(now)]
+    return [*due, *sorted(later, key=lambda job: job.not_before_ns)]
+
+
+def _waiting(job: Job) -> dict[str, Any]:
+    return {
+        "job_id": job.job_id,
+        "priority": job.priority,
+        "schedule": job.schedule,
+        "submitted_ns": job.submitted_ns,
+        "not_before_ns": job.not_before_ns or None,
+        "failures": job.failures,
+        "error": job.error,
+    }
+
+
+def _errors(jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """Return what went wrong in jobs that are not done, the last first."""
+    found = [
+        {"job_id": job.job_id, "state": job.state.state, "at_ns": record.at_ns, "error": record.data["error"]}
+        for job in jobs
+        if job.state.state not in {"done", "cancelled"}
+        for record in job.records[-1:]
+        if record.data.get("error")
+    ]
+    return sorted(found, key=lambda error: -error["at_ns"])[:_LAST_ERRORS]

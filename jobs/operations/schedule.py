@@ -1,0 +1,218 @@
+"""Jobs that are due again and again: kept in the workspace, submitted by its gateway, each time with a release.
+
+A time of a schedule is a job id, so that two gateways cannot submit it twice. Imports little.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+from jobs.errors import UserError
+from jobs.lifecycle.inbox import Inbox
+from jobs.names import wrong_with
+from jobs.operations.backlog import Job
+from jobs.workspace import write_atomically
+
+_LONGEST_NAME = 60
+_FIELDS = 5
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What to run, and when; `asked` are the options of `winnow run`, read anew each time."""
+
+    name: str
+    cron: str
+    tz: str
+    asked: Mapping[str, Any]
+    priority: int = 0
+    added_ns: int = field(default_factory=time.time_ns)
+
+    @property
+    def zone(self) -> tzinfo:
+        """Return the time zone in which the expression is meant."""
+        return UTC if self.tz == "UTC" else ZoneInfo(self.tz)
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        """Return the next time that it is due, in its own zone; None if it never is again."""
+        return next(CronSim(self.cron, moment.astimezone(self.zone)), None)
+
+    def last_until(self, moment: datetime) -> datetime | None:
+        """Return the last time up to a moment that it was due, in its own zone; None if it never was."""
+        # Going back starts before the moment it is given.
+        after = moment.astimezone(self.zone).replace(microsecond=0) + timedelta(seconds=1)
+        found = next(CronSim(self.cron, after, reverse=True), None)
+        # In the hour that clocks go through twice, going back misses what came in its first round.
+        while found is not None and (later := self.next_after(found)) is not None and later <= moment:
+            found = later
+        return found if found is None or found <= moment else None
+
+
+def problems(schedule: Schedule) -> list[str]:
+    """Return what is wrong with a name, an expression and a time zone."""
+    found = []
+    if wrong := wrong_with("schedule", schedule.name):
+        found.append(wrong)
+    elif len(schedule.name) > _LONGEST_NAME:
+        found.append(f"schedule name {schedule.name!r}: expected at most {_LONGEST_NAME} characters")
+    try:
+        zone = schedule.zone
+    except (KeyError, ValueError, OSError):
+        found.append(f"--tz {schedule.tz}: expected the name of a time zone, as in Europe/Berlin or UTC")
+        zone = UTC
+    wanted = f"--cron {schedule.cron!r}: expected minute, hour, day of month, month and day of week, as in '0 2 * * *'"
+    if len(schedule.cron.split()) != _FIELDS:
+        return [*found, wanted]
+    try:
+        if next(CronSim(schedule.cron, datetime.now(zone)), None) is None:
+            found.append(f"--cron {schedule.cron!r} names no time that ever comes")
+    except CronSimError as error:
+        found.append(f"{wanted}; found: {str(error).lower()}")
+    return found
+
+
+def save(root: Path, schedule: Schedule) -> None:
+    """Keep a schedule in the workspace at `root`. Raises `UserError` for one that is taken or makes no sense."""
+    if wrong := problems(schedule):
+        raise UserError(wrong)
+    path = _path(root, schedule.name)
+    if path.exists():
+        raise UserError(f"schedule {schedule.name!r} exists; remove it first, or choose another name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(asdict(schedule), indent=1).encode() + b"\n")
+
+
+def schedules(root: Path) -> list[Schedule]:
+    """Return the schedules of the workspace at `root`, by name. Raises `UserError` for one that cannot be read."""
+    return [_read(path) for path in sorted((root / "schedules").glob("*.json"))]
+
+
+def _read(path: Path) -> Schedule:
+    try:
+        found = Schedule(**json.loads(path.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is no schedule of this version: {error}") from error
+    if wrong := problems(found):
+        raise UserError([f"{path}: {problem}" for problem in wrong])
+    return found
+
+
+def find(root: Path, name: str) -> Schedule:
+    """Return a schedule by its name. Raises `UserError`."""
+    known = schedules(root)
+    for schedule in known:
+        if schedule.name == name:
+            return schedule
+    there_are = ", ".join(s.name for s in known) or "none yet"
+    raise UserError(f"there is no schedule {name!r}; there are: {there_are}")
+
+
+def remove(root: Path, name: str) -> None:
+    """Take a schedule out; its jobs and releases stay. Raises `UserError` for an unknown one."""
+    find(root, name)
+    _path(root, name).unlink(missing_ok=True)
+    _noted_path(root, name).unlink(missing_ok=True)
+
+
+def noted(root: Path, name: str) -> dict[str, Any]:
+    """Return what became of a schedule's last time: `due_ns`, and `skipped` with the reason if nothing was run."""
+    try:
+        return dict(json.loads(_noted_path(root, name).read_bytes()))
+    except FileNotFoundError:
+        return {}
+
+
+def jobs_of(jobs: Sequence[Job], name: str) -> list[Job]:
+    """Return the jobs that a schedule has submitted, oldest first."""
+    return sorted((job for job in jobs if job.schedule == name), key=lambda job: job.submitted_ns)
+
+
+def submit_due(root: Path, jobs: Sequence[Job], now_ns: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Submit what has become due since the last look, and yield what was done as events.
+
+    However many times went by while nobody looked, a schedule is run once for them. It is not run while its last job
+    has not ended.
+    """
+    now = datetime.fromtimestamp(now_ns / 1e9, UTC)
+    for path in sorted((root / "schedules").glob("*.json")):
+        try:
+            schedule = _read(path)
+        except UserError as error:
+            # It must not keep the others from being run.
+            yield "schedule_unreadable", {"error": str(error)}
+            continue
+        due = schedule.last_until(now)
+        seen_ns = max(schedule.added_ns, noted(root, schedule.name).get("due_ns", 0))
+        if due is None or _ns(due) <= seen_ns:
+            continue
+        details: dict[str, Any] = {"schedule": schedule.name, "due": due.isoformat()}
+        if busy := unfinished(jobs, schedule.name):
+            reason = f"job {busy.job_id} is {busy.state.state}"
+            _note(root, schedule.name, {"due_ns": _ns(due), "skipped": reason})
+            yield "schedule_skipped", details | {"reason": reason}
+            continue
+        # The job first: whoever dies between the two finds it submitted.
+        job_id = submit_at(root, schedule, due)
+        _note(root, schedule.name, {"due_ns": _ns(due)})
+        yield "schedule_due", details | {"job_id": job_id}
+
+
+def submit_now(root: Path, schedule: Schedule, jobs: Sequence[Job]) -> str:
+    """Submit a schedule out of turn and return the job's id. Raises `UserError` while its last job has not ended."""
+    if busy := unfinished(jobs, schedule.name):
+        raise UserError(
+            f"schedule {schedule.name!r}: job {busy.job_id} is {busy.state.state}; wait, or cancel it first"
+        )
+    due = datetime.now(schedule.zone)
+    if any(job.job_id == _job_id(schedule, due) for job in jobs):
+        raise UserError(f"schedule {schedule.name!r} was submitted this second; look again in a moment")
+    return submit_at(root, schedule, due)
+
+
+def submit_at(root: Path, schedule: Schedule, due: datetime) -> str:
+    """Submit a schedule for one of its times, if that was not done, and return the job's id."""
+    job_id = _job_id(schedule, due)
+    data = {
+        "asked": dict(schedule.asked),
+        "priority": schedule.priority,
+        "schedule": schedule.name,
+        "release": f"{schedule.name}-{due:%Y-%m-%d}",
+    }
+    Inbox(root, job_id).add("submitted", data, after=0)
+    return job_id
+
+
+def _job_id(schedule: Schedule, due: datetime) -> str:
+    return f"{due.astimezone(UTC):%Y%m%d-%H%M%S}-{schedule.name}"
+
+
+def unfinished(jobs: Sequence[Job], name: str) -> Job | None:
+    """Return the last job of a schedule that has not ended, if there is one."""
+    return next((job for job in reversed(jobs_of(jobs, name)) if not job.state.ended), None)
+
+
+def _note(root: Path, name: str, values: Mapping[str, Any]) -> None:
+    path = _noted_path(root, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(values).encode() + b"\n")
+
+
+def _path(root: Path, name: str) -> Path:
+    return root / "schedules" / f"{name}.json"
+
+
+def _noted_path(root: Path, name: str) -> Path:
+    return root / "schedules" / "noted" / f"{name}.json"
+
+
+def _ns(moment: datetime) -> int:
+    return int(moment.timestamp()) * 10**9

@@ -1,0 +1,106 @@
+"""What `winnow schedule` does beyond the declarations: looks whether a job can be run, lists, submits out of turn."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import UserError
+from jobs.operations import access, schedule
+from jobs.operations.asking import Asked, requested
+from jobs.operations.backlog import Backlog, Job
+from jobs.operations.schedule import Schedule
+from jobs.preparation import prepare
+
+
+def add(
+    workspace: str | os.PathLike[str] | None, name: str, cron: str, tz: str, asked: Asked, priority: int = 0
+) -> dict[str, Any]:
+    """Keep a schedule and return when it is next due, and lines for a crontab. Raises `UserError` with all problems."""
+    wanted = Schedule(name, cron, tz, asdict(asked.elsewhere()), priority)
+    problems = schedule.problems(wanted)
+    root = None
+    try:
+        request = requested(workspace, asked.elsewhere())
+        root = request.workspace.root
+        access.require(root)
+        prepare(request)
+    except UserError as error:
+        problems += error.problems
+    if problems or root is None:
+        raise UserError(problems)
+    request.workspace.create()
+    schedule.save(root, wanted)
+    return {"name": name, "next": _shown(wanted.next_after(datetime.now(UTC))), "crontab": crontab(root, wanted)}
+
+
+def crontab(root: Path, wanted: Schedule) -> list[str]:
+    """Return the lines of a crontab that do what the gateway would do."""
+    program = shutil.which("winnow")
+    words = [program] if program else [sys.executable, "-m", "jobs.cli.app"]
+    words += ["schedule", "run-now", wanted.name, "--here", "--workspace", str(root)]
+    # In a crontab, a percent sign ends the command.
+    command = shlex.join(words).replace("%", r"\%")
+    return [f"CRON_TZ={wanted.tz}", f"{wanted.cron} {command}"]
+
+
+def listed(root: Path) -> list[dict[str, Any]]:
+    """Return the schedules with their next time, their last job and its state, and why it was skipped, if it was."""
+    jobs = Backlog(root).jobs()
+    now = datetime.now(UTC)
+    found = []
+    for kept in schedule.schedules(root):
+        mine = schedule.jobs_of(jobs, kept.name)
+        found.append(
+            {
+                "name": kept.name,
+                "cron": kept.cron,
+                "tz": kept.tz,
+                "next": _shown(kept.next_after(now)),
+                "last_job": mine[-1].job_id if mine else None,
+                "state": mine[-1].state.state if mine else None,
+                "skipped": schedule.noted(root, kept.name).get("skipped"),
+                "inputs": list(kept.asked["inputs"]),
+            }
+        )
+    return found
+
+
+def run_now(root: Path, name: str, claim: bool = False) -> str:
+    """Submit a schedule's job out of turn and return its id; with `claim`, for this process and not for a gateway.
+
+    A job that waits, or whose process has died, is then taken up before there is a new one. Raises `UserError` for an
+    unknown schedule, and while its last job is running, paused, or, without `claim`, waiting.
+    """
+    backlog = Backlog(root)
+    kept = schedule.find(root, name)
+    if claim and (waiting := _waiting(backlog, name)) and backlog.claim(waiting):
+        return waiting.job_id
+    job_id = schedule.submit_now(root, kept, backlog.jobs())
+    if claim and not backlog.claim(_job(backlog, job_id)):
+        raise UserError(f"job {job_id} was taken up by a gateway; follow it with `winnow job watch {job_id}`")
+    return job_id
+
+
+def _waiting(backlog: Backlog, name: str) -> Job | None:
+    """Return a schedule's job that nobody runs though it should be run, if there is one."""
+    busy = schedule.unfinished(backlog.jobs(), name)
+    if busy is not None and backlog.is_abandoned(busy):
+        backlog.put_back(busy, "its process ended without finishing")
+        busy = _job(backlog, busy.job_id)
+    return busy if busy is not None and busy.is_due(time.time_ns()) else None
+
+
+def _job(backlog: Backlog, job_id: str) -> Job:
+    return next(job for job in backlog.jobs() if job.job_id == job_id)
+
+
+def _shown(moment: datetime | None) -> str | None:
+    return None if moment is None else f"{moment:%Y-%m-%d %H:%M} {moment.tzname()}"

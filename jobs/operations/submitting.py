@@ -1,0 +1,28 @@
+"""Puts a job into the queue of a workspace, after a look at whether it can be done."""
+
+from __future__ import annotations
+
+import os
+
+from jobs.lifecycle.inbox import Inbox
+from jobs.names import new_job_id
+from jobs.operations import access
+from jobs.operations.asking import Asked, requested
+from jobs.preparation import prepare
+
+
+def submit(workspace: str | os.PathLike[str] | None, asked: Asked, priority: int = 0) -> str:
+    """Add a job to the queue and return its id. Raises `UserError` with everything that is wrong, before it is added.
+
+    The configuration is kept as it is now; the streams are listed anew when the job begins.
+    """
+    absolute = asked.elsewhere()
+    request = requested(workspace, absolute)
+    root = request.workspace.root
+    access.require(root)
+    prepare(request)
+    request.workspace.create()
+    job_id = new_job_id()
+    data = {"request": request.as_data(), "priority": priority, "pause_after": request.pause_after}
+    Inbox(root, job_id).add("submitted", data, after=0)
+    return job_id

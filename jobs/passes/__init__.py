@@ -1,0 +1,1 @@
+"""How a run computes: plans, blocks, workers, the engine, and the stages over tables."""

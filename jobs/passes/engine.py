@@ -1,0 +1,330 @@
+"""The distributed engine: Ray, started late, kept quiet and bounded. The only module that knows ray."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from queue import Empty, Queue
+from threading import Event, Thread
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import pyarrow as pa
+
+from conf import Resources
+from jobs.errors import RunFailedError, RunStopped, UserError, one_line
+from jobs.passes.nearby import ALONE, Nearby, Transform
+
+_TASK_RETRIES = 1
+_CPUS_PER_MODEL = 4
+IN_HAND = 4
+"""Blocks that a process which holds a model is given ahead, of which it works on half at once."""
+
+_ANSWER_S = 5.0
+_GRACE_S = 10.0
+_LOOK_S = 0.5
+_LOADING_S = 20.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    # Deaths of workers are dealt with and reported here; Ray would print its own words to standard output.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Workers stand back behind every other process by default, and on a busy machine hardly get to run at all.
+    "RAY_worker_niceness": "0",
+    # Its handler of signals prints a stack trace where ours ends the run in good order.
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
+}
+
+
+class ModelProcesses(NamedTuple):
+    """Processes that hold a model: how many, how many threads each has, and its share of a GPU (0 for none)."""
+
+    size: int
+    threads: int
+    gpus: float
+
+
+class Engine:
+    """A Ray cluster, local or joined, on which blocks are mapped. Use as a context manager."""
+
+    def __init__(self, limits: Resources, address: str | None = None) -> None:
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
+        import ray
+        import ray.data
+
+        for name in ("ray", "ray._private.worker"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+        self._ray = ray
+        self._owned = not ray.is_initialized()
+        self._session: str | None = None
+        self._loading: list[Any] = []
+        if self._owned:
+            context = self._start(limits, address or os.environ.get("RAY_ADDRESS"))
+            self._session = None if address else context.address_info.get("session_dir")
+        self.num_cpus = limits.num_cpus or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        settings = ray.data.DataContext.get_current()
+        settings.enable_progress_bars = False
+        settings.print_on_execution_start = False
+        # Budgets guard against blocks that fill the object store. Ours are small, and waiting for a budget costs a
+        # tenth of a second between tasks and a whole one before the second; Ray itself keeps to the number of cores.
+        settings.op_resource_reservation_enabled = False
+        # A block whose worker dies is missed by whoever counts receipts, and done again; it must not end the pass.
+        settings.max_errored_blocks = -1
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+
+    def _start(self, limits: Resources, address: str | None) -> Any:
+        quiet = {"logging_level": "CRITICAL", "log_to_driver": False}
+        if address:
+            try:
+                return self._ray.init(address=address, **quiet)
+            except (OSError, RuntimeError) as error:
+                raise RunFailedError(f"the Ray cluster at {address} cannot be joined: {one_line(error)}") from error
+        num_cpus = limits.num_cpus or os.cpu_count() or 1
+        context = self._ray.init(
+            num_cpus=num_cpus, object_store_memory=limits.object_store_mb << 20, include_dashboard=False, **quiet
+        )
+        # Workers load what they will need while the driver is still getting its first blocks ready.
+        load = self._ray.remote(num_cpus=1)(_load_worker)
+        self._loading = [load.remote() for _ in range(num_cpus)]
+        return context
+
+    def map_blocks(
+        self, blocks: Sequence[pa.Table], transforms: Sequence[Transform]
+    ) -> Generator[pa.Table | None, None, None]:
+        """Send each block through the transforms, in one task each, and yield results as they come, in no order.
+
+        Yields None about twice a second while there are none, so that the caller can look after other things. Results
+        of blocks whose worker died twice, or whose transform raised, are missing. Closing the iterator cancels what
+        has not been done.
+        """
+        import ray.data
+
+        dataset = ray.data.from_blocks(list(blocks))
+        for function, arguments in transforms:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                dataset = dataset.map_batches(
+                    function,
+                    batch_format="pyarrow",
+                    batch_size=None,
+                    num_cpus=1,
+                    fn_kwargs=arguments,
+                    max_retries=_TASK_RETRIES,
+                )
+        yield from self._results(dataset)
+
+    def model_processes(self, limits: Resources) -> ModelProcesses:
+        """Return how many processes hold a model, and what each may use."""
+        gpus = int(self._ray.cluster_resources().get("GPU", 0))
+        size = limits.models or gpus or -(-self.num_cpus // _CPUS_PER_MODEL)
+        return ModelProcesses(size, max(1, self.num_cpus // size), gpus / size)
+
+    def map_models(
+        self, blocks: Sequence[pa.Table], worker: type, task: object, processes: ModelProcesses
+    ) -> Generator[pa.Table | None, None, None]:
+        """Send each block to one of several processes that made `worker(task, threads)`; yield as `map_blocks` does.
+
+        Every process has a few blocks in hand, so that it can make one ready while it looks at another. When a process
+        dies, all ends early: results of other blocks are missing too. Raises `RunFailedError` where the worker cannot
+        be made.
+        """
+        import ray.data
+
+        size, threads, gpus = processes
+        pool = ray.data.ActorPoolStrategy(
+            size=min(size, len(blocks)),
+            max_concurrent_calls_per_actor=IN_HAND // 2,
+            max_tasks_in_flight_per_actor=IN_HAND,
+            enable_true_multi_threading=True,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = ray.data.from_blocks(list(blocks)).map_batches(
+                worker,
+                batch_format="pyarrow",
+                batch_size=None,
+                fn_constructor_args=(task, threads),
+                compute=pool,
+                num_cpus=threads,
+                num_gpus=gpus or None,
+                # Ray would wait for ever for a process that is gone, and restarts go with complaints on the terminal.
+                max_restarts=0,
+            )
+        dataset.context.max_errored_blocks = 0
+        try:
+            yield from self._results(dataset)
+        except self._ray.exceptions.RayActorError as error:
+            if error.actor_init_failed:
+                raise RunFailedError(f"the model cannot be loaded: {_cause(error)}") from error
+
+    def _results(self, dataset: Any) -> Generator[pa.Table | None, None, None]:
+        def results() -> Iterable[pa.Table]:
+            # With the first dataset come actors of Ray's own, which would vie for the cores with the workers' start.
+            if self._loading:
+                self._ray.wait(self._loading, num_returns=len(self._loading), timeout=_LOADING_S)
+                self._loading.clear()
+            return dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+
+        yield from _in_background(results)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._owned:
+            # The next cluster of this process numbers its objects as this one did; what is let go of then is its own.
+            self._loading.clear()
+            self._ray.shutdown()
+            if self._session and (kind is None or issubclass(kind, RunStopped)):
+                shutil.rmtree(self._session, ignore_errors=True)
+
+
+def _cause(error: Exception) -> str:
+    """Return the last line of what Ray reports, which is what the process itself said."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return one_line(lines[-1]) if lines else type(error).__name__
+
+
+def _load_worker() -> None:
+    for name in ("ray.data", "jobs.passes.worker"):
+        importlib.import_module(name)
+
+
+def check_address(address: str | None) -> None:
+    """Raise `UserError` if nothing answers at a cluster's address, `[ray://]HOST:PORT`; Ray would wait for ever."""
+    named = address or os.environ.get("RAY_ADDRESS")
+    host, _, port = (named or "").removeprefix("ray://").rpartition(":")
+    if not named or named in {"auto", "local"}:
+        return
+    if not host or not port.isdigit():
+        raise UserError(f"Ray address {named!r}: expected HOST:PORT, ray://HOST:PORT or auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"no Ray cluster answers at {named} ({one_line(error)}); start one with `ray start --head`"
+        ) from error
+
+
+class EngineOnDemand:
+    """An engine that is started when first asked for, or in the background once it is likely to be needed.
+
+    `nearby` are processes that are there sooner, to begin with and for what is not worth an engine; None where an
+    engine is there already, on this machine or elsewhere. Use as a context manager; leaving it stops what was started.
+    """
+
+    def __init__(self, limits: Resources, address: str | None = None) -> None:
+        self._make = lambda: Engine(limits, address)
+        there = address or os.environ.get("RAY_ADDRESS") or _is_running()
+        self.nearby = None if there else Nearby(limits.num_cpus or os.cpu_count() or 1)
+        self._threads = ThreadPoolExecutor(1, "engine")
+        self._engine: Future[Engine] | None = None
+        self._handlers: dict[signal.Signals, Any] = {}
+        self.meanwhile: Callable[[], object] = lambda: None
+        """Called twice a second while the engine is waited for; what it raises ends the wait."""
+
+    def begin(self, n_frames: int | None = None) -> None:
+        """Start in the background what so many frames need; the engine, if their number is not known."""
+        if self.nearby and n_frames is not None:
+            self.nearby.begin()
+            if n_frames <= ALONE:
+                return
+        if self._engine is None:
+            self._handlers = {n: h for n in _SIGNALS if (h := signal.getsignal(n)) is not None}
+            self._engine = self._threads.submit(self._make)
+
+    def __call__(self) -> Engine:
+        """Return the engine, when it is there."""
+        self.begin()
+        assert self._engine is not None
+        while not wait([self._engine], timeout=_LOOK_S).done:
+            self.meanwhile()
+        engine = self._engine.result()
+        # Ray's core has put handlers of its own in place, which print a stack trace and no more.
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
+        return engine
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.nearby:
+            self.nearby.close()
+
+        def stop() -> None:
+            if self._engine is not None and self._engine.exception() is None:
+                self._engine.result().__exit__(kind, error, trace)
+
+        interrupted = isinstance(error, (KeyboardInterrupt, RunStopped))
+        if interrupted:
+            # Whoever ends a whole group of processes has ended the cluster too, and leaving it would take a minute.
+            # Its processes die with this one in any case.
+            stopping = Thread(target=stop, name="stop", daemon=True)
+            stopping.start()
+            if isinstance(error, KeyboardInterrupt):
+                stopping.join(_GRACE_S)
+            elif self._engine is None or self._engine.done():
+                stopping.join(_ANSWER_S)
+        else:
+            stop()
+        self._threads.shutdown(wait=not interrupted)
+
+
+def _is_running() -> bool:
+    """Say whether this process has an engine, without importing one."""
+    ray = sys.modules.get("ray")
+    return bool(ray and ray.is_initialized())
+
+
+def _in_background(make: Callable[[], Iterable[pa.Table]]) -> Generator[pa.Table | None, None, None]:
+    """Iterate in a thread of its own, so that the main thread never blocks where it cannot be interrupted."""
+    queue: Queue[pa.Table | BaseException | None] = Queue()
+    stop = Event()
+
+    def pull() -> None:
+        try:
+            for batch in make():
+                queue.put(batch)
+                if stop.is_set():
+                    return
+            queue.put(None)
+        except BaseException as error:
+            queue.put(error)
+
+    thread = Thread(target=pull, name="receipts", daemon=True)
+    thread.start()
+    try:
+        while True:
+            try:
+                item = queue.get(timeout=_LOOK_S)
+            except Empty:
+                yield None
+                continue
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        # Ray ends a process that asks for a result after it was shut down, with an exit code of its own.
+        thread.join(_ANSWER_S)

@@ -1,0 +1,153 @@
+"""Runs a model pass: frames to blocks, blocks to processes that hold the model, receipts to commits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import schemas
+from jobs.errors import RunFailedError
+from jobs.lifecycle.hold import Hold
+from jobs.passes.blocks import Block
+from jobs.passes.engine import IN_HAND, Engine, ModelProcesses
+from jobs.passes.modelworker import ModelTask, ModelWorker
+from jobs.passes.pixelpass import Brake, PassResult, died, numbered, send
+from jobs.storage.commit import Committer
+from transforms.inference import REQUEST
+
+# A process that holds a model takes seconds to start, so that a wave should last for minutes.
+_WAVE_ROWS = 1 << 18
+_ON_GPU, _ON_CPU = 1024, 64
+_FIRST_ROWS = 16
+_HOPELESS = 32
+
+
+def run_model_pass(
+    todo: Iterator[pa.Table],
+    task: ModelTask,
+    model_frames: int | None,
+    processes: Callable[[Engine], ModelProcesses],
+    engine: Callable[[], Engine],
+    committer: Committer,
+    told: Callable[[dict[str, Any], pa.Table], None] = lambda receipt, rows: None,
+    *,
+    hold: Hold,
+    abort: bool = False,
+) -> PassResult:
+    """Show the frames of `todo`, tables of schema `REQUEST`, to a model.
+
+    `model_frames` is the most frames that a process is given at a time; `told`, `hold` and `abort` are as
+    for `pixelpass.run_pass`. Raises
+    `RunFailedError` where the model cannot be loaded, where it takes none of the frames, or where the workspace does
+    not take the results; what was committed stays.
+    """
+    result = PassResult()
+    brake = Brake(hold, abort)
+    for wave in _waves(todo):
+        if result.stopped or hold.asked():
+            result.stopped = True
+            break
+        cluster = engine()
+        shape = processes(cluster)
+        size = model_frames or (_ON_GPU if shape.gpus else _ON_CPU)
+        blocks = _cut(wave, size, shape.size, task, first=not result.n_frames)
+
+        def show(some: Sequence[Block], cluster: Engine = cluster, shape: ModelProcesses = shape) -> set[int] | None:
+            arrivals = cluster.map_models(numbered(some), ModelWorker, task, shape)
+            received = send(some, arrivals, committer, result, told, brake)
+            if not result.computed and len(result.faults) >= _HOPELESS:
+                raise RunFailedError(f"the model takes none of the first {len(result.faults)} frames: {_why(result)}")
+            return None if result.stopped else received
+
+        _show_all(blocks, show, shape.size * IN_HAND, task, result)
+    committer.flush()
+    result.n_commits = committer.n_commits
+    return result
+
+
+def _show_all(
+    blocks: Sequence[Block],
+    show: Callable[[Sequence[Block]], set[int] | None],
+    in_hand: int,
+    task: ModelTask,
+    result: PassResult,
+) -> bool:
+    """Show all blocks, although processes may die of some frames; such a frame is set aside.
+
+    Blocks go out in order, so that the one to blame for a death is among the first `in_hand` that did not come back.
+    These are shown again in small parts, each block by itself, and the others after them. Returns whether to go on:
+    `show` returns None where the pass was asked to end.
+    """
+    while blocks:
+        received = show(blocks)
+        if received is None:
+            return False
+        lost = [block for number, block in enumerate(blocks) if number not in received]
+        if lost and len(blocks) == 1 and _n_wanted(lost[0].rows) == 1:
+            result.faults.append(died(lost[0].rows.to_pylist()[-1], task.stage))
+            result.n_frames += 1
+            return True
+        if not all(_show_all(_parted(suspect, task), show, in_hand, task, result) for suspect in lost[:in_hand]):
+            return False
+        blocks = lost[in_hand:]
+    return True
+
+
+def _waves(todo: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    held: list[pa.Table] = []
+    for rows in todo:
+        held.append(rows)
+        if sum(t.num_rows for t in held) >= _WAVE_ROWS:
+            yield pa.concat_tables(held).combine_chunks()
+            held = []
+    if held:
+        yield pa.concat_tables(held).combine_chunks()
+
+
+def _cut(wave: pa.Table, size: int, processes: int, task: ModelTask, first: bool) -> list[Block]:
+    """Cut a wave into blocks of `size`: smaller ones to begin with, for an early commit, and towards the end."""
+    blocks: list[Block] = []
+    at, n_wanted = 0, _n_wanted(wave)
+    while at < n_wanted:
+        starts = first and len(blocks) < processes
+        share = -(-(n_wanted - at) // (2 * processes))
+        n = min(size, _FIRST_ROWS if starts else max(_FIRST_ROWS, share))
+        blocks.append(_block(_wanted(wave, at, n, task.context), task.stage, starts))
+        at += n
+    return blocks
+
+
+def _n_wanted(rows: pa.Table) -> int:
+    return pc.sum(rows["wanted"]).as_py() or 0
+
+
+def _wanted(rows: pa.Table, first: int, n: int, context: int) -> pa.Table:
+    """Return `n` wanted rows from the `first` on, with what lies between them and up to `context` rows before."""
+    places = np.flatnonzero(rows["wanted"].to_numpy())[first : first + n]
+    start, end = max(0, int(places[0]) - context), int(places[-1]) + 1
+    chosen = rows.slice(start, end - start)
+    if not context:
+        return chosen
+    wanted = np.isin(np.arange(start, end), places)
+    return chosen.set_column(chosen.schema.get_field_index("wanted"), REQUEST.field("wanted"), pa.array(wanted))
+
+
+def _block(rows: pa.Table, stage: str, starts: bool = False) -> Block:
+    tables = frozenset(table.name for table in schemas.ALL if table.written_by == stage)
+    replaces = tables if pc.any(rows["replaces"]).as_py() else frozenset[str]()
+    return Block(rows.combine_chunks(), replaces, starts)
+
+
+def _parted(block: Block, task: ModelTask) -> list[Block]:
+    """Return the frames of a block in up to four parts."""
+    total = _n_wanted(block.rows)
+    n = -(-total // 4)
+    return [_block(_wanted(block.rows, at, n, task.context), task.stage) for at in range(0, total, n)]
+
+
+def _why(result: PassResult) -> str:
+    return str(result.faults[0]["error"])

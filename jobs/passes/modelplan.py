@@ -1,0 +1,131 @@
+"""Which frames a model has still to look at: those that are wanted, against the live rows of its stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+import pyarrow as pa
+
+import schemas
+from jobs.passes.lookback import in_runs, window_ids, with_those_before
+from jobs.passes.windows import portions, stream_sizes
+from jobs.stage import Stage
+from jobs.storage.store import Snapshot, Span, Store
+from transforms.inference import REQUEST
+
+_KEY = list(schemas.FRAME_KEY)
+
+
+@dataclass
+class ModelPlan:
+    """How a model stage stands, in frames.
+
+    Of the `wanted`, `missing` have no row and `outdated` ones one from another input; `gone` are the keys of rows whose
+    frame is not there any more.
+    """
+
+    wanted: int = 0
+    missing: int = 0
+    outdated: int = 0
+    gone: list[pa.Table] = field(default_factory=list)
+
+    @property
+    def open(self) -> int:
+        """Return how many frames the model must look at."""
+        return self.missing + self.outdated
+
+    @property
+    def n_gone(self) -> int:
+        """Return how many rows are to be taken out."""
+        return sum(keys.num_rows for keys in self.gone)
+
+
+class ModelPlanner:
+    """Compares the decodable frames of some streams with the live rows of a model stage.
+
+    `frames` is the stage that read them; with `verdicts`, the stage of curation, only what that keeps is wanted. With
+    `again` no frame is taken to be done.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        stage: Stage,
+        frames: Stage,
+        verdicts: Stage | None,
+        streams: Sequence[str],
+        again: bool = False,
+    ) -> None:
+        self._store = store
+        self._stage = stage
+        self._frames = frames
+        self._verdicts = verdicts
+        self._streams = frozenset(streams)
+        self._again = again
+        self.snapshot = store.open(stage.table)
+        self._pictures = store.open(frames.table)
+        self._kept = store.open(verdicts.table) if verdicts else None
+        listed = store.read(schemas.STREAMS, ("stream_id", "step"))
+        self._steps = pl.DataFrame(listed).filter(pl.col("stream_id").is_in(sorted(self._streams)))
+        # Frame numbers within which the frames before a frame lie that its row may depend on.
+        self._reach = stage.context * int(str(self._steps["step"].max() or 1))
+
+    def survey(self) -> ModelPlan:
+        """Count what there is to do."""
+        plan = ModelPlan()
+        for _ in self._look(plan):
+            pass
+        return plan
+
+    def todo(self) -> Iterator[pa.Table]:
+        """Yield the frames to look at, in order, as tables of schema `REQUEST` with `block` 0."""
+        yield from self._look(ModelPlan())
+
+    def _look(self, plan: ModelPlan) -> Iterator[pa.Table]:
+        sizes = stream_sizes(self._store)
+        for streams, span in portions(self._pictures, self._frames.key, sizes, self._streams):
+            rows = self._compare(streams, span, plan)
+            if rows.num_rows:
+                yield rows
+
+    def _compare(self, streams: frozenset[str], span: Span, plan: ModelPlan) -> pa.Table:
+        columns = (*_KEY, "uri", "input_id", "width", "height", "status")
+        reach = (None if span[0] is None else span[0] - self._reach, span[1])
+        read = _read(self._pictures, columns, self._frames, streams, reach).filter(pl.col("status") == "ok").sort(_KEY)
+        context = self._stage.context
+        if context:
+            read = in_runs(read, self._steps)
+            read = read.with_columns(window_id=pl.Series(window_ids(read, context)))
+        row_id = pl.col("window_id" if context else "input_id")
+        frames = read if span[0] is None else read.filter(pl.col("frame_idx") >= span[0])
+        live = _read(self.snapshot, (*_KEY, "input_id"), self._stage, streams, span)
+        gone = live.join(frames, on=_KEY, how="anti").select(_KEY)
+        if gone.height:
+            plan.gone.append(gone.to_arrow())
+        wanted = frames
+        if self._kept is not None and self._verdicts is not None:
+            kept = _read(self._kept, (*_KEY, "keep"), self._verdicts, streams, span).filter("keep")
+            wanted = frames.join(kept, on=_KEY, how="semi")
+        known = live.rename({"input_id": "was"})
+        undone = pl.lit(self._again) | pl.col("was").ne_missing(row_id)
+        left = wanted.join(known, on=_KEY, how="left").filter(undone)
+        replaces = pl.col("was").is_not_null()
+        n_outdated = left.filter(replaces).height
+        plan.wanted += wanted.height
+        plan.outdated += n_outdated
+        plan.missing += left.height - n_outdated
+        rows = left.sort(_KEY).with_columns(replaces=replaces, wanted=True)
+        if context:
+            rows = with_those_before(read, rows, context)
+        else:
+            rows = rows.with_columns(window_id=pl.lit(None, pl.Int64), follows=pl.lit(None, pl.Boolean))
+        rows = rows.with_columns(block=pl.lit(0, pl.Int64))
+        return rows.select(REQUEST.names).to_arrow().cast(REQUEST)
+
+
+def _read(
+    snapshot: Snapshot, columns: Sequence[str], stage: Stage, streams: frozenset[str], span: Span
+) -> pl.DataFrame:
+    return pl.DataFrame(snapshot.read(columns, stage.key, streams, span))

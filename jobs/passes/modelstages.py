@@ -1,0 +1,122 @@
+"""Runs the model stages: what a model has not seen yet is shown to it, and every frame is accounted for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+import schemas
+from conf import PipelineConfig
+from jobs.errors import RunFailedError
+from jobs.lifecycle.hold import Hold
+from jobs.lifecycle.telling import Teller
+from jobs.passes.engine import Engine
+from jobs.passes.modelpass import run_model_pass
+from jobs.passes.modelplan import ModelPlan, ModelPlanner
+from jobs.passes.modelworker import ModelTask
+from jobs.passes.pixelpass import PassResult
+from jobs.runs import StageOutcome
+from jobs.stage import Stage
+from jobs.storage.commit import Committer
+from jobs.storage.objectcommit import ObjectCommitter
+from jobs.storage.quarantine import settle
+from jobs.storage.store import Store
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """What a model stage did: how it stood before and stands now, what the pass cost, and frames set aside."""
+
+    before: ModelPlan
+    after: ModelPlan
+    did: PassResult
+    computed: int
+    quarantined: int
+
+    def account(self, outcome: StageOutcome, earlier: StageOutcome) -> None:
+        """Put down what came of the stage, which did `earlier` before it was paused."""
+        outcome.frames_in = self.after.wanted
+        outcome.computed = earlier.computed + self.computed
+        outcome.quarantined = self.quarantined
+        outcome.reused = max(0, self.after.wanted - self.after.open - outcome.computed)
+        outcome.removed = self.before.n_gone
+        outcome.seconds = earlier.seconds + self.did.seconds
+        outcome.state = "paused" if self.did.stopped else "done"
+
+
+class ModelStages:
+    """The model stages of one run."""
+
+    def __init__(
+        self, store: Store, stages: Sequence[Stage], config: PipelineConfig, streams: Sequence[str], job_id: str
+    ) -> None:
+        self._store = store
+        self._stages = {s.name: s for s in stages}
+        self._config = config
+        self._streams = streams
+        self._job_id = job_id
+
+    def planner(self, stage: Stage, again: bool = False) -> ModelPlanner:
+        """Return what knows which frames the model has not seen, as the tables are now; all of them with `again`."""
+        frames = {"embeddings": self._config.embed.frames, "annotate": self._config.annotate.frames}[stage.name]
+        verdicts = self._stages.get("curation") if frames == "kept" else None
+        return ModelPlanner(self._store, stage, self._stages["frames"], verdicts, self._streams, again)
+
+    def run(
+        self,
+        stage: Stage,
+        engine: Callable[[], Engine],
+        teller: Teller,
+        hold: Hold,
+        abort: bool = False,
+        again: bool = False,
+    ) -> ModelResult:
+        """Bring a stage up to date; with `again`, show all frames to the model once more.
+
+        `hold` and `abort` are as for `pixelpass.run_pass`. Raises `RunFailedError` where frames are left that are
+        neither done nor set aside, unless the pass was asked to end.
+        """
+        planner = self.planner(stage, again)
+        before = planner.survey()
+        resources = self._config.resources
+        kind = ObjectCommitter if stage.table is schemas.ANNOTATED else Committer
+        planned_on = {stage.table.name: planner.snapshot}
+        every_s = resources.commit_seconds
+        committer = kind(self._store, [stage], planned_on, self._job_id, every_s, teller.committed)
+        if before.gone:
+            committer.remove(stage.table.name, pa.concat_tables(before.gone))
+        if before.open:
+            teller.began(stage.name, before.open)
+        assert stage.make is not None
+        task = ModelTask(
+            stage.make,
+            stage.name,
+            stage.key,
+            self._store.root,
+            self._config.image,
+            resources.model_batch,
+            stage.context,
+            str(hold.drain),
+        )
+        did = run_model_pass(
+            planner.todo(),
+            task,
+            resources.model_frames,
+            lambda cluster: cluster.model_processes(resources),
+            engine,
+            committer,
+            teller.measured,
+            hold=hold,
+            abort=abort,
+        )
+        faults = settle(self._store, list(self._stages.values()), self._streams, did.faults, self._job_id)
+        after = self.planner(stage).survey() if before.open or before.gone else before
+        quarantined = faults.get(stage.name, 0)
+        if after.open > quarantined and not did.stopped:
+            raise RunFailedError(
+                f"stage {stage.name}: {after.wanted} frames in, {after.wanted - after.open} rows out and {quarantined} "
+                "quarantined; run again to compute the rest"
+            )
+        return ModelResult(before, after, did, did.computed.get(stage.table.name, 0), quarantined)

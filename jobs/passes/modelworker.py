@@ -1,0 +1,103 @@
+"""What runs in processes that hold a model: it is loaded once, and blocks of frames are shown to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import pyarrow as pa
+
+from jobs.passes.worker import receipt, unless
+from jobs.storage.parts import write_part
+from schemas import BY_NAME
+from transforms.image import ImageParams
+from transforms.inference import FrameModel, Inferred, OrderedModel, look, look_in_order
+
+
+@dataclass(frozen=True)
+class ModelTask:
+    """What a worker is to do: the model to `make`, the stage whose rows it gives, and where they go.
+
+    `make` is given the number of threads that the model may use. `batch` frames are shown to it at once, each with the
+    `context` frames before it, until the file `drain` is there.
+    """
+
+    make: Callable[[int], FrameModel | OrderedModel]
+    stage: str
+    stage_key: str
+    root: Path
+    image: ImageParams
+    batch: int
+    context: int = 0
+    drain: str = ""
+
+
+class ModelWorker:
+    """Shows blocks of schema `REQUEST` to a model, writes its rows, a file per table, and returns receipts."""
+
+    def __init__(self, task: ModelTask, threads: int) -> None:
+        self._task = task
+        self._threads = threads
+        made = task.make(threads)
+        self._ordered = made if isinstance(made, OrderedModel) else None
+        self._model = None if isinstance(made, OrderedModel) else _Shared(made)
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Return one row of schema `worker.RECEIPT`."""
+        started_ns = time.time_ns()
+        task = self._task
+        found, error = Inferred({}), None
+        parts = []
+        try:
+            found = self._look(block)
+            parts = [
+                write_part(task.root, BY_NAME[name], rows, {"stage_key": task.stage_key})
+                for name, rows in found.rows.items()
+                if rows.num_rows
+            ]
+        except Exception as caught:
+            # Any other way out would look like the death of the process.
+            error = f"{type(caught).__name__}: {caught}"
+        tally = {
+            "block": block["block"][0].as_py(),
+            "n_frames": found.n_frames,
+            "n_read": found.n_read,
+            "n_decoded": found.n_decoded,
+            "bytes_read": found.bytes_read,
+            "started_ns": started_ns,
+        }
+        return receipt(tally, parts, found.faults, error)
+
+    def _look(self, block: pa.Table) -> Inferred:
+        task = self._task
+        go_on = unless(task.drain) if task.drain else None
+        if self._ordered is not None:
+            return look_in_order(block, self._ordered, (task.stage,), task.image, self._threads, go_on)
+        assert self._model is not None
+        return look(block, self._model, (task.stage,), task.image, task.batch, self._threads, go_on)
+
+
+class _Shared:
+    """A model that several blocks are shown to: while one is made ready, another is looked at."""
+
+    def __init__(self, model: FrameModel) -> None:
+        self._model = model
+        self._turn = Lock()
+
+    @property
+    def short_side(self) -> int | None:
+        return self._model.short_side
+
+    def prepare(self, color: Any) -> Any:
+        return self._model.prepare(color)
+
+    def infer(self, prepared: Any) -> Any:
+        with self._turn:
+            return self._model.infer(prepared)
+
+    def rows(self, frames: pa.Table, results: Any) -> Mapping[str, pa.Table]:
+        return self._model.rows(frames, results)

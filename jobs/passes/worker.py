@@ -1,0 +1,91 @@
+"""What runs in worker processes. Imports little, since every one of them has to."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.memory import keep_freed
+from jobs.storage.parts import Part, write_part
+from transforms.pixels import FAULT, TABLES, TALLY, PixelParams, measure_frames
+
+RECEIPT = pa.schema(
+    [
+        *(pa.field(name, pa.int64()) for name in (*TALLY, "finished_ns", "n_corrupt")),
+        pa.field("parts", pa.list_(pa.string())),
+        pa.field("faults", pa.list_(FAULT)),
+        pa.field("error", pa.string()),
+    ]
+)
+"""What a worker reports of a block: what it cost, the parts it wrote as JSON, and the frames that failed."""
+
+
+_LOOK_S = 0.1
+
+
+def measure_rows(block: pa.Table, params: PixelParams, drain: str = "") -> pa.Table:
+    """Measure the frames of a block, until the file `drain` is there; see `transforms.pixels.measure_frames`."""
+    keep_freed()
+    return measure_frames(block, params, unless(drain)) if drain else measure_frames(block, params)
+
+
+def unless(drain: str) -> Callable[[], bool]:
+    """Return a function that says whether to go on, and looks for the file a few times per second."""
+    there, look_again = False, 0.0
+
+    def go_on() -> bool:
+        nonlocal there, look_again
+        now = time.monotonic()
+        if not there and now >= look_again:
+            there, look_again = os.path.exists(drain), now + _LOOK_S  # noqa: PTH110 - a path is dear to make
+        return not there
+
+    return go_on
+
+
+def persist_rows(batch: pa.Table, root: str, stage_keys: Mapping[str, str]) -> pa.Table:
+    """Write the rows of one measured block, a file per table, and return a receipt. Runs in the worker."""
+    parts: list[Part] = []
+    error = None
+    try:
+        for stage, key in stage_keys.items():
+            rows = _unpack(batch[stage])
+            if rows.num_rows:
+                parts.append(write_part(Path(root), TABLES[stage], rows, {"stage_key": key}))
+    except Exception as caught:
+        # Any other way out would look like the death of the process, and frame after frame would be set aside.
+        error = f"{type(caught).__name__}: {caught}"
+    frames = _unpack(batch["frames"])
+    corrupt = pc.sum(pc.equal(frames["status"], "corrupt")).as_py() or 0
+    tally = {name: batch[name][0].as_py() for name in TALLY}
+    return receipt(tally, parts, batch["quarantine"][0].as_py(), error, corrupt)
+
+
+def receipt(
+    tally: Mapping[str, int],
+    parts: Sequence[Part],
+    faults: Sequence[Mapping[str, Any]],
+    error: str | None,
+    n_corrupt: int = 0,
+) -> pa.Table:
+    """Return the receipt of a block that is finished now, of schema `RECEIPT`."""
+    row = {
+        **tally,
+        "finished_ns": time.time_ns(),
+        "n_corrupt": n_corrupt,
+        "parts": [part.to_json() for part in parts],
+        "faults": faults,
+        "error": error,
+    }
+    return pa.Table.from_pylist([row], RECEIPT)
+
+
+def _unpack(column: pa.ChunkedArray) -> pa.Table:
+    rows = column.combine_chunks().flatten()
+    return pa.Table.from_arrays(rows.flatten(), schema=pa.schema(list(rows.type)))

@@ -1,0 +1,49 @@
+"""Which models a configuration names: where their weights lie, and what a worker makes them from."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from conf import PipelineConfig
+from jobs.errors import UserError
+from jobs.provisioning.extras import require
+from jobs.provisioning.weights import fingerprint, locate
+from transforms.embeddings import PACKAGES, EmbedderSpec
+
+_CONFIG = "open_clip_config.json"
+_SUFFIXES = frozenset({".safetensors", ".bin", ".pth", ".pt"})
+_HUB_FILES = ((_CONFIG,), ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"))
+
+
+def embedder(config: PipelineConfig) -> EmbedderSpec:
+    """Return what an embedder is made from. Raises `UserError` if a package, or its weights, are missing."""
+    require("embeddings", *PACKAGES)
+    params = config.embed
+    source = locate("embed.weights", params.weights, _HUB_FILES)
+    return EmbedderSpec(source, fingerprint(_files(source, params.model)), params)
+
+
+def _files(source: Path, model: str | None) -> list[Path]:
+    """Return the files that make an open-clip model. Raises `UserError` where some are missing."""
+    named = f"embed.weights={source}"
+    if source.is_dir():
+        if model:
+            raise UserError(f"embed.model={model}: expected nothing, since {source} says itself what it holds")
+        if not (source / _CONFIG).is_file():
+            raise UserError(f"{named}: expected {_CONFIG} in it, as repositories of the hub have it")
+        weights = [f for f in source.iterdir() if f.suffix in _SUFFIXES]
+        if not weights:
+            raise UserError(f"{named}: expected weights in it, one of {', '.join(sorted(_SUFFIXES))}")
+        return [source / _CONFIG, *weights]
+    if not model:
+        raise UserError(
+            f"{named} is a file, which does not say what it is the weights of; name the architecture as open-clip "
+            "does, for instance --set embed.model=ViT-B-32"
+        )
+    import open_clip
+
+    if model not in open_clip.list_models():
+        near = difflib.get_close_matches(model, open_clip.list_models(), 3)
+        raise UserError(f"embed.model={model}: open-clip has no such architecture; near it: {', '.join(near)}")
+    return [source]

@@ -1,0 +1,1 @@
+"""Pages to look at: charts, timelines and contact sheets without a network."""

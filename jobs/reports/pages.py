@@ -1,0 +1,23 @@
+"""HTML pages that hold everything they show and need no network."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import jinja2
+
+
+def render_page(template: str, **values: Any) -> str:
+    """Fill in one of `templates`; the page may say when it was `made`."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("jobs.reports"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["thousands"] = lambda n: f"{n:,}"
+    environment.filters["figure"] = lambda x: "" if math.isnan(x) else f"{x:.3g}"
+    return environment.get_template(template).render(made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **values)

@@ -1,0 +1,179 @@
+"""The report: one HTML file that shows what a workspace holds, readable without a network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+import schemas
+from conf.loader import parse
+from jobs.inspection import job
+from jobs.query import View
+from jobs.reports import charts
+from jobs.reports.pages import render_page
+from jobs.selection import find_release, find_run
+from jobs.storage.store import Store
+from jobs.verdicts import Verdicts, verdicts
+from jobs.workspace import Workspace
+from transforms.curation import REASONS
+from transforms.image import CorruptImageError
+from transforms.pictures import thumbnail_of
+
+_THUMB_SIDE = 192
+_PER_SHEET = 24
+_GROUPS = 8
+_PER_GROUP = 6
+_MOST_STREAMS = 20
+
+# The measure that another column repeats is left out.
+_MEASURES = [c for c in schemas.QUALITY.columns if pa.types.is_floating(c.dtype) and c.name != "laplacian_var"]
+_MEASURES += [c for c in schemas.MOTION.columns if c.name == "motion_peak"]
+_COLUMNS = [
+    "stream_id",
+    "frame_idx",
+    "uri",
+    "status",
+    *(c.name for c in _MEASURES),
+    "group_id",
+    "is_representative",
+    "keep",
+    "reasons",
+]
+
+
+@dataclass(frozen=True)
+class Thumb:
+    """One picture of a contact sheet; `data` is a data URI, None where the file cannot be shown."""
+
+    label: str
+    data: str | None
+
+
+def render(workspace: Workspace, run: str | None = None, release: str | None = None) -> str:
+    """Return the report of a workspace, a run or a release as HTML with everything in it."""
+    view = View.of(workspace, run, release)
+    store = Store(workspace.root)
+    frames = view.lazy("curated").select(_COLUMNS).sort(list(schemas.FRAME_KEY)).collect()
+    streams = view.lazy("streams").filter(pl.col("stream_id").is_in(view.selection.streams)).sort("stream_id").collect()
+    heads = store.read(schemas.HEADS).to_pylist()
+    last = max((h["job_id"] for h in heads), default=None)
+    shown = find_run(store, run)["job_id"] if run else find_release(store, release)["job_id"] if release else last
+    config = parse(job(store, shown)["config"]) if shown else None
+    idle = view.lazy("idle").sort("stream_id", "start_idx").collect()
+    with ThreadPoolExecutor(4) as readers:
+        return render_page(
+            "report.html.j2",
+            title=f"Winnow: {workspace.root.name}",
+            source=f"release {release}" if release else f"run {shown}" if shown else "no run yet",
+            verdicts=verdicts(view),
+            bars=_bars(verdicts(view)),
+            streams=[_stream(row, frames, idle, config) for row in streams.head(_MOST_STREAMS).to_dicts()],
+            n_more_streams=max(0, streams.height - _MOST_STREAMS),
+            histograms=_histograms(frames, config),
+            sheets=list(_sheets(frames, readers)),
+            groups=list(_groups(frames, readers)),
+        )
+
+
+def _bars(found: Verdicts) -> list[dict[str, Any]]:
+    entries = [("kept", found.kept), *found.reasons.items()]
+    most = max((n for _, n in entries), default=1) or 1
+    return [{"name": name, "n": n, "share": 100 * n / most} for name, n in entries]
+
+
+def _stream(row: dict[str, Any], frames: pl.DataFrame, idle: pl.DataFrame, config: Any) -> dict[str, Any]:
+    mine = frames.filter(pl.col("stream_id") == row["stream_id"])
+    bands = [(i["start_idx"], i["end_idx"]) for i in idle.filter(pl.col("stream_id") == row["stream_id"]).to_dicts()]
+    gaps = [(g["start"], g["end"]) for g in row["gaps"]]
+    index = mine["frame_idx"].to_numpy()
+    limits = _limits(config)
+    lines = [
+        charts.timeline(index, mine[column].to_numpy(), title, bands, gaps, limits.get(column, ()), log=log)
+        for column, title, log in (
+            ("sharpness", "sharpness", True),
+            ("luma_mean", "mean luma, 0 to 255", False),
+            ("motion_peak", "motion peak, 0 to 1", False),
+        )
+    ]
+    strip = charts.verdict_strip(index, mine["keep"].fill_null(False).to_numpy())
+    return {**row, "kept": int(mine["keep"].sum() or 0), "charts": [strip, *lines], "n_idle": len(bands)}
+
+
+def _limits(config: Any) -> dict[str, Sequence[float]]:
+    """Return the thresholds to draw into each column's charts."""
+    if config is None:
+        return {}
+    blur = config.curation.blur_limits(config.blur.method)
+    return {
+        "sharpness": (blur.below, blur.floor),
+        "luma_mean": (config.curation.dark_mean, config.curation.overexposed_mean),
+        "luma_p50": (config.curation.overexposed_p50,),
+        "luma_p95": (config.curation.dark_p95,),
+        "entropy": (config.curation.low_information_entropy,),
+        "motion_peak": (config.idle.threshold,),
+    }
+
+
+def _histograms(frames: pl.DataFrame, config: Any) -> list[Any]:
+    limits = _limits(config)
+    return [
+        charts.histogram(
+            frames[column.name].drop_nulls().to_numpy(), _title(column), limits.get(column.name, ()), _is_wide(column)
+        )
+        for column in _MEASURES
+    ]
+
+
+def _title(column: schemas.Column) -> str:
+    scale = f", {column.unit}" if column.unit else ""
+    return f"{column.name.replace('_', ' ')}{scale}{' (log scale)' if _is_wide(column) else ''}"
+
+
+def _is_wide(column: schemas.Column) -> bool:
+    """Say whether a column's values span orders of magnitude: nothing bounds them."""
+    return column.high is None
+
+
+def _sheets(frames: pl.DataFrame, readers: ThreadPoolExecutor) -> Iterator[dict[str, Any]]:
+    kept = frames.filter("keep")
+    if kept.height:
+        yield {"reason": "kept", "n": kept.height, "thumbs": _thumbs(_spread(kept, _PER_SHEET), readers)}
+    for reason in REASONS:
+        found = frames.filter(pl.col("reasons").list.contains(reason))
+        if found.height:
+            yield {"reason": reason, "n": found.height, "thumbs": _thumbs(_spread(found, _PER_SHEET), readers)}
+
+
+def _groups(frames: pl.DataFrame, readers: ThreadPoolExecutor) -> Iterator[dict[str, Any]]:
+    sizes = frames.drop_nulls("group_id").group_by("group_id").len().filter(pl.col("len") > 1)
+    for group, n in sizes.sort(["len", "group_id"], descending=[True, False]).head(_GROUPS).iter_rows():
+        members = frames.filter(pl.col("group_id") == group).sort(
+            ["keep", "is_representative", "stream_id", "frame_idx"], descending=[True, True, False, False]
+        )
+        yield {"group_id": group, "n": n, "thumbs": _thumbs(members.head(_PER_GROUP), readers)}
+
+
+def _spread(rows: pl.DataFrame, n: int) -> pl.DataFrame:
+    """Return at most `n` rows, evenly over all."""
+    return rows if rows.height <= n else rows.gather([i * rows.height // n for i in range(n)])
+
+
+def _thumbs(rows: pl.DataFrame, readers: ThreadPoolExecutor) -> list[Thumb]:
+    return list(readers.map(_thumb, rows.select("stream_id", "frame_idx", "uri", "keep").iter_rows()))
+
+
+def _thumb(row: tuple[str, int, str, bool]) -> Thumb:
+    stream, index, uri, keep = row
+    # The number matters most, and labels are cut at their end.
+    label = f"{index}{' kept,' if keep else ''} {stream}"
+    try:
+        picture = thumbnail_of(uri, _THUMB_SIDE)
+    except (OSError, CorruptImageError):
+        return Thumb(label, None)
+    return Thumb(label, f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}")

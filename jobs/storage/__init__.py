@@ -1,0 +1,1 @@
+"""The tables on disk: data files, commits, compaction, and which rows are the current ones."""

@@ -1,0 +1,33 @@
+"""Heads: which stage key the plain table names show, per stream and stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+import schemas
+from jobs.stage import Stage
+from jobs.storage.store import Store
+
+
+def move(store: Store, streams: Sequence[str], stages: Sequence[Stage], job_id: str) -> None:
+    """Let the tables show what these stages made of these streams, in one transaction."""
+    now = time.time_ns()
+    wanted = [
+        {
+            "stream_id": stream,
+            "stage": stage.name,
+            "stage_key": stage.key,
+            "job_id": job_id,
+            "moved_ns": now,
+        }
+        for stream in streams
+        for stage in stages
+    ]
+    shown = {(r["stream_id"], r["stage"]): r["stage_key"] for r in store.read(schemas.HEADS).to_pylist()}
+    moved = [row for row in wanted if shown.get((row["stream_id"], row["stage"])) != row["stage_key"]]
+    if moved:
+        rows = pa.Table.from_pylist(moved, schemas.HEADS.arrow_schema)
+        store.upsert(schemas.HEADS, rows, job_id)

@@ -1,0 +1,50 @@
+"""Commits what is on frames before it commits that they were looked at."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+import schemas
+from jobs.storage.commit import Committer
+from jobs.storage.parts import Part
+from jobs.storage.store import Change, Drop, Snapshot
+
+
+class ObjectCommitter(Committer):
+    """Collects parts of `annotations` and of `annotated`, and commits them in that order.
+
+    A frame is done when its row in `annotated` is there. What was found on it is put in the place of whatever the table
+    holds for it: a run that was cut short between the two commits has left objects of frames that nobody knows to be
+    done, and a frame that now shows another picture may have nothing on it.
+    """
+
+    _objects: tuple[Part, ...] = ()
+
+    def add(self, part: Part, may_replace: bool) -> None:
+        """Take a part in."""
+        if part.table == schemas.ANNOTATIONS.name:
+            self._objects = (*self._objects, part)
+        else:
+            super().add(part, may_replace)
+
+    def flush(self) -> None:
+        """Commit everything that was taken in: objects, then frames."""
+        pending = self._pending[schemas.ANNOTATED.name]
+        seen = [*pending.parts, *pending.replacing]
+        if seen:
+            self._replace(self._objects, self._keys(seen))
+            self._objects = ()
+        super().flush()
+
+    def remove(self, table: str, keys: pa.Table) -> None:
+        """Take out the rows of frames that are gone, their objects last."""
+        super().remove(table, keys)
+        self._replace((), keys)
+
+    def _replace(self, parts: tuple[Part, ...], keys: pa.Table) -> None:
+        key = self._stages[schemas.ANNOTATED.name].key
+
+        def change(_: Snapshot) -> Change:
+            return Change(parts, [Drop(key, keys=keys)])
+
+        self._store.transact(schemas.ANNOTATIONS, change, self._job_id)

@@ -1,0 +1,69 @@
+"""Frames that a fault kept from being computed, and how often that happened to them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+import schemas
+from jobs.stage import Stage
+from jobs.storage.parts import write_part
+from jobs.storage.store import Change, Drop, Snapshot, Store
+
+_KEY = [*schemas.FRAME_KEY, "stage"]
+
+
+def settle(
+    store: Store, stages: Sequence[Stage], streams: Sequence[str], faults: Sequence[Mapping[str, Any]], job_id: str
+) -> dict[str, int]:
+    """Write this run's faults, release the frames that have a row by now, and count what stays, per stage."""
+    names = frozenset(streams)
+    live_stages = {s.name: s for s in stages if s.kind != "table"}
+    held: list[dict[str, Any]] = []
+
+    def change(snapshot: Snapshot) -> Change | None:
+        old = snapshot.read(streams=names).to_pylist()
+        attempts = {tuple(row[n] for n in _KEY): row["attempts"] for row in old}
+        failed = {tuple(fault[n] for n in _KEY): fault for fault in faults}
+        now = time.time_ns()
+        fresh = [
+            {**fault, "attempts": attempts.get(key, 0) + 1, "job_id": job_id, "failed_ns": now}
+            for key, fault in failed.items()
+        ]
+        kept = [row for row in old if tuple(row[n] for n in _KEY) not in failed]
+        held[:] = [*_unresolved(store, kept, live_stages), *fresh]
+        if not old and not held:
+            return None
+        rows = pa.Table.from_pylist(held, schemas.QUARANTINE.arrow_schema)
+        parts = [write_part(store.root, schemas.QUARANTINE, rows)] if held else []
+        return Change(parts, [Drop(streams=names)])
+
+    store.transact(schemas.QUARANTINE, change, job_id)
+    return dict(Counter(row["stage"] for row in held if row["stage"] in live_stages))
+
+
+def _unresolved(store: Store, rows: list[dict[str, Any]], stages: Mapping[str, Stage]) -> list[dict[str, Any]]:
+    """Leave out rows whose frame has a live row by now, or is not listed any more."""
+    if not rows:
+        return []
+    streams = frozenset(row["stream_id"] for row in rows)
+    listed = _frames(store.open(schemas.LISTING).read(list(schemas.FRAME_KEY), streams=streams))
+    done: dict[str, set[tuple[str, int]]] = {}
+    for name in {row["stage"] for row in rows}:
+        if name in stages:
+            stage = stages[name]
+            done[name] = _frames(store.open(stage.table).read(list(schemas.FRAME_KEY), stage.key, streams))
+    return [
+        row
+        for row in rows
+        if (row["stream_id"], row["frame_idx"]) in listed
+        and (row["stream_id"], row["frame_idx"]) not in done.get(row["stage"], set())
+    ]
+
+
+def _frames(rows: pa.Table) -> set[tuple[str, int]]:
+    return set(zip(rows["stream_id"].to_pylist(), rows["frame_idx"].to_pylist(), strict=True))

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import polars as pl
+import pytest
+from blake3 import blake3
+from PIL import Image
+from pycocotools.coco import COCO
+
+from jobs.datasets import release
+from jobs.datasets.export import ExportRequest, export
+from jobs.errors import RunFailedError, UserError
+from jobs.passes.engine import Engine
+from jobs.query import View
+from jobs.storage.store import Store
+from jobs.workspace import Workspace
+from tests.helpers import copy_stream, go, write_noise_stream
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, engine: Engine) -> tuple[Workspace, Path]:
+    """A workspace of two streams that share pictures, with a release `v1`."""
+    root = tmp_path_factory.mktemp("export")
+    cam = copy_stream(sample_folder, root / "cam")
+    other = write_noise_stream(root / "other", [*range(20), 3, 4])
+    workspace = Workspace.at(root / "tables")
+    go(workspace, cam, other)
+    release.create(Store(workspace.root), "v1")
+    return workspace, root
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def kept(workspace: Workspace) -> list[tuple[str, int]]:
+    rows = View.of(workspace).lazy("curation").filter("keep").select("stream_id", "frame_idx").collect()
+    return sorted(rows.rows())
+
+
+def test_coco_holds_the_kept_frames_with_their_pictures(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+    workspace, root = exported
+    manifest = export(workspace, ExportRequest("coco", tmp_path / "out", release="v1"))
+    loaded = COCO(str(tmp_path / "out/annotations/instances_default.json"))
+    images = loaded.loadImgs(loaded.getImgIds())
+    assert sorted((i["stream_id"], i["frame_idx"]) for i in images) == kept(workspace)
+    for image in images:
+        path = tmp_path / "out" / image["file_name"]
+        assert path.read_bytes() == (root / image["stream_id"] / path.name).read_bytes()
+        with Image.open(path) as opened:
+            assert opened.size == (image["width"], image["height"])
+    assert manifest["frames"] == {"default": len(images)}
+    assert json.loads((tmp_path / "out/manifest.json").read_text()) == manifest
+
+
+def test_an_export_repeated_is_the_same_to_the_byte(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+    workspace, _ = exported
+    for format_ in ("coco", "jsonl", "parquet"):
+        for name in ("one", "two"):
+            request = ExportRequest(format_, tmp_path / format_ / name, release="v1", split={"train": 0.7, "val": 0.3})
+            export(workspace, request)
+        assert tree(tmp_path / format_ / "one") == tree(tmp_path / format_ / "two")
+
+
+def test_an_export_of_a_release_stays_the_same_after_later_runs(tmp_path: Path, engine: Engine) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(12))
+    workspace = Workspace.at(tmp_path / "tables")
+    go(workspace, cam)
+    release.create(Store(workspace.root), "v1")
+    export(workspace, ExportRequest("coco", tmp_path / "before", release="v1"))
+    write_noise_stream(cam, range(20, 26), start=12)
+    go(workspace, cam, settings=["curation.overexposed_mean=1"])
+    export(workspace, ExportRequest("coco", tmp_path / "after", release="v1"))
+    assert tree(tmp_path / "before") == tree(tmp_path / "after")
+
+
+def test_tables_hold_all_columns(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+    workspace, _ = exported
+    export(workspace, ExportRequest("parquet", tmp_path / "p", everything=True))
+    export(workspace, ExportRequest("jsonl", tmp_path / "j", everything=True))
+    parquet = pl.read_parquet(tmp_path / "p/frames_default.parquet")
+    lines = [json.loads(line) for line in (tmp_path / "j/frames_default.jsonl").read_text().splitlines()]
+    assert (
+        parquet.height
+        == len(lines)
+        == View.of(workspace).lazy("frames").filter(pl.col("status") == "ok").collect().height
+    )
+    assert {"reasons", "phash", "content_hash", "split", "file_name"} <= set(parquet.columns) == set(lines[0])
+    assert parquet["reasons"].to_list() == [line["reasons"] for line in lines]
+
+
+def test_where_and_all_choose_frames(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+    workspace, _ = exported
+    some = export(workspace, ExportRequest("jsonl", tmp_path / "a", where="frame_idx < 10 AND stream_id = 'cam'"))
+    assert some["frames"] == {"default": 10}
+    more = export(workspace, ExportRequest("jsonl", tmp_path / "b", where="NOT keep", everything=True))
+    assert more["frames"]["default"] > 0
+    none = export(workspace, ExportRequest("coco", tmp_path / "c", where="false"))
+    assert none["frames"] == {}
+    with pytest.raises(UserError, match="nonsense"):
+        export(workspace, ExportRequest("jsonl", tmp_path / "d", where="nonsense = 1"))
+    assert not (tmp_path / "d").exists()
+
+
+def test_no_group_straddles_two_splits(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+    workspace, _ = exported
+    request = ExportRequest("parquet", tmp_path / "out", everything=True, split={"train": 0.5, "val": 0.3, "test": 0.2})
+    manifest = export(workspace, request)
+    assert set(manifest["frames"]) == {"train", "val", "test"}
+    rows = pl.concat([pl.read_parquet(p) for p in (tmp_path / "out").glob("*.parquet")])
+    assert rows.group_by("group_id").agg(pl.col("split").n_unique())["split"].max() == 1
+    assert rows["group_id"].drop_nulls().is_duplicated().any()
+
+
+def test_no_stream_straddles_two_splits(tmp_path: Path, engine: Engine) -> None:
+    root = tmp_path / "many"
+    for number in range(12):
+        write_noise_stream(root / f"cam{number}", range(number * 10, number * 10 + 3))
+    # Two streams with a common picture must not be parted either.
+    write_noise_stream(root / "cam0", [110], start=3)
+    workspace = Workspace.at(tmp_path / "tables")
+    go(workspace, root)
+    request = ExportRequest("parquet", tmp_path / "out", everything=True, split={"a": 0.5, "b": 0.5}, split_by="stream")
+    export(workspace, request)
+    rows = pl.concat([pl.read_parquet(p) for p in (tmp_path / "out").glob("*.parquet")])
+    splits = dict(rows.select("stream_id", "split").unique().rows())
+    assert len(splits) == 12
+    assert set(splits.values()) == {"a", "b"}
+    assert splits["cam0"] == splits["cam11"]
+
+
+def test_links_point_to_the_originals(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+    workspace, root = exported
+    export(workspace, ExportRequest("coco", tmp_path / "out", media="link", where="stream_id = 'cam'"))
+    links = [p for p in (tmp_path / "out/images").rglob("*") if not p.is_dir()]
+    assert links
+    assert all(p.is_symlink() and p.resolve().parent == root / "cam" for p in links)
+
+
+def test_a_picture_that_changed_stops_the_export_and_leaves_nothing(tmp_path: Path, engine: Engine) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(6))
+    workspace = Workspace.at(tmp_path / "tables")
+    go(workspace, cam)
+    (cam / "image_2.jpg").write_bytes(b"something else")
+    (cam / "image_4.jpg").unlink()
+    with pytest.raises(RunFailedError) as caught:
+        export(workspace, ExportRequest("coco", tmp_path / "out"))
+    assert "2 pictures" in caught.value.problems[0]
+    assert sorted(os.listdir(tmp_path)) == ["cam", "tables"]
+    assert export(workspace, ExportRequest("coco", tmp_path / "out", media="none"))["frames"] == {"default": 6}
+
+
+def test_an_earlier_export_is_replaced_and_nothing_else_is(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+    workspace, _ = exported
+    export(workspace, ExportRequest("coco", tmp_path / "out"))
+    export(workspace, ExportRequest("jsonl", tmp_path / "out"))
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["frames_default.jsonl", "manifest.json"]
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("all my work")
+    with pytest.raises(UserError, match="holds other things"):
+        export(workspace, ExportRequest("jsonl", mine))
+    assert (mine / "thesis.txt").read_text() == "all my work"
+
+
+def test_the_manifest_says_which_data_it_is(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+    workspace, _ = exported
+    manifest = export(workspace, ExportRequest("jsonl", tmp_path / "out", release="v1"))
+    assert manifest["source"]["release"] == "v1"
+    assert manifest["source"]["tables"]["frames"] > 0
+    stages = {stage for group in manifest["source"]["selections"] for stage in group["stages"]}
+    assert {"frames", "curation"} <= stages
+    data = (tmp_path / "out/frames_default.jsonl").read_bytes()
+    assert manifest["files"] == {"frames_default.jsonl": blake3(data).hexdigest()}
+
+
+def test_what_cannot_be_asked_for(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+    workspace, _ = exported
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError) as caught:
+        export(workspace, ExportRequest("tiff", tmp_path / "file", split={"train": 0.5, "val": 0.4}))
+    assert len(caught.value.problems) == 3
+    with pytest.raises(UserError, match="expected one of them"):
+        export(workspace, ExportRequest("coco", tmp_path / "out", run="x", release="v1"))
+
+
+def test_uncurated_frames_need_to_be_asked_for(tmp_path: Path, engine: Engine) -> None:
+    workspace = Workspace.at(tmp_path / "tables")
+    go(workspace, write_noise_stream(tmp_path / "cam", range(3)), settings=["stages=[quality]"])
+    with pytest.raises(UserError, match="--all"):
+        export(workspace, ExportRequest("jsonl", tmp_path / "out"))
+    assert export(workspace, ExportRequest("jsonl", tmp_path / "out", everything=True))["frames"] == {"default": 3}
+
+
+def test_a_folder_with_a_manifest_of_another_program_is_left_alone(
+    exported: tuple[Workspace, Path], tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    (project / "src").mkdir(parents=True)
+    (project / "manifest.json").write_text('{"name": "app"}')
+    (project / "src/main.js").touch()
+    with pytest.raises(UserError, match="holds other things than an export"):
+        export(exported[0], ExportRequest("jsonl", project))
+    assert (project / "src/main.js").exists()
+
+
+def test_files_that_someone_put_into_an_export_are_left_alone(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+    request = ExportRequest("jsonl", tmp_path / "out")
+    export(exported[0], request)
+    (tmp_path / "out/notes.txt").touch()
+    with pytest.raises(UserError, match=r"notes\.txt"):
+        export(exported[0], request)
+
+
+def test_the_current_folder_can_be_filled(
+    exported: tuple[Workspace, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    export(exported[0], ExportRequest("jsonl", Path()))
+    assert sorted(p.name for p in Path().iterdir()) == ["frames_default.jsonl", "manifest.json"]
+
+
+@pytest.mark.parametrize(
+    "where", ["1=1) OR (1=1", "true UNION ALL SELECT 1", "keep FROM curated", "true, false", "1 ="]
+)
+def test_a_condition_cannot_get_out_of_its_brackets(
+    exported: tuple[Workspace, Path], tmp_path: Path, where: str
+) -> None:
+    with pytest.raises(UserError, match="expected one SQL expression"):
+        export(exported[0], ExportRequest("jsonl", tmp_path / "out", where=where))
+
+
+def test_a_split_that_nothing_falls_into_has_its_file(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+    export(exported[0], ExportRequest("coco", tmp_path / "out", where="false", split={"train": 0.5, "val": 0.5}))
+    assert sorted(p.name for p in (tmp_path / "out/annotations").iterdir()) == [
+        "instances_train.json",
+        "instances_val.json",
+    ]

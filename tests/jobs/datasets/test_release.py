@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import schemas
+from jobs.datasets import release
+from jobs.errors import UserError
+from jobs.query import View
+from jobs.storage import maintenance
+from jobs.storage.store import Store
+from jobs.workspace import Workspace
+from tests.helpers import copy_stream, go, write_noise_stream
+
+pytestmark = pytest.mark.usefixtures("engine")
+
+
+def snapshot(workspace: Workspace, name: str) -> dict[str, pl.DataFrame]:
+    view = View.of(workspace, release=name)
+    tables = (t.name for t in schemas.ALL if t.has_stage_key)
+    return {t: view.lazy(t).collect().sort(schemas.BY_NAME[t].file_key) for t in (*tables, "listing", "streams") if t}
+
+
+def test_a_release_shows_what_was_there_when_it_was_made(
+    workspace: Workspace, sample_folder: Path, tmp_path: Path
+) -> None:
+    cam = copy_stream(sample_folder, tmp_path / "cam")
+    go(workspace, cam)
+    store = Store(workspace.root)
+    release.create(store, "v1", note="first")
+    before = snapshot(workspace, "v1")
+    shutil.copy(cam / "image_5.jpg", cam / "image_20.jpg")
+    (cam / "image_30.jpg").unlink()
+    go(workspace, cam, settings=["curation.ignore=[dark, blurry, low_information]"])
+    after = snapshot(workspace, "v1")
+    assert all(after[name].equals(frame) for name, frame in before.items())
+    release.create(store, "v2")
+    found = release.difference(View.of(workspace, release="v1"), View.of(workspace, release="v2"))
+    assert (found.added, found.gone, found.changed) == (0, 1, 1)
+    # Dark and blurred frames are let in; the replaced picture repeats another now.
+    assert found.newly_kept >= 10
+    assert found.newly_dropped_for == {"exact_duplicate": 1}
+    assert found.kept_after - found.kept_before == found.newly_kept - found.newly_dropped - _kept_and_gone(before)
+
+
+def _kept_and_gone(before: dict[str, pl.DataFrame]) -> int:
+    return int(before["curation"].filter(pl.col("frame_idx") == 30)["keep"].sum())
+
+
+def test_a_release_of_a_run_is_that_run(workspace: Workspace, sample_folder: Path) -> None:
+    first = go(workspace, sample_folder)
+    go(workspace, sample_folder, settings=["curation.dark_mean=0", "curation.dark_p95=0"])
+    release.create(Store(workspace.root), "old", run=first.job_id)
+    dark = View.of(workspace, release="old").sql("SELECT count(*) FROM curation WHERE list_contains(reasons, 'dark')")
+    assert dark.column(0)[0].as_py() == 6
+
+
+def test_a_release_survives_optimize_vacuum_and_later_runs(workspace: Workspace, tmp_path: Path) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(30))
+    go(workspace, cam)
+    store = Store(workspace.root)
+    release.create(store, "v1")
+    before = snapshot(workspace, "v1")
+    for number in range(25):
+        write_noise_stream(cam, [number + 100], start=30 + number)
+        go(workspace, cam, settings=[f"curation.dark_mean={number}"])
+    for table in schemas.ALL:
+        maintenance.compact(store, table, "optimize")
+    deleted = [path for change in maintenance.vacuum(store, "vacuum", retention_hours=0) for path in change.deleted]
+    assert deleted
+    after = snapshot(workspace, "v1")
+    assert all(after[name].equals(frame) for name, frame in before.items())
+    assert View.of(workspace).lazy("frames").collect().height == 55
+
+
+def test_names_are_taken_once_and_have_to_be_names(workspace: Workspace, tmp_path: Path) -> None:
+    store = Store(workspace.root)
+    workspace.create()
+    store.create_tables()
+    with pytest.raises(UserError, match="nothing to release yet"):
+        release.create(store, "v1")
+    go(workspace, write_noise_stream(tmp_path / "cam", range(3)))
+    release.create(store, "v1")
+    with pytest.raises(UserError, match="'v1' exists"):
+        release.create(store, "v1")
+    with pytest.raises(UserError, match="expected letters"):
+        release.create(store, "a b")
+    with pytest.raises(UserError, match=r"there is no release 'v2'; there are: v1"):
+        View.of(workspace, release="v2")

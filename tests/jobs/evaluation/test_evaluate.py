@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.errors import UserError
+from jobs.evaluation.evaluate import Evaluation, evaluate, page
+from jobs.evaluation.labels import read_labels
+from jobs.query import View
+from jobs.workspace import Workspace
+from tests.helpers import SMALL, go
+
+pytestmark = pytest.mark.usefixtures("engine")
+PLANTED = SMALL.planted
+
+
+@pytest.fixture(scope="module")
+def view(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path) -> View:
+    workspace = Workspace.at(tmp_path_factory.mktemp("evaluate") / "tables")
+    go(workspace, sample_folder)
+    return View.of(workspace)
+
+
+def held(view: View, folder: Path, document: Mapping[str, Any]) -> Evaluation:
+    path = folder / "labels.json"
+    path.write_text(json.dumps(document))
+    return evaluate(view, read_labels([path]))
+
+
+def pair(a: int, b: int, duplicate: bool) -> dict[str, Any]:
+    return {"stream_id_a": "cam", "frame_idx_a": a, "stream_id_b": "cam", "frame_idx_b": b, "duplicate": duplicate}
+
+
+def test_flags_against_what_was_planted(view: View, tmp_path: Path) -> None:
+    numbers = [n for n, kind in enumerate(SMALL.kinds) if kind != "gap" and n not in PLANTED.corrupt]
+    frames = [
+        {"stream_id": "cam", "frame_idx": n, "dark": n in PLANTED.dark, "overexposed": n in PLANTED.overexposed}
+        for n in numbers
+    ]
+    found = held(view, tmp_path, {"frames": frames})
+    assert [f.flag for f in found.flags] == ["dark", "overexposed"]
+    for result in found.flags:
+        assert (result.n_positive, result.n_negative) == (6, len(numbers) - 6)
+        assert (result.auc, result.precision, result.recall) == (1.0, 1.0, 1.0)
+        assert (result.suggested_precision, result.suggested_recall) == (1.0, 1.0)
+    dark, over = found.flags
+    assert dark.measure == over.measure == "luma_mean"
+    assert dark.suggested < 128 < over.suggested
+
+
+def test_wrong_labels_give_bad_figures(view: View, tmp_path: Path) -> None:
+    frames = [{"stream_id": "cam", "frame_idx": n, "dark": n not in PLANTED.dark} for n in range(90)]
+    (dark,) = held(view, tmp_path, {"frames": frames}).flags
+    assert (dark.auc, dark.precision, dark.recall) == (0.0, 0.0, 0.0)
+
+
+def test_pairs_by_distance_and_by_group(view: View, tmp_path: Path) -> None:
+    same = [pair(copy, original, True) for copy, original in {**PLANTED.exact, **PLANTED.near}.items()]
+    other = [pair(0, 30, False), pair(5, 35, False)]
+    found = held(view, tmp_path, {"pairs": [*same, *other]})
+    assert found.groups == {"n_duplicate": 8, "n_different": 2, "precision": 1.0, "recall": 1.0}
+    recalls = [row["recall"] for row in found.distances]
+    assert recalls == sorted(recalls)
+    assert recalls[0] >= 0.5
+    assert recalls[-1] == 1.0
+
+
+def test_idle_intervals_by_stream(view: View, tmp_path: Path) -> None:
+    first, last = PLANTED.idle[0]
+    exact = held(view, tmp_path, {"idle": [{"stream_id": "cam", "start_idx": first, "end_idx": last}]})
+    assert exact.idle == [{"stream_id": "cam", "iou": 1.0, "n_labelled": 1, "n_found": 1, "boundary_error": 0.0}]
+    none = held(view, tmp_path, {"idle": [{"stream_id": "cam"}]})
+    assert none.idle[0]["iou"] == 0.0
+
+
+def test_frames_that_are_not_there_are_named(view: View, tmp_path: Path) -> None:
+    document = {
+        "frames": [{"stream_id": "cam", "frame_idx": 10_000, "dark": True}],
+        "idle": [{"stream_id": "nowhere", "start_idx": 1, "end_idx": 2}],
+    }
+    with pytest.raises(UserError) as caught:
+        held(view, tmp_path, document)
+    assert caught.value.problems == [
+        "1 labelled frames are not in the workspace, such as cam 10000",
+        "labelled stream 'nowhere' is not in the workspace",
+    ]
+
+
+def test_results_are_plain_values_and_a_page(view: View, tmp_path: Path) -> None:
+    document = {
+        "frames": [{"stream_id": "cam", "frame_idx": n, "dark": n in PLANTED.dark, "blurry": True} for n in range(90)],
+        "pairs": [pair(0, 1, True)],
+        "idle": [{"stream_id": "cam"}],
+    }
+    found = held(view, tmp_path, document)
+    plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    blurry = next(f for f in plain["flags"] if f["flag"] == "blurry")
+    assert (blurry["auc"], blurry["n_negative"]) == (None, 0)
+    html = page(found, "Title & more", "labels.json")
+    assert html.count("<svg") == 2
+    assert "Title &amp; more" in html
+    assert "nan" not in html.lower().replace("tenant", "")

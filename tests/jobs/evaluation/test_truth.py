@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.errors import UserError
+from jobs.evaluation.truth import read_detections, read_truth
+
+CATEGORIES = [{"id": 7, "name": "cat"}, {"id": 9, "name": "dog"}]
+IMAGES = [{"id": 1, "file_name": "a.jpg"}, {"id": "two", "file_name": "b.jpg"}]
+
+
+def written(folder: Path, document: Any) -> Path:
+    path = folder / "file.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_what_scoring_needs_is_filled_in(tmp_path: Path) -> None:
+    annotations = [{"id": 0, "image_id": "two", "category_id": 9, "bbox": [1, 2, 3, 4.5]}]
+    document = read_truth(written(tmp_path, {"images": IMAGES, "categories": CATEGORIES, "annotations": annotations}))
+    assert document["annotations"] == [annotations[0] | {"id": 1, "area": 13.5, "iscrowd": 0}]
+
+
+def test_all_that_is_wrong_with_a_truth_is_said_at_once(tmp_path: Path) -> None:
+    document = {
+        "images": [*IMAGES, {"id": 1, "file_name": "c.jpg"}, {"id": 3}],
+        "categories": [*CATEGORIES, {"id": 8, "name": "dog"}],
+        "annotations": [
+            {"image_id": 5, "category_id": 7, "bbox": [0, 0, 1, 1]},
+            {"image_id": 1, "category_id": None, "bbox": [0, 0, -1, 1]},
+            {"image_id": 1, "category_id": 7},
+            "x",
+        ],
+    }
+    with pytest.raises(UserError) as caught:
+        read_truth(written(tmp_path, document))
+    texts = [p.removeprefix(f"truth {tmp_path / 'file.json'}: ") for p in caught.value.problems]
+    assert texts == [
+        "image 4: expected an object with id and file_name, found {'id': 3}",
+        "annotation 1, image_id: expected the id of an image of the truth, found 5",
+        "annotation 2, category_id: expected the id of a category of the truth, found None",
+        "annotation 2, bbox: expected x, y, width and height with sizes from 0, found [0, 0, -1, 1]",
+        "annotation 3, bbox: expected x, y, width and height, found nothing",
+        "annotation 4, expected an object, found 'x'",
+        "images: id 1 occurs 2 times, expected once",
+        "categories: name 'dog' occurs 2 times, expected once",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "expected JSON"),
+        ("[]", "expected an object with lists of images"),
+        ('{"images": 3}', "expected an object"),
+    ],
+)
+def test_files_that_are_no_truth(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "t.json").write_text(text)
+    with pytest.raises(UserError, match=said):
+        read_truth(tmp_path / "t.json")
+    with pytest.raises(UserError, match="No such file"):
+        read_truth(tmp_path / "none.json")
+
+
+def test_all_that_is_wrong_with_results_is_said_at_once(tmp_path: Path) -> None:
+    truth = {"images": IMAGES, "categories": CATEGORIES, "annotations": []}
+    good = {"image_id": 1, "category_id": 7, "bbox": [0, 0, 1, 1], "score": 0.5}
+    assert read_detections(written(tmp_path, [good]), truth) == [good]
+    rows = [good | {"score": float("nan")}, good | {"image_id": 8}, good | {"bbox": [1]}, *([{}] * 9)]
+    with pytest.raises(UserError) as caught:
+        read_detections(written(tmp_path, rows), truth)
+    assert "object 1, score: expected a number, found nan" in caught.value.problems[0]
+    assert "object 2, image_id" in caught.value.problems[1]
+    assert "object 3, bbox" in caught.value.problems[2]
+    assert caught.value.problems[-1].endswith("… and 29 more")
+    with pytest.raises(UserError, match="expected a list of objects"):
+        read_detections(written(tmp_path, {}), truth)

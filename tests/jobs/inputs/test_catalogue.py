@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import schemas
+from jobs.errors import UserError
+from jobs.inputs.catalogue import Admission, catalogue, record
+from jobs.inputs.streams import StreamFiles
+from jobs.storage.store import Store
+from tests.helpers import write_noise_stream
+from transforms.ingest import IngestParams
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Empty tables."""
+    made = Store(tmp_path / "tables")
+    made.create_tables()
+    return made
+
+
+def touch(folder: Path, *names: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(name.encode())
+    return folder
+
+
+def listed(store: Store, *inputs: Path, params: IngestParams | None = None, **admission: object) -> list[StreamFiles]:
+    return catalogue([str(i) for i in inputs], params or IngestParams(), Admission(**admission), store)  # type: ignore[arg-type]
+
+
+def problems(store: Store, *inputs: Path, **options: object) -> list[str]:
+    with pytest.raises(UserError) as caught:
+        listed(store, *inputs, **options)  # type: ignore[arg-type]
+    return caught.value.problems
+
+
+def test_a_folder_is_a_stream_of_its_name(store: Store, tmp_path: Path) -> None:
+    cam = touch(tmp_path / "cam1", "image_10.jpg", "image_2.jpg", "image_3.jpg", "readme.txt")
+    (found,) = listed(store, cam)
+    assert found.stream_id == "cam1"
+    assert found.listing()["frame_idx"].to_pylist() == [2, 3, 10]
+    assert found.listing()["uri"][0].as_py() == str(cam / "image_2.jpg")
+    assert found.listing()["size_bytes"].to_pylist() == [11, 11, 12]
+    assert found.row["gaps"] == [{"start": 4, "end": 9}]
+    assert (found.row["n_missing"], found.row["n_ignored"], found.row["kind"]) == (6, 1, "folder")
+
+
+def test_a_parent_folder_is_a_stream_per_folder_below(store: Store, tmp_path: Path) -> None:
+    root = tmp_path / "recordings"
+    touch(root / "site1/cam1", "1.jpg")
+    touch(root / "site1/cam2", "1.jpg")
+    touch(root / "site2", "1.jpg")
+    touch(root / ".hidden", "1.jpg")
+    touch(root / "notes", "readme.txt")
+    assert [s.stream_id for s in listed(store, root)] == ["site1/cam1", "site1/cam2", "site2"]
+
+
+def test_the_same_folder_twice_is_one_stream(store: Store, tmp_path: Path) -> None:
+    cam = touch(tmp_path / "cam", "1.jpg")
+    assert len(listed(store, cam, tmp_path / "cam/../cam")) == 1
+
+
+def test_ids_given_by_the_user(store: Store, tmp_path: Path) -> None:
+    one, two = touch(tmp_path / "x/cam", "1.jpg"), touch(tmp_path / "y/cam", "1.jpg")
+    assert [s.stream_id for s in listed(store, one, two, stream_ids=["left", "right"])] == ["left", "right"]
+
+
+def test_two_places_with_one_id_are_both_named(store: Store, tmp_path: Path) -> None:
+    one, two = touch(tmp_path / "x/cam", "1.jpg"), touch(tmp_path / "y/cam", "1.jpg")
+    (found,) = problems(store, one, two)
+    assert str(one) in found
+    assert str(two) in found
+    assert "--stream-id" in found
+
+
+@pytest.mark.parametrize("name", ["../up", "/abs", "a//b", "", "a\nb", ".", "x/../y"])
+def test_ids_that_cannot_be_names_are_refused(store: Store, tmp_path: Path, name: str) -> None:
+    cam = touch(tmp_path / "cam", "1.jpg")
+    assert "stream id" in problems(store, cam, stream_ids=[name])[0]
+
+
+def test_every_problem_of_every_input_comes_at_once(store: Store, tmp_path: Path) -> None:
+    a_file = touch(tmp_path, "clip.bin") / "clip.bin"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    other = touch(tmp_path / "other", "a.txt", "b.txt")
+    double = touch(tmp_path / "double", "a_1.jpg", "b_1.jpg", "a_2.jpg")
+    found = problems(store, tmp_path / "nowhere", a_file, empty, other, double)
+    assert len(found) == 5
+    assert "does not exist" in found[0]
+    assert "is a file" in found[1]
+    assert "the folder is empty" in found[2]
+    assert "'a.txt'" in found[3]
+    assert "1 (a_1.jpg, b_1.jpg)" in found[4]
+
+
+def test_files_with_one_number_can_be_skipped(store: Store, tmp_path: Path) -> None:
+    double = touch(tmp_path / "double", "a_1.jpg", "b_1.jpg", "a_2.jpg", "a_3.jpg")
+    (found,) = listed(store, double, params=IngestParams(strict_sequence=False))
+    assert found.listing()["frame_idx"].to_pylist() == [2, 3]
+    assert found.row["n_repeated"] == 2
+
+
+def test_no_input_and_wrong_number_of_ids(store: Store, tmp_path: Path) -> None:
+    assert "no input" in problems(store)[0]
+    cam = touch(tmp_path / "cam", "1.jpg")
+    assert "2 --stream-id for 1 --input" in problems(store, cam, stream_ids=["a", "b"])[0]
+
+
+def test_an_id_stays_with_its_folder(store: Store, tmp_path: Path) -> None:
+    one, two = touch(tmp_path / "x/cam", "1.jpg"), touch(tmp_path / "y/cam", "1.jpg")
+    record(listed(store, one), store, "job")
+    (found,) = problems(store, two)
+    assert "--rebind" in found
+    assert str(one) in found
+    assert listed(store, two, rebind=True)[0].uri == str(two)
+
+
+def test_lost_frames_stop_the_run_above_a_tenth(store: Store, tmp_path: Path) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(20))
+    record(listed(store, cam), store, "job")
+    for number in (3, 4):
+        (cam / f"image_{number}.jpg").unlink()
+    assert listed(store, cam)[0].n_frames == 18
+    (cam / "image_5.jpg").unlink()
+    (found,) = problems(store, cam)
+    assert "has lost 3 of its 20 frames" in found
+    assert "--allow-missing" in found
+    assert listed(store, cam, allow_missing=True)[0].n_frames == 17
+
+
+def test_the_listing_is_written_where_it_changed(store: Store, tmp_path: Path) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(10))
+    record(listed(store, cam), store, "job")
+    before = store.open(schemas.LISTING).version
+    record(listed(store, cam), store, "job")
+    assert store.open(schemas.LISTING).version == before
+    write_noise_stream(cam, [77], start=10)
+    (cam / "image_0.jpg").unlink()
+    record(listed(store, cam), store, "job")
+    rows = store.open(schemas.LISTING).read(("frame_idx",))
+    assert sorted(rows["frame_idx"].to_pylist()) == list(range(1, 11))
+    assert store.read(schemas.STREAMS)["n_frames"].to_pylist() == [10]
+
+
+def test_frames_beside_folders_of_frames_need_a_word(store: Store, tmp_path: Path) -> None:
+    touch(tmp_path / "data", "floorplan2.png")
+    touch(tmp_path / "data/cam1", "image_0.jpg")
+    (text,) = problems(store, tmp_path / "data")
+    assert "cam1" in text
+    assert "ingest.nested=skip" in text
+    (found,) = listed(store, tmp_path / "data", params=IngestParams(nested="skip"))
+    assert (found.stream_id, found.n_frames) == ("data", 1)
+
+
+def test_a_stream_below_an_input_that_lost_all_frames_is_missed(store: Store, tmp_path: Path) -> None:
+    for name in ("c1", "c2"):
+        touch(tmp_path / "data" / name, "image_0.jpg", "image_1.jpg")
+    record(listed(store, tmp_path / "data"), store, "one")
+    shutil.rmtree(tmp_path / "data/c2")
+    (text,) = problems(store, tmp_path / "data")
+    assert "'c2' has lost 2 of its 2 frames" in text
+    found = listed(store, tmp_path / "data", allow_missing=True)
+    assert [(s.stream_id, s.n_frames) for s in found] == [("c1", 2), ("c2", 0)]
+    record(found, store, "two")
+    assert set(store.read(schemas.LISTING)["stream_id"].to_pylist()) == {"c1"}
+
+
+def test_a_folder_is_not_taken_under_a_second_id(store: Store, tmp_path: Path) -> None:
+    touch(tmp_path / "data/site/cam", "image_0.jpg")
+    record(listed(store, tmp_path / "data"), store, "one")
+    (text,) = problems(store, tmp_path / "data/site")
+    assert "is stream 'site/cam'" in text
+
+
+def test_linked_folders_are_followed_once(store: Store, tmp_path: Path) -> None:
+    real = touch(tmp_path / "real", "image_0.jpg")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/cam").symlink_to(real)
+    (tmp_path / "data/loop").symlink_to(tmp_path / "data")
+    assert [s.stream_id for s in listed(store, tmp_path / "data")] == ["cam"]
+
+
+def test_a_link_to_itself_hides_no_other_frame(store: Store, tmp_path: Path) -> None:
+    cam = touch(tmp_path / "cam", "image_0.jpg")
+    (cam / "image_1.jpg").symlink_to(cam / "image_1.jpg")
+    (found,) = listed(store, cam)
+    assert found.frame_idx.tolist() == [0, 1]
+
+
+def test_names_that_are_no_text_are_ignored_unless_they_are_frames(store: Store, tmp_path: Path) -> None:
+    cam = touch(tmp_path / "cam", "image_0.jpg")
+    (Path(os.fsdecode(os.fsencode(cam) + b"/caf\xe9.txt"))).touch()
+    (found,) = listed(store, cam)
+    assert found.row["n_ignored"] == 1
+    (Path(os.fsdecode(os.fsencode(cam) + b"/caf\xe9_1.jpg"))).touch()
+    (text,) = problems(store, cam)
+    assert "not UTF-8" in text

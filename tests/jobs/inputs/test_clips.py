@@ -1,0 +1,185 @@
+"""Clips from one end of a run to the other."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import schemas
+from jobs.datasets.export import ExportRequest, export
+from jobs.errors import UserError
+from jobs.query import View
+from jobs.reports.report import render
+from jobs.workspace import Workspace
+from tests.helpers import (
+    assert_one_live_row,
+    assert_same_tables,
+    computed,
+    damage,
+    go,
+    noise,
+    rows,
+    scenery,
+    write_clip,
+    write_noise_stream,
+)
+from transforms import sampling
+
+pytestmark = pytest.mark.usefixtures("engine")
+N = 60
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty frames at 25 per second, a keyframe every twelve; the last twenty show nothing that moves."""
+    moving = scenery(40)
+    return write_clip(tmp_path_factory.mktemp("footage") / "gate.mp4", [*moving, *[moving[-1]] * 20])
+
+
+def test_a_clip_is_a_stream(workspace: Workspace, footage: Path) -> None:
+    record = go(workspace, footage, settings=["idle.min_frames=10"])
+    assert record.state == "done"
+    frames = View.of(workspace).sql("SELECT * FROM curated ORDER BY frame_idx").to_pylist()
+    assert [f["frame_idx"] for f in frames] == list(range(N))
+    assert {(f["stream_id"], f["width"], f["height"], f["format"], f["status"]) for f in frames} == {
+        ("gate", 160, 90, "h264", "ok")
+    }
+    assert [f["time_ns"] for f in frames[:3]] == [0, 40_000_000, 80_000_000]
+    assert [f["motion"] is None for f in frames[:2]] == [True, False]
+    assert min(f["motion_peak"] for f in frames[1:39]) > 0.05 > max(f["motion_peak"] for f in frames[41:])
+    (stream,) = rows(workspace, schemas.STREAMS).to_dicts()
+    assert (stream["kind"], stream["uri"], stream["n_frames"], stream["sampling"]) == (
+        "video",
+        str(footage),
+        N,
+        "native",
+    )
+    assert (stream["gaps"], stream["step"]) == ([], 1)
+    assert_one_live_row(workspace)
+
+
+def test_blocks_change_nothing_and_keyframes_part_them(workspace: Workspace, tmp_path: Path, footage: Path) -> None:
+    go(workspace, footage)
+    other = Workspace.at(tmp_path / "other")
+    record = go(other, footage, settings=["unit_frames=8", "resources.block_frames=8"])
+    assert record.counts["frames_visited"] == N
+    # Five groups of pictures, each decoded once, and of the next one the keyframe, for its motion.
+    assert record.counts["frames_decoded"] == N + 4
+    assert_same_tables(workspace, other)
+
+
+def test_a_clip_that_was_seen_is_not_read_again(
+    workspace: Workspace, footage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go(workspace, footage)
+    monkeypatch.setattr(sampling, "index_clip", None)
+    record = go(workspace, footage)
+    assert computed(record) == {}
+    assert record.counts["frames_read"] == 0
+
+
+def test_a_clip_that_was_touched_is_looked_at_and_not_computed(workspace: Workspace, tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "gate.mp4", scenery(20))
+    go(workspace, path)
+    before = {t.name: rows(workspace, t) for t in (schemas.QUALITY, schemas.MOTION, schemas.FINGERPRINTS)}
+    os.utime(path, ns=(1, 1_700_000_000_123_456_789))
+    assert computed(go(workspace, path)) == {"frames": 20}
+    assert all(rows(workspace, schemas.BY_NAME[name]).equals(table) for name, table in before.items())
+    assert computed(go(workspace, path)) == {}
+
+
+def test_frames_keep_their_numbers_whichever_are_taken(workspace: Workspace, footage: Path) -> None:
+    sparse = go(workspace, footage, settings=["ingest.fps=5"])
+    assert sparse.frames == 12
+    assert rows(workspace, schemas.FRAMES)["frame_idx"].to_list() == list(range(0, N, 5))
+    assert rows(workspace, schemas.MOTION)["motion"].null_count() == 1
+    every = go(workspace, footage)
+    assert every.outcomes["quality"].computed == N - 12
+    assert_one_live_row(workspace)
+    keys = go(workspace, footage, settings=["ingest.fps=keyframes"])
+    assert keys.frames == 5
+    assert computed(keys)["motion"] == 4
+
+
+def test_a_folder_of_clips_is_as_many_streams(workspace: Workspace, tmp_path: Path) -> None:
+    root = tmp_path / "site"
+    write_clip(root / "north" / "a.mp4", scenery(5))
+    write_clip(root / "north" / "a.mkv", scenery(6))
+    write_clip(root / "b.MP4", scenery(7))
+    write_noise_stream(root / "frames", range(3))
+    (root / ".hidden.mp4").write_bytes(b"")
+    go(workspace, root)
+    found = rows(workspace, schemas.STREAMS)
+    assert dict(zip(found["stream_id"], found["n_frames"], strict=True)) == {
+        "b": 7,
+        "frames": 3,
+        "north/a.mkv": 6,
+        "north/a.mp4": 5,
+    }
+
+
+def test_frames_and_clips_side_by_side_need_a_word(workspace: Workspace, tmp_path: Path) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(3))
+    write_clip(cam / "a.mp4", scenery(5))
+    with pytest.raises(UserError, match=r"below it there are more, such as a\.mp4.*ingest\.nested=skip"):
+        go(workspace, cam)
+    assert go(workspace, cam, settings=["ingest.nested=skip"]).frames == 3
+
+
+def test_what_is_no_clip_stops_the_run_before_any_work(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "no.mp4").write_bytes(b"nothing of the kind")
+    write_clip(tmp_path / "yes.mp4", scenery(3))
+    with pytest.raises(UserError, match=r"no\.mp4: expected a video clip"):
+        go(workspace, tmp_path)
+    assert not workspace.exists
+
+
+def test_frames_that_do_not_decode_are_corrupt_rows(workspace: Workspace, tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "hurt.mkv", scenery(30, 180, 320), codec="libvpx-vp9")
+    damage(path, 15)
+    record = go(workspace, path)
+    bad = rows(workspace, schemas.FRAMES).filter(status="corrupt")
+    assert bad["frame_idx"].to_list() == list(range(15, 24))
+    assert record.outcomes["frames"].corrupt == 9
+    assert rows(workspace, schemas.CURATION).filter(frame_idx=15)["reasons"].to_list() == [["corrupt"]]
+    assert computed(go(workspace, path)) == {}
+
+
+def test_a_clip_that_is_gone_stops_the_run(workspace: Workspace, tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clips" / "a.mp4", scenery(5))
+    write_clip(tmp_path / "clips" / "b.mp4", scenery(6))
+    go(workspace, path.parent)
+    path.unlink()
+    with pytest.raises(UserError, match="'a' has lost 5 of its 5 frames"):
+        go(workspace, path.parent)
+
+
+def test_exports_bring_frames_of_clips_as_pictures(workspace: Workspace, tmp_path: Path) -> None:
+    pictures = [noise(n) for n in range(6)]
+    path = write_clip(tmp_path / "cuts.mp4", pictures)
+    go(workspace, path)
+    manifest = export(workspace, ExportRequest("coco", tmp_path / "one", everything=True))
+    again = export(workspace, ExportRequest("coco", tmp_path / "two", everything=True))
+    assert manifest["files"] == again["files"]
+    images = json.loads((tmp_path / "one" / "annotations" / "instances_default.json").read_text())["images"]
+    assert len(images) == 6
+    for number, image in enumerate(images):
+        data = (tmp_path / "one" / image["file_name"]).read_bytes()
+        assert data == (tmp_path / "two" / image["file_name"]).read_bytes()
+        shown = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+        assert shown is not None
+        assert (image["width"], image["height"]) == shown.shape[::-1]
+        assert np.abs(shown.astype(int) - pictures[number]).mean() < 16
+    with pytest.raises(UserError, match="--media copy"):
+        export(workspace, ExportRequest("coco", tmp_path / "three", everything=True, media="link"))
+
+
+def test_reports_show_frames_of_clips(workspace: Workspace, footage: Path) -> None:
+    go(workspace, footage)
+    page = render(workspace)
+    assert page.count("data:image/jpeg;base64,") > 3

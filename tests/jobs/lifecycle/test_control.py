@@ -1,0 +1,242 @@
+"""Jobs that are paused, stepped, cancelled and resumed end as those that were left alone."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+import schemas
+from conf import load
+from jobs import inspection
+from jobs.errors import UserError
+from jobs.lifecycle import control, requests
+from jobs.lifecycle.control import Job
+from jobs.lifecycle.inbox import jobs_of
+from jobs.lifecycle.processes import process_identity
+from jobs.lifecycle.telling import Unwatched
+from jobs.passes.engine import Engine
+from jobs.query import View
+from jobs.run import RunRequest, run
+from jobs.runs import RunRecord, close_dead_runs
+from jobs.storage.store import Store
+from jobs.workspace import Workspace
+from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, rows, write_noise_stream
+from tests.processes import SLOW, finished, n_rows, resume, start, wait_for_rows
+
+pytestmark = pytest.mark.usefixtures("engine")
+
+N = SMALL.planted.n_files
+STEPS = ("measure", "scenes", "idle", "duplicates", "curation")
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, engine: Engine) -> Workspace:
+    """The sample run without any pause."""
+    workspace = Workspace.at(tmp_path_factory.mktemp("expected") / "tables")
+    go(workspace, sample_folder)
+    return workspace
+
+
+def only_job(place: Path) -> Job:
+    (job_id,) = jobs_of(place)
+    return control.find(Workspace.at(place), job_id)
+
+
+def go_on(workspace: Workspace, job_id: str) -> RunRecord:
+    return run(requests.of_job(workspace, job_id), job_id=job_id)
+
+
+def test_a_job_that_was_paused_ends_as_one_that_was_not(
+    expected: Workspace, tmp_path: Path, sample_folder: Path
+) -> None:
+    place = tmp_path / "tables"
+    process = start(place, sample_folder)
+    wait_for_rows(place, process, 10)
+    job = only_job(place)
+    assert control.pause(job).state in {"running", "paused"}
+    assert control.wait(job, {"paused"}, 60).state == "paused"
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 4
+    told = json.loads(out)
+    assert (told["job_id"], told["state"]) == (job.job_id, "paused")
+    kept = n_rows(place)
+    assert told["stages"]["frames"]["computed"] == kept
+    assert Store(place).read(schemas.HEADS).num_rows == 0
+    last = finished(resume(place, job.job_id))
+    assert (last["job_id"], last["state"]) == (job.job_id, "done")
+    # What was done before the pause and after it is together what one run does: nothing twice.
+    assert {n: s["computed"] + s["corrupt"] * (n == "duplicates") for n, s in last["stages"].items()} == dict.fromkeys(
+        last["stages"], N
+    )
+    assert all(stage["reused"] == 0 for stage in last["stages"].values())
+    assert last["counts"]["frames_visited"] == N
+    assert_one_live_row(Workspace.at(place))
+    assert_same_tables(Workspace.at(place), expected)
+    assert View.of(Workspace.at(place)).lazy("runs").collect()["state"].to_list() == ["done"]
+
+
+def test_a_job_killed_while_it_pauses_is_failed_and_can_be_resumed(
+    expected: Workspace, tmp_path: Path, sample_folder: Path
+) -> None:
+    place = tmp_path / "tables"
+    moments = random.Random(3)
+    process = start(place, sample_folder)
+    job_id = ""
+    for _ in range(2):
+        wait_for_rows(place, process, 10)
+        job = only_job(place)
+        job_id = job.job_id
+        if job.state().state == "running":
+            job.inbox.add("pause")
+        time.sleep(moments.uniform(0, 1))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        state = job.state().state
+        assert state in {"failed", "paused"}
+        # Whoever runs next puts it down for everybody; it looks as dead as it is before that, too.
+        (shown,) = inspection.runs(Store(place))
+        assert shown["state"] == state
+        assert shown["error"] == ("its process ended without finishing" if state == "failed" else None)
+        close_dead_runs(Store(place), "nobody")
+        assert Store(place).read(schemas.RUNS, ["state", "error"]).to_pylist() == [
+            {name: shown[name] for name in ("state", "error")}
+        ]
+        process = resume(place, job_id)
+    assert finished(process)["state"] == "done"
+    assert jobs_of(place) == [job_id]
+    assert_one_live_row(Workspace.at(place))
+    assert_same_tables(Workspace.at(place), expected)
+
+
+def test_of_two_that_resume_a_job_one_holds_it(expected: Workspace, tmp_path: Path, sample_folder: Path) -> None:
+    workspace = Workspace.at(tmp_path / "tables")
+    record = run(RunRequest(workspace, [str(sample_folder)], load(), pause_after="measure"))
+    both = [resume(workspace.root, record.job_id) for _ in range(2)]
+    ends = [process.communicate(timeout=120) for process in both]
+    assert sorted(process.returncode for process in both) == [0, 2]
+    (refused,) = [err for process, (_, err) in zip(both, ends, strict=True) if process.returncode == 2]
+    assert "is running, by process" in refused or "is done, expected one that is paused" in refused
+    assert_same_tables(workspace, expected)
+
+
+def test_a_job_is_stepped_through_stage_by_stage(expected: Workspace, tmp_path: Path, sample_folder: Path) -> None:
+    workspace = Workspace.at(tmp_path / "tables")
+    record = run(RunRequest(workspace, [str(sample_folder)], load(), pause_after="measure"))
+    job = control.find(workspace, record.job_id[:-2])
+    assert (job.job_id, job.state().state) == (record.job_id, "paused")
+    for done in range(1, len(STEPS)):
+        with pytest.raises(UserError, match="only a finished run can be read"):
+            View.of(workspace, run=record.job_id)
+        assert control.step(job).request is not None
+        record = go_on(workspace, job.job_id)
+        assert record.state == "paused"
+        through = {n for n, o in record.outcomes.items() if o.state == "done"}
+        assert through == {"frames", "quality", "fingerprints", "motion", *STEPS[1 : done + 1]}
+        assert Store(workspace.root).read(schemas.HEADS).num_rows == 0
+    last = go_on(workspace, job.job_id)
+    assert last.state == "done"
+    assert {n: o.computed for n, o in last.outcomes.items() if n != "duplicates"} == dict.fromkeys(
+        {*last.outcomes} - {"duplicates"}, N
+    )
+    assert_same_tables(workspace, expected)
+
+
+def test_pause_after_names_a_stage_or_is_refused(tmp_path: Path, sample_folder: Path) -> None:
+    workspace = Workspace.at(tmp_path / "tables")
+    first = run(RunRequest(workspace, [str(sample_folder)], load(), pause_after="measure"))
+    job = control.find(workspace, first.job_id)
+    with pytest.raises(UserError, match="stage 'sharpness' is not part of the job; expected one of measure, scenes"):
+        control.pause_after(job, "sharpness")
+    assert control.pause_after(job, "duplicates").state == "paused"
+    second = go_on(workspace, job.job_id)
+    assert second.state == "paused"
+    assert (second.outcomes["duplicates"].state, second.outcomes["curation"].state) == ("done", "pending")
+    assert go_on(workspace, job.job_id).state == "done"
+
+
+class Cancelling(Unwatched):
+    """Has its job cancelled once the first frames are measured."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self.job_id = ""
+
+    def held(self, job_id: str) -> None:
+        self.job_id = job_id
+
+    def advanced(self, frames: int) -> None:
+        assert frames >= 0
+        control.cancel(control.find(self._workspace, self.job_id))
+
+
+def test_a_cancelled_job_is_over(tmp_path: Path) -> None:
+    workspace = Workspace.at(tmp_path / "tables")
+    stream = write_noise_stream(tmp_path / "cam", range(600))
+    record = run(RunRequest(workspace, [str(stream)], load(settings=SLOW)), Cancelling(workspace))
+    assert (record.state, record.error) == ("cancelled", None)
+    assert 0 < record.outcomes["frames"].computed < 600
+    job = control.find(workspace, "last")
+    assert (job.job_id, job.state().state) == (record.job_id, "cancelled")
+    assert View.of(workspace).lazy("runs").collect()["state"].to_list() == ["cancelled"]
+    assert [r.word for r in job.inbox.records()] == ["started", "cancel", "cancelled"]
+    for verb in ("resume", "step"):
+        with pytest.raises(UserError, match="is cancelled, expected"):
+            getattr(control, verb)(job)
+    with pytest.raises(UserError, match="pause is for a job that is not over"):
+        control.pause(job)
+
+
+def test_a_limited_run_measures_no_more_after_a_pause(tmp_path: Path) -> None:
+    workspace = Workspace.at(tmp_path / "tables")
+    cam = write_noise_stream(tmp_path / "cam", range(40))
+    request = RunRequest(workspace, [str(cam)], load(), limit=30, pause_after="measure")
+    first = run(request)
+    assert (first.state, first.outcomes["frames"].computed) == ("paused", 30)
+    second = go_on(workspace, first.job_id)
+    assert (second.state, second.outcomes["frames"].computed) == ("done", 30)
+    assert second.seconds >= first.seconds
+
+
+def test_a_job_that_died_when_it_was_done_is_done(tmp_path: Path) -> None:
+    workspace = Workspace.at(tmp_path / "tables")
+    record = go(workspace, write_noise_stream(tmp_path / "cam", range(3)))
+    job = control.find(workspace, record.job_id)
+    (job.inbox.folder / "000002.json").unlink()
+    with subprocess.Popen(["sleep", "60"]) as process:
+        holder = process_identity(process.pid)
+        process.kill()
+    first = job.inbox.folder / "000001.json"
+    first.write_text(json.dumps({"word": "started", "at_ns": 1, "data": {"process": holder}}))
+    job = control.find(workspace, record.job_id)
+    assert job.state().state == "done"
+    assert [r.word for r in job.inbox.records()] == ["started", "failed", "done"]
+
+
+def test_a_run_of_before_there_were_records_can_be_told_of(tmp_path: Path) -> None:
+    workspace = Workspace.at(tmp_path / "tables")
+    record = go(workspace, write_noise_stream(tmp_path / "cam", range(3)))
+    job = control.find(workspace, record.job_id)
+    for entry in job.inbox.folder.iterdir():
+        entry.unlink()
+    assert control.find(workspace, record.job_id).state().state == "done"
+    with pytest.raises(UserError, match="there is no job '2020'"):
+        control.find(workspace, "2020")
+
+
+def test_abort_ends_a_run_at_the_first_frame_that_cannot_be_read(tmp_path: Path) -> None:
+    workspace = Workspace.at(tmp_path / "tables")
+    cam = write_noise_stream(tmp_path / "cam", range(6))
+    (cam / "image_3.jpg").unlink()
+    (cam / "image_3.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    with pytest.raises(UserError, match=r"frame 3 of stream cam: FileNotFoundError.*--on-error quarantine"):
+        run(RunRequest(workspace, [str(cam)], load(), on_error="abort"))
+    (job_id,) = jobs_of(workspace.root)
+    assert control.find(workspace, job_id).state().state == "failed"
+    assert rows(workspace, schemas.FRAMES).height == 0
+    assert View.of(workspace).lazy("frames_all").collect().height == 5

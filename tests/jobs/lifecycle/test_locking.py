@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from jobs.lifecycle.locking import Lock, holder
+
+HOLD = """
+import pathlib, sys, time
+from jobs.lifecycle.locking import Lock
+print(Lock(pathlib.Path(sys.argv[1])).take({"pid": 7}), flush=True)
+time.sleep(60)
+"""
+
+
+def test_one_process_holds_it_and_a_killed_one_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "below" / "a.lock"
+    assert holder(path) is None
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "True\n"
+    assert holder(path) == {"pid": 7}
+    assert not Lock(path).take({"pid": 8})
+    assert holder(path) == {"pid": 7}
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert holder(path) is None
+    lock = Lock(path)
+    assert lock.take({"pid": 9})
+    assert holder(path) == {"pid": 9}
+    lock.release()
+    assert holder(path) is None
+    assert path.exists()

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from jobs.errors import UserError
+from jobs.lifecycle.events import Journal
+from jobs.lifecycle.inbox import Inbox
+from jobs.lifecycle.processes import process_identity
+from jobs.lifecycle.watching import duration, follow
+from jobs.workspace import Workspace
+
+
+def running(root: Path, job_id: str = "job") -> Inbox:
+    inbox = Inbox(root, job_id)
+    inbox.add("started", {"process": process_identity()})
+    return inbox
+
+
+@pytest.mark.parametrize("end", ["done", "failed", "paused", "cancelled"])
+def test_a_job_is_followed_to_its_end_and_no_event_is_missed(workspace: Workspace, end: str) -> None:
+    root = workspace.create().root
+    inbox = running(root)
+
+    def work() -> None:
+        journal = Journal.of(root, "job")
+        for number in range(20):
+            journal.write("committed", rows=number)
+            time.sleep(0.01)
+        inbox.add(end)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    rows, states = [], []
+    for events, state in follow(workspace, "jo"):
+        rows += [event["rows"] for event in events]
+        states.append(state)
+    worker.join()
+    assert rows == list(range(20))
+    assert (states[0], states[-1]) == ("running", end)
+
+
+def test_a_job_whose_process_was_killed_has_failed(workspace: Workspace) -> None:
+    code = "import json; from jobs.lifecycle.processes import process_identity; print(json.dumps(process_identity()))"
+    dead = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    Inbox(workspace.create().root, "job").add("started", {"process": dead})
+    assert [state for _, state in follow(workspace, "job")] == ["failed"]
+
+
+def test_an_unknown_job_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(UserError, match="there is no job 'x'"):
+        next(follow(workspace.create(), "x"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.2, "0 s"), (59, "59 s"), (61, "1 min 01 s"), (3600, "1 h 00 min"), (9000, "2 h 30 min")]
+)
+def test_times_are_said_as_people_do(seconds: float, said: str) -> None:
+    assert duration(seconds) == said

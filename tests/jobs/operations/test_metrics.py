@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import re
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from jobs.errors import UserError
+from jobs.lifecycle.events import Journal
+from jobs.lifecycle.inbox import Inbox
+from jobs.lifecycle.processes import process_identity
+from jobs.operations.metrics import CONTENT_TYPE, serve, text
+from jobs.operations.overview import Overview
+
+_LABEL = r'[a-z_]+="(?:[^"\\\n]|\\[\\"n])*"'
+_SAMPLE = re.compile(rf"([a-z_]+)(\{{{_LABEL}(?:,{_LABEL})*\}})? (-?[0-9.e+]+)")
+
+
+def busy(root: Path) -> None:
+    """A workspace with a job that waits and one that has measured 300 of 1,000 frames, 100 a second."""
+    Inbox(root, "waits").add("submitted", {"request": {}})
+    runs = Inbox(root, "runs")
+    runs.add("submitted", {"request": {}})
+    runs.add("claimed", {"process": process_identity()})
+    now = time.time_ns()
+    journal = Journal.of(root, "runs")
+    journal.write("run_started", at_ns=now - 3 * 10**9, frames=1000)
+    journal.write("stage_started", at_ns=now - 3 * 10**9, stage="measure", frames=1000)
+    for second in (2, 1, 0):
+        journal.write("block_done", at_ns=now - second * 10**9, frames=100)
+    journal.write("frames_set_aside", frames=2, error="OSError: away")
+
+
+def test_every_line_is_as_the_format_wants_it(tmp_path: Path) -> None:
+    busy(tmp_path)
+    lines = text(Overview(tmp_path).values()).splitlines()
+    declared = ""
+    samples: dict[str, float] = {}
+    for line in lines:
+        if line.startswith("# HELP "):
+            declared = line.split()[2]
+            assert declared not in {name.partition("{")[0] for name in samples}
+        elif line.startswith("# TYPE "):
+            assert line == f"# TYPE {declared} gauge"
+        else:
+            found = _SAMPLE.fullmatch(line)
+            assert found, line
+            assert found[1] == declared
+            samples[f"{found[1]}{found[2] or ''}"] = float(found[3])
+    assert samples["winnow_gateway_up"] == 0
+    assert samples["winnow_queue_depth"] == 1
+    assert samples['winnow_jobs{state="running"}'] == 1
+    assert samples['winnow_job_frames_done{job_id="runs",stage="measure"}'] == 300
+    assert samples['winnow_job_frames_total{job_id="runs",stage="measure"}'] == 1000
+    assert 50 < samples['winnow_job_frames_per_second{job_id="runs",stage="measure"}'] <= 100.1
+    assert samples['winnow_job_frames_set_aside{job_id="runs"}'] == 2
+    assert samples['winnow_worker_resident_memory_bytes{job_id="runs"}'] > 10e6
+
+
+def test_what_would_end_a_label_is_escaped(tmp_path: Path) -> None:
+    values = Overview(tmp_path).values()
+    values["jobs"] = {'a"b\\c\nd': 1}
+    assert 'winnow_jobs{state="a\\"b\\\\c\\nd"} 1' in text(values).splitlines()
+
+
+def test_metrics_are_served_on_loopback_only_and_nothing_else_is(tmp_path: Path) -> None:
+    busy(tmp_path)
+    server = serve(tmp_path, 0)
+    try:
+        host, port = server.server_address[:2]
+        assert host == "127.0.0.1"
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            assert answer.headers["Content-Type"] == CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
+            assert b'winnow_jobs{state="pending"} 1\n' in answer.read()
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
+        with pytest.raises(UserError, match="name another port"):
+            serve(tmp_path, int(port))
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from jobs.lifecycle.events import Journal
+from jobs.lifecycle.inbox import Inbox
+from jobs.lifecycle.processes import process_identity
+from jobs.operations.overview import Overview, rss_mb
+
+
+def test_an_empty_workspace_has_nothing_to_show(tmp_path: Path) -> None:
+    values = Overview(tmp_path).values()
+    assert (values["gateway"], values["queue"], values["running"]) == (None, {"depth": 0, "due": 0}, [])
+    assert set(values["jobs"].values()) == {0}
+
+
+def test_what_waits_is_shown_in_the_order_in_which_it_is_taken_up(tmp_path: Path) -> None:
+    later = Inbox(tmp_path, "a-later")
+    later.add("submitted", {"priority": 9})
+    later.add("claimed", {"process": process_identity()})
+    later.add("requeued", {"failed": True, "error": "no memory", "not_before_ns": time.time_ns() + 60 * 10**9})
+    Inbox(tmp_path, "b-low").add("submitted", {"priority": 0})
+    Inbox(tmp_path, "c-high").add("submitted", {"priority": 5})
+    values = Overview(tmp_path).values()
+    assert values["queue"] == {"depth": 3, "due": 2}
+    assert [job["job_id"] for job in values["waiting"]] == ["c-high", "b-low", "a-later"]
+    assert values["waiting"][2]["failures"] == 1
+    assert [(e["job_id"], e["error"]) for e in values["errors"]] == [("a-later", "no memory")]
+
+
+def test_a_running_job_is_shown_as_far_as_its_journal_says_at_every_look(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path, "job")
+    inbox.add("submitted", {})
+    inbox.add("claimed", {"process": process_identity()})
+    overview = Overview(tmp_path)
+    assert overview.values()["running"][0]["stage"] is None
+    journal = Journal.of(tmp_path, "job")
+    journal.write("run_started", frames=10)
+    journal.write("stage_started", stage="measure", frames=10)
+    for done in (4, 8):
+        journal.write("block_done", frames=4)
+        (job,) = overview.values()["running"]
+        assert (job["stage"], job["done"], job["total"], job["attempt"]) == ("measure", done, 10, 1)
+    assert job["worker"]["alive"]
+    assert job["worker"]["silent_s"] < 60
+    inbox.add("pause")
+    assert overview.values()["running"][0]["asked"] == "pause"
+    inbox.add("paused")
+    values = overview.values()
+    assert (values["running"], values["jobs"]["paused"]) == ([], 1)
+
+
+def test_memory_is_that_of_the_process(tmp_path: Path) -> None:
+    before = rss_mb(os.getpid())
+    held = bytearray(64 << 20)
+    after = rss_mb(os.getpid())
+    assert before is not None
+    assert after is not None
+    assert after - before > 50
+    assert held
+    assert rss_mb(2**22 + 1) is None

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from jobs.errors import UserError
+from jobs.lifecycle.inbox import Inbox
+from jobs.operations import schedule
+from jobs.operations.backlog import Backlog
+from jobs.operations.schedule import Schedule
+
+BERLIN = "Europe/Berlin"
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def ns(text: str) -> int:
+    return int(utc(text).timestamp()) * 10**9
+
+
+def made(cron: str, tz: str = BERLIN, added: str = "2026-01-01") -> Schedule:
+    return Schedule("nightly", cron, tz, {"inputs": ["/cam"]}, added_ns=ns(added))
+
+
+def times(wanted: Schedule, first: str, n: int) -> list[str]:
+    """The next `n` times after a moment, in UTC."""
+    found, moment = [], utc(first)
+    for _ in range(n):
+        due = wanted.next_after(moment)
+        assert due is not None
+        moment = due.astimezone(UTC)
+        found.append(f"{moment:%m-%d %H:%M}")
+    return found
+
+
+def test_a_time_of_day_is_that_of_its_zone_in_summer_and_in_winter() -> None:
+    # On 29 March 2026 clocks go from 02:00 to 03:00, on 25 October from 03:00 to 02:00.
+    assert times(made("0 5 * * *"), "2026-03-27T12:00", 3) == ["03-28 04:00", "03-29 03:00", "03-30 03:00"]
+    assert times(made("0 5 * * *"), "2026-10-23T12:00", 3) == ["10-24 03:00", "10-25 04:00", "10-26 04:00"]
+
+
+def test_a_time_that_a_change_of_clocks_leaves_out_is_made_up_for_at_once() -> None:
+    assert times(made("30 2 * * *"), "2026-03-27T12:00", 3) == ["03-28 01:30", "03-29 01:00", "03-30 00:30"]
+
+
+def test_a_time_that_comes_twice_is_due_once() -> None:
+    assert times(made("30 2 * * *"), "2026-10-23T12:00", 3) == ["10-24 00:30", "10-25 00:30", "10-26 01:30"]
+
+
+def test_every_hour_is_every_hour_whatever_the_clocks_do() -> None:
+    assert times(made("0 * * * *"), "2026-10-24T23:30", 4) == [
+        "10-25 00:00",
+        "10-25 01:00",
+        "10-25 02:00",
+        "10-25 03:00",
+    ]
+    assert times(made("0 * * * *"), "2026-03-29T00:30", 2) == ["03-29 01:00", "03-29 02:00"]
+
+
+@pytest.mark.parametrize(
+    ("now", "last"),
+    [
+        ("2026-11-21T00:59:59", "2026-11-20T01:00:00"),
+        ("2026-11-21T01:00:00", "2026-11-21T01:00:00"),
+        ("2026-11-21T01:00:01", "2026-11-21T01:00:00"),
+        ("2026-11-21T23:00:00", "2026-11-21T01:00:00"),
+    ],
+)
+def test_the_last_time_is_the_newest_that_has_come(now: str, last: str) -> None:
+    assert made("0 2 * * *").last_until(utc(now)) == utc(last)
+
+
+@given(st.integers(0, 2 * 365 * 86400), st.sampled_from(["30 2 * * *", "*/20 * * * *", "0 4 1 * 1", "15 1-3 * * *"]))
+@example(297 * 86400 + 4200, "30 2 * * *")  # in the second round of the hour that comes twice
+def test_no_time_lies_between_the_last_one_and_now(seconds: int, cron: str) -> None:
+    now = utc("2026-01-01") + timedelta(seconds=seconds)
+    last = made(cron).last_until(now)
+    assert last is not None
+    assert last <= now
+    following = made(cron).next_after(last)
+    assert following is not None
+    assert following > now - timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"name": "a/b"}, "schedule name 'a/b'"),
+        ({"name": "n" * 61}, "at most 60 characters"),
+        ({"cron": "@daily"}, "expected minute, hour"),
+        ({"cron": "0 0 2 * * *"}, "expected minute, hour"),
+        ({"cron": "0 25 * * *"}, "bad hour"),
+        ({"cron": "0 0 30 2 *"}, "bad day-of-month"),
+        ({"tz": "Europe/Berlim"}, "expected the name of a time zone"),
+        ({"tz": "../etc/passwd"}, "expected the name of a time zone"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
+    values: dict[str, Any] = {"name": "nightly", "cron": "0 2 * * *", "tz": "UTC", "asked": {}} | changed
+    with pytest.raises(UserError, match=said):
+        schedule.save(tmp_path, Schedule(**values))
+    assert not (tmp_path / "schedules").exists()
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    assert len(schedule.problems(Schedule("a b", "never", "Nowhere", {}))) == 3
+
+
+def test_a_schedule_is_kept_until_it_is_removed(tmp_path: Path) -> None:
+    schedule.save(tmp_path, made("0 2 * * *"))
+    assert schedule.find(tmp_path, "nightly") == made("0 2 * * *")
+    with pytest.raises(UserError, match="exists"):
+        schedule.save(tmp_path, made("0 3 * * *"))
+    schedule.remove(tmp_path, "nightly")
+    assert schedule.schedules(tmp_path) == []
+    with pytest.raises(UserError, match="there is no schedule 'nightly'; there are: none yet"):
+        schedule.remove(tmp_path, "nightly")
+
+
+def look(root: Path, now: str) -> list[tuple[str, str | None]]:
+    """Look what is due, as a gateway does, and return what came of it with the job or the reason."""
+    events = schedule.submit_due(root, Backlog(root).jobs(), ns(now))
+    return [(event, details.get("job_id") or details.get("reason")) for event, details in events]
+
+
+def test_each_time_is_submitted_once_however_often_one_looks(tmp_path: Path) -> None:
+    schedule.save(tmp_path, made("0 2 * * *", added="2026-11-20T12:00"))
+    assert look(tmp_path, "2026-11-21T00:59") == []
+    assert look(tmp_path, "2026-11-21T01:00") == [("schedule_due", "20261121-010000-nightly")]
+    assert look(tmp_path, "2026-11-21T01:00") == []
+    (job,) = Backlog(tmp_path).jobs()
+    assert (job.schedule, job.release, job.state.state) == ("nightly", "nightly-2026-11-21", "pending")
+    assert job.submitted["asked"] == {"inputs": ["/cam"]}
+    Inbox(tmp_path, job.job_id).add("done")
+    assert look(tmp_path, "2026-11-22T01:00") == [("schedule_due", "20261122-010000-nightly")]
+
+
+def test_a_gateway_that_died_between_two_steps_does_not_submit_again(tmp_path: Path) -> None:
+    schedule.save(tmp_path, made("0 2 * * *", added="2026-11-20T12:00"))
+    look(tmp_path, "2026-11-21T01:00")
+    (tmp_path / "schedules" / "noted" / "nightly.json").unlink()
+    Inbox(tmp_path, "20261121-010000-nightly").add("done")
+    look(tmp_path, "2026-11-21T01:05")
+    (job,) = Backlog(tmp_path).jobs()
+    assert [r.word for r in job.records] == ["submitted", "done"]
+
+
+def test_a_week_without_a_gateway_is_made_up_for_once(tmp_path: Path) -> None:
+    schedule.save(tmp_path, made("0 2 * * *", added="2026-11-01"))
+    assert look(tmp_path, "2026-11-09T17:00") == [("schedule_due", "20261109-010000-nightly")]
+    assert look(tmp_path, "2026-11-09T17:01") == []
+
+
+def test_times_before_it_was_added_do_not_count(tmp_path: Path) -> None:
+    schedule.save(tmp_path, made("0 2 * * *", added="2026-11-21T12:00"))
+    assert look(tmp_path, "2026-11-21T13:00") == []
+
+
+@pytest.mark.parametrize("word", ["claimed", "paused", "requeued"])
+def test_a_schedule_is_skipped_while_its_last_job_has_not_ended(tmp_path: Path, word: str) -> None:
+    schedule.save(tmp_path, made("0 2 * * *", added="2026-11-20T12:00"))
+    look(tmp_path, "2026-11-21T01:00")
+    state = Inbox(tmp_path, "20261121-010000-nightly")
+    state.add(word, {"process": {}})
+    busy = {"claimed": "running", "paused": "paused", "requeued": "pending"}[word]
+    reason = f"job 20261121-010000-nightly is {busy}"
+    assert look(tmp_path, "2026-11-22T01:00") == [("schedule_skipped", reason)]
+    assert look(tmp_path, "2026-11-22T01:01") == []
+    assert schedule.noted(tmp_path, "nightly")["skipped"] == reason
+    with pytest.raises(UserError, match=reason):
+        schedule.submit_now(tmp_path, made("0 2 * * *"), Backlog(tmp_path).jobs())
+    # A skipped time is over: it is not made up for when the job has ended.
+    state.add("failed", {"error": "no memory"})
+    assert look(tmp_path, "2026-11-22T05:00") == []
+    assert look(tmp_path, "2026-11-23T01:00") == [("schedule_due", "20261123-010000-nightly")]
+    assert "skipped" not in schedule.noted(tmp_path, "nightly")
+
+
+def test_a_schedule_that_nobody_can_read_keeps_no_other_from_being_run(tmp_path: Path) -> None:
+    schedule.save(tmp_path, made("0 2 * * *", added="2026-11-20T12:00"))
+    (tmp_path / "schedules" / "bad.json").write_text("{")
+    (tmp_path / "schedules" / "later.json").write_text(json.dumps({"name": "later", "colour": "red"}))
+    events = [event for event, _ in look(tmp_path, "2026-11-21T01:00")]
+    assert events == ["schedule_unreadable", "schedule_unreadable", "schedule_due"]
+    with pytest.raises(UserError, match="is no schedule of this version"):
+        schedule.schedules(tmp_path)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.errors import UserError
+from jobs.lifecycle.inbox import Inbox
+from jobs.lifecycle.processes import process_identity
+from jobs.operations import schedule
+from jobs.operations.backlog import Backlog
+from jobs.operations.schedule import Schedule
+from jobs.operations.scheduling import crontab, run_now
+
+
+@pytest.fixture
+def nightly(tmp_path: Path) -> Path:
+    """A workspace with a schedule."""
+    schedule.save(tmp_path, Schedule("nightly", "0 2 * * *", "UTC", {"inputs": ["/cam"]}))
+    return tmp_path
+
+
+def left_by(root: Path, process: dict[str, Any]) -> Inbox:
+    """The job of a night, taken up by a process."""
+    inbox = Inbox(root, "20261121-020000-nightly")
+    inbox.add("submitted", {"asked": {}, "schedule": "nightly"})
+    inbox.add("claimed", {"process": process})
+    inbox.add("started", {"process": process})
+    return inbox
+
+
+def test_what_a_killed_night_has_left_is_finished_before_another_is_begun(nightly: Path) -> None:
+    code = "import json; from jobs.lifecycle.processes import process_identity; print(json.dumps(process_identity()))"
+    dead = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    left_by(nightly, dead)
+    assert run_now(nightly, "nightly", claim=True) == "20261121-020000-nightly"
+    (job,) = Backlog(nightly).jobs()
+    assert (job.is_claimed, job.state.holder, job.state.attempts) == (True, process_identity(), 2)
+
+
+def test_a_night_that_still_runs_is_left_alone(nightly: Path) -> None:
+    left_by(nightly, process_identity())
+    for claim in (False, True):
+        with pytest.raises(UserError, match="job 20261121-020000-nightly is running"):
+            run_now(nightly, "nightly", claim)
+    assert len(Backlog(nightly).jobs()) == 1
+
+
+def test_what_is_claimed_is_for_nobody_else(nightly: Path) -> None:
+    job_id = run_now(nightly, "nightly", claim=True)
+    (job,) = Backlog(nightly).jobs()
+    assert (job.job_id, job.is_claimed, job.release is not None) == (job_id, True, True)
+    Inbox(nightly, job_id).add("started", {"process": process_identity()})
+    (job,) = Backlog(nightly).jobs()
+    assert not job.is_claimed
+
+
+def test_a_crontab_line_is_one_command_whatever_the_names(tmp_path: Path) -> None:
+    zone, line = crontab(tmp_path / "100% of it's", Schedule("nightly", "0 2 * * *", "Europe/Berlin", {}))
+    assert zone == "CRON_TZ=Europe/Berlin"
+    # What cron makes of it: an escaped percent sign is one, and the rest is for the shell.
+    command = line.removeprefix("0 2 * * * ").replace(r"\%", "%")
+    printed = subprocess.run(["sh", "-c", f"printf '%s\\n' {command}"], capture_output=True, text=True, check=True)
+    assert printed.stdout.splitlines()[-5:] == [
+        *("run-now", "nightly", "--here", "--workspace"),
+        str(tmp_path / "100% of it's"),
+    ]

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import DataTable
+
+from jobs.lifecycle.events import Journal
+from jobs.lifecycle.inbox import Inbox, fold
+from jobs.lifecycle.processes import process_identity
+from jobs.operations.screen import JobScreen, Top
+from jobs.workspace import Workspace
+
+
+@pytest.fixture
+def busy(workspace: Workspace) -> Workspace:
+    """A workspace with a job that runs, two that wait, one that has failed and one that is done."""
+    root = workspace.create().root
+    Inbox(root, "5-done").add("started", {"process": process_identity()})
+    Inbox(root, "5-done").add("done")
+    failed = Inbox(root, "4-failed")
+    failed.add("submitted", {})
+    failed.add("failed", {"error": "the disk [is] full"})
+    for name, priority in (("2-waits", 1), ("3-waits", 7)):
+        Inbox(root, name).add("submitted", {"priority": priority})
+    runs = Inbox(root, "1-runs")
+    runs.add("submitted", {})
+    runs.add("claimed", {"process": process_identity()})
+    now = time.time_ns()
+    journal = Journal.of(root, "1-runs")
+    journal.write("run_started", frames=1000)
+    journal.write("stage_started", at_ns=now - 10**9, stage="measure", frames=1000)
+    journal.write("block_done", at_ns=now, frames=250)
+    return workspace
+
+
+def drive(workspace: Workspace, keys: Callable[[Top, Pilot[None]], Awaitable[None]]) -> None:
+    async def run() -> None:
+        app = Top(workspace)
+        async with app.run_test(size=(140, 30)) as pilot:
+            await pilot.pause()
+            await keys(app, pilot)
+
+    asyncio.run(run())
+
+
+def cells(app: Top, name: str = "#jobs") -> list[list[str]]:
+    table = app.screen.query_one(name, DataTable)
+    return [[str(cell) for cell in table.get_row_at(row)] for row in range(table.row_count)]
+
+
+def state(workspace: Workspace, job_id: str) -> str:
+    found = fold(Inbox(workspace.root, job_id).records())
+    assert found is not None
+    return found.request.word if found.request else found.state
+
+
+def test_jobs_are_shown_in_the_order_in_which_they_matter(busy: Workspace) -> None:
+    async def keys(app: Top, pilot: Pilot[None]) -> None:
+        rows = cells(app)
+        assert [row[0] for row in rows] == ["1-runs", "3-waits", "2-waits", "4-failed", "5-done"]
+        assert rows[0][1:4] == ["running", "measure", "250/1,000"]
+        assert rows[1][6] == "7"
+        assert rows[3][7] == "the disk [is] full"
+        headline = str(app.gateway.render())
+        assert "no gateway is running; 2 waiting, 2 due" in headline
+        assert "4-failed: the disk [is] full" in str(app.errors.render())
+
+    drive(busy, keys)
+
+
+def test_the_screen_follows_and_the_cursor_stays_on_its_job(busy: Workspace) -> None:
+    async def keys(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("down", "down")
+        assert app.chosen == "2-waits"
+        Inbox(busy.root, "0-urgent").add("submitted", {"priority": 99})
+        app.look()
+        assert [row[0] for row in cells(app)][:4] == ["1-runs", "0-urgent", "3-waits", "2-waits"]
+        assert app.chosen == "2-waits"
+
+    drive(busy, keys)
+
+
+def test_p_pauses_and_r_resumes_the_job_under_the_cursor(busy: Workspace) -> None:
+    async def keys(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("p")
+        assert state(busy, "1-runs") == "pause"
+        assert cells(app)[0][1] == "running, asked: pause"
+        await pilot.press("r")
+        assert state(busy, "1-runs") == "running"
+        await pilot.press("down", "p")
+        assert state(busy, "3-waits") == "paused"
+        assert state(busy, "2-waits") == "pending"
+
+    drive(busy, keys)
+
+
+def test_cancelling_wants_to_be_meant(busy: Workspace) -> None:
+    async def keys(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("c", "n")
+        assert state(busy, "1-runs") == "running"
+        await pilot.press("c", "y")
+        assert state(busy, "1-runs") == "cancel"
+
+    drive(busy, keys)
+
+
+def test_what_cannot_be_done_is_said_and_changes_nothing(busy: Workspace) -> None:
+    async def keys(app: Top, pilot: Pilot[None]) -> None:
+        before = len(Inbox(busy.root, "5-done").records())
+        await pilot.press("down", "down", "down", "down", "p")
+        assert app.chosen == "5-done"
+        await pilot.pause()
+        assert len(Inbox(busy.root, "5-done").records()) == before
+        assert any("5-done is done" in note.message for note in app._notifications)
+
+    drive(busy, keys)
+
+
+def test_a_job_is_opened_with_its_stages_and_closed(busy: Workspace) -> None:
+    async def keys(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("enter")
+        assert isinstance(app.screen, JobScreen)
+        await pilot.pause()
+        (row,) = cells(app, "#stages")
+        assert row[:3] == ["measure", "1,000", "250"]
+        journal = Journal.of(busy.root, "1-runs")
+        journal.write("stage_started", stage="idle")
+        journal.write("stage_done", stage="idle", frames=1000, rows=900, seconds=2.0, data={"reused": 100})
+        app.screen.look()
+        assert cells(app, "#stages")[1][:6] == ["idle", "1,000", "900", "100", "", "2.0"]
+        # What lies below goes on, and the keys are for the job that is open.
+        app.look()
+        await pilot.press("enter", "o", "p")
+        assert state(busy, "1-runs") == "pause"
+        await pilot.press("escape")
+        assert not isinstance(app.screen, JobScreen)
+
+    drive(busy, keys)
+
+
+def test_without_the_token_nothing_can_be_asked(busy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jobs.operations import access
+
+    monkeypatch.setenv(access.VARIABLE, "correct-horse-battery")
+    access.demand(busy.root)
+    monkeypatch.delenv(access.VARIABLE)
+
+    async def keys(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("p")
+        assert state(busy, "1-runs") == "running"
+        assert any("asks for a control token" in note.message for note in app._notifications)
+
+    drive(busy, keys)
+
+
+def test_an_empty_workspace_is_shown_too(tmp_path: Path) -> None:
+    async def keys(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("p", "r", "o", "enter", "c")
+        assert cells(app) == []
+
+    drive(Workspace.at(tmp_path / "tables").create(), keys)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from conf import load
+from jobs.errors import UserError
+from jobs.lifecycle.inbox import Inbox
+from jobs.operations.access import VARIABLE, demand
+from jobs.operations.asking import Asked
+from jobs.operations.backlog import Backlog
+from jobs.operations.execution import request_of
+from jobs.operations.submitting import submit
+from jobs.workspace import Workspace
+from tests.helpers import write_noise_stream
+
+
+@pytest.fixture
+def cam(tmp_path: Path) -> Path:
+    return write_noise_stream(tmp_path / "cam", range(3))
+
+
+def test_a_job_keeps_what_was_asked_for_as_it_was_then(
+    tmp_path: Path, cam: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("duplicates: {hamming: 3}\n")
+    asked = Asked(["cam"], config="mine.yaml", settings=["idle.keep=2"], stream_ids=["gate"], limit=2)
+    job_id = submit("tables", asked, priority=7)
+    Path("mine.yaml").write_text("duplicates: {hamming: 5}\n")
+    workspace = Workspace.at(tmp_path / "tables")
+    (job,) = Backlog(workspace.root).jobs()
+    assert (job.job_id, job.priority, job.state.state, job.state.queued) == (job_id, 7, "pending", True)
+    monkeypatch.chdir("/")
+    request = request_of(workspace, job)
+    assert list(request.inputs) == [str(cam)]
+    assert request.loaded == load(settings=["duplicates.hamming=3", "idle.keep=2"])
+    assert (request.limit, request.admission.stream_ids) == (2, ("gate",))
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        (Asked(["nowhere"]), "does not exist"),
+        (Asked(["cam"], settings=["duplicates.haming=3"]), "unknown key"),
+        (Asked(["cam"], profile="qality"), "unknown profile"),
+        (Asked(["cam"], stream_ids=["a", "b"]), "stream"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_and_leaves_nothing(
+    tmp_path: Path, cam: Path, monkeypatch: pytest.MonkeyPatch, asked: Asked, problem: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=problem):
+        submit("tables", asked)
+    assert not Path("tables").exists()
+
+
+def test_a_job_of_a_later_version_is_refused_with_its_name(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "tables", "j1")
+    inbox.add("submitted", {"asked": {"inputs": ["/cam"], "colour": "red"}})
+    (job,) = Backlog(tmp_path / "tables").jobs()
+    with pytest.raises(UserError, match=r"job j1: .*cannot be read by this version.*colour"):
+        request_of(Workspace(tmp_path / "tables"), job)
+
+
+def test_a_pause_that_was_asked_for_from_the_start_is_for_the_first_attempt(tmp_path: Path, cam: Path) -> None:
+    root = tmp_path / "tables"
+    job_id = submit(root, Asked([str(cam)], pause_after="quality"))
+    backlog, workspace = Backlog(root), Workspace.at(root)
+    for expected in ("quality", None):
+        (job,) = backlog.jobs()
+        assert backlog.claim(job)
+        (job,) = backlog.jobs()
+        assert request_of(workspace, job).pause_after == expected
+        Inbox(root, job_id).add("paused")
+        Inbox(root, job_id).add("resume")
+    with pytest.raises(UserError, match="nowhere"):
+        submit(root, Asked([str(cam)], pause_after="nowhere"))
+
+
+def test_without_the_token_nothing_is_submitted(tmp_path: Path, cam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Workspace.at(tmp_path / "tables").create().root
+    monkeypatch.setenv(VARIABLE, "correct-horse-battery")
+    demand(root)
+    submit(root, Asked([str(cam)]))
+    monkeypatch.delenv(VARIABLE)
+    with pytest.raises(UserError, match="asks for a control token"):
+        submit(root, Asked([str(cam)]))
+    assert len(Backlog(root).jobs()) == 1
+    written = [path.read_bytes() for path in root.rglob("*") if path.is_file()]
+    assert not any(b"correct-horse" in data for data in written)

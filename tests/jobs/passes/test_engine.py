@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from conf import Resources
+from jobs.errors import UserError
+from jobs.passes.engine import Engine, EngineOnDemand, check_address
+from tests.helpers import write_noise_stream
+
+
+def double(batch: pa.Table) -> pa.Table:
+    return batch.append_column("twice", pa.array([2 * n for n in batch["n"].to_pylist()]))
+
+
+def total(batch: pa.Table, plus: int) -> pa.Table:
+    return pa.table({"sum": [sum(batch["twice"].to_pylist()) + plus]})
+
+
+def fail_on_three(batch: pa.Table) -> pa.Table:
+    if 3 in batch["n"].to_pylist():
+        raise ValueError("three")
+    return batch
+
+
+def slow(batch: pa.Table) -> pa.Table:
+    import time
+
+    time.sleep(2)
+    return batch
+
+
+def blocks(n: int) -> list[pa.Table]:
+    return [pa.table({"n": [i, i]}) for i in range(n)]
+
+
+def test_each_block_goes_through_all_transforms_whole(engine: Engine) -> None:
+    results = engine.map_blocks(blocks(5), [(double, {}), (total, {"plus": 1})])
+    assert sorted(r["sum"][0].as_py() for r in results if r is not None) == [1, 5, 9, 13, 17]
+
+
+def test_blocks_that_fail_are_missing_and_the_others_are_not(engine: Engine) -> None:
+    results = engine.map_blocks(blocks(6), [(fail_on_three, {})])
+    assert sorted(r["n"][0].as_py() for r in results if r is not None) == [0, 1, 2, 4, 5]
+
+
+def test_the_caller_is_not_kept_waiting(engine: Engine) -> None:
+    arrivals = list(engine.map_blocks(blocks(1), [(slow, {})]))
+    assert sum(a is None for a in arrivals) >= 2
+    assert sum(a is not None for a in arrivals) == 1
+
+
+def test_an_engine_on_demand_is_not_started_without_demand() -> None:
+    with EngineOnDemand(Resources()) as idle:
+        assert idle._engine is None
+
+
+def test_an_engine_on_demand_is_one_engine(engine: Engine) -> None:
+    with EngineOnDemand(Resources(num_cpus=2)) as demand:
+        demand.begin()
+        assert demand() is demand()
+    # It joined the session's engine and so does not stop it.
+    assert len([r for r in engine.map_blocks(blocks(2), [(double, {})]) if r is not None]) == 2
+
+
+@pytest.mark.parametrize(("address", "hint"), [("127.0.0.1:1", "no Ray cluster answers"), ("nowhere", "HOST:PORT")])
+def test_an_address_without_a_cluster_is_refused_at_once(address: str, hint: str) -> None:
+    with pytest.raises(UserError, match=hint):
+        check_address(address)
+
+
+_TWICE = """
+import sys
+from conf import load
+from jobs.run import RunRequest, run
+from jobs.workspace import Workspace
+for name in ("first", "second"):
+    place = Workspace.at(f"{sys.argv[2]}/{name}")
+    record = run(RunRequest(place, [sys.argv[1]], load(settings=["resources.num_cpus=1"])))
+    print(record.state, record.counts["frames_read"])
+"""
+
+
+def test_a_program_may_start_an_engine_after_another(tmp_path: Path) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(4))
+    command = [sys.executable, "-c", _TWICE, str(cam), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout.splitlines() == ["done 4", "done 4"], done.stderr

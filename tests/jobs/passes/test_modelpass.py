@@ -1,0 +1,114 @@
+"""Model passes: every frame is accounted for, whatever the model does to its process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import schemas
+from conf import Resources
+from jobs.errors import RunFailedError
+from jobs.lifecycle.hold import Hold
+from jobs.lifecycle.telling import Unwatched
+from jobs.passes.engine import Engine
+from jobs.passes.modelpass import run_model_pass
+from jobs.passes.modelworker import ModelTask
+from jobs.passes.pixelpass import PassResult
+from jobs.stage import Stage
+from jobs.storage.commit import Committer
+from jobs.storage.store import Store
+from tests.helpers import noise, write_pictures
+from transforms.embeddings import vector_column
+from transforms.image import Color, ImageParams
+from transforms.inference import REQUEST
+from transforms.pictures import Clips, picture
+
+N = 12
+WHITE = 9
+
+
+class Brightness:
+    """A model of one number, which can be told to fail, or to end its process, over a white picture."""
+
+    short_side = None
+
+    def __init__(self, ends: bool, fails: bool, _threads: int) -> None:
+        self._ends, self._fails = ends, fails
+
+    def prepare(self, color: Color) -> float:
+        return float(color.mean())
+
+    def infer(self, prepared: Sequence[float]) -> Sequence[float]:
+        if max(prepared) > 254 and self._ends:
+            os._exit(1)
+        if max(prepared) > 254 and self._fails:
+            raise MemoryError("too bright to hold")
+        return prepared
+
+    def rows(self, frames: pa.Table, results: Sequence[float]) -> Mapping[str, pa.Table]:
+        columns: dict[str, Any] = {name: frames[name] for name in ("stream_id", "frame_idx", "input_id")}
+        columns["model"] = pa.repeat(pa.scalar("brightness"), frames.num_rows)
+        columns["vector"] = vector_column(np.array(results, np.float32)[:, None])
+        names = schemas.EMBEDDINGS.file_schema.names
+        return {"embeddings": pa.table(columns).select(names).cast(schemas.EMBEDDINGS.file_schema)}
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> pa.Table:
+    """A dozen frames, one of them white."""
+    pictures = [noise(seed, 24, 32) for seed in range(N)]
+    pictures[WHITE] = np.full((24, 32), 255, np.uint8)
+    folder = write_pictures(tmp_path / "cam", pictures)
+    rows = []
+    with Clips() as clips:
+        for number in range(N):
+            uri = str(folder / f"image_{number}.png")
+            content = picture(uri, None, ImageParams(), clips).content()
+            row = {"block": 0, "stream_id": "cam", "frame_idx": number, "uri": uri, "input_id": content}
+            rows.append(row | {"width": 32, "height": 24, "replaces": False, "wanted": True})
+    return pa.Table.from_pylist(rows, REQUEST)
+
+
+def look(engine: Engine, frames: pa.Table, root: Path, ends: bool, fails: bool) -> tuple[PassResult, pa.Table]:
+    store = Store(root)
+    store.create_tables()
+    stage = Stage("embeddings", "model", schemas.EMBEDDINGS, (), {})
+    committer = Committer(store, [stage], {"embeddings": store.open(schemas.EMBEDDINGS)}, "job", 0.1)
+    task = ModelTask(partial(Brightness, ends, fails), "embeddings", stage.key, root, ImageParams(), batch=8)
+    shape = engine.model_processes(Resources(num_cpus=2, models=1))
+    hold = Hold.take(root, "job", Unwatched())
+    result = run_model_pass(iter([frames]), task, 2, lambda _: shape, lambda: engine, committer, hold=hold)
+    return result, store.open(schemas.EMBEDDINGS).read(None, stage.key).sort_by("frame_idx")
+
+
+def test_a_frame_that_ends_its_process_is_set_aside_alone(engine: Engine, frames: pa.Table, tmp_path: Path) -> None:
+    few = frames.slice(WHITE - 2, 4)
+    result, written = look(engine, few, tmp_path / "tables", ends=True, fails=False)
+    assert [(f["frame_idx"], f["error_type"]) for f in result.faults] == [(WHITE, "WorkerDied")]
+    assert written["frame_idx"].to_pylist() == [WHITE - 2, WHITE - 1, WHITE + 1]
+    assert (result.n_frames, result.computed) == (4, {"embeddings": 3})
+
+
+def test_a_frame_that_the_model_cannot_take_is_set_aside_alone(
+    engine: Engine, frames: pa.Table, tmp_path: Path
+) -> None:
+    result, written = look(engine, frames, tmp_path / "tables", ends=False, fails=True)
+    assert [(f["frame_idx"], f["error_type"], f["error"]) for f in result.faults] == [
+        (WHITE, "MemoryError", "too bright to hold")
+    ]
+    assert written["frame_idx"].to_pylist() == [n for n in range(N) if n != WHITE]
+
+
+def test_a_model_that_takes_nothing_ends_the_run(engine: Engine, frames: pa.Table, tmp_path: Path) -> None:
+    n = 40
+    white = frames.take(pa.array([WHITE] * n))
+    white = white.set_column(2, "frame_idx", pa.array(range(n))).cast(REQUEST)
+    with pytest.raises(RunFailedError, match="takes none of the first 40 frames: too bright to hold"):
+        look(engine, white, tmp_path / "tables", ends=False, fails=True)

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from jobs.passes.nearby import Nearby
+from tests.helpers import is_gone
+
+
+def blocks(n: int) -> list[pa.Table]:
+    return [pa.table({"n": [number]}) for number in range(n)]
+
+
+def double(block: pa.Table) -> pa.Table:
+    return pa.table({"n": [2 * block["n"][0].as_py()], "pid": [os.getpid()]})
+
+
+def fussy(block: pa.Table, ends: bool) -> pa.Table:
+    if block["n"][0].as_py() == 2:
+        if ends:
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise ValueError("two")
+    return block
+
+
+def numbers(results: list[pa.Table | None]) -> list[int]:
+    return sorted(r["n"][0].as_py() for r in results if r is not None)
+
+
+def test_every_block_goes_through_once_in_other_processes() -> None:
+    with Nearby(2) as nearby:
+        results = [r for r in nearby.map_blocks(blocks(8), [(double, {})]) if r is not None]
+        again = list(nearby.map_blocks(blocks(3), [(double, {}), (double, {})]))
+    assert numbers(list(results)) == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert numbers(again) == [0, 4, 8]
+    pids = {r["pid"][0].as_py() for r in results}
+    assert os.getpid() not in pids
+    assert all(is_gone(pid) for pid in pids)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_block_that_fails_is_missing_and_no_other(ends: bool) -> None:
+    with Nearby(2) as nearby:
+        assert numbers(list(nearby.map_blocks(blocks(5), [(fussy, {"ends": ends})]))) == [0, 1, 3, 4]
+
+
+def test_when_all_have_died_the_rest_is_missing() -> None:
+    with Nearby(1) as nearby:
+        assert numbers(list(nearby.map_blocks(blocks(5), [(fussy, {"ends": True})]))) == [0, 1]
+
+
+_PARENT = """
+import sys
+from jobs.passes.nearby import Nearby
+from tests.jobs.passes.test_nearby import blocks, double
+nearby = Nearby(1)
+(result,) = [r for r in nearby.map_blocks(blocks(1), [(double, {})]) if r is not None]
+print(result["pid"][0].as_py(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_no_process_outlives_the_one_that_started_it() -> None:
+    command = [sys.executable, "-c", _PARENT]
+    here = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=here)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    assert Path(f"/proc/{pid}").exists()
+    parent.kill()
+    parent.wait()
+    until = time.monotonic() + 20
+    while not is_gone(pid) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert is_gone(pid)

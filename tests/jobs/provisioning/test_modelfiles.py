@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from conf.models import catalogue
+from jobs.errors import RunFailedError, UserError
+from jobs.provisioning.modelfiles import Licence, entries, licence_of, notice, pull, resolve
+
+DATA = bytes(range(256)) * 9000
+SHA = hashlib.sha256(DATA).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty weights folder that does not exist yet."""
+    monkeypatch.setenv("WINNOW_WEIGHTS", str(tmp_path / "weights"))
+    return tmp_path / "weights"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if self.path == "/gone":
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(DATA)))
+        self.end_headers()
+        self.wfile.write(DATA[: len(DATA) // 2] if self.path == "/half" else DATA)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """A server that answers well, with half of it, or not at all."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def state(name: str = "yolox-nano") -> str:
+    return entries([name], verify=True)[0].state
+
+
+def test_the_first_pull_records_and_later_ones_have_to_agree(server: str, place: Path, tmp_path: Path) -> None:
+    assert state() == "missing"
+    told: list[int] = []
+    entry = pull("yolox-nano", f"{server}/good", lambda done, total: told.append(done))
+    assert (entry.state, entry.sha256, state()) == ("present", SHA, "present")
+    assert told[-1] == len(DATA)
+    assert resolve("yolox-nano").sha256 == SHA
+    (place / "yolox_nano.onnx").write_bytes(b"altered")
+    assert state() == "altered"
+    with pytest.raises(UserError, match=r"is not the one that was pulled .*run: winnow models pull yolox-nano"):
+        resolve("yolox-nano")
+    other = tmp_path / "other.onnx"
+    other.write_bytes(b"other")
+    with pytest.raises(RunFailedError, match="the first pull recorded"):
+        pull("yolox-nano", str(other))
+    assert (place / "yolox_nano.onnx").read_bytes() == b"altered"
+    # The command that the message names mends it.
+    assert pull("yolox-nano", f"{server}/good").state == state() == "present"
+    assert sorted(p.name for p in place.iterdir()) == ["weights.json", "yolox_nano.onnx"]
+
+
+@pytest.mark.parametrize(("page", "said"), [("half", "bytes did not come"), ("gone", "404")])
+def test_what_does_not_come_whole_is_not_kept(server: str, place: Path, page: str, said: str) -> None:
+    with pytest.raises(RunFailedError, match=said):
+        pull("yolox-nano", f"{server}/{page}")
+    assert list(place.iterdir()) == []
+
+
+def test_what_is_missing_is_said_with_what_mends_it(place: Path) -> None:
+    with pytest.raises(UserError, match="run: winnow models pull yolox-tiny"):
+        resolve("yolox-tiny")
+    with pytest.raises(UserError, match=r"weights none\.onnx: expected a file or one of yolox-nano"):
+        resolve("none.onnx")
+    with pytest.raises(UserError, match="expected a file, or a name"):
+        resolve("")
+    place.mkdir()
+    (place / "yolox_s.onnx").write_bytes(DATA)
+    assert state("yolox-s") == "unrecorded"
+    with pytest.raises(UserError) as caught:
+        pull("a")
+    assert caught.value.problems[0].startswith("there are no weights 'a'; there are: yolox-nano")
+
+
+def test_a_file_of_ones_own_needs_no_catalogue(tmp_path: Path) -> None:
+    (tmp_path / "mine.onnx").write_bytes(DATA)
+    found = resolve(str(tmp_path / "mine.onnx"))
+    assert (found.name, found.sha256, found.model) == ("mine", SHA, None)
+    assert licence_of(SHA, None) == Licence()
+    # It is known for what it is once that was recorded.
+    pull("yolox-nano", str(tmp_path / "mine.onnx"))
+    assert resolve(str(tmp_path / "mine.onnx")).name == "yolox-nano"
+    assert licence_of(SHA, "something else") == Licence("Apache-2.0")
+
+
+@pytest.mark.parametrize(
+    ("said", "asks"),
+    [
+        ("AGPL-3.0 License (https://ultralytics.com/license)", "the source of the whole program"),
+        ("CC-BY-NC-4.0", "commercially"),
+        ("for non-commercial use", "commercially"),
+        ("Apache-2.0", None),
+        ("MIT: once upon an agency", None),
+    ],
+)
+def test_what_a_licence_asks_is_told_once(said: str, asks: str | None) -> None:
+    licence = licence_of(SHA, said)
+    first = notice(SHA, licence)
+    assert (first is None) == (asks is None)
+    assert asks is None or asks in (first or "")
+    assert notice(SHA, licence) is None
+
+
+def test_the_catalogue_is_in_order() -> None:
+    for name, model in catalogue().items():
+        assert model.source.startswith("https://")
+        assert model.source.endswith(model.file)
+        assert model.revision in model.source
+        assert model.sha256 is None or len(bytes.fromhex(model.sha256)) == 32
+        assert (model.restriction is None) == (model.licence in {"Apache-2.0", "MIT", "BSD-3-Clause"}), name
+    assert len({model.file for model in catalogue().values()}) == len(catalogue())

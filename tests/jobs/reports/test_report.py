@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jobs.passes.engine import Engine
+from jobs.reports import charts
+from jobs.reports.report import render
+from jobs.storage.store import Store
+from jobs.workspace import Workspace
+from tests.helpers import SMALL, go
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, engine: Engine) -> str:
+    workspace = Workspace.at(tmp_path_factory.mktemp("report") / "tables")
+    go(workspace, sample_folder)
+    return render(workspace)
+
+
+def test_the_page_needs_no_network(page: str) -> None:
+    assert re.findall(r"(?:src|href)=['\"](?!data:)[^'\"]*", page) == []
+    assert "http" not in re.sub(r"data:image/jpeg;base64,[A-Za-z0-9+/=]*", "", page)
+    assert "<script" not in page
+
+
+def test_every_reason_has_its_sheet(page: str) -> None:
+    for reason in ("corrupt", "blurry", "dark", "overexposed", "idle", "exact_duplicate", "near_duplicate"):
+        assert f"<h3>{reason}: " in page
+    assert f"<h3>dark: {len(SMALL.planted.dark)}</h3>" in page
+    assert "cannot be shown" in page
+
+
+def test_timelines_show_idle_intervals_gaps_and_thresholds(page: str) -> None:
+    first, last = SMALL.planted.idle[0]
+    assert f"<title>idle: {first} to {last}</title>" in page
+    start, end = SMALL.planted.gaps[0]
+    assert f"<title>gap: {start} to {end}</title>" in page
+    assert page.count("class='limit'") >= 8
+
+
+def test_names_from_outside_are_escaped(tmp_path: Path, engine: Engine) -> None:
+    from tests.helpers import write_noise_stream
+
+    workspace = Workspace.at(tmp_path / "tables")
+    go(workspace, write_noise_stream(tmp_path / "<script>alert(1)<", range(3)))
+    assert "<script>" not in render(workspace)
+
+
+def test_an_empty_workspace_has_a_report_too(tmp_path: Path) -> None:
+    workspace = Workspace.at(tmp_path / "tables").create()
+    Store(workspace.root).create_tables()
+    assert "No stream has been read yet" in render(workspace)
+
+
+def test_long_timelines_keep_every_spike() -> None:
+    values = np.zeros(50_000)
+    values[31_234] = 1.0
+    drawn = charts.timeline(np.arange(50_000), values, "t", [], [], ())
+    points = [float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", drawn)]
+    assert len(points) < 2000
+    assert min(points) == pytest.approx(16, abs=0.1)
+
+
+def test_lines_break_where_nothing_is_known() -> None:
+    values = np.array([1.0, 2.0, np.nan, 3.0, 4.0])
+    drawn = charts.timeline(np.arange(5), values, "t", [], [], ())
+    assert re.search(r"class='line' d='([^']*)'", drawn)[1].count("M") == 2  # type: ignore[index]
+
+
+def test_charts_of_nothing() -> None:
+    none = np.array([np.nan, np.nan])
+    assert "nothing measured" in charts.timeline(np.arange(2), none, "t", [], [], ())
+    assert "nothing measured" in charts.histogram(none, "t", ())
+    assert "<rect" in charts.histogram(np.full(5, 3.0), "t", (1.0,))

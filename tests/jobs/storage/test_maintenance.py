@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+import schemas
+from conf import MODEL_STAGES
+from jobs.errors import UserError
+from jobs.query import View
+from jobs.storage import maintenance
+from jobs.storage.store import Store
+from jobs.workspace import Workspace
+from tests.helpers import SMALL, STAGE_TABLES, computed, go, rows, write_noise_stream
+
+pytestmark = pytest.mark.usefixtures("engine")
+
+
+def live_files(workspace: Workspace) -> dict[str, int]:
+    store = Store(workspace.root)
+    return {table.name: len(store.open(table).files) for table in schemas.ALL}
+
+
+def test_a_finished_run_leaves_one_file_per_stage_table(workspace: Workspace, sample_folder: Path) -> None:
+    go(workspace, sample_folder, settings=["unit_frames=8", "resources.block_frames=8"])
+    files = live_files(workspace)
+    assert {files[t.name] for t in STAGE_TABLES if t.written_by not in MODEL_STAGES} == {1}
+    assert max(files.values()) <= 9
+    assert rows(workspace, schemas.FRAMES).height == SMALL.planted.n_files
+
+
+def test_merging_changes_no_row_and_sorts(workspace: Workspace, tmp_path: Path) -> None:
+    store = Store(workspace.root)
+    for name in ("b", "a"):
+        go(workspace, write_noise_stream(tmp_path / name, range(5)))
+    before = rows(workspace, schemas.QUALITY)
+    change = maintenance.compact(store, schemas.RUNS, "optimize")
+    assert change.files_after == 1
+    stored = store.open(schemas.QUALITY).read(("stream_id", "frame_idx"), before["stage_key"][0])
+    assert stored["stream_id"].to_pylist() == ["a"] * 5 + ["b"] * 5
+    assert rows(workspace, schemas.QUALITY).equals(before)
+
+
+def test_vacuum_drops_stale_configurations_and_spares_the_rest(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "KEPT_RUNS", 2)
+    cam = write_noise_stream(tmp_path / "cam", range(5))
+    store = Store(workspace.root)
+    stale = go(workspace, cam, settings=["image.long_side=320"])
+    for _ in range(2):
+        go(workspace, cam)
+    listed = {c.table: c.stale_keys for c in maintenance.vacuum(store, "v", retention_hours=0, dry_run=True)}
+    assert len(listed["quality"]) == 1
+    assert len(store.open(schemas.QUALITY).stage_keys()) == 2
+    changes = {c.table: c for c in maintenance.vacuum(store, "v", retention_hours=0)}
+    assert changes["quality"].stale_keys == listed["quality"]
+    assert len(store.open(schemas.QUALITY).stage_keys()) == 1
+    # The versions of the last runs still hold the configuration's files; once those runs are old, they go.
+    assert changes["quality"].deleted == []
+    for _ in range(2):
+        last = go(workspace, cam)
+    shown = {t.name: rows(workspace, t) for t in STAGE_TABLES}
+    changes = {c.table: c for c in maintenance.vacuum(store, "v", retention_hours=0)}
+    assert len(changes["quality"].deleted) >= 1
+    for table in STAGE_TABLES:
+        assert rows(workspace, table).equals(shown[table.name]), table.name
+    assert View.of(workspace, run=last.job_id).lazy("quality").collect().height == 5
+    with pytest.raises(UserError, match=f"run {stale.job_id} refers to files"):
+        View.of(workspace, run=stale.job_id).sql("SELECT sum(laplacian_var) FROM quality")
+
+
+def test_vacuum_deletes_orphans_once_they_are_old(workspace: Workspace, tmp_path: Path) -> None:
+    go(workspace, write_noise_stream(tmp_path / "cam", range(5)))
+    store = Store(workspace.root)
+    orphans = [workspace.root / "quality" / f"stage_key=x/{age}.parquet" for age in ("young", "old")]
+    orphans[0].parent.mkdir()
+    for path in orphans:
+        path.write_bytes(b"left behind by a worker that was killed")
+    day_before = time.time() - 25 * 3600
+    os.utime(orphans[1], (day_before, day_before))
+    maintenance.vacuum(store, "v")
+    assert [path.exists() for path in orphans] == [True, False]
+    assert rows(workspace, schemas.QUALITY).height == 5
+
+
+@pytest.mark.parametrize("state", ["failed", "paused"])
+def test_vacuum_spares_what_a_run_that_was_cut_short_had_committed(
+    workspace: Workspace, tmp_path: Path, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt if state == "paused" else RuntimeError("no more")
+
+    cam = write_noise_stream(tmp_path / "cam", range(5))
+    with monkeypatch.context() as patched:
+        patched.setattr("jobs.run._Execution._decide", stop)
+        with pytest.raises((KeyboardInterrupt, RuntimeError)):
+            go(workspace, cam)
+    maintenance.vacuum(Store(workspace.root), "v", retention_hours=0)
+    assert "quality" not in computed(go(workspace, cam))
