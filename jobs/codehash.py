@@ -26,10 +26,14 @@ Place = tuple[str, str]
 
 def code_hash(entries: Sequence[Callable[..., Any]]) -> str:
     """Return 16 hex digits that change when these functions, or anything they use of `transforms`, do other things."""
-    texts = code_texts([(entry.__module__, entry.__qualname__) for entry in entries])
-    return blake3("\n".join(f"{module}.{name}\n{text}" for (module, name), text in texts.items()).encode()).hexdigest()[
-        :16
-    ]
+    return _hash_of(tuple((entry.__module__, entry.__qualname__) for entry in entries))
+
+
+@cache
+def _hash_of(entries: tuple[Place, ...]) -> str:
+    texts = code_texts(entries)
+    joined = "\n".join(f"{module}.{name}\n{text}" for (module, name), text in texts.items())
+    return blake3(joined.encode()).hexdigest()[:16]
 
 
 def code_texts(entries: Sequence[Place]) -> dict[Place, str]:

@@ -73,7 +73,7 @@ def pinned(store: Store) -> Selection:
 
 def versions(store: Store) -> dict[str, int]:
     """Return the present version of every table that a selection pins."""
-    return {table.name: store.open(table).version for table in _VERSIONED}
+    return {table.name: store.peek(table).version for table in _VERSIONED}
 
 
 def of_run(store: Store, job_id: str) -> Selection:

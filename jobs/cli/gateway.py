@@ -156,7 +156,7 @@ def require_token(workspace: WorkspaceOption = None) -> None:
 
     The workspace keeps a salted hash of it. It guards commands; the rights on its files guard the files.
 
-    Example: WINNOW_CONTROL_TOKEN=$(openssl rand -hex 16) winnow gateway require-token
+    Example: winnow gateway require-token  # after: export WINNOW_CONTROL_TOKEN=$(openssl rand -hex 16)
     """
     from jobs.operations import access
     from jobs.workspace import Workspace

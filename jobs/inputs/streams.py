@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
-from jobs.storage.store import Span
+from jobs.storage.filters import Span
 from transforms.identity import stat_ids
 
 

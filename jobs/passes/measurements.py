@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from jobs.passes.windows import portions, stream_sizes
 from jobs.stage import Stage
-from jobs.storage.store import Snapshot, Span, Store
+from jobs.storage.filters import Span
+from jobs.storage.store import Snapshot, Store
 from transforms.curation import INPUT
 from transforms.hashing import from_hex
 from transforms.intervals import place_in_intervals

@@ -12,7 +12,8 @@ import schemas
 from jobs.passes.lookback import in_runs, window_ids, with_those_before
 from jobs.passes.windows import portions, stream_sizes
 from jobs.stage import Stage
-from jobs.storage.store import Snapshot, Span, Store
+from jobs.storage.filters import Span
+from jobs.storage.store import Snapshot, Store
 from transforms.inference import REQUEST
 
 _KEY = list(schemas.FRAME_KEY)

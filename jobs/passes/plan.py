@@ -20,7 +20,8 @@ import schemas
 from jobs.inputs.streams import StreamFiles
 from jobs.passes.windows import WINDOW, packed
 from jobs.stage import Stage
-from jobs.storage.store import Snapshot, Span, Store
+from jobs.storage.filters import Span
+from jobs.storage.store import Snapshot, Store
 from transforms.identity import Int64Array, pair_ids, row_terms
 from transforms.ingest import follows, spans
 from transforms.pixels import BLOCK, KNOWN

@@ -8,7 +8,8 @@ from typing import TypeVar
 import numpy as np
 
 import schemas
-from jobs.storage.store import Snapshot, Span, Store
+from jobs.storage.filters import Span
+from jobs.storage.store import Snapshot, Store
 from transforms.ingest import spans
 
 WINDOW = 1 << 15

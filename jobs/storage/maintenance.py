@@ -35,7 +35,10 @@ def compact(store: Store, table: schemas.Table, job_id: str, more_than: int = 1)
 
     Gives way to other writers: if they keep committing, the files stay as they are.
     """
-    result = TableChange(table.name)
+    files = store.peek(table).files
+    result = TableChange(table.name, len(files), len(files))
+    if not list(_bins(files, more_than)):
+        return result
     for attempt in range(_TRIES):
         snapshot = store.open(table)
         result.files_before = result.files_before if attempt else len(snapshot.files)

@@ -25,6 +25,7 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 import schemas
+from jobs.storage.filters import Span, row_filter
 from jobs.storage.parts import Part, now_ms, statistics_json, write_part
 
 _UPSERT_TRIES = 60
@@ -34,10 +35,6 @@ _CONFIGURATION: Mapping[str, str | None] = {
     "delta.checkpointInterval": "50",
     "delta.dataSkippingStatsColumns": "stream_id,frame_idx",
 }
-
-
-Span = tuple[int | None, int | None]
-"""Frame numbers from the first to before the second; None leaves an end open."""
 
 
 class ConflictError(Exception):
@@ -112,14 +109,14 @@ class Store:
     def __init__(self, root: Path, versions: Mapping[str, int] | None = None) -> None:
         self.root = root
         self._versions = versions
+        self._peeked: dict[str, Snapshot] = {}
 
     def create_tables(self) -> None:
         """Create the tables that are not there yet, and add the columns that an older version did not know."""
         for table in schemas.ALL:
-            place = self.root / table.name
-            if not (place / "_delta_log" / f"{0:020}.json").exists():
+            if not self._has_version(table, 0):
                 DeltaTable.create(
-                    str(place),
+                    str(self.root / table.name),
                     schema=DeltaSchema.from_arrow(table.arrow_schema),
                     mode="ignore",
                     partition_by=list(table.partition_by),
@@ -129,6 +126,8 @@ class Store:
             self._add_columns(table)
 
     def _add_columns(self, table: schemas.Table) -> None:
+        if not self.peek(table).later:
+            return
         delta = DeltaTable(str(self.root / table.name))
         known = {field.name for field in delta.schema().fields}
         # Rows of before have nothing in a new column, whatever it demands of later ones.
@@ -147,9 +146,19 @@ class Store:
         except TableNotFoundError:
             return Snapshot(self.root, table, None)
 
+    def peek(self, table: schemas.Table) -> Snapshot:
+        """Return the same as `open`, to be read and not to be committed to: it is kept for as long as nobody does."""
+        kept = self._peeked.get(table.name)
+        if kept is None or (self._versions is None and self._has_version(table, kept.version + 1)):
+            kept = self._peeked[table.name] = self.open(table)
+        return kept
+
+    def _has_version(self, table: schemas.Table, version: int) -> bool:
+        return (self.root / table.name / "_delta_log" / f"{version:020}.json").exists()
+
     def read(self, table: schemas.Table, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the whole of a small table."""
-        return self.open(table).read(columns)
+        return self.peek(table).read(columns)
 
     def upsert(self, table: schemas.Table, rows: pa.Table, job_id: str, replacing: Drop | None = None) -> None:
         """Write rows in place of those with the same keys (or of `replacing`), whoever else is writing."""
@@ -240,7 +249,7 @@ class Snapshot:
         names = list(columns or self.table.arrow_schema.names)
         stored = [n for n in names if n not in self.table.partition_by]
         dataset = self._dataset_of(stage_key, streams, span)
-        rows = dataset.to_table(columns=stored, filter=_row_filter(self.table, streams, span))
+        rows = dataset.to_table(columns=stored, filter=row_filter(self.table, streams, span))
         for name in names:
             if name in self.table.partition_by:
                 rows = rows.append_column(name, pa.repeat(pa.scalar(stage_key, pa.string()), rows.num_rows))
@@ -251,7 +260,7 @@ class Snapshot:
     ) -> Iterator[pa.RecordBatch]:
         """Yield rows of a stage key batch by batch, in no order, for what need not be held in memory."""
         dataset = self._dataset_of(stage_key, streams, (None, None))
-        yield from dataset.to_batches(columns=list(columns), filter=_row_filter(self.table, streams, (None, None)))
+        yield from dataset.to_batches(columns=list(columns), filter=row_filter(self.table, streams, (None, None)))
 
     def count(self, stage_key: str, streams: frozenset[str], not_null: str | None = None) -> int:
         """Return the number of rows of streams under a stage key; of those that have a value in a column, if given."""
@@ -365,21 +374,6 @@ class Snapshot:
             full=True,
             keep_versions=sorted({v for v in keep_versions if 0 <= v <= self.version} | {self.version}),
         )
-
-
-def _row_filter(table: schemas.Table, streams: frozenset[str] | None, span: Span) -> pads.Expression | None:
-    tests = []
-    if streams is not None and "stream_id" in table.file_schema.names:
-        tests.append(pads.field("stream_id").isin(sorted(streams)))
-    if "frame_idx" in table.file_schema.names:
-        if span[0] is not None:
-            tests.append(pads.field("frame_idx") >= span[0])
-        if span[1] is not None:
-            tests.append(pads.field("frame_idx") < span[1])
-    combined = None
-    for test in tests:
-        combined = test if combined is None else combined & test
-    return combined
 
 
 def _without_unchanged(added: Sequence[Part], retired: list[DataFile]) -> list[Part]:

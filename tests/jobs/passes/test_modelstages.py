@@ -9,9 +9,11 @@ import pyarrow as pa
 import pytest
 
 import schemas
-from conf import ConfigError
+from conf import ConfigError, load
 from jobs.datasets.choosing import SelectRequest, select
 from jobs.errors import UserError
+from jobs.explain import forecast
+from jobs.preparation import RunRequest, prepare
 from jobs.provisioning import extras
 from jobs.query import View
 from jobs.workspace import Workspace
@@ -40,6 +42,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def asked(weights: Path, *more: str) -> list[str]:
     stages = "stages=[quality, fingerprints, duplicates, curation, embeddings]"
     return [stages, f"embed.weights={weights}", "resources.model_batch=4", "resources.model_frames=8", *more]
+
+
+def to_compute(workspace: Workspace, cam: Path, settings: list[str]) -> dict[str, tuple[int, dict[str, int]]]:
+    """Return what each stage of a run would have to compute, and why."""
+    stages = forecast(prepare(RunRequest(workspace, [str(cam)], load(settings=settings))))
+    return {s.stage: (s.compute, s.reasons) for s in stages if s.compute}
 
 
 def test_every_frame_has_the_vector_of_its_picture(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
@@ -73,9 +81,9 @@ def test_only_what_is_missing_is_looked_at(workspace: Workspace, tmp_path: Path,
     record = go(workspace, cam, settings=asked(weights))
     assert (record.outcomes["embeddings"].computed, record.outcomes["embeddings"].removed) == (0, 1)
     assert rows(workspace, schemas.EMBEDDINGS)["frame_idx"].to_list() == list(range(1, 11))
-    other = write_clip_model(tmp_path / "other", seed=1)
-    assert computed(go(workspace, cam, settings=asked(other))) == {"embeddings": 10}
     assert_one_live_row(workspace)
+    other = write_clip_model(tmp_path / "other", seed=1)
+    assert to_compute(workspace, cam, asked(other)) == {"embeddings": (10, {"params changed: embed.weights_hash": 10})}
 
 
 def test_kept_frames_alone_can_be_asked_for(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
@@ -83,8 +91,7 @@ def test_kept_frames_alone_can_be_asked_for(workspace: Workspace, tmp_path: Path
     record = go(workspace, cam, settings=asked(weights, "embed.frames=kept"))
     assert record.outcomes["embeddings"].computed == 3
     assert rows(workspace, schemas.EMBEDDINGS)["frame_idx"].to_list() == [0, 2, 4]
-    every = go(workspace, cam, settings=asked(weights, "embed.frames=all"))
-    assert computed(every)["embeddings"] == 3
+    assert to_compute(workspace, cam, asked(weights, "embed.frames=all")) == {"embeddings": (3, {"new": 3})}
 
 
 def test_weights_are_asked_for_before_any_work(
@@ -104,7 +111,8 @@ def test_weights_are_asked_for_before_any_work(
         with pytest.raises(UserError, match=hint):
             go(workspace, cam, settings=settings)
     monkeypatch.setenv("WINNOW_WEIGHTS", str(weights.parent))
-    go(workspace, cam, settings=asked(Path(weights.name)))
+    request = RunRequest(workspace, [str(cam)], load(settings=asked(Path(weights.name))))
+    assert [stage.name for stage in prepare(request).stages][-1] == "curation"
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"torch is not installed; it comes with: pip install 'winnow\[embeddings\]'"):
         go(workspace, cam, settings=asked(weights))
