@@ -15,6 +15,7 @@ from transforms.quality import (
     Scratch,
     acutance,
     laplacian,
+    mean_square,
     measure_picture,
     tenengrad,
     tone_histogram,
@@ -33,12 +34,14 @@ def scene() -> npt.NDArray[np.uint8]:
 
 
 def laplacian_var(gray: Gray) -> float:
-    return variance(laplacian(gray, Scratch()))
+    second = laplacian(gray, Scratch())
+    return variance(second, mean_square(second))
 
 
 def acutance_of(gray: Gray) -> float:
     scratch = Scratch()
-    return acutance(gray, laplacian(gray, scratch), scratch)
+    second = laplacian(gray, scratch)
+    return acutance(gray, second, mean_square(second), scratch)
 
 
 def score(picture: npt.NDArray[np.uint8], method: str = "acutance", quality: int = 92) -> float:
