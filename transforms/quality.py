@@ -127,7 +127,7 @@ def mean_square(second: npt.NDArray[np.int16]) -> float:
 
 
 def _edges(second: npt.NDArray[np.int16], energy: float, gain: float) -> float:
-    """Return what of the energy is in few and strong values, or in more than any noise that was multiplied by `gain`."""
+    """Return what of the energy is in few and strong values, or in more than any noise multiplied by `gain`."""
     spread = min(float(cv2.norm(second, cv2.NORM_L1)) / second.size, _MOST_NOISE * gain)
     return max(0.0, energy - _NOISE * spread * spread)
 
