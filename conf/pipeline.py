@@ -41,7 +41,6 @@ _NEEDS = {
     "idle": ("motion", "fingerprints", "scenes"),
     "duplicates": ("fingerprints",),
     "curation": ("quality",),
-    "annotate": ("curation",),
 }
 
 
@@ -94,7 +93,11 @@ class PipelineConfig:
     def closed_stages(self) -> tuple[str, ...]:
         """Return the stages to run with all that they need, in running order."""
         uses_vectors = "duplicates" in requirements(self.stages) and self.duplicates.uses == "vector"
-        found = requirements((*self.stages, "embeddings") if uses_vectors else self.stages)
+        asked = (*self.stages, "embeddings") if uses_vectors else self.stages
+        only_kept = {"embeddings": self.embed.frames, "annotate": self.annotate.frames}
+        if any(only_kept.get(stage) == "kept" for stage in asked):
+            asked = (*asked, "curation")
+        found = requirements(asked)
         if self.embed.frames == "all" or "embeddings" not in found:
             return found
         # What is kept is known only after curation.

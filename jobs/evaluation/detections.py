@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import polars as pl
 import schemas
 from jobs.datasets.objects import are_known
 from jobs.errors import UserError
+from jobs.evaluation.plain import finite
 from jobs.evaluation.truth import Kind, read_detections, read_truth
 from jobs.provisioning.extras import require
 from jobs.query import View
@@ -68,7 +68,7 @@ class DetectionResult:
             ],
             **vars(self.matching),
         }
-        return _finite(plain)
+        return finite(plain)
 
 
 def evaluate_files(truth: Path, detections: Path, kind: Kind, min_score: float) -> DetectionResult:
@@ -255,11 +255,3 @@ def left_out(matching: Matching) -> list[str]:
         for names, what in told
         if names
     ]
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -13,6 +13,7 @@ import polars as pl
 import schemas
 from jobs.errors import UserError
 from jobs.evaluation.labels import FLAGS, Labels
+from jobs.evaluation.plain import finite
 from jobs.query import View
 from jobs.reports import charts
 from jobs.reports.pages import render_page
@@ -68,7 +69,7 @@ class Evaluation:
         """Return plain values for JSON; not-a-number is None."""
         flags = [{k: v for k, v in vars(f).items() if k != "curve"} for f in self.flags]
         plain = {"flags": flags, "distances": self.distances, "groups": self.groups, "idle": self.idle}
-        return _finite(plain)
+        return finite(plain)
 
 
 def evaluate(view: View, labels: Labels) -> Evaluation:
@@ -194,11 +195,3 @@ def _idle(view: View, labels: Labels) -> list[dict[str, Any]]:
         mine = found.filter(stream_id=stream).select("start_idx", "end_idx").rows()
         results.append({"stream_id": stream, **evaluation.compare_intervals(mine, truth)._asdict()})
     return results
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -59,3 +59,10 @@ def test_embeddings_of_kept_frames_come_after_curation() -> None:
     assert load("curate").config.closed_stages[-2:] == ("curation", "embeddings")
     early = load("curate", settings=["embed.frames=all"]).config.closed_stages
     assert early.index("embeddings") < early.index("duplicates")
+
+
+def test_what_only_kept_frames_get_needs_curation() -> None:
+    for settings in (["stages=[embeddings]", "embed.frames=kept"], ["stages=[annotate]", "annotate.frames=kept"]):
+        assert "curation" in load(settings=settings).config.closed_stages
+    for settings in (["stages=[embeddings]", "embed.frames=all"], ["stages=[annotate]", "annotate.frames=all"]):
+        assert "curation" not in load(settings=settings).config.closed_stages
