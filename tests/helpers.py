@@ -103,8 +103,11 @@ def noise(seed: int, height: int = 90, width: int = 160) -> npt.NDArray[np.uint8
 def write_noise_stream(folder: Path, seeds: Iterable[int], start: int = 0) -> Path:
     """Write one JPEG frame per seed; equal seeds give equal bytes."""
     folder.mkdir(parents=True, exist_ok=True)
+    encoded: dict[int, bytes] = {}
     for number, seed in enumerate(seeds, start):
-        (folder / f"image_{number}.jpg").write_bytes(encode(noise(seed), 90))
+        if seed not in encoded:
+            encoded[seed] = encode(noise(seed), 90)
+        (folder / f"image_{number}.jpg").write_bytes(encoded[seed])
     return folder
 
 

@@ -75,7 +75,8 @@ def test_a_job_that_was_paused_ends_as_one_that_was_not(
         last["stages"], N
     )
     assert all(stage["reused"] == 0 for stage in last["stages"].values())
-    assert last["counts"]["frames_visited"] == N
+    # The frame that each worker had in hand when it paused may have been looked at in vain.
+    assert N <= last["counts"]["frames_visited"] <= N + 2
     assert_one_live_row(Workspace.at(place))
     assert_same_tables(Workspace.at(place), expected)
     assert View.of(Workspace.at(place)).lazy("runs").collect()["state"].to_list() == ["done"]

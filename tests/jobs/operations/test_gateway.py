@@ -39,7 +39,7 @@ FAST = ("--backoff", "0.1", "--quiet")
 STEADY = ("unit_frames=16", "resources.block_frames=16", "resources.commit_seconds=0.1")
 """Enough blocks and commits for there to be something between any two of them."""
 
-N = 1500
+N = 6000
 """Far more frames than are measured between the first commit and the signal."""
 
 
@@ -149,7 +149,7 @@ def test_one_gateway_runs_jobs_by_priority_and_goes_on_when_one_is_cancelled(
 def test_a_job_outlives_gateways_that_are_stopped_or_killed_and_measures_no_frame_twice(
     gateway: Callable[..., Running], workspace: Workspace, tmp_path: Path
 ) -> None:
-    job_id = add(workspace, write_noise_stream(tmp_path / "cam", range(N)), STEADY)
+    job_id = add(workspace, write_noise_stream(tmp_path / "cam", (number % 100 for number in range(N))), STEADY)
 
     def some_more(before: int) -> int:
         pid = worker_pid(workspace, job_id)
@@ -197,7 +197,7 @@ def test_a_job_whose_process_dies_is_tried_again_and_then_given_up(
 ) -> None:
     monkeypatch.setenv(VARIABLE, "correct-horse-battery")
     demand(workspace.root)
-    job_id = add(workspace, write_noise_stream(tmp_path / "cam", range(N)), STEADY)
+    job_id = add(workspace, write_noise_stream(tmp_path / "cam", (number % 100 for number in range(N))), STEADY)
     gateway("--attempts", "2")
     killed = []
     for _ in range(2):
