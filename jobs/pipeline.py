@@ -117,13 +117,12 @@ def _embeddings(config: PipelineConfig) -> Stage:
 
 def step_named(stage: str, config: PipelineConfig) -> str:
     """Return the step of a pipeline that a stage belongs to: all that read pixels are one. Raises `UserError`."""
-    stages = build(config)
+    chosen = config.closed_stages
     if stage == MEASURE:
         return stage
-    for one in stages:
-        if one.name == stage:
-            return MEASURE if one.kind == "pixels" else one.name
-    known = ", ".join([MEASURE, *(s.name for s in stages if s.kind != "pixels")])
+    if stage in chosen:
+        return MEASURE if stage in pixels.TABLES else stage
+    known = ", ".join([MEASURE, *(name for name in chosen if name not in pixels.TABLES)])
     raise UserError(f"stage {stage!r} is not part of the job; expected one of {known}, or a stage that reads pixels")
 
 

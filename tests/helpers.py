@@ -14,9 +14,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from typer.testing import CliRunner, Result
 
 import schemas
 from conf import load
+from jobs.cli.app import app
+from jobs.errors import UserError
 from jobs.inputs.catalogue import Admission
 from jobs.query import View
 from jobs.run import RunRequest, run
@@ -191,3 +194,21 @@ def is_gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
+
+
+def winnow(*words: object) -> Result:
+    """Call the program in this process."""
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def said(result: Result) -> Any:
+    """Return the JSON on the last line of what a command that succeeded printed."""
+    assert result.exception is None, result.exception
+    return json.loads(result.output.splitlines()[-1])
+
+
+def problems(result: Result) -> list[str]:
+    """Return why a command refused to do anything."""
+    assert isinstance(result.exception, UserError), result.output
+    assert result.exception.exit_code == 2
+    return result.exception.problems

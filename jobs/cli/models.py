@@ -76,7 +76,7 @@ def verify(names: Names = None, as_json: JsonOption = False) -> None:
 def _show(listed: list[Entry], as_json: bool) -> None:
     from jobs.cli.show import out as console
     from jobs.cli.show import print_json, print_table
-    from jobs.provisioning.modelfiles import folder
+    from jobs.provisioning.weights import folder
 
     if as_json:
         print_json([entry.to_dict() for entry in listed])

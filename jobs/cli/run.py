@@ -61,8 +61,8 @@ def run(
 
     Example: winnow run --input /data/cam1 --set duplicates.hamming=4
     """
+    from jobs.asking import Asked, requested
     from jobs.cli.show import err
-    from jobs.operations.asking import Asked, requested
     from jobs.provisioning.detectors import licence_notice
 
     asked = Asked(

@@ -60,7 +60,7 @@ def add(
 
     Example: winnow schedule add nightly --cron "0 2 * * *" --tz Europe/Berlin --input /data/cam1
     """
-    from jobs.operations.asking import Asked
+    from jobs.asking import Asked
     from jobs.operations.scheduling import add as keep
 
     asked = Asked(

@@ -9,8 +9,6 @@ from rich.console import Console
 
 from jobs.cli.show import print_table
 
-_UNITS = {"idle": "intervals", "scenes": "scenes"}
-
 
 def print_diff(out: Console, found: Mapping[str, Any]) -> None:
     """Print settings that differ, a line per stage, verdicts by reason, and a few of the rows."""

@@ -46,8 +46,8 @@ def submit(
 
     Example: winnow submit --input /data/cam1 --priority 5
     """
+    from jobs.asking import Asked
     from jobs.cli.show import out, print_json
-    from jobs.operations.asking import Asked
     from jobs.operations.submitting import submit as add
 
     asked = Asked(

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from jobs.asking import Asked, requested
 from jobs.errors import UserError
 from jobs.operations import access, schedule
-from jobs.operations.asking import Asked, requested
 from jobs.operations.backlog import Backlog, Job
 from jobs.operations.schedule import Schedule
 from jobs.preparation import prepare

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
+from jobs.asking import Asked, requested
 from jobs.lifecycle.inbox import Inbox
 from jobs.names import new_job_id
 from jobs.operations import access
-from jobs.operations.asking import Asked, requested
 from jobs.preparation import prepare
 
 

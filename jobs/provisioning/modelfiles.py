@@ -15,6 +15,7 @@ from typing import IO, Any, Literal
 
 from conf.models import Model, catalogue, restriction_of
 from jobs.errors import RunFailedError, UserError, one_line
+from jobs.provisioning.weights import folder
 from jobs.workspace import write_atomically
 
 _MANIFEST = "weights.json"
@@ -47,13 +48,6 @@ class Entry:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return {**asdict(self.model), "sha256": self.sha256, "path": str(self.path), "state": self.state}
-
-
-def folder() -> Path:
-    """Return `$WINNOW_WEIGHTS`, or the user's cache."""
-    named = os.environ.get("WINNOW_WEIGHTS")
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(named or Path(cache) / "winnow" / "weights").expanduser().absolute()
 
 
 def entries(names: Iterable[str] = (), verify: bool = False) -> list[Entry]:
@@ -119,7 +113,8 @@ def resolve(weights: str | None) -> Weights:
     entry = entries([weights], verify=True)[0]
     if entry.state != "present":
         raise UserError(f"weights {weights}: {_WRONG[entry.state]} in {folder()}; run: winnow models pull {weights}")
-    return Weights(entry.path, _sha256(entry.path), weights, entry.model)
+    assert entry.sha256 is not None
+    return Weights(entry.path, entry.sha256, weights, entry.model)
 
 
 _WRONG: dict[State, str] = {

@@ -12,18 +12,24 @@ from blake3 import blake3
 from jobs.errors import UserError, one_line
 
 FOLDER = "WINNOW_WEIGHTS"
-"""The environment's name for a folder of weights, where paths that are not absolute are looked for as well."""
+"""The environment's name for the folder of weights."""
+
+
+def folder() -> Path:
+    """Return `$WINNOW_WEIGHTS`, or the user's cache: where weights are looked for by name."""
+    named = os.environ.get(FOLDER)
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(named or Path(cache) / "winnow" / "weights").expanduser().absolute()
 
 
 def locate(key: str, named: str, files: Sequence[Sequence[str]]) -> Path:
-    """Return where weights lie: a file or folder, in `$WINNOW_WEIGHTS` too, or a repository of the Hugging Face hub.
+    """Return where weights lie: a file or folder, below `folder()` too, or a repository of the Hugging Face hub.
 
     `key` is the setting that names them. `files` are what is needed of a repository, each with its alternatives in
     order; what an earlier run fetched serves, the rest is fetched. Raises `UserError` where there is nothing, saying
     how to get it.
     """
-    places = [Path(named).expanduser(), *([Path(folder) / named] if (folder := os.environ.get(FOLDER)) else [])]
-    for place in places:
+    for place in (Path(named).expanduser(), folder() / named):
         if place.exists():
             return place.absolute()
     repository, _, revision = named.partition("@")

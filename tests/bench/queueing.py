@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from jobs.asking import Asked
 from jobs.lifecycle.events import events
 from jobs.lifecycle.inbox import Inbox
 from jobs.operations import daemon
-from jobs.operations.asking import Asked
 from jobs.operations.overview import rss_mb
 from jobs.operations.submitting import submit
 

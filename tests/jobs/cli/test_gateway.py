@@ -4,34 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from jobs.cli.app import app
-from jobs.errors import UserError
 from jobs.operations.access import VARIABLE
 from jobs.operations.backlog import Backlog
 from jobs.workspace import Workspace
-from tests.helpers import write_noise_stream
+from tests.helpers import problems, said, winnow, write_noise_stream
 
 pytestmark = pytest.mark.usefixtures("engine")
-
-
-def winnow(*words: object) -> Result:
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
-def said(result: Result) -> Any:
-    assert result.exception is None, result.exception
-    return json.loads(result.output.splitlines()[-1])
-
-
-def problems(result: Result) -> list[str]:
-    assert isinstance(result.exception, UserError), result.output
-    assert result.exception.exit_code == 2
-    return result.exception.problems
 
 
 @pytest.fixture

@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from jobs.cli.app import app
 from jobs.errors import StoppedRunError, UserError
 from jobs.lifecycle.inbox import Inbox
 from jobs.passes.engine import Engine
-from tests.helpers import write_noise_stream
+from tests.helpers import problems, said, winnow, write_noise_stream
 
 pytestmark = pytest.mark.usefixtures("engine")
-
-
-def winnow(*words: object) -> Result:
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
-def said(result: Result) -> Any:
-    assert result.exception is None, result.exception
-    return json.loads(result.output.splitlines()[-1])
-
-
-def problems(result: Result) -> list[str]:
-    assert isinstance(result.exception, UserError), result.output
-    return result.exception.problems
 
 
 def test_a_run_is_paused_stepped_and_resumed(tmp_path: Path, engine: Engine) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import ray
 
+from jobs.asking import Asked
 from jobs.errors import UserError
 from jobs.lifecycle.events import events
 from jobs.lifecycle.inbox import Inbox
@@ -22,7 +23,6 @@ from jobs.lifecycle.locking import holder
 from jobs.lifecycle.processes import has_ended
 from jobs.lifecycle.progress import Progress
 from jobs.operations.access import VARIABLE, demand
-from jobs.operations.asking import Asked
 from jobs.operations.backlog import Backlog, Job
 from jobs.operations.gateway import lock_path, log_path
 from jobs.operations.jsonlog import tail

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from conf import load
+from jobs.asking import Asked
 from jobs.errors import UserError
 from jobs.lifecycle.inbox import Inbox
 from jobs.operations.access import VARIABLE, demand
-from jobs.operations.asking import Asked
 from jobs.operations.backlog import Backlog
 from jobs.operations.execution import request_of
 from jobs.operations.submitting import submit
