@@ -94,7 +94,11 @@ class Engine:
                 raise RunFailedError(f"the Ray cluster at {address} cannot be joined: {one_line(error)}") from error
         num_cpus = limits.num_cpus or os.cpu_count() or 1
         context = self._ray.init(
-            num_cpus=num_cpus, object_store_memory=limits.object_store_mb << 20, include_dashboard=False, **quiet
+            address="local",
+            num_cpus=num_cpus,
+            object_store_memory=limits.object_store_mb << 20,
+            include_dashboard=False,
+            **quiet,
         )
         # Workers load what they will need while the driver is still getting its first blocks ready.
         load = self._ray.remote(num_cpus=1)(_load_worker)
