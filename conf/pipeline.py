@@ -20,13 +20,17 @@ from transforms.quality import BlurParams
 from transforms.scenes import SceneParams
 
 MODEL_STAGES = frozenset({"embeddings", "annotate"})
-"""The stages that show frames to a model; they run where they are asked for."""
+"""The stages that show frames to a model."""
+
+OPTIONAL_STAGES = MODEL_STAGES | {"media"}
+"""The stages that run only where they are asked for."""
 
 STAGES = (
     "frames",
     "quality",
     "fingerprints",
     "motion",
+    "media",
     "embeddings",
     "scenes",
     "idle",
@@ -74,7 +78,7 @@ class PipelineConfig:
     `unit_frames`: the grid of frame numbers in which work is handed out; no result depends on it.
     """
 
-    stages: tuple[str, ...] = tuple(stage for stage in STAGES if stage not in MODEL_STAGES)
+    stages: tuple[str, ...] = tuple(stage for stage in STAGES if stage not in OPTIONAL_STAGES)
     unit_frames: Annotated[int, Ge(1), Le(65536)] = 256
     ingest: IngestParams = IngestParams()
     image: ImageParams = ImageParams()
@@ -94,6 +98,8 @@ class PipelineConfig:
         """Return the stages to run with all that they need, in running order."""
         uses_vectors = "duplicates" in requirements(self.stages) and self.duplicates.uses == "vector"
         asked = (*self.stages, "embeddings") if uses_vectors else self.stages
+        if self.ingest.materialize != "none":
+            asked = (*asked, "media")
         only_kept = {"embeddings": self.embed.frames, "annotate": self.annotate.frames}
         if any(only_kept.get(stage) == "kept" for stage in asked):
             asked = (*asked, "curation")

@@ -194,10 +194,11 @@ def _files(store: Store, verify: bool, watch: Callable[[str], None]) -> Iterator
 
 
 def _referred(store: Store) -> set[str]:
-    """Return the data files, below the workspace, that the newest tables and the releases are made of."""
+    """Return the files, below the workspace, that the newest tables and the releases are made of, and pictures."""
     manifests = store.read(schemas.RELEASES, ("manifest",))["manifest"].to_pylist()
     stores = [store, *(Store(store.root, json.loads(text)["tables"]) for text in manifests)]
-    return {f"{table.name}/{file.path}" for s in stores for table in schemas.ALL for file in s.open(table).files}
+    files = {f"{table.name}/{file.path}" for s in stores for table in schemas.ALL for file in s.open(table).files}
+    return files | maintenance.pictures_of(stores)
 
 
 def _is_whole(path: Path) -> bool:

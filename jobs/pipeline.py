@@ -58,6 +58,7 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         (*decode, image.to_small, motion.to_tiles, motion.motion_scores, identity.pair_ids),
         picture | _params("motion", config.motion),
     )
+    media = Stage("media", "pixels", schemas.MEDIA, (clip.ClipFrame.color, image.encode_jpeg), picture)
     scenes_ = Stage(
         "scenes",
         "table",
@@ -98,7 +99,19 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         scope="stream",
     )
     objects = (detectors.annotate_stage(config),) if "annotate" in chosen else ()
-    stages = (frames, quality_, fingerprints, motion_, *embeddings, scenes_, idle_, duplicates_, curation_, *objects)
+    stages = (
+        frames,
+        quality_,
+        fingerprints,
+        motion_,
+        media,
+        *embeddings,
+        scenes_,
+        idle_,
+        duplicates_,
+        curation_,
+        *objects,
+    )
     return tuple(sorted((s for s in stages if s.name in chosen), key=lambda stage: chosen.index(stage.name)))
 
 

@@ -3,7 +3,7 @@
 from schemas.annotations import ANNOTATED, ANNOTATIONS
 from schemas.core import FRAME_KEY, Column, SchemaMismatchError, Table
 from schemas.frames import FRAMES, LISTING, STREAMS
-from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MOTION, QUALITY, SCENES
+from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
 from schemas.ops import HEADS, JOURNAL, QUARANTINE, RELEASES, RUNS, SCOPES, SELECTIONS, STAGE_RUNS
 
 ALL: tuple[Table, ...] = (
@@ -13,6 +13,7 @@ ALL: tuple[Table, ...] = (
     QUALITY,
     FINGERPRINTS,
     MOTION,
+    MEDIA,
     EMBEDDINGS,
     SCENES,
     IDLE,
@@ -45,6 +46,7 @@ __all__ = [
     "IDLE",
     "JOURNAL",
     "LISTING",
+    "MEDIA",
     "MOTION",
     "QUALITY",
     "QUARANTINE",

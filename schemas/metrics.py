@@ -69,6 +69,19 @@ MOTION = frame_table(
     ),
 )
 
+MEDIA = frame_table(
+    "media",
+    "Frames of clips that were written out as files, with `ingest.materialize=jpeg`.",
+    (
+        Column(
+            "picture",
+            pa.string(),
+            "JPEG below the workspace; null for frames that are files of their own, and where corrupt.",
+            nullable=True,
+        ),
+    ),
+)
+
 EMBEDDINGS = frame_table(
     "embeddings",
     "What frames show, as vectors.",

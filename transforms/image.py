@@ -189,6 +189,11 @@ def shrink(gray: Gray, long_side: int) -> Gray:
     return cv2.resize(gray, size, interpolation=cv2.INTER_LINEAR if is_near else cv2.INTER_AREA)
 
 
+def encode_jpeg(picture: Color) -> bytes:
+    """Return a (H, W, 3) uint8 BGR picture as a JPEG of its size: how frames of clips leave the program."""
+    return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1])
+
+
 def thumbnail(data: bytes, long_side: int) -> bytes:
     """Return a small JPEG in colour of a picture's bytes. Raises `CorruptImageError`."""
     header = read_header(data)

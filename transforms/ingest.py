@@ -38,6 +38,8 @@ class IngestParams:
     `fps`: which frames of a clip are taken: `native` takes all, `keyframes` those that need no other to be decoded, a
     number so many per second of presentation time. A frame's number is its place among all frames of the clip,
     whichever are taken.
+    `materialize`: `jpeg` writes the frames of clips that are taken as files into the workspace, for other programs and
+    for exports that link to them. Nothing needs it: measures, models and exports take frames from the clip itself.
     """
 
     glob: str = "*"
@@ -45,6 +47,7 @@ class IngestParams:
     step: Annotated[int, Ge(1)] | None = None
     nested: Literal["refuse", "skip"] = "refuse"
     fps: Annotated[float, Gt(0)] | Literal["native", "keyframes"] = "native"
+    materialize: Literal["none", "jpeg"] = "none"
 
 
 @dataclass(frozen=True)

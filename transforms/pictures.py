@@ -16,6 +16,7 @@ from transforms.image import (
     ImageParams,
     decode_color,
     decode_gray,
+    encode_jpeg,
     encode_small,
     read_header,
     thumbnail,
@@ -113,6 +114,10 @@ class Picture:
         self.header = read_header(self.read.data)
         return decode_color(self.read.data, self.header, self._params, short_side)
 
+    def jpeg(self) -> bytes | None:
+        """Return the picture as a JPEG if it is in no file of its own, once `pixels` gave one; else None."""
+        return None
+
     def forget(self) -> None:
         """Drop bytes and pixels, once the next frame has been compared with them."""
         self._pixels = None
@@ -150,6 +155,10 @@ class ClipPicture(Picture):
             raise CorruptImageError(self._wrong)
         self.n_decoded += 1
         return self._frame.color()
+
+    def jpeg(self) -> bytes | None:
+        """Return the picture as `image.encode_jpeg` has it."""
+        return None if self._frame is None else encode_jpeg(self._frame.color())
 
     def forget(self) -> None:
         """Drop the frame, once the next one has been compared with it."""

@@ -26,8 +26,12 @@ from transforms.pictures import Clips, Picture, picture
 from transforms.quality import BlurParams, PictureMeasures, Scratch, measure_picture, tone_histogram, tone_statistics
 from transforms.source import FrameBytes
 
-TABLES = {t.name: t for t in (schemas.FRAMES, schemas.QUALITY, schemas.FINGERPRINTS, schemas.MOTION)}
+TABLES = {t.name: t for t in (schemas.FRAMES, schemas.QUALITY, schemas.FINGERPRINTS, schemas.MOTION, schemas.MEDIA)}
 """The stages of the pass, by the table that each writes."""
+
+DEFAULT_STAGES = tuple(name for name in TABLES if name != "media")
+Keep = Callable[[str, int, bytes], str]
+"""Puts the JPEG of a frame, named by stream and number, where it is kept, and says where that is."""
 
 EVERY_STAGE, MOTION_ONLY, ALL_BUT_MOTION = range(3)
 
@@ -73,21 +77,24 @@ class PixelParams:
     image: ImageParams = ImageParams()
     blur: BlurParams = BlurParams()
     motion: MotionParams = MotionParams()
-    stages: tuple[str, ...] = tuple(TABLES)
+    stages: tuple[str, ...] = DEFAULT_STAGES
 
 
-def measure_frames(block: pa.Table, params: PixelParams, go_on: Callable[[], bool] = lambda: True) -> pa.Table:
+def measure_frames(
+    block: pa.Table, params: PixelParams, go_on: Callable[[], bool] = lambda: True, keep: Keep | None = None
+) -> pa.Table:
     """Compute the rows that the frames of a block, of schema `BLOCK`, lack; see the module for what comes back.
 
     Bytes that do not decode give a `corrupt` row and rows of nulls, and are done. What cannot be read, or trips the
     code, becomes a row of `quarantine` per stage that it keeps from being computed. No exception leaves a frame. Asked
-    before every frame, `go_on` may end the walk there: the frames behind it are left as they were.
+    before every frame, `go_on` may end the walk there: the frames behind it are left as they were. `keep` is given the
+    frames that are no files of their own, where `media` is among the stages.
     """
     started_ns = time.time_ns()
     cv2.setNumThreads(0)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     with Clips() as clips:
-        harvest = _Pass(block, params, clips).run(go_on)
+        harvest = _Pass(block, params, clips, keep).run(go_on)
     return harvest.table(started_ns)
 
 
@@ -99,8 +106,9 @@ def n_frames(block: pa.Table) -> int:
 class _Pass:
     """One walk over a block. A frame is compared with the one before it only, so no more than two are held."""
 
-    def __init__(self, block: pa.Table, params: PixelParams, clips: Clips) -> None:
+    def __init__(self, block: pa.Table, params: PixelParams, clips: Clips, keep: Keep | None) -> None:
         self._params = params
+        self._keep = keep
         self._scratch = Scratch()
         self._frames = [
             picture(uri, trusted, params.image, clips)
@@ -110,6 +118,9 @@ class _Pass:
         self._follows: list[bool] = block["follows"].to_pylist()
         self._wanted: list[bool] = block["wanted"].to_pylist()
         self._share: list[int] = block["share"].to_pylist()
+        self._names: list[tuple[str, int]] = list(
+            zip(block["stream_id"].to_pylist(), block["frame_idx"].to_pylist(), strict=True)
+        )
         self._known: list[dict[str, Any] | None] = block["known"].to_pylist()
         self._have: dict[str, list[int | None]] = {
             stage: block[f"have_{stage}"].to_pylist() for stage in TABLES if stage != "frames"
@@ -144,7 +155,9 @@ class _Pass:
             if not missing:
                 return
             pixels = frame.pixels()
-            measured = None
+            measured, kept = None, None
+            if "media" in missing and self._keep and (jpeg := frame.jpeg()):
+                kept = self._keep(*self._names[row], jpeg)
             if "quality" in missing and pixels is not None:
                 measured = _Measured(
                     measure_picture(pixels.gray, self._params.blur, self._scratch), tone_histogram(pixels.small)
@@ -159,7 +172,7 @@ class _Pass:
             except Exception as error:
                 missing.discard("motion")
                 self._harvest.set_aside(row, {"motion"}, OSError(f"the frame before it cannot be read: {error}"))
-        self._harvest.add(row, frame, before, missing, measured)
+        self._harvest.add(row, frame, before, missing, measured, kept)
 
     def _missing(self, row: int, frame: Picture, before: Picture | None) -> set[str]:
         """Return the stages whose row for the frame is missing or was computed from something else."""
@@ -167,7 +180,7 @@ class _Pass:
         missing = set()
         if "frames" in self._params.stages and content != frame.trusted_id:
             missing.add("frames")
-        for stage in ("quality", "fingerprints"):
+        for stage in ("quality", "fingerprints", "media"):
             if stage in self._params.stages and self._have[stage][row] != content:
                 missing.add(stage)
         if "motion" in self._params.stages and self._motion_missing(content, before, self._have["motion"][row]):
@@ -204,6 +217,7 @@ class _Harvest:
         self._frames: list[tuple[int, dict[str, Any]]] = []
         self._quality: list[tuple[int, int, _Measured | None]] = []
         self._fingerprints: list[tuple[int, int, bool]] = []
+        self._media: list[tuple[int, int, str | None]] = []
         self._motion: list[tuple[int, int, int | None, bool]] = []
         self._hashes: list[npt.NDArray[np.uint64]] = []
         self._moves: list[MotionScores] = []
@@ -220,7 +234,13 @@ class _Harvest:
         self._frames.append((row, {**known, "frame": frame}))
 
     def add(
-        self, row: int, frame: Picture, before: Picture | None, missing: set[str], measured: _Measured | None
+        self,
+        row: int,
+        frame: Picture,
+        before: Picture | None,
+        missing: set[str],
+        measured: _Measured | None,
+        kept: str | None,
     ) -> None:
         content, pixels = frame.content(), frame.pixels()
         if "frames" in missing:
@@ -246,6 +266,8 @@ class _Harvest:
             self._fingerprints.append((row, content, pixels is not None))
             if pixels:
                 self._smalls.append((pixels.small, pixels.tiles))
+        if "media" in missing:
+            self._media.append((row, content, kept))
         if "motion" in missing:
             last = before.pixels() if before else None
             self._motion.append((row, content, before.content() if before else None, bool(pixels and last)))
@@ -272,6 +294,7 @@ class _Harvest:
             "quality": self._quality_rows(),
             "fingerprints": self._fingerprint_rows(),
             "motion": self._motion_rows(),
+            "media": self._media_rows(),
             "quarantine": self._fault_rows(),
         }
         tally = (
@@ -333,6 +356,10 @@ class _Harvest:
         place = pa.array(np.cumsum(present) - 1, mask=~present)
         cells = layout_column(np.concatenate(self._layouts))
         return self._rows(schemas.FINGERPRINTS, at, ids, {"phash": digits.take(place), "layout": cells.take(place)})
+
+    def _media_rows(self) -> pa.StructArray:
+        at, ids = [m[0] for m in self._media], [m[1] for m in self._media]
+        return self._rows(schemas.MEDIA, at, ids, {"picture": pa.array([m[2] for m in self._media], pa.string())})
 
     def _motion_rows(self) -> pa.StructArray:
         at = [m[0] for m in self._motion]

@@ -117,14 +117,14 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
     objects = objects_of(view, rows, request.min_score) if are_known(view) else None
     _check_objects(objects, request)
     media = request.media or kind.media
-    rows = named(rows, media, kind.images)
+    rows = named(rows, media, kind.images, _pictures(view, rows, store.root))
     request = replace(request, out=request.out.absolute())
     temporary = request.out.with_name(f".{request.out.name}.{os.getpid()}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
         bring(rows, media, temporary)
-        public = rows.drop_columns(["source"])
+        public = rows.drop_columns(["source", "expected"])
         splits = list(request.split) or [_DEFAULT_SPLIT]
         files: Iterable[tuple[str, bytes]] = kind.files(public, splits, objects).items()
         if kind.packed:
@@ -251,6 +251,15 @@ def _unit_keys(rows: pa.Table, view: View, unit: Literal["scene", "stream"]) -> 
     keyed = known.select(_KEY).with_columns(key=pl.Series(joined_keys(named_["unit"], named_["group_id"]).to_pylist()))
     wanted = pl.DataFrame(rows.select(_KEY)).join(keyed, on=_KEY, how="left", maintain_order="left")
     return wanted.select("key").to_arrow()["key"].cast(pa.string())
+
+
+def _pictures(view: View, rows: pa.Table, root: Path) -> pa.ChunkedArray:
+    """Return for each row the file that its frame of a clip was written to, null where it was not."""
+    now = view.lazy("frames").select(*_KEY, "input_id")
+    written = view.lazy("media").select(*_KEY, "input_id", "picture").join(now, on=[*_KEY, "input_id"], how="semi")
+    found = pl.DataFrame(rows.select(_KEY)).join(written.collect(), on=_KEY, how="left", maintain_order="left")
+    names = pl.lit(f"{root}/") + pl.col("picture")
+    return found.select(names).to_arrow()[0].cast(pa.string())
 
 
 def _manifest(

@@ -8,18 +8,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import cv2
 import pyarrow as pa
 import pyarrow.compute as pc
 from blake3 import blake3
 
 from jobs.errors import RunFailedError, UserError
 from transforms.clip import KEY_PATTERN, Clip, FrameName
-from transforms.image import CorruptImageError
+from transforms.image import CorruptImageError, encode_jpeg
 
 _SHOWN = 3
 _READERS = 4
-_QUALITY = 95
 
 Media = Literal["copy", "link", "none"]
 
@@ -27,33 +25,45 @@ Media = Literal["copy", "link", "none"]
 class _Item(NamedTuple):
     source: str
     name: str
-    content_hash: str
+    expected: str
 
 
-def named(rows: pa.Table, media: Media, folder: str) -> pa.Table:
-    """Add `file_name`, below the export or where the picture lies, and `source`, where it lies.
+def named(rows: pa.Table, media: Media, folder: str, pictures: pa.Array) -> pa.Table:
+    """Add `file_name`, below the export or where the picture lies, `source`, where it lies, and its `expected` hash.
 
-    Frames of clips become JPEG files named by their number. Raises `UserError` if they are to be linked to.
+    Frames of clips become JPEG files named by their number. `pictures` has the paths of those that are files already,
+    null for others. Raises `UserError` if something is to be linked to that is no file.
     """
     sources = rows["uri"]
     if media == "none":
-        return rows.append_column("file_name", sources).append_column("source", sources)
+        return (
+            rows.append_column("file_name", sources).append_column("source", sources).append_column("expected", sources)
+        )
     of_clip = pc.match_substring_regex(sources, KEY_PATTERN)
-    if media == "link" and pc.any(of_clip).as_py():
-        raise UserError("frames of clips are no files that can be linked to; bring them along with --media copy")
+    if media == "link" and pc.any(pc.and_(of_clip, pc.is_null(pictures))).as_py():
+        raise UserError(
+            "frames of clips are no files that can be linked to; bring them along with --media copy, or run the clips "
+            "with --set ingest.materialize=jpeg"
+        )
     parent = pc.binary_join_element_wise(folder.rstrip("/"), rows["split"], rows["stream_id"], "/")
     own = pc.struct_field(pc.extract_regex(sources, r"(?P<name>[^/\\]+)$"), "name")
     numbers = pc.utf8_lpad(pc.cast(rows["frame_idx"], pa.string()), 8, "0")
     made = pc.binary_join_element_wise("frame_", numbers, ".jpg", "")
     names = pc.binary_join_element_wise(parent, pc.if_else(of_clip, made, own), "/")
-    return rows.append_column("file_name", names).append_column("source", sources)
+    # The name of a picture ends in the hash of its bytes, or in its beginning.
+    written = pc.struct_field(pc.extract_regex(pictures, r"-(?P<hash>[0-9a-f]+)\.jpg$"), "hash")
+    return (
+        rows.append_column("file_name", names)
+        .append_column("source", pc.coalesce(pictures, sources))
+        .append_column("expected", pc.coalesce(written, rows["content_hash"]))
+    )
 
 
 def bring(rows: pa.Table, media: Media, folder: Path) -> None:
     """Copy or link the pictures, each after a look at its content; those that have changed raise `RunFailedError`."""
     if media == "none":
         return
-    columns = [rows[n].to_pylist() for n in ("source", "file_name", "content_hash")]
+    columns = [rows[n].to_pylist() for n in ("source", "file_name", "expected")]
     for name in {Path(n).parent for n in columns[1]}:
         (folder / name).mkdir(parents=True, exist_ok=True)
     items = [_Item(*values) for values in zip(*columns, strict=True)]
@@ -89,7 +99,7 @@ def _copy_or_link(items: Sequence[_Item], media: Media, folder: Path) -> Iterato
         except OSError as error:
             yield f"{source}: {error.strerror or error}"
             continue
-        if blake3(data).hexdigest() != expected:
+        if not blake3(data).hexdigest().startswith(expected):
             yield f"{source}: its bytes have changed since it was measured"
         elif media == "copy":
             (folder / name).write_bytes(data)
@@ -112,7 +122,6 @@ def _extract(path: str, items: Sequence[_Item], folder: Path) -> Iterator[str]:
                 if frame.digest().hex() != expected:
                     yield f"{source}: the clip has changed since it was measured"
                     continue
-                jpeg = cv2.imencode(".jpg", frame.color(), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
-                (folder / name).write_bytes(jpeg.tobytes())
+                (folder / name).write_bytes(encode_jpeg(frame.color()))
     except OSError as error:
         yield f"{path}: {error.strerror or error}"

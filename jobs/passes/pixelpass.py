@@ -116,7 +116,7 @@ def run_pass(
     brake = Brake(hold, abort)
     keys = {s.name: s.key for s in stages if s.name in TABLES}
     transforms: list[Transform] = [
-        (measure_rows, {"params": params, "drain": str(hold.drain)}),
+        (measure_rows, {"params": params, "root": str(root), "drain": str(hold.drain)}),
         (persist_rows, {"root": str(root), "stage_keys": keys}),
     ]
     for wave in waves(_limited(todo, limit), engine):

@@ -24,7 +24,9 @@ from jobs.storage.filters import Span
 from jobs.storage.store import Snapshot, Store
 from transforms.identity import Int64Array, pair_ids, row_terms
 from transforms.ingest import follows, spans
-from transforms.pixels import BLOCK, KNOWN
+from transforms.pixels import BLOCK, KNOWN, TABLES
+
+_MEASURED = tuple(name for name in TABLES if name != "frames")
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -223,7 +225,7 @@ class Planner:
         content = np.where(trusted, frames.input_id, 0)
         wanted = own & ~trusted
         self._count(plan, "frames", window, live["frames"], own & ~frames.present, own & frames.present & ~trusted)
-        for name in ("quality", "fingerprints", "motion"):
+        for name in _MEASURED:
             if name not in live:
                 continue
             rows = live[name]
@@ -300,7 +302,7 @@ class Planner:
             "wanted": wanted[rows],
             "share": np.zeros(len(rows), np.int8),
         }
-        for name in ("quality", "fingerprints", "motion"):
+        for name in _MEASURED:
             have = live.get(name)
             empty = pa.nulls(len(rows), pa.int64())
             columns[f"have_{name}"] = empty if have is None else pa.array(have.input_id[rows], mask=~have.present[rows])

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from jobs.memory import keep_freed
 from jobs.storage.parts import Part, write_part
+from jobs.storage.pictures import PictureFolder
 from transforms.pixels import FAULT, TABLES, TALLY, PixelParams, measure_frames
 
 RECEIPT = pa.schema(
@@ -29,10 +30,13 @@ RECEIPT = pa.schema(
 _LOOK_S = 0.1
 
 
-def measure_rows(block: pa.Table, params: PixelParams, drain: str = "") -> pa.Table:
-    """Measure the frames of a block, until the file `drain` is there; see `transforms.pixels.measure_frames`."""
+def measure_rows(block: pa.Table, params: PixelParams, root: str, drain: str) -> pa.Table:
+    """Measure the frames of a block for the workspace at `root`, until the file `drain` is there.
+
+    See `transforms.pixels.measure_frames`.
+    """
     keep_freed()
-    return measure_frames(block, params, unless(drain)) if drain else measure_frames(block, params)
+    return measure_frames(block, params, unless(drain), PictureFolder(Path(root)))
 
 
 def unless(drain: str) -> Callable[[], bool]:

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import polars as pl
+
 import schemas
+from jobs.storage import pictures
 from jobs.storage.merge import rows_in_order
 from jobs.storage.parts import Part, write_part
 from jobs.storage.store import Change, ConflictError, DataFile, Drop, Snapshot, Store
@@ -101,8 +104,28 @@ def vacuum(store: Store, job_id: str, retention_hours: int = 24, dry_run: bool =
             snapshot = store.transact(table, partial(_always, without), job_id)
             change.files_after = len(snapshot.files)
         change.deleted = snapshot.vacuum(keep.get(table.name, ()), retention_hours, dry_run)
+        if table is schemas.MEDIA:
+            change.deleted += _without_pictures(store, keep.get(table.name, set()), retention_hours, dry_run)
         changes.append(change)
     return changes
+
+
+def _without_pictures(store: Store, versions: set[int], retention_hours: int, dry_run: bool) -> list[str]:
+    """Delete the pictures that no row of these versions names, nor the newest one, and return them."""
+    named = pictures_of([store, *(Store(store.root, {schemas.MEDIA.name: number}) for number in versions)])
+    deleted = pictures.unreferenced(store.root, named, retention_hours)
+    for name in () if dry_run else deleted:
+        (store.root / name).unlink(missing_ok=True)
+    return deleted
+
+
+def pictures_of(stores: Iterable[Store]) -> set[str]:
+    """Return the pictures, below the workspace, that rows of `media` name in any of these states of it."""
+    found: set[str] = set()
+    for store in stores:
+        names = store.open(schemas.MEDIA).lazy().select(pl.col("picture").drop_nulls().unique())
+        found.update(names.collect()["picture"])
+    return found
 
 
 def _always(change: Change, _: Snapshot) -> Change:

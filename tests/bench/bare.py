@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,6 +16,13 @@ import numpy as np
 from jobs.memory import keep_freed
 
 _CHUNK = 250
+
+
+def warm(paths: Sequence[Path]) -> None:
+    """Read files, so that what follows finds them in memory: what is measured is programs, not the disk."""
+    with ThreadPoolExecutor() as readers:
+        for _ in readers.map(lambda path: path.read_bytes() and None, paths, chunksize=_CHUNK):
+            pass
 
 
 def rate(paths: Sequence[Path]) -> float:
@@ -45,6 +53,21 @@ def clip_rate(paths: Sequence[Path]) -> float:
         pool.map(_decode_clip, [(str(path), 20) for path in paths])
         started = time.perf_counter()
         frames = sum(pool.map(_decode_clip, [(str(path), None) for path in paths], chunksize=1))
+        return frames / (time.perf_counter() - started)
+
+
+def loop_rate(path: Path) -> float:
+    """Return frames per second of the loop over a clip that PyAV's documents show, in a process of its own."""
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(_loop, (str(path),))
+
+
+def _loop(path: str) -> float:
+    import av
+
+    with av.open(path) as container:
+        started = time.perf_counter()
+        frames = sum(1 for _ in container.decode(video=0))
         return frames / (time.perf_counter() - started)
 
 

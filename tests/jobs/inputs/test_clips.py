@@ -12,9 +12,11 @@ import pytest
 
 import schemas
 from jobs.datasets.export import ExportRequest, export
-from jobs.errors import UserError
+from jobs.errors import RunFailedError, UserError
 from jobs.query import View
 from jobs.reports.report import render
+from jobs.storage import maintenance
+from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from tests.helpers import (
     assert_one_live_row,
@@ -29,6 +31,8 @@ from tests.helpers import (
     write_noise_stream,
 )
 from transforms import sampling
+from transforms.clip import Clip, FrameName
+from transforms.image import encode_jpeg
 
 pytestmark = pytest.mark.usefixtures("engine")
 N = 60
@@ -183,3 +187,52 @@ def test_reports_show_frames_of_clips(workspace: Workspace, footage: Path) -> No
     go(workspace, footage)
     page = render(workspace)
     assert page.count("data:image/jpeg;base64,") > 3
+
+
+def test_frames_of_clips_can_be_written_as_files(workspace: Workspace, tmp_path: Path, footage: Path) -> None:
+    go(workspace, footage)
+    cam = write_noise_stream(tmp_path / "cam", range(2))
+    written = go(workspace, footage, cam, settings=["ingest.materialize=jpeg"])
+    # What was measured stays; frames that are files of their own are none to be written.
+    assert computed(written) == {
+        "frames": 2,
+        "quality": 2,
+        "fingerprints": 2,
+        "motion": 2,
+        "media": N + 2,
+        "curation": 2,
+    } | {name: n for name, n in computed(written).items() if name in {"idle", "scenes", "duplicates"}}
+    found = rows(workspace, schemas.MEDIA)
+    assert found.filter(stream_id="cam")["picture"].to_list() == [None, None]
+    names = found.filter(stream_id="gate")["picture"].to_list()
+    on_disk = [p.relative_to(workspace.root).as_posix() for p in sorted((workspace.root / "pictures").rglob("*.jpg"))]
+    assert sorted(set(names)) == on_disk
+    assert computed(go(workspace, footage, cam, settings=["ingest.materialize=jpeg"])) == {}
+    # They are what an export makes of the clip, and can be linked to.
+    export(workspace, ExportRequest("coco", tmp_path / "linked", everything=True, media="link"))
+    linked = sorted((tmp_path / "linked" / "images").rglob("frame_*.jpg"))
+    assert len(linked) == N
+    assert all(path.is_symlink() for path in linked)
+    with Clip(str(footage)) as clip:
+        uri = View.of(workspace).sql("SELECT uri FROM frames WHERE stream_id = 'gate' AND frame_idx = 7").to_pylist()
+        name = FrameName.parse(uri[0]["uri"])
+        assert name is not None
+        assert linked[7].read_bytes() == encode_jpeg(clip.frame(name).color())
+    target = linked[7].resolve()
+    target.write_bytes(target.read_bytes() + b"x")
+    with pytest.raises(RunFailedError, match="its bytes have changed"):
+        export(workspace, ExportRequest("coco", tmp_path / "hurt", everything=True, media="link"))
+
+
+def test_vacuum_leaves_pictures_that_rows_name(workspace: Workspace, tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "gate.mp4", [noise(n) for n in range(4)])
+    go(workspace, path, settings=["ingest.materialize=jpeg"])
+    kept = sorted((workspace.root / "pictures").rglob("*.jpg"))
+    stray = kept[0].with_name("00000009-0123456789abcdef0123.jpg")
+    stray.write_bytes(b"left behind by a run that was killed")
+    store = Store(workspace.root)
+    assert maintenance.vacuum(store, "test", retention_hours=24)
+    assert stray.exists()
+    deleted = [name for change in maintenance.vacuum(store, "test", retention_hours=0) for name in change.deleted]
+    assert [name for name in deleted if name.startswith("pictures/")] == [stray.relative_to(workspace.root).as_posix()]
+    assert sorted((workspace.root / "pictures").rglob("*.jpg")) == kept

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import schemas
-from conf import MODEL_STAGES
+from conf import OPTIONAL_STAGES
 from jobs.errors import UserError
 from jobs.query import View
 from jobs.storage import maintenance
@@ -26,7 +26,7 @@ def live_files(workspace: Workspace) -> dict[str, int]:
 def test_a_finished_run_leaves_one_file_per_stage_table(workspace: Workspace, sample_folder: Path) -> None:
     go(workspace, sample_folder, settings=["unit_frames=8", "resources.block_frames=8"])
     files = live_files(workspace)
-    assert {files[t.name] for t in STAGE_TABLES if t.written_by not in MODEL_STAGES} == {1}
+    assert {files[t.name] for t in STAGE_TABLES if t.written_by not in OPTIONAL_STAGES} == {1}
     assert max(files.values()) <= 9
     assert rows(workspace, schemas.FRAMES).height == SMALL.planted.n_files
 
