@@ -21,14 +21,27 @@ import schemas
 from jobs.errors import UserError, one_line
 from jobs.lifecycle.processes import has_ended
 from jobs.provisioning.weights import FOLDER
-from jobs.storage import maintenance
+from jobs.storage import maintenance, places
 from jobs.storage.parts import hash_in_name
+from jobs.storage.places import Place
 from jobs.storage.store import Store
 from jobs.workspace import FORMAT, Workspace
 
 Level = Literal["ok", "note", "broken"]
 
-_CORE = ("winnow", "ray", "pyarrow", "polars", "deltalake", "duckdb", "numpy", "opencv-python-headless", "av", "numba")
+_CORE = (
+    "winnow",
+    "ray",
+    "pyarrow",
+    "polars",
+    "deltalake",
+    "duckdb",
+    "numpy",
+    "opencv-python-headless",
+    "av",
+    "numba",
+    "obstore",
+)
 _EXTRAS = {
     "embeddings": ("torch", "open_clip", "faiss"),
     "annotate": ("onnxruntime", "pycocotools"),
@@ -127,18 +140,13 @@ def _workspace(place: str | None, verify: bool, watch: Callable[[str], None]) ->
     except UserError as error:
         yield Finding("workspace", "broken", one_line(error), "name another with --workspace or $WINNOW_WORKSPACE")
         return
-    nearest = next(p for p in (workspace.root, *workspace.root.parents) if p.exists())
-    free = shutil.disk_usage(nearest).free
-    if free < _LEAST_FREE:
-        yield Finding("disk", "broken", f"{_size(free)} free at {nearest}", "make room, or name another workspace")
-    else:
-        yield Finding("disk", "ok", f"{_size(free)} free at {nearest}")
+    if isinstance(workspace.root, Path):
+        yield _disk(workspace.root)
     if not workspace.exists:
         yield Finding("workspace", "note", f"none at {workspace.root} yet", "winnow run --input FOLDER")
         return
-    if not os.access(workspace.root, os.W_OK):
-        mend = "run as the user who owns it, or change its permissions"
-        yield Finding("workspace", "broken", f"{workspace.root} cannot be written", mend)
+    if wrong := _unwritable(workspace.root):
+        yield wrong
     yield Finding("workspace", "ok", f"{workspace.root}, format {FORMAT}")
     store = Store(workspace.root)
     watch("tables")
@@ -146,6 +154,29 @@ def _workspace(place: str | None, verify: bool, watch: Callable[[str], None]) ->
     watch("files")
     yield from _files(store, verify, watch)
     yield from _runs(store)
+
+
+def _disk(root: Path) -> Finding:
+    nearest = next(p for p in (root, *root.parents) if p.exists())
+    free = shutil.disk_usage(nearest).free
+    if free < _LEAST_FREE:
+        return Finding("disk", "broken", f"{_size(free)} free at {nearest}", "make room, or name another workspace")
+    return Finding("disk", "ok", f"{_size(free)} free at {nearest}")
+
+
+def _unwritable(root: Place) -> Finding | None:
+    if isinstance(root, Path):
+        if os.access(root, os.W_OK):
+            return None
+        mend = "run as the user who owns it, or change its permissions"
+        return Finding("workspace", "broken", f"{root} cannot be written", mend)
+    try:
+        # There is no asking whether one may, but to do it.
+        places.now_s(root)
+    except OSError as error:
+        mend = "use other credentials, or let these put and delete objects (docs/objectstore.md)"
+        return Finding("workspace", "broken", f"{root} cannot be written: {one_line(error)}", mend)
+    return None
 
 
 def _tables(store: Store) -> Iterator[Finding]:
@@ -165,7 +196,8 @@ def _tables(store: Store) -> Iterator[Finding]:
 
 def _files(store: Store, verify: bool, watch: Callable[[str], None]) -> Iterator[Finding]:
     referred = _referred(store)
-    missing = sorted(name for name in referred if not (store.root / name).is_file())
+    there_is = {f"{table.name}/{name}" for table in schemas.ALL for name in places.below(store.root / table.name)}
+    missing = sorted(referred - there_is)
     if missing:
         mend = "bring them back from a backup, or run the streams again under another --workspace"
         yield Finding("files", "broken", f"{len(missing)} of {len(referred)} are missing: {_some(missing)}", mend)
@@ -201,9 +233,9 @@ def _referred(store: Store) -> set[str]:
     return files | maintenance.pictures_of(stores)
 
 
-def _is_whole(path: Path) -> bool:
+def _is_whole(path: Place) -> bool:
     try:
-        return hash_in_name(path) == blake3(path.read_bytes()).hexdigest()[: len(hash_in_name(path))]
+        return hash_in_name(path) == blake3(places.read(path)).hexdigest()[: len(hash_in_name(path))]
     except OSError:
         return False
 

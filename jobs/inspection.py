@@ -16,6 +16,7 @@ from jobs.lifecycle.inbox import Inbox
 from jobs.lifecycle.rundiff import parameters
 from jobs.query import View
 from jobs.runs import as_it_is
+from jobs.storage.places import place
 from jobs.storage.store import Store
 from jobs.verdicts import verdicts
 
@@ -73,7 +74,7 @@ def stream(store: Store, path: str | None, stream_id: str | None) -> dict[str, A
     if (path is None) == (stream_id is None):
         raise UserError("expected either --path DIR or --id ID")
     rows = store.read(schemas.STREAMS).to_pylist()
-    uri = str(Path(path).expanduser().resolve()) if path else None
+    uri = _uri(path) if path else None
     found = [r for r in rows if r["uri"] == uri or r["stream_id"] == stream_id]
     if not found:
         known = ", ".join(f"{r['stream_id']} ({r['uri']})" for r in rows) or "none yet"
@@ -96,6 +97,11 @@ def stream(store: Store, path: str | None, stream_id: str | None) -> dict[str, A
         "reasons": verdict.reasons,
         **stretches,
     }
+
+
+def _uri(path: str) -> str:
+    named = place(path)
+    return str(named.expanduser().resolve() if isinstance(named, Path) else named)
 
 
 def tables(store: Store) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -18,6 +17,7 @@ from jobs import selection as selecting
 from jobs.errors import UserError
 from jobs.lifecycle.events import events, journaled_jobs
 from jobs.selection import Selection
+from jobs.storage.places import Place
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
 
@@ -30,6 +30,8 @@ _JOINED = (
     schemas.CURATION,
     schemas.ANNOTATED,
 )
+# What readers of disks and of buckets say of a file that is not there.
+_NO_FILE = ("FileNotFoundError", "No such file", "Object at location")
 # Nobody looks at bytes; `fingerprints` has them.
 _LEFT_OUT = frozenset({"stage_key", "input_id", "layout", *schemas.FRAME_KEY})
 
@@ -106,7 +108,7 @@ class View:
             except (FileNotFoundError, duckdb.IOException) as error:
                 raise UserError(self._vacuumed) from error
             except duckdb.Error as error:
-                if "FileNotFoundError" in str(error) or "No such file" in str(error):
+                if any(sign in str(error) for sign in _NO_FILE):
                     raise UserError(self._vacuumed) from error
                 raise UserError(f"SQL: {_first_lines(str(error))}") from error
 
@@ -132,7 +134,7 @@ class View:
         connection.execute(f"CREATE VIEW curated AS SELECT {', '.join(columns)} FROM frames f {joins}")
 
 
-def journal_rows(root: Path) -> pa.Table:
+def journal_rows(root: Place) -> pa.Table:
     """Return the journals of all jobs of the workspace at `root` as one table."""
     schema = schemas.JOURNAL.arrow_schema
     rows = [

@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +19,7 @@ from conf.loader import to_dict
 from jobs.lifecycle.inbox import DIED, Inbox, JobState, seen, settled
 from jobs.lifecycle.processes import has_ended, process_identity
 from jobs.stage import Stage, canonical
+from jobs.storage.places import Place
 from jobs.storage.store import Store
 
 _LIBRARIES = ("winnow", "ray", "pyarrow", "polars", "deltalake", "numpy", "opencv-python-headless", "numba")
@@ -174,7 +174,7 @@ def environment() -> dict[str, Any]:
     return found | process_identity()
 
 
-def as_it_is(root: Path, row: dict[str, Any]) -> dict[str, Any]:
+def as_it_is(root: Place, row: dict[str, Any]) -> dict[str, Any]:
     """Return a row of `runs` with the state that the job is in by its records, and by the absence of its process."""
     if row["state"] in {"done", "cancelled"}:
         return dict(row)

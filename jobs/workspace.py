@@ -1,13 +1,17 @@
-"""The folder in which a workspace's tables lie."""
+"""The place in which a workspace's tables lie: a folder, or a prefix in a bucket."""
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 from importlib.metadata import version
 from pathlib import Path
 
 from jobs.errors import UserError
+from jobs.storage import places
+from jobs.storage.places import ObjectPath, Place
+from transforms.buckets import SCHEME, split
 
 FORMAT = 1
 """Format of a workspace; raised when an older version of the program could no longer read it rightly."""
@@ -17,29 +21,41 @@ DEFAULT = ".winnow"
 
 
 class Workspace:
-    """A workspace on a local or mounted file system."""
+    """A workspace on a local or mounted file system, or in a bucket."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Place) -> None:
         self.root = root
 
     @classmethod
-    def at(cls, uri: str | os.PathLike[str] | None = None) -> Workspace:
-        """Return the workspace at a path, `$WINNOW_WORKSPACE` or `.winnow`; it need not exist yet.
+    def at(cls, uri: str | os.PathLike[str] | ObjectPath | None = None) -> Workspace:
+        """Return the workspace at a path or URI, `$WINNOW_WORKSPACE` or `.winnow`; it need not exist yet.
 
         Raises `UserError` where the place is taken by something else or was written by a newer version.
         """
-        named = os.fspath(uri or os.environ.get("WINNOW_WORKSPACE") or DEFAULT)
-        if "://" in named and not named.startswith("file://"):
-            raise UserError(f"workspace {named}: expected a folder; object stores are not supported yet")
-        root = Path(named.removeprefix("file://")).expanduser().absolute()
+        named = str(uri or os.environ.get("WINNOW_WORKSPACE") or DEFAULT)
+        if "://" in named and not named.startswith(("file://", SCHEME)):
+            raise UserError(f"workspace {named}: expected a folder, or s3://BUCKET/PREFIX")
+        root = places.place(named)
+        if isinstance(root, ObjectPath):
+            if not split(root.uri)[1]:
+                raise UserError(f"workspace {named}: expected a prefix in the bucket, as in s3://BUCKET/winnow")
+        else:
+            root = root.expanduser().absolute()
         found = cls(root)
         found._check()
         return found
 
     @property
+    def folder(self) -> Path:
+        """Return the folder of a workspace that has one. Raises `UserError` for one in a bucket."""
+        if isinstance(self.root, ObjectPath):
+            raise UserError(f"workspace {self.root}: expected a folder, found a prefix in a bucket")
+        return self.root
+
+    @property
     def exists(self) -> bool:
         """Say whether the workspace was ever written."""
-        return (self.root / _MARKER).is_file()
+        return places.exists(self.root / _MARKER)
 
     def require(self) -> Workspace:
         """Return the workspace if it exists, else raise `UserError`."""
@@ -53,32 +69,43 @@ class Workspace:
     def create(self) -> Workspace:
         """Make the folder and mark it, if that was not done. Raises `UserError` where it cannot be written."""
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".writable-{os.getpid()}"
-            probe.touch()
-            probe.unlink()
-            if not self.exists:
-                write_atomically(
-                    self.root / _MARKER,
-                    json.dumps({"format": FORMAT, "created_by": f"winnow {version('winnow')}"}).encode() + b"\n",
-                )
+            places.make(self.root)
+            probe = self.root / f".writable-{os.getpid()}-{secrets.token_hex(4)}"
+            places.touch(probe)
+            try:
+                self._mark(probe)
+            finally:
+                places.delete(probe)
         except OSError as error:
             raise UserError(f"workspace {self.root} cannot be written: {error.strerror or error}") from error
         return self
 
+    def _mark(self, probe: Place) -> None:
+        if self.exists:
+            return
+        if places.create(probe, b"second"):
+            # Whoever keeps to no such rule would let two gateways have the same job.
+            raise UserError(
+                f"workspace {self.root}: this object store writes over what is there though it is asked not to "
+                "(If-None-Match); expected one with conditional writes, see docs/objectstore.md"
+            )
+        marker = {"format": FORMAT, "created_by": f"winnow {version('winnow')}", "id": secrets.token_hex(8)}
+        places.create(self.root / _MARKER, json.dumps(marker).encode() + b"\n")
+
     def _check(self) -> None:
         try:
-            if self.root.exists() and not self.root.is_dir():
+            if isinstance(self.root, Path) and self.root.exists() and not self.root.is_dir():
                 raise UserError(f"workspace {self.root} is a file, expected a folder")
-            if not self.exists:
+            try:
+                marker = json.loads(places.read(self.root / _MARKER))
+            except FileNotFoundError:
                 # What begins with a dot may be what a creation left that was cut short.
-                if self.root.is_dir() and any(not entry.name.startswith(".") for entry in self.root.iterdir()):
+                if any(not name.startswith(".") for name in places.names(self.root)):
                     raise UserError(
                         f"workspace {self.root} is a folder with other things in it (no {_MARKER}); name an empty or "
                         "new one with --workspace"
-                    )
+                    ) from None
                 return
-            marker = json.loads((self.root / _MARKER).read_text())
         except (OSError, ValueError) as error:
             raise UserError(f"workspace {self.root} cannot be read: {error}") from error
         if marker.get("format", 0) > FORMAT:
@@ -86,17 +113,3 @@ class Workspace:
                 f"workspace {self.root} has format {marker['format']}, written by {marker.get('created_by', '?')}; "
                 f"this version reads up to format {FORMAT}: upgrade winnow"
             )
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also after a loss of power."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

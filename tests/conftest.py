@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
 from conf import Resources
 from jobs.demo import write_sample
 from jobs.passes.engine import Engine
 from jobs.workspace import Workspace
+from tests import s3
 from tests.helpers import SMALL
 
 
@@ -34,6 +36,27 @@ def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workspace(tmp_path: Path) -> Workspace:
     """A workspace that does not exist yet."""
     return Workspace.at(tmp_path / "tables")
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of a real S3 server, one for the whole session."""
+    with s3.server() as address:
+        yield address
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """A bucket of this test's own, as a URI; the environment leads to it."""
+    import boto3
+
+    for name, value in s3.environment(s3_server).items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "WINNOW_WORKSPACE"):
+        monkeypatch.delenv(name, raising=False)
+    name = f"test-{blake3(request.node.nodeid.encode()).hexdigest()[:16]}"
+    boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1").create_bucket(Bucket=name)
+    return f"s3://{name}"
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ from jobs.inputs.catalogue import Admission
 from jobs.query import View
 from jobs.run import RunRequest, run
 from jobs.runs import RunRecord
+from jobs.storage.places import Place
 from jobs.workspace import Workspace
 from transforms.synthetic import Sample, encode
 
@@ -51,7 +52,7 @@ STAGE_TABLES = tuple(t for t in schemas.ALL if t.has_stage_key)
 
 def go(
     workspace: Workspace,
-    *inputs: Path,
+    *inputs: Path | str,
     settings: Iterable[str] = (),
     admission: Admission | None = None,
     limit: int | None = None,
@@ -186,6 +187,12 @@ def write_clip_model(folder: Path, seed: int = 0, architecture: dict[str, Any] =
     torch.manual_seed(seed)
     save_file(CLIP(**architecture).state_dict(), folder / "open_clip_model.safetensors")
     return folder
+
+
+def on_disk(place: Place) -> Path:
+    """Return a place that is one on disk."""
+    assert isinstance(place, Path)
+    return place
 
 
 def is_gone(pid: int) -> bool:

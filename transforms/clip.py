@@ -20,7 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
+from transforms import buckets
 from transforms.image import Color, CorruptImageError, Gray, ImageParams, refuse_unless_sane, shrink
+from transforms.objectfile import ObjectFile
 from transforms.source import FileChangingError, NoFileError
 
 if TYPE_CHECKING:
@@ -137,9 +139,10 @@ class Clip:
     """A clip that gives frames by name. Frames asked for in order are decoded once; use as a context manager."""
 
     def __init__(self, path: str) -> None:
-        self._path = Path(path)
-        self._status = _status(self._path)
-        self._container = open_clip(path)
+        self._path = path
+        self._source = clip_source(path)
+        self._status = _status(self._source)
+        self._container = open_clip(self._source)
         self._stream = self._container.streams.video[0]
         context = self._stream.codec_context
         context.thread_count = 1
@@ -161,7 +164,7 @@ class Clip:
 
     def find(self, name: FrameName) -> Found:
         """Look for a frame. Raises `FileChangingError` if the clip is no longer the one that was opened."""
-        if _status(self._path) != self._status:
+        if _status(self._source) != self._status:
             raise FileChangingError(f"{self._path} changed while it was read")
         read_ns = time.time_ns()
         frame = self._find(name)
@@ -272,21 +275,30 @@ class Clip:
         self._container.close()
 
 
-def _status(path: Path) -> tuple[int, int, int]:
-    found = path.stat()
+def clip_source(path: str) -> Path | ObjectFile:
+    """Return what a clip is read from. Raises `OSError` for an object that is not there."""
+    return ObjectFile(buckets.head(path)) if buckets.is_object(path) else Path(path)
+
+
+def _status(source: Path | ObjectFile) -> tuple[int, int, int]:
+    if isinstance(source, ObjectFile):
+        # Every read asks for just this content of it.
+        return source.entry.size_bytes, source.entry.mtime_ns, 0
+    found = source.stat()
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
-def open_clip(path: str) -> Any:
+def open_clip(source: Path | ObjectFile) -> Any:
     """Open a clip. Raises `ClipError` for what holds no video, `OSError` for what cannot be read."""
     import av
 
-    if not stat.S_ISREG(Path(path).stat().st_mode):
-        raise NoFileError(f"{path} is no regular file")
-    if not os.access(path, os.R_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+    if isinstance(source, Path):
+        if not stat.S_ISREG(source.stat().st_mode):
+            raise NoFileError(f"{source} is no regular file")
+        if not os.access(source, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(source))
     try:
-        container = av.open(path, metadata_errors="replace")
+        container = av.open(str(source) if isinstance(source, Path) else source, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as error:
         raise ClipError(f"expected a video clip, found something else ({error})") from error
     streams = container.streams.video

@@ -167,7 +167,12 @@ class ClipPicture(Picture):
 
     def _read(self) -> tuple[FrameBytes, bytes]:
         """Return size and mtime of the frame in the clip, and the digest of its decoded planes."""
-        found = self._clips.get(self._name.path).find(self._name)
+        try:
+            found = self._clips.get(self._name.path).find(self._name)
+        except OSError:
+            # What a reading that broke off leaves behind says nothing of the frames that come after.
+            self._clips.close()
+            raise
         read = FrameBytes(b"", found.size_bytes, found.mtime_ns, found.read_ns)
         self._frame = found.frame
         if found.frame is None:

@@ -127,6 +127,8 @@ class _Pass:
         }
 
     def run(self, go_on: Callable[[], bool]) -> _Harvest:
+        for frame in self._frames[1:_AHEAD]:
+            frame.announce()
         for row, frame in enumerate(self._frames):
             if not go_on():
                 self._harvest.n_walked = row

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from transforms.clip import ClipError, open_clip, packets_of
+from transforms.clip import ClipError, clip_source, open_clip, packets_of
 from transforms.identity import Int64Array
 
 Sampling = float | Literal["native", "keyframes"]
@@ -41,7 +41,7 @@ def index_clip(path: str) -> ClipIndex:
     A packet that was cut off or has no timestamp is left out. Raises `ClipError` where the file holds no video or
     packets without timestamps only, and `OSError` where it cannot be read.
     """
-    with open_clip(path) as container:
+    with open_clip(clip_source(path)) as container:
         stream = container.streams.video[0]
         rows: list[tuple[int, int, int, bool]] = []
         n_packets = 0

@@ -1,16 +1,24 @@
-"""The bytes of frame files, read so that what they are called and what they hold belong together."""
+"""The bytes of frames in files and in objects, read so that what they are called and what they hold belong together."""
 
 from __future__ import annotations
 
 import os
 import stat
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
+from threading import Lock
 from typing import NamedTuple
+
+from transforms import buckets
 
 _TRIES = 3
 _PAUSE_S = 0.05
 _LARGEST_BYTES = 1 << 30
+_REQUESTS = 8
+_MOST_AHEAD = 32
+_FRESH_S = 60.0
 
 
 class FileChangingError(OSError):
@@ -39,8 +47,11 @@ def read_frame(path: str) -> FrameBytes:
 
     A file that is being written is read again, three times at most. Raises `FileChangingError` if it does not come to
     rest, `FileTooLargeError` above 1 GiB, `NoFileError` for what is no regular file, and whatever `OSError` the file
-    system has after it was asked three times.
+    system has after it was asked three times. An object is there whole or not at all; what its store has to say comes
+    as an `OSError` as well.
     """
+    if buckets.is_object(path):
+        return _objects().get(path)
     for attempt in range(_TRIES):
         try:
             found = _read_once(path)
@@ -57,7 +68,10 @@ def read_frame(path: str) -> FrameBytes:
 
 
 def read_ahead(path: str) -> None:
-    """Let the system begin to read a file that will be asked for soon; what is wrong with it shows then."""
+    """Begin to read a file that will be asked for soon; what is wrong with it shows then."""
+    if buckets.is_object(path):
+        _objects().announce(path)
+        return
     if not hasattr(os, "posix_fadvise"):
         return
     with suppress(OSError):
@@ -95,3 +109,47 @@ def _read_rest(handle: int, data: bytes) -> bytes:
     while part := os.read(handle, 1 << 24):
         parts.append(part)
     return b"".join(parts)
+
+
+class _Announced(NamedTuple):
+    found: Future[FrameBytes]
+    at_s: float
+
+
+class _Objects:
+    """Objects that were announced, on their way: one request takes as long as decoding several frames."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_REQUESTS, "objects")
+        self._lock = Lock()
+        self._coming: dict[str, _Announced] = {}
+
+    def announce(self, uri: str) -> None:
+        with self._lock:
+            while len(self._coming) >= _MOST_AHEAD:
+                # Nobody has come for it.
+                self._coming.pop(next(iter(self._coming))).found.cancel()
+            if uri not in self._coming:
+                self._coming[uri] = _Announced(self._threads.submit(_fetch, uri), time.monotonic())
+
+    def get(self, uri: str) -> FrameBytes:
+        with self._lock:
+            coming = self._coming.pop(uri, None)
+        # What lay here for long may be another object by now.
+        if coming is None or time.monotonic() - coming.at_s > _FRESH_S:
+            return _fetch(uri)
+        return coming.found.result()
+
+
+@cache
+def _objects() -> _Objects:
+    return _Objects()
+
+
+def _fetch(uri: str) -> FrameBytes:
+    read_ns = time.time_ns()
+    try:
+        data, entry = buckets.get(uri, _LARGEST_BYTES)
+    except ValueError as error:
+        raise FileTooLargeError(f"{error}, more than one picture can have") from error
+    return FrameBytes(data, entry.size_bytes, entry.mtime_ns, read_ns)

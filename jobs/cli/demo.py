@@ -6,7 +6,6 @@ import os
 import shlex
 import shutil
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,9 +15,9 @@ from jobs.cli.run import execute
 
 
 def demo(
-    folder: Annotated[Path, typer.Option("--out", help="Where to put the sample and its workspace.")] = Path(
-        "winnow-demo"
-    ),
+    out: Annotated[
+        str, typer.Option("--out", help="Where to put the sample and its workspace.", metavar="DIRECTORY")
+    ] = "winnow-demo",
     as_json: JsonOption = False,
 ) -> None:
     """Write a sample stream, run the main job on it, and hold what was found against what was planted.
@@ -27,8 +26,9 @@ def demo(
     """
     from jobs.cli.show import print_json
     from jobs.demo import run_demo
+    from jobs.storage.places import folder_on_disk
 
-    result: dict[str, Any] = run_demo(folder, lambda request: execute(request, as_json))
+    result: dict[str, Any] = run_demo(folder_on_disk(out, "--out"), lambda request: execute(request, as_json))
     if as_json:
         print_json(result)
     else:

@@ -26,7 +26,9 @@ def curation(
     workspace: WorkspaceOption = None,
     run: RunOption = None,
     release: ReleaseOption = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a page with plots to this HTML file.")] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", help="Write a page with plots to this HTML file.", metavar="FILE")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure flags, duplicate pairs and idle intervals against labels, and suggest thresholds.
@@ -42,14 +44,15 @@ def curation(
     from jobs.evaluation.evaluate import evaluate, page
     from jobs.evaluation.labels import read_labels
     from jobs.query import View
-    from jobs.workspace import Workspace, write_atomically
+    from jobs.storage import places
+    from jobs.workspace import Workspace
 
     place = Workspace.at(workspace)
     read = read_labels(labels)
     found = evaluate(View.of(place, run, release), read)
     if out is not None:
         names = ", ".join(path.name for path in labels)
-        write_atomically(out, page(found, f"Winnow: {place.root.name} against labels", names).encode())
+        places.write(places.place(out), page(found, f"Winnow: {place.root.name} against labels", names).encode())
     plain = found.to_dict()
     if as_json:
         print_json(plain)
@@ -82,7 +85,9 @@ def detections(
     min_score: Annotated[
         float, typer.Option(help="Least score for precision, recall and confusion; AP takes all.", min=0, max=1)
     ] = 0.25,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a page with plots to this HTML file.")] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", help="Write a page with plots to this HTML file.", metavar="FILE")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score annotations against labelled objects: COCO's average precision, and figures by category.
@@ -98,7 +103,8 @@ def detections(
     from jobs.errors import UserError
     from jobs.evaluation.detections import evaluate_files, evaluate_view, left_out, page
     from jobs.query import View
-    from jobs.workspace import Workspace, write_atomically
+    from jobs.storage import places
+    from jobs.workspace import Workspace
 
     if found is not None and (run or release):
         raise UserError("--detections scores a file; --run and --release read a workspace: expected one of them")
@@ -107,7 +113,7 @@ def detections(
     else:
         result = evaluate_view(View.of(Workspace.at(workspace), run, release), truth, iou.value, min_score)
     if out is not None:
-        write_atomically(out, page(result, "Winnow: detections against labels", truth.name).encode())
+        places.write(places.place(out), page(result, "Winnow: detections against labels", truth.name).encode())
     for line in left_out(result.matching):
         err.print(f"not scored: {line}", soft_wrap=True)
     plain = result.to_dict()

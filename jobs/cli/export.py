@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,7 +41,7 @@ class SplitBy(StrEnum):
 
 def export(
     format_: Annotated[Format, typer.Option("--format", "-f", help="What to write.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the dataset.")],
+    out: Annotated[str, typer.Option("--out", "-o", help="Folder for the dataset, or s3://BUCKET/PREFIX.")],
     workspace: WorkspaceOption = None,
     run: RunOption = None,
     release: ReleaseOption = None,
@@ -80,11 +79,12 @@ def export(
     from jobs.cli.show import print_json
     from jobs.datasets.export import ExportRequest
     from jobs.datasets.export import export as write
+    from jobs.storage import places
     from jobs.workspace import Workspace
 
     request = ExportRequest(
         format_.value,
-        out,
+        places.absolute(out),
         run,
         release,
         where,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from jobs.cli.options import JsonOption, WorkspaceOption
+from jobs.storage.places import Place
 
 app = typer.Typer(help="Run the jobs of the workspace's queue.", no_args_is_help=True)
 
@@ -40,7 +40,7 @@ MetricsOption = Annotated[
 ]
 
 
-def _root(workspace: str | None) -> Path:
+def _root(workspace: str | None) -> Place:
     from jobs.workspace import Workspace
 
     return Workspace.at(workspace).require().root

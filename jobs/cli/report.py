@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ from jobs.cli.options import ReleaseOption, RunOption, WorkspaceOption
 
 
 def report(
-    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")],
+    out: Annotated[str, typer.Option("--out", "-o", help="The HTML file to write.")],
     workspace: WorkspaceOption = None,
     run: RunOption = None,
     release: ReleaseOption = None,
@@ -22,8 +21,10 @@ def report(
     """
     from jobs.cli.show import out as console
     from jobs.reports.report import render
-    from jobs.workspace import Workspace, write_atomically
+    from jobs.storage import places
+    from jobs.workspace import Workspace
 
     page = render(Workspace.at(workspace), run, release)
-    write_atomically(out, page.encode())
-    console.print(f"report: {out.absolute()}", soft_wrap=True)
+    place = places.absolute(out)
+    places.write(place, page.encode())
+    console.print(f"report: {place}", soft_wrap=True)

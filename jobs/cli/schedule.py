@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -21,13 +20,14 @@ from jobs.cli.options import (
     StreamIdsOption,
     WorkspaceOption,
 )
+from jobs.storage.places import Place
 
 app = typer.Typer(help="Run jobs again and again, each time with a release.", no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a schedule.")]
 
 
-def _root(workspace: str | None) -> Path:
+def _root(workspace: str | None) -> Place:
     from jobs.workspace import Workspace
 
     return Workspace.at(workspace).require().root

@@ -58,7 +58,9 @@ def sql(
 
     data = render(rows, kind.value)
     if out:
-        Path(out).write_bytes(data)
+        from jobs.storage import places
+
+        places.write(places.place(out), data)
     else:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,11 +18,14 @@ import schemas
 from jobs import selection
 from jobs.datasets import tabular
 from jobs.datasets.choosing import frames_of
+from jobs.datasets.delivery import BROKEN_OFF, put_in_place, staged
 from jobs.datasets.media import Media, bring, named
 from jobs.datasets.objects import are_known, models_of, nested, objects_of, refuse_without_masks
 from jobs.errors import UserError
 from jobs.provisioning.extras import require
 from jobs.query import View, check_condition
+from jobs.storage import places
+from jobs.storage.places import ObjectPath, Place
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from transforms.exports import voc, yolo
@@ -49,7 +51,7 @@ class ExportRequest:
     """
 
     format: str
-    out: Path
+    out: Place
     run: str | None = None
     release: str | None = None
     where: str | None = None
@@ -118,11 +120,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
     _check_objects(objects, request)
     media = request.media or kind.media
     rows = named(rows, media, kind.images, _pictures(view, rows, store.root))
-    request = replace(request, out=request.out.absolute())
-    temporary = request.out.with_name(f".{request.out.name}.{os.getpid()}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
+    with staged(request.out) as temporary:
         bring(rows, media, temporary)
         public = rows.drop_columns(["source", "expected"])
         splits = list(request.split) or [_DEFAULT_SPLIT]
@@ -140,9 +138,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
                 "min_score": request.min_score,
             }
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-        _put_in_place(temporary, request.out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        put_in_place(temporary, request.out, MANIFEST)
     return manifest
 
 
@@ -175,24 +171,36 @@ def _check(request: ExportRequest) -> None:
         problems.append(f"--min-score {request.min_score:g}: expected a number from 0 to 1")
     if request.split and abs(sum(request.split.values()) - 1) > 1e-9:
         problems.append(f"the fractions of --split add up to {sum(request.split.values()):g}, expected 1")
-    if request.out.exists():
-        if not request.out.is_dir():
-            problems.append(f"{request.out} is a file, expected a folder or nothing")
-        elif foreign := _foreign(request.out):
-            problems.append(f"{request.out} holds other things than an export, {foreign}; name an empty or new folder")
+    problems += _taken(request)
     if problems:
         raise UserError(problems)
 
 
-def _foreign(out: Path) -> str | None:
+def _taken(request: ExportRequest) -> Iterator[str]:
+    """Say what speaks against a place for an export; reading a bucket may be one of these things."""
+    if isinstance(request.out, ObjectPath):
+        if request.media == "link":
+            yield f"--media link: nothing in a bucket can lead to {request.out}; use --media copy or none"
+        if not request.out.pure.parts[1:]:
+            yield f"--out {request.out}: expected a prefix in the bucket, as in s3://BUCKET/dataset"
+            return
+    elif request.out.exists() and not request.out.is_dir():
+        yield f"{request.out} is a file, expected a folder or nothing"
+        return
+    if foreign := _foreign(request.out):
+        yield f"{request.out} holds other things than an export, {foreign}; name an empty or new folder"
+
+
+def _foreign(out: Place) -> str | None:
     """Name something in a folder that no export put there, None if there is nothing of the kind."""
-    found = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_symlink() or not p.is_dir()}
+    found = set(places.below(out))
     if not found:
         return None
     if MANIFEST not in found:
-        return min(found)
+        # In a bucket, that is what an upload has left which broke off: the manifest comes last.
+        return None if BROKEN_OFF in found else min(found)
     try:
-        manifest = json.loads((out / MANIFEST).read_text())
+        manifest = json.loads(places.read(out / MANIFEST))
         own = {MANIFEST, *manifest["files"]} if manifest["format"] in FORMATS and manifest["content"] else set()
     except (OSError, ValueError, KeyError, TypeError):
         return MANIFEST
@@ -253,7 +261,7 @@ def _unit_keys(rows: pa.Table, view: View, unit: Literal["scene", "stream"]) -> 
     return wanted.select("key").to_arrow()["key"].cast(pa.string())
 
 
-def _pictures(view: View, rows: pa.Table, root: Path) -> pa.ChunkedArray:
+def _pictures(view: View, rows: pa.Table, root: Place) -> pa.ChunkedArray:
     """Return for each row the file that its frame of a clip was written to, null where it was not."""
     now = view.lazy("frames").select(*_KEY, "input_id")
     written = view.lazy("media").select(*_KEY, "input_id", "picture").join(now, on=[*_KEY, "input_id"], how="semi")
@@ -302,19 +310,3 @@ def _content_digest(rows: pa.Table) -> str:
     for split, content in zip(rows["split"].to_pylist(), rows["content_hash"].to_pylist(), strict=True):
         hasher.update(f"{split}:{content}\n".encode())
     return hasher.hexdigest()
-
-
-def _put_in_place(temporary: Path, out: Path) -> None:
-    """Let the new folder take the place of an earlier export."""
-    if out.exists() and not any(out.iterdir()):
-        # It may be the folder that the user stands in; the manifest comes last, as the sign that all is there.
-        for entry in sorted(temporary.iterdir(), key=lambda e: e.name == MANIFEST):
-            os.replace(entry, out / entry.name)
-    elif out.exists():
-        aside = out.with_name(f".{out.name}.{os.getpid()}.old")
-        os.replace(out, aside)
-        os.replace(temporary, out)
-        shutil.rmtree(aside)
-    else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(temporary, out)

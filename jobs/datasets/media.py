@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 from blake3 import blake3
 
 from jobs.errors import RunFailedError, UserError
+from jobs.storage import places
+from transforms import buckets
 from transforms.clip import KEY_PATTERN, Clip, FrameName
 from transforms.image import CorruptImageError, encode_jpeg
 
@@ -40,6 +42,9 @@ def named(rows: pa.Table, media: Media, folder: str, pictures: pa.Array) -> pa.T
             rows.append_column("file_name", sources).append_column("source", sources).append_column("expected", sources)
         )
     of_clip = pc.match_substring_regex(sources, KEY_PATTERN)
+    is_object = pc.starts_with(pc.coalesce(pictures, sources), buckets.SCHEME)
+    if media == "link" and pc.any(is_object).as_py():
+        raise UserError("objects in a bucket are no files that can be linked to; bring them along with --media copy")
     if media == "link" and pc.any(pc.and_(of_clip, pc.is_null(pictures))).as_py():
         raise UserError(
             "frames of clips are no files that can be linked to; bring them along with --media copy, or run the clips "
@@ -95,7 +100,7 @@ def _copy_or_link(items: Sequence[_Item], media: Media, folder: Path) -> Iterato
     """Bring files along; yield what is wrong with them."""
     for source, name, expected in items:
         try:
-            data = Path(source).read_bytes()
+            data = places.read(places.place(source))
         except OSError as error:
             yield f"{source}: {error.strerror or error}"
             continue

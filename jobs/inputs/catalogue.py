@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
 
 import numpy as np
 import polars as pl
@@ -17,9 +17,12 @@ import schemas
 from jobs.errors import UserError
 from jobs.inputs import folders
 from jobs.inputs.clips import list_clip
+from jobs.inputs.folders import Tree
+from jobs.inputs.prefixes import tree_of
 from jobs.inputs.streams import StreamFiles
 from jobs.passes.windows import WINDOW
 from jobs.storage.parts import Part, write_part
+from jobs.storage.places import Place, place
 from jobs.storage.store import Change, Drop, Snapshot, Store
 from transforms import ingest
 from transforms.ingest import FrameNumberError, IngestParams, spans
@@ -50,7 +53,7 @@ def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission,
     known = {row["stream_id"]: row for row in store.read(schemas.STREAMS).to_pylist()}
     bound = {name: row["uri"] for name, row in known.items()}
     seen = store.open(schemas.LISTING)
-    for stream_id, folder in _folders(inputs, params, admission, bound, problems):
+    for stream_id, folder, tree in _folders(inputs, params, admission, bound, problems):
         if not _STREAM_ID.fullmatch(stream_id) or {".", ".."} & set(stream_id.split("/")):
             problems.append(f"stream id {stream_id!r}: expected names without control characters, joined by /")
             continue
@@ -61,10 +64,10 @@ def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission,
                     "an id of its own: --stream-id, once per --input"
                 )
             continue
-        if folders.is_clip(folder) and not folder.is_dir():
+        if folders.is_clip(folder) and not tree.is_folder(folder):
             listed = list_clip(stream_id, folder, params.fps, known.get(stream_id), seen, problems)
         else:
-            listed = _list_folder(stream_id, folder, params, problems)
+            listed = _list_folder(stream_id, folder, tree, params, problems)
         if listed is not None:
             streams[stream_id] = listed
     problems += _history_problems(streams, admission, store)
@@ -75,7 +78,7 @@ def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission,
 
 def _folders(
     inputs: Sequence[str], params: IngestParams, admission: Admission, known: Mapping[str, str], problems: list[str]
-) -> Iterator[tuple[str, Path]]:
+) -> Iterator[tuple[str, Place, Tree]]:
     """Yield the folders that hold frames, or did when they were `known` by id and uri, with their stream ids."""
     if not inputs:
         problems.append("no input; expected --input PATH, a folder of frames, a clip, or a folder of such")
@@ -85,29 +88,32 @@ def _folders(
         ids = []
     for number, given in enumerate(inputs):
         root = folders.existing(given, problems)
-        if root is None:
+        tree = tree_of(given, root, problems) if root is not None else None
+        if root is None or tree is None:
             continue
         name = ids[number] if ids else root.name or "root"
         before = len(problems)
-        found = _streams_of(root, name, params, bool(ids), problems)
+        found = _streams_of(root, tree, name, params, bool(ids), problems)
         # A stream that the workspace knows and that has no frames any more is one that has lost them all.
         emptied = {
-            n: Path(uri) for n, uri in known.items() if Path(uri) == root or (not ids and root in Path(uri).parents)
+            n: place(uri) for n, uri in known.items() if place(uri) == root or (not ids and root in place(uri).parents)
         }
         gone = {n: folder for n, folder in emptied.items() if folder not in found.values()}
         if not found and not gone and len(problems) == before:
-            problems.append(_no_frames(root, given, params.glob))
-        yield from found.items()
-        yield from gone.items()
+            problems.append(_no_frames(tree, given, params.glob))
+        for stream_id, folder in (*found.items(), *gone.items()):
+            yield stream_id, folder, tree
 
 
-def _streams_of(root: Path, name: str, params: IngestParams, has_id: bool, problems: list[str]) -> dict[str, Path]:
+def _streams_of(
+    root: Place, tree: Tree, name: str, params: IngestParams, has_id: bool, problems: list[str]
+) -> dict[str, Place]:
     """Return the streams of one input: the folder itself, or those below it."""
-    if not root.is_dir():
+    if not tree.is_folder(root):
         return {name if has_id else root.stem: root}
-    below = folders.below(root, params.glob, problems)
-    if not folders.holds_frames(root, params.glob):
-        found = _named(below, root)
+    below = tree.below(params.glob, problems)
+    if not tree.holds_frames(root, params.glob):
+        found = _named(below, root, tree)
         if has_id and found:
             problems.append(f"--stream-id {name}: {root} holds {len(found)} streams, an id can name only one")
             return {}
@@ -122,26 +128,35 @@ def _streams_of(root: Path, name: str, params: IngestParams, has_id: bool, probl
     return {name: root}
 
 
-def _named(places: Iterator[Path], root: Path) -> dict[str, Path]:
+def _named(places: Iterator[Place], root: Place, tree: Tree) -> dict[str, Place]:
     """Return folders and clips by their path below the root; clips without their suffix where that is clear enough."""
-    paths = [path.relative_to(root) for path in places]
-    short = [path.with_suffix("") if folders.is_clip(path) and not (root / path).is_dir() else path for path in paths]
+    paths: list[PurePath] = [_below(path, root) for path in places]
+    is_clip = [folders.is_clip(path) and not tree.is_folder(root / path.as_posix()) for path in paths]
+    short = [path.with_suffix("") if clip else path for path, clip in zip(paths, is_clip, strict=True)]
     taken = Counter(short)
     return {
-        (name if taken[name] == 1 else path).as_posix(): root / path for name, path in zip(short, paths, strict=True)
+        (name if taken[name] == 1 else path).as_posix(): root / path.as_posix()
+        for name, path in zip(short, paths, strict=True)
     }
 
 
-def _no_frames(root: Path, given: str, glob: str) -> str:
-    names = sorted(entry.name for entry in root.iterdir())
+def _below(path: Place, root: Place) -> PurePath:
+    # Both lie on disk, or both in a bucket.
+    return path.relative_to(root)
+
+
+def _no_frames(tree: Tree, given: str, glob: str) -> str:
+    names = tree.names()
     found = f"found {len(names)} others, such as {names[0]!r}" if names else "the folder is empty"
     pattern = f" that match {glob!r}" if glob != "*" else ""
     kinds = ", ".join(ingest.EXTENSIONS)
     return f"input {given} holds no frames; expected files like image_0.jpg ({kinds}){pattern}, {found}"
 
 
-def _list_folder(stream_id: str, folder: Path, params: IngestParams, problems: list[str]) -> StreamFiles | None:
-    names, sizes, mtimes, unreadable = folders.scan(folder) if folder.is_dir() else folders.NO_FILES
+def _list_folder(
+    stream_id: str, folder: Place, tree: Tree, params: IngestParams, problems: list[str]
+) -> StreamFiles | None:
+    names, sizes, mtimes, unreadable = tree.scan(folder)
     listed_ns = time.time_ns()
     try:
         found = ingest.order_files(names, params.glob)
@@ -179,7 +194,7 @@ def _list_folder(stream_id: str, folder: Path, params: IngestParams, problems: l
     )
 
 
-def _repeated(folder: Path, repeated: dict[int, list[str]]) -> str:
+def _repeated(folder: Place, repeated: dict[int, list[str]]) -> str:
     shown = [f"{number} ({', '.join(names)})" for number, names in list(repeated.items())[:_SHOWN]]
     more = f" and {len(repeated) - _SHOWN} more" if len(repeated) > _SHOWN else ""
     return (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,9 @@ import pyarrow.compute as pc
 
 from jobs.errors import one_line
 from jobs.inputs.streams import StreamFiles
+from jobs.storage.places import ObjectPath, Place
 from jobs.storage.store import Snapshot
+from transforms import buckets
 from transforms import sampling as sampling_
 from transforms.identity import is_racy, stat_ids
 from transforms.sampling import Sampling
@@ -21,7 +22,7 @@ from transforms.sampling import Sampling
 
 def list_clip(
     stream_id: str,
-    path: Path,
+    path: Place,
     sampling: Sampling,
     before: Mapping[str, Any] | None,
     seen: Snapshot,
@@ -35,15 +36,15 @@ def list_clip(
     """
     told: dict[str, Any] = {"kind": "video", "sampling": _as_text(sampling), "listed_ns": time.time_ns()}
     try:
-        status = path.stat()
+        size_bytes, mtime_ns = _status(path)
     except FileNotFoundError:
         return StreamFiles.of(stream_id, str(path), _NO_FILES, **told, step=1)
     except OSError as error:
-        problems.append(f"{path} cannot be read: {error.strerror}")
+        problems.append(f"{path} cannot be read: {error.strerror or error}")
         return None
-    uri, size, mtime = pa.array([str(path)]), np.array([status.st_size]), np.array([status.st_mtime_ns])
+    uri, size, mtime = pa.array([str(path)]), np.array([size_bytes]), np.array([mtime_ns])
     # A clip that was written to just now may be again, within one tick of its clock.
-    racy = is_racy(status.st_mtime_ns, told["listed_ns"])
+    racy = is_racy(mtime_ns, told["listed_ns"])
     told["source_id"] = None if racy else int(stat_ids(uri, size, mtime)[0])
     if before is not None and not racy and all(before[n] == told[n] for n in ("sampling", "source_id")):
         known = _known(stream_id, path, before, seen)
@@ -59,7 +60,7 @@ def list_clip(
         chosen,
         pa.array(index.fragments(chosen), pa.string()),
         index.size_bytes[chosen],
-        np.full(len(chosen), status.st_mtime_ns),
+        np.full(len(chosen), mtime_ns),
     )
     files = pa.table(dict(zip(_NO_FILES.column_names, columns, strict=True)))
     # What was not taken is no gap: every frame taken follows the one taken before it.
@@ -67,12 +68,21 @@ def list_clip(
     return StreamFiles.of(stream_id, str(path), files, **told, step=step, n_repeated=index.n_repeated)
 
 
+def _status(path: Place) -> tuple[int, int]:
+    """Return size and mtime of a clip."""
+    if isinstance(path, ObjectPath):
+        entry = buckets.head(path.uri)
+        return entry.size_bytes, entry.mtime_ns
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
 _NO_FILES = pa.schema(
     [("frame_idx", pa.int64()), ("name", pa.string()), ("size_bytes", pa.int64()), ("mtime_ns", pa.int64())]
 ).empty_table()
 
 
-def _known(stream_id: str, path: Path, before: Mapping[str, Any], seen: Snapshot) -> StreamFiles | None:
+def _known(stream_id: str, path: Place, before: Mapping[str, Any], seen: Snapshot) -> StreamFiles | None:
     """Return the stream as it was listed before, if the listing is there."""
     columns = ("frame_idx", "uri", "size_bytes", "mtime_ns")
     listed = seen.read(columns, streams=frozenset([stream_id])).sort_by("frame_idx")

@@ -1,4 +1,4 @@
-"""Folders of frames and clips on a local or mounted file system: which there are, and what lies in them."""
+"""Folders of frames and clips, on disk or as prefixes of a bucket: which there are, and what lies in them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import fnmatch
 import os
 from array import array
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+from pathlib import Path, PurePath
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms import clip, ingest
+from jobs.storage.places import ObjectPath, Place, place
+from transforms import buckets, clip, ingest
 from transforms.ingest import FrameNumberError
 
 _SCAN_CHUNK = 1 << 14
@@ -34,20 +35,77 @@ class Files(NamedTuple):
 NO_FILES = Files(pa.array([], pa.string()), np.empty(0, np.int64), np.empty(0, np.int64), [])
 
 
-def is_clip(path: Path) -> bool:
+def is_clip(path: Place | PurePath) -> bool:
     """Say whether a file is a clip, by its name."""
     return path.suffix.lower().removeprefix(".") in clip.EXTENSIONS
 
 
-def existing(given: str, problems: list[str]) -> Path | None:
+class Tree(Protocol):
+    """An input and what lies below it."""
+
+    def is_folder(self, at: Place) -> bool:
+        """Say whether a place is a folder, and not a clip."""
+
+    def names(self) -> list[str]:
+        """Return what lies right in the input, in order."""
+
+    def below(self, glob: str, problems: list[str]) -> Iterator[Place]:
+        """Yield every folder below the input that holds frames, and every clip at any depth, in order of path."""
+
+    def holds_frames(self, folder: Place, glob: str) -> bool:
+        """Say whether files in a folder look like frames."""
+
+    def scan(self, folder: Place) -> Files:
+        """Return the files in a folder; none for one that is not there."""
+
+
+class DiskTree:
+    """An input on a local or mounted file system."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def is_folder(self, at: Place) -> bool:
+        """Say whether a place is a folder, and not a clip."""
+        return isinstance(at, Path) and at.is_dir()
+
+    def names(self) -> list[str]:
+        """Return what lies right in the input, in order."""
+        return sorted(entry.name for entry in self._root.iterdir())
+
+    def below(self, glob: str, problems: list[str]) -> Iterator[Place]:
+        """Yield what holds frames below the input; links are followed, each place once."""
+        return below(self._root, glob, problems)
+
+    def holds_frames(self, folder: Place, glob: str) -> bool:
+        """Say whether files in a folder look like frames."""
+        assert isinstance(folder, Path)
+        try:
+            names = scan(folder, with_status=False).names
+        except OSError:
+            return False
+        return are_frames(names, glob)
+
+    def scan(self, folder: Place) -> Files:
+        """Return the files in a folder; none for one that is not there."""
+        return scan(folder) if isinstance(folder, Path) and folder.is_dir() else NO_FILES
+
+
+def existing(given: str, problems: list[str]) -> Place | None:
     """Return the folder or the clip that an input names, or None after a word to `problems`."""
-    if "://" in given and not given.startswith("file://"):
-        problems.append(f"input {given}: expected a folder on a local or mounted file system")
+    if "://" in given and not given.startswith(("file://", buckets.SCHEME)):
+        problems.append(f"input {given}: expected a folder, or s3://BUCKET/PREFIX")
         return None
     if not given.strip():
         problems.append("an input is empty; expected a folder of frames (is a variable not set?)")
         return None
-    path = Path(given.removeprefix("file://")).expanduser()
+    named = place(given)
+    if isinstance(named, ObjectPath):
+        if not buckets.split(named.uri)[0]:
+            problems.append(f"input {given}: expected s3://BUCKET/PREFIX")
+            return None
+        return named
+    path = named.expanduser()
     try:
         if not path.exists():
             problems.append(f"input {given} does not exist; expected a folder of frames such as image_0.jpg")
@@ -65,7 +123,7 @@ def existing(given: str, problems: list[str]) -> Path | None:
     return None
 
 
-def below(root: Path, glob: str, problems: list[str]) -> Iterator[Path]:
+def below(root: Path, glob: str, problems: list[str]) -> Iterator[Place]:
     """Yield every folder below the root that holds frames, and every clip at any depth, in order of path.
 
     Links are followed, each place once.
@@ -82,8 +140,8 @@ def below(root: Path, glob: str, problems: list[str]) -> Iterator[Path]:
             continue
         visited.add((status.st_dev, status.st_ino))
         names[:] = sorted(name for name in names if not name.startswith("."))
-        found = [Path(folder, name) for name in sorted(files) if _is_chosen_clip(name, glob)]
-        if folder != str(root) and holds_frames(Path(folder), glob):
+        found = [Path(folder, name) for name in sorted(files) if is_chosen_clip(name, glob)]
+        if folder != str(root) and DiskTree(root).holds_frames(Path(folder), glob):
             found.insert(0, Path(folder))
         for path in found:
             if _is_text(str(path)):
@@ -92,16 +150,13 @@ def below(root: Path, glob: str, problems: list[str]) -> Iterator[Path]:
                 problems.append(f"{_as_text(str(path))}: the name is not UTF-8; rename it")
 
 
-def _is_chosen_clip(name: str, glob: str) -> bool:
+def is_chosen_clip(name: str, glob: str) -> bool:
+    """Say whether a file of this name is a clip that is asked for."""
     return is_clip(Path(name)) and not name.startswith(".") and fnmatch.fnmatchcase(name, glob)
 
 
-def holds_frames(folder: Path, glob: str) -> bool:
-    """Say whether files in a folder look like frames."""
-    try:
-        names = scan(folder, with_status=False).names
-    except OSError:
-        return False
+def are_frames(names: pa.Array, glob: str) -> bool:
+    """Say whether there are frames among files of these names."""
     try:
         found = ingest.order_files(names, glob)
     except FrameNumberError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +61,7 @@ class StreamFiles:
         first, last = 0 if span[0] is None else first, self.n_frames if span[1] is None else last
         files = self.files.slice(first, last - first)
         uris = pc.binary_join_element_wise(
-            pa.scalar(self.uri if self.row["kind"] == "video" else f"{self.uri}{os.sep}"), files["name"], ""
+            pa.scalar(self.uri if self.row["kind"] == "video" else f"{self.uri}/"), files["name"], ""
         )
         sizes, mtimes = files["size_bytes"].to_numpy(), files["mtime_ns"].to_numpy()
         columns = {

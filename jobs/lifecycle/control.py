@@ -12,9 +12,10 @@ from jobs.errors import UserError
 from jobs.lifecycle.inbox import Inbox, JobState, fold, jobs_of, settled
 from jobs.lifecycle.processes import is_here
 from jobs.names import counted_back
+from jobs.storage import places
 from jobs.workspace import Workspace
 
-_LOOK_S = 0.1
+_LOOK_S, _LOOK_FAR_S = 0.1, 1.0
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def wait(job: Job, states: set[str], seconds: float) -> JobState:
     """Return where a job stands once it is in one of these states, or when the time is over."""
     until = time.monotonic() + seconds
     while (state := job.state()).state not in states and not state.ended and time.monotonic() < until:
-        time.sleep(_LOOK_S)
+        time.sleep(places.patience(job.workspace.root, _LOOK_S, _LOOK_FAR_S))
     return state
 
 

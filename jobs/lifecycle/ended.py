@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
 from jobs.errors import UserError
 from jobs.lifecycle.control import Job
+from jobs.storage import places
+from jobs.storage.places import Place
 from jobs.storage.store import Drop, Store
 
 
-def ids(root: Path) -> set[str]:
+def ids(root: Place) -> set[str]:
     """Return the ids of all runs."""
     return set(Store(root).read(schemas.RUNS, ("job_id",))["job_id"].to_pylist())
 
 
-def state_of(root: Path, job_id: str) -> tuple[str, str | None]:
+def state_of(root: Place, job_id: str) -> tuple[str, str | None]:
     """Return the state that a run's row leaves it in now that nobody holds it, and why it failed if it did."""
     rows = Store(root).read(schemas.RUNS)
     for row in rows.filter(pc.equal(rows["job_id"], job_id)).to_pylist():
@@ -67,11 +66,6 @@ def clear(job: Job) -> None:
         rows = store.read(table)
         keys = rows.filter(pc.equal(rows["job_id"], job.job_id)).select(list(table.key))
         store.upsert(table, table.empty(), job.job_id, Drop(keys=keys))
-    _remove(job.inbox.folder)
-
-
-def _remove(folder: Path) -> None:
-    if folder.is_dir():
-        # A job whose first record is gone is no longer listed, whatever of the rest stays if this is cut short.
-        (folder / "000001.json").unlink(missing_ok=True)
-        shutil.rmtree(folder)
+    # A job whose first record is gone is no longer listed, whatever of the rest stays if this is cut short.
+    places.delete(job.inbox.folder / "000001.json")
+    places.delete_below(job.inbox.folder)

@@ -7,13 +7,15 @@ frames, never one for each frame.
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
+
+from jobs.lifecycle.lines import Lines, Reader, begin, begun, first_names
+from jobs.storage import places
+from jobs.storage.places import Place
 
 EVENTS: Mapping[str, str] = {
     "run_started": "frames: those in all streams; data: stages, profile",
@@ -46,7 +48,8 @@ FIELDS = (
     "error",
     "data",
 )
-_FILE = re.compile(r"journal-(\d+)\.jsonl")
+_NAME = re.compile(r"journal-(\d+)")
+_SUFFIX = ".jsonl"
 
 
 class Journal:
@@ -56,93 +59,69 @@ class Journal:
     so.
     """
 
-    def __init__(self, path: Path, job_id: str, attempt: int, handle: int) -> None:
+    def __init__(self, path: Place, job_id: str, attempt: int, lines: Lines) -> None:
         self.path = path
         self.job_id = job_id
         self.attempt = attempt
-        self._handle = handle
-        self._torn = False
+        self._lines = lines
 
     @classmethod
-    def of(cls, root: Path, job_id: str) -> Journal:
+    def of(cls, root: Place, job_id: str) -> Journal:
         """Begin the journal of the next attempt at a job of the workspace at `root`."""
         folder = folder_of(root, job_id)
-        folder.mkdir(parents=True, exist_ok=True)
-        attempt = max((number for number, _ in _files(folder)), default=0) + 1
-        while True:
-            path = folder / f"journal-{attempt}.jsonl"
-            try:
-                handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
-            except FileExistsError:
-                attempt += 1
-                continue
-            return cls(path, job_id, attempt, handle)
+        attempt = max(_attempts(folder), default=0) + 1
+        while (lines := begin(path := _path(folder, attempt))) is None:
+            attempt += 1
+        return cls(path, job_id, attempt, lines)
 
     def write(self, event: str, *, at_ns: int | None = None, **fields: Any) -> None:
         """Write down one event of `EVENTS`; what is not given stays out of the line."""
         line = {"at_ns": at_ns or time.time_ns(), "job_id": self.job_id, "attempt": self.attempt, "event": event}
         line |= {name: value for name, value in fields.items() if value is not None}
-        text = json.dumps(line).encode() + b"\n"
         with suppress(OSError):
-            # What a full disk has cut off must not spoil the line behind it.
-            self._append(b"\n" + text if self._torn else text)
-
-    def _append(self, text: bytes) -> None:
-        written = os.write(self._handle, text)
-        self._torn = written < len(text)
+            self._lines.append(json.dumps(line).encode() + b"\n")
 
     def close(self) -> None:
         """Close the file; nothing can be written any more."""
-        os.close(self._handle)
+        self._lines.close()
 
 
 class Follower:
     """Reads the journals of a job as they grow; every call of `new` returns the whole lines that were added."""
 
-    def __init__(self, root: Path, job_id: str) -> None:
+    def __init__(self, root: Place, job_id: str) -> None:
         self._folder = folder_of(root, job_id)
-        self._read: dict[int, int] = {}
+        self._readers: dict[int, Reader] = {}
 
     def new(self) -> Iterator[dict[str, Any]]:
         """Yield the events since the last call, attempt by attempt."""
-        for attempt, path in _files(self._folder):
-            before = self._read.get(attempt, 0)
-            try:
-                if path.stat().st_size <= before:
-                    continue
-                with open(path, "rb") as handle:
-                    handle.seek(before)
-                    data = handle.read()
-            except FileNotFoundError:
-                continue
-            # What comes after the last line break is still being written, or never was to its end.
-            whole = data.rfind(b"\n") + 1
-            self._read[attempt] = before + whole
-            for line in data[:whole].splitlines():
+        for attempt in _attempts(self._folder):
+            reader = self._readers.setdefault(attempt, Reader(_path(self._folder, attempt)))
+            for line in reader.new().splitlines():
                 with suppress(ValueError):
                     event = json.loads(line)
                     if isinstance(event, dict):
                         yield event
 
 
-def events(root: Path, job_id: str) -> list[dict[str, Any]]:
+def events(root: Place, job_id: str) -> list[dict[str, Any]]:
     """Return everything that was written down about a job, oldest attempt first."""
     return list(Follower(root, job_id).new())
 
 
-def journaled_jobs(root: Path) -> list[str]:
+def journaled_jobs(root: Place) -> list[str]:
     """Return the ids of the jobs of a workspace that have a journal, in order."""
-    return sorted(path.parent.name for path in (root / "jobs").glob("*/journal-1.jsonl"))
+    return places.holding(root / "jobs", *first_names("journal-1", _SUFFIX))
 
 
-def folder_of(root: Path, job_id: str) -> Path:
+def folder_of(root: Place, job_id: str) -> Place:
     """Return the folder in which a job's records and journals lie."""
     return root / "jobs" / job_id
 
 
-def _files(folder: Path) -> list[tuple[int, Path]]:
-    try:
-        names = os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted((int(found[1]), folder / name) for name in names if (found := _FILE.fullmatch(name)))
+def _path(folder: Place, attempt: int) -> Place:
+    return folder / f"journal-{attempt}{_SUFFIX}"
+
+
+def _attempts(folder: Place) -> list[int]:
+    return sorted({int(found[1]) for name in begun(folder) if (found := _NAME.fullmatch(name))})

@@ -5,15 +5,16 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from jobs.errors import RunFailedError, RunStopped, UserError
 from jobs.lifecycle.inbox import Inbox, JobState, settled
 from jobs.lifecycle.processes import process_identity
 from jobs.lifecycle.telling import Watcher
+from jobs.storage import places
+from jobs.storage.places import Place
 
-_POLL_S = 0.5
+_POLL_S, _POLL_FAR_S = 0.5, 2.0
 
 
 class Hold:
@@ -30,7 +31,7 @@ class Hold:
 
     @classmethod
     def take(
-        cls, root: Path, job_id: str, watcher: Watcher, request: Mapping[str, Any] | None = None, claimed: bool = False
+        cls, root: Place, job_id: str, watcher: Watcher, request: Mapping[str, Any] | None = None, claimed: bool = False
     ) -> Hold:
         """Take up a job, new or paused or failed; `claimed` says that a gateway has claimed it for this process.
 
@@ -56,7 +57,7 @@ class Hold:
             return "paused"
         if now or self._state is None or time.monotonic() >= self._look_again:
             self._state = self._inbox.state()
-            self._look_again = time.monotonic() + _POLL_S
+            self._look_again = time.monotonic() + places.patience(self.drain, _POLL_S, _POLL_FAR_S)
         if not self._is_mine(self._state):
             raise RunFailedError(f"job {self._inbox.job_id} was taken from this run while it was in progress")
         return {"pause": "paused", "cancel": "cancelled"}.get(self._word)
@@ -89,7 +90,7 @@ class Hold:
         What was asked in the meantime counts: a paused run that was also cancelled is cancelled, and a job of the queue
         of which nobody wants a pause (any more) waits for the next gateway.
         """
-        self.drain.unlink(missing_ok=True)
+        places.delete(self.drain)
         while True:
             state = self._state = self._inbox.state()
             if state is None or not self._is_mine(state):

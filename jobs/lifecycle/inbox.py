@@ -23,20 +23,20 @@ so that two writers can never both have the n-th word. Whoever is first has it; 
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as altered
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from jobs.errors import UserError
 from jobs.lifecycle.processes import has_ended
 from jobs.names import wrong_with
+from jobs.storage import places
+from jobs.storage.places import Place
 
 STATE_AFTER: Mapping[str, str | None] = MappingProxyType(
     {
@@ -154,7 +154,7 @@ def _asked(now: JobState, record: Record) -> JobState:
 class Inbox:
     """The records of one job of the workspace at `root`. They need not exist yet."""
 
-    def __init__(self, root: Path, job_id: str) -> None:
+    def __init__(self, root: Place, job_id: str) -> None:
         if problem := wrong_with("job", job_id):
             raise UserError(problem)
         self.job_id = job_id
@@ -209,51 +209,26 @@ class Inbox:
         raise UserError(f"job {self.job_id} is {state.state}; {word} is for a job that is not over")
 
     def _numbers(self) -> list[int]:
-        try:
-            names = os.listdir(self.folder)
-        except FileNotFoundError:
-            return []
-        return sorted(int(found[1]) for name in names if (found := _RECORD.fullmatch(name)))
+        return sorted(int(found[1]) for name in places.names(self.folder) if (found := _RECORD.fullmatch(name)))
 
-    def _path(self, number: int) -> Path:
+    def _path(self, number: int) -> Place:
         return self.folder / f"{number:06}.json"
 
     def _read(self, number: int) -> Record:
         path = self._path(number)
         try:
-            values = json.loads(path.read_bytes())
+            values = json.loads(places.read(path))
             return Record(number, values["word"], values["at_ns"], values["data"])
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is no record of a job: {type(error).__name__}: {error}") from error
 
     def _create(self, record: Record) -> bool:
         """Write a record, whole, under its number; say whether nobody had that number."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"word": record.word, "at_ns": record.at_ns, "data": record.data})
-        temporary = self.folder / f".{record.number:06}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
-        try:
-            with open(temporary, "xb") as handle:
-                handle.write(text.encode() + b"\n")
-                handle.flush()
-                os.fsync(handle.fileno())
-            try:
-                os.link(temporary, self._path(record.number))
-            except FileExistsError:
-                return False
-        finally:
-            temporary.unlink(missing_ok=True)
-        _settle_on_disk(self.folder)
+        values = {"word": record.word, "at_ns": record.at_ns, "data": record.data, "said": secrets.token_hex(4)}
+        if not places.create(self._path(record.number), json.dumps(values).encode() + b"\n"):
+            return False
         self._known[record.number] = record
         return True
-
-
-def _settle_on_disk(folder: Path) -> None:
-    """See to it that a name just made survives a loss of power."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def seen(inbox: Inbox) -> JobState | None:
@@ -272,9 +247,6 @@ def settled(inbox: Inbox) -> JobState | None:
         inbox.add("failed", {"error": DIED}, after=state.number)
 
 
-def jobs_of(root: Path) -> list[str]:
+def jobs_of(root: Place) -> list[str]:
     """Return the ids of all jobs of the workspace at `root` that have records, in order."""
-    folder = root / _FOLDER
-    if not folder.is_dir():
-        return []
-    return sorted(entry.name for entry in folder.iterdir() if (entry / f"{1:06}.json").exists())
+    return places.holding(root / _FOLDER, f"{1:06}.json")

@@ -1,4 +1,4 @@
-"""A lock on a file that says who holds it, and that a process which has died does not hold."""
+"""A lock that says who holds it, and that a process which has died does not hold: of a file, or of an object."""
 
 from __future__ import annotations
 
@@ -9,15 +9,41 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from jobs.lifecycle.leases import Lease, leaseholder
+from jobs.storage.places import ObjectPath, Place
 
 _TRIES = 20
 _PAUSE_S = 0.05
 _MOST_BYTES = 1 << 16
 
 
-class Lock:
+class Lock(Protocol):
+    """Held by at most one process."""
+
+    lost: bool
+    """Whether it was held and somebody else may have it by now."""
+
+    def take(self, about: Mapping[str, Any]) -> bool:
+        """Take the lock and note `about` beside it; False if another process has it."""
+
+    def describe(self, about: Mapping[str, Any]) -> None:
+        """Note beside a lock that is held what its holder says about itself."""
+
+    def release(self) -> None:
+        """Let go of the lock."""
+
+
+def lock_at(at: Place) -> Lock:
+    """Return the lock of a place, which is not taken by that."""
+    return Lease(at) if isinstance(at, ObjectPath) else FileLock(at)
+
+
+class FileLock:
     """Held by at most one process; the system lets go of it when that process ends, however it ends."""
+
+    lost = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,8 +80,10 @@ class Lock:
             self._handle = None
 
 
-def holder(path: Path) -> dict[str, Any] | None:
+def holder(path: Place) -> dict[str, Any] | None:
     """Return what the process that holds a lock says about itself; None if nobody holds it."""
+    if isinstance(path, ObjectPath):
+        return leaseholder(path)
     try:
         handle = os.open(path, os.O_RDONLY)
     except FileNotFoundError:

@@ -9,9 +9,11 @@ from typing import Any
 from jobs.lifecycle.control import find
 from jobs.lifecycle.events import Follower
 from jobs.lifecycle.inbox import seen
+from jobs.storage import places
 from jobs.workspace import Workspace
 
 EVERY_S = 0.5
+_EVERY_FAR_S = 2.0
 
 EXIT_CODES = {"done": 0, "failed": 1, "paused": 4, "cancelled": 5}
 """The exit code of `winnow job watch`, by the state that it ended in."""
@@ -34,7 +36,7 @@ def follow(workspace: Workspace, job_id: str) -> Iterator[tuple[list[dict[str, A
         yield list(journal.new()), state
         if state in EXIT_CODES:
             return
-        time.sleep(EVERY_S)
+        time.sleep(places.patience(workspace.root, EVERY_S, _EVERY_FAR_S))
 
 
 def duration(seconds: float) -> str:

@@ -11,10 +11,10 @@ import hmac
 import json
 import os
 import secrets
-from pathlib import Path
 
 from jobs.errors import UserError
-from jobs.workspace import write_atomically
+from jobs.storage import places
+from jobs.storage.places import Place
 
 VARIABLE = "WINNOW_CONTROL_TOKEN"
 _LEAST_LENGTH = 16
@@ -22,10 +22,10 @@ _LEAST_LENGTH = 16
 _COSTS = {"n": 1 << 14, "r": 8, "p": 1}
 
 
-def require(root: Path) -> None:
+def require(root: Place) -> None:
     """Raise `UserError` unless the workspace at `root` asks for no token, or the environment holds it."""
     try:
-        kept = json.loads(_file(root).read_bytes())
+        kept = json.loads(places.read(_file(root)))
     except FileNotFoundError:
         return
     given = os.environ.get(VARIABLE)
@@ -36,10 +36,10 @@ def require(root: Path) -> None:
         raise UserError(f"{VARIABLE} is not the control token of workspace {root}")
 
 
-def demand(root: Path) -> None:
+def demand(root: Place) -> None:
     """Ask for the token of the environment from now on. Raises `UserError` for none, a short one, or a second one."""
     require(root)
-    if _file(root).exists():
+    if places.exists(_file(root)):
         raise UserError(f"workspace {root} asks for this token already; drop it before you ask for another")
     given = os.environ.get(VARIABLE, "")
     if len(given) < _LEAST_LENGTH:
@@ -49,22 +49,22 @@ def demand(root: Path) -> None:
         )
     salt = secrets.token_bytes(16)
     kept = {"salt": salt.hex(), "hash": _hash(given, salt, _COSTS).hex(), **_COSTS}
-    _file(root).parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(_file(root), json.dumps(kept).encode() + b"\n")
+    places.make(_file(root).parent)
+    places.write(_file(root), json.dumps(kept).encode() + b"\n")
 
 
-def drop(root: Path) -> None:
+def drop(root: Place) -> None:
     """Ask for no token any more; who says so has to know it. Raises `UserError`."""
     require(root)
-    _file(root).unlink(missing_ok=True)
+    places.delete(_file(root))
 
 
-def is_required(root: Path) -> bool:
+def is_required(root: Place) -> bool:
     """Say whether the workspace at `root` asks for a token."""
-    return _file(root).exists()
+    return places.exists(_file(root))
 
 
-def _file(root: Path) -> Path:
+def _file(root: Place) -> Place:
     return root / "jobs" / "token.json"
 
 

@@ -6,16 +6,16 @@ running for a job to be added, and nothing has to be put right after a crash.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from jobs.errors import UserError
 from jobs.lifecycle.inbox import Inbox, JobState, Record, fold
 from jobs.lifecycle.processes import has_ended, is_here, process_identity
+from jobs.storage import places
+from jobs.storage.places import Place
 
 HEARTBEAT = "heartbeat"
 HEARTBEAT_S = 5.0
@@ -100,7 +100,7 @@ class Job:
 class Backlog:
     """All jobs of the workspace at `root`; cheap to ask again and again, however many are over."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Place) -> None:
         self.root = root
         self.unreadable: dict[str, str] = {}
         self._inboxes: dict[str, Inbox] = {}
@@ -137,11 +137,10 @@ class Backlog:
         """Return the names of all jobs in order."""
         folder = self.root / "jobs"
         try:
-            changed_ns = folder.stat().st_mtime_ns
-            if changed_ns == self._names[0]:
+            changed_ns = places.changed_ns(folder)
+            if changed_ns is not None and changed_ns == self._names[0]:
                 return self._names[1]
-            with os.scandir(folder) as entries:
-                names = sorted(entry.name for entry in entries if _is_job(entry))
+            names = places.folders(folder)
         except FileNotFoundError:
             changed_ns, names = -1, []
         self._names = (_settled(changed_ns), names)
@@ -154,9 +153,9 @@ class Backlog:
     def _look(self, job_id: str) -> tuple[int, Job] | None:
         """Return a job as it is now, and when its folder had changed; None if it has no records that can be read."""
         try:
-            changed_ns = (self.root / "jobs" / job_id).stat().st_mtime_ns
+            changed_ns = places.changed_ns(self.root / "jobs" / job_id)
             known = self._live.get(job_id)
-            if known is not None and known[0] == changed_ns:
+            if known is not None and changed_ns is not None and known[0] == changed_ns:
                 return known
             records = self.inbox(job_id).records()
         except FileNotFoundError:
@@ -197,26 +196,19 @@ class Backlog:
         holder = job.state.holder or {}
         if is_here(holder):
             return has_ended(holder)
-        return self.silent_s(job) > SILENCE_S
+        return self.silent_s(job, exactly=True) > SILENCE_S
 
-    def silent_s(self, job: Job) -> float:
-        """Return for how long nothing was heard of the process of a job."""
-        folder = self.root / "jobs" / job.job_id
-        heard = max((p.stat().st_mtime for p in (folder, folder / HEARTBEAT) if p.exists()), default=0.0)
-        return (time.time() if is_here(job.state.holder or {}) else self._file_time()) - heard
-
-    def _file_time(self) -> float:
-        """Return the time by the clock of the file system, which may be that of yet another machine."""
-        probe = self.root / "jobs" / f".now-{os.getpid()}"
-        probe.touch()
-        now = probe.stat().st_mtime
-        probe.unlink()
-        return now
+    def silent_s(self, job: Job, exactly: bool = False) -> float:
+        """Return for how long nothing was heard of a job's process; `exactly`, by the clock of what was heard."""
+        written = places.files(self.root / "jobs" / job.job_id).values()
+        heard = max((file.mtime_s for file in written), default=0.0)
+        same_clock = is_here(job.state.holder or {}) and not places.is_remote(self.root)
+        return (time.time() if same_clock or not exactly else places.now_s(self.root / "jobs")) - heard
 
 
-def _settled(changed_ns: int) -> int:
+def _settled(changed_ns: int | None) -> int:
     """Return when a folder changed; -1 for just now, since it may change once more before its clock goes on."""
-    return changed_ns if time.time_ns() - changed_ns > _SETTLED_NS else -1
+    return changed_ns if changed_ns is not None and time.time_ns() - changed_ns > _SETTLED_NS else -1
 
 
 def _slim(job: Job) -> Job:
@@ -224,10 +216,6 @@ def _slim(job: Job) -> Job:
     kept = ("priority", "schedule", "release", "error", "failed")
     records = [replace(r, data={n: r.data[n] for n in kept if n in r.data}) for r in job.records]
     return replace(job, state=replace(job.state, holder=None), records=records)
-
-
-def _is_job(entry: os.DirEntry[str]) -> bool:
-    return not entry.name.startswith(".") and entry.is_dir()
 
 
 def in_turn(jobs: Sequence[Job], now_ns: int) -> list[Job]:

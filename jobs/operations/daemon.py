@@ -9,24 +9,29 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from jobs.errors import RunFailedError, UserError
 from jobs.lifecycle.locking import holder
 from jobs.lifecycle.processes import has_ended, is_here
 from jobs.operations.gateway import lock_path
+from jobs.storage import places
+from jobs.storage.places import Place
 
 _START_S = 30.0
 _MARGIN_S = 10.0
+_LOOK_S, _LOOK_FAR_S = 0.05, 0.5
 
 
-def start(root: Path, options: Sequence[str]) -> dict[str, Any]:
+def start(root: Place, options: Sequence[str]) -> dict[str, Any]:
     """Start a gateway that outlives this process, and return what it says about itself once it is there.
 
     Raises `UserError` if there is one already, or with what the new one says where it cannot go to work.
     """
     refuse_second(root)
-    said = root / "jobs" / "gateway.txt"
+    kept = root / "jobs" / "gateway.txt"
+    said = kept if isinstance(kept, Path) else Path(mkdtemp(prefix="winnow-")) / kept.name
     said.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "jobs.cli.app", "gateway", "start", "--foreground", "--quiet"]
     with open(said, "wb") as sink:
@@ -47,17 +52,17 @@ def start(root: Path, options: Sequence[str]) -> dict[str, Any]:
         if process.poll() is not None:
             lines = said.read_text(errors="replace").splitlines()
             raise UserError([line.removeprefix("error: ") for line in lines] or ["the gateway ended at once"])
-        time.sleep(0.05)
+        time.sleep(places.patience(root, _LOOK_S, _LOOK_FAR_S))
     raise RunFailedError(f"the gateway did not get to work within {_START_S:.0f} s; see {said}")
 
 
-def refuse_second(root: Path) -> None:
+def refuse_second(root: Place) -> None:
     """Raise `UserError` if the workspace at `root` has a gateway."""
     if found := holder(lock_path(root)):
         raise UserError(f"workspace {root} has a gateway already: process {found.get('pid')} on {found.get('host')}")
 
 
-def stop(root: Path) -> dict[str, Any]:
+def stop(root: Place) -> dict[str, Any]:
     """Ask the gateway to stop, wait until it has put its jobs back, and return what it said about itself.
 
     Raises `UserError` if there is none, or if it is on another machine.
@@ -73,5 +78,5 @@ def stop(root: Path) -> dict[str, Any]:
     while (now := holder(lock_path(root))) and now.get("pid") == found["pid"]:
         if time.monotonic() > deadline:
             raise RunFailedError(f"the gateway, process {found['pid']}, does not end")
-        time.sleep(0.05)
+        time.sleep(places.patience(root, _LOOK_S, _LOOK_FAR_S))
     return found

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Self
 
@@ -19,6 +18,8 @@ from jobs.operations.backlog import HEARTBEAT, HEARTBEAT_S, Backlog, Job
 from jobs.operations.publishing import publish
 from jobs.preparation import RunRequest
 from jobs.runs import RunRecord
+from jobs.storage import places
+from jobs.storage.places import Place
 from jobs.workspace import Workspace
 
 _LOOK_S = 0.25
@@ -62,7 +63,7 @@ def request_of(workspace: Workspace, job: Job) -> RunRequest:
 class Heartbeat:
     """Touches a file in a job's folder while it lasts, and ends this process when its gateway is gone."""
 
-    def __init__(self, folder: Path, gateway_pid: int | None) -> None:
+    def __init__(self, folder: Place, gateway_pid: int | None) -> None:
         self._file = folder / HEARTBEAT
         self._gateway_pid = gateway_pid
         self._over = Event()
@@ -82,7 +83,7 @@ class Heartbeat:
             if time.monotonic() >= last + HEARTBEAT_S:
                 # A full disk is for the run to report.
                 with suppress(OSError):
-                    self._file.touch()
+                    places.touch(self._file)
                 last = time.monotonic()
             if self._gateway_pid is not None and os.getppid() != self._gateway_pid:
                 self._gateway_pid = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,21 +17,26 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import mkdtemp
 from types import FrameType
 from typing import Any
 
-from jobs.errors import UserError, one_line
+from jobs.errors import RunFailedError, UserError, one_line
 from jobs.lifecycle.inbox import fold
-from jobs.lifecycle.locking import Lock, holder
+from jobs.lifecycle.locking import holder, lock_at
 from jobs.lifecycle.processes import process_identity
 from jobs.operations.access import VARIABLE
 from jobs.operations.backlog import Backlog, Job, in_turn
 from jobs.operations.jsonlog import JsonLog
+from jobs.storage import places
+from jobs.storage.places import Place
 
 _SCHEDULES_S = 5.0
 _LONGEST_BACKOFF_S = 600.0
 _BACKOFF_FACTOR = 4
 _LAST_BYTES = 4096
+_MOST_BYTES = 1 << 20
+_POLL_FAR_S = 2.0
 _WRONG_REQUEST = 2
 # The second signal means: now.
 _AT_ONCE = 2
@@ -64,12 +70,12 @@ class _Worker:
     output: Path
 
 
-def lock_path(root: Path) -> Path:
+def lock_path(root: Place) -> Place:
     """Return the file that the gateway of the workspace at `root` holds locked."""
     return root / "jobs" / "gateway.lock"
 
 
-def log_path(root: Path) -> Path:
+def log_path(root: Place) -> Place:
     """Return the file in which gateways of the workspace at `root` say what they do."""
     return root / "jobs" / "gateway.jsonl"
 
@@ -77,7 +83,7 @@ def log_path(root: Path) -> Path:
 class Gateway:
     """The one gateway of the workspace at `root`."""
 
-    def __init__(self, root: Path, options: GatewayOptions, log: JsonLog) -> None:
+    def __init__(self, root: Place, options: GatewayOptions, log: JsonLog) -> None:
         self._root = root
         self._options = options
         self._log = log
@@ -94,7 +100,7 @@ class Gateway:
 
         Raises `UserError` if another gateway serves the workspace.
         """
-        lock = Lock(lock_path(self._root))
+        self._lock = lock = lock_at(lock_path(self._root))
         about = self._me | asdict(self._options) | {"since_ns": time.time_ns(), "version": version("winnow")}
         if not lock.take(about):
             found = holder(lock_path(self._root)) or {}
@@ -128,7 +134,8 @@ class Gateway:
 
     def _loop(self) -> None:
         next_schedules = 0.0
-        while not self._n_signals:
+        poll_s = places.patience(self._root, self._options.poll_s, max(self._options.poll_s, _POLL_FAR_S))
+        while not self._n_signals and not self._lock.lost:
             try:
                 if time.monotonic() >= next_schedules:
                     self._look_at_schedules()
@@ -137,11 +144,12 @@ class Gateway:
             except OSError as error:
                 # A disk that is full or a share that is away: the next look may find it mended.
                 self._say_once("trouble", error=one_line(error))
-            select.select([self._heard], [], [], self._options.poll_s)
+            select.select([self._heard], [], [], poll_s)
+        if self._lock.lost:
+            raise RunFailedError(f"the lock of {self._root} could not be kept; another gateway may serve it by now")
 
     def _look_at_schedules(self) -> None:
-        folder = self._root / "schedules"
-        if not folder.is_dir():
+        if not places.names(self._root / "schedules"):
             return
         from jobs.operations.schedule import submit_due
 
@@ -173,7 +181,7 @@ class Gateway:
     def _begin(self, job: Job) -> None:
         """Start the process of a job that was claimed for it."""
         attempt = job.state.attempts + 1
-        output = self._root / "jobs" / job.job_id / f"output-{attempt}.txt"
+        output = self._output(job.job_id, attempt)
         command = [sys.executable, "-m", "jobs.cli.app", "gateway", "execute", job.job_id]
         command += ["--workspace", str(self._root), "--gateway-pid", str(os.getpid())]
         # What a job runs has no need of the token that guards it.
@@ -194,6 +202,22 @@ class Gateway:
             return
         self._workers[job.job_id] = _Worker(job.job_id, attempt, process, output)
         self._log.write("job_started", job_id=job.job_id, attempt=attempt, pid=process.pid)
+
+    def _output(self, job_id: str, attempt: int) -> Path:
+        """Return the file that a process writes what it says into; a disk has to take it while it goes on."""
+        kept = self._root / "jobs" / job_id / f"output-{attempt}.txt"
+        if isinstance(kept, Path):
+            return kept
+        return Path(mkdtemp(prefix="winnow-")) / kept.name
+
+    def _keep_output(self, worker: _Worker) -> None:
+        """Put what a process has said beside its job, if it is not there."""
+        kept = self._root / "jobs" / worker.job_id / worker.output.name
+        if isinstance(kept, Path):
+            return
+        with suppress(OSError):
+            places.write(kept, worker.output.read_bytes()[-_MOST_BYTES:])
+        shutil.rmtree(worker.output.parent, ignore_errors=True)
 
     def _now(self, job_id: str) -> Job:
         records = self._backlog.inbox(job_id).records()
@@ -222,6 +246,7 @@ class Gateway:
                 self._failed(job, error, again=code != _WRONG_REQUEST)
             else:
                 self._log.write("job_put_back" if state == "pending" else f"job_{state}", **details)
+            self._keep_output(worker)
 
     def _failed(self, job: Job, error: str, again: bool = True) -> None:
         """Put a job whose attempt failed back into the queue for later, or give it up."""

@@ -6,13 +6,17 @@ import json
 import logging
 import sys
 import time
+from collections import deque
 from contextlib import suppress
 from logging.handlers import RotatingFileHandler
-from pathlib import Path
 from typing import Any
+
+from jobs.storage import places
+from jobs.storage.places import ObjectPath, Place
 
 _BYTES = 4 << 20
 _FILES = 3
+_EVENTS = 1000
 
 
 class _Patient(RotatingFileHandler):
@@ -20,12 +24,29 @@ class _Patient(RotatingFileHandler):
         """Do nothing: a log that cannot be written must not keep jobs from being done."""
 
 
+class _InBucket(logging.Handler):
+    """Writes the last events anew with each one: there are a few for every job, and one gateway that writes them."""
+
+    def __init__(self, file: ObjectPath) -> None:
+        super().__init__()
+        self._file = file
+        self._lines: deque[str] = deque(maxlen=_EVENTS)
+        with suppress(OSError):
+            self._lines.extend(places.read(file).decode(errors="replace").splitlines())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write an event; a store that is away must not keep jobs from being done."""
+        self._lines.append(record.getMessage())
+        with suppress(OSError):
+            places.write(self._file, "".join(f"{line}\n" for line in self._lines).encode())
+
+
 class JsonLog:
     """Writes events to a file, and to standard error as well with `aloud`."""
 
-    def __init__(self, path: Path, aloud: bool = False) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._handlers: list[logging.Handler] = [_Patient(path, maxBytes=_BYTES, backupCount=_FILES)]
+    def __init__(self, path: Place, aloud: bool = False) -> None:
+        places.make(path.parent)
+        self._handlers: list[logging.Handler] = [_handler(path)]
         if aloud:
             self._handlers.append(logging.StreamHandler(sys.stderr))
 
@@ -37,10 +58,14 @@ class JsonLog:
             handler.emit(record)
 
 
-def tail(path: Path, n: int) -> list[dict[str, Any]]:
+def _handler(path: Place) -> logging.Handler:
+    return _InBucket(path) if isinstance(path, ObjectPath) else _Patient(path, maxBytes=_BYTES, backupCount=_FILES)
+
+
+def tail(path: Place, n: int) -> list[dict[str, Any]]:
     """Return the last `n` events of a log, oldest first."""
     try:
-        lines = path.read_bytes().splitlines()[-n:]
+        lines = places.read(path).splitlines()[-n:]
     except FileNotFoundError:
         return []
     found = []

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
 from jobs.errors import UserError, one_line
 from jobs.operations.overview import Overview
+from jobs.storage.places import Place
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _HOST = "127.0.0.1"
@@ -66,7 +66,7 @@ def _escaped(value: str) -> str:
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
-def serve(root: Path, port: int) -> ThreadingHTTPServer:
+def serve(root: Place, port: int) -> ThreadingHTTPServer:
     """Answer `/metrics` on loopback in a thread of its own. Raises `UserError` for a port that is taken."""
     overview, one_at_a_time = Overview(root), Lock()
 

@@ -16,6 +16,7 @@ from jobs.lifecycle.processes import has_ended, is_here
 from jobs.lifecycle.progress import Progress
 from jobs.operations.backlog import Backlog, Job, in_turn
 from jobs.operations.gateway import lock_path
+from jobs.storage.places import Place
 
 _LAST_ERRORS = 5
 _MOST_JOURNALS = 64
@@ -24,7 +25,7 @@ _MOST_JOURNALS = 64
 class Overview:
     """Looks at the workspace at `root`; a second look reads only what is new in the journals."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Place) -> None:
         self._root = root
         self._backlog = Backlog(root)
         self._journals: dict[str, tuple[Follower, Progress]] = {}
@@ -79,7 +80,7 @@ class Overview:
         }
 
 
-def gateway(root: Path) -> dict[str, Any] | None:
+def gateway(root: Place) -> dict[str, Any] | None:
     """Return what the gateway of the workspace at `root` says about itself; None if there is none."""
     return holder(lock_path(root))
 

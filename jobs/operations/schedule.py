@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,7 +19,8 @@ from jobs.errors import UserError
 from jobs.lifecycle.inbox import Inbox
 from jobs.names import wrong_with
 from jobs.operations.backlog import Job
-from jobs.workspace import write_atomically
+from jobs.storage import places
+from jobs.storage.places import Place
 
 _LONGEST_NAME = 60
 _FIELDS = 5
@@ -80,25 +80,28 @@ def problems(schedule: Schedule) -> list[str]:
     return found
 
 
-def save(root: Path, schedule: Schedule) -> None:
+def save(root: Place, schedule: Schedule) -> None:
     """Keep a schedule in the workspace at `root`. Raises `UserError` for one that is taken or makes no sense."""
     if wrong := problems(schedule):
         raise UserError(wrong)
     path = _path(root, schedule.name)
-    if path.exists():
+    if not places.create(path, json.dumps(asdict(schedule), indent=1).encode() + b"\n"):
         raise UserError(f"schedule {schedule.name!r} exists; remove it first, or choose another name")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(asdict(schedule), indent=1).encode() + b"\n")
 
 
-def schedules(root: Path) -> list[Schedule]:
+def schedules(root: Place) -> list[Schedule]:
     """Return the schedules of the workspace at `root`, by name. Raises `UserError` for one that cannot be read."""
-    return [_read(path) for path in sorted((root / "schedules").glob("*.json"))]
+    return [_read(path) for path in _files(root)]
 
 
-def _read(path: Path) -> Schedule:
+def _files(root: Place) -> list[Place]:
+    folder = root / "schedules"
+    return [folder / name for name in places.names(folder) if name.endswith(".json") and not name.startswith(".")]
+
+
+def _read(path: Place) -> Schedule:
     try:
-        found = Schedule(**json.loads(path.read_bytes()))
+        found = Schedule(**json.loads(places.read(path)))
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is no schedule of this version: {error}") from error
     if wrong := problems(found):
@@ -106,7 +109,7 @@ def _read(path: Path) -> Schedule:
     return found
 
 
-def find(root: Path, name: str) -> Schedule:
+def find(root: Place, name: str) -> Schedule:
     """Return a schedule by its name. Raises `UserError`."""
     known = schedules(root)
     for schedule in known:
@@ -116,17 +119,17 @@ def find(root: Path, name: str) -> Schedule:
     raise UserError(f"there is no schedule {name!r}; there are: {there_are}")
 
 
-def remove(root: Path, name: str) -> None:
+def remove(root: Place, name: str) -> None:
     """Take a schedule out; its jobs and releases stay. Raises `UserError` for an unknown one."""
     find(root, name)
-    _path(root, name).unlink(missing_ok=True)
-    _noted_path(root, name).unlink(missing_ok=True)
+    places.delete(_path(root, name))
+    places.delete(_noted_path(root, name))
 
 
-def noted(root: Path, name: str) -> dict[str, Any]:
+def noted(root: Place, name: str) -> dict[str, Any]:
     """Return what became of a schedule's last time: `due_ns`, and `skipped` with the reason if nothing was run."""
     try:
-        return dict(json.loads(_noted_path(root, name).read_bytes()))
+        return dict(json.loads(places.read(_noted_path(root, name))))
     except FileNotFoundError:
         return {}
 
@@ -136,14 +139,14 @@ def jobs_of(jobs: Sequence[Job], name: str) -> list[Job]:
     return sorted((job for job in jobs if job.schedule == name), key=lambda job: job.submitted_ns)
 
 
-def submit_due(root: Path, jobs: Sequence[Job], now_ns: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def submit_due(root: Place, jobs: Sequence[Job], now_ns: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Submit what has become due since the last look, and yield what was done as events.
 
     However many times went by while nobody looked, a schedule is run once for them. It is not run while its last job
     has not ended.
     """
     now = datetime.fromtimestamp(now_ns / 1e9, UTC)
-    for path in sorted((root / "schedules").glob("*.json")):
+    for path in _files(root):
         try:
             schedule = _read(path)
         except UserError as error:
@@ -166,7 +169,7 @@ def submit_due(root: Path, jobs: Sequence[Job], now_ns: int) -> Iterator[tuple[s
         yield "schedule_due", details | {"job_id": job_id}
 
 
-def submit_now(root: Path, schedule: Schedule, jobs: Sequence[Job]) -> str:
+def submit_now(root: Place, schedule: Schedule, jobs: Sequence[Job]) -> str:
     """Submit a schedule out of turn and return the job's id. Raises `UserError` while its last job has not ended."""
     if busy := unfinished(jobs, schedule.name):
         raise UserError(
@@ -178,7 +181,7 @@ def submit_now(root: Path, schedule: Schedule, jobs: Sequence[Job]) -> str:
     return submit_at(root, schedule, due)
 
 
-def submit_at(root: Path, schedule: Schedule, due: datetime) -> str:
+def submit_at(root: Place, schedule: Schedule, due: datetime) -> str:
     """Submit a schedule for one of its times, if that was not done, and return the job's id."""
     job_id = _job_id(schedule, due)
     data = {
@@ -200,17 +203,17 @@ def unfinished(jobs: Sequence[Job], name: str) -> Job | None:
     return next((job for job in reversed(jobs_of(jobs, name)) if not job.state.ended), None)
 
 
-def _note(root: Path, name: str, values: Mapping[str, Any]) -> None:
+def _note(root: Place, name: str, values: Mapping[str, Any]) -> None:
     path = _noted_path(root, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(values).encode() + b"\n")
+    places.make(path.parent)
+    places.write(path, json.dumps(values).encode() + b"\n")
 
 
-def _path(root: Path, name: str) -> Path:
+def _path(root: Place, name: str) -> Place:
     return root / "schedules" / f"{name}.json"
 
 
-def _noted_path(root: Path, name: str) -> Path:
+def _noted_path(root: Place, name: str) -> Place:
     return root / "schedules" / "noted" / f"{name}.json"
 
 

@@ -9,7 +9,6 @@ import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from jobs.asking import Asked, requested
@@ -18,6 +17,7 @@ from jobs.operations import access, schedule
 from jobs.operations.backlog import Backlog, Job
 from jobs.operations.schedule import Schedule
 from jobs.preparation import prepare
+from jobs.storage.places import Place
 
 
 def add(
@@ -41,7 +41,7 @@ def add(
     return {"name": name, "next": _shown(wanted.next_after(datetime.now(UTC))), "crontab": crontab(root, wanted)}
 
 
-def crontab(root: Path, wanted: Schedule) -> list[str]:
+def crontab(root: Place, wanted: Schedule) -> list[str]:
     """Return the lines of a crontab that do what the gateway would do."""
     program = shutil.which("winnow")
     words = [program] if program else [sys.executable, "-m", "jobs.cli.app"]
@@ -51,7 +51,7 @@ def crontab(root: Path, wanted: Schedule) -> list[str]:
     return [f"CRON_TZ={wanted.tz}", f"{wanted.cron} {command}"]
 
 
-def listed(root: Path) -> list[dict[str, Any]]:
+def listed(root: Place) -> list[dict[str, Any]]:
     """Return the schedules with their next time, their last job and its state, and why it was skipped, if it was."""
     jobs = Backlog(root).jobs()
     now = datetime.now(UTC)
@@ -73,7 +73,7 @@ def listed(root: Path) -> list[dict[str, Any]]:
     return found
 
 
-def run_now(root: Path, name: str, claim: bool = False) -> str:
+def run_now(root: Place, name: str, claim: bool = False) -> str:
     """Submit a schedule's job out of turn and return its id; with `claim`, for this process and not for a gateway.
 
     A job that waits, or whose process has died, is then taken up before there is a new one. Raises `UserError` for an

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from jobs.workspace import write_atomically
+from jobs.storage import places
+from jobs.storage.places import Place
 
 _MARGIN_S = 15
 
@@ -27,23 +28,23 @@ class Service:
     def install(self) -> None:
         """Write the file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path, self.text.encode())
+        places.write(self.path, self.text.encode())
 
 
-def service(root: Path, options: Sequence[str], grace_s: float, platform: str = sys.platform) -> Service:
+def service(root: Place, options: Sequence[str], grace_s: float, platform: str = sys.platform) -> Service:
     """Return the service of the gateway of the workspace at `root` for a platform, as `sys.platform` names it."""
     command = [sys.executable, "-m", "jobs.cli.app", "gateway", "start", "--foreground", "--workspace", str(root)]
     command += options
     return _launchd(root, command) if platform == "darwin" else _systemd(root, command, grace_s)
 
 
-def service_name(root: Path) -> str:
+def service_name(root: Place) -> str:
     """Return a name that no other workspace of the user has."""
     plain = re.sub(r"[^A-Za-z0-9]+", "-", root.name).strip("-") or "workspace"
     return f"winnow-{plain}-{blake3(str(root).encode()).hexdigest()[:6]}"
 
 
-def _systemd(root: Path, command: Sequence[str], grace_s: float) -> Service:
+def _systemd(root: Place, command: Sequence[str], grace_s: float) -> Service:
     name = f"{service_name(root)}.service"
     text = f"""[Unit]
 Description=Winnow gateway of {_specifier_free(str(root))}
@@ -68,7 +69,7 @@ WantedBy=default.target
     return Service(Path.home() / ".config/systemd/user" / name, text, steps)
 
 
-def _launchd(root: Path, command: Sequence[str]) -> Service:
+def _launchd(root: Place, command: Sequence[str]) -> Service:
     name = service_name(root)
     values = {
         "Label": name,
@@ -77,10 +78,15 @@ def _launchd(root: Path, command: Sequence[str]) -> Service:
         # Started again after a crash, not after `winnow gateway stop`.
         "KeepAlive": {"SuccessfulExit": False},
         "ProcessType": "Background",
-        "StandardErrorPath": str(root / "jobs" / "gateway.txt"),
+        "StandardErrorPath": _errors(root, name),
     }
     path = Path.home() / "Library/LaunchAgents" / f"{name}.plist"
     return Service(path, plistlib.dumps(values).decode(), (f"launchctl bootstrap gui/$(id -u) {path}",))
+
+
+def _errors(root: Place, name: str) -> str:
+    kept = root / "jobs" / "gateway.txt"
+    return str(kept if isinstance(kept, Path) else Path.home() / f"Library/Logs/{name}.txt")
 
 
 def _quoted(word: str) -> str:

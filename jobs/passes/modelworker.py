@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -13,6 +12,7 @@ import pyarrow as pa
 
 from jobs.passes.worker import receipt, unless
 from jobs.storage.parts import write_part
+from jobs.storage.places import Place
 from schemas import BY_NAME
 from transforms.image import ImageParams
 from transforms.inference import FrameModel, Inferred, OrderedModel, look, look_in_order
@@ -29,7 +29,7 @@ class ModelTask:
     make: Callable[[int], FrameModel | OrderedModel]
     stage: str
     stage_key: str
-    root: Path
+    root: Place
     image: ImageParams
     batch: int
     context: int = 0

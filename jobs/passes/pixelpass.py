@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,10 @@ from jobs.passes.engine import Engine
 from jobs.passes.nearby import ALONE, Nearby, Transform
 from jobs.passes.worker import measure_rows, persist_rows
 from jobs.stage import Stage
+from jobs.storage import places
 from jobs.storage.commit import Committer
 from jobs.storage.parts import Part
+from jobs.storage.places import Place
 from transforms.pixels import MOTION_ONLY, TABLES, PixelParams, n_frames
 
 _DRAIN_S = 3.0
@@ -95,7 +96,7 @@ def run_pass(
     engine: Callable[[], Engine],
     nearby: Nearby | None,
     committer: Committer,
-    root: Path,
+    root: Place,
     limit: int | None = None,
     told: Callable[[dict[str, Any], pa.Table], None] = lambda receipt, rows: None,
     *,
@@ -227,7 +228,7 @@ class Brake:
         if not self.since:
             if self._hold.asked():
                 self.since = self._last = now
-                self._hold.drain.touch()
+                places.touch(self._hold.drain)
             return False
         return now - self.since > _DRAIN_S or now - self._last > _QUIET_S
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.memory import keep_freed
+from jobs.storage import places
 from jobs.storage.parts import Part, write_part
 from jobs.storage.pictures import PictureFolder
 from transforms.pixels import FAULT, TABLES, TALLY, PixelParams, measure_frames
@@ -27,7 +27,7 @@ RECEIPT = pa.schema(
 """What a worker reports of a block: what it cost, the parts it wrote as JSON, and the frames that failed."""
 
 
-_LOOK_S = 0.1
+_LOOK_S, _LOOK_FAR_S = 0.1, 0.5
 
 
 def measure_rows(block: pa.Table, params: PixelParams, root: str, drain: str) -> pa.Table:
@@ -36,18 +36,23 @@ def measure_rows(block: pa.Table, params: PixelParams, root: str, drain: str) ->
     See `transforms.pixels.measure_frames`.
     """
     keep_freed()
-    return measure_frames(block, params, unless(drain), PictureFolder(Path(root)))
+    return measure_frames(block, params, unless(drain), PictureFolder(places.place(root)))
 
 
 def unless(drain: str) -> Callable[[], bool]:
     """Return a function that says whether to go on, and looks for the file a few times per second."""
     there, look_again = False, 0.0
+    file = places.place(drain)
+    every_s = places.patience(file, _LOOK_S, _LOOK_FAR_S)
 
     def go_on() -> bool:
         nonlocal there, look_again
         now = time.monotonic()
         if not there and now >= look_again:
-            there, look_again = os.path.exists(drain), now + _LOOK_S  # noqa: PTH110 - a path is dear to make
+            # A store that does not answer now is no reason to leave the frames in hand.
+            with suppress(OSError):
+                there = places.exists(file)
+            look_again = now + every_s
         return not there
 
     return go_on
@@ -61,7 +66,7 @@ def persist_rows(batch: pa.Table, root: str, stage_keys: Mapping[str, str]) -> p
         for stage, key in stage_keys.items():
             rows = _unpack(batch[stage])
             if rows.num_rows:
-                parts.append(write_part(Path(root), TABLES[stage], rows, {"stage_key": key}))
+                parts.append(write_part(places.place(root), TABLES[stage], rows, {"stage_key": key}))
     except Exception as caught:
         # Any other way out would look like the death of the process, and frame after frame would be set aside.
         error = f"{type(caught).__name__}: {caught}"

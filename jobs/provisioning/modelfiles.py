@@ -16,7 +16,7 @@ from typing import IO, Any, Literal
 from conf.models import Model, catalogue, restriction_of
 from jobs.errors import RunFailedError, UserError, one_line
 from jobs.provisioning.weights import folder
-from jobs.workspace import write_atomically
+from jobs.storage import places
 
 _MANIFEST = "weights.json"
 _TOLD = "told"
@@ -205,7 +205,7 @@ def _manifest(place: Path) -> dict[str, Any]:
 def _record(place: Path, name: str, **facts: Any) -> None:
     found = _manifest(place)
     found[name] = {**found.get(name, {}), **facts}
-    write_atomically(place / _MANIFEST, json.dumps(found, indent=1, sort_keys=True).encode() + b"\n")
+    places.write(place / _MANIFEST, json.dumps(found, indent=1, sort_keys=True).encode() + b"\n")
 
 
 def _copy(source: str, target: Path, progress: Callable[[int, int | None], None]) -> str:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 import schemas
 from jobs.stage import Stage
-from jobs.storage.parts import Part, write_part
+from jobs.storage.parts import Part, source, write_part
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
 
 _SHARE_OF_TIME = 10
@@ -123,7 +123,7 @@ class Committer:
         return pa.concat_tables([self._rows(part, _KEY) for part in parts])
 
     def _rows(self, part: Part, columns: list[str] | None = None) -> pa.Table:
-        return pq.read_table(self._store.root / part.table / part.path, columns=columns)
+        return pq.read_table(source(self._store.root / part.table / part.path), columns=columns)
 
     def _against_live(self, stage: Stage, part: Part, snapshot: Snapshot) -> Part | None:
         """Return the part without the frames that somebody else has done from the same input."""

@@ -1,6 +1,8 @@
-"""Which rows of a table a reader wants, as a filter on its data files."""
+"""Which rows of a table a reader wants, as a filter on its data files and on what is in them."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import pyarrow.dataset as pads
 
@@ -8,6 +10,33 @@ import schemas
 
 Span = tuple[int | None, int | None]
 """Frame numbers from the first to before the second; None leaves an end open."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A committed file: its path below the table, its partition, and bounds of the columns in its statistics."""
+
+    path: str
+    size_bytes: int
+    n_rows: int
+    stage_key: str | None
+    low_stream: str | None
+    high_stream: str | None
+    low_idx: int | None
+    high_idx: int | None
+
+    def may_hold(self, streams: frozenset[str] | None, span: Span) -> bool:
+        """Say whether rows of these streams and frame numbers can be in the file."""
+        if streams is not None and self.low_stream is not None and self.high_stream is not None:
+            if self.low_stream == self.high_stream:
+                if self.low_stream not in streams:
+                    return False
+            elif not any(self.low_stream <= s <= self.high_stream for s in streams):
+                return False
+        low, high = span
+        if self.low_idx is None or self.high_idx is None:
+            return True
+        return (low is None or self.high_idx >= low) and (high is None or self.low_idx < high)
 
 
 def row_filter(table: schemas.Table, streams: frozenset[str] | None, span: Span) -> pads.Expression | None:

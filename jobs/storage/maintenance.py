@@ -10,10 +10,11 @@ from functools import partial
 import polars as pl
 
 import schemas
-from jobs.storage import pictures
+from jobs.storage import pictures, places
+from jobs.storage.filters import DataFile
 from jobs.storage.merge import rows_in_order
 from jobs.storage.parts import Part, write_part
-from jobs.storage.store import Change, ConflictError, DataFile, Drop, Snapshot, Store
+from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
 
 _SMALL_BYTES = 16 << 20
 _BIN_BYTES = 32 << 20
@@ -115,7 +116,7 @@ def _without_pictures(store: Store, versions: set[int], retention_hours: int, dr
     named = pictures_of([store, *(Store(store.root, {schemas.MEDIA.name: number}) for number in versions)])
     deleted = pictures.unreferenced(store.root, named, retention_hours)
     for name in () if dry_run else deleted:
-        (store.root / name).unlink(missing_ok=True)
+        places.delete(store.root / name)
     return deleted
 
 

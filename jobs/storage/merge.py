@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import schemas
-from jobs.storage.store import DataFile
+from jobs.storage.filters import DataFile
+from jobs.storage.parts import source
+from jobs.storage.places import Place
 
 _ROWS_AT_ONCE = 1 << 14
 
 
-def rows_in_order(folder: Path, table: schemas.Table, files: Sequence[DataFile]) -> Iterator[pa.Table]:
+def rows_in_order(folder: Place, table: schemas.Table, files: Sequence[DataFile]) -> Iterator[pa.Table]:
     """Yield all rows of files in order, those first that lie before whatever is still to come.
 
     `folder` is the table's; the files come in order of their lowest stream and number.
@@ -29,7 +30,7 @@ def rows_in_order(folder: Path, table: schemas.Table, files: Sequence[DataFile])
             if first:
                 yield held.slice(0, first)
                 held = held.slice(first)
-        held = pa.concat_tables([held, pq.read_table(folder / file.path, schema=table.file_schema)])
+        held = pa.concat_tables([held, pq.read_table(source(folder / file.path), schema=table.file_schema)])
     yield held.sort_by(order)
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +15,8 @@ import pyarrow.parquet as pq
 from blake3 import blake3
 
 import schemas
-from jobs.workspace import write_atomically
+from jobs.storage import places
+from jobs.storage.places import ObjectPath, Place
 
 _ROWS_PER_GROUP = 1 << 15
 _STATISTICS = ("stream_id", "frame_idx")
@@ -49,7 +48,7 @@ class Part:
 
 
 def write_part(
-    root: Path, table: schemas.Table, rows: pa.Table | Iterable[pa.Table], partition: Mapping[str, str] | None = None
+    root: Place, table: schemas.Table, rows: pa.Table | Iterable[pa.Table], partition: Mapping[str, str] | None = None
 ) -> Part:
     """Check rows against their table and write them as one file below `root`, the workspace.
 
@@ -63,12 +62,10 @@ def write_part(
     name = "-".join([*_range_name(bounds.low, bounds.high), f"{blake3(data).hexdigest()[:20]}.parquet"])
     path = f"{folder}/{name}" if folder else name
     target = root / table.name / path
-    try:
-        # What an earlier run left behind is young again, so that no vacuum takes it before it is committed.
-        os.utime(target)
-    except FileNotFoundError:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(target, data)
+    # What an earlier run left behind is young again, so that no vacuum takes it before it is committed.
+    if not places.refresh(target):
+        places.make(target.parent)
+        places.write(target, data)
     return Part(table.name, path, partition, len(data), bounds.n_rows, bounds.low, bounds.high)
 
 
@@ -109,7 +106,12 @@ def _range_name(low: Mapping[str, Any], high: Mapping[str, Any]) -> list[str]:
     return [stream, *span]
 
 
-def hash_in_name(path: Path) -> str:
+def source(file: Place) -> str | pa.BufferReader:
+    """Return what Arrow's readers read a data file from; objects are fetched whole."""
+    return pa.BufferReader(places.read(file)) if isinstance(file, ObjectPath) else str(file)
+
+
+def hash_in_name(path: Place) -> str:
     """Return what a data file's name says of its bytes: the first hex digits of their BLAKE3 hash."""
     return path.stem.rpartition("-")[2]
 

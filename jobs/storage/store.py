@@ -6,27 +6,34 @@ committed meanwhile; then the caller looks again at what is left to do.
 
 from __future__ import annotations
 
+import json
 import random
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as pads
-import pyarrow.parquet as pq
+import pyarrow.fs as pafs
 from deltalake import CommitProperties, DeltaTable
 from deltalake import Schema as DeltaSchema
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
 
 import schemas
-from jobs.storage.filters import Span, row_filter
+from jobs.storage import places
+from jobs.storage.changes import Change, ConflictError, Drop, Reach, survivors, without_unchanged
+from jobs.storage.filters import DataFile, Span, row_filter
 from jobs.storage.parts import Part, now_ms, statistics_json, write_part
+from jobs.storage.places import ObjectPath, Place
+from transforms import buckets
+
+__all__ = ["Change", "ConflictError", "DataFile", "Drop", "Snapshot", "Store"]
 
 _UPSERT_TRIES = 60
 _CONFIGURATION: Mapping[str, str | None] = {
@@ -37,76 +44,32 @@ _CONFIGURATION: Mapping[str, str | None] = {
 }
 
 
-class ConflictError(Exception):
-    """Another writer committed to the table since the snapshot was taken."""
+@contextmanager
+def _in_our_words(at: Place) -> Iterator[None]:
+    """Raise what the library says of an object store as the one line that it comes down to."""
+    try:
+        yield
+    except (CommitFailedError, TableNotFoundError):
+        raise
+    except (DeltaError, OSError) as error:
+        if not isinstance(at, ObjectPath):
+            raise
+        raise buckets.as_os_error(error, at.uri) from error
 
 
-@dataclass(frozen=True)
-class Drop:
-    """Rows that a change takes out: of one stage key, whole streams or the rows with the given keys.
-
-    `keys` holds columns of the table's key; None, with no `streams`, means every row.
-    """
-
-    stage_key: str | None = None
-    streams: frozenset[str] | None = None
-    keys: pa.Table | None = None
+def _delta_at(at: Place, version: int | None = None) -> DeltaTable:
+    with _in_our_words(at):
+        return DeltaTable(str(at), version=version, storage_options=_options(at))
 
 
-@dataclass(frozen=True)
-class DataFile:
-    """A committed file: its path below the table, its partition, and bounds of the columns in its statistics."""
-
-    path: str
-    size_bytes: int
-    n_rows: int
-    stage_key: str | None
-    low_stream: str | None
-    high_stream: str | None
-    low_idx: int | None
-    high_idx: int | None
-
-    def may_hold(self, streams: frozenset[str] | None, span: Span) -> bool:
-        """Say whether rows of these streams and frame numbers can be in the file."""
-        if streams is not None and self.low_stream is not None and self.high_stream is not None:
-            if self.low_stream == self.high_stream:
-                if self.low_stream not in streams:
-                    return False
-            elif not any(self.low_stream <= s <= self.high_stream for s in streams):
-                return False
-        low, high = span
-        if self.low_idx is None or self.high_idx is None:
-            return True
-        return (low is None or self.high_idx >= low) and (high is None or self.low_idx < high)
-
-
-@dataclass(frozen=True)
-class _Reach:
-    """A drop, and between which bounds the rows lie that it takes out."""
-
-    drop: Drop
-    streams: frozenset[str] | None
-    span: Span
-
-    @classmethod
-    def of(cls, drop: Drop) -> _Reach:
-        streams, span = drop.streams, (None, None)
-        if drop.keys is not None and "stream_id" in drop.keys.column_names:
-            streams = frozenset(pc.unique(drop.keys["stream_id"]).to_pylist())
-            if "frame_idx" in drop.keys.column_names and drop.keys.num_rows:
-                bounds = pc.min_max(drop.keys["frame_idx"]).as_py()
-                span = (bounds["min"], bounds["max"] + 1)
-        return cls(drop, streams, span)
-
-    def may_touch(self, file: DataFile) -> bool:
-        right_key = self.drop.stage_key is None or file.stage_key == self.drop.stage_key
-        return right_key and file.may_hold(self.streams, self.span)
+def _options(at: Place) -> dict[str, str] | None:
+    return buckets.table_options() if isinstance(at, ObjectPath) else None
 
 
 class Store:
     """The tables of one workspace, at their newest versions or at given ones."""
 
-    def __init__(self, root: Path, versions: Mapping[str, int] | None = None) -> None:
+    def __init__(self, root: Place, versions: Mapping[str, int] | None = None) -> None:
         self.root = root
         self._versions = versions
         self._peeked: dict[str, Snapshot] = {}
@@ -115,20 +78,23 @@ class Store:
         """Create the tables that are not there yet, and add the columns that an older version did not know."""
         for table in schemas.ALL:
             if not self._has_version(table, 0):
-                DeltaTable.create(
-                    str(self.root / table.name),
-                    schema=DeltaSchema.from_arrow(table.arrow_schema),
-                    mode="ignore",
-                    partition_by=list(table.partition_by),
-                    description=table.doc,
-                    configuration=_CONFIGURATION,
-                )
+                at = self.root / table.name
+                with _in_our_words(at):
+                    DeltaTable.create(
+                        str(at),
+                        schema=DeltaSchema.from_arrow(table.arrow_schema),
+                        mode="ignore",
+                        partition_by=list(table.partition_by),
+                        description=table.doc,
+                        configuration=_CONFIGURATION,
+                        storage_options=_options(at),
+                    )
             self._add_columns(table)
 
     def _add_columns(self, table: schemas.Table) -> None:
         if not self.peek(table).later:
             return
-        delta = DeltaTable(str(self.root / table.name))
+        delta = _delta_at(self.root / table.name)
         known = {field.name for field in delta.schema().fields}
         # Rows of before have nothing in a new column, whatever it demands of later ones.
         fresh = [c for c in table.arrow_schema if c.name not in known]
@@ -142,7 +108,7 @@ class Store:
         if self._versions is not None and version is None:
             return Snapshot(self.root, table, None)
         try:
-            return Snapshot(self.root, table, DeltaTable(str(self.root / table.name), version=version))
+            return Snapshot(self.root, table, _delta_at(self.root / table.name, version))
         except TableNotFoundError:
             return Snapshot(self.root, table, None)
 
@@ -154,7 +120,7 @@ class Store:
         return kept
 
     def _has_version(self, table: schemas.Table, version: int) -> bool:
-        return (self.root / table.name / "_delta_log" / f"{version:020}.json").exists()
+        return places.exists(log_entry(self.root / table.name, version))
 
     def read(self, table: schemas.Table, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the whole of a small table."""
@@ -186,24 +152,10 @@ class Store:
         raise ConflictError(f"table {table.name} was being written by others {_UPSERT_TRIES} times in a row")
 
 
-@dataclass(frozen=True)
-class Change:
-    """One transaction: parts to add, rows to drop, files to retire whole (their rows are in the parts)."""
-
-    add: Sequence[Part] = ()
-    drop: Sequence[Drop] = ()
-    retire: Sequence[DataFile] = ()
-
-    @property
-    def is_rewrite(self) -> bool:
-        """Say whether rows only move between files."""
-        return bool(self.retire) and not self.drop
-
-
 class Snapshot:
     """A table at one version."""
 
-    def __init__(self, root: Path, table: schemas.Table, delta: DeltaTable | None) -> None:
+    def __init__(self, root: Place, table: schemas.Table, delta: DeltaTable | None) -> None:
         self.root = root
         self.table = table
         self._delta = delta
@@ -249,7 +201,8 @@ class Snapshot:
         names = list(columns or self.table.arrow_schema.names)
         stored = [n for n in names if n not in self.table.partition_by]
         dataset = self._dataset_of(stage_key, streams, span)
-        rows = dataset.to_table(columns=stored, filter=row_filter(self.table, streams, span))
+        with _in_our_words(self.root):
+            rows = dataset.to_table(columns=stored, filter=row_filter(self.table, streams, span))
         for name in names:
             if name in self.table.partition_by:
                 rows = rows.append_column(name, pa.repeat(pa.scalar(stage_key, pa.string()), rows.num_rows))
@@ -272,7 +225,16 @@ class Snapshot:
         chosen = [f for f in self.files if self._in_partition(f, stage_key) and f.may_hold(streams, span)]
         if not chosen:
             return pads.dataset(self.table.file_schema.empty_table())
-        paths = [str(self.root / self.table.name / f.path) for f in chosen]
+        at = self.root / self.table.name
+        if isinstance(at, ObjectPath):
+            handler = DeltaStorageHandler(at.uri, _options(at), {f.path: f.size_bytes for f in chosen})
+            return pads.dataset(
+                [f.path for f in chosen],
+                schema=self.table.file_schema,
+                format="parquet",
+                filesystem=pafs.PyFileSystem(handler),
+            )
+        paths = [str(at / f.path) for f in chosen]
         return pads.dataset(paths, schema=self.table.file_schema, format="parquet")
 
     def _in_partition(self, file: DataFile, stage_key: str | None) -> bool:
@@ -285,6 +247,9 @@ class Snapshot:
         """Return all rows as a Polars lazy frame."""
         if self._delta is None:
             return pl.LazyFrame(schema=pl.Schema(self.table.arrow_schema))
+        if isinstance(self.root, ObjectPath):
+            # Polars would bring a third client of the object store, with credentials and errors of its own.
+            return pl.scan_pyarrow_dataset(self.dataset())
         types = pl.Schema(self.table.arrow_schema)
         later = [pl.lit(None, types[name]).alias(name) for name in self.later]
         return pl.scan_delta(self._delta).with_columns(later)
@@ -312,75 +277,72 @@ class Snapshot:
         retired = list(change.retire)
         added = list(change.add)
         gone = {f.path for f in retired}
-        reaches = [_Reach.of(drop) for drop in change.drop]
+        reaches = [Reach.of(drop) for drop in change.drop]
         for file in self.files:
             # All at once: what one of them leaves of a file is not among the files that the next one looks at.
             drops = [reach.drop for reach in reaches if reach.may_touch(file)] if file.path not in gone else []
-            survivors = self._survivors(file, drops) if drops else None
-            if survivors is None:
+            stay = survivors(self.root / self.table.name, self.table, file, drops) if drops else None
+            if stay is None:
                 continue
             retired.append(file)
-            if survivors.num_rows:
+            if stay.num_rows:
                 partition = {"stage_key": file.stage_key} if file.stage_key is not None else {}
-                added.append(write_part(self.root, self.table, survivors, partition))
-        added = _without_unchanged(added, retired)
+                added.append(write_part(self.root, self.table, stay, partition))
+        added = without_unchanged(added, retired)
         if not added and not retired:
             return self
         moves_only = change.is_rewrite
         actions: list[AddAction | RemoveAction] = [_remove(f, not moves_only) for f in retired]
         actions += [_add(p, not moves_only) for p in added]
+        said = {"job_id": job_id, "commit_id": secrets.token_hex(8)}
         try:
-            self._delta.create_write_transaction(
-                actions,
-                "append",
-                DeltaSchema.from_arrow(self.table.arrow_schema),
-                list(self.table.partition_by) or None,
-                commit_properties=CommitProperties(custom_metadata={"job_id": job_id}, max_commit_retries=0),
-            )
+            with _in_our_words(self.root / self.table.name):
+                self._delta.create_write_transaction(
+                    actions,
+                    "append",
+                    DeltaSchema.from_arrow(self.table.arrow_schema),
+                    list(self.table.partition_by) or None,
+                    commit_properties=CommitProperties(custom_metadata=said, max_commit_retries=0),
+                )
         except CommitFailedError as error:
-            raise ConflictError(str(error)) from error
-        self._delta.update_incremental()
+            self._refuse_unless_ours(error, said["commit_id"])
+        with _in_our_words(self.root / self.table.name):
+            self._delta.update_incremental()
         return Snapshot(self.root, self.table, self._delta)
 
-    def _survivors(self, file: DataFile, drops: Sequence[Drop]) -> pa.Table | None:
-        """Return the rows of a file that stay, or None where all of them do."""
-        path = str(self.root / self.table.name / file.path)
-        if any(drop.keys is None and drop.streams is None for drop in drops):
-            return self.table.file_schema.empty_table()
-        keys = {name for drop in drops for name in (drop.keys.column_names if drop.keys is not None else ["stream_id"])}
-        present = pl.DataFrame(pq.read_table(path, columns=sorted(keys))).with_row_index("at")
-        stay = present
-        for drop in drops:
-            if drop.keys is not None:
-                gone = pl.DataFrame(drop.keys).unique()
-                stay = stay.join(gone, on=drop.keys.column_names, how="anti")
-            else:
-                stay = stay.filter(~pl.col("stream_id").is_in(list(drop.streams or ())))
-        if stay.height == present.height:
-            return None
-        if not stay.height:
-            return self.table.file_schema.empty_table()
-        at = stay.sort("at")["at"].to_arrow()
-        return pq.read_table(path).take(at).cast(self.table.file_schema)
+    def _refuse_unless_ours(self, error: CommitFailedError, commit_id: str) -> None:
+        """Raise `ConflictError` where somebody else has the next version.
+
+        On an object store it may be ours all the same: when the answer to a request is lost, the request is made again,
+        and finds that it was heard the first time. Where nobody has that version, something else was wrong.
+        """
+        entry = log_entry(self.root / self.table.name, self.version + 1)
+        try:
+            found = places.read(entry)
+        except FileNotFoundError:
+            if isinstance(entry, ObjectPath):
+                raise buckets.as_os_error(error, entry.uri) from error
+            raise ConflictError(str(error)) from error
+        if not any(json.loads(line).get("commitInfo", {}).get("commit_id") == commit_id for line in found.splitlines()):
+            raise ConflictError(str(error)) from error
 
     def vacuum(self, keep_versions: Iterable[int], retention_hours: int, dry_run: bool) -> list[str]:
         """Delete files that neither the newest nor the given versions refer to, spared for `retention_hours`."""
         if self._delta is None:
             return []
-        return self._delta.vacuum(
-            retention_hours=retention_hours,
-            dry_run=dry_run,
-            enforce_retention_duration=False,
-            full=True,
-            keep_versions=sorted({v for v in keep_versions if 0 <= v <= self.version} | {self.version}),
-        )
+        with _in_our_words(self.root / self.table.name):
+            return self._delta.vacuum(
+                retention_hours=retention_hours,
+                dry_run=dry_run,
+                enforce_retention_duration=False,
+                full=True,
+                keep_versions=sorted({v for v in keep_versions if 0 <= v <= self.version} | {self.version}),
+            )
 
 
-def _without_unchanged(added: Sequence[Part], retired: list[DataFile]) -> list[Part]:
-    """Leave files alone that would be removed and added again; `retired` loses them as well."""
-    paths = {p.path for p in added} & {f.path for f in retired}
-    retired[:] = [f for f in retired if f.path not in paths]
-    return [p for p in added if p.path not in paths]
+def log_entry(table: Place, version: int) -> Place:
+    """Return the file that makes a table's version what it is."""
+    return table / "_delta_log" / f"{version:020}.json"
 
 
 def _add(part: Part, data_change: bool) -> AddAction:

@@ -228,7 +228,7 @@ def queue() -> Iterator[Figure]:
     """A gateway that waits, and a job that it takes up, pauses and goes on with."""
     frames = material.frames_720p(_FRAMES)
     with tempfile.TemporaryDirectory() as place:
-        root = Workspace.at(f"{place}/tables").create().root
+        root = Workspace.at(f"{place}/tables").create().folder
         with queueing.gateway(root) as pid:
             cpu, memory = queueing.idle_cost(pid, 30)
             took = queueing.life_of_a_job(root, frames)

@@ -119,10 +119,10 @@ def finished_tables(n_streams: int, n_frames: int) -> Workspace:
     # Another configuration, or other code, would find nothing done in these tables.
     version = blake3(repr(stages).encode()).hexdigest()[:8]
     workspace = Workspace.at(folder() / f"tables-{n_streams}-{n_frames}-{version}")
-    done = workspace.root / "complete"
+    done = workspace.folder / "complete"
     if done.exists():
         return workspace
-    shutil.rmtree(workspace.root, ignore_errors=True)
+    shutil.rmtree(workspace.folder, ignore_errors=True)
     workspace = Workspace.at(workspace.root).create()
     store = Store(workspace.root)
     store.create_tables()

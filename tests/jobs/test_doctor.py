@@ -28,7 +28,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
     release.create(Store(workspace.root), "first")
     write_noise_stream(cam, range(6, 9), start=6)
     go(workspace, cam)
-    return workspace.root
+    return workspace.folder
 
 
 @pytest.fixture

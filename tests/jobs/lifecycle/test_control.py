@@ -26,7 +26,7 @@ from jobs.run import RunRequest, run
 from jobs.runs import RunRecord, close_dead_runs
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
-from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, rows, write_noise_stream
+from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, on_disk, rows, write_noise_stream
 from tests.processes import SLOW, finished, n_rows, resume, start, wait_for_rows
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -118,7 +118,7 @@ def test_a_job_killed_while_it_pauses_is_failed_and_can_be_resumed(
 def test_of_two_that_resume_a_job_one_holds_it(expected: Workspace, tmp_path: Path, sample_folder: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = run(RunRequest(workspace, [str(sample_folder)], load(), pause_after="measure"))
-    both = [resume(workspace.root, record.job_id) for _ in range(2)]
+    both = [resume(workspace.folder, record.job_id) for _ in range(2)]
     ends = [process.communicate(timeout=120) for process in both]
     assert sorted(process.returncode for process in both) == [0, 2]
     (refused,) = [err for process, (_, err) in zip(both, ends, strict=True) if process.returncode == 2]
@@ -208,11 +208,11 @@ def test_a_job_that_died_when_it_was_done_is_done(tmp_path: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = go(workspace, write_noise_stream(tmp_path / "cam", range(3)))
     job = control.find(workspace, record.job_id)
-    (job.inbox.folder / "000002.json").unlink()
+    (on_disk(job.inbox.folder) / "000002.json").unlink()
     with subprocess.Popen(["sleep", "60"]) as process:
         holder = process_identity(process.pid)
         process.kill()
-    first = job.inbox.folder / "000001.json"
+    first = on_disk(job.inbox.folder) / "000001.json"
     first.write_text(json.dumps({"word": "started", "at_ns": 1, "data": {"process": holder}}))
     job = control.find(workspace, record.job_id)
     assert job.state().state == "done"
@@ -223,7 +223,7 @@ def test_a_run_of_before_there_were_records_can_be_told_of(tmp_path: Path) -> No
     workspace = Workspace.at(tmp_path / "tables")
     record = go(workspace, write_noise_stream(tmp_path / "cam", range(3)))
     job = control.find(workspace, record.job_id)
-    for entry in job.inbox.folder.iterdir():
+    for entry in on_disk(job.inbox.folder).iterdir():
         entry.unlink()
     assert control.find(workspace, record.job_id).state().state == "done"
     with pytest.raises(UserError, match="there is no job '2020'"):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from jobs.errors import UserError
 from jobs.lifecycle.inbox import ENDED, REQUESTS, STATE_AFTER, STATES, Inbox, JobState, Record, fold, jobs_of
+from tests.helpers import on_disk
 
 LAWFUL = {
     "pending": {"running", "paused", "done", "failed", "cancelled"},
@@ -143,7 +144,7 @@ def test_a_bad_id_a_bad_word_and_a_bad_record_are_refused(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="'praised' is no word about a job"):
         inbox.add("praised")
     inbox.add("started")
-    (inbox.folder / "000002.json").write_text("{")
+    (on_disk(inbox.folder) / "000002.json").write_text("{")
     with pytest.raises(UserError, match=r"000002.json is no record of a job"):
         Inbox(tmp_path, "job").records()
 
@@ -151,7 +152,7 @@ def test_a_bad_id_a_bad_word_and_a_bad_record_are_refused(tmp_path: Path) -> Non
 def test_what_a_writer_that_died_left_is_no_record(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path, "job")
     inbox.add("started")
-    (inbox.folder / ".000002.77.ab.tmp").write_text("{")
+    (on_disk(inbox.folder) / ".000002.77.ab.tmp").write_text("{")
     second = inbox.add("paused")
     assert second is not None
     assert second.number == 2
@@ -160,7 +161,7 @@ def test_what_a_writer_that_died_left_is_no_record(tmp_path: Path) -> None:
 def test_a_cleared_job_is_forgotten(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path, "job")
     inbox.add("started")
-    for entry in inbox.folder.iterdir():
+    for entry in on_disk(inbox.folder).iterdir():
         entry.unlink()
     assert inbox.records() == []
 

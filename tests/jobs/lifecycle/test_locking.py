@@ -5,12 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from jobs.lifecycle.locking import Lock, holder
+from jobs.lifecycle.locking import FileLock, holder
 
 HOLD = """
 import pathlib, sys, time
-from jobs.lifecycle.locking import Lock
-print(Lock(pathlib.Path(sys.argv[1])).take({"pid": 7}), flush=True)
+from jobs.lifecycle.locking import FileLock
+print(FileLock(pathlib.Path(sys.argv[1])).take({"pid": 7}), flush=True)
 time.sleep(60)
 """
 
@@ -22,12 +22,12 @@ def test_one_process_holds_it_and_a_killed_one_does_not(tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "True\n"
     assert holder(path) == {"pid": 7}
-    assert not Lock(path).take({"pid": 8})
+    assert not FileLock(path).take({"pid": 8})
     assert holder(path) == {"pid": 7}
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert holder(path) is None
-    lock = Lock(path)
+    lock = FileLock(path)
     assert lock.take({"pid": 9})
     assert holder(path) == {"pid": 9}
     lock.release()

@@ -25,7 +25,7 @@ def running(root: Path, job_id: str = "job") -> Inbox:
 
 @pytest.mark.parametrize("end", ["done", "failed", "paused", "cancelled"])
 def test_a_job_is_followed_to_its_end_and_no_event_is_missed(workspace: Workspace, end: str) -> None:
-    root = workspace.create().root
+    root = workspace.create().folder
     inbox = running(root)
 
     def work() -> None:

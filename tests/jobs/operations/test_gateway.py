@@ -30,7 +30,7 @@ from jobs.operations.schedule import Schedule, save
 from jobs.operations.submitting import submit
 from jobs.query import View
 from jobs.workspace import Workspace
-from tests.helpers import assert_one_live_row, write_noise_stream
+from tests.helpers import assert_one_live_row, on_disk, write_noise_stream
 from tests.processes import n_rows
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -66,7 +66,7 @@ def gateway(workspace: Workspace) -> Iterator[Callable[..., Running]]:
     started: list[Running] = []
 
     def start(*options: str) -> Running:
-        started.append(Running(workspace.root, *options))
+        started.append(Running(workspace.folder, *options))
         return started[-1]
 
     yield start
@@ -133,7 +133,7 @@ def test_one_gateway_runs_jobs_by_priority_and_goes_on_when_one_is_cancelled(
     assert (mistaken.process.returncode, said[:6]) == (2, "error:")
     assert "has a gateway already: process" in said
     worker_pid(workspace, long)
-    wait(lambda: n_rows(workspace.root) > 10)
+    wait(lambda: n_rows(workspace.folder) > 10)
     assert is_in(workspace, short, "pending")
     Inbox(workspace.root, long).add("cancel")
     wait(lambda: is_in(workspace, short, "done"))
@@ -153,7 +153,7 @@ def test_a_job_outlives_gateways_that_are_stopped_or_killed_and_measures_no_fram
 
     def some_more(before: int) -> int:
         pid = worker_pid(workspace, job_id)
-        wait(lambda: n_rows(workspace.root) > before + 10)
+        wait(lambda: n_rows(workspace.folder) > before + 10)
         return pid
 
     # The first is told to stop: the job commits all that was measured and goes back into the queue.
@@ -162,7 +162,7 @@ def test_a_job_outlives_gateways_that_are_stopped_or_killed_and_measures_no_fram
     assert first.end() == (0, "")
     assert words(workspace, job_id)[-1] == "requeued"
     assert holder(lock_path(workspace.root)) is None
-    kept = n_rows(workspace.root)
+    kept = n_rows(workspace.folder)
     assert 10 < kept < N
     assert computed(workspace, job_id) == [kept]
     # The second is killed: the job notices that nobody looks after it any more, and does the same.
@@ -170,7 +170,7 @@ def test_a_job_outlives_gateways_that_are_stopped_or_killed_and_measures_no_fram
     pid = some_more(kept)
     second.end(signal.SIGKILL)
     wait(lambda: words(workspace, job_id)[-1] == "requeued")
-    kept = n_rows(workspace.root)
+    kept = n_rows(workspace.folder)
     assert kept < N
     assert sum(computed(workspace, job_id)) == kept
     wait(lambda: not Path(f"/proc/{pid}").exists())
@@ -182,12 +182,12 @@ def test_a_job_outlives_gateways_that_are_stopped_or_killed_and_measures_no_fram
     os.kill(pid, signal.SIGKILL)
     third.end(signal.SIGKILL)
     assert is_in(workspace, job_id, "running")
-    assert n_rows(workspace.root) < N
+    assert n_rows(workspace.folder) < N
     # The fourth finds out, and finishes it.
     fourth = gateway()
     wait(lambda: is_in(workspace, job_id, "done"))
     assert (job(workspace, job_id).failures, job(workspace, job_id).state.attempts) == (1, 4)
-    assert n_rows(workspace.root) == N
+    assert n_rows(workspace.folder) == N
     assert_one_live_row(workspace)
     assert fourth.end() == (0, "")
 
@@ -283,4 +283,4 @@ def test_a_gateway_that_cannot_go_to_work_says_why(workspace: Workspace) -> None
         with pytest.raises(UserError, match=f"metrics cannot be served on 127.0.0.1:{port}"):
             daemon.start(workspace.root, ("--metrics-port", str(port)))
     assert holder(lock_path(workspace.root)) is None
-    assert json.loads(lock_path(workspace.root).read_text())["pid"]
+    assert json.loads(on_disk(lock_path(workspace.root)).read_text())["pid"]

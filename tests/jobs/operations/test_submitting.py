@@ -81,7 +81,7 @@ def test_a_pause_that_was_asked_for_from_the_start_is_for_the_first_attempt(tmp_
 
 
 def test_without_the_token_nothing_is_submitted(tmp_path: Path, cam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = Workspace.at(tmp_path / "tables").create().root
+    root = Workspace.at(tmp_path / "tables").create().folder
     monkeypatch.setenv(VARIABLE, "correct-horse-battery")
     demand(root)
     submit(root, Asked([str(cam)]))

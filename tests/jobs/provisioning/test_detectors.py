@@ -106,7 +106,7 @@ def test_every_frame_is_looked_at_and_has_what_is_on_it(annotated: Workspace) ->
 def test_only_what_is_missing_is_looked_at_on_whatever_grid(
     annotated: Workspace, workspace: Workspace, tmp_path: Path, weights: Path
 ) -> None:
-    data = copy_stream(annotated.root.parent / "data", tmp_path / "data")
+    data = copy_stream(annotated.folder.parent / "data", tmp_path / "data")
     large = ("resources.model_frames=64", "resources.model_batch=8")
     go(workspace, data, settings=asked(weights, *large), limit=5)
     before = rows(workspace, schemas.ANNOTATIONS)

@@ -75,7 +75,7 @@ def test_vacuum_drops_stale_configurations_and_spares_the_rest(
 def test_vacuum_deletes_orphans_once_they_are_old(workspace: Workspace, tmp_path: Path) -> None:
     go(workspace, write_noise_stream(tmp_path / "cam", range(5)))
     store = Store(workspace.root)
-    orphans = [workspace.root / "quality" / f"stage_key=x/{age}.parquet" for age in ("young", "old")]
+    orphans = [workspace.folder / "quality" / f"stage_key=x/{age}.parquet" for age in ("young", "old")]
     orphans[0].parent.mkdir()
     for path in orphans:
         path.write_bytes(b"left behind by a worker that was killed")

@@ -1,0 +1,74 @@
+"""Puts a finished dataset where it is wanted: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from jobs.storage import places
+from jobs.storage.places import ObjectPath, Place
+from transforms import buckets
+
+BROKEN_OFF = ".being-written"
+"""Lies in a bucket while a dataset is put there, and stays if that breaks off."""
+
+_WRITERS = 8
+
+
+@contextmanager
+def staged(out: Place) -> Iterator[Path]:
+    """Make a folder in which a dataset can be built that is to go to a place; it is gone afterwards."""
+    if isinstance(out, ObjectPath):
+        with TemporaryDirectory(prefix="winnow-export-") as folder:
+            yield Path(folder)
+        return
+    out = out.absolute()
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def put_in_place(folder: Path, out: Place, last: str) -> None:
+    """Let a folder take the place of an earlier export; its file `last` is the sign that all is there."""
+    if isinstance(out, ObjectPath):
+        _upload(folder, out, last)
+    else:
+        _move(folder, out.absolute(), last)
+
+
+def _upload(folder: Path, out: ObjectPath, last: str) -> None:
+    """Put the files below a prefix: without the sign as long as they are not all there, and the old ones gone."""
+    before = set(places.below(out))
+    places.touch(out / BROKEN_OFF)
+    places.delete(out / last)
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    with ThreadPoolExecutor(_WRITERS) as writers:
+        list(writers.map(lambda name: places.write(out / name, (folder / name).read_bytes()), set(names) - {last}))
+    if gone := sorted(before - set(names)):
+        buckets.delete([str(out / name) for name in gone])
+    places.write(out / last, (folder / last).read_bytes())
+    places.delete(out / BROKEN_OFF)
+
+
+def _move(folder: Path, out: Path, last: str) -> None:
+    if out.exists() and not any(out.iterdir()):
+        # It may be the folder that the user stands in.
+        for entry in sorted(folder.iterdir(), key=lambda e: e.name == last):
+            os.replace(entry, out / entry.name)
+    elif out.exists():
+        aside = out.with_name(f".{out.name}.{os.getpid()}.old")
+        os.replace(out, aside)
+        os.replace(folder, out)
+        shutil.rmtree(aside)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(folder, out)

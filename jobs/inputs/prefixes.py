@@ -1,0 +1,97 @@
+"""Inputs in a bucket: the objects below a prefix, listed once, as folders of frames and clips."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.inputs.folders import NO_FILES, DiskTree, Files, Tree, are_frames, is_chosen_clip, is_clip
+from jobs.storage.places import ObjectPath, Place
+from transforms import buckets
+
+
+@dataclass
+class _Folder:
+    names: list[str] = field(default_factory=list)
+    sizes: array[int] = field(default_factory=lambda: array("q"))
+    mtimes: array[int] = field(default_factory=lambda: array("q"))
+
+    def files(self) -> Files:
+        """Return the objects; their mtimes are those of `buckets.stamp_ns`."""
+        names = pa.array(self.names, pa.string())
+        return Files(names, np.array(self.sizes, np.int64), np.array(self.mtimes, np.int64), [])
+
+
+class PrefixTree:
+    """An input in a bucket, as it was when it was listed. Raises `OSError` where it cannot be."""
+
+    def __init__(self, root: ObjectPath) -> None:
+        self._root = root
+        self._folders: dict[str, _Folder] = {}
+        self._is_clip = is_clip(root) and _is_there(root)
+        for entry in () if self._is_clip else buckets.listing(root.uri):
+            folder, _, name = entry.uri.rpartition("/")
+            held = self._folders.setdefault(folder, _Folder())
+            held.names.append(name)
+            held.sizes.append(entry.size_bytes)
+            held.mtimes.append(entry.mtime_ns)
+
+    def is_folder(self, at: Place) -> bool:
+        """Say whether a place is a folder, and not a clip."""
+        if at == self._root:
+            return not self._is_clip
+        folder = self._folders.get(str(at.parent))
+        return not (is_clip(at) and folder is not None and at.name in folder.names)
+
+    def names(self) -> list[str]:
+        """Return what lies right in the input, in order."""
+        return sorted({uri.removeprefix(f"{self._root}/").split("/", 1)[0] for uri in self._uris()})
+
+    def _uris(self) -> Iterator[str]:
+        for folder, held in self._folders.items():
+            yield from (f"{folder}/{name}" for name in held.names)
+
+    def below(self, glob: str, problems: list[str]) -> Iterator[Place]:  # noqa: ARG002 - nothing can be unreadable
+        """Yield what holds frames below the input, in order of path; what begins with a dot is left alone."""
+        for folder in sorted(self._folders):
+            if any(part.startswith(".") for part in folder.removeprefix(self._root.uri).split("/")):
+                continue
+            at = ObjectPath(folder)
+            if at != self._root and self.holds_frames(at, glob):
+                yield at
+            for name in sorted(self._folders[folder].names):
+                if is_chosen_clip(name, glob):
+                    yield at / name
+
+    def holds_frames(self, folder: Place, glob: str) -> bool:
+        """Say whether objects right below a prefix look like frames."""
+        return are_frames(self.scan(folder).names, glob)
+
+    def scan(self, folder: Place) -> Files:
+        """Return the objects right below a prefix; none for one that is not there."""
+        held = self._folders.get(str(folder))
+        return NO_FILES if held is None else held.files()
+
+
+def _is_there(at: ObjectPath) -> bool:
+    try:
+        buckets.head(at.uri)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def tree_of(given: str, at: Place, problems: list[str]) -> Tree | None:
+    """Return what lies at and below an input, or None after a word to `problems`."""
+    if not isinstance(at, ObjectPath):
+        return DiskTree(at)
+    try:
+        tree = PrefixTree(at)
+    except OSError as error:
+        problems.append(f"input {given} cannot be read: {error}")
+        return None
+    return tree

@@ -1,0 +1,157 @@
+"""Files of lines that only grow: on disk by appending to them, in a bucket by objects that follow one another.
+
+Objects cannot be appended to. Lines are gathered for a few seconds and then become the next of a row of objects, below
+the name of the file; when the file is closed, it takes their place.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Protocol
+
+from jobs.storage import places
+from jobs.storage.places import ObjectPath, Place
+from transforms import buckets
+
+_EVERY_S = 2.0
+
+
+class Lines(Protocol):
+    """A file of lines that is being written."""
+
+    def append(self, text: bytes) -> None:
+        """Add a line, with its end. Raises `OSError`, or keeps the line for later."""
+
+    def close(self) -> None:
+        """Write down what was not; nothing can be added any more."""
+
+
+def begin(file: Place) -> Lines | None:
+    """Begin a file of lines that is not there yet; None if it is."""
+    return _Objects.begin(file) if isinstance(file, ObjectPath) else _File.begin(file)
+
+
+class _File:
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self._torn = False
+
+    @classmethod
+    def begin(cls, file: Path) -> _File | None:
+        places.make(file.parent)
+        try:
+            return cls(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644))
+        except FileExistsError:
+            return None
+
+    def append(self, text: bytes) -> None:
+        # What a full disk has cut off must not spoil the line behind it.
+        text = b"\n" + text if self._torn else text
+        self._torn = os.write(self._handle, text) < len(text)
+
+    def close(self) -> None:
+        os.close(self._handle)
+
+
+class _Objects:
+    def __init__(self, file: ObjectPath) -> None:
+        self._file = file
+        self._waiting = self._sending = b""
+        self._number = 0
+        self._lock = Lock()
+        self._over = Event()
+        self._thread = Thread(target=self._keep_writing, name="journal", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def begin(cls, file: ObjectPath) -> _Objects | None:
+        # The first object only says whose the file is.
+        if places.exists(file) or buckets.put_new(_piece(file, 0), secrets.token_hex(16).encode()) is None:
+            return None
+        return cls(file)
+
+    def append(self, text: bytes) -> None:
+        with self._lock:
+            self._waiting += text
+
+    def _keep_writing(self) -> None:
+        while not self._over.wait(_EVERY_S):
+            # What cannot be written now stays, for the next time.
+            with suppress(OSError):
+                self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            # A piece that may have been written, though its answer was lost, must not be another one the next time.
+            text = self._sending = self._sending or self._waiting
+        if text:
+            buckets.put(_piece(self._file, self._number + 1), text)
+            self._number += 1
+            with self._lock:
+                self._waiting, self._sending = self._waiting[len(text) :], b""
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join()
+        with suppress(OSError):
+            self._write()
+            pieces = [entry.uri for entry in buckets.listing(_pieces(self._file))]
+            places.write(self._file, b"".join(buckets.get(uri).data for uri in pieces[1:]))
+            buckets.delete(pieces)
+
+
+def _pieces(file: ObjectPath) -> str:
+    return str(file.parent / file.stem)
+
+
+def _piece(file: ObjectPath, number: int) -> str:
+    return f"{_pieces(file)}/{number:06}{file.suffix}"
+
+
+class Reader:
+    """Reads a file of lines as it grows; every call of `new` returns what was added since."""
+
+    def __init__(self, file: Place) -> None:
+        self._file = file
+        self._read = 0
+        self._n_pieces = 1
+
+    def new(self) -> bytes:
+        """Return the whole lines that were added since the last call."""
+        data = b"".join(self._parts())
+        # What comes after the last line break is still being written, or never was to its end.
+        data = data[: data.rfind(b"\n") + 1]
+        self._read += len(data)
+        return data
+
+    def _parts(self) -> Iterator[bytes]:
+        found = places.status(self._file)
+        if isinstance(self._file, ObjectPath) and found is None:
+            last = _piece(self._file, self._n_pieces - 1)
+            for entry in list(buckets.listing(_pieces(self._file), after=last)):
+                # Otherwise the file is taking their place just now; the next call reads on in it.
+                if entry.uri != _piece(self._file, self._n_pieces):
+                    return
+                try:
+                    yield buckets.get(entry.uri).data
+                except FileNotFoundError:
+                    return
+                self._n_pieces += 1
+        elif found is not None and found.size_bytes > self._read:
+            with suppress(FileNotFoundError):
+                yield places.read(self._file, self._read)
+
+
+def begun(folder: Place) -> list[str]:
+    """Return the names of the files of lines in a folder, of those in pieces as well, without their suffixes."""
+    return [name.partition(".")[0] for name in places.names(folder)]
+
+
+def first_names(name: str, suffix: str) -> tuple[str, str]:
+    """Return what there is, in the folder of a file of lines, once it was begun: one of the two."""
+    return f"{name}{suffix}", f"{name}/{0:06}{suffix}"

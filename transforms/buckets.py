@@ -1,0 +1,304 @@
+"""Objects in the buckets of an S3 store, by their URIs: one client, and errors as of a file system.
+
+What fails for a moment (a throttled request, a dropped connection) is tried again, later and later, and not for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
+
+from blake3 import blake3
+
+from transforms.credentials import AccessError, options
+
+SCHEME = "s3://"
+RETRIES = "WINNOW_S3_RETRIES"
+"""The environment variable that says how often a request is tried again; 8 times if it is not set."""
+
+_RETRIES = 8
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _PAUSES_S = 0.1, 5.0, 60.0
+_CONNECT_S, _ANSWER_S = 5.0, 60.0
+_PER_PAGE = 1000
+_AT_ONCE = 1000
+_LARGEST_PUT = 1 << 30
+_DENIED = frozenset({"PermissionDeniedError", "UnauthenticatedError"})
+_FORBIDDEN = "403 Forbidden"
+
+
+class StorageError(OSError):
+    """The object store did not do what it was asked for, after several tries."""
+
+
+class NoBucketError(StorageError):
+    """There is no bucket of that name."""
+
+
+class ChangedError(StorageError):
+    """The object is no longer the one that was asked for."""
+
+
+class Entry(NamedTuple):
+    """An object: its URI, size, when it was written (ns since 1970, see `stamp_ns`), and its entity tag."""
+
+    uri: str
+    size_bytes: int
+    mtime_ns: int
+    etag: str | None
+
+
+class Fetched(NamedTuple):
+    """An object's bytes, and what the store says of it."""
+
+    data: bytes
+    entry: Entry
+
+
+def is_object(uri: str) -> bool:
+    """Say whether a URI is that of an object, or of a prefix of objects."""
+    return uri.startswith(SCHEME)
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Return bucket and key of a URI."""
+    bucket, _, key = uri.removeprefix(SCHEME).partition("/")
+    return bucket, key.strip("/")
+
+
+def stamp_ns(modified: datetime, etag: str | None) -> int:
+    """Return an mtime that another content of the object does not have.
+
+    Stores tell the second of the last change, and not all of them more. Below the second stand digits of the entity
+    tag, so that an object which is written twice within one second is seen to have changed.
+    """
+    digest = blake3((etag or "").strip('"').encode()).digest()
+    return int(modified.timestamp()) * 1_000_000_000 + int.from_bytes(digest[:4], "little") % 999_999_999 + 1
+
+
+def n_retries() -> int:
+    """Return how often a request is tried again."""
+    given = os.environ.get(RETRIES, "")
+    return int(given) if given.isdigit() else _RETRIES
+
+
+def table_options() -> dict[str, str]:
+    """Return the same for the library of the tables, which has a client of its own."""
+    found = options()
+    named = {f"aws_{name}": value for name, value in found.items() if name != "endpoint"}
+    if "endpoint" in found:
+        named |= {"aws_endpoint_url": found["endpoint"], "aws_allow_http": "true"}
+    return named | {
+        "aws_conditional_put": "etag",
+        "max_retries": str(n_retries()),
+        "retry_timeout": f"{_PAUSES_S:g}s",
+        "backoff_config.init_backoff": f"{_FIRST_PAUSE_S * 1000:g}ms",
+        "backoff_config.max_backoff": f"{_LONGEST_PAUSE_S:g}s",
+        "connect_timeout": f"{_CONNECT_S:g}s",
+        "timeout": f"{_ANSWER_S:g}s",
+    }
+
+
+def _client(uri: str) -> tuple[Any, str]:
+    """Return the client of a URI's bucket, and the key."""
+    bucket, key = split(uri)
+    return _client_of(bucket, tuple(sorted(options().items())), n_retries()), key
+
+
+@lru_cache(maxsize=16)
+def _client_of(bucket: str, given: tuple[tuple[str, str], ...], retries: int) -> Any:
+    from obstore.store import S3Store
+
+    config: dict[str, Any] = {name: value for name, value in given if name != "skip_signature"}
+    if dict(given).get("skip_signature"):
+        config["skip_signature"] = True
+    return S3Store(
+        bucket,
+        config=cast("Any", config),
+        client_options={
+            "allow_http": True,
+            "connect_timeout": timedelta(seconds=_CONNECT_S),
+            "timeout": timedelta(seconds=_ANSWER_S),
+        },
+        retry_config={
+            "max_retries": retries,
+            "retry_timeout": timedelta(seconds=_PAUSES_S),
+            "backoff": {
+                "init_backoff": timedelta(seconds=_FIRST_PAUSE_S),
+                "max_backoff": timedelta(seconds=_LONGEST_PAUSE_S),
+                "base": 2,
+            },
+        },
+    )
+
+
+@contextmanager
+def _in_our_words(uri: str) -> Iterator[None]:
+    from obstore.exceptions import BaseError
+
+    try:
+        yield
+    except (BaseError, OSError) as error:
+        raise as_os_error(error, uri) from error
+
+
+def as_os_error(error: BaseException, uri: str) -> OSError:
+    """Return an error of a client as one of a file system, in one line without what is of no use to a reader."""
+    if isinstance(error, (StorageError, AccessError)):
+        return error
+    text = " ".join(str(error).split("Debug source")[0].split())
+    kind = type(error).__name__
+    said = re.search(r"<Message>(.*?)</Message>", text)
+    if "NoSuchBucket" in text:
+        return NoBucketError(f"there is no bucket {split(uri)[0]!r} at {_where()}; create it, or name another")
+    if kind in {"AlreadyExistsError", "PreconditionError"}:
+        return ChangedError(f"{uri} was made or changed by somebody else")
+    if isinstance(error, FileNotFoundError):
+        return FileNotFoundError(f"{uri} does not exist")
+    if kind in _DENIED or _FORBIDDEN in text or isinstance(error, PermissionError):
+        return AccessError(f"access to {uri} was denied{f': {said[1]}' if said else ''}; see docs/objectstore.md")
+    code = re.search(r"(\d{3} [A-Z][A-Za-z ]+?):", text)
+    short = f"{code[1]}{f' ({said[1]})' if said else ''}" if code else _shortened(text)
+    return StorageError(f"{uri}: {_where()} did not do it after {n_retries() + 1} tries: {short}")
+
+
+def _shortened(text: str) -> str:
+    """Return the innermost of the reasons that a client lists."""
+    return text.rpartition(" - ")[2][:300] if " - " in text else text[:300]
+
+
+def _where() -> str:
+    return options().get("endpoint") or "Amazon S3"
+
+
+def _entry(bucket: str, meta: Mapping[str, Any]) -> Entry:
+    uri = f"{SCHEME}{bucket}/{meta['path']}"
+    return Entry(uri, meta["size"], stamp_ns(meta["last_modified"], meta["e_tag"]), meta["e_tag"])
+
+
+def head(uri: str) -> Entry:
+    """Return what the store says of an object. Raises `FileNotFoundError` for none."""
+    import obstore
+
+    with _in_our_words(uri):
+        client, key = _client(uri)
+        return _entry(split(uri)[0], obstore.head(client, key))
+
+
+def get(uri: str, most_bytes: int | None = None) -> Fetched:
+    """Return an object whole. Raises `FileNotFoundError`, and `ValueError` for one of more than `most_bytes`."""
+    import obstore
+
+    with _in_our_words(uri):
+        client, key = _client(uri)
+        found = obstore.get(client, key)
+        entry = _entry(split(uri)[0], found.meta)
+        if most_bytes is not None and entry.size_bytes > most_bytes:
+            raise ValueError(f"{uri} has {entry.size_bytes} bytes")
+        data = bytes(found.bytes())
+    if len(data) != entry.size_bytes:
+        raise StorageError(f"{uri}: expected {entry.size_bytes} bytes, found {len(data)}")
+    return Fetched(data, entry)
+
+
+def get_range(entry: Entry, start: int, end: int) -> bytes:
+    """Return bytes of an object as it was seen. Raises `ChangedError` if it is another one by now."""
+    import obstore
+
+    with _in_our_words(entry.uri):
+        client, key = _client(entry.uri)
+        asked: Any = {"range": (start, end), **({"if_match": entry.etag} if entry.etag else {})}
+        return bytes(obstore.get(client, key, options=asked).bytes())
+
+
+def put(uri: str, data: bytes) -> str | None:
+    """Write an object, in place of what is there, and return its entity tag."""
+    import obstore
+
+    with _in_our_words(uri):
+        client, key = _client(uri)
+        # One request, so that it is there whole or not at all; what is too large for that comes in pieces.
+        return obstore.put(client, key, bytes(data), use_multipart=len(data) > _LARGEST_PUT)["e_tag"]
+
+
+def put_new(uri: str, data: bytes) -> str | None:
+    """Write an object if there is none, and return its entity tag; None if somebody else was first.
+
+    Data must be unlike anybody else's: an answer that was lost on the way is known by it.
+    """
+    import obstore
+
+    try:
+        with _in_our_words(uri):
+            client, key = _client(uri)
+            return obstore.put(client, key, data, mode="create", use_multipart=False)["e_tag"] or ""
+    except ChangedError:
+        return _own(uri, data)
+
+
+def put_over(uri: str, data: bytes, etag: str) -> str | None:
+    """Write an object in place of the one with an entity tag, and return the new one; None if it has another by now.
+
+    Data must be unlike anybody else's, as for `put_new`.
+    """
+    import obstore
+
+    try:
+        with _in_our_words(uri):
+            client, key = _client(uri)
+            mode: Any = {"e_tag": etag}
+            return obstore.put(client, key, data, mode=mode, use_multipart=False)["e_tag"] or ""
+    except (ChangedError, FileNotFoundError):
+        return _own(uri, data)
+
+
+def _own(uri: str, data: bytes) -> str | None:
+    """Return the entity tag of what is there, if that is what we wrote; None if it is not."""
+    try:
+        found = get(uri)
+    except FileNotFoundError:
+        return None
+    return found.entry.etag or "" if found.data == data else None
+
+
+def delete(uris: Sequence[str]) -> None:
+    """Delete objects of one bucket; those that are not there are no trouble."""
+    import obstore
+
+    for first in range(0, len(uris), _AT_ONCE):
+        some = uris[first : first + _AT_ONCE]
+        with _in_our_words(some[0]):
+            client, _ = _client(some[0])
+            try:
+                obstore.delete(client, [split(uri)[1] for uri in some])
+            except FileNotFoundError:
+                continue
+
+
+def listing(uri: str, after: str | None = None) -> Iterator[Entry]:
+    """Yield all objects below a prefix in order of their keys; those `after` a URI, if one is given."""
+    import obstore
+
+    bucket, key = split(uri)
+    with _in_our_words(uri):
+        client, _ = _client(uri)
+        offset = None if after is None else split(after)[1]
+        for page in obstore.list(client, prefix=key or None, offset=offset, chunk_size=_PER_PAGE):
+            for meta in page:
+                yield _entry(bucket, cast("Mapping[str, Any]", meta))
+
+
+def children(uri: str) -> tuple[list[Entry], list[str]]:
+    """Return the objects right below a prefix, and the names of what has objects below it."""
+    import obstore
+
+    bucket, key = split(uri)
+    with _in_our_words(uri):
+        client, _ = _client(uri)
+        found = obstore.list_with_delimiter(client, prefix=key or None)
+    entries = [_entry(bucket, cast("Mapping[str, Any]", meta)) for meta in found["objects"]]
+    return entries, [prefix.rstrip("/").rpartition("/")[2] for prefix in found["common_prefixes"]]

@@ -1,0 +1,109 @@
+"""Which object store programs are to use, and in whose name: by the environment, or by a profile of `~/.aws`."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import socket
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+_METADATA = "http://169.254.169.254"
+_METADATA_ANSWER_S = 1.0
+_OF_OTHERS = (
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
+_FROM_ENVIRONMENT = {
+    "access_key_id": ("AWS_ACCESS_KEY_ID",),
+    "secret_access_key": ("AWS_SECRET_ACCESS_KEY",),
+    "session_token": ("AWS_SESSION_TOKEN",),
+    "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    "endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+}
+_FROM_PROFILE = {
+    "access_key_id": "aws_access_key_id",
+    "secret_access_key": "aws_secret_access_key",
+    "session_token": "aws_session_token",
+    "region": "region",
+    "endpoint": "endpoint_url",
+}
+_KEYS = ("access_key_id", "secret_access_key", "session_token")
+
+
+class AccessError(PermissionError):
+    """The object store does not let these credentials do that, or there are none."""
+
+
+def options() -> Mapping[str, str]:
+    """Return what the environment, or a profile of `~/.aws`, says of store and credentials.
+
+    Keys are those of `_FROM_ENVIRONMENT`. Raises `AccessError` where there are no credentials at all.
+    """
+    return _options(
+        tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_") or item[0] == "HOME"))
+    )
+
+
+@lru_cache(maxsize=8)
+def _options(environment: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    given = dict(environment)
+    found = {
+        name: value
+        for name, variables in _FROM_ENVIRONMENT.items()
+        if (value := next((given[v] for v in variables if given.get(v)), ""))
+    }
+    profile = _profile(given)
+    if "access_key_id" in found:
+        # Half of one pair and half of another open nothing.
+        profile = {name: value for name, value in profile.items() if name not in _KEYS}
+    found = {"region": "us-east-1"} | profile | found
+    if given.get("AWS_SKIP_SIGNATURE", "").lower() == "true":
+        return {name: value for name, value in found.items() if name not in _KEYS} | {"skip_signature": "true"}
+    if "access_key_id" in found and "secret_access_key" in found:
+        return found
+    if half := [name for name in _KEYS[:2] if name in found]:
+        raise AccessError(f"credentials for an object store: found {half[0].upper()} alone, expected key and secret")
+    if not any(given.get(name) for name in _OF_OTHERS) and not _has_metadata(given):
+        raise AccessError(
+            "no credentials for an object store: expected AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile "
+            "with such keys ($AWS_PROFILE, ~/.aws/credentials); of single sign-on, "
+            "`aws configure export-credentials --format env` makes them"
+        )
+    return {name: value for name, value in found.items() if name not in _KEYS}
+
+
+def _profile(given: Mapping[str, str]) -> dict[str, str]:
+    """Return what the shared files say of the profile in use."""
+    home = Path(given.get("HOME", "~")).expanduser() / ".aws"
+    name = given.get("AWS_PROFILE") or "default"
+    files = (
+        (Path(given.get("AWS_CONFIG_FILE") or home / "config"), name if name == "default" else f"profile {name}"),
+        (Path(given.get("AWS_SHARED_CREDENTIALS_FILE") or home / "credentials"), name),
+    )
+    found: dict[str, str] = {}
+    for path, section in files:
+        parser = configparser.RawConfigParser()
+        try:
+            parser.read(path.expanduser(), encoding="utf-8")
+        except (configparser.Error, OSError, UnicodeDecodeError) as error:
+            raise AccessError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+        if parser.has_section(section):
+            values = dict(parser.items(section))
+            found |= {ours: values[theirs] for ours, theirs in _FROM_PROFILE.items() if values.get(theirs)}
+    return found
+
+
+def _has_metadata(given: Mapping[str, str]) -> bool:
+    """Say whether this is a machine of the cloud that is given credentials by an address of its own."""
+    if given.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
+        return False
+    place = urlsplit(given.get("AWS_METADATA_ENDPOINT") or given.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or _METADATA)
+    try:
+        socket.create_connection((place.hostname or "", place.port or 80), _METADATA_ANSWER_S).close()
+    except OSError:
+        return False
+    return True
