@@ -6,16 +6,20 @@ What fails for a moment (a throttled request, a dropped connection) is tried aga
 from __future__ import annotations
 
 import os
+import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, TypeVar, cast
 
 from blake3 import blake3
 
 from transforms.credentials import AccessError, options
+
+T = TypeVar("T")
 
 SCHEME = "s3://"
 RETRIES = "WINNOW_S3_RETRIES"
@@ -29,10 +33,16 @@ _AT_ONCE = 1000
 _LARGEST_PUT = 1 << 30
 _DENIED = frozenset({"PermissionDeniedError", "UnauthenticatedError"})
 _FORBIDDEN = "403 Forbidden"
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_REASONS = re.compile(r" - | ↳ ")
 
 
 class StorageError(OSError):
     """The object store did not do what it was asked for, after several tries."""
+
+
+class BrokenOffError(StorageError):
+    """An answer broke off in its middle, which the client does not mend by itself."""
 
 
 class NoBucketError(StorageError):
@@ -150,7 +160,7 @@ def as_os_error(error: BaseException, uri: str) -> OSError:
     """Return an error of a client as one of a file system, in one line without what is of no use to a reader."""
     if isinstance(error, (StorageError, AccessError)):
         return error
-    text = " ".join(str(error).split("Debug source")[0].split())
+    text = " ".join(_COLOUR.sub("", str(error)).split("Debug source")[0].split())
     kind = type(error).__name__
     said = re.search(r"<Message>(.*?)</Message>", text)
     if "NoSuchBucket" in text:
@@ -161,14 +171,32 @@ def as_os_error(error: BaseException, uri: str) -> OSError:
         return FileNotFoundError(f"{uri} does not exist")
     if kind in _DENIED or _FORBIDDEN in text or isinstance(error, PermissionError):
         return AccessError(f"access to {uri} was denied{f': {said[1]}' if said else ''}; see docs/objectstore.md")
+    return _not_done(uri, text, said[1] if said else "")
+
+
+def _not_done(uri: str, text: str, said: str) -> StorageError:
+    if "body" in text and "max_retries" not in text:
+        return BrokenOffError(f"{uri}: the answer of {_where()} broke off")
     code = re.search(r"(\d{3} [A-Z][A-Za-z ]+?):", text)
-    short = f"{code[1]}{f' ({said[1]})' if said else ''}" if code else _shortened(text)
+    short = f"{code[1]}{f' ({said})' if said else ''}" if code else _shortened(text)
     return StorageError(f"{uri}: {_where()} did not do it after {n_retries() + 1} tries: {short}")
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """Return what a call gives, which is made again if an answer broke off; it must not matter how often."""
+    pause_s = _FIRST_PAUSE_S
+    for _ in range(n_retries()):
+        try:
+            return call()
+        except BrokenOffError:
+            time.sleep(random.uniform(0, pause_s))
+            pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
+    return call()
 
 
 def _shortened(text: str) -> str:
     """Return the innermost of the reasons that a client lists."""
-    return text.rpartition(" - ")[2][:300] if " - " in text else text[:300]
+    return _REASONS.split(text)[-1][:300]
 
 
 def _where() -> str:
@@ -191,6 +219,10 @@ def head(uri: str) -> Entry:
 
 def get(uri: str, most_bytes: int | None = None) -> Fetched:
     """Return an object whole. Raises `FileNotFoundError`, and `ValueError` for one of more than `most_bytes`."""
+    return patiently(lambda: _get(uri, most_bytes))
+
+
+def _get(uri: str, most_bytes: int | None) -> Fetched:
     import obstore
 
     with _in_our_words(uri):
@@ -207,6 +239,10 @@ def get(uri: str, most_bytes: int | None = None) -> Fetched:
 
 def get_range(entry: Entry, start: int, end: int) -> bytes:
     """Return bytes of an object as it was seen. Raises `ChangedError` if it is another one by now."""
+    return patiently(lambda: _get_range(entry, start, end))
+
+
+def _get_range(entry: Entry, start: int, end: int) -> bytes:
     import obstore
 
     with _in_our_words(entry.uri):
@@ -267,33 +303,46 @@ def _own(uri: str, data: bytes) -> str | None:
 
 def delete(uris: Sequence[str]) -> None:
     """Delete objects of one bucket; those that are not there are no trouble."""
+    for first in range(0, len(uris), _AT_ONCE):
+        with suppress(FileNotFoundError):
+            patiently(partial(_delete, uris[first : first + _AT_ONCE]))
+
+
+def _delete(uris: Sequence[str]) -> None:
     import obstore
 
-    for first in range(0, len(uris), _AT_ONCE):
-        some = uris[first : first + _AT_ONCE]
-        with _in_our_words(some[0]):
-            client, _ = _client(some[0])
-            try:
-                obstore.delete(client, [split(uri)[1] for uri in some])
-            except FileNotFoundError:
-                continue
+    with _in_our_words(uris[0]):
+        client, _ = _client(uris[0])
+        obstore.delete(client, [split(uri)[1] for uri in uris])
 
 
 def listing(uri: str, after: str | None = None) -> Iterator[Entry]:
     """Yield all objects below a prefix in order of their keys; those `after` a URI, if one is given."""
+    page = patiently(lambda: _page(uri, after))
+    yield from page
+    while len(page) == _PER_PAGE:
+        last = page[-1].uri
+        page = patiently(partial(_page, uri, last))
+        yield from page
+
+
+def _page(uri: str, after: str | None) -> list[Entry]:
     import obstore
 
     bucket, key = split(uri)
     with _in_our_words(uri):
         client, _ = _client(uri)
         offset = None if after is None else split(after)[1]
-        for page in obstore.list(client, prefix=key or None, offset=offset, chunk_size=_PER_PAGE):
-            for meta in page:
-                yield _entry(bucket, cast("Mapping[str, Any]", meta))
+        pages = obstore.list(client, prefix=key or None, offset=offset, chunk_size=_PER_PAGE)
+        return [_entry(bucket, cast("Mapping[str, Any]", meta)) for meta in next(iter(pages), ())]
 
 
 def children(uri: str) -> tuple[list[Entry], list[str]]:
     """Return the objects right below a prefix, and the names of what has objects below it."""
+    return patiently(lambda: _children(uri))
+
+
+def _children(uri: str) -> tuple[list[Entry], list[str]]:
     import obstore
 
     bucket, key = split(uri)

@@ -69,7 +69,7 @@ def curation(
         columns = list(plain["idle"][0])
         print_table(columns, ([row[c] for c in columns] for row in plain["idle"]), "idle intervals")
     if out is not None:
-        console.print(f"plots: {out.absolute()}", soft_wrap=True)
+        console.print(f"plots: {places.absolute(out)}", soft_wrap=True)
 
 
 @app.command()
@@ -126,4 +126,4 @@ def detections(
         columns = list(plain["classes"][0])
         print_table(columns, ([row[c] for c in columns] for row in plain["classes"]), "by category")
     if out is not None:
-        console.print(f"plots: {out.absolute()}", soft_wrap=True)
+        console.print(f"plots: {places.absolute(out)}", soft_wrap=True)

@@ -11,9 +11,8 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, TypeVar
 
 import polars as pl
 import pyarrow as pa
@@ -35,6 +34,8 @@ from transforms import buckets
 
 __all__ = ["Change", "ConflictError", "DataFile", "Drop", "Snapshot", "Store"]
 
+T = TypeVar("T")
+
 _UPSERT_TRIES = 60
 _CONFIGURATION: Mapping[str, str | None] = {
     # A checkpoint must not delete the log that releases are read through.
@@ -44,11 +45,10 @@ _CONFIGURATION: Mapping[str, str | None] = {
 }
 
 
-@contextmanager
-def _in_our_words(at: Place) -> Iterator[None]:
-    """Raise what the library says of an object store as the one line that it comes down to."""
+def _asked(at: Place, call: Callable[[], T]) -> T:
+    """Return what a call gives; what is wrong with an object store is raised as the line that it comes down to."""
     try:
-        yield
+        return call()
     except (CommitFailedError, TableNotFoundError):
         raise
     except (DeltaError, OSError) as error:
@@ -57,9 +57,25 @@ def _in_our_words(at: Place) -> Iterator[None]:
         raise buckets.as_os_error(error, at.uri) from error
 
 
+def _patiently(at: Place, call: Callable[[], T]) -> T:
+    """Return what a call gives, which may be made several times."""
+    return buckets.patiently(lambda: _asked(at, call))
+
+
 def _delta_at(at: Place, version: int | None = None) -> DeltaTable:
-    with _in_our_words(at):
-        return DeltaTable(str(at), version=version, storage_options=_options(at))
+    return _patiently(at, lambda: DeltaTable(str(at), version=version, storage_options=_options(at)))
+
+
+def _create(at: Place, table: schemas.Table) -> None:
+    DeltaTable.create(
+        str(at),
+        schema=DeltaSchema.from_arrow(table.arrow_schema),
+        mode="ignore",
+        partition_by=list(table.partition_by),
+        description=table.doc,
+        configuration=_CONFIGURATION,
+        storage_options=_options(at),
+    )
 
 
 def _options(at: Place) -> dict[str, str] | None:
@@ -78,17 +94,7 @@ class Store:
         """Create the tables that are not there yet, and add the columns that an older version did not know."""
         for table in schemas.ALL:
             if not self._has_version(table, 0):
-                at = self.root / table.name
-                with _in_our_words(at):
-                    DeltaTable.create(
-                        str(at),
-                        schema=DeltaSchema.from_arrow(table.arrow_schema),
-                        mode="ignore",
-                        partition_by=list(table.partition_by),
-                        description=table.doc,
-                        configuration=_CONFIGURATION,
-                        storage_options=_options(at),
-                    )
+                _patiently(self.root / table.name, partial(_create, self.root / table.name, table))
             self._add_columns(table)
 
     def _add_columns(self, table: schemas.Table) -> None:
@@ -201,8 +207,8 @@ class Snapshot:
         names = list(columns or self.table.arrow_schema.names)
         stored = [n for n in names if n not in self.table.partition_by]
         dataset = self._dataset_of(stage_key, streams, span)
-        with _in_our_words(self.root):
-            rows = dataset.to_table(columns=stored, filter=row_filter(self.table, streams, span))
+        wanted = row_filter(self.table, streams, span)
+        rows = _patiently(self.root, lambda: dataset.to_table(columns=stored, filter=wanted))
         for name in names:
             if name in self.table.partition_by:
                 rows = rows.append_column(name, pa.repeat(pa.scalar(stage_key, pa.string()), rows.num_rows))
@@ -296,21 +302,13 @@ class Snapshot:
         actions += [_add(p, not moves_only) for p in added]
         said = {"job_id": job_id, "commit_id": secrets.token_hex(8)}
         try:
-            with _in_our_words(self.root / self.table.name):
-                self._delta.create_write_transaction(
-                    actions,
-                    "append",
-                    DeltaSchema.from_arrow(self.table.arrow_schema),
-                    list(self.table.partition_by) or None,
-                    commit_properties=CommitProperties(custom_metadata=said, max_commit_retries=0),
-                )
-        except CommitFailedError as error:
+            _asked(self.root / self.table.name, partial(_commit, self._delta, self.table, actions, said))
+        except (CommitFailedError, buckets.BrokenOffError) as error:
             self._refuse_unless_ours(error, said["commit_id"])
-        with _in_our_words(self.root / self.table.name):
-            self._delta.update_incremental()
+        _patiently(self.root / self.table.name, self._delta.update_incremental)
         return Snapshot(self.root, self.table, self._delta)
 
-    def _refuse_unless_ours(self, error: CommitFailedError, commit_id: str) -> None:
+    def _refuse_unless_ours(self, error: Exception, commit_id: str) -> None:
         """Raise `ConflictError` where somebody else has the next version.
 
         On an object store it may be ours all the same: when the answer to a request is lost, the request is made again,
@@ -320,7 +318,7 @@ class Snapshot:
         try:
             found = places.read(entry)
         except FileNotFoundError:
-            if isinstance(entry, ObjectPath):
+            if isinstance(entry, ObjectPath) and isinstance(error, CommitFailedError):
                 raise buckets.as_os_error(error, entry.uri) from error
             raise ConflictError(str(error)) from error
         if not any(json.loads(line).get("commitInfo", {}).get("commit_id") == commit_id for line in found.splitlines()):
@@ -330,14 +328,27 @@ class Snapshot:
         """Delete files that neither the newest nor the given versions refer to, spared for `retention_hours`."""
         if self._delta is None:
             return []
-        with _in_our_words(self.root / self.table.name):
-            return self._delta.vacuum(
-                retention_hours=retention_hours,
-                dry_run=dry_run,
-                enforce_retention_duration=False,
-                full=True,
-                keep_versions=sorted({v for v in keep_versions if 0 <= v <= self.version} | {self.version}),
-            )
+        vacuum = partial(
+            self._delta.vacuum,
+            retention_hours=retention_hours,
+            dry_run=dry_run,
+            enforce_retention_duration=False,
+            full=True,
+            keep_versions=sorted({v for v in keep_versions if 0 <= v <= self.version} | {self.version}),
+        )
+        return _patiently(self.root / self.table.name, vacuum)
+
+
+def _commit(
+    delta: DeltaTable, table: schemas.Table, actions: list[AddAction | RemoveAction], said: dict[str, str]
+) -> None:
+    delta.create_write_transaction(
+        actions,
+        "append",
+        DeltaSchema.from_arrow(table.arrow_schema),
+        list(table.partition_by) or None,
+        commit_properties=CommitProperties(custom_metadata=said, max_commit_retries=0),
+    )
 
 
 def log_entry(table: Place, version: int) -> Place:
