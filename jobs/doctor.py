@@ -21,7 +21,7 @@ import schemas
 from jobs.errors import UserError, one_line
 from jobs.lifecycle.processes import has_ended
 from jobs.provisioning.weights import FOLDER
-from jobs.storage import maintenance, places
+from jobs.storage import maintenance, pictures, places
 from jobs.storage.parts import hash_in_name
 from jobs.storage.places import Place
 from jobs.storage.store import Store
@@ -196,7 +196,8 @@ def _tables(store: Store) -> Iterator[Finding]:
 
 def _files(store: Store, verify: bool, watch: Callable[[str], None]) -> Iterator[Finding]:
     referred = _referred(store)
-    there_is = {f"{table.name}/{name}" for table in schemas.ALL for name in places.below(store.root / table.name)}
+    folders = (*(table.name for table in schemas.ALL), pictures.FOLDER)
+    there_is = {f"{folder}/{name}" for folder in folders for name in places.below(store.root / folder)}
     missing = sorted(referred - there_is)
     if missing:
         mend = "bring them back from a backup, or run the streams again under another --workspace"
