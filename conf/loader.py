@@ -183,6 +183,9 @@ def _read_setting(setting: str) -> dict[str, Any]:
         value = _yaml(text)
     except yaml.YAMLError:
         value = text
+    if key.strip().startswith("when."):
+        # A rule is SQL, whatever YAML would make of it.
+        value = None if text.strip() in {"", "null", "none"} else text.strip()
     for part in reversed(key.strip().split(".")):
         value = {part: value}
     return value

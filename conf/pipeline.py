@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le
 
+from conf.rules import KEPT, Rule, RuleError, both, nearest, understood
 from transforms.curation import CurationParams
 from transforms.detect.motion import MotionBoxParams
 from transforms.detect.params import AnnotateParams
@@ -76,10 +78,13 @@ class PipelineConfig:
 
     `stages`: what to run; whatever these stages need is added.
     `unit_frames`: the grid of frame numbers in which work is handed out; no result depends on it.
+    `when`: for a stage that shows frames to a model, the SQL condition that chooses them, on columns of the stages
+    before it: `when: {annotate: "curation.keep and quality.luma_mean > 40"}`, or `--set when.annotate="…"`.
     """
 
     stages: tuple[str, ...] = tuple(stage for stage in STAGES if stage not in OPTIONAL_STAGES)
     unit_frames: Annotated[int, Ge(1), Le(65536)] = 256
+    when: Mapping[str, str | None] = field(default_factory=dict)
     ingest: IngestParams = IngestParams()
     image: ImageParams = ImageParams()
     blur: BlurParams = BlurParams()
@@ -96,34 +101,81 @@ class PipelineConfig:
     @property
     def closed_stages(self) -> tuple[str, ...]:
         """Return the stages to run with all that they need, in running order."""
-        uses_vectors = "duplicates" in requirements(self.stages) and self.duplicates.uses == "vector"
-        asked = (*self.stages, "embeddings") if uses_vectors else self.stages
-        if self.ingest.materialize != "none":
-            asked = (*asked, "media")
-        only_kept = {"embeddings": self.embed.frames, "annotate": self.annotate.frames}
-        if any(only_kept.get(stage) == "kept" for stage in asked):
-            asked = (*asked, "curation")
-        found = requirements(asked)
-        if self.embed.frames == "all" or "embeddings" not in found:
-            return found
-        # What is kept is known only after curation.
-        return (*(stage for stage in found if stage != "embeddings"), "embeddings")
+        asked = self._closed(self.stages)
+        # A stage whose rule asks for later ones waits for them; where that cannot be, `conflicts` says so.
+        order: list[str] = []
+        while len(order) < len(asked):
+            ready = [s for s in asked if s not in order and not (set(self._needs(s)) & set(asked)) - set(order)]
+            order += ready[:1] or [s for s in asked if s not in order]
+        return tuple(order)
+
+    def rule(self, stage: str) -> Rule | None:
+        """Return what chooses the frames that a stage is shown; None for all that decode. Raises `RuleError`."""
+        text = self.when.get(stage)
+        return both(KEPT if self._only_kept(stage) else None, understood(text) if text else None)
 
     def conflicts(self) -> list[str]:
         """Return what is wrong with values that are each right by themselves."""
-        if self.embed.frames == "kept" and self.duplicates.uses == "vector" and "duplicates" in self.closed_stages:
-            return [
+        found = [problem for stage in self.when for problem in self._wrong_rule(stage)]
+        by_vector = self.duplicates.uses == "vector" and "duplicates" in self.closed_stages
+        if self.embed.frames == "kept" and by_vector:
+            found.append(
                 "embed.frames: duplicates by embedding are found before anything is kept; expected all, found 'kept'"
-            ]
+            )
+        if self.when.get("embeddings") and by_vector:
+            found.append("when.embeddings: duplicates by embedding need the vector of every frame; expected no rule")
+        return found or self._circles()
+
+    def _only_kept(self, stage: str) -> bool:
+        return {"embeddings": self.embed.frames, "annotate": self.annotate.frames}.get(stage) == "kept"
+
+    def _needs(self, stage: str) -> tuple[str, ...]:
+        """Return the stages that a stage needs, directly."""
+        needs = _NEEDS.get(stage, ())
+        if stage == "duplicates" and self.duplicates.uses == "vector":
+            needs = (*needs, "embeddings")
+        try:
+            rule = self.rule(stage) if stage in MODEL_STAGES else None
+        except RuleError:
+            rule = None
+        return (*needs, *sorted(rule.stages - {stage})) if rule else needs
+
+    def _closed(self, stages: tuple[str, ...]) -> tuple[str, ...]:
+        wanted = {"frames", *stages, *(["media"] if self.ingest.materialize != "none" else [])}
+        while more := {need for stage in wanted for need in self._needs(stage)} - wanted:
+            wanted |= more
+        return tuple(stage for stage in STAGES if stage in wanted)
+
+    def _wrong_rule(self, stage: str) -> list[str]:
+        """Return what is wrong with the rule of a stage, by itself."""
+        text, able = self.when[stage], ", ".join(s for s in STAGES if s in MODEL_STAGES)
+        if stage not in STAGES:
+            return [f"when.{stage}: there is no such stage{nearest(stage, MODEL_STAGES)}; rules are for {able}"]
+        if stage not in MODEL_STAGES:
+            reads = stage in {"frames", "quality", "fingerprints", "motion", "media"}
+            why = "is measured for every frame, in one pass" if reads else "looks at whole streams"
+            return [f"when.{stage}: {stage} {why}, and can leave no frame out; rules are for {able}"]
+        if text is None:
+            return []
+        try:
+            rule = understood(text)
+        except RuleError as error:
+            return [f"when.{stage}: {problem}" for problem in error.problems]
+        if stage in rule.stages:
+            return [f"when.{stage}: it asks for what {stage} itself finds; expected columns of stages before it"]
         return []
 
-
-def requirements(stages: tuple[str, ...]) -> tuple[str, ...]:
-    """Return these stages and all that they need, in running order; the reading of frames is always among them."""
-    wanted = {"frames", *stages}
-    while more := {need for stage in wanted for need in _NEEDS.get(stage, ())} - wanted:
-        wanted |= more
-    return tuple(stage for stage in STAGES if stage in wanted)
+    def _circles(self) -> list[str]:
+        """Return the rules that ask for what comes only after their own stage."""
+        found = []
+        for stage in self.when:
+            above: set[str] = set()
+            while more := {need for s in above or {stage} for need in self._needs(s)} - above:
+                above |= more
+            if stage in above:
+                through = sorted(s for s in self._needs(stage) if stage in self._closed((s,)))
+                found.append(f"when.{stage}: it asks for {', '.join(through)}, which needs {stage} first")
+        return found
 
 
 def dotted_keys(kind: Any = PipelineConfig, prefix: str = "") -> list[str]:

@@ -33,10 +33,14 @@ class RunStopped(Exception):  # noqa: N818 - nothing went wrong
 
 
 class StoppedRunError(UserError):
-    """A run was paused, or cancelled, before it was done. Exit codes 4 and 5."""
+    """A run was paused, or cancelled, before it was done. Exit codes 4 and 5.
 
-    def __init__(self, state: str, text: str) -> None:
+    `told` says that a program has been given what the run had done by then.
+    """
+
+    def __init__(self, state: str, text: str, told: bool = False) -> None:
         self.exit_code = 5 if state == "cancelled" else 4
+        self.told = told
         super().__init__(text)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +24,11 @@ from jobs.storage.store import Store
 
 @dataclass(frozen=True)
 class StageForecast:
-    """What a stage would do: frames to compute, frames to look at only, rows to take out, and reasons with counts."""
+    """What a stage would do: frames to compute, frames to look at only, rows to take out, and reasons with counts.
+
+    `rule` chooses its frames, `chosen` ones of `of` that decode; unless what it asks for is not computed yet, which
+    `depends_on` names.
+    """
 
     stage: str
     frames: int
@@ -32,6 +36,10 @@ class StageForecast:
     verify: int
     remove: int
     reasons: dict[str, int]
+    rule: str | None = None
+    chosen: int | None = None
+    of: int | None = None
+    depends_on: tuple[str, ...] = ()
 
 
 def forecast(prepared: Prepared) -> list[StageForecast]:
@@ -48,7 +56,8 @@ def forecast(prepared: Prepared) -> list[StageForecast]:
         if stage.kind == "pixels":
             forecasts[stage.name] = _pixels(stage, plan, names, changes)
         elif stage.kind == "model":
-            forecasts[stage.name] = _model(stage, models.planner(stage).survey(), plan, names, changes)
+            found = _model(stage, models.planner(stage).survey(), plan, names, changes)
+            forecasts[stage.name] = replace(found, depends_on=_awaited(stage, forecasts)) if stage.rule else found
         else:
             forecasts[stage.name] = _table(stage, prepared, tables, forecasts, changes, plan)
     return list(forecasts.values())
@@ -74,7 +83,15 @@ def _model(stage: Stage, seen: ModelPlan, pixels: PixelPlan, names: list[str], c
     _add(reasons, "content changed", seen.outdated)
     _add(reasons, "new, if they decode and are wanted", unmeasured)
     _add(reasons, "frame is gone", seen.n_gone)
-    return StageForecast(stage.name, seen.wanted + unmeasured, seen.open + unmeasured, 0, seen.n_gone, reasons)
+    found = StageForecast(stage.name, seen.wanted + unmeasured, seen.open + unmeasured, 0, seen.n_gone, reasons)
+    return replace(found, rule=stage.rule.sql, chosen=seen.wanted, of=seen.frames) if stage.rule else found
+
+
+def _awaited(stage: Stage, forecasts: Mapping[str, StageForecast]) -> tuple[str, ...]:
+    """Return the stages that a rule asks and that have something to do before they can answer."""
+    assert stage.rule is not None
+    above = [forecasts[name] for name in sorted(stage.rule.stages)]
+    return tuple(f.stage for f in above if f.compute or f.verify or f.remove)
 
 
 def _table(

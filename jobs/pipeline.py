@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -112,7 +113,8 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         curation_,
         *objects,
     )
-    return tuple(sorted((s for s in stages if s.name in chosen), key=lambda stage: chosen.index(stage.name)))
+    by_name = {s.name: s if s.kind != "model" else replace(s, rule=config.rule(s.name)) for s in stages}
+    return tuple(by_name[name] for name in chosen)
 
 
 def _embeddings(config: PipelineConfig) -> Stage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Any
 
@@ -14,12 +14,16 @@ import pyarrow as pa
 
 import schemas
 from jobs import selection as selecting
-from jobs.errors import UserError
+from jobs.errors import UserError, one_line
 from jobs.lifecycle.events import events, journaled_jobs
 from jobs.selection import Selection
+from jobs.shown import Shown
 from jobs.storage.places import Place
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
+
+BATCH = 1 << 16
+"""Rows of a result that are in memory together, where it is given piece by piece."""
 
 _TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series"})
 _JOINED = (
@@ -47,6 +51,7 @@ class View:
         self._store = Store(store.root, selection.versions) if selection.versions is not None else store
         # What ran is never pinned: a run is read at its own versions, but it is listed as it is known now.
         self._unpinned = store
+        self._shown = Shown(selection)
 
     @classmethod
     def of(cls, workspace: Workspace, run: str | None = None, release: str | None = None) -> View:
@@ -77,7 +82,11 @@ class View:
             schema={"stream_id": pl.String, "stage_key": pl.String},
         )
         wanted = rows.filter(pl.col("stage_key").is_in(sorted(set(keys.values()))))
-        return wanted.join(chosen, on=("stream_id", "stage_key"), how="semi")
+        wanted = wanted.join(chosen, on=("stream_id", "stage_key"), how="semi")
+        if not self._shown.has_rules(table):
+            return wanted
+        frames = self.sql(f"SELECT DISTINCT stream_id, frame_idx FROM {table.name}")
+        return wanted.join(pl.LazyFrame(frames), on=list(schemas.FRAME_KEY), how="semi")
 
     def newest(self, name: str) -> pl.LazyFrame:
         """Return all rows of a table as it is now, whatever versions the view shows."""
@@ -93,6 +102,23 @@ class View:
 
     def sql(self, query: str) -> pa.Table:
         """Run one SELECT over the tables and return its result. Raises `UserError` for anything else."""
+        with self._asked(query) as connection:
+            return _presentable(connection.sql(query).to_arrow_table())
+
+    @contextmanager
+    def stream(self, query: str, size: int = BATCH) -> Iterator[Iterator[pa.Table]]:
+        """Run one SELECT and give its result in tables of `size` rows (the last one of fewer), at least one.
+
+        They are made while they are asked for, so that a result may be larger than memory. Raises as `sql` does, and
+        for a sum that is too large for the type that those before it had.
+        """
+        with self._asked(query) as connection:
+            reader = connection.sql(query).to_arrow_reader(size)
+            yield _alike(_of_size(reader, size))
+
+    @contextmanager
+    def _asked(self, query: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a connection that can do nothing but answer a query; what goes wrong there is a `UserError`."""
         with duckdb.connect(":memory:", config={"python_enable_replacements": False}) as connection:
             self._register(connection)
             # Reading every line of every run is for those who ask for them.
@@ -102,7 +128,7 @@ class View:
                 _refuse_all_but_reading(connection, query)
                 connection.execute("SET enable_external_access = false")
                 connection.execute("SET lock_configuration = true")
-                return _presentable(connection.sql(query).to_arrow_table())
+                yield connection
             except duckdb.PermissionException as error:
                 raise UserError("SQL: only the workspace's tables can be read, no files") from error
             except (FileNotFoundError, duckdb.IOException) as error:
@@ -113,21 +139,17 @@ class View:
                 raise UserError(f"SQL: {_first_lines(str(error))}") from error
 
     def _register(self, connection: duckdb.DuckDBPyConnection) -> None:
-        connection.register("selected_keys", selecting.as_table(self.selection))
+        connection.register("selected_keys", self._shown.selected_keys())
         for table in schemas.ALL:
             rows = self._store_of(table).open(table).dataset()
-            if not table.has_stage_key:
-                connection.register(table.name, rows)
-                connection.execute(f"CREATE VIEW {table.name}_all AS SELECT * FROM {table.name}")
+            if table.has_stage_key:
+                connection.register(f"{table.name}_all", rows)
                 continue
-            connection.register(f"{table.name}_all", rows)
-            keys = sorted(set(self.selection.keys.get(table.written_by, {}).values()))
-            literals = ", ".join(f"'{key}'" for key in keys) or "NULL"
-            connection.execute(
-                f"CREATE VIEW {table.name} AS SELECT a.* FROM {table.name}_all a SEMI JOIN selected_keys k "
-                f"ON k.stage = '{table.written_by}' AND a.stream_id = k.stream_id AND a.stage_key = k.stage_key "
-                f"WHERE a.stage_key IN ({literals})"
-            )
+            connection.register(table.name, rows)
+            connection.execute(f"CREATE VIEW {table.name}_all AS SELECT * FROM {table.name}")
+        # A view of what a rule chose reads those that have none.
+        for table in sorted((t for t in schemas.ALL if t.has_stage_key), key=self._shown.has_rules):
+            connection.execute(f"CREATE VIEW {table.name} AS {self._shown.rows(table)}")
         columns = ["f.* EXCLUDE (stage_key, input_id)"]
         columns += [f"{t.name}.{c.name}" for t in _JOINED for c in t.columns if c.name not in _LEFT_OUT]
         joins = " ".join(f"LEFT JOIN {t.name} USING (stream_id, frame_idx)" for t in _JOINED)
@@ -158,6 +180,33 @@ def _refuse_all_but_reading(connection: duckdb.DuckDBPyConnection, query: str) -
     for name in _table_functions(tree):
         if name not in _TABLE_FUNCTIONS:
             raise UserError(f"SQL: the table function {name}() is not allowed; only the workspace's tables can be read")
+
+
+def _of_size(reader: pa.RecordBatchReader, size: int) -> Iterator[pa.Table]:
+    """Cut batches of any sizes into tables of one, so that what is written does not depend on who computed it."""
+    held: list[pa.RecordBatch] = []
+    n = 0
+    for batch in reader:
+        rest = batch
+        while n + rest.num_rows >= size:
+            yield pa.Table.from_batches([*held, rest.slice(0, size - n)], reader.schema)
+            rest, held, n = rest.slice(size - n), [], 0
+        if rest.num_rows:
+            held.append(rest)
+            n += rest.num_rows
+    yield pa.Table.from_batches(held, reader.schema)
+
+
+def _alike(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Make every table presentable in the way of the first one."""
+    schema = None
+    for rows in tables:
+        alike = _presentable(rows) if schema is None else rows.rename_columns(schema.names)
+        schema = schema or alike.schema
+        try:
+            yield alike.cast(schema)
+        except pa.ArrowInvalid as error:
+            raise UserError(f"SQL: {one_line(error)}; name the type, as in CAST(sum(x) AS DOUBLE)") from error
 
 
 def _presentable(rows: pa.Table) -> pa.Table:

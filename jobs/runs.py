@@ -160,6 +160,7 @@ class RunRecord:
             "params": json.dumps(canonical(stage.params)),
             "code_hash": stage.code_hash,
             "upstream": json.dumps({s.name: s.key for s in stage.upstream}),
+            "rule": stage.rule and stage.rule.sql,
         }
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
@@ -22,11 +21,13 @@ _VERSIONED = tuple(t for t in schemas.ALL if t.name not in {"runs", "stage_runs"
 class Selection:
     """Table versions, and for every stage the stage key that each stream is read under.
 
-    `versions` is None for tables as they are now.
+    `versions` is None for tables as they are now. `rules` are the conditions, by stage and stream, that rows have to
+    fulfil besides: what chose the frames that a model was shown.
     """
 
     versions: Mapping[str, int] | None
     keys: Mapping[str, Mapping[str, str]]
+    rules: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def streams(self) -> list[str]:
@@ -38,37 +39,43 @@ class Selection:
         groups: dict[str, list[str]] = {}
         for stream in self.streams:
             stages = {stage: keys[stream] for stage, keys in sorted(self.keys.items()) if stream in keys}
-            groups.setdefault(json.dumps(stages), []).append(stream)
+            rules = {stage: own[stream] for stage, own in sorted(self.rules.items()) if stream in own}
+            shared = {"stages": stages} | ({"rules": rules} if rules else {})
+            groups.setdefault(json.dumps(shared), []).append(stream)
         return {
             "tables": dict(sorted((self.versions or {}).items())),
-            "selections": [
-                {"stages": json.loads(stages), "streams": names} for stages, names in sorted(groups.items())
-            ],
+            "selections": [json.loads(shared) | {"streams": names} for shared, names in sorted(groups.items())],
         }
 
     @classmethod
     def from_manifest(cls, manifest: Mapping[str, Any]) -> Selection:
         """Return the selection that `manifest` described."""
         keys: dict[str, dict[str, str]] = {}
+        rules: dict[str, dict[str, str]] = {}
         for group in manifest["selections"]:
             for stage, key in group["stages"].items():
                 keys.setdefault(stage, {}).update(dict.fromkeys(group["streams"], key))
-        return cls(dict(manifest["tables"]), keys)
+            for stage, rule in group.get("rules", {}).items():
+                rules.setdefault(stage, {}).update(dict.fromkeys(group["streams"], rule))
+        return cls(dict(manifest["tables"]), keys, rules)
 
 
 def current(store: Store) -> Selection:
     """Return what the heads show now."""
     keys: dict[str, dict[str, str]] = {}
-    for row in store.read(schemas.HEADS, ("stream_id", "stage", "stage_key")).to_pylist():
+    rules: dict[str, dict[str, str]] = {}
+    for row in store.read(schemas.HEADS, ("stream_id", "stage", "stage_key", "rule")).to_pylist():
         keys.setdefault(row["stage"], {})[row["stream_id"]] = row["stage_key"]
-    return Selection(None, keys)
+        if row["rule"]:
+            rules.setdefault(row["stage"], {})[row["stream_id"]] = row["rule"]
+    return Selection(None, keys, rules)
 
 
 def pinned(store: Store) -> Selection:
     """Return what the heads show now, at the present table versions."""
     # In this order: a head moves after the rows that it shows were committed.
-    keys = current(store).keys
-    return Selection(versions(store), keys)
+    shown = current(store)
+    return Selection(versions(store), shown.keys, shown.rules)
 
 
 def versions(store: Store) -> dict[str, int]:
@@ -85,9 +92,9 @@ def of_run(store: Store, job_id: str) -> Selection:
         )
     stages = store.read(schemas.STAGE_RUNS)
     mine = stages.filter(pc.equal(stages["job_id"], run["job_id"])).to_pylist()
-    return Selection(
-        json.loads(run["versions"]), {r["stage"]: dict.fromkeys(run["streams"], r["stage_key"]) for r in mine}
-    )
+    keys = {r["stage"]: dict.fromkeys(run["streams"], r["stage_key"]) for r in mine}
+    rules = {r["stage"]: dict.fromkeys(run["streams"], r["rule"]) for r in mine if r["rule"]}
+    return Selection(json.loads(run["versions"]), keys, rules)
 
 
 def find_run(store: Store, job_id: str) -> dict[str, Any]:
@@ -128,14 +135,3 @@ def choose(store: Store, run: str | None, release: str | None) -> Selection:
     if run:
         return of_run(store, run)
     return of_release(store, release) if release else current(store)
-
-
-def as_table(selection: Selection) -> pa.Table:
-    """Return stage, stream_id and stage_key of everything that is selected."""
-    rows = [
-        {"stage": stage, "stream_id": stream, "stage_key": key}
-        for stage, keys in selection.keys.items()
-        for stream, key in keys.items()
-    ]
-    fields = [pa.field(n, pa.string()) for n in ("stage", "stream_id", "stage_key")]
-    return pa.Table.from_pylist(rows, pa.schema(fields))

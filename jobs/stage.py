@@ -13,6 +13,7 @@ from typing import Any, Literal
 from blake3 import blake3
 
 import schemas
+from conf.rules import Rule
 from jobs.codehash import code_hash
 from transforms.inference import FrameModel, OrderedModel
 
@@ -29,7 +30,8 @@ class Stage:
     frames to a model, which `make` returns, given the number of its threads, each with the `context` frames before it;
     a `table` stage computes whole scopes from the rows of its upstream stages. `code` are the functions that compute
     it, `params` those that decide its result, under the keys by which a user sets them. `version` is raised by hand
-    where a library changes results that the code does not show.
+    where a library changes results that the code does not show. `rule` chooses the frames that a model is shown; it is
+    no part of the key, since it decides which rows there are, and nothing in any of them.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Stage:
     version: int = 1
     make: Callable[[int], FrameModel | OrderedModel] | None = None
     context: int = 0
+    rule: Rule | None = None
 
     @cached_property
     def code_hash(self) -> str:

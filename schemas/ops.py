@@ -7,6 +7,7 @@ from schemas.core import FRAME_IDX, FRAME_KEY, STREAM_ID, Column, Table
 JOB_ID = Column("job_id", pa.string(), "The run.")
 STAGE = Column("stage", pa.string(), "Name of the stage.")
 STAGE_KEY = Column("stage_key", pa.string(), "Hash of the stage's code, parameters and upstream keys.")
+RULE = Column("rule", pa.string(), "The SQL condition on upstream rows that chose frames; null for all.", nullable=True)
 
 QUARANTINE = Table(
     "quarantine",
@@ -70,6 +71,7 @@ STAGE_RUNS = Table(
         Column("quarantined", pa.int64(), "Frames set aside for the next run.", "frames"),
         Column("removed", pa.int64(), "Rows taken out because their frame is gone.", "rows"),
         Column("seconds", pa.float64(), "Wall time; stages of one pixel pass share theirs.", "s"),
+        RULE,
     ),
 )
 
@@ -83,6 +85,7 @@ HEADS = Table(
         STAGE_KEY,
         JOB_ID,
         Column("moved_ns", pa.int64(), "When the head moved here.", "ns since 1970"),
+        RULE,
     ),
 )
 

@@ -7,7 +7,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from itertools import zip_longest
 from pathlib import Path
@@ -68,8 +68,9 @@ def commands_page() -> str:
         _NOTE,
         "# Commands\n",
         "Results go to standard output, errors to standard error, one line each. With `--json` a command prints",
-        "one JSON object as its last line. Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 finished with",
-        "corrupt or quarantined frames under `--strict`, 4 paused, 5 cancelled, 130 interrupted at once.\n",
+        'one JSON object as its last line; if it fails, that is `{"error": [LINE, …], "exit_code": N}`, with the lines',
+        "that standard error has. Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 finished with corrupt or",
+        "quarantined frames under `--strict`, 4 paused, 5 cancelled, 130 interrupted at once.\n",
     ]
     for path, function in commands():
         text, example = described(function)
@@ -158,6 +159,7 @@ def _section(kind: type, prefix: str) -> str:
         if dataclasses.is_dataclass(entry.default):
             continue
         default = list(entry.default) if isinstance(entry.default, tuple) else entry.default
+        default = {} if default is dataclasses.MISSING else default
         shown = "none" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
         rows.append((f"`{prefix}{entry.name}`", _type(hints[entry.name]), f"`{shown}`", explained.get(entry.name, "")))
     return _grid(("key", "value", "default", "meaning"), rows)
@@ -187,6 +189,8 @@ def _type(hint: Any) -> str:
         return ", ".join(f"`{a}`" for a in arguments)
     if origin is tuple:
         return f"list of {_type(arguments[0])}"
+    if origin is Mapping:
+        return f"{_type(arguments[1])} for each name"
     return {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "none"}[hint]
 
 

@@ -28,6 +28,7 @@ from jobs.cli import (
     top,
     watch,
 )
+from jobs.cli.failing import asks_json, nobody_listens, say, usage_problem
 
 _ABOUT_PLACES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _WRONG_PLACE = 2
@@ -72,31 +73,40 @@ def _version(
 
 
 def main() -> None:
-    """Run the program; errors that a user can mend are lines on standard error, not tracebacks."""
+    """Run the program; errors that a user can mend are lines on standard error, not tracebacks.
+
+    With `--json` they are an object on standard output as well, whichever command it is.
+    """
     from jobs.errors import InterruptedRunError, StoppedRunError, UserError, one_line
     from jobs.memory import share_one_allocator
 
     share_one_allocator()
+    as_json = asks_json(sys.argv[1:])
     try:
-        app()
+        # By itself the parser would print its complaints, and end the program.
+        sys.exit(app(standalone_mode=not as_json) or 0)
     except UserError as error:
-        said = "" if isinstance(error, StoppedRunError) else "error: "
-        for problem in error.problems:
-            sys.stderr.write(f"{said}{one_line(problem)}\n")
+        stopped = isinstance(error, StoppedRunError)
+        # What a run had done when it was stopped has been printed.
+        as_json = as_json and not (isinstance(error, StoppedRunError) and error.told)
+        say([one_line(p) for p in error.problems], error.exit_code, as_json, "" if stopped else "error: ")
         if isinstance(error, (InterruptedRunError, StoppedRunError)):
             # Whoever signals a whole group has ended the engine as well, which its atexit handlers wait a minute for.
-            sys.stdout.flush()
-            sys.stderr.flush()
             os._exit(error.exit_code)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # Whoever read our output has stopped; standard output must not be flushed into nothing at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nobody_listens()
         sys.exit(1)
     except OSError as error:
         # An output that cannot be written, or a file of the tables that is not there.
-        sys.stderr.write(f"error: {one_line(error)}\n")
-        sys.exit(_WRONG_PLACE if isinstance(error, _ABOUT_PLACES) else 1)
+        code = _WRONG_PLACE if isinstance(error, _ABOUT_PLACES) else 1
+        say([one_line(error)], code, as_json)
+        sys.exit(code)
+    except Exception as error:
+        if (found := usage_problem(error)) is None:
+            raise
+        say([found[0]], found[1], as_json)
+        sys.exit(found[1])
 
 
 if __name__ == "__main__":

@@ -137,17 +137,17 @@ def execute(
     if record.state != "done":
         if quiet:
             _print_json(record)
-        raise _stopped(record.state, record.job_id)
+        raise _stopped(record.state, record.job_id, told=quiet)
     return record
 
 
-def _stopped(state: str, job_id: str) -> StoppedRunError:
+def _stopped(state: str, job_id: str, told: bool = False) -> StoppedRunError:
     from jobs.errors import StoppedRunError
 
     if state == "cancelled":
-        return StoppedRunError(state, f"run {job_id} is cancelled; what was committed stays")
+        return StoppedRunError(state, f"run {job_id} is cancelled; what was committed stays", told)
     how = "waits for the next gateway" if state == "pending" else f"goes on with `winnow job resume {job_id}`"
-    return StoppedRunError(state, f"run {job_id} is {state}; what was committed stays, and it {how}")
+    return StoppedRunError(state, f"run {job_id} is {state}; what was committed stays, and it {how}", told)
 
 
 def print_record(record: RunRecord, request: RunRequest, as_json: bool) -> None:
@@ -187,6 +187,12 @@ def _forecast(request: RunRequest, as_json: bool) -> None:
         for s in stages
     ]
     print_table(("stage", "compute", "verify", "done", "why"), rows)
+    for s in stages:
+        if s.rule:
+            many = f"{s.chosen:,} of {s.of:,} frames by now"
+            if s.depends_on:
+                many += f"; how many it will be depends on {', '.join(s.depends_on)}, not computed yet"
+            out.print(f"{s.stage}: where {s.rule}: {many}", soft_wrap=True, markup=False)
     if not any(s.compute or s.verify or s.remove for s in stages):
         out.print("Nothing to do: everything is up to date.")
 

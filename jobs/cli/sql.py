@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
 from jobs.cli.options import ReleaseOption, RunOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SHOWN = 1000
+"""Rows that are printed as a table."""
 
 
 class Format(StrEnum):
@@ -36,7 +45,8 @@ def sql(
     """Query the tables: `curated` joins all that is known of a frame.
 
     Also streams, frames, quality, fingerprints, motion, idle, duplicates, curation, quarantine, runs, ...;
-    NAME_all shows the rows of every configuration.
+    NAME_all shows the rows of every configuration. As a table the first 1,000 rows are printed; the other formats give
+    all, piece by piece, however many there are.
 
     Example: winnow sql "SELECT unnest(reasons) AS reason, count(*) FROM curation GROUP BY 1"
     """
@@ -47,23 +57,52 @@ def sql(
     kind = format_ or _format_of(out)
     if out and kind is Format.table:
         raise UserError("--format table is for the terminal; expected json, jsonl, csv or parquet for --out")
-    rows = View.of(Workspace.at(workspace), run, release).sql(query)
+    view = View.of(Workspace.at(workspace), run, release)
     if kind is Format.table:
-        from jobs.cli.show import print_table
-
-        columns = [column.to_pylist() for column in rows.columns]
-        print_table(rows.column_names, zip(*columns, strict=True), exact=True)
+        with view.stream(query) as tables:
+            _print(tables)
         return
-    from jobs.datasets.tabular import render
+    from jobs.datasets.tabular import write
 
-    data = render(rows, kind.value)
-    if out:
-        from jobs.storage import places
+    with view.stream(query) as tables:
+        if out:
+            _write_file(out, lambda file: write(tables, kind.value, file))
+        else:
+            write(tables, kind.value, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
 
-        places.write(places.place(out), data)
-    else:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+
+def _print(tables: Iterator[pa.Table]) -> None:
+    """Print the first rows, and how many there are if these are not all."""
+    from jobs.cli.show import out, print_table
+
+    first = next(tables)
+    rows = first.slice(0, SHOWN)
+    columns = [column.to_pylist() for column in rows.columns]
+    print_table(rows.column_names, zip(*columns, strict=True), exact=True)
+    n = first.num_rows + sum(more.num_rows for more in tables)
+    if n > SHOWN:
+        out.print(f"the first {SHOWN:,} of {n:,} rows; --format csv, or --out FILE, gives all", soft_wrap=True)
+
+
+def _write_file(named: str, write: Callable[[BinaryIO], None]) -> None:
+    """Write a file that is there when it is whole, and not before."""
+    from jobs.storage import places
+
+    target = places.place(named)
+    if not isinstance(target, Path):
+        with TemporaryFile() as file:
+            write(file)
+            file.seek(0)
+            places.write(target, file.read())
+        return
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            write(file)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _format_of(out: str | None) -> Format:

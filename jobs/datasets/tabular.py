@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
-from typing import Any
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any, BinaryIO
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+# Python's values take many times the memory of Arrow's.
+_LINES = 4096
 
 
 def render(rows: pa.Table, kind: str) -> bytes:
@@ -17,15 +23,44 @@ def render(rows: pa.Table, kind: str) -> bytes:
     Binary values are written as hex digits, but for parquet. The same rows give the same bytes. Raises KeyError for
     another format.
     """
-    if kind == "parquet":
-        sink = pa.BufferOutputStream()
-        pq.write_table(rows, sink, compression="zstd")
-        return bytes(sink.getvalue())
-    if kind == "csv":
-        return _flat(rows).write_csv().encode()
-    lines = [json.dumps(row, default=_text, allow_nan=False) for row in _finite(rows)]
-    start, between, end = {"json": ("[", ",\n ", "]\n"), "jsonl": ("", "\n", "\n" if lines else "")}[kind]
-    return (start + between.join(lines) + end).encode()
+    sink = io.BytesIO()
+    write([rows], kind, sink)
+    return sink.getvalue()
+
+
+def write(tables: Iterable[pa.Table], kind: str, sink: BinaryIO) -> None:
+    """Write tables of one schema, of which there is at least one, into a file, each as soon as it is there."""
+    {"parquet": _parquet, "csv": _csv, "json": _json, "jsonl": _jsonl}[kind](iter(tables), sink)
+
+
+def _parquet(tables: Iterator[pa.Table], sink: BinaryIO) -> None:
+    first = next(tables)
+    with pq.ParquetWriter(sink, first.schema, compression="zstd") as writer:
+        for rows in chain([first], tables):
+            writer.write_table(rows)
+
+
+def _csv(tables: Iterator[pa.Table], sink: BinaryIO) -> None:
+    sink.writelines(_flat(rows).write_csv(include_header=not number).encode() for number, rows in enumerate(tables))
+
+
+def _json(tables: Iterator[pa.Table], sink: BinaryIO) -> None:
+    between = b"["
+    for line in _lines(tables):
+        sink.write(between + line)
+        between = b",\n "
+    sink.write((b"[" if between == b"[" else b"") + b"]\n")
+
+
+def _jsonl(tables: Iterator[pa.Table], sink: BinaryIO) -> None:
+    sink.writelines(line + b"\n" for line in _lines(tables))
+
+
+def _lines(tables: Iterator[pa.Table]) -> Iterator[bytes]:
+    for rows in tables:
+        for batch in rows.to_batches(_LINES):
+            for row in _finite(pa.Table.from_batches([batch])):
+                yield json.dumps(row, default=_text, allow_nan=False).encode()
 
 
 def _finite(rows: pa.Table) -> list[dict[str, Any]]:

@@ -128,6 +128,11 @@ def _changes_above(above: Sequence[Stage], start: str, parent: Mapping[str, Any]
             f"--set {name} changes stage {stage.name}, which is above --from {start}; use --from {stage.name}"
             for name in changed
         ]
+        if row["rule"] != (stage.rule and stage.rule.sql):
+            problems.append(
+                f"the frames of stage {stage.name} are chosen otherwise than by run {parent['job_id']}, and it is "
+                f"above --from {start}; use --from {stage.name}"
+            )
     return problems + list(_changed_code(above, parent, workspace))
 
 

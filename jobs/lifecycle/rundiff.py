@@ -44,7 +44,7 @@ def run_diff(store: Store, one: str, other: str, tolerance: float = 0.0, shown: 
     stages = {
         table.name: _stage(store, table, chosen, runs, tolerance, shown)
         for table in schemas.ALL
-        if table.has_stage_key and any(table.name in c.keys for c in chosen)
+        if table.has_stage_key and any(table.written_by in c.keys for c in chosen)
     }
     return {
         "runs": [run["job_id"] for run in runs],
@@ -75,7 +75,10 @@ def _stage(
 def _is_one(table: schemas.Table, one: Selection, other: Selection) -> bool:
     """Say whether two runs show the very same rows of a table."""
     versions = [(s.versions or {}).get(table.name) for s in (one, other)]
-    return versions[0] == versions[1] and one.keys.get(table.name) == other.keys.get(table.name)
+    if any(table.written_by in s.rules for s in (one, other)):
+        # Which rows they show depends on those of other tables.
+        return False
+    return versions[0] == versions[1] and one.keys.get(table.written_by) == other.keys.get(table.written_by)
 
 
 def _rows(view: View, table: schemas.Table, job_id: str) -> pl.DataFrame:

@@ -93,6 +93,7 @@ class Engine:
             except (OSError, RuntimeError) as error:
                 raise RunFailedError(f"the Ray cluster at {address} cannot be joined: {one_line(error)}") from error
         num_cpus = limits.num_cpus or os.cpu_count() or 1
+        # One of our own, whatever cluster somebody else has running on this machine.
         context = self._ray.init(
             address="local",
             num_cpus=num_cpus,

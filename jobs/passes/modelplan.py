@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 import schemas
 from jobs.passes.lookback import in_runs, window_ids, with_those_before
+from jobs.passes.routing import Routing
 from jobs.passes.windows import portions, stream_sizes
 from jobs.stage import Stage
 from jobs.storage.filters import Span
@@ -23,10 +24,11 @@ _KEY = list(schemas.FRAME_KEY)
 class ModelPlan:
     """How a model stage stands, in frames.
 
-    Of the `wanted`, `missing` have no row and `outdated` ones one from another input; `gone` are the keys of rows whose
-    frame is not there any more.
+    Of the `frames` that decode some are `wanted`; of these, `missing` have no row and `outdated` ones one from another
+    input; `gone` are the keys of rows whose frame is not there any more.
     """
 
+    frames: int = 0
     wanted: int = 0
     missing: int = 0
     outdated: int = 0
@@ -46,28 +48,27 @@ class ModelPlan:
 class ModelPlanner:
     """Compares the decodable frames of some streams with the live rows of a model stage.
 
-    `frames` is the stage that read them; with `verdicts`, the stage of curation, only what that keeps is wanted. With
-    `again` no frame is taken to be done.
+    `stages` are those of the run; where the stage has a rule, only what that chooses is wanted. Rows of other frames
+    stay where they are, for whoever wants them again, and readers leave them out. With `again` no frame is taken to be
+    done.
     """
 
     def __init__(
         self,
         store: Store,
         stage: Stage,
-        frames: Stage,
-        verdicts: Stage | None,
+        stages: Mapping[str, Stage],
         streams: Sequence[str],
         again: bool = False,
     ) -> None:
         self._store = store
         self._stage = stage
-        self._frames = frames
-        self._verdicts = verdicts
+        self._frames = stages["frames"]
+        self._routing = Routing(store, stages)
         self._streams = frozenset(streams)
         self._again = again
         self.snapshot = store.open(stage.table)
-        self._pictures = store.open(frames.table)
-        self._kept = store.open(verdicts.table) if verdicts else None
+        self._pictures = store.open(self._frames.table)
         listed = store.read(schemas.STREAMS, ("stream_id", "step"))
         self._steps = pl.DataFrame(listed).filter(pl.col("stream_id").is_in(sorted(self._streams)))
         # Frame numbers within which the frames before a frame lie that its row may depend on.
@@ -105,15 +106,14 @@ class ModelPlanner:
         gone = live.join(frames, on=_KEY, how="anti").select(_KEY)
         if gone.height:
             plan.gone.append(gone.to_arrow())
-        wanted = frames
-        if self._kept is not None and self._verdicts is not None:
-            kept = _read(self._kept, (*_KEY, "keep"), self._verdicts, streams, span).filter("keep")
-            wanted = frames.join(kept, on=_KEY, how="semi")
+        chosen = self._routing.chosen(self._stage, streams, span)
+        wanted = frames if chosen is None else frames.join(chosen, on=_KEY, how="semi")
         known = live.rename({"input_id": "was"})
         undone = pl.lit(self._again) | pl.col("was").ne_missing(row_id)
         left = wanted.join(known, on=_KEY, how="left").filter(undone)
         replaces = pl.col("was").is_not_null()
         n_outdated = left.filter(replaces).height
+        plan.frames += frames.height
         plan.wanted += wanted.height
         plan.outdated += n_outdated
         plan.missing += left.height - n_outdated

@@ -60,9 +60,7 @@ class ModelStages:
 
     def planner(self, stage: Stage, again: bool = False) -> ModelPlanner:
         """Return what knows which frames the model has not seen, as the tables are now; all of them with `again`."""
-        frames = {"embeddings": self._config.embed.frames, "annotate": self._config.annotate.frames}[stage.name]
-        verdicts = self._stages.get("curation") if frames == "kept" else None
-        return ModelPlanner(self._store, stage, self._stages["frames"], verdicts, self._streams, again)
+        return ModelPlanner(self._store, stage, self._stages, self._streams, again)
 
     def run(
         self,

@@ -1,4 +1,4 @@
-"""Heads: which stage key the plain table names show, per stream and stage."""
+"""Heads: which stage key, and which frames of a model stage, the plain table names show, per stream and stage."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ def move(store: Store, streams: Sequence[str], stages: Sequence[Stage], job_id: 
             "stage_key": stage.key,
             "job_id": job_id,
             "moved_ns": now,
+            "rule": stage.rule and stage.rule.sql,
         }
         for stream in streams
         for stage in stages
     ]
-    shown = {(r["stream_id"], r["stage"]): r["stage_key"] for r in store.read(schemas.HEADS).to_pylist()}
-    moved = [row for row in wanted if shown.get((row["stream_id"], row["stage"])) != row["stage_key"]]
+    shown = {(r["stream_id"], r["stage"]): (r["stage_key"], r["rule"]) for r in store.read(schemas.HEADS).to_pylist()}
+    moved = [row for row in wanted if shown.get((row["stream_id"], row["stage"])) != (row["stage_key"], row["rule"])]
     if moved:
         rows = pa.Table.from_pylist(moved, schemas.HEADS.arrow_schema)
         store.upsert(schemas.HEADS, rows, job_id)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conf import OPTIONAL_STAGES, STAGES, ConfigError, PipelineConfig, load, profile_names, requirements
+from conf import OPTIONAL_STAGES, STAGES, ConfigError, PipelineConfig, load, profile_names
 from conf.loader import parse, to_dict
 from conf.pipeline import dotted_keys
 
@@ -133,9 +133,9 @@ def test_a_recorded_configuration_reads_back() -> None:
 
 
 def test_stages_bring_what_they_need() -> None:
-    assert requirements(("curation",)) == ("frames", "quality", "curation")
-    assert requirements(("idle",)) == ("frames", "fingerprints", "motion", "scenes", "idle")
-    assert requirements(()) == ("frames",)
+    assert PipelineConfig(stages=("curation",)).closed_stages == ("frames", "quality", "curation")
+    assert PipelineConfig(stages=("idle",)).closed_stages == ("frames", "fingerprints", "motion", "scenes", "idle")
+    assert PipelineConfig(stages=()).closed_stages == ("frames",)
 
 
 def test_every_key_can_be_set_from_its_recorded_value() -> None:
