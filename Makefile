@@ -7,7 +7,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 SYNC = $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode
 OWN = $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
-.PHONY: help setup core demo test check docs format bench evidence notebooks pins clean
+.PHONY: help setup core demo test check docs format faults bench evidence notebooks pins clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -34,6 +34,10 @@ docs: setup ## Write the reference pages of docs/ anew
 format: setup ## Put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+faults: setup ## Strike thirty runs with random faults, and print each one; SEED=N repeats
+	WINNOW_FAULT_ROUNDS=$${WINNOW_FAULT_ROUNDS:-30} WINNOW_FAULT_SEED=$(or $(SEED),$(shell date +%s)) \
+		$(BIN)/pytest -s -q tests/jobs/test_fault_rounds.py
 
 bench: setup ## Measure speed and memory, beside other programs, and print one table
 	$(BIN)/python -m tests.bench

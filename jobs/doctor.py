@@ -10,15 +10,16 @@ import resource
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
 
 from blake3 import blake3
 
 import schemas
+from conf import Loaded, Resources
+from jobs import probes
 from jobs.errors import UserError, one_line
+from jobs.finding import Finding, size_text
 from jobs.lifecycle.processes import has_ended
 from jobs.provisioning.weights import FOLDER
 from jobs.storage import maintenance, pictures, places
@@ -26,8 +27,6 @@ from jobs.storage.parts import hash_in_name
 from jobs.storage.places import Place
 from jobs.storage.store import Store
 from jobs.workspace import FORMAT, Workspace
-
-Level = Literal["ok", "note", "broken"]
 
 _CORE = (
     "winnow",
@@ -50,31 +49,32 @@ _EXTRAS = {
     "ultralytics": ("ultralytics",),
 }
 _LEAST_FREE = 2 << 30
-_LEAST_SHARED = 256 << 20
 _LEAST_OPEN_FILES = 1024
 _SHOWN = 3
 _READERS = 4
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at: how it is, and, unless it is well, what mends it."""
-
-    subject: str
-    level: Level
-    found: str
-    mend: str = ""
-
-
 def examine(
-    place: str | None = None, verify: bool = False, watch: Callable[[str], None] = lambda what: None
+    place: str | None = None,
+    verify: bool = False,
+    watch: Callable[[str], None] = lambda what: None,
+    loaded: Loaded | None = None,
+    start: bool = False,
 ) -> list[Finding]:
     """Return findings about this machine and the workspace at `place` (as `Workspace.at` takes it).
 
-    With `verify` every data file that the newest tables and the releases refer to is hashed again. Reads only.
+    With `verify` every data file that the newest tables and the releases refer to is hashed again, and weights that are
+    here. With `start` an engine is started, as one would be for the configuration `loaded`. Reads only.
     """
     watch("machine")
-    return [*_packages(), *_hardware(), *_workspace(place, verify, watch)]
+    limits = loaded.config.resources if loaded else Resources()
+    found = [*_packages(), *_hardware(limits)]
+    watch("weights")
+    found += probes.weights(loaded, verify)
+    if start:
+        watch("engine")
+        found.append(probes.engine(limits))
+    return [*found, *_workspace(place, verify, watch)]
 
 
 def _packages() -> Iterator[Finding]:
@@ -93,17 +93,10 @@ def _packages() -> Iterator[Finding]:
             yield Finding(f"extra {extra}", "ok", "installed")
 
 
-def _hardware() -> Iterator[Finding]:
+def _hardware(limits: Resources) -> Iterator[Finding]:
     yield Finding("cores", "ok", f"{os.cpu_count()}")
     yield _gpu()
-    shared = Path("/dev/shm")  # noqa: S108 - it is what Ray keeps its objects in
-    if shared.is_dir():
-        free = shutil.disk_usage(shared).free
-        if free < _LEAST_SHARED:
-            mend = "give it more (docker run --shm-size=1g), or set resources.object_store_mb lower"
-            yield Finding("shared memory", "broken", f"{_size(free)} free, Ray asks for {_size(_LEAST_SHARED)}", mend)
-        else:
-            yield Finding("shared memory", "ok", f"{_size(free)} free")
+    yield from probes.shared_memory(limits)
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if files < _LEAST_OPEN_FILES:
         yield Finding("open files", "note", f"at most {files}", f"ulimit -n {_LEAST_OPEN_FILES * 4}")
@@ -160,8 +153,8 @@ def _disk(root: Path) -> Finding:
     nearest = next(p for p in (root, *root.parents) if p.exists())
     free = shutil.disk_usage(nearest).free
     if free < _LEAST_FREE:
-        return Finding("disk", "broken", f"{_size(free)} free at {nearest}", "make room, or name another workspace")
-    return Finding("disk", "ok", f"{_size(free)} free at {nearest}")
+        return Finding("disk", "broken", f"{size_text(free)} free at {nearest}", "make room, or name another workspace")
+    return Finding("disk", "ok", f"{size_text(free)} free at {nearest}")
 
 
 def _unwritable(root: Place) -> Finding | None:
@@ -257,7 +250,3 @@ def _runs(store: Store) -> Iterator[Finding]:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-
-
-def _size(n: float) -> str:
-    return f"{n / (1 << 30):,.1f} GiB"

@@ -186,7 +186,7 @@ def _of_size(reader: pa.RecordBatchReader, size: int) -> Iterator[pa.Table]:
     """Cut batches of any sizes into tables of one, so that what is written does not depend on who computed it."""
     held: list[pa.RecordBatch] = []
     n = 0
-    for batch in reader:
+    for batch in _read(reader):
         rest = batch
         while n + rest.num_rows >= size:
             yield pa.Table.from_batches([*held, rest.slice(0, size - n)], reader.schema)
@@ -195,6 +195,14 @@ def _of_size(reader: pa.RecordBatchReader, size: int) -> Iterator[pa.Table]:
             held.append(rest)
             n += rest.num_rows
     yield pa.Table.from_batches(held, reader.schema)
+
+
+def _read(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """Yield batches; what goes wrong while they are computed is DuckDB's error, whatever Arrow makes of it."""
+    try:
+        yield from reader
+    except (pa.ArrowException, OSError) as error:
+        raise duckdb.Error(str(error)) from error
 
 
 def _alike(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

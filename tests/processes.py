@@ -12,6 +12,8 @@ from typing import Any
 import polars as pl
 import ray
 
+from jobs.lifecycle.locking import holder
+from jobs.operations.gateway import lock_path
 from tests.helpers import SMALL
 
 SLOW = ("unit_frames=8", "resources.block_frames=8", "resources.commit_seconds=0.05")
@@ -34,6 +36,15 @@ def resume(workspace: Path, job_id: str, verb: str = "resume") -> subprocess.Pop
     command = [sys.executable, "-m", "jobs.cli.app", "job", verb, job_id, "--json", "--workspace", str(workspace)]
     command += ["--ray-address", ray.get_runtime_context().gcs_address]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def start_gateway(root: Path) -> subprocess.Popen[str]:
+    """Start a gateway in the foreground of a process of its own, and wait until it is at work."""
+    command = [sys.executable, "-m", "jobs.cli.app", "gateway", "start", "--foreground", "--workspace", str(root)]
+    process = subprocess.Popen([*command, "--backoff", "0.1", "--quiet"], stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (holder(lock_path(root)) or {}).get("ready"):
+        time.sleep(0.02)
+    return process
 
 
 def finished(process: subprocess.Popen[str]) -> dict[str, Any]:

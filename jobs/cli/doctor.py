@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import JsonOption, WorkspaceOption
+from jobs.cli.options import ConfigOption, JsonOption, ProfileOption, SettingsOption, WorkspaceOption
 
 _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "broken": "[red]broken[/]"}
 
@@ -14,24 +14,37 @@ _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "broken": "[red]broke
 def doctor(
     workspace: WorkspaceOption = None,
     verify: Annotated[bool, typer.Option("--verify", help="Hash every data file again; reads all of them.")] = False,
+    profile: ProfileOption = None,
+    config: ConfigOption = None,
+    settings: SettingsOption = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Start no engine, which takes seconds.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Look over this machine and the workspace, and say what mends what is wrong. Changes nothing.
 
+    With a profile or a configuration, the weights of its models and what it asks of the machine are looked at as well.
     Exit code 1 if something is broken.
 
-    Example: winnow doctor --verify
+    Example: winnow doctor --profile annotate --verify
     """
     from dataclasses import asdict
 
+    from conf import ConfigError, load
     from jobs.cli.show import err, out, print_json
     from jobs.doctor import examine
+    from jobs.errors import UserError
 
+    try:
+        loaded = load(profile, config, settings or ()) if profile or config or settings else None
+    except ConfigError as error:
+        raise UserError(error.problems) from error
     if err.is_terminal and not as_json:
         with err.status("looking") as status:
-            findings = examine(workspace, verify, lambda what: status.update(f"looking at {what}"))
+            findings = examine(
+                workspace, verify, lambda what: status.update(f"looking at {what}"), loaded, start=not quick
+            )
     else:
-        findings = examine(workspace, verify)
+        findings = examine(workspace, verify, loaded=loaded, start=not quick)
     broken = [f for f in findings if f.level == "broken"]
     if as_json:
         print_json({"healthy": not broken, "findings": [asdict(f) for f in findings]})

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from conf import MODEL_STAGES
 from jobs.lifecycle.events import Journal
 from jobs.runs import RunRecord, StageOutcome
 
@@ -81,8 +82,8 @@ class Teller:
             "block_done",
             at_ns=receipt["finished_ns"],
             frames=receipt["n_frames"],
-            # In each table of the pass; `frames` has one for every frame that was not set aside.
-            rows=receipt["n_frames"] - _n_frames(receipt["faults"], "frames"),
+            # In each table of the pass; that of `frames`, or of the model, has one for every frame not set aside.
+            rows=receipt["n_frames"] - _n_frames(receipt["faults"], frozenset({"frames", *MODEL_STAGES})),
             seconds=_seconds(receipt["started_ns"], receipt["finished_ns"]),
             **place,
         )
@@ -123,8 +124,8 @@ class Teller:
         self._journal.write(f"run_{state}", at_ns=ended_ns, frames=record.frames, seconds=seconds, error=record.error)
 
 
-def _n_frames(faults: list[dict[str, Any]], stage: str | None = None) -> int:
-    return len({(f["stream_id"], f["frame_idx"]) for f in faults if stage in {None, f["stage"]}})
+def _n_frames(faults: list[dict[str, Any]], stages: frozenset[str] | None = None) -> int:
+    return len({(f["stream_id"], f["frame_idx"]) for f in faults if stages is None or f["stage"] in stages})
 
 
 def _seconds(start_ns: int, end_ns: int) -> float:

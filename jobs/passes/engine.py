@@ -10,9 +10,11 @@ import signal
 import socket
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from importlib.metadata import version
 from queue import Empty, Queue
 from threading import Event, Thread
 from types import TracebackType
@@ -185,6 +187,10 @@ class Engine:
 
         yield from _in_background(results)
 
+    def call_worker(self) -> None:
+        """Have a worker load what workers need. Raises what keeps it from that."""
+        self._ray.get(self._ray.remote(num_cpus=1)(_load_worker).remote())
+
     def __enter__(self) -> Self:
         return self
 
@@ -208,6 +214,16 @@ def _cause(error: Exception) -> str:
 def _load_worker() -> None:
     for name in ("ray.data", "jobs.passes.worker"):
         importlib.import_module(name)
+
+
+def answer(object_store_mb: int) -> str:
+    """Start an engine with one worker, or join the one that `$RAY_ADDRESS` names, and say what answered."""
+    began = time.monotonic()
+    with Engine(Resources(num_cpus=1, object_store_mb=object_store_mb)) as engine:
+        engine.call_worker()
+        joined = os.environ.get("RAY_ADDRESS")
+        where = f"joined at {joined}" if joined else "started"
+    return f"Ray {version('ray')} {where}, a worker answered after {time.monotonic() - began:.1f} s"
 
 
 def check_address(address: str | None) -> None:

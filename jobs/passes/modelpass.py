@@ -15,7 +15,7 @@ from jobs.lifecycle.hold import Hold
 from jobs.passes.blocks import Block
 from jobs.passes.engine import IN_HAND, Engine, ModelProcesses
 from jobs.passes.modelworker import ModelTask, ModelWorker
-from jobs.passes.pixelpass import Brake, PassResult, died, numbered, send
+from jobs.passes.pixelpass import Brake, PassResult, died, numbered, send, set_aside
 from jobs.storage.commit import Committer
 from transforms.inference import REQUEST
 
@@ -63,7 +63,7 @@ def run_model_pass(
                 raise RunFailedError(f"the model takes none of the first {len(result.faults)} frames: {_why(result)}")
             return None if result.stopped else received
 
-        _show_all(blocks, show, shape.size * IN_HAND, task, result)
+        _show_all(blocks, show, shape.size * IN_HAND, task, result, told)
     committer.flush()
     result.n_commits = committer.n_commits
     return result
@@ -75,6 +75,7 @@ def _show_all(
     in_hand: int,
     task: ModelTask,
     result: PassResult,
+    told: Callable[[dict[str, Any], pa.Table], None],
 ) -> bool:
     """Show all blocks, although processes may die of some frames; such a frame is set aside.
 
@@ -88,10 +89,10 @@ def _show_all(
             return False
         lost = [block for number, block in enumerate(blocks) if number not in received]
         if lost and len(blocks) == 1 and _n_wanted(lost[0].rows) == 1:
-            result.faults.append(died(lost[0].rows.to_pylist()[-1], task.stage))
-            result.n_frames += 1
+            fault = died(lost[0].rows.to_pylist()[-1], task.stage)
+            set_aside([fault], lost[0].rows.slice(lost[0].rows.num_rows - 1), 1, result, told)
             return True
-        if not all(_show_all(_parted(suspect, task), show, in_hand, task, result) for suspect in lost[:in_hand]):
+        if not all(_show_all(_parted(suspect, task), show, in_hand, task, result, told) for suspect in lost[:in_hand]):
             return False
         blocks = lost[in_hand:]
     return True

@@ -139,7 +139,7 @@ def run_pass(
             arrivals = engine().map_blocks(numbered(blocks), transforms)
             received = send(blocks, arrivals, committer, result, told, brake)
             if not result.stopped:
-                blocks = _again([b for number, b in enumerate(blocks) if number not in received], keys, result)
+                blocks = _again([b for number, b in enumerate(blocks) if number not in received], keys, result, told)
                 brake.refuse_faults(result)
     committer.flush()
     result.n_commits = committer.n_commits
@@ -262,7 +262,12 @@ def _take_in(receipt: dict[str, Any], block: Block, committer: Committer, result
     result.count(receipt, block.starts)
 
 
-def _again(lost: Sequence[Block], stage_keys: Mapping[str, str], result: PassResult) -> list[Block]:
+def _again(
+    lost: Sequence[Block],
+    stage_keys: Mapping[str, str],
+    result: PassResult,
+    told: Callable[[dict[str, Any], pa.Table], None],
+) -> list[Block]:
     """Halve the blocks whose worker died, until the one frame that kills it stands alone and is set aside."""
     halved: list[Block] = []
     for block in lost:
@@ -271,9 +276,23 @@ def _again(lost: Sequence[Block], stage_keys: Mapping[str, str], result: PassRes
             continue
         frame = next(row for row in block.rows.to_pylist() if row["wanted"])
         stages = {"motion"} if frame["share"] == MOTION_ONLY else set(stage_keys)
-        result.faults += [died(frame, stage) for stage in stage_keys if stage in stages]
-        result.n_frames += n_frames(block.rows)
+        faults = [died(frame, stage) for stage in stage_keys if stage in stages]
+        set_aside(faults, block.rows, n_frames(block.rows), result, told)
     return halved
+
+
+def set_aside(
+    faults: Sequence[dict[str, Any]],
+    rows: pa.Table,
+    frames: int,
+    result: PassResult,
+    told: Callable[[dict[str, Any], pa.Table], None],
+) -> None:
+    """Take note of frames for which no worker could give a receipt, and tell of them as one would have been."""
+    result.faults += faults
+    result.n_frames += frames
+    now = time.time_ns()
+    told({"n_frames": frames, "faults": list(faults), "started_ns": now, "finished_ns": now}, rows)
 
 
 def died(frame: Mapping[str, Any], stage: str) -> dict[str, Any]:

@@ -9,13 +9,18 @@ import pytest
 from typer.testing import CliRunner
 
 import schemas
+from conf import Resources, load
+from jobs import probes
 from jobs.cli.app import app
 from jobs.datasets import release
-from jobs.doctor import Finding, examine
+from jobs.doctor import examine
+from jobs.finding import Finding
 from jobs.passes.engine import Engine
+from jobs.provisioning.modelfiles import pull
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from tests.helpers import copy_stream, go, write_noise_stream
+from tests.onnx_graphs import write_end_to_end
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +100,59 @@ def test_a_missing_extra_is_a_note_and_names_its_mend(monkeypatch: pytest.Monkey
 
 def test_exit_codes_and_json(healthy: Path, tables: Path) -> None:
     run = CliRunner()
-    sound = run.invoke(app, ["doctor", "--workspace", str(healthy), "--json"])
+    sound = run.invoke(app, ["doctor", "--quick", "--workspace", str(healthy), "--json"])
     assert (sound.exit_code, json.loads(sound.stdout)["healthy"]) == (0, True)
     (tables / "frames" / Store(tables).open(schemas.FRAMES).files[0].path).unlink()
-    ill = run.invoke(app, ["doctor", "--workspace", str(tables)])
+    ill = run.invoke(app, ["doctor", "--quick", "--workspace", str(tables)])
     assert ill.exit_code == 1
     assert "are missing" in ill.stdout
     file = tables.parent / "file"
     file.write_text("")
-    assert run.invoke(app, ["doctor", "--workspace", str(file)]).exit_code == 1
+    assert run.invoke(app, ["doctor", "--quick", "--workspace", str(file)]).exit_code == 1
+
+
+def test_an_engine_is_started_and_what_keeps_it_from_that_is_said(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", engine_address())
+    found = probes.engine(Resources())
+    assert (found.level, found.found[:4]) == ("ok", "Ray "), found
+    assert "a worker answered" in found.found
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    silent = probes.engine(Resources())
+    assert (silent.level, silent.mend[:8]) == ("broken", "start it")
+    monkeypatch.setenv("RAY_ADDRESS", "")
+    monkeypatch.setattr(probes, "_ANSWER", "raise SystemExit('no room for objects')")
+    assert probes.engine(Resources()).found == "Ray does not start: no room for objects"
+    monkeypatch.setattr(probes, "_ANSWER", "import time; time.sleep(60)")
+    assert probes.engine(Resources(), patience_s=0.2).found == "Ray did not start within 0 s"
+
+
+def test_shared_memory_is_held_against_what_a_run_asks_for() -> None:
+    (enough,) = probes.shared_memory(Resources(object_store_mb=80))
+    (short,) = probes.shared_memory(Resources(object_store_mb=1 << 30))
+    assert (enough.level, short.level) == ("ok", "broken")
+    assert "resources.object_store_mb" in short.mend
+
+
+def test_weights_are_held_against_their_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WINNOW_WEIGHTS", str(tmp_path / "weights"))
+    file = write_end_to_end(tmp_path / "tiny.onnx", "N", {0: "red"}, "MIT")
+    pull("yolox-nano", str(file))
+    settings = ["stages=[annotate]", "annotate.detector=onnx", "annotate.weights=yolox-nano"]
+    (catalogue, stage) = probes.weights(load(settings=settings), verify=True)
+    assert (catalogue.level, catalogue.found[:2], stage.subject, stage.level) == ("ok", "1 ", "stage annotate", "ok")
+    (tmp_path / "weights" / "yolox_nano.onnx").write_bytes(b"something else")
+    found = list(probes.weights(load(settings=settings), verify=True))
+    assert [f.level for f in found] == ["broken", "ok", "broken"]
+    assert found[0].mend.endswith("winnow models pull yolox-nano")
+    assert found[2].subject == "profile quality"
+    missing = list(probes.weights(load(settings=[*settings[:2], "annotate.weights=nosuch"]), verify=False))
+    assert missing[-1].level == "broken"
+    assert missing[-1].mend
+
+
+def engine_address() -> str:
+    import ray
+
+    return ray.get_runtime_context().gcs_address

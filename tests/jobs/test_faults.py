@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 import schemas
+from jobs.lifecycle.events import events
 from jobs.lifecycle.inbox import jobs_of
 from jobs.passes.engine import Engine
 from jobs.query import View
@@ -180,6 +181,9 @@ def test_a_frame_that_kills_its_worker_is_set_aside_and_costs_no_other(deadly: P
     assert (17, "WorkerDied") in held.select("frame_idx", "error_type").rows()
     frames = result["stages"]["frames"]
     assert frames["computed"] + frames["quarantined"] == 40
+    told = [e for e in events(tmp_path / "tables", result["job_id"]) if e["event"] == "frames_set_aside"]
+    assert sum(e["frames"] for e in told) == frames["quarantined"]
+    assert all(e["error"].startswith("WorkerDied: ") for e in told)
     assert frames["quarantined"] <= 2
 
 

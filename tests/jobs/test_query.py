@@ -10,6 +10,8 @@ import schemas
 from jobs.errors import UserError
 from jobs.passes.engine import Engine
 from jobs.query import View
+from jobs.selection import Selection
+from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from tests.helpers import SMALL, go, rows
 
@@ -179,3 +181,23 @@ def test_a_journal_of_one_run_is_ordered_as_it_happened(two_runs: tuple[Workspac
     assert set(names) == {"run_started", "stage_started", "block_done", "committed", "stage_done", "run_done"}
     schema = schemas.JOURNAL.arrow_schema
     assert found.columns == schema.names
+
+
+def test_a_result_is_given_piece_by_piece_however_large_it_is(workspace: Workspace) -> None:
+    view = View(Store(workspace.root), Selection(None, {}))
+    with view.stream("SELECT range AS n, sum(range) OVER () AS total FROM range(10)", size=4) as tables:
+        pieces = list(tables)
+    assert [piece.num_rows for piece in pieces] == [4, 4, 2]
+    assert {piece.schema.field("total").type for piece in pieces} == {pa.int64()}
+    with view.stream("SELECT 1 AS n WHERE false") as tables:
+        assert [piece.num_rows for piece in tables] == [0]
+    # Two thirds of a petabyte, of which three rows are asked for.
+    with view.stream("SELECT range AS n FROM range(100_000_000_000_000)", size=3) as tables:
+        assert next(tables)["n"].to_pylist() == [0, 1, 2]
+    with (
+        pytest.raises(UserError, match=r"CAST\(sum"),
+        view.stream("SELECT 1::HUGEINT << (range * 25)::HUGEINT AS n FROM range(4)", size=2) as tables,
+    ):
+        list(tables)
+    with pytest.raises(UserError, match="SQL: "), view.stream("SELECT nosuch") as tables:
+        list(tables)

@@ -315,3 +315,49 @@ def test_output_into_a_closed_pipe_is_no_error(done: Path) -> None:
     )
     assert "Traceback" not in found.stderr
     assert json.loads(found.stdout)["frame_idx"] >= 0
+
+
+def test_a_failure_is_an_object_for_programs_and_lines_for_people(winnow: Winnow, tmp_path: Path) -> None:
+    for words in (
+        ("run", "--input", tmp_path / "nowhere", "--set", "duplicates.haming=3"),
+        ("inspect", "job", "--id", "nosuch"),
+        ("release", "show", "nosuch"),
+        ("job", "pause", "nosuch"),
+        ("models", "list", "--nosuch"),
+        ("submit",),
+        ("nosuch",),
+    ):
+        plain, told = winnow(*words), winnow(*words, "--json")
+        assert plain.out == "", words
+        assert told.code == plain.code != 0, words
+        said = told.json
+        assert len(told.out.splitlines()) == 1
+        lines = "".join(f"error: {line}\n" for line in said["error"])
+        assert (said["exit_code"], told.err) == (told.code, lines), words
+    both = winnow("run", "--input", tmp_path, "--set", "duplicates.haming=3", "--set", "motion.percentle=3", "--json")
+    assert len(both.json["error"]) == 2
+    assert winnow("run", "--help", "--json").code == 0
+
+
+def test_a_large_result_is_shown_in_part_and_written_whole(winnow: Winnow, tmp_path: Path) -> None:
+    query = "SELECT range AS n FROM range(100_000)"
+    Workspace.at(tmp_path / ".winnow").create()
+    shown = winnow("sql", query).out.splitlines()
+    assert (len(shown), shown[0].strip(), shown[1].strip()) == (1002, "n", "0")
+    assert shown[-1].startswith("the first 1,000 of 100,000 rows; ")
+    for kind in ("csv", "jsonl", "parquet"):
+        file = tmp_path / f"out.{kind}"
+        assert winnow("sql", query, "--out", file).code == 0
+        assert _read(file, kind)["n"].to_list() == list(range(100_000))
+    # What fails on the way leaves what was there.
+    failed = winnow(
+        "sql", "SELECT CAST(CASE WHEN range < 99999 THEN '1' ELSE 'x' END AS INT) FROM range(100_000)", "--out", file
+    )
+    assert (failed.code, pl.read_parquet(file).height) == (2, 100_000)
+    assert {p.name for p in tmp_path.iterdir()} == {".winnow", "out.csv", "out.jsonl", "out.parquet"}
+
+
+def _read(file: Path, kind: str) -> pl.DataFrame:
+    if kind == "csv":
+        return pl.read_csv(file)
+    return pl.read_ndjson(file) if kind == "jsonl" else pl.read_parquet(file)

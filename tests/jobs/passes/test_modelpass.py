@@ -15,8 +15,9 @@ import pytest
 import schemas
 from conf import Resources
 from jobs.errors import RunFailedError
+from jobs.lifecycle.events import Journal, events
 from jobs.lifecycle.hold import Hold
-from jobs.lifecycle.telling import Unwatched
+from jobs.lifecycle.telling import Teller, Unwatched
 from jobs.passes.engine import Engine
 from jobs.passes.modelpass import run_model_pass
 from jobs.passes.modelworker import ModelTask
@@ -84,7 +85,10 @@ def look(engine: Engine, frames: pa.Table, root: Path, ends: bool, fails: bool) 
     task = ModelTask(partial(Brightness, ends, fails), "embeddings", stage.key, root, ImageParams(), batch=8)
     shape = engine.model_processes(Resources(num_cpus=2, models=1))
     hold = Hold.take(root, "job", Unwatched())
-    result = run_model_pass(iter([frames]), task, 2, lambda _: shape, lambda: engine, committer, hold=hold)
+    journal = Journal.of(root, "job")
+    told = Teller(Unwatched(), journal).measured
+    result = run_model_pass(iter([frames]), task, 2, lambda _: shape, lambda: engine, committer, told, hold=hold)
+    journal.close()
     return result, store.open(schemas.EMBEDDINGS).read(None, stage.key).sort_by("frame_idx")
 
 
@@ -92,6 +96,15 @@ def test_a_frame_that_ends_its_process_is_set_aside_alone(engine: Engine, frames
     few = frames.slice(WHITE - 2, 4)
     result, written = look(engine, few, tmp_path / "tables", ends=True, fails=False)
     assert [(f["frame_idx"], f["error_type"]) for f in result.faults] == [(WHITE, "WorkerDied")]
+    said = events(tmp_path / "tables", "job")
+    (aside,) = [e for e in said if e["event"] == "frames_set_aside"]
+    assert (aside["first_idx"], aside["last_idx"], aside["frames"], aside["error"][:12]) == (
+        WHITE,
+        WHITE,
+        1,
+        "WorkerDied: ",
+    )
+    assert sum(e["rows"] for e in said if e["event"] == "block_done") == 3
     assert written["frame_idx"].to_pylist() == [WHITE - 2, WHITE - 1, WHITE + 1]
     assert (result.n_frames, result.computed) == (4, {"embeddings": 3})
 

@@ -1,0 +1,297 @@
+"""Rounds of faults: something dies, is stopped or runs out at a random moment, and going on once sets all right.
+
+`WINNOW_FAULT_ROUNDS` says how many rounds, `WINNOW_FAULT_SEED` which; `make faults` runs thirty and prints each one.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+import schemas
+from jobs.asking import Asked
+from jobs.lifecycle.inbox import Inbox, jobs_of
+from jobs.operations.backlog import Backlog
+from jobs.operations.submitting import submit
+from jobs.passes.engine import Engine
+from jobs.query import View
+from jobs.workspace import Workspace
+from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, rows
+from tests.processes import SLOW, finished, n_rows, resume, start, start_gateway
+
+ROUNDS = int(os.environ.get("WINNOW_FAULT_ROUNDS", "4"))
+SEED = int(os.environ.get("WINNOW_FAULT_SEED", "20261121"))
+N = SMALL.planted.n_files
+# One round in three has a model pass as well.
+MODEL = (
+    "stages=[quality, fingerprints, motion, scenes, idle, duplicates, curation, annotate]",
+    "when.annotate=frame_idx % 2 = 0",
+    "moving.history=9",
+    "resources.model_frames=8",
+)
+_PATIENCE_S = 240
+
+
+class Round:
+    """A workspace of its own, a random moment, and what a fault needs at hand."""
+
+    def __init__(self, number: int, folder: Path, stream: Path) -> None:
+        self.random = random.Random(f"{SEED}-{number}")
+        self.folder = folder / "disk"
+        self.folder.mkdir()
+        self.place = self.folder / "tables"
+        self.stream = stream
+        self.model = number % 3 == 1
+        self.settings = (*SLOW, *(MODEL if self.model else ()))
+        self.rows = self.random.randrange(0, N) if self.random.random() < 0.7 else N
+        self.delay = self.random.uniform(0, 0.6)
+
+    def begin(self) -> subprocess.Popen[str]:
+        """Start a run."""
+        return start(self.place, self.stream, settings=self.settings)
+
+    def submit(self) -> str:
+        """Add a run to the queue."""
+        Workspace.at(self.place).create()
+        address = ray.get_runtime_context().gcs_address
+        return submit(self.place, Asked([str(self.stream)], settings=self.settings, ray_address=address))
+
+    def wait(self, process: subprocess.Popen[str]) -> None:
+        """Wait for the moment of the fault, or for the end of what it should strike."""
+        wait_until(lambda: n_rows(self.place) >= self.rows or process.poll() is not None)
+        time.sleep(self.delay)
+
+    def go_on(self) -> None:
+        """Resume once, to the end: what was struck before it was on record is begun again."""
+        if not (known := jobs_of(self.place)):
+            finished(self.begin())
+            return
+        (job_id,) = known
+        state = Inbox(self.place, job_id).state()
+        if state is None or state.state != "done":
+            finished(resume(self.place, job_id))
+
+    def serve(self, job_id: str, *states: str) -> None:
+        """Let a gateway work until the job is in one of some states, and stop it."""
+        gateway = start_gateway(self.place)
+        try:
+            wait_until(lambda: self.state(job_id) in states)
+        finally:
+            gateway.send_signal(signal.SIGTERM)
+            _, said = gateway.communicate(timeout=_PATIENCE_S)
+        assert gateway.returncode == 0, said
+
+    def state(self, job_id: str) -> str:
+        """Return the state of a job."""
+        found = Inbox(self.place, job_id).state()
+        return found.state if found else ""
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def processes() -> Iterator[tuple[int, int, str]]:
+    """Yield number, parent's number and command line of every process."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError):
+            continue
+        yield int(entry.name), parent, command
+
+
+def workers() -> list[int]:
+    """Return the workers of this session's Ray that are at work."""
+    all_of_them = list(processes())
+    ours = {os.getpid()}
+    while more := {pid for pid, parent, _ in all_of_them if parent in ours} - ours:
+        ours |= more
+    return [pid for pid, _, said in all_of_them if pid in ours and said.startswith("ray::") and "MapBatches" in said]
+
+
+def driver_killed(trial: Round) -> None:
+    process = trial.begin()
+    trial.wait(process)
+    process.kill()
+    process.communicate()
+    trial.go_on()
+
+
+def driver_told_to_end(trial: Round) -> None:
+    process = trial.begin()
+    trial.wait(process)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=_PATIENCE_S)
+    # Nothing was on record yet; it was paused; it was done by then; or it was killed before Python could answer.
+    assert process.returncode in {130, 4, 0, -signal.SIGTERM}, said
+    assert "Traceback" not in said
+    trial.go_on()
+
+
+def worker_killed(trial: Round) -> None:
+    process = trial.begin()
+    for _ in range(trial.random.randrange(1, 4)):
+        trial.wait(process)
+        if found := workers():
+            os.kill(trial.random.choice(sorted(found)), signal.SIGKILL)
+    finished(process)
+
+
+def gateway_killed(trial: Round) -> None:
+    job_id = trial.submit()
+    gateway = start_gateway(trial.place)
+    trial.wait(gateway)
+    gateway.kill()
+    gateway.communicate()
+    # Its job notices, and goes back into the queue; or it is done before it does.
+    wait_until(lambda: trial.state(job_id) in {"pending", "done"})
+    trial.serve(job_id, "done")
+
+
+def gateway_and_job_killed(trial: Round) -> None:
+    job_id = trial.submit()
+    gateway = start_gateway(trial.place)
+    trial.wait(gateway)
+    gateway.send_signal(signal.SIGSTOP)
+    state = Inbox(trial.place, job_id).state()
+    if state and state.state == "running" and state.holder:
+        os.kill(int(state.holder["pid"]), signal.SIGKILL)
+    gateway.kill()
+    gateway.communicate()
+    trial.serve(job_id, "done")
+
+
+def gateway_told_to_end(trial: Round) -> None:
+    job_id = trial.submit()
+    gateway = start_gateway(trial.place)
+    trial.wait(gateway)
+    gateway.send_signal(signal.SIGTERM)
+    _, said = gateway.communicate(timeout=_PATIENCE_S)
+    assert gateway.returncode == 0, said
+    assert trial.state(job_id) in {"pending", "done"}
+    trial.serve(job_id, "done")
+
+
+def job_paused_and_restarted(trial: Round) -> None:
+    process = trial.begin()
+    trial.wait(process)
+    (job_id,) = jobs_of(trial.place) or [""]
+    if job_id and trial.state(job_id) == "running":
+        subprocess.run(winnow("job", "pause", job_id, trial.place), capture_output=True, check=False)
+    _, said = process.communicate(timeout=_PATIENCE_S)
+    assert process.returncode in {4, 0}, said
+    trial.go_on()
+
+
+def queued_job_paused_and_restarted(trial: Round) -> None:
+    job_id = trial.submit()
+    gateway = start_gateway(trial.place)
+    trial.wait(gateway)
+    subprocess.run(winnow("job", "pause", job_id, trial.place), capture_output=True, check=False)
+    wait_until(lambda: trial.state(job_id) in {"paused", "done"})
+    gateway.kill()
+    gateway.communicate()
+    if trial.state(job_id) != "done":
+        done = subprocess.run(winnow("job", "resume", job_id, trial.place), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    trial.serve(job_id, "done")
+
+
+def disk_full(trial: Round) -> None:
+    size = trial.random.randrange(150, 900)
+    mounted = ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(trial.folder)]
+    if subprocess.run(mounted, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    process = trial.begin()
+    _, said = process.communicate(timeout=_PATIENCE_S)
+    assert process.returncode in {0, 1}, said
+    assert process.returncode == 0 or "No space left on device" in said
+    assert "Traceback" not in said
+    subprocess.run(["mount", "-o", "remount,size=64m", str(trial.folder)], check=True)
+    trial.go_on()
+
+
+def winnow(*words: object) -> list[str]:
+    """Return a command on the workspace that is named last."""
+    import sys
+
+    *given, place = map(str, words)
+    return [sys.executable, "-m", "jobs.cli.app", *given, "--workspace", place]
+
+
+FAULTS = (
+    driver_killed,
+    worker_killed,
+    gateway_killed,
+    disk_full,
+    driver_told_to_end,
+    gateway_and_job_killed,
+    job_paused_and_restarted,
+    gateway_told_to_end,
+    queued_job_paused_and_restarted,
+)
+
+
+@pytest.fixture(scope="module")
+def expected(
+    tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, engine: Engine
+) -> Callable[[bool], Workspace]:
+    """Give the sample run without any trouble, without and with a model pass."""
+    made: dict[bool, Workspace] = {}
+
+    def undisturbed(model: bool) -> Workspace:
+        if model not in made:
+            made[model] = Workspace.at(tmp_path_factory.mktemp("expected") / "tables")
+            go(made[model], sample_folder, settings=MODEL if model else ())
+        return made[model]
+
+    return undisturbed
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_whatever_strikes_a_run_going_on_once_sets_it_right(
+    number: int, tmp_path: Path, sample_folder: Path, expected: Callable[[bool], Workspace]
+) -> None:
+    order = list(FAULTS)
+    random.Random(f"{SEED}-{number // len(FAULTS)}").shuffle(order)
+    fault = order[number % len(order)]
+    trial = Round(number, tmp_path, sample_folder)
+    print(
+        f"\nround {number} of seed {SEED}: {fault.__name__} {trial.delay:.2f} s after row {trial.rows} of {N}"
+        f"{', with a model' if trial.model else ''}",
+        flush=True,
+    )
+    try:
+        fault(trial)
+        workspace = Workspace.at(trial.place)
+        assert_one_live_row(workspace)
+        assert_same_tables(workspace, expected(trial.model))
+        # Every job is there once, and done, in the queue and in the tables.
+        known = jobs_of(trial.place)
+        assert [(job.job_id, job.state.state) for job in Backlog(trial.place).jobs()] == [(j, "done") for j in known]
+        runs = View.of(workspace).lazy("runs").collect()
+        assert sorted(runs["job_id"].to_list()) == known
+        assert set(runs["state"]) == {"done"}
+        assert rows(workspace, schemas.QUARANTINE).is_empty()
+        # Nothing is left running.
+        wait_until(lambda: not [said for _, _, said in processes() if str(trial.place) in said])
+        wait_until(lambda: not workers())
+        assert not list(trial.place.glob("jobs/*/.drain-*"))
+    finally:
+        subprocess.run(["umount", "-l", str(trial.folder)], capture_output=True, check=False)
