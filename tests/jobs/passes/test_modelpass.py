@@ -98,12 +98,8 @@ def test_a_frame_that_ends_its_process_is_set_aside_alone(engine: Engine, frames
     assert [(f["frame_idx"], f["error_type"]) for f in result.faults] == [(WHITE, "WorkerDied")]
     said = events(tmp_path / "tables", "job")
     (aside,) = [e for e in said if e["event"] == "frames_set_aside"]
-    assert (aside["first_idx"], aside["last_idx"], aside["frames"], aside["error"][:12]) == (
-        WHITE,
-        WHITE,
-        1,
-        "WorkerDied: ",
-    )
+    assert (aside["first_idx"], aside["last_idx"], aside["frames"]) == (WHITE, WHITE, 1)
+    assert aside["error"].startswith("WorkerDied: ")
     assert sum(e["rows"] for e in said if e["event"] == "block_done") == 3
     assert written["frame_idx"].to_pylist() == [WHITE - 2, WHITE - 1, WHITE + 1]
     assert (result.n_frames, result.computed) == (4, {"embeddings": 3})
