@@ -31,6 +31,7 @@ class Asked:
     ray_address: str | None = None
     on_error: Literal["quarantine", "abort"] = "quarantine"
     pause_after: str | None = None
+    strict: bool = False
 
     def elsewhere(self) -> Asked:
         """Return the same for a process that runs in another folder: with absolute paths."""
@@ -60,7 +61,7 @@ def requested(workspace: str | os.PathLike[str] | None, asked: Asked) -> RunRequ
         raise UserError(problems)
     admission = Admission(asked.stream_ids, asked.rebind, asked.allow_missing)
     options = (asked.limit, asked.ray_address, asked.on_error, asked.pause_after)
-    return RunRequest(place, asked.inputs, loaded, admission, *options)
+    return RunRequest(place, asked.inputs, loaded, admission, *options, strict=asked.strict)
 
 
 def _absolute(path: str) -> str:

@@ -24,7 +24,7 @@ from jobs.workspace import Workspace
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a user asks for: inputs, configuration, and what is allowed."""
+    """What a user asks for: inputs, configuration, and what is allowed; `strict` calls bad frames an error."""
 
     workspace: Workspace
     inputs: Sequence[str]
@@ -35,6 +35,7 @@ class RunRequest:
     on_error: Literal["quarantine", "abort"] = "quarantine"
     pause_after: str | None = None
     replay: Replay | None = None
+    strict: bool = False
 
     def as_data(self) -> dict[str, Any]:
         """Return what was asked for as plain values, of which `lifecycle.requests.from_data` makes a request again."""
@@ -49,6 +50,7 @@ class RunRequest:
             "ray_address": self.ray_address,
             "on_error": self.on_error,
             "replay": None if self.replay is None else asdict(self.replay),
+            "strict": self.strict,
         }
 
 

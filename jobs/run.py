@@ -82,7 +82,7 @@ def run(
             _Execution(prepared, record, teller, engine, hold).execute()
         if release is not None:
             teller.released(release(record))
-        hold.let_go("done")
+        hold.let_go("done", {"error": record.shortcoming} if request.strict and record.shortcoming else None)
     except BaseException as error:
         _end(error, record, prepared.store, hold, interrupted=watcher.interrupted)
     finally:

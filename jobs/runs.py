@@ -79,6 +79,12 @@ class RunRecord:
         ended_ns = self.ended_ns or time.time_ns()
         return self.seconds_before + (ended_ns - (self.resumed_ns or self.started_ns)) / 1e9
 
+    @property
+    def shortcoming(self) -> str | None:
+        """Return what is wrong with a run that was to have no bad frames, if it has some."""
+        bad = max((o.corrupt + o.quarantined for o in self.outcomes.values()), default=0)
+        return f"{bad:,} frames are corrupt or were set aside, and it was asked to be strict" if bad else None
+
     def summary(self) -> dict[str, Any]:
         """Return the run as programs read it; see `winnow run --json`."""
         return {

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobs.cli.options import JsonOption, WorkspaceOption
 from jobs.storage.places import Place
+
+if TYPE_CHECKING:
+    from jobs.preparation import RunRequest
+    from jobs.runs import RunRecord
 
 app = typer.Typer(help="Run the jobs of the workspace's queue.", no_args_is_help=True)
 
@@ -189,12 +194,21 @@ def execute(
 
     Example: winnow gateway execute 20261121-020000-nightly
     """
+    from jobs.cli.run import STRICT_EXIT
     from jobs.cli.run import execute as run
     from jobs.operations.execution import execute as run_job
     from jobs.workspace import Workspace
 
     place = Workspace.at(workspace).require()
-    run_job(place, job_id, lambda request, name, release: run(request, True, name, True, release), gateway_pid)
+    strict: list[bool] = []
+
+    def begin(request: RunRequest, name: str, release: Callable[[RunRecord], dict[str, Any]] | None) -> RunRecord:
+        strict.append(request.strict)
+        return run(request, True, name, True, release)
+
+    record = run_job(place, job_id, begin, gateway_pid)
+    if strict[0] and record.shortcoming:
+        raise typer.Exit(STRICT_EXIT)
 
 
 def _print_json(values: Any) -> None:

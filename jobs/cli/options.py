@@ -55,6 +55,9 @@ RayOption = Annotated[
 ]
 
 
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be computed and why; do nothing.")]
+
+
 class OnError(StrEnum):
     """What becomes of a frame that cannot be computed."""
 

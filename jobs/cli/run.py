@@ -13,6 +13,7 @@ import typer
 from jobs.cli.options import (
     AllowMissingOption,
     ConfigOption,
+    DryRunOption,
     InputsOption,
     JsonOption,
     LimitOption,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from jobs.preparation import RunRequest
     from jobs.runs import RunRecord
 
-_STRICT_EXIT = 3
+STRICT_EXIT = 3
 _SHOWN_SIZES = 3
 
 
@@ -46,7 +47,7 @@ def run(
     rebind: RebindOption = False,
     allow_missing: AllowMissingOption = False,
     limit: LimitOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed and why; do nothing.")] = False,
+    dry_run: DryRunOption = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if any frame is corrupt or was set aside.")
     ] = False,
@@ -77,17 +78,18 @@ def run(
         ray_address,
         on_error.value,
         pause_after,
+        strict,
     )
     request = requested(workspace, asked)
     if dry_run:
-        _forecast(request, as_json)
+        print_forecast(request, as_json)
         return
     record = execute(request, as_json)
     print_record(record, request, as_json)
     if notice := licence_notice(record.stages):
         err.print(f"note: {notice}", soft_wrap=True)
-    if strict and any(o.corrupt or o.quarantined for o in record.outcomes.values()):
-        raise typer.Exit(_STRICT_EXIT)
+    if strict and record.shortcoming:
+        raise typer.Exit(STRICT_EXIT)
 
 
 def execute(
@@ -164,7 +166,8 @@ def _print_json(record: RunRecord) -> None:
     print_json(record.summary())
 
 
-def _forecast(request: RunRequest, as_json: bool) -> None:
+def print_forecast(request: RunRequest, as_json: bool) -> None:
+    """Print what a run would do, and why; do nothing."""
     from dataclasses import asdict
 
     from jobs.cli.show import out, print_json, print_table

@@ -9,6 +9,7 @@ import typer
 from jobs.cli.options import (
     AllowMissingOption,
     ConfigOption,
+    DryRunOption,
     InputsOption,
     JsonOption,
     LimitOption,
@@ -34,6 +35,10 @@ def submit(
     rebind: RebindOption = False,
     allow_missing: AllowMissingOption = False,
     limit: LimitOption = None,
+    dry_run: DryRunOption = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Call it an error of the job if any frame is corrupt or was set aside.")
+    ] = False,
     on_error: OnErrorOption = OnError.quarantine,
     pause_after: PauseAfterOption = None,
     ray_address: RayOption = None,
@@ -43,10 +48,12 @@ def submit(
     """Add a run to the workspace's queue and print its id; `winnow gateway` runs it, now or whenever one is started.
 
     What cannot be run is refused here and now. The run has the configuration of this moment and the frames of its own.
+    A strict job that has bad frames is done all the same, and `winnow gateway status` has it among the last errors.
 
     Example: winnow submit --input /data/cam1 --priority 5
     """
-    from jobs.asking import Asked
+    from jobs.asking import Asked, requested
+    from jobs.cli.run import print_forecast
     from jobs.cli.show import out, print_json
     from jobs.operations.submitting import submit as add
 
@@ -62,7 +69,11 @@ def submit(
         ray_address,
         on_error.value,
         pause_after,
+        strict,
     )
+    if dry_run:
+        print_forecast(requested(workspace, asked), as_json)
+        return
     job_id = add(workspace, asked, priority)
     if as_json:
         print_json({"job_id": job_id})

@@ -36,6 +36,7 @@ def from_data(workspace: Workspace, data: Mapping[str, Any]) -> RunRequest:
         data["ray_address"],
         data["on_error"],
         replay=Replay(**{**descent, "streams": tuple(descent["streams"])}) if descent else None,
+        strict=data.get("strict", False),
     )
 
 

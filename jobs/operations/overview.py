@@ -115,11 +115,11 @@ def _waiting(job: Job) -> dict[str, Any]:
 
 
 def _errors(jobs: Sequence[Job]) -> list[dict[str, Any]]:
-    """Return what went wrong in jobs that are not done, the last first."""
+    """Return what went wrong in jobs that are not done, or are not as they were asked to be, the last first."""
     found = [
         {"job_id": job.job_id, "state": job.state.state, "at_ns": record.at_ns, "error": record.data["error"]}
         for job in jobs
-        if job.state.state not in {"done", "cancelled"}
+        if job.state.state != "cancelled"
         for record in job.records[-1:]
         if record.data.get("error")
     ]

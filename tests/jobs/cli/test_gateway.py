@@ -39,6 +39,12 @@ def test_a_job_is_submitted_and_waits(place: Path) -> None:
     assert (watched.exit_code, watched.output) == (5, "cancelled\n")
 
 
+def test_a_dry_run_says_what_a_job_would_do_and_adds_none(place: Path) -> None:
+    told = said(winnow("submit", "-i", "cam", "--dry-run", "--json"))
+    assert (told["dry_run"], told["frames"], told["stages"]["frames"]["compute"]) == (True, 4, 4)
+    assert not place.exists()
+
+
 def test_all_that_is_wrong_with_a_schedule_is_said_before_it_is_kept(place: Path) -> None:
     found = problems(winnow("schedule", "add", "a b", "--cron", "0 99 * * *", "--tz", "Nowhere", "-i", "missing"))
     assert len(found) == 4

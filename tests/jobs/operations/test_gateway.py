@@ -26,6 +26,7 @@ from jobs.operations.access import VARIABLE, demand
 from jobs.operations.backlog import Backlog, Job
 from jobs.operations.gateway import lock_path, log_path
 from jobs.operations.jsonlog import tail
+from jobs.operations.overview import Overview
 from jobs.operations.schedule import Schedule, save
 from jobs.operations.submitting import submit
 from jobs.query import View
@@ -228,6 +229,22 @@ def test_a_job_that_cannot_be_run_is_not_tried_again(
     wait(lambda: is_in(workspace, job_id, "failed"))
     assert words(workspace, job_id) == ["submitted", "claimed", "failed"]
     assert str(folder) in str(job(workspace, job_id).error)
+
+
+def test_a_strict_job_with_bad_frames_is_done_and_among_the_errors(
+    gateway: Callable[..., Running], workspace: Workspace, tmp_path: Path
+) -> None:
+    folder = write_noise_stream(tmp_path / "cam", range(3))
+    (folder / "image_1.jpg").write_bytes(b"no picture")
+    asked = Asked([str(folder)], settings=["stages=[frames]"], ray_address=ray_address(), strict=True)
+    job_id = submit(workspace.root, asked)
+    gateway()
+    wait(lambda: [e for e in tail(log_path(workspace.root), 9) if e["event"] == "job_done"])
+    (ended,) = [e for e in tail(log_path(workspace.root), 9) if e["event"] == "job_done"]
+    assert (ended["exit_code"], words(workspace, job_id)[-1]) == (3, "done")
+    (error,) = Overview(workspace.root).values()["errors"]
+    assert (error["job_id"], error["state"]) == (job_id, "done")
+    assert error["error"] == "1 frames are corrupt or were set aside, and it was asked to be strict"
 
 
 def test_what_is_due_by_its_schedule_is_run_and_released(
