@@ -189,8 +189,9 @@ def execute(
     job_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a job that was claimed for this process.")],
     workspace: WorkspaceOption = None,
     gateway_pid: Annotated[int | None, typer.Option(help="The gateway, without which it is put back.")] = None,
+    ray_job: Annotated[str | None, typer.Option(help="The job of Ray as which it is run.", metavar="ID")] = None,
 ) -> None:
-    """Run a job that was claimed for this process, for a gateway.
+    """Run a job that was claimed for this process, for a gateway, or one that was handed to a cluster of Ray.
 
     Example: winnow gateway execute 20261121-020000-nightly
     """
@@ -206,7 +207,7 @@ def execute(
         strict.append(request.strict)
         return run(request, True, name, True, release)
 
-    record = run_job(place, job_id, begin, gateway_pid)
+    record = run_job(place, job_id, begin, gateway_pid, ray_job)
     if strict[0] and record.shortcoming:
         raise typer.Exit(STRICT_EXIT)
 

@@ -56,7 +56,7 @@ def resume(
     """
     from jobs.lifecycle import control
 
-    job = _find(workspace, job_id)
+    job = _taken_back(_find(workspace, job_id))
     state = control.resume(job)
     _go_on(job, state, ray_address, as_json)
 
@@ -76,7 +76,7 @@ def step(
     """
     from jobs.lifecycle import control
 
-    job = _find(workspace, job_id)
+    job = _taken_back(_find(workspace, job_id))
     state = control.step(job)
     _go_on(job, state, ray_address, as_json)
 
@@ -232,6 +232,19 @@ def _find(workspace: str | None, job_id: str) -> Job:
     return control.find(place, job_id)
 
 
+def _is_of_ray(job: Job) -> bool:
+    return any(record.data.get("to") == "ray" for record in job.inbox.records() if record.word == "submitted")
+
+
+def _taken_back(job: Job) -> Job:
+    """Return a job, after noting down that the cluster it was handed to is not heard of any more, if that is so."""
+    if _is_of_ray(job):
+        from jobs.operations.rayjobs import forget_dead
+
+        forget_dead(job.workspace.root, job.job_id)
+    return job
+
+
 def _go_on(job: Job, state: JobState, ray_address: str | None, as_json: bool) -> None:
     """Run a job that nobody else will."""
     from dataclasses import replace
@@ -240,6 +253,10 @@ def _go_on(job: Job, state: JobState, ray_address: str | None, as_json: bool) ->
     from jobs.lifecycle import requests
 
     if state.queued or state.state == "running":
+        if _is_of_ray(job):
+            from jobs.operations.rayjobs import hand_over_again
+
+            hand_over_again(job.workspace.root, job.job_id, ray_address)
         _tell(job, state, as_json)
         return
     request = requests.of_job(job.workspace, job.job_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -25,6 +26,13 @@ from jobs.cli.options import (
 )
 
 
+class To(StrEnum):
+    """Who runs a job that is submitted."""
+
+    queue = "queue"
+    ray = "ray"
+
+
 def submit(
     inputs: InputsOption,
     workspace: WorkspaceOption = None,
@@ -43,6 +51,14 @@ def submit(
     pause_after: PauseAfterOption = None,
     ray_address: RayOption = None,
     priority: Annotated[int, typer.Option(help="Jobs with a higher one are taken up first.")] = 0,
+    to: Annotated[
+        To,
+        typer.Option("--to", help="Who runs it: a gateway, or the Ray cluster whose dashboard is --ray-address."),
+    ] = To.queue,
+    packages: Annotated[
+        list[str] | None,
+        typer.Option("--pip", help="Package that Ray installs for the job. Repeat for several.", metavar="REQUIREMENT"),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Add a run to the workspace's queue and print its id; `winnow gateway` runs it, now or whenever one is started.
@@ -50,11 +66,16 @@ def submit(
     What cannot be run is refused here and now. The run has the configuration of this moment and the frames of its own.
     A strict job that has bad frames is done all the same, and `winnow gateway status` has it among the last errors.
 
+    With --to ray the job is handed to a cluster through Ray Jobs, and this program with it; its machines need the
+    packages that Winnow needs, or --pip, and the workspace and the inputs under the same names as here. Without
+    --ray-address the dashboard is that of $RAY_API_SERVER_ADDRESS, or http://127.0.0.1:8265.
+
     Example: winnow submit --input /data/cam1 --priority 5
     """
     from jobs.asking import Asked, requested
     from jobs.cli.run import print_forecast
     from jobs.cli.show import out, print_json
+    from jobs.errors import UserError
     from jobs.operations.submitting import submit as add
 
     asked = Asked(
@@ -74,7 +95,14 @@ def submit(
     if dry_run:
         print_forecast(requested(workspace, asked), as_json)
         return
-    job_id = add(workspace, asked, priority)
+    if to is To.ray:
+        from jobs.operations import rayjobs
+
+        job_id = rayjobs.submit(workspace, asked, rayjobs.dashboard(ray_address), packages or (), priority)
+    elif packages:
+        raise UserError("--pip: only what is handed over with --to ray has packages installed for it")
+    else:
+        job_id = add(workspace, asked, priority)
     if as_json:
         print_json({"job_id": job_id})
     else:

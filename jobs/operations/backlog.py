@@ -45,6 +45,11 @@ class Job:
         return int(self.submitted.get("priority", 0))
 
     @property
+    def is_of_ray(self) -> bool:
+        """Say whether it was handed to a cluster of Ray, which runs it, rather than to gateways."""
+        return self.submitted.get("to") == "ray"
+
+    @property
     def schedule(self) -> str | None:
         """Return the name of the schedule that submitted it."""
         return self.submitted.get("schedule")
@@ -94,7 +99,8 @@ class Job:
 
     def is_due(self, now_ns: int) -> bool:
         """Say whether a gateway may take it up."""
-        return self.state.queued and self.state.state == "pending" and self.not_before_ns <= now_ns
+        waits = self.state.queued and self.state.state == "pending" and not self.is_of_ray
+        return waits and self.not_before_ns <= now_ns
 
 
 class Backlog:
@@ -171,9 +177,9 @@ class Backlog:
         """Return the records of a job, for a word about it."""
         return self._inboxes.setdefault(job_id, Inbox(self.root, job_id))
 
-    def claim(self, job: Job) -> bool:
+    def claim(self, job: Job, **more: Any) -> bool:
         """Take a job up for this process; False if it is no longer as it was."""
-        data = {"process": process_identity(), "attempt": job.state.attempts + 1}
+        data = {"process": process_identity(), "attempt": job.state.attempts + 1, **more}
         return self.inbox(job.job_id).add("claimed", data, after=job.state.number) is not None
 
     def requeue(self, job: Job, error: str, wait_s: float) -> bool:
@@ -213,7 +219,7 @@ def _settled(changed_ns: int | None) -> int:
 
 def _slim(job: Job) -> Job:
     """Return a job that is over without what was asked of it, of which there may be thousands."""
-    kept = ("priority", "schedule", "release", "error", "failed")
+    kept = ("to", "priority", "schedule", "release", "error", "failed")
     records = [replace(r, data={n: r.data[n] for n in kept if n in r.data}) for r in job.records]
     return replace(job, state=replace(job.state, holder=None), records=records)
 

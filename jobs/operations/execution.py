@@ -28,15 +28,21 @@ Run = Callable[[RunRequest, str, Callable[[RunRecord], dict[str, Any]] | None], 
 """Runs a request as the job of an id that was claimed for this process, and makes a release before it says done."""
 
 
-def execute(workspace: Workspace, job_id: str, run: Run, gateway_pid: int | None = None) -> RunRecord:
+def execute(
+    workspace: Workspace, job_id: str, run: Run, gateway_pid: int | None = None, ray_job: str | None = None
+) -> RunRecord:
     """Run a job that was claimed for this process. Raises `UserError` for one that was not, or cannot be run.
 
     With `gateway_pid` the job is put back, once the frames in hand are committed, when that process is no longer the
-    parent of this one.
+    parent of this one. One that was handed to a cluster of Ray, as its job `ray_job`, is claimed here.
     """
     backlog = Backlog(workspace.root)
     jobs = {job.job_id: job for job in backlog.jobs()}
     job = jobs.get(job_id)
+    if ray_job and job is not None and job.is_of_ray and job.state.state == "pending":
+        backlog.claim(job, ray_job=ray_job)
+        jobs = {job.job_id: job for job in backlog.jobs()}
+        job = jobs[job_id]
     if job is None or not job.is_claimed:
         raise UserError(f"job {job_id} was not claimed for this process; `winnow gateway start` runs what is queued")
     request = request_of(workspace, job)

@@ -166,9 +166,10 @@ class Gateway:
             # One that is held by this very process, and by none of its own, is what trouble with a disk has left.
             nobodys = self._backlog.is_abandoned(job) or job.state.holder == self._me
             if job.state.state == "running" and job.job_id not in self._workers and nobodys:
-                self._failed(job, "its process ended without finishing")
+                # What was handed to a cluster is taken up again by whoever hands it over again.
+                self._failed(job, "its process ended without finishing", again=not job.is_of_ray)
         # What a gateway that was killed had begun may still be finishing its last blocks.
-        busy = sum(job.state.queued and job.state.state == "running" for job in jobs)
+        busy = sum(job.state.queued and job.state.state == "running" and not job.is_of_ray for job in jobs)
         for job in in_turn(jobs, time.time_ns())[: max(0, self._options.max_jobs - busy)]:
             if self._backlog.claim(job):
                 self._begin(job)

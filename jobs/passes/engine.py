@@ -24,7 +24,9 @@ import pyarrow as pa
 
 from conf import Resources
 from jobs.errors import RunFailedError, RunStopped, UserError, one_line
+from jobs.passes.joining import client_of_jobs, join
 from jobs.passes.nearby import ALONE, Nearby, Transform
+from jobs.provisioning.extras import require
 
 _TASK_RETRIES = 1
 _CPUS_PER_MODEL = 4
@@ -36,6 +38,7 @@ _GRACE_S = 10.0
 _LOOK_S = 0.5
 _LOADING_S = 20.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SILENT = {"logging_level": "CRITICAL", "log_to_driver": False}
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -57,6 +60,23 @@ class ModelProcesses(NamedTuple):
     gpus: float
 
 
+def share_out(machines: Sequence[tuple[int, int]], num_cpus: int, models: int | None) -> ModelProcesses:
+    """Share machines, given by their cores and GPUs, out to processes that hold a model; `models` says how many.
+
+    Otherwise there is one for each GPU, and without any one for every few cores of a machine. All of them fit, so that
+    Ray does not wait without a word for a machine as large as none is.
+    """
+    gpus = sum(g for _, g in machines)
+    size = models or gpus or max(1, min(num_cpus, sum(-(-c // _CPUS_PER_MODEL) for c, _ in machines)))
+    share = min(1.0, gpus / size)
+
+    def fit(threads: int) -> bool:
+        return sum(min(c // threads, int(g / share + 0.01) if gpus else size) for c, g in machines) >= size
+
+    threads = next((n for n in range(num_cpus // size, 1, -1) if fit(n)), 1)
+    return ModelProcesses(size, threads, share)
+
+
 class Engine:
     """A Ray cluster, local or joined, on which blocks are mapped. Use as a context manager."""
 
@@ -73,10 +93,14 @@ class Engine:
         self._owned = not ray.is_initialized()
         self._session: str | None = None
         self._loading: list[Any] = []
-        if self._owned:
-            context = self._start(limits, address or os.environ.get("RAY_ADDRESS"))
-            self._session = None if address else context.address_info.get("session_dir")
-        self.num_cpus = limits.num_cpus or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        self._limit = limits.num_cpus
+        there = named_cluster(address)
+        # A cluster is shared with others; one of our own has no more cores than it may use.
+        self._at_most = limits.num_cpus if there else None
+        if self._owned and there:
+            join(ray, there, _SILENT)
+        elif self._owned:
+            self._session = self._start(limits).address_info.get("session_dir")
         settings = ray.data.DataContext.get_current()
         settings.enable_progress_bars = False
         settings.print_on_execution_start = False
@@ -87,21 +111,24 @@ class Engine:
         settings.max_errored_blocks = -1
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
-    def _start(self, limits: Resources, address: str | None) -> Any:
-        quiet = {"logging_level": "CRITICAL", "log_to_driver": False}
-        if address:
-            try:
-                return self._ray.init(address=address, **quiet)
-            except (OSError, RuntimeError) as error:
-                raise RunFailedError(f"the Ray cluster at {address} cannot be joined: {one_line(error)}") from error
+    @property
+    def num_cpus(self) -> int:
+        """Return how many processes may measure at once; machines may come and go."""
+        return self._limit or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+
+    def machines(self) -> frozenset[str]:
+        """Return which nodes the cluster has, to know later whether one was lost."""
+        return frozenset(node["NodeID"] for node in self._ray.nodes() if node["Alive"])
+
+    def _start(self, limits: Resources) -> Any:
         num_cpus = limits.num_cpus or os.cpu_count() or 1
-        # One of our own, whatever cluster somebody else has running on this machine.
         context = self._ray.init(
+            # One of our own, whatever cluster somebody else has running on this machine.
             address="local",
             num_cpus=num_cpus,
             object_store_memory=limits.object_store_mb << 20,
             include_dashboard=False,
-            **quiet,
+            **_SILENT,
         )
         # Workers load what they will need while the driver is still getting its first blocks ready.
         load = self._ray.remote(num_cpus=1)(_load_worker)
@@ -129,15 +156,15 @@ class Engine:
                     batch_size=None,
                     num_cpus=1,
                     fn_kwargs=arguments,
+                    compute=ray.data.TaskPoolStrategy(self._at_most),
                     max_retries=_TASK_RETRIES,
                 )
         yield from self._results(dataset)
 
     def model_processes(self, limits: Resources) -> ModelProcesses:
         """Return how many processes hold a model, and what each may use."""
-        gpus = int(self._ray.cluster_resources().get("GPU", 0))
-        size = limits.models or gpus or -(-self.num_cpus // _CPUS_PER_MODEL)
-        return ModelProcesses(size, max(1, self.num_cpus // size), gpus / size)
+        machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        return share_out([(int(m.get("CPU", 0)), int(m.get("GPU", 0))) for m in machines], self.num_cpus, limits.models)
 
     def map_models(
         self, blocks: Sequence[pa.Table], worker: type, task: object, processes: ModelProcesses
@@ -221,16 +248,22 @@ def answer(object_store_mb: int) -> str:
     began = time.monotonic()
     with Engine(Resources(num_cpus=1, object_store_mb=object_store_mb)) as engine:
         engine.call_worker()
-        joined = os.environ.get("RAY_ADDRESS")
+        joined = named_cluster(None)
         where = f"joined at {joined}" if joined else "started"
     return f"Ray {version('ray')} {where}, a worker answered after {time.monotonic() - began:.1f} s"
 
 
+def named_cluster(address: str | None) -> str | None:
+    """Return the cluster that is asked for, by an address or `$RAY_ADDRESS`; None for one of our own, or `local`."""
+    named = address or os.environ.get("RAY_ADDRESS")
+    return None if named == "local" else named or None
+
+
 def check_address(address: str | None) -> None:
     """Raise `UserError` if nothing answers at a cluster's address, `[ray://]HOST:PORT`; Ray would wait for ever."""
-    named = address or os.environ.get("RAY_ADDRESS")
+    named = named_cluster(address)
     host, _, port = (named or "").removeprefix("ray://").rpartition(":")
-    if not named or named in {"auto", "local"}:
+    if not named or named == "auto":
         return
     if not host or not port.isdigit():
         raise UserError(f"Ray address {named!r}: expected HOST:PORT, ray://HOST:PORT or auto")
@@ -242,6 +275,19 @@ def check_address(address: str | None) -> None:
         ) from error
 
 
+def ray_jobs(address: str) -> Any:
+    """Return a client for the jobs of the cluster whose dashboard is at `http://HOST:PORT`.
+
+    Raises `UserError` where nothing answers, or where what the client needs is not installed.
+    """
+    require("cluster", "aiohttp")
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    import ray.job_submission
+
+    return client_of_jobs(ray, address)
+
+
 class EngineOnDemand:
     """An engine that is started when first asked for, or in the background once it is likely to be needed.
 
@@ -251,7 +297,7 @@ class EngineOnDemand:
 
     def __init__(self, limits: Resources, address: str | None = None) -> None:
         self._make = lambda: Engine(limits, address)
-        there = address or os.environ.get("RAY_ADDRESS") or _is_running()
+        there = named_cluster(address) or _is_running()
         self.nearby = None if there else Nearby(limits.num_cpus or os.cpu_count() or 1)
         self._threads = ThreadPoolExecutor(1, "engine")
         self._engine: Future[Engine] | None = None

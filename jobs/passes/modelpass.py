@@ -56,9 +56,17 @@ def run_model_pass(
         size = model_frames or (_ON_GPU if shape.gpus else _ON_CPU)
         blocks = _cut(wave, size, shape.size, task, first=not result.n_frames)
 
-        def show(some: Sequence[Block], cluster: Engine = cluster, shape: ModelProcesses = shape) -> set[int] | None:
-            arrivals = cluster.map_models(numbered(some), ModelWorker, task, shape)
-            received = send(some, arrivals, committer, result, told, brake)
+        def show(some: Sequence[Block], cluster: Engine = cluster) -> set[int] | None:
+            received: set[int] = set()
+            left = list(range(len(some)))
+            while left and not result.stopped:
+                machines = cluster.machines()
+                again = [some[number] for number in left]
+                arrivals = cluster.map_models(numbered(again), ModelWorker, task, processes(cluster))
+                received |= {left[n] for n in send(again, arrivals, committer, result, told, brake)}
+                left = [number for number in left if number not in received]
+                if machines <= cluster.machines():
+                    break
             if not result.computed and len(result.faults) >= _HOPELESS:
                 raise RunFailedError(f"the model takes none of the first {len(result.faults)} frames: {_why(result)}")
             return None if result.stopped else received

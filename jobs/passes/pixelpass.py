@@ -136,10 +136,14 @@ def run_pass(
             # The cores of the engine have a beginning of their own.
             blocks = [block._replace(starts=number < size) for number, block in enumerate(left)]
         while blocks and not result.stopped:
+            machines = engine().machines()
             arrivals = engine().map_blocks(numbered(blocks), transforms)
             received = send(blocks, arrivals, committer, result, told, brake)
             if not result.stopped:
-                blocks = _again([b for number, b in enumerate(blocks) if number not in received], keys, result, told)
+                blocks = [block for number, block in enumerate(blocks) if number not in received]
+                # What was lost with a machine is no fault of the frames.
+                if not blocks or machines <= engine().machines():
+                    blocks = _again(blocks, keys, result, told)
                 brake.refuse_faults(result)
     committer.flush()
     result.n_commits = committer.n_commits

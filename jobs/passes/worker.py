@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -22,9 +24,13 @@ RECEIPT = pa.schema(
         pa.field("parts", pa.list_(pa.string())),
         pa.field("faults", pa.list_(FAULT)),
         pa.field("error", pa.string()),
+        pa.field("machine", pa.string()),
     ]
 )
-"""What a worker reports of a block: what it cost, the parts it wrote as JSON, and the frames that failed."""
+"""What a worker reports of a block: what it cost, the parts it wrote as JSON, the frames that failed, and where it was.
+
+`machine` is the host, and behind a colon the process of Ray's node there, if it is one's: a host may have several.
+"""
 
 
 _LOOK_S, _LOOK_FAR_S = 0.1, 0.5
@@ -91,6 +97,7 @@ def receipt(
         "parts": [part.to_json() for part in parts],
         "faults": faults,
         "error": error,
+        "machine": ":".join(filter(None, (socket.gethostname(), os.environ.get("RAY_RAYLET_PID")))),
     }
     return pa.Table.from_pylist([row], RECEIPT)
 

@@ -189,6 +189,10 @@ def test_reports_show_frames_of_clips(workspace: Workspace, footage: Path) -> No
     assert page.count("data:image/jpeg;base64,") > 3
 
 
+def pictures_in(workspace: Workspace) -> list[Path]:
+    return sorted(Path(str(workspace.root), "pictures").rglob("*.jpg"))
+
+
 def test_frames_of_clips_can_be_written_as_files(workspace: Workspace, tmp_path: Path, footage: Path) -> None:
     go(workspace, footage)
     cam = write_noise_stream(tmp_path / "cam", range(2))
@@ -205,7 +209,7 @@ def test_frames_of_clips_can_be_written_as_files(workspace: Workspace, tmp_path:
     found = rows(workspace, schemas.MEDIA)
     assert found.filter(stream_id="cam")["picture"].to_list() == [None, None]
     names = found.filter(stream_id="gate")["picture"].to_list()
-    on_disk = [p.relative_to(str(workspace.root)).as_posix() for p in sorted(Path(str(workspace.root), "pictures").rglob("*.jpg"))]
+    on_disk = [p.relative_to(str(workspace.root)).as_posix() for p in pictures_in(workspace)]
     assert sorted(set(names)) == on_disk
     assert computed(go(workspace, footage, cam, settings=["ingest.materialize=jpeg"])) == {}
     # They are what an export makes of the clip, and can be linked to.
@@ -227,12 +231,14 @@ def test_frames_of_clips_can_be_written_as_files(workspace: Workspace, tmp_path:
 def test_vacuum_leaves_pictures_that_rows_name(workspace: Workspace, tmp_path: Path) -> None:
     path = write_clip(tmp_path / "gate.mp4", [noise(n) for n in range(4)])
     go(workspace, path, settings=["ingest.materialize=jpeg"])
-    kept = sorted(Path(str(workspace.root), "pictures").rglob("*.jpg"))
+    kept = pictures_in(workspace)
     stray = kept[0].with_name("00000009-0123456789abcdef0123.jpg")
     stray.write_bytes(b"left behind by a run that was killed")
     store = Store(workspace.root)
     assert maintenance.vacuum(store, "test", retention_hours=24)
     assert stray.exists()
     deleted = [name for change in maintenance.vacuum(store, "test", retention_hours=0) for name in change.deleted]
-    assert [name for name in deleted if name.startswith("pictures/")] == [stray.relative_to(str(workspace.root)).as_posix()]
-    assert sorted(Path(str(workspace.root), "pictures").rglob("*.jpg")) == kept
+    assert [name for name in deleted if name.startswith("pictures/")] == [
+        stray.relative_to(str(workspace.root)).as_posix()
+    ]
+    assert pictures_in(workspace) == kept

@@ -1,0 +1,115 @@
+"""Jobs that a cluster of Ray runs through Ray Jobs: handed over with the program itself, followed through our records.
+
+What Ray knows of its jobs is lost when its head starts anew. What became of a job is in the workspace, as it is of any
+other; whatever Ray may say, a job that was not finished is handed over once more by `winnow job resume`.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from jobs.asking import Asked, requested
+from jobs.errors import RunFailedError, one_line
+from jobs.lifecycle.inbox import Inbox
+from jobs.names import new_job_id
+from jobs.operations import access
+from jobs.operations.backlog import Backlog, Job
+from jobs.passes.engine import ray_jobs
+from jobs.preparation import prepare
+from jobs.provisioning.shipping import write_wheel
+
+DASHBOARD = "http://127.0.0.1:8265"
+_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+
+
+def dashboard(named: str | None) -> str:
+    """Return the address of a dashboard: the one that is named, or in the environment, or on this machine."""
+    given = (named, *(os.environ.get(name) for name in _VARIABLES))
+    return next((a for a in given if a and a.startswith(("http://", "https://"))), named or DASHBOARD)
+
+
+def submit(
+    workspace: str | os.PathLike[str] | None,
+    asked: Asked,
+    address: str,
+    packages: Sequence[str] = (),
+    priority: int = 0,
+) -> str:
+    """Hand a job to the cluster whose dashboard is at an address, and return its id.
+
+    `packages` are requirements that Ray installs for the job, with pip. Raises `UserError` with everything that is
+    wrong, before anything is written, and `RunFailedError` if the cluster does not take the job.
+    """
+    # The cluster that runs it is the one it finds itself on.
+    absolute = replace(asked.elsewhere(), ray_address="local")
+    request = requested(workspace, absolute)
+    root = request.workspace.root
+    access.require(root)
+    prepare(request)
+    client = ray_jobs(address)
+    request.workspace.create()
+    job_id = new_job_id()
+    data = {
+        "request": request.as_data() | {"ray_address": None},
+        "priority": priority,
+        "pause_after": request.pause_after,
+        "to": "ray",
+        "ray": {"address": address, "packages": list(packages), "job": _name(job_id, 1)},
+    }
+    Inbox(root, job_id).add("submitted", data, after=0)
+    _hand_over(client, root, job_id, 1, packages)
+    return job_id
+
+
+def forget_dead(root: Path, job_id: str) -> None:
+    """Note down that a job which the cluster is said to be running is not heard of any more, if that is so."""
+    backlog = Backlog(root)
+    job = _find(backlog, job_id)
+    if job is not None and job.is_of_ray and backlog.is_abandoned(job):
+        backlog.give_up(job, "its process ended without finishing")
+
+
+def hand_over_again(root: Path, job_id: str, address: str | None = None) -> str | None:
+    """Hand a job that waits to its cluster, or to another one, once more; return the id that Ray has it under.
+
+    Returns None for a job that is not for Ray, or does not wait. Raises as `submit` does.
+    """
+    job = _find(Backlog(root), job_id)
+    if job is None or not job.is_of_ray or job.state.state != "pending":
+        return None
+    told = job.submitted["ray"]
+    # Two at once under different names do no harm: a job is claimed by one process only.
+    return _hand_over(ray_jobs(address or told["address"]), root, job_id, job.state.number, told["packages"])
+
+
+def _find(backlog: Backlog, job_id: str) -> Job | None:
+    return next((job for job in backlog.live() if job.job_id == job_id), None)
+
+
+def _name(job_id: str, number: int) -> str:
+    """Return the id that Ray is given for a job handed over when its last record had this number."""
+    return f"winnow-{job_id}-{number}"
+
+
+def _hand_over(client: Any, root: Path, job_id: str, number: int, packages: Sequence[str]) -> str:
+    name = _name(job_id, number)
+    words = ["python", "-m", "jobs.cli.app", "gateway", "execute", job_id, "--workspace", str(root), "--ray-job", name]
+    about = {"winnow_job": job_id, "workspace": str(root)}
+    try:
+        with TemporaryDirectory(prefix="winnow-") as folder:
+            environment: dict[str, Any] = {"working_dir": str(write_wheel(Path(folder), ".zip"))}
+            if packages:
+                environment["pip"] = list(packages)
+            client.submit_job(entrypoint=shlex.join(words), submission_id=name, runtime_env=environment, metadata=about)
+    except Exception as error:
+        # It may have got there all the same; then it finds that it is not to be run any more.
+        Inbox(root, job_id).add("failed", {"error": f"not handed to Ray: {one_line(error)}"})
+        text = f"job {job_id} was not taken by the Ray cluster: {one_line(error)}; `winnow job resume` tries again"
+        raise RunFailedError(text) from error
+    return name

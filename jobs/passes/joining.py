@@ -1,0 +1,114 @@
+"""Joins a cluster of Ray that is there already, and sees to it that every machine of it runs this very program."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from jobs.errors import RunFailedError, UserError, one_line
+from jobs.provisioning.shipping import code_identity, version, write_wheel
+
+_ANSWER_S = 120.0
+
+
+def join(ray: Any, address: str, quiet: Mapping[str, Any]) -> None:
+    """Connect to the cluster at an address.
+
+    Machines that lack this program, or have another version of it, are given it for as long as the run lasts. The
+    packages that it needs have to be there. Raises `RunFailedError` where the cluster cannot be joined or used.
+    """
+    _init(ray, address, quiet)
+    if not _strangers(ray):
+        return
+    ray.shutdown()
+    with TemporaryDirectory(prefix="winnow-") as folder:
+        # Ray unpacks an archive beside the workers; for a wheel it would want pip, and the network, on every machine.
+        shipped = {"working_dir": str(write_wheel(Path(folder), ".zip"))}
+        _init(ray, address, {**quiet, "runtime_env": shipped})
+    if wrong := _strangers(ray):
+        ray.shutdown()
+        node, reason = next(iter(wrong.items()))
+        raise RunFailedError(
+            f"{len(wrong)} of the machines of the Ray cluster at {address} cannot run winnow {version()}, among them "
+            f"{node}: {reason}; install the packages that it needs there, for instance `pip install winnow`"
+        )
+
+
+def client_of_jobs(ray: Any, address: str) -> Any:
+    """Return a client for the jobs of the cluster whose dashboard is at an address. Raises `UserError` without one."""
+    logging.getLogger("ray.dashboard").setLevel(logging.CRITICAL)
+    make, unknown = ray.job_submission.JobSubmissionClient, ray.exceptions.AuthenticationError
+    try:
+        try:
+            return make(address)
+        except unknown:
+            # Ray shows its token unasked only where $RAY_AUTH_MODE says so, but asks for it where there is one.
+            if not (token := _token()):
+                raise
+            return make(address, headers={"Authorization": f"Bearer {token}"})
+    except unknown as error:
+        text = f"the Ray cluster at {address} asks for another token than $RAY_AUTH_TOKEN or ~/.ray/auth_token"
+        raise UserError(text) from error
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"no dashboard of a Ray cluster answers at {address} ({one_line(error)}); expected http://HEAD:8265 of a "
+            "cluster started with `ray start --head`"
+        ) from error
+
+
+def _token() -> str:
+    """Return the token that clusters of Ray ask for, from where Ray looks for it; empty if there is none."""
+    if token := os.environ.get("RAY_AUTH_TOKEN", ""):
+        return token
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _init(ray: Any, address: str, options: Mapping[str, Any]) -> None:
+    try:
+        ray.init(address=address, **options)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise RunFailedError(f"the Ray cluster at {address} cannot be joined: {one_line(error)}") from error
+
+
+def _strangers(ray: Any) -> dict[str, str]:
+    """Return the machines that do not run this program, by their address, and what they said."""
+    on_node = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    asked = {}
+    for node in ray.nodes():
+        if node["Alive"]:
+            there = on_node(node["NodeID"], soft=False)
+            task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(program_of_worker)
+            asked[task.remote()] = f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})"
+    ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_S)
+    found = {}
+    for answer, node in asked.items():
+        try:
+            identity = ray.get(answer, timeout=0)
+        except Exception as error:
+            # Whatever stands in the way of a task so small stands in the way of all.
+            found[node] = _reason(error)
+        else:
+            if identity != code_identity():
+                found[node] = f"it has another version, {identity}"
+    return found
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if "Error" in line]
+    return one_line((telling or lines or [type(error).__name__])[-1])
+
+
+def program_of_worker() -> str:
+    """Return what the program is where this is called, after a look at whether it can be used there."""
+    importlib.import_module("jobs.passes.worker")
+    return code_identity()

@@ -1,0 +1,87 @@
+"""This version of the program as a wheel, for machines that do not have it, and a hash that says whether they do."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+
+from blake3 import blake3
+
+_NAME = "winnow"
+_ROOMS = ("conf", "jobs", "schemas", "transforms")
+# Equal files give an equal wheel, so that it goes to a cluster once.
+_TIME = (1980, 1, 1, 0, 0, 0)
+_MODE = 0o644 << 16
+_WHEEL = "Wheel-Version: 1.0\nGenerator: winnow\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+
+
+def version() -> str:
+    """Return the version that is installed; 0 where none is, as for files that were merely unpacked."""
+    try:
+        return distribution(_NAME).version
+    except PackageNotFoundError:
+        return "0"
+
+
+@cache
+def code_identity() -> str:
+    """Return 16 hex digits that two machines share if they have the same program, file by file."""
+    digest = blake3()
+    for name, path in _files():
+        digest.update(f"{name}\0".encode())
+        digest.update(blake3(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def write_wheel(folder: Path, suffix: str = ".whl") -> Path:
+    """Write the program as it runs here, installed or a checkout, into a folder and return the wheel.
+
+    With the suffix `.zip` it is what programs take that know no wheels, which are archives of the very same layout.
+    """
+    number = version()
+    about = f"{_NAME}-{number}.dist-info"
+    contents = {name: path.read_bytes() for name, path in _files()}
+    contents |= {f"{about}/{name}": text.encode() for name, text in _metadata(number).items()}
+    contents[f"{about}/WHEEL"] = _WHEEL.encode()
+    record = "".join(f"{name},sha256={_digest(data)},{len(data)}\n" for name, data in contents.items())
+    contents[f"{about}/RECORD"] = f"{record}{about}/RECORD,,\n".encode()
+    path = folder / f"{_NAME}-{number}-py3-none-any{suffix}"
+    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
+        for name, data in contents.items():
+            entry = ZipInfo(name, _TIME)
+            entry.external_attr = _MODE
+            entry.compress_type = ZIP_DEFLATED
+            archive.writestr(entry, data)
+    return path
+
+
+def _files() -> list[tuple[str, Path]]:
+    """Return every file of the program by its name in a wheel, in order."""
+    found: dict[str, Path] = {}
+    for room in _ROOMS:
+        origin = importlib.import_module(room).__file__
+        assert origin is not None
+        root = Path(origin).parent
+        files = (path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        found |= {f"{room}/{path.relative_to(root).as_posix()}": path for path in files if path.name[0] != "."}
+    return sorted(found.items())
+
+
+def _metadata(number: str) -> dict[str, str]:
+    """Return what an installation knows of the program, for the one that is made of the wheel."""
+    least = f"Metadata-Version: 2.1\nName: {_NAME}\nVersion: {number}\n"
+    try:
+        known = distribution(_NAME)
+    except PackageNotFoundError:
+        return {"METADATA": least}
+    entries = known.read_text("entry_points.txt")
+    return {"METADATA": known.read_text("METADATA") or least} | ({"entry_points.txt": entries} if entries else {})
+
+
+def _digest(data: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()

@@ -1,0 +1,123 @@
+"""Jobs handed to a real cluster of Ray through its dashboard."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.asking import Asked
+from jobs.errors import UserError
+from jobs.lifecycle.inbox import Inbox, fold
+from jobs.operations import rayjobs
+from jobs.operations.backlog import Backlog, in_turn
+from jobs.operations.submitting import submit
+from jobs.passes.engine import ray_jobs
+from jobs.workspace import Workspace
+from tests.helpers import assert_same_tables, go, said, winnow, write_noise_stream
+from tests.machines import apart
+
+N = 30
+
+
+def free_ports(n: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def dashboard() -> Iterator[str]:
+    """The dashboard of a cluster that was started as the documentation says."""
+    gcs, dash, agent, client = free_ports(4)
+    command = ["ray", "start", "--head", "--block", "--num-cpus=1", f"--port={gcs}", "--include-dashboard=true"]
+    command += [f"--dashboard-port={dash}", f"--dashboard-agent-listen-port={agent}"]
+    command += [f"--ray-client-server-port={client}", f"--object-store-memory={80 << 20}", "--disable-usage-stats"]
+    programs = Path(sys.executable).parent
+    with apart() as environment:
+        # Not this checkout, but what is handed over, is what has to run.
+        environment |= {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": ""}
+        quiet = subprocess.DEVNULL
+        with subprocess.Popen(
+            command, stdout=quiet, stderr=quiet, env=environment, cwd=environment["RAY_TMPDIR"], start_new_session=True
+        ) as head:
+            try:
+                deadline = time.monotonic() + 90
+                while True:
+                    try:
+                        socket.create_connection(("127.0.0.1", dash), 1).close()
+                        break
+                    except OSError:
+                        assert head.poll() is None
+                        assert time.monotonic() < deadline, "the cluster did not come up"
+                        time.sleep(0.2)
+                yield f"http://127.0.0.1:{dash}"
+            finally:
+                head.send_signal(signal.SIGTERM)
+                head.wait(60)
+
+
+def ended(workspace: Workspace, job_id: str, seconds: float = 150) -> str:
+    deadline = time.monotonic() + seconds
+    while True:
+        state = fold(Inbox(workspace.root, job_id).records())
+        assert state is not None
+        if state.ended:
+            return state.state
+        assert time.monotonic() < deadline, Inbox(workspace.root, job_id).records()
+        time.sleep(0.2)
+
+
+def test_a_job_that_is_handed_over_leaves_the_rows_of_any_other(
+    dashboard: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(N))
+    command = ("submit", "--to", "ray", "--ray-address", dashboard, "--input", cam, "--workspace", workspace.root)
+    job_id = said(winnow(*command, "--json"))["job_id"]
+    # No gateway takes it up meanwhile.
+    assert in_turn(Backlog(workspace.root).live(), time.time_ns()) == []
+    assert ended(workspace, job_id) == "done"
+    records = Inbox(workspace.root, job_id).records()
+    assert [record.word for record in records] == ["submitted", "claimed", "started", "done"]
+    named = records[0].data["ray"]["job"]
+    assert records[1].data["ray_job"] == named
+    told = ray_jobs(dashboard).get_job_info(named)
+    assert told.metadata == {"winnow_job": job_id, "workspace": str(workspace.root)}
+    alone = Workspace.at(tmp_path / "alone")
+    go(alone, cam)
+    assert_same_tables(workspace, alone)
+
+
+def test_a_job_that_never_got_to_its_cluster_is_handed_over_by_whoever_resumes_it(
+    dashboard: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    # What is left of a submission that was killed between the record and the cluster.
+    cam = write_noise_stream(tmp_path / "cam", range(3))
+    job_id = submit(workspace.root, Asked([str(cam)], settings=["stages=[frames]"]))
+    (record,) = Inbox(workspace.root, job_id).records()
+    workspace = Workspace.at(tmp_path / "other").create()
+    to = {"address": dashboard, "packages": [], "job": f"winnow-{job_id}-1"}
+    Inbox(workspace.root, job_id).add("submitted", {**record.data, "to": "ray", "ray": to})
+    assert said(winnow("job", "resume", job_id, "--workspace", workspace.root, "--json"))["state"] == "pending"
+    told = ray_jobs(dashboard).get_job_info(f"winnow-{job_id}-2")
+    assert told.metadata == {"winnow_job": job_id, "workspace": str(workspace.root)}
+    # The cluster runs one that was cancelled in the meantime no more.
+    winnow("job", "cancel", job_id, "--workspace", workspace.root)
+
+
+def test_what_is_wrong_is_said_before_anything_is_written(workspace: Workspace, tmp_path: Path) -> None:
+    asked = Asked([str(write_noise_stream(tmp_path / "cam", range(2)))])
+    with pytest.raises(UserError, match=r"no dashboard of a Ray cluster answers at http://127\.0\.0\.1:1"):
+        rayjobs.submit(workspace.root, asked, "http://127.0.0.1:1")
+    with pytest.raises(UserError, match="there is no such"):
+        rayjobs.submit(workspace.root, Asked([str(tmp_path / "nowhere")]), "http://127.0.0.1:1")
+    assert not workspace.root.exists()

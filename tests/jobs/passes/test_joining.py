@@ -1,0 +1,100 @@
+"""Runs on a cluster that is there already, of two nodes on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import schemas
+from jobs.lifecycle.events import events
+from jobs.workspace import Workspace
+from tests.helpers import assert_one_live_row, assert_same_tables, go, rows, write_noise_stream
+from tests.machines import Machines, two_machines
+from tests.processes import n_rows
+from tests.reference import ROOT
+
+N = 240
+SMALL_BLOCKS = ("unit_frames=4", "resources.block_frames=4", "resources.commit_seconds=0.1")
+
+
+@pytest.fixture(scope="module")
+def machines() -> Iterator[Machines]:
+    with two_machines() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_noise_stream(tmp_path_factory.mktemp("frames") / "cam", [*range(N - 40), *range(40)])
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory, frames: Path) -> Workspace:
+    """The frames measured by processes of this machine."""
+    workspace = Workspace.at(tmp_path_factory.mktemp("expected") / "tables")
+    go(workspace, frames)
+    return workspace
+
+
+def start(
+    place: Path, frames: Path, machines: Machines, program: Path = ROOT, **environment: str
+) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "jobs.cli.app", "run", "--json", "--input", str(frames), "--workspace", str(place)]
+    command += [part for setting in SMALL_BLOCKS for part in ("--set", setting)]
+    environment = {**os.environ, "PYTHONPATH": str(program), "RAY_ADDRESS": machines.address, **environment}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=place.parent
+    )
+
+
+def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    return json.loads(out.splitlines()[-1])
+
+
+def machines_of(place: Path, job_id: str) -> set[str]:
+    return {event["data"]["machine"] for event in events(place, job_id) if event["event"] == "block_done"}
+
+
+def test_two_machines_give_the_rows_of_one_with_a_program_that_they_do_not_have(
+    machines: Machines, frames: Path, expected: Workspace, tmp_path: Path
+) -> None:
+    program = tmp_path / "program"
+    for room in ("conf", "jobs", "schemas", "transforms"):
+        shutil.copytree(ROOT / room, program / room, ignore=shutil.ignore_patterns("__pycache__"))
+    worker = program / "jobs" / "passes" / "worker.py"
+    worker.write_text(worker.read_text().replace("socket.gethostname()", "'taken along'"))
+    place = tmp_path / "tables"
+    record = finished(start(place, frames, machines, program))
+    assert record["stages"]["frames"]["computed"] == N
+    first, second = machines_of(place, record["job_id"])
+    assert {name.partition(":")[0] for name in (first, second)} == {"taken along"}
+    assert_same_tables(Workspace.at(place), expected)
+
+
+def test_a_machine_that_dies_costs_no_row(
+    machines: Machines, frames: Path, expected: Workspace, tmp_path: Path
+) -> None:
+    place = tmp_path / "tables"
+    process = start(place, frames, machines)
+    while process.poll() is None and not n_rows(place):
+        time.sleep(0.05)
+    machines.kill_one()
+    committed = n_rows(place)
+    record = finished(process)
+    assert 0 < committed < N
+    assert record["stages"]["frames"]["quarantined"] == 0
+    workspace = Workspace.at(place)
+    assert rows(workspace, schemas.FRAMES).height == N
+    assert_one_live_row(workspace)
+    assert_same_tables(workspace, expected)

@@ -1,0 +1,96 @@
+"""A Ray cluster of two nodes on this machine, in a process of its own: `python -m tests.machines`.
+
+Prints its address, kills the second node's raylet when it reads `kill`, adds one at `add`, and ends with its input.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_MEMORY = 80 << 20
+
+
+class Machines:
+    """The cluster as its user sees it."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.address = self._line()
+
+    def kill_one(self) -> None:
+        """Kill the raylet of the node that is not the head, and with it all its workers."""
+        self._say("kill")
+
+    def add_one(self) -> None:
+        """Add a node."""
+        self._say("add")
+
+    def _say(self, word: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{word}\n")
+        self._process.stdin.flush()
+        assert self._line() == f"{word} done"
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().strip()
+        assert line, "the cluster did not come up"
+        return line
+
+
+@contextmanager
+def two_machines() -> Iterator[Machines]:
+    """Start the cluster, and end it."""
+    command = [sys.executable, "-m", "tests.machines"]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with (
+        apart() as environment,
+        subprocess.Popen(command, **pipes, text=True, env=environment) as process,
+    ):
+        try:
+            yield Machines(process)
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait(60)
+
+
+@contextmanager
+def apart() -> Iterator[dict[str, str]]:
+    """Return an environment in which a cluster leaves no note that other programs of this machine would follow."""
+    # Sockets lie in it, whose paths must be short.
+    with tempfile.TemporaryDirectory(prefix="wn", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield {n: v for n, v in os.environ.items() if not n.startswith("RAY_")} | {"RAY_TMPDIR": folder}
+
+
+def main() -> None:
+    """Serve whoever reads the address."""
+    from ray.cluster_utils import Cluster
+
+    options: dict[str, Any] = {"num_cpus": 1, "object_store_memory": _MEMORY}
+    cluster = Cluster(initialize_head=True, head_node_args={**options, "include_dashboard": False})
+    nodes = [cluster.add_node(**options)]
+    sys.stdout.write(f"{cluster.address}\n")
+    sys.stdout.flush()
+    for line in sys.stdin:
+        if line.strip() == "kill":
+            node = nodes.pop()
+            (raylet,) = node.all_processes["raylet"]
+            os.kill(raylet.process.pid, signal.SIGKILL)
+            raylet.process.wait()
+        else:
+            nodes.append(cluster.add_node(**options))
+        sys.stdout.write(f"{line.strip()} done\n")
+        sys.stdout.flush()
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main()
