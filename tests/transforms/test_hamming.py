@@ -90,6 +90,19 @@ def test_verified_as_by_comparing_everything(seed: int, n: int, radius: int, lea
     assert found.tolist() == reference(hashes, predecessor.tolist(), old.tolist(), radius, verify)
 
 
+def test_a_restless_camera_is_looked_at_with_patience_and_no_more() -> None:
+    # Words within 2 bits of one another, all in one bucket of three bands; the last layout is that of the first.
+    words = np.array([1 << bit for bit in range(12)], np.uint64)
+    rng = np.random.default_rng(3)
+    layouts = rng.integers(0, 256, (12, 64)).astype(np.uint8)
+    layouts[11] = layouts[0]
+    alone = np.full(12, -1)
+    verify = Verification(layouts, 0.95)
+    # Eleven leaders are met in the second band, from the youngest back; the very first is the last of them.
+    assert join_leaders(words, alone, NONE, 10, verify, patience=11).tolist() == [*range(11), 0]
+    assert join_leaders(words, alone, NONE, 10, verify, patience=10).tolist() == list(range(12))
+
+
 def test_agreement_by_hand() -> None:
     ramp = np.tile(np.arange(0, 160, 20, dtype=np.uint8), (8, 1))
     same, flat = ramp.copy(), np.full((8, 8), 90, np.uint8)
