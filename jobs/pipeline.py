@@ -85,7 +85,7 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         "table",
         schemas.DUPLICATES,
         (duplicates.group_frames,),
-        _params("duplicates", config.duplicates, leave_out=("rebuild",)),
+        _params("duplicates", config.duplicates, leave_out=("rebuild", "join", "shuffle_above")),
         upstream=(fingerprints, *embeddings) if config.duplicates.uses == "vector" else (fingerprints,),
         scope=config.duplicates.scope,
     )

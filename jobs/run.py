@@ -256,7 +256,9 @@ class _Execution:
 
     def _decide(self) -> None:
         names, job_id = self._record.streams, self._record.job_id
-        tables = TableStages(self._store, self._stages, self._config, names, job_id, self._hold.check)
+        tables = TableStages(
+            self._store, self._stages, self._config, names, job_id, self._hold.check, engine=self._engine
+        )
         models = ModelStages(self._store, self._stages, self._config, names, job_id)
         for stage in self._stages:
             if stage.kind == "model":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -45,6 +46,10 @@ class DuplicateParams:
     `cosine`: the least cosine of a member's vector to its representative's, where embeddings are used.
     `scope`: whether frames are compared within their stream or across the whole workspace.
     `rebuild`: forget all groups and form them afresh; no property of the result, so it is not part of its identity.
+    `join`: where near hashes are looked for: by the driver, `local`; by all machines of a cluster, `shuffle`; `auto`
+    does that on a cluster of several machines, for more distinct hashes than `shuffle_above`. The groups are the same.
+    `shuffle_above`: see `join`. Sharing the work costs about ten times as much of it, so that it takes many machines,
+    or more hashes than the driver has memory for, to be worth it.
     """
 
     by: Literal["phash", "embedding"] = "phash"
@@ -54,6 +59,8 @@ class DuplicateParams:
     cosine: Annotated[float, Ge(0), Le(1)] = 0.95
     scope: Literal["stream", "workspace"] = "workspace"
     rebuild: bool = False
+    join: Literal["auto", "local", "shuffle"] = "auto"
+    shuffle_above: Annotated[int, Ge(0)] = 20_000_000
 
     @property
     def uses(self) -> str | None:
@@ -71,7 +78,11 @@ class Grouping:
     removed: pa.Table
 
 
-def group_frames(frames: pa.Table, old: pa.Table, params: DuplicateParams) -> Grouping:
+NearPairs = Callable[[npt.NDArray[np.uint64], int], pa.Table | None]
+"""Returns which of distinct hashes are within a radius, of schema `bandjoin.PAIRS`; None leaves that to the index."""
+
+
+def group_frames(frames: pa.Table, old: pa.Table, params: DuplicateParams, near: NearPairs | None = None) -> Grouping:
     """Group frames around representatives.
 
     `frames` has schema `INPUT`: every decodable frame of the scope, with its hash; besides the column that
@@ -79,13 +90,13 @@ def group_frames(frames: pa.Table, old: pa.Table, params: DuplicateParams) -> Gr
     configuration (schema of the `duplicates` table); those whose frame and representative are
     unchanged stay as they are, and their groups keep their ids. The other frames are taken in order of stream and
     number, whatever the order of `frames`: see `hamming.join_leaders` and `neighbours.join_nearest`
-    for whom they join.
+    for whom they join. `near` finds pairs elsewhere, and changes nothing else.
     """
     order = pc.sort_indices(frames, [(name, "ascending") for name in schemas.FRAME_KEY])
     looks = _looks(frames, order.to_numpy().astype(np.int64), params)
     frames = frames.select(INPUT.names).take(order).combine_chunks()
     standing = _standing(frames, old)
-    leader = _leaders(frames, looks, standing, params)
+    leader = _leaders(frames, looks, standing, params, near)
     fresh = np.flatnonzero(standing < 0)
     added = _rows(frames, looks, fresh, leader[fresh], params)
     kept = old.num_rows - int((standing >= 0).sum())
@@ -129,7 +140,9 @@ def _standing(frames: pa.Table, old: pa.Table) -> Int64Array:
     return np.where((standing >= 0) & (standing[standing] == standing), standing, -1)
 
 
-def _leaders(frames: pa.Table, looks: Looks | None, standing: Int64Array, params: DuplicateParams) -> Int64Array:
+def _leaders(
+    frames: pa.Table, looks: Looks | None, standing: Int64Array, params: DuplicateParams, near: NearPairs | None
+) -> Int64Array:
     """Return the position of every frame's representative, shape (N,)."""
     hashes = from_hex(frames["phash"])
     if not len(hashes):
@@ -145,7 +158,7 @@ def _leaders(frames: pa.Table, looks: Looks | None, standing: Int64Array, params
         part = slice(start, end)
         within = np.where(standing[part] < 0, -1, standing[part] - start)
         own = None if looks is None else looks[part]
-        leader[part] = start + _leaders_of_scope(hashes[part], own, starts_stream[part], within, params)
+        leader[part] = start + _leaders_of_scope(hashes[part], own, starts_stream[part], within, params, near)
     return leader
 
 
@@ -155,6 +168,7 @@ def _leaders_of_scope(
     starts_stream: npt.NDArray[np.bool_],
     standing: Int64Array,
     params: DuplicateParams,
+    near: NearPairs | None,
 ) -> Int64Array:
     n = len(hashes)
     is_old = standing >= 0
@@ -164,7 +178,7 @@ def _leaders_of_scope(
     before = np.where(starts_stream, -1, rank[np.arange(n) - 1])
     if looks is not None and is_old.any():
         looks = looks[order]
-    leader = _joined(hashes[order], looks, before[order], rank[standing[is_old]], params)
+    leader = _joined(hashes[order], looks, before[order], rank[standing[is_old]], params, near)
     result = np.empty(n, np.int64)
     result[order] = order[leader]
     return result
@@ -176,6 +190,7 @@ def _joined(
     before: Int64Array,
     old_leader: Int64Array,
     params: DuplicateParams,
+    near: NearPairs | None,
 ) -> Int64Array:
     # Half a second of import, which a run that finds nothing new to group need not pay.
     if params.by == "embedding":
@@ -187,6 +202,11 @@ def _joined(
 
     least = params.agreement if params.uses == "layout" else params.cosine
     verify = None if looks is None else Verification(looks, least)
+    pairs = near(np.unique(hashes), params.hamming) if near else None
+    if pairs is not None:
+        from transforms.bandjoin import join_pairs
+
+        return join_pairs(hashes, before, old_leader, params.hamming, pairs, verify)
     return join_leaders(hashes, before, old_leader, params.hamming, verify)
 
 

@@ -15,8 +15,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from importlib.metadata import version
-from queue import Empty, Queue
-from threading import Event, Thread
+from threading import Thread
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -24,6 +23,7 @@ import pyarrow as pa
 
 from conf import Resources
 from jobs.errors import RunFailedError, RunStopped, UserError, one_line
+from jobs.passes.background import in_background
 from jobs.passes.joining import client_of_jobs, join
 from jobs.passes.nearby import ALONE, Nearby, Transform
 from jobs.provisioning.extras import require
@@ -161,6 +161,30 @@ class Engine:
                 )
         yield from self._results(dataset)
 
+    def shuffle(
+        self, blocks: Sequence[pa.Table], send: Transform, key: str, meet: Transform
+    ) -> Generator[pa.Table | None, None, None]:
+        """Send blocks through a transform, bring rows of one key together, and each such table through another.
+
+        Yields as `map_blocks` does, but raises `RunFailedError` where anything is missing.
+        """
+        import ray.data
+
+        settings = ray.data.DataContext.get_current()
+        lenient, settings.max_errored_blocks = settings.max_errored_blocks, 0
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                sent = ray.data.from_blocks(list(blocks)).map_batches(
+                    send[0], batch_format="pyarrow", batch_size=None, num_cpus=1, fn_kwargs=send[1]
+                )
+                met = sent.groupby(key).map_groups(meet[0], batch_format="pyarrow", fn_kwargs=meet[1])
+            yield from self._results(met)
+        except self._ray.exceptions.RayError as error:
+            raise RunFailedError(f"the cluster did not do its part: {_cause(error)}") from error
+        finally:
+            settings.max_errored_blocks = lenient
+
     def model_processes(self, limits: Resources) -> ModelProcesses:
         """Return how many processes hold a model, and what each may use."""
         machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
@@ -212,7 +236,7 @@ class Engine:
                 self._loading.clear()
             return dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
-        yield from _in_background(results)
+        yield from in_background(results)
 
     def call_worker(self) -> None:
         """Have a worker load what workers need. Raises what keeps it from that."""
@@ -360,38 +384,3 @@ def _is_running() -> bool:
     """Say whether this process has an engine, without importing one."""
     ray = sys.modules.get("ray")
     return bool(ray and ray.is_initialized())
-
-
-def _in_background(make: Callable[[], Iterable[pa.Table]]) -> Generator[pa.Table | None, None, None]:
-    """Iterate in a thread of its own, so that the main thread never blocks where it cannot be interrupted."""
-    queue: Queue[pa.Table | BaseException | None] = Queue()
-    stop = Event()
-
-    def pull() -> None:
-        try:
-            for batch in make():
-                queue.put(batch)
-                if stop.is_set():
-                    return
-            queue.put(None)
-        except BaseException as error:
-            queue.put(error)
-
-    thread = Thread(target=pull, name="receipts", daemon=True)
-    thread.start()
-    try:
-        while True:
-            try:
-                item = queue.get(timeout=_LOOK_S)
-            except Empty:
-                yield None
-                continue
-            if item is None:
-                return
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        # Ray ends a process that asks for a result after it was shut down, with an exit code of its own.
-        thread.join(_ANSWER_S)

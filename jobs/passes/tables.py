@@ -16,7 +16,9 @@ import schemas
 from conf import PipelineConfig
 from jobs.errors import RunFailedError
 from jobs.memory import give_back
+from jobs.passes.engine import Engine
 from jobs.passes.measurements import gather
+from jobs.passes.nearpairs import sharing
 from jobs.passes.scopes import WORKSPACE, Scopes, ScopeState
 from jobs.passes.windows import packed, stream_sizes
 from jobs.stage import Stage
@@ -56,6 +58,8 @@ class _Outcome:
 class TableStages:
     """The table stages of one run; `check` is called between transactions and may end it there.
 
+    `engine` is called where machines are to share the work.
+
     No scope is taken to be done by the stage `again`.
     """
 
@@ -68,8 +72,10 @@ class TableStages:
         job_id: str,
         check: Callable[[], None] = lambda: None,
         again: str | None = None,
+        engine: Callable[[], Engine] | None = None,
     ) -> None:
         self._check = check
+        self._engine = engine
         self._again = again
         self._store = store
         self._config = config
@@ -211,11 +217,12 @@ class TableStages:
         streams = self._scopes.streams_of(stage) if workspace else frozenset(s.scope for s in batch)
         hashed = self._hashed(stage, streams)
         old = snapshot.read(None, stage.key, None if workspace else streams)
+        near = sharing(self._config.duplicates, self._engine, self._check) if self._engine else None
         if self._config.duplicates.rebuild or stage.name == self._again:
-            grouping = duplicates.group_frames(hashed, old.slice(0, 0), self._config.duplicates)
+            grouping = duplicates.group_frames(hashed, old.slice(0, 0), self._config.duplicates, near)
             drops = [Drop(stage.key, None if workspace else streams)]
         else:
-            grouping = duplicates.group_frames(hashed, old, self._config.duplicates)
+            grouping = duplicates.group_frames(hashed, old, self._config.duplicates, near)
             drops = [Drop(stage.key, keys=grouping.removed)] if grouping.removed.num_rows else []
         own = pc.is_in(grouping.added["stream_id"], pa.array(sorted(self._streams)))
         counts = {WORKSPACE: hashed.num_rows} if workspace else _per_stream(hashed)

@@ -1,0 +1,222 @@
+"""Which hashes are near to which, found part by part, so that many machines can share the work.
+
+Two hashes that differ in at most r bits agree in one of four bands up to f = r // 4 bits, as `transforms.hamming` has
+it; and of f + 1 parts of that band they share one wholly. So every hash is sent to one place for each part of each
+band, by the value of that part, and pairs are looked for among those that came to the same place, by flipping bits of
+the band's other parts. A pair is given by the first place alone at which both are: the band with the fewest flips, and
+in it the first part that is shared.
+
+`join_pairs` then does what `hamming.join_leaders` does, with the pairs in the stead of its index. Compiled by numba:
+import this module where it is used.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from transforms.hamming import (
+    BAND_BITS,
+    BANDS,
+    NOT_FOUND,
+    PATIENCE,
+    Verification,
+    _agree,
+    _band_value,
+    _distance,
+    _is_first_meeting,
+    first_equal,
+    flip_masks,
+    kinds,
+)
+
+Words = npt.NDArray[np.uint64]
+
+ROUTED = pa.schema([pa.field("place", pa.int32()), pa.field("at", pa.int64()), pa.field("word", pa.int64())])
+"""A hash, as a signed number, that is sent to a place; `at` is its own place among all distinct hashes."""
+
+PAIRS = pa.schema([pa.field("first", pa.int64()), pa.field("second", pa.int64())])
+"""Two hashes that are near, by their `at`; a first of `TOO_MANY` says that a place had more pairs than it may give."""
+
+TOO_MANY = -1
+_KEY_BITS = 6
+_MOST_PAIRS = 1 << 24
+_LOW = 0xFFFFFFFF
+
+
+def route(words: pa.Table, radius: int) -> pa.Table:
+    """Send hashes, columns `at` and `word`, to the places where those are that they may be near to; see `ROUTED`."""
+    word = words["word"].to_numpy().view(np.uint64)
+    places = []
+    for band in range(BANDS):
+        for part, (shift, width) in enumerate(_parts(radius)):
+            value = (word >> np.uint64(band * BAND_BITS + shift)) & np.uint64((1 << width) - 1)
+            number = band * (radius // BANDS + 1) + part
+            places.append((value | np.uint64(number << _KEY_BITS)).astype(np.int32))
+    n = len(places)
+    routed = {"place": np.concatenate(places), "at": np.tile(words["at"].to_numpy(), n)}
+    return pa.table(routed | {"word": np.tile(words["word"].to_numpy(), n)}, schema=ROUTED)
+
+
+def pairs_at(routed: pa.Table, radius: int, most: int = _MOST_PAIRS) -> pa.Table:
+    """Return the pairs that one place has to give, of schema `PAIRS`, each once, the later hash first."""
+    number = routed["place"][0].as_py() >> _KEY_BITS
+    band, part = divmod(number, radius // BANDS + 1)
+    at, word = routed["at"].to_numpy(), routed["word"].to_numpy().view(np.uint64)
+    order = np.argsort((word >> np.uint64(band * BAND_BITS)) & np.uint64(0xFFFF), kind="stable")
+    at, word = at[order], word[order]
+    parts = np.array([((1 << width) - 1) << shift for shift, width in _parts(radius)], np.int64)
+    masks, ends = flip_masks(radius)
+    flips = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
+    others = (masks & parts[part]) == 0
+    masks, flips = masks[others], flips[others]
+    n = _pairs(at, word, band, part, parts, masks, flips, radius, np.empty((0, 2), np.int64))
+    if n > most:
+        return pa.table({"first": [TOO_MANY], "second": [TOO_MANY]}, schema=PAIRS)
+    found = np.empty((n, 2), np.int64)
+    _pairs(at, word, band, part, parts, masks, flips, radius, found)
+    return pa.table({"first": found[:, 0], "second": found[:, 1]}, schema=PAIRS)
+
+
+def join_pairs(
+    hashes: Words,
+    predecessor: npt.NDArray[np.int64],
+    old_leader: npt.NDArray[np.int64],
+    radius: int,
+    pairs: pa.Table,
+    verify: Verification | None = None,
+    patience: int = PATIENCE,
+) -> npt.NDArray[np.int64]:
+    """Return what `hamming.join_leaders` returns, given the pairs that all places have for these hashes."""
+    layouts, vectors, least = kinds(verify)
+    words, place = np.unique(hashes, return_inverse=True)
+    first, second = (pairs[name].to_numpy() for name in PAIRS.names)
+    # Each hash is near to itself: leaders that look otherwise may share one.
+    own = np.arange(len(words))
+    of, near = np.concatenate([own, first, second]), np.concatenate([own, second, first])
+    order = np.argsort(of, kind="stable")
+    start = np.concatenate([[0], np.cumsum(np.bincount(of, minlength=len(words)))])
+    masks, ends = flip_masks(radius)
+    turn = np.zeros(1 << BAND_BITS, np.int64)
+    turn[masks] = np.arange(len(masks))
+    return _join_pairs(
+        words, place, start, near[order], predecessor, first_equal(hashes), len(old_leader), old_leader,
+        radius, layouts, vectors, least, patience, turn, len(ends) - 1,
+    )  # fmt: skip
+
+
+def _parts(radius: int) -> list[tuple[int, int]]:
+    """Return where in a band its parts begin, and how many of their bits tell places apart."""
+    n = radius // BANDS + 1
+    width = BAND_BITS // n
+    return [(part * width, min(width, _KEY_BITS)) for part in range(n)]
+
+
+@numba.njit(cache=True)
+def _pairs(at, word, band, part, parts, masks, flips, radius, found):  # type: ignore[no-untyped-def]
+    """Count the pairs of a place, and write them down where there is room."""
+    start = np.zeros((1 << BAND_BITS) + 1, np.int64)
+    for i in range(len(word)):
+        start[_band_value(word[i], band) + 1] += 1
+    for value in range(1 << BAND_BITS):
+        start[value + 1] += start[value]
+    n = 0
+    for i in range(len(word)):
+        own = _band_value(word[i], band)
+        for k in range(len(masks)):
+            mask = masks[k]
+            shared_before = False
+            for other in range(part):
+                shared_before |= (mask & parts[other]) == 0
+            if shared_before:
+                continue
+            for j in range(start[own ^ mask], start[(own ^ mask) + 1]):
+                if at[j] >= at[i] or _distance(word[i], word[j]) > radius:
+                    continue
+                if _is_first_meeting(word[i] ^ word[j], flips[k], band):
+                    if n < len(found):
+                        found[n, 0], found[n, 1] = at[i], at[j]
+                    n += 1
+    return n
+
+
+@numba.njit(cache=True)
+def _meetings(here, words, start, near, newest, before, flips, turn, keys):  # type: ignore[no-untyped-def]
+    """Count the meetings with leaders in a walk over the index, and write them down in their order where there is room.
+
+    A key is the bucket's turn, and behind it the leader's number, the youngest first.
+    """
+    n = 0
+    for k in range(start[here], start[here + 1]):
+        differing = words[here] ^ words[near[k]]
+        for band in range(BANDS):
+            mask = _band_value(differing, band)
+            bits = _distance(np.uint64(mask), np.uint64(0))
+            if bits > flips:
+                continue
+            number = newest[near[k]]
+            while number != NOT_FOUND:
+                if n < len(keys):
+                    bucket = (bits * BANDS + band) * (1 << BAND_BITS) + turn[mask]
+                    keys[n] = (bucket << 32) | (_LOW - number)
+                n += 1
+                number = before[number]
+    return n
+
+
+@numba.njit(cache=True)
+def _join_pairs(  # type: ignore[no-untyped-def]
+    words, place, start, near, predecessor, same_as, n_old, old_leader,
+    radius, layouts, vectors, least, patience, turn, flips,
+):  # fmt: skip
+    n = len(place)
+    verified = len(layouts) + len(vectors) > 0
+    leader = np.empty(n, np.int64)
+    leader_at = np.empty(n, np.int64)
+    newest = np.full(len(words), NOT_FOUND, np.int64)
+    before = np.empty(n, np.int64)
+    n_leaders = 0
+    for i in range(n):
+        here = place[i]
+        if i < n_old:
+            leader[i] = old_leader[i]
+            if leader[i] != i:
+                continue
+        else:
+            if same_as[i] != i and _agree(layouts, vectors, i, leader[same_as[i]], least):
+                leader[i] = leader[same_as[i]]
+                continue
+            last = predecessor[i]
+            close = last != NOT_FOUND and _distance(words[place[leader[last]]], words[here]) <= radius
+            if close and _agree(layouts, vectors, i, leader[last], least):
+                leader[i] = leader[last]
+                continue
+            n_met = _meetings(here, words, start, near, newest, before, flips, turn, np.empty(0, np.int64))
+            keys = np.empty(n_met, np.int64)
+            _meetings(here, words, start, near, newest, before, flips, turn, keys)
+            keys.sort()
+            best, best_distance = NOT_FOUND, radius + 1
+            for m in range(len(keys)):
+                turns = keys[m] >> 32
+                bucket = turns >> BAND_BITS
+                bits, band = bucket // BANDS, bucket % BANDS
+                if best_distance <= BANDS * bits - 1 or (verified and m >= patience):
+                    break
+                number = _LOW - (keys[m] & _LOW)
+                differing = words[place[leader_at[number]]] ^ words[here]
+                found = _distance(differing, np.uint64(0))
+                if found > best_distance or (found == best_distance and number >= best and best != NOT_FOUND):
+                    continue
+                if _is_first_meeting(differing, bits, band) and _agree(layouts, vectors, i, leader_at[number], least):
+                    best, best_distance = number, found
+            if best != NOT_FOUND:
+                leader[i] = leader_at[best]
+                continue
+            leader[i] = i
+        leader_at[n_leaders] = i
+        before[n_leaders] = newest[here]
+        newest[here] = n_leaders
+        n_leaders += 1
+    return leader
