@@ -23,6 +23,7 @@ from jobs.operations.backlog import Backlog, Job
 from jobs.passes.engine import ray_jobs
 from jobs.preparation import prepare
 from jobs.provisioning.shipping import write_wheel
+from jobs.storage.places import ObjectPath, Place
 
 DASHBOARD = "http://127.0.0.1:8265"
 _VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
@@ -35,7 +36,7 @@ def dashboard(named: str | None) -> str:
 
 
 def submit(
-    workspace: str | os.PathLike[str] | None,
+    workspace: str | os.PathLike[str] | ObjectPath | None,
     asked: Asked,
     address: str,
     packages: Sequence[str] = (),
@@ -67,7 +68,7 @@ def submit(
     return job_id
 
 
-def forget_dead(root: Path, job_id: str) -> None:
+def forget_dead(root: Place, job_id: str) -> None:
     """Note down that a job which the cluster is said to be running is not heard of any more, if that is so."""
     backlog = Backlog(root)
     job = _find(backlog, job_id)
@@ -75,7 +76,7 @@ def forget_dead(root: Path, job_id: str) -> None:
         backlog.give_up(job, "its process ended without finishing")
 
 
-def hand_over_again(root: Path, job_id: str, address: str | None = None) -> str | None:
+def hand_over_again(root: Place, job_id: str, address: str | None = None) -> str | None:
     """Hand a job that waits to its cluster, or to another one, once more; return the id that Ray has it under.
 
     Returns None for a job that is not for Ray, or does not wait. Raises as `submit` does.
@@ -97,7 +98,7 @@ def _name(job_id: str, number: int) -> str:
     return f"winnow-{job_id}-{number}"
 
 
-def _hand_over(client: Any, root: Path, job_id: str, number: int, packages: Sequence[str]) -> str:
+def _hand_over(client: Any, root: Place, job_id: str, number: int, packages: Sequence[str]) -> str:
     name = _name(job_id, number)
     words = ["python", "-m", "jobs.cli.app", "gateway", "execute", job_id, "--workspace", str(root), "--ray-job", name]
     about = {"winnow_job": job_id, "workspace": str(root)}

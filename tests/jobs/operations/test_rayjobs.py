@@ -120,4 +120,4 @@ def test_what_is_wrong_is_said_before_anything_is_written(workspace: Workspace, 
         rayjobs.submit(workspace.root, asked, "http://127.0.0.1:1")
     with pytest.raises(UserError, match="there is no such"):
         rayjobs.submit(workspace.root, Asked([str(tmp_path / "nowhere")]), "http://127.0.0.1:1")
-    assert not workspace.root.exists()
+    assert not workspace.exists
