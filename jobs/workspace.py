@@ -100,7 +100,8 @@ class Workspace:
                 marker = json.loads(places.read(self.root / _MARKER))
             except FileNotFoundError:
                 # What begins with a dot may be what a creation left that was cut short.
-                if any(not name.startswith(".") for name in places.names(self.root)):
+                entries = places.names(self.root) if isinstance(self.root, Path) else places.below(self.root)
+                if any(not name.startswith(".") for name in entries):
                     raise UserError(
                         f"workspace {self.root} is a folder with other things in it (no {_MARKER}); name an empty or "
                         "new one with --workspace"
