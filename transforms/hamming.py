@@ -259,7 +259,7 @@ def _nearest(  # type: ignore[no-untyped-def] # noqa: C901 - one walk, without a
     return best
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _join_leaders(  # type: ignore[no-untyped-def]
     hashes, predecessor, same_as, n_old, old_leader, radius, layouts, vectors, least, patience, masks, ends
 ):

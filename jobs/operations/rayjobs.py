@@ -23,7 +23,7 @@ from jobs.operations.backlog import Backlog, Job
 from jobs.passes.engine import ray_jobs
 from jobs.preparation import prepare
 from jobs.provisioning.shipping import write_wheel
-from jobs.storage.places import ObjectPath, Place
+from jobs.storage.places import Place
 
 DASHBOARD = "http://127.0.0.1:8265"
 _VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
@@ -36,7 +36,7 @@ def dashboard(named: str | None) -> str:
 
 
 def submit(
-    workspace: str | os.PathLike[str] | ObjectPath | None,
+    workspace: str | os.PathLike[str] | None,
     asked: Asked,
     address: str,
     packages: Sequence[str] = (),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ import schemas
 from conf import PipelineConfig
 from jobs.errors import RunFailedError
 from jobs.memory import give_back
+from jobs.passes.aside import beside
 from jobs.passes.engine import Engine
 from jobs.passes.measurements import gather
 from jobs.passes.nearpairs import sharing
@@ -56,11 +58,9 @@ class _Outcome:
 
 
 class TableStages:
-    """The table stages of one run; `check` is called between transactions and may end it there.
+    """The table stages of one run; `check` is called several times a second, but in no transaction, and may end it.
 
-    `engine` is called where machines are to share the work.
-
-    No scope is taken to be done by the stage `again`.
+    `engine` is called where machines are to share the work. No scope is taken to be done by the stage `again`.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class TableStages:
         """
         started = time.monotonic()
         result = TableResult()
-        stale = [s for s in self.states(stage) if not s.done]
+        stale = [s for s in beside(partial(self.states, stage), self._check) if not s.done]
         for batch in self._batches(stale):
             self._check()
             self._replace(stage, batch, result)
@@ -144,7 +144,9 @@ class TableStages:
         for _ in range(_TRIES):
             snapshot = self._store.open(stage.table)
             give_back()
-            outcome = self._compute[stage.name](stage, snapshot, batch)
+            compute = partial(self._compute[stage.name], stage, snapshot, batch)
+            # Grouping millions of frames takes minutes, and changes nothing until it is committed.
+            outcome = beside(compute, self._check)
             give_back()
             try:
                 snapshot.commit(Change(self._write(stage, outcome.added), outcome.drops), self._job_id)
