@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 from annotated_types import Ge, Gt, Le
 
@@ -12,8 +12,10 @@ from conf.rules import KEPT, Rule, RuleError, both, nearest, understood
 from transforms.curation import CurationParams
 from transforms.detect.motion import MotionBoxParams
 from transforms.detect.params import AnnotateParams
+from transforms.doubt import RouteParams
 from transforms.duplicates import DuplicateParams
 from transforms.embeddings import EmbedParams
+from transforms.escalation import EscalateParams
 from transforms.idle import IdleParams
 from transforms.image import ImageParams
 from transforms.ingest import IngestParams
@@ -21,10 +23,10 @@ from transforms.motion import MotionParams
 from transforms.quality import BlurParams
 from transforms.scenes import SceneParams
 
-MODEL_STAGES = frozenset({"embeddings", "annotate"})
+MODEL_STAGES = frozenset({"embeddings", "annotate", "second"})
 """The stages that show frames to a model."""
 
-OPTIONAL_STAGES = MODEL_STAGES | {"media"}
+OPTIONAL_STAGES = MODEL_STAGES | {"media", "route", "escalate"}
 """The stages that run only where they are asked for."""
 
 STAGES = (
@@ -39,6 +41,9 @@ STAGES = (
     "duplicates",
     "curation",
     "annotate",
+    "second",
+    "route",
+    "escalate",
 )
 """Every stage, in the order in which they run; embeddings of kept frames come after curation."""
 
@@ -47,7 +52,15 @@ _NEEDS = {
     "idle": ("motion", "fingerprints", "scenes"),
     "duplicates": ("fingerprints",),
     "curation": ("quality",),
+    "second": ("annotate",),
+    "route": ("annotate",),
+    "escalate": ("route",),
 }
+
+_LIKE = {"second": "annotate"}
+"""The stages that are shown the frames that another one is shown."""
+
+_RULED = MODEL_STAGES - _LIKE.keys()
 
 
 @dataclass(frozen=True)
@@ -96,6 +109,8 @@ class PipelineConfig:
     curation: CurationParams = CurationParams()
     annotate: AnnotateParams = AnnotateParams()
     moving: MotionBoxParams = MotionBoxParams()
+    route: RouteParams = RouteParams()
+    escalate: EscalateParams = EscalateParams()
     resources: Resources = Resources()
 
     @property
@@ -111,6 +126,7 @@ class PipelineConfig:
 
     def rule(self, stage: str) -> Rule | None:
         """Return what chooses the frames that a stage is shown; None for all that decode. Raises `RuleError`."""
+        stage = _LIKE.get(stage, stage)
         text = self.when.get(stage)
         return both(KEPT if self._only_kept(stage) else None, understood(text) if text else None)
 
@@ -124,6 +140,15 @@ class PipelineConfig:
             )
         if self.when.get("embeddings") and by_vector:
             found.append("when.embeddings: duplicates by embedding need the vector of every frame; expected no rule")
+        known = get_args(get_type_hints(AnnotateParams)["detector"])
+        if self.route.second_detector not in {None, *known}:
+            found.append(
+                f"route.second_detector: expected one of {', '.join(known)}, found {self.route.second_detector!r}"
+            )
+        if "escalate" in self.stages and not self.route.budget_vlm:
+            found.append("route.budget_vlm: the stage escalate asks about no frame; expected a number above 0")
+        if self.route.budget_vlm and "route" in self.closed_stages and "escalate" not in self.stages:
+            found.append("route.budget_vlm: nobody asks about these frames; expected the stage escalate among stages")
         return found or self._circles()
 
     def _only_kept(self, stage: str) -> bool:
@@ -134,6 +159,8 @@ class PipelineConfig:
         needs = _NEEDS.get(stage, ())
         if stage == "duplicates" and self.duplicates.uses == "vector":
             needs = (*needs, "embeddings")
+        if stage == "route" and self.route.second:
+            needs = (*needs, "second")
         try:
             rule = self.rule(stage) if stage in MODEL_STAGES else None
         except RuleError:
@@ -148,13 +175,9 @@ class PipelineConfig:
 
     def _wrong_rule(self, stage: str) -> list[str]:
         """Return what is wrong with the rule of a stage, by itself."""
-        text, able = self.when[stage], ", ".join(s for s in STAGES if s in MODEL_STAGES)
-        if stage not in STAGES:
-            return [f"when.{stage}: there is no such stage{nearest(stage, MODEL_STAGES)}; rules are for {able}"]
-        if stage not in MODEL_STAGES:
-            reads = stage in {"frames", "quality", "fingerprints", "motion", "media"}
-            why = "is measured for every frame, in one pass" if reads else "looks at whole streams"
-            return [f"when.{stage}: {stage} {why}, and can leave no frame out; rules are for {able}"]
+        text = self.when[stage]
+        if stage not in _RULED:
+            return [f"when.{stage}: {_why_no_rule(stage)}; rules are for {', '.join(s for s in STAGES if s in _RULED)}"]
         if text is None:
             return []
         try:
@@ -176,6 +199,16 @@ class PipelineConfig:
                 through = sorted(s for s in self._needs(stage) if stage in self._closed((s,)))
                 found.append(f"when.{stage}: it asks for {', '.join(through)}, which needs {stage} first")
         return found
+
+
+def _why_no_rule(stage: str) -> str:
+    if stage not in STAGES:
+        return f"there is no such stage{nearest(stage, _RULED)}"
+    if stage in _LIKE:
+        return f"{stage} is shown what {_LIKE[stage]} is shown"
+    reads = stage in {"frames", "quality", "fingerprints", "motion", "media"}
+    why = "is measured for every frame, in one pass" if reads else "works on all that is in the tables"
+    return f"{stage} {why}, and can leave no frame out"
 
 
 def dotted_keys(kind: Any = PipelineConfig, prefix: str = "") -> list[str]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
+from jobs.escalating.escalate import Escalation
 from jobs.names import new_job_id
 from jobs.passes.modelplan import ModelPlan
 from jobs.passes.modelstages import ModelStages
@@ -55,6 +56,11 @@ def forecast(prepared: Prepared) -> list[StageForecast]:
     for stage in prepared.stages:
         if stage.kind == "pixels":
             forecasts[stage.name] = _pixels(stage, plan, names, changes)
+        elif stage.kind == "calls":
+            asking = Escalation(prepared.store, prepared.stages, prepared.request.loaded.config, names, job_id="dry")
+            wanted, unasked = asking.survey()
+            why = next((reason for name in names if (reason := changes.reason(stage, name))), "new")
+            forecasts[stage.name] = StageForecast(stage.name, wanted, unasked, 0, 0, {why: unasked} if unasked else {})
         elif stage.kind == "model":
             found = _model(stage, models.planner(stage).survey(), plan, names, changes)
             forecasts[stage.name] = replace(found, depends_on=_awaited(stage, forecasts)) if stage.rule else found

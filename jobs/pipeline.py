@@ -10,7 +10,7 @@ from typing import Any
 import schemas
 from conf import PipelineConfig
 from jobs.errors import UserError
-from jobs.provisioning import detectors, models
+from jobs.provisioning import detectors, doubtful, models
 from jobs.stage import Stage
 from transforms import (
     clip,
@@ -111,7 +111,7 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         idle_,
         duplicates_,
         curation_,
-        *objects,
+        *doubtful.with_doubts(config, frames, objects),
     )
     by_name = {s.name: s if s.kind != "model" else replace(s, rule=config.rule(s.name)) for s in stages}
     return tuple(by_name[name] for name in chosen)

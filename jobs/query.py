@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -14,6 +15,7 @@ import pyarrow as pa
 
 import schemas
 from jobs import selection as selecting
+from jobs import standing
 from jobs.errors import UserError, one_line
 from jobs.lifecycle.events import events, journaled_jobs
 from jobs.selection import Selection
@@ -33,6 +35,7 @@ _JOINED = (
     schemas.DUPLICATES,
     schemas.CURATION,
     schemas.ANNOTATED,
+    schemas.ROUTING,
 )
 # What readers of disks and of buckets say of a file that is not there.
 _NO_FILE = ("FileNotFoundError", "No such file", "Object at location")
@@ -63,14 +66,20 @@ class View:
         return self._unpinned if table.name in {"runs", "stage_runs", "releases"} else self._store
 
     def lazy(self, name: str) -> pl.LazyFrame:
-        """Return a table's selected rows; `curated` joins all per-frame tables. An unknown one raises `UserError`."""
+        """Return a table's selected rows.
+
+        `curated` joins all per-frame tables, `objects` is what stands of annotations. An unknown name raises
+        `UserError`.
+        """
         if name == "curated":
             return self._curated()
+        if name == standing.NAME:
+            return standing.standing(self.lazy)
         if name == schemas.JOURNAL.name:
             return pl.LazyFrame(journal_rows(self._unpinned.root))
         every = name.removesuffix("_all")
         if every not in schemas.BY_NAME:
-            known = ", ".join([*schemas.BY_NAME, schemas.JOURNAL.name, "curated"])
+            known = ", ".join([*schemas.BY_NAME, schemas.JOURNAL.name, standing.NAME, "curated"])
             raise UserError(f"there is no table {name!r}; there are: {known}, and each with _all appended")
         table = schemas.BY_NAME[every]
         rows = self._store_of(table).open(table).lazy()
@@ -124,6 +133,8 @@ class View:
             # Reading every line of every run is for those who ask for them.
             if schemas.JOURNAL.name in query.lower():
                 connection.register(schemas.JOURNAL.name, journal_rows(self._unpinned.root))
+            if re.search(rf"\b{standing.NAME}\b", query.lower()):
+                connection.register(standing.NAME, self.lazy(standing.NAME).collect().to_arrow())
             try:
                 _refuse_all_but_reading(connection, query)
                 connection.execute("SET enable_external_access = false")

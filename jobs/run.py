@@ -13,6 +13,7 @@ import pyarrow as pa
 import schemas
 from jobs import selection
 from jobs.errors import RunFailedError, RunStopped, one_line
+from jobs.escalating.escalate import Escalation
 from jobs.inputs import catalogue
 from jobs.lifecycle import descent, differences
 from jobs.lifecycle.events import Journal
@@ -263,6 +264,8 @@ class _Execution:
         for stage in self._stages:
             if stage.kind == "model":
                 self._look(models, stage)
+            if stage.kind == "calls":
+                self._ask(stage)
             if stage.kind != "table":
                 continue
             earlier = self._record.earlier[stage.name]
@@ -299,6 +302,9 @@ class _Execution:
         elif stage.kind == "model":
             models = ModelStages(self._store, self._stages, self._config, streams, self._record.job_id)
             self._look(models, stage, again=True)
+        elif stage.kind == "calls":
+            # An answer that was paid for is not asked for again.
+            self._ask(stage)
         else:
             self._teller.began(name, None)
             tables = TableStages(self._store, self._stages, self._config, streams, self._record.job_id, again=name)
@@ -323,6 +329,15 @@ class _Execution:
         if not again:
             self._teller.stage_done(stage.name, outcome)
             self._hold.finished(stage.name, earlier.state != "done" or result.did.n_frames > 0)
+
+    def _ask(self, stage: Stage) -> None:
+        """Ask a service outside what it has not been asked yet."""
+        outcome, earlier = self._record.outcomes[stage.name], self._record.earlier[stage.name]
+        streams, job_id = self._record.streams, self._record.job_id
+        asking = Escalation(self._store, self._stages, self._config, streams, job_id, self._hold.check)
+        asking.run(lambda n: self._teller.began(stage.name, n), outcome, earlier)
+        self._teller.stage_done(stage.name, outcome)
+        self._hold.finished(stage.name, earlier.state != "done" or outcome.computed > earlier.computed)
 
     def _finish(self) -> None:
         self._teller.began("finish", None)

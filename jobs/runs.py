@@ -167,6 +167,7 @@ class RunRecord:
             "code_hash": stage.code_hash,
             "upstream": json.dumps({s.name: s.key for s in stage.upstream}),
             "rule": stage.rule and stage.rule.sql,
+            "context": stage.context,
         }
 
 

@@ -28,19 +28,21 @@ class Stage:
 
     `kind`: a `pixels` stage is part of the pass that reads frames and has one row per frame; a `model` stage shows
     frames to a model, which `make` returns, given the number of its threads, each with the `context` frames before it;
-    a `table` stage computes whole scopes from the rows of its upstream stages. `code` are the functions that compute
-    it, `params` those that decide its result, under the keys by which a user sets them. `version` is raised by hand
-    where a library changes results that the code does not show. `rule` chooses the frames that a model is shown; it is
-    no part of the key, since it decides which rows there are, and nothing in any of them.
+    a `calls` stage asks a service outside; a `table` stage computes whole scopes from the rows of its upstream stages.
+    `code` are the functions that compute it, `params` those that decide its result, under the keys by which a user sets
+    them. `version` is raised by hand where a library changes results that the code does not show. `scope` is what is
+    computed together; of a `run`, the streams have rows of their own that depend on all of them. `rule` chooses the
+    frames that a model is shown; it is no part of the key, since it decides which rows there are, and nothing in any of
+    them.
     """
 
     name: str
-    kind: Literal["pixels", "model", "table"]
+    kind: Literal["pixels", "model", "table", "calls"]
     table: schemas.Table
     code: tuple[Callable[..., Any], ...]
     params: Mapping[str, Any]
     upstream: tuple[Stage, ...] = ()
-    scope: Literal["frame", "stream", "workspace"] = "frame"
+    scope: Literal["frame", "stream", "run", "workspace"] = "frame"
     version: int = 1
     make: Callable[[int], FrameModel | OrderedModel] | None = None
     context: int = 0

@@ -5,6 +5,7 @@ from schemas.core import FRAME_KEY, Column, SchemaMismatchError, Table
 from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
 from schemas.ops import HEADS, JOURNAL, QUARANTINE, RELEASES, RUNS, SCOPES, SELECTIONS, STAGE_RUNS
+from schemas.reviews import ESCALATED, ESCALATIONS, OBJECT_COLUMNS, REVIEWS, ROUTING
 
 ALL: tuple[Table, ...] = (
     STREAMS,
@@ -21,6 +22,10 @@ ALL: tuple[Table, ...] = (
     CURATION,
     ANNOTATIONS,
     ANNOTATED,
+    ROUTING,
+    ESCALATED,
+    ESCALATIONS,
+    REVIEWS,
     SELECTIONS,
     QUARANTINE,
     RUNS,
@@ -39,6 +44,8 @@ __all__ = [
     "CURATION",
     "DUPLICATES",
     "EMBEDDINGS",
+    "ESCALATED",
+    "ESCALATIONS",
     "FINGERPRINTS",
     "FRAMES",
     "FRAME_KEY",
@@ -48,9 +55,12 @@ __all__ = [
     "LISTING",
     "MEDIA",
     "MOTION",
+    "OBJECT_COLUMNS",
     "QUALITY",
     "QUARANTINE",
     "RELEASES",
+    "REVIEWS",
+    "ROUTING",
     "RUNS",
     "SCENES",
     "SCOPES",

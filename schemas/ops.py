@@ -63,6 +63,7 @@ STAGE_RUNS = Table(
         Column("params", pa.string(), "Parameters that the key covers, as JSON."),
         Column("code_hash", pa.string(), "Hash of the code that the key covers."),
         Column("upstream", pa.string(), "Stage keys that the stage reads, as JSON."),
+        Column("context", pa.int64(), "Frames before each that its row is computed from.", "frames", nullable=True),
         Column("state", pa.string(), "`pending`, `paused`, `done`, or `skipped` by a run of one stage alone."),
         Column("frames_in", pa.int64(), "Frames that the stage had to account for.", "frames"),
         Column("computed", pa.int64(), "Frames (or intervals) computed.", "rows"),

@@ -45,8 +45,9 @@ def tables_page() -> str:
         _NOTE,
         "# Tables\n",
         "A workspace is a folder with one [Delta Lake](https://delta.io) table per kind of row. `winnow sql` shows",
-        "them under these names, and two more: `curated`, one row per frame with the columns of all per-frame tables,",
-        "and `NAME_all` for every table that belongs to a stage, with the rows of every configuration instead of the",
+        "them under these names, and as `curated`, with one row per frame and the columns of all per-frame tables;",
+        "`objects`, the annotations as they stand after [reviews](review.md), with `decision` and `reviewer`; and",
+        "`NAME_all` for every table that belongs to a stage, with the rows of every configuration instead of the",
         "current one. See [concepts](concepts.md) for what `stage_key` and `input_id` mean.\n",
     ]
     for table in (*schemas.ALL, schemas.JOURNAL):

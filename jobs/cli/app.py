@@ -21,6 +21,7 @@ from jobs.cli import (
     profiles,
     release,
     report,
+    review,
     run,
     schedule,
     sql,
@@ -55,6 +56,7 @@ app.add_typer(schedule.app, name="schedule")
 job.app.command("watch")(watch.watch)
 app.add_typer(job.app, name="job")
 app.add_typer(release.app, name="release")
+app.add_typer(review.app, name="review")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(models.app, name="models")

@@ -85,6 +85,9 @@ def detections(
     min_score: Annotated[
         float, typer.Option(help="Least score for precision, recall and confusion; AP takes all.", min=0, max=1)
     ] = 0.25,
+    as_found: Annotated[
+        bool, typer.Option("--as-found", help="Score what models found, whatever was said of it since.")
+    ] = False,
     out: Annotated[
         str | None, typer.Option("--out", "-o", help="Write a page with plots to this HTML file.", metavar="FILE")
     ] = None,
@@ -111,7 +114,8 @@ def detections(
     if found is not None:
         result = evaluate_files(truth, found, iou.value, min_score)
     else:
-        result = evaluate_view(View.of(Workspace.at(workspace), run, release), truth, iou.value, min_score)
+        view = View.of(Workspace.at(workspace), run, release)
+        result = evaluate_view(view, truth, iou.value, min_score, as_found)
     if out is not None:
         places.write(places.place(out), page(result, "Winnow: detections against labels", truth.name).encode())
     for line in left_out(result.matching):

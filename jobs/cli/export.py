@@ -21,6 +21,7 @@ class Format(StrEnum):
     jsonl = "jsonl"
     parquet = "parquet"
     webdataset = "webdataset"
+    datumaro = "datumaro"
 
 
 class Media(StrEnum):
@@ -69,6 +70,9 @@ def export(
     min_score: Annotated[
         float | None, typer.Option(help="Leave out objects that are less sure; their frames stay.", min=0, max=1)
     ] = None,
+    only_reviewed: Annotated[
+        bool, typer.Option("--only-reviewed", help="Only frames that a person has looked at: see winnow review.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write the kept frames as a dataset, with a manifest that says which data it is.
@@ -95,6 +99,7 @@ def export(
         seed,
         media.value if media else None,
         min_score,
+        only_reviewed,
     )
     manifest = write(Workspace.at(workspace), request)
     if as_json:
@@ -110,6 +115,11 @@ def export(
         console.print(
             f"{manifest['selection']['left_out']:,} frames of the selection are left out: "
             "they are no longer kept, were replaced by other pictures, or do not fit --where"
+        )
+    if manifest.get("not_annotated"):
+        console.print(
+            f"{manifest['not_annotated']:,} of these frames no detector has looked at (annotate.frames=all looks at "
+            "all): that nothing is on them is not known"
         )
     empty = [name for name in request.split if not manifest["frames"].get(name)]
     if empty and total:

@@ -64,6 +64,7 @@ def run(
     """
     from jobs.asking import Asked, requested
     from jobs.cli.show import err
+    from jobs.escalating.escalate import unasked
     from jobs.provisioning.detectors import licence_notice
 
     asked = Asked(
@@ -86,7 +87,7 @@ def run(
         return
     record = execute(request, as_json)
     print_record(record, request, as_json)
-    if notice := licence_notice(record.stages):
+    for notice in filter(None, (licence_notice(record.stages), unasked(record))):
         err.print(f"note: {notice}", soft_wrap=True)
     if strict and record.shortcoming:
         raise typer.Exit(STRICT_EXIT)

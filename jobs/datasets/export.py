@@ -18,18 +18,21 @@ import schemas
 from jobs import selection
 from jobs.datasets import tabular
 from jobs.datasets.choosing import frames_of
+from jobs.datasets.currency import refuse_outdated
 from jobs.datasets.delivery import BROKEN_OFF, put_in_place, staged
 from jobs.datasets.media import Media, bring, named
-from jobs.datasets.objects import are_known, models_of, nested, objects_of, refuse_without_masks
+from jobs.datasets.objects import are_known, looked_at, models_of, nested, objects_of, refuse_without_masks
 from jobs.errors import UserError
 from jobs.provisioning.extras import require
 from jobs.query import View, check_condition
+from jobs.standing import reviewed
 from jobs.storage import places
 from jobs.storage.places import ObjectPath, Place
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from transforms.exports import voc, yolo
 from transforms.exports.coco import coco_files
+from transforms.exports.datumaro import datumaro_files
 from transforms.exports.objects import Objects
 from transforms.exports.voc import voc_files
 from transforms.exports.webdataset import shards
@@ -47,7 +50,8 @@ class ExportRequest:
     """What to export: format, which frames, how to split them, and whether pictures come along.
 
     `split` maps names to fractions that add up to 1, empty for one set. `media` None takes the format's own default.
-    `min_score`: objects below it are left out, their frames are not.
+    `min_score`: objects below it are left out, their frames are not. `only_reviewed`: frames that a person has looked
+    at as they are now.
     """
 
     format: str
@@ -62,6 +66,7 @@ class ExportRequest:
     seed: int = 0
     media: Media | None = None
     min_score: float | None = None
+    only_reviewed: bool = False
 
 
 _Files = Callable[[pa.Table, Sequence[str], Objects | None], dict[str, bytes]]
@@ -97,6 +102,7 @@ FORMATS: Mapping[str, _Format] = {
     "yolo-segment": _Format(yolo_files("segment"), "copy", yolo.IMAGES, ("copy", "link"), by_masks=True),
     "yolo-obb": _Format(yolo_files("obb"), "copy", yolo.IMAGES, ("copy", "link"), by_masks=True),
     "voc": _Format(voc_files, "copy", voc.IMAGES, ("copy", "link")),
+    "datumaro": _Format(datumaro_files, "copy"),
     "webdataset": _Format(lambda rows, splits, objects: {}, "copy", allowed=("copy",), packed=True),
 }
 
@@ -115,6 +121,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
         chosen = selection.pinned(store)
     view, kind = View(store, chosen), FORMATS[request.format]
     rows = _rows(view, request)
+    refuse_outdated(view, rows)
     rows = _with_splits(rows, view, request)
     objects = objects_of(view, rows, request.min_score) if are_known(view) else None
     _check_objects(objects, request)
@@ -136,6 +143,8 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
                 "objects": objects.rows.num_rows,
                 "models": models_of(view, objects),
                 "min_score": request.min_score,
+                "only_reviewed": request.only_reviewed,
+                **looked_at(view, rows),
             }
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         put_in_place(temporary, request.out, MANIFEST)
@@ -221,11 +230,13 @@ def _rows(view: View, request: ExportRequest) -> pa.Table:
         check_condition(request.where)
         tests.append(f"({request.where})")
     rows = view.sql(f"SELECT * FROM curated WHERE {' AND '.join(tests)} ORDER BY stream_id, frame_idx")
-    if request.selection is None:
-        return rows
-    numbered = pl.DataFrame(rows.select([*_KEY, "content_hash"])).with_row_index("row")
-    chosen = numbered.join(frames_of(view, request.selection), on=[*_KEY, "content_hash"], how="semi")
-    return rows.take(chosen["row"].sort().to_numpy())
+    wanted = [frames_of(view, request.selection)] if request.selection is not None else []
+    wanted += [reviewed(view.lazy).collect()] if request.only_reviewed else []
+    for frames in wanted:
+        numbered = pl.DataFrame(rows.select([*_KEY, "content_hash"])).with_row_index("row")
+        chosen = numbered.join(frames, on=[*_KEY, "content_hash"], how="semi")
+        rows = rows.take(chosen["row"].sort().to_numpy())
+    return rows
 
 
 def _with_splits(rows: pa.Table, view: View, request: ExportRequest) -> pa.Table:

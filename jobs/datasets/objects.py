@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
+from jobs import standing
 from jobs.errors import UserError
 from jobs.provisioning.modelfiles import Licence, licence_of
 from jobs.query import View
@@ -31,14 +32,26 @@ def objects_of(view: View, frames: pa.Table, min_score: float | None) -> Objects
     """
     if not are_known(view):
         return Objects.none()
-    annotations = view.lazy("annotations")
-    seen = annotations.select(pl.col("category").unique()).collect()["category"].to_list()
-    categories = vocabulary((p.get(_NAMES) or [] for p in _params(view)), seen)
+    there = view.lazy(standing.NAME)
     if min_score is not None:
-        annotations = annotations.filter(pl.col("score") >= min_score)
+        # What a person has let stand is sure, however sure a model was.
+        there = there.filter((pl.col("score") >= min_score) | pl.col("decision").is_in(standing.HUMAN).fill_null(False))
     wanted = pl.DataFrame(frames.select(_KEY)).lazy()
-    rows = annotations.drop("stage_key", "input_id").join(wanted, on=_KEY, how="semi").collect().to_arrow()
-    return Objects.on(frames, rows, categories)
+    rows = there.join(wanted, on=_KEY, how="semi").collect().to_arrow()
+    return Objects.on(frames, rows, categories_of(view))
+
+
+def categories_of(view: View) -> tuple[str, ...]:
+    """Return all categories that a view knows, in the order that labels are numbered by.
+
+    Those that people brought in come last, in the order in which they did.
+    """
+    found = view.lazy("annotations").select("category")
+    brought = view.lazy("reviews").drop_nulls("category").group_by("category").agg(pl.col("reviewed_ns").min())
+    later = brought.sort("reviewed_ns", "category").collect()["category"].to_list()
+    seen = set(found.unique().collect()["category"].to_list()) - set(later)
+    known = vocabulary((p.get(_NAMES) or [] for p in _params(view)), seen)
+    return tuple(dict.fromkeys((*known, *later)))
 
 
 def refuse_without_masks(objects: Objects, format_: str) -> None:
@@ -55,6 +68,14 @@ def models_of(view: View, objects: Objects) -> list[dict[str, Any]]:
     counted = pl.DataFrame(objects.rows.select(columns)).group_by(columns).len("objects").sort(columns)
     said = {p.get("annotate.weights_hash"): p.get("annotate.licence") for p in _params(view)}
     return [row | _licence(row["weights_hash"], said) for row in counted.to_dicts()]
+
+
+def looked_at(view: View, frames: pa.Table) -> dict[str, int]:
+    """Return how many of some frames a person has looked at, and how many nobody, and no model, ever has."""
+    wanted = pl.DataFrame(frames.select(_KEY)).lazy()
+    people = standing.reviewed(view.lazy).select(_KEY).join(wanted, on=_KEY, how="semi").collect()
+    models = view.lazy("annotated").select(_KEY).join(wanted, on=_KEY, how="semi").collect()
+    return {"reviewed": people.height, "not_annotated": frames.num_rows - pl.concat([people, models]).unique().height}
 
 
 def nested(frames: pa.Table, objects: Objects) -> pa.Table:

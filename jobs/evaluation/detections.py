@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 import schemas
+from jobs import standing
 from jobs.datasets.objects import are_known
 from jobs.errors import UserError
 from jobs.evaluation.plain import finite
@@ -78,14 +79,17 @@ def evaluate_files(truth: Path, detections: Path, kind: Kind, min_score: float) 
     return _result(document, read_detections(detections, document, kind), kind, min_score, Matching())
 
 
-def evaluate_view(view: View, truth: Path, kind: Kind, min_score: float) -> DetectionResult:
-    """Score the annotations that a view shows. Raises `UserError` where they cannot be held against the truth."""
+def evaluate_view(view: View, truth: Path, kind: Kind, min_score: float, as_found: bool = False) -> DetectionResult:
+    """Score the annotations that a view shows: what stands of them after reviews, or `as_found` by the models.
+
+    Raises `UserError` where they cannot be held against the truth.
+    """
     require("annotate", "pycocotools")
     document = read_truth(truth, kind)
     if not are_known(view):
         raise UserError("there are no annotations; make some with `winnow run --profile annotate`")
     images, matching = _match(view, document)
-    rows = _annotations(view, images, kind)
+    rows = _annotations(view, images, kind, "annotations" if as_found else standing.NAME)
     ids = {c["name"].strip().casefold(): c["id"] for c in document["categories"]}
     known = pl.Series([name.strip().casefold() in ids for name in rows["category"].to_list()], dtype=pl.Boolean)
     matching.foreign.extend(sorted(rows.filter(~known)["category"].unique().to_list()))
@@ -177,9 +181,9 @@ def _refuse_sizes(matched: pl.DataFrame) -> None:
         raise UserError(problems)
 
 
-def _annotations(view: View, images: pl.DataFrame, kind: Kind) -> pl.DataFrame:
+def _annotations(view: View, images: pl.DataFrame, kind: Kind, table: str) -> pl.DataFrame:
     names = ["annotation_id", *_KEY, "category", "score", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "mask_rle"]
-    rows = view.lazy("annotations").select(names).collect()
+    rows = view.lazy(table).select(names).collect()
     if kind == "segm":
         rows = rows.filter(pl.col("mask_rle").is_not_null())
     sizes = view.lazy("frames").select(*_KEY, "width", "height").collect()

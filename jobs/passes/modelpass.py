@@ -125,7 +125,7 @@ def _cut(wave: pa.Table, size: int, processes: int, task: ModelTask, first: bool
         starts = first and len(blocks) < processes
         share = -(-(n_wanted - at) // (2 * processes))
         n = min(size, _FIRST_ROWS if starts else max(_FIRST_ROWS, share))
-        blocks.append(_block(_wanted(wave, at, n, task.context), task.stage, starts))
+        blocks.append(_block(_wanted(wave, at, n, task.context), task.writes or task.stage, starts))
         at += n
     return blocks
 
@@ -155,7 +155,7 @@ def _parted(block: Block, task: ModelTask) -> list[Block]:
     """Return the frames of a block in up to four parts."""
     total = _n_wanted(block.rows)
     n = -(-total // 4)
-    return [_block(_wanted(block.rows, at, n, task.context), task.stage) for at in range(0, total, n)]
+    return [_block(_wanted(block.rows, at, n, task.context), task.writes or task.stage) for at in range(0, total, n)]
 
 
 def _why(result: PassResult) -> str:

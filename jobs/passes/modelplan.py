@@ -10,7 +10,7 @@ import pyarrow as pa
 
 import schemas
 from jobs.passes.lookback import in_runs, window_ids, with_those_before
-from jobs.passes.routing import Routing
+from jobs.passes.rules import Chooser
 from jobs.passes.windows import portions, stream_sizes
 from jobs.stage import Stage
 from jobs.storage.filters import Span
@@ -64,7 +64,7 @@ class ModelPlanner:
         self._store = store
         self._stage = stage
         self._frames = stages["frames"]
-        self._routing = Routing(store, stages)
+        self._routing = Chooser(store, stages)
         self._streams = frozenset(streams)
         self._again = again
         self.snapshot = store.open(stage.table)

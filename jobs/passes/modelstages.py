@@ -97,6 +97,7 @@ class ModelStages:
             resources.model_batch,
             stage.context,
             str(hold.drain),
+            stage.table.written_by,
         )
         did = run_model_pass(
             planner.todo(),

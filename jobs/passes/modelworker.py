@@ -23,7 +23,8 @@ class ModelTask:
     """What a worker is to do: the model to `make`, the stage whose rows it gives, and where they go.
 
     `make` is given the number of threads that the model may use. `batch` frames are shown to it at once, each with the
-    `context` frames before it, until the file `drain` is there.
+    `context` frames before it, until the file `drain` is there. `writes` is whose tables the rows are of, where that is
+    another stage.
     """
 
     make: Callable[[int], FrameModel | OrderedModel]
@@ -34,6 +35,7 @@ class ModelTask:
     batch: int
     context: int = 0
     drain: str = ""
+    writes: str = ""
 
 
 class ModelWorker:

@@ -1,70 +1,44 @@
-"""Which frames the rules of model stages choose, from the rows of the stages before them."""
+"""Scores how doubtful the annotated frames of a run are, and says who is to look at them next."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import polars as pl
+import pyarrow as pa
 
 import schemas
-from conf.rules import TABLES, Rule, relation
-from jobs.errors import RunFailedError, one_line
+from conf import PipelineConfig
 from jobs.stage import Stage
-from jobs.storage.filters import Span
-from jobs.storage.store import Snapshot, Store
+from jobs.storage.store import Store
+from transforms.doubt import DOUBTS, OBJECT_COLUMNS, doubts_of, routed
 
-_KEY = list(schemas.FRAME_KEY)
+_COLUMNS = (*schemas.FRAME_KEY, "uncertainty", *DOUBTS, "doubts", "route")
 
 
-class Routing:
-    """Answers the rules of one run's stages, from the tables as they are when they are first asked for.
+def route_frames(store: Store, stage: Stage, streams: Sequence[str], config: PipelineConfig) -> pa.Table:
+    """Return rows of `routing`, without keys of stage and input, for all annotated frames of some streams.
 
-    A rule sees of another model stage what that stage's own rule chooses, and not what is left of earlier choices.
+    The streams are all of the run's, since they share its budgets; one is looked at after the other. `stage` reads the
+    stage of the annotations, and after it that of a second detector, if there is one.
     """
-
-    def __init__(self, store: Store, stages: Mapping[str, Stage]) -> None:
-        self._store = store
-        self._stages = stages
-        self._snapshots: dict[str, Snapshot] = {}
-
-    def chosen(self, stage: Stage, streams: frozenset[str], span: Span) -> pl.DataFrame | None:
-        """Return the keys of the frames in streams and a span that a stage is to be shown; None for all of them.
-
-        Raises `RunFailedError` for a rule that cannot be answered for what is in the tables.
-        """
-        if stage.rule is None:
-            return None
-        import duckdb
-
-        with duckdb.connect(":memory:", config={"python_enable_replacements": False}) as connection:
-            for name in {*stage.rule.columns, "frames"}:
-                connection.register(name, self._rows(name, stage.rule, streams, span).to_arrow())
-            connection.execute("SET enable_external_access = false")
-            return pl.DataFrame(_answer(connection, stage))
-
-    def _rows(self, name: str, rule: Rule, streams: frozenset[str], span: Span) -> pl.DataFrame:
-        table = TABLES[name]
-        columns = relation(table, rule.columns.get(name, ()))
-        if not table.has_stage_key:
-            return pl.DataFrame(self._snapshot(table).read(columns, None, streams))
-        stage = self._stages[table.written_by]
-        rows = pl.DataFrame(self._snapshot(table).read(columns, stage.key, streams, span))
-        chosen = self.chosen(stage, streams, span)
-        return rows if chosen is None else rows.join(chosen, on=_KEY, how="semi")
-
-    def _snapshot(self, table: schemas.Table) -> Snapshot:
-        if table.name not in self._snapshots:
-            self._snapshots[table.name] = self._store.open(table)
-        return self._snapshots[table.name]
-
-
-def _answer(connection: Any, stage: Stage) -> Any:
-    import duckdb
-
-    assert stage.rule is not None
-    try:
-        return connection.sql(stage.rule.query()).to_arrow_table()
-    except duckdb.Error as error:
-        why = f"when.{stage.name}: {one_line(error)}; the rule is {stage.rule.sql}"
-        raise RunFailedError(f"{why} (TRY_CAST gives null where a cast fails)") from error
+    steps = dict(pl.DataFrame(store.read(schemas.STREAMS, ("stream_id", "step"))).iter_rows())
+    annotated = store.open(schemas.ANNOTATED)
+    annotations = store.open(schemas.ANNOTATIONS)
+    found = []
+    for stream in sorted(streams):
+        alone = frozenset([stream])
+        numbers = annotated.read(("frame_idx",), stage.upstream[0].key, alone).sort_by("frame_idx")
+        objects = [pl.DataFrame(annotations.read(OBJECT_COLUMNS, above.key, alone)) for above in stage.upstream]
+        doubts = doubts_of(
+            numbers["frame_idx"].to_pylist(),
+            steps.get(stream, 1),
+            objects[0],
+            objects[1] if len(objects) > 1 else None,
+            config.route,
+            config.annotate.min_score,
+        )
+        found.append(doubts.with_columns(stream_id=pl.lit(stream)))
+    rows = routed(pl.concat(found), config.route).select(_COLUMNS)
+    fields = [schemas.ROUTING.arrow_schema.field(name) for name in _COLUMNS]
+    return rows.to_arrow().cast(pa.schema(fields))

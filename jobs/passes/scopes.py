@@ -170,7 +170,7 @@ class Scopes:
         above = {
             s.name: self._ledger(s) if not s.table.per_frame else self._digests(s, everyone) for s in stage.upstream
         }
-        return {
+        found = {
             name: _combined(
                 [
                     (upstream, near, digests.get(near, _NOTHING))
@@ -180,6 +180,9 @@ class Scopes:
             )
             for name in streams
         }
+        # What one stream gets of a budget, the others do not.
+        together = sorted(found.items())
+        return {name: _combined([(name, *together)]) for name in found} if stage.scope == "run" else found
 
     def _digests(self, stage: Stage, streams: frozenset[str]) -> dict[str, Digest]:
         """Return number and digest of each stream's rows of a per-frame stage."""

@@ -21,6 +21,7 @@ from jobs.passes.aside import beside
 from jobs.passes.engine import Engine
 from jobs.passes.measurements import gather
 from jobs.passes.nearpairs import sharing
+from jobs.passes.routing import route_frames
 from jobs.passes.scopes import WORKSPACE, Scopes, ScopeState
 from jobs.passes.windows import packed, stream_sizes
 from jobs.stage import Stage
@@ -32,6 +33,7 @@ from transforms.hashing import LAYOUT_SIDE, from_hex, layout_array
 _TRIES = 20
 _MENDS = {
     "stream": "run again to compute the stage anew",
+    "run": "run again to compute the stage anew",
     "workspace": "run again with --set duplicates.rebuild=true",
 }
 _ROWS_PER_COMMIT = 1 << 20
@@ -87,6 +89,7 @@ class TableStages:
             "idle": self._idle,
             "duplicates": self._duplicates,
             "curation": self._curation,
+            "route": self._route,
         }
 
     def states(self, stage: Stage) -> list[ScopeState]:
@@ -257,6 +260,13 @@ class TableStages:
         added = decided.append_column("input_id", ids)
         own = pc.sum(pc.is_in(decided["stream_id"], pa.array(sorted(self._streams)))).as_py() or 0
         return _Outcome(added, _whole_streams(stage, batch), _per_stream(decided), own)
+
+    def _route(self, stage: Stage, _: Snapshot, batch: Sequence[ScopeState]) -> _Outcome:
+        mine = {s.scope: s.input_id for s in batch}
+        rows = pl.DataFrame(route_frames(self._store, stage, sorted(self._streams), self._config))
+        added = rows.filter(pl.col("stream_id").is_in(list(mine)))
+        added = added.with_columns(input_id=pl.col("stream_id").replace_strict(mine, return_dtype=pl.Int64))
+        return _Outcome(added.to_arrow(), _whole_streams(stage, batch), _per_stream(added.to_arrow()), added.height)
 
 
 def _intervals(

@@ -15,7 +15,7 @@ from typing import IO, Any, Literal
 
 from conf.models import Model, catalogue, restriction_of
 from jobs.errors import RunFailedError, UserError, one_line
-from jobs.provisioning.weights import folder
+from jobs.provisioning.weights import folder, sha256
 from jobs.storage import places
 
 _MANIFEST = "weights.json"
@@ -105,7 +105,7 @@ def resolve(weights: str | None) -> Weights:
     given = Path(weights).expanduser()
     path = next((p for p in (given, folder() / weights) if p.is_file()), given)
     if path.is_file():
-        digest = _sha256(path)
+        digest = sha256(path)
         return Weights(path.absolute(), digest, *_named(path, digest))
     if weights not in catalogue():
         known = ", ".join(catalogue())
@@ -170,7 +170,7 @@ def _entry(model: Model, recorded: dict[str, Any], verify: bool) -> Entry:
         return Entry(model, path, "missing", expected)
     if expected is None:
         return Entry(model, path, "unrecorded", None)
-    is_same = not verify or _sha256(path) == expected
+    is_same = not verify or sha256(path) == expected
     return Entry(model, path, "present" if is_same else "altered", expected)
 
 
@@ -185,11 +185,6 @@ def _named(path: Path, digest: str) -> tuple[str, Model | None]:
         if digest == _expected(model, recorded):
             return model.name, model
     return path.stem, None
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _manifest(place: Path) -> dict[str, Any]:

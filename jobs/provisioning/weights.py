@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-
-from blake3 import blake3
 
 from jobs.errors import UserError, one_line
 
@@ -69,17 +68,22 @@ def _from_hub(key: str, repository: str, revision: str | None, files: Sequence[S
     return found
 
 
-def fingerprint(files: Sequence[Path]) -> str:
-    """Return a hash of weights, 32 hex digits: of one file's bytes, or of several and their names.
+def sha256(file: Path) -> str:
+    """Return the SHA-256 of a file, as catalogues and hubs publish it. Raises `UserError` where it cannot be read."""
+    try:
+        with open(file, "rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"weights {file} cannot be read: {error.strerror or error}") from error
 
-    Raises `UserError` where they cannot be read.
+
+def fingerprint(files: Sequence[Path]) -> str:
+    """Return the SHA-256 of weights: of one file, or where they are several, of a list of their own and their names.
+
+    Such a list is what `sha256sum` prints, the files in order of their names. Raises `UserError` where they cannot be
+    read.
     """
-    digests = []
-    for file in sorted(files):
-        try:
-            digests.append((file.name, blake3(max_threads=blake3.AUTO).update_mmap(file).hexdigest()))
-        except OSError as error:
-            raise UserError(f"weights {file} cannot be read: {error.strerror or error}") from error
-    if len(digests) == 1:
-        return digests[0][1][:32]
-    return blake3(repr(digests).encode()).hexdigest()[:32]
+    if len(files) == 1:
+        return sha256(files[0])
+    listed = "".join(f"{sha256(file)}  {file.name}\n" for file in sorted(files, key=lambda file: file.name))
+    return hashlib.sha256(listed.encode()).hexdigest()

@@ -1,158 +1,65 @@
-"""Rules that choose what a model is shown, from one end of a run to the other."""
+"""Doubts from one end of a run to the other."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 
 import schemas
-from conf import load
-from jobs import selection
-from jobs.datasets.release import create
-from jobs.errors import RunFailedError
-from jobs.explain import forecast
-from jobs.lifecycle.requests import replay
-from jobs.lifecycle.rundiff import run_diff
-from jobs.passes import windows
-from jobs.preparation import RunRequest, prepare
+from conf import ConfigError
+from jobs.errors import UserError
 from jobs.query import View
-from jobs.run import run
-from jobs.storage.store import Store
 from jobs.workspace import Workspace
-from tests.helpers import assert_one_live_row, computed, go, noise, rows
+from tests.helpers import assert_one_live_row, computed, go, rows
+from tests.jobs.reviewing.material import EMPTY, N, annotated, picture, settings
+from tests.onnx_graphs import write_end_to_end
 
+pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
 pytestmark = pytest.mark.usefixtures("engine")
-N = 12
-ANNOTATE = ("stages=[annotate]", "annotate.frames=all", "moving.history=9")
 
 
-@pytest.fixture
-def cam(tmp_path: Path) -> Path:
-    """A stream that grows brighter from frame to frame, by steps of 16."""
-    folder = tmp_path / "cam"
-    folder.mkdir()
-    for number in range(N):
-        picture = noise(number) // 8 + np.uint8(16 * number)
-        cv2.imwrite(str(folder / f"image_{number}.png"), picture)
-    return folder
+def routes(workspace: Workspace) -> list[tuple[str, int, str]]:
+    return rows(workspace, schemas.ROUTING).select("stream_id", "frame_idx", "route").rows()
 
 
-def brighter(than: int) -> list[int]:
-    return list(range(than, N))
-
-
-def rule(text: str) -> tuple[str, ...]:
-    return (*ANNOTATE, f"when.annotate={text}")
-
-
-def bright(number: int) -> str:
-    """Say that a frame is as bright as this one, or brighter."""
-    return f"quality.luma_mean >= {16 * number + 8}"
-
-
-def seen(workspace: Workspace, run: str | None = None, release: str | None = None) -> list[int]:
-    """Return the frames that `annotated` shows, which are those that SQL shows."""
-    view = View.of(workspace, run, release)
-    found = sorted(view.lazy("annotated").select("frame_idx").collect()["frame_idx"].to_list())
-    assert view.sql("SELECT frame_idx FROM annotated ORDER BY 1")["frame_idx"].to_pylist() == found
-    by_frame = view.sql("SELECT frame_idx FROM curated WHERE n_objects IS NOT NULL ORDER BY 1")
-    assert by_frame["frame_idx"].to_pylist() == found
-    assert set(view.lazy("annotations").collect()["frame_idx"]) <= set(found)
-    return found
-
-
-def test_a_rule_decides_what_is_shown_and_what_is_seen_of_it(workspace: Workspace, cam: Path) -> None:
-    record = go(workspace, cam, settings=rule(bright(6)))
-    assert (record.outcomes["annotate"].computed, record.outcomes["annotate"].frames_in) == (6, 6)
-    assert seen(workspace) == brighter(6)
-    # A rule that chooses more shows the model what is new; one that chooses fewer shows it nothing, and hides some.
-    assert computed(go(workspace, cam, settings=rule(bright(4)))) == {"annotate": 2}
-    assert seen(workspace) == brighter(4)
-    narrow = go(workspace, cam, settings=rule(f"{bright(4)} and frame_idx % 2 = 0"))
-    assert computed(narrow) == {}
-    assert seen(workspace) == [4, 6, 8, 10]
-    assert rows(workspace, schemas.ANNOTATED)["frame_idx"].to_list() == [4, 6, 8, 10]
-    # Runs show what they chose, and a release what was chosen then.
-    assert seen(workspace, run=record.job_id) == brighter(6)
-    assert create(Store(workspace.root), "narrow")["selections"][0]["rules"] == {
-        "annotate": selection.current(Store(workspace.root)).rules["annotate"]["cam"]
-    }
-    # What was left out comes back without being computed again.
-    assert computed(go(workspace, cam, settings=ANNOTATE)) == {"annotate": 4}
-    assert seen(workspace) == list(range(N))
-    assert seen(workspace, release="narrow") == [4, 6, 8, 10]
+def test_streams_share_the_budgets_of_a_run(tmp_path: Path) -> None:
+    one = ("route.budget_person=1", "route.margin=1", "route.threshold=0.3")
+    workspace = annotated(tmp_path, *one)
+    assert [r for r in routes(workspace) if r[2] != "fine"] == [("yard/gate", EMPTY, "person")]
+    assert computed(go(workspace, tmp_path / "data", settings=settings(tmp_path, *one))) == {}
+    # What is more doubtful elsewhere takes the place.
+    door = tmp_path / "data/yard/door"
+    door.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(door / f"image_{number}.png"), picture(EMPTY if number == 1 else number))
+    record = go(workspace, tmp_path / "data", settings=settings(tmp_path, *one))
+    assert record.outcomes["route"].computed == N + 3
+    assert len([r for r in routes(workspace) if r[2] == "person"]) == 1
+    assert len(routes(workspace)) == N + 3
+    more = settings(tmp_path, *one[1:], "route.budget_person=3")
+    assert set(computed(go(workspace, tmp_path / "data", settings=more))) == {"route"}
+    assert {("yard/gate", EMPTY, "person"), ("yard/door", 1, "person")} <= set(routes(workspace))
     assert_one_live_row(workspace)
-    found = run_diff(Store(workspace.root), record.job_id, narrow.job_id)
-    assert found["stages"]["annotated"]["gone"] == 3
-    assert found["stages"]["annotated"]["added"] == 1
-    assert found["parameters"] == {"when.annotate": [bright(6), f"{bright(4)} and frame_idx % 2 = 0"]}
+    curated = View.of(workspace).sql("SELECT count(*) FROM curated WHERE route = 'person'")
+    assert curated.column(0).to_pylist() == [3]
 
 
-def test_a_rule_follows_the_rows_that_it_asks(workspace: Workspace, cam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = rule("NOT list_contains(reasons, 'dark')")
-    monkeypatch.setattr(windows, "WINDOW", 5)
-    go(workspace, cam, settings=[*settings, "curation.dark_mean=100", "curation.dark_p95=0"])
-    before = seen(workspace)
-    assert before
-    assert before != list(range(N))
-    go(workspace, cam, settings=[*settings, "curation.dark_mean=0"])
-    after = seen(workspace)
-    assert set(before) < set(after)
-    back = go(workspace, cam, settings=[*settings, "curation.dark_mean=100", "curation.dark_p95=0"])
-    assert "annotate" not in computed(back)
-    assert seen(workspace) == before
-
-
-def test_a_replay_that_is_not_promoted_hides_nothing(workspace: Workspace, cam: Path) -> None:
-    record = go(workspace, cam, settings=rule(bright(3)))
-    child = run(replay(workspace, record.job_id, "annotate", [f"when.annotate={bright(8)}"]))
-    assert computed(child) == {}
-    assert seen(workspace) == brighter(3)
-    assert seen(workspace, run=child.job_id) == brighter(8)
-
-
-def test_what_is_not_known_chooses_nothing(workspace: Workspace, cam: Path) -> None:
-    # Nothing is known of the first frame's motion.
-    go(workspace, cam, settings=rule("motion.motion >= 0"))
-    assert seen(workspace) == brighter(1)
-    go(workspace, cam, settings=rule("motion.motion IS NULL or stream_id <> 'cam'"))
-    assert seen(workspace) == [0]
-
-
-def test_rules_may_differ_between_streams(workspace: Workspace, cam: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    cam.rename(other)
-    go(workspace, other, settings=rule(bright(9)))
-    other.rename(cam)
-    go(workspace, cam, settings=rule(bright(2)))
-    assert View.of(workspace).sql(
-        "SELECT stream_id, count(*) AS n FROM annotated GROUP BY 1 ORDER BY 1"
-    ).to_pylist() == [
-        {"stream_id": "cam", "n": 10},
-        {"stream_id": "other", "n": 3},
-    ]
-
-
-def test_a_dry_run_says_how_many_frames_a_rule_chooses(workspace: Workspace, cam: Path) -> None:
-    def told(*settings: str) -> dict[str, object]:
-        prepared = prepare(RunRequest(workspace, [str(cam)], load(settings=settings)))
-        (found,) = [s for s in forecast(prepared) if s.stage == "annotate"]
-        return {n: asdict(found)[n] for n in ("chosen", "of", "depends_on", "compute")}
-
-    assert told(*rule(bright(6))) == {"chosen": 0, "of": 0, "depends_on": ("quality",), "compute": N}
-    go(workspace, cam, settings=rule(bright(6)))
-    assert told(*rule(bright(2))) == {"chosen": 10, "of": N, "depends_on": (), "compute": 4}
-    (changed,) = [told(*rule("curation.keep and " + bright(2)), "blur.method=tenengrad")]
-    assert changed["depends_on"] == ("curation", "quality")
-    assert told(*ANNOTATE)["chosen"] is None
-
-
-def test_a_rule_that_does_not_fit_what_it_is_asked_of_ends_the_run_with_its_reason(
-    workspace: Workspace, cam: Path
-) -> None:
-    with pytest.raises(RunFailedError, match=r"when.annotate: Conversion Error.*TRY_CAST"):
-        go(workspace, cam, settings=rule("CAST(frames.uri AS INTEGER) > 3"))
+def test_a_second_detector_is_compared_with_and_counts_for_nothing_else(tmp_path: Path) -> None:
+    workspace = annotated(tmp_path)
+    before = rows(workspace, schemas.ANNOTATIONS)
+    alike = write_end_to_end(tmp_path / "alike.onnx", "N", {0: "cat", 1: "red"}, "MIT")
+    other = write_end_to_end(tmp_path / "other.onnx", "N", {0: "cat", 1: "blue"})
+    for weights, expected in ((alike, 0.0), (other, 1.0)):
+        record = go(workspace, tmp_path / "data", settings=settings(tmp_path, f"route.second={weights}"))
+        assert set(computed(record)) == {"second", "route"}
+        found = rows(workspace, schemas.ROUTING)
+        assert found["disagreement"].to_list() == [0.0 if n == EMPTY else expected for n in range(N)]
+        assert rows(workspace, schemas.ANNOTATIONS).equals(before)
+        assert View.of(workspace).lazy("objects").collect().height == N - 1
+    assert_one_live_row(workspace)
+    with pytest.raises(UserError, match=r"nowhere\.onnx"):
+        go(workspace, tmp_path / "data", settings=settings(tmp_path, "route.second=nowhere.onnx"))
+    with pytest.raises(ConfigError, match=r"route\.second_detector: expected one of"):
+        go(workspace, tmp_path / "data", settings=settings(tmp_path, "route.second_detector=oracle"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -54,6 +56,17 @@ def annotation(
     edges = dict(zip(("bbox_x", "bbox_y", "bbox_w", "bbox_h"), box, strict=True))
     who = {"annotation_id": f"{at:032x}", "stream_id": stream, "frame_idx": number, "source": "onnx", "model": "m"}
     return {**empty, **who, "category": category, "score": score, **edges, **more}
+
+
+def written(folder: Path, files: Mapping[str, bytes], images: str = "images/") -> Path:
+    """Write an export, and black pictures beside it."""
+    for name in frames(images)["file_name"].to_pylist():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / name), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
 
 
 def objects(mask: npt.NDArray[np.uint8] | None = None) -> Objects:

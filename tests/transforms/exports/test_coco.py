@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from pycocotools.coco import COCO
 
 from tests.transforms.exports import material
@@ -83,3 +84,21 @@ def test_pycocotools_reads_boxes_and_masks(tmp_path: Path) -> None:
     other = json.loads(files["annotations/instances_val.json"])
     assert [(a["id"], a["image_id"], a["track_id"]) for a in other["annotations"]] == [(3, 3, 4)]
     assert other["categories"] == loaded.dataset["categories"]
+
+
+def test_supervision_reads_boxes_and_masks(tmp_path: Path) -> None:
+    sv = pytest.importorskip("supervision", reason="supervision is not installed")
+    mask = material.two_parts()
+    folder = material.written(tmp_path, coco_files(material.frames(), SPLITS, material.objects(mask)))
+    boxes = material.written(tmp_path / "boxes", coco_files(material.frames(), SPLITS, material.objects()))
+    for place in (folder, boxes):
+        read = sv.DetectionDataset.from_coco(str(place), str(place / "annotations/instances_train.json"))
+        assert read.classes == list(material.CATEGORIES)
+        found = {Path(path).name: detections for path, _, detections in read}
+        assert sorted(found) == ["f_1.jpg", "f_2.jpg"]
+        assert found["f_1.jpg"].class_id.tolist() == [2, 0]
+        np.testing.assert_allclose(found["f_1.jpg"].xyxy, np.array([[8.25, 4.5, 68.25, 54.5], [10.0, 5.0, 30.0, 15.0]]))
+        assert len(found["f_2.jpg"]) == 0
+    masked = sv.DetectionDataset.from_coco(str(folder), str(folder / "annotations/instances_train.json"))
+    first = next(d for path, _, d in masked if path.endswith("f_1.jpg"))
+    assert np.array_equal(np.asarray(first.mask)[0], mask.astype(bool))

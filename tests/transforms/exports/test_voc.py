@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from tests.transforms.exports.material import frames, objects
+import pytest
+
+from tests.transforms.exports.material import frames, objects, written
 from transforms.exports.voc import voc_files
 
 SPLITS = ["train", "val"]
@@ -35,3 +38,13 @@ def test_a_file_per_picture_and_lists_of_splits() -> None:
 def test_same_rows_give_the_same_bytes() -> None:
     rows = frames("JPEGImages/")
     assert voc_files(rows, SPLITS, objects()) == voc_files(rows, SPLITS, objects())
+
+
+def test_supervision_reads_what_was_meant(tmp_path: Path) -> None:
+    sv = pytest.importorskip("supervision", reason="supervision is not installed")
+    folder = written(tmp_path, voc_files(frames("JPEGImages/"), SPLITS, objects()), "JPEGImages/")
+    read = sv.DetectionDataset.from_pascal_voc(str(folder / "JPEGImages/train/a"), str(folder / "Annotations/train/a"))
+    found = {Path(path).name: detections for path, _, detections in read}
+    assert [read.classes[label] for label in found["f_1.jpg"].class_id] == ["cat", "person"]
+    assert found["f_1.jpg"].xyxy[1].tolist() == [10, 5, 30, 15]
+    assert len(found["f_2.jpg"]) == 0

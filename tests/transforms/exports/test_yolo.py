@@ -3,12 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_args
 
-import cv2
 import numpy as np
 import pytest
 import yaml
 
-from tests.transforms.exports.material import CATEGORIES, HEIGHT, WIDTH, frames, objects, two_parts
+from tests.transforms.exports.material import CATEGORIES, HEIGHT, WIDTH, frames, objects, two_parts, written
 from transforms.exports.objects import Objects
 from transforms.exports.yolo import Task, yolo_files
 
@@ -62,12 +61,7 @@ def test_ultralytics_reads_what_was_meant(task: Task, tmp_path: Path, monkeypatc
     from ultralytics.data.utils import check_det_dataset
 
     mask = two_parts()
-    for name in frames()["file_name"].to_pylist():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(tmp_path / name), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
-    for name, data in yolo_files(task)(frames(), SPLITS, objects(mask)).items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(data)
+    written(tmp_path, yolo_files(task)(frames(), SPLITS, objects(mask)))
     described = check_det_dataset(str(tmp_path / "data.yaml"), autodownload=False)
     assert described["names"] == dict(enumerate(CATEGORIES))
     read = YOLODataset(img_path=described["train"], data=described, task=task, imgsz=64, augment=False)
@@ -82,3 +76,17 @@ def test_ultralytics_reads_what_was_meant(task: Task, tmp_path: Path, monkeypatc
         if task == "segment":
             np.testing.assert_allclose(low * [WIDTH, HEIGHT], [xs.min(), ys.min()], atol=1)
             np.testing.assert_allclose(high * [WIDTH, HEIGHT], [xs.max(), ys.max()], atol=1)
+
+
+def test_supervision_reads_what_was_meant(tmp_path: Path) -> None:
+    sv = pytest.importorskip("supervision", reason="supervision is not installed")
+    folder = written(tmp_path, yolo_files("detect")(frames(), SPLITS, objects()))
+    places = (str(folder / "images/train/a"), str(folder / "labels/train/a"), str(folder / "data.yaml"))
+    read = sv.DetectionDataset.from_yolo(*places)
+    assert read.classes == list(CATEGORIES)
+    found = {Path(path).name: detections for path, _, detections in read}
+    assert found["f_1.jpg"].class_id.tolist() == [2, 0]
+    np.testing.assert_allclose(
+        found["f_1.jpg"].xyxy, np.array([[8.25, 4.5, 68.25, 54.5], [10.0, 5.0, 30.0, 15.0]]), atol=1e-3
+    )
+    assert len(found["f_2.jpg"]) == 0

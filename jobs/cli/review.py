@@ -1,0 +1,108 @@
+"""`winnow review`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.cli.options import JsonOption, WhereOption, WorkspaceOption
+
+app = typer.Typer(help="Let people look over annotations, in the tool that they know.", no_args_is_help=True)
+
+
+class Format(StrEnum):
+    """The tool."""
+
+    labelstudio = "labelstudio"
+    cvat = "cvat"
+    coco = "coco"
+
+
+class Media(StrEnum):
+    """What becomes of the pictures."""
+
+    copy = "copy"
+    link = "link"
+    none = "none"
+
+
+@app.command("export")
+def export(
+    format_: Annotated[Format, typer.Option("--format", "-f", help="The tool that reads it.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="New folder for the files.")],
+    workspace: WorkspaceOption = None,
+    where: WhereOption = None,
+    n: Annotated[int | None, typer.Option("--n", "-n", help="Only so many frames, the most doubtful.", min=1)] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also frames that somebody has looked at.")] = False,
+    media: Annotated[Media, typer.Option(help="Bring the pictures along, each after a look at its hash.")] = Media.copy,
+    root: Annotated[
+        str, typer.Option(help="What comes before the pictures' names in Label Studio's tasks.", metavar="URL")
+    ] = "/data/local-files/?d=",
+    as_json: JsonOption = False,
+) -> None:
+    """Write the frames that wait for a person, with what was found on them; or those that --where names.
+
+    Example: winnow review export --format cvat --out review-1
+    """
+    from jobs.cli.show import out as console
+    from jobs.cli.show import print_json
+    from jobs.reviewing.outgoing import QueueRequest, send_out
+    from jobs.workspace import Workspace
+
+    told = send_out(Workspace.at(workspace), QueueRequest(format_.value, out, where, n, again, media.value, root))
+    if as_json:
+        print_json(told)
+    elif told["frames"]:
+        console.print(f"{told['frames']:,} frames with {told['objects']:,} objects to {out}")
+    else:
+        console.print("no frame waits for a person")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="What the tool has written.")],
+    workspace: WorkspaceOption = None,
+    format_: Annotated[
+        Format | None, typer.Option("--format", "-f", help="The tool.", show_default="told by what is in the file")
+    ] = None,
+    reviewer: Annotated[
+        str | None, typer.Option(help="Who looked at the frames.", show_default="as the file says", metavar="NAME")
+    ] = None,
+    note: Annotated[str | None, typer.Option(help="Put down with every decision.")] = None,
+    category: Annotated[
+        list[str] | None,
+        typer.Option(help="Let this category in, beside those that are known; may be repeated.", metavar="NAME"),
+    ] = None,
+    ids: Annotated[
+        Path | None,
+        typer.Option(help="Which object a number of a COCO file stands for.", show_default="ids.json beside the file"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would come of it, and write nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring in what people made of frames: objects approved, corrected, rejected and added.
+
+    All that is wrong with the file is said at once, and then nothing of it is brought in. A file can be brought in
+    again. Exports then read what people left on the frames; what the models found stays in `annotations`.
+
+    Example: winnow review import annotations.xml --reviewer ada
+    """
+    from jobs.cli.show import out as console
+    from jobs.cli.show import print_json
+    from jobs.reviewing.incoming import ImportRequest, bring_in
+    from jobs.workspace import Workspace
+
+    kind = format_.value if format_ else None
+    request = ImportRequest(file, kind, reviewer, note, tuple(category or ()), ids, dry_run)
+    told = bring_in(Workspace.at(workspace), request)
+    if as_json:
+        print_json(told)
+        return
+    said = ("approve", "approved"), ("correct", "corrected"), ("reject", "rejected"), ("add", "added")
+    console.print(f"{told['frames']:,} frames: {', '.join(f'{told[key]:,} {word}' for key, word in said)}")
+    for key, text in (("unchanged", "are known as they are"), ("older", "have been looked at since, and stay")):
+        if told[key]:
+            console.print(f"{told[key]:,} of them {text}")

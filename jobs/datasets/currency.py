@@ -1,0 +1,61 @@
+"""Whether what was found belongs to the pictures that frames now show."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pyarrow as pa
+
+import schemas
+from jobs.errors import UserError
+from jobs.passes.lookback import in_runs, window_ids
+from jobs.query import View
+from jobs.standing import reviewed
+
+_KEY = list(schemas.FRAME_KEY)
+_SHOWN = 3
+
+
+def refuse_outdated(view: View, rows: pa.Table) -> None:
+    """Raise `UserError` where frames were annotated when they showed something else, and nobody has reviewed them.
+
+    That comes about where a run without the stage `annotate` has met with another picture.
+    """
+    wanted = pl.DataFrame(rows.select(_KEY))
+    seen = reviewed(view.lazy).select(_KEY).collect()
+    left = outdated(view).join(wanted, on=_KEY, how="semi").join(seen, on=_KEY, how="anti").sort(_KEY)
+    if left.height:
+        some = ", ".join(f"{stream} {number}" for stream, number in left.head(_SHOWN).iter_rows())
+        more = ", …" if left.height > _SHOWN else ""
+        raise UserError(
+            f"{left.height:,} frames were annotated when they showed another picture ({some}{more}); run their streams "
+            "again with the stage annotate"
+        )
+
+
+def outdated(view: View) -> pl.DataFrame:
+    """Return the frames whose rows in `annotated` were computed from something else than what is there now."""
+    annotated = view.lazy("annotated").select(*_KEY, "stage_key", was="input_id").collect()
+    if not annotated.height:
+        return annotated.select(_KEY)
+    frames = view.lazy("frames").filter(pl.col("status") == "ok").select(*_KEY, "input_id").sort(_KEY).collect()
+    found = []
+    for stage_key, context in _contexts(view, annotated["stage_key"].unique().sort().to_list()).items():
+        mine = annotated.filter(pl.col("stage_key") == stage_key)
+        now = frames.filter(pl.col("stream_id").is_in(mine["stream_id"].unique().to_list()))
+        if context:
+            followed = in_runs(now, view.lazy("streams").select("stream_id", "step").collect())
+            now = now.with_columns(input_id=pl.Series(window_ids(followed, context)))
+        both = mine.join(now, on=_KEY)
+        found.append(both.filter(pl.col("was") != pl.col("input_id")).select(_KEY))
+    return pl.concat(found)
+
+
+def _contexts(view: View, keys: list[str]) -> dict[str, int]:
+    """Return for each stage key how many frames before each its rows are computed from."""
+    runs = view.newest("stage_runs").filter(pl.col("stage_key").is_in(keys)).select("stage_key", "context", "params")
+    known = {key: context for key, context, _ in runs.collect().iter_rows() if context is not None}
+    # Runs of before the column was there.
+    params = {key: json.loads(text) for key, _, text in runs.collect().iter_rows()}
+    return {key: known.get(key, params.get(key, {}).get("moving.history", 0)) for key in keys}

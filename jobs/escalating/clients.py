@@ -1,0 +1,203 @@
+"""Endpoints of vision language models, each spoken to through its provider's own library."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Protocol
+
+from jobs.errors import one_line
+from transforms.escalation import SCHEMA, Api, EscalateParams, Question
+
+PACKAGES: Mapping[Api, str] = {"openai": "openai", "anthropic": "anthropic", "gemini": "google.genai"}
+
+_NAME = "verdicts"
+_AGAIN = frozenset({408, 409, 425, 429})
+_FOR_ALL = frozenset({401, 402, 403, 404, 405})
+_HIDDEN = "(hidden)"
+_MOST_LETTERS = 300
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What an endpoint answered, and how many tokens it counted."""
+
+    text: str
+    tokens_in: int
+    tokens_out: int
+
+
+class EndpointError(Exception):
+    """No answer came. `again`: another try may help, after `wait_s` if the endpoint says so; `for_all`: none would."""
+
+    def __init__(self, text: str, again: bool = False, wait_s: float | None = None, for_all: bool = False) -> None:
+        self.again = again
+        self.wait_s = wait_s
+        self.for_all = for_all
+        super().__init__(text)
+
+
+class Client(Protocol):
+    """An endpoint that answers questions about pictures."""
+
+    def ask(self, question: Question, jpeg: bytes) -> Reply:
+        """Return its answer. Raises `EndpointError`."""
+
+
+def connect(params: EscalateParams, key: str | None) -> Client:
+    """Return a client for the endpoint; libraries do not try again by themselves, since every try is accounted for."""
+    kinds: Mapping[Api, Callable[[EscalateParams, str], Client]]
+    kinds = {"openai": _OpenAi, "anthropic": _Anthropic, "gemini": _Gemini}
+    kind = kinds[params.api]
+    return _Careful(kind(params, key or "none"), key)
+
+
+class _Careful:
+    """Makes every failure an `EndpointError`, without the key in it."""
+
+    def __init__(self, client: Client, key: str | None) -> None:
+        self._client = client
+        self._key = key
+
+    def ask(self, question: Question, jpeg: bytes) -> Reply:
+        try:
+            return self._client.ask(question, jpeg)
+        except Exception as error:
+            # The libraries' errors quote what was sent, and hold on to it.
+            failure = self._told(error)
+        raise failure
+
+    def _told(self, error: Exception) -> EndpointError:
+        status = getattr(error, "status_code", None) or getattr(error, "code", None)
+        text = f"{type(error).__name__}: {one_line(error)}"
+        text = text.replace(self._key, _HIDDEN) if self._key else text
+        text = text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}…"
+        if not isinstance(status, int) or status < 400:
+            # It did not answer, too late, not to the end, or something that is no answer.
+            return EndpointError(text, again=True)
+        headers = getattr(getattr(error, "response", None), "headers", None) or {}
+        again = status in _AGAIN or status >= 500
+        return EndpointError(text, again, retry_after_s(headers) if again else None, status in _FOR_ALL)
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return how long an endpoint asks to wait, in seconds or until a date; None if it does not say."""
+    given = headers.get("retry-after") or headers.get("Retry-After")
+    if not given:
+        return None
+    try:
+        return max(0.0, float(given))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+class _OpenAi:
+    def __init__(self, params: EscalateParams, key: str) -> None:
+        import openai
+
+        self._client = openai.OpenAI(
+            api_key=key,
+            base_url=params.url or "https://api.openai.com/v1",
+            timeout=params.timeout_s,
+            max_retries=0,
+        )
+        self._params = params
+        self._model = params.model or ""
+
+    def ask(self, question: Question, jpeg: bytes) -> Reply:
+        url = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+        said: Any = [
+            {"role": "system", "content": question.system},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": question.text},
+                    {"type": "image_url", "image_url": {"url": url}},
+                ],
+            },
+        ]
+        form: Any = {"type": "json_schema", "json_schema": {"name": _NAME, "schema": SCHEMA, "strict": True}}
+        # Local servers know `max_tokens`; the newest models of OpenAI only the other.
+        limit: dict[str, Any] = {"max_tokens" if self._params.url else "max_completion_tokens": self._params.max_tokens}
+        answer = self._client.chat.completions.create(model=self._model, messages=said, response_format=form, **limit)
+        choices = getattr(answer, "choices", None)
+        if not choices or choices[0].message is None:
+            raise ValueError("the answer has no choices, as chat completions have them")
+        usage = answer.usage
+        counted = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
+        return Reply(choices[0].message.content or "", *counted)
+
+
+class _Anthropic:
+    def __init__(self, params: EscalateParams, key: str) -> None:
+        import anthropic
+
+        self._client = anthropic.Anthropic(
+            api_key=key,
+            base_url=params.url or "https://api.anthropic.com",
+            timeout=params.timeout_s,
+            max_retries=0,
+        )
+        self._params = params
+        self._model = params.model or ""
+
+    def ask(self, question: Question, jpeg: bytes) -> Reply:
+        source = {"type": "base64", "media_type": "image/jpeg", "data": base64.b64encode(jpeg).decode()}
+        content: Any = [{"type": "image", "source": source}, {"type": "text", "text": question.text}]
+        tool: Any = {"name": _NAME, "description": "Put down the verdicts.", "input_schema": SCHEMA}
+        choice: Any = {"type": "tool", "name": _NAME}
+        answer = self._client.messages.create(
+            model=self._model,
+            max_tokens=self._params.max_tokens,
+            system=question.system,
+            messages=[{"role": "user", "content": content}],
+            tools=[tool],
+            tool_choice=choice,
+        )
+        parts = getattr(answer, "content", None)
+        if parts is None:
+            raise ValueError("the answer has no content, as messages have it")
+        given = next((part.input for part in parts if part.type == "tool_use"), None)
+        usage = answer.usage
+        return Reply("" if given is None else json.dumps(given), usage.input_tokens, usage.output_tokens)
+
+
+class _Gemini:
+    def __init__(self, params: EscalateParams, key: str) -> None:
+        from google import genai
+        from google.genai import types
+
+        self._types = types
+        retries = types.HttpRetryOptions(attempts=1)
+        options = types.HttpOptions(base_url=params.url, timeout=round(params.timeout_s * 1000), retry_options=retries)
+        self._client = genai.Client(api_key=key, vertexai=False, http_options=options)
+        self._params = params
+        self._model = params.model or ""
+
+    def ask(self, question: Question, jpeg: bytes) -> Reply:
+        types = self._types
+        picture = types.Part.from_bytes(data=jpeg, mime_type="image/jpeg")
+        config = types.GenerateContentConfig(
+            system_instruction=question.system,
+            max_output_tokens=self._params.max_tokens,
+            response_mime_type="application/json",
+            response_json_schema=SCHEMA,
+        )
+        contents: Any = [picture, types.Part.from_text(text=question.text)]
+        answer = self._client.models.generate_content(model=self._model, contents=contents, config=config)
+        usage = answer.usage_metadata
+        counted = (usage.prompt_token_count or 0, _written(usage)) if usage else (0, 0)
+        return Reply(answer.text or "", *counted)
+
+
+def _written(usage: Any) -> int:
+    """Return the tokens of an answer, those of its thoughts included, which are paid for as well."""
+    return (usage.candidates_token_count or 0) + (getattr(usage, "thoughts_token_count", None) or 0)

@@ -1,0 +1,139 @@
+"""`winnow review export`: frames that wait for a person, as a folder that an annotation tool reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import schemas
+from jobs import selection
+from jobs.datasets.currency import refuse_outdated
+from jobs.datasets.media import Media, bring
+from jobs.datasets.objects import objects_of
+from jobs.errors import UserError
+from jobs.provisioning.extras import require
+from jobs.query import View, check_condition
+from jobs.standing import reviewed
+from jobs.storage.store import Store
+from jobs.workspace import Workspace
+from transforms.clip import FrameName
+from transforms.exports.objects import Objects
+from transforms.reviewing.coco import review_coco_files
+from transforms.reviewing.core import picture_name
+from transforms.reviewing.cvat import cvat_files
+from transforms.reviewing.labelstudio import labelstudio_files
+
+_KEY = list(schemas.FRAME_KEY)
+_IMAGES = "images/"
+
+FORMATS: Mapping[str, Callable[[pa.Table, Objects, str], dict[str, bytes]]] = {
+    "labelstudio": labelstudio_files,
+    "cvat": cvat_files,
+    "coco": review_coco_files,
+}
+
+
+@dataclass(frozen=True)
+class QueueRequest:
+    """What is to be looked over: for which tool, which frames, and whether pictures come along.
+
+    Without `where`, the frames that are routed to a person. `n`: only the most doubtful. Frames that somebody has
+    looked at are left out, but for `again`. `root` comes before the names of pictures in Label Studio's tasks.
+    """
+
+    format: str
+    out: Path
+    where: str | None = None
+    n: int | None = None
+    again: bool = False
+    media: Media = "copy"
+    root: str = "/data/local-files/?d="
+
+
+def send_out(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
+    """Write the folder and return what is in it, in numbers; no folder where nothing waits.
+
+    Raises `UserError` for what cannot be asked for, and `RunFailedError` where a picture is no longer the one that was
+    measured.
+    """
+    store = Store(workspace.require().root)
+    store.create_tables()
+    _check(request)
+    chosen = selection.pinned(store)
+    view = View(store, chosen)
+    rows = _rows(view, request)
+    told = {"format": request.format, "out": str(request.out), "frames": rows.num_rows}
+    if not rows.num_rows:
+        return told | {"objects": 0}
+    refuse_outdated(view, rows)
+    objects = objects_of(view, rows, None)
+    if objects.rows.num_rows > objects.rows["mask_rle"].null_count:
+        require("annotate", "pycocotools")
+    out = request.out.absolute()
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        bring(rows, request.media, temporary)
+        for name, data in FORMATS[request.format](rows, objects, request.root).items():
+            (temporary / name).write_bytes(data)
+        told |= {"objects": objects.rows.num_rows, "where": request.where, "source": chosen.manifest()}
+        (temporary / "manifest.json").write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
+        if out.exists():
+            out.rmdir()
+        temporary.replace(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return told
+
+
+def _check(request: QueueRequest) -> None:
+    problems = []
+    if request.format not in FORMATS:
+        problems.append(f"unknown format {request.format!r}; there are: {', '.join(FORMATS)}")
+    if request.n is not None and request.n < 1:
+        problems.append(f"--n {request.n}: expected at least 1")
+    if request.out.exists() and (not request.out.is_dir() or any(request.out.iterdir())):
+        problems.append(f"{request.out} is there already, and somebody may work on it; name an empty or new folder")
+    if problems:
+        raise UserError(problems)
+    if request.where:
+        check_condition(request.where)
+
+
+def _rows(view: View, request: QueueRequest) -> pa.Table:
+    """Return the frames to look over, with the names of their pictures, in order of stream and number."""
+    if request.where is None and schemas.ROUTING.written_by not in view.selection.keys:
+        raise UserError(
+            "no frame was routed to anybody; run with the stage route (--set 'stages=[annotate, route]'), or say which "
+            "frames with --where"
+        )
+    test = f"({request.where})" if request.where else "route = 'person'"
+    columns = "stream_id, frame_idx, content_hash, width, height, uri, uncertainty"
+    rows = pl.DataFrame(view.sql(f"SELECT {columns} FROM curated WHERE status = 'ok' AND {test}"))
+    if not request.again:
+        rows = rows.join(reviewed(view.lazy).collect(), on=[*_KEY, "content_hash"], how="anti")
+    if request.n is not None:
+        rows = rows.sort("uncertainty", *_KEY, descending=[True, False, False], nulls_last=True).head(request.n)
+    rows = rows.sort(_KEY)
+    names = [
+        _IMAGES + picture_name(stream, number, content, _suffix(uri))
+        for stream, number, content, uri in rows.select(*_KEY, "content_hash", "uri").iter_rows()
+    ]
+    table = rows.to_arrow().append_column("file_name", pa.array(names, pa.string()))
+    for name in ("stream_id", "content_hash", "uri"):
+        table = table.set_column(table.schema.get_field_index(name), name, pc.cast(table[name], pa.string()))
+    return table.append_column("source", table["uri"])
+
+
+def _suffix(uri: str) -> str:
+    return ".jpg" if FrameName.parse(uri) else Path(uri).suffix.lower()

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from jobs.escalating.clients import PACKAGES, Client, EndpointError, connect, retry_after_s
+from jobs.provisioning.extras import missing
+from tests.endpoints import WRAPS, Bad, Endpoint, endpoint
+from transforms.escalation import Api, EscalateParams, question, read_answer
+
+KEY = "sk-very-secret-key"
+ASKED = question([], ("person",), 80, 60, 1024)
+JPEG = b"\xff\xd8\xff\xe0picture"
+
+
+@pytest.fixture(params=sorted(PACKAGES))
+def api(request: pytest.FixtureRequest) -> Api:
+    name: Api = request.param
+    if missing("vlm", PACKAGES[name]):
+        pytest.skip("the extra `vlm` is not installed")
+    return name
+
+
+@pytest.fixture
+def there(api: Api) -> Iterator[Endpoint]:
+    with endpoint(WRAPS[api]) as found:
+        yield found
+
+
+@pytest.fixture
+def client(api: Api, there: Endpoint) -> Client:
+    url = f"{there.url}/v1" if api == "openai" else there.url
+    return connect(EscalateParams(api=api, url=url, model="the-model", timeout_s=1.0), KEY)
+
+
+def test_questions_and_answers(api: Api, there: Endpoint, client: Client) -> None:
+    reply = client.ask(ASKED, JPEG)
+    assert (read_answer(reply.text, ASKED).objects, reply.tokens_in, reply.tokens_out) == ([], 1000, 100)
+    (request,), (headers,) = there.asked, there.headers
+    text = json.dumps(request)
+    assert "/9j/4HBpY3R1cmU" in text.replace("_9j_", "/9j/")
+    assert '"annotation' not in text
+    assert "image/jpeg" in text
+    assert "You check the work" in text
+    assert '"verdict"' in text
+    assert KEY in json.dumps(headers)
+    paths = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
+    assert headers["path"].endswith(paths.get(api, "/models/the-model:generateContent"))
+
+
+@pytest.mark.parametrize(
+    ("bad", "again", "wait_s", "for_all"),
+    [
+        (Bad(429, {"Retry-After": "7"}), True, 7.0, False),
+        (Bad(503), True, None, False),
+        (Bad(400), False, None, False),
+        (Bad(401), False, None, True),
+        (Bad(half=True), True, None, False),
+        (Bad(after_s=1.5), True, None, False),
+    ],
+    ids=["429", "503", "400", "401", "half a body", "too late"],
+)
+def test_failures(there: Endpoint, client: Client, bad: Bad, again: bool, wait_s: float | None, for_all: bool) -> None:
+    there.bad.append(bad)
+    with pytest.raises(EndpointError) as caught:
+        client.ask(ASKED, JPEG)
+    error = caught.value
+    assert (error.again, error.wait_s, error.for_all) == (again, wait_s, for_all)
+    assert (KEY in str(error), error.__context__, len(there.asked)) == (False, None, 1)
+    # The next one finds the endpoint well.
+    assert client.ask(ASKED, JPEG).tokens_in == 1000
+
+
+def test_an_answer_in_other_words_is_an_answer(there: Endpoint, client: Client) -> None:
+    there.bad.append(Bad(text="I see a dog."))
+    reply = client.ask(ASKED, JPEG)
+    assert reply.tokens_out == 100
+    with pytest.raises(ValueError, match="JSON"):
+        read_answer(reply.text, ASKED)
+
+
+def test_nobody_there(api: Api) -> None:
+    client = connect(EscalateParams(api=api, url="http://127.0.0.1:9", model="m", timeout_s=1.0), None)
+    with pytest.raises(EndpointError) as caught:
+        client.ask(ASKED, JPEG)
+    assert caught.value.again
+
+
+def test_how_long_to_wait() -> None:
+    assert retry_after_s({"retry-after": "2.5"}) == 2.5
+    assert retry_after_s({"Retry-After": "-1"}) == 0
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+    assert 90 < (retry_after_s({"retry-after": later}) or 0) <= 100
+    assert [retry_after_s({}), retry_after_s({"retry-after": "soon"})] == [None, None]

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import schemas
+from conf import ConfigError
+from jobs.errors import RunFailedError, UserError
+from jobs.escalating.escalate import unasked
+from jobs.passes.engine import Engine
+from jobs.query import View
+from jobs.runs import RunRecord
+from jobs.storage.store import Store
+from jobs.workspace import Workspace
+from tests.endpoints import Bad, Endpoint, endpoint, openai
+from tests.helpers import go, rows
+from tests.jobs.reviewing.material import EMPTY, N, annotated, settings
+
+pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
+pytest.importorskip("openai", reason="the extra `vlm` is not installed")
+
+KEY = "sk-very-secret-key"
+STAGES = "stages=[quality, fingerprints, duplicates, curation, annotate, route, escalate]"
+# Every score is 0.9: all frames are a little doubtful, and the empty one among the others is very much so.
+DOUBTFUL = ("route.margin=1", "route.threshold=0.3", "route.budget_person=0", "route.budget_vlm=10")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
+    return Path(str(annotated(tmp_path_factory.mktemp("escalate"), *DOUBTFUL[:3]).root))
+
+
+@pytest.fixture
+def workspace(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    for name in ("SKIP_VLM", "SKIP_CLOUD"):
+        monkeypatch.delenv(name, raising=False)
+    shutil.copytree(made, tmp_path / "tables")
+    return Workspace.at(tmp_path / "tables")
+
+
+@pytest.fixture
+def there() -> Iterator[Endpoint]:
+    with endpoint(openai) as found:
+        yield found
+
+
+def asked(made: Path, there: Endpoint, *more: str) -> list[str]:
+    url = (f"escalate.url={there.url}/v1", "escalate.model=seer", "escalate.per_minute=60000")
+    prices = ("escalate.usd_in=10", "escalate.usd_out=100")
+    return [*settings(made.parent), STAGES, *DOUBTFUL, *url, *prices, *more]
+
+
+def ask(workspace: Workspace, made: Path, there: Endpoint, *more: str) -> RunRecord:
+    return go(workspace, made.parent / "data", settings=asked(made, there, *more))
+
+
+def ledger(workspace: Workspace) -> pl.DataFrame:
+    return rows(workspace, schemas.ESCALATIONS).sort("frame_idx")
+
+
+def standing(workspace: Workspace) -> list[tuple[Any, ...]]:
+    query = "SELECT frame_idx, category, decision, reviewer FROM objects ORDER BY ALL"
+    return [tuple(row.values()) for row in View.of(workspace).sql(query).to_pylist()]
+
+
+def judge(boxes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Drop what begins in the first twentieth, relabel what ends in the last half, and miss a cat where nothing is."""
+    verdicts = []
+    for box in boxes:
+        verdict = "drop" if box["box"][0] < 50 else "relabel" if box["box"][0] > 150 else "keep"
+        category = "cat" if verdict == "relabel" else None
+        verdicts.append({"number": box["number"], "verdict": verdict, "category": category})
+    return {"objects": verdicts, "missing": [] if boxes else ["cat"]}
+
+
+def test_answers_stand_and_are_asked_for_once(workspace: Workspace, made: Path, there: Endpoint) -> None:
+    there.judge = judge
+    outcome = ask(workspace, made, there).outcomes["escalate"]
+    assert (outcome.frames_in, outcome.computed, outcome.quarantined, len(there.asked)) == (N, N, 0, N)
+    routing = rows(workspace, schemas.ROUTING)
+    assert routing["route"].to_list() == ["vlm"] * N
+    assert (routing["flicker"].to_list(), routing["doubts"][EMPTY].to_list()) == ([0, 0, 0, 1, 0, 0], ["flicker"])
+    # Left edges are 0, 8, 16, (none), 32 and 40 of 256.
+    assert standing(workspace) == [
+        (2, "red", "keep", "seer"),
+        (4, "red", "keep", "seer"),
+        (5, "cat", "relabel", "seer"),
+    ]
+    raw = rows(workspace, schemas.ANNOTATIONS)
+    assert raw["category"].to_list() == ["red"] * (N - 1)
+    entries = ledger(workspace)
+    assert set(entries["state"]) == {"done"}
+    assert entries.select("tokens_in", "tokens_out", "cost_usd").row(0) == pytest.approx((1000, 100, 0.02))
+    assert json.loads(entries["before"][5])[0]["annotation_id"] == raw.filter(frame_idx=5)["annotation_id"][0]
+    assert json.loads(entries["after"][5])["objects"][0]["verdict"] == "relabel"
+    assert rows(workspace, schemas.ESCALATED).sort("frame_idx")["missing"][EMPTY].to_list() == ["cat"]
+    # The key went to the endpoint, and nowhere else.
+    assert there.headers[0]["authorization"] == f"Bearer {KEY}"
+    held = [
+        path for path in Path(str(workspace.root)).rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()
+    ]
+    assert held == []
+    again = ask(workspace, made, there).outcomes["escalate"]
+    assert (again.computed, again.reused, len(there.asked)) == (0, N, N)
+    # Nor where thresholds make another stage of it: the question is the same.
+    other = ask(workspace, made, there, "route.threshold=0.31").outcomes["escalate"]
+    assert (other.computed, len(there.asked)) == (N, N)
+
+
+def test_bad_answers_are_paid_and_put_down(workspace: Workspace, made: Path, there: Endpoint) -> None:
+    there.bad += [
+        Bad(429, {"Retry-After": "0.01"}),
+        Bad(text="I see a dog."),
+        Bad(half=True),
+        Bad(text='{"objects": [], "missing": ["ghost"]}'),
+    ]
+    few = ("route.budget_vlm=1", "escalate.attempts=5")
+    outcome = ask(workspace, made, there, *few).outcomes["escalate"]
+    assert (outcome.computed, len(there.asked)) == (1, 5)
+    entry = ledger(workspace).row(0, named=True)
+    assert (entry["frame_idx"], entry["state"], entry["attempts"], entry["error"]) == (EMPTY, "done", 5, None)
+    assert (entry["tokens_in"], entry["cost_usd"]) == (3000, pytest.approx(0.06))
+
+
+def test_a_question_without_a_valid_answer_is_given_up(workspace: Workspace, made: Path, there: Endpoint) -> None:
+    there.bad += [Bad(text="no"), Bad(text="no")]
+    few = ("route.budget_vlm=2", "escalate.attempts=2")
+    outcome = ask(workspace, made, there, *few).outcomes["escalate"]
+    assert (outcome.computed, outcome.quarantined, len(there.asked)) == (1, 1, 3)
+    assert ledger(workspace)["state"].to_list().count("invalid") == 1
+    assert rows(workspace, schemas.QUARANTINE)["stage"].to_list() == ["escalate"]
+    # What was paid for is not asked again.
+    ask(workspace, made, there, *few)
+    assert len(there.asked) == 3
+
+
+def test_no_question_is_put_that_could_cost_too_much(workspace: Workspace, made: Path, there: Endpoint) -> None:
+    # Each is put down with 0.02 dollars, and could cost up to 0.22.
+    outcome = ask(workspace, made, there, "escalate.max_usd=0.26").outcomes["escalate"]
+    assert 1 <= outcome.computed == len(there.asked) < N
+    ask(workspace, made, there, "escalate.max_usd=5")
+    texts = [json.dumps(request) for request in there.asked]
+    assert len(texts) == len(set(texts)) == N
+    assert ledger(workspace)["cost_usd"].sum() == pytest.approx(0.02 * N)
+
+
+def test_an_endpoint_that_refuses_ends_the_run(workspace: Workspace, made: Path, there: Endpoint) -> None:
+    there.bad.append(Bad(401))
+    with pytest.raises(RunFailedError, match="the endpoint refuses") as caught:
+        ask(workspace, made, there)
+    assert KEY not in str(caught.value)
+    there.bad += [Bad(500)] * 3
+    with pytest.raises(RunFailedError, match="answers nobody"):
+        ask(workspace, made, there, "escalate.attempts=1")
+    assert KEY not in "".join(ledger(workspace)["error"])
+    # Without a word on what it was, the next run asks once more.
+    assert ask(workspace, made, there).outcomes["escalate"].computed == N
+    assert rows(workspace, schemas.QUARANTINE).height == 0
+
+
+def test_a_run_that_was_killed_goes_on_without_paying_twice(workspace: Workspace, made: Path, there: Endpoint) -> None:
+    there.bad += [Bad(), Bad(), Bad(after_s=60)]
+    words = [word for setting in asked(made, there) for word in ("--set", setting)]
+    program = [sys.executable, "-m", "jobs.cli.app", "run", "-i", str(made.parent / "data"), "-w", str(workspace.root)]
+    with subprocess.Popen([*program, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        try:
+            for _ in range(1200):
+                if len(there.asked) >= 3 or running.poll() is not None:
+                    break
+                time.sleep(0.1)
+        finally:
+            running.send_signal(signal.SIGKILL)
+    assert len(there.asked) == 3
+    assert ledger(workspace)["state"].to_list() == ["done", "done"]
+    ask(workspace, made, there)
+    texts = [json.dumps(request) for request in there.asked]
+    # The third one alone was put twice: it was never answered.
+    assert (len(texts), len(set(texts))) == (N + 1, N)
+    assert ledger(workspace).height == N
+    assert standing(workspace) == [(n, "red", "keep", "seer") for n in range(N) if n != EMPTY]
+
+
+def test_the_environment_can_forbid_to_ask(
+    workspace: Workspace, made: Path, there: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKIP_VLM", "1")
+    skipped = ask(workspace, made, there)
+    outcome = skipped.outcomes["escalate"]
+    assert (outcome.frames_in, outcome.computed, outcome.reused) == (N, 0, 0)
+    assert unasked(skipped) == f"the model was not asked about {N} frames: SKIP_VLM is set"
+    monkeypatch.setenv("SKIP_VLM", "0")
+    monkeypatch.setenv("SKIP_CLOUD", "1")
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert ask(workspace, made, there, "escalate.url=https://example.com/v1").outcomes["escalate"].computed == 0
+    assert (there.asked, Store(workspace.root).open(schemas.ESCALATIONS).n_rows) == ([], 0)
+    # An endpoint nearby is no cloud, and needs no key.
+    assert ask(workspace, made, there).outcomes["escalate"].computed == N
+
+
+def test_what_is_missing_is_said_before_any_work(
+    workspace: Workspace, made: Path, there: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(UserError) as caught:
+        ask(workspace, made, there, "escalate.url=null", "escalate.model=''", "escalate.usd_in=0")
+    hints = ("escalate.model", "escalate.usd_in", "$OPENAI_API_KEY is not set")
+    for problem, hint in zip(caught.value.problems, hints, strict=True):
+        assert hint in problem
+    with pytest.raises(ConfigError, match="asks about no frame"):
+        ask(workspace, made, there, "route.budget_vlm=0")
+    with pytest.raises(ConfigError, match="nobody asks about these frames"):
+        go(workspace, made.parent / "data", settings=[*settings(made.parent), "route.budget_vlm=3"])

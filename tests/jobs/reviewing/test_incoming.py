@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import cv2
+import polars as pl
+import pytest
+
+import schemas
+from jobs.datasets.export import ExportRequest, export
+from jobs.errors import UserError
+from jobs.evaluation.detections import evaluate_view
+from jobs.passes.engine import Engine
+from jobs.query import View
+from jobs.storage.store import Store
+from jobs.workspace import Workspace
+from tests.helpers import go, problems, rows, said, winnow
+from tests.jobs.reviewing.material import EMPTY, N, annotated, box, picture, settings
+
+pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
+    return Path(str(annotated(tmp_path_factory.mktemp("incoming")).root))
+
+
+@pytest.fixture
+def place(made: Path, tmp_path: Path) -> Path:
+    """A workspace of its own, over frames that are to be read only."""
+    shutil.copytree(made, tmp_path / "tables")
+    return tmp_path
+
+
+@pytest.fixture
+def own(tmp_path: Path, engine: Engine) -> Path:
+    """A workspace with frames of its own."""
+    annotated(tmp_path)
+    return tmp_path
+
+
+def sent(place: Path, format_: str, where: str = "true") -> Path:
+    out = place / f"{format_}-{len(list(place.iterdir()))}"
+    asked = ("-f", format_, "-o", out, "--where", where, "--media", "none", "--again")
+    assert winnow("review", "export", "-w", place / "tables", *asked).exception is None
+    return out
+
+
+def brought(place: Path, file: Path, *more: object) -> dict[str, Any]:
+    return dict(said(winnow("review", "import", file, "-w", place / "tables", "--json", *more)))
+
+
+def decisions(place: Path) -> list[tuple[int, str]]:
+    found = rows(Workspace.at(place / "tables"), schemas.REVIEWS).filter(pl.col("decision") != "seen")
+    return sorted(found.select("frame_idx", "decision").rows())
+
+
+def standing(place: Path) -> list[tuple[Any, ...]]:
+    query = "SELECT frame_idx, category, bbox_x, decision, reviewer FROM objects ORDER BY ALL"
+    return [tuple(row.values()) for row in View.of(Workspace.at(place / "tables")).sql(query).to_pylist()]
+
+
+def as_annotated(tasks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return tasks as Label Studio has them when somebody has submitted every prediction as it was."""
+    return [
+        {
+            "id": at,
+            "data": task["data"],
+            "annotations": [
+                {
+                    "id": 100 + at,
+                    "completed_by": {"id": 1, "email": "ada@example.org"},
+                    "result": [{k: v for k, v in r.items() if k != "score"} for r in task["predictions"][0]["result"]],
+                    "was_cancelled": False,
+                    "created_at": "2026-11-02T09:00:00Z",
+                    "updated_at": "2026-11-02T09:30:00Z",
+                }
+            ],
+            "predictions": [],
+        }
+        for at, task in enumerate(tasks, 1)
+    ]
+
+
+def test_decisions_stand_beside_what_was_found(place: Path) -> None:
+    raw = rows(Workspace.at(place / "tables"), schemas.ANNOTATIONS)
+    tasks = as_annotated(json.loads((sent(place, "labelstudio", "frame_idx < 5") / "tasks.json").read_text()))
+    results = [task["annotations"][0]["result"] for task in tasks]
+    results[0][0]["value"]["x"] += 100 * 3 / 256
+    results[1].clear()
+    drawn = {**results[2][0], "id": "Dx_aB91ISN", "value": {**results[2][0]["value"], "x": 50.0}}
+    drawn["value"]["rectanglelabels"] = ["cat"]
+    results[EMPTY].append({**drawn, "value": {**drawn["value"], "rectanglelabels": ["red"]}})
+    results[2].append(drawn)
+    tasks[4]["annotations"][0]["was_cancelled"] = True
+    file = place / "project-3-at-2026.json"
+    file.write_text(json.dumps(tasks))
+    told = brought(place, file)
+    counts = {name: told[name] for name in ("frames", "approve", "correct", "reject", "add", "unchanged")}
+    assert counts == {"frames": 4, "approve": 1, "correct": 1, "reject": 1, "add": 2, "unchanged": 0}
+    assert decisions(place) == [(0, "correct"), (1, "reject"), (2, "add"), (2, "approve"), (EMPTY, "add")]
+    who = "ada@example.org"
+    expected = [
+        (0, "red", 3.0, "correct", who),
+        (2, "cat", 128.0, "add", who),
+        (2, "red", 16.0, "approve", who),
+        (3, "red", 128.0, "add", who),
+        *((n, "red", float(8 * n), None, None) for n in (4, 5)),
+    ]
+    assert standing(place) == expected
+    assert rows(Workspace.at(place / "tables"), schemas.ANNOTATIONS).equals(raw)
+    # Once more changes nothing; something older does not either.
+    version = Store(place / "tables").open(schemas.REVIEWS).version
+    again = brought(place, file)
+    assert (again["unchanged"], again["add"]) == (4, 0)
+    file.write_text(json.dumps(tasks).replace("2026-11-02", "2026-11-01").replace('"red"', '"cat"'))
+    older = brought(place, file)
+    assert (older["older"], older["unchanged"]) == (3, 1)
+    assert Store(place / "tables").open(schemas.REVIEWS).version == version
+    file.write_text(json.dumps(as_annotated(json.loads((sent(place, "labelstudio") / "tasks.json").read_text()))))
+    brought(place, file, "--reviewer", "bo")
+    assert standing(place)[:4] == [(*row[:4], "bo") for row in expected[:4]]
+
+
+@pytest.mark.parametrize("format_", ["cvat", "coco"])
+def test_a_round_trip_approves_everything(place: Path, format_: str) -> None:
+    before = [row[:3] for row in standing(place)]
+    out = sent(place, format_)
+    file = next(p for p in out.iterdir() if p.stem == "annotations")
+    assert "name the person with --reviewer" in problems(winnow("review", "import", file, "-w", place / "tables"))[0]
+    dry = brought(place, file, "--reviewer", "bo", "--dry-run")
+    assert (dry["approve"], decisions(place)) == (N - 1, [])
+    assert brought(place, file, "--reviewer", "bo")["approve"] == N - 1
+    assert standing(place) == [(*row, "approve", "bo") for row in before]
+    assert brought(place, file, "--reviewer", "bo")["unchanged"] == N
+    # The frame on which nothing is has been seen as well.
+    assert rows(Workspace.at(place / "tables"), schemas.REVIEWS).filter(decision="seen").height == N
+
+
+def test_all_conflicts_are_said_at_once_and_nothing_is_brought_in(own: Path) -> None:
+    place = own
+    out = sent(place, "cvat")
+    tree = ET.parse(out / "annotations.xml")
+    images = tree.getroot().findall("image")
+    by_number = dict(enumerate(images))
+    shape = by_number[0].find("box")
+    assert shape is not None
+    shape.set("label", "zebra")
+    by_number[1].set("name", "yard/gate/00000077-0123456789abcdef.png")
+    attribute = by_number[2].find("box/attribute")
+    assert attribute is not None
+    attribute.text = "e" * 32
+    by_number[4].set("name", str(by_number[5].get("name")))
+    tree.write(place / "annotations.xml")
+    data = place / "data/yard/gate"
+    cv2.imwrite(str(data / "image_3.png"), picture(0))
+    go(Workspace.at(place / "tables"), place / "data", settings=settings(place))
+    asked = ("review", "import", place / "annotations.xml", "-w", place / "tables", "--reviewer", "ada")
+    found = problems(winnow(*asked))
+    for problem, hint in zip(
+        sorted(found, key=lambda p: p.split("image ")[1]),
+        ("'zebra' is not known", "no frame of the workspace", "no such object", "another picture", "file twice"),
+        strict=True,
+    ):
+        assert hint in problem
+    assert decisions(place) == []
+    assert len(problems(winnow(*asked, "--category", "zebra"))) == 4
+    for text, hint in ((b"hello", "expected JSON"), (b"[1]", "task 1"), (b"{}", "images"), (b"<a", "expected XML")):
+        (place / "x").write_bytes(text)
+        assert hint in problems(winnow("review", "import", place / "x", "-w", place / "tables"))[0]
+
+
+def test_exports_read_what_people_left(place: Path, tmp_path: Path) -> None:
+    workspace = Workspace.at(place / "tables")
+    out = sent(place, "coco", f"frame_idx in (1, {EMPTY})")
+    document = json.loads((out / "annotations.json").read_text())
+    document["annotations"] = [{"id": 7, "image_id": 1, "category_id": 3, "bbox": [1, 2, 30, 40]}]
+    document["categories"].append({"id": 3, "name": "zebra"})
+    (out / "annotations.json").write_text(json.dumps(document))
+    brought(place, out / "annotations.json", "--reviewer", "ada", "--category", "zebra")
+    request = ExportRequest("coco", tmp_path / "coco", everything=True, min_score=0.95)
+    manifest = export(workspace, request)
+    assert (manifest["objects"], manifest["reviewed"], manifest["not_annotated"]) == (1, 2, 0)
+    exported = json.loads((tmp_path / "coco/annotations/instances_default.json").read_text())
+    assert [c["name"] for c in exported["categories"]] == ["cat", "red", "zebra"]
+    assert [(a["bbox"], a["category_id"]) for a in exported["annotations"]] == [([1, 2, 30, 40], 3)]
+    some = export(workspace, ExportRequest("jsonl", tmp_path / "some", everything=True, only_reviewed=True))
+    assert (some["frames"], some["objects"]) == ({"default": 2}, 1)
+    # Scores are of what stands, unless what was found is asked for.
+    truth = tmp_path / "coco/annotations/instances_default.json"
+    export(workspace, ExportRequest("coco", tmp_path / "coco", everything=True))
+    assert evaluate_view(View.of(workspace), truth, "bbox", 0.25).scores.metrics["AP"] == pytest.approx(1)
+    assert evaluate_view(View.of(workspace), truth, "bbox", 0.25, as_found=True).scores.metrics["AP"] < 1
+
+
+def test_what_was_said_of_another_picture_does_not_hold(own: Path, tmp_path: Path) -> None:
+    place = own
+    workspace = Workspace.at(place / "tables")
+    out = sent(place, "coco")
+    document = json.loads((out / "annotations.json").read_text())
+    (out / "annotations.json").write_text(json.dumps({**document, "annotations": []}))
+    brought(place, out / "annotations.json", "--reviewer", "ada")
+    assert standing(place) == []
+    cv2.imwrite(str(place / "data/yard/gate/image_2.png"), picture(4))
+    go(workspace, place / "data", settings=["stages=[quality, curation]"])
+    # Nobody has looked at the new picture, and what is on it is not known.
+    with pytest.raises(UserError, match="1 frames were annotated when they showed another picture"):
+        export(workspace, ExportRequest("coco", tmp_path / "coco", everything=True))
+    go(workspace, place / "data", settings=settings(place))
+    assert standing(place) == [(2, "red", float(box(4)[0]), None, None)]
+    assert export(workspace, ExportRequest("coco", tmp_path / "coco", everything=True))["objects"] == 1

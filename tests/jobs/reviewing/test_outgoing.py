@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from blake3 import blake3
+
+from jobs.passes.engine import Engine
+from jobs.workspace import Workspace
+from tests.helpers import problems, said, winnow
+from tests.jobs.reviewing.material import EMPTY, N, annotated
+
+pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Workspace:
+    return annotated(tmp_path_factory.mktemp("outgoing"))
+
+
+def test_frames_go_out_under_names_that_say_which_they_are(workspace: Workspace, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    told = said(winnow("review", "export", "-w", workspace.root, "-f", "cvat", "-o", out, "--where", "true", "--json"))
+    assert (told["frames"], told["objects"]) == (N, N - 1)
+    images = ET.parse(out / "annotations.xml").getroot().findall("image")
+    assert [image.get("name") for image in images] == sorted(
+        p.relative_to(out / "images").as_posix() for p in (out / "images").rglob("*.png")
+    )
+    for number, image in enumerate(images):
+        data = Path(str(workspace.root.parent), f"data/yard/gate/image_{number}.png").read_bytes()
+        assert image.get("name") == f"yard/gate/{number:08d}-{blake3(data).hexdigest()[:16]}.png"
+        assert (out / "images" / str(image.get("name"))).read_bytes() == data
+        assert len(image.findall("box")) == (number != EMPTY)
+    assert json.loads((out / "manifest.json").read_text())["source"]["tables"]["annotations"] >= 0
+
+
+def test_a_condition_and_a_number_choose(workspace: Workspace, tmp_path: Path) -> None:
+    chosen = ("--where", "n_objects > 0", "--n", 2, "--media", "none", "--json")
+    out = tmp_path / "out"
+    told = said(winnow("review", "export", "-w", workspace.root, "-f", "labelstudio", "-o", out, *chosen))
+    assert told["frames"] == 2
+    assert sorted(p.name for p in out.iterdir()) == ["labels.xml", "manifest.json", "tasks.json"]
+    nothing = winnow("review", "export", "-w", workspace.root, "-f", "coco", "-o", tmp_path / "no", "--where", "false")
+    assert nothing.output == "no frame waits for a person\n"
+    assert not (tmp_path / "no").exists()
+
+
+def test_what_cannot_be_asked_for(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").touch()
+    asked = ("review", "export", "-w", workspace.root, "-f", "coco", "-o")
+    assert "is there already" in problems(winnow(*asked, tmp_path / "mine", "--where", "true"))[0]
+    assert "no frame was routed" in problems(winnow(*asked, tmp_path / "out"))[0]
+    assert "expected one SQL expression" in problems(winnow(*asked, tmp_path / "out", "--where", "1) OR (1"))[0]

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.transforms.exports.material import HEIGHT, WIDTH, frames, objects, rle, two_parts
+from transforms.exports.objects import mask_of
+from transforms.reviewing.coco import read_review_coco, review_coco_files
+from transforms.reviewing.core import ReviewFileError
+
+ID = f"{1:032x}"
+
+
+def document(*annotations: dict[str, Any], **more: Any) -> bytes:
+    """A file as CVAT exports `COCO 1.0`."""
+    found = {
+        "licenses": [{"name": "", "id": 0, "url": ""}],
+        "info": {"contributor": "", "date_created": "", "description": "", "url": "", "version": "", "year": ""},
+        "categories": [{"id": 1, "name": "person", "supercategory": ""}],
+        "images": [
+            {
+                "id": 1,
+                "width": WIDTH,
+                "height": HEIGHT,
+                "file_name": "a/00000001-aaaaaaaaaaaaaaaa.jpg",
+                "license": 0,
+                "flickr_url": "",
+                "coco_url": "",
+                "date_captured": 0,
+            }
+        ],
+        "annotations": [
+            {"id": at, "image_id": 1, "category_id": 1, "area": 1.0, "iscrowd": 0, **each}
+            for at, each in enumerate(annotations, 1)
+        ],
+    }
+    return json.dumps({**found, **more}).encode()
+
+
+def test_what_tools_export_is_read() -> None:
+    attributes = {"occluded": False, "rotation": 0.0, "annotation_id": ID}
+    corners = [10.0, 5.0, 30.0, 5.0, 30.0, 15.0, 10.0, 15.0]
+    triangle = [1.0, 1.0, 9.0, 1.0, 9.0, 8.0]
+    (frame,) = read_review_coco(
+        document(
+            {"bbox": [10.0, 5.0, 20.0, 10.0], "segmentation": [], "attributes": attributes},
+            {"bbox": [10.0, 5.0, 20.0, 10.0], "segmentation": [corners], "winnow_id": f"{2:032x}"},
+            {"bbox": [1.0, 1.0, 8.0, 7.0], "segmentation": [triangle]},
+            {"bbox": [10.0, 5.0, 20.0, 10.0]},
+        ),
+        {"4": f"{4:032x}"},
+    )
+    assert (frame.size, frame.reviewer, frame.reviewed_ns) == ((WIDTH, HEIGHT), None, None)
+    assert [s.annotation_id for s in frame.shapes] == [ID, f"{2:032x}", None, f"{4:032x}"]
+    # Four corners of the box are the box once more; three are not.
+    assert [len(s.rings) for s in frame.shapes] == [0, 0, 1, 0]
+    assert {s.box for s in frame.shapes[:2]} == {(10, 5, 20, 10)}
+
+
+def test_what_is_written_is_read_again() -> None:
+    mask = two_parts()
+    files = review_coco_files(frames().drop_columns(["split"]), objects(mask))
+    ids = json.loads(files["ids.json"])
+    for data in (files["annotations.json"], files["annotations.json"].replace(b"winnow_id", b"lost_id")):
+        back = read_review_coco(data, ids)
+        assert [[s.annotation_id for s in f.shapes] for f in back] == [
+            [o["annotation_id"] for o in objects(mask).of(row)] for row in range(3)
+        ]
+        assert back[0].shapes[0].mask_rle == rle(mask)
+        assert back[2].shapes[0].track_id == 4
+
+
+def test_run_lengths_that_are_not_compressed() -> None:
+    counts = [HEIGHT + 2, 3, WIDTH * HEIGHT - HEIGHT - 5]
+    data = document({"bbox": [1, 2, 1, 3], "segmentation": {"size": [HEIGHT, WIDTH], "counts": counts}})
+    (shape,) = read_review_coco(data)[0].shapes
+    mask = mask_of({"mask_rle": shape.mask_rle}, WIDTH, HEIGHT)
+    # Column by column: the second, from the third row on.
+    assert sorted(map(tuple, np.argwhere(mask).tolist())) == [(2, 1), (3, 1), (4, 1)]
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(ReviewFileError) as caught:
+        read_review_coco(
+            document(
+                {"bbox": [1, 1, 2, 2], "image_id": 9},
+                {"bbox": [1, 1, 2, 2], "category_id": 9},
+                {"segmentation": []},
+                {"bbox": [1, 1, 2, 2], "segmentation": [[1, 2, 3]]},
+                {"bbox": [1, 1, 2, 2], "segmentation": {"size": [2, 2], "counts": [4]}},
+                {"bbox": [1, 1, 2, 2], "segmentation": {"size": [HEIGHT, WIDTH], "counts": [4]}},
+            )
+        )
+    hints = ("image_id", "category_id", "bbox", "at least three points", "its size is 2x2", "add up to")
+    for problem, hint in zip(caught.value.problems, hints, strict=True):
+        assert hint in problem
+    with pytest.raises(ReviewFileError, match="images"):
+        read_review_coco(document(images=3))
+    with pytest.raises(ReviewFileError, match=r"annotations\.1\.bbox"):
+        read_review_coco(document({"bbox": [1, 2, 3]}))

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.transforms.exports.material import HEIGHT, WIDTH, annotation, rle, two_parts
+from transforms.exports.objects import mask_of
+from transforms.reviewing.core import Returned, Shape, rings_of
+from transforms.reviewing.decisions import Known, decide
+
+CATEGORIES = frozenset({"person", "cat"})
+A, B, OTHER = (f"{n:032x}" for n in (1, 2, 9))
+HASH = "ab" * 32
+
+
+def known(**more: Any) -> Known:
+    shown = {
+        A: annotation(1, "cam", 3, "person", 0.5, 10, 5, 20, 10, track_id=4),
+        B: annotation(2, "cam", 3, "cat", 0.75, 40, 20, 10, 10),
+    }
+    return Known("cam", 3, HASH, WIDTH, HEIGHT, **{"shown": shown, **more})
+
+
+def said(*shapes: Shape, frame: Known | None = None) -> dict[str, list[dict[str, Any]]]:
+    decisions, problems = decide(frame or known(), Returned("task 1", "x", shapes, (WIDTH, HEIGHT)), CATEGORIES, "ada")
+    assert problems == []
+    found: dict[str, list[dict[str, Any]]] = {}
+    for each in decisions:
+        found.setdefault(each["decision"], []).append(each)
+    return found
+
+
+def wrong(*shapes: Shape, size: tuple[int, int] = (WIDTH, HEIGHT)) -> list[str]:
+    return decide(known(), Returned("task 1", "x", shapes, size), CATEGORIES, "ada")[1]
+
+
+def test_what_came_back_decides() -> None:
+    moved = Shape("person", (12, 5, 20, 10), A, note="too far left")
+    drawn = Shape("cat", (1, 1, 5, 5))
+    found = said(moved, drawn)
+    assert sorted(found) == ["add", "correct", "reject"]
+    corrected, added = found["correct"][0], found["add"][0]
+    assert (corrected["annotation_id"], corrected["bbox_x"], corrected["note"]) == (A, 12, "too far left")
+    assert (corrected["score"], corrected["source"], corrected["track_id"], corrected["model"]) == (1, "review", 4, "m")
+    assert found["reject"][0] == {**known().shown[B], "decision": "reject", "note": None}
+    assert (added["category"], added["source"], added["model"], added["weights_hash"]) == ("cat", "review", "ada", None)
+    assert len(added["annotation_id"]) == 32
+    assert said(drawn)["add"][0]["annotation_id"] == added["annotation_id"]
+
+
+def test_what_came_back_as_it_was_is_approved_as_it_was() -> None:
+    found = said(Shape("person", (10.004, 4.996, 20, 10), A), Shape("cat", (40, 20, 10, 10), B))
+    assert found == {"approve": [{**known().shown[n], "decision": "approve", "note": None} for n in (A, B)]}
+    assert set(said(Shape("cat", (10, 5, 20, 10), A))) == {"correct", "reject"}
+
+
+def test_copies_are_new_objects() -> None:
+    copy, original = Shape("person", (50, 40, 20, 10), A), Shape("person", (10, 5, 20, 10), A)
+    of_another_frame = Shape("cat", (40, 20, 10, 10), OTHER)
+    found = said(copy, original, of_another_frame, frame=known(elsewhere=frozenset({OTHER})))
+    assert [o["annotation_id"] for o in found["approve"]] == [A]
+    assert [o["bbox_x"] for o in found["add"]] == [50, 40]
+    assert not {A, OTHER} & {o["annotation_id"] for o in found["add"]}
+
+
+def test_second_thoughts_build_on_the_first() -> None:
+    corrected = {**known().shown[A], "bbox_x": 12.0, "decision": "correct", "source": "review"}
+    added = {**annotation(7, "cam", 3, "cat", 1.0, 1, 1, 5, 5, source="review"), "decision": "add"}
+    frame = known(said={A: corrected, added["annotation_id"]: added})
+    again = said(Shape("person", (12, 5, 20, 10), A), Shape("cat", (1, 1, 5, 5), added["annotation_id"]), frame=frame)
+    assert again["correct"] == [{**corrected, "note": None}]
+    assert again["add"] == [{**added, "note": None}]
+    back = said(Shape("person", (10, 5, 20, 10), A), Shape("cat", (2, 1, 5, 5), added["annotation_id"]), frame=frame)
+    assert back["approve"][0]["bbox_x"] == 10
+    assert (back["add"][0]["bbox_x"], back["add"][0]["annotation_id"]) == (2, added["annotation_id"])
+    # Another model has another object there now; what the first one found is known still.
+    later = Known("cam", 3, HASH, WIDTH, HEIGHT, shown={B: known().shown[B]}, found={A: known().shown[A]})
+    assert [o["annotation_id"] for o in said(Shape("person", (10, 5, 20, 10), A), frame=later)["approve"]] == [A]
+
+
+def test_masks() -> None:
+    mask = two_parts()
+    masked = {**known().shown[A], "mask_rle": rle(mask)}
+    frame = known(shown={A: masked})
+    rings = rings_of(masked, WIDTH, HEIGHT)
+    whole = (10.0, 5.0, 20.0, 10.0)
+    for shape in (
+        Shape("person", whole, A),
+        Shape("person", (0, 0, 0, 0), A, rings=rings),
+        Shape("person", (0, 0, 0, 0), A, mask_rle=rle(mask)),
+    ):
+        assert said(shape, frame=frame)["approve"][0]["mask_rle"] == rle(mask)
+    square = ((2.5, 3.5), (8.5, 3.5), (8.5, 9.5), (2.5, 9.5))
+    drawn = said(Shape("person", (2.5, 3.5, 6, 6), A, rings=(square,)), frame=frame)["correct"][0]
+    assert [drawn[n] for n in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")] == [2, 3, 7, 7]
+    assert np.argwhere(mask_of(drawn, WIDTH, HEIGHT)).min(axis=0).tolist() == [3, 2]
+    assert said(Shape("person", (12, 5, 20, 10), A), frame=frame)["correct"][0]["mask_rle"] is None
+
+
+def test_an_edge_a_little_outside_is_cut_off() -> None:
+    drawn = said(Shape("cat", (-0.5, 50.0, 20.0, 10.9)))["add"][0]
+    assert [drawn[n] for n in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")] == pytest.approx([0, 50, 19.5, 10])
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    problems = wrong(
+        Shape("dog", (1, 1, 5, 5)),
+        Shape("cat", (70, 1, 20, 5)),
+        Shape("cat", (1, 1, 0, 5)),
+        Shape("cat", (1, 1, 5, 5), "f" * 32),
+        Shape("cat", (float("nan"), 1, 5, 5)),
+    )
+    hints = ("category 'dog' is not known", "leaves the frame of 80x60", "width and height above 0", "no such object")
+    for problem, hint in zip(problems, (*hints, "width and height"), strict=True):
+        assert hint in problem
+        assert problem.startswith("task 1, object ")
+    assert "it is 40x30 in the file, but 80x60 in the tables" in wrong(size=(40, 30))[0]

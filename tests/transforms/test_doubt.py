@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.doubt import (
+    DOUBTS,
+    NOTHING,
+    OBJECT_COLUMNS,
+    Found,
+    RouteParams,
+    count_jump,
+    disagreement,
+    doubts_of,
+    flicker,
+    low_margin,
+    matches,
+    overlaps,
+    routed,
+)
+
+PERSON = (10, 10, 20, 40)
+
+
+def found(*boxes: tuple[float, float, float, float], score: float = 0.9, tracks: Any = None, kind: str = "p") -> Found:
+    corners = np.array([(x, y, x + w, y + h) for x, y, w, h in boxes], float).reshape(-1, 4)
+    return Found(corners, np.full(len(boxes), score), [kind] * len(boxes), tracks or [None] * len(boxes))
+
+
+def objects(*rows: tuple[int, float, float]) -> pl.DataFrame:
+    """Objects of one size given by frame, left edge and score."""
+    listed = [(number, "p", score, x, 10.0, 20.0, 40.0, None) for number, x, score in rows]
+    types = [pl.Int64, pl.String, *[pl.Float32] * 5, pl.Int64]
+    return pl.DataFrame(listed, schema=dict(zip(OBJECT_COLUMNS, types, strict=True)), orient="row")
+
+
+def test_overlaps_as_computed_by_hand() -> None:
+    one, other = found((0, 0, 10, 10), (0, 0, 0, 0)), found((5, 0, 10, 10), (20, 20, 5, 5))
+    expected = np.array([[1 / 3, 0.0], [0.0, 0.0]])
+    assert np.allclose(overlaps(one.corners, other.corners), expected)
+
+
+def test_margins() -> None:
+    assert [low_margin(np.array(s), 0.25, 0.1) for s in ([0.25, 0.9], [0.3, 0.9], [0.35], [])] == pytest.approx(
+        [1, 0.5, 0, 0]
+    )
+
+
+def test_disagreement_is_the_share_by_score_that_only_one_has_found() -> None:
+    both, more = found(PERSON), found(PERSON, (100, 10, 20, 40), score=0.3)
+    assert disagreement(both, found((12, 11, 20, 40), score=0.5), 0.5) == 0
+    assert disagreement(both, NOTHING, 0.5) == 1
+    assert disagreement(NOTHING, NOTHING, 0.5) == 0
+    assert disagreement(both, more, 0.5) == pytest.approx(0.3 / 1.5)
+    assert disagreement(both, found(PERSON, kind="dog"), 0.5) == 1
+
+
+def test_flicker() -> None:
+    here, near, far = found(PERSON), found((14, 10, 20, 40)), found((200, 10, 20, 40))
+    assert flicker(here, near, here) == 0
+    assert flicker(here, NOTHING, near) == 1
+    assert flicker(NOTHING, here, NOTHING) == 1
+    assert flicker(here, found(PERSON, (100, 50, 9, 9)), here) == 0.5
+    # Things that come and go, or move too fast to follow, are no flicker.
+    assert flicker(NOTHING, here, near) == 0
+    assert flicker(here, far, found((300, 10, 20, 40))) == 0
+    # Ids of tracks say what is the same, where there are any.
+    assert flicker(found(PERSON, tracks=[7]), NOTHING, found((300, 10, 20, 40), tracks=[7])) == 1
+    assert flicker(found(PERSON, tracks=[7]), NOTHING, found(PERSON, tracks=[8])) == 0
+
+
+def test_counts_that_jump() -> None:
+    follows = np.array([False, True, True, True, True])
+    assert [count_jump(np.array([2, 2, 6, 2, 3]), follows, 2), count_jump(np.array([2, 2, 3, 2, 2]), follows, 2)] == [
+        4 / 6,
+        0,
+    ]
+    assert count_jump(np.array([9, 9, 2, 2, 2]), np.array([False, True, False, True, True]), 3) == 0
+
+
+def test_what_goes_on_across_a_gap_says_nothing() -> None:
+    course = objects(*((n, 10.0 + n, 0.9) for n in (0, 2, 3, 4)))
+    params = RouteParams()
+    doubts = doubts_of([0, 1, 2, 3, 4], 1, course, None, params, 0.25)
+    assert doubts["flicker"].to_list() == [0, 1, 0, 0, 0]
+    assert doubts_of([0, 10, 20, 30, 40], 1, course, None, params, 0.25).select(DOUBTS[1:]).sum_horizontal().sum() == 0
+    assert doubts_of([0, 10, 20, 30, 40], 10, objects((0, 1, 0.9), (20, 1, 0.9)), None, params, 0.25)["flicker"][1] == 1
+    assert doubts_of([], 1, objects(), objects(), params, 0.25).height == 0
+    second = doubts_of([0, 1], 1, objects((0, 1, 0.9)), objects((1, 1, 0.9)), params, 0.25)
+    assert second["disagreement"].to_list() == [1, 1]
+
+
+def doubtful(*uncertainties: float) -> pl.DataFrame:
+    n = len(uncertainties)
+    zeros = {name: [0.0] * n for name in DOUBTS}
+    return pl.DataFrame({"stream_id": ["a"] * n, "frame_idx": range(n), **zeros, "flicker": list(uncertainties)})
+
+
+def test_budgets_go_to_the_most_doubtful() -> None:
+    frames = doubtful(0.6, 0.9, 0.4, 0.8, 0.7, 1.0)
+    found = routed(frames, RouteParams(budget_person=2, budget_vlm=2))
+    assert found["route"].to_list() == ["fine", "person", "fine", "vlm", "vlm", "person"]
+    assert found["uncertainty"].to_list() == pytest.approx([0.6, 0.9, 0.4, 0.8, 0.7, 1.0])
+    assert found["doubts"].to_list() == [["flicker"]] * 6
+    both = frames.with_columns(low_margin=pl.lit(0.5))
+    assert routed(both, RouteParams())["uncertainty"][0] == pytest.approx(0.8)
+    assert routed(both, RouteParams())["doubts"][2].to_list() == ["low_margin", "flicker"]
+
+
+@given(st.lists(st.sampled_from([0.0, 0.5, 0.7, 1.0]), min_size=1, max_size=30), st.randoms(use_true_random=False))
+def test_the_order_of_frames_does_not_matter(values: list[float], chance: Any) -> None:
+    frames = doubtful(*values)
+    order = list(range(len(values)))
+    chance.shuffle(order)
+    params = RouteParams(budget_person=3, budget_vlm=4)
+    one, other = routed(frames, params), routed(frames[order], params)
+    assert one.sort("frame_idx").equals(other.sort("frame_idx"))
+    assert one.filter(route="person").height == min(3, sum(v >= 0.5 for v in values))
+
+
+def test_nothing_is_matched_twice() -> None:
+    crowd = found(PERSON, (11, 10, 20, 40), (12, 10, 20, 40))
+    assert sorted(matches(crowd, crowd, 0.5)) == [(0, 0), (1, 1), (2, 2)]
+    assert matches(crowd, found(PERSON), 0.5) == [(0, 0)]

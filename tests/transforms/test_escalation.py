@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.transforms.exports.material import annotation
+from transforms.escalation import Answer, EscalateParams, as_jpeg, most_tokens, question, read_answer
+
+CATEGORIES = ("person", "dog")
+ROWS = [annotation(1, "cam", 3, "person", 0.5, 10, 6, 20, 12), annotation(2, "cam", 3, "dog", 0.75, 70, 0, 20, 60)]
+
+
+def answer(*verdicts: tuple[int, str, str | None], missing: tuple[str, ...] = ()) -> str:
+    objects = [{"number": n, "verdict": v, "category": c} for n, v, c in verdicts]
+    return json.dumps({"objects": objects, "missing": list(missing)})
+
+
+def test_a_question_shows_boxes_by_number_and_not_by_id() -> None:
+    asked = question(ROWS, CATEGORIES, 80, 60, 1024)
+    assert asked.ids == (f"{2:032x}", f"{1:032x}")
+    assert [(s["number"], s["box"]) for s in asked.shown] == [(1, [875, 0, 1000, 1000]), (2, [125, 100, 375, 300])]
+    assert f"{1:032x}" not in asked.text
+    assert question(ROWS[::-1], CATEGORIES, 80, 60, 1024) == asked
+    assert most_tokens(asked, 80, 60) > 80 * 60 / 750
+
+
+def test_the_same_question_has_the_same_id() -> None:
+    asked = question(ROWS, CATEGORIES, 80, 60, 1024)
+    others: list[Any] = [
+        question(ROWS[:1], CATEGORIES, 80, 60, 1024),
+        question(ROWS, CATEGORIES[:1], 80, 60, 1024),
+        question(ROWS, CATEGORIES, 80, 60, 512),
+    ]
+    ids = [asked.call_id("m", "aa"), asked.call_id("n", "aa"), asked.call_id("m", "bb")]
+    ids += [other.call_id("m", "aa") for other in others]
+    assert len(set(ids)) == len(ids)
+    # Another configuration that finds the same asks the same.
+    renamed = [{**row, "annotation_id": f"{at + 7:032x}"} for at, row in enumerate(ROWS)]
+    assert question(renamed, CATEGORIES, 80, 60, 1024).call_id("m", "aa") == ids[0]
+
+
+def test_an_answer_says_something_of_each_object() -> None:
+    asked = question(ROWS, CATEGORIES, 80, 60, 1024)
+    given = read_answer(answer((2, "drop", None), (1, "relabel", "person"), missing=("dog",)), asked)
+    assert asked.verdicts(given) == [
+        {"annotation_id": f"{2:032x}", "verdict": "relabel", "category": "person"},
+        {"annotation_id": f"{1:032x}", "verdict": "drop", "category": None},
+    ]
+    assert read_answer(answer(), question([], CATEGORIES, 80, 60, 1024)) == Answer(objects=[], missing=[])
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("no JSON", "Invalid JSON"),
+        ('{"objects": []}', "missing"),
+        (answer((1, "keep", None)), "a verdict on each of 2 boxes"),
+        (answer((1, "keep", None), (1, "keep", None)), "a verdict on each of 2 boxes"),
+        (answer((1, "keep", None), (2, "burn", None)), "keep"),
+        (answer((1, "keep", None), (2, "relabel", "zebra")), "zebra"),
+        (answer((1, "keep", None), (2, "relabel", None)), "None"),
+        (answer((1, "keep", None), (2, "keep", None), missing=("ghost",)), "ghost"),
+        (answer((1, "keep", None), (2, "keep", None))[:-9], "Invalid JSON"),
+    ],
+)
+def test_answers_that_do_not_fit_are_refused(text: str, hint: str) -> None:
+    with pytest.raises(ValueError, match=hint):
+        read_answer(text, question(ROWS, CATEGORIES, 80, 60, 1024))
+
+
+def test_pictures_are_made_small_and_never_large() -> None:
+    for side, expected in ((40, (20, 40)), (1024, (60, 120))):
+        data = np.frombuffer(as_jpeg(np.zeros((60, 120, 3), np.uint8), side), np.uint8)
+        assert np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)).shape[:2] == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        (None, False),
+        ("https://api.groq.com/openai/v1", False),
+        ("http://localhost:8000/v1", True),
+        ("http://127.0.0.1:8000", True),
+        ("http://[::1]:8000", True),
+        ("http://192.168.1.7:8000", True),
+        ("http://gpu-host:8000", True),
+        ("http://8.8.8.8/v1", False),
+        ("http://box.local/v1", True),
+    ],
+)
+def test_what_is_local(url: str | None, local: bool) -> None:
+    assert EscalateParams(url=url).is_local is local
+
+
+def test_no_problem_shows_what_could_be_a_key() -> None:
+    secret = "sk-very-secret"
+    wrong = EscalateParams(url=f"https://user:{secret}@host.example/v1", key_env=secret)
+    problems = list(wrong.problems())
+    assert len(problems) == 4
+    assert secret not in " ".join(problems)
+    assert list(EscalateParams(model="m", usd_in=1, usd_out=5).problems()) == []
+    assert list(EscalateParams(model="m", url="http://localhost:1/v1").problems()) == []
+    assert list(EscalateParams(model="m", url=f"http://localhost/v1?key={secret}").problems())

@@ -1,0 +1,213 @@
+"""How doubtful what was found on frames is, and who is to look at the most doubtful of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from annotated_types import Ge, Gt, Le
+
+from transforms.identity import hash_strings
+
+DOUBTS = ("low_margin", "disagreement", "flicker", "count_jump")
+"""What makes a frame doubtful, as columns."""
+
+OBJECT_COLUMNS = ("frame_idx", "category", "score", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "track_id")
+
+_KEY = ["stream_id", "frame_idx"]
+_SAME_THING = 0.3
+_LEAST_JUMP = 2
+_AROUND = 2
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RouteParams:
+    """What makes a frame doubtful, and how many frames a run may send to whom.
+
+    `margin`: a score within so much above `annotate.min_score` is a doubt, the more so the nearer it is.
+    `overlap`: two detectors agree on an object where their boxes of one category overlap by so much.
+    `second`: weights of another detector, whose findings count for nothing but the comparison; none for no other.
+    `second_detector`: what runs them; none for the same as `annotate.detector`.
+    `threshold`: frames whose uncertainty is below it are fine.
+    `budget_person`: the most frames of a run that are sent to a person: the most doubtful ones.
+    `budget_vlm`: how many of the next most doubtful the stage `escalate` asks a vision language model about.
+    """
+
+    margin: Annotated[float, Gt(0), Le(1)] = 0.15
+    overlap: Annotated[float, Gt(0), Le(1)] = 0.5
+    second: str | None = None
+    second_detector: str | None = None
+    threshold: Annotated[float, Gt(0), Le(1)] = 0.5
+    budget_person: Annotated[int, Ge(0)] = 100
+    budget_vlm: Annotated[int, Ge(0)] = 0
+
+
+class Found(NamedTuple):
+    """The objects of one frame: N boxes by their edges, shape (N, 4), scores, categories, and ids of tracks or None."""
+
+    corners: FloatArray
+    scores: FloatArray
+    categories: list[str]
+    tracks: list[int | None]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+NOTHING = Found(np.empty((0, 4)), np.empty(0), [], [])
+
+
+def doubts_of(
+    frames: Sequence[int],
+    step: int,
+    objects: pl.DataFrame,
+    others: pl.DataFrame | None,
+    params: RouteParams,
+    min_score: float,
+) -> pl.DataFrame:
+    """Return the doubts about each frame of a stream, 0..1, and `frame_idx`; frames come and go in order.
+
+    `objects` and `others`, those of a second detector, have the `OBJECT_COLUMNS`. Frames follow one another where their
+    numbers differ by no more than `step`; what there is to say of a course needs both neighbours.
+    """
+    found, theirs = _by_frame(objects), _by_frame(others) if others is not None else None
+    rows = [found.get(number, NOTHING) for number in frames]
+    follows = np.diff(np.asarray(frames, np.int64), prepend=np.iinfo(np.int32).min) <= step
+    counts = np.array([len(row) for row in rows], np.int64)
+    columns: dict[str, list[float]] = {name: [] for name in DOUBTS}
+    for at, (number, mine) in enumerate(zip(frames, rows, strict=True)):
+        inside = 0 < at < len(rows) - 1 and follows[at] and follows[at + 1]
+        columns["low_margin"].append(low_margin(mine.scores, min_score, params.margin))
+        columns["disagreement"].append(
+            0.0 if theirs is None else disagreement(mine, theirs.get(number, NOTHING), params.overlap)
+        )
+        columns["flicker"].append(flicker(rows[at - 1], mine, rows[at + 1]) if inside else 0.0)
+        columns["count_jump"].append(count_jump(counts, follows, at) if inside else 0.0)
+    numbers = {"frame_idx": pl.Series(list(frames), dtype=pl.Int64)}
+    return pl.DataFrame(numbers | {name: pl.Series(values, dtype=pl.Float64) for name, values in columns.items()})
+
+
+def low_margin(scores: FloatArray, min_score: float, margin: float) -> float:
+    """Return 1 for a least score at the threshold, 0 for one `margin` above it, or for no object."""
+    return float(np.clip(1 - (scores.min() - min_score) / margin, 0, 1)) if len(scores) else 0.0
+
+
+def disagreement(one: Found, other: Found, overlap: float) -> float:
+    """Return the share of what two detectors found, by score, that the other one did not; 0 where neither found any."""
+    total = one.scores.sum() + other.scores.sum()
+    pairs = matches(one, other, overlap)
+    agreed = sum(one.scores[a] + other.scores[b] for a, b in pairs)
+    return float(np.clip(1 - agreed / total, 0, 1)) if total > 0 else 0.0
+
+
+def flicker(before: Found, now: Found, after: Found) -> float:
+    """Return the share of objects that are there before and after but not now, or now alone.
+
+    What is now alone counts where before and after are alike: else everything moves too fast to say.
+    """
+    around = matches(before, after, _SAME_THING)
+    with_before, with_after = matches(before, now, _SAME_THING), matches(now, after, _SAME_THING)
+    here = {a for a, _ in with_before} | {a for a, b in around if b in {c for _, c in with_after}}
+    missing = sum(a not in here for a, _ in around)
+    known = {b for _, b in with_before} | {a for a, _ in with_after}
+    is_still = len(around) == len(before) == len(after)
+    alone = len(now) - len(known) if is_still else 0
+    total = len(now) + missing
+    return (missing + alone) / total if total else 0.0
+
+
+def count_jump(counts: npt.NDArray[np.int64], follows: npt.NDArray[np.bool_], at: int) -> float:
+    """Return how far the number of objects on a frame is from the median of up to two frames on either side, 0..1."""
+    first = last = at
+    while first > 0 and at - first < _AROUND and follows[first]:
+        first -= 1
+    while last < len(counts) - 1 and last - at < _AROUND and follows[last + 1]:
+        last += 1
+    near = np.concatenate([counts[first:at], counts[at + 1 : last + 1]])
+    usual = float(np.median(near))
+    apart = abs(float(counts[at]) - usual)
+    return apart / max(float(counts[at]), usual) if apart >= _LEAST_JUMP else 0.0
+
+
+def matches(one: Found, other: Found, overlap: float) -> list[tuple[int, int]]:
+    """Return which objects of two lists are the same, as places in each; every one at most once, the nearest first.
+
+    Tracked objects are the same where their ids are, others where boxes of one category overlap by `overlap` or more.
+    """
+    if not len(one) or not len(other):
+        return []
+    shared = overlaps(one.corners, other.corners)
+    same = np.array([[a == b for b in other.categories] for a in one.categories])
+    shared = np.where(same, shared, 0.0)
+    for a, track in enumerate(one.tracks):
+        for b, theirs in enumerate(other.tracks):
+            if track is not None and theirs is not None:
+                shared[a, b] = 2.0 if track == theirs and same[a, b] else 0.0
+    pairs: list[tuple[int, int]] = []
+    taken_one, taken_other = set[int](), set[int]()
+    for flat in np.argsort(-shared, axis=None, kind="stable"):
+        a, b = divmod(int(flat), len(other))
+        if shared[a, b] < overlap:
+            break
+        if a not in taken_one and b not in taken_other:
+            pairs.append((a, b))
+            taken_one.add(a)
+            taken_other.add(b)
+    return pairs
+
+
+def overlaps(one: FloatArray, other: FloatArray) -> FloatArray:
+    """Return intersection over union of N and M boxes by their edges, shape (N, M)."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    common = np.clip(high - low, 0, None).prod(axis=2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (one, other)]
+    union = areas[0][:, None] + areas[1][None, :] - common
+    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+
+
+def routed(doubts: pl.DataFrame, params: RouteParams) -> pl.DataFrame:
+    """Add `uncertainty`, `doubts` and `route` to frames, given their keys and doubts.
+
+    The most doubtful frames go to people and the next ones to the model, as far as the budgets reach; of frames that
+    are equally doubtful, a hash of their keys decides.
+    """
+    left = pl.lit(1.0)
+    for name in DOUBTS:
+        left = left * (1 - pl.col(name))
+    text = pl.concat_str("stream_id", pl.lit("\x1f"), "frame_idx")
+    chances = hash_strings(doubts.select(text).to_series().to_arrow()).view(np.int64)
+    scored = doubts.with_columns(uncertainty=(1 - left).clip(0, 1), chance=pl.Series(chances, dtype=pl.Int64))
+    order = scored.with_row_index("at").sort("uncertainty", "chance", *_KEY, descending=[True, False, False, False])
+    place = pl.int_range(pl.len())
+    to_people, to_model = params.budget_person, params.budget_person + params.budget_vlm
+    people, model, fine = (pl.lit(name) for name in ("person", "vlm", "fine"))
+    sent = pl.when(place < to_people).then(people).when(place < to_model).then(model).otherwise(fine)
+    route = pl.when(pl.col("uncertainty") < params.threshold).then(fine).otherwise(sent)
+    chosen = order.with_columns(route=route).sort("at")
+    return chosen.with_columns(doubts=pl.Series(_named(chosen), dtype=pl.List(pl.String))).drop("at", "chance")
+
+
+def _named(doubts: pl.DataFrame) -> list[list[str]]:
+    """Return the names of the doubts about each frame that are above zero, the strongest first."""
+    return [
+        [name for name in sorted(DOUBTS, key=lambda name: -row[name]) if row[name] > 0]
+        for row in doubts.select(DOUBTS).iter_rows(named=True)
+    ]
+
+
+def _by_frame(objects: pl.DataFrame) -> Mapping[int, Found]:
+    found: dict[int, Found] = {}
+    ordered = objects.sort("frame_idx", "score", "bbox_x", "bbox_y", descending=[False, True, False, False])
+    for (number,), rows in ordered.group_by("frame_idx", maintain_order=True):
+        boxes = rows.select("bbox_x", "bbox_y", "bbox_w", "bbox_h").to_numpy().astype(np.float64)
+        corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+        scores: Any = rows["score"].to_numpy().astype(np.float64)
+        found[int(str(number))] = Found(corners, scores, rows["category"].to_list(), rows["track_id"].to_list())
+    return found

@@ -1,0 +1,214 @@
+"""What a vision language model is asked about a doubtful frame, and what its answer says of the objects there."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import cv2
+from annotated_types import Ge, Gt, Le
+from blake3 import blake3
+from pydantic import BaseModel, ConfigDict
+
+from transforms.image import Color
+
+Api = Literal["openai", "anthropic", "gemini"]
+
+KEYS: Mapping[Api, str] = {
+    "openai": "OPENAI_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+}
+"""Where the environment has the key of an endpoint, if nothing else is said."""
+
+_QUALITY = 90
+_GRID = 1000
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
+_SYSTEM = (
+    "You check the work of an object detector on frames of a camera. Look at the picture and judge each numbered box: "
+    "keep it if there is an object of its category just there; relabel it if the object there is of another category "
+    "of the list; drop it if there is none. Under missing, name the category of every object that has no box, once "
+    "for each object. Use no categories but those of the list."
+)
+
+
+@dataclass(frozen=True)
+class EscalateParams:
+    """Which vision language model is asked about doubtful frames, and what that may cost.
+
+    `api`: how the endpoint is spoken to. `openai` is understood by most servers, local ones too.
+    `url`: where it is, such as `http://localhost:8000/v1`; none for the provider's own.
+    `model`: the model's name there.
+    `key_env`: name of the environment variable that holds the key; none for `OPENAI_API_KEY`, `ANTHROPIC_API_KEY` or
+    `GEMINI_API_KEY`. A local endpoint needs none.
+    `long_side`: pixels of the longer side of the picture that is shown.
+    `max_tokens`: the longest answer.
+    `attempts`: how often a question is put before it is given up.
+    `timeout_s`: how long an answer may take.
+    `per_minute`: the most questions in a minute.
+    `wait_s`: the longest wait that an endpoint may ask for; for a longer one, the next run goes on.
+    `usd_in`, `usd_out`: what a million tokens cost, of the question and of the answer.
+    `max_usd`: what a run may cost; no question is put that could cost more than is left.
+    """
+
+    api: Api = "openai"
+    url: str | None = None
+    model: str | None = None
+    key_env: str | None = None
+    long_side: Annotated[int, Ge(64), Le(8192)] = 1024
+    max_tokens: Annotated[int, Ge(64), Le(65536)] = 2048
+    attempts: Annotated[int, Ge(1), Le(20)] = 4
+    timeout_s: Annotated[float, Gt(0)] = 60.0
+    per_minute: Annotated[float, Gt(0)] = 60.0
+    wait_s: Annotated[float, Ge(0)] = 120.0
+    usd_in: Annotated[float, Ge(0)] = 0.0
+    usd_out: Annotated[float, Ge(0)] = 0.0
+    max_usd: Annotated[float, Gt(0)] = 1.0
+
+    @property
+    def is_local(self) -> bool:
+        """Say whether the endpoint is on this machine or in its network."""
+        host = (urlsplit(self.url).hostname or "") if self.url else ""
+        try:
+            return ipaddress.ip_address(host).is_private
+        except ValueError:
+            return bool(host) and ("." not in host or host.endswith((".local", ".internal", ".localhost")))
+
+    @property
+    def key_name(self) -> str:
+        """Return the environment's name for the key."""
+        return self.key_env or KEYS[self.api]
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with it, never showing what could be a key."""
+        if not self.model:
+            yield "escalate.model: expected the name of a model, found nothing"
+        if self.key_env is not None and not _VARIABLE.fullmatch(self.key_env):
+            yield "escalate.key_env: expected the name of an environment variable, never a key itself"
+        if self.url is not None:
+            parts = urlsplit(self.url)
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                yield "escalate.url: expected http://… or https://…"
+            elif parts.username or parts.password or parts.query:
+                yield "escalate.url: expected a URL without credentials; keys come from the environment alone"
+        if not self.is_local and not (self.usd_in and self.usd_out):
+            yield (
+                "escalate.usd_in, escalate.usd_out: expected what a million tokens cost, without which "
+                "escalate.max_usd bounds nothing; found 0"
+            )
+
+
+class ObjectVerdict(BaseModel):
+    """What the model says of one box; `category` is that of an object that is relabelled."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    number: int
+    verdict: Literal["keep", "drop", "relabel"]
+    category: str | None
+
+
+class Answer(BaseModel):
+    """What the model has to answer with."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    objects: list[ObjectVerdict]
+    missing: list[str]
+
+
+SCHEMA: dict[str, Any] = Answer.model_json_schema()
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked about a frame: the boxes on it, by their numbers from 1, and which categories there are."""
+
+    text: str
+    ids: tuple[str, ...]
+    shown: tuple[dict[str, Any], ...]
+    categories: tuple[str, ...]
+    long_side: int
+
+    @property
+    def system(self) -> str:
+        """Return what is said to the model beforehand."""
+        return _SYSTEM
+
+    @property
+    def prompt_hash(self) -> str:
+        """Return a hash of everything but the picture."""
+        parts = [self.system, self.text, SCHEMA, self.long_side]
+        return blake3(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def call_id(self, model: str, content_hash: str) -> str:
+        """Return the identity of the question when it is put to a model, about a picture."""
+        return blake3("\x1f".join([model, self.prompt_hash, content_hash]).encode()).hexdigest()[:32]
+
+    def verdicts(self, answer: Answer) -> list[dict[str, Any]]:
+        """Return the answer as verdicts on objects by their ids."""
+        by_number = {each.number: each for each in answer.objects}
+        return [
+            {
+                "annotation_id": name,
+                "verdict": by_number[number].verdict,
+                "category": by_number[number].category if by_number[number].verdict == "relabel" else None,
+            }
+            for number, name in enumerate(self.ids, 1)
+        ]
+
+
+def question(
+    objects: Sequence[Mapping[str, Any]], categories: Sequence[str], width: int, height: int, long_side: int
+) -> Question:
+    """Return the question about a frame of so many pixels with these rows of `annotations`."""
+    ordered = sorted(objects, key=lambda each: (-each["score"], each["annotation_id"]))
+    shown = []
+    for number, each in enumerate(ordered, 1):
+        edges = (each["bbox_x"], each["bbox_y"], each["bbox_x"] + each["bbox_w"], each["bbox_y"] + each["bbox_h"])
+        sides = (width, height, width, height)
+        place = [min(_GRID, max(0, round(_GRID * edge / side))) for edge, side in zip(edges, sides, strict=True)]
+        shown.append({"number": number, "category": each["category"], "score": round(each["score"], 3), "box": place})
+    text = (
+        f"Boxes are left, top, right and bottom edge in thousandths of the picture's width and height.\n"
+        f"Categories: {json.dumps(list(categories), ensure_ascii=False)}\n"
+        f"Boxes: {json.dumps(shown, ensure_ascii=False)}"
+    )
+    return Question(text, tuple(each["annotation_id"] for each in ordered), tuple(shown), tuple(categories), long_side)
+
+
+def read_answer(text: str, asked: Question) -> Answer:
+    """Return an answer that fits both the schema and the question. Raises `ValueError` saying what does not fit."""
+    answer = Answer.model_validate_json(text)
+    numbers = sorted(each.number for each in answer.objects)
+    if numbers != list(range(1, len(asked.ids) + 1)):
+        raise ValueError(f"expected a verdict on each of {len(asked.ids)} boxes, found those on {numbers}")
+    named = {each.category for each in answer.objects if each.verdict == "relabel"} | set(answer.missing)
+    if unknown := named - set(asked.categories):
+        raise ValueError(f"expected categories of the list, found {', '.join(sorted(map(str, unknown)))}")
+    return answer
+
+
+def as_jpeg(picture: Color, long_side: int) -> bytes:
+    """Return an (H, W, 3) picture as JPEG, its longer side no longer than so many pixels."""
+    height, width = picture.shape[:2]
+    scale = long_side / max(height, width)
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1])
+
+
+def most_tokens(asked: Question, width: int, height: int) -> int:
+    """Return a number of tokens that a question of text and picture hardly has more of.
+
+    A token is three letters or more, and a picture has at most one for each 16 x 16 pixels, of all providers' counts.
+    """
+    scale = min(1.0, asked.long_side / max(width, height))
+    letters = len(asked.system) + len(asked.text) + len(json.dumps(SCHEMA))
+    return letters // 3 + round(width * scale) * round(height * scale) // 256 + 256

@@ -1,0 +1,80 @@
+"""Datumaro: https://open-edge-platform.github.io/datumaro, its own JSON. One file per subset, pictures by subset."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+
+from transforms.exports.objects import Objects, run_lengths
+
+_IMAGES = "images/"
+_MEDIA_IMAGE = 2
+_DIGITS = 2
+_ATTRIBUTES = ("score", "text", "track_id", "winnow_id")
+
+
+def datumaro_files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = None) -> dict[str, bytes]:
+    """Return one `annotations/SPLIT.json` per split, also for those that no row is in.
+
+    Pictures are expected below `images/SPLIT/`, from where their paths count. Labels count from 0 in the order of the
+    categories, all of which are named in each file. A frame without annotations is an item all the same. An object with
+    a mask is a mask, and a box of the same group.
+    """
+    there = objects or Objects.none()
+    labels = [{"name": name, "parent": "", "attributes": []} for name in there.categories]
+    categories = {"label": {"labels": labels, "label_groups": [], "attributes": sorted(_ATTRIBUTES)}}
+    columns = ("file_name", "width", "height", "split", "stream_id", "frame_idx")
+    items: dict[str, list[dict[str, Any]]] = {split: [] for split in sorted(splits)}
+    number = 0
+    for row, frame in enumerate(rows.select(columns).to_pylist()):
+        annotations: list[dict[str, Any]] = []
+        for each in there.of(row):
+            number += 1
+            annotations += _annotations(each, number, frame["width"], frame["height"])
+        prefix = f"{_IMAGES}{frame['split']}/"
+        path = frame["file_name"].removeprefix(prefix)
+        items[frame["split"]].append(
+            {
+                "id": str(PurePosixPath(path).with_suffix("")),
+                "annotations": annotations,
+                "attr": {"stream_id": frame["stream_id"], "frame": frame["frame_idx"]},
+                "image": {"path": path, "size": [frame["height"], frame["width"]]},
+            }
+        )
+    documents = {
+        split: {
+            "dm_format_version": "1.0",
+            "media_type": _MEDIA_IMAGE,
+            "infos": {"author": "Winnow"},
+            "categories": categories,
+            "items": found,
+        }
+        for split, found in items.items()
+    }
+    return {
+        f"annotations/{split}.json": json.dumps(document, separators=(",", ":")).encode() + b"\n"
+        for split, document in documents.items()
+    }
+
+
+def _annotations(each: dict[str, Any], number: int, width: int, height: int) -> list[dict[str, Any]]:
+    said = {"score": round(each["score"], 6), "text": each["text"], "track_id": each["track_id"]}
+    attributes = {name: value for name, value in said.items() if value is not None}
+    attributes["winnow_id"] = each["annotation_id"]
+    box = [round(each[name], _DIGITS) for name in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")]
+    has_mask = each["mask_rle"] is not None
+    told = {
+        "id": number,
+        "attributes": attributes,
+        "group": number if has_mask else 0,
+        "label_id": each["label"],
+        "z_order": 0,
+    }
+    found: list[dict[str, Any]] = [{**told, "type": "bbox", "bbox": box}]
+    if has_mask:
+        found.append({**told, "type": "mask", "rle": run_lengths(each, width, height)})
+    return found

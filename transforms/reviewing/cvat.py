@@ -1,0 +1,169 @@
+"""CVAT for images 1.1: https://docs.cvat.ai/docs/other/xml_format. The same file goes there and comes back."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pyarrow as pa
+
+from transforms.exports.objects import Objects
+from transforms.reviewing.core import Box, Returned, ReviewFileError, Ring, Shape, box_around, rings_of, time_ns
+
+ATTRIBUTE = "annotation_id"
+_NOTE = "note"
+_DIGITS = 2
+
+
+def cvat_files(rows: pa.Table, objects: Objects, _root: str = "") -> dict[str, bytes]:
+    """Return `annotations.xml`, to be uploaded to a task, and `labels.json`, the labels that the task needs.
+
+    Each shape carries the id of its object in an attribute, which the labels declare, since CVAT drops others.
+    Pictures are named as they are below `images/`, which is what a task is made of.
+    """
+    root = ET.Element("annotations")
+    ET.SubElement(root, "version").text = "1.1"
+    task = ET.SubElement(ET.SubElement(root, "meta"), "task")
+    for name, text in (("name", "winnow"), ("size", str(rows.num_rows)), ("mode", "annotation")):
+        ET.SubElement(task, name).text = text
+    labels = ET.SubElement(task, "labels")
+    for category in objects.categories:
+        label = ET.SubElement(labels, "label")
+        ET.SubElement(label, "name").text = category
+        attributes = ET.SubElement(label, "attributes")
+        for name in (ATTRIBUTE, _NOTE):
+            attribute = ET.SubElement(attributes, "attribute")
+            told = {"name": name, "mutable": "False", "input_type": "text", "default_value": "", "values": ""}
+            for key, text in told.items():
+                ET.SubElement(attribute, key).text = text
+    columns = ("file_name", "width", "height")
+    for row, frame in enumerate(rows.select(columns).to_pylist()):
+        told = {"id": str(row), "name": frame["file_name"].removeprefix("images/")}
+        image = ET.SubElement(root, "image", told | {key: str(frame[key]) for key in ("width", "height")})
+        for each in objects.of(row):
+            _add(image, each, frame["width"], frame["height"])
+    ET.indent(root)
+    text = ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    declared = [
+        {
+            "name": category,
+            "attributes": [
+                {"name": name, "mutable": False, "input_type": "text", "default_value": "", "values": [""]}
+                for name in (ATTRIBUTE, _NOTE)
+            ],
+        }
+        for category in objects.categories
+    ]
+    return {"annotations.xml": text, "labels.json": json.dumps(declared, indent=1, ensure_ascii=False).encode() + b"\n"}
+
+
+def _add(image: ET.Element, each: dict[str, Any], width: int, height: int) -> None:
+    rings = rings_of(each, width, height)
+    told = {"label": each["category"], "source": "auto", "occluded": "0", "z_order": "0"}
+    if rings:
+        points = ";".join(f"{x:.{_DIGITS}f},{y:.{_DIGITS}f}" for x, y in rings[0])
+        shape = ET.SubElement(image, "polygon", told | {"points": points})
+    else:
+        left, top = each["bbox_x"], each["bbox_y"]
+        edges = {"xtl": left, "ytl": top, "xbr": left + each["bbox_w"], "ybr": top + each["bbox_h"]}
+        shape = ET.SubElement(image, "box", told | {n: f"{v:.{_DIGITS}f}" for n, v in edges.items()})
+    ET.SubElement(shape, "attribute", name=ATTRIBUTE).text = each["annotation_id"]
+
+
+def read_cvat(data: bytes) -> list[Returned]:
+    """Return all frames of a file; one without shapes is one that holds nothing. Raises `ReviewFileError`."""
+    try:
+        root = ET.fromstring(data)  # noqa: S314 - expat expands no entity that a file declares beyond its limits
+    except ET.ParseError as error:
+        raise ReviewFileError([f"expected XML: {error}"]) from error
+    if root.tag != "annotations" or root.findtext("version") != "1.1":
+        raise ReviewFileError(["expected annotations of version 1.1, as `CVAT for images 1.1` has them"])
+    if root.find("track") is not None:
+        raise ReviewFileError(["expected `CVAT for images 1.1`, found tracks, as `CVAT for video 1.1` has them"])
+    who = next((root.findtext(f"meta/{place}") for place in _PEOPLE if root.findtext(f"meta/{place}")), None)
+    when = time_ns(root.findtext("meta/task/updated") or root.findtext("meta/dumped"))
+    frames, problems = [], []
+    for number, image in enumerate(root.iterfind("image"), 1):
+        place = f"image {image.get('id', number)}"
+        try:
+            name, width, height = image.attrib["name"], int(image.attrib["width"]), int(image.attrib["height"])
+        except (KeyError, ValueError) as error:
+            problems.append(f"{place}: expected name, width and height, whole numbers ({error})")
+            continue
+        shapes = []
+        for at, element in enumerate(image, 1):
+            if element.tag == "tag":
+                continue
+            try:
+                shapes.append(_shape(element, width, height))
+            except KeyError as error:
+                problems.append(f"{place}, {element.tag} {at}: {error} is missing")
+            except ValueError as error:
+                problems.append(f"{place}, {element.tag} {at}: {error}")
+        frames.append(Returned(place, name, tuple(shapes), (width, height), who, when))
+    if problems:
+        raise ReviewFileError(problems)
+    return frames
+
+
+_PEOPLE = ("task/assignee/username", "job/assignee/username", "task/owner/username", "project/owner/username")
+
+
+def _shape(element: ET.Element, width: int, height: int) -> Shape:
+    if element.tag not in _READERS:
+        raise ValueError(f"expected one of {', '.join(_READERS)}, found {element.tag}")
+    if float(element.get("rotation", 0)):
+        raise ValueError("it is turned; expected a box that lies along the edges of the picture")
+    said = {a.get("name"): (a.text or "").strip() or None for a in element.iterfind("attribute")}
+    found = _READERS[element.tag](element.attrib, width, height)
+    return Shape(element.attrib["label"], annotation_id=said.get(ATTRIBUTE), note=said.get(_NOTE), **found)
+
+
+def _box(told: Mapping[str, str], _width: int, _height: int) -> dict[str, Any]:
+    left, top, right, bottom = (_number(told[name]) for name in ("xtl", "ytl", "xbr", "ybr"))
+    return {"box": (left, top, right - left, bottom - top)}
+
+
+def _polygon(told: Mapping[str, str], _width: int, _height: int) -> dict[str, Any]:
+    pairs = [pair.split(",") for pair in told["points"].split(";")]
+    if len(pairs) < 3 or any(len(pair) != 2 for pair in pairs):
+        raise ValueError(f"points: expected at least three as x,y;x,y;…, found {told['points'][:40]!r}")
+    ring: Ring = tuple((_number(x), _number(y)) for x, y in pairs)
+    return {"box": box_around([ring]), "rings": (ring,)}
+
+
+def _mask(told: Mapping[str, str], width: int, height: int) -> dict[str, Any]:
+    """Return a mask that is given by run lengths of its box, row by row, beginning with those that are not in it."""
+    from pycocotools import mask as masks
+
+    left, top, across, down = (int(told[name]) for name in ("left", "top", "width", "height"))
+    runs = np.array([int(run) for run in told["rle"].split(",")], np.int64)
+    if (runs < 0).any() or runs.sum() != across * down or left < 0 or top < 0:
+        raise ValueError(
+            f"rle: expected runs that add up to {across * down}, the pixels of its box, found {runs.sum()}"
+        )
+    if left + across > width or top + down > height:
+        raise ValueError(f"the mask leaves the picture of {width}x{height} pixels")
+    whole = np.zeros((height, width), np.uint8)
+    part = np.repeat(np.arange(len(runs)) % 2, runs).astype(np.uint8)
+    whole[top : top + down, left : left + across] = part.reshape(down, across)
+    box: Box = (float(left), float(top), float(across), float(down))
+    return {"box": box, "mask_rle": masks.encode(np.asfortranarray(whole))["counts"].decode()}
+
+
+_READERS: Mapping[str, Callable[[Mapping[str, str], int, int], dict[str, Any]]] = {
+    "box": _box,
+    "polygon": _polygon,
+    "mask": _mask,
+}
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"expected a number, found {text!r}")
+    return value
