@@ -24,7 +24,8 @@ _SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request r
 
 Fault = str | None
 """What becomes of a request: None lets it pass; `throttle` answers 503; `drop` closes the connection before anybody
-has heard of it, `mute` when it was done and before the answer; `cut` in the middle of the answer."""
+has heard of it, `mute` when it was done and before the answer; `cut` in the middle of the answer. `heedless` passes it
+without the condition that it is made on."""
 
 
 @contextmanager
@@ -123,7 +124,10 @@ def flaky(behind: str) -> Iterator[Flaky]:
                 self.answer(503, {"Content-Type": "application/xml"}, _SLOW_DOWN)
                 return
             upstream = http.client.HTTPConnection(host, timeout=60)
-            upstream.request(self.command, self.path, body, dict(self.headers.items()))
+            sent = dict(self.headers.items())
+            if fault == "heedless":
+                sent = {name: value for name, value in sent.items() if name.lower() != "if-none-match"}
+            upstream.request(self.command, self.path, body, sent)
             found = upstream.getresponse()
             data = found.read()
             upstream.close()

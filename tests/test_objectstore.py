@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -17,7 +18,8 @@ import schemas
 from jobs.errors import RunFailedError, UserError
 from jobs.lifecycle.events import events
 from jobs.lifecycle.inbox import Inbox
-from jobs.operations import daemon
+from jobs.operations import access, daemon
+from jobs.operations.backlog import Backlog
 from jobs.query import View
 from jobs.storage import places
 from jobs.storage.store import Store
@@ -191,6 +193,29 @@ def test_a_gateway_does_the_jobs_of_a_bucket(bucket: str, frames: Path, on_disk:
     assert words == ["submitted", "claimed", "started", "done"]
     assert {"gateway.jsonl", "gateway.lock"} <= set(places.names(root / "jobs"))
     assert said(winnow("gateway", "status", "-w", place, "--json"))["gateway"] is None
+
+
+def test_schedules_and_tokens_are_kept_in_a_bucket(bucket: str, frames: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, source = f"{bucket}/tables", s3.upload(frames, f"{bucket}/cam")
+    added = ("schedule", "add", "nightly", "--cron", "0 2 * * *", "--input", source, "-w", place)
+    assert winnow(*added).exception is None
+    assert "schedule 'nightly' exists" in problems(winnow(*added))[0]
+    (kept,) = said(winnow("schedule", "list", "-w", place, "--json"))
+    assert (kept["name"], kept["inputs"]) == ("nightly", [source])
+    job_id = said(winnow("schedule", "run-now", "nightly", "-w", place, "--json"))["job_id"]
+    root = Workspace.at(place).root
+    (job,) = Backlog(root).live()
+    assert (job.job_id, job.schedule, job.is_due(time.time_ns())) == (job_id, "nightly", True)
+    monkeypatch.setenv(access.VARIABLE, "0123456789abcdef")
+    assert winnow("gateway", "require-token", "-w", place).exception is None
+    monkeypatch.delenv(access.VARIABLE)
+    assert "asks for a control token" in problems(winnow("schedule", "remove", "nightly", "-w", place))[0]
+    monkeypatch.setenv(access.VARIABLE, "0123456789abcdef")
+    assert winnow("gateway", "drop-token", "-w", place).exception is None
+    assert winnow("schedule", "remove", "nightly", "-w", place).exception is None
+    assert winnow("job", "cancel", job_id, "-w", place).exception is None
+    assert winnow("job", "clear", job_id, "-w", place).exception is None
+    assert s3.keys(place) == ["winnow.json"]
 
 
 def test_a_store_that_throttles_and_drops_costs_time_alone(

@@ -65,7 +65,9 @@ def clear(job: Job) -> None:
     for table in (schemas.STAGE_RUNS, schemas.RUNS):
         rows = store.read(table)
         keys = rows.filter(pc.equal(rows["job_id"], job.job_id)).select(list(table.key))
-        store.upsert(table, table.empty(), job.job_id, Drop(keys=keys))
+        # One that never began has none, and there need not even be tables.
+        if keys.num_rows:
+            store.upsert(table, table.empty(), job.job_id, Drop(keys=keys))
     # A job whose first record is gone is no longer listed, whatever of the rest stays if this is cut short.
     places.delete(job.inbox.folder / "000001.json")
     places.delete_below(job.inbox.folder)

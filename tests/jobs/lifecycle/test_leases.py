@@ -60,11 +60,11 @@ def test_who_falls_silent_loses_it(bucket: str, monkeypatch: pytest.MonkeyPatch)
 
 def test_who_renews_it_keeps_it(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     at = ObjectPath(f"{bucket}/a.lock")
-    monkeypatch.setattr(leases, "LASTS_S", 2.0)
-    monkeypatch.setattr(leases, "_RENEWED_S", 0.2)
+    monkeypatch.setattr(leases, "LASTS_S", 1.0)
+    monkeypatch.setattr(leases, "_RENEWED_S", 0.1)
     kept = Lease(at)
     assert kept.take(ELSEWHERE)
-    time.sleep(3.5)
+    time.sleep(2.2)
     assert not Lease(at).take({"pid": 8})
     assert not kept.lost
     kept.release()

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from jobs.errors import UserError
+from jobs.storage import places
+from jobs.workspace import FORMAT, Workspace
+from tests import s3
+from transforms import buckets
+
+
+def test_a_workspace_in_a_bucket_is_marked_once(bucket: str) -> None:
+    there = Workspace.at(f"{bucket}/night/tables/")
+    assert not there.exists
+    there.create()
+    marker = places.read(there.root / "winnow.json")
+    assert json.loads(marker)["format"] == FORMAT
+    Workspace.at(f"{bucket}/night/tables").create()
+    assert places.read(there.root / "winnow.json") == marker
+    assert s3.keys(bucket) == ["night/tables/winnow.json"]
+    with pytest.raises(UserError, match="expected a folder, found a prefix in a bucket"):
+        _ = there.folder
+
+
+def test_a_prefix_with_other_things_below_it_is_refused(bucket: str) -> None:
+    buckets.put(f"{bucket}/photos/2026/1.jpg", b"x")
+    with pytest.raises(UserError, match=f"workspace {bucket}/photos is a folder with other things in it"):
+        Workspace.at(f"{bucket}/photos")
+    assert not Workspace.at(f"{bucket}/pho").exists
+    buckets.put(f"{bucket}/later/winnow.json", json.dumps({"format": FORMAT + 1}).encode())
+    with pytest.raises(UserError, match="upgrade winnow"):
+        Workspace.at(f"{bucket}/later")
+
+
+def test_a_store_that_keeps_to_no_condition_is_refused(
+    bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3.flaky(s3_server) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
+        proxy.fault = lambda method, path, number: "heedless"
+        with pytest.raises(UserError, match=r"writes over what is there .* expected one with conditional writes"):
+            Workspace.at(f"{bucket}/tables").create()
+        assert s3.keys(bucket) == []
