@@ -23,6 +23,7 @@ from jobs.memory import give_back
 from jobs.names import new_job_id
 from jobs.passes import pictures
 from jobs.passes.engine import EngineOnDemand
+from jobs.passes.following import follow
 from jobs.passes.modelstages import ModelStages
 from jobs.passes.pixelpass import PassResult, run_pass
 from jobs.passes.plan import PixelPlan, Planner
@@ -280,6 +281,7 @@ class _Execution:
             outcome.state = "done"
             self._teller.stage_done(stage.name, outcome)
             self._hold.finished(stage.name, earlier.state != "done" or result.computed > 0)
+        follow(self._store, self._stages, names, job_id, self._hold.check, self._config.duplicates.rebuild)
 
     def _do_again(self, name: str, listing: Snapshot) -> None:
         """Compute one stage once more, whatever is done, and count the rows that then are not what they were."""
