@@ -119,22 +119,6 @@ def test_what_is_not_known_chooses_nothing(workspace: Workspace, cam: Path) -> N
     # Nothing is known of the first frame's motion.
     go(workspace, cam, settings=rule("motion.motion >= 0"))
     assert seen(workspace) == brighter(1)
-    go(workspace, cam, settings=rule("motion.motion IS NULL or stream_id <> 'cam'"))
-    assert seen(workspace) == [0]
-
-
-def test_rules_may_differ_between_streams(workspace: Workspace, cam: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    cam.rename(other)
-    go(workspace, other, settings=rule(bright(9)))
-    other.rename(cam)
-    go(workspace, cam, settings=rule(bright(2)))
-    assert View.of(workspace).sql(
-        "SELECT stream_id, count(*) AS n FROM annotated GROUP BY 1 ORDER BY 1"
-    ).to_pylist() == [
-        {"stream_id": "cam", "n": 10},
-        {"stream_id": "other", "n": 3},
-    ]
 
 
 def test_a_dry_run_says_how_many_frames_a_rule_chooses(workspace: Workspace, cam: Path) -> None:
