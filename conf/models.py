@@ -11,13 +11,16 @@ from importlib import resources
 import yaml
 from pydantic import TypeAdapter
 
+HUB = "hf:"
+
 
 @dataclass(frozen=True)
 class Model:
     """Weights that can be pulled by name.
 
-    `file` is what they are called in the weights folder, `revision` the release at `source`. `sha256` None: the first
-    pull records it. `restriction`: what the licence asks beyond naming the authors, None for nothing. `extra`: which
+    `file` is what they are called in the weights folder, `revision` the release at `source`; a `source` of
+    `hf:ORGANISATION/NAME` is a repository of the Hugging Face hub, and `file` a folder. `sha256` None: the first pull
+    records it. `restriction`: what the licence asks beyond naming the authors, None for nothing. `extra`: which
     extra of this package runs them, as which `detector` (None: by no detector as they are).
     """
 
@@ -31,6 +34,11 @@ class Model:
     restriction: str | None
     extra: str
     detector: str | None
+
+    @property
+    def repository(self) -> str | None:
+        """Return the repository of the Hugging Face hub that it is, None for a file."""
+        return self.source.removeprefix(HUB) if self.source.startswith(HUB) else None
 
 
 _RESTRICTIONS = (

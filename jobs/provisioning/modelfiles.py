@@ -15,7 +15,8 @@ from typing import IO, Any, Literal
 
 from conf.models import Model, catalogue, restriction_of
 from jobs.errors import RunFailedError, UserError, one_line
-from jobs.provisioning.weights import folder, sha256
+from jobs.provisioning import folders
+from jobs.provisioning.weights import folder
 from jobs.storage import places
 
 _MANIFEST = "weights.json"
@@ -28,7 +29,10 @@ State = Literal["present", "missing", "altered", "unrecorded"]
 
 @dataclass(frozen=True)
 class Weights:
-    """A file of weights that is there and is what it should be; of a model of the catalogue, or a user's own."""
+    """Weights that are there and are what they should be; of a model of the catalogue, or a user's own.
+
+    `path` is a file, or a folder as the transformers library writes it.
+    """
 
     path: Path
     sha256: str
@@ -75,6 +79,8 @@ def pull(
     before = _entry(model, recorded, verify=True)
     if before.state == "present":
         return before
+    if model.repository:
+        return _pull_folder(before, source, progress)
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -82,17 +88,35 @@ def pull(
     temporary = place / f".{model.file}.{os.getpid()}.part"
     try:
         found = _copy(source or model.source, temporary, progress)
-        if before.sha256 is not None and found != before.sha256:
-            whose = "the catalogue names" if model.sha256 else "the first pull recorded"
-            raise RunFailedError(
-                f"weights {name}: {source or model.source} has SHA-256 {found}, but {whose} {before.sha256}; nothing "
-                f"was kept. If you trust what came, take {name} out of {place / _MANIFEST} and pull again"
-            )
+        _refuse_another(before, found, source or model.source)
         os.replace(temporary, place / model.file)
     finally:
         temporary.unlink(missing_ok=True)
     _record(place, name, sha256=found, size_bytes=(place / model.file).stat().st_size, source=source or model.source)
     return _entry(model, _manifest(place), verify=False)
+
+
+def _refuse_another(before: Entry, found: str, source: str) -> None:
+    if before.sha256 in {None, found}:
+        return
+    model = before.model
+    whose = "the catalogue names" if model.sha256 else "the first pull recorded"
+    raise RunFailedError(
+        f"weights {model.name}: {source} has SHA-256 {found}, but {whose} {before.sha256}; nothing was kept. If you "
+        f"trust what came, take {model.name} out of {before.path.parent / _MANIFEST} and pull again"
+    )
+
+
+def _pull_folder(before: Entry, source: str | None, progress: Callable[[int, int | None], None]) -> Entry:
+    model, target = before.model, before.path
+    with folders.brought(model, source, target.parent) as temporary:
+        found = folders.digest(temporary)
+        _refuse_another(before, found, source or model.source)
+        folders.put_in_place(temporary, target)
+    size = sum(file.stat().st_size for file in folders.files(target))
+    progress(size, size)
+    _record(target.parent, model.name, sha256=found, size_bytes=size, source=source or model.source)
+    return _entry(model, _manifest(target.parent), verify=False)
 
 
 def resolve(weights: str | None) -> Weights:
@@ -105,22 +129,34 @@ def resolve(weights: str | None) -> Weights:
     given = Path(weights).expanduser()
     path = next((p for p in (given, folder() / weights) if p.is_file()), given)
     if path.is_file():
-        digest = sha256(path)
+        digest = folders.digest(path)
         return Weights(path.absolute(), digest, *_named(path, digest))
     if weights not in catalogue():
         known = ", ".join(catalogue())
         raise UserError(f"weights {weights}: expected a file or one of {known}; found neither")
-    entry = entries([weights], verify=True)[0]
+    return pulled(weights)
+
+
+def pulled(name: str) -> Weights:
+    """Return the weights of the catalogue with this name. Raises `UserError` for what is missing or altered."""
+    entry = entries([name], verify=True)[0]
     if entry.state != "present":
-        raise UserError(f"weights {weights}: {_WRONG[entry.state]} in {folder()}; run: winnow models pull {weights}")
+        raise UserError(f"weights {name}: {_WRONG[entry.state]} in {folder()}; run: winnow models pull {name}")
     assert entry.sha256 is not None
-    return Weights(entry.path, entry.sha256, weights, entry.model)
+    return Weights(entry.path, entry.sha256, name, entry.model)
+
+
+def of_folder(path: Path, name: str) -> Weights:
+    """Return weights that lie in a folder, called as it is unless they are of the catalogue."""
+    digest = folders.digest(path)
+    named, model = _named(path, digest)
+    return Weights(path.absolute(), digest, named if model else name, model)
 
 
 _WRONG: dict[State, str] = {
-    "missing": "there is no such file",
-    "altered": "the file is not the one that was pulled",
-    "unrecorded": "the file was not pulled, and nothing says what it should be",
+    "missing": "there is nothing of that name",
+    "altered": "what is there is not what was pulled",
+    "unrecorded": "what is there was not pulled, and nothing says what it should be",
 }
 
 
@@ -166,11 +202,11 @@ def _known(names: Iterable[str]) -> Iterator[Model]:
 def _entry(model: Model, recorded: dict[str, Any], verify: bool) -> Entry:
     path = folder() / model.file
     expected = _expected(model, recorded)
-    if not path.is_file():
+    if not path.exists():
         return Entry(model, path, "missing", expected)
     if expected is None:
         return Entry(model, path, "unrecorded", None)
-    is_same = not verify or sha256(path) == expected
+    is_same = not verify or folders.digest(path) == expected
     return Entry(model, path, "present" if is_same else "altered", expected)
 
 

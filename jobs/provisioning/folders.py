@@ -1,0 +1,125 @@
+"""Weights that are a folder, as the transformers library writes them: their hash, and how they come here."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from conf.models import Model
+from jobs.errors import RunFailedError, UserError, one_line
+from jobs.provisioning.weights import fingerprint, sha256
+
+_CONFIG = "config.json"
+_SAFE = (".safetensors", ".safetensors.index.json")
+_PICKLED = (".bin", ".bin.index.json")
+_SMALL = (".json", ".txt", ".model", ".jinja")
+_WANTED = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors", "README.md", "LICENSE*"]
+
+
+def files(folder: Path) -> list[Path]:
+    """Return the files of a folder that decide what a model says; pickled weights only where there are no others."""
+    there = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    weights = [p for p in there if p.name.endswith(_SAFE)] or [p for p in there if p.name.endswith(_PICKLED)]
+    small = [p for p in there if p.name.endswith(_SMALL) and not p.name.endswith((*_SAFE, *_PICKLED))]
+    return sorted([*weights, *small])
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, or the fingerprint of a folder. Raises `UserError` where it cannot be read."""
+    if not path.is_dir():
+        return sha256(path)
+    try:
+        found = files(path)
+    except OSError as error:
+        raise UserError(f"weights {path} cannot be read: {error.strerror or error}") from error
+    return fingerprint(found)
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """Return what a folder says that it holds. Raises `UserError` for one that is not whole."""
+    try:
+        found = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"weights {folder}: expected {_CONFIG} in it, as transformers writes it: {one_line(error)}"
+        ) from (error)
+    weights = [f for f in files(folder) if f.name.endswith((_SAFE[0], _PICKLED[0]))]
+    if not isinstance(found, dict) or not weights:
+        raise UserError(f"weights {folder}: expected {_CONFIG} and weights in it (model.safetensors), found no weights")
+    for file in weights:
+        if file.name.endswith(_SAFE[0]):
+            _look_into(file)
+    return dict(found)
+
+
+def _look_into(file: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        # The header says how long the file has to be.
+        with safe_open(str(file), "numpy"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"weights {file}: not whole: {one_line(error)}; pull or copy them again") from error
+
+
+def licence_in(folder: Path) -> str | None:
+    """Return the licence that the model card of a folder names, None if it names none."""
+    try:
+        card = (folder / "README.md").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = re.match(r"---\n.*?^license:\s*[\"']?([\w.+-]+)", card, re.DOTALL | re.MULTILINE)
+    return found[1] if found else None
+
+
+@contextmanager
+def brought(model: Model, source: str | None, place: Path) -> Iterator[Path]:
+    """Bring a model's folder into a temporary one below `place`, from the hub or from the folder `source`."""
+    temporary = place / f".{model.file}.{os.getpid()}.part"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        if source is None:
+            _from_hub(model, temporary)
+        else:
+            _from_folder(Path(source).expanduser(), temporary)
+        config_of(temporary)
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def put_in_place(temporary: Path, target: Path) -> None:
+    """Let a folder take the place of another one, if there is one."""
+    aside = temporary.with_suffix(".old")
+    if target.exists():
+        os.replace(target, aside)
+    os.replace(temporary, target)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _from_folder(source: Path, target: Path) -> None:
+    if not source.is_dir():
+        raise UserError(f"--from {source}: expected a folder, as `hf download` makes it; found none")
+    target.mkdir()
+    for file in [*files(source), *source.glob("README.md"), *source.glob("LICENSE*")]:
+        shutil.copyfile(file, target / file.name)
+
+
+def _from_hub(model: Model, target: Path) -> None:
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot_download(model.repository or "", revision=model.revision, local_dir=target, allow_patterns=_WANTED)
+    except Exception as error:
+        raise RunFailedError(
+            f"{model.source} cannot be fetched: {type(error).__name__}: {one_line(error)[:200]}; where there is no "
+            f"network, `hf download {model.repository} --local-dir FOLDER` gets it elsewhere: bring the folder here "
+            f"and run: winnow models pull {model.name} --from FOLDER"
+        ) from error
