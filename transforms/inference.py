@@ -39,6 +39,13 @@ REQUEST = pa.schema(
         pa.field("window_id", pa.int64()),
         # Whether it comes right after the frame before it, without a gap; null where nobody asks.
         pa.field("follows", pa.bool_()),
+        # What was found on it before, boxes in pixels of the frame; null for models that are not asked about that.
+        pa.field(
+            "objects",
+            pa.list_(
+                pa.struct([("annotation_id", pa.string()), *((name, pa.float32()) for name in ("x", "y", "w", "h"))])
+            ),
+        ),
     ]
 )
 """What a model is asked to look at, a row per frame."""
@@ -56,8 +63,9 @@ class FrameModel(Protocol):
     def short_side(self) -> int | None:
         """Return how small a picture may be decoded."""
 
-    def prepare(self, color: Color) -> Any:
-        """Make a picture ready; called in threads."""
+    @property
+    def prepare(self) -> Callable[..., Any]:
+        """Make a picture ready; called in threads, and with its objects where these are asked about."""
 
     def infer(self, prepared: Sequence[Any]) -> Sequence[Any]:
         """Return what the model says of each picture, in order."""
@@ -85,6 +93,10 @@ class OrderedModel(Protocol):
 
     def rows(self, frames: pa.Table, results: Sequence[Any]) -> Mapping[str, pa.Table]:
         """Return rows by the name of their table."""
+
+
+class ModelError(ValueError):
+    """A file or folder is no model that can be used."""
 
 
 class ContentChangedError(OSError):
@@ -230,7 +242,7 @@ def _infer(
 
 def _ahead(
     block: pa.Table,
-    prepare: Callable[[Color], Any],
+    prepare: Callable[..., Any],
     short_side: int | None,
     params: ImageParams,
     ahead: int,
@@ -241,16 +253,18 @@ def _ahead(
     Frames of clips are decoded one after the other by a thread of their own, since each builds on those before it.
     """
     uris, ids = block["uri"].to_pylist(), block["input_id"].to_pylist()
+    known = block["objects"].to_pylist()
     with Clips() as clips, ThreadPoolExecutor(threads) as for_files, ThreadPoolExecutor(1) as for_clips:
 
-        def ready(uri: str, input_id: int) -> _Prepared:
+        def ready(uri: str, input_id: int, objects: list[dict[str, Any]] | None) -> _Prepared:
             frame = picture(uri, None, params, clips)
             value: Any = None
             fault: Exception | None = None
             try:
                 if frame.content() != input_id:
                     raise ContentChangedError(f"{uri} has changed since it was measured; run its stream again")
-                value = prepare(frame.color(short_side))
+                seen = frame.color(short_side)
+                value = prepare(seen) if objects is None else prepare(seen, objects)
             except Exception as error:
                 fault = error
             return _Prepared(value, fault, frame.n_read, frame.n_decoded, frame.bytes_read)
@@ -261,7 +275,7 @@ def _ahead(
             while at < len(uris) or queue:
                 while at < len(uris) and len(queue) < ahead:
                     pool = for_clips if FrameName.parse(uris[at]) else for_files
-                    queue.append(pool.submit(ready, uris[at], ids[at]))
+                    queue.append(pool.submit(ready, uris[at], ids[at], known[at]))
                     at += 1
                 yield queue.popleft().result()
         finally:

@@ -12,16 +12,18 @@ from typing import Any
 import schemas
 from conf import PipelineConfig
 from jobs.errors import UserError, one_line
+from jobs.provisioning import pretrained
 from jobs.provisioning.extras import missing
 from jobs.provisioning.modelfiles import Weights, licence_of, notice, resolve
 from jobs.stage import Stage
 from transforms import clip, image
-from transforms.detect.annotator import Annotator, Exported, MotionAnnotator, annotate_exported
+from transforms.detect.annotator import Annotator, Exported, MotionAnnotator, annotate_exported, annotate_with
 from transforms.detect.core import Thresholds
 from transforms.detect.layouts import LayoutName, UnknownLayoutError
 from transforms.detect.motion import MotionDetector
 from transforms.detect.names import read_names
-from transforms.detect.onnx import ModelError, OnnxParams
+from transforms.detect.onnx import OnnxParams
+from transforms.inference import ModelError
 
 _LAYOUTS: dict[str, LayoutName | None] = {
     "auto": None,
@@ -29,9 +31,15 @@ _LAYOUTS: dict[str, LayoutName | None] = {
     "d-fine": "d-fine",
     "end-to-end": "end-to-end",
 }
-# Paths and which frames are looked at do not change what is found on one; names and weights are named by what they are.
+# What decides what a detector finds on a frame, beside its weights and names, which are named by what they are.
 _OF_MOTION = ("min_score", "max_objects")
-_NO_MATTER = frozenset({"weights", "names", "frames"})
+_OF_EXPORTED = ("detector", "layout", "size", "min_score", "nms_iou", "max_objects")
+_OF_TORCH = {
+    "d-fine": ("detector", "min_score", "max_objects", "precision"),
+    "owlv2": ("detector", "min_score", "max_objects", "precision"),
+    "sam3": ("detector", "min_score", "max_objects", "precision"),
+    "yolo26": ("detector", "size", "min_score", "nms_iou", "max_objects", "precision"),
+}
 
 
 @dataclass(frozen=True)
@@ -48,23 +56,38 @@ def annotate_stage(config: PipelineConfig) -> Stage:
     """Return the stage that finds objects. Raises `UserError` with all that is wrong with what it needs."""
     if config.annotate.detector == "motion":
         return _motion_stage(config)
+    if config.annotate.prompts and config.annotate.detector not in pretrained.PROMPTED:
+        open_ = " and ".join(pretrained.PROMPTED)
+        raise UserError(f"annotate.prompts: {config.annotate.detector} knows its own categories; {open_} take phrases")
+    if config.annotate.detector != "onnx":
+        return _torch_stage(config)
     chosen = choose(config)
-    params: dict[str, Any] = {
-        f"annotate.{f.name}": getattr(config.annotate, f.name)
-        for f in dataclasses.fields(config.annotate)
-        if f.name not in _NO_MATTER
-    }
-    params |= {"annotate.names": list(chosen.names), "annotate.weights_hash": chosen.weights.sha256}
-    # What the file itself says, for the manifests of exports.
-    params["annotate.licence"] = chosen.licence
+    params = _params(config, _OF_EXPORTED, chosen.names, chosen.weights, chosen.licence)
     code = (image.decode_color, clip.ClipFrame.color, Annotator, annotate_exported)
     stage = Stage("annotate", "model", schemas.ANNOTATED, code, params)
     return dataclasses.replace(stage, make=partial(annotate_exported, chosen.exported, stage.key))
 
 
+def _params(
+    config: PipelineConfig, which: Sequence[str], names: Sequence[str], weights: Weights, licence: str | None
+) -> dict[str, Any]:
+    params: dict[str, Any] = {f"annotate.{name}": getattr(config.annotate, name) for name in which}
+    # The licence is what the file itself says, for the manifests of exports.
+    said = {"names": list(names), "weights_hash": weights.sha256, "licence": licence}
+    return params | {f"annotate.{name}": value for name, value in said.items()}
+
+
+def _torch_stage(config: PipelineConfig) -> Stage:
+    chosen = pretrained.detector(config)
+    params = _params(config, _OF_TORCH[config.annotate.detector], chosen.names, chosen.weights, chosen.licence)
+    code = (image.decode_color, clip.ClipFrame.color, Annotator, chosen.detector)
+    stage = Stage("annotate", "model", schemas.ANNOTATED, code, params)
+    return dataclasses.replace(stage, make=partial(annotate_with, chosen.detector, chosen.spec, stage.key))
+
+
 def _motion_stage(config: PipelineConfig) -> Stage:
     given = config.annotate
-    wrong = [name for name in ("weights", "names") if getattr(given, name)]
+    wrong = [name for name in ("weights", "names", "prompts") if getattr(given, name)]
     if wrong:
         raise UserError([f"annotate.{name}={getattr(given, name)}: the detector motion has none" for name in wrong])
     params: dict[str, Any] = {f"annotate.{name}": getattr(given, name) for name in ("detector", *_OF_MOTION)}
@@ -77,12 +100,13 @@ def _motion_stage(config: PipelineConfig) -> Stage:
 
 
 def licence_notice(stages: Sequence[Stage]) -> str | None:
-    """Return what the licence of a run's weights asks of the user, the first time that they are used."""
+    """Return what the licences of a run's weights ask of the user, the first time that they are used."""
+    told = []
     for stage in stages:
-        digest = stage.params.get("annotate.weights_hash")
-        if digest:
-            return notice(digest, licence_of(digest, stage.params.get("annotate.licence")))
-    return None
+        digest = stage.params.get(f"{stage.name}.weights_hash")
+        if digest and (asked := notice(digest, licence_of(digest, stage.params.get(f"{stage.name}.licence")))):
+            told.append(f"{stage.name}: {asked}")
+    return "; ".join(told) or None
 
 
 def choose(config: PipelineConfig) -> Chosen:

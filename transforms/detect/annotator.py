@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -110,3 +110,10 @@ class Exported:
 def annotate_exported(exported: Exported, stage_key: str, threads: int) -> Annotator[Prepared]:
     """Load an exported detector for a model pass."""
     return Annotator(exported.load(threads), stage_key)
+
+
+def annotate_with(
+    detector: Callable[[Any, int], FrameDetector[Any]], spec: Any, key: str, threads: int
+) -> Annotator[Any]:
+    """Load a detector of some class from what it is made of, for a model pass of the stage with this key."""
+    return Annotator(detector(spec, threads), key)

@@ -41,12 +41,14 @@ class Detections:
     """What was found on one frame, the surest first.
 
     `boxes`: x, y, width, height in pixels of the full frame, top left origin, shape (N, 4), float32. `scores`: 0..1,
-    shape (N,), float32. `labels`: index into the detector's names, shape (N,), int64.
+    shape (N,), float32. `labels`: index into the detector's names, shape (N,), int64. `masks`: for each its COCO run
+    lengths over the full frame; empty where there are boxes alone.
     """
 
     boxes: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
+    masks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -70,11 +72,8 @@ class Detections:
         return cls(boxes[order].astype(np.float32), scores[order].astype(np.float32), labels[order].astype(np.int64))
 
 
-class Detector(Protocol):
-    """A callable that holds a model: frames and their keys in, what is on each of them out, in the same order.
-
-    What it finds on a frame must not depend on the other frames of the call, unless its documentation says on which.
-    """
+class Finder(Protocol):
+    """What rows say of whatever found them."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -92,12 +91,19 @@ class Detector(Protocol):
     def weights_hash(self) -> str | None:
         """The SHA-256 of its weights."""
 
+
+class Detector(Finder, Protocol):
+    """A callable that holds a model: frames and their keys in, what is on each of them out, in the same order.
+
+    What it finds on a frame must not depend on the other frames of the call, unless its documentation says on which.
+    """
+
     def __call__(self, frames: Sequence[Bgr], keys: Sequence[FrameKey], /) -> list[Detections]:
         """Look at frames."""
 
 
 def annotation_rows(
-    detector: Detector, stage_key: str, keys: Sequence[FrameKey], found: Sequence[Detections]
+    detector: Finder, stage_key: str, keys: Sequence[FrameKey], found: Sequence[Detections]
 ) -> pa.Table:
     """Return the rows of `annotations` for what a detector found, in the order of the frames.
 
@@ -113,7 +119,7 @@ def annotation_rows(
     inputs = np.array([k.input_id for k in keys], np.int64)[frame_of]
     categories = pa.array(detector.names, pa.string()).take(pa.array(labels))
     n = len(scores)
-    nothing = {name: pa.nulls(n, kind) for name, kind in (("mask_rle", pa.string()), ("text", pa.string()))}
+    masks = [mask for each in found for mask in each.masks or [None] * len(each)]
     return pa.table(
         {
             "input_id": inputs,
@@ -122,9 +128,9 @@ def annotation_rows(
             "frame_idx": numbers,
             "category": categories,
             **dict(zip(_FLOAT_COLUMNS, (np.clip(scores, 0, 1), *boxes.T), strict=True)),
-            "mask_rle": nothing["mask_rle"],
+            "mask_rle": pa.array(masks, pa.string()),
             "track_id": pa.nulls(n, pa.int64()),
-            "text": nothing["text"],
+            "text": pa.nulls(n, pa.string()),
             "source": pa.repeat(detector.source, n),
             "model": pa.repeat(detector.model, n),
             "weights_hash": pa.array([detector.weights_hash] * n, pa.string()),

@@ -12,12 +12,9 @@ import numpy as np
 from transforms.detect.core import Bgr, Detections, FrameKey, Thresholds
 from transforms.detect.layouts import LayoutName, Port, Prepared, recognise
 from transforms.detect.names import COCO, names_in
+from transforms.inference import ModelError
 
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
-
-
-class ModelError(ValueError):
-    """The file is no model that can be used."""
 
 
 @dataclass(frozen=True)

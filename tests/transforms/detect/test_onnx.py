@@ -11,7 +11,8 @@ from tests.onnx_graphs import write_dfine, write_end_to_end
 from transforms.detect.core import Detections, Thresholds
 from transforms.detect.layouts import Dfine, EndToEnd, Yolox
 from transforms.detect.names import COCO
-from transforms.detect.onnx import ModelError, OnnxDetector, OnnxParams
+from transforms.detect.onnx import OnnxDetector, OnnxParams
+from transforms.inference import ModelError
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
 LIMITS = Thresholds(min_score=0.25, nms_iou=0.65, max_objects=300)
