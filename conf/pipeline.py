@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 from annotated_types import Ge, Gt, Le
 
 from conf.rules import KEPT, Rule, RuleError, both, nearest, understood
+from transforms.caption import CaptionParams
 from transforms.curation import CurationParams
 from transforms.detect.motion import MotionBoxParams
 from transforms.detect.params import AnnotateParams
@@ -20,13 +21,16 @@ from transforms.idle import IdleParams
 from transforms.image import ImageParams
 from transforms.ingest import IngestParams
 from transforms.motion import MotionParams
+from transforms.ocr import OcrParams
 from transforms.quality import BlurParams
 from transforms.scenes import SceneParams
+from transforms.segment import SegmentParams
+from transforms.track import TrackParams
 
-MODEL_STAGES = frozenset({"embeddings", "annotate", "second"})
+MODEL_STAGES = frozenset({"embeddings", "annotate", "segment", "ocr", "caption", "second"})
 """The stages that show frames to a model."""
 
-OPTIONAL_STAGES = MODEL_STAGES | {"media", "route", "escalate"}
+OPTIONAL_STAGES = MODEL_STAGES | {"media", "track", "route", "escalate"}
 """The stages that run only where they are asked for."""
 
 STAGES = (
@@ -41,6 +45,10 @@ STAGES = (
     "duplicates",
     "curation",
     "annotate",
+    "segment",
+    "track",
+    "ocr",
+    "caption",
     "second",
     "route",
     "escalate",
@@ -52,12 +60,14 @@ _NEEDS = {
     "idle": ("motion", "fingerprints", "scenes"),
     "duplicates": ("fingerprints",),
     "curation": ("quality",),
+    "segment": ("annotate",),
+    "track": ("annotate", "scenes"),
     "second": ("annotate",),
     "route": ("annotate",),
     "escalate": ("route",),
 }
 
-_LIKE = {"second": "annotate"}
+_LIKE = {"segment": "annotate", "second": "annotate"}
 """The stages that are shown the frames that another one is shown."""
 
 _RULED = MODEL_STAGES - _LIKE.keys()
@@ -109,6 +119,10 @@ class PipelineConfig:
     curation: CurationParams = CurationParams()
     annotate: AnnotateParams = AnnotateParams()
     moving: MotionBoxParams = MotionBoxParams()
+    segment: SegmentParams = SegmentParams()
+    track: TrackParams = TrackParams()
+    ocr: OcrParams = OcrParams()
+    caption: CaptionParams = CaptionParams()
     route: RouteParams = RouteParams()
     escalate: EscalateParams = EscalateParams()
     resources: Resources = Resources()
@@ -152,7 +166,13 @@ class PipelineConfig:
         return found or self._circles()
 
     def _only_kept(self, stage: str) -> bool:
-        return {"embeddings": self.embed.frames, "annotate": self.annotate.frames}.get(stage) == "kept"
+        asked = {
+            "embeddings": self.embed.frames,
+            "annotate": self.annotate.frames,
+            "ocr": self.ocr.frames,
+            "caption": self.caption.frames,
+        }
+        return asked.get(stage) == "kept"
 
     def _needs(self, stage: str) -> tuple[str, ...]:
         """Return the stages that a stage needs, directly."""

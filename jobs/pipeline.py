@@ -10,7 +10,8 @@ from typing import Any
 import schemas
 from conf import PipelineConfig
 from jobs.errors import UserError
-from jobs.provisioning import detectors, doubtful, models
+from jobs.provisioning import detectors, doubtful, masking, models, words
+from jobs.provisioning.extras import require
 from jobs.stage import Stage
 from transforms import (
     clip,
@@ -25,6 +26,7 @@ from transforms import (
     pixels,
     quality,
     scenes,
+    track,
 )
 from transforms.embeddings import Embedder
 from transforms.pixels import PixelParams
@@ -99,7 +101,6 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         upstream=(frames, quality_, *verdicts),
         scope="stream",
     )
-    objects = (detectors.annotate_stage(config),) if "annotate" in chosen else ()
     stages = (
         frames,
         quality_,
@@ -111,10 +112,31 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         idle_,
         duplicates_,
         curation_,
-        *doubtful.with_doubts(config, frames, objects),
+        *_on_objects(config, frames, scenes_),
     )
     by_name = {s.name: s if s.kind != "model" else replace(s, rule=config.rule(s.name)) for s in stages}
     return tuple(by_name[name] for name in chosen)
+
+
+def _on_objects(config: PipelineConfig, frames: Stage, scenes_: Stage) -> list[Stage]:
+    """Return the stages that find objects and words, and those that work on what was found or doubt it."""
+    chosen = config.closed_stages
+    stages = []
+    if "track" in chosen:
+        require("annotate", *track.PACKAGES)
+    if "annotate" in chosen:
+        annotate = detectors.annotate_stage(config)
+        followed = (annotate, scenes_)
+        params = _params("track", config.track)
+        tracks = Stage("track", "table", schemas.TRACKS, (track.follow,), params, upstream=followed, scope="stream")
+        masks = [masking.segment_stage(config, annotate)] if "segment" in chosen else []
+        doubts = doubtful.with_doubts(config, frames, [annotate])
+        stages += [*doubts, *masks, *([tracks] if "track" in chosen else [])]
+    if "ocr" in chosen:
+        stages.append(words.ocr_stage(config))
+    if "caption" in chosen:
+        stages.append(words.caption_stage(config))
+    return stages
 
 
 def _embeddings(config: PipelineConfig) -> Stage:

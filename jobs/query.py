@@ -14,8 +14,8 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
+from jobs import composing, standing
 from jobs import selection as selecting
-from jobs import standing
 from jobs.errors import UserError, one_line
 from jobs.lifecycle.events import events, journaled_jobs
 from jobs.selection import Selection
@@ -35,8 +35,11 @@ _JOINED = (
     schemas.DUPLICATES,
     schemas.CURATION,
     schemas.ANNOTATED,
+    schemas.OCR,
+    schemas.CAPTIONS,
     schemas.ROUTING,
 )
+_FOUND = "annotations_found"
 # What readers of disks and of buckets say of a file that is not there.
 _NO_FILE = ("FileNotFoundError", "No such file", "Object at location")
 # Nobody looks at bytes; `fingerprints` has them.
@@ -63,7 +66,7 @@ class View:
         return cls(store, selecting.choose(store, run, release), f"run {run}" if run else f"release {release}")
 
     def _store_of(self, table: schemas.Table) -> Store:
-        return self._unpinned if table.name in {"runs", "stage_runs", "releases"} else self._store
+        return self._unpinned if table.name in {"runs", "stage_runs", "releases", "models"} else self._store
 
     def lazy(self, name: str) -> pl.LazyFrame:
         """Return a table's selected rows.
@@ -82,9 +85,15 @@ class View:
             known = ", ".join([*schemas.BY_NAME, schemas.JOURNAL.name, standing.NAME, "curated"])
             raise UserError(f"there is no table {name!r}; there are: {known}, and each with _all appended")
         table = schemas.BY_NAME[every]
-        rows = self._store_of(table).open(table).lazy()
         if name.endswith("_all") or not table.has_stage_key:
-            return rows
+            return self._store_of(table).open(table).lazy()
+        if name == composing.FOUND:
+            return composing.composed(self._chosen, self.selection.keys)
+        return self._chosen(table)
+
+    def _chosen(self, table: schemas.Table) -> pl.LazyFrame:
+        """Return the rows that a stage wrote under the keys that are selected."""
+        rows = self._store_of(table).open(table).lazy()
         keys = self.selection.keys.get(table.written_by, {})
         chosen = pl.LazyFrame(
             {"stream_id": list(keys), "stage_key": list(keys.values())},
@@ -94,7 +103,8 @@ class View:
         wanted = wanted.join(chosen, on=("stream_id", "stage_key"), how="semi")
         if not self._shown.has_rules(table):
             return wanted
-        frames = self.sql(f"SELECT DISTINCT stream_id, frame_idx FROM {table.name}")
+        name = _FOUND if table.name == composing.FOUND else table.name
+        frames = self.sql(f"SELECT DISTINCT stream_id, frame_idx FROM {name}")
         return wanted.join(pl.LazyFrame(frames), on=list(schemas.FRAME_KEY), how="semi")
 
     def newest(self, name: str) -> pl.LazyFrame:
@@ -160,7 +170,9 @@ class View:
             connection.execute(f"CREATE VIEW {table.name}_all AS SELECT * FROM {table.name}")
         # A view of what a rule chose reads those that have none.
         for table in sorted((t for t in schemas.ALL if t.has_stage_key), key=self._shown.has_rules):
-            connection.execute(f"CREATE VIEW {table.name} AS {self._shown.rows(table)}")
+            name = _FOUND if table.name == composing.FOUND else table.name
+            connection.execute(f"CREATE VIEW {name} AS {self._shown.rows(table)}")
+        connection.execute(f"CREATE VIEW {composing.FOUND} AS {composing.statement(_FOUND, self.selection.keys)}")
         columns = ["f.* EXCLUDE (stage_key, input_id)"]
         columns += [f"{t.name}.{c.name}" for t in _JOINED for c in t.columns if c.name not in _LEFT_OUT]
         joins = " ".join(f"LEFT JOIN {t.name} USING (stream_id, frame_idx)" for t in _JOINED)

@@ -1,9 +1,10 @@
 """What the rows of every table look like. Declarations only: nothing here reads or writes."""
 
-from schemas.annotations import ANNOTATED, ANNOTATIONS
+from schemas.annotations import ANNOTATED, ANNOTATIONS, CAPTIONS, MASKS, OBJECTS_OF, OCR, SEGMENTED, TEXTS, TRACKS
 from schemas.core import FRAME_KEY, Column, SchemaMismatchError, Table
 from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
+from schemas.models import MODELS
 from schemas.ops import HEADS, JOURNAL, QUARANTINE, RELEASES, RUNS, SCOPES, SELECTIONS, STAGE_RUNS
 from schemas.reviews import ESCALATED, ESCALATIONS, OBJECT_COLUMNS, REVIEWS, ROUTING
 
@@ -22,6 +23,12 @@ ALL: tuple[Table, ...] = (
     CURATION,
     ANNOTATIONS,
     ANNOTATED,
+    MASKS,
+    SEGMENTED,
+    TRACKS,
+    TEXTS,
+    OCR,
+    CAPTIONS,
     ROUTING,
     ESCALATED,
     ESCALATIONS,
@@ -33,6 +40,7 @@ ALL: tuple[Table, ...] = (
     HEADS,
     SCOPES,
     RELEASES,
+    MODELS,
 )
 BY_NAME: dict[str, Table] = {table.name: table for table in ALL}
 
@@ -41,6 +49,7 @@ __all__ = [
     "ANNOTATED",
     "ANNOTATIONS",
     "BY_NAME",
+    "CAPTIONS",
     "CURATION",
     "DUPLICATES",
     "EMBEDDINGS",
@@ -53,9 +62,13 @@ __all__ = [
     "IDLE",
     "JOURNAL",
     "LISTING",
+    "MASKS",
     "MEDIA",
+    "MODELS",
     "MOTION",
+    "OBJECTS_OF",
     "OBJECT_COLUMNS",
+    "OCR",
     "QUALITY",
     "QUARANTINE",
     "RELEASES",
@@ -64,9 +77,12 @@ __all__ = [
     "RUNS",
     "SCENES",
     "SCOPES",
+    "SEGMENTED",
     "SELECTIONS",
     "STAGE_RUNS",
     "STREAMS",
+    "TEXTS",
+    "TRACKS",
     "Column",
     "SchemaMismatchError",
     "Table",

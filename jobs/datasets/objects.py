@@ -22,7 +22,7 @@ _KEY = list(schemas.FRAME_KEY)
 
 def are_known(view: View) -> bool:
     """Say whether a view shows annotations at all, be they none."""
-    return schemas.ANNOTATIONS.written_by in view.selection.keys
+    return any(table.written_by in view.selection.keys for table in schemas.OBJECTS_OF.values())
 
 
 def objects_of(view: View, frames: pa.Table, min_score: float | None) -> Objects:
@@ -61,13 +61,16 @@ def refuse_without_masks(objects: Objects, format_: str) -> None:
 
 
 def models_of(view: View, objects: Objects) -> list[dict[str, Any]]:
-    """Return what the exported objects were found by: source, model, weights with their licence, and how many."""
+    """Return what the exported objects were found, and cut out, by: source, model, weights with licence, how many."""
     if not objects.rows.num_rows:
         return []
     columns = ["source", "model", "weights_hash"]
-    counted = pl.DataFrame(objects.rows.select(columns)).group_by(columns).len("objects").sort(columns)
-    said = {p.get("annotate.weights_hash"): p.get("annotate.licence") for p in _params(view)}
-    return [row | _licence(row["weights_hash"], said) for row in counted.to_dicts()]
+    exported = pl.DataFrame(objects.rows.select(["annotation_id", *columns]))
+    counted = exported.group_by(columns).len("objects").sort(columns)
+    masks = view.lazy("masks").join(exported.lazy().select("annotation_id"), on="annotation_id", how="semi")
+    cut_out = masks.group_by(columns).agg(pl.len().alias("masks")).sort(columns).collect()
+    said = dict(_licences_in(view))
+    return [row | _licence(row["weights_hash"], said) for row in (*counted.to_dicts(), *cut_out.to_dicts())]
 
 
 def looked_at(view: View, frames: pa.Table) -> dict[str, int]:
@@ -92,9 +95,17 @@ def _licence(sha256: str | None, said: Mapping[str | None, str | None]) -> dict[
     return {"licence": found.name, "restriction": found.restriction}
 
 
-def _params(view: View) -> Iterator[dict[str, Any]]:
-    """Yield the parameters of the stages whose objects a view shows."""
-    keys = sorted(set(view.selection.keys.get(schemas.ANNOTATIONS.written_by, {}).values()))
+def _licences_in(view: View) -> Iterator[tuple[str, str | None]]:
+    """Yield the licence that each file of weights names itself, by its hash."""
+    for stage in sorted({table.written_by for table in schemas.OBJECTS_OF.values()}):
+        for params in _params(view, stage):
+            if digest := params.get(f"{stage}.weights_hash"):
+                yield digest, params.get(f"{stage}.licence")
+
+
+def _params(view: View, stage: str = schemas.ANNOTATIONS.written_by) -> Iterator[dict[str, Any]]:
+    """Yield the parameters of a stage whose rows a view shows."""
+    keys = sorted(set(view.selection.keys.get(stage, {}).values()))
     params = view.newest("stage_runs").filter(pl.col("stage_key").is_in(keys)).select("params").unique().collect()
     for text in sorted(params["params"].to_list()):
         yield json.loads(text)

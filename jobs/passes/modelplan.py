@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
+from jobs.passes.given import OBJECT_COLUMNS, with_objects
 from jobs.passes.lookback import in_runs, window_ids, with_those_before
 from jobs.passes.rules import Chooser
 from jobs.passes.windows import portions, stream_sizes
@@ -49,8 +50,8 @@ class ModelPlanner:
     """Compares the decodable frames of some streams with the live rows of a model stage.
 
     `stages` are those of the run; where the stage has a rule, only what that chooses is wanted. Rows of other frames
-    stay where they are, for whoever wants them again, and readers leave them out. With `again` no frame is taken to be
-    done.
+    stay where they are, for whoever wants them again, and readers leave them out. With `objects`, the stage that finds
+    them, frames that have any are wanted, and these come along. With `again` no frame is taken to be done.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class ModelPlanner:
         stages: Mapping[str, Stage],
         streams: Sequence[str],
         again: bool = False,
+        objects: Stage | None = None,
     ) -> None:
         self._store = store
         self._stage = stage
@@ -67,6 +69,8 @@ class ModelPlanner:
         self._routing = Chooser(store, stages)
         self._streams = frozenset(streams)
         self._again = again
+        self._objects = objects
+        self._found = store.open(schemas.ANNOTATIONS) if objects else None
         self.snapshot = store.open(stage.table)
         self._pictures = store.open(self._frames.table)
         listed = store.read(schemas.STREAMS, ("stream_id", "step"))
@@ -100,7 +104,9 @@ class ModelPlanner:
         if context:
             read = in_runs(read, self._steps)
             read = read.with_columns(window_id=pl.Series(window_ids(read, context)))
-        row_id = pl.col("window_id" if context else "input_id")
+        if self._found is not None and self._objects is not None:
+            read = with_objects(read, _read(self._found, OBJECT_COLUMNS, self._objects, streams, reach))
+        row_id = pl.col("window_id" if context or self._objects else "input_id")
         frames = read if span[0] is None else read.filter(pl.col("frame_idx") >= span[0])
         live = _read(self.snapshot, (*_KEY, "input_id"), self._stage, streams, span)
         gone = live.join(frames, on=_KEY, how="anti").select(_KEY)
@@ -121,7 +127,12 @@ class ModelPlanner:
         if context:
             rows = with_those_before(read, rows, context)
         else:
-            rows = rows.with_columns(window_id=pl.lit(None, pl.Int64), follows=pl.lit(None, pl.Boolean))
+            nothing = {"window_id": pl.Int64, "follows": pl.Boolean}
+            rows = rows.with_columns(
+                pl.lit(None, kind).alias(name) for name, kind in nothing.items() if name not in rows.columns
+            )
+        if "objects" not in rows.columns:
+            rows = rows.with_columns(objects=pl.lit(None))
         rows = rows.with_columns(block=pl.lit(0, pl.Int64))
         return rows.select(REQUEST.names).to_arrow().cast(REQUEST)
 

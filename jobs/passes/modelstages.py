@@ -60,7 +60,8 @@ class ModelStages:
 
     def planner(self, stage: Stage, again: bool = False) -> ModelPlanner:
         """Return what knows which frames the model has not seen, as the tables are now; all of them with `again`."""
-        return ModelPlanner(self._store, stage, self._stages, self._streams, again)
+        objects = next((s for s in stage.upstream if s.table is schemas.ANNOTATED), None)
+        return ModelPlanner(self._store, stage, self._stages, self._streams, again, objects)
 
     def run(
         self,
@@ -79,7 +80,7 @@ class ModelStages:
         planner = self.planner(stage, again)
         before = planner.survey()
         resources = self._config.resources
-        kind = ObjectCommitter if stage.table is schemas.ANNOTATED else Committer
+        kind = ObjectCommitter if stage.table.name in schemas.OBJECTS_OF else Committer
         planned_on = {stage.table.name: planner.snapshot}
         every_s = resources.commit_seconds
         committer = kind(self._store, [stage], planned_on, self._job_id, every_s, teller.committed)

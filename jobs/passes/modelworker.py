@@ -94,8 +94,9 @@ class _Shared:
     def short_side(self) -> int | None:
         return self._model.short_side
 
-    def prepare(self, color: Any) -> Any:
-        return self._model.prepare(color)
+    @property
+    def prepare(self) -> Callable[..., Any]:
+        return self._model.prepare
 
     def infer(self, prepared: Any) -> Any:
         with self._turn:

@@ -23,6 +23,7 @@ from jobs.passes.measurements import gather
 from jobs.passes.nearpairs import sharing
 from jobs.passes.routing import route_frames
 from jobs.passes.scopes import WORKSPACE, Scopes, ScopeState
+from jobs.passes.tracking import tracks_of
 from jobs.passes.windows import packed, stream_sizes
 from jobs.stage import Stage
 from jobs.storage.parts import Part, write_part
@@ -90,6 +91,7 @@ class TableStages:
             "duplicates": self._duplicates,
             "curation": self._curation,
             "route": self._route,
+            "track": self._track,
         }
 
     def states(self, stage: Stage) -> list[ScopeState]:
@@ -216,6 +218,19 @@ class TableStages:
             n_frames += rows.height
         counts = {state.scope: t.num_rows for state, t in zip(batch, tables, strict=True)}
         return _Outcome(pa.concat_tables(tables), _whole_streams(stage, batch), counts, n_frames)
+
+    def _track(self, stage: Stage, _: Snapshot, batch: Sequence[ScopeState]) -> _Outcome:
+        tables = []
+        n_frames = 0
+        for state in batch:
+            found, n_seen = tracks_of(self._store, stage, state.scope, self._config.track, self._check)
+            tables.append(found.append_column("input_id", pa.array(np.full(found.num_rows, state.input_id))))
+            n_frames += n_seen
+        counts = {state.scope: t.num_rows for state, t in zip(batch, tables, strict=True)}
+        names = stage.table.file_schema.names
+        return _Outcome(
+            pa.concat_tables(t.select(names) for t in tables), _whole_streams(stage, batch), counts, n_frames
+        )
 
     def _duplicates(self, stage: Stage, snapshot: Snapshot, batch: Sequence[ScopeState]) -> _Outcome:
         workspace = stage.scope == "workspace"

@@ -11,25 +11,29 @@ from jobs.storage.store import Change, Drop, Snapshot
 
 
 class ObjectCommitter(Committer):
-    """Collects parts of `annotations` and of `annotated`, and commits them in that order.
+    """Collects parts of a table of frames that counts objects, and of these, and commits the objects first.
 
-    A frame is done when its row in `annotated` is there. What was found on it is put in the place of whatever the table
+    A frame is done when its row is there. What was found on it is put in the place of whatever the table
     holds for it: a run that was cut short between the two commits has left objects of frames that nobody knows to be
     done, and a frame that now shows another picture may have nothing on it.
     """
 
     _objects: tuple[Part, ...] = ()
 
+    @property
+    def _frames(self) -> str:
+        return next(name for name in self._stages if name in schemas.OBJECTS_OF)
+
     def add(self, part: Part, may_replace: bool) -> None:
         """Take a part in."""
-        if part.table == schemas.ANNOTATIONS.name:
+        if part.table == schemas.OBJECTS_OF[self._frames].name:
             self._objects = (*self._objects, part)
         else:
             super().add(part, may_replace)
 
     def flush(self) -> None:
         """Commit everything that was taken in: objects, then frames."""
-        pending = self._pending[schemas.ANNOTATED.name]
+        pending = self._pending[self._frames]
         seen = [*pending.parts, *pending.replacing]
         if seen:
             self._replace(self._objects, self._keys(seen))
@@ -42,9 +46,9 @@ class ObjectCommitter(Committer):
         self._replace((), keys)
 
     def _replace(self, parts: tuple[Part, ...], keys: pa.Table) -> None:
-        key = self._stages[schemas.ANNOTATED.name].key
+        key = self._stages[self._frames].key
 
         def change(_: Snapshot) -> Change:
             return Change(parts, [Drop(key, keys=keys)])
 
-        self._store.transact(schemas.ANNOTATIONS, change, self._job_id)
+        self._store.transact(schemas.OBJECTS_OF[self._frames], change, self._job_id)

@@ -1,0 +1,30 @@
+"""Frames with what was found on them before, for models that are asked about that."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+import schemas
+from transforms.identity import hash_strings, mix
+
+_KEY = list(schemas.FRAME_KEY)
+_EDGES = {"x": "bbox_x", "y": "bbox_y", "w": "bbox_w", "h": "bbox_h"}
+OBJECT_COLUMNS = ("annotation_id", *_KEY, *_EDGES.values())
+"""What has to be known of objects."""
+
+
+def with_objects(frames: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """Return the frames that have objects, in their order, with `objects`, and `window_id` for both together.
+
+    An object's id stands for where it is and on which picture, so that the ids of a frame's objects say what is asked.
+    """
+    ordered = found.sort(*_KEY, "annotation_id")
+    terms = hash_strings(ordered["annotation_id"].to_arrow().cast("string"))
+    known = ordered.with_columns(term=pl.Series(mix(terms)))
+    each = pl.struct("annotation_id", *(pl.col(edge).alias(name) for name, edge in _EDGES.items()))
+    listed = known.group_by(_KEY, maintain_order=True).agg(objects=each, terms="term")
+    both = frames.join(listed, on=_KEY, how="inner", maintain_order="left")
+    sums = np.array([np.add.reduce(some.to_numpy()) for some in both["terms"]], np.uint64)
+    ids = mix(mix(both["input_id"].to_numpy().view(np.uint64)) + sums).view(np.int64)
+    return both.drop("terms").with_columns(window_id=pl.Series(ids, dtype=pl.Int64))

@@ -1,0 +1,219 @@
+"""Tracks: which boxes are the same object over frames. Decides from stored boxes; reads no picture.
+
+The method is ByteTrack (Zhang et al. 2022, "ByteTrack: Multi-object tracking by associating every detection box").
+Boxes that the detector is sure of are matched with where tracks are expected to be, then what is left of the tracks
+with boxes that it is less sure of. Where a box is expected is a Kalman filter's word, with the noise of SORT (Bewley et
+al. 2016) and DeepSORT (Wojke et al. 2017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+from annotated_types import Ge, Le
+
+FloatArray = npt.NDArray[np.float64]
+Int64Array = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+PACKAGES = ("scipy",)
+
+_POSITION, _VELOCITY = 1 / 20, 1 / 160
+"""How far a box strays from its course in a frame, and how much that changes, as shares of its height."""
+
+_LEAST_SURE_IOU = 0.5
+_FAR = 1e6
+_FRAMES_PER_CHECK = 512
+
+
+@dataclass(frozen=True)
+class TrackParams:
+    """What makes boxes on several frames one object.
+
+    `min_score`: how sure the detector must be of a box to begin a track, or to bring back one that was lost.
+    `low_score`: how sure it must be of a box to go on with a track that was there in the frame before.
+    `min_iou`: overlap with where it is expected that a box must have.
+    `lost`: frames for which a track may be out of sight.
+    `min_frames`: boxes that make a track; those of shorter ones belong to none.
+    `by_category`: whether a track keeps to one category, or may change it as the detector does.
+    """
+
+    min_score: Annotated[float, Ge(0), Le(1)] = 0.5
+    low_score: Annotated[float, Ge(0), Le(1)] = 0.1
+    min_iou: Annotated[float, Ge(0), Le(1)] = 0.2
+    lost: Annotated[int, Ge(0), Le(100_000)] = 30
+    min_frames: Annotated[int, Ge(1), Le(1000)] = 2
+    by_category: bool = False
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """N boxes of a stream: `place` is which frame each is on, `xywh` left, top, width, height in pixels, (N, 4).
+
+    In order of the frames; `category` numbers the categories.
+    """
+
+    place: Int64Array
+    xywh: FloatArray
+    score: FloatArray
+    category: Int64Array
+
+
+@dataclass
+class _Tracks:
+    """The tracks that are followed, T of them: expected centre x, y, aspect, height and their changes, (T, 8).
+
+    `unsure` (T, 8, 8) is the covariance of that, `seen` the time at which each was seen last, `held` its boxes.
+    """
+
+    state: FloatArray = field(default_factory=lambda: np.empty((0, 8)))
+    unsure: FloatArray = field(default_factory=lambda: np.empty((0, 8, 8)))
+    seen: Int64Array = field(default_factory=lambda: np.empty(0, np.int64))
+    category: Int64Array = field(default_factory=lambda: np.empty(0, np.int64))
+    held: list[list[int]] = field(default_factory=list)
+
+    def keep(self, chosen: BoolArray) -> None:
+        """Go on with these alone."""
+        self.state, self.unsure = self.state[chosen], self.unsure[chosen]
+        self.seen, self.category = self.seen[chosen], self.category[chosen]
+        self.held = [held for held, stays in zip(self.held, chosen.tolist(), strict=True) if stays]
+
+    def move_on(self, steps: int) -> None:
+        """Expect each where it will be so many frames later."""
+        course = np.eye(8)
+        course[:4, 4:] = np.eye(4) * steps
+        noise = _deviations(self.state[:, 3], (1, 1, 1e-2, 1), (1, 1, 1e-5, 1)) ** 2 * steps
+        self.state = self.state @ course.T
+        self.unsure = course @ self.unsure @ course.T + noise[:, :, None] * np.eye(8)
+
+    def take(self, which: Int64Array, boxes: Boxes, chosen: Int64Array, now: int) -> None:
+        """Correct what is expected of some tracks by the boxes they were matched with."""
+        if not len(which):
+            return
+        scale = (1, 1, 1e-1, 1)
+        noise = _deviations(self.state[which, 3], scale, scale)[:, :4] ** 2
+        projected = self.unsure[which][:, :4, :4] + noise[:, :, None] * np.eye(4)
+        gain = np.linalg.solve(projected, self.unsure[which][:, :4, :]).transpose(0, 2, 1)
+        off = _measured(boxes.xywh[chosen]) - self.state[which, :4]
+        self.state[which] += (gain @ off[:, :, None])[:, :, 0]
+        self.unsure[which] -= gain @ projected @ gain.transpose(0, 2, 1)
+        self.seen[which] = now
+        self.category[which] = boxes.category[chosen]
+        for track, box in zip(which.tolist(), chosen.tolist(), strict=True):
+            self.held[track].append(box)
+
+    def begin(self, boxes: Boxes, chosen: Int64Array, now: int) -> None:
+        """Begin a track with each of some boxes."""
+        measured = _measured(boxes.xywh[chosen])
+        deviations = _deviations(measured[:, 3], (2, 2, 1e-2, 2), (10, 10, 1e-5, 10))
+        self.state = np.concatenate([self.state, np.concatenate([measured, np.zeros_like(measured)], axis=1)])
+        self.unsure = np.concatenate([self.unsure, deviations[:, :, None] ** 2 * np.eye(8)])
+        self.seen = np.concatenate([self.seen, np.full(len(chosen), now)])
+        self.category = np.concatenate([self.category, boxes.category[chosen]])
+        self.held += [[box] for box in chosen.tolist()]
+
+
+def follow(
+    boxes: Boxes,
+    times: Int64Array,
+    begins: BoolArray,
+    params: TrackParams,
+    check: Callable[[], None] = lambda: None,
+) -> Int64Array:
+    """Return the track of each of N boxes, from 1 on in the order of their first boxes, 0 for none, shape (N,).
+
+    `times` says for each of F frames when it is, in frames; `begins` where a cut or a gap lies before it: no track goes
+    across. What is found up to a frame does not depend on the frames after it, but for tracks that have too few boxes
+    by then. `check` is called now and then.
+    """
+    found = np.zeros(len(boxes.place), np.int64)
+    whole: list[list[int]] = []
+    tracks = _Tracks()
+    ends = np.searchsorted(boxes.place, np.arange(len(times) + 1))
+    for place, now in enumerate(times.tolist()):
+        if place % _FRAMES_PER_CHECK == 0:
+            check()
+        if begins[place]:
+            whole += tracks.held
+            tracks = _Tracks()
+        elif place:
+            tracks.move_on(now - int(times[place - 1]))
+        _look(
+            tracks, boxes, np.arange(ends[place], ends[place + 1]), now, int(times[place - 1]) if place else now, params
+        )
+        # A track that was seen but once, and not again at once, was none.
+        last = np.array([len(held) for held in tracks.held], np.int64)
+        stays = (now - tracks.seen <= params.lost) & ((tracks.seen == now) | (last >= params.min_frames))
+        whole += [held for held, stay in zip(tracks.held, stays.tolist(), strict=True) if not stay]
+        tracks.keep(stays)
+    whole += tracks.held
+    numbered = sorted(held for held in whole if len(held) >= params.min_frames)
+    for number, held in enumerate(numbered, 1):
+        found[held] = number
+    return found
+
+
+def _look(tracks: _Tracks, boxes: Boxes, here: Int64Array, now: int, before: int, params: TrackParams) -> None:
+    """Match the boxes `here`, of one frame, with the tracks, and begin new ones."""
+    sure = here[boxes.score[here] >= params.min_score]
+    everyone = np.arange(len(tracks.held))
+    mine, theirs = _matched(tracks, everyone, boxes, sure, params.min_iou, params.by_category)
+    tracks.take(mine, boxes, theirs, now)
+    left = np.setdiff1d(everyone[tracks.seen == before], mine) if now != before else everyone[:0]
+    unsure = here[(boxes.score[here] < params.min_score) & (boxes.score[here] >= params.low_score)]
+    more, faint = _matched(tracks, left, boxes, unsure, max(params.min_iou, _LEAST_SURE_IOU), params.by_category)
+    tracks.take(more, boxes, faint, now)
+    tracks.begin(boxes, np.setdiff1d(sure, theirs), now)
+
+
+def _matched(
+    tracks: _Tracks, which: Int64Array, boxes: Boxes, chosen: Int64Array, least: float, by_category: bool
+) -> tuple[Int64Array, Int64Array]:
+    """Return tracks and the boxes that they go on with, so that overlaps add up to the most."""
+    from scipy.optimize import linear_sum_assignment
+
+    if not len(which) or not len(chosen):
+        return which[:0], chosen[:0]
+    overlap = overlaps(_expected(tracks.state[which]), boxes.xywh[chosen])
+    apart = overlap < max(least, np.finfo(float).tiny)
+    if by_category:
+        apart |= tracks.category[which][:, None] != boxes.category[chosen][None]
+    mine, theirs = linear_sum_assignment(np.where(apart, _FAR, 1 - overlap))
+    good = ~apart[mine, theirs]
+    return which[mine[good]], chosen[theirs[good]]
+
+
+def overlaps(one: FloatArray, other: FloatArray) -> FloatArray:
+    """Return the intersection over union of boxes (N, 4) and (M, 4), each left, top, width, height, shape (N, M)."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum((one[:, :2] + one[:, 2:])[:, None], (other[:, :2] + other[:, 2:])[None])
+    shared = np.clip(high - low, 0, None).prod(axis=2)
+    both = one[:, 2:].prod(axis=1)[:, None] + other[:, 2:].prod(axis=1)[None] - shared
+    return shared / np.maximum(both, np.finfo(float).tiny)
+
+
+def _measured(xywh: FloatArray) -> FloatArray:
+    """Return centre x, centre y, width over height, and height of boxes, (N, 4)."""
+    width, height = xywh[:, 2], np.maximum(xywh[:, 3], 1e-6)
+    return np.stack([xywh[:, 0] + width / 2, xywh[:, 1] + height / 2, width / height, height], axis=1)
+
+
+def _expected(state: FloatArray) -> FloatArray:
+    height = np.maximum(state[:, 3], 1e-6)
+    width = np.maximum(state[:, 2], 0) * height
+    return np.stack([state[:, 0] - width / 2, state[:, 1] - height / 2, width, height], axis=1)
+
+
+def _deviations(
+    height: FloatArray, position: tuple[float, float, float, float], velocity: tuple[float, float, float, float]
+) -> FloatArray:
+    """Return standard deviations, (N, 8), in multiples of what is usual for a height; of the aspect as given."""
+    tall = np.abs(height)[:, None]
+    there = tall * _POSITION * np.array(position)
+    moves = tall * _VELOCITY * np.array(velocity)
+    there[:, 2], moves[:, 2] = position[2], velocity[2]
+    return np.concatenate([there, moves], axis=1)
