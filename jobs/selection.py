@@ -14,7 +14,7 @@ from jobs.errors import UserError
 from jobs.names import counted_back
 from jobs.storage.store import Store
 
-_VERSIONED = tuple(t for t in schemas.ALL if t.name not in {"runs", "stage_runs", "releases"})
+_VERSIONED = tuple(t for t in schemas.ALL if t.name not in {"runs", "stage_runs", "releases", "models"})
 
 
 @dataclass(frozen=True)

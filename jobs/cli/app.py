@@ -27,6 +27,7 @@ from jobs.cli import (
     sql,
     submit,
     top,
+    train,
     watch,
 )
 from jobs.cli.failing import asks_json, nobody_listens, say, usage_problem
@@ -49,6 +50,7 @@ app.command("sql")(sql.sql)
 app.command("report")(report.report)
 app.command("select")(choosing.select)
 app.command("export")(export.export)
+app.command("train")(train.train)
 app.command("doctor")(doctor.doctor)
 app.add_typer(inspection.app, name="inspect")
 app.add_typer(gateway.app, name="gateway")

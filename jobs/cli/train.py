@@ -1,0 +1,60 @@
+"""`winnow train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.cli.options import JsonOption, WorkspaceOption
+
+
+def train(
+    data: Annotated[Path, typer.Option("--data", help="Folder of an export of format yolo, yolo-segment or yolo-obb.")],
+    out: Annotated[Path, typer.Option("--out", help="New folder for weights and figures.")],
+    base: Annotated[
+        str, typer.Option("--model", help="Weights to begin with (file or name), or an architecture as YAML.")
+    ] = "yolo26n",
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="How often to go over the pictures.")] = 100,
+    size: Annotated[int, typer.Option("--size", min=32, help="Side of the square to fit pictures into.")] = 640,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time.")] = 16,
+    seed: Annotated[int, typer.Option("--seed", help="Where chance begins.")] = 0,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="A setting of Ultralytics, may be repeated.", metavar="KEY=VALUE"),
+    ] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a detector of Ultralytics (AGPL-3.0) on an export, and record in the table models what it was trained on.
+
+    The best weights are in OUT, called as it is, for annotate.weights with the detector yolo26.
+
+    Example: winnow train --data yard-yolo --model yolo26n --out yard-first --epochs 50
+    """
+    from jobs.cli.show import err, print_json
+    from jobs.cli.show import out as console
+    from jobs.datasets.training import LICENCE, TrainRequest
+    from jobs.datasets.training import train as run
+    from jobs.workspace import Workspace
+
+    err.print(f"note: Ultralytics, and what it trains, is under {LICENCE}", soft_wrap=True)
+    request = TrainRequest(data, base, out, epochs, size, batch, seed, tuple(_settings(options or ())))
+    row = run(Workspace.at(workspace), request)
+    if as_json:
+        print_json(row)
+        return
+    console.print(f"{row['path']}, SHA-256 {row['model_id']}, in {row['seconds']:.0f} s", soft_wrap=True)
+    console.print(row["metrics"], soft_wrap=True)
+
+
+def _settings(options: list[str] | tuple[str, ...]) -> list[tuple[str, object]]:
+    import yaml
+
+    from jobs.errors import UserError
+
+    problems = [f"--option {text}: expected KEY=VALUE" for text in options if not text.partition("=")[1]]
+    if problems:
+        raise UserError(problems)
+    return [(key, yaml.safe_load(value)) for key, _, value in (text.partition("=") for text in options)]

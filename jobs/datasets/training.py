@@ -1,0 +1,154 @@
+"""Trains a detector of Ultralytics on an export, and writes down which data it was trained on."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+import schemas
+from jobs.datasets.export import MANIFEST
+from jobs.errors import RunFailedError, UserError, one_line
+from jobs.names import new_job_id
+from jobs.provisioning.extras import missing
+from jobs.provisioning.folders import digest
+from jobs.provisioning.modelfiles import resolve
+from jobs.storage.store import Store
+from jobs.workspace import Workspace
+from transforms.detect.yolo import QUIET, load_checkpoint
+from transforms.inference import ModelError
+
+LICENCE = "AGPL-3.0"
+_TASKS = {"yolo": "detect", "yolo-segment": "segment", "yolo-obb": "obb"}
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What to train on what.
+
+    `data` is the folder of a YOLO export, `base` an architecture (YAML) or weights to begin with (a file, or a name of
+    the catalogue), `out` the folder for what comes of it. `options` go to the library as they are.
+    """
+
+    data: Path
+    base: str
+    out: Path
+    epochs: int = 100
+    size: int = 640
+    batch: int = 16
+    seed: int = 0
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Checked:
+    manifest: dict[str, Any]
+    base: Path
+    base_hash: str
+
+
+def train(workspace: Workspace, request: TrainRequest) -> dict[str, Any]:
+    """Train, put the best weights into `out`, called as it is, and return the row of `models` that says so.
+
+    Raises `UserError` with all that is wrong with the request, before any work, and `RunFailedError` where the library
+    gives up.
+    """
+    store = Store(workspace.require().root)
+    checked = _check(request)
+    started = time.monotonic()
+    metrics = _train(request, checked)
+    best = request.out.absolute() / "weights" / "best.pt"
+    if not best.is_file():
+        raise RunFailedError(f"training left no weights at {best}")
+    # Rows name a model as its file is called, and every one of them is called best.
+    best = best.rename(request.out.absolute() / f"{request.out.name}.pt")
+    source = checked.manifest["source"]
+    row = {
+        "model_id": digest(best),
+        "name": request.out.name,
+        "path": str(best),
+        "base": request.base,
+        "base_hash": checked.base_hash,
+        "data": str(request.data.absolute()),
+        "data_content": checked.manifest["content"],
+        "release": source.get("release"),
+        "run": source.get("run"),
+        "manifest": json.dumps(checked.manifest, sort_keys=True),
+        "params": json.dumps({k: v for k, v in asdict(request).items() if k not in {"data", "base", "out"}}),
+        "metrics": json.dumps({name: round(float(value), 6) for name, value in sorted(metrics.items())}),
+        "licence": LICENCE,
+        "seconds": time.monotonic() - started,
+        "created_ns": time.time_ns(),
+    }
+    store.create_tables()
+    store.upsert(schemas.MODELS, pa.Table.from_pylist([row], schemas.MODELS.arrow_schema), new_job_id())
+    return row
+
+
+def _check(request: TrainRequest) -> _Checked:
+    problems = missing("ultralytics", "torch", "ultralytics")
+    manifest: dict[str, Any] = {}
+    try:
+        manifest = json.loads((request.data / MANIFEST).read_text(encoding="utf-8"))
+        found = manifest["format"]
+        if found not in _TASKS:
+            problems.append(f"--data {request.data}: expected an export of format {' or '.join(_TASKS)}, found {found}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problems.append(f"--data {request.data}: expected a folder that `winnow export --format yolo` made: {error}")
+    if request.out.exists() and (not request.out.is_dir() or any(request.out.iterdir())):
+        problems.append(f"--out {request.out}: expected a new or empty folder")
+    base = Path(request.base).expanduser()
+    if not (base.suffix in {".yaml", ".yml"} and base.is_file()):
+        try:
+            base = resolve(request.base).path
+        except UserError as error:
+            problems += error.problems
+    if not problems and base.suffix == ".pt":
+        try:
+            load_checkpoint(base)
+        except ModelError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError(problems)
+    return _Checked(manifest, base, digest(base))
+
+
+def _train(request: TrainRequest, checked: _Checked) -> dict[str, float]:
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    from ultralytics import YOLO
+    from ultralytics.nn import tasks
+
+    # Weights to begin with are read as tensors and known layers alone.
+    tasks.SAFE_LOAD = True
+    before = {*request.data.rglob("*.cache")}
+    out = request.out.absolute()
+    given: dict[str, Any] = {
+        "data": str(request.data.absolute() / "data.yaml"),
+        "epochs": request.epochs,
+        "imgsz": request.size,
+        "batch": request.batch,
+        "seed": request.seed,
+        "project": str(out.parent),
+        "name": out.name,
+        "exist_ok": True,
+        "plots": False,
+        "verbose": False,
+        "deterministic": True,
+    }
+    try:
+        model = YOLO(str(checked.base), task=_TASKS[checked.manifest["format"]])
+        result = model.train(**given | dict(request.options))
+        return dict(result.results_dict) if result is not None else {}
+    except Exception as error:
+        # The library, torch below it, and the loaders of pictures each raise their own.
+        raise RunFailedError(f"training failed: {type(error).__name__}: {one_line(error)}") from error
+    finally:
+        # What it keeps of labels would make the export another folder than the one that was written.
+        for file in {*request.data.rglob("*.cache")} - before:
+            file.unlink(missing_ok=True)
