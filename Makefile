@@ -7,10 +7,10 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 SYNC = $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode
 OWN = $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
-.PHONY: help setup core demo test check docs format faults bench evidence notebooks pins clean
+.PHONY: help setup core demo test check docs format faults bench bench-gpu evidence notebooks pins clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.all ## Install everything, for development
 core: $(VENV)/.core ## Install what the main job needs, and nothing else
@@ -41,6 +41,9 @@ faults: setup ## Strike thirty runs with random faults, and print each one; SEED
 
 bench: setup ## Measure speed and memory, beside other programs, and print one table
 	$(BIN)/python -m tests.bench
+
+bench-gpu: setup ## Measure models beside the loops of their own libraries, on a GPU; ARGS="--device cpu" shows that it runs
+	$(BIN)/python -m tests.bench.gpu $(ARGS)
 
 evidence: setup ## Hold the verdicts against labelled pictures, DATA=FOLDER, and write docs/evaluation.md
 	$(BIN)/python -m tests.evidence $(DATA)
