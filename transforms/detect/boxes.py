@@ -47,7 +47,9 @@ def letterbox(frame: Bgr, size: tuple[int, int], centred: bool) -> tuple[Bgr, Fi
     canvas = np.full((size[1], size[0], 3), PAD, np.uint8)
     resized = frame if inner == (width, height) else cv2.resize(frame, inner, interpolation=cv2.INTER_LINEAR)
     canvas[top : top + inner[1], left : left + inner[0]] = resized
-    return canvas, Fit((scale, scale), left, top)
+    # Ultralytics takes boxes back by the sides that were rounded, YOLOX by the scale.
+    fitted = (inner[0] / width, inner[1] / height) if centred else (scale, scale)
+    return canvas, Fit(fitted, left, top)
 
 
 def clip_corners(corners: FloatArray, width: int, height: int) -> FloatArray:

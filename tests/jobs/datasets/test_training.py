@@ -146,12 +146,11 @@ def _it_finds_what_the_library_finds(weights: Path) -> None:
 
     frames = [picture(number)[0] for number in range(2000, 2004)]
     frames.append(cv2.resize(frames[0], (200, 120)))
+    library = YOLO(str(weights))
     mine = YoloDetector(YoloSpec(weights, "", "", Thresholds(0.01, 0.7, 300), SIDE))(frames)
     alone = [YoloDetector(YoloSpec(weights, "", "", Thresholds(0.01, 0.7, 300), SIDE, batch=1))([f])[0] for f in frames]
     for frame, found, again in zip(frames, mine, alone, strict=True):
-        (theirs,) = YOLO(str(weights)).predict(
-            frame, imgsz=SIDE, conf=0.01, iou=0.7, rect=False, device="cpu", verbose=False
-        )
+        (theirs,) = library.predict(frame, imgsz=SIDE, conf=0.01, iou=0.7, rect=False, device="cpu", verbose=False)
         expected = theirs.boxes.xyxy.numpy()
         corners = np.concatenate([found.boxes[:, :2], found.boxes[:, :2] + found.boxes[:, 2:]], axis=1)
         order = np.argsort(-theirs.boxes.conf.numpy(), kind="stable")
