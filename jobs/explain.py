@@ -62,7 +62,8 @@ def forecast(prepared: Prepared) -> list[StageForecast]:
             why = next((reason for name in names if (reason := changes.reason(stage, name))), "new")
             forecasts[stage.name] = StageForecast(stage.name, wanted, unasked, 0, 0, {why: unasked} if unasked else {})
         elif stage.kind == "model":
-            found = _model(stage, models.planner(stage).survey(), plan, names, changes)
+            above = sum(forecasts[s.name].compute for s in stage.upstream if s.kind == "model")
+            found = _model(stage, models.planner(stage).survey(), plan, names, changes, above)
             forecasts[stage.name] = replace(found, depends_on=_awaited(stage, forecasts)) if stage.rule else found
         else:
             forecasts[stage.name] = _table(stage, prepared, tables, forecasts, changes, plan)
@@ -81,8 +82,16 @@ def _pixels(stage: Stage, plan: PixelPlan, names: list[str], changes: _Changes) 
     return StageForecast(stage.name, total.n_frames, total.missing + total.outdated, total.unread, total.gone, reasons)
 
 
-def _model(stage: Stage, seen: ModelPlan, pixels: PixelPlan, names: list[str], changes: _Changes) -> StageForecast:
+def _model(
+    stage: Stage, seen: ModelPlan, pixels: PixelPlan, names: list[str], changes: _Changes, above: int
+) -> StageForecast:
+    """`above` is for how many frames the model stages that it builds on have something to compute."""
     reasons: dict[str, int] = {}
+    if above:
+        upstream = ", ".join(s.name for s in stage.upstream if s.kind == "model")
+        _add(reasons, f"upstream changed: {upstream}, as far as that finds something", above)
+        _add(reasons, "frame is gone", seen.n_gone)
+        return StageForecast(stage.name, max(seen.wanted, above), above, 0, seen.n_gone, reasons)
     why = next((reason for name in names if (reason := changes.reason(stage, name))), "new")
     unmeasured = pixels.stage_total("frames").missing
     _add(reasons, why, seen.missing)

@@ -15,7 +15,9 @@ import schemas
 from conf import load
 from jobs.datasets.export import ExportRequest, export
 from jobs.errors import UserError
+from jobs.explain import forecast
 from jobs.pipeline import build
+from jobs.preparation import RunRequest, prepare
 from jobs.query import View
 from jobs.workspace import Workspace
 from tests.helpers import assert_one_live_row, computed, go, noise, rows
@@ -85,6 +87,10 @@ def test_masks_texts_and_captions_come_together(workspace: Workspace, tmp_path: 
     assert sum(bool(each["segmentation"]) for each in document["annotations"]) == masks.height
     assert [each["text"] for each in document["annotations"] if "text" in each] == ["EXIT"]
     export(workspace, ExportRequest("yolo-segment", tmp_path / "yolo", everything=True))
+    loaded = load(settings=[*settings, "annotate.min_score=0.3"])
+    planned = {f.stage: f for f in forecast(prepare(RunRequest(workspace, [str(cam)], loaded)))}
+    assert (planned["segment"].compute, planned["ocr"].compute) == (N, 0)
+    assert list(planned["segment"].reasons) == ["upstream changed: annotate, as far as that finds something"]
     # Only what is new, or has other objects now, is looked at again; and what is gone takes its masks along.
     assert computed(go(workspace, cam, settings=settings)) == {}
     cv2.imwrite(str(cam / "image_0.png"), picture(EMPTY))
