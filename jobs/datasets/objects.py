@@ -90,7 +90,7 @@ def nested(frames: pa.Table, objects: Objects) -> pa.Table:
     return frames.append_column("annotations", pa.array(listed, kind))
 
 
-def _licence(sha256: str | None, said: Mapping[str | None, str | None]) -> dict[str, str | None]:
+def _licence(sha256: str | None, said: Mapping[str, str | None]) -> dict[str, str | None]:
     found = licence_of(sha256, said.get(sha256)) if sha256 else Licence()
     return {"licence": found.name, "restriction": found.restriction}
 

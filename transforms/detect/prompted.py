@@ -116,7 +116,7 @@ class Sam3:
         scores, edges = scores[0][keep].cpu().numpy(), said.pred_boxes[0][keep].float().cpu().numpy()
         height, width = size
         corners = clip_corners((edges * [width, height, width, height]).astype(np.float32), width, height)
-        solid = (corners[:, 2:] > corners[:, :2]).all(axis=1)
+        solid = (corners[:, 2:] - corners[:, :2]).min(axis=1) > 0
         texts = run_lengths(said.pred_masks[0][keep].float(), size, self._device)
         order = [int(at) for at in np.argsort(-scores, kind="stable") if solid[at]][: self._limits.max_objects]
         plain = Detections.of_corners(corners[order], scores[order], np.full(len(order), label, np.int64))
