@@ -17,6 +17,7 @@ from jobs.lifecycle.descent import Replay
 from jobs.passes.engine import check_address
 from jobs.passes.plan import Listed
 from jobs.pipeline import build
+from jobs.provisioning.inference import check_server
 from jobs.stage import Stage
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
@@ -81,6 +82,7 @@ def prepare(request: RunRequest) -> Prepared:
         # A parameter without a canonical form has to be refused before anything is written.
         _ = stage.key
     check_address(request.ray_address)
+    check_server(stages)
     store = Store(request.workspace.root)
     if request.replay:
         return Prepared(request, store, stages, [], descent.listed(store, request.replay.streams))

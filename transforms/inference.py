@@ -166,7 +166,7 @@ def look_in_order(
     said = dict(zip(there, model.see(seen, [ready[row].value for row in there]), strict=True))
     good = [row for row in there if wanted[row] and row not in faults]
     found.rows = model.rows(block.take(pa.array(good, pa.int64())), [said[row] for row in good]) if good else {}
-    found.faults = _faults(block, faults, stages)
+    found.faults = faults_of(block, faults, stages)
     return found
 
 
@@ -203,17 +203,18 @@ def look(
             continue
         waiting.append((row, ready.value))
         if len(waiting) == batch:
-            _infer(model, waiting, results, faults)
+            infer_in_parts(model, waiting, results, faults)
             waiting = []
     if waiting:
-        _infer(model, waiting, results, faults)
+        infer_in_parts(model, waiting, results, faults)
     seen = block.take(pa.array(sorted(results), pa.int64()))
     found.rows = model.rows(seen, [results[row] for row in sorted(results)]) if results else {}
-    found.faults = _faults(block, faults, stages)
+    found.faults = faults_of(block, faults, stages)
     return found
 
 
-def _faults(block: pa.Table, faults: Mapping[int, Exception], stages: Sequence[str]) -> list[dict[str, Any]]:
+def faults_of(block: pa.Table, faults: Mapping[int, Exception], stages: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the faults of frames, by their place in the block, as rows that name stages."""
     keys = block.select(["stream_id", "frame_idx", "uri"]).take(pa.array(sorted(faults), pa.int64())).to_pylist()
     return [
         key | {"stage": stage, "error_type": type(faults[row]).__name__, "error": " ".join(str(faults[row]).split())}
@@ -222,9 +223,10 @@ def _faults(block: pa.Table, faults: Mapping[int, Exception], stages: Sequence[s
     ]
 
 
-def _infer(
+def infer_in_parts(
     model: FrameModel, some: Sequence[tuple[int, Any]], results: dict[int, Any], faults: dict[int, Exception]
 ) -> None:
+    """Show frames to a model; what fails is shown in halves, down to the frame that is to blame."""
     try:
         said = model.infer([value for _, value in some])
     except Exception as error:
@@ -236,8 +238,8 @@ def _infer(
         results.update({row: one for (row, _), one in zip(some, said, strict=True)})
         return
     # Out here the error is let go of, and with it the arrays that its traceback holds on to.
-    _infer(model, some[:middle], results, faults)
-    _infer(model, some[middle:], results, faults)
+    infer_in_parts(model, some[:middle], results, faults)
+    infer_in_parts(model, some[middle:], results, faults)
 
 
 def _ahead(

@@ -24,6 +24,7 @@ from jobs.cli import (
     review,
     run,
     schedule,
+    serving,
     sql,
     submit,
     top,
@@ -52,6 +53,7 @@ app.command("select")(choosing.select)
 app.command("export")(export.export)
 app.command("train")(train.train)
 app.command("doctor")(doctor.doctor)
+app.command("serve-models")(serving.serve_models)
 app.add_typer(inspection.app, name="inspect")
 app.add_typer(gateway.app, name="gateway")
 app.add_typer(schedule.app, name="schedule")

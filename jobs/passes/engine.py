@@ -185,6 +185,29 @@ class Engine:
         finally:
             settings.max_errored_blocks = lenient
 
+    def serve(
+        self, deployment: type, arguments: tuple[Any, ...], processes: ModelProcesses, host: str, port: int
+    ) -> str:
+        """Serve what is made of a class, with `processes` of them, at an address; return its URL.
+
+        Raises `UserError` if what that takes is not installed.
+        """
+        require("serve", "starlette", "uvicorn")
+        import ray.serve
+
+        for name in ("ray.serve", "uvicorn"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        ray.serve.start(http_options={"host": host, "port": port})
+        made = ray.serve.deployment(
+            num_replicas=processes.size,
+            max_ongoing_requests=IN_HAND,
+            # More than that is told to come again, which clients do.
+            max_queued_requests=IN_HAND * 16,
+            ray_actor_options={"num_cpus": processes.threads, "num_gpus": processes.gpus},
+        )(deployment)
+        ray.serve.run(made.bind(*arguments), name="winnow", route_prefix="/")
+        return f"http://{host}:{port}"
+
     def model_processes(self, limits: Resources) -> ModelProcesses:
         """Return how many processes hold a model, and what each may use."""
         machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]

@@ -17,6 +17,7 @@ from jobs.passes.modelpass import run_model_pass
 from jobs.passes.modelplan import ModelPlan, ModelPlanner
 from jobs.passes.modelworker import ModelTask
 from jobs.passes.pixelpass import PassResult
+from jobs.provisioning.inference import make_model
 from jobs.runs import StageOutcome
 from jobs.stage import Stage
 from jobs.storage.commit import Committer
@@ -88,9 +89,8 @@ class ModelStages:
             committer.remove(stage.table.name, pa.concat_tables(before.gone))
         if before.open:
             teller.began(stage.name, before.open)
-        assert stage.make is not None
         task = ModelTask(
-            stage.make,
+            make_model(stage),
             stage.name,
             stage.key,
             self._store.root,

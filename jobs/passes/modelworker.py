@@ -10,12 +10,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs.passes.worker import receipt, unless
+from jobs.passes.worker import not_taken, receipt, unless
 from jobs.storage.parts import write_part
 from jobs.storage.places import Place
 from schemas import BY_NAME
 from transforms.image import ImageParams
 from transforms.inference import FrameModel, Inferred, OrderedModel, look, look_in_order
+from transforms.remote import InferenceServerError, RemoteModel, look_remotely
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ModelTask:
     another stage.
     """
 
-    make: Callable[[int], FrameModel | OrderedModel]
+    make: Callable[[int], FrameModel | OrderedModel | RemoteModel]
     stage: str
     stage_key: str
     root: Place
@@ -46,7 +47,8 @@ class ModelWorker:
         self._threads = threads
         made = task.make(threads)
         self._ordered = made if isinstance(made, OrderedModel) else None
-        self._model = None if isinstance(made, OrderedModel) else _Shared(made)
+        self._remote = made if isinstance(made, RemoteModel) else None
+        self._model = None if isinstance(made, (OrderedModel, RemoteModel)) else _Shared(made)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return one row of schema `worker.RECEIPT`."""
@@ -61,9 +63,11 @@ class ModelWorker:
                 for name, rows in found.rows.items()
                 if rows.num_rows
             ]
+        except InferenceServerError as caught:
+            error = str(caught)
         except Exception as caught:
             # Any other way out would look like the death of the process.
-            error = f"{type(caught).__name__}: {caught}"
+            error = not_taken(caught)
         tally = {
             "block": block["block"][0].as_py(),
             "n_frames": found.n_frames,
@@ -77,6 +81,8 @@ class ModelWorker:
     def _look(self, block: pa.Table) -> Inferred:
         task = self._task
         go_on = unless(task.drain) if task.drain else None
+        if self._remote is not None:
+            return look_remotely(block, self._remote, task.image, task.batch, self._threads, go_on)
         if self._ordered is not None:
             return look_in_order(block, self._ordered, (task.stage,), task.image, self._threads, go_on)
         assert self._model is not None

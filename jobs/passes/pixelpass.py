@@ -262,7 +262,7 @@ def _take_in(receipt: dict[str, Any], block: Block, committer: Committer, result
         committer.add(part, part.table in block.replaces)
         result.computed[part.table] = result.computed.get(part.table, 0) + part.n_rows
     if receipt["error"]:
-        raise RunFailedError(f"the workspace does not take the results: {receipt['error']}")
+        raise RunFailedError(receipt["error"])
     result.count(receipt, block.starts)
 
 

@@ -75,11 +75,16 @@ def persist_rows(batch: pa.Table, root: str, stage_keys: Mapping[str, str]) -> p
                 parts.append(write_part(places.place(root), TABLES[stage], rows, {"stage_key": key}))
     except Exception as caught:
         # Any other way out would look like the death of the process, and frame after frame would be set aside.
-        error = f"{type(caught).__name__}: {caught}"
+        error = not_taken(caught)
     frames = _unpack(batch["frames"])
     corrupt = pc.sum(pc.equal(frames["status"], "corrupt")).as_py() or 0
     tally = {name: batch[name][0].as_py() for name in TALLY}
     return receipt(tally, parts, batch["quarantine"][0].as_py(), error, corrupt)
+
+
+def not_taken(caught: Exception) -> str:
+    """Return what is said of results that could not be written."""
+    return f"the workspace does not take the results: {type(caught).__name__}: {caught}"
 
 
 def receipt(

@@ -1,0 +1,138 @@
+"""A run whose detector is on a server of models, which is a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import schemas
+from jobs.errors import UserError
+from jobs.provisioning.inference import TOKEN, URL
+from jobs.workspace import Workspace
+from tests.helpers import computed, go, noise, rows, scenery, winnow, write_clip
+from tests.jobs.operations.test_rayjobs import free_ports
+from tests.machines import apart
+from tests.onnx_graphs import write_end_to_end
+
+pytest.importorskip("starlette", reason="the extra `serve` is not installed")
+pytestmark = pytest.mark.usefixtures("engine")
+SECRET = "open sesame"
+SMALL = ("resources.model_frames=4", "resources.model_batch=2")
+
+
+def settings(weights: Path, *more: str) -> list[str]:
+    return ["stages=[frames, annotate]", "annotate.detector=onnx", f"annotate.weights={weights}", *SMALL, *more]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_end_to_end(tmp_path_factory.mktemp("weights") / "red.onnx", batch="N")
+
+
+@pytest.fixture(scope="module")
+def server(weights: Path) -> Iterator[str]:
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "jobs.cli.app", "serve-models", "--port", str(port)]
+    command += [part for s in settings(weights, "annotate.frames=all", "resources.num_cpus=1") for part in ("--set", s)]
+    with apart() as environment:
+        environment |= {TOKEN: SECRET}
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+            assert process.stderr is not None
+            said = process.stderr.readline()
+            assert said.strip() == f"serving annotate at http://127.0.0.1:{port}", said + process.stderr.read()
+            yield f"http://127.0.0.1:{port}"
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+            assert process.returncode == 0
+
+
+@pytest.fixture
+def asked(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv(URL, server)
+    monkeypatch.setenv(TOKEN, SECRET)
+    return server
+
+
+def write_red(folder: Path, n: int = 7) -> Path:
+    folder.mkdir()
+    for number in range(n):
+        frame = np.repeat(noise(number, 128, 256)[:, :, None] // 2, 3, axis=2)
+        frame[16:48, 8 * number : 8 * number + 40] = (0, 0, 255)
+        cv2.imwrite(str(folder / f"image_{number}.jpg"), frame)
+    return folder
+
+
+def test_rows_are_those_of_a_model_in_the_run_itself(
+    asked: str, weights: Path, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cam = write_red(tmp_path / "cam")
+    clip = write_clip(tmp_path / "gate.mp4", scenery(5))
+    every = settings(weights, "annotate.frames=all")
+    record = go(workspace, cam, clip, settings=every)
+    assert computed(record)["annotate"] == 12
+    assert record.counts["frames_decoded"] == 12
+    monkeypatch.delenv(URL)
+    alone = Workspace.at(tmp_path / "alone")
+    go(alone, cam, clip, settings=every)
+    for table in (schemas.ANNOTATIONS, schemas.ANNOTATED):
+        assert rows(workspace, table).equals(rows(alone, table)), table.name
+    assert rows(workspace, schemas.ANNOTATIONS).height >= 7
+    # Where a model ran is no part of what it said.
+    assert computed(go(workspace, cam, clip, settings=every)) == {}
+
+
+def test_what_the_server_does_not_have_is_refused_before_any_work(
+    asked: str, weights: Path, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cam = write_red(tmp_path / "cam", 2)
+    other = write_end_to_end(tmp_path / "red.onnx", batch="N", licence="MIT")
+    with pytest.raises(UserError, match=r"annotate\.weights_hash: asked for") as caught:
+        go(workspace, cam, settings=settings(other, "annotate.frames=all", "annotate.min_score=0.5"))
+    assert any(p.startswith("annotate.min_score: asked for 0.5, the server") for p in caught.value.problems)
+    monkeypatch.setenv(TOKEN, "open barley")
+    with pytest.raises(UserError, match="says 401: expected the token of this server"):
+        go(workspace, cam, settings=settings(weights))
+    for url, hint in (("http://127.0.0.1:1", "no server of models answers at"), ("gpu:8000", "expected http://HOST")):
+        monkeypatch.setenv(URL, url)
+        with pytest.raises(UserError, match=hint):
+            go(workspace, cam, settings=settings(weights))
+    assert not workspace.exists
+    # Detectors that have no weights, or look back, stay in the run.
+    monkeypatch.setenv(URL, asked)
+    go(workspace, cam, settings=["stages=[frames, annotate]", "annotate.detector=motion", "annotate.frames=all"])
+
+
+def test_strangers_get_nothing(asked: str) -> None:
+    for path, status in (("/v1/stages", 401), ("/v1/look/annotate", 401)):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(asked + path)
+        assert caught.value.code == status
+    request = urllib.request.Request(f"{asked}/v1/look/annotate", b"no frames", {"Authorization": f"Bearer {SECRET}"})
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    assert caught.value.code == 409
+    known = urllib.request.Request(f"{asked}/v1/stages", headers={"Authorization": f"Bearer {SECRET}"})
+    with urllib.request.urlopen(known) as answer:
+        (stage,) = json.loads(answer.read())
+    request.add_header("X-Stage-Key", stage["key"])
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    assert caught.value.code == 400
+
+
+def test_nothing_to_serve_is_said(tmp_path: Path) -> None:
+    result = winnow("serve-models", "--set", "stages=[quality]")
+    assert isinstance(result.exception, UserError)
+    assert "no stage of this configuration" in str(result.exception)
+    assert os.environ.get(URL) is None
