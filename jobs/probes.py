@@ -20,7 +20,7 @@ from jobs.provisioning.weights import folder
 
 _PATIENCE_S = 120.0
 _SHARED = Path("/dev/shm")  # noqa: S108 - it is what Ray keeps its objects in
-_ANSWER = "import sys; from jobs.passes.engine import answer; print(answer(int(sys.argv[1])))"
+_ANSWER = "import sys; from jobs.passes.ondemand import answer; print(answer(int(sys.argv[1])))"
 
 
 def shared_memory(limits: Resources) -> Iterator[Finding]:

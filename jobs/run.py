@@ -22,9 +22,9 @@ from jobs.lifecycle.telling import Teller, Unwatched, Watcher
 from jobs.memory import give_back
 from jobs.names import new_job_id
 from jobs.passes import pictures
-from jobs.passes.engine import EngineOnDemand
 from jobs.passes.following import follow
 from jobs.passes.modelstages import ModelStages
+from jobs.passes.ondemand import EngineOnDemand
 from jobs.passes.pixelpass import PassResult, run_pass
 from jobs.passes.plan import PixelPlan, Planner
 from jobs.passes.tables import TableStages

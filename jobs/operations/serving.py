@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
 from typing import Any
 
@@ -62,9 +63,9 @@ class ModelServer:
         if path == STAGES:
             return Response(json.dumps(describe(list(self._stages.values()))), media_type="application/json")
         body = await request.body()
-        work = (answer, body, self._models[name], self._image, self._batch, self._decoders)
+        work = partial(answer, body, self._models[name], self._image, self._batch, self._decoders)
         try:
-            said = await asyncio.get_running_loop().run_in_executor(self._turn, *work)
+            said = await asyncio.get_running_loop().run_in_executor(self._turn, work)
         except ValueError as error:
             return Response(str(error), _WRONG)
         return Response(said, media_type="application/vnd.apache.arrow.stream")

@@ -9,7 +9,8 @@ import pytest
 
 from conf import Resources
 from jobs.errors import UserError
-from jobs.passes.engine import Engine, EngineOnDemand, check_address
+from jobs.passes.engine import Engine, check_address
+from jobs.passes.ondemand import EngineOnDemand
 from tests.helpers import write_noise_stream
 
 

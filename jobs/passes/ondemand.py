@@ -1,0 +1,109 @@
+"""An engine for those who may need one: started when it is asked for, or beforehand, beside other work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from importlib.metadata import version
+from threading import Thread
+from types import TracebackType
+from typing import Any, Self
+
+from conf import Resources
+from jobs.errors import RunStopped
+from jobs.passes.engine import Engine, named_cluster
+from jobs.passes.nearby import ALONE, Nearby
+
+_ANSWER_S = 5.0
+_GRACE_S = 10.0
+_LOOK_S = 0.5
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def answer(object_store_mb: int) -> str:
+    """Start an engine with one worker, or join the one that `$RAY_ADDRESS` names, and say what answered."""
+    began = time.monotonic()
+    with Engine(Resources(num_cpus=1, object_store_mb=object_store_mb)) as engine:
+        engine.call_worker()
+        joined = named_cluster(None)
+        where = f"joined at {joined}" if joined else "started"
+    return f"Ray {version('ray')} {where}, a worker answered after {time.monotonic() - began:.1f} s"
+
+
+class EngineOnDemand:
+    """An engine that is started when first asked for, or in the background once it is likely to be needed.
+
+    `nearby` are processes that are there sooner, to begin with and for what is not worth an engine; None where an
+    engine is there already, on this machine or elsewhere. Use as a context manager; leaving it stops what was started.
+    """
+
+    def __init__(self, limits: Resources, address: str | None = None) -> None:
+        self._make = lambda: Engine(limits, address)
+        there = named_cluster(address) or _is_running()
+        self.nearby = None if there else Nearby(limits.num_cpus or os.cpu_count() or 1)
+        self._threads = ThreadPoolExecutor(1, "engine")
+        self._engine: Future[Engine] | None = None
+        self._handlers: dict[signal.Signals, Any] = {}
+        self.meanwhile: Callable[[], object] = lambda: None
+        """Called twice a second while the engine is waited for; what it raises ends the wait."""
+
+    def begin(self, n_frames: int | None = None) -> None:
+        """Start in the background what so many frames need; the engine, if their number is not known."""
+        if self.nearby and n_frames is not None:
+            self.nearby.begin()
+            if n_frames <= ALONE:
+                return
+        if self._engine is None:
+            self._handlers = {n: h for n in _SIGNALS if (h := signal.getsignal(n)) is not None}
+            self._engine = self._threads.submit(self._make)
+
+    def __call__(self) -> Engine:
+        """Return the engine, when it is there."""
+        self.begin()
+        assert self._engine is not None
+        while not wait([self._engine], timeout=_LOOK_S).done:
+            self.meanwhile()
+        engine = self._engine.result()
+        # Ray's core has put handlers of its own in place, which print a stack trace and no more.
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
+        return engine
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.nearby:
+            self.nearby.close()
+
+        def stop() -> None:
+            if self._engine is not None and self._engine.exception() is None:
+                self._engine.result().__exit__(kind, error, trace)
+
+        interrupted = isinstance(error, (KeyboardInterrupt, RunStopped))
+        if interrupted:
+            # Whoever ends a whole group of processes has ended the cluster too, and leaving it would take a minute.
+            # Its processes die with this one in any case.
+            stopping = Thread(target=stop, name="stop", daemon=True)
+            stopping.start()
+            if isinstance(error, KeyboardInterrupt):
+                stopping.join(_GRACE_S)
+            elif self._engine is None or self._engine.done():
+                stopping.join(_ANSWER_S)
+        else:
+            stop()
+        self._threads.shutdown(wait=not interrupted)
+
+
+def _is_running() -> bool:
+    """Say whether this process has an engine, without importing one."""
+    ray = sys.modules.get("ray")
+    return bool(ray and ray.is_initialized())
