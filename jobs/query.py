@@ -20,9 +20,10 @@ from jobs.errors import UserError, one_line
 from jobs.lifecycle.events import events, journaled_jobs
 from jobs.selection import Selection
 from jobs.shown import Shown
-from jobs.storage.places import Place
+from jobs.storage.places import ObjectPath, Place
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
+from transforms import buckets
 
 BATCH = 1 << 16
 """Rows of a result that are in memory together, where it is given piece by piece."""
@@ -157,6 +158,8 @@ class View:
             except duckdb.Error as error:
                 if any(sign in str(error) for sign in _NO_FILE):
                     raise UserError(self._vacuumed) from error
+                if isinstance(self._store.root, ObjectPath) and "S3 error" in str(error):
+                    raise buckets.as_os_error(error, str(self._store.root)) from error
                 raise UserError(f"SQL: {_first_lines(str(error))}") from error
 
     def _register(self, connection: duckdb.DuckDBPyConnection) -> None:

@@ -34,6 +34,7 @@ _LARGEST_PUT = 1 << 30
 _DENIED = frozenset({"PermissionDeniedError", "UnauthenticatedError"})
 _FORBIDDEN = "403 Forbidden"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_STATUS = re.compile(r"\b([45]\d{2}(?: [A-Z][a-z]+)+)")
 _REASONS = re.compile(r" - | ↳ ")
 
 
@@ -177,7 +178,7 @@ def as_os_error(error: BaseException, uri: str) -> OSError:
 def _not_done(uri: str, text: str, said: str) -> StorageError:
     if "body" in text and "max_retries" not in text:
         return BrokenOffError(f"{uri}: the answer of {_where()} broke off")
-    code = re.search(r"(\d{3} [A-Z][A-Za-z ]+?):", text)
+    code = _STATUS.search(text)
     short = f"{code[1]}{f' ({said})' if said else ''}" if code else _shortened(text)
     return StorageError(f"{uri}: {_where()} did not do it after {n_retries() + 1} tries: {short}")
 
