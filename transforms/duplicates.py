@@ -48,8 +48,7 @@ class DuplicateParams:
     `rebuild`: forget all groups and form them afresh; no property of the result, so it is not part of its identity.
     `join`: where near hashes are looked for: by the driver, `local`; by all machines of a cluster, `shuffle`; `auto`
     does that on a cluster of several machines, for more distinct hashes than `shuffle_above`. The groups are the same.
-    `shuffle_above`: see `join`. Sharing the work costs about ten times as much of it, so that it takes many machines,
-    or more hashes than the driver has memory for, to be worth it.
+    `shuffle_above`: see `join`. Below that number the driver is through before a shuffle would have paid.
     """
 
     by: Literal["phash", "embedding"] = "phash"
@@ -60,7 +59,7 @@ class DuplicateParams:
     scope: Literal["stream", "workspace"] = "workspace"
     rebuild: bool = False
     join: Literal["auto", "local", "shuffle"] = "auto"
-    shuffle_above: Annotated[int, Ge(0)] = 20_000_000
+    shuffle_above: Annotated[int, Ge(0)] = 5_000_000
 
     @property
     def uses(self) -> str | None:

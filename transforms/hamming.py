@@ -229,6 +229,8 @@ def _nearest(  # type: ignore[no-untyped-def] # noqa: C901 - one walk, without a
     verified = by_layout or len(vectors) > 0
     best, best_distance = NOT_FOUND, radius + 1
     first, met = 0, 0
+    # All that are near count as met, where they are verified; else only what is nearer than the best matters.
+    limit = radius
     for flips in range(len(ends)):
         for band in range(BANDS):
             value = _band_value(query, band)
@@ -236,7 +238,7 @@ def _nearest(  # type: ignore[no-untyped-def] # noqa: C901 - one walk, without a
                 begin = start[band, value ^ mask]
                 for at in range(begin + filled[band, value ^ mask] - 1, begin - 1, -1):
                     found = _distance(words[band, at], query)
-                    if found > radius:
+                    if found > limit:
                         continue
                     if verified:
                         met += 1
@@ -252,6 +254,7 @@ def _nearest(  # type: ignore[no-untyped-def] # noqa: C901 - one walk, without a
                     said = _units_agree(own, units, number, least) if by_layout else -1
                     if said == 1 or (said < 0 and _agree(layouts, vectors, i, leader_at[number], least)):
                         best, best_distance = number, found
+                        limit = radius if verified else found
         first = ends[flips]
         # Whatever differs in no more than this many bits has been seen by now.
         if best_distance <= BANDS * (flips + 1) - 1:
