@@ -112,14 +112,19 @@ class Engine:
 
     def _start(self, limits: Resources) -> Any:
         num_cpus = limits.num_cpus or os.cpu_count() or 1
-        context = self._ray.init(
-            # One of our own, whatever cluster somebody else has running on this machine.
-            address="local",
-            num_cpus=num_cpus,
-            object_store_memory=limits.object_store_mb << 20,
-            include_dashboard=False,
-            **_SILENT,
-        )
+        memory = limits.object_store_mb << 20
+        try:
+            context = self._ray.init(
+                # Another cluster of this machine is not to be joined by chance.
+                address="local",
+                num_cpus=num_cpus,
+                object_store_memory=memory,
+                include_dashboard=False,
+                **_SILENT,
+            )
+        except Exception as error:
+            # On a machine that is busy beyond measure, for one; Ray has no class of its own for it.
+            raise RunFailedError(f"Ray did not start: {one_line(error)}") from error
         # Workers load what they will need while the driver is still getting its first blocks ready.
         load = self._ray.remote(num_cpus=1)(_load_worker)
         self._loading = [load.remote() for _ in range(num_cpus)]
