@@ -27,7 +27,7 @@ from transforms.scenes import SceneParams
 from transforms.segment import SegmentParams
 from transforms.track import TrackParams
 
-MODEL_STAGES = frozenset({"embeddings", "annotate", "segment", "ocr", "caption", "second"})
+MODEL_STAGES = frozenset({"embeddings", "annotate", "segment", "ocr", "caption", "second", "larger"})
 """The stages that show frames to a model."""
 
 OPTIONAL_STAGES = MODEL_STAGES | {"media", "track", "route", "escalate"}
@@ -51,6 +51,7 @@ STAGES = (
     "caption",
     "second",
     "route",
+    "larger",
     "escalate",
 )
 """Every stage, in the order in which they run; embeddings of kept frames come after curation."""
@@ -64,13 +65,17 @@ _NEEDS = {
     "track": ("annotate", "scenes"),
     "second": ("annotate",),
     "route": ("annotate",),
+    "larger": ("route",),
     "escalate": ("route",),
 }
 
 _LIKE = {"segment": "annotate", "second": "annotate"}
 """The stages that are shown the frames that another one is shown."""
 
-_RULED = MODEL_STAGES - _LIKE.keys()
+_ROUTED = {"larger": "routing.route = 'larger'"}
+"""The stages that are shown what another one sends to them, with the rule for that."""
+
+_RULED = MODEL_STAGES - _LIKE.keys() - _ROUTED.keys()
 
 
 @dataclass(frozen=True)
@@ -141,7 +146,7 @@ class PipelineConfig:
     def rule(self, stage: str) -> Rule | None:
         """Return what chooses the frames that a stage is shown; None for all that decode. Raises `RuleError`."""
         stage = _LIKE.get(stage, stage)
-        text = self.when.get(stage)
+        text = _ROUTED.get(stage) or self.when.get(stage)
         return both(KEPT if self._only_kept(stage) else None, understood(text) if text else None)
 
     def conflicts(self) -> list[str]:
@@ -155,10 +160,14 @@ class PipelineConfig:
         if self.when.get("embeddings") and by_vector:
             found.append("when.embeddings: duplicates by embedding need the vector of every frame; expected no rule")
         known = get_args(get_type_hints(AnnotateParams)["detector"])
-        if self.route.second_detector not in {None, *known}:
-            found.append(
-                f"route.second_detector: expected one of {', '.join(known)}, found {self.route.second_detector!r}"
-            )
+        found += [
+            f"route.{name}: expected one of {', '.join(known)}, found {given!r}"
+            for name in ("second_detector", "larger_detector")
+            if (given := getattr(self.route, name)) not in {None, *known}
+        ]
+        if bool(self.route.larger) != bool(self.route.budget_larger):
+            found.append("route.larger, route.budget_larger: expected both or neither, weights and a number of frames")
+        found += self.escalate.unsafe()
         if "escalate" in self.stages and not self.route.budget_vlm:
             found.append("route.budget_vlm: the stage escalate asks about no frame; expected a number above 0")
         if self.route.budget_vlm and "route" in self.closed_stages and "escalate" not in self.stages:
@@ -189,9 +198,13 @@ class PipelineConfig:
 
     def _closed(self, stages: tuple[str, ...]) -> tuple[str, ...]:
         wanted = {"frames", *stages, *(["media"] if self.ingest.materialize != "none" else [])}
-        while more := {need for stage in wanted for need in self._needs(stage)} - wanted:
+        while more := {need for stage in wanted for need in (*self._needs(stage), *self._brings(stage))} - wanted:
             wanted |= more
         return tuple(stage for stage in STAGES if stage in wanted)
+
+    def _brings(self, stage: str) -> tuple[str, ...]:
+        """Return the stages that follow a stage wherever that runs."""
+        return ("larger",) if stage == "route" and self.route.larger else ()
 
     def _wrong_rule(self, stage: str) -> list[str]:
         """Return what is wrong with the rule of a stage, by itself."""
@@ -224,6 +237,8 @@ class PipelineConfig:
 def _why_no_rule(stage: str) -> str:
     if stage not in STAGES:
         return f"there is no such stage{nearest(stage, _RULED)}"
+    if stage in _ROUTED:
+        return f"{stage} is shown what is routed to it"
     if stage in _LIKE:
         return f"{stage} is shown what {_LIKE[stage]} is shown"
     reads = stage in {"frames", "quality", "fingerprints", "motion", "media"}

@@ -72,8 +72,8 @@ class View:
     def lazy(self, name: str) -> pl.LazyFrame:
         """Return a table's selected rows.
 
-        `curated` joins all per-frame tables, `objects` is what stands of annotations. An unknown name raises
-        `UserError`.
+        `curated` joins all per-frame tables, `objects` is what stands of annotations, `NAME:STAGE` are the rows that
+        another stage has written there. An unknown name raises `UserError`.
         """
         if name == "curated":
             return self._curated()
@@ -81,6 +81,7 @@ class View:
             return standing.standing(self.lazy)
         if name == schemas.JOURNAL.name:
             return pl.LazyFrame(journal_rows(self._unpinned.root))
+        name, _, stage = name.partition(":")
         every = name.removesuffix("_all")
         if every not in schemas.BY_NAME:
             known = ", ".join([*schemas.BY_NAME, schemas.JOURNAL.name, standing.NAME, "curated"])
@@ -88,21 +89,21 @@ class View:
         table = schemas.BY_NAME[every]
         if name.endswith("_all") or not table.has_stage_key:
             return self._store_of(table).open(table).lazy()
-        if name == composing.FOUND:
+        if name == composing.FOUND and not stage:
             return composing.composed(self._chosen, self.selection.keys)
-        return self._chosen(table)
+        return self._chosen(table, stage)
 
-    def _chosen(self, table: schemas.Table) -> pl.LazyFrame:
-        """Return the rows that a stage wrote under the keys that are selected."""
+    def _chosen(self, table: schemas.Table, stage: str = "") -> pl.LazyFrame:
+        """Return the rows that a stage, if not the usual one, wrote under the keys that are selected."""
         rows = self._store_of(table).open(table).lazy()
-        keys = self.selection.keys.get(table.written_by, {})
+        keys = self.selection.keys.get(stage or table.written_by, {})
         chosen = pl.LazyFrame(
             {"stream_id": list(keys), "stage_key": list(keys.values())},
             schema={"stream_id": pl.String, "stage_key": pl.String},
         )
         wanted = rows.filter(pl.col("stage_key").is_in(sorted(set(keys.values()))))
         wanted = wanted.join(chosen, on=("stream_id", "stage_key"), how="semi")
-        if not self._shown.has_rules(table):
+        if stage or not self._shown.has_rules(table):
             return wanted
         name = _FOUND if table.name == composing.FOUND else table.name
         frames = self.sql(f"SELECT DISTINCT stream_id, frame_idx FROM {name}")

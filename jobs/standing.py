@@ -35,7 +35,17 @@ def standing(table: Callable[[str], pl.LazyFrame]) -> pl.LazyFrame:
 
 
 def found_by_models(table: Callable[[str], pl.LazyFrame]) -> pl.LazyFrame:
-    """Return what was found, without what a vision language model dropped, and under the categories that it gave."""
+    """Return what was found: by the larger model where frames went to it, else as a vision language model left it.
+
+    That is without what it dropped, and under the categories that it gave.
+    """
+    now = ["input_id", *_KEY]
+    routed = table("routing").filter(route="larger")
+    larger = table("annotated:larger").join(table("frames").select(now), on=now, how="semi")
+    larger = larger.join(routed, on=_KEY, how="semi").select(_KEY)
+    columns = list(schemas.OBJECT_COLUMNS)
+    first = table("annotations").select(columns).join(larger, on=_KEY, how="anti")
+    second = table("annotations:larger").select(columns).join(larger, on=_KEY, how="semi")
     verdicts = (
         table("escalated")
         .select("verdicts", reviewer="model")
@@ -46,8 +56,7 @@ def found_by_models(table: Callable[[str], pl.LazyFrame]) -> pl.LazyFrame:
     )
     relabelled = pl.when(pl.col("decision") == "relabel").then(pl.col("other")).otherwise(pl.col("category"))
     return (
-        table("annotations")
-        .select(schemas.OBJECT_COLUMNS)
+        pl.concat([first, second])
         .join(verdicts, on="annotation_id", how="left")
         .filter(pl.col("decision").ne_missing("drop"))
         .with_columns(category=relabelled)

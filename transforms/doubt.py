@@ -37,6 +37,9 @@ class RouteParams:
     `threshold`: frames whose uncertainty is below it are fine.
     `budget_person`: the most frames of a run that are sent to a person: the most doubtful ones.
     `budget_vlm`: how many of the next most doubtful the stage `escalate` asks a vision language model about.
+    `budget_larger`: how many of those after them the stage `larger` shows to a larger detector.
+    `larger`: weights of that detector; none for no such.
+    `larger_detector`: what runs them; none for the same as `annotate.detector`.
     """
 
     margin: Annotated[float, Gt(0), Le(1)] = 0.15
@@ -46,6 +49,9 @@ class RouteParams:
     threshold: Annotated[float, Gt(0), Le(1)] = 0.5
     budget_person: Annotated[int, Ge(0)] = 100
     budget_vlm: Annotated[int, Ge(0)] = 0
+    budget_larger: Annotated[int, Ge(0)] = 0
+    larger: str | None = None
+    larger_detector: str | None = None
 
 
 class Found(NamedTuple):
@@ -175,8 +181,8 @@ def overlaps(one: FloatArray, other: FloatArray) -> FloatArray:
 def routed(doubts: pl.DataFrame, params: RouteParams) -> pl.DataFrame:
     """Add `uncertainty`, `doubts` and `route` to frames, given their keys and doubts.
 
-    The most doubtful frames go to people and the next ones to the model, as far as the budgets reach; of frames that
-    are equally doubtful, a hash of their keys decides.
+    The most doubtful frames go to people, the next ones to the language model, those after them to the larger detector,
+    as far as the budgets reach; of frames that are equally doubtful, a hash of their keys decides.
     """
     left = pl.lit(1.0)
     for name in DOUBTS:
@@ -187,8 +193,10 @@ def routed(doubts: pl.DataFrame, params: RouteParams) -> pl.DataFrame:
     order = scored.with_row_index("at").sort("uncertainty", "chance", *_KEY, descending=[True, False, False, False])
     place = pl.int_range(pl.len())
     to_people, to_model = params.budget_person, params.budget_person + params.budget_vlm
-    people, model, fine = (pl.lit(name) for name in ("person", "vlm", "fine"))
-    sent = pl.when(place < to_people).then(people).when(place < to_model).then(model).otherwise(fine)
+    to_larger = to_model + params.budget_larger
+    people, model, larger, fine = (pl.lit(name) for name in ("person", "vlm", "larger", "fine"))
+    to_models = pl.when(place < to_model).then(model).when(place < to_larger).then(larger).otherwise(fine)
+    sent = pl.when(place < to_people).then(people).otherwise(to_models)
     route = pl.when(pl.col("uncertainty") < params.threshold).then(fine).otherwise(sent)
     chosen = order.with_columns(route=route).sort("at")
     return chosen.with_columns(doubts=pl.Series(_named(chosen), dtype=pl.List(pl.String))).drop("at", "chance")

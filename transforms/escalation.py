@@ -84,10 +84,8 @@ class EscalateParams:
         """Return the environment's name for the key."""
         return self.key_env or KEYS[self.api]
 
-    def problems(self) -> Iterator[str]:
-        """Yield what is wrong with it, never showing what could be a key."""
-        if not self.model:
-            yield "escalate.model: expected the name of a model, found nothing"
+    def unsafe(self) -> Iterator[str]:
+        """Yield where it holds what could be a key, which must not be put down anywhere, without showing it."""
         if self.key_env is not None and not _VARIABLE.fullmatch(self.key_env):
             yield "escalate.key_env: expected the name of an environment variable, never a key itself"
         if self.url is not None:
@@ -96,6 +94,12 @@ class EscalateParams:
                 yield "escalate.url: expected http://… or https://…"
             elif parts.username or parts.password or parts.query:
                 yield "escalate.url: expected a URL without credentials; keys come from the environment alone"
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with it where it is used."""
+        if not self.model:
+            yield "escalate.model: expected the name of a model, found nothing"
+        yield from self.unsafe()
         if not self.is_local and not (self.usd_in and self.usd_out):
             yield (
                 "escalate.usd_in, escalate.usd_out: expected what a million tokens cost, without which "

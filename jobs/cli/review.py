@@ -41,6 +41,10 @@ def export(
     root: Annotated[
         str, typer.Option(help="What comes before the pictures' names in Label Studio's tasks.", metavar="URL")
     ] = "/data/local-files/?d=",
+    category: Annotated[
+        list[str] | None,
+        typer.Option(help="Offer this category, beside those that are known; may be repeated.", metavar="NAME"),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the frames that wait for a person, with what was found on them; or those that --where names.
@@ -52,7 +56,8 @@ def export(
     from jobs.reviewing.outgoing import QueueRequest, send_out
     from jobs.workspace import Workspace
 
-    told = send_out(Workspace.at(workspace), QueueRequest(format_.value, out, where, n, again, media.value, root))
+    request = QueueRequest(format_.value, out, where, n, again, media.value, root, tuple(category or ()))
+    told = send_out(Workspace.at(workspace), request)
     if as_json:
         print_json(told)
     elif told["frames"]:

@@ -21,8 +21,9 @@ _KEY = list(schemas.FRAME_KEY)
 
 
 def are_known(view: View) -> bool:
-    """Say whether a view shows annotations at all, be they none."""
-    return any(table.written_by in view.selection.keys for table in schemas.OBJECTS_OF.values())
+    """Say whether a view shows annotations at all, be they none: of models, or drawn by people."""
+    by_models = any(table.written_by in view.selection.keys for table in schemas.OBJECTS_OF.values())
+    return by_models or view.lazy("reviews").head(1).collect().height > 0
 
 
 def objects_of(view: View, frames: pa.Table, min_score: float | None) -> Objects:
@@ -46,7 +47,7 @@ def categories_of(view: View) -> tuple[str, ...]:
 
     Those that people brought in come last, in the order in which they did.
     """
-    found = view.lazy("annotations").select("category")
+    found = pl.concat([view.lazy(name).select("category") for name in ("annotations", "annotations:larger")])
     brought = view.lazy("reviews").drop_nulls("category").group_by("category").agg(pl.col("reviewed_ns").min())
     later = brought.sort("reviewed_ns", "category").collect()["category"].to_list()
     seen = set(found.unique().collect()["category"].to_list()) - set(later)
@@ -97,10 +98,12 @@ def _licence(sha256: str | None, said: Mapping[str, str | None]) -> dict[str, st
 
 def _licences_in(view: View) -> Iterator[tuple[str, str | None]]:
     """Yield the licence that each file of weights names itself, by its hash."""
-    for stage in sorted({table.written_by for table in schemas.OBJECTS_OF.values()}):
+    for stage in (*sorted({table.written_by for table in schemas.OBJECTS_OF.values()}), "larger"):
+        # The larger detector's parameters are those of a detector.
+        section = schemas.ANNOTATIONS.written_by if stage == "larger" else stage
         for params in _params(view, stage):
-            if digest := params.get(f"{stage}.weights_hash"):
-                yield digest, params.get(f"{stage}.licence")
+            if digest := params.get(f"{section}.weights_hash"):
+                yield digest, params.get(f"{section}.licence")
 
 
 def _params(view: View, stage: str = schemas.ANNOTATIONS.written_by) -> Iterator[dict[str, Any]]:

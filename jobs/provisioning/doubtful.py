@@ -20,7 +20,7 @@ from transforms import doubt, escalation
 # How it is reached, and what may be spent, changes no answer.
 _REACH = ("url", "key_env", "attempts", "timeout_s", "per_minute", "wait_s")
 _NO_MATTER = frozenset({*_REACH, "usd_in", "usd_out", "max_usd"})
-_OF_MODELS = frozenset({"second", "second_detector"})
+_OF_MODELS = frozenset({"second", "second_detector", "larger", "larger_detector"})
 
 
 def with_doubts(config: PipelineConfig, frames: Stage, objects: Sequence[Stage]) -> tuple[Stage, ...]:
@@ -34,19 +34,36 @@ def with_doubts(config: PipelineConfig, frames: Stage, objects: Sequence[Stage])
         stages.append(second_stage(config))
     if "route" in chosen:
         stages.append(route_stage(config, list(stages)))
+    # It is there where the others are.
+    route = [stage for stage in stages if stage.name == "route"]
+    if "larger" in chosen:
+        stages.append(larger_stage(config))
     if "escalate" in chosen:
-        stages.append(escalate_stage(config, frames, stages[-1]))
+        stages.append(escalate_stage(config, frames, *route))
     return tuple(stages)
 
 
 def second_stage(config: PipelineConfig) -> Stage:
     """Return the stage of the second detector, whose findings are only compared. Raises `UserError`."""
-    route, given = config.route, config.annotate
-    if not route.second:
-        raise UserError("route.second: the stage second needs the weights of another detector, found nothing")
-    other: Any = {"weights": route.second, "detector": route.second_detector or given.detector}
+    return _other(config, "second", config.route.second, config.route.second_detector)
+
+
+def larger_stage(config: PipelineConfig) -> Stage:
+    """Return the stage of the larger detector, which looks at the frames that are routed to it. Raises `UserError`."""
+    stage = _other(config, "larger", config.route.larger, config.route.larger_detector)
+    if stage.context:
+        raise UserError("route.larger_detector: expected one that looks at frames by themselves, not at a stream")
+    # What it finds on a frame does not depend on why the frame came to it.
+    return stage
+
+
+def _other(config: PipelineConfig, name: str, weights: str | None, detector: str | None) -> Stage:
+    if not weights:
+        raise UserError(f"route.{name}: the stage {name} needs the weights of another detector, found nothing")
+    given = config.annotate
+    other: Any = {"weights": weights, "detector": detector or given.detector}
     stage = annotate_stage(dataclasses.replace(config, annotate=dataclasses.replace(given, **other)))
-    return dataclasses.replace(stage, name="second")
+    return dataclasses.replace(stage, name=name)
 
 
 def route_stage(config: PipelineConfig, objects: Sequence[Stage]) -> Stage:

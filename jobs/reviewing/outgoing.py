@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class QueueRequest:
 
     Without `where`, the frames that are routed to a person. `n`: only the most doubtful. Frames that somebody has
     looked at are left out, but for `again`. `root` comes before the names of pictures in Label Studio's tasks.
+    `categories` are offered beside those that the tables know.
     """
 
     format: str
@@ -57,6 +58,7 @@ class QueueRequest:
     again: bool = False
     media: Media = "copy"
     root: str = "/data/local-files/?d="
+    categories: tuple[str, ...] = ()
 
 
 def send_out(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
@@ -76,8 +78,9 @@ def send_out(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
         return told | {"objects": 0}
     refuse_outdated(view, rows)
     objects = objects_of(view, rows, None)
-    if objects.rows.num_rows > objects.rows["mask_rle"].null_count:
+    if objects.rows.num_rows and objects.rows.num_rows > objects.rows["mask_rle"].null_count:
         require("annotate", "pycocotools")
+    objects = replace(objects, categories=tuple(dict.fromkeys((*objects.categories, *request.categories))))
     out = request.out.absolute()
     temporary = out.with_name(f".{out.name}.{os.getpid()}.partial")
     shutil.rmtree(temporary, ignore_errors=True)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.doubt import (
@@ -107,11 +107,14 @@ def test_budgets_go_to_the_most_doubtful() -> None:
     assert found["route"].to_list() == ["fine", "person", "fine", "vlm", "vlm", "person"]
     assert found["uncertainty"].to_list() == pytest.approx([0.6, 0.9, 0.4, 0.8, 0.7, 1.0])
     assert found["doubts"].to_list() == [["flicker"]] * 6
+    some = routed(frames, RouteParams(budget_person=1, budget_vlm=1, budget_larger=2))
+    assert some["route"].to_list() == ["fine", "vlm", "fine", "larger", "larger", "person"]
     both = frames.with_columns(low_margin=pl.lit(0.5))
     assert routed(both, RouteParams())["uncertainty"][0] == pytest.approx(0.8)
     assert routed(both, RouteParams())["doubts"][2].to_list() == ["low_margin", "flicker"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([0.0, 0.5, 0.7, 1.0]), min_size=1, max_size=30), st.randoms(use_true_random=False))
 def test_the_order_of_frames_does_not_matter(values: list[float], chance: Any) -> None:
     frames = doubtful(*values)

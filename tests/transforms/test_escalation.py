@@ -102,6 +102,7 @@ def test_no_problem_shows_what_could_be_a_key() -> None:
     problems = list(wrong.problems())
     assert len(problems) == 4
     assert secret not in " ".join(problems)
+    assert set(wrong.unsafe()) < set(problems)
     assert list(EscalateParams(model="m", usd_in=1, usd_out=5).problems()) == []
     assert list(EscalateParams(model="m", url="http://localhost:1/v1").problems()) == []
     assert list(EscalateParams(model="m", url=f"http://localhost/v1?key={secret}").problems())

@@ -217,6 +217,9 @@ def test_what_is_missing_is_said_before_any_work(
     hints = ("escalate.model", "escalate.usd_in", "$OPENAI_API_KEY is not set")
     for problem, hint in zip(caught.value.problems, hints, strict=True):
         assert hint in problem
+    with pytest.raises(ConfigError, match="never a key itself") as refused:
+        ask(workspace, made, there, f"escalate.key_env={KEY}")
+    assert KEY not in str(refused.value)
     with pytest.raises(ConfigError, match="asks about no frame"):
         ask(workspace, made, there, "route.budget_vlm=0")
     with pytest.raises(ConfigError, match="nobody asks about these frames"):

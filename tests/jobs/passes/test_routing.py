@@ -9,6 +9,7 @@ import pytest
 
 import schemas
 from conf import ConfigError
+from jobs.datasets.export import ExportRequest, export
 from jobs.errors import UserError
 from jobs.query import View
 from jobs.workspace import Workspace
@@ -44,6 +45,28 @@ def test_streams_share_the_budgets_of_a_run(tmp_path: Path) -> None:
     assert_one_live_row(workspace)
     curated = View.of(workspace).sql("SELECT count(*) FROM curated WHERE route = 'person'")
     assert curated.column(0).to_pylist() == [3]
+
+
+def test_a_larger_detector_looks_at_what_is_routed_to_it(tmp_path: Path) -> None:
+    doubtful = ("route.margin=1", "route.threshold=0.3", "route.budget_person=1")
+    workspace = annotated(tmp_path, *doubtful)
+    before = rows(workspace, schemas.ANNOTATIONS)
+    weights = write_end_to_end(tmp_path / "large.onnx", "N", {0: "cat", 1: "blue"}, "AGPL-3.0")
+    larger = (*doubtful, f"route.larger={weights}", "route.budget_larger=2")
+    record = go(workspace, tmp_path / "data", settings=settings(tmp_path, *larger))
+    assert (record.outcomes["larger"].frames_in, record.outcomes["larger"].computed) == (2, 2)
+    sent = {number for _, number, route in routes(workspace) if route == "larger"}
+    assert (len(sent), EMPTY in sent) == (2, False)
+    found = View.of(workspace).lazy("objects").select("frame_idx", "category").collect().sort("frame_idx")
+    assert found.rows() == [(n, "blue" if n in sent else "red") for n in range(N) if n != EMPTY]
+    assert rows(workspace, schemas.ANNOTATIONS).equals(before)
+    manifest = export(workspace, ExportRequest("coco", tmp_path / "coco", everything=True))
+    assert [(m["model"], m["objects"], m["licence"]) for m in manifest["models"]] == [
+        ("large", 2, "AGPL-3.0"),
+        ("red", N - 3, "AGPL-3.0"),
+    ]
+    assert computed(go(workspace, tmp_path / "data", settings=settings(tmp_path, *larger))) == {}
+    assert_one_live_row(workspace)
 
 
 def test_a_second_detector_is_compared_with_and_counts_for_nothing_else(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ from xml.etree import ElementTree as ET
 import pytest
 from blake3 import blake3
 
+import schemas
+from jobs.datasets.export import ExportRequest, export
 from jobs.passes.engine import Engine
 from jobs.workspace import Workspace
-from tests.helpers import problems, said, winnow
+from tests.helpers import go, problems, rows, said, winnow, write_noise_stream
 from tests.jobs.reviewing.material import EMPTY, N, annotated
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
@@ -42,9 +44,28 @@ def test_a_condition_and_a_number_choose(workspace: Workspace, tmp_path: Path) -
     told = said(winnow("review", "export", "-w", workspace.root, "-f", "labelstudio", "-o", out, *chosen))
     assert told["frames"] == 2
     assert sorted(p.name for p in out.iterdir()) == ["labels.xml", "manifest.json", "tasks.json"]
+    queued = winnow("review", "export", "-w", workspace.root, "-f", "coco", "-o", tmp_path / "queue", "--json")
+    assert (said(queued)["frames"], rows(workspace, schemas.ROUTING)["route"][EMPTY]) == (1, "person")
     nothing = winnow("review", "export", "-w", workspace.root, "-f", "coco", "-o", tmp_path / "no", "--where", "false")
     assert nothing.output == "no frame waits for a person\n"
     assert not (tmp_path / "no").exists()
+
+
+def test_frames_that_no_model_has_looked_at_can_be_drawn_on(tmp_path: Path, engine: Engine) -> None:
+    bare = Workspace.at(tmp_path / "tables")
+    go(bare, write_noise_stream(tmp_path / "cam", range(2)), settings=["stages=[quality, curation]"])
+    asked = ("review", "export", "-w", bare.root, "-f", "coco", "-o", tmp_path / "out", "--where", "keep")
+    assert "no frame was routed" in problems(winnow(*asked[:-2]))[0]
+    assert said(winnow(*asked, "--category", "person", "--json"))["frames"] == 2
+    document = json.loads((tmp_path / "out/annotations.json").read_text())
+    assert [c["name"] for c in document["categories"]] == ["person"]
+    document["annotations"] = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 30, 40]}]
+    (tmp_path / "out/annotations.json").write_text(json.dumps(document))
+    back = ("review", "import", tmp_path / "out/annotations.json", "-w", bare.root, "--reviewer", "ada")
+    assert said(winnow(*back, "--category", "person", "--json"))["add"] == 1
+    manifest = export(bare, ExportRequest("coco", tmp_path / "coco", only_reviewed=True))
+    assert (manifest["frames"], manifest["objects"]) == ({"default": 2}, 1)
+    assert [(m["source"], m["model"], m["licence"]) for m in manifest["models"]] == [("review", "ada", None)]
 
 
 def test_what_cannot_be_asked_for(workspace: Workspace, tmp_path: Path) -> None:
@@ -52,5 +73,4 @@ def test_what_cannot_be_asked_for(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "mine/notes.txt").touch()
     asked = ("review", "export", "-w", workspace.root, "-f", "coco", "-o")
     assert "is there already" in problems(winnow(*asked, tmp_path / "mine", "--where", "true"))[0]
-    assert "no frame was routed" in problems(winnow(*asked, tmp_path / "out"))[0]
     assert "expected one SQL expression" in problems(winnow(*asked, tmp_path / "out", "--where", "1) OR (1"))[0]

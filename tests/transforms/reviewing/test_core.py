@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.exports.material import HEIGHT, WIDTH, rle, two_parts
@@ -20,6 +20,7 @@ from transforms.reviewing.core import (
 HASH = "0123456789abcdef" * 4
 
 
+@settings(deadline=None)
 @given(st.text("abc /.-_=ü%", min_size=1, max_size=12), st.integers(0, 10**12))
 def test_a_name_says_again_what_it_was_made_of(stream: str, number: int) -> None:
     found = parse_name(picture_name(stream, number, HASH, ".png"))
