@@ -82,7 +82,8 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     assert len(found) == 6, found
     assert "did you mean 'duplicates.hamming'" in found[0]
     assert found[1] == (
-        "when.curation: curation looks at whole streams, and can leave no frame out; rules are for embeddings, annotate"
+        "when.curation: curation works on all that is in the tables, and can leave no frame out; "
+        "rules are for embeddings, annotate, ocr, caption"
     )
     assert "did you mean 'annotate'" in found[2]
     assert all(line.startswith("when.annotate: ") for line in found[3:])
