@@ -166,6 +166,44 @@ def embeddings() -> Iterator[Figure]:
     yield Figure("the same to a bare open-clip loop", statistics.median(ratios), "", 0.85, at_most=False, note=note)
 
 
+def annotate() -> Iterator[Figure]:
+    """An exported detector of the usual size and random weights, and a bare loop over the same frames, in turn."""
+    frames, weights = material.frames_720p(_FEWER), material.detector_weights()
+    settings = (f"annotate.weights={weights}", "annotate.frames=all", "stages=[annotate]", "resources.models=1")
+    ratios, ours = [], []
+    with tempfile.TemporaryDirectory() as place:
+        for number in range(_FEWER_ROUNDS):
+            rate = driver("detect", weights, frames)["frames_per_second"]
+            stage = driver("run", f"{place}/{number}", frames, *settings)["stages"]["annotate"]
+            ours.append(stage["computed"] / stage["seconds"])
+            ratios.append(ours[-1] / rate)
+    note = f"{min(ratios):.2f} to {max(ratios):.2f} in {_FEWER_ROUNDS} rounds"
+    yield Figure("annotations of winnow run, YOLO26n by ONNX Runtime", statistics.median(ours), "frames/s")
+    yield Figure("the same to a bare loop", statistics.median(ratios), "", 0.9, at_most=False, note=note)
+
+
+def refresh() -> Iterator[Figure]:
+    """A run that finds a thousand new frames behind 99,000, and one that finds the thousand alone."""
+    frames = sorted(material.small_frames(100_000).iterdir(), key=lambda path: int(path.stem.split("_")[1]))
+    seconds = {}
+    with tempfile.TemporaryDirectory(dir=material.folder()) as place:
+        for name, known in (("alone", []), ("behind", frames[:-_FEWER])):
+            cam = Path(place) / name / "cam"
+            cam.mkdir(parents=True)
+            for path in known:
+                os.link(path, cam / path.name)
+            if known:
+                driver("run", f"{place}/{name}/tables", cam)
+            for path in frames[-_FEWER:]:
+                os.link(path, cam / path.name)
+            result = driver("run", f"{place}/{name}/tables", cam)
+            assert result["stages"]["frames"]["computed"] == _FEWER
+            seconds[name] = result["process_s"]
+    yield Figure("a run over 1,000 frames, start-up included", seconds["alone"], "s")
+    more = seconds["behind"] - seconds["alone"]
+    yield Figure("the same where 99,000 were there before, more by", more, "s", 5)
+
+
 def torch_sees_gpu() -> bool:
     """Say whether models run on a GPU here."""
     import torch
@@ -245,6 +283,8 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "planning": planning,
     "video": video,
     "embeddings": embeddings,
+    "annotate": annotate,
+    "refresh": refresh,
     "grouping": grouping,
     "grouping-10m": grouping_10m,
     "queue": queue,

@@ -13,8 +13,8 @@ _STARTED = time.perf_counter()
 
 
 def main() -> None:
-    """Do what the arguments say: `run WORKSPACE FOLDER …`, `plan WORKSPACE STREAMS FRAMES`, `group KIND N OLD …` or
-    `embed WEIGHTS FOLDER BATCH`.
+    """Do what the arguments say: `run WORKSPACE FOLDER …`, `plan WORKSPACE STREAMS FRAMES`, `group KIND N OLD …`,
+    `embed WEIGHTS FOLDER BATCH` or `detect WEIGHTS FOLDER`.
 
     What follows are settings, KEY=VALUE.
     """
@@ -22,6 +22,8 @@ def main() -> None:
     what, place, *rest = sys.argv[1:]
     if what == "embed":
         result = _embed(place, *rest)
+    elif what == "detect":
+        result = _detect(place, *rest)
     elif what == "group":
         result = _group(place, int(rest[0]), int(rest[1]), *rest[2:])
     else:
@@ -47,6 +49,12 @@ def _embed(weights: str, folder: str, batch: str) -> dict[str, object]:
     from tests.bench.bare import embedding_rate
 
     return {"frames_per_second": embedding_rate(sorted(Path(folder).iterdir()), Path(weights), int(batch))}
+
+
+def _detect(weights: str, folder: str) -> dict[str, object]:
+    from tests.bench.bare import detection_rate
+
+    return {"frames_per_second": detection_rate(sorted(Path(folder).iterdir()), Path(weights))}
 
 
 def _plan(place: str, n_streams: int, n_frames: int) -> dict[str, object]:

@@ -81,6 +81,17 @@ def open_clip_weights(architecture: str) -> Path:
     return place
 
 
+def detector_weights() -> Path:
+    """Return a YOLO26 detector of the smallest usual size, exported with random weights, which are as fast as any."""
+    place = folder() / "yolo26n.onnx"
+    if not place.exists():
+        from ultralytics import YOLO
+
+        exported = YOLO("yolo26n.yaml").export(format="onnx", nms=False, imgsz=640, opset=17)
+        shutil.move(exported, place)
+    return place
+
+
 def small_frames(n: int) -> Path:
     """Return a folder of `n` different 64x36 JPEG frames."""
     return _frames(f"frames-small-{n}", n, Sample(64, 36, timeline=(("moving", n),), broken=False))
