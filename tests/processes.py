@@ -21,13 +21,17 @@ SLOW = ("unit_frames=8", "resources.block_frames=8", "resources.commit_seconds=0
 
 
 def start(
-    workspace: Path, *inputs: Path, options: tuple[str, ...] = (), settings: tuple[str, ...] = SLOW
+    workspace: Path,
+    *inputs: Path,
+    options: tuple[str, ...] = (),
+    settings: tuple[str, ...] = SLOW,
+    address: str | None = None,
 ) -> subprocess.Popen[str]:
-    """Start `winnow run` as a process of its own on the session's Ray."""
+    """Start `winnow run` as a process of its own on a cluster; if none is named, on the session's Ray."""
     command = [sys.executable, "-m", "jobs.cli.app", "run", "--json", "--workspace", str(workspace), *options]
     command += [part for path in inputs for part in ("--input", str(path))]
     command += [part for setting in settings for part in ("--set", setting)]
-    command += ["--ray-address", ray.get_runtime_context().gcs_address]
+    command += ["--ray-address", address or ray.get_runtime_context().gcs_address]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -25,6 +25,7 @@ from jobs.passes.engine import Engine
 from jobs.query import View
 from jobs.workspace import Workspace
 from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, rows
+from tests.machines import two_machines
 from tests.processes import SLOW, finished, n_rows, resume, start, start_gateway
 
 ROUNDS = int(os.environ.get("WINNOW_FAULT_ROUNDS", "4"))
@@ -152,6 +153,14 @@ def worker_killed(trial: Round) -> None:
     finished(process)
 
 
+def raylet_killed(trial: Round) -> None:
+    with two_machines() as machines:
+        process = start(trial.place, trial.stream, settings=trial.settings, address=machines.address)
+        trial.wait(process)
+        machines.kill_one()
+        finished(process)
+
+
 def gateway_killed(trial: Round) -> None:
     job_id = trial.submit()
     gateway = start_gateway(trial.place)
@@ -237,6 +246,7 @@ def winnow(*words: object) -> list[str]:
 FAULTS = (
     driver_killed,
     worker_killed,
+    raylet_killed,
     gateway_killed,
     disk_full,
     driver_told_to_end,
