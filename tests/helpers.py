@@ -211,7 +211,7 @@ def winnow(*words: object) -> Result:
 def said(result: Result) -> Any:
     """Return the JSON on the last line of what a command that succeeded printed."""
     assert result.exception is None, result.exception
-    return json.loads(result.output.splitlines()[-1])
+    return json.loads(result.stdout.splitlines()[-1])
 
 
 def problems(result: Result) -> list[str]:

@@ -86,7 +86,7 @@ def send_out(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
-        bring(rows, request.media, temporary)
+        bring(rows.append_column("expected", rows["content_hash"]), request.media, temporary)
         for name, data in FORMATS[request.format](rows, objects, request.root).items():
             (temporary / name).write_bytes(data)
         told |= {"objects": objects.rows.num_rows, "where": request.where, "source": chosen.manifest()}

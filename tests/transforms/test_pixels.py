@@ -11,7 +11,7 @@ from blake3 import blake3
 
 from tests.helpers import SMALL, write_noise_stream
 from transforms.identity import content_id, pair_ids, stat_ids
-from transforms.pixels import BLOCK, EVERY_STAGE, FAULT, TABLES, PixelParams, measure_frames
+from transforms.pixels import BLOCK, DEFAULT_STAGES, EVERY_STAGE, FAULT, TABLES, PixelParams, measure_frames
 
 
 def block(uris: Iterable[Path], **columns: list[Any]) -> pa.Table:
@@ -65,7 +65,7 @@ def pair(path: Path, before: Path | None) -> int:
 
 def test_every_table_gets_a_row_per_frame_from_one_read_and_one_decode(frames: list[Path]) -> None:
     found = measured(block(frames))
-    assert [len(found[name]) for name in TABLES] == [4, 4, 4, 4]
+    assert [len(found[name]) for name in DEFAULT_STAGES] == [4, 4, 4, 4]
     assert found["counts"] == [
         {"n_frames": 4, "n_read": 4, "n_decoded": 4, "bytes_read": sum(p.stat().st_size for p in frames)}
     ]
@@ -90,10 +90,10 @@ def test_rows_that_are_there_are_not_computed_again(frames: list[Path]) -> None:
         "have_motion": pairs,
     }
     found = measured(block(frames, **done))
-    assert [found[name] for name in TABLES] == [[], [], [], []]
+    assert [found[name] for name in DEFAULT_STAGES] == [[], [], [], []]
     assert found["counts"][0]["n_read"] == 0
     only = measured(block(frames, **{**done, "have_quality": [None] * 4}))
-    assert [len(only[name]) for name in TABLES] == [0, 4, 0, 0]
+    assert [len(only[name]) for name in DEFAULT_STAGES] == [0, 4, 0, 0]
     assert only["counts"][0]["n_decoded"] == 4
 
 
@@ -118,7 +118,7 @@ def test_a_touched_file_is_hashed_and_not_decoded(frames: list[Path]) -> None:
     ids = [ident(p) for p in frames]
     pairs = [row["input_id"] for row in first["motion"]]
     again = measured(block(frames, known=known, have_quality=ids, have_fingerprints=ids, have_motion=pairs))
-    assert [len(again[name]) for name in TABLES] == [4, 0, 0, 0]
+    assert [len(again[name]) for name in DEFAULT_STAGES] == [4, 0, 0, 0]
     assert (again["counts"][0]["n_read"], again["counts"][0]["n_decoded"]) == (4, 0)
     unstamped = [{k: v for k, v in row.items() if k != "stat_id"} for row in again["frames"]]
     assert unstamped == [{k: v for k, v in row.items() if k != "stat_id"} for row in first["frames"]]
@@ -141,7 +141,7 @@ def test_a_replaced_file_changes_its_own_rows_and_the_next_motion(frames: list[P
             have_motion=pairs,
         )
     )
-    changed = {name: [row["frame_idx"] for row in found[name]] for name in TABLES}
+    changed = {name: [row["frame_idx"] for row in found[name]] for name in DEFAULT_STAGES}
     assert changed == {"frames": [1], "quality": [1], "fingerprints": [1], "motion": [1, 2]}
     assert found["motion"][1]["input_id"] == pair(frames[2], frames[1])
 
@@ -178,7 +178,7 @@ def test_what_cannot_be_read_is_set_aside_for_every_stage(frames: list[Path]) ->
 
 def test_stages_that_are_not_asked_for_are_left_out(frames: list[Path]) -> None:
     found = measured(block(frames), PixelParams(stages=("frames", "fingerprints")))
-    assert [len(found[name]) for name in TABLES] == [4, 0, 4, 0]
+    assert [len(found[name]) for name in DEFAULT_STAGES] == [4, 0, 4, 0]
 
 
 def test_results_do_not_depend_on_where_a_block_is_cut(sample_folder: Path) -> None:

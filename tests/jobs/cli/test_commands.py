@@ -116,6 +116,10 @@ def test_dry_run_says_what_and_why_and_writes_nothing(
         "verify": 0,
         "remove": 0,
         "reasons": {"new": N},
+        "rule": None,
+        "chosen": None,
+        "of": None,
+        "depends_on": [],
     }
     assert not (tmp_path / "w").exists()
     people = winnow("run", "--input", sample_folder, "-w", done, "--dry-run", "--set", "blur.method=tenengrad")
@@ -129,7 +133,7 @@ def test_dry_run_says_what_and_why_and_writes_nothing(
         (["run", "--input", "nowhere"], ["input nowhere does not exist"]),
         (["run", "--input", "empty"], ["the folder is empty"]),
         (["run", "--input", "file.txt"], ["input file.txt is a file; expected a folder"]),
-        (["run", "--input", "s3://bucket/x"], ["expected a folder on a local or mounted file system"]),
+        (["run", "--input", "gs://bucket/x"], ["expected a folder, or s3://BUCKET/PREFIX"]),
         (["run", "--input", "cam", "--profile", "qualty"], ["did you mean 'quality'?"]),
         (["run", "--input", "cam", "--set", "duplicates.haming=1"], ["did you mean 'duplicates.hamming'?"]),
         (["run", "--input", "cam", "--set", "idle.keep=many"], ["idle.keep: input should be a valid integer"]),
