@@ -21,6 +21,10 @@ from conf.pipeline import STAGES, PipelineConfig, dotted_keys
 
 DEFAULT_PROFILE = "quality"
 
+# A number of thousands of digits, a date that is none, brackets in brackets in brackets: the parser lets these through.
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+_MOST_SHOWN = 120
+
 
 class ConfigError(ValueError):
     """The configuration cannot be used; `problems` has one line for each reason."""
@@ -39,9 +43,14 @@ class Loaded:
 
 
 class _Yaml(yaml.SafeLoader):
-    """YAML in which 5e-05, as Python writes it, is a number, as it is in YAML 1.2."""
+    """YAML in which 5e-05, as Python writes it, is a number, as it is in YAML 1.2, and a date is text."""
 
 
+# No value is a date, and one of the thirteenth month would not even be text.
+_Yaml.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _Yaml.yaml_implicit_resolvers.items()
+}
 _Yaml.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
@@ -147,10 +156,10 @@ def _read_config(config: str) -> dict[str, Any]:
         return _read_python(path, attribute)
     try:
         values = _yaml(Path(path).read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError([f"{path} is not valid YAML: {' '.join(str(error).split())}"]) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path} cannot be read: {error}"]) from error
+    except _NOT_YAML as error:
+        raise ConfigError([f"{path} is not valid YAML: {' '.join(str(error).split())}"]) from error
     if not isinstance(values or {}, dict):
         raise ConfigError([f"{path} holds a {type(values).__name__}, expected sections with keys"])
     values = dict(values or {})
@@ -163,6 +172,8 @@ def _read_python(path: str, attribute: str) -> dict[str, Any]:
         raise ConfigError([f"{path} is Python: name the attribute that holds the configuration, as in {path}:config"])
     try:
         namespace = runpy.run_path(path)
+    except SystemExit as error:
+        raise ConfigError([f"{path} ends the program ({error!r}) where it was to say {attribute}"]) from error
     except Exception as error:
         raise ConfigError([f"{path} cannot be run: {type(error).__name__}: {error}"]) from error
     if attribute not in namespace:
@@ -181,7 +192,7 @@ def _read_setting(setting: str) -> dict[str, Any]:
         raise ConfigError([f"--set {setting}: expected KEY=VALUE, as in --set duplicates.hamming=8"])
     try:
         value = _yaml(text)
-    except yaml.YAMLError:
+    except _NOT_YAML:
         value = text
     if key.strip().startswith("when."):
         # A rule is SQL, whatever YAML would make of it.
@@ -216,7 +227,7 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
             unknown = [f"{name}.{key}" for key in value if f"{name}.{key}" not in keys]
             known[name] = {key: entry for key, entry in value.items() if f"{name}.{key}" in keys}
         else:
-            problems.append(f"{name} is a section, expected keys below it, found {value!r}")
+            problems.append(f"{name} is a section, expected keys below it, found {_shown(value)}")
             continue
         problems += [f"unknown key {key!r}{_nearest(key, keys)}" for key in unknown]
     stages = values.get("stages")
@@ -241,15 +252,17 @@ def _nearest(word: str, words: Iterable[str]) -> str:
 
 
 def _validated(values: Mapping[str, Any]) -> PipelineConfig:
-    endless = [f"{key}: expected a finite number, found {value}" for key, value in _endless(values)]
-    if endless:
-        raise ConfigError(endless)
     try:
+        endless = [f"{key}: expected a finite number, found {value}" for key, value in _endless(values)]
+        if endless:
+            raise ConfigError(endless)
         # Strict JSON: "8" is no number and yes is no count, but a list will do for a tuple.
         config = TypeAdapter(PipelineConfig).validate_json(json.dumps(values), strict=True)
+    except ConfigError:
+        raise
     except ValidationError as error:
         raise ConfigError([_explain(e) for e in error.errors(include_url=False)]) from error
-    except TypeError as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError([f"the configuration holds a value that is no plain data: {error}"]) from error
     if conflicts := config.conflicts():
         raise ConfigError(conflicts)
@@ -267,6 +280,13 @@ def _endless(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 def _explain(error: Any) -> str:
     place = ".".join(str(part) for part in error["loc"] if part not in {"float", "int", "none"})
+    found = _shown(error["input"])
     if error["type"] in {"tuple_type", "list_type"}:
-        return f"{place}: expected a list, as in --set '{place}=[one, two]', found {error['input']!r}"
-    return f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}, found {error['input']!r}"
+        return f"{place}: expected a list, as in --set '{place}=[one, two]', found {found}"
+    return f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}, found {found}"
+
+
+def _shown(value: Any) -> str:
+    """Return a value as it was found, of a long one its beginning."""
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}… ({len(text):,} characters)"

@@ -145,3 +145,49 @@ def test_every_key_can_be_set_from_its_recorded_value() -> None:
         value = values[section][name] if section else values[name]
         text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
         assert load(settings=[f"{key}={text}"]).config == PipelineConfig()
+
+
+@pytest.mark.parametrize(
+    ("setting", "hint"),
+    [
+        ("blur.method=2020-13-45", "tenengrad', found '2020-13-45'"),
+        ("curation.dark_mean=2020-12-01", "curation.dark_mean: input should be a valid number, found '2020-12-01'"),
+        ("idle.keep=!!timestamp 2020-13-45", "found '!!timestamp 2020-13-45'"),
+        (f"idle.keep={'9' * 5000}", "idle.keep: input should be a valid integer, found '9999"),
+        (f"idle.keep={'[' * 3000}", "idle.keep: input should be a valid integer, found '[[[["),
+    ],
+)
+def test_a_value_that_the_parser_trips_over_is_named_in_a_line(setting: str, hint: str) -> None:
+    (problem,) = problems(settings=[setting])
+    assert hint in problem
+    assert len(problem) < 300
+
+
+@pytest.mark.parametrize(
+    "text", ["idle: {keep: !!timestamp 2020-13-45}", f"idle: {{keep: {'9' * 5000}}}", f"idle: {'[' * 3000}"]
+)
+def test_a_file_that_the_parser_trips_over_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    (problem,) = problems(config=str(path))
+    assert problem.startswith(f"{path} is not valid YAML: ")
+
+
+def test_a_mapping_that_holds_itself_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("&a\nidle: *a\n")
+    assert problems(config=str(path))
+
+
+def test_a_date_in_a_file_is_text(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("curation:\n  dark_mean: 2020-13-45\n")
+    assert problems(config=str(path)) == ["curation.dark_mean: input should be a valid number, found '2020-13-45'"]
+
+
+@pytest.mark.parametrize("status", ["0", "3", "'no'", ""])
+def test_a_configuration_that_ends_the_program_is_refused(tmp_path: Path, status: str) -> None:
+    path = tmp_path / "c.py"
+    path.write_text(f"import sys\nsys.exit({status})\n")
+    (problem,) = problems(config=f"{path}:config")
+    assert f"{path} ends the program" in problem
