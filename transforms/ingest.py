@@ -26,7 +26,7 @@ class IngestParams:
     """Which files are frames, and how they follow one another.
 
     A frame is a file whose name ends in a number and an image extension, `image_17.jpg` or `000017.png`; order is by
-    that number.
+    that number. Names that begin with a dot are those of no frames.
 
     `glob`: a pattern that file names must match as well.
     `strict_sequence`: two files with one number stop the run; if false, both are skipped and counted.
@@ -72,6 +72,8 @@ class FrameNumberError(ValueError):
 def order_files(names: pa.Array, glob: str) -> FrameFiles:
     """Pick the frames among file names and put them in order of their numbers, never of their names."""
     number = pc.struct_field(pc.extract_regex(names, _FRAME_NAME), "number")
+    # What is hidden is somebody's note on a frame, ._image_0.jpg say, or a copy half made.
+    number = pc.if_else(pc.starts_with(names, "."), None, number)
     if glob != "*":
         fits = pa.array([fnmatch.fnmatchcase(name, glob) for name in names.to_pylist()], pa.bool_())
         number = pc.if_else(fits, number, None)

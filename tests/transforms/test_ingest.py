@@ -49,6 +49,12 @@ def test_what_is_no_frame_is_counted() -> None:
     assert found.n_ignored == 5
 
 
+def test_hidden_files_are_no_frames() -> None:
+    found = order_files(pa.array(["image_0.jpg", "._image_0.jpg", ".hidden_9.jpg", "a.b_2.jpg"]), "*")
+    assert (found.chosen.tolist(), found.frame_idx.tolist()) == ([0, 3], [0, 2])
+    assert (found.n_ignored, found.repeated) == (2, {})
+
+
 def test_glob_narrows_the_frames() -> None:
     assert ordered(["left_1.jpg", "right_1.jpg", "left_0.jpg"], "left_*.jpg") == ["left_0.jpg", "left_1.jpg"]
 
