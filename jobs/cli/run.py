@@ -236,10 +236,14 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
     from jobs.storage.store import Store
 
     streams = Store(request.workspace.root).read(schemas.STREAMS).to_pylist()
+    taken = {row["uri"]: row["stream_id"] for row in streams if row["n_frames"]}
     for row in streams:
         if row["stream_id"] not in record.streams:
             continue
         remarks = []
+        if not row["n_frames"]:
+            where = f"are those of stream {taken[row['uri']]} now" if row["uri"] in taken else "are gone"
+            remarks.append(f"its frames {where}, its rows were taken out")
         if row["gaps"]:
             remarks.append(f"{row['n_missing']:,} numbers missing in {len(row['gaps'])} gaps")
         if row["n_repeated"]:

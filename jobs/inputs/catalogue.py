@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,8 +17,9 @@ import pyarrow as pa
 import schemas
 from jobs.errors import UserError
 from jobs.inputs import folders
-from jobs.inputs.clips import list_clip
+from jobs.inputs.clips import NO_FRAMES, list_clip
 from jobs.inputs.folders import Tree
+from jobs.inputs.moved import is_gone, moved_from
 from jobs.inputs.prefixes import tree_of
 from jobs.inputs.streams import StreamFiles
 from jobs.passes.windows import WINDOW
@@ -51,9 +53,8 @@ def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission,
     problems: list[str] = []
     streams: dict[str, StreamFiles] = {}
     known = {row["stream_id"]: row for row in store.read(schemas.STREAMS).to_pylist()}
-    bound = {name: row["uri"] for name, row in known.items()}
     seen = store.open(schemas.LISTING)
-    for stream_id, folder, tree in _folders(inputs, params, admission, bound, problems):
+    for stream_id, folder, tree in _folders(inputs, params, admission, known, problems):
         if not _STREAM_ID.fullmatch(stream_id) or {".", ".."} & set(stream_id.split("/")):
             problems.append(f"stream id {stream_id!r}: expected names without control characters, joined by /")
             continue
@@ -70,16 +71,24 @@ def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission,
             listed = _list_folder(stream_id, folder, tree, params, problems)
         if listed is not None:
             streams[stream_id] = listed
+    let_go = _let_go(streams, known) if admission.rebind else {}
     problems += _history_problems(streams, admission, store)
+    streams |= let_go
     if problems:
         raise UserError(problems)
     return [streams[name] for name in sorted(streams)]
 
 
 def _folders(
-    inputs: Sequence[str], params: IngestParams, admission: Admission, known: Mapping[str, str], problems: list[str]
+    inputs: Sequence[str],
+    params: IngestParams,
+    admission: Admission,
+    known: Mapping[str, Mapping[str, Any]],
+    problems: list[str],
 ) -> Iterator[tuple[str, Place, Tree]]:
-    """Yield the folders that hold frames, or did when they were `known` by id and uri, with their stream ids."""
+    """Yield the folders that hold frames, or did when they were `known` by id and row, with their stream ids."""
+    places_ = {name: place(row["uri"]) for name, row in known.items()}
+    held = [places_[name] for name, row in known.items() if row["n_frames"] or admission.allow_missing]
     if not inputs:
         problems.append("no input; expected --input PATH, a folder of frames, a clip, or a folder of such")
     ids = list(admission.stream_ids)
@@ -87,17 +96,16 @@ def _folders(
         problems.append(f"{len(ids)} --stream-id for {len(inputs)} --input; expected one for each, in the same order")
         ids = []
     for number, given in enumerate(inputs):
-        root = folders.existing(given, problems)
+        vanished = folders.vanished(given, held)
+        root = vanished or folders.existing(given, problems)
         tree = tree_of(given, root, problems) if root is not None else None
         if root is None or tree is None:
             continue
         name = ids[number] if ids else root.name or "root"
         before = len(problems)
-        found = _streams_of(root, tree, name, params, bool(ids), problems)
+        found = {} if vanished else _streams_of(root, tree, name, params, bool(ids), problems)
         # A stream that the workspace knows and that has no frames any more is one that has lost them all.
-        emptied = {
-            n: place(uri) for n, uri in known.items() if place(uri) == root or (not ids and root in place(uri).parents)
-        }
+        emptied = {n: at for n, at in places_.items() if at == root or (not ids and root in at.parents)}
         gone = {n: folder for n, folder in emptied.items() if folder not in found.values()}
         if not found and not gone and len(problems) == before:
             problems.append(_no_frames(tree, given, params.glob))
@@ -203,23 +211,51 @@ def _repeated(folder: Place, repeated: dict[int, list[str]]) -> str:
     )
 
 
+def _others(streams: Mapping[str, StreamFiles], known: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return under which other ids, not given now, the workspace has frames of the same places, by stream id."""
+    # A stream that has let go of its frames holds nothing twice.
+    ids = {row["uri"]: name for name, row in known.items() if row["n_frames"]}
+    found = {name: ids.get(stream.uri, name) for name, stream in streams.items()}
+    return {name: other for name, other in found.items() if other != name and other not in streams}
+
+
+def _let_go(streams: Mapping[str, StreamFiles], known: Mapping[str, Mapping[str, Any]]) -> dict[str, StreamFiles]:
+    """Return, without frames, the streams whose places are to be those of other streams, known before, from now on."""
+    rows = [known[other] for name, other in _others(streams, known).items() if name in known]
+    told = ("kind", "step", "sampling", "listed_ns")
+    return {
+        row["stream_id"]: StreamFiles.of(row["stream_id"], row["uri"], NO_FRAMES, **{n: row[n] for n in told})
+        for row in rows
+    }
+
+
 def _history_problems(streams: dict[str, StreamFiles], admission: Admission, store: Store) -> list[str]:
     """Return what speaks against these streams given what the workspace saw of them before."""
-    known = {
-        r["stream_id"]: r for r in store.read(schemas.STREAMS, ("stream_id", "uri", "n_frames", "sampling")).to_pylist()
-    }
+    known = {r["stream_id"]: r for r in store.read(schemas.STREAMS).to_pylist()}
     problems = []
-    ids = {row["uri"]: name for name, row in known.items()}
+    others = _others(streams, known)
+    # Those of which the frames go in this very run are nobody's any more.
+    apart = [
+        r for n, r in known.items() if n not in streams or (not streams[n].n_frames and not admission.allow_missing)
+    ]
     for stream in streams.values():
         before = known.get(stream.stream_id)
-        other = ids.get(stream.uri, stream.stream_id)
-        if other != stream.stream_id and other not in streams:
+        if (other := others.get(stream.stream_id)) and not (admission.rebind and before):
+            mend = f"give it that id with --stream-id{f', or let go of {other!r} with --rebind' if before else ''}"
             problems.append(
                 f"{stream.uri} is stream {other!r} in this workspace and would be {stream.stream_id!r} as well, all of "
-                "its frames twice; name the input as before, or give it that id with --stream-id"
+                f"its frames twice; name the input as before, or {mend}"
             )
             continue
         if before is None:
+            # Whoever names an id says what it is.
+            if not admission.stream_ids and (moved := moved_from(stream, apart, store)):
+                name = moved["stream_id"]
+                problems.append(
+                    f"{stream.uri} holds the frames of stream {name!r}, whose place {moved['uri']} is gone; if it was "
+                    f"moved there, name it with --stream-id {name} --rebind, which keeps its rows; if it is another "
+                    f"stream, with --stream-id {stream.stream_id}"
+                )
             continue
         if before["uri"] != stream.uri and not admission.rebind:
             problems.append(
@@ -231,6 +267,13 @@ def _history_problems(streams: dict[str, StreamFiles], admission: Admission, sto
             # Other frames of the clip are asked for; none of them is lost.
             continue
         lost = _n_lost(stream, store)
+        if lost and not stream.n_frames and not admission.allow_missing and is_gone(stream.uri):
+            problems.append(
+                f"stream {stream.stream_id!r} has lost {lost} of its {before['n_frames']} frames: {stream.uri} does "
+                f"not exist any more; name its new place with --stream-id {stream.stream_id} --rebind, or let go of it "
+                "with --allow-missing (its rows will be taken out)"
+            )
+            continue
         if lost > _MOST_LOST * before["n_frames"] and not admission.allow_missing:
             problems.append(
                 f"stream {stream.stream_id!r} has lost {lost} of its {before['n_frames']} frames since the last run; "

@@ -38,7 +38,7 @@ def list_clip(
     try:
         size_bytes, mtime_ns = _status(path)
     except FileNotFoundError:
-        return StreamFiles.of(stream_id, str(path), _NO_FILES, **told, step=1)
+        return StreamFiles.of(stream_id, str(path), NO_FRAMES, **told, step=1)
     except OSError as error:
         problems.append(f"{path} cannot be read: {error.strerror or error}")
         return None
@@ -62,7 +62,7 @@ def list_clip(
         index.size_bytes[chosen],
         np.full(len(chosen), mtime_ns),
     )
-    files = pa.table(dict(zip(_NO_FILES.column_names, columns, strict=True)))
+    files = pa.table(dict(zip(NO_FRAMES.column_names, columns, strict=True)))
     # What was not taken is no gap: every frame taken follows the one taken before it.
     step = int(np.diff(chosen).max()) if len(chosen) > 1 else 1
     return StreamFiles.of(stream_id, str(path), files, **told, step=step, n_repeated=index.n_repeated)
@@ -77,7 +77,7 @@ def _status(path: Place) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-_NO_FILES = pa.schema(
+NO_FRAMES = pa.schema(
     [("frame_idx", pa.int64()), ("name", pa.string()), ("size_bytes", pa.int64()), ("mtime_ns", pa.int64())]
 ).empty_table()
 

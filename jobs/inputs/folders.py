@@ -5,7 +5,8 @@ from __future__ import annotations
 import fnmatch
 import os
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import NamedTuple, Protocol
 
@@ -120,6 +121,21 @@ def existing(given: str, problems: list[str]) -> Place | None:
             return path.resolve()
     except OSError as error:
         problems.append(f"input {given} cannot be read: {error.strerror}")
+    return None
+
+
+def vanished(given: str, known: Iterable[Place]) -> Path | None:
+    """Return the place on disk that an input names, if it is not there and known streams were there or below it."""
+    named = place(given)
+    if not given.strip() or "://" in given.removeprefix("file://") or not isinstance(named, Path):
+        return None
+    with suppress(OSError, RuntimeError):
+        path = named.expanduser()
+        if path.is_symlink() or path.exists():
+            return None
+        path = path.resolve()
+        if any(path in (at, *at.parents) for at in known):
+            return path
     return None
 
 

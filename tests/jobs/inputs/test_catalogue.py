@@ -11,7 +11,7 @@ from jobs.errors import UserError
 from jobs.inputs.catalogue import Admission, catalogue, record
 from jobs.inputs.streams import StreamFiles
 from jobs.storage.store import Store
-from tests.helpers import write_noise_stream
+from tests.helpers import copy_stream, write_noise_stream
 from transforms.ingest import IngestParams
 
 
@@ -202,3 +202,57 @@ def test_names_that_are_no_text_are_ignored_unless_they_are_frames(store: Store,
     (Path(os.fsdecode(os.fsencode(cam) + b"/caf\xe9_1.jpg"))).touch()
     (text,) = problems(store, cam)
     assert "not UTF-8" in text
+
+
+def test_a_folder_that_was_moved_is_not_taken_for_a_new_stream(store: Store, tmp_path: Path) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(8))
+    record(listed(store, cam), store, "one")
+    moved = cam.rename(tmp_path / "cam_moved")
+    (text,) = problems(store, moved)
+    assert f"{moved} holds the frames of stream 'cam', whose place {cam} is gone" in text
+    assert "--stream-id cam --rebind" in text
+    (found,) = listed(store, moved, stream_ids=["cam"], rebind=True)
+    assert (found.stream_id, found.uri) == ("cam", str(moved))
+    # An id of its own says that it is another stream.
+    assert listed(store, moved, stream_ids=["cam_moved"])[0].stream_id == "cam_moved"
+
+
+def test_a_stream_beside_one_that_is_gone_is_new_if_its_frames_are_others(store: Store, tmp_path: Path) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(8))
+    record(listed(store, cam), store, "one")
+    # A copy of a stream that is still there is a stream of its own.
+    assert listed(store, copy_stream(cam, tmp_path / "copy"))[0].stream_id == "copy"
+    shutil.rmtree(cam)
+    assert listed(store, write_noise_stream(tmp_path / "other", range(20, 28)))[0].stream_id == "other"
+
+
+def test_a_moved_folder_that_was_run_under_its_new_name_can_take_its_id_back(store: Store, tmp_path: Path) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(8))
+    record(listed(store, cam), store, "one")
+    moved = cam.rename(tmp_path / "cam_moved")
+    record(listed(store, moved, stream_ids=["cam_moved"]), store, "two")
+    (text,) = problems(store, moved, stream_ids=["cam"])
+    assert "or let go of 'cam_moved' with --rebind" in text
+    found = listed(store, moved, stream_ids=["cam"], rebind=True)
+    assert [(s.stream_id, s.uri, s.n_frames) for s in found] == [("cam", str(moved), 8), ("cam_moved", str(moved), 0)]
+    record(found, store, "three")
+    assert set(store.read(schemas.LISTING)["stream_id"].to_pylist()) == {"cam"}
+    # From now on it is that stream, and no other.
+    assert [s.stream_id for s in listed(store, moved, stream_ids=["cam"])] == ["cam"]
+    (text,) = problems(store, moved)
+    assert "is stream 'cam' in this workspace" in text
+
+
+def test_a_stream_whose_place_is_gone_can_be_let_go_of(store: Store, tmp_path: Path) -> None:
+    cam = write_noise_stream(tmp_path / "data/cam", range(8))
+    record(listed(store, cam), store, "one")
+    shutil.rmtree(tmp_path / "data")
+    (text,) = problems(store, cam)
+    assert "'cam' has lost 8 of its 8 frames" in text
+    assert "--stream-id cam --rebind, or let go of it with --allow-missing" in text
+    for given in (cam, tmp_path / "data"):
+        assert [(s.stream_id, s.n_frames) for s in listed(store, given, allow_missing=True)] == [("cam", 0)]
+    record(listed(store, cam, allow_missing=True), store, "two")
+    assert store.read(schemas.LISTING).num_rows == 0
+    assert "does not exist" in problems(store, cam)[0]
+    assert "does not exist" in problems(store, tmp_path / "nowhere", allow_missing=True)[0]

@@ -1,0 +1,79 @@
+"""Streams whose place is gone: whether another input holds their frames now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import polars as pl
+from blake3 import blake3
+
+import schemas
+from jobs.inputs.streams import StreamFiles
+from jobs.storage import places
+from jobs.storage.places import ObjectPath, place
+from jobs.storage.store import Store
+
+_LEAST_SHARE = 0.5
+_COMPARED = 3
+
+
+def is_gone(uri: str) -> bool:
+    """Say whether a stream's place is known not to be there any more."""
+    at = place(uri)
+    try:
+        if isinstance(at, ObjectPath):
+            return not places.exists(at) and next(iter(places.below(at)), None) is None
+        at.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        # A disk that does not answer may well hold it.
+        return False
+    return False
+
+
+def moved_from(stream: StreamFiles, known: Iterable[Mapping[str, Any]], store: Store) -> Mapping[str, Any] | None:
+    """Return the `streams` row of a stream whose place is gone and whose frames this one seems to hold, or None.
+
+    Its frames are those of that stream if at least half of them, or half of those of the other, have number and size in
+    common with it, and either their mtimes as well or, looked at in a few, their content.
+    """
+    for row in known:
+        alike = all(row[name] == stream.row[name] for name in ("kind", "first_idx"))
+        if alike and row["n_frames"] and is_gone(row["uri"]) and _holds_frames_of(stream, row["stream_id"], store):
+            return row
+    return None
+
+
+def _holds_frames_of(stream: StreamFiles, stream_id: str, store: Store) -> bool:
+    columns = ("frame_idx", "size_bytes", "mtime_ns")
+    before = store.peek(schemas.LISTING).read(columns, streams=frozenset([stream_id]))
+    now = pl.DataFrame(stream.listing().select([*columns, "uri"]))
+    common = now.join(pl.DataFrame(before), on=["frame_idx", "size_bytes"], suffix="_before").sort("frame_idx")
+    if common.height < _LEAST_SHARE * min(now.height, before.num_rows) or not common.height:
+        return False
+    if (common["mtime_ns"] == common["mtime_ns_before"]).mean() >= _LEAST_SHARE:  # type: ignore[operator]
+        return True
+    if stream.row["kind"] == "video":
+        return common.height == min(now.height, before.num_rows)
+    few = common.gather(sorted({n * (common.height - 1) // (_COMPARED - 1) for n in range(_COMPARED)}))
+    return _have_content(few, stream_id, store)
+
+
+def _have_content(files: pl.DataFrame, stream_id: str, store: Store) -> bool:
+    """Say whether files with `frame_idx` and `uri` have the bytes that a stream's frames of these numbers had."""
+    heads = pl.DataFrame(store.read(schemas.HEADS, ("stream_id", "stage", "stage_key")))
+    keys = heads.filter(stream_id=stream_id, stage="frames")["stage_key"].to_list()
+    streams, span = frozenset([stream_id]), (files["frame_idx"][0], files["frame_idx"][-1] + 1)
+    for key in keys:
+        rows = store.peek(schemas.FRAMES).read(("frame_idx", "content_hash"), key, streams, span)
+        known = dict(zip(rows["frame_idx"].to_pylist(), rows["content_hash"].to_pylist(), strict=True))
+        try:
+            return all(
+                blake3(places.read(place(uri))).hexdigest() == known.get(number)
+                for number, uri in files.select("frame_idx", "uri").iter_rows()
+            )
+        except OSError:
+            return False
+    return False
