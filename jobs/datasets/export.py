@@ -19,14 +19,14 @@ from jobs import selection
 from jobs.datasets import tabular
 from jobs.datasets.choosing import frames_of
 from jobs.datasets.currency import refuse_outdated
-from jobs.datasets.delivery import BROKEN_OFF, put_in_place, staged
+from jobs.datasets.delivery import put_in_place, staged
 from jobs.datasets.media import Media, bring, named
 from jobs.datasets.objects import are_known, looked_at, models_of, nested, objects_of, refuse_without_masks
+from jobs.datasets.ownership import MANIFEST, PICTURES, foreign, list_of
 from jobs.errors import UserError
 from jobs.provisioning.extras import require
 from jobs.query import View, check_condition
 from jobs.standing import reviewed
-from jobs.storage import places
 from jobs.storage.places import ObjectPath, Place
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
@@ -40,7 +40,6 @@ from transforms.exports.yolo import yolo_files
 from transforms.intervals import place_in_intervals
 from transforms.splits import assign_splits, joined_keys
 
-MANIFEST = "manifest.json"
 _DEFAULT_SPLIT = "default"
 _KEY = list(schemas.FRAME_KEY)
 
@@ -137,6 +136,8 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
         hashes = {name: _written(temporary / name, data) for name, data in files}
         if kind.packed:
             shutil.rmtree(temporary / kind.images, ignore_errors=True)
+        elif media != "none":
+            hashes[PICTURES] = _written(temporary / PICTURES, list_of(rows["file_name"]))
         manifest = _manifest(request, media, chosen, store, rows, hashes)
         if objects is not None:
             manifest |= {
@@ -147,6 +148,9 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
                 **looked_at(view, rows),
             }
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+        # Pictures take their time, in which somebody may have put something there.
+        if taken := list(_taken(request)):
+            raise UserError(taken)
         put_in_place(temporary, request.out, MANIFEST)
     return manifest
 
@@ -196,27 +200,8 @@ def _taken(request: ExportRequest) -> Iterator[str]:
     elif request.out.exists() and not request.out.is_dir():
         yield f"{request.out} is a file, expected a folder or nothing"
         return
-    if foreign := _foreign(request.out):
-        yield f"{request.out} holds other things than an export, {foreign}; name an empty or new folder"
-
-
-def _foreign(out: Place) -> str | None:
-    """Name something in a folder that no export put there, None if there is nothing of the kind."""
-    found = set(places.below(out))
-    if not found:
-        return None
-    if MANIFEST not in found:
-        # In a bucket, that is what an upload has left which broke off: the manifest comes last.
-        return None if BROKEN_OFF in found else min(found)
-    try:
-        manifest = json.loads(places.read(out / MANIFEST))
-        own = {MANIFEST, *manifest["files"]} if manifest["format"] in FORMATS and manifest["content"] else set()
-    except (OSError, ValueError, KeyError, TypeError):
-        return MANIFEST
-    if not own:
-        return MANIFEST
-    images = FORMATS[manifest["format"]].images
-    return min((name for name in found - own if not name.startswith(images)), default=None)
+    if found := foreign(request.out, {name: kind.images for name, kind in FORMATS.items()}):
+        yield f"{request.out} holds other things than an export, {found}; name an empty or new folder"
 
 
 def _rows(view: View, request: ExportRequest) -> pa.Table:

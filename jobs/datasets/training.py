@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 import schemas
-from jobs.datasets.export import MANIFEST
+from jobs.datasets.ownership import MANIFEST
 from jobs.errors import RunFailedError, UserError, one_line
 from jobs.names import new_job_id
 from jobs.provisioning.extras import missing

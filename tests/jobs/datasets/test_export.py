@@ -15,9 +15,12 @@ from jobs.datasets.export import ExportRequest, export
 from jobs.errors import RunFailedError, UserError
 from jobs.passes.engine import Engine
 from jobs.query import View
+from jobs.storage import places
+from jobs.storage.places import ObjectPath
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from tests.helpers import copy_stream, go, write_noise_stream
+from transforms import buckets
 
 
 @pytest.fixture(scope="module")
@@ -240,3 +243,51 @@ def test_a_split_that_nothing_falls_into_has_its_file(exported: tuple[Workspace,
         "instances_train.json",
         "instances_val.json",
     ]
+
+
+@pytest.mark.parametrize("format_", ["coco", "yolo", "voc", "datumaro"])
+def test_files_that_someone_put_among_the_pictures_are_left_alone(
+    exported: tuple[Workspace, Path], tmp_path: Path, format_: str
+) -> None:
+    request = ExportRequest(format_, tmp_path / "out", where="stream_id = 'cam'")
+    export(exported[0], request)
+    export(exported[0], request)
+    folder = next(p for p in (tmp_path / "out").rglob("*.jpg")).parent
+    mine = folder / "image_123456.jpg"
+    mine.write_text("mine")
+    with pytest.raises(UserError, match=r"image_123456\.jpg"):
+        export(exported[0], request)
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["mine.txt", "default/cam/image_123456.jpg", "holiday/image_1.jpg"])
+def test_of_an_export_that_lists_no_pictures_only_its_own_give_way(
+    exported: tuple[Workspace, Path], tmp_path: Path, name: str
+) -> None:
+    request = ExportRequest("coco", tmp_path / "out", where="stream_id = 'cam'")
+    fresh = export(exported[0], request)
+
+    def as_of_an_earlier_version() -> None:
+        listed = {n: h for n, h in fresh["files"].items() if n != "pictures.txt"}
+        (tmp_path / "out/pictures.txt").unlink()
+        (tmp_path / "out/manifest.json").write_text(json.dumps(fresh | {"files": listed}))
+
+    as_of_an_earlier_version()
+    assert export(exported[0], request) == fresh
+    as_of_an_earlier_version()
+    mine = tmp_path / "out/images" / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.touch()
+    with pytest.raises(UserError, match="holds other things than an export"):
+        export(exported[0], request)
+    assert mine.exists()
+
+
+def test_in_a_bucket_files_among_the_pictures_are_left_alone(exported: tuple[Workspace, Path], bucket: str) -> None:
+    request = ExportRequest("coco", ObjectPath(f"{bucket}/set"), where="stream_id = 'cam' AND frame_idx < 10")
+    export(exported[0], request)
+    export(exported[0], request)
+    buckets.put(f"{bucket}/set/images/mine.txt", b"mine")
+    with pytest.raises(UserError, match=r"images/mine\.txt"):
+        export(exported[0], request)
+    assert places.read(ObjectPath(f"{bucket}/set/images/mine.txt")) == b"mine"
