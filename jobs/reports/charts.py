@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,51 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 8, 16, 16
 _HISTOGRAM_WIDTH, _HISTOGRAM_HEIGHT = 300, 130
 _BINS = 40
 _POINTS = 480
+_DECADES = 4
+_BETWEEN = 190
+
+
+class Limit(NamedTuple):
+    """A threshold: the value, and what it is the threshold of."""
+
+    value: float
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """Return the name, if there is one, and the value."""
+        return f"{self.name} {_number(self.value)}".strip()
+
+
+class _Scale(NamedTuple):
+    """Where values lie between two ends; on a logarithmic scale what lies below the lower end is drawn there."""
+
+    low: float
+    high: float
+    log: bool
+
+    @classmethod
+    def of(cls, values: Array, limits: Sequence[Limit], log: bool) -> _Scale:
+        """Return a scale that shows all values, shape (N,), and limits; at most four powers of ten if logarithmic."""
+        everything = np.concatenate([values, [limit.value for limit in limits]]).astype(np.float64)
+        positive = everything[everything > 0]
+        if log and len(positive):
+            low, high = float(positive.min()), float(positive.max())
+            return cls(max(low, high * 10**-_DECADES), high, True).widened()
+        return cls(float(everything.min()), float(everything.max()), False).widened()
+
+    def widened(self) -> _Scale:
+        """Return the scale itself, or one with room about its only value."""
+        if self.high > self.low:
+            return self
+        return _Scale(self.low / 2, self.high * 2, True) if self.log else _Scale(self.low - 0.5, self.high + 0.5, False)
+
+    def shares(self, values: Array | float) -> Any:
+        """Return how far up the scale values lie, 0 to 1."""
+        if self.log:
+            decades = np.log10(self.high / self.low)
+            return np.clip(np.log10(np.maximum(values, self.low) / self.low) / decades, 0, 1)
+        return np.clip((np.asarray(values, np.float64) - self.low) / (self.high - self.low), 0, 1)
 
 
 def timeline(
@@ -24,34 +69,36 @@ def timeline(
     title: str,
     bands: Sequence[tuple[int, int]],
     gaps: Sequence[tuple[int, int]],
-    limits: Sequence[float],
+    limits: Sequence[Limit],
     log: bool = False,
 ) -> Markup:
     """Draw values over frame numbers.
 
-    `index` and `values` have shape (N,), NaN where unknown. `bands` are shaded, `gaps` hatched, `limits` dashed. More
-    frames than fit are drawn as the range of each column, so that no spike is lost.
+    `index` and `values` have shape (N,), NaN where unknown. `bands` are shaded, `gaps` hatched, `limits` dashed and
+    labelled. More frames than fit are drawn as the range of each column, so that no spike is lost.
     """
     known = np.isfinite(values)
     if not known.any():
         return _frame(title, "<text class='none' x='60' y='52'>nothing measured</text>", _WIDTH, _HEIGHT)
-    low, high = _range(values[known], limits, log)
+    scale = _Scale.of(values[known], limits, log)
     span = (int(index[0]), max(int(index[-1]), int(index[0]) + 1))
 
     def x(number: Array | float) -> Any:
         return _LEFT + (np.asarray(number) - span[0]) / (span[1] - span[0]) * (_WIDTH - _LEFT - _RIGHT)
 
     def y(value: Array | float) -> Any:
-        place = (_scaled(value, log) - low) / (high - low)
-        return _HEIGHT - _BOTTOM - np.clip(place, 0, 1) * (_HEIGHT - _TOP - _BOTTOM)
+        return _HEIGHT - _BOTTOM - scale.shares(value) * (_HEIGHT - _TOP - _BOTTOM)
 
     parts = [_band(x, first, last, "idle") for first, last in bands]
     parts += [_band(x, first, last, "gap") for first, last in gaps]
-    parts += [
-        f"<line class='limit' x1='{_LEFT}' x2='{_WIDTH - _RIGHT}' y1='{y(v):.1f}' y2='{y(v):.1f}'/>" for v in limits
-    ]
+    for number, limit in enumerate(limits):
+        at, right = float(y(limit.value)), _WIDTH - _RIGHT
+        parts.append(f"<line class='limit' x1='{_LEFT}' x2='{right}' y1='{at:.1f}' y2='{at:.1f}'/>")
+        # Each a little further left, so that labels of neighbouring lines do not cover one another.
+        place = f"x='{right - 4 - number * _BETWEEN}' y='{max(at - 3, _TOP + 6):.1f}'"
+        parts.append(f"<text class='axis end of-limit' {place}>{limit.label}</text>")
     parts.append(f"<path class='line' d='{_path(x(index), y(values), known)}'/>")
-    parts += _labels(low, high, log)
+    parts += _labels(scale)
     parts.append(f"<text class='axis' x='{_LEFT}' y='{_HEIGHT - 3}'>{span[0]}</text>")
     parts.append(f"<text class='axis end' x='{_WIDTH - _RIGHT}' y='{_HEIGHT - 3}'>{span[1]}</text>")
     return _frame(title, "".join(parts), _WIDTH, _HEIGHT)
@@ -79,14 +126,14 @@ def verdict_strip(index: Array, keep: Array) -> Markup:
     return Markup(f"<svg viewBox='0 0 {_WIDTH} 22' role='img' aria-label='kept frames'>{label}{''.join(parts)}</svg>")
 
 
-def histogram(values: Array, title: str, limits: Sequence[float], log: bool = False) -> Markup:
-    """Draw how often values occur; `limits` are dashed lines."""
+def histogram(values: Array, title: str, limits: Sequence[Limit], log: bool = False) -> Markup:
+    """Draw how often values occur; `limits` are dashed lines with their labels."""
     values = values[np.isfinite(values)]
     width, height = _HISTOGRAM_WIDTH, _HISTOGRAM_HEIGHT
     if not len(values):
         return _frame(title, "<text class='none' x='20' y='60'>nothing measured</text>", width, height)
-    low, high = _range(values, limits, log)
-    counts, _ = np.histogram(_scaled(values, log), bins=_BINS, range=(low, high))
+    scale = _Scale.of(values, limits, log)
+    counts, _ = np.histogram(scale.shares(values), bins=_BINS, range=(0, 1))
     step = (width - 16) / _BINS
     tall = counts / counts.max() * (height - 34)
     parts = [
@@ -94,11 +141,15 @@ def histogram(values: Array, title: str, limits: Sequence[float], log: bool = Fa
         f"height='{tall[at]:.1f}'><title>{int(counts[at])}</title></rect>"
         for at in np.flatnonzero(counts)
     ]
-    for value in limits:
-        x = 8 + (float(_scaled(value, log)) - low) / (high - low) * (width - 16)
+    for number, limit in enumerate(limits):
+        share = float(scale.shares(limit.value))
+        x = 8 + share * (width - 16)
         parts.append(f"<line class='limit' x1='{x:.1f}' x2='{x:.1f}' y1='18' y2='{height - 16}'/>")
-    parts.append(f"<text class='axis' x='8' y='{height - 3}'>{_number(low, log)}</text>")
-    parts.append(f"<text class='axis end' x='{width - 8}' y='{height - 3}'>{_number(high, log)}</text>")
+        side, beside = (" end", -3) if share > 1 / 2 else ("", 3)
+        place = f"x='{x + beside:.1f}' y='{26 + 11 * number}'"
+        parts.append(f"<text class='axis{side} of-limit' {place}>{limit.label}</text>")
+    parts.append(f"<text class='axis' x='8' y='{height - 3}'>{_number(scale.low)}</text>")
+    parts.append(f"<text class='axis end' x='{width - 8}' y='{height - 3}'>{_number(scale.high)}</text>")
     return _frame(title, "".join(parts), width, height)
 
 
@@ -175,21 +226,10 @@ def _path(x: Array, y: Array, known: Array) -> str:
     )
 
 
-def _scaled(value: Array | float, log: bool) -> Any:
-    return np.log10(np.maximum(value, 0.1)) if log else np.asarray(value, np.float64)
+def _labels(scale: _Scale) -> list[str]:
+    places = ((scale.low, _HEIGHT - _BOTTOM), (scale.high, _TOP + 8))
+    return [f"<text class='axis end' x='46' y='{y}'>{_number(value)}</text>" for value, y in places]
 
 
-def _range(values: Array, limits: Sequence[float], log: bool) -> tuple[float, float]:
-    everything = _scaled(np.concatenate([values, np.asarray(limits, np.float64)]), log)
-    low, high = float(everything.min()), float(everything.max())
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
-
-
-def _labels(low: float, high: float, log: bool) -> list[str]:
-    places = ((low, _HEIGHT - _BOTTOM), (high, _TOP + 8))
-    return [f"<text class='axis end' x='46' y='{y}'>{_number(value, log)}</text>" for value, y in places]
-
-
-def _number(value: float, log: bool) -> str:
-    number = float(10**value if log else value)
+def _number(number: float) -> str:
     return f"{number:.3g}" if abs(number) < 1000 else f"{number / 1000:.3g}k" if abs(number) < 1e6 else f"{number:.1e}"

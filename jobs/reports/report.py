@@ -12,10 +12,12 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
+from conf import PipelineConfig
 from conf.loader import parse
 from jobs.inspection import job
 from jobs.query import View
 from jobs.reports import charts
+from jobs.reports.charts import Limit
 from jobs.reports.pages import render_page
 from jobs.selection import find_release, find_run
 from jobs.storage.store import Store
@@ -76,6 +78,7 @@ def render(workspace: Workspace, run: str | None = None, release: str | None = N
             streams=[_stream(row, frames, idle, config) for row in streams.head(_MOST_STREAMS).to_dicts()],
             n_more_streams=max(0, streams.height - _MOST_STREAMS),
             histograms=_histograms(frames, config),
+            blur_rule=_blur_rule(config),
             sheets=list(_sheets(frames, readers)),
             groups=list(_groups(frames, readers)),
         )
@@ -87,12 +90,16 @@ def _bars(found: Verdicts) -> list[dict[str, Any]]:
     return [{"name": name, "n": n, "share": 100 * n / most} for name, n in entries]
 
 
-def _stream(row: dict[str, Any], frames: pl.DataFrame, idle: pl.DataFrame, config: Any) -> dict[str, Any]:
+def _stream(
+    row: dict[str, Any], frames: pl.DataFrame, idle: pl.DataFrame, config: PipelineConfig | None
+) -> dict[str, Any]:
     mine = frames.filter(pl.col("stream_id") == row["stream_id"])
     bands = [(i["start_idx"], i["end_idx"]) for i in idle.filter(pl.col("stream_id") == row["stream_id"]).to_dicts()]
     gaps = [(g["start"], g["end"]) for g in row["gaps"]]
     index = mine["frame_idx"].to_numpy()
     limits = _limits(config)
+    if config is not None and limits["sharpness"]:
+        limits["sharpness"] = _blur_limits_of(mine, config)
     lines = [
         charts.timeline(index, mine[column].to_numpy(), title, bands, gaps, limits.get(column, ()), log=log)
         for column, title, log in (
@@ -105,22 +112,60 @@ def _stream(row: dict[str, Any], frames: pl.DataFrame, idle: pl.DataFrame, confi
     return {**row, "kept": int(mine["keep"].sum() or 0), "charts": [strip, *lines], "n_idle": len(bands)}
 
 
-def _limits(config: Any) -> dict[str, Sequence[float]]:
+def _limits(config: PipelineConfig | None) -> dict[str, Sequence[Limit]]:
     """Return the thresholds to draw into each column's charts."""
     if config is None:
         return {}
-    blur = config.curation.blur_limits(config.blur.method)
-    return {
-        "sharpness": (blur.below, blur.floor),
-        "luma_mean": (config.curation.dark_mean, config.curation.overexposed_mean),
-        "luma_p50": (config.curation.overexposed_p50,),
-        "luma_p95": (config.curation.dark_p95,),
-        "entropy": (config.curation.low_information_entropy,),
-        "motion_peak": (config.idle.threshold,),
+    curation = config.curation
+    blur = curation.blur_limits(config.blur.method)
+    found = {
+        "blurry": {"sharpness": [Limit(blur.floor, "blurry below"), Limit(blur.below, "sharp enough above")]},
+        "dark": {
+            "luma_mean": [Limit(curation.dark_mean, "dark below")],
+            "luma_p95": [Limit(curation.dark_p95, "dark below")],
+        },
+        "overexposed": {
+            "luma_mean": [Limit(curation.overexposed_mean, "overexposed above")],
+            "luma_p50": [Limit(curation.overexposed_p50, "overexposed above")],
+        },
+        "low_information": {"entropy": [Limit(curation.low_information_entropy, "low information below")]},
+        "idle": {"motion_peak": [Limit(config.idle.threshold, "idle below")]},
     }
+    limits: dict[str, list[Limit]] = {"sharpness": []}
+    for reason, columns in found.items():
+        for column, drawn in columns.items() if reason == "idle" or reason not in curation.ignore else ():
+            limits.setdefault(column, []).extend(drawn)
+    return dict(limits)
 
 
-def _histograms(frames: pl.DataFrame, config: Any) -> list[Any]:
+def _blur_limits_of(frames: pl.DataFrame, config: PipelineConfig) -> Sequence[Limit]:
+    """Return below which sharpness frames of one stream are blurry, and which part of that its own level has."""
+    limits, relative = config.curation.blur_limits(config.blur.method), config.curation.blurry_relative
+    unexposed = ["corrupt", "dark", "overexposed", "low_information"]
+    exposed = frames.filter(pl.col("reasons").list.set_intersection(unexposed).list.len() == 0)
+    level = exposed["sharpness"].quantile(0.75, "nearest")
+    floor = Limit(limits.floor, "blurry below")
+    if level is None or relative * level <= limits.floor:
+        return [floor]
+    if relative * level >= limits.below:
+        return [Limit(limits.below, "blurry below")] if limits.below > limits.floor else [floor]
+    return [Limit(relative * level, f"blurry below {relative:g} of its level,")]
+
+
+def _blur_rule(config: PipelineConfig | None) -> str | None:
+    """Return when a frame is blurry, in words."""
+    if config is None or "blurry" in config.curation.ignore:
+        return None
+    limits, relative = config.curation.blur_limits(config.blur.method), config.curation.blurry_relative
+    return (
+        f"A frame is blurry if its sharpness ({config.blur.method}) is below {limits.floor:g}, or below both "
+        f"{limits.below:g} and {relative:g} times its stream's level, which is the upper quartile of the stream's "
+        "well-exposed frames; blur is not judged where exposure leaves nothing to judge. In a stream's chart the line "
+        "is the limit that holds for that stream."
+    )
+
+
+def _histograms(frames: pl.DataFrame, config: PipelineConfig | None) -> list[Any]:
     limits = _limits(config)
     return [
         charts.histogram(

@@ -8,6 +8,7 @@ import pytest
 
 from jobs.passes.engine import Engine
 from jobs.reports import charts
+from jobs.reports.charts import Limit
 from jobs.reports.report import render
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
@@ -75,4 +76,36 @@ def test_charts_of_nothing() -> None:
     none = np.array([np.nan, np.nan])
     assert "nothing measured" in charts.timeline(np.arange(2), none, "t", [], [], ())
     assert "nothing measured" in charts.histogram(none, "t", ())
-    assert "<rect" in charts.histogram(np.full(5, 3.0), "t", (1.0,))
+    assert "<rect" in charts.histogram(np.full(5, 3.0), "t", (Limit(1.0),))
+
+
+@pytest.mark.parametrize("log", [True, False])
+@pytest.mark.parametrize("unit", [1.0, 20_000.0])
+def test_scores_of_every_size_are_spread_over_the_chart(log: bool, unit: float) -> None:
+    values = np.repeat([0.01, 0.03, 0.06, 0.2, 0.5], 4) * unit
+    drawn = charts.histogram(values, "t", (Limit(0.08 * unit, "blurry below"),), log)
+    bars = [float(x) for x in re.findall(r"class='bar' x='([\d.]+)'", drawn)]
+    assert len(bars) == 5
+    (limit,) = (float(x) for x in re.findall(r"class='limit' x1='([\d.]+)'", drawn))
+    # Three of the five are below it, and are drawn to the left of it.
+    assert sum(x < limit for x in bars) == 3
+    assert 8 < limit < 292
+    assert f">blurry below {0.08 * unit:g}".replace("1600", "1.6k") in drawn
+    line = charts.timeline(np.arange(20), values, "t", [], [], (Limit(0.08 * unit, "blurry below"),), log)
+    assert len(set(re.findall(r"[ML][\d.]+ ([\d.]+)", line))) == 5
+    assert ">blurry below " in line
+
+
+def test_a_score_of_nothing_does_not_squeeze_the_others() -> None:
+    values = np.array([0.0, 1e-9, 1.0, 10.0, 100.0])
+    bars = re.findall(r"class='bar' x='([\d.]+)'", charts.histogram(values, "t", (), log=True))
+    assert [float(x) for x in bars] == pytest.approx([8, 149.5, 220.5, 284.9], abs=8)
+    assert "class='bar'" in charts.histogram(np.zeros(3), "t", (), log=True)
+
+
+def test_the_sharpness_of_a_stream_is_drawn_with_the_limit_that_holds_for_it(page: str) -> None:
+    chart = re.search(r"<svg[^>]*aria-label='sharpness'.*?</svg>", page)
+    assert chart
+    (said,) = re.findall(r"of-limit'[^>]*>([^<]*)<", chart[0])
+    assert re.fullmatch(r"blurry below (0\.4 of its level, )?0\.\d+", said)
+    assert "or below both 0.22 and 0.4 times its stream&#39;s level" in page
