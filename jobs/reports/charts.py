@@ -95,7 +95,7 @@ def timeline(
         at, right = float(y(limit.value)), _WIDTH - _RIGHT
         parts.append(f"<line class='limit' x1='{_LEFT}' x2='{right}' y1='{at:.1f}' y2='{at:.1f}'/>")
         # Each a little further left, so that labels of neighbouring lines do not cover one another.
-        place = f"x='{right - 4 - number * _BETWEEN}' y='{max(at - 3, _TOP + 6):.1f}'"
+        place = f"x='{right - 4 - number * _BETWEEN}' y='{at - 3 if at > _TOP + 10 else at + 10:.1f}'"
         parts.append(f"<text class='axis end of-limit' {place}>{limit.label}</text>")
     parts.append(f"<path class='line' d='{_path(x(index), y(values), known)}'/>")
     parts += _labels(scale)
