@@ -17,6 +17,7 @@ FORMAT = 1
 """Format of a workspace; raised when an older version of the program could no longer read it rightly."""
 
 _MARKER = "winnow.json"
+_SHOWN = 60
 DEFAULT = ".winnow"
 
 
@@ -109,8 +110,15 @@ class Workspace:
                 return
         except (OSError, ValueError) as error:
             raise UserError(f"workspace {self.root} cannot be read: {error}") from error
-        if marker.get("format", 0) > FORMAT:
+        number = marker.get("format") if isinstance(marker, dict) else None
+        if type(number) is not int or number < 1:
             raise UserError(
-                f"workspace {self.root} has format {marker['format']}, written by {marker.get('created_by', '?')}; "
+                f"workspace {self.root}: {_MARKER} is damaged, expected an object that says the format of the tables, "
+                f'found {json.dumps(marker)[:_SHOWN]}; bring it back from a backup, or write {{"format": {FORMAT}}} '
+                "into it"
+            )
+        if number > FORMAT:
+            raise UserError(
+                f"workspace {self.root} has format {number}, written by {marker.get('created_by', '?')}; "
                 f"this version reads up to format {FORMAT}: upgrade winnow"
             )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +44,19 @@ def test_a_store_that_keeps_to_no_condition_is_refused(
         with pytest.raises(UserError, match=r"writes over what is there .* expected one with conditional writes"):
             Workspace.at(f"{bucket}/tables").create()
         assert s3.keys(bucket) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "null", "3", '"x"', "{}", '{"format": null}', '{"format": "x"}', '{"format": true}', '{"format": 0}']
+)
+def test_a_marker_that_says_no_format_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "winnow.json").write_text(text)
+    with pytest.raises(UserError) as caught:
+        Workspace.at(tmp_path)
+    (problem,) = caught.value.problems
+    assert problem == (
+        f"workspace {tmp_path}: winnow.json is damaged, expected an object that says the format of the tables, found "
+        f'{text}; bring it back from a backup, or write {{"format": {FORMAT}}} into it'
+    )
+    (tmp_path / "winnow.json").write_text(f'{{"format": {FORMAT}}}')
+    assert Workspace.at(tmp_path).exists
