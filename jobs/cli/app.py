@@ -31,7 +31,7 @@ from jobs.cli import (
     train,
     watch,
 )
-from jobs.cli.failing import asks_json, nobody_listens, say, usage_problem
+from jobs.cli.failing import asks_json, nobody_listens, open_closed_streams, say, usage_problem
 
 _ABOUT_PLACES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _WRONG_PLACE = 2
@@ -86,6 +86,7 @@ def main() -> None:
     from jobs.errors import InterruptedRunError, StoppedRunError, UserError, one_line
     from jobs.memory import share_one_allocator
 
+    open_closed_streams()
     share_one_allocator()
     as_json = asks_json(sys.argv[1:])
     try:

@@ -32,6 +32,16 @@ def usage_problem(error: BaseException) -> tuple[str, int] | None:
     return " ".join(str(format_message()).split()), exit_code
 
 
+def open_closed_streams() -> None:
+    """Let what a shell has closed (`>&-`) lead nowhere: a file opened later must not take its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # The lowest number that is free, in this order, is the stream's own.
+            handle = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(handle, True)
+            setattr(sys, name, os.fdopen(handle, mode))
+
+
 def nobody_listens() -> None:
     """Let nothing be flushed into an output that whoever read it has closed."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

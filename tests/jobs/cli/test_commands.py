@@ -365,3 +365,12 @@ def _read(file: Path, kind: str) -> pl.DataFrame:
     if kind == "csv":
         return pl.read_csv(file)
     return pl.read_ndjson(file) if kind == "jsonl" else pl.read_parquet(file)
+
+
+def test_closed_outputs_are_nobody_to_tell_and_no_error(done: Path, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m jobs.cli.app sql 'SELECT 1 AS one' --workspace {done}"
+    for closed, out in ((">&-", []), ("<&- 2>&-", ["one", "1"])):
+        told = subprocess.run(
+            ["sh", "-c", f"{command} {closed}"], check=False, capture_output=True, text=True, cwd=tmp_path
+        )
+        assert (told.returncode, told.stdout.split(), told.stderr) == (0, out, "")
