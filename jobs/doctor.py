@@ -18,7 +18,7 @@ from blake3 import blake3
 import schemas
 from conf import Loaded, Resources
 from jobs import probes
-from jobs.errors import UserError, one_line
+from jobs.errors import BrokenTableError, UserError, one_line
 from jobs.finding import Finding, size_text
 from jobs.lifecycle.processes import has_ended
 from jobs.provisioning.weights import FOLDER
@@ -143,10 +143,23 @@ def _workspace(place: str | None, verify: bool, watch: Callable[[str], None]) ->
     yield Finding("workspace", "ok", f"{workspace.root}, format {FORMAT}")
     store = Store(workspace.root)
     watch("tables")
-    yield from _tables(store)
+    tables = list(_tables(store))
+    yield from tables
+    if any(finding.level == "broken" for finding in tables):
+        yield Finding("files", "note", "not looked at: not every table says which are its own", "mend the tables first")
+        return
     watch("files")
-    yield from _files(store, verify, watch)
+    try:
+        yield from _files(store, verify, watch)
+    except BrokenTableError as error:
+        # As a release froze it, which outlived the table.
+        yield _broken("files", error)
     yield from _runs(store)
+
+
+def _broken(subject: str, error: BrokenTableError) -> Finding:
+    found, _, mend = one_line(error).partition("; ")
+    return Finding(subject, "broken", found, mend)
 
 
 def _disk(root: Path) -> Finding:
@@ -173,17 +186,22 @@ def _unwritable(root: Place) -> Finding | None:
 
 
 def _tables(store: Store) -> Iterator[Finding]:
-    absent, older = [], []
+    absent, older, unreadable = [], [], []
     for table in schemas.ALL:
-        snapshot = store.open(table)
+        try:
+            snapshot = store.open(table)
+        except BrokenTableError as error:
+            unreadable.append(_broken("tables", error))
+            continue
         if snapshot.version < 0:
             absent.append(table.name)
         elif snapshot.later:
             older.append(f"{table.name} ({', '.join(snapshot.later)})")
+    yield from unreadable
     if absent or older:
         without = [*([f"no {', '.join(absent)}"] if absent else []), *(f"older: {name}" for name in older)]
         yield Finding("tables", "note", "; ".join(without), "the next winnow run adds what is missing")
-    else:
+    elif not unreadable:
         yield Finding("tables", "ok", f"{len(schemas.ALL)}, as this version declares them")
 
 

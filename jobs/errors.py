@@ -50,6 +50,12 @@ class InterruptedRunError(UserError):
     exit_code = 130
 
 
+class BrokenTableError(UserError):
+    """A table is there and cannot be read. Exit code 1."""
+
+    exit_code = 1
+
+
 class RunFailedError(UserError):
     """A run began and could not be finished; what it committed stays and is not computed again. Exit code 1."""
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 import schemas
 from jobs import selection
-from jobs.errors import RunFailedError, RunStopped, one_line
+from jobs.errors import RunFailedError, RunStopped, UserError, one_line
 from jobs.escalating.escalate import Escalation
 from jobs.inputs import catalogue
 from jobs.lifecycle import descent, differences
@@ -36,6 +36,7 @@ from jobs.storage import heads, maintenance
 from jobs.storage.commit import Committer
 from jobs.storage.quarantine import settle
 from jobs.storage.store import ConflictError, Snapshot, Store
+from jobs.workspace import Workspace
 
 __all__ = ["RunRequest", "run"]
 
@@ -107,6 +108,12 @@ def _end(error: BaseException, record: RunRecord, store: Store, hold: Hold, inte
         # It was interrupted while it was leaving.
         hold.let_go("done")
         raise error
+    if _is_deleted(store):
+        # What is left of the run must not bring the folder back.
+        record.state, record.error, record.ended_ns = "failed", "its workspace was deleted", time.time_ns()
+        raise RunFailedError(
+            f"workspace {store.root} was deleted while the run was at work; to compute it all anew, run again"
+        ) from error
     interrupted = interrupted or isinstance(error, KeyboardInterrupt)
     state = error.state if isinstance(error, RunStopped) else "paused" if interrupted else "failed"
     record.error = (one_line(error) or type(error).__name__) if state == "failed" else None
@@ -125,6 +132,13 @@ def _end(error: BaseException, record: RunRecord, store: Store, hold: Hold, inte
     if isinstance(error, ConflictError):
         raise RunFailedError(f"{error}; run again when the other runs are done") from error
     raise error
+
+
+def _is_deleted(store: Store) -> bool:
+    """Say whether the workspace is known to be gone."""
+    with suppress(OSError, UserError):
+        return not Workspace(store.root).exists
+    return False
 
 
 class _Execution:

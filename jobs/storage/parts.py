@@ -64,7 +64,7 @@ def write_part(
     target = root / table.name / path
     # What an earlier run left behind is young again, so that no vacuum takes it before it is committed.
     if not places.refresh(target):
-        places.make(target.parent)
+        places.make_in(root, target.parent)
         places.write(target, data)
     return Part(table.name, path, partition, len(data), bounds.n_rows, bounds.low, bounds.high)
 

@@ -32,7 +32,7 @@ class PictureFolder:
         target = self.root / name
         # What an earlier run left behind is young again, so that no vacuum takes it before it is committed.
         if not places.refresh(target):
-            places.make(target.parent)
+            places.make_in(self.root, target.parent)
             places.write(target, jpeg)
         return name
 

@@ -122,6 +122,13 @@ def make(folder: Place) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
+def make_in(root: Place, folder: Place) -> None:
+    """Make a folder somewhere in another one. Raises `FileNotFoundError` where that one is not there any more."""
+    if isinstance(root, Path) and not root.is_dir():
+        raise FileNotFoundError(f"{root} is not there any more")
+    make(folder)
+
+
 def read(file: Place, start: int = 0) -> bytes:
     """Return a file's bytes, from the first or from a later one on. Raises `FileNotFoundError` for none."""
     if isinstance(file, ObjectPath):

@@ -25,6 +25,7 @@ from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
 
 import schemas
+from jobs.errors import BrokenTableError
 from jobs.storage import places
 from jobs.storage.changes import Change, ConflictError, Drop, Reach, survivors, without_unchanged
 from jobs.storage.filters import DataFile, Span, row_filter
@@ -63,7 +64,23 @@ def _patiently(at: Place, call: Callable[[], T]) -> T:
 
 
 def _delta_at(at: Place, version: int | None = None) -> DeltaTable:
-    return _patiently(at, lambda: DeltaTable(str(at), version=version, storage_options=_options(at)))
+    try:
+        return _patiently(at, lambda: DeltaTable(str(at), version=version, storage_options=_options(at)))
+    except TableNotFoundError:
+        raise
+    except DeltaError as error:
+        raise BrokenTableError(_what_is_broken(at, error)) from error
+
+
+def _what_is_broken(at: Place, error: DeltaError) -> str:
+    """Say what is wrong with a table that cannot be read, without the library's trace, and what mends it."""
+    reason = str(error).partition("\n")[0].removeprefix("Kernel error: ").rstrip(".")
+    computed = any(table.name == at.name and table.has_stage_key for table in schemas.ALL)
+    anew = ""
+    if computed:
+        # A new table has other rows at the versions that a release names.
+        anew = ", or, if no release is needed any more, move that folder away and run again, which computes it anew"
+    return f"table {at.name} cannot be read: {reason} (its log is {at}/_delta_log); bring it back from a backup{anew}"
 
 
 def _create(at: Place, table: schemas.Table) -> None:
@@ -279,7 +296,10 @@ class Snapshot:
 
         Raises `ConflictError` if the table has moved on since this snapshot was taken.
         """
-        assert self._delta is not None
+        table = self.root / self.table.name
+        # Nothing is written back that somebody has deleted.
+        if self._delta is None or not (isinstance(table, ObjectPath) or log_entry(table, self.version).exists()):
+            raise FileNotFoundError(f"table {self.table.name} is not there any more: {table}")
         retired = list(change.retire)
         added = list(change.add)
         gone = {f.path for f in retired}

@@ -14,12 +14,14 @@ from jobs import probes
 from jobs.cli.app import app
 from jobs.datasets import release
 from jobs.doctor import examine
+from jobs.errors import BrokenTableError
 from jobs.finding import Finding
 from jobs.passes.engine import Engine
 from jobs.provisioning.modelfiles import pull
+from jobs.query import View
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
-from tests.helpers import copy_stream, go, write_noise_stream
+from tests.helpers import computed, copy_stream, go, rows, write_noise_stream
 from tests.onnx_graphs import write_end_to_end
 
 
@@ -156,3 +158,25 @@ def engine_address() -> str:
     import ray
 
     return ray.get_runtime_context().gcs_address
+
+
+def test_a_table_whose_log_is_damaged_is_named_with_its_mend(healthy: Path, tables: Path) -> None:
+    workspace, cam = Workspace.at(tables), healthy.parent / "cam"
+    before = rows(workspace, schemas.QUALITY)
+    for entry in (tables / "quality/_delta_log").glob("*.json"):
+        entry.write_text("garbage\n")
+    findings = examine(str(tables))
+    assert broken(findings) == ["tables"]
+    found = of(findings, "tables")
+    assert found.found.startswith("table quality cannot be read: ")
+    assert "unknown" not in found.found
+    assert "move that folder away and run again" in found.mend
+    for ask in (lambda: View.of(workspace).sql("SELECT count(*) FROM quality"), lambda: go(workspace, cam)):
+        with pytest.raises(BrokenTableError, match=r"^table quality cannot be read: .*/quality/_delta_log\)") as caught:
+            ask()
+        assert len(str(caught.value).splitlines()) == caught.value.exit_code == 1
+    # What the line advises helps.
+    (tables / "quality").rename(tables.parent / "away")
+    assert computed(go(workspace, cam))["quality"] == before.height
+    assert rows(workspace, schemas.QUALITY).equals(before)
+    assert broken(examine(str(tables))) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +16,14 @@ import polars as pl
 import pytest
 
 import schemas
+from conf import load
+from jobs.errors import RunFailedError
 from jobs.lifecycle.events import events
 from jobs.lifecycle.inbox import jobs_of
+from jobs.lifecycle.telling import Unwatched
 from jobs.passes.engine import Engine
 from jobs.query import View
+from jobs.run import RunRequest, run
 from jobs.workspace import Workspace
 from tests.helpers import (
     SMALL,
@@ -226,3 +231,40 @@ def test_files_replaced_while_a_run_reads_them_end_up_right(tmp_path: Path, samp
     assert computed(go(workspace, cam)) == {} or rows(workspace, schemas.FRAMES)["stat_id"].eq(0).any()
     assert_one_live_row(workspace)
     assert {t.name for t in STAGE_TABLES}
+
+
+class Deleting(Unwatched):
+    """Deletes the workspace, once, when a part of the run begins or, of the first one, when a block is done."""
+
+    def __init__(self, root: Path, part: str | None) -> None:
+        self.root, self.part = root, part
+
+    def advanced(self, frames: int) -> None:  # noqa: ARG002 - whichever they are
+        if self.part is None:
+            self._delete()
+
+    def began(self, what: str, total: int | None) -> None:  # noqa: ARG002 - however many
+        if self.part == what:
+            self._delete()
+
+    def _delete(self) -> None:
+        self.part = "nothing more"
+        while self.root.exists():
+            # Workers may be writing into it.
+            shutil.rmtree(self.root, ignore_errors=True)
+
+
+@pytest.mark.parametrize("part", [None, "idle", "finish"])
+def test_a_workspace_that_is_deleted_under_a_run_stays_so(
+    tmp_path: Path, sample_folder: Path, engine: Engine, part: str | None
+) -> None:
+    workspace = Workspace.at(tmp_path / "tables")
+    loaded = load(settings=("unit_frames=8", "resources.block_frames=8", "resources.commit_seconds=0.05"))
+    request = RunRequest(workspace, [str(sample_folder)], loaded)
+    with pytest.raises(RunFailedError) as caught:
+        run(request, Deleting(workspace.folder, part))
+    assert caught.value.problems == [
+        f"workspace {workspace.root} was deleted while the run was at work; to compute it all anew, run again"
+    ]
+    assert not workspace.folder.exists()
+    assert go(workspace, sample_folder).state == "done"
