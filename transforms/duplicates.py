@@ -261,4 +261,6 @@ def group_ids(streams: pa.ChunkedArray, frame_idx: Int64Array, content: Int64Arr
 
 def _gone(frames: pa.Table, standing: Int64Array, old: pa.Table) -> pa.Table:
     at = _positions(frames, old["stream_id"], old["frame_idx"])
-    return old.filter(pc.invert(pa.array((at >= 0) & (standing[at] >= 0))))
+    stands = at >= 0
+    stands[stands] = standing[at[stands]] >= 0
+    return old.filter(pc.invert(pa.array(stands)))

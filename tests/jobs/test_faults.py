@@ -254,7 +254,7 @@ class Deleting(Unwatched):
             shutil.rmtree(self.root, ignore_errors=True)
 
 
-@pytest.mark.parametrize("part", [None, "idle", "finish"])
+@pytest.mark.parametrize("part", [None, "finish"])
 def test_a_workspace_that_is_deleted_under_a_run_stays_so(
     tmp_path: Path, sample_folder: Path, engine: Engine, part: str | None
 ) -> None:

@@ -98,6 +98,12 @@ def test_nothing_new_changes_nothing() -> None:
     assert (again.added.num_rows, again.removed.num_rows) == (0, 0)
 
 
+def test_where_all_frames_are_gone_so_are_their_rows() -> None:
+    old = applied(NOTHING, group_frames(table([("a", 0, 1, 5), ("a", 1, 2, 5)]), NOTHING, BY_HASH))
+    grouping = group_frames(table([]), old, BY_HASH)
+    assert (grouping.removed.num_rows, applied(old, grouping).num_rows) == (2, 0)
+
+
 def test_a_vanished_representative_regroups_its_members_only() -> None:
     frames = [("a", 0, 1, 0), ("a", 1, 2, 1), ("a", 2, 3, 3), ("a", 10, 4, 2**50 - 1), ("a", 11, 5, 2**50 - 2)]
     old = applied(NOTHING, group_frames(table(frames), NOTHING, BY_HASH))
