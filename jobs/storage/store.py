@@ -298,7 +298,7 @@ class Snapshot:
         """
         table = self.root / self.table.name
         # Nothing is written back that somebody has deleted.
-        if self._delta is None or not (isinstance(table, ObjectPath) or log_entry(table, self.version).exists()):
+        if self._delta is None or not (isinstance(table, ObjectPath) or places.exists(log_entry(table, self.version))):
             raise FileNotFoundError(f"table {self.table.name} is not there any more: {table}")
         retired = list(change.retire)
         added = list(change.add)
