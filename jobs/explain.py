@@ -120,6 +120,9 @@ def _table(
     frames = {s.stream_id: s.n_frames for s in prepared.streams}
     reasons: dict[str, int] = {}
     compute = verify = 0
+    if stage.name == "duplicates" and (fresh := _ungrouped(stage, prepared, frames, plan)):
+        # Groups that stand stay as they are: only frames that are in none are looked at.
+        return StageForecast(stage.name, sum(frames.values()), sum(fresh.values()), 0, 0, fresh)
     for state in tables.states(stage):
         # Streams of other runs are looked after as well, but the forecast is of this run's frames.
         for name in frames if state.scope == WORKSPACE else [state.scope] if state.scope in frames else []:
@@ -129,10 +132,36 @@ def _table(
                 verify += frames[name] if may_move else 0
                 _add(reasons, f"upstream may change: {', '.join(may_move)}", frames[name] if may_move else 0)
                 continue
-            why = changes.reason(stage, name) or (f"upstream changed: {', '.join(moved)}" if moved else "new")
+            why = changes.reason(stage, name) or (
+                f"upstream changed: {', '.join(moved)}" if moved and changes.shows(stage, name) else "new"
+            )
             compute += frames[name]
             _add(reasons, why, frames[name])
+    if stage.name == "duplicates" and verify:
+        # Frames that do not decode are in no group.
+        verify = min(verify, prepared.store.open(stage.table).count(stage.key, frozenset(frames)))
     return StageForecast(stage.name, sum(frames.values()), compute, verify, 0, reasons)
+
+
+def _ungrouped(stage: Stage, prepared: Prepared, frames: Mapping[str, int], plan: PixelPlan) -> dict[str, int]:
+    """Return why frames are to be put into groups that stand, with counts; nothing where there are no such groups.
+
+    Where frames of groups are gone, the rest of these is grouped anew as well, and nobody knows yet how many they are.
+    """
+    hashes = stage.upstream[0]
+    config = prepared.request.loaded.config.duplicates
+    streams = frozenset(frames)
+    counts = plan.stage_total(hashes.name)
+    if config.rebuild or config.uses == "vector" or counts.gone:
+        return {}
+    grouped = prepared.store.open(stage.table).count(stage.key, streams)
+    if not grouped:
+        return {}
+    waiting = prepared.store.open(hashes.table).count(hashes.key, streams, "phash") - grouped
+    reasons: dict[str, int] = {}
+    _add(reasons, "new", counts.missing + max(0, waiting))
+    _add(reasons, "content changed", counts.outdated)
+    return reasons
 
 
 def _moves(stage: Stage, stream_id: str, plan: PixelPlan, forecasts: Mapping[str, StageForecast]) -> bool:
@@ -165,6 +194,10 @@ class _Changes:
         )
         self._described: dict[str, dict[str, Any]] = {r["stage_key"]: r for r in found.to_pylist()}
         self._upstream = {s.name: s.upstream for s in stages}
+
+    def shows(self, stage: Stage, stream_id: str) -> bool:
+        """Say whether an earlier run has finished the stage for a stream."""
+        return (stream_id, stage.name) in self._heads
 
     def reason(self, stage: Stage, stream_id: str) -> str | None:
         """Return why the stream's rows for the stage do not serve, or None if the configuration is the same or new."""

@@ -14,6 +14,7 @@ from jobs.provisioning import detectors, doubtful, masking, models, words
 from jobs.provisioning.extras import require
 from jobs.stage import Stage
 from transforms import (
+    blocks,
     clip,
     curation,
     duplicates,
@@ -23,7 +24,6 @@ from transforms import (
     image,
     intervals,
     motion,
-    pixels,
     quality,
     scenes,
     track,
@@ -158,14 +158,14 @@ def step_named(stage: str, config: PipelineConfig) -> str:
     if stage == MEASURE:
         return stage
     if stage in chosen:
-        return MEASURE if stage in pixels.TABLES else stage
-    known = ", ".join([MEASURE, *(name for name in chosen if name not in pixels.TABLES)])
+        return MEASURE if stage in blocks.TABLES else stage
+    known = ", ".join([MEASURE, *(name for name in chosen if name not in blocks.TABLES)])
     raise UserError(f"stage {stage!r} is not part of the job; expected one of {known}, or a stage that reads pixels")
 
 
 def pixel_params(config: PipelineConfig) -> PixelParams:
     """Return what the pixel pass of a configuration is given."""
-    names = tuple(name for name in config.closed_stages if name in pixels.TABLES)
+    names = tuple(name for name in config.closed_stages if name in blocks.TABLES)
     return PixelParams(config.image, config.blur, config.motion, names)
 
 

@@ -21,6 +21,7 @@ from jobs.lifecycle.hold import Hold
 from jobs.lifecycle.telling import Teller, Unwatched, Watcher
 from jobs.memory import give_back
 from jobs.names import new_job_id
+from jobs.outages import as_problem
 from jobs.passes import pictures
 from jobs.passes.following import follow
 from jobs.passes.modelstages import ModelStages
@@ -116,7 +117,9 @@ def _end(error: BaseException, record: RunRecord, store: Store, hold: Hold, inte
         ) from error
     interrupted = interrupted or isinstance(error, KeyboardInterrupt)
     state = error.state if isinstance(error, RunStopped) else "paused" if interrupted else "failed"
-    record.error = (one_line(error) or type(error).__name__) if state == "failed" else None
+    lost = isinstance(error, OSError) and not isinstance(error, BrokenPipeError)
+    said = as_problem(error, f"workspace {store.root}") if isinstance(error, OSError) else one_line(error)
+    record.error = (said or type(error).__name__) if state == "failed" else None
     record.ended_ns = time.time_ns()
     record.state = state
     # The disk that stopped the run may not take its epitaph either; the next run closes the record.
@@ -127,8 +130,8 @@ def _end(error: BaseException, record: RunRecord, store: Store, hold: Hold, inte
         return
     if interrupted:
         raise KeyboardInterrupt from error
-    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-        raise RunFailedError(f"the workspace cannot be written: {one_line(error)}") from error
+    if lost:
+        raise RunFailedError(said) from error
     if isinstance(error, ConflictError):
         raise RunFailedError(f"{error}; run again when the other runs are done") from error
     raise error
@@ -158,6 +161,7 @@ class _Execution:
         self._record = record
         self._teller = teller
         self._hold = hold
+        self._doubtful: dict[str, int] = {}
 
     def execute(self) -> None:
         if self._replay:
@@ -186,6 +190,8 @@ class _Execution:
     def _measure(self, listing: Snapshot, again: str | None = None) -> tuple[PixelPlan, PassResult]:
         planner = Planner(self._store, self._stages, self._listed, listing, again)
         plan = planner.survey()
+        unread = {name for (_, name), counts in plan.counts.items() if counts.unread}
+        self._doubtful = {s.stream_id: s.n_frames for s in self._listed if s.stream_id in unread}
         pixels = [s for s in self._stages if s.kind == "pixels"]
         every_s = self._config.resources.commit_seconds
         told = self._teller.committed
@@ -225,6 +231,7 @@ class _Execution:
                 outcome, total = record.outcomes[stage.name], plan.stage_total(stage.name)
                 outcome.frames_in = total.n_frames
                 outcome.computed = record.earlier[stage.name].computed + result.computed.get(stage.name, 0)
+                outcome.verified = record.earlier[stage.name].verified + result.verified.get(stage.name, 0)
                 outcome.seconds = record.earlier[stage.name].seconds + result.seconds
                 outcome.state = "paused"
         self._tally(result)
@@ -252,6 +259,7 @@ class _Execution:
             outcome.computed = earlier.computed + result.computed.get(stage.name, 0)
             outcome.quarantined = open_faults.get(stage.name, 0)
             outcome.reused = max(0, now.n_frames - now.missing - outcome.computed)
+            outcome.verified = earlier.verified + result.verified.get(stage.name, 0)
             outcome.removed = earlier.removed + then.gone
             outcome.seconds = earlier.seconds + result.seconds
             outcome.state = "done"
@@ -291,6 +299,7 @@ class _Execution:
             outcome.frames_in = self._record.frames
             outcome.computed = earlier.computed + result.computed
             outcome.reused = max(0, result.reused - earlier.computed)
+            outcome.verified = result.verified(self._doubtful)
             outcome.seconds = earlier.seconds + result.seconds
             outcome.state = "done"
             self._teller.stage_done(stage.name, outcome)

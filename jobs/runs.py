@@ -27,11 +27,15 @@ _LIBRARIES = ("winnow", "ray", "pyarrow", "polars", "deltalake", "numpy", "openc
 
 @dataclass
 class StageOutcome:
-    """What a run did for one stage; the numbers are frames."""
+    """What a run did for one stage; the numbers are frames.
+
+    `verified` are those among `reused` that were in doubt, since a file's size or mtime had changed.
+    """
 
     frames_in: int = 0
     computed: int = 0
     reused: int = 0
+    verified: int = 0
     corrupt: int = 0
     quarantined: int = 0
     removed: int = 0
@@ -98,6 +102,7 @@ class RunRecord:
                 name: {
                     "computed": o.computed,
                     "reused": o.reused,
+                    "verified": o.verified,
                     "corrupt": o.corrupt,
                     "quarantined": o.quarantined,
                     "removed": o.removed,
@@ -127,7 +132,7 @@ class RunRecord:
             if row["stage_key"] != keys.get(row["stage"]):
                 # The program has changed since, and what it did then is of no use now.
                 continue
-            self.earlier[row["stage"]] = StageOutcome(**{name: row[name] for name in names})
+            self.earlier[row["stage"]] = StageOutcome(**{name: row[name] for name in names if row[name] is not None})
         # Until a stage is done anew, it stands as it did.
         self.outcomes = {stage.name: replace(self.earlier[stage.name]) for stage in self.stages}
         self.counts = dict(self.earlier_counts)
@@ -195,7 +200,7 @@ def as_it_is(root: Place, row: dict[str, Any]) -> dict[str, Any]:
 def _ended(job: JobState | None) -> dict[str, Any]:
     """Return what is to be said of a run whose process is gone; its job's records know best."""
     state = job.state if job else "failed"
-    return {"state": state, "error": DIED if state == "failed" else None}
+    return {"state": state, "error": ((job and job.error) or DIED) if state == "failed" else None}
 
 
 def close_dead_runs(store: Store, job_id: str) -> list[str]:

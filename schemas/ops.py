@@ -68,6 +68,9 @@ STAGE_RUNS = Table(
         Column("frames_in", pa.int64(), "Frames that the stage had to account for.", "frames"),
         Column("computed", pa.int64(), "Frames (or intervals) computed.", "rows"),
         Column("reused", pa.int64(), "Frames found done.", "rows"),
+        Column(
+            "verified", pa.int64(), "Frames in `reused` whose file had to be read to know.", "frames", nullable=True
+        ),
         Column("corrupt", pa.int64(), "Frames in `frames_in` that do not decode.", "frames"),
         Column("quarantined", pa.int64(), "Frames set aside for the next run.", "frames"),
         Column("removed", pa.int64(), "Rows taken out because their frame is gone.", "rows"),

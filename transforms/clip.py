@@ -126,6 +126,7 @@ class Found(NamedTuple):
     size_bytes: int
     mtime_ns: int
     read_ns: int
+    changed_ns: int | None = None
 
 
 class _Packet(NamedTuple):
@@ -142,6 +143,7 @@ class Clip:
         self._path = path
         self._source = clip_source(path)
         self._status = _status(self._source)
+        self._changed_ns = self._source.stat().st_ctime_ns if isinstance(self._source, Path) else None
         self._container = open_clip(self._source)
         self._stream = self._container.streams.video[0]
         context = self._stream.codec_context
@@ -171,7 +173,7 @@ class Clip:
         packet = self._seen.get(name.pts, _Packet(0, self._n_seen))
         wrong = self._wrong(frame, packet, name)
         given = ClipFrame(frame) if frame and not wrong else None
-        return Found(given, wrong, packet.size_bytes, self._status[1], read_ns)
+        return Found(given, wrong, packet.size_bytes, self._status[1], read_ns, self._changed_ns)
 
     def _wrong(self, frame: av.VideoFrame | None, packet: _Packet, name: FrameName) -> str:
         """Return what speaks against a frame; a decoder goes on after damage, and shows what it can."""

@@ -86,12 +86,16 @@ def stat_ids(uris: pa.Array, size_bytes: Int64Array, mtime_ns: Int64Array) -> In
     return np.where(ids == np.uint64(UNTRUSTED), np.uint64(1), ids).view(np.int64)
 
 
-def is_racy(mtime_ns: int, read_ns: int) -> bool:
+def is_racy(mtime_ns: int, read_ns: int, changed_ns: int | None = None) -> bool:
     """Say whether a file was modified so shortly before it was read that a later write could leave the same mtime.
 
     Git's rule for its index. File systems stamp with the clock tick (milliseconds) or with whole or even seconds;
-    an mtime without a fraction of a second is taken for the latter.
+    an mtime without a fraction of a second is taken for the latter. An mtime in the future was set by hand, or by a
+    clock that is ahead; `changed_ns`, when the file was last changed in any way (ctime), which nobody can set, then
+    tells whether that was long enough before.
     """
+    if mtime_ns > read_ns and changed_ns is not None:
+        mtime_ns = changed_ns
     coarse = mtime_ns % 1_000_000_000 == 0
     return mtime_ns + (_RACY_COARSE_NS if coarse else _RACY_FINE_NS) >= read_ns
 

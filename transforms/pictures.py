@@ -173,7 +173,7 @@ class ClipPicture(Picture):
             # What a reading that broke off leaves behind says nothing of the frames that come after.
             self._clips.close()
             raise
-        read = FrameBytes(b"", found.size_bytes, found.mtime_ns, found.read_ns)
+        read = FrameBytes(b"", found.size_bytes, found.mtime_ns, found.read_ns, found.changed_ns)
         self._frame = found.frame
         if found.frame is None:
             self._wrong = found.wrong

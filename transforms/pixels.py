@@ -18,6 +18,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
+from transforms.blocks import (
+    ALL_BUT_MOTION,
+    DEFAULT_STAGES,
+    FAULT,
+    KNOWN,
+    MOTION_ONLY,
+    TABLES,
+    TALLY,
+    VERIFIED,
+)
 from transforms.hashing import layout_column, layouts, phash, to_hex
 from transforms.identity import UNTRUSTED, Int64Array, is_racy, pair_ids, stat_ids
 from transforms.image import Gray, ImageParams
@@ -26,48 +36,11 @@ from transforms.pictures import Clips, Picture, picture
 from transforms.quality import BlurParams, PictureMeasures, Scratch, measure_picture, tone_histogram, tone_statistics
 from transforms.source import FrameBytes
 
-TABLES = {t.name: t for t in (schemas.FRAMES, schemas.QUALITY, schemas.FINGERPRINTS, schemas.MOTION, schemas.MEDIA)}
-"""The stages of the pass, by the table that each writes."""
-
-DEFAULT_STAGES = tuple(name for name in TABLES if name != "media")
 Keep = Callable[[str, int, bytes], str]
 """Puts the JPEG of a frame, named by stream and number, where it is kept, and says where that is."""
 
-EVERY_STAGE, MOTION_ONLY, ALL_BUT_MOTION = range(3)
-
-KNOWN = pa.struct(
-    [schemas.FRAMES.arrow_schema.field(n) for n in ("content_hash", "width", "height", "format", "status", "error")]
-)
-BLOCK = pa.schema(
-    [
-        # Number of the block, the same in all of its rows.
-        pa.field("block", pa.int64(), nullable=False),
-        pa.field("stream_id", pa.string(), nullable=False),
-        pa.field("frame_idx", pa.int64(), nullable=False),
-        pa.field("uri", pa.string(), nullable=False),
-        # Content id from an earlier run where size and mtime still vouch for it; null means: read and see.
-        pa.field("trusted_id", pa.int64()),
-        # Where they do not vouch for it: what that run found, which equal bytes confirm without a decode.
-        pa.field("known", KNOWN),
-        # Whether the row before this one is the frame before it in the stream, with no gap between.
-        pa.field("follows", pa.bool_(), nullable=False),
-        # False for a row that is there only because the next one is compared with its pixels.
-        pa.field("wanted", pa.bool_(), nullable=False),
-        # Which stages the row is for: `EVERY_STAGE`, or `MOTION_ONLY` and `ALL_BUT_MOTION` where two blocks share it.
-        pa.field("share", pa.int8(), nullable=False),
-        # The input_id of the row that these stages have for the frame; null where there is none.
-        *(pa.field(f"have_{stage}", pa.int64()) for stage in TABLES if stage != "frames"),
-    ]
-)
-FAULT = pa.struct(
-    [
-        schemas.QUARANTINE.arrow_schema.field(n)
-        for n in ("stream_id", "frame_idx", "stage", "uri", "error_type", "error")
-    ]
-)
 _PICTURES_AT_ONCE = 4096
 _AHEAD = 8
-TALLY = ("block", "n_frames", "n_read", "n_decoded", "bytes_read", "started_ns")
 
 
 @dataclass(frozen=True)
@@ -151,6 +124,7 @@ class _Pass:
                 frame.load()
                 missing = self._missing(row, frame, before)
             known = self._known[row]
+            self._verify(row, frame, before, missing)
             if missing == {"frames"} and known is not None and known["content_hash"] == frame.hash_hex:
                 self._harvest.confirm(row, frame, known)
                 return
@@ -176,6 +150,13 @@ class _Pass:
                 self._harvest.set_aside(row, {"motion"}, OSError(f"the frame before it cannot be read: {error}"))
         self._harvest.add(row, frame, before, missing, measured, kept)
 
+    def _verify(self, row: int, frame: Picture, before: Picture | None, missing: set[str]) -> None:
+        """Count the rows that were in doubt until the bytes were read, and stand."""
+        doubtful = frame.trusted_id is None
+        for stage in self._shared(row, set(self._params.stages) - missing - {"frames"}):
+            if doubtful or (stage == "motion" and before is not None and before.trusted_id is None):
+                self._harvest.verified[stage] += 1
+
     def _missing(self, row: int, frame: Picture, before: Picture | None) -> set[str]:
         """Return the stages whose row for the frame is missing or was computed from something else."""
         content = frame.content()
@@ -187,9 +168,13 @@ class _Pass:
                 missing.add(stage)
         if "motion" in self._params.stages and self._motion_missing(content, before, self._have["motion"][row]):
             missing.add("motion")
+        return self._shared(row, missing)
+
+    def _shared(self, row: int, stages: set[str]) -> set[str]:
+        """Return those of these stages that the row is for."""
         if self._share[row] == MOTION_ONLY:
-            return missing & {"motion"}
-        return missing - {"motion"} if self._share[row] == ALL_BUT_MOTION else missing
+            return stages & {"motion"}
+        return stages - {"motion"} if self._share[row] == ALL_BUT_MOTION else stages
 
     @staticmethod
     def _motion_missing(content: int, before: Picture | None, have: int | None) -> bool:
@@ -216,6 +201,7 @@ class _Harvest:
         self._params = params
         self._visited = frames
         self.n_walked = len(frames)
+        self.verified = dict.fromkeys(TABLES, 0)
         self._frames: list[tuple[int, dict[str, Any]]] = []
         self._quality: list[tuple[int, int, _Measured | None]] = []
         self._fingerprints: list[tuple[int, int, bool]] = []
@@ -306,6 +292,7 @@ class _Harvest:
             sum(f.n_decoded for f in self._visited),
             sum(f.bytes_read for f in self._visited),
             started_ns,
+            *(self.verified[name] for name in VERIFIED),
         )
         columns = {
             name: pa.ListArray.from_arrays(pa.array([0, len(rows)], pa.int32()), rows) for name, rows in lists.items()
@@ -329,9 +316,11 @@ class _Harvest:
         uris = pa.array([values["frame"].uri for values in found], pa.string())
         sizes = np.array([r.size_bytes for r in reads], np.int64)
         mtimes = np.array([r.mtime_ns for r in reads], np.int64)
-        racy = np.array([is_racy(r.mtime_ns, r.read_ns) for r in reads], np.bool_)
+        racy = np.array([is_racy(r.mtime_ns, r.read_ns, r.changed_ns) for r in reads], np.bool_)
         trusted = np.where(racy, UNTRUSTED, stat_ids(uris, sizes, mtimes))
         columns = {f.name: pa.array([v[f.name] for v in found], f.type) for f in KNOWN}
+        known = pc.struct_field(self._block["known"].take(pa.array(at, pa.int64())), "content_hash")
+        self.verified["frames"] = pc.sum(pc.equal(known, pa.chunked_array([columns["content_hash"]]))).as_py() or 0
         columns |= {
             "uri": uris,
             "size_bytes": pa.array(sizes),

@@ -34,12 +34,16 @@ class NoFileError(OSError):
 
 
 class FrameBytes(NamedTuple):
-    """A file's bytes, with its size and mtime from before the read and the time of the read (ns since 1970)."""
+    """A file's bytes, with its size and mtime from before the read and the time of the read (ns since 1970).
+
+    `changed_ns` is when anything of the file was last changed; an object does not say.
+    """
 
     data: bytes
     size_bytes: int
     mtime_ns: int
     read_ns: int
+    changed_ns: int | None = None
 
 
 def read_frame(path: str) -> FrameBytes:
@@ -100,7 +104,7 @@ def _read_once(path: str) -> FrameBytes | None:
     finally:
         os.close(handle)
     still = before.st_mtime_ns == after.st_mtime_ns and before.st_size == after.st_size == len(data)
-    return FrameBytes(data, after.st_size, after.st_mtime_ns, read_ns) if still else None
+    return FrameBytes(data, after.st_size, after.st_mtime_ns, read_ns, after.st_ctime_ns) if still else None
 
 
 def _read_rest(handle: int, data: bytes) -> bytes:

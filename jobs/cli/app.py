@@ -85,6 +85,7 @@ def main() -> None:
     """
     from jobs.errors import InterruptedRunError, StoppedRunError, UserError, one_line
     from jobs.memory import share_one_allocator
+    from jobs.outages import as_problem
 
     open_closed_streams()
     share_one_allocator()
@@ -107,7 +108,7 @@ def main() -> None:
     except OSError as error:
         # An output that cannot be written, or a file of the tables that is not there.
         code = _WRONG_PLACE if isinstance(error, _ABOUT_PLACES) else 1
-        say([one_line(error)], code, as_json)
+        say([as_problem(error)], code, as_json)
         sys.exit(code)
     except Exception as error:
         if (found := usage_problem(error)) is None:

@@ -207,11 +207,16 @@ def print_summary(record: RunRecord, request: RunRequest) -> None:
     from jobs.query import View
     from jobs.verdicts import verdicts
 
+    columns = ["stage", "computed", "reused", "corrupt", "quarantined", "seconds"]
     rows = [
-        (name, o.computed, o.reused, o.corrupt, o.quarantined, round(o.seconds, 2))
+        [name, o.computed, o.reused, o.corrupt, o.quarantined, round(o.seconds, 2)]
         for name, o in record.outcomes.items()
     ]
-    print_table(("stage", "computed", "reused", "corrupt", "quarantined", "seconds"), rows)
+    if any(o.verified for o in record.outcomes.values()):
+        columns.insert(3, "verified")
+        for row, outcome in zip(rows, record.outcomes.values(), strict=True):
+            row.insert(3, outcome.verified)
+    print_table(columns, rows)
     counts = record.counts
     rate = f", {record.frames_per_second:,.0f} frames/s" if record.frames_per_second else ""
     if counts.get("frames_read"):

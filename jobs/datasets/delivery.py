@@ -33,6 +33,9 @@ def staged(out: Place) -> Iterator[Path]:
     try:
         temporary.mkdir(parents=True)
         yield temporary
+    except OSError as error:
+        error.filename = error.filename or str(temporary)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

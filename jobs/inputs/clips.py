@@ -36,7 +36,7 @@ def list_clip(
     """
     told: dict[str, Any] = {"kind": "video", "sampling": _as_text(sampling), "listed_ns": time.time_ns()}
     try:
-        size_bytes, mtime_ns = _status(path)
+        size_bytes, mtime_ns, changed_ns = _status(path)
     except FileNotFoundError:
         return StreamFiles.of(stream_id, str(path), NO_FRAMES, **told, step=1)
     except OSError as error:
@@ -44,7 +44,7 @@ def list_clip(
         return None
     uri, size, mtime = pa.array([str(path)]), np.array([size_bytes]), np.array([mtime_ns])
     # A clip that was written to just now may be again, within one tick of its clock.
-    racy = is_racy(mtime_ns, told["listed_ns"])
+    racy = is_racy(mtime_ns, told["listed_ns"], changed_ns)
     told["source_id"] = None if racy else int(stat_ids(uri, size, mtime)[0])
     if before is not None and not racy and all(before[n] == told[n] for n in ("sampling", "source_id")):
         known = _known(stream_id, path, before, seen)
@@ -68,13 +68,13 @@ def list_clip(
     return StreamFiles.of(stream_id, str(path), files, **told, step=step, n_repeated=index.n_repeated)
 
 
-def _status(path: Place) -> tuple[int, int]:
-    """Return size and mtime of a clip."""
+def _status(path: Place) -> tuple[int, int, int | None]:
+    """Return size, mtime and ctime of a clip; an object has no ctime."""
     if isinstance(path, ObjectPath):
         entry = buckets.head(path.uri)
-        return entry.size_bytes, entry.mtime_ns
+        return entry.size_bytes, entry.mtime_ns, None
     found = path.stat()
-    return found.st_size, found.st_mtime_ns
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 NO_FRAMES = pa.schema(

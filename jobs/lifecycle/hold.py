@@ -15,6 +15,7 @@ from jobs.storage import places
 from jobs.storage.places import Place
 
 _POLL_S, _POLL_FAR_S = 0.5, 2.0
+_SPARE_BYTES = 64 << 10
 
 
 class Hold:
@@ -28,6 +29,7 @@ class Hold:
         self._look_again = 0.0
         self.drain = inbox.folder / f".drain-{secrets.token_hex(8)}"
         """While this file is there, workers finish the frame in hand and begin no other."""
+        self._spare = inbox.folder / ".spare"
 
     @classmethod
     def take(
@@ -46,6 +48,8 @@ class Hold:
             data = {"process": hold._me, **({"request": request} if request is not None else {})}
             if inbox.add("started", data, after=state.number if state else 0):
                 watcher.held(job_id)
+                # Given up when the run ends, so that a full disk still takes the word of why it ended.
+                places.lay_by(hold._spare, _SPARE_BYTES)
                 return hold
 
     def asked(self, now: bool = False) -> str | None:
@@ -91,6 +95,7 @@ class Hold:
         of which nobody wants a pause (any more) waits for the next gateway.
         """
         places.delete(self.drain)
+        places.let_go_of(self._spare)
         while True:
             state = self._state = self._inbox.state()
             if state is None or not self._is_mine(state):

@@ -84,7 +84,7 @@ class JobState:
 
     `request` is what was asked of it and not yet answered; `attempts` how often it was taken up, `holder` the process
     identity of who did so last; `queued` says that it was submitted, so that gateways may take it up. `number` is that
-    of the last record: what is added `after` it is added to just this state.
+    of the last record: what is added `after` it is added to just this state. `error` is why it failed, as it said so.
     """
 
     state: str
@@ -93,6 +93,7 @@ class JobState:
     holder: Mapping[str, Any] | None = None
     queued: bool = False
     number: int = 0
+    error: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -121,7 +122,8 @@ def _after(now: JobState, record: Record) -> JobState:
     if word == "submitted":
         return altered(now, state="pending", queued=True)
     if word != "requeued":
-        return altered(now, state=STATE_AFTER[word] or now.state, request=None)
+        error = record.data.get("error") if word == "failed" else None
+        return altered(now, state=STATE_AFTER[word] or now.state, request=None, error=error)
     answered = {"pause": "paused", "cancel": "cancelled"}.get(now.request.word) if now.request else None
     return altered(now, state=answered, request=None) if answered else altered(now, state="pending")
 

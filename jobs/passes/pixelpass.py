@@ -22,7 +22,8 @@ from jobs.storage import places
 from jobs.storage.commit import Committer
 from jobs.storage.parts import Part
 from jobs.storage.places import Place
-from transforms.pixels import MOTION_ONLY, TABLES, PixelParams, n_frames
+from transforms.blocks import MOTION_ONLY, TABLES, VERIFIED
+from transforms.pixels import PixelParams, n_frames
 
 _DRAIN_S = 3.0
 _QUIET_S = 1.0
@@ -32,13 +33,15 @@ _QUIET_S = 1.0
 class PassResult:
     """What a pixel pass did; `stopped` says that it was asked to end before it was through.
 
-    `computed` counts rows written per stage, `faults` the frames set aside. The first block of each core belongs to the
+    `computed` counts rows per stage that had to be written, `verified` those that an earlier run had written and that
+    were only confirmed, `faults` the frames set aside. The first block of each core belongs to the
     start: it runs while the engine is still getting up. Times are ns since 1970: `first_ns` when a worker began the
     first block, `began_ns` when one began the first block after those of the start, `ended_ns` when the last one had
     finished.
     """
 
     computed: dict[str, int] = field(default_factory=dict)
+    verified: dict[str, int] = field(default_factory=dict)
     faults: list[dict[str, Any]] = field(default_factory=list)
     n_frames: int = 0
     n_read: int = 0
@@ -76,6 +79,8 @@ class PassResult:
     def count(self, receipt: dict[str, Any], starts: bool) -> None:
         """Take in what one block cost; `starts` if it was the first of its core."""
         self.faults += receipt["faults"]
+        for stage, name in VERIFIED.items():
+            self.verified[stage] = self.verified.get(stage, 0) + (receipt[name] or 0)
         self.n_frames += receipt["n_frames"]
         self.n_read += receipt["n_read"]
         self.n_decoded += receipt["n_decoded"]
@@ -263,6 +268,8 @@ def _take_in(receipt: dict[str, Any], block: Block, committer: Committer, result
         result.computed[part.table] = result.computed.get(part.table, 0) + part.n_rows
     if receipt["error"]:
         raise RunFailedError(receipt["error"])
+    # Confirmed, a file has its row written once more, for its new size and mtime; nothing was computed.
+    result.computed["frames"] = result.computed.get("frames", 0) - (receipt[VERIFIED["frames"]] or 0)
     result.count(receipt, block.starts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -43,11 +43,18 @@ _MOVES = ("motion_peak", "tile_contrast")
 
 @dataclass
 class TableResult:
-    """What a table stage did, in frames of the run's streams: looked at, or found done."""
+    """What a table stage did, in frames of the run's streams: looked at, or found done; and the scopes it computed."""
 
     computed: int = 0
     reused: int = 0
     seconds: float = 0.0
+    scopes: set[str] = field(default_factory=set)
+
+    def verified(self, doubtful: Mapping[str, int]) -> int:
+        """Return how many of the frames of streams that were in doubt stand, given the frames of each such stream."""
+        if WORKSPACE in self.scopes:
+            return 0
+        return min(self.reused, sum(n for name, n in doubtful.items() if name not in self.scopes))
 
 
 @dataclass(frozen=True)
@@ -162,6 +169,7 @@ class TableStages:
                 continue
             self._scopes.note(stage, batch, outcome.n_rows, self._job_id)
             result.computed += outcome.n_computed
+            result.scopes |= {state.scope for state in batch}
             return
         raise RunFailedError(f"stage {stage.name}: other runs kept changing its table; run again when they are done")
 

@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.memory import keep_freed
+from jobs.outages import as_problem
 from jobs.storage import places
 from jobs.storage.parts import Part, write_part
 from jobs.storage.pictures import PictureFolder
-from transforms.pixels import FAULT, TABLES, TALLY, PixelParams, measure_frames
+from transforms.blocks import FAULT, TABLES, TALLY
+from transforms.pixels import PixelParams, measure_frames
 
 RECEIPT = pa.schema(
     [
@@ -84,6 +86,8 @@ def persist_rows(batch: pa.Table, root: str, stage_keys: Mapping[str, str]) -> p
 
 def not_taken(caught: Exception) -> str:
     """Return what is said of results that could not be written."""
+    if isinstance(caught, OSError):
+        return as_problem(caught, "the workspace")
     return f"the workspace does not take the results: {type(caught).__name__}: {caught}"
 
 

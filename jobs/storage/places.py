@@ -176,10 +176,15 @@ def create(file: Place, data: bytes) -> bool:
 
 
 def _written(file: Path, data: bytes, mode: str) -> None:
-    with open(file, mode) as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
+    try:
+        with open(file, mode) as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+    except OSError as error:
+        # A full disk does not say which file it was that did not fit.
+        error.filename = error.filename or str(file)
+        raise
 
 
 def _settle_on_disk(folder: Path) -> None:
@@ -208,6 +213,21 @@ def touch(file: Place) -> None:
         buckets.put(file.uri, b"")
     else:
         file.touch()
+
+
+def lay_by(file: Place, n_bytes: int) -> None:
+    """Take up so much of a disk, if it has that, for `let_go_of` to give back; an object store is never full."""
+    if isinstance(file, Path):
+        with suppress(OSError):
+            # Zeros would take up nothing where files are compressed.
+            file.write_bytes(os.urandom(n_bytes))
+
+
+def let_go_of(file: Place) -> None:
+    """Give back what was laid by."""
+    if isinstance(file, Path):
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
 
 
 def status(file: Place) -> Status | None:

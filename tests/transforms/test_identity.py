@@ -100,3 +100,14 @@ def test_row_terms_notice_swapped_contents() -> None:
     before = row_terms(index, np.array([10, 20])).sum(dtype=np.uint64)
     after = row_terms(index, np.array([20, 10])).sum(dtype=np.uint64)
     assert before != after
+
+
+def test_an_mtime_in_the_future_is_judged_by_when_the_file_was_changed() -> None:
+    read_ns = 1_700_000_000_123_456_789
+    future = read_ns + 10**18
+    assert is_racy(future, read_ns)
+    assert is_racy(future, read_ns, read_ns - 1_000_000)
+    assert is_racy(future, read_ns, read_ns + 5 * 10**9)
+    assert not is_racy(future, read_ns, read_ns - 10**9)
+    # One of the past says itself when that was.
+    assert is_racy(read_ns - 1_000_000, read_ns, read_ns - 10**12)

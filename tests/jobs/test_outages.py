@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import schemas
+from jobs.errors import RunFailedError
+from jobs.outages import as_problem
+from jobs.storage import places
+from jobs.storage.store import Store
+from jobs.workspace import Workspace
+from tests.helpers import go, said, winnow, write_noise_stream
+
+
+def test_a_name_of_the_moment_is_not_shown(tmp_path: Path) -> None:
+    target = tmp_path / "no folder" / "page.html"
+    with pytest.raises(FileNotFoundError) as missing:
+        places.write(target, b"page")
+    assert as_problem(missing.value) == (
+        f"{target} cannot be written: there is no folder {target.parent}; make it first, or name another place"
+    )
+    with pytest.raises(IsADirectoryError) as folder:
+        places.write(tmp_path, b"page")
+    assert as_problem(folder.value) == f"{tmp_path} cannot be written: it is a folder; name a file"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+            "a file cannot be written: the disk is full; free some space, then run this again",
+        ),
+        (
+            OSError("Generic LocalFileSystem error\n ↳ No space left on device (os error 28)"),
+            "a file cannot be written: the disk is full; free some space, then run this again",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/w/heads/.rows-12ab.parquet.1971.tmp"),
+            "/w/heads/rows-12ab.parquet cannot be written: permission denied; name another place, or ask its "
+             "owner for leave",
+        ),
+        (OSError("something else altogether"), "something else altogether"),
+    ],
+)
+def test_what_why_and_what_to_do(error: OSError, line: str) -> None:
+    assert as_problem(error) == line
+
+
+def test_what_is_at_stake_is_said_where_the_error_does_not_name_it() -> None:
+    full = OSError(errno.ENOSPC, "x")
+    assert as_problem(full, "workspace /w").startswith("workspace /w cannot be written: the disk is full; ")
+    below = OSError(errno.ENOSPC, "x", "/w/a.parquet")
+    assert as_problem(below, "workspace /w").startswith("/w/a.parquet cannot be written: the disk is full; ")
+    assert as_problem(OSError("odd"), "workspace /w") == "workspace /w: odd"
+
+
+def test_a_run_on_a_full_disk_says_so_and_leaves_word(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(4))
+    go(workspace, cam)
+    write_noise_stream(cam, range(4, 6), start=4)
+    write = places._written
+
+    def full(file: Path, data: bytes, mode: str) -> None:
+        # Until the run gives back what it has laid by.
+        if any(tmp_path.glob("tables/jobs/*/.spare")) and file.name.endswith(".tmp") and "started" not in str(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+        write(file, data, mode)
+
+    monkeypatch.setattr(places, "_written", full)
+    with pytest.raises(RunFailedError, match="the disk is full; free some space, then run this again"):
+        go(workspace, cam)
+    monkeypatch.undo()
+    runs = Store(workspace.root).read(schemas.RUNS).to_pylist()
+    assert [run["state"] for run in sorted(runs, key=lambda run: run["started_ns"])] == ["done", "failed"]
+    last = said(winnow("inspect", "runs", "-w", workspace.root, "--json"))
+    assert any("the disk is full" in (run["error"] or "") for run in last), json.dumps(last)
+    assert not list(tmp_path.glob("tables/jobs/*/.spare"))
+    assert go(workspace, cam).state == "done"
