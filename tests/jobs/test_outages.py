@@ -40,9 +40,8 @@ def test_a_name_of_the_moment_is_not_shown(tmp_path: Path) -> None:
             "a file cannot be written: the disk is full; free some space, then run this again",
         ),
         (
-            PermissionError(errno.EACCES, "Permission denied", "/w/heads/.rows-12ab.parquet.1971.tmp"),
-            "/w/heads/rows-12ab.parquet cannot be written: permission denied; name another place, or ask its "
-             "owner for leave",
+            PermissionError(errno.EACCES, "Permission denied", "/w/.rows-12ab.parquet.1971.tmp"),
+            "/w/rows-12ab.parquet cannot be written: permission denied; name another place, or ask its owner for leave",
         ),
         (OSError("something else altogether"), "something else altogether"),
     ],
