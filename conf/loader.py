@@ -7,6 +7,7 @@ import json
 import math
 import re
 import runpy
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -150,8 +151,8 @@ def _read_profile(name: str) -> dict[str, Any]:
 
 def _read_config(config: str) -> dict[str, Any]:
     path, _, attribute = config.partition(":") if ".py:" in config else (config, "", "")
-    if not Path(path).is_file():
-        raise ConfigError([f"config file {path} does not exist; expected a YAML file or FILE.py:attribute"])
+    if wrong := _no_file(Path(path)):
+        raise ConfigError([f"config file {path} {wrong}; expected a YAML file or FILE.py:attribute"])
     if path.endswith(".py"):
         return _read_python(path, attribute)
     try:
@@ -161,10 +162,29 @@ def _read_config(config: str) -> dict[str, Any]:
     except _NOT_YAML as error:
         raise ConfigError([f"{path} is not valid YAML: {' '.join(str(error).split())}"]) from error
     if not isinstance(values or {}, dict):
-        raise ConfigError([f"{path} holds a {type(values).__name__}, expected sections with keys"])
+        raise ConfigError([f"{path} holds {_kind(values)}, expected sections with keys"])
     values = dict(values or {})
     values.pop("description", None)
     return values
+
+
+def _no_file(path: Path) -> str | None:
+    """Return why a path cannot be read as a file, if so."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "does not exist"
+    except (OSError, ValueError) as error:
+        return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    return None if stat.S_ISREG(mode) else "is a folder" if stat.S_ISDIR(mode) else "is no file"
+
+
+def _kind(value: Any) -> str:
+    """Return what a value is, in words."""
+    if isinstance(value, str):
+        return "text"
+    name = {bool: "truth value", int: "number", float: "number", tuple: "list"}.get(type(value), type(value).__name__)
+    return f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"
 
 
 def _read_python(path: str, attribute: str) -> dict[str, Any]:
@@ -183,7 +203,7 @@ def _read_python(path: str, attribute: str) -> dict[str, Any]:
         return to_dict(value)
     if isinstance(value, Mapping):
         return dict(value)
-    raise ConfigError([f"{path}:{attribute} is a {type(value).__name__}, expected a PipelineConfig or a mapping"])
+    raise ConfigError([f"{path}:{attribute} is {_kind(value)}, expected a PipelineConfig or a mapping"])
 
 
 def _read_setting(setting: str) -> dict[str, Any]:
@@ -234,8 +254,12 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
     if isinstance(stages, (list, tuple)):
         there_are = f"there are: {', '.join(STAGES)}"
         problems += [
-            f"stages: unknown stage {s!r}{_nearest(str(s), STAGES)}; {there_are}" for s in stages if s not in STAGES
+            f"stages: unknown stage {s!r}{_nearest(s, STAGES)}; {there_are}"
+            for s in stages
+            if isinstance(s, str) and s not in STAGES
         ]
+        if not stages:
+            problems.append(f"stages: expected at least one, found none; {there_are}")
     try:
         _validated(known)
     except ConfigError as error:
@@ -253,29 +277,49 @@ def _nearest(word: str, words: Iterable[str]) -> str:
 
 def _validated(values: Mapping[str, Any]) -> PipelineConfig:
     try:
-        endless = [f"{key}: expected a finite number, found {value}" for key, value in _endless(values)]
-        if endless:
-            raise ConfigError(endless)
+        problems = [f"{key}: {problem}" for key, problem in _unfit(values)]
         # Strict JSON: "8" is no number and yes is no count, but a list will do for a tuple.
-        config = TypeAdapter(PipelineConfig).validate_json(json.dumps(values), strict=True)
-    except ConfigError:
-        raise
+        config = TypeAdapter(PipelineConfig).validate_json(json.dumps(_fit(values)), strict=True)
     except ValidationError as error:
-        raise ConfigError([_explain(e) for e in error.errors(include_url=False)]) from error
+        raise ConfigError([*problems, *(_explain(e) for e in error.errors(include_url=False))]) from error
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError([f"the configuration holds a value that is no plain data: {error}"]) from error
-    if conflicts := config.conflicts():
-        raise ConfigError(conflicts)
+    # Without the values that do not fit, others may seem to contradict one another.
+    if problems := problems or config.conflicts():
+        raise ConfigError(problems)
     return config
 
 
-def _endless(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Yield the numbers that JSON has no word for, with their keys."""
+def _unfit(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the keys of values that JSON has no word for, and what is wrong with each."""
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from _endless(value, f"{prefix}{name}.")
-        elif isinstance(value, float) and not math.isfinite(value):
-            yield f"{prefix}{name}", value
+            yield from _unfit(value, f"{prefix}{name}.")
+        elif problem := _wrong_with(value):
+            yield f"{prefix}{name}", problem
+
+
+def _fit(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that JSON has words for."""
+    return {
+        name: _fit(value) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+        if isinstance(value, Mapping) or not _wrong_with(value)
+    }
+
+
+def _wrong_with(value: Any) -> str | None:
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"expected a finite number, found {value}"
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        return f"expected text in UTF-8, found {_shown(value)}"
+    except TypeError:
+        return f"expected numbers, text and lists, found {_kind(value)}"
+    except ValueError:
+        return f"expected finite numbers, found {_shown(value)}"
+    return None
 
 
 def _explain(error: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from conf import ConfigError, load
 from jobs.errors import UserError
-from jobs.inputs.catalogue import Admission
+from jobs.inputs.catalogue import Admission, at_a_glance
 from jobs.pipeline import step_named
 from jobs.preparation import RunRequest
 from jobs.workspace import Workspace
@@ -57,9 +57,9 @@ def requested(workspace: str | os.PathLike[str] | None, asked: Asked) -> RunRequ
             step_named(asked.pause_after, loaded.config)
     except UserError as error:
         problems += error.problems
-    if problems or loaded is None or place is None:
-        raise UserError(problems)
     admission = Admission(asked.stream_ids, asked.rebind, asked.allow_missing)
+    if problems or loaded is None or place is None:
+        raise UserError([*problems, *at_a_glance(asked.inputs, admission)])
     options = (asked.limit, asked.ray_address, asked.on_error, asked.pause_after)
     return RunRequest(place, asked.inputs, loaded, admission, *options, strict=asked.strict)
 

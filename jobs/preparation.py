@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import schemas
 from conf import Loaded
 from conf.loader import to_dict
+from jobs.errors import UserError
 from jobs.inputs import catalogue
 from jobs.inputs.catalogue import Admission
 from jobs.inputs.streams import StreamFiles
@@ -77,17 +79,36 @@ class Prepared:
 def prepare(request: RunRequest) -> Prepared:
     """Check everything that can be checked before any work. Raises `UserError` with all that is wrong."""
     config = request.loaded.config
-    stages = build(config)
-    for stage in stages:
-        # A parameter without a canonical form has to be refused before anything is written.
-        _ = stage.key
-    check_address(request.ray_address)
-    check_server(stages)
+    problems: list[str] = []
+    stages: tuple[Stage, ...] = ()
+    with _noting(problems):
+        stages = build(config)
+        for stage in stages:
+            # A parameter without a canonical form has to be refused before anything is written.
+            _ = stage.key
+    with _noting(problems):
+        check_address(request.ray_address)
+    with _noting(problems):
+        check_server(stages)
     store = Store(request.workspace.root)
+    if problems and not request.replay:
+        with _noting(problems):
+            catalogue.catalogue(request.inputs, config.ingest, request.admission, store)
+    if problems:
+        raise UserError(problems)
     if request.replay:
         return Prepared(request, store, stages, [], descent.listed(store, request.replay.streams))
     streams = catalogue.catalogue(request.inputs, config.ingest, request.admission, store)
     return Prepared(request, store, stages, streams, [Listed(s.stream_id, s.step, s.n_frames) for s in streams])
+
+
+@contextmanager
+def _noting(problems: list[str]) -> Iterator[None]:
+    """Put down what is wrong, so that the rest is looked at all the same."""
+    try:
+        yield
+    except UserError as error:
+        problems += error.problems
 
 
 def n_new_frames(prepared: Prepared) -> int:

@@ -31,8 +31,10 @@ from transforms.ingest import FrameNumberError, IngestParams, spans
 
 _KEY_SCHEMA = pa.schema([schemas.LISTING.arrow_schema.field(n) for n in schemas.FRAME_KEY])
 _MOST_LOST = 0.10
+_NO_INPUT = "no input; expected --input PATH, a folder of frames, a clip, or a folder of such"
 _SHOWN = 5
-_STREAM_ID = re.compile(r"[^/\\\x00-\x1f]{1,100}(/[^/\\\x00-\x1f]{1,100})*")
+_LONGEST_NAME = 100
+_NO_NAME = re.compile(r"[\\\x00-\x1f]")
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,9 @@ def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission,
     known = {row["stream_id"]: row for row in store.read(schemas.STREAMS).to_pylist()}
     seen = store.open(schemas.LISTING)
     for stream_id, folder, tree in _folders(inputs, params, admission, known, problems):
-        if not _STREAM_ID.fullmatch(stream_id) or {".", ".."} & set(stream_id.split("/")):
-            problems.append(f"stream id {stream_id!r}: expected names without control characters, joined by /")
+        if wrong := wrong_with_id(stream_id):
+            if stream_id not in admission.stream_ids:
+                problems.append(f"stream id {stream_id!r} {wrong}")
             continue
         if stream_id in streams:
             if streams[stream_id].uri != str(folder):
@@ -79,6 +82,42 @@ def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission,
     return [streams[name] for name in sorted(streams)]
 
 
+def at_a_glance(inputs: Sequence[str], admission: Admission) -> list[str]:
+    """Return what is wrong with inputs and ids by themselves, where workspace or parameters are not known."""
+    problems = [] if inputs else [_NO_INPUT]
+    problems += filter(None, [_miscounted(admission.stream_ids, inputs)])
+    problems += _wrong_ids(admission.stream_ids)
+    for given in inputs:
+        folders.existing(given, problems)
+    return problems
+
+
+def _wrong_ids(ids: Sequence[str]) -> list[str]:
+    return [f"stream id {name!r} {wrong}" for name in ids if (wrong := wrong_with_id(name))]
+
+
+def wrong_with_id(stream_id: str) -> str | None:
+    """Return why a text cannot be the id of a stream, or None."""
+    parts = stream_id.split("/")
+    if not stream_id:
+        return "is empty; expected a name, or several joined by /"
+    if "" in parts:
+        return "has an empty part; expected names joined by one / each"
+    if {".", ".."} & set(parts):
+        return "has a part that is . or ..; expected names"
+    if found := _NO_NAME.search(stream_id):
+        return f"has the character {found[0]!r}; expected none of that kind"
+    if longest := max(map(len, parts)) if max(map(len, parts)) > _LONGEST_NAME else 0:
+        return f"has a part of {longest} characters; expected {_LONGEST_NAME} at most"
+    return None
+
+
+def _miscounted(ids: Sequence[str], inputs: Sequence[str]) -> str | None:
+    if not ids or len(ids) == len(inputs):
+        return None
+    return f"{len(ids)} --stream-id for {len(inputs)} --input; expected one for each, in the same order"
+
+
 def _folders(
     inputs: Sequence[str],
     params: IngestParams,
@@ -90,11 +129,12 @@ def _folders(
     places_ = {name: place(row["uri"]) for name, row in known.items()}
     held = [places_[name] for name, row in known.items() if row["n_frames"] or admission.allow_missing]
     if not inputs:
-        problems.append("no input; expected --input PATH, a folder of frames, a clip, or a folder of such")
+        problems.append(_NO_INPUT)
     ids = list(admission.stream_ids)
-    if ids and len(ids) != len(inputs):
-        problems.append(f"{len(ids)} --stream-id for {len(inputs)} --input; expected one for each, in the same order")
-        ids = []
+    if wrong := _miscounted(ids, inputs):
+        problems.append(wrong)
+    problems += _wrong_ids(ids)
+    ids = [] if wrong else ids
     for number, given in enumerate(inputs):
         vanished = folders.vanished(given, held)
         root = vanished or folders.existing(given, problems)

@@ -112,7 +112,7 @@ def test_bad_yaml_files(tmp_path: Path, text: str, hint: str) -> None:
     [
         ("", "name the attribute"),
         (":confg", "has no attribute 'confg' (did you mean 'config'?)"),
-        (":number", "is a int, expected a PipelineConfig or a mapping"),
+        (":number", "is a number, expected a PipelineConfig or a mapping"),
     ],
 )
 def test_bad_python_configurations(tmp_path: Path, suffix: str, hint: str) -> None:
@@ -191,3 +191,38 @@ def test_a_configuration_that_ends_the_program_is_refused(tmp_path: Path, status
     path.write_text(f"import sys\nsys.exit({status})\n")
     (problem,) = problems(config=f"{path}:config")
     assert f"{path} ends the program" in problem
+
+
+def test_all_that_is_wrong_with_values_is_said_at_once(tmp_path: Path) -> None:
+    settings = (
+        "duplicates.hamming=1e400",
+        "unit_frames=99999999999999999999",
+        "blur.method=\udcff",
+        "stages=[[a]]",
+    )
+    with pytest.raises(ConfigError) as refused:
+        load(config=str(tmp_path), settings=settings)
+    problems = refused.value.problems
+    assert len(problems) == 5, problems
+    assert problems[0].startswith(f"config file {tmp_path} is a folder; expected a YAML file")
+    assert "duplicates.hamming: expected a finite number, found inf" in problems
+    assert "blur.method: expected text in UTF-8, found '\\udcff'" in problems
+    assert any(p.startswith("unit_frames: input should be less than") for p in problems)
+    assert any(p.startswith("stages.0: ") for p in problems)
+
+
+def test_a_run_without_stages_is_refused() -> None:
+    with pytest.raises(ConfigError, match="stages: expected at least one, found none; there are: frames, "):
+        load(settings=["stages=[]"])
+
+
+def test_a_name_no_file_can_have_is_no_config() -> None:
+    with pytest.raises(ConfigError, match=r"config file a+\.yaml cannot be read: File name too long"):
+        load(config=f"{'a' * 300}.yaml")
+
+
+@pytest.mark.parametrize(("text", "kind"), [("just words", "text"), ("[1]", "a list"), ("3", "a number")])
+def test_what_a_config_file_holds_instead_is_said_in_words(tmp_path: Path, text: str, kind: str) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=f"holds {kind}, expected sections with keys"):
+        load(config=str(tmp_path / "c.yaml"))

@@ -11,7 +11,9 @@ from jobs.errors import UserError
 from jobs.inputs.catalogue import Admission, catalogue, record
 from jobs.inputs.streams import StreamFiles
 from jobs.storage.store import Store
-from tests.helpers import copy_stream, write_noise_stream
+from jobs.workspace import Workspace
+from tests.helpers import copy_stream, winnow, write_noise_stream
+from tests.helpers import problems as refusals
 from transforms.ingest import IngestParams
 
 
@@ -256,3 +258,40 @@ def test_a_stream_whose_place_is_gone_can_be_let_go_of(store: Store, tmp_path: P
     assert store.read(schemas.LISTING).num_rows == 0
     assert "does not exist" in problems(store, cam)[0]
     assert "does not exist" in problems(store, tmp_path / "nowhere", allow_missing=True)[0]
+@pytest.mark.parametrize(
+    ("stream_id", "said"),
+    [
+        ("", "is empty; expected a name"),
+        ("../x", "has a part that is . or ..; expected names"),
+        ("a//b", "has an empty part"),
+        ("a\tb", "has the character '\\t'; expected none of that kind"),
+        ("x" * 120, "has a part of 120 characters; expected 100 at most"),
+    ],
+)
+def test_an_id_is_refused_with_the_rule_that_it_breaks(
+    stream_id: str, said: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(2))
+    for name in (cam, tmp_path / "nowhere"):
+        with pytest.raises(UserError) as refused:
+            catalogue([str(name)], IngestParams(), Admission((stream_id,)), Store(workspace.root))
+        assert said in refused.value.problems[0]
+        assert len(refused.value.problems) == (1 if name == cam else 2)
+
+
+def test_what_is_wrong_elsewhere_hides_nothing_of_inputs_and_ids(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    settings = ("--set", "curation.dark_maen=3", "--workspace", tmp_path / "taken")
+    ids = ("--stream-id", "a", "--stream-id", "b", "--stream-id", "../c")
+    found = refusals(winnow("run", "--input", tmp_path / "nope", *ids, *settings))
+    signs = ("dark_maen", "is a file, expected a folder", "3 --stream-id for 1", "'../c' has a part", "does not exist")
+    assert len(found) == len(signs)
+    for line, sign in zip(found, signs, strict=True):
+        assert sign in line
+
+
+def test_a_cluster_that_does_not_answer_hides_no_input(workspace: Workspace, tmp_path: Path) -> None:
+    where = ("-w", workspace.root, "--ray-address", "127.0.0.1:1")
+    cluster, missing = refusals(winnow("run", "--input", tmp_path / "nope", *where))
+    assert "no Ray cluster answers" in cluster
+    assert "does not exist" in missing
