@@ -33,3 +33,8 @@ def new_job_id() -> str:
     """Return an id for a run; ids sort by time, to the millisecond."""
     now = datetime.now(UTC)
     return f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}{secrets.token_hex(2)}"
+
+
+def many(n: int, what: str) -> str:
+    """Return a number of things, `what` being the name of one of them."""
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"

@@ -13,6 +13,9 @@ _TEMPORARY = re.compile(r"\.(.+?)\.\d+(\.[0-9a-f]+)?\.(tmp|partial|old)")
 _SAID = re.compile(r"(?:os error|errno) (\d+)", re.IGNORECASE)
 _QUOTED = re.compile(r"(?:file|directory)[^/]{0,40}?['\"]?(/[^'\":#]+)")
 _WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY}
+_PATH = re.compile(r"(/\S[^:]*)$")
+_BY_KIND = {FileNotFoundError: errno.ENOENT, PermissionError: errno.EACCES}
+_LOST = "bring it back from a backup, or run the streams again under another --workspace"
 _WHY = {
     errno.ENOSPC: ("the disk is full", "free some space, then run this again"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, then run this again"),
@@ -30,20 +33,19 @@ def as_problem(error: OSError, about: str | None = None) -> str:
     """Return an error of the operating system as one line; `about` is what was at stake where it does not name that."""
     text = one_line(error)
     said = _SAID.search(text)
-    number = error.errno or (int(said[1]) if said else None)
+    number = error.errno or (int(said[1]) if said else _BY_KIND.get(type(error)))
     names = [os.fsdecode(n) for n in (error.filename2, error.filename) if isinstance(n, (str, bytes))]
-    if not names and (found := _QUOTED.search(text)):
+    if not names and (found := _QUOTED.search(text) or _PATH.match(text)):
         names = [found[1]]
     if number is None or (not names and about is None and number not in _WHY):
         return f"{about}: {text}" if about else text
     shown = [_as_named(name) for name in names]
     writing = number in _WRITING or shown != names
     what = shown[0] if shown else about or "a file"
-    if about and shown and not shown[0].startswith(about.rpartition(" ")[2]):
-        what = f"{about}: {what}"
-    return (
-        f"{what} cannot be {'written' if writing else 'read or written'}: {'; '.join(_reason(number, what, writing))}"
-    )
+    is_below = not about or not shown or what.startswith(about.rpartition(" ")[2])
+    before = "" if is_below else f"{about}: "
+    verb = "written" if writing else "read" if number == errno.ENOENT else "read or written"
+    return f"{before}{what} cannot be {verb}: {'; '.join(_reason(number, what, writing))}"
 
 
 def _reason(number: int, what: str, writing: bool) -> tuple[str, ...]:
@@ -53,7 +55,7 @@ def _reason(number: int, what: str, writing: bool) -> tuple[str, ...]:
             return "the file system takes no such file there", "name another place"
         return f"there is no folder {parent}", "make it first, or name another place"
     if number == errno.ENOENT:
-        return "it is not there", "if it is a file of the tables, `winnow doctor` says what else is missing"
+        return "it is not there", _LOST if what.endswith(".parquet") else "name one that is"
     return _WHY.get(number, (os.strerror(number),))
 
 

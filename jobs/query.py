@@ -54,6 +54,8 @@ class View:
         self.selection = selection
         self._vacuumed = (
             f"{name} refers to files that `winnow tables vacuum` has deleted; releases and the last runs stay readable"
+            if selection.versions is not None
+            else "files of the tables are not there; `winnow doctor` names them and says what helps"
         )
         self._store = Store(store.root, selection.versions) if selection.versions is not None else store
         # What ran is never pinned: a run is read at its own versions, but it is listed as it is known now.
@@ -64,7 +66,11 @@ class View:
     def of(cls, workspace: Workspace, run: str | None = None, release: str | None = None) -> View:
         """Return the view of a workspace that is current, or of a run, or of a release."""
         store = Store(workspace.require().root)
-        return cls(store, selecting.choose(store, run, release), f"run {run}" if run else f"release {release}")
+        return cls(
+            store,
+            selecting.choose(store, run, release),
+            f"run {run}" if run else f"release {release}" if release else "this view",
+        )
 
     def _store_of(self, table: schemas.Table) -> Store:
         return self._unpinned if table.name in {"runs", "stage_runs", "releases", "models"} else self._store
@@ -260,6 +266,8 @@ def _presentable(rows: pa.Table) -> pa.Table:
 
 def check_condition(condition: str) -> None:
     """Raise `UserError` unless a text is one SQL expression, which cannot get out of the brackets it is put into."""
+    if not condition.strip():
+        raise UserError("the condition is empty; expected SQL on the columns of `curated` (is a variable not set?)")
     with duckdb.connect(":memory:") as connection:
         row = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT {condition}"]).fetchone()
     tree = json.loads(row[0]) if row else {}

@@ -371,7 +371,9 @@ class _Execution:
             heads.move(self._store, self._record.streams, self._stages, job_id)
         for table in schemas.ALL:
             give_back()
-            maintenance.compact(self._store, table, job_id, more_than=1 if table.has_stage_key else _OPS_FILES)
+            # The rest is written to by every run, and would be written anew by each.
+            at_once = table.has_stage_key or table is schemas.SCOPES
+            maintenance.compact(self._store, table, job_id, more_than=1 if at_once else _OPS_FILES)
         self._record.versions = selection.versions(self._store)
         self._record.ended_ns = time.time_ns()
         self._record.state = "done"

@@ -69,8 +69,9 @@ def commands_page() -> str:
         _NOTE,
         "# Commands\n",
         "Results go to standard output, errors to standard error, one line each. With `--json` a command prints",
-        'one JSON object as its last line; if it fails, that is `{"error": [LINE, …], "exit_code": N}`, with the lines',
-        "that standard error has. Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 finished with corrupt or",
+        "JSON as its last line: an object, or a list of objects where it lists things; if it fails, that is",
+        '`{"error": [LINE, …], "exit_code": N}`, with the lines that standard error has.',
+        "Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 finished with corrupt or",
         "quarantined frames under `--strict`, 4 paused, 5 cancelled, 130 interrupted at once.\n",
     ]
     for path, function in commands():

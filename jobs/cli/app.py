@@ -31,7 +31,7 @@ from jobs.cli import (
     train,
     watch,
 )
-from jobs.cli.failing import asks_json, nobody_listens, open_closed_streams, say, usage_problem
+from jobs.cli.failing import asks_json, nobody_listens, open_closed_streams, say, shows_help, usage_problem
 
 _ABOUT_PLACES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _WRONG_PLACE = 2
@@ -67,15 +67,21 @@ app.add_typer(models.app, name="models")
 app.add_typer(maintain.app, name="tables")
 
 
-@app.callback()
-def _version(
-    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
-) -> None:
-    if version:
+def _show_version(asked: bool) -> None:
+    if asked:
         from importlib.metadata import version as installed
 
         typer.echo(f"winnow {installed('winnow')}")
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", is_eager=True, callback=_show_version
+    ),
+) -> None:
+    """Take the options of the program itself."""
 
 
 def main() -> None:
@@ -91,8 +97,8 @@ def main() -> None:
     share_one_allocator()
     as_json = asks_json(sys.argv[1:])
     try:
-        # By itself the parser would print its complaints, and end the program.
-        sys.exit(app(standalone_mode=not as_json) or 0)
+        # By itself the parser would put its complaints into boxes, and end the program.
+        sys.exit(app(standalone_mode=False) or 0)
     except UserError as error:
         stopped = isinstance(error, StoppedRunError)
         # What a run had done when it was stopped has been printed.
@@ -111,6 +117,11 @@ def main() -> None:
         say([as_problem(error)], code, as_json)
         sys.exit(code)
     except Exception as error:
+        if not as_json and shows_help(error):
+            sys.exit(2)
+        if type(error).__name__ == "Abort":
+            say(["interrupted"], 1, as_json, prefix="")
+            sys.exit(1)
         if (found := usage_problem(error)) is None:
             raise
         say([found[0]], found[1], as_json)

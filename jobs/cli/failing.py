@@ -29,7 +29,18 @@ def usage_problem(error: BaseException) -> tuple[str, int] | None:
     format_message, exit_code = getattr(error, "format_message", None), getattr(error, "exit_code", None)
     if not callable(format_message) or not isinstance(exit_code, int):
         return None
-    return " ".join(str(format_message()).split()), exit_code
+    said = " ".join(str(format_message()).split())
+    command = getattr(getattr(error, "ctx", None), "command_path", None)
+    return f"{said.removesuffix('.')}; see `{command} --help`" if command else said, exit_code
+
+
+def shows_help(error: BaseException) -> bool:
+    """Print the help, if an error is that nothing was asked for; say whether it was."""
+    show = getattr(error, "show", None)
+    if type(error).__name__ != "NoArgsIsHelpError" or not callable(show):
+        return False
+    show()
+    return True
 
 
 def open_closed_streams() -> None:

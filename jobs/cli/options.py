@@ -11,7 +11,7 @@ WorkspaceOption = Annotated[
     str | None,
     typer.Option("--workspace", "-w", help="Folder of the tables.", envvar="WINNOW_WORKSPACE", show_default=".winnow"),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 RunOption = Annotated[
     str | None,
     typer.Option("--run", help="Read what this run ended with, not the newest rows.", metavar="ID"),

@@ -238,6 +238,7 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
     """Point at what a person should look at: unusual streams and frames set aside."""
     import schemas
     from jobs.cli.show import out
+    from jobs.names import many
     from jobs.storage.store import Store
 
     streams = Store(request.workspace.root).read(schemas.STREAMS).to_pylist()
@@ -250,20 +251,25 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
             where = f"are those of stream {taken[row['uri']]} now" if row["uri"] in taken else "are gone"
             remarks.append(f"its frames {where}, its rows were taken out")
         if row["gaps"]:
-            remarks.append(f"{row['n_missing']:,} numbers missing in {len(row['gaps'])} gaps")
+            remarks.append(f"{many(row['n_missing'], 'number')} missing in {many(len(row['gaps']), 'gap')}")
         if row["n_repeated"]:
-            remarks.append(f"{row['n_repeated']} files skipped that share a number")
+            remarks.append(f"{many(row['n_repeated'], 'file')} skipped: several have one number")
         if row["n_ignored"]:
-            remarks.append(f"{row['n_ignored']} files that are no frames left alone")
+            remarks.append(f"{many(row['n_ignored'], 'other file')} left alone")
         if len(row["sizes"]) > 1:
             shown = [f"{s['width']}x{s['height']} ({s['n_frames']:,})" for s in row["sizes"][:_SHOWN_SIZES]]
             more = len(row["sizes"]) - len(shown)
             remarks.append(f"pictures of several sizes: {', '.join(shown)}{f' and {more} more' if more else ''}")
         if remarks:
             out.print(f"stream {row['stream_id']}: {'; '.join(remarks)}", soft_wrap=True)
-    quarantined = max((o.quarantined for o in record.outcomes.values()), default=0)
-    if quarantined:
-        out.print(
-            f"{quarantined:,} frames could not be read; the next run tries again (winnow inspect quarantine)",
-            soft_wrap=True,
-        )
+    frames = record.outcomes["frames"].quarantined if "frames" in record.outcomes else 0
+    said = [f"{many(frames, 'frame')} could not be read"] if frames else []
+    # Motion of a frame needs the one before it, so that more frames miss that than could not be read.
+    said += [
+        f"{name} is missing for {outcome.quarantined:,}"
+        for name, outcome in record.outcomes.items()
+        if outcome.quarantined > frames
+    ]
+    if said:
+        text = f"{', '.join(said)}; the next run tries again (winnow inspect quarantine)"
+        out.print(text, soft_wrap=True)

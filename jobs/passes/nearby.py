@@ -148,6 +148,8 @@ def serve(handle: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipe = Connection(handle)
     importlib.import_module(_PRELOADED)
+    # Decoders chatter about damaged pictures there, of which the tables say more; what a block raises is not printed.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     while True:
         try:
             block, transforms = pipe.recv()

@@ -13,7 +13,7 @@ from jobs.outages import as_problem
 from jobs.storage import places
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
-from tests.helpers import go, said, winnow, write_noise_stream
+from tests.helpers import go, problems, said, winnow, write_noise_stream
 
 
 def test_a_name_of_the_moment_is_not_shown(tmp_path: Path) -> None:
@@ -82,3 +82,19 @@ def test_a_run_on_a_full_disk_says_so_and_leaves_word(
     assert any("the disk is full" in (run["error"] or "") for run in last), json.dumps(last)
     assert not list(tmp_path.glob("tables/jobs/*/.spare"))
     assert go(workspace, cam).state == "done"
+
+
+def test_files_of_the_tables_that_are_gone_are_told_apart_from_vacuumed_ones(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(4))
+    run = go(workspace, cam).job_id
+    for file in tmp_path.glob("tables/frames/*/*.parquet"):
+        file.unlink()
+    query = ("sql", "-w", workspace.root, "SELECT * FROM frames")
+    (now,) = problems(winnow(*query))
+    assert now == "files of the tables are not there; `winnow doctor` names them and says what helps"
+    (then,) = problems(winnow(*query, "--run", run))
+    assert then.startswith(f"run {run} refers to files that `winnow tables vacuum` has deleted")
+    with pytest.raises(RunFailedError, match=r"\.parquet cannot be read: it is not there; bring it back from a backup"):
+        go(workspace, cam)

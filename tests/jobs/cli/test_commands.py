@@ -374,3 +374,16 @@ def test_closed_outputs_are_nobody_to_tell_and_no_error(done: Path, tmp_path: Pa
             ["sh", "-c", f"{command} {closed}"], check=False, capture_output=True, text=True, cwd=tmp_path
         )
         assert (told.returncode, told.stdout.split(), told.stderr) == (0, out, "")
+
+
+def test_usage_errors_are_plain_lines(winnow: Winnow) -> None:
+    assert errors(winnow("run", "--foo"))[0].startswith("No such option: --foo; see ")
+    assert winnow("--version").code == 0
+
+
+def test_a_frame_that_cannot_be_read_is_not_counted_with_those_that_miss_it(winnow: Winnow, tmp_path: Path) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(4))
+    (cam / "image_2.jpg").unlink()
+    (cam / "image_2.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    found = winnow("run", "--input", cam)
+    assert "1 frame could not be read, motion is missing for 2; the next run tries again" in found.out

@@ -12,8 +12,8 @@ from jobs.inputs.catalogue import Admission, catalogue, record
 from jobs.inputs.streams import StreamFiles
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
+from tests import helpers
 from tests.helpers import copy_stream, winnow, write_noise_stream
-from tests.helpers import problems as refusals
 from transforms.ingest import IngestParams
 
 
@@ -283,7 +283,7 @@ def test_what_is_wrong_elsewhere_hides_nothing_of_inputs_and_ids(tmp_path: Path)
     (tmp_path / "taken").touch()
     settings = ("--set", "curation.dark_maen=3", "--workspace", tmp_path / "taken")
     ids = ("--stream-id", "a", "--stream-id", "b", "--stream-id", "../c")
-    found = refusals(winnow("run", "--input", tmp_path / "nope", *ids, *settings))
+    found = helpers.problems(winnow("run", "--input", tmp_path / "nope", *ids, *settings))
     signs = ("dark_maen", "is a file, expected a folder", "3 --stream-id for 1", "'../c' has a part", "does not exist")
     assert len(found) == len(signs)
     for line, sign in zip(found, signs, strict=True):
@@ -292,6 +292,6 @@ def test_what_is_wrong_elsewhere_hides_nothing_of_inputs_and_ids(tmp_path: Path)
 
 def test_a_cluster_that_does_not_answer_hides_no_input(workspace: Workspace, tmp_path: Path) -> None:
     where = ("-w", workspace.root, "--ray-address", "127.0.0.1:1")
-    cluster, missing = refusals(winnow("run", "--input", tmp_path / "nope", *where))
+    cluster, missing = helpers.problems(winnow("run", "--input", tmp_path / "nope", *where))
     assert "no Ray cluster answers" in cluster
     assert "does not exist" in missing

@@ -30,6 +30,11 @@ def fussy(block: pa.Table, ends: bool) -> pa.Table:
     return block
 
 
+def chatty(block: pa.Table) -> pa.Table:
+    os.write(2, b"Corrupt JPEG data: 137 extraneous bytes before marker 0xd9\n")
+    return block
+
+
 def numbers(results: list[pa.Table | None]) -> list[int]:
     return sorted(r["n"][0].as_py() for r in results if r is not None)
 
@@ -49,6 +54,12 @@ def test_every_block_goes_through_once_in_other_processes() -> None:
 def test_a_block_that_fails_is_missing_and_no_other(ends: bool) -> None:
     with Nearby(2) as nearby:
         assert numbers(list(nearby.map_blocks(blocks(5), [(fussy, {"ends": ends})]))) == [0, 1, 3, 4]
+
+
+def test_what_decoders_say_of_damaged_pictures_is_not_heard(capfd: pytest.CaptureFixture[str]) -> None:
+    with Nearby(1) as processes:
+        assert numbers(list(processes.map_blocks(blocks(2), [(chatty, {})])))
+    assert capfd.readouterr().err == ""
 
 
 def test_when_all_have_died_the_rest_is_missing() -> None:
