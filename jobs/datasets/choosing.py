@@ -138,7 +138,7 @@ def _check(request: SelectRequest) -> None:
         problems.append(f"selection {request.name!r} cannot come after itself; give it another --name")
     if problems:
         raise UserError(problems)
-    if request.where:
+    if request.where is not None:
         check_condition(request.where)
 
 

@@ -211,7 +211,7 @@ def _rows(view: View, request: ExportRequest) -> pa.Table:
     tests = ["status = 'ok'"]
     if not request.everything:
         tests.append("keep")
-    if request.where:
+    if request.where is not None:
         check_condition(request.where)
         tests.append(f"({request.where})")
     rows = view.sql(f"SELECT * FROM curated WHERE {' AND '.join(tests)} ORDER BY stream_id, frame_idx")

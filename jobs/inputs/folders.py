@@ -147,7 +147,10 @@ def below(root: Path, glob: str, problems: list[str]) -> Iterator[Place]:
     visited = set()
 
     def unreadable(error: OSError) -> None:
-        problems.append(f"{error.filename} cannot be read: {error.strerror}")
+        problems.append(
+            f"{error.filename} cannot be read: {error.strerror}; make it readable, or name the other folders with one "
+            "--input each"
+        )
 
     for folder, names, files in os.walk(root, onerror=unreadable, followlinks=True):
         status = Path(folder).stat()

@@ -109,7 +109,7 @@ def _check(request: QueueRequest) -> None:
         problems.append(f"{request.out} is there already, and somebody may work on it; name an empty or new folder")
     if problems:
         raise UserError(problems)
-    if request.where:
+    if request.where is not None:
         check_condition(request.where)
 
 

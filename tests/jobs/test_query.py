@@ -9,7 +9,7 @@ import pytest
 import schemas
 from jobs.errors import UserError
 from jobs.passes.engine import Engine
-from jobs.query import View
+from jobs.query import View, check_condition
 from jobs.selection import Selection
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
@@ -201,3 +201,8 @@ def test_a_result_is_given_piece_by_piece_however_large_it_is(workspace: Workspa
         list(tables)
     with pytest.raises(UserError, match="SQL: "), view.stream("SELECT nosuch") as tables:
         list(tables)
+
+
+def test_an_empty_condition_is_not_taken_for_none() -> None:
+    with pytest.raises(UserError, match="the condition is empty; expected SQL on the columns of `curated`"):
+        check_condition(" ")

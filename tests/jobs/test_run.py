@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from pathlib import Path
 
 import polars as pl
@@ -34,8 +33,6 @@ from tests.helpers import (
     go,
     noise,
     rows,
-    scenery,
-    write_clip,
     write_noise_stream,
 )
 
@@ -105,18 +102,6 @@ def test_a_second_run_computes_nothing_and_says_so(workspace: Workspace, sample_
     assert {n: o.reused for n, o in second.outcomes.items()} == ALL
     assert {t.name: Store(workspace.root).open(t).version for t in STAGE_TABLES} == before
     assert second.job_id != first.job_id
-
-
-def test_a_plan_of_new_frames_says_so_and_counts_as_the_run_does(workspace: Workspace, tmp_path: Path) -> None:
-    cam = write_noise_stream(tmp_path / "cam", range(20))
-    plan = planned(workspace, cam)
-    assert {name: f.reasons for name, f in plan.items()} == {name: {"new": 20} for name in ALL}
-    assert {name: f.compute for name, f in plan.items()} == computed(go(workspace, cam))
-    write_noise_stream(cam, range(90, 94), start=20)
-    plan = planned(workspace, cam)
-    assert plan["duplicates"].compute == plan["quality"].compute == 4
-    assert plan["curation"].reasons == {"upstream changed: frames, quality, idle, duplicates": 24}
-    assert {name: f.compute for name, f in plan.items()} == computed(go(workspace, cam))
 
 
 def test_a_changed_threshold_reads_no_frame(workspace: Workspace, sample_folder: Path) -> None:
@@ -296,20 +281,6 @@ def test_a_moved_folder_is_bound_anew_without_measuring(workspace: Workspace, ca
     assert N <= reads(record)[0] < N + 8
     assert reads(record)[1] == 0
     assert rows(workspace, schemas.FRAMES)["uri"].str.contains("elsewhere").all()
-
-
-def test_a_file_from_the_future_is_not_read_by_every_run(workspace: Workspace, tmp_path: Path) -> None:
-    cam = write_noise_stream(tmp_path / "cam", range(4))
-    clip = write_clip(tmp_path / "clip.mp4", scenery(4))
-    future = time.time_ns() + 3_600_000_000_000
-    for path in (cam / "image_2.jpg", clip):
-        os.utime(path, ns=(future, future))
-    time.sleep(0.05)
-    go(workspace, cam, clip)
-    assert reads(go(workspace, cam, clip)) == (0, 0)
-    # A write brings the present back, and is noticed.
-    (cam / "image_2.jpg").write_bytes((cam / "image_1.jpg").read_bytes())
-    assert computed(go(workspace, cam, clip))["frames"] == 1
 
 
 def test_unreadable_frames_are_set_aside_and_tried_again(workspace: Workspace, tmp_path: Path) -> None:
