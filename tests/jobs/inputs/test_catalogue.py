@@ -258,6 +258,8 @@ def test_a_stream_whose_place_is_gone_can_be_let_go_of(store: Store, tmp_path: P
     assert store.read(schemas.LISTING).num_rows == 0
     assert "does not exist" in problems(store, cam)[0]
     assert "does not exist" in problems(store, tmp_path / "nowhere", allow_missing=True)[0]
+
+
 @pytest.mark.parametrize(
     ("stream_id", "said"),
     [
