@@ -62,6 +62,11 @@ def two_machines() -> Iterator[Machines]:
             process.wait(60)
 
 
+def without_ray() -> dict[str, str]:
+    """Return this process's environment without what its own cluster is set up by, which others would stumble over."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+
+
 @contextmanager
 def apart() -> Iterator[dict[str, str]]:
     """Return an environment in which a cluster leaves no note that other programs of this machine would follow."""
@@ -69,7 +74,7 @@ def apart() -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="wn", dir="/tmp", ignore_cleanup_errors=True) as folder:
         # On a busy machine workers that stand back behind every other process hardly get to run at all.
         own = {"RAY_TMPDIR": folder, "RAY_worker_niceness": "0"}
-        yield {n: v for n, v in os.environ.items() if not n.startswith("RAY_")} | own
+        yield without_ray() | own
 
 
 def main() -> None:

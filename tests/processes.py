@@ -15,6 +15,7 @@ import ray
 from jobs.lifecycle.locking import holder
 from jobs.operations.gateway import lock_path
 from tests.helpers import SMALL
+from tests.machines import without_ray
 
 SLOW = ("unit_frames=8", "resources.block_frames=8", "resources.commit_seconds=0.05")
 """Many small blocks and commits, so that there is much to be interrupted."""
@@ -32,7 +33,8 @@ def start(
     command += [part for path in inputs for part in ("--input", str(path))]
     command += [part for setting in settings for part in ("--set", setting)]
     command += ["--ray-address", address or ray.get_runtime_context().gcs_address]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    environment = without_ray() if address else None
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def resume(workspace: Path, job_id: str, verb: str = "resume") -> subprocess.Popen[str]:

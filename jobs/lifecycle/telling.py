@@ -85,7 +85,7 @@ class Teller:
             # In each table of the pass; that of `frames`, or of the model, has one for every frame not set aside.
             rows=receipt["n_frames"] - _n_frames(receipt["faults"], frozenset({"frames", *MODEL_STAGES})),
             seconds=_seconds(receipt["started_ns"], receipt["finished_ns"]),
-            data={"machine": receipt["machine"]},
+            data={"machine": receipt["machine"]} if "machine" in receipt else None,
             **place,
         )
         if receipt["faults"]:

@@ -67,7 +67,7 @@ def run_model_pass(
                 left = [number for number in left if number not in received]
                 if machines <= cluster.machines():
                     break
-            if not result.computed and len(result.faults) >= _HOPELESS:
+            if not any(result.computed.values()) and len(result.faults) >= _HOPELESS:
                 raise RunFailedError(f"the model takes none of the first {len(result.faults)} frames: {_why(result)}")
             return None if result.stopped else received
 

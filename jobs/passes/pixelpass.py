@@ -269,7 +269,8 @@ def _take_in(receipt: dict[str, Any], block: Block, committer: Committer, result
     if receipt["error"]:
         raise RunFailedError(receipt["error"])
     # Confirmed, a file has its row written once more, for its new size and mtime; nothing was computed.
-    result.computed["frames"] = result.computed.get("frames", 0) - (receipt[VERIFIED["frames"]] or 0)
+    if confirmed := receipt[VERIFIED["frames"]]:
+        result.computed["frames"] = result.computed.get("frames", 0) - confirmed
     result.count(receipt, block.starts)
 
 

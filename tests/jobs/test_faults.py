@@ -158,7 +158,7 @@ def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "import importlib.abc\n"
         "class Hook(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, path, target=None):\n"
-        "        if name == 'transforms.pixels':\n"
+        "        if name == 'transforms.pictures':\n"
         "            sys.meta_path.remove(self)\n"
         "            import transforms.source as source\n"
         "            read = source.read_frame\n"

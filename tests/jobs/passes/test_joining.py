@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import schemas
 from jobs.lifecycle.events import events
 from jobs.workspace import Workspace
 from tests.helpers import assert_one_live_row, assert_same_tables, go, rows, write_noise_stream
-from tests.machines import Machines, two_machines
+from tests.machines import Machines, two_machines, without_ray
 from tests.processes import n_rows
 from tests.reference import ROOT
 
@@ -50,7 +49,7 @@ def start(
 ) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "jobs.cli.app", "run", "--json", "--input", str(frames), "--workspace", str(place)]
     command += [part for setting in SMALL_BLOCKS for part in ("--set", setting)]
-    environment = {**os.environ, "PYTHONPATH": str(program), "RAY_ADDRESS": machines.address, **environment}
+    environment = {**without_ray(), "PYTHONPATH": str(program), "RAY_ADDRESS": machines.address, **environment}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=place.parent
     )
