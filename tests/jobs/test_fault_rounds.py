@@ -18,6 +18,7 @@ import ray
 
 import schemas
 from jobs.asking import Asked
+from jobs.lifecycle.control import find
 from jobs.lifecycle.inbox import Inbox, jobs_of
 from jobs.operations.backlog import Backlog
 from jobs.operations.submitting import submit
@@ -76,8 +77,8 @@ class Round:
             finished(self.begin())
             return
         (job_id,) = known
-        state = Inbox(self.place, job_id).state()
-        if state is None or state.state != "done":
+        # It may have ended between the row that says so and the record.
+        if find(Workspace.at(self.place), job_id).state().state != "done":
             finished(resume(self.place, job_id))
 
     def serve(self, job_id: str, *states: str) -> None:
