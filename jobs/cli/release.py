@@ -46,7 +46,8 @@ def create(
         print_json({"name": name, **manifest})
     else:
         streams = sum(len(group["streams"]) for group in manifest["selections"])
-        out.print(f"release {name}: {streams} streams, {len(manifest['tables'])} tables frozen")
+        how_many = "1 stream" if streams == 1 else f"{streams} streams"
+        out.print(f"release {name}: {how_many}, {len(manifest['tables'])} tables frozen")
 
 
 @app.command("list")
