@@ -93,7 +93,7 @@ def test_run_sums_up_for_people(winnow: Winnow, sample_folder: Path, done: Path)
     assert result.code == 0
     assert "nothing to read: every frame was measured before" in result.out
     assert f"of {N} frames; dropped, some for several reasons: 2 corrupt" in result.out
-    assert "5 numbers missing in 1 gaps" in result.out
+    assert "5 numbers missing in 1 gap\n" in result.out
     assert "\x1b" not in result.out + result.err
 
 

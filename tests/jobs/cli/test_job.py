@@ -38,9 +38,10 @@ def test_a_run_is_paused_stepped_and_resumed(tmp_path: Path, engine: Engine) -> 
 
 def test_wrong_words_are_refused_all_at_once(tmp_path: Path) -> None:
     found = problems(winnow("run", "-i", "x", "--pause-after", "sharpness", "-w", __file__))
-    assert len(found) == 2
+    assert len(found) == 3
     assert "is a file, expected a folder" in found[0]
     assert "stage 'sharpness' is not part of the job" in found[1]
+    assert "input x does not exist" in found[2]
 
 
 def test_a_job_of_the_queue_is_left_to_gateways(tmp_path: Path, engine: Engine) -> None:
