@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from blake3 import blake3
 
@@ -115,10 +115,15 @@ def _module(name: str) -> _Module:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             module.defined[node.name] = node
         elif isinstance(node, ast.Assign):
-            module.defined |= {t.id: node for t in node.targets if isinstance(t, ast.Name)}
+            module.defined |= {name.id: node for t in node.targets for name in ast.walk(t) if _is_bound(name)}
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             module.defined[node.target.id] = node
     return module
+
+
+def _is_bound(node: ast.AST) -> TypeGuard[ast.Name]:
+    """Say whether a part of an assignment's target is a name that it gives, alone or together with others."""
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
 
 
 def _note_import(node: ast.AST, imported: dict[str, Place], modules: dict[str, str]) -> None:

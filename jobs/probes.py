@@ -46,7 +46,7 @@ def engine(limits: Resources, patience_s: float = _PATIENCE_S) -> Finding:
     asked = subprocess.Popen(  # noqa: S603 - our own program
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    mend = "read what it says above and in the newest folder below $RAY_TMPDIR, else /tmp/ray: session_*/logs"
+    mend = "read what it says above, and the logs of the newest session in Ray's folder of temporary files"
     try:
         said, complaint = asked.communicate(timeout=patience_s)
     except subprocess.TimeoutExpired:

@@ -11,9 +11,7 @@ TABLES = {t.name: t for t in (schemas.FRAMES, schemas.QUALITY, schemas.FINGERPRI
 
 DEFAULT_STAGES = tuple(name for name in TABLES if name != "media")
 
-EVERY_STAGE = 0
-MOTION_ONLY = 1
-ALL_BUT_MOTION = 2
+EVERY_STAGE, MOTION_ONLY, ALL_BUT_MOTION = range(3)
 
 KNOWN = pa.struct(
     [schemas.FRAMES.arrow_schema.field(n) for n in ("content_hash", "width", "height", "format", "status", "error")]

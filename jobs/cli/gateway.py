@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli.options import JsonOption, WorkspaceOption
-from jobs.storage.places import Place
 
 if TYPE_CHECKING:
     from jobs.preparation import RunRequest
     from jobs.runs import RunRecord
+    from jobs.storage.places import Place
 
 app = typer.Typer(help="Run the jobs of the workspace's queue.", no_args_is_help=True)
 

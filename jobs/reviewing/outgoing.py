@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +15,7 @@ import pyarrow.compute as pc
 import schemas
 from jobs import selection
 from jobs.datasets.currency import refuse_outdated
+from jobs.datasets.delivery import staged
 from jobs.datasets.media import Media, bring
 from jobs.datasets.objects import objects_of
 from jobs.errors import UserError
@@ -82,10 +81,7 @@ def send_out(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
         require("annotate", "pycocotools")
     objects = replace(objects, categories=tuple(dict.fromkeys((*objects.categories, *request.categories))))
     out = request.out.absolute()
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
+    with staged(out) as temporary:
         bring(rows.append_column("expected", rows["content_hash"]), request.media, temporary)
         for name, data in FORMATS[request.format](rows, objects, request.root).items():
             (temporary / name).write_bytes(data)
@@ -94,8 +90,6 @@ def send_out(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
         if out.exists():
             out.rmdir()
         temporary.replace(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return told
 
 

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,32 +154,32 @@ def embeddings() -> Iterator[Figure]:
         f"resources.model_batch={batch}",
         "resources.models=1",
     )
-    ratios, ours = [], []
-    with tempfile.TemporaryDirectory() as place:
-        for number in range(_FEWER_ROUNDS):
-            rate = driver("embed", weights, frames, batch)["frames_per_second"]
-            stage = driver("run", f"{place}/{number}", frames, *settings)["stages"]["embeddings"]
-            ours.append(stage["computed"] / stage["seconds"])
-            ratios.append(ours[-1] / rate)
-    note = f"{min(ratios):.2f} to {max(ratios):.2f} in {_FEWER_ROUNDS} rounds"
-    yield Figure("embeddings of winnow run, ViT-B-32", statistics.median(ours), "frames/s")
-    yield Figure("the same to a bare open-clip loop", statistics.median(ratios), "", 0.85, at_most=False, note=note)
+    loop = ("embed", weights, frames, batch)
+    ours, ratio, note = _beside_loop("embeddings", frames, settings, loop)
+    yield Figure("embeddings of winnow run, ViT-B-32", ours, "frames/s")
+    yield Figure("the same to a bare open-clip loop", ratio, "", 0.85, at_most=False, note=note)
 
 
 def annotate() -> Iterator[Figure]:
     """An exported detector of the usual size and random weights, and a bare loop over the same frames, in turn."""
     frames, weights = material.frames_720p(_FEWER), material.detector_weights()
     settings = (f"annotate.weights={weights}", "annotate.frames=all", "stages=[annotate]", "resources.models=1")
+    ours, ratio, note = _beside_loop("annotate", frames, settings, ("detect", weights, frames))
+    yield Figure("annotations of winnow run, YOLO26n by ONNX Runtime", ours, "frames/s")
+    yield Figure("the same to a bare loop", ratio, "", 0.9, at_most=False, note=note)
+
+
+def _beside_loop(name: str, frames: Path, settings: Sequence[str], loop: Sequence[object]) -> tuple[float, float, str]:
+    """Return a model stage's frames per second, what they are of a bare loop's, taken in turn, and within what."""
     ratios, ours = [], []
     with tempfile.TemporaryDirectory() as place:
         for number in range(_FEWER_ROUNDS):
-            rate = driver("detect", weights, frames)["frames_per_second"]
-            stage = driver("run", f"{place}/{number}", frames, *settings)["stages"]["annotate"]
+            rate = driver(*loop)["frames_per_second"]
+            stage = driver("run", f"{place}/{number}", frames, *settings)["stages"][name]
             ours.append(stage["computed"] / stage["seconds"])
             ratios.append(ours[-1] / rate)
     note = f"{min(ratios):.2f} to {max(ratios):.2f} in {_FEWER_ROUNDS} rounds"
-    yield Figure("annotations of winnow run, YOLO26n by ONNX Runtime", statistics.median(ours), "frames/s")
-    yield Figure("the same to a bare loop", statistics.median(ratios), "", 0.9, at_most=False, note=note)
+    return statistics.median(ours), statistics.median(ratios), note
 
 
 def refresh() -> Iterator[Figure]:

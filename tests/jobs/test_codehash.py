@@ -106,6 +106,16 @@ def test_a_change_in_a_function_two_modules_away_counts(package: Path) -> None:
     assert text("entry") != before
 
 
+def test_constants_that_are_assigned_together_count(package: Path) -> None:
+    other = "LOW, (HIGH, _) = 1, (2, 3)\ndef helper(a):\n    return a + HIGH\n"
+    (package / "other.py").write_text(other)
+    (package / "main.py").write_text(SOURCE.replace("import helper", "import LOW, helper").replace("* LIMIT", "* LOW"))
+    assert {"transforms.other.LOW", "transforms.other.HIGH"} <= places("entry")
+    before = text("entry")
+    (package / "other.py").write_text(other.replace("(2, 3)", "(4, 3)"))
+    assert text("entry") != before
+
+
 def test_normalised_text_has_no_docstrings_comments_or_blank_lines() -> None:
     assert normalised('def f():\n    """Doc\n    more."""\n\n    # why\n    return "# no comment"  # kept\n') == (
         'def f():\n    return "# no comment"  # kept'
