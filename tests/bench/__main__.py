@@ -163,7 +163,8 @@ def embeddings() -> Iterator[Figure]:
 def annotate() -> Iterator[Figure]:
     """An exported detector of the usual size and random weights, and a bare loop over the same frames, in turn."""
     frames, weights = material.frames_720p(_FEWER), material.detector_weights()
-    settings = (f"annotate.weights={weights}", "annotate.frames=all", "stages=[annotate]", "resources.models=1")
+    model = ("annotate.detector=onnx", f"annotate.weights={weights}")
+    settings = (*model, "annotate.frames=all", "stages=[annotate]", "resources.models=1")
     ours, ratio, note = _beside_loop("annotate", frames, settings, ("detect", weights, frames))
     yield Figure("annotations of winnow run, YOLO26n by ONNX Runtime", ours, "frames/s")
     yield Figure("the same to a bare loop", ratio, "", 0.9, at_most=False, note=note)
