@@ -31,15 +31,15 @@ from jobs.cli import (
     train,
     watch,
 )
+from jobs.cli.commands import Commands
 from jobs.cli.failing import asks_json, nobody_listens, open_closed_streams, say, shows_help, usage_problem
 
 _ABOUT_PLACES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _WRONG_PLACE = 2
 
-app = typer.Typer(
+app = Commands(
     name="winnow",
     help="Turn recorded camera streams into curated, versioned datasets.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

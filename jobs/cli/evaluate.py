@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, ReleaseOption, RunOption, WorkspaceOption
 
-app = typer.Typer(help="Hold results against labels.", no_args_is_help=True)
+app = Commands(help="Hold results against labels.")
 
 
 class Shape(StrEnum):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from jobs.runs import RunRecord
     from jobs.storage.places import Place
 
-app = typer.Typer(help="Run the jobs of the workspace's queue.", no_args_is_help=True)
+app = Commands(help="Run the jobs of the workspace's queue.")
 
 MaxJobsOption = Annotated[
     int,

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from jobs.storage.store import Store
 
-app = typer.Typer(help="Look at runs, streams, tables and frames that failed.", no_args_is_help=True)
+app = Commands(help="Look at runs, streams, tables and frames that failed.")
 
 
 def _store(workspace: str | None) -> Store:

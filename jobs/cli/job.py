@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, RayOption, WorkspaceOption
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from jobs.preparation import RunRequest
     from jobs.runs import RunRecord
 
-app = typer.Typer(help="Pause, resume, step, cancel, clear, replay and retry jobs.", no_args_is_help=True)
+app = Commands(help="Pause, resume, step, cancel, clear, replay and retry jobs.")
 
 IdArgument = Annotated[
     str, typer.Argument(metavar="ID", help="Id of the job, its beginning, or `last`.", show_default=False)

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, WorkspaceOption
 
-app = typer.Typer(help="Keep the tables small.", no_args_is_help=True)
+app = Commands(help="Keep the tables small.")
 
 
 @app.command()

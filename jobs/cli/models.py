@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from jobs.provisioning.modelfiles import Entry
 
-app = typer.Typer(
-    help="Weights by name: what there is, where it comes from, under which licence.", no_args_is_help=True
-)
+app = Commands(help="Weights by name: what there is, where it comes from, under which licence.")
 
 Names = Annotated[list[str] | None, typer.Argument(help="Names; all of them if none is given.", show_default=False)]
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from conf import Loaded
 
-app = typer.Typer(help="Configurations to start from.", no_args_is_help=True)
+app = Commands(help="Configurations to start from.")
 
 
 @app.command("list")

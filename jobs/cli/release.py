@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from jobs.storage.store import Store
 
-app = typer.Typer(help="Freeze what the tables show under a name, for exports.", no_args_is_help=True)
+app = Commands(help="Freeze what the tables show under a name, for exports.")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a release.")]
 

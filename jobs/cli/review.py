@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, WhereOption, WorkspaceOption
 
-app = typer.Typer(help="Let people look over annotations, in the tool that they know.", no_args_is_help=True)
+app = Commands(help="Let people look over annotations, in the tool that they know.")
 
 
 class Format(StrEnum):

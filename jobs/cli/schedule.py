@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.cli.commands import Commands
 from jobs.cli.options import (
     AllowMissingOption,
     ConfigOption,
@@ -22,7 +23,7 @@ from jobs.cli.options import (
 )
 from jobs.storage.places import Place
 
-app = typer.Typer(help="Run jobs again and again, each time with a release.", no_args_is_help=True)
+app = Commands(help="Run jobs again and again, each time with a release.")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a schedule.")]
 
