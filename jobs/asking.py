@@ -32,6 +32,7 @@ class Asked:
     on_error: Literal["quarantine", "abort"] = "quarantine"
     pause_after: str | None = None
     strict: bool = False
+    reread: bool = False
 
     def elsewhere(self) -> Asked:
         """Return the same for a process that runs in another folder: with absolute paths."""
@@ -57,7 +58,7 @@ def requested(workspace: str | os.PathLike[str] | None, asked: Asked) -> RunRequ
             step_named(asked.pause_after, loaded.config)
     except UserError as error:
         problems += error.problems
-    admission = Admission(asked.stream_ids, asked.rebind, asked.allow_missing)
+    admission = Admission(asked.stream_ids, asked.rebind, asked.allow_missing, asked.reread)
     if problems or loaded is None or place is None:
         raise UserError([*problems, *at_a_glance(asked.inputs, admission)])
     options = (asked.limit, asked.ray_address, asked.on_error, asked.pause_after)

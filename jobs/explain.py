@@ -45,7 +45,9 @@ class StageForecast:
 
 def forecast(prepared: Prepared) -> list[StageForecast]:
     """Return what each stage of a prepared run would do. Reads tables and listings, writes nothing."""
-    plan = Planner(prepared.store, prepared.stages, [Listed.of(s) for s in prepared.streams]).survey()
+    listed = [Listed.of(s) for s in prepared.streams]
+    reread = prepared.request.admission.reread
+    plan = Planner(prepared.store, prepared.stages, listed, reread=reread).survey()
     changes = _Changes(prepared.store, prepared.stages)
     names = [s.stream_id for s in prepared.streams]
     tables = TableStages(
@@ -55,7 +57,9 @@ def forecast(prepared: Prepared) -> list[StageForecast]:
     forecasts: dict[str, StageForecast] = {}
     for stage in prepared.stages:
         if stage.kind == "pixels":
-            forecasts[stage.name] = _pixels(stage, plan, names, changes)
+            forecasts[stage.name] = _pixels(
+                stage, plan, names, changes, "to be read again" if reread else "file changed on disk"
+            )
         elif stage.kind == "calls":
             asking = Escalation(prepared.store, prepared.stages, prepared.request.loaded.config, names, job_id="dry")
             wanted, unasked = asking.survey()
@@ -70,14 +74,14 @@ def forecast(prepared: Prepared) -> list[StageForecast]:
     return list(forecasts.values())
 
 
-def _pixels(stage: Stage, plan: PixelPlan, names: list[str], changes: _Changes) -> StageForecast:
+def _pixels(stage: Stage, plan: PixelPlan, names: list[str], changes: _Changes, doubt: str) -> StageForecast:
     reasons: dict[str, int] = {}
     total = plan.stage_total(stage.name)
     for name in names:
         counts = plan.of(stage.name, name)
         _add(reasons, changes.reason(stage, name) or "new", counts.missing)
         _add(reasons, "content changed", counts.outdated)
-        _add(reasons, "file changed on disk, its bytes will tell", counts.unread)
+        _add(reasons, f"{doubt}, its bytes will tell", counts.unread)
         _add(reasons, "frame is gone", counts.gone)
     return StageForecast(stage.name, total.n_frames, total.missing + total.outdated, total.unread, total.gone, reasons)
 

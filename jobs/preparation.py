@@ -49,6 +49,7 @@ class RunRequest:
             "stream_ids": list(self.admission.stream_ids),
             "rebind": self.admission.rebind,
             "allow_missing": self.admission.allow_missing,
+            "reread": self.admission.reread,
             "limit": self.limit,
             "ray_address": self.ray_address,
             "on_error": self.on_error,

@@ -28,6 +28,8 @@ from transforms import buckets
 BATCH = 1 << 16
 """Rows of a result that are in memory together, where it is given piece by piece."""
 
+_OPEN_PIVOT = "expected a PIVOT to name its values, as in PIVOT frames ON status IN ('ok', 'corrupt') USING count(*)"
+_NO_TABLE = re.compile(r"Table with name (\S*[/.]\S*) does not exist")
 _TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series"})
 _JOINED = (
     schemas.QUALITY,
@@ -167,7 +169,7 @@ class View:
                     raise UserError(self._vacuumed) from error
                 if isinstance(self._store.root, ObjectPath) and "S3 error" in str(error):
                     raise buckets.as_os_error(error, str(self._store.root)) from error
-                raise UserError(f"SQL: {_first_lines(str(error))}") from error
+                raise UserError(f"SQL: {_complaint(error)}") from error
 
     def _register(self, connection: duckdb.DuckDBPyConnection) -> None:
         connection.register("selected_keys", self._shown.selected_keys())
@@ -207,6 +209,8 @@ def _refuse_all_but_reading(connection: duckdb.DuckDBPyConnection, query: str) -
         raise UserError(f"SQL: expected one statement, found {len(statements)}")
     if statements[0].type != duckdb.StatementType.SELECT:
         kind = statements[0].type.name
+        if kind == "MULTI":
+            raise UserError(f"SQL: {_OPEN_PIVOT}")
         raise UserError(f"SQL: only SELECT is allowed, found {kind}; tables are changed by runs alone")
     row = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone()
     tree = json.loads(row[0]) if row else {}
@@ -286,6 +290,12 @@ def _table_functions(node: Any) -> Iterator[str]:
     elif isinstance(node, list):
         for value in node:
             yield from _table_functions(value)
+
+
+def _complaint(error: duckdb.Error) -> str:
+    if file := _NO_TABLE.search(str(error)):
+        return f"{file[1]} is no table, and files are not read; only the workspace's tables can be read"
+    return _first_lines(str(error))
 
 
 def _first_lines(text: str) -> str:

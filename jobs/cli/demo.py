@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -45,12 +46,12 @@ def print_result(result: dict[str, Any]) -> None:
     out.print(f"\n{run['frames']:,} frames of {result['input']} in {run['seconds']:.1f} s")
     out.print(f"report: {result['report']}", soft_wrap=True)
     winnow = _program()
-    place = shlex.quote(result["workspace"])
+    place, frames = shlex.quote(result["workspace"]), shlex.quote(str(Path(result["input"]).absolute()))
     query = "SELECT unnest(reasons) AS reason, count(*) AS frames FROM curation GROUP BY 1 ORDER BY 2 DESC"
     out.print("\ntry next:", style="bold")
     for command in (
         f'{winnow} sql -w {place} "{query}"',
-        f"{winnow} run -w {place} --input {shlex.quote(result['input'])} --set curation.dark_mean=20 --dry-run",
+        f"{winnow} run -w {place} --input {frames} --set curation.dark_mean=20 --dry-run",
         f"{winnow} export -w {place} --format coco --out dataset --split train=0.8,val=0.2",
         f"{winnow} inspect tables -w {place}",
     ):

@@ -220,20 +220,15 @@ def _print_json(values: Any) -> None:
 
 
 def _print_status(values: dict[str, Any]) -> None:
-    from datetime import UTC, datetime
-
-    from jobs.cli.show import out, print_table
+    from jobs.cli.show import moment, out, print_table
     from jobs.lifecycle.watching import duration
 
     gateway, queue = values["gateway"], values["queue"]
     if gateway is None:
         out.print("no gateway is running; `winnow gateway start` starts one")
     else:
-        since = datetime.fromtimestamp(gateway.get("since_ns", 0) / 1e9, UTC)
-        out.print(
-            f"gateway: process {gateway.get('pid')} on {gateway.get('host')}, since {since:%Y-%m-%d %H:%M} UTC",
-            soft_wrap=True,
-        )
+        since = moment(gateway.get("since_ns", 0))
+        out.print(f"gateway: process {gateway.get('pid')} on {gateway.get('host')}, since {since}", soft_wrap=True)
     states = ", ".join(f"{n:,} {state}" for state, n in values["jobs"].items() if n) or "none yet"
     out.print(f"queue: {queue['depth']:,} waiting, {queue['due']:,} of them due; jobs: {states}")
     if values["running"]:

@@ -134,15 +134,33 @@ def stream(
         print_json(found)
         return
     out.print(f"stream {found['stream_id']} at {found['uri']}")
-    rows = [
-        (k.replace("_", " "), v) for k, v in found.items() if k not in {"stream_id", "uri", "idle", "scenes", "reasons"}
-    ]
-    rows += [(f"dropped for {reason}", n) for reason, n in found["reasons"].items()]
-    print_table(("", "value"), rows)
+    print_table(None, _described(found))
     for name, title in (("scenes", "scenes"), ("idle", "idle intervals")):
         if found[name]:
             names = [column.removesuffix("_idx").replace("n_frames", "frames") for column in found[name][0]]
             print_table(names, [tuple(i.values()) for i in found[name]], title=title)
+
+
+def _described(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what a stream's row says, as words, without what does not apply to it."""
+    from jobs.cli.show import moment
+
+    gaps = [f"{g['start']}" if g["start"] == g["end"] else f"{g['start']} to {g['end']}" for g in found["gaps"]]
+    told = {
+        "kind": found["kind"],
+        "frames": f"{found['n_frames']:,}",
+        "numbers": f"{found['first_idx']} to {found['last_idx']}, step {found['step']}" if found["n_frames"] else None,
+        "numbers missing": f"{found['n_missing']:,} in {', '.join(gaps)}" if gaps else "none",
+        "other files": f"{found['n_ignored']:,}",
+        "files with a number that is taken": f"{found['n_repeated']:,}" if found["n_repeated"] else None,
+        "sampling": found["sampling"],
+        "frames that do not decode": f"{found['n_bad']:,}",
+        "sizes": ", ".join(f"{s['width']}x{s['height']} ({s['n_frames']:,})" for s in found["sizes"]),
+        "listed": moment(found["listed_ns"]),
+        "kept": f"{found['kept']:,}",
+        **{f"dropped for {reason}": f"{n:,}" for reason, n in found["reasons"].items()},
+    }
+    return [(name, text) for name, text in told.items() if text]
 
 
 @app.command()
@@ -152,14 +170,15 @@ def tables(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
     Example: winnow inspect tables
     """
     from jobs import inspection
-    from jobs.cli.show import print_json, print_table
+    from jobs.cli.show import out, print_json, print_table
 
     found = inspection.tables(_store(workspace))
     if as_json:
         print_json(found)
         return
     columns = ("table", "version", "rows", "files", "bytes", "stage_keys")
-    print_table(columns, [tuple(row[c] for c in columns) for row in found])
+    print_table(columns, [tuple(row[c] for c in columns) for row in found if row["rows"]])
+    out.print(f"without rows: {', '.join(row['table'] for row in found if not row['rows']) or 'none'}", soft_wrap=True)
 
 
 @app.command()

@@ -21,7 +21,7 @@ def optimize(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> 
     from dataclasses import asdict
 
     import schemas
-    from jobs.cli.show import print_json, print_table
+    from jobs.cli.show import out, print_json, print_table
     from jobs.names import new_job_id
     from jobs.storage.maintenance import compact
     from jobs.storage.store import Store
@@ -32,10 +32,12 @@ def optimize(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> 
     changes = [compact(store, table, job_id) for table in schemas.ALL]
     if as_json:
         print_json([asdict(c) for c in changes])
+        return
+    merged = [(c.table, c.files_before, c.files_after) for c in changes if c.files_before != c.files_after]
+    if merged:
+        print_table(("table", "files before", "files after"), merged)
     else:
-        print_table(
-            ("table", "files before", "files after"), [(c.table, c.files_before, c.files_after) for c in changes]
-        )
+        out.print("nothing to merge: no table has small files that belong together")
 
 
 @app.command()
@@ -54,7 +56,7 @@ def vacuum(
     """
     from dataclasses import asdict
 
-    from jobs.cli.show import print_json, print_table
+    from jobs.cli.show import out, print_json, print_table
     from jobs.names import new_job_id
     from jobs.storage.maintenance import vacuum as clean
     from jobs.storage.store import Store
@@ -66,5 +68,8 @@ def vacuum(
         print_json([asdict(c) for c in changes])
         return
     done = "to delete" if dry_run else "deleted"
-    rows = [(c.table, len(c.stale_keys), len(c.deleted)) for c in changes]
-    print_table(("table", "stale configurations", f"files {done}"), rows)
+    rows = [(c.table, len(c.stale_keys), len(c.deleted)) for c in changes if c.stale_keys or c.deleted]
+    if rows:
+        print_table(("table", "stale configurations", f"files {done}"), rows)
+    else:
+        out.print(f"nothing to delete: all is referred to, or younger than {retention_hours} hours")

@@ -48,6 +48,10 @@ RebindOption = Annotated[bool, typer.Option("--rebind", help="Let a stream id st
 AllowMissingOption = Annotated[
     bool, typer.Option("--allow-missing", help="Go on although over 10 % of a stream's frames are gone.")
 ]
+RereadOption = Annotated[
+    bool,
+    typer.Option("--reread", help="Read every file, also those whose size and mtime say that they are as before."),
+]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=0, help="Measure at most so many more frames.")]
 RayOption = Annotated[
     str | None,

@@ -57,19 +57,14 @@ def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> Non
 
     Example: winnow release list
     """
-    from datetime import UTC, datetime
-
     import schemas
-    from jobs.cli.show import print_json, print_table
+    from jobs.cli.show import moment, print_json, print_table
 
     rows = _store(workspace).read(schemas.RELEASES).sort_by("created_ns").to_pylist()
     if as_json:
         print_json([{k: v for k, v in row.items() if k != "manifest"} for row in rows])
         return
-    table = [
-        (r["name"], f"{datetime.fromtimestamp(r['created_ns'] / 1e9, UTC):%Y-%m-%d %H:%M} UTC", r["job_id"], r["note"])
-        for r in rows
-    ]
+    table = [(r["name"], moment(r["created_ns"]), r["job_id"], r["note"]) for r in rows]
     print_table(("release", "created", "run", "note"), table)
 
 
@@ -93,7 +88,7 @@ def show(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOpt
         print_json({"name": name, "note": row["note"], "job_id": row["job_id"], **counts, **manifest})
         return
     out.print(f"release {name}: kept {found.kept:,} of {found.frames:,} frames")
-    print_table(("table", "version"), manifest["tables"].items())
+    print_table(("table", "version"), [(table, n) for table, n in manifest["tables"].items() if n])
     for group in manifest["selections"]:
         out.print(f"streams {', '.join(group['streams'])}")
         print_table(("stage", "key"), group["stages"].items())

@@ -23,6 +23,7 @@ from jobs.cli.options import (
     ProfileOption,
     RayOption,
     RebindOption,
+    RereadOption,
     SettingsOption,
     StreamIdsOption,
     WorkspaceOption,
@@ -46,6 +47,7 @@ def run(
     stream_ids: StreamIdsOption = None,
     rebind: RebindOption = False,
     allow_missing: AllowMissingOption = False,
+    reread: RereadOption = False,
     limit: LimitOption = None,
     dry_run: DryRunOption = False,
     strict: Annotated[
@@ -80,6 +82,7 @@ def run(
         on_error.value,
         pause_after,
         strict,
+        reread,
     )
     request = requested(workspace, asked)
     if dry_run:
@@ -197,6 +200,8 @@ def print_forecast(request: RunRequest, as_json: bool) -> None:
             if s.depends_on:
                 many += f"; how many it will be depends on {', '.join(s.depends_on)}, not computed yet"
             out.print(f"{s.stage}: where {s.rule}: {many}", soft_wrap=True, markup=False)
+    if request.limit is not None:
+        out.print(f"Of frames that were never measured, at most {request.limit:,} would be now, as --limit asks.")
     if not any(s.compute or s.verify or s.remove for s in stages):
         out.print("Nothing to do: everything is up to date.")
 
@@ -204,6 +209,7 @@ def print_forecast(request: RunRequest, as_json: bool) -> None:
 def print_summary(record: RunRecord, request: RunRequest) -> None:
     """Print what a run did, what came of it, and what to do next."""
     from jobs.cli.show import out, print_table
+    from jobs.names import many
     from jobs.query import View
     from jobs.verdicts import verdicts
 
@@ -231,6 +237,11 @@ def print_summary(record: RunRecord, request: RunRequest) -> None:
         dropped = ", ".join(f"{n:,} {reason}" for reason, n in found.reasons.items()) or "none"
         text = f"kept {found.kept:,} of {found.frames:,} frames; dropped, some for several reasons: {dropped}"
         out.print(text, soft_wrap=True)
+    if request.limit is not None:
+        frames = record.outcomes["frames"]
+        waiting = record.frames - frames.computed - frames.reused - frames.quarantined
+        if waiting > 0:
+            out.print(f"{many(waiting, 'frame')} left for later runs, as --limit {request.limit} asked")
     _print_remarks(record, request)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from rich.console import Console
@@ -34,17 +35,32 @@ def print_json(value: Any) -> None:
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None, exact: bool = False
+    columns: Sequence[str] | None, rows: Iterable[Sequence[Any]], title: str | None = None, exact: bool = False
 ) -> None:
-    """Print rows under headings; numbers to the right, `exact` ones without thousands separators or rounding up."""
+    """Print rows under headings; numbers to the right, `exact` ones without thousands separators or rounding up.
+
+    Without headings, the first value of each row is what says what the others are.
+    """
     listed = [list(row) for row in rows]
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for at, name in enumerate(columns):
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+        show_header=columns is not None,
+    )
+    for at, name in enumerate(columns or [""] * max(map(len, listed), default=0)):
         numeric = bool(listed) and all(r[at] is None or isinstance(r[at], (int, float)) for r in listed)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in listed:
         table.add_row(*(_cell(value, exact) for value in row))
     out.print(table)
+
+
+def moment(ns: int) -> str:
+    """Return a time, in nanoseconds since 1970, as people read it."""
+    return f"{datetime.fromtimestamp(ns / 1e9, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def print_tree(nodes: Sequence[tuple[str, str | None, str]]) -> None:

@@ -20,6 +20,7 @@ from jobs.cli.options import (
     ProfileOption,
     RayOption,
     RebindOption,
+    RereadOption,
     SettingsOption,
     StreamIdsOption,
     WorkspaceOption,
@@ -42,6 +43,7 @@ def submit(
     stream_ids: StreamIdsOption = None,
     rebind: RebindOption = False,
     allow_missing: AllowMissingOption = False,
+    reread: RereadOption = False,
     limit: LimitOption = None,
     dry_run: DryRunOption = False,
     strict: Annotated[
@@ -91,6 +93,7 @@ def submit(
         on_error.value,
         pause_after,
         strict,
+        reread,
     )
     if dry_run:
         print_forecast(requested(workspace, asked), as_json)

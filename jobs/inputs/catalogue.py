@@ -39,11 +39,15 @@ _NO_NAME = re.compile(r"[\\\x00-\x1f]")
 
 @dataclass(frozen=True)
 class Admission:
-    """What a user allows that otherwise stops a run, and the ids given to the inputs."""
+    """What a user allows that otherwise stops a run, the ids given to the inputs, and whether size and mtime count.
+
+    With `reread` they do not: every file is read, and its content tells whether it is the one that was measured.
+    """
 
     stream_ids: Sequence[str] = ()
     rebind: bool = False
     allow_missing: bool = False
+    reread: bool = False
 
 
 def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission, store: Store) -> list[StreamFiles]:
@@ -69,7 +73,8 @@ def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission,
                 )
             continue
         if folders.is_clip(folder) and not tree.is_folder(folder):
-            listed = list_clip(stream_id, folder, params.fps, known.get(stream_id), seen, problems)
+            before = None if admission.reread else known.get(stream_id)
+            listed = list_clip(stream_id, folder, params.fps, before, seen, problems)
         else:
             listed = _list_folder(stream_id, folder, tree, params, problems)
         if listed is not None:

@@ -31,7 +31,7 @@ def from_data(workspace: Workspace, data: Mapping[str, Any]) -> RunRequest:
         workspace,
         list(data["inputs"]),
         Loaded(_config(data["config"]), data["profile"]),
-        Admission(tuple(data["stream_ids"]), data["rebind"], data["allow_missing"]),
+        Admission(tuple(data["stream_ids"]), data["rebind"], data["allow_missing"], data.get("reread", False)),
         data["limit"],
         data["ray_address"],
         data["on_error"],

@@ -114,7 +114,8 @@ class _Window(NamedTuple):
 class Planner:
     """Compares the listing of streams with the live rows of the pixel stages of one pipeline.
 
-    With `again`, all frames are to be looked at, and none of them is taken to be done by that stage.
+    With `again`, all frames are to be looked at, and none of them is taken to be done by that stage. With `reread`, no
+    file is taken for the one that was measured because its size and mtime say so.
     """
 
     def __init__(
@@ -124,7 +125,9 @@ class Planner:
         streams: Sequence[Listed],
         listing: Snapshot | None = None,
         again: str | None = None,
+        reread: bool = False,
     ) -> None:
+        self._reread = reread
         self._again = again
         self._stages = [s for s in stages if s.kind == "pixels"]
         self._streams = streams
@@ -221,7 +224,7 @@ class Planner:
         frames = live["frames"]
         n = len(window.frame_idx)
         own = np.arange(n) >= window.n_halo
-        trusted = frames.present & (frames.stat_id == window.stat_id)
+        trusted = frames.present & (frames.stat_id == window.stat_id) & (not self._reread)
         content = np.where(trusted, frames.input_id, 0)
         wanted = own & ~trusted
         self._count(plan, "frames", window, live["frames"], own & ~frames.present, own & frames.present & ~trusted)

@@ -57,8 +57,10 @@ def cam(tmp_path: Path, sample_folder: Path) -> Path:
     return copy_stream(sample_folder, tmp_path / "cam")
 
 
-def planned(workspace: Workspace, *inputs: Path, settings: tuple[str, ...] = ()) -> dict[str, StageForecast]:
-    request = RunRequest(workspace, [str(i) for i in inputs], load(settings=settings))
+def planned(
+    workspace: Workspace, *inputs: Path, settings: tuple[str, ...] = (), admission: Admission | None = None
+) -> dict[str, StageForecast]:
+    request = RunRequest(workspace, [str(i) for i in inputs], load(settings=settings), admission or Admission())
     return {f.stage: f for f in forecast(prepare(request)) if f.compute or f.verify or f.remove}
 
 
@@ -189,6 +191,25 @@ def test_a_picture_replaced_after_a_run_of_fewer_stages_is_noticed_by_all(worksp
         "motion": 2,
     }
     assert_one_live_row(workspace)
+
+
+def test_a_replacement_of_the_same_size_and_mtime_is_noticed_by_rereading(workspace: Workspace, cam: Path) -> None:
+    go(workspace, cam)
+    frame, dark = cam / "image_20.jpg", cam / f"image_{min(SMALL.planted.dark)}.jpg"
+    then = frame.stat()
+    # Decoders leave alone what comes after a picture.
+    frame.write_bytes(dark.read_bytes().ljust(then.st_size, b"\0"))
+    os.utime(frame, ns=(then.st_atime_ns, then.st_mtime_ns))
+    assert frame.stat().st_size == then.st_size
+    assert computed(go(workspace, cam)) == {}
+    reread = Admission(reread=True)
+    assert planned(workspace, cam, admission=reread)["frames"].verify == N
+    record = go(workspace, cam, admission=reread)
+    assert {n: c for n, c in computed(record).items() if n != "duplicates"} == {
+        "frames": 1, "quality": 1, "fingerprints": 1, "motion": 2, "scenes": N, "idle": N, "curation": N,
+    }  # fmt: skip
+    assert record.outcomes["frames"].verified == N - 1
+    assert computed(go(workspace, cam, admission=reread)) == {}
 
 
 def test_swapped_pictures_are_noticed(workspace: Workspace, cam: Path) -> None:
