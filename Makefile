@@ -35,9 +35,9 @@ format: setup ## Put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-faults: setup ## Strike thirty runs with random faults, and print each one; SEED=N repeats
-	WINNOW_FAULT_ROUNDS=$${WINNOW_FAULT_ROUNDS:-30} WINNOW_FAULT_SEED=$(or $(SEED),$(shell date +%s)) \
-		$(BIN)/pytest -s -q tests/jobs/test_fault_rounds.py
+faults: setup ## Strike thirty runs with random faults, and print each one; SEED=N repeats. A release and 200 later runs
+	WINNOW_FAULT_ROUNDS=$${WINNOW_FAULT_ROUNDS:-30} WINNOW_FAULT_SEED=$(or $(SEED),$(shell date +%s)) WINNOW_LATER_RUNS=200 \
+		$(BIN)/pytest -s -q tests/jobs/test_fault_rounds.py tests/jobs/datasets/test_release.py
 
 bench: setup ## Measure speed and memory, beside other programs, and print one table
 	$(BIN)/python -m tests.bench

@@ -47,8 +47,9 @@ def create(
         print_json({"name": name, **manifest})
     else:
         streams = sum(len(group["streams"]) for group in manifest["selections"])
+        written = [table for table, version in manifest["tables"].items() if version]
         how_many = "1 stream" if streams == 1 else f"{streams} streams"
-        out.print(f"release {name}: {how_many}, {len(manifest['tables'])} tables frozen")
+        out.print(f"release {name}: {how_many}, {len(written)} tables frozen")
 
 
 @app.command("list")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +27,7 @@ from jobs.provisioning.shipping import write_wheel
 from jobs.storage.places import Place
 
 DASHBOARD = "http://127.0.0.1:8265"
+_PATIENCE_S = 30
 _VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
 
@@ -89,6 +91,20 @@ def hand_over_again(root: Place, job_id: str, address: str | None = None) -> str
     return _hand_over(ray_jobs(address or told["address"]), root, job_id, job.state.number, told["packages"])
 
 
+def _patiently(call: Callable[[], object]) -> None:
+    """Make a call that a cluster puts off, as it does while its machines have just come up, until it is answered."""
+    deadline = time.monotonic() + _PATIENCE_S
+    put_off = True
+    while put_off:
+        try:
+            call()
+            put_off = False
+        except RuntimeError as error:
+            if "try again later" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
 def _find(backlog: Backlog, job_id: str) -> Job | None:
     return next((job for job in backlog.live() if job.job_id == job_id), None)
 
@@ -107,7 +123,8 @@ def _hand_over(client: Any, root: Place, job_id: str, number: int, packages: Seq
             environment: dict[str, Any] = {"working_dir": str(write_wheel(Path(folder), ".zip"))}
             if packages:
                 environment["pip"] = list(packages)
-            client.submit_job(entrypoint=shlex.join(words), submission_id=name, runtime_env=environment, metadata=about)
+            asked = {"entrypoint": shlex.join(words), "submission_id": name, "metadata": about}
+            _patiently(lambda: client.submit_job(**asked, runtime_env=environment))
     except Exception as error:
         # It may have got there all the same; then it finds that it is not to be run any more.
         Inbox(root, job_id).add("failed", {"error": f"not handed to Ray: {one_line(error)}"})
