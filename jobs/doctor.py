@@ -186,23 +186,22 @@ def _unwritable(root: Place) -> Finding | None:
 
 
 def _tables(store: Store) -> Iterator[Finding]:
-    absent, older, unreadable = [], [], []
+    n_there, older, unreadable = 0, [], []
     for table in schemas.ALL:
         try:
             snapshot = store.open(table)
         except BrokenTableError as error:
             unreadable.append(_broken("tables", error))
             continue
-        if snapshot.version < 0:
-            absent.append(table.name)
-        elif snapshot.later:
+        n_there += snapshot.version >= 0
+        if snapshot.version >= 0 and snapshot.later:
             older.append(f"{table.name} ({', '.join(snapshot.later)})")
     yield from unreadable
-    if absent or older:
-        without = [*([f"no {', '.join(absent)}"] if absent else []), *(f"older: {name}" for name in older)]
-        yield Finding("tables", "note", "; ".join(without), "the next winnow run adds what is missing")
+    if older:
+        text = f"without columns that this version has: {', '.join(older)}"
+        yield Finding("tables", "note", text, "the next run that writes to them adds what is missing")
     elif not unreadable:
-        yield Finding("tables", "ok", f"{len(schemas.ALL)}, as this version declares them")
+        yield Finding("tables", "ok", f"{n_there}, as this version declares them")
 
 
 def _files(store: Store, verify: bool, watch: Callable[[str], None]) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -33,6 +34,16 @@ from transforms.pixels import PixelParams
 
 MEASURE = "measure"
 """The name under which the stages that read pixels pause and step: they are one pass."""
+
+_OF_EVERY_RUN = (
+    schemas.STREAMS,
+    schemas.LISTING,
+    schemas.QUARANTINE,
+    schemas.RUNS,
+    schemas.STAGE_RUNS,
+    schemas.HEADS,
+    schemas.SCOPES,
+)
 
 
 def build(config: PipelineConfig) -> tuple[Stage, ...]:
@@ -161,6 +172,15 @@ def step_named(stage: str, config: PipelineConfig) -> str:
         return MEASURE if stage in blocks.TABLES else stage
     known = ", ".join([MEASURE, *(name for name in chosen if name not in blocks.TABLES)])
     raise UserError(f"stage {stage!r} is not part of the job; expected one of {known}, or a stage that reads pixels")
+
+
+def written_by(stages: Sequence[Stage]) -> list[schemas.Table]:
+    """Return the tables that a run of these stages writes to."""
+    names = {table.name for table in _OF_EVERY_RUN} | {stage.table.name for stage in stages}
+    names |= {schemas.OBJECTS_OF[name].name for name in names & schemas.OBJECTS_OF.keys()}
+    if any(stage.kind == "calls" for stage in stages):
+        names.add(schemas.ESCALATIONS.name)
+    return [table for table in schemas.ALL if table.name in names]
 
 
 def pixel_params(config: PipelineConfig) -> PixelParams:

@@ -99,7 +99,8 @@ def prepare(request: RunRequest) -> Prepared:
         raise UserError(problems)
     if request.replay:
         return Prepared(request, store, stages, [], descent.listed(store, request.replay.streams))
-    streams = catalogue.catalogue(request.inputs, config.ingest, request.admission, store)
+    with store.moment():
+        streams = catalogue.catalogue(request.inputs, config.ingest, request.admission, store)
     return Prepared(request, store, stages, streams, [Listed(s.stream_id, s.step, s.n_frames) for s in streams])
 
 

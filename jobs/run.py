@@ -24,12 +24,13 @@ from jobs.names import new_job_id
 from jobs.outages import as_problem
 from jobs.passes import pictures
 from jobs.passes.following import follow
+from jobs.passes.lending import lend
 from jobs.passes.modelstages import ModelStages
 from jobs.passes.ondemand import EngineOnDemand
 from jobs.passes.pixelpass import PassResult, run_pass
 from jobs.passes.plan import PixelPlan, Planner
 from jobs.passes.tables import TableStages
-from jobs.pipeline import MEASURE, pixel_params, step_named
+from jobs.pipeline import MEASURE, pixel_params, step_named, written_by
 from jobs.preparation import Prepared, RunRequest, n_new_frames, prepare
 from jobs.runs import RunRecord, close_dead_runs
 from jobs.stage import Stage
@@ -78,7 +79,8 @@ def run(
     journal = Journal.of(prepared.store.root, record.job_id)
     teller = Teller(watcher, journal)
     try:
-        with EngineOnDemand(request.loaded.config.resources, request.ray_address) as engine:
+        lent = lend([prepared.store.root, *request.inputs])
+        with EngineOnDemand(request.loaded.config.resources, request.ray_address, lent) as engine:
             if n := min(n_new_frames(prepared), prepared.n_frames if request.limit is None else request.limit):
                 engine.begin(n)
             engine.meanwhile = hold.check
@@ -96,9 +98,10 @@ def run(
 
 
 def _begin(record: RunRecord, store: Store, teller: Teller) -> None:
-    store.create_tables()
-    close_dead_runs(store, record.job_id)
-    record.take_up(store)
+    with store.moment():
+        store.create_tables(written_by(record.stages))
+        close_dead_runs(store, record.job_id)
+        record.take_up(store)
     record.save(store)
     teller.started(record)
 
@@ -369,12 +372,13 @@ class _Execution:
         job_id = self._record.job_id
         if not self._replay or self._replay.promote:
             heads.move(self._store, self._record.streams, self._stages, job_id)
-        for table in schemas.ALL:
+        # What the run never looked at, it has not broken up.
+        for table in (t for t in schemas.ALL if self._store.seen(t)):
             give_back()
             # The rest is written to by every run, and would be written anew by each.
             at_once = table.has_stage_key or table is schemas.SCOPES
             maintenance.compact(self._store, table, job_id, more_than=1 if at_once else _OPS_FILES)
-        self._record.versions = selection.versions(self._store)
+        self._record.versions = selection.versions_seen(self._store)
         self._record.ended_ns = time.time_ns()
         self._record.state = "done"
         self._record.save(self._store)

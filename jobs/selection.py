@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import schemas
 from jobs.errors import UserError
 from jobs.names import counted_back
+from jobs.storage import places
 from jobs.storage.store import Store
 
 _VERSIONED = tuple(t for t in schemas.ALL if t.name not in {"runs", "stage_runs", "releases", "models"})
@@ -79,8 +80,18 @@ def pinned(store: Store) -> Selection:
 
 
 def versions(store: Store) -> dict[str, int]:
-    """Return the present version of every table that a selection pins."""
-    return {table.name: store.peek(table).version for table in _VERSIONED}
+    """Return the present version of every table that a selection pins, and that is there."""
+    return _known({table.name: store.open(table).version for table in _VERSIONED})
+
+
+def versions_seen(store: Store) -> dict[str, int]:
+    """Return the versions that a store has last seen or made, and of tables that it never looked at the newest ones."""
+    there = set(places.folders(store.root))
+    return _known({t.name: store.version_of(t) for t in _VERSIONED if t.name in there})
+
+
+def _known(found: Mapping[str, int]) -> dict[str, int]:
+    return {name: version for name, version in found.items() if version >= 0}
 
 
 def of_run(store: Store, job_id: str) -> Selection:

@@ -17,13 +17,15 @@ _OF_OTHERS = (
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
-_FROM_ENVIRONMENT = {
+VARIABLES = {
     "access_key_id": ("AWS_ACCESS_KEY_ID",),
     "secret_access_key": ("AWS_SECRET_ACCESS_KEY",),
     "session_token": ("AWS_SESSION_TOKEN",),
     "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
     "endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
 }
+"""Under which variables of the environment the parts of `options` are found, the one that counts first."""
+
 _FROM_PROFILE = {
     "access_key_id": "aws_access_key_id",
     "secret_access_key": "aws_secret_access_key",
@@ -41,7 +43,7 @@ class AccessError(PermissionError):
 def options() -> Mapping[str, str]:
     """Return what the environment, or a profile of `~/.aws`, says of store and credentials.
 
-    Keys are those of `_FROM_ENVIRONMENT`. Raises `AccessError` where there are no credentials at all.
+    Keys are those of `VARIABLES`. Raises `AccessError` where there are no credentials at all.
     """
     return _options(
         tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_") or item[0] == "HOME"))
@@ -53,7 +55,7 @@ def _options(environment: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
     given = dict(environment)
     found = {
         name: value
-        for name, variables in _FROM_ENVIRONMENT.items()
+        for name, variables in VARIABLES.items()
         if (value := next((given[v] for v in variables if given.get(v)), ""))
     }
     profile = _profile(given)

@@ -77,7 +77,6 @@ def select(workspace: Workspace, request: SelectRequest) -> dict[str, Any]:
     """
     _check(request)
     store = Store(workspace.require().root)
-    store.create_tables()
     view = View.of(workspace, request.run, request.release)
     with_vectors = request.strategy in _BY_LOOKS and request.by != "layout"
     taken = _taken(workspace, store, view, request.after, with_vectors)
@@ -88,6 +87,7 @@ def select(workspace: Workspace, request: SelectRequest) -> dict[str, Any]:
     choice = choose(_candidates(frames, request, by), n, request.strategy, request.seed)
     rows = _rows(frames, choice, request)
     earlier = Drop(keys=pa.table({"selection": pa.array([request.name], pa.string())}))
+    store.create_tables([schemas.SELECTIONS])
     store.upsert(schemas.SELECTIONS, rows, "select", earlier)
     return {
         "name": request.name,

@@ -39,6 +39,7 @@ def create(store: Store, name: str, run: str | None = None, note: str | None = N
             raise UserError(f"release {name!r} exists; releases never change, choose another name")
         return Change([write_part(store.root, schemas.RELEASES, rows)])
 
+    store.create_tables([schemas.RELEASES])
     store.transact(schemas.RELEASES, change, job_id)
     return manifest
 

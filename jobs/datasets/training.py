@@ -85,7 +85,7 @@ def train(workspace: Workspace, request: TrainRequest) -> dict[str, Any]:
         "seconds": time.monotonic() - started,
         "created_ns": time.time_ns(),
     }
-    store.create_tables()
+    store.create_tables([schemas.MODELS])
     store.upsert(schemas.MODELS, pa.Table.from_pylist([row], schemas.MODELS.arrow_schema), new_job_id())
     return row
 

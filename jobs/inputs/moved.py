@@ -48,7 +48,7 @@ def moved_from(stream: StreamFiles, known: Iterable[Mapping[str, Any]], store: S
 
 def _holds_frames_of(stream: StreamFiles, stream_id: str, store: Store) -> bool:
     columns = ("frame_idx", "size_bytes", "mtime_ns")
-    before = store.peek(schemas.LISTING).read(columns, streams=frozenset([stream_id]))
+    before = store.open(schemas.LISTING).read(columns, streams=frozenset([stream_id]))
     now = pl.DataFrame(stream.listing().select([*columns, "uri"]))
     common = now.join(pl.DataFrame(before), on=["frame_idx", "size_bytes"], suffix="_before").sort("frame_idx")
     if common.height < _LEAST_SHARE * min(now.height, before.num_rows) or not common.height:
@@ -67,7 +67,7 @@ def _have_content(files: pl.DataFrame, stream_id: str, store: Store) -> bool:
     keys = heads.filter(stream_id=stream_id, stage="frames")["stage_key"].to_list()
     streams, span = frozenset([stream_id]), (files["frame_idx"][0], files["frame_idx"][-1] + 1)
     for key in keys:
-        rows = store.peek(schemas.FRAMES).read(("frame_idx", "content_hash"), key, streams, span)
+        rows = store.open(schemas.FRAMES).read(("frame_idx", "content_hash"), key, streams, span)
         known = dict(zip(rows["frame_idx"].to_pylist(), rows["content_hash"].to_pylist(), strict=True))
         try:
             return all(

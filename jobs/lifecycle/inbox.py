@@ -194,7 +194,9 @@ class Inbox:
         if word not in STATE_AFTER:
             raise ValueError(f"{word!r} is no word about a job; expected one of {', '.join(STATE_AFTER)}")
         while True:
-            records = self.records()
+            # Who has seen the last record need not look again: the next one is written if nobody has written it.
+            known = after is not None and after == max(self._known, default=0)
+            records = [self._known[number] for number in sorted(self._known)] if known else self.records()
             last = records[-1].number if records else 0
             if after is not None and after != last:
                 return None
@@ -202,6 +204,8 @@ class Inbox:
             record = Record(last + 1, word, time.time_ns(), dict(data or {}))
             if self._create(record):
                 return record
+            if after is not None:
+                return None
 
     def _refuse(self, word: str, state: JobState | None) -> None:
         if word not in REQUESTS or state is None or not state.ended:
@@ -235,7 +239,10 @@ class Inbox:
 
 def seen(inbox: Inbox) -> JobState | None:
     """Return the state of a job as it really is: failed if its holder has died; those of the queue are for gateways."""
-    state = inbox.state()
+    return _as_it_is(inbox.state())
+
+
+def _as_it_is(state: JobState | None) -> JobState | None:
     dead = state and state.state == "running" and not state.queued and state.holder and has_ended(state.holder)
     return altered(state, state="failed", request=None) if state and dead else state
 
@@ -243,8 +250,9 @@ def seen(inbox: Inbox) -> JobState | None:
 def settled(inbox: Inbox) -> JobState | None:
     """Return the state of a job after noting down the death of its holder, if it has died."""
     while True:
-        state = seen(inbox)
-        if state == inbox.state() or state is None:
+        said = inbox.state()
+        state = _as_it_is(said)
+        if state == said or state is None:
             return state
         inbox.add("failed", {"error": DIED}, after=state.number)
 

@@ -19,6 +19,7 @@ from jobs.storage.places import ObjectPath, Place
 from transforms import buckets
 
 _EVERY_S = 2.0
+_KEPT_BYTES = 1 << 20
 
 
 class Lines(Protocol):
@@ -64,6 +65,8 @@ class _Objects:
         self._waiting = self._sending = b""
         self._number = 0
         self._lock = Lock()
+        # What was written, for as long as that is little.
+        self._written: list[bytes] | None = []
         self._over = Event()
         self._thread = Thread(target=self._keep_writing, name="journal", daemon=True)
         self._thread.start()
@@ -92,6 +95,7 @@ class _Objects:
         if text:
             buckets.put(_piece(self._file, self._number + 1), text)
             self._number += 1
+            self._keep(text)
             with self._lock:
                 self._waiting, self._sending = self._waiting[len(text) :], b""
 
@@ -100,9 +104,16 @@ class _Objects:
         self._thread.join()
         with suppress(OSError):
             self._write()
-            pieces = [entry.uri for entry in buckets.listing(_pieces(self._file))]
-            places.write(self._file, b"".join(buckets.get(uri).data for uri in pieces[1:]))
+            pieces = [_piece(self._file, number) for number in range(self._number + 1)]
+            read = (buckets.get(uri).data for uri in pieces[1:])
+            places.write(self._file, b"".join(read if self._written is None else self._written))
             buckets.delete(pieces)
+
+    def _keep(self, text: bytes) -> None:
+        if self._written is not None:
+            self._written.append(text)
+            if sum(map(len, self._written)) > _KEPT_BYTES:
+                self._written = None
 
 
 def _pieces(file: ObjectPath) -> str:

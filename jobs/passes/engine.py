@@ -18,6 +18,7 @@ from conf import Resources
 from jobs.errors import RunFailedError, RunStopped, UserError, one_line
 from jobs.passes.background import in_background
 from jobs.passes.joining import client_of_jobs, join
+from jobs.passes.lending import Lent, LentWorker, lent_transforms
 from jobs.passes.nearby import Transform
 from jobs.provisioning.extras import require
 
@@ -68,9 +69,13 @@ def share_out(machines: Sequence[tuple[int, int]], num_cpus: int, models: int | 
 
 
 class Engine:
-    """A Ray cluster, local or joined, on which blocks are mapped. Use as a context manager."""
+    """A Ray cluster, local or joined, on which blocks are mapped. Use as a context manager.
 
-    def __init__(self, limits: Resources, address: str | None = None) -> None:
+    Its workers use an object store with what is `lent`.
+    """
+
+    def __init__(self, limits: Resources, address: str | None = None, lent: Lent | None = None) -> None:
+        self._lent = lent
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
         import ray
@@ -142,7 +147,7 @@ class Engine:
         import ray.data
 
         dataset = ray.data.from_blocks(list(blocks))
-        for function, arguments in transforms:
+        for function, arguments in lent_transforms(self._lent, transforms):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 dataset = dataset.map_batches(
@@ -226,13 +231,14 @@ class Engine:
             max_tasks_in_flight_per_actor=IN_HAND,
             enable_true_multi_threading=True,
         )
+        lent = () if self._lent is None else (self._lent, worker)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = ray.data.from_blocks(list(blocks)).map_batches(
-                worker,
+                LentWorker if lent else worker,
                 batch_format="pyarrow",
                 batch_size=None,
-                fn_constructor_args=(task, threads),
+                fn_constructor_args=(*lent, task, threads),
                 compute=pool,
                 num_cpus=threads,
                 num_gpus=gpus or None,

@@ -73,7 +73,7 @@ class ModelPlanner:
         self._found = store.open(schemas.ANNOTATIONS) if objects else None
         self.snapshot = store.open(stage.table)
         self._pictures = store.open(self._frames.table)
-        listed = store.read(schemas.STREAMS, ("stream_id", "step"))
+        listed = store.read(schemas.STREAMS, ("stream_id", "step"), as_seen=True)
         self._steps = pl.DataFrame(listed).filter(pl.col("stream_id").is_in(sorted(self._streams)))
         # Frame numbers within which the frames before a frame lie that its row may depend on.
         self._reach = stage.context * int(str(self._steps["step"].max() or 1))

@@ -17,6 +17,7 @@ from typing import Any, Self
 from conf import Resources
 from jobs.errors import RunStopped
 from jobs.passes.engine import Engine, named_cluster
+from jobs.passes.lending import Lent
 from jobs.passes.nearby import ALONE, Nearby
 
 _ANSWER_S = 5.0
@@ -42,8 +43,8 @@ class EngineOnDemand:
     engine is there already, on this machine or elsewhere. Use as a context manager; leaving it stops what was started.
     """
 
-    def __init__(self, limits: Resources, address: str | None = None) -> None:
-        self._make = lambda: Engine(limits, address)
+    def __init__(self, limits: Resources, address: str | None = None, lent: Lent | None = None) -> None:
+        self._make = lambda: Engine(limits, address, lent)
         there = named_cluster(address) or _is_running()
         self.nearby = None if there else Nearby(limits.num_cpus or os.cpu_count() or 1)
         self._threads = ThreadPoolExecutor(1, "engine")

@@ -115,24 +115,38 @@ class TableStages:
         """
         started = time.monotonic()
         result = TableResult()
-        stale = [s for s in beside(partial(self.states, stage), self._check) if not s.done]
+        with self._store.moment():
+            stale = [s for s in beside(partial(self.states, stage), self._check) if not s.done]
+            balanced = None if stale else self._counted(stage)
         for batch in self._batches(stale):
             self._check()
             self._replace(stage, batch, result)
-        result.reused = max(0, self._balanced(stage) - result.computed)
+        frames = balanced[0] if balanced and balanced[0] == balanced[1] else self._balanced(stage)
+        result.reused = max(0, frames - result.computed)
         result.seconds = time.monotonic() - started
         return result
 
+    def _above(self, stage: Stage) -> tuple[Stage, str | None]:
+        """Return the stage that says how many rows another one has, and what these have a value in."""
+        if stage.name != "duplicates":
+            return stage.upstream[0], None
+        return (stage.upstream[1], None) if self._config.duplicates.uses == "vector" else (stage.upstream[0], "phash")
+
+    def _counted(self, stage: Stage) -> tuple[int, int]:
+        """Return how many of the streams' frames the stage has to account for, and for how many it has."""
+        above, decodable = self._above(stage)
+        frames = self._store.open(above.table).count(above.key, self._streams, decodable)
+        if not stage.table.per_frame:
+            return frames, frames
+        return frames, self._store.open(stage.table).count(stage.key, self._streams)
+
     def _balanced(self, stage: Stage) -> int:
         """Return how many of the streams' frames the stage has to account for, after a look at whether it has."""
-        above = stage.upstream[0]
-        decodable = "phash" if stage.name == "duplicates" else None
-        if decodable and self._config.duplicates.uses == "vector":
-            above, decodable = stage.upstream[1], None
+        above, _ = self._above(stage)
         while True:
             source, target = self._store.open(above.table), self._store.open(stage.table)
-            frames = source.count(above.key, self._streams, decodable)
-            rows = target.count(stage.key, self._streams) if stage.table.per_frame else frames
+            with self._store.moment():
+                frames, rows = self._counted(stage)
             if frames == rows:
                 return frames
             states = self._scopes.states(stage)
@@ -202,7 +216,7 @@ class TableStages:
 
     def _idle(self, stage: Stage, _: Snapshot, batch: Sequence[ScopeState]) -> _Outcome:
         moves, fingerprints, parted = stage.upstream
-        kinds = self._store.read(schemas.STREAMS, ("stream_id", "kind"))
+        kinds = self._store.read(schemas.STREAMS, ("stream_id", "kind"), as_seen=True)
         clips = set(kinds.filter(pc.equal(kinds["kind"], "video"))["stream_id"].to_pylist())
         tables = []
         n_frames = 0

@@ -34,7 +34,7 @@ def packed(items: Iterable[T], n_frames: Callable[[T], int], most: int) -> Itera
 
 def stream_sizes(store: Store) -> dict[str, int]:
     """Return how many frames each stream of the workspace was listed with."""
-    listed = store.read(schemas.STREAMS, ("stream_id", "n_frames"))
+    listed = store.read(schemas.STREAMS, ("stream_id", "n_frames"), as_seen=True)
     return dict(zip(listed["stream_id"].to_pylist(), listed["n_frames"].to_pylist(), strict=True))
 
 

@@ -62,8 +62,7 @@ def bring_in(workspace: Workspace, request: ImportRequest) -> dict[str, Any]:
     """
     store = Store(workspace.require().root)
     returned = _read(request)
-    # An older workspace has no such table yet.
-    store.create_tables()
+    store.create_tables([schemas.REVIEWS])
     view = View.of(workspace)
     problems: list[str] = []
     matched = list(_matched(returned, view, problems))

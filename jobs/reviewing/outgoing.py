@@ -67,7 +67,6 @@ def send_out(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
     measured.
     """
     store = Store(workspace.require().root)
-    store.create_tables()
     _check(request)
     chosen = selection.pinned(store)
     view = View(store, chosen)

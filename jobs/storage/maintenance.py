@@ -39,7 +39,7 @@ def compact(store: Store, table: schemas.Table, job_id: str, more_than: int = 1)
 
     Gives way to other writers: if they keep committing, the files stay as they are.
     """
-    files = store.peek(table).files
+    files = (store.seen(table) or store.open(table)).files
     result = TableChange(table.name, len(files), len(files))
     if not list(_bins(files, more_than)):
         return result

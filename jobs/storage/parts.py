@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from threading import Lock
 from typing import Any
 
 import pyarrow as pa
@@ -66,6 +68,8 @@ def write_part(
     if not places.refresh(target):
         places.make_in(root, target.parent)
         places.write(target, data)
+    if isinstance(target, ObjectPath):
+        _KEPT.put(target.uri, data.to_pybytes())
     return Part(table.name, path, partition, len(data), bounds.n_rows, bounds.low, bounds.high)
 
 
@@ -106,9 +110,43 @@ def _range_name(low: Mapping[str, Any], high: Mapping[str, Any]) -> list[str]:
     return [stream, *span]
 
 
+class _Kept:
+    """Small data files in buckets that were read or written last; their bytes never change, as their names say."""
+
+    def __init__(self, most_bytes: int, largest: int) -> None:
+        self._most_bytes, self._largest = most_bytes, largest
+        self._held: OrderedDict[str, bytes] = OrderedDict()
+        self._n_bytes = 0
+        self._lock = Lock()
+
+    def get(self, uri: str) -> bytes | None:
+        with self._lock:
+            if uri in self._held:
+                self._held.move_to_end(uri)
+            return self._held.get(uri)
+
+    def put(self, uri: str, data: bytes) -> None:
+        with self._lock:
+            if len(data) > self._largest or uri in self._held:
+                return
+            self._held[uri] = data
+            self._n_bytes += len(data)
+            while self._n_bytes > self._most_bytes:
+                self._n_bytes -= len(self._held.popitem(last=False)[1])
+
+
+_KEPT = _Kept(most_bytes=8 << 20, largest=1 << 18)
+
+
 def source(file: Place) -> str | pa.BufferReader:
-    """Return what Arrow's readers read a data file from; objects are fetched whole."""
-    return pa.BufferReader(places.read(file)) if isinstance(file, ObjectPath) else str(file)
+    """Return what Arrow's readers read a data file from; objects are fetched whole, small ones once."""
+    if not isinstance(file, ObjectPath):
+        return str(file)
+    data = _KEPT.get(file.uri)
+    if data is None:
+        data = places.read(file)
+        _KEPT.put(file.uri, data)
+    return pa.BufferReader(data)
 
 
 def hash_in_name(path: Place) -> str:

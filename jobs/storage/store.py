@@ -11,7 +11,10 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import polars as pl
@@ -26,11 +29,12 @@ from deltalake.transaction import AddAction, RemoveAction
 
 import schemas
 from jobs.errors import BrokenTableError
-from jobs.storage import places
+from jobs.storage import places, reading, tablelog
 from jobs.storage.changes import Change, ConflictError, Drop, Reach, survivors, without_unchanged
-from jobs.storage.filters import DataFile, Span, row_filter
+from jobs.storage.filters import DataFile
 from jobs.storage.parts import Part, now_ms, statistics_json, write_part
 from jobs.storage.places import ObjectPath, Place
+from jobs.storage.tablelog import log_entry
 from transforms import buckets
 
 __all__ = ["Change", "ConflictError", "DataFile", "Drop", "Snapshot", "Store"]
@@ -38,12 +42,7 @@ __all__ = ["Change", "ConflictError", "DataFile", "Drop", "Snapshot", "Store"]
 T = TypeVar("T")
 
 _UPSERT_TRIES = 60
-_CONFIGURATION: Mapping[str, str | None] = {
-    # A checkpoint must not delete the log that releases are read through.
-    "delta.enableExpiredLogCleanup": "false",
-    "delta.checkpointInterval": "50",
-    "delta.dataSkippingStatsColumns": "stream_id,frame_idx",
-}
+_OPENED_AT_ONCE = 8
 
 
 def _asked(at: Place, call: Callable[[], T]) -> T:
@@ -69,30 +68,11 @@ def _delta_at(at: Place, version: int | None = None) -> DeltaTable:
     except TableNotFoundError:
         raise
     except DeltaError as error:
-        raise BrokenTableError(_what_is_broken(at, error)) from error
+        raise BrokenTableError(tablelog.what_is_broken(at, str(error))) from error
 
 
-def _what_is_broken(at: Place, error: DeltaError) -> str:
-    """Say what is wrong with a table that cannot be read, without the library's trace, and what mends it."""
-    reason = str(error).partition("\n")[0].removeprefix("Kernel error: ").rstrip(".")
-    computed = any(table.name == at.name and table.has_stage_key for table in schemas.ALL)
-    anew = ""
-    if computed:
-        # A new table has other rows at the versions that a release names.
-        anew = ", or, if no release is needed any more, move that folder away and run again, which computes it anew"
-    return f"table {at.name} cannot be read: {reason} (its log is {at}/_delta_log); bring it back from a backup{anew}"
-
-
-def _create(at: Place, table: schemas.Table) -> None:
-    DeltaTable.create(
-        str(at),
-        schema=DeltaSchema.from_arrow(table.arrow_schema),
-        mode="ignore",
-        partition_by=list(table.partition_by),
-        description=table.doc,
-        configuration=_CONFIGURATION,
-        storage_options=_options(at),
-    )
+def _schema(table: schemas.Table) -> DeltaSchema:
+    return DeltaSchema.from_arrow(table.arrow_schema)
 
 
 def _options(at: Place) -> dict[str, str] | None:
@@ -100,54 +80,95 @@ def _options(at: Place) -> dict[str, str] | None:
 
 
 class Store:
-    """The tables of one workspace, at their newest versions or at given ones."""
+    """The tables of one workspace, at their newest versions or at given ones.
+
+    What it has seen of a table it keeps, and looks only for what is new: where the tables lie in a bucket, opening one
+    takes a request for every version of it.
+    """
 
     def __init__(self, root: Place, versions: Mapping[str, int] | None = None) -> None:
         self.root = root
         self._versions = versions
-        self._peeked: dict[str, Snapshot] = {}
+        self._seen: dict[str, Snapshot] = {}
+        self._looked_at: set[str] | None = None
 
-    def create_tables(self) -> None:
-        """Create the tables that are not there yet, and add the columns that an older version did not know."""
-        for table in schemas.ALL:
-            if not self._has_version(table, 0):
-                _patiently(self.root / table.name, partial(_create, self.root / table.name, table))
-            self._add_columns(table)
+    def create_tables(self, tables: Sequence[schemas.Table] | None = None) -> None:
+        """Create those of some tables (or all) that are not there yet, and add columns that an older version lacked."""
+        tables = schemas.ALL if tables is None else tables
+        at_once = _OPENED_AT_ONCE if places.is_remote(self.root) else 1
+        there = set(places.folders(self.root))
+        with ThreadPoolExecutor(at_once) as threads:
+            for _ in threads.map(lambda table: self._make_ready(table, table.name in there), tables):
+                pass
 
-    def _add_columns(self, table: schemas.Table) -> None:
-        if not self.peek(table).later:
-            return
-        delta = _delta_at(self.root / table.name)
-        known = {field.name for field in delta.schema().fields}
-        # Rows of before have nothing in a new column, whatever it demands of later ones.
-        fresh = [c for c in table.arrow_schema if c.name not in known]
-        if fresh:
-            nullable = DeltaSchema.from_arrow(pa.schema([c.with_nullable(True) for c in fresh]))
-            delta.alter.add_columns(list(nullable.fields))
+    def _make_ready(self, table: schemas.Table, is_there: bool) -> None:
+        if not is_there or (self.seen(table) or self.open(table)).version < 0:
+            self._create(table)
+        snapshot = self.seen(table) or self.open(table)
+        if snapshot.later:
+            snapshot.widen()
+            del self._seen[table.name]
+
+    def _create(self, table: schemas.Table) -> None:
+        first = log_entry(self.root / table.name, 0)
+        if places.create(first, tablelog.first_entry(table, _schema(table).to_json())):
+            self._seen[table.name] = Snapshot(self.root, table, 0, files=[], seen=self._seen)
+        else:
+            self._seen.pop(table.name, None)
 
     def open(self, table: schemas.Table) -> Snapshot:
         """Return the table as it is now, or as it was at the store's version; empty if it does not exist."""
-        version = None if self._versions is None else self._versions.get(table.name)
-        if self._versions is not None and version is None:
-            return Snapshot(self.root, table, None)
+        before = self._seen.get(table.name)
+        if before is not None and (self._versions is not None or table.name in (self._looked_at or ())):
+            return before
+        if before is None or not self._is_newest(before):
+            before = self._seen[table.name] = self._newest(table, before)
+        if self._looked_at is not None:
+            self._looked_at.add(table.name)
+        return before
+
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """Look at each table once: what is opened several times is as it was the first time, or as it was left since.
+
+        For what reads many tables and decides by what it finds. A commit that somebody else was before looks again.
+        """
+        outer = self._looked_at
+        self._looked_at = set() if outer is None else outer
         try:
-            return Snapshot(self.root, table, _delta_at(self.root / table.name, version))
+            yield
+        finally:
+            self._looked_at = outer
+
+    def _newest(self, table: schemas.Table, before: Snapshot | None) -> Snapshot:
+        if before and (after := before.moved_on()):
+            return after
+        version = None if self._versions is None else self._versions.get(table.name, -1)
+        try:
+            delta = None if version is not None and version < 0 else _delta_at(self.root / table.name, version)
         except TableNotFoundError:
-            return Snapshot(self.root, table, None)
+            delta = None
+        return Snapshot(self.root, table, -1 if delta is None else delta.version(), delta, seen=self._seen)
 
-    def peek(self, table: schemas.Table) -> Snapshot:
-        """Return the same as `open`, to be read and not to be committed to: it is kept for as long as nobody does."""
-        kept = self._peeked.get(table.name)
-        if kept is None or (self._versions is None and self._has_version(table, kept.version + 1)):
-            kept = self._peeked[table.name] = self.open(table)
-        return kept
+    def _is_newest(self, snapshot: Snapshot) -> bool:
+        at = self.root / snapshot.table.name
+        if isinstance(at, Path) and snapshot.version >= 0 and not places.exists(log_entry(at, snapshot.version)):
+            return False
+        return not places.exists(log_entry(at, snapshot.version + 1))
 
-    def _has_version(self, table: schemas.Table, version: int) -> bool:
-        return places.exists(log_entry(self.root / table.name, version))
+    def seen(self, table: schemas.Table) -> Snapshot | None:
+        """Return the table as this store saw it last, by itself or by its own commit; None if it never looked."""
+        return self._seen.get(table.name)
 
-    def read(self, table: schemas.Table, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return the whole of a small table."""
-        return self.peek(table).read(columns)
+    def version_of(self, table: schemas.Table) -> int:
+        """Return the version at which the store has last seen a table, or the newest one; -1 where there is none."""
+        if (snapshot := self.seen(table)) or self._versions is not None:
+            return (snapshot or self.open(table)).version
+        return tablelog.newest_version(self.root / table.name)
+
+    def read(self, table: schemas.Table, columns: Sequence[str] | None = None, as_seen: bool = False) -> pa.Table:
+        """Return the whole of a small table, as it is now or, if that will do, as the store has last seen it."""
+        return ((as_seen and self.seen(table)) or self.open(table)).read(columns)
 
     def upsert(self, table: schemas.Table, rows: pa.Table, job_id: str, replacing: Drop | None = None) -> None:
         """Write rows in place of those with the same keys (or of `replacing`), whoever else is writing."""
@@ -163,132 +184,126 @@ class Store:
 
     def transact(self, table: schemas.Table, change: Callable[[Snapshot], Change | None], job_id: str) -> Snapshot:
         """Commit what `change` makes of the newest snapshot, again and again until nobody was faster."""
+        # Nobody else is the rule: what was seen last is the newest, or the commit finds out.
+        snapshot = self.seen(table) or self.open(table)
         for attempt in range(_UPSERT_TRIES):
-            snapshot = self.open(table)
             wanted = change(snapshot)
-            if wanted is None:
-                return snapshot
             try:
-                return snapshot.commit(wanted, job_id)
+                if wanted is not None:
+                    return snapshot.commit(wanted, job_id)
+                before, snapshot = snapshot, self.open(table)
+                if snapshot is before:
+                    return snapshot
             except ConflictError:
                 time.sleep(random.uniform(0, min(1.0, 0.01 * 2**attempt)))
+                snapshot = self.open(table)
         raise ConflictError(f"table {table.name} was being written by others {_UPSERT_TRIES} times in a row")
 
 
-class Snapshot:
-    """A table at one version."""
+class Snapshot(reading.Rows):
+    """A table at one version, -1 where it does not exist."""
 
-    def __init__(self, root: Place, table: schemas.Table, delta: DeltaTable | None) -> None:
-        self.root = root
-        self.table = table
+    def __init__(
+        self,
+        root: Place,
+        table: schemas.Table,
+        version: int = -1,
+        delta: DeltaTable | None = None,
+        files: list[DataFile] | None = None,
+        seen: dict[str, Snapshot] | None = None,
+    ) -> None:
+        super().__init__(root, table)
+        self.version = version
+        # Of this version, or until it is needed of an earlier one. No two snapshots have the same: it is brought to
+        # later versions, and belongs to them then.
         self._delta = delta
+        self._files = files
+        self._lent: DeltaTable | None = None
+        self._seen = seen
+
+    def _at_version(self) -> DeltaTable:
+        """Return the library's table at this version."""
+        at = self.root / self.table.name
+        if self._delta is not None and self._delta.version() < self.version:
+            _patiently(at, self._delta.update_incremental)
+        if self._delta is None or self._delta.version() != self.version:
+            self._delta = _delta_at(at, self.version)
+        return self._delta
+
+    def _to_lend(self) -> DeltaTable:
+        """Return the library's table for a reader who will look at it later, and so must find it at this version."""
+        if self._lent is None:
+            self._lent, self._delta = self._at_version(), None
+        return self._lent
+
+    def moved_on(self) -> Snapshot | None:
+        """Return the newest version of the table, if that can be had from this one and is another."""
+        if self._delta is None:
+            return None
+        # From here on this one goes by its list.
+        self._files = self.files
+        delta, self._delta = self._delta, None
+        try:
+            _patiently(self.root / self.table.name, delta.update_incremental)
+        except (DeltaError, TableNotFoundError):
+            return None
+        if delta.version() <= self.version:
+            return None
+        return Snapshot(self.root, self.table, delta.version(), delta, seen=self._seen)
+
+    def widen(self) -> None:
+        """Add the columns that were declared after this version was written."""
+        # Rows of before have nothing in a new column, whatever it demands of later ones.
+        fresh = [self.table.arrow_schema.field(name).with_nullable(True) for name in self.later]
+        self._at_version().alter.add_columns(list(DeltaSchema.from_arrow(pa.schema(fresh)).fields))
 
     @property
-    def version(self) -> int:
-        """Return the version, or -1 where the table does not exist."""
-        return -1 if self._delta is None else self._delta.version()
-
-    @cached_property
     def files(self) -> list[DataFile]:
         """Return the files that make up this version."""
-        if self._delta is None:
-            return []
-        actions = pa.table(self._delta.get_add_actions(flatten=True))
+        if self._files is None:
+            self._files = self._listed() if self.version >= 0 else []
+        return self._files
+
+    def _listed(self) -> list[DataFile]:
+        actions = pa.table(self._at_version().get_add_actions(flatten=True))
         bounds = ("min.stream_id", "max.stream_id", "min.frame_idx", "max.frame_idx")
         wanted = ("path", "size_bytes", "num_records", "partition.stage_key", *bounds)
         absent = [None] * actions.num_rows
         columns = [actions[n].to_pylist() if n in actions.column_names else absent for n in wanted]
         return [DataFile(*values) for values in zip(*columns, strict=True)]
 
-    @property
-    def n_rows(self) -> int:
-        """Return the number of rows, of all stage keys."""
-        return sum(f.n_rows for f in self.files)
-
-    def stage_keys(self) -> set[str]:
-        """Return the stage keys that have rows."""
-        return {f.stage_key for f in self.files if f.stage_key is not None}
-
-    def read(
-        self,
-        columns: Sequence[str] | None = None,
-        stage_key: str | None = None,
-        streams: frozenset[str] | None = None,
-        span: Span = (None, None),
-    ) -> pa.Table:
-        """Return rows, in no order.
-
-        `stage_key` must be given for tables that have one; `streams` and `span` (first frame number, and the one after
-        the last) narrow the rows and the files that are read.
-        """
-        names = list(columns or self.table.arrow_schema.names)
-        stored = [n for n in names if n not in self.table.partition_by]
-        dataset = self._dataset_of(stage_key, streams, span)
-        wanted = row_filter(self.table, streams, span)
-        rows = _patiently(self.root, lambda: dataset.to_table(columns=stored, filter=wanted))
-        for name in names:
-            if name in self.table.partition_by:
-                rows = rows.append_column(name, pa.repeat(pa.scalar(stage_key, pa.string()), rows.num_rows))
-        return rows.select(names)
-
-    def batches(
-        self, columns: Sequence[str], stage_key: str, streams: frozenset[str] | None
-    ) -> Iterator[pa.RecordBatch]:
-        """Yield rows of a stage key batch by batch, in no order, for what need not be held in memory."""
-        dataset = self._dataset_of(stage_key, streams, (None, None))
-        yield from dataset.to_batches(columns=list(columns), filter=row_filter(self.table, streams, (None, None)))
-
-    def count(self, stage_key: str, streams: frozenset[str], not_null: str | None = None) -> int:
-        """Return the number of rows of streams under a stage key; of those that have a value in a column, if given."""
-        dataset = self._dataset_of(stage_key, streams, (None, None))
-        wanted = pads.field("stream_id").isin(sorted(streams))
-        return dataset.count_rows(filter=wanted if not_null is None else wanted & pads.field(not_null).is_valid())
-
-    def _dataset_of(self, stage_key: str | None, streams: frozenset[str] | None, span: Span) -> pads.Dataset:
-        chosen = [f for f in self.files if self._in_partition(f, stage_key) and f.may_hold(streams, span)]
-        if not chosen:
-            return pads.dataset(self.table.file_schema.empty_table())
+    def _far(self, sizes: Mapping[str, int]) -> pafs.FileSystem:
         at = self.root / self.table.name
-        if isinstance(at, ObjectPath):
-            handler = DeltaStorageHandler(at.uri, _options(at), {f.path: f.size_bytes for f in chosen})
-            return pads.dataset(
-                [f.path for f in chosen],
-                schema=self.table.file_schema,
-                format="parquet",
-                filesystem=pafs.PyFileSystem(handler),
-            )
-        paths = [str(at / f.path) for f in chosen]
-        return pads.dataset(paths, schema=self.table.file_schema, format="parquet")
+        return pafs.PyFileSystem(DeltaStorageHandler(str(at), _options(at), dict(sizes)))
 
-    def _in_partition(self, file: DataFile, stage_key: str | None) -> bool:
-        if not self.table.has_stage_key:
-            return True
-        assert stage_key is not None, f"{self.table.name} has rows of several stage keys"
-        return file.stage_key == stage_key
+    def _had(self, call: Callable[[], T]) -> T:
+        return _patiently(self.root, call)
 
     def lazy(self) -> pl.LazyFrame:
         """Return all rows as a Polars lazy frame."""
-        if self._delta is None:
+        if self.version < 0:
             return pl.LazyFrame(schema=pl.Schema(self.table.arrow_schema))
         if isinstance(self.root, ObjectPath):
             # Polars would bring a third client of the object store, with credentials and errors of its own.
             return pl.scan_pyarrow_dataset(self.dataset())
         types = pl.Schema(self.table.arrow_schema)
         later = [pl.lit(None, types[name]).alias(name) for name in self.later]
-        return pl.scan_delta(self._delta).with_columns(later)
+        return pl.scan_delta(self._to_lend()).with_columns(later)
 
     def dataset(self) -> pads.Dataset:
         """Return all rows as an Arrow dataset."""
-        if self._delta is None:
+        if self.version < 0:
             return pads.dataset(self.table.empty())
-        dataset = self._delta.to_pyarrow_dataset()
+        dataset = self._to_lend().to_pyarrow_dataset()
         later = [self.table.arrow_schema.field(name).with_nullable(True) for name in self.later]
         return dataset.replace_schema(pa.schema([*dataset.schema, *later])) if later else dataset
 
     @property
     def later(self) -> list[str]:
         """Return the columns that were declared after this version of the table was written; they are null in it."""
-        there = {field.name for field in self._delta.schema().fields} if self._delta is not None else set()
+        if self.version < 0:
+            return list(self.table.arrow_schema.names)
+        there = {field.name for field in (self._lent or self._at_version()).schema().fields}
         return [name for name in self.table.arrow_schema.names if name not in there]
 
     def commit(self, change: Change, job_id: str) -> Snapshot:
@@ -298,7 +313,7 @@ class Snapshot:
         """
         table = self.root / self.table.name
         # Nothing is written back that somebody has deleted.
-        if self._delta is None or not (isinstance(table, ObjectPath) or places.exists(log_entry(table, self.version))):
+        if self.version < 0 or not places.exists(log_entry(table, self.version)):
             raise FileNotFoundError(f"table {self.table.name} is not there any more: {table}")
         retired = list(change.retire)
         added = list(change.add)
@@ -322,11 +337,18 @@ class Snapshot:
         actions += [_add(p, not moves_only) for p in added]
         said = {"job_id": job_id, "commit_id": secrets.token_hex(8)}
         try:
-            _asked(self.root / self.table.name, partial(_commit, self._delta, self.table, actions, said))
+            _asked(self.root / self.table.name, partial(_commit, self._at_version(), self.table, actions, said))
         except (CommitFailedError, buckets.BrokenOffError) as error:
+            if self._seen is not None:
+                self._seen.pop(self.table.name, None)
             self._refuse_unless_ours(error, said["commit_id"])
-        _patiently(self.root / self.table.name, self._delta.update_incremental)
-        return Snapshot(self.root, self.table, self._delta)
+        gone = {f.path for f in retired}
+        files = [f for f in self.files if f.path not in gone] + [_as_file(p) for p in added]
+        after = Snapshot(self.root, self.table, self.version + 1, self._delta, files, self._seen)
+        self._delta = None
+        if self._seen is not None:
+            self._seen[self.table.name] = after
+        return after
 
     def _refuse_unless_ours(self, error: Exception, commit_id: str) -> None:
         """Raise `ConflictError` where somebody else has the next version.
@@ -346,10 +368,10 @@ class Snapshot:
 
     def vacuum(self, keep_versions: Iterable[int], retention_hours: int, dry_run: bool) -> list[str]:
         """Delete files that neither the newest nor the given versions refer to, spared for `retention_hours`."""
-        if self._delta is None:
+        if self.version < 0:
             return []
         vacuum = partial(
-            self._delta.vacuum,
+            self._at_version().vacuum,
             retention_hours=retention_hours,
             dry_run=dry_run,
             enforce_retention_duration=False,
@@ -365,15 +387,10 @@ def _commit(
     delta.create_write_transaction(
         actions,
         "append",
-        DeltaSchema.from_arrow(table.arrow_schema),
+        _schema(table),
         list(table.partition_by) or None,
         commit_properties=CommitProperties(custom_metadata=said, max_commit_retries=0),
     )
-
-
-def log_entry(table: Place, version: int) -> Place:
-    """Return the file that makes a table's version what it is."""
-    return table / "_delta_log" / f"{version:020}.json"
 
 
 def _add(part: Part, data_change: bool) -> AddAction:
@@ -383,3 +400,9 @@ def _add(part: Part, data_change: bool) -> AddAction:
 def _remove(file: DataFile, data_change: bool) -> RemoveAction:
     partition: dict[str, Any] | None = {"stage_key": file.stage_key} if file.stage_key is not None else None
     return RemoveAction(file.path, data_change, now_ms(), file.size_bytes, partition)
+
+
+def _as_file(part: Part) -> DataFile:
+    """Return what a version that has a part says of it."""
+    bounds = [bound.get(name) for name in ("stream_id", "frame_idx") for bound in (part.low, part.high)]
+    return DataFile(part.path, part.size_bytes, part.n_rows, part.partition.get("stage_key"), *bounds)

@@ -11,7 +11,7 @@ import pytest
 import schemas
 from jobs.storage import parts
 from jobs.storage.parts import Part, write_part
-from jobs.storage.store import Change, ConflictError, Drop, Store
+from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
 from tests.helpers import on_disk
 
 
@@ -147,23 +147,19 @@ def test_upsert_replaces_rows_with_the_same_key(store: Store) -> None:
     assert rows.select("stream_id", "stage_key").rows() == [("a", "2"), ("b", "1"), ("c", "1")]
 
 
-def test_upsert_gives_way_and_tries_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = store.open
+def test_a_transaction_gives_way_and_tries_again(store: Store) -> None:
+    other = Store(store.root)
     disturbed: list[int] = []
 
-    def open_and_be_overtaken(table: schemas.Table) -> object:
-        snapshot = opened(table)
+    def change_and_be_overtaken(snapshot: Snapshot) -> Change:
         if len(disturbed) < 3:
-            disturbed.append(1)
-            n = str(len(disturbed))
-            added = write_part(store.root, table, heads(("x", n, n)))
-            opened(table).commit(Change([added]), "other")
-        return snapshot
+            disturbed.append(snapshot.version)
+            other.upsert(schemas.HEADS, heads(("x", f"{len(disturbed)}", "1")), "other")
+        return Change([write_part(store.root, schemas.HEADS, heads(("a", "idle", "1")))])
 
-    monkeypatch.setattr(store, "open", open_and_be_overtaken)
-    store.upsert(schemas.HEADS, heads(("a", "idle", "1")), "job")
+    store.transact(schemas.HEADS, change_and_be_overtaken, "job")
     assert len(disturbed) == 3
-    assert sorted(opened(schemas.HEADS).read(("stream_id",))["stream_id"].to_pylist()) == ["a", "x", "x", "x"]
+    assert sorted(store.open(schemas.HEADS).read(("stream_id",))["stream_id"].to_pylist()) == ["a", "x", "x", "x"]
 
 
 def test_delta_readers_of_other_programs_see_the_same(store: Store) -> None:

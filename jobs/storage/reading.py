@@ -1,0 +1,114 @@
+"""Rows of a table's data files, on disk or in a bucket, where each look at a file is a request."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.fs as pafs
+
+import schemas
+from jobs.storage.filters import DataFile, Span, row_filter
+from jobs.storage.parts import source
+from jobs.storage.places import ObjectPath, Place
+
+T = TypeVar("T")
+
+_WHOLE_BYTES = 1 << 20
+
+
+class Rows(ABC):
+    """The rows of one version of a table, whatever knows which files these are."""
+
+    def __init__(self, root: Place, table: schemas.Table) -> None:
+        self.root = root
+        self.table = table
+
+    @property
+    @abstractmethod
+    def files(self) -> list[DataFile]:
+        """Return the files that make up this version."""
+
+    @abstractmethod
+    def _far(self, sizes: Mapping[str, int]) -> pafs.FileSystem:
+        """Return what files in a bucket are read through in pieces; `sizes` are in bytes."""
+
+    @abstractmethod
+    def _had(self, call: Callable[[], T]) -> T:
+        """Return what a call gives that reads files, and may be made several times."""
+
+    @property
+    def n_rows(self) -> int:
+        """Return the number of rows, of all stage keys."""
+        return sum(f.n_rows for f in self.files)
+
+    def stage_keys(self) -> set[str]:
+        """Return the stage keys that have rows."""
+        return {f.stage_key for f in self.files if f.stage_key is not None}
+
+    def read(
+        self,
+        columns: Sequence[str] | None = None,
+        stage_key: str | None = None,
+        streams: frozenset[str] | None = None,
+        span: Span = (None, None),
+    ) -> pa.Table:
+        """Return rows, in no order.
+
+        `stage_key` must be given for tables that have one; `streams` and `span` (first frame number, and the one after
+        the last) narrow the rows and the files that are read.
+        """
+        names = list(columns or self.table.arrow_schema.names)
+        stored = [n for n in names if n not in self.table.partition_by]
+        dataset = self._dataset_of(stage_key, streams, span)
+        wanted = row_filter(self.table, streams, span)
+        rows = self._had(lambda: dataset.to_table(columns=stored, filter=wanted))
+        for name in names:
+            if name in self.table.partition_by:
+                rows = rows.append_column(name, pa.repeat(pa.scalar(stage_key, pa.string()), rows.num_rows))
+        return rows.select(names)
+
+    def batches(
+        self, columns: Sequence[str], stage_key: str, streams: frozenset[str] | None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield rows of a stage key batch by batch, in no order, for what need not be held in memory."""
+        dataset = self._dataset_of(stage_key, streams, (None, None))
+        yield from dataset.to_batches(columns=list(columns), filter=row_filter(self.table, streams, (None, None)))
+
+    def count(self, stage_key: str, streams: frozenset[str], not_null: str | None = None) -> int:
+        """Return the number of rows of streams under a stage key; of those that have a value in a column, if given."""
+        dataset = self._dataset_of(stage_key, streams, (None, None))
+        wanted = pads.field("stream_id").isin(sorted(streams))
+        return dataset.count_rows(filter=wanted if not_null is None else wanted & pads.field(not_null).is_valid())
+
+    def _dataset_of(self, stage_key: str | None, streams: frozenset[str] | None, span: Span) -> pads.Dataset:
+        chosen = [f for f in self.files if self._in_partition(f, stage_key) and f.may_hold(streams, span)]
+        return _dataset_of(self.root / self.table.name, self.table, {f.path: f.size_bytes for f in chosen}, self._far)
+
+    def _in_partition(self, file: DataFile, stage_key: str | None) -> bool:
+        if not self.table.has_stage_key:
+            return True
+        assert stage_key is not None, f"{self.table.name} has rows of several stage keys"
+        return file.stage_key == stage_key
+
+
+def _dataset_of(
+    folder: Place, table: schemas.Table, sizes: Mapping[str, int], far: Callable[[Mapping[str, int]], pafs.FileSystem]
+) -> pads.Dataset:
+    """Return files below a table's folder, given by their paths and sizes (bytes), as a dataset.
+
+    Files in a bucket are fetched whole if they are small, and otherwise read in pieces through what `far` makes.
+    """
+    if not sizes:
+        return pads.dataset(table.file_schema.empty_table())
+    if not isinstance(folder, ObjectPath):
+        paths = [str(folder / path) for path in sizes]
+        return pads.dataset(paths, schema=table.file_schema, format="parquet")
+    if sum(sizes.values()) <= _WHOLE_BYTES:
+        parquet = pads.ParquetFileFormat()
+        fragments = [parquet.make_fragment(source(folder / path)) for path in sizes]
+        return pads.FileSystemDataset(fragments, table.file_schema, parquet)
+    return pads.dataset(list(sizes), schema=table.file_schema, format="parquet", filesystem=far(sizes))
