@@ -99,7 +99,7 @@ def run(
 
 def _begin(record: RunRecord, store: Store, teller: Teller) -> None:
     with store.moment():
-        store.create_tables(written_by(record.stages))
+        store.create_tables(written_by(record.stages), at_hand=(schemas.RUNS, schemas.STAGE_RUNS))
         close_dead_runs(store, record.job_id)
         record.take_up(store)
     record.save(store)

@@ -10,18 +10,20 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 _MEMORY = 80 << 20
 
 
 class Machines:
-    """The cluster as its user sees it."""
+    """The cluster as its user sees it; `folder` is where it keeps its logs."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
         self._process = process
+        self.folder = folder
         self.address = self._line()
 
     def kill_one(self) -> None:
@@ -52,10 +54,10 @@ def two_machines() -> Iterator[Machines]:
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with (
         apart() as environment,
-        subprocess.Popen(command, **pipes, text=True, env=environment) as process,
+        subprocess.Popen(command, **pipes, text=True, env=without_keys(environment)) as process,
     ):
         try:
-            yield Machines(process)
+            yield Machines(process, Path(environment["RAY_TMPDIR"]))
         finally:
             assert process.stdin is not None
             process.stdin.close()
@@ -65,6 +67,11 @@ def two_machines() -> Iterator[Machines]:
 def without_ray() -> dict[str, str]:
     """Return this process's environment without what its own cluster is set up by, which others would stumble over."""
     return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+
+
+def without_keys(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment in which nothing is said of an object store."""
+    return {name: value for name, value in environment.items() if not name.startswith("AWS_")}
 
 
 @contextmanager

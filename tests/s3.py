@@ -20,12 +20,13 @@ from urllib.parse import unquote
 from transforms import buckets
 
 _START_S = 60.0
+_WAIT_S = 1.5
 _SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
 Fault = str | None
 """What becomes of a request: None lets it pass; `throttle` answers 503; `drop` closes the connection before anybody
 has heard of it, `mute` when it was done and before the answer; `cut` in the middle of the answer. `heedless` passes it
-without the condition that it is made on."""
+without the condition that it is made on, `wait` after a second and a half."""
 
 
 @contextmanager
@@ -120,13 +121,13 @@ def flaky(behind: str) -> Iterator[Flaky]:
             if fault == "drop":
                 self.hang_up()
                 return
+            time.sleep(_WAIT_S if fault == "wait" else 0)
             if fault == "throttle":
                 self.answer(503, {"Content-Type": "application/xml"}, _SLOW_DOWN)
                 return
             upstream = http.client.HTTPConnection(host, timeout=60)
-            sent = dict(self.headers.items())
-            if fault == "heedless":
-                sent = {name: value for name, value in sent.items() if name.lower() != "if-none-match"}
+            left_out = "if-none-match" if fault == "heedless" else ""
+            sent = {name: value for name, value in self.headers.items() if name.lower() != left_out}
             upstream.request(self.command, self.path, body, sent)
             found = upstream.getresponse()
             data = found.read()

@@ -298,13 +298,22 @@ def named_cluster(address: str | None) -> str | None:
 
 
 def check_address(address: str | None) -> None:
-    """Raise `UserError` if nothing answers at a cluster's address, `[ray://]HOST:PORT`; Ray would wait for ever."""
+    """Raise `UserError` if nothing answers at a cluster's address, `HOST:PORT`; Ray would wait for ever.
+
+    Those of Ray's client, `ray://HOST:PORT`, are refused: what a run reads and commits, it does beside the cluster's
+    own processes, which a client has none of.
+    """
     named = named_cluster(address)
-    host, _, port = (named or "").removeprefix("ray://").rpartition(":")
     if not named or named == "auto":
         return
+    if named.startswith("ray://"):
+        raise UserError(
+            f"Ray address {named}: expected HOST:PORT, for a run on one of the cluster's machines; from any other "
+            "machine, hand it over with `winnow submit --to ray --ray-address http://HOST:8265`"
+        )
+    host, _, port = named.rpartition(":")
     if not host or not port.isdigit():
-        raise UserError(f"Ray address {named!r}: expected HOST:PORT, ray://HOST:PORT or auto")
+        raise UserError(f"Ray address {named!r}: expected HOST:PORT or auto")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
     except (OSError, OverflowError) as error:

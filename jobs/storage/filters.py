@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pyarrow as pa
 import pyarrow.dataset as pads
 
 import schemas
+from jobs.storage.parts import Part
 
 Span = tuple[int | None, int | None]
 """Frame numbers from the first to before the second; None leaves an end open."""
@@ -24,6 +26,21 @@ class DataFile:
     high_stream: str | None
     low_idx: int | None
     high_idx: int | None
+
+    @classmethod
+    def of(cls, part: Part) -> DataFile:
+        """Return what a version of the table that has a part says of it."""
+        bounds = [bound.get(name) for name in ("stream_id", "frame_idx") for bound in (part.low, part.high)]
+        return cls(part.path, part.size_bytes, part.n_rows, part.partition.get("stage_key"), *bounds)
+
+    @classmethod
+    def of_actions(cls, actions: pa.Table) -> list[DataFile]:
+        """Return the files that the library's list of a version names."""
+        bounds = ("min.stream_id", "max.stream_id", "min.frame_idx", "max.frame_idx")
+        wanted = ("path", "size_bytes", "num_records", "partition.stage_key", *bounds)
+        absent = [None] * actions.num_rows
+        columns = [actions[n].to_pylist() if n in actions.column_names else absent for n in wanted]
+        return [cls(*values) for values in zip(*columns, strict=True)]
 
     def may_hold(self, streams: frozenset[str] | None, span: Span) -> bool:
         """Say whether rows of these streams and frame numbers can be in the file."""

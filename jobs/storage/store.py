@@ -10,9 +10,9 @@ import json
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,7 +34,7 @@ from jobs.storage.changes import Change, ConflictError, Drop, Reach, survivors, 
 from jobs.storage.filters import DataFile
 from jobs.storage.parts import Part, now_ms, statistics_json, write_part
 from jobs.storage.places import ObjectPath, Place
-from jobs.storage.tablelog import log_entry
+from jobs.storage.tablelog import State, log_entry
 from transforms import buckets
 
 __all__ = ["Change", "ConflictError", "DataFile", "Drop", "Snapshot", "Store"]
@@ -92,16 +92,25 @@ class Store:
         self._seen: dict[str, Snapshot] = {}
         self._looked_at: set[str] | None = None
 
-    def create_tables(self, tables: Sequence[schemas.Table] | None = None) -> None:
-        """Create those of some tables (or all) that are not there yet, and add columns that an older version lacked."""
+    def create_tables(
+        self, tables: Sequence[schemas.Table] | None = None, at_hand: Collection[schemas.Table] = ()
+    ) -> None:
+        """Create those of some tables (or all) that are not there yet, and add columns that an older version lacked.
+
+        Those `at_hand` are sure to be committed to, and the library has to open them for that.
+        """
         tables = schemas.ALL if tables is None else tables
         at_once = _OPENED_AT_ONCE if places.is_remote(self.root) else 1
         there = set(places.folders(self.root))
         with ThreadPoolExecutor(at_once) as threads:
-            for _ in threads.map(lambda table: self._make_ready(table, table.name in there), tables):
+            for _ in threads.map(lambda table: self._make_ready(table, table.name in there, table in at_hand), tables):
                 pass
 
-    def _make_ready(self, table: schemas.Table, is_there: bool) -> None:
+    def _make_ready(self, table: schemas.Table, is_there: bool, at_hand: bool) -> None:
+        if is_there and at_hand and not self.seen(table):
+            with suppress(TableNotFoundError):
+                delta = _delta_at(self.root / table.name)
+                self._seen[table.name] = Snapshot(self.root, table, self._seen, delta=delta)
         if not is_there or (self.seen(table) or self.open(table)).version < 0:
             self._create(table)
         snapshot = self.seen(table) or self.open(table)
@@ -112,13 +121,15 @@ class Store:
     def _create(self, table: schemas.Table) -> None:
         first = log_entry(self.root / table.name, 0)
         if places.create(first, tablelog.first_entry(table, _schema(table).to_json())):
-            self._seen[table.name] = Snapshot(self.root, table, 0, files=[], seen=self._seen)
+            self._seen[table.name] = Snapshot(
+                self.root, table, self._seen, State(0, {}, frozenset(table.arrow_schema.names))
+            )
         else:
             self._seen.pop(table.name, None)
 
     def open(self, table: schemas.Table) -> Snapshot:
         """Return the table as it is now, or as it was at the store's version; empty if it does not exist."""
-        before = self._seen.get(table.name)
+        before = self.seen(table)
         if before is not None and (self._versions is not None or table.name in (self._looked_at or ())):
             return before
         if before is None or not self._is_newest(before):
@@ -129,10 +140,7 @@ class Store:
 
     @contextmanager
     def moment(self) -> Iterator[None]:
-        """Look at each table once: what is opened several times is as it was the first time, or as it was left since.
-
-        For what reads many tables and decides by what it finds. A commit that somebody else was before looks again.
-        """
+        """Look at each table once, for what reads many and then decides; who is too late with a commit looks again."""
         outer = self._looked_at
         self._looked_at = set() if outer is None else outer
         try:
@@ -143,12 +151,14 @@ class Store:
     def _newest(self, table: schemas.Table, before: Snapshot | None) -> Snapshot:
         if before and (after := before.moved_on()):
             return after
-        version = None if self._versions is None else self._versions.get(table.name, -1)
+        at, version = self.root / table.name, None if self._versions is None else self._versions.get(table.name, -1)
+        state = tablelog.ABSENT if version == -1 else tablelog.read_log(at, version)
+        if state is not None:
+            return Snapshot(self.root, table, self._seen, state)
         try:
-            delta = None if version is not None and version < 0 else _delta_at(self.root / table.name, version)
+            return Snapshot(self.root, table, self._seen, delta=_delta_at(at, version))
         except TableNotFoundError:
-            delta = None
-        return Snapshot(self.root, table, -1 if delta is None else delta.version(), delta, seen=self._seen)
+            return Snapshot(self.root, table, self._seen)
 
     def _is_newest(self, snapshot: Snapshot) -> bool:
         at = self.root / snapshot.table.name
@@ -158,7 +168,8 @@ class Store:
 
     def seen(self, table: schemas.Table) -> Snapshot | None:
         """Return the table as this store saw it last, by itself or by its own commit; None if it never looked."""
-        return self._seen.get(table.name)
+        snapshot = self._seen.get(table.name)
+        return snapshot if snapshot is not None and snapshot.table is table else None
 
     def version_of(self, table: schemas.Table) -> int:
         """Return the version at which the store has last seen a table, or the newest one; -1 where there is none."""
@@ -207,19 +218,25 @@ class Snapshot(reading.Rows):
         self,
         root: Place,
         table: schemas.Table,
-        version: int = -1,
+        seen: dict[str, Snapshot],
+        state: State = tablelog.ABSENT,
         delta: DeltaTable | None = None,
-        files: list[DataFile] | None = None,
-        seen: dict[str, Snapshot] | None = None,
     ) -> None:
         super().__init__(root, table)
-        self.version = version
+        if state.version < 0 and delta is not None:
+            files = {f.path: f for f in DataFile.of_actions(pa.table(delta.get_add_actions(flatten=True)))}
+            state = State(delta.version(), files, frozenset(field.name for field in delta.schema().fields))
+        self._state = state
         # Of this version, or until it is needed of an earlier one. No two snapshots have the same: it is brought to
         # later versions, and belongs to them then.
         self._delta = delta
-        self._files = files
         self._lent: DeltaTable | None = None
         self._seen = seen
+
+    @property
+    def version(self) -> int:
+        """Return the version, or -1 where the table does not exist."""
+        return self._state.version
 
     def _at_version(self) -> DeltaTable:
         """Return the library's table at this version."""
@@ -238,18 +255,11 @@ class Snapshot(reading.Rows):
 
     def moved_on(self) -> Snapshot | None:
         """Return the newest version of the table, if that can be had from this one and is another."""
-        if self._delta is None:
+        state = tablelog.read_on(self.root / self.table.name, self._state)
+        if state is None or state.version <= self.version:
             return None
-        # From here on this one goes by its list.
-        self._files = self.files
         delta, self._delta = self._delta, None
-        try:
-            _patiently(self.root / self.table.name, delta.update_incremental)
-        except (DeltaError, TableNotFoundError):
-            return None
-        if delta.version() <= self.version:
-            return None
-        return Snapshot(self.root, self.table, delta.version(), delta, seen=self._seen)
+        return Snapshot(self.root, self.table, self._seen, state, delta)
 
     def widen(self) -> None:
         """Add the columns that were declared after this version was written."""
@@ -260,17 +270,7 @@ class Snapshot(reading.Rows):
     @property
     def files(self) -> list[DataFile]:
         """Return the files that make up this version."""
-        if self._files is None:
-            self._files = self._listed() if self.version >= 0 else []
-        return self._files
-
-    def _listed(self) -> list[DataFile]:
-        actions = pa.table(self._at_version().get_add_actions(flatten=True))
-        bounds = ("min.stream_id", "max.stream_id", "min.frame_idx", "max.frame_idx")
-        wanted = ("path", "size_bytes", "num_records", "partition.stage_key", *bounds)
-        absent = [None] * actions.num_rows
-        columns = [actions[n].to_pylist() if n in actions.column_names else absent for n in wanted]
-        return [DataFile(*values) for values in zip(*columns, strict=True)]
+        return list(self._state.files.values())
 
     def _far(self, sizes: Mapping[str, int]) -> pafs.FileSystem:
         at = self.root / self.table.name
@@ -301,10 +301,7 @@ class Snapshot(reading.Rows):
     @property
     def later(self) -> list[str]:
         """Return the columns that were declared after this version of the table was written; they are null in it."""
-        if self.version < 0:
-            return list(self.table.arrow_schema.names)
-        there = {field.name for field in (self._lent or self._at_version()).schema().fields}
-        return [name for name in self.table.arrow_schema.names if name not in there]
+        return [name for name in self.table.arrow_schema.names if name not in self._state.columns]
 
     def commit(self, change: Change, job_id: str) -> Snapshot:
         """Make a change in one transaction and return the table after it.
@@ -339,15 +336,14 @@ class Snapshot(reading.Rows):
         try:
             _asked(self.root / self.table.name, partial(_commit, self._at_version(), self.table, actions, said))
         except (CommitFailedError, buckets.BrokenOffError) as error:
-            if self._seen is not None:
-                self._seen.pop(self.table.name, None)
+            self._seen.pop(self.table.name, None)
             self._refuse_unless_ours(error, said["commit_id"])
         gone = {f.path for f in retired}
-        files = [f for f in self.files if f.path not in gone] + [_as_file(p) for p in added]
-        after = Snapshot(self.root, self.table, self.version + 1, self._delta, files, self._seen)
-        self._delta = None
-        if self._seen is not None:
-            self._seen[self.table.name] = after
+        files = {path: file for path, file in self._state.files.items() if path not in gone}
+        files |= {part.path: DataFile.of(part) for part in added}
+        delta, self._delta = self._delta, None
+        after = Snapshot(self.root, self.table, self._seen, State(self.version + 1, files, self._state.columns), delta)
+        self._seen[self.table.name] = after
         return after
 
     def _refuse_unless_ours(self, error: Exception, commit_id: str) -> None:
@@ -400,9 +396,3 @@ def _add(part: Part, data_change: bool) -> AddAction:
 def _remove(file: DataFile, data_change: bool) -> RemoveAction:
     partition: dict[str, Any] | None = {"stage_key": file.stage_key} if file.stage_key is not None else None
     return RemoveAction(file.path, data_change, now_ms(), file.size_bytes, partition)
-
-
-def _as_file(part: Part) -> DataFile:
-    """Return what a version that has a part says of it."""
-    bounds = [bound.get(name) for name in ("stream_id", "frame_idx") for bound in (part.low, part.high)]
-    return DataFile(part.path, part.size_bytes, part.n_rows, part.partition.get("stage_key"), *bounds)

@@ -1,4 +1,8 @@
-"""The log of a Delta table: what its first entry says, where an entry lies, which one is the newest."""
+"""The log of a Delta table: what its first entry says, which one is the newest, and what they add up to.
+
+The library reads every entry twice, one look at a checkpoint and a list aside: requests, where tables lie in a bucket.
+What this program has written is plain enough to be read here, each entry once. Whatever is not is left to the library.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,14 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import schemas
 from jobs.storage import places
+from jobs.storage.filters import DataFile
 from jobs.storage.places import Place
 
 _CONFIGURATION: Mapping[str, str] = {
@@ -22,7 +30,98 @@ _COMMITS_PER_SMALL_CHECKPOINT = 10
 """Of tables that every run writes to: each version since the last checkpoint is read by whoever opens them."""
 
 _FOLDER = "_delta_log"
+_READ_AT_ONCE = 8
+_PLAIN = frozenset({"commitInfo", "protocol"})
 _ENTRY = re.compile(r"(\d{20})\.json")
+
+
+class State(NamedTuple):
+    """What the entries of a log up to a version add up to: the table's files by their paths, and its columns."""
+
+    version: int
+    files: dict[str, DataFile]
+    columns: frozenset[str]
+
+
+ABSENT = State(-1, {}, frozenset())
+"""What is known of a table that does not exist."""
+
+
+class _NotPlainError(Exception):
+    """The log says what only the library understands."""
+
+
+def read_log(table: Place, upto: int | None = None) -> State | None:
+    """Return a table at a version, or the newest, -1 for none; None where the library has to be asked."""
+    names = places.names(table / _FOLDER)
+    versions = sorted(int(m[1]) for name in names if (m := _ENTRY.fullmatch(name)))
+    if len(versions) != len([n for n in names if not n.startswith(".")]) or versions != list(range(len(versions))):
+        return None
+    if upto is not None:
+        if upto >= len(versions):
+            return None
+        versions = versions[: upto + 1]
+    at_once = _READ_AT_ONCE if places.is_remote(table) else 1
+    try:
+        with ThreadPoolExecutor(at_once) as threads:
+            read = list(threads.map(lambda version: places.read(log_entry(table, version)), versions))
+        return _folded(ABSENT, read)
+    except (FileNotFoundError, _NotPlainError):
+        return None
+
+
+def read_on(table: Place, state: State) -> State | None:
+    """Return the newest state of a table of which an earlier one is known; None where the library has to be asked."""
+    read: list[bytes] = []
+    try:
+        while True:
+            read.append(places.read(log_entry(table, state.version + len(read) + 1)))
+    except FileNotFoundError:
+        pass
+    try:
+        return _folded(state, read)
+    except _NotPlainError:
+        return None
+
+
+def _folded(state: State, entries: Sequence[bytes]) -> State:
+    files, columns = dict(state.files), state.columns
+    for entry in entries:
+        # What one entry takes away, it does not add.
+        added: dict[str, DataFile] = {}
+        for line in entry.splitlines():
+            for kind, said in _action(line):
+                if kind == "add":
+                    file = _added(said)
+                    added[file.path] = file
+                elif kind == "remove":
+                    files.pop(unquote(said["path"]), None)
+                elif kind == "metaData":
+                    columns = frozenset(field["name"] for field in json.loads(said["schemaString"])["fields"])
+                elif (kind == "protocol" and said["minReaderVersion"] > 1) or kind not in _PLAIN:
+                    raise _NotPlainError
+        files |= added
+    return State(state.version + len(entries), files, columns)
+
+
+def _action(line: bytes) -> Iterable[tuple[str, Any]]:
+    try:
+        return dict(json.loads(line)).items()
+    except (ValueError, TypeError) as error:
+        raise _NotPlainError from error
+
+
+def _added(said: Mapping[str, Any]) -> DataFile:
+    try:
+        told = json.loads(said["stats"])
+        low, high = told.get("minValues", {}), told.get("maxValues", {})
+        bounds = [bound.get(name) for name in ("stream_id", "frame_idx") for bound in (low, high)]
+        key = said["partitionValues"].get("stage_key")
+        if said.get("deletionVector"):
+            raise _NotPlainError
+        return DataFile(unquote(said["path"]), said["size"], told["numRecords"], key, *bounds)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _NotPlainError from error
 
 
 def log_entry(table: Place, version: int) -> Place:

@@ -68,7 +68,14 @@ def test_an_engine_on_demand_is_one_engine(engine: Engine) -> None:
     assert len([r for r in engine.map_blocks(blocks(2), [(double, {})]) if r is not None]) == 2
 
 
-@pytest.mark.parametrize(("address", "hint"), [("127.0.0.1:1", "no Ray cluster answers"), ("nowhere", "HOST:PORT")])
+@pytest.mark.parametrize(
+    ("address", "hint"),
+    [
+        ("127.0.0.1:1", "no Ray cluster answers"),
+        ("nowhere", "HOST:PORT"),
+        ("ray://127.0.0.1:10001", "winnow submit --to ray"),
+    ],
+)
 def test_an_address_without_a_cluster_is_refused_at_once(address: str, hint: str) -> None:
     with pytest.raises(UserError, match=hint):
         check_address(address)

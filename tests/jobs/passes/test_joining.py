@@ -7,17 +7,21 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 import schemas
 from jobs.lifecycle.events import events
+from jobs.passes.engine import Engine
 from jobs.workspace import Workspace
-from tests.helpers import assert_one_live_row, assert_same_tables, go, rows, write_noise_stream
+from tests.helpers import assert_one_live_row, assert_same_tables, go, noise, rows, write_noise_stream, write_pictures
 from tests.machines import Machines, two_machines, without_ray
+from tests.onnx_graphs import write_end_to_end
 from tests.processes import n_rows
 from tests.reference import ROOT
 
@@ -45,10 +49,15 @@ def expected(tmp_path_factory: pytest.TempPathFactory, frames: Path) -> Workspac
 
 
 def start(
-    place: Path, frames: Path, machines: Machines, program: Path = ROOT, **environment: str
+    place: Path,
+    frames: Path,
+    machines: Machines,
+    program: Path = ROOT,
+    settings: Sequence[str] = (),
+    **environment: str,
 ) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "jobs.cli.app", "run", "--json", "--input", str(frames), "--workspace", str(place)]
-    command += [part for setting in SMALL_BLOCKS for part in ("--set", setting)]
+    command += [part for setting in (*SMALL_BLOCKS, *settings) for part in ("--set", setting)]
     environment = {**without_ray(), "PYTHONPATH": str(program), "RAY_ADDRESS": machines.address, **environment}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=place.parent
@@ -61,8 +70,15 @@ def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
     return json.loads(out.splitlines()[-1])
 
 
-def machines_of(place: Path, job_id: str) -> set[str]:
-    return {event["data"]["machine"] for event in events(place, job_id) if event["event"] == "block_done"}
+def machines_of(place: Path, job_id: str, stage: str = "measure") -> set[str]:
+    """Return what did the blocks of a stage."""
+    found: dict[str, set[str]] = {}
+    at = ""
+    for event in events(place, job_id):
+        at = event["stage"] if event["event"] == "stage_started" else at
+        if event["event"] == "block_done":
+            found.setdefault(at, set()).add(event["data"]["machine"])
+    return found.get(stage, set())
 
 
 def test_two_machines_give_the_rows_of_one_with_a_program_that_they_do_not_have(
@@ -97,3 +113,29 @@ def test_a_machine_that_dies_costs_no_row(
     assert rows(workspace, schemas.FRAMES).height == N
     assert_one_live_row(workspace)
     assert_same_tables(workspace, expected)
+
+
+@pytest.mark.parametrize("detector", ["motion", "onnx"])
+def test_a_model_on_two_machines_finds_what_it_finds_on_one(
+    detector: str, machines: Machines, tmp_path: Path, engine: Engine
+) -> None:
+    chosen = ["stages=[annotate]", f"annotate.detector={detector}", "annotate.frames=all", "resources.model_batch=2"]
+    if detector == "onnx":
+        pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
+        weights = write_end_to_end(tmp_path / "red.onnx", "N", {0: "cat", 1: "red"}, "AGPL-3.0")
+        chosen.append(f"annotate.weights={weights}")
+    cam = write_pictures(tmp_path / "cam", [crossed(number) for number in range(40)])
+    one = Workspace.at(tmp_path / "one")
+    go(one, cam, settings=chosen)
+    record = finished(start(tmp_path / "two", cam, machines, settings=[*chosen, "resources.model_frames=4"]))
+    assert record["stages"]["annotate"]["computed"] == 40
+    assert rows(one, schemas.ANNOTATIONS).height >= 35
+    assert_same_tables(Workspace.at(tmp_path / "two"), one)
+    assert len(machines_of(tmp_path / "two", record["job_id"], "annotate")) == 2
+
+
+def crossed(number: int) -> npt.NDArray[np.uint8]:
+    """A still wall, and a red box that crosses it."""
+    frame = np.repeat(noise(0, 128, 256)[:, :, None] // 2, 3, axis=2)
+    frame[16:48, 4 * number : 4 * number + 40] = (0, 0, 255)
+    return frame

@@ -1,0 +1,148 @@
+"""Runs in a bucket that are spread over machines, or held up in their middle: the rows of one on disk, each once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.lifecycle.events import events
+from jobs.lifecycle.inbox import Inbox, jobs_of
+from jobs.storage.places import Place
+from jobs.workspace import Workspace
+from tests import s3
+from tests.helpers import assert_one_live_row, assert_same_tables, go, scenery, winnow, write_pictures
+from tests.machines import Machines, two_machines, without_ray
+from transforms import buckets
+
+PLACE = ("uri", "mtime_ns", "stat_id")
+SECRET = "not-to-be-seen-by-anybody-7f3a"
+N = 48
+STAGES = ("stages=[quality, annotate]", "annotate.detector=motion", "annotate.frames=all")
+SMALL_BLOCKS = ("unit_frames=4", "resources.block_frames=4", "resources.commit_seconds=0.1", "resources.model_frames=4")
+
+
+@pytest.fixture(scope="module")
+def machines() -> Iterator[Machines]:
+    """Two machines that know nothing of any object store."""
+    with two_machines() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("frames") / "cam", scenery(N))
+
+
+@pytest.fixture(scope="module")
+def on_disk(tmp_path_factory: pytest.TempPathFactory, frames: Path) -> Workspace:
+    workspace = Workspace.at(tmp_path_factory.mktemp("reference") / "tables")
+    go(workspace, frames, settings=STAGES)
+    return workspace
+
+
+def start(place: Place, source: str, *options: str, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "jobs.cli.app", "run", "--json", "--input", source, "--workspace", str(place)]
+    command += [*options, *(part for setting in (*STAGES, *SMALL_BLOCKS) for part in ("--set", setting))]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=without_ray() | environment
+    )
+
+
+def test_machines_without_keys_are_lent_those_of_the_run_and_nobody_can_read_them(
+    bucket: str, machines: Machines, frames: Path, on_disk: Workspace
+) -> None:
+    root = Workspace.at(f"{bucket}/tables").root
+    source = s3.upload(frames, f"{bucket}/cam")
+    process = start(root, source, "--ray-address", machines.address, AWS_SECRET_ACCESS_KEY=SECRET)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    record = json.loads(out.splitlines()[-1])
+    assert record["stages"]["annotate"]["computed"] == record["stages"]["frames"]["computed"] == N
+    assert_same_tables(Workspace.at(root), on_disk, PLACE)
+    done = [event for event in events(root, record["job_id"]) if event["event"] == "block_done"]
+    assert len({event["data"]["machine"] for event in done}) == 2
+    logged = [path for path in machines.folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert any(path.name.startswith("worker-") for path in logged)
+    assert [path for path in logged if SECRET.encode() in path.read_bytes()] == []
+    assert [entry.uri for entry in buckets.listing(bucket) if SECRET.encode() in buckets.get(entry.uri).data] == []
+    assert SECRET not in out + err
+
+
+@pytest.fixture
+def slow_store(s3_server: str) -> Iterator[str]:
+    """The address of a store from which frames come slowly, so that a run has a middle."""
+    with s3.flaky(s3_server) as proxy:
+        proxy.fault = lambda method, path, number: "wait" if "/cam/image_" in path else None
+        yield proxy.address
+
+
+def test_a_run_that_is_paused_from_elsewhere_goes_on_without_computing_anything_twice(
+    bucket: str, slow_store: str, frames: Path, on_disk: Workspace
+) -> None:
+    root = Workspace.at(f"{bucket}/tables").root
+    source = s3.upload(frames, f"{bucket}/cam")
+    process = start(root, source, "--set", "resources.num_cpus=1", AWS_ENDPOINT_URL=slow_store)
+    job_id = measuring(root, process)
+    began = time.monotonic()
+    assert winnow("job", "pause", job_id, "-w", root).exception is None
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 4, err
+    assert time.monotonic() - began < 20
+    before = measured(root, job_id)
+    assert 0 < before < N
+    command = [sys.executable, "-m", "jobs.cli.app", "job", "resume", job_id, "--json", "--workspace", str(root)]
+    resumed = subprocess.run(command, env=without_ray(), capture_output=True, text=True, timeout=300, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    assert json.loads(resumed.stdout.splitlines()[-1])["stages"]["frames"]["computed"] == N
+    assert measured(root, job_id) == N
+    there = Workspace.at(root)
+    assert_one_live_row(there)
+    assert_same_tables(there, on_disk, PLACE)
+
+
+def test_a_run_that_is_cancelled_from_elsewhere_leaves_rows_that_the_next_one_finds(
+    bucket: str, slow_store: str, frames: Path, on_disk: Workspace
+) -> None:
+    root = Workspace.at(f"{bucket}/tables").root
+    source = s3.upload(frames, f"{bucket}/cam")
+    process = start(root, source, "--set", "resources.num_cpus=1", AWS_ENDPOINT_URL=slow_store)
+    job_id = measuring(root, process)
+    assert winnow("job", "cancel", job_id, "-w", root).exception is None
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 5, err
+    state = Inbox(root, job_id).state()
+    assert state is not None
+    assert state.state == "cancelled"
+    before = measured(root, job_id)
+    assert 0 < before < N
+    there = Workspace.at(root)
+    record = go(there, source, settings=STAGES)
+    assert record.outcomes["frames"].computed == N - before
+    assert_same_tables(there, on_disk, PLACE)
+
+
+def measuring(root: Place, process: subprocess.Popen[str]) -> str:
+    """Return the id of the job of a run, as soon as its journal tells of a block."""
+    while process.poll() is None:
+        for job_id in jobs_of(root):
+            if measured(root, job_id):
+                return job_id
+        time.sleep(0.1)
+    raise AssertionError(process.communicate())
+
+
+def measured(root: Place, job_id: str) -> int:
+    """Return how many frames were measured, by the journal, each as often as that was done."""
+    n, stage = 0, None
+    for event in events(root, job_id):
+        if event["event"] == "stage_started":
+            stage = event["stage"]
+        if event["event"] == "block_done" and stage == "measure":
+            n += event["frames"]
+    return n
