@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import os
+import pickle
+
+import pyarrow as pa
+import pytest
+
+from jobs.passes.lending import Lent, LentWorker, lend, lent_transforms
+from transforms.credentials import options
+
+
+def seen(block: pa.Table, name: str) -> pa.Table:
+    return block.append_column("seen", pa.array([os.environ.get(name)]))
+
+
+class Seer:
+    def __init__(self, name: str) -> None:
+        self.found = os.environ.get(name)
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        return block.append_column("seen", pa.array([self.found]))
+
+
+BLOCK = pa.table({"n": [1]})
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some of this process's own, which are put back in the end."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    values = {"ACCESS_KEY_ID": "mine", "SECRET_ACCESS_KEY": "secret", "REGION": "r", "ENDPOINT_URL": "http://mine"}
+    for name, value in values.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.setenv(name, "")
+
+
+def test_nothing_is_lent_where_nothing_is_in_a_bucket() -> None:
+    assert lend(["/mnt/frames", "frames"]) is None
+    assert lent_transforms(None, [(seen, {"name": "x"})]) == [(seen, {"name": "x"})]
+    assert lend(["/mnt/frames", "s3://bucket/frames"]) is not None
+
+
+def test_what_is_lent_takes_the_place_of_what_a_machine_has_and_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    lent = lend(["s3://bucket/x"])
+    assert lent is not None
+    assert "secret" not in f"{lent!r} {lent} {[lent]}"
+    sent = pickle.loads(pickle.dumps(lent))
+    there = {"AWS_ACCESS_KEY_ID": "theirs", "AWS_SECRET_ACCESS_KEY": "theirs", "AWS_SESSION_TOKEN": "theirs"}
+    for name, value in {**there, "AWS_ENDPOINT_URL_S3": "http://theirs", "AWS_PROFILE": "theirs"}.items():
+        monkeypatch.setenv(name, value)
+    ((function, arguments),) = lent_transforms(sent, [(seen, {"name": "AWS_SECRET_ACCESS_KEY"})])
+    assert function(BLOCK, **arguments)["seen"].to_pylist() == ["secret"]
+    assert dict(options()) == {
+        "access_key_id": "mine",
+        "secret_access_key": "secret",
+        "region": "r",
+        "endpoint": "http://mine",
+    }
+    assert LentWorker(sent, Seer, "AWS_ACCESS_KEY_ID")(BLOCK)["seen"].to_pylist() == ["mine"]
+
+
+def test_without_keys_to_lend_a_machine_uses_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://theirs")
+    Lent({"AWS_REGION": "r", "AWS_ENDPOINT_URL_S3": "http://mine"}).take()
+    found = options()
+    assert (found["access_key_id"], found["endpoint"]) == ("mine", "http://mine")
