@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from jobs.storage.places import ObjectPath, Place
 T = TypeVar("T")
 
 _WHOLE_BYTES = 1 << 20
+_READ_AT_ONCE = 8
 
 
 class Rows(ABC):
@@ -109,6 +111,7 @@ def _dataset_of(
         return pads.dataset(paths, schema=table.file_schema, format="parquet")
     if sum(sizes.values()) <= _WHOLE_BYTES:
         parquet = pads.ParquetFileFormat()
-        fragments = [parquet.make_fragment(source(folder / path)) for path in sizes]
+        with ThreadPoolExecutor(min(len(sizes), _READ_AT_ONCE)) as threads:
+            fragments = [parquet.make_fragment(f) for f in threads.map(lambda path: source(folder / path), sizes)]
         return pads.FileSystemDataset(fragments, table.file_schema, parquet)
     return pads.dataset(list(sizes), schema=table.file_schema, format="parquet", filesystem=far(sizes))
