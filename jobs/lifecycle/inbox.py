@@ -194,9 +194,7 @@ class Inbox:
         if word not in STATE_AFTER:
             raise ValueError(f"{word!r} is no word about a job; expected one of {', '.join(STATE_AFTER)}")
         while True:
-            # Who has seen the last record need not look again: the next one is written if nobody has written it.
-            known = after is not None and after == max(self._known, default=0)
-            records = [self._known[number] for number in sorted(self._known)] if known else self.records()
+            records = self.records()
             last = records[-1].number if records else 0
             if after is not None and after != last:
                 return None
@@ -204,8 +202,6 @@ class Inbox:
             record = Record(last + 1, word, time.time_ns(), dict(data or {}))
             if self._create(record):
                 return record
-            if after is not None:
-                return None
 
     def _refuse(self, word: str, state: JobState | None) -> None:
         if word not in REQUESTS or state is None or not state.ended:
