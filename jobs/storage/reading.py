@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
+from operator import and_
 from typing import TypeVar
 
 import pyarrow as pa
@@ -90,6 +92,17 @@ class Rows(ABC):
         chosen = [f for f in self.files if self._in_partition(f, stage_key) and f.may_hold(streams, span)]
         return _dataset_of(self.root / self.table.name, self.table, {f.path: f.size_bytes for f in chosen}, self._far)
 
+    def dataset(self) -> pads.Dataset:
+        """Return all rows as an Arrow dataset; columns that were declared later are null."""
+        schema = pa.schema([field.with_nullable(True) for field in self.table.arrow_schema])
+        if not self.files:
+            return pads.dataset(schema.empty_table())
+        folder = self.root / self.table.name
+        sizes = {f.path: f.size_bytes for f in self.files}
+        return pads.FileSystemDataset(
+            _fragments(folder, sizes, self._far, self.files), schema, pads.ParquetFileFormat()
+        )
+
     def _in_partition(self, file: DataFile, stage_key: str | None) -> bool:
         if not self.table.has_stage_key:
             return True
@@ -110,8 +123,34 @@ def _dataset_of(
         paths = [str(folder / path) for path in sizes]
         return pads.dataset(paths, schema=table.file_schema, format="parquet")
     if sum(sizes.values()) <= _WHOLE_BYTES:
-        parquet = pads.ParquetFileFormat()
-        with ThreadPoolExecutor(min(len(sizes), _READ_AT_ONCE)) as threads:
-            fragments = [parquet.make_fragment(f) for f in threads.map(lambda path: source(folder / path), sizes)]
-        return pads.FileSystemDataset(fragments, table.file_schema, parquet)
+        return pads.FileSystemDataset(_fragments(folder, sizes, far), table.file_schema, pads.ParquetFileFormat())
     return pads.dataset(list(sizes), schema=table.file_schema, format="parquet", filesystem=far(sizes))
+
+
+def _fragments(
+    folder: Place,
+    sizes: Mapping[str, int],
+    far: Callable[[Mapping[str, int]], pafs.FileSystem],
+    told: Sequence[DataFile] = (),
+) -> list[pads.Fragment]:
+    """Return files as the pieces of a dataset, with what is `told` of each of them."""
+    parquet = pads.ParquetFileFormat()
+    known = [_known(file) for file in told] or [None] * len(sizes)
+    if isinstance(folder, ObjectPath) and sum(sizes.values()) <= _WHOLE_BYTES:
+        with ThreadPoolExecutor(min(len(sizes), _READ_AT_ONCE)) as threads:
+            read = list(threads.map(lambda path: source(folder / path), sizes))
+        return [parquet.make_fragment(data, None, of) for data, of in zip(read, known, strict=True)]
+    at = far(sizes) if isinstance(folder, ObjectPath) else pafs.SubTreeFileSystem(str(folder), pafs.LocalFileSystem())
+    return [parquet.make_fragment(path, at, of) for path, of in zip(sizes, known, strict=True)]
+
+
+def _known(file: DataFile) -> pads.Expression | None:
+    """Return what holds of all rows of a file: its partition, and between which bounds they lie."""
+    tests = [] if file.stage_key is None else [pads.field("stage_key") == pads.scalar(file.stage_key)]
+    for name, low, high in (
+        ("stream_id", file.low_stream, file.high_stream),
+        ("frame_idx", file.low_idx, file.high_idx),
+    ):
+        if low is not None and high is not None:
+            tests += [pads.field(name) >= pads.scalar(low), pads.field(name) <= pads.scalar(high)]
+    return reduce(and_, tests) if tests else None

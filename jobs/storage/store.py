@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset as pads
 import pyarrow.fs as pafs
 from deltalake import CommitProperties, DeltaTable
 from deltalake import Schema as DeltaSchema
@@ -289,14 +288,6 @@ class Snapshot(reading.Rows):
         types = pl.Schema(self.table.arrow_schema)
         later = [pl.lit(None, types[name]).alias(name) for name in self.later]
         return pl.scan_delta(self._to_lend()).with_columns(later)
-
-    def dataset(self) -> pads.Dataset:
-        """Return all rows as an Arrow dataset."""
-        if self.version < 0:
-            return pads.dataset(self.table.empty())
-        dataset = self._to_lend().to_pyarrow_dataset()
-        later = [self.table.arrow_schema.field(name).with_nullable(True) for name in self.later]
-        return dataset.replace_schema(pa.schema([*dataset.schema, *later])) if later else dataset
 
     @property
     def later(self) -> list[str]:
