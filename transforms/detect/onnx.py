@@ -100,6 +100,8 @@ def _open(path: Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # Threads that wait for the next layer by spinning take the cores from those that decode the next frames.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     there = onnxruntime.get_available_providers()
     try:
         return onnxruntime.InferenceSession(str(path), options, [p for p in _PROVIDERS if p in there])
