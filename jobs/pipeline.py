@@ -37,7 +37,8 @@ MEASURE = "measure"
 
 def build(config: PipelineConfig) -> tuple[Stage, ...]:
     """Return the stages that a configuration runs, each after those that it reads."""
-    decode = (image.read_header, image.decode_gray, image.shrink, clip.ClipFrame.digest, clip.ClipFrame.gray)
+    clips = (clip.ClipFrame.digest, clip.ClipFrame.gray, *clip.DAMAGE_RULES)
+    decode = (image.read_header, image.decode_gray, image.shrink, *clips)
     picture = _params("image", config.image)
     frames = Stage("frames", "pixels", schemas.FRAMES, decode, picture)
     quality_ = Stage(

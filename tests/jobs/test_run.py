@@ -14,6 +14,7 @@ from conf import PipelineConfig, load
 from jobs.demo import compare
 from jobs.inputs.catalogue import Admission
 from jobs.lifecycle.telling import Unwatched
+from jobs.passes import ondemand
 from jobs.passes.engine import Engine
 from jobs.preparation import RunRequest
 from jobs.query import View
@@ -236,6 +237,7 @@ def several(
     order=st.permutations(range(3)),
     unit_frames=st.integers(1, 300),
     block_frames=st.sampled_from([1, 7, 64, 5000]),
+    processes=st.sampled_from([None, 1, 3]),
 )
 def test_results_depend_on_neither_grid_nor_parallelism_nor_order_of_inputs(
     several: tuple[list[Path], Workspace],
@@ -243,11 +245,17 @@ def test_results_depend_on_neither_grid_nor_parallelism_nor_order_of_inputs(
     order: list[int],
     unit_frames: int,
     block_frames: int,
+    processes: int | None,
 ) -> None:
     folders, expected = several
     workspace = Workspace.at(tmp_path_factory.mktemp("again") / "tables")
     options = [f"unit_frames={unit_frames}", f"resources.block_frames={block_frames}"]
-    go(workspace, *(folders[i] for i in order), settings=options)
+    with pytest.MonkeyPatch.context() as patch:
+        if processes:
+            # Processes of the run's own, in the place of the session's engine and its two.
+            patch.setattr(ondemand, "_is_running", lambda: False)
+            options.append(f"resources.num_cpus={processes}")
+        go(workspace, *(folders[i] for i in order), settings=options)
     assert_same_tables(workspace, expected)
 
 
