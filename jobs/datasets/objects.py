@@ -75,11 +75,19 @@ def models_of(view: View, objects: Objects) -> list[dict[str, Any]]:
 
 
 def looked_at(view: View, frames: pa.Table) -> dict[str, int]:
-    """Return how many of some frames a person has looked at, and how many nobody, and no model, ever has."""
+    """Return how many of some frames a person has looked at, and how many nobody, and no model, ever has.
+
+    Of frames that no detector has looked at, those with objects that were carried there are told apart: whether there
+    is more on them nobody knows.
+    """
     wanted = pl.DataFrame(frames.select(_KEY)).lazy()
     people = standing.reviewed(view.lazy).select(_KEY).join(wanted, on=_KEY, how="semi").collect()
     models = view.lazy("annotated").select(_KEY).join(wanted, on=_KEY, how="semi").collect()
-    return {"reviewed": people.height, "not_annotated": frames.num_rows - pl.concat([people, models]).unique().height}
+    seen = pl.concat([people, models]).unique()
+    carried = view.lazy("propagated").filter(pl.col("n_propagated") > 0).select(_KEY)
+    carried_to = carried.join(wanted, on=_KEY, how="semi").collect().join(seen, on=_KEY, how="anti")
+    counts = {"reviewed": people.height, "not_annotated": frames.num_rows - seen.height - carried_to.height}
+    return counts | ({"propagated": carried_to.height} if carried_to.height else {})
 
 
 def nested(frames: pa.Table, objects: Objects) -> pa.Table:
