@@ -51,6 +51,7 @@ class EscalateParams:
     `attempts`: how often a question is put before it is given up.
     `timeout_s`: how long an answer may take.
     `per_minute`: the most questions in a minute.
+    `parallel`: the most questions that are under way at a time.
     `wait_s`: the longest wait that an endpoint may ask for; for a longer one, the next run goes on.
     `usd_in`, `usd_out`: what a million tokens cost, of the question and of the answer.
     `max_usd`: what a run may cost; no question is put that could cost more than is left.
@@ -65,6 +66,7 @@ class EscalateParams:
     attempts: Annotated[int, Ge(1), Le(20)] = 4
     timeout_s: Annotated[float, Gt(0)] = 60.0
     per_minute: Annotated[float, Gt(0)] = 60.0
+    parallel: Annotated[int, Ge(1), Le(64)] = 4
     wait_s: Annotated[float, Ge(0)] = 120.0
     usd_in: Annotated[float, Ge(0)] = 0.0
     usd_out: Annotated[float, Ge(0)] = 0.0

@@ -150,7 +150,7 @@ def _wanted(rows: pa.Table, first: int, n: int, context: int) -> pa.Table:
 
 
 def _to_the_end(rows: pa.Table, first: int, n: int, context: int) -> int:
-    """Return how many wanted rows to take from the `first` on: `n`, or a few more where frames that belong together end.
+    """Return how many wanted rows to take from the `first` on: `n`, or up to where frames end that belong together.
 
     Whoever begins in the middle has to look at up to `context` frames once more.
     """

@@ -18,7 +18,7 @@ from jobs.stage import Stage
 from transforms import doubt, escalation
 
 # How it is reached, and what may be spent, changes no answer.
-_REACH = ("url", "key_env", "attempts", "timeout_s", "per_minute", "wait_s")
+_REACH = ("url", "key_env", "attempts", "timeout_s", "per_minute", "parallel", "wait_s")
 _NO_MATTER = frozenset({*_REACH, "usd_in", "usd_out", "max_usd"})
 _OF_MODELS = frozenset({"second", "second_detector", "larger", "larger_detector"})
 

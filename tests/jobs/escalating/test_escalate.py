@@ -58,7 +58,8 @@ def there() -> Iterator[Endpoint]:
 def asked(made: Path, there: Endpoint, *more: str) -> list[str]:
     url = (f"escalate.url={there.url}/v1", "escalate.model=seer", "escalate.per_minute=60000")
     prices = ("escalate.usd_in=10", "escalate.usd_out=100")
-    return [*settings(made.parent), STAGES, *DOUBTFUL, *url, *prices, *more]
+    # One after the other, where a test says what happens to which.
+    return [*settings(made.parent), STAGES, *DOUBTFUL, *url, *prices, "escalate.parallel=1", *more]
 
 
 def ask(workspace: Workspace, made: Path, there: Endpoint, *more: str) -> RunRecord:
