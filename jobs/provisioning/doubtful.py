@@ -93,5 +93,6 @@ def escalate_stage(config: PipelineConfig, frames: Stage, route: Stage) -> Stage
     told = {
         f"escalate.{f.name}": getattr(params, f.name) for f in dataclasses.fields(params) if f.name not in _NO_MATTER
     }
+    told["escalate.licence"] = params.terms
     code = (escalation.question, escalation.read_answer, escalation.as_jpeg)
     return Stage("escalate", "calls", schemas.ESCALATED, code, told, upstream=(route, frames))
