@@ -161,7 +161,8 @@ def _to_the_end(rows: pa.Table, first: int, n: int, context: int) -> int:
         return n
     last = int(places[first + n - 1])
     begins = np.flatnonzero(~_follows(rows.slice(last + 1, context + 1)))
-    return int(np.searchsorted(places, last + 1 + begins[0])) - first if len(begins) else n
+    ends = last + 1 + int(begins[0]) if len(begins) else rows.num_rows
+    return int(np.searchsorted(places, ends)) - first if ends - last - 1 <= context else n
 
 
 def _follows(rows: pa.Table) -> npt.NDArray[np.bool_]:

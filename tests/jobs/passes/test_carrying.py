@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +22,9 @@ from jobs.explain import forecast
 from jobs.lifecycle.telling import Unwatched
 from jobs.passes import windows
 from jobs.passes.carrying import in_stretches, with_stretches
+from jobs.passes.modelpass import _cut
+from jobs.passes.modelplan import request
+from jobs.passes.modelworker import ModelTask
 from jobs.preparation import RunRequest, prepare
 from jobs.query import View
 from jobs.run import run
@@ -27,6 +32,7 @@ from jobs.workspace import Workspace
 from tests.helpers import assert_one_live_row, assert_same_tables, computed, copy_stream, go, noise, rows
 from tests.onnx_graphs import write_end_to_end
 from tests.torch_models import write_sam2, write_sam2_video
+from transforms.image import ImageParams
 
 KEY = list(schemas.FRAME_KEY)
 
@@ -95,6 +101,33 @@ def test_an_id_stands_for_the_pictures_and_the_objects_that_it_comes_from() -> N
     ):
         now = ids(other)
         assert {n for n in {*now, *before} if now.get(n) != before.get(n)} == differ
+
+
+def not_made(threads: int) -> Any:
+    raise AssertionError(threads)
+
+
+def test_blocks_end_where_stretches_do_so_that_no_frame_is_looked_at_twice(tmp_path: Path) -> None:
+    numbers = list(range(400))
+    annotated = list(range(0, 400, 8))
+    carried = in_stretches(frames(numbers), keys(annotated), found(annotated), starts([0]), reach=30)
+    wanted = carried.drop_nulls("window_id").with_columns(replaces=False, wanted=True)
+    columns = {"uri": "", "width": 1, "height": 1}
+    todo = request(with_stretches(carried, wanted).with_columns(pl.lit(v).alias(n) for n, v in columns.items()))
+    task = ModelTask(not_made, "propagate", "key", tmp_path, ImageParams(), 8, context=30)
+    for size, processes in ((64, 2), (20, 1), (5, 3)):
+        cut = [block.rows for block in _cut(todo, size, processes, task, first=True)]
+        assert len(cut) > 6
+        looked_at = [n for block in cut for n in block["frame_idx"].to_pylist()]
+        assert looked_at == numbers
+        assert not any(block["follows"][0].as_py() for block in cut)
+    # A long stretch is cut all the same: each part begins with the annotated frame.
+    carried = in_stretches(frames(numbers), keys([0]), found([0]), starts([0]), reach=300)
+    wanted = carried.drop_nulls("window_id").with_columns(replaces=False, wanted=True)
+    todo = request(with_stretches(carried, wanted).with_columns(pl.lit(v).alias(n) for n, v in columns.items()))
+    cut = [block.rows for block in _cut(todo, 64, 1, replace(task, context=300), first=False)]
+    assert {block["frame_idx"][0].as_py() for block in cut} == {0}
+    assert [n for block in cut for n in block.filter(block["wanted"])["frame_idx"].to_pylist()] == list(range(1, 301))
 
 
 N, CUT, GAP = 24, 11, range(17, 19)
