@@ -116,6 +116,8 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         *_on_objects(config, frames, scenes_),
     )
     by_name = {s.name: s if s.kind != "model" else replace(s, rule=config.rule(s.name)) for s in stages}
+    if "propagate" in chosen:
+        by_name["propagate"] = masking.propagate_stage(config, by_name)
     return tuple(by_name[name] for name in chosen)
 
 
