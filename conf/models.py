@@ -52,11 +52,12 @@ _RESTRICTIONS = (
     ("nc", "it must not be used commercially"),
     ("non-commercial", "it must not be used commercially"),
     ("research", "it is for research alone"),
+    ("terms", "its provider says what answers may serve for, and rules out models that compete with its own"),
 )
 
 
 def restriction_of(licence: str) -> str | None:
-    """Return what a licence, as a file of weights names it, asks beyond naming the authors; None if nothing known."""
+    """Return what a licence, or a provider's terms, ask beyond naming the authors; None if nothing is known."""
     words = set(re.findall(r"[a-z]+(?:-commercial)?", licence.lower()))
     return next((text for word, text in _RESTRICTIONS if word in words), None)
 

@@ -22,12 +22,13 @@ from transforms.image import ImageParams
 from transforms.ingest import IngestParams
 from transforms.motion import MotionParams
 from transforms.ocr import OcrParams
+from transforms.propagate import PropagateParams
 from transforms.quality import BlurParams
 from transforms.scenes import SceneParams
 from transforms.segment import SegmentParams
 from transforms.track import TrackParams
 
-MODEL_STAGES = frozenset({"embeddings", "annotate", "segment", "ocr", "caption", "second", "larger"})
+MODEL_STAGES = frozenset({"embeddings", "annotate", "segment", "propagate", "ocr", "caption", "second", "larger"})
 """The stages that show frames to a model."""
 
 OPTIONAL_STAGES = MODEL_STAGES | {"media", "track", "route", "escalate"}
@@ -46,6 +47,7 @@ STAGES = (
     "curation",
     "annotate",
     "segment",
+    "propagate",
     "track",
     "ocr",
     "caption",
@@ -62,6 +64,7 @@ _NEEDS = {
     "duplicates": ("fingerprints",),
     "curation": ("quality",),
     "segment": ("annotate",),
+    "propagate": ("annotate", "scenes"),
     "track": ("annotate", "scenes"),
     "second": ("annotate",),
     "route": ("annotate",),
@@ -125,6 +128,7 @@ class PipelineConfig:
     annotate: AnnotateParams = AnnotateParams()
     moving: MotionBoxParams = MotionBoxParams()
     segment: SegmentParams = SegmentParams()
+    propagate: PropagateParams = PropagateParams()
     track: TrackParams = TrackParams()
     ocr: OcrParams = OcrParams()
     caption: CaptionParams = CaptionParams()

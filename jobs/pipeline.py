@@ -48,7 +48,8 @@ _OF_EVERY_RUN = (
 
 def build(config: PipelineConfig) -> tuple[Stage, ...]:
     """Return the stages that a configuration runs, each after those that it reads."""
-    decode = (image.read_header, image.decode_gray, image.shrink, clip.ClipFrame.digest, clip.ClipFrame.gray)
+    clips = (clip.ClipFrame.digest, clip.ClipFrame.gray, *clip.DAMAGE_RULES)
+    decode = (image.read_header, image.decode_gray, image.shrink, *clips)
     picture = _params("image", config.image)
     frames = Stage("frames", "pixels", schemas.FRAMES, decode, picture)
     quality_ = Stage(
@@ -126,6 +127,8 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         *_on_objects(config, frames, scenes_),
     )
     by_name = {s.name: s if s.kind != "model" else replace(s, rule=config.rule(s.name)) for s in stages}
+    if "propagate" in chosen:
+        by_name["propagate"] = masking.propagate_stage(config, by_name)
     return tuple(by_name[name] for name in chosen)
 
 

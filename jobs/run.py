@@ -165,6 +165,7 @@ class _Execution:
         self._teller = teller
         self._hold = hold
         self._doubtful: dict[str, int] = {}
+        self._heads: int | None = None
 
     def execute(self) -> None:
         if self._replay:
@@ -282,6 +283,7 @@ class _Execution:
             self._record.outcomes[stage.name].corrupt = n_bad or 0
 
     def _decide(self) -> None:
+        self._heads = self._store.open(schemas.HEADS).version
         names, job_id = self._record.streams, self._record.job_id
         tables = TableStages(
             self._store, self._stages, self._config, names, job_id, self._hold.check, engine=self._engine
@@ -367,11 +369,22 @@ class _Execution:
         self._teller.stage_done(stage.name, outcome)
         self._hold.finished(stage.name, earlier.state != "done" or outcome.computed > earlier.computed)
 
+    def _judge_again(self) -> None:
+        """Bring verdicts up to date once more: a run that moved heads meanwhile saw ours as little as we saw its."""
+        names, job_id = self._record.streams, self._record.job_id
+        tables = TableStages(self._store, self._stages, self._config, names, job_id, self._hold.check)
+        for stage in self._stages:
+            if stage.name == "curation":
+                tables.run(stage)
+        follow(self._store, self._stages, names, job_id, self._hold.check, self._config.duplicates.rebuild)
+
     def _finish(self) -> None:
         self._teller.began("finish", None)
         job_id = self._record.job_id
         if not self._replay or self._replay.promote:
-            heads.move(self._store, self._record.streams, self._stages, job_id)
+            moved = heads.move(self._store, self._record.streams, self._stages, job_id)
+            if self._heads is not None and self._store.open(schemas.HEADS).version > self._heads + moved:
+                self._judge_again()
         # What the run never looked at, it has not broken up.
         for table in (t for t in schemas.ALL if self._store.seen(t)):
             give_back()

@@ -15,7 +15,7 @@ from blake3 import blake3
 import schemas
 from conf.rules import Rule
 from jobs.codehash import code_hash
-from transforms.inference import FrameModel, OrderedModel
+from transforms.inference import AnyModel
 
 
 class UnstableParameterError(TypeError):
@@ -44,7 +44,7 @@ class Stage:
     upstream: tuple[Stage, ...] = ()
     scope: Literal["frame", "stream", "run", "workspace"] = "frame"
     version: int = 1
-    make: Callable[[int], FrameModel | OrderedModel] | None = None
+    make: Callable[[int], AnyModel] | None = None
     context: int = 0
     rule: Rule | None = None
 

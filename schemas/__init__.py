@@ -1,6 +1,18 @@
 """What the rows of every table look like. Declarations only: nothing here reads or writes."""
 
-from schemas.annotations import ANNOTATED, ANNOTATIONS, CAPTIONS, MASKS, OBJECTS_OF, OCR, SEGMENTED, TEXTS, TRACKS
+from schemas.annotations import (
+    ANNOTATED,
+    ANNOTATIONS,
+    CAPTIONS,
+    MASKS,
+    OBJECTS_OF,
+    OCR,
+    PROPAGATED,
+    PROPAGATIONS,
+    SEGMENTED,
+    TEXTS,
+    TRACKS,
+)
 from schemas.core import FRAME_KEY, Column, SchemaMismatchError, Table
 from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
@@ -26,6 +38,8 @@ ALL: tuple[Table, ...] = (
     MASKS,
     SEGMENTED,
     TRACKS,
+    PROPAGATIONS,
+    PROPAGATED,
     TEXTS,
     OCR,
     CAPTIONS,
@@ -69,6 +83,8 @@ __all__ = [
     "OBJECTS_OF",
     "OBJECT_COLUMNS",
     "OCR",
+    "PROPAGATED",
+    "PROPAGATIONS",
     "QUALITY",
     "QUARANTINE",
     "RELEASES",

@@ -35,7 +35,8 @@ _IN_ORDER = (*FRAME_KEY, "annotation_id")
 ANNOTATIONS = stage_table(
     "annotations",
     "Objects on frames, in pixels of the full frame as `frames` has its size, counted from the top left corner. Under "
-    "this name `winnow sql` shows them with what is in `masks` and `tracks` of them, and the rows of `texts` as well.",
+    "this name `winnow sql` shows them with what is in `masks` and `tracks` of them, and the rows of `propagations` "
+    "and `texts` as well.",
     ("annotation_id",),
     _OBJECT,
     stage="annotate",
@@ -86,6 +87,31 @@ TRACKS = stage_table(
     order=_IN_ORDER,
 )
 
+PROPAGATIONS = stage_table(
+    "propagations",
+    "Objects that were carried from an annotated frame to those after it that no detector has looked at, cut out anew "
+    "on each. Their boxes go round their masks.",
+    ("annotation_id",),
+    (
+        *_OBJECT,
+        Column("origin_id", pa.string(), "The object in `annotations` that it was carried from."),
+    ),
+    stage="propagate",
+    order=_IN_ORDER,
+)
+
+PROPAGATED = frame_table(
+    "propagated",
+    "Frames that objects were carried to, also those on which none was in sight any more; written after these. That "
+    "nothing was carried to a frame does not say that there is nothing on it.",
+    (
+        Column("n_propagated", pa.int64(), "Rows of the frame in `propagations`.", "objects", low=0),
+        Column("origin_idx", pa.int64(), "Number of the annotated frame that they were carried from.", low=0),
+        Column("content_id", pa.int64(), "Identifies the picture of the frame alone, as `input_id` of `frames` does."),
+    ),
+    stage="propagate",
+)
+
 TEXTS = stage_table(
     "texts",
     "Lines of text on frames; the category of each is `text`.",
@@ -113,5 +139,10 @@ CAPTIONS = frame_table(
     stage="caption",
 )
 
-OBJECTS_OF = {ANNOTATED.name: ANNOTATIONS, SEGMENTED.name: MASKS, OCR.name: TEXTS}
+OBJECTS_OF = {
+    ANNOTATED.name: ANNOTATIONS,
+    SEGMENTED.name: MASKS,
+    PROPAGATED.name: PROPAGATIONS,
+    OCR.name: TEXTS,
+}
 """The table of objects that each table of frames counts."""

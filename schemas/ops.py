@@ -47,7 +47,7 @@ RUNS = Table(
         Column("ended_ns", pa.int64(), "When it ended.", "ns since 1970", nullable=True),
         Column("seconds", pa.float64(), "Time at work, pauses left out.", "s", nullable=True),
         Column("error", pa.string(), "Why it failed.", nullable=True),
-        Column("environment", pa.string(), "Versions, host, process and commit that ran it, as JSON."),
+        Column("environment", pa.string(), "Versions, host and process that ran it, as JSON."),
         Column("versions", pa.string(), "Version of every table at the end, as JSON.", nullable=True),
     ),
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from blake3 import blake3
+from hypothesis import settings
 
 from conf import Resources
 from jobs.demo import write_sample
@@ -15,6 +16,10 @@ from jobs.passes.engine import Engine
 from jobs.workspace import Workspace
 from tests import s3
 from tests.helpers import SMALL
+
+# No test asserts a time: whoever else is at work on the machine makes any example slow.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,9 @@ import schemas
 from conf import load
 from jobs.cli.app import app
 from jobs.errors import UserError
+from jobs.explain import StageForecast, forecast
 from jobs.inputs.catalogue import Admission
+from jobs.preparation import prepare
 from jobs.query import View
 from jobs.run import RunRequest, run
 from jobs.runs import RunRecord
@@ -219,3 +221,17 @@ def problems(result: Result) -> list[str]:
     assert isinstance(result.exception, UserError), result.output
     assert result.exception.exit_code == 2
     return result.exception.problems
+
+
+def planned(
+    workspace: Workspace, *inputs: Path, settings: tuple[str, ...] = (), admission: Admission | None = None
+) -> dict[str, StageForecast]:
+    """Return what a run would do, for the stages that have something to do."""
+    request = RunRequest(workspace, [str(i) for i in inputs], load(settings=settings), admission or Admission())
+    return {f.stage: f for f in forecast(prepare(request)) if f.compute or f.verify or f.remove}
+
+
+def reads(record: RunRecord) -> tuple[int, int]:
+    """Return how many frames a run read, and how many it decoded."""
+    counts = record.counts
+    return counts["frames_read"], counts["frames_decoded"]

@@ -16,7 +16,7 @@ from tests.reference import ROOT, commands, described, explanations, pages
 _ROOMS = ("schemas", "transforms", "conf", "jobs")
 _MOST_LINES = 400
 _TEXTS = {".py", ".md", ".toml", ".yaml", ".j2", ".ipynb", ".txt", ""}
-_BY_SUBJECT = {"test_faults", "test_fault_rounds", "test_commands"}
+_BY_SUBJECT = {"test_changed_files", "test_faults", "test_fault_rounds", "test_commands"}
 
 
 def main() -> int:

@@ -140,6 +140,68 @@ def write_sam2(folder: Path, seed: int = 0) -> Path:
     return _written(folder, lambda: Sam2Model(config), processor, seed, 3)
 
 
+def write_sam2_video(folder: Path, seed: int = 0) -> Path:
+    """Write a SAM 2 of 1,300,000 weights that sees pictures at 128x128 and remembers two of them, three as pointers.
+
+    What it remembers of a frame has 64 channels in every SAM 2, and half as many as what it sees or fewer.
+    """
+    from transformers import (
+        Sam2ImageProcessor,
+        Sam2VideoConfig,
+        Sam2VideoModel,
+        Sam2VideoProcessor,
+        Sam2VideoVideoProcessor,
+    )
+
+    side, width = 128, 128
+    vision = {
+        "model_type": "sam2_vision_model",
+        "backbone_config": {
+            "model_type": "sam2_hiera_det_model",
+            "hidden_size": 12,
+            "image_size": [side, side],
+            "blocks_per_stage": [1, 1, 2, 1],
+            "embed_dim_per_stage": [12, 24, 48, 96],
+            "num_attention_heads_per_stage": [1, 2, 4, 8],
+            "window_size_per_stage": [8, 4, 4, 2],
+            "global_attention_blocks": [3],
+        },
+        "backbone_channel_list": [96, 48, 24, 12],
+        "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
+        "fpn_hidden_size": width,
+    }
+    config = Sam2VideoConfig(
+        vision_config=vision,
+        prompt_encoder_config={
+            "hidden_size": width,
+            "image_size": side,
+            "patch_size": 16,
+            "mask_input_channels": 8,
+        },
+        mask_decoder_config={
+            "hidden_size": width,
+            "mlp_dim": 32,
+            "num_attention_heads": 2,
+            "iou_head_hidden_dim": 32,
+        },
+        image_size=side,
+        num_maskmem=3,
+        max_object_pointers_in_encoder=4,
+        memory_attention_hidden_size=width,
+        memory_attention_num_layers=2,
+        memory_attention_feed_forward_hidden_size=32,
+        memory_attention_rope_feat_sizes=[8, 8],
+        memory_encoder_hidden_size=width,
+        memory_encoder_output_channels=64,
+        mask_downsampler_embed_dim=width,
+        memory_fuser_embed_dim=width,
+        memory_fuser_intermediate_dim=32,
+    )
+    image = Sam2ImageProcessor(size=_square(side), mask_size=_square(side // 4))
+    processor = Sam2VideoProcessor(image, Sam2VideoVideoProcessor(size=_square(side)))
+    return _written(folder, lambda: Sam2VideoModel(config), processor, seed, 3)
+
+
 def _letters(length: int) -> Any:
     """Return a CLIP tokenizer that knows letters alone."""
     import string

@@ -27,10 +27,10 @@ from transforms.hamming import (
     _band_value,
     _distance,
     _is_first_meeting,
-    first_equal,
     flip_masks,
     kinds,
 )
+from transforms.identity import first_equal
 
 Words = npt.NDArray[np.uint64]
 

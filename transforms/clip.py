@@ -277,6 +277,10 @@ class Clip:
         self._container.close()
 
 
+DAMAGE_RULES = (Clip._wrong, Clip._decode, Clip._note)  # noqa: SLF001 - they are named here so that stages can name them
+"""What decides which frames are damaged, and so is a part of what every stage that reads pixels computes."""
+
+
 def clip_source(path: str) -> Path | ObjectFile:
     """Return what a clip is read from. Raises `OSError` for an object that is not there."""
     return ObjectFile(buckets.head(path)) if buckets.is_object(path) else Path(path)

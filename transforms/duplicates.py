@@ -16,7 +16,7 @@ from annotated_types import Ge, Le
 import schemas
 from transforms.embeddings import vector_array
 from transforms.hashing import from_hex, layout_array, to_hex
-from transforms.identity import Int64Array, hash_strings, mix, pair_ids
+from transforms.identity import Int64Array, first_equal, hash_strings, mix, pair_ids
 
 Looks = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 """What frames are compared by: layouts, (N, 64) uint8, or vectors of length 1, (N, D) float32."""
@@ -88,8 +88,9 @@ def group_frames(frames: pa.Table, old: pa.Table, params: DuplicateParams, near:
     `params.uses` names, as in `fingerprints` or `embeddings`. `old` holds the rows that an earlier run left for this
     configuration (schema of the `duplicates` table); those whose frame and representative are
     unchanged stay as they are, and their groups keep their ids. The other frames are taken in order of stream and
-    number, whatever the order of `frames`: see `hamming.join_leaders` and `neighbours.join_nearest`
-    for whom they join. `near` finds pairs elsewhere, and changes nothing else.
+    number, whatever the order of `frames`: a frame of the same bytes as one before it shares that one's group; for whom
+    the others join see `hamming.join_leaders` and `neighbours.join_nearest`. `near` finds pairs elsewhere, and changes
+    nothing else.
     """
     order = pc.sort_indices(frames, [(name, "ascending") for name in schemas.FRAME_KEY])
     looks = _looks(frames, order.to_numpy().astype(np.int64), params)
@@ -151,18 +152,22 @@ def _leaders(
     starts_stream = np.zeros(len(hashes), np.bool_)
     starts_stream[bounds[:-1]] = True
     leader = np.empty(len(hashes), np.int64)
+    content = frames["content_id"].to_numpy()
     if params.scope == "workspace":
         bounds = bounds[[0, -1]]
     for start, end in pairwise(bounds.tolist()):
         part = slice(start, end)
         within = np.where(standing[part] < 0, -1, standing[part] - start)
         own = None if looks is None else looks[part]
-        leader[part] = start + _leaders_of_scope(hashes[part], own, starts_stream[part], within, params, near)
+        leader[part] = start + _leaders_of_scope(
+            hashes[part], content[part], own, starts_stream[part], within, params, near
+        )
     return leader
 
 
 def _leaders_of_scope(
     hashes: npt.NDArray[np.uint64],
+    content: Int64Array,
     looks: Looks | None,
     starts_stream: npt.NDArray[np.bool_],
     standing: Int64Array,
@@ -174,12 +179,21 @@ def _leaders_of_scope(
     order = np.concatenate([np.flatnonzero(is_old), np.flatnonzero(~is_old)])
     rank = np.empty(n, np.int64)
     rank[order] = np.arange(n)
-    before = np.where(starts_stream, -1, rank[np.arange(n) - 1])
-    if looks is not None and is_old.any():
-        looks = looks[order]
-    leader = _joined(hashes[order], looks, before[order], rank[standing[is_old]], params, near)
+    before = np.where(starts_stream, -1, rank[np.arange(n) - 1])[order]
+    # Of frames of the same bytes the first one is compared, and the others are where it is: by their hashes alone
+    # they might be taken for an unlike frame that has the same, and come to a group of their own.
+    first = first_equal(content[order])
+    first[: is_old.sum()] = np.arange(is_old.sum())
+    compared = np.flatnonzero(first == np.arange(n))
+    place = np.empty(n, np.int64)
+    place[compared] = np.arange(len(compared))
+    place = place[first]
+    if looks is not None and (is_old.any() or len(compared) < n):
+        looks = looks[order[compared]]
+    before = np.where(before[compared] < 0, -1, place[before[compared]])
+    leader = _joined(hashes[order[compared]], looks, before, rank[standing[is_old]], params, near)
     result = np.empty(n, np.int64)
-    result[order] = order[leader]
+    result[order] = order[compared[leader[place]]]
     return result
 
 

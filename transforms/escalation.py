@@ -26,6 +26,13 @@ KEYS: Mapping[Api, str] = {
 }
 """Where the environment has the key of an endpoint, if nothing else is said."""
 
+_TERMS: Mapping[Api, tuple[str, str]] = {
+    "openai": ("api.openai.com", "OpenAI terms of use"),
+    "anthropic": ("api.anthropic.com", "Anthropic commercial terms of service"),
+    "gemini": ("generativelanguage.googleapis.com", "Gemini API additional terms of service"),
+}
+"""Where each provider's own endpoint is, and what its answers are under."""
+
 _QUALITY = 90
 _GRID = 1000
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
@@ -44,6 +51,8 @@ class EscalateParams:
     `api`: how the endpoint is spoken to. `openai` is understood by most servers, local ones too.
     `url`: where it is, such as `http://localhost:8000/v1`; none for the provider's own.
     `model`: the model's name there.
+    `licence`: what the model's answers are under, for the manifests of exports; none for the terms of the provider,
+    where the endpoint is its own.
     `key_env`: name of the environment variable that holds the key; none for `OPENAI_API_KEY`, `ANTHROPIC_API_KEY` or
     `GEMINI_API_KEY`. A local endpoint needs none.
     `long_side`: pixels of the longer side of the picture that is shown.
@@ -51,6 +60,7 @@ class EscalateParams:
     `attempts`: how often a question is put before it is given up.
     `timeout_s`: how long an answer may take.
     `per_minute`: the most questions in a minute.
+    `parallel`: the most questions that are under way at a time.
     `wait_s`: the longest wait that an endpoint may ask for; for a longer one, the next run goes on.
     `usd_in`, `usd_out`: what a million tokens cost, of the question and of the answer.
     `max_usd`: what a run may cost; no question is put that could cost more than is left.
@@ -59,12 +69,14 @@ class EscalateParams:
     api: Api = "openai"
     url: str | None = None
     model: str | None = None
+    licence: str | None = None
     key_env: str | None = None
     long_side: Annotated[int, Ge(64), Le(8192)] = 1024
     max_tokens: Annotated[int, Ge(64), Le(65536)] = 2048
     attempts: Annotated[int, Ge(1), Le(20)] = 4
     timeout_s: Annotated[float, Gt(0)] = 60.0
     per_minute: Annotated[float, Gt(0)] = 60.0
+    parallel: Annotated[int, Ge(1), Le(64)] = 4
     wait_s: Annotated[float, Ge(0)] = 120.0
     usd_in: Annotated[float, Ge(0)] = 0.0
     usd_out: Annotated[float, Ge(0)] = 0.0
@@ -78,6 +90,13 @@ class EscalateParams:
             return ipaddress.ip_address(host).is_private
         except ValueError:
             return bool(host) and ("." not in host or host.endswith((".local", ".internal", ".localhost")))
+
+    @property
+    def terms(self) -> str | None:
+        """Return what answers are under, None if that is not known: any server may speak as a provider's does."""
+        own, terms = _TERMS[self.api]
+        is_own = not self.url or urlsplit(self.url).hostname == own
+        return self.licence or (terms if is_own else None)
 
     @property
     def key_name(self) -> str:

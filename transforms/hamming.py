@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.hashing import FLAT, LAYOUT_SIDE
+from transforms.identity import first_equal
 
 _QUARTER = LAYOUT_SIDE // 2
 _FLAT = FLAT * _QUARTER**2
@@ -364,9 +365,3 @@ def kinds(verify: Verification | None) -> tuple[npt.NDArray[np.uint8], npt.NDArr
     elif verify:
         vectors = verify.looks.astype(np.float32, copy=False)
     return layouts, vectors, verify.least if verify else 0.0
-
-
-def first_equal(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    """Return for each hash the position of the first that equals it, shape (N,)."""
-    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
-    return first[inverse].astype(np.int64)

@@ -7,6 +7,8 @@ Ids are stored as int64, since Delta has no unsigned integers; arithmetic is don
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -98,6 +100,12 @@ def is_racy(mtime_ns: int, read_ns: int, changed_ns: int | None = None) -> bool:
         mtime_ns = changed_ns
     coarse = mtime_ns % 1_000_000_000 == 0
     return mtime_ns + (_RACY_COARSE_NS if coarse else _RACY_FINE_NS) >= read_ns
+
+
+def first_equal(ids: npt.NDArray[Any]) -> Int64Array:
+    """Return for each id the position of the first that equals it, shape (N,)."""
+    _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
+    return first[inverse].astype(np.int64)
 
 
 def row_terms(frame_idx: Int64Array, input_id: Int64Array) -> UInt64Array:

@@ -43,7 +43,13 @@ REQUEST = pa.schema(
         pa.field(
             "objects",
             pa.list_(
-                pa.struct([("annotation_id", pa.string()), *((name, pa.float32()) for name in ("x", "y", "w", "h"))])
+                pa.struct(
+                    [
+                        ("annotation_id", pa.string()),
+                        ("category", pa.string()),
+                        *((name, pa.float32()) for name in ("score", "x", "y", "w", "h")),
+                    ]
+                )
             ),
         ),
     ]
@@ -93,6 +99,30 @@ class OrderedModel(Protocol):
 
     def rows(self, frames: pa.Table, results: Sequence[Any]) -> Mapping[str, pa.Table]:
         """Return rows by the name of their table."""
+
+
+@runtime_checkable
+class RememberingModel(Protocol):
+    """A model that is shown a stretch of frames one after the other, and remembers what it has to of those before.
+
+    What it says of a frame depends on those since the stretch began, and on nothing else.
+    """
+
+    def prepare(self, color: Color, objects: Sequence[Mapping[str, Any]] = ()) -> Any:
+        """Make a picture ready; called in threads, and with its objects on the first of a stretch."""
+
+    def start(self, first: Any, number: int) -> Any:
+        """Return what is remembered of the first frame of a stretch, whose number this is."""
+
+    def carry(self, memory: Any, frame: Any, wanted: bool) -> Any:
+        """Look at the next frame, and take it into memory; return what there is to say of it where that is wanted."""
+
+    def rows(self, frames: pa.Table, results: Sequence[Any]) -> Mapping[str, pa.Table]:
+        """Return rows by the name of their table."""
+
+
+AnyModel = FrameModel | OrderedModel | RememberingModel
+"""What a stage may show frames to."""
 
 
 class ModelError(ValueError):
@@ -166,6 +196,53 @@ def look_in_order(
     said = dict(zip(there, model.see(seen, [ready[row].value for row in there]), strict=True))
     good = [row for row in there if wanted[row] and row not in faults]
     found.rows = model.rows(block.take(pa.array(good, pa.int64())), [said[row] for row in good]) if good else {}
+    found.faults = faults_of(block, faults, stages)
+    return found
+
+
+def look_in_turn(
+    block: pa.Table,
+    model: RememberingModel,
+    stages: Sequence[str],
+    params: ImageParams,
+    threads: int,
+    go_on: Callable[[], bool] | None = None,
+) -> Inferred:
+    """Show the frames of a block to a model that remembers, one by one; rows are of those that are wanted.
+
+    A stretch begins with each row that does not follow the one before it. Where a frame cannot be read, or taken, it
+    and those after it in its stretch are set aside. A few frames are in memory at a time. `go_on` is asked before each
+    whether to.
+    """
+    cv2.setNumThreads(0)
+    found = Inferred({})
+    results: dict[int, Any] = {}
+    faults: dict[int, Exception] = {}
+    follows, wanted, numbers = (block[name].to_pylist() for name in ("follows", "wanted", "frame_idx"))
+    memory: Any = None
+    broken: Exception | None = None
+    for row, ready in enumerate(_ahead(block, model.prepare, None, params, threads * 2, threads)):
+        if go_on and not go_on():
+            break
+        found.n_frames += wanted[row]
+        found.n_read += ready.n_read
+        found.n_decoded += ready.n_decoded
+        found.bytes_read += ready.bytes_read
+        if not follows[row]:
+            memory = broken = None
+        try:
+            if ready.fault is not None:
+                raise ready.fault
+            if not follows[row]:
+                memory = model.start(ready.value, numbers[row])
+            elif broken is None:
+                results[row] = model.carry(memory, ready.value, wanted[row])
+        except Exception as error:
+            broken = broken or error
+        if broken is not None and wanted[row]:
+            faults[row] = broken
+    good = [row for row in sorted(results) if wanted[row]]
+    found.rows = model.rows(block.take(pa.array(good, pa.int64())), [results[row] for row in good]) if good else {}
     found.faults = faults_of(block, faults, stages)
     return found
 

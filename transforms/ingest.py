@@ -30,9 +30,9 @@ class IngestParams:
 
     `glob`: a pattern that file names must match as well.
     `strict_sequence`: two files with one number stop the run; if false, both are skipped and counted.
-    `step`: how far apart the numbers of two frames may lie that follow one another. None takes the greatest common
-    divisor of all differences: 1 for ordinary streams, 10 where every tenth frame was recorded. Set it where numbers
-    are timestamps.
+    `step`: how far apart the numbers of two frames may lie that follow one another. None takes what is usual in the
+    stream, as `stride` has it: 1 for ordinary streams, 10 where every tenth frame was recorded, 34 for timestamps in
+    milliseconds at 30 frames a second.
     `nested`: what to do where folders below a folder of frames hold frames as well, or clips lie there, thumbnails
     perhaps or streams of their own: stop the run, or leave them alone.
     `fps`: which frames of a clip are taken: `native` takes all, `keyframes` those that need no other to be decoded, a
@@ -102,11 +102,18 @@ def order_files(names: pa.Array, glob: str) -> FrameFiles:
 
 
 def stride(frame_idx: Int64Array) -> int:
-    """Return the greatest common divisor of the differences of sorted frame numbers.
+    """Return how far apart the numbers of frames that follow one another lie, given sorted frame numbers.
 
-    It is 1 for fewer than eight frames, whose common divisor would be an accident.
+    Where more than three in four of the differences are about alike, within half of their median, it is the largest of
+    these: neither a few numbers between the others nor clocks that jitter make gaps of what is none. Else it is the
+    greatest common divisor of all. It is 1 for fewer than eight frames, of whose differences nothing can be said.
     """
-    return int(np.gcd.reduce(np.diff(frame_idx))) if len(frame_idx) >= _FEWEST_FOR_STRIDE else 1
+    if len(frame_idx) < _FEWEST_FOR_STRIDE:
+        return 1
+    apart = np.diff(frame_idx)
+    usual = int(np.percentile(apart, 50, method="lower"))
+    alike = apart[(apart > usual / 2) & (apart < usual * 1.5)]
+    return int(alike.max() if 4 * len(alike) > 3 * len(apart) else np.gcd.reduce(apart))
 
 
 def follows(frame_idx: Int64Array, step: int) -> npt.NDArray[np.bool_]:

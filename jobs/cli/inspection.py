@@ -12,6 +12,8 @@ from jobs.cli.options import JsonOption, WorkspaceOption
 if TYPE_CHECKING:
     from jobs.storage.store import Store
 
+_SHOWN_GAPS = 8
+
 app = Commands(help="Look at runs, streams, tables and frames that failed.")
 
 
@@ -146,6 +148,8 @@ def _described(found: dict[str, Any]) -> list[tuple[str, str]]:
     from jobs.cli.show import moment
 
     gaps = [f"{g['start']}" if g["start"] == g["end"] else f"{g['start']} to {g['end']}" for g in found["gaps"]]
+    if len(gaps) > _SHOWN_GAPS:
+        gaps[_SHOWN_GAPS:] = [f"{len(gaps) - _SHOWN_GAPS:,} more gaps"]
     told = {
         "kind": found["kind"],
         "frames": f"{found['n_frames']:,}",

@@ -263,6 +263,8 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
             remarks.append(f"its frames {where}, its rows were taken out")
         if row["gaps"]:
             remarks.append(f"{many(row['n_missing'], 'number')} missing in {many(len(row['gaps']), 'gap')}")
+            if 2 * len(row["gaps"]) > row["n_frames"]:
+                remarks.append("most frames follow a gap and have no motion; if they should not, set ingest.step")
         if row["n_repeated"]:
             remarks.append(f"{many(row['n_repeated'], 'file')} skipped: several have one number")
         if row["n_ignored"]:

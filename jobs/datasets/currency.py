@@ -35,12 +35,14 @@ def refuse_outdated(view: View, rows: pa.Table) -> None:
 
 
 def outdated(view: View) -> pl.DataFrame:
-    """Return the frames whose rows in `annotated` were computed from something else than what is there now."""
+    """Return the frames whose rows in `annotated`, or `propagated`, are of something else than what is there now."""
     annotated = view.lazy("annotated").select(*_KEY, "stage_key", was="input_id").collect()
-    if not annotated.height:
+    carried = view.lazy("propagated").filter(pl.col("n_propagated") > 0).select(*_KEY, "content_id").collect()
+    if not annotated.height and not carried.height:
         return annotated.select(_KEY)
     frames = view.lazy("frames").filter(pl.col("status") == "ok").select(*_KEY, "input_id").sort(_KEY).collect()
-    found = []
+    alone = carried.join(annotated, on=_KEY, how="anti").join(frames, on=_KEY)
+    found = [alone.filter(pl.col("content_id") != pl.col("input_id")).select(_KEY)]
     for stage_key, context in _contexts(view, annotated["stage_key"].unique().sort().to_list()).items():
         mine = annotated.filter(pl.col("stage_key") == stage_key)
         now = frames.filter(pl.col("stream_id").is_in(mine["stream_id"].unique().to_list()))

@@ -142,7 +142,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
         if objects is not None:
             manifest |= {
                 "objects": objects.rows.num_rows,
-                "models": models_of(view, objects),
+                "models": models_of(view, rows, objects),
                 "min_score": request.min_score,
                 "only_reviewed": request.only_reviewed,
                 **looked_at(view, rows),

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
+from conf.models import restriction_of
 from jobs import standing
 from jobs.errors import UserError
 from jobs.provisioning.modelfiles import Licence, licence_of
@@ -61,8 +62,13 @@ def refuse_without_masks(objects: Objects, format_: str) -> None:
         raise UserError(f"format {format_}: expected masks, found boxes alone; export them with --format yolo")
 
 
-def models_of(view: View, objects: Objects) -> list[dict[str, Any]]:
-    """Return what the exported objects were found, and cut out, by: source, model, weights with licence, how many."""
+def models_of(view: View, frames: pa.Table, objects: Objects) -> list[dict[str, Any]]:
+    """Return what decided on the objects exported: by what they were found, cut out and judged, with licences."""
+    return [*_finders(view, objects), *_judges(view, frames)]
+
+
+def _finders(view: View, objects: Objects) -> list[dict[str, Any]]:
+    """Return what found, and cut out, exported objects: source, model, weights with their licence, how many."""
     if not objects.rows.num_rows:
         return []
     columns = ["source", "model", "weights_hash"]
@@ -74,12 +80,45 @@ def models_of(view: View, objects: Objects) -> list[dict[str, Any]]:
     return [row | _licence(row["weights_hash"], said) for row in (*counted.to_dicts(), *cut_out.to_dicts())]
 
 
+def _judges(view: View, frames: pa.Table) -> list[dict[str, Any]]:
+    """Return the vision language models whose word stands on some frames: which, under what terms, and what they did.
+
+    Where a person has looked at a frame, only that person's word does.
+    """
+    wanted = pl.DataFrame(frames.select(_KEY)).lazy()
+    said = view.lazy("escalated").select(*_KEY, "model", "verdicts").join(wanted, on=_KEY, how="semi")
+    answers = said.join(standing.reviewed(view.lazy), on=_KEY, how="anti").collect()
+    if not answers.height:
+        return []
+    verdicts = answers.explode("verdicts").with_columns(said=pl.col("verdicts").struct.field("verdict"))
+    does = {"keep": "kept", "relabel": "relabelled", "drop": "dropped"}
+    counts = [(pl.col("said") == verdict).sum().alias(name) for verdict, name in does.items()]
+    frames_of = answers.group_by("model").len("frames")
+    judged = frames_of.join(verdicts.group_by("model").agg(counts), on="model").sort("model")
+    known = {params.get("escalate.model"): params for params in _params(view, "escalate")}
+    found = []
+    for row in judged.to_dicts():
+        params = known.get(row["model"], {})
+        licence = params.get("escalate.licence")
+        told = {"licence": licence, "restriction": restriction_of(licence) if licence else None}
+        found.append({"source": "escalate", "api": params.get("escalate.api")} | row | told)
+    return found
+
+
 def looked_at(view: View, frames: pa.Table) -> dict[str, int]:
-    """Return how many of some frames a person has looked at, and how many nobody, and no model, ever has."""
+    """Return how many of some frames a person has looked at, and how many nobody, and no model, ever has.
+
+    Of frames that no detector has looked at, those with objects that were carried there are told apart: whether there
+    is more on them nobody knows.
+    """
     wanted = pl.DataFrame(frames.select(_KEY)).lazy()
     people = standing.reviewed(view.lazy).select(_KEY).join(wanted, on=_KEY, how="semi").collect()
     models = view.lazy("annotated").select(_KEY).join(wanted, on=_KEY, how="semi").collect()
-    return {"reviewed": people.height, "not_annotated": frames.num_rows - pl.concat([people, models]).unique().height}
+    seen = pl.concat([people, models]).unique()
+    carried = view.lazy("propagated").filter(pl.col("n_propagated") > 0).select(_KEY)
+    carried_to = carried.join(wanted, on=_KEY, how="semi").collect().join(seen, on=_KEY, how="anti")
+    counts = {"reviewed": people.height, "not_annotated": frames.num_rows - seen.height - carried_to.height}
+    return counts | ({"propagated": carried_to.height} if carried_to.height else {})
 
 
 def nested(frames: pa.Table, objects: Objects) -> pa.Table:

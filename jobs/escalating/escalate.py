@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from threading import Event
 from typing import Any
 
 import polars as pl
@@ -16,23 +16,21 @@ import pyarrow as pa
 import schemas
 from conf import PipelineConfig
 from jobs.errors import RunFailedError
-from jobs.escalating.clients import Client, EndpointError, connect
+from jobs.escalating.calls import Budget, Caller, Case, EnoughError, Ledger, Row
+from jobs.escalating.clients import connect
 from jobs.runs import RunRecord, StageOutcome
 from jobs.stage import Stage
 from jobs.storage.parts import write_part
 from jobs.storage.quarantine import settle
 from jobs.storage.store import Change, Drop, Store
-from transforms.escalation import EscalateParams, Question, as_jpeg, most_tokens, question, read_answer
+from transforms.escalation import EscalateParams, as_jpeg, question, read_answer
 from transforms.image import ImageParams
 from transforms.pictures import Clips, picture
 
 _KEY = list(schemas.FRAME_KEY)
 _HOPELESS = 3
 _POLL_S = 0.2
-_MILLION = 1_000_000
 _ENDED = frozenset({"done", "invalid"})
-
-Row = dict[str, Any]
 
 
 def skipped(params: EscalateParams) -> str | None:
@@ -52,15 +50,6 @@ def unasked(record: RunRecord) -> str | None:
     why = skipped(record.config.escalate)
     reason = f"{why} is set" if why else "escalate.max_usd, or the endpoint's patience, was used up; run again to go on"
     return f"the model was not asked about {left:,} frames: {reason}"
-
-
-@dataclass(frozen=True)
-class _Case:
-    """A frame, the question about it, and the question's identity."""
-
-    frame: Row
-    asked: Question
-    call_id: str
 
 
 class Escalation:
@@ -85,8 +74,6 @@ class Escalation:
         self._streams = frozenset(streams)
         self._job_id = job_id
         self._check = check
-        self._called_at = -1e9
-        self._spent = 0.0
 
     def survey(self) -> tuple[int, int]:
         """Return how many frames are routed to the model, and of how many it has not been asked yet."""
@@ -126,125 +113,25 @@ class Escalation:
         outcome.seconds = earlier.seconds + time.monotonic() - started
         outcome.state = "done"
 
-    def _ask_all(self, cases: Sequence[_Case], fresh: list[Row], faults: list[Row]) -> None:
-        ledger = _Ledger(self._store, self._job_id)
-        self._spent = ledger.spent()
-        client: Client | None = None
-        failures = 0
-        with Clips() as clips:
+    def _ask_all(self, cases: Sequence[Case], fresh: list[Row], faults: list[Row]) -> None:
+        """Ask about cases, the first ones first, several at a time; what came of each is in their order.
+
+        However it ends, questions that are under way are waited for: they are paid for.
+        """
+        round_ = _Round(self._store, self._params, self._image, self._job_id, self._check)
+        try:
+            round_.ask(cases)
+        finally:
             for case in cases:
-                self._check()
-                entry = ledger.of(case.call_id)
-                if entry is None or entry["state"] not in _ENDED or self._may_go_on(entry):
-                    client = client or connect(self._params, os.environ.get(self._params.key_name))
-                    try:
-                        entry = self._ask(client, case, entry, ledger, clips)
-                    except _EnoughError:
-                        return
-                    except OSError as error:
-                        faults.append(_fault(case, error))
-                        continue
-                if entry["state"] == "done":
-                    failures = 0
-                    fresh.append(self._row(case, entry))
-                    continue
-                faults.append(_fault(case, entry["error"] or entry["state"]))
-                failures += entry["state"] == "failed"
-                if failures >= _HOPELESS:
-                    raise RunFailedError(f"stage escalate: the endpoint answers nobody: {entry['error']}")
+                came = round_.came.get(_place(case.frame))
+                if isinstance(came, dict) and came["state"] == "done":
+                    fresh.append(self._row(case, came))
+                elif isinstance(came, dict):
+                    faults.append(_fault(case, came["error"] or came["state"]))
+                elif came is not None:
+                    faults.append(_fault(case, came))
 
-    def _may_go_on(self, entry: Row) -> bool:
-        """Say whether a question that had no valid answer was put less often than it may be."""
-        return entry["state"] == "invalid" and entry["attempts"] < self._params.attempts
-
-    def _ask(self, client: Client, case: _Case, entry: Row | None, ledger: _Ledger, clips: Clips) -> Row:
-        """Put a question until there is a valid answer, or there was none too often; every try is in the ledger."""
-        jpeg = _shown(case, self._params.long_side, self._image, clips)
-        # A call that nobody answered costs nothing, and is counted anew by each run.
-        paid = entry if entry is not None and entry["state"] == "invalid" else None
-        entry = paid or self._entry(case)
-        while True:
-            self._keep_pace(case)
-            started = time.monotonic()
-            entry = entry | {"attempts": entry["attempts"] + 1, "asked_ns": time.time_ns(), "job_id": self._job_id}
-            wait_s: float | None = None
-            try:
-                reply = client.ask(case.asked, jpeg)
-            except EndpointError as error:
-                if error.for_all:
-                    raise RunFailedError(f"stage escalate: the endpoint refuses: {error}") from None
-                # An answer that was paid for and did not fit is not forgotten.
-                state = "invalid" if paid or entry["tokens_in"] else "failed"
-                entry |= {"state": state, "error": str(error), "seconds": time.monotonic() - started}
-                ledger.put(entry)
-                if not error.again or entry["attempts"] >= self._params.attempts:
-                    return entry
-                wait_s = error.wait_s
-            else:
-                cost = (reply.tokens_in * self._params.usd_in + reply.tokens_out * self._params.usd_out) / _MILLION
-                self._spent += cost
-                entry |= {
-                    "tokens_in": entry["tokens_in"] + reply.tokens_in,
-                    "tokens_out": entry["tokens_out"] + reply.tokens_out,
-                    "cost_usd": entry["cost_usd"] + cost,
-                    "seconds": time.monotonic() - started,
-                }
-                try:
-                    answer = read_answer(reply.text, case.asked)
-                except ValueError as error:
-                    entry |= {"state": "invalid", "error": " ".join(str(error).split())[:300]}
-                    ledger.put(entry)
-                    if entry["attempts"] >= self._params.attempts:
-                        return entry
-                else:
-                    entry |= {"state": "done", "after": answer.model_dump_json(), "error": None}
-                    ledger.put(entry)
-                    return entry
-            self._wait(wait_s, entry["attempts"])
-
-    def _keep_pace(self, case: _Case) -> None:
-        """Wait until the next call may be made. Raises `_EnoughError` if it could cost more than may be spent."""
-        frame = case.frame
-        tokens = most_tokens(case.asked, frame["width"], frame["height"])
-        cost = (tokens * self._params.usd_in + self._params.max_tokens * self._params.usd_out) / _MILLION
-        if self._spent + cost > self._params.max_usd:
-            raise _EnoughError
-        self._sleep(self._called_at + 60 / self._params.per_minute - time.monotonic())
-        self._called_at = time.monotonic()
-
-    def _wait(self, asked_s: float | None, attempts: int) -> None:
-        """Wait before the next attempt: as long as the endpoint asks, or longer from one to the next."""
-        if asked_s is not None and asked_s > self._params.wait_s:
-            raise _EnoughError
-        backoff = min(self._params.wait_s, 0.5 * 2 ** (attempts - 1)) * random.uniform(0.5, 1)
-        self._sleep(backoff if asked_s is None else asked_s)
-
-    def _sleep(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            self._check()
-            time.sleep(min(left, _POLL_S))
-
-    def _entry(self, case: _Case) -> Row:
-        return {
-            "call_id": case.call_id,
-            **{name: case.frame[name] for name in (*_KEY, "content_hash")},
-            "api": self._params.api,
-            "model": self._model,
-            "prompt_hash": case.asked.prompt_hash,
-            "attempts": 0,
-            "tokens_in": 0,
-            "tokens_out": 0,
-            "cost_usd": 0.0,
-            "seconds": 0.0,
-            "before": json.dumps(
-                [{"annotation_id": n, **s} for n, s in zip(case.asked.ids, case.asked.shown, strict=True)]
-            ),
-            "after": None,
-            "error": None,
-        }
-
-    def _row(self, case: _Case, entry: Row) -> Row:
+    def _row(self, case: Case, entry: Row) -> Row:
         answer = read_answer(entry["after"], case.asked)
         return {
             "input_id": case.frame["input_id"],
@@ -291,7 +178,7 @@ class Escalation:
         found = rows.filter(pl.col("status") == "ok").iter_rows(named=True)
         return {_place(row): row for row in found if _place(row) in wanted}
 
-    def _cases(self, frames: Sequence[Row]) -> Iterator[_Case]:
+    def _cases(self, frames: Sequence[Row]) -> Iterator[Case]:
         if not frames:
             return
         streams = frozenset(row["stream_id"] for row in frames)
@@ -306,35 +193,113 @@ class Escalation:
         for frame in frames:
             size = (frame["width"], frame["height"])
             asked = question(objects.get(_place(frame), []), names, *size, self._params.long_side)
-            yield _Case(frame, asked, asked.call_id(self._model, frame["content_hash"]))
+            yield Case(frame, asked, asked.call_id(self._model, frame["content_hash"]))
 
 
-class _EnoughError(Exception):
-    """No more calls are to be made in this run; the next one goes on."""
+class _Round:
+    """One round of questions of a run. `came` has for each frame what came of it: an entry of the ledger, or an error.
 
+    Questions are put in order, at most `escalate.parallel` of them under way, each once what it could cost and the
+    pace allow; a question that is under way for another frame is not put a second time.
+    """
 
-class _Ledger:
-    """What was asked and answered; every entry is durable when `put` returns."""
-
-    def __init__(self, store: Store, job_id: str) -> None:
-        self._store = store
+    def __init__(
+        self, store: Store, params: EscalateParams, image: ImageParams, job_id: str, check: Callable[[], None]
+    ) -> None:
+        self.came: dict[tuple[str, int], Row | OSError] = {}
+        self._params = params
+        self._image = image
         self._job_id = job_id
-        self._rows: dict[str, Row] = {row["call_id"]: row for row in store.read(schemas.ESCALATIONS).to_pylist()}
+        self._check = check
+        self._ledger = Ledger(store, job_id)
+        self._budget = Budget(params.per_minute, params.max_usd, self._ledger.spent())
+        self._stop = Event()
+        self._enough = False
+        self._failures = 0
+        self._under_way: dict[Future[Row], Case] = {}
+        self._caller: Caller | None = None
 
-    def of(self, call_id: str) -> Row | None:
-        return self._rows.get(call_id)
+    def ask(self, cases: Sequence[Case]) -> None:
+        """Ask about cases until that is enough. Raises `RunFailedError` where the endpoint answers nobody."""
+        with Clips() as clips, ThreadPoolExecutor(self._params.parallel) as pool:
+            try:
+                for case in cases:
+                    if not self._put(case, pool, clips):
+                        break
+                while self._under_way:
+                    self._take_in()
+            finally:
+                self._stop.set()
+                for future, case in self._under_way.items():
+                    with suppress(Exception):
+                        self.came[_place(case.frame)] = future.result()
 
-    def spent(self) -> float:
-        """Return what this job has cost so far, in dollars."""
-        return sum(row["cost_usd"] for row in self._rows.values() if row["job_id"] == self._job_id)
+    def _put(self, case: Case, pool: ThreadPoolExecutor, clips: Clips) -> bool:
+        """Put a question as soon as that may be; return whether to go on with others."""
+        self._check()
+        twins = {each.call_id for each in self._under_way.values()}
+        while case.call_id in twins or len(self._under_way) >= self._params.parallel:
+            self._take_in()
+            twins = {each.call_id for each in self._under_way.values()}
+        if self._enough:
+            return False
+        entry = self._ledger.of(case.call_id)
+        if entry is not None and entry["state"] in _ENDED and not self._may_go_on(entry):
+            self._note(case, entry)
+            return True
+        caller = self._connected()
+        try:
+            jpeg = _shown(case, self._params.long_side, self._image, clips)
+            number = self._budget.take(caller.may_cost(case), self._wait)
+        except EnoughError:
+            return False
+        except OSError as error:
+            self.came[_place(case.frame)] = error
+            return True
+        self._under_way[pool.submit(caller.ask, case, entry, jpeg, number)] = case
+        return True
 
-    def put(self, row: Row) -> None:
-        self._rows[row["call_id"]] = row
-        table = pa.Table.from_pylist([row], schemas.ESCALATIONS.arrow_schema)
-        self._store.upsert(schemas.ESCALATIONS, table, self._job_id)
+    def _take_in(self) -> None:
+        """Wait until a question that is under way has come to an end, and note what came of it."""
+        done: set[Future[Row]] = set()
+        while not done:
+            self._check()
+            done, _ = wait(self._under_way, _POLL_S, FIRST_COMPLETED)
+        for future in [each for each in self._under_way if each in done]:
+            try:
+                entry = future.result()
+            except EnoughError:
+                del self._under_way[future]
+                self._enough = True
+                # Nor are others tried again.
+                self._stop.set()
+            else:
+                self._note(self._under_way.pop(future), entry)
+
+    def _note(self, case: Case, entry: Row) -> None:
+        self.came[_place(case.frame)] = entry
+        self._failures = 0 if entry["state"] == "done" else self._failures + (entry["state"] == "failed")
+        if self._failures >= _HOPELESS:
+            raise RunFailedError(f"stage escalate: the endpoint answers nobody: {entry['error']}")
+
+    def _may_go_on(self, entry: Row) -> bool:
+        """Say whether a question that had no valid answer was put less often than it may be."""
+        return entry["state"] == "invalid" and entry["attempts"] < self._params.attempts
+
+    def _connected(self) -> Caller:
+        if self._caller is None:
+            client = connect(self._params, os.environ.get(self._params.key_name))
+            self._caller = Caller(client, self._params, self._ledger, self._budget, self._job_id, self._stop)
+        return self._caller
+
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._check()
+            time.sleep(min(left, _POLL_S))
 
 
-def _shown(case: _Case, long_side: int, params: ImageParams, clips: Clips) -> bytes:
+def _shown(case: Case, long_side: int, params: ImageParams, clips: Clips) -> bytes:
     """Return the picture of a frame as JPEG. Raises `OSError` where it cannot be read, or is not what it was."""
     frame = picture(case.frame["uri"], None, params, clips)
     if frame.content() != case.frame["input_id"]:
@@ -342,7 +307,7 @@ def _shown(case: _Case, long_side: int, params: ImageParams, clips: Clips) -> by
     return as_jpeg(frame.color(), long_side)
 
 
-def _fault(case: _Case, error: object) -> Row:
+def _fault(case: Case, error: object) -> Row:
     kind = type(error).__name__ if isinstance(error, Exception) else "NoAnswer"
     told = {"stage": "escalate", "error_type": kind, "error": " ".join(str(error).split())}
     return {name: case.frame[name] for name in (*_KEY, "uri")} | told
@@ -356,6 +321,6 @@ def _places(rows: Sequence[Row]) -> frozenset[tuple[str, int]]:
     return frozenset(map(_place, rows))
 
 
-def _call_of(answered: Mapping[tuple[str, int], Row], case: _Case) -> str | None:
+def _call_of(answered: Mapping[tuple[str, int], Row], case: Case) -> str | None:
     row = answered.get(_place(case.frame))
     return row["call_id"] if row else None

@@ -10,7 +10,7 @@ from transforms.identity import hash_strings, mix
 
 _KEY = list(schemas.FRAME_KEY)
 _EDGES = {"x": "bbox_x", "y": "bbox_y", "w": "bbox_w", "h": "bbox_h"}
-OBJECT_COLUMNS = ("annotation_id", *_KEY, *_EDGES.values())
+OBJECT_COLUMNS = ("annotation_id", *_KEY, "category", "score", *_EDGES.values())
 """What has to be known of objects."""
 
 
@@ -22,7 +22,7 @@ def with_objects(frames: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     ordered = found.sort(*_KEY, "annotation_id")
     terms = hash_strings(ordered["annotation_id"].to_arrow().cast("string"))
     known = ordered.with_columns(term=pl.Series(mix(terms)))
-    each = pl.struct("annotation_id", *(pl.col(edge).alias(name) for name, edge in _EDGES.items()))
+    each = pl.struct("annotation_id", "category", "score", *(pl.col(edge).alias(name) for name, edge in _EDGES.items()))
     listed = known.group_by(_KEY, maintain_order=True).agg(objects=each, terms="term")
     both = frames.join(listed, on=_KEY, how="inner", maintain_order="left")
     sums = np.array([np.add.reduce(some.to_numpy()) for some in both["terms"]], np.uint64)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -124,7 +125,7 @@ def _cut(wave: pa.Table, size: int, processes: int, task: ModelTask, first: bool
     while at < n_wanted:
         starts = first and len(blocks) < processes
         share = -(-(n_wanted - at) // (2 * processes))
-        n = min(size, _FIRST_ROWS if starts else max(_FIRST_ROWS, share))
+        n = _to_the_end(wave, at, min(size, _FIRST_ROWS if starts else max(_FIRST_ROWS, share)), task.context)
         blocks.append(_block(_wanted(wave, at, n, task.context), task.writes or task.stage, starts))
         at += n
     return blocks
@@ -138,11 +139,34 @@ def _wanted(rows: pa.Table, first: int, n: int, context: int) -> pa.Table:
     """Return `n` wanted rows from the `first` on, with what lies between them and up to `context` rows before."""
     places = np.flatnonzero(rows["wanted"].to_numpy())[first : first + n]
     start, end = max(0, int(places[0]) - context), int(places[-1]) + 1
-    chosen = rows.slice(start, end - start)
     if not context:
-        return chosen
+        return rows.slice(start, end - start)
+    # What comes before a row that follows nothing is not looked back at.
+    begun = np.flatnonzero(~_follows(rows.slice(start, int(places[0]) + 1 - start)))
+    start += int(begun[-1]) if len(begun) else 0
+    chosen = rows.slice(start, end - start)
     wanted = np.isin(np.arange(start, end), places)
     return chosen.set_column(chosen.schema.get_field_index("wanted"), REQUEST.field("wanted"), pa.array(wanted))
+
+
+def _to_the_end(rows: pa.Table, first: int, n: int, context: int) -> int:
+    """Return how many wanted rows to take from the `first` on: `n`, or up to where frames end that belong together.
+
+    Whoever begins in the middle has to look at up to `context` frames once more.
+    """
+    if not context:
+        return n
+    places = np.flatnonzero(rows["wanted"].to_numpy())
+    if first + n >= len(places):
+        return n
+    last = int(places[first + n - 1])
+    begins = np.flatnonzero(~_follows(rows.slice(last + 1, context + 1)))
+    ends = last + 1 + int(begins[0]) if len(begins) else rows.num_rows
+    return int(np.searchsorted(places, ends)) - first if ends - last - 1 <= context else n
+
+
+def _follows(rows: pa.Table) -> npt.NDArray[np.bool_]:
+    return np.asarray(rows["follows"].fill_null(False).to_numpy())
 
 
 def _block(rows: pa.Table, stage: str, starts: bool = False) -> Block:

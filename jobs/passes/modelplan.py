@@ -97,47 +97,63 @@ class ModelPlanner:
                 yield rows
 
     def _compare(self, streams: frozenset[str], span: Span, plan: ModelPlan) -> pa.Table:
-        columns = (*_KEY, "uri", "input_id", "width", "height", "status")
-        reach = (None if span[0] is None else span[0] - self._reach, span[1])
-        read = _read(self._pictures, columns, self._frames, streams, reach).filter(pl.col("status") == "ok").sort(_KEY)
+        reach = self._reached(span)
+        read = self._decodable(streams, reach)
         context = self._stage.context
         if context:
             read = in_runs(read, self._steps)
             read = read.with_columns(window_id=pl.Series(window_ids(read, context)))
         if self._found is not None and self._objects is not None:
-            read = with_objects(read, _read(self._found, OBJECT_COLUMNS, self._objects, streams, reach))
-        row_id = pl.col("window_id" if context or self._objects else "input_id")
+            read = with_objects(read, rows_of(self._found, OBJECT_COLUMNS, self._objects, streams, reach))
+        row_id = "window_id" if context or self._objects else "input_id"
         frames = read if span[0] is None else read.filter(pl.col("frame_idx") >= span[0])
-        live = _read(self.snapshot, (*_KEY, "input_id"), self._stage, streams, span)
+        plan.frames += frames.height
+        rows = self._undone(frames, row_id, streams, span, plan)
+        return request(with_those_before(read, rows, context) if context else rows)
+
+    def _reached(self, span: Span) -> Span:
+        """Return a span with the frames before it that rows in it may depend on."""
+        return (None if span[0] is None else span[0] - self._reach, span[1])
+
+    def _decodable(self, streams: frozenset[str], span: Span) -> pl.DataFrame:
+        columns = (*_KEY, "uri", "input_id", "width", "height", "status")
+        return rows_of(self._pictures, columns, self._frames, streams, span).filter(pl.col("status") == "ok").sort(_KEY)
+
+    def _undone(
+        self, frames: pl.DataFrame, row_id: str, streams: frozenset[str], span: Span, plan: ModelPlan
+    ) -> pl.DataFrame:
+        """Return those of the frames that the model has to look at, in order, with `replaces` and `wanted`.
+
+        A row is done where it was computed from what the column `row_id` says. All is counted in the plan.
+        """
+        live = rows_of(self.snapshot, (*_KEY, "input_id"), self._stage, streams, span)
         gone = live.join(frames, on=_KEY, how="anti").select(_KEY)
         if gone.height:
             plan.gone.append(gone.to_arrow())
         chosen = self._routing.chosen(self._stage, streams, span)
         wanted = frames if chosen is None else frames.join(chosen, on=_KEY, how="semi")
         known = live.rename({"input_id": "was"})
-        undone = pl.lit(self._again) | pl.col("was").ne_missing(row_id)
+        undone = pl.lit(self._again) | pl.col("was").ne_missing(pl.col(row_id))
         left = wanted.join(known, on=_KEY, how="left").filter(undone)
         replaces = pl.col("was").is_not_null()
         n_outdated = left.filter(replaces).height
-        plan.frames += frames.height
         plan.wanted += wanted.height
         plan.outdated += n_outdated
         plan.missing += left.height - n_outdated
-        rows = left.sort(_KEY).with_columns(replaces=replaces, wanted=True)
-        if context:
-            rows = with_those_before(read, rows, context)
-        else:
-            nothing = {"window_id": pl.Int64, "follows": pl.Boolean}
-            rows = rows.with_columns(
-                pl.lit(None, kind).alias(name) for name, kind in nothing.items() if name not in rows.columns
-            )
-        if "objects" not in rows.columns:
-            rows = rows.with_columns(objects=pl.lit(None))
-        rows = rows.with_columns(block=pl.lit(0, pl.Int64))
-        return rows.select(REQUEST.names).to_arrow().cast(REQUEST)
+        return left.sort(_KEY).with_columns(replaces=replaces, wanted=True)
 
 
-def _read(
+def request(rows: pl.DataFrame) -> pa.Table:
+    """Return frames as a table of schema `REQUEST` with `block` 0; what nobody asks about them is null."""
+    nothing = {"window_id": pl.Int64, "follows": pl.Boolean, "objects": pl.Null}
+    rows = rows.with_columns(
+        pl.lit(None, kind).alias(name) for name, kind in nothing.items() if name not in rows.columns
+    )
+    return rows.with_columns(block=pl.lit(0, pl.Int64)).select(REQUEST.names).to_arrow().cast(REQUEST)
+
+
+def rows_of(
     snapshot: Snapshot, columns: Sequence[str], stage: Stage, streams: frozenset[str], span: Span
 ) -> pl.DataFrame:
+    """Return what a stage has stored of streams and a span of frames."""
     return pl.DataFrame(snapshot.read(columns, stage.key, streams, span))

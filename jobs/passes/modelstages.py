@@ -12,6 +12,7 @@ from conf import PipelineConfig
 from jobs.errors import RunFailedError
 from jobs.lifecycle.hold import Hold
 from jobs.lifecycle.telling import Teller
+from jobs.passes.carrying import CarryPlanner
 from jobs.passes.engine import Engine
 from jobs.passes.modelpass import run_model_pass
 from jobs.passes.modelplan import ModelPlan, ModelPlanner
@@ -61,6 +62,8 @@ class ModelStages:
 
     def planner(self, stage: Stage, again: bool = False) -> ModelPlanner:
         """Return what knows which frames the model has not seen, as the tables are now; all of them with `again`."""
+        if stage.table is schemas.PROPAGATED:
+            return CarryPlanner(self._store, stage, self._stages, self._streams, again)
         objects = next((s for s in stage.upstream if s.table is schemas.ANNOTATED), None)
         return ModelPlanner(self._store, stage, self._stages, self._streams, again, objects)
 

@@ -15,7 +15,16 @@ from jobs.storage.parts import write_part
 from jobs.storage.places import Place
 from schemas import BY_NAME
 from transforms.image import ImageParams
-from transforms.inference import FrameModel, Inferred, OrderedModel, look, look_in_order
+from transforms.inference import (
+    AnyModel,
+    FrameModel,
+    Inferred,
+    OrderedModel,
+    RememberingModel,
+    look,
+    look_in_order,
+    look_in_turn,
+)
 from transforms.remote import InferenceServerError, RemoteModel, look_remotely
 
 
@@ -28,7 +37,7 @@ class ModelTask:
     another stage.
     """
 
-    make: Callable[[int], FrameModel | OrderedModel | RemoteModel]
+    make: Callable[[int], AnyModel | RemoteModel]
     stage: str
     stage_key: str
     root: Place
@@ -46,9 +55,7 @@ class ModelWorker:
         self._task = task
         self._threads = threads
         made = task.make(threads)
-        self._ordered = made if isinstance(made, OrderedModel) else None
-        self._remote = made if isinstance(made, RemoteModel) else None
-        self._model = None if isinstance(made, (OrderedModel, RemoteModel)) else _Shared(made)
+        self._model = made if isinstance(made, (OrderedModel, RememberingModel, RemoteModel)) else _Shared(made)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return one row of schema `worker.RECEIPT`."""
@@ -81,12 +88,14 @@ class ModelWorker:
     def _look(self, block: pa.Table) -> Inferred:
         task = self._task
         go_on = unless(task.drain) if task.drain else None
-        if self._remote is not None:
-            return look_remotely(block, self._remote, task.image, task.batch, self._threads, go_on)
-        if self._ordered is not None:
-            return look_in_order(block, self._ordered, (task.stage,), task.image, self._threads, go_on)
-        assert self._model is not None
-        return look(block, self._model, (task.stage,), task.image, task.batch, self._threads, go_on)
+        model = self._model
+        if isinstance(model, RemoteModel):
+            return look_remotely(block, model, task.image, task.batch, self._threads, go_on)
+        if isinstance(model, OrderedModel):
+            return look_in_order(block, model, (task.stage,), task.image, self._threads, go_on)
+        if isinstance(model, RememberingModel):
+            return look_in_turn(block, model, (task.stage,), task.image, self._threads, go_on)
+        return look(block, model, (task.stage,), task.image, task.batch, self._threads, go_on)
 
 
 class _Shared:

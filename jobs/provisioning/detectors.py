@@ -14,7 +14,7 @@ from conf import PipelineConfig
 from jobs.errors import UserError, one_line
 from jobs.provisioning import pretrained
 from jobs.provisioning.extras import missing
-from jobs.provisioning.modelfiles import Weights, licence_of, notice, resolve
+from jobs.provisioning.modelfiles import Licence, Weights, licence_of, notice, resolve
 from jobs.stage import Stage
 from transforms import clip, image
 from transforms.detect.annotator import Annotator, Exported, MotionAnnotator, annotate_exported, annotate_with
@@ -100,11 +100,15 @@ def _motion_stage(config: PipelineConfig) -> Stage:
 
 
 def licence_notice(stages: Sequence[Stage]) -> str | None:
-    """Return what the licences of a run's weights ask of the user, the first time that they are used."""
+    """Return what the licences of a run's models ask of the user, the first time that they are used."""
     told = []
     for stage in stages:
-        digest = stage.params.get(f"{stage.name}.weights_hash")
-        if digest and (asked := notice(digest, licence_of(digest, stage.params.get(f"{stage.name}.licence")))):
+        digest, what = stage.params.get(f"{stage.name}.weights_hash"), "these weights are"
+        if stage.kind == "calls":
+            api, model = (stage.params.get(f"{stage.name}.{name}") for name in ("api", "model"))
+            digest, what = model and f"{api}:{model}", f"answers of {model} are"
+        licence = licence_of(digest, stage.params.get(f"{stage.name}.licence")) if digest else Licence()
+        if digest and (asked := notice(digest, licence, what)):
             told.append(f"{stage.name}: {asked}")
     return "; ".join(told) or None
 

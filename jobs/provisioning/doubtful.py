@@ -18,7 +18,7 @@ from jobs.stage import Stage
 from transforms import doubt, escalation
 
 # How it is reached, and what may be spent, changes no answer.
-_REACH = ("url", "key_env", "attempts", "timeout_s", "per_minute", "wait_s")
+_REACH = ("url", "key_env", "attempts", "timeout_s", "per_minute", "parallel", "wait_s")
 _NO_MATTER = frozenset({*_REACH, "usd_in", "usd_out", "max_usd"})
 _OF_MODELS = frozenset({"second", "second_detector", "larger", "larger_detector"})
 
@@ -93,5 +93,6 @@ def escalate_stage(config: PipelineConfig, frames: Stage, route: Stage) -> Stage
     told = {
         f"escalate.{f.name}": getattr(params, f.name) for f in dataclasses.fields(params) if f.name not in _NO_MATTER
     }
+    told["escalate.licence"] = params.terms
     code = (escalation.question, escalation.read_answer, escalation.as_jpeg)
     return Stage("escalate", "calls", schemas.ESCALATED, code, told, upstream=(route, frames))

@@ -10,7 +10,7 @@ from typing import Any
 
 from jobs.errors import UserError
 from jobs.stage import Stage, canonical
-from transforms.inference import FrameModel, OrderedModel
+from transforms.inference import AnyModel
 from transforms.remote import STAGES, InferenceServerError, RemoteModel, Server
 
 URL = "WINNOW_INFERENCE_URL"
@@ -47,7 +47,7 @@ def check_server(stages: Sequence[Stage]) -> None:
         raise UserError(problems)
 
 
-def make_model(stage: Stage) -> Callable[[int], FrameModel | OrderedModel | RemoteModel]:
+def make_model(stage: Stage) -> Callable[[int], AnyModel | RemoteModel]:
     """Return what makes the model of a stage: here, or on the server that the environment names."""
     assert stage.make is not None
     url, token = _named()

@@ -177,8 +177,11 @@ def licence_of(sha256: str, said: str | None) -> Licence:
     return Licence(said, restriction_of(said) if said else None)
 
 
-def notice(sha256: str, licence: Licence) -> str | None:
-    """Return what a licence asks of the user, if anything, the first time that these weights are used from here."""
+def notice(sha256: str, licence: Licence, what: str = "these weights are") -> str | None:
+    """Return what a licence asks of the user, if anything, the first time that these weights are used from here.
+
+    What are no weights has a name of its own instead of a hash.
+    """
     if licence.restriction is None:
         return None
     place = folder()
@@ -188,7 +191,7 @@ def notice(sha256: str, licence: Licence) -> str | None:
         # A folder that cannot be written is told of each time.
         place.mkdir(parents=True, exist_ok=True)
         _record(place, _TOLD, **{sha256: licence.name})
-    return f"these weights are under {licence.name}: {licence.restriction}"
+    return f"{what} under {licence.name}: {licence.restriction}"
 
 
 def _known(names: Iterable[str]) -> Iterator[Model]:

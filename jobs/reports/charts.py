@@ -108,7 +108,9 @@ def verdict_strip(index: Array, keep: Array) -> Markup:
     """Draw which frames are kept, as the share of each column of the timeline that is."""
     span = (int(index[0]), max(int(index[-1]), int(index[0]) + 1)) if len(index) else (0, 1)
     columns = min(_POINTS, span[1] - span[0] + 1)
-    place = ((index - span[0]) * columns // (span[1] - span[0] + 1)).astype(np.int64)
+    # Numbers may lie further apart than integers of 64 bits can be multiplied.
+    share = (index.astype(np.float64) - span[0]) / (span[1] - span[0] + 1)
+    place = np.minimum((share * columns).astype(np.int64), columns - 1)
     n = np.bincount(place, minlength=columns)
     kept = np.bincount(place, weights=keep, minlength=columns)
     width = (_WIDTH - _LEFT - _RIGHT) / columns

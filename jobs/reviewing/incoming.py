@@ -182,7 +182,8 @@ def _known(matched: Sequence[tuple[Returned, Row]], view: View) -> list[Known]:
     named = sorted({s.annotation_id for frame, _ in matched for s in frame.shapes if s.annotation_id})
     columns = list(schemas.OBJECT_COLUMNS)
     shown = found_by_models(view.lazy).select(columns).join(wanted, on=_KEY, how="semi")
-    found = view.lazy("annotations_all").select(columns).filter(pl.col("annotation_id").is_in(named))
+    ever = pl.concat([view.lazy(name).select(columns) for name in ("annotations_all", "propagations_all")])
+    found = ever.filter(pl.col("annotation_id").is_in(named))
     said = view.lazy("reviews").filter(pl.col("decision").is_in(("correct", "add")))
     said = said.select(*columns, "decision", "content_hash").filter(pl.col("annotation_id").is_in(named))
     tables = [_by_frame(rows.collect()) for rows in (shown, found, said)]

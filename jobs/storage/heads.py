@@ -12,8 +12,8 @@ from jobs.stage import Stage
 from jobs.storage.store import Store
 
 
-def move(store: Store, streams: Sequence[str], stages: Sequence[Stage], job_id: str) -> None:
-    """Let the tables show what these stages made of these streams, in one transaction."""
+def move(store: Store, streams: Sequence[str], stages: Sequence[Stage], job_id: str) -> bool:
+    """Let the tables show what these stages made of these streams, in one transaction; say whether any head moved."""
     now = time.time_ns()
     wanted = [
         {
@@ -32,3 +32,4 @@ def move(store: Store, streams: Sequence[str], stages: Sequence[Stage], job_id: 
     if moved:
         rows = pa.Table.from_pylist(moved, schemas.HEADS.arrow_schema)
         store.upsert(schemas.HEADS, rows, job_id)
+    return bool(moved)

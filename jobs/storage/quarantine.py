@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 
 import schemas
@@ -50,13 +51,12 @@ def _unresolved(store: Store, rows: list[dict[str, Any]], stages: Mapping[str, S
     """Leave out rows whose frame has a live row by now, or is not listed any more."""
     if not rows:
         return []
-    streams = frozenset(row["stream_id"] for row in rows)
-    listed = _frames(store.open(schemas.LISTING).read(list(schemas.FRAME_KEY), streams=streams))
+    asked = pl.DataFrame(rows).select(schemas.FRAME_KEY).unique()
+    listed = _among(asked, store.open(schemas.LISTING), None)
     done: dict[str, set[tuple[str, int]]] = {}
     for name in {row["stage"] for row in rows}:
         if name in stages:
-            stage = stages[name]
-            done[name] = _frames(store.open(stage.table).read(list(schemas.FRAME_KEY), stage.key, streams))
+            done[name] = _among(asked, store.open(stages[name].table), stages[name].key)
     return [
         row
         for row in rows
@@ -65,5 +65,9 @@ def _unresolved(store: Store, rows: list[dict[str, Any]], stages: Mapping[str, S
     ]
 
 
-def _frames(rows: pa.Table) -> set[tuple[str, int]]:
-    return set(zip(rows["stream_id"].to_pylist(), rows["frame_idx"].to_pylist(), strict=True))
+def _among(asked: pl.DataFrame, snapshot: Snapshot, stage_key: str | None) -> set[tuple[str, int]]:
+    """Return those of a few frames that a table has a row of; of the others no more is held than two columns."""
+    span = (int(asked["frame_idx"].min()), int(asked["frame_idx"].max()) + 1)  # type: ignore[arg-type]
+    streams = frozenset(asked["stream_id"].to_list())
+    rows = pl.DataFrame(snapshot.read(list(schemas.FRAME_KEY), stage_key, streams, span))
+    return set(asked.join(rows, on=list(schemas.FRAME_KEY), how="semi").iter_rows())

@@ -83,7 +83,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     assert "did you mean 'duplicates.hamming'" in found[0]
     assert found[1] == (
         "when.curation: curation works on all that is in the tables, and can leave no frame out; "
-        "rules are for embeddings, annotate, ocr, caption"
+        "rules are for embeddings, annotate, propagate, ocr, caption"
     )
     assert "did you mean 'annotate'" in found[2]
     assert all(line.startswith("when.annotate: ") for line in found[3:])

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from conf import PipelineConfig
 from jobs.workspace import Workspace
-from tests.helpers import computed, go, scenery, write_clip, write_noise_stream
-from tests.jobs.test_run import planned, reads
+from tests.helpers import computed, go, planned, reads, scenery, write_clip, write_noise_stream
 
 STAGES = PipelineConfig().closed_stages
 

@@ -54,6 +54,23 @@ def test_members_join_representatives_within_the_distance() -> None:
     assert found == {("a", 0): ("a", 0), ("a", 1): ("a", 0), ("a", 2): ("a", 2), ("a", 3): ("a", 0)}
 
 
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=24), st.integers(0, 2**32), st.sampled_from([0, 6, 10]))
+def test_frames_of_the_same_bytes_share_a_group_whatever_else_is_like_them(
+    shown: list[int], seed: int, hamming: int
+) -> None:
+    # Few pictures, near in hash or equal, some of them unlike all the same; one of two cameras shows one at a time.
+    random = np.random.default_rng(seed)
+    words = random.choice(np.array([0, 0, 0b1, 0xFF, 0xFFF0], np.uint64), 8)
+    layouts = random.integers(0, 256, (3, 64), np.uint8)[random.integers(0, 3, 8)]
+    frames = [("ab"[at % 2], at, picture, int(words[picture])) for at, picture in enumerate(shown)]
+    given = table(frames).append_column("layout", layout_column(layouts[shown]))
+    rows = group_frames(given, NOTHING, DuplicateParams(hamming=hamming)).added
+    groups = pl.DataFrame(rows).join(pl.DataFrame(given), on=schemas.FRAME_KEY)
+    assert groups.height == len(shown)
+    assert groups.group_by("content_id").agg(pl.col("group_id").n_unique())["group_id"].max() == 1
+
+
 def test_distance_and_confidence() -> None:
     rows = group_frames(table([("a", 0, 1, 0), ("a", 1, 1, 0), ("a", 2, 2, 0), ("a", 3, 3, 0b1111)]), NOTHING, BY_HASH)
     found = rows.added.to_pylist()

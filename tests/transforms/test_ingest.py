@@ -91,6 +91,22 @@ def test_streams_of_every_tenth_frame_have_no_gaps_but_real_ones() -> None:
     assert n_missing(gaps(index, 10), 10) == 2
 
 
+@pytest.mark.parametrize(
+    ("apart", "step"),
+    [
+        ([1] * 20 + [7, 3], 1),
+        ([10] * 29 + [5], 10),
+        ([10, 20] * 10, 10),
+        ([2, 1, 2] * 10, 1),
+        ([33, 33, 34] * 10 + [700, 2], 34),
+        ([99_870_111, 100_020_300, 100_000_000, 100_119_999] * 5, 100_119_999),
+        ([1, 2, 3, 5, 8, 13, 21, 34], 1),
+    ],
+)
+def test_numbers_follow_one_another_as_is_usual_in_the_stream(apart: list[int], step: int) -> None:
+    assert stride(np.concatenate([[5], 5 + np.cumsum(apart)])) == step
+
+
 def test_few_frames_prove_no_stride() -> None:
     assert stride(np.array([0, 5])) == 1
     assert stride(np.array([3])) == 1

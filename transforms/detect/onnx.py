@@ -79,9 +79,13 @@ class OnnxDetector:
 
     def _batch(self, some: Sequence[Prepared]) -> list[Detections]:
         size = self.batch if self._fixed else min(self.batch, 1 << (len(some) - 1).bit_length())
-        images = np.zeros((size, *some[0].tensor.shape), np.float16 if self._half else np.float32)
-        for at, each in enumerate(some):
-            images[at] = each.tensor
+        if size == 1 and not self._half:
+            # Five megabytes at 640 pixels, that need not be copied.
+            images = some[0].tensor[None]
+        else:
+            images = np.zeros((size, *some[0].tensor.shape), np.float16 if self._half else np.float32)
+            for at, each in enumerate(some):
+                images[at] = each.tensor
         results = self._session.run(self._outputs, self.layout.feeds(images, some))
         outputs = dict(zip(self._outputs, results, strict=True))
         found = [self.layout.read(outputs, at, each) for at, each in enumerate(some)]
@@ -100,6 +104,8 @@ def _open(path: Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # Threads that wait for the next layer by spinning take the cores from those that decode the next frames.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     there = onnxruntime.get_available_providers()
     try:
         return onnxruntime.InferenceSession(str(path), options, [p for p in _PROVIDERS if p in there])

@@ -257,8 +257,7 @@ def test_inspect_for_people_and_programs(winnow: Winnow, done: Path, sample_fold
     assert re.search(rf"^numbers missing +{stream['n_missing']} in {low} to {high}\b", told, re.MULTILINE)
     assert re.search(r"^listed +\d{4}-\d\d-\d\d \d\d:\d\d UTC$", told, re.MULTILINE)
     listed = winnow("inspect", "tables", "-w", done).out
-    assert "\nframes " in listed
-    assert "\nwithout rows: media, " in listed
+    assert all(part in listed for part in ("\nframes ", "\nwithout rows: media, "))
 
 
 def test_releases_exports_and_reports(winnow: Winnow, done: Path, tmp_path: Path) -> None:
@@ -314,8 +313,7 @@ def test_help_starts_fast_and_every_command_has_an_example() -> None:
     for name, command in found:
         context = command.make_context(name, [], resilient_parsing=True)
         kinds = {p.name: p.display_type_rich(context) for p in command.get_params(context) if p.opts[0][0] == "-"}
-        assert not [kind for kind in kinds.values() if "<" in kind], name
-        assert kinds["help"] == ""
+        assert (kinds["help"], [kind for kind in kinds.values() if "<" in kind]) == ("", []), name
 
 
 def test_the_workspace_can_be_named_by_the_environment(
@@ -396,7 +394,7 @@ def test_usage_errors_are_plain_lines(winnow: Winnow) -> None:
 
 def test_a_frame_that_cannot_be_read_is_not_counted_with_those_that_miss_it(winnow: Winnow, tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(4))
-    (cam / "image_2.jpg").unlink()
+    (cam / "image_2.jpg").rename(cam / "old.txt")
     (cam / "image_2.jpg").symlink_to(tmp_path / "nowhere.jpg")
     found = winnow("run", "--input", cam)
     assert "1 frame could not be read, motion is missing for 2; the next run tries again" in found.out

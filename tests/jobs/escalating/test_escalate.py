@@ -15,16 +15,20 @@ import pytest
 
 import schemas
 from conf import ConfigError
+from jobs.datasets.export import ExportRequest, export
 from jobs.errors import RunFailedError, UserError
 from jobs.escalating.escalate import unasked
 from jobs.passes.engine import Engine
+from jobs.provisioning.detectors import licence_notice
 from jobs.query import View
 from jobs.runs import RunRecord
+from jobs.stage import Stage
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from tests.endpoints import Bad, Endpoint, endpoint, openai
 from tests.helpers import go, rows
 from tests.jobs.reviewing.material import EMPTY, N, annotated, settings
+from transforms.escalation import EscalateParams
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
 pytest.importorskip("openai", reason="the extra `vlm` is not installed")
@@ -58,7 +62,8 @@ def there() -> Iterator[Endpoint]:
 def asked(made: Path, there: Endpoint, *more: str) -> list[str]:
     url = (f"escalate.url={there.url}/v1", "escalate.model=seer", "escalate.per_minute=60000")
     prices = ("escalate.usd_in=10", "escalate.usd_out=100")
-    return [*settings(made.parent), STAGES, *DOUBTFUL, *url, *prices, *more]
+    # One after the other, where a test says what happens to which.
+    return [*settings(made.parent), STAGES, *DOUBTFUL, *url, *prices, "escalate.parallel=1", *more]
 
 
 def ask(workspace: Workspace, made: Path, there: Endpoint, *more: str) -> RunRecord:
@@ -116,6 +121,54 @@ def test_answers_stand_and_are_asked_for_once(workspace: Workspace, made: Path, 
     # Nor where thresholds make another stage of it: the question is the same.
     other = ask(workspace, made, there, "route.threshold=0.31").outcomes["escalate"]
     assert (other.computed, len(there.asked)) == (N, N)
+
+
+def test_manifests_name_who_judged_and_under_what_terms(
+    workspace: Workspace, made: Path, there: Endpoint, tmp_path: Path
+) -> None:
+    there.judge = judge
+    for at, (more, licence, restriction) in enumerate(
+        (
+            ((), None, None),
+            (("escalate.licence=Llama 4 research licence",), "Llama 4 research licence", "it is for research alone"),
+        )
+    ):
+        ask(workspace, made, there, *more)
+        manifest = export(workspace, ExportRequest("coco", tmp_path / f"coco{at}", everything=True))
+        assert [each["source"] for each in manifest["models"]] == ["onnx", "escalate"]
+        # Of 5 objects two begin in the first twentieth, and one is a cat.
+        assert manifest["models"][1] == {
+            "source": "escalate",
+            "api": "openai",
+            "model": "seer",
+            "frames": N,
+            "kept": 2,
+            "relabelled": 1,
+            "dropped": 2,
+            "licence": licence,
+            "restriction": restriction,
+        }
+    assert len(there.asked) == N
+    few = ExportRequest("coco", tmp_path / "few", everything=True, where="frame_idx < 2")
+    assert export(workspace, few)["models"][0]["dropped"] == 2
+
+
+def test_a_provider_has_its_own_terms_and_they_are_told_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WINNOW_WEIGHTS", str(tmp_path))
+    for url, terms in (
+        (None, "OpenAI terms of use"),
+        ("https://api.openai.com/v1", "OpenAI terms of use"),
+        ("https://api.groq.com/openai/v1", None),
+        ("http://localhost:8000/v1", None),
+    ):
+        assert EscalateParams(url=url).terms == terms
+    params = {"escalate.api": "openai", "escalate.model": "seer", "escalate.licence": "OpenAI terms of use"}
+    stage = Stage("escalate", "calls", schemas.ESCALATED, (), params)
+    first = licence_notice([stage])
+    assert first
+    assert "OpenAI terms of use" in first
+    assert "compete" in first
+    assert licence_notice([stage]) is None
 
 
 def test_bad_answers_are_paid_and_put_down(workspace: Workspace, made: Path, there: Endpoint) -> None:

@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,7 @@ import schemas
 from jobs.errors import UserError
 from jobs.provisioning.inference import TOKEN, URL
 from jobs.workspace import Workspace
-from tests.helpers import computed, go, noise, rows, scenery, winnow, write_clip
+from tests.helpers import computed, go, noise, rows, scenery, winnow, write_clip, write_clip_model
 from tests.jobs.operations.test_rayjobs import free_ports
 from tests.machines import apart
 from tests.onnx_graphs import write_end_to_end
@@ -41,16 +42,28 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(weights: Path) -> Iterator[str]:
+def seen_by(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Settings of a stage that makes vectors, beside that of the detector; none where there is no library for that."""
+    if find_spec("open_clip") is None:
+        return []
+    weights = write_clip_model(tmp_path_factory.mktemp("clip") / "tiny")
+    return ["stages=[frames, embeddings, annotate]", f"embed.weights={weights}"]
+
+
+@pytest.fixture(scope="module")
+def server(weights: Path, seen_by: list[str]) -> Iterator[str]:
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "jobs.cli.app", "serve-models", "--port", str(port)]
-    command += [part for s in settings(weights, "annotate.frames=all", "resources.num_cpus=1") for part in ("--set", s)]
+    every = settings(weights, *seen_by, "annotate.frames=all", "resources.num_cpus=1")
+    command += [part for s in every for part in ("--set", s)]
     with apart() as environment:
         environment |= {TOKEN: SECRET}
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
             assert process.stderr is not None
             said = process.stderr.readline()
-            assert said.strip() == f"serving annotate at http://127.0.0.1:{port}", said + process.stderr.read()
+            assert said.strip() == f"serving embeddings, annotate at http://127.0.0.1:{port}", (
+                said + process.stderr.read()
+            )
             yield f"http://127.0.0.1:{port}"
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=60)
@@ -92,6 +105,33 @@ def test_rows_are_those_of_a_model_in_the_run_itself(
     assert computed(go(workspace, cam, clip, settings=every)) == {}
 
 
+def test_vectors_are_those_of_a_model_in_the_run_itself(
+    asked: str,
+    weights: Path,
+    seen_by: list[str],
+    workspace: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("open_clip", reason="the extra `embeddings` is not installed")
+    cam = write_red(tmp_path / "cam")
+    # Larger than the model sees them: what is decoded smaller here has to be decoded so there.
+    cv2.imwrite(str(cam / "image_7.jpg"), cv2.resize(cv2.imread(str(cam / "image_0.jpg")), (1600, 800)))
+    clip = write_clip(tmp_path / "gate.mp4", scenery(5))
+    every = settings(weights, *seen_by, "annotate.frames=all")
+    record = go(workspace, cam, clip, settings=every)
+    assert computed(record)["embeddings"] == computed(record)["annotate"] == 13
+    monkeypatch.delenv(URL)
+    alone = Workspace.at(tmp_path / "alone")
+    go(alone, cam, clip, settings=every)
+    there, here = rows(workspace, schemas.EMBEDDINGS), rows(alone, schemas.EMBEDDINGS)
+    assert there.drop("vector").equals(here.drop("vector"))
+    # Another number of threads rounds sums otherwise.
+    np.testing.assert_allclose(np.array(there["vector"].to_list()), np.array(here["vector"].to_list()), atol=1e-5)
+    assert there["vector"].n_unique() == 13
+    assert computed(go(workspace, cam, clip, settings=every)) == {}
+
+
 def test_what_the_server_does_not_have_is_refused_before_any_work(
     asked: str, weights: Path, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +164,7 @@ def test_strangers_get_nothing(asked: str) -> None:
     assert caught.value.code == 409
     known = urllib.request.Request(f"{asked}/v1/stages", headers={"Authorization": f"Bearer {SECRET}"})
     with urllib.request.urlopen(known) as answer:
-        (stage,) = json.loads(answer.read())
+        (stage,) = [each for each in json.loads(answer.read()) if each["stage"] == "annotate"]
     request.add_header("X-Stage-Key", stage["key"])
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request)

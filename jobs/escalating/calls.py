@@ -1,0 +1,216 @@
+"""Questions to a vision language model, several at a time: paced, within a budget, every one of them put down."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from threading import Event, Lock
+from typing import Any
+
+import pyarrow as pa
+
+import schemas
+from jobs.errors import RunFailedError
+from jobs.escalating.clients import Client, EndpointError
+from jobs.storage.store import Store
+from transforms.escalation import EscalateParams, Question, most_tokens, read_answer
+
+Row = dict[str, Any]
+Wait = Callable[[float], None]
+"""Waits so many seconds. Raises whatever ends the wait before."""
+
+_POLL_S = 0.2
+_MILLION = 1_000_000
+
+
+class EnoughError(Exception):
+    """No more calls are to be made in this run; the next one goes on."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A frame, the question about it, and the question's identity."""
+
+    frame: Row
+    asked: Question
+    call_id: str
+
+
+class Ledger:
+    """What was asked and answered; every entry is durable when `put` returns. May be used by several threads."""
+
+    def __init__(self, store: Store, job_id: str) -> None:
+        self._store = store
+        self._job_id = job_id
+        self._turn = Lock()
+        self._rows: dict[str, Row] = {row["call_id"]: row for row in store.read(schemas.ESCALATIONS).to_pylist()}
+
+    def of(self, call_id: str) -> Row | None:
+        """Return what is known of a question."""
+        with self._turn:
+            return self._rows.get(call_id)
+
+    def spent(self) -> float:
+        """Return what this job has cost so far, in dollars."""
+        with self._turn:
+            return sum(row["cost_usd"] for row in self._rows.values() if row["job_id"] == self._job_id)
+
+    def put(self, row: Row) -> None:
+        """Put down what became of a question."""
+        table = pa.Table.from_pylist([row], schemas.ESCALATIONS.arrow_schema)
+        with self._turn:
+            self._store.upsert(schemas.ESCALATIONS, table, self._job_id)
+            self._rows[row["call_id"]] = row
+
+
+class Budget:
+    """What may still be spent, in dollars, and when the next question may be put; for several threads.
+
+    A question holds on to what it could cost at most until its cost is known, so that all that are under way together
+    never cost more than is left.
+    """
+
+    def __init__(self, per_minute: float, max_usd: float, spent: float) -> None:
+        self._apart_s = 60 / per_minute
+        self._max_usd = max_usd
+        self._spent = spent
+        self._held: dict[int, float] = {}
+        self._numbers = count()
+        self._next_at = 0.0
+        self._turn = Lock()
+
+    def take(self, usd: float, wait: Wait) -> int:
+        """Return the number of a question that may now be put, and may cost so much.
+
+        Where that is too much while others are under way, these are waited for: they may cost less than they hold.
+        Raises `EnoughError` where it is too much beside what was spent.
+        """
+        while True:
+            with self._turn:
+                if self._spent + sum(self._held.values()) + usd <= self._max_usd:
+                    number = next(self._numbers)
+                    self._held[number] = usd
+                    now = time.monotonic()
+                    at = max(now, self._next_at)
+                    self._next_at = at + self._apart_s
+                    break
+                if self._spent + usd > self._max_usd or not self._held:
+                    raise EnoughError
+            wait(_POLL_S / 10)
+        try:
+            wait(at - now)
+        except BaseException:
+            self.settle(number, 0.0)
+            raise
+        return number
+
+    def settle(self, number: int, usd: float) -> None:
+        """Take note of what a question has cost."""
+        with self._turn:
+            self._held.pop(number)
+            self._spent += usd
+
+
+class Caller:
+    """Puts questions to an endpoint, in as many threads as call it. `stop` ends all waiting between two attempts."""
+
+    def __init__(
+        self, client: Client, params: EscalateParams, ledger: Ledger, budget: Budget, job_id: str, stop: Event
+    ) -> None:
+        self._client = client
+        self._params = params
+        self._ledger = ledger
+        self._budget = budget
+        self._job_id = job_id
+        self._stop = stop
+
+    def may_cost(self, case: Case) -> float:
+        """Return the dollars that a question costs at most."""
+        tokens = most_tokens(case.asked, case.frame["width"], case.frame["height"])
+        return (tokens * self._params.usd_in + self._params.max_tokens * self._params.usd_out) / _MILLION
+
+    def ask(self, case: Case, entry: Row | None, jpeg: bytes, number: int) -> Row:
+        """Put a question until there is a valid answer, or there was none too often; every try is in the ledger.
+
+        `entry` is what the ledger has of it, `number` what the budget gave for the first try. Raises `EnoughError`
+        where another try would have to wait too long or could cost too much, and `RunFailedError` where the endpoint
+        refuses everybody.
+        """
+        # A call that nobody answered costs nothing, and is counted anew by each run.
+        paid = entry if entry is not None and entry["state"] == "invalid" else None
+        entry = paid or self._entry(case)
+        while True:
+            entry, wait_s = self._try(case, entry, jpeg, number, bool(paid))
+            if wait_s is None:
+                return entry
+            self.wait(wait_s)
+            number = self._budget.take(self.may_cost(case), self.wait)
+
+    def _try(self, case: Case, entry: Row, jpeg: bytes, number: int, paid: bool) -> tuple[Row, float | None]:
+        """Put a question once; return its entry, and after how many seconds to try again, None for never."""
+        started = time.monotonic()
+        entry = entry | {"attempts": entry["attempts"] + 1, "asked_ns": time.time_ns(), "job_id": self._job_id}
+        last = entry["attempts"] >= self._params.attempts
+        cost = 0.0
+        try:
+            reply = self._client.ask(case.asked, jpeg)
+            cost = (reply.tokens_in * self._params.usd_in + reply.tokens_out * self._params.usd_out) / _MILLION
+        except EndpointError as error:
+            if error.for_all:
+                raise RunFailedError(f"stage escalate: the endpoint refuses: {error}") from None
+            # An answer that was paid for and did not fit is not forgotten.
+            state = "invalid" if paid or entry["tokens_in"] else "failed"
+            entry |= {"state": state, "error": str(error), "seconds": time.monotonic() - started}
+            self._ledger.put(entry)
+            return entry, None if last or not error.again else self._pause(error.wait_s, entry["attempts"])
+        finally:
+            self._budget.settle(number, cost)
+        entry |= {
+            "tokens_in": entry["tokens_in"] + reply.tokens_in,
+            "tokens_out": entry["tokens_out"] + reply.tokens_out,
+            "cost_usd": entry["cost_usd"] + cost,
+            "seconds": time.monotonic() - started,
+        }
+        try:
+            answer = read_answer(reply.text, case.asked)
+        except ValueError as error:
+            entry |= {"state": "invalid", "error": " ".join(str(error).split())[:300]}
+            self._ledger.put(entry)
+            return entry, None if last else self._pause(None, entry["attempts"])
+        entry |= {"state": "done", "after": answer.model_dump_json(), "error": None}
+        self._ledger.put(entry)
+        return entry, None
+
+    def _pause(self, asked_s: float | None, attempts: int) -> float:
+        """Return how long to wait before the next attempt: as the endpoint asks, or longer from one to the next."""
+        if asked_s is not None and asked_s > self._params.wait_s:
+            raise EnoughError
+        backoff = min(self._params.wait_s, 0.5 * 2 ** (attempts - 1)) * random.uniform(0.5, 1)
+        return backoff if asked_s is None else asked_s
+
+    def wait(self, seconds: float) -> None:
+        """Wait between two attempts. Raises `EnoughError` as soon as no more are wanted."""
+        if self._stop.wait(max(0.0, seconds)):
+            raise EnoughError
+
+    def _entry(self, case: Case) -> Row:
+        before = [{"annotation_id": n, **s} for n, s in zip(case.asked.ids, case.asked.shown, strict=True)]
+        return {
+            "call_id": case.call_id,
+            **{name: case.frame[name] for name in (*schemas.FRAME_KEY, "content_hash")},
+            "api": self._params.api,
+            "model": self._params.model or "",
+            "prompt_hash": case.asked.prompt_hash,
+            "attempts": 0,
+            "tokens_in": 0,
+            "tokens_out": 0,
+            "cost_usd": 0.0,
+            "seconds": 0.0,
+            "before": json.dumps(before),
+            "after": None,
+            "error": None,
+        }

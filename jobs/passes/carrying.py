@@ -1,0 +1,99 @@
+"""Which frames objects are still to be carried to: those after an annotated frame that no detector has looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+import schemas
+from jobs.passes.given import OBJECT_COLUMNS, with_objects
+from jobs.passes.lookback import in_runs
+from jobs.passes.modelplan import ModelPlan, ModelPlanner, request, rows_of
+from jobs.stage import Stage
+from jobs.storage.filters import Span
+from jobs.storage.store import Store
+from transforms.identity import mix, row_terms
+
+_KEY = list(schemas.FRAME_KEY)
+
+
+class CarryPlanner(ModelPlanner):
+    """Compares the frames that objects can be carried to with the live rows of the stage that carries them.
+
+    A stretch of frames begins with one that was annotated, as the rule of its stage chooses them now, and ends before
+    the next of these, at a cut, at a gap, and after `stage.context` frames. Those after its first are wanted if there
+    was anything on that one. They are handed out with all that come before them in their stretch.
+    """
+
+    def __init__(
+        self, store: Store, stage: Stage, stages: Mapping[str, Stage], streams: Sequence[str], again: bool = False
+    ) -> None:
+        super().__init__(store, stage, stages, streams, again)
+        self._annotate, self._scenes = stage.upstream[:2]
+        self._annotated = store.open(self._annotate.table)
+        self._objects_found = store.open(schemas.ANNOTATIONS)
+        self._starts = store.open(self._scenes.table)
+
+    def _compare(self, streams: frozenset[str], span: Span, plan: ModelPlan) -> pa.Table:
+        reach = self._reached(span)
+        read = in_runs(self._decodable(streams, reach), self._steps)
+        keys = rows_of(self._annotated, _KEY, self._annotate, streams, reach)
+        if (chosen := self._routing.chosen(self._annotate, streams, reach)) is not None:
+            keys = keys.join(chosen, on=_KEY, how="semi")
+        found = rows_of(self._objects_found, OBJECT_COLUMNS, self._annotate, streams, reach)
+        starts = rows_of(self._starts, ("stream_id", "start_idx"), self._scenes, streams, (None, None))
+        read = in_stretches(read, keys, found, starts, self._stage.context)
+        frames = read if span[0] is None else read.filter(pl.col("frame_idx") >= span[0])
+        plan.frames += frames.height
+        undone = self._undone(frames.drop_nulls("window_id"), "window_id", streams, span, plan)
+        return request(with_stretches(read, undone))
+
+
+def in_stretches(
+    frames: pl.DataFrame, keys: pl.DataFrame, found: pl.DataFrame, starts: pl.DataFrame, reach: int
+) -> pl.DataFrame:
+    """Return frames with the stretches that they lie in; they come in order, with `input_id` and `follows`.
+
+    `keys` are those that were annotated, `found` the objects on them, `starts` the first frames of scenes. `stretch`
+    numbers the stretches; `follows` is false on the first frame of each, which has its `objects` unless there were
+    none. `window_id` is that of the frames that these can be carried to, made of the pictures from the first on, and
+    of the objects; null for all others.
+    """
+    scene = frames.select(_KEY).join_asof(
+        starts.sort("start_idx"),
+        left_on="frame_idx",
+        right_on="start_idx",
+        by="stream_id",
+        check_sortedness=False,
+    )["start_idx"]
+    place = np.arange(frames.height)
+    origins = with_objects(frames.join(keys, on=_KEY, how="semi", maintain_order="left"), found)
+    marked = frames.join(keys.select(*_KEY, is_key=True), on=_KEY, how="left", maintain_order="left").join(
+        origins.select(*_KEY, "objects", "window_id"), on=_KEY, how="left", maintain_order="left"
+    )
+    same = frames["follows"].to_numpy() & scene.eq_missing(scene.shift(1)).fill_null(False).to_numpy()
+    begins = ~same | marked["is_key"].fill_null(False).to_numpy()
+    first = np.maximum.accumulate(np.where(begins, place, 0)) if len(place) else place
+    of_origin = marked["window_id"].fill_null(0).to_numpy().view(np.uint64)[first]
+    carried = marked["objects"].is_not_null().to_numpy()[first] & (place > first) & (place - first <= reach)
+    terms = row_terms(frames["frame_idx"].to_numpy(), frames["input_id"].to_numpy())
+    total = np.cumsum(terms, dtype=np.uint64)
+    ids = mix((total - total[first]) ^ mix(of_origin)).view(np.int64)
+    return marked.drop("is_key").with_columns(
+        follows=pl.Series(~begins),
+        stretch=pl.Series(first, dtype=pl.Int64),
+        window_id=pl.when(pl.Series(carried)).then(pl.Series(ids)),
+    )
+
+
+def with_stretches(frames: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
+    """Return the wanted frames and all that come before one of them in its stretch, in order."""
+    last = wanted.group_by("stretch").agg(last=pl.col("frame_idx").max())
+    near = frames.join(last, on="stretch", how="inner", maintain_order="left").filter(
+        pl.col("frame_idx") <= pl.col("last")
+    )
+    marked = near.join(wanted.select(*_KEY, "replaces", "wanted"), on=_KEY, how="left", maintain_order="left")
+    return marked.with_columns(pl.col("replaces").fill_null(False), pl.col("wanted").fill_null(False))

@@ -1,0 +1,244 @@
+"""Questions that are under way together: as many as may be, as fast and as dear as they may be, each paid for once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import schemas
+from conf import load
+from jobs.errors import RunFailedError
+from jobs.escalating.calls import Budget, EnoughError
+from jobs.lifecycle.telling import Unwatched
+from jobs.passes.engine import Engine
+from jobs.run import RunRequest, run
+from jobs.workspace import Workspace
+from tests.endpoints import Bad, Endpoint, endpoint, openai
+from tests.helpers import go, rows
+from tests.jobs.escalating.test_escalate import DOUBTFUL, STAGES
+from tests.jobs.reviewing.material import N, annotated, settings
+
+pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
+pytest.importorskip("openai", reason="the extra `vlm` is not installed")
+
+
+class Crowd:
+    """Keeps what judges of a while, and counts how many are kept at a time."""
+
+    def __init__(self, there: Endpoint, seconds: float) -> None:
+        self.most = 0
+        self._seconds = seconds
+        self._now = 0
+        self._turn = threading.Lock()
+        self._judge = there.judge
+        there.judge = self._wait
+
+    def _wait(self, boxes: list[dict[str, Any]]) -> dict[str, Any]:
+        with self._turn:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        time.sleep(self._seconds)
+        with self._turn:
+            self._now -= 1
+        return self._judge(boxes)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
+    return Path(str(annotated(tmp_path_factory.mktemp("calls"), *DOUBTFUL[:3]).root))
+
+
+@pytest.fixture
+def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    for name in ("SKIP_VLM", "SKIP_CLOUD"):
+        monkeypatch.delenv(name, raising=False)
+    with endpoint(openai) as found:
+        yield found
+
+
+@pytest.fixture
+def workspaces(made: Path, tmp_path: Path) -> Callable[[str], Workspace]:
+    def copied(name: str) -> Workspace:
+        shutil.copytree(made, tmp_path / name)
+        return Workspace.at(tmp_path / name)
+
+    return copied
+
+
+def asked(made: Path, there: Endpoint, *more: str) -> list[str]:
+    url = (f"escalate.url={there.url}/v1", "escalate.model=seer", "escalate.per_minute=60000")
+    prices = ("escalate.usd_in=10", "escalate.usd_out=100")
+    return [*settings(made.parent), STAGES, *DOUBTFUL, *url, *prices, *more]
+
+
+def texts(there: Endpoint) -> list[str]:
+    return [json.dumps(request) for request in there.asked]
+
+
+def test_several_are_under_way_and_say_what_they_say_alone(
+    workspaces: Callable[[str], Workspace], made: Path, there: Endpoint
+) -> None:
+    together, alone = workspaces("together"), workspaces("alone")
+    crowd = Crowd(there, 0.3)
+    record = go(together, made.parent / "data", settings=asked(made, there, "escalate.parallel=3"))
+    assert (crowd.most, record.outcomes["escalate"].computed, len(there.asked)) == (3, N, N)
+    go(alone, made.parent / "data", settings=asked(made, there, "escalate.parallel=1"))
+    # How many are under way changes no answer, and is no part of the key.
+    assert rows(together, schemas.ESCALATED).equals(rows(alone, schemas.ESCALATED))
+    entries = rows(together, schemas.ESCALATIONS)
+    assert (entries.height, set(entries["state"]), set(entries["attempts"])) == (N, {"done"}, {1})
+    assert entries["cost_usd"].sum() == pytest.approx(0.02 * N)
+
+
+def test_the_pace_holds_for_all_together(workspaces: Callable[[str], Workspace], made: Path, there: Endpoint) -> None:
+    crowd = Crowd(there, 0.5)
+    there.bad += [Bad(429, {"Retry-After": "0.01"})]
+    quick = ("escalate.per_minute=300", "escalate.parallel=4")
+    go(workspaces("ws"), made.parent / "data", settings=asked(made, there, *quick))
+    times = sorted(there.times)
+    assert len(times) == N + 1
+    assert crowd.most > 1
+    # A fifth of a second lies between any two, whoever puts them, tries again included; they take a while to arrive.
+    assert all(times[at + 3] - times[at] > 0.5 for at in range(len(times) - 3))
+
+
+def test_no_more_is_spent_together_than_alone(
+    workspaces: Callable[[str], Workspace], made: Path, there: Endpoint
+) -> None:
+    Crowd(there, 0.2)
+    spent = []
+    for parallel in (1, 4):
+        workspace = workspaces(f"ws{parallel}")
+        # Each could cost up to 0.22 dollars, and costs 0.02.
+        more = ("escalate.max_usd=0.26", f"escalate.parallel={parallel}")
+        record = go(workspace, made.parent / "data", settings=asked(made, there, *more))
+        entries = rows(workspace, schemas.ESCALATIONS).sort("call_id")
+        assert entries["cost_usd"].sum() <= 0.26
+        spent.append((record.outcomes["escalate"].computed, entries["call_id"].to_list()))
+    assert spent[0] == spent[1]
+    assert 0 < spent[0][0] < N
+
+
+def test_the_same_question_is_not_under_way_twice(tmp_path: Path, made: Path, there: Endpoint) -> None:
+    Crowd(there, 0.3)
+    for name in ("a", "b"):
+        shutil.copytree(made.parent / "data/yard/gate", tmp_path / "data" / name)
+    every = ("escalate.parallel=6", "route.budget_vlm=20")
+    record = go(Workspace.at(tmp_path / "ws"), tmp_path / "data", settings=asked(made, there, *every))
+    assert (record.outcomes["escalate"].computed, len(there.asked), len(set(texts(there)))) == (2 * N, N, N)
+
+
+def test_an_endpoint_that_refuses_ends_all_and_what_was_answered_stays(
+    workspaces: Callable[[str], Workspace], made: Path, there: Endpoint
+) -> None:
+    workspace = workspaces("ws")
+    there.bad += [Bad(after_s=0.5), Bad(after_s=0.5), Bad(401)]
+    settings_ = asked(made, there, "escalate.parallel=3")
+    with pytest.raises(RunFailedError, match="the endpoint refuses"):
+        go(workspace, made.parent / "data", settings=settings_)
+    assert len(there.asked) <= 4
+    n_paid = rows(workspace, schemas.ESCALATIONS).height
+    assert n_paid >= 2
+    before = len(there.asked)
+    assert go(workspace, made.parent / "data", settings=settings_).outcomes["escalate"].frames_in == N
+    assert len(there.asked) - before == N - n_paid
+
+
+class Impatient(Unwatched):
+    """Interrupts a run a moment after it began to ask."""
+
+    def began(self, what: str, total: int | None) -> None:
+        if what == "escalate":
+            assert total == N
+            threading.Timer(0.3, self._interrupt).start()
+
+    def _interrupt(self) -> None:
+        self.interrupted = True
+
+
+def test_a_pause_waits_for_what_is_under_way(
+    workspaces: Callable[[str], Workspace], made: Path, there: Endpoint
+) -> None:
+    workspace = workspaces("ws")
+    Crowd(there, 2.5)
+    request = RunRequest(
+        workspace, [str(made.parent / "data")], load(settings=asked(made, there, "escalate.parallel=2"))
+    )
+    stopped = run(request, Impatient())
+    assert (stopped.state, len(there.asked)) == ("paused", 2)
+    assert rows(workspace, schemas.ESCALATIONS)["state"].to_list() == ["done"] * 2
+    record = run(request, job_id=stopped.job_id)
+    assert record.outcomes["escalate"].computed + record.outcomes["escalate"].reused == N
+    assert len(texts(there)) == len(set(texts(there))) == N
+
+
+def test_a_run_that_was_killed_asks_again_what_was_under_way_alone(
+    workspaces: Callable[[str], Workspace], made: Path, there: Endpoint
+) -> None:
+    workspace = workspaces("ws")
+    there.bad += [Bad(), Bad(), Bad(after_s=60), Bad(after_s=60)]
+    words = [word for each in asked(made, there, "escalate.parallel=2") for word in ("--set", each)]
+    program = [sys.executable, "-m", "jobs.cli.app", "run", "-i", str(made.parent / "data"), "-w", str(workspace.root)]
+    with subprocess.Popen([*program, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        try:
+            for _ in range(1800):
+                known = rows(workspace, schemas.ESCALATIONS)
+                if (len(there.asked) >= 4 and known.height >= 2) or running.poll() is not None:
+                    break
+                time.sleep(0.1)
+        finally:
+            running.send_signal(signal.SIGKILL)
+    assert rows(workspace, schemas.ESCALATIONS)["state"].to_list() == ["done"] * 2
+    go(workspace, made.parent / "data", settings=asked(made, there))
+    assert (len(texts(there)), len(set(texts(there)))) == (N + 2, N)
+    assert rows(workspace, schemas.ESCALATIONS).filter(pl.col("state") == "done").height == N
+
+
+def test_a_budget_is_held_until_costs_are_known() -> None:
+    budget = Budget(60_000, 1.0, 0.3)
+    waits: list[float] = []
+    first = budget.take(0.4, lambda _: None)
+
+    def later(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            budget.settle(first, 0.1)
+
+    # 0.3 spent, 0.4 held and 0.5 more are too much, until the first turns out to have cost 0.1.
+    second = budget.take(0.5, later)
+    assert len(waits) >= 3
+    budget.settle(second, 0.5)
+    with pytest.raises(EnoughError):
+        budget.take(0.2, lambda _: None)
+    budget.settle(budget.take(0.1, lambda _: None), 0.0)
+
+
+def test_many_threads_never_overdraw_a_budget() -> None:
+    budget = Budget(6e9, 1.0, 0.0)
+    turn = threading.Lock()
+    total = [0.0]
+
+    def spend(_: int) -> None:
+        number = budget.take(0.1, time.sleep)
+        with turn:
+            total[0] += 0.1
+            assert total[0] <= 1.0 + 1e-9
+        budget.settle(number, 0.1)
+
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(spend, at) for at in range(40)]
+    refused = [isinstance(each.exception(), EnoughError) for each in futures]
+    assert (refused.count(False), refused.count(True)) in ((9, 31), (10, 30))
