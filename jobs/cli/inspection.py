@@ -47,7 +47,8 @@ def job(
     for name in ("inputs", "streams"):
         out.print(f"{name}: {', '.join(found[name])}")
     if found["seconds"] is not None:
-        out.print(f"took {found['seconds']:.1f} s, {found['frames_per_second']:,.0f} frames/s in the pixel pass")
+        rate = found["frames_per_second"]
+        out.print(f"took {found['seconds']:.1f} s{f', {rate:,.0f} frames/s in the pixel pass' if rate else ''}")
     if found["error"]:
         out.print(f"error: {found['error']}")
     columns = ("stage", "stage_key", "state", "computed", "reused", "corrupt", "quarantined", "seconds")

@@ -226,7 +226,7 @@ def print_summary(record: RunRecord, request: RunRequest) -> None:
     counts = record.counts
     rate = f", {record.frames_per_second:,.0f} frames/s" if record.frames_per_second else ""
     if counts.get("frames_read"):
-        out.print(f"\nread {counts['frames_read']:,} frames, decoded {counts['frames_decoded']:,}{rate}", end="")
+        out.print(f"\nread {many(counts['frames_read'], 'frame')}, decoded {counts['frames_decoded']:,}{rate}", end="")
     else:
         out.print("\nnothing to read: every frame was measured before", end="")
     out.print(f"; {record.seconds:.1f} s in all, run {record.job_id}")

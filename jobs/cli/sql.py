@@ -87,6 +87,8 @@ def _print(tables: Iterator[pa.Table]) -> None:
 
 def _write_file(named: str, write: Callable[[BinaryIO], None]) -> None:
     """Write a file that is there when it is whole, and not before."""
+    from jobs.errors import UserError
+    from jobs.outages import as_problem
     from jobs.storage import places
 
     target = places.place(named)
@@ -96,10 +98,14 @@ def _write_file(named: str, write: Callable[[BinaryIO], None]) -> None:
             file.seek(0)
             places.write(target, file.read())
         return
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    part = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        with open(part, "wb") as file:
-            write(file)
+        opened = open(part, "wb")  # noqa: SIM115 - what goes wrong in here is not what goes wrong with the rows
+    except OSError as error:
+        raise UserError(as_problem(error)) from error
+    try:
+        with opened:
+            write(opened)
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

@@ -63,7 +63,8 @@ def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission,
     for stream_id, folder, tree in _folders(inputs, params, admission, known, problems):
         if wrong := wrong_with_id(stream_id):
             if stream_id not in admission.stream_ids:
-                problems.append(f"stream id {stream_id!r} {wrong}")
+                mend = "rename it, or name it with --input and --stream-id"
+                problems.append(f"stream id {stream_id!r}, of {str(folder)!r}, {wrong}; {mend}")
             continue
         if stream_id in streams:
             if streams[stream_id].uri != str(folder):

@@ -19,5 +19,6 @@ def render_page(template: str, **values: Any) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["thousands"] = lambda n: f"{n:,}"
+    environment.filters["many"] = lambda n, one, more: f"{n:,} {one if n == 1 else more}"
     environment.filters["figure"] = lambda x: "" if math.isnan(x) else f"{x:.3g}"
     return environment.get_template(template).render(made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **values)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
-from conf import PipelineConfig
+from conf import ConfigError, PipelineConfig
 from conf.loader import parse
 from jobs.inspection import job
 from jobs.query import View
@@ -66,7 +67,7 @@ def render(workspace: Workspace, run: str | None = None, release: str | None = N
     heads = store.read(schemas.HEADS).to_pylist()
     last = max((h["job_id"] for h in heads), default=None)
     shown = find_run(store, run)["job_id"] if run else find_release(store, release)["job_id"] if release else last
-    config = parse(job(store, shown)["config"]) if shown else None
+    configs = _configs(store, view)
     idle = view.lazy("idle").sort("stream_id", "start_idx").collect()
     with ThreadPoolExecutor(4) as readers:
         return render_page(
@@ -75,13 +76,28 @@ def render(workspace: Workspace, run: str | None = None, release: str | None = N
             source=f"release {release}" if release else f"run {shown}" if shown else "no run yet",
             verdicts=verdicts(view),
             bars=_bars(verdicts(view)),
-            streams=[_stream(row, frames, idle, config) for row in streams.head(_MOST_STREAMS).to_dicts()],
+            streams=[
+                _stream(row, frames, idle, configs.get(row["stream_id"]))
+                for row in streams.head(_MOST_STREAMS).to_dicts()
+            ],
             n_more_streams=max(0, streams.height - _MOST_STREAMS),
-            histograms=_histograms(frames, config),
-            blur_rule=_blur_rule(config),
+            histograms=list(_histograms(frames, configs)),
+            blur_rules=_blur_rules(configs),
             sheets=list(_sheets(frames, readers)),
             groups=list(_groups(frames, readers)),
         )
+
+
+def _configs(store: Store, view: View) -> dict[str, PipelineConfig]:
+    """Return what the verdicts that are shown of each stream were configured with, as far as that can be read."""
+    keys = view.selection.keys.get("curation", {})
+    rows = store.read(schemas.STAGE_RUNS, ("job_id", "stage", "stage_key")).to_pylist()
+    ran = {row["stage_key"]: row["job_id"] for row in rows if row["stage"] == "curation"}
+    found: dict[str, PipelineConfig] = {}
+    for key in set(keys.values()) & set(ran):
+        with suppress(ConfigError):
+            found[key] = parse(job(store, ran[key])["config"])
+    return {stream: found[key] for stream, key in sorted(keys.items()) if key in found}
 
 
 def _bars(found: Verdicts) -> list[dict[str, Any]]:
@@ -152,10 +168,18 @@ def _blur_limits_of(frames: pl.DataFrame, config: PipelineConfig) -> Sequence[Li
     return [Limit(relative * level, f"blurry below {relative:g} of its level,")]
 
 
-def _blur_rule(config: PipelineConfig | None) -> str | None:
-    """Return when a frame is blurry, in words."""
-    if config is None or "blurry" in config.curation.ignore:
-        return None
+def _blur_rules(configs: Mapping[str, PipelineConfig]) -> list[str]:
+    """Return when a frame is blurry, in words; of which streams, where that is not the same for all."""
+    rules: dict[str, list[str]] = {}
+    for stream, config in configs.items():
+        if "blurry" not in config.curation.ignore:
+            rules.setdefault(_blur_rule(config), []).append(stream)
+    if len(rules) < 2:
+        return list(rules)
+    return [f"{', '.join(streams)}: {rule}" for rule, streams in rules.items()]
+
+
+def _blur_rule(config: PipelineConfig) -> str:
     limits, relative = config.curation.blur_limits(config.blur.method), config.curation.blurry_relative
     return (
         f"A frame is blurry if its sharpness ({config.blur.method}) is below {limits.floor:g}, or below both "
@@ -165,14 +189,23 @@ def _blur_rule(config: PipelineConfig | None) -> str | None:
     )
 
 
-def _histograms(frames: pl.DataFrame, config: PipelineConfig | None) -> list[Any]:
-    limits = _limits(config)
-    return [
-        charts.histogram(
-            frames[column.name].drop_nulls().to_numpy(), _title(column), limits.get(column.name, ()), _is_wide(column)
-        )
-        for column in _MEASURES
-    ]
+def _histograms(frames: pl.DataFrame, configs: Mapping[str, PipelineConfig]) -> Iterator[Any]:
+    """Draw each measure, with the thresholds of all streams; sharpness by the way in which it was scored."""
+    by_method: dict[str, list[str]] = {}
+    for stream, config in configs.items():
+        by_method.setdefault(config.blur.method, []).append(stream)
+    for column in _MEASURES:
+        if column.name != "sharpness" or len(by_method) < 2:
+            yield _histogram(frames, column, list(configs.values()), _title(column))
+            continue
+        for method, streams in by_method.items():
+            mine = frames.filter(pl.col("stream_id").is_in(streams))
+            yield _histogram(mine, column, [configs[s] for s in streams], f"{_title(column)}, {method}")
+
+
+def _histogram(frames: pl.DataFrame, column: schemas.Column, configs: Sequence[PipelineConfig], title: str) -> Any:
+    limits = dict.fromkeys(limit for config in configs for limit in _limits(config).get(column.name, ()))
+    return charts.histogram(frames[column.name].drop_nulls().to_numpy(), title, list(limits), _is_wide(column))
 
 
 def _title(column: schemas.Column) -> str:

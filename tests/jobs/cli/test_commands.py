@@ -149,6 +149,7 @@ def test_dry_run_says_what_and_why_and_writes_nothing(
         ),
         (["sql", "SELECT 1"], ["there is no workspace at", "winnow run --input FOLDER"]),
         (["sql", "DROP TABLE frames", "-w", "made"], ["only SELECT is allowed"]),
+        (["sql", "SELECT 1", "-w", "made", "--out", "no/x.csv"], ["no/x.csv cannot be written: there is no folder no"]),
         (["inspect", "job", "--id", "zzz", "-w", "made"], ["there is no run 'zzz'"]),
         (["inspect", "stream", "--path", "cam", "-w", "made"], ["no stream cam in this workspace"]),
         (["inspect", "stream", "-w", "made"], ["expected either --path DIR or --id ID"]),
@@ -256,8 +257,7 @@ def test_inspect_for_people_and_programs(winnow: Winnow, done: Path, sample_fold
     (low, high), *_ = SMALL.planted.gaps
     assert re.search(rf"^numbers missing +{stream['n_missing']} in {low} to {high}\b", told, re.MULTILINE)
     assert re.search(r"^listed +\d{4}-\d\d-\d\d \d\d:\d\d UTC$", told, re.MULTILINE)
-    listed = winnow("inspect", "tables", "-w", done).out
-    assert all(part in listed for part in ("\nframes ", "\nwithout rows: media, "))
+    assert "\nwithout rows: media, " in winnow("inspect", "tables", "-w", done).out
 
 
 def test_releases_exports_and_reports(winnow: Winnow, done: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from jobs.reports.charts import Limit
 from jobs.reports.report import render
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
-from tests.helpers import SMALL, go
+from tests.helpers import SMALL, go, write_noise_stream
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,18 @@ def test_timelines_show_idle_intervals_gaps_and_thresholds(page: str) -> None:
     start, end = SMALL.planted.gaps[0]
     assert f"<title>gap: {start} to {end}</title>" in page
     assert page.count("class='limit'") >= 8
+
+
+def test_streams_whose_sharpness_was_scored_otherwise_are_shown_by_themselves(tmp_path: Path, engine: Engine) -> None:
+    workspace = Workspace.at(tmp_path / "tables")
+    go(workspace, write_noise_stream(tmp_path / "new", range(4)))
+    go(workspace, write_noise_stream(tmp_path / "old", range(9, 13)), settings=["blur.method=laplacian_var"])
+    page = render(workspace)
+    assert "new: A frame is blurry if its sharpness (acutance) is below" in page
+    assert "old: A frame is blurry if its sharpness (laplacian_var) is below 6, or below both 100 and" in page
+    assert [page.count(f", {method}<") for method in ("acutance", "laplacian_var", "tenengrad")] == [1, 1, 0]
+    assert "4 frames" in page
+    assert "0 idle stretches, 0 gaps" in page
 
 
 def test_names_from_outside_are_escaped(tmp_path: Path, engine: Engine) -> None:
