@@ -1,6 +1,8 @@
 # Everything installs into .venv, with uv, from pins with hashes. `make help` lists the targets.
 
 PYTHON ?= python3
+# Many tests wait for processes of their own, so that three go well on two cores.
+WORKERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
@@ -18,8 +20,8 @@ core: $(VENV)/.core ## Install what the main job needs, and nothing else
 demo: core ## Run the main job on an embedded sample
 	$(BIN)/winnow demo
 
-test: setup ## Run the tests
-	$(BIN)/pytest
+test: setup ## Run the tests, in as many processes as WORKERS says
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 check: setup ## Check style, types, layers and docs
 	$(BIN)/ruff check .

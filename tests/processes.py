@@ -60,7 +60,7 @@ def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def n_rows(place: Path) -> int:
-    if not (place / "frames" / "_delta_log").is_dir():
+    if not (place / "frames" / "_delta_log" / f"{0:020}.json").exists():
         return 0
     return pl.scan_delta(str(place / "frames")).select(pl.len()).collect().item()
 
