@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import boto3
@@ -251,8 +252,15 @@ def test_a_store_that_throttles_and_drops_costs_time_alone(
         assert problem.endswith("503 Service Unavailable (Please reduce your request rate.)")
         monkeypatch.delenv(buckets.RETRIES)
         proxy.faults.clear()
-        # No two one after the other: a request that is made again is heard.
-        proxy.fault = lambda method, path, number: kinds[number // 7 % 4] if number % 7 == 0 else None
+        numbers: Counter[str] = Counter()
+
+        def every_fifth(method: str, path: str, number: int) -> str | None:
+            # No two one after the other: a request that is made again is heard.
+            numbers[method] += 1
+            turn, rest = divmod(numbers[method], 5)
+            return None if rest else kinds[turn % 4]
+
+        proxy.fault = every_fifth
         record = go(there, source, settings=[FEW])
         assert {kind for kind, _, _ in proxy.faults} == set(kinds)
         assert {method for _, method, _ in proxy.faults} >= {"GET", "PUT"}
