@@ -16,6 +16,7 @@ from jobs.passes.engine import Engine
 from jobs.workspace import Workspace
 from tests import s3
 from tests.helpers import SMALL
+from tests.models import held_at_hand
 
 # No test asserts a time: whoever else is at work on the machine makes any example slow.
 settings.register_profile("patient", deadline=None)
@@ -27,6 +28,13 @@ def engine() -> Iterator[Engine]:
     """One Ray for the whole session; runs inside a test join it."""
     with Engine(Resources(num_cpus=2)) as started:
         yield started
+
+
+@pytest.fixture
+def models_at_hand(engine: Engine) -> Iterator[None]:
+    """Models in the tests' own process, for tests of what is shown to them and of what comes of it."""
+    with held_at_hand():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ def picture(number: int) -> npt.NDArray[np.uint8]:
     return frame
 
 
-@pytest.mark.usefixtures("engine")
+@pytest.mark.usefixtures("models_at_hand")
 def test_masks_texts_and_captions_come_together(workspace: Workspace, tmp_path: Path) -> None:
     cam = tmp_path / "cam"
     cam.mkdir()

@@ -33,6 +33,8 @@ from tests.jobs.reviewing.material import N, annotated, settings
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
 pytest.importorskip("openai", reason="the extra `vlm` is not installed")
 
+pytestmark = pytest.mark.usefixtures("models_at_hand")
+
 
 class Crowd:
     """Keeps what judges of a while, and counts how many are kept at a time."""

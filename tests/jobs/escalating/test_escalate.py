@@ -38,6 +38,8 @@ STAGES = "stages=[quality, fingerprints, duplicates, curation, annotate, route, 
 # Every score is 0.9: all frames are a little doubtful, and the empty one among the others is very much so.
 DOUBTFUL = ("route.margin=1", "route.threshold=0.3", "route.budget_person=0", "route.budget_vlm=10")
 
+pytestmark = pytest.mark.usefixtures("models_at_hand")
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:

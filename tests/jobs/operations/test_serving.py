@@ -24,6 +24,7 @@ from jobs.workspace import Workspace
 from tests.helpers import computed, go, noise, rows, scenery, winnow, write_clip, write_clip_model
 from tests.jobs.operations.test_rayjobs import free_ports
 from tests.machines import apart
+from tests.models import held_at_hand
 from tests.onnx_graphs import write_end_to_end
 
 pytest.importorskip("starlette", reason="the extra `serve` is not installed")
@@ -97,7 +98,8 @@ def test_rows_are_those_of_a_model_in_the_run_itself(
     assert record.counts["frames_decoded"] == 12
     monkeypatch.delenv(URL)
     alone = Workspace.at(tmp_path / "alone")
-    go(alone, cam, clip, settings=every)
+    with held_at_hand():
+        go(alone, cam, clip, settings=every)
     for table in (schemas.ANNOTATIONS, schemas.ANNOTATED):
         assert rows(workspace, table).equals(rows(alone, table)), table.name
     assert rows(workspace, schemas.ANNOTATIONS).height >= 7
@@ -123,7 +125,8 @@ def test_vectors_are_those_of_a_model_in_the_run_itself(
     assert computed(record)["embeddings"] == computed(record)["annotate"] == 13
     monkeypatch.delenv(URL)
     alone = Workspace.at(tmp_path / "alone")
-    go(alone, cam, clip, settings=every)
+    with held_at_hand():
+        go(alone, cam, clip, settings=every)
     there, here = rows(workspace, schemas.EMBEDDINGS), rows(alone, schemas.EMBEDDINGS)
     assert there.drop("vector").equals(here.drop("vector"))
     # Another number of threads rounds sums otherwise.

@@ -30,6 +30,7 @@ from jobs.query import View
 from jobs.run import run
 from jobs.workspace import Workspace
 from tests.helpers import assert_one_live_row, assert_same_tables, computed, copy_stream, go, noise, rows
+from tests.models import held_at_hand
 from tests.onnx_graphs import write_end_to_end
 from tests.torch_models import write_sam2, write_sam2_video
 from transforms.image import ImageParams
@@ -202,7 +203,8 @@ def test_what_is_carried_is_the_same_whatever_the_grid_and_wherever_a_run_stoppe
     tmp_path: Path, cam: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two, three = (Workspace.at(tmp_path / name) for name in ("one", "two", "three"))
-    record = go(one, cam, settings=asked(models))
+    with held_at_hand():
+        record = go(one, cam, settings=asked(models))
     assert rows(one, schemas.PROPAGATED)["frame_idx"].to_list() == EXPECTED
     assert record.outcomes["propagate"].frames_in == record.outcomes["propagate"].computed == len(EXPECTED)
     assert rows(one, schemas.PROPAGATED)["origin_idx"].to_list() == [n // EVERY * EVERY for n in EXPECTED]
@@ -218,16 +220,17 @@ def test_what_is_carried_is_the_same_whatever_the_grid_and_wherever_a_run_stoppe
     np.testing.assert_allclose(mine, theirs, atol=1e-5)
 
     loaded = load(settings=asked(models, "resources.model_frames=1", "resources.commit_seconds=0.01"))
-    stopped = run(RunRequest(three, [str(cam)], loaded), Impatient())
-    assert stopped.state == "paused"
-    before = View.of(three).lazy("propagated_all").collect().height
-    assert before < len(EXPECTED)
-    record = run(RunRequest(three, [str(cam)], loaded), job_id=stopped.job_id)
+    with held_at_hand():
+        stopped = run(RunRequest(three, [str(cam)], loaded), Impatient())
+        assert stopped.state == "paused"
+        before = View.of(three).lazy("propagated_all").collect().height
+        assert before < len(EXPECTED)
+        record = run(RunRequest(three, [str(cam)], loaded), job_id=stopped.job_id)
     assert record.outcomes["propagate"].computed == len(EXPECTED)
     assert_same_tables(one, three)
 
 
-@pytest.mark.usefixtures("engine")
+@pytest.mark.usefixtures("models_at_hand")
 def test_only_what_is_carried_anew_is_computed_again(tmp_path: Path, cam: Path, models: Path) -> None:
     workspace, data = Workspace.at(tmp_path / "ws"), copy_stream(cam, tmp_path / "cam")
     go(workspace, data, settings=asked(models))
@@ -252,7 +255,7 @@ def test_only_what_is_carried_anew_is_computed_again(tmp_path: Path, cam: Path, 
     assert_one_live_row(workspace)
 
 
-@pytest.mark.usefixtures("engine")
+@pytest.mark.usefixtures("models_at_hand")
 def test_readers_see_what_was_carried_among_the_annotations(tmp_path: Path, cam: Path, models: Path) -> None:
     workspace = Workspace.at(tmp_path / "ws")
     go(workspace, cam, settings=asked(models, "track.min_score=0.1", "track.min_iou=0.01"))

@@ -31,8 +31,6 @@ from transforms.embeddings import Embedder, EmbedderSpec, EmbedParams, vector_ar
 from transforms.image import ImageParams
 from transforms.pictures import Clips, picture
 
-pytestmark = pytest.mark.usefixtures("engine")
-
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -50,6 +48,7 @@ def to_compute(workspace: Workspace, cam: Path, settings: list[str]) -> dict[str
     return {s.stage: (s.compute, s.reasons) for s in stages if s.compute}
 
 
+@pytest.mark.usefixtures("engine")
 def test_every_frame_has_the_vector_of_its_picture(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(12))
     (cam / "image_5.jpg").write_bytes(b"no picture")
@@ -68,6 +67,7 @@ def test_every_frame_has_the_vector_of_its_picture(workspace: Workspace, tmp_pat
     assert_one_live_row(workspace)
 
 
+@pytest.mark.usefixtures("models_at_hand")
 def test_only_what_is_missing_is_looked_at(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(10))
     go(workspace, cam, settings=asked(weights))
@@ -86,6 +86,7 @@ def test_only_what_is_missing_is_looked_at(workspace: Workspace, tmp_path: Path,
     assert to_compute(workspace, cam, asked(other)) == {"embeddings": (10, {"params changed: embed.weights_hash": 10})}
 
 
+@pytest.mark.usefixtures("models_at_hand")
 def test_kept_frames_alone_can_be_asked_for(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", [0, 0, 1, 1, 2, 2])
     record = go(workspace, cam, settings=asked(weights, "embed.frames=kept"))
@@ -118,6 +119,7 @@ def test_weights_are_asked_for_before_any_work(
         go(workspace, cam, settings=asked(weights))
 
 
+@pytest.mark.usefixtures("models_at_hand")
 def test_groups_and_choices_by_what_frames_show(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", [0, 0, 1, 2, 3])
     by_vector = asked(weights, "duplicates.by=embedding", "duplicates.cosine=0.999")

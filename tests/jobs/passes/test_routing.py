@@ -18,7 +18,7 @@ from tests.jobs.reviewing.material import EMPTY, N, annotated, picture, settings
 from tests.onnx_graphs import write_end_to_end
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
-pytestmark = pytest.mark.usefixtures("engine")
+pytestmark = pytest.mark.usefixtures("models_at_hand")
 
 
 def routes(workspace: Workspace) -> list[tuple[str, int, str]]:

@@ -25,7 +25,7 @@ from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from tests.helpers import assert_one_live_row, computed, go, noise, rows
 
-pytestmark = pytest.mark.usefixtures("engine")
+pytestmark = pytest.mark.usefixtures("models_at_hand")
 N = 12
 ANNOTATE = ("stages=[annotate]", "annotate.frames=all", "moving.history=9")
 

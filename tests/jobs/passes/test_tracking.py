@@ -20,7 +20,7 @@ from tests.onnx_graphs import write_end_to_end
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
 pytest.importorskip("scipy", reason="the extra `annotate` is not installed")
-pytestmark = pytest.mark.usefixtures("engine")
+pytestmark = pytest.mark.usefixtures("models_at_hand")
 CUT, GAP = 10, 20
 NUMBERS = [*range(GAP), *range(GAP + 4, GAP + 12)]
 

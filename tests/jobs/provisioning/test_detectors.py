@@ -25,12 +25,13 @@ from jobs.storage.objectcommit import ObjectCommitter
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from tests.helpers import assert_one_live_row, assert_same_tables, computed, copy_stream, go, noise, rows, write_clip
+from tests.models import held_at_hand
 from tests.onnx_graphs import write_end_to_end
 from transforms.detect.core import FrameKey, Thresholds
 from transforms.detect.motion import MotionBoxParams, MotionDetector
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
-pytestmark = pytest.mark.usefixtures("engine")
+pytestmark = pytest.mark.usefixtures("models_at_hand")
 N = 12
 EMPTY = frozenset({3, 7})
 KEY = list(schemas.FRAME_KEY)
@@ -80,11 +81,13 @@ def annotated(tmp_path_factory: pytest.TempPathFactory, weights: Path, engine: E
     (root / "data/a/image_12.png").write_bytes(b"no picture")
     write_stream(root / "data/b", range(3, 5))
     workspace = Workspace.at(root / "tables")
-    go(workspace, root / "data", settings=asked(weights, "annotate.frames=kept"))
+    with held_at_hand():
+        go(workspace, root / "data", settings=asked(weights, "annotate.frames=kept"))
     kept = rows(workspace, schemas.CURATION).filter("keep").select(KEY)
     assert 0 < kept.height < N + 2
     assert rows(workspace, schemas.ANNOTATED).select(KEY).equals(kept)
-    record = go(workspace, root / "data", settings=asked(weights))
+    with held_at_hand():
+        record = go(workspace, root / "data", settings=asked(weights))
     assert record.outcomes["annotate"].frames_in == N + 2
     assert computed(record) == {"annotate": N + 2 - kept.height}
     return workspace

@@ -38,7 +38,7 @@ def asked(weights: object, *more: str) -> list[str]:
     ]
 
 
-@pytest.mark.usefixtures("engine")
+@pytest.mark.usefixtures("models_at_hand")
 def test_rows_are_what_the_detector_says(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
     frames = [colored(seed) for seed in range(N)]
     cam = write_pictures(tmp_path / "cam", frames)

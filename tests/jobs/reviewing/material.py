@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from jobs.workspace import Workspace
 from tests.helpers import go, noise
+from tests.models import held_at_hand
 from tests.onnx_graphs import write_end_to_end
 
 N = 6
@@ -45,5 +46,6 @@ def annotated(root: Path, *more: str) -> Workspace:
     for number in range(N):
         cv2.imwrite(str(folder / f"image_{number}.png"), picture(number))
     workspace = Workspace.at(root / "tables")
-    go(workspace, root / "data", settings=settings(root, *more))
+    with held_at_hand():
+        go(workspace, root / "data", settings=settings(root, *more))
     return workspace

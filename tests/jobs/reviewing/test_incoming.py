@@ -24,6 +24,8 @@ from tests.jobs.reviewing.material import EMPTY, N, annotated, box, picture, set
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
 
+pytestmark = pytest.mark.usefixtures("models_at_hand")
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
