@@ -72,4 +72,4 @@ def wait_for_rows(place: Path, process: subprocess.Popen[str], n: int, most: int
     while process.poll() is None and time.monotonic() < deadline:
         if n_rows(place) >= min(most, have + max(1, n // 10)):
             return
-        time.sleep(0.02)
+        time.sleep(0.05)

@@ -110,7 +110,7 @@ def test_a_run_in_a_bucket_gives_the_rows_of_one_on_disk(
     assert_exports_are_the_same(here, place, bucket, tmp_path)
     assert winnow("report", "-w", place, "--out", f"{bucket}/night.html").exception is None
     assert buckets.get(f"{bucket}/night.html").data.startswith(b"<!doctype html>")
-    found = findings(winnow("doctor", "-w", place, "--verify", "--json"))
+    found = findings(winnow("doctor", "-w", place, "--quick", "--verify", "--json"))
     assert [found[name] for name in ("workspace", "tables", "files", "hashes")] == ["ok"] * 4
     assert said(winnow("inspect", "stream", "-w", place, "--path", source, "--json"))["n_frames"] == record.frames
     runs = said(winnow("inspect", "runs", "-w", place, "--json"))
@@ -118,7 +118,7 @@ def test_a_run_in_a_bucket_gives_the_rows_of_one_on_disk(
     assert said(winnow("tables", "vacuum", "-w", place, "--json"))
     assert said(winnow("sql", "SELECT count(*) AS n FROM curated", "-w", place, "--release", "v1", "--format", "jsonl"))
     buckets.delete([entry.uri for entry in buckets.listing(f"{place}/quality") if entry.uri.endswith(".parquet")])
-    found = findings(winnow("doctor", "-w", place, "--json"))
+    found = findings(winnow("doctor", "-w", place, "--quick", "--json"))
     assert (found["files"], found["tables"]) == ("broken", "ok")
 
 
@@ -337,7 +337,7 @@ def test_credentials_that_may_only_read_read_and_say_so(
         assert problem.startswith(f"workspace {place} cannot be written: access to {place}/.writable-")
         (problem,) = problems(winnow("run", "-w", f"{bucket}/fresh", "--input", source))
         assert "cannot be written" in problem
-        report = winnow("doctor", "-w", place)
+        report = winnow("doctor", "-w", place, "--quick")
         assert (report.exit_code, f"{place} cannot be written: access to" in report.output) == (1, True)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
         with pytest.raises(UserError, match=f"workspace {place} cannot be read: access to"):

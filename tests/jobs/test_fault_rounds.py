@@ -29,7 +29,7 @@ from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, ro
 from tests.machines import two_machines
 from tests.processes import SLOW, finished, n_rows, resume, start, start_gateway
 
-ROUNDS = int(os.environ.get("WINNOW_FAULT_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("WINNOW_FAULT_ROUNDS", "2"))
 SEED = int(os.environ.get("WINNOW_FAULT_SEED", "20261121"))
 N = SMALL.planted.n_files
 # One round in three has a model pass as well.
@@ -101,7 +101,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def processes() -> Iterator[tuple[int, int, str]]:

@@ -40,7 +40,7 @@ FAST = ("--backoff", "0.1", "--quiet")
 STEADY = ("unit_frames=16", "resources.block_frames=16", "resources.commit_seconds=0.1")
 """Enough blocks and commits for there to be something between any two of them."""
 
-N = 6000
+N = 3000
 """Far more frames than are measured between the first commit and the signal."""
 
 
@@ -83,7 +83,7 @@ def wait(condition: Callable[[], Any], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def job(workspace: Workspace, job_id: str) -> Job:
