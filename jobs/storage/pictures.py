@@ -16,7 +16,6 @@ from jobs.storage.places import Place
 
 FOLDER = "pictures"
 _DIGITS = 20
-_HOUR_S = 3600
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,4 @@ def unreferenced(root: Place, named: AbstractSet[str], retention_hours: int) -> 
     """Return the pictures of a workspace that no row names and that are older than so many hours, in order."""
     folder = root / FOLDER
     there = [f"{FOLDER}/{stream}/{name}" for stream in places.folders(folder) for name in places.files(folder / stream)]
-    strays = [name for name in there if name not in named]
-    if not strays:
-        return []
-    oldest = places.now_s(root) - retention_hours * _HOUR_S
-    found = ((name, places.status(root / name)) for name in strays)
-    return sorted(name for name, status in found if status and status.mtime_s <= oldest)
+    return places.older(root, (name for name in there if name not in named), retention_hours)

@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,6 +20,7 @@ from jobs.errors import UserError
 from transforms import buckets
 
 _TEMPORARY = ".tmp"
+_HOUR_S = 3600
 
 
 @dataclass(frozen=True, order=True)
@@ -205,6 +206,16 @@ def refresh(file: Place) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def older(folder: Place, names: Iterable[str], hours: int) -> list[str]:
+    """Return those of the files below a folder that were written so many hours ago or earlier, in order."""
+    names = sorted(names)
+    if not names:
+        return []
+    oldest = now_s(folder) - hours * _HOUR_S
+    found = ((name, status(folder / name)) for name in names)
+    return [name for name, there in found if there and there.mtime_s <= oldest]
 
 
 def touch(file: Place) -> None:

@@ -353,14 +353,18 @@ class Snapshot(reading.Rows):
         if not any(json.loads(line).get("commitInfo", {}).get("commit_id") == commit_id for line in found.splitlines()):
             raise ConflictError(str(error)) from error
 
-    def vacuum(self, keep_versions: Iterable[int], retention_hours: int, dry_run: bool) -> list[str]:
-        """Delete files that neither the newest nor the given versions refer to, spared for `retention_hours`."""
+    def unreferenced(self, keep_versions: Iterable[int], retention_hours: int) -> list[str]:
+        """Return the files, below the table, that neither the newest nor the given versions refer to.
+
+        Files that a version of the last `retention_hours` referred to, and files of no version that were written since,
+        are left out.
+        """
         if self.version < 0:
             return []
         vacuum = partial(
             self._at_version().vacuum,
             retention_hours=retention_hours,
-            dry_run=dry_run,
+            dry_run=True,
             enforce_retention_duration=False,
             full=True,
             keep_versions=sorted({v for v in keep_versions if 0 <= v <= self.version} | {self.version}),

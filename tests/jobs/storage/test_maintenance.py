@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 import schemas
@@ -11,7 +12,8 @@ from conf import OPTIONAL_STAGES
 from jobs.errors import UserError
 from jobs.query import View
 from jobs.storage import maintenance
-from jobs.storage.store import Store
+from jobs.storage.parts import write_part
+from jobs.storage.store import Change, Drop, Store
 from jobs.workspace import Workspace
 from tests.helpers import SMALL, STAGE_TABLES, computed, go, rows, write_noise_stream
 
@@ -84,6 +86,28 @@ def test_vacuum_deletes_orphans_once_they_are_old(workspace: Workspace, tmp_path
     maintenance.vacuum(store, "v")
     assert [path.exists() for path in orphans] == [True, False]
     assert rows(workspace, schemas.QUALITY).height == 5
+
+
+def test_vacuum_spares_a_file_that_was_dropped_long_ago_and_has_just_been_written_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(workspace.create().root)
+    store.create_tables()
+    row = {"name": "v1", "manifest": "{}", "note": None, "job_id": "job", "created_ns": 1}
+    rows_ = pa.Table.from_pylist([row], schemas.RELEASES.file_schema)
+    (part, other) = (write_part(store.root, schemas.RELEASES, rows_.slice(0, n)) for n in (1, 0))
+    long_ago = int(time.time() * 1000) - 48 * 3_600_000
+    monkeypatch.setattr("jobs.storage.store.now_ms", lambda: long_ago)
+    for change in (Change([part, other]), Change(drop=[Drop()])):
+        store.open(schemas.RELEASES).commit(change, "job")
+    files = [workspace.folder / "releases" / each.path for each in (part, other)]
+    for file in files:
+        os.utime(file, (long_ago / 1000, long_ago / 1000))
+    # By a run that has not committed it yet.
+    assert write_part(store.root, schemas.RELEASES, rows_) == part
+    deleted = {c.table: c.deleted for c in maintenance.vacuum(store, "v")}
+    assert deleted["releases"] == [other.path]
+    assert [file.exists() for file in files] == [True, False]
 
 
 @pytest.mark.parametrize("state", ["failed", "paused"])
