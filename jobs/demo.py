@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from conf import load
@@ -16,9 +17,16 @@ from jobs.query import View
 from jobs.reports import report
 from jobs.runs import RunRecord
 from jobs.workspace import Workspace
-from transforms.synthetic import Planted, Sample
+from transforms.synthetic import TIMELINE, Kind, Planted, Sample
+from transforms.track import overlaps
 
 STREAM = "ground"
+_STANDS_STILL = "motion.motion < 0.03 AND NOT list_has_any(reasons, ['dark', 'overexposed'])"
+# What moves can be told where a camera stands still, and this one flies most of the time.
+SETTINGS = ("annotate.detector=motion", "annotate.frames=all", f"when.annotate={_STANDS_STILL}")
+_VISITED: tuple[Kind, int] = ("visited", 30)
+_SAME = 0.5
+"""Intersection over union from which on a box is that of a thing."""
 _MARK = "sample.txt"
 
 
@@ -47,11 +55,11 @@ def write_sample(folder: Path, sample: Sample) -> None:
 
 
 def run_demo(folder: Path, execute: Callable[[RunRequest], RunRecord], sample: Sample | None = None) -> dict[str, Any]:
-    """Write a sample below a folder, run the default profile on it, and write a report.
+    """Write a sample below a folder, run the main job on it and have what moves found, and write a report.
 
     Raises `UserError` if the folder holds something else.
     """
-    sample = sample or Sample()
+    sample = sample or Sample(timeline=(*TIMELINE[:3], _VISITED, *TIMELINE[3:]))
     if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
         raise UserError(f"{folder} holds other things; name a new or empty folder with --out")
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +67,7 @@ def run_demo(folder: Path, execute: Callable[[RunRequest], RunRecord], sample: S
     frames = folder / STREAM
     write_sample(frames, sample)
     workspace = Workspace.at(folder / "tables")
-    record = execute(RunRequest(workspace, [str(frames)], load()))
+    record = execute(RunRequest(workspace, [str(frames)], load("annotate", settings=SETTINGS)))
     page = folder / "report.html"
     page.write_text(report.render(workspace), encoding="utf-8")
     checks = compare(View.of(workspace), STREAM, sample.planted)
@@ -94,7 +102,7 @@ def compare(view: View, stream_id: str, planted: Planted) -> list[Check]:
     gaps = {(gap["start"], gap["end"]) for gap in streams["gaps"].to_list()[0]}
     checks.append(_check("gaps in the numbering", set(planted.gaps), gaps))
     unusual = planted.dark | planted.overexposed | planted.blurry
-    still = {index for first, last in planted.idle for index in range(first, last + 1)}
+    still = {index for first, last in (*planted.idle, *planted.visited) for index in range(first, last + 1)}
     for what, pairs, others in (
         ("exact repeats", planted.exact, planted.near),
         ("near repeats", planted.near, planted.exact),
@@ -103,7 +111,18 @@ def compare(view: View, stream_id: str, planted: Planted) -> list[Check]:
         reason = f"{what.split()[0]}_duplicate"
         beside = with_reason(reason) - set(pairs) - set(pairs.values()) - set(others) - set(others.values())
         checks.append(Check(what, len(pairs), len(found), len(beside - still - unusual)))
-    return checks
+    return [*checks, _moving(view, mine, planted)]
+
+
+def _moving(view: View, mine: pl.Expr, planted: Planted) -> Check:
+    boxes = view.lazy("annotations").filter(mine).collect()
+    n_found = n_beside = 0
+    for (index,), found in boxes.group_by("frame_idx"):
+        truth = np.array([planted.visitors[index]] if index in planted.visitors else [], float).reshape(-1, 4)
+        same = overlaps(found.select("bbox_x", "bbox_y", "bbox_w", "bbox_h").to_numpy(), truth) >= _SAME
+        n_found += int(same.any())
+        n_beside += int((~same.any(axis=1)).sum())
+    return Check("moving things", len(planted.visitors), n_found, n_beside)
 
 
 def _check(what: str, planted: set[Any], found: set[Any]) -> Check:

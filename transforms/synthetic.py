@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 Picture = npt.NDArray[np.uint8]
-Kind = Literal["moving", "idle", "dark", "blurred", "overexposed", "exact", "near", "gap"]
+Box = tuple[int, int, int, int]
+Kind = Literal["moving", "idle", "visited", "dark", "blurred", "overexposed", "exact", "near", "gap"]
 
 TIMELINE: tuple[tuple[Kind, int], ...] = (
     ("moving", 90),
@@ -41,13 +42,16 @@ _SPEED = 0.17
 _SLOPE = 0.6180339887
 _FIRST_REPEATED = 3
 _REPEAT_STEP = 5
+_EMPTY = 10
+_VISITOR = (70, 235, 250)
 
 
 @dataclass(frozen=True)
 class Planted:
     """What a sample holds, by frame number; intervals include both ends.
 
-    `exact` and `near` map a repeat to the frame that it repeats.
+    `exact` and `near` map a repeat to the frame that it repeats. While `visited`, the camera stands still, and
+    `visitors` says where something passes before it, as x, y, width and height in pixels.
     """
 
     n_files: int
@@ -59,6 +63,8 @@ class Planted:
     exact: dict[int, int] = field(default_factory=dict)
     near: dict[int, int] = field(default_factory=dict)
     corrupt: set[int] = field(default_factory=set)
+    visited: list[tuple[int, int]] = field(default_factory=list)
+    visitors: dict[int, Box] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,8 @@ class Sample:
             overexposed=set(by_kind.get("overexposed", ())),
             exact=dict(zip(by_kind.get("exact", ()), originals[:n_exact], strict=True)),
             near=dict(zip(by_kind.get("near", ()), originals[n_exact:], strict=True)),
+            visited=_intervals(by_kind.get("visited", [])),
+            visitors=self._visitors(_intervals(by_kind.get("visited", []))),
             corrupt={self._last_start + 2, self._last_start + 4} if self.broken else set(),
         )
 
@@ -124,6 +132,8 @@ class Sample:
             return self._altered(self.picture(self.planted.near[index]))
         if kind == "idle":
             return self._idle(index)
+        if kind == "visited":
+            return self._visited(index)
         return self._exposed(self._view(self.planted.exact.get(index, index)), index)
 
     def _exposed(self, view: Picture, index: int) -> Picture:
@@ -151,6 +161,28 @@ class Sample:
         gain = np.float32(1 + 0.04 * np.sin((index - start) / 9))
         return self._noisy(self._view(start).astype(np.float32) * gain, index, 2.0)
 
+    def _visited(self, index: int) -> Picture:
+        """A camera that stands still, and something bright that passes before it, after a while."""
+        start = index
+        while start > 0 and self.kinds[start - 1] == "visited":
+            start -= 1
+        view = self._view(start)
+        if index in self.planted.visitors:
+            x, y, width, height = self.planted.visitors[index]
+            view[y : y + height, x : x + width] = _VISITOR
+        return self._noisy(view.astype(np.float32), index, 2.0)
+
+    def _visitors(self, stretches: list[tuple[int, int]]) -> dict[int, Box]:
+        """Return where something is that passes from the left to the right, from the eleventh frame of a stretch on."""
+        width, height = self.width * 4 // 25, self.height * 4 // 25
+        boxes = {}
+        for first, last in stretches:
+            arrival = first + _EMPTY
+            for index in range(arrival, last + 1):
+                x = (self.width - width) * (index - arrival) // max(1, last - arrival)
+                boxes[index] = (x, self.height // 2, width, height)
+        return boxes
+
     def _noisy(self, picture: npt.NDArray[np.float32], index: int, sigma: float) -> Picture:
         noise = np.random.default_rng((self.seed, index)).normal(0, sigma, picture.shape[:2]).astype(np.float32)
         return np.clip(picture + noise[..., None], 0, 255).astype(np.uint8)
@@ -165,17 +197,17 @@ class Sample:
 
     def _view(self, index: int) -> Picture:
         """Return what the camera sees at a frame number: a window on the ground, which repeats in both directions."""
-        ground = self._ground
-        side = len(ground)
+        side = _GROUND_SIDES * self.width
         step = _SPEED * self.width
         left, top = int(index * step) % side, int(index * step * _SLOPE) % side
-        rows = np.arange(top, top + self.height) % side
-        columns = np.arange(left, left + self.width) % side
-        return ground[np.ix_(rows, columns)]
+        return self._ground[top : top + self.height, left : left + self.width].copy()
 
     @cached_property
     def _ground(self) -> Picture:
-        """Paint the ground: clouds of noise at all scales, with fields, roofs and roads on it."""
+        """Paint the ground: clouds of noise at all scales, with fields, roofs and roads on it.
+
+        Below and to the right, as much as a camera sees at a time is there once more.
+        """
         rng = np.random.default_rng(self.seed)
         side = _GROUND_SIDES * self.width
         relief = np.zeros((side, side), np.float32)
@@ -187,7 +219,8 @@ class Sample:
         for _ in range(260):
             self._paint_object(ground, rng)
         grain = rng.normal(0, min(9.0, self.width / 60), (side, side)).astype(np.int16)
-        return np.clip(ground + grain[..., None], 0, 255).astype(np.uint8)
+        painted = np.clip(ground + grain[..., None], 0, 255).astype(np.uint8)
+        return np.pad(painted, ((0, self.height), (0, self.width), (0, 0)), "wrap")
 
     def _paint_object(self, ground: Picture, rng: np.random.Generator) -> None:
         side = len(ground)

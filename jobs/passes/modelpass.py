@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,7 +16,8 @@ from jobs.errors import RunFailedError
 from jobs.lifecycle.hold import Hold
 from jobs.passes.blocks import Block
 from jobs.passes.engine import IN_HAND, Engine, ModelProcesses
-from jobs.passes.modelworker import ModelTask, ModelWorker
+from jobs.passes.modelworker import ModelTask, ModelWorker, show_block
+from jobs.passes.nearby import Nearby
 from jobs.passes.pixelpass import Brake, PassResult, died, numbered, send, set_aside
 from jobs.storage.commit import Committer
 from transforms.inference import REQUEST
@@ -33,6 +35,7 @@ def run_model_pass(
     model_frames: int | None,
     processes: Callable[[Engine], ModelProcesses],
     engine: Callable[[], Engine],
+    nearby: Callable[[int], ModelProcesses | None],
     committer: Committer,
     told: Callable[[dict[str, Any], pa.Table], None] = lambda receipt, rows: None,
     *,
@@ -41,10 +44,11 @@ def run_model_pass(
 ) -> PassResult:
     """Show the frames of `todo`, tables of schema `REQUEST`, to a model.
 
-    `model_frames` is the most frames that a process is given at a time; `told`, `hold` and `abort` are as
-    for `pixelpass.run_pass`. Raises
-    `RunFailedError` where the model cannot be loaded, where it takes none of the frames, or where the workspace does
-    not take the results; what was committed stays.
+    `model_frames` is the most frames that a process is given at a time. `nearby` is told how many there are, and says
+    in which processes of this machine so few can be shown, if in any; `engine` is called for what these do not do.
+    `told`, `hold` and `abort` are as for `pixelpass.run_pass`. Raises `RunFailedError` where the model cannot be
+    loaded, where it takes none of the frames, or where the workspace does not take the results; what was committed
+    stays.
     """
     result = PassResult()
     brake = Brake(hold, abort)
@@ -52,10 +56,14 @@ def run_model_pass(
         if result.stopped or hold.asked():
             result.stopped = True
             break
+        here = None if result.n_frames else nearby(_n_wanted(wave))
+        lost = _show_nearby(wave, model_frames, here, task, committer, result, told, brake) if here else None
+        if result.stopped or lost == []:
+            continue
         cluster = engine()
         shape = processes(cluster)
         size = model_frames or (_ON_GPU if shape.gpus else _ON_CPU)
-        blocks = _cut(wave, size, shape.size, task, first=not result.n_frames)
+        blocks = lost or _cut(wave, size, shape.size, task, first=not result.n_frames)
 
         def show(some: Sequence[Block], cluster: Engine = cluster) -> set[int] | None:
             received: set[int] = set()
@@ -68,14 +76,40 @@ def run_model_pass(
                 left = [number for number in left if number not in received]
                 if machines <= cluster.machines():
                     break
-            if not any(result.computed.values()) and len(result.faults) >= _HOPELESS:
-                raise RunFailedError(f"the model takes none of the first {len(result.faults)} frames: {_why(result)}")
+            _refuse_hopeless(result)
             return None if result.stopped else received
 
         _show_all(blocks, show, shape.size * IN_HAND, task, result, told)
     committer.flush()
     result.n_commits = committer.n_commits
     return result
+
+
+def _show_nearby(
+    wave: pa.Table,
+    model_frames: int | None,
+    processes: ModelProcesses,
+    task: ModelTask,
+    committer: Committer,
+    result: PassResult,
+    told: Callable[[dict[str, Any], pa.Table], None],
+    brake: Brake,
+) -> list[Block]:
+    """Show a wave in processes of this machine, and return the blocks that did not come back.
+
+    The model cannot be loaded then, or a frame has ended its process: the engine's processes tell which.
+    """
+    blocks = _cut(wave, model_frames or _ON_CPU, processes.size, task, first=True)
+    transform = (show_block, {"task": pickle.dumps(task), "threads": processes.threads})
+    with Nearby(processes.size) as helpers:
+        received = send(blocks, helpers.map_blocks(numbered(blocks), [transform]), committer, result, told, brake)
+    _refuse_hopeless(result)
+    return [block for number, block in enumerate(blocks) if number not in received]
+
+
+def _refuse_hopeless(result: PassResult) -> None:
+    if not any(result.computed.values()) and len(result.faults) >= _HOPELESS:
+        raise RunFailedError(f"the model takes none of the first {len(result.faults)} frames: {_why(result)}")
 
 
 def _show_all(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -13,10 +13,10 @@ from jobs.errors import RunFailedError
 from jobs.lifecycle.hold import Hold
 from jobs.lifecycle.telling import Teller
 from jobs.passes.carrying import CarryPlanner
-from jobs.passes.engine import Engine
 from jobs.passes.modelpass import run_model_pass
 from jobs.passes.modelplan import ModelPlan, ModelPlanner
 from jobs.passes.modelworker import ModelTask
+from jobs.passes.ondemand import EngineOnDemand
 from jobs.passes.pixelpass import PassResult
 from jobs.provisioning.inference import make_model
 from jobs.runs import StageOutcome
@@ -70,7 +70,7 @@ class ModelStages:
     def run(
         self,
         stage: Stage,
-        engine: Callable[[], Engine],
+        engine: EngineOnDemand,
         teller: Teller,
         hold: Hold,
         abort: bool = False,
@@ -109,6 +109,7 @@ class ModelStages:
             resources.model_frames,
             lambda cluster: cluster.model_processes(resources),
             engine,
+            engine.models_nearby,
             committer,
             teller.measured,
             hold=hold,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 
@@ -96,6 +98,16 @@ class ModelWorker:
         if isinstance(model, RememberingModel):
             return look_in_turn(block, model, (task.stage,), task.image, self._threads, go_on)
         return look(block, model, (task.stage,), task.image, task.batch, self._threads, go_on)
+
+
+def show_block(block: pa.Table, task: bytes, threads: int) -> pa.Table:
+    """Show a block to the model of a pickled `ModelTask`, which this process then holds, as a `ModelWorker` does."""
+    return _held(task, threads)(block)
+
+
+@lru_cache(maxsize=1)
+def _held(task: bytes, threads: int) -> ModelWorker:
+    return ModelWorker(pickle.loads(task), threads)  # noqa: S301 - it comes from the process that started this one
 
 
 class _Shared:

@@ -15,8 +15,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from conf import Resources
+from jobs.devices import has_gpu
 from jobs.errors import RunStopped
-from jobs.passes.engine import Engine, named_cluster
+from jobs.passes.engine import Engine, ModelProcesses, named_cluster, share_out
 from jobs.passes.lending import Lent
 from jobs.passes.nearby import ALONE, Nearby
 
@@ -45,6 +46,7 @@ class EngineOnDemand:
 
     def __init__(self, limits: Resources, address: str | None = None, lent: Lent | None = None) -> None:
         self._make = lambda: Engine(limits, address, lent)
+        self._limits = limits
         there = named_cluster(address) or _is_running()
         self.nearby = None if there else Nearby(limits.num_cpus or os.cpu_count() or 1)
         self._threads = ThreadPoolExecutor(1, "engine")
@@ -62,6 +64,15 @@ class EngineOnDemand:
         if self._engine is None:
             self._handlers = {n: h for n in _SIGNALS if (h := signal.getsignal(n)) is not None}
             self._engine = self._threads.submit(self._make)
+
+    def models_nearby(self, n_frames: int) -> ModelProcesses | None:
+        """Return the processes of this machine that so few frames can be shown to a model in, without an engine.
+
+        None where an engine is there or is on its way, and where there are GPUs, which the engine shares out.
+        """
+        if self.nearby is None or self._engine is not None or n_frames > ALONE or has_gpu():
+            return None
+        return share_out([(self.nearby.size, 0)], self.nearby.size, self._limits.models)
 
     def __call__(self) -> Engine:
         """Return the engine, when it is there."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,15 +8,17 @@ import pytest
 from jobs import demo
 from jobs.cli.demo import print_result
 from jobs.errors import UserError
-from jobs.passes.engine import Engine
 from jobs.run import run
 from tests.helpers import SMALL
 
+SAMPLE = replace(SMALL, timeline=(*SMALL.timeline[:1], ("visited", 24), *SMALL.timeline[1:]))
 
+
+@pytest.mark.usefixtures("models_at_hand")
 def test_the_demo_finds_all_that_it_planted_and_says_where_to_look(
-    tmp_path: Path, engine: Engine, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = demo.run_demo(tmp_path / "demo", run, SMALL)
+    result = demo.run_demo(tmp_path / "demo", run, SAMPLE)
     assert [(c["what"], c["found"] - c["planted"], c["extra"]) for c in result["checks"]] == [
         (what, 0, 0)
         for what in (
@@ -27,6 +30,7 @@ def test_the_demo_finds_all_that_it_planted_and_says_where_to_look(
             "gaps in the numbering",
             "exact repeats",
             "near repeats",
+            "moving things",
         )
     ]
     assert Path(result["report"]).is_file()
@@ -35,7 +39,7 @@ def test_the_demo_finds_all_that_it_planted_and_says_where_to_look(
     assert "planted" in shown
     assert result["report"] in shown
     assert "winnow export" in shown
-    again = demo.run_demo(tmp_path / "demo", run, SMALL)
+    again = demo.run_demo(tmp_path / "demo", run, SAMPLE)
     assert all(stage["computed"] == 0 for stage in again["run"]["stages"].values())
 
 

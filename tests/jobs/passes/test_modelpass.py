@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -14,13 +14,17 @@ import pytest
 
 import schemas
 from conf import Resources
+from jobs import devices
 from jobs.errors import RunFailedError
 from jobs.lifecycle.events import Journal, events
 from jobs.lifecycle.hold import Hold
 from jobs.lifecycle.telling import Teller, Unwatched
-from jobs.passes.engine import Engine
+from jobs.passes import ondemand
+from jobs.passes.engine import Engine, ModelProcesses
 from jobs.passes.modelpass import run_model_pass
 from jobs.passes.modelworker import ModelTask
+from jobs.passes.nearby import ALONE
+from jobs.passes.ondemand import EngineOnDemand
 from jobs.passes.pixelpass import PassResult
 from jobs.stage import Stage
 from jobs.storage.commit import Committer
@@ -77,7 +81,30 @@ def frames(tmp_path: Path) -> pa.Table:
     return pa.Table.from_pylist(rows, REQUEST)
 
 
-def look(engine: Engine, frames: pa.Table, root: Path, ends: bool, fails: bool) -> tuple[PassResult, pa.Table]:
+def nobody(_: int) -> None:
+    """Say that there is no process but the engine's."""
+
+
+def two(_: int) -> ModelProcesses:
+    """Say that two processes of this machine can do it."""
+    return ModelProcesses(2, 1, 0.0)
+
+
+class NoEngine:
+    """An engine that must not be asked for anything but how large it is."""
+
+    def model_processes(self, _: Resources) -> ModelProcesses:
+        return ModelProcesses(1, 1, 0.0)
+
+
+def look(
+    engine: Engine,
+    frames: pa.Table,
+    root: Path,
+    ends: bool,
+    fails: bool,
+    nearby: Callable[[int], ModelProcesses | None] = nobody,
+) -> tuple[PassResult, pa.Table]:
     store = Store(root)
     store.create_tables()
     stage = Stage("embeddings", "model", schemas.EMBEDDINGS, (), {})
@@ -87,14 +114,19 @@ def look(engine: Engine, frames: pa.Table, root: Path, ends: bool, fails: bool) 
     hold = Hold.take(root, "job", Unwatched())
     journal = Journal.of(root, "job")
     told = Teller(Unwatched(), journal).measured
-    result = run_model_pass(iter([frames]), task, 2, lambda _: shape, lambda: engine, committer, told, hold=hold)
+    result = run_model_pass(
+        iter([frames]), task, 2, lambda _: shape, lambda: engine, nearby, committer, told, hold=hold
+    )
     journal.close()
     return result, store.open(schemas.EMBEDDINGS).read(None, stage.key).sort_by("frame_idx")
 
 
-def test_a_frame_that_ends_its_process_is_set_aside_alone(engine: Engine, frames: pa.Table, tmp_path: Path) -> None:
+@pytest.mark.parametrize("nearby", [nobody, two])
+def test_a_frame_that_ends_its_process_is_set_aside_alone(
+    engine: Engine, frames: pa.Table, tmp_path: Path, nearby: Callable[[int], ModelProcesses | None]
+) -> None:
     few = frames.slice(WHITE - 2, 4)
-    result, written = look(engine, few, tmp_path / "tables", ends=True, fails=False)
+    result, written = look(engine, few, tmp_path / "tables", ends=True, fails=False, nearby=nearby)
     assert [(f["frame_idx"], f["error_type"]) for f in result.faults] == [(WHITE, "WorkerDied")]
     said = events(tmp_path / "tables", "job")
     (aside,) = [e for e in said if e["event"] == "frames_set_aside"]
@@ -109,6 +141,9 @@ def test_a_frame_that_the_model_cannot_take_is_set_aside_alone(
     engine: Engine, frames: pa.Table, tmp_path: Path
 ) -> None:
     result, written = look(engine, frames, tmp_path / "tables", ends=False, fails=True)
+    same, rows = look(cast("Engine", NoEngine()), frames, tmp_path / "nearby", ends=False, fails=True, nearby=two)
+    assert rows.equals(written)
+    assert (same.n_frames, same.computed, same.faults) == (result.n_frames, result.computed, result.faults)
     assert [(f["frame_idx"], f["error_type"], f["error"]) for f in result.faults] == [
         (WHITE, "MemoryError", "too bright to hold")
     ]
@@ -121,3 +156,20 @@ def test_a_model_that_takes_nothing_ends_the_run(engine: Engine, frames: pa.Tabl
     white = white.set_column(2, "frame_idx", pa.array(range(n))).cast(REQUEST)
     with pytest.raises(RunFailedError, match="takes none of the first 40 frames: too bright to hold"):
         look(engine, white, tmp_path / "tables", ends=False, fails=True)
+    with pytest.raises(RunFailedError, match="takes none of the first 40 frames: too bright to hold"):
+        look(cast("Engine", NoEngine()), white, tmp_path / "nearby", ends=False, fails=True, nearby=two)
+
+
+def test_few_frames_need_no_engine_unless_there_is_one_or_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = Resources(num_cpus=2)
+    monkeypatch.setattr(ondemand, "_is_running", lambda: False)
+    monkeypatch.setattr(devices, "_DRIVER", tmp_path / "driver")
+    with EngineOnDemand(limits) as demanded:
+        assert demanded.models_nearby(ALONE) == ModelProcesses(1, 2, 0.0)
+        assert demanded.models_nearby(ALONE + 1) is None
+        (tmp_path / "driver").touch()
+        assert demanded.models_nearby(1) is None
+    with EngineOnDemand(limits, "127.0.0.1:6379") as joined:
+        assert joined.models_nearby(1) is None
