@@ -27,21 +27,28 @@ def start(
     options: tuple[str, ...] = (),
     settings: tuple[str, ...] = SLOW,
     address: str | None = None,
+    alone: bool = False,
 ) -> subprocess.Popen[str]:
-    """Start `winnow run` as a process of its own on a cluster; if none is named, on the session's Ray."""
+    """Start `winnow run` as a process of its own on a cluster; if none is named, on the session's Ray.
+
+    `alone`, it has no more than processes of its own, as a small run has that is asked for by hand: no engine.
+    """
     command = [sys.executable, "-m", "jobs.cli.app", "run", "--json", "--workspace", str(workspace), *options]
     command += [part for path in inputs for part in ("--input", str(path))]
     command += [part for setting in settings for part in ("--set", setting)]
-    command += ["--ray-address", address or ray.get_runtime_context().gcs_address]
-    environment = without_ray() if address else None
+    if not alone:
+        command += ["--ray-address", address or ray.get_runtime_context().gcs_address]
+    environment = without_ray() if address or alone else None
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def resume(workspace: Path, job_id: str, verb: str = "resume") -> subprocess.Popen[str]:
-    """Start `winnow job resume`, or another verb that goes on, as a process of its own on the session's Ray."""
+def resume(workspace: Path, job_id: str, verb: str = "resume", alone: bool = False) -> subprocess.Popen[str]:
+    """Start `winnow job resume`, or another verb that goes on, as `start` does."""
     command = [sys.executable, "-m", "jobs.cli.app", "job", verb, job_id, "--json", "--workspace", str(workspace)]
-    command += ["--ray-address", ray.get_runtime_context().gcs_address]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if not alone:
+        command += ["--ray-address", ray.get_runtime_context().gcs_address]
+    environment = without_ray() if alone else None
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def start_gateway(root: Path) -> subprocess.Popen[str]:

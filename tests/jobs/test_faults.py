@@ -56,8 +56,8 @@ def test_a_run_killed_at_ten_random_moments_gives_the_rows_of_one_that_was_not(
     moments = random.Random(20261121)
     place = tmp_path / "tables"
     committed = []
-    for _ in range(10):
-        process = start(place, sample_folder)
+    for number in range(10):
+        process = start(place, sample_folder, alone=number % 2 == 0)
         # From before the first table is made to well into the table stages.
         wait_for_rows(place, process, moments.randrange(0, N) if moments.random() < 0.8 else N)
         time.sleep(moments.uniform(0, 0.3))
@@ -72,17 +72,19 @@ def test_a_run_killed_at_ten_random_moments_gives_the_rows_of_one_that_was_not(
     assert_same_tables(workspace, expected)
     states = View.of(workspace).lazy("runs").collect()["state"].to_list()
     assert set(states) == {"done", "failed"}
-    assert finished(start(place, sample_folder))["counts"]["frames_read"] == 0
+    assert finished(start(place, sample_folder, alone=True))["counts"]["frames_read"] == 0
 
 
 @pytest.mark.usefixtures("engine")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_commits_what_is_in_hand_pauses_and_says_so(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(("number", "alone"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
+def test_an_interrupted_run_commits_what_is_in_hand_pauses_and_says_so(
+    tmp_path: Path, number: signal.Signals, alone: bool
+) -> None:
     # Far more frames than are read between the first commit and the signal, however busy the machine is.
     n = 1000
     stream = write_noise_stream(tmp_path / "cam", range(n))
     place = tmp_path / "tables"
-    process = start(place, stream)
+    process = start(place, stream, alone=alone)
     wait_for_rows(place, process, 10)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
@@ -99,14 +101,14 @@ def test_an_interrupted_run_commits_what_is_in_hand_pauses_and_says_so(tmp_path:
     assert json.loads(out)["stages"]["frames"]["computed"] == kept
     assert View.of(workspace).lazy("heads").collect().height == 0
     # Another run finds done what this one had committed.
-    assert finished(start(place, stream, settings=()))["stages"]["frames"]["computed"] == n - kept
+    assert finished(start(place, stream, settings=(), alone=True))["stages"]["frames"]["computed"] == n - kept
 
 
 @pytest.mark.usefixtures("engine")
 def test_a_second_interrupt_ends_a_run_at_once(tmp_path: Path) -> None:
     stream = write_noise_stream(tmp_path / "cam", range(600))
     place = tmp_path / "tables"
-    process = start(place, stream)
+    process = start(place, stream, alone=True)
     wait_for_rows(place, process, 10)
     process.send_signal(signal.SIGINT)
     time.sleep(0.1)
@@ -114,7 +116,7 @@ def test_a_second_interrupt_ends_a_run_at_once(tmp_path: Path) -> None:
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "")
     (job_id,) = jobs_of(place)
-    assert finished(resume(place, job_id))["state"] == "done"
+    assert finished(resume(place, job_id, alone=True))["state"] == "done"
     assert rows(Workspace.at(place), schemas.FRAMES).height == 600
     assert_one_live_row(Workspace.at(place))
 
@@ -136,7 +138,7 @@ def test_two_runs_over_different_streams_at_once_lose_no_group(tmp_path: Path) -
         write_noise_stream(tmp_path / name, [*seeds, 500]) for name, seeds in (("a", range(40)), ("b", range(100, 140)))
     ]
     place = tmp_path / "tables"
-    results = [finished(process) for process in [start(place, folder) for folder in folders]]
+    results = [finished(process) for process in [start(place, folder, alone=True) for folder in folders]]
     assert [r["state"] for r in results] == ["done", "done"]
     workspace = Workspace.at(place)
     assert_one_live_row(workspace)
@@ -144,7 +146,7 @@ def test_two_runs_over_different_streams_at_once_lose_no_group(tmp_path: Path) -
     assert found.height == 82
     shared = found.filter(pl.col("frame_idx") == 40)
     assert shared["group_id"].n_unique() == 1
-    assert finished(start(place, *folders))["stages"]["frames"]["computed"] == 0
+    assert finished(start(place, *folders, alone=True))["stages"]["frames"]["computed"] == 0
 
 
 @pytest.fixture
@@ -199,13 +201,13 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_next_goes_on(tmp_path: P
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(small)], check=False).returncode:
         pytest.skip("needs the right to mount a small file system")
     try:
-        process = start(small / "tables", sample_folder)
+        process = start(small / "tables", sample_folder, alone=True)
         _, err = process.communicate(timeout=120)
         assert process.returncode == 1, err
         assert "the disk is full; free some space, then run this again" in err
         assert "Traceback" not in err
         subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
-        assert finished(start(small / "tables", sample_folder))["state"] == "done"
+        assert finished(start(small / "tables", sample_folder, alone=True))["state"] == "done"
         assert_one_live_row(Workspace.at(small / "tables"))
         assert rows(Workspace.at(small / "tables"), schemas.FRAMES).height == N
     finally:
@@ -216,14 +218,14 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_next_goes_on(tmp_path: P
 def test_files_replaced_while_a_run_reads_them_end_up_right(tmp_path: Path, sample_folder: Path) -> None:
     cam = copy_stream(sample_folder, tmp_path / "cam")
     place = tmp_path / "tables"
-    process = start(place, cam)
+    process = start(place, cam, alone=True)
     while process.poll() is None:
         for number in (10, 60, 120):
             data = (sample_folder / "image_2.jpg").read_bytes() + os.urandom(3)
             (cam / f"image_{number}.jpg").write_bytes(data)
         time.sleep(0.002)
     assert process.returncode == 0, process.communicate()[1]
-    finished(start(place, cam))
+    finished(start(place, cam, alone=True))
     workspace, fresh = Workspace.at(place), Workspace.at(tmp_path / "fresh")
     go(fresh, cam)
     for table in (schemas.QUALITY, schemas.FINGERPRINTS, schemas.MOTION):

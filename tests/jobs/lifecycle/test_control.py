@@ -87,7 +87,7 @@ def test_a_job_killed_while_it_pauses_is_failed_and_can_be_resumed(
 ) -> None:
     place = tmp_path / "tables"
     moments = random.Random(3)
-    process = start(place, sample_folder)
+    process = start(place, sample_folder, alone=True)
     job_id = ""
     for _ in range(2):
         wait_for_rows(place, process, 10)
@@ -108,7 +108,7 @@ def test_a_job_killed_while_it_pauses_is_failed_and_can_be_resumed(
         assert Store(place).read(schemas.RUNS, ["state", "error"]).to_pylist() == [
             {name: shown[name] for name in ("state", "error")}
         ]
-        process = resume(place, job_id)
+        process = resume(place, job_id, alone=True)
     assert finished(process)["state"] == "done"
     assert jobs_of(place) == [job_id]
     assert_one_live_row(Workspace.at(place))
@@ -118,7 +118,7 @@ def test_a_job_killed_while_it_pauses_is_failed_and_can_be_resumed(
 def test_of_two_that_resume_a_job_one_holds_it(expected: Workspace, tmp_path: Path, sample_folder: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = run(RunRequest(workspace, [str(sample_folder)], load(), pause_after="measure"))
-    both = [resume(workspace.folder, record.job_id) for _ in range(2)]
+    both = [resume(workspace.folder, record.job_id, alone=True) for _ in range(2)]
     ends = [process.communicate(timeout=120) for process in both]
     assert sorted(process.returncode for process in both) == [0, 2]
     (refused,) = [err for process, (_, err) in zip(both, ends, strict=True) if process.returncode == 2]
