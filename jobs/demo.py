@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,11 +61,16 @@ def run_demo(folder: Path, execute: Callable[[RunRequest], RunRecord], sample: S
     Raises `UserError` if the folder holds something else.
     """
     sample = sample or Sample(timeline=(*TIMELINE[:3], _VISITED, *TIMELINE[3:]))
-    if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
+    mark = folder / _MARK
+    if folder.exists() and any(folder.iterdir()) and not mark.exists():
         raise UserError(f"{folder} holds other things; name a new or empty folder with --out")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _MARK).write_text("Made by `winnow demo`: a sample stream, and the workspace of its tables.\n")
     frames = folder / STREAM
+    said = f"Made by `winnow demo`: a sample stream, and the workspace of its tables.\n{sample}\n"
+    if mark.exists() and mark.read_text() != said:
+        # Of another version of this program, whose sample was another one.
+        shutil.rmtree(frames, ignore_errors=True)
+    mark.write_text(said)
     write_sample(frames, sample)
     workspace = Workspace.at(folder / "tables")
     record = execute(RunRequest(workspace, [str(frames)], load("annotate", settings=SETTINGS)))

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_DRIVER = Path("/proc/driver/nvidia/version")
+_NVIDIA = Path("/proc/driver/nvidia/version")
+# Of AMD, and of Windows below a Linux.
+_OTHERS = (Path("/dev/kfd"), Path("/dev/dxg"))
 
 
-def has_gpu() -> bool:
-    """Say whether a driver of a GPU is at work here."""
-    return _DRIVER.exists()
+def has_nvidia() -> bool:
+    """Say whether a driver of NVIDIA is at work here."""
+    return _NVIDIA.exists()
+
+
+def may_have_gpu() -> bool:
+    """Say whether a library may find a GPU here."""
+    return has_nvidia() or any(device.exists() for device in _OTHERS)

@@ -18,7 +18,7 @@ from blake3 import blake3
 import schemas
 from conf import Loaded, Resources
 from jobs import probes
-from jobs.devices import has_gpu
+from jobs.devices import has_nvidia
 from jobs.errors import BrokenTableError, UserError, one_line
 from jobs.finding import Finding, size_text
 from jobs.lifecycle.processes import has_ended
@@ -108,7 +108,7 @@ def _hardware(limits: Resources) -> Iterator[Finding]:
 
 
 def _gpu() -> Finding:
-    has_device = has_gpu()
+    has_device = has_nvidia()
     if importlib.util.find_spec("torch") is None:
         if has_device:
             return Finding("gpu", "note", "there is one, but no torch to use it", "pip install 'winnow[embeddings]'")

@@ -21,7 +21,7 @@ def demo(
     ] = "winnow-demo",
     as_json: JsonOption = False,
 ) -> None:
-    """Write a sample stream, run the main job on it, and hold what was found against what was planted.
+    """Write a sample stream, run the main job and a detector on it, and hold what was found against what was planted.
 
     Example: winnow demo --out sample
     """

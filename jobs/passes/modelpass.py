@@ -101,7 +101,7 @@ def _show_nearby(
     """
     blocks = _cut(wave, model_frames or _ON_CPU, processes.size, task, first=True)
     transform = (show_block, {"task": pickle.dumps(task), "threads": processes.threads})
-    with Nearby(processes.size) as helpers:
+    with Nearby(min(processes.size, len(blocks))) as helpers:
         received = send(blocks, helpers.map_blocks(numbered(blocks), [transform]), committer, result, told, brake)
     _refuse_hopeless(result)
     return [block for number, block in enumerate(blocks) if number not in received]

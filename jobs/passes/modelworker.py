@@ -101,13 +101,23 @@ class ModelWorker:
 
 
 def show_block(block: pa.Table, task: bytes, threads: int) -> pa.Table:
-    """Show a block to the model of a pickled `ModelTask`, which this process then holds, as a `ModelWorker` does."""
-    return _held(task, threads)(block)
+    """Show a block to the model of a pickled `ModelTask`, which this process then holds, as a `ModelWorker` does.
+
+    Raises what keeps the model from being loaded, for every block.
+    """
+    held = _held(task, threads)
+    if isinstance(held, Exception):
+        raise held
+    return held(block)
 
 
 @lru_cache(maxsize=1)
-def _held(task: bytes, threads: int) -> ModelWorker:
-    return ModelWorker(pickle.loads(task), threads)  # noqa: S301 - it comes from the process that started this one
+def _held(task: bytes, threads: int) -> ModelWorker | Exception:
+    try:
+        return ModelWorker(pickle.loads(task), threads)  # noqa: S301 - it comes from the process that started this one
+    except Exception as error:
+        # It would take as long to fail again.
+        return error
 
 
 class _Shared:

@@ -1,7 +1,7 @@
 """Processes on this machine that map blocks within a second of being asked: while the engine still starts, or instead.
 
-Each is a Python of its own that is handed blocks through a pipe. It ends when the pipe does, so that none outlives
-whoever started it, however that ended.
+Each is a Python of its own that is handed blocks through a pipe. It ends when the pipe does, or whoever started it,
+however that ended.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Generator, Sequence
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -23,7 +25,8 @@ Transform = tuple[Callable[..., pa.Table], dict[str, Any]]
 """A function of one Arrow table, defined at the top of a module, and its keyword arguments."""
 
 ALONE = 1024
-"""So many frames are done before an engine would have started; a pass of no more needs none."""
+"""A pass of no more frames needs no engine: so many are measured before one would have started, and of those that are
+shown to a model, none is worth the wait for it."""
 
 _TICK_S = 0.5
 _GRACE_S = 5.0
@@ -115,8 +118,9 @@ def _start() -> _Helper:
     ours, theirs = Pipe()
     path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
     process = subprocess.Popen(  # noqa: S603 - it is our own interpreter
-        [sys.executable, "-c", f"from jobs.passes.nearby import serve; serve({theirs.fileno()})"],
+        [sys.executable, "-c", f"from jobs.passes.nearby import serve; serve({theirs.fileno()}, {os.getpid()})"],
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
         pass_fds=[theirs.fileno()],
         env={**os.environ, "PYTHONPATH": path},
         # An interrupt of the terminal is for whoever started it, who decides what is still to be done.
@@ -143,9 +147,11 @@ def _end(helper: _Helper) -> None:
         helper.process.wait()
 
 
-def serve(handle: int) -> None:
-    """Map the blocks that come through a pipe until it ends. What a process of `Nearby` does."""
+def serve(handle: int, parent: int) -> None:
+    """Map the blocks that come through a pipe until it ends, or the parent does. What a process of `Nearby` does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A block may take a model minutes, and only between two is the pipe looked at.
+    Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
     pipe = Connection(handle)
     importlib.import_module(_PRELOADED)
     # Decoders chatter about damaged pictures there, of which the tables say more; what a block raises is not printed.
@@ -165,3 +171,9 @@ def serve(handle: int) -> None:
             pipe.send(block)
         except OSError:
             return
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_TICK_S)
+    os._exit(1)

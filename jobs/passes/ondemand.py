@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from conf import Resources
-from jobs.devices import has_gpu
+from jobs.devices import may_have_gpu
 from jobs.errors import RunStopped
 from jobs.passes.engine import Engine, ModelProcesses, named_cluster, share_out
 from jobs.passes.lending import Lent
@@ -70,7 +70,7 @@ class EngineOnDemand:
 
         None where an engine is there or is on its way, and where there are GPUs, which the engine shares out.
         """
-        if self.nearby is None or self._engine is not None or n_frames > ALONE or has_gpu():
+        if self.nearby is None or self._engine is not None or n_frames > ALONE or may_have_gpu():
             return None
         return share_out([(self.nearby.size, 0)], self.nearby.size, self._limits.models)
 

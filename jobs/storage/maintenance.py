@@ -14,7 +14,6 @@ from jobs.storage import pictures, places
 from jobs.storage.filters import DataFile
 from jobs.storage.merge import rows_in_order
 from jobs.storage.parts import Part, write_part
-from jobs.storage.places import Place
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
 
 _SMALL_BYTES = 16 << 20
@@ -105,28 +104,21 @@ def vacuum(store: Store, job_id: str, retention_hours: int = 24, dry_run: bool =
             without = Change(drop=[Drop(stage_key=key) for key in change.stale_keys])
             snapshot = store.transact(table, partial(_always, without), job_id)
             change.files_after = len(snapshot.files)
-        folder = store.root / table.name
         # A name says what is in the file: one that was referred to long ago may just have been written again, and be
         # about to be.
-        strays = places.older(folder, snapshot.unreferenced(keep.get(table.name, ()), retention_hours), retention_hours)
-        change.deleted = _deleted(folder, strays, dry_run)
+        strays = snapshot.unreferenced(keep.get(table.name, ()), retention_hours)
+        change.deleted = places.delete_older(store.root / table.name, strays, retention_hours, dry_run)
         if table is schemas.MEDIA:
-            strays = _stray_pictures(store, keep.get(table.name, set()), retention_hours)
-            change.deleted += _deleted(store.root, strays, dry_run)
+            strays = _stray_pictures(store, keep.get(table.name, set()))
+            change.deleted += places.delete_older(store.root, strays, retention_hours, dry_run)
         changes.append(change)
     return changes
 
 
-def _deleted(folder: Place, names: list[str], dry_run: bool) -> list[str]:
-    for name in () if dry_run else names:
-        places.delete(folder / name)
-    return names
-
-
-def _stray_pictures(store: Store, versions: set[int], retention_hours: int) -> list[str]:
+def _stray_pictures(store: Store, versions: set[int]) -> list[str]:
     """Return the pictures that no row of these versions names, nor the newest one."""
     named = pictures_of([store, *(Store(store.root, {schemas.MEDIA.name: number}) for number in versions)])
-    return pictures.unreferenced(store.root, named, retention_hours)
+    return pictures.unreferenced(store.root, named)
 
 
 def pictures_of(stores: Iterable[Store]) -> set[str]:

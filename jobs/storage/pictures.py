@@ -36,8 +36,8 @@ class PictureFolder:
         return name
 
 
-def unreferenced(root: Place, named: AbstractSet[str], retention_hours: int) -> list[str]:
-    """Return the pictures of a workspace that no row names and that are older than so many hours, in order."""
+def unreferenced(root: Place, named: AbstractSet[str]) -> list[str]:
+    """Return the pictures of a workspace that no row names."""
     folder = root / FOLDER
     there = [f"{FOLDER}/{stream}/{name}" for stream in places.folders(folder) for name in places.files(folder / stream)]
-    return places.older(root, (name for name in there if name not in named), retention_hours)
+    return [name for name in there if name not in named]

@@ -11,6 +11,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,6 +22,7 @@ from transforms import buckets
 
 _TEMPORARY = ".tmp"
 _HOUR_S = 3600
+_REQUESTS = 16
 
 
 @dataclass(frozen=True, order=True)
@@ -208,14 +210,26 @@ def refresh(file: Place) -> bool:
     return True
 
 
-def older(folder: Place, names: Iterable[str], hours: int) -> list[str]:
-    """Return those of the files below a folder that were written so many hours ago or earlier, in order."""
+def delete_older(folder: Place, names: Iterable[str], hours: int, dry_run: bool = False) -> list[str]:
+    """Delete those of the files below a folder that were written so many hours ago or earlier; return them, in order.
+
+    Each is looked at just before it goes: somebody may be writing it again. A dry run writes nothing at all.
+    """
     names = sorted(names)
     if not names:
         return []
-    oldest = now_s(folder) - hours * _HOUR_S
-    found = ((name, status(folder / name)) for name in names)
-    return [name for name, there in found if there and there.mtime_s <= oldest]
+    oldest = (time.time() if dry_run else now_s(folder)) - hours * _HOUR_S
+
+    def is_deleted(name: str) -> bool:
+        there = status(folder / name)
+        if there is None or there.mtime_s > oldest:
+            return False
+        if not dry_run:
+            delete(folder / name)
+        return True
+
+    with ThreadPoolExecutor(_REQUESTS if is_remote(folder) else 1) as threads:
+        return [name for name, gone in zip(names, threads.map(is_deleted, names), strict=True) if gone]
 
 
 def touch(file: Place) -> None:

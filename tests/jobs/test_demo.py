@@ -39,6 +39,9 @@ def test_the_demo_finds_all_that_it_planted_and_says_where_to_look(
     assert "planted" in shown
     assert result["report"] in shown
     assert "winnow export" in shown
+    other = demo.run_demo(tmp_path / "demo", run, replace(SAMPLE, seed=8))
+    assert all(c["found"] == c["planted"] for c in other["checks"])
+    demo.run_demo(tmp_path / "demo", run, SAMPLE)
     again = demo.run_demo(tmp_path / "demo", run, SAMPLE)
     assert all(stage["computed"] == 0 for stage in again["run"]["stages"].values())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -104,12 +105,13 @@ def look(
     ends: bool,
     fails: bool,
     nearby: Callable[[int], ModelProcesses | None] = nobody,
+    make: Callable[[int], Any] | None = None,
 ) -> tuple[PassResult, pa.Table]:
     store = Store(root)
     store.create_tables()
     stage = Stage("embeddings", "model", schemas.EMBEDDINGS, (), {})
     committer = Committer(store, [stage], {"embeddings": store.open(schemas.EMBEDDINGS)}, "job", 0.1)
-    task = ModelTask(partial(Brightness, ends, fails), "embeddings", stage.key, root, ImageParams(), batch=8)
+    task = ModelTask(make or partial(Brightness, ends, fails), "embeddings", stage.key, root, ImageParams(), batch=8)
     shape = engine.model_processes(Resources(num_cpus=2, models=1))
     hold = Hold.take(root, "job", Unwatched())
     journal = Journal.of(root, "job")
@@ -160,12 +162,30 @@ def test_a_model_that_takes_nothing_ends_the_run(engine: Engine, frames: pa.Tabl
         look(cast("Engine", NoEngine()), white, tmp_path / "nearby", ends=False, fails=True, nearby=two)
 
 
+class Missing:
+    """A model that cannot be loaded, and leaves a note of every time that it was tried."""
+
+    def __init__(self, notes: Path, _threads: int) -> None:
+        (notes / f"{os.getpid()}-{time.monotonic_ns()}").touch()
+        raise ValueError("no such weights")
+
+
+def test_a_model_that_cannot_be_loaded_is_tried_once_by_every_process(
+    engine: Engine, frames: pa.Table, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    with pytest.raises(RunFailedError, match=r"the model cannot be loaded: .*no such weights"):
+        look(engine, frames, tmp_path / "tables", ends=False, fails=False, nearby=two, make=partial(Missing, notes))
+    assert len(list(notes.iterdir())) <= 2 + 1
+
+
 def test_few_frames_need_no_engine_unless_there_is_one_or_a_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = Resources(num_cpus=2)
     monkeypatch.setattr(ondemand, "_is_running", lambda: False)
-    monkeypatch.setattr(devices, "_DRIVER", tmp_path / "driver")
+    monkeypatch.setattr(devices, "_NVIDIA", tmp_path / "driver")
     with EngineOnDemand(limits) as demanded:
         assert demanded.models_nearby(ALONE) == ModelProcesses(1, 2, 0.0)
         assert demanded.models_nearby(ALONE + 1) is None

@@ -67,24 +67,34 @@ def test_when_all_have_died_the_rest_is_missing() -> None:
         assert numbers(list(nearby.map_blocks(blocks(5), [(fussy, {"ends": True})]))) == [0, 1]
 
 
+def rest(block: pa.Table) -> pa.Table:
+    """Take as long over a block as a large model."""
+    time.sleep(600)
+    return block
+
+
 _PARENT = """
 import sys
 from jobs.passes.nearby import Nearby
-from tests.jobs.passes.test_nearby import blocks, double
+from tests.jobs.passes.test_nearby import blocks, double, rest
 nearby = Nearby(1)
 (result,) = [r for r in nearby.map_blocks(blocks(1), [(double, {})]) if r is not None]
 print(result["pid"][0].as_py(), flush=True)
+if sys.argv[1] == "busy":
+    list(nearby.map_blocks(blocks(1), [(rest, {})]))
 sys.stdin.read()
 """
 
 
-def test_no_process_outlives_the_one_that_started_it() -> None:
-    command = [sys.executable, "-c", _PARENT]
+@pytest.mark.parametrize("state", ["idle", "busy"])
+def test_no_process_outlives_the_one_that_started_it(state: str) -> None:
+    command = [sys.executable, "-c", _PARENT, state]
     here = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     parent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=here)
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
     assert Path(f"/proc/{pid}").exists()
+    time.sleep(1)
     parent.kill()
     parent.wait()
     until = time.monotonic() + 20

@@ -11,7 +11,7 @@ import schemas
 from conf import OPTIONAL_STAGES
 from jobs.errors import UserError
 from jobs.query import View
-from jobs.storage import maintenance
+from jobs.storage import maintenance, places
 from jobs.storage.parts import write_part
 from jobs.storage.store import Change, Drop, Store
 from jobs.workspace import Workspace
@@ -74,7 +74,9 @@ def test_vacuum_drops_stale_configurations_and_spares_the_rest(
         View.of(workspace, run=stale.job_id).sql("SELECT sum(laplacian_var) FROM quality")
 
 
-def test_vacuum_deletes_orphans_once_they_are_old(workspace: Workspace, tmp_path: Path) -> None:
+def test_vacuum_deletes_orphans_once_they_are_old(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     go(workspace, write_noise_stream(tmp_path / "cam", range(5)))
     store = Store(workspace.root)
     orphans = [workspace.folder / "quality" / f"stage_key=x/{age}.parquet" for age in ("young", "old")]
@@ -83,6 +85,11 @@ def test_vacuum_deletes_orphans_once_they_are_old(workspace: Workspace, tmp_path
         path.write_bytes(b"left behind by a worker that was killed")
     day_before = time.time() - 25 * 3600
     os.utime(orphans[1], (day_before, day_before))
+    with monkeypatch.context() as read_only:
+        read_only.setattr(places, "touch", None)
+        listed = {c.table: c.deleted for c in maintenance.vacuum(store, "v", dry_run=True)}
+    assert listed["quality"] == ["stage_key=x/old.parquet"]
+    assert orphans[1].exists()
     maintenance.vacuum(store, "v")
     assert [path.exists() for path in orphans] == [True, False]
     assert rows(workspace, schemas.QUALITY).height == 5
