@@ -67,7 +67,7 @@ $(BIN)/python: | $(UV)
 
 # The larger set serves the smaller purpose: what it has installed is not taken away again.
 $(VENV)/.core: requirements-core.txt pyproject.toml | $(BIN)/python
-	@test -e $(VENV)/.all || { echo "$(SYNC) requirements-core.txt"; $(SYNC) requirements-core.txt; $(OWN); }
+	@test -e $(VENV)/.all || { echo "$(SYNC) requirements-core.txt" && $(SYNC) requirements-core.txt && $(OWN); }
 	@touch $@
 
 $(VENV)/.all: requirements-all.txt pyproject.toml | $(BIN)/python
