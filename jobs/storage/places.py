@@ -127,9 +127,17 @@ def make(folder: Place) -> None:
 
 def make_in(root: Place, folder: Place) -> None:
     """Make a folder somewhere in another one. Raises `FileNotFoundError` where that one is not there any more."""
-    if isinstance(root, Path) and not root.is_dir():
+    if not isinstance(root, Path) or not isinstance(folder, Path):
+        return
+    if not root.is_dir():
         raise FileNotFoundError(f"{root} is not there any more")
-    make(folder)
+    if folder.is_dir():
+        return
+    at = root
+    for part in folder.relative_to(root).parts:
+        at /= part
+        # Never with what is above it: somebody may be deleting that just now.
+        at.mkdir(exist_ok=True)
 
 
 def read(file: Place, start: int = 0) -> bytes:
