@@ -96,6 +96,7 @@ class Sample:
             self._original(rank) for rank in range(len(by_kind.get("exact", ())) + len(by_kind.get("near", ())))
         ]
         n_exact = len(by_kind.get("exact", ()))
+        visited = _intervals(by_kind.get("visited", []))
         return Planted(
             n_files=len(self.kinds) - len(by_kind.get("gap", ())),
             idle=_intervals(by_kind.get("idle", [])),
@@ -105,8 +106,8 @@ class Sample:
             overexposed=set(by_kind.get("overexposed", ())),
             exact=dict(zip(by_kind.get("exact", ()), originals[:n_exact], strict=True)),
             near=dict(zip(by_kind.get("near", ()), originals[n_exact:], strict=True)),
-            visited=_intervals(by_kind.get("visited", [])),
-            visitors=self._visitors(_intervals(by_kind.get("visited", []))),
+            visited=visited,
+            visitors=self._visitors(visited),
             corrupt={self._last_start + 2, self._last_start + 4} if self.broken else set(),
         )
 
@@ -157,16 +158,13 @@ class Sample:
 
     def _idle(self, index: int) -> Picture:
         """A camera that stands still, with sensor noise and a gain that follows the clouds."""
-        start = next(first for first, last in self.planted.idle if first <= index <= last)
+        start = _first_of(self.planted.idle, index)
         gain = np.float32(1 + 0.04 * np.sin((index - start) / 9))
         return self._noisy(self._view(start).astype(np.float32) * gain, index, 2.0)
 
     def _visited(self, index: int) -> Picture:
         """A camera that stands still, and something bright that passes before it, after a while."""
-        start = index
-        while start > 0 and self.kinds[start - 1] == "visited":
-            start -= 1
-        view = self._view(start)
+        view = self._view(_first_of(self.planted.visited, index))
         if index in self.planted.visitors:
             x, y, width, height = self.planted.visitors[index]
             view[y : y + height, x : x + width] = _VISITOR
@@ -244,6 +242,11 @@ def _smooth_noise(rng: np.random.Generator, cells: int, side: int) -> npt.NDArra
     wide = cv2.resize(padded, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     edge = round(2 * scale)
     return wide[edge : edge + side, edge : edge + side]
+
+
+def _first_of(intervals: list[tuple[int, int]], index: int) -> int:
+    """Return where the one of these intervals begins that a number lies in."""
+    return next(first for first, last in intervals if first <= index <= last)
 
 
 def _intervals(indices: list[int]) -> list[tuple[int, int]]:

@@ -139,7 +139,7 @@ def test_a_model_on_two_machines_finds_what_it_finds_on_one(
         write_pictures(cams / f"cam{first}", [crossed(first + number) for number in range(10)])
     one = Workspace.at(tmp_path / "one")
     go(one, cams, settings=chosen)
-    assert rows(one, schemas.ANNOTATIONS).height >= 24
+    assert rows(one, schemas.ANNOTATIONS).height >= 35
     # Nobody begins before both are there, or one might have done it all.
     (tmp_path / "met").mkdir()
     meeting = f"""made = task.make(threads)
