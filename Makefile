@@ -58,9 +58,11 @@ pins: $(UV) ## Resolve the newest versions anew
 		--custom-compile-command "make pins" --group build pyproject.toml -o requirements-core.txt
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
 		--custom-compile-command "make pins" --group dev --all-extras pyproject.toml -c requirements-core.txt -o requirements-all.txt
+	echo datumaro | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
+		--custom-compile-command "make pins" - -o tests/requirements-datumaro.txt
 
 clean: ## Remove what was installed and built
-	rm -rf $(VENV) .venv-bench .uv build dist *.egg-info
+	rm -rf $(VENV) .venv-* .uv build dist *.egg-info
 
 $(BIN)/python: | $(UV)
 	$(UV) venv --quiet --python $(PYTHON) $(VENV)

@@ -17,6 +17,7 @@ from typing import Any
 
 from jobs.workspace import Workspace
 from tests.bench import bare, material, queueing
+from tests.environments import interpreter
 
 _ROUNDS = 5
 _FEWER_ROUNDS = 3
@@ -58,7 +59,7 @@ def pixel_pass() -> Iterator[Figure]:
     """The pixel pass on the same frames as a bare decode and two other programs, all of them in turn."""
     frames = material.frames_720p(_FRAMES)
     paths = [frames / f"image_{number}.jpg" for number in range(_FRAMES)]
-    python = _others_environment()
+    python = interpreter("bench", "install", *_OTHERS.values())
     rates: dict[str, list[float]] = {name: [] for name in ("bare", "ours", *_OTHERS)}
     first = []
     with tempfile.TemporaryDirectory() as place:
@@ -130,18 +131,6 @@ def _other(python: Path, name: str, frames: Path) -> float:
     command = [str(python), str(script), name, str(frames)]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
     return float(json.loads(out.splitlines()[-1])["seconds"])
-
-
-def _others_environment() -> Path:
-    """Install the other programs beside our own environment, once."""
-    place = Path(".venv-bench")
-    if not (place / "done").exists():
-        uv = shutil.which("uv") or ".uv/bin/uv"
-        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, place], check=True)
-        install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(place / "bin/python")]
-        subprocess.run([*install, *_OTHERS.values()], check=True)
-        (place / "done").touch()
-    return (place / "bin/python").absolute()
 
 
 def embeddings() -> Iterator[Figure]:

@@ -1,15 +1,58 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from pathlib import Path
 
+import cv2
 import numpy as np
+import pytest
 from pycocotools import mask as masks
 
+from tests.environments import interpreter
 from tests.transforms.exports.material import CATEGORIES, HEIGHT, WIDTH, frames, objects, two_parts
 from transforms.exports.datumaro import datumaro_files
 from transforms.exports.objects import Objects
 
 SPLITS = ["val", "train"]
+
+# Prints a dataset as Datumaro understands it. It wants an older Arrow than ours, and so lives in its own environment.
+LOADER = """
+import json, sys
+from datumaro import AnnotationType, Dataset
+dataset = Dataset.import_from(sys.argv[1], "datumaro")
+labels = [label.name for label in dataset.categories()[AnnotationType.label]]
+items = [
+    {
+        "id": item.id,
+        "subset": item.subset,
+        "shape": item.media.data.shape,
+        "attributes": item.attributes,
+        "objects": [
+            {
+                "kind": each.type.name,
+                "label": labels[each.label],
+                "group": each.group,
+                "attributes": each.attributes,
+                "box": [float(x) for x in each.get_bbox()],
+                "area": float(each.get_area()),
+            }
+            for each in item.annotations
+        ],
+    }
+    for item in dataset
+]
+print(json.dumps({"labels": labels, "items": items}))
+"""
+
+
+@pytest.fixture(scope="module")
+def datumaro() -> Path:
+    """Return the interpreter of an environment that has Datumaro in it."""
+    try:
+        return interpreter("datumaro", "sync", "--require-hashes", "tests/requirements-datumaro.txt")
+    except FileNotFoundError as error:
+        pytest.skip(f"no uv to install Datumaro with: {error}")
 
 
 def test_items_with_boxes_and_masks_and_without_any() -> None:
@@ -36,3 +79,31 @@ def test_same_rows_give_the_same_bytes_and_none_will_do() -> None:
     assert datumaro_files(frames(), SPLITS, objects()) == datumaro_files(frames(), SPLITS, objects())
     empty = json.loads(datumaro_files(frames().slice(0, 0), SPLITS, Objects.none())["annotations/val.json"])
     assert (empty["items"], empty["categories"]["label"]["labels"]) == ([], [])
+
+
+def test_datumaro_loads_what_was_meant(tmp_path: Path, datumaro: Path) -> None:
+    mask = two_parts()
+    for name, content in datumaro_files(frames(), SPLITS, objects(mask)).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    for frame in frames().to_pylist():
+        (tmp_path / frame["file_name"]).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / frame["file_name"]), np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+    out = subprocess.run([datumaro, "-c", LOADER, tmp_path], check=True, stdout=subprocess.PIPE, text=True).stdout
+    loaded = json.loads(out.splitlines()[-1])
+    assert loaded["labels"] == list(CATEGORIES)
+    first, negative, other = sorted(loaded["items"], key=lambda item: str(item["id"]))
+    assert [(i["id"], i["subset"]) for i in (first, negative, other)] == [
+        ("a/f_1", "train"),
+        ("a/f_2", "train"),
+        ("b.c/f_7", "val"),
+    ]
+    assert all(item["shape"] == [HEIGHT, WIDTH, 3] for item in loaded["items"])
+    assert negative["objects"] == []
+    assert first["attributes"] == {"stream_id": "a", "frame": 1}
+    box, shape, person = first["objects"]
+    assert (box["kind"], box["label"], box["box"]) == ("bbox", CATEGORIES[2], [8.25, 4.5, 60, 50])
+    assert (shape["kind"], shape["label"], shape["area"]) == ("mask", CATEGORIES[2], mask.sum())
+    assert box["group"] == shape["group"] != person["group"]
+    assert (person["label"], person["box"], person["attributes"]["score"]) == (CATEGORIES[0], [10, 5, 20, 10], 0.5)
+    assert other["objects"][0]["attributes"]["track_id"] == 4
