@@ -18,8 +18,8 @@ from jobs.query import View
 from jobs.reports import report
 from jobs.runs import RunRecord
 from jobs.workspace import Workspace
+from transforms.boxes import overlaps
 from transforms.synthetic import TIMELINE, Kind, Planted, Sample
-from transforms.track import overlaps
 
 STREAM = "ground"
 _STANDS_STILL = "motion.motion < 0.03 AND NOT list_has_any(reasons, ['dark', 'overexposed'])"

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 from annotated_types import Ge, Gt, Le
 
+from transforms.boxes import FloatArray, overlaps
 from transforms.identity import hash_strings
 
 DOUBTS = ("low_margin", "disagreement", "flicker", "count_jump")
@@ -22,8 +23,6 @@ _KEY = ["stream_id", "frame_idx"]
 _SAME_THING = 0.3
 _LEAST_JUMP = 2
 _AROUND = 2
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,9 @@ class RouteParams:
 
 
 class Found(NamedTuple):
-    """The objects of one frame: N boxes by their edges, shape (N, 4), scores, categories, and ids of tracks or None."""
+    """The objects of one frame: N boxes, shape (N, 4), scores, categories, and ids of tracks or None."""
 
-    corners: FloatArray
+    boxes: FloatArray
     scores: FloatArray
     categories: list[str]
     tracks: list[int | None]
@@ -148,7 +147,7 @@ def matches(one: Found, other: Found, overlap: float) -> list[tuple[int, int]]:
     """
     if not len(one) or not len(other):
         return []
-    shared = overlaps(one.corners, other.corners)
+    shared = overlaps(one.boxes, other.boxes)
     same = np.array([[a == b for b in other.categories] for a in one.categories])
     shared = np.where(same, shared, 0.0)
     for a, track in enumerate(one.tracks):
@@ -166,16 +165,6 @@ def matches(one: Found, other: Found, overlap: float) -> list[tuple[int, int]]:
             taken_one.add(a)
             taken_other.add(b)
     return pairs
-
-
-def overlaps(one: FloatArray, other: FloatArray) -> FloatArray:
-    """Return intersection over union of N and M boxes by their edges, shape (N, M)."""
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
-    common = np.clip(high - low, 0, None).prod(axis=2)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (one, other)]
-    union = areas[0][:, None] + areas[1][None, :] - common
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
 
 
 def routed(doubts: pl.DataFrame, params: RouteParams) -> pl.DataFrame:
@@ -215,7 +204,6 @@ def _by_frame(objects: pl.DataFrame) -> Mapping[int, Found]:
     ordered = objects.sort("frame_idx", "score", "bbox_x", "bbox_y", descending=[False, True, False, False])
     for (number,), rows in ordered.group_by("frame_idx", maintain_order=True):
         boxes = rows.select("bbox_x", "bbox_y", "bbox_w", "bbox_h").to_numpy().astype(np.float64)
-        corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
         scores: Any = rows["score"].to_numpy().astype(np.float64)
-        found[int(str(number))] = Found(corners, scores, rows["category"].to_list(), rows["track_id"].to_list())
+        found[int(str(number))] = Found(boxes, scores, rows["category"].to_list(), rows["track_id"].to_list())
     return found

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Le
 
-FloatArray = npt.NDArray[np.float64]
+from transforms.boxes import FloatArray, overlaps
+
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
@@ -185,15 +186,6 @@ def _matched(
     mine, theirs = linear_sum_assignment(np.where(apart, _FAR, 1 - overlap))
     good = ~apart[mine, theirs]
     return which[mine[good]], chosen[theirs[good]]
-
-
-def overlaps(one: FloatArray, other: FloatArray) -> FloatArray:
-    """Return the intersection over union of boxes (N, 4) and (M, 4), each left, top, width, height, shape (N, M)."""
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum((one[:, :2] + one[:, 2:])[:, None], (other[:, :2] + other[:, 2:])[None])
-    shared = np.clip(high - low, 0, None).prod(axis=2)
-    both = one[:, 2:].prod(axis=1)[:, None] + other[:, 2:].prod(axis=1)[None] - shared
-    return shared / np.maximum(both, np.finfo(float).tiny)
 
 
 def _measured(xywh: FloatArray) -> FloatArray:

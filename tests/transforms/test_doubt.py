@@ -20,7 +20,6 @@ from transforms.doubt import (
     flicker,
     low_margin,
     matches,
-    overlaps,
     routed,
 )
 
@@ -28,8 +27,8 @@ PERSON = (10, 10, 20, 40)
 
 
 def found(*boxes: tuple[float, float, float, float], score: float = 0.9, tracks: Any = None, kind: str = "p") -> Found:
-    corners = np.array([(x, y, x + w, y + h) for x, y, w, h in boxes], float).reshape(-1, 4)
-    return Found(corners, np.full(len(boxes), score), [kind] * len(boxes), tracks or [None] * len(boxes))
+    n = len(boxes)
+    return Found(np.array(boxes, float).reshape(-1, 4), np.full(n, score), [kind] * n, tracks or [None] * n)
 
 
 def objects(*rows: tuple[int, float, float]) -> pl.DataFrame:
@@ -37,12 +36,6 @@ def objects(*rows: tuple[int, float, float]) -> pl.DataFrame:
     listed = [(number, "p", score, x, 10.0, 20.0, 40.0, None) for number, x, score in rows]
     types = [pl.Int64, pl.String, *[pl.Float32] * 5, pl.Int64]
     return pl.DataFrame(listed, schema=dict(zip(OBJECT_COLUMNS, types, strict=True)), orient="row")
-
-
-def test_overlaps_as_computed_by_hand() -> None:
-    one, other = found((0, 0, 10, 10), (0, 0, 0, 0)), found((5, 0, 10, 10), (20, 20, 5, 5))
-    expected = np.array([[1 / 3, 0.0], [0.0, 0.0]])
-    assert np.allclose(overlaps(one.corners, other.corners), expected)
 
 
 def test_margins() -> None:

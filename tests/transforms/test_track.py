@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.track import Boxes, Int64Array, TrackParams, follow, overlaps
+from transforms.track import Boxes, Int64Array, TrackParams, follow
 
 pytest.importorskip("scipy", reason="the extra `annotate` is not installed")
 Box = tuple[int, tuple[float, float, float, float], float, int]
@@ -82,12 +82,6 @@ def test_time_between_frames_counts() -> None:
     starts = np.arange(len(times)) == 0
     assert set(follow(found, times, starts, TrackParams())) == {1}
     assert set(follow(found, np.arange(len(times)), starts, TrackParams(min_iou=0.3))) != {1}
-
-
-def test_overlaps_are_shares_of_the_union() -> None:
-    one = np.array([[0.0, 0, 10, 10], [20, 20, 5, 5]])
-    other = np.array([[0.0, 0, 10, 10], [5, 0, 10, 10]])
-    np.testing.assert_allclose(overlaps(one, other), np.array([[1, 1 / 3], [0, 0]]))
 
 
 @settings(max_examples=25, deadline=None)
