@@ -56,16 +56,21 @@ def clip_rate(paths: Sequence[Path]) -> float:
         return frames / (time.perf_counter() - started)
 
 
-def loop_rate(path: Path) -> float:
-    """Return frames per second of the loop over a clip that PyAV's documents show, in a process of its own."""
+def loop_rate(path: Path, threads: str | None = None) -> float:
+    """Return frames per second of the loop over a clip that PyAV's documents show, in a process of its own.
+
+    `threads` is the kind that its decoder is to use, `AUTO` for all cores; by default PyAV's own choice.
+    """
     with get_context("spawn").Pool(1) as pool:
-        return pool.apply(_loop, (str(path),))
+        return pool.apply(_loop, (str(path), threads))
 
 
-def _loop(path: str) -> float:
+def _loop(path: str, threads: str | None) -> float:
     import av
 
     with av.open(path) as container:
+        if threads:
+            container.streams.video[0].thread_type = threads
         started = time.perf_counter()
         frames = sum(1 for _ in container.decode(video=0))
         return frames / (time.perf_counter() - started)

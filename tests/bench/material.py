@@ -61,7 +61,9 @@ def _write_clip(task: tuple[Path, int, int]) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
-        stream.options = {"crf": "23", "g": "50", "preset": "veryfast"}
+        # One slice per picture, as cameras and ffmpeg write it; PyAV's own default would make one per core.
+        stream.options = {"crf": "23", "g": "50", "preset": "veryfast", "slices": "1"}
+        stream.codec_context.thread_type = "FRAME"
         for index in range(n):
             # A slow pan: the sample's own steps are those of a camera that takes a picture now and then.
             picture = np.roll(sample.picture(index // 50), -4 * (index % 50), axis=1)
