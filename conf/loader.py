@@ -281,13 +281,23 @@ def _validated(values: Mapping[str, Any]) -> PipelineConfig:
         # Strict JSON: "8" is no number and yes is no count, but a list will do for a tuple.
         config = TypeAdapter(PipelineConfig).validate_json(json.dumps(_fit(values)), strict=True)
     except ValidationError as error:
-        raise ConfigError([*problems, *(_explain(e) for e in error.errors(include_url=False))]) from error
+        problems += [_explain(e) for e in error.errors(include_url=False)]
+        raise ConfigError([*problems, *_wrong_rules(values)]) from error
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError([f"the configuration holds a value that is no plain data: {error}"]) from error
     # Without the values that do not fit, others may seem to contradict one another.
     if problems := problems or config.conflicts():
         raise ConfigError(problems)
     return config
+
+
+def _wrong_rules(values: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the rules of a configuration whose other values do not fit."""
+    rules = values.get("when")
+    if not isinstance(rules, Mapping):
+        return []
+    texts = {str(stage): text for stage, text in rules.items() if isinstance(text, str)}
+    return PipelineConfig(when=texts).wrong_rules()
 
 
 def _unfit(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -155,7 +155,7 @@ class PipelineConfig:
 
     def conflicts(self) -> list[str]:
         """Return what is wrong with values that are each right by themselves."""
-        found = [problem for stage in self.when for problem in self._wrong_rule(stage)]
+        found = self.wrong_rules()
         by_vector = self.duplicates.uses == "vector" and "duplicates" in self.closed_stages
         if self.embed.frames == "kept" and by_vector:
             found.append(
@@ -176,7 +176,11 @@ class PipelineConfig:
             found.append("route.budget_vlm: the stage escalate asks about no frame; expected a number above 0")
         if self.route.budget_vlm and "route" in self.closed_stages and "escalate" not in self.stages:
             found.append("route.budget_vlm: nobody asks about these frames; expected the stage escalate among stages")
-        return found or self._circles()
+        return [*found, *self._circles()]
+
+    def wrong_rules(self) -> list[str]:
+        """Return what is wrong with rules, each by itself, whatever else is set."""
+        return [problem for stage in self.when for problem in self._wrong_rule(stage)]
 
     def _only_kept(self, stage: str) -> bool:
         asked = {

@@ -27,7 +27,10 @@ from jobs.workspace import Workspace
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a user asks for: inputs, configuration, and what is allowed; `strict` calls bad frames an error."""
+    """What a user asks for: inputs, configuration, and what is allowed.
+
+    `strict` calls bad frames an error; `one_stage` has the run pause when it is through with one.
+    """
 
     workspace: Workspace
     inputs: Sequence[str]
@@ -39,6 +42,7 @@ class RunRequest:
     pause_after: str | None = None
     replay: Replay | None = None
     strict: bool = False
+    one_stage: bool = False
 
     def as_data(self) -> dict[str, Any]:
         """Return what was asked for as plain values, of which `lifecycle.requests.from_data` makes a request again."""

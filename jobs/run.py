@@ -76,6 +76,8 @@ def run(
     hold = Hold.take(prepared.store.root, record.job_id, watcher, request.as_data(), claimed)
     if step:
         hold.pause_after(step)
+    if request.one_stage:
+        hold.step()
     journal = Journal.of(prepared.store.root, record.job_id)
     teller = Teller(watcher, journal)
     try:

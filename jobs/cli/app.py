@@ -8,6 +8,7 @@ import sys
 import typer
 
 from jobs.cli import (
+    INTERRUPTED,
     choosing,
     demo,
     doctor,
@@ -120,8 +121,8 @@ def main() -> None:
         if not as_json and shows_help(error):
             sys.exit(2)
         if type(error).__name__ == "Abort":
-            say(["interrupted"], 1, as_json, prefix="")
-            sys.exit(1)
+            say(["interrupted"], INTERRUPTED, as_json, prefix="")
+            sys.exit(INTERRUPTED)
         if (found := usage_problem(error)) is None:
             raise
         say([found[0]], found[1], as_json)

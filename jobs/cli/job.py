@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jobs.lifecycle.inbox import JobState
     from jobs.preparation import RunRequest
     from jobs.runs import RunRecord
+    from jobs.workspace import Workspace
 
 app = Commands(help="Pause, resume, step, cancel, clear, replay and retry jobs.")
 
@@ -79,7 +80,7 @@ def step(
 
     job = _taken_back(_find(workspace, job_id))
     state = control.step(job)
-    _go_on(job, state, ray_address, as_json)
+    _go_on(job, state, ray_address, as_json, one_stage=True)
 
 
 @app.command("pause-after")
@@ -153,9 +154,8 @@ def replay(
     Example: winnow job replay 20261121-020000-123abcd --from curation --set curation.dark_mean=20
     """
     from jobs.lifecycle import requests
-    from jobs.workspace import Workspace
 
-    _run(requests.replay(Workspace.at(workspace), job_id, start, settings or (), promote), ray_address, as_json)
+    _run(requests.replay(_guarded(workspace), job_id, start, settings or (), promote), ray_address, as_json)
 
 
 @app.command("replay-stage")
@@ -175,9 +175,8 @@ def replay_stage(
     """
     from jobs.cli.show import out
     from jobs.lifecycle import requests
-    from jobs.workspace import Workspace
 
-    record = _run(requests.again(Workspace.at(workspace), job_id, stage), ray_address, as_json)
+    record = _run(requests.again(_guarded(workspace), job_id, stage), ray_address, as_json)
     rows, changed = record.counts["rows"], record.counts["rows_changed"]
     if not as_json:
         out.print(f"{stage}: {rows:,} rows, {f'{changed:,} differ' if changed else 'all the same'}")
@@ -204,12 +203,11 @@ def retry(
     Example: winnow job retry 20261121-020000-123abcd --only quarantined
     """
     from jobs.lifecycle import requests
-    from jobs.workspace import Workspace
 
     if only is None:
         resume(job_id, workspace, ray_address, as_json)
         return
-    _run(requests.retry(Workspace.at(workspace), job_id), ray_address, as_json)
+    _run(requests.retry(_guarded(workspace), job_id), ray_address, as_json)
 
 
 def _run(request: RunRequest, ray_address: str | None, as_json: bool) -> RunRecord:
@@ -223,14 +221,20 @@ def _run(request: RunRequest, ray_address: str | None, as_json: bool) -> RunReco
     return record
 
 
-def _find(workspace: str | None, job_id: str) -> Job:
-    from jobs.lifecycle import control
+def _guarded(workspace: str | None) -> Workspace:
+    """Return a workspace whose jobs may be controlled. Raises `UserError` where its token is not at hand."""
     from jobs.operations import access
     from jobs.workspace import Workspace
 
     place = Workspace.at(workspace).require()
     access.require(place.root)
-    return control.find(place, job_id)
+    return place
+
+
+def _find(workspace: str | None, job_id: str) -> Job:
+    from jobs.lifecycle import control
+
+    return control.find(_guarded(workspace), job_id)
 
 
 def _is_of_ray(job: Job) -> bool:
@@ -246,7 +250,7 @@ def _taken_back(job: Job) -> Job:
     return job
 
 
-def _go_on(job: Job, state: JobState, ray_address: str | None, as_json: bool) -> None:
+def _go_on(job: Job, state: JobState, ray_address: str | None, as_json: bool, one_stage: bool = False) -> None:
     """Run a job that nobody else will."""
     from dataclasses import replace
 
@@ -261,7 +265,7 @@ def _go_on(job: Job, state: JobState, ray_address: str | None, as_json: bool) ->
         _tell(job, state, as_json)
         return
     request = requests.of_job(job.workspace, job.job_id)
-    request = replace(request, ray_address=_address(ray_address, request))
+    request = replace(request, ray_address=_address(ray_address, request), one_stage=one_stage)
     print_record(execute(request, as_json, job.job_id), request, as_json)
 
 

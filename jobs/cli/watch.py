@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobs.cli import INTERRUPTED
 from jobs.cli.options import WorkspaceOption
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     from jobs.lifecycle.progress import Progress
     from jobs.workspace import Workspace
-
-_INTERRUPTED = 130
 
 
 def watch(
@@ -41,7 +40,7 @@ def watch(
         state = _follow(Workspace.at(workspace), job_id, progress, as_json)
     except KeyboardInterrupt:
         # The job goes on; only the watching is over.
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     if not as_json:
         reason = f": {progress.error}" if state == "failed" and progress.error else ""
         out.print(f"{state}{reason}", soft_wrap=True, markup=False)

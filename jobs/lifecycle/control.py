@@ -112,11 +112,16 @@ def resume(job: Job) -> JobState:
 
 
 def step(job: Job) -> JobState:
-    """Ask a job to pause after one stage more: the one it is at, or of a job that is paused, the next."""
+    """Ask a job to pause after one stage more: the one it is at, or of a job that is paused, the next.
+
+    A job of nobody's queue that is not running is left as it is: its caller runs it, with `RunRequest.one_stage`.
+    Raises `UserError` for a job that is over.
+    """
     state = job.state()
     if state.state in {"done", "cancelled"}:
         raise UserError(f"job {job.job_id} is {state.state}, expected one that is not over")
-    job.inbox.add("step")
+    if state.state == "running" or state.queued:
+        job.inbox.add("step")
     return job.state()
 
 

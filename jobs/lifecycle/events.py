@@ -20,8 +20,8 @@ from jobs.storage.places import Place
 EVENTS: Mapping[str, str] = {
     "run_started": "frames: those in all streams; data: stages, profile",
     "stage_started": "stage; frames: those to do, null where not known",
-    "block_done": "a task's frames, (stream_id, first_idx) to (last_stream_id, last_idx); rows; seconds; data: machine",
-    "frames_set_aside": "frames of a block that a fault kept from being computed; error: that of the first",
+    "block_done": "stage; frames of a task, (stream_id, first_idx) to (last_stream_id, last_idx); rows; seconds; data",
+    "frames_set_aside": "stage; frames of a block that a fault kept from being computed; error: that of the first",
     "committed": "stage: the table; rows; seconds",
     "stage_done": "stage; frames: those it accounts for; rows: those computed; seconds; data: the other counts",
     "release_made": "data: name, the release before it, and how the frames differ from it",

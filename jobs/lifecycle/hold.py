@@ -30,6 +30,7 @@ class Hold:
         self.drain = inbox.folder / f".drain-{secrets.token_hex(8)}"
         """While this file is there, workers finish the frame in hand and begin no other."""
         self._spare = inbox.folder / ".spare"
+        self._reached = False
 
     @classmethod
     def take(
@@ -79,20 +80,24 @@ class Hold:
         if state := self.asked(now=True):
             raise RunStopped(state)
         request = self._state.request if self._state else None
-        if request and self._word == "pause-after" and request.data.get("stage") == stage:
-            raise RunStopped("paused")
-        if self._word == "step" and first_time:
+        is_named = request is not None and request.data.get("stage") == stage
+        if (self._word == "pause-after" and is_named) or (self._word == "step" and first_time):
+            self._reached = True
             raise RunStopped("paused")
 
     def pause_after(self, stage: str) -> None:
         """Ask the run itself to pause when it is through with a stage."""
         self._inbox.add("pause-after", {"stage": stage})
 
+    def step(self) -> None:
+        """Ask the run itself to pause when it is through with one stage."""
+        self._inbox.add("step")
+
     def let_go(self, word: str, data: Mapping[str, Any] | None = None) -> str:
         """Say how the run ended, and return the state in which the job is then.
 
         What was asked in the meantime counts: a paused run that was also cancelled is cancelled, and a job of the queue
-        of which nobody wants a pause (any more) waits for the next gateway.
+        that was only interrupted waits for the next gateway, also where it is still to pause after a stage.
         """
         places.delete(self.drain)
         places.let_go_of(self._spare)
@@ -103,7 +108,7 @@ class Hold:
             said = word
             if word == "paused" and self._word == "cancel":
                 said = "cancelled"
-            elif word == "paused" and state.queued and not self._word:
+            elif word == "paused" and state.queued and self._word != "pause" and not self._reached:
                 said = "requeued"
             if self._inbox.add(said, data, after=state.number):
                 ended = self._inbox.state()

@@ -55,6 +55,7 @@ class Teller:
     def __init__(self, watcher: Watcher, journal: Journal) -> None:
         self._watcher = watcher
         self._journal = journal
+        self._stage: str | None = None
 
     def started(self, record: RunRecord) -> None:
         """Tell that the run began."""
@@ -65,6 +66,7 @@ class Teller:
 
     def began(self, what: str, total: int | None) -> None:
         """Tell that a part of the run began, which has so many frames to do."""
+        self._stage = what
         self._watcher.began(what, total)
         self._journal.write("stage_started", stage=what, frames=total)
 
@@ -81,6 +83,7 @@ class Teller:
         self._journal.write(
             "block_done",
             at_ns=receipt["finished_ns"],
+            stage=self._stage,
             frames=receipt["n_frames"],
             # In each table of the pass; that of `frames`, or of the model, has one for every frame not set aside.
             rows=receipt["n_frames"] - _n_frames(receipt["faults"], frozenset({"frames", *MODEL_STAGES})),
@@ -92,7 +95,11 @@ class Teller:
             first = receipt["faults"][0]
             frames = _n_frames(receipt["faults"])
             self._journal.write(
-                "frames_set_aside", frames=frames, error=f"{first['error_type']}: {first['error']}", **place
+                "frames_set_aside",
+                stage=self._stage,
+                frames=frames,
+                error=f"{first['error_type']}: {first['error']}",
+                **place,
             )
 
     def committed(self, table: str, rows: int, seconds: float) -> None:

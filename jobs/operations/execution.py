@@ -57,13 +57,17 @@ def request_of(workspace: Workspace, job: Job) -> RunRequest:
     """Return what a job of the queue was asked to run; of a schedule, with profile and files as they are now."""
     try:
         if "asked" in job.submitted:
-            return requested(workspace.root, Asked(**job.submitted["asked"]))
-        request = from_data(workspace, job.submitted["request"])
+            request = requested(workspace.root, Asked(**job.submitted["asked"]))
+        else:
+            request = replace(
+                from_data(workspace, job.submitted["request"]), pause_after=job.submitted.get("pause_after")
+            )
     except (KeyError, TypeError) as error:
         text = f"job {job.job_id}: what was submitted cannot be read by this version: {error!r}"
         raise UserError(text) from error
-    # Whoever resumes it does not want it to pause there once more.
-    return replace(request, pause_after=job.submitted.get("pause_after")) if job.state.attempts == 1 else request
+    # A run writes down where it is to pause once it has taken the job; whoever resumes it wants no second pause there.
+    is_known = any(record.word == "pause-after" for record in job.records)
+    return replace(request, pause_after=None) if is_known else request
 
 
 class Heartbeat:

@@ -92,6 +92,9 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 def test_rules_that_go_round_in_circles_are_refused() -> None:
     circle = ("stages=[annotate, embeddings]", "annotate.frames=all", "when.annotate=embeddings.model is not null")
     assert load(settings=circle).config.closed_stages[-1] == "annotate"
+    # What is wrong by itself does not hide it, nor does a value that does not fit hide a rule.
+    assert len(problems(*circle, "when.embeddings=annotated.n_objects > 0", "when.ocr=nowhere.x > 0")) == 3
+    assert len(problems("duplicates.hamming=99", "when.ocr=nowhere.x > 0")) == 2
     (one, other) = problems(*circle, "when.embeddings=annotated.n_objects > 0")
     assert one == "when.annotate: it asks for embeddings, which needs annotate first"
     assert other == "when.embeddings: it asks for annotate, which needs embeddings first"

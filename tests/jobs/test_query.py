@@ -162,6 +162,8 @@ def test_the_journal_is_a_table(two_runs: tuple[Workspace, list[str]]) -> None:
     workspace, (first, second) = two_runs
     view = View.of(workspace)
     assert scalar(view, f"SELECT sum(frames) FROM journal WHERE event = 'block_done' AND job_id = '{first}'") == N
+    stages = view.sql("SELECT DISTINCT stage FROM journal WHERE event = 'block_done'")
+    assert stages["stage"].to_pylist() == ["measure"]
     assert scalar(view, f"SELECT count(*) FROM journal WHERE event = 'block_done' AND job_id = '{second}'") == 0
     # Frames in are rows out, stage by stage; and what was committed is what the table has.
     tally = view.sql("SELECT stage, sum(rows) FROM journal WHERE event = 'committed' GROUP BY 1 ORDER BY 1")

@@ -95,6 +95,9 @@ def test_every_word_about_a_job_asks_for_the_token(place: Path, monkeypatch: pyt
         for words in (
             ("submit", "-i", "cam"),
             *(("job", verb, job_id) for verb in ("pause", "resume", "cancel", "step", "clear")),
+            ("job", "replay", job_id, "--from", "curation", "--promote"),
+            ("job", "replay-stage", job_id, "quality"),
+            ("job", "retry", job_id, "--only", "quarantined"),
             ("schedule", "add", "second", "--cron", "0 2 * * *", "-i", "cam"),
             ("schedule", "run-now", "nightly"),
             ("schedule", "remove", "nightly"),

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,8 +135,8 @@ def test_a_job_is_stepped_through_stage_by_stage(expected: Workspace, tmp_path: 
     for done in range(1, len(STEPS)):
         with pytest.raises(UserError, match="only a finished run can be read"):
             View.of(workspace, run=record.job_id)
-        assert control.step(job).request is not None
-        record = go_on(workspace, job.job_id)
+        assert control.step(job).state == "paused"
+        record = run(replace(requests.of_job(workspace, job.job_id), one_stage=True), job_id=job.job_id)
         assert record.state == "paused"
         through = {n for n, o in record.outcomes.items() if o.state == "done"}
         assert through == {"frames", "quality", "fingerprints", "motion", *STEPS[1 : done + 1]}
@@ -146,6 +147,19 @@ def test_a_job_is_stepped_through_stage_by_stage(expected: Workspace, tmp_path: 
         {*last.outcomes} - {"duplicates"}, N
     )
     assert_same_tables(workspace, expected)
+
+
+def test_a_step_that_cannot_be_taken_is_not_taken_later(tmp_path: Path) -> None:
+    workspace = Workspace.at(tmp_path / "tables")
+    stream = write_noise_stream(tmp_path / "cam", range(4))
+    record = run(RunRequest(workspace, [str(stream)], load(), pause_after="measure"))
+    job = control.find(workspace, record.job_id)
+    control.step(job)
+    stream.rename(tmp_path / "away")
+    with pytest.raises(UserError, match="cam"):
+        run(replace(requests.of_job(workspace, job.job_id), one_stage=True), job_id=job.job_id)
+    (tmp_path / "away").rename(stream)
+    assert go_on(workspace, job.job_id).state == "done"
 
 
 def test_pause_after_names_a_stage_or_is_refused(tmp_path: Path, sample_folder: Path) -> None:

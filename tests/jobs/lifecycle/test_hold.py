@@ -106,7 +106,9 @@ def test_a_job_of_the_queue_is_taken_up_by_whom_it_was_claimed_for(tmp_path: Pat
         ((), True, "paused", "pending"),
         (("pause",), True, "paused", "paused"),
         (("pause", "resume"), True, "paused", "pending"),
-        (("step",), True, "paused", "paused"),
+        (("step",), True, "paused", "pending"),
+        (("pause-after",), True, "paused", "pending"),
+        (("pause-after", "pause"), True, "paused", "paused"),
         (("pause", "cancel"), True, "paused", "cancelled"),
     ],
 )
@@ -118,7 +120,24 @@ def test_what_was_asked_meanwhile_counts_when_a_job_is_let_go_of(
     for request in asked:
         inbox.add(request)
     assert hold.let_go(word) == state
-    assert inbox.state() is not None
+    now = inbox.state()
+    assert now is not None
+    if state == "pending" and asked in {("step",), ("pause-after",)}:
+        # Whoever takes it up next pauses where this run did not get to.
+        assert now.request is not None
+        assert now.request.word == asked[0]
+
+
+@pytest.mark.parametrize(("word", "data"), [("step", {}), ("pause-after", {"stage": "measure"})])
+def test_a_job_of_the_queue_that_got_to_where_it_was_to_pause_is_paused(
+    tmp_path: Path, word: str, data: dict[str, str]
+) -> None:
+    inbox = queued(tmp_path)
+    hold = take(tmp_path, claimed=True)
+    inbox.add(word, data)
+    with pytest.raises(RunStopped, match="paused"):
+        hold.finished("measure", first_time=True)
+    assert hold.let_go("paused") == "paused"
 
 
 def test_requests_are_seen_and_a_step_is_one_stage(tmp_path: Path) -> None:

@@ -65,17 +65,22 @@ def test_a_job_of_a_later_version_is_refused_with_its_name(tmp_path: Path) -> No
         request_of(Workspace(tmp_path / "tables"), job)
 
 
-def test_a_pause_that_was_asked_for_from_the_start_is_for_the_first_attempt(tmp_path: Path, cam: Path) -> None:
+def test_a_pause_asked_for_from_the_start_is_kept_until_a_run_has_put_it_down(tmp_path: Path, cam: Path) -> None:
     root = tmp_path / "tables"
     job_id = submit(root, Asked([str(cam)], pause_after="quality"))
     backlog, workspace = Backlog(root), Workspace.at(root)
-    for expected in ("quality", None):
+    for expected, words in (
+        # The first process dies before it has put anything down.
+        ("quality", ("requeued",)),
+        ("quality", ("started", "pause-after", "paused", "resume")),
+        (None, ("paused", "resume")),
+    ):
         (job,) = backlog.jobs()
         assert backlog.claim(job)
         (job,) = backlog.jobs()
         assert request_of(workspace, job).pause_after == expected
-        Inbox(root, job_id).add("paused")
-        Inbox(root, job_id).add("resume")
+        for word in words:
+            Inbox(root, job_id).add(word)
     with pytest.raises(UserError, match="nowhere"):
         submit(root, Asked([str(cam)], pause_after="nowhere"))
 
