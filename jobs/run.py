@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 
@@ -74,10 +74,7 @@ def run(
         parent=request.replay.parent if request.replay else None,
     )
     hold = Hold.take(prepared.store.root, record.job_id, watcher, request.as_data(), claimed)
-    if step:
-        hold.pause_after(step)
-    if request.one_stage:
-        hold.step()
+    hold.pause_later(step, request.one_stage)
     journal = Journal.of(prepared.store.root, record.job_id)
     teller = Teller(watcher, journal)
     try:
@@ -185,7 +182,10 @@ class _Execution:
             self._leave(before, result)
         after = before
         if result.n_frames or any(before.gone.values()):
-            after = Planner(self._store, self._stages, self._listed, listing).survey()
+            try:
+                after = Planner(self._store, self._stages, self._listed, listing).survey(self._hold.check)
+            except RunStopped:
+                self._leave(before, result)
         self._account(before, after, result)
         self._update_streams()
         give_back()
@@ -195,7 +195,7 @@ class _Execution:
 
     def _measure(self, listing: Snapshot, again: str | None = None) -> tuple[PixelPlan, PassResult]:
         planner = Planner(self._store, self._stages, self._listed, listing, again, self._request.admission.reread)
-        plan = planner.survey()
+        plan = planner.survey(self._hold.check)
         unread = {name for (_, name), counts in plan.counts.items() if counts.unread}
         self._doubtful = {s.stream_id: s.n_frames for s in self._listed if s.stream_id in unread}
         pixels = [s for s in self._stages if s.kind == "pixels"]
@@ -228,7 +228,7 @@ class _Execution:
         )
         return plan, result
 
-    def _leave(self, plan: PixelPlan, result: PassResult) -> None:
+    def _leave(self, plan: PixelPlan, result: PassResult) -> NoReturn:
         """Account for a pass that was asked to end, and end."""
         record = self._record
         settle(self._store, self._stages, record.streams, result.faults, record.job_id)

@@ -84,8 +84,17 @@ def told(event: dict[str, Any]) -> str | None:
     if kind == "frames_set_aside":
         return f"{event['frames']:,} frames set aside: {event['error']}"
     if kind == "release_made":
-        return f"release {event['data']['name']}"
+        return _release(event["data"])
     return None
+
+
+def _release(made: dict[str, Any]) -> str:
+    """Return what a release holds, and what came since the one before it."""
+    text = f"release {made['name']}: {made['frames']:,} frames, {made['kept']:,} kept"
+    if made["before"]:
+        text += f"; since {made['before']}: {made['added']:,} added, {made['gone']:,} gone"
+    dropped = ", ".join(f"{n:,} {reason}" for reason, n in made["dropped_for"].items())
+    return f"{text}; dropped, some for several reasons: {dropped}" if dropped else text
 
 
 def picture(progress: Progress, state: str) -> RenderableType:

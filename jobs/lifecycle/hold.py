@@ -85,13 +85,12 @@ class Hold:
             self._reached = True
             raise RunStopped("paused")
 
-    def pause_after(self, stage: str) -> None:
-        """Ask the run itself to pause when it is through with a stage."""
-        self._inbox.add("pause-after", {"stage": stage})
-
-    def step(self) -> None:
-        """Ask the run itself to pause when it is through with one stage."""
-        self._inbox.add("step")
+    def pause_later(self, after: str | None, one_stage: bool) -> None:
+        """Ask the run itself to pause when it is through with a stage: with that of a name, or with the next one."""
+        if after:
+            self._inbox.add("pause-after", {"stage": after})
+        if one_stage:
+            self._inbox.add("step")
 
     def let_go(self, word: str, data: Mapping[str, Any] | None = None) -> str:
         """Say how the run ended, and return the state in which the job is then.

@@ -6,7 +6,7 @@ that an earlier run saw, its content is known without reading it; elsewhere the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -140,12 +140,13 @@ class Planner:
         """Return the table versions that the plan was made from, by stage."""
         return self._live
 
-    def survey(self) -> PixelPlan:
-        """Count what there is to do."""
+    def survey(self, meanwhile: Callable[[], None] = lambda: None) -> PixelPlan:
+        """Count what there is to do; `meanwhile` is called every now and then, and may end it by what it raises."""
         plan = PixelPlan()
         held: list[pa.Table] | None = []
         for rows in self._look(plan):
-            if held is not None:
+            meanwhile()
+            if held is not None and rows.num_rows:
                 held.append(rows)
                 # A short list is worth keeping, so that small runs look only once.
                 held = held if sum(t.num_rows for t in held) <= WINDOW else None
@@ -157,14 +158,15 @@ class Planner:
 
         Each table has the columns of `BLOCK`, with `block` holding 0, and every wanted frame's predecessor before it.
         """
-        yield from self._look(PixelPlan()) if self._held is None else self._held
+        found = self._look(PixelPlan()) if self._held is None else self._held
+        yield from (rows for rows in found if rows.num_rows)
 
     def _look(self, plan: PixelPlan) -> Iterator[pa.Table]:
+        """Yield what there is to do of each window, which may be nothing."""
         for window in self._windows():
             rows = self._compare(window, plan)
-            if rows.num_rows:
-                plan.n_open += pc.sum(rows["wanted"]).as_py()
-                yield rows
+            plan.n_open += pc.sum(rows["wanted"]).as_py() or 0
+            yield rows
 
     def _windows(self) -> Iterator[_Window]:
         for streams in packed(self._streams, lambda stream: stream.n_frames, WINDOW):

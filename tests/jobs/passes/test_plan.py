@@ -6,6 +6,7 @@ import pytest
 
 import schemas
 from conf import PipelineConfig
+from jobs.errors import RunStopped
 from jobs.inputs import catalogue as catalogue_module
 from jobs.inputs.catalogue import Admission, catalogue
 from jobs.passes import plan, windows
@@ -14,7 +15,7 @@ from jobs.passes.plan import Listed, Planner
 from jobs.pipeline import build
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
-from tests.helpers import assert_same_tables, computed, copy_stream, go, rows, write_noise_stream
+from tests.helpers import SMALL, assert_same_tables, computed, copy_stream, go, rows, write_noise_stream
 from transforms.ingest import IngestParams
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -88,6 +89,25 @@ def test_listings_in_memory_and_in_the_table_give_one_plan(
     held = Planner(store, stages, [Listed.of(files)])
     assert stored.survey().counts == held.survey().counts
     assert sum(t.num_rows for t in stored.todo()) == sum(t.num_rows for t in held.todo()) > 0
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_what_is_looked_through_for_long_can_be_left(workspace: Workspace, sample_folder: Path) -> None:
+    go(workspace, sample_folder)
+    n_looks = 0
+
+    def leave() -> None:
+        nonlocal n_looks
+        n_looks += 1
+        if n_looks == 2:
+            raise RunStopped("paused")
+
+    planner = Planner(
+        Store(workspace.root), build(PipelineConfig()), [Listed(sample_folder.name, 1, SMALL.planted.n_files)]
+    )
+    # There is nothing to do, and so nothing that would be told of a window.
+    with pytest.raises(RunStopped):
+        planner.survey(leave)
 
 
 @pytest.fixture(autouse=True)
