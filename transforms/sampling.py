@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from transforms.clip import ClipError, clip_source, open_clip, packets_of
+from transforms.container import ClipError, clip_source, open_clip, packets_of
 from transforms.identity import Int64Array
 
 Sampling = float | Literal["native", "keyframes"]
