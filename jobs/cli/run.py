@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -257,22 +257,7 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
     for row in streams:
         if row["stream_id"] not in record.streams:
             continue
-        remarks = []
-        if not row["n_frames"]:
-            where = f"are those of stream {taken[row['uri']]} now" if row["uri"] in taken else "are gone"
-            remarks.append(f"its frames {where}, its rows were taken out")
-        if row["gaps"]:
-            remarks.append(f"{many(row['n_missing'], 'number')} missing in {many(len(row['gaps']), 'gap')}")
-            if 2 * len(row["gaps"]) > row["n_frames"]:
-                remarks.append("most frames follow a gap and have no motion; if they should not, set ingest.step")
-        if row["n_repeated"]:
-            remarks.append(f"{many(row['n_repeated'], 'file')} skipped: several have one number")
-        if row["n_ignored"]:
-            remarks.append(f"{many(row['n_ignored'], 'other file')} left alone")
-        if len(row["sizes"]) > 1:
-            shown = [f"{s['width']}x{s['height']} ({s['n_frames']:,})" for s in row["sizes"][:_SHOWN_SIZES]]
-            more = len(row["sizes"]) - len(shown)
-            remarks.append(f"pictures of several sizes: {', '.join(shown)}{f' and {more} more' if more else ''}")
+        remarks = remarks_on(row, taken)
         if remarks:
             out.print(f"stream {row['stream_id']}: {'; '.join(remarks)}", soft_wrap=True)
     frames = record.outcomes["frames"].quarantined if "frames" in record.outcomes else 0
@@ -286,3 +271,29 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
     if said:
         text = f"{', '.join(said)}; the next run tries again (winnow inspect quarantine)"
         out.print(text, soft_wrap=True)
+
+
+def remarks_on(row: Mapping[str, Any], taken: Mapping[str, str]) -> list[str]:
+    """Return what is unusual about a stream, by its row; `taken` are the ids of streams that hold frames, by place."""
+    from jobs.names import many
+
+    remarks: list[str] = []
+    if not row["n_frames"]:
+        where = f"are those of stream {taken[row['uri']]} now" if row["uri"] in taken else "are gone"
+        remarks.append(f"its frames {where}, its rows were taken out")
+    if row["gaps"]:
+        remarks.append(f"{many(row['n_missing'], 'number')} missing in {many(len(row['gaps']), 'gap')}")
+        if 2 * len(row["gaps"]) > row["n_frames"]:
+            remarks.append("most frames follow a gap and have no motion; if they should not, set ingest.step")
+    if row["n_repeated"]:
+        if row["kind"] == "video":
+            remarks.append(f"{many(row['n_repeated'], 'packet')} left out: several have one timestamp")
+        else:
+            remarks.append(f"{many(row['n_repeated'], 'file')} skipped: several have one number")
+    if row["n_ignored"]:
+        remarks.append(f"{many(row['n_ignored'], 'other file')} left alone")
+    if len(row["sizes"]) > 1:
+        shown = [f"{s['width']}x{s['height']} ({s['n_frames']:,})" for s in row["sizes"][:_SHOWN_SIZES]]
+        more = len(row["sizes"]) - len(shown)
+        remarks.append(f"pictures of several sizes: {', '.join(shown)}{f' and {more} more' if more else ''}")
+    return remarks
