@@ -60,11 +60,11 @@ class FrameName(NamedTuple):
 
 
 class ClipFrame:
-    """A decoded frame. Pictures are turned as the clip's metadata ask."""
+    """A decoded frame. Pictures are turned and mirrored as the clip's metadata ask."""
 
     def __init__(self, frame: av.VideoFrame) -> None:
         self._frame = frame
-        self._turns = round(frame.rotation / 90) % 4
+        self._turns, self._is_mirrored = _orientation(frame)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -95,20 +95,35 @@ class ClipFrame:
             gray = gray.copy() if is_full else cv2.convertScaleAbs(cv2.subtract(gray, _BLACK), alpha=_TO_FULL)
         else:
             gray = shrink(_as_bytes(self._frame.reformat(format="gray").to_ndarray()), params.long_side)
-        return turned(gray, self._turns)
+        return turned(gray, self._turns, self._is_mirrored)
 
     def color(self) -> Color:
         """Return the picture as BGR, shape (H, W, 3), uint8."""
-        return turned(_as_bytes(self._frame.to_ndarray(format="bgr24")), self._turns)
+        return turned(_as_bytes(self._frame.to_ndarray(format="bgr24")), self._turns, self._is_mirrored)
 
 
 def _as_bytes(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     return picture.astype(np.uint8, copy=False)
 
 
-def turned(picture: npt.NDArray[np.uint8], quarters: int) -> npt.NDArray[np.uint8]:
-    """Turn an (H, W, …) picture counterclockwise by quarters of a full turn."""
-    return np.ascontiguousarray(np.rot90(picture, quarters)) if quarters else picture
+def turned(picture: npt.NDArray[np.uint8], quarters: int, is_mirrored: bool) -> npt.NDArray[np.uint8]:
+    """Turn an (H, W, …) picture, once left and right are exchanged if asked, counterclockwise by quarters of a turn."""
+    shown = np.rot90(picture[:, ::-1] if is_mirrored else picture, quarters)
+    return np.ascontiguousarray(shown) if quarters or is_mirrored else picture
+
+
+def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:
+    """Return by how many quarters a frame is to be turned counterclockwise, and whether it is to be mirrored before.
+
+    Its display matrix (ISO/IEC 14496-12, 8.3.2) takes x, right, and y, down, to a x + c y and b x + d y.
+    """
+    matrix = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+    if matrix is None:
+        return 0, False
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    is_mirrored = a * d < b * c
+    angle = math.atan2(b, -a) if is_mirrored else math.atan2(-b, a)
+    return round(angle / (math.pi / 2)) % 4, is_mirrored
 
 
 class Found(NamedTuple):

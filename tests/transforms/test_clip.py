@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import os
+import struct
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -178,6 +181,40 @@ def test_pictures_are_turned_as_the_clip_asks(tmp_path: Path, turn: int) -> None
     assert gray.shape == color.shape[:2] == frame.size[::-1]
     expected = np.rot90(picture, turn // 90)
     assert np.abs(gray.astype(int) - expected).mean() < 6
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "c", "d", "shown"),
+    [
+        (1, 0, 0, 1, lambda p: p),
+        (-1, 0, 0, 1, np.fliplr),
+        (1, 0, 0, -1, np.flipud),
+        (-1, 0, 0, -1, lambda p: np.rot90(p, 2)),
+        (0, 1, -1, 0, lambda p: np.rot90(p, -1)),
+        (0, -1, 1, 0, np.rot90),
+        (0, 1, 1, 0, np.transpose),
+        (0, -1, -1, 0, lambda p: np.rot90(p.T, 2)),
+    ],
+)
+def test_all_eight_orientations_are_shown_as_the_clip_asks(
+    tmp_path: Path, a: int, b: int, c: int, d: int, shown: Callable[..., npt.NDArray[np.uint8]]
+) -> None:
+    picture = np.full((96, 160), 60, np.uint8)
+    picture[:48, :80], picture[48:, 80:] = 220, 140
+    path = write_clip(tmp_path / "turned.mp4", [picture] * 3)
+    data = bytearray(path.read_bytes())
+    # The matrix of a track's header: a b u, c d v, x y w.
+    at = data.index(b"tkhd") + 44
+    data[at : at + 36] = struct.pack(">9i", *(n << 16 for n in (a, b, 0, c, d, 0, 0, 0)), 1 << 30)
+    path.write_bytes(data)
+    with Clip(str(path)) as clip:
+        frame = clip.frame(names(path)[0])
+        gray, color = frame.gray(PARAMS), frame.color()
+    expected = shown(picture)
+    assert frame.size == expected.shape[::-1]
+    for found in (gray, color[..., 1]):
+        assert found.shape == expected.shape
+        assert np.abs(found.astype(int) - expected).mean() < 6
 
 
 def test_pictures_are_brought_to_the_measured_size(tmp_path: Path) -> None:
