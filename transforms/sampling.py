@@ -128,7 +128,13 @@ def sample(index: ClipIndex, sampling: Sampling) -> Int64Array:
         return np.flatnonzero(index.pts == index.key)
     ticks_per_second = 1 / index.time_base
     span = int(index.pts[-1] - index.pts[0])
-    period = ticks_per_second / Fraction(sampling).limit_denominator(1_000_000)
+    rate = Fraction(sampling).limit_denominator(1_000_000)
+    if not rate:
+        # Less than a frame in three weeks.
+        return np.zeros(1, np.int64)
+    period = ticks_per_second / rate
+    if n > 1 and period <= int(np.diff(index.pts).min()):
+        return np.arange(n)
     n_ticks = int(span / period) + 1
     due = int(index.pts[0]) + (np.arange(n_ticks) * period.numerator) // period.denominator
     return np.unique(np.searchsorted(index.pts, due, side="right") - 1)

@@ -22,6 +22,8 @@ def test_a_rate_takes_the_frame_on_the_screen_at_each_tick() -> None:
     assert at_rate([0, 100, 900, 1000, 1010, 1020, 1490, 1500, 2100], 2.0) == [0, 1, 3, 7]
     assert at_rate([500, 600, 700], 100.0) == [0, 1, 2]
     assert at_rate([7], 0.1) == [0]
+    assert at_rate([0, 40, 80], 1e-7) == [0]
+    assert at_rate([0, 40, 10_000_000], 1e15) == [0, 1, 2]
 
 
 def test_variable_frame_rates_are_sampled_by_time(tmp_path: Path) -> None:
