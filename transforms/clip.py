@@ -117,7 +117,9 @@ def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:
 
     Its display matrix (ISO/IEC 14496-12, 8.3.2) takes x, right, and y, down, to a x + c y and b x + d y.
     """
-    matrix = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+    # Declared as a mapping, its iterator gives the values.
+    found: Any = frame.side_data
+    matrix = next((data for data in found if data.type.name == "DISPLAYMATRIX"), None)
     if matrix is None:
         return 0, False
     a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()

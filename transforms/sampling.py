@@ -51,7 +51,7 @@ def index_clip(path: str) -> ClipIndex:
     """
     with open_clip(clip_source(path)) as container:
         stream = container.streams.video[0]
-        rows: list[tuple[int, int, int, bool]] = []
+        rows: list[tuple[int, int, bool]] = []
         clock: list[int] = []
         n_packets = 0
         for packet in packets_of(container, stream):

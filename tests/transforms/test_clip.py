@@ -104,7 +104,7 @@ def test_a_keyframe_that_gives_no_whole_picture_yet_is_no_reason_to_lose_frames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params = "intra-refresh=1:keyint=20:bframes=0"
-    path = write_clip(tmp_path / "refreshed.mp4", scenery(100), **{"x264-params": params})
+    path = write_clip(tmp_path / "refreshed.mp4", scenery(100), options_too={"x264-params": params})
     listed, in_order = names(path), digests(path, names(path))
     assert len({name.key for name in listed}) == 5
     assert [digests(path, [name]) for name in listed] == [[digest] for digest in in_order]
