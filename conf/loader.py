@@ -24,6 +24,7 @@ DEFAULT_PROFILE = "quality"
 
 # A number of thousands of digits, a date that is none, brackets in brackets in brackets: the parser lets these through.
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+_TYPE_NAME = re.compile(r"float|int|none|constrained-.*|literal\[.*")
 _MOST_SHOWN = 120
 
 
@@ -333,7 +334,8 @@ def _wrong_with(value: Any) -> str | None:
 
 
 def _explain(error: Any) -> str:
-    place = ".".join(str(part) for part in error["loc"] if part not in {"float", "int", "none"})
+    # Of a value that may be of several types, pydantic names the type as well.
+    place = ".".join(part for part in map(str, error["loc"]) if not _TYPE_NAME.fullmatch(part))
     found = _shown(error["input"])
     if error["type"] in {"tuple_type", "list_type"}:
         return f"{place}: expected a list, as in --set '{place}=[one, two]', found {found}"

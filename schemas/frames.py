@@ -22,11 +22,17 @@ STREAMS = Table(
         Column("gaps", pa.list_(INTERVAL), "Missing numbers as intervals, both ends included."),
         Column("n_missing", pa.int64(), "Frame numbers missing in the gaps.", "frames"),
         Column("n_ignored", pa.int64(), "Files in the folder that are no frames; they are left alone.", "files"),
-        Column("n_repeated", pa.int64(), "Files skipped because another file has their number.", "files"),
+        Column(
+            "n_repeated",
+            pa.int64(),
+            "Files skipped because another one has their number, or packets of a clip their time.",
+            "files",
+        ),
         Column("sampling", pa.string(), "Which frames of a clip are taken, as `ingest.fps` has it.", nullable=True),
         Column("source_id", pa.int64(), "Hash of a clip's uri, size and mtime when it was listed.", nullable=True),
         Column("n_bad", pa.int64(), "Frames that were read and could not be decoded.", "frames"),
         Column("sizes", pa.list_(SIZE), "Picture sizes found, most frequent first; more than one is worth a look."),
+        Column("error", pa.string(), "Why a clip was skipped, as `ingest.unreadable` asks.", nullable=True),
         Column("listed_ns", pa.int64(), "When the folder was last listed.", "ns since 1970"),
     ),
 )

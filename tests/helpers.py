@@ -131,13 +131,17 @@ def write_clip(
     pixels: str = "yuv420p",
     gop: int = 12,
     turn: int = 0,
+    options_too: dict[str, str] | None = None,
 ) -> Path:
-    """Write (H, W) uint8 pictures as a clip, 25 per second unless times are given, a keyframe every `gop` frames."""
+    """Write (H, W) uint8 pictures as a clip, 25 per second unless times are given, a keyframe every `gop` frames.
+
+    `options_too` are options of the encoder.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = pictures[0].shape
     options = {"preset": "ultrafast", "bf": "2", "sc_threshold": "0"} if codec == "libx264" else {}
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options={**options, "g": str(gop)})
+        stream = container.add_stream(codec, rate=25, options={**options, "g": str(gop), **(options_too or {})})
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
         stream.codec_context.time_base = Fraction(1, 1000 if codec != "mpeg4" else 25)

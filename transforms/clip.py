@@ -6,10 +6,8 @@ that whoever knows its name can have it without a look at the rest of the clip: 
 
 from __future__ import annotations
 
-import errno
-import os
+import math
 import re
-import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,10 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from transforms import buckets
+from transforms.container import clip_source, open_clip, packets_of, status_of
 from transforms.image import Color, CorruptImageError, Gray, ImageParams, refuse_unless_sane, shrink
-from transforms.objectfile import ObjectFile
-from transforms.source import FileChangingError, NoFileError
+from transforms.source import FileChangingError
 
 if TYPE_CHECKING:
     # A tenth of a second of import, which those who have no clips need not pay.
@@ -48,10 +45,6 @@ _FULL_RANGE = 2
 _BLACK, _TO_FULL = 16.0, 255.0 / 219.0
 
 
-class ClipError(OSError):
-    """The file is no clip that can be opened."""
-
-
 class FrameName(NamedTuple):
     """Where a frame of a clip is found: file, and timestamps in units of the stream's time base."""
 
@@ -67,11 +60,11 @@ class FrameName(NamedTuple):
 
 
 class ClipFrame:
-    """A decoded frame. Pictures are turned as the clip's metadata ask."""
+    """A decoded frame. Pictures are turned and mirrored as the clip's metadata ask."""
 
     def __init__(self, frame: av.VideoFrame) -> None:
         self._frame = frame
-        self._turns = round(frame.rotation / 90) % 4
+        self._turns, self._is_mirrored = _orientation(frame)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -102,20 +95,37 @@ class ClipFrame:
             gray = gray.copy() if is_full else cv2.convertScaleAbs(cv2.subtract(gray, _BLACK), alpha=_TO_FULL)
         else:
             gray = shrink(_as_bytes(self._frame.reformat(format="gray").to_ndarray()), params.long_side)
-        return turned(gray, self._turns)
+        return turned(gray, self._turns, self._is_mirrored)
 
     def color(self) -> Color:
         """Return the picture as BGR, shape (H, W, 3), uint8."""
-        return turned(_as_bytes(self._frame.to_ndarray(format="bgr24")), self._turns)
+        return turned(_as_bytes(self._frame.to_ndarray(format="bgr24")), self._turns, self._is_mirrored)
 
 
 def _as_bytes(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     return picture.astype(np.uint8, copy=False)
 
 
-def turned(picture: npt.NDArray[np.uint8], quarters: int) -> npt.NDArray[np.uint8]:
-    """Turn an (H, W, …) picture counterclockwise by quarters of a full turn."""
-    return np.ascontiguousarray(np.rot90(picture, quarters)) if quarters else picture
+def turned(picture: npt.NDArray[np.uint8], quarters: int, is_mirrored: bool) -> npt.NDArray[np.uint8]:
+    """Turn an (H, W, …) picture, once left and right are exchanged if asked, counterclockwise by quarters of a turn."""
+    shown = np.rot90(picture[:, ::-1] if is_mirrored else picture, quarters)
+    return np.ascontiguousarray(shown) if quarters or is_mirrored else picture
+
+
+def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:
+    """Return by how many quarters a frame is to be turned counterclockwise, and whether it is to be mirrored before.
+
+    Its display matrix (ISO/IEC 14496-12, 8.3.2) takes x, right, and y, down, to a x + c y and b x + d y.
+    """
+    # Declared as a mapping, its iterator gives the values.
+    found: Any = frame.side_data
+    matrix = next((data for data in found if data.type.name == "DISPLAYMATRIX"), None)
+    if matrix is None:
+        return 0, False
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    is_mirrored = a * d < b * c
+    angle = math.atan2(b, -a) if is_mirrored else math.atan2(-b, a)
+    return round(angle / (math.pi / 2)) % 4, is_mirrored
 
 
 class Found(NamedTuple):
@@ -142,7 +152,7 @@ class Clip:
     def __init__(self, path: str) -> None:
         self._path = path
         self._source = clip_source(path)
-        self._status = _status(self._source)
+        self._status = status_of(self._source)
         self._changed_ns = self._source.stat().st_ctime_ns if isinstance(self._source, Path) else None
         self._container = open_clip(self._source)
         self._stream = self._container.streams.video[0]
@@ -156,6 +166,12 @@ class Clip:
         self._start: int | None = None
         self._passed: int | None = None
         self._ahead: av.VideoFrame | None = None
+        self._first: int | None = None
+        self._second: int | None = None
+        self._back = 0
+        self._earliest: int | None = None
+        self._nothing_before = -math.inf
+        self._unreachable: set[int] = set()
         rate, base = self._stream.average_rate, self._stream.time_base
         self._worth_a_jump = int(_WORTH_A_JUMP / (rate * base)) if rate and base else 0
 
@@ -166,7 +182,7 @@ class Clip:
 
     def find(self, name: FrameName) -> Found:
         """Look for a frame. Raises `FileChangingError` if the clip is no longer the one that was opened."""
-        if _status(self._source) != self._status:
+        if status_of(self._source) != self._status:
             raise FileChangingError(f"{self._path} changed while it was read")
         read_ns = time.time_ns()
         frame = self._find(name)
@@ -191,12 +207,44 @@ class Clip:
 
     def _find(self, name: FrameName) -> av.VideoFrame | None:
         if self._is_elsewhere(name):
-            self._jump(name.key)
+            earlier = self._keyframe_until(name.key - self._back) if self._back else None
+            self._jump(name.key if earlier is None else earlier)
+        frame = self._walk(name)
+        while self._start is not None and not self._is_settled(name) and name.pts >= self._nothing_before:
+            start = self._start
+            earlier = (
+                self._keyframe_until(name.key - max(1, 2 * (name.key - start))) if start != self._earliest else None
+            )
+            if earlier is None:
+                self._earliest = start
+                if frame is None and self._passed is None:
+                    self._nothing_before = math.inf if self._first is None else self._first
+                break
+            self._jump(earlier)
+            frame = self._walk(name)
+            self._back = max(self._back, name.key - earlier)
+        return frame
+
+    def _is_settled(self, name: FrameName) -> bool:
+        """Say whether decoding began where it gives all that is sound from a frame on.
+
+        With intra refresh, pictures are whole only some time after a keyframe. What a decoder takes for whole then may
+        still not be, as it had no picture to begin with; it is after one more round.
+        """
+        if self._start is None or self._first is None:
+            return False
+        late = self._first - self._start
+        return late <= 0 or (self._second is not None and self._second + late <= name.pts)
+
+    def _walk(self, name: FrameName) -> av.VideoFrame | None:
+        """Decode until a frame, or what comes after it."""
         while True:
             frame = self._ahead or next(self._frames, None)
             self._ahead = frame
             if frame is None:
                 return None
+            if self._first is None:
+                self._first = frame.pts
             if frame.pts is not None and frame.pts >= name.pts:
                 # It stays where it is, for whoever asks for it, or for one before it that does not exist.
                 return frame if frame.pts == name.pts else None
@@ -209,28 +257,49 @@ class Clip:
         if self._passed is not None and name.pts <= self._passed:
             return True
         here = self._ahead.pts if self._ahead else self._passed
-        return name.key > (self._start if here is None else here) + self._worth_a_jump
+        return name.key - self._back > (self._start if here is None else here) + self._worth_a_jump
 
     def _jump(self, key: int) -> None:
         """Go to a keyframe, so that its packet is the next one to be decoded."""
-        self._start, self._passed, self._ahead = key, None, None
-        back = 0
-        for attempt in range(_JUMPS):
-            if attempt == _JUMPS - 1:
-                self._container.seek(0, backward=True)
-            else:
-                self._container.seek(key - back, stream=self._stream, backward=True)
-            packets = packets_of(self._container, self._stream)
+        self._passed = self._ahead = self._first = self._second = None
+        if key not in self._unreachable:
+            for packets in self._from_before(key):
+                for packet in packets:
+                    if packet.pts == key and packet.is_keyframe:
+                        self._stream.codec_context.flush_buffers()
+                        self._start, self._frames = key, self._decode(packet, packets)
+                        return
+                    if packet.dts is not None and packet.dts > key:
+                        break
+            # A recording that starts within a group of pictures has no keyframe for its first frames.
+            self._unreachable.add(key)
+        self._start, self._frames = None, iter(())
+
+    def _keyframe_until(self, pts: int) -> int | None:
+        """Return the timestamp of the last keyframe that is shown at `pts` or before, or None."""
+        for packets in self._from_before(pts):
+            found = None
             for packet in packets:
-                if packet.pts == key and packet.is_keyframe:
-                    self._stream.codec_context.flush_buffers()
-                    self._frames = self._decode(packet, packets)
-                    return
-                if packet.dts is not None and packet.dts > key:
+                if packet.is_keyframe and packet.pts is not None and packet.pts <= pts:
+                    found = packet.pts
+                if packet.dts is not None and packet.dts > pts:
                     break
-            # The container's index is coarse or counts in order of decoding: begin earlier.
+            if found is not None:
+                return int(found)
+        return None
+
+    def _from_before(self, pts: int) -> Iterator[Iterator[Any]]:
+        """Yield the packets from a place that should lie before a timestamp, then from ever earlier ones.
+
+        The container's index may be coarse or count in order of decoding.
+        """
+        back = 0
+        for _ in range(_JUMPS - 1):
+            self._container.seek(pts - back, stream=self._stream, backward=True)
+            yield packets_of(self._container, self._stream)
             back = max(1, back * 4, self._worth_a_jump)
-        self._frames = iter(())
+        self._container.seek(0, backward=True)
+        yield packets_of(self._container, self._stream)
 
     def _decode(self, first: Any, rest: Iterator[Any]) -> Iterator[av.VideoFrame]:
         import av
@@ -258,6 +327,8 @@ class Clip:
         """Remember a packet, and forget those that nobody can ask for any more."""
         self._n_seen += 1
         if packet.is_keyframe:
+            if self._second is None and packet.pts != self._start:
+                self._second = packet.pts
             # Leading pictures of this group may still be decoded from the one before.
             self._damaged = [order for order in self._damaged if order >= self._group]
             self._seen = {pts: seen for pts, seen in self._seen.items() if seen.order >= self._group}
@@ -277,58 +348,8 @@ class Clip:
         self._container.close()
 
 
-DAMAGE_RULES = (Clip._wrong, Clip._decode, Clip._note)  # noqa: SLF001 - they are named here so that stages can name them
+DAMAGE_RULES = (Clip._find, Clip._wrong, Clip._decode, Clip._note)  # noqa: SLF001 - they are named here so that stages can name them
 """What decides which frames are damaged, and so is a part of what every stage that reads pixels computes."""
-
-
-def clip_source(path: str) -> Path | ObjectFile:
-    """Return what a clip is read from. Raises `OSError` for an object that is not there."""
-    return ObjectFile(buckets.head(path)) if buckets.is_object(path) else Path(path)
-
-
-def _status(source: Path | ObjectFile) -> tuple[int, int, int]:
-    if isinstance(source, ObjectFile):
-        # Every read asks for just this content of it.
-        return source.entry.size_bytes, source.entry.mtime_ns, 0
-    found = source.stat()
-    return found.st_size, found.st_mtime_ns, found.st_ino
-
-
-def open_clip(source: Path | ObjectFile) -> Any:
-    """Open a clip. Raises `ClipError` for what holds no video, `OSError` for what cannot be read."""
-    import av
-
-    if isinstance(source, Path):
-        if not stat.S_ISREG(source.stat().st_mode):
-            raise NoFileError(f"{source} is no regular file")
-        if not os.access(source, os.R_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(source))
-    try:
-        container = av.open(str(source) if isinstance(source, Path) else source, metadata_errors="replace")
-    except (av.error.FFmpegError, ValueError) as error:
-        raise ClipError(f"expected a video clip, found something else ({error})") from error
-    streams = container.streams.video
-    # Decoding a stream whose parameters are unknown ends the process.
-    if not streams or streams[0].codec_context is None:
-        container.close()
-        raise ClipError("expected a video stream that can be decoded, found none")
-    return container
-
-
-def packets_of(container: Any, stream: Any) -> Iterator[Any]:
-    """Yield the stream's packets in order of decoding; where the file is damaged, those that can be read."""
-    import av
-
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, av.error.EOFError):
-            return
-        except av.error.InvalidDataError:
-            continue
-        if packet.size:
-            yield packet
 
 
 def _planes(frame: av.VideoFrame) -> list[npt.NDArray[np.uint8]]:

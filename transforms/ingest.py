@@ -38,6 +38,8 @@ class IngestParams:
     `fps`: which frames of a clip are taken: `native` takes all, `keyframes` those that need no other to be decoded, a
     number so many per second of presentation time. A frame's number is its place among all frames of the clip,
     whichever are taken.
+    `unreadable`: what to do about clips that are none, or cannot be read: stop the run, or go on without them; the next
+    run tries them again.
     `materialize`: `jpeg` writes the frames of clips that are taken as files into the workspace, for other programs and
     for exports that link to them. Nothing needs it: measures, models and exports take frames from the clip itself.
     """
@@ -47,6 +49,7 @@ class IngestParams:
     step: Annotated[int, Ge(1)] | None = None
     nested: Literal["refuse", "skip"] = "refuse"
     fps: Annotated[float, Gt(0)] | Literal["native", "keyframes"] = "native"
+    unreadable: Literal["stop", "skip"] = "stop"
     materialize: Literal["none", "jpeg"] = "none"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 STRICT_EXIT = 3
 _SHOWN_SIZES = 3
+_SHOWN_SKIPPED = 10
 
 
 def run(
@@ -142,7 +143,7 @@ def execute(
             signal.signal(number, handler)
     if record.state != "done":
         if quiet:
-            _print_json(record)
+            _print_json(record, request)
         raise _stopped(record.state, record.job_id, told=quiet)
     return record
 
@@ -159,15 +160,24 @@ def _stopped(state: str, job_id: str, told: bool = False) -> StoppedRunError:
 def print_record(record: RunRecord, request: RunRequest, as_json: bool) -> None:
     """Print what came of a run, for programs or for people."""
     if as_json:
-        _print_json(record)
+        _print_json(record, request)
     else:
         print_summary(record, request)
 
 
-def _print_json(record: RunRecord) -> None:
+def _print_json(record: RunRecord, request: RunRequest) -> None:
     from jobs.cli.show import print_json
 
-    print_json(record.summary())
+    print_json(record.summary() | {"skipped": [row["stream_id"] for row in _rows_of(record, request) if row["error"]]})
+
+
+def _rows_of(record: RunRecord, request: RunRequest) -> list[dict[str, Any]]:
+    """Return the `streams` rows of the streams that a run looked at."""
+    import schemas
+    from jobs.storage.store import Store
+
+    rows = Store(request.workspace.root).read(schemas.STREAMS).to_pylist()
+    return [row for row in rows if row["stream_id"] in record.streams]
 
 
 def print_forecast(request: RunRequest, as_json: bool) -> None:
@@ -254,25 +264,19 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
 
     streams = Store(request.workspace.root).read(schemas.STREAMS).to_pylist()
     taken = {row["uri"]: row["stream_id"] for row in streams if row["n_frames"]}
+    skipped = [row["stream_id"] for row in streams if row["error"] and row["stream_id"] in record.streams]
+    if skipped:
+        shown = ", ".join(skipped[:_SHOWN_SKIPPED])
+        more = f" and {len(skipped) - _SHOWN_SKIPPED} more" if len(skipped) > _SHOWN_SKIPPED else ""
+        why = "winnow sql 'SELECT stream_id, error FROM streams WHERE error IS NOT NULL' says why"
+        text = (
+            f"skipped {many(len(skipped), 'clip')} that cannot be read: {shown}{more}; the next run tries again ({why})"
+        )
+        out.print(text, soft_wrap=True, markup=False)
     for row in streams:
-        if row["stream_id"] not in record.streams:
+        if row["stream_id"] not in record.streams or row["error"]:
             continue
-        remarks = []
-        if not row["n_frames"]:
-            where = f"are those of stream {taken[row['uri']]} now" if row["uri"] in taken else "are gone"
-            remarks.append(f"its frames {where}, its rows were taken out")
-        if row["gaps"]:
-            remarks.append(f"{many(row['n_missing'], 'number')} missing in {many(len(row['gaps']), 'gap')}")
-            if 2 * len(row["gaps"]) > row["n_frames"]:
-                remarks.append("most frames follow a gap and have no motion; if they should not, set ingest.step")
-        if row["n_repeated"]:
-            remarks.append(f"{many(row['n_repeated'], 'file')} skipped: several have one number")
-        if row["n_ignored"]:
-            remarks.append(f"{many(row['n_ignored'], 'other file')} left alone")
-        if len(row["sizes"]) > 1:
-            shown = [f"{s['width']}x{s['height']} ({s['n_frames']:,})" for s in row["sizes"][:_SHOWN_SIZES]]
-            more = len(row["sizes"]) - len(shown)
-            remarks.append(f"pictures of several sizes: {', '.join(shown)}{f' and {more} more' if more else ''}")
+        remarks = remarks_on(row, taken)
         if remarks:
             out.print(f"stream {row['stream_id']}: {'; '.join(remarks)}", soft_wrap=True)
     frames = record.outcomes["frames"].quarantined if "frames" in record.outcomes else 0
@@ -286,3 +290,29 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
     if said:
         text = f"{', '.join(said)}; the next run tries again (winnow inspect quarantine)"
         out.print(text, soft_wrap=True)
+
+
+def remarks_on(row: Mapping[str, Any], taken: Mapping[str, str]) -> list[str]:
+    """Return what is unusual about a stream, by its row; `taken` are the ids of streams that hold frames, by place."""
+    from jobs.names import many
+
+    remarks: list[str] = []
+    if not row["n_frames"]:
+        where = f"are those of stream {taken[row['uri']]} now" if row["uri"] in taken else "are gone"
+        remarks.append(f"its frames {where}, its rows were taken out")
+    if row["gaps"]:
+        remarks.append(f"{many(row['n_missing'], 'number')} missing in {many(len(row['gaps']), 'gap')}")
+        if 2 * len(row["gaps"]) > row["n_frames"]:
+            remarks.append("most frames follow a gap and have no motion; if they should not, set ingest.step")
+    if row["n_repeated"]:
+        if row["kind"] == "video":
+            remarks.append(f"{many(row['n_repeated'], 'packet')} left out: several have one timestamp")
+        else:
+            remarks.append(f"{many(row['n_repeated'], 'file')} skipped: several have one number")
+    if row["n_ignored"]:
+        remarks.append(f"{many(row['n_ignored'], 'other file')} left alone")
+    if len(row["sizes"]) > 1:
+        shown = [f"{s['width']}x{s['height']} ({s['n_frames']:,})" for s in row["sizes"][:_SHOWN_SIZES]]
+        more = len(row["sizes"]) - len(shown)
+        remarks.append(f"pictures of several sizes: {', '.join(shown)}{f' and {more} more' if more else ''}")
+    return remarks

@@ -75,17 +75,30 @@ def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission,
             continue
         if folders.is_clip(folder) and not tree.is_folder(folder):
             before = None if admission.reread else known.get(stream_id)
-            listed = list_clip(stream_id, folder, params.fps, before, seen, problems)
+            listed: StreamFiles | None = list_clip(stream_id, folder, params.fps, before, seen)
         else:
             listed = _list_folder(stream_id, folder, tree, params, problems)
         if listed is not None:
             streams[stream_id] = listed
+    if params.unreadable == "stop":
+        problems += _unreadable(streams)
     let_go = _let_go(streams, known) if admission.rebind else {}
     problems += _history_problems(streams, admission, store)
     streams |= let_go
     if problems:
         raise UserError(problems)
     return [streams[name] for name in sorted(streams)]
+
+
+def _unreadable(streams: dict[str, StreamFiles]) -> list[str]:
+    """Take out the clips that cannot be read, and return one problem that names them all, or none."""
+    wrong = [stream for stream in streams.values() if stream.row["error"]]
+    for stream in wrong:
+        del streams[stream.stream_id]
+    named = "; ".join(f"{stream.uri}: {stream.row['error']}" for stream in wrong)
+    them = "it" if len(wrong) == 1 else f"these {len(wrong)}"
+    mend = f"mend {them} or take {them} away, or go on without unreadable clips with --set ingest.unreadable=skip"
+    return [f"{named}; {mend}"] if wrong else []
 
 
 def at_a_glance(inputs: Sequence[str], admission: Admission) -> list[str]:
@@ -149,7 +162,7 @@ def _folders(
             continue
         name = ids[number] if ids else root.name or "root"
         before = len(problems)
-        found = {} if vanished else _streams_of(root, tree, name, params, bool(ids), problems)
+        found = {} if vanished else _streams_of(root, tree, name, params, bool(ids), places_, problems)
         # A stream that the workspace knows and that has no frames any more is one that has lost them all.
         emptied = {n: at for n, at in places_.items() if at == root or (not ids and root in at.parents)}
         gone = {n: folder for n, folder in emptied.items() if folder not in found.values()}
@@ -160,14 +173,20 @@ def _folders(
 
 
 def _streams_of(
-    root: Place, tree: Tree, name: str, params: IngestParams, has_id: bool, problems: list[str]
+    root: Place,
+    tree: Tree,
+    name: str,
+    params: IngestParams,
+    has_id: bool,
+    bound: Mapping[str, Place],
+    problems: list[str],
 ) -> dict[str, Place]:
-    """Return the streams of one input: the folder itself, or those below it."""
+    """Return the streams of one input: the folder itself, or those below it; `bound` are places by known ids."""
     if not tree.is_folder(root):
         return {name if has_id else root.stem: root}
     below = tree.below(params.glob, problems)
     if not tree.holds_frames(root, params.glob):
-        found = _named(below, root, tree)
+        found = _named(below, root, tree, bound)
         if has_id and found:
             problems.append(f"--stream-id {name}: {root} holds {len(found)} streams, an id can name only one")
             return {}
@@ -182,21 +201,22 @@ def _streams_of(
     return {name: root}
 
 
-def _named(places: Iterator[Place], root: Place, tree: Tree) -> dict[str, Place]:
-    """Return folders and clips by their path below the root; clips without their suffix where that is clear enough."""
-    paths: list[PurePath] = [_below(path, root) for path in places]
+def _named(places: Iterator[Place], root: Place, tree: Tree, bound: Mapping[str, Place]) -> dict[str, Place]:
+    """Return folders and clips by their path below the root; clips without their suffix where that is clear enough.
+
+    A clip keeps the id that it is bound to, short or not, when another one comes to lie beside it or goes.
+    """
+    # All lie on disk, or all in a bucket.
+    paths: list[PurePath] = [path.relative_to(root) for path in places]
     is_clip = [folders.is_clip(path) and not tree.is_folder(root / path.as_posix()) for path in paths]
     short = [path.with_suffix("") if clip else path for path, clip in zip(paths, is_clip, strict=True)]
     taken = Counter(short)
-    return {
-        (name if taken[name] == 1 else path).as_posix(): root / path.as_posix()
-        for name, path in zip(short, paths, strict=True)
-    }
-
-
-def _below(path: Place, root: Place) -> PurePath:
-    # Both lie on disk, or both in a bucket.
-    return path.relative_to(root)
+    found = {}
+    for name, path in zip(short, paths, strict=True):
+        at = root / path.as_posix()
+        is_bound = [bound.get(known.as_posix()) == at for known in (name, path)]
+        found[(name if is_bound == [True, False] or (taken[name] == 1 and not is_bound[1]) else path).as_posix()] = at
+    return found
 
 
 def _no_frames(tree: Tree, given: str, glob: str) -> str:
@@ -322,9 +342,10 @@ def _history_problems(streams: dict[str, StreamFiles], admission: Admission, sto
             )
             continue
         if lost > _MOST_LOST * before["n_frames"] and not admission.allow_missing:
+            why = f" ({stream.row['error']})" if stream.row["error"] else ""
             problems.append(
-                f"stream {stream.stream_id!r} has lost {lost} of its {before['n_frames']} frames since the last run; "
-                "--allow-missing if that is right (their rows will be taken out)"
+                f"stream {stream.stream_id!r} has lost {lost} of its {before['n_frames']} frames since the last run"
+                f"{why}; --allow-missing if that is right (their rows will be taken out)"
             )
     return problems
 

@@ -26,9 +26,8 @@ def list_clip(
     sampling: Sampling,
     before: Mapping[str, Any] | None,
     seen: Snapshot,
-    problems: list[str],
-) -> StreamFiles | None:
-    """Return a clip as a stream, or None after a word to `problems`.
+) -> StreamFiles:
+    """Return a clip as a stream; one that cannot be read has no frames, and its row says why.
 
     A frame's number is its place among all frames of the clip in order of presentation. A clip that is gone has no
     frames. `before` is the stream's `streams` row, if it has one, and `seen` the `listing` table: a clip that was
@@ -40,8 +39,8 @@ def list_clip(
     except FileNotFoundError:
         return StreamFiles.of(stream_id, str(path), NO_FRAMES, **told, step=1)
     except OSError as error:
-        problems.append(f"{path} cannot be read: {error.strerror or error}")
-        return None
+        why = f"it cannot be read: {error.strerror or error}"
+        return StreamFiles.of(stream_id, str(path), NO_FRAMES, **told, step=1, error=why)
     uri, size, mtime = pa.array([str(path)]), np.array([size_bytes]), np.array([mtime_ns])
     # A clip that was written to just now may be again, within one tick of its clock.
     racy = is_racy(mtime_ns, told["listed_ns"], changed_ns)
@@ -53,8 +52,8 @@ def list_clip(
     try:
         index = sampling_.index_clip(str(path))
     except OSError as error:
-        problems.append(f"{path}: {one_line(error)}")
-        return None
+        told["source_id"] = None
+        return StreamFiles.of(stream_id, str(path), NO_FRAMES, **told, step=1, error=one_line(error))
     chosen = sampling_.sample(index, sampling)
     columns = (
         chosen,

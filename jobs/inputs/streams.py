@@ -40,7 +40,7 @@ class StreamFiles:
             "last_idx": int(index[-1]) if len(index) else None,
             "gaps": [],
             **dict.fromkeys(("n_missing", "n_ignored", "n_repeated", "n_bad"), 0),
-            **dict.fromkeys(("sampling", "source_id")),
+            **dict.fromkeys(("sampling", "source_id", "error")),
             "sizes": [],
         }
         return cls(stream_id, uri, files, row | told)

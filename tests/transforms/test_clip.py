@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import os
+import struct
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -82,6 +85,70 @@ def test_decoding_begins_at_the_keyframe_before(clip: Path, monkeypatch: pytest.
     assert jumps == [listed[0].pts, listed[36].pts]
 
 
+def test_a_recording_that_starts_within_a_group_loses_no_more_than_that_group(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "whole.ts", scenery(N))
+    sound = digests(path, names(path))
+    data = path.read_bytes()
+    cut = tmp_path / "cut.ts"
+    cut.write_bytes(data[len(data) // 188 // 5 * 188 :])
+    listed = names(cut)
+    with Clip(str(cut)) as clip:
+        found = [clip.find(name).frame for name in listed]
+    n_lost = len(listed) - 28
+    assert 0 < n_lost < 12
+    assert [frame is None for frame in found] == [True] * n_lost + [False] * 28
+    assert [frame.digest().hex() for frame in found if frame] == sound[12:]
+
+
+def test_a_keyframe_that_gives_no_whole_picture_yet_is_no_reason_to_lose_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = "intra-refresh=1:keyint=20:bframes=0"
+    path = write_clip(tmp_path / "refreshed.mp4", scenery(100), options_too={"x264-params": params})
+    listed, in_order = names(path), digests(path, names(path))
+    assert len({name.key for name in listed}) == 5
+    assert [digests(path, [name]) for name in listed] == [[digest] for digest in in_order]
+    jumps: list[int] = []
+    jump = Clip._jump
+
+    def noted(self: Clip, key: int) -> None:
+        jumps.append([name.pts for name in listed].index(key))
+        jump(self, key)
+
+    monkeypatch.setattr(Clip, "_jump", noted)
+    # How far back it takes is found out once.
+    assert digests(path, [listed[at] for at in (65, 25, 85, 95)]) == [in_order[at] for at in (65, 25, 85, 95)]
+    assert jumps == [60, 40, 20, 20, 0, 40]
+
+
+def destroy(clip: Path, number: int) -> None:
+    """Overwrite all of one packet of a clip."""
+    with av.open(str(clip)) as container:
+        packet = bytes([p for p in container.demux(video=0) if p.size][number])
+    clip.write_bytes(clip.read_bytes().replace(packet, b"\xff" * len(packet)))
+
+
+def test_frames_that_no_keyframe_gives_are_looked_for_from_the_beginning_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_clip(tmp_path / "hurt.mkv", scenery(60), codec="libvpx-vp9")
+    listed = names(path)
+    for number in (0, 12, 24):
+        destroy(path, number)
+    asked: list[int] = []
+    before = Clip._keyframe_until
+
+    def noted(self: Clip, pts: int) -> int | None:
+        asked.append(pts)
+        return before(self, pts)
+
+    monkeypatch.setattr(Clip, "_keyframe_until", noted)
+    with Clip(str(path)) as clip:
+        wrong = [clip.find(listed[at]).wrong for at in (30, 5, 15, 28, 33, 2, 40)]
+    assert wrong == ["the frame's packet is damaged"] * 6 + [""]
+    assert len(asked) == 3
+
+
 def test_a_name_says_all_that_is_needed() -> None:
     index = ClipIndex(np.array([0, 40]), np.array([0, 0]), np.array([9, 9]), Fraction(1, 1000), 0)
     assert index.fragments(np.array([1])) == ["#pts=40&key=0"]
@@ -114,6 +181,40 @@ def test_pictures_are_turned_as_the_clip_asks(tmp_path: Path, turn: int) -> None
     assert gray.shape == color.shape[:2] == frame.size[::-1]
     expected = np.rot90(picture, turn // 90)
     assert np.abs(gray.astype(int) - expected).mean() < 6
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "c", "d", "shown"),
+    [
+        (1, 0, 0, 1, lambda p: p),
+        (-1, 0, 0, 1, np.fliplr),
+        (1, 0, 0, -1, np.flipud),
+        (-1, 0, 0, -1, lambda p: np.rot90(p, 2)),
+        (0, 1, -1, 0, lambda p: np.rot90(p, -1)),
+        (0, -1, 1, 0, np.rot90),
+        (0, 1, 1, 0, np.transpose),
+        (0, -1, -1, 0, lambda p: np.rot90(p.T, 2)),
+    ],
+)
+def test_all_eight_orientations_are_shown_as_the_clip_asks(
+    tmp_path: Path, a: int, b: int, c: int, d: int, shown: Callable[..., npt.NDArray[np.uint8]]
+) -> None:
+    picture = np.full((96, 160), 60, np.uint8)
+    picture[:48, :80], picture[48:, 80:] = 220, 140
+    path = write_clip(tmp_path / "turned.mp4", [picture] * 3)
+    data = bytearray(path.read_bytes())
+    # The matrix of a track's header: a b u, c d v, x y w.
+    at = data.index(b"tkhd") + 44
+    data[at : at + 36] = struct.pack(">9i", *(n << 16 for n in (a, b, 0, c, d, 0, 0, 0)), 1 << 30)
+    path.write_bytes(data)
+    with Clip(str(path)) as clip:
+        frame = clip.frame(names(path)[0])
+        gray, color = frame.gray(PARAMS), frame.color()
+    expected = shown(picture)
+    assert frame.size == expected.shape[::-1]
+    for found in (gray, color[..., 1]):
+        assert found.shape == expected.shape
+        assert np.abs(found.astype(int) - expected).mean() < 6
 
 
 def test_pictures_are_brought_to_the_measured_size(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.helpers import scenery, write_clip
-from transforms.clip import ClipError
-from transforms.sampling import ClipIndex, index_clip, sample
+from transforms.container import ClipError
+from transforms.sampling import ClipIndex, _restart, index_clip, sample
 
 
 def at_rate(times_ms: list[int], sampling: float) -> list[int]:
@@ -22,6 +22,8 @@ def test_a_rate_takes_the_frame_on_the_screen_at_each_tick() -> None:
     assert at_rate([0, 100, 900, 1000, 1010, 1020, 1490, 1500, 2100], 2.0) == [0, 1, 3, 7]
     assert at_rate([500, 600, 700], 100.0) == [0, 1, 2]
     assert at_rate([7], 0.1) == [0]
+    assert at_rate([0, 40, 80], 1e-7) == [0]
+    assert at_rate([0, 40, 10_000_000], 1e15) == [0, 1, 2]
 
 
 def test_variable_frame_rates_are_sampled_by_time(tmp_path: Path) -> None:
@@ -43,3 +45,36 @@ def test_what_is_no_clip_is_called_so(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(ClipError, match="expected a video"):
         index_clip(str(path))
+
+
+def test_a_clip_whose_timestamps_begin_again_is_refused(tmp_path: Path) -> None:
+    first, second = (write_clip(tmp_path / f"{n}.ts", scenery(n)) for n in (30, 20))
+    joined = tmp_path / "the gate.ts"
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    with pytest.raises(ClipError, match=r"begin again at 0\.00 s after 1\.16 s") as refused:
+        index_clip(str(joined))
+    assert "ffmpeg -fflags +genpts -i 'the gate.ts' -c copy 'the gate.mkv'" in str(refused.value)
+    # Nothing but its timestamps stands in the way of a recording that follows.
+    later = write_clip(tmp_path / "later.ts", scenery(20), times_ms=[5_000 + 40 * i for i in range(20)])
+    joined.write_bytes(first.read_bytes() + later.read_bytes())
+    assert len(index_clip(str(joined)).pts) >= 49
+    films = [write_clip(tmp_path / f"{n}.mkv", scenery(n), codec="libvpx-vp9").read_bytes() for n in (30, 31)]
+    (tmp_path / "joined.mkv").write_bytes(b"".join(films))
+    with pytest.raises(ClipError, match="concat demuxer"):
+        index_clip(str(tmp_path / "joined.mkv"))
+
+
+@pytest.mark.parametrize(
+    ("clock", "at"),
+    [
+        ([*range(10), *range(10)], 10),
+        ([*range(50), *range(20, 90)], 50),
+        ([*range(50), 9_999, *range(50, 90)], 0),
+        ([*range(50), 0, 1, 2, *range(50, 90)], 0),
+        ([7] * 20, 0),
+        ([1, 0], 0),
+        ([], 0),
+    ],
+)
+def test_stray_timestamps_are_no_new_beginning(clock: list[int], at: int) -> None:
+    assert _restart(np.array(clock, np.int64)) == at

@@ -13,7 +13,7 @@ from jobs.inputs.streams import StreamFiles
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from tests import helpers
-from tests.helpers import copy_stream, winnow, write_noise_stream
+from tests.helpers import copy_stream, scenery, winnow, write_clip, write_noise_stream
 from transforms.ingest import IngestParams
 
 
@@ -297,3 +297,17 @@ def test_a_cluster_that_does_not_answer_hides_no_input(workspace: Workspace, tmp
     cluster, missing = helpers.problems(winnow("run", "--input", tmp_path / "nope", *where))
     assert "no Ray cluster answers" in cluster
     assert "does not exist" in missing
+
+
+def test_a_clip_keeps_its_id_when_another_one_of_its_name_comes_or_goes(store: Store, tmp_path: Path) -> None:
+    def ids() -> list[str]:
+        found = listed(store, tmp_path / "site", allow_missing=True)
+        record(found, store, "job")
+        return [stream.stream_id for stream in found if stream.n_frames]
+
+    gate = write_clip(tmp_path / "site" / "gate.mp4", scenery(2))
+    assert ids() == ["gate"]
+    write_clip(tmp_path / "site" / "gate.mkv", scenery(3))
+    assert ids() == ["gate", "gate.mkv"]
+    gate.unlink()
+    assert ids() == ["gate.mkv"]

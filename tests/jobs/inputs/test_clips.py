@@ -26,7 +26,9 @@ from tests.helpers import (
     go,
     noise,
     rows,
+    said,
     scenery,
+    winnow,
     write_clip,
     write_noise_stream,
 )
@@ -142,6 +144,29 @@ def test_what_is_no_clip_stops_the_run_before_any_work(workspace: Workspace, tmp
     with pytest.raises(UserError, match=r"no\.mp4: expected a video clip"):
         go(workspace, tmp_path)
     assert not workspace.exists
+
+
+def test_clips_that_cannot_be_read_are_named_at_once_or_skipped(workspace: Workspace, tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    write_clip(folder / "yes.mp4", scenery(3))
+    for name in ("a", "b"):
+        (folder / f"{name}.mp4").write_bytes(b"nothing of the kind")
+    with pytest.raises(UserError) as refused:
+        go(workspace, folder)
+    (problem,) = refused.value.problems
+    assert all(word in problem for word in ("/a.mp4: expected", "/b.mp4: expected", "--set ingest.unreadable=skip"))
+    args = ("run", "--input", folder, "-w", workspace.root, "--set", "ingest.unreadable=skip")
+    assert "skipped 2 clips that cannot be read: a, b; the next run" in winnow(*args).output
+    found = rows(workspace, schemas.STREAMS)
+    assert found["n_frames"].to_list() == [0, 0, 3]
+    assert [bool(error) for error in found["error"]] == [True, True, False]
+    write_clip(folder / "a.mp4", scenery(4))
+    record = said(winnow(*args, "--json"))
+    assert (record["frames"], record["skipped"]) == (7, ["b"])
+    # What was measured is not let go of in silence.
+    (folder / "a.mp4").write_bytes(b"nothing any more")
+    with pytest.raises(UserError, match=r"'a' has lost 4 of its 4 frames since the last run \(expected"):
+        go(workspace, folder, settings=["ingest.unreadable=skip"])
 
 
 def test_frames_that_do_not_decode_are_corrupt_rows(workspace: Workspace, tmp_path: Path) -> None:

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jobs.cli.run import remarks_on
+
+ROW: dict[str, Any] = {
+    "uri": "/a",
+    "n_frames": 3,
+    "gaps": [],
+    "n_missing": 0,
+    "n_ignored": 0,
+    "n_repeated": 2,
+    "sizes": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "remark"),
+    [
+        ("folder", "2 files skipped: several have one number"),
+        ("video", "2 packets left out: several have one timestamp"),
+    ],
+)
+def test_remarks_call_frames_what_they_are(kind: str, remark: str) -> None:
+    assert remarks_on(ROW | {"kind": kind}, {}) == [remark]
