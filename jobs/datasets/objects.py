@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,12 +11,12 @@ import pyarrow as pa
 import schemas
 from conf.models import restriction_of
 from jobs import standing
+from jobs.categories import categories_of, params_of
 from jobs.errors import UserError
 from jobs.provisioning.modelfiles import Licence, licence_of
 from jobs.query import View
-from transforms.exports.objects import Objects, vocabulary
+from transforms.exports.objects import Objects
 
-_NAMES = "annotate.names"
 _KEY = list(schemas.FRAME_KEY)
 
 
@@ -30,7 +29,7 @@ def are_known(view: View) -> bool:
 def objects_of(view: View, frames: pa.Table, min_score: float | None) -> Objects:
     """Return the objects that a view shows on frames, with scores from `min_score` on.
 
-    Their labels are numbered over all that the view shows, whatever is exported of it.
+    Their labels are numbered over all categories that the workspace had at the time, whatever is exported of it.
     """
     if not are_known(view):
         return Objects.none()
@@ -41,19 +40,6 @@ def objects_of(view: View, frames: pa.Table, min_score: float | None) -> Objects
     wanted = pl.DataFrame(frames.select(_KEY)).lazy()
     rows = there.join(wanted, on=_KEY, how="semi").collect().to_arrow()
     return Objects.on(frames, rows, categories_of(view))
-
-
-def categories_of(view: View) -> tuple[str, ...]:
-    """Return all categories that a view knows, in the order that labels are numbered by.
-
-    Those that people brought in come last, in the order in which they did.
-    """
-    found = pl.concat([view.lazy(name).select("category") for name in ("annotations", "annotations:larger")])
-    brought = view.lazy("reviews").drop_nulls("category").group_by("category").agg(pl.col("reviewed_ns").min())
-    later = brought.sort("reviewed_ns", "category").collect()["category"].to_list()
-    seen = set(found.unique().collect()["category"].to_list()) - set(later)
-    known = vocabulary((p.get(_NAMES) or [] for p in _params(view)), seen)
-    return tuple(dict.fromkeys((*known, *later)))
 
 
 def refuse_without_masks(objects: Objects, format_: str) -> None:
@@ -95,7 +81,7 @@ def _judges(view: View, frames: pa.Table) -> list[dict[str, Any]]:
     counts = [(pl.col("said") == verdict).sum().alias(name) for verdict, name in does.items()]
     frames_of = answers.group_by("model").len("frames")
     judged = frames_of.join(verdicts.group_by("model").agg(counts), on="model").sort("model")
-    known = {params.get("escalate.model"): params for params in _params(view, "escalate")}
+    known = {params.get("escalate.model"): params for params in params_of(view, "escalate")}
     found = []
     for row in judged.to_dicts():
         params = known.get(row["model"], {})
@@ -140,14 +126,6 @@ def _licences_in(view: View) -> Iterator[tuple[str, str | None]]:
     for stage in (*sorted({table.written_by for table in schemas.OBJECTS_OF.values()}), "larger"):
         # The larger detector's parameters are those of a detector.
         section = schemas.ANNOTATIONS.written_by if stage == "larger" else stage
-        for params in _params(view, stage):
+        for params in params_of(view, stage):
             if digest := params.get(f"{section}.weights_hash"):
                 yield digest, params.get(f"{section}.licence")
-
-
-def _params(view: View, stage: str = schemas.ANNOTATIONS.written_by) -> Iterator[dict[str, Any]]:
-    """Yield the parameters of a stage whose rows a view shows."""
-    keys = sorted(set(view.selection.keys.get(stage, {}).values()))
-    params = view.newest("stage_runs").filter(pl.col("stage_key").is_in(keys)).select("params").unique().collect()
-    for text in sorted(params["params"].to_list()):
-        yield json.loads(text)
