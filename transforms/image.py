@@ -77,12 +77,6 @@ class Header:
     height: int
     orientation: int = 1
 
-    @classmethod
-    def of_stored(cls, format_: str, width: int, height: int, orientation: int) -> Header:
-        """Return the header of a picture that is stored at this size, and shown turned."""
-        size = (height, width) if orientation >= _ON_ITS_SIDE else (width, height)
-        return cls(format_, *size, orientation)
-
 
 def read_header(data: bytes) -> Header:
     """Return format, size and orientation of a picture without decoding it.
@@ -103,7 +97,8 @@ def read_header(data: bytes) -> Header:
         # Pillow raises whatever its parsers stumble over, from struct.error to SyntaxError.
         raise CorruptImageError(f"not a picture: starts with {data[:8].hex(' ')}") from error
     turn = {"png": in_png, "webp": in_webp}.get(name)
-    return Header.of_stored(name, *size, turn(data) if turn else 1)
+    orientation = turn(data) if turn else 1
+    return Header(name, *(size[::-1] if orientation >= _ON_ITS_SIDE else size), orientation)
 
 
 def _jpeg_header(data: bytes) -> Header:
@@ -120,7 +115,9 @@ def _jpeg_header(data: bytes) -> Header:
             at += 2
         elif marker in _JPEG_FRAME_HEADERS:
             height, width = struct.unpack_from(">HH", data, at + 5)
-            return Header.of_stored("jpeg", width, height, orientation or 1)
+            if orientation >= _ON_ITS_SIDE:
+                width, height = height, width
+            return Header("jpeg", width, height, orientation or 1)
         else:
             after = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
             if marker == _JPEG_APP1 and not orientation:
