@@ -62,8 +62,8 @@ def test_writers_at_once_give_one_numbering(store: Store) -> None:
     assert len(numbers(store)) == 4 + 16
 
 
-def label_names(workspace: Workspace, out: Path, **more: str) -> list[str]:
-    export(workspace, ExportRequest("coco", out, everything=True, **more))
+def label_names(workspace: Workspace, out: Path, release_: str | None = None) -> list[str]:
+    export(workspace, ExportRequest("coco", out, release=release_, everything=True))
     document = json.loads((out / "annotations/instances_default.json").read_text())
     return [c["name"] for c in sorted(document["categories"], key=lambda c: c["id"])]
 
@@ -81,7 +81,7 @@ def test_numbers_outlast_other_detectors_and_reviews(tmp_path: Path) -> None:
     export(workspace, ExportRequest("coco", tmp_path / "then", release="first", everything=True))
     go(workspace, data, settings=settings(tmp_path / "made"))
     assert label_names(workspace, tmp_path / "2") == ["moving", "cat", "red"]
-    assert label_names(workspace, tmp_path / "3", release="first") == ["moving"]
+    assert label_names(workspace, tmp_path / "3", "first") == ["moving"]
     for name in ("manifest.json", "annotations/instances_default.json"):
         assert (tmp_path / "then" / name).read_bytes() == (tmp_path / "3" / name).read_bytes()
     # A workspace from before there were numbers: as ever, and its numbers are the first that are given.

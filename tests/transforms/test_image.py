@@ -7,6 +7,7 @@ import zlib
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,7 +110,11 @@ def shown(data: bytes) -> Image.Image:
         return ImageOps.exif_transpose(picture)
 
 
-def assert_alike(found: np.ndarray, picture: Image.Image) -> None:
+def read_by_opencv(data: bytes) -> npt.NDArray[np.uint8]:
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+
+
+def assert_alike(found: npt.NDArray[np.uint8], picture: Image.Image) -> None:
     """Compare a decoded picture, reduced by whatever there is, with the whole one."""
     mode = "L" if found.ndim == 2 else "RGB"
     expected = np.asarray(picture.convert(mode).resize(found.shape[1::-1], Image.Resampling.BOX)).astype(int)
@@ -127,7 +132,7 @@ def test_pictures_are_taken_as_they_are_shown(kind: str, gray: bool, orientation
     whole = decode_color(data, header, ImageParams())
     assert whole.shape[1::-1] == expected.size
     # What reads datasets reads with OpenCV.
-    assert np.array_equal(whole, cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
+    assert np.array_equal(whole, read_by_opencv(data))
     half = decode_color(data, header, ImageParams(), short_side=48)
     assert half.shape[1::-1] == (expected.size[0] // 2, expected.size[1] // 2)
     small = decode_gray(data, header, ImageParams(long_side=64))
@@ -135,7 +140,7 @@ def test_pictures_are_taken_as_they_are_shown(kind: str, gray: bool, orientation
     assert (small.shape[0] > small.shape[1]) == (expected.size[1] > expected.size[0])
     for found in (whole, half, small, decode_gray(data, header, ImageParams())):
         assert_alike(found, expected)
-    assert_alike(cv2.imdecode(np.frombuffer(thumbnail(data, 40), np.uint8), cv2.IMREAD_COLOR), expected)
+    assert_alike(read_by_opencv(thumbnail(data, 40)), expected)
 
 
 @pytest.mark.parametrize(

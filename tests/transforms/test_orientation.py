@@ -51,7 +51,8 @@ def jpeg(*segments: bytes) -> bytes:
 def test_jpegs_are_turned_as_opencv_turns_them(segments: tuple[bytes, ...]) -> None:
     data = jpeg(*segments)
     header = read_header(data)
-    assert (header.height, header.width) == cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE).shape
+    decoded = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE))
+    assert (header.height, header.width) == decoded.shape
 
 
 def test_a_chunk_behind_the_pixels_counts_and_a_damaged_one_does_not() -> None:
