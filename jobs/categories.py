@@ -82,9 +82,11 @@ def _unnumbered(view: View) -> Sequence[str]:
     return tuple(dict.fromkeys((*known, *later)))
 
 
-def params_of(view: View, stage: str = schemas.ANNOTATIONS.written_by) -> Iterator[dict[str, Any]]:
-    """Yield the parameters of a stage whose rows a view shows."""
-    keys = sorted(set(view.selection.keys.get(stage, {}).values()))
+def params_of(
+    view: View, stage: str = schemas.ANNOTATIONS.written_by, key: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the parameters of a stage whose rows a view shows, under one key or under all."""
+    keys = sorted(set(view.selection.keys.get(stage, {}).values())) if key is None else [key]
     params = view.newest("stage_runs").filter(pl.col("stage_key").is_in(keys)).select("params").unique().collect()
     for text in sorted(params["params"].to_list()):
         yield json.loads(text)

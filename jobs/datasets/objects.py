@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow as pa
@@ -18,6 +18,27 @@ from jobs.query import View
 from transforms.exports.objects import Objects
 
 _KEY = list(schemas.FRAME_KEY)
+
+
+class _Looker(NamedTuple):
+    """A stage that shows frames to a model: its table of frames, its section, and where the model's name stands."""
+
+    frames: str
+    section: str
+    rows: str
+    model: str = "model"
+
+
+_LOOKERS = {
+    "annotate": _Looker("annotated", "annotate", "annotations"),
+    "larger": _Looker("annotated", "annotate", "annotations"),
+    "second": _Looker("annotated", "annotate", "annotations"),
+    "segment": _Looker("segmented", "segment", "masks"),
+    "propagate": _Looker("propagated", "propagate", "propagations"),
+    "ocr": _Looker("ocr", "ocr", "texts"),
+    "caption": _Looker("captions", "caption", "captions", "caption_model"),
+    "embeddings": _Looker("embeddings", "embed", "embeddings"),
+}
 
 
 def are_known(view: View) -> bool:
@@ -49,8 +70,33 @@ def refuse_without_masks(objects: Objects, format_: str) -> None:
 
 
 def models_of(view: View, frames: pa.Table, objects: Objects) -> list[dict[str, Any]]:
-    """Return what decided on the objects exported: by what they were found, cut out and judged, with licences."""
-    return [*_finders(view, objects), *_judges(view, frames)]
+    """Return what had a part in the objects exported, or in there being none, with licences.
+
+    First what found them and cut them out; then other models that have looked at the frames; then what judged them.
+    """
+    finders = _finders(view, objects)
+    return [*finders, *_lookers(view, frames, finders), *_judges(view, frames)]
+
+
+def _lookers(view: View, frames: pa.Table, named: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the models whose stages have rows of these frames, those left out that are `named` already."""
+    wanted = pl.DataFrame(frames.select(_KEY)).lazy()
+    weights, sources = ({each[name] for each in named} for name in ("weights_hash", "source"))
+    for stage, told in _LOOKERS.items():
+        if stage not in view.selection.keys:
+            continue
+        rows = view.lazy(f"{told.frames}:{stage}").join(wanted, on=_KEY, how="semi")
+        for key, n in rows.group_by("stage_key").len().sort("stage_key").collect().iter_rows():
+            params = next(params_of(view, stage, key), {})
+            digest, source = params.get(f"{told.section}.weights_hash"), params.get(f"{told.section}.detector", stage)
+            if digest in weights if digest else source in sources:
+                continue
+            weights.add(digest)
+            sources.add(source)
+            # Null where it never found anything.
+            names = view.lazy(f"{told.rows}_all").filter(stage_key=key).select(told.model).head(1).collect()
+            named_ = {"source": source, "model": names.item() if names.height else None, "weights_hash": digest}
+            yield named_ | {"frames": n} | _licence(digest, {digest or "": params.get(f"{told.section}.licence")})
 
 
 def _finders(view: View, objects: Objects) -> list[dict[str, Any]]:
@@ -86,7 +132,7 @@ def _judges(view: View, frames: pa.Table) -> list[dict[str, Any]]:
     for row in judged.to_dicts():
         params = known.get(row["model"], {})
         licence = params.get("escalate.licence")
-        told = {"licence": licence, "restriction": restriction_of(licence) if licence else None}
+        told = {"licence": licence, "restriction": restriction_of(licence)}
         found.append({"source": "escalate", "api": params.get("escalate.api")} | row | told)
     return found
 
