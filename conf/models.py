@@ -41,25 +41,49 @@ class Model:
         return self.source.removeprefix(HUB) if self.source.startswith(HUB) else None
 
 
+NOT_STATED = "no licence is stated: ask its makers before it is used or passed on"
+_OWN_TERMS = "it has terms of its own, which are to be read before it is used or passed on"
+# What a word of a licence, or its beginning, tells: the first one that is there, whatever else the licence says.
 _RESTRICTIONS = (
     (
-        "agpl",
+        r"agpl\w*|affero",
         (
             "whoever offers a service with it or passes it on owes its users the source of the whole program, or a "
             "licence bought from its makers"
         ),
     ),
-    ("nc", "it must not be used commercially"),
-    ("non-commercial", "it must not be used commercially"),
-    ("research", "it is for research alone"),
-    ("terms", "its provider says what answers may serve for, and rules out models that compete with its own"),
+    (r"(by)?nc|non[ -]?commercial|commons clause", "it must not be used commercially"),
+    (r"research", "it is for research alone"),
+    (r"terms", "its provider says what answers may serve for, and rules out models that compete with its own"),
+    (
+        r"l?gpl\w*|general public|gnu|mpl|mozilla|eupl|cecill|epl|osl|sa|share[ -]?alike|copyleft",
+        "whoever passes it on, or what is made of it, does so under the same licence, with the source",
+    ),
+)
+_UNSAID = frozenset({"", "none", "null", "unknown", "unspecified", "not stated", "n/a"})
+_PERMISSIVE = re.compile(
+    r"(?:the )?(?:apache(?: (?:licen[sc]e|software licen[sc]e))?,?(?: version)?[ v]*(?:2(?:\.0)?)?|mit|mit 0|0?bsd"
+    r"|bsd [23] clause|(?:new|simplified|modified) bsd|isc|zlib|cc0(?: 1\.0)?|cc by [1-4]\.\d|unlicense|wtfpl"
+    r"|public domain|cdla permissive [12]\.0|ncsa|python 2\.0|postgresql|bsl 1\.0)"
+    r"(?: licen[sc]e)?\s*(?:$|[:(;])"
 )
 
 
-def restriction_of(licence: str) -> str | None:
-    """Return what a licence, or a provider's terms, ask beyond naming the authors; None if nothing is known."""
-    words = set(re.findall(r"[a-z]+(?:-commercial)?", licence.lower()))
-    return next((text for word, text in _RESTRICTIONS if word in words), None)
+def restriction_of(licence: str | None) -> str | None:
+    """Return what a licence, or a provider's terms, ask beyond naming the authors; None for those known to ask nothing.
+
+    What is not known to be permissive is taken for restricted: who reads a manifest should look rather than guess.
+    """
+    # `apache-2.0`, `Apache_2.0` and `Apache 2.0` are one.
+    plain = re.sub(r"\(?https?:\S*", "", (licence or "").lower())
+    text = re.sub(r"[\s_-]+", " ", plain).strip()
+    if text in _UNSAID:
+        return NOT_STATED
+    for words, asked in _RESTRICTIONS:
+        if re.search(rf"(?<![a-z])(?:{words})(?![a-z])", text):
+            return asked
+    parts = re.split(r" (?:or|and) |[/,&+](?! ?version)", text)
+    return None if all(_PERMISSIVE.match(part.strip()) for part in parts) else _OWN_TERMS
 
 
 @cache

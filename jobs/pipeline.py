@@ -181,6 +181,8 @@ def written_by(stages: Sequence[Stage]) -> list[schemas.Table]:
     """Return the tables that a run of these stages writes to."""
     names = {table.name for table in _OF_EVERY_RUN} | {stage.table.name for stage in stages}
     names |= {schemas.OBJECTS_OF[name].name for name in names & schemas.OBJECTS_OF.keys()}
+    if names & {schemas.ANNOTATED.name, schemas.OCR.name}:
+        names.add(schemas.CATEGORIES.name)
     if any(stage.kind == "calls" for stage in stages):
         names.add(schemas.ESCALATIONS.name)
     return [table for table in schemas.ALL if table.name in names]

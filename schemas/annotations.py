@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.core import FRAME_IDX, FRAME_KEY, STREAM_ID, Column, frame_table, stage_table
+from schemas.core import FRAME_IDX, FRAME_KEY, STREAM_ID, Column, Table, frame_table, stage_table
 
 
 def _edge(name: str, doc: str, low: float | None = None) -> Column:
@@ -137,6 +137,19 @@ CAPTIONS = frame_table(
         Column("caption_weights", pa.string(), "SHA-256 of the weights."),
     ),
     stage="caption",
+)
+
+CATEGORIES = Table(
+    "categories",
+    "The number of each category in exports. Rows are added, never changed: a number means the same for good.",
+    key=("category",),
+    columns=(
+        Column("number", pa.int64(), "From 0: the label in YOLO; one less than the id in COCO.", low=0),
+        Column("category", pa.string(), "What it is, in the words of the model or of a person."),
+        Column("origin", pa.string(), "Where it came from: stage, detector and hash of the weights, or a review."),
+        Column("job_id", pa.string(), "The run that brought it in, or `review`."),
+        Column("added_ns", pa.int64(), "When it got its number.", "ns since 1970"),
+    ),
 )
 
 OBJECTS_OF = {

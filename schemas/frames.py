@@ -59,7 +59,7 @@ FRAMES = frame_table(
         Column(
             "width",
             pa.int32(),
-            "Width as stored, EXIF rotation not applied; that of a clip is.",
+            "Width as shown, turned as EXIF, or the clip, says.",
             "px",
             nullable=True,
             low=1,
@@ -67,7 +67,7 @@ FRAMES = frame_table(
         Column(
             "height",
             pa.int32(),
-            "Height as stored, EXIF rotation not applied; that of a clip is.",
+            "Height as shown, turned as EXIF, or the clip, says.",
             "px",
             nullable=True,
             low=1,

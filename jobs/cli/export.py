@@ -123,7 +123,10 @@ def export(
         )
     empty = [name for name in request.split if not manifest["frames"].get(name)]
     if empty and total:
-        console.print(f"nothing fell into {', '.join(empty)}: there are few groups to split; try another --seed")
+        stands = "; data.yaml names another split in its place" if request.format.startswith("yolo") else ""
+        console.print(
+            f"nothing fell into {', '.join(empty)}: there are few groups to split; try another --seed{stands}"
+        )
 
 
 def _fractions(text: str | None) -> dict[str, float]:

@@ -139,10 +139,12 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
         elif media != "none":
             hashes[PICTURES] = _written(temporary / PICTURES, list_of(rows["file_name"]))
         manifest = _manifest(request, media, chosen, store, rows, hashes)
+        models = models_of(view, rows, objects or Objects.none())
+        if models or objects is not None:
+            manifest["models"] = models
         if objects is not None:
             manifest |= {
                 "objects": objects.rows.num_rows,
-                "models": models_of(view, rows, objects),
                 "min_score": request.min_score,
                 "only_reviewed": request.only_reviewed,
                 **looked_at(view, rows),

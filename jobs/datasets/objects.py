@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow as pa
@@ -12,13 +11,34 @@ import pyarrow as pa
 import schemas
 from conf.models import restriction_of
 from jobs import standing
+from jobs.categories import categories_of, params_of
 from jobs.errors import UserError
 from jobs.provisioning.modelfiles import Licence, licence_of
 from jobs.query import View
-from transforms.exports.objects import Objects, vocabulary
+from transforms.exports.objects import Objects
 
-_NAMES = "annotate.names"
 _KEY = list(schemas.FRAME_KEY)
+
+
+class _Looker(NamedTuple):
+    """A stage that shows frames to a model: its table of frames, its section, and where the model's name stands."""
+
+    frames: str
+    section: str
+    rows: str
+    model: str = "model"
+
+
+_LOOKERS = {
+    "annotate": _Looker("annotated", "annotate", "annotations"),
+    "larger": _Looker("annotated", "annotate", "annotations"),
+    "second": _Looker("annotated", "annotate", "annotations"),
+    "segment": _Looker("segmented", "segment", "masks"),
+    "propagate": _Looker("propagated", "propagate", "propagations"),
+    "ocr": _Looker("ocr", "ocr", "texts"),
+    "caption": _Looker("captions", "caption", "captions", "caption_model"),
+    "embeddings": _Looker("embeddings", "embed", "embeddings"),
+}
 
 
 def are_known(view: View) -> bool:
@@ -30,7 +50,7 @@ def are_known(view: View) -> bool:
 def objects_of(view: View, frames: pa.Table, min_score: float | None) -> Objects:
     """Return the objects that a view shows on frames, with scores from `min_score` on.
 
-    Their labels are numbered over all that the view shows, whatever is exported of it.
+    Their labels are numbered over all categories that the workspace had at the time, whatever is exported of it.
     """
     if not are_known(view):
         return Objects.none()
@@ -43,19 +63,6 @@ def objects_of(view: View, frames: pa.Table, min_score: float | None) -> Objects
     return Objects.on(frames, rows, categories_of(view))
 
 
-def categories_of(view: View) -> tuple[str, ...]:
-    """Return all categories that a view knows, in the order that labels are numbered by.
-
-    Those that people brought in come last, in the order in which they did.
-    """
-    found = pl.concat([view.lazy(name).select("category") for name in ("annotations", "annotations:larger")])
-    brought = view.lazy("reviews").drop_nulls("category").group_by("category").agg(pl.col("reviewed_ns").min())
-    later = brought.sort("reviewed_ns", "category").collect()["category"].to_list()
-    seen = set(found.unique().collect()["category"].to_list()) - set(later)
-    known = vocabulary((p.get(_NAMES) or [] for p in _params(view)), seen)
-    return tuple(dict.fromkeys((*known, *later)))
-
-
 def refuse_without_masks(objects: Objects, format_: str) -> None:
     """Raise `UserError` if there are objects, and none of them has a mask."""
     if objects.rows.num_rows and objects.rows["mask_rle"].null_count == objects.rows.num_rows:
@@ -63,8 +70,33 @@ def refuse_without_masks(objects: Objects, format_: str) -> None:
 
 
 def models_of(view: View, frames: pa.Table, objects: Objects) -> list[dict[str, Any]]:
-    """Return what decided on the objects exported: by what they were found, cut out and judged, with licences."""
-    return [*_finders(view, objects), *_judges(view, frames)]
+    """Return what had a part in the objects exported, or in there being none, with licences.
+
+    First what found them and cut them out; then other models that have looked at the frames; then what judged them.
+    """
+    finders = _finders(view, objects)
+    return [*finders, *_lookers(view, frames, finders), *_judges(view, frames)]
+
+
+def _lookers(view: View, frames: pa.Table, named: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the models whose stages have rows of these frames, those left out that are `named` already."""
+    wanted = pl.DataFrame(frames.select(_KEY)).lazy()
+    weights, sources = ({each[name] for each in named} for name in ("weights_hash", "source"))
+    for stage, told in _LOOKERS.items():
+        if stage not in view.selection.keys:
+            continue
+        rows = view.lazy(f"{told.frames}:{stage}").join(wanted, on=_KEY, how="semi")
+        for key, n in rows.group_by("stage_key").len().sort("stage_key").collect().iter_rows():
+            params = next(params_of(view, stage, key), {})
+            digest, source = params.get(f"{told.section}.weights_hash"), params.get(f"{told.section}.detector", stage)
+            if digest in weights if digest else source in sources:
+                continue
+            weights.add(digest)
+            sources.add(source)
+            # Null where it never found anything.
+            names = view.lazy(f"{told.rows}_all").filter(stage_key=key).select(told.model).head(1).collect()
+            named_ = {"source": source, "model": names.item() if names.height else None, "weights_hash": digest}
+            yield named_ | {"frames": n} | _licence(digest, {digest or "": params.get(f"{told.section}.licence")})
 
 
 def _finders(view: View, objects: Objects) -> list[dict[str, Any]]:
@@ -95,12 +127,12 @@ def _judges(view: View, frames: pa.Table) -> list[dict[str, Any]]:
     counts = [(pl.col("said") == verdict).sum().alias(name) for verdict, name in does.items()]
     frames_of = answers.group_by("model").len("frames")
     judged = frames_of.join(verdicts.group_by("model").agg(counts), on="model").sort("model")
-    known = {params.get("escalate.model"): params for params in _params(view, "escalate")}
+    known = {params.get("escalate.model"): params for params in params_of(view, "escalate")}
     found = []
     for row in judged.to_dicts():
         params = known.get(row["model"], {})
         licence = params.get("escalate.licence")
-        told = {"licence": licence, "restriction": restriction_of(licence) if licence else None}
+        told = {"licence": licence, "restriction": restriction_of(licence)}
         found.append({"source": "escalate", "api": params.get("escalate.api")} | row | told)
     return found
 
@@ -140,14 +172,6 @@ def _licences_in(view: View) -> Iterator[tuple[str, str | None]]:
     for stage in (*sorted({table.written_by for table in schemas.OBJECTS_OF.values()}), "larger"):
         # The larger detector's parameters are those of a detector.
         section = schemas.ANNOTATIONS.written_by if stage == "larger" else stage
-        for params in _params(view, stage):
+        for params in params_of(view, stage):
             if digest := params.get(f"{section}.weights_hash"):
                 yield digest, params.get(f"{section}.licence")
-
-
-def _params(view: View, stage: str = schemas.ANNOTATIONS.written_by) -> Iterator[dict[str, Any]]:
-    """Yield the parameters of a stage whose rows a view shows."""
-    keys = sorted(set(view.selection.keys.get(stage, {}).values()))
-    params = view.newest("stage_runs").filter(pl.col("stage_key").is_in(keys)).select("params").unique().collect()
-    for text in sorted(params["params"].to_list()):
-        yield json.loads(text)

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jobs.errors import UserError, one_line
+from transforms.runlengths import checked_segmentation
 
 Kind = Literal["bbox", "segm"]
 
 _SHOWN = 10
+_SIZE = ("width", "height")
 _LISTS = ("images", "annotations", "categories")
 
 
@@ -39,13 +41,13 @@ def read_truth(path: Path, kind: Kind = "bbox") -> dict[str, Any]:
 
 
 def read_detections(path: Path, truth: Mapping[str, Any], kind: Kind = "bbox") -> list[dict[str, Any]]:
-    """Return the objects of a COCO results file. Raises `UserError` with all that is wrong with it."""
+    """Return the objects of a COCO results file, masks compressed. Raises `UserError` with all that is wrong."""
     rows = _document(path)
     if not isinstance(rows, list):
         raise UserError(f"detections {path}: expected a list of objects, as COCO has results; found {_kind(rows)}")
-    images = {image["id"] for image in truth["images"]}
+    images = {image["id"]: image for image in truth["images"]}
     categories = {category["id"] for category in truth["categories"]}
-    problems = []
+    problems: list[str] = []
     for number, row in enumerate(rows, 1):
         wrong = _row_problems(row, images, categories, kind)
         score = row.get("score") if isinstance(row, dict) else 0
@@ -53,7 +55,19 @@ def read_detections(path: Path, truth: Mapping[str, Any], kind: Kind = "bbox") -
             wrong.append(f"score: expected a number, found {score!r}")
         problems += [f"object {number}, {text}" for text in wrong]
     _refuse(problems, f"detections {path}")
-    return rows
+    return [_as_mask(row, images[row["image_id"]]) for row in rows] if kind == "segm" else rows
+
+
+def _as_mask(row: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result whose mask is compressed, without its box: pycocotools takes results of masks no other way."""
+    from pycocotools import mask as masks
+
+    mask, size = row["segmentation"], (image["height"], image["width"])
+    if isinstance(mask, list):
+        mask = masks.merge(masks.frPyObjects(mask, *size))
+    elif isinstance(mask["counts"], list):
+        mask = masks.frPyObjects(mask, *size)
+    return {name: value for name, value in row.items() if name != "bbox"} | {"segmentation": mask}
 
 
 def _document(path: Path) -> Any:
@@ -75,10 +89,12 @@ def _record_problems(document: Mapping[str, Any], kind: Kind) -> Iterator[str]:
     for number, image in enumerate(document["images"], 1):
         if not isinstance(image, dict) or "id" not in image or not isinstance(image.get("file_name"), str):
             yield f"image {number}: expected an object with id and file_name, found {_short(image)}"
+        elif kind == "segm" and not all(_is_size(image.get(name)) for name in _SIZE):
+            yield f"image {number}: expected width and height from 1, which masks need, found {_short(image)}"
     for number, category in enumerate(document["categories"], 1):
         if not isinstance(category, dict) or "id" not in category or not isinstance(category.get("name"), str):
             yield f"category {number}: expected an object with id and name, found {_short(category)}"
-    images = {_hashable(i.get("id")) for i in document["images"] if isinstance(i, dict)}
+    images = {_hashable(i.get("id")): i for i in document["images"] if isinstance(i, dict)}
     categories = {_hashable(c.get("id")) for c in document["categories"] if isinstance(c, dict)}
     for number, row in enumerate(document["annotations"], 1):
         for text in _row_problems(row, images, categories, kind):
@@ -94,11 +110,12 @@ def _name_problems(document: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{name}: {key} {value!r} occurs {n} times, expected once"
 
 
-def _row_problems(row: Any, images: set[Any], categories: set[Any], kind: Kind) -> list[str]:
+def _row_problems(row: Any, images: Mapping[Any, Any], categories: set[Any], kind: Kind) -> list[str]:
     if not isinstance(row, dict):
         return [f"expected an object, found {_short(row)}"]
     problems = []
-    if _hashable(row.get("image_id")) not in images:
+    image = images.get(_hashable(row.get("image_id")))
+    if image is None:
         problems.append(f"image_id: expected the id of an image of the truth, found {row.get('image_id')!r}")
     if _hashable(row.get("category_id")) not in categories:
         problems.append(f"category_id: expected the id of a category of the truth, found {row.get('category_id')!r}")
@@ -109,9 +126,24 @@ def _row_problems(row: Any, images: set[Any], categories: set[Any], kind: Kind) 
         isinstance(box, list) and len(box) == 4 and all(_is_number(v) for v in box) and min(box[2:]) >= 0
     ):
         problems.append(f"bbox: expected x, y, width and height with sizes from 0, found {_short(box)}")
-    if kind == "segm" and not row.get("segmentation"):
-        problems.append("segmentation: expected polygons or run lengths, found nothing")
+    if kind == "segm":
+        problems += _mask_problems(row.get("segmentation"), image or {})
     return problems
+
+
+def _mask_problems(mask: Any, image: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with a mask: pycocotools trusts run lengths, and runs for ever, or out of memory, on some."""
+    if not mask:
+        yield "segmentation: expected polygons or run lengths, found nothing"
+    elif all(_is_size(image.get(name)) for name in _SIZE):
+        try:
+            checked_segmentation(mask, *(image[name] for name in _SIZE))
+        except ValueError as error:
+            yield f"segmentation: {error}"
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and value > 0
 
 
 def _is_number(value: Any) -> bool:

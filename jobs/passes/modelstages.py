@@ -9,6 +9,7 @@ import pyarrow as pa
 
 import schemas
 from conf import PipelineConfig
+from jobs.categories import register_model
 from jobs.errors import RunFailedError
 from jobs.lifecycle.hold import Hold
 from jobs.lifecycle.telling import Teller
@@ -123,4 +124,6 @@ class ModelStages:
                 f"stage {stage.name}: {after.wanted} frames in, {after.wanted - after.open} rows out and {quarantined} "
                 "quarantined; run again to compute the rest"
             )
+        if not did.stopped:
+            register_model(self._store, stage, self._job_id)
         return ModelResult(before, after, did, did.computed.get(stage.table.name, 0), quarantined)

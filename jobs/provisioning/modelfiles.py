@@ -162,7 +162,7 @@ _WRONG: dict[State, str] = {
 
 @dataclass(frozen=True)
 class Licence:
-    """The licence of weights, and what it asks beyond naming the authors; None for what is not known."""
+    """The licence of weights, None where none is stated, and what it asks beyond naming the authors."""
 
     name: str | None = None
     restriction: str | None = None
@@ -174,7 +174,7 @@ def licence_of(sha256: str, said: str | None) -> Licence:
     known = next((m for m in catalogue().values() if sha256 == _expected(m, recorded)), None)
     if known is not None:
         return Licence(known.licence, known.restriction)
-    return Licence(said, restriction_of(said) if said else None)
+    return Licence(said, restriction_of(said))
 
 
 def notice(sha256: str, licence: Licence, what: str = "these weights are") -> str | None:
@@ -191,7 +191,7 @@ def notice(sha256: str, licence: Licence, what: str = "these weights are") -> st
         # A folder that cannot be written is told of each time.
         place.mkdir(parents=True, exist_ok=True)
         _record(place, _TOLD, **{sha256: licence.name})
-    return f"{what} under {licence.name}: {licence.restriction}"
+    return f"{what} under {licence.name or 'a licence unknown'}: {licence.restriction}"
 
 
 def _known(names: Iterable[str]) -> Iterator[Model]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from blake3 import blake3
 
 import schemas
-from jobs.datasets.objects import categories_of
+from jobs.categories import categories_of, register
 from jobs.errors import UserError
 from jobs.provisioning.extras import require
 from jobs.query import View
@@ -62,7 +62,7 @@ def bring_in(workspace: Workspace, request: ImportRequest) -> dict[str, Any]:
     """
     store = Store(workspace.require().root)
     returned = _read(request)
-    store.create_tables([schemas.REVIEWS])
+    store.create_tables([schemas.REVIEWS, schemas.CATEGORIES])
     view = View.of(workspace)
     problems: list[str] = []
     matched = list(_matched(returned, view, problems))
@@ -91,6 +91,8 @@ def bring_in(workspace: Workspace, request: ImportRequest) -> dict[str, Any]:
     _refuse(request.file, problems)
     if rows and not request.dry_run:
         table = pa.Table.from_pylist(rows, schemas.REVIEWS.arrow_schema)
+        brought = (row["category"] for row in rows if row["category"] and row["decision"] != "reject")
+        register(store, brought, f"review {request.file.name}", _JOB)
         store.upsert(schemas.REVIEWS, table, _JOB, Drop(keys=table.select(_PICTURE)))
     return {"file": str(request.file), "frames": len(matched), **counts}
 

@@ -82,6 +82,7 @@ def test_masks_texts_and_captions_come_together(workspace: Workspace, tmp_path: 
         ("onnx", 3, None),
         ("rapidocr", 1, None),
         ("sam2", None, masks.height),
+        ("caption", None, None),
     ]
     document = json.loads((tmp_path / "coco/annotations/instances_default.json").read_text())
     assert sum(bool(each["segmentation"]) for each in document["annotations"]) == masks.height

@@ -7,16 +7,18 @@ import zlib
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests.helpers import noise
 from transforms.image import (
     CorruptImageError,
     Header,
     ImageParams,
+    decode_color,
     decode_gray,
     read_header,
     shrink,
@@ -43,7 +45,7 @@ def test_header_of_progressive_jpeg_with_thumbnail_and_restart_markers() -> None
     exif[0x0112] = 6
     sink = io.BytesIO()
     picture.save(sink, "jpeg", progressive=True, exif=exif, comment=b"\xff\xc0 no frame header")
-    assert read_header(sink.getvalue()) == Header("jpeg", 48, 64)
+    assert read_header(sink.getvalue()) == Header("jpeg", 64, 48, 6)
 
 
 @pytest.mark.parametrize("data", [b"", b"not a picture at all", b"\xff\xd8", b"\xff\xd8\xff\xe0\x00", b"\x89PNG\r\n"])
@@ -87,14 +89,58 @@ def test_a_png_that_claims_900_megapixels_is_not_decoded_for_a_thumbnail_either(
             decode()
 
 
-def test_orientation_tags_do_not_turn_the_picture() -> None:
+def quarters(gray: bool, height: int = 96, width: int = 160) -> Image.Image:
+    """Four plain quarters, all different, so that a turn is seen whatever a codec does to edges."""
+    cells = np.array([[[220, 30, 30], [30, 220, 30]], [[30, 30, 220], [240, 240, 240]]], np.uint8)
+    picture = Image.fromarray(cells.repeat(height // 2, axis=0).repeat(width // 2, axis=1))
+    return picture.convert("L") if gray else picture
+
+
+def tagged(picture: Image.Image, kind: str, orientation: int) -> bytes:
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x010F] = "a maker"
+    exif[0x0112] = orientation
     sink = io.BytesIO()
-    Image.fromarray(noise(2, 90, 160)).save(sink, "jpeg", exif=exif)
-    header = read_header(sink.getvalue())
-    assert (header.width, header.height) == (160, 90)
-    assert decode_gray(sink.getvalue(), header, ImageParams()).shape == (90, 160)
+    picture.save(sink, kind, exif=exif)
+    return sink.getvalue()
+
+
+def shown(data: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(data)) as picture:
+        return ImageOps.exif_transpose(picture)
+
+
+def read_by_opencv(data: bytes) -> npt.NDArray[np.uint8]:
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+
+
+def assert_alike(found: npt.NDArray[np.uint8], picture: Image.Image) -> None:
+    """Compare a decoded picture, reduced by whatever there is, with the whole one."""
+    mode = "L" if found.ndim == 2 else "RGB"
+    expected = np.asarray(picture.convert(mode).resize(found.shape[1::-1], Image.Resampling.BOX)).astype(int)
+    found = found if found.ndim == 2 else found[..., ::-1]
+    assert np.abs(found.astype(int) - expected).mean() < 12
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "tiff"])
+def test_pictures_are_taken_as_they_are_shown(kind: str, gray: bool, orientation: int) -> None:
+    data = tagged(quarters(gray), kind, orientation)
+    expected, header = shown(data), read_header(data)
+    assert (header.width, header.height) == expected.size
+    whole = decode_color(data, header, ImageParams())
+    assert whole.shape[1::-1] == expected.size
+    # What reads datasets reads with OpenCV.
+    assert np.array_equal(whole, read_by_opencv(data))
+    half = decode_color(data, header, ImageParams(), short_side=48)
+    assert half.shape[1::-1] == (expected.size[0] // 2, expected.size[1] // 2)
+    small = decode_gray(data, header, ImageParams(long_side=64))
+    assert max(small.shape) == 64
+    assert (small.shape[0] > small.shape[1]) == (expected.size[1] > expected.size[0])
+    for found in (whole, half, small, decode_gray(data, header, ImageParams())):
+        assert_alike(found, expected)
+    assert_alike(read_by_opencv(thumbnail(data, 40)), expected)
 
 
 @pytest.mark.parametrize(

@@ -58,10 +58,10 @@ class Objects:
 
 
 def vocabulary(models: Iterable[Sequence[str]], seen: Iterable[str]) -> tuple[str, ...]:
-    """Return all categories in the order that labels are numbered by.
+    """Return categories that have no numbers yet in the order that they get them.
 
     First those of the models' own lists, the longest list first and each list in its order; then what was `seen`
-    beside them, by name. What is exported has no say in it, so that a label means the same in every export.
+    beside them, by name. What is exported has no say in it.
     """
     lists = sorted({tuple(names) for names in models}, key=lambda names: (-len(names), names))
     order = dict.fromkeys(name for names in lists for name in names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -37,7 +37,8 @@ def yolo_files(task: Task) -> Callable[[pa.Table, Sequence[str], Objects | None]
             text = "".join(f"{line}\n" for line in lines if line)
             path = PurePosixPath("labels", PurePosixPath(name).relative_to(IMAGES)).with_suffix(".txt")
             named[str(path)] = text.encode()
-        return named | {"data.yaml": _description(splits, there.categories)}
+        filled = set(rows["split"].to_pylist())
+        return named | {"data.yaml": _description(splits, filled, there.categories)}
 
     return files
 
@@ -63,15 +64,18 @@ def _text(label: int, points: npt.NDArray[np.float64], width: int, height: int) 
     return " ".join([str(label), *(f"{share:.{_DIGITS}f}" for share in shares)])
 
 
-def _description(splits: Sequence[str], names: Sequence[str]) -> bytes:
+def _description(splits: Sequence[str], filled: Container[str], names: Sequence[str]) -> bytes:
     """Return `data.yaml`, with which the folder can be moved: places are relative to the file.
 
-    Ultralytics asks for `train` and `val`; a split that is not there is stood for by another one.
+    Ultralytics asks for `train` and `val`, and for pictures in each; a split that is not there, or that nothing fell
+    into, is stood for by another one, and a comment says so. Where nothing was exported at all, each is itself.
     """
-    there = list(splits)
+    there = [name for name in splits if name in filled] or list(splits)
+    empty = [name for name in splits if name not in there]
     train = "train" if "train" in there else there[0]
     val = next((name for name in ("val", "test") if name in there), there[-1])
     places = {"train": train, "val": val} | {name: name for name in there if name not in {"train", "val"}}
-    lines = [f"{name}: {json.dumps(IMAGES + place)}" for name, place in places.items()]
+    lines = [f"# nothing fell into {name}" for name in empty]
+    lines += [f"{name}: {json.dumps(IMAGES + place)}" for name, place in places.items()]
     lines += ["names:", *(f"  {at}: {json.dumps(name, ensure_ascii=False)}" for at, name in enumerate(names))]
     return ("\n".join(lines) + "\n").encode()

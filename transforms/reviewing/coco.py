@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from transforms.exports.coco import coco_files
 from transforms.exports.objects import Objects
 from transforms.reviewing.core import Returned, ReviewFileError, Ring, Shape, box_around, explained, time_ns
+from transforms.runlengths import checked_ring, checked_runs, compressed
 
 _SPLIT = "review"
 
@@ -124,7 +124,7 @@ def _shape(each: _Annotation, category: str, image: _Image, ids: dict[str, str])
     told: dict[str, Any] = {"annotation_id": known and str(known), "track_id": each.track_id, "text": each.text}
     if isinstance(each.segmentation, _Runs):
         return Shape(category, mask_rle=_counts(each.segmentation, image), box=each.bbox or (0, 0, 0, 0), **told)
-    rings = tuple(_ring(points) for points in each.segmentation or ())
+    rings = tuple(_ring(points, image) for points in each.segmentation or ())
     if each.bbox is None and not rings:
         raise ValueError("bbox: expected x, y, width and height, found nothing")
     if rings and not _is_rectangle(rings, each.bbox):
@@ -132,9 +132,11 @@ def _shape(each: _Annotation, category: str, image: _Image, ids: dict[str, str])
     return Shape(category, each.bbox or box_around(rings), **told)
 
 
-def _ring(points: list[float]) -> Ring:
-    if len(points) < 6 or len(points) % 2:
-        raise ValueError(f"segmentation: expected x and y of at least three points, found {len(points)} numbers")
+def _ring(points: list[float], image: _Image) -> Ring:
+    try:
+        checked_ring(points, image.width, image.height)
+    except ValueError as error:
+        raise ValueError(f"segmentation: {error}") from error
     return tuple(zip(points[::2], points[1::2], strict=True))
 
 
@@ -148,16 +150,11 @@ def _is_rectangle(rings: tuple[Ring, ...], box: tuple[float, float, float, float
 
 
 def _counts(runs: _Runs, image: _Image) -> str:
-    """Return run lengths in COCO's compressed form."""
-    from pycocotools import mask as masks
-
+    """Return run lengths in COCO's compressed form. Raises `ValueError` for what is no mask of the image."""
     height, width = runs.size
     if (width, height) != (image.width, image.height):
         raise ValueError(f"segmentation: its size is {width}x{height}, that of the image {image.width}x{image.height}")
-    if isinstance(runs.counts, str):
-        return runs.counts
-    if sum(runs.counts) != width * height or min(runs.counts, default=0) < 0:
-        raise ValueError(f"segmentation: expected counts that add up to {width * height}, found {sum(runs.counts)}")
-    flat = np.repeat(np.arange(len(runs.counts)) % 2, runs.counts).astype(np.uint8)
-    mask = np.asfortranarray(flat.reshape(width, height).T)
-    return str(masks.encode(mask)["counts"].decode())
+    try:
+        return compressed(checked_runs(runs.counts, width, height), width, height)
+    except ValueError as error:
+        raise ValueError(f"segmentation: {error}") from error

@@ -16,6 +16,7 @@ from transforms.detect.core import annotation_ids
 from transforms.exports.objects import mask_of
 from transforms.identity import content_id
 from transforms.reviewing.core import Box, Returned, Shape, filled, rings_of, same_box, same_rings
+from transforms.runlengths import checked_runs
 
 _OURS = re.compile(r"[0-9a-f]{32}")
 _EDGES = ("bbox_x", "bbox_y", "bbox_w", "bbox_h")
@@ -108,6 +109,8 @@ def _shape_problems(shape: Shape, frame: Known, categories: frozenset[str]) -> I
     if base is not None and _is_same(shape, base, frame):
         return
     if shape.mask_rle is not None:
+        if not checked_runs(shape.mask_rle, frame.width, frame.height)[1::2].any():
+            yield "expected a mask that covers something, found an empty one"
         return
     left, top, width, height = shape.box
     if not all(map(math.isfinite, shape.box)) or width <= 0 or height <= 0:
@@ -118,6 +121,8 @@ def _shape_problems(shape: Shape, frame: Known, categories: frozenset[str]) -> I
         yield (
             f"the box {left:.0f}, {top:.0f}, {width:.0f}x{height:.0f} leaves the frame of {frame.width}x{frame.height}"
         )
+    elif shape.rings and not filled(shape.rings, frame.width, frame.height).any():
+        yield "expected a polygon with pixels of the frame in it, found none"
 
 
 def _of_known(name: str, shape: Shape, frame: Known) -> dict[str, Any]:

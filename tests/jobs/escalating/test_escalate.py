@@ -15,6 +15,7 @@ import pytest
 
 import schemas
 from conf import ConfigError
+from conf.models import NOT_STATED
 from jobs.datasets.export import ExportRequest, export
 from jobs.errors import RunFailedError, UserError
 from jobs.escalating.escalate import unasked
@@ -131,7 +132,7 @@ def test_manifests_name_who_judged_and_under_what_terms(
     there.judge = judge
     for at, (more, licence, restriction) in enumerate(
         (
-            ((), None, None),
+            ((), None, NOT_STATED),
             (("escalate.licence=Llama 4 research licence",), "Llama 4 research licence", "it is for research alone"),
         )
     ):
@@ -152,7 +153,11 @@ def test_manifests_name_who_judged_and_under_what_terms(
         }
     assert len(there.asked) == N
     few = ExportRequest("coco", tmp_path / "few", everything=True, where="frame_idx < 2")
-    assert export(workspace, few)["models"][0]["dropped"] == 2
+    # The detector has looked at these frames, too, although nothing of it is left.
+    assert [(each["source"], each.get("dropped")) for each in export(workspace, few)["models"]] == [
+        ("onnx", None),
+        ("escalate", 2),
+    ]
 
 
 def test_a_provider_has_its_own_terms_and_they_are_told_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from jobs.errors import UserError
 from jobs.evaluation.truth import read_detections, read_truth
+from transforms.detect.scoring import score
 
 CATEGORIES = [{"id": 7, "name": "cat"}, {"id": 9, "name": "dog"}]
 IMAGES = [{"id": 1, "file_name": "a.jpg"}, {"id": "two", "file_name": "b.jpg"}]
@@ -80,3 +81,35 @@ def test_all_that_is_wrong_with_results_is_said_at_once(tmp_path: Path) -> None:
     assert caught.value.problems[-1].endswith("… and 29 more")
     with pytest.raises(UserError, match="expected a list of objects"):
         read_detections(written(tmp_path, {}), truth)
+
+
+SIZED = [{"id": 1, "file_name": "a.jpg", "width": 100, "height": 80}]
+SQUARE = [[0, 0, 10, 0, 10, 10, 0, 10]]
+
+
+def test_what_is_no_mask_is_said_before_anything_decodes_it(tmp_path: Path) -> None:
+    wrong: list[Any] = [{"size": [80, 100], "counts": "zzzz garbage"}, [[1, 2, 3]], {"size": [8, 10], "counts": [80]}]
+    rows = [{"image_id": 1, "category_id": 7, "score": 0.5, "segmentation": mask} for mask in wrong]
+    truth = {"images": SIZED, "categories": CATEGORIES, "annotations": rows}
+    with pytest.raises(UserError) as caught:
+        read_truth(written(tmp_path, truth), "segm")
+    hints = ["annotation 1, segmentation", "annotation 2, segmentation", "annotation 3, segmentation"]
+    assert [hint in text for hint, text in zip(hints, caught.value.problems, strict=True)] == [True] * 3
+    with pytest.raises(UserError) as caught:
+        read_detections(written(tmp_path, rows), {**truth, "annotations": []}, "segm")
+    hints = ["object 1, segmentation: expected COCO's", "object 2, segmentation: expected x and y", "object 3, segm"]
+    assert [hint in text for hint, text in zip(hints, caught.value.problems, strict=True)] == [True] * 3
+    unsized = {"images": IMAGES[:1], "categories": CATEGORIES, "annotations": rows[:1]}
+    with pytest.raises(UserError, match="image 1: expected width and height"):
+        read_truth(written(tmp_path, unsized), "segm")
+
+
+def test_results_may_be_polygons(tmp_path: Path) -> None:
+    row = {"id": 1, "image_id": 1, "category_id": 7, "segmentation": SQUARE}
+    truth = read_truth(
+        written(tmp_path, {"images": SIZED, "categories": CATEGORIES, "annotations": [row | {"iscrowd": 0}]}), "segm"
+    )
+    counts = [0, *[10, 70] * 9, 10, 7270]
+    for mask in (SQUARE, {"size": [80, 100], "counts": counts}):
+        found = read_detections(written(tmp_path, [row | {"score": 0.5, "segmentation": mask}]), truth, "segm")
+        assert score(truth, found, "segm", 0.5).metrics["AP"] == pytest.approx(1.0)

@@ -141,6 +141,12 @@ def test_what_was_found_is_exported_and_scored(annotated: Workspace, tmp_path: P
     assert (manifest["objects"], manifest["models"][0]["objects"]) == (found_on, found_on)
     assert manifest["models"][0]["licence"] == "AGPL-3.0"
     assert "source of the whole program" in manifest["models"][0]["restriction"]
+    # It has decided that there is nothing, too.
+    nothing = export(annotated, ExportRequest("coco", tmp_path / "none", everything=True, min_score=1.0))
+    ((model, objects_),) = [(each, nothing["objects"]) for each in nothing["models"]]
+    assert (objects_, model["source"], model["model"], model["frames"]) == (0, "onnx", "red", n)
+    assert model["weights_hash"] == manifest["models"][0]["weights_hash"]
+    assert (model["licence"], model["restriction"]) == ("AGPL-3.0", manifest["models"][0]["restriction"])
     for split in ("train", "val"):
         path = tmp_path / f"coco/annotations/instances_{split}.json"
         document = json.loads(path.read_text())

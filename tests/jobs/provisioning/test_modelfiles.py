@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.models import catalogue
+from conf.models import NOT_STATED, catalogue
 from jobs.errors import RunFailedError, UserError
 from jobs.provisioning.modelfiles import Licence, entries, licence_of, notice, pull, resolve
 
@@ -97,7 +97,7 @@ def test_a_file_of_ones_own_needs_no_catalogue(tmp_path: Path) -> None:
     (tmp_path / "mine.onnx").write_bytes(DATA)
     found = resolve(str(tmp_path / "mine.onnx"))
     assert (found.name, found.sha256, found.model) == ("mine", SHA, None)
-    assert licence_of(SHA, None) == Licence()
+    assert licence_of(SHA, None) == Licence(None, NOT_STATED)
     # It is known for what it is once that was recorded.
     pull("yolox-nano", str(tmp_path / "mine.onnx"))
     assert resolve(str(tmp_path / "mine.onnx")).name == "yolox-nano"

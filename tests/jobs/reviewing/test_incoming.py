@@ -177,6 +177,20 @@ def test_all_conflicts_are_said_at_once_and_nothing_is_brought_in(own: Path) -> 
         assert hint in problems(winnow("review", "import", place / "x", "-w", place / "tables"))[0]
 
 
+def test_a_category_keeps_its_number_whenever_others_were_drawn(place: Path, tmp_path: Path) -> None:
+    for number, (name, drawn) in enumerate((("zebra", None), ("ibex", "2020-01-01T00:00:00Z"))):
+        out = sent(place, "coco", f"frame_idx = {number}")
+        document = json.loads((out / "annotations.json").read_text())
+        document |= {"annotations": [{"id": 7, "image_id": 1, "category_id": 9, "bbox": [1, 2, 30, 40]}]}
+        document["categories"].append({"id": 9, "name": name})
+        document["info"] = {"date_created": drawn}
+        (out / "annotations.json").write_text(json.dumps(document))
+        brought(place, out / "annotations.json", "--reviewer", "ada", "--category", name)
+    export(Workspace.at(place / "tables"), ExportRequest("coco", tmp_path / "coco", everything=True))
+    exported = json.loads((tmp_path / "coco/annotations/instances_default.json").read_text())
+    assert [c["name"] for c in exported["categories"]] == ["cat", "red", "zebra", "ibex"]
+
+
 def test_exports_read_what_people_left(place: Path, tmp_path: Path) -> None:
     workspace = Workspace.at(place / "tables")
     out = sent(place, "coco", f"frame_idx in (1, {EMPTY})")

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_args
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -76,6 +77,33 @@ def test_ultralytics_reads_what_was_meant(task: Task, tmp_path: Path, monkeypatc
         if task == "segment":
             np.testing.assert_allclose(low * [WIDTH, HEIGHT], [xs.min(), ys.min()], atol=1)
             np.testing.assert_allclose(high * [WIDTH, HEIGHT], [xs.max(), ys.max()], atol=1)
+
+
+@pytest.mark.parametrize("empty", ["val", "train"])
+def test_a_split_that_nothing_fell_into_is_stood_for(
+    empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ultralytics", reason="the extra `ultralytics` is not installed")
+    monkeypatch.setenv("YOLO_OFFLINE", "1")
+    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path / "conf"))
+    from ultralytics.data.dataset import YOLODataset
+    from ultralytics.data.utils import check_det_dataset
+
+    other = "train" if empty == "val" else "val"
+    keep = [row for row, split in enumerate(frames()["split"].to_pylist()) if split == other]
+    files = yolo_files("detect")(frames().take(keep), [*SPLITS, "test"], Objects(Objects.none().rows, CATEGORIES))
+    assert files["data.yaml"].startswith(f"# nothing fell into {empty}\n# nothing fell into test\n".encode())
+    for name in files:
+        if name.startswith("labels/"):
+            picture = (tmp_path / name.replace("labels", "images", 1)).with_suffix(".jpg")
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(picture), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(files[name])
+    described = check_det_dataset(str(tmp_path / "data.yaml"), autodownload=False)
+    for split in SPLITS:
+        read = YOLODataset(img_path=described[split], data=described, task="detect", imgsz=64, augment=False)
+        assert len(read.labels) == len(keep)
 
 
 def test_supervision_reads_what_was_meant(tmp_path: Path) -> None:

@@ -101,3 +101,10 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         read_review_coco(document(images=3))
     with pytest.raises(ReviewFileError, match=r"annotations\.1\.bbox"):
         read_review_coco(document({"bbox": [1, 2, 3]}))
+
+
+@pytest.mark.parametrize("counts", ["zzzz garbage", "", "0", "P" * 40])
+def test_malformed_run_lengths_are_said_with_their_place(counts: str) -> None:
+    mask = {"size": [HEIGHT, WIDTH], "counts": counts}
+    with pytest.raises(ReviewFileError, match=r"^annotation 2: segmentation: expected "):
+        read_review_coco(document({"bbox": [1, 1, 2, 2]}, {"bbox": [1, 2, 1, 3], "segmentation": mask}))

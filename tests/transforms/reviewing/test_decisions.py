@@ -117,3 +117,13 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         assert hint in problem
         assert problem.startswith("task 1, object ")
     assert "it is 40x30 in the file, but 80x60 in the tables" in wrong(size=(40, 30))[0]
+
+
+def test_a_mask_that_covers_nothing_is_refused() -> None:
+    line = ((1.0, 1.0), (9.0, 1.0), (1.0, 1.0))
+    problems = wrong(
+        Shape("cat", (0, 0, 0, 0), mask_rle=rle(np.zeros((HEIGHT, WIDTH), np.uint8))),
+        Shape("cat", (1, 1, 8, 1), rings=(line,)),
+    )
+    for problem, hint in zip(problems, ("found an empty one", "pixels of the frame in it, found none"), strict=True):
+        assert hint in problem

@@ -1,0 +1,92 @@
+"""Which category has which number in exports: once given, a number is never another's."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+import schemas
+from jobs import selection
+from jobs.query import View
+from jobs.stage import Stage
+from jobs.storage.parts import write_part
+from jobs.storage.store import Change, Snapshot, Store
+from transforms.exports.objects import vocabulary
+from transforms.ocr import TextReader
+
+NAMES = "annotate.names"
+_FINDERS = frozenset({schemas.ANNOTATIONS.written_by, "larger"})
+_BEFORE = "what there was before numbers were kept"
+
+
+def register(store: Store, names: Iterable[str], origin: str, job_id: str) -> None:
+    """Give the next numbers to those of some names that have none yet, in this order, whoever else does so.
+
+    Where there are annotations from before numbers were kept, theirs come first, as exports had them until now.
+    """
+    wanted = tuple(dict.fromkeys(names))
+
+    def change(snapshot: Snapshot) -> Change | None:
+        there = set(snapshot.read(["category"])["category"].to_pylist())
+        added = {} if there else dict.fromkeys(_unnumbered(View(store, selection.current(store))), _BEFORE)
+        added |= {name: origin for name in wanted if name not in there | added.keys()}
+        if not added:
+            return None
+        rows = {
+            "number": range(len(there), len(there) + len(added)),
+            "category": added.keys(),
+            "origin": added.values(),
+            "job_id": [job_id] * len(added),
+            "added_ns": [time.time_ns()] * len(added),
+        }
+        columns = {name: list(values) for name, values in rows.items()}
+        return Change([write_part(store.root, schemas.CATEGORIES, pa.table(columns, schemas.CATEGORIES.arrow_schema))])
+
+    if wanted:
+        store.transact(schemas.CATEGORIES, change, job_id)
+
+
+def register_model(store: Store, stage: Stage, job_id: str) -> None:
+    """Give numbers to all that a stage can find, in the order of its model; nothing for stages that find no objects."""
+    if stage.table is schemas.OCR:
+        register(store, TextReader.names, stage.name, job_id)
+    elif stage.name in _FINDERS and (names := stage.params.get(NAMES)):
+        said = (stage.name, stage.params.get("annotate.detector"), stage.params.get("annotate.weights_hash"))
+        register(store, names, " ".join(str(part) for part in said if part), job_id)
+
+
+def categories_of(view: View) -> tuple[str, ...]:
+    """Return all categories that a view knows, in the order that labels are numbered by.
+
+    Those without a number, of a release from before numbers were kept, come after the others.
+    """
+    numbered = view.lazy("categories").sort("number").collect()["category"].to_list()
+    return tuple(dict.fromkeys((*numbered, *_unnumbered(view))))
+
+
+def _unnumbered(view: View) -> Sequence[str]:
+    """Return the categories of a view in an order that is made of what it shows.
+
+    Those that people brought in come last, in the order in which they did.
+    """
+    found = pl.concat([view.lazy(name).select("category") for name in ("annotations", "annotations:larger")])
+    brought = view.lazy("reviews").drop_nulls("category").group_by("category").agg(pl.col("reviewed_ns").min())
+    later = brought.sort("reviewed_ns", "category").collect()["category"].to_list()
+    seen = set(found.unique().collect()["category"].to_list()) - set(later)
+    known = vocabulary((p.get(NAMES) or [] for p in params_of(view)), seen)
+    return tuple(dict.fromkeys((*known, *later)))
+
+
+def params_of(
+    view: View, stage: str = schemas.ANNOTATIONS.written_by, key: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the parameters of a stage whose rows a view shows, under one key or under all."""
+    keys = sorted(set(view.selection.keys.get(stage, {}).values())) if key is None else [key]
+    params = view.newest("stage_runs").filter(pl.col("stage_key").is_in(keys)).select("params").unique().collect()
+    for text in sorted(params["params"].to_list()):
+        yield json.loads(text)
