@@ -17,19 +17,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.hamming import (
+from transforms.bands import (
     BAND_BITS,
     BANDS,
     NOT_FOUND,
-    PATIENCE,
-    Verification,
-    _agree,
-    _band_value,
-    _distance,
-    _is_first_meeting,
+    band_value,
+    distance_of,
     flip_masks,
-    kinds,
+    hang_in,
+    is_first_meeting,
 )
+from transforms.corners import ALIKE, nearest_but_for_a_corner
+from transforms.hamming import PATIENCE, Verification, _agree, crosses_of, kinds, make_room
 from transforms.identity import first_equal
 
 Words = npt.NDArray[np.uint64]
@@ -104,6 +103,7 @@ def join_pairs(
     return _join_pairs(
         words, place, start, near[order], predecessor, first_equal(hashes), len(old_leader), old_leader,
         radius, layouts, vectors, least, patience, turn, len(ends) - 1,
+        hashes, crosses_of(verify), verify.reach if verify else 0,
     )  # fmt: skip
 
 
@@ -119,12 +119,12 @@ def _pairs(at, word, band, part, parts, masks, flips, radius, found):  # type: i
     """Count the pairs of a place, and write them down where there is room."""
     start = np.zeros((1 << BAND_BITS) + 1, np.int64)
     for i in range(len(word)):
-        start[_band_value(word[i], band) + 1] += 1
+        start[band_value(word[i], band) + 1] += 1
     for value in range(1 << BAND_BITS):
         start[value + 1] += start[value]
     n = 0
     for i in range(len(word)):
-        own = _band_value(word[i], band)
+        own = band_value(word[i], band)
         for k in range(len(masks)):
             mask = masks[k]
             shared_before = False
@@ -133,9 +133,9 @@ def _pairs(at, word, band, part, parts, masks, flips, radius, found):  # type: i
             if shared_before:
                 continue
             for j in range(start[own ^ mask], start[(own ^ mask) + 1]):
-                if at[j] >= at[i] or _distance(word[i], word[j]) > radius:
+                if at[j] >= at[i] or distance_of(word[i], word[j]) > radius:
                     continue
-                if _is_first_meeting(word[i] ^ word[j], flips[k], band):
+                if is_first_meeting(word[i] ^ word[j], flips[k], band):
                     if n < len(found):
                         found[n, 0], found[n, 1] = at[i], at[j]
                     n += 1
@@ -152,8 +152,8 @@ def _meetings(here, words, start, near, newest, before, flips, turn, keys):  # t
     for k in range(start[here], start[here + 1]):
         differing = words[here] ^ words[near[k]]
         for band in range(BANDS):
-            mask = _band_value(differing, band)
-            bits = _distance(np.uint64(mask), np.uint64(0))
+            mask = band_value(differing, band)
+            bits = distance_of(np.uint64(mask), np.uint64(0))
             if bits > flips:
                 continue
             number = newest[near[k]]
@@ -167,16 +167,47 @@ def _meetings(here, words, start, near, newest, before, flips, turn, keys):  # t
 
 
 @numba.njit(cache=True)
+def _nearest_of_pairs(  # type: ignore[no-untyped-def]
+    i, words, place, start, near, newest, before, leader_at, radius, layouts, vectors, least, patience, turn, flips,
+):  # fmt: skip
+    """Return the number of the nearest leader among the pairs, as the walk over the index comes to them."""
+    here = place[i]
+    verified = len(layouts) + len(vectors) > 0
+    n_met = _meetings(here, words, start, near, newest, before, flips, turn, np.empty(0, np.int64))
+    keys = np.empty(n_met, np.int64)
+    _meetings(here, words, start, near, newest, before, flips, turn, keys)
+    keys.sort()
+    best, best_distance = NOT_FOUND, radius + 1
+    for m in range(len(keys)):
+        turns = keys[m] >> 32
+        bucket = turns >> BAND_BITS
+        bits, band = bucket // BANDS, bucket % BANDS
+        if best_distance <= BANDS * bits - 1 or (verified and m >= patience):
+            break
+        number = _LOW - (keys[m] & _LOW)
+        differing = words[place[leader_at[number]]] ^ words[here]
+        found = distance_of(differing, np.uint64(0))
+        if found > best_distance or (found == best_distance and number >= best and best != NOT_FOUND):
+            continue
+        if is_first_meeting(differing, bits, band) and _agree(layouts, vectors, i, leader_at[number], least):
+            best, best_distance = number, found
+    return best
+
+
+@numba.njit(cache=True)
 def _join_pairs(  # type: ignore[no-untyped-def]
     words, place, start, near, predecessor, same_as, n_old, old_leader,
-    radius, layouts, vectors, least, patience, turn, flips,
+    radius, layouts, vectors, least, patience, turn, flips, hashes, crosses, reach,
 ):  # fmt: skip
     n = len(place)
-    verified = len(layouts) + len(vectors) > 0
     leader = np.empty(n, np.int64)
     leader_at = np.empty(n, np.int64)
     newest = np.full(len(words), NOT_FOUND, np.int64)
     before = np.empty(n, np.int64)
+    cross_start = make_room(crosses, same_as, n_old, old_leader, True) if len(crosses) else np.empty((0, 0), np.int64)
+    cross_filled = np.zeros((BANDS if len(crosses) else 0, 1 << BAND_BITS), np.int64)
+    cross_at = np.empty((BANDS, len(crosses)), np.uint64)
+    cross_numbers = np.empty(cross_at.shape, np.int32)
     n_leaders = 0
     for i in range(n):
         here = place[i]
@@ -189,32 +220,25 @@ def _join_pairs(  # type: ignore[no-untyped-def]
                 leader[i] = leader[same_as[i]]
                 continue
             last = predecessor[i]
-            close = last != NOT_FOUND and _distance(words[place[leader[last]]], words[here]) <= radius
+            close = last != NOT_FOUND and distance_of(words[place[leader[last]]], words[here]) <= radius
             if close and _agree(layouts, vectors, i, leader[last], least):
                 leader[i] = leader[last]
                 continue
-            n_met = _meetings(here, words, start, near, newest, before, flips, turn, np.empty(0, np.int64))
-            keys = np.empty(n_met, np.int64)
-            _meetings(here, words, start, near, newest, before, flips, turn, keys)
-            keys.sort()
-            best, best_distance = NOT_FOUND, radius + 1
-            for m in range(len(keys)):
-                turns = keys[m] >> 32
-                bucket = turns >> BAND_BITS
-                bits, band = bucket // BANDS, bucket % BANDS
-                if best_distance <= BANDS * bits - 1 or (verified and m >= patience):
-                    break
-                number = _LOW - (keys[m] & _LOW)
-                differing = words[place[leader_at[number]]] ^ words[here]
-                found = _distance(differing, np.uint64(0))
-                if found > best_distance or (found == best_distance and number >= best and best != NOT_FOUND):
-                    continue
-                if _is_first_meeting(differing, bits, band) and _agree(layouts, vectors, i, leader_at[number], least):
-                    best, best_distance = number, found
+            best = _nearest_of_pairs(
+                i, words, place, start, near, newest, before, leader_at,
+                radius, layouts, vectors, least, patience, turn, flips,
+            )  # fmt: skip
+            if best == NOT_FOUND and len(crosses):
+                best = nearest_but_for_a_corner(
+                    i, crosses, hashes, reach, layouts, max(least, ALIKE), patience,
+                    leader_at, cross_at, cross_numbers, cross_start, cross_filled,
+                )  # fmt: skip
             if best != NOT_FOUND:
                 leader[i] = leader_at[best]
                 continue
             leader[i] = i
+        if len(crosses):
+            hang_in(crosses[i], n_leaders, cross_at, cross_numbers, cross_start, cross_filled)
         leader_at[n_leaders] = i
         before[n_leaders] = newest[here]
         newest[here] = n_leaders

@@ -69,6 +69,12 @@ def curation(
     if plain["idle"]:
         columns = list(plain["idle"][0])
         print_table(columns, ([row[c] for c in columns] for row in plain["idle"]), "idle intervals")
+    # Intervals are judged by other figures than pairs: a table for each.
+    for what, kind in (("precision", "duplicates"), ("iou", "idle intervals")):
+        rows = [row for row in plain["thresholds"] if what in row]
+        if rows:
+            columns = list(rows[0])
+            print_table(columns, ([row[c] for c in columns] for row in rows), f"suggested for {kind}")
     if out is not None:
         console.print(f"plots: {places.absolute(out)}", soft_wrap=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,15 @@ import schemas
 from jobs.errors import UserError
 from jobs.evaluation.labels import FLAGS, Labels
 from jobs.evaluation.plain import finite
+from jobs.evaluation.suggesting import Suggested, configured, suggest_duplicates, suggest_idle
 from jobs.query import View
 from jobs.reports import charts
 from jobs.reports.pages import render_page
 from transforms import evaluation
-from transforms.duplicates import DuplicateParams
+from transforms.duplicates import MARKED, DuplicateParams
 from transforms.evaluation import Curve
 from transforms.hashing import from_hex, layout_array
+from transforms.idle import IdleParams
 
 _SCORES = {
     "blurry": ("sharpness", -1),
@@ -56,28 +58,31 @@ class Evaluation:
     """All results; lists are empty where there are no labels of the kind.
 
     `distances` has a row per Hamming distance: precision and recall of calling pairs up to it duplicates, and the same
-    of those among them whose layouts agree as the default of `duplicates.agreement` asks. `groups` are the same figures
-    for pairs that share a group. `idle` has a row per labelled stream.
+    of those among them whose layouts agree as the run's `duplicates.agreement` asks, or are alike but for a corner.
+    `groups` are the same figures for pairs that share a group. `idle` has a row per labelled stream. `thresholds` has a
+    row for each parameter of duplicates and idle intervals that the labels have something to say of.
     """
 
     flags: list[FlagResult]
     distances: list[dict[str, Any]]
     groups: dict[str, Any] | None
     idle: list[dict[str, Any]]
+    thresholds: list[Suggested] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; not-a-number is None."""
         flags = [{k: v for k, v in vars(f).items() if k != "curve"} for f in self.flags]
         plain = {"flags": flags, "distances": self.distances, "groups": self.groups, "idle": self.idle}
-        return finite(plain)
+        return finite(plain | {"thresholds": self.thresholds})
 
 
 def evaluate(view: View, labels: Labels) -> Evaluation:
     """Hold what a view shows against labels. Raises `UserError` if it does not know all labelled frames."""
     _refuse_unknown(view, labels)
     flags = [found for flag in FLAGS if (found := _flag(view, labels, flag)) is not None]
-    distances, groups = _pairs(view, labels)
-    return Evaluation(flags, distances, groups, _idle(view, labels))
+    distances, groups, thresholds = _pairs(view, labels)
+    thresholds += suggest_idle(view, labels.idle, configured(view, IdleParams(), "idle"))
+    return Evaluation(flags, distances, groups, _idle(view, labels), thresholds)
 
 
 def page(found: Evaluation, title: str, labels: str) -> str:
@@ -152,9 +157,11 @@ def _flag(view: View, labels: Labels, flag: str) -> FlagResult | None:
     )
 
 
-def _pairs(view: View, labels: Labels) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+def _pairs(view: View, labels: Labels) -> tuple[list[dict[str, Any]], dict[str, Any] | None, list[Suggested]]:
+    from transforms.hamming import agreements, alike_but_for_a_corner
+
     if not labels.pairs.height:
-        return [], None
+        return [], None, []
     grouped = view.lazy("duplicates").select(*schemas.FRAME_KEY, "group_id")
     shown = view.lazy("fingerprints").select(*schemas.FRAME_KEY, "phash", "layout")
     known = shown.join(grouped, on=list(schemas.FRAME_KEY), how="left").collect()
@@ -165,26 +172,44 @@ def _pairs(view: View, labels: Labels) -> tuple[list[dict[str, Any]], dict[str, 
     rows = rows.drop_nulls(["phash_a", "phash_b"])
     truth = rows["duplicate"].to_numpy()
     distance = np.bitwise_count(from_hex(rows["phash_a"].to_arrow()) ^ from_hex(rows["phash_b"].to_arrow()))
-    verified = _verified(rows)
+    asked = configured(view, DuplicateParams(), "duplicates")
+    params = [asked.get(stream, DuplicateParams()) for stream in rows["stream_id_a"]]
+    looks = _layouts(rows) if all(p.uses == "layout" for p in params) else None
+    agreed = verified = marked = None
+    if looks is not None:
+        agreed = agreements(looks, *_sides(len(rows)))
+        least = np.array([p.agreement for p in params], np.float32)
+        verified = agreed >= least
+        marked = alike_but_for_a_corner(looks, *_sides(len(rows)), float(least.max(initial=0)))
     table: list[dict[str, Any]] = []
     for d in range(_WIDEST + 1):
         table.append({"hamming": d, **evaluation.agreement(distance <= d, truth)._asdict()})
-        checked = evaluation.agreement((distance <= d) & verified, truth) if verified is not None else _UNKNOWN
+        checked = _UNKNOWN
+        if verified is not None and marked is not None:
+            grouped_at = ((distance <= d) & verified) | ((distance <= MARKED * d) & marked)
+            checked = evaluation.agreement(grouped_at, truth)
         table[-1] |= {f"verified_{name}": value for name, value in checked._asdict().items()}
     same = (rows["group_id_a"] == rows["group_id_b"]).fill_null(False).to_numpy()
     groups = {"n_duplicate": int(truth.sum()), "n_different": int((~truth).sum())}
-    return table, groups | evaluation.agreement(same, truth)._asdict()
+    suggested = []
+    if params and all(p.uses != "vector" for p in params):
+        suggested = suggest_duplicates(distance.astype(np.int64), agreed, marked, truth, params[0])
+    return table, groups | evaluation.agreement(same, truth)._asdict(), suggested
 
 
-def _verified(pairs: pl.DataFrame) -> npt.NDArray[np.bool_] | None:
-    """Return which pairs' layouts agree, shape (N,); None if some were measured before there were layouts."""
-    from transforms.hamming import agreements
+def _sides(n: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    return np.arange(n), np.arange(n, 2 * n)
 
+
+def _layouts(pairs: pl.DataFrame) -> npt.NDArray[np.uint8] | None:
+    """Return the layouts of N pairs, those of the first frames before the others, shape (2N, 64).
+
+    None if some were measured before there were layouts.
+    """
     if any(pairs[f"layout_{side}"].null_count() for side in ("a", "b")):
         return None
-    n = pairs.height
     sides = [layout_array(pairs.select(f"layout_{side}").to_arrow()[f"layout_{side}"]) for side in ("a", "b")]
-    return agreements(np.concatenate(sides), np.arange(n), np.arange(n, 2 * n)) >= DuplicateParams().agreement
+    return np.concatenate(sides)
 
 
 def _idle(view: View, labels: Labels) -> list[dict[str, Any]]:

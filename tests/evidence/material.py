@@ -95,6 +95,30 @@ def _logo(picture: Picture, seed: int) -> Picture:
     return marked
 
 
+LOGO_AREAS = (0.015, 0.03, 0.05, 0.08, 0.12)
+LOGO_KINDS = ("black", "white", "coloured", "photo")
+
+
+def with_logos(pictures: list[Picture]) -> Iterator[bytes]:
+    """Yield every photo, and then it with a patch of each area and, of that, each kind, in a corner.
+
+    The patch has the shape of the photo, without anything in it, or is a small copy of another photo.
+    """
+    for number, picture in enumerate(pictures):
+        yield as_filmed(picture, number, noise=0)
+        height, width = picture.shape[:2]
+        rng = np.random.default_rng(number)
+        other = pictures[(number + 17) % len(pictures)]
+        for area in LOGO_AREAS:
+            h, w = int(height * area**0.5), int(width * area**0.5)
+            copy = np.asarray(cv2.resize(other, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
+            for patch in (np.zeros(3), np.full(3, 255), rng.integers(0, 256, 3), copy):
+                y, x = int(rng.integers(0, 2)) * (height - h), int(rng.integers(0, 2)) * (width - w)
+                marked = picture.copy()
+                marked[y : y + h, x : x + w] = patch
+                yield as_filmed(marked, number, noise=0)
+
+
 def _recoded(picture: Picture, quality: int) -> Picture:
     data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)

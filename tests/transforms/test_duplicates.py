@@ -177,6 +177,23 @@ def _with_something_in_it(layouts: pa.ChunkedArray, row: int) -> pa.ChunkedArray
     return pa.chunked_array([layout_column(cells.reshape(-1, 64))])
 
 
+@pytest.mark.parametrize(("hamming", "n_groups"), [(4, 1), (3, 2), (0, 2)])
+def test_a_logo_in_a_corner_may_move_the_hash_thrice_as_far(hamming: int, n_groups: int) -> None:
+    picture = np.random.default_rng(5).integers(0, 256, (8, 8)).astype(np.uint8)
+    logo = picture.copy()
+    logo[:2, 6:] = 255
+    # Twelve bits apart.
+    frames = table([("a", 0, 1, 0), ("a", 1, 2, 0xFFF)])
+    frames = frames.append_column("layout", layout_column(np.stack([picture, logo]).reshape(2, 64)))
+    params = DuplicateParams(hamming=hamming)
+    found = group_frames(frames, NOTHING, params).added
+    assert len(found["group_id"].unique()) == n_groups
+    later = group_frames(frames, group_frames(frames.slice(0, 1), NOTHING, params).added, params)
+    assert later.added["group_id"].to_pylist() == found["group_id"].to_pylist()[1:]
+    unverified = group_frames(frames, NOTHING, DuplicateParams(hamming=hamming, verify="none")).added
+    assert len(unverified["group_id"].unique()) == 2
+
+
 def test_old_groups_are_verified_too() -> None:
     first = seen([("a", 0, 1, 0)], [[20, 100]])
     old = applied(NOTHING, group_frames(first, NOTHING, DuplicateParams()))

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.hamming import Verification, agreements, flip_masks, join_leaders
+from transforms.bands import flip_masks
+from transforms.corners import ALIKE, SLACK, cross_words
+from transforms.hamming import Verification, agreements, join_leaders
 
 Words = npt.NDArray[np.uint64]
 Layouts = npt.NDArray[np.uint8]
@@ -26,6 +28,26 @@ def correlation(a: Layouts, b: Layouts) -> float:
     return sorted(found)[1]
 
 
+def alike(a: Layouts, b: Layouts, least: float) -> bool:
+    """The same of the other quarters, and of one's own cells without its corner of 2 by 2."""
+    whole = np.ones((8, 8), np.bool_)
+    parts = []
+    for y in (slice(0, 4), slice(4, 8)):
+        for x in (slice(0, 4), slice(4, 8)):
+            inside, corner = ~whole, ~whole
+            inside[y, x] = True
+            corner[slice(0, 2) if y.start == 0 else slice(6, 8), slice(0, 2) if x.start == 0 else slice(6, 8)] = True
+            parts.append((inside.ravel(), (inside & ~corner).ravel()))
+
+    def holds(cells: npt.NDArray[np.bool_]) -> bool:
+        u, v = a[cells].astype(float), b[cells].astype(float)
+        u, v, flat = u - u.mean(), v - v.mean(), 9.0 * len(u)
+        return bool(((u * v).sum() + flat) / np.sqrt(((u * u).sum() + flat) * ((v * v).sum() + flat)) >= least)
+
+    unlike = [without for within, without in parts if not holds(within)]
+    return not unlike or (len(unlike) == 1 and holds(unlike[0]))
+
+
 def reference(
     hashes: Words, predecessor: list[int], old: list[int], radius: int, verify: Verification | None = None
 ) -> list[int]:
@@ -33,6 +55,11 @@ def reference(
 
     def agree(i: int, j: int) -> bool:
         return verify is None or correlation(verify.looks[i], verify.looks[j]) >= verify.least
+
+    def like(i: int, j: int) -> bool:
+        looks = verify.looks.astype(np.uint8) if verify else np.empty((0, 64), np.uint8)
+        bits = np.bitwise_count(np.bitwise_xor.reduce(cross_words(looks[[i, j]])))
+        return bits <= SLACK and alike(looks[i], looks[j], max(ALIKE, verify.least if verify else 0))
 
     leader = list(old)
     leaders = [i for i in range(len(old)) if old[i] == i]
@@ -47,6 +74,8 @@ def reference(
             leader.append(leader[before])
         elif near:
             leader.append(min(near, key=lambda j: (distance[j], j)))
+        elif marked := [j for j in leaders if verify and distance[j] <= verify.reach and like(i, j)]:
+            leader.append(min(marked, key=lambda j: (distance[j], j)))
         else:
             leader.append(i)
             leaders.append(i)
@@ -88,6 +117,41 @@ def test_verified_as_by_comparing_everything(seed: int, n: int, radius: int, lea
     old = join_leaders(hashes[:cut], predecessor[:cut], NONE, radius, Verification(layouts[:cut], least))
     found = join_leaders(hashes, predecessor, old, radius, verify)
     assert found.tolist() == reference(hashes, predecessor.tolist(), old.tolist(), radius, verify)
+
+
+def marked(seed: int, n: int) -> Layouts:
+    """Layouts of three pictures, some of them with something in a corner, or in a whole quarter, or noisy."""
+    rng = np.random.default_rng(seed)
+    looks = rng.integers(0, 256, (3, 8, 8))[rng.integers(0, 3, n)]
+    for k, side in enumerate(rng.integers(0, 4, n).tolist()):
+        y, x = (rng.integers(0, 2, 2) * (8 - side)).tolist()
+        looks[k, y : y + side, x : x + side] = rng.integers(0, 256)
+    return np.clip(looks + rng.integers(-4, 5, (n, 1, 1)), 0, 255).astype(np.uint8).reshape(n, 64)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.integers(0, 4), st.sampled_from([20, 30, 64]))
+def test_marked_pictures_are_found_as_by_comparing_everything(seed: int, n: int, radius: int, reach: int) -> None:
+    hashes, looks = clustered(seed, n, 12), marked(seed, n)
+    before, cut = np.arange(-1, n - 1), n // 2
+    found = join_leaders(hashes, before, NONE, radius, Verification(looks, 0.95, reach))
+    assert found.tolist() == reference(hashes, before.tolist(), [], radius, Verification(looks, 0.95, reach))
+    old = join_leaders(hashes[:cut], before[:cut], NONE, radius, Verification(looks[:cut], 0.95, reach))
+    found = join_leaders(hashes, before, old, radius, Verification(looks, 0.95, reach))
+    assert found.tolist() == reference(hashes, before.tolist(), old.tolist(), radius, Verification(looks, 0.95, reach))
+
+
+def test_a_logo_is_passed_over_and_something_larger_is_not() -> None:
+    looks = np.tile(np.random.default_rng(5).integers(0, 256, 64).astype(np.uint8), (4, 1))
+    looks[1].reshape(8, 8)[6:, 6:] = 255
+    looks[2].reshape(8, 8)[5:, 5:] = 255
+    looks[3].reshape(8, 8)[3:5, 3:5] = 255
+    # Eight bits from the first, sixteen from one another.
+    words = np.array([0, 0xFF, 0xFF00, 0xFF0000], np.uint64)
+    alone = np.full(4, -1)
+    assert join_leaders(words, alone, NONE, 6, Verification(looks, 0.95, 18)).tolist() == [0, 0, 2, 3]
+    assert join_leaders(words, alone, NONE, 6, Verification(looks, 0.95, 7)).tolist() == [0, 1, 2, 3]
+    assert join_leaders(words, alone, NONE, 6, Verification(looks, 0.95)).tolist() == [0, 1, 2, 3]
 
 
 def test_a_restless_camera_is_looked_at_with_patience_and_no_more() -> None:

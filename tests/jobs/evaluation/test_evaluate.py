@@ -13,6 +13,8 @@ from jobs.evaluation.labels import read_labels
 from jobs.query import View
 from jobs.workspace import Workspace
 from tests.helpers import SMALL, go
+from transforms.duplicates import DuplicateParams
+from transforms.idle import IdleParams
 
 pytestmark = pytest.mark.usefixtures("engine")
 PLANTED = SMALL.planted
@@ -104,3 +106,33 @@ def test_results_are_plain_values_and_a_page(view: View, tmp_path: Path) -> None
     assert html.count("<svg") == 2
     assert "Title &amp; more" in html
     assert "nan" not in html.lower().replace("tenant", "")
+
+
+def test_thresholds_are_suggested_for_pairs_and_intervals(view: View, tmp_path: Path) -> None:
+    first, last = PLANTED.idle[0]
+    document = {
+        "pairs": [*(pair(a, b, True) for a, b in {**PLANTED.exact, **PLANTED.near}.items()), pair(0, 30, False)],
+        "idle": [{"stream_id": "cam", "start_idx": first, "end_idx": last}],
+    }
+    found = held(view, tmp_path, document)
+    # What is configured does as well as anything: there is nothing to change.
+    assert [(row["parameter"], row["suggested"]) for row in found.thresholds] == [
+        ("duplicates.hamming", DuplicateParams().hamming),
+        ("duplicates.agreement", DuplicateParams().agreement),
+        ("idle.threshold", IdleParams().threshold),
+    ]
+    assert found.thresholds[0]["suggested_recall"] == found.thresholds[2]["suggested_iou"] == 1.0
+    assert "idle.threshold" in page(found, "Title", "labels.json")
+
+
+def test_pairs_are_verified_as_the_run_asked(sample_folder: Path, tmp_path: Path) -> None:
+    workspace = Workspace.at(tmp_path / "tables")
+    go(workspace, sample_folder, settings=["duplicates.agreement=0", "idle.threshold=0.0001"])
+    document = {
+        "pairs": [*(pair(a, b, True) for a, b in PLANTED.near.items()), pair(0, 30, False), pair(5, 35, False)],
+        "idle": [{"stream_id": "cam", "start_idx": a, "end_idx": b} for a, b in PLANTED.idle],
+    }
+    found = held(View.of(workspace), tmp_path, document)
+    assert [row["verified_precision"] for row in found.distances] == [row["precision"] for row in found.distances]
+    radius, agreement, idle = found.thresholds
+    assert (radius["configured"], agreement["configured"], idle["configured"]) == (10, 0.0, 0.0001)

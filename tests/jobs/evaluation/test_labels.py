@@ -48,12 +48,58 @@ def test_json_holds_all_kinds(tmp_path: Path) -> None:
     ("name", "text", "expected"),
     [
         ("a.csv", "stream_id,frame_idx,blury\ncam,3,1\n", "frames have no column 'blury'; there are: stream_id"),
-        ("a.csv", "stream_id,frame_idx,blurry\ncam,3,maybe\n", "frames, row 1, blurry: expected 1, 0, true"),
-        ("a.csv", "stream_id,frame_idx,blurry\ncam,x,1\n", "frames, row 1, frame_idx: expected a frame number"),
-        ("a.csv", "stream_id,frame_idx,blurry\ncam,,1\n", "frames, row 1: frame_idx is missing"),
+        ("a.csv", "stream_id,frame_idx,blurry\ncam,3,maybe\n", "a.csv, line 2: blurry: expected 1, 0, true"),
+        ("a.csv", "stream_id,frame_idx,blurry\ncam,x,1\n", "a.csv, line 2: frame_idx: expected a frame number"),
+        ("a.csv", "stream_id,frame_idx,blurry\ncam,,1\n", "a.csv, line 2: frame_idx is missing"),
         ("a.csv", "name,sharp\nx,1\n", "expected a header with stream_id"),
         ("a.csv", "stream_id,frame_idx,blurry\n", "expected at least one label, found none"),
         ("a.csv", "", "expected a header"),
+        ("a.csv", "stream_id;frame_idx;blurry\ncam;1;0\n", "found 'stream_id;frame_idx;blurry'"),
+        ("a.csv", "frame_idx,blurry\n1,0\n", "line 1: frames need the columns stream_id as well"),
+        ("a.csv", "stream_id,frame_idx,dark,dark\ncam,1,0,1\n", "line 1: expected each column once"),
+        (
+            "a.csv",
+            "stream_id,frame_idx,blurry\ncam,2,1\n\ncam,1,0,7\n",
+            "line 4: expected 3 values (stream_id,frame_idx,blurry), found 4; leave one empty where it is unknown",
+        ),
+        ("a.csv", "stream_id,frame_idx,blurry\ncam,1\n", "line 2: expected 3 values"),
+        ("a.csv", 'stream_id,frame_idx,blurry\n"cam"x,1,0\n', "line 2: ',' expected after"),
+        ("a.csv", f"stream_id,frame_idx,dark\ncam,{'9' * 23},1\n", "line 2: frame_idx: expected a frame number, up to"),
+        ("a.csv", f"stream_id,frame_idx,dark\ncam,{'9' * 5000},1\n", "frame_idx: expected a frame number, up to"),
+        ("a.csv", "stream_id,frame_idx,dark\ncam,\u00b2,1\n", "line 2: frame_idx: expected a frame number, found"),
+        (
+            "a.csv",
+            "stream_id,start_idx,end_idx\ncam,50,10\n",
+            "line 2: expected end_idx at or after start_idx, found 50 to 10; swap them",
+        ),
+        ("a.csv", "stream_id,start_idx,end_idx\ncam,50,\n", "line 2: end_idx is missing; give both ends, or neither"),
+        ("a.csv", "stream_id,start_idx,end_idx\n,1,2\n", "line 2: stream_id is missing"),
+        (
+            "a.csv",
+            "stream_id,start_idx,end_idx\ncam,20,80\ncam,0,50\n",
+            "line 2: cam is idle from 20 to 80, but line 3 says 0 to 50; let no two rows share a frame",
+        ),
+        (
+            "a.csv",
+            "stream_id,start_idx,end_idx\ncam,20,80\ncam,,\n",
+            "line 2: cam is idle from 20 to 80, but line 3 says none",
+        ),
+        (
+            "a.csv",
+            "stream_id,frame_idx,blurry\ncam,1,0\ncam,1,1\n",
+            "line 3: cam 1 is blurry, but line 2 says otherwise; keep the one that is true",
+        ),
+        (
+            "a.csv",
+            "stream_id_a,frame_idx_a,stream_id_b,frame_idx_b,duplicate\ncam,1,cam,2,1\ncam,2,cam,1,0\n",
+            "line 3: cam 2 and cam 1 are no duplicates, but line 2 says otherwise",
+        ),
+        (
+            "a.csv",
+            "stream_id_a,frame_idx_a,stream_id_b,frame_idx_b,duplicate\ncam,1,cam,1,1\n",
+            "line 2: expected two frames, found one and the same",
+        ),
+        ("a.json", '{"frames": [{"stream_id": [1], "frame_idx": 1}]}', "frames, row 1: stream_id: expected the name"),
         ("a.json", "[1]", "expected an object with lists under frames, pairs, idle"),
         ("a.json", '{"frames": [1]}', "frames: expected a list of objects"),
         ("a.json", "{", "Expecting property name"),
@@ -65,3 +111,41 @@ def test_what_is_wrong_is_said(tmp_path: Path, name: str, text: str, expected: s
 
 def test_every_wrong_file_is_named(tmp_path: Path) -> None:
     assert len(problems(tmp_path / "none.csv", written(tmp_path / "b.json", "[]"))) == 2
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    rows = "cam,x,1\ncam,2,maybe\ncam,3\n"
+    found = problems(written(tmp_path / "a.csv", f"stream_id,frame_idx,blurry\n{rows}"))
+    assert sorted(text.split(", ")[1].partition(":")[0] for text in found) == ["line 2", "line 3", "line 4"]
+    found = problems(written(tmp_path / "b.csv", "stream_id,frame_idx,blurry\n" + "cam,x,1\n" * 30))
+    assert len(found) == 21
+    assert found[-1].endswith("10 more problems like these")
+
+
+def test_a_byte_that_is_no_text_is_placed(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"stream_id,frame_idx,blurry\nb\xe9d,1,0\n")
+    assert "line 2: expected text in UTF-8, found byte 0xe9" in problems(path)[0]
+
+
+def test_what_is_said_twice_counts_once(tmp_path: Path) -> None:
+    frames = written(tmp_path / "f.csv", "stream_id,frame_idx,blurry,dark\ncam,1,1,\ncam,1,1,0\n")
+    pairs = written(
+        tmp_path / "p.csv",
+        "stream_id_a,frame_idx_a,stream_id_b,frame_idx_b,duplicate\ncam,1,b,2,1\nb,2,cam,1,1\n",
+    )
+    idle = written(tmp_path / "i.csv", "\ufeffstream_id,start_idx,end_idx\r\ncam,5,9\r\ncam,5,9\r\nb,,\r\nb,,\r\n")
+    found = read_labels([frames, pairs, idle, idle])
+    assert found.frames.select("blurry", "dark").rows() == [(True, False)]
+    assert found.pairs.height == 1
+    assert found.idle.rows() == [("cam", 5, 9), ("b", None, None)]
+
+
+def test_files_that_contradict_one_another_are_named(tmp_path: Path) -> None:
+    first = written(tmp_path / "a.csv", "stream_id,frame_idx,dark\ncam,1,0\n")
+    second = written(tmp_path / "b.csv", "stream_id,frame_idx,dark\ncam,1,1\n")
+    (found,) = problems(first, second)
+    assert (
+        found
+        == f"labels {second}, line 2: cam 1 is dark, but {first}, line 2 says otherwise; keep the one that is true"
+    )
