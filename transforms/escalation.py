@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import cv2
 from annotated_types import Ge, Gt, Le
 from blake3 import blake3
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from transforms.image import Color
 
@@ -207,7 +207,10 @@ def question(
 
 def read_answer(text: str, asked: Question) -> Answer:
     """Return an answer that fits both the schema and the question. Raises `ValueError` saying what does not fit."""
-    answer = Answer.model_validate_json(text)
+    try:
+        answer = Answer.model_validate_json(text)
+    except ValidationError as error:
+        raise ValueError(misfit(error)) from None
     numbers = sorted(each.number for each in answer.objects)
     if numbers != list(range(1, len(asked.ids) + 1)):
         raise ValueError(f"expected a verdict on each of {len(asked.ids)} boxes, found those on {numbers}")
@@ -215,6 +218,16 @@ def read_answer(text: str, asked: Question) -> Answer:
     if unknown := named - set(asked.categories):
         raise ValueError(f"expected categories of the list, found {', '.join(sorted(map(str, unknown)))}")
     return answer
+
+
+def misfit(error: ValidationError) -> str:
+    """Return what does not fit a schema, and where, but nothing of what was found there: it comes from outside."""
+    told = []
+    for each in error.errors(include_url=False, include_context=False, include_input=False):
+        # The last part of the place of what is too much is a name that the other side gave.
+        place = each["loc"][:-1] if each["type"] == "extra_forbidden" else each["loc"]
+        told.append(f"{'.'.join(map(str, place)) or 'the answer'}: {each['msg']}")
+    return "; ".join(dict.fromkeys(told))
 
 
 def as_jpeg(picture: Color, long_side: int) -> bytes:

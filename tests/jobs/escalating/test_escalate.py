@@ -125,6 +125,31 @@ def test_answers_stand_and_are_asked_for_once(workspace: Workspace, made: Path, 
     assert (other.computed, len(there.asked)) == (N, N)
 
 
+def test_an_endpoint_that_echoes_the_key_brings_it_nowhere(
+    workspace: Workspace, made: Path, there: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", other := "another-providers-key")
+    verdict = {"number": 1, "verdict": "keep", "category": KEY}
+    escaped = json.dumps({"objects": [verdict | {"category": "@"}], "missing": []}).replace("@", f"\\u0073{KEY[1:]}")
+    # Too long to be quoted whole, in the name of a field, in what does not fit, and in an answer that does.
+    for text in (
+        json.dumps({"headers": {"x": "y" * 40, "Authorization": f"Bearer {KEY}"}}),
+        json.dumps({f"Bearer {KEY}": 1}),
+        json.dumps({"objects": [verdict | {"verdict": f"Bearer {KEY}"}], "missing": []}),
+        json.dumps({"objects": [verdict | {"verdict": "relabel", "category": f"{KEY} {other}"}], "missing": []}),
+        f"Bearer {KEY}",
+        escaped,
+    ):
+        there.bad.append(Bad(text=text))
+    ask(workspace, made, there, "escalate.attempts=1", "route.budget_vlm=6")
+    tables = [rows(workspace, schemas.ESCALATIONS), rows(workspace, schemas.QUARANTINE)]
+    assert sorted(tables[0]["state"]) == ["done", *["invalid"] * 5]
+    assert "(hidden)" in tables[0].filter(state="done")["after"][0]
+    for table in tables:
+        text = str(table.to_dicts())
+        assert all(part not in text for part in (KEY[:12], KEY[-12:], other))
+
+
 def test_manifests_name_who_judged_and_under_what_terms(
     workspace: Workspace, made: Path, there: Endpoint, tmp_path: Path
 ) -> None:
