@@ -234,7 +234,9 @@ def recognise(
     rows, columns = outputs[0].shape[1:]
     if name == "end-to-end":
         if columns not in {None, _END_TO_END_COLUMNS}:
-            raise UnknownLayoutError(f"expected an output of (batch, rows, 6), as YOLO26 has it end to end; found {found}")
+            raise UnknownLayoutError(
+                f"expected an output of (batch, rows, 6), as YOLO26 has it end to end; found {found}"
+            )
         return EndToEnd(image.name, outputs[0].name, size, limits)
     cells = _n_cells(size)
     if (columns is not None and columns <= _BOX_AND_OBJECTNESS) or rows not in {None, cells}:

@@ -121,7 +121,9 @@ def _check_names(classes: int | None, given: Sequence[str], own: Sequence[str]) 
     if classes in {None, len(names)}:
         return
     whose = "annotate.names has" if given else "its metadata have" if own else "nobody names them, and COCO has"
-    raise ModelError(f"expected {classes} names, one for each class of the graph; {whose} {len(names)}; set annotate.names")
+    raise ModelError(
+        f"expected {classes} names, one for each class of the graph; {whose} {len(names)}; set annotate.names"
+    )
 
 
 def _ports(ports: Sequence[Any]) -> list[Port]:
