@@ -62,7 +62,7 @@ def test_reviews_let_the_next_ones_through(tmp_path: Path) -> None:
         record = go(workspace, tmp_path / "data", settings=settings(tmp_path, *asked))
         assert set(computed(record)) == {"route"}
     assert EMPTY in sent[0]
-    assert sorted(sum(sent, [])) == list(range(N))
+    assert sorted(number for numbers in sent for number in numbers) == list(range(N))
     assert {route for _, _, route in routes(workspace)} == {"reviewed"}
     assert computed(go(workspace, tmp_path / "data", settings=settings(tmp_path, *asked))) == {}
     # What shows something else by now, nobody has looked at.

@@ -77,7 +77,7 @@ def test_there_is_a_name_for_each_class_of_the_graph(tmp_path: Path, n: int) -> 
     assert OnnxDetector(path, OnnxParams(LIMITS, names=("a", "b", "c"))).names == ("a", "b", "c")
     with pytest.raises(ModelError, match=rf"expected 3 names, .*; annotate\.names has {n}; set annotate\.names"):
         OnnxDetector(path, OnnxParams(LIMITS, names=tuple("abcd"[:n])))
-    with pytest.raises(ModelError, match="expected 3 names, .* nobody names them, and COCO has 80"):
+    with pytest.raises(ModelError, match=r"expected 3 names, .* nobody names them, and COCO has 80"):
         OnnxDetector(path, OnnxParams(LIMITS))
     # What a graph says of itself counts where its outputs do not say.
     named = write_end_to_end(tmp_path / "e.onnx", 1, {0: "cat", 1: "red", 2: "dog"})
