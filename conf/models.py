@@ -21,7 +21,8 @@ class Model:
     `file` is what they are called in the weights folder, `revision` the release at `source`; a `source` of
     `hf:ORGANISATION/NAME` is a repository of the Hugging Face hub, and `file` a folder. `sha256` None: the first pull
     records it. `restriction`: what the licence asks beyond naming the authors, None for nothing. `extra`: which
-    extra of this package runs them, as which `detector` (None: by no detector as they are).
+    extra of this package runs them, as which `detector` (None: by no detector as they are). `types`: what a folder may
+    say in its `config.json` that it holds; empty for a file.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Model:
     restriction: str | None
     extra: str
     detector: str | None
+    types: tuple[str, ...] = ()
 
     @property
     def repository(self) -> str | None:

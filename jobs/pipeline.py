@@ -142,10 +142,10 @@ def _on_objects(config: PipelineConfig, frames: Stage, scenes_: Stage) -> list[S
         annotate = detectors.annotate_stage(config)
         followed = (annotate, scenes_)
         params = _params("track", config.track)
-        tracks = Stage("track", "table", schemas.TRACKS, (track.follow,), params, upstream=followed, scope="stream")
+        follow = Stage("track", "table", schemas.TRACKS, (track.follow,), params, upstream=followed, scope="stream")
+        tracks = [follow] if "track" in chosen else []
         masks = [masking.segment_stage(config, annotate)] if "segment" in chosen else []
-        doubts = doubtful.with_doubts(config, frames, [annotate])
-        stages += [*doubts, *masks, *([tracks] if "track" in chosen else [])]
+        stages += [*doubtful.with_doubts(config, frames, [annotate], *tracks), *masks, *tracks]
     if "ocr" in chosen:
         stages.append(words.ocr_stage(config))
     if "caption" in chosen:

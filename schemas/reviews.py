@@ -29,7 +29,12 @@ ROUTING = frame_table(
         _share("flicker", "Share of objects that neighbouring frames have and this one has not, or the other way."),
         _share("count_jump", "How far the number of objects is from what it is around the frame."),
         Column("doubts", pa.list_(pa.string()), "Names of the doubts that are above zero, the strongest first."),
-        Column("route", pa.string(), "`fine`, `larger` (a larger model), `vlm` (a vision language model) or `person`."),
+        Column(
+            "route",
+            pa.string(),
+            "`fine`; `larger` (a larger model), `vlm` (a vision language model) or `person`; `over_budget` (doubtful, "
+            "and no budget reached it); `reviewed` (a person has looked at it as it is).",
+        ),
     ),
     stage="route",
 )

@@ -45,11 +45,12 @@ WRAPS: dict[str, Wrap] = {"openai": openai, "anthropic": anthropic, "gemini": ge
 
 @dataclass(frozen=True)
 class Bad:
-    """How it answers once: with a status, headers, half of the body, or after a while."""
+    """How it answers once: with a status, headers, a text or a whole body, half of that, or after a while."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     text: str | None = None
+    body: Any = None
     half: bool = False
     after_s: float = 0.0
 
@@ -91,7 +92,7 @@ def endpoint(wrap: Wrap) -> Iterator[Endpoint]:
             time.sleep(bad.after_s)
             text = bad.text if bad.text is not None else json.dumps(there.judge(boxes_in(request)))
             said = wrap(text) if bad.status < 400 else {"error": {"message": f"no: {self.headers.as_string()}"}}
-            data = json.dumps(said).encode()
+            data = json.dumps(said if bad.body is None else bad.body).encode()
             self.send_response(bad.status)
             for name, value in bad.headers.items():
                 self.send_header(name, value)

@@ -134,3 +134,16 @@ def write_dfine(path: Path, batch: int | str = "N") -> Path:
     ]
     path.write_bytes(model(parts))
     return path
+
+
+def write_yolox(path: Path, classes: int) -> Path:
+    """Write a graph shaped as YOLOX is exported, a row for each cell, that never finds anything."""
+    rows = sum((SIDE // stride) ** 2 for stride in (8, 16, 32))
+    parts = [
+        port(11, "images", (1, 3, SIDE, SIDE)),
+        tensor("nothing", np.zeros((1, rows, 5 + classes))),
+        node("Identity", ("nothing",), "output"),
+        port(12, "output", (1, rows, 5 + classes)),
+    ]
+    path.write_bytes(model(parts))
+    return path

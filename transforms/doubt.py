@@ -34,7 +34,7 @@ class RouteParams:
     `second`: weights of another detector, whose findings count for nothing but the comparison; none for no other.
     `second_detector`: what runs them; none for the same as `annotate.detector`.
     `threshold`: frames whose uncertainty is below it are fine.
-    `budget_person`: the most frames of a run that are sent to a person: the most doubtful ones.
+    `budget_person`: the most frames that wait for a person at a time: the most doubtful ones that none has looked at.
     `budget_vlm`: how many of the next most doubtful the stage `escalate` asks a vision language model about.
     `budget_larger`: how many of those after them the stage `larger` shows to a larger detector.
     `larger`: weights of that detector; none for no such.
@@ -167,11 +167,12 @@ def matches(one: Found, other: Found, overlap: float) -> list[tuple[int, int]]:
     return pairs
 
 
-def routed(doubts: pl.DataFrame, params: RouteParams) -> pl.DataFrame:
+def routed(doubts: pl.DataFrame, reviewed: pl.DataFrame, params: RouteParams) -> pl.DataFrame:
     """Add `uncertainty`, `doubts` and `route` to frames, given their keys and doubts.
 
     The most doubtful frames go to people, the next ones to the language model, those after them to the larger detector,
-    as far as the budgets reach; of frames that are equally doubtful, a hash of their keys decides.
+    as far as the budgets reach; of frames that are equally doubtful, a hash of their keys decides. What people have
+    `reviewed`, by key, takes none of it: what they left there stands, whatever anybody else would say.
     """
     left = pl.lit(1.0)
     for name in DOUBTS:
@@ -179,16 +180,21 @@ def routed(doubts: pl.DataFrame, params: RouteParams) -> pl.DataFrame:
     text = pl.concat_str("stream_id", pl.lit("\x1f"), "frame_idx")
     chances = hash_strings(doubts.select(text).to_series().to_arrow()).view(np.int64)
     scored = doubts.with_columns(uncertainty=(1 - left).clip(0, 1), chance=pl.Series(chances, dtype=pl.Int64))
+    known = reviewed.select(_KEY).unique().with_columns(seen=True)
+    scored = scored.join(known, on=_KEY, how="left", maintain_order="left").with_columns(
+        pl.col("seen").fill_null(False)
+    )
     order = scored.with_row_index("at").sort("uncertainty", "chance", *_KEY, descending=[True, False, False, False])
-    place = pl.int_range(pl.len())
+    open_ = (pl.col("uncertainty") >= params.threshold) & ~pl.col("seen")
+    place = open_.cum_sum() - 1
     to_people, to_model = params.budget_person, params.budget_person + params.budget_vlm
     to_larger = to_model + params.budget_larger
-    people, model, larger, fine = (pl.lit(name) for name in ("person", "vlm", "larger", "fine"))
-    to_models = pl.when(place < to_model).then(model).when(place < to_larger).then(larger).otherwise(fine)
+    people, model, larger, nobody = (pl.lit(name) for name in ("person", "vlm", "larger", "over_budget"))
+    to_models = pl.when(place < to_model).then(model).when(place < to_larger).then(larger).otherwise(nobody)
     sent = pl.when(place < to_people).then(people).otherwise(to_models)
-    route = pl.when(pl.col("uncertainty") < params.threshold).then(fine).otherwise(sent)
-    chosen = order.with_columns(route=route).sort("at")
-    return chosen.with_columns(doubts=pl.Series(_named(chosen), dtype=pl.List(pl.String))).drop("at", "chance")
+    done = pl.when("seen").then(pl.lit("reviewed")).otherwise(pl.lit("fine"))
+    chosen = order.with_columns(route=pl.when(open_).then(sent).otherwise(done)).sort("at")
+    return chosen.with_columns(doubts=pl.Series(_named(chosen), dtype=pl.List(pl.String))).drop("at", "chance", "seen")
 
 
 def _named(doubts: pl.DataFrame) -> list[list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 import cv2
 from annotated_types import Ge, Gt, Le
 from blake3 import blake3
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from transforms.image import Color
 
@@ -36,6 +37,7 @@ _TERMS: Mapping[Api, tuple[str, str]] = {
 _QUALITY = 90
 _GRID = 1000
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
+_NAME_HERE = re.compile(r"[a-z](?:[a-z0-9_-]*[a-z0-9])?")
 _SYSTEM = (
     "You check the work of an object detector on frames of a camera. Look at the picture and judge each numbered box: "
     "keep it if there is an object of its category just there; relabel it if the object there is of another category "
@@ -86,10 +88,10 @@ class EscalateParams:
     def is_local(self) -> bool:
         """Say whether the endpoint is on this machine or in its network."""
         host = (urlsplit(self.url).hostname or "") if self.url else ""
-        try:
-            return ipaddress.ip_address(host).is_private
-        except ValueError:
-            return bool(host) and ("." not in host or host.endswith((".local", ".internal", ".localhost")))
+        address = _address(host)
+        if address is not None:
+            return address.is_private
+        return bool(_NAME_HERE.fullmatch(host)) or host.endswith((".local", ".internal", ".localhost"))
 
     @property
     def terms(self) -> str | None:
@@ -124,6 +126,21 @@ class EscalateParams:
                 "escalate.usd_in, escalate.usd_out: expected what a million tokens cost, without which "
                 "escalate.max_usd bounds nothing; found 0"
             )
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that a host is, as whoever connects to it reads it; None for a name."""
+    try:
+        # One number, fewer than four of them, octal and hexadecimal ones: 134744072 is 8.8.8.8.
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    except (OSError, ValueError):
+        pass
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    # The whole range of such addresses counts as private, whatever they stand for.
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 class ObjectVerdict(BaseModel):
@@ -207,7 +224,10 @@ def question(
 
 def read_answer(text: str, asked: Question) -> Answer:
     """Return an answer that fits both the schema and the question. Raises `ValueError` saying what does not fit."""
-    answer = Answer.model_validate_json(text)
+    try:
+        answer = Answer.model_validate_json(text)
+    except ValidationError as error:
+        raise ValueError(misfit(error)) from None
     numbers = sorted(each.number for each in answer.objects)
     if numbers != list(range(1, len(asked.ids) + 1)):
         raise ValueError(f"expected a verdict on each of {len(asked.ids)} boxes, found those on {numbers}")
@@ -215,6 +235,16 @@ def read_answer(text: str, asked: Question) -> Answer:
     if unknown := named - set(asked.categories):
         raise ValueError(f"expected categories of the list, found {', '.join(sorted(map(str, unknown)))}")
     return answer
+
+
+def misfit(error: ValidationError) -> str:
+    """Return what does not fit a schema, and where, but nothing of what was found there: it comes from outside."""
+    told = []
+    for each in error.errors(include_url=False, include_context=False, include_input=False):
+        # The last part of the place of what is too much is a name that the other side gave.
+        place = each["loc"][:-1] if each["type"] == "extra_forbidden" else each["loc"]
+        told.append(f"{'.'.join(map(str, place)) or 'the answer'}: {each['msg']}")
+    return "; ".join(dict.fromkeys(told))
 
 
 def as_jpeg(picture: Color, long_side: int) -> bytes:

@@ -12,7 +12,10 @@ from jobs.cli.options import JsonOption
 if TYPE_CHECKING:
     from jobs.provisioning.modelfiles import Entry
 
-app = Commands(help="Weights by name: what there is, where it comes from, under which licence.")
+app = Commands(
+    help="Weights by name: what there is, where it comes from, under which licence (that of yolo26 is AGPL-3.0, which "
+    "asks whoever offers a service with it for the source of the whole program)."
+)
 
 Names = Annotated[list[str] | None, typer.Argument(help="Names; all of them if none is given.", show_default=False)]
 
@@ -34,9 +37,12 @@ def pull(
     source: Annotated[
         str | None, typer.Option("--from", help="Take it from this URL or file instead.", metavar="URL|FILE")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Let it take the place of what an earlier pull recorded.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring weights here, and record their hash the first time; what comes later has to have the same one.
+    """Bring weights here, and record hash, size and revision the first time; later pulls have to bring the same.
 
     Example: winnow models pull yolox-nano --from yolox_nano.onnx
     """
@@ -49,7 +55,7 @@ def pull(
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(name, total=None)
-        entry = bring(name, source, lambda done, total: bar.update(task, completed=done, total=total))
+        entry = bring(name, source, lambda done, total: bar.update(task, completed=done, total=total), force)
     if entry.model.restriction:
         err.print(f"{name} is under {entry.model.licence}: {entry.model.restriction}", soft_wrap=True)
     if as_json:
@@ -81,8 +87,12 @@ def _show(listed: list[Entry], as_json: bool) -> None:
         print_json([entry.to_dict() for entry in listed])
         return
     rows = [
-        (e.model.name, e.state, e.model.licence, e.model.extra, e.model.revision, (e.sha256 or "at first pull")[:16])
+        (e.model.name, e.state, e.model.licence, e.model.extra, e.revision[:12], (e.sha256 or "")[:16], _pinned(e))
         for e in listed
     ]
-    print_table(("name", "state", "licence", "extra", "revision", "SHA-256"), rows)
+    print_table(("name", "state", "licence", "extra", "revision", "SHA-256", "pinned by"), rows)
     console.print(f"in {folder()}", soft_wrap=True)
+
+
+def _pinned(entry: Entry) -> str:
+    return entry.pinned or "nobody yet: at first pull"

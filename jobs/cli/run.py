@@ -67,7 +67,7 @@ def run(
     """
     from jobs.asking import Asked, requested
     from jobs.cli.show import err
-    from jobs.escalating.escalate import unasked
+    from jobs.escalating.escalate import skipped, unasked
     from jobs.provisioning.detectors import licence_notice
 
     asked = Asked(
@@ -91,7 +91,9 @@ def run(
         return
     record = execute(request, as_json)
     print_record(record, request, as_json)
-    for notice in filter(None, (licence_notice(record.stages), unasked(record))):
+    # Terms are told when answers come that they hold for.
+    used = [s for s in record.stages if s.kind != "calls" or not skipped(record.config.escalate)]
+    for notice in filter(None, (licence_notice(used), unasked(record))):
         err.print(f"note: {notice}", soft_wrap=True)
     if strict and record.shortcoming:
         raise typer.Exit(STRICT_EXIT)
@@ -259,6 +261,7 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
     """Point at what a person should look at: unusual streams and frames set aside."""
     import schemas
     from jobs.cli.show import out
+    from jobs.escalating.escalate import unanswered
     from jobs.names import many
     from jobs.storage.store import Store
 
@@ -285,11 +288,13 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
     said += [
         f"{name} is missing for {outcome.quarantined:,}"
         for name, outcome in record.outcomes.items()
-        if outcome.quarantined > frames
+        if outcome.quarantined > frames and name != "escalate"
     ]
     if said:
         text = f"{', '.join(said)}; the next run tries again (winnow inspect quarantine)"
         out.print(text, soft_wrap=True)
+    if asked := unanswered(record):
+        out.print(asked, soft_wrap=True)
 
 
 def remarks_on(row: Mapping[str, Any], taken: Mapping[str, str]) -> list[str]:

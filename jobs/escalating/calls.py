@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pyarrow as pa
 import schemas
 from jobs.errors import RunFailedError
 from jobs.escalating.clients import Client, EndpointError
+from jobs.escalating.hiding import Hiding
 from jobs.storage.store import Store
 from transforms.escalation import EscalateParams, Question, most_tokens, read_answer
 
@@ -25,6 +27,7 @@ Wait = Callable[[float], None]
 
 _POLL_S = 0.2
 _MILLION = 1_000_000
+_MOST_LETTERS = 301
 
 
 class EnoughError(Exception):
@@ -127,6 +130,7 @@ class Caller:
         self._budget = budget
         self._job_id = job_id
         self._stop = stop
+        self._hide = Hiding(os.environ.get(params.key_name))
 
     def may_cost(self, case: Case) -> float:
         """Return the dollars that a question costs at most."""
@@ -165,7 +169,7 @@ class Caller:
             # An answer that was paid for and did not fit is not forgotten.
             state = "invalid" if paid or entry["tokens_in"] else "failed"
             entry |= {"state": state, "error": str(error), "seconds": time.monotonic() - started}
-            self._ledger.put(entry)
+            entry = self._put_down(entry)
             return entry, None if last or not error.again else self._pause(error.wait_s, entry["attempts"])
         finally:
             self._budget.settle(number, cost)
@@ -178,12 +182,21 @@ class Caller:
         try:
             answer = read_answer(reply.text, case.asked)
         except ValueError as error:
-            entry |= {"state": "invalid", "error": " ".join(str(error).split())[:300]}
-            self._ledger.put(entry)
+            entry = self._put_down(entry | {"state": "invalid", "error": " ".join(str(error).split())})
             return entry, None if last else self._pause(None, entry["attempts"])
-        entry |= {"state": "done", "after": answer.model_dump_json(), "error": None}
-        self._ledger.put(entry)
+        entry = self._put_down(entry | {"state": "done", "after": answer.model_dump_json(), "error": None})
         return entry, None
+
+    def _put_down(self, entry: Row) -> Row:
+        """Put an entry into the ledger, and return it as it is there: nothing from outside brings a key along.
+
+        What an answer spells with escapes shows only once it is read.
+        """
+        outside = {name: entry[name] and self._hide(entry[name]) for name in ("error", "after")}
+        outside["error"] = outside["error"] and outside["error"][:_MOST_LETTERS]
+        entry = entry | outside
+        self._ledger.put(entry)
+        return entry
 
     def _pause(self, asked_s: float | None, attempts: int) -> float:
         """Return how long to wait before the next attempt: as the endpoint asks, or longer from one to the next."""

@@ -5,20 +5,22 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from jobs.errors import one_line
-from transforms.escalation import SCHEMA, Api, EscalateParams, Question
+from jobs.escalating.hiding import Hiding
+from transforms.escalation import SCHEMA, Api, EscalateParams, Question, misfit
 
 PACKAGES: Mapping[Api, str] = {"openai": "openai", "anthropic": "anthropic", "gemini": "google.genai"}
 
 _NAME = "verdicts"
 _AGAIN = frozenset({408, 409, 425, 429})
 _FOR_ALL = frozenset({401, 402, 403, 404, 405})
-_HIDDEN = "(hidden)"
 _MOST_LETTERS = 300
 
 
@@ -53,19 +55,20 @@ def connect(params: EscalateParams, key: str | None) -> Client:
     kinds: Mapping[Api, Callable[[EscalateParams, str], Client]]
     kinds = {"openai": _OpenAi, "anthropic": _Anthropic, "gemini": _Gemini}
     kind = kinds[params.api]
-    return _Careful(kind(params, key or "none"), key)
+    return _Careful(kind(params, key or "none"), Hiding(key))
 
 
 class _Careful:
-    """Makes every failure an `EndpointError`, without the key in it."""
+    """Makes every failure an `EndpointError`, and lets no key through, neither there nor in answers."""
 
-    def __init__(self, client: Client, key: str | None) -> None:
+    def __init__(self, client: Client, hide: Hiding) -> None:
         self._client = client
-        self._key = key
+        self._hide = hide
 
     def ask(self, question: Question, jpeg: bytes) -> Reply:
         try:
-            return self._client.ask(question, jpeg)
+            reply = self._client.ask(question, jpeg)
+            return replace(reply, text=self._hide(reply.text))
         except Exception as error:
             # The libraries' errors quote what was sent, and hold on to it.
             failure = self._told(error)
@@ -73,8 +76,8 @@ class _Careful:
 
     def _told(self, error: Exception) -> EndpointError:
         status = getattr(error, "status_code", None) or getattr(error, "code", None)
-        text = f"{type(error).__name__}: {one_line(error)}"
-        text = text.replace(self._key, _HIDDEN) if self._key else text
+        said = misfit(error) if isinstance(error, ValidationError) else one_line(error)
+        text = self._hide(f"{type(error).__name__}: {said}")
         text = text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}…"
         if not isinstance(status, int) or status < 400:
             # It did not answer, too late, not to the end, or something that is no answer.

@@ -52,6 +52,18 @@ def unasked(record: RunRecord) -> str | None:
     return f"the model was not asked about {left:,} frames: {reason}"
 
 
+def unanswered(record: RunRecord) -> str | None:
+    """Return a line on the frames that have no valid answer, and on which of them is asked again, if there are any."""
+    done = record.outcomes.get("escalate")
+    if not done or not done.quarantined:
+        return None
+    return (
+        f"escalate has no valid answer for {done.quarantined:,}; the next run asks again where none came, but where "
+        f"none fitted in {record.config.escalate.attempts} attempts only if escalate.attempts is raised "
+        "(winnow inspect quarantine)"
+    )
+
+
 class Escalation:
     """The stage `escalate` of one run, over its streams. `check` is called between calls and may end the run there."""
 

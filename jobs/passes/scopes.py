@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from blake3 import blake3
 
 import schemas
+from jobs.passes.routing import looked_at
 from jobs.stage import Stage
 from jobs.storage.store import Drop, Snapshot, Store
 from transforms.identity import row_terms
@@ -180,9 +181,11 @@ class Scopes:
             )
             for name in streams
         }
-        # What one stream gets of a budget, the others do not.
-        together = sorted(found.items())
-        return {name: _combined([(name, *together)]) for name in found} if stage.scope == "run" else found
+        if stage.scope != "run":
+            return found
+        # What one stream gets of a budget, the others do not; what people have looked at takes none of it.
+        together = [*sorted(found.items()), *looked_at(self._store, streams).iter_rows()]
+        return {name: _combined([(name, *together)]) for name in found}
 
     def _digests(self, stage: Stage, streams: frozenset[str]) -> dict[str, Digest]:
         """Return number and digest of each stream's rows of a per-frame stage."""

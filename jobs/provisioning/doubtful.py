@@ -23,17 +23,19 @@ _NO_MATTER = frozenset({*_REACH, "usd_in", "usd_out", "max_usd"})
 _OF_MODELS = frozenset({"second", "second_detector", "larger", "larger_detector"})
 
 
-def with_doubts(config: PipelineConfig, frames: Stage, objects: Sequence[Stage]) -> tuple[Stage, ...]:
+def with_doubts(
+    config: PipelineConfig, frames: Stage, objects: Sequence[Stage], tracks: Stage | None = None
+) -> tuple[Stage, ...]:
     """Return the stage of the annotations, if there is one, and after it those that a configuration has for its doubts.
 
-    `frames` is the stage that read them. Raises `UserError`.
+    `frames` is the stage that read them, `tracks` the one that follows objects. Raises `UserError`.
     """
     chosen = config.closed_stages
     stages = list(objects)
     if "second" in chosen:
         stages.append(second_stage(config))
     if "route" in chosen:
-        stages.append(route_stage(config, list(stages)))
+        stages.append(route_stage(config, [*stages, *([tracks] if tracks else []), frames]))
     # It is there where the others are.
     route = [stage for stage in stages if stage.name == "route"]
     if "larger" in chosen:
@@ -66,8 +68,8 @@ def _other(config: PipelineConfig, name: str, weights: str | None, detector: str
     return dataclasses.replace(stage, name=name)
 
 
-def route_stage(config: PipelineConfig, objects: Sequence[Stage]) -> Stage:
-    """Return the stage that routes what these stages have annotated."""
+def route_stage(config: PipelineConfig, above: Sequence[Stage]) -> Stage:
+    """Return the stage that routes what the first of these stages has annotated, going by what the others say of it."""
     params = {
         f"route.{f.name}": getattr(config.route, f.name)
         for f in dataclasses.fields(config.route)
@@ -75,7 +77,7 @@ def route_stage(config: PipelineConfig, objects: Sequence[Stage]) -> Stage:
     }
     params["annotate.min_score"] = config.annotate.min_score
     code = (doubt.doubts_of, doubt.routed)
-    return Stage("route", "table", schemas.ROUTING, code, params, upstream=tuple(objects), scope="run")
+    return Stage("route", "table", schemas.ROUTING, code, params, upstream=tuple(above), scope="run")
 
 
 def escalate_stage(config: PipelineConfig, frames: Stage, route: Stage) -> Stage:

@@ -13,9 +13,11 @@ from typing import Any
 
 from conf.models import Model
 from jobs.errors import RunFailedError, UserError, one_line
+from jobs.provisioning.contents import check_folder
 from jobs.provisioning.weights import fingerprint, sha256
 
 _CONFIG = "config.json"
+_FETCHED = f".cache/huggingface/download/{_CONFIG}.metadata"
 _SAFE = (".safetensors", ".safetensors.index.json")
 _PICKLED = (".bin", ".bin.index.json")
 _SMALL = (".json", ".txt", ".model", ".jinja")
@@ -80,16 +82,19 @@ def licence_in(folder: Path) -> str | None:
 
 
 @contextmanager
-def brought(model: Model, source: str | None, place: Path) -> Iterator[Path]:
-    """Bring a model's folder into a temporary one below `place`, from the hub or from the folder `source`."""
+def brought(model: Model, source: str | None, place: Path, revision: str) -> Iterator[Path]:
+    """Bring a model's folder into a temporary one below `place`, from the hub or from the folder `source`.
+
+    Raises `UserError` and `RunFailedError` where it is not whole, or not what the catalogue says.
+    """
     temporary = place / f".{model.file}.{os.getpid()}.part"
     try:
         place.mkdir(parents=True, exist_ok=True)
         if source is None:
-            _from_hub(model, temporary)
+            _from_hub(model, temporary, revision)
         else:
             _from_folder(Path(source).expanduser(), temporary)
-        config_of(temporary)
+        check_folder(model, config_of(temporary).get("model_type"), source or model.source)
         yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -112,11 +117,19 @@ def _from_folder(source: Path, target: Path) -> None:
         shutil.copyfile(file, target / file.name)
 
 
-def _from_hub(model: Model, target: Path) -> None:
+def revision_in(folder: Path) -> str | None:
+    """Return the commit that a folder was fetched at, as the hub's library puts it down there; None for another one."""
+    try:
+        return (folder / _FETCHED).read_text(encoding="utf-8").split()[0]
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _from_hub(model: Model, target: Path, revision: str) -> None:
     from huggingface_hub import snapshot_download
 
     try:
-        snapshot_download(model.repository or "", revision=model.revision, local_dir=target, allow_patterns=_WANTED)
+        snapshot_download(model.repository or "", revision=revision, local_dir=target, allow_patterns=_WANTED)
     except Exception as error:
         raise RunFailedError(
             f"{model.source} cannot be fetched: {type(error).__name__}: {one_line(error)[:200]}; where there is no "

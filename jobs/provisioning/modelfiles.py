@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from conf.models import Model, catalogue, restriction_of
+from conf.models import HUB, Model, catalogue, restriction_of
 from jobs.errors import RunFailedError, UserError, one_line
 from jobs.provisioning import folders
+from jobs.provisioning.contents import check_file
 from jobs.provisioning.weights import folder
 from jobs.storage import places
 
@@ -42,16 +44,37 @@ class Weights:
 
 @dataclass(frozen=True)
 class Entry:
-    """A model of the catalogue, and how it is with its file. `sha256`: what it must have, if that is known."""
+    """A model of the catalogue, and how it is with its file.
+
+    `sha256`: what it must have, if that is known; `revision`: the one that was pulled, or would be; `source`: where it
+    was pulled from, None where it was not.
+    """
 
     model: Model
     path: Path
     state: State
     sha256: str | None
+    revision: str
+    size_bytes: int | None
+    source: str | None
+
+    @property
+    def pinned(self) -> Literal["catalogue", "first pull"] | None:
+        """Say who has put down the hash; None if nobody has yet."""
+        if self.model.sha256:
+            return "catalogue"
+        return "first pull" if self.sha256 else None
+
+    @property
+    def mends(self) -> str:
+        """Return the command that brings it here, or brings it again."""
+        again = f" --from {shlex.quote(self.source)}" if self.source and self.source != self.model.source else ""
+        return f"winnow models pull {self.model.name}{again}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return {**asdict(self.model), "sha256": self.sha256, "path": str(self.path), "state": self.state}
+        own = {name: getattr(self, name) for name in ("state", "sha256", "revision", "size_bytes", "pinned")}
+        return {**asdict(self.model), **own, "path": str(self.path), "pulled_from": self.source}
 
 
 def entries(names: Iterable[str] = (), verify: bool = False) -> list[Entry]:
@@ -67,18 +90,23 @@ def pull(
     name: str,
     source: str | None = None,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
+    force: bool = False,
 ) -> Entry:
     """Bring a model's file into the folder, from its own source or from another URL or file, and record its hash.
 
-    A file that is there and is what it should be is left alone. What comes must have the hash that the catalogue names,
-    or that an earlier pull recorded; otherwise nothing is kept. `progress` is told bytes done, and of how many.
+    Without a `source`, a file that is there and is what it should be is left alone. What comes must be of the kind that
+    the catalogue says, and have the hash that it names, or that an earlier pull recorded; otherwise nothing is kept.
+    `force` lets it take the place of what an earlier pull recorded. `progress` is told bytes done, and of how many.
+    Raises `UserError` and `RunFailedError`.
     """
     (model,) = _known([name])
     place = folder()
     recorded = _manifest(place)
     before = _entry(model, recorded, verify=True)
-    if before.state == "present":
+    if before.state == "present" and source is None and not force:
         return before
+    if force and not model.sha256:
+        before = replace(before, sha256=None, revision=model.revision)
     if model.repository:
         return _pull_folder(before, source, progress)
     try:
@@ -88,12 +116,20 @@ def pull(
     temporary = place / f".{model.file}.{os.getpid()}.part"
     try:
         found = _copy(source or model.source, temporary, progress)
+        check_file(model, temporary, source or model.source)
         _refuse_another(before, found, source or model.source)
         os.replace(temporary, place / model.file)
     finally:
         temporary.unlink(missing_ok=True)
-    _record(place, name, sha256=found, size_bytes=(place / model.file).stat().st_size, source=source or model.source)
+    size = (place / model.file).stat().st_size
+    revision = None if source else model.revision
+    _record(place, name, sha256=found, size_bytes=size, source=_lasting(source or model.source), revision=revision)
     return _entry(model, _manifest(place), verify=False)
+
+
+def _lasting(source: str) -> str:
+    """Return where something came from so that it means the same wherever a command is given."""
+    return source if "://" in source or source.startswith(HUB) else str(Path(source).expanduser().absolute())
 
 
 def _refuse_another(before: Entry, found: str, source: str) -> None:
@@ -101,21 +137,24 @@ def _refuse_another(before: Entry, found: str, source: str) -> None:
         return
     model = before.model
     whose = "the catalogue names" if model.sha256 else "the first pull recorded"
+    trusted = "" if model.sha256 else "; if you trust what came, --force puts it in the place of what was recorded"
     raise RunFailedError(
-        f"weights {model.name}: {source} has SHA-256 {found}, but {whose} {before.sha256}; nothing was kept. If you "
-        f"trust what came, take {model.name} out of {before.path.parent / _MANIFEST} and pull again"
+        f"weights {model.name}: {source} has SHA-256 {found}, but {whose} {before.sha256}; nothing was kept{trusted}"
     )
 
 
 def _pull_folder(before: Entry, source: str | None, progress: Callable[[int, int | None], None]) -> Entry:
     model, target = before.model, before.path
-    with folders.brought(model, source, target.parent) as temporary:
+    # A branch moves on; what was pulled once is what the same revision gives.
+    with folders.brought(model, source, target.parent, before.revision) as temporary:
         found = folders.digest(temporary)
         _refuse_another(before, found, source or model.source)
+        revision = None if source else folders.revision_in(temporary)
         folders.put_in_place(temporary, target)
     size = sum(file.stat().st_size for file in folders.files(target))
     progress(size, size)
-    _record(target.parent, model.name, sha256=found, size_bytes=size, source=source or model.source)
+    origin = _lasting(source or model.source)
+    _record(target.parent, model.name, sha256=found, size_bytes=size, source=origin, revision=revision)
     return _entry(model, _manifest(target.parent), verify=False)
 
 
@@ -129,8 +168,7 @@ def resolve(weights: str | None) -> Weights:
     given = Path(weights).expanduser()
     path = next((p for p in (given, folder() / weights) if p.is_file()), given)
     if path.is_file():
-        digest = folders.digest(path)
-        return Weights(path.absolute(), digest, *_named(path, digest))
+        return of_file(path)
     if weights not in catalogue():
         known = ", ".join(catalogue())
         raise UserError(f"weights {weights}: expected a file or one of {known}; found neither")
@@ -141,13 +179,23 @@ def pulled(name: str) -> Weights:
     """Return the weights of the catalogue with this name. Raises `UserError` for what is missing or altered."""
     entry = entries([name], verify=True)[0]
     if entry.state != "present":
-        raise UserError(f"weights {name}: {_WRONG[entry.state]} in {folder()}; run: winnow models pull {name}")
+        raise UserError(f"weights {name}: {_WRONG[entry.state]} in {folder()}; run: {entry.mends}")
     assert entry.sha256 is not None
     return Weights(entry.path, entry.sha256, name, entry.model)
 
 
+def of_file(path: Path) -> Weights:
+    """Return weights that are a file, called as it is unless they are of the catalogue. Raises `UserError`."""
+    if held := _place_of(path):
+        return pulled(held.name)
+    digest = folders.digest(path)
+    return Weights(path.absolute(), digest, *_named(path, digest))
+
+
 def of_folder(path: Path, name: str) -> Weights:
-    """Return weights that lie in a folder, called as it is unless they are of the catalogue."""
+    """Return weights that lie in a folder, called as it is unless they are of the catalogue. Raises `UserError`."""
+    if held := _place_of(path):
+        return pulled(held.name)
     digest = folders.digest(path)
     named, model = _named(path, digest)
     return Weights(path.absolute(), digest, named if model else name, model)
@@ -202,15 +250,26 @@ def _known(names: Iterable[str]) -> Iterator[Model]:
     return (models[name] for name in wanted)
 
 
+def _place_of(path: Path) -> Model | None:
+    """Return the model of the catalogue that was pulled to just this place, however that is named."""
+    recorded = _manifest(folder())
+    held = (model for model in catalogue().values() if _expected(model, recorded))
+    return next((m for m in held if (folder() / m.file).exists() and path.samefile(folder() / m.file)), None)
+
+
 def _entry(model: Model, recorded: dict[str, Any], verify: bool) -> Entry:
     path = folder() / model.file
     expected = _expected(model, recorded)
+    state: State = "present"
     if not path.exists():
-        return Entry(model, path, "missing", expected)
-    if expected is None:
-        return Entry(model, path, "unrecorded", None)
-    is_same = not verify or folders.digest(path) == expected
-    return Entry(model, path, "present" if is_same else "altered", expected)
+        state = "missing"
+    elif expected is None:
+        state = "unrecorded"
+    elif verify and folders.digest(path) != expected:
+        state = "altered"
+    known = recorded.get(model.name, {})
+    size = model.size_bytes or known.get("size_bytes")
+    return Entry(model, path, state, expected, known.get("revision") or model.revision, size, known.get("source"))
 
 
 def _expected(model: Model, recorded: dict[str, Any]) -> str | None:

@@ -96,15 +96,34 @@ def doubtful(*uncertainties: float) -> pl.DataFrame:
 
 def test_budgets_go_to_the_most_doubtful() -> None:
     frames = doubtful(0.6, 0.9, 0.4, 0.8, 0.7, 1.0)
-    found = routed(frames, RouteParams(budget_person=2, budget_vlm=2))
-    assert found["route"].to_list() == ["fine", "person", "fine", "vlm", "vlm", "person"]
+    none = frames.clear()
+    found = routed(frames, none, RouteParams(budget_person=2, budget_vlm=2))
+    assert found["route"].to_list() == ["over_budget", "person", "fine", "vlm", "vlm", "person"]
     assert found["uncertainty"].to_list() == pytest.approx([0.6, 0.9, 0.4, 0.8, 0.7, 1.0])
     assert found["doubts"].to_list() == [["flicker"]] * 6
-    some = routed(frames, RouteParams(budget_person=1, budget_vlm=1, budget_larger=2))
-    assert some["route"].to_list() == ["fine", "vlm", "fine", "larger", "larger", "person"]
-    both = frames.with_columns(low_margin=pl.lit(0.5))
-    assert routed(both, RouteParams())["uncertainty"][0] == pytest.approx(0.8)
-    assert routed(both, RouteParams())["doubts"][2].to_list() == ["low_margin", "flicker"]
+    some = routed(frames, none, RouteParams(budget_person=1, budget_vlm=1, budget_larger=2))
+    assert some["route"].to_list() == ["over_budget", "vlm", "fine", "larger", "larger", "person"]
+    both = routed(frames.with_columns(low_margin=pl.lit(0.5)), none, RouteParams())
+    assert both["uncertainty"][0] == pytest.approx(0.8)
+    assert both["doubts"][2].to_list() == ["low_margin", "flicker"]
+
+
+def test_what_was_reviewed_takes_none_of_the_budgets() -> None:
+    frames = doubtful(0.6, 0.9, 0.4, 0.8, 0.7, 1.0)
+    one = RouteParams(budget_person=2, budget_vlm=1)
+    routes = [["over_budget", "person", "fine", "vlm", "over_budget", "person"]]
+    seen = frames.clear()
+    for _ in range(3):
+        asked = routed(frames, seen, one)
+        routes.append(asked["route"].to_list())
+        seen = pl.concat([seen, asked.filter(route="person").select(seen.columns)])
+    assert routes[1:] == [
+        routes[0],
+        ["vlm", "reviewed", "fine", "person", "person", "reviewed"],
+        ["person", "reviewed", "fine", "reviewed", "reviewed", "reviewed"],
+    ]
+    # Who has looked at a frame that is fine, has looked at it.
+    assert routed(frames, frames, one)["route"].unique().to_list() == ["reviewed"]
 
 
 @settings(deadline=None)
@@ -114,9 +133,10 @@ def test_the_order_of_frames_does_not_matter(values: list[float], chance: Any) -
     order = list(range(len(values)))
     chance.shuffle(order)
     params = RouteParams(budget_person=3, budget_vlm=4)
-    one, other = routed(frames, params), routed(frames[order], params)
+    seen = frames.filter(pl.col("frame_idx") % 7 == 6)
+    one, other = routed(frames, seen, params), routed(frames[order], seen, params)
     assert one.sort("frame_idx").equals(other.sort("frame_idx"))
-    assert one.filter(route="person").height == min(3, sum(v >= 0.5 for v in values))
+    assert one.filter(route="person").height == min(3, sum(v >= 0.5 and at % 7 != 6 for at, v in enumerate(values)))
 
 
 def test_nothing_is_matched_twice() -> None:

@@ -90,6 +90,16 @@ def test_pictures_are_made_small_and_never_large() -> None:
         ("http://gpu-host:8000", True),
         ("http://8.8.8.8/v1", False),
         ("http://box.local/v1", True),
+        # 8.8.8.8 and 127.0.0.1 in other words, and names that resolvers make numbers of.
+        ("http://134744072/v1", False),
+        ("http://0x08080808/v1", False),
+        ("http://010.8.8.8/v1", False),
+        ("http://8.526344/v1", False),
+        ("http://[::ffff:8.8.8.8]/v1", False),
+        ("http://\uff11\uff13\uff14\uff17\uff14\uff14\uff10\uff17\uff12/v1", False),
+        ("http://8\u30028\u30028\u30028/v1", False),
+        ("http://2130706433/v1", True),
+        ("http://[::ffff:10.0.0.1]/v1", True),
     ],
 )
 def test_what_is_local(url: str | None, local: bool) -> None:

@@ -49,6 +49,10 @@ class Prepared:
 class Layout(Protocol):
     """One convention."""
 
+    @property
+    def classes(self) -> int | None:
+        """How many classes the graph tells apart, None where its outputs do not say."""
+
     def prepare(self, frame: Bgr) -> Prepared:
         """Fit a frame into the model's input."""
 
@@ -80,6 +84,7 @@ class Yolox:
     output: str
     size: tuple[int, int]
     limits: Thresholds
+    classes: int | None = None
 
     def prepare(self, frame: Bgr) -> Prepared:
         """Fit a frame into the model's input."""
@@ -132,6 +137,7 @@ class Dfine:
     outputs: tuple[str, str, str]
     size: tuple[int, int]
     limits: Thresholds
+    classes: None = None
 
     def prepare(self, frame: Bgr) -> Prepared:
         """Fit a frame into the model's input."""
@@ -168,6 +174,7 @@ class EndToEnd:
     output: str
     size: tuple[int, int]
     limits: Thresholds
+    classes: None = None
 
     def prepare(self, frame: Bgr) -> Prepared:
         """Fit a frame into the model's input."""
@@ -224,8 +231,24 @@ def recognise(
         return Dfine(image.name, sizes, (by_name["labels"], by_name["boxes"], by_name["scores"]), size, limits)
     if len(outputs) != 1 or len(outputs[0].shape) != 3:
         raise UnknownLayoutError(f"expected one output of three dimensions, as {name} has it; found {found}")
-    kind = Yolox if name == "yolox" else EndToEnd
-    return kind(image.name, outputs[0].name, size, limits)
+    rows, columns = outputs[0].shape[1:]
+    if name == "end-to-end":
+        if columns not in {None, _END_TO_END_COLUMNS}:
+            raise UnknownLayoutError(
+                f"expected an output of (batch, rows, 6), as YOLO26 has it end to end; found {found}"
+            )
+        return EndToEnd(image.name, outputs[0].name, size, limits)
+    cells = _n_cells(size)
+    if (columns is not None and columns <= _BOX_AND_OBJECTNESS) or rows not in {None, cells}:
+        raise UnknownLayoutError(
+            f"expected an output of (batch, {cells}, 5 + classes), a row for each cell, as YOLOX has it; found {found}"
+        )
+    return Yolox(image.name, outputs[0].name, size, limits, columns and columns - _BOX_AND_OBJECTNESS)
+
+
+def _n_cells(size: tuple[int, int]) -> int:
+    """Return how many rows YOLOX has for an input of (width, height)."""
+    return sum((size[0] // stride) * (size[1] // stride) for stride in _YOLOX_STRIDES)
 
 
 def _told_apart(inputs: Sequence[Port], outputs: Sequence[Port]) -> LayoutName | None:
@@ -236,7 +259,7 @@ def _told_apart(inputs: Sequence[Port], outputs: Sequence[Port]) -> LayoutName |
     (rows, columns), image = outputs[0].shape[1:], inputs[0].shape
     sides = [side for side in image[2:] if side]
     # A YOLOX of one class has six columns as well, but a row for every cell.
-    cells = sum((sides[0] // s) * (sides[1] // s) for s in _YOLOX_STRIDES) if len(sides) == 2 else None
+    cells = _n_cells((sides[1], sides[0])) if len(sides) == 2 else None
     open_ = rows is None or cells is None
     if columns == _END_TO_END_COLUMNS and rows != cells:
         return "end-to-end"

@@ -1,8 +1,8 @@
 """Boxes of what moves on a fixed camera: no weights, no classes.
 
 Honest about what it is: it finds changes against the recent past, so it boxes whatever moves (trees, waves, shadows),
-joins what moves side by side, and sees nothing that stands still. On a camera that moves itself it finds nothing, since
-there everything changes.
+joins what moves side by side, and sees nothing that stands still. A camera that moves itself is told by what has edges:
+on a fixed one these stay where they are. Where they do not, nothing is found; what sways slowly passes for fixed.
 """
 
 from __future__ import annotations
@@ -27,6 +27,13 @@ _MEDIAN_OF_NINE = (
     *((5, 8), (4, 7), (3, 6), (1, 4), (2, 5), (4, 7), (4, 2), (6, 4), (4, 2)),
 )
 _BLUR = (5, 5)
+# What is looked at for motion of the camera: tiles of so many pixels, with so much of an edge, or of change, in them.
+_TILE = 16
+_EDGE = 60.0
+_EDGE_SHARE = 0.02
+_CHANGE_SHARE = 0.05
+# Pictures of a window that have an edge in the same tile, of the ten.
+_LASTING = 7
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,8 @@ class MotionBoxParams:
     `warm_up`: frames of one scene that there must have been for anything to be found.
     `threshold`: difference of luma, 0..255, from which on a pixel has changed.
     `min_share`: smallest box, as a share of the picture.
-    `all_over`: share of changed pixels from which on it is the camera that moved, or the light, or a cut.
+    `all_over`: share of changed pixels from which on it is the light that changed, or a cut.
+    `camera`: share of the tiles with lasting edges that change throughout from which on it is the camera that moves.
     `long_side`: size of the picture that is looked at, in pixels.
     """
 
@@ -47,6 +55,7 @@ class MotionBoxParams:
     threshold: Annotated[float, Gt(0), Le(255)] = 18.0
     min_share: Annotated[float, Ge(0), Le(1)] = 0.0005
     all_over: Annotated[float, Gt(0), Le(1)] = 0.5
+    camera: Annotated[float, Gt(0), Le(1)] = 0.4
     long_side: Annotated[int, Ge(64)] = 320
 
 
@@ -110,9 +119,11 @@ def moving_boxes(pictures: Sequence[Gray], follows: npt.NDArray[np.bool_], param
     The background of a picture is the median, pixel by pixel, of nine pictures spread evenly over the `history` before
     it, or over those since the past was forgotten. A change of brightness that the whole picture shares is taken out;
     a pixel counts with the smaller of its raw and its corrected difference. The score is 1 - threshold / mean
-    difference within the box's patch: 0 for what just passes, 0.5 for twice that.
+    difference within the box's patch: 0 for what just passes, 0.5 for twice that. Where the camera itself moves, by
+    `camera_motion` of the picture and those nine, nothing is found.
     """
     found = []
+    edges: dict[int, npt.NDArray[np.bool_]] = {}
     start = 0
     for at, picture in enumerate(pictures):
         previous = pictures[at - 1] if at else picture
@@ -124,8 +135,50 @@ def moving_boxes(pictures: Sequence[Gray], follows: npt.NDArray[np.bool_], param
             continue
         # Counted back from the picture: halves are rounded to even numbers, whatever is counted from the start.
         chosen = at - 1 - np.rint(np.linspace(0, n - 1, _SAMPLES)).astype(np.int64)
-        found.append(_patches(picture, median_of_nine([pictures[i] for i in chosen]), params))
+        patches = _patches(picture, median_of_nine([pictures[i] for i in chosen]), params)
+        if len(patches):
+            window = [at, *chosen.tolist()]
+            edges |= {i: _edges(pictures[i]) for i in window if i not in edges}
+            share = camera_motion([pictures[i] for i in window], [edges[i] for i in window], params.threshold)
+            patches = patches if share < params.camera else Detections.none()
+        found.append(patches)
     return found
+
+
+def camera_motion(window: Sequence[Gray], edges: Sequence[npt.NDArray[np.bool_]], threshold: float) -> float:
+    """Return how much of what has edges changes throughout a window of pictures of one size, newest first: 0..1.
+
+    Of the tiles that have edges in most of the pictures, the share that differs between a picture and the next but one;
+    of all such pairs the second least, so that a thing that passes close by, which is not everywhere all the time, does
+    not count as motion of the camera. `edges` has for each picture which tiles have any. 0 where none last.
+    """
+    lasting = np.sum(edges, axis=0) >= min(_LASTING, len(edges))
+    n = int(lasting.sum())
+    if not n:
+        return 0.0
+    pairs = zip(window, window[2:], strict=False)
+    return sorted(float((_changed(a, b, threshold) & lasting).sum()) / n for a, b in pairs)[1]
+
+
+def _edges(picture: Gray) -> npt.NDArray[np.bool_]:
+    across, down = cv2.Sobel(picture, cv2.CV_32F, 1, 0), cv2.Sobel(picture, cv2.CV_32F, 0, 1)
+    return _tiles(cv2.magnitude(across, down) > _EDGE) > _EDGE_SHARE
+
+
+def _changed(picture: Gray, other: Gray, threshold: float) -> npt.NDArray[np.bool_]:
+    signed = cv2.subtract(picture, other, dtype=cv2.CV_16S)
+    # A change of brightness is seen as well on a sixteenth of the pixels.
+    shared = np.int16(np.median(signed[::4, ::4]))
+    difference = np.minimum(np.abs(signed), np.abs(signed - shared)) if shared else np.abs(signed)
+    return _tiles(difference > threshold) > _CHANGE_SHARE
+
+
+def _tiles(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """Return the share of pixels that are set in each tile of an (h, w) mask."""
+    height, width = mask.shape
+    size = (max(1, width // _TILE), max(1, height // _TILE))
+    shares = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return np.asarray(shares, np.float32)
 
 
 def median_of_nine(pictures: Sequence[Gray]) -> Gray:

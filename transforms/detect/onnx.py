@@ -52,6 +52,7 @@ class OnnxDetector:
         own = names_in(said)
         self.licence: str | None = said.get("license") or None
         self.names = params.names or own or COCO
+        _check_names(self.layout.classes or len(own) or None, params.names, own)
         self.model = model or path.stem
         self.weights_hash = weights_hash
         self._outputs = [p.name for p in outputs]
@@ -112,6 +113,17 @@ def _open(path: Path, threads: int) -> Any:
     except Exception as error:
         # The runtime raises classes of its own for each of its status codes.
         raise ModelError(f"{path} is no ONNX model that can be used: {' '.join(str(error).split())}") from error
+
+
+def _check_names(classes: int | None, given: Sequence[str], own: Sequence[str]) -> None:
+    """Raise `ModelError` unless there is a name for each class, as far as the graph says how many it tells apart."""
+    names = given or own or COCO
+    if classes in {None, len(names)}:
+        return
+    whose = "annotate.names has" if given else "its metadata have" if own else "nobody names them, and COCO has"
+    raise ModelError(
+        f"expected {classes} names, one for each class of the graph; {whose} {len(names)}; set annotate.names"
+    )
 
 
 def _ports(ports: Sequence[Any]) -> list[Port]:

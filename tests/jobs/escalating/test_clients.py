@@ -83,6 +83,26 @@ def test_an_answer_in_other_words_is_an_answer(there: Endpoint, client: Client) 
         read_answer(reply.text, ASKED)
 
 
+def test_an_answer_never_holds_a_key(there: Endpoint, client: Client) -> None:
+    there.bad.append(Bad(text=json.dumps({"echo": f"Bearer {KEY}"})))
+    reply = client.ask(ASKED, JPEG)
+    assert (KEY in reply.text, "Bearer (hidden)" in reply.text) == (False, True)
+
+
+def test_what_a_library_finds_wrong_with_an_answer_is_told_without_the_answer(there: Endpoint, client: Client) -> None:
+    told = []
+    fields = ("usage", "choices", "candidates", "usageMetadata", "content")
+    for body in (dict.fromkeys(fields, f"Bearer {KEY}"), [KEY], KEY):
+        there.bad.append(Bad(body=body))
+        try:
+            told.append(client.ask(ASKED, JPEG).text)
+        except EndpointError as error:
+            told.append(str(error))
+    # Nor the parts of it that a quotation would break off at.
+    assert [text for text in told if KEY[:12] in text or KEY[-12:] in text] == []
+    assert any(told)
+
+
 def test_nobody_there(api: Api) -> None:
     client = connect(EscalateParams(api=api, url="http://127.0.0.1:9", model="m", timeout_s=1.0), None)
     with pytest.raises(EndpointError) as caught:

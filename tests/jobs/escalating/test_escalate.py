@@ -18,7 +18,7 @@ from conf import ConfigError
 from conf.models import NOT_STATED
 from jobs.datasets.export import ExportRequest, export
 from jobs.errors import RunFailedError, UserError
-from jobs.escalating.escalate import unasked
+from jobs.escalating.escalate import unanswered, unasked
 from jobs.passes.engine import Engine
 from jobs.provisioning.detectors import licence_notice
 from jobs.query import View
@@ -27,7 +27,7 @@ from jobs.stage import Stage
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from tests.endpoints import Bad, Endpoint, endpoint, openai
-from tests.helpers import go, rows
+from tests.helpers import go, rows, winnow
 from tests.jobs.reviewing.material import EMPTY, N, annotated, settings
 from transforms.escalation import EscalateParams
 
@@ -126,6 +126,31 @@ def test_answers_stand_and_are_asked_for_once(workspace: Workspace, made: Path, 
     assert (other.computed, len(there.asked)) == (N, N)
 
 
+def test_an_endpoint_that_echoes_the_key_brings_it_nowhere(
+    workspace: Workspace, made: Path, there: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", other := "another-providers-key")
+    verdict = {"number": 1, "verdict": "keep", "category": KEY}
+    escaped = json.dumps({"objects": [verdict | {"category": "@"}], "missing": []}).replace("@", f"\\u0073{KEY[1:]}")
+    # Too long to be quoted whole, in the name of a field, in what does not fit, and in an answer that does.
+    for text in (
+        json.dumps({"headers": {"x": "y" * 40, "Authorization": f"Bearer {KEY}"}}),
+        json.dumps({f"Bearer {KEY}": 1}),
+        json.dumps({"objects": [verdict | {"verdict": f"Bearer {KEY}"}], "missing": []}),
+        json.dumps({"objects": [verdict | {"verdict": "relabel", "category": f"{KEY} {other}"}], "missing": []}),
+        f"Bearer {KEY}",
+        escaped,
+    ):
+        there.bad.append(Bad(text=text))
+    ask(workspace, made, there, "escalate.attempts=1", "route.budget_vlm=6")
+    tables = [rows(workspace, schemas.ESCALATIONS), rows(workspace, schemas.QUARANTINE)]
+    assert sorted(tables[0]["state"]) == ["done", *["invalid"] * 5]
+    assert "(hidden)" in tables[0].filter(state="done")["after"][0]
+    for table in tables:
+        text = str(table.to_dicts())
+        assert all(part not in text for part in (KEY[:12], KEY[-12:], other))
+
+
 def test_manifests_name_who_judged_and_under_what_terms(
     workspace: Workspace, made: Path, there: Endpoint, tmp_path: Path
 ) -> None:
@@ -196,13 +221,31 @@ def test_bad_answers_are_paid_and_put_down(workspace: Workspace, made: Path, the
 def test_a_question_without_a_valid_answer_is_given_up(workspace: Workspace, made: Path, there: Endpoint) -> None:
     there.bad += [Bad(text="no"), Bad(text="no")]
     few = ("route.budget_vlm=2", "escalate.attempts=2")
-    outcome = ask(workspace, made, there, *few).outcomes["escalate"]
+    record = ask(workspace, made, there, *few)
+    outcome = record.outcomes["escalate"]
     assert (outcome.computed, outcome.quarantined, len(there.asked)) == (1, 1, 3)
+    said = unanswered(record) or ""
+    assert "no valid answer for 1;" in said
+    assert "fitted in 2 attempts only if escalate.attempts is raised" in said
     assert ledger(workspace)["state"].to_list().count("invalid") == 1
     assert rows(workspace, schemas.QUARANTINE)["stage"].to_list() == ["escalate"]
     # What was paid for is not asked again.
     ask(workspace, made, there, *few)
     assert len(there.asked) == 3
+
+
+def test_terms_are_told_once_answers_come(
+    workspace: Workspace, made: Path, there: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WINNOW_WEIGHTS", str(tmp_path / "weights"))
+    words = [w for s in asked(made, there, "escalate.licence=OpenAI terms of use") for w in ("--set", s)]
+    told = []
+    for skip in ("1", "", ""):
+        monkeypatch.setenv("SKIP_VLM", skip)
+        ran = winnow("run", "-i", made.parent / "data", "-w", workspace.root, *words)
+        assert ran.exit_code == 0
+        told.append("OpenAI terms of use" in ran.output)
+    assert told == [False, True, False]
 
 
 def test_no_question_is_put_that_could_cost_too_much(workspace: Workspace, made: Path, there: Endpoint) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 import schemas
@@ -13,7 +14,7 @@ from jobs.datasets.export import ExportRequest, export
 from jobs.errors import UserError
 from jobs.query import View
 from jobs.workspace import Workspace
-from tests.helpers import assert_one_live_row, computed, go, rows
+from tests.helpers import assert_one_live_row, computed, go, noise, rows, said, winnow
 from tests.jobs.reviewing.material import EMPTY, N, annotated, picture, settings
 from tests.onnx_graphs import write_end_to_end
 
@@ -28,7 +29,7 @@ def routes(workspace: Workspace) -> list[tuple[str, int, str]]:
 def test_streams_share_the_budgets_of_a_run(tmp_path: Path) -> None:
     one = ("route.budget_person=1", "route.margin=1", "route.threshold=0.3")
     workspace = annotated(tmp_path, *one)
-    assert [r for r in routes(workspace) if r[2] != "fine"] == [("yard/gate", EMPTY, "person")]
+    assert [r for r in routes(workspace) if r[2] != "over_budget"] == [("yard/gate", EMPTY, "person")]
     assert computed(go(workspace, tmp_path / "data", settings=settings(tmp_path, *one))) == {}
     # What is more doubtful elsewhere takes the place.
     door = tmp_path / "data/yard/door"
@@ -45,6 +46,49 @@ def test_streams_share_the_budgets_of_a_run(tmp_path: Path) -> None:
     assert_one_live_row(workspace)
     curated = View.of(workspace).sql("SELECT count(*) FROM curated WHERE route = 'person'")
     assert curated.column(0).to_pylist() == [3]
+
+
+def test_reviews_let_the_next_ones_through(tmp_path: Path) -> None:
+    asked = ("route.budget_person=2", "route.margin=1", "route.threshold=0.3")
+    workspace = annotated(tmp_path, *asked)
+    sent: list[list[int]] = []
+    for at in range(N // 2):
+        sent.append([number for _, number, route in routes(workspace) if route == "person"])
+        out = tmp_path / f"out{at}"
+        told = said(winnow("review", "export", "-w", workspace.root, "-f", "coco", "-o", out, "--json"))
+        assert told["frames"] == len(sent[-1]) == 2
+        back = ("review", "import", out / "annotations.json", "-w", workspace.root, "--reviewer", "ada")
+        assert winnow(*back).exit_code == 0
+        record = go(workspace, tmp_path / "data", settings=settings(tmp_path, *asked))
+        assert set(computed(record)) == {"route"}
+    assert EMPTY in sent[0]
+    assert sorted(number for numbers in sent for number in numbers) == list(range(N))
+    assert {route for _, _, route in routes(workspace)} == {"reviewed"}
+    assert computed(go(workspace, tmp_path / "data", settings=settings(tmp_path, *asked))) == {}
+    # What shows something else by now, nobody has looked at.
+    cv2.imwrite(str(tmp_path / "data/yard/gate/image_0.png"), picture(1))
+    go(workspace, tmp_path / "data", settings=settings(tmp_path, *asked))
+    assert [route for _, number, route in routes(workspace) if number == 0] == ["person"]
+    assert_one_live_row(workspace)
+
+
+def test_tracks_say_what_flickers_where_there_are_any(tmp_path: Path) -> None:
+    folder = tmp_path / "data/gate"
+    folder.mkdir(parents=True)
+    missed, n = 6, 9
+    for number in range(n):
+        frame = np.repeat(noise(number, 128, 256)[:, :, None] // 2, 3, axis=2)
+        if number != missed:
+            # Too far from the frame before the last one for their boxes to overlap by much.
+            frame[16:48, 13 * number : 13 * number + 40] = (0, 0, 255)
+        cv2.imwrite(str(folder / f"image_{number}.png"), frame)
+    workspace = Workspace.at(tmp_path / "tables")
+    found = []
+    for more in ("", "track, "):
+        stages = f"stages=[quality, fingerprints, duplicates, curation, annotate, {more}route]"
+        go(workspace, tmp_path / "data", settings=[*settings(tmp_path), stages])
+        found.append(rows(workspace, schemas.ROUTING)["flicker"].to_list())
+    assert found == [[0.0] * n, [float(number == missed) for number in range(n)]]
 
 
 def test_a_larger_detector_looks_at_what_is_routed_to_it(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from jobs.errors import RunFailedError, UserError
-from jobs.provisioning.folders import config_of, digest, files, licence_in
-from jobs.provisioning.modelfiles import entries, pull, pulled, resolve
+from jobs.provisioning.folders import config_of, digest, files, licence_in, revision_in
+from jobs.provisioning.modelfiles import entries, of_folder, pull, pulled, resolve
 
 pytest.importorskip("safetensors", reason="the extra `transformers` is not installed")
 
@@ -60,6 +60,32 @@ def test_a_folder_is_pulled_and_held_to_its_hash(tmp_path: Path, place: Path) ->
         pull("dfine-small", str(write(tmp_path / "second", 2.0)))
     assert pull("dfine-small", str(source)).state == "present"
     assert sorted(p.name for p in place.iterdir()) == ["dfine-small", "weights.json"]
+
+
+def test_a_folder_of_another_architecture_is_not_kept(tmp_path: Path, place: Path) -> None:
+    source = write(tmp_path / "source")
+    for name, types in (("sam2-tiny", "sam2 or sam2_video"), ("owlv2-base", "owlv2")):
+        with pytest.raises(UserError, match=rf"expected a model of type {types}, but config\.json of .* says d_fine"):
+            pull(name, str(source))
+    assert list(place.iterdir()) == []
+
+
+def test_an_altered_folder_is_found_whatever_it_is_called(tmp_path: Path, place: Path) -> None:
+    source = write(tmp_path / "source")
+    pull("dfine-small", str(source))
+    assert of_folder(place / "dfine-small", "mine").name == "dfine-small"
+    assert of_folder(source, "mine").name == "dfine-small"
+    (place / "dfine-small/config.json").write_text('{"model_type": "another"}')
+    with pytest.raises(UserError, match=rf"run: winnow models pull dfine-small --from {source}"):
+        of_folder(place / "dfine-small", "mine")
+
+
+def test_the_commit_that_the_hub_gave_is_known(tmp_path: Path) -> None:
+    local = pytest.importorskip("huggingface_hub._local_folder")
+    folder = write(tmp_path / "fetched")
+    assert revision_in(folder) is None
+    local.write_download_metadata(folder, "config.json", commit_hash="6f1ed8cd" * 5, etag="e")
+    assert revision_in(folder) == "6f1ed8cd" * 5
 
 
 def test_what_is_not_whole_is_not_kept(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

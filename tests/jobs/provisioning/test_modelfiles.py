@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from conf.models import NOT_STATED, catalogue
 from jobs.errors import RunFailedError, UserError
 from jobs.provisioning.modelfiles import Licence, entries, licence_of, notice, pull, resolve
+from tests import onnx_graphs
 
-DATA = bytes(range(256)) * 9000
+DATA = onnx_graphs.model([onnx_graphs.tensor("weights", np.arange(600_000))])
+OTHER = onnx_graphs.model([onnx_graphs.tensor("weights", [1.0])])
 SHA = hashlib.sha256(DATA).hexdigest()
 
 
@@ -62,13 +65,55 @@ def test_the_first_pull_records_and_later_ones_have_to_agree(server: str, place:
     with pytest.raises(UserError, match=r"is not what was pulled .*run: winnow models pull yolox-nano"):
         resolve("yolox-nano")
     other = tmp_path / "other.onnx"
-    other.write_bytes(b"other")
+    other.write_bytes(OTHER)
     with pytest.raises(RunFailedError, match="the first pull recorded"):
         pull("yolox-nano", str(other))
     assert (place / "yolox_nano.onnx").read_bytes() == b"altered"
     # The command that the message names mends it.
     assert pull("yolox-nano", f"{server}/good").state == state() == "present"
     assert sorted(p.name for p in place.iterdir()) == ["weights.json", "yolox_nano.onnx"]
+
+
+def test_what_was_pulled_is_held_to_its_hash_however_it_is_named(
+    server: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pull("yolox-nano", f"{server}/good")
+    (tmp_path / "link.onnx").symlink_to(place / "yolox_nano.onnx")
+    monkeypatch.chdir(tmp_path)
+    names = ["yolox-nano", "yolox_nano.onnx", "weights/yolox_nano.onnx", "link.onnx", str(place / "yolox_nano.onnx")]
+    assert {resolve(name).name for name in names} == {"yolox-nano"}
+    (place / "yolox_nano.onnx").write_bytes(OTHER)
+    for name in names:
+        with pytest.raises(UserError) as caught:
+            resolve(name)
+        # Just what brought it the first time.
+        assert caught.value.problems[0].endswith(f"run: winnow models pull yolox-nano --from {server}/good")
+    # What nobody pulled is a file of one's own, whatever it is called.
+    (place / "yolox_s.onnx").write_bytes(DATA[:-1] + b"x")
+    assert resolve("yolox_s.onnx").name == "yolox_s"
+
+
+def test_what_is_there_is_replaced_only_by_force(server: str, place: Path, tmp_path: Path) -> None:
+    first = pull("yolox-nano", f"{server}/good")
+    assert (first.pinned, first.size_bytes, entries(["yolox-tiny"])[0].pinned) == ("first pull", len(DATA), None)
+    other = tmp_path / "other.onnx"
+    other.write_bytes(OTHER)
+    assert pull("yolox-nano").sha256 == SHA
+    with pytest.raises(RunFailedError, match=r"the first pull recorded .*; nothing was kept; .*--force"):
+        pull("yolox-nano", str(other))
+    assert (state(), resolve("yolox-nano").sha256) == ("present", SHA)
+    assert pull("yolox-nano", str(other), force=True).sha256 != SHA
+    assert (place / "yolox_nano.onnx").read_bytes() == other.read_bytes()
+    assert (state(), entries(["yolox-nano"])[0].size_bytes) == ("present", other.stat().st_size)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("yolox-tiny", "an ONNX graph"), ("yolo26n", "a checkpoint of torch")])
+def test_what_is_of_another_kind_is_not_kept(place: Path, tmp_path: Path, name: str, kind: str) -> None:
+    for text in (b"# Winnow\n\nWinnow turns", b"<!DOCTYPE html>", b"", DATA[:-1] if "ONNX" in kind else DATA):
+        (tmp_path / "some").write_bytes(text)
+        with pytest.raises(UserError, match=f"expected {kind}, but .*some holds something else; nothing was kept"):
+            pull(name, str(tmp_path / "some"))
+    assert list(place.iterdir()) == []
 
 
 @pytest.mark.parametrize(("page", "said"), [("half", "bytes did not come"), ("gone", "404")])

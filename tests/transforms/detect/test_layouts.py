@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 
 from transforms.detect.core import Thresholds
-from transforms.detect.layouts import Dfine, EndToEnd, Port, UnknownLayoutError, Yolox, recognise
+from transforms.detect.layouts import Dfine, EndToEnd, LayoutName, Port, UnknownLayoutError, Yolox, recognise
 
 LIMITS = Thresholds(min_score=0.3, nms_iou=0.65, max_objects=300)
 IMAGES = Port("images", (1, 3, 64, 64), "tensor(float)")
@@ -36,6 +36,24 @@ def test_a_convention_can_be_forced() -> None:
     assert isinstance(recognise([IMAGES], [port(1, 84, 6)], LIMITS, forced="end-to-end"), EndToEnd)
     with pytest.raises(UnknownLayoutError, match="expected two inputs"):
         recognise([IMAGES], [port(1, 84, 6)], LIMITS, forced="d-fine")
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "said"),
+    [
+        ("end-to-end", port(1, 84, 85), r"\(batch, rows, 6\), .*found .*\(1, 84, 85\)"),
+        ("yolox", port(1, 300, 6), r"\(batch, 84, 5 \+ classes\), .*found .*\(1, 300, 6\)"),
+        ("yolox", port(1, 84, 5), r"\(batch, 84, 5 \+ classes\), .*found .*\(1, 84, 5\)"),
+    ],
+)
+def test_an_output_of_another_shape_cannot_be_forced(name: LayoutName, output: Port, said: str) -> None:
+    with pytest.raises(UnknownLayoutError, match=said):
+        recognise([IMAGES], [output], LIMITS, forced=name)
+
+
+def test_classes_are_counted_as_far_as_the_output_says() -> None:
+    shapes = [(1, 84, 85), (1, 84, 6), (None, None, 85), (1, 300, 6)]
+    assert [recognise([IMAGES], [port(*shape)], LIMITS).classes for shape in shapes] == [80, 1, 80, None]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -88,3 +89,25 @@ def test_the_median_of_nine() -> None:
 def test_a_camera_that_is_all_over_changed_says_nothing() -> None:
     frames = [scene(0, seed=n)[:, :, :] for n in range(12)]
     assert all(len(f) == 0 for f in MotionDetector(PARAMS, Thresholds(0.0, 1.0, 300))(frames, keys(list(range(12)))))
+
+
+def street(at: int) -> npt.NDArray[np.uint8]:
+    """320x180 of a plain ground with posts here and there, seen from 3 pixels further on in each frame."""
+    wide = np.full((180, 640), 90, np.uint8)
+    for x in range(0, 640, 40):
+        wide[(x * 7) % 120 : (x * 7) % 120 + 60, x : x + 8] = 200
+    return np.repeat(wide[:, 3 * at : 3 * at + 320, None], 3, axis=2)
+
+
+def test_a_camera_that_moves_itself_is_told_by_what_has_edges() -> None:
+    limits, numbers = Thresholds(0.0, 1.0, 300), keys(list(range(N)))
+    moving = [street(at) for at in range(N)]
+    assert sum(map(len, MotionDetector(PARAMS, limits)(moving, numbers))) == 0
+    # It is far from changed all over, and what differs from its past would be boxed.
+    assert sum(map(len, MotionDetector(replace(PARAMS, camera=1.0), limits)(moving, numbers))) > N
+    # From one place, a thing half as large as the picture is found wherever it is.
+    fixed = [street(0) for _ in range(N)]
+    for at, frame in enumerate(fixed):
+        frame[20:, 4 * at : 4 * at + 100] = 240
+    found = MotionDetector(PARAMS, limits)(fixed, numbers)
+    assert [len(each) > 0 for each in found] == [at >= PARAMS.warm_up for at in range(N)]

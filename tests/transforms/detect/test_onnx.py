@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tests.onnx_graphs import write_dfine, write_end_to_end
+from tests.onnx_graphs import write_dfine, write_end_to_end, write_yolox
 from transforms.detect.core import Detections, Thresholds
 from transforms.detect.layouts import Dfine, EndToEnd, Yolox
 from transforms.detect.names import COCO
@@ -69,6 +69,20 @@ def test_names_that_do_not_reach_are_an_error(tmp_path: Path) -> None:
     detector = OnnxDetector(write_end_to_end(tmp_path / "e.onnx"), OnnxParams(LIMITS, names=("one",)))
     with pytest.raises(ModelError, match="found a label 1, but there are 1 names"):
         detector([picture(64, 64, 8, 8, 16, 16)], [])
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_there_is_a_name_for_each_class_of_the_graph(tmp_path: Path, n: int) -> None:
+    path = write_yolox(tmp_path / "y.onnx", 3)
+    assert OnnxDetector(path, OnnxParams(LIMITS, names=("a", "b", "c"))).names == ("a", "b", "c")
+    with pytest.raises(ModelError, match=rf"expected 3 names, .*; annotate\.names has {n}; set annotate\.names"):
+        OnnxDetector(path, OnnxParams(LIMITS, names=tuple("abcd"[:n])))
+    with pytest.raises(ModelError, match=r"expected 3 names, .* nobody names them, and COCO has 80"):
+        OnnxDetector(path, OnnxParams(LIMITS))
+    # What a graph says of itself counts where its outputs do not say.
+    named = write_end_to_end(tmp_path / "e.onnx", 1, {0: "cat", 1: "red", 2: "dog"})
+    with pytest.raises(ModelError, match=rf"expected 3 names, .* annotate\.names has {n}"):
+        OnnxDetector(named, OnnxParams(LIMITS, names=tuple("abcd"[:n])))
 
 
 def test_what_is_no_model_is_said_so(tmp_path: Path) -> None:
