@@ -30,6 +30,7 @@ from jobs.storage.parts import Part, write_part
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
 from transforms import curation, duplicates, idle, scenes
 from transforms.hashing import LAYOUT_SIDE, from_hex, layout_array
+from transforms.motion import STILL
 
 _TRIES = 20
 _MENDS = {
@@ -222,7 +223,7 @@ class TableStages:
         n_frames = 0
         for state in batch:
             streams = frozenset([state.scope])
-            moved = pl.DataFrame(self._read(moves, ("frame_idx", *_MOVES), streams))
+            moved = pl.DataFrame(self._read(moves, ("frame_idx", *_MOVES, "tiles"), streams))
             hashed = pl.DataFrame(self._read(fingerprints, ("frame_idx", "input_id", "phash"), streams))
             starts = self._read(parted, ("start_idx",), streams)["start_idx"].to_numpy()
             rows = hashed.join(moved, on="frame_idx", how="left").sort("frame_idx")
@@ -232,7 +233,11 @@ class TableStages:
             index = rows["frame_idx"].to_numpy()
             content = rows["input_id"].to_numpy()
             is_clip = state.scope in clips
-            course = idle.Course(peak, contrast, hashes, content, decodable, np.isin(index, starts), is_clip)
+            kept = rows["tiles"].is_not_null().to_numpy()
+            tiles = layout_array(rows.select("tiles").drop_nulls().to_arrow()["tiles"], STILL[0] * STILL[1])
+            cuts = np.isin(index, starts)
+            at = np.flatnonzero(kept)
+            course = idle.Course(peak, contrast, hashes, content, decodable, cuts, is_clip, tiles, at)
             found = idle.find_idle(course, self._config.idle)
             intervals = _intervals(state, index, found.first, found.last)
             intervals = intervals.append_column("idle_score", pa.array(found.score))
