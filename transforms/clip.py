@@ -12,6 +12,7 @@ import re
 import stat
 import time
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -67,10 +68,12 @@ class FrameName(NamedTuple):
 
 
 class ClipFrame:
-    """A decoded frame. Pictures are turned as the clip's metadata ask."""
+    """A decoded frame of a stream that counts time in units of `base`. Pictures are turned as the metadata ask."""
 
-    def __init__(self, frame: av.VideoFrame) -> None:
+    def __init__(self, frame: av.VideoFrame, base: Fraction | None) -> None:
         self._frame = frame
+        # What the decoder holds back to the end comes out of it without one.
+        self._base = frame.time_base or base
         self._turns = round(frame.rotation / 90) % 4
 
     @property
@@ -82,8 +85,9 @@ class ClipFrame:
     @property
     def time_ns(self) -> int | None:
         """Return the presentation time in ns since the clip's zero."""
-        base = self._frame.time_base
-        return None if base is None or self._frame.pts is None else int(self._frame.pts * base * 1_000_000_000)
+        if self._base is None or self._frame.pts is None:
+            return None
+        return int(self._frame.pts * self._base * 1_000_000_000)
 
     def digest(self) -> bytes:
         """Return the BLAKE3 digest of the decoded planes, without the padding of their lines."""
@@ -172,7 +176,7 @@ class Clip:
         frame = self._find(name)
         packet = self._seen.get(name.pts, _Packet(0, self._n_seen))
         wrong = self._wrong(frame, packet, name)
-        given = ClipFrame(frame) if frame and not wrong else None
+        given = ClipFrame(frame, self._stream.time_base) if frame and not wrong else None
         return Found(given, wrong, packet.size_bytes, self._status[1], read_ns, self._changed_ns)
 
     def _wrong(self, frame: av.VideoFrame | None, packet: _Packet, name: FrameName) -> str:
