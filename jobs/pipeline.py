@@ -83,7 +83,7 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         schemas.SCENES,
         (scenes.find_scenes,),
         _params("scenes", config.scenes),
-        upstream=(fingerprints,),
+        upstream=(fingerprints, frames),
         scope="stream",
     )
     idle_ = Stage(

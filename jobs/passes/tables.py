@@ -202,12 +202,16 @@ class TableStages:
         tables = []
         n_frames = 0
         for state in batch:
-            seen = self._read(stage.upstream[0], ("frame_idx", "layout"), frozenset([state.scope]))
-            seen = seen.sort_by("frame_idx")
+            streams = frozenset([state.scope])
+            seen = self._read(stage.upstream[0], ("frame_idx", "layout"), streams).sort_by("frame_idx")
+            shown = pl.DataFrame(self._read(stage.upstream[1], ("frame_idx", "time_ns"), streams))
+            numbers = pl.DataFrame(seen.select(["frame_idx"]))
+            times = numbers.join(shown, on="frame_idx", how="left", maintain_order="left")["time_ns"]
+            seconds = times.cast(pl.Float64).fill_null(np.nan).to_numpy() / 1e9
             decodable = pc.is_valid(seen["layout"]).to_numpy()
             blank = bytes(LAYOUT_SIDE**2)
             layouts = layout_array(seen["layout"].fill_null(blank))
-            found = scenes.find_scenes(layouts, decodable, self._config.scenes)
+            found = scenes.find_scenes(layouts, decodable, self._config.scenes, seconds)
             parted = _intervals(state, seen["frame_idx"].to_numpy(), found.first, found.last)
             parted = parted.append_column("scene_idx", pa.array(np.arange(len(found.first))))
             tables.append(parted.append_column("begins", pa.array(found.begins, pa.string())))
