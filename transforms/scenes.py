@@ -29,7 +29,7 @@ class SceneParams:
     round, or sampled rarely from a moving car, is not cut to pieces.
     `flash`: frames that lightning, a decoding fault or a passing lorry may last before the scene counts as changed.
     `sparse`: seconds between two frames from which they are sampled so rarely that a scene may be over after one frame.
-    There, too, a cut is where none of three frames before agrees with any of three after by more than `sparse_cut`.
+    `sparse_cut`: there, too, a cut is where none of three frames before agrees with one of three after by more.
     `faint`: standard deviation of a layout's luma below which there is nothing to see, in black, white and fog. After
     it the scene is a new one if it looks different than before.
     """
