@@ -70,7 +70,10 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         "motion",
         "pixels",
         schemas.MOTION,
-        (*decode, image.to_small, motion.to_tiles, motion.motion_scores, identity.pair_ids),
+        (
+            *(*decode, image.to_small, motion.to_tiles, motion.motion_scores),
+            *(motion.keeps_tiles, motion.still_tiles, identity.pair_ids),
+        ),
         picture | _params("motion", config.motion),
     )
     media = Stage("media", "pixels", schemas.MEDIA, (clip.ClipFrame.color, image.encode_jpeg), picture)
@@ -80,14 +83,14 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         schemas.SCENES,
         (scenes.find_scenes,),
         _params("scenes", config.scenes),
-        upstream=(fingerprints,),
+        upstream=(fingerprints, frames),
         scope="stream",
     )
     idle_ = Stage(
         "idle",
         "table",
         schemas.IDLE,
-        (idle.find_idle,),
+        (idle.find_idle, motion.drift),
         _params("idle", config.idle, leave_out=("keep",)),
         upstream=(motion_, fingerprints, scenes_),
         scope="stream",

@@ -66,6 +66,12 @@ MOTION = frame_table(
             low=0,
             high=128,
         ),
+        Column(
+            "tiles",
+            pa.binary(),
+            "Mean luma of 18x32 tiles, row by row, one byte each, of one frame in eight.",
+            nullable=True,
+        ),
     ),
 )
 
@@ -93,7 +99,7 @@ EMBEDDINGS = frame_table(
 
 IDLE = stage_table(
     "idle",
-    "Intervals in which nothing moves.",
+    "Intervals in which nothing moves, and the picture stays what it was at the beginning.",
     ("stream_id", "start_idx"),
     (
         STREAM_ID,

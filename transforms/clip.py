@@ -10,6 +10,7 @@ import math
 import re
 import time
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -20,6 +21,7 @@ from blake3 import blake3
 
 from transforms.container import clip_source, open_clip, packets_of, status_of
 from transforms.image import Color, CorruptImageError, Gray, ImageParams, refuse_unless_sane, shrink
+from transforms.orientation import ON_ITS_SIDE, turned
 from transforms.source import FileChangingError
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ _PLANAR = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "y
 _FULL_RANGE = 2
 # Luma as most clips store it goes from 16 to 235 (ITU-R BT.601, BT.709).
 _BLACK, _TO_FULL = 16.0, 255.0 / 219.0
+# What EXIF calls pictures that are turned counterclockwise by 0 to 3 quarters, the latter after left and right changed.
+_TURNED, _MIRRORED = (1, 8, 3, 6), (2, 5, 4, 7)
 
 
 class FrameName(NamedTuple):
@@ -60,23 +64,26 @@ class FrameName(NamedTuple):
 
 
 class ClipFrame:
-    """A decoded frame. Pictures are turned and mirrored as the clip's metadata ask."""
+    """A decoded frame of a stream that counts time in units of `base`. Pictures are turned as the metadata ask."""
 
-    def __init__(self, frame: av.VideoFrame) -> None:
+    def __init__(self, frame: av.VideoFrame, base: Fraction | None) -> None:
         self._frame = frame
-        self._turns, self._is_mirrored = _orientation(frame)
+        # What the decoder holds back to the end comes out of it without one.
+        self._base = frame.time_base or base
+        self._orientation = _orientation(frame)
 
     @property
     def size(self) -> tuple[int, int]:
         """Return width and height in pixels as shown."""
         size = (self._frame.width, self._frame.height)
-        return size if self._turns % 2 == 0 else size[::-1]
+        return size[::-1] if self._orientation >= ON_ITS_SIDE else size
 
     @property
     def time_ns(self) -> int | None:
         """Return the presentation time in ns since the clip's zero."""
-        base = self._frame.time_base
-        return None if base is None or self._frame.pts is None else int(self._frame.pts * base * 1_000_000_000)
+        if self._base is None or self._frame.pts is None:
+            return None
+        return int(self._frame.pts * self._base * 1_000_000_000)
 
     def digest(self) -> bytes:
         """Return the BLAKE3 digest of the decoded planes, without the padding of their lines."""
@@ -95,25 +102,19 @@ class ClipFrame:
             gray = gray.copy() if is_full else cv2.convertScaleAbs(cv2.subtract(gray, _BLACK), alpha=_TO_FULL)
         else:
             gray = shrink(_as_bytes(self._frame.reformat(format="gray").to_ndarray()), params.long_side)
-        return turned(gray, self._turns, self._is_mirrored)
+        return turned(gray, self._orientation)
 
     def color(self) -> Color:
         """Return the picture as BGR, shape (H, W, 3), uint8."""
-        return turned(_as_bytes(self._frame.to_ndarray(format="bgr24")), self._turns, self._is_mirrored)
+        return turned(_as_bytes(self._frame.to_ndarray(format="bgr24")), self._orientation)
 
 
 def _as_bytes(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     return picture.astype(np.uint8, copy=False)
 
 
-def turned(picture: npt.NDArray[np.uint8], quarters: int, is_mirrored: bool) -> npt.NDArray[np.uint8]:
-    """Turn an (H, W, …) picture, once left and right are exchanged if asked, counterclockwise by quarters of a turn."""
-    shown = np.rot90(picture[:, ::-1] if is_mirrored else picture, quarters)
-    return np.ascontiguousarray(shown) if quarters or is_mirrored else picture
-
-
-def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:
-    """Return by how many quarters a frame is to be turned counterclockwise, and whether it is to be mirrored before.
+def _orientation(frame: av.VideoFrame) -> int:
+    """Return how a frame is to be turned, 1 to 8, as EXIF counts.
 
     Its display matrix (ISO/IEC 14496-12, 8.3.2) takes x, right, and y, down, to a x + c y and b x + d y.
     """
@@ -121,11 +122,11 @@ def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:
     found: Any = frame.side_data
     matrix = next((data for data in found if data.type.name == "DISPLAYMATRIX"), None)
     if matrix is None:
-        return 0, False
+        return 1
     a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
     is_mirrored = a * d < b * c
     angle = math.atan2(b, -a) if is_mirrored else math.atan2(-b, a)
-    return round(angle / (math.pi / 2)) % 4, is_mirrored
+    return (_MIRRORED if is_mirrored else _TURNED)[round(angle / (math.pi / 2)) % 4]
 
 
 class Found(NamedTuple):
@@ -188,7 +189,7 @@ class Clip:
         frame = self._find(name)
         packet = self._seen.get(name.pts, _Packet(0, self._n_seen))
         wrong = self._wrong(frame, packet, name)
-        given = ClipFrame(frame) if frame and not wrong else None
+        given = ClipFrame(frame, self._stream.time_base) if frame and not wrong else None
         return Found(given, wrong, packet.size_bytes, self._status[1], read_ns, self._changed_ns)
 
     def _wrong(self, frame: av.VideoFrame | None, packet: _Packet, name: FrameName) -> str:

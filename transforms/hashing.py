@@ -104,11 +104,13 @@ def layout_column(cells: npt.NDArray[np.uint8]) -> pa.Array:
     return fixed.cast(pa.binary())
 
 
-def layout_array(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
-    """Return the layouts that `layout_column` stored, shape (N, 64), dtype uint8. Raises `ValueError` for nulls."""
+def layout_array(column: pa.ChunkedArray, n_bytes: int = LAYOUT_SIDE**2) -> npt.NDArray[np.uint8]:
+    """Return the layouts that `layout_column` stored, shape (N, 64), dtype uint8. Raises `ValueError` for nulls.
+
+    `n_bytes` is the size of one, where it is not that of a layout.
+    """
     if column.null_count:
         raise ValueError(f"{column.null_count} layouts are missing")
-    n_bytes = LAYOUT_SIDE * LAYOUT_SIDE
     pieces = [np.empty((0, n_bytes), np.uint8)]
     for chunk in column.cast(pa.binary()).chunks:
         _, offsets, data = chunk.buffers()

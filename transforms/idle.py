@@ -9,10 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt, Le
 
+from transforms.motion import drift
+
 BoolArray = npt.NDArray[np.bool_]
 Int64Array = npt.NDArray[np.int64]
 
 _LEAST_VISIBLE = 0.2
+_AHEAD = 8
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class IdleParams:
     What a frozen feed leaves of an interval may be shorter.
     `scene_bits`: where motion is unknown (across a gap, beside a corrupt frame) the scene counts as the same if the
     perceptual hashes on both sides differ in at most this many bits.
+    `drift`: how far a picture may be from what it was at the interval's beginning, changes of light taken out; beyond
+    it another begins. So a person who walks slowly, a camera that turns slowly and a dissolve are not idle.
     `keep`: how many frames of an interval curation keeps.
     """
 
@@ -35,6 +40,7 @@ class IdleParams:
     window: Annotated[int, Ge(1), Le(1001)] = 5
     min_frames: Annotated[int, Ge(2)] = 25
     scene_bits: Annotated[int, Ge(0), Le(64)] = 12
+    drift: Annotated[float, Gt(0), Le(1)] = 0.07
     keep: Annotated[int, Ge(0)] = 1
 
 
@@ -57,7 +63,8 @@ class Course:
 
     `motion_peak`, 0..1, and `tile_contrast`, 0..127.5, float32, NaN where unknown; the perceptual hash, uint64; the
     content id, int64; whether the frame decodes (hash and content id of one that does not are ignored); whether a scene
-    starts with it. `is_clip`: whether the frames were decoded from a clip.
+    starts with it. `is_clip`: whether the frames were decoded from a clip. `tiles`, shape (M, 576), dtype uint8, are
+    those of the frames at the positions `tiles_at`, ascending, dtype int64, of which they are kept.
     """
 
     motion_peak: npt.NDArray[np.float32]
@@ -67,6 +74,8 @@ class Course:
     decodable: BoolArray
     starts_scene: BoolArray
     is_clip: bool
+    tiles: npt.NDArray[np.uint8]
+    tiles_at: Int64Array
 
 
 def find_idle(course: Course, params: IdleParams) -> Intervals:
@@ -75,7 +84,7 @@ def find_idle(course: Course, params: IdleParams) -> Intervals:
     A frame without a known motion belongs to an interval if the frames around it do; an interval spans neither a cut
     nor a change of scene that a gap hides. Motion at a frame is relative to the one before, so an interval starts one
     frame before its first still one. The score is 1 minus the mean motion over the threshold: 1 for none at all. Where
-    the feed freezes, or comes back, one interval ends and another begins.
+    the feed freezes, or comes back, one interval ends and another begins, and so where small changes have added up.
     """
     motion_peak = course.motion_peak
     known = np.flatnonzero(~np.isnan(motion_peak))
@@ -90,6 +99,7 @@ def find_idle(course: Course, params: IdleParams) -> Intervals:
     still = peak < params.threshold
     first, last = _runs(still, smooth < params.threshold, scene[known])
     firsts, lasts = _with_neighbours(known[first], known[last], known, scene)
+    firsts, lasts = _steady(firsts, lasts, course, params)
     long_enough = lasts - firsts + 1 >= params.min_frames
     firsts, lasts, frozen = _parted(firsts[long_enough], lasts[long_enough], _frozen_runs(course, scene, params))
     total = np.concatenate([[0.0], np.cumsum(peak)])
@@ -97,6 +107,35 @@ def find_idle(course: Course, params: IdleParams) -> Intervals:
     mean = (total[stop] - total[start]) / np.maximum(stop - start, 1)
     score = np.clip(1 - mean / params.threshold, 0, 1).astype(np.float32)
     return Intervals(firsts, lasts, score, frozen)
+
+
+def _steady(first: Int64Array, last: Int64Array, course: Course, params: IdleParams) -> tuple[Int64Array, Int64Array]:
+    """Part intervals where the picture is no longer what it was where they begin.
+
+    Looked at are the frames whose tiles are kept. That one of them differs may be a flash; two, or the last of the
+    interval, are a change.
+    """
+    starts = []
+    for at, end in zip(*(np.searchsorted(course.tiles_at, x).tolist() for x in (first, last + 1)), strict=True):
+        anchor, ahead, differed = at, _AHEAD, False
+        here = at + 1
+        while here < end:
+            stop = min(end, here + ahead)
+            shown = course.tiles[anchor]
+            limit = params.drift * np.clip(float(shown.std()) / max(params.low_contrast, 1e-9), _LEAST_VISIBLE, 1)
+            differs = drift(course.tiles[here:stop], shown) > limit
+            before = np.concatenate([[differed], differs[:-1]])
+            changed = np.flatnonzero(differs & before)
+            if len(changed):
+                anchor = here + int(changed[0]) - 1
+                starts.append(anchor)
+                here, ahead, differed = anchor + 1, _AHEAD, False
+            else:
+                here, ahead, differed = stop, 2 * ahead, bool(differs[-1])
+        if differed:
+            starts.append(end - 1)
+    cut = course.tiles_at[np.array(starts, np.int64)]
+    return np.sort(np.concatenate([first, cut])), np.sort(np.concatenate([last, cut - 1]))
 
 
 def _frozen_runs(course: Course, scene: Int64Array, params: IdleParams) -> Int64Array:

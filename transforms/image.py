@@ -13,7 +13,7 @@ import numpy.typing as npt
 from annotated_types import Ge, Le
 from PIL import Image
 
-from transforms.orientation import in_app1, in_png, in_webp, turned
+from transforms.orientation import ON_ITS_SIDE, in_app1, in_png, in_webp, turned
 
 Gray = npt.NDArray[np.uint8]
 """A picture in grey, shape (H, W), 0..255."""
@@ -38,7 +38,6 @@ Image.MAX_IMAGE_PIXELS = None
 _SMALL_SIDE = 160
 _JPEG_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _JPEG_APP1 = 0xE1
-_ON_ITS_SIDE = 5
 _JPEG_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -98,7 +97,7 @@ def read_header(data: bytes) -> Header:
         raise CorruptImageError(f"not a picture: starts with {data[:8].hex(' ')}") from error
     turn = {"png": in_png, "webp": in_webp}.get(name)
     orientation = turn(data) if turn else 1
-    return Header(name, *(size[::-1] if orientation >= _ON_ITS_SIDE else size), orientation)
+    return Header(name, *(size[::-1] if orientation >= ON_ITS_SIDE else size), orientation)
 
 
 def _jpeg_header(data: bytes) -> Header:
@@ -115,7 +114,7 @@ def _jpeg_header(data: bytes) -> Header:
             at += 2
         elif marker in _JPEG_FRAME_HEADERS:
             height, width = struct.unpack_from(">HH", data, at + 5)
-            if orientation >= _ON_ITS_SIDE:
+            if orientation >= ON_ITS_SIDE:
                 width, height = height, width
             return Header("jpeg", width, height, orientation or 1)
         else:

@@ -1,9 +1,9 @@
-"""How much a frame differs from the one before it."""
+"""How much a frame differs from the one before it, and from one long before it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,10 +12,16 @@ from annotated_types import Ge, Le
 
 from transforms.image import Gray
 
+Floats = npt.NDArray[np.float32]
+
 TILES = (36, 64)
 """Rows and columns of the tile grid that motion is measured on; a tile is 20x20 pixels of a 720p picture."""
 
+STILL = (18, 32)
+"""Rows and columns of the tiles that are kept of some frames, for comparing frames that lie far apart."""
 
+_BASE = 8
+_RANK = 3
 _BATCH = 16  # frames whose float32 copies stay in a core's cache
 
 
@@ -33,6 +39,50 @@ class MotionParams:
 def to_tiles(small: Gray) -> Gray:
     """Return the mean luma of each tile of an (H, W) uint8 picture, shape (36, 64), dtype uint8."""
     return cv2.resize(small, TILES[::-1], interpolation=cv2.INTER_AREA)
+
+
+def keeps_tiles(frame_idx: int) -> bool:
+    """Say whether a frame's tiles are kept: of one frame in eight, at most 15 apart where every number is there.
+
+    It is one whose number has digits, to base 8, that add up to a multiple of 8. So it depends on nothing but the
+    number, and numbers with any step between them get their share.
+    """
+    total = 0
+    while frame_idx:
+        frame_idx, digit = divmod(frame_idx, _BASE)
+        total += digit
+    return total % _BASE == 0
+
+
+def still_tiles(tiles: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return what is kept of N pictures' tiles, shape (N, 36, 64), dtype uint8, as shape (N, 576), dtype uint8."""
+    wide = tiles.astype(np.uint16)
+    rows = wide[:, ::2] + wide[:, 1::2]
+    sums = rows[:, :, ::2] + rows[:, :, 1::2]
+    return ((sums + 2) // 4).astype(np.uint8).reshape(len(tiles), STILL[0] * STILL[1])
+
+
+def drift(tiles: npt.NDArray[np.uint8], anchor: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Return how far N pictures are from one, shape (N,), 0..1: the third largest difference of luma among the tiles.
+
+    `tiles` has shape (N, 576) and `anchor` shape (576,), dtype uint8, as `still_tiles` returns them. What a change of
+    light does is taken out: gain and offset, as in `motion_scores`, and what a tile has in common with those around it
+    (the median of 3x3), which is shade. A tile counts with the smallest of the three differences.
+    """
+    return np.concatenate(
+        [
+            np.empty(0, np.float32),
+            *(_drift(tiles[first : first + _BATCH], anchor) for first in range(0, len(tiles), _BATCH)),
+        ]
+    )
+
+
+def _drift(tiles: npt.NDArray[np.uint8], anchor: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    raw, corrected, _ = _changes(tiles, np.broadcast_to(anchor, tiles.shape).astype(np.float32))
+    smooth = np.stack([cv2.medianBlur(picture, 3) for picture in corrected.reshape(-1, *STILL)]).reshape(raw.shape)
+    least = np.minimum(np.minimum(raw, np.abs(corrected)), np.abs(corrected - smooth))
+    least.partition(least.shape[1] - _RANK, axis=1)
+    return np.clip(least[:, -_RANK] / np.float32(255), 0, 1)
 
 
 class MotionScores(NamedTuple):
@@ -67,7 +117,16 @@ def motion_scores(tiles: npt.NDArray[np.uint8], previous: npt.NDArray[np.uint8],
 
 def _scores(tiles: npt.NDArray[np.uint8], previous: npt.NDArray[np.uint8], percentile: float) -> MotionScores:
     before = previous.reshape(len(previous), -1).astype(np.float32)
-    change = tiles.reshape(len(tiles), -1) - before
+    raw, change, contrast = _changes(tiles.reshape(len(tiles), -1), before)
+    moved = np.minimum(raw, np.abs(change, out=change), out=change)
+    rank = round((moved.shape[1] - 1) * percentile / 100)
+    moved.partition(rank, axis=1)
+    return MotionScores(raw.mean(axis=1) / np.float32(255), np.clip(moved[:, rank] / np.float32(255), 0, 1), contrast)
+
+
+def _changes(tiles: npt.NDArray[Any], before: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the absolute differences, the signed ones without gain and offset, and the contrast before."""
+    change = tiles - before
     raw = np.abs(change)
     level = before - before.mean(axis=1, keepdims=True)
     power = np.einsum("ij,ij->i", level, level)
@@ -75,8 +134,4 @@ def _scores(tiles: npt.NDArray[np.uint8], previous: npt.NDArray[np.uint8], perce
     change -= change.mean(axis=1, keepdims=True)
     level *= gain[:, None]
     change -= level
-    moved = np.minimum(raw, np.abs(change, out=change), out=change)
-    rank = round((moved.shape[1] - 1) * percentile / 100)
-    moved.partition(rank, axis=1)
-    contrast = np.sqrt(power / np.float32(level.shape[1]))
-    return MotionScores(raw.mean(axis=1) / np.float32(255), np.clip(moved[:, rank] / np.float32(255), 0, 1), contrast)
+    return raw, change, np.sqrt(power / np.float32(level.shape[1]))

@@ -9,6 +9,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+ON_ITS_SIDE = 5
+"""From this orientation on, rows of a picture are shown as columns."""
+
 _TAG = 0x0112
 _ENTRY_BYTES = 12
 _EXIF = b"Exif\x00\x00"

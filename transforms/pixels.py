@@ -31,7 +31,7 @@ from transforms.blocks import (
 from transforms.hashing import layout_column, layouts, phash, to_hex
 from transforms.identity import UNTRUSTED, Int64Array, is_racy, pair_ids, stat_ids
 from transforms.image import Gray, ImageParams
-from transforms.motion import TILES, MotionParams, MotionScores, motion_scores
+from transforms.motion import TILES, MotionParams, MotionScores, keeps_tiles, motion_scores, still_tiles
 from transforms.pictures import Clips, Picture, picture
 from transforms.quality import BlurParams, PictureMeasures, Scratch, measure_picture, tone_histogram, tone_statistics
 from transforms.source import FrameBytes
@@ -207,6 +207,8 @@ class _Harvest:
         self._fingerprints: list[tuple[int, int, bool]] = []
         self._media: list[tuple[int, int, str | None]] = []
         self._motion: list[tuple[int, int, int | None, bool]] = []
+        self._numbers: list[int] = block["frame_idx"].to_pylist()
+        self._kept: list[Gray | None] = []
         self._hashes: list[npt.NDArray[np.uint64]] = []
         self._moves: list[MotionScores] = []
         self._layouts: list[npt.NDArray[np.uint8]] = []
@@ -259,6 +261,8 @@ class _Harvest:
         if "motion" in missing:
             last = before.pixels() if before else None
             self._motion.append((row, content, before.content() if before else None, bool(pixels and last)))
+            keeps = keeps_tiles(self._numbers[row])
+            self._kept.append(still_tiles(pixels.tiles[None])[0] if pixels and keeps else None)
             if pixels and last:
                 self._tiles.append((pixels.tiles, last.tiles))
         if len(self._smalls) + len(self._tiles) >= _PICTURES_AT_ONCE:
@@ -359,7 +363,9 @@ class _Harvest:
         ids = pair_ids(current, np.array([m[2] or 0 for m in self._motion], np.int64), follows)
         absent = np.array([not m[3] for m in self._motion], np.bool_)
         scores = {name: np.concatenate([getattr(m, name) for m in self._moves]) for name in MotionScores._fields}
-        return self._rows(schemas.MOTION, at, ids, {name: _spread(values, absent) for name, values in scores.items()})
+        columns = {name: _spread(values, absent) for name, values in scores.items()}
+        columns["tiles"] = pa.array([None if k is None else k.tobytes() for k in self._kept], pa.binary())
+        return self._rows(schemas.MOTION, at, ids, columns)
 
     def _fault_rows(self) -> pa.StructArray:
         place = pa.array([row for row, _, _ in self._faults], pa.int64())

@@ -15,6 +15,8 @@ Layouts = npt.NDArray[np.uint8]
 
 Begins = Literal["start", "cut", "fade"]
 _NEIGHBOURS = 2
+_ASIDE = 3
+_LEAST_ASIDE = 2
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class SceneParams:
     `steadiness`: a cut changes this many times as much as the frames around it do, so that a camera that is swung
     round, or sampled rarely from a moving car, is not cut to pieces.
     `flash`: frames that lightning, a decoding fault or a passing lorry may last before the scene counts as changed.
+    `sparse`: seconds between two frames from which they are sampled so rarely that a scene may be over after one frame.
+    `sparse_cut`: there, too, a cut is where none of three frames before agrees with one of three after by more.
     `faint`: standard deviation of a layout's luma below which there is nothing to see, in black, white and fog. After
     it the scene is a new one if it looks different than before.
     """
@@ -33,6 +37,8 @@ class SceneParams:
     cut: Annotated[float, Ge(-1), Le(1)] = 0.7
     steadiness: Annotated[float, Ge(1)] = 3.0
     flash: Annotated[int, Ge(0), Le(100)] = 3
+    sparse: Annotated[float, Ge(0)] = 0.75
+    sparse_cut: Annotated[float, Ge(-1), Le(1)] = 0.2
     faint: Annotated[float, Ge(0), Le(127.5)] = 6.0
 
 
@@ -45,11 +51,14 @@ class Scenes:
     begins: list[Begins]
 
 
-def find_scenes(layouts: Layouts, decodable: BoolArray, params: SceneParams) -> Scenes:
+def find_scenes(
+    layouts: Layouts, decodable: BoolArray, params: SceneParams, seconds: npt.NDArray[np.float64] | None = None
+) -> Scenes:
     """Part one stream into scenes.
 
     `layouts` has shape (N, 64), dtype uint8, in frame order (`transforms.hashing.layouts`), arbitrary where
-    `decodable`, shape (N,), is false; such frames belong to the scene that they lie in. A cut is a change that neither
+    `decodable`, shape (N,), is false; such frames belong to the scene that they lie in. `seconds`, shape (N,), is when
+    they are shown, NaN or None where that is not known. A cut is a change that neither
     the frames around it show (`steadiness`), as in PySceneDetect's adaptive detector, nor goes back within a moment
     (`flash`); a fade is a stretch of nothing to see between pictures of different scenes, and parts them in its middle.
     """
@@ -60,6 +69,8 @@ def find_scenes(layouts: Layouts, decodable: BoolArray, params: SceneParams) -> 
     cells = layouts[seen]
     visible = _contrast(cells) >= params.faint
     cuts = _cuts(cells, visible, params)
+    if seconds is not None:
+        cuts = np.union1d(cuts, _sparse_cuts(cells, visible, seconds[seen], params))
     fades = _fades(cells, visible, params)
     starts = np.concatenate([cuts, fades])
     order = np.argsort(starts)
@@ -101,6 +112,26 @@ def _cuts(cells: Layouts, visible: BoolArray, params: SceneParams) -> Int64Array
             inside = (there >= 0) & (there < len(cells))
             goes_back[inside] |= _agreement(cells, here[inside], there[inside]) >= params.cut
     return found[~goes_back]
+
+
+def _sparse_cuts(
+    cells: Layouts, visible: BoolArray, seconds: npt.NDArray[np.float64], params: SceneParams
+) -> Int64Array:
+    """Return the frames that cuts come before, of those long after the one before.
+
+    Neighbours cannot say there whether a change is a cut: they lie in other scenes. What they say is whether anything
+    of the place, or of what passes through it, is seen on both sides; a look at two frames a side is the least.
+    """
+    n = len(cells)
+    at = np.flatnonzero(visible[1:] & visible[:-1] & (np.diff(seconds) >= params.sparse)) + 1
+    at = at[(at >= _LEAST_ASIDE) & (at <= n - _LEAST_ASIDE)]
+    best = np.full(len(at), -1.0)
+    for back in range(1, _ASIDE + 1):
+        for ahead in range(_ASIDE):
+            inside = np.flatnonzero((at - back >= 0) & (at + ahead < n))
+            both = _agreement(cells, at[inside] - back, at[inside] + ahead)
+            best[inside] = np.maximum(best[inside], both)
+    return at[best <= params.sparse_cut]
 
 
 def _mean_around(change: npt.NDArray[np.float64], at: Int64Array) -> npt.NDArray[np.float64]:

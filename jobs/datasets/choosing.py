@@ -33,9 +33,7 @@ _PARTS: dict[Balance, pl.Expr] = {
     # A clip's file is last written to when its last frame is.
     "hour": pl.format(
         "{} h",
-        (pl.col("mtime_ns") - (pl.col("time_ns").max().over("stream_id") - pl.col("time_ns")).fill_null(0))
-        // 3_600_000_000_000
-        % 24,
+        (pl.col("mtime_ns") - (pl.col("end_ns") - pl.col("time_ns")).fill_null(0)) // 3_600_000_000_000 % 24,
     ),
 }
 _REASONS: dict[Strategy, str] = {
@@ -173,7 +171,8 @@ def _taken(workspace: Workspace, store: Store, view: View, after: tuple[str, ...
 
 def _described(view: View, pictures: pl.DataFrame, with_vectors: bool) -> pl.DataFrame:
     """Return the pictures that a view still shows, with what a choice is made by."""
-    known = view.lazy("frames").select(*_PICTURE, "mtime_ns", "time_ns")
+    end = pl.col("time_ns").max().over("stream_id")
+    known = view.lazy("frames").select(*_PICTURE, "mtime_ns", "time_ns", end_ns=end)
     described = {"quality": ["sharpness"], "fingerprints": ["layout"], "duplicates": ["group_id"]}
     for table, columns in (described | ({"embeddings": ["model", "vector"]} if with_vectors else {})).items():
         known = known.join(view.lazy(table).select(*_KEY, *columns), on=_KEY, how="left")

@@ -30,6 +30,7 @@ from jobs.storage.parts import Part, write_part
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
 from transforms import curation, duplicates, idle, scenes
 from transforms.hashing import LAYOUT_SIDE, from_hex, layout_array
+from transforms.motion import STILL
 
 _TRIES = 20
 _MENDS = {
@@ -201,12 +202,16 @@ class TableStages:
         tables = []
         n_frames = 0
         for state in batch:
-            seen = self._read(stage.upstream[0], ("frame_idx", "layout"), frozenset([state.scope]))
-            seen = seen.sort_by("frame_idx")
+            streams = frozenset([state.scope])
+            seen = self._read(stage.upstream[0], ("frame_idx", "layout"), streams).sort_by("frame_idx")
+            shown = pl.DataFrame(self._read(stage.upstream[1], ("frame_idx", "time_ns"), streams))
+            numbers = pl.DataFrame(seen.select(["frame_idx"]))
+            times = numbers.join(shown, on="frame_idx", how="left", maintain_order="left")["time_ns"]
+            seconds = times.cast(pl.Float64).fill_null(np.nan).to_numpy() / 1e9
             decodable = pc.is_valid(seen["layout"]).to_numpy()
             blank = bytes(LAYOUT_SIDE**2)
             layouts = layout_array(seen["layout"].fill_null(blank))
-            found = scenes.find_scenes(layouts, decodable, self._config.scenes)
+            found = scenes.find_scenes(layouts, decodable, self._config.scenes, seconds)
             parted = _intervals(state, seen["frame_idx"].to_numpy(), found.first, found.last)
             parted = parted.append_column("scene_idx", pa.array(np.arange(len(found.first))))
             tables.append(parted.append_column("begins", pa.array(found.begins, pa.string())))
@@ -222,7 +227,7 @@ class TableStages:
         n_frames = 0
         for state in batch:
             streams = frozenset([state.scope])
-            moved = pl.DataFrame(self._read(moves, ("frame_idx", *_MOVES), streams))
+            moved = pl.DataFrame(self._read(moves, ("frame_idx", *_MOVES, "tiles"), streams))
             hashed = pl.DataFrame(self._read(fingerprints, ("frame_idx", "input_id", "phash"), streams))
             starts = self._read(parted, ("start_idx",), streams)["start_idx"].to_numpy()
             rows = hashed.join(moved, on="frame_idx", how="left").sort("frame_idx")
@@ -232,7 +237,11 @@ class TableStages:
             index = rows["frame_idx"].to_numpy()
             content = rows["input_id"].to_numpy()
             is_clip = state.scope in clips
-            course = idle.Course(peak, contrast, hashes, content, decodable, np.isin(index, starts), is_clip)
+            kept = rows["tiles"].is_not_null().to_numpy()
+            tiles = layout_array(rows.select("tiles").drop_nulls().to_arrow()["tiles"], STILL[0] * STILL[1])
+            cuts = np.isin(index, starts)
+            at = np.flatnonzero(kept)
+            course = idle.Course(peak, contrast, hashes, content, decodable, cuts, is_clip, tiles, at)
             found = idle.find_idle(course, self._config.idle)
             intervals = _intervals(state, index, found.first, found.last)
             intervals = intervals.append_column("idle_score", pa.array(found.score))

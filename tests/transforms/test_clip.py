@@ -67,6 +67,12 @@ def test_frames_do_not_depend_on_what_was_asked_for_before(clip: Path, order: li
     assert digests(clip, [listed[at] for at in order]) == [in_order[at] for at in order]
 
 
+def test_every_frame_has_a_time_also_those_that_a_decoder_holds_back_to_the_end(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "slow.mkv", scenery(6), times_ms=[at * 3_600_000 for at in range(6)])
+    with Clip(str(path)) as clip:
+        assert [clip.frame(name).time_ns for name in names(path)] == [at * 3600 * 10**9 for at in range(6)]
+
+
 def test_decoding_begins_at_the_keyframe_before(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = names(clip)
     jumps: list[int] = []

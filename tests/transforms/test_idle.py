@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from transforms.idle import Course, IdleParams, find_idle, sliding_mean
 from transforms.image import ImageParams, decode_gray, read_header, to_small
-from transforms.motion import MotionParams, motion_scores, to_tiles
+from transforms.motion import MotionParams, keeps_tiles, motion_scores, still_tiles, to_tiles
 
 PARAMS = IdleParams(threshold=0.03, window=5, min_frames=10)
 MOVING, STILL, UNKNOWN = 0.2, 0.005, float("nan")
@@ -36,6 +37,8 @@ def course(
         np.ones(n, np.bool_) if decodable is None else decodable,
         np.isin(np.arange(n), cuts),
         is_clip,
+        np.empty((0, 576), np.uint8),
+        np.empty(0, np.int64),
     )
 
 
@@ -117,6 +120,76 @@ def test_a_cut_between_two_still_scenes_parts_them() -> None:
     peak = [UNKNOWN] + [STILL] * 14 + [0.1] + [STILL] * 14
     assert intervals(peak) == [(0, 29)]
     assert intervals(peak, cuts=(0, 15)) == [(0, 14), (15, 29)]
+
+
+def shown(pictures: npt.NDArray[np.float64], params: IdleParams | None = None) -> list[tuple[int, int]]:
+    """Find the intervals of a stream of (N, 36, 64) pictures, 0..255, with a little noise on each."""
+    noise = np.random.default_rng(1).normal(0, 0.5, pictures.shape)
+    tiles = np.clip(pictures + noise, 0, 255).astype(np.uint8)
+    moved = motion_scores(tiles[1:], tiles[:-1], MotionParams())
+    at = np.array([i for i in range(len(tiles)) if keeps_tiles(i)])
+    stream = replace(
+        course([0.0] * len(tiles)),
+        motion_peak=np.concatenate([[np.float32(np.nan)], moved.motion_peak]),
+        tiles=still_tiles(tiles[at]),
+        tiles_at=at,
+    )
+    found = find_idle(stream, params or IdleParams())
+    return list(zip(found.first.tolist(), found.last.tolist(), strict=True))
+
+
+def scene(seed: int, width: int = 64) -> npt.NDArray[np.float64]:
+    """Return a picture of soft blobs, shape (36, width), 60..180."""
+    rough = np.random.default_rng(seed).uniform(60, 180, (9, width // 4))
+    return np.asarray(cv2.resize(rough, (width, 36), interpolation=cv2.INTER_CUBIC))
+
+
+def test_a_quiet_scene_is_one_interval_whatever_the_light_does() -> None:
+    at = np.arange(160)[:, None, None]
+    sun = 0.8 + 0.4 * at / 160
+    shade = 30 * np.sin(at / 25) * np.linspace(0, 1, 64)
+    assert shown(scene(1) + 0 * at) == [(0, 159)]
+    assert shown(scene(1) * sun) == [(0, 159)]
+    assert shown(scene(1) + shade) == [(0, 159)]
+
+
+def test_what_moves_slowly_moves() -> None:
+    street = np.repeat(scene(1)[None], 160, axis=0)
+    for at, picture in enumerate(street):
+        place = 2 + at / 20
+        covered = np.clip(np.minimum(np.arange(64) + 1, place + 1.4) - np.maximum(np.arange(64), place), 0, 1)
+        picture[20:24] += (20 - picture[20:24]) * covered
+    found = shown(street)
+    # A person a tenth of the picture's height, at one tile in twenty frames, never moves from one frame to the next.
+    assert max((last - first for first, last in found), default=0) < 45
+
+
+def test_a_slow_turn_of_the_camera_is_many_looks() -> None:
+    wide = scene(2, 128)
+    turned = [cv2.warpAffine(wide, np.array([[1, 0, -at / 20], [0, 1, 0]]), (64, 36)) for at in range(400)]
+    found = shown(np.array(turned))
+    assert max(last - first for first, last in found) < 120
+
+
+def test_a_dissolve_parts_two_still_scenes() -> None:
+    share = np.clip((np.arange(96) - 40) / 16, 0, 1)[:, None, None]
+    (_, end), (start, _) = shown((1 - share) * scene(3) + share * scene(4))
+    assert 40 <= end < start <= 64
+
+
+def test_a_passing_flash_ends_no_interval() -> None:
+    pictures = np.repeat(scene(5)[None], 160, axis=0)
+    assert keeps_tiles(71)
+    pictures[71, 10:18, 20:28] += 12
+    assert shown(pictures, IdleParams(drift=0.035)) == [(0, 159)]
+    pictures[71:, 10:18, 20:28] = pictures[71, 10:18, 20:28]
+    assert shown(pictures, IdleParams(drift=0.035)) == [(0, 70), (71, 159)]
+
+
+def test_what_is_another_picture_at_the_end_is_parted_from_the_interval() -> None:
+    pictures = np.repeat(scene(5)[None], 76, axis=0)
+    share = np.clip((np.arange(76) - 50) / 16, 0, 1)[:, None, None]
+    assert shown((1 - share) * pictures + share * scene(6)) == [(0, 70)]
 
 
 def frozen(peak: list[float], **known: Any) -> list[tuple[int, int, bool]]:

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from transforms.motion import TILES, MotionParams, motion_scores, to_tiles
+from transforms.motion import TILES, MotionParams, drift, keeps_tiles, motion_scores, still_tiles, to_tiles
 
 Tiles = npt.NDArray[np.uint8]
 
@@ -93,3 +93,35 @@ def test_tiles_are_means() -> None:
     assert tiles.shape == TILES
     assert (tiles[:, :32] == 0).all()
     assert (tiles[:, 32:] == 100).all()
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 5, 8, 12, 16, 25, 64])
+@pytest.mark.parametrize("start", [0, 1, 7])
+def test_tiles_are_kept_of_one_frame_in_eight_whatever_the_step_of_the_numbers(step: int, start: int) -> None:
+    kept = [at for at in range(2000) if keeps_tiles(start + at * step)]
+    assert 200 <= len(kept) <= 300
+    assert step > 1 or max(np.diff(kept)) <= 15
+
+
+def test_kept_tiles_are_means_of_four() -> None:
+    tiles = np.zeros((2, *TILES), np.uint8)
+    tiles[0, :2, :2] = [[10, 20], [30, 42]]
+    tiles[1, 34:, 62:] = 255
+    kept = still_tiles(tiles)
+    assert kept.shape == (2, 576)
+    assert kept[0, 0] == 26
+    assert kept[1, -1] == 255
+    assert kept.sum() == 281
+
+
+def test_drift_is_what_light_does_not_explain() -> None:
+    anchor = still_tiles(textured()[None])[0]
+    brighter = np.clip(anchor * 1.2 + 5, 0, 255).astype(np.uint8)
+    shaded = np.clip(anchor - np.tile(np.linspace(0, 30, 32), 18), 0, 255).astype(np.uint8)
+    person = anchor.copy().reshape(18, 32)
+    person[8:11, 5] = np.where(anchor.reshape(18, 32)[8:11, 5] > 100, 20, 200)
+    found = drift(np.stack([anchor, brighter, shaded, person.reshape(-1)]), anchor)
+    assert found[0] == 0
+    assert (found[:3] < 0.03).all()
+    assert found[3] > 0.25
+    assert drift(anchor[None][:0], anchor).shape == (0,)

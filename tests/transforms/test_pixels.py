@@ -81,6 +81,16 @@ def test_every_table_gets_a_row_per_frame_from_one_read_and_one_decode(frames: l
     assert all(row["motion"] > 0.05 for row in found["motion"][1:])
 
 
+def test_tiles_are_kept_of_some_frames_whether_or_not_there_is_one_before(frames: list[Path]) -> None:
+    follows = [False, True, False, True]
+    found = measured(block(frames, frame_idx=[0, 1, 7, 14], follows=follows))["motion"]
+    assert [None if row["tiles"] is None else len(row["tiles"]) for row in found] == [576, None, None, None]
+    found = measured(block(frames, frame_idx=[6, 7, 14, 21], follows=follows))["motion"]
+    assert [row["tiles"] is None for row in found] == [True, True, True, True]
+    found = measured(block(frames, frame_idx=[13, 15, 29, 35], follows=follows))["motion"]
+    assert [row["tiles"] is None for row in found] == [True, False, False, True]
+
+
 def test_rows_that_are_there_are_not_computed_again(frames: list[Path]) -> None:
     ids = [ident(p) for p in frames]
     pairs = [pair(p, b) for p, b in zip(frames, [None, *frames], strict=False)]

@@ -58,6 +58,26 @@ def test_a_flash_and_a_lorry_do_not() -> None:
     assert len(scenes(look(1, 20) + look(7, 4) + look(1, 20))) == 3
 
 
+def at_pace(frames: list[Layouts], seconds: list[float]) -> list[int]:
+    """Find where scenes begin in frames that are so far apart in time."""
+    cells = np.array(frames, np.uint8)
+    return find_scenes(cells, np.ones(len(frames), np.bool_), PARAMS, np.array(seconds)).first.tolist()
+
+
+def test_frames_far_apart_in_time_are_parted_though_their_neighbours_are_in_other_scenes() -> None:
+    film = [frame for number in range(6) for frame in look(number, 2)]
+    assert at_pace(film, [1.6 * at for at in range(12)]) == [0, 2, 4, 6, 8, 10]
+    # At 25 per second, or at no known time, that is a camera that is swung round, once it has begun to be.
+    assert at_pace(film, [0.04 * at for at in range(12)]) == [0, 2]
+    assert at_pace(film, [np.nan] * 12) == [0, 2]
+    assert [first for first, _, _ in scenes(film)] == [0, 2]
+
+
+def test_what_passes_between_rare_frames_is_no_cut() -> None:
+    passing = look(1, 4) + look(7, 1) + look(1, 3) + look(8, 2) + look(1, 4)
+    assert at_pace(passing, [2.0 * at for at in range(len(passing))]) == [0]
+
+
 def test_a_fade_parts_scenes_in_its_middle() -> None:
     down = [0.8, 0.6, 0.4, 0.2, 0.1, 0.0]
     fade = faded(look(1, 6), down) + [BLACK] * 4 + faded(look(2, 6), down[::-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from jobs.passes.engine import Engine
 from jobs.query import View
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
-from tests.helpers import go, noise, rows, write_noise_stream, write_pictures
+from tests.helpers import go, noise, rows, write_clip, write_noise_stream, write_pictures
 
 _KEY = list(schemas.FRAME_KEY)
 
@@ -144,3 +145,19 @@ def test_streams_without_scenes_are_named(tmp_path: Path, engine: Engine) -> Non
 def test_what_cannot_be_asked_for_is_said(done: Workspace, request_: SelectRequest, message: str) -> None:
     with pytest.raises(UserError, match=message):
         select(done, request_)
+
+
+def test_the_hours_of_a_clip_count_from_its_last_frame_whichever_are_chosen_from(
+    workspace: Workspace, tmp_path: Path, engine: Engine
+) -> None:
+    hour = 3600 * 1000
+    pts = [at * hour for at in range(6)]
+    clip = write_clip(tmp_path / "day.mkv", [noise(seed) for seed in range(6)], times_ms=pts)
+    # Its last frame was written at half past nine.
+    os.utime(clip, ns=(0, (9 * 3600 + 1800) * 10**9))
+    go(workspace, clip)
+    for condition, hours in ((None, range(4, 10)), ("frame_idx < 3", range(4, 7))):
+        name = f"hours-{len(hours)}"
+        select(workspace, SelectRequest(name, "uniform", n=6, balance=("hour",), where=condition))
+        found = rows(workspace, schemas.SELECTIONS).filter(selection=name).sort("frame_idx")
+        assert found["stratum"].to_list() == [f"{h} h" for h in hours]
