@@ -42,7 +42,8 @@ def join(ray: Any, address: str, quiet: Mapping[str, Any]) -> None:
 
 def client_of_jobs(ray: Any, address: str) -> Any:
     """Return a client for the jobs of the cluster whose dashboard is at an address. Raises `UserError` without one."""
-    logging.getLogger("ray.dashboard").setLevel(logging.CRITICAL)
+    for name in ("ray", "ray.dashboard", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     make, unknown = ray.job_submission.JobSubmissionClient, ray.exceptions.AuthenticationError
     try:
         try:

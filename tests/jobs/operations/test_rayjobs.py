@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +21,7 @@ from jobs.passes.engine import ray_jobs
 from jobs.workspace import Workspace
 from tests.helpers import assert_same_tables, go, said, winnow, write_noise_stream
 from tests.machines import head
+from tests.reference import ROOT
 
 N = 30
 
@@ -52,8 +56,12 @@ def test_a_job_that_is_handed_over_leaves_the_rows_of_any_other(
     dashboard: str, workspace: Workspace, tmp_path: Path
 ) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(N))
-    command = ("submit", "--to", "ray", "--ray-address", dashboard, "--input", cam, "--workspace", workspace.root)
-    job_id = said(winnow(*command, "--json"))["job_id"]
+    command = [sys.executable, "-m", "jobs.cli.app", "submit", "--to", "ray", "--ray-address", dashboard, "--json"]
+    command += ["--input", str(cam), "--workspace", str(workspace.root)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    # Ray has nothing to add.
+    assert done.stderr == ""
+    job_id = json.loads(done.stdout)["job_id"]
     # No gateway takes it up meanwhile.
     assert in_turn(Backlog(workspace.root).live(), time.time_ns()) == []
     assert ended(workspace, job_id) == "done"
