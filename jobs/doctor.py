@@ -47,7 +47,10 @@ _EXTRAS = {
     "annotate": ("onnxruntime", "pycocotools"),
     "transformers": ("torch", "transformers"),
     "ocr": ("rapidocr", "onnxruntime"),
+    "vlm": ("anthropic", "google.genai", "openai"),
     "ultralytics": ("ultralytics",),
+    "cluster": ("aiohttp",),
+    "serve": ("starlette", "uvicorn"),
 }
 _LEAST_FREE = 2 << 30
 _LEAST_OPEN_FILES = 1024
@@ -87,11 +90,19 @@ def _packages() -> Iterator[Finding]:
             yield Finding("packages", "broken", f"{name} is not installed", "pip install winnow")
     yield Finding("packages", "ok", f"python {platform.python_version()}, {', '.join(found)}")
     for extra, modules in _EXTRAS.items():
-        missing = [name for name in modules if importlib.util.find_spec(name) is None]
+        missing = [name for name in modules if not _is_there(name)]
         if missing:
             yield Finding(f"extra {extra}", "note", f"without {', '.join(missing)}", f"pip install 'winnow[{extra}]'")
         else:
             yield Finding(f"extra {extra}", "ok", "installed")
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        # What it is a part of.
+        return False
 
 
 def _hardware(limits: Resources) -> Iterator[Finding]:
