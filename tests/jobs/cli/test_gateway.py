@@ -141,7 +141,13 @@ def test_a_service_is_shown_or_written(place: Path, tmp_path: Path, monkeypatch:
     shown = winnow("gateway", "install-service", "--print", "--max-jobs", 2).output
     assert f"--workspace {place} --max-jobs 2" in shown
     assert not (tmp_path / ".config").exists()
+    # Every digit, and no exponent that a whole number could not be read from.
+    long = winnow(
+        "gateway", "install-service", "--print", "--max-jobs", 1_000_000, "--grace", 1234567, "--backoff", 0.5
+    )
+    assert "--max-jobs 1000000 --attempts 3 --backoff 0.5 --grace 1234567\n" in long.output
     written = winnow("gateway", "install-service", "--max-jobs", 2).output
+    assert str(tmp_path / ".config/winnow/gateway.env") in written
     (unit,) = (tmp_path / ".config").rglob("*.service")
     assert unit.read_text() == shown
     assert str(unit) in written
