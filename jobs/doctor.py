@@ -17,10 +17,10 @@ from blake3 import blake3
 
 import schemas
 from conf import Loaded, Resources
-from jobs import probes
+from jobs import losses, probes
 from jobs.devices import has_nvidia
 from jobs.errors import BrokenTableError, UserError, one_line
-from jobs.finding import Finding, size_text
+from jobs.finding import Finding, broken_table, size_text
 from jobs.lifecycle.processes import has_ended
 from jobs.provisioning.weights import FOLDER
 from jobs.storage import maintenance, pictures, places
@@ -47,7 +47,10 @@ _EXTRAS = {
     "annotate": ("onnxruntime", "pycocotools"),
     "transformers": ("torch", "transformers"),
     "ocr": ("rapidocr", "onnxruntime"),
+    "vlm": ("anthropic", "google.genai", "openai"),
     "ultralytics": ("ultralytics",),
+    "cluster": ("aiohttp",),
+    "serve": ("starlette", "uvicorn"),
 }
 _LEAST_FREE = 2 << 30
 _LEAST_OPEN_FILES = 1024
@@ -87,11 +90,19 @@ def _packages() -> Iterator[Finding]:
             yield Finding("packages", "broken", f"{name} is not installed", "pip install winnow")
     yield Finding("packages", "ok", f"python {platform.python_version()}, {', '.join(found)}")
     for extra, modules in _EXTRAS.items():
-        missing = [name for name in modules if importlib.util.find_spec(name) is None]
+        missing = [name for name in modules if not _is_there(name)]
         if missing:
             yield Finding(f"extra {extra}", "note", f"without {', '.join(missing)}", f"pip install 'winnow[{extra}]'")
         else:
             yield Finding(f"extra {extra}", "ok", "installed")
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        # What it is a part of.
+        return False
 
 
 def _hardware(limits: Resources) -> Iterator[Finding]:
@@ -143,6 +154,8 @@ def _workspace(place: str | None, verify: bool, watch: Callable[[str], None]) ->
         yield wrong
     yield Finding("workspace", "ok", f"{workspace.root}, format {FORMAT}")
     store = Store(workspace.root)
+    watch("jobs")
+    yield from losses.jobs(workspace.root)
     watch("tables")
     tables = list(_tables(store))
     yield from tables
@@ -153,14 +166,9 @@ def _workspace(place: str | None, verify: bool, watch: Callable[[str], None]) ->
     try:
         yield from _files(store, verify, watch)
     except BrokenTableError as error:
-        # As a release froze it, which outlived the table.
-        yield _broken("files", error)
+        # As it was recorded, before it was made anew or its log got a gap.
+        yield broken_table("files", error)
     yield from _runs(store)
-
-
-def _broken(subject: str, error: BrokenTableError) -> Finding:
-    found, _, mend = one_line(error).partition("; ")
-    return Finding(subject, "broken", found, mend)
 
 
 def _disk(root: Path) -> Finding:
@@ -192,16 +200,20 @@ def _tables(store: Store) -> Iterator[Finding]:
         try:
             snapshot = store.open(table)
         except BrokenTableError as error:
-            unreadable.append(_broken("tables", error))
+            unreadable.append(broken_table("tables", error))
             continue
         n_there += snapshot.version >= 0
         if snapshot.version >= 0 and snapshot.later:
             older.append(f"{table.name} ({', '.join(snapshot.later)})")
-    yield from unreadable
+    try:
+        lost = [] if unreadable else list(losses.tables(store))
+    except FileNotFoundError as error:
+        lost = [Finding("tables", "broken", f"{one_line(error)} is missing", "bring it back from a backup")]
+    yield from (*unreadable, *lost)
     if older:
         text = f"without columns that this version has: {', '.join(older)}"
         yield Finding("tables", "note", text, "the next run that writes to them adds what is missing")
-    elif not unreadable:
+    elif not any(finding.level == "broken" for finding in (*unreadable, *lost)):
         yield Finding("tables", "ok", f"{n_there}, as this version declares them")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from jobs.errors import BrokenTableError, one_line
+
 Level = Literal["ok", "note", "broken"]
 
 
@@ -16,6 +18,12 @@ class Finding:
     level: Level
     found: str
     mend: str = ""
+
+
+def broken_table(subject: str, error: BrokenTableError) -> Finding:
+    """Return what is wrong with a table, and what mends it, as the error has them."""
+    found, _, mend = one_line(error).partition("; ")
+    return Finding(subject, "broken", found, mend)
 
 
 def size_text(n: float) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 import schemas
-from jobs.errors import UserError
+from jobs.errors import BrokenTableError, UserError
 from jobs.names import counted_back
 from jobs.storage import places
 from jobs.storage.store import Store
@@ -103,6 +103,12 @@ def of_run(store: Store, job_id: str) -> Selection:
         )
     stages = store.read(schemas.STAGE_RUNS)
     mine = stages.filter(pc.equal(stages["job_id"], run["job_id"])).to_pylist()
+    if not mine:
+        # Every run has stages, and without their keys no row would be its own.
+        raise BrokenTableError(
+            f"run {run['job_id']} cannot be read: table stage_runs does not have its stages; bring that table back "
+            "from a backup"
+        )
     keys = {r["stage"]: dict.fromkeys(run["streams"], r["stage_key"]) for r in mine}
     rules = {r["stage"]: dict.fromkeys(run["streams"], r["rule"]) for r in mine if r["rule"]}
     return Selection(json.loads(run["versions"]), keys, rules)

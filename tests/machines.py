@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +74,50 @@ def without_ray() -> dict[str, str]:
 def without_keys(environment: Mapping[str, str]) -> dict[str, str]:
     """Return an environment in which nothing is said of an object store."""
     return {name: value for name, value in environment.items() if not name.startswith("AWS_")}
+
+
+@contextmanager
+def head(*options: str, **more: str) -> Iterator[tuple[str, str]]:
+    """Start a cluster as the documentation says, in an environment with something more; return its two addresses.
+
+    They are that of the cluster and that of its dashboard, which may take a while longer, if it is asked for.
+    """
+    gcs, dash, agent, client = free_ports(4)
+    command = ["ray", "start", "--head", "--block", "--num-cpus=1", f"--port={gcs}", f"--dashboard-port={dash}"]
+    command += [f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}", *options]
+    command += [f"--object-store-memory={_MEMORY}", "--disable-usage-stats"]
+    programs = Path(sys.executable).parent
+    with apart() as environment:
+        # Not this checkout, but what is handed over, is what has to run.
+        environment |= {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": "", **more}
+        quiet, folder = subprocess.DEVNULL, environment["RAY_TMPDIR"]
+        with subprocess.Popen(
+            command, stdout=quiet, stderr=quiet, env=environment, cwd=folder, start_new_session=True
+        ) as process:
+            try:
+                deadline = time.monotonic() + 90
+                while not _answers(gcs):
+                    assert process.poll() is None, "the cluster did not come up"
+                    assert time.monotonic() < deadline, "the cluster did not come up"
+                    time.sleep(0.2)
+                yield f"127.0.0.1:{gcs}", f"http://127.0.0.1:{dash}"
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait(60)
+
+
+def free_ports(n: int) -> list[int]:
+    """Return ports of this machine that nobody listens at."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager

@@ -54,7 +54,8 @@ def _root(workspace: str | None) -> Place:
 
 def _options(max_jobs: int, attempts: int, backoff: float, grace: float, metrics_port: int | None) -> tuple[str, ...]:
     values = {"--max-jobs": max_jobs, "--attempts": attempts, "--backoff": backoff, "--grace": grace}
-    given = [part for name, value in values.items() for part in (name, f"{value:g}")]
+    # Every digit counts, and a whole number has to be written as one.
+    given = [part for name, value in values.items() for part in (name, repr(value).removesuffix(".0"))]
     return (*given, *(() if metrics_port is None else ("--metrics-port", str(metrics_port))))
 
 
@@ -154,6 +155,11 @@ def install_service(
     typer.echo(f"wrote {found.path}; now:")
     for step in found.next_steps:
         typer.echo(f"  {step}")
+    if found.variables:
+        typer.echo(
+            f"variables that its jobs need (AWS_*, RAY_ADDRESS, WINNOW_WEIGHTS, …) are read from {found.variables}:"
+        )
+        typer.echo("  a line NAME=VALUE each; chmod 600 keeps it to yourself")
 
 
 @app.command("require-token")

@@ -30,8 +30,21 @@ InputsOption = Annotated[
         "--input", "-i", help="A folder of frames, a clip, or a folder of such. Repeat for several.", metavar="PATH"
     ),
 ]
+
+
+def _no_file(profile: str | None) -> str | None:
+    from jobs.errors import UserError
+
+    if profile and (profile.endswith((".yaml", ".yml")) or ".py:" in profile):
+        raise UserError(
+            f"--profile {profile}: expected a built-in configuration; a file is given as --config {profile}"
+        )
+    return profile
+
+
 ProfileOption = Annotated[
-    str | None, typer.Option("--profile", help="Built-in configuration to start from.", show_default="quality")
+    str | None,
+    typer.Option("--profile", help="Built-in configuration to start from.", show_default="quality", callback=_no_file),
 ]
 ConfigOption = Annotated[
     str | None, typer.Option("--config", help="YAML file or FILE.py:attribute on top of the profile.")

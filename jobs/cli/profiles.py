@@ -84,23 +84,30 @@ def check(
     files: Annotated[
         list[str], typer.Argument(help="Files, FILE.py:attribute, or built-in profiles.", metavar="FILE…")
     ],
+    as_json: JsonOption = False,
 ) -> None:
     """Check configurations: unknown keys, wrong values, stages that do not go together. All problems at once.
 
     Example: winnow profiles check mine.yaml
     """
+    from jobs.cli.show import print_json
     from jobs.errors import UserError
 
     problems: list[str] = []
+    fine: list[dict[str, object]] = []
     for file in files:
         try:
             stages = _loaded(file).config.closed_stages
         except UserError as error:
             problems += [f"{file}: {problem}" for problem in error.problems]
-        else:
+            continue
+        fine.append({"file": file, "stages": stages})
+        if not as_json:
             typer.echo(f"{file}: fine, runs {', '.join(stages)}")
     if problems:
         raise UserError(problems)
+    if as_json:
+        print_json(fine)
 
 
 def _loaded(name: str, settings: Sequence[str] = ()) -> Loaded:

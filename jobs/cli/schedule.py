@@ -91,18 +91,27 @@ def add(
 def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """List the schedules: when they are due, and what became of their last time.
 
+    Exit code 1 if one of them is damaged, so that it never is due.
+
     Example: winnow schedule list
     """
     from jobs.operations.scheduling import listed
 
     found = listed(_root(workspace))
+    damaged = [row["error"] for row in found if row["error"]]
     if as_json:
         _print_json(found)
-        return
-    from jobs.cli.show import print_table
+    else:
+        from jobs.cli.show import print_table
 
-    columns = ("name", "cron", "tz", "next", "last_job", "state", "skipped")
-    print_table(columns, [tuple(row[c] for c in columns) for row in found])
+        columns = ("name", "cron", "tz", "next", "last_job", "state", "skipped")
+        rows = [tuple("damaged" if c == "next" and row["error"] else row[c] for c in columns) for row in found]
+        print_table(columns, rows)
+    if damaged:
+        from jobs.cli.failing import say
+
+        say(damaged, 1, as_json=False)
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 
-from jobs.errors import UserError
+from jobs.errors import UserError, one_line
 from jobs.storage import places
 from jobs.storage.places import Place
 
@@ -24,16 +24,38 @@ _COSTS = {"n": 1 << 14, "r": 8, "p": 1}
 
 def require(root: Place) -> None:
     """Raise `UserError` unless the workspace at `root` asks for no token, or the environment holds it."""
+    path = _file(root)
     try:
-        kept = json.loads(places.read(_file(root)))
+        text = places.read(path)
     except FileNotFoundError:
         return
-    given = os.environ.get(VARIABLE)
+    given = _given()
+    try:
+        kept = json.loads(text)
+        wanted = bytes.fromhex(kept["hash"])
+        found = _hash(given, bytes.fromhex(kept["salt"]), {name: int(kept[name]) for name in _COSTS})
+        if len(found) != len(wanted):
+            raise ValueError("the hash is cut short")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        # Whatever it held, somebody wanted a token to be asked for.
+        raise UserError(
+            f"workspace {root} asks for a control token, but {path} is damaged ({type(error).__name__}: "
+            f"{one_line(error)}); bring it back from a backup, or delete it and run `winnow gateway require-token`"
+        ) from error
     if not given:
         raise UserError(f"workspace {root} asks for a control token: set {VARIABLE} to it")
-    costs = {name: int(kept[name]) for name in _COSTS}
-    if not hmac.compare_digest(_hash(given, bytes.fromhex(kept["salt"]), costs), bytes.fromhex(kept["hash"])):
+    if not hmac.compare_digest(found, wanted):
         raise UserError(f"{VARIABLE} is not the control token of workspace {root}")
+
+
+def _given() -> str:
+    """Return the token of the environment; empty for none. Raises `UserError` for what is no text."""
+    given = os.environ.get(VARIABLE, "")
+    try:
+        given.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{VARIABLE} is no text in UTF-8; make a token with `openssl rand -hex 16`") from error
+    return given
 
 
 def demand(root: Place) -> None:
@@ -41,7 +63,7 @@ def demand(root: Place) -> None:
     require(root)
     if places.exists(_file(root)):
         raise UserError(f"workspace {root} asks for this token already; drop it before you ask for another")
-    given = os.environ.get(VARIABLE, "")
+    given = _given()
     if len(given) < _LEAST_LENGTH:
         raise UserError(
             f"{VARIABLE}: expected at least {_LEAST_LENGTH} characters, found {len(given)}; "

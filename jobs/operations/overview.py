@@ -6,11 +6,12 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from jobs.lifecycle.events import Follower
-from jobs.lifecycle.inbox import STATES
+from jobs.lifecycle.inbox import DIED, STATES, Record, seen
 from jobs.lifecycle.locking import holder
 from jobs.lifecycle.processes import has_ended, is_here
 from jobs.lifecycle.progress import Progress
@@ -31,8 +32,18 @@ class Overview:
         self._journals: dict[str, tuple[Follower, Progress]] = {}
 
     def jobs(self) -> list[Job]:
-        """Return all jobs, oldest first."""
-        return self._backlog.jobs()
+        """Return all jobs as they really are, oldest first; nothing is noted down."""
+        return [self._as_it_is(job) for job in self._backlog.jobs()]
+
+    def _as_it_is(self, job: Job) -> Job:
+        """Return a job of the command line as failed if its process has died, with the word that is yet to be said."""
+        if job.state.state != "running" or job.state.queued:
+            return job
+        state = seen(self._backlog.inbox(job.job_id))
+        if state is None or state.state != "failed":
+            return job
+        death = Record(state.number + 1, "failed", job.records[-1].at_ns, {"error": DIED})
+        return replace(job, state=state, records=[*job.records, death])
 
     def progress(self, job_id: str) -> Progress:
         """Return how far a job is, by its journal."""

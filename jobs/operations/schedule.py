@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from jobs.errors import UserError
+from jobs.errors import UserError, one_line
 from jobs.lifecycle.inbox import Inbox
 from jobs.names import wrong_with
 from jobs.operations.backlog import Job
@@ -89,9 +89,16 @@ def save(root: Place, schedule: Schedule) -> None:
         raise UserError(f"schedule {schedule.name!r} exists; remove it first, or choose another name")
 
 
-def schedules(root: Place) -> list[Schedule]:
-    """Return the schedules of the workspace at `root`, by name. Raises `UserError` for one that cannot be read."""
-    return [_read(path) for path in _files(root)]
+def kept(root: Place) -> Iterator[tuple[str, Schedule | UserError]]:
+    """Yield the schedules of the workspace at `root` by their names; of one that is damaged, what is wrong with it."""
+    for path in _files(root):
+        try:
+            yield _name(path), _read(path)
+        except FileNotFoundError:
+            # Somebody has just removed it.
+            continue
+        except UserError as error:
+            yield _name(path), error
 
 
 def _files(root: Place) -> list[Place]:
@@ -99,38 +106,61 @@ def _files(root: Place) -> list[Place]:
     return [folder / name for name in places.names(folder) if name.endswith(".json") and not name.startswith(".")]
 
 
+def _name(path: Place) -> str:
+    return path.name.removesuffix(".json")
+
+
 def _read(path: Place) -> Schedule:
     try:
         found = Schedule(**json.loads(places.read(path)))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is no schedule of this version: {error}") from error
-    if wrong := problems(found):
-        raise UserError([f"{path}: {problem}" for problem in wrong])
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, TypeError) as error:
+        raise _damaged(path, one_line(error)) from error
+    kinds = {"name": str, "cron": str, "tz": str, "asked": dict, "priority": int, "added_ns": int}
+    unlike = [
+        f"{name}: {getattr(found, name)!r}" for name, kind in kinds.items() if type(getattr(found, name)) is not kind
+    ]
+    if wrong := unlike or problems(found):
+        raise _damaged(path, ", ".join(wrong))
+    if found.name != _name(path):
+        raise _damaged(path, f"its name there is {found.name!r}")
     return found
 
 
+def _damaged(path: Place, why: str) -> UserError:
+    name = _name(path)
+    return UserError(
+        f"schedule {name!r}: {path} is no schedule of this version ({why}); put the file right, or take it out with "
+        f"`winnow schedule remove {name}` and add it anew"
+    )
+
+
 def find(root: Place, name: str) -> Schedule:
-    """Return a schedule by its name. Raises `UserError`."""
-    known = schedules(root)
-    for schedule in known:
-        if schedule.name == name:
-            return schedule
-    there_are = ", ".join(s.name for s in known) or "none yet"
-    raise UserError(f"there is no schedule {name!r}; there are: {there_are}")
+    """Return a schedule by its name. Raises `UserError` for one that is unknown or damaged."""
+    _check_known(root, name)
+    return _read(_path(root, name))
 
 
 def remove(root: Place, name: str) -> None:
-    """Take a schedule out; its jobs and releases stay. Raises `UserError` for an unknown one."""
-    find(root, name)
+    """Take a schedule out, a damaged one too; its jobs and releases stay. Raises `UserError` for an unknown one."""
+    _check_known(root, name)
     places.delete(_path(root, name))
     places.delete(_noted_path(root, name))
+
+
+def _check_known(root: Place, name: str) -> None:
+    known = [_name(path) for path in _files(root)]
+    if name not in known:
+        raise UserError(f"there is no schedule {name!r}; there are: {', '.join(known) or 'none yet'}")
 
 
 def noted(root: Place, name: str) -> dict[str, Any]:
     """Return what became of a schedule's last time: `due_ns`, and `skipped` with the reason if nothing was run."""
     try:
         return dict(json.loads(places.read(_noted_path(root, name))))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, TypeError):
+        # Of a time that was submitted its job knows, too.
         return {}
 
 
@@ -146,12 +176,10 @@ def submit_due(root: Place, jobs: Sequence[Job], now_ns: int) -> Iterator[tuple[
     has not ended.
     """
     now = datetime.fromtimestamp(now_ns / 1e9, UTC)
-    for path in _files(root):
-        try:
-            schedule = _read(path)
-        except UserError as error:
+    for _, schedule in kept(root):
+        if isinstance(schedule, UserError):
             # It must not keep the others from being run.
-            yield "schedule_unreadable", {"error": str(error)}
+            yield "schedule_unreadable", {"error": str(schedule)}
             continue
         due = schedule.last_until(now)
         seen_ns = max(schedule.added_ns, noted(root, schedule.name).get("due_ns", 0))

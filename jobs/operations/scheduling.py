@@ -52,22 +52,27 @@ def crontab(root: Place, wanted: Schedule) -> list[str]:
 
 
 def listed(root: Place) -> list[dict[str, Any]]:
-    """Return the schedules with their next time, their last job and its state, and why it was skipped, if it was."""
+    """Return the schedules with their next time, their last job and its state, and why it was skipped, if it was.
+
+    `error` says what is wrong with one that is damaged, of which nothing else is known.
+    """
     jobs = Backlog(root).jobs()
     now = datetime.now(UTC)
     found = []
-    for kept in schedule.schedules(root):
-        mine = schedule.jobs_of(jobs, kept.name)
+    for name, kept in schedule.kept(root):
+        mine = schedule.jobs_of(jobs, name)
+        known = None if isinstance(kept, UserError) else kept
         found.append(
             {
-                "name": kept.name,
-                "cron": kept.cron,
-                "tz": kept.tz,
-                "next": _shown(kept.next_after(now)),
+                "name": name,
+                "cron": known and known.cron,
+                "tz": known and known.tz,
+                "next": known and _shown(known.next_after(now)),
                 "last_job": mine[-1].job_id if mine else None,
                 "state": mine[-1].state.state if mine else None,
-                "skipped": schedule.noted(root, kept.name).get("skipped"),
-                "inputs": list(kept.asked["inputs"]),
+                "skipped": schedule.noted(root, name).get("skipped"),
+                "inputs": list(known.asked.get("inputs", ())) if known else [],
+                "error": None if known else str(kept),
             }
         )
     return found

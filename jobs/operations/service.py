@@ -15,15 +15,20 @@ from jobs.storage import places
 from jobs.storage.places import Place
 
 _MARGIN_S = 15
+_VARIABLES = ".config/winnow/gateway.env"
 
 
 @dataclass(frozen=True)
 class Service:
-    """A file to install, and the commands by which a user puts it to work."""
+    """A file to install, and the commands by which a user puts it to work.
+
+    `variables` is the file that the environment of the gateway and its jobs is read from, where the system reads any.
+    """
 
     path: Path
     text: str
     next_steps: tuple[str, ...]
+    variables: Path | None = None
 
     def install(self) -> None:
         """Write the file."""
@@ -53,6 +58,8 @@ StartLimitBurst=10
 
 [Service]
 Type=exec
+# Nothing of the shell that installed this reaches the jobs; what they need is said there. It need not exist.
+EnvironmentFile=-%h/{_VARIABLES}
 ExecStart={" ".join(_quoted(word) for word in command)}
 Restart=on-failure
 RestartSec=5
@@ -66,7 +73,7 @@ TimeoutStopSec={int(grace_s) + _MARGIN_S}
 WantedBy=default.target
 """
     steps = ("systemctl --user daemon-reload", f"systemctl --user enable --now {name}", "loginctl enable-linger")
-    return Service(Path.home() / ".config/systemd/user" / name, text, steps)
+    return Service(Path.home() / ".config/systemd/user" / name, text, steps, Path.home() / _VARIABLES)
 
 
 def _launchd(root: Place, command: Sequence[str]) -> Service:

@@ -20,6 +20,7 @@ from jobs.passes.background import in_background
 from jobs.passes.joining import client_of_jobs, join
 from jobs.passes.lending import Lent, LentWorker, lent_transforms
 from jobs.passes.nearby import Transform
+from jobs.passes.tokens import MODE
 from jobs.provisioning.extras import require
 
 _TASK_RETRIES = 1
@@ -86,6 +87,8 @@ class Engine:
 
         self._ray = ray
         self._owned = not ray.is_initialized()
+        # Ray, or whoever joins a cluster, decides whether a token is shown; the next cluster may have it otherwise.
+        self._mode = os.environ.get(MODE)
         self._session: str | None = None
         self._loading: list[Any] = []
         self._limit = limits.num_cpus
@@ -276,6 +279,8 @@ class Engine:
             # The next cluster of this process numbers its objects as this one did; what is let go of then is its own.
             self._loading.clear()
             self._ray.shutdown()
+            if self._mode is None:
+                os.environ.pop(MODE, None)
             if self._session and (kind is None or issubclass(kind, RunStopped)):
                 shutil.rmtree(self._session, ignore_errors=True)
 

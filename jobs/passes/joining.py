@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from jobs.errors import RunFailedError, UserError, one_line
+from jobs.passes.tokens import agree, token
 from jobs.provisioning.shipping import code_identity, version, write_wheel
 
 _ANSWER_S = 120.0
@@ -22,6 +22,7 @@ def join(ray: Any, address: str, quiet: Mapping[str, Any]) -> None:
     Machines that lack this program, or have another version of it, are given it for as long as the run lasts. The
     packages that it needs have to be there. Raises `RunFailedError` where the cluster cannot be joined or used.
     """
+    agree(ray, address)
     _init(ray, address, quiet)
     if not _strangers(ray):
         return
@@ -41,16 +42,17 @@ def join(ray: Any, address: str, quiet: Mapping[str, Any]) -> None:
 
 def client_of_jobs(ray: Any, address: str) -> Any:
     """Return a client for the jobs of the cluster whose dashboard is at an address. Raises `UserError` without one."""
-    logging.getLogger("ray.dashboard").setLevel(logging.CRITICAL)
+    for name in ("ray", "ray.dashboard", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     make, unknown = ray.job_submission.JobSubmissionClient, ray.exceptions.AuthenticationError
     try:
         try:
             return make(address)
         except unknown:
             # Ray shows its token unasked only where $RAY_AUTH_MODE says so, but asks for it where there is one.
-            if not (token := _token()):
+            if not (found := token()):
                 raise
-            return make(address, headers={"Authorization": f"Bearer {token}"})
+            return make(address, headers={"Authorization": f"Bearer {found}"})
     except unknown as error:
         text = f"the Ray cluster at {address} asks for another token than $RAY_AUTH_TOKEN or ~/.ray/auth_token"
         raise UserError(text) from error
@@ -61,21 +63,10 @@ def client_of_jobs(ray: Any, address: str) -> Any:
         ) from error
 
 
-def _token() -> str:
-    """Return the token that clusters of Ray ask for, from where Ray looks for it; empty if there is none."""
-    if token := os.environ.get("RAY_AUTH_TOKEN", ""):
-        return token
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
-
-
 def _init(ray: Any, address: str, options: Mapping[str, Any]) -> None:
     try:
         ray.init(address=address, **options)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
         raise RunFailedError(f"the Ray cluster at {address} cannot be joined: {one_line(error)}") from error
 
 

@@ -154,6 +154,9 @@ class Store:
         state = tablelog.ABSENT if version == -1 else tablelog.read_log(at, version)
         if state is not None:
             return Snapshot(self.root, table, self._seen, state)
+        if version is not None and (newest := tablelog.newest_version(at)) < version:
+            # Whoever recorded a version has seen it: nothing is not what the table held then.
+            raise BrokenTableError(tablelog.what_is_lost(at, version, newest))
         try:
             return Snapshot(self.root, table, self._seen, delta=_delta_at(at, version))
         except TableNotFoundError:

@@ -162,10 +162,19 @@ def first_entry(table: schemas.Table, schema: str) -> bytes:
 
 def what_is_broken(at: Place, error: str) -> str:
     """Say what is wrong with a table that cannot be read, without the library's trace, and what mends it."""
-    reason = error.partition("\n")[0].removeprefix("Kernel error: ").rstrip(".")
+    reason = error.partition("\n")[0].removeprefix("Kernel error: ").partition(": ParsedLogPath")[0].rstrip(".")
     computed = any(table.name == at.name and table.has_stage_key for table in schemas.ALL)
     anew = ""
     if computed:
         # A new table has other rows at the versions that a release names.
         anew = ", or, if no release is needed any more, move that folder away and run again, which computes it anew"
     return f"table {at.name} cannot be read: {reason} (its log is {at}/{_FOLDER}); bring it back from a backup{anew}"
+
+
+def what_is_lost(at: Place, version: int, newest: int) -> str:
+    """Say that a table is not what it was at a version that was recorded, and what helps."""
+    state = "gone" if newest < 0 else f"at version {newest} now"
+    return (
+        f"table {at.name} is {state}, and was recorded at version {version} ({at}); bring it back from a backup: "
+        "`winnow doctor` says what else is missing"
+    )

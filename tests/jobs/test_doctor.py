@@ -3,6 +3,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from tests.helpers import computed, copy_stream, go, rows, write_noise_stream
 from tests.onnx_graphs import write_end_to_end
+from tests.reference import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +101,15 @@ def test_a_missing_extra_is_a_note_and_names_its_mend(monkeypatch: pytest.Monkey
     found = of(examine(str(tmp_path / "none")), "extra annotate")
     assert (found.level, found.mend) == ("note", "pip install 'winnow[annotate]'")
     assert "onnxruntime" in found.found
+
+
+def test_every_extra_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    # As where nothing of Google's is installed.
+    monkeypatch.setitem(sys.modules, "google", None)
+    findings = examine(str(tmp_path / "none"))
+    assert {f.subject for f in findings if f.subject.startswith("extra ")} == {f"extra {name}" for name in extras}
+    assert "google.genai" in of(findings, "extra vlm").found
 
 
 def test_exit_codes_and_json(healthy: Path, tables: Path) -> None:

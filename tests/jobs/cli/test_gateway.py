@@ -84,6 +84,22 @@ def test_a_schedule_runs_here_and_releases(place: Path) -> None:
     assert said(winnow("schedule", "list", "--json")) == []
 
 
+def test_a_damaged_schedule_is_shown_beside_the_others(place: Path) -> None:
+    winnow("schedule", "add", "nightly", "--cron", "0 2 * * *", "-i", "cam")
+    (place / "schedules" / "bad.json").write_text("{")
+    listed = winnow("schedule", "list")
+    assert listed.exit_code == 1
+    assert "schedule 'bad': " in listed.stderr
+    assert [word in listed.stdout for word in ("nightly", "bad", "damaged")] == [True] * 3
+    told = winnow("schedule", "list", "--json")
+    assert told.exit_code == 1
+    assert [(row["name"], bool(row["error"])) for row in json.loads(told.stdout)] == [("bad", True), ("nightly", False)]
+    assert "winnow schedule remove bad" in problems(winnow("schedule", "run-now", "bad"))[0]
+    assert winnow("schedule", "run-now", "nightly").exit_code == 0
+    assert winnow("schedule", "remove", "bad").exit_code == 0
+    assert winnow("schedule", "list").exit_code == 0
+
+
 def test_every_word_about_a_job_asks_for_the_token(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = winnow("submit", "-i", "cam").output.strip()
     winnow("schedule", "add", "nightly", "--cron", "0 2 * * *", "-i", "cam")
@@ -130,7 +146,13 @@ def test_a_service_is_shown_or_written(place: Path, tmp_path: Path, monkeypatch:
     shown = winnow("gateway", "install-service", "--print", "--max-jobs", 2).output
     assert f"--workspace {place} --max-jobs 2" in shown
     assert not (tmp_path / ".config").exists()
+    # Every digit, and no exponent that a whole number could not be read from.
+    long = winnow(
+        "gateway", "install-service", "--print", "--max-jobs", 1_000_000, "--grace", 1234567, "--backoff", 0.5
+    )
+    assert "--max-jobs 1000000 --attempts 3 --backoff 0.5 --grace 1234567\n" in long.output
     written = winnow("gateway", "install-service", "--max-jobs", 2).output
+    assert str(tmp_path / ".config/winnow/gateway.env") in written
     (unit,) = (tmp_path / ".config").rglob("*.service")
     assert unit.read_text() == shown
     assert str(unit) in written

@@ -55,6 +55,23 @@ def test_every_problem_of_every_file_is_named(tmp_path: Path) -> None:
     assert call("check", "quality", "curate").exit_code == 0
 
 
+def test_what_was_checked_is_told_to_programs(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("stages: [frames, idle]\n")
+    (found,) = json.loads(call("check", str(mine), "--json").stdout)
+    assert found == {"file": str(mine), "stages": list(load(config=str(mine)).config.closed_stages)}
+    mine.write_text("stages: [idel]\n")
+    assert problems("check", "quality", str(mine), "--json")[0].startswith(f"{mine}: ")
+
+
+@pytest.mark.parametrize("name", ["mine.yaml", "folder/mine.yml", "mine.py:config"])
+def test_a_file_for_a_profile_is_said_to_be_a_configuration(name: str) -> None:
+    for command in (["run", "--input", "cam"], ["doctor", "--quick"]):
+        error = CliRunner().invoke(app, [*command, "--profile", name]).exception
+        assert isinstance(error, UserError)
+        assert error.problems[0].endswith(f"a file is given as --config {name}")
+
+
 def test_embeddings_of_kept_frames_come_after_curation() -> None:
     assert load("curate").config.closed_stages[-2:] == ("curation", "embeddings")
     early = load("curate", settings=["embed.frames=all"]).config.closed_stages

@@ -59,3 +59,45 @@ def test_a_short_token_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UserError, match="expected at least 16 characters, found 5"):
         access.demand(tmp_path)
     assert not access.is_required(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"text",
+        b"\xff",
+        b'{"salt": "zz", "hash": "00", "n": 16384, "r": 8, "p": 1}',
+        b'{"salt": "00", "hash": "00", "n": 16384, "r": 8, "p": 1}',
+        b'{"salt": "00", "hash": "00", "n": 3, "r": 8, "p": 1}',
+    ],
+)
+def test_a_damaged_token_file_lets_nobody_in_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.setenv(access.VARIABLE, TOKEN)
+    access.demand(tmp_path)
+    path = tmp_path / "jobs" / "token.json"
+    path.write_bytes(content)
+    for ask in (access.require, access.demand, access.drop):
+        with pytest.raises(UserError, match="is damaged") as refused:
+            ask(tmp_path)
+        assert str(path) in str(refused.value)
+        assert len(str(refused.value).splitlines()) == 1
+        assert refused.value.exit_code == 2
+    assert path.read_bytes() == content
+
+
+def test_a_token_that_is_no_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As Python has what the environment says in bytes that are no UTF-8.
+    monkeypatch.setenv(access.VARIABLE, "\udcff" * 20)
+    with pytest.raises(UserError, match=f"{access.VARIABLE} is no text in UTF-8"):
+        access.demand(tmp_path)
+    assert not access.is_required(tmp_path)
+    monkeypatch.setenv(access.VARIABLE, TOKEN)
+    access.demand(tmp_path)
+    monkeypatch.setenv(access.VARIABLE, "\udcff" * 20)
+    with pytest.raises(UserError, match=f"{access.VARIABLE} is no text in UTF-8"):
+        access.require(tmp_path)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from pathlib import Path
 
 from jobs.lifecycle.events import Journal
-from jobs.lifecycle.inbox import Inbox
+from jobs.lifecycle.inbox import DIED, Inbox
 from jobs.lifecycle.processes import process_identity
 from jobs.operations.overview import Overview, rss_mb
 
@@ -50,6 +51,24 @@ def test_a_running_job_is_shown_as_far_as_its_journal_says_at_every_look(tmp_pat
     inbox.add("paused")
     values = overview.values()
     assert (values["running"], values["jobs"]["paused"]) == ([], 1)
+
+
+def test_a_run_whose_process_was_killed_has_failed_before_anybody_notes_it_down(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        inbox = Inbox(tmp_path, "job")
+        inbox.add("started", {"process": process_identity(process.pid)})
+        overview = Overview(tmp_path)
+        assert overview.values()["jobs"]["running"] == 1
+        process.kill()
+    values = overview.values()
+    assert (values["jobs"]["running"], values["jobs"]["failed"], values["running"]) == (0, 1, [])
+    assert [(error["job_id"], error["error"]) for error in values["errors"]] == [("job", DIED)]
+    assert [job.error for job in overview.jobs()] == [DIED]
+    assert [record.word for record in inbox.records()] == ["started"]
+    # What a gateway runs is its own to put back.
+    Inbox(tmp_path, "queued").add("submitted", {})
+    Inbox(tmp_path, "queued").add("claimed", {"process": inbox.records()[0].data["process"]})
+    assert overview.values()["running"][0]["worker"]["alive"] is False
 
 
 def test_memory_is_that_of_the_process(tmp_path: Path) -> None:

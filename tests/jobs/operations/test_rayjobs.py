@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
+import json
 import subprocess
 import sys
 import time
@@ -22,48 +20,25 @@ from jobs.operations.submitting import submit
 from jobs.passes.engine import ray_jobs
 from jobs.workspace import Workspace
 from tests.helpers import assert_same_tables, go, said, winnow, write_noise_stream
-from tests.machines import apart
+from tests.machines import head
+from tests.reference import ROOT
 
 N = 30
-
-
-def free_ports(n: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @pytest.fixture(scope="module")
 def dashboard() -> Iterator[str]:
     """The dashboard of a cluster that was started as the documentation says."""
-    gcs, dash, agent, client = free_ports(4)
-    command = ["ray", "start", "--head", "--block", "--num-cpus=1", f"--port={gcs}", "--include-dashboard=true"]
-    command += [f"--dashboard-port={dash}", f"--dashboard-agent-listen-port={agent}"]
-    command += [f"--ray-client-server-port={client}", f"--object-store-memory={80 << 20}", "--disable-usage-stats"]
-    programs = Path(sys.executable).parent
-    with apart() as environment:
-        # Not this checkout, but what is handed over, is what has to run.
-        environment |= {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": ""}
-        quiet = subprocess.DEVNULL
-        with subprocess.Popen(
-            command, stdout=quiet, stderr=quiet, env=environment, cwd=environment["RAY_TMPDIR"], start_new_session=True
-        ) as head:
+    with head("--include-dashboard=true") as (_, address):
+        deadline = time.monotonic() + 90
+        while True:
             try:
-                deadline = time.monotonic() + 90
-                while True:
-                    try:
-                        ray_jobs(f"http://127.0.0.1:{dash}")
-                        break
-                    except UserError:
-                        assert head.poll() is None, "the cluster did not come up"
-                        assert time.monotonic() < deadline, "the cluster did not come up"
-                        time.sleep(0.2)
-                yield f"http://127.0.0.1:{dash}"
-            finally:
-                head.send_signal(signal.SIGTERM)
-                head.wait(60)
+                ray_jobs(address)
+                break
+            except UserError:
+                assert time.monotonic() < deadline, "the dashboard did not come up"
+                time.sleep(0.2)
+        yield address
 
 
 def ended(workspace: Workspace, job_id: str, seconds: float = 150) -> str:
@@ -81,8 +56,12 @@ def test_a_job_that_is_handed_over_leaves_the_rows_of_any_other(
     dashboard: str, workspace: Workspace, tmp_path: Path
 ) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(N))
-    command = ("submit", "--to", "ray", "--ray-address", dashboard, "--input", cam, "--workspace", workspace.root)
-    job_id = said(winnow(*command, "--json"))["job_id"]
+    command = [sys.executable, "-m", "jobs.cli.app", "submit", "--to", "ray", "--ray-address", dashboard, "--json"]
+    command += ["--input", str(cam), "--workspace", str(workspace.root)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    # Ray has nothing to add.
+    assert done.stderr == ""
+    job_id = json.loads(done.stdout)["job_id"]
     # No gateway takes it up meanwhile.
     assert in_turn(Backlog(workspace.root).live(), time.time_ns()) == []
     assert ended(workspace, job_id) == "done"

@@ -120,7 +120,7 @@ def test_a_schedule_is_kept_until_it_is_removed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="exists"):
         schedule.save(tmp_path, made("0 3 * * *"))
     schedule.remove(tmp_path, "nightly")
-    assert schedule.schedules(tmp_path) == []
+    assert list(schedule.kept(tmp_path)) == []
     with pytest.raises(UserError, match="there is no schedule 'nightly'; there are: none yet"):
         schedule.remove(tmp_path, "nightly")
 
@@ -190,5 +190,41 @@ def test_a_schedule_that_nobody_can_read_keeps_no_other_from_being_run(tmp_path:
     (tmp_path / "schedules" / "later.json").write_text(json.dumps({"name": "later", "colour": "red"}))
     events = [event for event, _ in look(tmp_path, "2026-11-21T01:00")]
     assert events == ["schedule_unreadable", "schedule_unreadable", "schedule_due"]
-    with pytest.raises(UserError, match="is no schedule of this version"):
-        schedule.schedules(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b'{"name": "bad", "colour": "red"}',
+        b'{"name": "bad", "cron": 7, "tz": "UTC", "asked": {}}',
+        b'{"name": "bad", "cron": "0 99 * * *", "tz": "UTC", "asked": {}}',
+        b'{"name": "nightly", "cron": "0 2 * * *", "tz": "UTC", "asked": {}}',
+    ],
+)
+def test_a_damaged_schedule_is_named_with_its_mend_and_can_be_removed(tmp_path: Path, content: bytes) -> None:
+    schedule.save(tmp_path, made("0 2 * * *"))
+    path = tmp_path / "schedules" / "bad.json"
+    path.write_bytes(content)
+    found = dict(schedule.kept(tmp_path))
+    assert found["nightly"] == schedule.find(tmp_path, "nightly") == made("0 2 * * *")
+    with pytest.raises(UserError, match="is no schedule of this version") as caught:
+        schedule.find(tmp_path, "bad")
+    assert str(caught.value) == str(found["bad"])
+    assert str(path) in str(caught.value)
+    assert "`winnow schedule remove bad`" in str(caught.value)
+    assert len(caught.value.problems) == len(str(caught.value).splitlines()) == 1
+    schedule.remove(tmp_path, "bad")
+    assert [name for name, _ in schedule.kept(tmp_path)] == ["nightly"]
+
+
+def test_a_note_that_is_damaged_has_no_time_submitted_twice(tmp_path: Path) -> None:
+    schedule.save(tmp_path, made("0 2 * * *", added="2026-11-20T12:00"))
+    look(tmp_path, "2026-11-21T01:00")
+    (tmp_path / "schedules" / "noted" / "nightly.json").write_text("{")
+    Inbox(tmp_path, "20261121-010000-nightly").add("done")
+    look(tmp_path, "2026-11-21T01:05")
+    assert len(Backlog(tmp_path).jobs()) == 1
+    assert schedule.noted(tmp_path, "nightly") == {"due_ns": ns("2026-11-21T01:00")}

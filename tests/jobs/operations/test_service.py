@@ -44,6 +44,13 @@ def test_the_unit_starts_this_program_on_this_workspace_whatever_its_name(tmp_pa
     assert found.path.parent == Path.home() / ".config/systemd/user"
 
 
+def test_the_environment_of_its_jobs_is_read_from_a_file_that_need_not_exist() -> None:
+    found = service(ROOT, (), 30, "linux")
+    assert "\nEnvironmentFile=-%h/.config/winnow/gateway.env\n" in found.text
+    assert found.variables == Path.home() / ".config/winnow/gateway.env"
+    assert service(ROOT, (), 30, "darwin").variables is None
+
+
 def test_two_workspaces_have_two_services() -> None:
     assert service(Path("/a/tables"), (), 30, "linux").path != service(Path("/b/tables"), (), 30, "linux").path
 

@@ -22,8 +22,7 @@ from jobs.errors import UserError
 from jobs.provisioning.inference import TOKEN, URL
 from jobs.workspace import Workspace
 from tests.helpers import computed, go, noise, rows, scenery, winnow, write_clip, write_clip_model
-from tests.jobs.operations.test_rayjobs import free_ports
-from tests.machines import apart
+from tests.machines import apart, free_ports
 from tests.models import held_at_hand
 from tests.onnx_graphs import write_end_to_end
 

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import schemas
+from jobs import losses
+from jobs.datasets import release
+from jobs.doctor import examine
+from jobs.errors import UserError
+from jobs.finding import Finding
+from jobs.lifecycle.inbox import Inbox
+from jobs.passes.engine import Engine
+from jobs.query import View
+from jobs.storage.store import Store
+from jobs.storage.tablelog import log_entry
+from jobs.workspace import Workspace
+from tests.helpers import copy_stream, go, write_noise_stream
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
+    """A workspace with a release, and two runs of one camera."""
+    place = tmp_path_factory.mktemp("losses")
+    workspace = Workspace.at(place / "tables")
+    cam = write_noise_stream(place / "cam", range(6))
+    go(workspace, cam)
+    release.create(Store(workspace.root), "first")
+    write_noise_stream(cam, range(6, 9), start=6)
+    go(workspace, cam)
+    return workspace.folder
+
+
+@pytest.fixture
+def tables(healthy: Path, tmp_path: Path) -> Path:
+    return copy_stream(healthy, tmp_path / "tables")
+
+
+def broken(findings: list[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.level == "broken"]
+
+
+def take_back(root: Path, table: schemas.Table, n: int = 1) -> int:
+    """Delete the newest entries of a table's log, and return the version that is left."""
+    newest = Store(root).open(table).version
+    for version in range(newest, newest - n, -1):
+        (root / table.name / "_delta_log" / log_entry(root / table.name, version).name).unlink()
+    return newest - n
+
+
+def test_what_is_there_is_no_loss(healthy: Path) -> None:
+    assert [*losses.tables(Store(healthy)), *losses.jobs(healthy)] == []
+
+
+@pytest.mark.parametrize("table", [schemas.DUPLICATES, schemas.IDLE, schemas.HEADS, schemas.LISTING])
+def test_a_table_that_is_gone_is_named_with_its_mend_and_not_read_as_empty(tables: Path, table: schemas.Table) -> None:
+    recorded = Store(tables).open(table).version
+    shutil.rmtree(tables / table.name)
+    (found,) = broken(examine(str(tables)))
+    assert found.subject == "tables"
+    assert found.found.startswith(f"table {table.name} is gone, and was at version {recorded} in run ")
+    assert "run the streams again" in found.mend
+    for chosen in ({"run": "last"}, {"release": "first"}):
+        with pytest.raises(UserError, match=f"table {table.name} is gone, and was recorded at version") as refused:
+            View.of(Workspace.at(tables), **chosen).sql(f"SELECT count(*) FROM {table.name}")
+        assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_log_that_was_moved_away_is_a_table_that_is_gone(tables: Path) -> None:
+    (tables / "quality" / "_delta_log").rename(tables.parent / "away")
+    assert [found.found[:21] for found in broken(examine(str(tables), verify=True))] == ["table quality is gone"]
+
+
+def test_a_table_that_lost_its_last_commit_is_younger_than_the_run_that_made_it(tables: Path) -> None:
+    left = take_back(tables, schemas.CURATION)
+    (found,) = broken(examine(str(tables)))
+    assert found.found.startswith(f"table curation is at version {left}, and was at version {left + 1} in run ")
+    view = View.of(Workspace.at(tables), run="last")
+    with pytest.raises(UserError, match=f"table curation is at version {left} now, and was recorded at {'version'}"):
+        view.sql("SELECT count(*) FROM curation")
+    # What a release has of it is there.
+    assert View.of(Workspace.at(tables), release="first").sql("SELECT * FROM curation").num_rows == 6
+
+
+def test_running_again_mends_what_can_be_computed(healthy: Path, tables: Path) -> None:
+    shutil.rmtree(tables / "duplicates")
+    go(Workspace.at(tables), healthy.parent / "cam")
+    findings = examine(str(tables))
+    assert broken(findings) == []
+    (earlier,) = [found for found in findings if found.subject == "earlier runs"]
+    assert earlier.level == "note"
+    assert View.of(Workspace.at(tables), run="last").sql("SELECT * FROM duplicates").num_rows == 9
+
+
+def test_a_run_that_needs_a_lost_table_as_little_as_it_writes_it_hides_no_loss(healthy: Path, tables: Path) -> None:
+    # No release remembers it either.
+    for name in ("duplicates", "releases"):
+        shutil.rmtree(tables / name)
+    go(Workspace.at(tables), healthy.parent / "cam", settings=["stages=[frames]"])
+    (found,) = broken(examine(str(tables)))
+    assert found.found == "table duplicates is gone, though heads show what stage duplicates wrote"
+
+
+def test_a_release_of_a_table_that_was_made_anew_is_lost(healthy: Path, tables: Path) -> None:
+    release.create(Store(tables), "second")
+    recorded = Store(tables).open(schemas.QUALITY).version
+    shutil.rmtree(tables / "quality")
+    go(Workspace.at(tables), healthy.parent / "cam")
+    now = Store(tables).open(schemas.QUALITY).version
+    (found,) = broken(examine(str(tables)))
+    assert found.found == f"table quality is at version {now}, and was at version {recorded} in release second"
+    assert found.mend == "bring it back from a backup"
+
+
+@pytest.mark.parametrize(
+    "lose", [lambda root: shutil.rmtree(root / "runs"), lambda root: take_back(root, schemas.RUNS)]
+)
+def test_runs_that_the_tables_have_forgotten_are_known_by_their_jobs(
+    tables: Path, lose: Callable[[Path], object]
+) -> None:
+    lose(tables)
+    (found,) = broken(examine(str(tables)))
+    assert found.found.startswith("table runs does not know the end of ")
+    assert "backup" in found.mend
+
+
+def test_a_run_without_its_stages_is_not_read_as_empty(tables: Path) -> None:
+    shutil.rmtree(tables / "stage_runs")
+    assert [found.found[:24] for found in broken(examine(str(tables)))] == ["table stage_runs is gone"]
+    with pytest.raises(UserError, match="table stage_runs does not have its stages"):
+        View.of(Workspace.at(tables), run="last")
+
+
+def test_files_of_the_tables_of_runs_that_are_missing_end_no_look(tables: Path) -> None:
+    for file in (tables / "heads").glob("*.parquet"):
+        file.unlink()
+    (found,) = broken(examine(str(tables)))
+    assert found.found.endswith(".parquet is missing")
+
+
+def test_every_record_of_a_job_is_read(tables: Path) -> None:
+    folder = max((tables / "jobs").iterdir())
+    first = folder / "000001.json"
+    kept = first.read_bytes()
+    first.write_text("garbage")
+    (found,) = broken(examine(str(tables)))
+    assert found.subject == "jobs"
+    assert found.found.startswith(f"{first} is no record of a job")
+    assert str(folder) in found.mend
+    first.write_bytes(kept)
+    Inbox(tables, folder.name).add("failed")
+    (folder / "000002.json").unlink()
+    assert [found.found for found in losses.jobs(tables)] == [f"job {folder.name} lacks its record 000002.json"]
+    # One that was being cleared is no job any more.
+    first.unlink()
+    assert list(losses.jobs(tables)) == []
