@@ -39,7 +39,7 @@ class DuplicateParams:
     `by`: what makes two frames candidates: `phash`, their hashes, or `embedding`, what they show, for which no hash and
     no verification is asked.
     `hamming`: how many of 64 hash bits a member may differ from its representative; with a logo in a corner, and all
-    else alike, by three times as many.
+    else alike, by two and a half times as many.
     `verify`: what else has to hold. `layout`: the pictures correlate in three of their four quarters, each averaged to
     4x4 cells; without it, `none`, 6 bits are enough to group a room with and without a person in it. `embedding`: the
     cosine of their vectors.
@@ -78,8 +78,9 @@ class Grouping:
     removed: pa.Table
 
 
-MARKED = 3
-"""How many times `hamming` a logo may move the hash. Twice are too few for one in thirty of up to 5 % of a photo."""
+MARKED = 2.5
+"""How many times `hamming` a logo may move the hash. Twice are too few for one in thirty of up to 5 % of a photo; with
+three times, one nearly symmetric photo of 88 is grouped with its mirror image."""
 
 NearPairs = Callable[[npt.NDArray[np.uint64], int], pa.Table | None]
 """Returns which of distinct hashes are within a radius, of schema `bandjoin.PAIRS`; None leaves that to the index."""
@@ -218,7 +219,7 @@ def _joined(
     from transforms.hamming import Verification, join_leaders
 
     least = params.agreement if params.uses == "layout" else params.cosine
-    reach = MARKED * params.hamming if params.uses == "layout" else 0
+    reach = int(MARKED * params.hamming) if params.uses == "layout" else 0
     verify = None if looks is None else Verification(looks, least, reach)
     pairs = near(np.unique(hashes), params.hamming) if near else None
     if pairs is not None:

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 from annotated_types import Ge, Gt, Le
 
-from transforms.motion import drift
+from transforms.hashing import from_hex, layout_array
+from transforms.motion import STILL, drift
 
 BoolArray = npt.NDArray[np.bool_]
 Int64Array = npt.NDArray[np.int64]
@@ -76,6 +78,35 @@ class Course:
     is_clip: bool
     tiles: npt.NDArray[np.uint8]
     tiles_at: Int64Array
+
+
+FINGERPRINTS, MOTION = ("frame_idx", "input_id", "phash"), ("frame_idx", "motion_peak", "tile_contrast", "tiles")
+"""The columns of these tables that a course is made of."""
+
+
+def course_of(
+    hashed: pl.DataFrame, moved: pl.DataFrame, starts: Int64Array, is_clip: bool
+) -> tuple[Int64Array, Course]:
+    """Return the frame numbers of a stream, shape (N,), ascending, and its course.
+
+    `hashed` has the columns `FINGERPRINTS`, `moved` the columns `MOTION`; `starts` are the first numbers of its scenes.
+    """
+    rows = hashed.join(moved, on="frame_idx", how="left").sort("frame_idx")
+    index = rows["frame_idx"].to_numpy()
+    peak, contrast = (
+        rows[name].cast(pl.Float32).fill_null(np.nan).to_numpy() for name in ("motion_peak", "tile_contrast")
+    )
+    return index, Course(
+        motion_peak=peak,
+        tile_contrast=contrast,
+        phash=from_hex(rows["phash"].fill_null("0" * 16).to_arrow()),
+        content_id=rows["input_id"].to_numpy(),
+        decodable=rows["phash"].is_not_null().to_numpy(),
+        starts_scene=np.isin(index, starts),
+        is_clip=is_clip,
+        tiles=layout_array(rows.select("tiles").drop_nulls().to_arrow()["tiles"], STILL[0] * STILL[1]),
+        tiles_at=np.flatnonzero(rows["tiles"].is_not_null().to_numpy()),
+    )
 
 
 def find_idle(course: Course, params: IdleParams) -> Intervals:

@@ -15,8 +15,7 @@ import schemas
 from jobs.query import View
 from transforms import evaluation
 from transforms.duplicates import MARKED, DuplicateParams
-from transforms.hashing import from_hex
-from transforms.idle import Course, IdleParams, find_idle
+from transforms.idle import FINGERPRINTS, MOTION, Course, IdleParams, course_of, find_idle
 
 Params = TypeVar("Params", DuplicateParams, IdleParams)
 Suggested = dict[str, Any]
@@ -147,22 +146,8 @@ def _iou(
 def _course(view: View, stream: str) -> tuple[npt.NDArray[np.int64], Course]:
     """Return the frame numbers of a stream, shape (N,), and what idle intervals are found by."""
     mine = pl.col("stream_id") == stream
-    hashed = view.lazy("fingerprints").filter(mine).select("frame_idx", "input_id", "phash")
-    moved = view.lazy("motion").filter(mine).select("frame_idx", "motion_peak", "tile_contrast")
-    rows = hashed.join(moved, on="frame_idx", how="left").sort("frame_idx").collect()
+    hashed = view.lazy("fingerprints").filter(mine).select(FINGERPRINTS).collect()
+    moved = view.lazy("motion").filter(mine).select(MOTION).collect()
     starts = view.lazy(schemas.SCENES.name).filter(mine).select("start_idx").collect()["start_idx"].to_numpy()
     kinds = view.lazy("streams").filter(mine).select("kind").collect()["kind"].to_list()
-    index = rows["frame_idx"].to_numpy()
-    peak, contrast = (
-        rows[name].cast(pl.Float32).fill_null(np.nan).to_numpy() for name in ("motion_peak", "tile_contrast")
-    )
-    course = Course(
-        peak,
-        contrast,
-        from_hex(rows["phash"].fill_null("0" * 16).to_arrow()),
-        rows["input_id"].to_numpy(),
-        rows["phash"].is_not_null().to_numpy(),
-        np.isin(index, starts),
-        "video" in kinds,
-    )
-    return index, course
+    return course_of(hashed, moved, starts, "video" in kinds)

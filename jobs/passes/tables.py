@@ -29,8 +29,7 @@ from jobs.stage import Stage
 from jobs.storage.parts import Part, write_part
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
 from transforms import curation, duplicates, idle, scenes
-from transforms.hashing import LAYOUT_SIDE, from_hex, layout_array
-from transforms.motion import STILL
+from transforms.hashing import LAYOUT_SIDE, layout_array
 
 _TRIES = 20
 _MENDS = {
@@ -39,7 +38,6 @@ _MENDS = {
     "workspace": "run again with --set duplicates.rebuild=true",
 }
 _ROWS_PER_COMMIT = 1 << 20
-_MOVES = ("motion_peak", "tile_contrast")
 
 
 @dataclass
@@ -227,26 +225,15 @@ class TableStages:
         n_frames = 0
         for state in batch:
             streams = frozenset([state.scope])
-            moved = pl.DataFrame(self._read(moves, ("frame_idx", *_MOVES, "tiles"), streams))
-            hashed = pl.DataFrame(self._read(fingerprints, ("frame_idx", "input_id", "phash"), streams))
+            hashed = pl.DataFrame(self._read(fingerprints, idle.FINGERPRINTS, streams))
+            moved = pl.DataFrame(self._read(moves, idle.MOTION, streams))
             starts = self._read(parted, ("start_idx",), streams)["start_idx"].to_numpy()
-            rows = hashed.join(moved, on="frame_idx", how="left").sort("frame_idx")
-            decodable = rows["phash"].is_not_null().to_numpy()
-            hashes = from_hex(rows["phash"].fill_null("0" * 16).to_arrow())
-            peak, contrast = (rows[name].to_numpy().astype(np.float32) for name in _MOVES)
-            index = rows["frame_idx"].to_numpy()
-            content = rows["input_id"].to_numpy()
-            is_clip = state.scope in clips
-            kept = rows["tiles"].is_not_null().to_numpy()
-            tiles = layout_array(rows.select("tiles").drop_nulls().to_arrow()["tiles"], STILL[0] * STILL[1])
-            cuts = np.isin(index, starts)
-            at = np.flatnonzero(kept)
-            course = idle.Course(peak, contrast, hashes, content, decodable, cuts, is_clip, tiles, at)
+            index, course = idle.course_of(hashed, moved, starts, state.scope in clips)
             found = idle.find_idle(course, self._config.idle)
             intervals = _intervals(state, index, found.first, found.last)
             intervals = intervals.append_column("idle_score", pa.array(found.score))
             tables.append(intervals.append_column("frozen", pa.array(found.frozen)))
-            n_frames += rows.height
+            n_frames += len(index)
         counts = {state.scope: t.num_rows for state, t in zip(batch, tables, strict=True)}
         return _Outcome(pa.concat_tables(tables), _whole_streams(stage, batch), counts, n_frames)
 

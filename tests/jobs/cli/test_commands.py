@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import polars as pl
 import pytest
 
-import jobs.cli
 from jobs.cli.app import main
 from jobs.passes.engine import Engine
 from jobs.workspace import Workspace
@@ -77,23 +76,6 @@ def errors(result: Result) -> list[str]:
     lines = result.err.splitlines()
     assert all(line.startswith("error: ") for line in lines), result.err
     return [line.removeprefix("error: ") for line in lines]
-
-
-class Interrupting:
-    """Stands for a user who presses Ctrl-C while a module is imported."""
-
-    @staticmethod
-    def find_spec(name: str, *_: object) -> None:
-        if name == "jobs.cli.app":
-            raise KeyboardInterrupt
-
-
-def test_an_interrupt_while_the_program_is_imported_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "jobs.cli.app")
-    monkeypatch.setattr(sys, "meta_path", [Interrupting, *sys.meta_path])
-    with pytest.raises(SystemExit) as end:
-        jobs.cli.main()
-    assert end.value.code == 130
 
 
 def test_run_prints_one_object_on_its_last_line(winnow: Winnow, sample_folder: Path, engine: Engine) -> None:

@@ -26,8 +26,8 @@ def test_labels_of_one_kind_suggest_nothing() -> None:
     assert suggest_duplicates(np.array([1, 2]), None, None, np.array([True, True]), DuplicateParams()) == []
 
 
-def test_a_logo_is_reached_by_a_third_of_its_bits() -> None:
+def test_a_logo_is_reached_by_two_fifths_of_its_bits() -> None:
     marked = np.array([False, False, True, False, False])
-    distance, agreement = np.array([0, 2, 36, 14, 30]), np.ones(5, np.float32)
+    distance, agreement = np.array([0, 2, 30, 14, 31]), np.ones(5, np.float32)
     radius, _ = suggest_duplicates(distance, agreement, marked, TRUTH, DuplicateParams())
     assert (radius["suggested"], radius["recall"], radius["suggested_recall"]) == (12, 2 / 3, 1.0)
