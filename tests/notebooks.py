@@ -17,7 +17,7 @@ from tests.reference import ROOT
 def main() -> None:
     """Make a demo, and run the notebooks with it as their workspace; what they print is not kept."""
     with tempfile.TemporaryDirectory() as place:
-        command = [sys.executable, "-m", "jobs.cli.app", "demo", "--json", "--out", place]
+        command = [sys.executable, "-m", "jobs.cli", "demo", "--json", "--out", place]
         subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
         os.environ["WINNOW_WORKSPACE"] = f"{place}/tables"
         # The kernel is this interpreter, whatever kernels are installed elsewhere.

@@ -33,7 +33,7 @@ def start(
 
     `alone`, it has no more than processes of its own, as a small run has that is asked for by hand: no engine.
     """
-    command = [sys.executable, "-m", "jobs.cli.app", "run", "--json", "--workspace", str(workspace), *options]
+    command = [sys.executable, "-m", "jobs.cli", "run", "--json", "--workspace", str(workspace), *options]
     command += [part for path in inputs for part in ("--input", str(path))]
     command += [part for setting in settings for part in ("--set", setting)]
     if not alone:
@@ -44,7 +44,7 @@ def start(
 
 def resume(workspace: Path, job_id: str, verb: str = "resume", alone: bool = False) -> subprocess.Popen[str]:
     """Start `winnow job resume`, or another verb that goes on, as `start` does."""
-    command = [sys.executable, "-m", "jobs.cli.app", "job", verb, job_id, "--json", "--workspace", str(workspace)]
+    command = [sys.executable, "-m", "jobs.cli", "job", verb, job_id, "--json", "--workspace", str(workspace)]
     if not alone:
         command += ["--ray-address", ray.get_runtime_context().gcs_address]
     environment = without_ray() if alone else None
@@ -53,7 +53,7 @@ def resume(workspace: Path, job_id: str, verb: str = "resume", alone: bool = Fal
 
 def start_gateway(root: Path) -> subprocess.Popen[str]:
     """Start a gateway in the foreground of a process of its own, and wait until it is at work."""
-    command = [sys.executable, "-m", "jobs.cli.app", "gateway", "start", "--foreground", "--workspace", str(root)]
+    command = [sys.executable, "-m", "jobs.cli", "gateway", "start", "--foreground", "--workspace", str(root)]
     process = subprocess.Popen([*command, "--backoff", "0.1", "--quiet"], stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not (holder(lock_path(root)) or {}).get("ready"):
         time.sleep(0.02)

@@ -175,7 +175,7 @@ def flaky(behind: str) -> Iterator[Flaky]:
 def winnow_process(*words: object, **variables: str) -> subprocess.Popen[str]:
     """Start the program as a process."""
     return subprocess.Popen(
-        [sys.executable, "-m", "jobs.cli.app", *(str(word) for word in words)],
+        [sys.executable, "-m", "jobs.cli", *(str(word) for word in words)],
         env=os.environ | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -47,7 +47,7 @@ def on_disk(tmp_path_factory: pytest.TempPathFactory, frames: Path) -> Workspace
 
 
 def start(place: Place, source: str, *options: str, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "jobs.cli.app", "run", "--json", "--input", source, "--workspace", str(place)]
+    command = [sys.executable, "-m", "jobs.cli", "run", "--json", "--input", source, "--workspace", str(place)]
     command += [*options, *(part for setting in (*STAGES, *SMALL_BLOCKS) for part in ("--set", setting))]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=without_ray() | environment
@@ -96,7 +96,7 @@ def test_a_run_that_is_paused_from_elsewhere_goes_on_without_computing_anything_
     assert time.monotonic() - began < 20
     before = measured(root, job_id)
     assert 0 < before < N
-    command = [sys.executable, "-m", "jobs.cli.app", "job", "resume", job_id, "--json", "--workspace", str(root)]
+    command = [sys.executable, "-m", "jobs.cli", "job", "resume", job_id, "--json", "--workspace", str(root)]
     resumed = subprocess.run(command, env=without_ray(), capture_output=True, text=True, timeout=300, check=False)
     assert resumed.returncode == 0, resumed.stderr
     assert json.loads(resumed.stdout.splitlines()[-1])["stages"]["frames"]["computed"] == N

@@ -127,7 +127,3 @@ def main() -> None:
             raise
         say([found[0]], found[1], as_json)
         sys.exit(found[1])
-
-
-if __name__ == "__main__":
-    main()

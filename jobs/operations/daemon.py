@@ -33,7 +33,7 @@ def start(root: Place, options: Sequence[str]) -> dict[str, Any]:
     kept = root / "jobs" / "gateway.txt"
     said = kept if isinstance(kept, Path) else Path(mkdtemp(prefix="winnow-")) / kept.name
     said.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "jobs.cli.app", "gateway", "start", "--foreground", "--quiet"]
+    command = [sys.executable, "-m", "jobs.cli", "gateway", "start", "--foreground", "--quiet"]
     with open(said, "wb") as sink:
         process = subprocess.Popen(  # noqa: S603 - its own program
             [*command, "--workspace", str(root), *options],

@@ -183,7 +183,7 @@ class Gateway:
         """Start the process of a job that was claimed for it."""
         attempt = job.state.attempts + 1
         output = self._output(job.job_id, attempt)
-        command = [sys.executable, "-m", "jobs.cli.app", "gateway", "execute", job.job_id]
+        command = [sys.executable, "-m", "jobs.cli", "gateway", "execute", job.job_id]
         command += ["--workspace", str(self._root), "--gateway-pid", str(os.getpid())]
         # What a job runs has no need of the token that guards it.
         environment = {name: value for name, value in os.environ.items() if name != VARIABLE}

@@ -44,7 +44,7 @@ def add(
 def crontab(root: Place, wanted: Schedule) -> list[str]:
     """Return the lines of a crontab that do what the gateway would do."""
     program = shutil.which("winnow")
-    words = [program] if program else [sys.executable, "-m", "jobs.cli.app"]
+    words = [program] if program else [sys.executable, "-m", "jobs.cli"]
     words += ["schedule", "run-now", wanted.name, "--here", "--workspace", str(root)]
     # In a crontab, a percent sign ends the command.
     command = shlex.join(words).replace("%", r"\%")

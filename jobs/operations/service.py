@@ -38,7 +38,7 @@ class Service:
 
 def service(root: Place, options: Sequence[str], grace_s: float, platform: str = sys.platform) -> Service:
     """Return the service of the gateway of the workspace at `root` for a platform, as `sys.platform` names it."""
-    command = [sys.executable, "-m", "jobs.cli.app", "gateway", "start", "--foreground", "--workspace", str(root)]
+    command = [sys.executable, "-m", "jobs.cli", "gateway", "start", "--foreground", "--workspace", str(root)]
     command += options
     return _launchd(root, command) if platform == "darwin" else _systemd(root, command, grace_s)
 

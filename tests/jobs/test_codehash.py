@@ -141,4 +141,4 @@ def test_real_stages_have_stable_hashes(entry: object) -> None:
 
 def test_compiled_kernels_are_reached_without_importing_them() -> None:
     found = {name for _, name in code_texts([("transforms.duplicates", "group_frames")])}
-    assert {"_join_leaders", "_nearest", "_distance", "BANDS"} <= found
+    assert {"_join_leaders", "_nearest", "distance_of", "BANDS"} <= found

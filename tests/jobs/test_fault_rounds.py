@@ -241,7 +241,7 @@ def winnow(*words: object) -> list[str]:
     import sys
 
     *given, place = map(str, words)
-    return [sys.executable, "-m", "jobs.cli.app", *given, "--workspace", place]
+    return [sys.executable, "-m", "jobs.cli", *given, "--workspace", place]
 
 
 FAULTS = (

@@ -177,7 +177,7 @@ def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_frame_that_kills_its_worker_is_set_aside_and_costs_no_other(deadly: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "jobs.cli.app", "run", "--json", "--workspace", str(tmp_path / "tables")]
+    command = [sys.executable, "-m", "jobs.cli", "run", "--json", "--workspace", str(tmp_path / "tables")]
     command += ["--input", str(deadly), "--set", "resources.num_cpus=2"]
     process = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert process.returncode == 0, process.stderr

@@ -203,7 +203,7 @@ def run_without_override(*arguments: str) -> subprocess.CompletedProcess[str]:
         for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
             libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
 
-    command = [sys.executable, "-m", "jobs.cli.app", *arguments]
+    command = [sys.executable, "-m", "jobs.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=drop)
 
 
@@ -324,7 +324,7 @@ def test_the_workspace_can_be_named_by_the_environment(
 
 
 def test_output_into_a_closed_pipe_is_no_error(done: Path) -> None:
-    command = f"{sys.executable} -m jobs.cli.app sql -w {done} --format jsonl 'SELECT * FROM curated' | head -1"
+    command = f"{sys.executable} -m jobs.cli sql -w {done} --format jsonl 'SELECT * FROM curated' | head -1"
     found = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, check=True, env=os.environ | {"PIPE": "1"}
     )
@@ -379,7 +379,7 @@ def _read(file: Path, kind: str) -> pl.DataFrame:
 
 
 def test_closed_outputs_are_nobody_to_tell_and_no_error(done: Path, tmp_path: Path) -> None:
-    command = f"{sys.executable} -m jobs.cli.app sql 'SELECT 1 AS one' --workspace {done}"
+    command = f"{sys.executable} -m jobs.cli sql 'SELECT 1 AS one' --workspace {done}"
     for closed, out in ((">&-", []), ("<&- 2>&-", ["one", "1"])):
         told = subprocess.run(
             ["sh", "-c", f"{command} {closed}"], check=False, capture_output=True, text=True, cwd=tmp_path

@@ -193,7 +193,7 @@ def test_a_run_that_was_killed_asks_again_what_was_under_way_alone(
     workspace = workspaces("ws")
     there.bad += [Bad(), Bad(), Bad(after_s=60), Bad(after_s=60)]
     words = [word for each in asked(made, there, "escalate.parallel=2") for word in ("--set", each)]
-    program = [sys.executable, "-m", "jobs.cli.app", "run", "-i", str(made.parent / "data"), "-w", str(workspace.root)]
+    program = [sys.executable, "-m", "jobs.cli", "run", "-i", str(made.parent / "data"), "-w", str(workspace.root)]
     with subprocess.Popen([*program, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         try:
             for _ in range(1800):

@@ -275,7 +275,7 @@ def test_an_endpoint_that_refuses_ends_the_run(workspace: Workspace, made: Path,
 def test_a_run_that_was_killed_goes_on_without_paying_twice(workspace: Workspace, made: Path, there: Endpoint) -> None:
     there.bad += [Bad(), Bad(), Bad(after_s=60)]
     words = [word for setting in asked(made, there) for word in ("--set", setting)]
-    program = [sys.executable, "-m", "jobs.cli.app", "run", "-i", str(made.parent / "data"), "-w", str(workspace.root)]
+    program = [sys.executable, "-m", "jobs.cli", "run", "-i", str(made.parent / "data"), "-w", str(workspace.root)]
     with subprocess.Popen([*program, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         try:
             for _ in range(1200):

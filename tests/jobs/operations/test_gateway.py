@@ -49,7 +49,7 @@ class Running:
 
     def __init__(self, root: Path, *options: str) -> None:
         self.root = root
-        command = [sys.executable, "-m", "jobs.cli.app", "gateway", "start", "--foreground", "--workspace", str(root)]
+        command = [sys.executable, "-m", "jobs.cli", "gateway", "start", "--foreground", "--workspace", str(root)]
         self.process = subprocess.Popen([*command, *FAST, *options], stderr=subprocess.PIPE, text=True)
         wait(lambda: self.process.poll() is not None or (holder(lock_path(root)) or {}).get("ready"))
 

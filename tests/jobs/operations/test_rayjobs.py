@@ -56,7 +56,7 @@ def test_a_job_that_is_handed_over_leaves_the_rows_of_any_other(
     dashboard: str, workspace: Workspace, tmp_path: Path
 ) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(N))
-    command = [sys.executable, "-m", "jobs.cli.app", "submit", "--to", "ray", "--ray-address", dashboard, "--json"]
+    command = [sys.executable, "-m", "jobs.cli", "submit", "--to", "ray", "--ray-address", dashboard, "--json"]
     command += ["--input", str(cam), "--workspace", str(workspace.root)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
     # Ray has nothing to add.

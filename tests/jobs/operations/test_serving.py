@@ -53,7 +53,7 @@ def seen_by(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture(scope="module")
 def server(weights: Path, seen_by: list[str]) -> Iterator[str]:
     (port,) = free_ports(1)
-    command = [sys.executable, "-m", "jobs.cli.app", "serve-models", "--port", str(port)]
+    command = [sys.executable, "-m", "jobs.cli", "serve-models", "--port", str(port)]
     every = settings(weights, *seen_by, "annotate.frames=all", "resources.num_cpus=1")
     command += [part for s in every for part in ("--set", s)]
     with apart() as environment:

@@ -56,7 +56,7 @@ def start(
     settings: Sequence[str] = (),
     **environment: str,
 ) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "jobs.cli.app", "run", "--json", "--input", str(frames), "--workspace", str(place)]
+    command = [sys.executable, "-m", "jobs.cli", "run", "--json", "--input", str(frames), "--workspace", str(place)]
     command += [part for setting in (*SMALL_BLOCKS, *settings) for part in ("--set", setting)]
     environment = {**without_ray(), "PYTHONPATH": str(program), "RAY_ADDRESS": machines.address, **environment}
     return subprocess.Popen(
