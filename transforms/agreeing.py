@@ -28,10 +28,16 @@ def correlation(a, b, row, column):  # type: ignore[no-untyped-def]
             aa += u * u
             bb += v * v
             ab += u * v
-    n = QUARTER * QUARTER
-    power_a = aa - sum_a * sum_a / n + _FLAT
-    power_b = bb - sum_b * sum_b / n + _FLAT
-    return (ab - sum_a * sum_b / n + _FLAT) / np.sqrt(power_a * power_b)
+    return coefficient(sum_a, sum_b, aa, bb, ab, QUARTER * QUARTER)
+
+
+@numba.njit(cache=True)
+def coefficient(sum_a, sum_b, aa, bb, ab, n):  # type: ignore[no-untyped-def]
+    """Return the correlation of n cells, given their sums and the sums of their products; flat cells agree."""
+    flat = FLAT * n
+    power_a = aa - sum_a * sum_a / n + flat
+    power_b = bb - sum_b * sum_b / n + flat
+    return (ab - sum_a * sum_b / n + flat) / np.sqrt(power_a * power_b)
 
 
 @numba.njit(cache=True)

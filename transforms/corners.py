@@ -16,9 +16,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from transforms.agreeing import QUARTER, correlation
+from transforms.agreeing import QUARTER, coefficient, correlation
 from transforms.bands import BAND_BITS, BANDS, NOT_FOUND, band_value, distance_of, is_first_meeting
-from transforms.hashing import FLAT, LAYOUT_SIDE
+from transforms.hashing import LAYOUT_SIDE
 
 ALIKE = 0.99
 """The least correlation; a higher one that is asked for of all pictures holds here too."""
@@ -70,10 +70,7 @@ def _beside_corner(a, b, row, column):  # type: ignore[no-untyped-def]
                 aa += u * u
                 bb += v * v
                 ab += u * v
-    n = QUARTER * QUARTER - CORNER * CORNER
-    flat = FLAT * n
-    power_a, power_b = aa - sum_a * sum_a / n + flat, bb - sum_b * sum_b / n + flat
-    return (ab - sum_a * sum_b / n + flat) / np.sqrt(power_a * power_b)
+    return coefficient(sum_a, sum_b, aa, bb, ab, QUARTER * QUARTER - CORNER * CORNER)
 
 
 @numba.njit(cache=True)

@@ -14,7 +14,6 @@ import schemas
 from conf import Resources, load
 from jobs import probes
 from jobs.cli.app import app
-from jobs.datasets import release
 from jobs.doctor import examine
 from jobs.errors import BrokenTableError
 from jobs.finding import Finding
@@ -23,27 +22,9 @@ from jobs.provisioning.modelfiles import pull
 from jobs.query import View
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
-from tests.helpers import computed, copy_stream, go, rows, write_noise_stream
+from tests.helpers import computed, go, rows
 from tests.onnx_graphs import write_end_to_end
 from tests.reference import ROOT
-
-
-@pytest.fixture(scope="module")
-def healthy(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
-    """A workspace with a release, and rows that came after it."""
-    place = tmp_path_factory.mktemp("doctor")
-    workspace = Workspace.at(place / "tables")
-    cam = write_noise_stream(place / "cam", range(6))
-    go(workspace, cam)
-    release.create(Store(workspace.root), "first")
-    write_noise_stream(cam, range(6, 9), start=6)
-    go(workspace, cam)
-    return workspace.folder
-
-
-@pytest.fixture
-def tables(healthy: Path, tmp_path: Path) -> Path:
-    return copy_stream(healthy, tmp_path / "tables")
 
 
 def of(findings: list[Finding], subject: str) -> Finding:
@@ -105,7 +86,8 @@ def test_a_missing_extra_is_a_note_and_names_its_mend(monkeypatch: pytest.Monkey
 
 def test_every_extra_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    # As where nothing of Google's is installed.
+    # As where nothing of Google's is installed, also where another test of this process has imported it.
+    monkeypatch.delitem(sys.modules, "google.genai", raising=False)
     monkeypatch.setitem(sys.modules, "google", None)
     findings = examine(str(tmp_path / "none"))
     assert {f.subject for f in findings if f.subject.startswith("extra ")} == {f"extra {name}" for name in extras}

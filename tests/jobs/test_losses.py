@@ -13,30 +13,11 @@ from jobs.doctor import examine
 from jobs.errors import UserError
 from jobs.finding import Finding
 from jobs.lifecycle.inbox import Inbox
-from jobs.passes.engine import Engine
 from jobs.query import View
 from jobs.storage.store import Store
 from jobs.storage.tablelog import log_entry
 from jobs.workspace import Workspace
-from tests.helpers import copy_stream, go, write_noise_stream
-
-
-@pytest.fixture(scope="module")
-def healthy(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
-    """A workspace with a release, and two runs of one camera."""
-    place = tmp_path_factory.mktemp("losses")
-    workspace = Workspace.at(place / "tables")
-    cam = write_noise_stream(place / "cam", range(6))
-    go(workspace, cam)
-    release.create(Store(workspace.root), "first")
-    write_noise_stream(cam, range(6, 9), start=6)
-    go(workspace, cam)
-    return workspace.folder
-
-
-@pytest.fixture
-def tables(healthy: Path, tmp_path: Path) -> Path:
-    return copy_stream(healthy, tmp_path / "tables")
+from tests.helpers import go
 
 
 def broken(findings: list[Finding]) -> list[Finding]:

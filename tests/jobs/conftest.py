@@ -1,0 +1,32 @@
+"""A workspace that several tests look at and damage copies of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jobs.datasets import release
+from jobs.passes.engine import Engine
+from jobs.storage.store import Store
+from jobs.workspace import Workspace
+from tests.helpers import copy_stream, go, write_noise_stream
+
+
+@pytest.fixture(scope="session")
+def healthy(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
+    """A workspace with a release, and two runs of one camera, `cam` beside it; to be read only."""
+    place = tmp_path_factory.mktemp("healthy")
+    workspace = Workspace.at(place / "tables")
+    cam = write_noise_stream(place / "cam", range(6))
+    go(workspace, cam)
+    release.create(Store(workspace.root), "first")
+    write_noise_stream(cam, range(6, 9), start=6)
+    go(workspace, cam)
+    return workspace.folder
+
+
+@pytest.fixture
+def tables(healthy: Path, tmp_path: Path) -> Path:
+    """Return a copy of that workspace."""
+    return copy_stream(healthy, tmp_path / "tables")
