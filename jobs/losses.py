@@ -12,6 +12,7 @@ from jobs.errors import BrokenTableError, UserError, one_line
 from jobs.finding import Finding, broken_table
 from jobs.lifecycle.inbox import Inbox, jobs_of
 from jobs.names import many
+from jobs.selection import gone
 from jobs.storage.maintenance import KEPT_RUNS
 from jobs.storage.places import Place
 from jobs.storage.store import Store
@@ -84,12 +85,8 @@ def _unreadable(store: Store, versions: Mapping[str, int]) -> Iterator[Finding]:
 def _hidden(store: Store, heads: Sequence[Mapping[str, Any]], lost: set[str]) -> Iterator[Finding]:
     """Yield the tables that are not there though heads show what a stage wrote to them."""
     for stage in sorted({head["stage"] for head in heads}):
-        written = [table for table in schemas.ALL if table.has_stage_key and table.written_by == stage]
-        # A version of the program that came later may have given a stage one more.
-        if written and all(store.open(table).version < 0 and table.name not in lost for table in written):
-            names = ", ".join(table.name for table in written)
-            lost.update(table.name for table in written)
-            text = f"table {names} is gone, though heads show what stage {stage} wrote"
+        if not any(t.written_by == stage and t.name in lost for t in schemas.ALL) and (text := gone(store, stage)):
+            lost.update(table.name for table in schemas.ALL if table.has_stage_key and table.written_by == stage)
             yield Finding("tables", "broken", text, _COMPUTED)
 
 

@@ -16,12 +16,12 @@ import pyarrow as pa
 import schemas
 from jobs import composing, standing
 from jobs import selection as selecting
-from jobs.errors import UserError, one_line
+from jobs.errors import BrokenTableError, UserError, one_line
 from jobs.lifecycle.events import events, journaled_jobs
 from jobs.selection import Selection
 from jobs.shown import Shown
 from jobs.storage.places import ObjectPath, Place
-from jobs.storage.store import Store
+from jobs.storage.store import Snapshot, Store
 from jobs.workspace import Workspace
 from transforms import buckets
 
@@ -78,6 +78,14 @@ class View:
     def _store_of(self, table: schemas.Table) -> Store:
         return self._unpinned if table.name in {"runs", "stage_runs", "releases", "models"} else self._store
 
+    def _open(self, table: schemas.Table) -> Snapshot:
+        """Return a table. Raises `BrokenTableError` for one that is gone though heads show what was written to it."""
+        opened = self._store_of(table).open(table)
+        if opened.version < 0 and self.selection.versions is None and self.selection.keys.get(table.written_by):
+            if lost := selecting.gone(self._store, table.written_by):
+                raise BrokenTableError(f"{lost}; `winnow doctor` says what helps")
+        return opened
+
     def lazy(self, name: str) -> pl.LazyFrame:
         """Return a table's selected rows.
 
@@ -97,14 +105,14 @@ class View:
             raise UserError(f"there is no table {name!r}; there are: {known}, and each with _all appended")
         table = schemas.BY_NAME[every]
         if name.endswith("_all") or not table.has_stage_key:
-            return self._store_of(table).open(table).lazy()
+            return self._open(table).lazy()
         if name == composing.FOUND and not stage:
             return composing.composed(self._chosen, self.selection.keys)
         return self._chosen(table, stage)
 
     def _chosen(self, table: schemas.Table, stage: str = "") -> pl.LazyFrame:
         """Return the rows that a stage, if not the usual one, wrote under the keys that are selected."""
-        rows = self._store_of(table).open(table).lazy()
+        rows = self._open(table).lazy()
         keys = self.selection.keys.get(stage or table.written_by, {})
         chosen = pl.LazyFrame(
             {"stream_id": list(keys), "stage_key": list(keys.values())},
@@ -175,7 +183,7 @@ class View:
     def _register(self, connection: duckdb.DuckDBPyConnection) -> None:
         connection.register("selected_keys", self._shown.selected_keys())
         for table in schemas.ALL:
-            rows = self._store_of(table).open(table).dataset()
+            rows = self._open(table).dataset()
             if table.has_stage_key:
                 connection.register(f"{table.name}_all", rows)
                 continue

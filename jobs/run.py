@@ -393,7 +393,4 @@ class _Execution:
             # The rest is written to by every run, and would be written anew by each.
             at_once = table.has_stage_key or table is schemas.SCOPES
             maintenance.compact(self._store, table, job_id, more_than=1 if at_once else _OPS_FILES)
-        self._record.versions = selection.versions_seen(self._store)
-        self._record.ended_ns = time.time_ns()
-        self._record.state = "done"
-        self._record.save(self._store)
+        self._record.finish(self._store, selection.versions_seen(self._store))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -136,6 +136,12 @@ class RunRecord:
         # Until a stage is done anew, it stands as it did.
         self.outcomes = {stage.name: replace(self.earlier[stage.name]) for stage in self.stages}
         self.counts = dict(self.earlier_counts)
+
+    def finish(self, store: Store, versions: Mapping[str, int]) -> None:
+        """Write the rows of a run that is done, which it is only once they are written."""
+        self.ended_ns = time.time_ns()
+        replace(self, state="done", versions=dict(versions)).save(store)
+        self.state, self.versions = "done", dict(versions)
 
     def save(self, store: Store) -> None:
         """Write the rows of the run, in place of what they were."""

@@ -79,6 +79,17 @@ def pinned(store: Store) -> Selection:
     return Selection(versions(store), shown.keys, shown.rules)
 
 
+def gone(store: Store, stage: str) -> str | None:
+    """Return what to say of the tables of a stage that has heads, or None if one of them is there.
+
+    All have to be gone: a later version of the program may have given a stage one more.
+    """
+    written = [table for table in schemas.ALL if table.has_stage_key and table.written_by == stage]
+    if not written or any(store.open(table).version >= 0 for table in written):
+        return None
+    return f"table {', '.join(table.name for table in written)} is gone, though heads show what stage {stage} wrote"
+
+
 def versions(store: Store) -> dict[str, int]:
     """Return the present version of every table that a selection pins, and that is there."""
     return _known({table.name: store.open(table).version for table in _VERSIONED})

@@ -10,7 +10,7 @@ import schemas
 from jobs import losses
 from jobs.datasets import release
 from jobs.doctor import examine
-from jobs.errors import UserError
+from jobs.errors import BrokenTableError, UserError
 from jobs.finding import Finding
 from jobs.lifecycle.inbox import Inbox
 from jobs.query import View
@@ -82,7 +82,13 @@ def test_a_run_that_needs_a_lost_table_as_little_as_it_writes_it_hides_no_loss(h
         shutil.rmtree(tables / name)
     go(Workspace.at(tables), healthy.parent / "cam", settings=["stages=[frames]"])
     (found,) = broken(examine(str(tables)))
-    assert found.found == "table duplicates is gone, though heads show what stage duplicates wrote"
+    gone = "table duplicates is gone, though heads show what stage duplicates wrote"
+    assert found.found == gone
+    # Nor does it read as if it had been empty.
+    view = View.of(Workspace.at(tables))
+    for read in (lambda: view.sql("SELECT * FROM duplicates"), lambda: view.lazy("duplicates")):
+        with pytest.raises(BrokenTableError, match=f"{gone}; `winnow doctor` says what helps"):
+            read()
 
 
 def test_a_release_of_a_table_that_was_made_anew_is_lost(healthy: Path, tables: Path) -> None:

@@ -4,16 +4,20 @@ import errno
 import json
 import os
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import schemas
 from jobs.errors import RunFailedError
+from jobs.lifecycle.control import find
 from jobs.outages import as_problem
 from jobs.storage import places
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from tests.helpers import go, problems, said, winnow, write_noise_stream
+from tests.processes import finished, resume
 
 
 def test_a_name_of_the_moment_is_not_shown(tmp_path: Path) -> None:
@@ -82,6 +86,28 @@ def test_a_run_on_a_full_disk_says_so_and_leaves_word(
     assert any("the disk is full" in (run["error"] or "") for run in last), json.dumps(last)
     assert not list(tmp_path.glob("tables/jobs/*/.spare"))
     assert go(workspace, cam).state == "done"
+
+
+def test_a_run_is_done_only_once_its_row_says_so(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(4))
+    upsert = Store.upsert
+
+    def full(store: Store, table: schemas.Table, written: pa.Table, *more: Any) -> Any:
+        if table is schemas.RUNS and written["state"].to_pylist() == ["done"]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return upsert(store, table, written, *more)
+
+    monkeypatch.setattr(Store, "upsert", full)
+    with pytest.raises(RunFailedError, match="the disk is full"):
+        go(workspace, cam)
+    monkeypatch.undo()
+    (run,) = Store(workspace.root).read(schemas.RUNS).to_pylist()
+    assert (run["state"], run["versions"], find(workspace, "last").state().state) == ("failed", None, "failed")
+    finished(resume(Path(workspace.root), run["job_id"]))
+    (run,) = Store(workspace.root).read(schemas.RUNS).to_pylist()
+    assert (run["state"], find(workspace, "last").state().state) == ("done", "done")
 
 
 def test_files_of_the_tables_that_are_gone_are_told_apart_from_vacuumed_ones(
