@@ -81,9 +81,9 @@ class View:
     def _open(self, table: schemas.Table) -> Snapshot:
         """Return a table. Raises `BrokenTableError` for one that is gone though heads show what was written to it."""
         opened = self._store_of(table).open(table)
-        if opened.version < 0 and self.selection.versions is None and self.selection.keys.get(table.written_by):
-            if lost := selecting.gone(self._store, table.written_by):
-                raise BrokenTableError(f"{lost}; `winnow doctor` says what helps")
+        shown = self.selection.versions is None and self.selection.keys.get(table.written_by)
+        if opened.version < 0 and shown and (lost := selecting.gone(self._store, table.written_by)):
+            raise BrokenTableError(f"{lost}; `winnow doctor` says what helps")
         return opened
 
     def lazy(self, name: str) -> pl.LazyFrame:
