@@ -27,6 +27,7 @@ from transforms import (
     motion,
     quality,
     scenes,
+    sketch,
     track,
 )
 from transforms.embeddings import Embedder
@@ -72,7 +73,7 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         schemas.MOTION,
         (
             *(*decode, image.to_small, motion.to_tiles, motion.motion_scores),
-            *(motion.keeps_tiles, motion.still_tiles, identity.pair_ids),
+            *(motion.keeps_tiles, motion.still_tiles, sketch.sketch, identity.pair_ids),
         ),
         picture | _params("motion", config.motion),
     )
@@ -90,7 +91,7 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         "idle",
         "table",
         schemas.IDLE,
-        (idle.find_idle, motion.drift),
+        (idle.find_idle, motion.drift, sketch.repeats),
         _params("idle", config.idle, leave_out=("keep",)),
         upstream=(motion_, fingerprints, scenes_),
         scope="stream",

@@ -47,7 +47,7 @@ _FOUND = "annotations_found"
 # What readers of disks and of buckets say of a file that is not there.
 _NO_FILE = ("FileNotFoundError", "No such file", "Object at location")
 # Nobody looks at bytes; `fingerprints` and `motion` have them.
-_LEFT_OUT = frozenset({"stage_key", "input_id", "content_id", "layout", "tiles", *schemas.FRAME_KEY})
+_LEFT_OUT = frozenset({"stage_key", "input_id", "content_id", "layout", "tiles", "sketch", *schemas.FRAME_KEY})
 
 
 class View:

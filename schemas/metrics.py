@@ -72,6 +72,13 @@ MOTION = frame_table(
             "Mean luma of 18x32 tiles, row by row, one byte each, of one frame in eight.",
             nullable=True,
         ),
+        Column(
+            "sketch",
+            pa.binary(),
+            "16 numbers of two bytes that tell how far pictures are apart: of each file, and of the first frame of "
+            "each group of pictures of a clip.",
+            nullable=True,
+        ),
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,12 +13,14 @@ from annotated_types import Ge, Gt, Le
 
 from transforms.hashing import from_hex, layout_array
 from transforms.motion import STILL, drift
+from transforms.sketch import SIZE, Int16Array, repeats
 
 BoolArray = npt.NDArray[np.bool_]
 Int64Array = npt.NDArray[np.int64]
 
 _LEAST_VISIBLE = 0.2
 _AHEAD = 8
+_BACK = 16
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class IdleParams:
     perceptual hashes on both sides differ in at most this many bits.
     `drift`: how far a picture may be from what it was at the interval's beginning, changes of light taken out; beyond
     it another begins. So a person who walks slowly, a camera that turns slowly and a dissolve are not idle.
+    `repeat_below`: how far two pictures may be apart, as root mean square of luma of 255, to be one picture that was
+    coded twice, so that the feed is frozen.
     `keep`: how many frames of an interval curation keeps.
     """
 
@@ -43,6 +48,7 @@ class IdleParams:
     min_frames: Annotated[int, Ge(2)] = 25
     scene_bits: Annotated[int, Ge(0), Le(64)] = 12
     drift: Annotated[float, Gt(0), Le(1)] = 0.07
+    repeat_below: Annotated[float, Ge(0), Le(16)] = 0.15
     keep: Annotated[int, Ge(0)] = 1
 
 
@@ -66,7 +72,8 @@ class Course:
     `motion_peak`, 0..1, and `tile_contrast`, 0..127.5, float32, NaN where unknown; the perceptual hash, uint64; the
     content id, int64; whether the frame decodes (hash and content id of one that does not are ignored); whether a scene
     starts with it. `is_clip`: whether the frames were decoded from a clip. `tiles`, shape (M, 576), dtype uint8, are
-    those of the frames at the positions `tiles_at`, ascending, dtype int64, of which they are kept.
+    those of the frames at the positions `tiles_at`, ascending, dtype int64, of which they are kept; and so `sketches`,
+    shape (K, 16), dtype int16, of the pictures of files and of the first frames of a clip's groups of pictures.
     """
 
     motion_peak: npt.NDArray[np.float32]
@@ -78,9 +85,12 @@ class Course:
     is_clip: bool
     tiles: npt.NDArray[np.uint8]
     tiles_at: Int64Array
+    sketches: Int16Array
+    sketches_at: Int64Array
 
 
-FINGERPRINTS, MOTION = ("frame_idx", "input_id", "phash"), ("frame_idx", "motion_peak", "tile_contrast", "tiles")
+FINGERPRINTS = ("frame_idx", "input_id", "phash")
+MOTION = ("frame_idx", "motion_peak", "tile_contrast", "tiles", "sketch")
 """The columns of these tables that a course is made of."""
 
 
@@ -104,9 +114,15 @@ def course_of(
         decodable=rows["phash"].is_not_null().to_numpy(),
         starts_scene=np.isin(index, starts),
         is_clip=is_clip,
-        tiles=layout_array(rows.select("tiles").drop_nulls().to_arrow()["tiles"], STILL[0] * STILL[1]),
+        tiles=_kept(rows["tiles"], STILL[0] * STILL[1]),
         tiles_at=np.flatnonzero(rows["tiles"].is_not_null().to_numpy()),
+        sketches=_kept(rows["sketch"], 2 * SIZE).view(np.int16),
+        sketches_at=np.flatnonzero(rows["sketch"].is_not_null().to_numpy()),
     )
+
+
+def _kept(column: pl.Series, n_bytes: int) -> npt.NDArray[np.uint8]:
+    return layout_array(column.drop_nulls().to_frame("kept").to_arrow()["kept"], n_bytes)
 
 
 def find_idle(course: Course, params: IdleParams) -> Intervals:
@@ -170,12 +186,25 @@ def _steady(first: Int64Array, last: Int64Array, course: Course, params: IdlePar
 
 
 def _frozen_runs(course: Course, scene: Int64Array, params: IdleParams) -> Int64Array:
-    """Return for each frame the number of the frozen stretch that it lies in, from 1, or 0, shape (N,).
+    """Return for each frame the number of the frozen stretch that it lies in, from 1, or 0, shape (N,)."""
+    stretches = sorted([*_same_content(course, scene), *_same_picture(course, scene, params)])
+    run = np.zeros(len(scene), np.int64)
+    number = end = 0
+    for first, last in stretches:
+        if last - first + 1 < params.min_frames:
+            continue
+        number += not number or first > end
+        end = max(end, last)
+        run[first : last + 1] = number
+    return run
 
-    A feed is frozen while it brings nothing new: every frame has the content of an earlier one of its scene. A camera
-    never sends the same bytes twice, for its sensor's noise. The encoder of a clip does repeat a picture in which it
-    finds no change, up to the next keyframe, at which a live picture differs and a frozen one is what it was at the
-    keyframe before. So in a clip there has to be a change, back to what was there already.
+
+def _same_content(course: Course, scene: Int64Array) -> Iterator[tuple[int, int]]:
+    """Yield first and last of stretches in which every frame has the content of an earlier one of its scene.
+
+    A camera never sends the same bytes twice, for its sensor's noise. The encoder of a clip does repeat a picture in
+    which it finds no change, up to the next keyframe, at which a live picture differs and a frozen one is what it was
+    at the keyframe before. So in a clip there has to be a change, back to what was there already.
     """
     content = np.where(course.decodable, course.content_id, np.arange(len(scene)))
     _, first, inverse = np.unique(np.stack([scene, content]), axis=1, return_index=True, return_inverse=True)
@@ -183,15 +212,30 @@ def _frozen_runs(course: Course, scene: Int64Array, params: IdleParams) -> Int64
     changes = np.concatenate([[0], np.cumsum(content[1:] != content[:-1])])
     starts = np.flatnonzero(old & ~np.concatenate([[False], old[:-1]]))
     ends = np.flatnonzero(old & ~np.concatenate([old[1:], [False]]))
-    run = np.zeros(len(scene), np.int64)
-    number = 0
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         # The frame before is the one that is repeated, or the last of the group of pictures that is.
-        goes_back = changes[end] > changes[start]
-        if end - start + 2 >= params.min_frames and (goes_back or not course.is_clip):
-            number += 1
-            run[start - 1 : end + 1] = number
-    return run
+        if changes[end] > changes[start] or not course.is_clip:
+            yield start - 1, end
+
+
+def _same_picture(course: Course, scene: Int64Array, params: IdleParams) -> Iterator[tuple[int, int]]:
+    """Yield first and last of stretches in which each picture that was coded for itself is one of those shortly before.
+
+    That is each file, and each group of pictures of a clip. However coarsely a live picture is coded, its noise decides
+    what is rounded up and what down, and the next group differs. An encoder that is given one picture again and again
+    comes to code it alike after a few groups.
+    """
+    at = course.sketches_at
+    if not len(at):
+        return
+    old = repeats(course.sketches, scene[at], params.repeat_below, _BACK)
+    starts = np.flatnonzero(old & ~np.concatenate([[False], old[:-1]]))
+    ends = np.flatnonzero(old & ~np.concatenate([old[1:], [False]]))
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        last = int(at[end])
+        if course.is_clip and (end + 1 == len(at) or scene[at[end + 1]] != scene[last]):
+            last = int(np.searchsorted(scene, scene[last], "right")) - 1
+        yield int(at[start - 1]), last
 
 
 def _parted(first: Int64Array, last: Int64Array, run: Int64Array) -> tuple[Int64Array, Int64Array, BoolArray]:

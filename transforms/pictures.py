@@ -37,8 +37,9 @@ class Pixels(NamedTuple):
 class Picture:
     """A frame in a file of its own.
 
-    `corrupt` says why there is no picture, once one was asked for. `hash_hex`, `read` and `header` are there once the
-    frame was read, if the file allowed it.
+    `group` names the group of pictures that a clip's frame is coded with, and is None for a file. `corrupt` says why
+    there is no picture, once one was asked for. `hash_hex`, `read` and `header` are there once the frame was read, if
+    the file allowed it.
     """
 
     def __init__(self, uri: str, trusted_id: int | None, params: ImageParams) -> None:
@@ -49,6 +50,7 @@ class Picture:
         self.header: Header | None = None
         self.time_ns: int | None = None
         self.corrupt: str | None = None
+        self.group: tuple[str, int] | None = None
         self.n_read = 0
         self.n_decoded = 0
         self._params = params
@@ -61,6 +63,10 @@ class Picture:
     def bytes_read(self) -> int:
         """Return how many bytes were read for the frame."""
         return self.read.size_bytes if self.read and self.n_read else 0
+
+    def begins_group(self, before: Picture | None) -> bool:
+        """Say whether it is coded without those before, of which `before` is the last one: the first of its group."""
+        return self.group is None or before is None or before.group != self.group
 
     def announce(self) -> None:
         """Say that the frame will be looked at soon."""
@@ -140,6 +146,7 @@ class ClipPicture(Picture):
 
     def __init__(self, uri: str, name: FrameName, trusted_id: int | None, params: ImageParams, clips: Clips) -> None:
         super().__init__(uri, trusted_id, params)
+        self.group = (name.path, name.key)
         self._name = name
         self._clips = clips
         self._frame: ClipFrame | None = None

@@ -34,6 +34,7 @@ from transforms.image import Gray, ImageParams
 from transforms.motion import TILES, MotionParams, MotionScores, keeps_tiles, motion_scores, still_tiles
 from transforms.pictures import Clips, Picture, picture
 from transforms.quality import BlurParams, PictureMeasures, Scratch, measure_picture, tone_histogram, tone_statistics
+from transforms.sketch import Int16Array, sketch
 from transforms.source import FrameBytes
 
 Keep = Callable[[str, int, bytes], str]
@@ -209,6 +210,7 @@ class _Harvest:
         self._motion: list[tuple[int, int, int | None, bool]] = []
         self._numbers: list[int] = block["frame_idx"].to_pylist()
         self._kept: list[Gray | None] = []
+        self._sketches: list[Int16Array | None] = []
         self._hashes: list[npt.NDArray[np.uint64]] = []
         self._moves: list[MotionScores] = []
         self._layouts: list[npt.NDArray[np.uint8]] = []
@@ -263,6 +265,7 @@ class _Harvest:
             self._motion.append((row, content, before.content() if before else None, bool(pixels and last)))
             keeps = keeps_tiles(self._numbers[row])
             self._kept.append(still_tiles(pixels.tiles[None])[0] if pixels and keeps else None)
+            self._sketches.append(sketch(pixels.gray) if pixels and frame.begins_group(before) else None)
             if pixels and last:
                 self._tiles.append((pixels.tiles, last.tiles))
         if len(self._smalls) + len(self._tiles) >= _PICTURES_AT_ONCE:
@@ -364,7 +367,7 @@ class _Harvest:
         absent = np.array([not m[3] for m in self._motion], np.bool_)
         scores = {name: np.concatenate([getattr(m, name) for m in self._moves]) for name in MotionScores._fields}
         columns = {name: _spread(values, absent) for name, values in scores.items()}
-        columns["tiles"] = pa.array([None if k is None else k.tobytes() for k in self._kept], pa.binary())
+        columns |= {"tiles": _packed(self._kept), "sketch": _packed(self._sketches)}
         return self._rows(schemas.MOTION, at, ids, columns)
 
     def _fault_rows(self) -> pa.StructArray:
@@ -374,6 +377,11 @@ class _Harvest:
         taken["error_type"] = pa.array([type(e).__name__ for _, _, e in self._faults], pa.string())
         taken["error"] = pa.array([str(e) for _, _, e in self._faults], pa.string())
         return pa.StructArray.from_arrays([taken[f.name] for f in FAULT], fields=list(FAULT))
+
+
+def _packed(arrays: Sequence[npt.NDArray[Any] | None]) -> pa.Array:
+    """Return the bytes of arrays."""
+    return pa.array([None if a is None else a.tobytes() for a in arrays], pa.binary())
 
 
 def _spread(values: npt.NDArray[np.float32], absent: npt.NDArray[np.bool_]) -> pa.Array:

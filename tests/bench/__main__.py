@@ -249,6 +249,18 @@ def grouping() -> Iterator[Figure]:
         yield Figure(what, result["seconds"], "s", most, note=note)
 
 
+def near_pairs() -> Iterator[Figure]:
+    """Near hashes found by the driver's index, and by a Ray Data shuffle on the cores of this machine."""
+    for n in (250_000, 1_000_000):
+        took = {join: driver("group", "clusters", n, 0, f"duplicates.join={join}") for join in ("local", "shuffle")}
+        assert took["local"]["groups"] == took["shuffle"]["groups"]
+        for join, result in took.items():
+            note = f"{result['peak_mb']:.0f} MB of the driver"
+            yield Figure(f"grouping {n:,} hashes by default, {join}", result["seconds"], "s", note=note)
+        ratio = took["shuffle"]["seconds"] / took["local"]["seconds"]
+        yield Figure(f"the shuffle on {_CPUS} cores takes, of the time of the index on one", ratio, "times")
+
+
 def grouping_10m() -> Iterator[Figure]:
     """Groups of near-duplicates among ten million hashes."""
     result = driver("group", "clusters", 10_000_000, 0, "duplicates.verify=none", "duplicates.hamming=6")
@@ -282,6 +294,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "annotate": annotate,
     "refresh": refresh,
     "grouping": grouping,
+    "near-pairs": near_pairs,
     "grouping-10m": grouping_10m,
     "queue": queue,
 }

@@ -21,7 +21,7 @@ from jobs.evaluation.evaluate import Evaluation, evaluate
 from jobs.evaluation.labels import read_labels
 from jobs.query import View
 from jobs.workspace import Workspace
-from tests.evidence import material
+from tests.evidence import frozen, material
 from tests.helpers import go
 from transforms.evaluation import agreement, roc_auc
 from transforms.hashing import from_hex
@@ -283,6 +283,31 @@ def idle(bench: Bench) -> str:
     return grid(heads, rows)
 
 
+def freezes(bench: Bench, photos: list[material.Picture]) -> str:
+    """Feeds that freeze for a while, as several encoders write them."""
+    folder = bench.folder("freezes")
+    folder.mkdir()
+    scenes = list(frozen.scenes(photos))
+    names = {}
+    for number, (name, write) in enumerate(frozen.ENCODERS.items()):
+        for at, (noise, scene) in enumerate(scenes):
+            place = write(folder / f"f{number}_{at}", frozen.filmed(scene, noise, at))
+            names[place.stem] = name
+    stages = "stages=[frames,fingerprints,motion,scenes,idle]"
+    view = bench.run("freezes", *sorted(folder.iterdir()), settings=(stages,))
+    found = view.lazy("idle").filter("frozen").collect()
+    said = dict.fromkeys(frozen.ENCODERS, 0)
+    wrong = dict(said)
+    first, last = frozen.LIVE, frozen.LIVE + frozen.STUCK - 1
+    for stream, start, end in found.select("stream_id", "start_idx", "end_idx").iter_rows():
+        inside = max(0, min(end, last) - max(start, first) + 1)
+        said[names[stream]] += inside
+        wrong[names[stream]] += end - start + 1 - inside
+    n, live = len(scenes) * frozen.STUCK, len(scenes) * (frozen.LIVE + frozen.BACK)
+    rows = [(name, f"{said[name] / n:.2f}", f"{wrong[name]} of {live}") for name in frozen.ENCODERS]
+    return grid(("written as", "of the freeze, called frozen", "live frames called frozen"), rows)
+
+
 def main() -> None:
     """Run everything on the folder that the first argument names."""
     data = Path(sys.argv[1]).resolve()
@@ -294,6 +319,7 @@ def main() -> None:
             "### Other flags": flags(bench, photos),
             "### Duplicates": "\n\n".join([duplicates(bench, photos), logos(bench, photos), pairs(bench)]),
             "### Idle intervals": idle(bench),
+            "### Frozen feeds": freezes(bench, photos),
         }
     written = "\n\n".join(f"{head}\n\n{table}" for head, table in parts.items())
     text = PAGE.read_text()

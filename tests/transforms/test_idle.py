@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.idle import Course, IdleParams, find_idle, sliding_mean
-from transforms.image import ImageParams, decode_gray, read_header, to_small
+from transforms.image import Gray, ImageParams, decode_gray, read_header, to_small
 from transforms.motion import MotionParams, keeps_tiles, motion_scores, still_tiles, to_tiles
+from transforms.sketch import SIZE, sketch
 
 PARAMS = IdleParams(threshold=0.03, window=5, min_frames=10)
 MOVING, STILL, UNKNOWN = 0.2, 0.005, float("nan")
@@ -27,8 +28,10 @@ def course(
     cuts: tuple[int, ...] = (),
     content: list[int] | None = None,
     is_clip: bool = False,
+    looks: dict[int, Gray] | None = None,
 ) -> Course:
     n = len(peak)
+    sketches = {at: sketch(look) for at, look in (looks or {}).items()}
     return Course(
         np.array(peak, np.float32),
         np.full(n, contrast, np.float32),
@@ -39,6 +42,8 @@ def course(
         is_clip,
         np.empty((0, 576), np.uint8),
         np.empty(0, np.int64),
+        np.array(list(sketches.values()), np.int16).reshape(-1, SIZE),
+        np.array(list(sketches), np.int64),
     )
 
 
@@ -214,6 +219,43 @@ def test_a_frozen_feed_that_an_encoder_repeats_is_told_from_a_live_one() -> None
     assert frozen(peak, content=gops(4, 30, live=False), is_clip=True) == [(0, 2, False), (3, 119, True)]
     # Between keyframes, the encoder of a live camera repeats as well what it cannot tell from the frame before.
     assert frozen(peak, content=gops(4, 30, live=True), is_clip=True) == [(0, 119, False)]
+
+
+def look(noise: float, seed: int, changed: float = 0) -> Gray:
+    """One picture as a sensor with some noise gives it, coded so that a share of its pixels is off by one."""
+    rng = np.random.default_rng(seed)
+    picture = np.random.default_rng(0).uniform(20, 220, (36, 64)) + rng.normal(0, noise, (36, 64))
+    return np.rint(picture + (rng.random((36, 64)) < changed)).astype(np.uint8)
+
+
+STARTS = range(0, 240, 30)
+
+
+def test_a_picture_that_is_coded_again_and_again_is_told_from_a_live_one() -> None:
+    peak = [UNKNOWN] + [STILL] * 239
+    live = {at: look(0.5, at) for at in STARTS}
+    assert frozen(peak, is_clip=True, looks=live) == [(0, 239, False)]
+    # From the fourth group on the feed is frozen; the encoder needs another to get used to it.
+    stuck = {at: look(0.5, 90) if at >= 90 else picture for at, picture in live.items()}
+    stuck[90] = look(0.5, 90, changed=0.3)
+    assert frozen(peak, is_clip=True, looks=stuck) == [(0, 119, False), (120, 239, True)]
+    # It comes back in the last group.
+    stuck[210] = live[210]
+    assert frozen(peak, is_clip=True, looks=stuck) == [(0, 119, False), (120, 180, True), (181, 239, False)]
+    # An encoder that takes turns between two ways of coding it.
+    turns = {at: look(0.5, 90, changed=0.3 * (at // 30 % 2)) for at in STARTS}
+    assert frozen(peak, is_clip=True, looks=turns) == [(0, 29, False), (30, 239, True)]
+
+
+def test_files_of_one_picture_with_other_bytes_are_a_frozen_feed() -> None:
+    peak = [UNKNOWN] + [STILL] * 99
+    looks = {at: look(0.5, min(at, 40)) for at in range(100)}
+    assert frozen(peak, looks=looks) == [(0, 39, False), (40, 99, True)]
+    assert frozen(peak, looks={at: look(0.5, at) for at in range(100)}) == [(0, 99, False)]
+    # Not across a cut, and not where there are few of them.
+    assert frozen(peak, looks=looks, cuts=(70,)) == [(0, 39, False), (40, 69, True), (70, 99, True)]
+    few = {at: look(0.5, 40 if 40 <= at < 47 else at) for at in range(100)}
+    assert frozen(peak, looks=few) == [(0, 99, False)]
 
 
 def test_frames_that_a_slow_camera_gives_several_times_are_not_frozen() -> None:

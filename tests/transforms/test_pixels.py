@@ -13,6 +13,7 @@ from tests.helpers import SMALL, write_noise_stream
 from transforms.blocks import BLOCK, DEFAULT_STAGES, EVERY_STAGE, FAULT, TABLES
 from transforms.identity import content_id, pair_ids, stat_ids
 from transforms.pixels import PixelParams, measure_frames
+from transforms.sketch import SIZE
 
 
 def block(uris: Iterable[Path], **columns: list[Any]) -> pa.Table:
@@ -67,6 +68,8 @@ def pair(path: Path, before: Path | None) -> int:
 def test_every_table_gets_a_row_per_frame_from_one_read_and_one_decode(frames: list[Path]) -> None:
     found = measured(block(frames))
     assert [len(found[name]) for name in DEFAULT_STAGES] == [4, 4, 4, 4]
+    # Every file is coded for itself.
+    assert [len(row["sketch"]) for row in found["motion"]] == [2 * SIZE] * 4
     assert found["counts"] == [
         {"n_frames": 4, "n_read": 4, "n_decoded": 4, "bytes_read": sum(p.stat().st_size for p in frames)}
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import polars as pl
 import pytest
 
 import schemas
@@ -77,6 +78,25 @@ def test_blocks_change_nothing_and_keyframes_part_them(workspace: Workspace, tmp
     # Five groups of pictures, each decoded once, and of the next one the keyframe, for its motion.
     assert record.counts["frames_decoded"] == N + 4
     assert_same_tables(workspace, other)
+
+
+def test_a_feed_that_freezes_is_found_though_an_encoder_wrote_it_anew(workspace: Workspace, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    (scene,) = scenery(1)
+    live = [np.clip(scene + rng.normal(0, 1.5, scene.shape), 0, 255).astype(np.uint8) for _ in range(240)]
+    frozen = [*live[:90], *[live[90]] * 150]
+    for name, pictures in (("live", live), ("frozen", frozen)):
+        settings = {"crf": "23", "preset": "medium"}
+        write_clip(tmp_path / "site" / f"{name}.mp4", pictures, gop=20, options_too=settings)
+    go(workspace, tmp_path / "site")
+    view = View.of(workspace)
+    # No two neighbours in the freeze need be alike, as the encoder goes on to improve on what it has.
+    assert view.sql("SELECT stream_id FROM idle WHERE frozen GROUP BY ALL").to_pylist() == [{"stream_id": "frozen"}]
+    (found,) = view.sql("SELECT start_idx, end_idx FROM idle WHERE frozen").to_pylist()
+    assert 90 <= found["start_idx"] < 170
+    assert found["end_idx"] >= 200
+    kept = view.lazy("motion").filter(pl.col("sketch").is_not_null()).collect()
+    assert set(kept["frame_idx"]) == set(range(0, 240, 20))
 
 
 def test_a_clip_that_was_seen_is_not_read_again(
