@@ -19,10 +19,11 @@ class Model:
     """Weights that can be pulled by name.
 
     `file` is what they are called in the weights folder, `revision` the release at `source`; a `source` of
-    `hf:ORGANISATION/NAME` is a repository of the Hugging Face hub, and `file` a folder. `sha256` None: the first pull
-    records it. `restriction`: what the licence asks beyond naming the authors, None for nothing. `extra`: which
-    extra of this package runs them, as which `detector` (None: by no detector as they are). `types`: what a folder may
-    say in its `config.json` that it holds; empty for a file.
+    `hf:ORGANISATION/NAME` is a repository of the Hugging Face hub, and `file` a folder. `sha256` and `size_bytes` are
+    those of the file as it is published, of a folder those of its one weights file; None: the first pull records what
+    came. `restriction`: what the licence asks beyond naming the authors, None for nothing. `extra`: which extra of this
+    package runs them, as which `detector` (None: by no detector as they are). `types`: what a folder may say in its
+    `config.json` that it holds; empty for a file.
     """
 
     name: str

@@ -67,7 +67,7 @@ def weights(loaded: Loaded | None, verify: bool) -> Iterator[Finding]:
     for entry in here:
         if entry.state == "altered":
             mend = f"remove it, then winnow models pull {entry.model.name}"
-            yield Finding("weights", "broken", f"{entry.path} is not the file whose hash was recorded", mend)
+            yield Finding("weights", "broken", f"{entry.path}: {entry.wrong}", mend)
         elif entry.state == "unrecorded":
             mend = f"winnow models pull {entry.model.name} --from {entry.path}"
             yield Finding("weights", "note", f"{entry.path} has no hash on record", mend)

@@ -268,3 +268,16 @@ def write_sam3(folder: Path, seed: int = 0) -> Path:
     )
     image = Sam3ImageProcessor(size=_square(side), mask_size=_square(32))
     return _written(folder, lambda: Sam3Model(config), Sam3Processor(image, _letters(32)), seed, 2)
+
+
+def pickled(folder: Path, target: Path) -> Path:
+    """Write a model once more, its weights as `torch.save` has them, as older repositories do."""
+    import torch
+    from safetensors.torch import load_file
+
+    target.mkdir(parents=True)
+    for file in folder.iterdir():
+        if file.suffix != ".safetensors":
+            (target / file.name).write_bytes(file.read_bytes())
+    torch.save(load_file(folder / "model.safetensors"), target / "pytorch_model.bin")
+    return target

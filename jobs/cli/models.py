@@ -38,11 +38,12 @@ def pull(
         str | None, typer.Option("--from", help="Take it from this URL or file instead.", metavar="URL|FILE")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Let it take the place of what an earlier pull recorded.")
+        bool,
+        typer.Option("--force", help="Let it replace what an earlier pull recorded, not what the catalogue names."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring weights here, and record hash, size and revision the first time; later pulls have to bring the same.
+    """Bring weights here that have the hash that the catalogue names, if any; later pulls have to bring the same.
 
     Example: winnow models pull yolox-nano --from yolox_nano.onnx
     """

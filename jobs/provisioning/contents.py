@@ -1,4 +1,4 @@
-"""Whether what was brought is of the kind that the catalogue names, told without running any of it."""
+"""Whether what was brought is what the catalogue names, in kind and in hash, told without running any of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import IO
 from zipfile import BadZipFile, ZipFile
 
 from conf.models import Model
-from jobs.errors import UserError
+from jobs.errors import RunFailedError, UserError
 
 # Fields of a `ModelProto`: https://onnx.ai/onnx/repo-docs/IR.html
 _IR_VERSION, _GRAPH = 1, 7
@@ -31,6 +31,21 @@ def check_folder(model: Model, model_type: object, source: str) -> None:
             f"weights {model.name}: expected a model of type {' or '.join(model.types)}, but config.json of {source} "
             f"says {model_type}; nothing was kept"
         )
+
+
+def check_published(model: Model, file: Path, what: str, hashed: Callable[[Path], str]) -> None:
+    """Raise `RunFailedError` unless a model's weights file has the size and the hash that the catalogue names, if any.
+
+    `what` it is to the user; `hashed` returns its SHA-256, and is asked only where the size is right.
+    """
+    found, size = "", file.stat().st_size
+    if model.size_bytes not in {None, size}:
+        found = f"{size:,} bytes, but the catalogue names {model.size_bytes:,}"
+    elif model.sha256 and (sha256 := hashed(file)) != model.sha256:
+        found = f"SHA-256 {sha256}, but the catalogue names {model.sha256}"
+    if found:
+        of = f"of revision {model.revision}"
+        raise RunFailedError(f"weights {model.name}: {what} has {found}, {of}; nothing was kept")
 
 
 def is_onnx(file: Path) -> bool:

@@ -6,14 +6,15 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from conf.models import Model
 from jobs.errors import RunFailedError, UserError, one_line
-from jobs.provisioning.contents import check_folder
+from jobs.provisioning.contents import check_folder, check_published
 from jobs.provisioning.weights import fingerprint, sha256
 
 _CONFIG = "config.json"
@@ -21,15 +22,36 @@ _FETCHED = f".cache/huggingface/download/{_CONFIG}.metadata"
 _SAFE = (".safetensors", ".safetensors.index.json")
 _PICKLED = (".bin", ".bin.index.json")
 _SMALL = (".json", ".txt", ".model", ".jinja")
-_WANTED = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors", "README.md", "LICENSE*"]
+_ABOUT = ("README.md", "LICENSE*")
+# What the library reads weights from: the first of these that is there.
+_WEIGHTS = (
+    ("model.safetensors",),
+    ("model-*.safetensors", "model.safetensors.index.json"),
+    ("pytorch_model.bin",),
+    ("pytorch_model-*.bin", "pytorch_model.bin.index.json"),
+)
 
 
 def files(folder: Path) -> list[Path]:
     """Return the files of a folder that decide what a model says; pickled weights only where there are no others."""
     there = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     weights = [p for p in there if p.name.endswith(_SAFE)] or [p for p in there if p.name.endswith(_PICKLED)]
-    small = [p for p in there if p.name.endswith(_SMALL) and not p.name.endswith((*_SAFE, *_PICKLED))]
-    return sorted([*weights, *small])
+    return sorted([*weights, *(p for p in there if _is_small(p.name))])
+
+
+def _is_small(name: str) -> bool:
+    return name.endswith(_SMALL) and not name.endswith((*_SAFE, *_PICKLED))
+
+
+def wanted(names: Sequence[str]) -> list[str]:
+    """Return which files of a repository are fetched: its weights once, in one form, and what goes with them."""
+    there = [name for name in names if "/" not in name and not name.startswith(".")]
+
+    def like(patterns: Sequence[str]) -> list[str]:
+        return [name for name in there if any(fnmatch(name, pattern) for pattern in patterns)]
+
+    weights = next(filter(None, map(like, _WEIGHTS)), [])
+    return sorted([*weights, *filter(_is_small, there), *like(_ABOUT)])
 
 
 def digest(path: Path) -> str:
@@ -51,13 +73,17 @@ def config_of(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"weights {folder}: expected {_CONFIG} in it, as transformers writes it: {one_line(error)}"
         ) from (error)
-    weights = [f for f in files(folder) if f.name.endswith((_SAFE[0], _PICKLED[0]))]
+    weights = _weights_in(folder)
     if not isinstance(found, dict) or not weights:
         raise UserError(f"weights {folder}: expected {_CONFIG} and weights in it (model.safetensors), found no weights")
     for file in weights:
         if file.name.endswith(_SAFE[0]):
             _look_into(file)
     return dict(found)
+
+
+def _weights_in(folder: Path) -> list[Path]:
+    return [file for file in files(folder) if file.name.endswith((_SAFE[0], _PICKLED[0]))]
 
 
 def _look_into(file: Path) -> None:
@@ -95,9 +121,23 @@ def brought(model: Model, source: str | None, place: Path, revision: str) -> Ite
         else:
             _from_folder(Path(source).expanduser(), temporary)
         check_folder(model, config_of(temporary).get("model_type"), source or model.source)
+        _check_weights(model, _weights_in(temporary), source or model.source)
         yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_weights(model: Model, weights: Sequence[Path], source: str) -> None:
+    """Raise `RunFailedError` unless weights are the one file that the catalogue names, if it names one."""
+    if model.sha256 is None:
+        return
+    if len(weights) != 1:
+        names = ", ".join(file.name for file in weights)
+        raise RunFailedError(
+            f"weights {model.name}: the catalogue names one file of weights, but {source} has {len(weights)} "
+            f"({names}); nothing was kept"
+        )
+    check_published(model, weights[0], f"{weights[0].name} of {source}", sha256)
 
 
 def put_in_place(temporary: Path, target: Path) -> None:
@@ -113,7 +153,7 @@ def _from_folder(source: Path, target: Path) -> None:
     if not source.is_dir():
         raise UserError(f"--from {source}: expected a folder, as `hf download` makes it; found none")
     target.mkdir()
-    for file in [*files(source), *source.glob("README.md"), *source.glob("LICENSE*")]:
+    for file in [*files(source), *(file for pattern in _ABOUT for file in source.glob(pattern))]:
         shutil.copyfile(file, target / file.name)
 
 
@@ -126,13 +166,17 @@ def revision_in(folder: Path) -> str | None:
 
 
 def _from_hub(model: Model, target: Path, revision: str) -> None:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
 
+    repository = model.repository or ""
     try:
-        snapshot_download(model.repository or "", revision=revision, local_dir=target, allow_patterns=_WANTED)
+        # Tried once, and so soon known where there is no network. A branch may move on before the files are fetched.
+        told = HfApi().model_info(repository, revision=revision)
+        names = wanted([file.rfilename for file in told.siblings or ()])
+        snapshot_download(repository, revision=told.sha or revision, local_dir=target, allow_patterns=names)
     except Exception as error:
         raise RunFailedError(
             f"{model.source} cannot be fetched: {type(error).__name__}: {one_line(error)[:200]}; where there is no "
-            f"network, `hf download {model.repository} --local-dir FOLDER` gets it elsewhere: bring the folder here "
-            f"and run: winnow models pull {model.name} --from FOLDER"
+            f"network, `hf download {repository} --revision {revision} --local-dir FOLDER` gets it elsewhere: bring "
+            f"the folder here and run: winnow models pull {model.name} --from FOLDER"
         ) from error

@@ -17,7 +17,7 @@ from typing import IO, Any, Literal
 from conf.models import HUB, Model, catalogue, restriction_of
 from jobs.errors import RunFailedError, UserError, one_line
 from jobs.provisioning import folders
-from jobs.provisioning.contents import check_file
+from jobs.provisioning.contents import check_file, check_published
 from jobs.provisioning.weights import folder
 from jobs.storage import places
 
@@ -46,8 +46,8 @@ class Weights:
 class Entry:
     """A model of the catalogue, and how it is with its file.
 
-    `sha256`: what it must have, if that is known; `revision`: the one that was pulled, or would be; `source`: where it
-    was pulled from, None where it was not.
+    `sha256`: what it must have, if that is known; of a folder, the fingerprint that the first pull records. `revision`
+    and `size_bytes`: of what was pulled, or would be; `source`: where it was pulled from, None where it was not.
     """
 
     model: Model
@@ -60,10 +60,17 @@ class Entry:
 
     @property
     def pinned(self) -> Literal["catalogue", "first pull"] | None:
-        """Say who has put down the hash; None if nobody has yet."""
+        """Say who has put down the hash, of a folder that of its weights file; None if nobody has yet."""
         if self.model.sha256:
             return "catalogue"
         return "first pull" if self.sha256 else None
+
+    @property
+    def wrong(self) -> str:
+        """Say what is the matter, where it is not present."""
+        if self.state == "altered" and self.sha256 == self.model.sha256:
+            return "what is there is not what the catalogue names"
+        return _WRONG[self.state]
 
     @property
     def mends(self) -> str:
@@ -72,9 +79,10 @@ class Entry:
         return f"winnow models pull {self.model.name}{again}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return plain values; `published_sha256` is what the catalogue names, of a folder that of its weights file."""
         own = {name: getattr(self, name) for name in ("state", "sha256", "revision", "size_bytes", "pinned")}
-        return {**asdict(self.model), **own, "path": str(self.path), "pulled_from": self.source}
+        more = {"published_sha256": self.model.sha256, "path": str(self.path), "pulled_from": self.source}
+        return {**asdict(self.model), **own, **more}
 
 
 def entries(names: Iterable[str] = (), verify: bool = False) -> list[Entry]:
@@ -95,9 +103,9 @@ def pull(
     """Bring a model's file into the folder, from its own source or from another URL or file, and record its hash.
 
     Without a `source`, a file that is there and is what it should be is left alone. What comes must be of the kind that
-    the catalogue says, and have the hash that it names, or that an earlier pull recorded; otherwise nothing is kept.
-    `force` lets it take the place of what an earlier pull recorded. `progress` is told bytes done, and of how many.
-    Raises `UserError` and `RunFailedError`.
+    the catalogue says, have the hash that it names, and be what an earlier pull recorded; otherwise nothing is kept.
+    `force` lets it take the place of what an earlier pull recorded, but not of what the catalogue names. `progress` is
+    told bytes done, and of how many. Raises `UserError` and `RunFailedError`.
     """
     (model,) = _known([name])
     place = folder()
@@ -105,7 +113,7 @@ def pull(
     before = _entry(model, recorded, verify=True)
     if before.state == "present" and source is None and not force:
         return before
-    if force and not model.sha256:
+    if force:
         before = replace(before, sha256=None, revision=model.revision)
     if model.repository:
         return _pull_folder(before, source, progress)
@@ -117,6 +125,7 @@ def pull(
     try:
         found = _copy(source or model.source, temporary, progress)
         check_file(model, temporary, source or model.source)
+        check_published(model, temporary, source or model.source, lambda _: found)
         _refuse_another(before, found, source or model.source)
         os.replace(temporary, place / model.file)
     finally:
@@ -135,18 +144,17 @@ def _lasting(source: str) -> str:
 def _refuse_another(before: Entry, found: str, source: str) -> None:
     if before.sha256 in {None, found}:
         return
-    model = before.model
-    whose = "the catalogue names" if model.sha256 else "the first pull recorded"
-    trusted = "" if model.sha256 else "; if you trust what came, --force puts it in the place of what was recorded"
     raise RunFailedError(
-        f"weights {model.name}: {source} has SHA-256 {found}, but {whose} {before.sha256}; nothing was kept{trusted}"
+        f"weights {before.model.name}: {source} has SHA-256 {found}, but the first pull recorded {before.sha256}; "
+        "nothing was kept; if you trust what came, --force puts it in the place of what was recorded"
     )
 
 
 def _pull_folder(before: Entry, source: str | None, progress: Callable[[int, int | None], None]) -> Entry:
     model, target = before.model, before.path
-    # A branch moves on; what was pulled once is what the same revision gives.
-    with folders.brought(model, source, target.parent, before.revision) as temporary:
+    # A branch moves on; what was pulled once is what the same revision gives, unless the catalogue knows which one.
+    asked = model.revision if model.sha256 else before.revision
+    with folders.brought(model, source, target.parent, asked) as temporary:
         found = folders.digest(temporary)
         _refuse_another(before, found, source or model.source)
         revision = None if source else folders.revision_in(temporary)
@@ -179,7 +187,7 @@ def pulled(name: str) -> Weights:
     """Return the weights of the catalogue with this name. Raises `UserError` for what is missing or altered."""
     entry = entries([name], verify=True)[0]
     if entry.state != "present":
-        raise UserError(f"weights {name}: {_WRONG[entry.state]} in {folder()}; run: {entry.mends}")
+        raise UserError(f"weights {name}: {entry.wrong} in {folder()}; run: {entry.mends}")
     assert entry.sha256 is not None
     return Weights(entry.path, entry.sha256, name, entry.model)
 
@@ -253,7 +261,7 @@ def _known(names: Iterable[str]) -> Iterator[Model]:
 def _place_of(path: Path) -> Model | None:
     """Return the model of the catalogue that was pulled to just this place, however that is named."""
     recorded = _manifest(folder())
-    held = (model for model in catalogue().values() if _expected(model, recorded))
+    held = (model for model in catalogue().values() if model.name in recorded)
     return next((m for m in held if (folder() / m.file).exists() and path.samefile(folder() / m.file)), None)
 
 
@@ -265,15 +273,25 @@ def _entry(model: Model, recorded: dict[str, Any], verify: bool) -> Entry:
         state = "missing"
     elif expected is None:
         state = "unrecorded"
-    elif verify and folders.digest(path) != expected:
+    elif _is_another(model, path) or (verify and folders.digest(path) != expected):
         state = "altered"
     known = recorded.get(model.name, {})
-    size = model.size_bytes or known.get("size_bytes")
+    if known.get("sha256") != expected:
+        # Recorded of another file than the one that the catalogue names by now.
+        known = {}
+    size = known.get("size_bytes") or model.size_bytes
     return Entry(model, path, state, expected, known.get("revision") or model.revision, size, known.get("source"))
 
 
+def _is_another(model: Model, path: Path) -> bool:
+    """Say whether a file cannot be what the catalogue names, without reading it; of a folder nothing is known."""
+    return model.repository is None and model.size_bytes not in {None, path.stat().st_size}
+
+
 def _expected(model: Model, recorded: dict[str, Any]) -> str | None:
-    return model.sha256 or recorded.get(model.name, {}).get("sha256")
+    """Return the hash of what lies in a model's place; the catalogue names none of a folder, but of one file in it."""
+    named = None if model.repository else model.sha256
+    return named or recorded.get(model.name, {}).get("sha256")
 
 
 def _named(path: Path, digest: str) -> tuple[str, Model | None]:

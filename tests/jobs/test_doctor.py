@@ -131,6 +131,7 @@ def test_shared_memory_is_held_against_what_a_run_asks_for() -> None:
     assert "resources.object_store_mb" in short.mend
 
 
+@pytest.mark.usefixtures("unpinned")
 def test_weights_are_held_against_their_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WINNOW_WEIGHTS", str(tmp_path / "weights"))
     file = write_end_to_end(tmp_path / "tiny.onnx", "N", {0: "red"}, "MIT")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 import schemas
-from tests.torch_models import colored, write_blip
+from tests.torch_models import colored, pickled, write_blip
 from transforms.caption import Captioner, CaptionerSpec, CaptionParams
+from transforms.inference import ModelError
 
 pytest.importorskip("transformers", reason="the extra `transformers` is not installed")
 
@@ -44,6 +46,30 @@ def test_it_says_what_the_library_says(weights: Path, prompt: str | None) -> Non
         assert said.startswith(prompt or "")
     assert len(set(mine)) > 1
     assert captions(weights, 4, params, at_once=1) == mine == captions(weights, 4, params)
+
+
+class Harmful:
+    """What does something as it is unpickled."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = str(place)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (self.place,)
+
+
+def test_pickled_weights_are_read_as_tensors_and_nothing_else(weights: Path, tmp_path: Path) -> None:
+    import torch
+
+    params = CaptionParams(beams=2, max_words=6)
+    folder = pickled(weights, tmp_path / "pickled")
+    assert not list(folder.glob("*.safetensors"))
+    assert captions(folder, 4, params) == captions(weights, 4, params)
+    state = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    torch.save({**state, "more": Harmful(tmp_path / "harm")}, folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"holds no BlipForConditionalGeneration: .*weights_only"):
+        captions(folder, 1, params)
+    assert not (tmp_path / "harm").exists()
 
 
 def test_rows_fit_their_table(weights: Path) -> None:

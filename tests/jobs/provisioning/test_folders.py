@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from conf.models import Model, catalogue
 from jobs.errors import RunFailedError, UserError
-from jobs.provisioning.folders import config_of, digest, files, licence_in, revision_in
+from jobs.provisioning.folders import config_of, digest, files, licence_in, revision_in, wanted
 from jobs.provisioning.modelfiles import entries, of_folder, pull, pulled, resolve
+from tests.hub import standing_in
 
 pytest.importorskip("safetensors", reason="the extra `transformers` is not installed")
 
@@ -33,6 +36,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "weights"
 
 
+def pin(monkeypatch: pytest.MonkeyPatch, name: str, weights: Path) -> Model:
+    """Have the catalogue name this file as the weights of a model."""
+    model = dataclasses.replace(catalogue()[name], sha256=digest(weights), size_bytes=weights.stat().st_size)
+    monkeypatch.setitem(catalogue(), name, model)
+    return model
+
+
 def test_a_folder_has_a_hash_of_what_decides_what_it_says(tmp_path: Path) -> None:
     one, other = write(tmp_path / "one"), write(tmp_path / "other")
     assert [file.name for file in files(one)] == ["config.json", "model.safetensors"]
@@ -45,10 +55,11 @@ def test_a_folder_has_a_hash_of_what_decides_what_it_says(tmp_path: Path) -> Non
     assert digest(one) != digest(other)
 
 
+@pytest.mark.usefixtures("unpinned")
 def test_a_folder_is_pulled_and_held_to_its_hash(tmp_path: Path, place: Path) -> None:
     source = write(tmp_path / "source")
     entry = pull("dfine-small", str(source))
-    assert (entry.state, entry.sha256) == ("present", digest(source))
+    assert (entry.state, entry.sha256, entry.pinned) == ("present", digest(source), "first pull")
     assert sorted(p.name for p in place.iterdir()) == ["dfine-small", "weights.json"]
     assert not (place / "dfine-small/pytorch_model.bin").exists()
     assert resolve("dfine-small").path == pulled("dfine-small").path == place / "dfine-small"
@@ -62,6 +73,102 @@ def test_a_folder_is_pulled_and_held_to_its_hash(tmp_path: Path, place: Path) ->
     assert sorted(p.name for p in place.iterdir()) == ["dfine-small", "weights.json"]
 
 
+def test_the_catalogue_names_the_weights_of_a_folder_and_the_first_pull_records_the_rest(
+    tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, other = write(tmp_path / "source"), write(tmp_path / "other", 2.0)
+    with pytest.raises(RunFailedError, match=r"has .* bytes, but the catalogue names 41,497,620, of revision f79e"):
+        pull("dfine-small", str(source))
+    model = pin(monkeypatch, "dfine-small", source / "model.safetensors")
+    (before,) = entries(["dfine-small"])
+    assert (before.pinned, before.sha256, before.size_bytes) == ("catalogue", None, model.size_bytes)
+    for force in (False, True):
+        with pytest.raises(RunFailedError, match=rf"model\.safetensors of {other} has SHA-256 .* names {model.sha256}"):
+            pull("dfine-small", str(other), force=force)
+    assert list(place.iterdir()) == []
+    entry = pull("dfine-small", str(source))
+    assert (entry.pinned, entry.state, entry.sha256) == ("catalogue", "present", digest(source))
+    assert entry.size_bytes == sum(file.stat().st_size for file in files(source))
+    assert entry.to_dict()["published_sha256"] == model.sha256 != entry.sha256
+    # All files are held to what came first; what the catalogue does not name, the user may trust.
+    (source / "config.json").write_text('{"model_type": "d_fine", "more": 1}')
+    with pytest.raises(RunFailedError, match=r"the first pull recorded .*--force"):
+        pull("dfine-small", str(source))
+    assert pulled("dfine-small").sha256 == entry.sha256
+    assert pull("dfine-small", str(source), force=True).sha256 == digest(source) == pulled("dfine-small").sha256
+    (place / "dfine-small/model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
+    with pytest.raises(UserError, match="is not what was pulled"):
+        pulled("dfine-small")
+    with pytest.raises(RunFailedError, match="the catalogue names"):
+        pull("dfine-small", str(other), force=True)
+    (source / "more.safetensors").write_bytes((source / "model.safetensors").read_bytes())
+    with pytest.raises(RunFailedError, match=r"one file of weights, but .* has 2 \(model\.safetensors, more\.safete"):
+        pull("dfine-small", str(source), force=True)
+
+
+@pytest.mark.parametrize(
+    ("there", "weights"),
+    [
+        (["model.safetensors", "pytorch_model.bin", "sam3.pt"], ["model.safetensors"]),
+        (["model.safetensors", "model.fp16.safetensors"], ["model.safetensors"]),
+        (
+            ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"],
+            None,
+        ),
+        (["pytorch_model.bin", "tf_model.h5", "training_args.bin"], ["pytorch_model.bin"]),
+        (["pytorch_model-00001-of-00001.bin", "pytorch_model.bin.index.json"], None),
+        (["flax_model.msgpack", "onnx/model.safetensors"], []),
+    ],
+)
+def test_weights_are_fetched_in_one_form(there: list[str], weights: list[str] | None) -> None:
+    small = ["LICENSE.txt", "README.md", "config.json", "vocab.txt"]
+    others = [".gitattributes", "picture.png", "onnx/config.json", ".eval.json"]
+    assert set(wanted([*others, *there, *small])) == {*small, *(there if weights is None else weights)}
+
+
+def test_the_hub_is_asked_for_the_revision_that_the_catalogue_names(
+    tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write(tmp_path / "source")
+    model = pin(monkeypatch, "dfine-small", source / "model.safetensors")
+    assert model.repository is not None
+    with standing_in(monkeypatch, source, model.repository, model.revision) as hub:
+        entry = pull("dfine-small")
+        assert hub.fetched == {"README.md", "config.json", "model.safetensors"}
+        assert (entry.state, entry.revision, entry.sha256) == ("present", model.revision, digest(source))
+        # Weights of their own under the same name, and the same weights beside another file.
+        write(tmp_path / "other", 2.0).joinpath("model.safetensors").replace(place / "dfine-small/model.safetensors")
+        assert entries(["dfine-small"], verify=True)[0].mends == "winnow models pull dfine-small"
+        assert pull("dfine-small").sha256 == digest(source)
+        hub.folder = tmp_path / "third"
+        write(hub.folder, 3.0)
+        with pytest.raises(RunFailedError, match=r"hf:ustc-community/\S+ has SHA-256 .* the catalogue names"):
+            pull("dfine-small", force=True)
+    assert pulled("dfine-small").sha256 == digest(source)
+    with (
+        standing_in(monkeypatch, source, model.repository, "0" * 40),
+        pytest.raises(RunFailedError, match=rf"404.*hf download \S+ --revision {model.revision} --local-dir"),
+    ):
+        pull("dfine-small", force=True)
+    assert sorted(p.name for p in place.iterdir()) == ["dfine-small", "weights.json"]
+
+
+@pytest.mark.usefixtures("unpinned")
+def test_a_branch_is_asked_for_what_was_pulled_of_it(
+    tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, commit = write(tmp_path / "source"), "6f1ed8cd" * 5
+    model = dataclasses.replace(catalogue()["dfine-small"], revision="main")
+    monkeypatch.setitem(catalogue(), "dfine-small", model)
+    assert model.repository is not None
+    with standing_in(monkeypatch, source, model.repository, commit, branch="main"):
+        assert pull("dfine-small").revision == commit
+    (place / "dfine-small/config.json").unlink()
+    # By now the branch is elsewhere.
+    with standing_in(monkeypatch, source, model.repository, commit):
+        assert (pull("dfine-small").state, pulled("dfine-small").sha256) == ("present", digest(source))
+
+
 def test_a_folder_of_another_architecture_is_not_kept(tmp_path: Path, place: Path) -> None:
     source = write(tmp_path / "source")
     for name, types in (("sam2-tiny", "sam2 or sam2_video"), ("owlv2-base", "owlv2")):
@@ -70,6 +177,7 @@ def test_a_folder_of_another_architecture_is_not_kept(tmp_path: Path, place: Pat
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.usefixtures("unpinned")
 def test_an_altered_folder_is_found_whatever_it_is_called(tmp_path: Path, place: Path) -> None:
     source = write(tmp_path / "source")
     pull("dfine-small", str(source))
@@ -97,6 +205,6 @@ def test_what_is_not_whole_is_not_kept(tmp_path: Path, place: Path, monkeypatch:
         pull("dfine-small", str(tmp_path / "nowhere"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(RunFailedError, match=r"hf download ustc-community/dfine-small-coco .*--from FOLDER"):
+    with pytest.raises(RunFailedError, match=r"hf download ustc-community/\S+ --revision f79e65.*--from FOLDER"):
         pull("dfine-small")
     assert list(place.iterdir()) == []

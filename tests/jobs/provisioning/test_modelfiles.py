@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +13,7 @@ import pytest
 
 from conf.models import NOT_STATED, catalogue
 from jobs.errors import RunFailedError, UserError
-from jobs.provisioning.modelfiles import Licence, entries, licence_of, notice, pull, resolve
+from jobs.provisioning.modelfiles import Licence, entries, licence_of, notice, of_file, pull, resolve
 from tests import onnx_graphs
 
 DATA = onnx_graphs.model([onnx_graphs.tensor("weights", np.arange(600_000))])
@@ -41,6 +43,13 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
+def pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the catalogue name what the server has."""
+    model = dataclasses.replace(catalogue()["yolox-nano"], sha256=SHA, size_bytes=len(DATA))
+    monkeypatch.setitem(catalogue(), "yolox-nano", model)
+
+
+@pytest.fixture
 def server() -> Iterator[str]:
     """A server that answers well, with half of it, or not at all."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
@@ -53,6 +62,7 @@ def state(name: str = "yolox-nano") -> str:
     return entries([name], verify=True)[0].state
 
 
+@pytest.mark.usefixtures("unpinned")
 def test_the_first_pull_records_and_later_ones_have_to_agree(server: str, place: Path, tmp_path: Path) -> None:
     assert state() == "missing"
     told: list[int] = []
@@ -74,9 +84,16 @@ def test_the_first_pull_records_and_later_ones_have_to_agree(server: str, place:
     assert sorted(p.name for p in place.iterdir()) == ["weights.json", "yolox_nano.onnx"]
 
 
+@pytest.mark.parametrize("names_it", ["unpinned", "pinned"])
 def test_what_was_pulled_is_held_to_its_hash_however_it_is_named(
-    server: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: str,
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    names_it: str,
 ) -> None:
+    request.getfixturevalue(names_it)
     pull("yolox-nano", f"{server}/good")
     (tmp_path / "link.onnx").symlink_to(place / "yolox_nano.onnx")
     monkeypatch.chdir(tmp_path)
@@ -93,6 +110,7 @@ def test_what_was_pulled_is_held_to_its_hash_however_it_is_named(
     assert resolve("yolox_s.onnx").name == "yolox_s"
 
 
+@pytest.mark.usefixtures("unpinned")
 def test_what_is_there_is_replaced_only_by_force(server: str, place: Path, tmp_path: Path) -> None:
     first = pull("yolox-nano", f"{server}/good")
     assert (first.pinned, first.size_bytes, entries(["yolox-tiny"])[0].pinned) == ("first pull", len(DATA), None)
@@ -105,6 +123,74 @@ def test_what_is_there_is_replaced_only_by_force(server: str, place: Path, tmp_p
     assert pull("yolox-nano", str(other), force=True).sha256 != SHA
     assert (place / "yolox_nano.onnx").read_bytes() == other.read_bytes()
     assert (state(), entries(["yolox-nano"])[0].size_bytes) == ("present", other.stat().st_size)
+
+
+@pytest.mark.usefixtures("pinned")
+def test_nothing_takes_the_place_of_what_the_catalogue_names(server: str, place: Path, tmp_path: Path) -> None:
+    assert (entries(["yolox-nano"])[0].pinned, entries(["yolox-nano"])[0].size_bytes) == ("catalogue", len(DATA))
+    same_size = tmp_path / "same.onnx"
+    same_size.write_bytes(DATA[:-1] + bytes([DATA[-1] ^ 1]))
+    other = tmp_path / "other.onnx"
+    other.write_bytes(OTHER)
+    refused = (
+        (other, f"has {len(OTHER):,} bytes, but the catalogue names {len(DATA):,}, of revision 0.1.1rc0; nothing was"),
+        (same_size, f"has SHA-256 [0-9a-f]{{64}}, but the catalogue names {SHA}, of revision 0.1.1rc0; nothing was"),
+    )
+    for file, said in refused:
+        for force in (False, True):
+            with pytest.raises(RunFailedError, match=said) as caught:
+                pull("yolox-nano", str(file), force=force)
+            assert "--force" not in str(caught.value)
+    assert list(place.iterdir()) == []
+    found = pull("yolox-nano", f"{server}/good")
+    assert (found.pinned, found.sha256, found.state, state()) == ("catalogue", SHA, "present", "present")
+    for file, said in refused:
+        with pytest.raises(RunFailedError, match=said):
+            pull("yolox-nano", str(file), force=True)
+        assert resolve("yolox-nano").sha256 == SHA
+        (place / "yolox_nano.onnx").write_bytes(file.read_bytes())
+        with pytest.raises(UserError, match=r"is not what the catalogue names .*run: winnow models pull yolox-nano"):
+            resolve("yolox-nano")
+        assert pull("yolox-nano", f"{server}/good").state == state() == "present"
+
+
+@pytest.mark.usefixtures("pinned")
+def test_what_was_recorded_before_the_catalogue_named_a_hash_is_no_excuse(server: str, place: Path) -> None:
+    place.mkdir()
+    (place / "yolox_nano.onnx").write_bytes(OTHER)
+    recorded = {"sha256": hashlib.sha256(OTHER).hexdigest(), "size_bytes": len(OTHER), "source": "/elsewhere.onnx"}
+    (place / "weights.json").write_text(json.dumps({"yolox-nano": recorded}))
+    with pytest.raises(UserError, match="is not what the catalogue names") as caught:
+        resolve("yolox-nano")
+    # Where that came from would not mend it.
+    assert caught.value.problems[0].endswith("run: winnow models pull yolox-nano")
+    assert of_file_says(place / "yolox_nano.onnx") == caught.value.problems
+    assert pull("yolox-nano", f"{server}/good").size_bytes == len(DATA)
+    assert state() == "present"
+
+
+def of_file_says(path: Path) -> list[str]:
+    with pytest.raises(UserError) as caught:
+        of_file(path)
+    return list(caught.value.problems)
+
+
+@pytest.mark.usefixtures("pinned")
+def test_what_the_catalogue_names_is_known_where_nobody_pulled_it(place: Path) -> None:
+    place.mkdir()
+    (place / "yolox_nano.onnx").write_bytes(DATA)
+    assert (state(), resolve("yolox-nano").sha256, resolve("yolox_nano.onnx").name) == ("present", SHA, "yolox-nano")
+    assert licence_of(SHA, None) == Licence("Apache-2.0")
+    (place / "yolox_nano.onnx").write_bytes(OTHER)
+    assert (state(), resolve("yolox_nano.onnx").name) == ("altered", "yolox_nano")
+    assert entries(["yolox-nano"])[0].state == "altered"  # its size tells
+
+
+def test_a_file_that_merely_has_the_name_is_refused(server: str, place: Path) -> None:
+    for force in (False, True):
+        with pytest.raises(RunFailedError, match="but the catalogue names 3,659,407, of revision"):
+            pull("yolox-nano", f"{server}/good", force=force)
+    assert list(place.iterdir()) == []
 
 
 @pytest.mark.parametrize(("name", "kind"), [("yolox-tiny", "an ONNX graph"), ("yolo26n", "a checkpoint of torch")])
@@ -123,6 +209,7 @@ def test_what_does_not_come_whole_is_not_kept(server: str, place: Path, page: st
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.usefixtures("unpinned")
 def test_what_is_missing_is_said_with_what_mends_it(place: Path) -> None:
     with pytest.raises(UserError, match="run: winnow models pull yolox-tiny"):
         resolve("yolox-tiny")
@@ -138,6 +225,7 @@ def test_what_is_missing_is_said_with_what_mends_it(place: Path) -> None:
     assert caught.value.problems[0].startswith("there are no weights 'a'; there are: yolox-nano")
 
 
+@pytest.mark.usefixtures("unpinned")
 def test_a_file_of_ones_own_needs_no_catalogue(tmp_path: Path) -> None:
     (tmp_path / "mine.onnx").write_bytes(DATA)
     found = resolve(str(tmp_path / "mine.onnx"))
@@ -175,6 +263,10 @@ def test_the_catalogue_is_in_order() -> None:
             assert model.revision in model.source
         else:
             assert (model.repository.count("/"), model.file) == (1, name)
-        assert model.sha256 is None or len(bytes.fromhex(model.sha256)) == 32
+            # A commit: branches and tags move on.
+            assert len(bytes.fromhex(model.revision)) == 20
+        assert len(bytes.fromhex(model.sha256 or "")) == 32, name
+        assert (model.size_bytes or 0) > 1_000_000, name
         assert (model.restriction is None) == (model.licence in {"Apache-2.0", "MIT", "BSD-3-Clause"}), name
-    assert len({model.file for model in catalogue().values()}) == len(catalogue())
+    for field in ("file", "sha256", "size_bytes"):
+        assert len({getattr(model, field) for model in catalogue().values()}) == len(catalogue()), field

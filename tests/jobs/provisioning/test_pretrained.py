@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -11,11 +12,18 @@ import pytest
 
 import schemas
 from conf import load
+from conf.models import catalogue
 from jobs.errors import UserError
 from jobs.provisioning.detectors import annotate_stage
+from jobs.provisioning.folders import digest
+from jobs.provisioning.modelfiles import pull
+from jobs.provisioning.weights import sha256
+from jobs.provisioning.words import caption_stage
 from jobs.workspace import Workspace
 from tests.helpers import computed, go, rows, write_pictures
-from tests.torch_models import LABELS, colored, write_dfine
+from tests.hub import standing_in
+from tests.torch_models import LABELS, colored, pickled, write_blip, write_dfine
+from transforms.caption import Captioner
 from transforms.detect.core import Thresholds
 from transforms.detect.pretrained import PretrainedDetector, PretrainedSpec
 
@@ -107,3 +115,30 @@ def test_all_that_is_wrong_is_said_before_any_work(
         assert len(caught.value.problems) == len(said)
         for problem, part in zip(caught.value.problems, said, strict=True):
             assert re.search(part, problem), problem
+
+
+def test_pickled_weights_come_from_a_repository_that_has_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WINNOW_WEIGHTS", str(tmp_path / "weights"))
+    blip = write_blip(tmp_path / "blip")
+    theirs = pickled(blip, tmp_path / "theirs")
+    (theirs / "tf_model.h5").write_bytes(b"what nobody reads")
+    file = theirs / "pytorch_model.bin"
+    model = dataclasses.replace(catalogue()["blip-base"], sha256=sha256(file), size_bytes=file.stat().st_size)
+    monkeypatch.setitem(catalogue(), "blip-base", model)
+    assert model.repository is not None
+    with standing_in(monkeypatch, theirs, model.repository, model.revision) as hub:
+        entry = pull("blip-base")
+    assert hub.fetched == {path.name for path in theirs.iterdir()} - {"tf_model.h5"}
+
+    def said(*settings: str) -> list[str]:
+        stage = caption_stage(load(settings=["stages=[caption]", *settings]).config)
+        assert stage.params["caption.weights_hash"] == (digest(blip) if settings else entry.sha256)
+        assert stage.make is not None
+        captioner = stage.make(1)
+        assert isinstance(captioner, Captioner)
+        return list(captioner.infer([captioner.prepare(colored(seed)) for seed in range(2)]))
+
+    assert all(said())
+    assert said() == said(f"caption.weights={blip}")
