@@ -22,6 +22,8 @@ from jobs.preparation import Prepared
 from jobs.stage import Stage, canonical
 from jobs.storage.store import Store
 
+_GONE = "frame is gone, or no longer taken"
+
 
 @dataclass(frozen=True)
 class StageForecast:
@@ -81,8 +83,9 @@ def _pixels(stage: Stage, plan: PixelPlan, names: list[str], changes: _Changes, 
         counts = plan.of(stage.name, name)
         _add(reasons, changes.reason(stage, name) or "new", counts.missing)
         _add(reasons, "content changed", counts.outdated)
-        _add(reasons, f"{doubt}, its bytes will tell", counts.unread)
-        _add(reasons, "frame is gone", counts.gone)
+        which = f"{doubt}, or the frame before is another" if stage.table is schemas.MOTION else doubt
+        _add(reasons, f"{which}: its bytes will tell", counts.unread)
+        _add(reasons, _GONE, counts.gone)
     return StageForecast(stage.name, total.n_frames, total.missing + total.outdated, total.unread, total.gone, reasons)
 
 
@@ -94,14 +97,14 @@ def _model(
     if above:
         upstream = ", ".join(s.name for s in stage.upstream if s.kind == "model")
         _add(reasons, f"upstream changed: {upstream}, as far as that finds something", above)
-        _add(reasons, "frame is gone", seen.n_gone)
+        _add(reasons, _GONE, seen.n_gone)
         return StageForecast(stage.name, max(seen.wanted, above), above, 0, seen.n_gone, reasons)
     why = next((reason for name in names if (reason := changes.reason(stage, name))), "new")
     unmeasured = pixels.stage_total("frames").missing
     _add(reasons, why, seen.missing)
     _add(reasons, "content changed", seen.outdated)
     _add(reasons, "new, if they decode and are wanted", unmeasured)
-    _add(reasons, "frame is gone", seen.n_gone)
+    _add(reasons, _GONE, seen.n_gone)
     found = StageForecast(stage.name, seen.wanted + unmeasured, seen.open + unmeasured, 0, seen.n_gone, reasons)
     return replace(found, rule=stage.rule.sql, chosen=seen.wanted, of=seen.frames) if stage.rule else found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,10 +59,11 @@ def _from_hub(key: str, repository: str, revision: str | None, files: Sequence[S
                 reasons.append(f"{type(error).__name__}: {one_line(error)}")
         if here is None:
             at = f" --revision {revision}" if revision else ""
+            why = textwrap.shorten(reasons[0], 200, placeholder=" ...")
             raise UserError(
                 f"{key}={repository}: {' or '.join(alternatives)} is not on this machine and could not be fetched "
-                f"({reasons[0][:200]}); where there is a network, `hf download {repository}{at} --local-dir FOLDER` "
-                f"gets it: bring the folder here and set {key}=FOLDER"
+                f"({why}); where there is a network, `hf download {repository}{at} --local-dir FOLDER` gets it: bring "
+                f"the folder here and set {key}=FOLDER"
             )
         found = Path(here).parent
     assert found is not None
