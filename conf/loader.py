@@ -10,7 +10,7 @@ import runpy
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -276,11 +276,17 @@ def _nearest(word: str, words: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+@cache
+def _checker() -> TypeAdapter[PipelineConfig]:
+    """Return what checks a configuration, which takes longer to make than a hundred checks do."""
+    return TypeAdapter(PipelineConfig)
+
+
 def _validated(values: Mapping[str, Any]) -> PipelineConfig:
     try:
         problems = [f"{key}: {problem}" for key, problem in _unfit(values)]
         # Strict JSON: "8" is no number and yes is no count, but a list will do for a tuple.
-        config = TypeAdapter(PipelineConfig).validate_json(json.dumps(_fit(values)), strict=True)
+        config = _checker().validate_json(json.dumps(_fit(values)), strict=True)
     except ValidationError as error:
         problems += [_explain(e) for e in error.errors(include_url=False)]
         raise ConfigError([*problems, *_wrong_rules(values)]) from error

@@ -6,7 +6,9 @@ import json
 import platform
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -184,13 +186,17 @@ class RunRecord:
 
 def environment() -> dict[str, Any]:
     """Return what ran the run: versions, machine and process."""
-    found: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
+    return {**_installed(), **process_identity()}
+
+
+@cache
+def _installed() -> dict[str, str]:
+    """Return the versions of all that matters, for which the metadata of each library is read and parsed."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
     for name in _LIBRARIES:
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found | process_identity()
+    return found
 
 
 def as_it_is(root: Place, row: dict[str, Any]) -> dict[str, Any]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from unittest import mock
 
 import pytest
+import typer.main
 from blake3 import blake3
 from hypothesis import settings
 
@@ -21,6 +24,18 @@ from tests.models import held_at_hand
 # No test asserts a time: whoever else is at work on the machine makes any example slow.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def in_haste() -> Iterator[None]:
+    """Spare the tests' own process what no test looks at; those that it starts are spared nothing.
+
+    No power fails here, so that nothing waits for a disk; and the tree of all commands, which takes longer to make than
+    most of them take, is made once.
+    """
+    made_once = cache(typer.main.get_command)
+    with mock.patch("os.fsync", return_value=None), mock.patch("typer.testing._get_command", made_once):
+        yield
 
 
 @pytest.fixture(scope="session")

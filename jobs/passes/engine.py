@@ -80,7 +80,6 @@ class Engine:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
         import ray
-        import ray.data
 
         for name in ("ray", "ray._private.worker"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -99,6 +98,9 @@ class Engine:
             join(ray, there, _SILENT)
         elif self._owned:
             self._session = self._start(limits).address_info.get("session_dir")
+        # Takes longer than Ray itself: beside the start of workers, and not for a cluster that cannot be joined.
+        import ray.data
+
         settings = ray.data.DataContext.get_current()
         settings.enable_progress_bars = False
         settings.print_on_execution_start = False

@@ -35,6 +35,10 @@ def chatty(block: pa.Table) -> pa.Table:
     return block
 
 
+def has_pandas(block: pa.Table) -> pa.Table:
+    return pa.table({"n": [int("pandas" in sys.modules)]})
+
+
 def numbers(results: list[pa.Table | None]) -> list[int]:
     return sorted(r["n"][0].as_py() for r in results if r is not None)
 
@@ -60,6 +64,11 @@ def test_what_decoders_say_of_damaged_pictures_is_not_heard(capfd: pytest.Captur
     with Nearby(1) as processes:
         assert numbers(list(processes.map_blocks(blocks(2), [(chatty, {})])))
     assert capfd.readouterr().err == ""
+
+
+def test_arrow_is_kept_from_a_library_that_no_block_needs() -> None:
+    with Nearby(1) as processes:
+        assert numbers(list(processes.map_blocks(blocks(2), [(double, {}), (has_pandas, {})]))) == [0, 0]
 
 
 def test_when_all_have_died_the_rest_is_missing() -> None:
