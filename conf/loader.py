@@ -45,7 +45,21 @@ class Loaded:
 
 
 class _Yaml(yaml.SafeLoader):
-    """YAML in which 5e-05, as Python writes it, is a number, as it is in YAML 1.2, and a date is text."""
+    """YAML in which 5e-05, as Python writes it, is a number, as it is in YAML 1.2, and a date is text.
+
+    A key that is given twice is refused, as YAML 1.2 has it, rather than its first value dropped.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping. Raises `ConstructorError` for a key that is there twice."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            # `<<` may come several times: it stands for other mappings.
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 # No value is a date, and one of the thirteenth month would not even be text.

@@ -269,14 +269,19 @@ def _joined(table: schemas.Table, source: str, frames: str) -> str:
     return f"LEFT JOIN ({source}) AS {table.name} ON {same}"
 
 
+_NOTHING_KNOWN = {"stream_id": "s", "frame_idx": 0, "start_idx": 0, "end_idx": 0}
+
+
 def _check_type(connection: Any, rule: Rule) -> None:
     """Raise `RuleError` where DuckDB does not take the rule, or it says something else than yes or no."""
     import duckdb
 
     for name in {*rule.columns, "frames"}:
         wanted = relation(TABLES[name], rule.columns.get(name, ()))
-        schema = pa.schema([TABLES[name].arrow_schema.field(column) for column in wanted])
-        connection.register(name, schema.empty_table())
+        # One frame of which nothing is known: what cannot be computed of any is found out now.
+        row = {column: _NOTHING_KNOWN.get(column) for column in wanted}
+        types = [(column, TABLES[name].arrow_schema.field(column).type) for column in wanted]
+        connection.register(name, pa.Table.from_pylist([row], pa.schema(types)))
     try:
         (found,) = connection.execute(f"DESCRIBE {rule.answer()}").fetchall()
         if found[1] == "BOOLEAN":

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 import schemas
 from jobs.errors import BrokenTableError, UserError
+from jobs.lifecycle.inbox import jobs_of
 from jobs.names import counted_back
 from jobs.storage import places
 from jobs.storage.store import Store
@@ -137,6 +138,8 @@ def find_run(store: Store, job_id: str) -> dict[str, Any]:
         return dict(found[0])
     if found:
         raise UserError(f"{len(found)} runs begin with {job_id!r}: {', '.join(r['job_id'] for r in found)}")
+    if job_id and (queued := [name for name in jobs_of(store.root) if name.startswith(job_id)]):
+        raise UserError(f"job {queued[0]} has not begun, so that there is no run of it; see winnow gateway status")
     last = pc.max(runs["job_id"]).as_py()
     raise UserError(f"there is no run {job_id!r}; the last one is {last or 'none'} (see winnow inspect runs)")
 

@@ -251,5 +251,8 @@ def _print_status(values: dict[str, Any]) -> None:
     if values["waiting"]:
         columns = ("job_id", "priority", "failures", "error")
         print_table(("waiting", *columns[1:]), [tuple(job[c] for c in columns) for job in values["waiting"]])
+    if values["paused"]:
+        paused = [(job["job_id"], moment(job["at_ns"]), "yes" if job["begun"] else "no") for job in values["paused"]]
+        print_table(("paused", "since", "begun"), paused)
     if values["errors"]:
         print_table(("last errors", ""), [(error["job_id"], error["error"]) for error in values["errors"]])

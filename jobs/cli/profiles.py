@@ -99,7 +99,7 @@ def check(
         try:
             stages = _loaded(file).config.closed_stages
         except UserError as error:
-            problems += [f"{file}: {problem}" for problem in error.problems]
+            problems += [p if p.startswith(f"{file} ") else f"{file}: {p}" for p in error.problems]
             continue
         fine.append({"file": file, "stages": stages})
         if not as_json:
@@ -116,7 +116,8 @@ def _loaded(name: str, settings: Sequence[str] = ()) -> Loaded:
     from jobs.errors import UserError
 
     try:
-        if name in profile_names() or not (Path(name).exists() or ".py:" in name):
+        is_file = ".py:" in name or Path(name).suffix in {".yaml", ".yml"} or Path(name).exists()
+        if name in profile_names() or not is_file:
             return load(name, settings=settings)
         return load(config=name, settings=settings)
     except ConfigError as error:

@@ -53,7 +53,7 @@ class Overview:
         return progress
 
     def values(self) -> dict[str, Any]:
-        """Return gateway, queue, running and waiting jobs, and the last errors."""
+        """Return gateway, queue, running, waiting and paused jobs, and the last errors."""
         now = time.time_ns()
         jobs = self.jobs()
         running = [job for job in jobs if job.state.state == "running"]
@@ -70,6 +70,7 @@ class Overview:
             "jobs": {state: states.get(state, 0) for state in STATES},
             "running": [self._running(job) for job in running],
             "waiting": [_waiting(job) for job in _in_order(waiting, now)],
+            "paused": [_paused(job) for job in jobs if job.state.state == "paused"],
             "errors": _errors(jobs) + [{"job_id": n, "error": e} for n, e in self._backlog.unreadable.items()],
         }
 
@@ -123,6 +124,11 @@ def _waiting(job: Job) -> dict[str, Any]:
         "failures": job.failures,
         "error": job.error,
     }
+
+
+def _paused(job: Job) -> dict[str, Any]:
+    begun = any(record.word in {"started", "claimed"} for record in job.records)
+    return {"job_id": job.job_id, "queued": job.state.queued, "begun": begun, "at_ns": job.records[-1].at_ns}
 
 
 def _errors(jobs: Sequence[Job]) -> list[dict[str, Any]]:

@@ -104,6 +104,8 @@ def test_all_problems_come_at_once() -> None:
     ("text", "hint"),
     [
         ("idle: {keep: 2", "is not valid YAML"),
+        ("idle: {keep: 2}\nidle: {keep: 3}", "idle is there twice"),
+        ("idle: {keep: 2, keep: 2}", "keep is there twice"),
         ("- 1\n- 2\n", "holds a list, expected sections with keys"),
         ("idle: {kept: 2}\n", "unknown key 'idle.kept' (did you mean 'idle.keep'?)"),
     ],

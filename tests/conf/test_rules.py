@@ -52,6 +52,8 @@ def test_columns_are_found_in_their_tables(text: str, sql: str | None, columns: 
         ("n_frames > 3", "column 'n_frames' is in several tables: expected streams.n_frames, "),
         ("frame_idx in (select 3)", "a subquery is not allowed"),
         ("lag(quality.luma_mean) over () > 3", "a window over several rows is not allowed"),
+        ("quality.luma_mean > 'abc'", "Could not convert string 'abc' to FLOAT"),
+        ("regexp_matches(frames.format, '(')", "missing )"),
         ("max(quality.luma_mean) > 3", "max() sums up several rows"),
         ("random() < 0.5 and curation.keep", "random() gives another answer every time"),
         ("now() > '2026-01-01' and curation.keep", "now() gives another answer every time"),

@@ -51,6 +51,12 @@ def test_a_running_job_is_shown_as_far_as_its_journal_says_at_every_look(tmp_pat
     inbox.add("paused")
     values = overview.values()
     assert (values["running"], values["jobs"]["paused"]) == ([], 1)
+    waited = Inbox(tmp_path, "waited")
+    waited.add("submitted", {})
+    waited.add("pause")
+    waited.add("paused")
+    paused = [(job["job_id"], job["queued"], job["begun"]) for job in overview.values()["paused"]]
+    assert paused == [("job", True, True), ("waited", True, False)]
 
 
 def test_a_run_whose_process_was_killed_has_failed_before_anybody_notes_it_down(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from jobs.operations.access import VARIABLE, demand
 from jobs.operations.backlog import Backlog
 from jobs.operations.execution import request_of
 from jobs.operations.submitting import submit
+from jobs.selection import find_run
+from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from tests.helpers import write_noise_stream
 
@@ -32,6 +34,8 @@ def test_a_job_keeps_what_was_asked_for_as_it_was_then(
     workspace = Workspace.at(tmp_path / "tables")
     (job,) = Backlog(workspace.root).jobs()
     assert (job.job_id, job.priority, job.state.state, job.state.queued) == (job_id, 7, "pending", True)
+    with pytest.raises(UserError, match=f"job {job_id} has not begun, .* see winnow gateway status"):
+        find_run(Store(workspace.root), job_id)
     monkeypatch.chdir("/")
     request = request_of(workspace, job)
     assert list(request.inputs) == [str(cam)]
