@@ -32,10 +32,14 @@ Ring = tuple[tuple[float, float], ...]
 
 
 class ReviewFileError(ValueError):
-    """A file is not what the tool writes; `problems` has a line for each reason."""
+    """A file is not what the tool writes; `problems` has a line for each reason.
 
-    def __init__(self, problems: Iterable[str]) -> None:
+    `frames`: what could be read all the same, so that what is wrong with that can be said along with it.
+    """
+
+    def __init__(self, problems: Iterable[str], frames: Iterable[Returned] = ()) -> None:
         self.problems = list(problems)
+        self.frames = list(frames)
         super().__init__("\n".join(self.problems))
 
 
