@@ -59,7 +59,7 @@ class EscalateParams:
     `GEMINI_API_KEY`. A local endpoint needs none.
     `long_side`: pixels of the longer side of the picture that is shown.
     `max_tokens`: the longest answer.
-    `attempts`: how often a question is put before it is given up.
+    `attempts`: how many answers that do not fit are taken before a question is given up, and how often a run puts it.
     `timeout_s`: how long an answer may take.
     `per_minute`: the most questions in a minute.
     `parallel`: the most questions that are under way at a time.

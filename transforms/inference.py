@@ -129,6 +129,10 @@ class ModelError(ValueError):
     """A file or folder is no model that can be used."""
 
 
+class WrongModelError(ModelError):
+    """What a model says of a frame shows that it is not set up right: nothing that it says is to be trusted."""
+
+
 class ContentChangedError(OSError):
     """A frame is not what it was when it was measured."""
 
@@ -303,9 +307,14 @@ def faults_of(block: pa.Table, faults: Mapping[int, Exception], stages: Sequence
 def infer_in_parts(
     model: FrameModel, some: Sequence[tuple[int, Any]], results: dict[int, Any], faults: dict[int, Exception]
 ) -> None:
-    """Show frames to a model; what fails is shown in halves, down to the frame that is to blame."""
+    """Show frames to a model; what fails is shown in halves, down to the frame that is to blame.
+
+    Raises `WrongModelError` where it is not a frame that is to blame.
+    """
     try:
         said = model.infer([value for _, value in some])
+    except WrongModelError:
+        raise
     except Exception as error:
         if len(some) == 1:
             faults[some[0][0]] = error

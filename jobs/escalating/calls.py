@@ -28,6 +28,7 @@ Wait = Callable[[float], None]
 _POLL_S = 0.2
 _MILLION = 1_000_000
 _MOST_LETTERS = 301
+_THEN = "; then no answer came: "
 
 
 class EnoughError(Exception):
@@ -68,6 +69,14 @@ class Ledger:
         with self._turn:
             self._store.upsert(schemas.ESCALATIONS, table, self._job_id)
             self._rows[row["call_id"]] = row
+
+
+def misfits(entry: Row) -> int:
+    """Return how many answers to a question did not fit; an entry of an older version counts all that was asked."""
+    known: int | None = entry["misfits"]
+    if known is not None:
+        return known
+    return int(entry["attempts"]) if entry["state"] == "invalid" else 0
 
 
 class Budget:
@@ -138,27 +147,31 @@ class Caller:
         return (tokens * self._params.usd_in + self._params.max_tokens * self._params.usd_out) / _MILLION
 
     def ask(self, case: Case, entry: Row | None, jpeg: bytes, number: int) -> Row:
-        """Put a question until there is a valid answer, or there was none too often; every try is in the ledger.
+        """Put a question until there is a valid answer, or it was put too often; every try is in the ledger.
 
-        `entry` is what the ledger has of it, `number` what the budget gave for the first try. Raises `EnoughError`
-        where another try would have to wait too long or could cost too much, and `RunFailedError` where the endpoint
-        refuses everybody.
+        Only answers that did not fit are counted from one run to the next. `entry` is what the ledger has of it,
+        `number` what the budget gave for the first try. Raises `EnoughError` where another try would have to wait too
+        long or could cost too much, and `RunFailedError` where the endpoint refuses everybody.
         """
         # A call that nobody answered costs nothing, and is counted anew by each run.
         paid = entry if entry is not None and entry["state"] == "invalid" else None
-        entry = paid or self._entry(case)
-        while True:
-            entry, wait_s = self._try(case, entry, jpeg, number, bool(paid))
+        entry = paid | {"misfits": misfits(paid)} if paid else self._entry(case)
+        for tries in count(1):
+            entry, wait_s = self._try(case, entry, jpeg, number, tries)
             if wait_s is None:
-                return entry
+                break
             self.wait(wait_s)
             number = self._budget.take(self.may_cost(case), self.wait)
+        return entry
 
-    def _try(self, case: Case, entry: Row, jpeg: bytes, number: int, paid: bool) -> tuple[Row, float | None]:
-        """Put a question once; return its entry, and after how many seconds to try again, None for never."""
+    def _try(self, case: Case, entry: Row, jpeg: bytes, number: int, tries: int) -> tuple[Row, float | None]:
+        """Put a question once; return its entry, and after how many seconds to try again, None for not in this run.
+
+        `tries`: how often this run has put it then.
+        """
         started = time.monotonic()
         entry = entry | {"attempts": entry["attempts"] + 1, "asked_ns": time.time_ns(), "job_id": self._job_id}
-        last = entry["attempts"] >= self._params.attempts
+        last = tries >= self._params.attempts
         cost = 0.0
         try:
             reply = self._client.ask(case.asked, jpeg)
@@ -167,10 +180,11 @@ class Caller:
             if error.for_all:
                 raise RunFailedError(f"stage escalate: the endpoint refuses: {error}") from None
             # An answer that was paid for and did not fit is not forgotten.
-            state = "invalid" if paid or entry["tokens_in"] else "failed"
-            entry |= {"state": state, "error": str(error), "seconds": time.monotonic() - started}
-            entry = self._put_down(entry)
-            return entry, None if last or not error.again else self._pause(error.wait_s, entry["attempts"])
+            told = {"state": "failed", "error": str(error)}
+            if entry["misfits"]:
+                told = {"state": "invalid", "error": _both((entry["error"] or "").split(_THEN)[0], str(error))}
+            entry = self._put_down(entry | told | {"seconds": time.monotonic() - started})
+            return entry, None if last or not error.again else self._pause(error.wait_s, tries)
         finally:
             self._budget.settle(number, cost)
         entry |= {
@@ -182,8 +196,10 @@ class Caller:
         try:
             answer = read_answer(reply.text, case.asked)
         except ValueError as error:
-            entry = self._put_down(entry | {"state": "invalid", "error": " ".join(str(error).split())})
-            return entry, None if last else self._pause(None, entry["attempts"])
+            told = {"state": "invalid", "error": " ".join(str(error).split()), "misfits": entry["misfits"] + 1}
+            entry = self._put_down(entry | told)
+            last = last or entry["misfits"] >= self._params.attempts
+            return entry, None if last else self._pause(None, tries)
         entry = self._put_down(entry | {"state": "done", "after": answer.model_dump_json(), "error": None})
         return entry, None
 
@@ -198,11 +214,11 @@ class Caller:
         self._ledger.put(entry)
         return entry
 
-    def _pause(self, asked_s: float | None, attempts: int) -> float:
+    def _pause(self, asked_s: float | None, tries: int) -> float:
         """Return how long to wait before the next attempt: as the endpoint asks, or longer from one to the next."""
         if asked_s is not None and asked_s > self._params.wait_s:
             raise EnoughError
-        backoff = min(self._params.wait_s, 0.5 * 2 ** (attempts - 1)) * random.uniform(0.5, 1)
+        backoff = min(self._params.wait_s, 0.5 * 2 ** (tries - 1)) * random.uniform(0.5, 1)
         return backoff if asked_s is None else asked_s
 
     def wait(self, seconds: float) -> None:
@@ -226,4 +242,11 @@ class Caller:
             "before": json.dumps(before),
             "after": None,
             "error": None,
+            "misfits": 0,
         }
+
+
+def _both(misfit: str, failure: str) -> str:
+    """Return what did not fit and why no answer came later, each cut so that there is room for the other."""
+    room = (_MOST_LETTERS - len(_THEN)) // 2
+    return f"{misfit[:room]}{_THEN}{failure[:room]}"

@@ -16,7 +16,7 @@ import pyarrow as pa
 import schemas
 from conf import PipelineConfig
 from jobs.errors import RunFailedError
-from jobs.escalating.calls import Budget, Caller, Case, EnoughError, Ledger, Row
+from jobs.escalating.calls import Budget, Caller, Case, EnoughError, Ledger, Row, misfits
 from jobs.escalating.clients import connect
 from jobs.runs import RunRecord, StageOutcome
 from jobs.stage import Stage
@@ -58,9 +58,9 @@ def unanswered(record: RunRecord) -> str | None:
     if not done or not done.quarantined:
         return None
     return (
-        f"escalate has no valid answer for {done.quarantined:,}; the next run asks again where none came, but where "
-        f"none fitted in {record.config.escalate.attempts} attempts only if escalate.attempts is raised "
-        "(winnow inspect quarantine)"
+        f"escalate has no valid answer for {done.quarantined:,}; the next run asks again where fewer than "
+        f"{record.config.escalate.attempts} answers came, but where none of so many fitted only if escalate.attempts "
+        "is raised (winnow inspect quarantine)"
     )
 
 
@@ -295,8 +295,8 @@ class _Round:
             raise RunFailedError(f"stage escalate: the endpoint answers nobody: {entry['error']}")
 
     def _may_go_on(self, entry: Row) -> bool:
-        """Say whether a question that had no valid answer was put less often than it may be."""
-        return entry["state"] == "invalid" and entry["attempts"] < self._params.attempts
+        """Say whether a question without a valid answer had fewer than it may have."""
+        return entry["state"] == "invalid" and misfits(entry) < self._params.attempts
 
     def _connected(self) -> Caller:
         if self._caller is None:

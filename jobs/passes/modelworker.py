@@ -23,6 +23,7 @@ from transforms.inference import (
     Inferred,
     OrderedModel,
     RememberingModel,
+    WrongModelError,
     look,
     look_in_order,
     look_in_turn,
@@ -72,7 +73,7 @@ class ModelWorker:
                 for name, rows in found.rows.items()
                 if rows.num_rows
             ]
-        except InferenceServerError as caught:
+        except (InferenceServerError, WrongModelError) as caught:
             error = str(caught)
         except Exception as caught:
             # Any other way out would look like the death of the process.

@@ -103,10 +103,10 @@ def licence_notice(stages: Sequence[Stage]) -> str | None:
     """Return what the licences of a run's models ask of the user, the first time that they are used."""
     told = []
     for stage in stages:
-        digest, what = stage.params.get(f"{stage.name}.weights_hash"), "these weights are"
+        digest, what = stage.params.get(f"{stage.name}.weights_hash"), "these weights"
         if stage.kind == "calls":
             api, model = (stage.params.get(f"{stage.name}.{name}") for name in ("api", "model"))
-            digest, what = model and f"{api}:{model}", f"answers of {model} are"
+            digest, what = model and f"{api}:{model}", f"the answers of {model}"
         licence = licence_of(digest, stage.params.get(f"{stage.name}.licence")) if digest else Licence()
         if digest and (asked := notice(digest, licence, what)):
             told.append(f"{stage.name}: {asked}")

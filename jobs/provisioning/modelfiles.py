@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from conf.models import HUB, Model, catalogue, restriction_of
+from conf.models import HUB, NOT_STATED, Model, catalogue, restriction_of
 from jobs.errors import RunFailedError, UserError, one_line
 from jobs.provisioning import folders
 from jobs.provisioning.contents import check_file, check_published
@@ -233,7 +233,7 @@ def licence_of(sha256: str, said: str | None) -> Licence:
     return Licence(said, restriction_of(said))
 
 
-def notice(sha256: str, licence: Licence, what: str = "these weights are") -> str | None:
+def notice(sha256: str, licence: Licence, what: str = "these weights") -> str | None:
     """Return what a licence asks of the user, if anything, the first time that these weights are used from here.
 
     What are no weights has a name of its own instead of a hash.
@@ -247,7 +247,9 @@ def notice(sha256: str, licence: Licence, what: str = "these weights are") -> st
         # A folder that cannot be written is told of each time.
         place.mkdir(parents=True, exist_ok=True)
         _record(place, _TOLD, **{sha256: licence.name})
-    return f"{what} under {licence.name or 'a licence unknown'}: {licence.restriction}"
+    if licence.restriction == NOT_STATED:
+        return f"no licence is stated for {what}: ask their makers before they are used or passed on"
+    return f"{what} are under {licence.name}: {licence.restriction}"
 
 
 def _known(names: Iterable[str]) -> Iterator[Model]:

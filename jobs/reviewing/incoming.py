@@ -61,10 +61,9 @@ def bring_in(workspace: Workspace, request: ImportRequest) -> dict[str, Any]:
     brought in again. Raises `UserError` with everything that is wrong with the file, before anything is written.
     """
     store = Store(workspace.require().root)
-    returned = _read(request)
+    returned, problems = _read(request)
     store.create_tables([schemas.REVIEWS, schemas.CATEGORIES])
     view = View.of(workspace)
-    problems: list[str] = []
     matched = list(_matched(returned, view, problems))
     known = _known(matched, view)
     categories = frozenset(categories_of(view)) | frozenset(request.categories)
@@ -97,8 +96,11 @@ def bring_in(workspace: Workspace, request: ImportRequest) -> dict[str, Any]:
     return {"file": str(request.file), "frames": len(matched), **counts}
 
 
-def _read(request: ImportRequest) -> list[Returned]:
-    """Return the frames of the file. Raises `UserError` with all that is wrong with it."""
+def _read(request: ImportRequest) -> tuple[list[Returned], list[str]]:
+    """Return the frames of the file, and a line for everything in it that is not as the tool writes it.
+
+    Raises `UserError` where none of it can be read.
+    """
     try:
         data = request.file.read_bytes()
     except OSError as error:
@@ -106,14 +108,16 @@ def _read(request: ImportRequest) -> list[Returned]:
     kind = request.format or {b"<": "cvat", b"[": "labelstudio", b"{": "coco"}.get(data.lstrip()[:1])
     try:
         if kind == "labelstudio":
-            return read_labelstudio(data)
+            return read_labelstudio(data), []
         require("annotate", "pycocotools")
         if kind == "cvat":
-            return read_cvat(data)
+            return read_cvat(data), []
         if kind == "coco":
-            return read_review_coco(data, _ids(request))
+            return read_review_coco(data, _ids(request)), []
     except ReviewFileError as error:
-        _refuse(request.file, error.problems)
+        if not error.frames:
+            _refuse(request.file, error.problems)
+        return error.frames, error.problems
     raise UserError(f"{request.file}: expected JSON of Label Studio or COCO, or XML of CVAT; found neither")
 
 

@@ -217,6 +217,11 @@ def recognise(
     if image is None:
         raise UnknownLayoutError(f"expected an input of (batch, 3, height, width), found {found}")
     height, width = image.shape[2:]
+    if size is not None and any(own not in {None, asked} for own, asked in zip((width, height), size, strict=True)):
+        raise UnknownLayoutError(
+            f"input {image.name!r} takes {width or '?'}x{height or '?'} pixels and nothing else, but annotate.size "
+            f"asks for {size[0]}x{size[1]}; leave annotate.size out, or export the detector with that size"
+        )
     if width and height:
         size = (width, height)
     if size is None:

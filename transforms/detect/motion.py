@@ -225,4 +225,10 @@ def _scaled(found: Detections, frame: MotionFrame, limits: Thresholds) -> Detect
     across, down = (own / small for own, small in zip(frame.size, frame.picture.shape[::-1], strict=True))
     factor = np.array([across, down, across, down], np.float32)
     n = min(int((found.scores >= limits.min_score).sum()), limits.max_objects)
-    return Detections(found.boxes[:n] * factor, found.scores[:n], found.labels[:n])
+    boxes = found.boxes[:n] * factor
+    # Rounding may have put a right or lower edge beyond that of the frame, by less than a thousandth of a pixel.
+    size = np.array(frame.size, np.float32)
+    room = size - boxes[:, :2]
+    beyond = boxes[:, :2].astype(np.float64) + room > size
+    boxes[:, 2:] = np.minimum(boxes[:, 2:], np.where(beyond, np.nextafter(room, np.float32(0)), room))
+    return Detections(boxes, found.scores[:n], found.labels[:n])

@@ -12,7 +12,7 @@ import numpy as np
 from transforms.detect.core import Bgr, Detections, FrameKey, Thresholds
 from transforms.detect.layouts import LayoutName, Port, Prepared, recognise
 from transforms.detect.names import COCO, names_in
-from transforms.inference import ModelError
+from transforms.inference import ModelError, WrongModelError
 
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
@@ -92,8 +92,10 @@ class OnnxDetector:
         found = [self.layout.read(outputs, at, each) for at, each in enumerate(some)]
         highest = max((int(each.labels.max()) for each in found if len(each)), default=-1)
         if highest >= len(self.names):
-            raise ModelError(
-                f"{self.model} found a label {highest}, but there are {len(self.names)} names; give annotate.names"
+            # Names that are too few may as well be those of other classes, on every frame.
+            raise WrongModelError(
+                f"{self.model} found an object of class {highest}, counted from 0, but there are {len(self.names)} "
+                "names; give annotate.names a file with a name for each class that it tells apart"
             )
         return found
 

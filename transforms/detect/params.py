@@ -25,7 +25,7 @@ class AnnotateParams:
     `prompts`: words for what a detector with an open vocabulary is to find; they become the categories.
     `layout`: how an exported detector takes pictures and gives boxes; `auto` tells by its inputs and outputs.
     `size`: width and height of the input of an exported detector that leaves them open, or of a YOLO; 0 for those that
-    it was exported, or trained, with.
+    it was exported, or trained, with. Where an export has a size for good, another one is refused.
     `names`: file with the names of the categories, one per line or YAML; else those in the weights, or COCO's.
     `min_score`: how sure the detector must be.
     `nms_iou`: overlap from which on two boxes of one category are one, where the detector does not see to that itself.

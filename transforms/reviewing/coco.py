@@ -102,10 +102,8 @@ def read_review_coco(data: bytes, ids: dict[str, str] | None = None) -> list[Ret
                 shapes[each.image_id].append(_shape(each, names[each.category_id], images[each.image_id], ids or {}))
             except ValueError as error:
                 problems.append(f"{place}: {error}")
-    if problems:
-        raise ReviewFileError(problems)
     info = document.info or _Info()
-    return [
+    frames = [
         Returned(
             f"image {image.id}",
             image.file_name,
@@ -116,6 +114,9 @@ def read_review_coco(data: bytes, ids: dict[str, str] | None = None) -> list[Ret
         )
         for image in document.images
     ]
+    if problems:
+        raise ReviewFileError(problems, frames)
+    return frames
 
 
 def _shape(each: _Annotation, category: str, image: _Image, ids: dict[str, str]) -> Shape:

@@ -32,10 +32,14 @@ Ring = tuple[tuple[float, float], ...]
 
 
 class ReviewFileError(ValueError):
-    """A file is not what the tool writes; `problems` has a line for each reason."""
+    """A file is not what the tool writes; `problems` has a line for each reason.
 
-    def __init__(self, problems: Iterable[str]) -> None:
+    `frames`: what could be read all the same, so that what is wrong with that can be said along with it.
+    """
+
+    def __init__(self, problems: Iterable[str], frames: Iterable[Returned] = ()) -> None:
         self.problems = list(problems)
+        self.frames = list(frames)
         super().__init__("\n".join(self.problems))
 
 
@@ -103,7 +107,32 @@ def rings_of(each: dict[str, Any], width: int, height: int) -> tuple[Ring, ...]:
 def filled(rings: Sequence[Ring], width: int, height: int) -> npt.NDArray[np.uint8]:
     """Return the pixels whose middles lie within polygons, shape (height, width), 0 or 1.
 
-    An outline as `rings_of` has it runs through the middles of the outermost pixels, which belong to it.
+    A middle on a left or upper border lies within, one on a right or lower border does not.
+    """
+    mask = np.zeros((height, width), np.uint8)
+    for ring in rings:
+        mask |= _inside(np.asarray(ring, np.float64), width, height)
+    return mask
+
+
+def _inside(ring: npt.NDArray[np.float64], width: int, height: int) -> npt.NDArray[np.uint8]:
+    crossed = np.zeros((height, width + 1), np.int64)
+    for one, other in zip(ring, np.roll(ring, -1, axis=0), strict=True):
+        # Of a line that leads there and back, both ways cross rows at the very same places, and nothing is left of it.
+        (left, top), (right, bottom) = sorted((one, other), key=lambda point: (point[1], point[0]))
+        first, end = (math.ceil(min(max(y - 0.5, 0), height)) for y in (top, bottom))
+        rows = np.arange(first, end)
+        if not len(rows):
+            continue
+        x = left + (rows + 0.5 - top) * ((right - left) / (bottom - top))
+        np.add.at(crossed, (rows, np.ceil(np.clip(x - 0.5, 0, width)).astype(np.int64)), 1)
+    return (np.cumsum(crossed, axis=1)[:, :-1] % 2).astype(np.uint8)
+
+
+def traced(rings: Sequence[Ring], width: int, height: int) -> npt.NDArray[np.uint8]:
+    """Return the pixels that outlines as `rings_of` makes them enclose, shape (height, width), 0 or 1.
+
+    They run through the middles of the outermost pixels, which belong to them.
     """
     mask = np.zeros((height, width), np.uint8)
     for part in (part for ring in rings for part in _parts(ring)):
@@ -146,6 +175,17 @@ def same_rings(one: Sequence[Ring], other: Sequence[Ring]) -> bool:
         return False
     pairs = zip([p for ring in one for p in ring], [p for ring in other for p in ring], strict=True)
     return all(math.dist(a, b) <= TOLERANCE_PX for a, b in pairs)
+
+
+def follows(rings: Sequence[Ring], own: Sequence[Ring]) -> bool:
+    """Say whether most points of polygons are those of an outline of `rings_of`, so that they are that one, edited."""
+    known = {(math.floor(x), math.floor(y)) for ring in own for x, y in ring}
+    points = [point for ring in rings for point in ring]
+    kept = sum(
+        (math.floor(x), math.floor(y)) in known and max(abs(x % 1 - 0.5), abs(y % 1 - 0.5)) <= TOLERANCE_PX
+        for x, y in points
+    )
+    return 2 * kept > len(points)
 
 
 def time_ns(text: str | None) -> int | None:

@@ -106,7 +106,7 @@ def read_cvat(data: bytes) -> list[Returned]:
                 problems.append(f"{place}, {element.tag} {at}: {error}")
         frames.append(Returned(place, name, tuple(shapes), (width, height), who, when))
     if problems:
-        raise ReviewFileError(problems)
+        raise ReviewFileError(problems, frames)
     return frames
 
 

@@ -15,7 +15,17 @@ import pyarrow as pa
 from transforms.detect.core import annotation_ids
 from transforms.exports.objects import mask_of
 from transforms.identity import content_id
-from transforms.reviewing.core import Box, Returned, Shape, filled, rings_of, same_box, same_rings
+from transforms.reviewing.core import (
+    Box,
+    Returned,
+    Shape,
+    filled,
+    follows,
+    rings_of,
+    same_box,
+    same_rings,
+    traced,
+)
 from transforms.runlengths import checked_runs
 
 _OURS = re.compile(r"[0-9a-f]{32}")
@@ -121,7 +131,7 @@ def _shape_problems(shape: Shape, frame: Known, categories: frozenset[str]) -> I
         yield (
             f"the box {left:.0f}, {top:.0f}, {width:.0f}x{height:.0f} leaves the frame of {frame.width}x{frame.height}"
         )
-    elif shape.rings and not filled(shape.rings, frame.width, frame.height).any():
+    elif shape.rings and not _area(shape, frame, base or {}).any():
         yield "expected a polygon with pixels of the frame in it, found none"
 
 
@@ -164,7 +174,7 @@ def _drawn(shape: Shape, frame: Known, origin: Object) -> dict[str, Any]:
     """Return the columns of an object that somebody has drawn, or drawn anew."""
     box, mask = shape.box, shape.mask_rle
     if shape.rings:
-        mask = _encoded(filled(shape.rings, frame.width, frame.height))
+        mask = _encoded(_area(shape, frame, origin))
     if mask is not None:
         box = _box_of_mask(mask, frame)
     left, top = max(0.0, box[0]), max(0.0, box[1])
@@ -181,6 +191,16 @@ def _drawn(shape: Shape, frame: Known, origin: Object) -> dict[str, Any]:
     }
 
 
+def _area(shape: Shape, frame: Known, origin: Object) -> npt.NDArray[np.uint8]:
+    """Return the pixels within the polygons of a shape.
+
+    The outline that went out for an object still runs through the middles of pixels where it was edited.
+    """
+    size = (frame.width, frame.height)
+    is_ours = origin.get("mask_rle") is not None and follows(shape.rings, rings_of(dict(origin), *size))
+    return traced(shape.rings, *size) if is_ours else filled(shape.rings, *size)
+
+
 def _is_same(shape: Shape, base: Object, frame: Known) -> bool:
     """Say whether a shape is what an object was; one whose mask a tool cannot carry came back as its box."""
     if shape.category != base["category"]:
@@ -190,7 +210,7 @@ def _is_same(shape: Shape, base: Object, frame: Known) -> bool:
             return False
         if shape.rings and same_rings(shape.rings, rings_of(dict(base), frame.width, frame.height)):
             return True
-        theirs = filled(shape.rings, frame.width, frame.height) if shape.rings else _decoded(shape.mask_rle, frame)
+        theirs = _area(shape, frame, base) if shape.rings else _decoded(shape.mask_rle, frame)
         return bool(np.array_equal(theirs, mask_of(dict(base), frame.width, frame.height)))
     return same_box(shape.box, _box_of(base))
 

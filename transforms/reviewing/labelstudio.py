@@ -183,7 +183,7 @@ def read_labelstudio(data: bytes) -> list[Returned]:
             )
         )
     if problems:
-        raise ReviewFileError(problems)
+        raise ReviewFileError(problems, frames)
     return frames
 
 

@@ -226,7 +226,7 @@ def test_a_question_without_a_valid_answer_is_given_up(workspace: Workspace, mad
     assert (outcome.computed, outcome.quarantined, len(there.asked)) == (1, 1, 3)
     said = unanswered(record) or ""
     assert "no valid answer for 1;" in said
-    assert "fitted in 2 attempts only if escalate.attempts is raised" in said
+    assert "where fewer than 2 answers came, but where none of so many fitted only if escalate.attempts" in said
     assert ledger(workspace)["state"].to_list().count("invalid") == 1
     assert rows(workspace, schemas.QUARANTINE)["stage"].to_list() == ["escalate"]
     # What was paid for is not asked again.

@@ -15,7 +15,7 @@ import pytest
 import schemas
 from conf import load
 from jobs.datasets.export import ExportRequest, export
-from jobs.errors import UserError
+from jobs.errors import RunFailedError, UserError
 from jobs.evaluation.detections import DetectionResult, evaluate_view
 from jobs.passes import windows
 from jobs.passes.engine import Engine
@@ -236,6 +236,7 @@ def test_all_that_is_wrong_is_said_before_any_work(workspace: Workspace, tmp_pat
         ),
         ([f"annotate.weights={tmp_path / 'bad.onnx'}"], ["is no ONNX model"]),
         (["annotate.layout=yolox", "annotate.layout=d-fine"], ["expected two inputs"]),
+        (["annotate.size=32"], ["takes 64x64 pixels and nothing else, but annotate.size asks for 32x32"]),
         (["annotate.detector=motion"], ["the detector motion has none"]),
     ):
         with pytest.raises(UserError) as caught:
@@ -244,6 +245,19 @@ def test_all_that_is_wrong_is_said_before_any_work(workspace: Workspace, tmp_pat
         for problem, part in zip(caught.value.problems, said, strict=True):
             assert part in problem
     assert not workspace.exists
+
+
+def test_names_that_do_not_reach_end_the_run(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
+    """Nobody may be left with objects that go by the names of others."""
+    cam = write_stream(tmp_path / "cam")
+    nameless = write_end_to_end(tmp_path / "nameless.onnx", "N")
+    (tmp_path / "one.txt").write_text("cat\n")
+    with pytest.raises(RunFailedError, match=r"object of class 1, .* there are 1 names; give annotate.names"):
+        go(workspace, cam, settings=asked(nameless, f"annotate.names={tmp_path / 'one.txt'}"))
+    assert rows(workspace, schemas.QUARANTINE).height == objects(workspace).height == 0
+    (tmp_path / "two.txt").write_text("cat\nred\n")
+    go(workspace, cam, settings=asked(nameless, f"annotate.names={tmp_path / 'two.txt'}"))
+    assert set(objects(workspace)["category"]) == {"red"}
 
 
 def moving(at: int) -> npt.NDArray[np.uint8]:

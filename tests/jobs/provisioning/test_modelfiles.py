@@ -255,6 +255,14 @@ def test_what_a_licence_asks_is_told_once(said: str, asks: str | None) -> None:
     assert notice(SHA, licence) is None
 
 
+@pytest.mark.parametrize("said", [None, "unknown"])
+def test_a_licence_that_nobody_states_is_told_in_plain_words(said: str | None) -> None:
+    first = notice(SHA, licence_of(SHA, said))
+    assert first == "no licence is stated for these weights: ask their makers before they are used or passed on"
+    about = notice("openai:seer", licence_of("openai:seer", "research only"), "the answers of seer")
+    assert about == "the answers of seer are under research only: it is for research alone"
+
+
 def test_the_catalogue_is_in_order() -> None:
     for name, model in catalogue().items():
         if model.repository is None:

@@ -177,6 +177,36 @@ def test_all_conflicts_are_said_at_once_and_nothing_is_brought_in(own: Path) -> 
         assert hint in problems(winnow("review", "import", place / "x", "-w", place / "tables"))[0]
 
 
+@pytest.mark.parametrize("format_", ["cvat", "coco", "labelstudio"])
+def test_what_cannot_be_read_hides_nothing_else(place: Path, format_: str) -> None:
+    file = next(p for p in sent(place, format_).iterdir() if p.stem in {"annotations", "tasks"})
+    if format_ == "cvat":
+        tree = ET.parse(file)
+        boxes = list(tree.getroot().iterfind("image/box"))
+        boxes[0].set("rotation", "20")
+        boxes[1].set("label", "zebra")
+        tree.write(file)
+    elif format_ == "coco":
+        document = json.loads(file.read_text())
+        document["annotations"][0] |= {"segmentation": [[1, 2, 3]]}
+        document["annotations"][1]["category_id"] = 77
+        document["categories"].append({"id": 77, "name": "zebra"})
+        file.write_text(json.dumps(document))
+    else:
+        tasks = as_annotated(json.loads(file.read_text()))
+        results = [task["annotations"][0]["result"] for task in tasks]
+        results[0][0]["value"]["rotation"] = 20
+        results[1][0]["value"]["rectanglelabels"] = ["zebra"]
+        file.write_text(json.dumps(tasks))
+    asked = ("review", "import", file, "-w", place / "tables", "--reviewer", "ada")
+    found = problems(winnow(*asked))
+    hints = ("at least three points" if format_ == "coco" else "it is turned", "'zebra' is not known")
+    for problem, hint in zip(found, hints, strict=True):
+        assert hint in problem
+    assert len(problems(winnow(*asked, "--category", "zebra"))) == 1
+    assert decisions(place) == []
+
+
 def test_a_category_keeps_its_number_whenever_others_were_drawn(place: Path, tmp_path: Path) -> None:
     for number, (name, drawn) in enumerate((("zebra", None), ("ibex", "2020-01-01T00:00:00Z"))):
         out = sent(place, "coco", f"frame_idx = {number}")

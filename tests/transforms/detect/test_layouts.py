@@ -69,6 +69,13 @@ def test_what_is_not_known_is_said(inputs: list[Port], outputs: list[Port], said
         recognise(inputs, outputs, LIMITS)
 
 
+def test_a_size_that_the_input_does_not_take_is_refused() -> None:
+    for image in (IMAGES, port(1, 3, 64, None, name="images")):
+        recognise([image], [port(1, 300, 6)], LIMITS, (64, 64))
+        with pytest.raises(UnknownLayoutError, match=r"takes (64|\?)x64 .* annotate.size asks for 32x32"):
+            recognise([image], [port(1, 300, 6)], LIMITS, (32, 32))
+
+
 def yolox_row(
     cx: float, cy: float, w: float, h: float, stride: int, sure: float, classes: list[float]
 ) -> npt.NDArray[np.float32]:

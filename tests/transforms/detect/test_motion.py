@@ -6,12 +6,12 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import noise
-from transforms.detect.core import FrameKey, Thresholds
-from transforms.detect.motion import MotionBoxParams, MotionDetector, median_of_nine
+from transforms.detect.core import Detections, FrameKey, Thresholds
+from transforms.detect.motion import MotionBoxParams, MotionDetector, MotionFrame, _scaled, median_of_nine
 
 PARAMS = MotionBoxParams(history=20)
 N = 60
@@ -32,6 +32,19 @@ def scene(at: int, seed: int = 1) -> npt.NDArray[np.uint8]:
 @lru_cache(maxsize=1)
 def stream() -> list[npt.NDArray[np.uint8]]:
     return [scene(at) for at in range(N)]
+
+
+@settings(deadline=None)
+@given(st.integers(64, 8192), st.integers(64, 8192), st.integers(0, 319), st.integers(0, 319))
+@example(768, 432, 215, 100)
+def test_no_box_goes_beyond_the_frame(width: int, height: int, left: int, top: int) -> None:
+    corners = np.array([[left, min(top, 178), 320, 180]], np.float32)
+    found = Detections.of_corners(corners, np.array([0.9]), np.array([0]))
+    frame = MotionFrame(np.zeros((180, 320), np.uint8), (width, height))
+    (box,) = _scaled(found, frame, Thresholds(0.2, 1.0, 300)).boxes
+    for at, size in enumerate((width, height)):
+        assert size - 0.01 < float(box[at]) + float(box[at + 2]) <= size
+        assert box[at] + box[at + 2] <= np.float32(size)
 
 
 def test_the_square_is_boxed_and_nothing_else() -> None:

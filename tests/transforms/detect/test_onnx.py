@@ -67,7 +67,7 @@ def test_boxes_of_a_dfine_graph_are_in_pixels_of_the_frame(tmp_path: Path) -> No
 
 def test_names_that_do_not_reach_are_an_error(tmp_path: Path) -> None:
     detector = OnnxDetector(write_end_to_end(tmp_path / "e.onnx"), OnnxParams(LIMITS, names=("one",)))
-    with pytest.raises(ModelError, match="found a label 1, but there are 1 names"):
+    with pytest.raises(ModelError, match="found an object of class 1, counted from 0, but there are 1 names"):
         detector([picture(64, 64, 8, 8, 16, 16)], [])
 
 

@@ -4,17 +4,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pycocotools import mask as masks
 
 from tests.transforms.exports.material import HEIGHT, WIDTH, rle, two_parts
 from transforms.reviewing.core import (
     HASH_DIGITS,
     PictureName,
     filled,
+    follows,
     parse_name,
     picture_name,
     rings_of,
     same_box,
     time_ns,
+    traced,
 )
 
 HASH = "0123456789abcdef" * 4
@@ -49,8 +52,41 @@ def test_an_outline_filled_is_the_mask_again() -> None:
     mask = two_parts()
     rings = rings_of({"mask_rle": rle(mask)}, WIDTH, HEIGHT)
     assert len(rings) == 1
-    assert np.array_equal(filled(rings, WIDTH, HEIGHT), mask)
+    assert np.array_equal(traced(rings, WIDTH, HEIGHT), mask)
     assert rings_of({"mask_rle": None}, WIDTH, HEIGHT) == ()
+
+
+def test_a_polygon_holds_the_pixels_whose_middles_are_within() -> None:
+    square = ((100.0, 100.0), (150.0, 100.0), (150.0, 160.0), (100.0, 160.0))
+    mask = filled([square], 400, 300)
+    assert mask.sum() == 3000
+    assert masks.toBbox(masks.encode(np.asfortranarray(mask))).tolist() == [100, 100, 50, 60]
+    flat = [[value for point in square for value in point]]
+    assert np.array_equal(masks.decode(masks.merge(masks.frPyObjects(flat, 300, 400))), mask)
+    # Whichever way round, halves do not go to even numbers, and what is outside is cut off.
+    for x in (2.5, 3.5):
+        ring = ((x, x), (x, x + 6), (x + 6, x + 6), (x + 6, x))
+        assert np.argwhere(filled([ring], 20, 20)).min(axis=0).tolist() == [int(x)] * 2
+        assert filled([ring], 20, 20).sum() == filled([ring[::-1]], 20, 20).sum() == 36
+    assert filled([((-9.0, -9.0), (1e9, -9.0), (1e9, 1e9), (-9.0, 1e9))], 8, 6).sum() == 48
+    assert filled([square, square], 400, 300).sum() == 3000
+    triangle = ((0.0, 0.0), (10.0, 0.0), (0.0, 10.0))
+    y, x = np.mgrid[:10, :10] + 0.5
+    assert np.array_equal(filled([triangle], 10, 10), (x + y < 10).astype(np.uint8))
+
+
+def test_a_line_that_joins_two_parts_holds_nothing() -> None:
+    one = ((1.0, 1.0), (4.0, 1.0), (4.0, 4.0), (1.0, 4.0))
+    other = ((10.3, 7.1), (15.0, 8.0), (14.0, 13.0), (9.0, 12.0))
+    joined = (*one, one[0], *other, other[0], one[0])
+    assert np.array_equal(filled([joined], 20, 20), filled([one, other], 20, 20))
+
+
+def test_an_outline_that_was_edited_is_known() -> None:
+    rings = rings_of({"mask_rle": rle(two_parts())}, WIDTH, HEIGHT)
+    edited = tuple((x + 0.004, y - 0.004) for x, y in rings[0])
+    assert follows([((1.0, 1.0), *edited[1:])], rings)
+    assert not follows([tuple((x + 0.5, y) for x, y in rings[0])], rings)
 
 
 def test_boxes_are_the_same_but_for_what_tools_round() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.transforms.exports.material import HEIGHT, WIDTH, annotation, rle, two_parts
 from transforms.exports.objects import mask_of
-from transforms.reviewing.core import Returned, Shape, rings_of
+from transforms.reviewing.core import Returned, Shape, box_around, rings_of
 from transforms.reviewing.decisions import Known, decide
 
 CATEGORIES = frozenset({"person", "cat"})
@@ -94,9 +94,21 @@ def test_masks() -> None:
         assert said(shape, frame=frame)["approve"][0]["mask_rle"] == rle(mask)
     square = ((2.5, 3.5), (8.5, 3.5), (8.5, 9.5), (2.5, 9.5))
     drawn = said(Shape("person", (2.5, 3.5, 6, 6), A, rings=(square,)), frame=frame)["correct"][0]
-    assert [drawn[n] for n in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")] == [2, 3, 7, 7]
+    assert [drawn[n] for n in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")] == [2, 3, 6, 6]
     assert np.argwhere(mask_of(drawn, WIDTH, HEIGHT)).min(axis=0).tolist() == [3, 2]
     assert said(Shape("person", (12, 5, 20, 10), A), frame=frame)["correct"][0]["mask_rle"] is None
+
+
+def test_an_outline_that_was_edited_changes_only_there() -> None:
+    mask = two_parts()
+    masked = {**known().shown[A], "mask_rle": rle(mask)}
+    ring = rings_of(masked, WIDTH, HEIGHT)[0]
+    moved = (ring[0][0] - 3, ring[0][1] - 3)
+    edited = tuple(moved if point == ring[0] else point for point in ring)
+    shape = Shape("person", box_around([edited]), A, rings=(edited,))
+    drawn = said(shape, frame=known(shown={A: masked}))["correct"][0]
+    changed = np.argwhere(mask_of(drawn, WIDTH, HEIGHT) != mask)
+    assert 0 < len(changed) < mask.sum() / 4
 
 
 def test_an_edge_a_little_outside_is_cut_off() -> None:
