@@ -60,7 +60,7 @@ class DuplicateParams:
     scope: Literal["stream", "workspace"] = "workspace"
     rebuild: bool = False
     join: Literal["auto", "local", "shuffle"] = "auto"
-    shuffle_above: Annotated[int, Ge(0)] = 5_000_000
+    shuffle_above: Annotated[int, Ge(0)] = 1_000_000
 
     @property
     def uses(self) -> str | None:
