@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 # Many tests wait for processes of their own, so that three go well on two cores.
-WORKERS ?= 3
+WORKERS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
