@@ -1,7 +1,7 @@
 # Everything installs into .venv, with uv, from pins with hashes. `make help` lists the targets.
 
 PYTHON ?= python3
-# Many tests wait for processes of their own, so that three go well on two cores.
+# Many tests wait for processes of their own, so that four go well on two cores.
 WORKERS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
