@@ -1,8 +1,8 @@
 # Everything installs into .venv, with uv, from pins with hashes. `make help` lists the targets.
 
 PYTHON ?= python3
-# Many tests wait for processes of their own, so that four go well on two cores.
-WORKERS ?= 4
+# Many tests wait for processes of their own, so that three go well on two cores.
+WORKERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
