@@ -85,8 +85,9 @@ def _unreadable(store: Store, versions: Mapping[str, int]) -> Iterator[Finding]:
 def _hidden(store: Store, heads: Sequence[Mapping[str, Any]], lost: set[str]) -> Iterator[Finding]:
     """Yield the tables that are not there though heads show what a stage wrote to them."""
     for stage in sorted({head["stage"] for head in heads}):
-        if not any(t.written_by == stage and t.name in lost for t in schemas.ALL) and (text := gone(store, stage)):
-            lost.update(table.name for table in schemas.ALL if table.has_stage_key and table.written_by == stage)
+        written = {table.name for table in schemas.of_stage(stage)}
+        if not written & lost and (text := gone(store, stage)):
+            lost |= written
             yield Finding("tables", "broken", text, _COMPUTED)
 
 

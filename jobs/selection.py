@@ -85,7 +85,7 @@ def gone(store: Store, stage: str) -> str | None:
 
     All have to be gone: a later version of the program may have given a stage one more.
     """
-    written = [table for table in schemas.ALL if table.has_stage_key and table.written_by == stage]
+    written = schemas.of_stage(stage)
     if not written or any(store.open(table).version >= 0 for table in written):
         return None
     return f"table {', '.join(table.name for table in written)} is gone, though heads show what stage {stage} wrote"

@@ -60,6 +60,12 @@ ALL: tuple[Table, ...] = (
 )
 BY_NAME: dict[str, Table] = {table.name: table for table in ALL}
 
+
+def of_stage(stage: str) -> tuple[Table, ...]:
+    """Return the tables that a stage writes under its keys."""
+    return tuple(table for table in ALL if table.has_stage_key and table.written_by == stage)
+
+
 __all__ = [
     "ALL",
     "ANNOTATED",
@@ -105,4 +111,5 @@ __all__ = [
     "Column",
     "SchemaMismatchError",
     "Table",
+    "of_stage",
 ]

@@ -20,6 +20,7 @@ Int64Array = npt.NDArray[np.int64]
 
 _LEAST_VISIBLE = 0.2
 _AHEAD = 8
+# An encoder takes turns between a few ways of coding one picture, such as qualities.
 _BACK = 16
 
 

@@ -204,7 +204,7 @@ def _follows(rows: pa.Table) -> npt.NDArray[np.bool_]:
 
 
 def _block(rows: pa.Table, stage: str, starts: bool = False) -> Block:
-    tables = frozenset(table.name for table in schemas.ALL if table.written_by == stage)
+    tables = frozenset(table.name for table in schemas.of_stage(stage))
     replaces = tables if pc.any(rows["replaces"]).as_py() else frozenset[str]()
     return Block(rows.combine_chunks(), replaces, starts)
 

@@ -59,7 +59,7 @@ def _from_hub(key: str, repository: str, revision: str | None, files: Sequence[S
                 reasons.append(f"{type(error).__name__}: {one_line(error)}")
         if here is None:
             at = f" --revision {revision}" if revision else ""
-            why = textwrap.shorten(reasons[0], 200, placeholder=" ...")
+            why = textwrap.shorten(reasons[0], 200, placeholder="…")
             raise UserError(
                 f"{key}={repository}: {' or '.join(alternatives)} is not on this machine and could not be fetched "
                 f"({why}); where there is a network, `hf download {repository}{at} --local-dir FOLDER` gets it: bring "
