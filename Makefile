@@ -9,7 +9,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 SYNC = $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode
 OWN = $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
-.PHONY: help setup core demo test check docs format faults bench bench-gpu evidence notebooks pins clean
+.PHONY: help setup core demo test check docs golden format faults bench bench-gpu evidence notebooks pins clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ check: setup ## Check style, types, layers and docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.layout
+
+golden: setup ## Write the stage keys of tests/golden_keys.json: whoever has a workspace computes what changed
+	$(BIN)/python -m tests.golden_keys
 
 docs: setup ## Write the reference pages of docs/ anew
 	$(BIN)/python -m tests.reference

@@ -1,145 +1,231 @@
-"""A hash of the code that decides a result: functions, and whatever they use of our own algorithms.
+"""Hash of what code does: functions, and whatever of `transforms` they reach.
 
-Works on source text alone, so that it is the same on every machine and imports nothing. Docstrings, comments on lines
-of their own and blank lines do not count, nor do types that are only named in annotations.
+It works on syntax trees of the source text, so that it is the same on every machine and imports nothing. What decides
+no result does not count: comments, layout, docstrings, annotations, the wording of errors, the way in which something
+is imported, and where it stands. Names of modules therefore occur nowhere in what is hashed; names of functions,
+classes and constants do.
 """
 
 from __future__ import annotations
 
 import ast
-import importlib.util
-import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from blake3 import blake3
 
-_PACKAGE = "transforms"
-_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+from jobs.codenames import (
+    COMPREHENSIONS,
+    FUNCTIONS,
+    Binding,
+    Outside,
+    OwnModule,
+    Place,
+    SourceModule,
+    UntraceableCodeError,
+    followed,
+    imports_of,
+    member_of,
+    members_of,
+    names_bound,
+    own_nodes,
+    source_module,
+)
 
-Place = tuple[str, str]
-"""A module and a name defined at its top level, or `Class.method`."""
+_LAYOUT = frozenset({"annotation", "returns", "type_comment", "type_ignores", "kind", "ctx"})
 
 
 def code_hash(entries: Sequence[Callable[..., Any]]) -> str:
-    """Return 16 hex digits that change when these functions, or anything they use of `transforms`, do other things."""
-    return _hash_of(tuple((entry.__module__, entry.__qualname__) for entry in entries))
+    """Return 16 hex digits that change when these functions, or anything they use of `transforms`, do other things.
+
+    Raises `UntraceableCodeError` for code that cannot be followed: relative and star imports, modules that are handed
+    around as values, and names that are nowhere defined.
+    """
+    return _hash_of(tuple(Place(entry.__module__, entry.__qualname__) for entry in entries))
 
 
 @cache
 def _hash_of(entries: tuple[Place, ...]) -> str:
-    texts = code_texts(entries)
-    joined = "\n".join(f"{module}.{name}\n{text}" for (module, name), text in texts.items())
-    return blake3(joined.encode()).hexdigest()[:16]
+    texts = _reached(entries)
+    own = {place: blake3(text.encode()).hexdigest()[:16] for place, (text, _) in texts.items()}
+    # Which of two definitions of one name is meant shows in their texts.
+    lines = sorted(
+        " ".join([place.name, text, *sorted(f"{used.name}={own[used]}" for used in uses)])
+        for place, (text, uses) in texts.items()
+    )
+    return blake3("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def code_texts(entries: Sequence[Place]) -> dict[Place, str]:
-    """Return the normalised source of the given places and of all that they reach, in a fixed order."""
-    found: dict[Place, str] = {}
+    """Return what is hashed of the given places and of all that they reach."""
+    return {place: text for place, (text, _) in _reached(entries).items()}
+
+
+def _reached(entries: Sequence[Place]) -> dict[Place, tuple[str, frozenset[Place]]]:
+    found: dict[Place, tuple[str, frozenset[Place]]] = {}
     pending = list(entries)
     while pending:
         place = pending.pop()
-        if place in found:
-            continue
-        module = _module(place[0])
-        node = module.definition(place[1])
-        found[place] = normalised(module.text(node))
-        pending += module.uses(node)
-    return dict(sorted(found.items()))
-
-
-def normalised(source: str) -> str:
-    """Return source text without docstrings, full-line comments and blank lines."""
-    source = textwrap.dedent(source)
-    lines = source.splitlines()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
-            text = node.body[0]
-            for number in range(text.lineno - 1, text.end_lineno or text.lineno):
-                lines[number] = ""
-    kept = [line.rstrip() for line in lines]
-    return "\n".join(line for line in kept if line and not line.lstrip().startswith("#"))
-
-
-@dataclass
-class _Module:
-    """What a module defines and imports at its top level, by name."""
-
-    name: str
-    lines: list[str]
-    defined: dict[str, ast.stmt] = field(default_factory=dict)
-    imported: dict[str, Place] = field(default_factory=dict)
-    modules: dict[str, str] = field(default_factory=dict)
-
-    def definition(self, qualname: str) -> ast.stmt:
-        name, _, member = qualname.partition(".")
-        node = self.defined[name]
-        if member:
-            assert isinstance(node, ast.ClassDef)
-            node = next(n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == member)
-        return node
-
-    def text(self, node: ast.stmt) -> str:
-        decorators = getattr(node, "decorator_list", [])
-        first = min([node.lineno, *(d.lineno for d in decorators)])
-        return "\n".join(self.lines[first - 1 : node.end_lineno])
-
-    def uses(self, node: ast.stmt) -> list[Place]:
-        """Return the places in our own algorithms that a definition refers to."""
-        imported, modules = dict(self.imported), dict(self.modules)
-        for inner in ast.walk(node):
-            _note_import(inner, imported, modules)
-        found: list[Place] = []
-        for inner in _without_annotations(node):
-            if isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name) and inner.value.id in modules:
-                found.append((modules[inner.value.id], inner.attr))
-            elif isinstance(inner, ast.Name) and inner.id in imported:
-                found.append(imported[inner.id])
-            elif isinstance(inner, ast.Name) and inner.id in self.defined:
-                found.append((self.name, inner.id))
-        return found
+        if place not in found:
+            found[place] = _described(place)
+            pending += found[place][1]
+    return found
 
 
 @cache
-def _module(name: str) -> _Module:
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"no source for module {name}")
-    source = Path(spec.origin).read_text()
-    module = _Module(name, source.splitlines())
-    for node in ast.parse(source).body:
-        _note_import(node, module.imported, module.modules)
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            module.defined[node.name] = node
-        elif isinstance(node, ast.Assign):
-            module.defined |= {name.id: node for t in node.targets for name in ast.walk(t) if _is_bound(name)}
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            module.defined[node.target.id] = node
-    return module
+def _described(place: Place) -> tuple[str, frozenset[Place]]:
+    """Return the canonical text of a definition and the places that it uses."""
+    module = source_module(place.module)
+    texts, uses = [], set[Place]()
+    for node in module.definition(place.name):
+        writer = _Writer(module, place.name.rpartition(".")[0])
+        writer.write(node)
+        texts.append("".join(writer.out))
+        uses |= writer.uses
+    return ";".join(texts), frozenset(uses - {place})
 
 
-def _is_bound(node: ast.AST) -> TypeGuard[ast.Name]:
-    """Say whether a part of an assignment's target is a name that it gives, alone or together with others."""
-    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+class _Writer:
+    """Writes a definition as text that depends on no layout, and collects the places that it uses."""
 
+    def __init__(self, module: SourceModule, owner: str) -> None:
+        self.out: list[str] = []
+        self.uses: set[Place] = set()
+        self._module = module
+        self._owner = owner
+        self._self: str | None = None
+        # The innermost scope last; None stands for a name that is bound there to something else than an import.
+        self._scopes: list[Mapping[str, Binding | None]] = []
+        self._is_message = False
 
-def _note_import(node: ast.AST, imported: dict[str, Place], modules: dict[str, str]) -> None:
-    if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == _PACKAGE:
-        for alias in node.names:
-            if node.module == _PACKAGE:
-                modules[alias.asname or alias.name] = f"{_PACKAGE}.{alias.name}"
+    def write(self, node: ast.AST) -> None:
+        """Append a node and everything below it."""
+        if self._is_message and (isinstance(node, ast.JoinedStr) or _is_text(node)):
+            self.out.append("text")
+        elif isinstance(node, ast.Constant):
+            self.out.append(f"{type(node.value).__name__}:{node.value!r}")
+        elif isinstance(node, (ast.Name, ast.Attribute)):
+            self._write_reference(node)
+        elif isinstance(node, FUNCTIONS):
+            self._write_function(node)
+        elif isinstance(node, COMPREHENSIONS):
+            targets = [each.id for g in node.generators for each in ast.walk(g.target) if isinstance(each, ast.Name)]
+            self._within(dict.fromkeys(targets), node)
+        elif isinstance(node, (ast.Raise, ast.Assert)):
+            message, self._is_message = self._is_message, True
+            self._write_fields(node)
+            self._is_message = message
+        else:
+            self._write_fields(node)
+
+    def _write_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> None:
+        given = node.args
+        names = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
+        scope: dict[str, Binding | None] = dict.fromkeys(each.arg for each in names)
+        if not self._scopes and self._owner and given.args:
+            self._self = given.args[0].arg
+        body = list(own_nodes(node.body if isinstance(node.body, list) else [node.body]))
+        for each in body:
+            scope |= dict.fromkeys(names_bound(each))
+            scope |= imports_of(each, self._module.name)
+        for name in (name for each in body if isinstance(each, (ast.Global, ast.Nonlocal)) for name in each.names):
+            scope.pop(name, None)
+        self._within(scope, node)
+
+    def _within(self, scope: Mapping[str, Binding | None], node: ast.AST) -> None:
+        self._scopes.append(scope)
+        self._write_fields(node)
+        self._scopes.pop()
+
+    def _write_fields(self, node: ast.AST) -> None:
+        self.out.append(f"{type(node).__name__}(")
+        for name, value in ast.iter_fields(node):
+            if name in _LAYOUT or value is None or value == []:
+                continue
+            self.out.append(f"{name}=")
+            if isinstance(value, list):
+                self.out.append("[")
+                for each in value:
+                    if _does_nothing(each):
+                        continue
+                    self._write_value(each)
+                    self.out.append(",")
+                self.out.append("]")
             else:
-                imported[alias.asname or alias.name] = (node.module, alias.name)
+                self._write_value(value)
+        self.out.append(")")
+
+    def _write_value(self, value: object) -> None:
+        if isinstance(value, ast.AST):
+            self.write(value)
+        else:
+            self.out.append(repr(value))
+
+    def _write_reference(self, node: ast.Name | ast.Attribute) -> None:
+        binding = self.meaning(node)
+        if isinstance(binding, OwnModule):
+            raise UntraceableCodeError(
+                f"{self._module.name}, line {node.lineno}: module {binding.module} is used as a value, so that what is "
+                "used of it cannot be told; expected names of it"
+            )
+        if isinstance(binding, Place):
+            self.uses.add(binding)
+            self.out.append(f"<{binding.name}>")
+        elif isinstance(binding, Outside):
+            self.out.append(f"<{binding.name}>")
+        elif isinstance(node, ast.Name):
+            self.out.append(node.id)
+        else:
+            if isinstance(node.value, ast.Name) and node.value.id == self._self:
+                self._note_own_member(node.attr)
+            self.write(node.value)
+            self.out.append(f".{node.attr}")
+
+    def meaning(self, node: ast.AST) -> Binding | None:
+        """Return what an expression stands for, if that is something imported or defined at the top of a module."""
+        if isinstance(node, ast.Name):
+            for scope in reversed(self._scopes):
+                if node.id in scope:
+                    binding = scope[node.id]
+                    return None if binding is None else followed(binding)
+            if node.id in self._module.defined:
+                return Place(self._module.name, node.id)
+            return followed(self._module.imported[node.id]) if node.id in self._module.imported else None
+        if isinstance(node, ast.Attribute):
+            base = self.meaning(node.value)
+            if isinstance(base, OwnModule):
+                return member_of(base.module, node.attr)
+            return base.member(node.attr) if isinstance(base, Outside) else None
+        return None
+
+    def _note_own_member(self, name: str) -> None:
+        """Note what a method uses of its own object: another member, or what the constructor put there."""
+        for module, owner in _with_bases(Place(self._module.name, self._owner)):
+            members = {each for node in source_module(module).definition(owner) for each in members_of(node)}
+            for wanted in (name, "__init__"):
+                if wanted in members:
+                    self.uses.add(Place(module, f"{owner}.{wanted}"))
+                    return
 
 
-def _without_annotations(node: ast.AST) -> Iterator[ast.AST]:
-    yield node
-    for name, value in ast.iter_fields(node):
-        if name in {"annotation", "returns"}:
-            continue
-        for child in value if isinstance(value, list) else [value]:
-            if isinstance(child, ast.AST):
-                yield from _without_annotations(child)
+def _with_bases(place: Place) -> Iterator[Place]:
+    """Yield a class and the classes of the package that it is derived from, nearest first."""
+    yield place
+    module = source_module(place.module)
+    for node in module.definition(place.name):
+        for base in node.bases if isinstance(node, ast.ClassDef) else ():
+            meant = _Writer(module, "").meaning(base)
+            if isinstance(meant, Place):
+                yield from _with_bases(meant)
+
+
+def _does_nothing(node: object) -> bool:
+    """Say whether a statement has no effect of its own: imports, `pass`, docstrings and other strings nobody uses."""
+    return isinstance(node, (ast.Import, ast.ImportFrom, ast.Pass)) or (
+        isinstance(node, ast.Expr) and _is_text(node.value)
+    )
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs import codehash
-from jobs.codehash import code_hash, code_texts, normalised
+from jobs import codehash, codenames
+from jobs.codehash import code_hash, code_texts
+from jobs.codenames import Place, UntraceableCodeError
 from transforms import curation, duplicates, hashing, motion, pixels, quality
 
 SOURCE = '''
@@ -27,46 +28,76 @@ def inner(a):
 def entry(a, params: Params):
     """Say something."""
     # Why.
+    if a is None:
+        raise ValueError(f"expected {LIMIT} numbers")
     return inner(a) + helper(a) + third.more(a) + np.sum(a)
 
 def lazily(a):
     from transforms.fourth import late
     return late(a)
+
+def deeply(a):
+    import transforms.sub.deep
+    return transforms.sub.deep.down(a)
+
+class Machine:
+    step = 2
+    def __init__(self, a):
+        self.a = inner(a)
+    def run(self):
+        return self.a + self.step + self.turn()
+    def turn(self):
+        return third.more(1)
+    def idle(self):
+        return helper(2)
 '''
 OTHERS = {
-    "other": "def helper(a):\n    return a\n",
-    "third": "def more(a):\n    return a\ndef unrelated(a):\n    return a\n",
-    "fourth": "def late(a):\n    return a\n",
+    "other.py": "def helper(a):\n    return a\n",
+    "third.py": "def more(a):\n    return a\ndef unrelated(a):\n    return a\n",
+    "fourth.py": "def late(a):\n    return a\n",
+    "sub/__init__.py": "from transforms.sub.deep import down as lower\n",
+    "sub/deep.py": "def down(a):\n    return a\n",
 }
+
+
+SUM = "inner(a) + helper(a) + third.more(a) + np.sum(a)"
+NEXT_LINE = "  # and\n        +\n        "
 
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A package of algorithms whose text tests can change."""
     folder = tmp_path / "transforms"
-    folder.mkdir()
+    (folder / "sub").mkdir(parents=True)
     (folder / "__init__.py").touch()
     (folder / "main.py").write_text(SOURCE)
     for name, text in OTHERS.items():
-        (folder / f"{name}.py").write_text(text)
+        (folder / name).write_text(text)
 
     def find_spec(name: str) -> object:
-        return type("Spec", (), {"origin": str(folder / f"{name.partition('.')[2]}.py")})
+        path = tmp_path.joinpath(*name.split("."))
+        found = next((p for p in (path / "__init__.py", path.with_suffix(".py")) if p.is_file()), None)
+        return found and type("Spec", (), {"origin": str(found)})
 
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
-    codehash._module.cache_clear()
+    forget()
     yield folder
-    codehash._module.cache_clear()
+    forget()
+
+
+def forget() -> None:
+    for kept in (codenames.source_of, codenames.source_module, codehash._described, codehash._hash_of):
+        kept.cache_clear()
 
 
 def places(entry: str) -> set[str]:
-    codehash._module.cache_clear()
-    return {f"{module}.{name}" for module, name in code_texts([("transforms.main", entry)])}
+    forget()
+    return {f"{module}.{name}" for module, name in code_texts([Place("transforms.main", entry)])}
 
 
-def text(entry: str) -> str:
-    codehash._module.cache_clear()
-    return str(code_texts([("transforms.main", entry)]))
+def digest(entry: str = "entry") -> str:
+    forget()
+    return codehash._hash_of((Place("transforms.main", entry),))
 
 
 def test_everything_that_is_reached_counts_and_nothing_else(package: Path) -> None:
@@ -81,29 +112,134 @@ def test_everything_that_is_reached_counts_and_nothing_else(package: Path) -> No
 
 def test_imports_inside_functions_are_followed(package: Path) -> None:
     assert places("lazily") == {"transforms.main.lazily", "transforms.fourth.late"}
+    assert places("deeply") == {"transforms.main.deeply", "transforms.sub.deep.down"}
+
+
+@pytest.mark.parametrize(
+    ("line", "call"),
+    [
+        ("from transforms.sub import deep", "deep.down(a)"),
+        ("from transforms.sub import deep as low", "low.down(a)"),
+        ("from transforms import sub", "sub.deep.down(a)"),
+        ("from transforms.sub import lower", "lower(a)"),
+        ("from transforms.sub.deep import down", "down(a)"),
+        ("import transforms.sub.deep", "transforms.sub.deep.down(a)"),
+        ("import transforms.sub.deep as low", "low.down(a)"),
+        ("import transforms", "transforms.sub.lower(a)"),
+    ],
+)
+def test_every_way_to_import_reaches_the_same(package: Path, line: str, call: str) -> None:
+    (package / "main.py").write_text("from transforms.sub.deep import down\ndef entry(a):\n    return down(a)\n")
+    plain = digest()
+    for source in (f"{line}\ndef entry(a):\n    return {call}\n", f"def entry(a):\n    {line}\n    return {call}\n"):
+        (package / "main.py").write_text(source)
+        assert places("entry") == {"transforms.main.entry", "transforms.sub.deep.down"}
+        assert digest() == plain
+
+
+def test_a_method_counts_with_the_members_that_it_uses(package: Path) -> None:
+    assert places("Machine.run") == {
+        "transforms.main.Machine.run",
+        "transforms.main.Machine.__init__",
+        "transforms.main.Machine.step",
+        "transforms.main.Machine.turn",
+        "transforms.main.inner",
+        "transforms.main.LIMIT",
+        "transforms.third.more",
+    }
+
+
+def test_a_method_counts_with_those_that_its_class_has_from_another(package: Path) -> None:
+    derived = "from transforms.main import Machine\nclass Small(Machine):\n"
+    derived += "    def walk(self):\n        return self.turn()\n"
+    (package / "fourth.py").write_text(derived)
+    forget()
+    found = code_texts([Place("transforms.fourth", "Small.walk")])
+    assert Place("transforms.main", "Machine.turn") in found
+    assert Place("transforms.main", "Machine.idle") not in found
 
 
 @pytest.mark.parametrize(
     ("old", "new", "differs"),
     [
         ("LIMIT = 3", "LIMIT = 5", True),
+        ("LIMIT = 3", "LIMIT = 3.0", True),
         ("return a * LIMIT", "return a + LIMIT", True),
+        ("np.sum(a)", "np.max(a)", True),
+        ("import numpy as np", "import cupy as np", True),
+        ("helper(a) + third", "third", True),
         ("UNUSED = 4", "UNUSED = 5", False),
         ("Say something.", "Say something else.", False),
         ("# Why.", "# Because.", False),
+        ("LIMIT = 3", "LIMIT = 3  # of them", False),
+        ("LIMIT = 3", "LIMIT = (\n    3\n)", False),
+        ("def inner(a):\n", "def inner(\n    a,\n):\n\n", False),
+        (SUM, f"({SUM.replace(' + ', NEXT_LINE)})", False),
         ("x: int = 1", "x: int = 2", False),
+        ("params: Params", "params: object", False),
+        ('f"expected {LIMIT} numbers"', 'f"fewer than {LIMIT}"', False),
+        ("raise ValueError(", "raise TypeError(", True),
     ],
 )
-def test_what_changes_the_text(package: Path, old: str, new: str, differs: bool) -> None:
-    before = text("entry")
+def test_what_changes_the_hash(package: Path, old: str, new: str, differs: bool) -> None:
+    before = digest()
+    assert old in SOURCE
     (package / "main.py").write_text(SOURCE.replace(old, new))
-    assert (text("entry") != before) is differs
+    assert (digest() != before) is differs
 
 
 def test_a_change_in_a_function_two_modules_away_counts(package: Path) -> None:
-    before = text("entry")
+    before = digest()
     (package / "other.py").write_text("def helper(a):\n    return a + 1\n")
-    assert text("entry") != before
+    assert digest() != before
+
+
+def test_where_something_stands_does_not_count(package: Path) -> None:
+    before = digest()
+    (package / "other.py").unlink()
+    (package / "sub" / "elsewhere.py").write_text(OTHERS["other.py"])
+    (package / "sub" / "thirds.py").write_text(OTHERS["third.py"])
+    moved = SOURCE.replace("transforms.other", "transforms.sub.elsewhere")
+    moved = moved.replace("from transforms import third", "from transforms.sub import thirds")
+    (package / "main.py").write_text(moved.replace("third.more", "thirds.more"))
+    assert digest() == before
+
+
+def test_which_of_two_functions_of_one_name_is_called_counts(package: Path) -> None:
+    (package / "fourth.py").write_text("def more(a):\n    return -a\n")
+    source = "from transforms import third, fourth\ndef entry(a):\n    return {}.more(a) - {}.more(2)\n"
+    (package / "main.py").write_text(source.format("third", "third") + "def other(a):\n    return fourth.more(a)\n")
+    before = digest()
+    (package / "main.py").write_text(source.format("fourth", "third"))
+    assert digest() != before
+
+
+def test_a_name_that_is_bound_within_a_function_is_no_module(package: Path) -> None:
+    source = (
+        "from transforms import third\n"
+        "def entry(a, other):\n"
+        "    held = [third.x for third in other]\n"
+        "    return held, third.more(a), (lambda third: third)(1)\n"
+    )
+    (package / "main.py").write_text(source)
+    assert places("entry") == {"transforms.main.entry", "transforms.third.more"}
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("from .other import helper\ndef entry(a):\n    return helper(a)\n", "relative import"),
+        ("def entry(a):\n    from . import other\n    return other.helper(a)\n", "relative import"),
+        ("from transforms.other import *\ndef entry(a):\n    return helper(a)\n", "star import"),
+        ("from transforms import other\ndef entry(a):\n    return getattr(other, a)\n", "used as a value"),
+        ("from transforms import nowhere\ndef entry(a):\n    return nowhere.f(a)\n", "has no nowhere"),
+        ("from transforms import other\ndef entry(a):\n    return other.gone(a)\n", "transforms.other has no gone"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused_with_the_reason(package: Path, source: str, said: str) -> None:
+    (package / "main.py").write_text(source)
+    with pytest.raises(UntraceableCodeError, match=said):
+        digest()
 
 
 def test_constants_that_are_assigned_together_count(package: Path) -> None:
@@ -111,15 +247,17 @@ def test_constants_that_are_assigned_together_count(package: Path) -> None:
     (package / "other.py").write_text(other)
     (package / "main.py").write_text(SOURCE.replace("import helper", "import LOW, helper").replace("* LIMIT", "* LOW"))
     assert {"transforms.other.LOW", "transforms.other.HIGH"} <= places("entry")
-    before = text("entry")
+    before = digest()
     (package / "other.py").write_text(other.replace("(2, 3)", "(4, 3)"))
-    assert text("entry") != before
+    assert digest() != before
 
 
-def test_normalised_text_has_no_docstrings_comments_or_blank_lines() -> None:
-    assert normalised('def f():\n    """Doc\n    more."""\n\n    # why\n    return "# no comment"  # kept\n') == (
-        'def f():\n    return "# no comment"  # kept'
-    )
+def test_every_definition_of_a_name_counts(package: Path) -> None:
+    other = "try:\n    import fast\n    helper = fast.helper\nexcept ImportError:\n    helper = abs\n"
+    (package / "other.py").write_text(other)
+    before = digest()
+    (package / "other.py").write_text(other.replace("abs", "len"))
+    assert digest() != before
 
 
 @pytest.mark.parametrize(
@@ -140,5 +278,11 @@ def test_real_stages_have_stable_hashes(entry: object) -> None:
 
 
 def test_compiled_kernels_are_reached_without_importing_them() -> None:
-    found = {name for _, name in code_texts([("transforms.duplicates", "group_frames")])}
+    found = {name for _, name in code_texts([Place("transforms.duplicates", "group_frames")])}
     assert {"_join_leaders", "_nearest", "distance_of", "BANDS"} <= found
+
+
+def test_ways_to_reach_bytes_are_not_followed() -> None:
+    found = {module for module, _ in code_texts([Place("transforms.clip", "Clip")])}
+    assert "transforms.container" in found
+    assert not found & {"transforms.buckets", "transforms.credentials"}
