@@ -53,7 +53,7 @@ class RouteParams:
     larger_detector: str | None = None
 
 
-class Found(NamedTuple):
+class FrameObjects(NamedTuple):
     """The objects of one frame: N boxes, shape (N, 4), scores, categories, and ids of tracks or None."""
 
     boxes: FloatArray
@@ -65,7 +65,7 @@ class Found(NamedTuple):
         return len(self.scores)
 
 
-NOTHING = Found(np.empty((0, 4)), np.empty(0), [], [])
+NO_OBJECTS = FrameObjects(np.empty((0, 4)), np.empty(0), [], [])
 
 
 def doubts_of(
@@ -82,7 +82,7 @@ def doubts_of(
     numbers differ by no more than `step`; what there is to say of a course needs both neighbours.
     """
     found, theirs = _by_frame(objects), _by_frame(others) if others is not None else None
-    rows = [found.get(number, NOTHING) for number in frames]
+    rows = [found.get(number, NO_OBJECTS) for number in frames]
     follows = np.diff(np.asarray(frames, np.int64), prepend=np.iinfo(np.int32).min) <= step
     counts = np.array([len(row) for row in rows], np.int64)
     columns: dict[str, list[float]] = {name: [] for name in DOUBTS}
@@ -90,7 +90,7 @@ def doubts_of(
         inside = 0 < at < len(rows) - 1 and follows[at] and follows[at + 1]
         columns["low_margin"].append(low_margin(mine.scores, min_score, params.margin))
         columns["disagreement"].append(
-            0.0 if theirs is None else disagreement(mine, theirs.get(number, NOTHING), params.overlap)
+            0.0 if theirs is None else disagreement(mine, theirs.get(number, NO_OBJECTS), params.overlap)
         )
         columns["flicker"].append(flicker(rows[at - 1], mine, rows[at + 1]) if inside else 0.0)
         columns["count_jump"].append(count_jump(counts, follows, at) if inside else 0.0)
@@ -103,7 +103,7 @@ def low_margin(scores: FloatArray, min_score: float, margin: float) -> float:
     return float(np.clip(1 - (scores.min() - min_score) / margin, 0, 1)) if len(scores) else 0.0
 
 
-def disagreement(one: Found, other: Found, overlap: float) -> float:
+def disagreement(one: FrameObjects, other: FrameObjects, overlap: float) -> float:
     """Return the share of what two detectors found, by score, that the other one did not; 0 where neither found any."""
     total = one.scores.sum() + other.scores.sum()
     pairs = matches(one, other, overlap)
@@ -111,7 +111,7 @@ def disagreement(one: Found, other: Found, overlap: float) -> float:
     return float(np.clip(1 - agreed / total, 0, 1)) if total > 0 else 0.0
 
 
-def flicker(before: Found, now: Found, after: Found) -> float:
+def flicker(before: FrameObjects, now: FrameObjects, after: FrameObjects) -> float:
     """Return the share of objects that are there before and after but not now, or now alone.
 
     What is now alone counts where before and after are alike: else everything moves too fast to say.
@@ -140,7 +140,7 @@ def count_jump(counts: npt.NDArray[np.int64], follows: npt.NDArray[np.bool_], at
     return apart / max(float(counts[at]), usual) if apart >= _LEAST_JUMP else 0.0
 
 
-def matches(one: Found, other: Found, overlap: float) -> list[tuple[int, int]]:
+def matches(one: FrameObjects, other: FrameObjects, overlap: float) -> list[tuple[int, int]]:
     """Return which objects of two lists are the same, as places in each; every one at most once, the nearest first.
 
     Tracked objects are the same where their ids are, others where boxes of one category overlap by `overlap` or more.
@@ -205,11 +205,11 @@ def _named(doubts: pl.DataFrame) -> list[list[str]]:
     ]
 
 
-def _by_frame(objects: pl.DataFrame) -> Mapping[int, Found]:
-    found: dict[int, Found] = {}
+def _by_frame(objects: pl.DataFrame) -> Mapping[int, FrameObjects]:
+    found: dict[int, FrameObjects] = {}
     ordered = objects.sort("frame_idx", "score", "bbox_x", "bbox_y", descending=[False, True, False, False])
     for (number,), rows in ordered.group_by("frame_idx", maintain_order=True):
         boxes = rows.select("bbox_x", "bbox_y", "bbox_w", "bbox_h").to_numpy().astype(np.float64)
         scores: Any = rows["score"].to_numpy().astype(np.float64)
-        found[int(str(number))] = Found(boxes, scores, rows["category"].to_list(), rows["track_id"].to_list())
+        found[int(str(number))] = FrameObjects(boxes, scores, rows["category"].to_list(), rows["track_id"].to_list())
     return found

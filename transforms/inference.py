@@ -81,7 +81,7 @@ class FrameModel(Protocol):
 
 
 @runtime_checkable
-class OrderedModel(Protocol):
+class WindowedModel(Protocol):
     """A model that looks at frames of a stream in their order, and at each with those before it.
 
     `context`: how many frames before a frame it looks at; what it says depends on these and on nothing else.
@@ -94,7 +94,7 @@ class OrderedModel(Protocol):
     def prepare(self, color: Color) -> Any:
         """Make a picture ready; called in threads. All of a block's are held in memory at once."""
 
-    def see(self, frames: pa.Table, prepared: Sequence[Any]) -> Sequence[Any]:
+    def infer_windows(self, frames: pa.Table, prepared: Sequence[Any]) -> Sequence[Any]:
         """Return what the model says of each of these frames of `REQUEST`, in order."""
 
     def rows(self, frames: pa.Table, results: Sequence[Any]) -> Mapping[str, pa.Table]:
@@ -102,7 +102,7 @@ class OrderedModel(Protocol):
 
 
 @runtime_checkable
-class RememberingModel(Protocol):
+class StatefulModel(Protocol):
     """A model that is shown a stretch of frames one after the other, and remembers what it has to of those before.
 
     What it says of a frame depends on those since the stretch began, and on nothing else.
@@ -114,14 +114,14 @@ class RememberingModel(Protocol):
     def start(self, first: Any, number: int) -> Any:
         """Return what is remembered of the first frame of a stretch, whose number this is."""
 
-    def carry(self, memory: Any, frame: Any, wanted: bool) -> Any:
+    def step(self, state: Any, frame: Any, wanted: bool) -> Any:
         """Look at the next frame, and take it into memory; return what there is to say of it where that is wanted."""
 
     def rows(self, frames: pa.Table, results: Sequence[Any]) -> Mapping[str, pa.Table]:
         """Return rows by the name of their table."""
 
 
-AnyModel = FrameModel | OrderedModel | RememberingModel
+AnyModel = FrameModel | WindowedModel | StatefulModel
 """What a stage may show frames to."""
 
 
@@ -160,9 +160,9 @@ class _Prepared(NamedTuple):
     bytes_read: int
 
 
-def look_in_order(
+def infer_windowed(
     block: pa.Table,
-    model: OrderedModel,
+    model: WindowedModel,
     stages: Sequence[str],
     params: ImageParams,
     threads: int,
@@ -197,16 +197,16 @@ def look_in_order(
             faults[row] = last[1]
     there = [row for row, each in enumerate(ready) if each.fault is None]
     seen = block.take(pa.array(there, pa.int64()))
-    said = dict(zip(there, model.see(seen, [ready[row].value for row in there]), strict=True))
+    said = dict(zip(there, model.infer_windows(seen, [ready[row].value for row in there]), strict=True))
     good = [row for row in there if wanted[row] and row not in faults]
     found.rows = model.rows(block.take(pa.array(good, pa.int64())), [said[row] for row in good]) if good else {}
     found.faults = faults_of(block, faults, stages)
     return found
 
 
-def look_in_turn(
+def infer_stateful(
     block: pa.Table,
-    model: RememberingModel,
+    model: StatefulModel,
     stages: Sequence[str],
     params: ImageParams,
     threads: int,
@@ -223,7 +223,7 @@ def look_in_turn(
     results: dict[int, Any] = {}
     faults: dict[int, Exception] = {}
     follows, wanted, numbers = (block[name].to_pylist() for name in ("follows", "wanted", "frame_idx"))
-    memory: Any = None
+    state: Any = None
     broken: Exception | None = None
     for row, ready in enumerate(_ahead(block, model.prepare, None, params, threads * 2, threads)):
         if go_on and not go_on():
@@ -233,14 +233,14 @@ def look_in_turn(
         found.n_decoded += ready.n_decoded
         found.bytes_read += ready.bytes_read
         if not follows[row]:
-            memory = broken = None
+            state = broken = None
         try:
             if ready.fault is not None:
                 raise ready.fault
             if not follows[row]:
-                memory = model.start(ready.value, numbers[row])
+                state = model.start(ready.value, numbers[row])
             elif broken is None:
-                results[row] = model.carry(memory, ready.value, wanted[row])
+                results[row] = model.step(state, ready.value, wanted[row])
         except Exception as error:
             broken = broken or error
         if broken is not None and wanted[row]:
@@ -251,7 +251,7 @@ def look_in_turn(
     return found
 
 
-def look(
+def infer_batches(
     block: pa.Table,
     model: FrameModel,
     stages: Sequence[str],

@@ -92,7 +92,7 @@ class _Ready(NamedTuple):
     bytes_read: int
 
 
-def look_remotely(
+def infer_remotely(
     block: pa.Table,
     model: RemoteModel,
     params: ImageParams,
@@ -100,7 +100,7 @@ def look_remotely(
     threads: int,
     go_on: Callable[[], bool] | None = None,
 ) -> Inferred:
-    """Show the frames of a block, of schema `REQUEST`, to a model of a server; as `inference.look` does.
+    """Show the frames of a block, of schema `REQUEST`, to a model of a server; as `inference.infer_batches` does.
 
     At most `AT_ONCE` batches are on their way. Raises `InferenceServerError` where the server gives no answer.
     """

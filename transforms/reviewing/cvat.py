@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.exports.objects import Objects
-from transforms.reviewing.core import Box, Returned, ReviewFileError, Ring, Shape, box_around, rings_of, time_ns
+from transforms.reviewing.core import Box, Returned, ReviewedShape, ReviewFileError, Ring, box_around, rings_of, time_ns
 
 ATTRIBUTE = "annotation_id"
 _NOTE = "note"
@@ -113,14 +113,14 @@ def read_cvat(data: bytes) -> list[Returned]:
 _PEOPLE = ("task/assignee/username", "job/assignee/username", "task/owner/username", "project/owner/username")
 
 
-def _shape(element: ET.Element, width: int, height: int) -> Shape:
+def _shape(element: ET.Element, width: int, height: int) -> ReviewedShape:
     if element.tag not in _READERS:
         raise ValueError(f"expected one of {', '.join(_READERS)}, found {element.tag}")
     if float(element.get("rotation", 0)):
         raise ValueError("it is turned; expected a box that lies along the edges of the picture")
     said = {a.get("name"): (a.text or "").strip() or None for a in element.iterfind("attribute")}
     found = _READERS[element.tag](element.attrib, width, height)
-    return Shape(element.attrib["label"], annotation_id=said.get(ATTRIBUTE), note=said.get(_NOTE), **found)
+    return ReviewedShape(element.attrib["label"], annotation_id=said.get(ATTRIBUTE), note=said.get(_NOTE), **found)
 
 
 def _box(told: Mapping[str, str], _width: int, _height: int) -> dict[str, Any]:

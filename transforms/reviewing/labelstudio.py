@@ -11,7 +11,16 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from transforms.exports.objects import Objects
-from transforms.reviewing.core import Returned, ReviewFileError, Ring, Shape, box_around, explained, rings_of, time_ns
+from transforms.reviewing.core import (
+    Returned,
+    ReviewedShape,
+    ReviewFileError,
+    Ring,
+    box_around,
+    explained,
+    rings_of,
+    time_ns,
+)
 
 _IMAGE, _BOXES, _OUTLINES = "image", "box", "outline"
 _KINDS = {"rectanglelabels": _BOXES, "polygonlabels": _OUTLINES}
@@ -159,7 +168,7 @@ def read_labelstudio(data: bytes) -> list[Returned]:
         if not said:
             continue
         chosen = max(said, key=lambda a: a.order)
-        shapes: list[Shape] = []
+        shapes: list[ReviewedShape] = []
         for at, region in enumerate(chosen.result, 1):
             where = f"{place}, region {at}"
             try:
@@ -187,7 +196,7 @@ def read_labelstudio(data: bytes) -> list[Returned]:
     return frames
 
 
-def _shape(region: _Region) -> Shape | None:
+def _shape(region: _Region) -> ReviewedShape | None:
     """Return a region as a shape; None for what is no object, such as a choice about the whole picture."""
     if not region.type.endswith("labels") and region.type not in {"rectangle", "polygon"}:
         return None
@@ -213,7 +222,9 @@ def _shape(region: _Region) -> Shape | None:
         if value.points is None or len(value.points) < 3:
             raise ValueError("expected at least three points")
         ring: Ring = tuple((x * across, y * down) for x, y in value.points)
-        return Shape(labels[0], box_around([ring]), rings=(ring,), **told)
+        return ReviewedShape(labels[0], box_around([ring]), rings=(ring,), **told)
     if value.x is None or value.y is None or value.width is None or value.height is None:
         raise ValueError("expected x, y, width and height")
-    return Shape(labels[0], (value.x * across, value.y * down, value.width * across, value.height * down), **told)
+    return ReviewedShape(
+        labels[0], (value.x * across, value.y * down, value.width * across, value.height * down), **told
+    )
