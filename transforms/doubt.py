@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 from annotated_types import Ge, Gt, Le
 
-from transforms.boxes import FloatArray, overlaps
+from transforms.boxes import FloatArray, box_iou
 from transforms.identity import hash_strings
 
 DOUBTS = ("low_margin", "disagreement", "flicker", "count_jump")
@@ -147,7 +147,7 @@ def matches(one: FrameObjects, other: FrameObjects, overlap: float) -> list[tupl
     """
     if not len(one) or not len(other):
         return []
-    shared = overlaps(one.boxes, other.boxes)
+    shared = box_iou(one.boxes, other.boxes)
     same = np.array([[a == b for b in other.categories] for a in one.categories])
     shared = np.where(same, shared, 0.0)
     for a, track in enumerate(one.tracks):
@@ -180,21 +180,23 @@ def routed(doubts: pl.DataFrame, reviewed: pl.DataFrame, params: RouteParams) ->
     text = pl.concat_str("stream_id", pl.lit("\x1f"), "frame_idx")
     chances = hash_strings(doubts.select(text).to_series().to_arrow()).view(np.int64)
     scored = doubts.with_columns(uncertainty=(1 - left).clip(0, 1), chance=pl.Series(chances, dtype=pl.Int64))
-    known = reviewed.select(_KEY).unique().with_columns(seen=True)
+    known = reviewed.select(_KEY).unique().with_columns(is_reviewed=True)
     scored = scored.join(known, on=_KEY, how="left", maintain_order="left").with_columns(
-        pl.col("seen").fill_null(False)
+        pl.col("is_reviewed").fill_null(False)
     )
     order = scored.with_row_index("at").sort("uncertainty", "chance", *_KEY, descending=[True, False, False, False])
-    open_ = (pl.col("uncertainty") >= params.threshold) & ~pl.col("seen")
+    open_ = (pl.col("uncertainty") >= params.threshold) & ~pl.col("is_reviewed")
     place = open_.cum_sum() - 1
     to_people, to_model = params.budget_person, params.budget_person + params.budget_vlm
     to_larger = to_model + params.budget_larger
     people, model, larger, nobody = (pl.lit(name) for name in ("person", "vlm", "larger", "over_budget"))
     to_models = pl.when(place < to_model).then(model).when(place < to_larger).then(larger).otherwise(nobody)
     sent = pl.when(place < to_people).then(people).otherwise(to_models)
-    done = pl.when("seen").then(pl.lit("reviewed")).otherwise(pl.lit("fine"))
+    done = pl.when("is_reviewed").then(pl.lit("reviewed")).otherwise(pl.lit("fine"))
     chosen = order.with_columns(route=pl.when(open_).then(sent).otherwise(done)).sort("at")
-    return chosen.with_columns(doubts=pl.Series(_named(chosen), dtype=pl.List(pl.String))).drop("at", "chance", "seen")
+    return chosen.with_columns(doubts=pl.Series(_named(chosen), dtype=pl.List(pl.String))).drop(
+        "at", "chance", "is_reviewed"
+    )
 
 
 def _named(doubts: pl.DataFrame) -> list[list[str]]:
