@@ -163,7 +163,7 @@ def as_os_error(error: BaseException, uri: str) -> OSError:
         return error
     text = " ".join(_COLOUR.sub("", str(error)).split("Debug source")[0].split())
     kind = type(error).__name__
-    said = re.search(r"<Message>(.*?)</Message>", text)
+    message = re.search(r"<Message>(.*?)</Message>", text)
     if "NoSuchBucket" in text:
         return NoBucketError(f"there is no bucket {split(uri)[0]!r} at {_where()}; create it, or name another")
     if kind in {"AlreadyExistsError", "PreconditionError"}:
@@ -171,15 +171,15 @@ def as_os_error(error: BaseException, uri: str) -> OSError:
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(f"{uri} does not exist")
     if kind in _DENIED or _FORBIDDEN in text or isinstance(error, PermissionError):
-        return AccessError(f"access to {uri} was denied{f': {said[1]}' if said else ''}; see docs/objectstore.md")
-    return _not_done(uri, text, said[1] if said else "")
+        return AccessError(f"access to {uri} was denied{f': {message[1]}' if message else ''}; see docs/objectstore.md")
+    return _not_done(uri, text, message[1] if message else "")
 
 
-def _not_done(uri: str, text: str, said: str) -> StorageError:
+def _not_done(uri: str, text: str, message: str) -> StorageError:
     if "body" in text and "max_retries" not in text:
         return BrokenOffError(f"{uri}: the answer of {_where()} broke off")
     code = _STATUS.search(text)
-    short = f"{code[1]}{f' ({said})' if said else ''}" if code else _shortened(text)
+    short = f"{code[1]}{f' ({message})' if message else ''}" if code else _shortened(text)
     return StorageError(f"{uri}: {_where()} did not do it after {n_retries() + 1} tries: {short}")
 
 

@@ -162,9 +162,9 @@ class Propagator:
         scores: list[float] = []
         texts: list[str] = []
         least = self._spec.params.min_presence
-        for number, said in enumerate(outputs):
-            there = said.object_score_logits.float().sigmoid().reshape(-1).cpu().numpy()
-            whole = self._processor.post_process_masks([said.pred_masks.float()], [list(size)])[0]
+        for number, output in enumerate(outputs):
+            there = output.object_score_logits.float().sigmoid().reshape(-1).cpu().numpy()
+            whole = self._processor.post_process_masks([output.pred_masks.float()], [list(size)])[0]
             pictures = whole[:, 0].to(self._device.torch.uint8).cpu().numpy()
             for at, (picture, presence) in enumerate(zip(pictures, there.tolist(), strict=True)):
                 if presence < least or not picture.any():
@@ -182,10 +182,10 @@ class Propagator:
     def rows(self, frames: pa.Table, results: Sequence[Carried]) -> Mapping[str, pa.Table]:
         """Return the rows of `propagations` and `propagated`."""
         counts = np.array([len(each.origins) for each in results], np.int64)
-        seen = pa.table(
+        propagated = pa.table(
             {"input_id": frames["window_id"], "stream_id": frames["stream_id"], "frame_idx": frames["frame_idx"]}
         )
-        found = seen.take(pa.array(np.repeat(np.arange(len(results)), counts)))
+        found = propagated.take(pa.array(np.repeat(np.arange(len(results)), counts)))
         n = found.num_rows
         origins = [origin for each in results for origin in each.origins]
         boxes = np.concatenate([*(each.boxes for each in results), np.empty((0, 4), np.float32)])
@@ -213,8 +213,10 @@ class Propagator:
             "content_id": frames["input_id"],
         }
         for name, column in of_frames.items():
-            seen = seen.append_column(name, column if isinstance(column, pa.ChunkedArray) else pa.array(column))
-        return {"propagations": found.select(schemas.PROPAGATIONS.file_schema.names), "propagated": seen}
+            propagated = propagated.append_column(
+                name, column if isinstance(column, pa.ChunkedArray) else pa.array(column)
+            )
+        return {"propagations": found.select(schemas.PROPAGATIONS.file_schema.names), "propagated": propagated}
 
 
 def forget(session: Any, at: int, config: Any) -> None:

@@ -206,7 +206,7 @@ def recognise(
     `size` is the width and height of the input where the graph leaves them open. Raises `UnknownLayoutError` with what
     was expected and found.
     """
-    name = forced or _told_apart(inputs, outputs)
+    name = forced or _layout_of(inputs, outputs)
     found = f"inputs {_listed(inputs)}, outputs {_listed(outputs)}"
     if name is None:
         raise UnknownLayoutError(
@@ -256,7 +256,7 @@ def _n_cells(size: tuple[int, int]) -> int:
     return sum((size[0] // stride) * (size[1] // stride) for stride in _YOLOX_STRIDES)
 
 
-def _told_apart(inputs: Sequence[Port], outputs: Sequence[Port]) -> LayoutName | None:
+def _layout_of(inputs: Sequence[Port], outputs: Sequence[Port]) -> LayoutName | None:
     if len(inputs) == 2 and {"labels", "boxes", "scores"} <= {p.name.lower() for p in outputs}:
         return "d-fine"
     if len(inputs) != 1 or len(outputs) != 1 or len(outputs[0].shape) != 3:

@@ -48,9 +48,9 @@ class OnnxDetector:
         self._session = _open(path, threads)
         inputs, outputs = _ports(self._session.get_inputs()), _ports(self._session.get_outputs())
         self.layout = recognise(inputs, outputs, params.limits, params.size, params.layout)
-        said = self._session.get_modelmeta().custom_metadata_map
-        own = names_in(said)
-        self.licence: str | None = said.get("license") or None
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        own = names_in(metadata)
+        self.licence: str | None = metadata.get("license") or None
         self.names = params.names or own or COCO
         _check_names(self.layout.classes or len(own) or None, params.names, own)
         self.model = model or path.stem

@@ -120,19 +120,19 @@ def read_review_coco(data: bytes, ids: dict[str, str] | None = None) -> list[Ret
 
 
 def _shape(each: _Annotation, category: str, image: _Image, ids: dict[str, str]) -> ReviewedShape:
-    said = each.attributes
-    known = each.winnow_id or said.get("winnow_id") or said.get("annotation_id") or ids.get(str(each.id))
-    told: dict[str, Any] = {"annotation_id": known and str(known), "track_id": each.track_id, "text": each.text}
+    attributes = each.attributes
+    known = each.winnow_id or attributes.get("winnow_id") or attributes.get("annotation_id") or ids.get(str(each.id))
+    common: dict[str, Any] = {"annotation_id": known and str(known), "track_id": each.track_id, "text": each.text}
     if isinstance(each.segmentation, _Runs):
         return ReviewedShape(
-            category, mask_rle=_counts(each.segmentation, image), box=each.bbox or (0, 0, 0, 0), **told
+            category, mask_rle=_counts(each.segmentation, image), box=each.bbox or (0, 0, 0, 0), **common
         )
     rings = tuple(_ring(points, image) for points in each.segmentation or ())
     if each.bbox is None and not rings:
         raise ValueError("bbox: expected x, y, width and height, found nothing")
     if rings and not _is_rectangle(rings, each.bbox):
-        return ReviewedShape(category, each.bbox or box_around(rings), rings=rings, **told)
-    return ReviewedShape(category, each.bbox or box_around(rings), **told)
+        return ReviewedShape(category, each.bbox or box_around(rings), rings=rings, **common)
+    return ReviewedShape(category, each.bbox or box_around(rings), **common)
 
 
 def _ring(points: list[float], image: _Image) -> Ring:
