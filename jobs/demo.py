@@ -18,7 +18,7 @@ from jobs.query import View
 from jobs.reports import report
 from jobs.runs import RunRecord
 from jobs.workspace import Workspace
-from transforms.boxes import overlaps
+from transforms.boxes import box_iou
 from transforms.synthetic import TIMELINE, Kind, Planted, Sample
 
 STREAM = "ground"
@@ -125,7 +125,7 @@ def _moving(view: View, mine: pl.Expr, planted: Planted) -> Check:
     n_found = n_beside = 0
     for (index,), found in boxes.group_by("frame_idx"):
         truth = np.array([planted.visitors[index]] if index in planted.visitors else [], float).reshape(-1, 4)
-        same = overlaps(found.select("bbox_x", "bbox_y", "bbox_w", "bbox_h").to_numpy(), truth) >= _SAME
+        same = box_iou(found.select("bbox_x", "bbox_y", "bbox_w", "bbox_h").to_numpy(), truth) >= _SAME
         n_found += int(same.any())
         n_beside += int((~same.any(axis=1)).sum())
     return Check("moving things", len(planted.visitors), n_found, n_beside)

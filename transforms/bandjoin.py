@@ -24,11 +24,11 @@ from transforms.bands import (
     band_value,
     distance_of,
     flip_masks,
-    hang_in,
+    insert_leader,
     is_first_meeting,
 )
 from transforms.corners import ALIKE, nearest_but_for_a_corner
-from transforms.hamming import PATIENCE, Verification, _agree, crosses_of, kinds, make_room
+from transforms.hamming import PATIENCE, Verification, crosses_of, kinds, looks_agree, make_room
 from transforms.identity import first_equal
 
 Words = npt.NDArray[np.uint64]
@@ -189,7 +189,7 @@ def _nearest_of_pairs(  # type: ignore[no-untyped-def]
         found = distance_of(differing, np.uint64(0))
         if found > best_distance or (found == best_distance and number >= best and best != NOT_FOUND):
             continue
-        if is_first_meeting(differing, bits, band) and _agree(layouts, vectors, i, leader_at[number], least):
+        if is_first_meeting(differing, bits, band) and looks_agree(layouts, vectors, i, leader_at[number], least):
             best, best_distance = number, found
     return best
 
@@ -216,12 +216,12 @@ def _join_pairs(  # type: ignore[no-untyped-def]
             if leader[i] != i:
                 continue
         else:
-            if same_as[i] != i and _agree(layouts, vectors, i, leader[same_as[i]], least):
+            if same_as[i] != i and looks_agree(layouts, vectors, i, leader[same_as[i]], least):
                 leader[i] = leader[same_as[i]]
                 continue
             last = predecessor[i]
             close = last != NOT_FOUND and distance_of(words[place[leader[last]]], words[here]) <= radius
-            if close and _agree(layouts, vectors, i, leader[last], least):
+            if close and looks_agree(layouts, vectors, i, leader[last], least):
                 leader[i] = leader[last]
                 continue
             best = _nearest_of_pairs(
@@ -238,7 +238,7 @@ def _join_pairs(  # type: ignore[no-untyped-def]
                 continue
             leader[i] = i
         if len(crosses):
-            hang_in(crosses[i], n_leaders, cross_at, cross_numbers, cross_start, cross_filled)
+            insert_leader(crosses[i], n_leaders, cross_at, cross_numbers, cross_start, cross_filled)
         leader_at[n_leaders] = i
         before[n_leaders] = newest[here]
         newest[here] = n_leaders

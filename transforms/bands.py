@@ -39,7 +39,7 @@ def band_value(word, band):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def hang_in(word, number, words, numbers, start, filled):  # type: ignore[no-untyped-def]
+def insert_leader(word, number, words, numbers, start, filled):  # type: ignore[no-untyped-def]
     """Put a leader at the end of its bucket of each band."""
     for band in range(BANDS):
         value = band_value(word, band)

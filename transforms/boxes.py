@@ -8,8 +8,12 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 
-def overlaps(one: FloatArray, other: FloatArray) -> FloatArray:
-    """Return the intersection over union of boxes (N, 4) and (M, 4), shape (N, M), 0..1; 0 where neither has area."""
+def box_iou(one: FloatArray, other: FloatArray) -> FloatArray:
+    """Return the intersection over union of every box of `one` with every box of `other`, shape (N, M), 0..1.
+
+    `one` has shape (N, 4), `other` (M, 4), float64: left, top, width, height in pixels. For two boxes A and B it is
+    |A & B| / (|A| + |B| - |A & B|), with no epsilon added; 0 where neither has any area.
+    """
     low = np.maximum(one[:, None, :2], other[None, :, :2])
     high = np.minimum((one[:, :2] + one[:, 2:])[:, None], (other[:, :2] + other[:, 2:])[None])
     shared = np.clip(high - low, 0, None).prod(axis=2)

@@ -54,7 +54,7 @@ class ChangedError(StorageError):
     """The object is no longer the one that was asked for."""
 
 
-class Entry(NamedTuple):
+class ObjectInfo(NamedTuple):
     """An object: its URI, size, when it was written (ns since 1970, see `stamp_ns`), and its entity tag."""
 
     uri: str
@@ -67,7 +67,7 @@ class Fetched(NamedTuple):
     """An object's bytes, and what the store says of it."""
 
     data: bytes
-    entry: Entry
+    entry: ObjectInfo
 
 
 def is_object(uri: str) -> bool:
@@ -163,7 +163,7 @@ def as_os_error(error: BaseException, uri: str) -> OSError:
         return error
     text = " ".join(_COLOUR.sub("", str(error)).split("Debug source")[0].split())
     kind = type(error).__name__
-    said = re.search(r"<Message>(.*?)</Message>", text)
+    message = re.search(r"<Message>(.*?)</Message>", text)
     if "NoSuchBucket" in text:
         return NoBucketError(f"there is no bucket {split(uri)[0]!r} at {_where()}; create it, or name another")
     if kind in {"AlreadyExistsError", "PreconditionError"}:
@@ -171,19 +171,19 @@ def as_os_error(error: BaseException, uri: str) -> OSError:
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(f"{uri} does not exist")
     if kind in _DENIED or _FORBIDDEN in text or isinstance(error, PermissionError):
-        return AccessError(f"access to {uri} was denied{f': {said[1]}' if said else ''}; see docs/objectstore.md")
-    return _not_done(uri, text, said[1] if said else "")
+        return AccessError(f"access to {uri} was denied{f': {message[1]}' if message else ''}; see docs/objectstore.md")
+    return _not_done(uri, text, message[1] if message else "")
 
 
-def _not_done(uri: str, text: str, said: str) -> StorageError:
+def _not_done(uri: str, text: str, message: str) -> StorageError:
     if "body" in text and "max_retries" not in text:
         return BrokenOffError(f"{uri}: the answer of {_where()} broke off")
     code = _STATUS.search(text)
-    short = f"{code[1]}{f' ({said})' if said else ''}" if code else _shortened(text)
+    short = f"{code[1]}{f' ({message})' if message else ''}" if code else _shortened(text)
     return StorageError(f"{uri}: {_where()} did not do it after {n_retries() + 1} tries: {short}")
 
 
-def patiently(call: Callable[[], T]) -> T:
+def with_retries(call: Callable[[], T]) -> T:
     """Return what a call gives, which is made again if an answer broke off; it must not matter how often."""
     pause_s = _FIRST_PAUSE_S
     for _ in range(n_retries()):
@@ -204,12 +204,12 @@ def _where() -> str:
     return options().get("endpoint") or "Amazon S3"
 
 
-def _entry(bucket: str, meta: Mapping[str, Any]) -> Entry:
+def _entry(bucket: str, meta: Mapping[str, Any]) -> ObjectInfo:
     uri = f"{SCHEME}{bucket}/{meta['path']}"
-    return Entry(uri, meta["size"], stamp_ns(meta["last_modified"], meta["e_tag"]), meta["e_tag"])
+    return ObjectInfo(uri, meta["size"], stamp_ns(meta["last_modified"], meta["e_tag"]), meta["e_tag"])
 
 
-def head(uri: str) -> Entry:
+def head(uri: str) -> ObjectInfo:
     """Return what the store says of an object. Raises `FileNotFoundError` for none."""
     import obstore
 
@@ -220,7 +220,7 @@ def head(uri: str) -> Entry:
 
 def get(uri: str, most_bytes: int | None = None) -> Fetched:
     """Return an object whole. Raises `FileNotFoundError`, and `ValueError` for one of more than `most_bytes`."""
-    return patiently(lambda: _get(uri, most_bytes))
+    return with_retries(lambda: _get(uri, most_bytes))
 
 
 def _get(uri: str, most_bytes: int | None) -> Fetched:
@@ -238,12 +238,12 @@ def _get(uri: str, most_bytes: int | None) -> Fetched:
     return Fetched(data, entry)
 
 
-def get_range(entry: Entry, start: int, end: int) -> bytes:
+def get_range(entry: ObjectInfo, start: int, end: int) -> bytes:
     """Return bytes of an object as it was seen. Raises `ChangedError` if it is another one by now."""
-    return patiently(lambda: _get_range(entry, start, end))
+    return with_retries(lambda: _get_range(entry, start, end))
 
 
-def _get_range(entry: Entry, start: int, end: int) -> bytes:
+def _get_range(entry: ObjectInfo, start: int, end: int) -> bytes:
     import obstore
 
     with _in_our_words(entry.uri):
@@ -306,7 +306,7 @@ def delete(uris: Sequence[str]) -> None:
     """Delete objects of one bucket; those that are not there are no trouble."""
     for first in range(0, len(uris), _AT_ONCE):
         with suppress(FileNotFoundError):
-            patiently(partial(_delete, uris[first : first + _AT_ONCE]))
+            with_retries(partial(_delete, uris[first : first + _AT_ONCE]))
 
 
 def _delete(uris: Sequence[str]) -> None:
@@ -317,17 +317,17 @@ def _delete(uris: Sequence[str]) -> None:
         obstore.delete(client, [split(uri)[1] for uri in uris])
 
 
-def listing(uri: str, after: str | None = None) -> Iterator[Entry]:
+def listing(uri: str, after: str | None = None) -> Iterator[ObjectInfo]:
     """Yield all objects below a prefix in order of their keys; those `after` a URI, if one is given."""
-    page = patiently(lambda: _page(uri, after))
+    page = with_retries(lambda: _page(uri, after))
     yield from page
     while len(page) == _PER_PAGE:
         last = page[-1].uri
-        page = patiently(partial(_page, uri, last))
+        page = with_retries(partial(_page, uri, last))
         yield from page
 
 
-def _page(uri: str, after: str | None) -> list[Entry]:
+def _page(uri: str, after: str | None) -> list[ObjectInfo]:
     import obstore
 
     bucket, key = split(uri)
@@ -338,12 +338,12 @@ def _page(uri: str, after: str | None) -> list[Entry]:
         return [_entry(bucket, cast("Mapping[str, Any]", meta)) for meta in next(iter(pages), ())]
 
 
-def children(uri: str) -> tuple[list[Entry], list[str]]:
+def children(uri: str) -> tuple[list[ObjectInfo], list[str]]:
     """Return the objects right below a prefix, and the names of what has objects below it."""
-    return patiently(lambda: _children(uri))
+    return with_retries(lambda: _children(uri))
 
 
-def _children(uri: str) -> tuple[list[Entry], list[str]]:
+def _children(uri: str) -> tuple[list[ObjectInfo], list[str]]:
     import obstore
 
     bucket, key = split(uri)

@@ -80,8 +80,8 @@ class Captioner:
                 num_beams=params.beams,
                 do_sample=False,
             )
-        said = self._processor.batch_decode(words, skip_special_tokens=True)
-        return [" ".join(text.split()) for text in said[: len(prepared)]]
+        texts = self._processor.batch_decode(words, skip_special_tokens=True)
+        return [" ".join(text.split()) for text in texts[: len(prepared)]]
 
     def _begun(self, n: int) -> dict[str, Any]:
         if self._spec.params.prompt is None:

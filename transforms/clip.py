@@ -129,7 +129,7 @@ def _orientation(frame: av.VideoFrame) -> int:
     return (_MIRRORED if is_mirrored else _TURNED)[round(angle / (math.pi / 2)) % 4]
 
 
-class Found(NamedTuple):
+class FrameLookup(NamedTuple):
     """What a clip gives for a name: the frame, or None and what is `wrong`; and size and mtime as they are listed."""
 
     frame: ClipFrame | None
@@ -181,7 +181,7 @@ class Clip:
         """Return the name of the clip's video format, `h264` say."""
         return str(self._stream.codec_context.name)
 
-    def find(self, name: FrameName) -> Found:
+    def find(self, name: FrameName) -> FrameLookup:
         """Look for a frame. Raises `FileChangingError` if the clip is no longer the one that was opened."""
         if status_of(self._source) != self._status:
             raise FileChangingError(f"{self._path} changed while it was read")
@@ -190,7 +190,7 @@ class Clip:
         packet = self._seen.get(name.pts, _Packet(0, self._n_seen))
         wrong = self._wrong(frame, packet, name)
         given = ClipFrame(frame, self._stream.time_base) if frame and not wrong else None
-        return Found(given, wrong, packet.size_bytes, self._status[1], read_ns, self._changed_ns)
+        return FrameLookup(given, wrong, packet.size_bytes, self._status[1], read_ns, self._changed_ns)
 
     def _wrong(self, frame: av.VideoFrame | None, packet: _Packet, name: FrameName) -> str:
         """Return what speaks against a frame; a decoder goes on after damage, and shows what it can."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 from annotated_types import Ge, Gt, Le
 
-from transforms.boxes import FloatArray, overlaps
+from transforms.boxes import FloatArray, box_iou
 from transforms.identity import hash_strings
 
 DOUBTS = ("low_margin", "disagreement", "flicker", "count_jump")
@@ -53,7 +53,7 @@ class RouteParams:
     larger_detector: str | None = None
 
 
-class Found(NamedTuple):
+class FrameObjects(NamedTuple):
     """The objects of one frame: N boxes, shape (N, 4), scores, categories, and ids of tracks or None."""
 
     boxes: FloatArray
@@ -65,7 +65,7 @@ class Found(NamedTuple):
         return len(self.scores)
 
 
-NOTHING = Found(np.empty((0, 4)), np.empty(0), [], [])
+NO_OBJECTS = FrameObjects(np.empty((0, 4)), np.empty(0), [], [])
 
 
 def doubts_of(
@@ -82,7 +82,7 @@ def doubts_of(
     numbers differ by no more than `step`; what there is to say of a course needs both neighbours.
     """
     found, theirs = _by_frame(objects), _by_frame(others) if others is not None else None
-    rows = [found.get(number, NOTHING) for number in frames]
+    rows = [found.get(number, NO_OBJECTS) for number in frames]
     follows = np.diff(np.asarray(frames, np.int64), prepend=np.iinfo(np.int32).min) <= step
     counts = np.array([len(row) for row in rows], np.int64)
     columns: dict[str, list[float]] = {name: [] for name in DOUBTS}
@@ -90,7 +90,7 @@ def doubts_of(
         inside = 0 < at < len(rows) - 1 and follows[at] and follows[at + 1]
         columns["low_margin"].append(low_margin(mine.scores, min_score, params.margin))
         columns["disagreement"].append(
-            0.0 if theirs is None else disagreement(mine, theirs.get(number, NOTHING), params.overlap)
+            0.0 if theirs is None else disagreement(mine, theirs.get(number, NO_OBJECTS), params.overlap)
         )
         columns["flicker"].append(flicker(rows[at - 1], mine, rows[at + 1]) if inside else 0.0)
         columns["count_jump"].append(count_jump(counts, follows, at) if inside else 0.0)
@@ -103,7 +103,7 @@ def low_margin(scores: FloatArray, min_score: float, margin: float) -> float:
     return float(np.clip(1 - (scores.min() - min_score) / margin, 0, 1)) if len(scores) else 0.0
 
 
-def disagreement(one: Found, other: Found, overlap: float) -> float:
+def disagreement(one: FrameObjects, other: FrameObjects, overlap: float) -> float:
     """Return the share of what two detectors found, by score, that the other one did not; 0 where neither found any."""
     total = one.scores.sum() + other.scores.sum()
     pairs = matches(one, other, overlap)
@@ -111,7 +111,7 @@ def disagreement(one: Found, other: Found, overlap: float) -> float:
     return float(np.clip(1 - agreed / total, 0, 1)) if total > 0 else 0.0
 
 
-def flicker(before: Found, now: Found, after: Found) -> float:
+def flicker(before: FrameObjects, now: FrameObjects, after: FrameObjects) -> float:
     """Return the share of objects that are there before and after but not now, or now alone.
 
     What is now alone counts where before and after are alike: else everything moves too fast to say.
@@ -140,14 +140,14 @@ def count_jump(counts: npt.NDArray[np.int64], follows: npt.NDArray[np.bool_], at
     return apart / max(float(counts[at]), usual) if apart >= _LEAST_JUMP else 0.0
 
 
-def matches(one: Found, other: Found, overlap: float) -> list[tuple[int, int]]:
+def matches(one: FrameObjects, other: FrameObjects, overlap: float) -> list[tuple[int, int]]:
     """Return which objects of two lists are the same, as places in each; every one at most once, the nearest first.
 
     Tracked objects are the same where their ids are, others where boxes of one category overlap by `overlap` or more.
     """
     if not len(one) or not len(other):
         return []
-    shared = overlaps(one.boxes, other.boxes)
+    shared = box_iou(one.boxes, other.boxes)
     same = np.array([[a == b for b in other.categories] for a in one.categories])
     shared = np.where(same, shared, 0.0)
     for a, track in enumerate(one.tracks):
@@ -180,21 +180,23 @@ def routed(doubts: pl.DataFrame, reviewed: pl.DataFrame, params: RouteParams) ->
     text = pl.concat_str("stream_id", pl.lit("\x1f"), "frame_idx")
     chances = hash_strings(doubts.select(text).to_series().to_arrow()).view(np.int64)
     scored = doubts.with_columns(uncertainty=(1 - left).clip(0, 1), chance=pl.Series(chances, dtype=pl.Int64))
-    known = reviewed.select(_KEY).unique().with_columns(seen=True)
+    known = reviewed.select(_KEY).unique().with_columns(is_reviewed=True)
     scored = scored.join(known, on=_KEY, how="left", maintain_order="left").with_columns(
-        pl.col("seen").fill_null(False)
+        pl.col("is_reviewed").fill_null(False)
     )
     order = scored.with_row_index("at").sort("uncertainty", "chance", *_KEY, descending=[True, False, False, False])
-    open_ = (pl.col("uncertainty") >= params.threshold) & ~pl.col("seen")
+    open_ = (pl.col("uncertainty") >= params.threshold) & ~pl.col("is_reviewed")
     place = open_.cum_sum() - 1
     to_people, to_model = params.budget_person, params.budget_person + params.budget_vlm
     to_larger = to_model + params.budget_larger
     people, model, larger, nobody = (pl.lit(name) for name in ("person", "vlm", "larger", "over_budget"))
     to_models = pl.when(place < to_model).then(model).when(place < to_larger).then(larger).otherwise(nobody)
     sent = pl.when(place < to_people).then(people).otherwise(to_models)
-    done = pl.when("seen").then(pl.lit("reviewed")).otherwise(pl.lit("fine"))
+    done = pl.when("is_reviewed").then(pl.lit("reviewed")).otherwise(pl.lit("fine"))
     chosen = order.with_columns(route=pl.when(open_).then(sent).otherwise(done)).sort("at")
-    return chosen.with_columns(doubts=pl.Series(_named(chosen), dtype=pl.List(pl.String))).drop("at", "chance", "seen")
+    return chosen.with_columns(doubts=pl.Series(_named(chosen), dtype=pl.List(pl.String))).drop(
+        "at", "chance", "is_reviewed"
+    )
 
 
 def _named(doubts: pl.DataFrame) -> list[list[str]]:
@@ -205,11 +207,11 @@ def _named(doubts: pl.DataFrame) -> list[list[str]]:
     ]
 
 
-def _by_frame(objects: pl.DataFrame) -> Mapping[int, Found]:
-    found: dict[int, Found] = {}
+def _by_frame(objects: pl.DataFrame) -> Mapping[int, FrameObjects]:
+    found: dict[int, FrameObjects] = {}
     ordered = objects.sort("frame_idx", "score", "bbox_x", "bbox_y", descending=[False, True, False, False])
     for (number,), rows in ordered.group_by("frame_idx", maintain_order=True):
         boxes = rows.select("bbox_x", "bbox_y", "bbox_w", "bbox_h").to_numpy().astype(np.float64)
         scores: Any = rows["score"].to_numpy().astype(np.float64)
-        found[int(str(number))] = Found(boxes, scores, rows["category"].to_list(), rows["track_id"].to_list())
+        found[int(str(number))] = FrameObjects(boxes, scores, rows["category"].to_list(), rows["track_id"].to_list())
     return found

@@ -73,13 +73,13 @@ class Embedder:
         self._model.eval()
         self._dtype = open_clip.get_input_dtype(spec.params.precision) or torch.float32
         self._label = f"{spec.params.model or 'open_clip'}@{spec.weights_hash[:16]}"
-        seen: dict[str, Any] = self._model.visual.preprocess_cfg
-        size: int | Sequence[int] = seen["size"]
+        config: dict[str, Any] = self._model.visual.preprocess_cfg
+        size: int | Sequence[int] = config["size"]
         self._height, self._width = (size, size) if isinstance(size, int) else (size[0], size[1])
         self._crops = spec.params.fit == "crop"
         shape = (1, 3, 1, 1)
-        self._mean = torch.tensor(seen["mean"], device=self._device).reshape(shape) * 255
-        self._deviation = torch.tensor(seen["std"], device=self._device).reshape(shape) * 255
+        self._mean = torch.tensor(config["mean"], device=self._device).reshape(shape) * 255
+        self._deviation = torch.tensor(config["std"], device=self._device).reshape(shape) * 255
 
     @property
     def short_side(self) -> int:
@@ -98,8 +98,8 @@ class Embedder:
             given = given.pin_memory().to(self._device, non_blocking=True)
         with torch.inference_mode():
             planes = given.flip(-1).permute(0, 3, 1, 2).to(torch.float32)
-            seen = ((planes - self._mean) / self._deviation).to(self._dtype)
-            vectors = self._model.encode_image(seen).to(torch.float32)
+            normalised = ((planes - self._mean) / self._deviation).to(self._dtype)
+            vectors = self._model.encode_image(normalised).to(torch.float32)
             vectors = torch.nn.functional.normalize(vectors, dim=-1).cpu().numpy()
         if not np.isfinite(vectors).all():
             raise ValueError("the model returned numbers that are not finite; try embed.precision=fp32")

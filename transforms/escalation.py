@@ -239,12 +239,12 @@ def read_answer(text: str, asked: Question) -> Answer:
 
 def misfit(error: ValidationError) -> str:
     """Return what does not fit a schema, and where, but nothing of what was found there: it comes from outside."""
-    told = []
+    problems = []
     for each in error.errors(include_url=False, include_context=False, include_input=False):
         # The last part of the place of what is too much is a name that the other side gave.
         place = each["loc"][:-1] if each["type"] == "extra_forbidden" else each["loc"]
-        told.append(f"{'.'.join(map(str, place)) or 'the answer'}: {each['msg']}")
-    return "; ".join(dict.fromkeys(told))
+        problems.append(f"{'.'.join(map(str, place)) or 'the answer'}: {each['msg']}")
+    return "; ".join(dict.fromkeys(problems))
 
 
 def as_jpeg(picture: Color, long_side: int) -> bytes:

@@ -38,7 +38,7 @@ from transforms.bands import (
     band_value,
     distance_of,
     flip_masks,
-    hang_in,
+    insert_leader,
     is_first_meeting,
 )
 from transforms.corners import ALIKE, SLACK, are_alike, cross_words, nearest_but_for_a_corner
@@ -59,7 +59,8 @@ def _is_near(a, b, least):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, inline="always")
-def _agree(layouts, vectors, i, j, least):  # type: ignore[no-untyped-def]
+def looks_agree(layouts, vectors, i, j, least):  # type: ignore[no-untyped-def]
+    """Say whether the i-th and the j-th agree to `least` or more, by vectors or layouts, whichever is not empty."""
     if len(vectors):
         return _is_near(vectors[i], vectors[j], least)
     return len(layouts) == 0 or agrees(layouts[i], layouts[j], least)
@@ -112,8 +113,8 @@ def _nearest(  # type: ignore[no-untyped-def] # noqa: C901 - one walk, without a
                         continue
                     if verified and not is_first_meeting(words[band, at] ^ query, flips, band):
                         continue
-                    said = units_agree(own, units, number, least) if by_layout else -1
-                    if said == 1 or (said < 0 and _agree(layouts, vectors, i, leader_at[number], least)):
+                    verdict = units_agree(own, units, number, least) if by_layout else -1
+                    if verdict == 1 or (verdict < 0 and looks_agree(layouts, vectors, i, leader_at[number], least)):
                         best, best_distance = number, found
                         limit = radius if verified else found
         first = ends[flips]
@@ -152,12 +153,12 @@ def _join_leaders(  # type: ignore[no-untyped-def]
             if len(layouts):
                 to_units(layouts[i], own)
         else:
-            if same_as[i] != i and _agree(layouts, vectors, i, leader[same_as[i]], least):
+            if same_as[i] != i and looks_agree(layouts, vectors, i, leader[same_as[i]], least):
                 leader[i] = leader[same_as[i]]
                 continue
             before = predecessor[i]
             near = before != NOT_FOUND and distance_of(hashes[leader[before]], hashes[i]) <= radius
-            if near and _agree(layouts, vectors, i, leader[before], least):
+            if near and looks_agree(layouts, vectors, i, leader[before], least):
                 leader[i] = leader[before]
                 continue
             if len(layouts):
@@ -175,9 +176,9 @@ def _join_leaders(  # type: ignore[no-untyped-def]
                 leader[i] = leader_at[found]
                 continue
             leader[i] = i
-        hang_in(hashes[i], n_leaders, words, numbers, start, filled)
+        insert_leader(hashes[i], n_leaders, words, numbers, start, filled)
         if len(crosses):
-            hang_in(crosses[i], n_leaders, cross_at, cross_numbers, cross_start, cross_filled)
+            insert_leader(crosses[i], n_leaders, cross_at, cross_numbers, cross_start, cross_filled)
         leader_at[n_leaders] = i
         if len(layouts):
             units[n_leaders] = own

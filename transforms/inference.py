@@ -81,7 +81,7 @@ class FrameModel(Protocol):
 
 
 @runtime_checkable
-class OrderedModel(Protocol):
+class WindowedModel(Protocol):
     """A model that looks at frames of a stream in their order, and at each with those before it.
 
     `context`: how many frames before a frame it looks at; what it says depends on these and on nothing else.
@@ -94,7 +94,7 @@ class OrderedModel(Protocol):
     def prepare(self, color: Color) -> Any:
         """Make a picture ready; called in threads. All of a block's are held in memory at once."""
 
-    def see(self, frames: pa.Table, prepared: Sequence[Any]) -> Sequence[Any]:
+    def infer_windows(self, frames: pa.Table, prepared: Sequence[Any]) -> Sequence[Any]:
         """Return what the model says of each of these frames of `REQUEST`, in order."""
 
     def rows(self, frames: pa.Table, results: Sequence[Any]) -> Mapping[str, pa.Table]:
@@ -102,7 +102,7 @@ class OrderedModel(Protocol):
 
 
 @runtime_checkable
-class RememberingModel(Protocol):
+class StatefulModel(Protocol):
     """A model that is shown a stretch of frames one after the other, and remembers what it has to of those before.
 
     What it says of a frame depends on those since the stretch began, and on nothing else.
@@ -114,14 +114,14 @@ class RememberingModel(Protocol):
     def start(self, first: Any, number: int) -> Any:
         """Return what is remembered of the first frame of a stretch, whose number this is."""
 
-    def carry(self, memory: Any, frame: Any, wanted: bool) -> Any:
+    def step(self, state: Any, frame: Any, wanted: bool) -> Any:
         """Look at the next frame, and take it into memory; return what there is to say of it where that is wanted."""
 
     def rows(self, frames: pa.Table, results: Sequence[Any]) -> Mapping[str, pa.Table]:
         """Return rows by the name of their table."""
 
 
-AnyModel = FrameModel | OrderedModel | RememberingModel
+AnyModel = FrameModel | WindowedModel | StatefulModel
 """What a stage may show frames to."""
 
 
@@ -160,9 +160,50 @@ class _Prepared(NamedTuple):
     bytes_read: int
 
 
-def look_in_order(
+class _Pass:
+    """One pass of a model over a block: reads and counts its frames, gathers results and faults by row."""
+
+    def __init__(self, block: pa.Table, params: ImageParams, threads: int, go_on: Callable[[], bool] | None) -> None:
+        cv2.setNumThreads(0)
+        self._block = block
+        self._params = params
+        self._threads = threads
+        self._go_on = go_on
+        self._inferred = Inferred({})
+        self.results: dict[int, Any] = {}
+        self.faults: dict[int, Exception] = {}
+        self.stopped = False
+
+    def read(
+        self, prepare: Callable[..., Any], ahead: int, wanted: Sequence[bool], short_side: int | None = None
+    ) -> Iterator[tuple[int, _Prepared]]:
+        """Yield prepared frames with their rows, in order, and count them; `n_frames` counts those that are `wanted`.
+
+        `go_on` is asked before each frame; where it says no, reading ends and `stopped` is set.
+        """
+        counts = self._inferred
+        for row, ready in enumerate(_read_ahead(self._block, prepare, short_side, self._params, ahead, self._threads)):
+            if self._go_on and not self._go_on():
+                self.stopped = True
+                return
+            counts.n_frames += wanted[row]
+            counts.n_read += ready.n_read
+            counts.n_decoded += ready.n_decoded
+            counts.bytes_read += ready.bytes_read
+            yield row, ready
+
+    def finish(self, model: AnyModel, stages: Sequence[str], rows: Sequence[int]) -> Inferred:
+        """Return the counts, the model's rows for the results of these rows of the block, and all faults."""
+        done = self._inferred
+        if rows:
+            done.rows = model.rows(self._block.take(pa.array(rows, pa.int64())), [self.results[row] for row in rows])
+        done.faults = faults_of(self._block, self.faults, stages)
+        return done
+
+
+def infer_windowed(
     block: pa.Table,
-    model: OrderedModel,
+    model: WindowedModel,
     stages: Sequence[str],
     params: ImageParams,
     threads: int,
@@ -173,40 +214,29 @@ def look_in_order(
     A frame is set aside if it, or one of those that it is looked at with, cannot be read. Where `go_on` says not to,
     none is looked at.
     """
-    cv2.setNumThreads(0)
-    found = Inferred({})
-    ready: list[_Prepared] = []
-    for each in _ahead(block, model.prepare, None, params, threads * 2, threads):
-        if go_on and not go_on():
-            return Inferred({})
-        ready.append(each)
-    for each in ready:
-        found.n_read += each.n_read
-        found.n_decoded += each.n_decoded
-        found.bytes_read += each.bytes_read
-    faults: dict[int, Exception] = {}
-    last: tuple[int, Exception] | None = None
     follows, wanted = block["follows"].to_pylist(), block["wanted"].to_pylist()
-    found.n_frames = sum(wanted)
-    for row, each in enumerate(ready):
+    frames = _Pass(block, params, threads, go_on)
+    prepared = [each for _, each in frames.read(model.prepare, threads * 2, wanted)]
+    if frames.stopped:
+        return Inferred({})
+    last: tuple[int, Exception] | None = None
+    for row, each in enumerate(prepared):
         if each.fault is not None:
             last = (row, each.fault)
         elif not follows[row]:
             last = None
         if last is not None and wanted[row] and row - last[0] <= model.context:
-            faults[row] = last[1]
-    there = [row for row, each in enumerate(ready) if each.fault is None]
-    seen = block.take(pa.array(there, pa.int64()))
-    said = dict(zip(there, model.see(seen, [ready[row].value for row in there]), strict=True))
-    good = [row for row in there if wanted[row] and row not in faults]
-    found.rows = model.rows(block.take(pa.array(good, pa.int64())), [said[row] for row in good]) if good else {}
-    found.faults = faults_of(block, faults, stages)
-    return found
+            frames.faults[row] = last[1]
+    readable = [row for row, each in enumerate(prepared) if each.fault is None]
+    shown = block.take(pa.array(readable, pa.int64()))
+    inferred = model.infer_windows(shown, [prepared[row].value for row in readable])
+    frames.results.update(zip(readable, inferred, strict=True))
+    return frames.finish(model, stages, [row for row in readable if wanted[row] and row not in frames.faults])
 
 
-def look_in_turn(
+def infer_stateful(
     block: pa.Table,
-    model: RememberingModel,
+    model: StatefulModel,
     stages: Sequence[str],
     params: ImageParams,
     threads: int,
@@ -218,40 +248,28 @@ def look_in_turn(
     and those after it in its stretch are set aside. A few frames are in memory at a time. `go_on` is asked before each
     whether to.
     """
-    cv2.setNumThreads(0)
-    found = Inferred({})
-    results: dict[int, Any] = {}
-    faults: dict[int, Exception] = {}
     follows, wanted, numbers = (block[name].to_pylist() for name in ("follows", "wanted", "frame_idx"))
-    memory: Any = None
+    frames = _Pass(block, params, threads, go_on)
+    state: Any = None
     broken: Exception | None = None
-    for row, ready in enumerate(_ahead(block, model.prepare, None, params, threads * 2, threads)):
-        if go_on and not go_on():
-            break
-        found.n_frames += wanted[row]
-        found.n_read += ready.n_read
-        found.n_decoded += ready.n_decoded
-        found.bytes_read += ready.bytes_read
+    for row, ready in frames.read(model.prepare, threads * 2, wanted):
         if not follows[row]:
-            memory = broken = None
+            state = broken = None
         try:
             if ready.fault is not None:
                 raise ready.fault
             if not follows[row]:
-                memory = model.start(ready.value, numbers[row])
+                state = model.start(ready.value, numbers[row])
             elif broken is None:
-                results[row] = model.carry(memory, ready.value, wanted[row])
+                frames.results[row] = model.step(state, ready.value, wanted[row])
         except Exception as error:
             broken = broken or error
         if broken is not None and wanted[row]:
-            faults[row] = broken
-    good = [row for row in sorted(results) if wanted[row]]
-    found.rows = model.rows(block.take(pa.array(good, pa.int64())), [results[row] for row in good]) if good else {}
-    found.faults = faults_of(block, faults, stages)
-    return found
+            frames.faults[row] = broken
+    return frames.finish(model, stages, [row for row in sorted(frames.results) if wanted[row]])
 
 
-def look(
+def infer_batches(
     block: pa.Table,
     model: FrameModel,
     stages: Sequence[str],
@@ -266,32 +284,20 @@ def look(
     `threads` how many read and decode; `go_on` is asked before each frame whether to. What the model says of a frame
     depends on none of them, but for the rounding of sums.
     """
-    cv2.setNumThreads(0)
-    found = Inferred({})
+    frames = _Pass(block, params, threads, go_on)
     waiting: list[tuple[int, Any]] = []
-    results: dict[int, Any] = {}
-    faults: dict[int, Exception] = {}
     ahead = _BATCHES_AHEAD * batch + threads
-    for row, ready in enumerate(_ahead(block, model.prepare, model.short_side, params, ahead, threads)):
-        if go_on and not go_on():
-            break
-        found.n_frames += 1
-        found.n_read += ready.n_read
-        found.n_decoded += ready.n_decoded
-        found.bytes_read += ready.bytes_read
+    for row, ready in frames.read(model.prepare, ahead, [True] * block.num_rows, model.short_side):
         if ready.fault is not None:
-            faults[row] = ready.fault
+            frames.faults[row] = ready.fault
             continue
         waiting.append((row, ready.value))
         if len(waiting) == batch:
-            infer_in_parts(model, waiting, results, faults)
+            infer_in_parts(model, waiting, frames.results, frames.faults)
             waiting = []
     if waiting:
-        infer_in_parts(model, waiting, results, faults)
-    seen = block.take(pa.array(sorted(results), pa.int64()))
-    found.rows = model.rows(seen, [results[row] for row in sorted(results)]) if results else {}
-    found.faults = faults_of(block, faults, stages)
-    return found
+        infer_in_parts(model, waiting, frames.results, frames.faults)
+    return frames.finish(model, stages, sorted(frames.results))
 
 
 def faults_of(block: pa.Table, faults: Mapping[int, Exception], stages: Sequence[str]) -> list[dict[str, Any]]:
@@ -312,7 +318,7 @@ def infer_in_parts(
     Raises `WrongModelError` where it is not a frame that is to blame.
     """
     try:
-        said = model.infer([value for _, value in some])
+        outputs = model.infer([value for _, value in some])
     except WrongModelError:
         raise
     except Exception as error:
@@ -321,14 +327,14 @@ def infer_in_parts(
             return
         middle = len(some) // 2
     else:
-        results.update({row: one for (row, _), one in zip(some, said, strict=True)})
+        results.update({row: output for (row, _), output in zip(some, outputs, strict=True)})
         return
     # Out here the error is let go of, and with it the arrays that its traceback holds on to.
     infer_in_parts(model, some[:middle], results, faults)
     infer_in_parts(model, some[middle:], results, faults)
 
 
-def _ahead(
+def _read_ahead(
     block: pa.Table,
     prepare: Callable[..., Any],
     short_side: int | None,
@@ -351,8 +357,8 @@ def _ahead(
             try:
                 if frame.content() != input_id:
                     raise ContentChangedError(f"{uri} has changed since it was measured; run its stream again")
-                seen = frame.color(short_side)
-                value = prepare(seen) if objects is None else prepare(seen, objects)
+                color = frame.color(short_side)
+                value = prepare(color) if objects is None else prepare(color, objects)
             except Exception as error:
                 fault = error
             return _Prepared(value, fault, frame.n_read, frame.n_decoded, frame.bytes_read)

@@ -18,7 +18,7 @@ class ObjectFile(io.RawIOBase):
     Raises `buckets.ChangedError` once it is another one, and `OSError` where its store does not give it.
     """
 
-    def __init__(self, entry: buckets.Entry) -> None:
+    def __init__(self, entry: buckets.ObjectInfo) -> None:
         super().__init__()
         self.entry = entry
         # Libraries tell formats by it.

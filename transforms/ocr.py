@@ -33,7 +33,7 @@ class OcrParams:
     frames: Literal["kept", "all"] = "kept"
 
 
-class Lines(NamedTuple):
+class TextLines(NamedTuple):
     """The lines of a frame, the surest first: where they are, and what they say."""
 
     found: Detections
@@ -74,32 +74,32 @@ class TextReader:
         """Return the picture as it is: the reader fits it itself."""
         return color
 
-    def infer(self, prepared: Sequence[Color]) -> Sequence[Lines]:
+    def infer(self, prepared: Sequence[Color]) -> Sequence[TextLines]:
         """Return what is written on each picture."""
         return [self.read(picture) for picture in prepared]
 
-    def read(self, picture: Color) -> Lines:
+    def read(self, picture: Color) -> TextLines:
         """Return what is written on an (H, W, 3) BGR picture."""
-        said = self._engine(picture, box_thresh=self._params.box_score)
-        if getattr(said, "boxes", None) is None or not said.txts:
-            return Lines(Detections.none(), ())
-        scores = np.asarray(said.scores, np.float32)
+        output = self._engine(picture, box_thresh=self._params.box_score)
+        if getattr(output, "boxes", None) is None or not output.txts:
+            return TextLines(Detections.none(), ())
+        scores = np.asarray(output.scores, np.float32)
         order = np.argsort(-scores, kind="stable")
-        corners = upright(np.asarray(said.boxes, np.float32), picture.shape[1], picture.shape[0])
+        corners = upright(np.asarray(output.boxes, np.float32), picture.shape[1], picture.shape[0])
         order = order[(corners[order, 2:] > corners[order, :2]).all(axis=1)]
         found = Detections.of_corners(corners[order], scores[order], np.zeros(len(order), np.int64))
-        return Lines(found, tuple(str(said.txts[at]) for at in order))
+        return TextLines(found, tuple(str(output.txts[at]) for at in order))
 
-    def rows(self, frames: pa.Table, results: Sequence[Lines]) -> Mapping[str, pa.Table]:
+    def rows(self, frames: pa.Table, results: Sequence[TextLines]) -> Mapping[str, pa.Table]:
         """Return the rows of `texts` and `ocr`."""
         columns = [frames[name].to_pylist() for name in ("stream_id", "frame_idx", "input_id")]
         keys = [FrameKey(*values) for values in zip(*columns, strict=True)]
         lines = annotation_rows(self, self._stage_key, keys, [each.found for each in results])
-        said = pa.array([text for each in results for text in each.texts], pa.string())
-        seen = frames.select(["input_id", "stream_id", "frame_idx"])
+        texts = pa.array([text for each in results for text in each.texts], pa.string())
+        read = frames.select(["input_id", "stream_id", "frame_idx"])
         return {
-            "texts": lines.set_column(lines.schema.get_field_index("text"), "text", said),
-            "ocr": seen.append_column("n_texts", pa.array([len(each) for each in results], pa.int64())),
+            "texts": lines.set_column(lines.schema.get_field_index("text"), "text", texts),
+            "ocr": read.append_column("n_texts", pa.array([len(each) for each in results], pa.int64())),
         }
 
 

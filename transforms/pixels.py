@@ -141,14 +141,14 @@ class _Pass:
                 )
         except Exception as error:
             # Whatever one frame does, the others of its block must not pay for it.
-            self._harvest.set_aside(row, missing, error)
+            self._harvest.add_fault(row, missing, error)
             return
         if "motion" in missing and before is not None:
             try:
                 before.pixels()
             except Exception as error:
                 missing.discard("motion")
-                self._harvest.set_aside(row, {"motion"}, OSError(f"the frame before it cannot be read: {error}"))
+                self._harvest.add_fault(row, {"motion"}, OSError(f"the frame before it cannot be read: {error}"))
         self._harvest.add(row, frame, before, missing, measured, kept)
 
     def _verify(self, row: int, frame: Picture, before: Picture | None, missing: set[str]) -> None:
@@ -218,7 +218,7 @@ class _Harvest:
         self._tiles: list[tuple[Gray, Gray]] = []
         self._faults: list[tuple[int, str, Exception]] = []
 
-    def set_aside(self, row: int, stages: set[str], error: Exception) -> None:
+    def add_fault(self, row: int, stages: set[str], error: Exception) -> None:
         self._faults += [(row, stage, error) for stage in sorted(stages)]
 
     def confirm(self, row: int, frame: Picture, known: dict[str, Any]) -> None:

@@ -88,7 +88,7 @@ class Carried(NamedTuple):
 
 
 @dataclass
-class Memory:
+class PropagationState:
     """What is known of the frames since the annotated one: sessions of the library, each for a few of its objects.
 
     `at` is how many frames have passed since.
@@ -101,7 +101,7 @@ class Memory:
 
 
 class Propagator:
-    """Carries objects on, frame by frame; a `transforms.inference.RememberingModel`.
+    """Carries objects on, frame by frame; a `transforms.inference.StatefulModel`.
 
     Several stretches of frames may be followed at a time, each with a memory of its own; the model computes for one.
     """
@@ -119,15 +119,15 @@ class Propagator:
         """Make a picture ready, with what was found on it if that is to be carried on."""
         return Origin(made_ready(color, self._processor.image_processor, self._device), tuple(objects))
 
-    def start(self, first: Origin, number: int) -> Memory:
+    def start(self, first: Origin, number: int) -> PropagationState:
         """Return what is remembered of the annotated frame of this number, which all else comes from."""
-        memory = Memory(number, first.objects, [])
+        state = PropagationState(number, first.objects, [])
         for at in range(0, len(first.objects), _OBJECTS_AT_ONCE):
             some = first.objects[at : at + _OBJECTS_AT_ONCE]
             session = self._processor.init_video_session(inference_device=self._device.name, dtype=self._device.dtype)
-            if memory.sessions:
+            if state.sessions:
                 # A frame is encoded once, for all of them.
-                session.cache = memory.sessions[0].cache
+                session.cache = state.sessions[0].cache
             self._processor.add_inputs_to_inference_session(
                 session,
                 frame_idx=0,
@@ -135,26 +135,26 @@ class Propagator:
                 input_boxes=[[[o["x"], o["y"], o["x"] + o["w"], o["y"] + o["h"]] for o in some]],
                 original_size=first.ready.size,
             )
-            memory.sessions.append(session)
-        self._look(memory, first.ready)
-        return memory
+            state.sessions.append(session)
+        self._infer(state, first.ready)
+        return state
 
-    def carry(self, memory: Memory, frame: Origin, wanted: bool) -> Carried | None:
+    def step(self, state: PropagationState, frame: Origin, wanted: bool) -> Carried | None:
         """Look at the frame that comes next; return what was carried to it where that is wanted."""
-        memory.at += 1
-        outputs = self._look(memory, frame.ready)
-        return self._carried(memory, outputs, frame.ready.size) if wanted else None
+        state.at += 1
+        outputs = self._infer(state, frame.ready)
+        return self._carried(state, outputs, frame.ready.size) if wanted else None
 
-    def _look(self, memory: Memory, ready: Ready) -> list[Any]:
+    def _infer(self, state: PropagationState, ready: Ready) -> list[Any]:
         with self._turn, self._device.torch.inference_mode():
             planes = on_device([ready], self._processor.image_processor, self._device, 1)[0]
             outputs = []
-            for session in memory.sessions:
-                outputs.append(self._model(inference_session=session, frame=planes, frame_idx=memory.at))
-                forget(session, memory.at, self._model.config)
+            for session in state.sessions:
+                outputs.append(self._model(inference_session=session, frame=planes, frame_idx=state.at))
+                forget(session, state.at, self._model.config)
         return outputs
 
-    def _carried(self, memory: Memory, outputs: Sequence[Any], size: tuple[int, int]) -> Carried:
+    def _carried(self, state: PropagationState, outputs: Sequence[Any], size: tuple[int, int]) -> Carried:
         from pycocotools import mask as coded
 
         origins: list[Mapping[str, Any]] = []
@@ -162,14 +162,14 @@ class Propagator:
         scores: list[float] = []
         texts: list[str] = []
         least = self._spec.params.min_presence
-        for number, said in enumerate(outputs):
-            there = said.object_score_logits.float().sigmoid().reshape(-1).cpu().numpy()
-            whole = self._processor.post_process_masks([said.pred_masks.float()], [list(size)])[0]
+        for number, output in enumerate(outputs):
+            there = output.object_score_logits.float().sigmoid().reshape(-1).cpu().numpy()
+            whole = self._processor.post_process_masks([output.pred_masks.float()], [list(size)])[0]
             pictures = whole[:, 0].to(self._device.torch.uint8).cpu().numpy()
             for at, (picture, presence) in enumerate(zip(pictures, there.tolist(), strict=True)):
                 if presence < least or not picture.any():
                     continue
-                origin = memory.objects[number * _OBJECTS_AT_ONCE + at]
+                origin = state.objects[number * _OBJECTS_AT_ONCE + at]
                 code = coded.encode(np.asfortranarray(picture))
                 origins.append(origin)
                 boxes.append(coded.toBbox(code))
@@ -177,15 +177,15 @@ class Propagator:
                 texts.append(code["counts"].decode())
         placed = np.array(boxes, np.float32).reshape(-1, 4)
         sure = np.clip(np.array(scores, np.float32), 0, 1)
-        return Carried(memory.origin_idx, tuple(origins), placed, sure, tuple(texts))
+        return Carried(state.origin_idx, tuple(origins), placed, sure, tuple(texts))
 
     def rows(self, frames: pa.Table, results: Sequence[Carried]) -> Mapping[str, pa.Table]:
         """Return the rows of `propagations` and `propagated`."""
         counts = np.array([len(each.origins) for each in results], np.int64)
-        seen = pa.table(
+        propagated = pa.table(
             {"input_id": frames["window_id"], "stream_id": frames["stream_id"], "frame_idx": frames["frame_idx"]}
         )
-        found = seen.take(pa.array(np.repeat(np.arange(len(results)), counts)))
+        found = propagated.take(pa.array(np.repeat(np.arange(len(results)), counts)))
         n = found.num_rows
         origins = [origin for each in results for origin in each.origins]
         boxes = np.concatenate([*(each.boxes for each in results), np.empty((0, 4), np.float32)])
@@ -213,8 +213,10 @@ class Propagator:
             "content_id": frames["input_id"],
         }
         for name, column in of_frames.items():
-            seen = seen.append_column(name, column if isinstance(column, pa.ChunkedArray) else pa.array(column))
-        return {"propagations": found.select(schemas.PROPAGATIONS.file_schema.names), "propagated": seen}
+            propagated = propagated.append_column(
+                name, column if isinstance(column, pa.ChunkedArray) else pa.array(column)
+            )
+        return {"propagations": found.select(schemas.PROPAGATIONS.file_schema.names), "propagated": propagated}
 
 
 def forget(session: Any, at: int, config: Any) -> None:

@@ -69,8 +69,8 @@ class Server:
         except self._failed as error:
             raise InferenceServerError(f"no server of models answers at {self.url}: {_line(error)}") from error
         if answer.status != 200:
-            said = answer.data.decode(errors="replace")
-            raise InferenceServerError(f"the server of models at {self.url} says {answer.status}: {_line(said)}")
+            reason = answer.data.decode(errors="replace")
+            raise InferenceServerError(f"the server of models at {self.url} says {answer.status}: {_line(reason)}")
         return answer.data
 
 
@@ -92,7 +92,7 @@ class _Ready(NamedTuple):
     bytes_read: int
 
 
-def look_remotely(
+def infer_remotely(
     block: pa.Table,
     model: RemoteModel,
     params: ImageParams,
@@ -100,7 +100,7 @@ def look_remotely(
     threads: int,
     go_on: Callable[[], bool] | None = None,
 ) -> Inferred:
-    """Show the frames of a block, of schema `REQUEST`, to a model of a server; as `inference.look` does.
+    """Show the frames of a block, of schema `REQUEST`, to a model of a server; as `inference.infer_batches` does.
 
     At most `AT_ONCE` batches are on their way. Raises `InferenceServerError` where the server gives no answer.
     """
@@ -113,10 +113,10 @@ def look_remotely(
 
     def take_in() -> None:
         rows, answer = asked.popleft()
-        said = pa.ipc.open_stream(answer.result()).read_all().to_pylist()[0]
-        for name, data in said["tables"]:
+        answered = pa.ipc.open_stream(answer.result()).read_all().to_pylist()[0]
+        for name, data in answered["tables"]:
             tables.setdefault(name, []).append(pa.ipc.open_stream(data).read_all())
-        for fault in said["faults"]:
+        for fault in answered["faults"]:
             faults[rows[fault["row"]]] = type(fault["error_type"], (Exception,), {})(fault["error"])
 
     with ThreadPoolExecutor(AT_ONCE) as on_their_way:
@@ -207,15 +207,15 @@ def answer(body: bytes, model: FrameModel, params: ImageParams, batch: int, pool
     results: dict[int, Any] = {}
     for first in range(0, len(there), batch):
         infer_in_parts(model, there[first : first + batch], results, faults)
-    seen = frames.select(REQUEST.names).take(pa.array(sorted(results), pa.int64()))
-    tables = model.rows(seen, [results[row] for row in sorted(results)]) if results else {}
-    said = {
+    inferred = frames.select(REQUEST.names).take(pa.array(sorted(results), pa.int64()))
+    tables = model.rows(inferred, [results[row] for row in sorted(results)]) if results else {}
+    answered = {
         "tables": [(name, _ipc(rows)) for name, rows in tables.items()],
         "faults": [
             {"row": row, "error_type": type(fault).__name__, "error": _line(fault)} for row, fault in faults.items()
         ],
     }
-    return _ipc(pa.Table.from_pylist([said], _ANSWER))
+    return _ipc(pa.Table.from_pylist([answered], _ANSWER))
 
 
 _ANSWER = pa.schema(

@@ -65,18 +65,18 @@ def find_scenes(
     n = len(decodable)
     if not n:
         return Scenes(np.empty(0, np.int64), np.empty(0, np.int64), [])
-    seen = np.flatnonzero(decodable)
-    cells = layouts[seen]
+    decoded = np.flatnonzero(decodable)
+    cells = layouts[decoded]
     visible = _contrast(cells) >= params.faint
     cuts = _cuts(cells, visible, params)
     if seconds is not None:
-        cuts = np.union1d(cuts, _sparse_cuts(cells, visible, seconds[seen], params))
+        cuts = np.union1d(cuts, _sparse_cuts(cells, visible, seconds[decoded], params))
     fades = _fades(cells, visible, params)
     starts = np.concatenate([cuts, fades])
     order = np.argsort(starts)
     begins: list[Begins] = ["start"]
     begins += ["cut" if at < len(cuts) else "fade" for at in order.tolist()]
-    first = np.concatenate([[0], seen[starts[order]]])
+    first = np.concatenate([[0], decoded[starts[order]]])
     return Scenes(first, np.append(first[1:] - 1, n - 1), begins)
 
 

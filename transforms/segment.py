@@ -97,10 +97,10 @@ class Segmenter:
             planes = on_device(
                 [each.ready for each in prepared], self._processor.image_processor, self._device, self._spec.batch
             )
-            seen = self._model.get_image_embeddings(planes)
-            return [self._masks([level[at : at + 1] for level in seen], each) for at, each in enumerate(prepared)]
+            embeddings = self._model.get_image_embeddings(planes)
+            return [self._masks([level[at : at + 1] for level in embeddings], each) for at, each in enumerate(prepared)]
 
-    def _masks(self, seen: list[Any], frame: Prompted) -> Masks:
+    def _masks(self, embeddings: list[Any], frame: Prompted) -> Masks:
         from pycocotools import mask as coded
 
         ids: list[str] = []
@@ -111,22 +111,22 @@ class Segmenter:
             corners = frame.corners[first : first + _BOXES_AT_ONCE]
             prompts = self._processor(input_boxes=[corners.tolist()], original_sizes=size, return_tensors="pt")
             boxes = prompts["input_boxes"].to(self._device.name, self._device.dtype)
-            said = self._model(image_embeddings=seen, input_boxes=boxes, multimask_output=False)
-            whole = self._processor.post_process_masks([said.pred_masks[0].float()], size)[0]
+            output = self._model(image_embeddings=embeddings, input_boxes=boxes, multimask_output=False)
+            whole = self._processor.post_process_masks([output.pred_masks[0].float()], size)[0]
             pictures = whole[:, 0].to(self._device.torch.uint8).cpu().numpy()
             for at, picture in enumerate(pictures):
                 if picture.any():
                     ids.append(frame.ids[first + at])
                     texts.append(coded.encode(np.asfortranarray(picture))["counts"].decode())
-                    scores.append(float(said.iou_scores[0, at, 0]))
+                    scores.append(float(output.iou_scores[0, at, 0]))
         return Masks(tuple(ids), tuple(texts), np.clip(np.array(scores, np.float32), 0, 1))
 
     def rows(self, frames: pa.Table, results: Sequence[Masks]) -> Mapping[str, pa.Table]:
         """Return the rows of `masks` and `segmented`."""
         counts = np.array([len(each.ids) for each in results], np.int64)
         own = pc.coalesce(frames["window_id"], frames["input_id"])
-        seen = pa.table({"input_id": own, "stream_id": frames["stream_id"], "frame_idx": frames["frame_idx"]})
-        masks = seen.take(pa.array(np.repeat(np.arange(len(results)), counts)))
+        segmented = pa.table({"input_id": own, "stream_id": frames["stream_id"], "frame_idx": frames["frame_idx"]})
+        masks = segmented.take(pa.array(np.repeat(np.arange(len(results)), counts)))
         n = masks.num_rows
         columns = {
             "annotation_id": pa.array([name for each in results for name in each.ids], pa.string()),
@@ -139,4 +139,4 @@ class Segmenter:
         for name, column in columns.items():
             masks = masks.append_column(name, column)
         masks = masks.select(schemas.MASKS.file_schema.names)
-        return {"masks": masks, "segmented": seen.append_column("n_masks", pa.array(counts))}
+        return {"masks": masks, "segmented": segmented.append_column("n_masks", pa.array(counts))}

@@ -197,7 +197,7 @@ def _covering(candidates: Candidates, open_: Int64Array, quota: Int64Array, seed
     return Choice(open_[at], value)
 
 
-def look_vectors(layouts: npt.NDArray[np.uint8]) -> FloatArray:
+def layout_vectors(layouts: npt.NDArray[np.uint8]) -> FloatArray:
     """Return what frames look like as unit vectors, shape (N, 65), float32, from their layouts, (N, 64) uint8.
 
     Cells less their mean, and a constant that keeps flat pictures alike: cosine similarity is then the correlation of

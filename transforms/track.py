@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Le
 
-from transforms.boxes import FloatArray, overlaps
+from transforms.boxes import FloatArray, box_iou
 
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -68,19 +68,19 @@ class Boxes:
 class _Tracks:
     """The tracks that are followed, T of them: expected centre x, y, aspect, height and their changes, (T, 8).
 
-    `unsure` (T, 8, 8) is the covariance of that, `seen` the time at which each was seen last, `held` its boxes.
+    `unsure` (T, 8, 8) is the covariance of that, `last_seen` the time at which each was seen last, `held` its boxes.
     """
 
     state: FloatArray = field(default_factory=lambda: np.empty((0, 8)))
     unsure: FloatArray = field(default_factory=lambda: np.empty((0, 8, 8)))
-    seen: Int64Array = field(default_factory=lambda: np.empty(0, np.int64))
+    last_seen: Int64Array = field(default_factory=lambda: np.empty(0, np.int64))
     category: Int64Array = field(default_factory=lambda: np.empty(0, np.int64))
     held: list[list[int]] = field(default_factory=list)
 
     def keep(self, chosen: BoolArray) -> None:
         """Go on with these alone."""
         self.state, self.unsure = self.state[chosen], self.unsure[chosen]
-        self.seen, self.category = self.seen[chosen], self.category[chosen]
+        self.last_seen, self.category = self.last_seen[chosen], self.category[chosen]
         self.held = [held for held, stays in zip(self.held, chosen.tolist(), strict=True) if stays]
 
     def move_on(self, steps: int) -> None:
@@ -102,7 +102,7 @@ class _Tracks:
         off = _measured(boxes.xywh[chosen]) - self.state[which, :4]
         self.state[which] += (gain @ off[:, :, None])[:, :, 0]
         self.unsure[which] -= gain @ projected @ gain.transpose(0, 2, 1)
-        self.seen[which] = now
+        self.last_seen[which] = now
         self.category[which] = boxes.category[chosen]
         for track, box in zip(which.tolist(), chosen.tolist(), strict=True):
             self.held[track].append(box)
@@ -113,7 +113,7 @@ class _Tracks:
         deviations = _deviations(measured[:, 3], (2, 2, 1e-2, 2), (10, 10, 1e-5, 10))
         self.state = np.concatenate([self.state, np.concatenate([measured, np.zeros_like(measured)], axis=1)])
         self.unsure = np.concatenate([self.unsure, deviations[:, :, None] ** 2 * np.eye(8)])
-        self.seen = np.concatenate([self.seen, np.full(len(chosen), now)])
+        self.last_seen = np.concatenate([self.last_seen, np.full(len(chosen), now)])
         self.category = np.concatenate([self.category, boxes.category[chosen]])
         self.held += [[box] for box in chosen.tolist()]
 
@@ -143,12 +143,12 @@ def follow(
             tracks = _Tracks()
         elif place:
             tracks.move_on(now - int(times[place - 1]))
-        _look(
+        _match_frame(
             tracks, boxes, np.arange(ends[place], ends[place + 1]), now, int(times[place - 1]) if place else now, params
         )
         # A track that was seen but once, and not again at once, was none.
         last = np.array([len(held) for held in tracks.held], np.int64)
-        stays = (now - tracks.seen <= params.lost) & ((tracks.seen == now) | (last >= params.min_frames))
+        stays = (now - tracks.last_seen <= params.lost) & ((tracks.last_seen == now) | (last >= params.min_frames))
         whole += [held for held, stay in zip(tracks.held, stays.tolist(), strict=True) if not stay]
         tracks.keep(stays)
     whole += tracks.held
@@ -158,13 +158,13 @@ def follow(
     return found
 
 
-def _look(tracks: _Tracks, boxes: Boxes, here: Int64Array, now: int, before: int, params: TrackParams) -> None:
+def _match_frame(tracks: _Tracks, boxes: Boxes, here: Int64Array, now: int, before: int, params: TrackParams) -> None:
     """Match the boxes `here`, of one frame, with the tracks, and begin new ones."""
     sure = here[boxes.score[here] >= params.min_score]
     everyone = np.arange(len(tracks.held))
     mine, theirs = _matched(tracks, everyone, boxes, sure, params.min_iou, params.by_category)
     tracks.take(mine, boxes, theirs, now)
-    left = np.setdiff1d(everyone[tracks.seen == before], mine) if now != before else everyone[:0]
+    left = np.setdiff1d(everyone[tracks.last_seen == before], mine) if now != before else everyone[:0]
     unsure = here[(boxes.score[here] < params.min_score) & (boxes.score[here] >= params.low_score)]
     more, faint = _matched(tracks, left, boxes, unsure, max(params.min_iou, _LEAST_SURE_IOU), params.by_category)
     tracks.take(more, boxes, faint, now)
@@ -179,7 +179,7 @@ def _matched(
 
     if not len(which) or not len(chosen):
         return which[:0], chosen[:0]
-    overlap = overlaps(_expected(tracks.state[which]), boxes.xywh[chosen])
+    overlap = box_iou(_expected(tracks.state[which]), boxes.xywh[chosen])
     apart = overlap < max(least, np.finfo(float).tiny)
     if by_category:
         apart |= tracks.category[which][:, None] != boxes.category[chosen][None]

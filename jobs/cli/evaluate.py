@@ -14,7 +14,7 @@ from jobs.cli.options import JsonOption, ReleaseOption, RunOption, WorkspaceOpti
 app = Commands(help="Hold results against labels.")
 
 
-class Shape(StrEnum):
+class IouType(StrEnum):
     """What is compared."""
 
     bbox = "bbox"
@@ -88,7 +88,7 @@ def detections(
     workspace: WorkspaceOption = None,
     run: RunOption = None,
     release: ReleaseOption = None,
-    iou: Annotated[Shape, typer.Option(help="Compare boxes or masks.")] = Shape.bbox,
+    iou: Annotated[IouType, typer.Option(help="Compare boxes or masks.")] = IouType.bbox,
     min_score: Annotated[
         float, typer.Option(help="Least score for precision, recall and confusion; AP takes all.", min=0, max=1)
     ] = 0.25,

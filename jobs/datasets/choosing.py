@@ -19,7 +19,7 @@ from jobs.workspace import Workspace
 from transforms.embeddings import vector_array
 from transforms.hashing import layout_array
 from transforms.intervals import place_in_intervals
-from transforms.selection import STRATEGIES, Candidates, Choice, FloatArray, Strategy, choose, look_vectors
+from transforms.selection import STRATEGIES, Candidates, Choice, FloatArray, Strategy, choose, layout_vectors
 
 Balance = Literal["stream", "scene", "hour"]
 By = Literal["layout", "embedding"]
@@ -206,7 +206,7 @@ def _features(frames: pl.DataFrame, by: By | None) -> FloatArray:
     if by is None:
         return np.empty((frames.height, 0), np.float32)
     if by == "layout":
-        return look_vectors(layout_array(frames.select("layout").to_arrow()["layout"]))
+        return layout_vectors(layout_array(frames.select("layout").to_arrow()["layout"]))
     return vector_array(frames["vector"].to_frame().to_arrow()["vector"].cast(pa.list_(pa.float32())))
 
 

@@ -19,7 +19,7 @@ from jobs.errors import UserError
 from jobs.passes.engine import Engine
 from jobs.pipeline import build
 from jobs.provisioning.inference import can_be_served, describe
-from transforms.inference import FrameModel, OrderedModel, RememberingModel
+from transforms.inference import FrameModel, StatefulModel, WindowedModel
 from transforms.remote import LOOK, STAGES, answer
 
 _MOST_BYTES = 1 << 30
@@ -48,7 +48,7 @@ class ModelServer:
         for name, stage in self._stages.items():
             assert stage.make is not None
             made = stage.make(threads)
-            assert not isinstance(made, (OrderedModel, RememberingModel))
+            assert not isinstance(made, (WindowedModel, StatefulModel))
             self._models[name] = made
         # A model looks at one batch at a time; what decodes for it are other threads.
         self._turn, self._decoders = ThreadPoolExecutor(1), ThreadPoolExecutor(threads)

@@ -21,14 +21,14 @@ from transforms.inference import (
     AnyModel,
     FrameModel,
     Inferred,
-    OrderedModel,
-    RememberingModel,
+    StatefulModel,
+    WindowedModel,
     WrongModelError,
-    look,
-    look_in_order,
-    look_in_turn,
+    infer_batches,
+    infer_stateful,
+    infer_windowed,
 )
-from transforms.remote import InferenceServerError, RemoteModel, look_remotely
+from transforms.remote import InferenceServerError, RemoteModel, infer_remotely
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class ModelWorker:
         self._task = task
         self._threads = threads
         made = task.make(threads)
-        self._model = made if isinstance(made, (OrderedModel, RememberingModel, RemoteModel)) else _Shared(made)
+        self._model = made if isinstance(made, (WindowedModel, StatefulModel, RemoteModel)) else _Shared(made)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return one row of schema `worker.RECEIPT`."""
@@ -67,7 +67,7 @@ class ModelWorker:
         found, error = Inferred({}), None
         parts = []
         try:
-            found = self._look(block)
+            found = self._infer(block)
             parts = [
                 write_part(task.root, BY_NAME[name], rows, {"stage_key": task.stage_key})
                 for name, rows in found.rows.items()
@@ -88,17 +88,17 @@ class ModelWorker:
         }
         return receipt(tally, parts, found.faults, error)
 
-    def _look(self, block: pa.Table) -> Inferred:
+    def _infer(self, block: pa.Table) -> Inferred:
         task = self._task
         go_on = unless(task.drain) if task.drain else None
         model = self._model
         if isinstance(model, RemoteModel):
-            return look_remotely(block, model, task.image, task.batch, self._threads, go_on)
-        if isinstance(model, OrderedModel):
-            return look_in_order(block, model, (task.stage,), task.image, self._threads, go_on)
-        if isinstance(model, RememberingModel):
-            return look_in_turn(block, model, (task.stage,), task.image, self._threads, go_on)
-        return look(block, model, (task.stage,), task.image, task.batch, self._threads, go_on)
+            return infer_remotely(block, model, task.image, task.batch, self._threads, go_on)
+        if isinstance(model, WindowedModel):
+            return infer_windowed(block, model, (task.stage,), task.image, self._threads, go_on)
+        if isinstance(model, StatefulModel):
+            return infer_stateful(block, model, (task.stage,), task.image, self._threads, go_on)
+        return infer_batches(block, model, (task.stage,), task.image, task.batch, self._threads, go_on)
 
 
 def show_block(block: pa.Table, task: bytes, threads: int) -> pa.Table:

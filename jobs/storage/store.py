@@ -58,7 +58,7 @@ def _asked(at: Place, call: Callable[[], T]) -> T:
 
 def _patiently(at: Place, call: Callable[[], T]) -> T:
     """Return what a call gives, which may be made several times."""
-    return buckets.patiently(lambda: _asked(at, call))
+    return buckets.with_retries(lambda: _asked(at, call))
 
 
 def _delta_at(at: Place, version: int | None = None) -> DeltaTable:

@@ -34,7 +34,7 @@ from transforms.detect.pretrained import PretrainedDetector, PretrainedSpec
 from transforms.detect.yolo import QUIET, YoloDetector, YoloSpec
 from transforms.embeddings import Embedder, EmbedderSpec, EmbedParams
 from transforms.image import ImageParams
-from transforms.inference import REQUEST, FrameModel, look
+from transforms.inference import REQUEST, FrameModel, infer_batches
 from transforms.pictures import Clips, picture
 
 _ROUNDS = 3
@@ -98,9 +98,9 @@ def requests(paths: Sequence[Path], setting: Setting) -> pa.Table:
 
 def our_rate(model: FrameModel, asked: pa.Table, setting: Setting) -> float:
     """Return frames per second of what a process does with a block, the first batch excluded."""
-    look(asked.slice(0, setting.batch), model, ("x",), ImageParams(), setting.batch, setting.threads)
+    infer_batches(asked.slice(0, setting.batch), model, ("x",), ImageParams(), setting.batch, setting.threads)
     started = time.perf_counter()
-    found = look(asked, model, ("x",), ImageParams(), setting.batch, setting.threads)
+    found = infer_batches(asked, model, ("x",), ImageParams(), setting.batch, setting.threads)
     seconds = time.perf_counter() - started
     assert not found.faults, found.faults[:1]
     assert found.n_frames == asked.num_rows

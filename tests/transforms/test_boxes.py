@@ -2,16 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from transforms.boxes import overlaps
+from transforms.boxes import box_iou
 
 
 def test_overlaps_are_shares_of_the_union() -> None:
     one = np.array([[0.0, 0, 10, 10], [20, 20, 5, 5]])
     other = np.array([[0.0, 0, 10, 10], [5, 0, 10, 10]])
-    np.testing.assert_allclose(overlaps(one, other), np.array([[1, 1 / 3], [0, 0]]))
+    np.testing.assert_allclose(box_iou(one, other), np.array([[1, 1 / 3], [0, 0]]))
 
 
 def test_boxes_without_area_overlap_nothing() -> None:
     point = np.array([[3.0, 3, 0, 0]])
-    assert overlaps(point, point).tolist() == [[0.0]]
-    assert overlaps(point[:0], point).shape == (0, 1)
+    assert box_iou(point, point).tolist() == [[0.0]]
+    assert box_iou(point[:0], point).shape == (0, 1)

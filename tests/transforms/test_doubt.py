@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from transforms.doubt import (
     DOUBTS,
-    NOTHING,
+    NO_OBJECTS,
     OBJECT_COLUMNS,
-    Found,
+    FrameObjects,
     RouteParams,
     count_jump,
     disagreement,
@@ -26,9 +26,11 @@ from transforms.doubt import (
 PERSON = (10, 10, 20, 40)
 
 
-def found(*boxes: tuple[float, float, float, float], score: float = 0.9, tracks: Any = None, kind: str = "p") -> Found:
+def found(
+    *boxes: tuple[float, float, float, float], score: float = 0.9, tracks: Any = None, kind: str = "p"
+) -> FrameObjects:
     n = len(boxes)
-    return Found(np.array(boxes, float).reshape(-1, 4), np.full(n, score), [kind] * n, tracks or [None] * n)
+    return FrameObjects(np.array(boxes, float).reshape(-1, 4), np.full(n, score), [kind] * n, tracks or [None] * n)
 
 
 def objects(*rows: tuple[int, float, float]) -> pl.DataFrame:
@@ -47,8 +49,8 @@ def test_margins() -> None:
 def test_disagreement_is_the_share_by_score_that_only_one_has_found() -> None:
     both, more = found(PERSON), found(PERSON, (100, 10, 20, 40), score=0.3)
     assert disagreement(both, found((12, 11, 20, 40), score=0.5), 0.5) == 0
-    assert disagreement(both, NOTHING, 0.5) == 1
-    assert disagreement(NOTHING, NOTHING, 0.5) == 0
+    assert disagreement(both, NO_OBJECTS, 0.5) == 1
+    assert disagreement(NO_OBJECTS, NO_OBJECTS, 0.5) == 0
     assert disagreement(both, more, 0.5) == pytest.approx(0.3 / 1.5)
     assert disagreement(both, found(PERSON, kind="dog"), 0.5) == 1
 
@@ -56,15 +58,15 @@ def test_disagreement_is_the_share_by_score_that_only_one_has_found() -> None:
 def test_flicker() -> None:
     here, near, far = found(PERSON), found((14, 10, 20, 40)), found((200, 10, 20, 40))
     assert flicker(here, near, here) == 0
-    assert flicker(here, NOTHING, near) == 1
-    assert flicker(NOTHING, here, NOTHING) == 1
+    assert flicker(here, NO_OBJECTS, near) == 1
+    assert flicker(NO_OBJECTS, here, NO_OBJECTS) == 1
     assert flicker(here, found(PERSON, (100, 50, 9, 9)), here) == 0.5
     # Things that come and go, or move too fast to follow, are no flicker.
-    assert flicker(NOTHING, here, near) == 0
+    assert flicker(NO_OBJECTS, here, near) == 0
     assert flicker(here, far, found((300, 10, 20, 40))) == 0
     # Ids of tracks say what is the same, where there are any.
-    assert flicker(found(PERSON, tracks=[7]), NOTHING, found((300, 10, 20, 40), tracks=[7])) == 1
-    assert flicker(found(PERSON, tracks=[7]), NOTHING, found(PERSON, tracks=[8])) == 0
+    assert flicker(found(PERSON, tracks=[7]), NO_OBJECTS, found((300, 10, 20, 40), tracks=[7])) == 1
+    assert flicker(found(PERSON, tracks=[7]), NO_OBJECTS, found(PERSON, tracks=[8])) == 0
 
 
 def test_counts_that_jump() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers import write_pictures
 from transforms.image import Color, ImageParams
-from transforms.inference import REQUEST, Inferred, RememberingModel, look_in_turn
+from transforms.inference import REQUEST, Inferred, StatefulModel, infer_stateful
 from transforms.pictures import Clips, picture
 
 N = 12
@@ -33,11 +33,11 @@ class Sums:
         assert first[1] == 1
         return [number, first[0]]
 
-    def carry(self, memory: list[int], frame: tuple[int, int], wanted: bool) -> tuple[int, int] | None:
+    def step(self, state: list[int], frame: tuple[int, int], wanted: bool) -> tuple[int, int] | None:
         if frame[0] == self._refuses:
             raise MemoryError("too many")
-        memory[1] += frame[0]
-        return (memory[0], memory[1]) if wanted else None
+        state[1] += frame[0]
+        return (state[0], state[1]) if wanted else None
 
     def rows(self, frames: pa.Table, results: Sequence[tuple[int, int]]) -> Mapping[str, pa.Table]:
         return {"sums": pa.table({"frame_idx": frames["frame_idx"], "said": [list(each) for each in results]})}
@@ -63,8 +63,8 @@ def block(folder: Path, unwanted: tuple[int, ...] = ()) -> pa.Table:
 
 
 def looked(rows: pa.Table, model: Sums, **more: Any) -> tuple[dict[int, list[int]], Inferred]:
-    assert isinstance(model, RememberingModel)
-    found = look_in_turn(rows, model, ("sums",), ImageParams(), 2, **more)
+    assert isinstance(model, StatefulModel)
+    found = infer_stateful(rows, model, ("sums",), ImageParams(), 2, **more)
     table = found.rows.get("sums")
     return dict(zip(*table.to_pydict().values(), strict=True)) if table else {}, found
 

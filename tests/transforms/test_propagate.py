@@ -13,7 +13,7 @@ import pytest
 import schemas
 from tests.torch_models import colored, write_sam2_video
 from transforms.inference import REQUEST
-from transforms.propagate import Carried, Memory, PropagateParams, Propagator, PropagatorSpec
+from transforms.propagate import Carried, PropagateParams, PropagationState, Propagator, PropagatorSpec
 
 pytest.importorskip("transformers", reason="the extra `transformers` is not installed")
 pytest.importorskip("pycocotools", reason="the extra `annotate` is not installed")
@@ -43,10 +43,10 @@ def propagator(folder: Path, **params: Any) -> Propagator:
     return Propagator(PropagatorSpec("Sam2VideoModel", folder, "tiny", "0" * 64, PropagateParams(**params)), "key")
 
 
-def carried(model: Propagator, n: int, corners: list[list[int]] = CORNERS) -> tuple[list[Carried], Memory]:
-    memory = model.start(model.prepare(picture(0), objects(corners)), 7)
-    said = [model.carry(memory, model.prepare(picture(at)), wanted=True) for at in range(1, n)]
-    return [each for each in said if each is not None], memory
+def carried(model: Propagator, n: int, corners: list[list[int]] = CORNERS) -> tuple[list[Carried], PropagationState]:
+    state = model.start(model.prepare(picture(0), objects(corners)), 7)
+    said = [model.step(state, model.prepare(picture(at)), wanted=True) for at in range(1, n)]
+    return [each for each in said if each is not None], state
 
 
 def decoded(text: str) -> npt.NDArray[np.uint8]:
@@ -89,33 +89,33 @@ def test_what_is_carried_is_what_a_session_of_the_library_finds(weights: Path) -
     assert {each.origin_idx for each in mine} == {7}
 
 
-def held(memory: Memory) -> tuple[int, int]:
+def held(state: PropagationState) -> tuple[int, int]:
     """Return how many outputs of frames are stored, over all objects, and how many numbers they and frames take."""
     outputs = [
         output
-        for session in memory.sessions
+        for session in state.sessions
         for of in session.output_dict_per_obj.values()
         for frames in of.values()
         for output in frames.values()
     ]
-    frames = [f for session in memory.sessions for f in session.processed_frames.values()]
-    tracked = sum(len(t) for session in memory.sessions for t in session.frames_tracked_per_obj.values())
-    cached = {id(session.cache): len(session.cache._vision_features) for session in memory.sessions}
+    frames = [f for session in state.sessions for f in session.processed_frames.values()]
+    tracked = sum(len(t) for session in state.sessions for t in session.frames_tracked_per_obj.values())
+    cached = {id(session.cache): len(session.cache._vision_features) for session in state.sessions}
     numbers = sum(t.numel() for output in outputs for t in output.values()) + sum(f.numel() for f in frames)
     return len(outputs) + len(frames) + tracked, numbers + sum(cached.values())
 
 
 def test_memory_is_the_same_after_a_hundred_frames_as_after_ten(weights: Path) -> None:
     model = propagator(weights)
-    memory = model.start(model.prepare(picture(0), objects()), 0)
+    state = model.start(model.prepare(picture(0), objects()), 0)
     sizes = []
     for at in range(1, 101):
-        model.carry(memory, model.prepare(picture(at)), wanted=False)
-        sizes.append(held(memory))
+        model.step(state, model.prepare(picture(at)), wanted=False)
+        sizes.append(held(state))
     assert len(set(sizes[9:])) == 1
     # The first frame, and three more that are looked back at by their pointers, of two objects.
     assert sizes[-1][0] == (1 + 3) * 2
-    session = memory.sessions[0]
+    session = state.sessions[0]
     whole = [n for n, o in session.output_dict_per_obj[0]["non_cond_frame_outputs"].items() if "maskmem_features" in o]
     assert whole == [99, 100]
 
@@ -123,9 +123,9 @@ def test_memory_is_the_same_after_a_hundred_frames_as_after_ten(weights: Path) -
 def test_many_objects_are_what_a_few_are(weights: Path) -> None:
     many = [[4 * at, 5 + at, 4 * at + 60, 50 + at] for at in range(20)]
     model = propagator(weights)
-    together, memory = carried(model, 3, many)
+    together, state = carried(model, 3, many)
     alone, _ = carried(model, 3, many[17:18])
-    assert len(memory.sessions) == 2
+    assert len(state.sessions) == 2
     last = {origin["annotation_id"]: text for origin, text in zip(*together[-1][1::3], strict=True)}
     assert (decoded(last["17"]) != decoded(alone[-1].run_lengths[0])).mean() < 0.01
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.selection import STRATEGIES, Candidates, Strategy, choose, look_vectors
+from transforms.selection import STRATEGIES, Candidates, Strategy, choose, layout_vectors
 
 
 def candidates(n: int, **given: Any) -> Candidates:
@@ -129,10 +129,10 @@ def test_never_two_of_a_group_nor_more_than_asked(
     assert chosen(frames, wanted, strategy, seed) == at.tolist()
 
 
-def test_look_vectors_correlate_as_the_pictures_do() -> None:
+def test_layout_vectors_correlate_as_the_pictures_do() -> None:
     layouts: npt.NDArray[np.uint8] = np.random.default_rng(1).integers(30, 200, (2, 64)).astype(np.uint8)
     brighter = np.clip(layouts[0] + 40, 0, 255).astype(np.uint8)
-    found = look_vectors(
+    found = layout_vectors(
         np.stack([layouts[0], brighter, layouts[1], np.full(64, 9), np.full(64, 200)]).astype(np.uint8)
     )
     cosine = found @ found.T

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.detect.core import Detections, Detector, FrameKey, Thresholds, annotated_rows, annotation_rows
-from transforms.detect.layouts import Prepared
+from transforms.detect.layouts import FittedFrame
 from transforms.detect.motion import MotionBoxParams, MotionDetector, MotionFrame
 from transforms.detect.onnx import OnnxDetector, OnnxParams
 from transforms.image import Color
@@ -53,7 +53,7 @@ class Annotator(Generic[Ready]):
 
 
 class MotionAnnotator:
-    """What moves, as a `transforms.inference.OrderedModel`, whose rows are of the stage with this key."""
+    """What moves, as a `transforms.inference.WindowedModel`, whose rows are of the stage with this key."""
 
     def __init__(self, params: MotionBoxParams, limits: Thresholds, stage_key: str, _threads: int = 1) -> None:
         self._detector = MotionDetector(params, limits)
@@ -68,7 +68,7 @@ class MotionAnnotator:
         """Make a picture ready."""
         return self._detector.prepare(color)
 
-    def see(self, frames: pa.Table, prepared: Sequence[MotionFrame]) -> Sequence[Detections]:
+    def infer_windows(self, frames: pa.Table, prepared: Sequence[MotionFrame]) -> Sequence[Detections]:
         """Return what moves on each frame."""
         return self._detector.detect(prepared, frames["follows"].fill_null(False).to_numpy())
 
@@ -107,7 +107,7 @@ class Exported:
         return OnnxDetector(self.weights, self.params, self.weights_hash, self.model, threads)
 
 
-def annotate_exported(exported: Exported, stage_key: str, threads: int) -> Annotator[Prepared]:
+def annotate_exported(exported: Exported, stage_key: str, threads: int) -> Annotator[FittedFrame]:
     """Load an exported detector for a model pass."""
     return Annotator(exported.load(threads), stage_key)
 

@@ -37,7 +37,7 @@ class Port:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class FittedFrame:
     """A frame as a model takes it, shape (3, H, W), float32; how it was fitted, and its own size in pixels."""
 
     tensor: FloatArray
@@ -53,13 +53,13 @@ class Layout(Protocol):
     def classes(self) -> int | None:
         """How many classes the graph tells apart, None where its outputs do not say."""
 
-    def prepare(self, frame: Bgr) -> Prepared:
+    def prepare(self, frame: Bgr) -> FittedFrame:
         """Fit a frame into the model's input."""
 
-    def feeds(self, images: FloatArray, prepared: Sequence[Prepared], /) -> dict[str, npt.NDArray[Any]]:
+    def feeds(self, images: FloatArray, prepared: Sequence[FittedFrame], /) -> dict[str, npt.NDArray[Any]]:
         """Return what the graph is given, by input, for a batch of shape (B, 3, H, W)."""
 
-    def read(self, outputs: Mapping[str, npt.NDArray[Any]], at: int, prepared: Prepared) -> Detections:
+    def read(self, outputs: Mapping[str, npt.NDArray[Any]], at: int, prepared: FittedFrame) -> Detections:
         """Return what the graph says of frame `at` of the batch."""
 
 
@@ -67,7 +67,7 @@ def _as_planes(picture: npt.NDArray[np.uint8]) -> FloatArray:
     return np.ascontiguousarray(picture.transpose(2, 0, 1)).astype(np.float32)
 
 
-def _finished(corners: FloatArray, scores: FloatArray, labels: Any, frame: Prepared, most: int) -> Detections:
+def _finished(corners: FloatArray, scores: FloatArray, labels: Any, frame: FittedFrame, most: int) -> Detections:
     found = Detections.of_corners(clip_corners(corners, frame.width, frame.height), scores, labels)
     return Detections(found.boxes[:most], found.scores[:most], found.labels[:most])
 
@@ -86,12 +86,12 @@ class Yolox:
     limits: Thresholds
     classes: int | None = None
 
-    def prepare(self, frame: Bgr) -> Prepared:
+    def prepare(self, frame: Bgr) -> FittedFrame:
         """Fit a frame into the model's input."""
         canvas, fit = letterbox(frame, self.size, centred=False)
-        return Prepared(_as_planes(canvas), fit, frame.shape[1], frame.shape[0])
+        return FittedFrame(_as_planes(canvas), fit, frame.shape[1], frame.shape[0])
 
-    def feeds(self, images: FloatArray, _: Sequence[Prepared]) -> dict[str, npt.NDArray[Any]]:
+    def feeds(self, images: FloatArray, _: Sequence[FittedFrame]) -> dict[str, npt.NDArray[Any]]:
         """Return what the graph is given."""
         return {self.image: images}
 
@@ -106,7 +106,7 @@ class Yolox:
             strides.append(np.full((across * down, 1), stride))
         return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
 
-    def read(self, outputs: Mapping[str, npt.NDArray[Any]], at: int, prepared: Prepared) -> Detections:
+    def read(self, outputs: Mapping[str, npt.NDArray[Any]], at: int, prepared: FittedFrame) -> Detections:
         """Return what the graph says of a frame: the best class of each row, then class by class the best boxes."""
         rows = outputs[self.output][at]
         likely = np.flatnonzero(rows[:, 4] >= self.limits.min_score)
@@ -139,20 +139,20 @@ class Dfine:
     limits: Thresholds
     classes: None = None
 
-    def prepare(self, frame: Bgr) -> Prepared:
+    def prepare(self, frame: Bgr) -> FittedFrame:
         """Fit a frame into the model's input."""
         height, width = frame.shape[:2]
         picture = Image.fromarray(np.ascontiguousarray(frame[:, :, ::-1]))
         squeezed = np.asarray(picture.resize(self.size, Image.Resampling.BILINEAR))
         fit = Fit((self.size[0] / width, self.size[1] / height), 0, 0)
-        return Prepared(_as_planes(squeezed) / np.float32(255), fit, width, height)
+        return FittedFrame(_as_planes(squeezed) / np.float32(255), fit, width, height)
 
-    def feeds(self, images: FloatArray, prepared: Sequence[Prepared]) -> dict[str, npt.NDArray[Any]]:
+    def feeds(self, images: FloatArray, prepared: Sequence[FittedFrame]) -> dict[str, npt.NDArray[Any]]:
         """Return what the graph is given: pictures, and the width and height that boxes are to be in."""
         sizes = np.array([[p.width, p.height] for p in prepared], np.int64).reshape(-1, 2)
         return {self.image: images, self.sizes: np.resize(sizes, (len(images), 2))}
 
-    def read(self, outputs: Mapping[str, npt.NDArray[Any]], at: int, prepared: Prepared) -> Detections:
+    def read(self, outputs: Mapping[str, npt.NDArray[Any]], at: int, prepared: FittedFrame) -> Detections:
         """Return what the graph says of a frame."""
         # Some exports leave the batch's dimension out where it is one.
         labels, corners, scores = (
@@ -176,17 +176,17 @@ class EndToEnd:
     limits: Thresholds
     classes: None = None
 
-    def prepare(self, frame: Bgr) -> Prepared:
+    def prepare(self, frame: Bgr) -> FittedFrame:
         """Fit a frame into the model's input."""
         canvas, fit = letterbox(frame, self.size, centred=True)
         planes = _as_planes(canvas[:, :, ::-1]) / np.float32(255)
-        return Prepared(planes, fit, frame.shape[1], frame.shape[0])
+        return FittedFrame(planes, fit, frame.shape[1], frame.shape[0])
 
-    def feeds(self, images: FloatArray, _: Sequence[Prepared]) -> dict[str, npt.NDArray[Any]]:
+    def feeds(self, images: FloatArray, _: Sequence[FittedFrame]) -> dict[str, npt.NDArray[Any]]:
         """Return what the graph is given."""
         return {self.image: images}
 
-    def read(self, outputs: Mapping[str, npt.NDArray[Any]], at: int, prepared: Prepared) -> Detections:
+    def read(self, outputs: Mapping[str, npt.NDArray[Any]], at: int, prepared: FittedFrame) -> Detections:
         """Return what the graph says of a frame."""
         rows = outputs[self.output][at]
         rows = rows[rows[:, 4] >= self.limits.min_score]
@@ -206,7 +206,7 @@ def recognise(
     `size` is the width and height of the input where the graph leaves them open. Raises `UnknownLayoutError` with what
     was expected and found.
     """
-    name = forced or _told_apart(inputs, outputs)
+    name = forced or _layout_of(inputs, outputs)
     found = f"inputs {_listed(inputs)}, outputs {_listed(outputs)}"
     if name is None:
         raise UnknownLayoutError(
@@ -256,7 +256,7 @@ def _n_cells(size: tuple[int, int]) -> int:
     return sum((size[0] // stride) * (size[1] // stride) for stride in _YOLOX_STRIDES)
 
 
-def _told_apart(inputs: Sequence[Port], outputs: Sequence[Port]) -> LayoutName | None:
+def _layout_of(inputs: Sequence[Port], outputs: Sequence[Port]) -> LayoutName | None:
     if len(inputs) == 2 and {"labels", "boxes", "scores"} <= {p.name.lower() for p in outputs}:
         return "d-fine"
     if len(inputs) != 1 or len(outputs) != 1 or len(outputs[0].shape) != 3:

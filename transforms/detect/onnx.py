@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from transforms.detect.core import Bgr, Detections, FrameKey, Thresholds
-from transforms.detect.layouts import LayoutName, Port, Prepared, recognise
+from transforms.detect.layouts import FittedFrame, LayoutName, Port, recognise
 from transforms.detect.names import COCO, names_in
 from transforms.inference import ModelError, WrongModelError
 
@@ -48,9 +48,9 @@ class OnnxDetector:
         self._session = _open(path, threads)
         inputs, outputs = _ports(self._session.get_inputs()), _ports(self._session.get_outputs())
         self.layout = recognise(inputs, outputs, params.limits, params.size, params.layout)
-        said = self._session.get_modelmeta().custom_metadata_map
-        own = names_in(said)
-        self.licence: str | None = said.get("license") or None
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        own = names_in(metadata)
+        self.licence: str | None = metadata.get("license") or None
         self.names = params.names or own or COCO
         _check_names(self.layout.classes or len(own) or None, params.names, own)
         self.model = model or path.stem
@@ -67,18 +67,18 @@ class OnnxDetector:
         """Look at (H, W, 3) uint8 BGR frames of any sizes."""
         return self.detect([self.prepare(frame) for frame in frames])
 
-    def prepare(self, frame: Bgr) -> Prepared:
+    def prepare(self, frame: Bgr) -> FittedFrame:
         """Fit a frame into the model's input; may be called in any thread."""
         return self.layout.prepare(frame)
 
-    def detect(self, prepared: Sequence[Prepared]) -> list[Detections]:
+    def detect(self, prepared: Sequence[FittedFrame]) -> list[Detections]:
         """Look at frames that were prepared."""
         found: list[Detections] = []
         for first in range(0, len(prepared), self.batch):
             found += self._batch(prepared[first : first + self.batch])
         return found
 
-    def _batch(self, some: Sequence[Prepared]) -> list[Detections]:
+    def _batch(self, some: Sequence[FittedFrame]) -> list[Detections]:
         size = self.batch if self._fixed else min(self.batch, 1 << (len(some) - 1).bit_length())
         if size == 1 and not self._half:
             # Five megabytes at 640 pixels, that need not be copied.

@@ -78,10 +78,10 @@ class PretrainedDetector:
         """Look at frames that were made ready."""
         found: list[Detections] = []
         for first in range(0, len(prepared), self._batch):
-            found += self._look(prepared[first : first + self._batch])
+            found += self._infer(prepared[first : first + self._batch])
         return found
 
-    def _look(self, some: Sequence[Ready]) -> list[Detections]:
+    def _infer(self, some: Sequence[Ready]) -> list[Detections]:
         torch = self._device.torch
         with torch.inference_mode():
             planes = on_device(some, self._processor, self._device, self._batch)
@@ -98,8 +98,8 @@ def made_ready(frame: Bgr, processor: Any, device: Device) -> Ready:
     size = (frame.shape[0], frame.shape[1])
     if device.on_gpu:
         return Ready(device.torch.from_numpy(as_rgb(frame)).permute(2, 0, 1), size)
-    seen = processor(images=as_rgb(frame), return_tensors="pt", input_data_format="channels_last")
-    return Ready(seen["pixel_values"][0], size)
+    features = processor(images=as_rgb(frame), return_tensors="pt", input_data_format="channels_last")
+    return Ready(features["pixel_values"][0], size)
 
 
 def on_device(some: Sequence[Ready], processor: Any, device: Device, most: int) -> Any:
@@ -107,8 +107,8 @@ def on_device(some: Sequence[Ready], processor: Any, device: Device, most: int) 
     if not device.on_gpu:
         return device.stacked([each.planes for each in some], most)
     there = [each.planes.pin_memory().to(device.name, non_blocking=True) for each in some]
-    seen = processor(images=there, return_tensors="pt", input_data_format="channels_first", device=device.name)
-    return device.stacked(list(seen["pixel_values"]), most)
+    features = processor(images=there, return_tensors="pt", input_data_format="channels_first", device=device.name)
+    return device.stacked(list(features["pixel_values"]), most)
 
 
 def found_on(result: dict[str, Any], size: tuple[int, int], limits: Thresholds) -> Detections:

@@ -47,10 +47,10 @@ class Owl:
         """Look at frames that were made ready."""
         found: list[Detections] = []
         for first in range(0, len(prepared), self._batch):
-            found += self._look(prepared[first : first + self._batch])
+            found += self._infer(prepared[first : first + self._batch])
         return found
 
-    def _look(self, some: Sequence[Ready]) -> list[Detections]:
+    def _infer(self, some: Sequence[Ready]) -> list[Detections]:
         with self._device.torch.inference_mode():
             planes = on_device(some, self._processor.image_processor, self._device, self._batch)
             # The phrases are the same for every frame, and a frame has to have its own.
@@ -97,27 +97,27 @@ class Sam3:
 
     def detect(self, prepared: Sequence[Ready]) -> list[Detections]:
         """Look at frames that were made ready, one by one: masks are large."""
-        return [self._look(each) for each in prepared]
+        return [self._infer(each) for each in prepared]
 
-    def _look(self, frame: Ready) -> Detections:
+    def _infer(self, frame: Ready) -> Detections:
         with self._device.torch.inference_mode():
             planes = on_device([frame], self._processor.image_processor, self._device, 1)
-            seen = self._model.get_vision_features(planes)
-            found = [self._find(label, seen, frame.size) for label in range(len(self.names))]
+            embeddings = self._model.get_vision_features(planes)
+            found = [self._find(label, embeddings, frame.size) for label in range(len(self.names))]
         return surest(found, self._limits)
 
-    def _find(self, label: int, seen: Any, size: tuple[int, int]) -> Detections:
+    def _find(self, label: int, embeddings: Any, size: tuple[int, int]) -> Detections:
         words, mask = self._phrases[label]
-        said = self._model(vision_embeds=seen, text_embeds=words, attention_mask=mask)
-        scores = said.pred_logits.float().sigmoid()
-        if said.presence_logits is not None:
-            scores = scores * said.presence_logits.float().sigmoid()
+        output = self._model(vision_embeds=embeddings, text_embeds=words, attention_mask=mask)
+        scores = output.pred_logits.float().sigmoid()
+        if output.presence_logits is not None:
+            scores = scores * output.presence_logits.float().sigmoid()
         keep = scores[0] > self._limits.min_score
-        scores, edges = scores[0][keep].cpu().numpy(), said.pred_boxes[0][keep].float().cpu().numpy()
+        scores, edges = scores[0][keep].cpu().numpy(), output.pred_boxes[0][keep].float().cpu().numpy()
         height, width = size
         corners = clip_corners((edges * [width, height, width, height]).astype(np.float32), width, height)
         solid = (corners[:, 2:] - corners[:, :2]).min(axis=1) > 0
-        texts = run_lengths(said.pred_masks[0][keep].float(), size, self._device)
+        texts = run_lengths(output.pred_masks[0][keep].float(), size, self._device)
         order = [int(at) for at in np.argsort(-scores, kind="stable") if solid[at]][: self._limits.max_objects]
         plain = Detections.of_corners(corners[order], scores[order], np.full(len(order), label, np.int64))
         return Detections(plain.boxes, plain.scores, plain.labels, tuple(texts[at] for at in order))

@@ -59,8 +59,8 @@ class YoloDetector:
 
     def __init__(self, spec: YoloSpec, threads: int = 1) -> None:
         self._device = Device(spec.precision, threads)
-        self._model, said = load_checkpoint(spec.path)
-        self.licence: str | None = said.get("license") or "AGPL-3.0"
+        self._model, checkpoint = load_checkpoint(spec.path)
+        self.licence: str | None = checkpoint.get("license") or "AGPL-3.0"
         own = tuple(str(name) for _, name in sorted(dict(self._model.names).items()))
         if spec.names and len(spec.names) != len(own):
             raise ModelError(f"{spec.path} knows {len(own)} categories, but there are {len(spec.names)} names")
@@ -68,7 +68,7 @@ class YoloDetector:
         self.model = spec.model
         self.weights_hash: str | None = spec.weights_hash
         self._limits, self._batch = spec.limits, spec.batch
-        self.size = spec.size or _trained_size(said)
+        self.size = spec.size or _trained_size(checkpoint)
         if self.size % int(max(self._model.stride)):
             raise ModelError(f"{spec.path} takes sides that {int(max(self._model.stride))} divides, not {self.size}")
         self._model = self._model.fuse(verbose=False).eval().to(self._device.name, self._device.dtype)
@@ -86,10 +86,10 @@ class YoloDetector:
         """Look at frames that were fitted."""
         found: list[Detections] = []
         for first in range(0, len(prepared), self._batch):
-            found += self._look(prepared[first : first + self._batch])
+            found += self._infer(prepared[first : first + self._batch])
         return found
 
-    def _look(self, some: Sequence[Fitted]) -> list[Detections]:
+    def _infer(self, some: Sequence[Fitted]) -> list[Detections]:
         from ultralytics.utils import nms
 
         torch, limits = self._device.torch, self._limits
@@ -112,8 +112,8 @@ def _found(rows: Any, frame: Fitted) -> Detections:
     return Detections.of_corners(corners, rows[:, 4], rows[:, 5].astype(np.int64))
 
 
-def _trained_size(said: dict[str, Any]) -> int:
-    size = (said.get("train_args") or {}).get("imgsz") or _SIDE
+def _trained_size(checkpoint: dict[str, Any]) -> int:
+    size = (checkpoint.get("train_args") or {}).get("imgsz") or _SIDE
     return int(max(size) if isinstance(size, (list, tuple)) else size)
 
 
@@ -127,10 +127,10 @@ def load_checkpoint(path: Path) -> tuple[Any, dict[str, Any]]:
     from ultralytics.nn.tasks import DetectionModel, torch_safe_load
 
     try:
-        said, _ = torch_safe_load(str(path), safe_only=True)
-        model = said.get("ema") or said.get("model")
+        checkpoint, _ = torch_safe_load(str(path), safe_only=True)
+        model = checkpoint.get("ema") or checkpoint.get("model")
     except Exception as error:
         raise ModelError(f"{path} holds no weights of Ultralytics: {' '.join(str(error).split())[:300]}") from error
     if type(model) is not DetectionModel:
         raise ModelError(f"{path}: expected a detector of Ultralytics, found {type(model).__name__}")
-    return model.float(), said
+    return model.float(), checkpoint

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from transforms.exports.coco import coco_files
 from transforms.exports.objects import Objects
-from transforms.reviewing.core import Returned, ReviewFileError, Ring, Shape, box_around, explained, time_ns
+from transforms.reviewing.core import Returned, ReviewedShape, ReviewFileError, Ring, box_around, explained, time_ns
 from transforms.runlengths import checked_ring, checked_runs, compressed
 
 _SPLIT = "review"
@@ -90,7 +90,7 @@ def read_review_coco(data: bytes, ids: dict[str, str] | None = None) -> list[Ret
         problems.append("categories: an id occurs twice")
     if len(images) < len(document.images):
         problems.append("images: an id occurs twice")
-    shapes: dict[int | str, list[Shape]] = {image: [] for image in images}
+    shapes: dict[int | str, list[ReviewedShape]] = {image: [] for image in images}
     for number, each in enumerate(document.annotations, 1):
         place = f"annotation {number}"
         if each.image_id not in images:
@@ -119,18 +119,20 @@ def read_review_coco(data: bytes, ids: dict[str, str] | None = None) -> list[Ret
     return frames
 
 
-def _shape(each: _Annotation, category: str, image: _Image, ids: dict[str, str]) -> Shape:
-    said = each.attributes
-    known = each.winnow_id or said.get("winnow_id") or said.get("annotation_id") or ids.get(str(each.id))
-    told: dict[str, Any] = {"annotation_id": known and str(known), "track_id": each.track_id, "text": each.text}
+def _shape(each: _Annotation, category: str, image: _Image, ids: dict[str, str]) -> ReviewedShape:
+    attributes = each.attributes
+    known = each.winnow_id or attributes.get("winnow_id") or attributes.get("annotation_id") or ids.get(str(each.id))
+    common: dict[str, Any] = {"annotation_id": known and str(known), "track_id": each.track_id, "text": each.text}
     if isinstance(each.segmentation, _Runs):
-        return Shape(category, mask_rle=_counts(each.segmentation, image), box=each.bbox or (0, 0, 0, 0), **told)
+        return ReviewedShape(
+            category, mask_rle=_counts(each.segmentation, image), box=each.bbox or (0, 0, 0, 0), **common
+        )
     rings = tuple(_ring(points, image) for points in each.segmentation or ())
     if each.bbox is None and not rings:
         raise ValueError("bbox: expected x, y, width and height, found nothing")
     if rings and not _is_rectangle(rings, each.bbox):
-        return Shape(category, each.bbox or box_around(rings), rings=rings, **told)
-    return Shape(category, each.bbox or box_around(rings), **told)
+        return ReviewedShape(category, each.bbox or box_around(rings), rings=rings, **common)
+    return ReviewedShape(category, each.bbox or box_around(rings), **common)
 
 
 def _ring(points: list[float], image: _Image) -> Ring:

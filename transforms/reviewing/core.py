@@ -44,7 +44,7 @@ class ReviewFileError(ValueError):
 
 
 @dataclass(frozen=True)
-class Shape:
+class ReviewedShape:
     """An object as a tool has it; `annotation_id` None where somebody has drawn it there.
 
     With `rings` it is the area within them, with `mask_rle` that of COCO's compressed run lengths; else a box.
@@ -69,7 +69,7 @@ class Returned:
 
     place: str
     name: str
-    shapes: tuple[Shape, ...]
+    shapes: tuple[ReviewedShape, ...]
     size: tuple[int, int] | None = None
     reviewer: str | None = None
     reviewed_ns: int | None = None

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.exports.objects import Objects
-from transforms.reviewing.core import Box, Returned, ReviewFileError, Ring, Shape, box_around, rings_of, time_ns
+from transforms.reviewing.core import Box, Returned, ReviewedShape, ReviewFileError, Ring, box_around, rings_of, time_ns
 
 ATTRIBUTE = "annotation_id"
 _NOTE = "note"
@@ -37,13 +37,13 @@ def cvat_files(rows: pa.Table, objects: Objects, _root: str = "") -> dict[str, b
         attributes = ET.SubElement(label, "attributes")
         for name in (ATTRIBUTE, _NOTE):
             attribute = ET.SubElement(attributes, "attribute")
-            told = {"name": name, "mutable": "False", "input_type": "text", "default_value": "", "values": ""}
-            for key, text in told.items():
+            fields = {"name": name, "mutable": "False", "input_type": "text", "default_value": "", "values": ""}
+            for key, text in fields.items():
                 ET.SubElement(attribute, key).text = text
     columns = ("file_name", "width", "height")
     for row, frame in enumerate(rows.select(columns).to_pylist()):
-        told = {"id": str(row), "name": frame["file_name"].removeprefix("images/")}
-        image = ET.SubElement(root, "image", told | {key: str(frame[key]) for key in ("width", "height")})
+        fields = {"id": str(row), "name": frame["file_name"].removeprefix("images/")}
+        image = ET.SubElement(root, "image", fields | {key: str(frame[key]) for key in ("width", "height")})
         for each in objects.of(row):
             _add(image, each, frame["width"], frame["height"])
     ET.indent(root)
@@ -63,14 +63,14 @@ def cvat_files(rows: pa.Table, objects: Objects, _root: str = "") -> dict[str, b
 
 def _add(image: ET.Element, each: dict[str, Any], width: int, height: int) -> None:
     rings = rings_of(each, width, height)
-    told = {"label": each["category"], "source": "auto", "occluded": "0", "z_order": "0"}
+    attributes = {"label": each["category"], "source": "auto", "occluded": "0", "z_order": "0"}
     if rings:
         points = ";".join(f"{x:.{_DIGITS}f},{y:.{_DIGITS}f}" for x, y in rings[0])
-        shape = ET.SubElement(image, "polygon", told | {"points": points})
+        shape = ET.SubElement(image, "polygon", attributes | {"points": points})
     else:
         left, top = each["bbox_x"], each["bbox_y"]
         edges = {"xtl": left, "ytl": top, "xbr": left + each["bbox_w"], "ybr": top + each["bbox_h"]}
-        shape = ET.SubElement(image, "box", told | {n: f"{v:.{_DIGITS}f}" for n, v in edges.items()})
+        shape = ET.SubElement(image, "box", attributes | {n: f"{v:.{_DIGITS}f}" for n, v in edges.items()})
     ET.SubElement(shape, "attribute", name=ATTRIBUTE).text = each["annotation_id"]
 
 
@@ -113,35 +113,35 @@ def read_cvat(data: bytes) -> list[Returned]:
 _PEOPLE = ("task/assignee/username", "job/assignee/username", "task/owner/username", "project/owner/username")
 
 
-def _shape(element: ET.Element, width: int, height: int) -> Shape:
+def _shape(element: ET.Element, width: int, height: int) -> ReviewedShape:
     if element.tag not in _READERS:
         raise ValueError(f"expected one of {', '.join(_READERS)}, found {element.tag}")
     if float(element.get("rotation", 0)):
         raise ValueError("it is turned; expected a box that lies along the edges of the picture")
-    said = {a.get("name"): (a.text or "").strip() or None for a in element.iterfind("attribute")}
+    values = {a.get("name"): (a.text or "").strip() or None for a in element.iterfind("attribute")}
     found = _READERS[element.tag](element.attrib, width, height)
-    return Shape(element.attrib["label"], annotation_id=said.get(ATTRIBUTE), note=said.get(_NOTE), **found)
+    return ReviewedShape(element.attrib["label"], annotation_id=values.get(ATTRIBUTE), note=values.get(_NOTE), **found)
 
 
-def _box(told: Mapping[str, str], _width: int, _height: int) -> dict[str, Any]:
-    left, top, right, bottom = (_number(told[name]) for name in ("xtl", "ytl", "xbr", "ybr"))
+def _box(attributes: Mapping[str, str], _width: int, _height: int) -> dict[str, Any]:
+    left, top, right, bottom = (_number(attributes[name]) for name in ("xtl", "ytl", "xbr", "ybr"))
     return {"box": (left, top, right - left, bottom - top)}
 
 
-def _polygon(told: Mapping[str, str], _width: int, _height: int) -> dict[str, Any]:
-    pairs = [pair.split(",") for pair in told["points"].split(";")]
+def _polygon(attributes: Mapping[str, str], _width: int, _height: int) -> dict[str, Any]:
+    pairs = [pair.split(",") for pair in attributes["points"].split(";")]
     if len(pairs) < 3 or any(len(pair) != 2 for pair in pairs):
-        raise ValueError(f"points: expected at least three as x,y;x,y;…, found {told['points'][:40]!r}")
+        raise ValueError(f"points: expected at least three as x,y;x,y;…, found {attributes['points'][:40]!r}")
     ring: Ring = tuple((_number(x), _number(y)) for x, y in pairs)
     return {"box": box_around([ring]), "rings": (ring,)}
 
 
-def _mask(told: Mapping[str, str], width: int, height: int) -> dict[str, Any]:
+def _mask(attributes: Mapping[str, str], width: int, height: int) -> dict[str, Any]:
     """Return a mask that is given by run lengths of its box, row by row, beginning with those that are not in it."""
     from pycocotools import mask as masks
 
-    left, top, across, down = (int(told[name]) for name in ("left", "top", "width", "height"))
-    runs = np.array([int(run) for run in told["rle"].split(",")], np.int64)
+    left, top, across, down = (int(attributes[name]) for name in ("left", "top", "width", "height"))
+    runs = np.array([int(run) for run in attributes["rle"].split(",")], np.int64)
     if (runs < 0).any() or runs.sum() != across * down or left < 0 or top < 0:
         raise ValueError(
             f"rle: expected runs that add up to {across * down}, the pixels of its box, found {runs.sum()}"

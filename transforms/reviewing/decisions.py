@@ -18,7 +18,7 @@ from transforms.identity import content_id
 from transforms.reviewing.core import (
     Box,
     Returned,
-    Shape,
+    ReviewedShape,
     filled,
     follows,
     rings_of,
@@ -72,7 +72,7 @@ def decide(
     if problems:
         return [], problems
     decisions: list[dict[str, Any]] = []
-    drawn: list[Shape] = []
+    drawn: list[ReviewedShape] = []
     back: set[str] = set()
     for at, shape in enumerate(_nearest_first(frame, returned.shapes), 1):
         name = shape.annotation_id
@@ -101,17 +101,17 @@ def _size_problems(frame: Known, returned: Returned) -> Iterator[str]:
         yield f"{returned.name}: it is {width}x{height} in the file, but {frame.width}x{frame.height} in the tables"
 
 
-def _nearest_first(frame: Known, shapes: Sequence[Shape]) -> list[Shape]:
+def _nearest_first(frame: Known, shapes: Sequence[ReviewedShape]) -> list[ReviewedShape]:
     """Return shapes, those first that are as they were, so that of several with one id the original keeps it."""
 
-    def has_moved(shape: Shape) -> bool:
+    def has_moved(shape: ReviewedShape) -> bool:
         base = frame.as_found(shape.annotation_id) if shape.annotation_id else None
         return base is None or not same_box(shape.box, _box_of(base))
 
     return sorted(shapes, key=has_moved)
 
 
-def _shape_problems(shape: Shape, frame: Known, categories: frozenset[str]) -> Iterator[str]:
+def _shape_problems(shape: ReviewedShape, frame: Known, categories: frozenset[str]) -> Iterator[str]:
     if shape.category not in categories:
         known = ", ".join(sorted(categories)[:5])
         yield f"category {shape.category!r} is not known (there are {known}, …); let it in with --category"
@@ -135,7 +135,7 @@ def _shape_problems(shape: Shape, frame: Known, categories: frozenset[str]) -> I
         yield "expected a polygon with pixels of the frame in it, found none"
 
 
-def _of_known(name: str, shape: Shape, frame: Known) -> dict[str, Any]:
+def _of_known(name: str, shape: ReviewedShape, frame: Known) -> dict[str, Any]:
     base, before = frame.as_found(name), frame.said.get(name)
     if base is not None and _is_same(shape, base, frame):
         return {**base, "decision": "approve", "note": shape.note}
@@ -146,7 +146,7 @@ def _of_known(name: str, shape: Shape, frame: Known) -> dict[str, Any]:
     return {**origin, **_drawn(shape, frame, origin), "decision": decision, "annotation_id": name}
 
 
-def _added(shapes: Sequence[Shape], frame: Known, reviewer: str) -> list[dict[str, Any]]:
+def _added(shapes: Sequence[ReviewedShape], frame: Known, reviewer: str) -> list[dict[str, Any]]:
     rows = [
         {
             "stream_id": frame.stream_id,
@@ -170,7 +170,7 @@ def _added(shapes: Sequence[Shape], frame: Known, reviewer: str) -> list[dict[st
     return [{**row, "annotation_id": name} for row, name in zip(rows, ids.to_pylist(), strict=True)]
 
 
-def _drawn(shape: Shape, frame: Known, origin: Object) -> dict[str, Any]:
+def _drawn(shape: ReviewedShape, frame: Known, origin: Object) -> dict[str, Any]:
     """Return the columns of an object that somebody has drawn, or drawn anew."""
     box, mask = shape.box, shape.mask_rle
     if shape.rings:
@@ -191,7 +191,7 @@ def _drawn(shape: Shape, frame: Known, origin: Object) -> dict[str, Any]:
     }
 
 
-def _area(shape: Shape, frame: Known, origin: Object) -> npt.NDArray[np.uint8]:
+def _area(shape: ReviewedShape, frame: Known, origin: Object) -> npt.NDArray[np.uint8]:
     """Return the pixels within the polygons of a shape.
 
     The outline that went out for an object still runs through the middles of pixels where it was edited.
@@ -201,7 +201,7 @@ def _area(shape: Shape, frame: Known, origin: Object) -> npt.NDArray[np.uint8]:
     return traced(shape.rings, *size) if is_ours else filled(shape.rings, *size)
 
 
-def _is_same(shape: Shape, base: Object, frame: Known) -> bool:
+def _is_same(shape: ReviewedShape, base: Object, frame: Known) -> bool:
     """Say whether a shape is what an object was; one whose mask a tool cannot carry came back as its box."""
     if shape.category != base["category"]:
         return False

@@ -11,7 +11,16 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from transforms.exports.objects import Objects
-from transforms.reviewing.core import Returned, ReviewFileError, Ring, Shape, box_around, explained, rings_of, time_ns
+from transforms.reviewing.core import (
+    Returned,
+    ReviewedShape,
+    ReviewFileError,
+    Ring,
+    box_around,
+    explained,
+    rings_of,
+    time_ns,
+)
 
 _IMAGE, _BOXES, _OUTLINES = "image", "box", "outline"
 _KINDS = {"rectanglelabels": _BOXES, "polygonlabels": _OUTLINES}
@@ -28,13 +37,13 @@ def labelstudio_files(rows: pa.Table, objects: Objects, root: str) -> dict[str, 
     for row, frame in enumerate(rows.select(columns).to_pylist()):
         found = [_region(each, frame["width"], frame["height"]) for each in objects.of(row)]
         scores = [each["score"] for each in objects.of(row)]
-        said = {name: frame[name] for name in ("stream_id", "frame_idx", "content_hash")}
+        key = {name: frame[name] for name in ("stream_id", "frame_idx", "content_hash")}
         prediction: dict[str, Any] = {
             "model_version": ", ".join(sorted({each["model"] for each in objects.of(row)})) or "winnow",
             "score": round(min(scores, default=1.0), 6),
             "result": found,
         }
-        data: dict[str, Any] = {_IMAGE: root + quote(frame["file_name"]), **said}
+        data: dict[str, Any] = {_IMAGE: root + quote(frame["file_name"]), **key}
         tasks.append({"data": data, "predictions": [prediction]})
     text = json.dumps(tasks, separators=(",", ":"), ensure_ascii=False)
     return {"tasks.json": text.encode() + b"\n", "labels.xml": _interface(objects.categories)}
@@ -155,11 +164,11 @@ def read_labelstudio(data: bytes) -> list[Returned]:
     frames, problems = [], []
     for number, task in enumerate(tasks, 1):
         place = f"task {number if task.id is None else task.id}"
-        said = [a for a in task.annotations or () if not a.was_cancelled]
-        if not said:
+        annotations = [a for a in task.annotations or () if not a.was_cancelled]
+        if not annotations:
             continue
-        chosen = max(said, key=lambda a: a.order)
-        shapes: list[Shape] = []
+        chosen = max(annotations, key=lambda a: a.order)
+        shapes: list[ReviewedShape] = []
         for at, region in enumerate(chosen.result, 1):
             where = f"{place}, region {at}"
             try:
@@ -187,7 +196,7 @@ def read_labelstudio(data: bytes) -> list[Returned]:
     return frames
 
 
-def _shape(region: _Region) -> Shape | None:
+def _shape(region: _Region) -> ReviewedShape | None:
     """Return a region as a shape; None for what is no object, such as a choice about the whole picture."""
     if not region.type.endswith("labels") and region.type not in {"rectangle", "polygon"}:
         return None
@@ -207,13 +216,15 @@ def _shape(region: _Region) -> Shape | None:
         raise ValueError("original_width and original_height are missing")
     across, down = width / 100, height / 100
     note = region.meta.get("text")
-    told: dict[str, Any] = {"annotation_id": region.id}
-    told["note"] = " ".join(map(str, note)) if isinstance(note, list) else note
+    common: dict[str, Any] = {"annotation_id": region.id}
+    common["note"] = " ".join(map(str, note)) if isinstance(note, list) else note
     if kind == "polygonlabels":
         if value.points is None or len(value.points) < 3:
             raise ValueError("expected at least three points")
         ring: Ring = tuple((x * across, y * down) for x, y in value.points)
-        return Shape(labels[0], box_around([ring]), rings=(ring,), **told)
+        return ReviewedShape(labels[0], box_around([ring]), rings=(ring,), **common)
     if value.x is None or value.y is None or value.width is None or value.height is None:
         raise ValueError("expected x, y, width and height")
-    return Shape(labels[0], (value.x * across, value.y * down, value.width * across, value.height * down), **told)
+    return ReviewedShape(
+        labels[0], (value.x * across, value.y * down, value.width * across, value.height * down), **common
+    )

@@ -12,7 +12,7 @@ from transforms.detect.annotator import MotionAnnotator
 from transforms.detect.core import Thresholds
 from transforms.detect.motion import MotionBoxParams
 from transforms.image import ImageParams
-from transforms.inference import REQUEST, OrderedModel, look_in_order
+from transforms.inference import REQUEST, WindowedModel, infer_windowed
 from transforms.pictures import Clips, picture
 
 N, CONTEXT, BAD, GAP_AT = 40, 9, 20, 24
@@ -32,8 +32,8 @@ def test_a_frame_that_cannot_be_read_sets_those_aside_that_are_looked_at_with_it
             rows.append(place | {"width": 160, "height": 90} | asked)
     block = pa.Table.from_pylist(rows, REQUEST)
     model = MotionAnnotator(MotionBoxParams(history=CONTEXT), Thresholds(0.2, 1, 10), "key")
-    assert isinstance(model, OrderedModel)
-    whole = look_in_order(block, model, ("annotate",), ImageParams(), 2)
+    assert isinstance(model, WindowedModel)
+    whole = infer_windowed(block, model, ("annotate",), ImageParams(), 2)
     assert (whole.faults, whole.n_decoded) == ([], N)
     for name, table in whole.rows.items():
         schemas.BY_NAME[name].check(table)
@@ -43,7 +43,7 @@ def test_a_frame_that_cannot_be_read_sets_those_aside_that_are_looked_at_with_it
     # What is known of the scene is forgotten at the gap.
     assert seen.tolist() == [0 if GAP_AT <= n < GAP_AT + 5 else 1 for n in range(CONTEXT, N)]
     Path(str(rows[BAD]["uri"])).write_bytes(b"something else")
-    part = look_in_order(block, model, ("annotate",), ImageParams(), 2)
+    part = infer_windowed(block, model, ("annotate",), ImageParams(), 2)
     assert [(f["frame_idx"], f["error_type"]) for f in part.faults] == [
         (n, "ContentChangedError") for n in range(BAD, GAP_AT)
     ]

@@ -7,7 +7,7 @@ import pytest
 
 from tests.transforms.exports.material import HEIGHT, WIDTH, annotation, rle, two_parts
 from transforms.exports.objects import mask_of
-from transforms.reviewing.core import Returned, Shape, box_around, rings_of
+from transforms.reviewing.core import Returned, ReviewedShape, box_around, rings_of
 from transforms.reviewing.decisions import Known, decide
 
 CATEGORIES = frozenset({"person", "cat"})
@@ -23,7 +23,7 @@ def known(**more: Any) -> Known:
     return Known("cam", 3, HASH, WIDTH, HEIGHT, **{"shown": shown, **more})
 
 
-def said(*shapes: Shape, frame: Known | None = None) -> dict[str, list[dict[str, Any]]]:
+def said(*shapes: ReviewedShape, frame: Known | None = None) -> dict[str, list[dict[str, Any]]]:
     decisions, problems = decide(frame or known(), Returned("task 1", "x", shapes, (WIDTH, HEIGHT)), CATEGORIES, "ada")
     assert problems == []
     found: dict[str, list[dict[str, Any]]] = {}
@@ -32,13 +32,13 @@ def said(*shapes: Shape, frame: Known | None = None) -> dict[str, list[dict[str,
     return found
 
 
-def wrong(*shapes: Shape, size: tuple[int, int] = (WIDTH, HEIGHT)) -> list[str]:
+def wrong(*shapes: ReviewedShape, size: tuple[int, int] = (WIDTH, HEIGHT)) -> list[str]:
     return decide(known(), Returned("task 1", "x", shapes, size), CATEGORIES, "ada")[1]
 
 
 def test_what_came_back_decides() -> None:
-    moved = Shape("person", (12, 5, 20, 10), A, note="too far left")
-    drawn = Shape("cat", (1, 1, 5, 5))
+    moved = ReviewedShape("person", (12, 5, 20, 10), A, note="too far left")
+    drawn = ReviewedShape("cat", (1, 1, 5, 5))
     found = said(moved, drawn)
     assert sorted(found) == ["add", "correct", "reject"]
     corrected, added = found["correct"][0], found["add"][0]
@@ -51,14 +51,14 @@ def test_what_came_back_decides() -> None:
 
 
 def test_what_came_back_as_it_was_is_approved_as_it_was() -> None:
-    found = said(Shape("person", (10.004, 4.996, 20, 10), A), Shape("cat", (40, 20, 10, 10), B))
+    found = said(ReviewedShape("person", (10.004, 4.996, 20, 10), A), ReviewedShape("cat", (40, 20, 10, 10), B))
     assert found == {"approve": [{**known().shown[n], "decision": "approve", "note": None} for n in (A, B)]}
-    assert set(said(Shape("cat", (10, 5, 20, 10), A))) == {"correct", "reject"}
+    assert set(said(ReviewedShape("cat", (10, 5, 20, 10), A))) == {"correct", "reject"}
 
 
 def test_copies_are_new_objects() -> None:
-    copy, original = Shape("person", (50, 40, 20, 10), A), Shape("person", (10, 5, 20, 10), A)
-    of_another_frame = Shape("cat", (40, 20, 10, 10), OTHER)
+    copy, original = ReviewedShape("person", (50, 40, 20, 10), A), ReviewedShape("person", (10, 5, 20, 10), A)
+    of_another_frame = ReviewedShape("cat", (40, 20, 10, 10), OTHER)
     found = said(copy, original, of_another_frame, frame=known(elsewhere=frozenset({OTHER})))
     assert [o["annotation_id"] for o in found["approve"]] == [A]
     assert [o["bbox_x"] for o in found["add"]] == [50, 40]
@@ -69,15 +69,25 @@ def test_second_thoughts_build_on_the_first() -> None:
     corrected = {**known().shown[A], "bbox_x": 12.0, "decision": "correct", "source": "review"}
     added = {**annotation(7, "cam", 3, "cat", 1.0, 1, 1, 5, 5, source="review"), "decision": "add"}
     frame = known(said={A: corrected, added["annotation_id"]: added})
-    again = said(Shape("person", (12, 5, 20, 10), A), Shape("cat", (1, 1, 5, 5), added["annotation_id"]), frame=frame)
+    again = said(
+        ReviewedShape("person", (12, 5, 20, 10), A),
+        ReviewedShape("cat", (1, 1, 5, 5), added["annotation_id"]),
+        frame=frame,
+    )
     assert again["correct"] == [{**corrected, "note": None}]
     assert again["add"] == [{**added, "note": None}]
-    back = said(Shape("person", (10, 5, 20, 10), A), Shape("cat", (2, 1, 5, 5), added["annotation_id"]), frame=frame)
+    back = said(
+        ReviewedShape("person", (10, 5, 20, 10), A),
+        ReviewedShape("cat", (2, 1, 5, 5), added["annotation_id"]),
+        frame=frame,
+    )
     assert back["approve"][0]["bbox_x"] == 10
     assert (back["add"][0]["bbox_x"], back["add"][0]["annotation_id"]) == (2, added["annotation_id"])
     # Another model has another object there now; what the first one found is known still.
     later = Known("cam", 3, HASH, WIDTH, HEIGHT, shown={B: known().shown[B]}, found={A: known().shown[A]})
-    assert [o["annotation_id"] for o in said(Shape("person", (10, 5, 20, 10), A), frame=later)["approve"]] == [A]
+    assert [o["annotation_id"] for o in said(ReviewedShape("person", (10, 5, 20, 10), A), frame=later)["approve"]] == [
+        A
+    ]
 
 
 def test_masks() -> None:
@@ -87,16 +97,16 @@ def test_masks() -> None:
     rings = rings_of(masked, WIDTH, HEIGHT)
     whole = (10.0, 5.0, 20.0, 10.0)
     for shape in (
-        Shape("person", whole, A),
-        Shape("person", (0, 0, 0, 0), A, rings=rings),
-        Shape("person", (0, 0, 0, 0), A, mask_rle=rle(mask)),
+        ReviewedShape("person", whole, A),
+        ReviewedShape("person", (0, 0, 0, 0), A, rings=rings),
+        ReviewedShape("person", (0, 0, 0, 0), A, mask_rle=rle(mask)),
     ):
         assert said(shape, frame=frame)["approve"][0]["mask_rle"] == rle(mask)
     square = ((2.5, 3.5), (8.5, 3.5), (8.5, 9.5), (2.5, 9.5))
-    drawn = said(Shape("person", (2.5, 3.5, 6, 6), A, rings=(square,)), frame=frame)["correct"][0]
+    drawn = said(ReviewedShape("person", (2.5, 3.5, 6, 6), A, rings=(square,)), frame=frame)["correct"][0]
     assert [drawn[n] for n in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")] == [2, 3, 6, 6]
     assert np.argwhere(mask_of(drawn, WIDTH, HEIGHT)).min(axis=0).tolist() == [3, 2]
-    assert said(Shape("person", (12, 5, 20, 10), A), frame=frame)["correct"][0]["mask_rle"] is None
+    assert said(ReviewedShape("person", (12, 5, 20, 10), A), frame=frame)["correct"][0]["mask_rle"] is None
 
 
 def test_an_outline_that_was_edited_changes_only_there() -> None:
@@ -105,24 +115,24 @@ def test_an_outline_that_was_edited_changes_only_there() -> None:
     ring = rings_of(masked, WIDTH, HEIGHT)[0]
     moved = (ring[0][0] - 3, ring[0][1] - 3)
     edited = tuple(moved if point == ring[0] else point for point in ring)
-    shape = Shape("person", box_around([edited]), A, rings=(edited,))
+    shape = ReviewedShape("person", box_around([edited]), A, rings=(edited,))
     drawn = said(shape, frame=known(shown={A: masked}))["correct"][0]
     changed = np.argwhere(mask_of(drawn, WIDTH, HEIGHT) != mask)
     assert 0 < len(changed) < mask.sum() / 4
 
 
 def test_an_edge_a_little_outside_is_cut_off() -> None:
-    drawn = said(Shape("cat", (-0.5, 50.0, 20.0, 10.9)))["add"][0]
+    drawn = said(ReviewedShape("cat", (-0.5, 50.0, 20.0, 10.9)))["add"][0]
     assert [drawn[n] for n in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")] == pytest.approx([0, 50, 19.5, 10])
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
     problems = wrong(
-        Shape("dog", (1, 1, 5, 5)),
-        Shape("cat", (70, 1, 20, 5)),
-        Shape("cat", (1, 1, 0, 5)),
-        Shape("cat", (1, 1, 5, 5), "f" * 32),
-        Shape("cat", (float("nan"), 1, 5, 5)),
+        ReviewedShape("dog", (1, 1, 5, 5)),
+        ReviewedShape("cat", (70, 1, 20, 5)),
+        ReviewedShape("cat", (1, 1, 0, 5)),
+        ReviewedShape("cat", (1, 1, 5, 5), "f" * 32),
+        ReviewedShape("cat", (float("nan"), 1, 5, 5)),
     )
     hints = ("category 'dog' is not known", "leaves the frame of 80x60", "width and height above 0", "no such object")
     for problem, hint in zip(problems, (*hints, "width and height"), strict=True):
@@ -134,8 +144,8 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 def test_a_mask_that_covers_nothing_is_refused() -> None:
     line = ((1.0, 1.0), (9.0, 1.0), (1.0, 1.0))
     problems = wrong(
-        Shape("cat", (0, 0, 0, 0), mask_rle=rle(np.zeros((HEIGHT, WIDTH), np.uint8))),
-        Shape("cat", (1, 1, 8, 1), rings=(line,)),
+        ReviewedShape("cat", (0, 0, 0, 0), mask_rle=rle(np.zeros((HEIGHT, WIDTH), np.uint8))),
+        ReviewedShape("cat", (1, 1, 8, 1), rings=(line,)),
     )
     for problem, hint in zip(problems, ("found an empty one", "pixels of the frame in it, found none"), strict=True):
         assert hint in problem
