@@ -18,7 +18,7 @@ from jobs.query import View
 from jobs.reports import report
 from jobs.runs import RunRecord
 from jobs.workspace import Workspace
-from transforms.boxes import box_iou
+from transforms.core.boxes import box_iou
 from transforms.synthetic import TIMELINE, Kind, Planted, Sample
 
 STREAM = "ground"

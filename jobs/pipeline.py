@@ -14,22 +14,8 @@ from jobs.errors import UserError
 from jobs.provisioning import detectors, doubtful, masking, models, words
 from jobs.provisioning.extras import require
 from jobs.stage import Stage
-from transforms import (
-    blocks,
-    clip,
-    curation,
-    duplicates,
-    hashing,
-    identity,
-    idle,
-    image,
-    intervals,
-    motion,
-    quality,
-    scenes,
-    sketch,
-    track,
-)
+from transforms import blocks, clip, curation, duplicates, hashing, idle, image, motion, quality, scenes, sketch, track
+from transforms.core import identity, intervals
 from transforms.embeddings import Embedder
 from transforms.pixels import PixelParams
 

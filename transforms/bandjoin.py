@@ -27,9 +27,9 @@ from transforms.bands import (
     insert_leader,
     is_first_meeting,
 )
+from transforms.core.identity import first_equal
 from transforms.corners import ALIKE, nearest_but_for_a_corner
 from transforms.hamming import PATIENCE, Verification, crosses_of, kinds, looks_agree, make_room
-from transforms.identity import first_equal
 
 Words = npt.NDArray[np.uint64]
 

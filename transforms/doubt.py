@@ -11,8 +11,8 @@ import numpy.typing as npt
 import polars as pl
 from annotated_types import Ge, Gt, Le
 
-from transforms.boxes import FloatArray, box_iou
-from transforms.identity import hash_strings
+from transforms.core.boxes import FloatArray, box_iou
+from transforms.core.identity import hash_strings
 
 DOUBTS = ("low_margin", "disagreement", "flicker", "count_jump")
 """What makes a frame doubtful, as columns."""

@@ -41,9 +41,9 @@ from transforms.bands import (
     insert_leader,
     is_first_meeting,
 )
+from transforms.core.identity import first_equal
 from transforms.corners import ALIKE, SLACK, are_alike, cross_words, nearest_but_for_a_corner
 from transforms.hashing import LAYOUT_SIDE
-from transforms.identity import first_equal
 
 PATIENCE = 1 << 12
 """How many leaders within the radius a query meets at most, if they are verified."""

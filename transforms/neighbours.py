@@ -14,8 +14,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from transforms.core.identity import Int64Array
 from transforms.embeddings import Vectors
-from transforms.identity import Int64Array
 
 FLAT = 1 << 16
 _CHUNK = 2048

@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 from blake3 import blake3
 
 from transforms.clip import Clip, ClipFrame, FrameName
-from transforms.identity import content_id
+from transforms.core.identity import content_id
 from transforms.image import (
     Color,
     CorruptImageError,

@@ -28,8 +28,8 @@ from transforms.blocks import (
     TALLY,
     VERIFIED,
 )
+from transforms.core.identity import UNTRUSTED, Int64Array, is_racy, pair_ids, stat_ids
 from transforms.hashing import layout_column, layouts, phash, to_hex
-from transforms.identity import UNTRUSTED, Int64Array, is_racy, pair_ids, stat_ids
 from transforms.image import Gray, ImageParams
 from transforms.motion import TILES, MotionParams, MotionScores, keeps_tiles, motion_scores, still_tiles
 from transforms.pictures import Clips, Picture, picture

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.container import ClipError, clip_source, open_clip, packets_of
-from transforms.identity import Int64Array
+from transforms.core.identity import Int64Array
 
 Sampling = float | Literal["native", "keyframes"]
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from transforms.identity import mix
+from transforms.core.identity import mix
 from transforms.image import Gray
 
 Int16Array = npt.NDArray[np.int16]

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Le
 
-from transforms.boxes import FloatArray, box_iou
+from transforms.core.boxes import FloatArray, box_iou
 
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]

@@ -30,6 +30,7 @@ from jobs.standing import reviewed
 from jobs.storage.places import ObjectPath, Place
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
+from transforms.core.intervals import place_in_intervals
 from transforms.exports import voc, yolo
 from transforms.exports.coco import coco_files
 from transforms.exports.datumaro import datumaro_files
@@ -37,7 +38,6 @@ from transforms.exports.objects import Objects
 from transforms.exports.voc import voc_files
 from transforms.exports.webdataset import shards
 from transforms.exports.yolo import yolo_files
-from transforms.intervals import place_in_intervals
 from transforms.splits import assign_splits, joined_keys
 
 _DEFAULT_SPLIT = "default"

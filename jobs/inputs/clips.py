@@ -16,7 +16,7 @@ from jobs.storage.places import ObjectPath, Place
 from jobs.storage.store import Snapshot
 from transforms import buckets
 from transforms import sampling as sampling_
-from transforms.identity import is_racy, stat_ids
+from transforms.core.identity import is_racy, stat_ids
 from transforms.sampling import Sampling
 
 

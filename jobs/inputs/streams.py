@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 import schemas
 from jobs.storage.filters import Span
-from transforms.identity import stat_ids
+from transforms.core.identity import stat_ids
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from jobs.passes.modelplan import ModelPlan, ModelPlanner, request, rows_of
 from jobs.stage import Stage
 from jobs.storage.filters import Span
 from jobs.storage.store import Store
-from transforms.identity import mix, row_terms
+from transforms.core.identity import mix, row_terms
 
 _KEY = list(schemas.FRAME_KEY)
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 import schemas
-from transforms.identity import hash_strings, mix
+from transforms.core.identity import hash_strings, mix
 
 _KEY = list(schemas.FRAME_KEY)
 _EDGES = {"x": "bbox_x", "y": "bbox_y", "w": "bbox_w", "h": "bbox_h"}

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 import schemas
-from transforms.identity import Int64Array, mix, row_terms
+from transforms.core.identity import Int64Array, mix, row_terms
 
 _KEY = list(schemas.FRAME_KEY)
 

@@ -23,7 +23,7 @@ from jobs.stage import Stage
 from jobs.storage.filters import Span
 from jobs.storage.store import Snapshot, Store
 from transforms.blocks import BLOCK, KNOWN, TABLES
-from transforms.identity import Int64Array, pair_ids, row_terms
+from transforms.core.identity import Int64Array, pair_ids, row_terms
 from transforms.ingest import follows, spans
 
 _MEASURED = tuple(name for name in TABLES if name != "frames")

@@ -15,7 +15,7 @@ import schemas
 from jobs.passes.routing import looked_at
 from jobs.stage import Stage
 from jobs.storage.store import Drop, Snapshot, Store
-from transforms.identity import row_terms
+from transforms.core.identity import row_terms
 
 WORKSPACE = "*"
 """The scope that is the whole workspace."""

@@ -20,8 +20,8 @@ from jobs.storage.parts import write_part
 from jobs.storage.store import Change, Store
 from jobs.workspace import Workspace
 from tests.helpers import write_clip_model
+from transforms.core.identity import pair_ids
 from transforms.hashing import layout_column, to_hex
-from transforms.identity import pair_ids
 from transforms.synthetic import Sample
 
 _ROWS_PER_FILE = 1 << 20

@@ -11,7 +11,7 @@ from blake3 import blake3
 
 from tests.helpers import SMALL, write_noise_stream
 from transforms.blocks import BLOCK, DEFAULT_STAGES, EVERY_STAGE, FAULT, TABLES
-from transforms.identity import content_id, pair_ids, stat_ids
+from transforms.core.identity import content_id, pair_ids, stat_ids
 from transforms.pixels import PixelParams, measure_frames
 from transforms.sketch import SIZE
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from transforms.identity import hash_strings
+from transforms.core.identity import hash_strings
 
 Bgr = npt.NDArray[np.uint8]
 """A decoded frame as cv2 has it: (H, W, 3), uint8, blue first."""

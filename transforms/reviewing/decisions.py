@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from transforms.core.identity import content_id
 from transforms.detect.core import annotation_ids
 from transforms.exports.objects import mask_of
-from transforms.identity import content_id
 from transforms.reviewing.core import (
     Box,
     Returned,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.identity import (
+from transforms.core.identity import (
     UNTRUSTED,
     content_id,
     hash_strings,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from transforms.intervals import place_in_intervals
+from transforms.core.intervals import place_in_intervals
 
 
 def test_intervals_are_placed_within_their_stream() -> None:

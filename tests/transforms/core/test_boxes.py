@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from transforms.boxes import box_iou
+from transforms.core.boxes import box_iou
 
 
 def test_overlaps_are_shares_of_the_union() -> None:

@@ -1,0 +1,1 @@
+"""What every transform may use: identities, intervals, boxes."""
