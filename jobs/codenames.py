@@ -14,7 +14,7 @@ _PACKAGE = "transforms"
 # Declarations of tables are part of a stage key by themselves.
 _OTHER_ROOMS = frozenset({"schemas", "conf", "jobs"})
 # How bytes are reached (requests, retries, credentials) decides nothing about what is in them.
-_WAYS_TO_BYTES = ("transforms.buckets", "transforms.credentials", "transforms.objectfile", "transforms.source")
+_WAYS_TO_BYTES = ("transforms.io",)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 

@@ -23,7 +23,7 @@ from jobs.shown import Shown
 from jobs.storage.places import ObjectPath, Place
 from jobs.storage.store import Snapshot, Store
 from jobs.workspace import Workspace
-from transforms import buckets
+from transforms.io import object_store
 
 BATCH = 1 << 16
 """Rows of a result that are in memory together, where it is given piece by piece."""
@@ -177,7 +177,7 @@ class View:
                 if any(sign in str(error) for sign in _NO_FILE):
                     raise UserError(self._vacuumed) from error
                 if isinstance(self._store.root, ObjectPath) and "S3 error" in str(error):
-                    raise buckets.as_os_error(error, str(self._store.root)) from error
+                    raise object_store.as_os_error(error, str(self._store.root)) from error
                 raise UserError(f"SQL: {_complaint(error)}") from error
 
     def _register(self, connection: duckdb.DuckDBPyConnection) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from jobs.errors import UserError
 from jobs.storage import places
 from jobs.storage.places import ObjectPath, Place
-from transforms.buckets import SCHEME, split
+from transforms.io.object_store import SCHEME, split
 
 FORMAT = 1
 """Format of a workspace; raised when an older version of the program could no longer read it rightly."""

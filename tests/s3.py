@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Lock, Thread
 from urllib.parse import unquote
 
-from transforms import buckets
+from transforms.io import object_store
 
 _START_S = 60.0
 _WAIT_S = 1.5
@@ -72,13 +72,13 @@ def environment(address: str, key: str = "test", secret: str = "test") -> dict[s
 def upload(folder: Path, uri: str) -> str:
     """Put the files of a folder below a prefix, and return that."""
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        buckets.put(f"{uri}/{file.relative_to(folder).as_posix()}", file.read_bytes())
+        object_store.put(f"{uri}/{file.relative_to(folder).as_posix()}", file.read_bytes())
     return uri
 
 
 def keys(uri: str) -> list[str]:
     """Return what lies below a prefix, relative to it."""
-    return [entry.uri.removeprefix(f"{uri}/") for entry in buckets.listing(uri)]
+    return [entry.uri.removeprefix(f"{uri}/") for entry in object_store.listing(uri)]
 
 
 @dataclass

@@ -18,7 +18,7 @@ from jobs.workspace import Workspace
 from tests import s3
 from tests.helpers import assert_one_live_row, assert_same_tables, go, scenery, winnow, write_pictures
 from tests.machines import Machines, two_machines, without_ray
-from transforms import buckets
+from transforms.io import object_store
 
 PLACE = ("uri", "mtime_ns", "stat_id")
 SECRET = "not-to-be-seen-by-anybody-7f3a"
@@ -70,7 +70,9 @@ def test_machines_without_keys_are_lent_those_of_the_run_and_nobody_can_read_the
     logged = [path for path in machines.folder.rglob("*") if path.is_file() and not path.is_symlink()]
     assert any(path.name.startswith("worker-") for path in logged)
     assert [path for path in logged if SECRET.encode() in path.read_bytes()] == []
-    assert [entry.uri for entry in buckets.listing(bucket) if SECRET.encode() in buckets.get(entry.uri).data] == []
+    assert [
+        entry.uri for entry in object_store.listing(bucket) if SECRET.encode() in object_store.get(entry.uri).data
+    ] == []
     assert SECRET not in out + err
 
 

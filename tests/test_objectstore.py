@@ -39,7 +39,7 @@ from tests.helpers import (
     write_clip,
     write_noise_stream,
 )
-from transforms import buckets
+from transforms.io import object_store
 
 # Where frames lie, and when they were written, differs by nature.
 PLACE = ("uri", "mtime_ns", "stat_id")
@@ -109,7 +109,7 @@ def test_a_run_in_a_bucket_gives_the_rows_of_one_on_disk(
     assert winnow("release", "create", "v1", "-w", place).exception is None
     assert_exports_are_the_same(here, place, bucket, tmp_path)
     assert winnow("report", "-w", place, "--out", f"{bucket}/night.html").exception is None
-    assert buckets.get(f"{bucket}/night.html").data.startswith(b"<!doctype html>")
+    assert object_store.get(f"{bucket}/night.html").data.startswith(b"<!doctype html>")
     found = findings(winnow("doctor", "-w", place, "--quick", "--verify", "--json"))
     assert [found[name] for name in ("workspace", "tables", "files", "hashes")] == ["ok"] * 4
     assert said(winnow("inspect", "stream", "-w", place, "--path", source, "--json"))["n_frames"] == record.frames
@@ -117,7 +117,9 @@ def test_a_run_in_a_bucket_gives_the_rows_of_one_on_disk(
     assert [run["state"] for run in runs] == ["done", "done"]
     assert said(winnow("tables", "vacuum", "-w", place, "--json"))
     assert said(winnow("sql", "SELECT count(*) AS n FROM curated", "-w", place, "--release", "v1", "--format", "jsonl"))
-    buckets.delete([entry.uri for entry in buckets.listing(f"{place}/quality") if entry.uri.endswith(".parquet")])
+    object_store.delete(
+        [entry.uri for entry in object_store.listing(f"{place}/quality") if entry.uri.endswith(".parquet")]
+    )
     found = findings(winnow("doctor", "-w", place, "--quick", "--json"))
     assert (found["files"], found["tables"]) == ("broken", "ok")
 
@@ -134,7 +136,7 @@ def assert_exports_are_the_same(here: Workspace, place: str, bucket: str, tmp_pa
         names = sorted(path.relative_to(local).as_posix() for path in local.rglob("*") if path.is_file())
         assert sorted(s3.keys(out)) == names
         for name in (n for n in names if n.startswith("images/")):
-            assert buckets.get(f"{out}/{name}").data == (local / name).read_bytes()
+            assert object_store.get(f"{out}/{name}").data == (local / name).read_bytes()
     assert winnow("export", "-w", place, "--format", "jsonl", "--out", out).exception is None
     assert sorted(s3.keys(out)) == ["frames_default.jsonl", "manifest.json"]
     (problem,) = problems(winnow("export", "-w", place, "--format", "coco", "--out", f"{bucket}/sets"))
@@ -243,14 +245,14 @@ def test_a_store_that_throttles_and_drops_costs_time_alone(
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
         there = Workspace.at(f"{bucket}/tables")
         # At first it takes no rows at all: that is said in a line, and costs what was done since the last commit.
-        monkeypatch.setenv(buckets.RETRIES, "1")
+        monkeypatch.setenv(object_store.RETRIES, "1")
         proxy.fault = lambda method, path, number: "throttle" if method == "PUT" and "/quality/stage" in path else None
         with pytest.raises(RunFailedError) as failed:
             go(there, source, settings=[FEW])
         (problem,) = failed.value.problems
         assert problem.startswith("the workspace: s3://")
         assert problem.endswith("503 Service Unavailable (Please reduce your request rate.)")
-        monkeypatch.delenv(buckets.RETRIES)
+        monkeypatch.delenv(object_store.RETRIES)
         proxy.faults.clear()
         numbers: Counter[str] = Counter()
 
@@ -300,7 +302,7 @@ def test_a_frame_that_cannot_be_had_now_is_computed_by_the_next_run(
 ) -> None:
     source = s3.upload(frames, f"{bucket}/cam")
     there = Workspace.at(f"{bucket}/tables")
-    monkeypatch.setenv(buckets.RETRIES, "1")
+    monkeypatch.setenv(object_store.RETRIES, "1")
     with s3.flaky(s3_server) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
         proxy.fault = lambda method, path, number: "throttle" if path.endswith("/image_4.jpg") else None

@@ -21,8 +21,8 @@ from blake3 import blake3
 
 from transforms.container import clip_source, open_clip, packets_of, status_of
 from transforms.image import Color, CorruptImageError, Gray, ImageParams, refuse_unless_sane, shrink
+from transforms.io.frame_bytes import FileChangingError
 from transforms.orientation import ON_ITS_SIDE, turned
-from transforms.source import FileChangingError
 
 if TYPE_CHECKING:
     # A tenth of a second of import, which those who have no clips need not pay.

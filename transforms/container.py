@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from transforms import buckets
-from transforms.objectfile import ObjectFile
-from transforms.source import NoFileError
+from transforms.io import object_store
+from transforms.io.frame_bytes import NoFileError
+from transforms.io.object_file import ObjectFile
 
 
 class ClipError(OSError):
@@ -20,7 +20,7 @@ class ClipError(OSError):
 
 def clip_source(path: str) -> Path | ObjectFile:
     """Return what a clip is read from. Raises `OSError` for an object that is not there."""
-    return ObjectFile(buckets.head(path)) if buckets.is_object(path) else Path(path)
+    return ObjectFile(object_store.head(path)) if object_store.is_object(path) else Path(path)
 
 
 def status_of(source: Path | ObjectFile) -> tuple[int, int, int]:

@@ -22,8 +22,8 @@ from transforms.image import (
     thumbnail,
     to_small,
 )
+from transforms.io.frame_bytes import FrameBytes, read_ahead, read_frame
 from transforms.motion import to_tiles
-from transforms.source import FrameBytes, read_ahead, read_frame
 
 
 class Pixels(NamedTuple):

@@ -31,11 +31,11 @@ from transforms.blocks import (
 from transforms.core.identity import UNTRUSTED, Int64Array, is_racy, pair_ids, stat_ids
 from transforms.hashing import layout_column, layouts, phash, to_hex
 from transforms.image import Gray, ImageParams
+from transforms.io.frame_bytes import FrameBytes
 from transforms.motion import TILES, MotionParams, MotionScores, keeps_tiles, motion_scores, still_tiles
 from transforms.pictures import Clips, Picture, picture
 from transforms.quality import BlurParams, PictureMeasures, Scratch, measure_picture, tone_histogram, tone_statistics
 from transforms.sketch import Int16Array, sketch
-from transforms.source import FrameBytes
 
 Keep = Callable[[str, int, bytes], str]
 """Puts the JPEG of a frame, named by stream and number, where it is kept, and says where that is."""

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from jobs.storage import places
 from jobs.storage.places import ObjectPath, Place
-from transforms import buckets
+from transforms.io import object_store
 
 BROKEN_OFF = ".being-written"
 """Lies in a bucket while a dataset is put there, and stays if that breaks off."""
@@ -57,7 +57,7 @@ def _upload(folder: Path, out: ObjectPath, last: str) -> None:
     with ThreadPoolExecutor(_WRITERS) as writers:
         list(writers.map(lambda name: places.write(out / name, (folder / name).read_bytes()), set(names) - {last}))
     if gone := sorted(before - set(names)):
-        buckets.delete([str(out / name) for name in gone])
+        object_store.delete([str(out / name) for name in gone])
     places.write(out / last, (folder / last).read_bytes())
     places.delete(out / BROKEN_OFF)
 

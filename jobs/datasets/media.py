@@ -14,9 +14,9 @@ from blake3 import blake3
 
 from jobs.errors import RunFailedError, UserError
 from jobs.storage import places
-from transforms import buckets
 from transforms.clip import KEY_PATTERN, Clip, FrameName
 from transforms.image import CorruptImageError, encode_jpeg
+from transforms.io import object_store
 
 _SHOWN = 3
 _READERS = 4
@@ -42,7 +42,7 @@ def named(rows: pa.Table, media: Media, folder: str, pictures: pa.Array) -> pa.T
             rows.append_column("file_name", sources).append_column("source", sources).append_column("expected", sources)
         )
     of_clip = pc.match_substring_regex(sources, KEY_PATTERN)
-    is_object = pc.starts_with(pc.coalesce(pictures, sources), buckets.SCHEME)
+    is_object = pc.starts_with(pc.coalesce(pictures, sources), object_store.SCHEME)
     if media == "link" and pc.any(is_object).as_py():
         raise UserError("objects in a bucket are no files that can be linked to; bring them along with --media copy")
     if media == "link" and pc.any(pc.and_(of_clip, pc.is_null(pictures))).as_py():

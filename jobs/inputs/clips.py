@@ -14,9 +14,9 @@ from jobs.errors import one_line
 from jobs.inputs.streams import StreamFiles
 from jobs.storage.places import ObjectPath, Place
 from jobs.storage.store import Snapshot
-from transforms import buckets
 from transforms import sampling as sampling_
 from transforms.core.identity import is_racy, stat_ids
+from transforms.io import object_store
 from transforms.sampling import Sampling
 
 
@@ -70,7 +70,7 @@ def list_clip(
 def _status(path: Place) -> tuple[int, int, int | None]:
     """Return size, mtime and ctime of a clip; an object has no ctime."""
     if isinstance(path, ObjectPath):
-        entry = buckets.head(path.uri)
+        entry = object_store.head(path.uri)
         return entry.size_bytes, entry.mtime_ns, None
     found = path.stat()
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns

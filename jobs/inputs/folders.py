@@ -15,8 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from jobs.storage.places import ObjectPath, Place, place
-from transforms import buckets, clip, ingest
+from transforms import clip, ingest
 from transforms.ingest import FrameNumberError
+from transforms.io import object_store
 
 _SCAN_CHUNK = 1 << 14
 
@@ -94,7 +95,7 @@ class DiskTree:
 
 def existing(given: str, problems: list[str]) -> Place | None:
     """Return the folder or the clip that an input names, or None after a word to `problems`."""
-    if "://" in given and not given.startswith(("file://", buckets.SCHEME)):
+    if "://" in given and not given.startswith(("file://", object_store.SCHEME)):
         problems.append(f"input {given}: expected a folder, or s3://BUCKET/PREFIX")
         return None
     if not given.strip():
@@ -102,7 +103,7 @@ def existing(given: str, problems: list[str]) -> Place | None:
         return None
     named = place(given)
     if isinstance(named, ObjectPath):
-        if not buckets.split(named.uri)[0]:
+        if not object_store.split(named.uri)[0]:
             problems.append(f"input {given}: expected s3://BUCKET/PREFIX")
             return None
         return named

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from jobs.inputs.folders import NO_FILES, DiskTree, Files, Tree, are_frames, is_chosen_clip, is_clip
 from jobs.storage.places import ObjectPath, Place
-from transforms import buckets
+from transforms.io import object_store
 
 
 @dataclass
@@ -33,7 +33,7 @@ class PrefixTree:
         self._root = root
         self._folders: dict[str, _Folder] = {}
         self._is_clip = is_clip(root) and _is_there(root)
-        for entry in () if self._is_clip else buckets.listing(root.uri):
+        for entry in () if self._is_clip else object_store.listing(root.uri):
             folder, _, name = entry.uri.rpartition("/")
             held = self._folders.setdefault(folder, _Folder())
             held.names.append(name)
@@ -79,7 +79,7 @@ class PrefixTree:
 
 def _is_there(at: ObjectPath) -> bool:
     try:
-        buckets.head(at.uri)
+        object_store.head(at.uri)
     except FileNotFoundError:
         return False
     return True

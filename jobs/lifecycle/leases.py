@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from jobs.lifecycle.processes import has_ended, is_here
 from jobs.storage import places
 from jobs.storage.places import ObjectPath
-from transforms import buckets
+from transforms.io import object_store
 
 LASTS_S = 60.0
 """How long a lease holds after it was last renewed."""
@@ -57,7 +57,11 @@ class Lease:
         self._about = dict(about)
         text = self._text()
         began = time.monotonic()
-        etag = buckets.put_new(self.at.uri, text) if found is None else buckets.put_over(self.at.uri, text, found.etag)
+        etag = (
+            object_store.put_new(self.at.uri, text)
+            if found is None
+            else object_store.put_over(self.at.uri, text, found.etag)
+        )
         if etag is None:
             return False
         self._etag, self._renewed = etag, began
@@ -80,7 +84,7 @@ class Lease:
     def _renew(self) -> None:
         with self._one:
             began = time.monotonic()
-            etag = buckets.put_over(self.at.uri, self._text(), self._etag)
+            etag = object_store.put_over(self.at.uri, self._text(), self._etag)
             if etag is None:
                 found = _read(self.at)
                 if found is None or found.token != self._token:
@@ -105,7 +109,7 @@ class Lease:
             text = json.dumps({"about": None, "token": self._token, "beat": os.getpid()}).encode() + b"\n"
             # Who cannot say so falls silent, which is as good after a while.
             with suppress(OSError):
-                buckets.put_over(self.at.uri, text, self._etag)
+                object_store.put_over(self.at.uri, text, self._etag)
 
 
 def leaseholder(at: ObjectPath) -> dict[str, Any] | None:
@@ -117,7 +121,7 @@ def leaseholder(at: ObjectPath) -> dict[str, Any] | None:
 
 def _read(at: ObjectPath) -> _Record | None:
     try:
-        data, entry = buckets.get(at.uri)
+        data, entry = object_store.get(at.uri)
     except FileNotFoundError:
         return None
     values = json.loads(data)

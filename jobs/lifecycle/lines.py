@@ -16,7 +16,7 @@ from typing import Protocol
 
 from jobs.storage import places
 from jobs.storage.places import ObjectPath, Place
-from transforms import buckets
+from transforms.io import object_store
 
 _EVERY_S = 2.0
 _KEPT_BYTES = 1 << 20
@@ -74,7 +74,7 @@ class _Objects:
     @classmethod
     def begin(cls, file: ObjectPath) -> _Objects | None:
         # The first object only says whose the file is.
-        if places.exists(file) or buckets.put_new(_piece(file, 0), secrets.token_hex(16).encode()) is None:
+        if places.exists(file) or object_store.put_new(_piece(file, 0), secrets.token_hex(16).encode()) is None:
             return None
         return cls(file)
 
@@ -93,7 +93,7 @@ class _Objects:
             # A piece that may have been written, though its answer was lost, must not be another one the next time.
             text = self._sending = self._sending or self._waiting
         if text:
-            buckets.put(_piece(self._file, self._number + 1), text)
+            object_store.put(_piece(self._file, self._number + 1), text)
             self._number += 1
             self._keep(text)
             with self._lock:
@@ -105,9 +105,9 @@ class _Objects:
         with suppress(OSError):
             self._write()
             pieces = [_piece(self._file, number) for number in range(self._number + 1)]
-            read = (buckets.get(uri).data for uri in pieces[1:])
+            read = (object_store.get(uri).data for uri in pieces[1:])
             places.write(self._file, b"".join(read if self._written is None else self._written))
-            buckets.delete(pieces)
+            object_store.delete(pieces)
 
     def _keep(self, text: bytes) -> None:
         if self._written is not None:
@@ -144,12 +144,12 @@ class Reader:
         found = places.status(self._file)
         if isinstance(self._file, ObjectPath) and found is None:
             last = _piece(self._file, self._n_pieces - 1)
-            for entry in list(buckets.listing(_pieces(self._file), after=last)):
+            for entry in list(object_store.listing(_pieces(self._file), after=last)):
                 # Otherwise the file is taking their place just now; the next call reads on in it.
                 if entry.uri != _piece(self._file, self._n_pieces):
                     return
                 try:
-                    yield buckets.get(entry.uri).data
+                    yield object_store.get(entry.uri).data
                 except FileNotFoundError:
                     return
                 self._n_pieces += 1

@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from jobs.passes.nearby import Transform
 from jobs.storage.places import is_remote, place
-from transforms import buckets
-from transforms.credentials import VARIABLES, AccessError, options
+from transforms.io import object_store
+from transforms.io.credentials import VARIABLES, AccessError, options
 
 
 class Lent:
@@ -62,8 +62,8 @@ def lend(places: Iterable[object]) -> Lent | None:
     variables = {VARIABLES[name][0]: value for name, value in found.items() if name in VARIABLES}
     if "skip_signature" in found:
         variables["AWS_SKIP_SIGNATURE"] = "true"
-    if buckets.RETRIES in os.environ:
-        variables[buckets.RETRIES] = os.environ[buckets.RETRIES]
+    if object_store.RETRIES in os.environ:
+        variables[object_store.RETRIES] = os.environ[object_store.RETRIES]
     return Lent(variables)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from jobs.errors import UserError
-from transforms import buckets
+from transforms.io import object_store
 
 _TEMPORARY = ".tmp"
 _HOUR_S = 3600
@@ -43,7 +43,7 @@ class ObjectPath:
     @property
     def pure(self) -> PurePosixPath:
         """Return bucket and key as a path, for its parts."""
-        return PurePosixPath(self.uri.removeprefix(buckets.SCHEME))
+        return PurePosixPath(self.uri.removeprefix(object_store.SCHEME))
 
     @property
     def name(self) -> str:
@@ -68,7 +68,7 @@ class ObjectPath:
     @property
     def parents(self) -> tuple[ObjectPath, ...]:
         """Return all places that this one is in, the innermost first."""
-        return tuple(ObjectPath(f"{buckets.SCHEME}{p}") for p in self.pure.parents if p.parts)
+        return tuple(ObjectPath(f"{object_store.SCHEME}{p}") for p in self.pure.parents if p.parts)
 
     def relative_to(self, other: Place) -> PurePosixPath:
         """Return how to get here from a place above."""
@@ -90,7 +90,7 @@ def place(named: str | os.PathLike[str] | ObjectPath) -> Place:
     if isinstance(named, ObjectPath):
         return named
     text = os.fspath(named)
-    if buckets.is_object(text):
+    if object_store.is_object(text):
         return ObjectPath(text.rstrip("/"))
     return Path(text.removeprefix("file://"))
 
@@ -143,7 +143,7 @@ def make_in(root: Place, folder: Place) -> None:
 def read(file: Place, start: int = 0) -> bytes:
     """Return a file's bytes, from the first or from a later one on. Raises `FileNotFoundError` for none."""
     if isinstance(file, ObjectPath):
-        return buckets.get(file.uri).data[start:]
+        return object_store.get(file.uri).data[start:]
     if not start:
         return file.read_bytes()
     with open(file, "rb") as handle:
@@ -154,7 +154,7 @@ def read(file: Place, start: int = 0) -> bytes:
 def write(file: Place, data: bytes) -> None:
     """Write a file so that it is there whole or not at all, also after a loss of power. Its folder must be there."""
     if isinstance(file, ObjectPath):
-        buckets.put(file.uri, data)
+        object_store.put(file.uri, data)
         return
     temporary = file.with_name(f".{file.name}.{os.getpid()}{_TEMPORARY}")
     try:
@@ -171,7 +171,7 @@ def create(file: Place, data: bytes) -> bool:
     What two writers write must differ: on an object store it tells whose file it is when an answer was lost.
     """
     if isinstance(file, ObjectPath):
-        return buckets.put_new(file.uri, data) is not None
+        return object_store.put_new(file.uri, data) is not None
     make(file.parent)
     temporary = file.with_name(f".{file.stem}.{os.getpid()}.{secrets.token_hex(4)}{_TEMPORARY}")
     try:
@@ -243,7 +243,7 @@ def delete_older(folder: Place, names: Iterable[str], hours: int, dry_run: bool 
 def touch(file: Place) -> None:
     """See to it that a file is there and was written just now."""
     if isinstance(file, ObjectPath):
-        buckets.put(file.uri, b"")
+        object_store.put(file.uri, b"")
     else:
         file.touch()
 
@@ -267,7 +267,7 @@ def status(file: Place) -> Status | None:
     """Return what is known of a file without reading it, None if there is none."""
     try:
         if isinstance(file, ObjectPath):
-            found = buckets.head(file.uri)
+            found = object_store.head(file.uri)
             return Status(found.size_bytes, found.mtime_ns // 10**9)
         told = file.stat()
         return Status(told.st_size, told.st_mtime)
@@ -283,7 +283,7 @@ def exists(file: Place) -> bool:
 def delete(file: Place) -> None:
     """Delete a file, if it is there."""
     if isinstance(file, ObjectPath):
-        buckets.delete([file.uri])
+        object_store.delete([file.uri])
     else:
         file.unlink(missing_ok=True)
 
@@ -291,8 +291,8 @@ def delete(file: Place) -> None:
 def delete_below(folder: Place) -> None:
     """Delete a folder with all that is in it, if it is there."""
     if isinstance(folder, ObjectPath):
-        if found := [entry.uri for entry in buckets.listing(folder.uri)]:
-            buckets.delete(found)
+        if found := [entry.uri for entry in object_store.listing(folder.uri)]:
+            object_store.delete(found)
     elif folder.is_dir():
         shutil.rmtree(folder)
 
@@ -300,7 +300,7 @@ def delete_below(folder: Place) -> None:
 def files(folder: Place) -> dict[str, Status]:
     """Return the files right in a folder by their names; none if there is no such folder."""
     if isinstance(folder, ObjectPath):
-        found = buckets.children(folder.uri)[0]
+        found = object_store.children(folder.uri)[0]
         return {e.uri.rpartition("/")[2]: Status(e.size_bytes, e.mtime_ns // 10**9) for e in found}
     listed = {}
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
@@ -316,7 +316,7 @@ def files(folder: Place) -> dict[str, Status]:
 def names(folder: Place) -> list[str]:
     """Return the names of files and folders right in a folder, in order; none if there is no such folder."""
     if isinstance(folder, ObjectPath):
-        entries, below = buckets.children(folder.uri)
+        entries, below = object_store.children(folder.uri)
         return sorted({*(entry.uri.rpartition("/")[2] for entry in entries), *below})
     try:
         return sorted(os.listdir(folder))
@@ -327,7 +327,7 @@ def names(folder: Place) -> list[str]:
 def folders(folder: Place) -> list[str]:
     """Return the names of the folders in a folder, in order, without those that begin with a dot."""
     if isinstance(folder, ObjectPath):
-        found = buckets.children(folder.uri)[1]
+        found = object_store.children(folder.uri)[1]
     else:
         try:
             with os.scandir(folder) as entries:
@@ -348,7 +348,7 @@ def changed_ns(folder: Place) -> int | None:
 def below(folder: Place) -> Iterator[str]:
     """Yield the paths of all files below a folder, relative to it; none if there is no such folder."""
     if isinstance(folder, ObjectPath):
-        for entry in buckets.listing(folder.uri):
+        for entry in object_store.listing(folder.uri):
             yield entry.uri.removeprefix(f"{folder.uri}/")
     else:
         for found in folder.rglob("*"):

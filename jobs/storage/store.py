@@ -34,7 +34,7 @@ from jobs.storage.filters import DataFile
 from jobs.storage.parts import Part, now_ms, statistics_json, write_part
 from jobs.storage.places import ObjectPath, Place
 from jobs.storage.tablelog import State, log_entry
-from transforms import buckets
+from transforms.io import object_store
 
 __all__ = ["Change", "ConflictError", "DataFile", "Drop", "Snapshot", "Store"]
 
@@ -53,12 +53,12 @@ def _asked(at: Place, call: Callable[[], T]) -> T:
     except (DeltaError, OSError) as error:
         if not isinstance(at, ObjectPath):
             raise
-        raise buckets.as_os_error(error, at.uri) from error
+        raise object_store.as_os_error(error, at.uri) from error
 
 
 def _patiently(at: Place, call: Callable[[], T]) -> T:
     """Return what a call gives, which may be made several times."""
-    return buckets.with_retries(lambda: _asked(at, call))
+    return object_store.with_retries(lambda: _asked(at, call))
 
 
 def _delta_at(at: Place, version: int | None = None) -> DeltaTable:
@@ -75,7 +75,7 @@ def _schema(table: schemas.Table) -> DeltaSchema:
 
 
 def _options(at: Place) -> dict[str, str] | None:
-    return buckets.table_options() if isinstance(at, ObjectPath) else None
+    return object_store.table_options() if isinstance(at, ObjectPath) else None
 
 
 class Store:
@@ -329,7 +329,7 @@ class Snapshot(reading.Rows):
         said = {"job_id": job_id, "commit_id": secrets.token_hex(8)}
         try:
             _asked(self.root / self.table.name, partial(_commit, self._at_version(), self.table, actions, said))
-        except (CommitFailedError, buckets.BrokenOffError) as error:
+        except (CommitFailedError, object_store.BrokenOffError) as error:
             self._seen.pop(self.table.name, None)
             self._refuse_unless_ours(error, said["commit_id"])
         gone = {f.path for f in retired}
@@ -351,7 +351,7 @@ class Snapshot(reading.Rows):
             found = places.read(entry)
         except FileNotFoundError:
             if isinstance(entry, ObjectPath) and isinstance(error, CommitFailedError):
-                raise buckets.as_os_error(error, entry.uri) from error
+                raise object_store.as_os_error(error, entry.uri) from error
             raise ConflictError(str(error)) from error
         if not any(json.loads(line).get("commitInfo", {}).get("commit_id") == commit_id for line in found.splitlines()):
             raise ConflictError(str(error)) from error

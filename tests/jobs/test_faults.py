@@ -162,7 +162,7 @@ def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "    def find_spec(self, name, path, target=None):\n"
         "        if name == 'transforms.pictures':\n"
         "            sys.meta_path.remove(self)\n"
-        "            import transforms.source as source\n"
+        "            import transforms.io.frame_bytes as source\n"
         "            read = source.read_frame\n"
         "            def deadly(path):\n"
         "                if path.endswith('image_17.jpg'):\n"

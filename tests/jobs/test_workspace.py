@@ -9,7 +9,7 @@ from jobs.errors import UserError
 from jobs.storage import places
 from jobs.workspace import FORMAT, Workspace
 from tests import s3
-from transforms import buckets
+from transforms.io import object_store
 
 
 def test_a_workspace_in_a_bucket_is_marked_once(bucket: str) -> None:
@@ -26,11 +26,11 @@ def test_a_workspace_in_a_bucket_is_marked_once(bucket: str) -> None:
 
 
 def test_a_prefix_with_other_things_below_it_is_refused(bucket: str) -> None:
-    buckets.put(f"{bucket}/photos/2026/1.jpg", b"x")
+    object_store.put(f"{bucket}/photos/2026/1.jpg", b"x")
     with pytest.raises(UserError, match=f"workspace {bucket}/photos is a folder with other things in it"):
         Workspace.at(f"{bucket}/photos")
     assert not Workspace.at(f"{bucket}/pho").exists
-    buckets.put(f"{bucket}/later/winnow.json", json.dumps({"format": FORMAT + 1}).encode())
+    object_store.put(f"{bucket}/later/winnow.json", json.dumps({"format": FORMAT + 1}).encode())
     with pytest.raises(UserError, match="upgrade winnow"):
         Workspace.at(f"{bucket}/later")
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tests.helpers import damage, scenery, write_clip
 from transforms.clip import Clip, FrameName
 from transforms.image import CorruptImageError, ImageParams
+from transforms.io.frame_bytes import FileChangingError, NoFileError
 from transforms.sampling import ClipIndex, index_clip
-from transforms.source import FileChangingError, NoFileError
 
 PARAMS = ImageParams()
 N = 40

@@ -8,8 +8,8 @@ from jobs.datasets.delivery import BROKEN_OFF, put_in_place, staged
 from jobs.storage import places
 from jobs.storage.places import ObjectPath
 from tests import s3
-from transforms import buckets
-from transforms.buckets import StorageError
+from transforms.io import object_store
+from transforms.io.object_store import StorageError
 
 
 def built(out: ObjectPath, names: str) -> None:
@@ -27,7 +27,7 @@ def test_an_upload_that_breaks_off_is_seen_to_be_none(
     out = ObjectPath(f"{bucket}/set")
     built(out, "abc")
     assert s3.keys(str(out)) == ["a", "b", "c", "manifest"]
-    monkeypatch.setenv(buckets.RETRIES, "0")
+    monkeypatch.setenv(object_store.RETRIES, "0")
     with s3.flaky(s3_server) as proxy:
         proxy.fault = lambda method, path, number: "throttle" if method == "PUT" and path.endswith("/d") else None
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)

@@ -20,7 +20,7 @@ from jobs.storage.places import ObjectPath
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from tests.helpers import copy_stream, go, write_noise_stream
-from transforms import buckets
+from transforms.io import object_store
 
 
 @pytest.fixture(scope="module")
@@ -287,7 +287,7 @@ def test_in_a_bucket_files_among_the_pictures_are_left_alone(exported: tuple[Wor
     request = ExportRequest("coco", ObjectPath(f"{bucket}/set"), where="stream_id = 'cam' AND frame_idx < 10")
     export(exported[0], request)
     export(exported[0], request)
-    buckets.put(f"{bucket}/set/images/mine.txt", b"mine")
+    object_store.put(f"{bucket}/set/images/mine.txt", b"mine")
     with pytest.raises(UserError, match=r"images/mine\.txt"):
         export(exported[0], request)
     assert places.read(ObjectPath(f"{bucket}/set/images/mine.txt")) == b"mine"

@@ -12,8 +12,8 @@ from jobs.storage.places import ObjectPath
 from jobs.storage.store import Store
 from tests import s3
 from tests.helpers import scenery, write_clip
-from transforms import buckets
 from transforms.ingest import IngestParams
+from transforms.io import object_store
 
 
 def listed(uri: str, tmp_path: Path, **params: object) -> list[StreamFiles]:
@@ -24,15 +24,15 @@ def test_streams_are_found_below_a_prefix(bucket: str, tmp_path: Path) -> None:
     write_clip(tmp_path / "in" / "b" / "gate.mp4", scenery(3))
     s3.upload(tmp_path / "in", f"{bucket}/in")
     for name in ("a/image_2.jpg", "a/image_10.jpg", "a/notes.txt", "b/deep/7.png", ".hidden/1.jpg", "image.jpg"):
-        buckets.put(f"{bucket}/in/{name}", name.encode())
-    buckets.put(f"{bucket}/in-other/image_1.jpg", b"x")
+        object_store.put(f"{bucket}/in/{name}", name.encode())
+    object_store.put(f"{bucket}/in-other/image_1.jpg", b"x")
     found = {stream.stream_id: stream for stream in listed(f"{bucket}/in/", tmp_path)}
     assert list(found) == ["a", "b/deep", "b/gate"]
     assert found["a"].uri == f"{bucket}/in/a"
     assert found["a"].frame_idx.tolist() == [2, 10]
     rows = found["a"].listing().to_pylist()
     assert [row["uri"] for row in rows] == [f"{bucket}/in/a/image_2.jpg", f"{bucket}/in/a/image_10.jpg"]
-    entry = buckets.head(rows[0]["uri"])
+    entry = object_store.head(rows[0]["uri"])
     assert (rows[0]["size_bytes"], rows[0]["mtime_ns"]) == (entry.size_bytes, entry.mtime_ns)
     assert found["a"].row["n_ignored"] == 1
     assert (found["b/gate"].row["kind"], found["b/gate"].n_frames) == ("video", 3)
@@ -42,7 +42,7 @@ def test_streams_are_found_below_a_prefix(bucket: str, tmp_path: Path) -> None:
 
 def test_a_prefix_with_frames_and_more_below_is_refused(bucket: str, tmp_path: Path) -> None:
     for name in ("1.jpg", "thumbs/1.jpg"):
-        buckets.put(f"{bucket}/in/{name}", b"x")
+        object_store.put(f"{bucket}/in/{name}", b"x")
     with pytest.raises(UserError, match=r"holds frames and below it there are more, such as thumbs"):
         listed(f"{bucket}/in", tmp_path)
     (stream,) = listed(f"{bucket}/in", tmp_path, nested="skip")
@@ -52,9 +52,9 @@ def test_a_prefix_with_frames_and_more_below_is_refused(bucket: str, tmp_path: P
 
 
 def test_a_listing_of_several_pages_is_whole(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buckets, "_PER_PAGE", 3)
+    monkeypatch.setattr(object_store, "_PER_PAGE", 3)
     for number in range(9):
-        buckets.put(f"{bucket}/in/image_{number}.jpg", b"x")
+        object_store.put(f"{bucket}/in/image_{number}.jpg", b"x")
     tree = PrefixTree(ObjectPath(f"{bucket}/in"))
     assert tree.names() == [f"image_{number}.jpg" for number in range(9)]
     assert len(tree.scan(ObjectPath(f"{bucket}/in")).names) == 9

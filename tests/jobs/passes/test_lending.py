@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from jobs.passes.lending import Lent, LentWorker, lend, lent_transforms
-from transforms.credentials import options
+from transforms.io.credentials import options
 
 
 def seen(block: pa.Table, name: str) -> pa.Table:

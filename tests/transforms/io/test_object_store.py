@@ -5,72 +5,72 @@ from datetime import UTC, datetime
 import pytest
 
 from tests import s3
-from transforms import buckets
-from transforms.buckets import ChangedError, NoBucketError, StorageError
+from transforms.io import object_store
+from transforms.io.object_store import ChangedError, NoBucketError, StorageError
 
 
 def test_an_object_is_written_read_listed_and_deleted(bucket: str) -> None:
     uri = f"{bucket}/a b/c#d%.txt"
-    buckets.put(uri, b"one")
-    data, entry = buckets.get(uri)
+    object_store.put(uri, b"one")
+    data, entry = object_store.get(uri)
     assert (data, entry.uri, entry.size_bytes) == (b"one", uri, 3)
-    assert buckets.head(uri) == entry
-    buckets.put(f"{bucket}/x", b"")
-    assert [e.uri for e in buckets.listing(bucket)] == [uri, f"{bucket}/x"]
-    assert [e.uri for e in buckets.listing(bucket, after=uri)] == [f"{bucket}/x"]
-    entries, below = buckets.children(bucket)
+    assert object_store.head(uri) == entry
+    object_store.put(f"{bucket}/x", b"")
+    assert [e.uri for e in object_store.listing(bucket)] == [uri, f"{bucket}/x"]
+    assert [e.uri for e in object_store.listing(bucket, after=uri)] == [f"{bucket}/x"]
+    entries, below = object_store.children(bucket)
     assert ([e.uri for e in entries], below) == ([f"{bucket}/x"], ["a b"])
-    buckets.delete([uri, f"{bucket}/never-there"])
-    assert [e.uri for e in buckets.listing(bucket)] == [f"{bucket}/x"]
+    object_store.delete([uri, f"{bucket}/never-there"])
+    assert [e.uri for e in object_store.listing(bucket)] == [f"{bucket}/x"]
     with pytest.raises(FileNotFoundError):
-        buckets.get(uri)
+        object_store.get(uri)
 
 
 def test_of_two_who_write_on_a_condition_one_succeeds(bucket: str) -> None:
     uri = f"{bucket}/lock"
-    first = buckets.put_new(uri, b"mine")
+    first = object_store.put_new(uri, b"mine")
     assert first
-    assert buckets.put_new(uri, b"theirs") is None
+    assert object_store.put_new(uri, b"theirs") is None
     # The answer to the first request was lost, and it is made again.
-    assert buckets.put_new(uri, b"mine") == first
-    second = buckets.put_over(uri, b"mine again", first)
+    assert object_store.put_new(uri, b"mine") == first
+    second = object_store.put_over(uri, b"mine again", first)
     assert second
-    assert buckets.put_over(uri, b"theirs", first) is None
-    assert buckets.put_over(uri, b"mine again", first) == second
-    assert buckets.put_over(f"{bucket}/none", b"x", first) is None
-    assert buckets.get(uri).data == b"mine again"
+    assert object_store.put_over(uri, b"theirs", first) is None
+    assert object_store.put_over(uri, b"mine again", first) == second
+    assert object_store.put_over(f"{bucket}/none", b"x", first) is None
+    assert object_store.get(uri).data == b"mine again"
 
 
 def test_an_object_that_changes_while_it_is_read_is_noticed(bucket: str) -> None:
     uri = f"{bucket}/clip.mp4"
-    buckets.put(uri, b"0123456789")
-    entry = buckets.head(uri)
-    assert buckets.get_range(entry, 2, 5) == b"234"
-    buckets.put(uri, b"9876543210")
+    object_store.put(uri, b"0123456789")
+    entry = object_store.head(uri)
+    assert object_store.get_range(entry, 2, 5) == b"234"
+    object_store.put(uri, b"9876543210")
     with pytest.raises(ChangedError):
-        buckets.get_range(entry, 2, 5)
+        object_store.get_range(entry, 2, 5)
     with pytest.raises(ValueError, match="has 10 bytes"):
-        buckets.get(uri, most_bytes=9)
+        object_store.get(uri, most_bytes=9)
 
 
 def test_writing_twice_within_a_second_changes_the_mtime() -> None:
     moment = datetime(2026, 11, 21, 2, 0, 0, 500_000, tzinfo=UTC)
-    one, other = buckets.stamp_ns(moment, '"aa"'), buckets.stamp_ns(moment, '"ab"')
+    one, other = object_store.stamp_ns(moment, '"aa"'), object_store.stamp_ns(moment, '"ab"')
     assert one != other
     assert one // 10**9 == other // 10**9 == int(moment.timestamp())
     # Listings and answers may differ in quotes, and in fractions of the second.
-    assert one == buckets.stamp_ns(moment.replace(microsecond=0), "aa")
+    assert one == object_store.stamp_ns(moment.replace(microsecond=0), "aa")
 
 
 def test_what_is_wrong_comes_as_one_line(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(buckets.RETRIES, "0")
+    monkeypatch.setenv(object_store.RETRIES, "0")
     with pytest.raises(NoBucketError, match=r"^there is no bucket 'no-such-bucket' at http://127"):
-        buckets.get("s3://no-such-bucket/x")
+        object_store.get("s3://no-such-bucket/x")
     with pytest.raises(NoBucketError):
-        list(buckets.listing("s3://no-such-bucket/x"))
+        list(object_store.listing("s3://no-such-bucket/x"))
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(StorageError, match=r"^s3://\S+/x: http://127.0.0.1:9 did not do it after 1 tries: .{5,80}$"):
-        buckets.get(f"{bucket}/x")
+        object_store.get(f"{bucket}/x")
 
 
 def test_what_fails_for_a_moment_is_tried_again(bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,12 +79,12 @@ def test_what_fails_for_a_moment_is_tried_again(bucket: str, s3_server: str, mon
         for fault in ("throttle", "drop", "mute", "cut"):
             uri = f"{bucket}/{fault}"
             proxy.next_is(fault)
-            buckets.put(uri, b"x" * 1000)
-            assert buckets.get(uri).data == b"x" * 1000
+            object_store.put(uri, b"x" * 1000)
+            assert object_store.get(uri).data == b"x" * 1000
             proxy.next_is(fault)
-            assert buckets.get(uri).data == b"x" * 1000
+            assert object_store.get(uri).data == b"x" * 1000
             proxy.next_is(fault)
             # The store heard of it before the answer was lost: it is ours all the same.
-            assert buckets.put_new(f"{uri}-new", b"mine") is not None
-            assert buckets.get(f"{uri}-new").data == b"mine"
+            assert object_store.put_new(f"{uri}-new", b"mine") is not None
+            assert object_store.get(f"{uri}-new").data == b"mine"
         assert len(proxy.faults) == 12

@@ -6,7 +6,7 @@ import io
 import os
 from collections import OrderedDict
 
-from transforms import buckets
+from transforms.io import object_store
 
 _BLOCK_BYTES = 2 << 20
 _BLOCKS = 8
@@ -18,7 +18,7 @@ class ObjectFile(io.RawIOBase):
     Raises `buckets.ChangedError` once it is another one, and `OSError` where its store does not give it.
     """
 
-    def __init__(self, entry: buckets.ObjectInfo) -> None:
+    def __init__(self, entry: object_store.ObjectInfo) -> None:
         super().__init__()
         self.entry = entry
         # Libraries tell formats by it.
@@ -59,9 +59,9 @@ class ObjectFile(io.RawIOBase):
         if number not in self._blocks:
             start = number * _BLOCK_BYTES
             end = min(self.entry.size_bytes, start + _BLOCK_BYTES)
-            data = buckets.get_range(self.entry, start, end)
+            data = object_store.get_range(self.entry, start, end)
             if len(data) != end - start:
-                raise buckets.StorageError(f"{self.entry.uri}: expected {end - start} bytes, found {len(data)}")
+                raise object_store.StorageError(f"{self.entry.uri}: expected {end - start} bytes, found {len(data)}")
             self._blocks[number] = data
             if len(self._blocks) > _BLOCKS:
                 self._blocks.popitem(last=False)

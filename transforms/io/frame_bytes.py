@@ -11,7 +11,7 @@ from functools import cache
 from threading import Lock
 from typing import NamedTuple
 
-from transforms import buckets
+from transforms.io import object_store
 
 _TRIES = 3
 _PAUSE_S = 0.05
@@ -54,7 +54,7 @@ def read_frame(path: str) -> FrameBytes:
     system has after it was asked three times. An object is there whole or not at all; what its store has to say comes
     as an `OSError` as well.
     """
-    if buckets.is_object(path):
+    if object_store.is_object(path):
         return _objects().get(path)
     for attempt in range(_TRIES):
         try:
@@ -73,7 +73,7 @@ def read_frame(path: str) -> FrameBytes:
 
 def read_ahead(path: str) -> None:
     """Begin to read a file that will be asked for soon; what is wrong with it shows then."""
-    if buckets.is_object(path):
+    if object_store.is_object(path):
         _objects().announce(path)
         return
     if not hasattr(os, "posix_fadvise"):
@@ -153,7 +153,7 @@ def _objects() -> _Objects:
 def _fetch(uri: str) -> FrameBytes:
     read_ns = time.time_ns()
     try:
-        data, entry = buckets.get(uri, _LARGEST_BYTES)
+        data, entry = object_store.get(uri, _LARGEST_BYTES)
     except ValueError as error:
         raise FileTooLargeError(f"{error}, more than one picture can have") from error
     return FrameBytes(data, entry.size_bytes, entry.mtime_ns, read_ns)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from blake3 import blake3
 
-from transforms.credentials import AccessError, options
+from transforms.io.credentials import AccessError, options
 
 T = TypeVar("T")
 

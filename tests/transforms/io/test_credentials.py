@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests import s3
-from transforms import credentials
-from transforms.credentials import AccessError
+from transforms.io import credentials
+from transforms.io.credentials import AccessError
 
 
 def test_credentials_come_from_a_profile_where_the_environment_has_none(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from transforms.source import FileChangingError, FileTooLargeError, NoFileError, read_frame
+from transforms.io.frame_bytes import FileChangingError, FileTooLargeError, NoFileError, read_frame
 
 
 def test_bytes_come_with_the_files_own_size_and_time(tmp_path: Path) -> None:
