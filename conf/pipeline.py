@@ -17,9 +17,9 @@ from transforms.doubt import RouteParams
 from transforms.duplicates import DuplicateParams
 from transforms.embeddings import EmbedParams
 from transforms.escalation import EscalateParams
+from transforms.frames.image import ImageParams
+from transforms.frames.numbering import IngestParams
 from transforms.idle import IdleParams
-from transforms.image import ImageParams
-from transforms.ingest import IngestParams
 from transforms.motion import MotionParams
 from transforms.ocr import OcrParams
 from transforms.propagate import PropagateParams

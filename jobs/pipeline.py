@@ -14,9 +14,10 @@ from jobs.errors import UserError
 from jobs.provisioning import detectors, doubtful, masking, models, words
 from jobs.provisioning.extras import require
 from jobs.stage import Stage
-from transforms import blocks, clip, curation, duplicates, hashing, idle, image, motion, quality, scenes, sketch, track
+from transforms import curation, duplicates, hashing, idle, motion, quality, scenes, sketch, track
 from transforms.core import identity, intervals
 from transforms.embeddings import Embedder
+from transforms.frames import clip, image, pixel_block
 from transforms.pixels import PixelParams
 
 MEASURE = "measure"
@@ -162,8 +163,8 @@ def step_named(stage: str, config: PipelineConfig) -> str:
     if stage == MEASURE:
         return stage
     if stage in chosen:
-        return MEASURE if stage in blocks.TABLES else stage
-    known = ", ".join([MEASURE, *(name for name in chosen if name not in blocks.TABLES)])
+        return MEASURE if stage in pixel_block.TABLES else stage
+    known = ", ".join([MEASURE, *(name for name in chosen if name not in pixel_block.TABLES)])
     raise UserError(f"stage {stage!r} is not part of the job; expected one of {known}, or a stage that reads pixels")
 
 
@@ -180,7 +181,7 @@ def written_by(stages: Sequence[Stage]) -> list[schemas.Table]:
 
 def pixel_params(config: PipelineConfig) -> PixelParams:
     """Return what the pixel pass of a configuration is given."""
-    names = tuple(name for name in config.closed_stages if name in blocks.TABLES)
+    names = tuple(name for name in config.closed_stages if name in pixel_block.TABLES)
     return PixelParams(config.image, config.blur, config.motion, names)
 
 

@@ -19,12 +19,13 @@ from conf import load, profile_names
 from jobs.codehash import code_hash
 from jobs.pipeline import build
 from tests.onnx_graphs import write_end_to_end
-from transforms import caption, clip, image, ocr, propagate, segment
+from transforms import caption, ocr, propagate, segment
 from transforms.detect.annotator import Annotator, MotionAnnotator
 from transforms.detect.pretrained import PretrainedDetector
 from transforms.detect.prompted import Owl, Sam3
 from transforms.detect.yolo import YoloDetector
 from transforms.embeddings import Embedder
+from transforms.frames import clip, image
 
 PATH = Path(__file__).with_name("golden_keys.json")
 

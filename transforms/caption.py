@@ -11,7 +11,7 @@ import pyarrow as pa
 from annotated_types import Ge, Le
 
 from transforms.detect.pretrained import Ready, made_ready, on_device
-from transforms.image import Color
+from transforms.frames.image import Color
 from transforms.torched import Device, Precision, load_pretrained, load_processor
 
 KINDS = {"blip": "BlipForConditionalGeneration"}

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 import schemas
-from transforms.image import Color
+from transforms.frames.image import Color
 
 Vector = npt.NDArray[np.float32]
 """A vector of length 1, shape (D,)."""

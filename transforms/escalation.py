@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt, Le
 from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from transforms.image import Color
+from transforms.frames.image import Color
 
 Api = Literal["openai", "anthropic", "gemini"]
 

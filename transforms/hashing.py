@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.image import Gray
+from transforms.frames.image import Gray
 
 HASH_SIDE = 32
 LAYOUT_SIDE = 8

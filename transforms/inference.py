@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import cv2
 import pyarrow as pa
 
-from transforms.clip import FrameName
-from transforms.image import Color, ImageParams
-from transforms.pictures import Clips, picture
+from transforms.frames.clip import FrameName
+from transforms.frames.frame_image import Clips, picture
+from transforms.frames.image import Color, ImageParams
 
 REQUEST = pa.schema(
     [

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Le
 
-from transforms.image import Gray
+from transforms.frames.image import Gray
 
 Floats = npt.NDArray[np.float32]
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from annotated_types import Ge, Le
 
 from transforms.detect.core import Detections, FrameKey, annotation_rows
-from transforms.image import Color
+from transforms.frames.image import Color
 
 PACKAGES = ("rapidocr", "onnxruntime")
 

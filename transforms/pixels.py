@@ -18,7 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
-from transforms.blocks import (
+from transforms.core.identity import UNTRUSTED, Int64Array, is_racy, pair_ids, stat_ids
+from transforms.frames.frame_image import Clips, Picture, picture
+from transforms.frames.image import Gray, ImageParams
+from transforms.frames.pixel_block import (
     ALL_BUT_MOTION,
     DEFAULT_STAGES,
     FAULT,
@@ -28,12 +31,9 @@ from transforms.blocks import (
     TALLY,
     VERIFIED,
 )
-from transforms.core.identity import UNTRUSTED, Int64Array, is_racy, pair_ids, stat_ids
 from transforms.hashing import layout_column, layouts, phash, to_hex
-from transforms.image import Gray, ImageParams
 from transforms.io.frame_bytes import FrameBytes
 from transforms.motion import TILES, MotionParams, MotionScores, keeps_tiles, motion_scores, still_tiles
-from transforms.pictures import Clips, Picture, picture
 from transforms.quality import BlurParams, PictureMeasures, Scratch, measure_picture, tone_histogram, tone_statistics
 from transforms.sketch import Int16Array, sketch
 

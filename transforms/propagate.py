@@ -21,7 +21,7 @@ from annotated_types import Ge, Le
 import schemas
 from transforms.detect.core import annotation_ids
 from transforms.detect.pretrained import Ready, made_ready, on_device
-from transforms.image import Color
+from transforms.frames.image import Color
 from transforms.torched import Device, Precision, load_pretrained, load_processor
 
 KINDS = {"sam2_video": "Sam2VideoModel"}

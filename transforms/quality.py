@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from transforms.image import Gray
+from transforms.frames.image import Gray
 
 _LEAST_SIDE = 8
 _BEND = np.array([[1, -2, 1]], np.float32)

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import cv2
 import pyarrow as pa
 
-from transforms.clip import FrameName
-from transforms.image import ImageParams, decode_color, read_header
+from transforms.frames.clip import FrameName
+from transforms.frames.frame_image import Clips, picture
+from transforms.frames.image import ImageParams, decode_color, read_header
 from transforms.inference import REQUEST, ContentChangedError, FrameModel, Inferred, faults_of, infer_in_parts
-from transforms.pictures import Clips, picture
 
 SENT = pa.schema(
     [*REQUEST, pa.field("data", pa.binary(), nullable=False), pa.field("whole", pa.bool_(), nullable=False)]

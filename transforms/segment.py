@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 import schemas
 from transforms.detect.pretrained import Ready, made_ready, on_device
-from transforms.image import Color
+from transforms.frames.image import Color
 from transforms.torched import Device, Precision, load_pretrained, load_processor
 
 KINDS = {"sam2": "Sam2Model", "sam2_video": "Sam2Model"}

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.core.identity import mix
-from transforms.image import Gray
+from transforms.frames.image import Gray
 
 Int16Array = npt.NDArray[np.int16]
 

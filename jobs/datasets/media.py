@@ -14,8 +14,8 @@ from blake3 import blake3
 
 from jobs.errors import RunFailedError, UserError
 from jobs.storage import places
-from transforms.clip import KEY_PATTERN, Clip, FrameName
-from transforms.image import CorruptImageError, encode_jpeg
+from transforms.frames.clip import KEY_PATTERN, Clip, FrameName
+from transforms.frames.image import CorruptImageError, encode_jpeg
 from transforms.io import object_store
 
 _SHOWN = 3

@@ -12,7 +12,7 @@ import pyarrow as pa
 from jobs.datasets.delivery import BROKEN_OFF
 from jobs.storage import places
 from jobs.storage.places import Place
-from transforms.ingest import EXTENSIONS
+from transforms.frames.numbering import EXTENSIONS
 
 MANIFEST = "manifest.json"
 PICTURES = "pictures.txt"

@@ -24,8 +24,8 @@ from jobs.storage.parts import write_part
 from jobs.storage.quarantine import settle
 from jobs.storage.store import Change, Drop, Store
 from transforms.escalation import EscalateParams, as_jpeg, question, read_answer
-from transforms.image import ImageParams
-from transforms.pictures import Clips, picture
+from transforms.frames.frame_image import Clips, picture
+from transforms.frames.image import ImageParams
 
 _KEY = list(schemas.FRAME_KEY)
 _HOPELESS = 3

@@ -20,8 +20,8 @@ from jobs.provisioning.extras import require
 from jobs.query import View
 from jobs.reports import charts
 from jobs.reports.pages import render_page
-from transforms.clip import KEY_PATTERN
 from transforms.detect.scoring import Scores, score
+from transforms.frames.clip import KEY_PATTERN
 
 _SHOWN = 3
 _MOST_CLASSES = 40

@@ -26,8 +26,8 @@ from jobs.passes.windows import WINDOW
 from jobs.storage.parts import Part, write_part
 from jobs.storage.places import Place, place
 from jobs.storage.store import Change, Drop, Snapshot, Store
-from transforms import ingest
-from transforms.ingest import FrameNumberError, IngestParams, spans
+from transforms.frames import numbering
+from transforms.frames.numbering import FrameNumberError, IngestParams, spans
 
 _KEY_SCHEMA = pa.schema([schemas.LISTING.arrow_schema.field(n) for n in schemas.FRAME_KEY])
 _MOST_LOST = 0.10
@@ -223,7 +223,7 @@ def _no_frames(tree: Tree, given: str, glob: str) -> str:
     names = tree.names()
     found = f"found {len(names)} others, such as {names[0]!r}" if names else "the folder is empty"
     pattern = f" that match {glob!r}" if glob != "*" else ""
-    kinds = ", ".join(ingest.EXTENSIONS)
+    kinds = ", ".join(numbering.EXTENSIONS)
     return f"input {given} holds no frames; expected files like image_0.jpg ({kinds}){pattern}, {found}"
 
 
@@ -233,8 +233,8 @@ def _list_folder(
     names, sizes, mtimes, unreadable = tree.scan(folder)
     listed_ns = time.time_ns()
     try:
-        found = ingest.order_files(names, params.glob)
-        lost = ingest.order_files(pa.array(unreadable, pa.string()), params.glob)
+        found = numbering.order_files(names, params.glob)
+        lost = numbering.order_files(pa.array(unreadable, pa.string()), params.glob)
     except FrameNumberError as error:
         problems.append(f"{folder}: {error}; expected frame numbers, or timestamps in nanoseconds at most")
         return None
@@ -246,14 +246,14 @@ def _list_folder(
         problems.append(_repeated(folder, found.repeated))
         return None
     index = found.frame_idx
-    step = params.step or ingest.stride(index)
+    step = params.step or numbering.stride(index)
     files = {
         "frame_idx": index,
         "name": names.take(pa.array(found.chosen)),
         "size_bytes": sizes[found.chosen],
         "mtime_ns": mtimes[found.chosen],
     }
-    gaps = ingest.gaps(index, step)
+    gaps = numbering.gaps(index, step)
     return StreamFiles.of(
         stream_id,
         str(folder),
@@ -261,7 +261,7 @@ def _list_folder(
         kind="folder",
         step=step,
         gaps=gaps,
-        n_missing=ingest.n_missing(gaps, step),
+        n_missing=numbering.n_missing(gaps, step),
         n_ignored=found.n_ignored + len(unreadable),
         n_repeated=sum(len(names) for names in found.repeated.values()),
         listed_ns=listed_ns,

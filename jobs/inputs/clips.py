@@ -14,10 +14,10 @@ from jobs.errors import one_line
 from jobs.inputs.streams import StreamFiles
 from jobs.storage.places import ObjectPath, Place
 from jobs.storage.store import Snapshot
-from transforms import sampling as sampling_
 from transforms.core.identity import is_racy, stat_ids
+from transforms.frames import sampling as sampling_
+from transforms.frames.sampling import Sampling
 from transforms.io import object_store
-from transforms.sampling import Sampling
 
 
 def list_clip(

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from jobs.storage.places import ObjectPath, Place, place
-from transforms import clip, ingest
-from transforms.ingest import FrameNumberError
+from transforms.frames import clip, numbering
+from transforms.frames.numbering import FrameNumberError
 from transforms.io import object_store
 
 _SCAN_CHUNK = 1 << 14
@@ -178,7 +178,7 @@ def is_chosen_clip(name: str, glob: str) -> bool:
 def are_frames(names: pa.Array, glob: str) -> bool:
     """Say whether there are frames among files of these names."""
     try:
-        found = ingest.order_files(names, glob)
+        found = numbering.order_files(names, glob)
     except FrameNumberError:
         return True
     return bool(len(found.chosen) or found.repeated)

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from conf import PipelineConfig
 from jobs.passes.engine import Engine
-from transforms.blocks import ALL_BUT_MOTION, MOTION_ONLY, TABLES
-from transforms.clip import KEY_PATTERN
+from transforms.frames.clip import KEY_PATTERN
+from transforms.frames.pixel_block import ALL_BUT_MOTION, MOTION_ONLY, TABLES
 
 _WAVE_ROWS_PER_CPU = 1 << 15
 _MOST_WAVE_ROWS = 1 << 18
@@ -23,7 +23,7 @@ IntArray = npt.NDArray[np.int64]
 
 
 class Block(NamedTuple):
-    """Rows of `transforms.blocks.BLOCK` for one task.
+    """Rows of `transforms.frames.pixel_block.BLOCK` for one task.
 
     `replaces` are the stages of which it may have rows to replace; `starts` says that it is the first of its core.
     """

@@ -16,7 +16,7 @@ from jobs.passes.worker import not_taken, receipt, unless
 from jobs.storage.parts import write_part
 from jobs.storage.places import Place
 from schemas import BY_NAME
-from transforms.image import ImageParams
+from transforms.frames.image import ImageParams
 from transforms.inference import (
     AnyModel,
     FrameModel,

@@ -22,7 +22,7 @@ from jobs.storage import places
 from jobs.storage.commit import Committer
 from jobs.storage.parts import Part
 from jobs.storage.places import Place
-from transforms.blocks import MOTION_ONLY, TABLES, VERIFIED
+from transforms.frames.pixel_block import MOTION_ONLY, TABLES, VERIFIED
 from transforms.pixels import PixelParams, n_frames
 
 _DRAIN_S = 3.0

@@ -22,9 +22,9 @@ from jobs.passes.windows import WINDOW, packed
 from jobs.stage import Stage
 from jobs.storage.filters import Span
 from jobs.storage.store import Snapshot, Store
-from transforms.blocks import BLOCK, KNOWN, TABLES
 from transforms.core.identity import Int64Array, pair_ids, row_terms
-from transforms.ingest import follows, spans
+from transforms.frames.numbering import follows, spans
+from transforms.frames.pixel_block import BLOCK, KNOWN, TABLES
 
 _MEASURED = tuple(name for name in TABLES if name != "frames")
 

@@ -10,7 +10,7 @@ import numpy as np
 import schemas
 from jobs.storage.filters import Span
 from jobs.storage.store import Snapshot, Store
-from transforms.ingest import spans
+from transforms.frames.numbering import spans
 
 WINDOW = 1 << 15
 """Frames that are looked at together."""

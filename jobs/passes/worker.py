@@ -17,7 +17,7 @@ from jobs.outages import as_problem
 from jobs.storage import places
 from jobs.storage.parts import Part, write_part
 from jobs.storage.pictures import PictureFolder
-from transforms.blocks import FAULT, TABLES, TALLY
+from transforms.frames.pixel_block import FAULT, TABLES, TALLY
 from transforms.pixels import PixelParams, measure_frames
 
 RECEIPT = pa.schema(

@@ -16,13 +16,13 @@ from jobs.provisioning import pretrained
 from jobs.provisioning.extras import missing
 from jobs.provisioning.modelfiles import Licence, Weights, licence_of, notice, resolve
 from jobs.stage import Stage
-from transforms import clip, image
 from transforms.detect.annotator import Annotator, Exported, MotionAnnotator, annotate_exported, annotate_with
 from transforms.detect.core import Thresholds
 from transforms.detect.layouts import LayoutName, UnknownLayoutError
 from transforms.detect.motion import MotionDetector
 from transforms.detect.names import read_names
 from transforms.detect.onnx import OnnxParams
+from transforms.frames import clip, image
 from transforms.inference import ModelError
 
 _LAYOUTS: dict[str, LayoutName | None] = {

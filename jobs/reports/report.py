@@ -25,8 +25,8 @@ from jobs.storage.store import Store
 from jobs.verdicts import Verdicts, verdicts
 from jobs.workspace import Workspace
 from transforms.curation import REASONS
-from transforms.image import CorruptImageError
-from transforms.pictures import thumbnail_of
+from transforms.frames.frame_image import thumbnail_of
+from transforms.frames.image import CorruptImageError
 
 _THUMB_SIDE = 192
 _PER_SHEET = 24

@@ -24,8 +24,8 @@ from jobs.query import View, check_condition
 from jobs.standing import reviewed
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
-from transforms.clip import FrameName
 from transforms.exports.objects import Objects
+from transforms.frames.clip import FrameName
 from transforms.reviewing.coco import review_coco_files
 from transforms.reviewing.core import picture_name
 from transforms.reviewing.cvat import cvat_files

@@ -33,9 +33,9 @@ from transforms.detect.core import Thresholds
 from transforms.detect.pretrained import PretrainedDetector, PretrainedSpec
 from transforms.detect.yolo import QUIET, YoloDetector, YoloSpec
 from transforms.embeddings import Embedder, EmbedderSpec, EmbedParams
-from transforms.image import ImageParams
+from transforms.frames.frame_image import Clips, picture
+from transforms.frames.image import ImageParams
 from transforms.inference import REQUEST, FrameModel, infer_batches
-from transforms.pictures import Clips, picture
 
 _ROUNDS = 3
 _LIMITS = Thresholds(0.25, 0.65, 300)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from transforms.image import shrink
+from transforms.frames.image import shrink
 
 Picture = npt.NDArray[np.uint8]
 Row = dict[str, Any]

@@ -160,7 +160,7 @@ def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "import importlib.abc\n"
         "class Hook(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, path, target=None):\n"
-        "        if name == 'transforms.pictures':\n"
+        "        if name == 'transforms.frames.frame_image':\n"
         "            sys.meta_path.remove(self)\n"
         "            import transforms.io.frame_bytes as source\n"
         "            read = source.read_frame\n"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.helpers import noise, write_clip_model
 from transforms.embeddings import Embedder, EmbedderSpec, EmbedParams, fitted, vector_array, vector_column
-from transforms.image import Color
+from transforms.frames.image import Color
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.helpers import noise
 from transforms import hashing
+from transforms.frames.image import Gray, ImageParams, decode_gray, read_header, to_small
 from transforms.hashing import (
     area_matrix,
     from_hex,
@@ -25,7 +26,6 @@ from transforms.hashing import (
     to_hash_squares,
     to_hex,
 )
-from transforms.image import Gray, ImageParams, decode_gray, read_header, to_small
 from transforms.synthetic import Sample, encode
 
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 
 from tests.helpers import write_pictures
-from transforms.image import Color, ImageParams
+from transforms.frames.frame_image import Clips, picture
+from transforms.frames.image import Color, ImageParams
 from transforms.inference import REQUEST, Inferred, StatefulModel, infer_stateful
-from transforms.pictures import Clips, picture
 
 N = 12
 BEGINS = (0, 6)

@@ -10,8 +10,8 @@ import pytest
 from blake3 import blake3
 
 from tests.helpers import SMALL, write_noise_stream
-from transforms.blocks import BLOCK, DEFAULT_STAGES, EVERY_STAGE, FAULT, TABLES
 from transforms.core.identity import content_id, pair_ids, stat_ids
+from transforms.frames.pixel_block import BLOCK, DEFAULT_STAGES, EVERY_STAGE, FAULT, TABLES
 from transforms.pixels import PixelParams, measure_frames
 from transforms.sketch import SIZE
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.curation import BLUR_LIMITS
-from transforms.image import ImageParams, decode_gray, read_header, to_small
+from transforms.frames.image import ImageParams, decode_gray, read_header, to_small
 from transforms.quality import (
     BlurParams,
     PictureMeasures,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transforms.frames.image import to_small
 from transforms.hashing import layouts
-from transforms.image import to_small
 from transforms.motion import to_tiles
 from transforms.scenes import SceneParams, find_scenes
 

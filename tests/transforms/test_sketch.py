@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.image import Gray
+from transforms.frames.image import Gray
 from transforms.sketch import SIZE, distance, repeats, sketch
 
 

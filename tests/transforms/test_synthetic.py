@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 
 from tests.helpers import SMALL
+from transforms.frames.image import ImageParams, decode_gray, read_header, to_small
 from transforms.hashing import phash
-from transforms.image import ImageParams, decode_gray, read_header, to_small
 from transforms.synthetic import Sample
 
 

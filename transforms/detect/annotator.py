@@ -14,7 +14,7 @@ from transforms.detect.core import Detections, Detector, FrameKey, Thresholds, a
 from transforms.detect.layouts import FittedFrame
 from transforms.detect.motion import MotionBoxParams, MotionDetector, MotionFrame
 from transforms.detect.onnx import OnnxDetector, OnnxParams
-from transforms.image import Color
+from transforms.frames.image import Color
 
 Ready = TypeVar("Ready")
 

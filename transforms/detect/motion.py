@@ -17,7 +17,7 @@ import numpy.typing as npt
 from annotated_types import Ge, Gt, Le
 
 from transforms.detect.core import Bgr, Detections, FrameKey, Thresholds
-from transforms.image import Gray, shrink
+from transforms.frames.image import Gray, shrink
 
 _SAMPLES = 9
 # Compare and exchange until the middle of nine is in place: Devillard 1998, "Fast median search: an ANSI C

@@ -14,7 +14,7 @@ from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from tests import helpers
 from tests.helpers import copy_stream, scenery, winnow, write_clip, write_noise_stream
-from transforms.ingest import IngestParams
+from transforms.frames.numbering import IngestParams
 
 
 @pytest.fixture

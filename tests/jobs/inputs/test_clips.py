@@ -33,9 +33,9 @@ from tests.helpers import (
     write_clip,
     write_noise_stream,
 )
-from transforms import sampling
-from transforms.clip import Clip, FrameName
-from transforms.image import encode_jpeg
+from transforms.frames import sampling
+from transforms.frames.clip import Clip, FrameName
+from transforms.frames.image import encode_jpeg
 
 pytestmark = pytest.mark.usefixtures("engine")
 N = 60

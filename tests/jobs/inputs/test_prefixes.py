@@ -12,7 +12,7 @@ from jobs.storage.places import ObjectPath
 from jobs.storage.store import Store
 from tests import s3
 from tests.helpers import scenery, write_clip
-from transforms.ingest import IngestParams
+from transforms.frames.numbering import IngestParams
 from transforms.io import object_store
 
 

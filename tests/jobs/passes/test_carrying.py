@@ -33,7 +33,7 @@ from tests.helpers import assert_one_live_row, assert_same_tables, computed, cop
 from tests.models import held_at_hand
 from tests.onnx_graphs import write_end_to_end
 from tests.torch_models import write_sam2, write_sam2_video
-from transforms.image import ImageParams
+from transforms.frames.image import ImageParams
 
 KEY = list(schemas.FRAME_KEY)
 

@@ -32,9 +32,9 @@ from jobs.storage.commit import Committer
 from jobs.storage.store import Store
 from tests.helpers import noise, write_pictures
 from transforms.embeddings import vector_column
-from transforms.image import Color, ImageParams
+from transforms.frames.frame_image import Clips, picture
+from transforms.frames.image import Color, ImageParams
 from transforms.inference import REQUEST
-from transforms.pictures import Clips, picture
 
 N = 12
 WHITE = 9

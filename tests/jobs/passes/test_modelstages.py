@@ -28,8 +28,8 @@ from tests.helpers import (
     write_noise_stream,
 )
 from transforms.embeddings import Embedder, EmbedderSpec, EmbedParams, vector_array
-from transforms.image import ImageParams
-from transforms.pictures import Clips, picture
+from transforms.frames.frame_image import Clips, picture
+from transforms.frames.image import ImageParams
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from jobs.pipeline import build
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from tests.helpers import SMALL, assert_same_tables, computed, copy_stream, go, rows, write_noise_stream
-from transforms.ingest import IngestParams
+from transforms.frames.numbering import IngestParams
 
 pytestmark = pytest.mark.usefixtures("engine")
 

@@ -11,9 +11,9 @@ from tests.helpers import noise
 from transforms.detect.annotator import MotionAnnotator
 from transforms.detect.core import Thresholds
 from transforms.detect.motion import MotionBoxParams
-from transforms.image import ImageParams
+from transforms.frames.frame_image import Clips, picture
+from transforms.frames.image import ImageParams
 from transforms.inference import REQUEST, WindowedModel, infer_windowed
-from transforms.pictures import Clips, picture
 
 N, CONTEXT, BAD, GAP_AT = 40, 9, 20, 24
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.helpers import noise
-from transforms.image import read_header
-from transforms.orientation import in_app1, in_png, in_webp, turned
+from transforms.frames.image import read_header
+from transforms.frames.orientation import in_app1, in_png, in_webp, turned
 
 EXIF = b"Exif\x00\x00"
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from annotated_types import Ge, Le
 from PIL import Image
 
-from transforms.orientation import ON_ITS_SIDE, in_app1, in_png, in_webp, turned
+from transforms.frames.orientation import ON_ITS_SIDE, in_app1, in_png, in_webp, turned
 
 Gray = npt.NDArray[np.uint8]
 """A picture in grey, shape (H, W), 0..255."""

@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from transforms.container import ClipError, clip_source, open_clip, packets_of
 from transforms.core.identity import Int64Array
+from transforms.frames.container import ClipError, clip_source, open_clip, packets_of
 
 Sampling = float | Literal["native", "keyframes"]
 

@@ -6,9 +6,9 @@ from typing import NamedTuple, Self
 
 from blake3 import blake3
 
-from transforms.clip import Clip, ClipFrame, FrameName
 from transforms.core.identity import content_id
-from transforms.image import (
+from transforms.frames.clip import Clip, ClipFrame, FrameName
+from transforms.frames.image import (
     Color,
     CorruptImageError,
     Gray,

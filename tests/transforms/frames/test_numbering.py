@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.ingest import FrameNumberError, follows, gaps, n_missing, order_files, stride
+from transforms.frames.numbering import FrameNumberError, follows, gaps, n_missing, order_files, stride
 
 
 def ordered(names: list[str], glob: str = "*") -> list[str]:

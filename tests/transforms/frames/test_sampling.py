@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.helpers import scenery, write_clip
-from transforms.container import ClipError
-from transforms.sampling import ClipIndex, _restart, index_clip, sample
+from transforms.frames.container import ClipError
+from transforms.frames.sampling import ClipIndex, _restart, index_clip, sample
 
 
 def at_rate(times_ms: list[int], sampling: float) -> list[int]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from tests.helpers import noise
-from transforms.image import (
+from transforms.frames.image import (
     CorruptImageError,
     Header,
     ImageParams,

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import damage, scenery, write_clip
-from transforms.clip import Clip, FrameName
-from transforms.image import CorruptImageError, ImageParams
+from transforms.frames.clip import Clip, FrameName
+from transforms.frames.image import CorruptImageError, ImageParams
+from transforms.frames.sampling import ClipIndex, index_clip
 from transforms.io.frame_bytes import FileChangingError, NoFileError
-from transforms.sampling import ClipIndex, index_clip
 
 PARAMS = ImageParams()
 N = 40

@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from transforms.container import clip_source, open_clip, packets_of, status_of
-from transforms.image import Color, CorruptImageError, Gray, ImageParams, refuse_unless_sane, shrink
+from transforms.frames.container import clip_source, open_clip, packets_of, status_of
+from transforms.frames.image import Color, CorruptImageError, Gray, ImageParams, refuse_unless_sane, shrink
+from transforms.frames.orientation import ON_ITS_SIDE, turned
 from transforms.io.frame_bytes import FileChangingError
-from transforms.orientation import ON_ITS_SIDE, turned
 
 if TYPE_CHECKING:
     # A tenth of a second of import, which those who have no clips need not pay.

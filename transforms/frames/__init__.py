@@ -1,0 +1,1 @@
+"""Frames of folders and clips: numbering, decoding, orientation, sampling."""
