@@ -20,10 +20,10 @@ from transforms.escalation import EscalateParams
 from transforms.frames.image import ImageParams
 from transforms.frames.numbering import IngestParams
 from transforms.idle import IdleParams
-from transforms.motion import MotionParams
+from transforms.metrics.motion import MotionParams
+from transforms.metrics.quality import BlurParams
 from transforms.ocr import OcrParams
 from transforms.propagate import PropagateParams
-from transforms.quality import BlurParams
 from transforms.scenes import SceneParams
 from transforms.segment import SegmentParams
 from transforms.track import TrackParams

@@ -14,11 +14,12 @@ from jobs.errors import UserError
 from jobs.provisioning import detectors, doubtful, masking, models, words
 from jobs.provisioning.extras import require
 from jobs.stage import Stage
-from transforms import curation, duplicates, hashing, idle, motion, quality, scenes, sketch, track
+from transforms import curation, duplicates, idle, scenes, track
 from transforms.core import identity, intervals
 from transforms.embeddings import Embedder
 from transforms.frames import clip, image, pixel_block
-from transforms.pixels import PixelParams
+from transforms.metrics import hashing, motion, quality, sketch
+from transforms.metrics.measure import PixelParams
 
 MEASURE = "measure"
 """The name under which the stages that read pixels pause and step: they are one pass."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from transforms.hashing import FLAT, LAYOUT_SIDE
+from transforms.metrics.hashing import FLAT, LAYOUT_SIDE
 
 QUARTER = LAYOUT_SIDE // 2
 _FLAT = FLAT * QUARTER**2

@@ -5,7 +5,7 @@ r // 4 bits (Manku, Jain and Das Sarma 2007, "Detecting near-duplicates for web 
 bucket per band value; a query looks at its own bucket of each band, then at those one flipped bit away, and so on, and
 stops as soon as nothing closer than the best it found can be left. A bucket is walked from the youngest leader back.
 
-Verification compares layouts (`transforms.hashing.layouts`), since a hash keeps only signs: pictures of one room with
+Verification compares layouts (`transforms.metrics.hashing.layouts`), since a hash keeps only signs: pictures of one room with
 and without a person in it may have the same one. The cells of a layout lie in four quarters, which are correlated one
 by one; three of them have to agree. A logo in a corner then does no harm, and brightness and contrast never did.
 Leaders have the cells of each quarter at hand as a vector of length 1, so that a correlation is one product of two
@@ -43,7 +43,7 @@ from transforms.bands import (
 )
 from transforms.core.identity import first_equal
 from transforms.corners import ALIKE, SLACK, are_alike, cross_words, nearest_but_for_a_corner
-from transforms.hashing import LAYOUT_SIDE
+from transforms.metrics.hashing import LAYOUT_SIDE
 
 PATIENCE = 1 << 12
 """How many leaders within the radius a query meets at most, if they are verified."""

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import polars as pl
 from annotated_types import Ge, Gt, Le
 
-from transforms.hashing import from_hex, layout_array
-from transforms.motion import STILL, drift
-from transforms.sketch import SIZE, Int16Array, repeats
+from transforms.metrics.hashing import from_hex, layout_array
+from transforms.metrics.motion import STILL, drift
+from transforms.metrics.sketch import SIZE, Int16Array, repeats
 
 BoolArray = npt.NDArray[np.bool_]
 Int64Array = npt.NDArray[np.int64]

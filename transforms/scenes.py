@@ -56,7 +56,7 @@ def find_scenes(
 ) -> Scenes:
     """Part one stream into scenes.
 
-    `layouts` has shape (N, 64), dtype uint8, in frame order (`transforms.hashing.layouts`), arbitrary where
+    `layouts` has shape (N, 64), dtype uint8, in frame order (`transforms.metrics.hashing.layouts`), arbitrary where
     `decodable`, shape (N,), is false; such frames belong to the scene that they lie in. `seconds`, shape (N,), is when
     they are shown, NaN or None where that is not known. A cut is a change that neither
     the frames around it show (`steadiness`), as in PySceneDetect's adaptive detector, nor goes back within a moment

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.core.identity import mix
-from transforms.hashing import FLAT
+from transforms.metrics.hashing import FLAT
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]

@@ -21,8 +21,8 @@ from jobs.reports.pages import render_page
 from transforms import evaluation
 from transforms.duplicates import MARKED, DuplicateParams
 from transforms.evaluation import Curve
-from transforms.hashing import from_hex, layout_array
 from transforms.idle import IdleParams
+from transforms.metrics.hashing import from_hex, layout_array
 
 _SCORES = {
     "blurry": ("sharpness", -1),

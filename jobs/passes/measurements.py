@@ -15,7 +15,7 @@ from jobs.storage.filters import Span
 from jobs.storage.store import Snapshot, Store
 from transforms.core.intervals import place_in_intervals
 from transforms.curation import INPUT
-from transforms.hashing import from_hex
+from transforms.metrics.hashing import from_hex
 
 _MEASURES = ("sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy")
 _KEY = ["stream", "frame_idx"]

@@ -23,7 +23,7 @@ from jobs.storage.commit import Committer
 from jobs.storage.parts import Part
 from jobs.storage.places import Place
 from transforms.frames.pixel_block import MOTION_ONLY, TABLES, VERIFIED
-from transforms.pixels import PixelParams, n_frames
+from transforms.metrics.measure import PixelParams, n_frames
 
 _DRAIN_S = 3.0
 _QUIET_S = 1.0

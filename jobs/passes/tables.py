@@ -29,7 +29,7 @@ from jobs.stage import Stage
 from jobs.storage.parts import Part, write_part
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
 from transforms import curation, duplicates, idle, scenes
-from transforms.hashing import LAYOUT_SIDE, layout_array
+from transforms.metrics.hashing import LAYOUT_SIDE, layout_array
 
 _TRIES = 20
 _MENDS = {

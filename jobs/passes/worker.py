@@ -18,7 +18,7 @@ from jobs.storage import places
 from jobs.storage.parts import Part, write_part
 from jobs.storage.pictures import PictureFolder
 from transforms.frames.pixel_block import FAULT, TABLES, TALLY
-from transforms.pixels import PixelParams, measure_frames
+from transforms.metrics.measure import PixelParams, measure_frames
 
 RECEIPT = pa.schema(
     [
@@ -41,7 +41,7 @@ _LOOK_S, _LOOK_FAR_S = 0.1, 0.5
 def measure_rows(block: pa.Table, params: PixelParams, root: str, drain: str) -> pa.Table:
     """Measure the frames of a block for the workspace at `root`, until the file `drain` is there.
 
-    See `transforms.pixels.measure_frames`.
+    See `transforms.metrics.measure.measure_frames`.
     """
     keep_freed()
     return measure_frames(block, params, unless(drain), PictureFolder(places.place(root)))

@@ -21,7 +21,7 @@ from jobs.storage.store import Change, Store
 from jobs.workspace import Workspace
 from tests.helpers import write_clip_model
 from transforms.core.identity import pair_ids
-from transforms.hashing import layout_column, to_hex
+from transforms.metrics.hashing import layout_column, to_hex
 from transforms.synthetic import Sample
 
 _ROWS_PER_FILE = 1 << 20

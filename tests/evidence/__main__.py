@@ -24,7 +24,7 @@ from jobs.workspace import Workspace
 from tests.evidence import frozen, material
 from tests.helpers import go
 from transforms.evaluation import agreement, roc_auc
-from transforms.hashing import from_hex
+from transforms.metrics.hashing import from_hex
 from transforms.synthetic import Sample
 
 PAGE = Path(__file__).parents[2] / "docs/evaluation.md"

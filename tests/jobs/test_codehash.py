@@ -9,7 +9,8 @@ import pytest
 from jobs import codehash, codenames
 from jobs.codehash import code_hash, code_texts
 from jobs.codenames import Place, UntraceableCodeError
-from transforms import curation, duplicates, hashing, motion, pixels, quality
+from transforms import curation, duplicates
+from transforms.metrics import hashing, measure, motion, quality
 
 SOURCE = '''
 from transforms.other import helper
@@ -269,7 +270,7 @@ def test_every_definition_of_a_name_counts(package: Path) -> None:
         motion.motion_scores,
         duplicates.group_frames,
         curation.curate,
-        pixels.measure_frames,
+        measure.measure_frames,
     ],
 )
 def test_real_stages_have_stable_hashes(entry: object) -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from transforms.frames.image import Gray, ImageParams, decode_gray, read_header, to_small
 from transforms.idle import Course, IdleParams, find_idle, sliding_mean
-from transforms.motion import MotionParams, keeps_tiles, motion_scores, still_tiles, to_tiles
-from transforms.sketch import SIZE, sketch
+from transforms.metrics.motion import MotionParams, keeps_tiles, motion_scores, still_tiles, to_tiles
+from transforms.metrics.sketch import SIZE, sketch
 
 PARAMS = IdleParams(threshold=0.03, window=5, min_frames=10)
 MOVING, STILL, UNKNOWN = 0.2, 0.005, float("nan")

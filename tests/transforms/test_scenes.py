@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.frames.image import to_small
-from transforms.hashing import layouts
-from transforms.motion import to_tiles
+from transforms.metrics.hashing import layouts
+from transforms.metrics.motion import to_tiles
 from transforms.scenes import SceneParams, find_scenes
 
 Layouts = npt.NDArray[np.uint8]

@@ -6,7 +6,7 @@ import numpy as np
 
 from tests.helpers import SMALL
 from transforms.frames.image import ImageParams, decode_gray, read_header, to_small
-from transforms.hashing import phash
+from transforms.metrics.hashing import phash
 from transforms.synthetic import Sample
 
 

@@ -23,7 +23,7 @@ from transforms.frames.image import (
     to_small,
 )
 from transforms.io.frame_bytes import FrameBytes, read_ahead, read_frame
-from transforms.motion import to_tiles
+from transforms.metrics.motion import to_tiles
 
 
 class Pixels(NamedTuple):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.frames.image import Gray
-from transforms.sketch import SIZE, distance, repeats, sketch
+from transforms.metrics.sketch import SIZE, distance, repeats, sketch
 
 
 def picture(seed: int, shape: tuple[int, int] = (180, 320)) -> Gray:

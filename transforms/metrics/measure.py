@@ -31,11 +31,18 @@ from transforms.frames.pixel_block import (
     TALLY,
     VERIFIED,
 )
-from transforms.hashing import layout_column, layouts, phash, to_hex
 from transforms.io.frame_bytes import FrameBytes
-from transforms.motion import TILES, MotionParams, MotionScores, keeps_tiles, motion_scores, still_tiles
-from transforms.quality import BlurParams, PictureMeasures, Scratch, measure_picture, tone_histogram, tone_statistics
-from transforms.sketch import Int16Array, sketch
+from transforms.metrics.hashing import layout_column, layouts, phash, to_hex
+from transforms.metrics.motion import TILES, MotionParams, MotionScores, keeps_tiles, motion_scores, still_tiles
+from transforms.metrics.quality import (
+    BlurParams,
+    PictureMeasures,
+    Scratch,
+    measure_picture,
+    tone_histogram,
+    tone_statistics,
+)
+from transforms.metrics.sketch import Int16Array, sketch
 
 Keep = Callable[[str, int, bytes], str]
 """Puts the JPEG of a frame, named by stream and number, where it is kept, and says where that is."""

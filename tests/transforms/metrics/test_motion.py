@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from transforms.motion import TILES, MotionParams, drift, keeps_tiles, motion_scores, still_tiles, to_tiles
+from transforms.metrics.motion import TILES, MotionParams, drift, keeps_tiles, motion_scores, still_tiles, to_tiles
 
 Tiles = npt.NDArray[np.uint8]
 

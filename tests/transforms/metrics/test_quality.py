@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from transforms.curation import BLUR_LIMITS
 from transforms.frames.image import ImageParams, decode_gray, read_header, to_small
-from transforms.quality import (
+from transforms.metrics.quality import (
     BlurParams,
     PictureMeasures,
     Scratch,

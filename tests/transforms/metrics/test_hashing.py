@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.helpers import noise
-from transforms import hashing
 from transforms.frames.image import Gray, ImageParams, decode_gray, read_header, to_small
-from transforms.hashing import (
+from transforms.metrics import hashing
+from transforms.metrics.hashing import (
     area_matrix,
     from_hex,
     lanczos_matrix,

@@ -12,8 +12,8 @@ from blake3 import blake3
 from tests.helpers import SMALL, write_noise_stream
 from transforms.core.identity import content_id, pair_ids, stat_ids
 from transforms.frames.pixel_block import BLOCK, DEFAULT_STAGES, EVERY_STAGE, FAULT, TABLES
-from transforms.pixels import PixelParams, measure_frames
-from transforms.sketch import SIZE
+from transforms.metrics.measure import PixelParams, measure_frames
+from transforms.metrics.sketch import SIZE
 
 
 def block(uris: Iterable[Path], **columns: list[Any]) -> pa.Table:

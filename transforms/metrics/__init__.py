@@ -1,0 +1,1 @@
+"""Measurements of decoded frames: sharpness, exposure, hashes, motion."""
