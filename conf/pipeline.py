@@ -9,24 +9,24 @@ from typing import Annotated, Any, get_args, get_type_hints
 from annotated_types import Ge, Gt, Le
 
 from conf.rules import KEPT, Rule, RuleError, both, nearest, understood
-from transforms.caption import CaptionParams
 from transforms.curation import CurationParams
-from transforms.detect.motion import MotionBoxParams
-from transforms.detect.params import AnnotateParams
 from transforms.doubt import RouteParams
 from transforms.duplicates import DuplicateParams
-from transforms.embeddings import EmbedParams
 from transforms.escalation import EscalateParams
 from transforms.frames.image import ImageParams
 from transforms.frames.numbering import IngestParams
 from transforms.idle import IdleParams
 from transforms.metrics.motion import MotionParams
 from transforms.metrics.quality import BlurParams
-from transforms.ocr import OcrParams
-from transforms.propagate import PropagateParams
+from transforms.models.caption import CaptionParams
+from transforms.models.detect.motion_boxes import MotionBoxParams
+from transforms.models.detect.params import AnnotateParams
+from transforms.models.embeddings import EmbedParams
+from transforms.models.ocr import OcrParams
+from transforms.models.propagate import PropagateParams
+from transforms.models.segment import SegmentParams
+from transforms.models.track import TrackParams
 from transforms.scenes import SceneParams
-from transforms.segment import SegmentParams
-from transforms.track import TrackParams
 
 MODEL_STAGES = frozenset({"embeddings", "annotate", "segment", "propagate", "ocr", "caption", "second", "larger"})
 """The stages that show frames to a model."""

@@ -17,7 +17,7 @@ from jobs.stage import Stage
 from jobs.storage.parts import write_part
 from jobs.storage.store import Change, Snapshot, Store
 from transforms.exports.objects import vocabulary
-from transforms.ocr import TextReader
+from transforms.models.ocr import TextReader
 
 NAMES = "annotate.names"
 _FINDERS = frozenset({schemas.ANNOTATIONS.written_by, "larger"})

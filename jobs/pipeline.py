@@ -14,12 +14,13 @@ from jobs.errors import UserError
 from jobs.provisioning import detectors, doubtful, masking, models, words
 from jobs.provisioning.extras import require
 from jobs.stage import Stage
-from transforms import curation, duplicates, idle, scenes, track
+from transforms import curation, duplicates, idle, scenes
 from transforms.core import identity, intervals
-from transforms.embeddings import Embedder
 from transforms.frames import clip, image, pixel_block
 from transforms.metrics import hashing, motion, quality, sketch
 from transforms.metrics.measure import PixelParams
+from transforms.models import track
+from transforms.models.embeddings import Embedder
 
 MEASURE = "measure"
 """The name under which the stages that read pixels pause and step: they are one pass."""

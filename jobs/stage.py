@@ -15,7 +15,7 @@ from blake3 import blake3
 import schemas
 from conf.rules import Rule
 from jobs.codehash import code_hash
-from transforms.inference import AnyModel
+from transforms.models.inference import AnyModel
 
 
 class UnstableParameterError(TypeError):

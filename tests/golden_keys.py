@@ -19,13 +19,13 @@ from conf import load, profile_names
 from jobs.codehash import code_hash
 from jobs.pipeline import build
 from tests.onnx_graphs import write_end_to_end
-from transforms import caption, ocr, propagate, segment
-from transforms.detect.annotator import Annotator, MotionAnnotator
-from transforms.detect.pretrained import PretrainedDetector
-from transforms.detect.prompted import Owl, Sam3
-from transforms.detect.yolo import YoloDetector
-from transforms.embeddings import Embedder
 from transforms.frames import clip, image
+from transforms.models import caption, ocr, propagate, segment
+from transforms.models.detect.annotator import Annotator, MotionAnnotator
+from transforms.models.detect.pretrained import PretrainedDetector
+from transforms.models.detect.prompted import Owl, Sam3
+from transforms.models.detect.yolo import YoloDetector
+from transforms.models.embeddings import Embedder
 
 PATH = Path(__file__).with_name("golden_keys.json")
 

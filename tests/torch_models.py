@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.helpers import noise
-from transforms.torched import quiet
+from transforms.models.torch_runtime import quiet
 
 LABELS = ("cat", "dog", "red")
 SIDE = 64

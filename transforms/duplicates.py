@@ -15,8 +15,8 @@ from annotated_types import Ge, Le
 
 import schemas
 from transforms.core.identity import Int64Array, first_equal, hash_strings, mix, pair_ids
-from transforms.embeddings import vector_array
 from transforms.metrics.hashing import from_hex, layout_array, to_hex
+from transforms.models.embeddings import vector_array
 
 Looks = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 """What frames are compared by: layouts, (N, 64) uint8, or vectors of length 1, (N, D) float32."""

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.core.identity import Int64Array
-from transforms.embeddings import Vectors
+from transforms.models.embeddings import Vectors
 
 FLAT = 1 << 16
 _CHUNK = 2048

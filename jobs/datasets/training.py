@@ -20,8 +20,8 @@ from jobs.provisioning.folders import digest
 from jobs.provisioning.modelfiles import resolve
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
-from transforms.detect.yolo import QUIET, load_checkpoint
-from transforms.inference import ModelError
+from transforms.models.detect.yolo import QUIET, load_checkpoint
+from transforms.models.inference import ModelError
 
 LICENCE = "AGPL-3.0"
 _TASKS = {"yolo": "detect", "yolo-segment": "segment", "yolo-obb": "obb"}

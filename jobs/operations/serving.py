@@ -19,8 +19,8 @@ from jobs.errors import UserError
 from jobs.passes.engine import Engine
 from jobs.pipeline import build
 from jobs.provisioning.inference import can_be_served, describe
-from transforms.inference import FrameModel, StatefulModel, WindowedModel
-from transforms.remote import LOOK, STAGES, answer
+from transforms.models.inference import FrameModel, StatefulModel, WindowedModel
+from transforms.models.remote import LOOK, STAGES, answer
 
 _MOST_BYTES = 1 << 30
 _FORBIDDEN, _UNKNOWN, _OTHER, _TOO_LARGE, _WRONG = 401, 404, 409, 413, 400

@@ -20,7 +20,7 @@ from jobs.passes.modelworker import ModelTask, ModelWorker, show_block
 from jobs.passes.nearby import Nearby
 from jobs.passes.pixelpass import Brake, PassResult, died, numbered, send, set_aside
 from jobs.storage.commit import Committer
-from transforms.inference import REQUEST
+from transforms.models.inference import REQUEST
 
 # A process that holds a model takes seconds to start, so that a wave should last for minutes.
 _WAVE_ROWS = 1 << 18

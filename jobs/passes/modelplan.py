@@ -16,7 +16,7 @@ from jobs.passes.windows import portions, stream_sizes
 from jobs.stage import Stage
 from jobs.storage.filters import Span
 from jobs.storage.store import Snapshot, Store
-from transforms.inference import REQUEST
+from transforms.models.inference import REQUEST
 
 _KEY = list(schemas.FRAME_KEY)
 

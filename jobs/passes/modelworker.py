@@ -17,7 +17,7 @@ from jobs.storage.parts import write_part
 from jobs.storage.places import Place
 from schemas import BY_NAME
 from transforms.frames.image import ImageParams
-from transforms.inference import (
+from transforms.models.inference import (
     AnyModel,
     FrameModel,
     Inferred,
@@ -28,7 +28,7 @@ from transforms.inference import (
     infer_stateful,
     infer_windowed,
 )
-from transforms.remote import InferenceServerError, RemoteModel, infer_remotely
+from transforms.models.remote import InferenceServerError, RemoteModel, infer_remotely
 
 
 @dataclass(frozen=True)

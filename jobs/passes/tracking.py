@@ -11,7 +11,7 @@ import pyarrow as pa
 import schemas
 from jobs.stage import Stage
 from jobs.storage.store import Store
-from transforms.track import Boxes, TrackParams, follow
+from transforms.models.track import Boxes, TrackParams, follow
 
 _KEY = list(schemas.FRAME_KEY)
 _EDGES = ["bbox_x", "bbox_y", "bbox_w", "bbox_h"]

@@ -16,14 +16,14 @@ from jobs.provisioning import pretrained
 from jobs.provisioning.extras import missing
 from jobs.provisioning.modelfiles import Licence, Weights, licence_of, notice, resolve
 from jobs.stage import Stage
-from transforms.detect.annotator import Annotator, Exported, MotionAnnotator, annotate_exported, annotate_with
-from transforms.detect.core import Thresholds
-from transforms.detect.layouts import LayoutName, UnknownLayoutError
-from transforms.detect.motion import MotionDetector
-from transforms.detect.names import read_names
-from transforms.detect.onnx import OnnxParams
 from transforms.frames import clip, image
-from transforms.inference import ModelError
+from transforms.models.detect.annotator import Annotator, Exported, MotionAnnotator, annotate_exported, annotate_with
+from transforms.models.detect.category_names import read_names
+from transforms.models.detect.detections import Thresholds
+from transforms.models.detect.layouts import LayoutName, UnknownLayoutError
+from transforms.models.detect.motion_boxes import MotionDetector
+from transforms.models.detect.onnx import OnnxParams
+from transforms.models.inference import ModelError
 
 _LAYOUTS: dict[str, LayoutName | None] = {
     "auto": None,

@@ -10,8 +10,8 @@ from typing import Any
 
 from jobs.errors import UserError
 from jobs.stage import Stage, canonical
-from transforms.inference import AnyModel
-from transforms.remote import STAGES, InferenceServerError, RemoteModel, Server
+from transforms.models.inference import AnyModel
+from transforms.models.remote import STAGES, InferenceServerError, RemoteModel, Server
 
 URL = "WINNOW_INFERENCE_URL"
 TOKEN = "WINNOW_INFERENCE_TOKEN"  # noqa: S105 - the name of a variable

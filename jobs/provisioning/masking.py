@@ -11,8 +11,8 @@ from conf import PipelineConfig
 from jobs.provisioning.extras import require
 from jobs.provisioning.pretrained import in_folder
 from jobs.stage import Stage
-from transforms import propagate, segment
 from transforms.frames import clip, image
+from transforms.models import propagate, segment
 
 
 def segment_stage(config: PipelineConfig, annotate: Stage) -> Stage:

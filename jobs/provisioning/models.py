@@ -9,7 +9,7 @@ from conf import PipelineConfig
 from jobs.errors import UserError
 from jobs.provisioning.extras import require
 from jobs.provisioning.weights import fingerprint, locate
-from transforms.embeddings import PACKAGES, EmbedderSpec
+from transforms.models.embeddings import PACKAGES, EmbedderSpec
 
 _CONFIG = "open_clip_config.json"
 _SUFFIXES = frozenset({".safetensors", ".bin", ".pth", ".pt"})

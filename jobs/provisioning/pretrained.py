@@ -14,12 +14,12 @@ from jobs.provisioning import folders
 from jobs.provisioning.extras import missing
 from jobs.provisioning.modelfiles import Weights, of_folder, pulled, resolve
 from jobs.provisioning.weights import folder, locate
-from transforms.detect.core import Thresholds
-from transforms.detect.names import read_names
-from transforms.detect.pretrained import KINDS, PretrainedDetector, PretrainedSpec
-from transforms.detect.prompted import OWL_KINDS, SAM3_KINDS, Owl, Sam3
-from transforms.detect.yolo import YoloDetector, YoloSpec
-from transforms.inference import ModelError
+from transforms.models.detect.category_names import read_names
+from transforms.models.detect.detections import Thresholds
+from transforms.models.detect.pretrained import KINDS, PretrainedDetector, PretrainedSpec
+from transforms.models.detect.prompted import OWL_KINDS, SAM3_KINDS, Owl, Sam3
+from transforms.models.detect.yolo import YoloDetector, YoloSpec
+from transforms.models.inference import ModelError
 
 _HUB_FILES = (
     ("config.json",),

@@ -16,8 +16,8 @@ from jobs.provisioning.extras import require
 from jobs.provisioning.folders import digest
 from jobs.provisioning.pretrained import in_folder
 from jobs.stage import Stage
-from transforms import caption, ocr
 from transforms.frames import clip, image
+from transforms.models import caption, ocr
 
 _RAPIDOCR_LICENCE = "Apache-2.0"
 _NO_MATTER = frozenset({"weights", "frames"})

@@ -28,14 +28,14 @@ import pyarrow as pa
 from tests.bench.bare import embedding_rate
 from tests.helpers import noise, write_clip_model
 from tests.torch_models import write_dfine
-from transforms.detect.annotator import Annotator
-from transforms.detect.core import Thresholds
-from transforms.detect.pretrained import PretrainedDetector, PretrainedSpec
-from transforms.detect.yolo import QUIET, YoloDetector, YoloSpec
-from transforms.embeddings import Embedder, EmbedderSpec, EmbedParams
 from transforms.frames.frame_image import Clips, picture
 from transforms.frames.image import ImageParams
-from transforms.inference import REQUEST, FrameModel, infer_batches
+from transforms.models.detect.annotator import Annotator
+from transforms.models.detect.detections import Thresholds
+from transforms.models.detect.pretrained import PretrainedDetector, PretrainedSpec
+from transforms.models.detect.yolo import QUIET, YoloDetector, YoloSpec
+from transforms.models.embeddings import Embedder, EmbedderSpec, EmbedParams
+from transforms.models.inference import REQUEST, FrameModel, infer_batches
 
 _ROUNDS = 3
 _LIMITS = Thresholds(0.25, 0.65, 300)

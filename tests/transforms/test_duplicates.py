@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import schemas
 from transforms.duplicates import INPUT, DuplicateParams, Grouping, group_frames
-from transforms.embeddings import vector_column
 from transforms.metrics.hashing import layout_array, layout_column, to_hex
+from transforms.models.embeddings import vector_column
 
 Frame = tuple[str, int, int, int]
 """Stream, number, content, hash."""

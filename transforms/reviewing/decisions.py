@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.core.identity import content_id
-from transforms.detect.core import annotation_ids
 from transforms.exports.objects import mask_of
+from transforms.models.detect.detections import annotation_ids
 from transforms.reviewing.core import (
     Box,
     Returned,

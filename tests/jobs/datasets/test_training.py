@@ -20,8 +20,8 @@ from jobs.query import View
 from jobs.workspace import Workspace
 from tests.helpers import go, noise, rows
 from tests.onnx_graphs import write_end_to_end
-from transforms.detect.core import Thresholds
-from transforms.detect.yolo import YoloDetector, YoloSpec
+from transforms.models.detect.detections import Thresholds
+from transforms.models.detect.yolo import YoloDetector, YoloSpec
 
 pytest.importorskip("ultralytics", reason="the extra `ultralytics` is not installed")
 pytest.importorskip("pycocotools", reason="the extra `annotate` is not installed")

@@ -31,10 +31,10 @@ from jobs.stage import Stage
 from jobs.storage.commit import Committer
 from jobs.storage.store import Store
 from tests.helpers import noise, write_pictures
-from transforms.embeddings import vector_column
 from transforms.frames.frame_image import Clips, picture
 from transforms.frames.image import Color, ImageParams
-from transforms.inference import REQUEST
+from transforms.models.embeddings import vector_column
+from transforms.models.inference import REQUEST
 
 N = 12
 WHITE = 9

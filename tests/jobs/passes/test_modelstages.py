@@ -27,9 +27,9 @@ from tests.helpers import (
     write_clip_model,
     write_noise_stream,
 )
-from transforms.embeddings import Embedder, EmbedderSpec, EmbedParams, vector_array
 from transforms.frames.frame_image import Clips, picture
 from transforms.frames.image import ImageParams
+from transforms.models.embeddings import Embedder, EmbedderSpec, EmbedParams, vector_array
 
 
 @pytest.fixture(scope="module")

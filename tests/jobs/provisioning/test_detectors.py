@@ -27,8 +27,8 @@ from jobs.workspace import Workspace
 from tests.helpers import assert_one_live_row, assert_same_tables, computed, copy_stream, go, noise, rows, write_clip
 from tests.models import held_at_hand
 from tests.onnx_graphs import write_end_to_end
-from transforms.detect.core import FrameKey, Thresholds
-from transforms.detect.motion import MotionBoxParams, MotionDetector
+from transforms.models.detect.detections import FrameKey, Thresholds
+from transforms.models.detect.motion_boxes import MotionBoxParams, MotionDetector
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
 pytestmark = pytest.mark.usefixtures("models_at_hand")

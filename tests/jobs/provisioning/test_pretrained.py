@@ -23,9 +23,9 @@ from jobs.workspace import Workspace
 from tests.helpers import computed, go, rows, write_pictures
 from tests.hub import standing_in
 from tests.torch_models import LABELS, colored, pickled, write_blip, write_dfine
-from transforms.caption import Captioner
-from transforms.detect.core import Thresholds
-from transforms.detect.pretrained import PretrainedDetector, PretrainedSpec
+from transforms.models.caption import Captioner
+from transforms.models.detect.detections import Thresholds
+from transforms.models.detect.pretrained import PretrainedDetector, PretrainedSpec
 
 pytest.importorskip("transformers", reason="the extra `transformers` is not installed")
 N = 6

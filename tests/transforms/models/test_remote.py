@@ -1,0 +1,66 @@
+"""The client of a server of models, before a server that is busy, rude or gone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from transforms.models.remote import InferenceServerError, RemoteModel, Server
+
+
+class Moody(BaseHTTPRequestHandler):
+    """Answers with the statuses of `moods`, one after the other, and keeps what it was told."""
+
+    moods: tuple[int, ...] = ()
+    told: list[tuple[str, bytes]] = []  # noqa: RUF012 - of the one server of a test
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        status = type(self).moods[min(len(self.told), len(self.moods) - 1)]
+        self.told.append((self.headers.get("Authorization", ""), body))
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(b"well\n  said" if status == 200 else b"not now")
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Moody) as server:
+        Moody.told.clear()
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_server_that_is_busy_is_asked_again(url: str) -> None:
+    Moody.moods = (503, 429, 200)
+    assert Server(url, "secret", tries=3).ask("/", b"frames") == b"well\n  said"
+    assert Moody.told == [("Bearer secret", b"frames")] * 3
+
+
+def test_one_that_stays_busy_is_given_up_and_one_that_refuses_is_not_asked_twice(url: str) -> None:
+    Moody.moods = (503,)
+    with pytest.raises(InferenceServerError, match="says 503: not now"):
+        Server(url, tries=2).ask("/", b"")
+    assert len(Moody.told) == 2
+    Moody.moods = (409,)
+    with pytest.raises(InferenceServerError, match="says 409: not now"):
+        Server(url, tries=4).ask("/", b"")
+    assert len(Moody.told) == 3
+
+
+def test_one_that_is_not_there_is_named() -> None:
+    with pytest.raises(InferenceServerError, match=r"no server of models answers at http://127\.0\.0\.1:1: "):
+        Server("http://127.0.0.1:1/", tries=2).ask("/")
+
+
+def test_a_token_is_in_no_text() -> None:
+    assert "secret" not in repr(RemoteModel("http://gpu:8000", "secret", "annotate", "key"))

@@ -1,0 +1,1 @@
+"""Models over frames: vectors, boxes, masks, text, captions, tracks."""

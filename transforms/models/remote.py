@@ -1,0 +1,239 @@
+"""Models on another machine: files of frames go there over HTTP, rows come back.
+
+Sent are the bytes of the files, a twentieth of the pixels; frames of clips go as PNG, which loses nothing. What comes
+back is what the same model would say here, and so are its faults, frame by frame.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import cv2
+import pyarrow as pa
+
+from transforms.frames.clip import FrameName
+from transforms.frames.frame_image import Clips, picture
+from transforms.frames.image import ImageParams, decode_color, read_header
+from transforms.models.inference import REQUEST, ContentChangedError, FrameModel, Inferred, faults_of, infer_in_parts
+
+SENT = pa.schema(
+    [*REQUEST, pa.field("data", pa.binary(), nullable=False), pa.field("whole", pa.bool_(), nullable=False)]
+)
+"""Frames as they are sent: `data` is a picture, to be decoded at its full size where `whole`."""
+
+LOOK = "/v1/look/"
+STAGES = "/v1/stages"
+AT_ONCE = 3
+_CONNECT_S, _READ_S = 5.0, 180.0
+_TRIES = 6
+_BACKOFF_S = 0.5
+_LATER = (429, 502, 503, 504)
+
+
+class InferenceServerError(RuntimeError):
+    """The server of models cannot be reached, refuses what it is asked, or says nothing that can be read."""
+
+
+class Server:
+    """A server of models at a URL, asked with a token if there is one.
+
+    What may pass (no connection, a server that is busy or starts anew) is tried again, later and later.
+    """
+
+    def __init__(self, url: str, token: str = "", tries: int = _TRIES) -> None:
+        import urllib3
+
+        self.url = url.rstrip("/")
+        self._failed = urllib3.exceptions.HTTPError
+        retries = urllib3.Retry(
+            total=tries - 1,
+            backoff_factor=_BACKOFF_S,
+            status_forcelist=_LATER,
+            # Looking twice at a frame does no harm.
+            allowed_methods=None,
+            raise_on_status=False,
+        )
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        timeout = urllib3.Timeout(connect=_CONNECT_S, read=_READ_S)
+        self._http = urllib3.PoolManager(maxsize=AT_ONCE, retries=retries, timeout=timeout, headers=headers)
+
+    def ask(self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> bytes:
+        """Return what the server answers. Raises `InferenceServerError`."""
+        sent = {**self._http.headers, **(headers or {})}
+        try:
+            answer = self._http.request("GET" if body is None else "POST", self.url + path, body=body, headers=sent)
+        except self._failed as error:
+            raise InferenceServerError(f"no server of models answers at {self.url}: {_line(error)}") from error
+        if answer.status != 200:
+            reason = answer.data.decode(errors="replace")
+            raise InferenceServerError(f"the server of models at {self.url} says {answer.status}: {_line(reason)}")
+        return answer.data
+
+
+@dataclass(frozen=True)
+class RemoteModel:
+    """A model of a server, by the stage that it is of and that stage's key."""
+
+    url: str
+    token: str = field(repr=False)
+    stage: str
+    stage_key: str
+
+
+class _Ready(NamedTuple):
+    data: bytes
+    whole: bool
+    fault: Exception | None
+    n_read: int
+    bytes_read: int
+
+
+def infer_remotely(
+    block: pa.Table,
+    model: RemoteModel,
+    params: ImageParams,
+    batch: int,
+    threads: int,
+    go_on: Callable[[], bool] | None = None,
+) -> Inferred:
+    """Show the frames of a block, of schema `REQUEST`, to a model of a server; as `inference.infer_batches` does.
+
+    At most `AT_ONCE` batches are on their way. Raises `InferenceServerError` where the server gives no answer.
+    """
+    server = Server(model.url, model.token)
+    found = Inferred({})
+    faults: dict[int, Exception] = {}
+    tables: dict[str, list[pa.Table]] = {}
+    waiting: list[tuple[int, _Ready]] = []
+    asked: deque[tuple[list[int], Future[bytes]]] = deque()
+
+    def take_in() -> None:
+        rows, answer = asked.popleft()
+        answered = pa.ipc.open_stream(answer.result()).read_all().to_pylist()[0]
+        for name, data in answered["tables"]:
+            tables.setdefault(name, []).append(pa.ipc.open_stream(data).read_all())
+        for fault in answered["faults"]:
+            faults[rows[fault["row"]]] = type(fault["error_type"], (Exception,), {})(fault["error"])
+
+    with ThreadPoolExecutor(AT_ONCE) as on_their_way:
+
+        def send() -> None:
+            rows = [row for row, _ in waiting]
+            body = _body(block.take(pa.array(rows, pa.int64())), [ready for _, ready in waiting])
+            headers = {"X-Stage-Key": model.stage_key}
+            asked.append((rows, on_their_way.submit(server.ask, LOOK + model.stage, body, headers)))
+            waiting.clear()
+            if len(asked) == AT_ONCE:
+                take_in()
+
+        for row, ready in enumerate(_files(block, params, threads, batch)):
+            if go_on and not go_on():
+                break
+            found.n_frames += 1
+            found.n_read += ready.n_read
+            found.bytes_read += ready.bytes_read
+            if ready.fault is not None:
+                faults[row] = ready.fault
+                continue
+            waiting.append((row, ready))
+            if len(waiting) == batch:
+                send()
+        if waiting:
+            send()
+        while asked:
+            take_in()
+    found.rows = {name: pa.concat_tables(parts) for name, parts in tables.items()}
+    found.faults = faults_of(block, faults, [model.stage])
+    return found
+
+
+def _files(block: pa.Table, params: ImageParams, threads: int, ahead: int) -> Iterator[_Ready]:
+    """Yield the frames of a block in order as what is sent of them, read ahead of time."""
+    uris, ids = block["uri"].to_pylist(), block["input_id"].to_pylist()
+    with Clips() as clips, ThreadPoolExecutor(threads) as for_files, ThreadPoolExecutor(1) as for_clips:
+
+        def ready(uri: str, input_id: int) -> _Ready:
+            frame = picture(uri, None, params, clips)
+            data, fault, whole = b"", None, FrameName.parse(uri) is not None
+            try:
+                if frame.content() != input_id:
+                    raise ContentChangedError(f"{uri} has changed since it was measured; run its stream again")
+                assert frame.read is not None
+                data = cv2.imencode(".png", frame.color())[1].tobytes() if whole else frame.read.data
+            except Exception as error:
+                fault = error
+            return _Ready(data, whole, fault, frame.n_read, frame.bytes_read)
+
+        queue: deque[Future[_Ready]] = deque()
+        at = 0
+        try:
+            while at < len(uris) or queue:
+                while at < len(uris) and len(queue) < ahead + threads:
+                    pool = for_clips if FrameName.parse(uris[at]) else for_files
+                    queue.append(pool.submit(ready, uris[at], ids[at]))
+                    at += 1
+                yield queue.popleft().result()
+        finally:
+            for future in queue:
+                future.cancel()
+
+
+def _body(rows: pa.Table, ready: Sequence[_Ready]) -> bytes:
+    sent = rows.append_column("data", pa.array([r.data for r in ready], pa.binary()))
+    return _ipc(sent.append_column("whole", pa.array([r.whole for r in ready])).cast(SENT))
+
+
+def answer(body: bytes, model: FrameModel, params: ImageParams, batch: int, pool: ThreadPoolExecutor) -> bytes:
+    """Return what a server answers to frames of schema `SENT`. Raises `ValueError` for what is no such table."""
+    try:
+        frames = pa.ipc.open_stream(body).read_all().cast(SENT)
+    except pa.ArrowException as error:
+        raise ValueError(f"expected frames as an Arrow stream: {_line(error)}") from error
+    cv2.setNumThreads(0)
+
+    def prepare(data: bytes, whole: bool) -> Any:
+        try:
+            return model.prepare(decode_color(data, read_header(data), params, None if whole else model.short_side))
+        except Exception as error:
+            return error
+
+    prepared = list(pool.map(prepare, frames["data"].to_pylist(), frames["whole"].to_pylist()))
+    faults: dict[int, Exception] = {row: p for row, p in enumerate(prepared) if isinstance(p, Exception)}
+    there = [(row, p) for row, p in enumerate(prepared) if row not in faults]
+    results: dict[int, Any] = {}
+    for first in range(0, len(there), batch):
+        infer_in_parts(model, there[first : first + batch], results, faults)
+    inferred = frames.select(REQUEST.names).take(pa.array(sorted(results), pa.int64()))
+    tables = model.rows(inferred, [results[row] for row in sorted(results)]) if results else {}
+    answered = {
+        "tables": [(name, _ipc(rows)) for name, rows in tables.items()],
+        "faults": [
+            {"row": row, "error_type": type(fault).__name__, "error": _line(fault)} for row, fault in faults.items()
+        ],
+    }
+    return _ipc(pa.Table.from_pylist([answered], _ANSWER))
+
+
+_ANSWER = pa.schema(
+    [
+        pa.field("tables", pa.map_(pa.string(), pa.binary())),
+        pa.field(
+            "faults", pa.list_(pa.struct({"row": pa.int64(), "error_type": pa.string(), "error": pa.string()}.items()))
+        ),
+    ]
+)
+
+
+def _ipc(rows: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    return sink.getvalue().to_pybytes()
+
+
+def _line(error: object) -> str:
+    return " ".join(str(error).split())
