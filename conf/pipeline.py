@@ -9,13 +9,14 @@ from typing import Annotated, Any, get_args, get_type_hints
 from annotated_types import Ge, Gt, Le
 
 from conf.rules import KEPT, Rule, RuleError, both, nearest, understood
-from transforms.curation import CurationParams
+from transforms.curate.curation import CurationParams
+from transforms.curate.duplicates.grouping import DuplicateParams
+from transforms.curate.idle import IdleParams
+from transforms.curate.scenes import SceneParams
 from transforms.doubt import RouteParams
-from transforms.duplicates import DuplicateParams
 from transforms.escalation import EscalateParams
 from transforms.frames.image import ImageParams
 from transforms.frames.numbering import IngestParams
-from transforms.idle import IdleParams
 from transforms.metrics.motion import MotionParams
 from transforms.metrics.quality import BlurParams
 from transforms.models.caption import CaptionParams
@@ -26,7 +27,6 @@ from transforms.models.ocr import OcrParams
 from transforms.models.propagate import PropagateParams
 from transforms.models.segment import SegmentParams
 from transforms.models.track import TrackParams
-from transforms.scenes import SceneParams
 
 MODEL_STAGES = frozenset({"embeddings", "annotate", "segment", "propagate", "ocr", "caption", "second", "larger"})
 """The stages that show frames to a model."""

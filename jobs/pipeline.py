@@ -14,8 +14,9 @@ from jobs.errors import UserError
 from jobs.provisioning import detectors, doubtful, masking, models, words
 from jobs.provisioning.extras import require
 from jobs.stage import Stage
-from transforms import curation, duplicates, idle, scenes
 from transforms.core import identity, intervals
+from transforms.curate import curation, idle, scenes
+from transforms.curate.duplicates import grouping
 from transforms.frames import clip, image, pixel_block
 from transforms.metrics import hashing, motion, quality, sketch
 from transforms.metrics.measure import PixelParams
@@ -91,7 +92,7 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         "duplicates",
         "table",
         schemas.DUPLICATES,
-        (duplicates.group_frames,),
+        (grouping.group_frames,),
         _params("duplicates", config.duplicates, leave_out=("rebuild", "join", "shuffle_above")),
         upstream=(fingerprints, *embeddings) if config.duplicates.uses == "vector" else (fingerprints,),
         scope=config.duplicates.scope,

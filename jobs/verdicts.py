@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from jobs.query import View
-from transforms.curation import REASONS
+from transforms.curate.curation import REASONS
 
 
 @dataclass(frozen=True)

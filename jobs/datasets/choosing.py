@@ -17,9 +17,9 @@ from jobs.query import View, check_condition
 from jobs.storage.store import Drop, Store
 from jobs.workspace import Workspace
 from transforms.core.intervals import place_in_intervals
+from transforms.curate.selection import STRATEGIES, Candidates, Choice, FloatArray, Strategy, choose, layout_vectors
 from transforms.metrics.hashing import layout_array
 from transforms.models.embeddings import vector_array
-from transforms.selection import STRATEGIES, Candidates, Choice, FloatArray, Strategy, choose, layout_vectors
 
 Balance = Literal["stream", "scene", "hour"]
 By = Literal["layout", "embedding"]

@@ -31,6 +31,7 @@ from jobs.storage.places import ObjectPath, Place
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from transforms.core.intervals import place_in_intervals
+from transforms.curate.splits import assign_splits, joined_keys
 from transforms.exports import voc, yolo
 from transforms.exports.coco import coco_files
 from transforms.exports.datumaro import datumaro_files
@@ -38,7 +39,6 @@ from transforms.exports.objects import Objects
 from transforms.exports.voc import voc_files
 from transforms.exports.webdataset import shards
 from transforms.exports.yolo import yolo_files
-from transforms.splits import assign_splits, joined_keys
 
 _DEFAULT_SPLIT = "default"
 _KEY = list(schemas.FRAME_KEY)

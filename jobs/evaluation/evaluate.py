@@ -19,9 +19,9 @@ from jobs.query import View
 from jobs.reports import charts
 from jobs.reports.pages import render_page
 from transforms import evaluation
-from transforms.duplicates import MARKED, DuplicateParams
+from transforms.curate.duplicates.grouping import MARKED, DuplicateParams
+from transforms.curate.idle import IdleParams
 from transforms.evaluation import Curve
-from transforms.idle import IdleParams
 from transforms.metrics.hashing import from_hex, layout_array
 
 _SCORES = {
@@ -158,7 +158,7 @@ def _flag(view: View, labels: Labels, flag: str) -> FlagResult | None:
 
 
 def _pairs(view: View, labels: Labels) -> tuple[list[dict[str, Any]], dict[str, Any] | None, list[Suggested]]:
-    from transforms.hamming import agreements, alike_but_for_a_corner
+    from transforms.curate.duplicates.hamming import agreements, alike_but_for_a_corner
 
     if not labels.pairs.height:
         return [], None, []

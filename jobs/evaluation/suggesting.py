@@ -14,8 +14,8 @@ import polars as pl
 import schemas
 from jobs.query import View
 from transforms import evaluation
-from transforms.duplicates import MARKED, DuplicateParams
-from transforms.idle import FINGERPRINTS, MOTION, Course, IdleParams, course_of, find_idle
+from transforms.curate.duplicates.grouping import MARKED, DuplicateParams
+from transforms.curate.idle import FINGERPRINTS, MOTION, Course, IdleParams, course_of, find_idle
 
 Params = TypeVar("Params", DuplicateParams, IdleParams)
 Suggested = dict[str, Any]

@@ -14,7 +14,7 @@ from jobs.stage import Stage
 from jobs.storage.filters import Span
 from jobs.storage.store import Snapshot, Store
 from transforms.core.intervals import place_in_intervals
-from transforms.curation import INPUT
+from transforms.curate.curation import INPUT
 from transforms.metrics.hashing import from_hex
 
 _MEASURES = ("sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from jobs.passes.engine import Engine
-from transforms.duplicates import DuplicateParams, NearPairs
+from transforms.curate.duplicates.grouping import DuplicateParams, NearPairs
 
 _ROWS = 1 << 18
 _MOST_PAIRS = 1 << 28
@@ -34,7 +34,7 @@ def sharing(params: DuplicateParams, engine: Callable[[], Engine], check: Callab
 
 
 def _near(engine: Engine, words: npt.NDArray[np.uint64], radius: int, check: Callable[[], None]) -> pa.Table | None:
-    from transforms.bandjoin import PAIRS, TOO_MANY, pairs_at, route
+    from transforms.curate.duplicates.distributed_hamming import PAIRS, TOO_MANY, pairs_at, route
 
     size = max(1, min(_ROWS, -(-len(words) // engine.num_cpus)))
     given = words.view(np.int64)

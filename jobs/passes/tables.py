@@ -28,7 +28,8 @@ from jobs.passes.windows import packed, stream_sizes
 from jobs.stage import Stage
 from jobs.storage.parts import Part, write_part
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
-from transforms import curation, duplicates, idle, scenes
+from transforms.curate import curation, idle, scenes
+from transforms.curate.duplicates import grouping as duplicates
 from transforms.metrics.hashing import LAYOUT_SIDE, layout_array
 
 _TRIES = 20

@@ -24,7 +24,7 @@ from jobs.selection import find_release, find_run
 from jobs.storage.store import Store
 from jobs.verdicts import Verdicts, verdicts
 from jobs.workspace import Workspace
-from transforms.curation import REASONS
+from transforms.curate.curation import REASONS
 from transforms.frames.frame_image import thumbnail_of
 from transforms.frames.image import CorruptImageError
 

@@ -82,7 +82,7 @@ def _group(kind: str, n: int, n_old: int, *settings: str) -> dict[str, object]:
     from jobs.passes.engine import Engine
     from jobs.passes.nearpairs import sharing
     from tests.bench.material import fingerprints
-    from transforms.duplicates import group_frames
+    from transforms.curate.duplicates.grouping import group_frames
 
     config = load(settings=settings).config
     params = config.duplicates

@@ -9,7 +9,8 @@ import pytest
 from jobs import codehash, codenames
 from jobs.codehash import code_hash, code_texts
 from jobs.codenames import Place, UntraceableCodeError
-from transforms import curation, duplicates
+from transforms.curate import curation
+from transforms.curate.duplicates import grouping
 from transforms.metrics import hashing, measure, motion, quality
 
 SOURCE = '''
@@ -268,7 +269,7 @@ def test_every_definition_of_a_name_counts(package: Path) -> None:
         quality.tone_statistics,
         hashing.phash,
         motion.motion_scores,
-        duplicates.group_frames,
+        grouping.group_frames,
         curation.curate,
         measure.measure_frames,
     ],
@@ -279,7 +280,7 @@ def test_real_stages_have_stable_hashes(entry: object) -> None:
 
 
 def test_compiled_kernels_are_reached_without_importing_them() -> None:
-    found = {name for _, name in code_texts([Place("transforms.duplicates", "group_frames")])}
+    found = {name for _, name in code_texts([Place("transforms.curate.duplicates.grouping", "group_frames")])}
     assert {"_join_leaders", "_nearest", "distance_of", "BANDS"} <= found
 
 

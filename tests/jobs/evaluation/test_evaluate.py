@@ -13,8 +13,8 @@ from jobs.evaluation.labels import read_labels
 from jobs.query import View
 from jobs.workspace import Workspace
 from tests.helpers import SMALL, go
-from transforms.duplicates import DuplicateParams
-from transforms.idle import IdleParams
+from transforms.curate.duplicates.grouping import DuplicateParams
+from transforms.curate.idle import IdleParams
 
 pytestmark = pytest.mark.usefixtures("engine")
 PLANTED = SMALL.planted

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from jobs.evaluation.suggesting import suggest_duplicates
-from transforms.duplicates import DuplicateParams
+from transforms.curate.duplicates.grouping import DuplicateParams
 
 TRUTH = np.array([True, True, True, False, False])
 

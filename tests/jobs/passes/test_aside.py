@@ -6,7 +6,7 @@ import pytest
 
 from jobs.errors import RunStopped
 from jobs.passes.aside import beside
-from transforms import hamming
+from transforms.curate.duplicates import hamming
 
 
 def test_what_is_computed_is_returned_and_what_goes_wrong_is_raised() -> None:

@@ -12,9 +12,9 @@ from jobs.passes.engine import Engine
 from jobs.passes.nearpairs import sharing
 from jobs.workspace import Workspace
 from tests.helpers import computed, go, rows, write_noise_stream
-from transforms.bandjoin import join_pairs
-from transforms.duplicates import DuplicateParams
-from transforms.hamming import join_leaders
+from transforms.curate.duplicates.distributed_hamming import join_pairs
+from transforms.curate.duplicates.grouping import DuplicateParams
+from transforms.curate.duplicates.hamming import join_leaders
 
 NONE = np.empty(0, np.int64)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.curation import BLUR_LIMITS
+from transforms.curate.curation import BLUR_LIMITS
 from transforms.frames.image import ImageParams, decode_gray, read_header, to_small
 from transforms.metrics.quality import (
     BlurParams,

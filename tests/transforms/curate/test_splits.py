@@ -4,7 +4,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.splits import assign_splits, joined_keys
+from transforms.curate.splits import assign_splits, joined_keys
 
 FRACTIONS = {"train": 0.8, "val": 0.2}
 

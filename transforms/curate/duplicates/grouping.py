@@ -212,18 +212,18 @@ def _joined(
 ) -> Int64Array:
     # Half a second of import, which a run that finds nothing new to group need not pay.
     if params.by == "embedding":
-        from transforms.neighbours import join_nearest
+        from transforms.curate.duplicates.vector_groups import join_nearest
 
         assert looks is not None
         return join_nearest(looks.astype(np.float32, copy=False), before, old_leader, params.cosine)
-    from transforms.hamming import Verification, join_leaders
+    from transforms.curate.duplicates.hamming import Verification, join_leaders
 
     least = params.agreement if params.uses == "layout" else params.cosine
     reach = int(MARKED * params.hamming) if params.uses == "layout" else 0
     verify = None if looks is None else Verification(looks, least, reach)
     pairs = near(np.unique(hashes), params.hamming) if near else None
     if pairs is not None:
-        from transforms.bandjoin import join_pairs
+        from transforms.curate.duplicates.distributed_hamming import join_pairs
 
         return join_pairs(hashes, before, old_leader, params.hamming, pairs, verify)
     return join_leaders(hashes, before, old_leader, params.hamming, verify)
@@ -262,13 +262,13 @@ def _rows(
 
 
 def _agreements(layouts: Looks, at: Int64Array, leader: Int64Array) -> pa.Array:
-    from transforms.hamming import agreements
+    from transforms.curate.duplicates.hamming import agreements
 
     return pa.array(agreements(layouts.astype(np.uint8, copy=False), at, leader))
 
 
 def _cosines(vectors: Looks, at: Int64Array, leader: Int64Array) -> npt.NDArray[np.float32]:
-    from transforms.neighbours import cosines
+    from transforms.curate.duplicates.vector_groups import cosines
 
     return cosines(vectors.astype(np.float32, copy=False), at, leader)
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transforms.curate.idle import Course, IdleParams, find_idle, sliding_mean
 from transforms.frames.image import Gray, ImageParams, decode_gray, read_header, to_small
-from transforms.idle import Course, IdleParams, find_idle, sliding_mean
 from transforms.metrics.motion import MotionParams, keeps_tiles, motion_scores, still_tiles, to_tiles
 from transforms.metrics.sketch import SIZE, sketch
 

@@ -1,4 +1,4 @@
-"""How well two layouts agree, quarter by quarter; compiled, for `transforms.hamming`."""
+"""How well two layouts agree, quarter by quarter; compiled, for `transforms.curate.duplicates.hamming`."""
 
 from __future__ import annotations
 

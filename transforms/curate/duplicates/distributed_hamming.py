@@ -1,6 +1,6 @@
 """Which hashes are near to which, found part by part, so that many machines can share the work.
 
-Two hashes that differ in at most r bits agree in one of four bands up to f = r // 4 bits, as `transforms.hamming` has
+Two hashes that differ in at most r bits agree in one of four bands up to f = r // 4 bits, as `transforms.curate.duplicates.hamming` has
 it; and of f + 1 parts of that band they share one wholly. So every hash is sent to one place for each part of each
 band, by the value of that part, and pairs are looked for among those that came to the same place, by flipping bits of
 the band's other parts. A pair is given by the first place alone at which both are: the band with the fewest flips, and
@@ -17,7 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.bands import (
+from transforms.core.identity import first_equal
+from transforms.curate.duplicates.corner_overlay import ALIKE, nearest_but_for_a_corner
+from transforms.curate.duplicates.hamming import PATIENCE, Verification, crosses_of, kinds, looks_agree, make_room
+from transforms.curate.duplicates.hamming_buckets import (
     BAND_BITS,
     BANDS,
     NOT_FOUND,
@@ -27,9 +30,6 @@ from transforms.bands import (
     insert_leader,
     is_first_meeting,
 )
-from transforms.core.identity import first_equal
-from transforms.corners import ALIKE, nearest_but_for_a_corner
-from transforms.hamming import PATIENCE, Verification, crosses_of, kinds, looks_agree, make_room
 
 Words = npt.NDArray[np.uint64]
 

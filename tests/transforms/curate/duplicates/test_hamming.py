@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.bands import flip_masks
-from transforms.corners import ALIKE, SLACK, cross_words
-from transforms.hamming import Verification, agreements, join_leaders
+from transforms.curate.duplicates.corner_overlay import ALIKE, SLACK, cross_words
+from transforms.curate.duplicates.hamming import Verification, agreements, join_leaders
+from transforms.curate.duplicates.hamming_buckets import flip_masks
 
 Words = npt.NDArray[np.uint64]
 Layouts = npt.NDArray[np.uint8]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import schemas
-from transforms.duplicates import INPUT, DuplicateParams, Grouping, group_frames
+from transforms.curate.duplicates.grouping import INPUT, DuplicateParams, Grouping, group_frames
 from transforms.metrics.hashing import layout_array, layout_column, to_hex
 from transforms.models.embeddings import vector_column
 

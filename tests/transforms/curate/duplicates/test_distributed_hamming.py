@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.bandjoin import PAIRS, TOO_MANY, join_pairs, pairs_at, route
-from transforms.hamming import Verification, join_leaders
+from transforms.curate.duplicates.distributed_hamming import PAIRS, TOO_MANY, join_pairs, pairs_at, route
+from transforms.curate.duplicates.hamming import Verification, join_leaders
 
 NONE = np.empty(0, np.int64)
 

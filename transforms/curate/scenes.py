@@ -90,7 +90,7 @@ def _contrast(cells: Layouts) -> npt.NDArray[np.float64]:
 
 def _agreement(cells: Layouts, first: Int64Array, second: Int64Array) -> npt.NDArray[np.float32]:
     # Half a second of import, which a run that finds nothing new need not pay.
-    from transforms.hamming import agreements
+    from transforms.curate.duplicates.hamming import agreements
 
     return agreements(cells, first, second)
 

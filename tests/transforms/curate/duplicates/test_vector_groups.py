@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms import neighbours
-from transforms.neighbours import cosines, join_nearest
+from transforms.curate.duplicates import vector_groups
+from transforms.curate.duplicates.vector_groups import cosines, join_nearest
 
 Vectors = npt.NDArray[np.float32]
 NONE = np.empty(0, np.int64)
@@ -51,7 +51,7 @@ def test_same_as_comparing_everything_with_everything(
     old = np.array(reference(vectors[:n_old], predecessor.tolist(), [], 0.8), np.int64)
     # Chunks of seven, so that what a chunk shares with those before it is tried out.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neighbours, "_CHUNK", 7)
+        patch.setattr(vector_groups, "_CHUNK", 7)
         found = join_nearest(vectors, predecessor, old, 0.8)
     assert found.tolist() == reference(vectors, predecessor.tolist(), old.tolist(), 0.8)
 

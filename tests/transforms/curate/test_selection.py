@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.selection import STRATEGIES, Candidates, Strategy, choose, layout_vectors
+from transforms.curate.selection import STRATEGIES, Candidates, Strategy, choose, layout_vectors
 
 
 def candidates(n: int, **given: Any) -> Candidates:

@@ -12,7 +12,7 @@ Leaders have the cells of each quarter at hand as a vector of length 1, so that 
 vectors; what comes too close to the limit for its rounding is computed anew, in full.
 
 Where `Verification.reach` says so, a picture that finds no leader so is looked for once more, among leaders that are
-alike but for a corner: see `transforms.corners`.
+alike but for a corner: see `transforms.curate.duplicates.corner_overlay`.
 
 A camera that never comes to rest may have hundreds of thousands of leaders that are near in hash and look otherwise.
 So that its millionth frame costs no more than its ten thousandth, a query that is verified meets at most `PATIENCE`
@@ -30,8 +30,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from transforms.agreeing import UNIT, agreements_of, agrees, to_units, units_agree
-from transforms.bands import (
+from transforms.core.identity import first_equal
+from transforms.curate.duplicates.corner_overlay import ALIKE, SLACK, are_alike, cross_words, nearest_but_for_a_corner
+from transforms.curate.duplicates.hamming_buckets import (
     BAND_BITS,
     BANDS,
     NOT_FOUND,
@@ -41,8 +42,7 @@ from transforms.bands import (
     insert_leader,
     is_first_meeting,
 )
-from transforms.core.identity import first_equal
-from transforms.corners import ALIKE, SLACK, are_alike, cross_words, nearest_but_for_a_corner
+from transforms.curate.duplicates.layout_correlation import UNIT, agreements_of, agrees, to_units, units_agree
 from transforms.metrics.hashing import LAYOUT_SIDE
 
 PATIENCE = 1 << 12
@@ -209,7 +209,7 @@ def agreements(
 def alike_but_for_a_corner(
     layouts: npt.NDArray[np.uint8], first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], least: float
 ) -> npt.NDArray[np.bool_]:
-    """Say which layouts at these positions `transforms.corners` takes for alike, shape (M,)."""
+    """Say which layouts at these positions `transforms.curate.duplicates.corner_overlay` takes for alike, shape (M,)."""
     words = cross_words(layouts)
     near = np.bitwise_count(words[first] ^ words[second]) <= SLACK
     return near & np.asarray(are_alike(layouts, first, second, max(least, ALIKE)))

@@ -16,8 +16,15 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from transforms.agreeing import QUARTER, coefficient, correlation
-from transforms.bands import BAND_BITS, BANDS, NOT_FOUND, band_value, distance_of, is_first_meeting
+from transforms.curate.duplicates.hamming_buckets import (
+    BAND_BITS,
+    BANDS,
+    NOT_FOUND,
+    band_value,
+    distance_of,
+    is_first_meeting,
+)
+from transforms.curate.duplicates.layout_correlation import QUARTER, coefficient, correlation
 from transforms.metrics.hashing import LAYOUT_SIDE
 
 ALIKE = 0.99

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.curation import INPUT, REASONS, CurationParams, curate
+from transforms.curate.curation import INPUT, REASONS, CurationParams, curate
 
 GOOD = {
     "stream_id": "a",

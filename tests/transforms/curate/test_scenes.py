@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transforms.curate.scenes import SceneParams, find_scenes
 from transforms.frames.image import to_small
 from transforms.metrics.hashing import layouts
 from transforms.metrics.motion import to_tiles
-from transforms.scenes import SceneParams, find_scenes
 
 Layouts = npt.NDArray[np.uint8]
 PARAMS = SceneParams()

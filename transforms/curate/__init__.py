@@ -1,0 +1,1 @@
+"""What to keep: scenes, idle intervals, duplicates, verdicts, samples, splits."""

@@ -1,0 +1,1 @@
+"""Groups of duplicates: by hash, by layout, by vector."""
