@@ -9,12 +9,12 @@ from typing import Annotated, Any, get_args, get_type_hints
 from annotated_types import Ge, Gt, Le
 
 from conf.rules import KEPT, Rule, RuleError, both, nearest, understood
+from transforms.assess.escalation import EscalateParams
+from transforms.assess.uncertainty import RouteParams
 from transforms.curate.curation import CurationParams
 from transforms.curate.duplicates.grouping import DuplicateParams
 from transforms.curate.idle import IdleParams
 from transforms.curate.scenes import SceneParams
-from transforms.doubt import RouteParams
-from transforms.escalation import EscalateParams
 from transforms.frames.image import ImageParams
 from transforms.frames.numbering import IngestParams
 from transforms.metrics.motion import MotionParams

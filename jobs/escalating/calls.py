@@ -19,7 +19,7 @@ from jobs.errors import RunFailedError
 from jobs.escalating.clients import Client, EndpointError
 from jobs.escalating.hiding import Hiding
 from jobs.storage.store import Store
-from transforms.escalation import EscalateParams, Question, most_tokens, read_answer
+from transforms.assess.escalation import EscalateParams, Question, most_tokens, read_answer
 
 Row = dict[str, Any]
 Wait = Callable[[float], None]

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from jobs.errors import one_line
 from jobs.escalating.hiding import Hiding
-from transforms.escalation import SCHEMA, Api, EscalateParams, Question, misfit
+from transforms.assess.escalation import SCHEMA, Api, EscalateParams, Question, misfit
 
 PACKAGES: Mapping[Api, str] = {"openai": "openai", "anthropic": "anthropic", "gemini": "google.genai"}
 

@@ -23,7 +23,7 @@ from jobs.stage import Stage
 from jobs.storage.parts import write_part
 from jobs.storage.quarantine import settle
 from jobs.storage.store import Change, Drop, Store
-from transforms.escalation import EscalateParams, as_jpeg, question, read_answer
+from transforms.assess.escalation import EscalateParams, as_jpeg, question, read_answer
 from transforms.frames.frame_image import Clips, picture
 from transforms.frames.image import ImageParams
 

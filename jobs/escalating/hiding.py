@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from transforms.escalation import KEYS
+from transforms.assess.escalation import KEYS
 
 _HIDDEN = "(hidden)"
 # Local servers take any word for a key: one such as `none` gives nothing away, and may well be part of an answer.

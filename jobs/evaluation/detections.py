@@ -20,7 +20,7 @@ from jobs.provisioning.extras import require
 from jobs.query import View
 from jobs.reports import charts
 from jobs.reports.pages import render_page
-from transforms.detect.scoring import Scores, score
+from transforms.assess.detection_scores import Scores, score
 from transforms.frames.clip import KEY_PATTERN
 
 _SHOWN = 3

@@ -18,10 +18,10 @@ from jobs.evaluation.suggesting import Suggested, configured, suggest_duplicates
 from jobs.query import View
 from jobs.reports import charts
 from jobs.reports.pages import render_page
-from transforms import evaluation
+from transforms.assess import curation_scores
+from transforms.assess.curation_scores import Curve
 from transforms.curate.duplicates.grouping import MARKED, DuplicateParams
 from transforms.curate.idle import IdleParams
-from transforms.evaluation import Curve
 from transforms.metrics.hashing import from_hex, layout_array
 
 _SCORES = {
@@ -33,7 +33,7 @@ _SCORES = {
 """The measure behind each flag, and whether high (1) or low (-1) values mean it."""
 
 _WIDEST = 20
-_UNKNOWN = evaluation.Agreement(math.nan, math.nan)
+_UNKNOWN = curation_scores.Agreement(math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -139,21 +139,21 @@ def _flag(view: View, labels: Labels, flag: str) -> FlagResult | None:
     rows = labelled.join(shown.collect(), on=list(schemas.FRAME_KEY), how="inner").drop_nulls()
     truth, called = rows["label"].to_numpy(), rows["called"].to_numpy()
     scores = sign * rows[measure].cast(pl.Float64).to_numpy()
-    verdict = evaluation.agreement(called, truth)
+    verdict = curation_scores.agreement(called, truth)
     both = bool(truth.any() and not truth.all())
-    best = evaluation.best_threshold(scores, truth) if both else None
+    best = curation_scores.best_threshold(scores, truth) if both else None
     return FlagResult(
         flag,
         measure,
         int(truth.sum()),
         int((~truth).sum()),
-        evaluation.roc_auc(scores, truth),
+        curation_scores.roc_auc(scores, truth),
         verdict.precision,
         verdict.recall,
         sign * best.threshold if best else math.nan,
         best.agreement.precision if best else math.nan,
         best.agreement.recall if best else math.nan,
-        evaluation.roc_curve(scores, truth) if both else None,
+        curation_scores.roc_curve(scores, truth) if both else None,
     )
 
 
@@ -183,18 +183,18 @@ def _pairs(view: View, labels: Labels) -> tuple[list[dict[str, Any]], dict[str, 
         marked = alike_but_for_a_corner(looks, *_sides(len(rows)), float(least.max(initial=0)))
     table: list[dict[str, Any]] = []
     for d in range(_WIDEST + 1):
-        table.append({"hamming": d, **evaluation.agreement(distance <= d, truth)._asdict()})
+        table.append({"hamming": d, **curation_scores.agreement(distance <= d, truth)._asdict()})
         checked = _UNKNOWN
         if verified is not None and marked is not None:
             grouped_at = ((distance <= d) & verified) | ((distance <= MARKED * d) & marked)
-            checked = evaluation.agreement(grouped_at, truth)
+            checked = curation_scores.agreement(grouped_at, truth)
         table[-1] |= {f"verified_{name}": value for name, value in checked._asdict().items()}
     same = (rows["group_id_a"] == rows["group_id_b"]).fill_null(False).to_numpy()
     groups = {"n_duplicate": int(truth.sum()), "n_different": int((~truth).sum())}
     suggested = []
     if params and all(p.uses != "vector" for p in params):
         suggested = suggest_duplicates(distance.astype(np.int64), agreed, marked, truth, params[0])
-    return table, groups | evaluation.agreement(same, truth)._asdict(), suggested
+    return table, groups | curation_scores.agreement(same, truth)._asdict(), suggested
 
 
 def _sides(n: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -218,5 +218,5 @@ def _idle(view: View, labels: Labels) -> list[dict[str, Any]]:
     for (stream,), rows in labels.idle.sort("stream_id").group_by("stream_id", maintain_order=True):
         truth = rows.drop_nulls().select("start_idx", "end_idx").rows()
         mine = found.filter(stream_id=stream).select("start_idx", "end_idx").rows()
-        results.append({"stream_id": stream, **evaluation.compare_intervals(mine, truth)._asdict()})
+        results.append({"stream_id": stream, **curation_scores.compare_intervals(mine, truth)._asdict()})
     return results

@@ -13,7 +13,7 @@ import polars as pl
 
 import schemas
 from jobs.query import View
-from transforms import evaluation
+from transforms.assess import curation_scores
 from transforms.curate.duplicates.grouping import MARKED, DuplicateParams
 from transforms.curate.idle import FINGERPRINTS, MOTION, Course, IdleParams, course_of, find_idle
 
@@ -63,12 +63,12 @@ def suggest_duplicates(
     suggested = (params.hamming, params.agreement)
     for radius in _RADII:
         for least in [params.agreement] if agreement is None else _limits(agreed, distance <= radius, truth, params):
-            f1 = evaluation.agreement(called(radius, least), truth).f1
+            f1 = curation_scores.agreement(called(radius, least), truth).f1
             rank = (-f1, abs(radius - params.hamming), abs(least - params.agreement))
             if best is None or rank < best:
                 best, suggested = rank, (radius, least)
-    before = evaluation.agreement(called(params.hamming, params.agreement), truth)
-    found = evaluation.agreement(called(*suggested), truth)
+    before = curation_scores.agreement(called(params.hamming, params.agreement), truth)
+    found = curation_scores.agreement(called(*suggested), truth)
     judged = {
         "precision": before.precision,
         "recall": before.recall,
@@ -88,7 +88,7 @@ def _limits(
     params: DuplicateParams,
 ) -> list[float]:
     """Return limits of agreement to try: the present one, and the one that parts near pairs best, also rounded."""
-    found = evaluation.best_threshold(np.where(near, agreement, -1.0).astype(np.float64), truth).threshold
+    found = curation_scores.best_threshold(np.where(near, agreement, -1.0).astype(np.float64), truth).threshold
     return [params.agreement, *(float(np.clip(value, 0, 1)) for value in (round(found, 3), found))]
 
 

@@ -11,7 +11,7 @@ import schemas
 from conf import PipelineConfig
 from jobs.stage import Stage
 from jobs.storage.store import Store
-from transforms.doubt import DOUBTS, OBJECT_COLUMNS, doubts_of, routed
+from transforms.assess.uncertainty import DOUBTS, OBJECT_COLUMNS, doubts_of, routed
 
 _KEY = list(schemas.FRAME_KEY)
 _PICTURE = (*_KEY, "content_hash")

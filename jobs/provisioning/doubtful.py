@@ -15,7 +15,7 @@ from jobs.escalating.escalate import skipped
 from jobs.provisioning.detectors import annotate_stage
 from jobs.provisioning.extras import missing
 from jobs.stage import Stage
-from transforms import doubt, escalation
+from transforms.assess import escalation, uncertainty
 
 # How it is reached, and what may be spent, changes no answer.
 _REACH = ("url", "key_env", "attempts", "timeout_s", "per_minute", "parallel", "wait_s")
@@ -76,7 +76,7 @@ def route_stage(config: PipelineConfig, above: Sequence[Stage]) -> Stage:
         if f.name not in _OF_MODELS
     }
     params["annotate.min_score"] = config.annotate.min_score
-    code = (doubt.doubts_of, doubt.routed)
+    code = (uncertainty.doubts_of, uncertainty.routed)
     return Stage("route", "table", schemas.ROUTING, code, params, upstream=tuple(above), scope="run")
 
 

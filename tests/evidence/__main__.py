@@ -23,7 +23,7 @@ from jobs.query import View
 from jobs.workspace import Workspace
 from tests.evidence import frozen, material
 from tests.helpers import go
-from transforms.evaluation import agreement, roc_auc
+from transforms.assess.curation_scores import agreement, roc_auc
 from transforms.metrics.hashing import from_hex
 from transforms.synthetic import Sample
 

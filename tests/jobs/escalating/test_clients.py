@@ -10,7 +10,7 @@ import pytest
 from jobs.escalating.clients import PACKAGES, Client, EndpointError, connect, retry_after_s
 from jobs.provisioning.extras import missing
 from tests.endpoints import WRAPS, Bad, Endpoint, endpoint
-from transforms.escalation import Api, EscalateParams, question, read_answer
+from transforms.assess.escalation import Api, EscalateParams, question, read_answer
 
 KEY = "sk-very-secret-key"
 ASKED = question([], ("person",), 80, 60, 1024)

@@ -29,7 +29,7 @@ from jobs.workspace import Workspace
 from tests.endpoints import Bad, Endpoint, endpoint, openai
 from tests.helpers import go, rows, winnow
 from tests.jobs.reviewing.material import EMPTY, N, annotated, settings
-from transforms.escalation import EscalateParams
+from transforms.assess.escalation import EscalateParams
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
 pytest.importorskip("openai", reason="the extra `vlm` is not installed")

@@ -8,7 +8,7 @@ import pytest
 
 from jobs.errors import UserError
 from jobs.evaluation.truth import read_detections, read_truth
-from transforms.detect.scoring import score
+from transforms.assess.detection_scores import score
 
 CATEGORIES = [{"id": 7, "name": "cat"}, {"id": 9, "name": "dog"}]
 IMAGES = [{"id": 1, "file_name": "a.jpg"}, {"id": "two", "file_name": "b.jpg"}]

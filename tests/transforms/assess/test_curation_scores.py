@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.evaluation import agreement, best_threshold, compare_intervals, roc_auc, roc_curve
+from transforms.assess.curation_scores import agreement, best_threshold, compare_intervals, roc_auc, roc_curve
 
 
 def flags(text: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

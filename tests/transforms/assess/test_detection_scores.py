@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transforms.detect.scoring import confusion, score
+from transforms.assess.detection_scores import confusion, score
 
 pytest.importorskip("pycocotools", reason="the extra `annotate` is not installed")
 CATEGORIES = [{"id": 5, "name": "cat"}, {"id": 3, "name": "dog"}]

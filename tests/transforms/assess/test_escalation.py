@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.transforms.exports.material import annotation
-from transforms.escalation import Answer, EscalateParams, as_jpeg, most_tokens, question, read_answer
+from transforms.assess.escalation import Answer, EscalateParams, as_jpeg, most_tokens, question, read_answer
 
 CATEGORIES = ("person", "dog")
 ROWS = [annotation(1, "cam", 3, "person", 0.5, 10, 6, 20, 12), annotation(2, "cam", 3, "dog", 0.75, 70, 0, 20, 60)]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.doubt import (
+from transforms.assess.uncertainty import (
     DOUBTS,
     NO_OBJECTS,
     OBJECT_COLUMNS,
