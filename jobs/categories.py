@@ -16,7 +16,7 @@ from jobs.query import View
 from jobs.stage import Stage
 from jobs.storage.parts import write_part
 from jobs.storage.store import Change, Snapshot, Store
-from transforms.exports.objects import vocabulary
+from transforms.formats.exports.objects import vocabulary
 from transforms.models.ocr import TextReader
 
 NAMES = "annotate.names"

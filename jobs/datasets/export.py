@@ -32,13 +32,13 @@ from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from transforms.core.intervals import place_in_intervals
 from transforms.curate.splits import assign_splits, joined_keys
-from transforms.exports import voc, yolo
-from transforms.exports.coco import coco_files
-from transforms.exports.datumaro import datumaro_files
-from transforms.exports.objects import Objects
-from transforms.exports.voc import voc_files
-from transforms.exports.webdataset import shards
-from transforms.exports.yolo import yolo_files
+from transforms.formats.exports import voc, yolo
+from transforms.formats.exports.coco import coco_files
+from transforms.formats.exports.datumaro import datumaro_files
+from transforms.formats.exports.objects import Objects
+from transforms.formats.exports.voc import voc_files
+from transforms.formats.exports.webdataset import shards
+from transforms.formats.exports.yolo import yolo_files
 
 _DEFAULT_SPLIT = "default"
 _KEY = list(schemas.FRAME_KEY)

@@ -15,7 +15,7 @@ from jobs.categories import categories_of, params_of
 from jobs.errors import UserError
 from jobs.provisioning.modelfiles import Licence, licence_of
 from jobs.query import View
-from transforms.exports.objects import Objects
+from transforms.formats.exports.objects import Objects
 
 _KEY = list(schemas.FRAME_KEY)
 

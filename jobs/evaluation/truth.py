@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jobs.errors import UserError, one_line
-from transforms.runlengths import checked_segmentation
+from transforms.formats.coco_rle import checked_segmentation
 
 Kind = Literal["bbox", "segm"]
 

@@ -22,11 +22,11 @@ from jobs.query import View
 from jobs.standing import found_by_models
 from jobs.storage.store import Drop, Store
 from jobs.workspace import Workspace
-from transforms.reviewing.coco import read_review_coco
-from transforms.reviewing.core import Returned, ReviewFileError, parse_name
-from transforms.reviewing.cvat import read_cvat
-from transforms.reviewing.decisions import Known, decide
-from transforms.reviewing.labelstudio import read_labelstudio
+from transforms.formats.reviewing.coco import read_review_coco
+from transforms.formats.reviewing.cvat import read_cvat
+from transforms.formats.reviewing.decisions import Known, decide
+from transforms.formats.reviewing.labelstudio import read_labelstudio
+from transforms.formats.reviewing.shapes import Returned, ReviewFileError, parse_name
 
 _SHOWN = 20
 _KEY = list(schemas.FRAME_KEY)

@@ -24,12 +24,12 @@ from jobs.query import View, check_condition
 from jobs.standing import reviewed
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
-from transforms.exports.objects import Objects
+from transforms.formats.exports.objects import Objects
+from transforms.formats.reviewing.coco import review_coco_files
+from transforms.formats.reviewing.cvat import cvat_files
+from transforms.formats.reviewing.labelstudio import labelstudio_files
+from transforms.formats.reviewing.shapes import picture_name
 from transforms.frames.clip import FrameName
-from transforms.reviewing.coco import review_coco_files
-from transforms.reviewing.core import picture_name
-from transforms.reviewing.cvat import cvat_files
-from transforms.reviewing.labelstudio import labelstudio_files
 
 _KEY = list(schemas.FRAME_KEY)
 _IMAGES = "images/"

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.transforms.exports.material import annotation
+from tests.transforms.formats.exports.material import annotation
 from transforms.assess.escalation import Answer, EscalateParams, as_jpeg, most_tokens, question, read_answer
 
 CATEGORIES = ("person", "dog")

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.transforms.exports.material import HEIGHT, WIDTH, frames, objects, rle, two_parts
-from transforms.exports.objects import mask_of
-from transforms.reviewing.coco import read_review_coco, review_coco_files
-from transforms.reviewing.core import ReviewFileError
+from tests.transforms.formats.exports.material import HEIGHT, WIDTH, frames, objects, rle, two_parts
+from transforms.formats.exports.objects import mask_of
+from transforms.formats.reviewing.coco import read_review_coco, review_coco_files
+from transforms.formats.reviewing.shapes import ReviewFileError
 
 ID = f"{1:032x}"
 

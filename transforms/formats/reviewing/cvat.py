@@ -11,8 +11,17 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pyarrow as pa
 
-from transforms.exports.objects import Objects
-from transforms.reviewing.core import Box, Returned, ReviewedShape, ReviewFileError, Ring, box_around, rings_of, time_ns
+from transforms.formats.exports.objects import Objects
+from transforms.formats.reviewing.shapes import (
+    Box,
+    Returned,
+    ReviewedShape,
+    ReviewFileError,
+    Ring,
+    box_around,
+    rings_of,
+    time_ns,
+)
 
 ATTRIBUTE = "annotation_id"
 _NOTE = "note"

@@ -8,10 +8,18 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from transforms.exports.coco import coco_files
-from transforms.exports.objects import Objects
-from transforms.reviewing.core import Returned, ReviewedShape, ReviewFileError, Ring, box_around, explained, time_ns
-from transforms.runlengths import checked_ring, checked_runs, compressed
+from transforms.formats.coco_rle import checked_ring, checked_runs, compressed
+from transforms.formats.exports.coco import coco_files
+from transforms.formats.exports.objects import Objects
+from transforms.formats.reviewing.shapes import (
+    Returned,
+    ReviewedShape,
+    ReviewFileError,
+    Ring,
+    box_around,
+    explained,
+    time_ns,
+)
 
 _SPLIT = "review"
 

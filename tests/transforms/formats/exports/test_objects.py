@@ -3,8 +3,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from tests.transforms.exports.material import objects, two_parts
-from transforms.exports.objects import outline, turned_box, vocabulary
+from tests.transforms.formats.exports.material import objects, two_parts
+from transforms.formats.exports.objects import outline, turned_box, vocabulary
 
 
 def test_objects_are_in_order_of_frames_the_surest_first() -> None:

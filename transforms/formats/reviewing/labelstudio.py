@@ -10,8 +10,8 @@ from xml.etree import ElementTree as ET
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from transforms.exports.objects import Objects
-from transforms.reviewing.core import (
+from transforms.formats.exports.objects import Objects
+from transforms.formats.reviewing.shapes import (
     Returned,
     ReviewedShape,
     ReviewFileError,

@@ -10,9 +10,9 @@ import pytest
 from pycocotools import mask as masks
 
 from tests.environments import interpreter
-from tests.transforms.exports.material import CATEGORIES, HEIGHT, WIDTH, frames, objects, two_parts
-from transforms.exports.datumaro import datumaro_files
-from transforms.exports.objects import Objects
+from tests.transforms.formats.exports.material import CATEGORIES, HEIGHT, WIDTH, frames, objects, two_parts
+from transforms.formats.exports.datumaro import datumaro_files
+from transforms.formats.exports.objects import Objects
 
 SPLITS = ["val", "train"]
 

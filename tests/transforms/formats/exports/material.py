@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 import schemas
-from transforms.exports.objects import Objects
+from transforms.formats.exports.objects import Objects
 
 WIDTH, HEIGHT = 80, 60
 CATEGORIES = ("person", "wild dog", "cat")

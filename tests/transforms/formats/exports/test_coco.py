@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from pycocotools.coco import COCO
 
-from tests.transforms.exports import material
-from transforms.exports.coco import coco_files
+from tests.transforms.formats.exports import material
+from transforms.formats.exports.coco import coco_files
 
 ROWS = pa.table(
     {

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from transforms.exports.objects import mask_of, outline
+from transforms.formats.exports.objects import mask_of, outline
 
 HASH_DIGITS = 16
 TOLERANCE_PX = 0.1

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from transforms.exports.objects import Objects
+from transforms.formats.exports.objects import Objects
 
 SHARD_FRAMES = 1000
 _OF_FRAME = ("stream_id", "frame_idx", "content_hash", "width", "height")

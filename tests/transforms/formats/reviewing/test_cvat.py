@@ -6,10 +6,10 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from tests.transforms.exports.material import CATEGORIES, HEIGHT, WIDTH, frames, objects, two_parts
-from transforms.exports.objects import mask_of
-from transforms.reviewing.core import ReviewFileError, rings_of, same_rings
-from transforms.reviewing.cvat import cvat_files, read_cvat
+from tests.transforms.formats.exports.material import CATEGORIES, HEIGHT, WIDTH, frames, objects, two_parts
+from transforms.formats.exports.objects import mask_of
+from transforms.formats.reviewing.cvat import cvat_files, read_cvat
+from transforms.formats.reviewing.shapes import ReviewFileError, rings_of, same_rings
 
 DUMP = """<?xml version="1.0" encoding="utf-8"?>
 <annotations>

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as masks
 
-from tests.transforms.exports.material import HEIGHT, WIDTH, rle, two_parts
-from transforms.reviewing.core import (
+from tests.transforms.formats.exports.material import HEIGHT, WIDTH, rle, two_parts
+from transforms.formats.reviewing.shapes import (
     HASH_DIGITS,
     PictureName,
     filled,

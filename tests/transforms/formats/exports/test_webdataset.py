@@ -6,9 +6,9 @@ import tarfile
 
 import pytest
 
-from tests.transforms.exports.material import frames, objects
-from transforms.exports import webdataset
-from transforms.exports.webdataset import shards
+from tests.transforms.formats.exports.material import frames, objects
+from transforms.formats.exports import webdataset
+from transforms.formats.exports.webdataset import shards
 
 
 def read(name: str) -> bytes:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pycocotools import mask as masks
 
-from transforms.runlengths import checked_runs, checked_segmentation, compressed, decompressed
+from transforms.formats.coco_rle import checked_runs, checked_segmentation, compressed, decompressed
 
 BITS = arrays.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.integers(0, 1))
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.transforms.exports.material import CATEGORIES, HEIGHT, WIDTH, frames, objects, two_parts, written
-from transforms.exports.objects import Objects
-from transforms.exports.yolo import Task, yolo_files
+from tests.transforms.formats.exports.material import CATEGORIES, HEIGHT, WIDTH, frames, objects, two_parts, written
+from transforms.formats.exports.objects import Objects
+from transforms.formats.exports.yolo import Task, yolo_files
 
 SPLITS = ["train", "val"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.exports.objects import Objects, run_lengths
+from transforms.formats.exports.objects import Objects, run_lengths
 
 _DIGITS = 2
 _BESIDE = ("track_id", "text")

@@ -5,8 +5,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.transforms.exports.material import frames, objects, written
-from transforms.exports.voc import voc_files
+from tests.transforms.formats.exports.material import frames, objects, written
+from transforms.formats.exports.voc import voc_files
 
 SPLITS = ["train", "val"]
 

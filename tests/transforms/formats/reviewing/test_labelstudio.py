@@ -6,9 +6,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.transforms.exports.material import CATEGORIES, HEIGHT, WIDTH, frames, objects, two_parts
-from transforms.reviewing.core import ReviewFileError, rings_of, same_rings
-from transforms.reviewing.labelstudio import labelstudio_files, read_labelstudio
+from tests.transforms.formats.exports.material import CATEGORIES, HEIGHT, WIDTH, frames, objects, two_parts
+from transforms.formats.reviewing.labelstudio import labelstudio_files, read_labelstudio
+from transforms.formats.reviewing.shapes import ReviewFileError, rings_of, same_rings
 
 ID = f"{1:032x}"
 

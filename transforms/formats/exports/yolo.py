@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.exports.objects import Objects, clipped_box, corners_of, mask_of, outline, turned_box
+from transforms.formats.exports.objects import Objects, clipped_box, corners_of, mask_of, outline, turned_box
 
 Task = Literal["detect", "segment", "obb"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from transforms.exports.objects import Objects, run_lengths
+from transforms.formats.exports.objects import Objects, run_lengths
 
 _IMAGES = "images/"
 _MEDIA_IMAGE = 2

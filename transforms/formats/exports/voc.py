@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pyarrow as pa
 
-from transforms.exports.objects import Objects, clipped_box
+from transforms.formats.exports.objects import Objects, clipped_box
 
 IMAGES = "JPEGImages/"
 

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.core.identity import content_id
-from transforms.exports.objects import mask_of
-from transforms.models.detect.detections import annotation_ids
-from transforms.reviewing.core import (
+from transforms.formats.coco_rle import checked_runs
+from transforms.formats.exports.objects import mask_of
+from transforms.formats.reviewing.shapes import (
     Box,
     Returned,
     ReviewedShape,
@@ -26,7 +26,7 @@ from transforms.reviewing.core import (
     same_rings,
     traced,
 )
-from transforms.runlengths import checked_runs
+from transforms.models.detect.detections import annotation_ids
 
 _OURS = re.compile(r"[0-9a-f]{32}")
 _EDGES = ("bbox_x", "bbox_y", "bbox_w", "bbox_h")

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.transforms.exports.material import HEIGHT, WIDTH, annotation, rle, two_parts
-from transforms.exports.objects import mask_of
-from transforms.reviewing.core import Returned, ReviewedShape, box_around, rings_of
-from transforms.reviewing.decisions import Known, decide
+from tests.transforms.formats.exports.material import HEIGHT, WIDTH, annotation, rle, two_parts
+from transforms.formats.exports.objects import mask_of
+from transforms.formats.reviewing.decisions import Known, decide
+from transforms.formats.reviewing.shapes import Returned, ReviewedShape, box_around, rings_of
 
 CATEGORIES = frozenset({"person", "cat"})
 A, B, OTHER = (f"{n:032x}" for n in (1, 2, 9))
