@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
-from conf.models import restriction_of
+from conf.model_catalogue import restriction_of
 from jobs import standing
 from jobs.categories import categories_of, params_of
 from jobs.errors import UserError

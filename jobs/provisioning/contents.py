@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO
 from zipfile import BadZipFile, ZipFile
 
-from conf.models import Model
+from conf.model_catalogue import Model
 from jobs.errors import RunFailedError, UserError
 
 # Fields of a `ModelProto`: https://onnx.ai/onnx/repo-docs/IR.html

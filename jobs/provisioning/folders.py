@@ -12,7 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from conf.models import Model
+from conf.model_catalogue import Model
 from jobs.errors import RunFailedError, UserError, one_line
 from jobs.provisioning.contents import check_folder, check_published
 from jobs.provisioning.weights import fingerprint, sha256

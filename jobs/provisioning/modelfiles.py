@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from conf.models import HUB, NOT_STATED, Model, catalogue, restriction_of
+from conf.model_catalogue import HUB, NOT_STATED, Model, catalogue, restriction_of
 from jobs.errors import RunFailedError, UserError, one_line
 from jobs.provisioning import folders
 from jobs.provisioning.contents import check_file, check_published

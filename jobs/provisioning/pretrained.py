@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from conf import PipelineConfig
-from conf.models import catalogue
+from conf.model_catalogue import catalogue
 from jobs.errors import UserError, one_line
 from jobs.provisioning import folders
 from jobs.provisioning.extras import missing

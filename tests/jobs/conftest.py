@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.models import catalogue
+from conf.model_catalogue import catalogue
 from jobs.datasets import release
 from jobs.passes.engine import Engine
 from jobs.storage.store import Store

@@ -15,7 +15,7 @@ import pytest
 
 import schemas
 from conf import ConfigError
-from conf.models import NOT_STATED
+from conf.model_catalogue import NOT_STATED
 from jobs.datasets.export import ExportRequest, export
 from jobs.errors import RunFailedError, UserError
 from jobs.escalating.escalate import unanswered, unasked

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conf.models import Model, catalogue
+from conf.model_catalogue import Model, catalogue
 from jobs.errors import RunFailedError, UserError
 from jobs.provisioning.folders import config_of, digest, files, licence_in, revision_in, wanted
 from jobs.provisioning.modelfiles import entries, of_folder, pull, pulled, resolve

@@ -12,7 +12,7 @@ import pytest
 
 import schemas
 from conf import load
-from conf.models import catalogue
+from conf.model_catalogue import catalogue
 from jobs.errors import UserError
 from jobs.provisioning.detectors import annotate_stage
 from jobs.provisioning.folders import digest

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from conf.models import NOT_STATED, restriction_of
+from conf.model_catalogue import NOT_STATED, restriction_of
 
 
 @pytest.mark.parametrize(
