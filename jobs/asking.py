@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from conf import ConfigError, load
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.inputs.catalogue import Admission, at_a_glance
 from jobs.pipeline import step_named
 from jobs.preparation import RunRequest

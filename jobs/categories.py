@@ -12,8 +12,8 @@ import pyarrow as pa
 
 import schemas
 from jobs import selection
+from jobs.core.stage import Stage
 from jobs.query import View
-from jobs.stage import Stage
 from jobs.storage.parts import write_part
 from jobs.storage.store import Change, Snapshot, Store
 from transforms.formats.exports.objects import vocabulary

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from conf import load
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.preparation import RunRequest
 from jobs.query import View
 from jobs.reports import report

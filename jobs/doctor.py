@@ -18,10 +18,10 @@ from blake3 import blake3
 import schemas
 from conf import Loaded, Resources
 from jobs import losses, probes
-from jobs.devices import has_nvidia
-from jobs.errors import BrokenTableError, UserError, one_line
+from jobs.core.devices import has_nvidia
+from jobs.core.errors import BrokenTableError, UserError, one_line
+from jobs.core.processes import has_ended
 from jobs.finding import Finding, broken_table, size_text
-from jobs.lifecycle.processes import has_ended
 from jobs.provisioning.weights import FOLDER
 from jobs.storage import maintenance, pictures, places
 from jobs.storage.parts import hash_in_name

@@ -11,15 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
+from jobs.core.naming import new_job_id
+from jobs.core.stage import Stage, canonical
 from jobs.escalating.escalate import Escalation
-from jobs.names import new_job_id
 from jobs.passes.modelplan import ModelPlan
 from jobs.passes.modelstages import ModelStages
 from jobs.passes.plan import Listed, PixelPlan, Planner
 from jobs.passes.scopes import WORKSPACE
 from jobs.passes.tables import TableStages
 from jobs.preparation import Prepared
-from jobs.stage import Stage, canonical
 from jobs.storage.store import Store
 
 _GONE = "frame is gone, or no longer taken"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from jobs.errors import BrokenTableError, one_line
+from jobs.core.errors import BrokenTableError, one_line
 
 Level = Literal["ok", "note", "broken"]
 

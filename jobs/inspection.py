@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 import schemas
 from jobs import selection
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.lifecycle.inbox import Inbox
 from jobs.lifecycle.rundiff import parameters
 from jobs.query import View

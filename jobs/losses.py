@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import schemas
-from jobs.errors import BrokenTableError, UserError, one_line
+from jobs.core.errors import BrokenTableError, UserError, one_line
+from jobs.core.naming import many
 from jobs.finding import Finding, broken_table
 from jobs.lifecycle.inbox import Inbox, jobs_of
-from jobs.names import many
 from jobs.selection import gone
 from jobs.storage.maintenance import KEPT_RUNS
 from jobs.storage.places import Place

@@ -10,10 +10,10 @@ from typing import Any
 
 import schemas
 from conf import PipelineConfig
-from jobs.errors import UserError
+from jobs.core.errors import UserError
+from jobs.core.optional_packages import require
+from jobs.core.stage import Stage
 from jobs.provisioning import detectors, doubtful, masking, models, words
-from jobs.provisioning.extras import require
-from jobs.stage import Stage
 from transforms.core import identity, intervals
 from transforms.curate import curation, idle, scenes
 from transforms.curate.duplicates import grouping

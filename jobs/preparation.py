@@ -10,7 +10,8 @@ from typing import Any, Literal
 import schemas
 from conf import Loaded
 from conf.loader import to_dict
-from jobs.errors import UserError
+from jobs.core.errors import UserError
+from jobs.core.stage import Stage
 from jobs.inputs import catalogue
 from jobs.inputs.catalogue import Admission
 from jobs.inputs.streams import StreamFiles
@@ -20,7 +21,6 @@ from jobs.passes.engine import check_address
 from jobs.passes.plan import Listed
 from jobs.pipeline import build
 from jobs.provisioning.inference import check_server
-from jobs.stage import Stage
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from conf import Loaded, Resources
-from jobs.errors import UserError, one_line
+from jobs.core.errors import UserError, one_line
 from jobs.finding import Finding, size_text
 from jobs.passes.engine import check_address
 from jobs.pipeline import build

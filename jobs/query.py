@@ -16,7 +16,7 @@ import pyarrow as pa
 import schemas
 from jobs import composing, standing
 from jobs import selection as selecting
-from jobs.errors import BrokenTableError, UserError, one_line
+from jobs.core.errors import BrokenTableError, UserError, one_line
 from jobs.lifecycle.events import events, journaled_jobs
 from jobs.selection import Selection
 from jobs.shown import Shown

@@ -12,16 +12,17 @@ import pyarrow as pa
 
 import schemas
 from jobs import selection
-from jobs.errors import RunFailedError, RunStopped, UserError, one_line
+from jobs.core.errors import RunFailedError, RunStopped, UserError, one_line
+from jobs.core.memory import give_back
+from jobs.core.naming import new_job_id
+from jobs.core.os_errors import as_problem
+from jobs.core.stage import Stage
 from jobs.escalating.escalate import Escalation
 from jobs.inputs import catalogue
 from jobs.lifecycle import descent, differences
 from jobs.lifecycle.events import Journal
 from jobs.lifecycle.hold import Hold
 from jobs.lifecycle.telling import Teller, Unwatched, Watcher
-from jobs.memory import give_back
-from jobs.names import new_job_id
-from jobs.outages import as_problem
 from jobs.passes import pictures
 from jobs.passes.following import follow
 from jobs.passes.lending import lend
@@ -33,7 +34,6 @@ from jobs.passes.tables import TableStages
 from jobs.pipeline import MEASURE, pixel_params, step_named, written_by
 from jobs.preparation import Prepared, RunRequest, n_new_frames, prepare
 from jobs.runs import RunRecord, close_dead_runs
-from jobs.stage import Stage
 from jobs.storage import heads, maintenance
 from jobs.storage.commit import Committer
 from jobs.storage.quarantine import settle

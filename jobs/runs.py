@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 import schemas
 from conf import PipelineConfig
 from conf.loader import to_dict
+from jobs.core.processes import has_ended, process_identity
+from jobs.core.stage import Stage, canonical
 from jobs.lifecycle.inbox import DIED, Inbox, JobState, seen, settled
-from jobs.lifecycle.processes import has_ended, process_identity
-from jobs.stage import Stage, canonical
 from jobs.storage.places import Place
 from jobs.storage.store import Store
 

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow.compute as pc
 
 import schemas
-from jobs.errors import BrokenTableError, UserError
+from jobs.core.errors import BrokenTableError, UserError
+from jobs.core.naming import counted_back
 from jobs.lifecycle.inbox import jobs_of
-from jobs.names import counted_back
 from jobs.storage import places
 from jobs.storage.store import Store
 

@@ -8,7 +8,7 @@ import secrets
 from importlib.metadata import version
 from pathlib import Path
 
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.storage import places
 from jobs.storage.places import ObjectPath, Place
 from transforms.io.object_store import SCHEME, split

@@ -16,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 from conf import load, profile_names
-from jobs.codehash import code_hash
+from jobs.core.code_hash import code_hash
 from jobs.pipeline import build
 from tests.onnx_graphs import write_end_to_end
 from transforms.frames import clip, image

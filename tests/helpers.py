@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 import schemas
 from conf import load
 from jobs.cli.app import app
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.explain import StageForecast, forecast
 from jobs.inputs.catalogue import Admission
 from jobs.preparation import prepare

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from jobs.cli.app import app
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.passes.engine import Engine
 from tests.helpers import copy_stream, noise, write_noise_stream, write_pictures
 from tests.reference import ROOT

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import Result
 
 import schemas
-from jobs.errors import RunFailedError, UserError
+from jobs.core.errors import RunFailedError, UserError
 from jobs.lifecycle.events import events
 from jobs.lifecycle.inbox import Inbox
 from jobs.operations import access, daemon

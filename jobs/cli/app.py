@@ -90,9 +90,9 @@ def main() -> None:
 
     With `--json` they are an object on standard output as well, whichever command it is.
     """
-    from jobs.errors import InterruptedRunError, StoppedRunError, UserError, one_line
-    from jobs.memory import share_one_allocator
-    from jobs.outages import as_problem
+    from jobs.core.errors import InterruptedRunError, StoppedRunError, UserError, one_line
+    from jobs.core.memory import share_one_allocator
+    from jobs.core.os_errors import as_problem
 
     open_closed_streams()
     share_one_allocator()

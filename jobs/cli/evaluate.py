@@ -110,7 +110,7 @@ def detections(
     """
     from jobs.cli.show import err, print_json, print_table
     from jobs.cli.show import out as console
-    from jobs.errors import UserError
+    from jobs.core.errors import UserError
     from jobs.evaluation.detections import evaluate_files, evaluate_view, left_out, page
     from jobs.query import View
     from jobs.storage import places

@@ -130,7 +130,7 @@ def export(
 
 
 def _fractions(text: str | None) -> dict[str, float]:
-    from jobs.errors import UserError
+    from jobs.core.errors import UserError
 
     found: dict[str, float] = {}
     for item in text.split(",") if text else ():

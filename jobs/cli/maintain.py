@@ -22,7 +22,7 @@ def optimize(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> 
 
     import schemas
     from jobs.cli.show import out, print_json, print_table
-    from jobs.names import new_job_id
+    from jobs.core.naming import new_job_id
     from jobs.storage.maintenance import compact
     from jobs.storage.store import Store
     from jobs.workspace import Workspace
@@ -57,7 +57,7 @@ def vacuum(
     from dataclasses import asdict
 
     from jobs.cli.show import out, print_json, print_table
-    from jobs.names import new_job_id
+    from jobs.core.naming import new_job_id
     from jobs.storage.maintenance import vacuum as clean
     from jobs.storage.store import Store
     from jobs.workspace import Workspace

@@ -33,7 +33,7 @@ InputsOption = Annotated[
 
 
 def _no_file(profile: str | None) -> str | None:
-    from jobs.errors import UserError
+    from jobs.core.errors import UserError
 
     if profile and (profile.endswith((".yaml", ".yml")) or ".py:" in profile):
         raise UserError(

@@ -65,7 +65,7 @@ def copy(
     Example: winnow profiles copy quality mine.yaml
     """
     from conf import ConfigError, profile_text
-    from jobs.errors import UserError
+    from jobs.core.errors import UserError
 
     try:
         text = profile_text(name)
@@ -91,7 +91,7 @@ def check(
     Example: winnow profiles check mine.yaml
     """
     from jobs.cli.show import print_json
-    from jobs.errors import UserError
+    from jobs.core.errors import UserError
 
     problems: list[str] = []
     fine: list[dict[str, object]] = []
@@ -113,7 +113,7 @@ def check(
 def _loaded(name: str, settings: Sequence[str] = ()) -> Loaded:
     """Return a built-in profile or a file as a configuration."""
     from conf import ConfigError, load, profile_names
-    from jobs.errors import UserError
+    from jobs.core.errors import UserError
 
     try:
         is_file = ".py:" in name or Path(name).suffix in {".yaml", ".yml"} or Path(name).exists()

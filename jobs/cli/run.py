@@ -30,7 +30,7 @@ from jobs.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from jobs.errors import StoppedRunError
+    from jobs.core.errors import StoppedRunError
     from jobs.preparation import RunRequest
     from jobs.runs import RunRecord
 
@@ -112,7 +112,7 @@ def execute(
     ends the program at once. Raises `StoppedRunError` for a run that was paused or cancelled.
     """
     from jobs.cli.show import Bar, err
-    from jobs.errors import InterruptedRunError
+    from jobs.core.errors import InterruptedRunError
     from jobs.run import run as run_job
 
     watcher = Bar(quiet)
@@ -151,7 +151,7 @@ def execute(
 
 
 def _stopped(state: str, job_id: str, told: bool = False) -> StoppedRunError:
-    from jobs.errors import StoppedRunError
+    from jobs.core.errors import StoppedRunError
 
     if state == "cancelled":
         return StoppedRunError(state, f"run {job_id} is cancelled; what was committed stays", told)
@@ -221,7 +221,7 @@ def print_forecast(request: RunRequest, as_json: bool) -> None:
 def print_summary(record: RunRecord, request: RunRequest) -> None:
     """Print what a run did, what came of it, and what to do next."""
     from jobs.cli.show import out, print_table
-    from jobs.names import many
+    from jobs.core.naming import many
     from jobs.query import View
     from jobs.verdicts import verdicts
 
@@ -261,8 +261,8 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
     """Point at what a person should look at: unusual streams and frames set aside."""
     import schemas
     from jobs.cli.show import out
+    from jobs.core.naming import many
     from jobs.escalating.escalate import unanswered
-    from jobs.names import many
     from jobs.storage.store import Store
 
     streams = Store(request.workspace.root).read(schemas.STREAMS).to_pylist()
@@ -299,7 +299,7 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
 
 def remarks_on(row: Mapping[str, Any], taken: Mapping[str, str]) -> list[str]:
     """Return what is unusual about a stream, by its row; `taken` are the ids of streams that hold frames, by place."""
-    from jobs.names import many
+    from jobs.core.naming import many
 
     remarks: list[str] = []
     if not row["n_frames"]:

@@ -31,7 +31,7 @@ def serve_models(
 
     from conf import ConfigError, load
     from jobs.cli.show import err
-    from jobs.errors import UserError
+    from jobs.core.errors import UserError
     from jobs.operations.serving import ServeOptions, serve
     from jobs.provisioning.inference import TOKEN
 

@@ -50,7 +50,7 @@ def sql(
 
     Example: winnow sql "SELECT unnest(reasons) AS reason, count(*) FROM curation GROUP BY 1"
     """
-    from jobs.errors import UserError
+    from jobs.core.errors import UserError
     from jobs.query import View
     from jobs.workspace import Workspace
 
@@ -87,8 +87,8 @@ def _print(tables: Iterator[pa.Table]) -> None:
 
 def _write_file(named: str, write: Callable[[BinaryIO], None]) -> None:
     """Write a file that is there when it is whole, and not before."""
-    from jobs.errors import UserError
-    from jobs.outages import as_problem
+    from jobs.core.errors import UserError
+    from jobs.core.os_errors import as_problem
     from jobs.storage import places
 
     target = places.place(named)
@@ -112,7 +112,7 @@ def _write_file(named: str, write: Callable[[BinaryIO], None]) -> None:
 
 
 def _format_of(out: str | None) -> Format:
-    from jobs.errors import UserError
+    from jobs.core.errors import UserError
 
     if out is None:
         return Format.table

@@ -77,7 +77,7 @@ def submit(
     from jobs.asking import Asked, requested
     from jobs.cli.run import print_forecast
     from jobs.cli.show import out, print_json
-    from jobs.errors import UserError
+    from jobs.core.errors import UserError
     from jobs.operations.submitting import submit as add
 
     asked = Asked(

@@ -14,7 +14,7 @@ def top(workspace: WorkspaceOption = None) -> None:
     """
     import sys
 
-    from jobs.errors import UserError
+    from jobs.core.errors import UserError
     from jobs.workspace import Workspace
 
     place = Workspace.at(workspace).require()

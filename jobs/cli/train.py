@@ -52,7 +52,7 @@ def train(
 def _settings(options: list[str] | tuple[str, ...]) -> list[tuple[str, object]]:
     import yaml
 
-    from jobs.errors import UserError
+    from jobs.core.errors import UserError
 
     problems = [f"--option {text}: expected KEY=VALUE" for text in options if not text.partition("=")[1]]
     if problems:

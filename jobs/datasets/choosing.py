@@ -11,8 +11,8 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
-from jobs.errors import UserError
-from jobs.names import wrong_with
+from jobs.core.errors import UserError
+from jobs.core.naming import wrong_with
 from jobs.query import View, check_condition
 from jobs.storage.store import Drop, Store
 from jobs.workspace import Workspace

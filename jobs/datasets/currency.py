@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.passes.lookback import in_runs, window_ids
 from jobs.query import View
 from jobs.standing import reviewed

@@ -16,6 +16,8 @@ from blake3 import blake3
 
 import schemas
 from jobs import selection
+from jobs.core.errors import UserError
+from jobs.core.optional_packages import require
 from jobs.datasets import tabular
 from jobs.datasets.choosing import frames_of
 from jobs.datasets.currency import refuse_outdated
@@ -23,8 +25,6 @@ from jobs.datasets.delivery import put_in_place, staged
 from jobs.datasets.media import Media, bring, named
 from jobs.datasets.objects import are_known, looked_at, models_of, nested, objects_of, refuse_without_masks
 from jobs.datasets.ownership import MANIFEST, PICTURES, foreign, list_of
-from jobs.errors import UserError
-from jobs.provisioning.extras import require
 from jobs.query import View, check_condition
 from jobs.standing import reviewed
 from jobs.storage.places import ObjectPath, Place

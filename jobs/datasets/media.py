@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from blake3 import blake3
 
-from jobs.errors import RunFailedError, UserError
+from jobs.core.errors import RunFailedError, UserError
 from jobs.storage import places
 from transforms.frames.clip import KEY_PATTERN, Clip, FrameName
 from transforms.frames.image import CorruptImageError, encode_jpeg

@@ -12,7 +12,7 @@ import schemas
 from conf.model_catalogue import restriction_of
 from jobs import standing
 from jobs.categories import categories_of, params_of
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.provisioning.modelfiles import Licence, licence_of
 from jobs.query import View
 from transforms.formats.exports.objects import Objects

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 import schemas
 from jobs import selection
-from jobs.errors import UserError
-from jobs.names import wrong_with
+from jobs.core.errors import UserError
+from jobs.core.naming import wrong_with
 from jobs.query import View
 from jobs.storage.parts import write_part
 from jobs.storage.store import Change, Snapshot, Store

@@ -12,10 +12,10 @@ from typing import Any
 import pyarrow as pa
 
 import schemas
+from jobs.core.errors import RunFailedError, UserError, one_line
+from jobs.core.naming import new_job_id
+from jobs.core.optional_packages import missing
 from jobs.datasets.ownership import MANIFEST
-from jobs.errors import RunFailedError, UserError, one_line
-from jobs.names import new_job_id
-from jobs.provisioning.extras import missing
 from jobs.provisioning.folders import digest
 from jobs.provisioning.modelfiles import resolve
 from jobs.storage.store import Store

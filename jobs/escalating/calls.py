@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 import schemas
-from jobs.errors import RunFailedError
+from jobs.core.errors import RunFailedError
 from jobs.escalating.clients import Client, EndpointError
 from jobs.escalating.hiding import Hiding
 from jobs.storage.store import Store

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from jobs.errors import one_line
+from jobs.core.errors import one_line
 from jobs.escalating.hiding import Hiding
 from transforms.assess.escalation import SCHEMA, Api, EscalateParams, Question, misfit
 

@@ -15,11 +15,11 @@ import pyarrow as pa
 
 import schemas
 from conf import PipelineConfig
-from jobs.errors import RunFailedError
+from jobs.core.errors import RunFailedError
+from jobs.core.stage import Stage
 from jobs.escalating.calls import Budget, Caller, Case, EnoughError, Ledger, Row, misfits
 from jobs.escalating.clients import connect
 from jobs.runs import RunRecord, StageOutcome
-from jobs.stage import Stage
 from jobs.storage.parts import write_part
 from jobs.storage.quarantine import settle
 from jobs.storage.store import Change, Drop, Store

@@ -12,11 +12,11 @@ import polars as pl
 
 import schemas
 from jobs import standing
+from jobs.core.errors import UserError
+from jobs.core.optional_packages import require
+from jobs.core.plain_values import finite
 from jobs.datasets.objects import are_known
-from jobs.errors import UserError
-from jobs.evaluation.plain import finite
 from jobs.evaluation.truth import Kind, read_detections, read_truth
-from jobs.provisioning.extras import require
 from jobs.query import View
 from jobs.reports import charts
 from jobs.reports.pages import render_page

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import polars as pl
 
 import schemas
-from jobs.errors import UserError
+from jobs.core.errors import UserError
+from jobs.core.plain_values import finite
 from jobs.evaluation.labels import FLAGS, Labels
-from jobs.evaluation.plain import finite
 from jobs.evaluation.suggesting import Suggested, configured, suggest_duplicates, suggest_idle
 from jobs.query import View
 from jobs.reports import charts

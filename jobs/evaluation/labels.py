@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from jobs.errors import UserError, one_line
+from jobs.core.errors import UserError, one_line
 
 FLAGS = ("blurry", "dark", "overexposed", "low_information")
 """The reasons that a frame can be labelled with."""

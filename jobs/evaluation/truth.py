@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from jobs.errors import UserError, one_line
+from jobs.core.errors import UserError, one_line
 from transforms.formats.coco_rle import checked_segmentation
 
 Kind = Literal["bbox", "segm"]

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.inputs import folders
 from jobs.inputs.clips import NO_FRAMES, list_clip
 from jobs.inputs.folders import Tree

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.errors import one_line
+from jobs.core.errors import one_line
 from jobs.inputs.streams import StreamFiles
 from jobs.storage.places import ObjectPath, Place
 from jobs.storage.store import Snapshot

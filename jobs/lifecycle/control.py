@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from jobs.errors import UserError
+from jobs.core.errors import UserError
+from jobs.core.naming import counted_back
+from jobs.core.processes import is_here
 from jobs.lifecycle.inbox import Inbox, JobState, fold, jobs_of, settled
-from jobs.lifecycle.processes import is_here
-from jobs.names import counted_back
 from jobs.storage import places
 from jobs.workspace import Workspace
 

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 import schemas
-from jobs.stage import Stage
+from jobs.core.stage import Stage
 from jobs.storage.store import Store
 
 _KEY = list(schemas.FRAME_KEY)

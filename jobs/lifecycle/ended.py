@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.lifecycle.control import Job
 from jobs.storage import places
 from jobs.storage.places import Place

@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from jobs.errors import RunFailedError, RunStopped, UserError
+from jobs.core.errors import RunFailedError, RunStopped, UserError
+from jobs.core.processes import process_identity
 from jobs.lifecycle.inbox import Inbox, JobState, settled
-from jobs.lifecycle.processes import process_identity
 from jobs.lifecycle.telling import Watcher
 from jobs.storage import places
 from jobs.storage.places import Place

@@ -32,9 +32,9 @@ from dataclasses import replace as altered
 from types import MappingProxyType
 from typing import Any
 
-from jobs.errors import UserError
-from jobs.lifecycle.processes import has_ended
-from jobs.names import wrong_with
+from jobs.core.errors import UserError
+from jobs.core.naming import wrong_with
+from jobs.core.processes import has_ended
 from jobs.storage import places
 from jobs.storage.places import Place
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from threading import Event, RLock, Thread
 from typing import Any, NamedTuple
 
-from jobs.lifecycle.processes import has_ended, is_here
+from jobs.core.processes import has_ended, is_here
 from jobs.storage import places
 from jobs.storage.places import ObjectPath
 from transforms.io import object_store

@@ -13,13 +13,13 @@ import schemas
 from conf import ConfigError, Loaded, PipelineConfig
 from conf.loader import flat, override, parse, to_dict
 from jobs import selection
-from jobs.errors import UserError
+from jobs.core.errors import UserError
+from jobs.core.stage import Stage, canonical
 from jobs.inputs.catalogue import Admission
 from jobs.lifecycle.descent import Replay
 from jobs.lifecycle.inbox import Inbox
 from jobs.pipeline import MEASURE, build, step_named
 from jobs.preparation import RunRequest
-from jobs.stage import Stage, canonical
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
 

@@ -12,7 +12,7 @@ import polars as pl
 import schemas
 from conf.loader import flat
 from jobs import selection
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.lifecycle.differences import between
 from jobs.query import View
 from jobs.selection import Selection

@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 
-from jobs.errors import UserError, one_line
+from jobs.core.errors import UserError, one_line
 from jobs.storage import places
 from jobs.storage.places import Place
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobs.errors import UserError
+from jobs.core.errors import UserError
+from jobs.core.processes import has_ended, is_here, process_identity
 from jobs.lifecycle.inbox import Inbox, JobState, Record, fold
-from jobs.lifecycle.processes import has_ended, is_here, process_identity
 from jobs.storage import places
 from jobs.storage.places import Place
 

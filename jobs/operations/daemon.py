@@ -12,9 +12,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from jobs.errors import RunFailedError, UserError
+from jobs.core.errors import RunFailedError, UserError
+from jobs.core.processes import has_ended, is_here
 from jobs.lifecycle.locking import holder
-from jobs.lifecycle.processes import has_ended, is_here
 from jobs.operations.gateway import lock_path
 from jobs.storage import places
 from jobs.storage.places import Place

@@ -12,7 +12,7 @@ from threading import Event, Thread
 from typing import Any, Self
 
 from jobs.asking import Asked, requested
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.lifecycle.requests import from_data
 from jobs.operations.backlog import HEARTBEAT, HEARTBEAT_S, Backlog, Job
 from jobs.operations.publishing import publish

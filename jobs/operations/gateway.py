@@ -21,10 +21,10 @@ from tempfile import mkdtemp
 from types import FrameType
 from typing import Any
 
-from jobs.errors import RunFailedError, UserError, one_line
+from jobs.core.errors import RunFailedError, UserError, one_line
+from jobs.core.processes import process_identity
 from jobs.lifecycle.inbox import fold
 from jobs.lifecycle.locking import holder, lock_at
-from jobs.lifecycle.processes import process_identity
 from jobs.operations.access import VARIABLE
 from jobs.operations.backlog import Backlog, Job, in_turn
 from jobs.operations.jsonlog import JsonLog

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from typing import Any
 
-from jobs.errors import UserError, one_line
+from jobs.core.errors import UserError, one_line
 from jobs.operations.overview import Overview
 from jobs.storage.places import Place
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from jobs.core.processes import has_ended, is_here
 from jobs.lifecycle.events import Follower
 from jobs.lifecycle.inbox import DIED, STATES, Record, seen
 from jobs.lifecycle.locking import holder
-from jobs.lifecycle.processes import has_ended, is_here
 from jobs.lifecycle.progress import Progress
 from jobs.operations.backlog import Backlog, Job, in_turn
 from jobs.operations.gateway import lock_path

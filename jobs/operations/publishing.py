@@ -7,8 +7,8 @@ from itertools import count
 from typing import Any
 
 import schemas
+from jobs.core.errors import UserError
 from jobs.datasets import release
-from jobs.errors import UserError
 from jobs.query import View
 from jobs.storage.store import Store
 from jobs.verdicts import verdicts

@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from jobs.asking import Asked, requested
-from jobs.errors import RunFailedError, one_line
+from jobs.core.errors import RunFailedError, one_line
+from jobs.core.naming import new_job_id
 from jobs.lifecycle.inbox import Inbox
-from jobs.names import new_job_id
 from jobs.operations import access
 from jobs.operations.backlog import Backlog, Job
 from jobs.passes.engine import ray_jobs

@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from jobs.errors import UserError, one_line
+from jobs.core.errors import UserError, one_line
+from jobs.core.naming import wrong_with
 from jobs.lifecycle.inbox import Inbox
-from jobs.names import wrong_with
 from jobs.operations.backlog import Job
 from jobs.storage import places
 from jobs.storage.places import Place

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobs.asking import Asked, requested
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.operations import access, schedule
 from jobs.operations.backlog import Backlog, Job
 from jobs.operations.schedule import Schedule

@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from textual.screen import ModalScreen, Screen
 from textual.widgets import DataTable, Footer, Label, Static
 
-from jobs.errors import UserError, one_line
+from jobs.core.errors import UserError, one_line
 from jobs.lifecycle import control
 from jobs.lifecycle.progress import Progress
 from jobs.lifecycle.watching import duration

@@ -15,7 +15,7 @@ from typing import Any
 
 from conf import Loaded
 from conf.loader import parse, to_dict
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.passes.engine import Engine
 from jobs.pipeline import build
 from jobs.provisioning.inference import can_be_served, describe

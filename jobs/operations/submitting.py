@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from jobs.asking import Asked, requested
+from jobs.core.naming import new_job_id
 from jobs.lifecycle.inbox import Inbox
-from jobs.names import new_job_id
 from jobs.operations import access
 from jobs.preparation import prepare
 

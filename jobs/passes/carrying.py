@@ -9,10 +9,10 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
+from jobs.core.stage import Stage
 from jobs.passes.given import OBJECT_COLUMNS, with_objects
 from jobs.passes.lookback import in_runs
 from jobs.passes.modelplan import ModelPlan, ModelPlanner, request, rows_of
-from jobs.stage import Stage
 from jobs.storage.filters import Span
 from jobs.storage.store import Store
 from transforms.core.identity import mix, row_terms

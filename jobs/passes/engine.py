@@ -15,13 +15,13 @@ from typing import Any, NamedTuple, Self
 import pyarrow as pa
 
 from conf import Resources
-from jobs.errors import RunFailedError, RunStopped, UserError, one_line
+from jobs.core.errors import RunFailedError, RunStopped, UserError, one_line
+from jobs.core.optional_packages import require
 from jobs.passes.background import in_background
 from jobs.passes.joining import client_of_jobs, join
 from jobs.passes.lending import Lent, LentWorker, lent_transforms
 from jobs.passes.nearby import Transform
 from jobs.passes.tokens import MODE
-from jobs.provisioning.extras import require
 
 _TASK_RETRIES = 1
 _CPUS_PER_MODEL = 4

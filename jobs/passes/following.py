@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 import schemas
 from conf import MODEL_STAGES, ConfigError, PipelineConfig
 from conf.loader import parse, to_dict
-from jobs.errors import UserError
+from jobs.core.errors import UserError
+from jobs.core.stage import Stage
 from jobs.passes.scopes import WORKSPACE
 from jobs.passes.tables import TableStages
 from jobs.pipeline import build
-from jobs.stage import Stage
 from jobs.storage.store import Store
 
 _FOLLOWED = "following"

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from jobs.errors import RunFailedError, UserError, one_line
+from jobs.core.errors import RunFailedError, UserError, one_line
 from jobs.passes.tokens import agree, token
 from jobs.provisioning.shipping import code_identity, version, write_wheel
 

@@ -9,8 +9,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.core.stage import Stage
 from jobs.passes.windows import portions, stream_sizes
-from jobs.stage import Stage
 from jobs.storage.filters import Span
 from jobs.storage.store import Snapshot, Store
 from transforms.core.intervals import place_in_intervals

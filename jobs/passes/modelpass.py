@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
-from jobs.errors import RunFailedError
+from jobs.core.errors import RunFailedError
 from jobs.lifecycle.hold import Hold
 from jobs.passes.blocks import Block
 from jobs.passes.engine import IN_HAND, Engine, ModelProcesses

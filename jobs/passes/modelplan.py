@@ -9,11 +9,11 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
+from jobs.core.stage import Stage
 from jobs.passes.given import OBJECT_COLUMNS, with_objects
 from jobs.passes.lookback import in_runs, window_ids, with_those_before
 from jobs.passes.rules import Chooser
 from jobs.passes.windows import portions, stream_sizes
-from jobs.stage import Stage
 from jobs.storage.filters import Span
 from jobs.storage.store import Snapshot, Store
 from transforms.models.inference import REQUEST

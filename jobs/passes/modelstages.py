@@ -10,7 +10,8 @@ import pyarrow as pa
 import schemas
 from conf import PipelineConfig
 from jobs.categories import register_model
-from jobs.errors import RunFailedError
+from jobs.core.errors import RunFailedError
+from jobs.core.stage import Stage
 from jobs.lifecycle.hold import Hold
 from jobs.lifecycle.telling import Teller
 from jobs.passes.carrying import CarryPlanner
@@ -21,7 +22,6 @@ from jobs.passes.ondemand import EngineOnDemand
 from jobs.passes.pixelpass import PassResult
 from jobs.provisioning.inference import make_model
 from jobs.runs import StageOutcome
-from jobs.stage import Stage
 from jobs.storage.commit import Committer
 from jobs.storage.objectcommit import ObjectCommitter
 from jobs.storage.quarantine import settle

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from conf import Resources
-from jobs.devices import may_have_gpu
-from jobs.errors import RunStopped
+from jobs.core.devices import may_have_gpu
+from jobs.core.errors import RunStopped
 from jobs.passes.engine import Engine, ModelProcesses, named_cluster, share_out
 from jobs.passes.lending import Lent
 from jobs.passes.nearby import ALONE, Nearby

@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from conf import PipelineConfig
-from jobs.errors import RunFailedError
+from jobs.core.errors import RunFailedError
+from jobs.core.stage import Stage
 from jobs.lifecycle.hold import Hold
 from jobs.passes.blocks import Block, cut, halves, waves
 from jobs.passes.engine import Engine
 from jobs.passes.nearby import ALONE, Nearby, Transform
 from jobs.passes.worker import measure_rows, persist_rows
-from jobs.stage import Stage
 from jobs.storage import places
 from jobs.storage.commit import Committer
 from jobs.storage.parts import Part

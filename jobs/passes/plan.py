@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
+from jobs.core.stage import Stage
 from jobs.inputs.streams import StreamFiles
 from jobs.passes.windows import WINDOW, packed
-from jobs.stage import Stage
 from jobs.storage.filters import Span
 from jobs.storage.store import Snapshot, Store
 from transforms.core.identity import Int64Array, pair_ids, row_terms

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 import schemas
 from conf import PipelineConfig
-from jobs.stage import Stage
+from jobs.core.stage import Stage
 from jobs.storage.store import Store
 from transforms.assess.uncertainty import DOUBTS, OBJECT_COLUMNS, doubts_of, routed
 

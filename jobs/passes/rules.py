@@ -9,8 +9,8 @@ import polars as pl
 
 import schemas
 from conf.rules import TABLES, Rule, relation
-from jobs.errors import RunFailedError, one_line
-from jobs.stage import Stage
+from jobs.core.errors import RunFailedError, one_line
+from jobs.core.stage import Stage
 from jobs.storage.filters import Span
 from jobs.storage.store import Snapshot, Store
 

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from blake3 import blake3
 
 import schemas
+from jobs.core.stage import Stage
 from jobs.passes.routing import looked_at
-from jobs.stage import Stage
 from jobs.storage.store import Drop, Snapshot, Store
 from transforms.core.identity import row_terms
 

@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 
 import schemas
 from conf import PipelineConfig
-from jobs.errors import RunFailedError
-from jobs.memory import give_back
+from jobs.core.errors import RunFailedError
+from jobs.core.memory import give_back
+from jobs.core.stage import Stage
 from jobs.passes.aside import beside
 from jobs.passes.engine import Engine
 from jobs.passes.measurements import gather
@@ -25,7 +26,6 @@ from jobs.passes.routing import route_frames
 from jobs.passes.scopes import WORKSPACE, Scopes, ScopeState
 from jobs.passes.tracking import tracks_of
 from jobs.passes.windows import packed, stream_sizes
-from jobs.stage import Stage
 from jobs.storage.parts import Part, write_part
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
 from transforms.curate import curation, idle, scenes

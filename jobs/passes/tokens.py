@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jobs.errors import RunFailedError
+from jobs.core.errors import RunFailedError
 
 MODE = "RAY_AUTH_MODE"
 _WITH, _WITHOUT = "token", "disabled"

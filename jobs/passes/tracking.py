@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
-from jobs.stage import Stage
+from jobs.core.stage import Stage
 from jobs.storage.store import Store
 from transforms.models.track import Boxes, TrackParams, follow
 

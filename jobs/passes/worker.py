@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.memory import keep_freed
-from jobs.outages import as_problem
+from jobs.core.memory import keep_freed
+from jobs.core.os_errors import as_problem
 from jobs.storage import places
 from jobs.storage.parts import Part, write_part
 from jobs.storage.pictures import PictureFolder

@@ -8,7 +8,7 @@ from typing import IO
 from zipfile import BadZipFile, ZipFile
 
 from conf.model_catalogue import Model
-from jobs.errors import RunFailedError, UserError
+from jobs.core.errors import RunFailedError, UserError
 
 # Fields of a `ModelProto`: https://onnx.ai/onnx/repo-docs/IR.html
 _IR_VERSION, _GRAPH = 1, 7

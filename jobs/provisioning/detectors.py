@@ -11,11 +11,11 @@ from typing import Any
 
 import schemas
 from conf import PipelineConfig
-from jobs.errors import UserError, one_line
+from jobs.core.errors import UserError, one_line
+from jobs.core.optional_packages import missing
+from jobs.core.stage import Stage
 from jobs.provisioning import pretrained
-from jobs.provisioning.extras import missing
 from jobs.provisioning.modelfiles import Licence, Weights, licence_of, notice, resolve
-from jobs.stage import Stage
 from transforms.frames import clip, image
 from transforms.models.detect.annotator import Annotator, Exported, MotionAnnotator, annotate_exported, annotate_with
 from transforms.models.detect.category_names import read_names

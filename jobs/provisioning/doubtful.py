@@ -9,12 +9,12 @@ from typing import Any
 
 import schemas
 from conf import PipelineConfig
-from jobs.errors import UserError
+from jobs.core.errors import UserError
+from jobs.core.optional_packages import missing
+from jobs.core.stage import Stage
 from jobs.escalating.clients import PACKAGES
 from jobs.escalating.escalate import skipped
 from jobs.provisioning.detectors import annotate_stage
-from jobs.provisioning.extras import missing
-from jobs.stage import Stage
 from transforms.assess import escalation, uncertainty
 
 # How it is reached, and what may be spent, changes no answer.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from conf.model_catalogue import Model
-from jobs.errors import RunFailedError, UserError, one_line
+from jobs.core.errors import RunFailedError, UserError, one_line
 from jobs.provisioning.contents import check_folder, check_published
 from jobs.provisioning.weights import fingerprint, sha256
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from jobs.errors import UserError
-from jobs.stage import Stage, canonical
+from jobs.core.errors import UserError
+from jobs.core.stage import Stage, canonical
 from transforms.models.inference import AnyModel
 from transforms.models.remote import STAGES, InferenceServerError, RemoteModel, Server
 

@@ -8,9 +8,9 @@ from functools import partial
 
 import schemas
 from conf import PipelineConfig
-from jobs.provisioning.extras import require
+from jobs.core.optional_packages import require
+from jobs.core.stage import Stage
 from jobs.provisioning.pretrained import in_folder
-from jobs.stage import Stage
 from transforms.frames import clip, image
 from transforms.models import propagate, segment
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from conf.model_catalogue import HUB, NOT_STATED, Model, catalogue, restriction_of
-from jobs.errors import RunFailedError, UserError, one_line
+from jobs.core.errors import RunFailedError, UserError, one_line
 from jobs.provisioning import folders
 from jobs.provisioning.contents import check_file, check_published
 from jobs.provisioning.weights import folder

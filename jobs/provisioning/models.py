@@ -6,8 +6,8 @@ import difflib
 from pathlib import Path
 
 from conf import PipelineConfig
-from jobs.errors import UserError
-from jobs.provisioning.extras import require
+from jobs.core.errors import UserError
+from jobs.core.optional_packages import require
 from jobs.provisioning.weights import fingerprint, locate
 from transforms.models.embeddings import PACKAGES, EmbedderSpec
 

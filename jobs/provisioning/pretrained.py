@@ -9,9 +9,9 @@ from typing import Any
 
 from conf import PipelineConfig
 from conf.model_catalogue import catalogue
-from jobs.errors import UserError, one_line
+from jobs.core.errors import UserError, one_line
+from jobs.core.optional_packages import missing
 from jobs.provisioning import folders
-from jobs.provisioning.extras import missing
 from jobs.provisioning.modelfiles import Weights, of_folder, pulled, resolve
 from jobs.provisioning.weights import folder, locate
 from transforms.models.detect.category_names import read_names

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.errors import UserError, one_line
+from jobs.core.errors import UserError, one_line
 
 FOLDER = "WINNOW_WEIGHTS"
 """The environment's name for the folder of weights."""

@@ -11,11 +11,11 @@ from typing import Any
 
 import schemas
 from conf import PipelineConfig
-from jobs.errors import UserError
-from jobs.provisioning.extras import require
+from jobs.core.errors import UserError
+from jobs.core.optional_packages import require
+from jobs.core.stage import Stage
 from jobs.provisioning.folders import digest
 from jobs.provisioning.pretrained import in_folder
-from jobs.stage import Stage
 from transforms.frames import clip, image
 from transforms.models import caption, ocr
 

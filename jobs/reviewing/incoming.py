@@ -16,8 +16,8 @@ from blake3 import blake3
 
 import schemas
 from jobs.categories import categories_of, register
-from jobs.errors import UserError
-from jobs.provisioning.extras import require
+from jobs.core.errors import UserError
+from jobs.core.optional_packages import require
 from jobs.query import View
 from jobs.standing import found_by_models
 from jobs.storage.store import Drop, Store

@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 
 import schemas
 from jobs import selection
+from jobs.core.errors import UserError
+from jobs.core.optional_packages import require
 from jobs.datasets.currency import refuse_outdated
 from jobs.datasets.delivery import staged
 from jobs.datasets.media import Media, bring
 from jobs.datasets.objects import objects_of
-from jobs.errors import UserError
-from jobs.provisioning.extras import require
 from jobs.query import View, check_condition
 from jobs.standing import reviewed
 from jobs.storage.store import Store

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import schemas
-from jobs.stage import Stage
+from jobs.core.stage import Stage
 from jobs.storage.parts import Part, source, write_part
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
 

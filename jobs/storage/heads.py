@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 import schemas
-from jobs.stage import Stage
+from jobs.core.stage import Stage
 from jobs.storage.store import Store
 
 

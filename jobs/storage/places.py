@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from transforms.io import object_store
 
 _TEMPORARY = ".tmp"

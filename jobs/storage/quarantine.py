@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
-from jobs.stage import Stage
+from jobs.core.stage import Stage
 from jobs.storage.parts import write_part
 from jobs.storage.store import Change, Drop, Snapshot, Store
 

@@ -27,7 +27,7 @@ from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
 
 import schemas
-from jobs.errors import BrokenTableError
+from jobs.core.errors import BrokenTableError
 from jobs.storage import places, reading, tablelog
 from jobs.storage.changes import Change, ConflictError, Drop, Reach, survivors, without_unchanged
 from jobs.storage.filters import DataFile

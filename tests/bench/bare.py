@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from jobs.memory import keep_freed
+from jobs.core.memory import keep_freed
 
 _CHUNK = 250
 

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from jobs.memory import share_one_allocator
+from jobs.core.memory import share_one_allocator
 
 _STARTED = time.perf_counter()
 

@@ -13,8 +13,8 @@ import pytest
 
 import schemas
 from conf import load
+from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
-from jobs.errors import UserError
 from jobs.explain import forecast
 from jobs.pipeline import build
 from jobs.preparation import RunRequest, prepare

@@ -7,7 +7,7 @@ import pytest
 
 from jobs import demo
 from jobs.cli.demo import print_result
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.run import run
 from tests.helpers import SMALL
 

@@ -14,8 +14,8 @@ import schemas
 from conf import Resources, load
 from jobs import probes
 from jobs.cli.app import app
+from jobs.core.errors import BrokenTableError
 from jobs.doctor import examine
-from jobs.errors import BrokenTableError
 from jobs.finding import Finding
 from jobs.passes.engine import Engine
 from jobs.provisioning.modelfiles import pull

@@ -17,7 +17,7 @@ import pytest
 
 import schemas
 from conf import load
-from jobs.errors import RunFailedError
+from jobs.core.errors import RunFailedError
 from jobs.lifecycle.events import events
 from jobs.lifecycle.inbox import jobs_of
 from jobs.lifecycle.telling import Unwatched

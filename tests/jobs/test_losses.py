@@ -8,9 +8,9 @@ import pytest
 
 import schemas
 from jobs import losses
+from jobs.core.errors import BrokenTableError, UserError
 from jobs.datasets import release
 from jobs.doctor import examine
-from jobs.errors import BrokenTableError, UserError
 from jobs.finding import Finding
 from jobs.lifecycle.inbox import Inbox
 from jobs.query import View

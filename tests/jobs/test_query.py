@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 import schemas
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.passes.engine import Engine
 from jobs.query import View, check_condition
 from jobs.selection import Selection

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.errors import StoppedRunError, UserError
+from jobs.core.errors import StoppedRunError, UserError
 from jobs.lifecycle.inbox import Inbox
 from jobs.passes.engine import Engine
 from tests.helpers import on_disk, problems, said, winnow, write_noise_stream

@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from conf import load, profile_names
 from jobs.cli.app import app
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 
 
 def call(*words: str) -> Result:

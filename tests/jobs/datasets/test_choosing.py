@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 
 import schemas
+from jobs.core.errors import UserError
 from jobs.datasets import release
 from jobs.datasets.choosing import SelectRequest, select
 from jobs.datasets.export import ExportRequest, export
-from jobs.errors import UserError
 from jobs.passes.engine import Engine
 from jobs.query import View
 from jobs.storage.store import Store

@@ -10,9 +10,9 @@ from blake3 import blake3
 from PIL import Image
 from pycocotools.coco import COCO
 
+from jobs.core.errors import RunFailedError, UserError
 from jobs.datasets import release
 from jobs.datasets.export import ExportRequest, export
-from jobs.errors import RunFailedError, UserError
 from jobs.passes.engine import Engine
 from jobs.query import View
 from jobs.storage import places

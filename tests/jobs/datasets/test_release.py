@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 import schemas
+from jobs.core.errors import UserError
 from jobs.datasets import release
-from jobs.errors import UserError
 from jobs.query import View
 from jobs.storage import maintenance
 from jobs.storage.store import Store

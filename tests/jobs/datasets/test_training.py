@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pytest
 
 import schemas
+from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
 from jobs.datasets.training import TrainRequest, train
-from jobs.errors import UserError
 from jobs.evaluation.detections import evaluate_view
 from jobs.provisioning.folders import digest
 from jobs.query import View

@@ -20,7 +20,7 @@ import pytest
 
 import schemas
 from conf import load
-from jobs.errors import RunFailedError
+from jobs.core.errors import RunFailedError
 from jobs.escalating.calls import Budget, EnoughError, misfits
 from jobs.lifecycle.telling import Unwatched
 from jobs.passes.engine import Engine

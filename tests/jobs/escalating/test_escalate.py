@@ -16,14 +16,14 @@ import pytest
 import schemas
 from conf import ConfigError
 from conf.model_catalogue import NOT_STATED
+from jobs.core.errors import RunFailedError, UserError
+from jobs.core.stage import Stage
 from jobs.datasets.export import ExportRequest, export
-from jobs.errors import RunFailedError, UserError
 from jobs.escalating.escalate import unanswered, unasked
 from jobs.passes.engine import Engine
 from jobs.provisioning.detectors import licence_notice
 from jobs.query import View
 from jobs.runs import RunRecord
-from jobs.stage import Stage
 from jobs.storage.store import Store
 from jobs.workspace import Workspace
 from tests.endpoints import Bad, Endpoint, endpoint, openai

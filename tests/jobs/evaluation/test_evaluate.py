@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.evaluation.evaluate import Evaluation, evaluate, page
 from jobs.evaluation.labels import read_labels
 from jobs.query import View

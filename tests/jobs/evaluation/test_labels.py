@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.evaluation.labels import read_labels
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.evaluation.truth import read_detections, read_truth
 from transforms.assess.detection_scores import score
 

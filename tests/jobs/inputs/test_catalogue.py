@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import schemas
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.inputs.catalogue import Admission, catalogue, record
 from jobs.inputs.streams import StreamFiles
 from jobs.storage.store import Store

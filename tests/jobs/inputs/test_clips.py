@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 import schemas
+from jobs.core.errors import RunFailedError, UserError
 from jobs.datasets.export import ExportRequest, export
-from jobs.errors import RunFailedError, UserError
 from jobs.query import View
 from jobs.reports.report import render
 from jobs.storage import maintenance

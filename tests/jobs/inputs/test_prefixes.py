@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.inputs.catalogue import Admission, catalogue
 from jobs.inputs.prefixes import PrefixTree
 from jobs.inputs.streams import StreamFiles

@@ -15,11 +15,11 @@ import pytest
 import schemas
 from conf import load
 from jobs import inspection
-from jobs.errors import UserError
+from jobs.core.errors import UserError
+from jobs.core.processes import process_identity
 from jobs.lifecycle import control, requests
 from jobs.lifecycle.control import Job
 from jobs.lifecycle.inbox import jobs_of
-from jobs.lifecycle.processes import process_identity
 from jobs.lifecycle.telling import Unwatched
 from jobs.passes.engine import Engine
 from jobs.query import View

@@ -6,8 +6,8 @@ import pytest
 
 import schemas
 from conf import load
+from jobs.core.errors import UserError
 from jobs.datasets import release
-from jobs.errors import UserError
 from jobs.lifecycle import control, ended
 from jobs.lifecycle.inbox import jobs_of
 from jobs.run import RunRequest, run

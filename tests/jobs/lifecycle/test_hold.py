@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.errors import RunFailedError, RunStopped, UserError
+from jobs.core.errors import RunFailedError, RunStopped, UserError
+from jobs.core.processes import process_identity
 from jobs.lifecycle.hold import Hold
 from jobs.lifecycle.inbox import Inbox, settled
-from jobs.lifecycle.processes import process_identity
 from jobs.lifecycle.telling import Unwatched
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.lifecycle.inbox import ENDED, REQUESTS, STATE_AFTER, STATES, Inbox, JobState, Record, fold, jobs_of
 from tests.helpers import on_disk
 

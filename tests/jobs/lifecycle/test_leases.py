@@ -4,10 +4,10 @@ import time
 
 import pytest
 
+from jobs.core.processes import process_identity
 from jobs.lifecycle import leases
 from jobs.lifecycle.leases import Lease
 from jobs.lifecycle.locking import holder, lock_at
-from jobs.lifecycle.processes import process_identity
 from jobs.storage.places import ObjectPath
 
 ELSEWHERE = {"host": "elsewhere", "pid": 7}

@@ -11,7 +11,7 @@ import pytest
 
 import schemas
 from conf import load
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.inputs.catalogue import Admission
 from jobs.inspection import runs
 from jobs.lifecycle import requests

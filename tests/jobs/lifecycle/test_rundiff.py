@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.lifecycle import requests
 from jobs.lifecycle.rundiff import parameters, run_diff
 from jobs.run import run

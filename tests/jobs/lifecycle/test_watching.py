@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.errors import UserError
+from jobs.core.errors import UserError
+from jobs.core.processes import process_identity
 from jobs.lifecycle.events import Journal
 from jobs.lifecycle.inbox import Inbox
-from jobs.lifecycle.processes import process_identity
 from jobs.lifecycle.watching import duration, follow
 from jobs.workspace import Workspace
 
@@ -47,7 +47,7 @@ def test_a_job_is_followed_to_its_end_and_no_event_is_missed(workspace: Workspac
 
 
 def test_a_job_whose_process_was_killed_has_failed(workspace: Workspace) -> None:
-    code = "import json; from jobs.lifecycle.processes import process_identity; print(json.dumps(process_identity()))"
+    code = "import json; from jobs.core.processes import process_identity; print(json.dumps(process_identity()))"
     dead = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
     Inbox(workspace.create().root, "job").add("started", {"process": dead})
     assert [state for _, state in follow(workspace, "job")] == ["failed"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.operations import access
 
 TOKEN = "correct-horse-battery"

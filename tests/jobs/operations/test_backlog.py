@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from jobs.core.processes import process_identity
 from jobs.lifecycle.inbox import Inbox
-from jobs.lifecycle.processes import process_identity
 from jobs.operations.backlog import HEARTBEAT, SILENCE_S, Backlog, Job, in_turn
 
 
@@ -26,7 +26,7 @@ def only(backlog: Backlog) -> Job:
 
 
 def dead_process() -> dict[str, Any]:
-    code = "import json; from jobs.lifecycle.processes import process_identity; print(json.dumps(process_identity()))"
+    code = "import json; from jobs.core.processes import process_identity; print(json.dumps(process_identity()))"
     return json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
 
 

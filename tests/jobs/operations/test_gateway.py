@@ -16,11 +16,11 @@ import pytest
 import ray
 
 from jobs.asking import Asked
-from jobs.errors import UserError
+from jobs.core.errors import UserError
+from jobs.core.processes import has_ended
 from jobs.lifecycle.events import events
 from jobs.lifecycle.inbox import Inbox
 from jobs.lifecycle.locking import holder
-from jobs.lifecycle.processes import has_ended
 from jobs.lifecycle.progress import Progress
 from jobs.operations.access import VARIABLE, demand
 from jobs.operations.backlog import Backlog, Job

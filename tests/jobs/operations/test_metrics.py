@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.errors import UserError
+from jobs.core.errors import UserError
+from jobs.core.processes import process_identity
 from jobs.lifecycle.events import Journal
 from jobs.lifecycle.inbox import Inbox
-from jobs.lifecycle.processes import process_identity
 from jobs.operations.metrics import CONTENT_TYPE, serve, text
 from jobs.operations.overview import Overview
 

@@ -5,9 +5,9 @@ import subprocess
 import time
 from pathlib import Path
 
+from jobs.core.processes import process_identity
 from jobs.lifecycle.events import Journal
 from jobs.lifecycle.inbox import DIED, Inbox
-from jobs.lifecycle.processes import process_identity
 from jobs.operations.overview import Overview, rss_mb
 
 

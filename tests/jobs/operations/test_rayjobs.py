@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobs.asking import Asked
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.lifecycle.inbox import Inbox, fold
 from jobs.operations import rayjobs
 from jobs.operations.backlog import Backlog, in_turn

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.lifecycle.inbox import Inbox
 from jobs.operations import schedule
 from jobs.operations.backlog import Backlog

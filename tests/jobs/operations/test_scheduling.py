@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from jobs.errors import UserError
+from jobs.core.errors import UserError
+from jobs.core.processes import process_identity
 from jobs.lifecycle.inbox import Inbox
-from jobs.lifecycle.processes import process_identity
 from jobs.operations import schedule
 from jobs.operations.backlog import Backlog
 from jobs.operations.schedule import Schedule
@@ -34,7 +34,7 @@ def left_by(root: Path, process: dict[str, Any]) -> Inbox:
 
 
 def test_what_a_killed_night_has_left_is_finished_before_another_is_begun(nightly: Path) -> None:
-    code = "import json; from jobs.lifecycle.processes import process_identity; print(json.dumps(process_identity()))"
+    code = "import json; from jobs.core.processes import process_identity; print(json.dumps(process_identity()))"
     dead = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
     left_by(nightly, dead)
     assert run_now(nightly, "nightly", claim=True) == "20261121-020000-nightly"

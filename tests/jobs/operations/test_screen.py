@@ -9,9 +9,9 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import DataTable
 
+from jobs.core.processes import process_identity
 from jobs.lifecycle.events import Journal
 from jobs.lifecycle.inbox import Inbox, fold
-from jobs.lifecycle.processes import process_identity
 from jobs.operations.screen import JobScreen, Top
 from jobs.workspace import Workspace
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import schemas
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.provisioning.inference import TOKEN, URL
 from jobs.workspace import Workspace
 from tests.helpers import computed, go, noise, rows, scenery, winnow, write_clip, write_clip_model

@@ -6,7 +6,7 @@ import pytest
 
 from conf import load
 from jobs.asking import Asked
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.lifecycle.inbox import Inbox
 from jobs.operations.access import VARIABLE, demand
 from jobs.operations.backlog import Backlog

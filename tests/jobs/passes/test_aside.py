@@ -4,7 +4,7 @@ from threading import Event
 
 import pytest
 
-from jobs.errors import RunStopped
+from jobs.core.errors import RunStopped
 from jobs.passes.aside import beside
 from transforms.curate.duplicates import hamming
 

@@ -16,8 +16,8 @@ import pytest
 
 import schemas
 from conf import load
+from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
-from jobs.errors import UserError
 from jobs.explain import forecast
 from jobs.lifecycle.telling import Unwatched
 from jobs.passes import windows

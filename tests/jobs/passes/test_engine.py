@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from conf import Resources
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.passes.engine import Engine, check_address
 from jobs.passes.ondemand import EngineOnDemand
 from tests.helpers import write_noise_stream

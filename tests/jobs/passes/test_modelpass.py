@@ -15,8 +15,9 @@ import pytest
 
 import schemas
 from conf import Resources
-from jobs import devices
-from jobs.errors import RunFailedError
+from jobs.core import devices
+from jobs.core.errors import RunFailedError
+from jobs.core.stage import Stage
 from jobs.lifecycle.events import Journal, events
 from jobs.lifecycle.hold import Hold
 from jobs.lifecycle.telling import Teller, Unwatched
@@ -27,7 +28,6 @@ from jobs.passes.modelworker import ModelTask
 from jobs.passes.nearby import ALONE
 from jobs.passes.ondemand import EngineOnDemand
 from jobs.passes.pixelpass import PassResult
-from jobs.stage import Stage
 from jobs.storage.commit import Committer
 from jobs.storage.store import Store
 from tests.helpers import noise, write_pictures

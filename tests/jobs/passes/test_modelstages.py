@@ -10,11 +10,11 @@ import pytest
 
 import schemas
 from conf import ConfigError, load
+from jobs.core import optional_packages
+from jobs.core.errors import UserError
 from jobs.datasets.choosing import SelectRequest, select
-from jobs.errors import UserError
 from jobs.explain import forecast
 from jobs.preparation import RunRequest, prepare
-from jobs.provisioning import extras
 from jobs.query import View
 from jobs.workspace import Workspace
 from tests.helpers import (
@@ -114,7 +114,7 @@ def test_weights_are_asked_for_before_any_work(
     monkeypatch.setenv("WINNOW_WEIGHTS", str(weights.parent))
     request = RunRequest(workspace, [str(cam)], load(settings=asked(Path(weights.name))))
     assert [stage.name for stage in prepare(request).stages][-1] == "curation"
-    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    monkeypatch.setattr(optional_packages, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"torch is not installed; it comes with: pip install 'winnow\[embeddings\]'"):
         go(workspace, cam, settings=asked(weights))
 

@@ -6,7 +6,7 @@ import pytest
 
 import schemas
 from conf import PipelineConfig
-from jobs.errors import RunStopped
+from jobs.core.errors import RunStopped
 from jobs.inputs import catalogue as catalogue_module
 from jobs.inputs.catalogue import Admission, catalogue
 from jobs.passes import plan, windows

@@ -10,8 +10,8 @@ import pytest
 
 import schemas
 from conf import ConfigError
+from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
-from jobs.errors import UserError
 from jobs.query import View
 from jobs.workspace import Workspace
 from tests.helpers import assert_one_live_row, computed, go, noise, rows, said, winnow

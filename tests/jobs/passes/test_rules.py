@@ -12,8 +12,8 @@ import pytest
 import schemas
 from conf import load
 from jobs import selection
+from jobs.core.errors import RunFailedError
 from jobs.datasets.release import create
-from jobs.errors import RunFailedError
 from jobs.explain import forecast
 from jobs.lifecycle.requests import replay
 from jobs.lifecycle.rundiff import run_diff

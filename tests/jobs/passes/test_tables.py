@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import schemas
-from jobs.errors import RunFailedError
+from jobs.core.errors import RunFailedError
 from jobs.passes import tables
 from jobs.passes.measurements import gather
 from jobs.query import View

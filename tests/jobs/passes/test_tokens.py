@@ -40,7 +40,7 @@ def open_to_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 _JOIN = """
 import os, sys
 from conf import Resources
-from jobs.errors import RunFailedError
+from jobs.core.errors import RunFailedError
 from jobs.passes.engine import Engine
 try:
     with Engine(Resources(), sys.argv[1]) as engine:

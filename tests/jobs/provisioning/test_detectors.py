@@ -14,8 +14,8 @@ import pytest
 
 import schemas
 from conf import load
+from jobs.core.errors import RunFailedError, UserError
 from jobs.datasets.export import ExportRequest, export
-from jobs.errors import RunFailedError, UserError
 from jobs.evaluation.detections import DetectionResult, evaluate_view
 from jobs.passes import windows
 from jobs.passes.engine import Engine

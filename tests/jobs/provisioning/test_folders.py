@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from conf.model_catalogue import Model, catalogue
-from jobs.errors import RunFailedError, UserError
+from jobs.core.errors import RunFailedError, UserError
 from jobs.provisioning.folders import config_of, digest, files, licence_in, revision_in, wanted
 from jobs.provisioning.modelfiles import entries, of_folder, pull, pulled, resolve
 from tests.hub import standing_in

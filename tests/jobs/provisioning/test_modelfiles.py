@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from conf.model_catalogue import NOT_STATED, catalogue
-from jobs.errors import RunFailedError, UserError
+from jobs.core.errors import RunFailedError, UserError
 from jobs.provisioning.modelfiles import Licence, entries, licence_of, notice, of_file, pull, resolve
 from tests import onnx_graphs
 

@@ -13,7 +13,7 @@ import pytest
 import schemas
 from conf import load
 from conf.model_catalogue import catalogue
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.provisioning.detectors import annotate_stage
 from jobs.provisioning.folders import digest
 from jobs.provisioning.modelfiles import pull

@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 import schemas
+from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
-from jobs.errors import UserError
 from jobs.evaluation.detections import evaluate_view
 from jobs.passes.engine import Engine
 from jobs.query import View

@@ -9,7 +9,7 @@ import pytest
 
 import schemas
 from conf import OPTIONAL_STAGES
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.query import View
 from jobs.storage import maintenance, places
 from jobs.storage.parts import write_part

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 from jobs.storage import places
 from jobs.storage.places import ObjectPath, Place
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 import schemas
-from jobs.errors import RunFailedError
+from jobs.core.errors import RunFailedError
+from jobs.core.os_errors import as_problem
 from jobs.lifecycle.control import find
-from jobs.outages import as_problem
 from jobs.storage import places
 from jobs.storage.store import Store
 from jobs.workspace import Workspace

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from jobs.errors import one_line
+from jobs.core.errors import one_line
 
 _TEMPORARY = re.compile(r"\.(.+?)\.\d+(\.[0-9a-f]+)?\.(tmp|partial|old)")
 _SAID = re.compile(r"(?:os error|errno) (\d+)", re.IGNORECASE)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conf import load
+from jobs.core.stage import UnstableParameterError, canonical
 from jobs.pipeline import build
-from jobs.stage import UnstableParameterError, canonical
 
 
 def keys(*settings: str) -> dict[str, str]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.names import counted_back, wrong_with
+from jobs.core.naming import counted_back, wrong_with
 
 
 @pytest.mark.parametrize(

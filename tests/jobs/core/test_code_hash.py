@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs import codehash, codenames
-from jobs.codehash import code_hash, code_texts
-from jobs.codenames import Place, UntraceableCodeError
+from jobs.core import code_hash as codehash
+from jobs.core import code_names
+from jobs.core.code_hash import code_hash, code_texts
+from jobs.core.code_names import Place, UntraceableCodeError
 from transforms.curate import curation
 from transforms.curate.duplicates import grouping
 from transforms.metrics import hashing, measure, motion, quality
@@ -88,7 +89,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def forget() -> None:
-    for kept in (codenames.source_of, codenames.source_module, codehash._described, codehash._hash_of):
+    for kept in (code_names.source_of, code_names.source_module, codehash._described, codehash._hash_of):
         kept.cache_clear()
 
 

@@ -14,7 +14,7 @@ from blake3 import blake3
 
 import schemas
 from conf.rules import Rule
-from jobs.codehash import code_hash
+from jobs.core.code_hash import code_hash
 from transforms.models.inference import AnyModel
 
 

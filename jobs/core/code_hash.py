@@ -15,7 +15,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from jobs.codenames import (
+from jobs.core.code_names import (
     COMPREHENSIONS,
     FUNCTIONS,
     Binding,

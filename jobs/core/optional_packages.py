@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from jobs.errors import UserError
+from jobs.core.errors import UserError
 
 
 def missing(extra: str, *modules: str) -> list[str]:
