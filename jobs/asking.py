@@ -13,7 +13,7 @@ from jobs.core.errors import UserError
 from jobs.inputs.catalogue import Admission, at_a_glance
 from jobs.pipeline import step_named
 from jobs.preparation import RunRequest
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import schemas
 from jobs import selection
 from jobs.core.stage import Stage
 from jobs.query import View
-from jobs.storage.parts import write_part
+from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Snapshot, Store
 from transforms.formats.exports.objects import vocabulary
 from transforms.models.ocr import TextReader

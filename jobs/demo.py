@@ -17,7 +17,7 @@ from jobs.preparation import RunRequest
 from jobs.query import View
 from jobs.reports import report
 from jobs.runs import RunRecord
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from transforms.core.boxes import box_iou
 from transforms.synthetic import TIMELINE, Kind, Planted, Sample
 

@@ -23,11 +23,11 @@ from jobs.core.errors import BrokenTableError, UserError, one_line
 from jobs.core.processes import has_ended
 from jobs.finding import Finding, broken_table, size_text
 from jobs.provisioning.weights import FOLDER
-from jobs.storage import maintenance, pictures, places
-from jobs.storage.parts import hash_in_name
-from jobs.storage.places import Place
+from jobs.storage import maintenance, paths, picture_files
+from jobs.storage.data_files import hash_in_name
+from jobs.storage.paths import Place
 from jobs.storage.store import Store
-from jobs.workspace import FORMAT, Workspace
+from jobs.storage.workspace import FORMAT, Workspace
 
 _CORE = (
     "winnow",
@@ -187,7 +187,7 @@ def _unwritable(root: Place) -> Finding | None:
         return Finding("workspace", "broken", f"{root} cannot be written", mend)
     try:
         # There is no asking whether one may, but to do it.
-        places.now_s(root)
+        paths.now_s(root)
     except OSError as error:
         mend = "use other credentials, or let these put and delete objects (docs/objectstore.md)"
         return Finding("workspace", "broken", f"{root} cannot be written: {one_line(error)}", mend)
@@ -219,8 +219,8 @@ def _tables(store: Store) -> Iterator[Finding]:
 
 def _files(store: Store, verify: bool, watch: Callable[[str], None]) -> Iterator[Finding]:
     referred = _referred(store)
-    folders = (*(table.name for table in schemas.ALL), pictures.FOLDER)
-    there_is = {f"{folder}/{name}" for folder in folders for name in places.below(store.root / folder)}
+    folders = (*(table.name for table in schemas.ALL), picture_files.FOLDER)
+    there_is = {f"{folder}/{name}" for folder in folders for name in paths.below(store.root / folder)}
     missing = sorted(referred - there_is)
     if missing:
         mend = "bring them back from a backup, or run the streams again under another --workspace"
@@ -259,7 +259,7 @@ def _referred(store: Store) -> set[str]:
 
 def _is_whole(path: Place) -> bool:
     try:
-        return hash_in_name(path) == blake3(places.read(path)).hexdigest()[: len(hash_in_name(path))]
+        return hash_in_name(path) == blake3(paths.read(path)).hexdigest()[: len(hash_in_name(path))]
     except OSError:
         return False
 

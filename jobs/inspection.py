@@ -16,7 +16,7 @@ from jobs.lifecycle.inbox import Inbox
 from jobs.lifecycle.rundiff import parameters
 from jobs.query import View
 from jobs.runs import as_it_is
-from jobs.storage.places import place
+from jobs.storage.paths import place
 from jobs.storage.store import Store
 from jobs.verdicts import verdicts
 

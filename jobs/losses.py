@@ -14,7 +14,7 @@ from jobs.finding import Finding, broken_table
 from jobs.lifecycle.inbox import Inbox, jobs_of
 from jobs.selection import gone
 from jobs.storage.maintenance import KEPT_RUNS
-from jobs.storage.places import Place
+from jobs.storage.paths import Place
 from jobs.storage.store import Store
 
 _READERS = 4

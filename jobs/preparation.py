@@ -22,7 +22,7 @@ from jobs.passes.plan import Listed
 from jobs.pipeline import build
 from jobs.provisioning.inference import check_server
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 
 
 @dataclass(frozen=True)

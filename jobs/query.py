@@ -20,9 +20,9 @@ from jobs.core.errors import BrokenTableError, UserError, one_line
 from jobs.lifecycle.events import events, journaled_jobs
 from jobs.selection import Selection
 from jobs.shown import Shown
-from jobs.storage.places import ObjectPath, Place
+from jobs.storage.paths import ObjectPath, Place
 from jobs.storage.store import Snapshot, Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from transforms.io import object_store
 
 BATCH = 1 << 16

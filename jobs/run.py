@@ -35,10 +35,10 @@ from jobs.pipeline import MEASURE, pixel_params, step_named, written_by
 from jobs.preparation import Prepared, RunRequest, n_new_frames, prepare
 from jobs.runs import RunRecord, close_dead_runs
 from jobs.storage import heads, maintenance
-from jobs.storage.commit import Committer
+from jobs.storage.committer import Committer
 from jobs.storage.quarantine import settle
 from jobs.storage.store import ConflictError, Snapshot, Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 
 __all__ = ["RunRequest", "run"]
 

@@ -21,7 +21,7 @@ from conf.loader import to_dict
 from jobs.core.processes import has_ended, process_identity
 from jobs.core.stage import Stage, canonical
 from jobs.lifecycle.inbox import DIED, Inbox, JobState, seen, settled
-from jobs.storage.places import Place
+from jobs.storage.paths import Place
 from jobs.storage.store import Store
 
 _LIBRARIES = ("winnow", "ray", "pyarrow", "polars", "deltalake", "numpy", "opencv-python-headless", "numba")

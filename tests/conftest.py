@@ -16,7 +16,7 @@ from hypothesis import settings
 from conf import Resources
 from jobs.demo import write_sample
 from jobs.passes.engine import Engine
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests import s3
 from tests.helpers import SMALL
 from tests.models import held_at_hand

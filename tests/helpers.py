@@ -26,8 +26,8 @@ from jobs.preparation import prepare
 from jobs.query import View
 from jobs.run import RunRequest, run
 from jobs.runs import RunRecord
-from jobs.storage.places import Place
-from jobs.workspace import Workspace
+from jobs.storage.paths import Place
+from jobs.storage.workspace import Workspace
 from transforms.synthetic import Sample, encode
 
 SMALL = Sample(

@@ -13,8 +13,8 @@ import pytest
 
 from jobs.lifecycle.events import events
 from jobs.lifecycle.inbox import Inbox, jobs_of
-from jobs.storage.places import Place
-from jobs.workspace import Workspace
+from jobs.storage.paths import Place
+from jobs.storage.workspace import Workspace
 from tests import s3
 from tests.helpers import assert_one_live_row, assert_same_tables, go, scenery, winnow, write_pictures
 from tests.machines import Machines, two_machines, without_ray

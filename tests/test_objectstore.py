@@ -23,9 +23,9 @@ from jobs.operations import access, daemon
 from jobs.operations.backlog import Backlog
 from jobs.passes import ondemand
 from jobs.query import View
-from jobs.storage import places
+from jobs.storage import paths
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests import s3
 from tests.helpers import (
     assert_one_live_row,
@@ -55,7 +55,7 @@ READER = """{"Version": "2012-10-17", "Statement": [
 CLAIM = """
 import sys, time
 from jobs.operations.backlog import Backlog, in_turn
-from jobs.storage.places import place
+from jobs.storage.paths import place
 backlog = Backlog(place(sys.argv[1]))
 sys.stdin.readline()
 for job in in_turn(backlog.live(), time.time_ns()):
@@ -209,7 +209,7 @@ def test_a_gateway_does_the_jobs_of_a_bucket(bucket: str, frames: Path, on_disk:
     assert_same_tables(on_disk, Workspace.at(place), PLACE)
     words = [record.word for record in Inbox(root, job_id).records()]
     assert words == ["submitted", "claimed", "started", "done"]
-    assert {"gateway.jsonl", "gateway.lock"} <= set(places.names(root / "jobs"))
+    assert {"gateway.jsonl", "gateway.lock"} <= set(paths.names(root / "jobs"))
     assert said(winnow("gateway", "status", "-w", place, "--json"))["gateway"] is None
 
 

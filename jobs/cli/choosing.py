@@ -90,7 +90,7 @@ def select(
     from jobs.cli.show import out, print_json
     from jobs.datasets.choosing import SelectRequest
     from jobs.datasets.choosing import select as choose
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     request = SelectRequest(
         name,

@@ -27,7 +27,7 @@ def demo(
     """
     from jobs.cli.show import print_json
     from jobs.demo import run_demo
-    from jobs.storage.places import folder_on_disk
+    from jobs.storage.paths import folder_on_disk
 
     result: dict[str, Any] = run_demo(folder_on_disk(out, "--out"), lambda request: execute(request, as_json))
     if as_json:

@@ -45,15 +45,15 @@ def curation(
     from jobs.evaluation.evaluate import evaluate, page
     from jobs.evaluation.labels import read_labels
     from jobs.query import View
-    from jobs.storage import places
-    from jobs.workspace import Workspace
+    from jobs.storage import paths
+    from jobs.storage.workspace import Workspace
 
     place = Workspace.at(workspace)
     read = read_labels(labels)
     found = evaluate(View.of(place, run, release), read)
     if out is not None:
         names = ", ".join(path.name for path in labels)
-        places.write(places.place(out), page(found, f"Winnow: {place.root.name} against labels", names).encode())
+        paths.write(paths.place(out), page(found, f"Winnow: {place.root.name} against labels", names).encode())
     plain = found.to_dict()
     if as_json:
         print_json(plain)
@@ -76,7 +76,7 @@ def curation(
             columns = list(rows[0])
             print_table(columns, ([row[c] for c in columns] for row in rows), f"suggested for {kind}")
     if out is not None:
-        console.print(f"plots: {places.absolute(out)}", soft_wrap=True)
+        console.print(f"plots: {paths.absolute(out)}", soft_wrap=True)
 
 
 @app.command()
@@ -113,8 +113,8 @@ def detections(
     from jobs.core.errors import UserError
     from jobs.evaluation.detections import evaluate_files, evaluate_view, left_out, page
     from jobs.query import View
-    from jobs.storage import places
-    from jobs.workspace import Workspace
+    from jobs.storage import paths
+    from jobs.storage.workspace import Workspace
 
     if found is not None and (run or release):
         raise UserError("--detections scores a file; --run and --release read a workspace: expected one of them")
@@ -124,7 +124,7 @@ def detections(
         view = View.of(Workspace.at(workspace), run, release)
         result = evaluate_view(view, truth, iou.value, min_score, as_found)
     if out is not None:
-        places.write(places.place(out), page(result, "Winnow: detections against labels", truth.name).encode())
+        paths.write(paths.place(out), page(result, "Winnow: detections against labels", truth.name).encode())
     for line in left_out(result.matching):
         err.print(f"not scored: {line}", soft_wrap=True)
     plain = result.to_dict()
@@ -137,4 +137,4 @@ def detections(
         columns = list(plain["classes"][0])
         print_table(columns, ([row[c] for c in columns] for row in plain["classes"]), "by category")
     if out is not None:
-        console.print(f"plots: {places.absolute(out)}", soft_wrap=True)
+        console.print(f"plots: {paths.absolute(out)}", soft_wrap=True)

@@ -83,12 +83,12 @@ def export(
     from jobs.cli.show import print_json
     from jobs.datasets.export import ExportRequest
     from jobs.datasets.export import export as write
-    from jobs.storage import places
-    from jobs.workspace import Workspace
+    from jobs.storage import paths
+    from jobs.storage.workspace import Workspace
 
     request = ExportRequest(
         format_.value,
-        places.absolute(out),
+        paths.absolute(out),
         run,
         release,
         where,

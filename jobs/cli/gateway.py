@@ -13,7 +13,7 @@ from jobs.cli.options import JsonOption, WorkspaceOption
 if TYPE_CHECKING:
     from jobs.preparation import RunRequest
     from jobs.runs import RunRecord
-    from jobs.storage.places import Place
+    from jobs.storage.paths import Place
 
 app = Commands(help="Run the jobs of the workspace's queue.")
 
@@ -47,7 +47,7 @@ MetricsOption = Annotated[
 
 
 def _root(workspace: str | None) -> Place:
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     return Workspace.at(workspace).require().root
 
@@ -77,7 +77,7 @@ def start(
 
     Example: winnow gateway start --metrics-port 9464
     """
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     root = Workspace.at(workspace).create().root
     if foreground:
@@ -144,7 +144,7 @@ def install_service(
     Example: winnow gateway install-service --workspace /data/winnow
     """
     from jobs.operations.service import service
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     root = Workspace.at(workspace).create().root
     found = service(root, _options(max_jobs, attempts, backoff, grace, metrics_port), grace)
@@ -171,7 +171,7 @@ def require_token(workspace: WorkspaceOption = None) -> None:
     Example: winnow gateway require-token  # after: export WINNOW_CONTROL_TOKEN=$(openssl rand -hex 16)
     """
     from jobs.operations import access
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     root = Workspace.at(workspace).create().root
     access.demand(root)
@@ -205,7 +205,7 @@ def execute(
     from jobs.cli.run import STRICT_EXIT
     from jobs.cli.run import execute as run
     from jobs.operations.execution import execute as run_job
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     place = Workspace.at(workspace).require()
     strict: list[bool] = []

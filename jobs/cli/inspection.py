@@ -19,7 +19,7 @@ app = Commands(help="Look at runs, streams, tables and frames that failed.")
 
 def _store(workspace: str | None) -> Store:
     from jobs.storage.store import Store
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     return Store(Workspace.at(workspace).require().root)
 

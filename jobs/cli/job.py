@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jobs.lifecycle.inbox import JobState
     from jobs.preparation import RunRequest
     from jobs.runs import RunRecord
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
 app = Commands(help="Pause, resume, step, cancel, clear, replay and retry jobs.")
 
@@ -224,7 +224,7 @@ def _run(request: RunRequest, ray_address: str | None, as_json: bool) -> RunReco
 def _guarded(workspace: str | None) -> Workspace:
     """Return a workspace whose jobs may be controlled. Raises `UserError` where its token is not at hand."""
     from jobs.operations import access
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     place = Workspace.at(workspace).require()
     access.require(place.root)

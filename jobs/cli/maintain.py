@@ -25,7 +25,7 @@ def optimize(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> 
     from jobs.core.naming import new_job_id
     from jobs.storage.maintenance import compact
     from jobs.storage.store import Store
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     store = Store(Workspace.at(workspace).require().root)
     job_id = f"optimize-{new_job_id()}"
@@ -60,7 +60,7 @@ def vacuum(
     from jobs.core.naming import new_job_id
     from jobs.storage.maintenance import vacuum as clean
     from jobs.storage.store import Store
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     store = Store(Workspace.at(workspace).require().root)
     changes = clean(store, f"vacuum-{new_job_id()}", retention_hours, dry_run)

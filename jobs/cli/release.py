@@ -20,7 +20,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a rel
 
 def _store(workspace: str | None) -> Store:
     from jobs.storage.store import Store
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     return Store(Workspace.at(workspace).require().root)
 
@@ -78,8 +78,8 @@ def show(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOpt
     from jobs import selection
     from jobs.cli.show import out, print_json, print_table
     from jobs.query import View
+    from jobs.storage.workspace import Workspace
     from jobs.verdicts import verdicts
-    from jobs.workspace import Workspace
 
     row = selection.find_release(_store(workspace), name)
     manifest = json.loads(row["manifest"])
@@ -106,7 +106,7 @@ def diff(
     from jobs.cli.show import print_json, print_table
     from jobs.datasets import release
     from jobs.query import View
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     place = Workspace.at(workspace)
     found = release.difference(View.of(place, release=before), View.of(place, release=after)).values()

@@ -21,10 +21,10 @@ def report(
     """
     from jobs.cli.show import out as console
     from jobs.reports.report import render
-    from jobs.storage import places
-    from jobs.workspace import Workspace
+    from jobs.storage import paths
+    from jobs.storage.workspace import Workspace
 
     page = render(Workspace.at(workspace), run, release)
-    place = places.absolute(out)
-    places.write(place, page.encode())
+    place = paths.absolute(out)
+    paths.write(place, page.encode())
     console.print(f"report: {place}", soft_wrap=True)

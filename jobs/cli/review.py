@@ -55,7 +55,7 @@ def export(
     from jobs.cli.show import out as console
     from jobs.cli.show import print_json
     from jobs.reviewing.outgoing import QueueRequest, send_out
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     request = QueueRequest(format_.value, out, where, n, again, media.value, root, tuple(category or ()))
     told = send_out(Workspace.at(workspace), request)
@@ -99,7 +99,7 @@ def import_(
     from jobs.cli.show import out as console
     from jobs.cli.show import print_json
     from jobs.reviewing.incoming import ImportRequest, bring_in
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     kind = format_.value if format_ else None
     request = ImportRequest(file, kind, reviewer, note, tuple(category or ()), ids, dry_run)

@@ -21,7 +21,7 @@ from jobs.cli.options import (
     StreamIdsOption,
     WorkspaceOption,
 )
-from jobs.storage.places import Place
+from jobs.storage.paths import Place
 
 app = Commands(help="Run jobs again and again, each time with a release.")
 
@@ -29,7 +29,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a sch
 
 
 def _root(workspace: str | None) -> Place:
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     return Workspace.at(workspace).require().root
 

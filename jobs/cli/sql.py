@@ -52,7 +52,7 @@ def sql(
     """
     from jobs.core.errors import UserError
     from jobs.query import View
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     kind = format_ or _format_of(out)
     if out and kind is Format.table:
@@ -89,14 +89,14 @@ def _write_file(named: str, write: Callable[[BinaryIO], None]) -> None:
     """Write a file that is there when it is whole, and not before."""
     from jobs.core.errors import UserError
     from jobs.core.os_errors import as_problem
-    from jobs.storage import places
+    from jobs.storage import paths
 
-    target = places.place(named)
+    target = paths.place(named)
     if not isinstance(target, Path):
         with TemporaryFile() as file:
             write(file)
             file.seek(0)
-            places.write(target, file.read())
+            paths.write(target, file.read())
         return
     part = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:

@@ -15,7 +15,7 @@ def top(workspace: WorkspaceOption = None) -> None:
     import sys
 
     from jobs.core.errors import UserError
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     place = Workspace.at(workspace).require()
     if not sys.stdout.isatty():

@@ -37,7 +37,7 @@ def train(
     from jobs.cli.show import out as console
     from jobs.datasets.training import LICENCE, TrainRequest
     from jobs.datasets.training import train as run
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     err.print(f"note: Ultralytics, and what it trains, is under {LICENCE}", soft_wrap=True)
     request = TrainRequest(data, base, out, epochs, size, batch, seed, tuple(_settings(options or ())))

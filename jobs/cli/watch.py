@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from jobs.lifecycle.progress import Progress
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
 
 def watch(
@@ -33,7 +33,7 @@ def watch(
     from jobs.cli.show import out
     from jobs.lifecycle.progress import Progress
     from jobs.lifecycle.watching import EXIT_CODES
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     progress = Progress()
     try:

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from jobs.storage import places
-from jobs.storage.places import ObjectPath, Place
+from jobs.storage import paths
+from jobs.storage.paths import ObjectPath, Place
 from transforms.io import object_store
 
 BROKEN_OFF = ".being-written"
@@ -50,16 +50,16 @@ def put_in_place(folder: Path, out: Place, last: str) -> None:
 
 def _upload(folder: Path, out: ObjectPath, last: str) -> None:
     """Put the files below a prefix: without the sign as long as they are not all there, and the old ones gone."""
-    before = set(places.below(out))
-    places.touch(out / BROKEN_OFF)
-    places.delete(out / last)
+    before = set(paths.below(out))
+    paths.touch(out / BROKEN_OFF)
+    paths.delete(out / last)
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     with ThreadPoolExecutor(_WRITERS) as writers:
-        list(writers.map(lambda name: places.write(out / name, (folder / name).read_bytes()), set(names) - {last}))
+        list(writers.map(lambda name: paths.write(out / name, (folder / name).read_bytes()), set(names) - {last}))
     if gone := sorted(before - set(names)):
         object_store.delete([str(out / name) for name in gone])
-    places.write(out / last, (folder / last).read_bytes())
-    places.delete(out / BROKEN_OFF)
+    paths.write(out / last, (folder / last).read_bytes())
+    paths.delete(out / BROKEN_OFF)
 
 
 def _move(folder: Path, out: Path, last: str) -> None:

@@ -27,9 +27,9 @@ from jobs.datasets.objects import are_known, looked_at, models_of, nested, objec
 from jobs.datasets.ownership import MANIFEST, PICTURES, foreign, list_of
 from jobs.query import View, check_condition
 from jobs.standing import reviewed
-from jobs.storage.places import ObjectPath, Place
+from jobs.storage.paths import ObjectPath, Place
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from transforms.core.intervals import place_in_intervals
 from transforms.curate.splits import assign_splits, joined_keys
 from transforms.formats.exports import voc, yolo

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from blake3 import blake3
 
 from jobs.core.errors import RunFailedError, UserError
-from jobs.storage import places
+from jobs.storage import paths
 from transforms.frames.clip import KEY_PATTERN, Clip, FrameName
 from transforms.frames.image import CorruptImageError, encode_jpeg
 from transforms.io import object_store
@@ -100,7 +100,7 @@ def _copy_or_link(items: Sequence[_Item], media: Media, folder: Path) -> Iterato
     """Bring files along; yield what is wrong with them."""
     for source, name, expected in items:
         try:
-            data = places.read(places.place(source))
+            data = paths.read(paths.place(source))
         except OSError as error:
             yield f"{source}: {error.strerror or error}"
             continue

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.datasets.delivery import BROKEN_OFF
-from jobs.storage import places
-from jobs.storage.places import Place
+from jobs.storage import paths
+from jobs.storage.paths import Place
 from transforms.frames.numbering import EXTENSIONS
 
 MANIFEST = "manifest.json"
@@ -31,14 +31,14 @@ def foreign(out: Place, folders: Mapping[str, str]) -> str | None:
 
     `folders` says for each format where its pictures go.
     """
-    found = set(places.below(out))
+    found = set(paths.below(out))
     if not found:
         return None
     if MANIFEST not in found:
         # In a bucket, that is what an upload has left which broke off: the manifest comes last.
         return None if BROKEN_OFF in found else min(found)
     try:
-        manifest = json.loads(places.read(out / MANIFEST))
+        manifest = json.loads(paths.read(out / MANIFEST))
         own = {MANIFEST, *manifest["files"]} if manifest["content"] else set()
         folder, n_frames = folders[manifest["format"]], sum(manifest["frames"].values())
         media = manifest["media"]
@@ -54,7 +54,7 @@ def foreign(out: Place, folders: Mapping[str, str]) -> str | None:
 
 
 def _lines(file: Place) -> list[str]:
-    return places.read(file).decode(errors="replace").split("\n")
+    return paths.read(file).decode(errors="replace").split("\n")
 
 
 def _beside_unlisted(pictures: Iterable[str], n_frames: int, manifest: Mapping[str, Any]) -> str | None:

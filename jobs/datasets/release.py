@@ -15,7 +15,7 @@ from jobs import selection
 from jobs.core.errors import UserError
 from jobs.core.naming import wrong_with
 from jobs.query import View
-from jobs.storage.parts import write_part
+from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Snapshot, Store
 
 

@@ -19,7 +19,7 @@ from jobs.datasets.ownership import MANIFEST
 from jobs.provisioning.folders import digest
 from jobs.provisioning.modelfiles import resolve
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from transforms.models.detect.yolo import QUIET, load_checkpoint
 from transforms.models.inference import ModelError
 

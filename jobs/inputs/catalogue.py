@@ -22,9 +22,9 @@ from jobs.inputs.folders import Tree
 from jobs.inputs.moved import is_gone, moved_from
 from jobs.inputs.prefixes import tree_of
 from jobs.inputs.streams import StreamFiles
-from jobs.passes.windows import WINDOW
-from jobs.storage.parts import Part, write_part
-from jobs.storage.places import Place, place
+from jobs.storage.batching import WINDOW
+from jobs.storage.data_files import Part, write_part
+from jobs.storage.paths import Place, place
 from jobs.storage.store import Change, Drop, Snapshot, Store
 from transforms.frames import numbering
 from transforms.frames.numbering import FrameNumberError, IngestParams, spans

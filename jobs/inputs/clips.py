@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from jobs.core.errors import one_line
 from jobs.inputs.streams import StreamFiles
-from jobs.storage.places import ObjectPath, Place
+from jobs.storage.paths import ObjectPath, Place
 from jobs.storage.store import Snapshot
 from transforms.core.identity import is_racy, stat_ids
 from transforms.frames import sampling as sampling_

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from jobs.storage.places import ObjectPath, Place, place
+from jobs.storage.paths import ObjectPath, Place, place
 from transforms.frames import clip, numbering
 from transforms.frames.numbering import FrameNumberError
 from transforms.io import object_store

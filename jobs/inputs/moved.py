@@ -10,8 +10,8 @@ from blake3 import blake3
 
 import schemas
 from jobs.inputs.streams import StreamFiles
-from jobs.storage import places
-from jobs.storage.places import ObjectPath, place
+from jobs.storage import paths
+from jobs.storage.paths import ObjectPath, place
 from jobs.storage.store import Store
 
 _LEAST_SHARE = 0.5
@@ -23,7 +23,7 @@ def is_gone(uri: str) -> bool:
     at = place(uri)
     try:
         if isinstance(at, ObjectPath):
-            return not places.exists(at) and next(iter(places.below(at)), None) is None
+            return not paths.exists(at) and next(iter(paths.below(at)), None) is None
         at.stat()
     except (FileNotFoundError, NotADirectoryError):
         return True
@@ -71,7 +71,7 @@ def _have_content(files: pl.DataFrame, stream_id: str, store: Store) -> bool:
         known = dict(zip(rows["frame_idx"].to_pylist(), rows["content_hash"].to_pylist(), strict=True))
         try:
             return all(
-                blake3(places.read(place(uri))).hexdigest() == known.get(number)
+                blake3(paths.read(place(uri))).hexdigest() == known.get(number)
                 for number, uri in files.select("frame_idx", "uri").iter_rows()
             )
         except OSError:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
-from jobs.storage.filters import Span
+from jobs.storage.file_pruning import Span
 from transforms.core.identity import stat_ids
 
 

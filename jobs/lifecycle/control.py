@@ -12,8 +12,8 @@ from jobs.core.errors import UserError
 from jobs.core.naming import counted_back
 from jobs.core.processes import is_here
 from jobs.lifecycle.inbox import Inbox, JobState, fold, jobs_of, settled
-from jobs.storage import places
-from jobs.workspace import Workspace
+from jobs.storage import paths
+from jobs.storage.workspace import Workspace
 
 _LOOK_S, _LOOK_FAR_S = 0.1, 1.0
 
@@ -129,7 +129,7 @@ def wait(job: Job, states: set[str], seconds: float) -> JobState:
     """Return where a job stands once it is in one of these states, or when the time is over."""
     until = time.monotonic() + seconds
     while (state := job.state()).state not in states and not state.ended and time.monotonic() < until:
-        time.sleep(places.patience(job.workspace.root, _LOOK_S, _LOOK_FAR_S))
+        time.sleep(paths.patience(job.workspace.root, _LOOK_S, _LOOK_FAR_S))
     return state
 
 

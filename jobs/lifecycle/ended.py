@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 import schemas
 from jobs.core.errors import UserError
 from jobs.lifecycle.control import Job
-from jobs.storage import places
-from jobs.storage.places import Place
+from jobs.storage import paths
+from jobs.storage.paths import Place
 from jobs.storage.store import Drop, Store
 
 
@@ -69,5 +69,5 @@ def clear(job: Job) -> None:
         if keys.num_rows:
             store.upsert(table, table.empty(), job.job_id, Drop(keys=keys))
     # A job whose first record is gone is no longer listed, whatever of the rest stays if this is cut short.
-    places.delete(job.inbox.folder / "000001.json")
-    places.delete_below(job.inbox.folder)
+    paths.delete(job.inbox.folder / "000001.json")
+    paths.delete_below(job.inbox.folder)

@@ -21,7 +21,7 @@ from jobs.lifecycle.inbox import Inbox
 from jobs.pipeline import MEASURE, build, step_named
 from jobs.preparation import RunRequest
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 
 
 def from_data(workspace: Workspace, data: Mapping[str, Any]) -> RunRequest:

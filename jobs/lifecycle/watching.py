@@ -9,8 +9,8 @@ from typing import Any
 from jobs.lifecycle.control import find
 from jobs.lifecycle.events import Follower
 from jobs.lifecycle.inbox import seen
-from jobs.storage import places
-from jobs.workspace import Workspace
+from jobs.storage import paths
+from jobs.storage.workspace import Workspace
 
 EVERY_S = 0.5
 _EVERY_FAR_S = 2.0
@@ -36,7 +36,7 @@ def follow(workspace: Workspace, job_id: str) -> Iterator[tuple[list[dict[str, A
         yield list(journal.new()), state
         if state in EXIT_CODES:
             return
-        time.sleep(places.patience(workspace.root, EVERY_S, _EVERY_FAR_S))
+        time.sleep(paths.patience(workspace.root, EVERY_S, _EVERY_FAR_S))
 
 
 def duration(seconds: float) -> str:

@@ -13,8 +13,8 @@ import os
 import secrets
 
 from jobs.core.errors import UserError, one_line
-from jobs.storage import places
-from jobs.storage.places import Place
+from jobs.storage import paths
+from jobs.storage.paths import Place
 
 VARIABLE = "WINNOW_CONTROL_TOKEN"
 _LEAST_LENGTH = 16
@@ -26,7 +26,7 @@ def require(root: Place) -> None:
     """Raise `UserError` unless the workspace at `root` asks for no token, or the environment holds it."""
     path = _file(root)
     try:
-        text = places.read(path)
+        text = paths.read(path)
     except FileNotFoundError:
         return
     given = _given()
@@ -61,7 +61,7 @@ def _given() -> str:
 def demand(root: Place) -> None:
     """Ask for the token of the environment from now on. Raises `UserError` for none, a short one, or a second one."""
     require(root)
-    if places.exists(_file(root)):
+    if paths.exists(_file(root)):
         raise UserError(f"workspace {root} asks for this token already; drop it before you ask for another")
     given = _given()
     if len(given) < _LEAST_LENGTH:
@@ -71,19 +71,19 @@ def demand(root: Place) -> None:
         )
     salt = secrets.token_bytes(16)
     kept = {"salt": salt.hex(), "hash": _hash(given, salt, _COSTS).hex(), **_COSTS}
-    places.make(_file(root).parent)
-    places.write(_file(root), json.dumps(kept).encode() + b"\n")
+    paths.make(_file(root).parent)
+    paths.write(_file(root), json.dumps(kept).encode() + b"\n")
 
 
 def drop(root: Place) -> None:
     """Ask for no token any more; who says so has to know it. Raises `UserError`."""
     require(root)
-    places.delete(_file(root))
+    paths.delete(_file(root))
 
 
 def is_required(root: Place) -> bool:
     """Say whether the workspace at `root` asks for a token."""
-    return places.exists(_file(root))
+    return paths.exists(_file(root))
 
 
 def _file(root: Place) -> Place:

@@ -14,8 +14,8 @@ from typing import Any
 from jobs.core.errors import UserError
 from jobs.core.processes import has_ended, is_here, process_identity
 from jobs.lifecycle.inbox import Inbox, JobState, Record, fold
-from jobs.storage import places
-from jobs.storage.places import Place
+from jobs.storage import paths
+from jobs.storage.paths import Place
 
 HEARTBEAT = "heartbeat"
 HEARTBEAT_S = 5.0
@@ -143,10 +143,10 @@ class Backlog:
         """Return the names of all jobs in order."""
         folder = self.root / "jobs"
         try:
-            changed_ns = places.changed_ns(folder)
+            changed_ns = paths.changed_ns(folder)
             if changed_ns is not None and changed_ns == self._names[0]:
                 return self._names[1]
-            names = places.folders(folder)
+            names = paths.folders(folder)
         except FileNotFoundError:
             changed_ns, names = -1, []
         self._names = (_settled(changed_ns), names)
@@ -159,7 +159,7 @@ class Backlog:
     def _look(self, job_id: str) -> tuple[int, Job] | None:
         """Return a job as it is now, and when its folder had changed; None if it has no records that can be read."""
         try:
-            changed_ns = places.changed_ns(self.root / "jobs" / job_id)
+            changed_ns = paths.changed_ns(self.root / "jobs" / job_id)
             known = self._live.get(job_id)
             if known is not None and changed_ns is not None and known[0] == changed_ns:
                 return known
@@ -206,10 +206,10 @@ class Backlog:
 
     def silent_s(self, job: Job, exactly: bool = False) -> float:
         """Return for how long nothing was heard of a job's process; `exactly`, by the clock of what was heard."""
-        written = places.files(self.root / "jobs" / job.job_id).values()
+        written = paths.files(self.root / "jobs" / job.job_id).values()
         heard = max((file.mtime_s for file in written), default=0.0)
-        same_clock = is_here(job.state.holder or {}) and not places.is_remote(self.root)
-        return (time.time() if same_clock or not exactly else places.now_s(self.root / "jobs")) - heard
+        same_clock = is_here(job.state.holder or {}) and not paths.is_remote(self.root)
+        return (time.time() if same_clock or not exactly else paths.now_s(self.root / "jobs")) - heard
 
 
 def _settled(changed_ns: int | None) -> int:

@@ -14,10 +14,10 @@ from typing import Any
 
 from jobs.core.errors import RunFailedError, UserError
 from jobs.core.processes import has_ended, is_here
-from jobs.lifecycle.locking import holder
 from jobs.operations.gateway import lock_path
-from jobs.storage import places
-from jobs.storage.places import Place
+from jobs.storage import paths
+from jobs.storage.locks import holder
+from jobs.storage.paths import Place
 
 _START_S = 30.0
 _MARGIN_S = 10.0
@@ -52,7 +52,7 @@ def start(root: Place, options: Sequence[str]) -> dict[str, Any]:
         if process.poll() is not None:
             lines = said.read_text(errors="replace").splitlines()
             raise UserError([line.removeprefix("error: ") for line in lines] or ["the gateway ended at once"])
-        time.sleep(places.patience(root, _LOOK_S, _LOOK_FAR_S))
+        time.sleep(paths.patience(root, _LOOK_S, _LOOK_FAR_S))
     raise RunFailedError(f"the gateway did not get to work within {_START_S:.0f} s; see {said}")
 
 
@@ -78,5 +78,5 @@ def stop(root: Place) -> dict[str, Any]:
     while (now := holder(lock_path(root))) and now.get("pid") == found["pid"]:
         if time.monotonic() > deadline:
             raise RunFailedError(f"the gateway, process {found['pid']}, does not end")
-        time.sleep(places.patience(root, _LOOK_S, _LOOK_FAR_S))
+        time.sleep(paths.patience(root, _LOOK_S, _LOOK_FAR_S))
     return found

@@ -18,9 +18,9 @@ from jobs.operations.backlog import HEARTBEAT, HEARTBEAT_S, Backlog, Job
 from jobs.operations.publishing import publish
 from jobs.preparation import RunRequest
 from jobs.runs import RunRecord
-from jobs.storage import places
-from jobs.storage.places import Place
-from jobs.workspace import Workspace
+from jobs.storage import paths
+from jobs.storage.paths import Place
+from jobs.storage.workspace import Workspace
 
 _LOOK_S = 0.25
 
@@ -93,7 +93,7 @@ class Heartbeat:
             if time.monotonic() >= last + HEARTBEAT_S:
                 # A full disk is for the run to report.
                 with suppress(OSError):
-                    places.touch(self._file)
+                    paths.touch(self._file)
                 last = time.monotonic()
             if self._gateway_pid is not None and os.getppid() != self._gateway_pid:
                 self._gateway_pid = None

@@ -24,12 +24,12 @@ from typing import Any
 from jobs.core.errors import RunFailedError, UserError, one_line
 from jobs.core.processes import process_identity
 from jobs.lifecycle.inbox import fold
-from jobs.lifecycle.locking import holder, lock_at
 from jobs.operations.access import VARIABLE
 from jobs.operations.backlog import Backlog, Job, in_turn
 from jobs.operations.jsonlog import JsonLog
-from jobs.storage import places
-from jobs.storage.places import Place
+from jobs.storage import paths
+from jobs.storage.locks import holder, lock_at
+from jobs.storage.paths import Place
 
 _SCHEDULES_S = 5.0
 _LONGEST_BACKOFF_S = 600.0
@@ -134,7 +134,7 @@ class Gateway:
 
     def _loop(self) -> None:
         next_schedules = 0.0
-        poll_s = places.patience(self._root, self._options.poll_s, max(self._options.poll_s, _POLL_FAR_S))
+        poll_s = paths.patience(self._root, self._options.poll_s, max(self._options.poll_s, _POLL_FAR_S))
         while not self._n_signals and not self._lock.lost:
             try:
                 if time.monotonic() >= next_schedules:
@@ -149,7 +149,7 @@ class Gateway:
             raise RunFailedError(f"the lock of {self._root} could not be kept; another gateway may serve it by now")
 
     def _look_at_schedules(self) -> None:
-        if not places.names(self._root / "schedules"):
+        if not paths.names(self._root / "schedules"):
             return
         from jobs.operations.schedule import submit_due
 
@@ -217,7 +217,7 @@ class Gateway:
         if isinstance(kept, Path):
             return
         with suppress(OSError):
-            places.write(kept, worker.output.read_bytes()[-_MOST_BYTES:])
+            paths.write(kept, worker.output.read_bytes()[-_MOST_BYTES:])
         shutil.rmtree(worker.output.parent, ignore_errors=True)
 
     def _now(self, job_id: str) -> Job:

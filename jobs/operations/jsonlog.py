@@ -11,8 +11,8 @@ from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from typing import Any
 
-from jobs.storage import places
-from jobs.storage.places import ObjectPath, Place
+from jobs.storage import paths
+from jobs.storage.paths import ObjectPath, Place
 
 _BYTES = 4 << 20
 _FILES = 3
@@ -32,20 +32,20 @@ class _InBucket(logging.Handler):
         self._file = file
         self._lines: deque[str] = deque(maxlen=_EVENTS)
         with suppress(OSError):
-            self._lines.extend(places.read(file).decode(errors="replace").splitlines())
+            self._lines.extend(paths.read(file).decode(errors="replace").splitlines())
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write an event; a store that is away must not keep jobs from being done."""
         self._lines.append(record.getMessage())
         with suppress(OSError):
-            places.write(self._file, "".join(f"{line}\n" for line in self._lines).encode())
+            paths.write(self._file, "".join(f"{line}\n" for line in self._lines).encode())
 
 
 class JsonLog:
     """Writes events to a file, and to standard error as well with `aloud`."""
 
     def __init__(self, path: Place, aloud: bool = False) -> None:
-        places.make(path.parent)
+        paths.make(path.parent)
         self._handlers: list[logging.Handler] = [_handler(path)]
         if aloud:
             self._handlers.append(logging.StreamHandler(sys.stderr))
@@ -65,7 +65,7 @@ def _handler(path: Place) -> logging.Handler:
 def tail(path: Place, n: int) -> list[dict[str, Any]]:
     """Return the last `n` events of a log, oldest first."""
     try:
-        lines = places.read(path).splitlines()[-n:]
+        lines = paths.read(path).splitlines()[-n:]
     except FileNotFoundError:
         return []
     found = []

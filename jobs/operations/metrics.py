@@ -12,7 +12,7 @@ from typing import Any
 
 from jobs.core.errors import UserError, one_line
 from jobs.operations.overview import Overview
-from jobs.storage.places import Place
+from jobs.storage.paths import Place
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _HOST = "127.0.0.1"

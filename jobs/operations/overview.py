@@ -13,11 +13,11 @@ from typing import Any
 from jobs.core.processes import has_ended, is_here
 from jobs.lifecycle.events import Follower
 from jobs.lifecycle.inbox import DIED, STATES, Record, seen
-from jobs.lifecycle.locking import holder
 from jobs.lifecycle.progress import Progress
 from jobs.operations.backlog import Backlog, Job, in_turn
 from jobs.operations.gateway import lock_path
-from jobs.storage.places import Place
+from jobs.storage.locks import holder
+from jobs.storage.paths import Place
 
 _LAST_ERRORS = 5
 _MOST_JOURNALS = 64

@@ -11,8 +11,8 @@ from jobs.core.errors import UserError
 from jobs.datasets import release
 from jobs.query import View
 from jobs.storage.store import Store
+from jobs.storage.workspace import Workspace
 from jobs.verdicts import verdicts
-from jobs.workspace import Workspace
 
 
 def publish(workspace: Workspace, job_id: str, name: str, siblings: Collection[str]) -> dict[str, Any]:

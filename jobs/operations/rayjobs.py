@@ -24,7 +24,7 @@ from jobs.operations.backlog import Backlog, Job
 from jobs.passes.engine import ray_jobs
 from jobs.preparation import prepare
 from jobs.provisioning.shipping import write_wheel
-from jobs.storage.places import Place
+from jobs.storage.paths import Place
 
 DASHBOARD = "http://127.0.0.1:8265"
 _PATIENCE_S = 30

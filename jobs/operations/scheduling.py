@@ -17,7 +17,7 @@ from jobs.operations import access, schedule
 from jobs.operations.backlog import Backlog, Job
 from jobs.operations.schedule import Schedule
 from jobs.preparation import prepare
-from jobs.storage.places import Place
+from jobs.storage.paths import Place
 
 
 def add(

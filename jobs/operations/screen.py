@@ -19,7 +19,7 @@ from jobs.lifecycle.watching import duration
 from jobs.operations import access
 from jobs.operations.backlog import Job
 from jobs.operations.overview import Overview
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 
 _EVERY_S = 1.0
 _ENDED_SHOWN = 20

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from jobs.storage import places
-from jobs.storage.places import Place
+from jobs.storage import paths
+from jobs.storage.paths import Place
 
 _MARGIN_S = 15
 _VARIABLES = ".config/winnow/gateway.env"
@@ -33,7 +33,7 @@ class Service:
     def install(self) -> None:
         """Write the file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        places.write(self.path, self.text.encode())
+        paths.write(self.path, self.text.encode())
 
 
 def service(root: Place, options: Sequence[str], grace_s: float, platform: str = sys.platform) -> Service:

@@ -13,7 +13,7 @@ from jobs.core.stage import Stage
 from jobs.passes.given import OBJECT_COLUMNS, with_objects
 from jobs.passes.lookback import in_runs
 from jobs.passes.modelplan import ModelPlan, ModelPlanner, request, rows_of
-from jobs.storage.filters import Span
+from jobs.storage.file_pruning import Span
 from jobs.storage.store import Store
 from transforms.core.identity import mix, row_terms
 

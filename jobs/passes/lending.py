@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.passes.nearby import Transform
-from jobs.storage.places import is_remote, place
+from jobs.storage.paths import is_remote, place
 from transforms.io import object_store
 from transforms.io.credentials import VARIABLES, AccessError, options
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.core.stage import Stage
-from jobs.passes.windows import portions, stream_sizes
-from jobs.storage.filters import Span
+from jobs.storage.batching import portions, stream_sizes
+from jobs.storage.file_pruning import Span
 from jobs.storage.store import Snapshot, Store
 from transforms.core.intervals import place_in_intervals
 from transforms.curate.curation import INPUT

@@ -19,7 +19,7 @@ from jobs.passes.engine import IN_HAND, Engine, ModelProcesses
 from jobs.passes.modelworker import ModelTask, ModelWorker, show_block
 from jobs.passes.nearby import Nearby
 from jobs.passes.pixelpass import Brake, PassResult, died, numbered, send, set_aside
-from jobs.storage.commit import Committer
+from jobs.storage.committer import Committer
 from transforms.models.inference import REQUEST
 
 # A process that holds a model takes seconds to start, so that a wave should last for minutes.

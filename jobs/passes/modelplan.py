@@ -13,8 +13,8 @@ from jobs.core.stage import Stage
 from jobs.passes.given import OBJECT_COLUMNS, with_objects
 from jobs.passes.lookback import in_runs, window_ids, with_those_before
 from jobs.passes.rules import Chooser
-from jobs.passes.windows import portions, stream_sizes
-from jobs.storage.filters import Span
+from jobs.storage.batching import portions, stream_sizes
+from jobs.storage.file_pruning import Span
 from jobs.storage.store import Snapshot, Store
 from transforms.models.inference import REQUEST
 

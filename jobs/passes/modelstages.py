@@ -22,8 +22,8 @@ from jobs.passes.ondemand import EngineOnDemand
 from jobs.passes.pixelpass import PassResult
 from jobs.provisioning.inference import make_model
 from jobs.runs import StageOutcome
-from jobs.storage.commit import Committer
-from jobs.storage.objectcommit import ObjectCommitter
+from jobs.storage.committer import Committer
+from jobs.storage.object_committer import ObjectCommitter
 from jobs.storage.quarantine import settle
 from jobs.storage.store import Store
 

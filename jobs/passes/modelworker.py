@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.passes.worker import not_taken, receipt, unless
-from jobs.storage.parts import write_part
-from jobs.storage.places import Place
+from jobs.storage.data_files import write_part
+from jobs.storage.paths import Place
 from schemas import BY_NAME
 from transforms.frames.image import ImageParams
 from transforms.models.inference import (

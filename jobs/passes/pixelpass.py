@@ -18,10 +18,10 @@ from jobs.passes.blocks import Block, cut, halves, waves
 from jobs.passes.engine import Engine
 from jobs.passes.nearby import ALONE, Nearby, Transform
 from jobs.passes.worker import measure_rows, persist_rows
-from jobs.storage import places
-from jobs.storage.commit import Committer
-from jobs.storage.parts import Part
-from jobs.storage.places import Place
+from jobs.storage import paths
+from jobs.storage.committer import Committer
+from jobs.storage.data_files import Part
+from jobs.storage.paths import Place
 from transforms.frames.pixel_block import MOTION_ONLY, TABLES, VERIFIED
 from transforms.metrics.measure import PixelParams, n_frames
 
@@ -237,7 +237,7 @@ class Brake:
         if not self.since:
             if self._hold.asked():
                 self.since = self._last = now
-                places.touch(self._hold.drain)
+                paths.touch(self._hold.drain)
             return False
         return now - self.since > _DRAIN_S or now - self._last > _QUIET_S
 

@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 import schemas
 from jobs.core.stage import Stage
 from jobs.inputs.streams import StreamFiles
-from jobs.passes.windows import WINDOW, packed
-from jobs.storage.filters import Span
+from jobs.storage.batching import WINDOW, packed
+from jobs.storage.file_pruning import Span
 from jobs.storage.store import Snapshot, Store
 from transforms.core.identity import Int64Array, pair_ids, row_terms
 from transforms.frames.numbering import follows, spans

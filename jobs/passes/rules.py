@@ -11,7 +11,7 @@ import schemas
 from conf.rules import TABLES, Rule, relation
 from jobs.core.errors import RunFailedError, one_line
 from jobs.core.stage import Stage
-from jobs.storage.filters import Span
+from jobs.storage.file_pruning import Span
 from jobs.storage.store import Snapshot, Store
 
 _KEY = list(schemas.FRAME_KEY)

@@ -25,8 +25,8 @@ from jobs.passes.nearpairs import sharing
 from jobs.passes.routing import route_frames
 from jobs.passes.scopes import WORKSPACE, Scopes, ScopeState
 from jobs.passes.tracking import tracks_of
-from jobs.passes.windows import packed, stream_sizes
-from jobs.storage.parts import Part, write_part
+from jobs.storage.batching import packed, stream_sizes
+from jobs.storage.data_files import Part, write_part
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
 from transforms.curate import curation, idle, scenes
 from transforms.curate.duplicates import grouping as duplicates

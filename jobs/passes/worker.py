@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 
 from jobs.core.memory import keep_freed
 from jobs.core.os_errors import as_problem
-from jobs.storage import places
-from jobs.storage.parts import Part, write_part
-from jobs.storage.pictures import PictureFolder
+from jobs.storage import paths
+from jobs.storage.data_files import Part, write_part
+from jobs.storage.picture_files import PictureFolder
 from transforms.frames.pixel_block import FAULT, TABLES, TALLY
 from transforms.metrics.measure import PixelParams, measure_frames
 
@@ -44,14 +44,14 @@ def measure_rows(block: pa.Table, params: PixelParams, root: str, drain: str) ->
     See `transforms.metrics.measure.measure_frames`.
     """
     keep_freed()
-    return measure_frames(block, params, unless(drain), PictureFolder(places.place(root)))
+    return measure_frames(block, params, unless(drain), PictureFolder(paths.place(root)))
 
 
 def unless(drain: str) -> Callable[[], bool]:
     """Return a function that says whether to go on, and looks for the file a few times per second."""
     there, look_again = False, 0.0
-    file = places.place(drain)
-    every_s = places.patience(file, _LOOK_S, _LOOK_FAR_S)
+    file = paths.place(drain)
+    every_s = paths.patience(file, _LOOK_S, _LOOK_FAR_S)
 
     def go_on() -> bool:
         nonlocal there, look_again
@@ -59,7 +59,7 @@ def unless(drain: str) -> Callable[[], bool]:
         if not there and now >= look_again:
             # A store that does not answer now is no reason to leave the frames in hand.
             with suppress(OSError):
-                there = places.exists(file)
+                there = paths.exists(file)
             look_again = now + every_s
         return not there
 
@@ -74,7 +74,7 @@ def persist_rows(batch: pa.Table, root: str, stage_keys: Mapping[str, str]) -> p
         for stage, key in stage_keys.items():
             rows = _unpack(batch[stage])
             if rows.num_rows:
-                parts.append(write_part(places.place(root), TABLES[stage], rows, {"stage_key": key}))
+                parts.append(write_part(paths.place(root), TABLES[stage], rows, {"stage_key": key}))
     except Exception as caught:
         # Any other way out would look like the death of the process, and frame after frame would be set aside.
         error = not_taken(caught)

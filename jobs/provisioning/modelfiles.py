@@ -19,7 +19,7 @@ from jobs.core.errors import RunFailedError, UserError, one_line
 from jobs.provisioning import folders
 from jobs.provisioning.contents import check_file, check_published
 from jobs.provisioning.weights import folder
-from jobs.storage import places
+from jobs.storage import paths
 
 _MANIFEST = "weights.json"
 _TOLD = "told"
@@ -318,7 +318,7 @@ def _manifest(place: Path) -> dict[str, Any]:
 def _record(place: Path, name: str, **facts: Any) -> None:
     found = _manifest(place)
     found[name] = {**found.get(name, {}), **facts}
-    places.write(place / _MANIFEST, json.dumps(found, indent=1, sort_keys=True).encode() + b"\n")
+    paths.write(place / _MANIFEST, json.dumps(found, indent=1, sort_keys=True).encode() + b"\n")
 
 
 def _copy(source: str, target: Path, progress: Callable[[int, int | None], None]) -> str:

@@ -22,8 +22,8 @@ from jobs.reports.charts import Limit
 from jobs.reports.pages import render_page
 from jobs.selection import find_release, find_run
 from jobs.storage.store import Store
+from jobs.storage.workspace import Workspace
 from jobs.verdicts import Verdicts, verdicts
-from jobs.workspace import Workspace
 from transforms.curate.curation import REASONS
 from transforms.frames.frame_image import thumbnail_of
 from transforms.frames.image import CorruptImageError

@@ -21,7 +21,7 @@ from jobs.core.optional_packages import require
 from jobs.query import View
 from jobs.standing import found_by_models
 from jobs.storage.store import Drop, Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from transforms.formats.reviewing.coco import read_review_coco
 from transforms.formats.reviewing.cvat import read_cvat
 from transforms.formats.reviewing.decisions import Known, decide

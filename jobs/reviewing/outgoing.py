@@ -23,7 +23,7 @@ from jobs.datasets.objects import objects_of
 from jobs.query import View, check_condition
 from jobs.standing import reviewed
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from transforms.formats.exports.objects import Objects
 from transforms.formats.reviewing.coco import review_coco_files
 from transforms.formats.reviewing.cvat import cvat_files

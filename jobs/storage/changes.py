@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import schemas
-from jobs.storage.filters import DataFile, Span
-from jobs.storage.parts import Part, source
-from jobs.storage.places import Place
+from jobs.storage.data_files import Part, source
+from jobs.storage.file_pruning import DataFile, Span
+from jobs.storage.paths import Place
 
 
 class ConflictError(Exception):

@@ -10,10 +10,10 @@ from functools import partial
 import polars as pl
 
 import schemas
-from jobs.storage import pictures, places
-from jobs.storage.filters import DataFile
+from jobs.storage import paths, picture_files
+from jobs.storage.data_files import Part, write_part
+from jobs.storage.file_pruning import DataFile
 from jobs.storage.merge import rows_in_order
-from jobs.storage.parts import Part, write_part
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
 
 _SMALL_BYTES = 16 << 20
@@ -107,10 +107,10 @@ def vacuum(store: Store, job_id: str, retention_hours: int = 24, dry_run: bool =
         # A name says what is in the file: one that was referred to long ago may just have been written again, and be
         # about to be.
         strays = snapshot.unreferenced(keep.get(table.name, ()), retention_hours)
-        change.deleted = places.delete_older(store.root / table.name, strays, retention_hours, dry_run)
+        change.deleted = paths.delete_older(store.root / table.name, strays, retention_hours, dry_run)
         if table is schemas.MEDIA:
             strays = _stray_pictures(store, keep.get(table.name, set()))
-            change.deleted += places.delete_older(store.root, strays, retention_hours, dry_run)
+            change.deleted += paths.delete_older(store.root, strays, retention_hours, dry_run)
         changes.append(change)
     return changes
 
@@ -118,7 +118,7 @@ def vacuum(store: Store, job_id: str, retention_hours: int = 24, dry_run: bool =
 def _stray_pictures(store: Store, versions: set[int]) -> list[str]:
     """Return the pictures that no row of these versions names, nor the newest one."""
     named = pictures_of([store, *(Store(store.root, {schemas.MEDIA.name: number}) for number in versions)])
-    return pictures.unreferenced(store.root, named)
+    return picture_files.unreferenced(store.root, named)
 
 
 def pictures_of(stores: Iterable[Store]) -> set[str]:

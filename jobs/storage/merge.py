@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import schemas
-from jobs.storage.filters import DataFile
-from jobs.storage.parts import source
-from jobs.storage.places import Place
+from jobs.storage.data_files import source
+from jobs.storage.file_pruning import DataFile
+from jobs.storage.paths import Place
 
 _ROWS_AT_ONCE = 1 << 14
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 import schemas
 from jobs.core.stage import Stage
-from jobs.storage.parts import write_part
+from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Drop, Snapshot, Store
 
 _KEY = [*schemas.FRAME_KEY, "stage"]

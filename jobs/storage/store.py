@@ -28,12 +28,12 @@ from deltalake.transaction import AddAction, RemoveAction
 
 import schemas
 from jobs.core.errors import BrokenTableError
-from jobs.storage import places, reading, tablelog
+from jobs.storage import delta_log, paths, table_reader
 from jobs.storage.changes import Change, ConflictError, Drop, Reach, survivors, without_unchanged
-from jobs.storage.filters import DataFile
-from jobs.storage.parts import Part, now_ms, statistics_json, write_part
-from jobs.storage.places import ObjectPath, Place
-from jobs.storage.tablelog import State, log_entry
+from jobs.storage.data_files import Part, now_ms, statistics_json, write_part
+from jobs.storage.delta_log import State, log_entry
+from jobs.storage.file_pruning import DataFile
+from jobs.storage.paths import ObjectPath, Place
 from transforms.io import object_store
 
 __all__ = ["Change", "ConflictError", "DataFile", "Drop", "Snapshot", "Store"]
@@ -67,7 +67,7 @@ def _delta_at(at: Place, version: int | None = None) -> DeltaTable:
     except TableNotFoundError:
         raise
     except DeltaError as error:
-        raise BrokenTableError(tablelog.what_is_broken(at, str(error))) from error
+        raise BrokenTableError(delta_log.what_is_broken(at, str(error))) from error
 
 
 def _schema(table: schemas.Table) -> DeltaSchema:
@@ -99,8 +99,8 @@ class Store:
         Those `at_hand` are sure to be committed to, and the library has to open them for that.
         """
         tables = schemas.ALL if tables is None else tables
-        at_once = _OPENED_AT_ONCE if places.is_remote(self.root) else 1
-        there = set(places.folders(self.root))
+        at_once = _OPENED_AT_ONCE if paths.is_remote(self.root) else 1
+        there = set(paths.folders(self.root))
         with ThreadPoolExecutor(at_once) as threads:
             for _ in threads.map(lambda table: self._make_ready(table, table.name in there, table in at_hand), tables):
                 pass
@@ -119,7 +119,7 @@ class Store:
 
     def _create(self, table: schemas.Table) -> None:
         first = log_entry(self.root / table.name, 0)
-        if places.create(first, tablelog.first_entry(table, _schema(table).to_json())):
+        if paths.create(first, delta_log.first_entry(table, _schema(table).to_json())):
             self._seen[table.name] = Snapshot(
                 self.root, table, self._seen, State(0, {}, frozenset(table.arrow_schema.names))
             )
@@ -151,12 +151,12 @@ class Store:
         if before and (after := before.moved_on()):
             return after
         at, version = self.root / table.name, None if self._versions is None else self._versions.get(table.name, -1)
-        state = tablelog.ABSENT if version == -1 else tablelog.read_log(at, version)
+        state = delta_log.ABSENT if version == -1 else delta_log.read_log(at, version)
         if state is not None:
             return Snapshot(self.root, table, self._seen, state)
-        if version is not None and (newest := tablelog.newest_version(at)) < version:
+        if version is not None and (newest := delta_log.newest_version(at)) < version:
             # Whoever recorded a version has seen it: nothing is not what the table held then.
-            raise BrokenTableError(tablelog.what_is_lost(at, version, newest))
+            raise BrokenTableError(delta_log.what_is_lost(at, version, newest))
         try:
             return Snapshot(self.root, table, self._seen, delta=_delta_at(at, version))
         except TableNotFoundError:
@@ -164,9 +164,9 @@ class Store:
 
     def _is_newest(self, snapshot: Snapshot) -> bool:
         at = self.root / snapshot.table.name
-        if isinstance(at, Path) and snapshot.version >= 0 and not places.exists(log_entry(at, snapshot.version)):
+        if isinstance(at, Path) and snapshot.version >= 0 and not paths.exists(log_entry(at, snapshot.version)):
             return False
-        return not places.exists(log_entry(at, snapshot.version + 1))
+        return not paths.exists(log_entry(at, snapshot.version + 1))
 
     def seen(self, table: schemas.Table) -> Snapshot | None:
         """Return the table as this store saw it last, by itself or by its own commit; None if it never looked."""
@@ -177,7 +177,7 @@ class Store:
         """Return the version at which the store has last seen a table, or the newest one; -1 where there is none."""
         if (snapshot := self.seen(table)) or self._versions is not None:
             return (snapshot or self.open(table)).version
-        return tablelog.newest_version(self.root / table.name)
+        return delta_log.newest_version(self.root / table.name)
 
     def read(self, table: schemas.Table, columns: Sequence[str] | None = None, as_seen: bool = False) -> pa.Table:
         """Return the whole of a small table, as it is now or, if that will do, as the store has last seen it."""
@@ -213,7 +213,7 @@ class Store:
         raise ConflictError(f"table {table.name} was being written by others {_UPSERT_TRIES} times in a row")
 
 
-class Snapshot(reading.Rows):
+class Snapshot(table_reader.Rows):
     """A table at one version, -1 where it does not exist."""
 
     def __init__(
@@ -221,7 +221,7 @@ class Snapshot(reading.Rows):
         root: Place,
         table: schemas.Table,
         seen: dict[str, Snapshot],
-        state: State = tablelog.ABSENT,
+        state: State = delta_log.ABSENT,
         delta: DeltaTable | None = None,
     ) -> None:
         super().__init__(root, table)
@@ -257,7 +257,7 @@ class Snapshot(reading.Rows):
 
     def moved_on(self) -> Snapshot | None:
         """Return the newest version of the table, if that can be had from this one and is another."""
-        state = tablelog.read_on(self.root / self.table.name, self._state)
+        state = delta_log.read_on(self.root / self.table.name, self._state)
         if state is None or state.version <= self.version:
             return None
         delta, self._delta = self._delta, None
@@ -304,7 +304,7 @@ class Snapshot(reading.Rows):
         """
         table = self.root / self.table.name
         # Nothing is written back that somebody has deleted.
-        if self.version < 0 or not places.exists(log_entry(table, self.version)):
+        if self.version < 0 or not paths.exists(log_entry(table, self.version)):
             raise FileNotFoundError(f"table {self.table.name} is not there any more: {table}")
         retired = list(change.retire)
         added = list(change.add)
@@ -348,7 +348,7 @@ class Snapshot(reading.Rows):
         """
         entry = log_entry(self.root / self.table.name, self.version + 1)
         try:
-            found = places.read(entry)
+            found = paths.read(entry)
         except FileNotFoundError:
             if isinstance(entry, ObjectPath) and isinstance(error, CommitFailedError):
                 raise object_store.as_os_error(error, entry.uri) from error

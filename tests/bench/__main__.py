@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.bench import bare, material, queueing
 from tests.environments import interpreter
 

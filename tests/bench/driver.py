@@ -41,7 +41,7 @@ def _peak_mb() -> float:
 def _run(place: str, folder: str, *settings: str) -> dict[str, object]:
     from conf import load
     from jobs.run import RunRequest, run
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     return run(RunRequest(Workspace.at(place), [folder], load(settings=settings))).summary()
 
@@ -63,7 +63,7 @@ def _plan(place: str, n_streams: int, n_frames: int) -> dict[str, object]:
     from jobs.passes.plan import Listed, Planner
     from jobs.pipeline import build
     from jobs.storage.store import Store
-    from jobs.workspace import Workspace
+    from jobs.storage.workspace import Workspace
 
     store = Store(Workspace.at(place).root)
     streams = [Listed(f"stream{number}", 1, n_frames) for number in range(n_streams)]

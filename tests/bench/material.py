@@ -16,9 +16,9 @@ from blake3 import blake3
 import schemas
 from conf import PipelineConfig
 from jobs.pipeline import build
-from jobs.storage.parts import write_part
+from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import write_clip_model
 from transforms.core.identity import pair_ids
 from transforms.metrics.hashing import layout_column, to_hex

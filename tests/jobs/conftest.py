@@ -11,7 +11,7 @@ from conf.model_catalogue import catalogue
 from jobs.datasets import release
 from jobs.passes.engine import Engine
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import copy_stream, go, write_noise_stream
 
 

@@ -15,7 +15,7 @@ from jobs.datasets import release
 from jobs.datasets.export import ExportRequest, export
 from jobs.query import View
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import go
 from tests.jobs.reviewing.material import annotated, settings
 

@@ -12,7 +12,7 @@ import pytest
 import schemas
 from jobs.inputs.catalogue import Admission
 from jobs.query import View
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import (
     SMALL,
     STAGE_TABLES,

@@ -21,7 +21,7 @@ from jobs.passes.engine import Engine
 from jobs.provisioning.modelfiles import pull
 from jobs.query import View
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import computed, go, rows
 from tests.onnx_graphs import write_end_to_end
 from tests.reference import ROOT

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from conf import PipelineConfig
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import computed, go, planned, reads, scenery, write_clip, write_noise_stream
 
 STAGES = PipelineConfig().closed_stages

@@ -24,7 +24,7 @@ from jobs.operations.backlog import Backlog
 from jobs.operations.submitting import submit
 from jobs.passes.engine import Engine
 from jobs.query import View
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, rows
 from tests.machines import two_machines
 from tests.processes import SLOW, finished, n_rows, resume, start, start_gateway

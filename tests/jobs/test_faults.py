@@ -24,7 +24,7 @@ from jobs.lifecycle.telling import Unwatched
 from jobs.passes.engine import Engine
 from jobs.query import View
 from jobs.run import RunRequest, run
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import (
     SMALL,
     STAGE_TABLES,

@@ -14,9 +14,9 @@ from jobs.doctor import examine
 from jobs.finding import Finding
 from jobs.lifecycle.inbox import Inbox
 from jobs.query import View
+from jobs.storage.delta_log import log_entry
 from jobs.storage.store import Store
-from jobs.storage.tablelog import log_entry
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import go
 
 

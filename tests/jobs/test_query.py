@@ -12,7 +12,7 @@ from jobs.passes.engine import Engine
 from jobs.query import View, check_condition
 from jobs.selection import Selection
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, go, rows
 
 N = SMALL.planted.n_files

@@ -20,7 +20,7 @@ from jobs.preparation import RunRequest
 from jobs.query import View
 from jobs.run import run
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import (
     SMALL,
     STAGE_TABLES,

@@ -19,7 +19,7 @@ import pytest
 
 from jobs.cli.app import main
 from jobs.passes.engine import Engine
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, write_noise_stream
 
 N = SMALL.planted.n_files

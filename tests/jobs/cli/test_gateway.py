@@ -9,7 +9,7 @@ import pytest
 
 from jobs.operations.access import VARIABLE
 from jobs.operations.backlog import Backlog
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import problems, said, winnow, write_noise_stream
 
 pytestmark = pytest.mark.usefixtures("engine")

@@ -13,9 +13,9 @@ import schemas
 from jobs.core.errors import RunFailedError
 from jobs.core.os_errors import as_problem
 from jobs.lifecycle.control import find
-from jobs.storage import places
+from jobs.storage import paths
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import go, problems, said, winnow, write_noise_stream
 from tests.processes import finished, resume
 
@@ -23,12 +23,12 @@ from tests.processes import finished, resume
 def test_a_name_of_the_moment_is_not_shown(tmp_path: Path) -> None:
     target = tmp_path / "no folder" / "page.html"
     with pytest.raises(FileNotFoundError) as missing:
-        places.write(target, b"page")
+        paths.write(target, b"page")
     assert as_problem(missing.value) == (
         f"{target} cannot be written: there is no folder {target.parent}; make it first, or name another place"
     )
     with pytest.raises(IsADirectoryError) as folder:
-        places.write(tmp_path, b"page")
+        paths.write(tmp_path, b"page")
     assert as_problem(folder.value) == f"{tmp_path} cannot be written: it is a folder; name a file"
 
 
@@ -68,7 +68,7 @@ def test_a_run_on_a_full_disk_says_so_and_leaves_word(
     cam = write_noise_stream(tmp_path / "cam", range(4))
     go(workspace, cam)
     write_noise_stream(cam, range(4, 6), start=4)
-    write = places._written
+    write = paths._written
 
     def full(file: Path, data: bytes, mode: str) -> None:
         # Until the run gives back what it has laid by.
@@ -76,7 +76,7 @@ def test_a_run_on_a_full_disk_says_so_and_leaves_word(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
         write(file, data, mode)
 
-    monkeypatch.setattr(places, "_written", full)
+    monkeypatch.setattr(paths, "_written", full)
     with pytest.raises(RunFailedError, match="the disk is full; free some space, then run this again"):
         go(workspace, cam)
     monkeypatch.undo()

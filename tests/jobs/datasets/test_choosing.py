@@ -20,7 +20,7 @@ from jobs.datasets.export import ExportRequest, export
 from jobs.passes.engine import Engine
 from jobs.query import View
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import go, noise, rows, write_clip, write_noise_stream, write_pictures
 
 _KEY = list(schemas.FRAME_KEY)

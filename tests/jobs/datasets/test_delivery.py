@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from jobs.datasets.delivery import BROKEN_OFF, put_in_place, staged
-from jobs.storage import places
-from jobs.storage.places import ObjectPath
+from jobs.storage import paths
+from jobs.storage.paths import ObjectPath
 from tests import s3
 from transforms.io import object_store
 from transforms.io.object_store import StorageError
@@ -35,10 +35,10 @@ def test_an_upload_that_breaks_off_is_seen_to_be_none(
             built(out, "bd")
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
     assert "manifest" not in s3.keys(str(out))
-    assert places.exists(out / BROKEN_OFF)
+    assert paths.exists(out / BROKEN_OFF)
     built(out, "bd")
     assert s3.keys(str(out)) == ["b", "d", "manifest"]
-    assert places.read(out / "b") == b"b of bd"
+    assert paths.read(out / "b") == b"b of bd"
 
 
 def test_on_disk_a_folder_takes_the_place_of_the_one_before(tmp_path: Path) -> None:

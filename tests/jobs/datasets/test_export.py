@@ -15,10 +15,10 @@ from jobs.datasets import release
 from jobs.datasets.export import ExportRequest, export
 from jobs.passes.engine import Engine
 from jobs.query import View
-from jobs.storage import places
-from jobs.storage.places import ObjectPath
+from jobs.storage import paths
+from jobs.storage.paths import ObjectPath
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import copy_stream, go, write_noise_stream
 from transforms.io import object_store
 
@@ -290,4 +290,4 @@ def test_in_a_bucket_files_among_the_pictures_are_left_alone(exported: tuple[Wor
     object_store.put(f"{bucket}/set/images/mine.txt", b"mine")
     with pytest.raises(UserError, match=r"images/mine\.txt"):
         export(exported[0], request)
-    assert places.read(ObjectPath(f"{bucket}/set/images/mine.txt")) == b"mine"
+    assert paths.read(ObjectPath(f"{bucket}/set/images/mine.txt")) == b"mine"

@@ -13,7 +13,7 @@ from jobs.datasets import release
 from jobs.query import View
 from jobs.storage import maintenance
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import copy_stream, go, write_noise_stream
 
 pytestmark = pytest.mark.usefixtures("engine")

@@ -27,7 +27,7 @@ from jobs.passes.engine import Engine
 from jobs.run import RunRequest, run
 from jobs.runs import StageOutcome
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.endpoints import Bad, Endpoint, endpoint, openai
 from tests.helpers import go, rows
 from tests.jobs.escalating.test_escalate import DOUBTFUL, STAGES

@@ -25,7 +25,7 @@ from jobs.provisioning.detectors import licence_notice
 from jobs.query import View
 from jobs.runs import RunRecord
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.endpoints import Bad, Endpoint, endpoint, openai
 from tests.helpers import go, rows, winnow
 from tests.jobs.reviewing.material import EMPTY, N, annotated, settings

@@ -11,7 +11,7 @@ from jobs.core.errors import UserError
 from jobs.evaluation.evaluate import Evaluation, evaluate, page
 from jobs.evaluation.labels import read_labels
 from jobs.query import View
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, go
 from transforms.curate.duplicates.grouping import DuplicateParams
 from transforms.curate.idle import IdleParams

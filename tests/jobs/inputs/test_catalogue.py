@@ -11,7 +11,7 @@ from jobs.core.errors import UserError
 from jobs.inputs.catalogue import Admission, catalogue, record
 from jobs.inputs.streams import StreamFiles
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests import helpers
 from tests.helpers import copy_stream, scenery, winnow, write_clip, write_noise_stream
 from transforms.frames.numbering import IngestParams

@@ -18,7 +18,7 @@ from jobs.query import View
 from jobs.reports.report import render
 from jobs.storage import maintenance
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import (
     assert_one_live_row,
     assert_same_tables,

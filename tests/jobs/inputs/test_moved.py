@@ -7,7 +7,7 @@ import pytest
 
 import schemas
 from jobs.inputs.catalogue import Admission
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import STAGE_TABLES, go, rows, write_noise_stream
 
 

@@ -8,7 +8,7 @@ from jobs.core.errors import UserError
 from jobs.inputs.catalogue import Admission, catalogue
 from jobs.inputs.prefixes import PrefixTree
 from jobs.inputs.streams import StreamFiles
-from jobs.storage.places import ObjectPath
+from jobs.storage.paths import ObjectPath
 from jobs.storage.store import Store
 from tests import s3
 from tests.helpers import scenery, write_clip

@@ -26,7 +26,7 @@ from jobs.query import View
 from jobs.run import RunRequest, run
 from jobs.runs import RunRecord, close_dead_runs
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, on_disk, rows, write_noise_stream
 from tests.processes import SLOW, finished, n_rows, resume, start, wait_for_rows
 

@@ -12,7 +12,7 @@ from jobs.lifecycle import control, ended
 from jobs.lifecycle.inbox import jobs_of
 from jobs.run import RunRequest, run
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import go, rows, write_noise_stream
 
 pytestmark = pytest.mark.usefixtures("engine")

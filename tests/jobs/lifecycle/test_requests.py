@@ -20,7 +20,7 @@ from jobs.query import View
 from jobs.run import RunRequest, run
 from jobs.runs import RunRecord
 from jobs.storage.store import Drop, Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, assert_one_live_row, computed, copy_stream, go, rows, write_noise_stream
 
 pytestmark = pytest.mark.usefixtures("engine")

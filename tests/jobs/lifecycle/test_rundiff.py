@@ -10,7 +10,7 @@ from jobs.lifecycle import requests
 from jobs.lifecycle.rundiff import parameters, run_diff
 from jobs.run import run
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, go
 
 N = SMALL.planted.n_files

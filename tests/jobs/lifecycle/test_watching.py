@@ -14,7 +14,7 @@ from jobs.core.processes import process_identity
 from jobs.lifecycle.events import Journal
 from jobs.lifecycle.inbox import Inbox
 from jobs.lifecycle.watching import duration, follow
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 
 
 def running(root: Path, job_id: str = "job") -> Inbox:

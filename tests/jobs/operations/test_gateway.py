@@ -20,7 +20,6 @@ from jobs.core.errors import UserError
 from jobs.core.processes import has_ended
 from jobs.lifecycle.events import events
 from jobs.lifecycle.inbox import Inbox
-from jobs.lifecycle.locking import holder
 from jobs.lifecycle.progress import Progress
 from jobs.operations.access import VARIABLE, demand
 from jobs.operations.backlog import Backlog, Job
@@ -30,7 +29,8 @@ from jobs.operations.overview import Overview
 from jobs.operations.schedule import Schedule, save
 from jobs.operations.submitting import submit
 from jobs.query import View
-from jobs.workspace import Workspace
+from jobs.storage.locks import holder
+from jobs.storage.workspace import Workspace
 from tests.helpers import assert_one_live_row, on_disk, write_noise_stream
 from tests.processes import n_rows
 

@@ -10,7 +10,7 @@ from jobs.inputs.catalogue import Admission
 from jobs.operations.publishing import publish
 from jobs.passes.engine import Engine
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import go, write_noise_stream
 
 pytestmark = pytest.mark.usefixtures("engine")

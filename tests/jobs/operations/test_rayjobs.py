@@ -18,7 +18,7 @@ from jobs.operations import rayjobs
 from jobs.operations.backlog import Backlog, in_turn
 from jobs.operations.submitting import submit
 from jobs.passes.engine import ray_jobs
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import assert_same_tables, go, said, winnow, write_noise_stream
 from tests.machines import head
 from tests.reference import ROOT

@@ -13,7 +13,7 @@ from jobs.core.processes import process_identity
 from jobs.lifecycle.events import Journal
 from jobs.lifecycle.inbox import Inbox, fold
 from jobs.operations.screen import JobScreen, Top
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 
 
 @pytest.fixture

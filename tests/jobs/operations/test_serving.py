@@ -20,7 +20,7 @@ import pytest
 import schemas
 from jobs.core.errors import UserError
 from jobs.provisioning.inference import TOKEN, URL
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import computed, go, noise, rows, scenery, winnow, write_clip, write_clip_model
 from tests.machines import apart, free_ports
 from tests.models import held_at_hand

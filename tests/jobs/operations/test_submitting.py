@@ -14,7 +14,7 @@ from jobs.operations.execution import request_of
 from jobs.operations.submitting import submit
 from jobs.selection import find_run
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import write_noise_stream
 
 

@@ -20,7 +20,6 @@ from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
 from jobs.explain import forecast
 from jobs.lifecycle.telling import Unwatched
-from jobs.passes import windows
 from jobs.passes.carrying import in_stretches, with_stretches
 from jobs.passes.modelpass import _cut
 from jobs.passes.modelplan import request
@@ -28,7 +27,8 @@ from jobs.passes.modelworker import ModelTask
 from jobs.preparation import RunRequest, prepare
 from jobs.query import View
 from jobs.run import run
-from jobs.workspace import Workspace
+from jobs.storage import batching
+from jobs.storage.workspace import Workspace
 from tests.helpers import assert_one_live_row, assert_same_tables, computed, copy_stream, go, noise, rows
 from tests.models import held_at_hand
 from tests.onnx_graphs import write_end_to_end
@@ -211,7 +211,7 @@ def test_what_is_carried_is_the_same_whatever_the_grid_and_wherever_a_run_stoppe
     assert rows(one, schemas.PROPAGATIONS).height == rows(one, schemas.PROPAGATED)["n_propagated"].sum() > 0
     assert_one_live_row(one)
 
-    monkeypatch.setattr(windows, "WINDOW", 5)
+    monkeypatch.setattr(batching, "WINDOW", 5)
     more = ["unit_frames=4", "resources.model_frames=1", "resources.models=2", "resources.model_batch=1"]
     go(two, cam, settings=asked(models, *more))
     # Another number of threads rounds sums otherwise.

@@ -85,7 +85,7 @@ _TWICE = """
 import sys
 from conf import load
 from jobs.run import RunRequest, run
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 for name in ("first", "second"):
     place = Workspace.at(f"{sys.argv[2]}/{name}")
     record = run(RunRequest(place, [sys.argv[1]], load(settings=["resources.num_cpus=1"])))

@@ -12,7 +12,7 @@ from jobs import selection
 from jobs.inputs.catalogue import Admission
 from jobs.storage import heads
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import assert_one_live_row, computed, go, rows, write_noise_stream
 
 pytestmark = pytest.mark.usefixtures("engine")

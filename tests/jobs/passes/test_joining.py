@@ -18,7 +18,7 @@ import pytest
 import schemas
 from jobs.lifecycle.events import events
 from jobs.passes.engine import Engine
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import assert_one_live_row, assert_same_tables, go, noise, rows, write_noise_stream, write_pictures
 from tests.machines import Machines, two_machines, without_ray
 from tests.onnx_graphs import write_end_to_end

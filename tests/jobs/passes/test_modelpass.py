@@ -28,7 +28,7 @@ from jobs.passes.modelworker import ModelTask
 from jobs.passes.nearby import ALONE
 from jobs.passes.ondemand import EngineOnDemand
 from jobs.passes.pixelpass import PassResult
-from jobs.storage.commit import Committer
+from jobs.storage.committer import Committer
 from jobs.storage.store import Store
 from tests.helpers import noise, write_pictures
 from transforms.frames.frame_image import Clips, picture

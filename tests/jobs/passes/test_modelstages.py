@@ -16,7 +16,7 @@ from jobs.datasets.choosing import SelectRequest, select
 from jobs.explain import forecast
 from jobs.preparation import RunRequest, prepare
 from jobs.query import View
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import (
     assert_one_live_row,
     computed,

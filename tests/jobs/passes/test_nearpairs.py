@@ -10,7 +10,7 @@ import pytest
 import schemas
 from jobs.passes.engine import Engine
 from jobs.passes.nearpairs import sharing
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import computed, go, rows, write_noise_stream
 from transforms.curate.duplicates.distributed_hamming import join_pairs
 from transforms.curate.duplicates.grouping import DuplicateParams

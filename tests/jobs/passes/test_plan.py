@@ -9,12 +9,13 @@ from conf import PipelineConfig
 from jobs.core.errors import RunStopped
 from jobs.inputs import catalogue as catalogue_module
 from jobs.inputs.catalogue import Admission, catalogue
-from jobs.passes import plan, windows
+from jobs.passes import plan
 from jobs.passes.engine import Engine
 from jobs.passes.plan import Listed, Planner
 from jobs.pipeline import build
+from jobs.storage import batching
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, assert_same_tables, computed, copy_stream, go, rows, write_noise_stream
 from transforms.frames.numbering import IngestParams
 
@@ -28,7 +29,7 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def look_at_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (plan, catalogue_module, windows):
+    for module in (plan, catalogue_module, batching):
         monkeypatch.setattr(module, "WINDOW", 16)
 
 

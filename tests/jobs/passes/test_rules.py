@@ -17,12 +17,12 @@ from jobs.datasets.release import create
 from jobs.explain import forecast
 from jobs.lifecycle.requests import replay
 from jobs.lifecycle.rundiff import run_diff
-from jobs.passes import windows
 from jobs.preparation import RunRequest, prepare
 from jobs.query import View
 from jobs.run import run
+from jobs.storage import batching
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import assert_one_live_row, computed, go, noise, rows
 
 pytestmark = pytest.mark.usefixtures("models_at_hand")
@@ -94,7 +94,7 @@ def test_a_rule_decides_what_is_shown_and_what_is_seen_of_it(workspace: Workspac
 
 def test_a_rule_follows_the_rows_that_it_asks(workspace: Workspace, cam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = rule("NOT list_contains(reasons, 'dark')")
-    monkeypatch.setattr(windows, "WINDOW", 5)
+    monkeypatch.setattr(batching, "WINDOW", 5)
     go(workspace, cam, settings=[*settings, "curation.dark_mean=100", "curation.dark_p95=0"])
     before = seen(workspace)
     assert before

@@ -14,7 +14,7 @@ from jobs.core.errors import RunFailedError
 from jobs.passes import tables
 from jobs.passes.measurements import gather
 from jobs.query import View
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import assert_one_live_row, go, noise, rows, write_noise_stream, write_pictures
 
 pytestmark = pytest.mark.usefixtures("engine")

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 from jobs.passes.worker import unless
-from jobs.storage import places
+from jobs.storage import paths
 
 
 @pytest.mark.parametrize("kind", ["disk", "bucket"])
 def test_workers_go_on_until_they_are_told_not_to(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     folder = str(tmp_path) if kind == "disk" else request.getfixturevalue("bucket")
-    drain = places.place(f"{folder}/.drain")
+    drain = paths.place(f"{folder}/.drain")
     go_on = unless(str(drain))
     assert go_on()
-    places.touch(drain)
+    paths.touch(drain)
     deadline = time.monotonic() + 20
     while go_on():
         assert time.monotonic() < deadline

@@ -17,13 +17,13 @@ from conf import load
 from jobs.core.errors import RunFailedError, UserError
 from jobs.datasets.export import ExportRequest, export
 from jobs.evaluation.detections import DetectionResult, evaluate_view
-from jobs.passes import windows
 from jobs.passes.engine import Engine
 from jobs.provisioning.detectors import annotate_stage
 from jobs.query import View
-from jobs.storage.objectcommit import ObjectCommitter
+from jobs.storage import batching
+from jobs.storage.object_committer import ObjectCommitter
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import assert_one_live_row, assert_same_tables, computed, copy_stream, go, noise, rows, write_clip
 from tests.models import held_at_hand
 from tests.onnx_graphs import write_end_to_end
@@ -286,7 +286,7 @@ def test_what_moves_is_the_same_whatever_the_grid_and_wherever_a_run_stopped(
     cv2.imwrite(str(folder / "image_12.png"), moving(30))
     assert go(one, folder, clip, settings=MOTION).outcomes["annotate"].computed == 21 + 7 + 24
     # In spans of sixteen frames, over whose borders the past reaches.
-    monkeypatch.setattr(windows, "WINDOW", 16)
+    monkeypatch.setattr(batching, "WINDOW", 16)
     go(other, folder, clip, settings=[*MOTION, "resources.model_frames=40"])
     assert_same_tables(one, other)
     looked_at = rows(one, schemas.ANNOTATED)

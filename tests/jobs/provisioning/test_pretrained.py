@@ -19,7 +19,7 @@ from jobs.provisioning.folders import digest
 from jobs.provisioning.modelfiles import pull
 from jobs.provisioning.weights import sha256
 from jobs.provisioning.words import caption_stage
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import computed, go, rows, write_pictures
 from tests.hub import standing_in
 from tests.torch_models import LABELS, colored, pickled, write_blip, write_dfine

@@ -11,7 +11,7 @@ from jobs.reports import charts
 from jobs.reports.charts import Limit
 from jobs.reports.report import render
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, go, write_noise_stream
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import go, noise
 from tests.models import held_at_hand
 from tests.onnx_graphs import write_end_to_end

@@ -18,7 +18,7 @@ from jobs.evaluation.detections import evaluate_view
 from jobs.passes.engine import Engine
 from jobs.query import View
 from jobs.storage.store import Store
-from jobs.workspace import Workspace
+from jobs.storage.workspace import Workspace
 from tests.helpers import go, problems, rows, said, winnow
 from tests.jobs.reviewing.material import EMPTY, N, annotated, box, picture, settings
 

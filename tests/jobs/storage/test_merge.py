@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import schemas
 from jobs.storage import merge
-from jobs.storage.parts import write_part
+from jobs.storage.data_files import write_part
 from jobs.storage.store import DataFile
 
 Key = tuple[str, int]

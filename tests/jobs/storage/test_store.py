@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import schemas
-from jobs.storage import parts
-from jobs.storage.parts import Part, write_part
+from jobs.storage import data_files
+from jobs.storage.data_files import Part, write_part
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
 from tests.helpers import on_disk
 
@@ -200,7 +200,7 @@ def test_a_column_that_a_newer_version_brings_is_added_and_null_in_older_rows(
 def test_a_part_that_comes_in_pieces_is_one_file_with_the_bounds_of_all(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "_ROWS_PER_GROUP", 2)
+    monkeypatch.setattr(data_files, "_ROWS_PER_GROUP", 2)
     pieces = [hashes("b", [7, 8, 9]), hashes("a", [30]), hashes("c", [1, 2])]
     written = write_part(store.root, schemas.FINGERPRINTS, pieces, {"stage_key": "k"})
     assert (written.n_rows, written.low, written.high) == (

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from jobs.lifecycle.leases import Lease, leaseholder
-from jobs.storage.places import ObjectPath, Place
+from jobs.storage.leases import Lease, leaseholder
+from jobs.storage.paths import ObjectPath, Place
 
 _TRIES = 20
 _PAUSE_S = 0.05

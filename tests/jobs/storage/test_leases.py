@@ -5,10 +5,10 @@ import time
 import pytest
 
 from jobs.core.processes import process_identity
-from jobs.lifecycle import leases
-from jobs.lifecycle.leases import Lease
-from jobs.lifecycle.locking import holder, lock_at
-from jobs.storage.places import ObjectPath
+from jobs.storage import leases
+from jobs.storage.leases import Lease
+from jobs.storage.locks import holder, lock_at
+from jobs.storage.paths import ObjectPath
 
 ELSEWHERE = {"host": "elsewhere", "pid": 7}
 

@@ -14,9 +14,9 @@ import pyarrow.dataset as pads
 import pyarrow.fs as pafs
 
 import schemas
-from jobs.storage.filters import DataFile, Span, row_filter
-from jobs.storage.parts import source
-from jobs.storage.places import ObjectPath, Place
+from jobs.storage.data_files import source
+from jobs.storage.file_pruning import DataFile, Span, row_filter
+from jobs.storage.paths import ObjectPath, Place
 
 T = TypeVar("T")
 

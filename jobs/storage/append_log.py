@@ -14,8 +14,8 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Protocol
 
-from jobs.storage import places
-from jobs.storage.places import ObjectPath, Place
+from jobs.storage import paths
+from jobs.storage.paths import ObjectPath, Place
 from transforms.io import object_store
 
 _EVERY_S = 2.0
@@ -44,7 +44,7 @@ class _File:
 
     @classmethod
     def begin(cls, file: Path) -> _File | None:
-        places.make(file.parent)
+        paths.make(file.parent)
         try:
             return cls(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644))
         except FileExistsError:
@@ -74,7 +74,7 @@ class _Objects:
     @classmethod
     def begin(cls, file: ObjectPath) -> _Objects | None:
         # The first object only says whose the file is.
-        if places.exists(file) or object_store.put_new(_piece(file, 0), secrets.token_hex(16).encode()) is None:
+        if paths.exists(file) or object_store.put_new(_piece(file, 0), secrets.token_hex(16).encode()) is None:
             return None
         return cls(file)
 
@@ -106,7 +106,7 @@ class _Objects:
             self._write()
             pieces = [_piece(self._file, number) for number in range(self._number + 1)]
             read = (object_store.get(uri).data for uri in pieces[1:])
-            places.write(self._file, b"".join(read if self._written is None else self._written))
+            paths.write(self._file, b"".join(read if self._written is None else self._written))
             object_store.delete(pieces)
 
     def _keep(self, text: bytes) -> None:
@@ -141,7 +141,7 @@ class Reader:
         return data
 
     def _parts(self) -> Iterator[bytes]:
-        found = places.status(self._file)
+        found = paths.status(self._file)
         if isinstance(self._file, ObjectPath) and found is None:
             last = _piece(self._file, self._n_pieces - 1)
             for entry in list(object_store.listing(_pieces(self._file), after=last)):
@@ -155,12 +155,12 @@ class Reader:
                 self._n_pieces += 1
         elif found is not None and found.size_bytes > self._read:
             with suppress(FileNotFoundError):
-                yield places.read(self._file, self._read)
+                yield paths.read(self._file, self._read)
 
 
 def begun(folder: Place) -> list[str]:
     """Return the names of the files of lines in a folder, of those in pieces as well, without their suffixes."""
-    return [name.partition(".")[0] for name in places.names(folder)]
+    return [name.partition(".")[0] for name in paths.names(folder)]
 
 
 def first_names(name: str, suffix: str) -> tuple[str, str]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
-from jobs.storage import places
-from jobs.storage.places import Place
+from jobs.storage import paths
+from jobs.storage.paths import Place
 
 FOLDER = "pictures"
 _DIGITS = 20
@@ -30,14 +30,14 @@ class PictureFolder:
         name = f"{FOLDER}/{stream}/{frame_idx:08d}-{blake3(jpeg).hexdigest()[:_DIGITS]}.jpg"
         target = self.root / name
         # What an earlier run left behind is young again, so that no vacuum takes it before it is committed.
-        if not places.refresh(target):
-            places.make_in(self.root, target.parent)
-            places.write(target, jpeg)
+        if not paths.refresh(target):
+            paths.make_in(self.root, target.parent)
+            paths.write(target, jpeg)
         return name
 
 
 def unreferenced(root: Place, named: AbstractSet[str]) -> list[str]:
     """Return the pictures of a workspace that no row names."""
     folder = root / FOLDER
-    there = [f"{FOLDER}/{stream}/{name}" for stream in places.folders(folder) for name in places.files(folder / stream)]
+    there = [f"{FOLDER}/{stream}/{name}" for stream in paths.folders(folder) for name in paths.files(folder / stream)]
     return [name for name in there if name not in named]

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 import schemas
-from jobs.storage.filters import Span
+from jobs.storage.file_pruning import Span
 from jobs.storage.store import Snapshot, Store
 from transforms.frames.numbering import spans
 

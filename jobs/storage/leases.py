@@ -16,8 +16,8 @@ from threading import Event, RLock, Thread
 from typing import Any, NamedTuple
 
 from jobs.core.processes import has_ended, is_here
-from jobs.storage import places
-from jobs.storage.places import ObjectPath
+from jobs.storage import paths
+from jobs.storage.paths import ObjectPath
 from transforms.io import object_store
 
 LASTS_S = 60.0
@@ -52,7 +52,7 @@ class Lease:
     def take(self, about: Mapping[str, Any]) -> bool:
         """Take the lease and note `about` in it; False if another process has it."""
         found = _read(self.at)
-        if found is not None and found.about is not None and not _is_over(found, places.now_s(self.at.parent)):
+        if found is not None and found.about is not None and not _is_over(found, paths.now_s(self.at.parent)):
             return False
         self._about = dict(about)
         text = self._text()

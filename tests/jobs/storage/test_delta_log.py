@@ -9,11 +9,11 @@ import pytest
 from deltalake import DeltaTable, Schema
 
 import schemas
-from jobs.storage import tablelog
-from jobs.storage.filters import DataFile
-from jobs.storage.parts import write_part
+from jobs.storage import delta_log
+from jobs.storage.data_files import write_part
+from jobs.storage.delta_log import log_entry, newest_version, read_log, read_on
+from jobs.storage.file_pruning import DataFile
 from jobs.storage.store import Change, Drop, Store
-from jobs.storage.tablelog import log_entry, newest_version, read_log, read_on
 
 TABLE = schemas.FINGERPRINTS
 
@@ -91,7 +91,7 @@ def test_what_is_not_plain_is_left_to_the_library(store: Store, tmp_path: Path) 
     entry.write_text(text)
     assert read_log(at) is not None
     assert read_log(at, 9) is None
-    assert read_log(tmp_path / "nothing") == tablelog.ABSENT
+    assert read_log(tmp_path / "nothing") == delta_log.ABSENT
     DeltaTable(at).create_checkpoint()
     assert read_log(at) is None
     assert sorted(Store(tmp_path).open(TABLE).read(("frame_idx",), "k")["frame_idx"].to_pylist()) == [0, 1, 2]

@@ -5,11 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from jobs.lifecycle.locking import FileLock, holder
+from jobs.storage.locks import FileLock, holder
 
 HOLD = """
 import pathlib, sys, time
-from jobs.lifecycle.locking import FileLock
+from jobs.storage.locks import FileLock
 print(FileLock(pathlib.Path(sys.argv[1])).take({"pid": 7}), flush=True)
 time.sleep(60)
 """

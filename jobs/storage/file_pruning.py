@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 import schemas
-from jobs.storage.parts import Part
+from jobs.storage.data_files import Part
 
 Span = tuple[int | None, int | None]
 """Frame numbers from the first to before the second; None leaves an end open."""

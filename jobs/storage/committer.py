@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 import schemas
 from jobs.core.stage import Stage
-from jobs.storage.parts import Part, source, write_part
+from jobs.storage.data_files import Part, source, write_part
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
 
 _SHARE_OF_TIME = 10

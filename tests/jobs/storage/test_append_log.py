@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.lifecycle import lines
-from jobs.lifecycle.lines import Reader, begin
-from jobs.storage import places
-from jobs.storage.places import ObjectPath, Place
+from jobs.storage import append_log, paths
+from jobs.storage.append_log import Reader, begin
+from jobs.storage.paths import ObjectPath, Place
 from tests import s3
 
 
@@ -28,7 +27,7 @@ def read_until(reader: Reader, wanted: bytes) -> bytes:
 
 
 def test_lines_are_read_while_they_are_written(file: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "_EVERY_S", 0.05)
+    monkeypatch.setattr(append_log, "_EVERY_S", 0.05)
     early, halfway = Reader(file), Reader(file)
     assert early.new() == b""
     writer = begin(file)
@@ -42,18 +41,18 @@ def test_lines_are_read_while_they_are_written(file: Place, monkeypatch: pytest.
     writer.append(b"three\n")
     writer.close()
     assert (early.new(), halfway.new(), early.new()) == (b"three\n", b"three\n", b"")
-    assert Reader(file).new() == places.read(file) == b"one\ntwo\nthree\n"
-    assert places.names(file.parent) == ["journal-1.jsonl"]
+    assert Reader(file).new() == paths.read(file) == b"one\ntwo\nthree\n"
+    assert paths.names(file.parent) == ["journal-1.jsonl"]
     assert begin(file) is None
 
 
 def test_lines_of_a_writer_that_died_are_there(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "_EVERY_S", 0.05)
+    monkeypatch.setattr(append_log, "_EVERY_S", 0.05)
     file = ObjectPath(f"{bucket}/journal-1.jsonl")
     writer = begin(file)
     assert writer is not None
     writer.append(b"one\n")
     assert read_until(Reader(file), b"one\n") == b"one\n"
     assert s3.keys(bucket) == ["journal-1/000000.jsonl", "journal-1/000001.jsonl"]
-    assert lines.begun(ObjectPath(bucket)) == ["journal-1"]
+    assert append_log.begun(ObjectPath(bucket)) == ["journal-1"]
     writer.close()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 
 import schemas
-from jobs.storage.commit import Committer
-from jobs.storage.parts import Part
+from jobs.storage.committer import Committer
+from jobs.storage.data_files import Part
 from jobs.storage.store import Change, Drop, Snapshot
 
 

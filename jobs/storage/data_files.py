@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from blake3 import blake3
 
 import schemas
-from jobs.storage import places
-from jobs.storage.places import ObjectPath, Place
+from jobs.storage import paths
+from jobs.storage.paths import ObjectPath, Place
 
 _ROWS_PER_GROUP = 1 << 15
 _STATISTICS = ("stream_id", "frame_idx")
@@ -65,9 +65,9 @@ def write_part(
     path = f"{folder}/{name}" if folder else name
     target = root / table.name / path
     # What an earlier run left behind is young again, so that no vacuum takes it before it is committed.
-    if not places.refresh(target):
-        places.make_in(root, target.parent)
-        places.write(target, data)
+    if not paths.refresh(target):
+        paths.make_in(root, target.parent)
+        paths.write(target, data)
     if isinstance(target, ObjectPath):
         _KEPT.put(target.uri, data.to_pybytes())
     return Part(table.name, path, partition, len(data), bounds.n_rows, bounds.low, bounds.high)
@@ -144,7 +144,7 @@ def source(file: Place) -> str | pa.BufferReader:
         return str(file)
     data = _KEPT.get(file.uri)
     if data is None:
-        data = places.read(file)
+        data = paths.read(file)
         _KEPT.put(file.uri, data)
     return pa.BufferReader(data)
 

@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from jobs.core.errors import UserError
-from jobs.storage import places
-from jobs.storage.places import ObjectPath, Place
+from jobs.storage import paths
+from jobs.storage.paths import ObjectPath, Place
 from transforms.io.object_store import SCHEME, split
 
 FORMAT = 1
@@ -36,7 +36,7 @@ class Workspace:
         named = str(uri or os.environ.get("WINNOW_WORKSPACE") or DEFAULT)
         if "://" in named and not named.startswith(("file://", SCHEME)):
             raise UserError(f"workspace {named}: expected a folder, or s3://BUCKET/PREFIX")
-        root = places.place(named)
+        root = paths.place(named)
         if isinstance(root, ObjectPath):
             if not split(root.uri)[1]:
                 raise UserError(f"workspace {named}: expected a prefix in the bucket, as in s3://BUCKET/winnow")
@@ -56,7 +56,7 @@ class Workspace:
     @property
     def exists(self) -> bool:
         """Say whether the workspace was ever written."""
-        return places.exists(self.root / _MARKER)
+        return paths.exists(self.root / _MARKER)
 
     def require(self) -> Workspace:
         """Return the workspace if it exists, else raise `UserError`."""
@@ -70,13 +70,13 @@ class Workspace:
     def create(self) -> Workspace:
         """Make the folder and mark it, if that was not done. Raises `UserError` where it cannot be written."""
         try:
-            places.make(self.root)
+            paths.make(self.root)
             probe = self.root / f".writable-{os.getpid()}-{secrets.token_hex(4)}"
-            places.touch(probe)
+            paths.touch(probe)
             try:
                 self._mark(probe)
             finally:
-                places.delete(probe)
+                paths.delete(probe)
         except OSError as error:
             raise UserError(f"workspace {self.root} cannot be written: {error.strerror or error}") from error
         return self
@@ -84,24 +84,24 @@ class Workspace:
     def _mark(self, probe: Place) -> None:
         if self.exists:
             return
-        if places.create(probe, b"second"):
+        if paths.create(probe, b"second"):
             # Whoever keeps to no such rule would let two gateways have the same job.
             raise UserError(
                 f"workspace {self.root}: this object store writes over what is there though it is asked not to "
                 "(If-None-Match); expected one with conditional writes, see docs/objectstore.md"
             )
         marker = {"format": FORMAT, "created_by": f"winnow {version('winnow')}", "id": secrets.token_hex(8)}
-        places.create(self.root / _MARKER, json.dumps(marker).encode() + b"\n")
+        paths.create(self.root / _MARKER, json.dumps(marker).encode() + b"\n")
 
     def _check(self) -> None:
         try:
             if isinstance(self.root, Path) and self.root.exists() and not self.root.is_dir():
                 raise UserError(f"workspace {self.root} is a file, expected a folder")
             try:
-                marker = json.loads(places.read(self.root / _MARKER))
+                marker = json.loads(paths.read(self.root / _MARKER))
             except FileNotFoundError:
                 # What begins with a dot may be what a creation left that was cut short.
-                entries = places.names(self.root) if isinstance(self.root, Path) else places.below(self.root)
+                entries = paths.names(self.root) if isinstance(self.root, Path) else paths.below(self.root)
                 if any(not name.startswith(".") for name in entries):
                     raise UserError(
                         f"workspace {self.root} is a folder with other things in it (no {_MARKER}); name an empty or "
