@@ -15,8 +15,8 @@ from conf import load
 from jobs.core.errors import UserError
 from jobs.preparation import RunRequest
 from jobs.query import View
+from jobs.records.run_record import RunRecord
 from jobs.reports import report
-from jobs.runs import RunRecord
 from jobs.storage.workspace import Workspace
 from transforms.core.boxes import box_iou
 from transforms.synthetic import TIMELINE, Kind, Planted, Sample

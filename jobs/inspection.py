@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 import schemas
 from jobs import selection
 from jobs.core.errors import UserError
-from jobs.lifecycle.inbox import Inbox
 from jobs.lifecycle.rundiff import parameters
 from jobs.query import View
-from jobs.runs import as_it_is
+from jobs.records.job_log import Inbox
+from jobs.records.run_record import as_it_is
 from jobs.storage.paths import place
 from jobs.storage.store import Store
 from jobs.verdicts import verdicts

@@ -11,7 +11,7 @@ import schemas
 from jobs.core.errors import BrokenTableError, UserError, one_line
 from jobs.core.naming import many
 from jobs.finding import Finding, broken_table
-from jobs.lifecycle.inbox import Inbox, jobs_of
+from jobs.records.job_log import Inbox, jobs_of
 from jobs.selection import gone
 from jobs.storage.maintenance import KEPT_RUNS
 from jobs.storage.paths import Place

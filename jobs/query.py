@@ -17,7 +17,7 @@ import schemas
 from jobs import composing, standing
 from jobs import selection as selecting
 from jobs.core.errors import BrokenTableError, UserError, one_line
-from jobs.lifecycle.events import events, journaled_jobs
+from jobs.records.journal import events, journaled_jobs
 from jobs.selection import Selection
 from jobs.shown import Shown
 from jobs.storage.paths import ObjectPath, Place

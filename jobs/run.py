@@ -20,9 +20,6 @@ from jobs.core.stage import Stage
 from jobs.escalating.escalate import Escalation
 from jobs.inputs import catalogue
 from jobs.lifecycle import descent, differences
-from jobs.lifecycle.events import Journal
-from jobs.lifecycle.hold import Hold
-from jobs.lifecycle.telling import Teller, Unwatched, Watcher
 from jobs.passes import pictures
 from jobs.passes.following import follow
 from jobs.passes.lending import lend
@@ -33,7 +30,10 @@ from jobs.passes.plan import PixelPlan, Planner
 from jobs.passes.tables import TableStages
 from jobs.pipeline import MEASURE, pixel_params, step_named, written_by
 from jobs.preparation import Prepared, RunRequest, n_new_frames, prepare
-from jobs.runs import RunRecord, close_dead_runs
+from jobs.records.job_claim import Hold
+from jobs.records.journal import Journal
+from jobs.records.run_events import Teller, Unwatched, Watcher
+from jobs.records.run_record import RunRecord, close_dead_runs
 from jobs.storage import heads, maintenance
 from jobs.storage.committer import Committer
 from jobs.storage.quarantine import settle

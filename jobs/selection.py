@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import schemas
 from jobs.core.errors import BrokenTableError, UserError
 from jobs.core.naming import counted_back
-from jobs.lifecycle.inbox import jobs_of
+from jobs.records.job_log import jobs_of
 from jobs.storage import paths
 from jobs.storage.store import Store
 

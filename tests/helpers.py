@@ -24,8 +24,8 @@ from jobs.explain import StageForecast, forecast
 from jobs.inputs.catalogue import Admission
 from jobs.preparation import prepare
 from jobs.query import View
+from jobs.records.run_record import RunRecord
 from jobs.run import RunRequest, run
-from jobs.runs import RunRecord
 from jobs.storage.paths import Place
 from jobs.storage.workspace import Workspace
 from transforms.synthetic import Sample, encode

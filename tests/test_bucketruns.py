@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.lifecycle.events import events
-from jobs.lifecycle.inbox import Inbox, jobs_of
+from jobs.records.job_log import Inbox, jobs_of
+from jobs.records.journal import events
 from jobs.storage.paths import Place
 from jobs.storage.workspace import Workspace
 from tests import s3

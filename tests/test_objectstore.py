@@ -17,12 +17,12 @@ from typer.testing import Result
 
 import schemas
 from jobs.core.errors import RunFailedError, UserError
-from jobs.lifecycle.events import events
-from jobs.lifecycle.inbox import Inbox
 from jobs.operations import access, daemon
 from jobs.operations.backlog import Backlog
 from jobs.passes import ondemand
 from jobs.query import View
+from jobs.records.job_log import Inbox
+from jobs.records.journal import events
 from jobs.storage import paths
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace

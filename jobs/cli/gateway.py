@@ -12,7 +12,7 @@ from jobs.cli.options import JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from jobs.preparation import RunRequest
-    from jobs.runs import RunRecord
+    from jobs.records.run_record import RunRecord
     from jobs.storage.paths import Place
 
 app = Commands(help="Run the jobs of the workspace's queue.")

@@ -12,9 +12,9 @@ from jobs.cli.options import JsonOption, RayOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from jobs.lifecycle.control import Job
-    from jobs.lifecycle.inbox import JobState
     from jobs.preparation import RunRequest
-    from jobs.runs import RunRecord
+    from jobs.records.job_log import JobState
+    from jobs.records.run_record import RunRecord
     from jobs.storage.workspace import Workspace
 
 app = Commands(help="Pause, resume, step, cancel, clear, replay and retry jobs.")

@@ -32,7 +32,7 @@ from jobs.cli.options import (
 if TYPE_CHECKING:
     from jobs.core.errors import StoppedRunError
     from jobs.preparation import RunRequest
-    from jobs.runs import RunRecord
+    from jobs.records.run_record import RunRecord
 
 STRICT_EXIT = 3
 _SHOWN_SIZES = 3

@@ -15,7 +15,7 @@ from jobs.cli.options import WorkspaceOption
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from jobs.lifecycle.progress import Progress
+    from jobs.records.progress import Progress
     from jobs.storage.workspace import Workspace
 
 
@@ -31,8 +31,8 @@ def watch(
     Example: winnow job watch 20261121
     """
     from jobs.cli.show import out
-    from jobs.lifecycle.progress import Progress
     from jobs.lifecycle.watching import EXIT_CODES
+    from jobs.records.progress import Progress
     from jobs.storage.workspace import Workspace
 
     progress = Progress()

@@ -19,7 +19,7 @@ from jobs.core.errors import RunFailedError
 from jobs.core.stage import Stage
 from jobs.escalating.calls import Budget, Caller, Case, EnoughError, Ledger, Row, misfits
 from jobs.escalating.clients import connect
-from jobs.runs import RunRecord, StageOutcome
+from jobs.records.run_record import RunRecord, StageOutcome
 from jobs.storage.data_files import write_part
 from jobs.storage.quarantine import settle
 from jobs.storage.store import Change, Drop, Store

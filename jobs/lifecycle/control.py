@@ -1,4 +1,4 @@
-"""What users ask of jobs: pause, resume, step, cancel. The run in progress answers; see `jobs.lifecycle.hold`.
+"""What users ask of jobs: pause, resume, step, cancel. The run in progress answers; see `jobs.records.job_claim`.
 
 Imports little, so that a request is made at once.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from jobs.core.errors import UserError
 from jobs.core.naming import counted_back
 from jobs.core.processes import is_here
-from jobs.lifecycle.inbox import Inbox, JobState, fold, jobs_of, settled
+from jobs.records.job_log import Inbox, JobState, fold, jobs_of, settled
 from jobs.storage import paths
 from jobs.storage.workspace import Workspace
 

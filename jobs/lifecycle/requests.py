@@ -17,9 +17,9 @@ from jobs.core.errors import UserError
 from jobs.core.stage import Stage, canonical
 from jobs.inputs.catalogue import Admission
 from jobs.lifecycle.descent import Replay
-from jobs.lifecycle.inbox import Inbox
 from jobs.pipeline import MEASURE, build, step_named
 from jobs.preparation import RunRequest
+from jobs.records.job_log import Inbox
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from jobs.lifecycle.control import find
-from jobs.lifecycle.events import Follower
-from jobs.lifecycle.inbox import seen
+from jobs.records.job_log import seen
+from jobs.records.journal import Follower
 from jobs.storage import paths
 from jobs.storage.workspace import Workspace
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from jobs.core.errors import UserError
 from jobs.core.processes import has_ended, is_here, process_identity
-from jobs.lifecycle.inbox import Inbox, JobState, Record, fold
+from jobs.records.job_log import Inbox, JobState, Record, fold
 from jobs.storage import paths
 from jobs.storage.paths import Place
 

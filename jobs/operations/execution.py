@@ -17,7 +17,7 @@ from jobs.lifecycle.requests import from_data
 from jobs.operations.backlog import HEARTBEAT, HEARTBEAT_S, Backlog, Job
 from jobs.operations.publishing import publish
 from jobs.preparation import RunRequest
-from jobs.runs import RunRecord
+from jobs.records.run_record import RunRecord
 from jobs.storage import paths
 from jobs.storage.paths import Place
 from jobs.storage.workspace import Workspace

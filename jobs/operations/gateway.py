@@ -23,10 +23,10 @@ from typing import Any
 
 from jobs.core.errors import RunFailedError, UserError, one_line
 from jobs.core.processes import process_identity
-from jobs.lifecycle.inbox import fold
 from jobs.operations.access import VARIABLE
 from jobs.operations.backlog import Backlog, Job, in_turn
 from jobs.operations.jsonlog import JsonLog
+from jobs.records.job_log import fold
 from jobs.storage import paths
 from jobs.storage.locks import holder, lock_at
 from jobs.storage.paths import Place

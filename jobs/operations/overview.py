@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from jobs.core.processes import has_ended, is_here
-from jobs.lifecycle.events import Follower
-from jobs.lifecycle.inbox import DIED, STATES, Record, seen
-from jobs.lifecycle.progress import Progress
 from jobs.operations.backlog import Backlog, Job, in_turn
 from jobs.operations.gateway import lock_path
+from jobs.records.job_log import DIED, STATES, Record, seen
+from jobs.records.journal import Follower
+from jobs.records.progress import Progress
 from jobs.storage.locks import holder
 from jobs.storage.paths import Place
 

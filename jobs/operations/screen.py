@@ -14,11 +14,11 @@ from textual.widgets import DataTable, Footer, Label, Static
 
 from jobs.core.errors import UserError, one_line
 from jobs.lifecycle import control
-from jobs.lifecycle.progress import Progress
 from jobs.lifecycle.watching import duration
 from jobs.operations import access
 from jobs.operations.backlog import Job
 from jobs.operations.overview import Overview
+from jobs.records.progress import Progress
 from jobs.storage.workspace import Workspace
 
 _EVERY_S = 1.0

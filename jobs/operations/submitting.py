@@ -6,9 +6,9 @@ import os
 
 from jobs.asking import Asked, requested
 from jobs.core.naming import new_job_id
-from jobs.lifecycle.inbox import Inbox
 from jobs.operations import access
 from jobs.preparation import prepare
+from jobs.records.job_log import Inbox
 
 
 def submit(workspace: str | os.PathLike[str] | None, asked: Asked, priority: int = 0) -> str:

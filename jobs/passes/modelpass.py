@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 
 import schemas
 from jobs.core.errors import RunFailedError
-from jobs.lifecycle.hold import Hold
 from jobs.passes.blocks import Block
 from jobs.passes.engine import IN_HAND, Engine, ModelProcesses
 from jobs.passes.modelworker import ModelTask, ModelWorker, show_block
 from jobs.passes.nearby import Nearby
 from jobs.passes.pixelpass import Brake, PassResult, died, numbered, send, set_aside
+from jobs.records.job_claim import Hold
 from jobs.storage.committer import Committer
 from transforms.models.inference import REQUEST
 

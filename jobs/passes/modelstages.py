@@ -12,8 +12,6 @@ from conf import PipelineConfig
 from jobs.categories import register_model
 from jobs.core.errors import RunFailedError
 from jobs.core.stage import Stage
-from jobs.lifecycle.hold import Hold
-from jobs.lifecycle.telling import Teller
 from jobs.passes.carrying import CarryPlanner
 from jobs.passes.modelpass import run_model_pass
 from jobs.passes.modelplan import ModelPlan, ModelPlanner
@@ -21,7 +19,9 @@ from jobs.passes.modelworker import ModelTask
 from jobs.passes.ondemand import EngineOnDemand
 from jobs.passes.pixelpass import PassResult
 from jobs.provisioning.inference import make_model
-from jobs.runs import StageOutcome
+from jobs.records.job_claim import Hold
+from jobs.records.run_events import Teller
+from jobs.records.run_record import StageOutcome
 from jobs.storage.committer import Committer
 from jobs.storage.object_committer import ObjectCommitter
 from jobs.storage.quarantine import settle

@@ -13,11 +13,11 @@ import pyarrow as pa
 from conf import PipelineConfig
 from jobs.core.errors import RunFailedError
 from jobs.core.stage import Stage
-from jobs.lifecycle.hold import Hold
 from jobs.passes.blocks import Block, cut, halves, waves
 from jobs.passes.engine import Engine
 from jobs.passes.nearby import ALONE, Nearby, Transform
 from jobs.passes.worker import measure_rows, persist_rows
+from jobs.records.job_claim import Hold
 from jobs.storage import paths
 from jobs.storage.committer import Committer
 from jobs.storage.data_files import Part

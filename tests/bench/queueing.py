@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from jobs.asking import Asked
-from jobs.lifecycle.events import events
-from jobs.lifecycle.inbox import Inbox
 from jobs.operations import daemon
 from jobs.operations.overview import rss_mb
 from jobs.operations.submitting import submit
+from jobs.records.job_log import Inbox
+from jobs.records.journal import events
 
 _PATIENCE_S = 300
 _EVERY_S = 0.05

@@ -19,11 +19,11 @@ import ray
 import schemas
 from jobs.asking import Asked
 from jobs.lifecycle.control import find
-from jobs.lifecycle.inbox import Inbox, jobs_of
 from jobs.operations.backlog import Backlog
 from jobs.operations.submitting import submit
 from jobs.passes.engine import Engine
 from jobs.query import View
+from jobs.records.job_log import Inbox, jobs_of
 from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, rows
 from tests.machines import two_machines

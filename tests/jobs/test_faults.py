@@ -18,11 +18,11 @@ import pytest
 import schemas
 from conf import load
 from jobs.core.errors import RunFailedError
-from jobs.lifecycle.events import events
-from jobs.lifecycle.inbox import jobs_of
-from jobs.lifecycle.telling import Unwatched
 from jobs.passes.engine import Engine
 from jobs.query import View
+from jobs.records.job_log import jobs_of
+from jobs.records.journal import events
+from jobs.records.run_events import Unwatched
 from jobs.run import RunRequest, run
 from jobs.storage.workspace import Workspace
 from tests.helpers import (

@@ -12,8 +12,8 @@ from jobs.core.errors import BrokenTableError, UserError
 from jobs.datasets import release
 from jobs.doctor import examine
 from jobs.finding import Finding
-from jobs.lifecycle.inbox import Inbox
 from jobs.query import View
+from jobs.records.job_log import Inbox
 from jobs.storage.delta_log import log_entry
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace

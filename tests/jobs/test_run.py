@@ -13,11 +13,11 @@ import schemas
 from conf import PipelineConfig, load
 from jobs.demo import compare
 from jobs.inputs.catalogue import Admission
-from jobs.lifecycle.telling import Unwatched
 from jobs.passes import ondemand
 from jobs.passes.engine import Engine
 from jobs.preparation import RunRequest
 from jobs.query import View
+from jobs.records.run_events import Unwatched
 from jobs.run import run
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from jobs.core.errors import StoppedRunError, UserError
-from jobs.lifecycle.inbox import Inbox
 from jobs.passes.engine import Engine
+from jobs.records.job_log import Inbox
 from tests.helpers import on_disk, problems, said, winnow, write_noise_stream
 
 pytestmark = pytest.mark.usefixtures("engine")

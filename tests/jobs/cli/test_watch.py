@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from jobs.cli.watch import picture, told
-from jobs.lifecycle.progress import Progress
+from jobs.records.progress import Progress
 
 
 def shown(progress: Progress, state: str) -> list[str]:

@@ -22,10 +22,10 @@ import schemas
 from conf import load
 from jobs.core.errors import RunFailedError
 from jobs.escalating.calls import Budget, EnoughError, misfits
-from jobs.lifecycle.telling import Unwatched
 from jobs.passes.engine import Engine
+from jobs.records.run_events import Unwatched
+from jobs.records.run_record import StageOutcome
 from jobs.run import RunRequest, run
-from jobs.runs import StageOutcome
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from tests.endpoints import Bad, Endpoint, endpoint, openai

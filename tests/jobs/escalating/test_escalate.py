@@ -23,7 +23,7 @@ from jobs.escalating.escalate import unanswered, unasked
 from jobs.passes.engine import Engine
 from jobs.provisioning.detectors import licence_notice
 from jobs.query import View
-from jobs.runs import RunRecord
+from jobs.records.run_record import RunRecord
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from tests.endpoints import Bad, Endpoint, endpoint, openai

@@ -19,12 +19,12 @@ from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
 from jobs.lifecycle import control, requests
 from jobs.lifecycle.control import Job
-from jobs.lifecycle.inbox import jobs_of
-from jobs.lifecycle.telling import Unwatched
 from jobs.passes.engine import Engine
 from jobs.query import View
+from jobs.records.job_log import jobs_of
+from jobs.records.run_events import Unwatched
+from jobs.records.run_record import RunRecord, close_dead_runs
 from jobs.run import RunRequest, run
-from jobs.runs import RunRecord, close_dead_runs
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, on_disk, rows, write_noise_stream

@@ -9,7 +9,7 @@ from conf import load
 from jobs.core.errors import UserError
 from jobs.datasets import release
 from jobs.lifecycle import control, ended
-from jobs.lifecycle.inbox import jobs_of
+from jobs.records.job_log import jobs_of
 from jobs.run import RunRequest, run
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace

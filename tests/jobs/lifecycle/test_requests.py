@@ -17,8 +17,8 @@ from jobs.inspection import runs
 from jobs.lifecycle import requests
 from jobs.passes.engine import Engine
 from jobs.query import View
+from jobs.records.run_record import RunRecord
 from jobs.run import RunRequest, run
-from jobs.runs import RunRecord
 from jobs.storage.store import Drop, Store
 from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, assert_one_live_row, computed, copy_stream, go, rows, write_noise_stream

@@ -11,9 +11,9 @@ import pytest
 
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
-from jobs.lifecycle.events import Journal
-from jobs.lifecycle.inbox import Inbox
 from jobs.lifecycle.watching import duration, follow
+from jobs.records.job_log import Inbox
+from jobs.records.journal import Journal
 from jobs.storage.workspace import Workspace
 
 

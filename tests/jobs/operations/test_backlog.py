@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from jobs.core.processes import process_identity
-from jobs.lifecycle.inbox import Inbox
 from jobs.operations.backlog import HEARTBEAT, SILENCE_S, Backlog, Job, in_turn
+from jobs.records.job_log import Inbox
 
 
 def submitted(root: Path, job_id: str, **data: Any) -> Inbox:
@@ -146,7 +146,7 @@ print(*mine)
 """
 SUBMIT = """
 import pathlib, sys
-from jobs.lifecycle.inbox import Inbox
+from jobs.records.job_log import Inbox
 for number in range(5):
     Inbox(pathlib.Path(sys.argv[1]), f"{sys.argv[2]}-{number}").add("submitted", {"priority": number}, after=0)
 """

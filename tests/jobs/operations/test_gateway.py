@@ -18,9 +18,6 @@ import ray
 from jobs.asking import Asked
 from jobs.core.errors import UserError
 from jobs.core.processes import has_ended
-from jobs.lifecycle.events import events
-from jobs.lifecycle.inbox import Inbox
-from jobs.lifecycle.progress import Progress
 from jobs.operations.access import VARIABLE, demand
 from jobs.operations.backlog import Backlog, Job
 from jobs.operations.gateway import lock_path, log_path
@@ -29,6 +26,9 @@ from jobs.operations.overview import Overview
 from jobs.operations.schedule import Schedule, save
 from jobs.operations.submitting import submit
 from jobs.query import View
+from jobs.records.job_log import Inbox
+from jobs.records.journal import events
+from jobs.records.progress import Progress
 from jobs.storage.locks import holder
 from jobs.storage.workspace import Workspace
 from tests.helpers import assert_one_live_row, on_disk, write_noise_stream

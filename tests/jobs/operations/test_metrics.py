@@ -9,10 +9,10 @@ import pytest
 
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
-from jobs.lifecycle.events import Journal
-from jobs.lifecycle.inbox import Inbox
 from jobs.operations.metrics import CONTENT_TYPE, serve, text
 from jobs.operations.overview import Overview
+from jobs.records.job_log import Inbox
+from jobs.records.journal import Journal
 
 _LABEL = r'[a-z_]+="(?:[^"\\\n]|\\[\\"n])*"'
 _SAMPLE = re.compile(rf"([a-z_]+)(\{{{_LABEL}(?:,{_LABEL})*\}})? (-?[0-9.e+]+)")

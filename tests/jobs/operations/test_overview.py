@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 from jobs.core.processes import process_identity
-from jobs.lifecycle.events import Journal
-from jobs.lifecycle.inbox import DIED, Inbox
 from jobs.operations.overview import Overview, rss_mb
+from jobs.records.job_log import DIED, Inbox
+from jobs.records.journal import Journal
 
 
 def test_an_empty_workspace_has_nothing_to_show(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ import pytest
 
 from jobs.asking import Asked
 from jobs.core.errors import UserError
-from jobs.lifecycle.inbox import Inbox, fold
 from jobs.operations import rayjobs
 from jobs.operations.backlog import Backlog, in_turn
 from jobs.operations.submitting import submit
 from jobs.passes.engine import ray_jobs
+from jobs.records.job_log import Inbox, fold
 from jobs.storage.workspace import Workspace
 from tests.helpers import assert_same_tables, go, said, winnow, write_noise_stream
 from tests.machines import head

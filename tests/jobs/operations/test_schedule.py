@@ -10,10 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobs.core.errors import UserError
-from jobs.lifecycle.inbox import Inbox
 from jobs.operations import schedule
 from jobs.operations.backlog import Backlog
 from jobs.operations.schedule import Schedule
+from jobs.records.job_log import Inbox
 
 BERLIN = "Europe/Berlin"
 

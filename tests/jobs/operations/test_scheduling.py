@@ -10,11 +10,11 @@ import pytest
 
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
-from jobs.lifecycle.inbox import Inbox
 from jobs.operations import schedule
 from jobs.operations.backlog import Backlog
 from jobs.operations.schedule import Schedule
 from jobs.operations.scheduling import crontab, run_now
+from jobs.records.job_log import Inbox
 
 
 @pytest.fixture

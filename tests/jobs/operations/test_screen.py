@@ -10,9 +10,9 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable
 
 from jobs.core.processes import process_identity
-from jobs.lifecycle.events import Journal
-from jobs.lifecycle.inbox import Inbox, fold
 from jobs.operations.screen import JobScreen, Top
+from jobs.records.job_log import Inbox, fold
+from jobs.records.journal import Journal
 from jobs.storage.workspace import Workspace
 
 

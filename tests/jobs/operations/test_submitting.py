@@ -7,11 +7,11 @@ import pytest
 from conf import load
 from jobs.asking import Asked
 from jobs.core.errors import UserError
-from jobs.lifecycle.inbox import Inbox
 from jobs.operations.access import VARIABLE, demand
 from jobs.operations.backlog import Backlog
 from jobs.operations.execution import request_of
 from jobs.operations.submitting import submit
+from jobs.records.job_log import Inbox
 from jobs.selection import find_run
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace

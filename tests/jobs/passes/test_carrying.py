@@ -19,13 +19,13 @@ from conf import load
 from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
 from jobs.explain import forecast
-from jobs.lifecycle.telling import Unwatched
 from jobs.passes.carrying import in_stretches, with_stretches
 from jobs.passes.modelpass import _cut
 from jobs.passes.modelplan import request
 from jobs.passes.modelworker import ModelTask
 from jobs.preparation import RunRequest, prepare
 from jobs.query import View
+from jobs.records.run_events import Unwatched
 from jobs.run import run
 from jobs.storage import batching
 from jobs.storage.workspace import Workspace

@@ -18,9 +18,6 @@ from conf import Resources
 from jobs.core import devices
 from jobs.core.errors import RunFailedError
 from jobs.core.stage import Stage
-from jobs.lifecycle.events import Journal, events
-from jobs.lifecycle.hold import Hold
-from jobs.lifecycle.telling import Teller, Unwatched
 from jobs.passes import ondemand
 from jobs.passes.engine import Engine, ModelProcesses
 from jobs.passes.modelpass import run_model_pass
@@ -28,6 +25,9 @@ from jobs.passes.modelworker import ModelTask
 from jobs.passes.nearby import ALONE
 from jobs.passes.ondemand import EngineOnDemand
 from jobs.passes.pixelpass import PassResult
+from jobs.records.job_claim import Hold
+from jobs.records.journal import Journal, events
+from jobs.records.run_events import Teller, Unwatched
 from jobs.storage.committer import Committer
 from jobs.storage.store import Store
 from tests.helpers import noise, write_pictures

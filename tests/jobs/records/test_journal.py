@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.lifecycle.events import EVENTS, FIELDS, Follower, Journal, events, journaled_jobs
+from jobs.records.journal import EVENTS, FIELDS, Follower, Journal, events, journaled_jobs
 from tests.helpers import on_disk
 
 JOB = "20261121-020000-0001234"
@@ -43,9 +43,7 @@ def test_each_attempt_has_a_file_of_its_own(tmp_path: Path) -> None:
 
 
 def test_attempts_begun_at_once_by_several_processes_share_no_file(tmp_path: Path) -> None:
-    code = (
-        "import pathlib, sys, jobs.lifecycle.events as e; print(e.Journal.of(pathlib.Path(sys.argv[1]), 'j').attempt)"
-    )
+    code = "import pathlib, sys, jobs.records.journal as e; print(e.Journal.of(pathlib.Path(sys.argv[1]), 'j').attempt)"
     command = [sys.executable, "-c", code, str(tmp_path)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]
     assert sorted(int(p.communicate()[0]) for p in processes) == [1, 2, 3, 4, 5, 6]

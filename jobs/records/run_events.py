@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from conf import MODEL_STAGES
-from jobs.lifecycle.events import Journal
-from jobs.runs import RunRecord, StageOutcome
+from jobs.records.journal import Journal
+from jobs.records.run_record import RunRecord, StageOutcome
 
 _ENDS = frozenset({"done", "paused", "cancelled", "failed"})
 

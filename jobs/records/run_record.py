@@ -20,7 +20,7 @@ from conf import PipelineConfig
 from conf.loader import to_dict
 from jobs.core.processes import has_ended, process_identity
 from jobs.core.stage import Stage, canonical
-from jobs.lifecycle.inbox import DIED, Inbox, JobState, seen, settled
+from jobs.records.job_log import DIED, Inbox, JobState, seen, settled
 from jobs.storage.paths import Place
 from jobs.storage.store import Store
 

@@ -10,9 +10,9 @@ import pytest
 
 from jobs.core.errors import RunFailedError, RunStopped, UserError
 from jobs.core.processes import process_identity
-from jobs.lifecycle.hold import Hold
-from jobs.lifecycle.inbox import Inbox, settled
-from jobs.lifecycle.telling import Unwatched
+from jobs.records.job_claim import Hold
+from jobs.records.job_log import Inbox, settled
+from jobs.records.run_events import Unwatched
 
 
 class Patient(Unwatched):

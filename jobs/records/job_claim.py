@@ -9,8 +9,8 @@ from typing import Any
 
 from jobs.core.errors import RunFailedError, RunStopped, UserError
 from jobs.core.processes import process_identity
-from jobs.lifecycle.inbox import Inbox, JobState, settled
-from jobs.lifecycle.telling import Watcher
+from jobs.records.job_log import Inbox, JobState, settled
+from jobs.records.run_events import Watcher
 from jobs.storage import paths
 from jobs.storage.paths import Place
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from jobs.lifecycle.progress import Progress
+from jobs.records.progress import Progress
 
 S = 10**9
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.core.errors import UserError
-from jobs.lifecycle.inbox import ENDED, REQUESTS, STATE_AFTER, STATES, Inbox, JobState, Record, fold, jobs_of
+from jobs.records.job_log import ENDED, REQUESTS, STATE_AFTER, STATES, Inbox, JobState, Record, fold, jobs_of
 from tests.helpers import on_disk
 
 LAWFUL = {
@@ -212,7 +212,7 @@ def test_processes_that_race_for_numbers_never_share_one(tmp_path: Path) -> None
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from jobs.lifecycle.inbox import Inbox\n"
+        "from jobs.records.job_log import Inbox\n"
         "inbox = Inbox(Path(sys.argv[1]), 'job')\n"
         "sys.stdin.readline()\n"
         "print(*(inbox.add('claimed', {'by': sys.argv[2]}).number for _ in range(25)))\n"

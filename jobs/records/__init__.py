@@ -1,0 +1,1 @@
+"""What is on record of jobs and runs: requests, claims, journals, progress."""
