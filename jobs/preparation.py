@@ -12,12 +12,12 @@ from conf import Loaded
 from conf.loader import to_dict
 from jobs.core.errors import UserError
 from jobs.core.stage import Stage
+from jobs.engine.ray_engine import check_address
 from jobs.inputs import catalogue
 from jobs.inputs.catalogue import Admission
 from jobs.inputs.streams import StreamFiles
 from jobs.lifecycle import descent
 from jobs.lifecycle.descent import Replay
-from jobs.passes.engine import check_address
 from jobs.passes.plan import Listed
 from jobs.pipeline import build
 from jobs.provisioning.inference import check_server

@@ -12,15 +12,15 @@ from pathlib import Path
 
 from conf import Loaded, Resources
 from jobs.core.errors import UserError, one_line
+from jobs.engine.ray_engine import check_address
 from jobs.finding import Finding, size_text
-from jobs.passes.engine import check_address
 from jobs.pipeline import build
 from jobs.provisioning.modelfiles import entries
 from jobs.provisioning.weights import folder
 
 _PATIENCE_S = 120.0
 _SHARED = Path("/dev/shm")  # noqa: S108 - it is what Ray keeps its objects in
-_ANSWER = "import sys; from jobs.passes.ondemand import answer; print(answer(int(sys.argv[1])))"
+_ANSWER = "import sys; from jobs.engine.lazy_engine import answer; print(answer(int(sys.argv[1])))"
 
 
 def shared_memory(limits: Resources) -> Iterator[Finding]:

@@ -17,14 +17,14 @@ from jobs.core.memory import give_back
 from jobs.core.naming import new_job_id
 from jobs.core.os_errors import as_problem
 from jobs.core.stage import Stage
+from jobs.engine.credential_forwarding import lend
+from jobs.engine.lazy_engine import EngineOnDemand
 from jobs.escalating.escalate import Escalation
 from jobs.inputs import catalogue
 from jobs.lifecycle import descent, differences
 from jobs.passes import pictures
 from jobs.passes.following import follow
-from jobs.passes.lending import lend
 from jobs.passes.modelstages import ModelStages
-from jobs.passes.ondemand import EngineOnDemand
 from jobs.passes.pixelpass import PassResult, run_pass
 from jobs.passes.plan import PixelPlan, Planner
 from jobs.passes.tables import TableStages

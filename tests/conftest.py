@@ -15,7 +15,7 @@ from hypothesis import settings
 
 from conf import Resources
 from jobs.demo import write_sample
-from jobs.passes.engine import Engine
+from jobs.engine.ray_engine import Engine
 from jobs.storage.workspace import Workspace
 from tests import s3
 from tests.helpers import SMALL

@@ -9,7 +9,7 @@ from unittest import mock
 import pyarrow as pa
 from ray import cloudpickle
 
-from jobs.passes.engine import Engine, ModelProcesses
+from jobs.engine.ray_engine import Engine, ModelProcesses
 
 
 @contextmanager

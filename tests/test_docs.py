@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from jobs.cli.app import app
 from jobs.core.errors import UserError
-from jobs.passes.engine import Engine
+from jobs.engine.ray_engine import Engine
 from tests.helpers import copy_stream, noise, write_noise_stream, write_pictures
 from tests.reference import ROOT
 

@@ -17,9 +17,9 @@ from typer.testing import Result
 
 import schemas
 from jobs.core.errors import RunFailedError, UserError
+from jobs.engine import lazy_engine
 from jobs.operations import access, daemon
 from jobs.operations.backlog import Backlog
-from jobs.passes import ondemand
 from jobs.query import View
 from jobs.records.job_log import Inbox
 from jobs.records.journal import events
@@ -67,7 +67,7 @@ for job in in_turn(backlog.live(), time.time_ns()):
 @pytest.fixture(autouse=True)
 def measured_nearby(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure in processes of the run's own: the session's engine began before there was a key to any bucket."""
-    monkeypatch.setattr(ondemand, "_is_running", lambda: False)
+    monkeypatch.setattr(lazy_engine, "_is_running", lambda: False)
 
 
 @pytest.fixture(scope="module")

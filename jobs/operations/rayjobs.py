@@ -18,11 +18,11 @@ from typing import Any
 from jobs.asking import Asked, requested
 from jobs.core.errors import RunFailedError, one_line
 from jobs.core.naming import new_job_id
+from jobs.engine.code_wheel import write_wheel
+from jobs.engine.ray_engine import ray_jobs
 from jobs.operations import access
 from jobs.operations.backlog import Backlog, Job
-from jobs.passes.engine import ray_jobs
 from jobs.preparation import prepare
-from jobs.provisioning.shipping import write_wheel
 from jobs.records.job_log import Inbox
 from jobs.storage.paths import Place
 

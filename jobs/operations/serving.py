@@ -16,7 +16,7 @@ from typing import Any
 from conf import Loaded
 from conf.loader import parse, to_dict
 from jobs.core.errors import UserError
-from jobs.passes.engine import Engine
+from jobs.engine.ray_engine import Engine
 from jobs.pipeline import build
 from jobs.provisioning.inference import can_be_served, describe
 from transforms.models.inference import FrameModel, StatefulModel, WindowedModel

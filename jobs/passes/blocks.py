@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from conf import PipelineConfig
-from jobs.passes.engine import Engine
+from jobs.engine.ray_engine import Engine
 from transforms.frames.clip import KEY_PATTERN
 from transforms.frames.pixel_block import ALL_BUT_MOTION, MOTION_ONLY, TABLES
 

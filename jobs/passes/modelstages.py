@@ -12,11 +12,11 @@ from conf import PipelineConfig
 from jobs.categories import register_model
 from jobs.core.errors import RunFailedError
 from jobs.core.stage import Stage
+from jobs.engine.lazy_engine import EngineOnDemand
 from jobs.passes.carrying import CarryPlanner
 from jobs.passes.modelpass import run_model_pass
 from jobs.passes.modelplan import ModelPlan, ModelPlanner
 from jobs.passes.modelworker import ModelTask
-from jobs.passes.ondemand import EngineOnDemand
 from jobs.passes.pixelpass import PassResult
 from jobs.provisioning.inference import make_model
 from jobs.records.job_claim import Hold

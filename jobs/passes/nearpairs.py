@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from jobs.passes.engine import Engine
+from jobs.engine.ray_engine import Engine
 from transforms.curate.duplicates.grouping import DuplicateParams, NearPairs
 
 _ROWS = 1 << 18

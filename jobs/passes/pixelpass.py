@@ -13,9 +13,9 @@ import pyarrow as pa
 from conf import PipelineConfig
 from jobs.core.errors import RunFailedError
 from jobs.core.stage import Stage
+from jobs.engine.local_pool import ALONE, Nearby, Transform
+from jobs.engine.ray_engine import Engine
 from jobs.passes.blocks import Block, cut, halves, waves
-from jobs.passes.engine import Engine
-from jobs.passes.nearby import ALONE, Nearby, Transform
 from jobs.passes.worker import measure_rows, persist_rows
 from jobs.records.job_claim import Hold
 from jobs.storage import paths

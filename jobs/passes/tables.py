@@ -18,8 +18,8 @@ from conf import PipelineConfig
 from jobs.core.errors import RunFailedError
 from jobs.core.memory import give_back
 from jobs.core.stage import Stage
-from jobs.passes.aside import beside
-from jobs.passes.engine import Engine
+from jobs.engine.interruptible import beside
+from jobs.engine.ray_engine import Engine
 from jobs.passes.measurements import gather
 from jobs.passes.nearpairs import sharing
 from jobs.passes.routing import route_frames

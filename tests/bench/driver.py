@@ -79,7 +79,7 @@ def _group(kind: str, n: int, n_old: int, *settings: str) -> dict[str, object]:
 
     import schemas
     from conf import load
-    from jobs.passes.engine import Engine
+    from jobs.engine.ray_engine import Engine
     from jobs.passes.nearpairs import sharing
     from tests.bench.material import fingerprints
     from transforms.curate.duplicates.grouping import group_frames

@@ -9,7 +9,7 @@ import pytest
 
 from conf.model_catalogue import catalogue
 from jobs.datasets import release
-from jobs.passes.engine import Engine
+from jobs.engine.ray_engine import Engine
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from tests.helpers import copy_stream, go, write_noise_stream

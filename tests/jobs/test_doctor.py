@@ -16,8 +16,8 @@ from jobs import probes
 from jobs.cli.app import app
 from jobs.core.errors import BrokenTableError
 from jobs.doctor import examine
+from jobs.engine.ray_engine import Engine
 from jobs.finding import Finding
-from jobs.passes.engine import Engine
 from jobs.provisioning.modelfiles import pull
 from jobs.query import View
 from jobs.storage.store import Store

@@ -18,10 +18,10 @@ import ray
 
 import schemas
 from jobs.asking import Asked
+from jobs.engine.ray_engine import Engine
 from jobs.lifecycle.control import find
 from jobs.operations.backlog import Backlog
 from jobs.operations.submitting import submit
-from jobs.passes.engine import Engine
 from jobs.query import View
 from jobs.records.job_log import Inbox, jobs_of
 from jobs.storage.workspace import Workspace

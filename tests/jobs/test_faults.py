@@ -18,7 +18,7 @@ import pytest
 import schemas
 from conf import load
 from jobs.core.errors import RunFailedError
-from jobs.passes.engine import Engine
+from jobs.engine.ray_engine import Engine
 from jobs.query import View
 from jobs.records.job_log import jobs_of
 from jobs.records.journal import events

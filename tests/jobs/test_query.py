@@ -8,7 +8,7 @@ import pytest
 
 import schemas
 from jobs.core.errors import UserError
-from jobs.passes.engine import Engine
+from jobs.engine.ray_engine import Engine
 from jobs.query import View, check_condition
 from jobs.selection import Selection
 from jobs.storage.store import Store

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 import schemas
 from conf import PipelineConfig, load
 from jobs.demo import compare
+from jobs.engine import lazy_engine
+from jobs.engine.ray_engine import Engine
 from jobs.inputs.catalogue import Admission
-from jobs.passes import ondemand
-from jobs.passes.engine import Engine
 from jobs.preparation import RunRequest
 from jobs.query import View
 from jobs.records.run_events import Unwatched
@@ -254,7 +254,7 @@ def test_results_depend_on_neither_grid_nor_parallelism_nor_order_of_inputs(
     with pytest.MonkeyPatch.context() as patch:
         if processes:
             # Processes of the run's own, in the place of the session's engine and its two.
-            patch.setattr(ondemand, "_is_running", lambda: False)
+            patch.setattr(lazy_engine, "_is_running", lambda: False)
             options.append(f"resources.num_cpus={processes}")
         go(workspace, *(folders[i] for i in order), settings=options)
     assert_same_tables(workspace, expected)

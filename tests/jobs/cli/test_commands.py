@@ -18,7 +18,7 @@ import polars as pl
 import pytest
 
 from jobs.cli.app import main
-from jobs.passes.engine import Engine
+from jobs.engine.ray_engine import Engine
 from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, write_noise_stream
 

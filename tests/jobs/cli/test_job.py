@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.core.errors import StoppedRunError, UserError
-from jobs.passes.engine import Engine
+from jobs.engine.ray_engine import Engine
 from jobs.records.job_log import Inbox
 from tests.helpers import on_disk, problems, said, winnow, write_noise_stream
 

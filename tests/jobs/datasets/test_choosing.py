@@ -17,7 +17,7 @@ from jobs.core.errors import UserError
 from jobs.datasets import release
 from jobs.datasets.choosing import SelectRequest, select
 from jobs.datasets.export import ExportRequest, export
-from jobs.passes.engine import Engine
+from jobs.engine.ray_engine import Engine
 from jobs.query import View
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace

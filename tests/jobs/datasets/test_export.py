@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from jobs.core.errors import RunFailedError, UserError
 from jobs.datasets import release
 from jobs.datasets.export import ExportRequest, export
-from jobs.passes.engine import Engine
+from jobs.engine.ray_engine import Engine
 from jobs.query import View
 from jobs.storage import paths
 from jobs.storage.paths import ObjectPath

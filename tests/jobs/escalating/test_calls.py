@@ -21,8 +21,8 @@ import pytest
 import schemas
 from conf import load
 from jobs.core.errors import RunFailedError
+from jobs.engine.ray_engine import Engine
 from jobs.escalating.calls import Budget, EnoughError, misfits
-from jobs.passes.engine import Engine
 from jobs.records.run_events import Unwatched
 from jobs.records.run_record import StageOutcome
 from jobs.run import RunRequest, run

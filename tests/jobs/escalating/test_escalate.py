@@ -19,8 +19,8 @@ from conf.model_catalogue import NOT_STATED
 from jobs.core.errors import RunFailedError, UserError
 from jobs.core.stage import Stage
 from jobs.datasets.export import ExportRequest, export
+from jobs.engine.ray_engine import Engine
 from jobs.escalating.escalate import unanswered, unasked
-from jobs.passes.engine import Engine
 from jobs.provisioning.detectors import licence_notice
 from jobs.query import View
 from jobs.records.run_record import RunRecord

@@ -17,9 +17,9 @@ from conf import load
 from jobs import inspection
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
+from jobs.engine.ray_engine import Engine
 from jobs.lifecycle import control, requests
 from jobs.lifecycle.control import Job
-from jobs.passes.engine import Engine
 from jobs.query import View
 from jobs.records.job_log import jobs_of
 from jobs.records.run_events import Unwatched

@@ -12,10 +12,10 @@ import pytest
 import schemas
 from conf import load
 from jobs.core.errors import UserError
+from jobs.engine.ray_engine import Engine
 from jobs.inputs.catalogue import Admission
 from jobs.inspection import runs
 from jobs.lifecycle import requests
-from jobs.passes.engine import Engine
 from jobs.query import View
 from jobs.records.run_record import RunRecord
 from jobs.run import RunRequest, run

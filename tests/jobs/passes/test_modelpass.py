@@ -18,12 +18,12 @@ from conf import Resources
 from jobs.core import devices
 from jobs.core.errors import RunFailedError
 from jobs.core.stage import Stage
-from jobs.passes import ondemand
-from jobs.passes.engine import Engine, ModelProcesses
+from jobs.engine import lazy_engine
+from jobs.engine.lazy_engine import EngineOnDemand
+from jobs.engine.local_pool import ALONE
+from jobs.engine.ray_engine import Engine, ModelProcesses
 from jobs.passes.modelpass import run_model_pass
 from jobs.passes.modelworker import ModelTask
-from jobs.passes.nearby import ALONE
-from jobs.passes.ondemand import EngineOnDemand
 from jobs.passes.pixelpass import PassResult
 from jobs.records.job_claim import Hold
 from jobs.records.journal import Journal, events
@@ -184,7 +184,7 @@ def test_few_frames_need_no_engine_unless_there_is_one_or_a_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = Resources(num_cpus=2)
-    monkeypatch.setattr(ondemand, "_is_running", lambda: False)
+    monkeypatch.setattr(lazy_engine, "_is_running", lambda: False)
     monkeypatch.setattr(devices, "_NVIDIA", tmp_path / "driver")
     with EngineOnDemand(limits) as demanded:
         assert demanded.models_nearby(ALONE) == ModelProcesses(1, 2, 0.0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import schemas
-from jobs.passes.engine import Engine
+from jobs.engine.ray_engine import Engine
 from jobs.passes.nearpairs import sharing
 from jobs.storage.workspace import Workspace
 from tests.helpers import computed, go, rows, write_noise_stream

@@ -16,8 +16,8 @@ import schemas
 from conf import load
 from jobs.core.errors import RunFailedError, UserError
 from jobs.datasets.export import ExportRequest, export
+from jobs.engine.ray_engine import Engine
 from jobs.evaluation.detections import DetectionResult, evaluate_view
-from jobs.passes.engine import Engine
 from jobs.provisioning.detectors import annotate_stage
 from jobs.query import View
 from jobs.storage import batching

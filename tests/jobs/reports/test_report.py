@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.passes.engine import Engine
+from jobs.engine.ray_engine import Engine
 from jobs.reports import charts
 from jobs.reports.charts import Limit
 from jobs.reports.report import render

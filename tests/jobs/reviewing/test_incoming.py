@@ -14,8 +14,8 @@ import pytest
 import schemas
 from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
+from jobs.engine.ray_engine import Engine
 from jobs.evaluation.detections import evaluate_view
-from jobs.passes.engine import Engine
 from jobs.query import View
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace

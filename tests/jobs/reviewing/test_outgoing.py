@@ -9,7 +9,7 @@ from blake3 import blake3
 
 import schemas
 from jobs.datasets.export import ExportRequest, export
-from jobs.passes.engine import Engine
+from jobs.engine.ray_engine import Engine
 from jobs.storage.workspace import Workspace
 from tests.helpers import go, problems, rows, said, winnow, write_noise_stream
 from tests.jobs.reviewing.material import EMPTY, N, annotated

@@ -9,8 +9,8 @@ import pytest
 
 from conf import Resources
 from jobs.core.errors import UserError
-from jobs.passes.engine import Engine, check_address
-from jobs.passes.ondemand import EngineOnDemand
+from jobs.engine.lazy_engine import EngineOnDemand
+from jobs.engine.ray_engine import Engine, check_address
 from tests.helpers import write_noise_stream
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs.passes.nearby import Transform
+from jobs.engine.local_pool import Transform
 from jobs.storage.paths import is_remote, place
 from transforms.io import object_store
 from transforms.io.credentials import VARIABLES, AccessError, options

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from jobs.passes.nearby import Nearby
+from jobs.engine.local_pool import Nearby
 from tests.helpers import is_gone
 
 
@@ -84,8 +84,8 @@ def rest(block: pa.Table) -> pa.Table:
 
 _PARENT = """
 import sys
-from jobs.passes.nearby import Nearby
-from tests.jobs.passes.test_nearby import blocks, double, rest
+from jobs.engine.local_pool import Nearby
+from tests.jobs.engine.test_local_pool import blocks, double, rest
 nearby = Nearby(1)
 (result,) = [r for r in nearby.map_blocks(blocks(1), [(double, {})]) if r is not None]
 print(result["pid"][0].as_py(), flush=True)

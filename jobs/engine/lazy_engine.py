@@ -17,9 +17,9 @@ from typing import Any, Self
 from conf import Resources
 from jobs.core.devices import may_have_gpu
 from jobs.core.errors import RunStopped
-from jobs.passes.engine import Engine, ModelProcesses, named_cluster, share_out
-from jobs.passes.lending import Lent
-from jobs.passes.nearby import ALONE, Nearby
+from jobs.engine.credential_forwarding import Lent
+from jobs.engine.local_pool import ALONE, Nearby
+from jobs.engine.ray_engine import Engine, ModelProcesses, named_cluster, share_out
 
 _ANSWER_S = 5.0
 _GRACE_S = 10.0

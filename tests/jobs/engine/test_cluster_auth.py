@@ -41,7 +41,7 @@ _JOIN = """
 import os, sys
 from conf import Resources
 from jobs.core.errors import RunFailedError
-from jobs.passes.engine import Engine
+from jobs.engine.ray_engine import Engine
 try:
     with Engine(Resources(), sys.argv[1]) as engine:
         engine.call_worker()

@@ -17,11 +17,11 @@ import pyarrow as pa
 from conf import Resources
 from jobs.core.errors import RunFailedError, RunStopped, UserError, one_line
 from jobs.core.optional_packages import require
-from jobs.passes.background import in_background
-from jobs.passes.joining import client_of_jobs, join
-from jobs.passes.lending import Lent, LentWorker, lent_transforms
-from jobs.passes.nearby import Transform
-from jobs.passes.tokens import MODE
+from jobs.engine.background import in_background
+from jobs.engine.cluster import client_of_jobs, join
+from jobs.engine.cluster_auth import MODE
+from jobs.engine.credential_forwarding import Lent, LentWorker, lent_transforms
+from jobs.engine.local_pool import Transform
 
 _TASK_RETRIES = 1
 _CPUS_PER_MODEL = 4

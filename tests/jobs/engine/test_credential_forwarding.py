@@ -6,7 +6,7 @@ import pickle
 import pyarrow as pa
 import pytest
 
-from jobs.passes.lending import Lent, LentWorker, lend, lent_transforms
+from jobs.engine.credential_forwarding import Lent, LentWorker, lend, lent_transforms
 from transforms.io.credentials import options
 
 

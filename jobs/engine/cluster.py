@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from jobs.core.errors import RunFailedError, UserError, one_line
-from jobs.passes.tokens import agree, token
-from jobs.provisioning.shipping import code_identity, version, write_wheel
+from jobs.engine.cluster_auth import agree, token
+from jobs.engine.code_wheel import code_identity, version, write_wheel
 
 _ANSWER_S = 120.0
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pytest
 
 import schemas
-from jobs.passes.engine import Engine
+from jobs.engine.ray_engine import Engine
 from jobs.records.journal import events
 from jobs.storage.workspace import Workspace
 from tests.helpers import assert_one_live_row, assert_same_tables, go, noise, rows, write_noise_stream, write_pictures

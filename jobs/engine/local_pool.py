@@ -119,7 +119,7 @@ def _start() -> _Helper:
     ours, theirs = Pipe()
     path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
     process = subprocess.Popen(  # noqa: S603 - it is our own interpreter
-        [sys.executable, "-c", f"from jobs.passes.nearby import serve; serve({theirs.fileno()}, {os.getpid()})"],
+        [sys.executable, "-c", f"from jobs.engine.local_pool import serve; serve({theirs.fileno()}, {os.getpid()})"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         pass_fds=[theirs.fileno()],

@@ -5,7 +5,7 @@ from threading import Event
 import pytest
 
 from jobs.core.errors import RunStopped
-from jobs.passes.aside import beside
+from jobs.engine.interruptible import beside
 from transforms.curate.duplicates import hamming
 
 
