@@ -14,10 +14,10 @@ import polars as pl
 from conf import load
 from jobs.core.errors import UserError
 from jobs.preparation import RunRequest
-from jobs.query import View
 from jobs.records.run_record import RunRecord
 from jobs.reports import report
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from transforms.core.boxes import box_iou
 from transforms.synthetic import TIMELINE, Kind, Planted, Sample
 

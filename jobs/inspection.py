@@ -10,15 +10,15 @@ import polars as pl
 import pyarrow.compute as pc
 
 import schemas
-from jobs import selection
 from jobs.core.errors import UserError
 from jobs.lifecycle.rundiff import parameters
-from jobs.query import View
 from jobs.records.job_log import Inbox
 from jobs.records.run_record import as_it_is
 from jobs.storage.paths import place
 from jobs.storage.store import Store
-from jobs.verdicts import verdicts
+from jobs.views import snapshot_spec
+from jobs.views.curation_counts import verdicts
+from jobs.views.view import View
 
 _STRETCHES = {
     "scenes": ("start_idx", "end_idx", "n_frames", "begins"),
@@ -54,7 +54,7 @@ def _asked(store: Store, job_id: str) -> str:
 
 def job(store: Store, job_id: str) -> dict[str, Any]:
     """Return one run with its stages. Raises `UserError` for an unknown id."""
-    row = as_it_is(store.root, selection.find_run(store, job_id))
+    row = as_it_is(store.root, snapshot_spec.find_run(store, job_id))
     for name in ("config", "counts", "environment", "versions"):
         row[name] = json.loads(row[name]) if row[name] else None
     stages = store.read(schemas.STAGE_RUNS)
@@ -81,7 +81,7 @@ def stream(store: Store, path: str | None, stream_id: str | None) -> dict[str, A
         raise UserError(f"no stream {stream_id or path} in this workspace; there are: {known}")
     row = dict(found[0])
     name = row["stream_id"]
-    view = View(store, selection.current(store))
+    view = View(store, snapshot_spec.current(store))
     verdict = verdicts(view, [name])
     stretches = {
         table: view.lazy(table)

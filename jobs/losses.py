@@ -12,10 +12,10 @@ from jobs.core.errors import BrokenTableError, UserError, one_line
 from jobs.core.naming import many
 from jobs.finding import Finding, broken_table
 from jobs.records.job_log import Inbox, jobs_of
-from jobs.selection import gone
 from jobs.storage.maintenance import KEPT_RUNS
 from jobs.storage.paths import Place
 from jobs.storage.store import Store
+from jobs.views.snapshot_spec import gone
 
 _READERS = 4
 _COMPUTED = (

@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 import pyarrow as pa
 
 import schemas
-from jobs import selection
 from jobs.core.errors import RunFailedError, RunStopped, UserError, one_line
 from jobs.core.memory import give_back
 from jobs.core.naming import new_job_id
@@ -21,7 +20,7 @@ from jobs.engine.credential_forwarding import lend
 from jobs.engine.lazy_engine import EngineOnDemand
 from jobs.escalating.escalate import Escalation
 from jobs.inputs import catalogue
-from jobs.lifecycle import descent, differences
+from jobs.lifecycle import descent
 from jobs.passes import pictures
 from jobs.passes.following import follow
 from jobs.passes.modelstages import ModelStages
@@ -39,6 +38,7 @@ from jobs.storage.committer import Committer
 from jobs.storage.quarantine import settle
 from jobs.storage.store import ConflictError, Snapshot, Store
 from jobs.storage.workspace import Workspace
+from jobs.views import snapshot_spec, table_diff
 
 __all__ = ["RunRequest", "run"]
 
@@ -320,7 +320,7 @@ class _Execution:
         counts = self._record.counts
         # After a pause, the rows to compare with are still those of before the first attempt.
         version = counts.setdefault("version_before", self._store.open(stage.table).version)
-        before = differences.stored(Store(self._store.root, {stage.table.name: version}), stage, streams)
+        before = table_diff.stored(Store(self._store.root, {stage.table.name: version}), stage, streams)
         outcome = self._record.outcomes[name]
         if stage.kind == "pixels":
             _, result = self._measure(listing, name)
@@ -342,7 +342,7 @@ class _Execution:
             tables = TableStages(self._store, self._stages, self._config, streams, self._record.job_id, again=name)
             done = tables.run(stage)
             outcome.computed, outcome.seconds = done.computed, done.seconds
-        changed = differences.between(stage.table, before, differences.stored(self._store, stage, streams))
+        changed = table_diff.between(stage.table, before, table_diff.stored(self._store, stage, streams))
         self._record.counts |= {"rows": changed.n_after, "rows_changed": changed.n_differing}
         for other in self._record.outcomes.values():
             other.state = "skipped"
@@ -393,4 +393,4 @@ class _Execution:
             # The rest is written to by every run, and would be written anew by each.
             at_once = table.has_stage_key or table is schemas.SCOPES
             maintenance.compact(self._store, table, job_id, more_than=1 if at_once else _OPS_FILES)
-        self._record.finish(self._store, selection.versions_seen(self._store))
+        self._record.finish(self._store, snapshot_spec.versions_seen(self._store))

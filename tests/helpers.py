@@ -23,11 +23,11 @@ from jobs.core.errors import UserError
 from jobs.explain import StageForecast, forecast
 from jobs.inputs.catalogue import Admission
 from jobs.preparation import prepare
-from jobs.query import View
 from jobs.records.run_record import RunRecord
 from jobs.run import RunRequest, run
 from jobs.storage.paths import Place
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from transforms.synthetic import Sample, encode
 
 SMALL = Sample(

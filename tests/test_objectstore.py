@@ -20,12 +20,12 @@ from jobs.core.errors import RunFailedError, UserError
 from jobs.engine import lazy_engine
 from jobs.operations import access, daemon
 from jobs.operations.backlog import Backlog
-from jobs.query import View
 from jobs.records.job_log import Inbox
 from jobs.records.journal import events
 from jobs.storage import paths
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests import s3
 from tests.helpers import (
     assert_one_live_row,

@@ -44,9 +44,9 @@ def curation(
     from jobs.cli.show import print_json, print_table
     from jobs.evaluation.evaluate import evaluate, page
     from jobs.evaluation.labels import read_labels
-    from jobs.query import View
     from jobs.storage import paths
     from jobs.storage.workspace import Workspace
+    from jobs.views.view import View
 
     place = Workspace.at(workspace)
     read = read_labels(labels)
@@ -112,9 +112,9 @@ def detections(
     from jobs.cli.show import out as console
     from jobs.core.errors import UserError
     from jobs.evaluation.detections import evaluate_files, evaluate_view, left_out, page
-    from jobs.query import View
     from jobs.storage import paths
     from jobs.storage.workspace import Workspace
+    from jobs.views.view import View
 
     if found is not None and (run or release):
         raise UserError("--detections scores a file; --run and --release read a workspace: expected one of them")

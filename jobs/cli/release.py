@@ -75,13 +75,13 @@ def show(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOpt
 
     Example: winnow release show night-v1
     """
-    from jobs import selection
     from jobs.cli.show import out, print_json, print_table
-    from jobs.query import View
     from jobs.storage.workspace import Workspace
-    from jobs.verdicts import verdicts
+    from jobs.views import snapshot_spec
+    from jobs.views.curation_counts import verdicts
+    from jobs.views.view import View
 
-    row = selection.find_release(_store(workspace), name)
+    row = snapshot_spec.find_release(_store(workspace), name)
     manifest = json.loads(row["manifest"])
     found = verdicts(View.of(Workspace.at(workspace), release=name))
     if as_json:
@@ -105,8 +105,8 @@ def diff(
     """
     from jobs.cli.show import print_json, print_table
     from jobs.datasets import release
-    from jobs.query import View
     from jobs.storage.workspace import Workspace
+    from jobs.views.view import View
 
     place = Workspace.at(workspace)
     found = release.difference(View.of(place, release=before), View.of(place, release=after)).values()

@@ -222,8 +222,8 @@ def print_summary(record: RunRecord, request: RunRequest) -> None:
     """Print what a run did, what came of it, and what to do next."""
     from jobs.cli.show import out, print_table
     from jobs.core.naming import many
-    from jobs.query import View
-    from jobs.verdicts import verdicts
+    from jobs.views.curation_counts import verdicts
+    from jobs.views.view import View
 
     columns = ["stage", "computed", "reused", "corrupt", "quarantined", "seconds"]
     rows = [

@@ -51,8 +51,8 @@ def sql(
     Example: winnow sql "SELECT unnest(reasons) AS reason, count(*) FROM curation GROUP BY 1"
     """
     from jobs.core.errors import UserError
-    from jobs.query import View
     from jobs.storage.workspace import Workspace
+    from jobs.views.view import View
 
     kind = format_ or _format_of(out)
     if out and kind is Format.table:

@@ -10,8 +10,8 @@ import pyarrow as pa
 import schemas
 from jobs.core.errors import UserError
 from jobs.passes.lookback import in_runs, window_ids
-from jobs.query import View
-from jobs.standing import reviewed
+from jobs.views.final_objects import reviewed
+from jobs.views.view import View
 
 _KEY = list(schemas.FRAME_KEY)
 _SHOWN = 3

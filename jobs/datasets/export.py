@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 from blake3 import blake3
 
 import schemas
-from jobs import selection
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from jobs.datasets import tabular
@@ -25,11 +24,12 @@ from jobs.datasets.delivery import put_in_place, staged
 from jobs.datasets.media import Media, bring, named
 from jobs.datasets.objects import are_known, looked_at, models_of, nested, objects_of, refuse_without_masks
 from jobs.datasets.ownership import MANIFEST, PICTURES, foreign, list_of
-from jobs.query import View, check_condition
-from jobs.standing import reviewed
 from jobs.storage.paths import ObjectPath, Place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views import snapshot_spec as selection
+from jobs.views.final_objects import reviewed
+from jobs.views.view import View, check_condition
 from transforms.core.intervals import place_in_intervals
 from transforms.curate.splits import assign_splits, joined_keys
 from transforms.formats.exports import voc, yolo

@@ -10,11 +10,11 @@ import pyarrow as pa
 
 import schemas
 from conf.model_catalogue import restriction_of
-from jobs import standing
-from jobs.categories import categories_of, params_of
 from jobs.core.errors import UserError
 from jobs.provisioning.modelfiles import Licence, licence_of
-from jobs.query import View
+from jobs.views import final_objects
+from jobs.views.categories import categories_of, params_of
+from jobs.views.view import View
 from transforms.formats.exports.objects import Objects
 
 _KEY = list(schemas.FRAME_KEY)
@@ -54,10 +54,12 @@ def objects_of(view: View, frames: pa.Table, min_score: float | None) -> Objects
     """
     if not are_known(view):
         return Objects.none()
-    there = view.lazy(standing.NAME)
+    there = view.lazy(final_objects.NAME)
     if min_score is not None:
         # What a person has let stand is sure, however sure a model was.
-        there = there.filter((pl.col("score") >= min_score) | pl.col("decision").is_in(standing.HUMAN).fill_null(False))
+        there = there.filter(
+            (pl.col("score") >= min_score) | pl.col("decision").is_in(final_objects.HUMAN).fill_null(False)
+        )
     wanted = pl.DataFrame(frames.select(_KEY)).lazy()
     rows = there.join(wanted, on=_KEY, how="semi").collect().to_arrow()
     return Objects.on(frames, rows, categories_of(view))
@@ -119,7 +121,7 @@ def _judges(view: View, frames: pa.Table) -> list[dict[str, Any]]:
     """
     wanted = pl.DataFrame(frames.select(_KEY)).lazy()
     said = view.lazy("escalated").select(*_KEY, "model", "verdicts").join(wanted, on=_KEY, how="semi")
-    answers = said.join(standing.reviewed(view.lazy), on=_KEY, how="anti").collect()
+    answers = said.join(final_objects.reviewed(view.lazy), on=_KEY, how="anti").collect()
     if not answers.height:
         return []
     verdicts = answers.explode("verdicts").with_columns(said=pl.col("verdicts").struct.field("verdict"))
@@ -144,7 +146,7 @@ def looked_at(view: View, frames: pa.Table) -> dict[str, int]:
     is more on them nobody knows.
     """
     wanted = pl.DataFrame(frames.select(_KEY)).lazy()
-    people = standing.reviewed(view.lazy).select(_KEY).join(wanted, on=_KEY, how="semi").collect()
+    people = final_objects.reviewed(view.lazy).select(_KEY).join(wanted, on=_KEY, how="semi").collect()
     models = view.lazy("annotated").select(_KEY).join(wanted, on=_KEY, how="semi").collect()
     seen = pl.concat([people, models]).unique()
     carried = view.lazy("propagated").filter(pl.col("n_propagated") > 0).select(_KEY)

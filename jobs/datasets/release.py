@@ -11,12 +11,12 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
-from jobs import selection
 from jobs.core.errors import UserError
 from jobs.core.naming import wrong_with
-from jobs.query import View
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Snapshot, Store
+from jobs.views import snapshot_spec
+from jobs.views.view import View
 
 
 def create(store: Store, name: str, run: str | None = None, note: str | None = None) -> dict[str, Any]:
@@ -26,10 +26,10 @@ def create(store: Store, name: str, run: str | None = None, note: str | None = N
     """
     if wrong := wrong_with("release", name):
         raise UserError(wrong)
-    chosen = selection.of_run(store, run) if run else selection.pinned(store)
+    chosen = snapshot_spec.of_run(store, run) if run else snapshot_spec.pinned(store)
     if not chosen.streams:
         raise UserError("there is nothing to release yet: no run has finished in this workspace")
-    job_id = selection.find_run(store, run)["job_id"] if run else _head_run(store)
+    job_id = snapshot_spec.find_run(store, run)["job_id"] if run else _head_run(store)
     manifest = chosen.manifest()
     row = {"name": name, "manifest": json.dumps(manifest), "note": note, "job_id": job_id, "created_ns": time.time_ns()}
     rows = pa.Table.from_pylist([row], schemas.RELEASES.arrow_schema)

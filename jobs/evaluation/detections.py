@@ -11,15 +11,15 @@ import numpy as np
 import polars as pl
 
 import schemas
-from jobs import standing
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from jobs.core.plain_values import finite
 from jobs.datasets.objects import are_known
 from jobs.evaluation.truth import Kind, read_detections, read_truth
-from jobs.query import View
 from jobs.reports import charts
 from jobs.reports.pages import render_page
+from jobs.views import final_objects
+from jobs.views.view import View
 from transforms.assess.detection_scores import Scores, score
 from transforms.frames.clip import KEY_PATTERN
 
@@ -89,7 +89,7 @@ def evaluate_view(view: View, truth: Path, kind: Kind, min_score: float, as_foun
     if not are_known(view):
         raise UserError("there are no annotations; make some with `winnow run --profile annotate`")
     images, matching = _match(view, document)
-    rows = _annotations(view, images, kind, "annotations" if as_found else standing.NAME)
+    rows = _annotations(view, images, kind, "annotations" if as_found else final_objects.NAME)
     ids = {c["name"].strip().casefold(): c["id"] for c in document["categories"]}
     known = pl.Series([name.strip().casefold() in ids for name in rows["category"].to_list()], dtype=pl.Boolean)
     matching.foreign.extend(sorted(rows.filter(~known)["category"].unique().to_list()))

@@ -15,9 +15,9 @@ from jobs.core.errors import UserError
 from jobs.core.plain_values import finite
 from jobs.evaluation.labels import FLAGS, Labels
 from jobs.evaluation.suggesting import Suggested, configured, suggest_duplicates, suggest_idle
-from jobs.query import View
 from jobs.reports import charts
 from jobs.reports.pages import render_page
+from jobs.views.view import View
 from transforms.assess import curation_scores
 from transforms.assess.curation_scores import Curve
 from transforms.curate.duplicates.grouping import MARKED, DuplicateParams

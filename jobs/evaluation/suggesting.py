@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 import schemas
-from jobs.query import View
+from jobs.views.view import View
 from transforms.assess import curation_scores
 from transforms.curate.duplicates.grouping import MARKED, DuplicateParams
 from transforms.curate.idle import FINGERPRINTS, MOTION, Course, IdleParams, course_of, find_idle

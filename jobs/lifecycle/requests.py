@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 import schemas
 from conf import ConfigError, Loaded, PipelineConfig
 from conf.loader import flat, override, parse, to_dict
-from jobs import selection
 from jobs.core.errors import UserError
 from jobs.core.stage import Stage, canonical
 from jobs.inputs.catalogue import Admission
@@ -22,6 +21,7 @@ from jobs.preparation import RunRequest
 from jobs.records.job_log import Inbox
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views import snapshot_spec
 
 
 def from_data(workspace: Workspace, data: Mapping[str, Any]) -> RunRequest:
@@ -45,7 +45,7 @@ def of_job(workspace: Workspace, job_id: str) -> RunRequest:
     for record in reversed(Inbox(workspace.root, job_id).records()):
         if "request" in record.data:
             return from_data(workspace, record.data["request"])
-    row = selection.find_run(Store(workspace.root), job_id)
+    row = snapshot_spec.find_run(Store(workspace.root), job_id)
     # Of one stream it is clear which input has its id.
     ids = tuple(row["streams"]) if len(row["streams"]) == len(row["inputs"]) == 1 else ()
     loaded = Loaded(_config(json.loads(row["config"])), row["profile"])
@@ -99,7 +99,7 @@ def retry(workspace: Workspace, job_id: str) -> RunRequest:
 
 
 def _parent(workspace: Workspace, job_id: str) -> tuple[dict[str, Any], RunRequest]:
-    parent = selection.find_run(Store(workspace.require().root), job_id)
+    parent = snapshot_spec.find_run(Store(workspace.require().root), job_id)
     return parent, of_job(workspace, parent["job_id"])
 
 

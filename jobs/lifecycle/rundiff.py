@@ -11,12 +11,12 @@ import polars as pl
 
 import schemas
 from conf.loader import flat
-from jobs import selection
 from jobs.core.errors import UserError
-from jobs.lifecycle.differences import between
-from jobs.query import View
-from jobs.selection import Selection
 from jobs.storage.store import Store
+from jobs.views import snapshot_spec
+from jobs.views.snapshot_spec import Selection
+from jobs.views.table_diff import between
+from jobs.views.view import View
 
 # They decide how fast a run is, never what comes out of it.
 _NO_RESULT = ("resources.", "unit_frames")
@@ -39,8 +39,8 @@ def run_diff(store: Store, one: str, other: str, tolerance: float = 0.0, shown: 
     `same` says that no row does. Measured numbers may differ by `tolerance`. Raises `UserError` for a run that is
     unknown, did not finish, or whose versions were deleted.
     """
-    runs = [selection.find_run(store, job_id) for job_id in (one, other)]
-    chosen = [selection.of_run(store, run["job_id"]) for run in runs]
+    runs = [snapshot_spec.find_run(store, job_id) for job_id in (one, other)]
+    chosen = [snapshot_spec.of_run(store, run["job_id"]) for run in runs]
     stages = {
         table.name: _stage(store, table, chosen, runs, tolerance, shown)
         for table in schemas.ALL

@@ -9,10 +9,10 @@ from typing import Any
 import schemas
 from jobs.core.errors import UserError
 from jobs.datasets import release
-from jobs.query import View
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
-from jobs.verdicts import verdicts
+from jobs.views.curation_counts import verdicts
+from jobs.views.view import View
 
 
 def publish(workspace: Workspace, job_id: str, name: str, siblings: Collection[str]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import pyarrow as pa
 
 import schemas
 from conf import PipelineConfig
-from jobs.categories import register_model
 from jobs.core.errors import RunFailedError
 from jobs.core.stage import Stage
 from jobs.engine.lazy_engine import EngineOnDemand
@@ -26,6 +25,7 @@ from jobs.storage.committer import Committer
 from jobs.storage.object_committer import ObjectCommitter
 from jobs.storage.quarantine import settle
 from jobs.storage.store import Store
+from jobs.views.categories import register_model
 
 
 @dataclass(frozen=True)

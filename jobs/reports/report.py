@@ -16,14 +16,14 @@ import schemas
 from conf import ConfigError, PipelineConfig
 from conf.loader import parse
 from jobs.inspection import job
-from jobs.query import View
 from jobs.reports import charts
 from jobs.reports.charts import Limit
 from jobs.reports.pages import render_page
-from jobs.selection import find_release, find_run
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
-from jobs.verdicts import Verdicts, verdicts
+from jobs.views.curation_counts import Verdicts, verdicts
+from jobs.views.snapshot_spec import find_release, find_run
+from jobs.views.view import View
 from transforms.curate.curation import REASONS
 from transforms.frames.frame_image import thumbnail_of
 from transforms.frames.image import CorruptImageError

@@ -15,13 +15,13 @@ import pyarrow as pa
 from blake3 import blake3
 
 import schemas
-from jobs.categories import categories_of, register
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
-from jobs.query import View
-from jobs.standing import found_by_models
 from jobs.storage.store import Drop, Store
 from jobs.storage.workspace import Workspace
+from jobs.views.categories import categories_of, register
+from jobs.views.final_objects import found_by_models
+from jobs.views.view import View
 from transforms.formats.reviewing.coco import read_review_coco
 from transforms.formats.reviewing.cvat import read_cvat
 from transforms.formats.reviewing.decisions import Known, decide

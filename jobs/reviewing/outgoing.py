@@ -13,17 +13,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
-from jobs import selection
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from jobs.datasets.currency import refuse_outdated
 from jobs.datasets.delivery import staged
 from jobs.datasets.media import Media, bring
 from jobs.datasets.objects import objects_of
-from jobs.query import View, check_condition
-from jobs.standing import reviewed
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views import snapshot_spec
+from jobs.views.final_objects import reviewed
+from jobs.views.view import View, check_condition
 from transforms.formats.exports.objects import Objects
 from transforms.formats.reviewing.coco import review_coco_files
 from transforms.formats.reviewing.cvat import cvat_files
@@ -68,7 +68,7 @@ def send_out(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
     """
     store = Store(workspace.require().root)
     _check(request)
-    chosen = selection.pinned(store)
+    chosen = snapshot_spec.pinned(store)
     view = View(store, chosen)
     rows = _rows(view, request)
     told = {"format": request.format, "out": str(request.out), "frames": rows.num_rows}

@@ -19,8 +19,8 @@ import polars as pl
 
 from jobs.evaluation.evaluate import Evaluation, evaluate
 from jobs.evaluation.labels import read_labels
-from jobs.query import View
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.evidence import frozen, material
 from tests.helpers import go
 from transforms.assess.curation_scores import agreement, roc_auc

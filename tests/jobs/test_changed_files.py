@@ -11,8 +11,8 @@ import pytest
 
 import schemas
 from jobs.inputs.catalogue import Admission
-from jobs.query import View
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import (
     SMALL,
     STAGE_TABLES,

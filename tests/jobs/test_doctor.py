@@ -19,9 +19,9 @@ from jobs.doctor import examine
 from jobs.engine.ray_engine import Engine
 from jobs.finding import Finding
 from jobs.provisioning.modelfiles import pull
-from jobs.query import View
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import computed, go, rows
 from tests.onnx_graphs import write_end_to_end
 from tests.reference import ROOT

@@ -22,9 +22,9 @@ from jobs.engine.ray_engine import Engine
 from jobs.lifecycle.control import find
 from jobs.operations.backlog import Backlog
 from jobs.operations.submitting import submit
-from jobs.query import View
 from jobs.records.job_log import Inbox, jobs_of
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, rows
 from tests.machines import two_machines
 from tests.processes import SLOW, finished, n_rows, resume, start, start_gateway

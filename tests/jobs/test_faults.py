@@ -19,12 +19,12 @@ import schemas
 from conf import load
 from jobs.core.errors import RunFailedError
 from jobs.engine.ray_engine import Engine
-from jobs.query import View
 from jobs.records.job_log import jobs_of
 from jobs.records.journal import events
 from jobs.records.run_events import Unwatched
 from jobs.run import RunRequest, run
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import (
     SMALL,
     STAGE_TABLES,

@@ -12,11 +12,11 @@ from jobs.core.errors import BrokenTableError, UserError
 from jobs.datasets import release
 from jobs.doctor import examine
 from jobs.finding import Finding
-from jobs.query import View
 from jobs.records.job_log import Inbox
 from jobs.storage.delta_log import log_entry
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import go
 
 

@@ -16,11 +16,11 @@ from jobs.engine import lazy_engine
 from jobs.engine.ray_engine import Engine
 from jobs.inputs.catalogue import Admission
 from jobs.preparation import RunRequest
-from jobs.query import View
 from jobs.records.run_events import Unwatched
 from jobs.run import run
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import (
     SMALL,
     STAGE_TABLES,

@@ -18,9 +18,9 @@ from jobs.datasets import release
 from jobs.datasets.choosing import SelectRequest, select
 from jobs.datasets.export import ExportRequest, export
 from jobs.engine.ray_engine import Engine
-from jobs.query import View
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import go, noise, rows, write_clip, write_noise_stream, write_pictures
 
 _KEY = list(schemas.FRAME_KEY)

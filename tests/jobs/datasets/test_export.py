@@ -14,11 +14,11 @@ from jobs.core.errors import RunFailedError, UserError
 from jobs.datasets import release
 from jobs.datasets.export import ExportRequest, export
 from jobs.engine.ray_engine import Engine
-from jobs.query import View
 from jobs.storage import paths
 from jobs.storage.paths import ObjectPath
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import copy_stream, go, write_noise_stream
 from transforms.io import object_store
 

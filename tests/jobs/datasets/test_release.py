@@ -10,10 +10,10 @@ import pytest
 import schemas
 from jobs.core.errors import UserError
 from jobs.datasets import release
-from jobs.query import View
 from jobs.storage import maintenance
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import copy_stream, go, write_noise_stream
 
 pytestmark = pytest.mark.usefixtures("engine")

@@ -16,8 +16,8 @@ from jobs.datasets.export import ExportRequest, export
 from jobs.datasets.training import TrainRequest, train
 from jobs.evaluation.detections import evaluate_view
 from jobs.provisioning.folders import digest
-from jobs.query import View
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import go, noise, rows
 from tests.onnx_graphs import write_end_to_end
 from transforms.models.detect.detections import Thresholds

@@ -22,10 +22,10 @@ from jobs.datasets.export import ExportRequest, export
 from jobs.engine.ray_engine import Engine
 from jobs.escalating.escalate import unanswered, unasked
 from jobs.provisioning.detectors import licence_notice
-from jobs.query import View
 from jobs.records.run_record import RunRecord
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.endpoints import Bad, Endpoint, endpoint, openai
 from tests.helpers import go, rows, winnow
 from tests.jobs.reviewing.material import EMPTY, N, annotated, settings

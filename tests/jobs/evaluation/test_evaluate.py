@@ -10,8 +10,8 @@ import pytest
 from jobs.core.errors import UserError
 from jobs.evaluation.evaluate import Evaluation, evaluate, page
 from jobs.evaluation.labels import read_labels
-from jobs.query import View
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import SMALL, go
 from transforms.curate.duplicates.grouping import DuplicateParams
 from transforms.curate.idle import IdleParams

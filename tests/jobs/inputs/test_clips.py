@@ -14,11 +14,11 @@ import pytest
 import schemas
 from jobs.core.errors import RunFailedError, UserError
 from jobs.datasets.export import ExportRequest, export
-from jobs.query import View
 from jobs.reports.report import render
 from jobs.storage import maintenance
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import (
     assert_one_live_row,
     assert_same_tables,

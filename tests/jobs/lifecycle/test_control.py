@@ -20,13 +20,13 @@ from jobs.core.processes import process_identity
 from jobs.engine.ray_engine import Engine
 from jobs.lifecycle import control, requests
 from jobs.lifecycle.control import Job
-from jobs.query import View
 from jobs.records.job_log import jobs_of
 from jobs.records.run_events import Unwatched
 from jobs.records.run_record import RunRecord, close_dead_runs
 from jobs.run import RunRequest, run
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, on_disk, rows, write_noise_stream
 from tests.processes import SLOW, finished, n_rows, resume, start, wait_for_rows
 

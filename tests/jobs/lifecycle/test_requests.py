@@ -16,11 +16,11 @@ from jobs.engine.ray_engine import Engine
 from jobs.inputs.catalogue import Admission
 from jobs.inspection import runs
 from jobs.lifecycle import requests
-from jobs.query import View
 from jobs.records.run_record import RunRecord
 from jobs.run import RunRequest, run
 from jobs.storage.store import Drop, Store
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import SMALL, assert_one_live_row, computed, copy_stream, go, rows, write_noise_stream
 
 pytestmark = pytest.mark.usefixtures("engine")

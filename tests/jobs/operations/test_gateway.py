@@ -25,12 +25,12 @@ from jobs.operations.jsonlog import tail
 from jobs.operations.overview import Overview
 from jobs.operations.schedule import Schedule, save
 from jobs.operations.submitting import submit
-from jobs.query import View
 from jobs.records.job_log import Inbox
 from jobs.records.journal import events
 from jobs.records.progress import Progress
 from jobs.storage.locks import holder
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import assert_one_live_row, on_disk, write_noise_stream
 from tests.processes import n_rows
 

@@ -12,9 +12,9 @@ from jobs.operations.backlog import Backlog
 from jobs.operations.execution import request_of
 from jobs.operations.submitting import submit
 from jobs.records.job_log import Inbox
-from jobs.selection import find_run
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views.snapshot_spec import find_run
 from tests.helpers import write_noise_stream
 
 

@@ -24,11 +24,11 @@ from jobs.passes.modelpass import _cut
 from jobs.passes.modelplan import request
 from jobs.passes.modelworker import ModelTask
 from jobs.preparation import RunRequest, prepare
-from jobs.query import View
 from jobs.records.run_events import Unwatched
 from jobs.run import run
 from jobs.storage import batching
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import assert_one_live_row, assert_same_tables, computed, copy_stream, go, noise, rows
 from tests.models import held_at_hand
 from tests.onnx_graphs import write_end_to_end

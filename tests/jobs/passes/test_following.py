@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 import schemas
-from jobs import selection
 from jobs.inputs.catalogue import Admission
 from jobs.storage import heads
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views import snapshot_spec
 from tests.helpers import assert_one_live_row, computed, go, rows, write_noise_stream
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -52,13 +52,13 @@ def test_verdicts_follow_groups_at_the_thresholds_of_their_own_stream(workspace:
     go(workspace, first)
     go(workspace, other, settings=OWN)
     assert verdict(workspace, "other") == ["exact_duplicate"]
-    keys = selection.current(Store(workspace.root)).keys["curation"]
+    keys = snapshot_spec.current(Store(workspace.root)).keys["curation"]
     assert keys["first"] != keys["other"]
     # What the group was built around is gone: the frame of the other stream stands for itself.
     (first / "image_0.jpg").unlink()
     go(workspace, first, admission=Admission(allow_missing=True))
     assert verdict(workspace, "other") == []
-    assert selection.current(Store(workspace.root)).keys["curation"] == keys
+    assert snapshot_spec.current(Store(workspace.root)).keys["curation"] == keys
     # The run of its own finds nothing to do, and neither does one that changes no group.
     assert computed(go(workspace, other, settings=OWN)) == {}
     version = Store(workspace.root).open(schemas.CURATION).version

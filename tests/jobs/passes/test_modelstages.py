@@ -15,8 +15,8 @@ from jobs.core.errors import UserError
 from jobs.datasets.choosing import SelectRequest, select
 from jobs.explain import forecast
 from jobs.preparation import RunRequest, prepare
-from jobs.query import View
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import (
     assert_one_live_row,
     computed,

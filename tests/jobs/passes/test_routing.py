@@ -12,8 +12,8 @@ import schemas
 from conf import ConfigError
 from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
-from jobs.query import View
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import assert_one_live_row, computed, go, noise, rows, said, winnow
 from tests.jobs.reviewing.material import EMPTY, N, annotated, picture, settings
 from tests.onnx_graphs import write_end_to_end

@@ -11,18 +11,18 @@ import pytest
 
 import schemas
 from conf import load
-from jobs import selection
 from jobs.core.errors import RunFailedError
 from jobs.datasets.release import create
 from jobs.explain import forecast
 from jobs.lifecycle.requests import replay
 from jobs.lifecycle.rundiff import run_diff
 from jobs.preparation import RunRequest, prepare
-from jobs.query import View
 from jobs.run import run
 from jobs.storage import batching
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views import snapshot_spec
+from jobs.views.view import View
 from tests.helpers import assert_one_live_row, computed, go, noise, rows
 
 pytestmark = pytest.mark.usefixtures("models_at_hand")
@@ -79,7 +79,7 @@ def test_a_rule_decides_what_is_shown_and_what_is_seen_of_it(workspace: Workspac
     # Runs show what they chose, and a release what was chosen then.
     assert seen(workspace, run=record.job_id) == brighter(6)
     assert create(Store(workspace.root), "narrow")["selections"][0]["rules"] == {
-        "annotate": selection.current(Store(workspace.root)).rules["annotate"]["cam"]
+        "annotate": snapshot_spec.current(Store(workspace.root)).rules["annotate"]["cam"]
     }
     # What was left out comes back without being computed again.
     assert computed(go(workspace, cam, settings=ANNOTATE)) == {"annotate": 4}

@@ -13,8 +13,8 @@ import schemas
 from jobs.core.errors import RunFailedError
 from jobs.passes import tables
 from jobs.passes.measurements import gather
-from jobs.query import View
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import assert_one_live_row, go, noise, rows, write_noise_stream, write_pictures
 
 pytestmark = pytest.mark.usefixtures("engine")

@@ -13,8 +13,8 @@ import pytest
 
 import schemas
 from jobs.datasets.export import ExportRequest, export
-from jobs.query import View
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import assert_one_live_row, assert_same_tables, computed, go, noise, rows
 from tests.onnx_graphs import write_end_to_end
 

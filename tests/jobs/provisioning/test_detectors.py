@@ -19,11 +19,11 @@ from jobs.datasets.export import ExportRequest, export
 from jobs.engine.ray_engine import Engine
 from jobs.evaluation.detections import DetectionResult, evaluate_view
 from jobs.provisioning.detectors import annotate_stage
-from jobs.query import View
 from jobs.storage import batching
 from jobs.storage.object_committer import ObjectCommitter
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import assert_one_live_row, assert_same_tables, computed, copy_stream, go, noise, rows, write_clip
 from tests.models import held_at_hand
 from tests.onnx_graphs import write_end_to_end

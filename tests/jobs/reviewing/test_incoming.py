@@ -16,9 +16,9 @@ from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
 from jobs.engine.ray_engine import Engine
 from jobs.evaluation.detections import evaluate_view
-from jobs.query import View
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import go, problems, rows, said, winnow
 from tests.jobs.reviewing.material import EMPTY, N, annotated, box, picture, settings
 

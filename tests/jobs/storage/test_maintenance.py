@@ -10,11 +10,11 @@ import pytest
 import schemas
 from conf import OPTIONAL_STAGES
 from jobs.core.errors import UserError
-from jobs.query import View
 from jobs.storage import maintenance, paths
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Drop, Store
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import SMALL, STAGE_TABLES, computed, go, rows, write_noise_stream
 
 pytestmark = pytest.mark.usefixtures("engine")

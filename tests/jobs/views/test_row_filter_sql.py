@@ -6,8 +6,8 @@ import duckdb
 import pyarrow as pa
 
 import schemas
-from jobs.selection import Selection
-from jobs.shown import Shown
+from jobs.views.row_filter_sql import Shown
+from jobs.views.snapshot_spec import Selection
 
 N = 6
 STREAMS = ("a", "b", "c")

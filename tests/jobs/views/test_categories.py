@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 
 import schemas
-from jobs import selection
-from jobs.categories import categories_of, register
 from jobs.datasets import release
 from jobs.datasets.export import ExportRequest, export
-from jobs.query import View
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views import snapshot_spec
+from jobs.views.categories import categories_of, register
+from jobs.views.view import View
 from tests.helpers import go
 from tests.jobs.reviewing.material import annotated, settings
 
@@ -34,12 +34,12 @@ def numbers(store: Store) -> dict[str, int]:
 
 
 def known(store: Store) -> tuple[str, ...]:
-    return categories_of(View(store, selection.pinned(store)))
+    return categories_of(View(store, snapshot_spec.pinned(store)))
 
 
 def test_a_number_is_given_once(store: Store) -> None:
     register(store, ["moving"], "motion", "a")
-    before = selection.pinned(store)
+    before = snapshot_spec.pinned(store)
     register(store, ["zebra", "moving", "cat", "zebra"], "onnx", "b")
     version = store.open(schemas.CATEGORIES).version
     register(store, ["cat"], "review", "c")

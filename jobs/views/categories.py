@@ -11,11 +11,11 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
-from jobs import selection
 from jobs.core.stage import Stage
-from jobs.query import View
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Snapshot, Store
+from jobs.views import snapshot_spec
+from jobs.views.view import View
 from transforms.formats.exports.objects import vocabulary
 from transforms.models.ocr import TextReader
 
@@ -33,7 +33,7 @@ def register(store: Store, names: Iterable[str], origin: str, job_id: str) -> No
 
     def change(snapshot: Snapshot) -> Change | None:
         there = set(snapshot.read(["category"])["category"].to_pylist())
-        added = {} if there else dict.fromkeys(_unnumbered(View(store, selection.current(store))), _BEFORE)
+        added = {} if there else dict.fromkeys(_unnumbered(View(store, snapshot_spec.current(store))), _BEFORE)
         added |= {name: origin for name in wanted if name not in there | added.keys()}
         if not added:
             return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from jobs.query import View
+from jobs.views.view import View
 from transforms.curate.curation import REASONS
 
 

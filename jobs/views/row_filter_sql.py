@@ -10,7 +10,7 @@ import pyarrow as pa
 
 import schemas
 from conf.rules import TABLES, understood
-from jobs.selection import Selection
+from jobs.views.snapshot_spec import Selection
 
 _Within = tuple[str, int]
 """A stage and the number of one of its rules: the streams that have it."""

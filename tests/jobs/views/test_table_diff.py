@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import schemas
-from jobs.lifecycle.differences import between
+from jobs.views.table_diff import between
 
 
 def quality(*scores: float | None) -> pl.DataFrame:

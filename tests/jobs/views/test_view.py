@@ -9,10 +9,10 @@ import pytest
 import schemas
 from jobs.core.errors import UserError
 from jobs.engine.ray_engine import Engine
-from jobs.query import View, check_condition
-from jobs.selection import Selection
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views.snapshot_spec import Selection
+from jobs.views.view import View, check_condition
 from tests.helpers import SMALL, go, rows
 
 N = SMALL.planted.n_files

@@ -14,15 +14,15 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
-from jobs import composing, standing
-from jobs import selection as selecting
 from jobs.core.errors import BrokenTableError, UserError, one_line
 from jobs.records.journal import events, journaled_jobs
-from jobs.selection import Selection
-from jobs.shown import Shown
 from jobs.storage.paths import ObjectPath, Place
 from jobs.storage.store import Snapshot, Store
 from jobs.storage.workspace import Workspace
+from jobs.views import annotations_view, final_objects
+from jobs.views import snapshot_spec as selecting
+from jobs.views.row_filter_sql import Shown
+from jobs.views.snapshot_spec import Selection
 from transforms.io import object_store
 
 BATCH = 1 << 16
@@ -94,20 +94,20 @@ class View:
         """
         if name == "curated":
             return self._curated()
-        if name == standing.NAME:
-            return standing.standing(self.lazy)
+        if name == final_objects.NAME:
+            return final_objects.standing(self.lazy)
         if name == schemas.JOURNAL.name:
             return pl.LazyFrame(journal_rows(self._unpinned.root))
         name, _, stage = name.partition(":")
         every = name.removesuffix("_all")
         if every not in schemas.BY_NAME:
-            known = ", ".join([*schemas.BY_NAME, schemas.JOURNAL.name, standing.NAME, "curated"])
+            known = ", ".join([*schemas.BY_NAME, schemas.JOURNAL.name, final_objects.NAME, "curated"])
             raise UserError(f"there is no table {name!r}; there are: {known}, and each with _all appended")
         table = schemas.BY_NAME[every]
         if name.endswith("_all") or not table.has_stage_key:
             return self._open(table).lazy()
-        if name == composing.FOUND and not stage:
-            return composing.composed(self._chosen, self.selection.keys)
+        if name == annotations_view.FOUND and not stage:
+            return annotations_view.composed(self._chosen, self.selection.keys)
         return self._chosen(table, stage)
 
     def _chosen(self, table: schemas.Table, stage: str = "") -> pl.LazyFrame:
@@ -122,7 +122,7 @@ class View:
         wanted = wanted.join(chosen, on=("stream_id", "stage_key"), how="semi")
         if stage or not self._shown.has_rules(table):
             return wanted
-        name = _FOUND if table.name == composing.FOUND else table.name
+        name = _FOUND if table.name == annotations_view.FOUND else table.name
         frames = self.sql(f"SELECT DISTINCT stream_id, frame_idx FROM {name}")
         return wanted.join(pl.LazyFrame(frames), on=list(schemas.FRAME_KEY), how="semi")
 
@@ -162,8 +162,8 @@ class View:
             # Reading every line of every run is for those who ask for them.
             if schemas.JOURNAL.name in query.lower():
                 connection.register(schemas.JOURNAL.name, journal_rows(self._unpinned.root))
-            if re.search(rf"\b{standing.NAME}\b", query.lower()):
-                connection.register(standing.NAME, self.lazy(standing.NAME).collect().to_arrow())
+            if re.search(rf"\b{final_objects.NAME}\b", query.lower()):
+                connection.register(final_objects.NAME, self.lazy(final_objects.NAME).collect().to_arrow())
             try:
                 _refuse_all_but_reading(connection, query)
                 connection.execute("SET enable_external_access = false")
@@ -191,9 +191,11 @@ class View:
             connection.execute(f"CREATE VIEW {table.name}_all AS SELECT * FROM {table.name}")
         # A view of what a rule chose reads those that have none.
         for table in sorted((t for t in schemas.ALL if t.has_stage_key), key=self._shown.has_rules):
-            name = _FOUND if table.name == composing.FOUND else table.name
+            name = _FOUND if table.name == annotations_view.FOUND else table.name
             connection.execute(f"CREATE VIEW {name} AS {self._shown.rows(table)}")
-        connection.execute(f"CREATE VIEW {composing.FOUND} AS {composing.statement(_FOUND, self.selection.keys)}")
+        connection.execute(
+            f"CREATE VIEW {annotations_view.FOUND} AS {annotations_view.statement(_FOUND, self.selection.keys)}"
+        )
         columns = ["f.* EXCLUDE (stage_key, input_id)"]
         columns += [f"{t.name}.{c.name}" for t in _JOINED for c in t.columns if c.name not in _LEFT_OUT]
         joins = " ".join(f"LEFT JOIN {t.name} USING (stream_id, frame_idx)" for t in _JOINED)

@@ -18,8 +18,8 @@ from jobs.datasets.export import ExportRequest, export
 from jobs.explain import forecast
 from jobs.pipeline import build
 from jobs.preparation import RunRequest, prepare
-from jobs.query import View
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import assert_one_live_row, computed, go, noise, rows
 from tests.onnx_graphs import write_end_to_end
 from tests.torch_models import write_blip, write_sam2
