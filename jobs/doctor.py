@@ -22,7 +22,7 @@ from jobs.core.devices import has_nvidia
 from jobs.core.errors import BrokenTableError, UserError, one_line
 from jobs.core.processes import has_ended
 from jobs.finding import Finding, broken_table, size_text
-from jobs.provisioning.weights import FOLDER
+from jobs.models.locations import FOLDER
 from jobs.storage import maintenance, paths, picture_files
 from jobs.storage.data_files import hash_in_name
 from jobs.storage.paths import Place

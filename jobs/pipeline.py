@@ -13,7 +13,8 @@ from conf import PipelineConfig
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from jobs.core.stage import Stage
-from jobs.provisioning import detectors, doubtful, masking, models, words
+from jobs.models import embedder
+from jobs.provisioning import detectors, doubtful, masking, words
 from transforms.core import identity, intervals
 from transforms.curate import curation, idle, scenes
 from transforms.curate.duplicates import grouping
@@ -148,7 +149,7 @@ def _on_objects(config: PipelineConfig, frames: Stage, scenes_: Stage) -> list[S
 
 
 def _embeddings(config: PipelineConfig) -> Stage:
-    spec = models.embedder(config)
+    spec = embedder.embedder(config)
     seen = _params("embed", config.embed, leave_out=("weights", "frames"))
     return Stage(
         "embeddings",

@@ -18,9 +18,9 @@ from jobs.inputs.catalogue import Admission
 from jobs.inputs.streams import StreamFiles
 from jobs.lifecycle import descent
 from jobs.lifecycle.descent import Replay
+from jobs.models.remote_models import check_server
 from jobs.passes.plan import Listed
 from jobs.pipeline import build
-from jobs.provisioning.inference import check_server
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 

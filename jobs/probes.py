@@ -14,9 +14,9 @@ from conf import Loaded, Resources
 from jobs.core.errors import UserError, one_line
 from jobs.engine.ray_engine import check_address
 from jobs.finding import Finding, size_text
+from jobs.models.locations import folder
+from jobs.models.weights_store import entries
 from jobs.pipeline import build
-from jobs.provisioning.modelfiles import entries
-from jobs.provisioning.weights import folder
 
 _PATIENCE_S = 120.0
 _SHARED = Path("/dev/shm")  # noqa: S108 - it is what Ray keeps its objects in

@@ -10,7 +10,7 @@ from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from jobs.provisioning.modelfiles import Entry
+    from jobs.models.weights_store import Entry
 
 app = Commands(
     help="Weights by name: what there is, where it comes from, under which licence (that of yolo26 is AGPL-3.0, which "
@@ -26,7 +26,7 @@ def list_(as_json: JsonOption = False) -> None:
 
     Example: winnow models list
     """
-    from jobs.provisioning.modelfiles import entries
+    from jobs.models.weights_store import entries
 
     _show(entries(), as_json)
 
@@ -51,7 +51,7 @@ def pull(
 
     from jobs.cli.show import err, print_json
     from jobs.cli.show import out as console
-    from jobs.provisioning.modelfiles import pull as bring
+    from jobs.models.weights_store import pull as bring
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
@@ -71,7 +71,7 @@ def verify(names: Names = None, as_json: JsonOption = False) -> None:
 
     Example: winnow models verify
     """
-    from jobs.provisioning.modelfiles import entries
+    from jobs.models.weights_store import entries
 
     found = [entry for entry in entries(names or (), verify=True) if names or entry.state != "missing"]
     _show(found, as_json)
@@ -82,7 +82,7 @@ def verify(names: Names = None, as_json: JsonOption = False) -> None:
 def _show(listed: list[Entry], as_json: bool) -> None:
     from jobs.cli.show import out as console
     from jobs.cli.show import print_json, print_table
-    from jobs.provisioning.weights import folder
+    from jobs.models.locations import folder
 
     if as_json:
         print_json([entry.to_dict() for entry in listed])

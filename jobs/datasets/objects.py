@@ -11,7 +11,7 @@ import pyarrow as pa
 import schemas
 from conf.model_catalogue import restriction_of
 from jobs.core.errors import UserError
-from jobs.provisioning.modelfiles import Licence, licence_of
+from jobs.models.weights_store import Licence, licence_of
 from jobs.views import final_objects
 from jobs.views.categories import categories_of, params_of
 from jobs.views.view import View

@@ -16,8 +16,8 @@ from jobs.core.errors import RunFailedError, UserError, one_line
 from jobs.core.naming import new_job_id
 from jobs.core.optional_packages import missing
 from jobs.datasets.ownership import MANIFEST
-from jobs.provisioning.folders import digest
-from jobs.provisioning.modelfiles import resolve
+from jobs.models.weight_folders import digest
+from jobs.models.weights_store import resolve
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from transforms.models.detect.yolo import QUIET, load_checkpoint

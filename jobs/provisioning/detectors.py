@@ -14,8 +14,8 @@ from conf import PipelineConfig
 from jobs.core.errors import UserError, one_line
 from jobs.core.optional_packages import missing
 from jobs.core.stage import Stage
-from jobs.provisioning import pretrained
-from jobs.provisioning.modelfiles import Licence, Weights, licence_of, notice, resolve
+from jobs.models import transformers
+from jobs.models.weights_store import Licence, Weights, licence_of, notice, resolve
 from transforms.frames import clip, image
 from transforms.models.detect.annotator import Annotator, Exported, MotionAnnotator, annotate_exported, annotate_with
 from transforms.models.detect.category_names import read_names
@@ -56,8 +56,8 @@ def annotate_stage(config: PipelineConfig) -> Stage:
     """Return the stage that finds objects. Raises `UserError` with all that is wrong with what it needs."""
     if config.annotate.detector == "motion":
         return _motion_stage(config)
-    if config.annotate.prompts and config.annotate.detector not in pretrained.PROMPTED:
-        open_ = " and ".join(pretrained.PROMPTED)
+    if config.annotate.prompts and config.annotate.detector not in transformers.PROMPTED:
+        open_ = " and ".join(transformers.PROMPTED)
         raise UserError(f"annotate.prompts: {config.annotate.detector} knows its own categories; {open_} take phrases")
     if config.annotate.detector != "onnx":
         return _torch_stage(config)
@@ -78,7 +78,7 @@ def _params(
 
 
 def _torch_stage(config: PipelineConfig) -> Stage:
-    chosen = pretrained.detector(config)
+    chosen = transformers.detector(config)
     params = _params(config, _OF_TORCH[config.annotate.detector], chosen.names, chosen.weights, chosen.licence)
     code = (image.decode_color, clip.ClipFrame.color, Annotator, chosen.detector)
     stage = Stage("annotate", "model", schemas.ANNOTATED, code, params)

@@ -10,7 +10,7 @@ import schemas
 from conf import PipelineConfig
 from jobs.core.optional_packages import require
 from jobs.core.stage import Stage
-from jobs.provisioning.pretrained import in_folder
+from jobs.models.transformers import in_folder
 from transforms.frames import clip, image
 from transforms.models import propagate, segment
 

@@ -14,8 +14,8 @@ from conf import PipelineConfig
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from jobs.core.stage import Stage
-from jobs.provisioning.folders import digest
-from jobs.provisioning.pretrained import in_folder
+from jobs.models.transformers import in_folder
+from jobs.models.weight_folders import digest
 from transforms.frames import clip, image
 from transforms.models import caption, ocr
 

@@ -18,7 +18,7 @@ from jobs.core.errors import BrokenTableError
 from jobs.doctor import examine
 from jobs.engine.ray_engine import Engine
 from jobs.finding import Finding
-from jobs.provisioning.modelfiles import pull
+from jobs.models.weights_store import pull
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View

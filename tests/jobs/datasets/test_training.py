@@ -15,7 +15,7 @@ from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
 from jobs.datasets.training import TrainRequest, train
 from jobs.evaluation.detections import evaluate_view
-from jobs.provisioning.folders import digest
+from jobs.models.weight_folders import digest
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import go, noise, rows

@@ -19,7 +19,7 @@ import pytest
 
 import schemas
 from jobs.core.errors import UserError
-from jobs.provisioning.inference import TOKEN, URL
+from jobs.models.remote_models import TOKEN, URL
 from jobs.storage.workspace import Workspace
 from tests.helpers import computed, go, noise, rows, scenery, winnow, write_clip, write_clip_model
 from tests.machines import apart, free_ports

@@ -14,8 +14,8 @@ from typing import Any
 
 from conf.model_catalogue import Model
 from jobs.core.errors import RunFailedError, UserError, one_line
-from jobs.provisioning.contents import check_folder, check_published
-from jobs.provisioning.weights import fingerprint, sha256
+from jobs.models.locations import fingerprint, sha256
+from jobs.models.validation import check_folder, check_published
 
 _CONFIG = "config.json"
 _FETCHED = f".cache/huggingface/download/{_CONFIG}.metadata"

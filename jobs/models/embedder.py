@@ -8,7 +8,7 @@ from pathlib import Path
 from conf import PipelineConfig
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
-from jobs.provisioning.weights import fingerprint, locate
+from jobs.models.locations import fingerprint, locate
 from transforms.models.embeddings import PACKAGES, EmbedderSpec
 
 _CONFIG = "open_clip_config.json"

@@ -13,7 +13,7 @@ import pytest
 
 from conf.model_catalogue import NOT_STATED, catalogue
 from jobs.core.errors import RunFailedError, UserError
-from jobs.provisioning.modelfiles import Licence, entries, licence_of, notice, of_file, pull, resolve
+from jobs.models.weights_store import Licence, entries, licence_of, notice, of_file, pull, resolve
 from tests import onnx_graphs
 
 DATA = onnx_graphs.model([onnx_graphs.tensor("weights", np.arange(600_000))])

@@ -11,8 +11,8 @@ import pytest
 
 from conf.model_catalogue import Model, catalogue
 from jobs.core.errors import RunFailedError, UserError
-from jobs.provisioning.folders import config_of, digest, files, licence_in, revision_in, wanted
-from jobs.provisioning.modelfiles import entries, of_folder, pull, pulled, resolve
+from jobs.models.weight_folders import config_of, digest, files, licence_in, revision_in, wanted
+from jobs.models.weights_store import entries, of_folder, pull, pulled, resolve
 from tests.hub import standing_in
 
 pytest.importorskip("safetensors", reason="the extra `transformers` is not installed")

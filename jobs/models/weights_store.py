@@ -16,9 +16,9 @@ from typing import IO, Any, Literal
 
 from conf.model_catalogue import HUB, NOT_STATED, Model, catalogue, restriction_of
 from jobs.core.errors import RunFailedError, UserError, one_line
-from jobs.provisioning import folders
-from jobs.provisioning.contents import check_file, check_published
-from jobs.provisioning.weights import folder
+from jobs.models import weight_folders
+from jobs.models.locations import folder
+from jobs.models.validation import check_file, check_published
 from jobs.storage import paths
 
 _MANIFEST = "weights.json"
@@ -154,12 +154,12 @@ def _pull_folder(before: Entry, source: str | None, progress: Callable[[int, int
     model, target = before.model, before.path
     # A branch moves on; what was pulled once is what the same revision gives, unless the catalogue knows which one.
     asked = model.revision if model.sha256 else before.revision
-    with folders.brought(model, source, target.parent, asked) as temporary:
-        found = folders.digest(temporary)
+    with weight_folders.brought(model, source, target.parent, asked) as temporary:
+        found = weight_folders.digest(temporary)
         _refuse_another(before, found, source or model.source)
-        revision = None if source else folders.revision_in(temporary)
-        folders.put_in_place(temporary, target)
-    size = sum(file.stat().st_size for file in folders.files(target))
+        revision = None if source else weight_folders.revision_in(temporary)
+        weight_folders.put_in_place(temporary, target)
+    size = sum(file.stat().st_size for file in weight_folders.files(target))
     progress(size, size)
     origin = _lasting(source or model.source)
     _record(target.parent, model.name, sha256=found, size_bytes=size, source=origin, revision=revision)
@@ -196,7 +196,7 @@ def of_file(path: Path) -> Weights:
     """Return weights that are a file, called as it is unless they are of the catalogue. Raises `UserError`."""
     if held := _place_of(path):
         return pulled(held.name)
-    digest = folders.digest(path)
+    digest = weight_folders.digest(path)
     return Weights(path.absolute(), digest, *_named(path, digest))
 
 
@@ -204,7 +204,7 @@ def of_folder(path: Path, name: str) -> Weights:
     """Return weights that lie in a folder, called as it is unless they are of the catalogue. Raises `UserError`."""
     if held := _place_of(path):
         return pulled(held.name)
-    digest = folders.digest(path)
+    digest = weight_folders.digest(path)
     named, model = _named(path, digest)
     return Weights(path.absolute(), digest, named if model else name, model)
 
@@ -275,7 +275,7 @@ def _entry(model: Model, recorded: dict[str, Any], verify: bool) -> Entry:
         state = "missing"
     elif expected is None:
         state = "unrecorded"
-    elif _is_another(model, path) or (verify and folders.digest(path) != expected):
+    elif _is_another(model, path) or (verify and weight_folders.digest(path) != expected):
         state = "altered"
     known = recorded.get(model.name, {})
     if known.get("sha256") != expected:

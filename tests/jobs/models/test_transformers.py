@@ -14,10 +14,10 @@ import schemas
 from conf import load
 from conf.model_catalogue import catalogue
 from jobs.core.errors import UserError
+from jobs.models.locations import sha256
+from jobs.models.weight_folders import digest
+from jobs.models.weights_store import pull
 from jobs.provisioning.detectors import annotate_stage
-from jobs.provisioning.folders import digest
-from jobs.provisioning.modelfiles import pull
-from jobs.provisioning.weights import sha256
 from jobs.provisioning.words import caption_stage
 from jobs.storage.workspace import Workspace
 from tests.helpers import computed, go, rows, write_pictures

@@ -11,9 +11,9 @@ from conf import PipelineConfig
 from conf.model_catalogue import catalogue
 from jobs.core.errors import UserError, one_line
 from jobs.core.optional_packages import missing
-from jobs.provisioning import folders
-from jobs.provisioning.modelfiles import Weights, of_folder, pulled, resolve
-from jobs.provisioning.weights import folder, locate
+from jobs.models import weight_folders
+from jobs.models.locations import folder, locate
+from jobs.models.weights_store import Weights, of_folder, pulled, resolve
 from transforms.models.detect.category_names import read_names
 from transforms.models.detect.detections import Thresholds
 from transforms.models.detect.pretrained import KINDS, PretrainedDetector, PretrainedSpec
@@ -72,11 +72,11 @@ def in_folder(key: str, named: str | None, default: str, kinds: Mapping[str, str
     if problems := missing(_EXTRA, *_LIBRARIES):
         raise UserError(problems)
     weights = _weights(key, named or default)
-    said = folders.config_of(weights.path)
+    said = weight_folders.config_of(weights.path)
     found = str(said.get("model_type"))
     if found not in kinds:
         raise UserError(f"{key}={named or default}: expected a model of type {' or '.join(kinds)}, found {found}")
-    return Pretrained(weights, kinds[found], said, folders.licence_in(weights.path))
+    return Pretrained(weights, kinds[found], said, weight_folders.licence_in(weights.path))
 
 
 def _weights(key: str, named: str) -> Weights:
