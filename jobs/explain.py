@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 import schemas
 from jobs.core.naming import new_job_id
 from jobs.core.stage import Stage, canonical
-from jobs.escalating.escalate import Escalation
 from jobs.passes.modelplan import ModelPlan
 from jobs.passes.modelstages import ModelStages
 from jobs.passes.plan import Listed, PixelPlan, Planner
@@ -21,6 +20,7 @@ from jobs.passes.scopes import WORKSPACE
 from jobs.passes.tables import TableStages
 from jobs.preparation import Prepared
 from jobs.storage.store import Store
+from jobs.vlm.vlm_stage import Escalation
 
 _GONE = "frame is gone, or no longer taken"
 

@@ -18,7 +18,6 @@ from jobs.core.os_errors import as_problem
 from jobs.core.stage import Stage
 from jobs.engine.credential_forwarding import lend
 from jobs.engine.lazy_engine import EngineOnDemand
-from jobs.escalating.escalate import Escalation
 from jobs.inputs import catalogue
 from jobs.lifecycle import descent
 from jobs.passes import pictures
@@ -39,6 +38,7 @@ from jobs.storage.quarantine import settle
 from jobs.storage.store import ConflictError, Snapshot, Store
 from jobs.storage.workspace import Workspace
 from jobs.views import snapshot_spec, table_diff
+from jobs.vlm.vlm_stage import Escalation
 
 __all__ = ["RunRequest", "run"]
 

@@ -67,8 +67,8 @@ def run(
     """
     from jobs.asking import Asked, requested
     from jobs.cli.show import err
-    from jobs.escalating.escalate import skipped, unasked
     from jobs.provisioning.detectors import licence_notice
+    from jobs.vlm.vlm_stage import skipped, unasked
 
     asked = Asked(
         inputs,
@@ -262,8 +262,8 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
     import schemas
     from jobs.cli.show import out
     from jobs.core.naming import many
-    from jobs.escalating.escalate import unanswered
     from jobs.storage.store import Store
+    from jobs.vlm.vlm_stage import unanswered
 
     streams = Store(request.workspace.root).read(schemas.STREAMS).to_pylist()
     taken = {row["uri"]: row["stream_id"] for row in streams if row["n_frames"]}

@@ -12,9 +12,9 @@ from conf import PipelineConfig
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import missing
 from jobs.core.stage import Stage
-from jobs.escalating.clients import PACKAGES
-from jobs.escalating.escalate import skipped
 from jobs.provisioning.detectors import annotate_stage
+from jobs.vlm.vlm_clients import PACKAGES
+from jobs.vlm.vlm_stage import skipped
 from transforms.assess import escalation, uncertainty
 
 # How it is reached, and what may be spent, changes no answer.

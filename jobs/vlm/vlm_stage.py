@@ -17,12 +17,12 @@ import schemas
 from conf import PipelineConfig
 from jobs.core.errors import RunFailedError
 from jobs.core.stage import Stage
-from jobs.escalating.calls import Budget, Caller, Case, EnoughError, Ledger, Row, misfits
-from jobs.escalating.clients import connect
 from jobs.records.run_record import RunRecord, StageOutcome
 from jobs.storage.data_files import write_part
 from jobs.storage.quarantine import settle
 from jobs.storage.store import Change, Drop, Store
+from jobs.vlm.vlm_calls import Budget, Caller, Case, EnoughError, Ledger, Row, misfits
+from jobs.vlm.vlm_clients import connect
 from transforms.assess.escalation import EscalateParams, as_jpeg, question, read_answer
 from transforms.frames.frame_image import Clips, picture
 from transforms.frames.image import ImageParams

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from jobs.core.errors import one_line
-from jobs.escalating.hiding import Hiding
+from jobs.vlm.redaction import Hiding
 from transforms.assess.escalation import SCHEMA, Api, EscalateParams, Question, misfit
 
 PACKAGES: Mapping[Api, str] = {"openai": "openai", "anthropic": "anthropic", "gemini": "google.genai"}

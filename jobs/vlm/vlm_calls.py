@@ -16,9 +16,9 @@ import pyarrow as pa
 
 import schemas
 from jobs.core.errors import RunFailedError
-from jobs.escalating.clients import Client, EndpointError
-from jobs.escalating.hiding import Hiding
 from jobs.storage.store import Store
+from jobs.vlm.redaction import Hiding
+from jobs.vlm.vlm_clients import Client, EndpointError
 from transforms.assess.escalation import EscalateParams, Question, most_tokens, read_answer
 
 Row = dict[str, Any]

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 import pytest
 
 from jobs.core.optional_packages import missing
-from jobs.escalating.clients import PACKAGES, Client, EndpointError, connect, retry_after_s
+from jobs.vlm.vlm_clients import PACKAGES, Client, EndpointError, connect, retry_after_s
 from tests.endpoints import WRAPS, Bad, Endpoint, endpoint
 from transforms.assess.escalation import Api, EscalateParams, question, read_answer
 

@@ -20,12 +20,12 @@ from jobs.core.errors import RunFailedError, UserError
 from jobs.core.stage import Stage
 from jobs.datasets.export import ExportRequest, export
 from jobs.engine.ray_engine import Engine
-from jobs.escalating.escalate import unanswered, unasked
 from jobs.provisioning.detectors import licence_notice
 from jobs.records.run_record import RunRecord
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
+from jobs.vlm.vlm_stage import unanswered, unasked
 from tests.endpoints import Bad, Endpoint, endpoint, openai
 from tests.helpers import go, rows, winnow
 from tests.jobs.reviewing.material import EMPTY, N, annotated, settings

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.escalating.hiding import Hiding
+from jobs.vlm.redaction import Hiding
 
 
 def test_keys_of_all_providers_are_hidden_and_words_are_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,16 +22,16 @@ import schemas
 from conf import load
 from jobs.core.errors import RunFailedError
 from jobs.engine.ray_engine import Engine
-from jobs.escalating.calls import Budget, EnoughError, misfits
 from jobs.records.run_events import Unwatched
 from jobs.records.run_record import StageOutcome
 from jobs.run import RunRequest, run
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.vlm.vlm_calls import Budget, EnoughError, misfits
 from tests.endpoints import Bad, Endpoint, endpoint, openai
 from tests.helpers import go, rows
-from tests.jobs.escalating.test_escalate import DOUBTFUL, STAGES
 from tests.jobs.reviewing.material import N, annotated, settings
+from tests.jobs.vlm.test_vlm_stage import DOUBTFUL, STAGES
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
 pytest.importorskip("openai", reason="the extra `vlm` is not installed")
