@@ -10,7 +10,7 @@ from typing import Literal
 
 from conf import ConfigError, load
 from jobs.core.errors import UserError
-from jobs.inputs.catalogue import Admission, at_a_glance
+from jobs.ingest.catalogue import Admission, at_a_glance
 from jobs.pipeline import step_named
 from jobs.preparation import RunRequest
 from jobs.storage.workspace import Workspace

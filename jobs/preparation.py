@@ -13,9 +13,9 @@ from conf.loader import to_dict
 from jobs.core.errors import UserError
 from jobs.core.stage import Stage
 from jobs.engine.ray_engine import check_address
-from jobs.inputs import catalogue
-from jobs.inputs.catalogue import Admission
-from jobs.inputs.streams import StreamFiles
+from jobs.ingest import catalogue
+from jobs.ingest.catalogue import Admission
+from jobs.ingest.stream_listing import StreamFiles
 from jobs.lifecycle import descent
 from jobs.lifecycle.descent import Replay
 from jobs.models.remote_models import check_server

@@ -18,7 +18,7 @@ from jobs.core.os_errors import as_problem
 from jobs.core.stage import Stage
 from jobs.engine.credential_forwarding import lend
 from jobs.engine.lazy_engine import EngineOnDemand
-from jobs.inputs import catalogue
+from jobs.ingest import catalogue
 from jobs.lifecycle import descent
 from jobs.passes import pictures
 from jobs.passes.following import follow

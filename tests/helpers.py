@@ -21,7 +21,7 @@ from conf import load
 from jobs.cli.app import app
 from jobs.core.errors import UserError
 from jobs.explain import StageForecast, forecast
-from jobs.inputs.catalogue import Admission
+from jobs.ingest.catalogue import Admission
 from jobs.preparation import prepare
 from jobs.records.run_record import RunRecord
 from jobs.run import RunRequest, run

@@ -14,7 +14,7 @@ from conf import ConfigError, Loaded, PipelineConfig
 from conf.loader import flat, override, parse, to_dict
 from jobs.core.errors import UserError
 from jobs.core.stage import Stage, canonical
-from jobs.inputs.catalogue import Admission
+from jobs.ingest.catalogue import Admission
 from jobs.lifecycle.descent import Replay
 from jobs.pipeline import MEASURE, build, step_named
 from jobs.preparation import RunRequest

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 import schemas
 from jobs.core.stage import Stage
-from jobs.inputs.streams import StreamFiles
+from jobs.ingest.stream_listing import StreamFiles
 from jobs.storage.batching import WINDOW, packed
 from jobs.storage.file_pruning import Span
 from jobs.storage.store import Snapshot, Store

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import schemas
-from jobs.inputs.catalogue import Admission
+from jobs.ingest.catalogue import Admission
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import (

@@ -14,7 +14,7 @@ from conf import PipelineConfig, load
 from jobs.demo import compare
 from jobs.engine import lazy_engine
 from jobs.engine.ray_engine import Engine
-from jobs.inputs.catalogue import Admission
+from jobs.ingest.catalogue import Admission
 from jobs.preparation import RunRequest
 from jobs.records.run_events import Unwatched
 from jobs.run import run

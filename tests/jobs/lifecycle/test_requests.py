@@ -13,7 +13,7 @@ import schemas
 from conf import load
 from jobs.core.errors import UserError
 from jobs.engine.ray_engine import Engine
-from jobs.inputs.catalogue import Admission
+from jobs.ingest.catalogue import Admission
 from jobs.inspection import runs
 from jobs.lifecycle import requests
 from jobs.records.run_record import RunRecord

@@ -7,7 +7,7 @@ import pytest
 import schemas
 from jobs.datasets import release
 from jobs.engine.ray_engine import Engine
-from jobs.inputs.catalogue import Admission
+from jobs.ingest.catalogue import Admission
 from jobs.operations.publishing import publish
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace

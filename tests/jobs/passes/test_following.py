@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import schemas
-from jobs.inputs.catalogue import Admission
+from jobs.ingest.catalogue import Admission
 from jobs.storage import heads
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace

@@ -8,8 +8,8 @@ import schemas
 from conf import PipelineConfig
 from jobs.core.errors import RunStopped
 from jobs.engine.ray_engine import Engine
-from jobs.inputs import catalogue as catalogue_module
-from jobs.inputs.catalogue import Admission, catalogue
+from jobs.ingest import catalogue as catalogue_module
+from jobs.ingest.catalogue import Admission, catalogue
 from jobs.passes import plan
 from jobs.passes.plan import Listed, Planner
 from jobs.pipeline import build

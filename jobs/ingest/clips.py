@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.core.errors import one_line
-from jobs.inputs.streams import StreamFiles
+from jobs.ingest.stream_listing import StreamFiles
 from jobs.storage.paths import ObjectPath, Place
 from jobs.storage.store import Snapshot
 from transforms.core.identity import is_racy, stat_ids

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import schemas
-from jobs.inputs.catalogue import Admission
+from jobs.ingest.catalogue import Admission
 from jobs.storage.workspace import Workspace
 from tests.helpers import STAGE_TABLES, go, rows, write_noise_stream
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from jobs.core.errors import UserError
-from jobs.inputs.catalogue import Admission, catalogue
-from jobs.inputs.prefixes import PrefixTree
-from jobs.inputs.streams import StreamFiles
+from jobs.ingest.catalogue import Admission, catalogue
+from jobs.ingest.object_tree import PrefixTree
+from jobs.ingest.stream_listing import StreamFiles
 from jobs.storage.paths import ObjectPath
 from jobs.storage.store import Store
 from tests import s3

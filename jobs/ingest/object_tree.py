@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from jobs.inputs.folders import NO_FILES, DiskTree, Files, Tree, are_frames, is_chosen_clip, is_clip
+from jobs.ingest.folders import NO_FILES, DiskTree, Files, Tree, are_frames, is_chosen_clip, is_clip
 from jobs.storage.paths import ObjectPath, Place
 from transforms.io import object_store
 

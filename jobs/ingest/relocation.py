@@ -9,7 +9,7 @@ import polars as pl
 from blake3 import blake3
 
 import schemas
-from jobs.inputs.streams import StreamFiles
+from jobs.ingest.stream_listing import StreamFiles
 from jobs.storage import paths
 from jobs.storage.paths import ObjectPath, place
 from jobs.storage.store import Store

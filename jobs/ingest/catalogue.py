@@ -16,12 +16,12 @@ import pyarrow as pa
 
 import schemas
 from jobs.core.errors import UserError
-from jobs.inputs import folders
-from jobs.inputs.clips import NO_FRAMES, list_clip
-from jobs.inputs.folders import Tree
-from jobs.inputs.moved import is_gone, moved_from
-from jobs.inputs.prefixes import tree_of
-from jobs.inputs.streams import StreamFiles
+from jobs.ingest import folders
+from jobs.ingest.clips import NO_FRAMES, list_clip
+from jobs.ingest.folders import Tree
+from jobs.ingest.object_tree import tree_of
+from jobs.ingest.relocation import is_gone, moved_from
+from jobs.ingest.stream_listing import StreamFiles
 from jobs.storage.batching import WINDOW
 from jobs.storage.data_files import Part, write_part
 from jobs.storage.paths import Place, place

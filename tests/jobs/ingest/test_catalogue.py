@@ -8,8 +8,8 @@ import pytest
 
 import schemas
 from jobs.core.errors import UserError
-from jobs.inputs.catalogue import Admission, catalogue, record
-from jobs.inputs.streams import StreamFiles
+from jobs.ingest.catalogue import Admission, catalogue, record
+from jobs.ingest.stream_listing import StreamFiles
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from tests import helpers
