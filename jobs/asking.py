@@ -11,8 +11,8 @@ from typing import Literal
 from conf import ConfigError, load
 from jobs.core.errors import UserError
 from jobs.ingest.catalogue import Admission, at_a_glance
-from jobs.pipeline import step_named
 from jobs.preparation import RunRequest
+from jobs.stages.pipeline import step_named
 from jobs.storage.workspace import Workspace
 
 

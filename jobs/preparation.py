@@ -20,7 +20,7 @@ from jobs.lifecycle import descent
 from jobs.lifecycle.descent import Replay
 from jobs.models.remote_models import check_server
 from jobs.passes.plan import Listed
-from jobs.pipeline import build
+from jobs.stages.pipeline import build
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 

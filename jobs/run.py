@@ -26,12 +26,12 @@ from jobs.passes.modelstages import ModelStages
 from jobs.passes.pixelpass import PassResult, run_pass
 from jobs.passes.plan import PixelPlan, Planner
 from jobs.passes.tables import TableStages
-from jobs.pipeline import MEASURE, pixel_params, step_named, written_by
 from jobs.preparation import Prepared, RunRequest, n_new_frames, prepare
 from jobs.records.job_claim import Hold
 from jobs.records.journal import Journal
 from jobs.records.run_events import Teller, Unwatched, Watcher
 from jobs.records.run_record import RunRecord, close_dead_runs
+from jobs.stages.pipeline import MEASURE, pixel_params, step_named, written_by
 from jobs.storage import heads, maintenance
 from jobs.storage.committer import Committer
 from jobs.storage.quarantine import settle

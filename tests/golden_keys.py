@@ -17,7 +17,7 @@ from unittest import mock
 
 from conf import load, profile_names
 from jobs.core.code_hash import code_hash
-from jobs.pipeline import build
+from jobs.stages.pipeline import build
 from tests.onnx_graphs import write_end_to_end
 from transforms.frames import clip, image
 from transforms.models import caption, ocr, propagate, segment

@@ -67,7 +67,7 @@ def run(
     """
     from jobs.asking import Asked, requested
     from jobs.cli.show import err
-    from jobs.provisioning.detectors import licence_notice
+    from jobs.stages.detection import licence_notice
     from jobs.vlm.vlm_stage import skipped, unasked
 
     asked = Asked(

@@ -89,7 +89,7 @@ def cancel(job: Job) -> JobState:
 def pause_after(job: Job, stage: str) -> JobState:
     """Ask a job to pause when it is through with a stage, the next time that it is."""
     from jobs.lifecycle import requests
-    from jobs.pipeline import step_named
+    from jobs.stages.pipeline import step_named
 
     config = requests.of_job(job.workspace, job.job_id).loaded.config
     job.inbox.add("pause-after", {"stage": step_named(stage, config)})

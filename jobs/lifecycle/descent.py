@@ -11,7 +11,7 @@ import pyarrow as pa
 
 import schemas
 from jobs.passes.plan import Listed
-from jobs.pipeline import MEASURE
+from jobs.stages.pipeline import MEASURE
 from jobs.storage.store import Store
 
 _KEY = list(schemas.FRAME_KEY)

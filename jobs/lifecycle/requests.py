@@ -16,9 +16,9 @@ from jobs.core.errors import UserError
 from jobs.core.stage import Stage, canonical
 from jobs.ingest.catalogue import Admission
 from jobs.lifecycle.descent import Replay
-from jobs.pipeline import MEASURE, build, step_named
 from jobs.preparation import RunRequest
 from jobs.records.job_log import Inbox
+from jobs.stages.pipeline import MEASURE, build, step_named
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views import snapshot_spec

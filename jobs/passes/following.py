@@ -15,7 +15,7 @@ from jobs.core.errors import UserError
 from jobs.core.stage import Stage
 from jobs.passes.scopes import WORKSPACE
 from jobs.passes.tables import TableStages
-from jobs.pipeline import build
+from jobs.stages.pipeline import build
 from jobs.storage.store import Store
 
 _FOLLOWED = "following"

@@ -12,7 +12,7 @@ from jobs.ingest import catalogue as catalogue_module
 from jobs.ingest.catalogue import Admission, catalogue
 from jobs.passes import plan
 from jobs.passes.plan import Listed, Planner
-from jobs.pipeline import build
+from jobs.stages.pipeline import build
 from jobs.storage import batching
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace

@@ -16,8 +16,8 @@ from conf import load
 from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
 from jobs.explain import forecast
-from jobs.pipeline import build
 from jobs.preparation import RunRequest, prepare
+from jobs.stages.pipeline import build
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import assert_one_live_row, computed, go, noise, rows

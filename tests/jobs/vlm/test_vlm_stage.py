@@ -20,8 +20,8 @@ from jobs.core.errors import RunFailedError, UserError
 from jobs.core.stage import Stage
 from jobs.datasets.export import ExportRequest, export
 from jobs.engine.ray_engine import Engine
-from jobs.provisioning.detectors import licence_notice
 from jobs.records.run_record import RunRecord
+from jobs.stages.detection import licence_notice
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View

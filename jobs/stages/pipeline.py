@@ -14,7 +14,7 @@ from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from jobs.core.stage import Stage
 from jobs.models import embedder
-from jobs.provisioning import detectors, doubtful, masking, words
+from jobs.stages import detection, routing_stages, segmentation, text
 from transforms.core import identity, intervals
 from transforms.curate import curation, idle, scenes
 from transforms.curate.duplicates import grouping
@@ -123,7 +123,7 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
     )
     by_name = {s.name: s if s.kind != "model" else replace(s, rule=config.rule(s.name)) for s in stages}
     if "propagate" in chosen:
-        by_name["propagate"] = masking.propagate_stage(config, by_name)
+        by_name["propagate"] = segmentation.propagate_stage(config, by_name)
     return tuple(by_name[name] for name in chosen)
 
 
@@ -134,17 +134,17 @@ def _on_objects(config: PipelineConfig, frames: Stage, scenes_: Stage) -> list[S
     if "track" in chosen:
         require("annotate", *track.PACKAGES)
     if "annotate" in chosen:
-        annotate = detectors.annotate_stage(config)
+        annotate = detection.annotate_stage(config)
         followed = (annotate, scenes_)
         params = _params("track", config.track)
         follow = Stage("track", "table", schemas.TRACKS, (track.follow,), params, upstream=followed, scope="stream")
         tracks = [follow] if "track" in chosen else []
-        masks = [masking.segment_stage(config, annotate)] if "segment" in chosen else []
-        stages += [*doubtful.with_doubts(config, frames, [annotate], *tracks), *masks, *tracks]
+        masks = [segmentation.segment_stage(config, annotate)] if "segment" in chosen else []
+        stages += [*routing_stages.with_doubts(config, frames, [annotate], *tracks), *masks, *tracks]
     if "ocr" in chosen:
-        stages.append(words.ocr_stage(config))
+        stages.append(text.ocr_stage(config))
     if "caption" in chosen:
-        stages.append(words.caption_stage(config))
+        stages.append(text.caption_stage(config))
     return stages
 
 

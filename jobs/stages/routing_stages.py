@@ -12,7 +12,7 @@ from conf import PipelineConfig
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import missing
 from jobs.core.stage import Stage
-from jobs.provisioning.detectors import annotate_stage
+from jobs.stages.detection import annotate_stage
 from jobs.vlm.vlm_clients import PACKAGES
 from jobs.vlm.vlm_stage import skipped
 from transforms.assess import escalation, uncertainty

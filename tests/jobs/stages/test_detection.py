@@ -18,7 +18,7 @@ from jobs.core.errors import RunFailedError, UserError
 from jobs.datasets.export import ExportRequest, export
 from jobs.engine.ray_engine import Engine
 from jobs.evaluation.detections import DetectionResult, evaluate_view
-from jobs.provisioning.detectors import annotate_stage
+from jobs.stages.detection import annotate_stage
 from jobs.storage import batching
 from jobs.storage.object_committer import ObjectCommitter
 from jobs.storage.store import Store
