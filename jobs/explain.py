@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 import schemas
 from jobs.core.naming import new_job_id
 from jobs.core.stage import Stage, canonical
-from jobs.passes.modelplan import ModelPlan
-from jobs.passes.modelstages import ModelStages
-from jobs.passes.plan import Listed, PixelPlan, Planner
+from jobs.passes.model_plan import ModelPlan
+from jobs.passes.model_stages import ModelStages
+from jobs.passes.pixel_plan import Listed, PixelPlan, Planner
 from jobs.passes.scopes import WORKSPACE
-from jobs.passes.tables import TableStages
+from jobs.passes.table_stages import TableStages
 from jobs.preparation import Prepared
 from jobs.storage.store import Store
 from jobs.vlm.vlm_stage import Escalation

@@ -19,7 +19,7 @@ from jobs.ingest.stream_listing import StreamFiles
 from jobs.lifecycle import descent
 from jobs.lifecycle.descent import Replay
 from jobs.models.remote_models import check_server
-from jobs.passes.plan import Listed
+from jobs.passes.pixel_plan import Listed
 from jobs.stages.pipeline import build
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace

@@ -20,12 +20,12 @@ from jobs.engine.credential_forwarding import lend
 from jobs.engine.lazy_engine import EngineOnDemand
 from jobs.ingest import catalogue
 from jobs.lifecycle import descent
-from jobs.passes import pictures
-from jobs.passes.following import follow
-from jobs.passes.modelstages import ModelStages
-from jobs.passes.pixelpass import PassResult, run_pass
-from jobs.passes.plan import PixelPlan, Planner
-from jobs.passes.tables import TableStages
+from jobs.passes import stream_statistics
+from jobs.passes.model_stages import ModelStages
+from jobs.passes.pixel_pass import PassResult, run_pass
+from jobs.passes.pixel_plan import PixelPlan, Planner
+from jobs.passes.refresh_other_streams import follow
+from jobs.passes.table_stages import TableStages
 from jobs.preparation import Prepared, RunRequest, n_new_frames, prepare
 from jobs.records.job_claim import Hold
 from jobs.records.journal import Journal
@@ -280,7 +280,7 @@ class _Execution:
 
     def _update_streams(self) -> None:
         frames = next(s for s in self._stages if s.name == "frames")
-        n_bad = pictures.note(self._store, frames.key, self._record.streams, self._record.job_id)
+        n_bad = stream_statistics.note(self._store, frames.key, self._record.streams, self._record.job_id)
         for stage in self._stages if n_bad is not None else ():
             self._record.outcomes[stage.name].corrupt = n_bad or 0
 

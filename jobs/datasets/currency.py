@@ -9,7 +9,7 @@ import pyarrow as pa
 
 import schemas
 from jobs.core.errors import UserError
-from jobs.passes.lookback import in_runs, window_ids
+from jobs.passes.context_frames import in_runs, window_ids
 from jobs.views.final_objects import reviewed
 from jobs.views.view import View
 

@@ -101,5 +101,5 @@ def _reason(error: Exception) -> str:
 
 def program_of_worker() -> str:
     """Return what the program is where this is called, after a look at whether it can be used there."""
-    importlib.import_module("jobs.passes.worker")
+    importlib.import_module("jobs.passes.pixel_worker")
     return code_identity()

@@ -31,7 +31,7 @@ shown to a model, none is worth the wait for it."""
 
 _TICK_S = 0.5
 _GRACE_S = 5.0
-_PRELOADED = "jobs.passes.worker"
+_PRELOADED = "jobs.passes.pixel_worker"
 
 
 class _Helper(NamedTuple):

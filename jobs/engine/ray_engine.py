@@ -294,7 +294,7 @@ def _cause(error: Exception) -> str:
 
 
 def _load_worker() -> None:
-    for name in ("ray.data", "jobs.passes.worker"):
+    for name in ("ray.data", "jobs.passes.pixel_worker"):
         importlib.import_module(name)
 
 

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
-from jobs.passes.plan import Listed
+from jobs.passes.pixel_plan import Listed
 from jobs.stages.pipeline import MEASURE
 from jobs.storage.store import Store
 

@@ -60,7 +60,7 @@ def _detect(weights: str, folder: str) -> dict[str, object]:
 
 def _plan(place: str, n_streams: int, n_frames: int) -> dict[str, object]:
     from conf import PipelineConfig
-    from jobs.passes.plan import Listed, Planner
+    from jobs.passes.pixel_plan import Listed, Planner
     from jobs.stages.pipeline import build
     from jobs.storage.store import Store
     from jobs.storage.workspace import Workspace
@@ -80,7 +80,7 @@ def _group(kind: str, n: int, n_old: int, *settings: str) -> dict[str, object]:
     import schemas
     from conf import load
     from jobs.engine.ray_engine import Engine
-    from jobs.passes.nearpairs import sharing
+    from jobs.passes.distributed_pairs import sharing
     from tests.bench.material import fingerprints
     from transforms.curate.duplicates.grouping import group_frames
 

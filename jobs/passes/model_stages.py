@@ -13,11 +13,11 @@ from jobs.core.errors import RunFailedError
 from jobs.core.stage import Stage
 from jobs.engine.lazy_engine import EngineOnDemand
 from jobs.models.remote_models import make_model
-from jobs.passes.carrying import CarryPlanner
-from jobs.passes.modelpass import run_model_pass
-from jobs.passes.modelplan import ModelPlan, ModelPlanner
-from jobs.passes.modelworker import ModelTask
-from jobs.passes.pixelpass import PassResult
+from jobs.passes.model_pass import run_model_pass
+from jobs.passes.model_plan import ModelPlan, ModelPlanner
+from jobs.passes.model_worker import ModelTask
+from jobs.passes.pixel_pass import PassResult
+from jobs.passes.propagation_plan import CarryPlanner
 from jobs.records.job_claim import Hold
 from jobs.records.run_events import Teller
 from jobs.records.run_record import StageOutcome

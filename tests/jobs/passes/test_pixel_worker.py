@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.passes.worker import unless
+from jobs.passes.pixel_worker import unless
 from jobs.storage import paths
 
 

@@ -19,10 +19,10 @@ from conf import load
 from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
 from jobs.explain import forecast
-from jobs.passes.carrying import in_stretches, with_stretches
-from jobs.passes.modelpass import _cut
-from jobs.passes.modelplan import request
-from jobs.passes.modelworker import ModelTask
+from jobs.passes.model_pass import _cut
+from jobs.passes.model_plan import request
+from jobs.passes.model_worker import ModelTask
+from jobs.passes.propagation_plan import in_stretches, with_stretches
 from jobs.preparation import RunRequest, prepare
 from jobs.records.run_events import Unwatched
 from jobs.run import run

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 import schemas
 from jobs.core.stage import Stage
-from jobs.passes.given import OBJECT_COLUMNS, with_objects
-from jobs.passes.lookback import in_runs, window_ids, with_those_before
-from jobs.passes.rules import Chooser
+from jobs.passes.context_frames import in_runs, window_ids, with_those_before
+from jobs.passes.frame_rules import Chooser
+from jobs.passes.object_prompts import OBJECT_COLUMNS, with_objects
 from jobs.storage.batching import portions, stream_sizes
 from jobs.storage.file_pruning import Span
 from jobs.storage.store import Snapshot, Store

@@ -10,8 +10,8 @@ from jobs.core.errors import RunStopped
 from jobs.engine.ray_engine import Engine
 from jobs.ingest import catalogue as catalogue_module
 from jobs.ingest.catalogue import Admission, catalogue
-from jobs.passes import plan
-from jobs.passes.plan import Listed, Planner
+from jobs.passes import pixel_plan
+from jobs.passes.pixel_plan import Listed, Planner
 from jobs.stages.pipeline import build
 from jobs.storage import batching
 from jobs.storage.store import Store
@@ -29,7 +29,7 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def look_at_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (plan, catalogue_module, batching):
+    for module in (pixel_plan, catalogue_module, batching):
         monkeypatch.setattr(module, "WINDOW", 16)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import schemas
 from jobs.engine.ray_engine import Engine
-from jobs.passes.nearpairs import sharing
+from jobs.passes.distributed_pairs import sharing
 from jobs.storage.workspace import Workspace
 from tests.helpers import computed, go, rows, write_noise_stream
 from transforms.curate.duplicates.distributed_hamming import join_pairs

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 import schemas
 from jobs.core.stage import Stage
-from jobs.passes.given import OBJECT_COLUMNS, with_objects
-from jobs.passes.lookback import in_runs
-from jobs.passes.modelplan import ModelPlan, ModelPlanner, request, rows_of
+from jobs.passes.context_frames import in_runs
+from jobs.passes.model_plan import ModelPlan, ModelPlanner, request, rows_of
+from jobs.passes.object_prompts import OBJECT_COLUMNS, with_objects
 from jobs.storage.file_pruning import Span
 from jobs.storage.store import Store
 from transforms.core.identity import mix, row_terms

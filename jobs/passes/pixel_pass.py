@@ -16,7 +16,7 @@ from jobs.core.stage import Stage
 from jobs.engine.local_pool import ALONE, Nearby, Transform
 from jobs.engine.ray_engine import Engine
 from jobs.passes.blocks import Block, cut, halves, waves
-from jobs.passes.worker import measure_rows, persist_rows
+from jobs.passes.pixel_worker import measure_rows, persist_rows
 from jobs.records.job_claim import Hold
 from jobs.storage import paths
 from jobs.storage.committer import Committer

@@ -20,8 +20,8 @@ from jobs.core.memory import give_back
 from jobs.core.stage import Stage
 from jobs.engine.interruptible import beside
 from jobs.engine.ray_engine import Engine
-from jobs.passes.measurements import gather
-from jobs.passes.nearpairs import sharing
+from jobs.passes.curation_input import gather
+from jobs.passes.distributed_pairs import sharing
 from jobs.passes.routing import route_frames
 from jobs.passes.scopes import WORKSPACE, Scopes, ScopeState
 from jobs.passes.tracking import tracks_of

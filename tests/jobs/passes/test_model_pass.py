@@ -22,9 +22,9 @@ from jobs.engine import lazy_engine
 from jobs.engine.lazy_engine import EngineOnDemand
 from jobs.engine.local_pool import ALONE
 from jobs.engine.ray_engine import Engine, ModelProcesses
-from jobs.passes.modelpass import run_model_pass
-from jobs.passes.modelworker import ModelTask
-from jobs.passes.pixelpass import PassResult
+from jobs.passes.model_pass import run_model_pass
+from jobs.passes.model_worker import ModelTask
+from jobs.passes.pixel_pass import PassResult
 from jobs.records.job_claim import Hold
 from jobs.records.journal import Journal, events
 from jobs.records.run_events import Teller, Unwatched

@@ -5,7 +5,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.passes.lookback import in_runs, window_ids, with_those_before
+from jobs.passes.context_frames import in_runs, window_ids, with_those_before
 
 STEPS = pl.DataFrame({"stream_id": ["a", "b"], "step": [1, 10]})
 

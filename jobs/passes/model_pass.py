@@ -16,8 +16,8 @@ from jobs.core.errors import RunFailedError
 from jobs.engine.local_pool import Nearby
 from jobs.engine.ray_engine import IN_HAND, Engine, ModelProcesses
 from jobs.passes.blocks import Block
-from jobs.passes.modelworker import ModelTask, ModelWorker, show_block
-from jobs.passes.pixelpass import Brake, PassResult, died, numbered, send, set_aside
+from jobs.passes.model_worker import ModelTask, ModelWorker, show_block
+from jobs.passes.pixel_pass import Brake, PassResult, died, numbered, send, set_aside
 from jobs.records.job_claim import Hold
 from jobs.storage.committer import Committer
 from transforms.models.inference import REQUEST

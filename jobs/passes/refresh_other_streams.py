@@ -14,7 +14,7 @@ from conf.loader import parse, to_dict
 from jobs.core.errors import UserError
 from jobs.core.stage import Stage
 from jobs.passes.scopes import WORKSPACE
-from jobs.passes.tables import TableStages
+from jobs.passes.table_stages import TableStages
 from jobs.stages.pipeline import build
 from jobs.storage.store import Store
 

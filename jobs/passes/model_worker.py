@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs.passes.worker import not_taken, receipt, unless
+from jobs.passes.pixel_worker import not_taken, receipt, unless
 from jobs.storage.data_files import write_part
 from jobs.storage.paths import Place
 from schemas import BY_NAME
