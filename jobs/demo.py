@@ -13,9 +13,9 @@ import polars as pl
 
 from conf import load
 from jobs.core.errors import UserError
-from jobs.preparation import RunRequest
 from jobs.records.run_record import RunRecord
 from jobs.reports import report
+from jobs.runs.prepare import RunRequest
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from transforms.core.boxes import box_iou

@@ -20,11 +20,11 @@ import schemas
 from conf import load
 from jobs.cli.app import app
 from jobs.core.errors import UserError
-from jobs.explain import StageForecast, forecast
 from jobs.ingest.catalogue import Admission
-from jobs.preparation import prepare
 from jobs.records.run_record import RunRecord
-from jobs.run import RunRequest, run
+from jobs.runs.dry_run import StageForecast, forecast
+from jobs.runs.prepare import prepare
+from jobs.runs.run import RunRequest, run
 from jobs.storage.paths import Place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View

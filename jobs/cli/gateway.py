@@ -11,8 +11,8 @@ from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from jobs.preparation import RunRequest
     from jobs.records.run_record import RunRecord
+    from jobs.runs.prepare import RunRequest
     from jobs.storage.paths import Place
 
 app = Commands(help="Run the jobs of the workspace's queue.")
@@ -227,7 +227,7 @@ def _print_json(values: Any) -> None:
 
 def _print_status(values: dict[str, Any]) -> None:
     from jobs.cli.show import moment, out, print_table
-    from jobs.lifecycle.watching import duration
+    from jobs.runs.follow import duration
 
     gateway, queue = values["gateway"], values["queue"]
     if gateway is None:

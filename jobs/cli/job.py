@@ -11,10 +11,10 @@ from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, RayOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from jobs.lifecycle.control import Job
-    from jobs.preparation import RunRequest
     from jobs.records.job_log import JobState
     from jobs.records.run_record import RunRecord
+    from jobs.runs.control import Job
+    from jobs.runs.prepare import RunRequest
     from jobs.storage.workspace import Workspace
 
 app = Commands(help="Pause, resume, step, cancel, clear, replay and retry jobs.")
@@ -35,7 +35,7 @@ def pause(
 
     Example: winnow job pause 20261121-020000-123abcd
     """
-    from jobs.lifecycle import control
+    from jobs.runs import control
 
     job = _find(workspace, job_id)
     control.pause(job)
@@ -56,7 +56,7 @@ def resume(
 
     Example: winnow job resume 20261121-020000-123abcd
     """
-    from jobs.lifecycle import control
+    from jobs.runs import control
 
     job = _taken_back(_find(workspace, job_id))
     state = control.resume(job)
@@ -76,7 +76,7 @@ def step(
 
     Example: winnow job step 20261121-020000-123abcd
     """
-    from jobs.lifecycle import control
+    from jobs.runs import control
 
     job = _taken_back(_find(workspace, job_id))
     state = control.step(job)
@@ -94,7 +94,7 @@ def pause_after(
 
     Example: winnow job pause-after duplicates 20261121-020000-123abcd
     """
-    from jobs.lifecycle import control
+    from jobs.runs import control
 
     job = _find(workspace, job_id)
     _tell(job, control.pause_after(job, stage), as_json)
@@ -108,7 +108,7 @@ def cancel(
 
     Example: winnow job cancel 20261121-020000-123abcd
     """
-    from jobs.lifecycle import control
+    from jobs.runs import control
 
     job = _find(workspace, job_id)
     control.cancel(job)
@@ -124,10 +124,10 @@ def clear(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOp
     Example: winnow job clear 20261121-020000-123abcd
     """
     from jobs.cli.show import out, print_json
-    from jobs.lifecycle import ended
+    from jobs.runs import job_rows
 
     job = _find(workspace, job_id)
-    ended.clear(job)
+    job_rows.clear(job)
     if as_json:
         print_json({"job_id": job.job_id, "cleared": True})
     else:
@@ -153,9 +153,9 @@ def replay(
 
     Example: winnow job replay 20261121-020000-123abcd --from curation --set curation.dark_mean=20
     """
-    from jobs.lifecycle import requests
+    from jobs.runs import replay
 
-    _run(requests.replay(_guarded(workspace), job_id, start, settings or (), promote), ray_address, as_json)
+    _run(replay.replay(_guarded(workspace), job_id, start, settings or (), promote), ray_address, as_json)
 
 
 @app.command("replay-stage")
@@ -174,9 +174,9 @@ def replay_stage(
     Example: winnow job replay-stage 20261121-020000-123abcd quality
     """
     from jobs.cli.show import out
-    from jobs.lifecycle import requests
+    from jobs.runs import replay
 
-    record = _run(requests.again(_guarded(workspace), job_id, stage), ray_address, as_json)
+    record = _run(replay.again(_guarded(workspace), job_id, stage), ray_address, as_json)
     rows, changed = record.counts["rows"], record.counts["rows_changed"]
     if not as_json:
         out.print(f"{stage}: {rows:,} rows, {f'{changed:,} differ' if changed else 'all the same'}")
@@ -202,12 +202,12 @@ def retry(
 
     Example: winnow job retry 20261121-020000-123abcd --only quarantined
     """
-    from jobs.lifecycle import requests
+    from jobs.runs import replay
 
     if only is None:
         resume(job_id, workspace, ray_address, as_json)
         return
-    _run(requests.retry(_guarded(workspace), job_id), ray_address, as_json)
+    _run(replay.retry(_guarded(workspace), job_id), ray_address, as_json)
 
 
 def _run(request: RunRequest, ray_address: str | None, as_json: bool) -> RunRecord:
@@ -232,7 +232,7 @@ def _guarded(workspace: str | None) -> Workspace:
 
 
 def _find(workspace: str | None, job_id: str) -> Job:
-    from jobs.lifecycle import control
+    from jobs.runs import control
 
     return control.find(_guarded(workspace), job_id)
 
@@ -255,7 +255,7 @@ def _go_on(job: Job, state: JobState, ray_address: str | None, as_json: bool, on
     from dataclasses import replace
 
     from jobs.cli.run import execute, print_record
-    from jobs.lifecycle import requests
+    from jobs.runs import replay
 
     if state.queued or state.state == "running":
         if _is_of_ray(job):
@@ -264,7 +264,7 @@ def _go_on(job: Job, state: JobState, ray_address: str | None, as_json: bool, on
             hand_over_again(job.workspace.root, job.job_id, ray_address)
         _tell(job, state, as_json)
         return
-    request = requests.of_job(job.workspace, job.job_id)
+    request = replay.of_job(job.workspace, job.job_id)
     request = replace(request, ray_address=_address(ray_address, request), one_stage=one_stage)
     print_record(execute(request, as_json, job.job_id), request, as_json)
 

@@ -31,8 +31,8 @@ from jobs.cli.options import (
 
 if TYPE_CHECKING:
     from jobs.core.errors import StoppedRunError
-    from jobs.preparation import RunRequest
     from jobs.records.run_record import RunRecord
+    from jobs.runs.prepare import RunRequest
 
 STRICT_EXIT = 3
 _SHOWN_SIZES = 3
@@ -65,8 +65,8 @@ def run(
 
     Example: winnow run --input /data/cam1 --set duplicates.hamming=4
     """
-    from jobs.asking import Asked, requested
     from jobs.cli.show import err
+    from jobs.runs.run_options import Asked, requested
     from jobs.stages.detection import licence_notice
     from jobs.vlm.vlm_stage import skipped, unasked
 
@@ -113,7 +113,7 @@ def execute(
     """
     from jobs.cli.show import Bar, err
     from jobs.core.errors import InterruptedRunError
-    from jobs.run import run as run_job
+    from jobs.runs.run import run as run_job
 
     watcher = Bar(quiet)
 
@@ -187,8 +187,8 @@ def print_forecast(request: RunRequest, as_json: bool) -> None:
     from dataclasses import asdict
 
     from jobs.cli.show import out, print_json, print_table
-    from jobs.explain import forecast
-    from jobs.preparation import prepare
+    from jobs.runs.dry_run import forecast
+    from jobs.runs.prepare import prepare
 
     prepared = prepare(request)
     stages = forecast(prepared)

@@ -61,8 +61,8 @@ def add(
 
     Example: winnow schedule add nightly --cron "0 2 * * *" --tz Europe/Berlin --input /data/cam1
     """
-    from jobs.asking import Asked
     from jobs.operations.scheduling import add as keep
+    from jobs.runs.run_options import Asked
 
     asked = Asked(
         inputs,

@@ -74,11 +74,11 @@ def submit(
 
     Example: winnow submit --input /data/cam1 --priority 5
     """
-    from jobs.asking import Asked, requested
     from jobs.cli.run import print_forecast
     from jobs.cli.show import out, print_json
     from jobs.core.errors import UserError
     from jobs.operations.submitting import submit as add
+    from jobs.runs.run_options import Asked, requested
 
     asked = Asked(
         inputs,

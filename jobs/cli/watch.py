@@ -31,8 +31,8 @@ def watch(
     Example: winnow job watch 20261121
     """
     from jobs.cli.show import out
-    from jobs.lifecycle.watching import EXIT_CODES
     from jobs.records.progress import Progress
+    from jobs.runs.follow import EXIT_CODES
     from jobs.storage.workspace import Workspace
 
     progress = Progress()
@@ -52,7 +52,7 @@ def _follow(workspace: Workspace, job_id: str, progress: Progress, as_json: bool
     from rich.live import Live
 
     from jobs.cli.show import out
-    from jobs.lifecycle.watching import follow
+    from jobs.runs.follow import follow
 
     state = "pending"
     shown = Live(console=out, auto_refresh=False) if out.is_terminal and not as_json else None
@@ -102,7 +102,7 @@ def picture(progress: Progress, state: str) -> RenderableType:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
-    from jobs.lifecycle.watching import duration
+    from jobs.runs.follow import duration
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in (f"job is {state}", "frames", "", "frames/s", "left"):

@@ -11,13 +11,13 @@ from dataclasses import replace
 from threading import Event, Thread
 from typing import Any, Self
 
-from jobs.asking import Asked, requested
 from jobs.core.errors import UserError
-from jobs.lifecycle.requests import from_data
 from jobs.operations.backlog import HEARTBEAT, HEARTBEAT_S, Backlog, Job
 from jobs.operations.publishing import publish
-from jobs.preparation import RunRequest
 from jobs.records.run_record import RunRecord
+from jobs.runs.prepare import RunRequest
+from jobs.runs.replay import from_data
+from jobs.runs.run_options import Asked, requested
 from jobs.storage import paths
 from jobs.storage.paths import Place
 from jobs.storage.workspace import Workspace

@@ -15,15 +15,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from jobs.asking import Asked, requested
 from jobs.core.errors import RunFailedError, one_line
 from jobs.core.naming import new_job_id
 from jobs.engine.code_wheel import write_wheel
 from jobs.engine.ray_engine import ray_jobs
 from jobs.operations import access
 from jobs.operations.backlog import Backlog, Job
-from jobs.preparation import prepare
 from jobs.records.job_log import Inbox
+from jobs.runs.prepare import prepare
+from jobs.runs.run_options import Asked, requested
 from jobs.storage.paths import Place
 
 DASHBOARD = "http://127.0.0.1:8265"

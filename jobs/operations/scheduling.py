@@ -11,12 +11,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from jobs.asking import Asked, requested
 from jobs.core.errors import UserError
 from jobs.operations import access, schedule
 from jobs.operations.backlog import Backlog, Job
 from jobs.operations.schedule import Schedule
-from jobs.preparation import prepare
+from jobs.runs.prepare import prepare
+from jobs.runs.run_options import Asked, requested
 from jobs.storage.paths import Place
 
 

@@ -13,12 +13,12 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import DataTable, Footer, Label, Static
 
 from jobs.core.errors import UserError, one_line
-from jobs.lifecycle import control
-from jobs.lifecycle.watching import duration
 from jobs.operations import access
 from jobs.operations.backlog import Job
 from jobs.operations.overview import Overview
 from jobs.records.progress import Progress
+from jobs.runs import control
+from jobs.runs.follow import duration
 from jobs.storage.workspace import Workspace
 
 _EVERY_S = 1.0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from jobs.asking import Asked, requested
 from jobs.core.naming import new_job_id
 from jobs.operations import access
-from jobs.preparation import prepare
 from jobs.records.job_log import Inbox
+from jobs.runs.prepare import prepare
+from jobs.runs.run_options import Asked, requested
 
 
 def submit(workspace: str | os.PathLike[str] | None, asked: Asked, priority: int = 0) -> str:

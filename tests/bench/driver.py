@@ -40,7 +40,7 @@ def _peak_mb() -> float:
 
 def _run(place: str, folder: str, *settings: str) -> dict[str, object]:
     from conf import load
-    from jobs.run import RunRequest, run
+    from jobs.runs.run import RunRequest, run
     from jobs.storage.workspace import Workspace
 
     return run(RunRequest(Workspace.at(place), [folder], load(settings=settings))).summary()

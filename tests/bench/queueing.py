@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jobs.asking import Asked
 from jobs.operations import daemon
 from jobs.operations.overview import rss_mb
 from jobs.operations.submitting import submit
 from jobs.records.job_log import Inbox
 from jobs.records.journal import events
+from jobs.runs.run_options import Asked
 
 _PATIENCE_S = 300
 _EVERY_S = 0.05

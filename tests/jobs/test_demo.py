@@ -8,7 +8,7 @@ import pytest
 from jobs import demo
 from jobs.cli.demo import print_result
 from jobs.core.errors import UserError
-from jobs.run import run
+from jobs.runs.run import run
 from tests.helpers import SMALL
 
 SAMPLE = replace(SMALL, timeline=(*SMALL.timeline[:1], ("visited", 24), *SMALL.timeline[1:]))

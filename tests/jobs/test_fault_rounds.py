@@ -17,12 +17,12 @@ import pytest
 import ray
 
 import schemas
-from jobs.asking import Asked
 from jobs.engine.ray_engine import Engine
-from jobs.lifecycle.control import find
 from jobs.operations.backlog import Backlog
 from jobs.operations.submitting import submit
 from jobs.records.job_log import Inbox, jobs_of
+from jobs.runs.control import find
+from jobs.runs.run_options import Asked
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, rows

@@ -22,7 +22,7 @@ from jobs.engine.ray_engine import Engine
 from jobs.records.job_log import jobs_of
 from jobs.records.journal import events
 from jobs.records.run_events import Unwatched
-from jobs.run import RunRequest, run
+from jobs.runs.run import RunRequest, run
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import (

@@ -12,7 +12,7 @@ import pytest
 import schemas
 from jobs.core.errors import RunFailedError
 from jobs.core.os_errors import as_problem
-from jobs.lifecycle.control import find
+from jobs.runs.control import find
 from jobs.storage import paths
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace

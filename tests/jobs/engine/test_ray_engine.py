@@ -84,7 +84,7 @@ def test_an_address_without_a_cluster_is_refused_at_once(address: str, hint: str
 _TWICE = """
 import sys
 from conf import load
-from jobs.run import RunRequest, run
+from jobs.runs.run import RunRequest, run
 from jobs.storage.workspace import Workspace
 for name in ("first", "second"):
     place = Workspace.at(f"{sys.argv[2]}/{name}")

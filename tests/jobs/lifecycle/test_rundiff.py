@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from jobs.core.errors import UserError
-from jobs.lifecycle import requests
 from jobs.lifecycle.rundiff import parameters, run_diff
-from jobs.run import run
+from jobs.runs import replay
+from jobs.runs.run import run
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, go
@@ -28,7 +28,7 @@ def test_two_runs_are_compared_each_at_its_versions(workspace: Workspace, sample
     same = go(workspace, sample_folder)
     store = Store(workspace.root)
     assert run_diff(store, first.job_id, same.job_id)["same"]
-    strict = run(requests.replay(workspace, first.job_id, "idle", ["curation.dark_mean=200", "idle.min_frames=31"]))
+    strict = run(replay.replay(workspace, first.job_id, "idle", ["curation.dark_mean=200", "idle.min_frames=31"]))
     found = run_diff(store, first.job_id, strict.job_id)
     assert not found["same"]
     assert found["runs"] == [first.job_id, strict.job_id]
@@ -39,7 +39,7 @@ def test_two_runs_are_compared_each_at_its_versions(workspace: Workspace, sample
     curation = found["stages"]["curation"]
     assert curation["verdicts"]["newly_dropped"]["dark"] == curation["verdicts"]["newly_dropped"]["frames"] > 0
     # Another blur score is another number in every row, or, with that much tolerance, in none.
-    scored = run(requests.replay(workspace, first.job_id, "quality", ["blur.method=tenengrad"]))
+    scored = run(replay.replay(workspace, first.job_id, "quality", ["blur.method=tenengrad"]))
     assert run_diff(store, first.job_id, scored.job_id)["stages"]["quality"]["columns"]["sharpness"] == N - 2
     assert run_diff(store, first.job_id, scored.job_id, tolerance=1e9)["stages"]["quality"]["differing"] == 0
 
@@ -47,6 +47,6 @@ def test_two_runs_are_compared_each_at_its_versions(workspace: Workspace, sample
 @pytest.mark.usefixtures("engine")
 def test_a_run_that_did_not_finish_has_no_rows_to_compare(workspace: Workspace, sample_folder: Path) -> None:
     first = go(workspace, sample_folder)
-    paused = run(replace(requests.of_job(workspace, first.job_id), pause_after="measure"))
+    paused = run(replace(replay.of_job(workspace, first.job_id), pause_after="measure"))
     with pytest.raises(UserError, match="only a finished run can be read"):
         run_diff(Store(workspace.root), first.job_id, paused.job_id)

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import ray
 
-from jobs.asking import Asked
 from jobs.core.errors import UserError
 from jobs.core.processes import has_ended
 from jobs.operations.access import VARIABLE, demand
@@ -28,6 +27,7 @@ from jobs.operations.submitting import submit
 from jobs.records.job_log import Inbox
 from jobs.records.journal import events
 from jobs.records.progress import Progress
+from jobs.runs.run_options import Asked
 from jobs.storage.locks import holder
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from jobs.asking import Asked
 from jobs.core.errors import UserError
 from jobs.engine.ray_engine import ray_jobs
 from jobs.operations import rayjobs
 from jobs.operations.backlog import Backlog, in_turn
 from jobs.operations.submitting import submit
 from jobs.records.job_log import Inbox, fold
+from jobs.runs.run_options import Asked
 from jobs.storage.workspace import Workspace
 from tests.helpers import assert_same_tables, go, said, winnow, write_noise_stream
 from tests.machines import head

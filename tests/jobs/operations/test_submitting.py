@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from conf import load
-from jobs.asking import Asked
 from jobs.core.errors import UserError
 from jobs.operations.access import VARIABLE, demand
 from jobs.operations.backlog import Backlog
 from jobs.operations.execution import request_of
 from jobs.operations.submitting import submit
 from jobs.records.job_log import Inbox
+from jobs.runs.run_options import Asked
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.snapshot_spec import find_run

@@ -13,11 +13,11 @@ import schemas
 from conf import load
 from jobs.core.errors import RunFailedError
 from jobs.datasets.release import create
-from jobs.explain import forecast
-from jobs.lifecycle.requests import replay
 from jobs.lifecycle.rundiff import run_diff
-from jobs.preparation import RunRequest, prepare
-from jobs.run import run
+from jobs.runs.dry_run import forecast
+from jobs.runs.prepare import RunRequest, prepare
+from jobs.runs.replay import replay
+from jobs.runs.run import run
 from jobs.storage import batching
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace

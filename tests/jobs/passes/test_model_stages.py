@@ -13,8 +13,8 @@ from conf import ConfigError, load
 from jobs.core import optional_packages
 from jobs.core.errors import UserError
 from jobs.datasets.choosing import SelectRequest, select
-from jobs.explain import forecast
-from jobs.preparation import RunRequest, prepare
+from jobs.runs.dry_run import forecast
+from jobs.runs.prepare import RunRequest, prepare
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import (

@@ -18,14 +18,14 @@ import schemas
 from conf import load
 from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
-from jobs.explain import forecast
 from jobs.passes.model_pass import _cut
 from jobs.passes.model_plan import request
 from jobs.passes.model_worker import ModelTask
 from jobs.passes.propagation_plan import in_stretches, with_stretches
-from jobs.preparation import RunRequest, prepare
 from jobs.records.run_events import Unwatched
-from jobs.run import run
+from jobs.runs.dry_run import forecast
+from jobs.runs.prepare import RunRequest, prepare
+from jobs.runs.run import run
 from jobs.storage import batching
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View

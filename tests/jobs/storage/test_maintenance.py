@@ -126,7 +126,7 @@ def test_vacuum_spares_what_a_run_that_was_cut_short_had_committed(
 
     cam = write_noise_stream(tmp_path / "cam", range(5))
     with monkeypatch.context() as patched:
-        patched.setattr("jobs.run._Execution._decide", stop)
+        patched.setattr("jobs.runs.run._Execution._decide", stop)
         with pytest.raises((KeyboardInterrupt, RuntimeError)):
             go(workspace, cam)
     maintenance.vacuum(Store(workspace.root), "v", retention_hours=0)

@@ -15,8 +15,8 @@ import schemas
 from conf import load
 from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
-from jobs.explain import forecast
-from jobs.preparation import RunRequest, prepare
+from jobs.runs.dry_run import forecast
+from jobs.runs.prepare import RunRequest, prepare
 from jobs.stages.pipeline import build
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View

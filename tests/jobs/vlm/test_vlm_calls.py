@@ -24,7 +24,7 @@ from jobs.core.errors import RunFailedError
 from jobs.engine.ray_engine import Engine
 from jobs.records.run_events import Unwatched
 from jobs.records.run_record import StageOutcome
-from jobs.run import RunRequest, run
+from jobs.runs.run import RunRequest, run
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.vlm.vlm_calls import Budget, EnoughError, misfits

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 import schemas
 from jobs.core.errors import UserError
-from jobs.lifecycle.control import Job
+from jobs.runs.control import Job
 from jobs.storage import paths
 from jobs.storage.paths import Place
 from jobs.storage.store import Drop, Store

@@ -18,12 +18,12 @@ from jobs import inspection
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
 from jobs.engine.ray_engine import Engine
-from jobs.lifecycle import control, requests
-from jobs.lifecycle.control import Job
 from jobs.records.job_log import jobs_of
 from jobs.records.run_events import Unwatched
 from jobs.records.run_record import RunRecord, close_dead_runs
-from jobs.run import RunRequest, run
+from jobs.runs import control, replay
+from jobs.runs.control import Job
+from jobs.runs.run import RunRequest, run
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -50,7 +50,7 @@ def only_job(place: Path) -> Job:
 
 
 def go_on(workspace: Workspace, job_id: str) -> RunRecord:
-    return run(requests.of_job(workspace, job_id), job_id=job_id)
+    return run(replay.of_job(workspace, job_id), job_id=job_id)
 
 
 def test_a_job_that_was_paused_ends_as_one_that_was_not(
@@ -136,7 +136,7 @@ def test_a_job_is_stepped_through_stage_by_stage(expected: Workspace, tmp_path: 
         with pytest.raises(UserError, match="only a finished run can be read"):
             View.of(workspace, run=record.job_id)
         assert control.step(job).state == "paused"
-        record = run(replace(requests.of_job(workspace, job.job_id), one_stage=True), job_id=job.job_id)
+        record = run(replace(replay.of_job(workspace, job.job_id), one_stage=True), job_id=job.job_id)
         assert record.state == "paused"
         through = {n for n, o in record.outcomes.items() if o.state == "done"}
         assert through == {"frames", "quality", "fingerprints", "motion", *STEPS[1 : done + 1]}
@@ -157,7 +157,7 @@ def test_a_step_that_cannot_be_taken_is_not_taken_later(tmp_path: Path) -> None:
     control.step(job)
     stream.rename(tmp_path / "away")
     with pytest.raises(UserError, match="cam"):
-        run(replace(requests.of_job(workspace, job.job_id), one_stage=True), job_id=job.job_id)
+        run(replace(replay.of_job(workspace, job.job_id), one_stage=True), job_id=job.job_id)
     (tmp_path / "away").rename(stream)
     assert go_on(workspace, job.job_id).state == "done"
 

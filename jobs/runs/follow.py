@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from jobs.lifecycle.control import find
 from jobs.records.job_log import seen
 from jobs.records.journal import Follower
+from jobs.runs.control import find
 from jobs.storage import paths
 from jobs.storage.workspace import Workspace
 

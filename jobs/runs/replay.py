@@ -15,9 +15,9 @@ from conf.loader import flat, override, parse, to_dict
 from jobs.core.errors import UserError
 from jobs.core.stage import Stage, canonical
 from jobs.ingest.catalogue import Admission
-from jobs.lifecycle.descent import Replay
-from jobs.preparation import RunRequest
 from jobs.records.job_log import Inbox
+from jobs.runs.prepare import RunRequest
+from jobs.runs.replay_spec import Replay
 from jobs.stages.pipeline import MEASURE, build, step_named
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace

@@ -19,18 +19,18 @@ from jobs.core.stage import Stage
 from jobs.engine.credential_forwarding import lend
 from jobs.engine.lazy_engine import EngineOnDemand
 from jobs.ingest import catalogue
-from jobs.lifecycle import descent
 from jobs.passes import stream_statistics
 from jobs.passes.model_stages import ModelStages
 from jobs.passes.pixel_pass import PassResult, run_pass
 from jobs.passes.pixel_plan import PixelPlan, Planner
 from jobs.passes.refresh_other_streams import follow
 from jobs.passes.table_stages import TableStages
-from jobs.preparation import Prepared, RunRequest, n_new_frames, prepare
 from jobs.records.job_claim import Hold
 from jobs.records.journal import Journal
 from jobs.records.run_events import Teller, Unwatched, Watcher
 from jobs.records.run_record import RunRecord, close_dead_runs
+from jobs.runs import replay_spec
+from jobs.runs.prepare import Prepared, RunRequest, n_new_frames, prepare
 from jobs.stages.pipeline import MEASURE, pixel_params, step_named, written_by
 from jobs.storage import heads, maintenance
 from jobs.storage.committer import Committer
@@ -212,7 +212,7 @@ class _Execution:
             self._teller.began(MEASURE, total)
         todo, params = planner.todo(), pixel_params(self._config)
         result = run_pass(
-            descent.only_quarantined(todo, self._store) if self._replay and self._replay.quarantined else todo,
+            replay_spec.only_quarantined(todo, self._store) if self._replay and self._replay.quarantined else todo,
             pixels,
             self._config,
             replace(params, stages=(again,)) if again else params,

@@ -15,9 +15,9 @@ from jobs.demo import compare
 from jobs.engine import lazy_engine
 from jobs.engine.ray_engine import Engine
 from jobs.ingest.catalogue import Admission
-from jobs.preparation import RunRequest
 from jobs.records.run_events import Unwatched
-from jobs.run import run
+from jobs.runs.prepare import RunRequest
+from jobs.runs.run import run
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View

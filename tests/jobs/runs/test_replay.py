@@ -15,9 +15,9 @@ from jobs.core.errors import UserError
 from jobs.engine.ray_engine import Engine
 from jobs.ingest.catalogue import Admission
 from jobs.inspection import runs
-from jobs.lifecycle import requests
 from jobs.records.run_record import RunRecord
-from jobs.run import RunRequest, run
+from jobs.runs import replay
+from jobs.runs.run import RunRequest, run
 from jobs.storage.store import Drop, Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -54,13 +54,13 @@ def test_what_was_asked_is_read_back(workspace: Workspace) -> None:
         on_error="abort",
     )
     text = json.dumps(request.as_data())
-    assert requests.from_data(workspace, json.loads(text)) == request
+    assert replay.from_data(workspace, json.loads(text)) == request
 
 
 def test_a_replay_computes_from_its_stage_on_and_moves_no_head(parent: tuple[Workspace, RunRecord, Path]) -> None:
     workspace, record, _ = parent
     before = heads(workspace)
-    request = requests.replay(workspace, record.job_id, "curation", ["curation.dark_mean=200"])
+    request = replay.replay(workspace, record.job_id, "curation", ["curation.dark_mean=200"])
     child = run(request)
     assert (child.state, child.parent) == ("done", record.job_id)
     assert computed(child) == {"curation": N}
@@ -73,7 +73,7 @@ def test_a_replay_computes_from_its_stage_on_and_moves_no_head(parent: tuple[Wor
     assert told["asked"] == "replay --from curation"
     assert told["changed"] == {"curation.dark_mean": [32.0, 200.0]}
     # Its own child, back to the settings of before: nothing is left to compute.
-    grandchild = run(requests.replay(workspace, child.job_id, "curation", ["curation.dark_mean=32"]))
+    grandchild = run(replay.replay(workspace, child.job_id, "curation", ["curation.dark_mean=32"]))
     assert computed(grandchild) == {}
 
 
@@ -81,13 +81,13 @@ def test_a_promoted_replay_of_a_pixel_stage_measures_only_it_and_moves_the_heads
     parent: tuple[Workspace, RunRecord, Path], tmp_path: Path
 ) -> None:
     workspace, record, _ = parent
-    request = requests.replay(workspace, record.job_id, "quality", ["blur.method=tenengrad"], promote=True)
+    request = replay.replay(workspace, record.job_id, "quality", ["blur.method=tenengrad"], promote=True)
     child = run(request)
     assert computed(child) == {"quality": N, "curation": N}
     shown = dict(heads(workspace))
     assert shown["quality"] == next(s.key for s in child.stages if s.name == "quality")
     assert_one_live_row(workspace)
-    run(requests.replay(workspace, record.job_id, "quality", promote=True))
+    run(replay.replay(workspace, record.job_id, "quality", promote=True))
     assert heads(workspace) == {(s.name, s.key) for s in record.stages}
 
 
@@ -96,7 +96,7 @@ def test_a_replay_needs_no_frames_on_disk(tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(6))
     record = go(workspace, cam)
     cam.rename(tmp_path / "away")
-    child = run(requests.replay(workspace, record.job_id, "duplicates", ["duplicates.hamming=2"]))
+    child = run(replay.replay(workspace, record.job_id, "duplicates", ["duplicates.hamming=2"]))
     assert computed(child) == {"duplicates": 6, "curation": 6}
 
 
@@ -104,27 +104,27 @@ def test_settings_that_reach_above_are_refused_all_at_once(parent: tuple[Workspa
     workspace, record, _ = parent
     settings = ["duplicates.hamming=2", "blur.method=tenengrad", "ingest.fps=3"]
     with pytest.raises(UserError) as refused:
-        requests.replay(workspace, record.job_id, "curation", settings)
+        replay.replay(workspace, record.job_id, "curation", settings)
     assert refused.value.problems == [
         "--set ingest.fps=3.0: a replay takes the frames that its parent took; use winnow run instead",
         "--set blur.method changes stage quality, which is above --from curation; use --from quality",
         "--set duplicates.hamming changes stage duplicates, which is above --from curation; use --from duplicates",
     ]
     with pytest.raises(UserError, match=r"unknown key 'curation\.dork_mean'"):
-        requests.replay(workspace, record.job_id, "curation", ["curation.dork_mean=1"])
+        replay.replay(workspace, record.job_id, "curation", ["curation.dork_mean=1"])
     with pytest.raises(UserError, match="stage 'verdicts' is not part of the job"):
-        requests.replay(workspace, record.job_id, "verdicts")
+        replay.replay(workspace, record.job_id, "verdicts")
     with pytest.raises(UserError, match="no stage 'verdicts'; it has frames, quality"):
-        requests.again(workspace, record.job_id, "verdicts")
+        replay.again(workspace, record.job_id, "verdicts")
     with pytest.raises(UserError, match="is in quarantine"):
-        requests.retry(workspace, record.job_id)
+        replay.retry(workspace, record.job_id)
 
 
 @pytest.mark.parametrize("stage", ["frames", "motion", "scenes", "duplicates"])
 def test_a_stage_computed_again_comes_out_the_same(parent: tuple[Workspace, RunRecord, Path], stage: str) -> None:
     workspace, record, _ = parent
     before = rows(workspace, schemas.BY_NAME[stage])
-    child = run(requests.again(workspace, record.job_id, stage))
+    child = run(replay.again(workspace, record.job_id, stage))
     assert computed(child) == {stage: N - 2 if stage == "duplicates" else N}
     assert (child.counts["rows"], child.counts["rows_changed"]) == (before.height, 0)
     assert child.outcomes["curation"].state == "skipped"
@@ -144,7 +144,7 @@ def test_a_stage_computed_again_mends_rows_that_are_wrong(parent: tuple[Workspac
         arrow = wrong.select(table.arrow_schema.names).to_arrow().cast(table.arrow_schema)
         store.upsert(table, arrow, "test", Drop(wrong["stage_key"][0], keys=arrow.select(list(table.file_key))))
         assert not rows(workspace, table).equals(right)
-        child = run(requests.again(workspace, record.job_id, name))
+        child = run(replay.again(workspace, record.job_id, name))
         assert child.counts["rows_changed"] == 2
         assert rows(workspace, table).equals(right)
     assert_one_live_row(workspace)
@@ -162,7 +162,7 @@ def test_only_frames_that_were_set_aside_are_tried_again(tmp_path: Path) -> None
     for number in (0, 5):
         (cam / f"image_{number}.jpg").unlink()
         (cam / f"image_{number}.jpg").write_bytes(held[number])
-    child = run(requests.retry(workspace, record.job_id))
+    child = run(replay.retry(workspace, record.job_id))
     found = computed(child)
     assert {n: found[n] for n in ("frames", "quality", "fingerprints", "motion")} == {
         "frames": 2,
@@ -181,7 +181,7 @@ def test_only_frames_that_were_set_aside_are_tried_again(tmp_path: Path) -> None
     whole = Workspace.at(tmp_path / "whole")
     (cam / "image_11.jpg").unlink()
     (cam / "image_11.jpg").write_bytes(held[11])
-    run(requests.retry(workspace, record.job_id))
+    run(replay.retry(workspace, record.job_id))
     go(whole, cam)
     for table in (schemas.QUALITY, schemas.MOTION, schemas.FINGERPRINTS):
         assert rows(workspace, table).equals(rows(whole, table)), table.name
@@ -189,8 +189,8 @@ def test_only_frames_that_were_set_aside_are_tried_again(tmp_path: Path) -> None
 
 def test_a_replay_that_was_paused_is_resumed_as_one(parent: tuple[Workspace, RunRecord, Path]) -> None:
     workspace, record, _ = parent
-    request = requests.replay(workspace, record.job_id, "scenes")
+    request = replay.replay(workspace, record.job_id, "scenes")
     child = run(replace(request, pause_after="idle"))
     assert child.state == "paused"
-    again = run(requests.of_job(workspace, child.job_id), job_id=child.job_id)
+    again = run(replay.of_job(workspace, child.job_id), job_id=child.job_id)
     assert (again.state, again.parent, again.stages) == ("done", record.job_id, child.stages)

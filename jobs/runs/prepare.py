@@ -16,10 +16,10 @@ from jobs.engine.ray_engine import check_address
 from jobs.ingest import catalogue
 from jobs.ingest.catalogue import Admission
 from jobs.ingest.stream_listing import StreamFiles
-from jobs.lifecycle import descent
-from jobs.lifecycle.descent import Replay
 from jobs.models.remote_models import check_server
 from jobs.passes.pixel_plan import Listed
+from jobs.runs import replay_spec
+from jobs.runs.replay_spec import Replay
 from jobs.stages.pipeline import build
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
@@ -102,7 +102,7 @@ def prepare(request: RunRequest) -> Prepared:
     if problems:
         raise UserError(problems)
     if request.replay:
-        return Prepared(request, store, stages, [], descent.listed(store, request.replay.streams))
+        return Prepared(request, store, stages, [], replay_spec.listed(store, request.replay.streams))
     with store.moment():
         streams = catalogue.catalogue(request.inputs, config.ingest, request.admission, store)
     return Prepared(request, store, stages, streams, [Listed(s.stream_id, s.step, s.n_frames) for s in streams])

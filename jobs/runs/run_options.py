@@ -11,7 +11,7 @@ from typing import Literal
 from conf import ConfigError, load
 from jobs.core.errors import UserError
 from jobs.ingest.catalogue import Admission, at_a_glance
-from jobs.preparation import RunRequest
+from jobs.runs.prepare import RunRequest
 from jobs.stages.pipeline import step_named
 from jobs.storage.workspace import Workspace
 

@@ -11,9 +11,9 @@ import pytest
 
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
-from jobs.lifecycle.watching import duration, follow
 from jobs.records.job_log import Inbox
 from jobs.records.journal import Journal
+from jobs.runs.follow import duration, follow
 from jobs.storage.workspace import Workspace
 
 

@@ -44,7 +44,7 @@ def find(workspace: Workspace, job_id: str) -> Job:
     root = workspace.require().root
     known = set(jobs_of(root))
     if not any(job_id and name.startswith(counted_back(job_id, known)) for name in known):
-        from jobs.lifecycle.ended import ids
+        from jobs.runs.job_rows import ids
 
         known |= ids(root)
     job_id = counted_back(job_id, known)
@@ -59,7 +59,7 @@ def find(workspace: Workspace, job_id: str) -> Job:
 
 
 def _said_in_tables(job: Job) -> tuple[str, str | None]:
-    from jobs.lifecycle.ended import state_of
+    from jobs.runs.job_rows import state_of
 
     return state_of(job.workspace.root, job.job_id)
 
@@ -80,7 +80,7 @@ def cancel(job: Job) -> JobState:
     before = job.state()
     state = _ask(job, "cancel", {"cancelled"})
     if state.state == "cancelled" != before.state:
-        from jobs.lifecycle.ended import put_down
+        from jobs.runs.job_rows import put_down
 
         put_down(job, state.state)
     return state
@@ -88,10 +88,10 @@ def cancel(job: Job) -> JobState:
 
 def pause_after(job: Job, stage: str) -> JobState:
     """Ask a job to pause when it is through with a stage, the next time that it is."""
-    from jobs.lifecycle import requests
+    from jobs.runs import replay
     from jobs.stages.pipeline import step_named
 
-    config = requests.of_job(job.workspace, job.job_id).loaded.config
+    config = replay.of_job(job.workspace, job.job_id).loaded.config
     job.inbox.add("pause-after", {"stage": step_named(stage, config)})
     return job.state()
 

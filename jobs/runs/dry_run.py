@@ -18,7 +18,7 @@ from jobs.passes.model_stages import ModelStages
 from jobs.passes.pixel_plan import Listed, PixelPlan, Planner
 from jobs.passes.scopes import WORKSPACE
 from jobs.passes.table_stages import TableStages
-from jobs.preparation import Prepared
+from jobs.runs.prepare import Prepared
 from jobs.storage.store import Store
 from jobs.vlm.vlm_stage import Escalation
 

@@ -1,0 +1,1 @@
+"""One run: preparing, running, controlling, replaying and following it."""
