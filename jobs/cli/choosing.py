@@ -88,8 +88,8 @@ def select(
     Example: winnow select --n 500 --strategy diverse --name week-47
     """
     from jobs.cli.show import out, print_json
-    from jobs.datasets.choosing import SelectRequest
-    from jobs.datasets.choosing import select as choose
+    from jobs.datasets.frame_sampling import SelectRequest
+    from jobs.datasets.frame_sampling import select as choose
     from jobs.storage.workspace import Workspace
 
     request = SelectRequest(

@@ -18,12 +18,12 @@ import schemas
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from jobs.datasets import tabular
-from jobs.datasets.choosing import frames_of
-from jobs.datasets.currency import refuse_outdated
-from jobs.datasets.delivery import put_in_place, staged
+from jobs.datasets.atomic_publish import put_in_place, staged
+from jobs.datasets.export_manifest import MANIFEST, PICTURES, foreign, list_of
+from jobs.datasets.export_objects import are_known, looked_at, models_of, nested, objects_of, refuse_without_masks
+from jobs.datasets.frame_sampling import frames_of
 from jobs.datasets.media import Media, bring, named
-from jobs.datasets.objects import are_known, looked_at, models_of, nested, objects_of, refuse_without_masks
-from jobs.datasets.ownership import MANIFEST, PICTURES, foreign, list_of
+from jobs.datasets.staleness import refuse_outdated
 from jobs.storage.paths import ObjectPath, Place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace

@@ -15,7 +15,7 @@ import schemas
 from jobs.core.errors import RunFailedError, UserError, one_line
 from jobs.core.naming import new_job_id
 from jobs.core.optional_packages import missing
-from jobs.datasets.ownership import MANIFEST
+from jobs.datasets.export_manifest import MANIFEST
 from jobs.models.weight_folders import digest
 from jobs.models.weights_store import resolve
 from jobs.storage.store import Store

@@ -14,7 +14,7 @@ import schemas
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from jobs.core.plain_values import finite
-from jobs.datasets.objects import are_known
+from jobs.datasets.export_objects import are_known
 from jobs.evaluation.truth import Kind, read_detections, read_truth
 from jobs.reports import charts
 from jobs.reports.pages import render_page

@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 import schemas
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
-from jobs.datasets.currency import refuse_outdated
-from jobs.datasets.delivery import staged
+from jobs.datasets.atomic_publish import staged
+from jobs.datasets.export_objects import objects_of
 from jobs.datasets.media import Media, bring
-from jobs.datasets.objects import objects_of
+from jobs.datasets.staleness import refuse_outdated
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views import snapshot_spec

@@ -12,7 +12,7 @@ import schemas
 from conf import ConfigError, load
 from jobs.core import optional_packages
 from jobs.core.errors import UserError
-from jobs.datasets.choosing import SelectRequest, select
+from jobs.datasets.frame_sampling import SelectRequest, select
 from jobs.runs.dry_run import forecast
 from jobs.runs.prepare import RunRequest, prepare
 from jobs.storage.workspace import Workspace

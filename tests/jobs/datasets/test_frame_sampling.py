@@ -15,8 +15,8 @@ import pytest
 import schemas
 from jobs.core.errors import UserError
 from jobs.datasets import release
-from jobs.datasets.choosing import SelectRequest, select
 from jobs.datasets.export import ExportRequest, export
+from jobs.datasets.frame_sampling import SelectRequest, select
 from jobs.engine.ray_engine import Engine
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace

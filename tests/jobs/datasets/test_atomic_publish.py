@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.datasets.delivery import BROKEN_OFF, put_in_place, staged
+from jobs.datasets.atomic_publish import BROKEN_OFF, put_in_place, staged
 from jobs.storage import paths
 from jobs.storage.paths import ObjectPath
 from tests import s3

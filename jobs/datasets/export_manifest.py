@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs.datasets.delivery import BROKEN_OFF
+from jobs.datasets.atomic_publish import BROKEN_OFF
 from jobs.storage import paths
 from jobs.storage.paths import Place
 from transforms.frames.numbering import EXTENSIONS
