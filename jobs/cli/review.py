@@ -54,7 +54,7 @@ def export(
     """
     from jobs.cli.show import out as console
     from jobs.cli.show import print_json
-    from jobs.reviewing.outgoing import QueueRequest, send_out
+    from jobs.review.export_reviews import QueueRequest, send_out
     from jobs.storage.workspace import Workspace
 
     request = QueueRequest(format_.value, out, where, n, again, media.value, root, tuple(category or ()))
@@ -98,7 +98,7 @@ def import_(
     """
     from jobs.cli.show import out as console
     from jobs.cli.show import print_json
-    from jobs.reviewing.incoming import ImportRequest, bring_in
+    from jobs.review.import_reviews import ImportRequest, bring_in
     from jobs.storage.workspace import Workspace
 
     kind = format_.value if format_ else None

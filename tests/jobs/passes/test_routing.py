@@ -15,7 +15,7 @@ from jobs.datasets.export import ExportRequest, export
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import assert_one_live_row, computed, go, noise, rows, said, winnow
-from tests.jobs.reviewing.material import EMPTY, N, annotated, picture, settings
+from tests.jobs.review.material import EMPTY, N, annotated, picture, settings
 from tests.onnx_graphs import write_end_to_end
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")

@@ -17,7 +17,7 @@ from jobs.views import snapshot_spec
 from jobs.views.categories import categories_of, register
 from jobs.views.view import View
 from tests.helpers import go
-from tests.jobs.reviewing.material import annotated, settings
+from tests.jobs.review.material import annotated, settings
 
 
 @pytest.fixture

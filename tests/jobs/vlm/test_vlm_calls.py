@@ -30,7 +30,7 @@ from jobs.storage.workspace import Workspace
 from jobs.vlm.vlm_calls import Budget, EnoughError, misfits
 from tests.endpoints import Bad, Endpoint, endpoint, openai
 from tests.helpers import go, rows
-from tests.jobs.reviewing.material import N, annotated, settings
+from tests.jobs.review.material import N, annotated, settings
 from tests.jobs.vlm.test_vlm_stage import DOUBTFUL, STAGES
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")

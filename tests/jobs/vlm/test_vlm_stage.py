@@ -28,7 +28,7 @@ from jobs.views.view import View
 from jobs.vlm.vlm_stage import unanswered, unasked
 from tests.endpoints import Bad, Endpoint, endpoint, openai
 from tests.helpers import go, rows, winnow
-from tests.jobs.reviewing.material import EMPTY, N, annotated, settings
+from tests.jobs.review.material import EMPTY, N, annotated, settings
 from transforms.assess.escalation import EscalateParams
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")

@@ -12,7 +12,7 @@ from jobs.datasets.export import ExportRequest, export
 from jobs.engine.ray_engine import Engine
 from jobs.storage.workspace import Workspace
 from tests.helpers import go, problems, rows, said, winnow, write_noise_stream
-from tests.jobs.reviewing.material import EMPTY, N, annotated
+from tests.jobs.review.material import EMPTY, N, annotated
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
 

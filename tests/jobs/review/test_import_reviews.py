@@ -20,7 +20,7 @@ from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import go, problems, rows, said, winnow
-from tests.jobs.reviewing.material import EMPTY, N, annotated, box, picture, settings
+from tests.jobs.review.material import EMPTY, N, annotated, box, picture, settings
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
 
