@@ -35,9 +35,9 @@ def train(
     """
     from jobs.cli.show import err, print_json
     from jobs.cli.show import out as console
-    from jobs.datasets.training import LICENCE, TrainRequest
-    from jobs.datasets.training import train as run
     from jobs.storage.workspace import Workspace
+    from jobs.training.train import LICENCE, TrainRequest
+    from jobs.training.train import train as run
 
     err.print(f"note: Ultralytics, and what it trains, is under {LICENCE}", soft_wrap=True)
     request = TrainRequest(data, base, out, epochs, size, batch, seed, tuple(_settings(options or ())))

@@ -13,10 +13,10 @@ import pytest
 import schemas
 from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
-from jobs.datasets.training import TrainRequest, train
 from jobs.evaluation.detections import evaluate_view
 from jobs.models.weight_folders import digest
 from jobs.storage.workspace import Workspace
+from jobs.training.train import TrainRequest, train
 from jobs.views.view import View
 from tests.helpers import go, noise, rows
 from tests.onnx_graphs import write_end_to_end
