@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 
 from conf import load
+from jobs.analysis import report
 from jobs.core.errors import UserError
 from jobs.records.run_record import RunRecord
-from jobs.reports import report
 from jobs.runs.prepare import RunRequest
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View

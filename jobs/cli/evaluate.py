@@ -40,10 +40,10 @@ def curation(
 
     Example: winnow evaluate curation --labels night.csv --out night.html
     """
+    from jobs.analysis.curation_eval import evaluate, page
+    from jobs.analysis.labels import read_labels
     from jobs.cli.show import out as console
     from jobs.cli.show import print_json, print_table
-    from jobs.evaluation.evaluate import evaluate, page
-    from jobs.evaluation.labels import read_labels
     from jobs.storage import paths
     from jobs.storage.workspace import Workspace
     from jobs.views.view import View
@@ -108,10 +108,10 @@ def detections(
 
     Example: winnow evaluate detections --truth instances.json --out detections.html
     """
+    from jobs.analysis.detection_eval import evaluate_files, evaluate_view, left_out, page
     from jobs.cli.show import err, print_json, print_table
     from jobs.cli.show import out as console
     from jobs.core.errors import UserError
-    from jobs.evaluation.detections import evaluate_files, evaluate_view, left_out, page
     from jobs.storage import paths
     from jobs.storage.workspace import Workspace
     from jobs.views.view import View

@@ -34,10 +34,10 @@ def job(
 
     Example: winnow inspect job --id 20261121
     """
-    from jobs import inspection
+    from jobs.analysis import inspect_tables
     from jobs.cli.show import out, print_json, print_table
 
-    found = inspection.job(_store(workspace), job_id)
+    found = inspect_tables.job(_store(workspace), job_id)
     if as_json:
         print_json(found)
         return
@@ -61,10 +61,10 @@ def runs(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None
 
     Example: winnow inspect runs
     """
-    from jobs import inspection
+    from jobs.analysis import inspect_tables
     from jobs.cli.show import print_json, print_tree
 
-    found = inspection.runs(_store(workspace))
+    found = inspect_tables.runs(_store(workspace))
     if as_json:
         print_json(found)
         return
@@ -105,9 +105,9 @@ def run_diff(
 
     Example: winnow inspect run-diff 20261120-020000-123abcd 20261121-020000-456cdef --tolerance 0.01
     """
+    from jobs.analysis.run_diff import run_diff as compare
     from jobs.cli.show import out, print_json
     from jobs.cli.showdiff import print_diff
-    from jobs.lifecycle.rundiff import run_diff as compare
 
     found = compare(_store(workspace), one, other, tolerance, examples)
     if as_json:
@@ -129,10 +129,10 @@ def stream(
 
     Example: winnow inspect stream --path /data/cam1
     """
-    from jobs import inspection
+    from jobs.analysis import inspect_tables
     from jobs.cli.show import out, print_json, print_table
 
-    found: dict[str, Any] = inspection.stream(_store(workspace), path, stream_id)
+    found: dict[str, Any] = inspect_tables.stream(_store(workspace), path, stream_id)
     if as_json:
         print_json(found)
         return
@@ -174,10 +174,10 @@ def tables(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
 
     Example: winnow inspect tables
     """
-    from jobs import inspection
+    from jobs.analysis import inspect_tables
     from jobs.cli.show import out, print_json, print_table
 
-    found = inspection.tables(_store(workspace))
+    found = inspect_tables.tables(_store(workspace))
     if as_json:
         print_json(found)
         return

@@ -19,8 +19,8 @@ def report(
 
     Example: winnow report --out report.html
     """
+    from jobs.analysis.report import render
     from jobs.cli.show import out as console
-    from jobs.reports.report import render
     from jobs.storage import paths
     from jobs.storage.workspace import Workspace
 

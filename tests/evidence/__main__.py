@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from jobs.evaluation.evaluate import Evaluation, evaluate
-from jobs.evaluation.labels import read_labels
+from jobs.analysis.curation_eval import Evaluation, evaluate
+from jobs.analysis.labels import read_labels
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.evidence import frozen, material

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 import schemas
+from jobs.analysis.report import render
 from jobs.core.errors import RunFailedError, UserError
 from jobs.datasets.export import ExportRequest, export
-from jobs.reports.report import render
 from jobs.storage import maintenance
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace

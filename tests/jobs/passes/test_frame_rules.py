@@ -11,9 +11,9 @@ import pytest
 
 import schemas
 from conf import load
+from jobs.analysis.run_diff import run_diff
 from jobs.core.errors import RunFailedError
 from jobs.datasets.release import create
-from jobs.lifecycle.rundiff import run_diff
 from jobs.runs.dry_run import forecast
 from jobs.runs.prepare import RunRequest, prepare
 from jobs.runs.replay import replay

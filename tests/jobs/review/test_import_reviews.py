@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 
 import schemas
+from jobs.analysis.detection_eval import evaluate_view
 from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
 from jobs.engine.ray_engine import Engine
-from jobs.evaluation.detections import evaluate_view
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View

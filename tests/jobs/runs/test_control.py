@@ -14,7 +14,7 @@ import pytest
 
 import schemas
 from conf import load
-from jobs import inspection
+from jobs.analysis import inspect_tables
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
 from jobs.engine.ray_engine import Engine
@@ -102,7 +102,7 @@ def test_a_job_killed_while_it_pauses_is_failed_and_can_be_resumed(
         state = job.state().state
         assert state in {"failed", "paused"}
         # Whoever runs next puts it down for everybody; it looks as dead as it is before that, too.
-        (shown,) = inspection.runs(Store(place))
+        (shown,) = inspect_tables.runs(Store(place))
         assert shown["state"] == state
         assert shown["error"] == ("its process ended without finishing" if state == "failed" else None)
         close_dead_runs(Store(place), "nobody")

@@ -11,10 +11,10 @@ import pytest
 
 import schemas
 from conf import load
+from jobs.analysis.inspect_tables import runs
 from jobs.core.errors import UserError
 from jobs.engine.ray_engine import Engine
 from jobs.ingest.catalogue import Admission
-from jobs.inspection import runs
 from jobs.records.run_record import RunRecord
 from jobs.runs import replay
 from jobs.runs.run import RunRequest, run

@@ -14,10 +14,10 @@ import pytest
 
 import schemas
 from conf import load
+from jobs.analysis.detection_eval import DetectionResult, evaluate_view
 from jobs.core.errors import RunFailedError, UserError
 from jobs.datasets.export import ExportRequest, export
 from jobs.engine.ray_engine import Engine
-from jobs.evaluation.detections import DetectionResult, evaluate_view
 from jobs.stages.detection import annotate_stage
 from jobs.storage import batching
 from jobs.storage.object_committer import ObjectCommitter

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pytest
 
 import schemas
+from jobs.analysis.detection_eval import evaluate_view
 from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
-from jobs.evaluation.detections import evaluate_view
 from jobs.models.weight_folders import digest
 from jobs.storage.workspace import Workspace
 from jobs.training.train import TrainRequest, train

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs.analysis.labels import read_labels
 from jobs.core.errors import UserError
-from jobs.evaluation.labels import read_labels
 
 
 def written(path: Path, text: str) -> Path:

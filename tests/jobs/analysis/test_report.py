@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jobs.analysis import charts
+from jobs.analysis.charts import Limit
+from jobs.analysis.report import render
 from jobs.engine.ray_engine import Engine
-from jobs.reports import charts
-from jobs.reports.charts import Limit
-from jobs.reports.report import render
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, go, write_noise_stream

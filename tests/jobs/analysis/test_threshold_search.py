@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jobs.evaluation.suggesting import suggest_duplicates
+from jobs.analysis.threshold_search import suggest_duplicates
 from transforms.curate.duplicates.grouping import DuplicateParams
 
 TRUTH = np.array([True, True, True, False, False])

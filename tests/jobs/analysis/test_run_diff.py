@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs.analysis.run_diff import parameters, run_diff
 from jobs.core.errors import UserError
-from jobs.lifecycle.rundiff import parameters, run_diff
 from jobs.runs import replay
 from jobs.runs.run import run
 from jobs.storage.store import Store

@@ -12,7 +12,7 @@ import jinja2
 def render_page(template: str, **values: Any) -> str:
     """Fill in one of `templates`; the page may say when it was `made`."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("jobs.reports"),
+        loader=jinja2.PackageLoader("jobs.analysis"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

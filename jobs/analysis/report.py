@@ -15,10 +15,10 @@ import pyarrow as pa
 import schemas
 from conf import ConfigError, PipelineConfig
 from conf.loader import parse
-from jobs.inspection import job
-from jobs.reports import charts
-from jobs.reports.charts import Limit
-from jobs.reports.pages import render_page
+from jobs.analysis import charts
+from jobs.analysis.charts import Limit
+from jobs.analysis.inspect_tables import job
+from jobs.analysis.pages import render_page
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.curation_counts import Verdicts, verdicts

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from jobs.analysis.coco_input import read_detections, read_truth
 from jobs.core.errors import UserError
-from jobs.evaluation.truth import read_detections, read_truth
 from transforms.assess.detection_scores import score
 
 CATEGORIES = [{"id": 7, "name": "cat"}, {"id": 9, "name": "dog"}]

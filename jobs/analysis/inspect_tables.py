@@ -10,8 +10,8 @@ import polars as pl
 import pyarrow.compute as pc
 
 import schemas
+from jobs.analysis.run_diff import parameters
 from jobs.core.errors import UserError
-from jobs.lifecycle.rundiff import parameters
 from jobs.records.job_log import Inbox
 from jobs.records.run_record import as_it_is
 from jobs.storage.paths import place

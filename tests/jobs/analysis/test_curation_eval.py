@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from jobs.analysis.curation_eval import Evaluation, evaluate, page
+from jobs.analysis.labels import read_labels
 from jobs.core.errors import UserError
-from jobs.evaluation.evaluate import Evaluation, evaluate, page
-from jobs.evaluation.labels import read_labels
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import SMALL, go

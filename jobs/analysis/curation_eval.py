@@ -11,12 +11,12 @@ import numpy.typing as npt
 import polars as pl
 
 import schemas
+from jobs.analysis import charts
+from jobs.analysis.labels import FLAGS, Labels
+from jobs.analysis.pages import render_page
+from jobs.analysis.threshold_search import Suggested, configured, suggest_duplicates, suggest_idle
 from jobs.core.errors import UserError
 from jobs.core.plain_values import finite
-from jobs.evaluation.labels import FLAGS, Labels
-from jobs.evaluation.suggesting import Suggested, configured, suggest_duplicates, suggest_idle
-from jobs.reports import charts
-from jobs.reports.pages import render_page
 from jobs.views.view import View
 from transforms.assess import curation_scores
 from transforms.assess.curation_scores import Curve

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from jobs.evaluation.detections import evaluate_files, page
+from jobs.analysis.detection_eval import evaluate_files, page
 from tests.onnx_graphs import SIDE
 
 pytest.importorskip("pycocotools", reason="the extra `annotate` is not installed")

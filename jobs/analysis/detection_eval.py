@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 
 import schemas
+from jobs.analysis import charts
+from jobs.analysis.coco_input import Kind, read_detections, read_truth
+from jobs.analysis.pages import render_page
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from jobs.core.plain_values import finite
 from jobs.datasets.export_objects import are_known
-from jobs.evaluation.truth import Kind, read_detections, read_truth
-from jobs.reports import charts
-from jobs.reports.pages import render_page
 from jobs.views import final_objects
 from jobs.views.view import View
 from transforms.assess.detection_scores import Scores, score

@@ -1,0 +1,1 @@
+"""What the tables say: reports, evaluation against ground truth, differences between runs."""

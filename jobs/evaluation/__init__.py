@@ -1,1 +1,0 @@
-"""Verdicts and annotations held against labels."""

@@ -1,1 +1,0 @@
-"""Pages to look at: charts, timelines and contact sheets without a network."""
