@@ -32,7 +32,7 @@ def doctor(
     from conf import ConfigError, load
     from jobs.cli.show import err, out, print_json
     from jobs.core.errors import UserError
-    from jobs.doctor import examine
+    from jobs.diagnostics.doctor import examine
 
     try:
         loaded = load(profile, config, settings or ()) if profile or config or settings else None

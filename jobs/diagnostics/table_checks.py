@@ -10,7 +10,7 @@ from typing import Any
 import schemas
 from jobs.core.errors import BrokenTableError, UserError, one_line
 from jobs.core.naming import many
-from jobs.finding import Finding, broken_table
+from jobs.diagnostics.finding import Finding, broken_table
 from jobs.records.job_log import Inbox, jobs_of
 from jobs.storage.maintenance import KEPT_RUNS
 from jobs.storage.paths import Place

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 import schemas
-from jobs import losses
 from jobs.core.errors import BrokenTableError, UserError
 from jobs.datasets import release
-from jobs.doctor import examine
-from jobs.finding import Finding
+from jobs.diagnostics import table_checks
+from jobs.diagnostics.doctor import examine
+from jobs.diagnostics.finding import Finding
 from jobs.records.job_log import Inbox
 from jobs.storage.delta_log import log_entry
 from jobs.storage.store import Store
@@ -33,7 +33,7 @@ def take_back(root: Path, table: schemas.Table, n: int = 1) -> int:
 
 
 def test_what_is_there_is_no_loss(healthy: Path) -> None:
-    assert [*losses.tables(Store(healthy)), *losses.jobs(healthy)] == []
+    assert [*table_checks.tables(Store(healthy)), *table_checks.jobs(healthy)] == []
 
 
 @pytest.mark.parametrize("table", [schemas.DUPLICATES, schemas.IDLE, schemas.HEADS, schemas.LISTING])
@@ -140,7 +140,7 @@ def test_every_record_of_a_job_is_read(tables: Path) -> None:
     first.write_bytes(kept)
     Inbox(tables, folder.name).add("failed")
     (folder / "000002.json").unlink()
-    assert [found.found for found in losses.jobs(tables)] == [f"job {folder.name} lacks its record 000002.json"]
+    assert [found.found for found in table_checks.jobs(tables)] == [f"job {folder.name} lacks its record 000002.json"]
     # One that was being cleared is no job any more.
     first.unlink()
-    assert list(losses.jobs(tables)) == []
+    assert list(table_checks.jobs(tables)) == []

@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 
 import schemas
 from conf import Resources, load
-from jobs import probes
 from jobs.cli.app import app
 from jobs.core.errors import BrokenTableError
-from jobs.doctor import examine
+from jobs.diagnostics import engine_checks
+from jobs.diagnostics.doctor import examine
+from jobs.diagnostics.finding import Finding
 from jobs.engine.ray_engine import Engine
-from jobs.finding import Finding
 from jobs.models.weights_store import pull
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
@@ -111,22 +111,22 @@ def test_an_engine_is_started_and_what_keeps_it_from_that_is_said(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", engine_address())
-    found = probes.engine(Resources())
+    found = engine_checks.engine(Resources())
     assert (found.level, found.found[:4]) == ("ok", "Ray "), found
     assert "a worker answered" in found.found
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    silent = probes.engine(Resources())
+    silent = engine_checks.engine(Resources())
     assert (silent.level, silent.mend[:8]) == ("broken", "start it")
     monkeypatch.setenv("RAY_ADDRESS", "")
-    monkeypatch.setattr(probes, "_ANSWER", "raise SystemExit('no room for objects')")
-    assert probes.engine(Resources()).found == "Ray does not start: no room for objects"
-    monkeypatch.setattr(probes, "_ANSWER", "import time; time.sleep(60)")
-    assert probes.engine(Resources(), patience_s=0.2).found == "Ray did not start within 0 s"
+    monkeypatch.setattr(engine_checks, "_ANSWER", "raise SystemExit('no room for objects')")
+    assert engine_checks.engine(Resources()).found == "Ray does not start: no room for objects"
+    monkeypatch.setattr(engine_checks, "_ANSWER", "import time; time.sleep(60)")
+    assert engine_checks.engine(Resources(), patience_s=0.2).found == "Ray did not start within 0 s"
 
 
 def test_shared_memory_is_held_against_what_a_run_asks_for() -> None:
-    (enough,) = probes.shared_memory(Resources(object_store_mb=80))
-    (short,) = probes.shared_memory(Resources(object_store_mb=1 << 30))
+    (enough,) = engine_checks.shared_memory(Resources(object_store_mb=80))
+    (short,) = engine_checks.shared_memory(Resources(object_store_mb=1 << 30))
     assert (enough.level, short.level) == ("ok", "broken")
     assert "resources.object_store_mb" in short.mend
 
@@ -137,14 +137,14 @@ def test_weights_are_held_against_their_hashes(tmp_path: Path, monkeypatch: pyte
     file = write_end_to_end(tmp_path / "tiny.onnx", "N", {0: "red"}, "MIT")
     pull("yolox-nano", str(file))
     settings = ["stages=[annotate]", "annotate.detector=onnx", "annotate.weights=yolox-nano"]
-    (catalogue, stage) = probes.weights(load(settings=settings), verify=True)
+    (catalogue, stage) = engine_checks.weights(load(settings=settings), verify=True)
     assert (catalogue.level, catalogue.found[:2], stage.subject, stage.level) == ("ok", "1 ", "stage annotate", "ok")
     (tmp_path / "weights" / "yolox_nano.onnx").write_bytes(b"something else")
-    found = list(probes.weights(load(settings=settings), verify=True))
+    found = list(engine_checks.weights(load(settings=settings), verify=True))
     assert [f.level for f in found] == ["broken", "ok", "broken"]
     assert found[0].mend.endswith("winnow models pull yolox-nano")
     assert found[2].subject == "profile quality"
-    missing = list(probes.weights(load(settings=[*settings[:2], "annotate.weights=nosuch"]), verify=False))
+    missing = list(engine_checks.weights(load(settings=[*settings[:2], "annotate.weights=nosuch"]), verify=False))
     assert missing[-1].level == "broken"
     assert missing[-1].mend
 

@@ -17,11 +17,11 @@ from blake3 import blake3
 
 import schemas
 from conf import Loaded, Resources
-from jobs import losses, probes
 from jobs.core.devices import has_nvidia
 from jobs.core.errors import BrokenTableError, UserError, one_line
 from jobs.core.processes import has_ended
-from jobs.finding import Finding, broken_table, size_text
+from jobs.diagnostics import engine_checks, table_checks
+from jobs.diagnostics.finding import Finding, broken_table, size_text
 from jobs.models.locations import FOLDER
 from jobs.storage import maintenance, paths, picture_files
 from jobs.storage.data_files import hash_in_name
@@ -74,10 +74,10 @@ def examine(
     limits = loaded.config.resources if loaded else Resources()
     found = [*_packages(), *_hardware(limits)]
     watch("weights")
-    found += probes.weights(loaded, verify)
+    found += engine_checks.weights(loaded, verify)
     if start:
         watch("engine")
-        found.append(probes.engine(limits))
+        found.append(engine_checks.engine(limits))
     return [*found, *_workspace(place, verify, watch)]
 
 
@@ -108,7 +108,7 @@ def _is_there(module: str) -> bool:
 def _hardware(limits: Resources) -> Iterator[Finding]:
     yield Finding("cores", "ok", f"{os.cpu_count()}")
     yield _gpu()
-    yield from probes.shared_memory(limits)
+    yield from engine_checks.shared_memory(limits)
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if files < _LEAST_OPEN_FILES:
         yield Finding("open files", "note", f"at most {files}", f"ulimit -n {_LEAST_OPEN_FILES * 4}")
@@ -155,7 +155,7 @@ def _workspace(place: str | None, verify: bool, watch: Callable[[str], None]) ->
     yield Finding("workspace", "ok", f"{workspace.root}, format {FORMAT}")
     store = Store(workspace.root)
     watch("jobs")
-    yield from losses.jobs(workspace.root)
+    yield from table_checks.jobs(workspace.root)
     watch("tables")
     tables = list(_tables(store))
     yield from tables
@@ -206,7 +206,7 @@ def _tables(store: Store) -> Iterator[Finding]:
         if snapshot.version >= 0 and snapshot.later:
             older.append(f"{table.name} ({', '.join(snapshot.later)})")
     try:
-        lost = [] if unreadable else list(losses.tables(store))
+        lost = [] if unreadable else list(table_checks.tables(store))
     except FileNotFoundError as error:
         lost = [Finding("tables", "broken", f"{one_line(error)} is missing", "bring it back from a backup")]
     yield from (*unreadable, *lost)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from conf import Loaded, Resources
 from jobs.core.errors import UserError, one_line
+from jobs.diagnostics.finding import Finding, size_text
 from jobs.engine.ray_engine import check_address
-from jobs.finding import Finding, size_text
 from jobs.models.locations import folder
 from jobs.models.weights_store import entries
 from jobs.stages.pipeline import build
