@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import ray
 
-from jobs.operations.gateway import lock_path
+from jobs.dispatch.gateway import lock_path
 from jobs.storage.locks import holder
 from tests.helpers import SMALL
 from tests.machines import without_ray

@@ -17,9 +17,9 @@ from typer.testing import Result
 
 import schemas
 from jobs.core.errors import RunFailedError, UserError
+from jobs.dispatch import control_token, daemon
+from jobs.dispatch.job_queue import Backlog
 from jobs.engine import lazy_engine
-from jobs.operations import access, daemon
-from jobs.operations.backlog import Backlog
 from jobs.records.job_log import Inbox
 from jobs.records.journal import events
 from jobs.storage import paths
@@ -54,7 +54,7 @@ READER = """{"Version": "2012-10-17", "Statement": [
 
 CLAIM = """
 import sys, time
-from jobs.operations.backlog import Backlog, in_turn
+from jobs.dispatch.job_queue import Backlog, in_turn
 from jobs.storage.paths import place
 backlog = Backlog(place(sys.argv[1]))
 sys.stdin.readline()
@@ -224,11 +224,11 @@ def test_schedules_and_tokens_are_kept_in_a_bucket(bucket: str, frames: Path, mo
     root = Workspace.at(place).root
     (job,) = Backlog(root).live()
     assert (job.job_id, job.schedule, job.is_due(time.time_ns())) == (job_id, "nightly", True)
-    monkeypatch.setenv(access.VARIABLE, "0123456789abcdef")
+    monkeypatch.setenv(control_token.VARIABLE, "0123456789abcdef")
     assert winnow("gateway", "require-token", "-w", place).exception is None
-    monkeypatch.delenv(access.VARIABLE)
+    monkeypatch.delenv(control_token.VARIABLE)
     assert "asks for a control token" in problems(winnow("schedule", "remove", "nightly", "-w", place))[0]
-    monkeypatch.setenv(access.VARIABLE, "0123456789abcdef")
+    monkeypatch.setenv(control_token.VARIABLE, "0123456789abcdef")
     assert winnow("gateway", "drop-token", "-w", place).exception is None
     assert winnow("schedule", "remove", "nightly", "-w", place).exception is None
     assert winnow("job", "cancel", job_id, "-w", place).exception is None

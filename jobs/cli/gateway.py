@@ -81,13 +81,13 @@ def start(
 
     root = Workspace.at(workspace).create().root
     if foreground:
-        from jobs.operations.gateway import Gateway, GatewayOptions, log_path
-        from jobs.operations.jsonlog import JsonLog
+        from jobs.dispatch.gateway import Gateway, GatewayOptions, log_path
+        from jobs.dispatch.jsonlog import JsonLog
 
         options = GatewayOptions(max_jobs, attempts, backoff, grace, metrics_port)
         Gateway(root, options, JsonLog(log_path(root), aloud=not quiet)).serve()
         return
-    from jobs.operations import daemon
+    from jobs.dispatch import daemon
 
     found = daemon.start(root, _options(max_jobs, attempts, backoff, grace, metrics_port))
     if as_json:
@@ -103,10 +103,10 @@ def stop(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None
 
     Example: winnow gateway stop
     """
-    from jobs.operations import access, daemon
+    from jobs.dispatch import control_token, daemon
 
     root = _root(workspace)
-    access.require(root)
+    control_token.require(root)
     found = daemon.stop(root)
     if as_json:
         _print_json({"pid": found["pid"], "stopped": True})
@@ -120,7 +120,7 @@ def status(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
 
     Example: winnow gateway status
     """
-    from jobs.operations.overview import Overview
+    from jobs.dispatch.overview import Overview
 
     values = Overview(_root(workspace)).values()
     if as_json:
@@ -143,7 +143,7 @@ def install_service(
 
     Example: winnow gateway install-service --workspace /data/winnow
     """
-    from jobs.operations.service import service
+    from jobs.dispatch.systemd import service
     from jobs.storage.workspace import Workspace
 
     root = Workspace.at(workspace).create().root
@@ -170,11 +170,11 @@ def require_token(workspace: WorkspaceOption = None) -> None:
 
     Example: winnow gateway require-token  # after: export WINNOW_CONTROL_TOKEN=$(openssl rand -hex 16)
     """
-    from jobs.operations import access
+    from jobs.dispatch import control_token
     from jobs.storage.workspace import Workspace
 
     root = Workspace.at(workspace).create().root
-    access.demand(root)
+    control_token.demand(root)
     typer.echo(f"workspace {root} asks for the control token from now on")
 
 
@@ -184,10 +184,10 @@ def drop_token(workspace: WorkspaceOption = None) -> None:
 
     Example: winnow gateway drop-token
     """
-    from jobs.operations import access
+    from jobs.dispatch import control_token
 
     root = _root(workspace)
-    access.drop(root)
+    control_token.drop(root)
     typer.echo(f"workspace {root} asks for no control token")
 
 
@@ -204,7 +204,7 @@ def execute(
     """
     from jobs.cli.run import STRICT_EXIT
     from jobs.cli.run import execute as run
-    from jobs.operations.execution import execute as run_job
+    from jobs.dispatch.execute_job import execute as run_job
     from jobs.storage.workspace import Workspace
 
     place = Workspace.at(workspace).require()

@@ -223,11 +223,11 @@ def _run(request: RunRequest, ray_address: str | None, as_json: bool) -> RunReco
 
 def _guarded(workspace: str | None) -> Workspace:
     """Return a workspace whose jobs may be controlled. Raises `UserError` where its token is not at hand."""
-    from jobs.operations import access
+    from jobs.dispatch import control_token
     from jobs.storage.workspace import Workspace
 
     place = Workspace.at(workspace).require()
-    access.require(place.root)
+    control_token.require(place.root)
     return place
 
 
@@ -244,7 +244,7 @@ def _is_of_ray(job: Job) -> bool:
 def _taken_back(job: Job) -> Job:
     """Return a job, after noting down that the cluster it was handed to is not heard of any more, if that is so."""
     if _is_of_ray(job):
-        from jobs.operations.rayjobs import forget_dead
+        from jobs.dispatch.ray_jobs import forget_dead
 
         forget_dead(job.workspace.root, job.job_id)
     return job
@@ -259,7 +259,7 @@ def _go_on(job: Job, state: JobState, ray_address: str | None, as_json: bool, on
 
     if state.queued or state.state == "running":
         if _is_of_ray(job):
-            from jobs.operations.rayjobs import hand_over_again
+            from jobs.dispatch.ray_jobs import hand_over_again
 
             hand_over_again(job.workspace.root, job.job_id, ray_address)
         _tell(job, state, as_json)

@@ -61,7 +61,7 @@ def add(
 
     Example: winnow schedule add nightly --cron "0 2 * * *" --tz Europe/Berlin --input /data/cam1
     """
-    from jobs.operations.scheduling import add as keep
+    from jobs.dispatch.schedule_commands import add as keep
     from jobs.runs.run_options import Asked
 
     asked = Asked(
@@ -95,7 +95,7 @@ def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> Non
 
     Example: winnow schedule list
     """
-    from jobs.operations.scheduling import listed
+    from jobs.dispatch.schedule_commands import listed
 
     found = listed(_root(workspace))
     damaged = [row["error"] for row in found if row["error"]]
@@ -120,10 +120,10 @@ def remove(name: NameArgument, workspace: WorkspaceOption = None) -> None:
 
     Example: winnow schedule remove nightly
     """
-    from jobs.operations import access, schedule
+    from jobs.dispatch import control_token, schedule
 
     root = _root(workspace)
-    access.require(root)
+    control_token.require(root)
     schedule.remove(root, name)
     typer.echo(f"schedule {name} is removed")
 
@@ -141,11 +141,11 @@ def run_now(
 
     Example: winnow schedule run-now nightly
     """
-    from jobs.operations import access
-    from jobs.operations.scheduling import run_now as submit
+    from jobs.dispatch import control_token
+    from jobs.dispatch.schedule_commands import run_now as submit
 
     root = _root(workspace)
-    access.require(root)
+    control_token.require(root)
     job_id = submit(root, name, claim=here)
     if as_json:
         _print_json({"job_id": job_id})

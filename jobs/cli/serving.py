@@ -32,8 +32,8 @@ def serve_models(
     from conf import ConfigError, load
     from jobs.cli.show import err
     from jobs.core.errors import UserError
+    from jobs.dispatch.model_server import ServeOptions, serve
     from jobs.models.remote_models import TOKEN
-    from jobs.operations.serving import ServeOptions, serve
 
     try:
         loaded = load(profile, config, settings or ())

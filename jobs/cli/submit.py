@@ -77,7 +77,7 @@ def submit(
     from jobs.cli.run import print_forecast
     from jobs.cli.show import out, print_json
     from jobs.core.errors import UserError
-    from jobs.operations.submitting import submit as add
+    from jobs.dispatch.submit import submit as add
     from jobs.runs.run_options import Asked, requested
 
     asked = Asked(
@@ -99,9 +99,9 @@ def submit(
         print_forecast(requested(workspace, asked), as_json)
         return
     if to is To.ray:
-        from jobs.operations import rayjobs
+        from jobs.dispatch import ray_jobs
 
-        job_id = rayjobs.submit(workspace, asked, rayjobs.dashboard(ray_address), packages or (), priority)
+        job_id = ray_jobs.submit(workspace, asked, ray_jobs.dashboard(ray_address), packages or (), priority)
     elif packages:
         raise UserError("--pip: only what is handed over with --to ray has packages installed for it")
     else:

@@ -20,6 +20,6 @@ def top(workspace: WorkspaceOption = None) -> None:
     place = Workspace.at(workspace).require()
     if not sys.stdout.isatty():
         raise UserError("winnow top is for a terminal; programs read `winnow gateway status --json`")
-    from jobs.operations.screen import Top
+    from jobs.dispatch.top_screen import Top
 
     Top(place).run()

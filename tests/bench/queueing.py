@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jobs.operations import daemon
-from jobs.operations.overview import rss_mb
-from jobs.operations.submitting import submit
+from jobs.dispatch import daemon
+from jobs.dispatch.overview import rss_mb
+from jobs.dispatch.submit import submit
 from jobs.records.job_log import Inbox
 from jobs.records.journal import events
 from jobs.runs.run_options import Asked

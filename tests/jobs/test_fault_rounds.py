@@ -17,9 +17,9 @@ import pytest
 import ray
 
 import schemas
+from jobs.dispatch.job_queue import Backlog
+from jobs.dispatch.submit import submit
 from jobs.engine.ray_engine import Engine
-from jobs.operations.backlog import Backlog
-from jobs.operations.submitting import submit
 from jobs.records.job_log import Inbox, jobs_of
 from jobs.runs.control import find
 from jobs.runs.run_options import Asked

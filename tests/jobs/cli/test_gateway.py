@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.operations.access import VARIABLE
-from jobs.operations.backlog import Backlog
+from jobs.dispatch.control_token import VARIABLE
+from jobs.dispatch.job_queue import Backlog
 from jobs.storage.workspace import Workspace
 from tests.helpers import problems, said, winnow, write_noise_stream
 

@@ -9,8 +9,8 @@ import pytest
 
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
-from jobs.operations.metrics import CONTENT_TYPE, serve, text
-from jobs.operations.overview import Overview
+from jobs.dispatch.metrics import CONTENT_TYPE, serve, text
+from jobs.dispatch.overview import Overview
 from jobs.records.job_log import Inbox
 from jobs.records.journal import Journal
 

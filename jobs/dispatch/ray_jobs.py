@@ -17,10 +17,10 @@ from typing import Any
 
 from jobs.core.errors import RunFailedError, one_line
 from jobs.core.naming import new_job_id
+from jobs.dispatch import control_token
+from jobs.dispatch.job_queue import Backlog, Job
 from jobs.engine.code_wheel import write_wheel
 from jobs.engine.ray_engine import ray_jobs
-from jobs.operations import access
-from jobs.operations.backlog import Backlog, Job
 from jobs.records.job_log import Inbox
 from jobs.runs.prepare import prepare
 from jobs.runs.run_options import Asked, requested
@@ -53,7 +53,7 @@ def submit(
     absolute = replace(asked.elsewhere(), ray_address="local")
     request = requested(workspace, absolute)
     root = request.workspace.root
-    access.require(root)
+    control_token.require(root)
     prepare(request)
     client = ray_jobs(address)
     request.workspace.create()

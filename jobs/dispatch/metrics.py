@@ -11,7 +11,7 @@ from threading import Lock, Thread
 from typing import Any
 
 from jobs.core.errors import UserError, one_line
-from jobs.operations.overview import Overview
+from jobs.dispatch.overview import Overview
 from jobs.storage.paths import Place
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

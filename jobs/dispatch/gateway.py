@@ -23,9 +23,9 @@ from typing import Any
 
 from jobs.core.errors import RunFailedError, UserError, one_line
 from jobs.core.processes import process_identity
-from jobs.operations.access import VARIABLE
-from jobs.operations.backlog import Backlog, Job, in_turn
-from jobs.operations.jsonlog import JsonLog
+from jobs.dispatch.control_token import VARIABLE
+from jobs.dispatch.job_queue import Backlog, Job, in_turn
+from jobs.dispatch.jsonlog import JsonLog
 from jobs.records.job_log import fold
 from jobs.storage import paths
 from jobs.storage.locks import holder, lock_at
@@ -111,7 +111,7 @@ class Gateway:
         metrics = None
         try:
             if self._options.metrics_port is not None:
-                from jobs.operations.metrics import serve
+                from jobs.dispatch.metrics import serve
 
                 metrics = serve(self._root, self._options.metrics_port)
                 about["metrics_port"] = metrics.server_address[1]
@@ -151,7 +151,7 @@ class Gateway:
     def _look_at_schedules(self) -> None:
         if not paths.names(self._root / "schedules"):
             return
-        from jobs.operations.schedule import submit_due
+        from jobs.dispatch.schedule import submit_due
 
         for event, details in submit_due(self._root, self._backlog.jobs(), time.time_ns()):
             say = self._say_once if "error" in details else self._log.write

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobs.core.errors import UserError
-from jobs.operations import access, schedule
-from jobs.operations.backlog import Backlog, Job
-from jobs.operations.schedule import Schedule
+from jobs.dispatch import control_token, schedule
+from jobs.dispatch.job_queue import Backlog, Job
+from jobs.dispatch.schedule import Schedule
 from jobs.runs.prepare import prepare
 from jobs.runs.run_options import Asked, requested
 from jobs.storage.paths import Place
@@ -30,7 +30,7 @@ def add(
     try:
         request = requested(workspace, asked.elsewhere())
         root = request.workspace.root
-        access.require(root)
+        control_token.require(root)
         prepare(request)
     except UserError as error:
         problems += error.problems

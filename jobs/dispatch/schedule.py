@@ -17,7 +17,7 @@ from cronsim import CronSim, CronSimError
 
 from jobs.core.errors import UserError, one_line
 from jobs.core.naming import wrong_with
-from jobs.operations.backlog import Job
+from jobs.dispatch.job_queue import Job
 from jobs.records.job_log import Inbox
 from jobs.storage import paths
 from jobs.storage.paths import Place

@@ -12,8 +12,8 @@ from threading import Event, Thread
 from typing import Any, Self
 
 from jobs.core.errors import UserError
-from jobs.operations.backlog import HEARTBEAT, HEARTBEAT_S, Backlog, Job
-from jobs.operations.publishing import publish
+from jobs.dispatch.auto_release import publish
+from jobs.dispatch.job_queue import HEARTBEAT, HEARTBEAT_S, Backlog, Job
 from jobs.records.run_record import RunRecord
 from jobs.runs.prepare import RunRequest
 from jobs.runs.replay import from_data

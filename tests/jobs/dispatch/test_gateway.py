@@ -17,13 +17,13 @@ import ray
 
 from jobs.core.errors import UserError
 from jobs.core.processes import has_ended
-from jobs.operations.access import VARIABLE, demand
-from jobs.operations.backlog import Backlog, Job
-from jobs.operations.gateway import lock_path, log_path
-from jobs.operations.jsonlog import tail
-from jobs.operations.overview import Overview
-from jobs.operations.schedule import Schedule, save
-from jobs.operations.submitting import submit
+from jobs.dispatch.control_token import VARIABLE, demand
+from jobs.dispatch.gateway import lock_path, log_path
+from jobs.dispatch.job_queue import Backlog, Job
+from jobs.dispatch.jsonlog import tail
+from jobs.dispatch.overview import Overview
+from jobs.dispatch.schedule import Schedule, save
+from jobs.dispatch.submit import submit
 from jobs.records.job_log import Inbox
 from jobs.records.journal import events
 from jobs.records.progress import Progress
@@ -267,7 +267,7 @@ def test_what_is_due_by_its_schedule_is_run_and_released(
 
 
 def test_a_gateway_in_the_background_is_started_once_and_stopped(workspace: Workspace) -> None:
-    from jobs.operations import daemon
+    from jobs.dispatch import daemon
 
     workspace.create()
     found = daemon.start(workspace.root, ("--metrics-port", "0"))
@@ -290,7 +290,7 @@ def test_a_gateway_in_the_background_is_started_once_and_stopped(workspace: Work
 def test_a_gateway_that_cannot_go_to_work_says_why(workspace: Workspace) -> None:
     import socket
 
-    from jobs.operations import daemon
+    from jobs.dispatch import daemon
 
     workspace.create()
     with socket.socket() as taken:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.operations.jsonlog import JsonLog, tail
+from jobs.dispatch.jsonlog import JsonLog, tail
 
 
 def test_events_are_lines_and_the_last_ones_can_be_asked_for(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -19,7 +19,7 @@ def test_events_are_lines_and_the_last_ones_can_be_asked_for(tmp_path: Path, cap
 
 
 def test_a_log_never_grows_beyond_its_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.operations.jsonlog._BYTES", 2000)
+    monkeypatch.setattr("jobs.dispatch.jsonlog._BYTES", 2000)
     log = JsonLog(tmp_path / "log.jsonl")
     for number in range(500):
         log.write("job_started", job_id=str(number))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.operations.service import service
+from jobs.dispatch.systemd import service
 
 ROOT = Path("/data/100% winnow $HOME \"x\" 'y'/cam ä")
 

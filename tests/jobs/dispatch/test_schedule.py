@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobs.core.errors import UserError
-from jobs.operations import schedule
-from jobs.operations.backlog import Backlog
-from jobs.operations.schedule import Schedule
+from jobs.dispatch import schedule
+from jobs.dispatch.job_queue import Backlog
+from jobs.dispatch.schedule import Schedule
 from jobs.records.job_log import Inbox
 
 BERLIN = "Europe/Berlin"

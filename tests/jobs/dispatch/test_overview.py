@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from jobs.core.processes import process_identity
-from jobs.operations.overview import Overview, rss_mb
+from jobs.dispatch.overview import Overview, rss_mb
 from jobs.records.job_log import DIED, Inbox
 from jobs.records.journal import Journal
 

@@ -6,9 +6,9 @@ import pytest
 
 import schemas
 from jobs.datasets import release
+from jobs.dispatch.auto_release import publish
 from jobs.engine.ray_engine import Engine
 from jobs.ingest.catalogue import Admission
-from jobs.operations.publishing import publish
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from tests.helpers import go, write_noise_stream

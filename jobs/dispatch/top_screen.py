@@ -13,9 +13,9 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import DataTable, Footer, Label, Static
 
 from jobs.core.errors import UserError, one_line
-from jobs.operations import access
-from jobs.operations.backlog import Job
-from jobs.operations.overview import Overview
+from jobs.dispatch import control_token
+from jobs.dispatch.job_queue import Job
+from jobs.dispatch.overview import Overview
 from jobs.records.progress import Progress
 from jobs.runs import control
 from jobs.runs.follow import duration
@@ -101,7 +101,7 @@ class Top(App[None]):
         if not sure:
             return
         try:
-            access.require(self._workspace.root)
+            control_token.require(self._workspace.root)
             job = control.find(self._workspace, job_id)
             state = {"pause": control.pause, "resume": control.resume, "cancel": control.cancel}[word](job)
         except UserError as error:

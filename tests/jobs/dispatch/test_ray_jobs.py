@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from jobs.core.errors import UserError
+from jobs.dispatch import ray_jobs as rayjobs
+from jobs.dispatch.job_queue import Backlog, in_turn
+from jobs.dispatch.submit import submit
 from jobs.engine.ray_engine import ray_jobs
-from jobs.operations import rayjobs
-from jobs.operations.backlog import Backlog, in_turn
-from jobs.operations.submitting import submit
 from jobs.records.job_log import Inbox, fold
 from jobs.runs.run_options import Asked
 from jobs.storage.workspace import Workspace

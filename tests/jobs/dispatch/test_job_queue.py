@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.core.processes import process_identity
-from jobs.operations.backlog import HEARTBEAT, SILENCE_S, Backlog, Job, in_turn
+from jobs.dispatch.job_queue import HEARTBEAT, SILENCE_S, Backlog, Job, in_turn
 from jobs.records.job_log import Inbox
 
 
@@ -130,7 +130,7 @@ def test_a_job_that_nobody_can_read_hides_no_other(tmp_path: Path) -> None:
 
 CLAIM = """
 import pathlib, sys, time
-from jobs.operations.backlog import Backlog, in_turn
+from jobs.dispatch.job_queue import Backlog, in_turn
 backlog, mine = Backlog(pathlib.Path(sys.argv[1])), []
 # Until every job is over, whoever did it.
 while True:

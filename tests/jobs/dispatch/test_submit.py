@@ -6,10 +6,10 @@ import pytest
 
 from conf import load
 from jobs.core.errors import UserError
-from jobs.operations.access import VARIABLE, demand
-from jobs.operations.backlog import Backlog
-from jobs.operations.execution import request_of
-from jobs.operations.submitting import submit
+from jobs.dispatch.control_token import VARIABLE, demand
+from jobs.dispatch.execute_job import request_of
+from jobs.dispatch.job_queue import Backlog
+from jobs.dispatch.submit import submit
 from jobs.records.job_log import Inbox
 from jobs.runs.run_options import Asked
 from jobs.storage.store import Store

@@ -10,10 +10,10 @@ import pytest
 
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
-from jobs.operations import schedule
-from jobs.operations.backlog import Backlog
-from jobs.operations.schedule import Schedule
-from jobs.operations.scheduling import crontab, run_now
+from jobs.dispatch import schedule
+from jobs.dispatch.job_queue import Backlog
+from jobs.dispatch.schedule import Schedule
+from jobs.dispatch.schedule_commands import crontab, run_now
 from jobs.records.job_log import Inbox
 
 

@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable
 
 from jobs.core.processes import process_identity
-from jobs.operations.screen import JobScreen, Top
+from jobs.dispatch.top_screen import JobScreen, Top
 from jobs.records.job_log import Inbox, fold
 from jobs.records.journal import Journal
 from jobs.storage.workspace import Workspace
@@ -144,11 +144,11 @@ def test_a_job_is_opened_with_its_stages_and_closed(busy: Workspace) -> None:
 
 
 def test_without_the_token_nothing_can_be_asked(busy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    from jobs.operations import access
+    from jobs.dispatch import control_token
 
-    monkeypatch.setenv(access.VARIABLE, "correct-horse-battery")
-    access.demand(busy.root)
-    monkeypatch.delenv(access.VARIABLE)
+    monkeypatch.setenv(control_token.VARIABLE, "correct-horse-battery")
+    control_token.demand(busy.root)
+    monkeypatch.delenv(control_token.VARIABLE)
 
     async def keys(app: Top, pilot: Pilot[None]) -> None:
         await pilot.press("p")

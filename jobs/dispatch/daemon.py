@@ -14,7 +14,7 @@ from typing import Any
 
 from jobs.core.errors import RunFailedError, UserError
 from jobs.core.processes import has_ended, is_here
-from jobs.operations.gateway import lock_path
+from jobs.dispatch.gateway import lock_path
 from jobs.storage import paths
 from jobs.storage.locks import holder
 from jobs.storage.paths import Place

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from jobs.core.naming import new_job_id
-from jobs.operations import access
+from jobs.dispatch import control_token
 from jobs.records.job_log import Inbox
 from jobs.runs.prepare import prepare
 from jobs.runs.run_options import Asked, requested
@@ -19,7 +19,7 @@ def submit(workspace: str | os.PathLike[str] | None, asked: Asked, priority: int
     absolute = asked.elsewhere()
     request = requested(workspace, absolute)
     root = request.workspace.root
-    access.require(root)
+    control_token.require(root)
     prepare(request)
     request.workspace.create()
     job_id = new_job_id()

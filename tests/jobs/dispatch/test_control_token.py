@@ -5,60 +5,60 @@ from pathlib import Path
 import pytest
 
 from jobs.core.errors import UserError
-from jobs.operations import access
+from jobs.dispatch import control_token
 
 TOKEN = "correct-horse-battery"
 
 
 def test_a_workspace_that_asks_for_no_token_takes_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(access.VARIABLE, "whatever")
-    access.require(tmp_path)
-    assert not access.is_required(tmp_path)
+    monkeypatch.setenv(control_token.VARIABLE, "whatever")
+    control_token.require(tmp_path)
+    assert not control_token.is_required(tmp_path)
 
 
 def test_the_right_token_opens_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(access.VARIABLE, TOKEN)
-    access.demand(tmp_path)
-    access.require(tmp_path)
+    monkeypatch.setenv(control_token.VARIABLE, TOKEN)
+    control_token.demand(tmp_path)
+    control_token.require(tmp_path)
     for wrong in (TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "ü" * 20):
-        monkeypatch.setenv(access.VARIABLE, wrong)
+        monkeypatch.setenv(control_token.VARIABLE, wrong)
         with pytest.raises(UserError, match="is not the control token") as refused:
-            access.require(tmp_path)
+            control_token.require(tmp_path)
         assert wrong not in str(refused.value)
-    monkeypatch.delenv(access.VARIABLE)
-    with pytest.raises(UserError, match=f"set {access.VARIABLE}"):
-        access.require(tmp_path)
+    monkeypatch.delenv(control_token.VARIABLE)
+    with pytest.raises(UserError, match=f"set {control_token.VARIABLE}"):
+        control_token.require(tmp_path)
 
 
 def test_no_file_holds_the_token_and_equal_tokens_leave_unlike_hashes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(access.VARIABLE, TOKEN)
-    access.demand(tmp_path / "a")
-    access.demand(tmp_path / "b")
+    monkeypatch.setenv(control_token.VARIABLE, TOKEN)
+    control_token.demand(tmp_path / "a")
+    control_token.demand(tmp_path / "b")
     kept = [path.read_bytes() for path in sorted(tmp_path.rglob("token.json"))]
     assert len(set(kept)) == 2
     assert not any(TOKEN.encode() in data or TOKEN.encode().hex().encode() in data for data in kept)
 
 
 def test_only_who_knows_a_token_may_drop_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(access.VARIABLE, TOKEN)
-    access.demand(tmp_path)
+    monkeypatch.setenv(control_token.VARIABLE, TOKEN)
+    control_token.demand(tmp_path)
     with pytest.raises(UserError, match="asks for this token already"):
-        access.demand(tmp_path)
-    monkeypatch.setenv(access.VARIABLE, "another-horse-battery")
+        control_token.demand(tmp_path)
+    monkeypatch.setenv(control_token.VARIABLE, "another-horse-battery")
     with pytest.raises(UserError, match="is not the control token"):
-        access.drop(tmp_path)
-    monkeypatch.setenv(access.VARIABLE, TOKEN)
-    access.drop(tmp_path)
-    assert not access.is_required(tmp_path)
+        control_token.drop(tmp_path)
+    monkeypatch.setenv(control_token.VARIABLE, TOKEN)
+    control_token.drop(tmp_path)
+    assert not control_token.is_required(tmp_path)
 
 
 def test_a_short_token_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(access.VARIABLE, "short")
+    monkeypatch.setenv(control_token.VARIABLE, "short")
     with pytest.raises(UserError, match="expected at least 16 characters, found 5"):
-        access.demand(tmp_path)
-    assert not access.is_required(tmp_path)
+        control_token.demand(tmp_path)
+    assert not control_token.is_required(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -77,11 +77,11 @@ def test_a_short_token_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_damaged_token_file_lets_nobody_in_and_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
-    monkeypatch.setenv(access.VARIABLE, TOKEN)
-    access.demand(tmp_path)
+    monkeypatch.setenv(control_token.VARIABLE, TOKEN)
+    control_token.demand(tmp_path)
     path = tmp_path / "jobs" / "token.json"
     path.write_bytes(content)
-    for ask in (access.require, access.demand, access.drop):
+    for ask in (control_token.require, control_token.demand, control_token.drop):
         with pytest.raises(UserError, match="is damaged") as refused:
             ask(tmp_path)
         assert str(path) in str(refused.value)
@@ -92,12 +92,12 @@ def test_a_damaged_token_file_lets_nobody_in_and_is_named(
 
 def test_a_token_that_is_no_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As Python has what the environment says in bytes that are no UTF-8.
-    monkeypatch.setenv(access.VARIABLE, "\udcff" * 20)
-    with pytest.raises(UserError, match=f"{access.VARIABLE} is no text in UTF-8"):
-        access.demand(tmp_path)
-    assert not access.is_required(tmp_path)
-    monkeypatch.setenv(access.VARIABLE, TOKEN)
-    access.demand(tmp_path)
-    monkeypatch.setenv(access.VARIABLE, "\udcff" * 20)
-    with pytest.raises(UserError, match=f"{access.VARIABLE} is no text in UTF-8"):
-        access.require(tmp_path)
+    monkeypatch.setenv(control_token.VARIABLE, "\udcff" * 20)
+    with pytest.raises(UserError, match=f"{control_token.VARIABLE} is no text in UTF-8"):
+        control_token.demand(tmp_path)
+    assert not control_token.is_required(tmp_path)
+    monkeypatch.setenv(control_token.VARIABLE, TOKEN)
+    control_token.demand(tmp_path)
+    monkeypatch.setenv(control_token.VARIABLE, "\udcff" * 20)
+    with pytest.raises(UserError, match=f"{control_token.VARIABLE} is no text in UTF-8"):
+        control_token.require(tmp_path)
