@@ -9,7 +9,6 @@ import typer
 
 from jobs.cli import (
     INTERRUPTED,
-    choosing,
     demo,
     doctor,
     evaluate,
@@ -17,7 +16,6 @@ from jobs.cli import (
     gateway,
     inspection,
     job,
-    maintain,
     models,
     profiles,
     release,
@@ -25,15 +23,17 @@ from jobs.cli import (
     review,
     run,
     schedule,
-    serving,
+    select_frames,
+    serve_models,
     sql,
     submit,
+    tables,
     top,
     train,
     watch,
 )
 from jobs.cli.commands import Commands
-from jobs.cli.failing import asks_json, nobody_listens, open_closed_streams, say, shows_help, usage_problem
+from jobs.cli.error_output import asks_json, nobody_listens, open_closed_streams, say, shows_help, usage_problem
 
 _ABOUT_PLACES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _WRONG_PLACE = 2
@@ -50,11 +50,11 @@ app.command("top")(top.top)
 app.command("demo")(demo.demo)
 app.command("sql")(sql.sql)
 app.command("report")(report.report)
-app.command("select")(choosing.select)
+app.command("select")(select_frames.select)
 app.command("export")(export.export)
 app.command("train")(train.train)
 app.command("doctor")(doctor.doctor)
-app.command("serve-models")(serving.serve_models)
+app.command("serve-models")(serve_models.serve_models)
 app.add_typer(inspection.app, name="inspect")
 app.add_typer(gateway.app, name="gateway")
 app.add_typer(schedule.app, name="schedule")
@@ -65,7 +65,7 @@ app.add_typer(review.app, name="review")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(models.app, name="models")
-app.add_typer(maintain.app, name="tables")
+app.add_typer(tables.app, name="tables")
 
 
 def _show_version(asked: bool) -> None:

@@ -106,8 +106,8 @@ def run_diff(
     Example: winnow inspect run-diff 20261120-020000-123abcd 20261121-020000-456cdef --tolerance 0.01
     """
     from jobs.analysis.run_diff import run_diff as compare
+    from jobs.cli.print_diff import print_diff
     from jobs.cli.show import out, print_json
-    from jobs.cli.showdiff import print_diff
 
     found = compare(_store(workspace), one, other, tolerance, examples)
     if as_json:

@@ -108,7 +108,7 @@ def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> Non
         rows = [tuple("damaged" if c == "next" and row["error"] else row[c] for c in columns) for row in found]
         print_table(columns, rows)
     if damaged:
-        from jobs.cli.failing import say
+        from jobs.cli.error_output import say
 
         say(damaged, 1, as_json=False)
         raise typer.Exit(1)
