@@ -27,7 +27,7 @@ from jobs.datasets.staleness import refuse_outdated
 from jobs.storage.paths import ObjectPath, Place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
-from jobs.views import snapshot_spec as selection
+from jobs.views import snapshot_spec
 from jobs.views.final_objects import reviewed
 from jobs.views.view import View, check_condition
 from transforms.core.intervals import place_in_intervals
@@ -115,9 +115,9 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
     """
     store = Store(workspace.require().root)
     _check(request)
-    chosen = selection.choose(store, request.run, request.release)
+    chosen = snapshot_spec.choose(store, request.run, request.release)
     if chosen.versions is None:
-        chosen = selection.pinned(store)
+        chosen = snapshot_spec.pinned(store)
     view, kind = View(store, chosen), FORMATS[request.format]
     rows = _rows(view, request)
     refuse_outdated(view, rows)
@@ -271,13 +271,13 @@ def _pictures(view: View, rows: pa.Table, root: Place) -> pa.ChunkedArray:
 def _manifest(
     request: ExportRequest,
     media: Media,
-    chosen: selection.Selection,
+    chosen: snapshot_spec.Selection,
     store: Store,
     rows: pa.Table,
     hashes: Mapping[str, str],
 ) -> dict[str, Any]:
     counts = pc.value_counts(rows["split"]).to_pylist()
-    run = selection.find_run(store, request.run)["job_id"] if request.run else None
+    run = snapshot_spec.find_run(store, request.run)["job_id"] if request.run else None
     return {
         "format": request.format,
         "frames": {c["values"]: c["counts"] for c in counts},

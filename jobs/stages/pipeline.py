@@ -55,7 +55,7 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         "fingerprints",
         "pixels",
         schemas.FINGERPRINTS,
-        (*decode, image.to_small, hashing.phash, motion.to_tiles, hashing.layouts),
+        (*decode, image.to_small, hashing.phash, image.to_tiles, hashing.layouts),
         picture,
     )
     motion_ = Stage(
@@ -63,7 +63,7 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
         "pixels",
         schemas.MOTION,
         (
-            *(*decode, image.to_small, motion.to_tiles, motion.motion_scores),
+            *(*decode, image.to_small, image.to_tiles, motion.motion_scores),
             *(motion.keeps_tiles, motion.still_tiles, sketch.sketch, identity.pair_ids),
         ),
         picture | _params("motion", config.motion),

@@ -19,8 +19,7 @@ from jobs.records.journal import events, journaled_jobs
 from jobs.storage.paths import ObjectPath, Place
 from jobs.storage.store import Snapshot, Store
 from jobs.storage.workspace import Workspace
-from jobs.views import annotations_view, final_objects
-from jobs.views import snapshot_spec as selecting
+from jobs.views import annotations_view, final_objects, snapshot_spec
 from jobs.views.row_filter_sql import Shown
 from jobs.views.snapshot_spec import Selection
 from transforms.io import object_store
@@ -71,7 +70,7 @@ class View:
         store = Store(workspace.require().root)
         return cls(
             store,
-            selecting.choose(store, run, release),
+            snapshot_spec.choose(store, run, release),
             f"run {run}" if run else f"release {release}" if release else "this view",
         )
 
@@ -82,7 +81,7 @@ class View:
         """Return a table. Raises `BrokenTableError` for one that is gone though heads show what was written to it."""
         opened = self._store_of(table).open(table)
         shown = self.selection.versions is None and self.selection.keys.get(table.written_by)
-        if opened.version < 0 and shown and (lost := selecting.gone(self._store, table.written_by)):
+        if opened.version < 0 and shown and (lost := snapshot_spec.gone(self._store, table.written_by)):
             raise BrokenTableError(f"{lost}; `winnow doctor` says what helps")
         return opened
 

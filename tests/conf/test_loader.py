@@ -44,7 +44,7 @@ def test_a_file_can_name_the_profile_it_builds_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "import conf\nfrom transforms.curate.idle import IdleParams\ncfg = conf.PipelineConfig(idle=IdleParams(keep=4))",
+        "import conf\nfrom transforms.curate import idle\ncfg = conf.PipelineConfig(idle=idle.IdleParams(keep=4))",
         "cfg = {'idle': {'keep': 4}}",
     ],
 )

@@ -21,9 +21,9 @@ from transforms.frames.image import (
     read_header,
     thumbnail,
     to_small,
+    to_tiles,
 )
 from transforms.io.frame_bytes import FrameBytes, read_ahead, read_frame
-from transforms.metrics.motion import to_tiles
 
 
 class Pixels(NamedTuple):

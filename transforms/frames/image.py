@@ -21,6 +21,9 @@ Gray = npt.NDArray[np.uint8]
 Color = npt.NDArray[np.uint8]
 """A picture in colour, shape (H, W, 3), channels blue, green, red, 0..255."""
 
+TILES = (36, 64)
+"""Rows and columns of the tile grid that motion is measured on; a tile is 20x20 pixels of a 720p picture."""
+
 _REDUCED = {
     1: cv2.IMREAD_GRAYSCALE,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
@@ -189,6 +192,11 @@ def refuse_unless_sane(width: int, height: int, params: ImageParams) -> None:
 def to_small(gray: Gray) -> Gray:
     """Average an (H, W) uint8 picture down to at most 160 pixels: enough for tones, motion and hashes."""
     return shrink(gray, _SMALL_SIDE)
+
+
+def to_tiles(small: Gray) -> Gray:
+    """Return the mean luma of each tile of an (H, W) uint8 picture, shape (36, 64), dtype uint8."""
+    return cv2.resize(small, TILES[::-1], interpolation=cv2.INTER_AREA)
 
 
 def shrink(gray: Gray, long_side: int) -> Gray:

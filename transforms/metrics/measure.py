@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import schemas
 from transforms.core.identity import UNTRUSTED, Int64Array, is_racy, pair_ids, stat_ids
 from transforms.frames.frame_image import Clips, Picture, picture
-from transforms.frames.image import Gray, ImageParams
+from transforms.frames.image import TILES, Gray, ImageParams
 from transforms.frames.pixel_block import (
     ALL_BUT_MOTION,
     DEFAULT_STAGES,
@@ -33,7 +33,7 @@ from transforms.frames.pixel_block import (
 )
 from transforms.io.frame_bytes import FrameBytes
 from transforms.metrics.hashing import layout_column, layouts, phash, to_hex
-from transforms.metrics.motion import TILES, MotionParams, MotionScores, keeps_tiles, motion_scores, still_tiles
+from transforms.metrics.motion import MotionParams, MotionScores, keeps_tiles, motion_scores, still_tiles
 from transforms.metrics.quality import (
     BlurParams,
     PictureMeasures,

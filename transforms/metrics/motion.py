@@ -10,12 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Le
 
-from transforms.frames.image import Gray
-
 Floats = npt.NDArray[np.float32]
 
-TILES = (36, 64)
-"""Rows and columns of the tile grid that motion is measured on; a tile is 20x20 pixels of a 720p picture."""
 
 STILL = (18, 32)
 """Rows and columns of the tiles that are kept of some frames, for comparing frames that lie far apart."""
@@ -34,11 +30,6 @@ class MotionParams:
     """
 
     percentile: Annotated[float, Ge(50), Le(100)] = 99.8
-
-
-def to_tiles(small: Gray) -> Gray:
-    """Return the mean luma of each tile of an (H, W) uint8 picture, shape (36, 64), dtype uint8."""
-    return cv2.resize(small, TILES[::-1], interpolation=cv2.INTER_AREA)
 
 
 def keeps_tiles(frame_idx: int) -> bool:

@@ -44,7 +44,7 @@ class TextLines(NamedTuple):
 
 
 class TextReader:
-    """Reads what is written on frames; a `transforms.models.inference.FrameModel`, whose rows are of the stage with this key.
+    """Reads what is written on frames; an `inference.FrameModel` whose rows are of the stage with this key.
 
     The box of a line is the smallest upright one around it.
     """

@@ -58,7 +58,8 @@ def test_a_stage_left_out_changes_the_key_of_what_read_it() -> None:
 
 
 def test_keys_are_the_same_in_another_process() -> None:
-    code = "from conf import load; from jobs.stages.pipeline import build; print({s.name: s.key for s in build(load().config)})"
+    code = "from conf import load; from jobs.stages.pipeline import build\n"
+    code += "print({s.name: s.key for s in build(load().config)})"
     run = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, env={"PYTHONHASHSEED": "5"}
     )

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.curate.idle import Course, IdleParams, find_idle, sliding_mean
-from transforms.frames.image import Gray, ImageParams, decode_gray, read_header, to_small
-from transforms.metrics.motion import MotionParams, keeps_tiles, motion_scores, still_tiles, to_tiles
+from transforms.frames.image import Gray, ImageParams, decode_gray, read_header, to_small, to_tiles
+from transforms.metrics.motion import MotionParams, keeps_tiles, motion_scores, still_tiles
 from transforms.metrics.sketch import SIZE, sketch
 
 PARAMS = IdleParams(threshold=0.03, window=5, min_frames=10)

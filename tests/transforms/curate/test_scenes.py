@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.curate.scenes import SceneParams, find_scenes
-from transforms.frames.image import to_small
+from transforms.frames.image import to_small, to_tiles
 from transforms.metrics.hashing import layouts
-from transforms.metrics.motion import to_tiles
 
 Layouts = npt.NDArray[np.uint8]
 PARAMS = SceneParams()

@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from transforms.metrics.motion import TILES, MotionParams, drift, keeps_tiles, motion_scores, still_tiles, to_tiles
+from transforms.frames.image import TILES, to_tiles
+from transforms.metrics.motion import MotionParams, drift, keeps_tiles, motion_scores, still_tiles
 
 Tiles = npt.NDArray[np.uint8]
 

@@ -1,7 +1,7 @@
 """Pictures that are alike but for a corner, found by what no corner touches.
 
 A logo in a corner, a clock or a channel's name moves the hash of the whole picture by up to half its bits, since that
-has only signs against their median; the cells of the layout (`transforms.metrics.hashing.layouts`) away from it stay what they
+has only signs against their median; the cells of the layout (`hashing.layouts`) away from it stay what they
 were. So leaders hang in a second set of buckets, by a word of the cells that lie in no corner of 2 by 2: a cross of 48,
 a bit each for whether a cell is brighter than their mean. Words of such pictures differ in `SLACK` bits at most, so
 that they agree in one of four bands of 12, and one bucket of each is looked at.

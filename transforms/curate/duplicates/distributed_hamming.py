@@ -1,7 +1,7 @@
 """Which hashes are near to which, found part by part, so that many machines can share the work.
 
-Two hashes that differ in at most r bits agree in one of four bands up to f = r // 4 bits, as `transforms.curate.duplicates.hamming` has
-it; and of f + 1 parts of that band they share one wholly. So every hash is sent to one place for each part of each
+Two hashes that differ in at most r bits agree in one of four bands up to f = r // 4 bits, as `hamming` has it;
+and of f + 1 parts of that band they share one wholly. So every hash is sent to one place for each part of each
 band, by the value of that part, and pairs are looked for among those that came to the same place, by flipping bits of
 the band's other parts. A pair is given by the first place alone at which both are: the band with the fewest flips, and
 in it the first part that is shared.

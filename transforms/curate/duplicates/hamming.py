@@ -5,7 +5,7 @@ r // 4 bits (Manku, Jain and Das Sarma 2007, "Detecting near-duplicates for web 
 bucket per band value; a query looks at its own bucket of each band, then at those one flipped bit away, and so on, and
 stops as soon as nothing closer than the best it found can be left. A bucket is walked from the youngest leader back.
 
-Verification compares layouts (`transforms.metrics.hashing.layouts`), since a hash keeps only signs: pictures of one room with
+Verification compares layouts (`hashing.layouts`), since a hash keeps only signs: pictures of one room with
 and without a person in it may have the same one. The cells of a layout lie in four quarters, which are correlated one
 by one; three of them have to agree. A logo in a corner then does no harm, and brightness and contrast never did.
 Leaders have the cells of each quarter at hand as a vector of length 1, so that a correlation is one product of two
@@ -209,7 +209,7 @@ def agreements(
 def alike_but_for_a_corner(
     layouts: npt.NDArray[np.uint8], first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], least: float
 ) -> npt.NDArray[np.bool_]:
-    """Say which layouts at these positions `transforms.curate.duplicates.corner_overlay` takes for alike, shape (M,)."""
+    """Say which layouts at these positions are alike to `corner_overlay`, shape (M,)."""
     words = cross_words(layouts)
     near = np.bitwise_count(words[first] ^ words[second]) <= SLACK
     return near & np.asarray(are_alike(layouts, first, second, max(least, ALIKE)))

@@ -1,4 +1,4 @@
-"""Buckets of 64-bit words by their four 16-bit bands, which `transforms.curate.duplicates.hamming` walks: what is compiled of them."""
+"""Compiled kernels over buckets of 64-bit words by their four 16-bit bands, which `hamming` walks."""
 
 from __future__ import annotations
 
