@@ -29,6 +29,7 @@ check: setup ## Check style, types, layers and docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.layout
+	$(BIN)/python -m tests.language
 
 golden: setup ## Write the stage keys of tests/golden_keys.json: whoever has a workspace computes what changed
 	$(BIN)/python -m tests.golden_keys
