@@ -13,12 +13,18 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
+import schemas
 from tests.reference import ROOT
 
 _LIST = ROOT / "CONTRIBUTING.md"
 _ROW = re.compile(r"^\| (?P<write>[^|]+) \| (?P<instead_of>[^|]+) \|", re.MULTILINE)
 _CODE = ("schemas", "transforms", "conf", "jobs", "tests")
 _DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/*.md", "conf/**/*.yaml", "jobs/**/*.j2")
+
+
+# Columns are a contract.
+_ON_DISK = frozenset(column.name for table in schemas.ALL for column in table.columns)
+_CODE_SPAN = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 
 
 def words() -> dict[str, str]:
@@ -49,9 +55,9 @@ def _in_code(pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
             texts: list[tuple[int, str]] = []
             for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
                 kind = tokenize.tok_name[token.type]
-                if kind == "NAME":
+                if kind == "NAME" and token.string not in _ON_DISK:
                     texts.append((token.start[0], token.string.strip("_").replace("_", " ")))
-                elif kind in {"COMMENT", "STRING", "FSTRING_MIDDLE"}:
+                elif kind in {"COMMENT", "STRING", "FSTRING_MIDDLE"} and token.string.strip("\"'") not in _ON_DISK:
                     texts.append((token.start[0], token.string))
             yield from _in_texts(str(name), texts, pattern)
 
@@ -70,7 +76,8 @@ def _in_texts(name: str, texts: list[tuple[int, str]], pattern: re.Pattern[str])
         return
     for first, text in texts:
         # A phrase may be broken over two lines.
-        flat = re.sub(r"\n[ \t#>*-]*", lambda gap: " " * len(gap[0]), text.lower())
+        prose = _CODE_SPAN.sub(lambda span: re.sub(r"[^\n]", "`", span[0]), text.lower())
+        flat = re.sub(r"\n[ \t#>*-]*", lambda gap: " " * len(gap[0]), prose)
         squeezed = re.sub(r" {2,}", lambda gap: " " + "\0" * (len(gap[0]) - 1), flat)
         plain = squeezed.replace("\0", "")
         for hit in pattern.finditer(plain):
