@@ -54,6 +54,7 @@ def test_a_hold_is_taken_by_one_and_names_itself(tmp_path: Path) -> None:
         take(tmp_path)
 
 
+@pytest.mark.process
 def test_a_job_whose_holder_has_died_may_be_taken_up(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path, "job")
     inbox.add("started", {"process": dead()})
@@ -65,6 +66,7 @@ def test_a_job_whose_holder_has_died_may_be_taken_up(tmp_path: Path) -> None:
     assert (state.state, state.attempts, state.request) == ("running", 2, None)
 
 
+@pytest.mark.process
 def test_the_death_of_a_gateways_process_is_for_gateways_to_note(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path, "job")
     inbox.add("submitted")

@@ -3,7 +3,10 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -32,41 +35,40 @@ def test_missing_files_and_folders_raise(tmp_path: Path) -> None:
         read_frame(str(tmp_path))
 
 
+@contextmanager
+def growing(path: Path, times: int) -> Iterator[None]:
+    """Have another thread append a byte in the middle of each read of a file, so many times: the read waits for it."""
+    read, left = os.read, [times]
+
+    def append() -> None:
+        with path.open("ab", buffering=0) as handle:
+            handle.write(b"x")
+
+    def read_while_it_grows(handle: int, n: int) -> bytes:
+        if left[0]:
+            left[0] -= 1
+            writer = threading.Thread(target=append)
+            writer.start()
+            writer.join()
+        return read(handle, n)
+
+    with mock.patch.object(os, "read", read_while_it_grows):
+        yield
+
+
 def test_a_file_that_keeps_growing_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "image_1.jpg"
-    path.write_bytes(b"x" * 50_000_000)
-    stop = threading.Event()
-
-    def grow() -> None:
-        with path.open("ab", buffering=0) as handle:
-            while not stop.is_set():
-                handle.write(b"x")
-
-    writer = threading.Thread(target=grow)
-    writer.start()
-    try:
-        with pytest.raises(FileChangingError, match="image_1"):
-            read_frame(str(path))
-    finally:
-        stop.set()
-        writer.join()
+    path.write_bytes(b"x" * 1000)
+    with growing(path, times=99), pytest.raises(FileChangingError, match="image_1"):
+        read_frame(str(path))
 
 
 def test_a_file_that_comes_to_rest_is_read_whole(tmp_path: Path) -> None:
     path = tmp_path / "image_1.jpg"
-    path.write_bytes(b"x" * 20_000_000)
-
-    def grow() -> None:
-        with path.open("ab", buffering=0) as handle:
-            for _ in range(20):
-                handle.write(b"x")
-                time.sleep(0.001)
-
-    writer = threading.Thread(target=grow)
-    writer.start()
-    found = read_frame(str(path))
-    writer.join()
-    assert len(found.data) == found.size_bytes
+    path.write_bytes(b"x" * 1000)
+    with growing(path, times=2):
+        found = read_frame(str(path))
+    assert len(found.data) == found.size_bytes == 1002
 
 
 def test_a_file_of_over_a_gigabyte_is_not_read(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def test_flat_pictures_have_no_sharpness() -> None:
 
 
 @pytest.mark.parametrize("method", ["acutance", "laplacian_var", "tenengrad"])
+@pytest.mark.slow
 def test_sharpness_orders_pictures_blurred_by_known_amounts(scene: Gray, method: str) -> None:
     scores = [score(scene if not s else cv2.GaussianBlur(scene, (0, 0), s), method) for s in (0, 2, 4, 6, 9, 14, 20)]
     assert scores == sorted(scores, reverse=True)

@@ -14,6 +14,8 @@ from tests.transforms.formats.exports.material import CATEGORIES, HEIGHT, WIDTH,
 from transforms.formats.exports.datumaro import datumaro_files
 from transforms.formats.exports.objects import Objects
 
+pytestmark = pytest.mark.process
+
 SPLITS = ["val", "train"]
 
 # Prints a dataset as Datumaro understands it. It wants an older Arrow than ours, and so lives in its own environment.
