@@ -6,57 +6,29 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from jobs.cli.options import (
-    AllowMissingOption,
-    ConfigOption,
-    DryRunOption,
-    InputsOption,
-    JsonOption,
-    LimitOption,
-    OnError,
-    OnErrorOption,
-    PauseAfterOption,
-    ProfileOption,
-    RayOption,
-    RebindOption,
-    RereadOption,
-    SettingsOption,
-    StreamIdsOption,
-    WorkspaceOption,
-)
+from jobs.cli.options import DryRunOption, JsonOption, WorkspaceOption
+from jobs.cli.run_parameters import takes_run_options
 
 if TYPE_CHECKING:
     from jobs.core.errors import StoppedRunError
     from jobs.records.run_record import RunRecord
     from jobs.runs.prepare import RunRequest
+    from jobs.runs.run_options import RunOptions
 
 STRICT_EXIT = 3
 _SHOWN_SIZES = 3
 _SHOWN_SKIPPED = 10
 
 
+@takes_run_options()
 def run(
-    inputs: InputsOption,
+    options: RunOptions,
     workspace: WorkspaceOption = None,
-    profile: ProfileOption = None,
-    config: ConfigOption = None,
-    settings: SettingsOption = None,
-    stream_ids: StreamIdsOption = None,
-    rebind: RebindOption = False,
-    allow_missing: AllowMissingOption = False,
-    reread: RereadOption = False,
-    limit: LimitOption = None,
     dry_run: DryRunOption = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 3 if any frame is corrupt or was set aside.")
-    ] = False,
-    on_error: OnErrorOption = OnError.quarantine,
-    pause_after: PauseAfterOption = None,
-    ray_address: RayOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure frames, find idle stretches and duplicates, and decide what to keep.
@@ -66,26 +38,11 @@ def run(
     Example: winnow run --input /data/cam1 --set duplicates.hamming=4
     """
     from jobs.cli.show import err
-    from jobs.runs.run_options import Asked, requested
+    from jobs.runs.run_options import build_request
     from jobs.stages.detection import licence_notice
     from jobs.vlm.vlm_stage import skipped, unasked
 
-    asked = Asked(
-        inputs,
-        profile,
-        config,
-        settings or (),
-        stream_ids or (),
-        rebind,
-        allow_missing,
-        limit,
-        ray_address,
-        on_error.value,
-        pause_after,
-        strict,
-        reread,
-    )
-    request = requested(workspace, asked)
+    request = build_request(workspace, options)
     if dry_run:
         print_forecast(request, as_json)
         return
@@ -95,7 +52,7 @@ def run(
     used = [s for s in record.stages if s.kind != "calls" or not skipped(record.config.escalate)]
     for notice in filter(None, (licence_notice(used), unasked(record))):
         err.print(f"note: {notice}", soft_wrap=True)
-    if strict and record.shortcoming:
+    if options.strict and record.shortcoming:
         raise typer.Exit(STRICT_EXIT)
 
 

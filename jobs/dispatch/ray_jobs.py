@@ -10,7 +10,6 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +22,7 @@ from jobs.engine.code_wheel import write_wheel
 from jobs.engine.ray_engine import ray_jobs
 from jobs.records.job_log import Inbox
 from jobs.runs.prepare import prepare
-from jobs.runs.run_options import Asked, requested
+from jobs.runs.run_options import RunOptions, build_request
 from jobs.storage.paths import Place
 
 DASHBOARD = "http://127.0.0.1:8265"
@@ -39,7 +38,7 @@ def dashboard(named: str | None) -> str:
 
 def submit(
     workspace: str | os.PathLike[str] | None,
-    asked: Asked,
+    options: RunOptions,
     address: str,
     packages: Sequence[str] = (),
     priority: int = 0,
@@ -50,8 +49,8 @@ def submit(
     wrong, before anything is written, and `RunFailedError` if the cluster does not take the job.
     """
     # The cluster that runs it is the one it finds itself on.
-    absolute = replace(asked.elsewhere(), ray_address="local")
-    request = requested(workspace, absolute)
+    absolute = options.with_absolute_paths().model_copy(update={"ray_address": "local"})
+    request = build_request(workspace, absolute)
     root = request.workspace.root
     control_token.require(root)
     prepare(request)

@@ -7,7 +7,6 @@ import shlex
 import shutil
 import sys
 import time
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,19 +15,20 @@ from jobs.dispatch import control_token, schedule
 from jobs.dispatch.job_queue import Backlog, Job
 from jobs.dispatch.schedule import Schedule
 from jobs.runs.prepare import prepare
-from jobs.runs.run_options import Asked, requested
+from jobs.runs.run_options import RunOptions, build_request
 from jobs.storage.paths import Place
 
 
 def add(
-    workspace: str | os.PathLike[str] | None, name: str, cron: str, tz: str, asked: Asked, priority: int = 0
+    workspace: str | os.PathLike[str] | None, name: str, cron: str, tz: str, options: RunOptions, priority: int = 0
 ) -> dict[str, Any]:
     """Keep a schedule and return when it is next due, and lines for a crontab. Raises `UserError` with all problems."""
-    wanted = Schedule(name, cron, tz, asdict(asked.elsewhere()), priority)
+    absolute = options.with_absolute_paths()
+    wanted = Schedule(name, cron, tz, absolute.model_dump(mode="json"), priority)
     problems = schedule.problems(wanted)
     root = None
     try:
-        request = requested(workspace, asked.elsewhere())
+        request = build_request(workspace, absolute)
         root = request.workspace.root
         control_token.require(root)
         prepare(request)

@@ -14,7 +14,7 @@ from jobs.dispatch.overview import rss_mb
 from jobs.dispatch.submit import submit
 from jobs.records.job_log import Inbox
 from jobs.records.journal import events
-from jobs.runs.run_options import Asked
+from jobs.runs.run_options import RunOptions
 
 _PATIENCE_S = 300
 _EVERY_S = 0.05
@@ -45,7 +45,7 @@ def _cpu_s(pid: int) -> float:
 def life_of_a_job(root: Path, frames: Path) -> dict[str, float]:
     """Submit a job, pause it after its first commit, resume it, and return how long each took to show, in seconds."""
     asked_ns = time.time_ns()
-    job_id = submit(root, Asked([str(frames)]))
+    job_id = submit(root, RunOptions(inputs=[str(frames)]))
     inbox = Inbox(root, job_id)
     first = _once(lambda: _commit(root, job_id, attempt=1))
     pause = inbox.add("pause")

@@ -22,7 +22,7 @@ from jobs.dispatch.submit import submit
 from jobs.engine.ray_engine import Engine
 from jobs.records.job_log import Inbox, jobs_of
 from jobs.runs.control import find
-from jobs.runs.run_options import Asked
+from jobs.runs.run_options import RunOptions
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, rows
@@ -64,7 +64,7 @@ class Round:
         """Add a run to the queue."""
         Workspace.at(self.place).create()
         address = ray.get_runtime_context().gcs_address
-        return submit(self.place, Asked([str(self.stream)], settings=self.settings, ray_address=address))
+        return submit(self.place, RunOptions(inputs=[str(self.stream)], settings=self.settings, ray_address=address))
 
     def wait(self, process: subprocess.Popen[str]) -> None:
         """Wait for the moment of the fault, or for the end of what it should strike."""

@@ -27,7 +27,7 @@ from jobs.dispatch.submit import submit
 from jobs.records.job_log import Inbox
 from jobs.records.journal import events
 from jobs.records.progress import Progress
-from jobs.runs.run_options import Asked
+from jobs.runs.run_options import RunOptions
 from jobs.storage.locks import holder
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -100,7 +100,7 @@ def words(workspace: Workspace, job_id: str) -> list[str]:
 
 def add(workspace: Workspace, folder: Path, settings: tuple[str, ...] = (), priority: int = 0) -> str:
     """Submit a job that only reads frames, on the session's Ray."""
-    asked = Asked([str(folder)], settings=["stages=[frames]", *settings], ray_address=ray_address())
+    asked = RunOptions(inputs=[str(folder)], settings=["stages=[frames]", *settings], ray_address=ray_address())
     return submit(workspace.root, asked, priority)
 
 
@@ -236,7 +236,7 @@ def test_a_strict_job_with_bad_frames_is_done_and_among_the_errors(
 ) -> None:
     folder = write_noise_stream(tmp_path / "cam", range(3))
     (folder / "image_1.jpg").write_bytes(b"no picture")
-    asked = Asked([str(folder)], settings=["stages=[frames]"], ray_address=ray_address(), strict=True)
+    asked = RunOptions(inputs=[str(folder)], settings=["stages=[frames]"], ray_address=ray_address(), strict=True)
     job_id = submit(workspace.root, asked)
     gateway()
     wait(lambda: [e for e in tail(log_path(workspace.root), 9) if e["event"] == "job_done"])

@@ -17,7 +17,7 @@ from jobs.dispatch.job_queue import Backlog, in_turn
 from jobs.dispatch.submit import submit
 from jobs.engine.ray_engine import ray_jobs
 from jobs.records.job_log import Inbox, fold
-from jobs.runs.run_options import Asked
+from jobs.runs.run_options import RunOptions
 from jobs.storage.workspace import Workspace
 from tests.helpers import assert_same_tables, go, said, winnow, write_noise_stream
 from tests.machines import head
@@ -81,7 +81,7 @@ def test_a_job_that_never_got_to_its_cluster_is_handed_over_by_whoever_resumes_i
 ) -> None:
     # What is left of a submission that was killed between the record and the cluster.
     cam = write_noise_stream(tmp_path / "cam", range(3))
-    job_id = submit(workspace.root, Asked([str(cam)], settings=["stages=[frames]"]))
+    job_id = submit(workspace.root, RunOptions(inputs=[str(cam)], settings=["stages=[frames]"]))
     (record,) = Inbox(workspace.root, job_id).records()
     workspace = Workspace.at(tmp_path / "other").create()
     to = {"address": dashboard, "packages": [], "job": f"winnow-{job_id}-1"}
@@ -94,9 +94,9 @@ def test_a_job_that_never_got_to_its_cluster_is_handed_over_by_whoever_resumes_i
 
 
 def test_what_is_wrong_is_said_before_anything_is_written(workspace: Workspace, tmp_path: Path) -> None:
-    asked = Asked([str(write_noise_stream(tmp_path / "cam", range(2)))])
+    asked = RunOptions(inputs=[str(write_noise_stream(tmp_path / "cam", range(2)))])
     with pytest.raises(UserError, match=r"no dashboard of a Ray cluster answers at http://127\.0\.0\.1:1"):
         rayjobs.submit(workspace.root, asked, "http://127.0.0.1:1")
     with pytest.raises(UserError, match="nowhere does not exist"):
-        rayjobs.submit(workspace.root, Asked([str(tmp_path / "nowhere")]), "http://127.0.0.1:1")
+        rayjobs.submit(workspace.root, RunOptions(inputs=[str(tmp_path / "nowhere")]), "http://127.0.0.1:1")
     assert not workspace.exists
