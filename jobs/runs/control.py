@@ -80,9 +80,9 @@ def cancel(job: Job) -> JobState:
     before = job.state()
     state = _ask(job, "cancel", {"cancelled"})
     if state.state == "cancelled" != before.state:
-        from jobs.runs.job_rows import put_down
+        from jobs.runs.job_rows import set_state
 
-        put_down(job, state.state)
+        set_state(job.workspace.root, job.job_id, state.state)
     return state
 
 
@@ -131,6 +131,28 @@ def wait(job: Job, states: set[str], seconds: float) -> JobState:
     while (state := job.state()).state not in states and not state.ended and time.monotonic() < until:
         time.sleep(paths.patience(job.workspace.root, _LOOK_S, _LOOK_FAR_S))
     return state
+
+
+def clear(job: Job) -> None:
+    """Delete the records of a job that is over, and its rows in `runs` and `stage_runs`; what it computed stays.
+
+    Raises `UserError`, with every reason, for a job that is not over or that something refers to.
+    """
+    from jobs.runs import job_rows
+
+    root = job.workspace.root
+    state = job.state()
+    problems = []
+    if not state.ended:
+        problems.append(f"job {job.job_id} is {state.state}; expected one that is done, failed or cancelled")
+    problems += job_rows.references(root, job.job_id)
+    if problems:
+        raise UserError(problems)
+    # The records last: what is cut short here can be cleared again.
+    job_rows.delete(root, job.job_id)
+    # A job whose first record is gone is no longer listed, whatever of the rest stays if this is cut short.
+    paths.delete(job.inbox.folder / "000001.json")
+    paths.delete_below(job.inbox.folder)
 
 
 def _ask(job: Job, word: str, answered: set[str]) -> JobState:
