@@ -13,7 +13,7 @@ from jobs.cli.options import JsonOption, RayOption, WorkspaceOption
 if TYPE_CHECKING:
     from jobs.records.job_log import JobState
     from jobs.records.run_record import RunRecord
-    from jobs.runs.control import Job
+    from jobs.runs.control import JobHandle
     from jobs.runs.prepare import RunRequest
     from jobs.storage.workspace import Workspace
 
@@ -231,17 +231,17 @@ def _guarded(workspace: str | None) -> Workspace:
     return place
 
 
-def _find(workspace: str | None, job_id: str) -> Job:
+def _find(workspace: str | None, job_id: str) -> JobHandle:
     from jobs.runs import control
 
     return control.find(_guarded(workspace), job_id)
 
 
-def _is_of_ray(job: Job) -> bool:
+def _is_of_ray(job: JobHandle) -> bool:
     return any(record.data.get("to") == "ray" for record in job.inbox.records() if record.word == "submitted")
 
 
-def _taken_back(job: Job) -> Job:
+def _taken_back(job: JobHandle) -> JobHandle:
     """Return a job, after noting down that the cluster it was handed to is not heard of any more, if that is so."""
     if _is_of_ray(job):
         from jobs.dispatch.ray_jobs import forget_dead
@@ -250,7 +250,7 @@ def _taken_back(job: Job) -> Job:
     return job
 
 
-def _go_on(job: Job, state: JobState, ray_address: str | None, as_json: bool, one_stage: bool = False) -> None:
+def _go_on(job: JobHandle, state: JobState, ray_address: str | None, as_json: bool, one_stage: bool = False) -> None:
     """Run a job that nobody else will."""
     from dataclasses import replace
 
@@ -275,7 +275,7 @@ def _address(given: str | None, request: RunRequest) -> str | None:
     return None if named == "local" else named
 
 
-def _tell(job: Job, state: JobState, as_json: bool) -> None:
+def _tell(job: JobHandle, state: JobState, as_json: bool) -> None:
     from jobs.cli.show import out, print_json
 
     asked = state.request.word if state.request else None

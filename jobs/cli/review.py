@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from jobs.cli.commands import Commands
-from jobs.cli.options import JsonOption, WhereOption, WorkspaceOption
+from jobs.cli.options import JsonOption, MediaMode, WhereOption, WorkspaceOption
 
 app = Commands(help="Let people look over annotations, in the tool that they know.")
 
 
-class Format(StrEnum):
+class ReviewFormat(StrEnum):
     """The tool."""
 
     labelstudio = "labelstudio"
@@ -22,23 +22,17 @@ class Format(StrEnum):
     coco = "coco"
 
 
-class Media(StrEnum):
-    """What becomes of the pictures."""
-
-    copy = "copy"
-    link = "link"
-    none = "none"
-
-
 @app.command("export")
 def export(
-    format_: Annotated[Format, typer.Option("--format", "-f", help="The tool that reads it.")],
+    format_: Annotated[ReviewFormat, typer.Option("--format", "-f", help="The tool that reads it.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="New folder for the files.")],
     workspace: WorkspaceOption = None,
     where: WhereOption = None,
     n: Annotated[int | None, typer.Option("--n", "-n", help="Only so many frames, the most doubtful.", min=1)] = None,
     again: Annotated[bool, typer.Option("--again", help="Also frames that somebody has looked at.")] = False,
-    media: Annotated[Media, typer.Option(help="Bring the pictures along, each after a look at its hash.")] = Media.copy,
+    media: Annotated[
+        MediaMode, typer.Option(help="Bring the pictures along, each after a look at its hash.")
+    ] = MediaMode.copy,
     root: Annotated[
         str, typer.Option(help="What comes before the pictures' names in Label Studio's tasks.", metavar="URL")
     ] = "/data/local-files/?d=",
@@ -72,7 +66,8 @@ def import_(
     file: Annotated[Path, typer.Argument(help="What the tool has written.")],
     workspace: WorkspaceOption = None,
     format_: Annotated[
-        Format | None, typer.Option("--format", "-f", help="The tool.", show_default="told by what is in the file")
+        ReviewFormat | None,
+        typer.Option("--format", "-f", help="The tool.", show_default="told by what is in the file"),
     ] = None,
     reviewer: Annotated[
         str | None, typer.Option(help="Who looked at the frames.", show_default="as the file says", metavar="NAME")

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from jobs.core.errors import UserError
 from jobs.dispatch.auto_release import publish
-from jobs.dispatch.job_queue import HEARTBEAT, HEARTBEAT_S, Backlog, Job
+from jobs.dispatch.job_queue import HEARTBEAT, HEARTBEAT_S, Backlog, QueuedJob
 from jobs.records.run_record import RunRecord
 from jobs.runs.prepare import RunRequest
 from jobs.runs.replay import from_data
@@ -53,7 +53,7 @@ def execute(
         return run(request, job_id, release)
 
 
-def request_of(workspace: Workspace, job: Job) -> RunRequest:
+def request_of(workspace: Workspace, job: QueuedJob) -> RunRequest:
     """Return what a job of the queue was asked to run; of a schedule, with profile and files as they are now."""
     unreadable = f"job {job.job_id}: what was submitted cannot be read by this version"
     if "asked" in job.submitted:

@@ -17,7 +17,7 @@ from typing import Any
 from jobs.core.errors import RunFailedError, one_line
 from jobs.core.naming import new_job_id
 from jobs.dispatch import control_token
-from jobs.dispatch.job_queue import Backlog, Job
+from jobs.dispatch.job_queue import Backlog, QueuedJob
 from jobs.engine.code_wheel import write_wheel
 from jobs.engine.ray_engine import ray_jobs
 from jobs.records.job_log import Inbox
@@ -104,7 +104,7 @@ def _patiently(call: Callable[[], object]) -> None:
             time.sleep(1)
 
 
-def _find(backlog: Backlog, job_id: str) -> Job | None:
+def _find(backlog: Backlog, job_id: str) -> QueuedJob | None:
     return next((job for job in backlog.live() if job.job_id == job_id), None)
 
 

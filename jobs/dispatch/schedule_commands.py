@@ -12,7 +12,7 @@ from typing import Any
 
 from jobs.core.errors import UserError
 from jobs.dispatch import control_token, schedule
-from jobs.dispatch.job_queue import Backlog, Job
+from jobs.dispatch.job_queue import Backlog, QueuedJob
 from jobs.dispatch.schedule import Schedule
 from jobs.runs.prepare import prepare
 from jobs.runs.run_options import RunOptions, build_request
@@ -94,7 +94,7 @@ def run_now(root: Place, name: str, claim: bool = False) -> str:
     return job_id
 
 
-def _waiting(backlog: Backlog, name: str) -> Job | None:
+def _waiting(backlog: Backlog, name: str) -> QueuedJob | None:
     """Return a schedule's job that nobody runs though it should be run, if there is one."""
     busy = schedule.unfinished(backlog.jobs(), name)
     if busy is not None and backlog.is_abandoned(busy):
@@ -103,7 +103,7 @@ def _waiting(backlog: Backlog, name: str) -> Job | None:
     return busy if busy is not None and busy.is_due(time.time_ns()) else None
 
 
-def _job(backlog: Backlog, job_id: str) -> Job:
+def _job(backlog: Backlog, job_id: str) -> QueuedJob:
     return next(job for job in backlog.jobs() if job.job_id == job_id)
 
 

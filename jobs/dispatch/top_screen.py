@@ -14,7 +14,7 @@ from textual.widgets import DataTable, Footer, Label, Static
 
 from jobs.core.errors import UserError, one_line
 from jobs.dispatch import control_token
-from jobs.dispatch.job_queue import Job
+from jobs.dispatch.job_queue import QueuedJob
 from jobs.dispatch.overview import Overview
 from jobs.records.progress import Progress
 from jobs.runs import control
@@ -194,7 +194,7 @@ def _headline(values: dict[str, Any]) -> str:
     return f"{values['workspace']}\n{who}; {queue['depth']:,} waiting, {queue['due']:,} due\n{states or 'no jobs yet'}"
 
 
-def _job_rows(jobs: Sequence[Job], values: dict[str, Any]) -> Rows:
+def _job_rows(jobs: Sequence[QueuedJob], values: dict[str, Any]) -> Rows:
     """Return a row for each job: those that run, wait and stand still, and the last of those that are over."""
     running = {job["job_id"]: job for job in values["running"]}
     turn = {job["job_id"]: place for place, job in enumerate(values["waiting"])}
@@ -204,7 +204,7 @@ def _job_rows(jobs: Sequence[Job], values: dict[str, Any]) -> Rows:
     return [(job.job_id, _cells(job, running.get(job.job_id, {}))) for job in [*others, *reversed(over)]]
 
 
-def _cells(job: Job, progress: dict[str, Any]) -> list[str]:
+def _cells(job: QueuedJob, progress: dict[str, Any]) -> list[str]:
     asked = f", asked: {job.state.request.word}" if job.state.request else ""
     waits_s = (job.not_before_ns - time.time_ns()) / 1e9
     later = f", in {duration(waits_s)}" if job.state.state == "pending" and waits_s > 0 else ""

@@ -19,7 +19,7 @@ _LOOK_S, _LOOK_FAR_S = 0.1, 1.0
 
 
 @dataclass(frozen=True)
-class Job:
+class JobHandle:
     """One job of a workspace, for those who want something of it."""
 
     workspace: Workspace
@@ -39,7 +39,7 @@ class Job:
         return state
 
 
-def find(workspace: Workspace, job_id: str) -> Job:
+def find(workspace: Workspace, job_id: str) -> JobHandle:
     """Return a job by its id, a beginning of it that only one has, or `last`. Raises `UserError`."""
     root = workspace.require().root
     known = set(jobs_of(root))
@@ -50,7 +50,7 @@ def find(workspace: Workspace, job_id: str) -> Job:
     job_id = counted_back(job_id, known)
     found = [job_id] if job_id in known else sorted(name for name in known if name.startswith(job_id))
     if len(found) == 1 and job_id:
-        return Job(workspace, found[0], Inbox(root, found[0]))
+        return JobHandle(workspace, found[0], Inbox(root, found[0]))
     if found and job_id:
         raise UserError(f"{len(found)} jobs begin with {job_id!r}: {', '.join(found)}")
     raise UserError(
@@ -58,24 +58,24 @@ def find(workspace: Workspace, job_id: str) -> Job:
     )
 
 
-def _said_in_tables(job: Job) -> tuple[str, str | None]:
+def _said_in_tables(job: JobHandle) -> tuple[str, str | None]:
     from jobs.runs.job_rows import state_of
 
     return state_of(job.workspace.root, job.job_id)
 
 
-def _first_record(job: Job) -> JobState:
+def _first_record(job: JobHandle) -> JobState:
     said, error = _said_in_tables(job)
     job.inbox.add(said, {"error": error} if error else None, after=0)
     return job.state()
 
 
-def pause(job: Job) -> JobState:
+def pause(job: JobHandle) -> JobState:
     """Ask a job to pause; one that waits in the queue is paused by that."""
     return _ask(job, "pause", {"paused"})
 
 
-def cancel(job: Job) -> JobState:
+def cancel(job: JobHandle) -> JobState:
     """Ask a job to end; one that nobody runs is cancelled by that."""
     before = job.state()
     state = _ask(job, "cancel", {"cancelled"})
@@ -86,7 +86,7 @@ def cancel(job: Job) -> JobState:
     return state
 
 
-def pause_after(job: Job, stage: str) -> JobState:
+def pause_after(job: JobHandle, stage: str) -> JobState:
     """Ask a job to pause when it is through with a stage, the next time that it is."""
     from jobs.runs import replay
     from jobs.stages.pipeline import step_named
@@ -96,7 +96,7 @@ def pause_after(job: Job, stage: str) -> JobState:
     return job.state()
 
 
-def resume(job: Job) -> JobState:
+def resume(job: JobHandle) -> JobState:
     """Withdraw a pause, or put a job back into the queue; a job of nobody's queue is left as it is, for its caller.
 
     Raises `UserError` for a job that is over.
@@ -111,7 +111,7 @@ def resume(job: Job) -> JobState:
     return job.state()
 
 
-def step(job: Job) -> JobState:
+def step(job: JobHandle) -> JobState:
     """Ask a job to pause after one stage more: the one it is at, or of a job that is paused, the next.
 
     A job of nobody's queue that is not running is left as it is: its caller runs it, with `RunRequest.one_stage`.
@@ -125,7 +125,7 @@ def step(job: Job) -> JobState:
     return job.state()
 
 
-def wait(job: Job, states: set[str], seconds: float) -> JobState:
+def wait(job: JobHandle, states: set[str], seconds: float) -> JobState:
     """Return where a job stands once it is in one of these states, or when the time is over."""
     until = time.monotonic() + seconds
     while (state := job.state()).state not in states and not state.ended and time.monotonic() < until:
@@ -133,7 +133,7 @@ def wait(job: Job, states: set[str], seconds: float) -> JobState:
     return state
 
 
-def clear(job: Job) -> None:
+def clear(job: JobHandle) -> None:
     """Delete the records of a job that is over, and its rows in `runs` and `stage_runs`; what it computed stays.
 
     Raises `UserError`, with every reason, for a job that is not over or that something refers to.
@@ -155,7 +155,7 @@ def clear(job: Job) -> None:
     paths.delete_below(job.inbox.folder)
 
 
-def _ask(job: Job, word: str, answered: set[str]) -> JobState:
+def _ask(job: JobHandle, word: str, answered: set[str]) -> JobState:
     state = job.state()
     # Who asks twice means it once.
     if state.state not in answered and not (state.request and state.request.word == word):

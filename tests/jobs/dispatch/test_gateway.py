@@ -19,7 +19,7 @@ from jobs.core.errors import UserError
 from jobs.core.processes import has_ended
 from jobs.dispatch.control_token import VARIABLE, demand
 from jobs.dispatch.gateway import lock_path, log_path
-from jobs.dispatch.job_queue import Backlog, Job
+from jobs.dispatch.job_queue import Backlog, QueuedJob
 from jobs.dispatch.jsonlog import tail
 from jobs.dispatch.overview import Overview
 from jobs.dispatch.schedule import Schedule, save
@@ -86,7 +86,7 @@ def wait(condition: Callable[[], Any], seconds: float = 120) -> None:
         time.sleep(0.1)
 
 
-def job(workspace: Workspace, job_id: str) -> Job:
+def job(workspace: Workspace, job_id: str) -> QueuedJob:
     return next(job for job in Backlog(workspace.root).jobs() if job.job_id == job_id)
 
 

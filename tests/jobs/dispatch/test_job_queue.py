@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.core.processes import process_identity
-from jobs.dispatch.job_queue import HEARTBEAT, SILENCE_S, Backlog, Job, in_turn
+from jobs.dispatch.job_queue import HEARTBEAT, SILENCE_S, Backlog, QueuedJob, in_turn
 from jobs.records.job_log import Inbox
 
 
@@ -20,7 +20,7 @@ def submitted(root: Path, job_id: str, **data: Any) -> Inbox:
     return inbox
 
 
-def only(backlog: Backlog) -> Job:
+def only(backlog: Backlog) -> QueuedJob:
     (job,) = backlog.jobs()
     return job
 

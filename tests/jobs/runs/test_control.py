@@ -22,7 +22,7 @@ from jobs.records.job_log import jobs_of
 from jobs.records.run_events import Unwatched
 from jobs.records.run_record import RunRecord, close_dead_runs
 from jobs.runs import control, replay
-from jobs.runs.control import Job
+from jobs.runs.control import JobHandle
 from jobs.runs.run import RunRequest, run
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
@@ -44,7 +44,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, engi
     return workspace
 
 
-def only_job(place: Path) -> Job:
+def only_job(place: Path) -> JobHandle:
     (job_id,) = jobs_of(place)
     return control.find(Workspace.at(place), job_id)
 
