@@ -8,7 +8,6 @@ import sys
 import typer
 
 from jobs.cli import (
-    INTERRUPTED,
     demo,
     doctor,
     evaluate,
@@ -34,6 +33,7 @@ from jobs.cli import (
 )
 from jobs.cli.commands import Commands
 from jobs.cli.error_output import asks_json, nobody_listens, open_closed_streams, say, shows_help, usage_problem
+from jobs.cli.exit import INTERRUPTED
 
 _ABOUT_PLACES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _WRONG_PLACE = 2

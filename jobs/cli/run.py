@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from jobs.cli.exit import STRICT
 from jobs.cli.options import DryRunOption, JsonOption, WorkspaceOption
 from jobs.cli.run_parameters import takes_run_options
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from jobs.runs.prepare import RunRequest
     from jobs.runs.run_options import RunOptions
 
-STRICT_EXIT = 3
 _SHOWN_SIZES = 3
 _SHOWN_SKIPPED = 10
 
@@ -53,7 +53,7 @@ def run(
     for notice in filter(None, (licence_notice(used), unasked(record))):
         err.print(f"note: {notice}", soft_wrap=True)
     if options.strict and record.shortcoming:
-        raise typer.Exit(STRICT_EXIT)
+        raise typer.Exit(STRICT)
 
 
 def execute(

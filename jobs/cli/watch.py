@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.cli import INTERRUPTED
+from jobs.cli.exit import INTERRUPTED
 from jobs.cli.options import WorkspaceOption
 
 if TYPE_CHECKING:
