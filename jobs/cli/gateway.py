@@ -104,10 +104,9 @@ def stop(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None
 
     Example: winnow gateway stop
     """
-    from jobs.dispatch import control_token, daemon
+    from jobs.dispatch import daemon
 
     root = _root(workspace)
-    control_token.require(root)
     found = daemon.stop(root)
     if as_json:
         _print_json({"pid": found["pid"], "stopped": True})

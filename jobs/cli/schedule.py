@@ -90,11 +90,9 @@ def remove(name: NameArgument, workspace: WorkspaceOption = None) -> None:
 
     Example: winnow schedule remove nightly
     """
-    from jobs.dispatch import control_token, schedule
+    from jobs.dispatch import schedule_commands
 
-    root = _root(workspace)
-    control_token.require(root)
-    schedule.remove(root, name)
+    schedule_commands.remove(_root(workspace), name)
     typer.echo(f"schedule {name} is removed")
 
 
@@ -111,11 +109,9 @@ def run_now(
 
     Example: winnow schedule run-now nightly
     """
-    from jobs.dispatch import control_token
     from jobs.dispatch.schedule_commands import run_now as submit
 
     root = _root(workspace)
-    control_token.require(root)
     job_id = submit(root, name, claim=here)
     if as_json:
         _print_json({"job_id": job_id})

@@ -82,8 +82,10 @@ def run_now(root: Place, name: str, claim: bool = False) -> str:
     """Submit a schedule's job out of turn and return its id; with `claim`, for this process and not for a gateway.
 
     A job that waits, or whose process has died, is then taken up before there is a new one. Raises `UserError` for an
-    unknown schedule, and while its last job is running, paused, or, without `claim`, waiting.
+    unknown schedule, while its last job is running, paused, or, without `claim`, waiting, and without the control
+    token of a workspace that asks for one.
     """
+    control_token.require(root)
     backlog = Backlog(root)
     kept = schedule.find(root, name)
     if claim and (waiting := _waiting(backlog, name)) and backlog.claim(waiting):
@@ -92,6 +94,12 @@ def run_now(root: Place, name: str, claim: bool = False) -> str:
     if claim and not backlog.claim(_job(backlog, job_id)):
         raise UserError(f"job {job_id} was taken up by a gateway; follow it with `winnow job watch {job_id}`")
     return job_id
+
+
+def remove(root: Place, name: str) -> None:
+    """Delete a schedule; its jobs and releases stay. Raises `UserError` for an unknown one, or without the token."""
+    control_token.require(root)
+    schedule.remove(root, name)
 
 
 def _waiting(backlog: Backlog, name: str) -> QueuedJob | None:

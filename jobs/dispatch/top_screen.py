@@ -13,7 +13,7 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import DataTable, Footer, Label, Static
 
 from jobs.core.errors import UserError, one_line
-from jobs.dispatch import control_token
+from jobs.dispatch import job_control
 from jobs.dispatch.job_queue import QueuedJob
 from jobs.dispatch.overview import Overview
 from jobs.records.progress import Progress
@@ -101,8 +101,7 @@ class Top(App[None]):
         if not sure:
             return
         try:
-            control_token.require(self._workspace.root)
-            job = control.find(self._workspace, job_id)
+            job = job_control.find(self._workspace, job_id)
             state = {"pause": control.pause, "resume": control.resume, "cancel": control.cancel}[word](job)
         except UserError as error:
             self.notify(one_line(error), severity="error", markup=False)

@@ -16,7 +16,7 @@ class Interrupting:
         if name == "jobs.cli.app":
             raise KeyboardInterrupt
 sys.meta_path.insert(0, Interrupting)
-import jobs.cli.exit
+import jobs.cli
 jobs.cli.main()
 """
 
