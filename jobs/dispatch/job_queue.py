@@ -23,7 +23,6 @@ SILENCE_S = 120.0
 """How long the process of a job on another machine may be silent before it is taken for dead."""
 
 _SETTLED_NS = 2 * 10**9
-_FOR_GOOD = frozenset({"done", "cancelled"})
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ class Backlog:
                 continue
             if (found := self._look(job_id)) is None:
                 continue
-            if found[1].state.state in _FOR_GOOD:
+            if found[1].state.is_final:
                 self._over[job_id] = _slim(found[1])
                 self._inboxes.pop(job_id, None)
             else:

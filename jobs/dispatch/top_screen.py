@@ -197,7 +197,7 @@ def _job_rows(jobs: Sequence[QueuedJob], values: dict[str, Any]) -> Rows:
     """Return a row for each job: those that run, wait and stand still, and the last of those that are over."""
     running = {job["job_id"]: job for job in values["running"]}
     turn = {job["job_id"]: place for place, job in enumerate(values["waiting"])}
-    over = [job for job in jobs if job.state.state in {"done", "cancelled"}][-_ENDED_SHOWN:]
+    over = [job for job in jobs if job.state.is_final][-_ENDED_SHOWN:]
     others = [job for job in jobs if job.state.state in _ORDER]
     others.sort(key=lambda job: (_ORDER[job.state.state], turn.get(job.job_id, 0), job.submitted_ns))
     return [(job.job_id, _cells(job, running.get(job.job_id, {}))) for job in [*others, *reversed(over)]]

@@ -127,7 +127,7 @@ def _refuse(job_id: str, state: JobState | None, claimed: bool) -> None:
     if state.state == "running":
         holder = state.holder or {}
         raise UserError(f"job {job_id} is running, by process {holder.get('pid')} on {holder.get('host')}")
-    if state.state in {"done", "cancelled"}:
+    if state.is_final:
         raise UserError(f"job {job_id} is {state.state}, expected one that is paused or has failed")
     if state.queued:
         raise UserError(f"job {job_id} is {state.state} and of the queue, whose jobs are run by `winnow gateway`")

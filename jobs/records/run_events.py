@@ -8,10 +8,9 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from conf import MODEL_STAGES
+from jobs.core.job_states import STOPPED
 from jobs.records.journal import Journal
 from jobs.records.run_record import RunRecord, StageOutcome
-
-_ENDS = frozenset({"done", "paused", "cancelled", "failed"})
 
 
 class Watcher(Protocol):
@@ -126,7 +125,7 @@ class Teller:
         """Tell how the run ended."""
         # A job of the queue that was interrupted waits for the next gateway.
         state = "paused" if record.state == "pending" else record.state
-        assert state in _ENDS
+        assert state in STOPPED
         ended_ns = record.ended_ns or time.time_ns()
         seconds = _seconds(record.started_ns, ended_ns)
         self._journal.write(f"run_{state}", at_ns=ended_ns, frames=record.frames, seconds=seconds, error=record.error)

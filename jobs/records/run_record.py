@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import schemas
 from conf import PipelineConfig
 from conf.loader import to_dict
+from jobs.core.job_states import FINAL
 from jobs.core.processes import has_ended, process_identity
 from jobs.core.stage import Stage, canonical
 from jobs.records.job_log import DIED, Inbox, JobState, seen, settled
@@ -201,7 +202,7 @@ def _installed() -> dict[str, str]:
 
 def as_it_is(root: Place, row: dict[str, Any]) -> dict[str, Any]:
     """Return a row of `runs` with the state that the job is in by its records, and by the absence of its process."""
-    if row["state"] in {"done", "cancelled"}:
+    if row["state"] in FINAL:
         return dict(row)
     job = seen(Inbox(root, row["job_id"]))
     if row["state"] == "running" and has_ended(json.loads(row["environment"])):

@@ -102,7 +102,7 @@ def resume(job: JobHandle) -> JobState:
     Raises `UserError` for a job that is over.
     """
     state = job.state()
-    if state.state in {"done", "cancelled"}:
+    if state.is_final:
         raise UserError(f"job {job.job_id} is {state.state}, expected one that is paused or has failed")
     if state.state == "running" and not (state.request and state.request.word == "pause"):
         raise UserError(f"job {job.job_id} is running{_where(state)}, expected one that is paused or has failed")
@@ -118,7 +118,7 @@ def step(job: JobHandle) -> JobState:
     Raises `UserError` for a job that is over.
     """
     state = job.state()
-    if state.state in {"done", "cancelled"}:
+    if state.is_final:
         raise UserError(f"job {job.job_id} is {state.state}, expected one that is not over")
     if state.state == "running" or state.queued:
         job.inbox.add("step")

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
+from jobs.core.job_states import STOPPED
 from jobs.storage.paths import Place
 from jobs.storage.store import Drop, Store
 
@@ -19,7 +20,7 @@ def state_of(root: Place, job_id: str) -> tuple[str, str | None]:
     """Return the state that a run's row leaves it in now that no process runs it, and its error if it has failed."""
     rows = Store(root).read(schemas.RUNS)
     for row in rows.filter(pc.equal(rows["job_id"], job_id)).to_pylist():
-        return row["state"] if row["state"] in {"done", "paused", "cancelled"} else "failed", row["error"]
+        return row["state"] if row["state"] in STOPPED else "failed", row["error"]
     return "failed", None
 
 

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.core.errors import UserError
-from jobs.records.job_log import ENDED, REQUESTS, STATE_AFTER, STATES, Inbox, JobState, Record, fold, jobs_of
+from jobs.core.job_states import ENDED, STATES
+from jobs.records.job_log import REQUESTS, STATE_AFTER, Inbox, JobState, Record, fold, jobs_of
 from tests.helpers import on_disk
 
 LAWFUL = {
