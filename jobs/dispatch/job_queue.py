@@ -13,7 +13,7 @@ from typing import Any
 
 from jobs.core.errors import UserError
 from jobs.core.processes import has_ended, is_here, process_identity
-from jobs.records.job_log import Inbox, JobState, Record, fold
+from jobs.records.job_log import JobLog, JobState, Record, fold
 from jobs.storage import paths
 from jobs.storage.paths import Place
 
@@ -108,7 +108,7 @@ class Backlog:
     def __init__(self, root: Place) -> None:
         self.root = root
         self.unreadable: dict[str, str] = {}
-        self._inboxes: dict[str, Inbox] = {}
+        self._inboxes: dict[str, JobLog] = {}
         self._over: dict[str, QueuedJob] = {}
         # A folder in which nothing was made since has nothing new.
         self._names: tuple[int, list[str]] = (-1, [])
@@ -172,9 +172,9 @@ class Backlog:
         state = fold(records)
         return None if state is None else (_settled(changed_ns), QueuedJob(job_id, state, records))
 
-    def inbox(self, job_id: str) -> Inbox:
+    def inbox(self, job_id: str) -> JobLog:
         """Return the records of a job, for a word about it."""
-        return self._inboxes.setdefault(job_id, Inbox(self.root, job_id))
+        return self._inboxes.setdefault(job_id, JobLog(self.root, job_id))
 
     def claim(self, job: QueuedJob, **more: Any) -> bool:
         """Take a job up for this process; False if it is no longer as it was."""

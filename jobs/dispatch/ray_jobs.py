@@ -20,7 +20,7 @@ from jobs.dispatch import control_token
 from jobs.dispatch.job_queue import Backlog, QueuedJob
 from jobs.engine.code_wheel import write_wheel
 from jobs.engine.ray_engine import ray_jobs
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from jobs.runs.prepare import prepare
 from jobs.runs.run_options import RunOptions, build_request
 from jobs.storage.paths import Place
@@ -64,7 +64,7 @@ def submit(
         "to": "ray",
         "ray": {"address": address, "packages": list(packages), "job": _name(job_id, 1)},
     }
-    Inbox(root, job_id).add("submitted", data, after=0)
+    JobLog(root, job_id).add("submitted", data, after=0)
     _hand_over(client, root, job_id, 1, packages)
     return job_id
 
@@ -126,7 +126,7 @@ def _hand_over(client: Any, root: Place, job_id: str, number: int, packages: Seq
             _patiently(lambda: client.submit_job(**asked, runtime_env=environment))
     except Exception as error:
         # It may have got there all the same; then it finds that it is not to be run any more.
-        Inbox(root, job_id).add("failed", {"error": f"not handed to Ray: {one_line(error)}"})
+        JobLog(root, job_id).add("failed", {"error": f"not handed to Ray: {one_line(error)}"})
         text = f"job {job_id} was not taken by the Ray cluster: {one_line(error)}; `winnow job resume` tries again"
         raise RunFailedError(text) from error
     return name

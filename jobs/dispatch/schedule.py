@@ -18,7 +18,7 @@ from cronsim import CronSim, CronSimError
 from jobs.core.errors import UserError, one_line
 from jobs.core.naming import wrong_with
 from jobs.dispatch.job_queue import QueuedJob
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from jobs.storage import paths
 from jobs.storage.paths import Place
 
@@ -218,7 +218,7 @@ def submit_at(root: Place, schedule: Schedule, due: datetime) -> str:
         "schedule": schedule.name,
         "release": f"{schedule.name}-{due:%Y-%m-%d}",
     }
-    Inbox(root, job_id).add("submitted", data, after=0)
+    JobLog(root, job_id).add("submitted", data, after=0)
     return job_id
 
 

@@ -6,7 +6,7 @@ import os
 
 from jobs.core.naming import new_job_id
 from jobs.dispatch import control_token
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from jobs.runs.prepare import prepare
 from jobs.runs.run_options import RunOptions, build_request
 
@@ -23,5 +23,5 @@ def submit(workspace: str | os.PathLike[str] | None, options: RunOptions, priori
     request.workspace.create()
     job_id = new_job_id()
     data = {"request": request.as_data(), "priority": priority, "pause_after": request.pause_after}
-    Inbox(root, job_id).add("submitted", data, after=0)
+    JobLog(root, job_id).add("submitted", data, after=0)
     return job_id

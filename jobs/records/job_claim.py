@@ -9,8 +9,8 @@ from typing import Any
 
 from jobs.core.errors import RunFailedError, RunStopped, UserError
 from jobs.core.processes import process_identity
-from jobs.records.job_log import Inbox, JobState, settled
-from jobs.records.run_events import Watcher
+from jobs.records.job_log import JobLog, JobState, settled
+from jobs.records.run_events import ProgressListener
 from jobs.storage import paths
 from jobs.storage.paths import Place
 
@@ -18,30 +18,35 @@ _POLL_S, _POLL_FAR_S = 0.5, 2.0
 _SPARE_BYTES = 64 << 10
 
 
-class Hold:
+class JobClaim:
     """Held by the one process that runs a job; see `take`."""
 
-    def __init__(self, inbox: Inbox, watcher: Watcher) -> None:
+    def __init__(self, inbox: JobLog, watcher: ProgressListener) -> None:
         self._inbox = inbox
         self._watcher = watcher
         self._me = process_identity()
         self._state: JobState | None = None
         self._look_again = 0.0
-        self.drain = inbox.folder / f".drain-{secrets.token_hex(8)}"
+        self.stop_flag = inbox.folder / f".drain-{secrets.token_hex(8)}"
         """While this file is there, workers finish the frame in hand and begin no other."""
         self._spare = inbox.folder / ".spare"
         self._reached = False
 
     @classmethod
     def take(
-        cls, root: Place, job_id: str, watcher: Watcher, request: Mapping[str, Any] | None = None, claimed: bool = False
-    ) -> Hold:
+        cls,
+        root: Place,
+        job_id: str,
+        watcher: ProgressListener,
+        request: Mapping[str, Any] | None = None,
+        claimed: bool = False,
+    ) -> JobClaim:
         """Take up a job, new or paused or failed; `claimed` says that a gateway has claimed it for this process.
 
         `request` is kept with the record, for whoever resumes the job. Raises `UserError` for a job that is over, that
         somebody else holds, or that waits for a gateway.
         """
-        inbox = Inbox(root, job_id)
+        inbox = JobLog(root, job_id)
         hold = cls(inbox, watcher)
         while True:
             state = settled(inbox)
@@ -62,7 +67,7 @@ class Hold:
             return "paused"
         if now or self._state is None or time.monotonic() >= self._look_again:
             self._state = self._inbox.state()
-            self._look_again = time.monotonic() + paths.patience(self.drain, _POLL_S, _POLL_FAR_S)
+            self._look_again = time.monotonic() + paths.patience(self.stop_flag, _POLL_S, _POLL_FAR_S)
         if not self._is_mine(self._state):
             raise RunFailedError(f"job {self._inbox.job_id} was taken from this run while it was in progress")
         return {"pause": "paused", "cancel": "cancelled"}.get(self._word)
@@ -92,13 +97,13 @@ class Hold:
         if one_stage:
             self._inbox.add("step")
 
-    def let_go(self, word: str, data: Mapping[str, Any] | None = None) -> str:
+    def release(self, word: str, data: Mapping[str, Any] | None = None) -> str:
         """Say how the run ended, and return the state in which the job is then.
 
         What was asked in the meantime counts: a paused run that was also cancelled is cancelled, and a job of the queue
         that was only interrupted waits for the next gateway, also where it is still to pause after a stage.
         """
-        paths.delete(self.drain)
+        paths.delete(self.stop_flag)
         paths.let_go_of(self._spare)
         while True:
             state = self._state = self._inbox.state()

@@ -156,7 +156,7 @@ def _asked(now: JobState, record: Record) -> JobState:
     return altered(now, request=record)
 
 
-class Inbox:
+class JobLog:
     """The records of one job of the workspace at `root`. They need not exist yet."""
 
     def __init__(self, root: Place, job_id: str) -> None:
@@ -236,7 +236,7 @@ class Inbox:
         return True
 
 
-def seen(inbox: Inbox) -> JobState | None:
+def seen(inbox: JobLog) -> JobState | None:
     """Return the state of a job as it really is: failed if its holder has died; those of the queue are for gateways."""
     return _as_it_is(inbox.state())
 
@@ -246,7 +246,7 @@ def _as_it_is(state: JobState | None) -> JobState | None:
     return altered(state, state="failed", request=None) if state and dead else state
 
 
-def settled(inbox: Inbox) -> JobState | None:
+def settled(inbox: JobLog) -> JobState | None:
     """Return the state of a job after noting down the death of its holder, if it has died."""
     while True:
         said = inbox.state()

@@ -13,7 +13,7 @@ from jobs.records.journal import Journal
 from jobs.records.run_record import RunRecord, StageOutcome
 
 
-class Watcher(Protocol):
+class ProgressListener(Protocol):
     """Is told how a run goes on; a progress bar, say.
 
     `interrupted` says whether whoever watches wants the run to end; it looks every now and then, and ends as paused. A
@@ -33,7 +33,7 @@ class Watcher(Protocol):
         """Take note that so many more frames are done."""
 
 
-class Unwatched:
+class SilentListener:
     """Watches nothing."""
 
     interrupted = False
@@ -48,10 +48,10 @@ class Unwatched:
         """Do nothing."""
 
 
-class Teller:
+class RunReporter:
     """Passes on what happens in a run."""
 
-    def __init__(self, watcher: Watcher, journal: Journal) -> None:
+    def __init__(self, watcher: ProgressListener, journal: Journal) -> None:
         self._watcher = watcher
         self._journal = journal
         self._stage: str | None = None

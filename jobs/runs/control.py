@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from jobs.core.errors import UserError
 from jobs.core.naming import counted_back
 from jobs.core.processes import is_here
-from jobs.records.job_log import Inbox, JobState, fold, jobs_of, settled
+from jobs.records.job_log import JobLog, JobState, fold, jobs_of, settled
 from jobs.storage import paths
 from jobs.storage.workspace import Workspace
 
@@ -24,7 +24,7 @@ class JobHandle:
 
     workspace: Workspace
     job_id: str
-    inbox: Inbox
+    inbox: JobLog
 
     def state(self) -> JobState:
         """Return where the job stands; the death of its process is noted down.
@@ -50,7 +50,7 @@ def find(workspace: Workspace, job_id: str) -> JobHandle:
     job_id = counted_back(job_id, known)
     found = [job_id] if job_id in known else sorted(name for name in known if name.startswith(job_id))
     if len(found) == 1 and job_id:
-        return JobHandle(workspace, found[0], Inbox(root, found[0]))
+        return JobHandle(workspace, found[0], JobLog(root, found[0]))
     if found and job_id:
         raise UserError(f"{len(found)} jobs begin with {job_id!r}: {', '.join(found)}")
     raise UserError(

@@ -15,7 +15,7 @@ from conf.loader import flat, override, parse, to_dict
 from jobs.core.errors import UserError
 from jobs.core.stage import Stage, canonical
 from jobs.ingest.catalogue import Admission
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from jobs.runs.prepare import RunRequest
 from jobs.runs.replay_spec import Replay
 from jobs.stages.pipeline import MEASURE, build, step_named
@@ -42,7 +42,7 @@ def from_data(workspace: Workspace, data: Mapping[str, Any]) -> RunRequest:
 
 def of_job(workspace: Workspace, job_id: str) -> RunRequest:
     """Return what a job was last asked to run: by its records, or for runs that have none, by their row."""
-    for record in reversed(Inbox(workspace.root, job_id).records()):
+    for record in reversed(JobLog(workspace.root, job_id).records()):
         if "request" in record.data:
             return from_data(workspace, record.data["request"])
     row = snapshot_spec.find_run(Store(workspace.root), job_id)

@@ -12,7 +12,7 @@ from typing import Any
 from jobs.dispatch import daemon
 from jobs.dispatch.overview import rss_mb
 from jobs.dispatch.submit import submit
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from jobs.records.journal import events
 from jobs.runs.run_options import RunOptions
 
@@ -46,7 +46,7 @@ def life_of_a_job(root: Path, frames: Path) -> dict[str, float]:
     """Submit a job, pause it after its first commit, resume it, and return how long each took to show, in seconds."""
     asked_ns = time.time_ns()
     job_id = submit(root, RunOptions(inputs=[str(frames)]))
-    inbox = Inbox(root, job_id)
+    inbox = JobLog(root, job_id)
     first = _once(lambda: _commit(root, job_id, attempt=1))
     pause = inbox.add("pause")
     _once(lambda: (state := inbox.state()) is not None and state.state == "paused")

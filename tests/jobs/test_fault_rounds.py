@@ -20,7 +20,7 @@ import schemas
 from jobs.dispatch.job_queue import Backlog
 from jobs.dispatch.submit import submit
 from jobs.engine.ray_engine import Engine
-from jobs.records.job_log import Inbox, jobs_of
+from jobs.records.job_log import JobLog, jobs_of
 from jobs.runs.control import find
 from jobs.runs.run_options import RunOptions
 from jobs.storage.workspace import Workspace
@@ -93,7 +93,7 @@ class Round:
 
     def state(self, job_id: str) -> str:
         """Return the state of a job."""
-        found = Inbox(self.place, job_id).state()
+        found = JobLog(self.place, job_id).state()
         return found.state if found else ""
 
 
@@ -178,7 +178,7 @@ def gateway_and_job_killed(trial: Round) -> None:
     gateway = start_gateway(trial.place)
     trial.wait(gateway)
     gateway.send_signal(signal.SIGSTOP)
-    state = Inbox(trial.place, job_id).state()
+    state = JobLog(trial.place, job_id).state()
     if state and state.state == "running" and state.holder:
         os.kill(int(state.holder["pid"]), signal.SIGKILL)
     gateway.kill()

@@ -24,7 +24,7 @@ from jobs.dispatch.jsonlog import tail
 from jobs.dispatch.overview import Overview
 from jobs.dispatch.schedule import Schedule, save
 from jobs.dispatch.submit import submit
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from jobs.records.journal import events
 from jobs.records.progress import Progress
 from jobs.runs.run_options import RunOptions
@@ -136,7 +136,7 @@ def test_one_gateway_runs_jobs_by_priority_and_goes_on_when_one_is_cancelled(
     worker_pid(workspace, long)
     wait(lambda: n_rows(workspace.folder) > 10)
     assert is_in(workspace, short, "pending")
-    Inbox(workspace.root, long).add("cancel")
+    JobLog(workspace.root, long).add("cancel")
     wait(lambda: is_in(workspace, short, "done"))
     assert is_in(workspace, long, "cancelled")
     assert Progress(events(workspace.root, long)).ended == "cancelled"

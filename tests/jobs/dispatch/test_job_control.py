@@ -9,7 +9,7 @@ import pytest
 from jobs.core.errors import UserError
 from jobs.dispatch import control_token, job_control
 from jobs.dispatch.submit import submit
-from jobs.records.job_log import Inbox, jobs_of
+from jobs.records.job_log import JobLog, jobs_of
 from jobs.runs.run_options import RunOptions, build_request
 from jobs.storage.workspace import Workspace
 from tests.helpers import write_noise_stream
@@ -27,7 +27,7 @@ def place(tmp_path: Path) -> Workspace:
 
 def failed_run(place: Workspace, options: RunOptions, job_id: str = "20261121-020000-failed") -> str:
     """The job of a run that was started from a command line and failed."""
-    inbox = Inbox(place.root, job_id)
+    inbox = JobLog(place.root, job_id)
     inbox.add("started", {"process": {}, "request": build_request(place.root, options).as_data()})
     inbox.add("failed", {"error": "no space left"})
     return job_id
@@ -61,7 +61,7 @@ def test_a_job_of_no_queue_is_given_back_to_be_run(
     assert (stepped.to_run.ray_address, stepped.to_run.one_stage) == (expected, True)
     assert list(resumed.to_run.inputs) == list(options.inputs)
     # Nothing was asked of it: whoever runs it says so.
-    assert [record.word for record in Inbox(place.root, job_id).records()] == ["started", "failed"]
+    assert [record.word for record in JobLog(place.root, job_id).records()] == ["started", "failed"]
 
 
 CALLS: list[Callable[[Workspace, str], Any]] = [
@@ -87,7 +87,7 @@ def test_without_the_token_nothing_is_asked_of_a_job(
     monkeypatch.delenv(control_token.VARIABLE)
     with pytest.raises(UserError, match="asks for a control token"):
         call(place, job_id)
-    assert len(Inbox(place.root, job_id).records()) == 2
+    assert len(JobLog(place.root, job_id).records()) == 2
 
 
 def test_there_is_nothing_to_control_where_there_is_no_workspace(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 
 from jobs.core.processes import process_identity
 from jobs.dispatch.job_queue import HEARTBEAT, SILENCE_S, Backlog, QueuedJob, in_turn
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 
 
-def submitted(root: Path, job_id: str, **data: Any) -> Inbox:
-    inbox = Inbox(root, job_id)
+def submitted(root: Path, job_id: str, **data: Any) -> JobLog:
+    inbox = JobLog(root, job_id)
     inbox.add("submitted", {"request": {}, **data}, after=0)
     return inbox
 
@@ -41,7 +41,7 @@ def test_only_what_waits_for_a_gateway_is_in_turn(tmp_path: Path) -> None:
     submitted(tmp_path, "claimed").add("claimed", {"process": process_identity()})
     submitted(tmp_path, "paused").add("pause")
     submitted(tmp_path, "cancelled").add("cancel")
-    Inbox(tmp_path, "by-hand").add("started", {"process": process_identity()})
+    JobLog(tmp_path, "by-hand").add("started", {"process": process_identity()})
     later = submitted(tmp_path, "later")
     later.add("claimed", {"process": process_identity()})
     later.add("requeued", {"failed": True, "not_before_ns": time.time_ns() + 60 * 10**9})
@@ -146,9 +146,9 @@ print(*mine)
 """
 SUBMIT = """
 import pathlib, sys
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 for number in range(5):
-    Inbox(pathlib.Path(sys.argv[1]), f"{sys.argv[2]}-{number}").add("submitted", {"priority": number}, after=0)
+    JobLog(pathlib.Path(sys.argv[1]), f"{sys.argv[2]}-{number}").add("submitted", {"priority": number}, after=0)
 """
 
 
@@ -169,7 +169,7 @@ def test_twenty_jobs_of_four_processes_are_each_claimed_once_by_three(tmp_path: 
 def test_what_is_over_is_kept_small_and_what_is_cleared_is_forgotten(tmp_path: Path) -> None:
     for name in ("live", "over"):
         submitted(tmp_path, name, request={"config": "x" * 1000}, schedule="nightly")
-    Inbox(tmp_path, "over").add("done")
+    JobLog(tmp_path, "over").add("done")
     backlog = Backlog(tmp_path)
     for _ in range(2):
         live, over = backlog.jobs()

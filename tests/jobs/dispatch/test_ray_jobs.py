@@ -16,7 +16,7 @@ from jobs.dispatch import ray_jobs as rayjobs
 from jobs.dispatch.job_queue import Backlog, in_turn
 from jobs.dispatch.submit import submit
 from jobs.engine.ray_engine import ray_jobs
-from jobs.records.job_log import Inbox, fold
+from jobs.records.job_log import JobLog, fold
 from jobs.runs.run_options import RunOptions
 from jobs.storage.workspace import Workspace
 from tests.helpers import assert_same_tables, go, said, winnow, write_noise_stream
@@ -44,11 +44,11 @@ def dashboard() -> Iterator[str]:
 def ended(workspace: Workspace, job_id: str, seconds: float = 150) -> str:
     deadline = time.monotonic() + seconds
     while True:
-        state = fold(Inbox(workspace.root, job_id).records())
+        state = fold(JobLog(workspace.root, job_id).records())
         assert state is not None
         if state.ended:
             return state.state
-        assert time.monotonic() < deadline, Inbox(workspace.root, job_id).records()
+        assert time.monotonic() < deadline, JobLog(workspace.root, job_id).records()
         time.sleep(0.2)
 
 
@@ -65,7 +65,7 @@ def test_a_job_that_is_handed_over_leaves_the_rows_of_any_other(
     # No gateway takes it up meanwhile.
     assert in_turn(Backlog(workspace.root).live(), time.time_ns()) == []
     assert ended(workspace, job_id) == "done"
-    records = Inbox(workspace.root, job_id).records()
+    records = JobLog(workspace.root, job_id).records()
     assert [record.word for record in records] == ["submitted", "claimed", "started", "done"]
     named = records[0].data["ray"]["job"]
     assert records[1].data["ray_job"] == named
@@ -82,10 +82,10 @@ def test_a_job_that_never_got_to_its_cluster_is_handed_over_by_whoever_resumes_i
     # What is left of a submission that was killed between the record and the cluster.
     cam = write_noise_stream(tmp_path / "cam", range(3))
     job_id = submit(workspace.root, RunOptions(inputs=[str(cam)], settings=["stages=[frames]"]))
-    (record,) = Inbox(workspace.root, job_id).records()
+    (record,) = JobLog(workspace.root, job_id).records()
     workspace = Workspace.at(tmp_path / "other").create()
     to = {"address": dashboard, "packages": [], "job": f"winnow-{job_id}-1"}
-    Inbox(workspace.root, job_id).add("submitted", {**record.data, "to": "ray", "ray": to})
+    JobLog(workspace.root, job_id).add("submitted", {**record.data, "to": "ray", "ray": to})
     assert said(winnow("job", "resume", job_id, "--workspace", workspace.root, "--json"))["state"] == "pending"
     told = ray_jobs(dashboard).get_job_info(f"winnow-{job_id}-2")
     assert told.metadata == {"winnow_job": job_id, "workspace": str(workspace.root)}

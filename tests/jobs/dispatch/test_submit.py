@@ -10,7 +10,7 @@ from jobs.dispatch.control_token import VARIABLE, demand
 from jobs.dispatch.execute_job import request_of
 from jobs.dispatch.job_queue import Backlog
 from jobs.dispatch.submit import submit
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from jobs.runs.run_options import RunOptions
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
@@ -62,7 +62,7 @@ def test_what_cannot_be_run_is_refused_and_leaves_nothing(
 
 
 def test_a_job_of_a_later_version_is_refused_with_its_name(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path / "tables", "j1")
+    inbox = JobLog(tmp_path / "tables", "j1")
     inbox.add("submitted", {"asked": {"inputs": ["/cam"], "colour": "red"}})
     (job,) = Backlog(tmp_path / "tables").jobs()
     with pytest.raises(UserError, match=r"job j1: .*cannot be read by this version.*colour"):
@@ -84,7 +84,7 @@ def test_a_pause_asked_for_from_the_start_is_kept_until_a_run_has_put_it_down(tm
         (job,) = backlog.jobs()
         assert request_of(workspace, job).pause_after == expected
         for word in words:
-            Inbox(root, job_id).add(word)
+            JobLog(root, job_id).add(word)
     with pytest.raises(UserError, match="nowhere"):
         submit(root, RunOptions(inputs=[str(cam)], pause_after="nowhere"))
 

@@ -22,7 +22,7 @@ from jobs.passes.model_pass import _cut
 from jobs.passes.model_plan import request
 from jobs.passes.model_worker import ModelTask
 from jobs.passes.propagation_plan import in_stretches, with_stretches
-from jobs.records.run_events import Unwatched
+from jobs.records.run_events import SilentListener
 from jobs.runs.dry_run import forecast
 from jobs.runs.prepare import RunRequest, prepare
 from jobs.runs.run import run
@@ -185,7 +185,7 @@ def asked(models: Path, *more: str) -> list[str]:
 EXPECTED = [1, 2, 3, 5, 6, 7, 9, 10, 13, 14, 15]
 
 
-class Impatient(Unwatched):
+class Impatient(SilentListener):
     """Interrupts a run as soon as it has carried objects to a few frames."""
 
     _stage = ""

@@ -10,12 +10,12 @@ import pytest
 
 from jobs.core.errors import RunFailedError, RunStopped, UserError
 from jobs.core.processes import process_identity
-from jobs.records.job_claim import Hold
-from jobs.records.job_log import Inbox, settled
-from jobs.records.run_events import Unwatched
+from jobs.records.job_claim import JobClaim
+from jobs.records.job_log import JobLog, settled
+from jobs.records.run_events import SilentListener
 
 
-class Patient(Unwatched):
+class Patient(SilentListener):
     """Remembers the job, and wants it to end when told so."""
 
     def __init__(self) -> None:
@@ -25,12 +25,12 @@ class Patient(Unwatched):
         self.job_id = job_id
 
 
-def take(root: Path, claimed: bool = False) -> Hold:
-    return Hold.take(root, "job", Patient(), {"inputs": ["cam"]}, claimed)
+def take(root: Path, claimed: bool = False) -> JobClaim:
+    return JobClaim.take(root, "job", Patient(), {"inputs": ["cam"]}, claimed)
 
 
-def queued(root: Path) -> Inbox:
-    inbox = Inbox(root, "job")
+def queued(root: Path) -> JobLog:
+    inbox = JobLog(root, "job")
     inbox.add("submitted")
     inbox.add("claimed", {"process": process_identity(os.getppid()), "attempt": 1})
     return inbox
@@ -45,9 +45,9 @@ def dead() -> dict[str, object]:
 
 def test_a_hold_is_taken_by_one_and_names_itself(tmp_path: Path) -> None:
     watcher = Patient()
-    Hold.take(tmp_path, "job", watcher, {"inputs": ["cam"]})
+    JobClaim.take(tmp_path, "job", watcher, {"inputs": ["cam"]})
     assert watcher.job_id == "job"
-    (record,) = Inbox(tmp_path, "job").records()
+    (record,) = JobLog(tmp_path, "job").records()
     assert record.word == "started"
     assert record.data == {"process": process_identity(), "request": {"inputs": ["cam"]}}
     with pytest.raises(UserError, match=f"job job is running, by process {os.getpid()}"):
@@ -55,7 +55,7 @@ def test_a_hold_is_taken_by_one_and_names_itself(tmp_path: Path) -> None:
 
 
 def test_a_job_whose_holder_has_died_may_be_taken_up(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, "job")
+    inbox = JobLog(tmp_path, "job")
     inbox.add("started", {"process": dead()})
     inbox.add("pause")
     take(tmp_path)
@@ -66,7 +66,7 @@ def test_a_job_whose_holder_has_died_may_be_taken_up(tmp_path: Path) -> None:
 
 
 def test_the_death_of_a_gateways_process_is_for_gateways_to_note(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, "job")
+    inbox = JobLog(tmp_path, "job")
     inbox.add("submitted")
     inbox.add("claimed", {"process": dead(), "attempt": 1})
     state = settled(inbox)
@@ -77,13 +77,13 @@ def test_the_death_of_a_gateways_process_is_for_gateways_to_note(tmp_path: Path)
 @pytest.mark.parametrize("end", ["done", "cancelled"])
 def test_a_job_that_is_over_is_not_taken_up(tmp_path: Path, end: str) -> None:
     hold = take(tmp_path)
-    assert hold.let_go(end) == end
+    assert hold.release(end) == end
     with pytest.raises(UserError, match=f"job job is {end}, expected one that is paused or has failed"):
         take(tmp_path)
 
 
 def test_a_job_of_the_queue_is_taken_up_by_whom_it_was_claimed_for(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, "job")
+    inbox = JobLog(tmp_path, "job")
     inbox.add("submitted")
     with pytest.raises(UserError, match="of the queue"):
         take(tmp_path)
@@ -115,11 +115,11 @@ def test_a_job_of_the_queue_is_taken_up_by_whom_it_was_claimed_for(tmp_path: Pat
 def test_what_was_asked_meanwhile_counts_when_a_job_is_let_go_of(
     tmp_path: Path, asked: tuple[str, ...], queue: bool, word: str, state: str
 ) -> None:
-    inbox = queued(tmp_path) if queue else Inbox(tmp_path, "job")
+    inbox = queued(tmp_path) if queue else JobLog(tmp_path, "job")
     hold = take(tmp_path, claimed=queue)
     for request in asked:
         inbox.add(request)
-    assert hold.let_go(word) == state
+    assert hold.release(word) == state
     now = inbox.state()
     assert now is not None
     if state == "pending" and asked in {("step",), ("pause-after",)}:
@@ -137,11 +137,11 @@ def test_a_job_of_the_queue_that_got_to_where_it_was_to_pause_is_paused(
     inbox.add(word, data)
     with pytest.raises(RunStopped, match="paused"):
         hold.finished("measure", first_time=True)
-    assert hold.let_go("paused") == "paused"
+    assert hold.release("paused") == "paused"
 
 
 def test_requests_are_seen_and_a_step_is_one_stage(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, "job")
+    inbox = JobLog(tmp_path, "job")
     hold = take(tmp_path)
     hold.finished("measure", first_time=True)
     inbox.add("step")
@@ -159,11 +159,11 @@ def test_requests_are_seen_and_a_step_is_one_stage(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_taken_for_dead_ends_and_says_nothing_more(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, "job")
+    inbox = JobLog(tmp_path, "job")
     hold = take(tmp_path)
     inbox.add("failed", {"error": "taken for dead"})
     inbox.add("started", {"process": process_identity(os.getppid())})
     with pytest.raises(RunFailedError, match="taken from this run"):
         hold.asked(now=True)
-    assert hold.let_go("failed") == "running"
+    assert hold.release("failed") == "running"
     assert len(inbox.records()) == 3

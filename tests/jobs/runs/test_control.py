@@ -19,7 +19,7 @@ from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
 from jobs.engine.ray_engine import Engine
 from jobs.records.job_log import jobs_of
-from jobs.records.run_events import Unwatched
+from jobs.records.run_events import SilentListener
 from jobs.records.run_record import RunRecord, close_dead_runs
 from jobs.runs import control, replay
 from jobs.runs.control import JobHandle
@@ -175,7 +175,7 @@ def test_pause_after_names_a_stage_or_is_refused(tmp_path: Path, sample_folder: 
     assert go_on(workspace, job.job_id).state == "done"
 
 
-class Cancelling(Unwatched):
+class Cancelling(SilentListener):
     """Has its job cancelled once the first frames are measured."""
 
     def __init__(self, workspace: Workspace) -> None:

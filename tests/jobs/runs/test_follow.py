@@ -11,14 +11,14 @@ import pytest
 
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from jobs.records.journal import Journal
 from jobs.runs.follow import duration, follow
 from jobs.storage.workspace import Workspace
 
 
-def running(root: Path, job_id: str = "job") -> Inbox:
-    inbox = Inbox(root, job_id)
+def running(root: Path, job_id: str = "job") -> JobLog:
+    inbox = JobLog(root, job_id)
     inbox.add("started", {"process": process_identity()})
     return inbox
 
@@ -49,7 +49,7 @@ def test_a_job_is_followed_to_its_end_and_no_event_is_missed(workspace: Workspac
 def test_a_job_whose_process_was_killed_has_failed(workspace: Workspace) -> None:
     code = "import json; from jobs.core.processes import process_identity; print(json.dumps(process_identity()))"
     dead = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
-    Inbox(workspace.create().root, "job").add("started", {"process": dead})
+    JobLog(workspace.create().root, "job").add("started", {"process": dead})
     assert [state for _, state in follow(workspace, "job")] == ["failed"]
 
 

@@ -15,7 +15,7 @@ from jobs.demo import compare
 from jobs.engine import lazy_engine
 from jobs.engine.ray_engine import Engine
 from jobs.ingest.catalogue import Admission
-from jobs.records.run_events import Unwatched
+from jobs.records.run_events import SilentListener
 from jobs.runs.prepare import RunRequest
 from jobs.runs.run import run
 from jobs.storage.store import Store
@@ -271,7 +271,7 @@ def test_streams_run_one_after_another_have_the_same_measures(
 
 
 def test_an_interrupt_that_comes_out_as_another_error_is_still_one(workspace: Workspace, tmp_path: Path) -> None:
-    class Interrupted(Unwatched):
+    class Interrupted(SilentListener):
         def began(self, what: str, total: int | None) -> None:
             self.interrupted = True
             raise RuntimeError(f"{what}, {total}: release unlocked lock")

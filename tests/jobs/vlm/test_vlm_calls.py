@@ -22,7 +22,7 @@ import schemas
 from conf import load
 from jobs.core.errors import RunFailedError
 from jobs.engine.ray_engine import Engine
-from jobs.records.run_events import Unwatched
+from jobs.records.run_events import SilentListener
 from jobs.records.run_record import StageOutcome
 from jobs.runs.run import RunRequest, run
 from jobs.storage.store import Store
@@ -162,7 +162,7 @@ def test_an_endpoint_that_refuses_ends_all_and_what_was_answered_stays(
     assert len(there.asked) - before == N - n_paid
 
 
-class Impatient(Unwatched):
+class Impatient(SilentListener):
     """Interrupts a run a moment after it began to ask."""
 
     def began(self, what: str, total: int | None) -> None:
