@@ -221,7 +221,7 @@ class Gateway:
         shutil.rmtree(worker.output.parent, ignore_errors=True)
 
     def _now(self, job_id: str) -> QueuedJob:
-        records = self._backlog.inbox(job_id).records()
+        records = self._backlog.job_log(job_id).records()
         state = fold(records)
         assert state is not None
         return QueuedJob(job_id, state, records)
@@ -233,7 +233,7 @@ class Gateway:
             if code is None:
                 continue
             del self._workers[worker.job_id]
-            if not (self._backlog.inbox(worker.job_id)).records():
+            if not (self._backlog.job_log(worker.job_id)).records():
                 # Cleared while it ran.
                 continue
             job = self._now(worker.job_id)

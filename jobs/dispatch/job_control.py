@@ -133,7 +133,7 @@ def on_cluster(request: RunRequest, ray_address: str | None) -> RunRequest:
 
 
 def _is_of_ray(job: JobHandle) -> bool:
-    return any(record.data.get("to") == "ray" for record in job.inbox.records() if record.word == "submitted")
+    return any(record.data.get("to") == "ray" for record in job.job_log.records() if record.word == "submitted")
 
 
 def _refreshed(job: JobHandle) -> JobHandle:

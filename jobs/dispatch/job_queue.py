@@ -108,7 +108,7 @@ class Backlog:
     def __init__(self, root: Place) -> None:
         self.root = root
         self.unreadable: dict[str, str] = {}
-        self._inboxes: dict[str, JobLog] = {}
+        self._job_logs: dict[str, JobLog] = {}
         self._over: dict[str, QueuedJob] = {}
         # A folder in which nothing was made since has nothing new.
         self._names: tuple[int, list[str]] = (-1, [])
@@ -132,7 +132,7 @@ class Backlog:
                 continue
             if found[1].state.is_final:
                 self._over[job_id] = _slim(found[1])
-                self._inboxes.pop(job_id, None)
+                self._job_logs.pop(job_id, None)
             else:
                 live[job_id] = found
         self._live = live
@@ -150,9 +150,9 @@ class Backlog:
             changed_ns, names = -1, []
         self._names = (_settled(changed_ns), names)
         # Those that were cleared.
-        for gone in (self._over.keys() | self._inboxes.keys()) - set(names):
+        for gone in (self._over.keys() | self._job_logs.keys()) - set(names):
             self._over.pop(gone, None)
-            self._inboxes.pop(gone, None)
+            self._job_logs.pop(gone, None)
         return names
 
     def _look(self, job_id: str) -> tuple[int, QueuedJob] | None:
@@ -162,7 +162,7 @@ class Backlog:
             known = self._live.get(job_id)
             if known is not None and changed_ns is not None and known[0] == changed_ns:
                 return known
-            records = self.inbox(job_id).records()
+            records = self.job_log(job_id).records()
         except FileNotFoundError:
             return None
         except UserError as error:
@@ -172,27 +172,27 @@ class Backlog:
         state = fold(records)
         return None if state is None else (_settled(changed_ns), QueuedJob(job_id, state, records))
 
-    def inbox(self, job_id: str) -> JobLog:
+    def job_log(self, job_id: str) -> JobLog:
         """Return the records of a job, for a word about it."""
-        return self._inboxes.setdefault(job_id, JobLog(self.root, job_id))
+        return self._job_logs.setdefault(job_id, JobLog(self.root, job_id))
 
     def claim(self, job: QueuedJob, **more: Any) -> bool:
         """Take a job up for this process; False if it is no longer as it was."""
         data = {"process": process_identity(), "attempt": job.state.attempts + 1, **more}
-        return self.inbox(job.job_id).add("claimed", data, after=job.state.number) is not None
+        return self.job_log(job.job_id).add("claimed", data, after=job.state.number) is not None
 
     def requeue(self, job: QueuedJob, error: str, wait_s: float) -> bool:
         """Put back a job whose attempt failed; False if it is no longer as it was."""
         data = {"failed": True, "error": error, "not_before_ns": time.time_ns() + int(wait_s * 1e9)}
-        return self.inbox(job.job_id).add("requeued", data, after=job.state.number) is not None
+        return self.job_log(job.job_id).add("requeued", data, after=job.state.number) is not None
 
     def put_back(self, job: QueuedJob, reason: str) -> bool:
         """Put back a job that nothing is wrong with; False if it is no longer as it was."""
-        return self.inbox(job.job_id).add("requeued", {"reason": reason}, after=job.state.number) is not None
+        return self.job_log(job.job_id).add("requeued", {"reason": reason}, after=job.state.number) is not None
 
     def give_up(self, job: QueuedJob, error: str) -> bool:
         """Say that a job has failed; False if it is no longer as it was."""
-        return self.inbox(job.job_id).add("failed", {"error": error}, after=job.state.number) is not None
+        return self.job_log(job.job_id).add("failed", {"error": error}, after=job.state.number) is not None
 
     def is_abandoned(self, job: QueuedJob) -> bool:
         """Say whether a job of the queue is said to be running, and nobody is there who runs it."""

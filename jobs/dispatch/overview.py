@@ -40,7 +40,7 @@ class Overview:
         """Return a job of the command line as failed if its process has died, with the word that is yet to be said."""
         if job.state.state != "running" or job.state.queued:
             return job
-        state = seen(self._backlog.inbox(job.job_id))
+        state = seen(self._backlog.job_log(job.job_id))
         if state is None or state.state != "failed":
             return job
         death = Record(state.number + 1, "failed", job.records[-1].at_ns, {"error": DIED})

@@ -36,8 +36,8 @@ class ModelTask:
     """What a worker is to do: the model to `make`, the stage whose rows it gives, and where they go.
 
     `make` is given the number of threads that the model may use. `batch` frames are shown to it at once, each with the
-    `context` frames before it, until the file `stop_flag` is there. `writes` is whose tables the rows are of, where that is
-    another stage.
+    `context` frames before it, until the file `stop_flag` is there. `writes` is whose tables the rows are of, where
+    that is another stage.
     """
 
     make: Callable[[int], AnyModel | RemoteModel]

@@ -21,15 +21,15 @@ _SPARE_BYTES = 64 << 10
 class JobClaim:
     """Held by the one process that runs a job; see `take`."""
 
-    def __init__(self, inbox: JobLog, watcher: ProgressListener) -> None:
-        self._inbox = inbox
+    def __init__(self, job_log: JobLog, watcher: ProgressListener) -> None:
+        self._job_log = job_log
         self._watcher = watcher
         self._me = process_identity()
         self._state: JobState | None = None
         self._look_again = 0.0
-        self.stop_flag = inbox.folder / f".drain-{secrets.token_hex(8)}"
+        self.stop_flag = job_log.folder / f".drain-{secrets.token_hex(8)}"
         """While this file is there, workers finish the frame in hand and begin no other."""
-        self._spare = inbox.folder / ".spare"
+        self._spare = job_log.folder / ".spare"
         self._reached = False
 
     @classmethod
@@ -46,13 +46,13 @@ class JobClaim:
         `request` is kept with the record, for whoever resumes the job. Raises `UserError` for a job that is over, that
         somebody else holds, or that waits for a gateway.
         """
-        inbox = JobLog(root, job_id)
-        hold = cls(inbox, watcher)
+        job_log = JobLog(root, job_id)
+        hold = cls(job_log, watcher)
         while True:
-            state = settled(inbox)
+            state = settled(job_log)
             _refuse(job_id, state, claimed)
             data = {"process": hold._me, **({"request": request} if request is not None else {})}
-            if inbox.add("started", data, after=state.number if state else 0):
+            if job_log.add("started", data, after=state.number if state else 0):
                 watcher.held(job_id)
                 # Given up when the run ends, so that a full disk still takes the word of why it ended.
                 paths.lay_by(hold._spare, _SPARE_BYTES)
@@ -66,10 +66,10 @@ class JobClaim:
         if self._watcher.interrupted:
             return "paused"
         if now or self._state is None or time.monotonic() >= self._look_again:
-            self._state = self._inbox.state()
+            self._state = self._job_log.state()
             self._look_again = time.monotonic() + paths.patience(self.stop_flag, _POLL_S, _POLL_FAR_S)
         if not self._is_mine(self._state):
-            raise RunFailedError(f"job {self._inbox.job_id} was taken from this run while it was in progress")
+            raise RunFailedError(f"job {self._job_log.job_id} was taken from this run while it was in progress")
         return {"pause": "paused", "cancel": "cancelled"}.get(self._word)
 
     def check(self) -> None:
@@ -93,9 +93,9 @@ class JobClaim:
     def pause_later(self, after: str | None, one_stage: bool) -> None:
         """Ask the run itself to pause when it is through with a stage: with that of a name, or with the next one."""
         if after:
-            self._inbox.add("pause-after", {"stage": after})
+            self._job_log.add("pause-after", {"stage": after})
         if one_stage:
-            self._inbox.add("step")
+            self._job_log.add("step")
 
     def release(self, word: str, data: Mapping[str, Any] | None = None) -> str:
         """Say how the run ended, and return the state in which the job is then.
@@ -106,7 +106,7 @@ class JobClaim:
         paths.delete(self.stop_flag)
         paths.let_go_of(self._spare)
         while True:
-            state = self._state = self._inbox.state()
+            state = self._state = self._job_log.state()
             if state is None or not self._is_mine(state):
                 return state.state if state else word
             said = word
@@ -114,8 +114,8 @@ class JobClaim:
                 said = "cancelled"
             elif word == "paused" and state.queued and self._word != "pause" and not self._reached:
                 said = "requeued"
-            if self._inbox.add(said, data, after=state.number):
-                ended = self._inbox.state()
+            if self._job_log.add(said, data, after=state.number):
+                ended = self._job_log.state()
                 return ended.state if ended else word
 
     @property

@@ -236,9 +236,9 @@ class JobLog:
         return True
 
 
-def seen(inbox: JobLog) -> JobState | None:
+def seen(job_log: JobLog) -> JobState | None:
     """Return the state of a job as it really is: failed if its holder has died; those of the queue are for gateways."""
-    return _as_it_is(inbox.state())
+    return _as_it_is(job_log.state())
 
 
 def _as_it_is(state: JobState | None) -> JobState | None:
@@ -246,14 +246,14 @@ def _as_it_is(state: JobState | None) -> JobState | None:
     return altered(state, state="failed", request=None) if state and dead else state
 
 
-def settled(inbox: JobLog) -> JobState | None:
+def settled(job_log: JobLog) -> JobState | None:
     """Return the state of a job after noting down the death of its holder, if it has died."""
     while True:
-        said = inbox.state()
+        said = job_log.state()
         state = _as_it_is(said)
         if state == said or state is None:
             return state
-        inbox.add("failed", {"error": DIED}, after=state.number)
+        job_log.add("failed", {"error": DIED}, after=state.number)
 
 
 def jobs_of(root: Place) -> list[str]:

@@ -24,18 +24,18 @@ class JobHandle:
 
     workspace: Workspace
     job_id: str
-    inbox: JobLog
+    job_log: JobLog
 
     def state(self) -> JobState:
         """Return where the job stands; the death of its process is noted down.
 
         A run of before there were records has none; what its row says is put down as its first.
         """
-        state = settled(self.inbox) or _first_record(self)
+        state = settled(self.job_log) or _first_record(self)
         if state.state == "failed" and not state.queued and _said_in_tables(self)[0] == "done":
             # It died between the row that says so and the record.
-            self.inbox.add("done", after=state.number)
-            state = fold(self.inbox.records()) or state
+            self.job_log.add("done", after=state.number)
+            state = fold(self.job_log.records()) or state
         return state
 
 
@@ -66,7 +66,7 @@ def _said_in_tables(job: JobHandle) -> tuple[str, str | None]:
 
 def _first_record(job: JobHandle) -> JobState:
     said, error = _said_in_tables(job)
-    job.inbox.add(said, {"error": error} if error else None, after=0)
+    job.job_log.add(said, {"error": error} if error else None, after=0)
     return job.state()
 
 
@@ -92,7 +92,7 @@ def pause_after(job: JobHandle, stage: str) -> JobState:
     from jobs.stages.pipeline import step_named
 
     config = replay.of_job(job.workspace, job.job_id).loaded.config
-    job.inbox.add("pause-after", {"stage": step_named(stage, config)})
+    job.job_log.add("pause-after", {"stage": step_named(stage, config)})
     return job.state()
 
 
@@ -107,7 +107,7 @@ def resume(job: JobHandle) -> JobState:
     if state.state == "running" and not (state.request and state.request.word == "pause"):
         raise UserError(f"job {job.job_id} is running{_where(state)}, expected one that is paused or has failed")
     if state.state == "running" or state.queued:
-        job.inbox.add("resume")
+        job.job_log.add("resume")
     return job.state()
 
 
@@ -121,7 +121,7 @@ def step(job: JobHandle) -> JobState:
     if state.is_final:
         raise UserError(f"job {job.job_id} is {state.state}, expected one that is not over")
     if state.state == "running" or state.queued:
-        job.inbox.add("step")
+        job.job_log.add("step")
     return job.state()
 
 
@@ -151,15 +151,15 @@ def clear(job: JobHandle) -> None:
     # The records last: what is cut short here can be cleared again.
     job_rows.delete(root, job.job_id)
     # A job whose first record is gone is no longer listed, whatever of the rest stays if this is cut short.
-    paths.delete(job.inbox.folder / "000001.json")
-    paths.delete_below(job.inbox.folder)
+    paths.delete(job.job_log.folder / "000001.json")
+    paths.delete_below(job.job_log.folder)
 
 
 def _ask(job: JobHandle, word: str, answered: set[str]) -> JobState:
     state = job.state()
     # Who asks twice means it once.
     if state.state not in answered and not (state.request and state.request.word == word):
-        job.inbox.add(word)
+        job.job_log.add(word)
     return job.state()
 
 

@@ -31,7 +31,7 @@ def follow(workspace: Workspace, job_id: str) -> Iterator[tuple[list[dict[str, A
     job.state()
     while True:
         # In this order: what a job has to say is written before its end is.
-        found = seen(job.inbox)
+        found = seen(job.job_log)
         state = "cancelled" if found is None else found.state
         yield list(journal.new()), state
         if state in EXIT_CODES:

@@ -27,9 +27,9 @@ def place(tmp_path: Path) -> Workspace:
 
 def failed_run(place: Workspace, options: RunOptions, job_id: str = "20261121-020000-failed") -> str:
     """The job of a run that was started from a command line and failed."""
-    inbox = JobLog(place.root, job_id)
-    inbox.add("started", {"process": {}, "request": build_request(place.root, options).as_data()})
-    inbox.add("failed", {"error": "no space left"})
+    job_log = JobLog(place.root, job_id)
+    job_log.add("started", {"process": {}, "request": build_request(place.root, options).as_data()})
+    job_log.add("failed", {"error": "no space left"})
     return job_id
 
 

@@ -15,9 +15,9 @@ from jobs.records.job_log import JobLog
 
 
 def submitted(root: Path, job_id: str, **data: Any) -> JobLog:
-    inbox = JobLog(root, job_id)
-    inbox.add("submitted", {"request": {}, **data}, after=0)
-    return inbox
+    job_log = JobLog(root, job_id)
+    job_log.add("submitted", {"request": {}, **data}, after=0)
+    return job_log
 
 
 def only(backlog: Backlog) -> QueuedJob:
@@ -53,10 +53,10 @@ def test_only_what_waits_for_a_gateway_is_in_turn(tmp_path: Path) -> None:
 
 
 def test_a_word_said_at_any_moment_is_seen_at_the_next_look(tmp_path: Path) -> None:
-    inbox = submitted(tmp_path, "job")
+    job_log = submitted(tmp_path, "job")
     backlog = Backlog(tmp_path)
     for word in ("claimed", "started", "pause", "resume", "paused", "resume", "claimed", "done"):
-        inbox.add(word, {"process": process_identity()})
+        job_log.add(word, {"process": process_identity()})
         assert only(backlog).records[-1].word == word
     folder = tmp_path / "jobs" / "job"
     os.utime(folder, ns=(0, 0))
@@ -66,7 +66,7 @@ def test_a_word_said_at_any_moment_is_seen_at_the_next_look(tmp_path: Path) -> N
 
 
 def test_failures_count_from_when_somebody_last_asked(tmp_path: Path) -> None:
-    inbox = submitted(tmp_path, "job")
+    job_log = submitted(tmp_path, "job")
     backlog = Backlog(tmp_path)
     for failures in (1, 2):
         assert backlog.claim(only(backlog))
@@ -75,31 +75,31 @@ def test_failures_count_from_when_somebody_last_asked(tmp_path: Path) -> None:
     assert backlog.claim(only(backlog))
     assert only(backlog).state.attempts == 3
     # What a gateway puts back when it stops is nobody's failure.
-    inbox.add("requeued", {})
+    job_log.add("requeued", {})
     assert only(backlog).failures == 2
     assert backlog.claim(only(backlog))
     assert backlog.give_up(only(backlog), "no memory")
     assert only(backlog).state.state == "failed"
-    inbox.add("resume")
+    job_log.add("resume")
     assert (only(backlog).failures, only(backlog).error, only(backlog).state.state) == (0, None, "pending")
 
 
 def test_a_claim_on_what_has_moved_on_fails(tmp_path: Path) -> None:
-    inbox = submitted(tmp_path, "job")
+    job_log = submitted(tmp_path, "job")
     backlog = Backlog(tmp_path)
     before = only(backlog)
-    inbox.add("cancel")
+    job_log.add("cancel")
     assert not backlog.claim(before)
     assert only(backlog).state.state == "cancelled"
 
 
 def test_a_job_whose_process_has_died_is_abandoned(tmp_path: Path) -> None:
-    inbox = submitted(tmp_path, "job")
+    job_log = submitted(tmp_path, "job")
     backlog = Backlog(tmp_path)
     assert not backlog.is_abandoned(only(backlog))
-    inbox.add("claimed", {"process": process_identity()})
+    job_log.add("claimed", {"process": process_identity()})
     assert not backlog.is_abandoned(only(backlog))
-    inbox.add("started", {"process": dead_process()})
+    job_log.add("started", {"process": dead_process()})
     assert backlog.is_abandoned(only(backlog))
 
 
@@ -140,7 +140,7 @@ while True:
     for job in in_turn(jobs, time.time_ns()):
         if backlog.claim(job):
             mine.append(job.job_id)
-            assert backlog.inbox(job.job_id).add("done", {})
+            assert backlog.job_log(job.job_id).add("done", {})
             break
 print(*mine)
 """

@@ -26,11 +26,11 @@ def nightly(tmp_path: Path) -> Path:
 
 def left_by(root: Path, process: dict[str, Any]) -> JobLog:
     """The job of a night, taken up by a process."""
-    inbox = JobLog(root, "20261121-020000-nightly")
-    inbox.add("submitted", {"asked": {}, "schedule": "nightly"})
-    inbox.add("claimed", {"process": process})
-    inbox.add("started", {"process": process})
-    return inbox
+    job_log = JobLog(root, "20261121-020000-nightly")
+    job_log.add("submitted", {"asked": {}, "schedule": "nightly"})
+    job_log.add("claimed", {"process": process})
+    job_log.add("started", {"process": process})
+    return job_log
 
 
 def test_what_a_killed_night_has_left_is_finished_before_another_is_begun(nightly: Path) -> None:

@@ -62,8 +62,8 @@ def test_what_cannot_be_run_is_refused_and_leaves_nothing(
 
 
 def test_a_job_of_a_later_version_is_refused_with_its_name(tmp_path: Path) -> None:
-    inbox = JobLog(tmp_path / "tables", "j1")
-    inbox.add("submitted", {"asked": {"inputs": ["/cam"], "colour": "red"}})
+    job_log = JobLog(tmp_path / "tables", "j1")
+    job_log.add("submitted", {"asked": {"inputs": ["/cam"], "colour": "red"}})
     (job,) = Backlog(tmp_path / "tables").jobs()
     with pytest.raises(UserError, match=r"job j1: .*cannot be read by this version.*colour"):
         request_of(Workspace(tmp_path / "tables"), job)

@@ -30,10 +30,10 @@ def take(root: Path, claimed: bool = False) -> JobClaim:
 
 
 def queued(root: Path) -> JobLog:
-    inbox = JobLog(root, "job")
-    inbox.add("submitted")
-    inbox.add("claimed", {"process": process_identity(os.getppid()), "attempt": 1})
-    return inbox
+    job_log = JobLog(root, "job")
+    job_log.add("submitted")
+    job_log.add("claimed", {"process": process_identity(os.getppid()), "attempt": 1})
+    return job_log
 
 
 def dead() -> dict[str, object]:
@@ -55,21 +55,21 @@ def test_a_hold_is_taken_by_one_and_names_itself(tmp_path: Path) -> None:
 
 
 def test_a_job_whose_holder_has_died_may_be_taken_up(tmp_path: Path) -> None:
-    inbox = JobLog(tmp_path, "job")
-    inbox.add("started", {"process": dead()})
-    inbox.add("pause")
+    job_log = JobLog(tmp_path, "job")
+    job_log.add("started", {"process": dead()})
+    job_log.add("pause")
     take(tmp_path)
-    assert [r.word for r in inbox.records()] == ["started", "pause", "failed", "started"]
-    state = inbox.state()
+    assert [r.word for r in job_log.records()] == ["started", "pause", "failed", "started"]
+    state = job_log.state()
     assert state is not None
     assert (state.state, state.attempts, state.request) == ("running", 2, None)
 
 
 def test_the_death_of_a_gateways_process_is_for_gateways_to_note(tmp_path: Path) -> None:
-    inbox = JobLog(tmp_path, "job")
-    inbox.add("submitted")
-    inbox.add("claimed", {"process": dead(), "attempt": 1})
-    state = settled(inbox)
+    job_log = JobLog(tmp_path, "job")
+    job_log.add("submitted")
+    job_log.add("claimed", {"process": dead(), "attempt": 1})
+    state = settled(job_log)
     assert state is not None
     assert state.state == "running"
 
@@ -83,13 +83,13 @@ def test_a_job_that_is_over_is_not_taken_up(tmp_path: Path, end: str) -> None:
 
 
 def test_a_job_of_the_queue_is_taken_up_by_whom_it_was_claimed_for(tmp_path: Path) -> None:
-    inbox = JobLog(tmp_path, "job")
-    inbox.add("submitted")
+    job_log = JobLog(tmp_path, "job")
+    job_log.add("submitted")
     with pytest.raises(UserError, match="of the queue"):
         take(tmp_path)
-    inbox.add("claimed", {"process": process_identity(os.getppid()), "attempt": 1})
+    job_log.add("claimed", {"process": process_identity(os.getppid()), "attempt": 1})
     take(tmp_path, claimed=True)
-    state = inbox.state()
+    state = job_log.state()
     assert state is not None
     assert (state.holder, state.attempts) == (process_identity(), 1)
 
@@ -115,12 +115,12 @@ def test_a_job_of_the_queue_is_taken_up_by_whom_it_was_claimed_for(tmp_path: Pat
 def test_what_was_asked_meanwhile_counts_when_a_job_is_let_go_of(
     tmp_path: Path, asked: tuple[str, ...], queue: bool, word: str, state: str
 ) -> None:
-    inbox = queued(tmp_path) if queue else JobLog(tmp_path, "job")
+    job_log = queued(tmp_path) if queue else JobLog(tmp_path, "job")
     hold = take(tmp_path, claimed=queue)
     for request in asked:
-        inbox.add(request)
+        job_log.add(request)
     assert hold.release(word) == state
-    now = inbox.state()
+    now = job_log.state()
     assert now is not None
     if state == "pending" and asked in {("step",), ("pause-after",)}:
         # Whoever takes it up next pauses where this run did not get to.
@@ -132,38 +132,38 @@ def test_what_was_asked_meanwhile_counts_when_a_job_is_let_go_of(
 def test_a_job_of_the_queue_that_got_to_where_it_was_to_pause_is_paused(
     tmp_path: Path, word: str, data: dict[str, str]
 ) -> None:
-    inbox = queued(tmp_path)
+    job_log = queued(tmp_path)
     hold = take(tmp_path, claimed=True)
-    inbox.add(word, data)
+    job_log.add(word, data)
     with pytest.raises(RunStopped, match="paused"):
         hold.finished("measure", first_time=True)
     assert hold.release("paused") == "paused"
 
 
 def test_requests_are_seen_and_a_step_is_one_stage(tmp_path: Path) -> None:
-    inbox = JobLog(tmp_path, "job")
+    job_log = JobLog(tmp_path, "job")
     hold = take(tmp_path)
     hold.finished("measure", first_time=True)
-    inbox.add("step")
+    job_log.add("step")
     hold.finished("measure", first_time=False)
     with pytest.raises(RunStopped, match="paused"):
         hold.finished("scenes", first_time=True)
-    inbox.add("pause-after", {"stage": "idle"})
+    job_log.add("pause-after", {"stage": "idle"})
     hold.finished("scenes", first_time=True)
     with pytest.raises(RunStopped, match="paused"):
         hold.finished("idle", first_time=False)
-    inbox.add("cancel")
+    job_log.add("cancel")
     with pytest.raises(RunStopped, match="cancelled"):
         hold.finished("scenes", first_time=True)
     assert hold.asked(now=True) == "cancelled"
 
 
 def test_a_run_that_was_taken_for_dead_ends_and_says_nothing_more(tmp_path: Path) -> None:
-    inbox = JobLog(tmp_path, "job")
+    job_log = JobLog(tmp_path, "job")
     hold = take(tmp_path)
-    inbox.add("failed", {"error": "taken for dead"})
-    inbox.add("started", {"process": process_identity(os.getppid())})
+    job_log.add("failed", {"error": "taken for dead"})
+    job_log.add("started", {"process": process_identity(os.getppid())})
     with pytest.raises(RunFailedError, match="taken from this run"):
         hold.asked(now=True)
     assert hold.release("failed") == "running"
-    assert len(inbox.records()) == 3
+    assert len(job_log.records()) == 3

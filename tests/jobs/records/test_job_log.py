@@ -101,11 +101,11 @@ def test_a_word_of_a_later_version_changes_nothing() -> None:
 
 
 def test_records_are_read_back_in_order_by_anybody(tmp_path: Path) -> None:
-    inbox = JobLog(tmp_path, "a-job")
-    assert (inbox.records(), inbox.last(), inbox.state(), jobs_of(tmp_path)) == ([], None, None, [])
-    made = [inbox.add("submitted", {"priority": 3}), inbox.add("pause-after", {"stage": "idle"})]
+    job_log = JobLog(tmp_path, "a-job")
+    assert (job_log.records(), job_log.last(), job_log.state(), jobs_of(tmp_path)) == ([], None, None, [])
+    made = [job_log.add("submitted", {"priority": 3}), job_log.add("pause-after", {"stage": "idle"})]
     assert JobLog(tmp_path, "a-job").records() == made
-    assert inbox.last() == made[1]
+    assert job_log.last() == made[1]
     assert sorted(os.listdir(tmp_path / "jobs" / "a-job")) == ["000001.json", "000002.json"]
     JobLog(tmp_path, "b-job").add("started")
     (tmp_path / "jobs" / "empty").mkdir()
@@ -126,45 +126,45 @@ def test_a_claim_goes_to_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", sorted(ENDED))
 def test_a_request_to_a_job_that_is_over_is_refused(tmp_path: Path, end: str) -> None:
-    inbox = JobLog(tmp_path, "job")
-    inbox.add("started")
-    inbox.add(end)
+    job_log = JobLog(tmp_path, "job")
+    job_log.add("started")
+    job_log.add(end)
     with pytest.raises(UserError, match=f"job job is {end}; pause is for a job that is not over"):
-        inbox.add("pause")
+        job_log.add("pause")
     if end == "failed":
-        assert inbox.add("resume") is not None
+        assert job_log.add("resume") is not None
     else:
         with pytest.raises(UserError, match=end):
-            inbox.add("resume")
+            job_log.add("resume")
 
 
 def test_a_bad_id_a_bad_word_and_a_bad_record_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="job name"):
         JobLog(tmp_path, "../elsewhere")
-    inbox = JobLog(tmp_path, "job")
+    job_log = JobLog(tmp_path, "job")
     with pytest.raises(ValueError, match="'praised' is no word about a job"):
-        inbox.add("praised")
-    inbox.add("started")
-    (on_disk(inbox.folder) / "000002.json").write_text("{")
+        job_log.add("praised")
+    job_log.add("started")
+    (on_disk(job_log.folder) / "000002.json").write_text("{")
     with pytest.raises(UserError, match=r"000002.json is no record of a job"):
         JobLog(tmp_path, "job").records()
 
 
 def test_what_a_writer_that_died_left_is_no_record(tmp_path: Path) -> None:
-    inbox = JobLog(tmp_path, "job")
-    inbox.add("started")
-    (on_disk(inbox.folder) / ".000002.77.ab.tmp").write_text("{")
-    second = inbox.add("paused")
+    job_log = JobLog(tmp_path, "job")
+    job_log.add("started")
+    (on_disk(job_log.folder) / ".000002.77.ab.tmp").write_text("{")
+    second = job_log.add("paused")
     assert second is not None
     assert second.number == 2
 
 
 def test_a_cleared_job_is_forgotten(tmp_path: Path) -> None:
-    inbox = JobLog(tmp_path, "job")
-    inbox.add("started")
-    for entry in on_disk(inbox.folder).iterdir():
+    job_log = JobLog(tmp_path, "job")
+    job_log.add("started")
+    for entry in on_disk(job_log.folder).iterdir():
         entry.unlink()
-    assert inbox.records() == []
+    assert job_log.records() == []
 
 
 _ACTIONS = st.lists(
@@ -214,9 +214,9 @@ def test_processes_that_race_for_numbers_never_share_one(tmp_path: Path) -> None
         "import sys\n"
         "from pathlib import Path\n"
         "from jobs.records.job_log import JobLog\n"
-        "inbox = JobLog(Path(sys.argv[1]), 'job')\n"
+        "job_log = JobLog(Path(sys.argv[1]), 'job')\n"
         "sys.stdin.readline()\n"
-        "print(*(inbox.add('claimed', {'by': sys.argv[2]}).number for _ in range(25)))\n"
+        "print(*(job_log.add('claimed', {'by': sys.argv[2]}).number for _ in range(25)))\n"
     )
     racers = [
         subprocess.Popen(

@@ -95,7 +95,7 @@ def test_a_job_killed_while_it_pauses_is_failed_and_can_be_resumed(
         job = only_job(place)
         job_id = job.job_id
         if job.state().state == "running":
-            job.inbox.add("pause")
+            job.job_log.add("pause")
         time.sleep(moments.uniform(0, 1))
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -199,7 +199,7 @@ def test_a_cancelled_job_is_over(tmp_path: Path) -> None:
     job = control.find(workspace, "last")
     assert (job.job_id, job.state().state) == (record.job_id, "cancelled")
     assert View.of(workspace).lazy("runs").collect()["state"].to_list() == ["cancelled"]
-    assert [r.word for r in job.inbox.records()] == ["started", "cancel", "cancelled"]
+    assert [r.word for r in job.job_log.records()] == ["started", "cancel", "cancelled"]
     for verb in ("resume", "step"):
         with pytest.raises(UserError, match="is cancelled, expected"):
             getattr(control, verb)(job)
@@ -222,22 +222,22 @@ def test_a_job_that_died_when_it_was_done_is_done(tmp_path: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = go(workspace, write_noise_stream(tmp_path / "cam", range(3)))
     job = control.find(workspace, record.job_id)
-    (on_disk(job.inbox.folder) / "000002.json").unlink()
+    (on_disk(job.job_log.folder) / "000002.json").unlink()
     with subprocess.Popen(["sleep", "60"]) as process:
         holder = process_identity(process.pid)
         process.kill()
-    first = on_disk(job.inbox.folder) / "000001.json"
+    first = on_disk(job.job_log.folder) / "000001.json"
     first.write_text(json.dumps({"word": "started", "at_ns": 1, "data": {"process": holder}}))
     job = control.find(workspace, record.job_id)
     assert job.state().state == "done"
-    assert [r.word for r in job.inbox.records()] == ["started", "failed", "done"]
+    assert [r.word for r in job.job_log.records()] == ["started", "failed", "done"]
 
 
 def test_a_run_of_before_there_were_records_can_be_told_of(tmp_path: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = go(workspace, write_noise_stream(tmp_path / "cam", range(3)))
     job = control.find(workspace, record.job_id)
-    for entry in on_disk(job.inbox.folder).iterdir():
+    for entry in on_disk(job.job_log.folder).iterdir():
         entry.unlink()
     assert control.find(workspace, record.job_id).state().state == "done"
     with pytest.raises(UserError, match="there is no job '2020'"):

@@ -18,22 +18,22 @@ from jobs.storage.workspace import Workspace
 
 
 def running(root: Path, job_id: str = "job") -> JobLog:
-    inbox = JobLog(root, job_id)
-    inbox.add("started", {"process": process_identity()})
-    return inbox
+    job_log = JobLog(root, job_id)
+    job_log.add("started", {"process": process_identity()})
+    return job_log
 
 
 @pytest.mark.parametrize("end", ["done", "failed", "paused", "cancelled"])
 def test_a_job_is_followed_to_its_end_and_no_event_is_missed(workspace: Workspace, end: str) -> None:
     root = workspace.create().folder
-    inbox = running(root)
+    job_log = running(root)
 
     def work() -> None:
         journal = Journal.of(root, "job")
         for number in range(20):
             journal.write("committed", rows=number)
             time.sleep(0.01)
-        inbox.add(end)
+        job_log.add(end)
 
     worker = threading.Thread(target=work)
     worker.start()
