@@ -14,7 +14,7 @@ from conf import ConfigError, Loaded, PipelineConfig
 from conf.loader import flat, override, parse, to_dict
 from jobs.core.errors import UserError
 from jobs.core.stage import Stage, canonical
-from jobs.ingest.catalogue import Admission
+from jobs.ingest.catalogue import IngestOverrides
 from jobs.records.job_log import JobLog
 from jobs.runs.prepare import RunRequest
 from jobs.runs.replay_spec import Replay
@@ -31,7 +31,7 @@ def from_data(workspace: Workspace, data: Mapping[str, Any]) -> RunRequest:
         workspace,
         list(data["inputs"]),
         Loaded(_config(data["config"]), data["profile"]),
-        Admission(tuple(data["stream_ids"]), data["rebind"], data["allow_missing"], data.get("reread", False)),
+        IngestOverrides(tuple(data["stream_ids"]), data["rebind"], data["allow_missing"], data.get("reread", False)),
         data["limit"],
         data["ray_address"],
         data["on_error"],
@@ -49,7 +49,7 @@ def of_job(workspace: Workspace, job_id: str) -> RunRequest:
     # Of one stream it is clear which input has its id.
     ids = tuple(row["streams"]) if len(row["streams"]) == len(row["inputs"]) == 1 else ()
     loaded = Loaded(_config(json.loads(row["config"])), row["profile"])
-    return RunRequest(workspace, row["inputs"], loaded, Admission(ids))
+    return RunRequest(workspace, row["inputs"], loaded, IngestOverrides(ids))
 
 
 def replay(

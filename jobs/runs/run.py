@@ -194,7 +194,7 @@ class _Execution:
         self._finish()
 
     def _measure(self, listing: Snapshot, again: str | None = None) -> tuple[PixelPlan, PassResult]:
-        planner = Planner(self._store, self._stages, self._listed, listing, again, self._request.admission.reread)
+        planner = Planner(self._store, self._stages, self._listed, listing, again, self._request.overrides.reread)
         plan = planner.survey(self._hold.check)
         unread = {name for (_, name), counts in plan.counts.items() if counts.unread}
         self._doubtful = {s.stream_id: s.n_frames for s in self._listed if s.stream_id in unread}

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from conf import ConfigError, load
 from jobs.core.errors import UserError
-from jobs.ingest.catalogue import Admission, at_a_glance
+from jobs.ingest.catalogue import IngestOverrides, at_a_glance
 from jobs.runs.prepare import RunRequest
 from jobs.runs.run_option_help import RUN_OPTION_HELP as HELP
 from jobs.stages.pipeline import step_named
@@ -76,14 +76,14 @@ def build_request(workspace: str | os.PathLike[str] | None, options: RunOptions)
             step_named(options.pause_after, loaded.config)
     except UserError as error:
         problems += error.problems
-    admission = Admission(options.stream_ids, options.rebind, options.allow_missing, options.reread)
+    overrides = IngestOverrides(options.stream_ids, options.rebind, options.allow_missing, options.reread)
     if problems or loaded is None or place is None:
-        raise UserError([*problems, *at_a_glance(options.inputs, admission)])
+        raise UserError([*problems, *at_a_glance(options.inputs, overrides)])
     return RunRequest(
         place,
         options.inputs,
         loaded,
-        admission,
+        overrides,
         limit=options.limit,
         ray_address=options.ray_address,
         on_error=options.on_error,

@@ -40,7 +40,7 @@ def test_a_job_keeps_what_was_asked_for_as_it_was_then(
     request = request_of(workspace, job)
     assert list(request.inputs) == [str(cam)]
     assert request.loaded == load(settings=["duplicates.hamming=3", "idle.keep=2"])
-    assert (request.limit, request.admission.stream_ids) == (2, ("gate",))
+    assert (request.limit, request.overrides.stream_ids) == (2, ("gate",))
 
 
 @pytest.mark.parametrize(

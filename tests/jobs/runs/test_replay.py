@@ -14,7 +14,7 @@ from conf import load
 from jobs.analysis.inspect_tables import runs
 from jobs.core.errors import UserError
 from jobs.engine.ray_engine import Engine
-from jobs.ingest.catalogue import Admission
+from jobs.ingest.catalogue import IngestOverrides
 from jobs.records.run_record import RunRecord
 from jobs.runs import replay
 from jobs.runs.run import RunRequest, run
@@ -49,7 +49,7 @@ def test_what_was_asked_is_read_back(workspace: Workspace) -> None:
         workspace,
         ["a", "b"],
         load(settings=["blur.method=tenengrad"]),
-        Admission(("x", "y"), rebind=True),
+        IngestOverrides(("x", "y"), rebind=True),
         limit=3,
         on_error="abort",
     )
