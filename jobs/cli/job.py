@@ -210,7 +210,7 @@ def _run_child(request: RunRequest, as_json: bool) -> RunRecord:
     from jobs.cli.run import execute, print_record
 
     record = execute(request, as_json)
-    if request.replay is None or not request.replay.again or as_json:
+    if request.replay is None or not request.replay.recompute or as_json:
         print_record(record, request, as_json)
     return record
 

@@ -29,7 +29,7 @@ def export(
     workspace: WorkspaceOption = None,
     where: WhereOption = None,
     n: Annotated[int | None, typer.Option("--n", "-n", help="Only so many frames, the most doubtful.", min=1)] = None,
-    again: Annotated[bool, typer.Option("--again", help="Also frames that somebody has looked at.")] = False,
+    include_reviewed: Annotated[bool, typer.Option("--again", help="Also frames that somebody has looked at.")] = False,
     media: Annotated[
         MediaMode, typer.Option(help="Bring the pictures along, each after a look at its hash.")
     ] = MediaMode.copy,
@@ -51,12 +51,12 @@ def export(
     from jobs.review.export_reviews import QueueRequest, send_out
     from jobs.storage.workspace import Workspace
 
-    request = QueueRequest(format_.value, out, where, n, again, media.value, root, tuple(category or ()))
-    told = send_out(Workspace.at(workspace), request)
+    request = QueueRequest(format_.value, out, where, n, include_reviewed, media.value, root, tuple(category or ()))
+    exported = send_out(Workspace.at(workspace), request)
     if as_json:
-        print_json(told)
-    elif told["frames"]:
-        console.print(f"{told['frames']:,} frames with {told['objects']:,} objects to {out}")
+        print_json(exported)
+    elif exported["frames"]:
+        console.print(f"{exported['frames']:,} frames with {exported['objects']:,} objects to {out}")
     else:
         console.print("no frame waits for a person")
 
@@ -98,12 +98,12 @@ def import_(
 
     kind = format_.value if format_ else None
     request = ImportRequest(file, kind, reviewer, note, tuple(category or ()), ids, dry_run)
-    told = bring_in(Workspace.at(workspace), request)
+    imported = bring_in(Workspace.at(workspace), request)
     if as_json:
-        print_json(told)
+        print_json(imported)
         return
     said = ("approve", "approved"), ("correct", "corrected"), ("reject", "rejected"), ("add", "added")
-    console.print(f"{told['frames']:,} frames: {', '.join(f'{told[key]:,} {word}' for key, word in said)}")
+    console.print(f"{imported['frames']:,} frames: {', '.join(f'{imported[key]:,} {word}' for key, word in said)}")
     for key, text in (("unchanged", "are known as they are"), ("older", "have been looked at since, and stay")):
-        if told[key]:
-            console.print(f"{told[key]:,} of them {text}")
+        if imported[key]:
+            console.print(f"{imported[key]:,} of them {text}")

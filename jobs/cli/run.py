@@ -103,17 +103,17 @@ def execute(
     if record.state != "done":
         if quiet:
             _print_json(record, request)
-        raise _stopped(record.state, record.job_id, told=quiet)
+        raise _stopped(record.state, record.job_id, printed=quiet)
     return record
 
 
-def _stopped(state: str, job_id: str, told: bool = False) -> StoppedRunError:
+def _stopped(state: str, job_id: str, printed: bool = False) -> StoppedRunError:
     from jobs.core.errors import StoppedRunError
 
     if state == "cancelled":
-        return StoppedRunError(state, f"run {job_id} is cancelled; what was committed stays", told)
+        return StoppedRunError(state, f"run {job_id} is cancelled; what was committed stays", printed)
     how = "waits for the next gateway" if state == "pending" else f"goes on with `winnow job resume {job_id}`"
-    return StoppedRunError(state, f"run {job_id} is {state}; what was committed stays, and it {how}", told)
+    return StoppedRunError(state, f"run {job_id} is {state}; what was committed stays, and it {how}", printed)
 
 
 def print_record(record: RunRecord, request: RunRequest, as_json: bool) -> None:

@@ -113,17 +113,17 @@ def replay(
 
 
 def replay_stage(workspace: Workspace, job_id: str, stage: str, ray_address: str | None = None) -> RunRequest:
-    """Return the request to recompute one stage of a run; see `jobs.runs.replay.again`."""
+    """Return the request to recompute one stage of a run; see `jobs.runs.replay.recompute_stage`."""
     from jobs.runs import replay as requests
 
-    return on_cluster(requests.again(authorised(workspace), job_id, stage), ray_address)
+    return on_cluster(requests.recompute_stage(authorised(workspace), job_id, stage), ray_address)
 
 
 def retry_quarantined(workspace: Workspace, job_id: str, ray_address: str | None = None) -> RunRequest:
-    """Return the request to compute the quarantined frames of a run; see `jobs.runs.replay.retry`."""
+    """Return the request to compute the quarantined frames of a run; see `jobs.runs.replay.retry_quarantined`."""
     from jobs.runs import replay as requests
 
-    return on_cluster(requests.retry(authorised(workspace), job_id), ray_address)
+    return on_cluster(requests.retry_quarantined(authorised(workspace), job_id), ray_address)
 
 
 def on_cluster(request: RunRequest, ray_address: str | None) -> RunRequest:

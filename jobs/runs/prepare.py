@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import schemas
@@ -57,7 +57,7 @@ class RunRequest:
             "limit": self.limit,
             "ray_address": self.ray_address,
             "on_error": self.on_error,
-            "replay": None if self.replay is None else asdict(self.replay),
+            "replay": None if self.replay is None else self.replay.as_data(),
             "strict": self.strict,
         }
 

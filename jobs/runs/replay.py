@@ -35,7 +35,7 @@ def from_data(workspace: Workspace, data: Mapping[str, Any]) -> RunRequest:
         data["limit"],
         data["ray_address"],
         data["on_error"],
-        replay=Replay(**{**descent, "streams": tuple(descent["streams"])}) if descent else None,
+        replay=Replay.from_data(descent) if descent else None,
         strict=data.get("strict", False),
     )
 
@@ -74,20 +74,22 @@ def replay(
     return _child(request, descent, config, None if step == MEASURE else 0)
 
 
-def again(workspace: Workspace, job_id: str, stage: str) -> RunRequest:
-    """Ask for one stage of a run to be computed again from what is stored. Raises `UserError` if that cannot be."""
+def recompute_stage(workspace: Workspace, job_id: str, stage: str) -> RunRequest:
+    """Ask for one stage of a run to be recomputed from what is stored. Raises `UserError` if that cannot be."""
     parent, request = _parent(workspace, job_id)
     stages = build(request.loaded.config)
     if stage not in {s.name for s in stages}:
         raise UserError(f"run {parent['job_id']} has no stage {stage!r}; it has {', '.join(s.name for s in stages)}")
     if problems := list(_changed_code(stages, parent, workspace)):
         raise UserError(problems)
-    descent = Replay(parent["job_id"], tuple(parent["streams"]), step_named(stage, request.loaded.config), again=stage)
+    descent = Replay(
+        parent["job_id"], tuple(parent["streams"]), step_named(stage, request.loaded.config), recompute=stage
+    )
     return _child(request, descent, request.loaded.config, None)
 
 
-def retry(workspace: Workspace, job_id: str) -> RunRequest:
-    """Ask for the frames of a run that were set aside, and for what depends on them. Raises `UserError` for none."""
+def retry_quarantined(workspace: Workspace, job_id: str) -> RunRequest:
+    """Ask for the quarantined frames of a run, and for what depends on them. Raises `UserError` for none."""
     parent, request = _parent(workspace, job_id)
     if problems := list(_changed_code(build(request.loaded.config), parent, workspace)):
         raise UserError(problems)

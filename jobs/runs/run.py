@@ -23,7 +23,7 @@ from jobs.passes import stream_statistics
 from jobs.passes.model_stages import ModelStages
 from jobs.passes.pixel_pass import PassResult, run_pass
 from jobs.passes.pixel_plan import PixelPlan, Planner
-from jobs.passes.refresh_other_streams import follow
+from jobs.passes.refresh_other_streams import refresh_other_streams
 from jobs.passes.table_stages import TableStages
 from jobs.records.job_claim import JobClaim
 from jobs.records.journal import Journal
@@ -174,8 +174,8 @@ class _Execution:
         # The names of millions of files need not be held any longer.
         self._streams.clear()
         give_back()
-        if self._replay and self._replay.again:
-            self._do_again(self._replay.again, listing)
+        if self._replay and self._replay.recompute:
+            self._do_again(self._replay.recompute, listing)
             return
         before, result = self._measure(listing)
         if result.stopped:
@@ -311,7 +311,9 @@ class _Execution:
             outcome.state = "done"
             self._teller.stage_done(stage.name, outcome)
             self._hold.finished(stage.name, earlier.state != "done" or result.computed > 0)
-        follow(self._store, self._stages, names, job_id, self._hold.check, self._config.duplicates.rebuild)
+        refresh_other_streams(
+            self._store, self._stages, names, job_id, self._hold.check, self._config.duplicates.rebuild
+        )
 
     def _do_again(self, name: str, listing: Snapshot) -> None:
         """Compute one stage once more, whatever is done, and count the rows that then are not what they were."""
@@ -378,7 +380,9 @@ class _Execution:
         for stage in self._stages:
             if stage.name == "curation":
                 tables.run(stage)
-        follow(self._store, self._stages, names, job_id, self._hold.check, self._config.duplicates.rebuild)
+        refresh_other_streams(
+            self._store, self._stages, names, job_id, self._hold.check, self._config.duplicates.rebuild
+        )
 
     def _finish(self) -> None:
         self._teller.began("finish", None)
