@@ -68,16 +68,16 @@ def execute(
     An interrupt, or a request to terminate, pauses the run once the frames in hand are committed; a second interrupt
     ends the program at once. Raises `StoppedRunError` for a run that was paused or cancelled.
     """
-    from jobs.cli.show import Bar, err
+    from jobs.cli.show import TerminalProgress, err
     from jobs.core.errors import InterruptedRunError
     from jobs.runs.run import run as run_job
 
-    watcher = Bar(quiet)
+    progress = TerminalProgress(quiet)
 
     def interrupt(number: int, _: FrameType | None) -> None:
-        if not watcher.interrupted:
-            watcher.interrupted = True
-            if watcher.job_id is None:
+        if not progress.interrupted:
+            progress.interrupted = True
+            if progress.job_id is None:
                 # Nothing is on record that could be paused.
                 raise KeyboardInterrupt
             if number == signal.SIGINT and err.is_terminal:
@@ -88,14 +88,14 @@ def execute(
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with watcher:
-            record = run_job(request, watcher, job_id, claimed, release)
+        with progress:
+            record = run_job(request, progress, job_id, claimed, release)
     except BaseException as error:
         # Raised between two steps of a lock, an interrupt can come out as the lock's own complaint.
-        if watcher.interrupted:
-            if watcher.job_id is None:
+        if progress.interrupted:
+            if progress.job_id is None:
                 raise InterruptedRunError("interrupted before anything was done") from error
-            raise _stopped("paused", watcher.job_id) from error
+            raise _stopped("paused", progress.job_id) from error
         raise
     finally:
         for number, handler in before.items():

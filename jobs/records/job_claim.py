@@ -21,9 +21,9 @@ _SPARE_BYTES = 64 << 10
 class JobClaim:
     """Held by the one process that runs a job; see `take`."""
 
-    def __init__(self, job_log: JobLog, watcher: ProgressListener) -> None:
+    def __init__(self, job_log: JobLog, listener: ProgressListener) -> None:
         self._job_log = job_log
-        self._watcher = watcher
+        self._listener = listener
         self._me = process_identity()
         self._state: JobState | None = None
         self._look_again = 0.0
@@ -37,7 +37,7 @@ class JobClaim:
         cls,
         root: Place,
         job_id: str,
-        watcher: ProgressListener,
+        listener: ProgressListener,
         request: Mapping[str, Any] | None = None,
         claimed: bool = False,
     ) -> JobClaim:
@@ -47,13 +47,13 @@ class JobClaim:
         somebody else holds, or that waits for a gateway.
         """
         job_log = JobLog(root, job_id)
-        hold = cls(job_log, watcher)
+        hold = cls(job_log, listener)
         while True:
             state = settled(job_log)
             _refuse(job_id, state, claimed)
             data = {"process": hold._me, **({"request": request} if request is not None else {})}
             if job_log.add("started", data, after=state.number if state else 0):
-                watcher.held(job_id)
+                listener.on_job_claimed(job_id)
                 # Given up when the run ends, so that a full disk still takes the word of why it ended.
                 paths.lay_by(hold._spare, _SPARE_BYTES)
                 return hold
@@ -63,7 +63,7 @@ class JobClaim:
 
         Raises `RunFailedError` if somebody took this process for dead and the job from it.
         """
-        if self._watcher.interrupted:
+        if self._listener.interrupted:
             return "paused"
         if now or self._state is None or time.monotonic() >= self._look_again:
             self._state = self._job_log.state()

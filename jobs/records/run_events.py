@@ -23,13 +23,13 @@ class ProgressListener(Protocol):
 
     interrupted: bool
 
-    def held(self, job_id: str) -> None:
+    def on_job_claimed(self, job_id: str) -> None:
         """Take note that the run is on record as this job, so that it can be paused from now on."""
 
-    def began(self, what: str, total: int | None) -> None:
+    def on_stage_started(self, what: str, total: int | None) -> None:
         """Take note that a part of the run began, which has so many frames to do."""
 
-    def advanced(self, frames: int) -> None:
+    def on_frames_done(self, frames: int) -> None:
         """Take note that so many more frames are done."""
 
 
@@ -38,21 +38,21 @@ class SilentListener:
 
     interrupted = False
 
-    def held(self, job_id: str) -> None:
+    def on_job_claimed(self, job_id: str) -> None:
         """Do nothing."""
 
-    def began(self, what: str, total: int | None) -> None:
+    def on_stage_started(self, what: str, total: int | None) -> None:
         """Do nothing."""
 
-    def advanced(self, frames: int) -> None:
+    def on_frames_done(self, frames: int) -> None:
         """Do nothing."""
 
 
 class RunReporter:
     """Passes on what happens in a run."""
 
-    def __init__(self, watcher: ProgressListener, journal: Journal) -> None:
-        self._watcher = watcher
+    def __init__(self, listener: ProgressListener, journal: Journal) -> None:
+        self._listener = listener
         self._journal = journal
         self._stage: str | None = None
 
@@ -66,12 +66,12 @@ class RunReporter:
     def began(self, what: str, total: int | None) -> None:
         """Tell that a part of the run began, which has so many frames to do."""
         self._stage = what
-        self._watcher.began(what, total)
+        self._listener.on_stage_started(what, total)
         self._journal.write("stage_started", stage=what, frames=total)
 
     def measured(self, receipt: dict[str, Any], rows: pa.Table) -> None:
         """Tell what a worker did with the rows of a block."""
-        self._watcher.advanced(receipt["n_frames"])
+        self._listener.on_frames_done(receipt["n_frames"])
         last = rows.num_rows - 1
         place = {
             "stream_id": rows["stream_id"][0].as_py(),

@@ -241,11 +241,11 @@ class Deleting(SilentListener):
     def __init__(self, root: Path, part: str | None) -> None:
         self.root, self.part = root, part
 
-    def advanced(self, frames: int) -> None:  # noqa: ARG002 - whichever they are
+    def on_frames_done(self, frames: int) -> None:  # noqa: ARG002 - whichever they are
         if self.part is None:
             self._delete()
 
-    def began(self, what: str, total: int | None) -> None:  # noqa: ARG002 - however many
+    def on_stage_started(self, what: str, total: int | None) -> None:  # noqa: ARG002 - however many
         if self.part == what:
             self._delete()
 

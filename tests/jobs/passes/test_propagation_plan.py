@@ -190,11 +190,11 @@ class Impatient(SilentListener):
 
     _stage = ""
 
-    def began(self, what: str, total: int | None) -> None:
+    def on_stage_started(self, what: str, total: int | None) -> None:
         assert total is None or total > 0
         self._stage = what
 
-    def advanced(self, frames: int) -> None:
+    def on_frames_done(self, frames: int) -> None:
         self.interrupted |= self._stage == "propagate" and frames > 0
 
 

@@ -21,7 +21,7 @@ class Patient(SilentListener):
     def __init__(self) -> None:
         self.job_id = ""
 
-    def held(self, job_id: str) -> None:
+    def on_job_claimed(self, job_id: str) -> None:
         self.job_id = job_id
 
 

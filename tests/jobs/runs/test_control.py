@@ -182,10 +182,10 @@ class Cancelling(SilentListener):
         self._workspace = workspace
         self.job_id = ""
 
-    def held(self, job_id: str) -> None:
+    def on_job_claimed(self, job_id: str) -> None:
         self.job_id = job_id
 
-    def advanced(self, frames: int) -> None:
+    def on_frames_done(self, frames: int) -> None:
         assert frames >= 0
         control.cancel(control.find(self._workspace, self.job_id))
 

@@ -272,7 +272,7 @@ def test_streams_run_one_after_another_have_the_same_measures(
 
 def test_an_interrupt_that_comes_out_as_another_error_is_still_one(workspace: Workspace, tmp_path: Path) -> None:
     class Interrupted(SilentListener):
-        def began(self, what: str, total: int | None) -> None:
+        def on_stage_started(self, what: str, total: int | None) -> None:
             self.interrupted = True
             raise RuntimeError(f"{what}, {total}: release unlocked lock")
 

@@ -165,7 +165,7 @@ def test_an_endpoint_that_refuses_ends_all_and_what_was_answered_stays(
 class Impatient(SilentListener):
     """Interrupts a run a moment after it began to ask."""
 
-    def began(self, what: str, total: int | None) -> None:
+    def on_stage_started(self, what: str, total: int | None) -> None:
         if what == "escalate":
             assert total == N
             threading.Timer(0.3, self._interrupt).start()
