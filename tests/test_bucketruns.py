@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.records.job_log import Inbox, jobs_of
+from jobs.records.job_log import JobLog, jobs_of
 from jobs.records.journal import events
 from jobs.storage.paths import Place
 from jobs.storage.workspace import Workspace
@@ -115,7 +115,7 @@ def test_a_run_that_is_cancelled_from_elsewhere_leaves_rows_that_the_next_one_fi
     assert winnow("job", "cancel", job_id, "-w", root).exception is None
     code, _, err = ended(process)
     assert code == 5, err
-    state = Inbox(root, job_id).state()
+    state = JobLog(root, job_id).state()
     assert state is not None
     assert state.state == "cancelled"
     before = measured(root, job_id)

@@ -20,7 +20,7 @@ from jobs.core.errors import RunFailedError, UserError
 from jobs.dispatch import control_token, daemon
 from jobs.dispatch.job_queue import Backlog
 from jobs.engine import lazy_engine
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from jobs.records.journal import events
 from jobs.storage import paths
 from jobs.storage.store import Store
@@ -183,7 +183,7 @@ def test_jobs_that_several_gateways_claim_at_once_are_each_claimed_once(bucket: 
     there = Workspace.at(f"{bucket}/tables").create()
     jobs = [f"job-{number:02}" for number in range(20)]
     for job_id in jobs:
-        assert Inbox(there.root, job_id).add("submitted", {"priority": 0}, after=0)
+        assert JobLog(there.root, job_id).add("submitted", {"priority": 0}, after=0)
     command = [sys.executable, "-c", CLAIM, str(there.root)]
     many = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     for process in many:
@@ -193,7 +193,7 @@ def test_jobs_that_several_gateways_claim_at_once_are_each_claimed_once(bucket: 
     claimed = [ended(process)[1].split() for process in many]
     assert sorted(job for some in claimed for job in some) == jobs
     for job_id in jobs:
-        assert [record.word for record in Inbox(there.root, job_id).records()] == ["submitted", "claimed"]
+        assert [record.word for record in JobLog(there.root, job_id).records()] == ["submitted", "claimed"]
 
 
 def test_a_gateway_does_the_jobs_of_a_bucket(bucket: str, frames: Path, on_disk: Workspace) -> None:
@@ -210,7 +210,7 @@ def test_a_gateway_does_the_jobs_of_a_bucket(bucket: str, frames: Path, on_disk:
     finally:
         daemon.stop(root)
     assert_same_tables(on_disk, Workspace.at(place), PLACE)
-    words = [record.word for record in Inbox(root, job_id).records()]
+    words = [record.word for record in JobLog(root, job_id).records()]
     assert words == ["submitted", "claimed", "started", "done"]
     assert {"gateway.jsonl", "gateway.lock"} <= set(paths.names(root / "jobs"))
     assert said(winnow("gateway", "status", "-w", place, "--json"))["gateway"] is None

@@ -8,7 +8,6 @@ import sys
 import typer
 
 from jobs.cli import (
-    INTERRUPTED,
     demo,
     doctor,
     evaluate,
@@ -34,6 +33,7 @@ from jobs.cli import (
 )
 from jobs.cli.commands import Commands
 from jobs.cli.error_output import asks_json, nobody_listens, open_closed_streams, say, shows_help, usage_problem
+from jobs.cli.exit import INTERRUPTED
 
 _ABOUT_PLACES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _WRONG_PLACE = 2
@@ -103,7 +103,7 @@ def main() -> None:
     except UserError as error:
         stopped = isinstance(error, StoppedRunError)
         # What a run had done when it was stopped has been printed.
-        as_json = as_json and not (isinstance(error, StoppedRunError) and error.told)
+        as_json = as_json and not (isinstance(error, StoppedRunError) and error.printed)
         say([one_line(p) for p in error.problems], error.exit_code, as_json, "" if stopped else "error: ")
         if isinstance(error, (InterruptedRunError, StoppedRunError)):
             # Whoever signals a whole group has ended the engine as well, which its atexit handlers wait a minute for.

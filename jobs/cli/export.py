@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import JsonOption, ReleaseOption, RunOption, WhereOption, WorkspaceOption
+from jobs.cli.options import JsonOption, MediaMode, ReleaseOption, RunOption, WhereOption, WorkspaceOption
 
 
-class Format(StrEnum):
+class ExportFormat(StrEnum):
     """What is written."""
 
     coco = "coco"
@@ -24,14 +24,6 @@ class Format(StrEnum):
     datumaro = "datumaro"
 
 
-class Media(StrEnum):
-    """What becomes of the pictures."""
-
-    copy = "copy"
-    link = "link"
-    none = "none"
-
-
 class SplitBy(StrEnum):
     """What stays together in one split."""
 
@@ -41,7 +33,7 @@ class SplitBy(StrEnum):
 
 
 def export(
-    format_: Annotated[Format, typer.Option("--format", "-f", help="What to write.")],
+    format_: Annotated[ExportFormat, typer.Option("--format", "-f", help="What to write.")],
     out: Annotated[str, typer.Option("--out", "-o", help="Folder for the dataset, or s3://BUCKET/PREFIX.")],
     workspace: WorkspaceOption = None,
     run: RunOption = None,
@@ -61,7 +53,7 @@ def export(
     ] = SplitBy.group,
     seed: Annotated[int, typer.Option(help="Another seed gives another split.", min=0)] = 0,
     media: Annotated[
-        Media | None,
+        MediaMode | None,
         typer.Option(
             help="Bring the pictures along, each after a look at its hash.",
             show_default="none for jsonl and parquet, else copy",

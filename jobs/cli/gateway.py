@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli.commands import Commands
+from jobs.cli.exit import STRICT
 from jobs.cli.options import JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
@@ -103,10 +104,9 @@ def stop(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None
 
     Example: winnow gateway stop
     """
-    from jobs.dispatch import control_token, daemon
+    from jobs.dispatch import daemon
 
     root = _root(workspace)
-    control_token.require(root)
     found = daemon.stop(root)
     if as_json:
         _print_json({"pid": found["pid"], "stopped": True})
@@ -202,7 +202,6 @@ def execute(
 
     Example: winnow gateway execute 20261121-020000-nightly
     """
-    from jobs.cli.run import STRICT_EXIT
     from jobs.cli.run import execute as run
     from jobs.dispatch.execute_job import execute as run_job
     from jobs.storage.workspace import Workspace
@@ -216,7 +215,7 @@ def execute(
 
     record = run_job(place, job_id, begin, gateway_pid, ray_job)
     if strict[0] and record.shortcoming:
-        raise typer.Exit(STRICT_EXIT)
+        raise typer.Exit(STRICT)
 
 
 def _print_json(values: Any) -> None:

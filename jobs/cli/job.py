@@ -11,9 +11,8 @@ from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, RayOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from jobs.records.job_log import JobState
+    from jobs.dispatch.job_control import ControlResult
     from jobs.records.run_record import RunRecord
-    from jobs.runs.control import Job
     from jobs.runs.prepare import RunRequest
     from jobs.storage.workspace import Workspace
 
@@ -35,11 +34,9 @@ def pause(
 
     Example: winnow job pause 20261121-020000-123abcd
     """
-    from jobs.runs import control
+    from jobs.dispatch import job_control
 
-    job = _find(workspace, job_id)
-    control.pause(job)
-    _tell(job, control.wait(job, {"paused"}, wait), as_json)
+    _print_result(job_control.pause(_at(workspace), job_id, wait), as_json)
 
 
 @app.command()
@@ -56,11 +53,9 @@ def resume(
 
     Example: winnow job resume 20261121-020000-123abcd
     """
-    from jobs.runs import control
+    from jobs.dispatch import job_control
 
-    job = _taken_back(_find(workspace, job_id))
-    state = control.resume(job)
-    _go_on(job, state, ray_address, as_json)
+    _continue(job_control.resume(_at(workspace), job_id, ray_address), as_json)
 
 
 @app.command()
@@ -76,11 +71,9 @@ def step(
 
     Example: winnow job step 20261121-020000-123abcd
     """
-    from jobs.runs import control
+    from jobs.dispatch import job_control
 
-    job = _taken_back(_find(workspace, job_id))
-    state = control.step(job)
-    _go_on(job, state, ray_address, as_json, one_stage=True)
+    _continue(job_control.step(_at(workspace), job_id, ray_address), as_json)
 
 
 @app.command("pause-after")
@@ -94,10 +87,9 @@ def pause_after(
 
     Example: winnow job pause-after duplicates 20261121-020000-123abcd
     """
-    from jobs.runs import control
+    from jobs.dispatch import job_control
 
-    job = _find(workspace, job_id)
-    _tell(job, control.pause_after(job, stage), as_json)
+    _print_result(job_control.pause_after(_at(workspace), job_id, stage), as_json)
 
 
 @app.command()
@@ -108,11 +100,9 @@ def cancel(
 
     Example: winnow job cancel 20261121-020000-123abcd
     """
-    from jobs.runs import control
+    from jobs.dispatch import job_control
 
-    job = _find(workspace, job_id)
-    control.cancel(job)
-    _tell(job, control.wait(job, {"cancelled"}, wait), as_json)
+    _print_result(job_control.cancel(_at(workspace), job_id, wait), as_json)
 
 
 @app.command()
@@ -124,14 +114,13 @@ def clear(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOp
     Example: winnow job clear 20261121-020000-123abcd
     """
     from jobs.cli.show import out, print_json
-    from jobs.runs import job_rows
+    from jobs.dispatch import job_control
 
-    job = _find(workspace, job_id)
-    job_rows.clear(job)
+    cleared = job_control.clear(_at(workspace), job_id)
     if as_json:
-        print_json({"job_id": job.job_id, "cleared": True})
+        print_json({"job_id": cleared, "cleared": True})
     else:
-        out.print(f"job {job.job_id} is cleared")
+        out.print(f"job {cleared} is cleared")
 
 
 @app.command()
@@ -153,9 +142,9 @@ def replay(
 
     Example: winnow job replay 20261121-020000-123abcd --from curation --set curation.dark_mean=20
     """
-    from jobs.runs import replay
+    from jobs.dispatch import job_control
 
-    _run(replay.replay(_guarded(workspace), job_id, start, settings or (), promote), ray_address, as_json)
+    _run_child(job_control.replay(_at(workspace), job_id, start, settings or (), promote, ray_address), as_json)
 
 
 @app.command("replay-stage")
@@ -174,9 +163,9 @@ def replay_stage(
     Example: winnow job replay-stage 20261121-020000-123abcd quality
     """
     from jobs.cli.show import out
-    from jobs.runs import replay
+    from jobs.dispatch import job_control
 
-    record = _run(replay.again(_guarded(workspace), job_id, stage), ray_address, as_json)
+    record = _run_child(job_control.replay_stage(_at(workspace), job_id, stage, ray_address), as_json)
     rows, changed = record.counts["rows"], record.counts["rows_changed"]
     if not as_json:
         out.print(f"{stage}: {rows:,} rows, {f'{changed:,} differ' if changed else 'all the same'}")
@@ -202,85 +191,47 @@ def retry(
 
     Example: winnow job retry 20261121-020000-123abcd --only quarantined
     """
-    from jobs.runs import replay
+    from jobs.dispatch import job_control
 
     if only is None:
-        resume(job_id, workspace, ray_address, as_json)
-        return
-    _run(replay.retry(_guarded(workspace), job_id), ray_address, as_json)
+        _continue(job_control.resume(_at(workspace), job_id, ray_address), as_json)
+    else:
+        _run_child(job_control.retry_quarantined(_at(workspace), job_id, ray_address), as_json)
 
 
-def _run(request: RunRequest, ray_address: str | None, as_json: bool) -> RunRecord:
-    from dataclasses import replace
+def _at(workspace: str | None) -> Workspace:
+    from jobs.storage.workspace import Workspace
 
+    return Workspace.at(workspace)
+
+
+def _run_child(request: RunRequest, as_json: bool) -> RunRecord:
+    """Run a request that descends from another run, and print the result; of one stage, the caller prints it."""
     from jobs.cli.run import execute, print_record
 
-    record = execute(replace(request, ray_address=_address(ray_address, request)), as_json)
-    if request.replay is None or not request.replay.again or as_json:
+    record = execute(request, as_json)
+    if request.replay is None or not request.replay.recompute or as_json:
         print_record(record, request, as_json)
     return record
 
 
-def _guarded(workspace: str | None) -> Workspace:
-    """Return a workspace whose jobs may be controlled. Raises `UserError` where its token is not at hand."""
-    from jobs.dispatch import control_token
-    from jobs.storage.workspace import Workspace
-
-    place = Workspace.at(workspace).require()
-    control_token.require(place.root)
-    return place
-
-
-def _find(workspace: str | None, job_id: str) -> Job:
-    from jobs.runs import control
-
-    return control.find(_guarded(workspace), job_id)
-
-
-def _is_of_ray(job: Job) -> bool:
-    return any(record.data.get("to") == "ray" for record in job.inbox.records() if record.word == "submitted")
-
-
-def _taken_back(job: Job) -> Job:
-    """Return a job, after noting down that the cluster it was handed to is not heard of any more, if that is so."""
-    if _is_of_ray(job):
-        from jobs.dispatch.ray_jobs import forget_dead
-
-        forget_dead(job.workspace.root, job.job_id)
-    return job
-
-
-def _go_on(job: Job, state: JobState, ray_address: str | None, as_json: bool, one_stage: bool = False) -> None:
-    """Run a job that nobody else will."""
-    from dataclasses import replace
-
+def _continue(result: ControlResult, as_json: bool) -> None:
+    """Run a job that is left to this process; of any other, print where it stands."""
     from jobs.cli.run import execute, print_record
-    from jobs.runs import replay
 
-    if state.queued or state.state == "running":
-        if _is_of_ray(job):
-            from jobs.dispatch.ray_jobs import hand_over_again
-
-            hand_over_again(job.workspace.root, job.job_id, ray_address)
-        _tell(job, state, as_json)
-        return
-    request = replay.of_job(job.workspace, job.job_id)
-    request = replace(request, ray_address=_address(ray_address, request), one_stage=one_stage)
-    print_record(execute(request, as_json, job.job_id), request, as_json)
+    request = result.to_run
+    if request is None:
+        _print_result(result, as_json)
+    else:
+        print_record(execute(request, as_json, result.job_id), request, as_json)
 
 
-def _address(given: str | None, request: RunRequest) -> str | None:
-    """Return the cluster to run on: the one that is named now, or that was then; `local` stands for none."""
-    named = given or request.ray_address
-    return None if named == "local" else named
-
-
-def _tell(job: Job, state: JobState, as_json: bool) -> None:
+def _print_result(result: ControlResult, as_json: bool) -> None:
     from jobs.cli.show import out, print_json
 
-    asked = state.request.word if state.request else None
     if as_json:
-        print_json({"job_id": job.job_id, "state": state.state, "request": asked})
+        print_json(result.values())
         return
-    after = f" {state.request.data['stage']}" if state.request and "stage" in state.request.data else ""
-    out.print(f"job {job.job_id} is {state.state}{f', asked: {asked}{after}' if asked else ''}")
+    state, request = result.state.state, result.state.request
+    stage = f" {request.data['stage']}" if request and "stage" in request.data else ""
+    out.print(f"job {result.job_id} is {state}{f', asked: {request.word}{stage}' if request else ''}")

@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from jobs.cli.commands import Commands
-from jobs.cli.options import JsonOption, WhereOption, WorkspaceOption
+from jobs.cli.options import JsonOption, MediaMode, WhereOption, WorkspaceOption
 
 app = Commands(help="Let people look over annotations, in the tool that they know.")
 
 
-class Format(StrEnum):
+class ReviewFormat(StrEnum):
     """The tool."""
 
     labelstudio = "labelstudio"
@@ -22,23 +22,17 @@ class Format(StrEnum):
     coco = "coco"
 
 
-class Media(StrEnum):
-    """What becomes of the pictures."""
-
-    copy = "copy"
-    link = "link"
-    none = "none"
-
-
 @app.command("export")
 def export(
-    format_: Annotated[Format, typer.Option("--format", "-f", help="The tool that reads it.")],
+    format_: Annotated[ReviewFormat, typer.Option("--format", "-f", help="The tool that reads it.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="New folder for the files.")],
     workspace: WorkspaceOption = None,
     where: WhereOption = None,
     n: Annotated[int | None, typer.Option("--n", "-n", help="Only so many frames, the most doubtful.", min=1)] = None,
-    again: Annotated[bool, typer.Option("--again", help="Also frames that somebody has looked at.")] = False,
-    media: Annotated[Media, typer.Option(help="Bring the pictures along, each after a look at its hash.")] = Media.copy,
+    include_reviewed: Annotated[bool, typer.Option("--again", help="Also frames that somebody has looked at.")] = False,
+    media: Annotated[
+        MediaMode, typer.Option(help="Bring the pictures along, each after a look at its hash.")
+    ] = MediaMode.copy,
     root: Annotated[
         str, typer.Option(help="What comes before the pictures' names in Label Studio's tasks.", metavar="URL")
     ] = "/data/local-files/?d=",
@@ -57,12 +51,12 @@ def export(
     from jobs.review.export_reviews import QueueRequest, send_out
     from jobs.storage.workspace import Workspace
 
-    request = QueueRequest(format_.value, out, where, n, again, media.value, root, tuple(category or ()))
-    told = send_out(Workspace.at(workspace), request)
+    request = QueueRequest(format_.value, out, where, n, include_reviewed, media.value, root, tuple(category or ()))
+    exported = send_out(Workspace.at(workspace), request)
     if as_json:
-        print_json(told)
-    elif told["frames"]:
-        console.print(f"{told['frames']:,} frames with {told['objects']:,} objects to {out}")
+        print_json(exported)
+    elif exported["frames"]:
+        console.print(f"{exported['frames']:,} frames with {exported['objects']:,} objects to {out}")
     else:
         console.print("no frame waits for a person")
 
@@ -72,7 +66,8 @@ def import_(
     file: Annotated[Path, typer.Argument(help="What the tool has written.")],
     workspace: WorkspaceOption = None,
     format_: Annotated[
-        Format | None, typer.Option("--format", "-f", help="The tool.", show_default="told by what is in the file")
+        ReviewFormat | None,
+        typer.Option("--format", "-f", help="The tool.", show_default="told by what is in the file"),
     ] = None,
     reviewer: Annotated[
         str | None, typer.Option(help="Who looked at the frames.", show_default="as the file says", metavar="NAME")
@@ -103,12 +98,12 @@ def import_(
 
     kind = format_.value if format_ else None
     request = ImportRequest(file, kind, reviewer, note, tuple(category or ()), ids, dry_run)
-    told = bring_in(Workspace.at(workspace), request)
+    imported = bring_in(Workspace.at(workspace), request)
     if as_json:
-        print_json(told)
+        print_json(imported)
         return
     said = ("approve", "approved"), ("correct", "corrected"), ("reject", "rejected"), ("add", "added")
-    console.print(f"{told['frames']:,} frames: {', '.join(f'{told[key]:,} {word}' for key, word in said)}")
+    console.print(f"{imported['frames']:,} frames: {', '.join(f'{imported[key]:,} {word}' for key, word in said)}")
     for key, text in (("unchanged", "are known as they are"), ("older", "have been looked at since, and stay")):
-        if told[key]:
-            console.print(f"{told[key]:,} of them {text}")
+        if imported[key]:
+            console.print(f"{imported[key]:,} of them {text}")

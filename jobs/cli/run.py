@@ -6,57 +6,29 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from jobs.cli.options import (
-    AllowMissingOption,
-    ConfigOption,
-    DryRunOption,
-    InputsOption,
-    JsonOption,
-    LimitOption,
-    OnError,
-    OnErrorOption,
-    PauseAfterOption,
-    ProfileOption,
-    RayOption,
-    RebindOption,
-    RereadOption,
-    SettingsOption,
-    StreamIdsOption,
-    WorkspaceOption,
-)
+from jobs.cli.exit import STRICT
+from jobs.cli.options import DryRunOption, JsonOption, WorkspaceOption
+from jobs.cli.run_parameters import takes_run_options
 
 if TYPE_CHECKING:
     from jobs.core.errors import StoppedRunError
     from jobs.records.run_record import RunRecord
     from jobs.runs.prepare import RunRequest
+    from jobs.runs.run_options import RunOptions
 
-STRICT_EXIT = 3
 _SHOWN_SIZES = 3
 _SHOWN_SKIPPED = 10
 
 
+@takes_run_options()
 def run(
-    inputs: InputsOption,
+    options: RunOptions,
     workspace: WorkspaceOption = None,
-    profile: ProfileOption = None,
-    config: ConfigOption = None,
-    settings: SettingsOption = None,
-    stream_ids: StreamIdsOption = None,
-    rebind: RebindOption = False,
-    allow_missing: AllowMissingOption = False,
-    reread: RereadOption = False,
-    limit: LimitOption = None,
     dry_run: DryRunOption = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 3 if any frame is corrupt or was set aside.")
-    ] = False,
-    on_error: OnErrorOption = OnError.quarantine,
-    pause_after: PauseAfterOption = None,
-    ray_address: RayOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure frames, find idle stretches and duplicates, and decide what to keep.
@@ -66,26 +38,11 @@ def run(
     Example: winnow run --input /data/cam1 --set duplicates.hamming=4
     """
     from jobs.cli.show import err
-    from jobs.runs.run_options import Asked, requested
+    from jobs.runs.run_options import build_request
     from jobs.stages.detection import licence_notice
     from jobs.vlm.vlm_stage import skipped, unasked
 
-    asked = Asked(
-        inputs,
-        profile,
-        config,
-        settings or (),
-        stream_ids or (),
-        rebind,
-        allow_missing,
-        limit,
-        ray_address,
-        on_error.value,
-        pause_after,
-        strict,
-        reread,
-    )
-    request = requested(workspace, asked)
+    request = build_request(workspace, options)
     if dry_run:
         print_forecast(request, as_json)
         return
@@ -95,8 +52,8 @@ def run(
     used = [s for s in record.stages if s.kind != "calls" or not skipped(record.config.escalate)]
     for notice in filter(None, (licence_notice(used), unasked(record))):
         err.print(f"note: {notice}", soft_wrap=True)
-    if strict and record.shortcoming:
-        raise typer.Exit(STRICT_EXIT)
+    if options.strict and record.shortcoming:
+        raise typer.Exit(STRICT)
 
 
 def execute(
@@ -111,16 +68,16 @@ def execute(
     An interrupt, or a request to terminate, pauses the run once the frames in hand are committed; a second interrupt
     ends the program at once. Raises `StoppedRunError` for a run that was paused or cancelled.
     """
-    from jobs.cli.show import Bar, err
+    from jobs.cli.show import TerminalProgress, err
     from jobs.core.errors import InterruptedRunError
     from jobs.runs.run import run as run_job
 
-    watcher = Bar(quiet)
+    progress = TerminalProgress(quiet)
 
     def interrupt(number: int, _: FrameType | None) -> None:
-        if not watcher.interrupted:
-            watcher.interrupted = True
-            if watcher.job_id is None:
+        if not progress.interrupted:
+            progress.interrupted = True
+            if progress.job_id is None:
                 # Nothing is on record that could be paused.
                 raise KeyboardInterrupt
             if number == signal.SIGINT and err.is_terminal:
@@ -131,14 +88,14 @@ def execute(
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with watcher:
-            record = run_job(request, watcher, job_id, claimed, release)
+        with progress:
+            record = run_job(request, progress, job_id, claimed, release)
     except BaseException as error:
         # Raised between two steps of a lock, an interrupt can come out as the lock's own complaint.
-        if watcher.interrupted:
-            if watcher.job_id is None:
+        if progress.interrupted:
+            if progress.job_id is None:
                 raise InterruptedRunError("interrupted before anything was done") from error
-            raise _stopped("paused", watcher.job_id) from error
+            raise _stopped("paused", progress.job_id) from error
         raise
     finally:
         for number, handler in before.items():
@@ -146,17 +103,17 @@ def execute(
     if record.state != "done":
         if quiet:
             _print_json(record, request)
-        raise _stopped(record.state, record.job_id, told=quiet)
+        raise _stopped(record.state, record.job_id, printed=quiet)
     return record
 
 
-def _stopped(state: str, job_id: str, told: bool = False) -> StoppedRunError:
+def _stopped(state: str, job_id: str, printed: bool = False) -> StoppedRunError:
     from jobs.core.errors import StoppedRunError
 
     if state == "cancelled":
-        return StoppedRunError(state, f"run {job_id} is cancelled; what was committed stays", told)
+        return StoppedRunError(state, f"run {job_id} is cancelled; what was committed stays", printed)
     how = "waits for the next gateway" if state == "pending" else f"goes on with `winnow job resume {job_id}`"
-    return StoppedRunError(state, f"run {job_id} is {state}; what was committed stays, and it {how}", told)
+    return StoppedRunError(state, f"run {job_id} is {state}; what was committed stays, and it {how}", printed)
 
 
 def print_record(record: RunRecord, request: RunRequest, as_json: bool) -> None:

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobs.cli.commands import Commands
-from jobs.cli.options import (
-    AllowMissingOption,
-    ConfigOption,
-    InputsOption,
-    JsonOption,
-    OnError,
-    OnErrorOption,
-    ProfileOption,
-    RayOption,
-    RebindOption,
-    SettingsOption,
-    StreamIdsOption,
-    WorkspaceOption,
-)
+from jobs.cli.options import JsonOption, WorkspaceOption
+from jobs.cli.run_parameters import takes_run_options
 from jobs.storage.paths import Place
+
+if TYPE_CHECKING:
+    from jobs.runs.run_options import RunOptions
 
 app = Commands(help="Run jobs again and again, each time with a release.")
 
@@ -35,22 +26,15 @@ def _root(workspace: str | None) -> Place:
 
 
 @app.command()
+@takes_run_options("limit", "pause_after", "strict", "reread")
 def add(
     name: NameArgument,
     cron: Annotated[
         str, typer.Option(help="When: minute, hour, day of month, month, day of week.", metavar="EXPRESSION")
     ],
-    inputs: InputsOption,
+    options: RunOptions,
     workspace: WorkspaceOption = None,
     tz: Annotated[str, typer.Option(help="Time zone of the expression, as in Europe/Berlin.")] = "UTC",
-    profile: ProfileOption = None,
-    config: ConfigOption = None,
-    settings: SettingsOption = None,
-    stream_ids: StreamIdsOption = None,
-    rebind: RebindOption = False,
-    allow_missing: AllowMissingOption = False,
-    on_error: OnErrorOption = OnError.quarantine,
-    ray_address: RayOption = None,
     priority: Annotated[int, typer.Option(help="Jobs with a higher one are taken up first.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,22 +46,8 @@ def add(
     Example: winnow schedule add nightly --cron "0 2 * * *" --tz Europe/Berlin --input /data/cam1
     """
     from jobs.dispatch.schedule_commands import add as keep
-    from jobs.runs.run_options import Asked
 
-    asked = Asked(
-        inputs,
-        profile,
-        config,
-        settings or (),
-        stream_ids or (),
-        rebind,
-        allow_missing,
-        None,
-        ray_address,
-        on_error.value,
-        None,
-    )
-    found = keep(workspace, name, cron, tz, asked, priority)
+    found = keep(workspace, name, cron, tz, options, priority)
     if as_json:
         _print_json(found)
         return
@@ -120,11 +90,9 @@ def remove(name: NameArgument, workspace: WorkspaceOption = None) -> None:
 
     Example: winnow schedule remove nightly
     """
-    from jobs.dispatch import control_token, schedule
+    from jobs.dispatch import schedule_commands
 
-    root = _root(workspace)
-    control_token.require(root)
-    schedule.remove(root, name)
+    schedule_commands.remove(_root(workspace), name)
     typer.echo(f"schedule {name} is removed")
 
 
@@ -141,11 +109,9 @@ def run_now(
 
     Example: winnow schedule run-now nightly
     """
-    from jobs.dispatch import control_token
     from jobs.dispatch.schedule_commands import run_now as submit
 
     root = _root(workspace)
-    control_token.require(root)
     job_id = submit(root, name, claim=here)
     if as_json:
         _print_json({"job_id": job_id})

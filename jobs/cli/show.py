@@ -94,7 +94,7 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:,.0f} frames/s" if speed else "")
 
 
-class Bar:
+class TerminalProgress:
     """Shows how a run goes on, on a terminal; elsewhere it is silent."""
 
     def __init__(self, quiet: bool = False) -> None:
@@ -121,18 +121,18 @@ class Bar:
         if self._progress is not None:
             self._progress.stop()
 
-    def held(self, job_id: str) -> None:
+    def on_job_claimed(self, job_id: str) -> None:
         """Remember the job."""
         self.job_id = job_id
 
-    def began(self, what: str, total: int | None) -> None:
+    def on_stage_started(self, what: str, total: int | None) -> None:
         """Start a new bar."""
         if self._progress is not None:
             if self._task is not None:
                 self._progress.remove_task(self._task)
             self._task = self._progress.add_task(what, total=total)
 
-    def advanced(self, frames: int) -> None:
+    def on_frames_done(self, frames: int) -> None:
         """Move the bar on."""
         if self._progress is not None and self._task is not None:
             self._progress.advance(self._task, frames)

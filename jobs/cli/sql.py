@@ -21,7 +21,7 @@ SHOWN = 1000
 """Rows that are printed as a table."""
 
 
-class Format(StrEnum):
+class QueryFormat(StrEnum):
     """How a result is printed."""
 
     table = "table"
@@ -35,7 +35,7 @@ def sql(
     query: Annotated[str, typer.Argument(help="One SELECT, in DuckDB's dialect.")],
     workspace: WorkspaceOption = None,
     format_: Annotated[
-        Format | None,
+        QueryFormat | None,
         typer.Option("--format", "-f", help="How to print the rows.", show_default="what --out ends in, else table"),
     ] = None,
     run: RunOption = None,
@@ -55,10 +55,10 @@ def sql(
     from jobs.views.view import View
 
     kind = format_ or _format_of(out)
-    if out and kind is Format.table:
+    if out and kind is QueryFormat.table:
         raise UserError("--format table is for the terminal; expected json, jsonl, csv or parquet for --out")
     view = View.of(Workspace.at(workspace), run, release)
-    if kind is Format.table:
+    if kind is QueryFormat.table:
         with view.stream(query) as tables:
             _print(tables)
         return
@@ -111,12 +111,12 @@ def _write_file(named: str, write: Callable[[BinaryIO], None]) -> None:
         part.unlink(missing_ok=True)
 
 
-def _format_of(out: str | None) -> Format:
+def _format_of(out: str | None) -> QueryFormat:
     from jobs.core.errors import UserError
 
     if out is None:
-        return Format.table
+        return QueryFormat.table
     suffix = Path(out).suffix.removeprefix(".").lower()
-    if suffix not in set(Format) - {Format.table}:
+    if suffix not in set(QueryFormat) - {QueryFormat.table}:
         raise UserError(f"--out {out}: expected a name that ends in .json, .jsonl, .csv or .parquet, or --format")
-    return Format(suffix)
+    return QueryFormat(suffix)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.cli import INTERRUPTED
+from jobs.cli.exit import INTERRUPTED
 from jobs.cli.options import WorkspaceOption
 
 if TYPE_CHECKING:
@@ -52,18 +52,18 @@ def _follow(workspace: Workspace, job_id: str, progress: Progress, as_json: bool
     from rich.live import Live
 
     from jobs.cli.show import out
-    from jobs.runs.follow import follow
+    from jobs.runs.follow import follow_job
 
     state = "pending"
     shown = Live(console=out, auto_refresh=False) if out.is_terminal and not as_json else None
     with shown or nullcontext():
-        for events, now in follow(workspace, job_id):
+        for events, now in follow_job(workspace, job_id):
             state = now
             for event in events:
                 progress.take(event)
                 if as_json:
                     sys.stdout.write(json.dumps(event) + "\n")
-                elif shown is None and (line := told(event)):
+                elif shown is None and (line := event_line(event)):
                     out.print(line, soft_wrap=True, markup=False)
             sys.stdout.flush()
             if shown is not None:
@@ -71,7 +71,7 @@ def _follow(workspace: Workspace, job_id: str, progress: Progress, as_json: bool
     return state
 
 
-def told(event: dict[str, Any]) -> str | None:
+def event_line(event: dict[str, Any]) -> str | None:
     """Return an event as a line for people; None for those that are many."""
     kind, stage = event["event"], event.get("stage")
     if kind == "run_started":

@@ -38,9 +38,9 @@ class StoppedRunError(UserError):
     `told` says that a program has been given what the run had done by then.
     """
 
-    def __init__(self, state: str, text: str, told: bool = False) -> None:
+    def __init__(self, state: str, text: str, printed: bool = False) -> None:
         self.exit_code = 5 if state == "cancelled" else 4
-        self.told = told
+        self.printed = printed
         super().__init__(text)
 
 

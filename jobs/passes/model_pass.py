@@ -17,8 +17,8 @@ from jobs.engine.local_pool import Nearby
 from jobs.engine.ray_engine import IN_HAND, Engine, ModelProcesses
 from jobs.passes.blocks import Block
 from jobs.passes.model_worker import ModelTask, ModelWorker, show_block
-from jobs.passes.pixel_pass import Brake, PassResult, died, numbered, send, set_aside
-from jobs.records.job_claim import Hold
+from jobs.passes.pixel_pass import GracefulStop, PassResult, died, numbered, send, set_aside
+from jobs.records.job_claim import JobClaim
 from jobs.storage.committer import Committer
 from transforms.models.inference import REQUEST
 
@@ -39,7 +39,7 @@ def run_model_pass(
     committer: Committer,
     told: Callable[[dict[str, Any], pa.Table], None] = lambda receipt, rows: None,
     *,
-    hold: Hold,
+    hold: JobClaim,
     abort: bool = False,
 ) -> PassResult:
     """Show the frames of `todo`, tables of schema `REQUEST`, to a model.
@@ -51,7 +51,7 @@ def run_model_pass(
     stays.
     """
     result = PassResult()
-    brake = Brake(hold, abort)
+    brake = GracefulStop(hold, abort)
     for wave in _waves(todo):
         if result.stopped or hold.asked():
             result.stopped = True
@@ -93,7 +93,7 @@ def _show_nearby(
     committer: Committer,
     result: PassResult,
     told: Callable[[dict[str, Any], pa.Table], None],
-    brake: Brake,
+    brake: GracefulStop,
 ) -> list[Block]:
     """Show a wave in processes of this machine, and return the blocks that did not come back.
 

@@ -18,8 +18,8 @@ from jobs.passes.model_plan import ModelPlan, ModelPlanner
 from jobs.passes.model_worker import ModelTask
 from jobs.passes.pixel_pass import PassResult
 from jobs.passes.propagation_plan import CarryPlanner
-from jobs.records.job_claim import Hold
-from jobs.records.run_events import Teller
+from jobs.records.job_claim import JobClaim
+from jobs.records.run_events import RunReporter
 from jobs.records.run_record import StageOutcome
 from jobs.storage.committer import Committer
 from jobs.storage.object_committer import ObjectCommitter
@@ -72,8 +72,8 @@ class ModelStages:
         self,
         stage: Stage,
         engine: EngineOnDemand,
-        teller: Teller,
-        hold: Hold,
+        teller: RunReporter,
+        hold: JobClaim,
         abort: bool = False,
         again: bool = False,
     ) -> ModelResult:
@@ -101,7 +101,7 @@ class ModelStages:
             self._config.image,
             resources.model_batch,
             stage.context,
-            str(hold.drain),
+            str(hold.stop_flag),
             stage.table.written_by,
         )
         did = run_model_pass(

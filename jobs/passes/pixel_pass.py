@@ -17,7 +17,7 @@ from jobs.engine.local_pool import ALONE, Nearby, Transform
 from jobs.engine.ray_engine import Engine
 from jobs.passes.blocks import Block, cut, halves, waves
 from jobs.passes.pixel_worker import measure_rows, persist_rows
-from jobs.records.job_claim import Hold
+from jobs.records.job_claim import JobClaim
 from jobs.storage import paths
 from jobs.storage.committer import Committer
 from jobs.storage.data_files import Part
@@ -105,7 +105,7 @@ def run_pass(
     limit: int | None = None,
     told: Callable[[dict[str, Any], pa.Table], None] = lambda receipt, rows: None,
     *,
-    hold: Hold,
+    hold: JobClaim,
     abort: bool = False,
     again: frozenset[str] = frozenset(),
 ) -> PassResult:
@@ -119,10 +119,10 @@ def run_pass(
     the workspace does not take the results; what was committed stays.
     """
     result = PassResult()
-    brake = Brake(hold, abort)
+    brake = GracefulStop(hold, abort)
     keys = {s.name: s.key for s in stages if s.name in TABLES}
     transforms: list[Transform] = [
-        (measure_rows, {"params": params, "root": str(root), "drain": str(hold.drain)}),
+        (measure_rows, {"params": params, "root": str(root), "stop_flag": str(hold.stop_flag)}),
         (persist_rows, {"root": str(root), "stage_keys": keys}),
     ]
     for wave in waves(_limited(todo, limit), engine):
@@ -176,7 +176,7 @@ def send(
     committer: Committer,
     result: PassResult,
     told: Callable[[dict[str, Any], pa.Table], None],
-    brake: Brake,
+    brake: GracefulStop,
 ) -> set[int]:
     """Take in the receipts of blocks as they arrive; return the numbers of the blocks that came back."""
     received: set[int] = set()
@@ -213,14 +213,14 @@ def send(
     return received
 
 
-class Brake:
+class GracefulStop:
     """Ends a pass before its time: workers finish what they have in hand, and that is waited for, not for long.
 
     Tasks that have not begun when the pass is to end come back with nothing. When nothing else has come for a moment,
     nothing was in hand any more. With `abort`, a frame that was set aside ends the pass at once.
     """
 
-    def __init__(self, hold: Hold, abort: bool = False) -> None:
+    def __init__(self, hold: JobClaim, abort: bool = False) -> None:
         self._hold = hold
         self._abort = abort
         self._last = 0.0
@@ -237,7 +237,7 @@ class Brake:
         if not self.since:
             if self._hold.asked():
                 self.since = self._last = now
-                paths.touch(self._hold.drain)
+                paths.touch(self._hold.stop_flag)
             return False
         return now - self.since > _DRAIN_S or now - self._last > _QUIET_S
 

@@ -22,7 +22,7 @@ _FOLLOWED = "following"
 """What the ledger has on record: the groups that all verdicts have followed."""
 
 
-def follow(
+def refresh_other_streams(
     store: Store, stages: Sequence[Stage], streams: Sequence[str], job_id: str, check: Callable[[], None], anew: bool
 ) -> None:
     """Bring the verdicts up to date that heads show of other streams, and that rest on the groups of these stages.

@@ -33,6 +33,7 @@ from types import MappingProxyType
 from typing import Any
 
 from jobs.core.errors import UserError
+from jobs.core.job_states import ENDED, FINAL, RESUMABLE
 from jobs.core.naming import wrong_with
 from jobs.core.processes import has_ended
 from jobs.storage import paths
@@ -58,9 +59,6 @@ STATE_AFTER: Mapping[str, str | None] = MappingProxyType(
 """Every word, and the state that it puts a job into; None for a request, of which the present state decides."""
 
 REQUESTS = frozenset(word for word, state in STATE_AFTER.items() if state is None)
-STATES = ("pending", "running", "paused", "done", "failed", "cancelled")
-ENDED = frozenset({"done", "failed", "cancelled"})
-_FOR_GOOD = frozenset({"done", "cancelled"})
 # Said of a run that goes on: being taken up does not answer them, only a pause or an end does.
 _LASTING = frozenset({"pause-after", "step"})
 DIED = "its process ended without finishing"
@@ -100,6 +98,11 @@ class JobState:
         """Say whether the job is over; a failed one may be resumed all the same."""
         return self.state in ENDED
 
+    @property
+    def is_final(self) -> bool:
+        """Say whether nothing can become of the job any more: it is done or cancelled."""
+        return self.state in FINAL
+
 
 def fold(records: Sequence[Record]) -> JobState | None:
     """Return the state that records, given in order, add up to; None if there are none."""
@@ -113,7 +116,7 @@ def fold(records: Sequence[Record]) -> JobState | None:
 def _after(now: JobState, record: Record) -> JobState:
     """Return a job after one more word; what comes too late changes nothing, nor does a word of a later version."""
     word = record.word
-    if now.state in _FOR_GOOD or word not in STATE_AFTER:
+    if now.state in FINAL or word not in STATE_AFTER:
         return now
     if word in REQUESTS:
         return _asked(now, record)
@@ -143,17 +146,17 @@ def _asked(now: JobState, record: Record) -> JobState:
     if now.request and now.request.word == "cancel":
         return now
     if word == "resume":
-        again = now.queued and now.state in {"paused", "failed"}
+        again = now.queued and now.state in RESUMABLE
         kept = now.request if again and now.request and now.request.word in _LASTING else None
         return altered(now, state="pending" if again else now.state, request=kept if not running else None)
     if word == "pause" and now.state != "running":
         return altered(now, state="paused", request=None) if now.state == "pending" else now
-    if word == "step" and now.queued and now.state in {"paused", "failed"}:
+    if word == "step" and now.queued and now.state in RESUMABLE:
         return altered(now, state="pending", request=record)
     return altered(now, request=record)
 
 
-class Inbox:
+class JobLog:
     """The records of one job of the workspace at `root`. They need not exist yet."""
 
     def __init__(self, root: Place, job_id: str) -> None:
@@ -233,9 +236,9 @@ class Inbox:
         return True
 
 
-def seen(inbox: Inbox) -> JobState | None:
+def seen(job_log: JobLog) -> JobState | None:
     """Return the state of a job as it really is: failed if its holder has died; those of the queue are for gateways."""
-    return _as_it_is(inbox.state())
+    return _as_it_is(job_log.state())
 
 
 def _as_it_is(state: JobState | None) -> JobState | None:
@@ -243,14 +246,14 @@ def _as_it_is(state: JobState | None) -> JobState | None:
     return altered(state, state="failed", request=None) if state and dead else state
 
 
-def settled(inbox: Inbox) -> JobState | None:
+def settled(job_log: JobLog) -> JobState | None:
     """Return the state of a job after noting down the death of its holder, if it has died."""
     while True:
-        said = inbox.state()
+        said = job_log.state()
         state = _as_it_is(said)
         if state == said or state is None:
             return state
-        inbox.add("failed", {"error": DIED}, after=state.number)
+        job_log.add("failed", {"error": DIED}, after=state.number)
 
 
 def jobs_of(root: Place) -> list[str]:

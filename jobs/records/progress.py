@@ -8,7 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobs.core.job_states import STOPPED
+
 _WINDOW_NS = 30 * 10**9
+_STOPPED = frozenset(f"run_{state}" for state in STOPPED)
 
 
 @dataclass
@@ -93,7 +96,7 @@ class Progress:
             self.error = event.get("error")
         elif kind == "release_made":
             self.released = event.get("data")
-        elif kind in {"run_done", "run_paused", "run_cancelled", "run_failed"}:
+        elif kind in _STOPPED:
             self._close_current(event["at_ns"])
             self.ended = str(kind).removeprefix("run_")
             self.error = event.get("error") or self.error

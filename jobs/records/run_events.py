@@ -8,13 +8,12 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from conf import MODEL_STAGES
+from jobs.core.job_states import STOPPED
 from jobs.records.journal import Journal
 from jobs.records.run_record import RunRecord, StageOutcome
 
-_ENDS = frozenset({"done", "paused", "cancelled", "failed"})
 
-
-class Watcher(Protocol):
+class ProgressListener(Protocol):
     """Is told how a run goes on; a progress bar, say.
 
     `interrupted` says whether whoever watches wants the run to end; it looks every now and then, and ends as paused. A
@@ -24,36 +23,36 @@ class Watcher(Protocol):
 
     interrupted: bool
 
-    def held(self, job_id: str) -> None:
+    def on_job_claimed(self, job_id: str) -> None:
         """Take note that the run is on record as this job, so that it can be paused from now on."""
 
-    def began(self, what: str, total: int | None) -> None:
+    def on_stage_started(self, what: str, total: int | None) -> None:
         """Take note that a part of the run began, which has so many frames to do."""
 
-    def advanced(self, frames: int) -> None:
+    def on_frames_done(self, frames: int) -> None:
         """Take note that so many more frames are done."""
 
 
-class Unwatched:
+class SilentListener:
     """Watches nothing."""
 
     interrupted = False
 
-    def held(self, job_id: str) -> None:
+    def on_job_claimed(self, job_id: str) -> None:
         """Do nothing."""
 
-    def began(self, what: str, total: int | None) -> None:
+    def on_stage_started(self, what: str, total: int | None) -> None:
         """Do nothing."""
 
-    def advanced(self, frames: int) -> None:
+    def on_frames_done(self, frames: int) -> None:
         """Do nothing."""
 
 
-class Teller:
+class RunReporter:
     """Passes on what happens in a run."""
 
-    def __init__(self, watcher: Watcher, journal: Journal) -> None:
-        self._watcher = watcher
+    def __init__(self, listener: ProgressListener, journal: Journal) -> None:
+        self._listener = listener
         self._journal = journal
         self._stage: str | None = None
 
@@ -67,12 +66,12 @@ class Teller:
     def began(self, what: str, total: int | None) -> None:
         """Tell that a part of the run began, which has so many frames to do."""
         self._stage = what
-        self._watcher.began(what, total)
+        self._listener.on_stage_started(what, total)
         self._journal.write("stage_started", stage=what, frames=total)
 
     def measured(self, receipt: dict[str, Any], rows: pa.Table) -> None:
         """Tell what a worker did with the rows of a block."""
-        self._watcher.advanced(receipt["n_frames"])
+        self._listener.on_frames_done(receipt["n_frames"])
         last = rows.num_rows - 1
         place = {
             "stream_id": rows["stream_id"][0].as_py(),
@@ -126,7 +125,7 @@ class Teller:
         """Tell how the run ended."""
         # A job of the queue that was interrupted waits for the next gateway.
         state = "paused" if record.state == "pending" else record.state
-        assert state in _ENDS
+        assert state in STOPPED
         ended_ns = record.ended_ns or time.time_ns()
         seconds = _seconds(record.started_ns, ended_ns)
         self._journal.write(f"run_{state}", at_ns=ended_ns, frames=record.frames, seconds=seconds, error=record.error)

@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 import schemas
 from conf import PipelineConfig
 from conf.loader import to_dict
+from jobs.core.job_states import FINAL
 from jobs.core.processes import has_ended, process_identity
 from jobs.core.stage import Stage, canonical
-from jobs.records.job_log import DIED, Inbox, JobState, seen, settled
+from jobs.records.job_log import DIED, JobLog, JobState, seen, settled
 from jobs.storage.paths import Place
 from jobs.storage.store import Store
 
@@ -201,9 +202,9 @@ def _installed() -> dict[str, str]:
 
 def as_it_is(root: Place, row: dict[str, Any]) -> dict[str, Any]:
     """Return a row of `runs` with the state that the job is in by its records, and by the absence of its process."""
-    if row["state"] in {"done", "cancelled"}:
+    if row["state"] in FINAL:
         return dict(row)
-    job = seen(Inbox(root, row["job_id"]))
+    job = seen(JobLog(root, row["job_id"]))
     if row["state"] == "running" and has_ended(json.loads(row["environment"])):
         return row | _ended(job)
     return row | ({"state": job.state} if job else {})
@@ -223,7 +224,7 @@ def close_dead_runs(store: Store, job_id: str) -> list[str]:
     running = runs.filter(pc.equal(runs["state"], "running")).to_pylist()
     others = [r for r in running if r["job_id"] != job_id]
     gone = [r for r in others if has_ended(json.loads(r["environment"]))]
-    known = [(row, settled(Inbox(store.root, row["job_id"]))) for row in gone]
+    known = [(row, settled(JobLog(store.root, row["job_id"]))) for row in gone]
     # Those still running are of the queue, or taken up again by somebody who has yet to say so here.
     dead = [
         row | _ended(job) | {"ended_ns": time.time_ns()} for row, job in known if job is None or job.state != "running"

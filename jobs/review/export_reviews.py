@@ -43,10 +43,10 @@ FORMATS: Mapping[str, Callable[[pa.Table, Objects, str], dict[str, bytes]]] = {
 
 @dataclass(frozen=True)
 class QueueRequest:
-    """What is to be looked over: for which tool, which frames, and whether pictures come along.
+    """Which frames to export for review, for which tool, and whether pictures are exported with them.
 
-    Without `where`, the frames that are routed to a person. `n`: only the most doubtful. Frames that somebody has
-    looked at are left out, but for `again`. `root` comes before the names of pictures in Label Studio's tasks.
+    Without `where`, the frames of the review queue. `n`: only the most uncertain. Frames that somebody has reviewed are
+    left out, unless `include_reviewed`. `root` is put before the names of pictures in Label Studio's tasks.
     `categories` are offered beside those that the tables know.
     """
 
@@ -54,7 +54,7 @@ class QueueRequest:
     out: Path
     where: str | None = None
     n: int | None = None
-    again: bool = False
+    include_reviewed: bool = False
     media: Media = "copy"
     root: str = "/data/local-files/?d="
     categories: tuple[str, ...] = ()
@@ -116,7 +116,7 @@ def _rows(view: View, request: QueueRequest) -> pa.Table:
     test = f"({request.where})" if request.where else "route = 'person'"
     columns = "stream_id, frame_idx, content_hash, width, height, uri, uncertainty"
     rows = pl.DataFrame(view.sql(f"SELECT {columns} FROM curated WHERE status = 'ok' AND {test}"))
-    if not request.again:
+    if not request.include_reviewed:
         rows = rows.join(reviewed(view.lazy).collect(), on=[*_KEY, "content_hash"], how="anti")
     if request.n is not None:
         rows = rows.sort("uncertainty", *_KEY, descending=[True, False, False], nulls_last=True).head(request.n)

@@ -48,7 +48,7 @@ class StageForecast:
 def forecast(prepared: Prepared) -> list[StageForecast]:
     """Return what each stage of a prepared run would do. Reads tables and listings, writes nothing."""
     listed = [Listed.of(s) for s in prepared.streams]
-    reread = prepared.request.admission.reread
+    reread = prepared.request.overrides.reread
     plan = Planner(prepared.store, prepared.stages, listed, reread=reread).survey()
     changes = _Changes(prepared.store, prepared.stages)
     names = [s.stream_id for s in prepared.streams]

@@ -19,7 +19,7 @@ EXIT_CODES = {"done": 0, "failed": 1, "paused": 4, "cancelled": 5}
 """The exit code of `winnow job watch`, by the state that it ended in."""
 
 
-def follow(workspace: Workspace, job_id: str) -> Iterator[tuple[list[dict[str, Any]], str]]:
+def follow_job(workspace: Workspace, job_id: str) -> Iterator[tuple[list[dict[str, Any]], str]]:
     """Yield what is new in a job's journal and the job's state, about twice a second, until it runs no more.
 
     The last state is one of `EXIT_CODES`. A run that is not of the queue and whose process is gone has failed. Raises
@@ -31,7 +31,7 @@ def follow(workspace: Workspace, job_id: str) -> Iterator[tuple[list[dict[str, A
     job.state()
     while True:
         # In this order: what a job has to say is written before its end is.
-        found = seen(job.inbox)
+        found = seen(job.job_log)
         state = "cancelled" if found is None else found.state
         yield list(journal.new()), state
         if state in EXIT_CODES:

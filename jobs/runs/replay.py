@@ -14,8 +14,8 @@ from conf import ConfigError, Loaded, PipelineConfig
 from conf.loader import flat, override, parse, to_dict
 from jobs.core.errors import UserError
 from jobs.core.stage import Stage, canonical
-from jobs.ingest.catalogue import Admission
-from jobs.records.job_log import Inbox
+from jobs.ingest.catalogue import IngestOverrides
+from jobs.records.job_log import JobLog
 from jobs.runs.prepare import RunRequest
 from jobs.runs.replay_spec import Replay
 from jobs.stages.pipeline import MEASURE, build, step_named
@@ -31,25 +31,25 @@ def from_data(workspace: Workspace, data: Mapping[str, Any]) -> RunRequest:
         workspace,
         list(data["inputs"]),
         Loaded(_config(data["config"]), data["profile"]),
-        Admission(tuple(data["stream_ids"]), data["rebind"], data["allow_missing"], data.get("reread", False)),
+        IngestOverrides(tuple(data["stream_ids"]), data["rebind"], data["allow_missing"], data.get("reread", False)),
         data["limit"],
         data["ray_address"],
         data["on_error"],
-        replay=Replay(**{**descent, "streams": tuple(descent["streams"])}) if descent else None,
+        replay=Replay.from_data(descent) if descent else None,
         strict=data.get("strict", False),
     )
 
 
 def of_job(workspace: Workspace, job_id: str) -> RunRequest:
     """Return what a job was last asked to run: by its records, or for runs that have none, by their row."""
-    for record in reversed(Inbox(workspace.root, job_id).records()):
+    for record in reversed(JobLog(workspace.root, job_id).records()):
         if "request" in record.data:
             return from_data(workspace, record.data["request"])
     row = snapshot_spec.find_run(Store(workspace.root), job_id)
     # Of one stream it is clear which input has its id.
     ids = tuple(row["streams"]) if len(row["streams"]) == len(row["inputs"]) == 1 else ()
     loaded = Loaded(_config(json.loads(row["config"])), row["profile"])
-    return RunRequest(workspace, row["inputs"], loaded, Admission(ids))
+    return RunRequest(workspace, row["inputs"], loaded, IngestOverrides(ids))
 
 
 def replay(
@@ -74,20 +74,22 @@ def replay(
     return _child(request, descent, config, None if step == MEASURE else 0)
 
 
-def again(workspace: Workspace, job_id: str, stage: str) -> RunRequest:
-    """Ask for one stage of a run to be computed again from what is stored. Raises `UserError` if that cannot be."""
+def recompute_stage(workspace: Workspace, job_id: str, stage: str) -> RunRequest:
+    """Ask for one stage of a run to be recomputed from what is stored. Raises `UserError` if that cannot be."""
     parent, request = _parent(workspace, job_id)
     stages = build(request.loaded.config)
     if stage not in {s.name for s in stages}:
         raise UserError(f"run {parent['job_id']} has no stage {stage!r}; it has {', '.join(s.name for s in stages)}")
     if problems := list(_changed_code(stages, parent, workspace)):
         raise UserError(problems)
-    descent = Replay(parent["job_id"], tuple(parent["streams"]), step_named(stage, request.loaded.config), again=stage)
+    descent = Replay(
+        parent["job_id"], tuple(parent["streams"]), step_named(stage, request.loaded.config), recompute=stage
+    )
     return _child(request, descent, request.loaded.config, None)
 
 
-def retry(workspace: Workspace, job_id: str) -> RunRequest:
-    """Ask for the frames of a run that were set aside, and for what depends on them. Raises `UserError` for none."""
+def retry_quarantined(workspace: Workspace, job_id: str) -> RunRequest:
+    """Ask for the quarantined frames of a run, and for what depends on them. Raises `UserError` for none."""
     parent, request = _parent(workspace, job_id)
     if problems := list(_changed_code(build(request.loaded.config), parent, workspace)):
         raise UserError(problems)

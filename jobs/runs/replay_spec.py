@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,23 +16,37 @@ from jobs.stages.pipeline import MEASURE
 from jobs.storage.store import Store
 
 _KEY = list(schemas.FRAME_KEY)
+_RECOMPUTE = "again"
+"""The name of `recompute` on disk."""
 
 
 @dataclass(frozen=True)
 class Replay:
     """How a run descends from its parent, whose streams it takes.
 
-    `start` is the first step that it computes; what is above is taken as it is. With `again`, it computes this one
-    stage once more from stored inputs, and nothing else; with `quarantined` only frames that were set aside. Heads move
-    only with `promote`.
+    `start` is the first step that it computes; what is above is taken as it is. With `recompute`, it computes this one
+    stage once more from stored inputs, and nothing else; with `quarantined` only frames that were quarantined. Heads
+    move only with `promote`.
     """
 
     parent: str
     streams: tuple[str, ...]
     start: str = MEASURE
     promote: bool = False
-    again: str | None = None
+    recompute: str | None = None
     quarantined: bool = False
+
+    def as_data(self) -> dict[str, Any]:
+        """Return plain values, as they are kept in the records of a job."""
+        values = asdict(self) | {"streams": list(self.streams)}
+        values[_RECOMPUTE] = values.pop("recompute")
+        return values
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Replay:
+        """Return what `as_data` gave. Raises `KeyError` or `TypeError` for what it did not."""
+        values = {"recompute" if name == _RECOMPUTE else name: value for name, value in data.items()}
+        return cls(**{**values, "streams": tuple(data["streams"])})
 
 
 def listed(store: Store, streams: Sequence[str]) -> list[Listed]:

@@ -23,11 +23,11 @@ from jobs.passes import stream_statistics
 from jobs.passes.model_stages import ModelStages
 from jobs.passes.pixel_pass import PassResult, run_pass
 from jobs.passes.pixel_plan import PixelPlan, Planner
-from jobs.passes.refresh_other_streams import follow
+from jobs.passes.refresh_other_streams import refresh_other_streams
 from jobs.passes.table_stages import TableStages
-from jobs.records.job_claim import Hold
+from jobs.records.job_claim import JobClaim
 from jobs.records.journal import Journal
-from jobs.records.run_events import Teller, Unwatched, Watcher
+from jobs.records.run_events import ProgressListener, RunReporter, SilentListener
 from jobs.records.run_record import RunRecord, close_dead_runs
 from jobs.runs import replay_spec
 from jobs.runs.prepare import Prepared, RunRequest, n_new_frames, prepare
@@ -47,7 +47,7 @@ _OPS_FILES = 8
 
 def run(
     request: RunRequest,
-    watcher: Watcher | None = None,
+    watcher: ProgressListener | None = None,
     job_id: str | None = None,
     claimed: bool = False,
     release: Callable[[RunRecord], dict[str, Any]] | None = None,
@@ -59,7 +59,7 @@ def run(
     Raises `UserError` before any work if something is wrong with what is asked, and `RunFailedError` if the run cannot
     go on; whatever was committed by then is found done by whoever resumes it. A KeyboardInterrupt leaves it `paused`.
     """
-    watcher = watcher or Unwatched()
+    watcher = watcher or SilentListener()
     step = step_named(request.pause_after, request.loaded.config) if request.pause_after else None
     prepared = prepare(request)
     request.workspace.create()
@@ -73,10 +73,10 @@ def run(
         stages=prepared.stages,
         parent=request.replay.parent if request.replay else None,
     )
-    hold = Hold.take(prepared.store.root, record.job_id, watcher, request.as_data(), claimed)
+    hold = JobClaim.take(prepared.store.root, record.job_id, watcher, request.as_data(), claimed)
     hold.pause_later(step, request.one_stage)
     journal = Journal.of(prepared.store.root, record.job_id)
-    teller = Teller(watcher, journal)
+    teller = RunReporter(watcher, journal)
     try:
         lent = lend([prepared.store.root, *request.inputs])
         with EngineOnDemand(request.loaded.config.resources, request.ray_address, lent) as engine:
@@ -87,7 +87,7 @@ def run(
             _Execution(prepared, record, teller, engine, hold).execute()
         if release is not None:
             teller.released(release(record))
-        hold.let_go("done", {"error": record.shortcoming} if request.strict and record.shortcoming else None)
+        hold.release("done", {"error": record.shortcoming} if request.strict and record.shortcoming else None)
     except BaseException as error:
         _end(error, record, prepared.store, hold, interrupted=watcher.interrupted)
     finally:
@@ -96,7 +96,7 @@ def run(
     return record
 
 
-def _begin(record: RunRecord, store: Store, teller: Teller) -> None:
+def _begin(record: RunRecord, store: Store, teller: RunReporter) -> None:
     with store.moment():
         store.create_tables(written_by(record.stages), at_hand=(schemas.RUNS, schemas.STAGE_RUNS))
         close_dead_runs(store, record.job_id)
@@ -105,11 +105,11 @@ def _begin(record: RunRecord, store: Store, teller: Teller) -> None:
     teller.started(record)
 
 
-def _end(error: BaseException, record: RunRecord, store: Store, hold: Hold, interrupted: bool) -> None:
+def _end(error: BaseException, record: RunRecord, store: Store, hold: JobClaim, interrupted: bool) -> None:
     """Put down how a run ended before its end, in its records first; raise what its caller should know."""
     if record.state == "done":
         # It was interrupted while it was leaving.
-        hold.let_go("done")
+        hold.release("done")
         raise error
     if _is_deleted(store):
         # What is left of the run must not bring the folder back.
@@ -126,7 +126,7 @@ def _end(error: BaseException, record: RunRecord, store: Store, hold: Hold, inte
     record.state = state
     # The disk that stopped the run may not take its epitaph either; the next run closes the record.
     with suppress(Exception):
-        record.state = hold.let_go(state, {"error": record.error} if record.error else None)
+        record.state = hold.release(state, {"error": record.error} if record.error else None)
         record.save(store)
     if isinstance(error, RunStopped):
         return
@@ -150,7 +150,7 @@ class _Execution:
     """The steps of one run, in order."""
 
     def __init__(
-        self, prepared: Prepared, record: RunRecord, teller: Teller, engine: EngineOnDemand, hold: Hold
+        self, prepared: Prepared, record: RunRecord, teller: RunReporter, engine: EngineOnDemand, hold: JobClaim
     ) -> None:
         self._engine = engine
         self._request = prepared.request
@@ -174,8 +174,8 @@ class _Execution:
         # The names of millions of files need not be held any longer.
         self._streams.clear()
         give_back()
-        if self._replay and self._replay.again:
-            self._do_again(self._replay.again, listing)
+        if self._replay and self._replay.recompute:
+            self._do_again(self._replay.recompute, listing)
             return
         before, result = self._measure(listing)
         if result.stopped:
@@ -194,7 +194,7 @@ class _Execution:
         self._finish()
 
     def _measure(self, listing: Snapshot, again: str | None = None) -> tuple[PixelPlan, PassResult]:
-        planner = Planner(self._store, self._stages, self._listed, listing, again, self._request.admission.reread)
+        planner = Planner(self._store, self._stages, self._listed, listing, again, self._request.overrides.reread)
         plan = planner.survey(self._hold.check)
         unread = {name for (_, name), counts in plan.counts.items() if counts.unread}
         self._doubtful = {s.stream_id: s.n_frames for s in self._listed if s.stream_id in unread}
@@ -311,7 +311,9 @@ class _Execution:
             outcome.state = "done"
             self._teller.stage_done(stage.name, outcome)
             self._hold.finished(stage.name, earlier.state != "done" or result.computed > 0)
-        follow(self._store, self._stages, names, job_id, self._hold.check, self._config.duplicates.rebuild)
+        refresh_other_streams(
+            self._store, self._stages, names, job_id, self._hold.check, self._config.duplicates.rebuild
+        )
 
     def _do_again(self, name: str, listing: Snapshot) -> None:
         """Compute one stage once more, whatever is done, and count the rows that then are not what they were."""
@@ -378,7 +380,9 @@ class _Execution:
         for stage in self._stages:
             if stage.name == "curation":
                 tables.run(stage)
-        follow(self._store, self._stages, names, job_id, self._hold.check, self._config.duplicates.rebuild)
+        refresh_other_streams(
+            self._store, self._stages, names, job_id, self._hold.check, self._config.duplicates.rebuild
+        )
 
     def _finish(self) -> None:
         self._teller.began("finish", None)

@@ -20,9 +20,9 @@ import ray
 import schemas
 from jobs.dispatch.job_queue import Backlog
 from jobs.dispatch.submit import submit
-from jobs.records.job_log import Inbox, jobs_of
+from jobs.records.job_log import JobLog, jobs_of
 from jobs.runs.control import find
-from jobs.runs.run_options import Asked
+from jobs.runs.run_options import RunOptions
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, rows
@@ -68,7 +68,7 @@ class Round:
         """Add a run to the queue."""
         Workspace.at(self.place).create()
         address = ray.get_runtime_context().gcs_address
-        return submit(self.place, Asked([str(self.stream)], settings=self.settings, ray_address=address))
+        return submit(self.place, RunOptions(inputs=[str(self.stream)], settings=self.settings, ray_address=address))
 
     def wait(self, process: subprocess.Popen[str]) -> None:
         """Wait for the moment of the fault, or for the end of what it should strike."""
@@ -97,7 +97,7 @@ class Round:
 
     def state(self, job_id: str) -> str:
         """Return the state of a job."""
-        found = Inbox(self.place, job_id).state()
+        found = JobLog(self.place, job_id).state()
         return found.state if found else ""
 
 
@@ -176,7 +176,7 @@ def gateway_and_job_killed(trial: Round) -> None:
     gateway = start_gateway(trial.place)
     trial.wait(gateway)
     gateway.send_signal(signal.SIGSTOP)
-    state = Inbox(trial.place, job_id).state()
+    state = JobLog(trial.place, job_id).state()
     if state and state.state == "running" and state.holder:
         os.kill(int(state.holder["pid"]), signal.SIGKILL)
     gateway.kill()

@@ -21,7 +21,7 @@ from jobs.core.errors import RunFailedError
 from jobs.engine.ray_engine import Engine
 from jobs.records.job_log import jobs_of
 from jobs.records.journal import events
-from jobs.records.run_events import Unwatched
+from jobs.records.run_events import SilentListener
 from jobs.runs.run import RunRequest, run
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -243,17 +243,17 @@ def test_files_replaced_while_a_run_reads_them_end_up_right(tmp_path: Path, samp
     assert {t.name for t in STAGE_TABLES}
 
 
-class Deleting(Unwatched):
+class Deleting(SilentListener):
     """Deletes the workspace, once, when a part of the run begins or, of the first one, when a block is done."""
 
     def __init__(self, root: Path, part: str | None) -> None:
         self.root, self.part = root, part
 
-    def advanced(self, frames: int) -> None:  # noqa: ARG002 - whichever they are
+    def on_frames_done(self, frames: int) -> None:  # noqa: ARG002 - whichever they are
         if self.part is None:
             self._delete()
 
-    def began(self, what: str, total: int | None) -> None:  # noqa: ARG002 - however many
+    def on_stage_started(self, what: str, total: int | None) -> None:  # noqa: ARG002 - however many
         if self.part == what:
             self._delete()
 

@@ -9,7 +9,7 @@ import pytest
 
 from jobs.core.errors import StoppedRunError, UserError
 from jobs.engine.ray_engine import Engine
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from tests.helpers import on_disk, problems, said, winnow, write_noise_stream
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -47,8 +47,8 @@ def test_wrong_words_are_refused_all_at_once(tmp_path: Path) -> None:
 def test_a_job_of_the_queue_is_left_to_gateways(tmp_path: Path, engine: Engine) -> None:
     cam, place = write_noise_stream(tmp_path / "cam", range(3)), tmp_path / "tables"
     assert winnow("run", "-i", cam, "-w", place).exit_code == 0
-    inbox = Inbox(place, "queued")
-    inbox.add("submitted")
+    job_log = JobLog(place, "queued")
+    job_log.add("submitted")
     for words, state in (
         (("pause",), "paused"),
         (("resume",), "pending"),
@@ -61,7 +61,7 @@ def test_a_job_of_the_queue_is_left_to_gateways(tmp_path: Path, engine: Engine) 
             continue
         assert said(result)["state"] == state
     assert said(winnow("job", "clear", "queued", "-w", place, "--json")) == {"job_id": "queued", "cleared": True}
-    assert not on_disk(inbox.folder).exists()
+    assert not on_disk(job_log.folder).exists()
 
 
 def test_a_run_is_replayed_compared_and_held_against_itself(tmp_path: Path, engine: Engine) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from jobs.cli.watch import picture, told
+from jobs.cli.watch import event_line, picture
 from jobs.records.progress import Progress
 
 
@@ -40,8 +40,8 @@ def test_the_picture_shows_what_is_done_to_do_and_left() -> None:
 
 
 def test_what_happens_often_is_not_told_line_by_line() -> None:
-    assert told({"event": "block_done", "frames": 3}) is None
-    assert told({"event": "committed", "rows": 3}) is None
-    assert told({"event": "a_word_of_a_later_version"}) is None
+    assert event_line({"event": "block_done", "frames": 3}) is None
+    assert event_line({"event": "committed", "rows": 3}) is None
+    assert event_line({"event": "a_word_of_a_later_version"}) is None
     again = {"event": "run_started", "job_id": "j", "attempt": 2, "frames": 1000}
-    assert told(again) == "run j began, attempt 2: 1,000 frames"
+    assert event_line(again) == "run j began, attempt 2: 1,000 frames"

@@ -19,16 +19,16 @@ from jobs.core.errors import UserError
 from jobs.core.processes import has_ended
 from jobs.dispatch.control_token import VARIABLE, demand
 from jobs.dispatch.gateway import lock_path, log_path
-from jobs.dispatch.job_queue import Backlog, Job
+from jobs.dispatch.job_queue import Backlog, QueuedJob
 from jobs.dispatch.jsonlog import tail
 from jobs.dispatch.overview import Overview
 from jobs.dispatch.schedule import Schedule, save
 from jobs.dispatch.submit import submit
 from jobs.engine.local_pool import ALONE
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from jobs.records.journal import events
 from jobs.records.progress import Progress
-from jobs.runs.run_options import Asked
+from jobs.runs.run_options import RunOptions
 from jobs.storage.locks import holder
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -83,7 +83,7 @@ def gateway(workspace: Workspace) -> Iterator[Callable[..., Running]]:
             assert not Path(f"/proc/{event['pid']}").exists(), event
 
 
-def job(workspace: Workspace, job_id: str) -> Job:
+def job(workspace: Workspace, job_id: str) -> QueuedJob:
     return next(job for job in Backlog(workspace.root).jobs() if job.job_id == job_id)
 
 
@@ -99,7 +99,9 @@ def add(workspace: Workspace, folder: Path, settings: tuple[str, ...] = (), prio
     """Submit a job that only reads frames, on the session's Ray where they are many."""
     address = ray_address() if len(list(folder.iterdir())) > ALONE else None
     return submit(
-        workspace.root, Asked([str(folder)], settings=["stages=[frames]", *settings], ray_address=address), priority
+        workspace.root,
+        RunOptions(inputs=[str(folder)], settings=["stages=[frames]", *settings], ray_address=address),
+        priority,
     )
 
 
@@ -136,7 +138,7 @@ def test_one_gateway_runs_jobs_by_priority_and_goes_on_when_one_is_cancelled(
     worker_pid(workspace, long)
     wait(lambda: n_rows(workspace.folder) > 10)
     assert is_in(workspace, short, "pending")
-    Inbox(workspace.root, long).add("cancel")
+    JobLog(workspace.root, long).add("cancel")
     wait(lambda: is_in(workspace, short, "done"))
     assert is_in(workspace, long, "cancelled")
     assert Progress(events(workspace.root, long)).ended == "cancelled"
@@ -238,7 +240,7 @@ def test_a_strict_job_with_bad_frames_is_done_and_among_the_errors(
 ) -> None:
     folder = write_noise_stream(tmp_path / "cam", range(3))
     (folder / "image_1.jpg").write_bytes(b"no picture")
-    asked = Asked([str(folder)], settings=["stages=[frames]"], strict=True)
+    asked = RunOptions(inputs=[str(folder)], settings=["stages=[frames]"], strict=True)
     job_id = submit(workspace.root, asked)
     gateway()
     wait(lambda: [e for e in tail(log_path(workspace.root), 9) if e["event"] == "job_done"])

@@ -11,7 +11,7 @@ from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
 from jobs.dispatch.metrics import CONTENT_TYPE, serve, text
 from jobs.dispatch.overview import Overview
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from jobs.records.journal import Journal
 from tests.waiting import PATIENCE_S
 
@@ -21,8 +21,8 @@ _SAMPLE = re.compile(rf"([a-z_]+)(\{{{_LABEL}(?:,{_LABEL})*\}})? (-?[0-9.e+]+)")
 
 def busy(root: Path) -> None:
     """A workspace with a job that waits and one that has measured 300 of 1,000 frames, 100 a second."""
-    Inbox(root, "waits").add("submitted", {"request": {}})
-    runs = Inbox(root, "runs")
+    JobLog(root, "waits").add("submitted", {"request": {}})
+    runs = JobLog(root, "runs")
     runs.add("submitted", {"request": {}})
     runs.add("claimed", {"process": process_identity()})
     now = time.time_ns()

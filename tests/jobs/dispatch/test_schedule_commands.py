@@ -14,7 +14,7 @@ from jobs.dispatch import schedule
 from jobs.dispatch.job_queue import Backlog
 from jobs.dispatch.schedule import Schedule
 from jobs.dispatch.schedule_commands import crontab, run_now
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 
 
 @pytest.fixture
@@ -24,13 +24,13 @@ def nightly(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def left_by(root: Path, process: dict[str, Any]) -> Inbox:
+def left_by(root: Path, process: dict[str, Any]) -> JobLog:
     """The job of a night, taken up by a process."""
-    inbox = Inbox(root, "20261121-020000-nightly")
-    inbox.add("submitted", {"asked": {}, "schedule": "nightly"})
-    inbox.add("claimed", {"process": process})
-    inbox.add("started", {"process": process})
-    return inbox
+    job_log = JobLog(root, "20261121-020000-nightly")
+    job_log.add("submitted", {"asked": {}, "schedule": "nightly"})
+    job_log.add("claimed", {"process": process})
+    job_log.add("started", {"process": process})
+    return job_log
 
 
 @pytest.mark.process
@@ -55,7 +55,7 @@ def test_what_is_claimed_is_for_nobody_else(nightly: Path) -> None:
     job_id = run_now(nightly, "nightly", claim=True)
     (job,) = Backlog(nightly).jobs()
     assert (job.job_id, job.is_claimed, job.release is not None) == (job_id, True, True)
-    Inbox(nightly, job_id).add("started", {"process": process_identity()})
+    JobLog(nightly, job_id).add("started", {"process": process_identity()})
     (job,) = Backlog(nightly).jobs()
     assert not job.is_claimed
 

@@ -13,10 +13,10 @@ from tests.waiting import wait_until
 @pytest.mark.process
 def test_workers_go_on_until_they_are_told_not_to(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     folder = str(tmp_path) if kind == "disk" else request.getfixturevalue("bucket")
-    drain = paths.place(f"{folder}/.drain")
-    go_on = unless(str(drain))
+    stop_flag = paths.place(f"{folder}/.drain")
+    go_on = unless(str(stop_flag))
     assert go_on()
-    paths.touch(drain)
+    paths.touch(stop_flag)
     wait_until(lambda: not go_on())
 
 

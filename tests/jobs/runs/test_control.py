@@ -18,10 +18,10 @@ from jobs.analysis import inspect_tables
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
 from jobs.records.job_log import jobs_of
-from jobs.records.run_events import Unwatched
+from jobs.records.run_events import SilentListener
 from jobs.records.run_record import RunRecord, close_dead_runs
 from jobs.runs import control, replay
-from jobs.runs.control import Job
+from jobs.runs.control import JobHandle
 from jobs.runs.run import RunRequest, run
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
@@ -37,7 +37,7 @@ N = SMALL.planted.n_files
 STEPS = ("measure", "scenes", "idle", "duplicates", "curation")
 
 
-def only_job(place: Path) -> Job:
+def only_job(place: Path) -> JobHandle:
     (job_id,) = jobs_of(place)
     return control.find(Workspace.at(place), job_id)
 
@@ -90,7 +90,7 @@ def test_a_job_killed_while_it_pauses_is_failed_and_can_be_resumed(
         job = only_job(place)
         job_id = job.job_id
         if job.state().state == "running":
-            job.inbox.add("pause")
+            job.job_log.add("pause")
         time.sleep(moments.uniform(0, 1))
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -171,17 +171,17 @@ def test_pause_after_names_a_stage_or_is_refused(tmp_path: Path, sample_folder: 
     assert go_on(workspace, job.job_id).state == "done"
 
 
-class Cancelling(Unwatched):
+class Cancelling(SilentListener):
     """Has its job cancelled once the first frames are measured."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self.job_id = ""
 
-    def held(self, job_id: str) -> None:
+    def on_job_claimed(self, job_id: str) -> None:
         self.job_id = job_id
 
-    def advanced(self, frames: int) -> None:
+    def on_frames_done(self, frames: int) -> None:
         assert frames >= 0
         control.cancel(control.find(self._workspace, self.job_id))
 
@@ -195,7 +195,7 @@ def test_a_cancelled_job_is_over(tmp_path: Path) -> None:
     job = control.find(workspace, "last")
     assert (job.job_id, job.state().state) == (record.job_id, "cancelled")
     assert View.of(workspace).lazy("runs").collect()["state"].to_list() == ["cancelled"]
-    assert [r.word for r in job.inbox.records()] == ["started", "cancel", "cancelled"]
+    assert [r.word for r in job.job_log.records()] == ["started", "cancel", "cancelled"]
     for verb in ("resume", "step"):
         with pytest.raises(UserError, match="is cancelled, expected"):
             getattr(control, verb)(job)
@@ -218,22 +218,22 @@ def test_a_job_that_died_when_it_was_done_is_done(tmp_path: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = go(workspace, write_noise_stream(tmp_path / "cam", range(3)))
     job = control.find(workspace, record.job_id)
-    (on_disk(job.inbox.folder) / "000002.json").unlink()
+    (on_disk(job.job_log.folder) / "000002.json").unlink()
     with subprocess.Popen(["sleep", "60"]) as process:
         holder = process_identity(process.pid)
         process.kill()
-    first = on_disk(job.inbox.folder) / "000001.json"
+    first = on_disk(job.job_log.folder) / "000001.json"
     first.write_text(json.dumps({"word": "started", "at_ns": 1, "data": {"process": holder}}))
     job = control.find(workspace, record.job_id)
     assert job.state().state == "done"
-    assert [r.word for r in job.inbox.records()] == ["started", "failed", "done"]
+    assert [r.word for r in job.job_log.records()] == ["started", "failed", "done"]
 
 
 def test_a_run_of_before_there_were_records_can_be_told_of(tmp_path: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = go(workspace, write_noise_stream(tmp_path / "cam", range(3)))
     job = control.find(workspace, record.job_id)
-    for entry in on_disk(job.inbox.folder).iterdir():
+    for entry in on_disk(job.job_log.folder).iterdir():
         entry.unlink()
     assert control.find(workspace, record.job_id).state().state == "done"
     with pytest.raises(UserError, match="there is no job '2020'"):

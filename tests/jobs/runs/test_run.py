@@ -14,8 +14,8 @@ from conf import PipelineConfig, load
 from jobs.demo import compare
 from jobs.engine import lazy_engine
 from jobs.engine.ray_engine import Engine
-from jobs.ingest.catalogue import Admission
-from jobs.records.run_events import Unwatched
+from jobs.ingest.catalogue import IngestOverrides
+from jobs.records.run_events import SilentListener
 from jobs.runs.prepare import RunRequest
 from jobs.runs.run import run
 from jobs.storage.store import Store
@@ -161,7 +161,7 @@ def test_streams_of_several_sizes_and_formats(workspace: Workspace, tmp_path: Pa
 def test_a_moved_folder_is_bound_anew_without_measuring(workspace: Workspace, cam: Path) -> None:
     go(workspace, cam)
     moved = cam.rename(cam.parent / "elsewhere")
-    record = go(workspace, moved, admission=Admission(("cam",), rebind=True))
+    record = go(workspace, moved, overrides=IngestOverrides(("cam",), rebind=True))
     assert computed(record) == {}
     assert record.outcomes["frames"].verified == N
     assert N <= reads(record)[0] < N + 8
@@ -272,8 +272,8 @@ def test_streams_run_one_after_another_have_the_same_measures(
 
 
 def test_an_interrupt_that_comes_out_as_another_error_is_still_one(workspace: Workspace, tmp_path: Path) -> None:
-    class Interrupted(Unwatched):
-        def began(self, what: str, total: int | None) -> None:
+    class Interrupted(SilentListener):
+        def on_stage_started(self, what: str, total: int | None) -> None:
             self.interrupted = True
             raise RuntimeError(f"{what}, {total}: release unlocked lock")
 

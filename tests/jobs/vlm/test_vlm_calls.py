@@ -22,7 +22,7 @@ import schemas
 from conf import load
 from jobs.core.errors import RunFailedError
 from jobs.engine.ray_engine import Engine
-from jobs.records.run_events import Unwatched
+from jobs.records.run_events import SilentListener
 from jobs.records.run_record import StageOutcome
 from jobs.runs.run import RunRequest, run
 from jobs.storage.store import Store
@@ -174,7 +174,7 @@ def test_an_endpoint_that_refuses_ends_all_and_what_was_answered_stays(
     assert len(there.asked) - before == N - n_paid
 
 
-class Impatient(Unwatched):
+class Impatient(SilentListener):
     """Interrupts a run as soon as two questions are under way; neither is answered before the run has noticed."""
 
     def __init__(self, there: Endpoint) -> None:
@@ -183,7 +183,7 @@ class Impatient(Unwatched):
         self._judge = there.judge
         there.judge = self._answer
 
-    def began(self, what: str, total: int | None) -> None:
+    def on_stage_started(self, what: str, total: int | None) -> None:
         assert what != "escalate" or total == N
 
     @property
