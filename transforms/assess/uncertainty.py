@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 from annotated_types import Ge, Gt, Le
 
+import schemas
 from transforms.core.boxes import FloatArray, box_iou
 from transforms.core.identity import hash_strings
+from transforms.core.table_stage import TableInput, TableOutput
 
 DOUBTS = ("low_margin", "disagreement", "flicker", "count_jump")
 """What makes a frame doubtful, as columns."""
@@ -215,3 +218,62 @@ def _by_frame(objects: pl.DataFrame) -> Mapping[int, FrameObjects]:
         scores: Any = rows["score"].to_numpy().astype(np.float64)
         found[int(str(number))] = FrameObjects(boxes, scores, rows["category"].to_list(), rows["track_id"].to_list())
     return found
+
+
+REVIEW_COLUMNS = ("stream_id", "frame_idx", "content_hash", "decision")
+"""The columns of `reviews` that say which pictures people have reviewed."""
+
+_PICTURE = (*_KEY, "content_hash")
+_ROUTED_COLUMNS = (*_KEY, "uncertainty", *DOUBTS, "doubts", "route")
+
+
+def reviewed_pictures(reviews: pa.Table, streams: Collection[str]) -> pl.DataFrame:
+    """Return which pictures of some streams people have reviewed, by frame and content, in order."""
+    said = pl.DataFrame(reviews)
+    seen = said.filter(pl.col("decision") == "seen", pl.col("stream_id").is_in(list(streams)))
+    return seen.select(_PICTURE).unique().sort(_PICTURE)
+
+
+def compute_routing(given: TableInput) -> TableOutput:
+    """Return rows of `routing` for all annotated frames of the scopes.
+
+    The streams of a run share its budgets, so that all of them are scored, one after the other.
+    """
+    params: RouteParams = given.params["route"]
+    annotate, second, track = (given.above.get(name) for name in ("annotate", "second", "track"))
+    assert annotate is not None
+    steps = dict(pl.DataFrame(given.listed("streams", ("stream_id", "step"))).iter_rows())
+    columns = ("annotation_id", *OBJECT_COLUMNS)
+    scored = []
+    for stream in given.streams:
+        numbers = annotate.read(("frame_idx",), [stream]).sort_by("frame_idx")
+        objects = pl.DataFrame(annotate.read(columns, [stream], table="annotations"))
+        others = pl.DataFrame(second.read(columns, [stream], table="annotations")) if second else None
+        if track:
+            known = pl.DataFrame(track.read(("annotation_id", "track_id"), [stream]))
+            objects = objects.drop("track_id").join(known, on="annotation_id", how="left")
+        doubts = doubts_of(
+            numbers["frame_idx"].to_pylist(),
+            steps.get(stream, 1),
+            objects,
+            others,
+            params,
+            given.params["annotate"].min_score,
+        )
+        scored.append(doubts.with_columns(stream_id=pl.lit(stream)))
+    rows = routed(pl.concat(scored), _reviewed(given), params).select(_ROUTED_COLUMNS)
+    rows = rows.filter(pl.col("stream_id").is_in(list(given.scopes)))
+    fields = [schemas.ROUTING.arrow_schema.field(name) for name in _ROUTED_COLUMNS]
+    ids = [given.scopes[name] for name in rows["stream_id"].to_list()]
+    added = rows.to_arrow().cast(pa.schema(fields)).append_column("input_id", pa.array(ids, pa.int64()))
+    return TableOutput(added, rows.height)
+
+
+def _reviewed(given: TableInput) -> pl.DataFrame:
+    """Return the keys of the frames that people have reviewed as they are now."""
+    seen = reviewed_pictures(given.listed("reviews", REVIEW_COLUMNS), given.streams)
+    if not seen.height:
+        return seen.select(_KEY)
+    among = frozenset(seen["stream_id"].to_list())
+    shown = pl.DataFrame(given.above["frames"].read(_PICTURE, among))
+    return shown.join(seen, on=_PICTURE, how="semi").select(_KEY)

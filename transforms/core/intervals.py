@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
+
+from transforms.core.identity import Int64Array
 
 
 def place_in_intervals(frames: pl.DataFrame, intervals: pl.DataFrame, by: str = "stream_id") -> pl.DataFrame:
@@ -25,3 +29,20 @@ def place_in_intervals(frames: pl.DataFrame, intervals: pl.DataFrame, by: str = 
     inside = pl.col("frame_idx") <= pl.col("end_idx")
     added = [name for name in numbered.columns if name not in {by, "start_idx", "end_idx"}]
     return placed.with_columns(pl.when(inside).then(name).alias(name) for name in added).drop("start_idx", "end_idx")
+
+
+def interval_rows(stream_id: str, input_id: int, index: Int64Array, first: Int64Array, last: Int64Array) -> pa.Table:
+    """Return M intervals of a stream as rows with input id, stream, numbers of first and last frame, and length.
+
+    `first` and `last`, shape (M,), are positions into its frames, both included; `index`, shape (N,), has the numbers
+    of these.
+    """
+    return pa.table(
+        {
+            "input_id": np.full(len(first), input_id),
+            "stream_id": pa.repeat(pa.scalar(stream_id), len(first)),
+            "start_idx": index[first],
+            "end_idx": index[last],
+            "n_frames": last - first + 1,
+        }
+    )

@@ -9,8 +9,12 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 from annotated_types import Ge, Gt, Le
 
+from transforms.core.intervals import interval_rows
+from transforms.core.table_stage import TableInput, TableOutput
 from transforms.metrics.hashing import from_hex, layout_array
 from transforms.metrics.motion import STILL, drift
 from transforms.metrics.sketch import SIZE, Int16Array, repeats
@@ -303,3 +307,23 @@ def _with_neighbours(
     n_known_before = np.searchsorted(known, first) - np.searchsorted(known, scene_start)
     n_known_after = np.searchsorted(known, scene_end, "right") - np.searchsorted(known, last, "right")
     return np.where(n_known_before == 0, scene_start, before), np.where(n_known_after == 0, scene_end, last)
+
+
+def compute_idle(given: TableInput) -> TableOutput:
+    """Return rows of `idle`: the idle intervals of each stream."""
+    params: IdleParams = given.params["idle"]
+    kinds = given.listed("streams", ("stream_id", "kind"))
+    clips = set(kinds.filter(pc.equal(kinds["kind"], "video"))["stream_id"].to_pylist())
+    tables = []
+    n_frames = 0
+    for stream, input_id in given.scopes.items():
+        hashed = pl.DataFrame(given.above["fingerprints"].read(FINGERPRINTS, [stream]))
+        moved = pl.DataFrame(given.above["motion"].read(MOTION, [stream]))
+        starts = given.above["scenes"].read(("start_idx",), [stream])["start_idx"].to_numpy()
+        index, course = course_of(hashed, moved, starts, stream in clips)
+        found = find_idle(course, params)
+        rows = interval_rows(stream, input_id, index, found.first, found.last)
+        rows = rows.append_column("idle_score", pa.array(found.score))
+        tables.append(rows.append_column("frozen", pa.array(found.frozen)))
+        n_frames += len(index)
+    return TableOutput(pa.concat_tables(tables), n_frames)

@@ -7,7 +7,14 @@ from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 from annotated_types import Ge, Le
+
+from transforms.core.intervals import interval_rows
+from transforms.core.table_stage import TableInput, TableOutput
+from transforms.metrics.hashing import LAYOUT_SIDE, layout_array
 
 BoolArray = npt.NDArray[np.bool_]
 Int64Array = npt.NDArray[np.int64]
@@ -154,3 +161,25 @@ def _fades(cells: Layouts, visible: BoolArray, params: SceneParams) -> Int64Arra
         return before
     changed = _agreement(cells, before, after) < params.cut
     return ((before + after + 1) // 2)[changed]
+
+
+def compute_scenes(given: TableInput) -> TableOutput:
+    """Return rows of `scenes`: each stream parted by the layouts of its frames and by their times."""
+    params: SceneParams = given.params["scenes"]
+    blank = bytes(LAYOUT_SIDE**2)
+    tables = []
+    n_frames = 0
+    for stream, input_id in given.scopes.items():
+        seen = given.above["fingerprints"].read(("frame_idx", "layout"), [stream]).sort_by("frame_idx")
+        shown = pl.DataFrame(given.above["frames"].read(("frame_idx", "time_ns"), [stream]))
+        numbers = pl.DataFrame(seen.select(["frame_idx"]))
+        times = numbers.join(shown, on="frame_idx", how="left", maintain_order="left")["time_ns"]
+        seconds = times.cast(pl.Float64).fill_null(np.nan).to_numpy() / 1e9
+        decodable = pc.is_valid(seen["layout"]).to_numpy()
+        layouts = layout_array(seen["layout"].fill_null(blank))
+        found = find_scenes(layouts, decodable, params, seconds)
+        rows = interval_rows(stream, input_id, seen["frame_idx"].to_numpy(), found.first, found.last)
+        rows = rows.append_column("scene_idx", pa.array(np.arange(len(found.first))))
+        tables.append(rows.append_column("begins", pa.array(found.begins, pa.string())))
+        n_frames += seen.num_rows
+    return TableOutput(pa.concat_tables(tables), n_frames)

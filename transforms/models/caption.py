@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from annotated_types import Ge, Le
 
 from transforms.frames.image import Color
 from transforms.models.detect.pretrained import Ready, made_ready, on_device
+from transforms.models.model_input import ModelInput
 from transforms.models.torch_runtime import Device, Precision, load_pretrained, load_processor
 
 KINDS = {"blip": "BlipForConditionalGeneration"}
@@ -96,3 +98,10 @@ class Captioner:
         rows = rows.append_column("caption", pa.array(results, pa.string()))
         rows = rows.append_column("caption_model", pa.array([self._spec.model] * n, pa.string()))
         return {"captions": rows.append_column("caption_weights", pa.array([self._spec.weights_hash] * n, pa.string()))}
+
+
+def make_captioner(given: ModelInput) -> Callable[[int], Captioner]:
+    """Return what loads the captioner, given the number of its threads."""
+    weights, params = given.given_weights, given.params["caption"]
+    spec = CaptionerSpec(weights.kind, weights.path, weights.name, weights.sha256, params, given.batch)
+    return partial(Captioner, spec)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ import pyarrow as pa
 
 import schemas
 from transforms.frames.image import Color
+from transforms.models.model_input import ModelInput
 
 Vector = npt.NDArray[np.float32]
 """A vector of length 1, shape (D,)."""
@@ -141,3 +143,9 @@ def vector_array(column: pa.ChunkedArray) -> Vectors:
     if len(flat) % n or column.null_count:
         raise ValueError("vectors of one model have one length")
     return flat.reshape(n, -1)
+
+
+def make_embedder(given: ModelInput) -> Callable[[int], Embedder]:
+    """Return what loads the embedder, given the number of its threads."""
+    weights = given.given_weights
+    return partial(Embedder, EmbedderSpec(weights.path, weights.sha256, given.params["embed"]))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from annotated_types import Ge, Le
 
 from transforms.frames.image import Color
 from transforms.models.detect.detections import Detections, FrameKey, annotation_rows
+from transforms.models.model_input import ModelInput
 
 PACKAGES = ("rapidocr", "onnxruntime")
 
@@ -107,3 +109,9 @@ def upright(quads: npt.NDArray[np.float32], width: int, height: int) -> npt.NDAr
     """Return left, upper, right and lower edges, (N, 4), around corners (N, 4, 2), cut off at those of the frame."""
     edges = np.concatenate([quads.min(axis=1), quads.max(axis=1)], axis=1)
     return np.clip(edges, 0, np.array([width, height, width, height], np.float32))
+
+
+def make_reader(given: ModelInput) -> Callable[[int], TextReader]:
+    """Return what loads the reader, given the number of its threads."""
+    weights = given.given_weights
+    return partial(TextReader, given.params["ocr"], weights.name, weights.sha256, given.stage_key)

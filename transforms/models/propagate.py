@@ -7,8 +7,9 @@ the few frames that it looks back at, and of all others nothing, however far the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, Literal, NamedTuple
@@ -22,6 +23,7 @@ import schemas
 from transforms.frames.image import Color
 from transforms.models.detect.detections import annotation_ids
 from transforms.models.detect.pretrained import Ready, made_ready, on_device
+from transforms.models.model_input import ModelInput
 from transforms.models.torch_runtime import Device, Precision, load_pretrained, load_processor
 
 KINDS = {"sam2_video": "Sam2VideoModel"}
@@ -241,3 +243,10 @@ def forget(session: Any, at: int, config: Any) -> None:
             if past < at + 2 - config.num_maskmem:
                 output.pop("maskmem_features", None)
                 output.pop("maskmem_pos_enc", None)
+
+
+def make_propagator(given: ModelInput) -> Callable[[int], Propagator]:
+    """Return what loads the model, given the number of its threads."""
+    weights, params = given.given_weights, given.params["propagate"]
+    spec = PropagatorSpec(weights.kind, weights.path, weights.name, weights.sha256, params)
+    return partial(Propagator, spec, given.stage_key)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 import schemas
 from transforms.frames.image import Color
 from transforms.models.detect.pretrained import Ready, made_ready, on_device
+from transforms.models.model_input import ModelInput
 from transforms.models.torch_runtime import Device, Precision, load_pretrained, load_processor
 
 KINDS = {"sam2": "Sam2Model", "sam2_video": "Sam2Model"}
@@ -140,3 +142,10 @@ class Segmenter:
             masks = masks.append_column(name, column)
         masks = masks.select(schemas.MASKS.file_schema.names)
         return {"masks": masks, "segmented": segmented.append_column("n_masks", pa.array(counts))}
+
+
+def make_segmenter(given: ModelInput) -> Callable[[int], Segmenter]:
+    """Return what loads the segmenter, given the number of its threads."""
+    weights, params = given.given_weights, given.params["segment"]
+    spec = SegmenterSpec(weights.kind, weights.path, weights.name, weights.sha256, params, given.batch)
+    return partial(Segmenter, spec)

@@ -14,9 +14,12 @@ from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
 from annotated_types import Ge, Le
 
 from transforms.core.boxes import FloatArray, box_iou
+from transforms.core.table_stage import StageRows, TableInput, TableOutput
 
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -209,3 +212,60 @@ def _deviations(
     moves = tall * _VELOCITY * np.array(velocity)
     there[:, 2], moves[:, 2] = position[2], velocity[2]
     return np.concatenate([there, moves], axis=1)
+
+
+_KEY = ["stream_id", "frame_idx"]
+_EDGES = ["bbox_x", "bbox_y", "bbox_w", "bbox_h"]
+
+
+def compute_tracks(given: TableInput) -> TableOutput:
+    """Return rows of `tracks`: the objects of each stream that are the same over several frames."""
+    listed = pl.DataFrame(given.listed("streams", ("stream_id", "step", "gaps")))
+    tables = []
+    n_frames = 0
+    for stream, input_id in given.scopes.items():
+        described = listed.filter(stream_id=stream)
+        gaps = np.array([gap["end"] for gap in described["gaps"][0].to_list()], np.int64)
+        annotate, scenes = given.above["annotate"], given.above["scenes"]
+        params = given.params["track"]
+        found, n_seen = _tracks_of(stream, annotate, scenes, int(described["step"][0]), gaps, params, given.check)
+        tables.append(found.append_column("input_id", pa.array(np.full(found.num_rows, input_id))))
+        n_frames += n_seen
+    names = ["input_id", "annotation_id", *_KEY, "track_id"]
+    return TableOutput(pa.concat_tables(t.select(names) for t in tables), n_frames)
+
+
+def _tracks_of(
+    stream: str,
+    annotate: StageRows,
+    scenes: StageRows,
+    step: int,
+    gap_ends: Int64Array,
+    params: TrackParams,
+    check: Callable[[], None],
+) -> tuple[pa.Table, int]:
+    """Return the rows of `tracks` for a stream, without `input_id`, and how many of its frames were annotated.
+
+    Frames that were not annotated take time all the same: an object may be expected to have moved on meanwhile.
+    """
+    seen = annotate.read(("frame_idx",), [stream])
+    frames = np.sort(seen["frame_idx"].to_numpy())
+    columns = ("annotation_id", *_KEY, "category", "score", *_EDGES)
+    read = annotate.read(columns, [stream], table="annotations")
+    # In an order that no file of the table has a say in.
+    found = pl.DataFrame(read).sort("frame_idx", "score", "annotation_id", descending=[False, True, False])
+    starts = scenes.read(("start_idx",), [stream])["start_idx"].to_numpy()
+    borders = np.sort(np.concatenate([starts, gap_ends]))
+    # Which borders lie up to a frame; where that is more than for the frame before it, there is one between them.
+    passed = np.searchsorted(borders, frames, side="right")
+    begins = np.diff(passed, prepend=-1) > 0
+    numbers = found["category"].rank("dense").to_numpy().astype(np.int64)
+    boxes = Boxes(
+        np.searchsorted(frames, found["frame_idx"].to_numpy()),
+        found.select(_EDGES).to_numpy().astype(np.float64),
+        found["score"].to_numpy().astype(np.float64),
+        numbers,
+    )
+    tracks = follow(boxes, (frames - (frames[0] if len(frames) else 0)) // step, begins, params, check)
+    rows = found.select("annotation_id", *_KEY).with_columns(track_id=tracks).filter(pl.col("track_id") > 0)
+    return rows.to_arrow(), len(frames)
