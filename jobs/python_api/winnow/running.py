@@ -91,7 +91,7 @@ def run(
 
     >>> record = winnow.run("frames", settings={"curation.dark_mean": 20})
     >>> record.outcomes["quality"].computed, record.outcomes["quality"].reused
-    (0, 112)
+    (0, 122)
     """
     problems: list[str] = []
     texts: list[str] = []

@@ -36,7 +36,7 @@ def open(workspace: str | os.PathLike[str] | None = None) -> WorkspaceView:  # n
         UserError: If there is none, or what is there is none.
 
     >>> winnow.open(".winnow").table("streams").select("stream_id", "n_frames").collect().rows()
-    [('frames', 112)]
+    [('frames', 122)]
     """
     return WorkspaceView(Workspace.at(workspace).require())
 
@@ -76,7 +76,7 @@ class WorkspaceView:
 
         `started` is a time in UTC. `state` is that of this moment: a run whose process died has `failed`.
 
-        >>> winnow.open().runs.select("state", "profile").rows()
+        >>> winnow.open().runs.select("state", "profile").tail(1).rows()
         [('done', 'quality')]
         """
         columns = ("job_id", "state", "parent", "profile", "streams", "frames", "started_ns", "seconds", "error")
@@ -97,7 +97,7 @@ class WorkspaceView:
         `job_id` may be the beginning of an id, or `last`, or `last~1` for the one before.
 
         >>> winnow.open().run("last").table("curated").collect().height
-        112
+        122
         """
         return WorkspaceView(self._workspace, run=job_id)
 
@@ -112,7 +112,7 @@ class WorkspaceView:
 
         >>> frozen = winnow.open().create_release("night-v1", note="first set")
         >>> frozen.table("curated").filter("keep").collect().height
-        51
+        65
         """
         if self._release is not None:
             raise UserError(
@@ -134,7 +134,7 @@ class WorkspaceView:
 
         >>> frames = winnow.open().table("curated")
         >>> frames.group_by("keep").len().sort("keep").collect().rows()
-        [(False, 61), (True, 51)]
+        [(False, 57), (True, 65)]
         """
         return self._view.lazy(name)
 
@@ -145,12 +145,19 @@ class WorkspaceView:
         Arrow table.
 
         Raises:
-            UserError: For a query that is wrong or not allowed.
+            UserError: For a query that is wrong or not allowed, and for a column of a type that Polars does not have.
 
-        >>> winnow.open().sql("SELECT status, count(*) AS frames FROM frames GROUP BY ALL").rows()
-        [('ok', 112)]
+        >>> winnow.open().sql("SELECT status, count(*) AS frames FROM frames GROUP BY ALL ORDER BY ALL").rows()
+        [('corrupt', 2), ('ok', 120)]
         """
-        return pl.DataFrame(self._view.sql(query))
+        rows = self._view.sql(query)
+        try:
+            return pl.DataFrame(rows)
+        except pl.exceptions.ComputeError as error:
+            types = ", ".join(f"{field.name} {field.type}" for field in rows.schema)
+            raise UserError(
+                f"SQL: Polars cannot hold the result, {types}; name a type, as in CAST(x AS TEXT)"
+            ) from error
 
     def select(
         self,
@@ -238,7 +245,7 @@ class WorkspaceView:
             RunFailedError: If a picture is no longer the one that was measured.
 
         >>> winnow.open().export("night-v1", "yolo", split={"train": 0.8, "val": 0.2})["frames"]
-        {'train': 41, 'val': 10}
+        {'val': 14, 'train': 51}
         """
         request = ExportRequest(
             format=format,
