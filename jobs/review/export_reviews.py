@@ -21,9 +21,9 @@ from jobs.datasets.media import Media, bring
 from jobs.datasets.staleness import refuse_outdated
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
-from jobs.views import snapshot_spec
-from jobs.views.final_objects import reviewed
-from jobs.views.view import View, check_condition
+from jobs.views import final_objects, snapshot_spec
+from jobs.views.statement import check_condition
+from jobs.views.view import View
 from transforms.formats.exports.objects import Objects
 from transforms.formats.reviewing.coco import review_coco_files
 from transforms.formats.reviewing.cvat import cvat_files
@@ -117,7 +117,7 @@ def _rows(view: View, request: QueueRequest) -> pa.Table:
     columns = "stream_id, frame_idx, content_hash, width, height, uri, uncertainty"
     rows = pl.DataFrame(view.sql(f"SELECT {columns} FROM curated WHERE status = 'ok' AND {test}"))
     if not request.include_reviewed:
-        rows = rows.join(reviewed(view.lazy).collect(), on=[*_KEY, "content_hash"], how="anti")
+        rows = rows.join(view.lazy(final_objects.REVIEWED).collect(), on=[*_KEY, "content_hash"], how="anti")
     if request.n is not None:
         rows = rows.sort("uncertainty", *_KEY, descending=[True, False, False], nulls_last=True).head(request.n)
     rows = rows.sort(_KEY)
