@@ -47,7 +47,7 @@ class TableResult:
 
 
 class TableStages:
-    """The table stages of one run; a `Runner`. It ends, where that is asked for, between transactions and never in one."""
+    """The table stages of one run; a `Runner`. A run that is asked to end never does so within a transaction."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
