@@ -208,7 +208,7 @@ def _taken(request: ExportRequest) -> Iterator[str]:
 
 def _rows(view: View, request: ExportRequest) -> pa.Table:
     """Return the chosen frames, all columns of `curated`, in order of stream and number."""
-    if not request.everything and "curation" not in view.selection.keys:
+    if not request.everything and schemas.CURATION.written_by not in view.selection.keys:
         raise UserError("these frames were never curated (the run had no stage curation); export them with --all")
     tests = ["status = 'ok'"]
     if not request.everything:

@@ -143,7 +143,7 @@ def _check(request: SelectRequest) -> None:
 
 def _wanted(view: View, request: SelectRequest) -> pl.DataFrame:
     """Return the frames there are to choose from."""
-    if "curation" not in view.selection.keys:
+    if schemas.CURATION.written_by not in view.selection.keys:
         raise UserError("these frames were never curated (the run had no stage curation), so that none is kept")
     tests = ["status = 'ok'", "keep", *([f"({request.where})"] if request.where else [])]
     return pl.DataFrame(view.sql(f"SELECT stream_id, frame_idx, content_hash FROM curated WHERE {' AND '.join(tests)}"))

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+import schemas
 from conf import PipelineConfig
+from conf.stages import STAGES
 from jobs.core.errors import RunFailedError
 from jobs.core.stage import Stage
 from jobs.engine.local_pool import ALONE, Nearby, Transform
@@ -27,6 +29,8 @@ from transforms.metrics.measure import PixelParams, n_frames
 
 _DRAIN_S = 3.0
 _QUIET_S = 1.0
+_FRAMES = schemas.FRAMES.written_by
+_OF_PAIRS = frozenset(spec.name for spec in STAGES if spec.of_pairs)
 
 
 @dataclass
@@ -269,8 +273,8 @@ def _take_in(receipt: dict[str, Any], block: Block, committer: Committer, result
     if receipt["error"]:
         raise RunFailedError(receipt["error"])
     # Confirmed, a file has its row written once more, for its new size and mtime; nothing was computed.
-    if confirmed := receipt[VERIFIED["frames"]]:
-        result.computed["frames"] = result.computed.get("frames", 0) - confirmed
+    if confirmed := receipt[VERIFIED[_FRAMES]]:
+        result.computed[_FRAMES] = result.computed.get(_FRAMES, 0) - confirmed
     result.count(receipt, block.starts)
 
 
@@ -287,7 +291,7 @@ def _again(
             halved += parts
             continue
         frame = next(row for row in block.rows.to_pylist() if row["wanted"])
-        stages = {"motion"} if frame["share"] == MOTION_ONLY else set(stage_keys)
+        stages = _OF_PAIRS if frame["share"] == MOTION_ONLY else frozenset(stage_keys)
         faults = [died(frame, stage) for stage in stage_keys if stage in stages]
         set_aside(faults, block.rows, n_frames(block.rows), result, told)
     return halved

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+import schemas
 from jobs.core.memory import keep_freed
 from jobs.core.os_errors import as_problem
 from jobs.storage import paths
@@ -78,7 +79,7 @@ def persist_rows(batch: pa.Table, root: str, stage_keys: Mapping[str, str]) -> p
     except Exception as caught:
         # Any other way out would look like the death of the process, and frame after frame would be set aside.
         error = not_taken(caught)
-    frames = _unpack(batch["frames"])
+    frames = _unpack(batch[schemas.FRAMES.name])
     corrupt = pc.sum(pc.equal(frames["status"], "corrupt")).as_py() or 0
     tally = {name: batch[name][0].as_py() for name in TALLY}
     return receipt(tally, parts, batch["quarantine"][0].as_py(), error, corrupt)
