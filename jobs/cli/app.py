@@ -82,11 +82,11 @@ def _options(
         False, "--version", help="Print the version and exit.", is_eager=True, callback=_show_version
     ),
 ) -> None:
-    """Take the options of the program itself."""
+    """Options of the program itself."""
 
 
 def main() -> None:
-    """Run the program; errors that a user can mend are lines on standard error, not tracebacks.
+    """Run the program; errors that a user can fix are lines on standard error, not tracebacks.
 
     With `--json` they are an object on standard output as well, whichever command it is.
     """
@@ -98,15 +98,15 @@ def main() -> None:
     share_one_allocator()
     as_json = asks_json(sys.argv[1:])
     try:
-        # By itself the parser would put its complaints into boxes, and end the program.
+        # In standalone mode the parser would print its errors in boxes, and end the program.
         sys.exit(app(standalone_mode=False) or 0)
     except UserError as error:
         stopped = isinstance(error, StoppedRunError)
-        # What a run had done when it was stopped has been printed.
+        # The result of a run that was stopped has been printed.
         as_json = as_json and not (isinstance(error, StoppedRunError) and error.printed)
         say([one_line(p) for p in error.problems], error.exit_code, as_json, "" if stopped else "error: ")
         if isinstance(error, (InterruptedRunError, StoppedRunError)):
-            # Whoever signals a whole group has ended the engine as well, which its atexit handlers wait a minute for.
+            # A signal to the whole group has ended the engine as well, for which its atexit handlers wait a minute.
             os._exit(error.exit_code)
         sys.exit(error.exit_code)
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""Runs that descend from another: over its streams as they were last listed, reusing what it computed."""
+"""How a run descends from another one: over its streams as they were last listed, reusing its results."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _RECOMPUTE = "again"
 
 @dataclass(frozen=True)
 class Replay:
-    """How a run descends from its parent, whose streams it takes.
+    """How a run descends from its parent, whose streams it processes.
 
-    `start` is the first step that it computes; what is above is taken as it is. With `recompute`, it computes this one
-    stage once more from stored inputs, and nothing else; with `quarantined` only frames that were quarantined. Heads
-    move only with `promote`.
+    `start` is the first step that it computes; the stages above are reused. With `recompute`, it computes this one
+    stage from stored inputs, and nothing else; with `quarantined` only quarantined frames. The current version moves
+    to this run only with `promote`.
     """
 
     parent: str
@@ -50,13 +50,13 @@ class Replay:
 
 
 def listed(store: Store, streams: Sequence[str]) -> list[Listed]:
-    """Return streams as the workspace last saw them; their folders are not looked at."""
+    """Return streams as the workspace last listed them; their folders are not read."""
     known = {row["stream_id"]: row for row in store.read(schemas.STREAMS).to_pylist()}
     return [Listed(name, known[name]["step"], known[name]["n_frames"]) for name in streams if name in known]
 
 
 def only_quarantined(todo: Iterator[pa.Table], store: Store) -> Iterator[pa.Table]:
-    """Leave of a plan what was set aside, and the frames before these that motion needs."""
+    """Yield the quarantined frames of a plan, and the frames before these that motion needs."""
     held = pl.DataFrame(store.read(schemas.QUARANTINE, _KEY)).unique()
     for rows in todo:
         keys = pl.DataFrame(rows.select(_KEY)).with_row_index("at")
@@ -67,7 +67,7 @@ def only_quarantined(todo: Iterator[pa.Table], store: Store) -> Iterator[pa.Tabl
         leads[:-1] = wanted[1:] & rows["follows"].to_numpy()[1:]
         if not wanted.any():
             continue
-        # A row that only leads follows nothing here: what came before it may have been left out.
+        # A frame that is there for motion alone follows no other: the one before it may have been left out.
         changed = {"wanted": wanted, "follows": rows["follows"].to_numpy() & wanted}
         columns = {name: pa.array(changed[name]) if name in changed else rows[name] for name in rows.column_names}
         yield pa.table(columns, schema=rows.schema).filter(pa.array(wanted | leads))

@@ -28,7 +28,7 @@ def test_a_run_is_paused_stepped_and_resumed(tmp_path: Path, engine: Engine) -> 
     assert said(winnow("job", "pause", job_id, "-w", place, "--json"))["state"] == "paused"
     stepped = winnow("job", "step", job_id, "-w", place)
     assert isinstance(stepped.exception, StoppedRunError)
-    assert "goes on with `winnow job resume" in stepped.exception.problems[0]
+    assert "continues with `winnow job resume" in stepped.exception.problems[0]
     assert said(winnow("job", "resume", job_id, "-w", place, "--json"))["state"] == "done"
     assert problems(winnow("job", "resume", job_id, "-w", place)) == [
         f"job {job_id} is done, expected one that is paused or has failed"

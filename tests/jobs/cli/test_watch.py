@@ -26,11 +26,11 @@ def test_the_picture_shows_what_is_done_to_do_and_left() -> None:
     ]
     for event in events:
         progress.take(event)
-    head, measure, aside = shown(progress, "running")
+    head, measure, line = shown(progress, "running")
     assert head == "job is running frames frames/s left"
     assert measure.startswith("measure 1,000/3,000 ")
     assert measure.endswith((" 100 20 s", " 99 20 s"))
-    assert aside == "2 frames set aside: OSError: [Errno 5]"
+    assert line == "2 frames quarantined: OSError: [Errno 5]"
     progress.take({"event": "stage_started", "at_ns": now, "stage": "idle"})
     progress.take({"event": "stage_done", "at_ns": now, "stage": "idle", "frames": 3000, "rows": 3000, "seconds": 1.0})
     progress.take({"event": "run_done", "at_ns": now, "frames": 3000})

@@ -47,7 +47,7 @@ def test_a_condition_and_a_number_choose(workspace: Workspace, tmp_path: Path) -
     queued = winnow("review", "export", "-w", workspace.root, "-f", "coco", "-o", tmp_path / "queue", "--json")
     assert (said(queued)["frames"], rows(workspace, schemas.ROUTING)["route"][EMPTY]) == (1, "person")
     nothing = winnow("review", "export", "-w", workspace.root, "-f", "coco", "-o", tmp_path / "no", "--where", "false")
-    assert nothing.output == "no frame waits for a person\n"
+    assert nothing.output == "no frame waits for review\n"
     assert not (tmp_path / "no").exists()
 
 
