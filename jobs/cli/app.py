@@ -32,7 +32,14 @@ from jobs.cli import (
     watch,
 )
 from jobs.cli.commands import Commands
-from jobs.cli.error_output import asks_json, nobody_listens, open_closed_streams, say, shows_help, usage_problem
+from jobs.cli.error_output import (
+    asks_json,
+    nobody_listens,
+    open_closed_streams,
+    print_problems,
+    shows_help,
+    usage_problem,
+)
 from jobs.cli.exit import INTERRUPTED
 
 _ABOUT_PLACES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
@@ -104,7 +111,7 @@ def main() -> None:
         stopped = isinstance(error, StoppedRunError)
         # The result of a run that was stopped has been printed.
         as_json = as_json and not (isinstance(error, StoppedRunError) and error.printed)
-        say([one_line(p) for p in error.problems], error.exit_code, as_json, "" if stopped else "error: ")
+        print_problems([one_line(p) for p in error.problems], error.exit_code, as_json, "" if stopped else "error: ")
         if isinstance(error, (InterruptedRunError, StoppedRunError)):
             # A signal to the whole group has ended the engine as well, for which its atexit handlers wait a minute.
             os._exit(error.exit_code)
@@ -115,15 +122,15 @@ def main() -> None:
     except OSError as error:
         # An output that cannot be written, or a file of the tables that is not there.
         code = _WRONG_PLACE if isinstance(error, _ABOUT_PLACES) else 1
-        say([as_problem(error)], code, as_json)
+        print_problems([as_problem(error)], code, as_json)
         sys.exit(code)
     except Exception as error:
         if not as_json and shows_help(error):
             sys.exit(2)
         if type(error).__name__ == "Abort":
-            say(["interrupted"], INTERRUPTED, as_json, prefix="")
+            print_problems(["interrupted"], INTERRUPTED, as_json, prefix="")
             sys.exit(INTERRUPTED)
         if (found := usage_problem(error)) is None:
             raise
-        say([found[0]], found[1], as_json)
+        print_problems([found[0]], found[1], as_json)
         sys.exit(found[1])

@@ -14,7 +14,7 @@ def asks_json(words: Sequence[str]) -> bool:
     return "--json" in options
 
 
-def say(problems: Sequence[str], exit_code: int, as_json: bool, prefix: str = "error: ") -> None:
+def print_problems(problems: Sequence[str], exit_code: int, as_json: bool, prefix: str = "error: ") -> None:
     """Print problems, one line each, and for programs an object with the same lines and the exit code."""
     for problem in problems:
         sys.stderr.write(f"{prefix}{problem}\n")

@@ -50,11 +50,11 @@ def export(
     """
     from jobs.cli.show import out as console
     from jobs.cli.show import print_json
-    from jobs.review.export_reviews import QueueRequest, send_out
+    from jobs.review.export_reviews import QueueRequest, export_queue
     from jobs.storage.workspace import Workspace
 
     request = QueueRequest(format_.value, out, where, n, include_reviewed, media.value, root, tuple(category or ()))
-    exported = send_out(Workspace.at(workspace), request)
+    exported = export_queue(Workspace.at(workspace), request)
     if as_json:
         print_json(exported)
     elif exported["frames"]:
@@ -69,7 +69,7 @@ def import_(
     workspace: WorkspaceOption = None,
     format_: Annotated[
         ReviewFormat | None,
-        typer.Option("--format", "-f", help="The tool.", show_default="told by what is in the file"),
+        typer.Option("--format", "-f", help="The tool.", show_default="found out from the content"),
     ] = None,
     reviewer: Annotated[
         str | None, typer.Option(help="Who reviewed the frames.", show_default="as the file says", metavar="NAME")
@@ -83,7 +83,7 @@ def import_(
         Path | None,
         typer.Option(
             help="File with the object that each number of a COCO file stands for.",
-            show_default="ids.json beside the file",
+            show_default="ids.json in the folder of the file",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the result, and write nothing.")] = False,
@@ -98,12 +98,12 @@ def import_(
     """
     from jobs.cli.show import out as console
     from jobs.cli.show import print_json
-    from jobs.review.import_reviews import ImportRequest, bring_in
+    from jobs.review.import_reviews import ImportRequest, import_file
     from jobs.storage.workspace import Workspace
 
     kind = format_.value if format_ else None
     request = ImportRequest(file, kind, reviewer, note, tuple(category or ()), ids, dry_run)
-    imported = bring_in(Workspace.at(workspace), request)
+    imported = import_file(Workspace.at(workspace), request)
     if as_json:
         print_json(imported)
         return

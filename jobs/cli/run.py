@@ -262,7 +262,7 @@ def remarks_on(row: Mapping[str, Any], taken: Mapping[str, str]) -> list[str]:
     remarks: list[str] = []
     if not row["n_frames"]:
         where = f"are those of stream {taken[row['uri']]} now" if row["uri"] in taken else "are gone"
-        remarks.append(f"its frames {where}, its rows were taken out")
+        remarks.append(f"its frames {where}, its rows were deleted")
     if row["gaps"]:
         remarks.append(f"{many(row['n_missing'], 'number')} missing in {many(len(row['gaps']), 'gap')}")
         if 2 * len(row["gaps"]) > row["n_frames"]:

@@ -78,9 +78,9 @@ def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> Non
         rows = [tuple("damaged" if c == "next" and row["error"] else row[c] for c in columns) for row in found]
         print_table(columns, rows)
     if damaged:
-        from jobs.cli.error_output import say
+        from jobs.cli.error_output import print_problems
 
-        say(damaged, 1, as_json=False)
+        print_problems(damaged, 1, as_json=False)
         raise typer.Exit(1)
 
 

@@ -165,7 +165,7 @@ def test_dry_run_says_what_and_why_and_writes_nothing(
         ),
     ],
 )
-def test_wrong_use_is_told_in_lines_and_exits_with_2(
+def test_wrong_use_is_reported_in_lines_and_exits_with_2(
     winnow: Winnow, tmp_path: Path, arguments: list[str], expected: list[str]
 ) -> None:
     (tmp_path / "empty").mkdir()

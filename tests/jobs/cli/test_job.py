@@ -64,7 +64,7 @@ def test_a_job_of_the_queue_is_left_to_gateways(tmp_path: Path, engine: Engine) 
     assert not on_disk(job_log.folder).exists()
 
 
-def test_a_run_is_replayed_compared_and_held_against_itself(tmp_path: Path, engine: Engine) -> None:
+def test_a_run_is_replayed_and_compared_and_one_stage_recomputed(tmp_path: Path, engine: Engine) -> None:
     cam, place = write_noise_stream(tmp_path / "cam", range(8)), tmp_path / "tables"
     first = said(winnow("run", "-i", cam, "-w", place, "--json"))
     replay = ("job", "replay", "last", "--from", "curation", "-w", place, "--json")

@@ -39,7 +39,7 @@ def test_the_picture_shows_what_is_done_to_do_and_left() -> None:
     assert lines[2].startswith("idle 3,000/3,000")
 
 
-def test_what_happens_often_is_not_told_line_by_line() -> None:
+def test_frequent_events_are_not_printed_line_by_line() -> None:
     assert event_line({"event": "block_done", "frames": 3}) is None
     assert event_line({"event": "committed", "rows": 3}) is None
     assert event_line({"event": "a_word_of_a_later_version"}) is None

@@ -51,7 +51,7 @@ def test_a_condition_and_a_number_choose(workspace: Workspace, tmp_path: Path) -
     assert not (tmp_path / "no").exists()
 
 
-def test_frames_that_no_model_has_looked_at_can_be_drawn_on(tmp_path: Path, engine: Engine) -> None:
+def test_frames_that_were_not_annotated_can_be_drawn_on(tmp_path: Path, engine: Engine) -> None:
     bare = Workspace.at(tmp_path / "tables")
     go(bare, write_noise_stream(tmp_path / "cam", range(2)), settings=["stages=[quality, curation]"])
     asked = ("review", "export", "-w", bare.root, "-f", "coco", "-o", tmp_path / "out", "--where", "keep")

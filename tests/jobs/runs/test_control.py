@@ -233,7 +233,7 @@ def test_a_job_that_died_when_it_was_done_is_done(tmp_path: Path) -> None:
     assert [r.word for r in job.job_log.records()] == ["started", "failed", "done"]
 
 
-def test_a_run_of_before_there_were_records_can_be_told_of(tmp_path: Path) -> None:
+def test_a_run_from_before_there_were_job_logs_has_a_state(tmp_path: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = go(workspace, write_noise_stream(tmp_path / "cam", range(3)))
     job = control.find(workspace, record.job_id)
