@@ -18,7 +18,8 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from conf.pipeline import STAGES, PipelineConfig, dotted_keys
+from conf.pipeline import PipelineConfig, dotted_keys
+from conf.stages import STAGE_NAMES
 
 DEFAULT_PROFILE = "quality"
 
@@ -267,11 +268,11 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
         problems += [f"unknown key {key!r}{_nearest(key, keys)}" for key in unknown]
     stages = values.get("stages")
     if isinstance(stages, (list, tuple)):
-        there_are = f"there are: {', '.join(STAGES)}"
+        there_are = f"there are: {', '.join(STAGE_NAMES)}"
         problems += [
-            f"stages: unknown stage {s!r}{_nearest(s, STAGES)}; {there_are}"
+            f"stages: unknown stage {s!r}{_nearest(s, STAGE_NAMES)}; {there_are}"
             for s in stages
-            if isinstance(s, str) and s not in STAGES
+            if isinstance(s, str) and s not in STAGE_NAMES
         ]
         if not stages:
             problems.append(f"stages: expected at least one, found none; {there_are}")

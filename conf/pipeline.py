@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le
 
 from conf.rules import KEPT, Rule, RuleError, both, nearest, understood
+from conf.stage_spec import setting
+from conf.stages import SPECS, STAGE_NAMES, STAGES
 from transforms.assess.escalation import EscalateParams
 from transforms.assess.uncertainty import RouteParams
 from transforms.curate.curation import CurationParams
@@ -28,57 +30,8 @@ from transforms.models.propagate import PropagateParams
 from transforms.models.segment import SegmentParams
 from transforms.models.track import TrackParams
 
-MODEL_STAGES = frozenset({"embeddings", "annotate", "segment", "propagate", "ocr", "caption", "second", "larger"})
-"""The stages that show frames to a model."""
-
-OPTIONAL_STAGES = MODEL_STAGES | {"media", "track", "route", "escalate"}
-"""The stages that run only where they are asked for."""
-
-STAGES = (
-    "frames",
-    "quality",
-    "fingerprints",
-    "motion",
-    "media",
-    "embeddings",
-    "scenes",
-    "idle",
-    "duplicates",
-    "curation",
-    "annotate",
-    "segment",
-    "propagate",
-    "track",
-    "ocr",
-    "caption",
-    "second",
-    "route",
-    "larger",
-    "escalate",
-)
-"""Every stage, in the order in which they run; embeddings of kept frames come after curation."""
-
-_NEEDS = {
-    "scenes": ("fingerprints",),
-    "idle": ("motion", "fingerprints", "scenes"),
-    "duplicates": ("fingerprints",),
-    "curation": ("quality",),
-    "segment": ("annotate",),
-    "propagate": ("annotate", "scenes"),
-    "track": ("annotate", "scenes"),
-    "second": ("annotate",),
-    "route": ("annotate",),
-    "larger": ("route",),
-    "escalate": ("route",),
-}
-
-_LIKE = {"segment": "annotate", "second": "annotate"}
-"""The stages that are shown the frames that another one is shown."""
-
-_ROUTED = {"larger": "routing.route = 'larger'"}
-"""The stages that are shown what another one sends to them, with the rule for that."""
-
-_RULED = MODEL_STAGES - _LIKE.keys() - _ROUTED.keys()
+_RULED = tuple(spec.name for spec in STAGES if spec.model and not spec.model.like and not spec.model.rule)
+"""The stages whose frames a rule may choose."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +66,7 @@ class PipelineConfig:
     before it: `when: {annotate: "curation.keep and quality.luma_mean > 40"}`, or `--set when.annotate="…"`.
     """
 
-    stages: tuple[str, ...] = tuple(stage for stage in STAGES if stage not in OPTIONAL_STAGES)
+    stages: tuple[str, ...] = tuple(spec.name for spec in STAGES if not spec.optional)
     unit_frames: Annotated[int, Ge(1), Le(65536)] = 256
     when: Mapping[str, str | None] = field(default_factory=dict)
     ingest: IngestParams = IngestParams()
@@ -149,76 +102,49 @@ class PipelineConfig:
 
     def rule(self, stage: str) -> Rule | None:
         """Return what chooses the frames that a stage is shown; None for all that decode. Raises `RuleError`."""
-        stage = _LIKE.get(stage, stage)
-        text = _ROUTED.get(stage) or self.when.get(stage)
-        return both(KEPT if self._only_kept(stage) else None, understood(text) if text else None)
+        work = spec.model if (spec := SPECS.get(stage)) else None
+        if work and work.like:
+            return self.rule(work.like)
+        text = (work and work.rule) or self.when.get(stage)
+        only_kept = work is not None and bool(work.kept_setting) and setting(self, work.kept_setting) == "kept"
+        return both(KEPT if only_kept else None, understood(text) if text else None)
 
     def conflicts(self) -> list[str]:
         """Return what is wrong with values that are each right by themselves."""
         found = self.wrong_rules()
-        by_vector = self.duplicates.uses == "vector" and "duplicates" in self.closed_stages
-        if self.embed.frames == "kept" and by_vector:
-            found.append(
-                "embed.frames: duplicates by embedding are found before anything is kept; expected all, found 'kept'"
-            )
-        if self.when.get("embeddings") and by_vector:
-            found.append("when.embeddings: duplicates by embedding need the vector of every frame; expected no rule")
-        known = get_args(get_type_hints(AnnotateParams)["detector"])
-        found += [
-            f"route.{name}: expected one of {', '.join(known)}, found {given!r}"
-            for name in ("second_detector", "larger_detector")
-            if (given := getattr(self.route, name)) not in {None, *known}
-        ]
-        if bool(self.route.larger) != bool(self.route.budget_larger):
-            found.append("route.larger, route.budget_larger: expected both or neither, weights and a number of frames")
-        found += self.escalate.unsafe()
-        if "escalate" in self.stages and not self.route.budget_vlm:
-            found.append("route.budget_vlm: the stage escalate asks about no frame; expected a number above 0")
-        if self.route.budget_vlm and "route" in self.closed_stages and "escalate" not in self.stages:
-            found.append("route.budget_vlm: nobody asks about these frames; expected the stage escalate among stages")
+        for spec in STAGES:
+            found += [problem for check in spec.checks for problem in check(self, spec.name)]
         return [*found, *self._circles()]
 
     def wrong_rules(self) -> list[str]:
         """Return what is wrong with rules, each by itself, whatever else is set."""
         return [problem for stage in self.when for problem in self._wrong_rule(stage)]
 
-    def _only_kept(self, stage: str) -> bool:
-        asked = {
-            "embeddings": self.embed.frames,
-            "annotate": self.annotate.frames,
-            "ocr": self.ocr.frames,
-            "caption": self.caption.frames,
-        }
-        return asked.get(stage) == "kept"
-
     def _needs(self, stage: str) -> tuple[str, ...]:
         """Return the stages that a stage needs, directly."""
-        needs = _NEEDS.get(stage, ())
-        if stage == "duplicates" and self.duplicates.uses == "vector":
-            needs = (*needs, "embeddings")
-        if stage == "route" and self.route.second:
-            needs = (*needs, "second")
+        spec = SPECS.get(stage)
+        if spec is None:
+            return ()
         try:
-            rule = self.rule(stage) if stage in MODEL_STAGES else None
+            rule = self.rule(stage) if spec.model else None
         except RuleError:
             rule = None
-        return (*needs, *sorted(rule.stages - {stage})) if rule else needs
+        return (*spec.needs(self), *(sorted(rule.stages - {stage}) if rule else ()))
 
     def _closed(self, stages: tuple[str, ...]) -> tuple[str, ...]:
-        wanted = {"frames", *stages, *(["media"] if self.ingest.materialize != "none" else [])}
-        while more := {need for stage in wanted for need in (*self._needs(stage), *self._brings(stage))} - wanted:
+        wanted = set(stages)
+        while True:
+            more = {need for stage in wanted for need in self._needs(stage)}
+            more |= {spec.name for spec in STAGES if spec.joins(self, wanted)}
+            if more <= wanted:
+                return tuple(name for name in STAGE_NAMES if name in wanted)
             wanted |= more
-        return tuple(stage for stage in STAGES if stage in wanted)
-
-    def _brings(self, stage: str) -> tuple[str, ...]:
-        """Return the stages that follow a stage wherever that runs."""
-        return ("larger",) if stage == "route" and self.route.larger else ()
 
     def _wrong_rule(self, stage: str) -> list[str]:
         """Return what is wrong with the rule of a stage, by itself."""
         text = self.when[stage]
         if stage not in _RULED:
-            return [f"when.{stage}: {_why_no_rule(stage)}; rules are for {', '.join(s for s in STAGES if s in _RULED)}"]
+            return [f"when.{stage}: {_why_no_rule(stage)}; rules are for {', '.join(_RULED)}"]
         if text is None:
             return []
         try:
@@ -243,13 +169,12 @@ class PipelineConfig:
 
 
 def _why_no_rule(stage: str) -> str:
-    if stage not in STAGES:
+    spec = SPECS.get(stage)
+    if spec is None:
         return f"there is no such stage{nearest(stage, _RULED)}"
-    if stage in _ROUTED:
-        return f"{stage} is shown what is routed to it"
-    if stage in _LIKE:
-        return f"{stage} is shown what {_LIKE[stage]} is shown"
-    reads = stage in {"frames", "quality", "fingerprints", "motion", "media"}
+    if spec.model:
+        return f"{stage} is shown what {f'{spec.model.like} is shown' if spec.model.like else 'is routed to it'}"
+    reads = spec.kind == "pixels"
     why = "is measured for every frame, in one pass" if reads else "works on all that is in the tables"
     return f"{stage} {why}, and can leave no frame out"
 

@@ -16,32 +16,19 @@ from typing import Any
 from unittest import mock
 
 from conf import load, profile_names
+from conf.detectors import DETECTORS
+from conf.stages import SPECS
 from jobs.core.code_hash import code_hash
 from jobs.stages.pipeline import build
 from tests.onnx_graphs import write_end_to_end
-from transforms.frames import clip, image
-from transforms.models import caption, ocr, propagate, segment
-from transforms.models.detect.annotator import Annotator, MotionAnnotator
-from transforms.models.detect.pretrained import PretrainedDetector
-from transforms.models.detect.prompted import Owl, Sam3
-from transforms.models.detect.yolo import YoloDetector
-from transforms.models.embeddings import Embedder
 
 PATH = Path(__file__).with_name("golden_keys.json")
 
-_SEEN: tuple[Callable[..., Any], ...] = (image.decode_color, clip.ClipFrame.color)
 # Weights that these need are another download each; what their code does is held without them.
 _CODE: Mapping[str, tuple[Callable[..., Any], ...]] = {
-    "embeddings": (*_SEEN, Embedder),
-    "annotate by motion": (*_SEEN, MotionAnnotator),
-    "annotate by d-fine": (*_SEEN, Annotator, PretrainedDetector),
-    "annotate by owlv2": (*_SEEN, Annotator, Owl),
-    "annotate by sam3": (*_SEEN, Annotator, Sam3),
-    "annotate by yolo26": (*_SEEN, Annotator, YoloDetector),
-    "segment": (*_SEEN, segment.Segmenter),
-    "propagate": (*_SEEN, propagate.Propagator),
-    "ocr": (*_SEEN, ocr.TextReader),
-    "caption": (*_SEEN, caption.Captioner),
+    "embeddings": SPECS["embeddings"].code,
+    **{f"annotate by {name}": detector.code for name, detector in DETECTORS.items() if name != "onnx"},
+    **{name: SPECS[name].code for name in ("segment", "propagate", "ocr", "caption")},
 }
 _EVERY_STAGE = "stages=[media, track, annotate, second, route, larger, escalate]"
 

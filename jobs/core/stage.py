@@ -8,12 +8,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from blake3 import blake3
 
 import schemas
 from conf.rules import Rule
+from conf.stage_spec import Kind, Scope, StageSpec
+from conf.stages import SPECS
 from jobs.core.code_hash import code_hash
 from transforms.models.inference import AnyModel
 
@@ -37,16 +39,25 @@ class Stage:
     """
 
     name: str
-    kind: Literal["pixels", "model", "table", "calls"]
+    kind: Kind
     table: schemas.Table
     code: tuple[Callable[..., Any], ...]
     params: Mapping[str, Any]
     upstream: tuple[Stage, ...] = ()
-    scope: Literal["frame", "stream", "run", "workspace"] = "frame"
+    scope: Scope = "frame"
     version: int = 1
     make: Callable[[int], AnyModel] | None = None
     context: int = 0
     rule: Rule | None = None
+
+    @property
+    def spec(self) -> StageSpec:
+        """Return the declaration of the stage."""
+        return SPECS[self.name]
+
+    def made_by(self, make: Callable[[int], AnyModel]) -> Stage:
+        """Return the stage with what makes its model."""
+        return dataclasses.replace(self, make=make)
 
     @cached_property
     def code_hash(self) -> str:

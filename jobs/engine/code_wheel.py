@@ -13,7 +13,10 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 from blake3 import blake3
 
 _NAME = "winnow"
-_ROOMS = ("conf", "jobs", "schemas", "transforms")
+_PACKAGES = ("conf", "jobs", "schemas", "transforms")
+# Lies in a folder of `jobs` in a checkout, and beside it where it is installed.
+_PYTHON_API = "winnow"
+_SOURCES_OF_PYTHON_API = "jobs/python_api/"
 # Equal files give an equal wheel, so that it goes to a cluster once.
 _TIME = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o644 << 16
@@ -63,13 +66,19 @@ def write_wheel(folder: Path, suffix: str = ".whl") -> Path:
 def _files() -> list[tuple[str, Path]]:
     """Return every file of the program by its name in a wheel, in order."""
     found: dict[str, Path] = {}
-    for room in _ROOMS:
-        origin = importlib.import_module(room).__file__
+    for package in _PACKAGES:
+        origin = importlib.import_module(package).__file__
         assert origin is not None
-        root = Path(origin).parent
-        files = (path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-        found |= {f"{room}/{path.relative_to(root).as_posix()}": path for path in files if path.name[0] != "."}
-    return sorted(found.items())
+        found |= _files_of(package, Path(origin).parent)
+        beside = Path(origin).parent.with_name(_PYTHON_API)
+        if package == "jobs" and not any(name.startswith(_SOURCES_OF_PYTHON_API) for name in found):
+            found |= _files_of(_PYTHON_API, beside)
+    return sorted((name.removeprefix(_SOURCES_OF_PYTHON_API), path) for name, path in found.items())
+
+
+def _files_of(package: str, root: Path) -> dict[str, Path]:
+    files = (path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {f"{package}/{path.relative_to(root).as_posix()}": path for path in files if path.name[0] != "."}
 
 
 def _metadata(number: str) -> dict[str, str]:

@@ -9,19 +9,22 @@ from conf import PipelineConfig
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from jobs.models.locations import fingerprint, locate
-from transforms.models.embeddings import PACKAGES, EmbedderSpec
+from transforms.models.embeddings import PACKAGES
 
 _CONFIG = "open_clip_config.json"
 _SUFFIXES = frozenset({".safetensors", ".bin", ".pth", ".pt"})
 _HUB_FILES = ((_CONFIG,), ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"))
 
 
-def embedder(config: PipelineConfig) -> EmbedderSpec:
-    """Return what an embedder is made from. Raises `UserError` if a package, or its weights, are missing."""
+def weights_of(config: PipelineConfig) -> tuple[Path, str]:
+    """Return where the weights of the embedder lie, and their hash.
+
+    Raises `UserError` if a package, or the weights, are missing.
+    """
     require("embeddings", *PACKAGES)
     params = config.embed
     source = locate("embed.weights", params.weights, _HUB_FILES)
-    return EmbedderSpec(source, fingerprint(_files(source, params.model)), params)
+    return source, fingerprint(_files(source, params.model))
 
 
 def _files(source: Path, model: str | None) -> list[Path]:

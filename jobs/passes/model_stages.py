@@ -1,107 +1,65 @@
-"""Runs the model stages: what a model has not seen yet is shown to it, and every frame is accounted for."""
+"""Runs the model stages: a model is shown the frames that it has not seen, and every frame is accounted for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import pyarrow as pa
 
 import schemas
-from conf import PipelineConfig
-from jobs.core.errors import RunFailedError
+from jobs.core.errors import RunFailedError, RunStopped
 from jobs.core.stage import Stage
-from jobs.engine.lazy_engine import EngineOnDemand
 from jobs.models.remote_models import make_model
 from jobs.passes.model_pass import run_model_pass
 from jobs.passes.model_plan import ModelPlan, ModelPlanner
 from jobs.passes.model_worker import ModelTask
-from jobs.passes.pixel_pass import PassResult
 from jobs.passes.propagation_plan import CarryPlanner
-from jobs.records.job_claim import JobClaim
-from jobs.records.run_events import RunReporter
-from jobs.records.run_record import StageOutcome
+from jobs.passes.run_context import RunContext, Survey
 from jobs.storage.committer import Committer
 from jobs.storage.object_committer import ObjectCommitter
 from jobs.storage.quarantine import settle
-from jobs.storage.store import Store
 from jobs.views.categories import register_model
 
 
-@dataclass(frozen=True)
-class ModelResult:
-    """What a model stage did: how it stood before and stands now, what the pass cost, and frames set aside."""
-
-    before: ModelPlan
-    after: ModelPlan
-    did: PassResult
-    computed: int
-    quarantined: int
-
-    def account(self, outcome: StageOutcome, earlier: StageOutcome) -> None:
-        """Put down what came of the stage, which did `earlier` before it was paused."""
-        outcome.frames_in = self.after.wanted
-        outcome.computed = earlier.computed + self.computed
-        outcome.quarantined = self.quarantined
-        outcome.reused = max(0, self.after.wanted - self.after.open - outcome.computed)
-        outcome.removed = self.before.n_gone
-        outcome.seconds = earlier.seconds + self.did.seconds
-        outcome.state = "paused" if self.did.stopped else "done"
-
-
 class ModelStages:
-    """The model stages of one run."""
+    """The model stages of one run; a `Runner`."""
 
-    def __init__(
-        self, store: Store, stages: Sequence[Stage], config: PipelineConfig, streams: Sequence[str], job_id: str
-    ) -> None:
-        self._store = store
-        self._stages = {s.name: s for s in stages}
-        self._config = config
-        self._streams = streams
-        self._job_id = job_id
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._stages: Mapping[str, Stage] = context.by_name
 
-    def planner(self, stage: Stage, again: bool = False) -> ModelPlanner:
-        """Return what knows which frames the model has not seen, as the tables are now; all of them with `again`."""
-        if stage.table is schemas.PROPAGATED:
-            return CarryPlanner(self._store, stage, self._stages, self._streams, again)
-        objects = next((s for s in stage.upstream if s.table is schemas.ANNOTATED), None)
-        return ModelPlanner(self._store, stage, self._stages, self._streams, again, objects)
+    def survey(self, stage: Stage) -> Survey:
+        """Return which frames the model has not seen, as the tables are now."""
+        plan = self._planner(stage, False).survey()
+        return Survey(plan.frames, plan.wanted, plan.missing, plan.outdated, gone=plan.n_gone)
 
-    def run(
-        self,
-        stage: Stage,
-        engine: EngineOnDemand,
-        teller: RunReporter,
-        hold: JobClaim,
-        abort: bool = False,
-        again: bool = False,
-    ) -> ModelResult:
-        """Bring a stage up to date; with `again`, show all frames to the model once more.
+    def run(self, stage: Stage) -> bool:
+        """Show the model what it has not seen, or all frames where the stage is to be recomputed.
 
-        `hold` and `abort` are as for `pixelpass.run_pass`. Raises `RunFailedError` where frames are left that are
-        neither done nor set aside, unless the pass was asked to end.
+        Raises `RunFailedError` where frames are left that are neither done nor quarantined, and `RunStopped` where the
+        run was asked to end before all were shown.
         """
-        planner = self.planner(stage, again)
+        context, live = self._context, self._context.now
+        planner = self._planner(stage, context.recomputes(stage))
         before = planner.survey()
-        resources = self._config.resources
+        resources = context.config.resources
         kind = ObjectCommitter if stage.table.name in schemas.OBJECTS_OF else Committer
         planned_on = {stage.table.name: planner.snapshot}
         every_s = resources.commit_seconds
-        committer = kind(self._store, [stage], planned_on, self._job_id, every_s, teller.committed)
+        committer = kind(context.store, [stage], planned_on, context.job_id, every_s, live.reporter.committed)
         if before.gone:
             committer.remove(stage.table.name, pa.concat_tables(before.gone))
         if before.open:
-            teller.began(stage.name, before.open)
+            live.reporter.began(stage.name, before.open)
         task = ModelTask(
             make_model(stage),
             stage.name,
             stage.key,
-            self._store.root,
-            self._config.image,
+            context.store.root,
+            context.config.image,
             resources.model_batch,
             stage.context,
-            str(hold.stop_flag),
+            str(live.claim.stop_flag),
             stage.table.written_by,
         )
         did = run_model_pass(
@@ -109,15 +67,15 @@ class ModelStages:
             task,
             resources.model_frames,
             lambda cluster: cluster.model_processes(resources),
-            engine,
-            engine.models_nearby,
+            live.engine,
+            live.engine.models_nearby,
             committer,
-            teller.measured,
-            hold=hold,
-            abort=abort,
+            live.reporter.measured,
+            hold=live.claim,
+            abort=live.abort,
         )
-        faults = settle(self._store, list(self._stages.values()), self._streams, did.faults, self._job_id)
-        after = self.planner(stage).survey() if before.open or before.gone else before
+        faults = settle(context.store, list(context.stages), context.streams, did.faults, context.job_id)
+        after = self._planner(stage, False).survey() if before.open or before.gone else before
         quarantined = faults.get(stage.name, 0)
         if after.open > quarantined and not did.stopped:
             raise RunFailedError(
@@ -125,5 +83,42 @@ class ModelStages:
                 "quarantined; run again to compute the rest"
             )
         if not did.stopped:
-            register_model(self._store, stage, self._job_id)
-        return ModelResult(before, after, did, did.computed.get(stage.table.name, 0), quarantined)
+            register_model(context.store, stage, context.job_id)
+        self._account(
+            stage, before, after, did.computed.get(stage.table.name, 0), quarantined, did.seconds, did.stopped
+        )
+        if did.stopped:
+            raise RunStopped(live.claim.asked() or "paused")
+        return did.n_frames > 0
+
+    def _account(
+        self,
+        stage: Stage,
+        before: ModelPlan,
+        after: ModelPlan,
+        computed: int,
+        quarantined: int,
+        seconds: float,
+        stopped: bool,
+    ) -> None:
+        outcome, earlier = self._context.now.outcome(stage)
+        outcome.account(
+            earlier,
+            frames_in=after.wanted,
+            computed=computed,
+            done=after.wanted - after.open,
+            quarantined=quarantined,
+            removed=before.n_gone,
+            seconds=seconds,
+            state="paused" if stopped else "done",
+        )
+
+    def _planner(self, stage: Stage, recompute: bool) -> ModelPlanner:
+        """Return what compares the frames that a model is to be shown with its rows, as the tables are now."""
+        store, streams = self._context.store, self._context.streams
+        work = stage.spec.model
+        assert work is not None
+        if work.shown == "stretches":
+            return CarryPlanner(store, stage, self._stages, streams, recompute)
+        objects = stage.upstream[0] if work.shown == "objects" else None
+        return ModelPlanner(store, stage, self._stages, streams, recompute, objects)

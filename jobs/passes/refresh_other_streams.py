@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,49 +11,58 @@ import pyarrow.compute as pc
 import schemas
 from conf import MODEL_STAGES, ConfigError, PipelineConfig
 from conf.loader import parse, to_dict
+from conf.stages import STAGES
 from jobs.core.errors import UserError
 from jobs.core.stage import Stage
-from jobs.passes.scopes import WORKSPACE
+from jobs.passes.run_context import RunContext
 from jobs.passes.table_stages import TableStages
 from jobs.stages.pipeline import build
 from jobs.storage.store import Store
+from transforms.core.table_stage import WORKSPACE
 
 _FOLLOWED = "following"
 """What the ledger has on record: the groups that all verdicts have followed."""
 
 
-def refresh_other_streams(
-    store: Store, stages: Sequence[Stage], streams: Sequence[str], job_id: str, check: Callable[[], None], anew: bool
-) -> None:
-    """Bring the verdicts up to date that heads show of other streams, and that rest on the groups of these stages.
+def refresh(context: RunContext) -> None:
+    """Bring up to date what heads show of other streams, where it rests on groups that this run may have changed."""
+    for spec in STAGES:
+        if spec.work and spec.work.groups:
+            _refresh(context, spec.name, spec.work.groups)
 
-    Those under the same configuration have been looked at by the run itself. What followed these groups before is left
-    alone, unless they were formed `anew` from what they were formed from. Verdicts that this version of the program
-    would not make in the same way wait for the next run of their streams.
+
+def _refresh(context: RunContext, name: str, of_groups: str) -> None:
+    """Bring rows of the stage `name` up to date that heads show of other streams, and that rest on groups of the run.
+
+    Those under the same configuration have been brought up to date by the run itself. What followed these groups before
+    is left alone, unless they were formed afresh from what they were formed from. Rows that this version of the program
+    would not compute in the same way wait for the next run of their streams.
     """
-    groups = next((s for s in stages if s.name == "duplicates"), None)
+    store, own = context.store, context.by_name
+    groups = own.get(of_groups)
     if groups is None or groups.scope != "workspace":
         return
-    input_id = _noted(store, "duplicates", groups.key)
-    if input_id is None or (input_id == _noted(store, _FOLLOWED, groups.key) and not anew):
+    assert groups.spec.work is not None
+    rebuilt = groups.spec.work.rebuilds(context.config)
+    input_id = _noted(store, groups.name, groups.key)
+    if input_id is None or (input_id == _noted(store, _FOLLOWED, groups.key) and not rebuilt):
         return
-    own = {s.name: s.key for s in stages}
     heads: dict[str, dict[str, tuple[str, str]]] = {}
     for row in store.read(schemas.HEADS).to_pylist():
         heads.setdefault(row["stream_id"], {})[row["stage"]] = (row["stage_key"], row["job_id"])
     shown: dict[tuple[str, str], list[str]] = {}
-    for name, head in heads.items():
-        if name in streams or head.get("duplicates", ("",))[0] != groups.key or "curation" not in head:
+    for stream, head in heads.items():
+        if stream in context.streams or head.get(groups.name, ("",))[0] != groups.key or name not in head:
             continue
-        if head["curation"][0] != own.get("curation"):
-            shown.setdefault(head["curation"], []).append(name)
-    for (key, ran), names in sorted(shown.items()):
+        if name not in own or head[name][0] != own[name].key:
+            shown.setdefault(head[name], []).append(stream)
+    for (key, ran), streams in sorted(shown.items()):
         config = _config(store, ran)
         made = _stages(config) if config else ()
-        verdicts = next((s for s in made if s.name == "curation" and s.key == key), None)
-        if config and verdicts:
-            TableStages(store, made, config, names, job_id, check).run(verdicts)
-    _note(store, groups.key, input_id, job_id)
+        stage = next((s for s in made if s.name == name and s.key == key), None)
+        if config and stage:
+            TableStages(replace(context, stages=made, config=config, streams=streams)).update(stage)
+    _note(store, groups.key, input_id, context.job_id)
 
 
 def _noted(store: Store, stage: str, key: str) -> int | None:

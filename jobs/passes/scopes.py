@@ -13,27 +13,17 @@ from blake3 import blake3
 
 import schemas
 from jobs.core.stage import Stage
-from jobs.passes.routing import looked_at
+from jobs.passes.run_context import ScopeState
 from jobs.storage.store import Drop, Snapshot, Store
+from transforms.assess.uncertainty import REVIEW_COLUMNS, reviewed_pictures
 from transforms.core.identity import row_terms
-
-WORKSPACE = "*"
-"""The scope that is the whole workspace."""
+from transforms.core.table_stage import WORKSPACE
 
 Digest = tuple[int, int]
 """Number of rows, and the wrapping sum of a hash of each."""
 
 _NOTHING: Digest = (0, 0)
 _MIXED = -1
-
-
-@dataclass(frozen=True)
-class ScopeState:
-    """A scope of a table stage: the digest of its input now, and whether its rows were computed from just that."""
-
-    scope: str
-    input_id: int
-    done: bool
 
 
 @dataclass(frozen=True)
@@ -60,9 +50,8 @@ class Scopes:
         """Return where each scope of a stage stands, from the tables as they are now."""
         ledger = self._ledger(stage)
         streams = list(self._streams)
-        if stage.name == "curation":
-            # Verdicts on other streams may rest on groups that this run has changed.
-            streams += sorted(self._others(stage, ledger))
+        # Rows of other streams may rest on groups that this run has changed.
+        streams += sorted(self._others(stage, ledger))
         written = self._written(stage, self._store.open(stage.table), frozenset(streams))
         found = []
         for scope, input_id in self._input_ids(stage, streams).items():
@@ -73,9 +62,8 @@ class Scopes:
         return found
 
     def _others(self, stage: Stage, ledger: Mapping[str, Digest]) -> set[str]:
-        """Return the streams beyond the run's own that a curation over all the workspace's groups has rows for."""
-        groups = self._stages.get("duplicates")
-        if groups is None or groups.scope != "workspace":
+        """Return the streams beyond the run's own that a stage over all the workspace's groups has rows for."""
+        if self._groups_of(stage) is None:
             return set()
         heads = self._store.read(schemas.HEADS, ("stream_id", "stage_key")).to_pylist()
         shown = {row["stream_id"] for row in heads if row["stage_key"] == stage.key}
@@ -121,15 +109,27 @@ class Scopes:
         present = {name for batch in batches for name in pc.unique(batch["stream_id"]).to_pylist()}
         return own | frozenset(heads) | present
 
-    def neighbours(self) -> dict[str, set[str]]:
-        """Return for each stream those that share a group of duplicates with it, itself included."""
-        stage = self._stages.get("duplicates")
-        if stage is None or stage.scope != "workspace":
+    def input_streams(self, stage: Stage, scopes: Iterable[str]) -> frozenset[str]:
+        """Return the streams whose rows decide those of some scopes of a stage."""
+        if stage.scope != "stream":
+            return self.streams_of(stage)
+        around = self._neighbours(stage)
+        return frozenset(scopes).union(*(around.get(name, ()) for name in scopes))
+
+    def _groups_of(self, stage: Stage) -> Stage | None:
+        """Return the stage over the workspace whose groups connect the streams of another one, if there is one."""
+        groups = self._stages.get(stage.spec.work.groups) if stage.spec.work else None
+        return groups if groups and groups.scope == "workspace" else None
+
+    def _neighbours(self, stage: Stage) -> dict[str, set[str]]:
+        """Return for each stream those that share a group with it that counts for a stage, itself included."""
+        groups = self._groups_of(stage)
+        if groups is None:
             return {}
         columns = ("stream_id", "group_id", "representative_stream")
         crossing = [
             pl.DataFrame(pa.Table.from_batches([batch])).filter(pl.col("stream_id") != pl.col("representative_stream"))
-            for batch in self._store.open(schemas.DUPLICATES).batches(columns, stage.key, None)
+            for batch in self._store.open(groups.table).batches(columns, groups.key, None)
         ]
         if not crossing:
             return {}
@@ -153,20 +153,20 @@ class Scopes:
         rows = pl.DataFrame(snapshot.read(("stream_id", "input_id"), stage.key, streams))
         span = (pl.len(), pl.col("input_id").min().alias("low"), pl.col("input_id").max().alias("high"))
         found = rows.group_by("stream_id").agg(*span)
-        if stage.name == "duplicates":
+        if _is_incremental(stage):
             # These rows carry the ids of their own frames, not that of the scope.
             return {name: _Written(n, None) for name, n, _, _ in found.iter_rows()}
         return {name: _Written(n, low if low == high else _MIXED) for name, n, low, high in found.iter_rows()}
 
     def _input_ids(self, stage: Stage, streams: Sequence[str]) -> dict[str, int]:
         """Return the digest of what each scope of a stage is computed from."""
-        if stage.name == "duplicates":
+        if _is_incremental(stage):
             everyone = self.streams_of(stage)
             read = [self._digests(s, everyone) for s in stage.upstream]
             if stage.scope == "workspace":
                 return {WORKSPACE: _combined([item for digests in read for item in sorted(digests.items())])}
             return {name: _combined([(name, digests[name]) for digests in read]) for name in streams}
-        around = self.neighbours() if stage.name == "curation" else {}
+        around = self._neighbours(stage)
         everyone = frozenset(streams).union(*(around.get(name, ()) for name in streams))
         above = {
             s.name: self._ledger(s) if not s.table.per_frame else self._digests(s, everyone) for s in stage.upstream
@@ -183,8 +183,11 @@ class Scopes:
         }
         if stage.scope != "run":
             return found
-        # What one stream gets of a budget, the others do not; what people have looked at takes none of it.
-        together = [*sorted(found.items()), *looked_at(self._store, streams).iter_rows()]
+        # What one stream gets of a budget, the others do not; what people have reviewed takes none of it.
+        together: list[tuple[object, ...]] = [*sorted(found.items())]
+        if stage.spec.work and stage.spec.work.reads_reviews:
+            reviews = self._store.read(schemas.REVIEWS, REVIEW_COLUMNS)
+            together += reviewed_pictures(reviews, streams).iter_rows()
         return {name: _combined([(name, *together)]) for name in found}
 
     def _digests(self, stage: Stage, streams: frozenset[str]) -> dict[str, Digest]:
@@ -201,6 +204,10 @@ class Scopes:
                 count, digest = found[name]
                 found[name] = (count + n, (digest + total) % 2**64)
         return found
+
+
+def _is_incremental(stage: Stage) -> bool:
+    return stage.spec.work is not None and stage.spec.work.incremental
 
 
 def _combined(parts: Sequence[tuple[object, ...]]) -> int:

@@ -45,6 +45,35 @@ class StageOutcome:
     seconds: float = 0.0
     state: str = "pending"
 
+    def account(
+        self,
+        earlier: StageOutcome,
+        *,
+        frames_in: int,
+        computed: int,
+        done: int | None = None,
+        quarantined: int | None = None,
+        verified: int = 0,
+        removed: int = 0,
+        seconds: float = 0.0,
+        state: str = "done",
+    ) -> None:
+        """Take in what a run did for the stage, on top of what an `earlier` part of it did before a pause.
+
+        `done` is how many frames have a valid row now: those that the run has not computed are reused. None for `done`
+        or `quarantined` leaves what is known of these.
+        """
+        self.frames_in = frames_in
+        self.computed = earlier.computed + computed
+        self.verified = earlier.verified + verified
+        self.removed = earlier.removed + removed
+        self.seconds = earlier.seconds + seconds
+        self.state = state
+        if done is not None:
+            self.reused = max(0, done - self.computed)
+        if quarantined is not None:
+            self.quarantined = quarantined
+
 
 @dataclass
 class RunRecord:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,16 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
+from conf.rules import Rule
 from jobs.core.naming import new_job_id
 from jobs.core.stage import Stage, canonical
-from jobs.passes.model_plan import ModelPlan
-from jobs.passes.model_stages import ModelStages
-from jobs.passes.pixel_plan import Listed, PixelPlan, Planner
-from jobs.passes.scopes import WORKSPACE
-from jobs.passes.table_stages import TableStages
+from jobs.passes.pixel_plan import Listed
+from jobs.passes.run_context import RunContext, Survey
+from jobs.passes.runners import Runners
 from jobs.runs.prepare import Prepared
 from jobs.storage.store import Store
-from jobs.vlm.vlm_stage import Escalation
+from transforms.core.table_stage import WORKSPACE
 
 _GONE = "frame is gone, or no longer taken"
 
@@ -47,138 +45,137 @@ class StageForecast:
 
 def forecast(prepared: Prepared) -> list[StageForecast]:
     """Return what each stage of a prepared run would do. Reads tables and listings, writes nothing."""
-    listed = [Listed.of(s) for s in prepared.streams]
-    reread = prepared.request.overrides.reread
-    plan = Planner(prepared.store, prepared.stages, listed, reread=reread).survey()
-    changes = _Changes(prepared.store, prepared.stages)
-    names = [s.stream_id for s in prepared.streams]
-    tables = TableStages(
-        prepared.store, prepared.stages, prepared.request.loaded.config, names, job_id=f"dry-{new_job_id()}"
+    request = prepared.request
+    context = RunContext(
+        prepared.store,
+        prepared.stages,
+        request.loaded.config,
+        [s.stream_id for s in prepared.streams],
+        f"dry-{new_job_id()}",
+        [Listed.of(s) for s in prepared.streams],
+        reread=request.overrides.reread,
     )
-    models = ModelStages(prepared.store, prepared.stages, prepared.request.loaded.config, names, job_id="dry")
-    forecasts: dict[str, StageForecast] = {}
-    for stage in prepared.stages:
-        if stage.kind == "pixels":
-            forecasts[stage.name] = _pixels(
-                stage, plan, names, changes, "to be read again" if reread else "file changed on disk"
-            )
-        elif stage.kind == "calls":
-            asking = Escalation(prepared.store, prepared.stages, prepared.request.loaded.config, names, job_id="dry")
-            wanted, unasked = asking.survey()
-            why = next((reason for name in names if (reason := changes.reason(stage, name))), "new")
-            forecasts[stage.name] = StageForecast(stage.name, wanted, unasked, 0, 0, {why: unasked} if unasked else {})
-        elif stage.kind == "model":
-            above = sum(forecasts[s.name].compute for s in stage.upstream if s.kind == "model")
-            found = _model(stage, models.planner(stage).survey(), plan, names, changes, above)
-            forecasts[stage.name] = replace(found, depends_on=_awaited(stage, forecasts)) if stage.rule else found
+    return _Forecaster(prepared, context).forecasts()
+
+
+class _Forecaster:
+    """What the stages of one run would do, each after those that it reads."""
+
+    def __init__(self, prepared: Prepared, context: RunContext) -> None:
+        self._context = context
+        self._runners = Runners(context)
+        self._changes = _Changes(context.store, prepared.stages)
+        self._frames = {s.stream_id: s.n_frames for s in prepared.streams}
+        self._surveys: dict[str, Survey] = {}
+        self._found: dict[str, StageForecast] = {}
+
+    def forecasts(self) -> list[StageForecast]:
+        of_kind = {"pixels": self._pixels, "model": self._model, "table": self._table, "calls": self._calls}
+        for stage in self._context.stages:
+            self._surveys[stage.name] = self._runners.of(stage).survey(stage)
+            self._found[stage.name] = of_kind[stage.kind](stage, self._surveys[stage.name])
+        return list(self._found.values())
+
+    def _pixels(self, stage: Stage, survey: Survey) -> StageForecast:
+        reasons: dict[str, int] = {}
+        doubt = "to be read again" if self._context.reread else "file changed on disk"
+        which = f"{doubt}, or the frame before is another" if stage.spec.of_pairs else doubt
+        for name, counts in survey.streams.items():
+            _add(reasons, self._changes.reason(stage, name) or "new", counts.missing)
+            _add(reasons, "content changed", counts.outdated)
+            _add(reasons, f"{which}: its bytes will tell", counts.unread)
+            _add(reasons, _GONE, counts.gone)
+        return StageForecast(stage.name, survey.wanted, survey.open, survey.unread, survey.gone, reasons)
+
+    def _calls(self, stage: Stage, survey: Survey) -> StageForecast:
+        reasons: dict[str, int] = {}
+        _add(reasons, self._why(stage), survey.missing)
+        return StageForecast(stage.name, survey.wanted, survey.missing, 0, 0, reasons)
+
+    def _model(self, stage: Stage, survey: Survey) -> StageForecast:
+        # For how many frames the model stages that it builds on have something to compute.
+        models = [s.name for s in stage.upstream if s.kind == "model"]
+        above = sum(self._found[name].compute for name in models)
+        reasons: dict[str, int] = {}
+        if above:
+            _add(reasons, f"upstream changed: {', '.join(models)}, as far as that finds something", above)
+            _add(reasons, _GONE, survey.gone)
+            found = StageForecast(stage.name, max(survey.wanted, above), above, 0, survey.gone, reasons)
         else:
-            forecasts[stage.name] = _table(stage, prepared, tables, forecasts, changes, plan)
-    return list(forecasts.values())
+            unmeasured = self._surveys[schemas.FRAMES.written_by].missing
+            _add(reasons, self._why(stage), survey.missing)
+            _add(reasons, "content changed", survey.outdated)
+            _add(reasons, "new, if they decode and are wanted", unmeasured)
+            _add(reasons, _GONE, survey.gone)
+            wanted, compute = survey.wanted + unmeasured, survey.open + unmeasured
+            found = StageForecast(stage.name, wanted, compute, 0, survey.gone, reasons)
+            if stage.rule:
+                found = replace(found, rule=stage.rule.sql, chosen=survey.wanted, of=survey.frames)
+        return replace(found, depends_on=self._awaited(stage.rule)) if stage.rule else found
 
+    def _awaited(self, rule: Rule) -> tuple[str, ...]:
+        """Return the stages that a rule asks and that have something to do before they can answer."""
+        above = [self._found[name] for name in sorted(rule.stages)]
+        return tuple(f.stage for f in above if f.compute or f.verify or f.remove)
 
-def _pixels(stage: Stage, plan: PixelPlan, names: list[str], changes: _Changes, doubt: str) -> StageForecast:
-    reasons: dict[str, int] = {}
-    total = plan.stage_total(stage.name)
-    for name in names:
-        counts = plan.of(stage.name, name)
-        _add(reasons, changes.reason(stage, name) or "new", counts.missing)
-        _add(reasons, "content changed", counts.outdated)
-        which = f"{doubt}, or the frame before is another" if stage.table is schemas.MOTION else doubt
-        _add(reasons, f"{which}: its bytes will tell", counts.unread)
-        _add(reasons, _GONE, counts.gone)
-    return StageForecast(stage.name, total.n_frames, total.missing + total.outdated, total.unread, total.gone, reasons)
+    def _why(self, stage: Stage) -> str:
+        """Return why a stage has no rows of frames that are there."""
+        names = self._context.streams
+        return next((reason for name in names if (reason := self._changes.reason(stage, name))), "new")
 
+    def _table(self, stage: Stage, survey: Survey) -> StageForecast:
+        frames, reasons = self._frames, dict[str, int]()
+        incremental = stage.spec.work is not None and stage.spec.work.incremental
+        if incremental and (fresh := self._ungrouped(stage)):
+            # Rows that stand stay as they are: only frames that are in none are computed.
+            return StageForecast(stage.name, sum(frames.values()), sum(fresh.values()), 0, 0, fresh)
+        compute = verify = 0
+        for state in survey.scopes:
+            # Streams of other runs are looked after as well, but the forecast is of this run's frames.
+            for name in frames if state.scope == WORKSPACE else [state.scope] if state.scope in frames else []:
+                moved = [s.name for s in stage.upstream if self._moves(s, name)]
+                pixels = [s.name for s in stage.upstream if s.kind == "pixels"]
+                may_move = [above for above in pixels if self._surveys[above].streams[name].unread]
+                if state.done and not moved:
+                    verify += frames[name] if may_move else 0
+                    _add(reasons, f"upstream may change: {', '.join(may_move)}", frames[name] if may_move else 0)
+                    continue
+                why = self._changes.reason(stage, name) or (
+                    f"upstream changed: {', '.join(moved)}" if moved and self._changes.shows(stage, name) else "new"
+                )
+                compute += frames[name]
+                _add(reasons, why, frames[name])
+        if incremental and verify:
+            # Frames that do not decode have no row.
+            verify = min(verify, self._context.store.open(stage.table).count(stage.key, frozenset(frames)))
+        return StageForecast(stage.name, sum(frames.values()), compute, verify, 0, reasons)
 
-def _model(
-    stage: Stage, seen: ModelPlan, pixels: PixelPlan, names: list[str], changes: _Changes, above: int
-) -> StageForecast:
-    """`above` is for how many frames the model stages that it builds on have something to compute."""
-    reasons: dict[str, int] = {}
-    if above:
-        upstream = ", ".join(s.name for s in stage.upstream if s.kind == "model")
-        _add(reasons, f"upstream changed: {upstream}, as far as that finds something", above)
-        _add(reasons, _GONE, seen.n_gone)
-        return StageForecast(stage.name, max(seen.wanted, above), above, 0, seen.n_gone, reasons)
-    why = next((reason for name in names if (reason := changes.reason(stage, name))), "new")
-    unmeasured = pixels.stage_total("frames").missing
-    _add(reasons, why, seen.missing)
-    _add(reasons, "content changed", seen.outdated)
-    _add(reasons, "new, if they decode and are wanted", unmeasured)
-    _add(reasons, _GONE, seen.n_gone)
-    found = StageForecast(stage.name, seen.wanted + unmeasured, seen.open + unmeasured, 0, seen.n_gone, reasons)
-    return replace(found, rule=stage.rule.sql, chosen=seen.wanted, of=seen.frames) if stage.rule else found
+    def _ungrouped(self, stage: Stage) -> dict[str, int]:
+        """Return why frames are to be added to rows that stand, with counts; nothing where there are no such rows.
 
+        Where frames of groups are gone, the rest of these is regrouped as well, and nobody knows yet how many they are.
+        """
+        store, streams = self._context.store, frozenset(self._frames)
+        above, column = self._runners.tables.counted_by(stage)
+        survey = self._surveys[above.name]
+        rebuilds = stage.spec.work is not None and stage.spec.work.rebuilds(self._context.config)
+        if rebuilds or above.kind != "pixels" or survey.gone:
+            return {}
+        grouped = store.open(stage.table).count(stage.key, streams)
+        if not grouped:
+            return {}
+        waiting = store.open(above.table).count(above.key, streams, column) - grouped
+        reasons: dict[str, int] = {}
+        _add(reasons, "new", survey.missing + max(0, waiting))
+        _add(reasons, "content changed", survey.outdated)
+        return reasons
 
-def _awaited(stage: Stage, forecasts: Mapping[str, StageForecast]) -> tuple[str, ...]:
-    """Return the stages that a rule asks and that have something to do before they can answer."""
-    assert stage.rule is not None
-    above = [forecasts[name] for name in sorted(stage.rule.stages)]
-    return tuple(f.stage for f in above if f.compute or f.verify or f.remove)
-
-
-def _table(
-    stage: Stage,
-    prepared: Prepared,
-    tables: TableStages,
-    forecasts: Mapping[str, StageForecast],
-    changes: _Changes,
-    plan: PixelPlan,
-) -> StageForecast:
-    frames = {s.stream_id: s.n_frames for s in prepared.streams}
-    reasons: dict[str, int] = {}
-    compute = verify = 0
-    if stage.name == "duplicates" and (fresh := _ungrouped(stage, prepared, frames, plan)):
-        # Groups that stand stay as they are: only frames that are in none are looked at.
-        return StageForecast(stage.name, sum(frames.values()), sum(fresh.values()), 0, 0, fresh)
-    for state in tables.states(stage):
-        # Streams of other runs are looked after as well, but the forecast is of this run's frames.
-        for name in frames if state.scope == WORKSPACE else [state.scope] if state.scope in frames else []:
-            moved = [s.name for s in stage.upstream if _moves(s, name, plan, forecasts)]
-            may_move = [s.name for s in stage.upstream if s.kind == "pixels" and plan.of(s.name, name).unread]
-            if state.done and not moved:
-                verify += frames[name] if may_move else 0
-                _add(reasons, f"upstream may change: {', '.join(may_move)}", frames[name] if may_move else 0)
-                continue
-            why = changes.reason(stage, name) or (
-                f"upstream changed: {', '.join(moved)}" if moved and changes.shows(stage, name) else "new"
-            )
-            compute += frames[name]
-            _add(reasons, why, frames[name])
-    if stage.name == "duplicates" and verify:
-        # Frames that do not decode are in no group.
-        verify = min(verify, prepared.store.open(stage.table).count(stage.key, frozenset(frames)))
-    return StageForecast(stage.name, sum(frames.values()), compute, verify, 0, reasons)
-
-
-def _ungrouped(stage: Stage, prepared: Prepared, frames: Mapping[str, int], plan: PixelPlan) -> dict[str, int]:
-    """Return why frames are to be put into groups that stand, with counts; nothing where there are no such groups.
-
-    Where frames of groups are gone, the rest of these is grouped anew as well, and nobody knows yet how many they are.
-    """
-    hashes = stage.upstream[0]
-    config = prepared.request.loaded.config.duplicates
-    streams = frozenset(frames)
-    counts = plan.stage_total(hashes.name)
-    if config.rebuild or config.uses == "vector" or counts.gone:
-        return {}
-    grouped = prepared.store.open(stage.table).count(stage.key, streams)
-    if not grouped:
-        return {}
-    waiting = prepared.store.open(hashes.table).count(hashes.key, streams, "phash") - grouped
-    reasons: dict[str, int] = {}
-    _add(reasons, "new", counts.missing + max(0, waiting))
-    _add(reasons, "content changed", counts.outdated)
-    return reasons
-
-
-def _moves(stage: Stage, stream_id: str, plan: PixelPlan, forecasts: Mapping[str, StageForecast]) -> bool:
-    """Say whether rows of an upstream stage will change for a stream."""
-    if stage.kind == "table":
-        return bool(forecasts[stage.name].compute)
-    if stage.kind == "model":
-        return bool(forecasts[stage.name].compute)
-    counts = plan.of(stage.name, stream_id)
-    return bool(counts.missing or counts.outdated or counts.gone)
+    def _moves(self, stage: Stage, stream_id: str) -> bool:
+        """Say whether rows of an upstream stage will change for a stream."""
+        if stage.kind != "pixels":
+            return bool(self._found[stage.name].compute)
+        counts = self._surveys[stage.name].streams[stream_id]
+        return bool(counts.missing or counts.outdated or counts.gone)
 
 
 def _add(reasons: dict[str, int], reason: str, count: int) -> None:

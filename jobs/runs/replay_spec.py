@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
-
-import numpy as np
-import polars as pl
-import pyarrow as pa
 
 import schemas
 from jobs.passes.pixel_plan import Listed
 from jobs.stages.pipeline import MEASURE
 from jobs.storage.store import Store
 
-_KEY = list(schemas.FRAME_KEY)
 _RECOMPUTE = "again"
 """The name of `recompute` on disk."""
 
@@ -53,21 +48,3 @@ def listed(store: Store, streams: Sequence[str]) -> list[Listed]:
     """Return streams as the workspace last listed them; their folders are not read."""
     known = {row["stream_id"]: row for row in store.read(schemas.STREAMS).to_pylist()}
     return [Listed(name, known[name]["step"], known[name]["n_frames"]) for name in streams if name in known]
-
-
-def only_quarantined(todo: Iterator[pa.Table], store: Store) -> Iterator[pa.Table]:
-    """Yield the quarantined frames of a plan, and the frames before these that motion needs."""
-    held = pl.DataFrame(store.read(schemas.QUARANTINE, _KEY)).unique()
-    for rows in todo:
-        keys = pl.DataFrame(rows.select(_KEY)).with_row_index("at")
-        at = keys.join(held, on=_KEY, how="semi")["at"].to_numpy()
-        wanted = np.zeros(rows.num_rows, np.bool_)
-        wanted[at] = rows["wanted"].to_numpy()[at]
-        leads = np.zeros(rows.num_rows, np.bool_)
-        leads[:-1] = wanted[1:] & rows["follows"].to_numpy()[1:]
-        if not wanted.any():
-            continue
-        # A frame that is there for motion alone follows no other: the one before it may have been left out.
-        changed = {"wanted": wanted, "follows": rows["follows"].to_numpy() & wanted}
-        columns = {name: pa.array(changed[name]) if name in changed else rows[name] for name in rows.column_names}
-        yield pa.table(columns, schema=rows.schema).filter(pa.array(wanted | leads))

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import schemas
 from conf import PipelineConfig
+from conf.detectors import DETECTORS, DetectorSpec
+from conf.rules import Rule
+from conf.stage_spec import StageSpec, setting
 from jobs.core.errors import UserError, one_line
 from jobs.core.optional_packages import missing
 from jobs.core.stage import Stage
 from jobs.models import transformers
 from jobs.models.weights_store import Licence, Weights, licence_of, notice, resolve
-from transforms.frames import clip, image
-from transforms.models.detect.annotator import Annotator, Exported, MotionAnnotator, annotate_exported, annotate_with
+from transforms.models.detect.annotator import Exported, MotionAnnotator, annotate_exported, annotate_with
 from transforms.models.detect.category_names import read_names
 from transforms.models.detect.detections import Thresholds
 from transforms.models.detect.layouts import LayoutName, UnknownLayoutError
@@ -30,15 +31,6 @@ _LAYOUTS: dict[str, LayoutName | None] = {
     "yolox": "yolox",
     "d-fine": "d-fine",
     "end-to-end": "end-to-end",
-}
-# What decides what a detector finds on a frame, beside its weights and names, which are named by what they are.
-_OF_MOTION = ("min_score", "max_objects")
-_OF_EXPORTED = ("detector", "layout", "size", "min_score", "nms_iou", "max_objects")
-_OF_TORCH = {
-    "d-fine": ("detector", "min_score", "max_objects", "precision"),
-    "owlv2": ("detector", "min_score", "max_objects", "precision"),
-    "sam3": ("detector", "min_score", "max_objects", "precision"),
-    "yolo26": ("detector", "size", "min_score", "nms_iou", "max_objects", "precision"),
 }
 
 
@@ -54,49 +46,72 @@ class Chosen:
 
 def annotate_stage(config: PipelineConfig) -> Stage:
     """Return the stage that finds objects. Raises `UserError` with all that is wrong with what it needs."""
-    if config.annotate.detector == "motion":
-        return _motion_stage(config)
-    if config.annotate.prompts and config.annotate.detector not in transformers.PROMPTED:
-        open_ = " and ".join(transformers.PROMPTED)
-        raise UserError(f"annotate.prompts: {config.annotate.detector} knows its own categories; {open_} take phrases")
-    if config.annotate.detector != "onnx":
-        return _torch_stage(config)
+    given = config.annotate
+    detector = DETECTORS[given.detector]
+    if detector.context_setting:
+        return _motion_stage(config, detector)
+    if given.prompts and not detector.prompted:
+        open_ = " and ".join(name for name, spec in DETECTORS.items() if spec.prompted)
+        raise UserError(f"annotate.prompts: {given.detector} knows its own categories; {open_} take phrases")
+    if detector.loads:
+        runnable = transformers.detector(config)
+        params = _params(config, detector, runnable.names, runnable.weights, runnable.licence)
+        stage = _stage(detector, params)
+        return stage.made_by(partial(annotate_with, runnable.detector, runnable.spec, stage.key))
     chosen = choose(config)
-    params = _params(config, _OF_EXPORTED, chosen.names, chosen.weights, chosen.licence)
-    code = (image.decode_color, clip.ClipFrame.color, Annotator, annotate_exported)
-    stage = Stage("annotate", "model", schemas.ANNOTATED, code, params)
-    return dataclasses.replace(stage, make=partial(annotate_exported, chosen.exported, stage.key))
+    params = _params(config, detector, chosen.names, chosen.weights, chosen.licence)
+    stage = _stage(detector, params)
+    return stage.made_by(partial(annotate_exported, chosen.exported, stage.key))
+
+
+def detector_stage(spec: StageSpec, config: PipelineConfig, upstream: tuple[Stage, ...], rule: Rule | None) -> Stage:
+    """Return a stage that runs a detector: that of the section `annotate`, or another one in its place.
+
+    Raises `UserError` with all that is wrong with what it needs.
+    """
+    assert spec.model is not None
+    if spec.model.other:
+        weights, detector = (setting(config, key) for key in spec.model.other)
+        if not weights:
+            raise UserError(
+                f"{spec.model.other[0]}: the stage {spec.name} needs the weights of another detector, found nothing"
+            )
+        other: Any = {"weights": weights, "detector": detector or config.annotate.detector}
+        config = replace(config, annotate=replace(config.annotate, **other))
+    # Objects are named by what finds them, whatever their stage is called.
+    stage = annotate_stage(config)
+    if spec.model.rule and stage.context:
+        # What is found on a frame must not depend on which other frames are sent there.
+        raise UserError(f"{spec.model.other and spec.model.other[1]}: expected one that inspects single frames")
+    return replace(stage, name=spec.name, upstream=upstream, rule=rule)
+
+
+def _stage(detector: DetectorSpec, params: Mapping[str, Any], context: int = 0) -> Stage:
+    table = schemas.ANNOTATED
+    return Stage(table.written_by, "model", table, detector.code, params, context=context)
 
 
 def _params(
-    config: PipelineConfig, which: Sequence[str], names: Sequence[str], weights: Weights, licence: str | None
+    config: PipelineConfig, detector: DetectorSpec, names: Sequence[str], weights: Weights, licence: str | None
 ) -> dict[str, Any]:
-    params: dict[str, Any] = {f"annotate.{name}": getattr(config.annotate, name) for name in which}
+    params = {name: value for section in detector.params for name, value in section.of(config).items()}
     # The licence is what the file itself says, for the manifests of exports.
     said = {"names": list(names), "weights_hash": weights.sha256, "licence": licence}
     return params | {f"annotate.{name}": value for name, value in said.items()}
 
 
-def _torch_stage(config: PipelineConfig) -> Stage:
-    chosen = transformers.detector(config)
-    params = _params(config, _OF_TORCH[config.annotate.detector], chosen.names, chosen.weights, chosen.licence)
-    code = (image.decode_color, clip.ClipFrame.color, Annotator, chosen.detector)
-    stage = Stage("annotate", "model", schemas.ANNOTATED, code, params)
-    return dataclasses.replace(stage, make=partial(annotate_with, chosen.detector, chosen.spec, stage.key))
-
-
-def _motion_stage(config: PipelineConfig) -> Stage:
+def _motion_stage(config: PipelineConfig, detector: DetectorSpec) -> Stage:
     given = config.annotate
     wrong = [name for name in ("weights", "names", "prompts") if getattr(given, name)]
     if wrong:
-        raise UserError([f"annotate.{name}={getattr(given, name)}: the detector motion has none" for name in wrong])
-    params: dict[str, Any] = {f"annotate.{name}": getattr(given, name) for name in ("detector", *_OF_MOTION)}
-    params |= {f"moving.{f.name}": getattr(config.moving, f.name) for f in dataclasses.fields(config.moving)}
+        raise UserError(
+            [f"annotate.{name}={getattr(given, name)}: the detector {given.detector} has none" for name in wrong]
+        )
+    params = {name: value for section in detector.params for name, value in section.of(config).items()}
     params["annotate.names"] = list(MotionDetector.names)
-    code = (image.decode_color, clip.ClipFrame.color, MotionAnnotator)
-    stage = Stage("annotate", "model", schemas.ANNOTATED, code, params, context=config.moving.history)
+    stage = _stage(detector, params, setting(config, detector.context_setting))
     limits = Thresholds(given.min_score, given.nms_iou, given.max_objects)
-    return dataclasses.replace(stage, make=partial(MotionAnnotator, config.moving, limits, stage.key))
+    return stage.made_by(partial(MotionAnnotator, config.moving, limits, stage.key))
 
 
 def licence_notice(stages: Sequence[Stage]) -> str | None:

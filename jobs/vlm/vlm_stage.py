@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from threading import Event
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow as pa
@@ -17,9 +17,8 @@ import schemas
 from conf import PipelineConfig
 from jobs.core.errors import RunFailedError
 from jobs.core.stage import Stage
-from jobs.records.run_record import RunRecord, StageOutcome
+from jobs.records.run_record import RunRecord
 from jobs.storage.data_files import write_part
-from jobs.storage.quarantine import settle
 from jobs.storage.store import Change, Drop, Store
 from jobs.vlm.vlm_calls import Budget, Caller, Case, EnoughError, Ledger, Row, misfits
 from jobs.vlm.vlm_clients import connect
@@ -43,7 +42,7 @@ def skipped(params: EscalateParams) -> str | None:
 
 def unasked(record: RunRecord) -> str | None:
     """Return a line on the frames that a run did not ask about although they were routed to the model, if there are."""
-    done = record.outcomes.get("escalate")
+    done = record.outcomes.get(schemas.ESCALATED.written_by)
     left = done.frames_in - done.computed - done.reused - done.quarantined if done else 0
     if left <= 0:
         return None
@@ -54,7 +53,7 @@ def unasked(record: RunRecord) -> str | None:
 
 def unanswered(record: RunRecord) -> str | None:
     """Return a line on the frames that have no valid answer, and on which of them is asked again, if there are any."""
-    done = record.outcomes.get("escalate")
+    done = record.outcomes.get(schemas.ESCALATED.written_by)
     if not done or not done.quarantined:
         return None
     return (
@@ -64,42 +63,61 @@ def unanswered(record: RunRecord) -> str | None:
     )
 
 
+class CallSurvey(NamedTuple):
+    """How many frames are routed to the model, and about how many of them it has not been asked yet."""
+
+    wanted: int
+    open: int
+
+
 class Escalation:
-    """The stage `escalate` of one run, over its streams. `check` is called between calls and may end the run there."""
+    """The questions of one run's stage to a vision language model. `check` is called between calls, and may end it."""
 
     def __init__(
         self,
         store: Store,
-        stages: Sequence[Stage],
+        stage: Stage,
+        stages: Mapping[str, Stage],
         config: PipelineConfig,
         streams: Sequence[str],
         job_id: str,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
-        self._stages = stages
-        self._stage = next(s for s in stages if s.name == "escalate")
-        self._annotate = next(s for s in stages if s.name == "annotate")
+        self._stage = stage
+        self._route, self._frames_stage = stage.upstream
+        self._annotate = stages[schemas.ANNOTATED.written_by]
         self._params = config.escalate
         self._model = config.escalate.model or ""
         self._image = config.image
         self._streams = frozenset(streams)
         self._job_id = job_id
         self._check = check
+        self._standing: _Standing | None = None
 
-    def survey(self) -> tuple[int, int]:
-        """Return how many frames are routed to the model, and of how many it has not been asked yet."""
-        routed = self._routed()
-        cases = list(self._cases(routed))
-        answered = self._answered()
-        return len(cases), sum(answered.get(_place(c.frame), {}).get("call_id") != c.call_id for c in cases)
+    def survey(self) -> CallSurvey:
+        """Return how many frames are routed to the model, and about how many of them it has not been asked yet."""
+        standing = self._standing = self._look()
+        return CallSurvey(len(standing.cases), len(standing.open))
 
-    def run(self, told: Callable[[int], None], outcome: StageOutcome, earlier: StageOutcome) -> None:
-        """Ask about what is open, and put down what came of it, also where the run is ended in between.
+    def ask(self) -> tuple[int, list[Row]]:
+        """Ask about what is open as last surveyed; return how many valid answers came, and the faults of frames.
 
-        Raises `RunFailedError` where the endpoint answers nobody.
+        Answers are written also where the run is ended in between. Raises `RunFailedError` where the endpoint answers
+        nobody.
         """
-        started = time.monotonic()
+        standing = self._standing or self._look()
+        fresh: list[Row] = []
+        faults: list[Row] = []
+        try:
+            if not skipped(self._params):
+                self._ask_all(standing.open, fresh, faults)
+        finally:
+            if fresh or len(standing.kept) < standing.n_answered:
+                self._write([*standing.kept, *fresh])
+        return len(fresh), faults
+
+    def _look(self) -> _Standing:
         routed = self._routed()
         cases = list(self._cases(routed))
         answered = self._answered()
@@ -108,22 +126,7 @@ class Escalation:
         same = [case for case in (*cases, *others) if _call_of(answered, case) == case.call_id]
         kept = [answered[_place(case.frame)] for case in same]
         open_ = [case for case in cases if _call_of(answered, case) != case.call_id]
-        told(len(open_))
-        fresh: list[Row] = []
-        faults: list[Row] = []
-        try:
-            if not skipped(self._params):
-                self._ask_all(open_, fresh, faults)
-        finally:
-            if fresh or len(kept) < len(answered):
-                self._write([*kept, *fresh])
-        held = settle(self._store, list(self._stages), sorted(self._streams), faults, self._job_id)
-        outcome.frames_in = len(cases)
-        outcome.computed = earlier.computed + len(fresh)
-        outcome.reused = max(0, len(cases) - len(open_) - earlier.computed)
-        outcome.quarantined = held.get(self._stage.name, 0)
-        outcome.seconds = earlier.seconds + time.monotonic() - started
-        outcome.state = "done"
+        return _Standing(cases, open_, kept, len(answered))
 
     def _ask_all(self, cases: Sequence[Case], fresh: list[Row], faults: list[Row]) -> None:
         """Ask about cases, the first ones first, several at a time; what came of each is in their order.
@@ -139,9 +142,9 @@ class Escalation:
                 if isinstance(came, dict) and came["state"] == "done":
                     fresh.append(self._row(case, came))
                 elif isinstance(came, dict):
-                    faults.append(_fault(case, came["error"] or came["state"]))
+                    faults.append(_fault(self._stage, case, came["error"] or came["state"]))
                 elif came is not None:
-                    faults.append(_fault(case, came))
+                    faults.append(_fault(self._stage, case, came))
 
     def _row(self, case: Case, entry: Row) -> Row:
         answer = read_answer(entry["after"], case.asked)
@@ -171,8 +174,8 @@ class Escalation:
 
     def _routed(self) -> list[Row]:
         """Return the frames that are routed to the model, the most doubtful first."""
-        route = self._stage.upstream[0]
-        rows = self._store.open(schemas.ROUTING).read((*_KEY, "route", "uncertainty"), route.key, self._streams)
+        columns = (*_KEY, "route", "uncertainty")
+        rows = self._store.open(schemas.ROUTING).read(columns, self._route.key, self._streams)
         chosen = pl.DataFrame(rows).filter(route="vlm").sort("uncertainty", *_KEY, descending=[True, False, False])
         frames = self._frames([(stream, number) for stream, number in chosen.select(_KEY).iter_rows()])
         return [frames[key] for key in chosen.select(_KEY).iter_rows() if key in frames]
@@ -180,12 +183,11 @@ class Escalation:
     def _frames(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Row]:
         if not keys:
             return {}
-        frames = next(s for s in self._stages if s.name == "frames")
         columns = (*_KEY, "uri", "input_id", "content_hash", "width", "height", "status")
         numbers = [number for _, number in keys]
         span = (min(numbers), max(numbers) + 1)
         streams = frozenset(stream for stream, _ in keys)
-        rows = pl.DataFrame(self._store.open(schemas.FRAMES).read(columns, frames.key, streams, span))
+        rows = pl.DataFrame(self._store.open(schemas.FRAMES).read(columns, self._frames_stage.key, streams, span))
         wanted = frozenset(keys)
         found = rows.filter(pl.col("status") == "ok").iter_rows(named=True)
         return {_place(row): row for row in found if _place(row) in wanted}
@@ -206,6 +208,15 @@ class Escalation:
             size = (frame["width"], frame["height"])
             asked = question(objects.get(_place(frame), []), names, *size, self._params.long_side)
             yield Case(frame, asked, asked.call_id(self._model, frame["content_hash"]))
+
+
+class _Standing(NamedTuple):
+    """Questions to put, in order, those of them without an answer, answers that stay, and how many there are now."""
+
+    cases: list[Case]
+    open: list[Case]
+    kept: list[Row]
+    n_answered: int
 
 
 class _Round:
@@ -319,9 +330,9 @@ def _shown(case: Case, long_side: int, params: ImageParams, clips: Clips) -> byt
     return as_jpeg(frame.color(), long_side)
 
 
-def _fault(case: Case, error: object) -> Row:
+def _fault(stage: Stage, case: Case, error: object) -> Row:
     kind = type(error).__name__ if isinstance(error, Exception) else "NoAnswer"
-    told = {"stage": "escalate", "error_type": kind, "error": " ".join(str(error).split())}
+    told = {"stage": stage.name, "error_type": kind, "error": " ".join(str(error).split())}
     return {name: case.frame[name] for name in (*_KEY, "uri")} | told
 
 

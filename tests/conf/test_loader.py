@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conf import OPTIONAL_STAGES, STAGES, ConfigError, PipelineConfig, load, profile_names
+from conf import OPTIONAL_STAGES, STAGE_NAMES, ConfigError, PipelineConfig, load, profile_names
 from conf.loader import parse, to_dict
 from conf.pipeline import dotted_keys
 
@@ -20,7 +20,7 @@ def test_the_default_profile_runs_everything_with_default_parameters() -> None:
     loaded = load()
     assert loaded.profile == "quality"
     assert loaded.config == PipelineConfig()
-    assert loaded.config.closed_stages == tuple(stage for stage in STAGES if stage not in OPTIONAL_STAGES)
+    assert loaded.config.closed_stages == tuple(stage for stage in STAGE_NAMES if stage not in OPTIONAL_STAGES)
 
 
 @pytest.mark.parametrize("name", profile_names())

@@ -1,21 +1,24 @@
-"""How doubtful what was found on frames is, and who is to look at the most doubtful of them."""
+"""Uncertainty of detections per frame, and assignment of the most uncertain frames to reviewers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 from annotated_types import Ge, Gt, Le
 
+import schemas
 from transforms.core.boxes import FloatArray, box_iou
 from transforms.core.identity import hash_strings
+from transforms.core.table_stage import TableInput, TableOutput
 
 DOUBTS = ("low_margin", "disagreement", "flicker", "count_jump")
-"""What makes a frame doubtful, as columns."""
+"""The measures of uncertainty, which are also column names."""
 
 OBJECT_COLUMNS = ("frame_idx", "category", "score", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "track_id")
 
@@ -27,17 +30,18 @@ _AROUND = 2
 
 @dataclass(frozen=True)
 class RouteParams:
-    """What makes a frame doubtful, and how many frames a run may send to whom.
+    """What makes a frame uncertain, and how many frames a run may send to each reviewer.
 
-    `margin`: a score within so much above `annotate.min_score` is a doubt, the more so the nearer it is.
-    `overlap`: two detectors agree on an object where their boxes of one category overlap by so much.
-    `second`: weights of another detector, whose findings count for nothing but the comparison; none for no other.
+    `margin`: a score within this distance above `annotate.min_score` is uncertain, the more so the nearer it is.
+    `overlap`: two detectors agree on an object if their boxes of one category have at least this intersection over
+    union.
+    `second`: weights of a second detector, which is only used for the comparison; none for no second detector.
     `second_detector`: what runs them; none for the same as `annotate.detector`.
-    `threshold`: frames whose uncertainty is below it are fine.
-    `budget_person`: the most frames that wait for a person at a time: the most doubtful ones that none has looked at.
-    `budget_vlm`: how many of the next most doubtful the stage `escalate` asks a vision language model about.
-    `budget_larger`: how many of those after them the stage `larger` shows to a larger detector.
-    `larger`: weights of that detector; none for no such.
+    `threshold`: frames whose uncertainty is below it need no review.
+    `budget_person`: the most frames in the review queue at a time: the most uncertain ones that no person has reviewed.
+    `budget_vlm`: how many of the next most uncertain the stage `escalate` sends to a vision language model.
+    `budget_larger`: how many of those after them the stage `larger` sends to a larger detector.
+    `larger`: weights of that detector; none for no larger detector.
     `larger_detector`: what runs them; none for the same as `annotate.detector`.
     """
 
@@ -54,7 +58,10 @@ class RouteParams:
 
 
 class FrameObjects(NamedTuple):
-    """The objects of one frame: N boxes, shape (N, 4), scores, categories, and ids of tracks or None."""
+    """The objects of one frame: boxes, scores, categories, and track ids or None.
+
+    `boxes` has shape (N, 4), float64: left, top, width, height in pixels; `scores` has shape (N,), 0..1.
+    """
 
     boxes: FloatArray
     scores: FloatArray
@@ -76,10 +83,11 @@ def doubts_of(
     params: RouteParams,
     min_score: float,
 ) -> pl.DataFrame:
-    """Return the doubts about each frame of a stream, 0..1, and `frame_idx`; frames come and go in order.
+    """Return the uncertainty measures `DOUBTS` of each frame of a stream, 0..1, and `frame_idx`, in frame order.
 
-    `objects` and `others`, those of a second detector, have the `OBJECT_COLUMNS`. Frames follow one another where their
-    numbers differ by no more than `step`; what there is to say of a course needs both neighbours.
+    `objects` and `others`, those of a second detector, have the `OBJECT_COLUMNS`. Frames are consecutive if their
+    numbers differ by at most `step`; the temporal measures (`flicker`, `count_jump`) need both neighbours and are 0
+    without.
     """
     found, theirs = _by_frame(objects), _by_frame(others) if others is not None else None
     rows = [found.get(number, NO_OBJECTS) for number in frames]
@@ -99,12 +107,12 @@ def doubts_of(
 
 
 def low_margin(scores: FloatArray, min_score: float, margin: float) -> float:
-    """Return 1 for a least score at the threshold, 0 for one `margin` above it, or for no object."""
+    """Return 1 if the lowest score is at the threshold, 0 if it is `margin` or more above it, or without objects."""
     return float(np.clip(1 - (scores.min() - min_score) / margin, 0, 1)) if len(scores) else 0.0
 
 
 def disagreement(one: FrameObjects, other: FrameObjects, overlap: float) -> float:
-    """Return the share of what two detectors found, by score, that the other one did not; 0 where neither found any."""
+    """Return the share of two detectors' objects, weighted by score, that only one of them found; 0 without objects."""
     total = one.scores.sum() + other.scores.sum()
     pairs = matches(one, other, overlap)
     agreed = sum(one.scores[a] + other.scores[b] for a, b in pairs)
@@ -112,9 +120,9 @@ def disagreement(one: FrameObjects, other: FrameObjects, overlap: float) -> floa
 
 
 def flicker(before: FrameObjects, now: FrameObjects, after: FrameObjects) -> float:
-    """Return the share of objects that are there before and after but not now, or now alone.
+    """Return the share of objects that are on the frames before and after but not on this one, or on this one alone.
 
-    What is now alone counts where before and after are alike: else everything moves too fast to say.
+    Objects on this frame alone count only if the frames before and after match: otherwise motion is too fast to tell.
     """
     around = matches(before, after, _SAME_THING)
     with_before, with_after = matches(before, now, _SAME_THING), matches(now, after, _SAME_THING)
@@ -128,7 +136,7 @@ def flicker(before: FrameObjects, now: FrameObjects, after: FrameObjects) -> flo
 
 
 def count_jump(counts: npt.NDArray[np.int64], follows: npt.NDArray[np.bool_], at: int) -> float:
-    """Return how far the number of objects on a frame is from the median of up to two frames on either side, 0..1."""
+    """Return the relative difference of a frame's object count to the median of up to two frames on each side, 0..1."""
     first = last = at
     while first > 0 and at - first < _AROUND and follows[first]:
         first -= 1
@@ -141,9 +149,9 @@ def count_jump(counts: npt.NDArray[np.int64], follows: npt.NDArray[np.bool_], at
 
 
 def matches(one: FrameObjects, other: FrameObjects, overlap: float) -> list[tuple[int, int]]:
-    """Return which objects of two lists are the same, as places in each; every one at most once, the nearest first.
+    """Return the pairs of objects, as positions in each list, that are the same; one to one, highest overlap first.
 
-    Tracked objects are the same where their ids are, others where boxes of one category overlap by `overlap` or more.
+    Tracked objects are the same if their track ids are, others if boxes of one category overlap by `overlap` or more.
     """
     if not len(one) or not len(other):
         return []
@@ -168,11 +176,11 @@ def matches(one: FrameObjects, other: FrameObjects, overlap: float) -> list[tupl
 
 
 def routed(doubts: pl.DataFrame, reviewed: pl.DataFrame, params: RouteParams) -> pl.DataFrame:
-    """Add `uncertainty`, `doubts` and `route` to frames, given their keys and doubts.
+    """Add `uncertainty`, `doubts` and `route` to frames, given their keys and uncertainty measures.
 
-    The most doubtful frames go to people, the next ones to the language model, those after them to the larger detector,
-    as far as the budgets reach; of frames that are equally doubtful, a hash of their keys decides. What people have
-    `reviewed`, by key, takes none of it: what they left there stands, whatever anybody else would say.
+    The most uncertain frames go to people, the next ones to the language model, those after them to the larger
+    detector, within the budgets; ties are broken by a hash of the keys. Frames that people have `reviewed`, by key, use
+    no budget, since the decision of a person is final.
     """
     left = pl.lit(1.0)
     for name in DOUBTS:
@@ -200,7 +208,7 @@ def routed(doubts: pl.DataFrame, reviewed: pl.DataFrame, params: RouteParams) ->
 
 
 def _named(doubts: pl.DataFrame) -> list[list[str]]:
-    """Return the names of the doubts about each frame that are above zero, the strongest first."""
+    """Return the names of each frame's measures above zero, the largest first."""
     return [
         [name for name in sorted(DOUBTS, key=lambda name: -row[name]) if row[name] > 0]
         for row in doubts.select(DOUBTS).iter_rows(named=True)
@@ -215,3 +223,62 @@ def _by_frame(objects: pl.DataFrame) -> Mapping[int, FrameObjects]:
         scores: Any = rows["score"].to_numpy().astype(np.float64)
         found[int(str(number))] = FrameObjects(boxes, scores, rows["category"].to_list(), rows["track_id"].to_list())
     return found
+
+
+REVIEW_COLUMNS = ("stream_id", "frame_idx", "content_hash", "decision")
+"""The columns of `reviews` that say which pictures people have reviewed."""
+
+_PICTURE = (*_KEY, "content_hash")
+_ROUTED_COLUMNS = (*_KEY, "uncertainty", *DOUBTS, "doubts", "route")
+
+
+def reviewed_pictures(reviews: pa.Table, streams: Collection[str]) -> pl.DataFrame:
+    """Return which pictures of some streams people have reviewed, by frame and content, in order."""
+    said = pl.DataFrame(reviews)
+    seen = said.filter(pl.col("decision") == "seen", pl.col("stream_id").is_in(list(streams)))
+    return seen.select(_PICTURE).unique().sort(_PICTURE)
+
+
+def compute_routing(given: TableInput) -> TableOutput:
+    """Return rows of `routing` for all annotated frames of the scopes.
+
+    The streams of a run share its budgets, so that all of them are scored, one after the other.
+    """
+    params: RouteParams = given.params["route"]
+    annotate, second, track = (given.above.get(name) for name in ("annotate", "second", "track"))
+    assert annotate is not None
+    steps = dict(pl.DataFrame(given.listed("streams", ("stream_id", "step"))).iter_rows())
+    columns = ("annotation_id", *OBJECT_COLUMNS)
+    scored = []
+    for stream in given.streams:
+        numbers = annotate.read(("frame_idx",), [stream]).sort_by("frame_idx")
+        objects = pl.DataFrame(annotate.read(columns, [stream], table="annotations"))
+        others = pl.DataFrame(second.read(columns, [stream], table="annotations")) if second else None
+        if track:
+            known = pl.DataFrame(track.read(("annotation_id", "track_id"), [stream]))
+            objects = objects.drop("track_id").join(known, on="annotation_id", how="left")
+        doubts = doubts_of(
+            numbers["frame_idx"].to_pylist(),
+            steps.get(stream, 1),
+            objects,
+            others,
+            params,
+            given.params["annotate"].min_score,
+        )
+        scored.append(doubts.with_columns(stream_id=pl.lit(stream)))
+    rows = routed(pl.concat(scored), _reviewed(given), params).select(_ROUTED_COLUMNS)
+    rows = rows.filter(pl.col("stream_id").is_in(list(given.scopes)))
+    fields = [schemas.ROUTING.arrow_schema.field(name) for name in _ROUTED_COLUMNS]
+    ids = [given.scopes[name] for name in rows["stream_id"].to_list()]
+    added = rows.to_arrow().cast(pa.schema(fields)).append_column("input_id", pa.array(ids, pa.int64()))
+    return TableOutput(added, rows.height)
+
+
+def _reviewed(given: TableInput) -> pl.DataFrame:
+    """Return the keys of the frames that people have reviewed as they are now."""
+    seen = reviewed_pictures(given.listed("reviews", REVIEW_COLUMNS), given.streams)
+    if not seen.height:
+        return seen.select(_KEY)
+    among = frozenset(seen["stream_id"].to_list())
+    shown = pl.DataFrame(given.above["frames"].read(_PICTURE, among))
+    return shown.join(seen, on=_PICTURE, how="semi").select(_KEY)

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 IN_THE_MIDDLE = """
 import sys
 class Interrupting:

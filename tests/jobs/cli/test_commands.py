@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
+import typer
 
-from jobs.cli.app import main
+from jobs.cli.app import app, main
 from jobs.engine.ray_engine import Engine
 from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, write_noise_stream
 
 N = SMALL.planted.n_files
-
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, PR_CAPBSET_DROP = 1, 2, 24
 
 
@@ -207,6 +207,7 @@ def run_without_override(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=drop)
 
 
+@pytest.mark.process
 def test_folders_without_permission(tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(2))
     closed = write_noise_stream(tmp_path / "closed", range(2))
@@ -288,6 +289,7 @@ def test_tables_optimize_and_vacuum(winnow: Winnow, done: Path) -> None:
     assert {c["table"] for c in winnow("tables", "vacuum", "-w", done, "--json").json} == set(changes)
 
 
+@pytest.mark.process
 def test_help_starts_fast_and_every_command_has_an_example() -> None:
     code = (
         "import sys; sys.argv = ['winnow', '--help']\n"
@@ -298,9 +300,6 @@ def test_help_starts_fast_and_every_command_has_an_example() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    import typer
-
-    from jobs.cli.app import app
 
     def leaves(command: Any, name: str) -> list[tuple[str, Any]]:
         if hasattr(command, "commands"):
@@ -392,6 +391,7 @@ def test_usage_errors_are_plain_lines(winnow: Winnow) -> None:
     assert winnow("--version").code == 0
 
 
+@pytest.mark.process
 def test_a_frame_that_cannot_be_read_is_not_counted_with_those_that_miss_it(winnow: Winnow, tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(4))
     (cam / "image_2.jpg").rename(cam / "old.txt")

@@ -9,9 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from jobs.core.processes import process_identity
 from jobs.dispatch.job_queue import HEARTBEAT, SILENCE_S, Backlog, QueuedJob, in_turn
 from jobs.records.job_log import JobLog
+from tests.waiting import PATIENCE_S, ended
 
 
 def submitted(root: Path, job_id: str, **data: Any) -> JobLog:
@@ -93,6 +96,7 @@ def test_a_claim_on_what_has_moved_on_fails(tmp_path: Path) -> None:
     assert only(backlog).state.state == "cancelled"
 
 
+@pytest.mark.process
 def test_a_job_whose_process_has_died_is_abandoned(tmp_path: Path) -> None:
     job_log = submitted(tmp_path, "job")
     backlog = Backlog(tmp_path)
@@ -152,14 +156,15 @@ for number in range(5):
 """
 
 
+@pytest.mark.process
 def test_twenty_jobs_of_four_processes_are_each_claimed_once_by_three(tmp_path: Path) -> None:
     claimants = [
         subprocess.Popen([sys.executable, "-c", CLAIM, str(tmp_path)], stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
     writers = [subprocess.Popen([sys.executable, "-c", SUBMIT, str(tmp_path), f"w{n}"]) for n in range(4)]
-    assert [process.wait(timeout=60) for process in writers] == [0] * 4
-    claimed = [name for process in claimants for name in process.communicate(timeout=60)[0].split()]
+    assert [process.wait(PATIENCE_S) for process in writers] == [0] * 4
+    claimed = [name for process in claimants for name in ended(process)[1].split()]
     assert [process.returncode for process in claimants] == [0] * 3
     assert sorted(claimed) == [f"w{w}-{n}" for w in range(4) for n in range(5)]
     words = [[r.word for r in job.records] for job in Backlog(tmp_path).jobs()]

@@ -13,6 +13,7 @@ from jobs.dispatch.metrics import CONTENT_TYPE, serve, text
 from jobs.dispatch.overview import Overview
 from jobs.records.job_log import JobLog
 from jobs.records.journal import Journal
+from tests.waiting import PATIENCE_S
 
 _LABEL = r'[a-z_]+="(?:[^"\\\n]|\\[\\"n])*"'
 _SAMPLE = re.compile(rf"([a-z_]+)(\{{{_LABEL}(?:,{_LABEL})*\}})? (-?[0-9.e+]+)")
@@ -71,11 +72,11 @@ def test_metrics_are_served_on_loopback_only_and_nothing_else_is(tmp_path: Path)
     try:
         host, port = server.server_address[:2]
         assert host == "127.0.0.1"
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answer:
             assert answer.headers["Content-Type"] == CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
             assert b'winnow_jobs{state="pending"} 1\n' in answer.read()
         with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE_S)
         with pytest.raises(UserError, match="name another port"):
             serve(tmp_path, int(port))
     finally:

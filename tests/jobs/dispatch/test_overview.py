@@ -5,6 +5,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from jobs.core.processes import process_identity
 from jobs.dispatch.overview import Overview, rss_mb
 from jobs.records.job_log import DIED, JobLog
@@ -59,6 +61,7 @@ def test_a_running_job_is_shown_as_far_as_its_journal_says_at_every_look(tmp_pat
     assert paused == [("job", True, True), ("waited", True, False)]
 
 
+@pytest.mark.process
 def test_a_run_whose_process_was_killed_has_failed_before_anybody_notes_it_down(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
         job_log = JobLog(tmp_path, "job")

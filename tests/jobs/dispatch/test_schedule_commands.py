@@ -33,6 +33,7 @@ def left_by(root: Path, process: dict[str, Any]) -> JobLog:
     return job_log
 
 
+@pytest.mark.process
 def test_what_a_killed_night_has_left_is_finished_before_another_is_begun(nightly: Path) -> None:
     code = "import json; from jobs.core.processes import process_identity; print(json.dumps(process_identity()))"
     dead = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
@@ -59,6 +60,7 @@ def test_what_is_claimed_is_for_nobody_else(nightly: Path) -> None:
     assert not job.is_claimed
 
 
+@pytest.mark.process
 def test_a_crontab_line_is_one_command_whatever_the_names(tmp_path: Path) -> None:
     zone, line = crontab(tmp_path / "100% of it's", Schedule("nightly", "0 2 * * *", "Europe/Berlin", {}))
     assert zone == "CRON_TZ=Europe/Berlin"

@@ -11,6 +11,9 @@ import pytest
 
 from tests.machines import head, without_ray
 from tests.reference import ROOT
+from tests.waiting import PATIENCE_S
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.xdist_group("heads")]
 
 MINE, OTHER = "a1" * 32, "b2" * 32
 
@@ -41,7 +44,9 @@ _JOIN = """
 import os, sys
 from conf import Resources
 from jobs.core.errors import RunFailedError
+from jobs.passes import joining, tokens
 from jobs.engine.ray_engine import Engine
+joining._ANSWER_S = tokens._PATIENCE_S = 600.0
 try:
     with Engine(Resources(), sys.argv[1]) as engine:
         engine.call_worker()
@@ -57,7 +62,9 @@ def joined(place: Path, address: str, token: str | None, mode: str = "") -> subp
     environment = {**without_ray(), "PYTHONPATH": str(ROOT), "HOME": str(home(place / "home", token))}
     environment |= {"RAY_AUTH_MODE": mode} if mode else {}
     command = [sys.executable, "-c", _JOIN, address, mode]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=place, timeout=200, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=place, timeout=PATIENCE_S, check=False
+    )
 
 
 def test_a_cluster_that_asks_for_the_token_that_ray_left_here_is_joined(asking: str, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from jobs.models.locations import sha256
 from jobs.models.weight_folders import digest
 from jobs.models.weights_store import pull
 from jobs.stages.detection import annotate_stage
-from jobs.stages.text import caption_stage
+from jobs.stages.pipeline import build
 from jobs.storage.workspace import Workspace
 from tests.helpers import computed, go, rows, write_pictures
 from tests.hub import standing_in
@@ -133,7 +133,7 @@ def test_pickled_weights_come_from_a_repository_that_has_no_others(
     assert hub.fetched == {path.name for path in theirs.iterdir()} - {"tf_model.h5"}
 
     def said(*settings: str) -> list[str]:
-        stage = caption_stage(load(settings=["stages=[caption]", *settings]).config)
+        *_, stage = build(load(settings=["stages=[caption]", *settings]).config)
         assert stage.params["caption.weights_hash"] == (digest(blip) if settings else entry.sha256)
         assert stage.make is not None
         captioner = stage.make(1)

@@ -199,6 +199,7 @@ class Impatient(SilentListener):
 
 
 @pytest.mark.usefixtures("engine")
+@pytest.mark.slow
 def test_what_is_carried_is_the_same_whatever_the_grid_and_wherever_a_run_stopped(
     tmp_path: Path, cam: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

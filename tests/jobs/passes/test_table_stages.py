@@ -11,11 +11,11 @@ import pytest
 
 import schemas
 from jobs.core.errors import RunFailedError
-from jobs.passes import table_stages
-from jobs.passes.curation_input import gather
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import assert_one_live_row, go, noise, rows, write_noise_stream, write_pictures
+from transforms.curate import curation_input
+from transforms.curate.curation_input import gather
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -94,7 +94,7 @@ def test_a_table_stage_that_loses_a_row_fails_the_run(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(5))
-    monkeypatch.setattr(table_stages, "gather", lambda *arguments: gather(*arguments).slice(1))
+    monkeypatch.setattr(curation_input, "gather", lambda *arguments: gather(*arguments).slice(1))
     with pytest.raises(RunFailedError, match="stage curation: 5 frames in, 4 rows out"):
         go(workspace, cam)
     with pytest.raises(RunFailedError, match="stage curation: 5 frames in, 4 rows out"):

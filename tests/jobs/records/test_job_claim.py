@@ -54,6 +54,7 @@ def test_a_hold_is_taken_by_one_and_names_itself(tmp_path: Path) -> None:
         take(tmp_path)
 
 
+@pytest.mark.process
 def test_a_job_whose_process_has_died_may_be_claimed(tmp_path: Path) -> None:
     job_log = JobLog(tmp_path, "job")
     job_log.add("started", {"process": dead()})
@@ -65,6 +66,7 @@ def test_a_job_whose_process_has_died_may_be_claimed(tmp_path: Path) -> None:
     assert (state.state, state.attempts, state.request) == ("running", 2, None)
 
 
+@pytest.mark.process
 def test_the_death_of_a_gateways_process_is_for_gateways_to_note(tmp_path: Path) -> None:
     job_log = JobLog(tmp_path, "job")
     job_log.add("submitted")

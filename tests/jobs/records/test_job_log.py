@@ -17,6 +17,7 @@ from jobs.core.errors import UserError
 from jobs.core.job_states import ENDED, STATES
 from jobs.records.job_log import REQUESTS, STATE_AFTER, JobLog, JobState, Record, fold, jobs_of
 from tests.helpers import on_disk
+from tests.waiting import ended
 
 LAWFUL = {
     "pending": {"running", "paused", "done", "failed", "cancelled"},
@@ -209,6 +210,7 @@ def test_any_interleaving_of_writers_leaves_one_record_per_number_and_a_lawful_s
             assert after.request is None or after.state != "cancelled"
 
 
+@pytest.mark.process
 def test_processes_that_race_for_numbers_never_share_one(tmp_path: Path) -> None:
     script = (
         "import sys\n"
@@ -232,7 +234,7 @@ def test_processes_that_race_for_numbers_never_share_one(tmp_path: Path) -> None
         assert pipe is not None
         pipe.write("\n")
         pipe.flush()
-    numbers = [[int(n) for n in racer.communicate(timeout=60)[0].split()] for racer in racers]
+    numbers = [[int(n) for n in ended(racer)[1].split()] for racer in racers]
     assert sorted(n for own in numbers for n in own) == list(range(1, 76))
     records = JobLog(tmp_path, "job").records()
     for who, own in enumerate(numbers):

@@ -200,7 +200,7 @@ def test_what_cannot_be_read_hides_nothing_else(place: Path, format_: str) -> No
         file.write_text(json.dumps(tasks))
     asked = ("review", "import", file, "-w", place / "tables", "--reviewer", "ada")
     found = problems(winnow(*asked))
-    hints = ("at least three points" if format_ == "coco" else "it is turned", "'zebra' is not known")
+    hints = ("at least three points" if format_ == "coco" else "found a rotated one", "'zebra' is not known")
     for problem, hint in zip(found, hints, strict=True):
         assert hint in problem
     assert len(problems(winnow(*asked, "--category", "zebra"))) == 1

@@ -17,7 +17,6 @@ from conf import load
 from jobs.analysis import inspect_tables
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
-from jobs.engine.ray_engine import Engine
 from jobs.records.job_log import jobs_of
 from jobs.records.run_events import SilentListener
 from jobs.records.run_record import RunRecord, close_dead_runs
@@ -28,20 +27,14 @@ from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, on_disk, rows, write_noise_stream
+from tests.marks import KILLS
 from tests.processes import SLOW, finished, n_rows, resume, start, wait_for_rows
+from tests.waiting import PATIENCE_S, ended
 
-pytestmark = pytest.mark.usefixtures("engine")
+pytestmark = [pytest.mark.usefixtures("engine"), pytest.mark.xdist_group(KILLS)]
 
 N = SMALL.planted.n_files
 STEPS = ("measure", "scenes", "idle", "duplicates", "curation")
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, engine: Engine) -> Workspace:
-    """The sample run without any pause."""
-    workspace = Workspace.at(tmp_path_factory.mktemp("expected") / "tables")
-    go(workspace, sample_folder)
-    return workspace
 
 
 def only_job(place: Path) -> JobHandle:
@@ -53,17 +46,18 @@ def go_on(workspace: Workspace, job_id: str) -> RunRecord:
     return run(replay.of_job(workspace, job_id), job_id=job_id)
 
 
+@pytest.mark.slow
 def test_a_job_that_was_paused_ends_as_one_that_was_not(
-    expected: Workspace, tmp_path: Path, sample_folder: Path
+    sample_tables: Workspace, tmp_path: Path, sample_folder: Path
 ) -> None:
     place = tmp_path / "tables"
     process = start(place, sample_folder)
     wait_for_rows(place, process, 10)
     job = only_job(place)
     assert control.pause(job).state in {"running", "paused"}
-    assert control.wait(job, {"paused"}, 60).state == "paused"
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 4
+    assert control.wait(job, {"paused"}, PATIENCE_S).state == "paused"
+    code, out, _ = ended(process)
+    assert code == 4
     told = json.loads(out)
     assert (told["job_id"], told["state"]) == (job.job_id, "paused")
     kept = n_rows(place)
@@ -79,12 +73,13 @@ def test_a_job_that_was_paused_ends_as_one_that_was_not(
     # The frame that each worker had in hand when it paused may have been looked at in vain.
     assert N <= last["counts"]["frames_visited"] <= N + 2
     assert_one_live_row(Workspace.at(place))
-    assert_same_tables(Workspace.at(place), expected)
+    assert_same_tables(Workspace.at(place), sample_tables)
     assert View.of(Workspace.at(place)).lazy("runs").collect()["state"].to_list() == ["done"]
 
 
+@pytest.mark.slow
 def test_a_job_killed_while_it_pauses_is_failed_and_can_be_resumed(
-    expected: Workspace, tmp_path: Path, sample_folder: Path
+    sample_tables: Workspace, tmp_path: Path, sample_folder: Path
 ) -> None:
     place = tmp_path / "tables"
     moments = random.Random(3)
@@ -113,21 +108,22 @@ def test_a_job_killed_while_it_pauses_is_failed_and_can_be_resumed(
     assert finished(process)["state"] == "done"
     assert jobs_of(place) == [job_id]
     assert_one_live_row(Workspace.at(place))
-    assert_same_tables(Workspace.at(place), expected)
+    assert_same_tables(Workspace.at(place), sample_tables)
 
 
-def test_of_two_that_resume_a_job_one_holds_it(expected: Workspace, tmp_path: Path, sample_folder: Path) -> None:
+@pytest.mark.slow
+def test_of_two_that_resume_a_job_one_holds_it(sample_tables: Workspace, tmp_path: Path, sample_folder: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = run(RunRequest(workspace, [str(sample_folder)], load(), pause_after="measure"))
     both = [resume(workspace.folder, record.job_id, alone=True) for _ in range(2)]
-    ends = [process.communicate(timeout=120) for process in both]
-    assert sorted(process.returncode for process in both) == [0, 2]
-    (refused,) = [err for process, (_, err) in zip(both, ends, strict=True) if process.returncode == 2]
+    ends = [ended(process) for process in both]
+    assert sorted(code for code, _, _ in ends) == [0, 2]
+    (refused,) = [err for code, _, err in ends if code == 2]
     assert "is running, by process" in refused or "is done, expected one that is paused" in refused
-    assert_same_tables(workspace, expected)
+    assert_same_tables(workspace, sample_tables)
 
 
-def test_a_job_is_stepped_through_stage_by_stage(expected: Workspace, tmp_path: Path, sample_folder: Path) -> None:
+def test_a_job_is_stepped_through_stage_by_stage(sample_tables: Workspace, tmp_path: Path, sample_folder: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = run(RunRequest(workspace, [str(sample_folder)], load(), pause_after="measure"))
     job = control.find(workspace, record.job_id[:-2])
@@ -146,7 +142,7 @@ def test_a_job_is_stepped_through_stage_by_stage(expected: Workspace, tmp_path: 
     assert {n: o.computed for n, o in last.outcomes.items() if n != "duplicates"} == dict.fromkeys(
         {*last.outcomes} - {"duplicates"}, N
     )
-    assert_same_tables(workspace, expected)
+    assert_same_tables(workspace, sample_tables)
 
 
 def test_a_step_that_cannot_be_taken_is_not_taken_later(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def test_a_job_is_followed_to_its_end_and_no_event_is_missed(workspace: Workspac
     assert (states[0], states[-1]) == ("running", end)
 
 
+@pytest.mark.process
 def test_a_job_whose_process_was_killed_has_failed(workspace: Workspace) -> None:
     code = "import json; from jobs.core.processes import process_identity; print(json.dumps(process_identity()))"
     dead = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)

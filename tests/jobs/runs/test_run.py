@@ -240,6 +240,7 @@ def several(
     block_frames=st.sampled_from([1, 7, 64, 5000]),
     processes=st.sampled_from([None, 1, 3]),
 )
+@pytest.mark.slow
 def test_results_depend_on_neither_grid_nor_parallelism_nor_order_of_inputs(
     several: tuple[list[Path], Workspace],
     tmp_path_factory: pytest.TempPathFactory,

@@ -1,0 +1,54 @@
+"""Runs the stages that ask a service outside."""
+
+from __future__ import annotations
+
+import time
+
+from jobs.core.stage import Stage
+from jobs.passes.run_context import RunContext, Survey
+from jobs.storage.quarantine import settle
+from jobs.vlm.vlm_stage import Escalation
+
+
+class CallStages:
+    """The stages of one run that ask a service; a `Runner`. An answer that was paid for is never asked for again."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+
+    def survey(self, stage: Stage) -> Survey:
+        """Return how many frames are sent to the service, and about how many of them it has not been asked."""
+        calls = self._calls(stage).survey()
+        return Survey(calls.wanted, calls.wanted, calls.open)
+
+    def run(self, stage: Stage) -> bool:
+        """Ask about what is open. Raises `RunFailedError` where the endpoint answers nobody."""
+        context, live = self._context, self._context.now
+        started = time.monotonic()
+        calls = self._calls(stage)
+        survey = calls.survey()
+        live.reporter.began(stage.name, survey.open)
+        fresh, faults = calls.ask()
+        held = settle(context.store, list(context.stages), sorted(context.streams), faults, context.job_id)
+        outcome, earlier = live.outcome(stage)
+        outcome.account(
+            earlier,
+            frames_in=survey.wanted,
+            computed=fresh,
+            done=survey.wanted - survey.open + fresh,
+            quarantined=held.get(stage.name, 0),
+            seconds=time.monotonic() - started,
+        )
+        return fresh > 0
+
+    def _calls(self, stage: Stage) -> Escalation:
+        context = self._context
+        return Escalation(
+            context.store,
+            stage,
+            context.by_name,
+            context.config,
+            context.streams,
+            context.job_id,
+            context.check,
+        )
