@@ -34,7 +34,7 @@ def curation(
 ) -> None:
     """Measure flags, duplicate pairs and idle intervals against labels, and suggest thresholds.
 
-    Labels are CSV files, told apart by their headers (stream_id, frame_idx, and any of blurry, dark, overexposed,
+    Labels are CSV files, recognised by their headers (stream_id, frame_idx, and any of blurry, dark, overexposed,
     low_information; stream_id_a, frame_idx_a, stream_id_b, frame_idx_b, duplicate; stream_id, start_idx, end_idx), or
     JSON with lists of such rows under frames, pairs and idle.
 

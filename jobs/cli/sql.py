@@ -100,7 +100,7 @@ def _write_file(named: str, write: Callable[[BinaryIO], None]) -> None:
         return
     part = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        opened = open(part, "wb")  # noqa: SIM115 - an error of opening the file is told apart from one of the rows
+        opened = open(part, "wb")  # noqa: SIM115 - errors of opening the file are handled differently from errors of the rows
     except OSError as error:
         raise UserError(as_problem(error)) from error
     try:

@@ -120,6 +120,6 @@ def picture(progress: Progress, state: str) -> RenderableType:
             f"{rate:,.0f}" if rate else "",
             duration(left) if left is not None else "",
         )
-    if progress.set_aside:
-        table.add_row(f"{progress.set_aside:,} frames quarantined: {progress.error}")
+    if progress.quarantined:
+        table.add_row(f"{progress.quarantined:,} frames quarantined: {progress.error}")
     return table

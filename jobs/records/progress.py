@@ -66,7 +66,7 @@ class Progress:
         self.accounts: dict[str, dict[str, Any]] = {}
         self.current: StageProgress | None = None
         self.rows_committed = 0
-        self.set_aside = 0
+        self.quarantined = 0
         self.ended: str | None = None
         self.error: str | None = None
         self.released: Mapping[str, Any] | None = None
@@ -92,7 +92,7 @@ class Progress:
         elif kind == "committed":
             self.rows_committed += event["rows"]
         elif kind == "frames_set_aside":
-            self.set_aside += event["frames"]
+            self.quarantined += event["frames"]
             self.error = event.get("error")
         elif kind == "release_made":
             self.released = event.get("data")
@@ -119,6 +119,6 @@ class Progress:
             "frames_per_second": round(stage.frames_per_second(now_ns), 1) if stage else None,
             "eta_s": None if left is None else round(left, 1),
             "rows_committed": self.rows_committed,
-            "set_aside": self.set_aside,
+            "set_aside": self.quarantined,
             "error": self.error,
         }

@@ -20,9 +20,9 @@ def test_a_run_is_paused_stepped_and_resumed(tmp_path: Path, engine: Engine) -> 
     paused = winnow("run", "-i", cam, "-w", place, "--pause-after", "quality", "--json")
     assert isinstance(paused.exception, StoppedRunError)
     assert paused.exception.exit_code == 4
-    told = json.loads(paused.output.splitlines()[-1])
-    assert (told["state"], told["stages"]["frames"]["computed"]) == ("paused", 6)
-    job_id = told["job_id"]
+    summary = json.loads(paused.output.splitlines()[-1])
+    assert (summary["state"], summary["stages"]["frames"]["computed"]) == ("paused", 6)
+    job_id = summary["job_id"]
     asked = said(winnow("job", "pause-after", "idle", job_id, "-w", place, "--json"))
     assert asked == {"job_id": job_id, "state": "paused", "request": "pause-after"}
     assert said(winnow("job", "pause", job_id, "-w", place, "--json"))["state"] == "paused"

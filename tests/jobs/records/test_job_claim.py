@@ -1,4 +1,4 @@
-"""Who holds a job, and what is said of it when it is let go of."""
+"""Which process holds a claim on a job, and what is recorded when the claim is released."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobs.records.run_events import SilentListener
 
 
 class Patient(SilentListener):
-    """Remembers the job, and wants it to end when told so."""
+    """Remembers the job, and wants it to end when `interrupted` is set."""
 
     def __init__(self) -> None:
         self.job_id = ""
@@ -125,7 +125,7 @@ def test_requests_made_meanwhile_count_when_a_claim_is_released(
     now = job_log.state()
     assert now is not None
     if state == "pending" and asked in {("step",), ("pause-after",)}:
-        # Whoever takes it up next pauses where this run did not get to.
+        # The next run pauses at the stage that this one did not reach.
         assert now.request is not None
         assert now.request.word == asked[0]
 

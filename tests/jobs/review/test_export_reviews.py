@@ -24,8 +24,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Works
 
 def test_frames_go_out_under_names_that_say_which_they_are(workspace: Workspace, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    told = said(winnow("review", "export", "-w", workspace.root, "-f", "cvat", "-o", out, "--where", "true", "--json"))
-    assert (told["frames"], told["objects"]) == (N, N - 1)
+    exported = said(
+        winnow("review", "export", "-w", workspace.root, "-f", "cvat", "-o", out, "--where", "true", "--json")
+    )
+    assert (exported["frames"], exported["objects"]) == (N, N - 1)
     images = ET.parse(out / "annotations.xml").getroot().findall("image")
     assert [image.get("name") for image in images] == sorted(
         p.relative_to(out / "images").as_posix() for p in (out / "images").rglob("*.png")
@@ -41,8 +43,8 @@ def test_frames_go_out_under_names_that_say_which_they_are(workspace: Workspace,
 def test_a_condition_and_a_number_choose(workspace: Workspace, tmp_path: Path) -> None:
     chosen = ("--where", "n_objects > 0", "--n", 2, "--media", "none", "--json")
     out = tmp_path / "out"
-    told = said(winnow("review", "export", "-w", workspace.root, "-f", "labelstudio", "-o", out, *chosen))
-    assert told["frames"] == 2
+    exported = said(winnow("review", "export", "-w", workspace.root, "-f", "labelstudio", "-o", out, *chosen))
+    assert exported["frames"] == 2
     assert sorted(p.name for p in out.iterdir()) == ["labels.xml", "manifest.json", "tasks.json"]
     queued = winnow("review", "export", "-w", workspace.root, "-f", "coco", "-o", tmp_path / "queue", "--json")
     assert (said(queued)["frames"], rows(workspace, schemas.ROUTING)["route"][EMPTY]) == (1, "person")

@@ -69,9 +69,9 @@ def test_a_replay_computes_from_its_stage_on_and_moves_no_head(parent: tuple[Wor
     assert rows(workspace, schemas.CURATION)["keep"].sum() > 0
     read = View.of(workspace, run=child.job_id).lazy("curation").collect()
     assert read["keep"].sum() == 0
-    (told,) = [row for row in runs(Store(workspace.root)) if row["job_id"] == child.job_id]
-    assert told["asked"] == "replay --from curation"
-    assert told["changed"] == {"curation.dark_mean": [32.0, 200.0]}
+    (listed,) = [row for row in runs(Store(workspace.root)) if row["job_id"] == child.job_id]
+    assert listed["asked"] == "replay --from curation"
+    assert listed["changed"] == {"curation.dark_mean": [32.0, 200.0]}
     # Its own child, back to the settings of before: nothing is left to compute.
     grandchild = run(replay.replay(workspace, child.job_id, "curation", ["curation.dark_mean=32"]))
     assert computed(grandchild) == {}
