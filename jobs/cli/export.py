@@ -1,4 +1,4 @@
-"""`winnow export`."""
+"""`winnow export`: datasets."""
 
 from __future__ import annotations
 
@@ -55,19 +55,19 @@ def export(
     media: Annotated[
         MediaMode | None,
         typer.Option(
-            help="Bring the pictures along, each after a look at its hash.",
+            help="What to do with the pictures; the hash of each is checked.",
             show_default="none for jsonl and parquet, else copy",
         ),
     ] = None,
     min_score: Annotated[
-        float | None, typer.Option(help="Leave out objects that are less sure; their frames stay.", min=0, max=1)
+        float | None, typer.Option(help="Leave out objects with a lower score; their frames stay.", min=0, max=1)
     ] = None,
     only_reviewed: Annotated[
-        bool, typer.Option("--only-reviewed", help="Only frames that a person has looked at: see winnow review.")
+        bool, typer.Option("--only-reviewed", help="Only frames that a person has reviewed: see winnow review.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the kept frames as a dataset, with a manifest that says which data it is.
+    """Write the kept frames as a dataset, with a manifest that identifies the data.
 
     Example: winnow export --format coco --out night-v1 --release night-v1 --split train=0.8,val=0.2
     """
@@ -110,14 +110,14 @@ def export(
         )
     if manifest.get("not_annotated"):
         console.print(
-            f"{manifest['not_annotated']:,} of these frames no detector has looked at (annotate.frames=all looks at "
-            "all): that nothing is on them is not known"
+            f"{manifest['not_annotated']:,} of these frames were not annotated (annotate.frames=all annotates all): "
+            "whether they hold objects is not known"
         )
     empty = [name for name in request.split if not manifest["frames"].get(name)]
     if empty and total:
         stands = "; data.yaml names another split in its place" if request.format.startswith("yolo") else ""
         console.print(
-            f"nothing fell into {', '.join(empty)}: there are few groups to split; try another --seed{stands}"
+            f"no frame fell into {', '.join(empty)}: there are few groups to split; try another --seed{stands}"
         )
 
 

@@ -1,4 +1,4 @@
-"""`winnow job`."""
+"""`winnow job`: control of jobs."""
 
 from __future__ import annotations
 
@@ -21,16 +21,18 @@ app = Commands(help="Pause, resume, step, cancel, clear, replay and retry jobs."
 IdArgument = Annotated[
     str, typer.Argument(metavar="ID", help="Id of the job, its beginning, or `last`.", show_default=False)
 ]
-WaitOption = Annotated[float, typer.Option(min=0, help="Wait so many seconds for the job to do it.", metavar="SECONDS")]
+WaitOption = Annotated[
+    float, typer.Option(min=0, help="Wait up to this many seconds for the job to do it.", metavar="SECONDS")
+]
 
 
 @app.command()
 def pause(
     job_id: IdArgument, workspace: WorkspaceOption = None, wait: WaitOption = 10.0, as_json: JsonOption = False
 ) -> None:
-    """Ask a job to commit what it has in hand, free its cores and pause.
+    """Ask a job to commit the frames in progress, free its cores and pause.
 
-    It stays paused, whatever is started anew, until it is resumed.
+    It stays paused until it is resumed, even if the gateway or the machine restarts.
 
     Example: winnow job pause 20261121-020000-123abcd
     """
@@ -46,10 +48,10 @@ def resume(
     ray_address: RayOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Go on with a job that was paused or has failed: here, or by a gateway if it is of the queue.
+    """Resume a job that is paused or has failed: here, or through a gateway if it belongs to the queue.
 
     Inputs and settings are those it was started with; nothing is computed twice. If the cluster that it ran on is gone,
-    name another, or --ray-address local.
+    name another one, or --ray-address local.
 
     Example: winnow job resume 20261121-020000-123abcd
     """
@@ -65,9 +67,9 @@ def step(
     ray_address: RayOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run one stage of a paused job, and pause again; all that read pixels are one stage, `measure`.
+    """Run one stage of a paused job, and pause it after that; all stages that read pixels are one, `measure`.
 
-    A running job pauses when it is through with the stage that it is at.
+    A running job pauses after its current stage.
 
     Example: winnow job step 20261121-020000-123abcd
     """
@@ -83,7 +85,7 @@ def pause_after(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask a job to pause when it is through with a stage.
+    """Ask a job to pause after a stage.
 
     Example: winnow job pause-after duplicates 20261121-020000-123abcd
     """
@@ -96,7 +98,7 @@ def pause_after(
 def cancel(
     job_id: IdArgument, workspace: WorkspaceOption = None, wait: WaitOption = 10.0, as_json: JsonOption = False
 ) -> None:
-    """End a job for good. What it committed stays, and later runs find it done.
+    """Cancel a job for good. What it committed stays, and later runs reuse it.
 
     Example: winnow job cancel 20261121-020000-123abcd
     """
@@ -107,9 +109,9 @@ def cancel(
 
 @app.command()
 def clear(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Forget a job that is over: its records and its rows in runs and stage_runs. What it computed stays.
+    """Delete the records of a job that is over, and its rows in runs and stage_runs. What it computed stays.
 
-    Refused while a head, a release or a child run refers to it.
+    Refused while the current version of a stream, a release or a child run refers to it.
 
     Example: winnow job clear 20261121-020000-123abcd
     """
@@ -126,19 +128,22 @@ def clear(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOp
 @app.command()
 def replay(
     job_id: IdArgument,
-    start: Annotated[str, typer.Option("--from", help="First stage to compute anew.", metavar="STAGE")],
+    start: Annotated[str, typer.Option("--from", help="First stage to recompute.", metavar="STAGE")],
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change one value, as in --set blur.laplacian=40. Repeat.")
+        list[str] | None,
+        typer.Option("--set", help="Change one value, as in --set blur.laplacian=40. Repeat for several."),
     ] = None,
-    promote: Annotated[bool, typer.Option("--promote", help="Let the tables show the result when it is done.")] = False,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Make the result the current version when it is done.")
+    ] = False,
     workspace: WorkspaceOption = None,
     ray_address: RayOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a child of a run: from one stage on with other settings, all above taken as it is.
+    """Make a child of a run: from one stage on with other settings; the stages above are reused.
 
-    The tables go on showing what they showed, unless --promote; read the child with --run ID. Frames are those that
-    were listed last; folders are not looked at.
+    The current version stays as it is, unless --promote; read the child with --run ID. Frames are those that were
+    listed last; folders are not read.
 
     Example: winnow job replay 20261121-020000-123abcd --from curation --set curation.dark_mean=20
     """
@@ -155,10 +160,10 @@ def replay_stage(
     ray_address: RayOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compute one stage of a run again, although it is done, and say whether the rows came out the same.
+    """Recompute one stage of a run, although it is done, and report whether the rows are the same.
 
-    A stage that reads pixels measures its frames anew; groups of duplicates are found from scratch. Rows that differ
-    take the place of the old ones. Exits with 1 if there are any.
+    A stage that reads pixels measures its frames again; groups of duplicates are found from scratch. Rows that differ
+    replace the old ones. Exits with 1 if there are any.
 
     Example: winnow job replay-stage 20261121-020000-123abcd quality
     """
@@ -174,7 +179,7 @@ def replay_stage(
 
 
 class Only(StrEnum):
-    """What of a run is tried again."""
+    """Which frames of a run are retried."""
 
     quarantined = "quarantined"
 
@@ -182,12 +187,14 @@ class Only(StrEnum):
 @app.command()
 def retry(
     job_id: IdArgument,
-    only: Annotated[Only | None, typer.Option(help="Try only such frames, in a child run.", show_default=False)] = None,
+    only: Annotated[
+        Only | None, typer.Option(help="Retry only such frames, in a child run.", show_default=False)
+    ] = None,
     workspace: WorkspaceOption = None,
     ray_address: RayOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Go on with a job that has failed; or try the frames again that it set aside, and what depends on them.
+    """Resume a job that has failed; or retry the frames that it quarantined, and what depends on them.
 
     Example: winnow job retry 20261121-020000-123abcd --only quarantined
     """
@@ -216,7 +223,7 @@ def _run_child(request: RunRequest, as_json: bool) -> RunRecord:
 
 
 def _continue(result: ControlResult, as_json: bool) -> None:
-    """Run a job that is left to this process; of any other, print where it stands."""
+    """Run a job that is left to this process; of any other, print its state."""
     from jobs.cli.run import execute, print_record
 
     request = result.to_run

@@ -25,11 +25,11 @@ WorkspaceOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 RunOption = Annotated[
     str | None,
-    typer.Option("--run", help="Read what this run ended with, not the newest rows.", metavar="ID"),
+    typer.Option("--run", help="Read the versions that this run ended with, not the newest rows.", metavar="ID"),
 ]
 ReleaseOption = Annotated[
     str | None,
-    typer.Option("--release", help="Read what this release froze, not the newest rows.", metavar="NAME"),
+    typer.Option("--release", help="Read the versions that this release froze, not the newest rows.", metavar="NAME"),
 ]
 WhereOption = Annotated[
     str | None,

@@ -1,4 +1,4 @@
-"""`winnow sql`."""
+"""`winnow sql`: queries over the tables."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def sql(
     release: ReleaseOption = None,
     out: Annotated[str | None, typer.Option(help="Write to this file instead.", metavar="FILE")] = None,
 ) -> None:
-    """Query the tables: `curated` joins all that is known of a frame.
+    """Query the tables: `curated` joins everything that is known of a frame.
 
     Also streams, frames, quality, fingerprints, motion, idle, duplicates, curation, quarantine, runs, ...;
-    NAME_all shows the rows of every configuration. As a table the first 1,000 rows are printed; the other formats give
-    all, piece by piece, however many there are.
+    NAME_all shows the rows of every configuration. As a table, the first 1,000 rows are printed; the other formats give
+    all rows, as a stream.
 
     Example: winnow sql "SELECT unnest(reasons) AS reason, count(*) FROM curation GROUP BY 1"
     """
@@ -73,7 +73,7 @@ def sql(
 
 
 def _print(tables: Iterator[pa.Table]) -> None:
-    """Print the first rows, and how many there are if these are not all."""
+    """Print the first rows, and the number of rows if there are more."""
     from jobs.cli.show import out, print_table
 
     first = next(tables)
@@ -86,7 +86,7 @@ def _print(tables: Iterator[pa.Table]) -> None:
 
 
 def _write_file(named: str, write: Callable[[BinaryIO], None]) -> None:
-    """Write a file that is there when it is whole, and not before."""
+    """Write a file that appears under its name once it is complete."""
     from jobs.core.errors import UserError
     from jobs.core.os_errors import as_problem
     from jobs.storage import paths
@@ -100,7 +100,7 @@ def _write_file(named: str, write: Callable[[BinaryIO], None]) -> None:
         return
     part = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        opened = open(part, "wb")  # noqa: SIM115 - what goes wrong in here is not what goes wrong with the rows
+        opened = open(part, "wb")  # noqa: SIM115 - errors of opening the file are handled differently from errors of the rows
     except OSError as error:
         raise UserError(as_problem(error)) from error
     try:

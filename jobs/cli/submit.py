@@ -1,4 +1,4 @@
-"""`winnow submit`."""
+"""`winnow submit`: jobs for the queue or for a Ray cluster."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def submit(
     options: RunOptions,
     workspace: WorkspaceOption = None,
     dry_run: DryRunOption = False,
-    priority: Annotated[int, typer.Option(help="Jobs with a higher one are taken up first.")] = 0,
+    priority: Annotated[int, typer.Option(help="Jobs with a higher priority run first.")] = 0,
     to: Annotated[
         To,
         typer.Option("--to", help="Who runs it: a gateway, or the Ray cluster whose dashboard is --ray-address."),
@@ -37,10 +37,10 @@ def submit(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add a run to the workspace's queue and print its id; `winnow gateway` runs it, now or whenever one is started.
+    """Add a run to the workspace's queue and print its id; `winnow gateway` runs it, now or when one is started.
 
-    What cannot be run is refused here and now. The run has the configuration of this moment and the frames of its own.
-    A strict job that has bad frames is done all the same, and `winnow gateway status` has it among the last errors.
+    What cannot be run is refused at once. The configuration is kept as it is now; inputs are listed when the run
+    starts. A strict job with bad frames ends as done, and `winnow gateway status` lists it among the last errors.
 
     With --to ray the job is handed to a cluster through Ray Jobs, and this program with it; its machines need the
     packages that Winnow needs, or --pip, and the workspace and the inputs under the same names as here. Without

@@ -1,6 +1,6 @@
 """Rules of controlling jobs, for commands and servers: who may, which requests go where, and who has to run the job.
 
-Each function checks the control token of the workspace first. A job belongs to whoever runs it: a gateway if it was
+Each function checks the control token of the workspace first. A job is run by one of three: a gateway if it was
 submitted to the queue, a Ray cluster if it was handed to one, else the caller, who gets a request to run. Imports
 little, so that a request is made at once.
 """

@@ -15,7 +15,7 @@ from jobs.core.processes import has_ended, is_here
 from jobs.dispatch.gateway import lock_path
 from jobs.dispatch.job_queue import Backlog, QueuedJob, in_turn
 from jobs.records.job_log import DIED, Record, seen
-from jobs.records.journal import Follower
+from jobs.records.journal import JournalReader
 from jobs.records.progress import Progress
 from jobs.storage.locks import holder
 from jobs.storage.paths import Place
@@ -30,7 +30,7 @@ class Overview:
     def __init__(self, root: Place) -> None:
         self._root = root
         self._backlog = Backlog(root)
-        self._journals: dict[str, tuple[Follower, Progress]] = {}
+        self._journals: dict[str, tuple[JournalReader, Progress]] = {}
 
     def jobs(self) -> list[QueuedJob]:
         """Return all jobs as they really are, oldest first; nothing is noted down."""
@@ -48,7 +48,7 @@ class Overview:
 
     def progress(self, job_id: str) -> Progress:
         """Return how far a job is, by its journal."""
-        follower, progress = self._journals.setdefault(job_id, (Follower(self._root, job_id), Progress()))
+        follower, progress = self._journals.setdefault(job_id, (JournalReader(self._root, job_id), Progress()))
         for event in follower.new():
             progress.take(event)
         return progress

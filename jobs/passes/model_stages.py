@@ -71,7 +71,7 @@ class ModelStages:
             live.engine.models_nearby,
             committer,
             live.reporter.measured,
-            hold=live.claim,
+            claim=live.claim,
             abort=live.abort,
         )
         faults = settle(context.store, list(context.stages), context.streams, did.faults, context.job_id)

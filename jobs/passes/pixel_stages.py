@@ -112,8 +112,8 @@ class PixelStages:
         unread = {name for (_, name), counts in plan.counts.items() if counts.unread}
         live.doubtful.update({s.stream_id: s.n_frames for s in context.listed if s.stream_id in unread})
         every_s = context.config.resources.commit_seconds
-        told = live.reporter.committed
-        committer = Committer(context.store, self._stages, planner.snapshots, context.job_id, every_s, told)
+        on_committed = live.reporter.committed
+        committer = Committer(context.store, self._stages, planner.snapshots, context.job_id, every_s, on_committed)
         for name, keys in plan.gone.items():
             committer.remove(name, pa.concat_tables(keys))
         limit = live.limit
@@ -135,7 +135,7 @@ class PixelStages:
             context.store.root,
             limit,
             live.reporter.measured,
-            hold=live.claim,
+            claim=live.claim,
             abort=live.abort,
             again=frozenset(recomputed),
         )

@@ -1,4 +1,4 @@
-"""A run's hold on its job: taken with one record, asked of while it lasts, let go of with another."""
+"""Exclusive claim of a run on its job: one record takes it, another one releases it, requests are polled meanwhile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SPARE_BYTES = 64 << 10
 
 
 class JobClaim:
-    """Held by the one process that runs a job; see `take`."""
+    """The claim of the one process that runs a job; made by `take`."""
 
     def __init__(self, job_log: JobLog, listener: ProgressListener) -> None:
         self._job_log = job_log
@@ -28,7 +28,7 @@ class JobClaim:
         self._state: JobState | None = None
         self._look_again = 0.0
         self.stop_flag = job_log.folder / f".drain-{secrets.token_hex(8)}"
-        """While this file is there, workers finish the frame in hand and begin no other."""
+        """While this file exists, workers finish their current frame and start no other."""
         self._spare = job_log.folder / ".spare"
         self._reached = False
 
@@ -41,27 +41,27 @@ class JobClaim:
         request: Mapping[str, Any] | None = None,
         claimed: bool = False,
     ) -> JobClaim:
-        """Take up a job, new or paused or failed; `claimed` says that a gateway has claimed it for this process.
+        """Claim a job that is new, paused or failed; with `claimed`, one that a gateway has claimed for this process.
 
-        `request` is kept with the record, for whoever resumes the job. Raises `UserError` for a job that is over, that
-        somebody else holds, or that waits for a gateway.
+        `request` is kept with the record, so that the job can be resumed. Raises `UserError` for a job that is over,
+        that another process runs, or that waits for a gateway.
         """
         job_log = JobLog(root, job_id)
-        hold = cls(job_log, listener)
+        claim = cls(job_log, listener)
         while True:
             state = settled(job_log)
             _refuse(job_id, state, claimed)
-            data = {"process": hold._me, **({"request": request} if request is not None else {})}
+            data = {"process": claim._me, **({"request": request} if request is not None else {})}
             if job_log.add("started", data, after=state.number if state else 0):
                 listener.on_job_claimed(job_id)
-                # Given up when the run ends, so that a full disk still takes the word of why it ended.
-                paths.lay_by(hold._spare, _SPARE_BYTES)
-                return hold
+                # Freed when the run ends, so that there is room on a full disk for the record of why it ended.
+                paths.lay_by(claim._spare, _SPARE_BYTES)
+                return claim
 
     def asked(self, now: bool = False) -> str | None:
-        """Return the state that the run was asked to end in, if it was; looks twice a second, or `now`.
+        """Return the state that the run was asked to end in, or None; polls twice a second, or `now`.
 
-        Raises `RunFailedError` if somebody took this process for dead and the job from it.
+        Raises `RunFailedError` if the job was taken from this process, which somebody took for dead.
         """
         if self._listener.interrupted:
             return "paused"
@@ -78,9 +78,9 @@ class JobClaim:
             raise RunStopped(state)
 
     def finished(self, stage: str, first_time: bool) -> None:
-        """Raise `RunStopped` if the run was asked to end, or to pause once it is through with this stage.
+        """Raise `RunStopped` if the run was asked to end, or to pause after this stage.
 
-        A step ends with the first stage that the job has not been through before.
+        A step ends with the first stage that the job had not finished before.
         """
         if state := self.asked(now=True):
             raise RunStopped(state)
@@ -91,17 +91,17 @@ class JobClaim:
             raise RunStopped("paused")
 
     def pause_later(self, after: str | None, one_stage: bool) -> None:
-        """Ask the run itself to pause when it is through with a stage: with that of a name, or with the next one."""
+        """Record a request that the run pauses after a stage: the named one, or the next one."""
         if after:
             self._job_log.add("pause-after", {"stage": after})
         if one_stage:
             self._job_log.add("step")
 
     def release(self, word: str, data: Mapping[str, Any] | None = None) -> str:
-        """Say how the run ended, and return the state in which the job is then.
+        """Record how the run ended, as a word of `STATE_AFTER`, and return the state of the job after that.
 
-        What was asked in the meantime counts: a paused run that was also cancelled is cancelled, and a job of the queue
-        that was only interrupted waits for the next gateway, also where it is still to pause after a stage.
+        Requests made in the meantime count: a paused run that was also cancelled is cancelled, and a queued job that
+        was only interrupted waits for the next gateway, even where it is still to pause after a stage.
         """
         paths.delete(self.stop_flag)
         paths.let_go_of(self._spare)
@@ -135,4 +135,4 @@ def _refuse(job_id: str, state: JobState | None, claimed: bool) -> None:
     if state.is_final:
         raise UserError(f"job {job_id} is {state.state}, expected one that is paused or has failed")
     if state.queued:
-        raise UserError(f"job {job_id} is {state.state} and of the queue, whose jobs are run by `winnow gateway`")
+        raise UserError(f"job {job_id} is {state.state} and belongs to the queue, whose jobs `winnow gateway` runs")

@@ -100,7 +100,7 @@ def record_decisions(
             counts.update(row["decision"] for row in fresh if row["decision"] != SEEN)
     if written and not dry_run:
         kept = pa.Table.from_pylist(written, schemas.REVIEWS.arrow_schema)
-        # Numbers first: whoever reads a category of `reviews` finds the one that exports give it.
+        # Numbers first: a reader of a category of `reviews` finds the one that exports give it.
         named = (row["category"] for row in written if row["category"] and row["decision"] != "reject")
         register(store, named, origin, _JOB)
         store.upsert(schemas.REVIEWS, kept, _JOB, Drop(keys=kept.select(list(PICTURE))))

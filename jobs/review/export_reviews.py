@@ -1,4 +1,4 @@
-"""`winnow review export`: frames that wait for a person, as a folder that an annotation tool reads."""
+"""`winnow review export`: frames of the review queue, as a folder that an annotation tool reads."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ class QueueRequest:
     categories: tuple[str, ...] = ()
 
 
-def send_out(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
-    """Write the folder and return what is in it, in numbers; no folder where nothing waits.
+def export_queue(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
+    """Write the folder and return its manifest, with numbers; no folder where no frame is selected.
 
-    Raises `UserError` for what cannot be asked for, and `RunFailedError` where a picture is no longer the one that was
+    Raises `UserError` for an invalid request, and `RunFailedError` where a picture is no longer the one that was
     measured.
     """
     store = Store(workspace.require().root)
@@ -71,9 +71,9 @@ def send_out(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
     chosen = snapshot_spec.pinned(store)
     view = View(store, chosen)
     rows = _rows(view, request)
-    told = {"format": request.format, "out": str(request.out), "frames": rows.num_rows}
+    manifest = {"format": request.format, "out": str(request.out), "frames": rows.num_rows}
     if not rows.num_rows:
-        return told | {"objects": 0}
+        return manifest | {"objects": 0}
     refuse_outdated(view, rows)
     objects = objects_of(view, rows, None)
     if objects.rows.num_rows and objects.rows.num_rows > objects.rows["mask_rle"].null_count:
@@ -84,12 +84,12 @@ def send_out(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
         bring(rows.append_column("expected", rows["content_hash"]), request.media, temporary)
         for name, data in FORMATS[request.format](rows, objects, request.root).items():
             (temporary / name).write_bytes(data)
-        told |= {"objects": objects.rows.num_rows, "where": request.where, "source": chosen.manifest()}
-        (temporary / "manifest.json").write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
+        manifest |= {"objects": objects.rows.num_rows, "where": request.where, "source": chosen.manifest()}
+        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         if out.exists():
             out.rmdir()
         temporary.replace(out)
-    return told
+    return manifest
 
 
 def _check(request: QueueRequest) -> None:
@@ -99,7 +99,7 @@ def _check(request: QueueRequest) -> None:
     if request.n is not None and request.n < 1:
         problems.append(f"--n {request.n}: expected at least 1")
     if request.out.exists() and (not request.out.is_dir() or any(request.out.iterdir())):
-        problems.append(f"{request.out} is there already, and somebody may work on it; name an empty or new folder")
+        problems.append(f"{request.out} exists, and somebody may be working on it; name an empty or new folder")
     if problems:
         raise UserError(problems)
     if request.where is not None:
@@ -107,10 +107,10 @@ def _check(request: QueueRequest) -> None:
 
 
 def _rows(view: View, request: QueueRequest) -> pa.Table:
-    """Return the frames to look over, with the names of their pictures, in order of stream and number."""
+    """Return the frames to review, with the names of their pictures, in order of stream and number."""
     if request.where is None and schemas.ROUTING.written_by not in view.selection.keys:
         raise UserError(
-            "no frame was routed to anybody; run with the stage route (--set 'stages=[annotate, route]'), or say which "
+            "there is no review queue; run with the stage route (--set 'stages=[annotate, route]'), or say which "
             "frames with --where"
         )
     test = f"({request.where})" if request.where else "route = 'person'"

@@ -1,4 +1,4 @@
-"""`winnow review import`: what people made of frames becomes rows of `reviews`, all of a file or nothing."""
+"""`winnow review import`: the file of an annotation tool becomes rows of `reviews`, as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _KEY = list(schemas.FRAME_KEY)
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """A file that came back: its format (None tells by what is in it), and what it does not say itself.
+    """A file to import: its format (None: found out from its content), and what the file itself does not say.
 
-    `reviewer` is whoever looked at the frames, whatever the file says; `categories` are to be accepted beside those
-    that the tables know; `ids` says which object a number of a COCO file stands for.
+    `reviewer` overrides the reviewer that the file names; `categories` are accepted as well as those that the tables
+    know; `ids` is the file with the object that each number of a COCO file stands for.
     """
 
     file: Path
@@ -47,11 +47,11 @@ class ImportRequest:
     dry_run: bool = False
 
 
-def bring_in(workspace: Workspace, request: ImportRequest) -> dict[str, Any]:
-    """Write what a file says into `reviews`, and return it in numbers: those of `record_decisions`, and the `file`.
+def import_file(workspace: Workspace, request: ImportRequest) -> dict[str, Any]:
+    """Record the reviews in a file, and return their numbers: those of `record_decisions`, and the `file`.
 
-    A frame of which the tables know the same already, or something newer, is left as it is, so that a file can be
-    imported again. Raises `UserError` with everything that is wrong with the file, before anything is written.
+    A frame of which the tables have the same review, or a newer one, is left as it is, so that a file can be imported
+    again. Raises `UserError` with everything that is wrong with the file, before anything is written.
     """
     store = Store(workspace.require().root)
     returned, problems = _read(request)
@@ -109,7 +109,7 @@ def _refuse(file: Path, problems: Sequence[str]) -> None:
 
 
 def _ids(request: ImportRequest) -> dict[str, str]:
-    """Return which object a number stands for: by the file that was named, or that lies beside the imported one."""
+    """Return the object id of each number, from the named file, or from `ids.json` beside the imported one."""
     path = request.ids or request.file.with_name("ids.json")
     if request.ids is None and not path.exists():
         return {}
@@ -123,7 +123,7 @@ def _ids(request: ImportRequest) -> dict[str, str]:
 
 
 def _matched(returned: Sequence[Returned], view: View, problems: list[str]) -> Iterator[tuple[Returned, Row]]:
-    """Yield the frames of a file with their rows in `frames`; say of the others what is wrong with them."""
+    """Yield the frames of a file with their rows in `frames`; add a line to `problems` for each other one."""
     names = [parse_name(frame.name) for frame in returned]
     numbers = sorted({name.number for name in names if name})
     columns = [*PICTURE, "width", "height"]
@@ -140,7 +140,7 @@ def _matched(returned: Sequence[Returned], view: View, problems: list[str]) -> I
             continue
         numbered = by_number.get(name.number, [])
         there = [row for row in numbered if _is_in(row["stream_id"], name.folder)]
-        # A tool may have taken the folders off; then the content decides.
+        # A tool may have removed the folders; then the content decides.
         same = [row for row in there or numbered if row["content_hash"].startswith(name.hash)]
         if len(same) == 1 or (there and same):
             chosen = max(same, key=lambda row: len(row["stream_id"]))
@@ -151,7 +151,7 @@ def _matched(returned: Sequence[Returned], view: View, problems: list[str]) -> I
             places[key] = frame.place
             yield frame, chosen
         elif there:
-            problems.append(f"{frame.place}: {frame.name} shows another picture now; send it out for review again")
+            problems.append(f"{frame.place}: {frame.name} shows another picture now; export it for review again")
         else:
             problems.append(f"{frame.place}: {frame.name} is no frame of the workspace")
 

@@ -1,4 +1,4 @@
-"""What users ask of jobs: pause, resume, step, cancel. The run in progress answers; see `jobs.records.job_claim`.
+"""Requests to a job: pause, resume, step, cancel, clear. A run in progress answers them; see `jobs.records.job_claim`.
 
 Imports little, so that a request is made at once.
 """
@@ -20,27 +20,27 @@ _LOOK_S, _LOOK_FAR_S = 0.1, 1.0
 
 @dataclass(frozen=True)
 class JobHandle:
-    """One job of a workspace, for those who want something of it."""
+    """A job of a workspace, for reading its state and making requests."""
 
     workspace: Workspace
     job_id: str
     job_log: JobLog
 
     def state(self) -> JobState:
-        """Return where the job stands; the death of its process is noted down.
+        """Return the state of the job; the death of its process is recorded.
 
-        A run of before there were records has none; what its row says is put down as its first.
+        A run from before there were job logs has no records; the state in its row is written as the first one.
         """
         state = settled(self.job_log) or _first_record(self)
         if state.state == "failed" and not state.queued and _said_in_tables(self)[0] == "done":
-            # It died between the row that says so and the record.
+            # It died after writing its row and before the record.
             self.job_log.add("done", after=state.number)
             state = fold(self.job_log.records()) or state
         return state
 
 
 def find(workspace: Workspace, job_id: str) -> JobHandle:
-    """Return a job by its id, a beginning of it that only one has, or `last`. Raises `UserError`."""
+    """Return a job by its id, a unique beginning of it, or `last`. Raises `UserError` for none, or several."""
     root = workspace.require().root
     known = set(jobs_of(root))
     if not any(job_id and name.startswith(counted_back(job_id, known)) for name in known):
@@ -71,12 +71,12 @@ def _first_record(job: JobHandle) -> JobState:
 
 
 def pause(job: JobHandle) -> JobState:
-    """Ask a job to pause; one that waits in the queue is paused by that."""
+    """Request that a job pauses; one that waits in the queue is paused by that."""
     return _ask(job, "pause", {"paused"})
 
 
 def cancel(job: JobHandle) -> JobState:
-    """Ask a job to end; one that nobody runs is cancelled by that."""
+    """Request that a job ends; one that no process runs is cancelled by that."""
     before = job.state()
     state = _ask(job, "cancel", {"cancelled"})
     if state.state == "cancelled" != before.state:
@@ -87,7 +87,7 @@ def cancel(job: JobHandle) -> JobState:
 
 
 def pause_after(job: JobHandle, stage: str) -> JobState:
-    """Ask a job to pause when it is through with a stage, the next time that it is."""
+    """Request that a job pauses after a stage, the next time that it finishes it."""
     from jobs.runs import replay
     from jobs.stages.pipeline import step_named
 
@@ -97,7 +97,7 @@ def pause_after(job: JobHandle, stage: str) -> JobState:
 
 
 def resume(job: JobHandle) -> JobState:
-    """Withdraw a pause, or put a job back into the queue; a job of nobody's queue is left as it is, for its caller.
+    """Withdraw a pause, or put a job back into the queue; a job that is not queued is left as it is, for the caller.
 
     Raises `UserError` for a job that is over.
     """
@@ -112,9 +112,9 @@ def resume(job: JobHandle) -> JobState:
 
 
 def step(job: JobHandle) -> JobState:
-    """Ask a job to pause after one stage more: the one it is at, or of a job that is paused, the next.
+    """Request that a job pauses after one more stage: the one it is running, or of a paused job, the next.
 
-    A job of nobody's queue that is not running is left as it is: its caller runs it, with `RunRequest.one_stage`.
+    A job that is neither queued nor running is left as it is: the caller runs it, with `RunRequest.one_stage`.
     Raises `UserError` for a job that is over.
     """
     state = job.state()
@@ -126,7 +126,7 @@ def step(job: JobHandle) -> JobState:
 
 
 def wait(job: JobHandle, states: set[str], seconds: float) -> JobState:
-    """Return where a job stands once it is in one of these states, or when the time is over."""
+    """Return the state of a job once it is one of these or the job has ended, or after so many seconds."""
     until = time.monotonic() + seconds
     while (state := job.state()).state not in states and not state.ended and time.monotonic() < until:
         time.sleep(paths.patience(job.workspace.root, _LOOK_S, _LOOK_FAR_S))
@@ -157,7 +157,7 @@ def clear(job: JobHandle) -> None:
 
 def _ask(job: JobHandle, word: str, answered: set[str]) -> JobState:
     state = job.state()
-    # Who asks twice means it once.
+    # The same request twice counts once.
     if state.state not in answered and not (state.request and state.request.word == word):
         job.job_log.add(word)
     return job.state()

@@ -1,4 +1,4 @@
-"""What was asked of a job, read back so that it can be run again, and what is asked of runs that descend from it."""
+"""Run requests that come from earlier ones: of a job that is resumed, and of runs that replay or retry another."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from jobs.views import snapshot_spec
 
 
 def from_data(workspace: Workspace, data: Mapping[str, Any]) -> RunRequest:
-    """Return the request that `RunRequest.as_data` described. Raises `UserError` for a configuration of before."""
+    """Return the request that `RunRequest.as_data` gave. Raises `UserError` for an outdated configuration."""
     descent = data.get("replay")
     return RunRequest(
         workspace,
@@ -41,12 +41,12 @@ def from_data(workspace: Workspace, data: Mapping[str, Any]) -> RunRequest:
 
 
 def of_job(workspace: Workspace, job_id: str) -> RunRequest:
-    """Return what a job was last asked to run: by its records, or for runs that have none, by their row."""
+    """Return the last request of a job: from its records, or for runs that have none, from their row."""
     for record in reversed(JobLog(workspace.root, job_id).records()):
         if "request" in record.data:
             return from_data(workspace, record.data["request"])
     row = snapshot_spec.find_run(Store(workspace.root), job_id)
-    # Of one stream it is clear which input has its id.
+    # With one input and one stream, the id is that of the input.
     ids = tuple(row["streams"]) if len(row["streams"]) == len(row["inputs"]) == 1 else ()
     loaded = Loaded(_config(json.loads(row["config"])), row["profile"])
     return RunRequest(workspace, row["inputs"], loaded, IngestOverrides(ids))
@@ -55,7 +55,7 @@ def of_job(workspace: Workspace, job_id: str) -> RunRequest:
 def replay(
     workspace: Workspace, job_id: str, start: str, settings: Sequence[str] = (), promote: bool = False
 ) -> RunRequest:
-    """Ask for a child of a run that computes anew from a stage on, with other settings.
+    """Return the request for a child of a run that recomputes from a stage on, with other settings.
 
     Raises `UserError`, with every reason, where the settings or the code would change a stage above that one.
     """
@@ -75,7 +75,7 @@ def replay(
 
 
 def recompute_stage(workspace: Workspace, job_id: str, stage: str) -> RunRequest:
-    """Ask for one stage of a run to be recomputed from what is stored. Raises `UserError` if that cannot be."""
+    """Return the request to recompute one stage of a run from stored inputs. Raises `UserError` if that cannot be."""
     parent, request = _parent(workspace, job_id)
     stages = build(request.loaded.config)
     if stage not in {s.name for s in stages}:
@@ -89,7 +89,7 @@ def recompute_stage(workspace: Workspace, job_id: str, stage: str) -> RunRequest
 
 
 def retry_quarantined(workspace: Workspace, job_id: str) -> RunRequest:
-    """Ask for the quarantined frames of a run, and for what depends on them. Raises `UserError` for none."""
+    """Return the request to retry the quarantined frames of a run and what depends on them. Raises `UserError`."""
     parent, request = _parent(workspace, job_id)
     if problems := list(_changed_code(build(request.loaded.config), parent, workspace)):
         raise UserError(problems)
@@ -110,7 +110,7 @@ def _child(request: RunRequest, descent: Replay, config: PipelineConfig, limit: 
 
 
 def _other_frames(before: PipelineConfig, after: PipelineConfig) -> Iterator[str]:
-    """Say which settings would have a run read other frames than its parent did."""
+    """Yield a line for every setting with which a run would read other frames than its parent."""
     old, new = flat(to_dict(before)), flat(to_dict(after))
     for key in new:
         if key.startswith("ingest.") and old[key] != new[key]:
@@ -133,19 +133,19 @@ def _changes_above(above: Sequence[Stage], start: str, parent: Mapping[str, Any]
         ]
         if row["rule"] != (stage.rule and stage.rule.sql):
             problems.append(
-                f"the frames of stage {stage.name} are chosen otherwise than by run {parent['job_id']}, and it is "
+                f"the frames of stage {stage.name} are not selected as in run {parent['job_id']}, and it is "
                 f"above --from {start}; use --from {stage.name}"
             )
     return problems + list(_changed_code(above, parent, workspace))
 
 
 def _changed_code(stages: Sequence[Stage], parent: Mapping[str, Any], workspace: Workspace) -> Iterator[str]:
-    """Say which stages are computed otherwise by this version of the program."""
+    """Yield a line for every stage that this version of the program computes differently."""
     recorded = _recorded(parent, workspace)
     for stage in stages:
         if stage.name in recorded and recorded[stage.name]["code_hash"] != stage.code_hash:
             yield (
-                f"stage {stage.name}: its code is not what it was when run {parent['job_id']} was made; "
+                f"stage {stage.name}: its code has changed since run {parent['job_id']} was made; "
                 "use winnow run instead"
             )
 

@@ -1,4 +1,4 @@
-"""Runs that descend from another: over its streams as they were last listed, reusing what it computed."""
+"""How a run descends from another one: over its streams as they were last listed, reusing its results."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _RECOMPUTE = "again"
 
 @dataclass(frozen=True)
 class Replay:
-    """How a run descends from its parent, whose streams it takes.
+    """How a run descends from its parent, whose streams it processes.
 
-    `start` is the first step that it computes; what is above is taken as it is. With `recompute`, it computes this one
-    stage once more from stored inputs, and nothing else; with `quarantined` only frames that were quarantined. Heads
-    move only with `promote`.
+    `start` is the first step that it computes; the stages above are reused. With `recompute`, it computes this one
+    stage from stored inputs, and nothing else; with `quarantined` only quarantined frames. The current version moves
+    to this run only with `promote`.
     """
 
     parent: str
@@ -45,6 +45,6 @@ class Replay:
 
 
 def listed(store: Store, streams: Sequence[str]) -> list[Listed]:
-    """Return streams as the workspace last saw them; their folders are not looked at."""
+    """Return streams as the workspace last listed them; their folders are not read."""
     known = {row["stream_id"]: row for row in store.read(schemas.STREAMS).to_pylist()}
     return [Listed(name, known[name]["step"], known[name]["n_frames"]) for name in streams if name in known]

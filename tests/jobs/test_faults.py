@@ -91,7 +91,7 @@ def test_an_interrupted_run_commits_what_is_in_hand_pauses_and_says_so(
     (run,) = View.of(workspace).lazy("runs").collect().to_dicts()
     job_id = run["job_id"]
     assert err == (
-        f"run {job_id} is paused; what was committed stays, and it goes on with `winnow job resume {job_id}`\n"
+        f"run {job_id} is paused; what was committed stays, and it continues with `winnow job resume {job_id}`\n"
     )
     assert (run["state"], run["error"], json.loads(out)["state"]) == ("paused", None, "paused")
     kept = n_rows(place)

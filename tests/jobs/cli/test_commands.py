@@ -165,7 +165,7 @@ def test_dry_run_says_what_and_why_and_writes_nothing(
         ),
     ],
 )
-def test_wrong_use_is_told_in_lines_and_exits_with_2(
+def test_wrong_use_is_reported_in_lines_and_exits_with_2(
     winnow: Winnow, tmp_path: Path, arguments: list[str], expected: list[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -254,10 +254,10 @@ def test_inspect_for_people_and_programs(winnow: Winnow, done: Path, sample_fold
     assert winnow("inspect", "quarantine", "-w", done, "--json").json == []
     for command in (["runs"], ["job", "--id", run["job_id"]], ["quarantine"]):
         assert winnow("inspect", *command, "-w", done).code == 0
-    told = winnow("inspect", "stream", "--id", "cam", "-w", done).out
+    answer = winnow("inspect", "stream", "--id", "cam", "-w", done).out
     (low, high), *_ = SMALL.planted.gaps
-    assert re.search(rf"^numbers missing +{stream['n_missing']} in {low} to {high}\b", told, re.MULTILINE)
-    assert re.search(r"^listed +\d{4}-\d\d-\d\d \d\d:\d\d UTC$", told, re.MULTILINE)
+    assert re.search(rf"^numbers missing +{stream['n_missing']} in {low} to {high}\b", answer, re.MULTILINE)
+    assert re.search(r"^listed +\d{4}-\d\d-\d\d \d\d:\d\d UTC$", answer, re.MULTILINE)
     assert "\nwithout rows: media, " in winnow("inspect", "tables", "-w", done).out
 
 
@@ -341,13 +341,13 @@ def test_a_failure_is_an_object_for_programs_and_lines_for_people(winnow: Winnow
         ("submit",),
         ("nosuch",),
     ):
-        plain, told = winnow(*words), winnow(*words, "--json")
+        plain, answer = winnow(*words), winnow(*words, "--json")
         assert plain.out == "", words
-        assert told.code == plain.code != 0, words
-        said = told.json
-        assert len(told.out.splitlines()) == 1
+        assert answer.code == plain.code != 0, words
+        said = answer.json
+        assert len(answer.out.splitlines()) == 1
         lines = "".join(f"error: {line}\n" for line in said["error"])
-        assert (said["exit_code"], told.err) == (told.code, lines), words
+        assert (said["exit_code"], answer.err) == (answer.code, lines), words
     both = winnow("run", "--input", tmp_path, "--set", "duplicates.haming=3", "--set", "motion.percentle=3", "--json")
     assert len(both.json["error"]) == 2
     assert winnow("run", "--help", "--json").code == 0
@@ -380,10 +380,10 @@ def _read(file: Path, kind: str) -> pl.DataFrame:
 def test_closed_outputs_are_nobody_to_tell_and_no_error(done: Path, tmp_path: Path) -> None:
     command = f"{sys.executable} -m jobs.cli sql 'SELECT 1 AS one' --workspace {done}"
     for closed, out in ((">&-", []), ("<&- 2>&-", ["one", "1"])):
-        told = subprocess.run(
+        answer = subprocess.run(
             ["sh", "-c", f"{command} {closed}"], check=False, capture_output=True, text=True, cwd=tmp_path
         )
-        assert (told.returncode, told.stdout.split(), told.stderr) == (0, out, "")
+        assert (answer.returncode, answer.stdout.split(), answer.stderr) == (0, out, "")
 
 
 def test_usage_errors_are_plain_lines(winnow: Winnow) -> None:

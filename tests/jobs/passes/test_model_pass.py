@@ -113,11 +113,11 @@ def look(
     committer = Committer(store, [stage], {"embeddings": store.open(schemas.EMBEDDINGS)}, "job", 0.1)
     task = ModelTask(make or partial(Brightness, ends, fails), "embeddings", stage.key, root, ImageParams(), batch=8)
     shape = engine.model_processes(Resources(num_cpus=2, models=1))
-    hold = JobClaim.take(root, "job", SilentListener())
+    claim = JobClaim.take(root, "job", SilentListener())
     journal = Journal.of(root, "job")
-    told = RunReporter(SilentListener(), journal).measured
+    on_block_done = RunReporter(SilentListener(), journal).measured
     result = run_model_pass(
-        iter([frames]), task, 2, lambda _: shape, lambda: engine, nearby, committer, told, hold=hold
+        iter([frames]), task, 2, lambda _: shape, lambda: engine, nearby, committer, on_block_done, claim=claim
     )
     journal.close()
     return result, store.open(schemas.EMBEDDINGS).read(None, stage.key).sort_by("frame_idx")

@@ -1,4 +1,4 @@
-"""Who holds a job, and what is said of it when it is let go of."""
+"""Which process holds a claim on a job, and what is recorded when the claim is released."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobs.records.run_events import SilentListener
 
 
 class Patient(SilentListener):
-    """Remembers the job, and wants it to end when told so."""
+    """Remembers the job, and wants it to end when `interrupted` is set."""
 
     def __init__(self) -> None:
         self.job_id = ""
@@ -55,7 +55,7 @@ def test_a_hold_is_taken_by_one_and_names_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_a_job_whose_holder_has_died_may_be_taken_up(tmp_path: Path) -> None:
+def test_a_job_whose_process_has_died_may_be_claimed(tmp_path: Path) -> None:
     job_log = JobLog(tmp_path, "job")
     job_log.add("started", {"process": dead()})
     job_log.add("pause")
@@ -77,14 +77,14 @@ def test_the_death_of_a_gateways_process_is_for_gateways_to_note(tmp_path: Path)
 
 
 @pytest.mark.parametrize("end", ["done", "cancelled"])
-def test_a_job_that_is_over_is_not_taken_up(tmp_path: Path, end: str) -> None:
+def test_a_job_that_is_over_cannot_be_claimed(tmp_path: Path, end: str) -> None:
     hold = take(tmp_path)
     assert hold.release(end) == end
     with pytest.raises(UserError, match=f"job job is {end}, expected one that is paused or has failed"):
         take(tmp_path)
 
 
-def test_a_job_of_the_queue_is_taken_up_by_whom_it_was_claimed_for(tmp_path: Path) -> None:
+def test_a_queued_job_is_run_by_the_process_it_was_claimed_for(tmp_path: Path) -> None:
     job_log = JobLog(tmp_path, "job")
     job_log.add("submitted")
     with pytest.raises(UserError, match="of the queue"):
@@ -114,7 +114,7 @@ def test_a_job_of_the_queue_is_taken_up_by_whom_it_was_claimed_for(tmp_path: Pat
         (("pause", "cancel"), True, "paused", "cancelled"),
     ],
 )
-def test_what_was_asked_meanwhile_counts_when_a_job_is_let_go_of(
+def test_requests_made_meanwhile_count_when_a_claim_is_released(
     tmp_path: Path, asked: tuple[str, ...], queue: bool, word: str, state: str
 ) -> None:
     job_log = queued(tmp_path) if queue else JobLog(tmp_path, "job")
@@ -125,7 +125,7 @@ def test_what_was_asked_meanwhile_counts_when_a_job_is_let_go_of(
     now = job_log.state()
     assert now is not None
     if state == "pending" and asked in {("step",), ("pause-after",)}:
-        # Whoever takes it up next pauses where this run did not get to.
+        # The next run pauses at the stage that this one did not reach.
         assert now.request is not None
         assert now.request.word == asked[0]
 

@@ -1,4 +1,4 @@
-"""Many writers, one record per number, and a state that is lawful whoever says what when."""
+"""Many writers, one record per number, and a valid state whatever the order of the records."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LAWFUL = {
 }
 
 
-def told(*words: str) -> JobState:
+def folded(*words: str) -> JobState:
     """Return the state that words add up to."""
     state = fold([Record(n, word, n, _data(word)) for n, word in enumerate(words, 1)])
     assert state is not None
@@ -79,7 +79,7 @@ def _data(word: str) -> dict[str, object]:
     ],
 )
 def test_words_add_up_to_a_state(words: str, state: str, request_: str | None) -> None:
-    found = told(*words.split())
+    found = folded(*words.split())
     assert (found.state, found.request.word if found.request else None) == (state, request_)
 
 
@@ -98,7 +98,7 @@ def test_attempts_are_counted_and_the_last_holder_is_known() -> None:
 
 
 def test_a_word_of_a_later_version_changes_nothing() -> None:
-    assert told("submitted", "claimed", "praised").state == "running"
+    assert folded("submitted", "claimed", "praised").state == "running"
 
 
 def test_records_are_read_back_in_order_by_anybody(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_bad_id_a_bad_word_and_a_bad_record_are_refused(tmp_path: Path) -> Non
     with pytest.raises(UserError, match="job name"):
         JobLog(tmp_path, "../elsewhere")
     job_log = JobLog(tmp_path, "job")
-    with pytest.raises(ValueError, match="'praised' is no word about a job"):
+    with pytest.raises(ValueError, match="'praised' is no word of a job log"):
         job_log.add("praised")
     job_log.add("started")
     (on_disk(job_log.folder) / "000002.json").write_text("{")

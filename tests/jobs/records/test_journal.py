@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.records.journal import EVENTS, FIELDS, Follower, Journal, events, journaled_jobs
+from jobs.records.journal import EVENTS, FIELDS, Journal, JournalReader, events, journaled_jobs
 from tests.helpers import on_disk
 
 JOB = "20261121-020000-0001234"
@@ -58,7 +58,7 @@ def test_a_follower_sees_each_line_once_however_the_file_grows(cuts: list[int]) 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "jobs" / JOB / "journal-1.jsonl"
         path.parent.mkdir(parents=True)
-        follower = Follower(Path(folder), JOB)
+        follower = JournalReader(Path(folder), JOB)
         seen = []
         for end in sorted({*cuts, len(text)}):
             path.write_bytes(text[:end])

@@ -58,10 +58,10 @@ def test_a_job_that_was_paused_ends_as_one_that_was_not(
     assert control.wait(job, {"paused"}, PATIENCE_S).state == "paused"
     code, out, _ = ended(process)
     assert code == 4
-    told = json.loads(out)
-    assert (told["job_id"], told["state"]) == (job.job_id, "paused")
+    summary = json.loads(out)
+    assert (summary["job_id"], summary["state"]) == (job.job_id, "paused")
     kept = n_rows(place)
-    assert told["stages"]["frames"]["computed"] == kept
+    assert summary["stages"]["frames"]["computed"] == kept
     assert Store(place).read(schemas.HEADS).num_rows == 0
     last = finished(resume(place, job.job_id))
     assert (last["job_id"], last["state"]) == (job.job_id, "done")
@@ -70,7 +70,7 @@ def test_a_job_that_was_paused_ends_as_one_that_was_not(
         last["stages"], N
     )
     assert all(stage["reused"] == 0 for stage in last["stages"].values())
-    # The frame that each worker had in hand when it paused may have been looked at in vain.
+    # The frame that each worker had in progress when it paused may have been read in vain.
     assert N <= last["counts"]["frames_visited"] <= N + 2
     assert_one_live_row(Workspace.at(place))
     assert_same_tables(Workspace.at(place), sample_tables)
@@ -96,7 +96,7 @@ def test_a_job_killed_while_it_pauses_is_failed_and_can_be_resumed(
         process.communicate()
         state = job.state().state
         assert state in {"failed", "paused"}
-        # Whoever runs next puts it down for everybody; it looks as dead as it is before that, too.
+        # The next run records it for everybody; it is shown as dead before that, too.
         (shown,) = inspect_tables.runs(Store(place))
         assert shown["state"] == state
         assert shown["error"] == ("its process ended without finishing" if state == "failed" else None)
@@ -229,7 +229,7 @@ def test_a_job_that_died_when_it_was_done_is_done(tmp_path: Path) -> None:
     assert [r.word for r in job.job_log.records()] == ["started", "failed", "done"]
 
 
-def test_a_run_of_before_there_were_records_can_be_told_of(tmp_path: Path) -> None:
+def test_a_run_from_before_there_were_job_logs_has_a_state(tmp_path: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = go(workspace, write_noise_stream(tmp_path / "cam", range(3)))
     job = control.find(workspace, record.job_id)

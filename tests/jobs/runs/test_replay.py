@@ -69,9 +69,9 @@ def test_a_replay_computes_from_its_stage_on_and_moves_no_head(parent: tuple[Wor
     assert rows(workspace, schemas.CURATION)["keep"].sum() > 0
     read = View.of(workspace, run=child.job_id).lazy("curation").collect()
     assert read["keep"].sum() == 0
-    (told,) = [row for row in runs(Store(workspace.root)) if row["job_id"] == child.job_id]
-    assert told["asked"] == "replay --from curation"
-    assert told["changed"] == {"curation.dark_mean": [32.0, 200.0]}
+    (listed,) = [row for row in runs(Store(workspace.root)) if row["job_id"] == child.job_id]
+    assert listed["asked"] == "replay --from curation"
+    assert listed["changed"] == {"curation.dark_mean": [32.0, 200.0]}
     # Its own child, back to the settings of before: nothing is left to compute.
     grandchild = run(replay.replay(workspace, child.job_id, "curation", ["curation.dark_mean=32"]))
     assert computed(grandchild) == {}
@@ -121,7 +121,7 @@ def test_settings_that_reach_above_are_refused_all_at_once(parent: tuple[Workspa
 
 
 @pytest.mark.parametrize("stage", ["frames", "motion", "scenes", "duplicates"])
-def test_a_stage_computed_again_comes_out_the_same(parent: tuple[Workspace, RunRecord, Path], stage: str) -> None:
+def test_recomputing_a_stage_gives_the_same_rows(parent: tuple[Workspace, RunRecord, Path], stage: str) -> None:
     workspace, record, _ = parent
     before = rows(workspace, schemas.BY_NAME[stage])
     child = run(replay.recompute_stage(workspace, record.job_id, stage))
@@ -132,7 +132,7 @@ def test_a_stage_computed_again_comes_out_the_same(parent: tuple[Workspace, RunR
     assert_one_live_row(workspace)
 
 
-def test_a_stage_computed_again_mends_rows_that_are_wrong(parent: tuple[Workspace, RunRecord, Path]) -> None:
+def test_recomputing_a_stage_fixes_wrong_rows(parent: tuple[Workspace, RunRecord, Path]) -> None:
     workspace, record, _ = parent
     store = Store(workspace.root)
     for name, column, value in (("quality", "luma_mean", 1.0), ("curation", "keep", False)):
@@ -150,7 +150,7 @@ def test_a_stage_computed_again_mends_rows_that_are_wrong(parent: tuple[Workspac
     assert_one_live_row(workspace)
 
 
-def test_only_frames_that_were_set_aside_are_tried_again(tmp_path: Path) -> None:
+def test_only_quarantined_frames_are_retried(tmp_path: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     cam = write_noise_stream(tmp_path / "cam", range(12))
     held = {}

@@ -158,7 +158,7 @@ def test_streams_of_several_sizes_and_formats(workspace: Workspace, tmp_path: Pa
     assert rows(workspace, schemas.CURATION)["flags"].to_list() == [["odd_size"], [], [], [], [], []]
 
 
-def test_a_moved_folder_is_bound_anew_without_measuring(workspace: Workspace, cam: Path) -> None:
+def test_a_moved_folder_is_bound_again_without_measuring(workspace: Workspace, cam: Path) -> None:
     go(workspace, cam)
     moved = cam.rename(cam.parent / "elsewhere")
     record = go(workspace, moved, overrides=IngestOverrides(("cam",), rebind=True))
@@ -169,7 +169,7 @@ def test_a_moved_folder_is_bound_anew_without_measuring(workspace: Workspace, ca
     assert rows(workspace, schemas.FRAMES)["uri"].str.contains("elsewhere").all()
 
 
-def test_unreadable_frames_are_set_aside_and_tried_again(workspace: Workspace, tmp_path: Path) -> None:
+def test_unreadable_frames_are_quarantined_and_retried(workspace: Workspace, tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(6))
     target = tmp_path / "away.jpg"
     (cam / "image_3.jpg").rename(target)
