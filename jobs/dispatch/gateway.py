@@ -134,7 +134,7 @@ class Gateway:
 
     def _loop(self) -> None:
         next_schedules = 0.0
-        poll_s = paths.patience(self._root, self._options.poll_s, max(self._options.poll_s, _POLL_FAR_S))
+        poll_s = paths.poll_interval_s(self._root, self._options.poll_s, max(self._options.poll_s, _POLL_FAR_S))
         while not self._n_signals and not self._lock.lost:
             try:
                 if time.monotonic() >= next_schedules:
@@ -149,7 +149,7 @@ class Gateway:
             raise RunFailedError(f"the lock of {self._root} could not be kept; another gateway may serve it by now")
 
     def _look_at_schedules(self) -> None:
-        if not paths.names(self._root / "schedules"):
+        if not (self._root / "schedules").names():
             return
         from jobs.dispatch.schedule import submit_due
 
@@ -207,17 +207,15 @@ class Gateway:
     def _output(self, job_id: str, attempt: int) -> Path:
         """Return the file that a process writes what it says into; a disk has to take it while it goes on."""
         kept = self._root / "jobs" / job_id / f"output-{attempt}.txt"
-        if isinstance(kept, Path):
-            return kept
-        return Path(mkdtemp(prefix="winnow-")) / kept.name
+        return kept.on_disk() or Path(mkdtemp(prefix="winnow-")) / kept.name
 
     def _keep_output(self, worker: _Worker) -> None:
         """Put what a process has said beside its job, if it is not there."""
         kept = self._root / "jobs" / worker.job_id / worker.output.name
-        if isinstance(kept, Path):
+        if not kept.is_remote:
             return
         with suppress(OSError):
-            paths.write(kept, worker.output.read_bytes()[-_MOST_BYTES:])
+            kept.write(worker.output.read_bytes()[-_MOST_BYTES:])
         shutil.rmtree(worker.output.parent, ignore_errors=True)
 
     def _now(self, job_id: str) -> Job:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.engine.local_pool import Transform
-from jobs.storage.paths import is_remote, place
+from jobs.storage.paths import place
 from transforms.io import object_store
 from transforms.io.credentials import VARIABLES, AccessError, options
 
@@ -53,7 +53,7 @@ def lend(places: Iterable[object]) -> Lent | None:
     That are region, endpoint and the keys of the environment or of a profile. What a machine of the cloud or a web
     identity is given is its own, and changes by the hour; it is not lent, so that every machine needs its own.
     """
-    if not any(is_remote(place(str(at))) for at in places):
+    if not any(place(str(at)).is_remote for at in places):
         return None
     try:
         found = options()

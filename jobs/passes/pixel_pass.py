@@ -18,7 +18,6 @@ from jobs.engine.ray_engine import Engine
 from jobs.passes.blocks import Block, cut, halves, waves
 from jobs.passes.pixel_worker import measure_rows, persist_rows
 from jobs.records.job_claim import Hold
-from jobs.storage import paths
 from jobs.storage.committer import Committer
 from jobs.storage.data_files import Part
 from jobs.storage.paths import Place
@@ -237,7 +236,7 @@ class Brake:
         if not self.since:
             if self._hold.asked():
                 self.since = self._last = now
-                paths.touch(self._hold.drain)
+                self._hold.drain.touch()
             return False
         return now - self.since > _DRAIN_S or now - self._last > _QUIET_S
 

@@ -50,7 +50,7 @@ class Hold:
             if inbox.add("started", data, after=state.number if state else 0):
                 watcher.held(job_id)
                 # Given up when the run ends, so that a full disk still takes the word of why it ended.
-                paths.lay_by(hold._spare, _SPARE_BYTES)
+                hold._spare.reserve_space(_SPARE_BYTES)
                 return hold
 
     def asked(self, now: bool = False) -> str | None:
@@ -62,7 +62,7 @@ class Hold:
             return "paused"
         if now or self._state is None or time.monotonic() >= self._look_again:
             self._state = self._inbox.state()
-            self._look_again = time.monotonic() + paths.patience(self.drain, _POLL_S, _POLL_FAR_S)
+            self._look_again = time.monotonic() + paths.poll_interval_s(self.drain, _POLL_S, _POLL_FAR_S)
         if not self._is_mine(self._state):
             raise RunFailedError(f"job {self._inbox.job_id} was taken from this run while it was in progress")
         return {"pause": "paused", "cancel": "cancelled"}.get(self._word)
@@ -98,8 +98,8 @@ class Hold:
         What was asked in the meantime counts: a paused run that was also cancelled is cancelled, and a job of the queue
         that was only interrupted waits for the next gateway, also where it is still to pause after a stage.
         """
-        paths.delete(self.drain)
-        paths.let_go_of(self._spare)
+        self.drain.delete()
+        self._spare.free_space()
         while True:
             state = self._state = self._inbox.state()
             if state is None or not self._is_mine(state):

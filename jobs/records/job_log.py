@@ -35,7 +35,6 @@ from typing import Any
 from jobs.core.errors import UserError
 from jobs.core.naming import wrong_with
 from jobs.core.processes import has_ended
-from jobs.storage import paths
 from jobs.storage.paths import Place
 
 STATE_AFTER: Mapping[str, str | None] = MappingProxyType(
@@ -211,7 +210,7 @@ class Inbox:
         raise UserError(f"job {self.job_id} is {state.state}; {word} is for a job that is not over")
 
     def _numbers(self) -> list[int]:
-        return sorted(int(found[1]) for name in paths.names(self.folder) if (found := _RECORD.fullmatch(name)))
+        return sorted(int(found[1]) for name in self.folder.names() if (found := _RECORD.fullmatch(name)))
 
     def _path(self, number: int) -> Place:
         return self.folder / f"{number:06}.json"
@@ -219,7 +218,7 @@ class Inbox:
     def _read(self, number: int) -> Record:
         path = self._path(number)
         try:
-            values = json.loads(paths.read(path))
+            values = json.loads(path.read())
             return Record(number, values["word"], values["at_ns"], values["data"])
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is no record of a job: {type(error).__name__}: {error}") from error
@@ -227,7 +226,7 @@ class Inbox:
     def _create(self, record: Record) -> bool:
         """Write a record, whole, under its number; say whether nobody had that number."""
         values = {"word": record.word, "at_ns": record.at_ns, "data": record.data, "said": secrets.token_hex(4)}
-        if not paths.create(self._path(record.number), json.dumps(values).encode() + b"\n"):
+        if not self._path(record.number).create(json.dumps(values).encode() + b"\n"):
             return False
         self._known[record.number] = record
         return True
@@ -255,4 +254,4 @@ def settled(inbox: Inbox) -> JobState | None:
 
 def jobs_of(root: Place) -> list[str]:
     """Return the ids of all jobs of the workspace at `root` that have records, in order."""
-    return paths.holding(root / _FOLDER, f"{1:06}.json")
+    return (root / _FOLDER).folders_with(f"{1:06}.json")

@@ -129,7 +129,7 @@ def wait(job: Job, states: set[str], seconds: float) -> JobState:
     """Return where a job stands once it is in one of these states, or when the time is over."""
     until = time.monotonic() + seconds
     while (state := job.state()).state not in states and not state.ended and time.monotonic() < until:
-        time.sleep(paths.patience(job.workspace.root, _LOOK_S, _LOOK_FAR_S))
+        time.sleep(paths.poll_interval_s(job.workspace.root, _LOOK_S, _LOOK_FAR_S))
     return state
 
 

@@ -36,7 +36,7 @@ def follow(workspace: Workspace, job_id: str) -> Iterator[tuple[list[dict[str, A
         yield list(journal.new()), state
         if state in EXIT_CODES:
             return
-        time.sleep(paths.patience(workspace.root, EVERY_S, _EVERY_FAR_S))
+        time.sleep(paths.poll_interval_s(workspace.root, EVERY_S, _EVERY_FAR_S))
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,6 @@ import pyarrow.compute as pc
 import schemas
 from jobs.core.errors import UserError
 from jobs.runs.control import Job
-from jobs.storage import paths
 from jobs.storage.paths import Place
 from jobs.storage.store import Drop, Store
 
@@ -69,5 +68,5 @@ def clear(job: Job) -> None:
         if keys.num_rows:
             store.upsert(table, table.empty(), job.job_id, Drop(keys=keys))
     # A job whose first record is gone is no longer listed, whatever of the rest stays if this is cut short.
-    paths.delete(job.inbox.folder / "000001.json")
-    paths.delete_below(job.inbox.folder)
+    (job.inbox.folder / "000001.json").delete()
+    job.inbox.folder.delete_tree()

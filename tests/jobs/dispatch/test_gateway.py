@@ -29,6 +29,7 @@ from jobs.records.journal import events
 from jobs.records.progress import Progress
 from jobs.runs.run_options import Asked
 from jobs.storage.locks import holder
+from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import assert_one_live_row, on_disk, write_noise_stream
@@ -51,7 +52,7 @@ class Running:
         self.root = root
         command = [sys.executable, "-m", "jobs.cli", "gateway", "start", "--foreground", "--workspace", str(root)]
         self.process = subprocess.Popen([*command, *FAST, *options], stderr=subprocess.PIPE, text=True)
-        wait(lambda: self.process.poll() is not None or (holder(lock_path(root)) or {}).get("ready"))
+        wait(lambda: self.process.poll() is not None or (holder(lock_path(place(root))) or {}).get("ready"))
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """Signal it, and return its exit code and what it said."""

@@ -13,6 +13,7 @@ from jobs.dispatch.metrics import CONTENT_TYPE, serve, text
 from jobs.dispatch.overview import Overview
 from jobs.records.job_log import Inbox
 from jobs.records.journal import Journal
+from jobs.storage.paths import place
 
 _LABEL = r'[a-z_]+="(?:[^"\\\n]|\\[\\"n])*"'
 _SAMPLE = re.compile(rf"([a-z_]+)(\{{{_LABEL}(?:,{_LABEL})*\}})? (-?[0-9.e+]+)")
@@ -20,12 +21,12 @@ _SAMPLE = re.compile(rf"([a-z_]+)(\{{{_LABEL}(?:,{_LABEL})*\}})? (-?[0-9.e+]+)")
 
 def busy(root: Path) -> None:
     """A workspace with a job that waits and one that has measured 300 of 1,000 frames, 100 a second."""
-    Inbox(root, "waits").add("submitted", {"request": {}})
-    runs = Inbox(root, "runs")
+    Inbox(place(root), "waits").add("submitted", {"request": {}})
+    runs = Inbox(place(root), "runs")
     runs.add("submitted", {"request": {}})
     runs.add("claimed", {"process": process_identity()})
     now = time.time_ns()
-    journal = Journal.of(root, "runs")
+    journal = Journal.of(place(root), "runs")
     journal.write("run_started", at_ns=now - 3 * 10**9, frames=1000)
     journal.write("stage_started", at_ns=now - 3 * 10**9, stage="measure", frames=1000)
     for second in (2, 1, 0):
@@ -35,7 +36,7 @@ def busy(root: Path) -> None:
 
 def test_every_line_is_as_the_format_wants_it(tmp_path: Path) -> None:
     busy(tmp_path)
-    lines = text(Overview(tmp_path).values()).splitlines()
+    lines = text(Overview(place(tmp_path)).values()).splitlines()
     declared = ""
     samples: dict[str, float] = {}
     for line in lines:
@@ -60,14 +61,14 @@ def test_every_line_is_as_the_format_wants_it(tmp_path: Path) -> None:
 
 
 def test_what_would_end_a_label_is_escaped(tmp_path: Path) -> None:
-    values = Overview(tmp_path).values()
+    values = Overview(place(tmp_path)).values()
     values["jobs"] = {'a"b\\c\nd': 1}
     assert 'winnow_jobs{state="a\\"b\\\\c\\nd"} 1' in text(values).splitlines()
 
 
 def test_metrics_are_served_on_loopback_only_and_nothing_else_is(tmp_path: Path) -> None:
     busy(tmp_path)
-    server = serve(tmp_path, 0)
+    server = serve(place(tmp_path), 0)
     try:
         host, port = server.server_address[:2]
         assert host == "127.0.0.1"
@@ -77,7 +78,7 @@ def test_metrics_are_served_on_loopback_only_and_nothing_else_is(tmp_path: Path)
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
         with pytest.raises(UserError, match="name another port"):
-            serve(tmp_path, int(port))
+            serve(place(tmp_path), int(port))
     finally:
         server.shutdown()
         server.server_close()

@@ -9,22 +9,23 @@ from jobs.core.processes import process_identity
 from jobs.dispatch.overview import Overview, rss_mb
 from jobs.records.job_log import DIED, Inbox
 from jobs.records.journal import Journal
+from jobs.storage.paths import place
 
 
 def test_an_empty_workspace_has_nothing_to_show(tmp_path: Path) -> None:
-    values = Overview(tmp_path).values()
+    values = Overview(place(tmp_path)).values()
     assert (values["gateway"], values["queue"], values["running"]) == (None, {"depth": 0, "due": 0}, [])
     assert set(values["jobs"].values()) == {0}
 
 
 def test_what_waits_is_shown_in_the_order_in_which_it_is_taken_up(tmp_path: Path) -> None:
-    later = Inbox(tmp_path, "a-later")
+    later = Inbox(place(tmp_path), "a-later")
     later.add("submitted", {"priority": 9})
     later.add("claimed", {"process": process_identity()})
     later.add("requeued", {"failed": True, "error": "no memory", "not_before_ns": time.time_ns() + 60 * 10**9})
-    Inbox(tmp_path, "b-low").add("submitted", {"priority": 0})
-    Inbox(tmp_path, "c-high").add("submitted", {"priority": 5})
-    values = Overview(tmp_path).values()
+    Inbox(place(tmp_path), "b-low").add("submitted", {"priority": 0})
+    Inbox(place(tmp_path), "c-high").add("submitted", {"priority": 5})
+    values = Overview(place(tmp_path)).values()
     assert values["queue"] == {"depth": 3, "due": 2}
     assert [job["job_id"] for job in values["waiting"]] == ["c-high", "b-low", "a-later"]
     assert values["waiting"][2]["failures"] == 1
@@ -32,12 +33,12 @@ def test_what_waits_is_shown_in_the_order_in_which_it_is_taken_up(tmp_path: Path
 
 
 def test_a_running_job_is_shown_as_far_as_its_journal_says_at_every_look(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, "job")
+    inbox = Inbox(place(tmp_path), "job")
     inbox.add("submitted", {})
     inbox.add("claimed", {"process": process_identity()})
-    overview = Overview(tmp_path)
+    overview = Overview(place(tmp_path))
     assert overview.values()["running"][0]["stage"] is None
-    journal = Journal.of(tmp_path, "job")
+    journal = Journal.of(place(tmp_path), "job")
     journal.write("run_started", frames=10)
     journal.write("stage_started", stage="measure", frames=10)
     for done in (4, 8):
@@ -51,7 +52,7 @@ def test_a_running_job_is_shown_as_far_as_its_journal_says_at_every_look(tmp_pat
     inbox.add("paused")
     values = overview.values()
     assert (values["running"], values["jobs"]["paused"]) == ([], 1)
-    waited = Inbox(tmp_path, "waited")
+    waited = Inbox(place(tmp_path), "waited")
     waited.add("submitted", {})
     waited.add("pause")
     waited.add("paused")
@@ -61,9 +62,9 @@ def test_a_running_job_is_shown_as_far_as_its_journal_says_at_every_look(tmp_pat
 
 def test_a_run_whose_process_was_killed_has_failed_before_anybody_notes_it_down(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
-        inbox = Inbox(tmp_path, "job")
+        inbox = Inbox(place(tmp_path), "job")
         inbox.add("started", {"process": process_identity(process.pid)})
-        overview = Overview(tmp_path)
+        overview = Overview(place(tmp_path))
         assert overview.values()["jobs"]["running"] == 1
         process.kill()
     values = overview.values()
@@ -72,8 +73,8 @@ def test_a_run_whose_process_was_killed_has_failed_before_anybody_notes_it_down(
     assert [job.error for job in overview.jobs()] == [DIED]
     assert [record.word for record in inbox.records()] == ["started"]
     # What a gateway runs is its own to put back.
-    Inbox(tmp_path, "queued").add("submitted", {})
-    Inbox(tmp_path, "queued").add("claimed", {"process": inbox.records()[0].data["process"]})
+    Inbox(place(tmp_path), "queued").add("submitted", {})
+    Inbox(place(tmp_path), "queued").add("claimed", {"process": inbox.records()[0].data["process"]})
     assert overview.values()["running"][0]["worker"]["alive"] is False
 
 

@@ -15,7 +15,7 @@ def test_workers_go_on_until_they_are_told_not_to(kind: str, request: pytest.Fix
     drain = paths.place(f"{folder}/.drain")
     go_on = unless(str(drain))
     assert go_on()
-    paths.touch(drain)
+    drain.touch()
     deadline = time.monotonic() + 20
     while go_on():
         assert time.monotonic() < deadline

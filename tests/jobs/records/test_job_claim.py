@@ -13,6 +13,7 @@ from jobs.core.processes import process_identity
 from jobs.records.job_claim import Hold
 from jobs.records.job_log import Inbox, settled
 from jobs.records.run_events import Unwatched
+from jobs.storage.paths import place
 
 
 class Patient(Unwatched):
@@ -26,11 +27,11 @@ class Patient(Unwatched):
 
 
 def take(root: Path, claimed: bool = False) -> Hold:
-    return Hold.take(root, "job", Patient(), {"inputs": ["cam"]}, claimed)
+    return Hold.take(place(root), "job", Patient(), {"inputs": ["cam"]}, claimed)
 
 
 def queued(root: Path) -> Inbox:
-    inbox = Inbox(root, "job")
+    inbox = Inbox(place(root), "job")
     inbox.add("submitted")
     inbox.add("claimed", {"process": process_identity(os.getppid()), "attempt": 1})
     return inbox
@@ -45,9 +46,9 @@ def dead() -> dict[str, object]:
 
 def test_a_hold_is_taken_by_one_and_names_itself(tmp_path: Path) -> None:
     watcher = Patient()
-    Hold.take(tmp_path, "job", watcher, {"inputs": ["cam"]})
+    Hold.take(place(tmp_path), "job", watcher, {"inputs": ["cam"]})
     assert watcher.job_id == "job"
-    (record,) = Inbox(tmp_path, "job").records()
+    (record,) = Inbox(place(tmp_path), "job").records()
     assert record.word == "started"
     assert record.data == {"process": process_identity(), "request": {"inputs": ["cam"]}}
     with pytest.raises(UserError, match=f"job job is running, by process {os.getpid()}"):
@@ -55,7 +56,7 @@ def test_a_hold_is_taken_by_one_and_names_itself(tmp_path: Path) -> None:
 
 
 def test_a_job_whose_holder_has_died_may_be_taken_up(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, "job")
+    inbox = Inbox(place(tmp_path), "job")
     inbox.add("started", {"process": dead()})
     inbox.add("pause")
     take(tmp_path)
@@ -66,7 +67,7 @@ def test_a_job_whose_holder_has_died_may_be_taken_up(tmp_path: Path) -> None:
 
 
 def test_the_death_of_a_gateways_process_is_for_gateways_to_note(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, "job")
+    inbox = Inbox(place(tmp_path), "job")
     inbox.add("submitted")
     inbox.add("claimed", {"process": dead(), "attempt": 1})
     state = settled(inbox)
@@ -83,7 +84,7 @@ def test_a_job_that_is_over_is_not_taken_up(tmp_path: Path, end: str) -> None:
 
 
 def test_a_job_of_the_queue_is_taken_up_by_whom_it_was_claimed_for(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, "job")
+    inbox = Inbox(place(tmp_path), "job")
     inbox.add("submitted")
     with pytest.raises(UserError, match="of the queue"):
         take(tmp_path)
@@ -115,7 +116,7 @@ def test_a_job_of_the_queue_is_taken_up_by_whom_it_was_claimed_for(tmp_path: Pat
 def test_what_was_asked_meanwhile_counts_when_a_job_is_let_go_of(
     tmp_path: Path, asked: tuple[str, ...], queue: bool, word: str, state: str
 ) -> None:
-    inbox = queued(tmp_path) if queue else Inbox(tmp_path, "job")
+    inbox = queued(tmp_path) if queue else Inbox(place(tmp_path), "job")
     hold = take(tmp_path, claimed=queue)
     for request in asked:
         inbox.add(request)
@@ -141,7 +142,7 @@ def test_a_job_of_the_queue_that_got_to_where_it_was_to_pause_is_paused(
 
 
 def test_requests_are_seen_and_a_step_is_one_stage(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, "job")
+    inbox = Inbox(place(tmp_path), "job")
     hold = take(tmp_path)
     hold.finished("measure", first_time=True)
     inbox.add("step")
@@ -159,7 +160,7 @@ def test_requests_are_seen_and_a_step_is_one_stage(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_taken_for_dead_ends_and_says_nothing_more(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, "job")
+    inbox = Inbox(place(tmp_path), "job")
     hold = take(tmp_path)
     inbox.add("failed", {"error": "taken for dead"})
     inbox.add("started", {"process": process_identity(os.getppid())})

@@ -24,6 +24,7 @@ from jobs.records.run_record import RunRecord, close_dead_runs
 from jobs.runs import control, replay
 from jobs.runs.control import Job
 from jobs.runs.run import RunRequest, run
+from jobs.storage import paths
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -45,7 +46,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, engi
 
 
 def only_job(place: Path) -> Job:
-    (job_id,) = jobs_of(place)
+    (job_id,) = jobs_of(paths.place(place))
     return control.find(Workspace.at(place), job_id)
 
 
@@ -68,7 +69,7 @@ def test_a_job_that_was_paused_ends_as_one_that_was_not(
     assert (told["job_id"], told["state"]) == (job.job_id, "paused")
     kept = n_rows(place)
     assert told["stages"]["frames"]["computed"] == kept
-    assert Store(place).read(schemas.HEADS).num_rows == 0
+    assert Store(paths.place(place)).read(schemas.HEADS).num_rows == 0
     last = finished(resume(place, job.job_id))
     assert (last["job_id"], last["state"]) == (job.job_id, "done")
     # What was done before the pause and after it is together what one run does: nothing twice.
@@ -102,16 +103,16 @@ def test_a_job_killed_while_it_pauses_is_failed_and_can_be_resumed(
         state = job.state().state
         assert state in {"failed", "paused"}
         # Whoever runs next puts it down for everybody; it looks as dead as it is before that, too.
-        (shown,) = inspect_tables.runs(Store(place))
+        (shown,) = inspect_tables.runs(Store(paths.place(place)))
         assert shown["state"] == state
         assert shown["error"] == ("its process ended without finishing" if state == "failed" else None)
-        close_dead_runs(Store(place), "nobody")
-        assert Store(place).read(schemas.RUNS, ["state", "error"]).to_pylist() == [
+        close_dead_runs(Store(paths.place(place)), "nobody")
+        assert Store(paths.place(place)).read(schemas.RUNS, ["state", "error"]).to_pylist() == [
             {name: shown[name] for name in ("state", "error")}
         ]
         process = resume(place, job_id, alone=True)
     assert finished(process)["state"] == "done"
-    assert jobs_of(place) == [job_id]
+    assert jobs_of(paths.place(place)) == [job_id]
     assert_one_live_row(Workspace.at(place))
     assert_same_tables(Workspace.at(place), expected)
 
