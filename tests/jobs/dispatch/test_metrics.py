@@ -9,7 +9,7 @@ import pytest
 
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
-from jobs.dispatch.metrics import CONTENT_TYPE, serve, text
+from jobs.dispatch.metrics import serve, text
 from jobs.dispatch.overview import Overview
 from jobs.records.job_log import Inbox
 from jobs.records.journal import Journal
@@ -63,7 +63,7 @@ def test_every_line_is_as_the_format_wants_it(tmp_path: Path) -> None:
 def test_what_would_end_a_label_is_escaped(tmp_path: Path) -> None:
     values = Overview(place(tmp_path)).values()
     values["jobs"] = {'a"b\\c\nd': 1}
-    assert 'winnow_jobs{state="a\\"b\\\\c\\nd"} 1' in text(values).splitlines()
+    assert 'winnow_jobs{state="a\\"b\\\\c\\nd"} 1.0' in text(values).splitlines()
 
 
 def test_metrics_are_served_on_loopback_only_and_nothing_else_is(tmp_path: Path) -> None:
@@ -73,8 +73,8 @@ def test_metrics_are_served_on_loopback_only_and_nothing_else_is(tmp_path: Path)
         host, port = server.server_address[:2]
         assert host == "127.0.0.1"
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-            assert answer.headers["Content-Type"] == CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
-            assert b'winnow_jobs{state="pending"} 1\n' in answer.read()
+            assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+            assert b'winnow_jobs{state="pending"} 1.0\n' in answer.read()
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
         with pytest.raises(UserError, match="name another port"):
