@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import ray
 
-from jobs.dispatch.gateway import lock_path
+from jobs.dispatch.gateway_files import lock_path
 from jobs.storage.locks import holder
 from jobs.storage.paths import place
 from tests.helpers import SMALL

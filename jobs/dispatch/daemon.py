@@ -14,7 +14,7 @@ from typing import Any
 
 from jobs.core.errors import RunFailedError, UserError
 from jobs.core.processes import has_ended, is_here
-from jobs.dispatch.gateway import lock_path
+from jobs.dispatch.gateway_files import lock_path, output_path
 from jobs.storage import paths
 from jobs.storage.locks import holder
 from jobs.storage.paths import Place
@@ -30,7 +30,7 @@ def start(root: Place, options: Sequence[str]) -> dict[str, Any]:
     Raises `UserError` if there is one already, or with what the new one says where it cannot go to work.
     """
     refuse_second(root)
-    kept = root / "jobs" / "gateway.txt"
+    kept = output_path(root)
     said = kept.on_disk() or Path(mkdtemp(prefix="winnow-")) / kept.name
     said.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "jobs.cli", "gateway", "start", "--foreground", "--quiet"]

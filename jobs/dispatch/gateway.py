@@ -24,6 +24,7 @@ from typing import Any
 from jobs.core.errors import RunFailedError, UserError, one_line
 from jobs.core.processes import process_identity
 from jobs.dispatch.control_token import VARIABLE
+from jobs.dispatch.gateway_files import lock_path
 from jobs.dispatch.job_queue import Backlog, Job, in_turn
 from jobs.dispatch.jsonlog import JsonLog
 from jobs.records.job_log import fold
@@ -68,16 +69,6 @@ class _Worker:
     attempt: int
     process: subprocess.Popen[bytes]
     output: Path
-
-
-def lock_path(root: Place) -> Place:
-    """Return the file that the gateway of the workspace at `root` holds locked."""
-    return root / "jobs" / "gateway.lock"
-
-
-def log_path(root: Place) -> Place:
-    """Return the file in which gateways of the workspace at `root` say what they do."""
-    return root / "jobs" / "gateway.jsonl"
 
 
 class Gateway:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.core.processes import has_ended, is_here
-from jobs.dispatch.gateway import lock_path
+from jobs.dispatch.gateway_files import lock_path
 from jobs.dispatch.job_queue import Backlog, Job, in_turn
 from jobs.records.job_log import DIED, STATES, Record, seen
 from jobs.records.journal import Follower

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from jobs.dispatch.gateway_files import output_path
 from jobs.storage import paths
 from jobs.storage.paths import Place
 
@@ -92,8 +93,7 @@ def _launchd(root: Place, command: Sequence[str]) -> Service:
 
 
 def _errors(root: Place, name: str) -> str:
-    kept = root / "jobs" / "gateway.txt"
-    return str(kept.on_disk() or Path.home() / f"Library/Logs/{name}.txt")
+    return str(output_path(root).on_disk() or Path.home() / f"Library/Logs/{name}.txt")
 
 
 def _quoted(word: str) -> str:

@@ -18,7 +18,7 @@ import ray
 from jobs.core.errors import UserError
 from jobs.core.processes import has_ended
 from jobs.dispatch.control_token import VARIABLE, demand
-from jobs.dispatch.gateway import lock_path, log_path
+from jobs.dispatch.gateway_files import lock_path, log_path
 from jobs.dispatch.job_queue import Backlog, Job
 from jobs.dispatch.jsonlog import tail
 from jobs.dispatch.overview import Overview
