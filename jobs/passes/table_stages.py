@@ -18,7 +18,7 @@ from conf import PipelineConfig
 from jobs.core.errors import RunFailedError
 from jobs.core.memory import give_back
 from jobs.core.stage import Stage
-from jobs.engine.interruptible import beside
+from jobs.engine.interruptible import run_interruptibly
 from jobs.engine.ray_engine import Engine
 from jobs.passes.curation_input import gather
 from jobs.passes.distributed_pairs import sharing
@@ -116,7 +116,7 @@ class TableStages:
         started = time.monotonic()
         result = TableResult()
         with self._store.moment():
-            stale = [s for s in beside(partial(self.states, stage), self._check) if not s.done]
+            stale = [s for s in run_interruptibly(partial(self.states, stage), self._check) if not s.done]
             balanced = None if stale else self._counted(stage)
         for batch in self._batches(stale):
             self._check()
@@ -172,7 +172,7 @@ class TableStages:
             give_back()
             compute = partial(self._compute[stage.name], stage, snapshot, batch)
             # Grouping millions of frames takes minutes, and changes nothing until it is committed.
-            outcome = beside(compute, self._check)
+            outcome = run_interruptibly(compute, self._check)
             give_back()
             try:
                 snapshot.commit(Change(self._write(stage, outcome.added), outcome.drops), self._job_id)
