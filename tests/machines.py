@@ -106,8 +106,8 @@ def head(*options: str, **more: str) -> Iterator[tuple[str, str]]:
         environment |= {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": "", **more}
         environment["PYTHONUNBUFFERED"] = "1"
         for _ in range(_TRIES):
-            gcs, dash, *others = free_ports(4)
-            command = _head_command(gcs, dash, *others, *options)
+            gcs, dash, agent, client = free_ports(4)
+            command = _head_command(gcs, dash, agent, client, *options)
             with _group(command, environment, Path(environment["RAY_TMPDIR"])) as (process, said):
                 wait_until(
                     lambda: process.poll() is not None or _UP in said.read_text(), "the cluster came not up", 0.2

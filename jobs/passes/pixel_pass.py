@@ -20,7 +20,6 @@ from jobs.engine.ray_engine import Engine
 from jobs.passes.blocks import Block, cut, halves, waves
 from jobs.passes.pixel_worker import measure_rows, persist_rows
 from jobs.records.job_claim import JobClaim
-from jobs.storage import paths
 from jobs.storage.committer import Committer
 from jobs.storage.data_files import Part
 from jobs.storage.paths import Place
@@ -241,7 +240,7 @@ class GracefulStop:
         if not self.since:
             if self._claim.asked():
                 self.since = self._last = now
-                paths.touch(self._claim.stop_flag)
+                self._claim.stop_flag.touch()
             return False
         return now - self.since > _DRAIN_S or now - self._last > _QUIET_S
 
