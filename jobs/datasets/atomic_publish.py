@@ -1,4 +1,4 @@
-"""Puts a finished dataset where it is wanted: whole, or not at all."""
+"""Atomic publication of a finished dataset at its destination."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from jobs.storage.paths import ObjectPath, Place
 from transforms.io import object_store
 
 BROKEN_OFF = ".being-written"
-"""Lies in a bucket while a dataset is put there, and stays if that breaks off."""
+"""Marker object in a bucket while a dataset is uploaded; it remains if the upload is interrupted."""
 
 _WRITERS = 8
 
 
 @contextmanager
 def staged(out: Place) -> Iterator[Path]:
-    """Make a folder in which a dataset can be built that is to go to a place; it is gone afterwards."""
+    """Create a temporary folder in which a dataset is built for a destination; it is removed afterwards."""
     if isinstance(out, ObjectPath):
         with TemporaryDirectory(prefix="winnow-export-") as folder:
             yield Path(folder)
@@ -41,7 +41,7 @@ def staged(out: Place) -> Iterator[Path]:
 
 
 def put_in_place(folder: Path, out: Place, last: str) -> None:
-    """Let a folder take the place of an earlier export; its file `last` is the sign that all is there."""
+    """Replace an earlier export by a folder; the presence of its file `last` means that it is complete."""
     if isinstance(out, ObjectPath):
         _upload(folder, out, last)
     else:
@@ -49,7 +49,7 @@ def put_in_place(folder: Path, out: Place, last: str) -> None:
 
 
 def _upload(folder: Path, out: ObjectPath, last: str) -> None:
-    """Put the files below a prefix: without the sign as long as they are not all there, and the old ones gone."""
+    """Upload the files below a prefix; `last` is deleted first, and written when all others have been replaced."""
     before = set(paths.below(out))
     paths.touch(out / BROKEN_OFF)
     paths.delete(out / last)
@@ -64,7 +64,7 @@ def _upload(folder: Path, out: ObjectPath, last: str) -> None:
 
 def _move(folder: Path, out: Path, last: str) -> None:
     if out.exists() and not any(out.iterdir()):
-        # It may be the folder that the user stands in.
+        # An empty folder is kept, since it may be the user's working directory.
         for entry in sorted(folder.iterdir(), key=lambda e: e.name == last):
             os.replace(entry, out / entry.name)
     elif out.exists():

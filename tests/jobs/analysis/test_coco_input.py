@@ -39,11 +39,11 @@ def test_all_that_is_wrong_with_a_truth_is_said_at_once(tmp_path: Path) -> None:
     }
     with pytest.raises(UserError) as caught:
         read_truth(written(tmp_path, document))
-    texts = [p.removeprefix(f"truth {tmp_path / 'file.json'}: ") for p in caught.value.problems]
+    texts = [p.removeprefix(f"ground truth {tmp_path / 'file.json'}: ") for p in caught.value.problems]
     assert texts == [
         "image 4: expected an object with id and file_name, found {'id': 3}",
-        "annotation 1, image_id: expected the id of an image of the truth, found 5",
-        "annotation 2, category_id: expected the id of a category of the truth, found None",
+        "annotation 1, image_id: expected the id of an image of the ground truth, found 5",
+        "annotation 2, category_id: expected the id of a category of the ground truth, found None",
         "annotation 2, bbox: expected x, y, width and height with sizes from 0, found [0, 0, -1, 1]",
         "annotation 3, bbox: expected x, y, width and height, found nothing",
         "annotation 4, expected an object, found 'x'",

@@ -97,7 +97,7 @@ def test_json_holds_all_kinds(tmp_path: Path) -> None:
         (
             "a.csv",
             "stream_id_a,frame_idx_a,stream_id_b,frame_idx_b,duplicate\ncam,1,cam,1,1\n",
-            "line 2: expected two frames, found one and the same",
+            "line 2: expected two frames, found the same one twice",
         ),
         ("a.json", '{"frames": [{"stream_id": [1], "frame_idx": 1}]}', "frames, row 1: stream_id: expected the name"),
         ("a.json", "[1]", "expected an object with lists under frames, pairs, idle"),

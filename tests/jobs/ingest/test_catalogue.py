@@ -211,7 +211,7 @@ def test_a_folder_that_was_moved_is_not_taken_for_a_new_stream(store: Store, tmp
     record(listed(store, cam), store, "one")
     moved = cam.rename(tmp_path / "cam_moved")
     (text,) = problems(store, moved)
-    assert f"{moved} holds the frames of stream 'cam', whose place {cam} is gone" in text
+    assert f"{moved} has the frames of stream 'cam', whose location {cam} no longer exists" in text
     assert "--stream-id cam --rebind" in text
     (found,) = listed(store, moved, stream_ids=["cam"], rebind=True)
     assert (found.stream_id, found.uri) == ("cam", str(moved))
@@ -234,7 +234,7 @@ def test_a_moved_folder_that_was_run_under_its_new_name_can_take_its_id_back(sto
     moved = cam.rename(tmp_path / "cam_moved")
     record(listed(store, moved, stream_ids=["cam_moved"]), store, "two")
     (text,) = problems(store, moved, stream_ids=["cam"])
-    assert "or let go of 'cam_moved' with --rebind" in text
+    assert "or drop 'cam_moved' with --rebind" in text
     found = listed(store, moved, stream_ids=["cam"], rebind=True)
     assert [(s.stream_id, s.uri, s.n_frames) for s in found] == [("cam", str(moved), 8), ("cam_moved", str(moved), 0)]
     record(found, store, "three")
@@ -251,7 +251,7 @@ def test_a_stream_whose_place_is_gone_can_be_let_go_of(store: Store, tmp_path: P
     shutil.rmtree(tmp_path / "data")
     (text,) = problems(store, cam)
     assert "'cam' has lost 8 of its 8 frames" in text
-    assert "--stream-id cam --rebind, or let go of it with --allow-missing" in text
+    assert "--stream-id cam --rebind, or drop it with --allow-missing" in text
     for given in (cam, tmp_path / "data"):
         assert [(s.stream_id, s.n_frames) for s in listed(store, given, allow_missing=True)] == [("cam", 0)]
     record(listed(store, cam, allow_missing=True), store, "two")
