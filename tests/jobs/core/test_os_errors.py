@@ -20,7 +20,7 @@ from tests.helpers import go, problems, said, winnow, write_noise_stream
 from tests.processes import finished, resume
 
 
-def test_a_name_of_the_moment_is_not_shown(tmp_path: Path) -> None:
+def test_temporary_names_are_not_shown(tmp_path: Path) -> None:
     target = tmp_path / "no folder" / "page.html"
     with pytest.raises(FileNotFoundError) as missing:
         paths.write(target, b"page")
@@ -50,11 +50,11 @@ def test_a_name_of_the_moment_is_not_shown(tmp_path: Path) -> None:
         (OSError("something else altogether"), "something else altogether"),
     ],
 )
-def test_what_why_and_what_to_do(error: OSError, line: str) -> None:
+def test_messages_have_failure_reason_and_fix(error: OSError, line: str) -> None:
     assert as_problem(error) == line
 
 
-def test_what_is_at_stake_is_said_where_the_error_does_not_name_it() -> None:
+def test_the_subject_is_named_if_the_error_has_no_path() -> None:
     full = OSError(errno.ENOSPC, "x")
     assert as_problem(full, "workspace /w").startswith("workspace /w cannot be written: the disk is full; ")
     below = OSError(errno.ENOSPC, "x", "/w/a.parquet")
@@ -62,7 +62,7 @@ def test_what_is_at_stake_is_said_where_the_error_does_not_name_it() -> None:
     assert as_problem(OSError("odd"), "workspace /w") == "workspace /w: odd"
 
 
-def test_a_run_on_a_full_disk_says_so_and_leaves_word(
+def test_a_run_on_a_full_disk_fails_with_a_recorded_reason(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(4))
@@ -110,9 +110,7 @@ def test_a_run_is_done_only_once_its_row_says_so(
     assert (run["state"], find(workspace, "last").state().state) == ("done", "done")
 
 
-def test_files_of_the_tables_that_are_gone_are_told_apart_from_vacuumed_ones(
-    workspace: Workspace, tmp_path: Path
-) -> None:
+def test_lost_table_files_are_distinguished_from_vacuumed_ones(workspace: Workspace, tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(4))
     run = go(workspace, cam).job_id
     for file in tmp_path.glob("tables/frames/*/*.parquet"):

@@ -1,4 +1,4 @@
-"""The whole circle: annotate, export, train, annotate with what was trained, evaluate."""
+"""Annotate, export, train, annotate with the trained model, evaluate."""
 
 from __future__ import annotations
 
@@ -81,7 +81,9 @@ def write(folder: Path, numbers: range) -> Path:
 
 
 @pytest.mark.usefixtures("engine")
-def test_the_whole_circle(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_annotate_export_train_annotate_and_evaluate(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path / "settings"))
     teacher = write_end_to_end(tmp_path / "red.onnx", "N", {0: "red", 1: "red rectangle"})
     (tmp_path / "names.txt").write_text("other\nred rectangle\n")
