@@ -197,7 +197,7 @@ def test_a_file_that_merely_has_the_name_is_refused(server: str, place: Path) ->
 def test_weights_of_another_type_are_not_kept(place: Path, tmp_path: Path, name: str, kind: str) -> None:
     for text in (b"# Winnow\n\nWinnow turns", b"<!DOCTYPE html>", b"", DATA[:-1] if "ONNX" in kind else DATA):
         (tmp_path / "some").write_bytes(text)
-        with pytest.raises(UserError, match=f"expected {kind}, but .*some holds something else; nothing was kept"):
+        with pytest.raises(UserError, match=f"expected {kind}, but .*some is of another type; nothing was kept"):
             pull(name, str(tmp_path / "some"))
     assert list(place.iterdir()) == []
 
