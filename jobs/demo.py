@@ -1,4 +1,4 @@
-"""`winnow demo`: a sample stream with known flaws, and what the main job finds of them."""
+"""`winnow demo`: a sample stream with known defects, and a check of what a run detects of them."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from transforms.synthetic import TIMELINE, Kind, Planted, Sample
 
 STREAM = "ground"
 _STANDS_STILL = "motion.motion < 0.03 AND NOT list_has_any(reasons, ['dark', 'overexposed'])"
-# What moves can be told where a camera stands still, and this one flies most of the time.
+# Motion is detected only where the camera stands still, and this one flies most of the time.
 SETTINGS = ("annotate.detector=motion", "annotate.frames=all", f"when.annotate={_STANDS_STILL}")
 _VISITED: tuple[Kind, int] = ("visited", 30)
 _SAME = 0.5
-"""Intersection over union from which on a box is that of a thing."""
+"""Intersection over union from which on a box counts as a detection of an object."""
 _MARK = "sample.txt"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One kind of flaw: how many were planted, how many of these were found, and what was found beside them."""
+    """One kind of defect: how many were planted, how many of these were detected, and the false positives."""
 
     what: str
     planted: int
@@ -42,9 +42,9 @@ class Check:
 
 
 def write_sample(folder: Path, sample: Sample) -> None:
-    """Write the frames of a sample as `image_0.jpg`, `image_1.jpg`, …; files that are there already are left alone.
+    """Write the frames of a sample as `image_0.jpg`, `image_1.jpg`, …; existing files are kept.
 
-    A frame's bytes depend on the sample alone, so that a file is either missing or right.
+    A frame's bytes depend on the sample alone, so that an existing file is right.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for index, kind in enumerate(sample.kinds):
@@ -56,9 +56,9 @@ def write_sample(folder: Path, sample: Sample) -> None:
 
 
 def run_demo(folder: Path, execute: Callable[[RunRequest], RunRecord], sample: Sample | None = None) -> dict[str, Any]:
-    """Write a sample below a folder, run the main job on it and have what moves found, and write a report.
+    """Write a sample below a folder, run the pipeline with motion detection on it, and write a report.
 
-    Raises `UserError` if the folder holds something else.
+    Raises `UserError` if the folder contains other files.
     """
     sample = sample or Sample(timeline=(*TIMELINE[:3], _VISITED, *TIMELINE[3:]))
     mark = folder / _MARK
@@ -68,7 +68,7 @@ def run_demo(folder: Path, execute: Callable[[RunRequest], RunRecord], sample: S
     frames = folder / STREAM
     said = f"Made by `winnow demo`: a sample stream, and the workspace of its tables.\n{sample}\n"
     if mark.exists() and mark.read_text() != said:
-        # Of another version of this program, whose sample was another one.
+        # Written by another version of this program, with another sample.
         shutil.rmtree(frames, ignore_errors=True)
     mark.write_text(said)
     write_sample(frames, sample)
@@ -87,7 +87,7 @@ def run_demo(folder: Path, execute: Callable[[RunRequest], RunRecord], sample: S
 
 
 def compare(view: View, stream_id: str, planted: Planted) -> list[Check]:
-    """Hold the tables of a sample's stream against the truth."""
+    """Compare the tables of a sample's stream with the ground truth."""
     mine = pl.col("stream_id") == stream_id
     rows = view.lazy("curated").filter(mine).select("frame_idx", "status", "reasons", "group_id").collect()
     reasons = dict(zip(rows["frame_idx"].to_list(), rows["reasons"].to_list(), strict=True))

@@ -1,1 +1,1 @@
-"""What the tables say: reports, evaluation against ground truth, differences between runs."""
+"""Analysis of the tables: reports, evaluation against ground truth, differences between runs."""

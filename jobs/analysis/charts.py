@@ -1,4 +1,4 @@
-"""Small charts as SVG text: timelines, histograms, and a strip of verdicts. Numbers in, markup out."""
+"""Small SVG charts: timelines, histograms, curves, matrices, and a strip of keep decisions."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _BETWEEN = 190
 
 
 class Limit(NamedTuple):
-    """A threshold: the value, and what it is the threshold of."""
+    """A threshold: its value, and the name of what it limits."""
 
     value: float
     name: str = ""
 
     @property
     def label(self) -> str:
-        """Return the name, if there is one, and the value."""
+        """Return the name, if any, and the value."""
         return f"{self.name} {_number(self.value)}".strip()
 
 
 class _Scale(NamedTuple):
-    """Where values lie between two ends; on a logarithmic scale what lies below the lower end is drawn there."""
+    """A linear or logarithmic axis; on a logarithmic one, values below the lower end are drawn at that end."""
 
     low: float
     high: float
@@ -41,7 +41,7 @@ class _Scale(NamedTuple):
 
     @classmethod
     def of(cls, values: Array, limits: Sequence[Limit], log: bool) -> _Scale:
-        """Return a scale that shows all values, shape (N,), and limits; at most four powers of ten if logarithmic."""
+        """Return a scale for all values, shape (N,), and limits; at most four powers of ten if logarithmic."""
         everything = np.concatenate([values, [limit.value for limit in limits]]).astype(np.float64)
         positive = everything[everything > 0]
         if log and len(positive):
@@ -50,13 +50,13 @@ class _Scale(NamedTuple):
         return cls(float(everything.min()), float(everything.max()), False).widened()
 
     def widened(self) -> _Scale:
-        """Return the scale itself, or one with room about its only value."""
+        """Return the scale itself, or a wider one if it has a single value."""
         if self.high > self.low:
             return self
         return _Scale(self.low / 2, self.high * 2, True) if self.log else _Scale(self.low - 0.5, self.high + 0.5, False)
 
     def shares(self, values: Array | float) -> Any:
-        """Return how far up the scale values lie, 0 to 1."""
+        """Return the positions of values on the scale, 0 to 1."""
         if self.log:
             decades = np.log10(self.high / self.low)
             return np.clip(np.log10(np.maximum(values, self.low) / self.low) / decades, 0, 1)
@@ -75,7 +75,8 @@ def timeline(
     """Draw values over frame numbers.
 
     `index` and `values` have shape (N,), NaN where unknown. `bands` are shaded, `gaps` hatched, `limits` dashed and
-    labelled. More frames than fit are drawn as the range of each column, so that no spike is lost.
+    labelled. If there are more frames than columns, each column shows the range of its values, so that no spike is
+    lost.
     """
     known = np.isfinite(values)
     if not known.any():
@@ -94,7 +95,7 @@ def timeline(
     for number, limit in enumerate(limits):
         at, right = float(y(limit.value)), _WIDTH - _RIGHT
         parts.append(f"<line class='limit' x1='{_LEFT}' x2='{right}' y1='{at:.1f}' y2='{at:.1f}'/>")
-        # Each a little further left, so that labels of neighbouring lines do not cover one another.
+        # Each a little further left, so that labels of adjacent lines do not overlap.
         place = f"x='{right - 4 - number * _BETWEEN}' y='{at - 3 if at > _TOP + 10 else at + 10:.1f}'"
         parts.append(f"<text class='axis end of-limit' {place}>{limit.label}</text>")
     parts.append(f"<path class='line' d='{_path(x(index), y(values), known)}'/>")
@@ -105,10 +106,10 @@ def timeline(
 
 
 def verdict_strip(index: Array, keep: Array) -> Markup:
-    """Draw which frames are kept, as the share of each column of the timeline that is."""
+    """Draw the share of kept frames in each column of the timeline."""
     span = (int(index[0]), max(int(index[-1]), int(index[0]) + 1)) if len(index) else (0, 1)
     columns = min(_POINTS, span[1] - span[0] + 1)
-    # Numbers may lie further apart than integers of 64 bits can be multiplied.
+    # In floating point, since products of frame numbers may exceed 64-bit integers.
     share = (index.astype(np.float64) - span[0]) / (span[1] - span[0] + 1)
     place = np.minimum((share * columns).astype(np.int64), columns - 1)
     n = np.bincount(place, minlength=columns)
@@ -129,7 +130,7 @@ def verdict_strip(index: Array, keep: Array) -> Markup:
 
 
 def histogram(values: Array, title: str, limits: Sequence[Limit], log: bool = False) -> Markup:
-    """Draw how often values occur; `limits` are dashed lines with their labels."""
+    """Draw the distribution of values; `limits` are dashed lines with labels."""
     values = values[np.isfinite(values)]
     width, height = _HISTOGRAM_WIDTH, _HISTOGRAM_HEIGHT
     if not len(values):
@@ -178,7 +179,7 @@ def curves(lines: Sequence[tuple[Array, Array]], title: str, x_title: str, x_ran
 
 
 def matrix(counts: Array, names: Sequence[str], title: str) -> Markup:
-    """Draw a table of counts, shape (K, K), as squares, each row's share of its sum as how dark they are."""
+    """Draw a table of counts, shape (K, K), as squares, shaded by each count's share of its row."""
     cell = max(12, min(36, 720 // max(1, len(names))))
     left, top = 130, 110
     size = (left + cell * len(names) + 8, top + cell * len(names) + 8)
@@ -212,7 +213,7 @@ def _band(x: Any, first: int, last: int, kind: str) -> str:
 
 
 def _path(x: Array, y: Array, known: Array) -> str:
-    """Return a path through the known points, broken where values are unknown; ranges where points are too many."""
+    """Return a path through the known points, broken at unknown values; ranges per column if points are too many."""
     if len(x) <= 2 * _POINTS:
         steps = np.where(known & ~np.concatenate([[False], known[:-1]]), "M", "L")
         return "".join(f"{s}{a:.1f} {b:.1f}" for s, a, b, k in zip(steps, x, y, known, strict=True) if k)

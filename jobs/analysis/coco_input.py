@@ -1,4 +1,4 @@
-"""Labelled objects and found ones as COCO files have them, read with all that is wrong said at once."""
+"""Reading and validation of COCO files: ground truth and detection results."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ _LISTS = ("images", "annotations", "categories")
 
 
 def read_truth(path: Path, kind: Kind = "bbox") -> dict[str, Any]:
-    """Return a COCO file of labelled objects, with the fields that scoring needs filled in.
+    """Return a COCO ground-truth file, with missing fields that scoring needs filled in.
 
-    Areas that are missing are those of the boxes, `iscrowd` is 0. Raises `UserError` with all that is wrong.
+    Missing areas are those of the boxes, missing `iscrowd` is 0. Raises `UserError` with all problems.
     """
     document = _document(path)
     if not isinstance(document, dict) or any(not isinstance(document.get(name), list) for name in _LISTS):
-        raise UserError(f"truth {path}: expected an object with lists of {', '.join(_LISTS)}, as COCO has them")
+        raise UserError(f"ground truth {path}: expected an object with lists of {', '.join(_LISTS)}, as COCO has them")
     problems = [*_record_problems(document, kind), *_name_problems(document)]
-    _refuse(problems, f"truth {path}")
+    _refuse(problems, f"ground truth {path}")
     if not document["images"]:
-        raise UserError(f"truth {path}: expected at least one image, found none")
+        raise UserError(f"ground truth {path}: expected at least one image, found none")
     annotations = []
     for number, row in enumerate(document["annotations"], 1):
         box = row.get("bbox") or [0, 0, 0, 0]
         filled = {"id": number, "area": box[2] * box[3], "iscrowd": 0, **row}
-        # pycocotools takes the id 0 for no match.
+        # pycocotools uses the id 0 for no match.
         annotations.append(filled | {"id": number, "bbox": box})
     return {**document, "annotations": annotations}
 
 
 def read_detections(path: Path, truth: Mapping[str, Any], kind: Kind = "bbox") -> list[dict[str, Any]]:
-    """Return the objects of a COCO results file, masks compressed. Raises `UserError` with all that is wrong."""
+    """Return the objects of a COCO results file, with compressed masks. Raises `UserError` with all problems."""
     rows = _document(path)
     if not isinstance(rows, list):
         raise UserError(f"detections {path}: expected a list of objects, as COCO has results; found {_kind(rows)}")
@@ -59,7 +59,7 @@ def read_detections(path: Path, truth: Mapping[str, Any], kind: Kind = "bbox") -
 
 
 def _as_mask(row: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a result whose mask is compressed, without its box: pycocotools takes results of masks no other way."""
+    """Return a result with a compressed mask and without its box, the only form of masks that pycocotools accepts."""
     from pycocotools import mask as masks
 
     mask, size = row["segmentation"], (image["height"], image["width"])
@@ -85,7 +85,7 @@ def _refuse(problems: Sequence[str], where: str) -> None:
 
 
 def _record_problems(document: Mapping[str, Any], kind: Kind) -> Iterator[str]:
-    """Yield what is wrong with the images, categories and objects of a truth file, one by one."""
+    """Yield the problems of the images, categories and objects of a ground-truth file."""
     for number, image in enumerate(document["images"], 1):
         if not isinstance(image, dict) or "id" not in image or not isinstance(image.get("file_name"), str):
             yield f"image {number}: expected an object with id and file_name, found {_short(image)}"
@@ -102,7 +102,7 @@ def _record_problems(document: Mapping[str, Any], kind: Kind) -> Iterator[str]:
 
 
 def _name_problems(document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what occurs more than once and must not."""
+    """Yield ids and names that must be unique but are not."""
     for name, key in (("images", "id"), ("categories", "id"), ("categories", "name")):
         seen = Counter(_hashable(row.get(key)) for row in document[name] if isinstance(row, dict))
         for value, n in seen.items():
@@ -116,9 +116,10 @@ def _row_problems(row: Any, images: Mapping[Any, Any], categories: set[Any], kin
     problems = []
     image = images.get(_hashable(row.get("image_id")))
     if image is None:
-        problems.append(f"image_id: expected the id of an image of the truth, found {row.get('image_id')!r}")
+        problems.append(f"image_id: expected the id of an image of the ground truth, found {row.get('image_id')!r}")
     if _hashable(row.get("category_id")) not in categories:
-        problems.append(f"category_id: expected the id of a category of the truth, found {row.get('category_id')!r}")
+        found = row.get("category_id")
+        problems.append(f"category_id: expected the id of a category of the ground truth, found {found!r}")
     box = row.get("bbox")
     if box is None and kind == "bbox":
         problems.append("bbox: expected x, y, width and height, found nothing")
@@ -132,7 +133,7 @@ def _row_problems(row: Any, images: Mapping[Any, Any], categories: set[Any], kin
 
 
 def _mask_problems(mask: Any, image: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with a mask: pycocotools trusts run lengths, and runs for ever, or out of memory, on some."""
+    """Yield the problems of a mask: pycocotools does not validate run lengths, and hangs or exhausts memory on some."""
     if not mask:
         yield "segmentation: expected polygons or run lengths, found nothing"
     elif all(_is_size(image.get(name)) for name in _SIZE):

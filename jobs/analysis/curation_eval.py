@@ -1,4 +1,4 @@
-"""Holds the verdicts of a workspace against labels, and says which thresholds the labels speak for."""
+"""Evaluation of curation against ground-truth labels, with suggested thresholds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SCORES = {
     "overexposed": ("luma_mean", 1),
     "low_information": ("entropy", -1),
 }
-"""The measure behind each flag, and whether high (1) or low (-1) values mean it."""
+"""The measure of each flag, and whether high (1) or low (-1) values mean it."""
 
 _WIDEST = 20
 _UNKNOWN = curation_scores.Agreement(math.nan, math.nan)
@@ -38,7 +38,7 @@ _UNKNOWN = curation_scores.Agreement(math.nan, math.nan)
 
 @dataclass(frozen=True)
 class FlagResult:
-    """How a flag does: the area of its measure, its verdict, and the threshold with the best F1 on these labels."""
+    """Scores of a flag: ROC AUC of its measure, precision and recall of the decision, and the best threshold by F1."""
 
     flag: str
     measure: str
@@ -55,12 +55,12 @@ class FlagResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All results; lists are empty where there are no labels of the kind.
+    """All results; lists are empty for kinds without labels.
 
-    `distances` has a row per Hamming distance: precision and recall of calling pairs up to it duplicates, and the same
-    of those among them whose layouts agree as the run's `duplicates.agreement` asks, or are alike but for a corner.
-    `groups` are the same figures for pairs that share a group. `idle` has a row per labelled stream. `thresholds` has a
-    row for each parameter of duplicates and idle intervals that the labels have something to say of.
+    `distances` has a row per Hamming distance: precision and recall of predicting pairs up to it as duplicates, and the
+    same with the verification of the run (layouts that correlate by at least `duplicates.agreement`, or differ in a
+    corner only). `groups` are these scores for pairs that share a group. `idle` has a row per labelled stream.
+    `thresholds` has a row for each parameter of duplicates and idle intervals for which the labels suggest a value.
     """
 
     flags: list[FlagResult]
@@ -70,14 +70,14 @@ class Evaluation:
     thresholds: list[Suggested] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; not-a-number is None."""
+        """Return plain values for JSON; NaN becomes None."""
         flags = [{k: v for k, v in vars(f).items() if k != "curve"} for f in self.flags]
         plain = {"flags": flags, "distances": self.distances, "groups": self.groups, "idle": self.idle}
         return finite(plain | {"thresholds": self.thresholds})
 
 
 def evaluate(view: View, labels: Labels) -> Evaluation:
-    """Hold what a view shows against labels. Raises `UserError` if it does not know all labelled frames."""
+    """Compare a view with labels. Raises `UserError` if labelled frames are missing in the view."""
     _refuse_unknown(view, labels)
     flags = [found for flag in FLAGS if (found := _flag(view, labels, flag)) is not None]
     distances, groups, thresholds = _pairs(view, labels)
@@ -202,9 +202,9 @@ def _sides(n: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
 
 
 def _layouts(pairs: pl.DataFrame) -> npt.NDArray[np.uint8] | None:
-    """Return the layouts of N pairs, those of the first frames before the others, shape (2N, 64).
+    """Return the layouts of N pairs, all first frames before all second ones, shape (2N, 64), uint8.
 
-    None if some were measured before there were layouts.
+    None if some frames were measured by a version without layouts.
     """
     if any(pairs[f"layout_{side}"].null_count() for side in ("a", "b")):
         return None

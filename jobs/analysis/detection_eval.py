@@ -1,4 +1,4 @@
-"""Holds annotations, or a file of them, against labelled objects: `winnow evaluate detections`."""
+"""Evaluation of annotations, or of a COCO results file, against ground truth: `winnow evaluate detections`."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _KEY = list(schemas.FRAME_KEY)
 
 @dataclass(frozen=True)
 class Matching:
-    """Which images of the truth are which frames.
+    """Which images of the ground truth could be matched with frames.
 
-    `missing` images are no frame, `ambiguous` ones could be several, and `unseen` ones are frames that no detector has
-    looked at; these are not scored. `foreign`: categories that were found and are not in the truth.
+    `missing` images are no frame, `ambiguous` ones could be several, and `unseen` ones are frames that were not
+    annotated; these are not scored. `foreign`: detected categories that are not in the ground truth.
     """
 
     missing: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Matching:
 
 @dataclass(frozen=True)
 class DetectionResult:
-    """The scores, of how many images, and what was left out."""
+    """The scores, the number of images, and what was not scored."""
 
     scores: Scores
     categories: list[str]
@@ -55,7 +55,7 @@ class DetectionResult:
     matching: Matching
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON, COCO's figures first; not-a-number is None."""
+        """Return plain values for JSON, COCO's metrics first; NaN becomes None."""
         per_class = [vars(c) for c in self.scores.classes if c.n_truth or c.n_found]
         plain: dict[str, Any] = {
             **self.scores.metrics,
@@ -73,16 +73,16 @@ class DetectionResult:
 
 
 def evaluate_files(truth: Path, detections: Path, kind: Kind, min_score: float) -> DetectionResult:
-    """Score a COCO results file. Raises `UserError` with all that is wrong with either file."""
+    """Score a COCO results file. Raises `UserError` with all problems of both files."""
     require("annotate", "pycocotools")
     document = read_truth(truth, kind)
     return _result(document, read_detections(detections, document, kind), kind, min_score, Matching())
 
 
 def evaluate_view(view: View, truth: Path, kind: Kind, min_score: float, as_found: bool = False) -> DetectionResult:
-    """Score the annotations that a view shows: what stands of them after reviews, or `as_found` by the models.
+    """Score the annotations of a view: after reviews, or `as_found` by the models.
 
-    Raises `UserError` where they cannot be held against the truth.
+    Raises `UserError` if they cannot be compared with the ground truth.
     """
     require("annotate", "pycocotools")
     document = read_truth(truth, kind)
@@ -95,8 +95,8 @@ def evaluate_view(view: View, truth: Path, kind: Kind, min_score: float, as_foun
     matching.foreign.extend(sorted(rows.filter(~known)["category"].unique().to_list()))
     if rows.height and not known.any():
         raise UserError(
-            f"no category that was found ({', '.join(matching.foreign[:_SHOWN])}, …) is in the truth "
-            f"({', '.join(list(ids)[:_SHOWN])}, …); name them alike with annotate.names"
+            f"no detected category ({', '.join(matching.foreign[:_SHOWN])}, …) is in the ground truth "
+            f"({', '.join(list(ids)[:_SHOWN])}, …); give them equal names with annotate.names"
         )
     found = [_found(row, ids, kind) for row in rows.filter(known).iter_rows(named=True)]
     seen = set(images["image_id"].to_list())
@@ -118,7 +118,7 @@ def _result(
 
 
 def _match(view: View, truth: Mapping[str, Any]) -> tuple[pl.DataFrame, Matching]:
-    """Return the frames that are images of the truth and were looked at, with `image_id`, and what is left out."""
+    """Return the annotated frames that are images of the ground truth, with `image_id`, and what was not matched."""
     looked_at = view.lazy("annotated").select(*_KEY, seen=pl.lit(True))
     frames = view.lazy("frames").select(*_KEY, "uri", "width", "height").join(looked_at, on=_KEY, how="left")
     names = pl.DataFrame(
@@ -133,7 +133,7 @@ def _match(view: View, truth: Mapping[str, Any]) -> tuple[pl.DataFrame, Matching
         }
     ).drop("image_id")
     everything = frames.collect()
-    # What Winnow exported says which frames its images are.
+    # Exports of Winnow have stream and number of each image.
     exported = names.drop_nulls(_KEY).join(everything, on=_KEY)
     others = names.join(exported, on="at", how="anti").drop(_KEY)
     last = pl.col("file_name").str.extract(r"([^/]+)$")
@@ -141,7 +141,7 @@ def _match(view: View, truth: Mapping[str, Any]) -> tuple[pl.DataFrame, Matching
         base=pl.col("uri").str.replace_all("\\", "/", literal=True).str.extract(r"([^/]+)$")
     )
     near = others.with_columns(base=last).join(by_name, on="base").drop("base")
-    # A file name with folders in it decides between frames of one name, as far as it goes.
+    # Folders in a file name distinguish frames of the same name.
     whole = near.with_columns(
         exact=pl.concat_str(pl.lit("/"), "uri").str.ends_with(pl.concat_str(pl.lit("/"), pl.col("file_name")))
     )
@@ -158,9 +158,9 @@ def _match(view: View, truth: Mapping[str, Any]) -> tuple[pl.DataFrame, Matching
     )
     if not known.height:
         raise UserError(
-            f"none of the {names.height} images of the truth is a frame that was annotated: {len(matching.missing)} "
+            f"none of the {names.height} images of the ground truth is an annotated frame: {len(matching.missing)} "
             f"are no frame of the workspace, {len(matching.ambiguous)} could be several, {len(matching.unseen)} were "
-            "not looked at (annotate.frames=all looks at those that are not kept, too)"
+            "not annotated (annotate.frames=all annotates those that are not kept, too)"
         )
     ids = [truth["images"][at]["id"] for at in known["at"].to_list()]
     return known.select(_KEY).with_columns(image_id=pl.Series(ids, dtype=pl.Object)), matching
@@ -171,7 +171,7 @@ def _refuse_sizes(matched: pl.DataFrame) -> None:
         (pl.col("truth_width") != pl.col("width")) | (pl.col("truth_height") != pl.col("height"))
     ).sort("at")
     problems = [
-        f"{row['file_name']} is {row['truth_width']}x{row['truth_height']} in the truth, but "
+        f"{row['file_name']} is {row['truth_width']}x{row['truth_height']} in the ground truth, but "
         f"{row['width']}x{row['height']} in the workspace; boxes cannot be compared"
         for row in other.head(_SHOWN).iter_rows(named=True)
     ]
@@ -189,7 +189,7 @@ def _annotations(view: View, images: pl.DataFrame, kind: Kind, table: str) -> pl
     sizes = view.lazy("frames").select(*_KEY, "width", "height").collect()
     wanted = images.select(_KEY).with_columns(at=pl.int_range(images.height)).join(sizes, on=_KEY)
     ids = images["image_id"].to_list()
-    # In one order whatever the files of the table are, since objects of equal scores are taken as they come.
+    # A fixed order, independent of the table's files, since objects of equal scores are matched in order.
     rows = rows.join(wanted, on=_KEY).sort("at", "annotation_id")
     return rows.with_columns(image_id=pl.Series([ids[at] for at in rows["at"].to_list()], dtype=pl.Object))
 
@@ -227,7 +227,7 @@ def page(found: DetectionResult, title: str, truth: str) -> str:
             ),
             charts.curves(
                 [(spans[there, 1], spans[there, 2]), (np.array([0.0, 1.0]), np.array([0.0, 1.0]))],
-                "share that is right, by score",
+                "precision by score (calibration)",
                 "score",
                 (0, 1),
             ),
@@ -237,25 +237,25 @@ def page(found: DetectionResult, title: str, truth: str) -> str:
 
 
 def _confusion_chart(found: DetectionResult) -> Any:
-    """Draw the categories that occur, the most frequent ones if they are many."""
+    """Draw the categories that occur, the most frequent ones if there are many."""
     table = found.scores.confusion
     n = table[:-1].sum(axis=1) + table[:, :-1].sum(axis=0)
     chosen = np.sort(np.argsort(-n, kind="stable")[: min(_MOST_CLASSES, int((n > 0).sum()))])
     at = np.append(chosen, len(table) - 1)
-    names = [*(found.categories[i] for i in chosen), "nothing"]
-    return charts.matrix(table[np.ix_(at, at)], names, "labelled (rows) and found (columns)")
+    names = [*(found.categories[i] for i in chosen), "background"]
+    return charts.matrix(table[np.ix_(at, at)], names, "ground truth (rows) and detected (columns)")
 
 
 def left_out(matching: Matching) -> list[str]:
-    """Return a line for every kind of thing that was not scored."""
-    told = (
-        (matching.missing, "images of the truth are no frames of the workspace"),
-        (matching.ambiguous, "images of the truth could be several frames; give their folders in file_name"),
-        (matching.unseen, "images of the truth were not looked at (annotate.frames=all looks at all)"),
-        (matching.foreign, "categories that were found are not in the truth"),
+    """Return a message for every kind of thing that was not scored."""
+    kinds = (
+        (matching.missing, "images of the ground truth are no frames of the workspace"),
+        (matching.ambiguous, "images of the ground truth could be several frames; give their folders in file_name"),
+        (matching.unseen, "images of the ground truth were not annotated (annotate.frames=all annotates all)"),
+        (matching.foreign, "detected categories are not in the ground truth"),
     )
     return [
         f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}"
-        for names, what in told
+        for names, what in kinds
         if names
     ]

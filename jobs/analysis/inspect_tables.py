@@ -1,4 +1,4 @@
-"""What `winnow inspect` shows, as plain values."""
+"""Data for `winnow inspect`: runs, jobs, streams and tables as plain values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STRETCHES = {
 
 
 def runs(store: Store) -> list[dict[str, Any]]:
-    """Return all runs, oldest first; of a child also what it was asked, and in which settings it differs."""
+    """Return all runs, oldest first; for a child run also its command, and the settings that differ from its parent."""
     rows = store.read(schemas.RUNS).sort_by("job_id").to_pylist()
     columns = ("job_id", "state", "parent", "profile", "streams", "frames", "started_ns", "seconds", "error")
     configs = {row["job_id"]: row["config"] for row in rows}
@@ -69,7 +69,7 @@ def _stage(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def stream(store: Store, path: str | None, stream_id: str | None) -> dict[str, Any]:
-    """Return one stream, by its folder or its id, with what was found in it. Raises `UserError` for an unknown one."""
+    """Return one stream, by its folder or its id, with its results. Raises `UserError` for an unknown one."""
     if (path is None) == (stream_id is None):
         raise UserError("expected either --path DIR or --id ID")
     rows = store.read(schemas.STREAMS).to_pylist()

@@ -1,4 +1,4 @@
-"""Labels that verdicts are held against, as people and programs write them: CSV or JSON."""
+"""Reading of ground-truth labels for curation, from CSV or JSON files."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ _IDLE = {"stream_id": pl.String, "start_idx": pl.Int64, "end_idx": pl.Int64}
 _KINDS: dict[str, dict[str, Any]] = {"frames": _FRAMES, "pairs": _PAIRS, "idle": _IDLE}
 _LAST_FRAME = 2**63 - 1
 _SAID = 20
-"""How many problems of a file are told one by one."""
+"""The most problems of a file that are reported one by one."""
 _TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": None}
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What is known to be true.
+    """Ground truth for the evaluation of curation.
 
-    `frames`: per frame, for each of `FLAGS` whether it is, null where that was not looked at. `pairs`: two frames and
-    whether they are duplicates. `idle`: intervals, both ends included; a stream with a row of nulls has none. Whatever
-    is said, in however many files, is here once: a frame has one row, and so has a pair, in whichever order its frames
-    were given; no two intervals of a stream share a frame.
+    `frames`: for each frame and each of `FLAGS` whether it applies, null if not labelled. `pairs`: two frames and
+    whether they are duplicates. `idle`: intervals, both ends inclusive; a stream with a row of nulls has none. Labels
+    of several files are merged: a frame has one row, and so has a pair, in either order of its frames; no two intervals
+    of a stream share a frame.
     """
 
     frames: pl.DataFrame
@@ -51,7 +51,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class _Row:
-    """A row as it was written; `place` is its line in the file, or its number in a list of JSON."""
+    """A row as written; `place` is its line in the file, or its number in a JSON list."""
 
     file: Path
     place: str
@@ -62,7 +62,7 @@ class _Row:
 
 
 def read_labels(paths: Sequence[Path]) -> Labels:
-    """Read label files. Raises `UserError` with all that is wrong with them, and where they contradict one another."""
+    """Read label files. Raises `UserError` with all problems, including contradictions between them."""
     typed: dict[str, list[_Row]] = {kind: [] for kind in _KINDS}
     problems: list[str] = []
     for path in paths:
@@ -121,7 +121,7 @@ def _from_csv(text: str, path: Path, problems: list[str]) -> tuple[str, list[_Ro
     kind = _kind(names)
     rows: list[_Row] = []
     while True:
-        # A quoted value may hold line breaks: a row is where it begins.
+        # A quoted value may contain line breaks: a row is named by its first line.
         place = f"line {reader.line_num + 1}"
         try:
             values = next(reader, None)
@@ -141,7 +141,7 @@ def _from_csv(text: str, path: Path, problems: list[str]) -> tuple[str, list[_Ro
 
 
 def _kind(names: list[str]) -> str:
-    """Return what a file with these columns labels. Raises `ValueError` if they are those of no kind."""
+    """Return the kind of labels of a file with these columns. Raises `ValueError` if they are of no kind."""
     telling = {"stream_id_a": "pairs", "start_idx": "idle", "frame_idx": "frames"}
     kind = next((kind for name, kind in telling.items() if name in names), None)
     if kind is None:
@@ -162,7 +162,7 @@ def _kind(names: list[str]) -> str:
 
 
 def _typed(rows: list[_Row], kind: str, problems: list[str]) -> list[_Row]:
-    """Return the rows with values of the columns' types; what has none is told, and left out."""
+    """Return the rows with values of the columns' types; invalid rows are reported and left out."""
     columns = _KINDS[kind]
     found = []
     for row in rows:
@@ -183,14 +183,14 @@ def _typed(rows: list[_Row], kind: str, problems: list[str]) -> list[_Row]:
 
 
 def _incomplete(values: dict[str, Any], kind: str) -> list[str]:
-    """Say what a row lacks, or what no row can say."""
+    """Return the problems of a row: missing or inconsistent values."""
     optional = {*FLAGS, "start_idx", "end_idx"}
     missing = [f"{name} is missing" for name, value in values.items() if value is None and name not in optional]
     if missing or kind == "frames":
         return missing
     if kind == "pairs":
         sides = [(values[f"stream_id_{side}"], values[f"frame_idx_{side}"]) for side in ("a", "b")]
-        return ["expected two frames, found one and the same; take the row out"] if sides[0] == sides[1] else []
+        return ["expected two frames, found the same one twice; delete the row"] if sides[0] == sides[1] else []
     start, end = values["start_idx"], values["end_idx"]
     if (start is None) != (end is None):
         gone = "start_idx" if start is None else "end_idx"
@@ -220,7 +220,7 @@ def _value(value: Any, dtype: Any) -> Any:
 
 
 def _said_once(rows: list[_Row], problems: list[str]) -> list[dict[str, Any]]:
-    """Return one row per frame, with all that is said of it."""
+    """Return one merged row per frame."""
     said: dict[tuple[str, int], dict[str, Any]] = {}
     by: dict[tuple[str, int, str], _Row] = {}
     for row in rows:
@@ -255,7 +255,7 @@ def _intervals(rows: list[_Row], problems: list[str]) -> list[dict[str, Any]]:
         of_stream.setdefault(row.values["stream_id"], []).append(row)
     kept: list[dict[str, Any]] = []
     for stream, mine in of_stream.items():
-        # By start, and those of a start in the order they were given; a row that says "none" is before all.
+        # By start, then in the given order; a row that states "none" comes first.
         mine.sort(key=lambda row: -1 if row.values["start_idx"] is None else row.values["start_idx"])
         last: _Row | None = None
         for row in mine:

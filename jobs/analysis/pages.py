@@ -1,4 +1,4 @@
-"""HTML pages that hold everything they show and need no network."""
+"""Rendering of self-contained HTML pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jinja2
 
 
 def render_page(template: str, **values: Any) -> str:
-    """Fill in one of `templates`; the page may say when it was `made`."""
+    """Render one of `templates`; the time of rendering is available as `made`."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("jobs.analysis"),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""The report: one HTML file that shows what a workspace holds, readable without a network."""
+"""The report: one self-contained HTML file about the contents of a workspace."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _GROUPS = 8
 _PER_GROUP = 6
 _MOST_STREAMS = 20
 
-# The measure that another column repeats is left out.
+# Without `laplacian_var`, which `sharpness` may repeat.
 _MEASURES = [c for c in schemas.QUALITY.columns if pa.types.is_floating(c.dtype) and c.name != "laplacian_var"]
 _MEASURES += [c for c in schemas.MOTION.columns if c.name == "motion_peak"]
 _COLUMNS = [
@@ -52,14 +52,14 @@ _COLUMNS = [
 
 @dataclass(frozen=True)
 class Thumb:
-    """One picture of a contact sheet; `data` is a data URI, None where the file cannot be shown."""
+    """One image of a contact sheet; `data` is a data URI, None if the file cannot be shown."""
 
     label: str
     data: str | None
 
 
 def render(workspace: Workspace, run: str | None = None, release: str | None = None) -> str:
-    """Return the report of a workspace, a run or a release as HTML with everything in it."""
+    """Return the report of a workspace, a run or a release as self-contained HTML."""
     view = View.of(workspace, run, release)
     store = Store(workspace.root)
     frames = view.lazy("curated").select(_COLUMNS).sort(list(schemas.FRAME_KEY)).collect()
@@ -89,7 +89,7 @@ def render(workspace: Workspace, run: str | None = None, release: str | None = N
 
 
 def _configs(store: Store, view: View) -> dict[str, PipelineConfig]:
-    """Return what the verdicts that are shown of each stream were configured with, as far as that can be read."""
+    """Return the configuration of the keep decisions of each stream, if it can be read."""
     keys = view.selection.keys.get("curation", {})
     rows = store.read(schemas.STAGE_RUNS, ("job_id", "stage", "stage_key")).to_pylist()
     ran = {row["stage_key"]: row["job_id"] for row in rows if row["stage"] == schemas.CURATION.written_by}
@@ -129,7 +129,7 @@ def _stream(
 
 
 def _limits(config: PipelineConfig | None) -> dict[str, Sequence[Limit]]:
-    """Return the thresholds to draw into each column's charts."""
+    """Return the thresholds to draw in the charts of each column."""
     if config is None:
         return {}
     curation = config.curation
@@ -155,7 +155,7 @@ def _limits(config: PipelineConfig | None) -> dict[str, Sequence[Limit]]:
 
 
 def _blur_limits_of(frames: pl.DataFrame, config: PipelineConfig) -> Sequence[Limit]:
-    """Return below which sharpness frames of one stream are blurry, and which part of that its own level has."""
+    """Return the sharpness below which frames of one stream are blurry, with the rule that it follows from."""
     limits, relative = config.curation.blur_limits(config.blur.method), config.curation.blurry_relative
     unexposed = ["corrupt", "dark", "overexposed", "low_information"]
     exposed = frames.filter(pl.col("reasons").list.set_intersection(unexposed).list.len() == 0)
@@ -169,7 +169,7 @@ def _blur_limits_of(frames: pl.DataFrame, config: PipelineConfig) -> Sequence[Li
 
 
 def _blur_rules(configs: Mapping[str, PipelineConfig]) -> list[str]:
-    """Return when a frame is blurry, in words; of which streams, where that is not the same for all."""
+    """Return the rule for blur in words; with the streams if it is not the same for all."""
     rules: dict[str, list[str]] = {}
     for stream, config in configs.items():
         if "blurry" not in config.curation.ignore:
@@ -184,13 +184,13 @@ def _blur_rule(config: PipelineConfig) -> str:
     return (
         f"A frame is blurry if its sharpness ({config.blur.method}) is below {limits.floor:g}, or below both "
         f"{limits.below:g} and {relative:g} times its stream's level, which is the upper quartile of the stream's "
-        "well-exposed frames; blur is not judged where exposure leaves nothing to judge. In a stream's chart the line "
-        "is the limit that holds for that stream."
+        "well-exposed frames; frames with bad exposure are not judged for blur. In a stream's chart the line is the "
+        "limit of that stream."
     )
 
 
 def _histograms(frames: pl.DataFrame, configs: Mapping[str, PipelineConfig]) -> Iterator[Any]:
-    """Draw each measure, with the thresholds of all streams; sharpness by the way in which it was scored."""
+    """Draw each measure, with the thresholds of all streams; sharpness separately for each method."""
     by_method: dict[str, list[str]] = {}
     for stream, config in configs.items():
         by_method.setdefault(config.blur.method, []).append(stream)
@@ -214,7 +214,7 @@ def _title(column: schemas.Column) -> str:
 
 
 def _is_wide(column: schemas.Column) -> bool:
-    """Say whether a column's values span orders of magnitude: nothing bounds them."""
+    """Return whether a column's values span orders of magnitude, which is assumed if they have no upper bound."""
     return column.high is None
 
 
@@ -238,7 +238,7 @@ def _groups(frames: pl.DataFrame, readers: ThreadPoolExecutor) -> Iterator[dict[
 
 
 def _spread(rows: pl.DataFrame, n: int) -> pl.DataFrame:
-    """Return at most `n` rows, evenly over all."""
+    """Return at most `n` rows, evenly spaced."""
     return rows if rows.height <= n else rows.gather([i * rows.height // n for i in range(n)])
 
 
@@ -248,7 +248,7 @@ def _thumbs(rows: pl.DataFrame, readers: ThreadPoolExecutor) -> list[Thumb]:
 
 def _thumb(row: tuple[str, int, str, bool]) -> Thumb:
     stream, index, uri, keep = row
-    # The number matters most, and labels are cut at their end.
+    # The number comes first, since labels are truncated at the end.
     label = f"{index}{' kept,' if keep else ''} {stream}"
     try:
         picture = thumbnail_of(uri, _THUMB_SIDE)

@@ -1,4 +1,4 @@
-"""What differs between two runs, each read at the versions that it ended with: a golden comparison."""
+"""Differences between two runs, each read at its final table versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jobs.views.snapshot_spec import Selection
 from jobs.views.table_diff import between
 from jobs.views.view import View
 
-# They decide how fast a run is, never what comes out of it.
+# These settings affect the speed of a run, never its results.
 _NO_RESULT = ("resources.", "unit_frames")
 
 
@@ -36,8 +36,8 @@ def parameters(one: str, other: str) -> dict[str, list[Any]]:
 def run_diff(store: Store, one: str, other: str, tolerance: float = 0.0, shown: int = 5) -> dict[str, Any]:
     """Return how two finished runs differ: settings, and the rows of every stage.
 
-    `same` says that no row does. Measured numbers may differ by `tolerance`. Raises `UserError` for a run that is
-    unknown, did not finish, or whose versions were deleted.
+    `same` is true if no rows differ. Measured numbers may differ by `tolerance`. Raises `UserError` for a run that is
+    unknown, is not finished, or whose versions were deleted.
     """
     runs = [snapshot_spec.find_run(store, job_id) for job_id in (one, other)]
     chosen = [snapshot_spec.of_run(store, run["job_id"]) for run in runs]
@@ -73,10 +73,10 @@ def _stage(
 
 
 def _is_one(table: schemas.Table, one: Selection, other: Selection) -> bool:
-    """Say whether two runs show the very same rows of a table."""
+    """Return whether two runs show identical rows of a table, by its version and stage keys."""
     versions = [(s.versions or {}).get(table.name) for s in (one, other)]
     if any(table.written_by in s.rules for s in (one, other)):
-        # Which rows they show depends on those of other tables.
+        # With rules, the rows shown depend on other tables.
         return False
     return versions[0] == versions[1] and one.keys.get(table.written_by) == other.keys.get(table.written_by)
 

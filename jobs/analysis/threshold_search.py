@@ -1,4 +1,4 @@
-"""Which thresholds of duplicates and of idle intervals the labels speak for."""
+"""Search of thresholds for duplicates and idle intervals that fit ground-truth labels best."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from transforms.curate.idle import FINGERPRINTS, MOTION, Course, IdleParams, cou
 
 Params = TypeVar("Params", DuplicateParams, IdleParams)
 Suggested = dict[str, Any]
-"""`parameter`, `configured`, what it was judged by, and the best value on the labels with what that would give."""
+"""`parameter`, `configured`, its scores, and the `suggested` value with its scores."""
 
 _RADII = range(17)
 _STEPS = 41
 
 
 def configured(view: View, default: Params, stage: str) -> dict[str, Params]:
-    """Return the parameters of a stage under which each stream's rows were made, where a run has recorded them."""
+    """Return the parameters of a stage with which each stream's rows were computed, if a run has recorded them."""
     keys = view.selection.keys.get(stage, {})
     runs = view.lazy("stage_runs").filter(pl.col("stage_key").is_in(sorted(set(keys.values()))))
     names = {f"{stage}.{f.name}": f.name for f in fields(default)}
@@ -44,11 +44,11 @@ def suggest_duplicates(
     truth: npt.NDArray[np.bool_],
     params: DuplicateParams,
 ) -> list[Suggested]:
-    """Return the radius, and the least agreement, with the best F1 over N labelled pairs.
+    """Return the Hamming radius, and the least agreement, with the best F1 over N labelled pairs.
 
-    `agreement`, and which pairs are `marked`, alike but for a corner, are None where layouts are not what verifies. Of
-    several that are best the ones nearest to what is configured are given, since labels say nothing for another.
-    Nothing is suggested without pairs of both kinds.
+    `agreement`, (N,), and `marked`, (N,), the pairs that differ in a corner only, are None if layouts are not used for
+    verification. Of several best values, those nearest to the configured ones are returned. Nothing is suggested
+    without pairs of both kinds.
     """
     if truth.all() or not truth.any():
         return []
@@ -87,16 +87,16 @@ def _limits(
     truth: npt.NDArray[np.bool_],
     params: DuplicateParams,
 ) -> list[float]:
-    """Return limits of agreement to try: the present one, and the one that parts near pairs best, also rounded."""
+    """Return thresholds of agreement to try: the configured one, and the best one for near pairs, also rounded."""
     found = curation_scores.best_threshold(np.where(near, agreement, -1.0).astype(np.float64), truth).threshold
     return [params.agreement, *(float(np.clip(value, 0, 1)) for value in (round(found, 3), found))]
 
 
 def suggest_idle(view: View, labels: pl.DataFrame, of_stream: dict[str, IdleParams]) -> list[Suggested]:
-    """Return the `idle.threshold` whose intervals cover the labelled ones best: frames in both over frames in either.
+    """Return the `idle.threshold` whose intervals fit the labelled ones best, by intersection over union of frames.
 
-    `labels` has a row per labelled interval, or one of nulls for a stream without any. The thresholds tried lie around
-    the configured one, up to ten times as high or low. Nothing is suggested where no interval is labelled.
+    `labels` has a row per labelled interval, or one of nulls for a stream without any. Thresholds are tried around the
+    configured one, up to ten times as high or low. Nothing is suggested if no interval is labelled.
     """
     truth = {
         stream: rows.drop_nulls().select("start_idx", "end_idx").rows()
@@ -111,7 +111,7 @@ def suggest_idle(view: View, labels: pl.DataFrame, of_stream: dict[str, IdlePara
     tried = [threshold for threshold in tried if 0 < threshold <= 1]
     ious = [_iou(courses, truth, of_stream, threshold) for threshold in tried]
     best = max(ious)
-    # A stretch of thresholds does as well as the best: its middle is furthest from all that would do worse.
+    # Often a range of thresholds scores best: its middle is the farthest from worse ones.
     level = sorted(threshold for threshold, iou in zip(tried, ious, strict=True) if iou == best)
     suggested = now if ious[0] == best else level[len(level) // 2]
     return [
@@ -131,7 +131,7 @@ def _iou(
     of_stream: dict[str, IdleParams],
     threshold: float,
 ) -> float:
-    """Return the frames that are both labelled and found over those that are either, of all streams together."""
+    """Return the frames that are both labelled and detected as idle over those that are either, over all streams."""
     both = either = 0
     for stream, (index, course) in courses.items():
         given = {f.name: getattr(of_stream[stream], f.name) for f in fields(IdleParams)}
@@ -144,7 +144,7 @@ def _iou(
 
 
 def _course(view: View, stream: str) -> tuple[npt.NDArray[np.int64], Course]:
-    """Return the frame numbers of a stream, shape (N,), and what idle intervals are found by."""
+    """Return the frame numbers of a stream, shape (N,), and the measures from which idle intervals are detected."""
     mine = pl.col("stream_id") == stream
     hashed = view.lazy("fingerprints").filter(mine).select(FINGERPRINTS).collect()
     moved = view.lazy("motion").filter(mine).select(MOTION).collect()

@@ -51,7 +51,7 @@ def has_ended(process: Mapping[str, Any]) -> bool:
 
 
 def _exists(pid: int) -> bool:
-    """Say whether there is a process of this number, where the system tells no more of it."""
+    """Return whether a process of this id exists, on systems that do not tell when it started."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,1 +1,1 @@
-"""Datasets out of the tables: chosen frames, releases, and files that others read."""
+"""Datasets from the tables: sampled frames, releases, exports."""

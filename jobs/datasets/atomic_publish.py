@@ -1,4 +1,4 @@
-"""Puts a finished dataset where it is wanted: whole, or not at all."""
+"""Atomic publication of a finished dataset at its destination."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobs.storage.paths import Place
 from transforms.io import object_store
 
 BROKEN_OFF = ".being-written"
-"""Lies in a bucket while a dataset is put there, and stays if that breaks off."""
+"""Marker object in a bucket while a dataset is uploaded; it remains if the upload is interrupted."""
 
 _WRITERS = 8
 
@@ -65,7 +65,7 @@ def _upload(folder: Path, out: Place, last: str) -> None:
 
 def _move(folder: Path, out: Path, last: str) -> None:
     if out.exists() and not any(out.iterdir()):
-        # It may be the folder that the user stands in.
+        # An empty folder is kept, since it may be the user's working directory.
         for entry in sorted(folder.iterdir(), key=lambda e: e.name == last):
             os.replace(entry, out / entry.name)
     elif out.exists():

@@ -1,4 +1,4 @@
-"""Datasets out of the tables: chosen frames, their pictures if asked for, and a manifest that says where from."""
+"""Export of datasets: selected frames, optionally their images, and a manifest of their origin."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ _KEY = list(schemas.FRAME_KEY)
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What to export: format, which frames, how to split them, and whether pictures come along.
+    """What to export: format, which frames, how to split them, and whether images are included.
 
-    `split` maps names to fractions that add up to 1, empty for one set. `media` None takes the format's own default.
-    `min_score`: objects below it are left out, their frames are not. `only_reviewed`: frames that a person has looked
-    at as they are now.
+    `split` maps names to fractions that add up to 1, empty for one set. `media` None takes the format's default.
+    `min_score`: objects below it are left out, their frames are not. `only_reviewed`: only frames that a person has
+    reviewed with their current content.
     """
 
     format: str
@@ -73,7 +73,7 @@ _Files = Callable[[pa.Table, Sequence[str], Objects | None], dict[str, bytes]]
 
 @dataclass(frozen=True)
 class _Format:
-    """`images` is where pictures go; `allowed` names what may become of them, other than what `media` does anyway."""
+    """An export format; `images` is the folder of its images, `allowed` the values of `media` that it supports."""
 
     files: _Files
     media: Media
@@ -96,7 +96,7 @@ FORMATS: Mapping[str, _Format] = {
     "coco": _Format(coco_files, "copy"),
     "jsonl": _Format(_tabular("jsonl"), "none"),
     "parquet": _Format(_tabular("parquet"), "none"),
-    # Labels are found by where the pictures lie.
+    # Readers find label files by the paths of the images.
     "yolo": _Format(yolo_files("detect"), "copy", yolo.IMAGES, ("copy", "link")),
     "yolo-segment": _Format(yolo_files("segment"), "copy", yolo.IMAGES, ("copy", "link"), by_masks=True),
     "yolo-obb": _Format(yolo_files("obb"), "copy", yolo.IMAGES, ("copy", "link"), by_masks=True),
@@ -109,9 +109,9 @@ FORMATS: Mapping[str, _Format] = {
 def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
     """Write a dataset folder and return its manifest.
 
-    The folder appears whole or not at all, and is the same to the byte when the export is repeated. An earlier export
-    in its place is replaced; anything else there is not. Raises `UserError` for what cannot be asked for, and
-    `RunFailedError` where a picture is no longer the one that was measured.
+    The folder is published atomically, and is identical byte for byte when the export is repeated. An earlier export at
+    its place is replaced; anything else is not. Raises `UserError` for an invalid request, and `RunFailedError` if an
+    image has changed since it was measured.
     """
     store = Store(workspace.require().root)
     _check(request)
@@ -150,7 +150,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
                 **looked_at(view, rows),
             }
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-        # Pictures take their time, in which somebody may have put something there.
+        # Copying images takes time, in which other files may have appeared there.
         if taken := list(_taken(request)):
             raise UserError(taken)
         put_in_place(temporary, request.out, MANIFEST)
@@ -238,9 +238,9 @@ def _with_splits(rows: pa.Table, view: View, request: ExportRequest) -> pa.Table
 
 
 def _unit_keys(rows: pa.Table, view: View, unit: Literal["scene", "stream"]) -> pa.ChunkedArray:
-    """Return for each row what its scene or stream has in common with all that share look-alikes with it.
+    """Return for each row a key that is shared by its scene or stream and by all units with near duplicates of it.
 
-    That is found among all frames of the view, so that it does not depend on which of them are exported.
+    It is computed from all frames of the view, so that it does not depend on which of them are exported.
     """
     everyone = view.lazy("duplicates").select(*_KEY, "group_id").collect()
     known = pl.DataFrame(rows.select(_KEY)).join(everyone, on=_KEY, how="full", coalesce=True)
@@ -260,7 +260,7 @@ def _unit_keys(rows: pa.Table, view: View, unit: Literal["scene", "stream"]) -> 
 
 
 def _pictures(view: View, rows: pa.Table, root: Place) -> pa.ChunkedArray:
-    """Return for each row the file that its frame of a clip was written to, null where it was not."""
+    """Return for each row the file to which its frame of a clip was written, null if it was not."""
     now = view.lazy("frames").select(*_KEY, "input_id")
     written = view.lazy("media").select(*_KEY, "input_id", "picture").join(now, on=[*_KEY, "input_id"], how="semi")
     found = pl.DataFrame(rows.select(_KEY)).join(written.collect(), on=_KEY, how="left", maintain_order="left")
@@ -295,7 +295,7 @@ def _manifest(
 
 
 def _selection(view: View, rows: pa.Table, request: ExportRequest) -> dict[str, Any] | None:
-    """Return the name of the selection, and how many of its frames are not exported: gone, replaced, or left out."""
+    """Return the selection's name, and how many of its frames are not exported: missing, replaced or filtered out."""
     if request.selection is None:
         return None
     n = frames_of(view, request.selection).height
@@ -303,7 +303,7 @@ def _selection(view: View, rows: pa.Table, request: ExportRequest) -> dict[str, 
 
 
 def _content_digest(rows: pa.Table) -> str:
-    """Return a hash over which pictures are in which split: two datasets with the same one hold the same data."""
+    """Return a hash of the images in each split: datasets with equal hashes contain the same data."""
     hasher = blake3()
     for split, content in zip(rows["split"].to_pylist(), rows["content_hash"].to_pylist(), strict=True):
         hasher.update(f"{split}:{content}\n".encode())

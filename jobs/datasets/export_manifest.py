@@ -1,4 +1,4 @@
-"""What in a folder an export has put there: only that may give way to the next one."""
+"""Recognition of an earlier export's files in a folder, the only files that a new export may replace."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from transforms.frames.numbering import EXTENSIONS
 
 MANIFEST = "manifest.json"
 PICTURES = "pictures.txt"
-"""Names every picture of an export, a line each, in order; an export that brings none along has no such file."""
+"""Lists every image of an export, one per line, in order; an export without images has no such file."""
 
 _FRAME_NAME = re.compile(rf"[0-9]\.(?:{'|'.join(EXTENSIONS)})$", re.IGNORECASE)
 
 
 def list_of(names: pa.ChunkedArray) -> bytes:
-    """Return the content of `PICTURES` for pictures of these names."""
+    """Return the content of `PICTURES` for images of these names."""
     return "".join(f"{name}\n" for name in sorted(names.to_pylist())).encode()
 
 
 def foreign(out: Place, folders: Mapping[str, str]) -> str | None:
-    """Say what in a folder no export has put there, None if there is nothing of the kind.
+    """Return a file in a folder that no export has written, or None.
 
-    `folders` says for each format where its pictures go.
+    `folders` gives for each format where its images are.
     """
     found = set(out.files_below())
     if not found:
         return None
     if MANIFEST not in found:
-        # In a bucket, that is what an upload has left which broke off: the manifest comes last.
+        # In a bucket, an interrupted upload has no manifest, which is written last.
         return None if BROKEN_OFF in found else min(found)
     try:
         manifest = json.loads((out / MANIFEST).read())
@@ -57,9 +57,9 @@ def _lines(file: Place) -> list[str]:
 
 
 def _beside_unlisted(pictures: Iterable[str], n_frames: int, manifest: Mapping[str, Any]) -> str | None:
-    """Say what lies among the pictures of an export that has no list of them, as earlier versions made.
+    """Return a foreign file among the images of an export without a list of them, as earlier versions made, or None.
 
-    They are taken for its own if they are called like frames, lie in its splits, and are as many as it has frames.
+    Files are taken for its own if they are named like frames, are in its splits, and are not more than its frames.
     """
     pictures = sorted(pictures)
     for name in pictures:

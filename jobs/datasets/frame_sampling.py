@@ -1,4 +1,4 @@
-"""`winnow select`: chooses some of the kept frames and writes down which, and why."""
+"""`winnow select`: samples kept frames, and records which, and why."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _BY_LOOKS = frozenset({"diverse", "coverage"})
 _PARTS: dict[Balance, pl.Expr] = {
     "stream": pl.col("stream_id"),
     "scene": pl.concat_str("stream_id", pl.lit(" scene "), pl.col("scene_idx").cast(pl.String).str.zfill(6)),
-    # A clip's file is last written to when its last frame is.
+    # A clip's mtime is the time of its last frame.
     "hour": pl.format(
         "{} h",
         (pl.col("mtime_ns") - (pl.col("end_ns") - pl.col("time_ns")).fill_null(0)) // 3_600_000_000_000 % 24,
@@ -49,10 +49,10 @@ _REASONS: dict[Strategy, str] = {
 class SelectRequest:
     """How many frames to choose, and how.
 
-    `n` or `fraction` (of the frames there are to choose from) says how many. `balance`: every combination of these has
-    an equal share. `after`: selections, releases and `RELEASE:SELECTION`s whose frames count as chosen already.
-    `quality`: by how much the softest frame of a stream is worth less than its sharpest, 0..1. `by`: what frames are
-    compared by; None takes embeddings where all frames have one of the same model, else layouts.
+    `n` or `fraction` (of the available frames) is the number. `balance`: every combination of these has an equal share.
+    `after`: selections, releases and `RELEASE:SELECTION`s whose frames count as chosen already. `quality`: by how much
+    the softest frame of a stream is worth less than its sharpest, 0..1. `by`: what frames are compared by; None takes
+    embeddings if all frames have one of the same model, else layouts.
     """
 
     name: str
@@ -70,9 +70,9 @@ class SelectRequest:
 
 
 def select(workspace: Workspace, request: SelectRequest) -> dict[str, Any]:
-    """Write the rows of a selection, in place of an earlier one of that name, and return what was chosen in numbers.
+    """Write the rows of a selection, replacing an earlier one of that name, and return counts.
 
-    Raises `UserError` for what cannot be asked for.
+    Raises `UserError` for an invalid request.
     """
     _check(request)
     store = Store(workspace.require().root)
@@ -150,9 +150,9 @@ def _wanted(view: View, request: SelectRequest) -> pl.DataFrame:
 
 
 def _taken(workspace: Workspace, store: Store, view: View, after: tuple[str, ...], with_vectors: bool) -> pl.DataFrame:
-    """Return the frames of earlier selections, of releases (what they keep) and of selections in releases.
+    """Return the frames of earlier selections, of releases (those that they keep) and of selections in releases.
 
-    What `view` still shows is described as it shows it, the others as they were.
+    Frames that `view` still has are described by their current columns, the others by those of their time.
     """
     releases = set(store.read(schemas.RELEASES, ("name",))["name"].to_pylist())
     pictures = [pl.DataFrame(schema=dict.fromkeys(_PICTURE, pl.String) | {"frame_idx": pl.Int64})]
@@ -171,7 +171,7 @@ def _taken(workspace: Workspace, store: Store, view: View, after: tuple[str, ...
 
 
 def _described(view: View, pictures: pl.DataFrame, with_vectors: bool) -> pl.DataFrame:
-    """Return the pictures that a view still shows, with what a choice is made by."""
+    """Return the frames that a view still has with this content, with the columns that selection needs."""
     end = pl.col("time_ns").max().over("stream_id")
     known = view.lazy("frames").select(*_PICTURE, "mtime_ns", "time_ns", end_ns=end)
     described = {"quality": ["sharpness"], "fingerprints": ["layout"], "duplicates": ["group_id"]}
@@ -184,7 +184,7 @@ def _described(view: View, pictures: pl.DataFrame, with_vectors: bool) -> pl.Dat
 
 
 def _basis(frames: pl.DataFrame, request: SelectRequest) -> By | None:
-    """Return what the frames are compared by, if the strategy does. Raises `UserError` where some do not have it."""
+    """Return by what the strategy compares frames, or None. Raises `UserError` if some frames do not have it."""
     if request.strategy not in _BY_LOOKS:
         return None
     if request.by != "layout" and frames.height:

@@ -1,4 +1,4 @@
-"""The pictures of an exported dataset: what they are called there, and bringing them along."""
+"""Images of an exported dataset: their names, and copying or linking them."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class _Item(NamedTuple):
 
 
 def named(rows: pa.Table, media: Media, folder: str, pictures: pa.Array) -> pa.Table:
-    """Add `file_name`, below the export or where the picture lies, `source`, where it lies, and its `expected` hash.
+    """Add `file_name` (below the export, or the image's location), `source` (its location) and its `expected` hash.
 
     Frames of clips become JPEG files named by their number. `pictures` has the paths of those that are files already,
-    null for others. Raises `UserError` if something is to be linked to that is no file.
+    null for others. Raises `UserError` if something that is not a file is to be linked.
     """
     sources = rows["uri"]
     if media == "none":
@@ -44,18 +44,18 @@ def named(rows: pa.Table, media: Media, folder: str, pictures: pa.Array) -> pa.T
     of_clip = pc.match_substring_regex(sources, KEY_PATTERN)
     is_object = pc.starts_with(pc.coalesce(pictures, sources), object_store.SCHEME)
     if media == "link" and pc.any(is_object).as_py():
-        raise UserError("objects in a bucket are no files that can be linked to; bring them along with --media copy")
+        raise UserError("objects in a bucket are no files that can be linked to; use --media copy")
     if media == "link" and pc.any(pc.and_(of_clip, pc.is_null(pictures))).as_py():
         raise UserError(
-            "frames of clips are no files that can be linked to; bring them along with --media copy, or run the clips "
-            "with --set ingest.materialize=jpeg"
+            "frames of clips are no files that can be linked to; use --media copy, or run the clips with --set "
+            "ingest.materialize=jpeg"
         )
     parent = pc.binary_join_element_wise(folder.rstrip("/"), rows["split"], rows["stream_id"], "/")
     own = pc.struct_field(pc.extract_regex(sources, r"(?P<name>[^/\\]+)$"), "name")
     numbers = pc.utf8_lpad(pc.cast(rows["frame_idx"], pa.string()), 8, "0")
     made = pc.binary_join_element_wise("frame_", numbers, ".jpg", "")
     names = pc.binary_join_element_wise(parent, pc.if_else(of_clip, made, own), "/")
-    # The name of a picture ends in the hash of its bytes, or in its beginning.
+    # The name of an image ends in the hash of its bytes, or in its first digits.
     written = pc.struct_field(pc.extract_regex(pictures, r"-(?P<hash>[0-9a-f]+)\.jpg$"), "hash")
     return (
         rows.append_column("file_name", names)
@@ -65,7 +65,7 @@ def named(rows: pa.Table, media: Media, folder: str, pictures: pa.Array) -> pa.T
 
 
 def bring(rows: pa.Table, media: Media, folder: Path) -> None:
-    """Copy or link the pictures, each after a look at its content; those that have changed raise `RunFailedError`."""
+    """Copy or link the images after verifying their content. Raises `RunFailedError` for those that have changed."""
     if media == "none":
         return
     columns = [rows[n].to_pylist() for n in ("source", "file_name", "expected")]
@@ -81,12 +81,12 @@ def bring(rows: pa.Table, media: Media, folder: Path) -> None:
         wrong = [text for texts in readers.map(bring_some, _portions(items)) for text in texts]
     if wrong:
         more = [f"… and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
-        text = f"{len(wrong)} pictures are not what the tables say; bring them back, or run their streams again:"
+        text = f"{len(wrong)} images differ from the tables; restore them, or run their streams again:"
         raise RunFailedError([text, *wrong[:_SHOWN], *more])
 
 
 def _portions(items: Sequence[_Item]) -> Iterator[list[_Item]]:
-    """Yield files one by one, and neighbouring frames of a clip together, since they are decoded in one go."""
+    """Yield files one by one, and adjacent frames of a clip together, since they are decoded in one pass."""
 
     def place(item: _Item) -> str:
         name = FrameName.parse(item.source)
@@ -97,7 +97,7 @@ def _portions(items: Sequence[_Item]) -> Iterator[list[_Item]]:
 
 
 def _copy_or_link(items: Sequence[_Item], media: Media, folder: Path) -> Iterator[str]:
-    """Bring files along; yield what is wrong with them."""
+    """Copy or link files; yield a message for each problem."""
     for source, name, expected in items:
         try:
             data = paths.place(source).read()
@@ -113,7 +113,7 @@ def _copy_or_link(items: Sequence[_Item], media: Media, folder: Path) -> Iterato
 
 
 def _extract(path: str, items: Sequence[_Item], folder: Path) -> Iterator[str]:
-    """Write frames of a clip as JPEG; yield what is wrong with them."""
+    """Write frames of a clip as JPEG; yield a message for each problem."""
     try:
         with Clip(path) as clip:
             for source, name, expected in items:

@@ -1,4 +1,4 @@
-"""Releases: named, frozen views that exports are made from and that later runs and clean-ups leave alone."""
+"""Releases: named, fixed versions of the tables, which exports use and which runs and clean-ups preserve."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from jobs.views.view import View
 
 
 def create(store: Store, name: str, run: str | None = None, note: str | None = None) -> dict[str, Any]:
-    """Freeze what the heads show now, or what a run ended with, under a new name; return its manifest.
+    """Create a release of the current heads, or of a run's final versions; return its manifest.
 
-    Raises `UserError` for a name that is taken or malformed, and where there is nothing to freeze.
+    Raises `UserError` for a name that exists or is invalid, and if there is nothing to release.
     """
     if wrong := wrong_with("release", name):
         raise UserError(wrong)

@@ -1,4 +1,4 @@
-"""Whether what was found belongs to the pictures that frames now show."""
+"""Detection of stale annotations, which were made on other content than frames have now."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SHOWN = 3
 
 
 def refuse_outdated(view: View, rows: pa.Table) -> None:
-    """Raise `UserError` where frames were annotated when they showed something else, and nobody has reviewed them.
+    """Raise `UserError` if frames have annotations of other content, and no person has reviewed them.
 
-    That comes about where a run without the stage `annotate` has met with another picture.
+    This happens if a run without the stage `annotate` finds a replaced image.
     """
     wanted = pl.DataFrame(rows.select(_KEY))
     seen = view.lazy(final_objects.REVIEWED).select(_KEY).collect()
@@ -29,13 +29,13 @@ def refuse_outdated(view: View, rows: pa.Table) -> None:
         some = ", ".join(f"{stream} {number}" for stream, number in left.head(_SHOWN).iter_rows())
         more = ", …" if left.height > _SHOWN else ""
         raise UserError(
-            f"{left.height:,} frames were annotated when they showed another picture ({some}{more}); run their streams "
+            f"{left.height:,} frames were annotated when they had other content ({some}{more}); run their streams "
             "again with the stage annotate"
         )
 
 
 def outdated(view: View) -> pl.DataFrame:
-    """Return the frames whose rows in `annotated`, or `propagated`, are of something else than what is there now."""
+    """Return the frames whose rows in `annotated`, or `propagated`, are of other content than they have now."""
     annotated = view.lazy("annotated").select(*_KEY, "stage_key", was="input_id").collect()
     carried = view.lazy("propagated").filter(pl.col("n_propagated") > 0).select(*_KEY, "content_id").collect()
     if not annotated.height and not carried.height:
@@ -55,9 +55,9 @@ def outdated(view: View) -> pl.DataFrame:
 
 
 def _contexts(view: View, keys: list[str]) -> dict[str, int]:
-    """Return for each stage key how many frames before each its rows are computed from."""
+    """Return for each stage key how many previous frames its rows are computed from."""
     runs = view.newest("stage_runs").filter(pl.col("stage_key").is_in(keys)).select("stage_key", "context", "params")
     known = {key: context for key, context, _ in runs.collect().iter_rows() if context is not None}
-    # Runs of before the column was there.
+    # Runs that are older than the column have it in their parameters.
     params = {key: json.loads(text) for key, _, text in runs.collect().iter_rows()}
     return {key: known.get(key, params.get(key, {}).get("moving.history", 0)) for key in keys}

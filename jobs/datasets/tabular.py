@@ -1,4 +1,4 @@
-"""Arrow tables as bytes of the formats that other programs read."""
+"""Serialisation of Arrow tables as JSON, JSON lines, CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-# Python's values take many times the memory of Arrow's.
+# Rows are converted in batches, since Python objects take many times the memory of Arrow arrays.
 _LINES = 4096
 
 
 def render(rows: pa.Table, kind: str) -> bytes:
     """Return rows as `json` (an array of objects), `jsonl`, `csv` (lists and structs as JSON) or `parquet`.
 
-    Binary values are written as hex digits, but for parquet. The same rows give the same bytes. Raises KeyError for
+    Binary values are written as hex digits, except in parquet. The output is deterministic. Raises `KeyError` for
     another format.
     """
     sink = io.BytesIO()
@@ -29,7 +29,7 @@ def render(rows: pa.Table, kind: str) -> bytes:
 
 
 def write(tables: Iterable[pa.Table], kind: str, sink: BinaryIO) -> None:
-    """Write tables of one schema, of which there is at least one, into a file, each as soon as it is there."""
+    """Write at least one table, all of one schema, into a file, each as soon as it is available."""
     {"parquet": _parquet, "csv": _csv, "json": _json, "jsonl": _jsonl}[kind](iter(tables), sink)
 
 
@@ -64,7 +64,7 @@ def _lines(tables: Iterator[pa.Table]) -> Iterator[bytes]:
 
 
 def _finite(rows: pa.Table) -> list[dict[str, Any]]:
-    """Return rows as values, not-a-number as null, since JSON has no word for it."""
+    """Return rows as values, with NaN as null, since JSON has no NaN."""
     return [
         {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
         for row in rows.to_pylist()

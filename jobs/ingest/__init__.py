@@ -1,1 +1,1 @@
-"""What is given to a run: folders and clips, listed as streams of frames."""
+"""Inputs of a run: image folders and video clips, listed as streams of frames."""

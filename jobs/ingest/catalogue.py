@@ -1,4 +1,4 @@
-"""What lies in the inputs: streams, their frame files in order, and everything that speaks against starting."""
+"""Listing of the inputs: streams with their ordered frame files, and all problems that prevent a run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _NO_NAME = re.compile(r"[\\\x00-\x1f]")
 class IngestOverrides:
     """What a user allows that otherwise stops a run, the ids given to the inputs, and whether size and mtime count.
 
-    With `reread` they do not: every file is read, and its content tells whether it is the one that was measured.
+    With `reread`, size and mtime of files do not count: every file is read, and its content is compared.
     """
 
     stream_ids: Sequence[str] = ()
@@ -55,8 +55,8 @@ def catalogue(
 ) -> list[StreamFiles]:
     """List every input, sorted by stream id.
 
-    Raises `UserError` with every problem of every input: nothing to read, no frames, one number twice, one id for two
-    places, an id that was bound elsewhere, too many frames gone.
+    Raises `UserError` with every problem of every input: no frames, repeated frame numbers, one id for two places, an
+    id that is bound to another place, too many lost frames.
     """
     problems: list[str] = []
     streams: dict[str, StreamFiles] = {}
@@ -93,14 +93,14 @@ def catalogue(
 
 
 def _unreadable(streams: dict[str, StreamFiles]) -> list[str]:
-    """Take out the clips that cannot be read, and return one problem that names them all, or none."""
+    """Remove the clips that cannot be read, and return one problem that names them all, or none."""
     wrong = [stream for stream in streams.values() if stream.row["error"]]
     for stream in wrong:
         del streams[stream.stream_id]
     named = "; ".join(f"{stream.uri}: {stream.row['error']}" for stream in wrong)
     them = "it" if len(wrong) == 1 else f"these {len(wrong)}"
-    mend = f"mend {them} or take {them} away, or go on without unreadable clips with --set ingest.unreadable=skip"
-    return [f"{named}; {mend}"] if wrong else []
+    fix = f"repair or remove {them}, or go on without unreadable clips with --set ingest.unreadable=skip"
+    return [f"{named}; {fix}"] if wrong else []
 
 
 def at_a_glance(inputs: Sequence[str], overrides: IngestOverrides) -> list[str]:
@@ -118,7 +118,7 @@ def _wrong_ids(ids: Sequence[str]) -> list[str]:
 
 
 def wrong_with_id(stream_id: str) -> str | None:
-    """Return why a text cannot be the id of a stream, or None."""
+    """Return why a text is not a valid stream id, or None."""
     parts = stream_id.split("/")
     if not stream_id:
         return "is empty; expected a name, or several joined by /"
@@ -146,7 +146,7 @@ def _folders(
     known: Mapping[str, Mapping[str, Any]],
     problems: list[str],
 ) -> Iterator[tuple[str, Place, Tree]]:
-    """Yield the folders that hold frames, or did when they were `known` by id and row, with their stream ids."""
+    """Yield the folders with frames, or of `known` streams that had frames, with their stream ids."""
     places_ = {name: place(row["uri"]) for name, row in known.items()}
     held = [places_[name] for name, row in known.items() if row["n_frames"] or overrides.allow_missing]
     if not inputs:
@@ -165,7 +165,7 @@ def _folders(
         name = ids[number] if ids else root.name or "root"
         before = len(problems)
         found = {} if vanished else _streams_of(root, tree, name, params, bool(ids), places_, problems)
-        # A stream that the workspace knows and that has no frames any more is one that has lost them all.
+        # A known stream without any frames has lost them all.
         emptied = {n: at for n, at in places_.items() if at == root or (not ids and root in at.parents)}
         gone = {n: folder for n, folder in emptied.items() if folder not in found.values()}
         if not found and not gone and len(problems) == before:
@@ -183,7 +183,7 @@ def _streams_of(
     bound: Mapping[str, Place],
     problems: list[str],
 ) -> dict[str, Place]:
-    """Return the streams of one input: the folder itself, or those below it; `bound` are places by known ids."""
+    """Return the streams of one input: the folder itself, or those below it; `bound` maps known ids to places."""
     if not tree.is_folder(root):
         return {name if has_id else root.stem: root}
     below = tree.below(params.glob, problems)
@@ -204,11 +204,11 @@ def _streams_of(
 
 
 def _named(places: Iterator[Place], root: Place, tree: Tree, bound: Mapping[str, Place]) -> dict[str, Place]:
-    """Return folders and clips by their path below the root; clips without their suffix where that is clear enough.
+    """Return folders and clips by their path below the root; clips without their suffix if that is unique.
 
-    A clip keeps the id that it is bound to, short or not, when another one comes to lie beside it or goes.
+    A clip keeps the id to which it is bound, short or not, when another clip of that name is added or removed.
     """
-    # All lie on disk, or all in a bucket.
+    # All are on disk, or all in a bucket.
     paths: list[PurePath] = [path.relative_to(root) for path in places]
     is_clip = [folders.is_clip(path) and not tree.is_folder(root / path.as_posix()) for path in paths]
     short = [path.with_suffix("") if clip else path for path, clip in zip(paths, is_clip, strict=True)]
@@ -280,15 +280,15 @@ def _repeated(folder: Place, repeated: dict[int, list[str]]) -> str:
 
 
 def _others(streams: Mapping[str, StreamFiles], known: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Return under which other ids, not given now, the workspace has frames of the same places, by stream id."""
-    # A stream that has let go of its frames holds nothing twice.
+    """Return the other ids, by stream id, under which the workspace has frames of the same places."""
+    # A stream without frames is no duplicate.
     ids = {row["uri"]: name for name, row in known.items() if row["n_frames"]}
     found = {name: ids.get(stream.uri, name) for name, stream in streams.items()}
     return {name: other for name, other in found.items() if other != name and other not in streams}
 
 
 def _let_go(streams: Mapping[str, StreamFiles], known: Mapping[str, Mapping[str, Any]]) -> dict[str, StreamFiles]:
-    """Return, without frames, the streams whose places are to be those of other streams, known before, from now on."""
+    """Return, without frames, the known streams whose places are rebound to other streams."""
     rows = [known[other] for name, other in _others(streams, known).items() if name in known]
     told = ("kind", "step", "sampling", "listed_ns")
     return {
@@ -302,7 +302,7 @@ def _history_problems(streams: dict[str, StreamFiles], overrides: IngestOverride
     known = {r["stream_id"]: r for r in store.read(schemas.STREAMS).to_pylist()}
     problems = []
     others = _others(streams, known)
-    # Those of which the frames go in this very run are nobody's any more.
+    # Streams whose frames are deleted in this run are candidates for relocation too.
     apart = [
         r for n, r in known.items() if n not in streams or (not streams[n].n_frames and not overrides.allow_missing)
     ]
@@ -313,7 +313,7 @@ def _history_problems(streams: dict[str, StreamFiles], overrides: IngestOverride
             mend += f", or let go of {other!r} with --rebind (its rows will be taken out)" if before else ""
             problems.append(
                 f"{stream.uri} is stream {other!r} in this workspace and would be {stream.stream_id!r} as well, all of "
-                f"its frames twice; name the input as before, or {mend}"
+                f"its frames twice; name the input as before, or {fix}"
             )
             continue
         if before is None:
@@ -321,9 +321,9 @@ def _history_problems(streams: dict[str, StreamFiles], overrides: IngestOverride
             if not overrides.stream_ids and (moved := moved_from(stream, apart, store)):
                 name = moved["stream_id"]
                 problems.append(
-                    f"{stream.uri} holds the frames of stream {name!r}, whose place {moved['uri']} is gone; if it was "
-                    f"moved there, name it with --stream-id {name} --rebind, which keeps its rows; if it is another "
-                    f"stream, with --stream-id {stream.stream_id}"
+                    f"{stream.uri} has the frames of stream {name!r}, whose location {moved['uri']} no longer exists; "
+                    f"if it was moved there, use --stream-id {name} --rebind, which keeps its rows; if it is another "
+                    f"stream, use --stream-id {stream.stream_id}"
                 )
             continue
         if before["uri"] != stream.uri and not overrides.rebind:
@@ -333,21 +333,21 @@ def _history_problems(streams: dict[str, StreamFiles], overrides: IngestOverride
             )
             continue
         if before["sampling"] != stream.row["sampling"]:
-            # Other frames of the clip are asked for; none of them is lost.
+            # The sampling of the clip has changed; no frames are lost.
             continue
         lost = _n_lost(stream, store)
         if lost and not stream.n_frames and not overrides.allow_missing and is_gone(stream.uri):
             problems.append(
                 f"stream {stream.stream_id!r} has lost {lost} of its {before['n_frames']} frames: {stream.uri} does "
-                f"not exist any more; name its new place with --stream-id {stream.stream_id} --rebind, or let go of it "
-                "with --allow-missing (its rows will be taken out)"
+                f"not exist any more; name its new place with --stream-id {stream.stream_id} --rebind, or drop it with "
+                "--allow-missing (its rows will be deleted)"
             )
             continue
         if lost > _MOST_LOST * before["n_frames"] and not overrides.allow_missing:
             why = f" ({stream.row['error']})" if stream.row["error"] else ""
             problems.append(
                 f"stream {stream.stream_id!r} has lost {lost} of its {before['n_frames']} frames since the last run"
-                f"{why}; --allow-missing if that is right (their rows will be taken out)"
+                f"{why}; use --allow-missing if that is right (their rows will be deleted)"
             )
     return problems
 
@@ -361,7 +361,7 @@ def _n_lost(stream: StreamFiles, store: Store) -> int:
 def record(streams: Sequence[StreamFiles], store: Store, job_id: str) -> Snapshot:
     """Write the listings that have changed, chunk by chunk, and every stream's row.
 
-    Returns the `listing` table at the version that shows these streams as they were listed, whoever lists them later.
+    Returns the `listing` table at the version that shows these streams as listed now, regardless of later listings.
     """
 
     def change(snapshot: Snapshot) -> Change | None:
@@ -373,7 +373,7 @@ def record(streams: Sequence[StreamFiles], store: Store, job_id: str) -> Snapsho
     listing = store.transact(schemas.LISTING, change, job_id)
     known = {r["stream_id"]: r for r in store.read(schemas.STREAMS).to_pylist()}
     rows = [
-        # What reading told stays until reading tells otherwise.
+        # Columns that come from reading the frames are kept until they are read again.
         stream.row | {n: known[stream.stream_id][n] for n in ("n_bad", "sizes") if stream.stream_id in known}
         for stream in streams
     ]
@@ -382,7 +382,7 @@ def record(streams: Sequence[StreamFiles], store: Store, job_id: str) -> Snapsho
 
 
 def _listing_change(stream: StreamFiles, snapshot: Snapshot, store: Store) -> tuple[list[Part], list[Drop]]:
-    """Return the files to add and the rows to drop so that the table shows the stream as it is listed now."""
+    """Return the files to add and the rows to delete to bring the table to the current listing of the stream."""
     compared = ["frame_idx", "stat_id"]
     add: list[Part] = []
     drop: list[Drop] = []

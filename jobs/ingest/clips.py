@@ -1,4 +1,4 @@
-"""Clips as streams: which of their frames are taken, and under which numbers."""
+"""Listing of clips as streams: which of their frames are used, and their numbers."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def list_clip(
     before: Mapping[str, Any] | None,
     seen: Snapshot,
 ) -> StreamFiles:
-    """Return a clip as a stream; one that cannot be read has no frames, and its row says why.
+    """Return a clip as a stream; one that cannot be read has no frames, and the reason in its row.
 
-    A frame's number is its place among all frames of the clip in order of presentation. A clip that is gone has no
-    frames. `before` is the stream's `streams` row, if it has one, and `seen` the `listing` table: a clip that was
+    A frame's number is its position among all frames of the clip in presentation order. A clip that no longer exists
+    has no frames. `before` is the stream's row in `streams`, if any, and `seen` the `listing` table: a clip that was
     listed with the same size, mtime and sampling is not read again.
     """
     told: dict[str, Any] = {"kind": "video", "sampling": _as_text(sampling), "listed_ns": time.time_ns()}
@@ -42,7 +42,7 @@ def list_clip(
         why = f"it cannot be read: {error.strerror or error}"
         return StreamFiles.of(stream_id, str(path), NO_FRAMES, **told, step=1, error=why)
     uri, size, mtime = pa.array([str(path)]), np.array([size_bytes]), np.array([mtime_ns])
-    # A clip that was written to just now may be again, within one tick of its clock.
+    # A clip that was just written may be written again within one tick of the clock.
     racy = is_racy(mtime_ns, told["listed_ns"], changed_ns)
     told["source_id"] = None if racy else int(stat_ids(uri, size, mtime)[0])
     if before is not None and not racy and all(before[n] == told[n] for n in ("sampling", "source_id")):
@@ -62,7 +62,7 @@ def list_clip(
         np.full(len(chosen), mtime_ns),
     )
     files = pa.table(dict(zip(NO_FRAMES.column_names, columns, strict=True)))
-    # What was not taken is no gap: every frame taken follows the one taken before it.
+    # Sampling leaves no gaps: every frame follows the sampled one before it.
     step = int(np.diff(chosen).max()) if len(chosen) > 1 else 1
     return StreamFiles.of(stream_id, str(path), files, **told, step=step, n_repeated=index.n_repeated)
 
@@ -83,7 +83,7 @@ NO_FRAMES = pa.schema(
 
 
 def _known(stream_id: str, path: Place, before: Mapping[str, Any], seen: Snapshot) -> StreamFiles | None:
-    """Return the stream as it was listed before, if the listing is there."""
+    """Return the stream from its earlier listing, if the table has it."""
     columns = ("frame_idx", "uri", "size_bytes", "mtime_ns")
     listed = seen.read(columns, streams=frozenset([stream_id])).sort_by("frame_idx")
     if before["uri"] != str(path) or listed.num_rows != before["n_frames"]:

@@ -1,4 +1,4 @@
-"""Folders of frames and clips, on disk or as prefixes of a bucket: which there are, and what lies in them."""
+"""Folders of frames and clips, on disk or as prefixes of a bucket, and the files in them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _SCAN_CHUNK = 1 << 14
 
 
 class Files(NamedTuple):
-    """The files of a folder, in no order: names, sizes in bytes and mtimes in ns, all of shape (N,).
+    """The files of a folder, unordered: names, sizes in bytes and mtimes in ns, all of shape (N,).
 
-    `unreadable` are names that are no UTF-8, with what is wrong in them replaced; they are not among `names`.
+    `unreadable` are names that are not UTF-8, with invalid bytes replaced; they are not among `names`.
     """
 
     names: pa.Array
@@ -38,27 +38,27 @@ NO_FILES = Files(pa.array([], pa.string()), np.empty(0, np.int64), np.empty(0, n
 
 
 def is_clip(path: Place | PurePath) -> bool:
-    """Say whether a file is a clip, by its name."""
+    """Return whether a file is a clip, by its name."""
     return path.suffix.lower().removeprefix(".") in clip.EXTENSIONS
 
 
 class Tree(Protocol):
-    """An input and what lies below it."""
+    """An input and the folders and files below it."""
 
     def is_folder(self, at: Place) -> bool:
-        """Say whether a place is a folder, and not a clip."""
+        """Return whether a place is a folder, and not a clip."""
 
     def names(self) -> list[str]:
-        """Return what lies right in the input, in order."""
+        """Return the names directly in the input, in order."""
 
     def below(self, glob: str, problems: list[str]) -> Iterator[Place]:
-        """Yield every folder below the input that holds frames, and every clip at any depth, in order of path."""
+        """Yield every folder below the input that contains frames, and every clip at any depth, in order of path."""
 
     def holds_frames(self, folder: Place, glob: str) -> bool:
-        """Say whether files in a folder look like frames."""
+        """Return whether a folder contains files that look like frames."""
 
     def scan(self, folder: Place) -> Files:
-        """Return the files in a folder; none for one that is not there."""
+        """Return the files in a folder; none if it does not exist."""
 
 
 class DiskTree:
@@ -73,11 +73,11 @@ class DiskTree:
         return path is not None and path.is_dir()
 
     def names(self) -> list[str]:
-        """Return what lies right in the input, in order."""
+        """Return the names directly in the input, in order."""
         return sorted(entry.name for entry in self._root.iterdir())
 
     def below(self, glob: str, problems: list[str]) -> Iterator[Place]:
-        """Yield what holds frames below the input; links are followed, each place once."""
+        """Yield folders with frames, and clips, below the input; links are followed, each place once."""
         return below(self._root, glob, problems)
 
     def holds_frames(self, folder: Place, glob: str) -> bool:
@@ -97,7 +97,7 @@ class DiskTree:
 
 
 def existing(given: str, problems: list[str]) -> Place | None:
-    """Return the folder or the clip that an input names, or None after a word to `problems`."""
+    """Return the folder or the clip that an input names, or None after adding to `problems`."""
     if "://" in given and not given.startswith(("file://", object_store.SCHEME)):
         problems.append(f"input {given}: expected a folder, or s3://BUCKET/PREFIX")
         return None
@@ -145,7 +145,7 @@ def vanished(given: str, known: Iterable[Place]) -> Place | None:
 
 
 def below(root: Path, glob: str, problems: list[str]) -> Iterator[Place]:
-    """Yield every folder below the root that holds frames, and every clip at any depth, in order of path.
+    """Yield every folder below the root that contains frames, and every clip at any depth, in order of path.
 
     Links are followed, each place once.
     """
@@ -175,12 +175,12 @@ def below(root: Path, glob: str, problems: list[str]) -> Iterator[Place]:
 
 
 def is_chosen_clip(name: str, glob: str) -> bool:
-    """Say whether a file of this name is a clip that is asked for."""
+    """Return whether a file of this name is a clip that matches `glob`."""
     return is_clip(Path(name)) and not name.startswith(".") and fnmatch.fnmatchcase(name, glob)
 
 
 def are_frames(names: pa.Array, glob: str) -> bool:
-    """Say whether there are frames among files of these names."""
+    """Return whether there are frames among files of these names."""
     try:
         found = numbering.order_files(names, glob)
     except FrameNumberError:
@@ -189,7 +189,7 @@ def are_frames(names: pa.Array, glob: str) -> bool:
 
 
 def scan(folder: Path, with_status: bool = True) -> Files:
-    """Return the files in a folder; without `with_status`, sizes and mtimes are 0 and cost nothing."""
+    """Return the files in a folder; without `with_status`, sizes and mtimes are 0 and are not read."""
     chunks: list[pa.Array] = []
     names: list[str] = []
     unreadable: list[str] = []
@@ -216,7 +216,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        # A link that leads to itself.
+        # A symbolic link to itself.
         return False
 
 
@@ -224,7 +224,7 @@ def _status(entry: os.DirEntry[str]) -> tuple[int, int]:
     try:
         status = entry.stat()
     except OSError:
-        # A dangling link has a frame's name: reading it will say what is wrong.
+        # A dangling link with a frame's name: reading it will report the error.
         return 0, 0
     return status.st_size, status.st_mtime_ns
 

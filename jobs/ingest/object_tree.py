@@ -21,13 +21,13 @@ class _Folder:
     mtimes: array[int] = field(default_factory=lambda: array("q"))
 
     def files(self) -> Files:
-        """Return the objects; their mtimes are those of `buckets.stamp_ns`."""
+        """Return the objects; their mtimes are those of `object_store.stamp_ns`."""
         names = pa.array(self.names, pa.string())
         return Files(names, np.array(self.sizes, np.int64), np.array(self.mtimes, np.int64), [])
 
 
 class PrefixTree:
-    """An input in a bucket, as it was when it was listed. Raises `OSError` where it cannot be."""
+    """An input in a bucket at the time of listing. Raises `OSError` if it cannot be listed."""
 
     def __init__(self, root: Place) -> None:
         self._root = root
@@ -41,14 +41,14 @@ class PrefixTree:
             held.mtimes.append(entry.mtime_ns)
 
     def is_folder(self, at: Place) -> bool:
-        """Say whether a place is a folder, and not a clip."""
+        """Return whether a place is a folder, and not a clip."""
         if at == self._root:
             return not self._is_clip
         folder = self._folders.get(str(at.parent))
         return not (is_clip(at) and folder is not None and at.name in folder.names)
 
     def names(self) -> list[str]:
-        """Return what lies right in the input, in order."""
+        """Return the names directly in the input, in order."""
         return sorted({uri.removeprefix(f"{self._root}/").split("/", 1)[0] for uri in self._uris()})
 
     def _uris(self) -> Iterator[str]:
@@ -56,7 +56,7 @@ class PrefixTree:
             yield from (f"{folder}/{name}" for name in held.names)
 
     def below(self, glob: str, problems: list[str]) -> Iterator[Place]:  # noqa: ARG002 - nothing can be unreadable
-        """Yield what holds frames below the input, in order of path; what begins with a dot is left alone."""
+        """Yield folders with frames, and clips, below the input in order of path; hidden names are ignored."""
         for folder in sorted(self._folders):
             if any(part.startswith(".") for part in folder.removeprefix(str(self._root)).split("/")):
                 continue
@@ -68,11 +68,11 @@ class PrefixTree:
                     yield at / name
 
     def holds_frames(self, folder: Place, glob: str) -> bool:
-        """Say whether objects right below a prefix look like frames."""
+        """Return whether objects directly below a prefix look like frames."""
         return are_frames(self.scan(folder).names, glob)
 
     def scan(self, folder: Place) -> Files:
-        """Return the objects right below a prefix; none for one that is not there."""
+        """Return the objects directly below a prefix; none if there are none."""
         held = self._folders.get(str(folder))
         return NO_FILES if held is None else held.files()
 

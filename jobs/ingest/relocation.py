@@ -1,4 +1,4 @@
-"""Streams whose place is gone: whether another input holds their frames now."""
+"""Detection of moved streams: whether an input has the frames of a stream whose location no longer exists."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COMPARED = 3
 
 
 def is_gone(uri: str) -> bool:
-    """Say whether a stream's place is known not to be there any more."""
+    """Return whether a stream's location is known not to exist any more."""
     at = place(uri)
     try:
         path = at.on_disk()
@@ -28,16 +28,16 @@ def is_gone(uri: str) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:
-        # A disk that does not answer may well hold it.
+        # If the disk does not respond, it may still exist.
         return False
     return False
 
 
 def moved_from(stream: StreamFiles, known: Iterable[Mapping[str, Any]], store: Store) -> Mapping[str, Any] | None:
-    """Return the `streams` row of a stream whose place is gone and whose frames this one seems to hold, or None.
+    """Return the `streams` row of a missing stream whose frames this one seems to have, or None.
 
-    Its frames are those of that stream if at least half of them, or half of those of the other, have number and size in
-    common with it, and either their mtimes as well or, looked at in a few, their content.
+    At least half of its frames, or half of the other stream's, must have number and size in common with it, and either
+    equal mtimes too or, for a few that are compared, equal content.
     """
     for row in known:
         alike = all(row[name] == stream.row[name] for name in ("kind", "first_idx"))
@@ -62,7 +62,7 @@ def _holds_frames_of(stream: StreamFiles, stream_id: str, store: Store) -> bool:
 
 
 def _have_content(files: pl.DataFrame, stream_id: str, store: Store) -> bool:
-    """Say whether files with `frame_idx` and `uri` have the bytes that a stream's frames of these numbers had."""
+    """Return whether files with `frame_idx` and `uri` have the bytes of a stream's frames of these numbers."""
     heads = pl.DataFrame(store.read(schemas.HEADS, ("stream_id", "stage", "stage_key")))
     keys = heads.filter(stream_id=stream_id, stage="frames")["stage_key"].to_list()
     streams, span = frozenset([stream_id]), (files["frame_idx"][0], files["frame_idx"][-1] + 1)

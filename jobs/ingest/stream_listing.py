@@ -1,4 +1,4 @@
-"""A stream of frames as it lies on disk: a folder of files, or a clip."""
+"""A listed stream of frames: a folder of image files, or a clip."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from transforms.core.identity import stat_ids
 
 @dataclass(frozen=True)
 class StreamFiles:
-    """One stream as it lies on disk now.
+    """One stream as listed now.
 
-    `files` has `frame_idx`, `name`, `size_bytes` and `mtime_ns` in order of frame number: little enough to be held for
-    millions. A frame's uri is that of the stream with the name appended. `row` is the stream's `streams` row as values.
+    `files` has `frame_idx`, `name`, `size_bytes` and `mtime_ns` in order of frame number: small enough for millions of
+    frames. A frame's uri is that of the stream with the name appended. `row` is the stream's row in `streams`, as
+    values.
     """
 
     stream_id: str
@@ -30,7 +31,7 @@ class StreamFiles:
 
     @classmethod
     def of(cls, stream_id: str, uri: str, files: pa.Table, **told: Any) -> StreamFiles:
-        """Return a stream whose row says what its files do, and what else is `told` of it."""
+        """Return a stream with a row derived from its files; `told` are further columns."""
         index = files["frame_idx"].to_numpy()
         row: dict[str, Any] = {
             "stream_id": stream_id,
@@ -52,7 +53,7 @@ class StreamFiles:
 
     @property
     def frame_idx(self) -> npt.NDArray[np.int64]:
-        """Return the frame numbers, shape (N,)."""
+        """Return the frame numbers, shape (N,), int64."""
         return self.files["frame_idx"].to_numpy()
 
     def listing(self, span: Span = (None, None)) -> pa.Table:
@@ -76,5 +77,5 @@ class StreamFiles:
 
     @property
     def step(self) -> int:
-        """Return up to which difference of number two frames follow one another."""
+        """Return the largest difference between the numbers of two consecutive frames."""
         return int(self.row["step"])

@@ -1,4 +1,4 @@
-"""Whether what was brought is what the catalogue names, in kind and in hash, told without running any of it."""
+"""Validation of downloaded weights by file type, size and hash, without executing their contents."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _MOST_BYTES_OF_VARINT = 10
 
 
 def check_file(model: Model, file: Path, source: str) -> None:
-    """Raise `UserError` unless a file that came from `source` is what a model's own file is by its suffix."""
+    """Raise `UserError` unless a file from `source` has the type that the model's file suffix implies."""
     kind, is_kind = _KINDS.get(Path(model.file).suffix, ("", lambda _: True))
     if not is_kind(file):
-        raise UserError(f"weights {model.name}: expected {kind}, but {source} holds something else; nothing was kept")
+        raise UserError(f"weights {model.name}: expected {kind}, but {source} is of another type; nothing was kept")
 
 
 def check_folder(model: Model, model_type: object, source: str) -> None:
-    """Raise `UserError` unless a folder that came from `source` says that it holds a model of the right type."""
+    """Raise `UserError` unless a folder from `source` states a model of the right type."""
     if model.types and model_type not in model.types:
         raise UserError(
             f"weights {model.name}: expected a model of type {' or '.join(model.types)}, but config.json of {source} "
@@ -34,9 +34,9 @@ def check_folder(model: Model, model_type: object, source: str) -> None:
 
 
 def check_published(model: Model, file: Path, what: str, hashed: Callable[[Path], str]) -> None:
-    """Raise `RunFailedError` unless a model's weights file has the size and the hash that the catalogue names, if any.
+    """Raise `RunFailedError` unless a model's weights file has the size and the hash of the catalogue, if given.
 
-    `what` it is to the user; `hashed` returns its SHA-256, and is asked only where the size is right.
+    `what` describes the file to the user; `hashed` returns its SHA-256, and is called only if the size is right.
     """
     found, size = "", file.stat().st_size
     if model.size_bytes not in {None, size}:
@@ -49,7 +49,7 @@ def check_published(model: Model, file: Path, what: str, hashed: Callable[[Path]
 
 
 def is_onnx(file: Path) -> bool:
-    """Say whether a file is an ONNX graph from end to end, by its outermost fields."""
+    """Return whether a file is a complete ONNX graph, by its outermost fields."""
     fields = set()
     size = file.stat().st_size
     with open(file, "rb") as handle:
@@ -77,7 +77,7 @@ def _varint(handle: IO[bytes]) -> int | None:
 
 
 def is_checkpoint(file: Path) -> bool:
-    """Say whether a file is an archive as `torch.save` makes it."""
+    """Return whether a file is an archive in the format of `torch.save`."""
     try:
         with ZipFile(file) as archive:
             return any(name.split("/")[-1] == "data.pkl" for name in archive.namelist())

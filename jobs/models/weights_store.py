@@ -325,7 +325,7 @@ def _copy(source: str, target: Path, progress: Callable[[int, int | None], None]
     """Copy a URL or a file and return the SHA-256 of the copy. Raises `UserError` and `RunFailedError`."""
     try:
         if source.startswith(("http://", "https://")):
-            with urllib.request.urlopen(source, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - the scheme was looked at
+            with urllib.request.urlopen(source, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - the scheme was checked
                 length = answer.headers.get("Content-Length")
                 return _hashed(answer, target, int(length) if length else None, progress)
         path = Path(source).expanduser()

@@ -1,4 +1,4 @@
-"""Trains a detector of Ultralytics on an export, and writes down which data it was trained on."""
+"""Training of an Ultralytics detector on an export, with a record of its training data."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _TASKS = {"yolo": "detect", "yolo-segment": "segment", "yolo-obb": "obb"}
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What to train on what.
+    """What to train, on which data.
 
-    `data` is the folder of a YOLO export, `base` an architecture (YAML) or weights to begin with (a file, or a name of
-    the catalogue), `out` the folder for what comes of it. `options` go to the library as they are.
+    `data` is the folder of a YOLO export, `base` an architecture (YAML) or initial weights (a file, or a name of the
+    catalogue), `out` the output folder. `options` are passed to the library unchanged.
     """
 
     data: Path
@@ -53,10 +53,9 @@ class _Checked:
 
 
 def train(workspace: Workspace, request: TrainRequest) -> dict[str, Any]:
-    """Train, put the best weights into `out`, called as it is, and return the row of `models` that says so.
+    """Train, put the best weights into `out`, named after it, and return the row of `models`.
 
-    Raises `UserError` with all that is wrong with the request, before any work, and `RunFailedError` where the library
-    gives up.
+    Raises `UserError` with all problems of the request, before any work, and `RunFailedError` if the library fails.
     """
     store = Store(workspace.require().root)
     checked = _check(request)
@@ -65,7 +64,7 @@ def train(workspace: Workspace, request: TrainRequest) -> dict[str, Any]:
     best = request.out.absolute() / "weights" / "best.pt"
     if not best.is_file():
         raise RunFailedError(f"training left no weights at {best}")
-    # Rows name a model as its file is called, and every one of them is called best.
+    # Rows name a model by its file name, and the library names every model best.pt.
     best = best.rename(request.out.absolute() / f"{request.out.name}.pt")
     source = checked.manifest["source"]
     row = {
@@ -124,7 +123,7 @@ def _train(request: TrainRequest, checked: _Checked) -> dict[str, float]:
     from ultralytics import YOLO
     from ultralytics.nn import tasks
 
-    # Weights to begin with are read as tensors and known layers alone.
+    # Initial weights are unpickled as tensors and known layers only.
     tasks.SAFE_LOAD = True
     before = {*request.data.rglob("*.cache")}
     out = request.out.absolute()
@@ -146,9 +145,9 @@ def _train(request: TrainRequest, checked: _Checked) -> dict[str, float]:
         result = model.train(**given | dict(request.options))
         return dict(result.results_dict) if result is not None else {}
     except Exception as error:
-        # The library, torch below it, and the loaders of pictures each raise their own.
+        # The library, torch and the image loaders raise many kinds of errors.
         raise RunFailedError(f"training failed: {type(error).__name__}: {one_line(error)}") from error
     finally:
-        # What it keeps of labels would make the export another folder than the one that was written.
+        # The library's label caches would change the contents of the export.
         for file in {*request.data.rglob("*.cache")} - before:
             file.unlink(missing_ok=True)

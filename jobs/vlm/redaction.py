@@ -1,4 +1,4 @@
-"""What comes from an endpoint is told and put down without keys: some echo what they were sent."""
+"""Redaction of API keys from texts of endpoints, before they are shown or stored: some echo their requests."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import os
 from transforms.assess.escalation import KEYS
 
 _HIDDEN = "(hidden)"
-# Local servers take any word for a key: one such as `none` gives nothing away, and may well be part of an answer.
+# Local servers accept any word as key: a short one such as `none` is no secret, and may be part of an answer.
 _LEAST = 8
 
 
 class Hiding:
-    """Takes the endpoint's own `key`, and those of all providers that the environment has, out of texts."""
+    """Removes the endpoint's own `key`, and those of all providers in the environment, from texts."""
 
     def __init__(self, key: str | None) -> None:
         held = {key, *(os.environ.get(name) for name in KEYS.values())}
-        # One may begin with another.
+        # Longest first, since one key may be the prefix of another.
         self._keys = sorted((each for each in held if each and len(each) >= _LEAST), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        """Return a text without keys; to be called on the whole of it, since half a key is not known for one."""
+        """Return a text without keys; pass the whole text, since parts of a key are not recognised."""
         for key in self._keys:
             text = text.replace(key, _HIDDEN)
         return text

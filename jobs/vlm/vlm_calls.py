@@ -1,4 +1,4 @@
-"""Questions to a vision language model, several at a time: paced, within a budget, every one of them put down."""
+"""Calls of a vision language model: concurrent, rate-limited, within a budget, each recorded in the ledger."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from transforms.assess.escalation import EscalateParams, Question, most_tokens, 
 
 Row = dict[str, Any]
 Wait = Callable[[float], None]
-"""Waits so many seconds. Raises whatever ends the wait before."""
+"""Waits this many seconds. Raises an exception to end the wait early."""
 
 _POLL_S = 0.2
 _MILLION = 1_000_000
@@ -32,12 +32,12 @@ _THEN = "; then no answer came: "
 
 
 class EnoughError(Exception):
-    """No more calls are to be made in this run; the next one goes on."""
+    """No more calls are made in this run; the next run continues."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A frame, the question about it, and the question's identity."""
+    """A frame, the prompt about it, and the id of the call."""
 
     frame: Row
     asked: Question
@@ -45,7 +45,7 @@ class Case:
 
 
 class Ledger:
-    """What was asked and answered; every entry is durable when `put` returns. May be used by several threads."""
+    """The record of all calls, durable when `put` returns. Thread-safe."""
 
     def __init__(self, store: Store, job_id: str) -> None:
         self._store = store
@@ -54,17 +54,17 @@ class Ledger:
         self._rows: dict[str, Row] = {row["call_id"]: row for row in store.read(schemas.ESCALATIONS).to_pylist()}
 
     def of(self, call_id: str) -> Row | None:
-        """Return what is known of a question."""
+        """Return the entry of a call, or None."""
         with self._turn:
             return self._rows.get(call_id)
 
     def spent(self) -> float:
-        """Return what this job has cost so far, in dollars."""
+        """Return the cost of this job so far, in dollars."""
         with self._turn:
             return sum(row["cost_usd"] for row in self._rows.values() if row["job_id"] == self._job_id)
 
     def put(self, row: Row) -> None:
-        """Put down what became of a question."""
+        """Record the state of a call."""
         table = pa.Table.from_pylist([row], schemas.ESCALATIONS.arrow_schema)
         with self._turn:
             self._store.upsert(schemas.ESCALATIONS, table, self._job_id)
@@ -72,7 +72,7 @@ class Ledger:
 
 
 def misfits(entry: Row) -> int:
-    """Return how many answers to a question did not fit; an entry of an older version counts all that was asked."""
+    """Return the number of invalid answers to a call; entries of older versions count all attempts."""
     known: int | None = entry["misfits"]
     if known is not None:
         return known
@@ -80,10 +80,10 @@ def misfits(entry: Row) -> int:
 
 
 class Budget:
-    """What may still be spent, in dollars, and when the next question may be put; for several threads.
+    """The remaining budget in dollars, and the time of the next call. Thread-safe.
 
-    A question holds on to what it could cost at most until its cost is known, so that all that are under way together
-    never cost more than is left.
+    A call reserves its largest possible cost until its cost is known, so that concurrent calls together never exceed
+    the budget.
     """
 
     def __init__(self, per_minute: float, max_usd: float, spent: float) -> None:
@@ -96,10 +96,10 @@ class Budget:
         self._turn = Lock()
 
     def take(self, usd: float, wait: Wait) -> int:
-        """Return the number of a question that may now be put, and may cost so much.
+        """Reserve this cost, wait for the call's turn, and return the number of the reservation.
 
-        Where that is too much while others are under way, these are waited for: they may cost less than they hold.
-        Raises `EnoughError` where it is too much beside what was spent.
+        If the cost exceeds the budget only because of concurrent calls, it waits for these: they may cost less than
+        reserved. Raises `EnoughError` if the remaining budget is too small.
         """
         while True:
             with self._turn:
@@ -121,14 +121,14 @@ class Budget:
         return number
 
     def settle(self, number: int, usd: float) -> None:
-        """Take note of what a question has cost."""
+        """Replace a reservation by the actual cost."""
         with self._turn:
             self._held.pop(number)
             self._spent += usd
 
 
 class Caller:
-    """Puts questions to an endpoint, in as many threads as call it. `stop` ends all waiting between two attempts."""
+    """Calls an endpoint from several threads. `stop` ends all waiting between two attempts."""
 
     def __init__(
         self, client: Client, params: EscalateParams, ledger: Ledger, budget: Budget, job_id: str, stop: Event
@@ -142,18 +142,18 @@ class Caller:
         self._hide = Hiding(os.environ.get(params.key_name))
 
     def may_cost(self, case: Case) -> float:
-        """Return the dollars that a question costs at most."""
+        """Return the largest possible cost of a call, in dollars."""
         tokens = most_tokens(case.asked, case.frame["width"], case.frame["height"])
         return (tokens * self._params.usd_in + self._params.max_tokens * self._params.usd_out) / _MILLION
 
     def ask(self, case: Case, entry: Row | None, jpeg: bytes, number: int) -> Row:
-        """Put a question until there is a valid answer, or it was put too often; every try is in the ledger.
+        """Call until there is a valid answer or the attempts are used up; every attempt is recorded in the ledger.
 
-        Only answers that did not fit are counted from one run to the next. `entry` is what the ledger has of it,
-        `number` what the budget gave for the first try. Raises `EnoughError` where another try would have to wait too
-        long or could cost too much, and `RunFailedError` where the endpoint refuses everybody.
+        Only invalid answers are counted over several runs. `entry` is the ledger's entry, `number` the budget's
+        reservation for the first attempt. Raises `EnoughError` if another attempt would have to wait too long or could
+        cost too much, and `RunFailedError` if the endpoint refuses all calls.
         """
-        # A call that nobody answered costs nothing, and is counted anew by each run.
+        # An unanswered call costs nothing, and is not counted from one run to the next.
         paid = entry if entry is not None and entry["state"] == "invalid" else None
         entry = paid | {"misfits": misfits(paid)} if paid else self._entry(case)
         for tries in count(1):
@@ -165,9 +165,9 @@ class Caller:
         return entry
 
     def _try(self, case: Case, entry: Row, jpeg: bytes, number: int, tries: int) -> tuple[Row, float | None]:
-        """Put a question once; return its entry, and after how many seconds to try again, None for not in this run.
+        """Make one attempt; return its entry, and the seconds to wait before the next one, None for no further attempt.
 
-        `tries`: how often this run has put it then.
+        `tries` is the number of attempts of this run, this one included.
         """
         started = time.monotonic()
         entry = entry | {"attempts": entry["attempts"] + 1, "asked_ns": time.time_ns(), "job_id": self._job_id}
@@ -179,7 +179,7 @@ class Caller:
         except EndpointError as error:
             if error.for_all:
                 raise RunFailedError(f"stage escalate: the endpoint refuses: {error}") from None
-            # An answer that was paid for and did not fit is not forgotten.
+            # Keep the record of an earlier invalid answer, which was paid for.
             told = {"state": "failed", "error": str(error)}
             if entry["misfits"]:
                 told = {"state": "invalid", "error": _both((entry["error"] or "").split(_THEN)[0], str(error))}
@@ -204,9 +204,9 @@ class Caller:
         return entry, None
 
     def _put_down(self, entry: Row) -> Row:
-        """Put an entry into the ledger, and return it as it is there: nothing from outside brings a key along.
+        """Record an entry in the ledger, and return it as recorded, without keys in the texts of the endpoint.
 
-        What an answer spells with escapes shows only once it is read.
+        Keys in escaped characters of an answer show only after parsing.
         """
         outside = {name: entry[name] and self._hide(entry[name]) for name in ("error", "after")}
         outside["error"] = outside["error"] and outside["error"][:_MOST_LETTERS]
@@ -215,14 +215,14 @@ class Caller:
         return entry
 
     def _pause(self, asked_s: float | None, tries: int) -> float:
-        """Return how long to wait before the next attempt: as the endpoint asks, or longer from one to the next."""
+        """Return the wait before the next attempt: what the endpoint asks for, or an exponential backoff."""
         if asked_s is not None and asked_s > self._params.wait_s:
             raise EnoughError
         backoff = min(self._params.wait_s, 0.5 * 2 ** (tries - 1)) * random.uniform(0.5, 1)
         return backoff if asked_s is None else asked_s
 
     def wait(self, seconds: float) -> None:
-        """Wait between two attempts. Raises `EnoughError` as soon as no more are wanted."""
+        """Wait between two attempts. Raises `EnoughError` as soon as the run stops."""
         if self._stop.wait(max(0.0, seconds)):
             raise EnoughError
 
@@ -247,6 +247,6 @@ class Caller:
 
 
 def _both(misfit: str, failure: str) -> str:
-    """Return what did not fit and why no answer came later, each cut so that there is room for the other."""
+    """Return the message of the invalid answer and that of the later failure, truncated to fit together."""
     room = (_MOST_LETTERS - len(_THEN)) // 2
     return f"{misfit[:room]}{_THEN}{failure[:room]}"

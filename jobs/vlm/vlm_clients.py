@@ -1,4 +1,4 @@
-"""Endpoints of vision language models, each spoken to through its provider's own library."""
+"""Clients of vision language model endpoints, each through its provider's own library."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MOST_LETTERS = 300
 
 @dataclass(frozen=True)
 class Reply:
-    """What an endpoint answered, and how many tokens it counted."""
+    """An endpoint's answer, and the tokens that it counted."""
 
     text: str
     tokens_in: int
@@ -34,7 +34,7 @@ class Reply:
 
 
 class EndpointError(Exception):
-    """No answer came. `again`: another try may help, after `wait_s` if the endpoint says so; `for_all`: none would."""
+    """There was no answer. `again`: a retry may help, after `wait_s` if given; `for_all`: every call would fail."""
 
     def __init__(self, text: str, again: bool = False, wait_s: float | None = None, for_all: bool = False) -> None:
         self.again = again
@@ -44,14 +44,14 @@ class EndpointError(Exception):
 
 
 class Client(Protocol):
-    """An endpoint that answers questions about pictures."""
+    """An endpoint that answers prompts about images."""
 
     def ask(self, question: Question, jpeg: bytes) -> Reply:
-        """Return its answer. Raises `EndpointError`."""
+        """Return the answer. Raises `EndpointError`."""
 
 
 def connect(params: EscalateParams, key: str | None) -> Client:
-    """Return a client for the endpoint; libraries do not try again by themselves, since every try is accounted for."""
+    """Return a client for the endpoint; libraries do not retry by themselves, since attempts are accounted for."""
     kinds: Mapping[Api, Callable[[EscalateParams, str], Client]]
     kinds = {"openai": _OpenAi, "anthropic": _Anthropic, "gemini": _Gemini}
     kind = kinds[params.api]
@@ -59,7 +59,7 @@ def connect(params: EscalateParams, key: str | None) -> Client:
 
 
 class _Careful:
-    """Makes every failure an `EndpointError`, and lets no key through, neither there nor in answers."""
+    """Turns every failure into an `EndpointError`, and removes keys from errors and answers."""
 
     def __init__(self, client: Client, hide: Hiding) -> None:
         self._client = client
@@ -70,7 +70,7 @@ class _Careful:
             reply = self._client.ask(question, jpeg)
             return replace(reply, text=self._hide(reply.text))
         except Exception as error:
-            # The libraries' errors quote what was sent, and hold on to it.
+            # The libraries' errors quote and reference the request, with its key.
             failure = self._told(error)
         raise failure
 
@@ -80,7 +80,7 @@ class _Careful:
         text = self._hide(f"{type(error).__name__}: {said}")
         text = text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}…"
         if not isinstance(status, int) or status < 400:
-            # It did not answer, too late, not to the end, or something that is no answer.
+            # No answer, a timeout, an incomplete or an invalid answer.
             return EndpointError(text, again=True)
         headers = getattr(getattr(error, "response", None), "headers", None) or {}
         again = status in _AGAIN or status >= 500
@@ -88,7 +88,7 @@ class _Careful:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return how long an endpoint asks to wait, in seconds or until a date; None if it does not say."""
+    """Return how long an endpoint asks to wait, in seconds or until a date; None if it does not."""
     given = headers.get("retry-after") or headers.get("Retry-After")
     if not given:
         return None
@@ -128,12 +128,12 @@ class _OpenAi:
             },
         ]
         form: Any = {"type": "json_schema", "json_schema": {"name": _NAME, "schema": SCHEMA, "strict": True}}
-        # Local servers know `max_tokens`; the newest models of OpenAI only the other.
+        # Local servers support `max_tokens`; the newest models of OpenAI only `max_completion_tokens`.
         limit: dict[str, Any] = {"max_tokens" if self._params.url else "max_completion_tokens": self._params.max_tokens}
         answer = self._client.chat.completions.create(model=self._model, messages=said, response_format=form, **limit)
         choices = getattr(answer, "choices", None)
         if not choices or choices[0].message is None:
-            raise ValueError("the answer has no choices, as chat completions have them")
+            raise ValueError("expected choices in the answer, as in chat completions, found none")
         usage = answer.usage
         counted = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
         return Reply(choices[0].message.content or "", *counted)
@@ -167,7 +167,7 @@ class _Anthropic:
         )
         parts = getattr(answer, "content", None)
         if parts is None:
-            raise ValueError("the answer has no content, as messages have it")
+            raise ValueError("expected content in the answer, as in messages, found none")
         given = next((part.input for part in parts if part.type == "tool_use"), None)
         usage = answer.usage
         return Reply("" if given is None else json.dumps(given), usage.input_tokens, usage.output_tokens)
@@ -202,5 +202,5 @@ class _Gemini:
 
 
 def _written(usage: Any) -> int:
-    """Return the tokens of an answer, those of its thoughts included, which are paid for as well."""
+    """Return the tokens of an answer, including those of its reasoning, which are billed as well."""
     return (usage.candidates_token_count or 0) + (getattr(usage, "thoughts_token_count", None) or 0)

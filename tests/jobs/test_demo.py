@@ -47,13 +47,13 @@ def test_the_demo_finds_all_that_it_planted_and_says_where_to_look(
     assert all(stage["computed"] == 0 for stage in again["run"]["stages"].values())
 
 
-def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     with pytest.raises(UserError, match="holds other things"):
         demo.run_demo(tmp_path, run, SMALL)
 
 
-def test_a_sample_that_was_cut_short_is_completed(tmp_path: Path) -> None:
+def test_an_incomplete_sample_is_completed(tmp_path: Path) -> None:
     demo.write_sample(tmp_path, SMALL)
     whole = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     (tmp_path / "image_3.jpg").unlink()

@@ -20,13 +20,13 @@ def written(folder: Path, document: Any) -> Path:
     return path
 
 
-def test_what_scoring_needs_is_filled_in(tmp_path: Path) -> None:
+def test_missing_fields_are_filled_in(tmp_path: Path) -> None:
     annotations = [{"id": 0, "image_id": "two", "category_id": 9, "bbox": [1, 2, 3, 4.5]}]
     document = read_truth(written(tmp_path, {"images": IMAGES, "categories": CATEGORIES, "annotations": annotations}))
     assert document["annotations"] == [annotations[0] | {"id": 1, "area": 13.5, "iscrowd": 0}]
 
 
-def test_all_that_is_wrong_with_a_truth_is_said_at_once(tmp_path: Path) -> None:
+def test_all_problems_of_ground_truth_are_reported_at_once(tmp_path: Path) -> None:
     document = {
         "images": [*IMAGES, {"id": 1, "file_name": "c.jpg"}, {"id": 3}],
         "categories": [*CATEGORIES, {"id": 8, "name": "dog"}],
@@ -39,11 +39,11 @@ def test_all_that_is_wrong_with_a_truth_is_said_at_once(tmp_path: Path) -> None:
     }
     with pytest.raises(UserError) as caught:
         read_truth(written(tmp_path, document))
-    texts = [p.removeprefix(f"truth {tmp_path / 'file.json'}: ") for p in caught.value.problems]
+    texts = [p.removeprefix(f"ground truth {tmp_path / 'file.json'}: ") for p in caught.value.problems]
     assert texts == [
         "image 4: expected an object with id and file_name, found {'id': 3}",
-        "annotation 1, image_id: expected the id of an image of the truth, found 5",
-        "annotation 2, category_id: expected the id of a category of the truth, found None",
+        "annotation 1, image_id: expected the id of an image of the ground truth, found 5",
+        "annotation 2, category_id: expected the id of a category of the ground truth, found None",
         "annotation 2, bbox: expected x, y, width and height with sizes from 0, found [0, 0, -1, 1]",
         "annotation 3, bbox: expected x, y, width and height, found nothing",
         "annotation 4, expected an object, found 'x'",
@@ -60,7 +60,7 @@ def test_all_that_is_wrong_with_a_truth_is_said_at_once(tmp_path: Path) -> None:
         ('{"images": 3}', "expected an object"),
     ],
 )
-def test_files_that_are_no_truth(tmp_path: Path, text: str, said: str) -> None:
+def test_files_that_are_no_ground_truth_are_refused(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "t.json").write_text(text)
     with pytest.raises(UserError, match=said):
         read_truth(tmp_path / "t.json")
@@ -68,7 +68,7 @@ def test_files_that_are_no_truth(tmp_path: Path, text: str, said: str) -> None:
         read_truth(tmp_path / "none.json")
 
 
-def test_all_that_is_wrong_with_results_is_said_at_once(tmp_path: Path) -> None:
+def test_all_problems_of_results_are_reported_at_once(tmp_path: Path) -> None:
     truth = {"images": IMAGES, "categories": CATEGORIES, "annotations": []}
     good = {"image_id": 1, "category_id": 7, "bbox": [0, 0, 1, 1], "score": 0.5}
     assert read_detections(written(tmp_path, [good]), truth) == [good]
@@ -87,7 +87,7 @@ SIZED = [{"id": 1, "file_name": "a.jpg", "width": 100, "height": 80}]
 SQUARE = [[0, 0, 10, 0, 10, 10, 0, 10]]
 
 
-def test_what_is_no_mask_is_said_before_anything_decodes_it(tmp_path: Path) -> None:
+def test_invalid_masks_are_refused_before_decoding(tmp_path: Path) -> None:
     wrong: list[Any] = [{"size": [80, 100], "counts": "zzzz garbage"}, [[1, 2, 3]], {"size": [8, 10], "counts": [80]}]
     rows = [{"image_id": 1, "category_id": 7, "score": 0.5, "segmentation": mask} for mask in wrong]
     truth = {"images": SIZED, "categories": CATEGORIES, "annotations": rows}

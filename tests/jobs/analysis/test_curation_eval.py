@@ -37,7 +37,7 @@ def pair(a: int, b: int, duplicate: bool) -> dict[str, Any]:
     return {"stream_id_a": "cam", "frame_idx_a": a, "stream_id_b": "cam", "frame_idx_b": b, "duplicate": duplicate}
 
 
-def test_flags_against_what_was_planted(view: View, tmp_path: Path) -> None:
+def test_flags_are_scored_against_planted_defects(view: View, tmp_path: Path) -> None:
     numbers = [n for n, kind in enumerate(SMALL.kinds) if kind != "gap" and n not in PLANTED.corrupt]
     frames = [
         {"stream_id": "cam", "frame_idx": n, "dark": n in PLANTED.dark, "overexposed": n in PLANTED.overexposed}
@@ -79,7 +79,7 @@ def test_idle_intervals_by_stream(view: View, tmp_path: Path) -> None:
     assert none.idle[0]["iou"] == 0.0
 
 
-def test_frames_that_are_not_there_are_named(view: View, tmp_path: Path) -> None:
+def test_missing_frames_are_named(view: View, tmp_path: Path) -> None:
     document = {
         "frames": [{"stream_id": "cam", "frame_idx": 10_000, "dark": True}],
         "idle": [{"stream_id": "nowhere", "start_idx": 1, "end_idx": 2}],
@@ -125,7 +125,7 @@ def test_thresholds_are_suggested_for_pairs_and_intervals(view: View, tmp_path: 
     assert "idle.threshold" in page(found, "Title", "labels.json")
 
 
-def test_pairs_are_verified_as_the_run_asked(sample_folder: Path, tmp_path: Path) -> None:
+def test_pairs_are_verified_with_the_parameters_of_the_run(sample_folder: Path, tmp_path: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     go(workspace, sample_folder, settings=["duplicates.agreement=0", "idle.threshold=0.0001"])
     document = {

@@ -13,7 +13,7 @@ pytest.importorskip("pycocotools", reason="the extra `annotate` is not installed
 
 
 @pytest.mark.realdata
-def test_the_published_table_of_cocos_example(real_data: Path) -> None:
+def test_scores_of_cocos_example_are_the_published_ones(real_data: Path) -> None:
     folder = real_data / "detection/cocoeval"
     expected = json.loads((folder / "expected_bbox_stats.json").read_text())
     labels = folder / "instances_val2014_100.json"

@@ -20,7 +20,7 @@ def problems(*paths: Path) -> list[str]:
     return caught.value.problems
 
 
-def test_csv_is_told_apart_by_its_header(tmp_path: Path) -> None:
+def test_the_kind_of_csv_is_known_by_its_header(tmp_path: Path) -> None:
     frames = written(tmp_path / "f.csv", "stream_id,frame_idx,blurry,dark\ncam,3,1,\ncam,4,no,TRUE\n")
     pairs = written(tmp_path / "p.csv", "stream_id_a,frame_idx_a,stream_id_b,frame_idx_b,duplicate\ncam,3,b,4,0\n")
     idle = written(tmp_path / "i.csv", "stream_id,start_idx,end_idx\ncam,5,9\nb,,\n")
@@ -97,7 +97,7 @@ def test_json_holds_all_kinds(tmp_path: Path) -> None:
         (
             "a.csv",
             "stream_id_a,frame_idx_a,stream_id_b,frame_idx_b,duplicate\ncam,1,cam,1,1\n",
-            "line 2: expected two frames, found one and the same",
+            "line 2: expected two frames, found the same one twice",
         ),
         ("a.json", '{"frames": [{"stream_id": [1], "frame_idx": 1}]}', "frames, row 1: stream_id: expected the name"),
         ("a.json", "[1]", "expected an object with lists under frames, pairs, idle"),
@@ -105,7 +105,7 @@ def test_json_holds_all_kinds(tmp_path: Path) -> None:
         ("a.json", "{", "Expecting property name"),
     ],
 )
-def test_what_is_wrong_is_said(tmp_path: Path, name: str, text: str, expected: str) -> None:
+def test_problems_are_reported(tmp_path: Path, name: str, text: str, expected: str) -> None:
     assert expected in problems(written(tmp_path / name, text))[0]
 
 
@@ -113,7 +113,7 @@ def test_every_wrong_file_is_named(tmp_path: Path) -> None:
     assert len(problems(tmp_path / "none.csv", written(tmp_path / "b.json", "[]"))) == 2
 
 
-def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     rows = "cam,x,1\ncam,2,maybe\ncam,3\n"
     found = problems(written(tmp_path / "a.csv", f"stream_id,frame_idx,blurry\n{rows}"))
     assert sorted(text.split(", ")[1].partition(":")[0] for text in found) == ["line 2", "line 3", "line 4"]
@@ -122,13 +122,13 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     assert found[-1].endswith("10 more problems like these")
 
 
-def test_a_byte_that_is_no_text_is_placed(tmp_path: Path) -> None:
+def test_an_invalid_byte_is_reported_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"stream_id,frame_idx,blurry\nb\xe9d,1,0\n")
     assert "line 2: expected text in UTF-8, found byte 0xe9" in problems(path)[0]
 
 
-def test_what_is_said_twice_counts_once(tmp_path: Path) -> None:
+def test_repeated_labels_count_once(tmp_path: Path) -> None:
     frames = written(tmp_path / "f.csv", "stream_id,frame_idx,blurry,dark\ncam,1,1,\ncam,1,1,0\n")
     pairs = written(
         tmp_path / "p.csv",

@@ -43,7 +43,7 @@ def test_timelines_show_idle_intervals_gaps_and_thresholds(page: str) -> None:
     assert page.count("class='limit'") >= 8
 
 
-def test_streams_whose_sharpness_was_scored_otherwise_are_shown_by_themselves(tmp_path: Path, engine: Engine) -> None:
+def test_streams_with_another_blur_method_are_shown_separately(tmp_path: Path, engine: Engine) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     go(workspace, write_noise_stream(tmp_path / "new", range(4)))
     go(workspace, write_noise_stream(tmp_path / "old", range(9, 13)), settings=["blur.method=laplacian_var"])
@@ -78,13 +78,13 @@ def test_long_timelines_keep_every_spike() -> None:
     assert min(points) == pytest.approx(16, abs=0.1)
 
 
-def test_lines_break_where_nothing_is_known() -> None:
+def test_lines_break_at_unknown_values() -> None:
     values = np.array([1.0, 2.0, np.nan, 3.0, 4.0])
     drawn = charts.timeline(np.arange(5), values, "t", [], [], ())
     assert re.search(r"class='line' d='([^']*)'", drawn)[1].count("M") == 2  # type: ignore[index]
 
 
-def test_charts_of_nothing() -> None:
+def test_charts_without_values_say_so() -> None:
     none = np.array([np.nan, np.nan])
     assert "nothing measured" in charts.timeline(np.arange(2), none, "t", [], [], ())
     assert "nothing measured" in charts.histogram(none, "t", ())
@@ -108,14 +108,14 @@ def test_scores_of_every_size_are_spread_over_the_chart(log: bool, unit: float) 
     assert ">blurry below " in line
 
 
-def test_a_score_of_nothing_does_not_squeeze_the_others() -> None:
+def test_a_score_of_zero_does_not_compress_the_scale() -> None:
     values = np.array([0.0, 1e-9, 1.0, 10.0, 100.0])
     bars = re.findall(r"class='bar' x='([\d.]+)'", charts.histogram(values, "t", (), log=True))
     assert [float(x) for x in bars] == pytest.approx([8, 149.5, 220.5, 284.9], abs=8)
     assert "class='bar'" in charts.histogram(np.zeros(3), "t", (), log=True)
 
 
-def test_the_sharpness_of_a_stream_is_drawn_with_the_limit_that_holds_for_it(page: str) -> None:
+def test_sharpness_is_drawn_with_the_limit_of_the_stream(page: str) -> None:
     chart = re.search(r"<svg[^>]*aria-label='sharpness'.*?</svg>", page)
     assert chart
     (said,) = re.findall(r"of-limit'[^>]*>([^<]*)<", chart[0])

@@ -16,7 +16,7 @@ from tests.helpers import SMALL, go
 N = SMALL.planted.n_files
 
 
-def test_only_settings_that_could_matter_are_told() -> None:
+def test_only_settings_that_affect_results_are_compared() -> None:
     one = '{"unit_frames": 8, "resources": {"num_cpus": 2}, "blur": {"method": "acutance"}, "stages": ["idle"]}'
     other = '{"unit_frames": 9, "resources": {"num_cpus": 3}, "blur": {"method": "tenengrad"}, "stages": ["idle"]}'
     assert parameters(one, other) == {"blur.method": ["acutance", "tenengrad"]}

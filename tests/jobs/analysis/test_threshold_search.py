@@ -8,13 +8,13 @@ from transforms.curate.duplicates.grouping import DuplicateParams
 TRUTH = np.array([True, True, True, False, False])
 
 
-def test_the_radius_reaches_what_is_labelled_and_no_further() -> None:
+def test_the_radius_just_covers_the_labelled_pairs() -> None:
     (radius,) = suggest_duplicates(np.array([0, 4, 12, 14, 30]), None, None, TRUTH, DuplicateParams(verify="none"))
     assert (radius["configured"], radius["suggested"]) == (10, 12)
     assert (radius["recall"], radius["suggested_precision"], radius["suggested_recall"]) == (2 / 3, 1.0, 1.0)
 
 
-def test_an_agreement_lies_between_what_it_parts() -> None:
+def test_the_agreement_lies_between_the_two_classes() -> None:
     distance, agreement = np.array([0, 2, 2, 2, 2]), np.array([1.0, 0.9, 0.8, 0.7, 0.4], np.float32)
     radius, least = suggest_duplicates(distance, agreement, None, TRUTH, DuplicateParams())
     assert radius["suggested"] == 10
@@ -26,7 +26,7 @@ def test_labels_of_one_kind_suggest_nothing() -> None:
     assert suggest_duplicates(np.array([1, 2]), None, None, np.array([True, True]), DuplicateParams()) == []
 
 
-def test_a_logo_is_reached_by_two_fifths_of_its_bits() -> None:
+def test_pairs_with_a_corner_logo_need_two_fifths_of_their_distance() -> None:
     marked = np.array([False, False, True, False, False])
     distance, agreement = np.array([0, 2, 30, 14, 31]), np.ones(5, np.float32)
     radius, _ = suggest_duplicates(distance, agreement, marked, TRUTH, DuplicateParams())

@@ -103,7 +103,7 @@ def digest(entry: str = "entry") -> str:
     return codehash._hash_of((Place("transforms.main", entry),))
 
 
-def test_everything_that_is_reached_counts_and_nothing_else(package: Path) -> None:
+def test_all_reached_code_counts_and_no_other(package: Path) -> None:
     assert places("entry") == {
         "transforms.main.entry",
         "transforms.main.inner",
@@ -152,7 +152,7 @@ def test_a_method_counts_with_the_members_that_it_uses(package: Path) -> None:
     }
 
 
-def test_a_method_counts_with_those_that_its_class_has_from_another(package: Path) -> None:
+def test_a_method_counts_with_inherited_members(package: Path) -> None:
     derived = "from transforms.main import Machine\nclass Small(Machine):\n"
     derived += "    def walk(self):\n        return self.turn()\n"
     (package / "fourth.py").write_text(derived)
@@ -184,7 +184,7 @@ def test_a_method_counts_with_those_that_its_class_has_from_another(package: Pat
         ("raise ValueError(", "raise TypeError(", True),
     ],
 )
-def test_what_changes_the_hash(package: Path, old: str, new: str, differs: bool) -> None:
+def test_the_hash_changes_with_results_only(package: Path, old: str, new: str, differs: bool) -> None:
     before = digest()
     assert old in SOURCE
     (package / "main.py").write_text(SOURCE.replace(old, new))
@@ -197,7 +197,7 @@ def test_a_change_in_a_function_two_modules_away_counts(package: Path) -> None:
     assert digest() != before
 
 
-def test_where_something_stands_does_not_count(package: Path) -> None:
+def test_the_location_of_code_does_not_count(package: Path) -> None:
     before = digest()
     (package / "other.py").unlink()
     (package / "sub" / "elsewhere.py").write_text(OTHERS["other.py"])
@@ -239,7 +239,7 @@ def test_a_name_that_is_bound_within_a_function_is_no_module(package: Path) -> N
         ("from transforms import other\ndef entry(a):\n    return other.gone(a)\n", "transforms.other has no gone"),
     ],
 )
-def test_what_cannot_be_followed_is_refused_with_the_reason(package: Path, source: str, said: str) -> None:
+def test_untraceable_code_is_refused_with_the_reason(package: Path, source: str, said: str) -> None:
     (package / "main.py").write_text(source)
     with pytest.raises(UntraceableCodeError, match=said):
         digest()
@@ -285,7 +285,7 @@ def test_compiled_kernels_are_reached_without_importing_them() -> None:
     assert {"_join_leaders", "_nearest", "distance_of", "BANDS"} <= found
 
 
-def test_ways_to_reach_bytes_are_not_followed() -> None:
+def test_code_that_reads_bytes_is_not_followed() -> None:
     found = {module for module, _ in code_texts([Place("transforms.frames.clip", "Clip")])}
     assert "transforms.frames.container" in found
     assert not found & {"transforms.io.object_store", "transforms.io.credentials"}

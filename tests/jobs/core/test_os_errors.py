@@ -21,7 +21,7 @@ from tests.helpers import go, problems, said, winnow, write_noise_stream
 from tests.processes import finished, resume
 
 
-def test_a_name_of_the_moment_is_not_shown(tmp_path: Path) -> None:
+def test_temporary_names_are_not_shown(tmp_path: Path) -> None:
     target = tmp_path / "no folder" / "page.html"
     with pytest.raises(FileNotFoundError) as missing:
         place(target).write(b"page")
@@ -51,11 +51,11 @@ def test_a_name_of_the_moment_is_not_shown(tmp_path: Path) -> None:
         (OSError("something else altogether"), "something else altogether"),
     ],
 )
-def test_what_why_and_what_to_do(error: OSError, line: str) -> None:
+def test_messages_have_failure_reason_and_fix(error: OSError, line: str) -> None:
     assert as_problem(error) == line
 
 
-def test_what_is_at_stake_is_said_where_the_error_does_not_name_it() -> None:
+def test_the_subject_is_named_if_the_error_has_no_path() -> None:
     full = OSError(errno.ENOSPC, "x")
     assert as_problem(full, "workspace /w").startswith("workspace /w cannot be written: the disk is full; ")
     below = OSError(errno.ENOSPC, "x", "/w/a.parquet")

@@ -79,7 +79,7 @@ def test_canonical_forms() -> None:
 
 
 @pytest.mark.parametrize("value", [object(), float("nan"), lambda: 0, b"bytes"])
-def test_what_has_no_canonical_form_is_refused_by_name(value: object) -> None:
+def test_values_without_a_canonical_form_are_refused(value: object) -> None:
     with pytest.raises(UnstableParameterError, match=r"image\.size"):
         canonical({"size": value}, "image")
 

@@ -20,9 +20,7 @@ def built(out: ObjectPath, names: str) -> None:
     assert not folder.exists()
 
 
-def test_an_upload_that_breaks_off_is_seen_to_be_none(
-    bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_upload_is_recognised(bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     out = ObjectPath(f"{bucket}/set")
     built(out, "abc")
     assert s3.keys(str(out)) == ["a", "b", "c", "manifest"]
@@ -40,7 +38,7 @@ def test_an_upload_that_breaks_off_is_seen_to_be_none(
     assert (out / "b").read() == b"b of bd"
 
 
-def test_on_disk_a_folder_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+def test_a_folder_on_disk_replaces_the_earlier_one(tmp_path: Path) -> None:
     out = tmp_path / "set"
     for names in ("abc", "bd"):
         with staged(place(out)) as folder:

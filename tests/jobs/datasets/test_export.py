@@ -111,7 +111,7 @@ def test_where_and_all_choose_frames(exported: tuple[Workspace, Path], tmp_path:
     assert not (tmp_path / "d").exists()
 
 
-def test_no_group_straddles_two_splits(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+def test_no_group_is_in_two_splits(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
     workspace, _ = exported
     request = ExportRequest(
         "parquet", place(tmp_path / "out"), everything=True, split={"train": 0.5, "val": 0.3, "test": 0.2}
@@ -123,7 +123,7 @@ def test_no_group_straddles_two_splits(exported: tuple[Workspace, Path], tmp_pat
     assert rows["group_id"].drop_nulls().is_duplicated().any()
 
 
-def test_no_stream_straddles_two_splits(tmp_path: Path, engine: Engine) -> None:
+def test_no_stream_is_in_two_splits(tmp_path: Path, engine: Engine) -> None:
     root = tmp_path / "many"
     for number in range(12):
         write_noise_stream(root / f"cam{number}", range(number * 10, number * 10 + 3))
@@ -187,7 +187,7 @@ def test_the_manifest_says_which_data_it_is(exported: tuple[Workspace, Path], tm
     assert manifest["files"] == {"frames_default.jsonl": blake3(data).hexdigest()}
 
 
-def test_what_cannot_be_asked_for(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+def test_invalid_requests_are_refused(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
     workspace, _ = exported
     (tmp_path / "file").touch()
     with pytest.raises(UserError) as caught:
@@ -197,7 +197,7 @@ def test_what_cannot_be_asked_for(exported: tuple[Workspace, Path], tmp_path: Pa
         export(workspace, ExportRequest("coco", place(tmp_path / "out"), run="x", release="v1"))
 
 
-def test_uncurated_frames_need_to_be_asked_for(tmp_path: Path, engine: Engine) -> None:
+def test_uncurated_frames_are_exported_only_on_request(tmp_path: Path, engine: Engine) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     go(workspace, write_noise_stream(tmp_path / "cam", range(3)), settings=["stages=[quality]"])
     with pytest.raises(UserError, match="--all"):
@@ -239,9 +239,7 @@ def test_the_current_folder_can_be_filled(
 @pytest.mark.parametrize(
     "where", ["1=1) OR (1=1", "true UNION ALL SELECT 1", "keep FROM curated", "true, false", "1 ="]
 )
-def test_a_condition_cannot_get_out_of_its_brackets(
-    exported: tuple[Workspace, Path], tmp_path: Path, where: str
-) -> None:
+def test_a_condition_cannot_escape_its_brackets(exported: tuple[Workspace, Path], tmp_path: Path, where: str) -> None:
     with pytest.raises(UserError, match="expected one SQL expression"):
         export(exported[0], ExportRequest("jsonl", place(tmp_path / "out"), where=where))
 
@@ -270,7 +268,7 @@ def test_files_that_someone_put_among_the_pictures_are_left_alone(
 
 
 @pytest.mark.parametrize("name", ["mine.txt", "default/cam/image_123456.jpg", "holiday/image_1.jpg"])
-def test_of_an_export_that_lists_no_pictures_only_its_own_give_way(
+def test_an_export_without_a_list_of_images_replaces_only_its_own(
     exported: tuple[Workspace, Path], tmp_path: Path, name: str
 ) -> None:
     request = ExportRequest("coco", place(tmp_path / "out"), where="stream_id = 'cam'")

@@ -57,7 +57,7 @@ def test_a_selection_is_rows_with_reasons(done: Workspace) -> None:
     assert (joined["content_hash"] == joined["content_hash_right"]).all()
 
 
-def test_a_selection_of_one_name_is_replaced_and_the_others_stay(done: Workspace) -> None:
+def test_a_selection_replaces_only_the_one_of_its_name(done: Workspace) -> None:
     select(done, SelectRequest("kept", "uniform", n=3))
     before = chosen(done, "kept")
     select(done, SelectRequest("again", "uniform", n=5))
@@ -66,12 +66,12 @@ def test_a_selection_of_one_name_is_replaced_and_the_others_stay(done: Workspace
     assert chosen(done, "kept") == before
 
 
-def test_streams_have_equal_shares_if_asked(done: Workspace) -> None:
+def test_balanced_streams_have_equal_shares(done: Workspace) -> None:
     assert select(done, SelectRequest("fair", "diverse", n=12, balance=("stream",)))["streams"] == {"a": 6, "b": 6}
     assert select(done, SelectRequest("all", "uniform", fraction=1.0))["chosen"] == 39
 
 
-def test_what_comes_after_others_is_not_in_them(done: Workspace) -> None:
+def test_frames_of_earlier_selections_are_not_chosen_again(done: Workspace) -> None:
     select(done, SelectRequest("week1", "coverage", n=10))
     found = select(done, SelectRequest("week2", "coverage", n=10, after=("week1",)))
     assert found["taken_before"] == 10
@@ -101,7 +101,7 @@ def test_a_selection_is_exported_and_stays_in_a_release(done: Workspace, tmp_pat
         export(done, ExportRequest("jsonl", place(tmp_path / "other"), selection="shiped"))
 
 
-def test_scenes_do_not_straddle_splits(tmp_path: Path, engine: Engine) -> None:
+def test_no_scene_is_in_two_splits(tmp_path: Path, engine: Engine) -> None:
     # Twenty scenes of four frames each; the last frame of the first one is also in the last one.
     pictures = [noise(scene) + np.uint8(shade) for scene in range(20) for shade in range(4)]
     pictures[-1] = pictures[3]
@@ -143,12 +143,12 @@ def test_streams_without_scenes_are_named(tmp_path: Path, engine: Engine) -> Non
         (SelectRequest("x", "coverage", n=1, seed=-1), "--seed -1"),
     ],
 )
-def test_what_cannot_be_asked_for_is_said(done: Workspace, request_: SelectRequest, message: str) -> None:
+def test_invalid_requests_are_refused(done: Workspace, request_: SelectRequest, message: str) -> None:
     with pytest.raises(UserError, match=message):
         select(done, request_)
 
 
-def test_the_hours_of_a_clip_count_from_its_last_frame_whichever_are_chosen_from(
+def test_hours_of_a_clip_are_counted_back_from_its_last_frame(
     workspace: Workspace, tmp_path: Path, engine: Engine
 ) -> None:
     hour = 3600 * 1000

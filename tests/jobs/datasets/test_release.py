@@ -28,9 +28,7 @@ def snapshot(workspace: Workspace, name: str) -> dict[str, pl.DataFrame]:
     return {t: view.lazy(t).collect().sort(schemas.BY_NAME[t].file_key) for t in (*tables, "listing", "streams") if t}
 
 
-def test_a_release_shows_what_was_there_when_it_was_made(
-    workspace: Workspace, sample_folder: Path, tmp_path: Path
-) -> None:
+def test_a_release_shows_the_tables_at_its_creation(workspace: Workspace, sample_folder: Path, tmp_path: Path) -> None:
     cam = copy_stream(sample_folder, tmp_path / "cam")
     go(workspace, cam)
     store = Store(workspace.root)
@@ -84,7 +82,7 @@ def test_a_release_survives_optimize_vacuum_and_later_runs(
     assert View.of(workspace).lazy("frames").collect().height == 30 + LATER_RUNS
 
 
-def test_names_are_taken_once_and_have_to_be_names(workspace: Workspace, tmp_path: Path) -> None:
+def test_release_names_are_unique_and_valid(workspace: Workspace, tmp_path: Path) -> None:
     store = Store(workspace.root)
     workspace.create()
     store.create_tables()

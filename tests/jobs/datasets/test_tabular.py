@@ -26,7 +26,7 @@ ROWS = pa.table(
 
 @pytest.mark.parametrize("kind", ["json", "jsonl", "csv"])
 @pytest.mark.parametrize("size", [1, 3, 4])
-def test_pieces_give_the_bytes_of_the_whole(kind: str, size: int) -> None:
+def test_writing_in_pieces_gives_the_same_bytes(kind: str, size: int) -> None:
     sink = io.BytesIO()
     write((ROWS.slice(at, size) for at in range(0, ROWS.num_rows, size)), kind, sink)
     assert sink.getvalue() == render(ROWS, kind)
@@ -43,7 +43,7 @@ def test_each_format_is_read_back() -> None:
 
 
 @pytest.mark.parametrize("kind", ["json", "jsonl", "csv", "parquet"])
-def test_no_rows_are_a_file_as_well(kind: str) -> None:
+def test_empty_tables_are_written(kind: str) -> None:
     data = render(ROWS.slice(0, 0), kind)
     assert {"json": b"[]\n", "jsonl": b"", "csv": b"n,x,s,l,b,t\n"}.get(kind, data) == data
     if kind == "parquet":

@@ -91,7 +91,7 @@ def machines_of(place: Path, job_id: str, stage: str = "measure") -> set[str]:
     return found.get(stage, set())
 
 
-def test_two_machines_give_the_rows_of_one_with_a_program_that_they_do_not_have(
+def test_two_machines_without_the_program_give_the_rows_of_one(
     machines: Machines, frames: Path, expected: Workspace, tmp_path: Path
 ) -> None:
     program = changed_program(tmp_path, "worker.py", "socket.gethostname()", "'taken along'")
@@ -103,7 +103,7 @@ def test_two_machines_give_the_rows_of_one_with_a_program_that_they_do_not_have(
     assert_same_tables(Workspace.at(place), expected)
 
 
-def test_a_machine_that_dies_costs_no_row(
+def test_no_row_is_lost_when_a_machine_dies(
     machines: Machines, frames: Path, expected: Workspace, tmp_path: Path
 ) -> None:
     place = tmp_path / "tables"
@@ -122,7 +122,7 @@ def test_a_machine_that_dies_costs_no_row(
 
 
 @pytest.mark.parametrize("detector", ["motion", "onnx"])
-def test_a_model_on_two_machines_finds_what_it_finds_on_one(
+def test_a_model_on_two_machines_gives_the_results_of_one(
     detector: str, machines: Machines, tmp_path: Path, engine: Engine
 ) -> None:
     chosen = ["stages=[annotate]", f"annotate.detector={detector}", "annotate.frames=all", "resources.model_batch=2"]

@@ -67,13 +67,13 @@ def joined(place: Path, address: str, token: str | None, mode: str = "") -> subp
     )
 
 
-def test_a_cluster_that_asks_for_the_token_that_ray_left_here_is_joined(asking: str, tmp_path: Path) -> None:
+def test_a_cluster_that_requires_our_token_is_joined(asking: str, tmp_path: Path) -> None:
     done = joined(tmp_path, asking, MINE)
     assert (done.returncode, done.stdout, done.stderr) == (0, "token\n", "")
 
 
 @pytest.mark.parametrize("token", [MINE, None])
-def test_a_cluster_that_asks_for_none_is_shown_none(token: str | None, open_to_all: str, tmp_path: Path) -> None:
+def test_a_cluster_without_authentication_gets_no_token(token: str | None, open_to_all: str, tmp_path: Path) -> None:
     # Where it is, tasks are done and actors die.
     done = joined(tmp_path, open_to_all, token)
     assert (done.returncode, done.stdout, done.stderr) == (0, "disabled\n", "")
@@ -85,9 +85,7 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
-def test_what_keeps_a_cluster_from_being_joined_is_one_line_with_its_mend(
-    asking: str, open_to_all: str, tmp_path: Path
-) -> None:
+def test_refusals_are_one_line_with_a_fix(asking: str, open_to_all: str, tmp_path: Path) -> None:
     assert "found none: put the token of the cluster's head into" in refusal(joined(tmp_path / "a", asking, None))
     assert "RAY_AUTH_TOKEN_PATH" in refusal(joined(tmp_path / "b", asking, OTHER))
     disabled = refusal(joined(tmp_path / "c", asking, MINE, mode="disabled"))

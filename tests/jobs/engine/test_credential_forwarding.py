@@ -37,13 +37,13 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "")
 
 
-def test_nothing_is_lent_where_nothing_is_in_a_bucket() -> None:
+def test_nothing_is_forwarded_without_a_bucket() -> None:
     assert lend(["/mnt/frames", "frames"]) is None
     assert lent_transforms(None, [(seen, {"name": "x"})]) == [(seen, {"name": "x"})]
     assert lend(["/mnt/frames", "s3://bucket/frames"]) is not None
 
 
-def test_what_is_lent_takes_the_place_of_what_a_machine_has_and_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forwarded_credentials_replace_local_ones_and_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     lent = lend(["s3://bucket/x"])
     assert lent is not None
     assert "secret" not in f"{lent!r} {lent} {[lent]}"
@@ -62,7 +62,7 @@ def test_what_is_lent_takes_the_place_of_what_a_machine_has_and_shows_nothing(mo
     assert LentWorker(sent, Seer, "AWS_ACCESS_KEY_ID")(BLOCK)["seen"].to_pylist() == ["mine"]
 
 
-def test_without_keys_to_lend_a_machine_uses_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_forwarded_keys_a_machine_uses_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://theirs")
     Lent({"AWS_REGION": "r", "AWS_ENDPOINT_URL_S3": "http://mine"}).take()
     found = options()

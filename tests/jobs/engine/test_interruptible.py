@@ -18,7 +18,7 @@ def test_what_is_computed_is_returned_and_what_goes_wrong_is_raised() -> None:
         run_interruptibly(lambda: 1 // 0, lambda: None)
 
 
-def test_whoever_wants_the_run_to_end_does_not_wait_for_what_is_being_computed() -> None:
+def test_an_interrupt_does_not_wait_for_the_computation() -> None:
     never, begun = Event(), Event()
 
     def compute() -> None:
@@ -34,7 +34,7 @@ def test_whoever_wants_the_run_to_end_does_not_wait_for_what_is_being_computed()
     never.set()
 
 
-def test_grouping_lets_others_run_meanwhile() -> None:
+def test_grouping_releases_the_interpreter_lock() -> None:
     assert hamming._join_leaders.targetoptions["nogil"]
 
 

@@ -50,7 +50,7 @@ def test_blocks_that_fail_are_missing_and_the_others_are_not(engine: Engine) -> 
     assert sorted(r["n"][0].as_py() for r in results if r is not None) == [0, 1, 2, 4, 5]
 
 
-def test_the_caller_is_not_kept_waiting(engine: Engine) -> None:
+def test_results_are_yielded_without_blocking_the_caller(engine: Engine) -> None:
     arrivals = list(engine.map_blocks(blocks(1), [(slow, {})]))
     assert sum(a is None for a in arrivals) >= 2
     assert sum(a is not None for a in arrivals) == 1

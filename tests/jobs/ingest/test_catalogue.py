@@ -88,7 +88,7 @@ def test_ids_that_cannot_be_names_are_refused(store: Store, tmp_path: Path, name
     assert "stream id" in problems(store, cam, stream_ids=[name])[0]
 
 
-def test_every_problem_of_every_input_comes_at_once(store: Store, tmp_path: Path) -> None:
+def test_all_problems_of_all_inputs_are_reported_at_once(store: Store, tmp_path: Path) -> None:
     a_file = touch(tmp_path, "clip.bin") / "clip.bin"
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -152,7 +152,7 @@ def test_the_listing_is_written_where_it_changed(store: Store, tmp_path: Path) -
     assert store.read(schemas.STREAMS)["n_frames"].to_pylist() == [10]
 
 
-def test_frames_beside_folders_of_frames_need_a_word(store: Store, tmp_path: Path) -> None:
+def test_frames_next_to_folders_of_frames_need_a_setting(store: Store, tmp_path: Path) -> None:
     touch(tmp_path / "data", "floorplan2.png")
     touch(tmp_path / "data/cam1", "image_0.jpg")
     (text,) = problems(store, tmp_path / "data")
@@ -197,7 +197,7 @@ def test_a_link_to_itself_hides_no_other_frame(store: Store, tmp_path: Path) -> 
     assert found.frame_idx.tolist() == [0, 1]
 
 
-def test_names_that_are_no_text_are_ignored_unless_they_are_frames(store: Store, tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_ignored_unless_they_are_frames(store: Store, tmp_path: Path) -> None:
     cam = touch(tmp_path / "cam", "image_0.jpg")
     (Path(os.fsdecode(os.fsencode(cam) + b"/caf\xe9.txt"))).touch()
     (found,) = listed(store, cam)
@@ -207,12 +207,12 @@ def test_names_that_are_no_text_are_ignored_unless_they_are_frames(store: Store,
     assert "not UTF-8" in text
 
 
-def test_a_folder_that_was_moved_is_not_taken_for_a_new_stream(store: Store, tmp_path: Path) -> None:
+def test_a_moved_folder_is_not_listed_as_a_new_stream(store: Store, tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(8))
     record(listed(store, cam), store, "one")
     moved = cam.rename(tmp_path / "cam_moved")
     (text,) = problems(store, moved)
-    assert f"{moved} holds the frames of stream 'cam', whose place {cam} is gone" in text
+    assert f"{moved} has the frames of stream 'cam', whose location {cam} no longer exists" in text
     assert "--stream-id cam --rebind" in text
     (found,) = listed(store, moved, stream_ids=["cam"], rebind=True)
     assert (found.stream_id, found.uri) == ("cam", str(moved))
@@ -220,7 +220,7 @@ def test_a_folder_that_was_moved_is_not_taken_for_a_new_stream(store: Store, tmp
     assert listed(store, moved, stream_ids=["cam_moved"])[0].stream_id == "cam_moved"
 
 
-def test_a_stream_beside_one_that_is_gone_is_new_if_its_frames_are_others(store: Store, tmp_path: Path) -> None:
+def test_a_stream_is_new_if_its_frames_differ_from_a_missing_ones(store: Store, tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(8))
     record(listed(store, cam), store, "one")
     # A copy of a stream that is still there is a stream of its own.
@@ -229,13 +229,13 @@ def test_a_stream_beside_one_that_is_gone_is_new_if_its_frames_are_others(store:
     assert listed(store, write_noise_stream(tmp_path / "other", range(20, 28)))[0].stream_id == "other"
 
 
-def test_a_moved_folder_that_was_run_under_its_new_name_can_take_its_id_back(store: Store, tmp_path: Path) -> None:
+def test_a_moved_folder_can_be_rebound_to_its_earlier_id(store: Store, tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(8))
     record(listed(store, cam), store, "one")
     moved = cam.rename(tmp_path / "cam_moved")
     record(listed(store, moved, stream_ids=["cam_moved"]), store, "two")
     (text,) = problems(store, moved, stream_ids=["cam"])
-    assert "or let go of 'cam_moved' with --rebind" in text
+    assert "or drop 'cam_moved' with --rebind" in text
     found = listed(store, moved, stream_ids=["cam"], rebind=True)
     assert [(s.stream_id, s.uri, s.n_frames) for s in found] == [("cam", str(moved), 8), ("cam_moved", str(moved), 0)]
     record(found, store, "three")
@@ -246,13 +246,13 @@ def test_a_moved_folder_that_was_run_under_its_new_name_can_take_its_id_back(sto
     assert "is stream 'cam' in this workspace" in text
 
 
-def test_a_stream_whose_place_is_gone_can_be_let_go_of(store: Store, tmp_path: Path) -> None:
+def test_a_stream_whose_location_no_longer_exists_can_be_dropped(store: Store, tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "data/cam", range(8))
     record(listed(store, cam), store, "one")
     shutil.rmtree(tmp_path / "data")
     (text,) = problems(store, cam)
     assert "'cam' has lost 8 of its 8 frames" in text
-    assert "--stream-id cam --rebind, or let go of it with --allow-missing" in text
+    assert "--stream-id cam --rebind, or drop it with --allow-missing" in text
     for given in (cam, tmp_path / "data"):
         assert [(s.stream_id, s.n_frames) for s in listed(store, given, allow_missing=True)] == [("cam", 0)]
     record(listed(store, cam, allow_missing=True), store, "two")
@@ -282,7 +282,7 @@ def test_an_id_is_refused_with_the_rule_that_it_breaks(
         assert len(refused.value.problems) == (1 if name == cam else 2)
 
 
-def test_what_is_wrong_elsewhere_hides_nothing_of_inputs_and_ids(tmp_path: Path) -> None:
+def test_problems_of_inputs_and_ids_are_reported_with_all_others(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     settings = ("--set", "curation.dark_maen=3", "--workspace", tmp_path / "taken")
     ids = ("--stream-id", "a", "--stream-id", "b", "--stream-id", "../c")
@@ -293,14 +293,14 @@ def test_what_is_wrong_elsewhere_hides_nothing_of_inputs_and_ids(tmp_path: Path)
         assert sign in line
 
 
-def test_a_cluster_that_does_not_answer_hides_no_input(workspace: Workspace, tmp_path: Path) -> None:
+def test_problems_of_inputs_are_reported_with_an_unreachable_cluster(workspace: Workspace, tmp_path: Path) -> None:
     where = ("-w", workspace.root, "--ray-address", "127.0.0.1:1")
     cluster, missing = helpers.problems(winnow("run", "--input", tmp_path / "nope", *where))
     assert "no Ray cluster answers" in cluster
     assert "does not exist" in missing
 
 
-def test_a_clip_keeps_its_id_when_another_one_of_its_name_comes_or_goes(store: Store, tmp_path: Path) -> None:
+def test_a_clip_keeps_its_id_when_one_of_the_same_name_is_added_or_removed(store: Store, tmp_path: Path) -> None:
     def ids() -> list[str]:
         found = listed(store, tmp_path / "site", allow_missing=True)
         record(found, store, "job")

@@ -71,7 +71,9 @@ def test_a_clip_is_a_stream(workspace: Workspace, footage: Path) -> None:
     assert_one_live_row(workspace)
 
 
-def test_blocks_change_nothing_and_keyframes_part_them(workspace: Workspace, tmp_path: Path, footage: Path) -> None:
+def test_results_do_not_depend_on_blocks_which_are_cut_at_keyframes(
+    workspace: Workspace, tmp_path: Path, footage: Path
+) -> None:
     go(workspace, footage)
     other = Workspace.at(tmp_path / "other")
     record = go(other, footage, settings=["unit_frames=8", "resources.block_frames=8"])
@@ -81,7 +83,7 @@ def test_blocks_change_nothing_and_keyframes_part_them(workspace: Workspace, tmp
     assert_same_tables(workspace, other)
 
 
-def test_a_feed_that_freezes_is_found_though_an_encoder_wrote_it_anew(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_frozen_feed_is_detected_after_reencoding(workspace: Workspace, tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     (scene,) = scenery(1)
     live = [np.clip(scene + rng.normal(0, 1.5, scene.shape), 0, 255).astype(np.uint8) for _ in range(240)]
@@ -100,7 +102,7 @@ def test_a_feed_that_freezes_is_found_though_an_encoder_wrote_it_anew(workspace:
     assert set(kept["frame_idx"]) == set(range(0, 240, 20))
 
 
-def test_a_clip_that_was_seen_is_not_read_again(
+def test_an_unchanged_clip_is_not_read_again(
     workspace: Workspace, footage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go(workspace, footage)
@@ -110,7 +112,7 @@ def test_a_clip_that_was_seen_is_not_read_again(
     assert record.counts["frames_read"] == 0
 
 
-def test_a_clip_that_was_touched_is_looked_at_and_not_computed(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_touched_clip_is_read_but_not_recomputed(workspace: Workspace, tmp_path: Path) -> None:
     path = write_clip(tmp_path / "gate.mp4", scenery(20))
     go(workspace, path)
     before = {t.name: rows(workspace, t) for t in (schemas.QUALITY, schemas.MOTION, schemas.FINGERPRINTS)}
@@ -121,7 +123,7 @@ def test_a_clip_that_was_touched_is_looked_at_and_not_computed(workspace: Worksp
     assert computed(go(workspace, path)) == {}
 
 
-def test_frames_keep_their_numbers_whichever_are_taken(workspace: Workspace, footage: Path) -> None:
+def test_frame_numbers_do_not_depend_on_the_sampling(workspace: Workspace, footage: Path) -> None:
     sparse = go(workspace, footage, settings=["ingest.fps=5"])
     assert sparse.frames == 12
     assert rows(workspace, schemas.FRAMES)["frame_idx"].to_list() == list(range(0, N, 5))
@@ -151,7 +153,7 @@ def test_a_folder_of_clips_is_as_many_streams(workspace: Workspace, tmp_path: Pa
     }
 
 
-def test_frames_and_clips_side_by_side_need_a_word(workspace: Workspace, tmp_path: Path) -> None:
+def test_frames_next_to_clips_need_a_setting(workspace: Workspace, tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(3))
     write_clip(cam / "a.mp4", scenery(5))
     with pytest.raises(UserError, match=r"below it there are more, such as a\.mp4.*ingest\.nested=skip"):
@@ -159,7 +161,7 @@ def test_frames_and_clips_side_by_side_need_a_word(workspace: Workspace, tmp_pat
     assert go(workspace, cam, settings=["ingest.nested=skip"]).frames == 3
 
 
-def test_what_is_no_clip_stops_the_run_before_any_work(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_file_that_is_no_clip_stops_the_run_before_any_work(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "no.mp4").write_bytes(b"nothing of the kind")
     write_clip(tmp_path / "yes.mp4", scenery(3))
     with pytest.raises(UserError, match=r"no\.mp4: expected a video clip"):
@@ -201,7 +203,7 @@ def test_frames_that_do_not_decode_are_corrupt_rows(workspace: Workspace, tmp_pa
     assert computed(go(workspace, path)) == {}
 
 
-def test_a_clip_that_is_gone_stops_the_run(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_missing_clip_stops_the_run(workspace: Workspace, tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clips" / "a.mp4", scenery(5))
     write_clip(tmp_path / "clips" / "b.mp4", scenery(6))
     go(workspace, path.parent)
@@ -210,7 +212,7 @@ def test_a_clip_that_is_gone_stops_the_run(workspace: Workspace, tmp_path: Path)
         go(workspace, path.parent)
 
 
-def test_exports_bring_frames_of_clips_as_pictures(workspace: Workspace, tmp_path: Path) -> None:
+def test_exports_write_frames_of_clips_as_images(workspace: Workspace, tmp_path: Path) -> None:
     pictures = [noise(n) for n in range(6)]
     path = write_clip(tmp_path / "cuts.mp4", pictures)
     go(workspace, path)
@@ -275,7 +277,7 @@ def test_frames_of_clips_can_be_written_as_files(workspace: Workspace, tmp_path:
         export(workspace, ExportRequest("coco", place(tmp_path / "hurt"), everything=True, media="link"))
 
 
-def test_vacuum_leaves_pictures_that_rows_name(workspace: Workspace, tmp_path: Path) -> None:
+def test_vacuum_keeps_images_that_rows_refer_to(workspace: Workspace, tmp_path: Path) -> None:
     path = write_clip(tmp_path / "gate.mp4", [noise(n) for n in range(4)])
     go(workspace, path, settings=["ingest.materialize=jpeg"])
     kept = pictures_in(workspace)

@@ -12,7 +12,7 @@ from tests.helpers import STAGE_TABLES, go, rows, write_noise_stream
 
 
 @pytest.mark.usefixtures("engine")
-def test_the_only_stream_can_move_lose_its_name_and_be_let_go_of(tmp_path: Path) -> None:
+def test_the_only_stream_can_be_moved_renamed_and_dropped(tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", [0, 1, 2, 2, 3, 1])
     workspace = Workspace.at(tmp_path / "tables")
     go(workspace, cam)

@@ -47,7 +47,7 @@ def asked(weights: object, *more: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("models_at_hand")
-def test_rows_are_what_the_detector_says(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
+def test_rows_are_the_results_of_the_detector(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
     frames = [colored(seed) for seed in range(N)]
     cam = write_pictures(tmp_path / "cam", frames)
     settings = asked(weights, "annotate.min_score=0.05", "annotate.max_objects=7", "resources.model_batch=4")
@@ -66,7 +66,7 @@ def test_rows_are_what_the_detector_says(workspace: Workspace, tmp_path: Path, w
     assert go(workspace, cam, settings=[*settings, "resources.model_batch=1"]).outcomes["annotate"].computed == 1
 
 
-def test_the_key_names_what_decides_the_result(weights: Path, tmp_path: Path) -> None:
+def test_the_key_depends_on_what_affects_the_result(weights: Path, tmp_path: Path) -> None:
     def key(*settings: str) -> str:
         return annotate_stage(load(settings=[*asked(weights), *settings]).config).key
 
@@ -80,7 +80,7 @@ def test_the_key_names_what_decides_the_result(weights: Path, tmp_path: Path) ->
     )
 
 
-def test_all_that_is_wrong_is_said_before_any_work(
+def test_all_problems_are_reported_before_any_work(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WINNOW_WEIGHTS", str(tmp_path / "weights"))

@@ -43,7 +43,7 @@ def pin(monkeypatch: pytest.MonkeyPatch, name: str, weights: Path) -> Model:
     return model
 
 
-def test_a_folder_has_a_hash_of_what_decides_what_it_says(tmp_path: Path) -> None:
+def test_the_hash_of_a_folder_covers_the_files_that_affect_results(tmp_path: Path) -> None:
     one, other = write(tmp_path / "one"), write(tmp_path / "other")
     assert [file.name for file in files(one)] == ["config.json", "model.safetensors"]
     (other / "README.md").write_text("another card")
@@ -56,7 +56,7 @@ def test_a_folder_has_a_hash_of_what_decides_what_it_says(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("unpinned")
-def test_a_folder_is_pulled_and_held_to_its_hash(tmp_path: Path, place: Path) -> None:
+def test_a_pulled_folder_is_verified_by_its_hash(tmp_path: Path, place: Path) -> None:
     source = write(tmp_path / "source")
     entry = pull("dfine-small", str(source))
     assert (entry.state, entry.sha256, entry.pinned) == ("present", digest(source), "first pull")
@@ -178,7 +178,7 @@ def test_a_folder_of_another_architecture_is_not_kept(tmp_path: Path, place: Pat
 
 
 @pytest.mark.usefixtures("unpinned")
-def test_an_altered_folder_is_found_whatever_it_is_called(tmp_path: Path, place: Path) -> None:
+def test_an_altered_folder_is_detected_under_any_name(tmp_path: Path, place: Path) -> None:
     source = write(tmp_path / "source")
     pull("dfine-small", str(source))
     assert of_folder(place / "dfine-small", "mine").name == "dfine-small"
@@ -188,7 +188,7 @@ def test_an_altered_folder_is_found_whatever_it_is_called(tmp_path: Path, place:
         of_folder(place / "dfine-small", "mine")
 
 
-def test_the_commit_that_the_hub_gave_is_known(tmp_path: Path) -> None:
+def test_the_commit_of_the_download_is_recorded(tmp_path: Path) -> None:
     local = pytest.importorskip("huggingface_hub._local_folder")
     folder = write(tmp_path / "fetched")
     assert revision_in(folder) is None
@@ -196,7 +196,7 @@ def test_the_commit_that_the_hub_gave_is_known(tmp_path: Path) -> None:
     assert revision_in(folder) == "6f1ed8cd" * 5
 
 
-def test_what_is_not_whole_is_not_kept(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incomplete_folders_are_not_kept(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = write(tmp_path / "broken")
     (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:-3])
     with pytest.raises(UserError, match=r"model\.safetensors: incomplete"):

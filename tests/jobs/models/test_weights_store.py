@@ -85,7 +85,7 @@ def test_the_first_pull_records_and_later_ones_have_to_agree(server: str, place:
 
 
 @pytest.mark.parametrize("names_it", ["unpinned", "pinned"])
-def test_what_was_pulled_is_held_to_its_hash_however_it_is_named(
+def test_pulled_weights_are_verified_under_any_name(
     server: str,
     place: Path,
     tmp_path: Path,
@@ -111,7 +111,7 @@ def test_what_was_pulled_is_held_to_its_hash_however_it_is_named(
 
 
 @pytest.mark.usefixtures("unpinned")
-def test_what_is_there_is_replaced_only_by_force(server: str, place: Path, tmp_path: Path) -> None:
+def test_existing_weights_are_replaced_only_with_force(server: str, place: Path, tmp_path: Path) -> None:
     first = pull("yolox-nano", f"{server}/good")
     assert (first.pinned, first.size_bytes, entries(["yolox-tiny"])[0].pinned) == ("first pull", len(DATA), None)
     other = tmp_path / "other.onnx"
@@ -126,7 +126,7 @@ def test_what_is_there_is_replaced_only_by_force(server: str, place: Path, tmp_p
 
 
 @pytest.mark.usefixtures("pinned")
-def test_nothing_takes_the_place_of_what_the_catalogue_names(server: str, place: Path, tmp_path: Path) -> None:
+def test_weights_pinned_by_the_catalogue_are_never_replaced(server: str, place: Path, tmp_path: Path) -> None:
     assert (entries(["yolox-nano"])[0].pinned, entries(["yolox-nano"])[0].size_bytes) == ("catalogue", len(DATA))
     same_size = tmp_path / "same.onnx"
     same_size.write_bytes(DATA[:-1] + bytes([DATA[-1] ^ 1]))
@@ -155,7 +155,7 @@ def test_nothing_takes_the_place_of_what_the_catalogue_names(server: str, place:
 
 
 @pytest.mark.usefixtures("pinned")
-def test_what_was_recorded_before_the_catalogue_named_a_hash_is_no_excuse(server: str, place: Path) -> None:
+def test_the_hash_of_the_catalogue_overrides_an_earlier_record(server: str, place: Path) -> None:
     place.mkdir()
     (place / "yolox_nano.onnx").write_bytes(OTHER)
     recorded = {"sha256": hashlib.sha256(OTHER).hexdigest(), "size_bytes": len(OTHER), "source": "/elsewhere.onnx"}
@@ -176,7 +176,7 @@ def of_file_says(path: Path) -> list[str]:
 
 
 @pytest.mark.usefixtures("pinned")
-def test_what_the_catalogue_names_is_known_where_nobody_pulled_it(place: Path) -> None:
+def test_weights_of_the_catalogue_are_recognised_without_a_pull(place: Path) -> None:
     place.mkdir()
     (place / "yolox_nano.onnx").write_bytes(DATA)
     assert (state(), resolve("yolox-nano").sha256, resolve("yolox_nano.onnx").name) == ("present", SHA, "yolox-nano")
@@ -194,23 +194,23 @@ def test_a_file_that_merely_has_the_name_is_refused(server: str, place: Path) ->
 
 
 @pytest.mark.parametrize(("name", "kind"), [("yolox-tiny", "an ONNX graph"), ("yolo26n", "a checkpoint of torch")])
-def test_what_is_of_another_kind_is_not_kept(place: Path, tmp_path: Path, name: str, kind: str) -> None:
+def test_weights_of_another_type_are_not_kept(place: Path, tmp_path: Path, name: str, kind: str) -> None:
     for text in (b"# Winnow\n\nWinnow turns", b"<!DOCTYPE html>", b"", DATA[:-1] if "ONNX" in kind else DATA):
         (tmp_path / "some").write_bytes(text)
-        with pytest.raises(UserError, match=f"expected {kind}, but .*some holds something else; nothing was kept"):
+        with pytest.raises(UserError, match=f"expected {kind}, but .*some is of another type; nothing was kept"):
             pull(name, str(tmp_path / "some"))
     assert list(place.iterdir()) == []
 
 
-@pytest.mark.parametrize(("page", "said"), [("half", "bytes did not come"), ("gone", "404")])
-def test_what_does_not_come_whole_is_not_kept(server: str, place: Path, page: str, said: str) -> None:
+@pytest.mark.parametrize(("page", "said"), [("half", "are missing; pull again"), ("gone", "404")])
+def test_incomplete_downloads_are_not_kept(server: str, place: Path, page: str, said: str) -> None:
     with pytest.raises(RunFailedError, match=said):
         pull("yolox-nano", f"{server}/{page}")
     assert list(place.iterdir()) == []
 
 
 @pytest.mark.usefixtures("unpinned")
-def test_what_is_missing_is_said_with_what_mends_it(place: Path) -> None:
+def test_missing_weights_are_reported_with_a_fix(place: Path) -> None:
     with pytest.raises(UserError, match="run: winnow models pull yolox-tiny"):
         resolve("yolox-tiny")
     with pytest.raises(UserError, match=r"weights none\.onnx: expected a file or one of yolox-nano"):
@@ -226,7 +226,7 @@ def test_what_is_missing_is_said_with_what_mends_it(place: Path) -> None:
 
 
 @pytest.mark.usefixtures("unpinned")
-def test_a_file_of_ones_own_needs_no_catalogue(tmp_path: Path) -> None:
+def test_a_users_own_file_needs_no_catalogue(tmp_path: Path) -> None:
     (tmp_path / "mine.onnx").write_bytes(DATA)
     found = resolve(str(tmp_path / "mine.onnx"))
     assert (found.name, found.sha256, found.model) == ("mine", SHA, None)
@@ -247,7 +247,7 @@ def test_a_file_of_ones_own_needs_no_catalogue(tmp_path: Path) -> None:
         ("MIT: once upon an agency", None),
     ],
 )
-def test_what_a_licence_asks_is_told_once(said: str, asks: str | None) -> None:
+def test_licence_notices_are_shown_once(said: str, asks: str | None) -> None:
     licence = licence_of(SHA, said)
     first = notice(SHA, licence)
     assert (first is None) == (asks is None)
@@ -256,7 +256,7 @@ def test_what_a_licence_asks_is_told_once(said: str, asks: str | None) -> None:
 
 
 @pytest.mark.parametrize("said", [None, "unknown"])
-def test_a_licence_that_nobody_states_is_told_in_plain_words(said: str | None) -> None:
+def test_an_unstated_licence_is_reported(said: str | None) -> None:
     first = notice(SHA, licence_of(SHA, said))
     assert first == "no licence is stated for these weights: ask their makers before they are used or passed on"
     about = notice("openai:seer", licence_of("openai:seer", "research only"), "the answers of seer")

@@ -105,9 +105,9 @@ def test_weights_are_asked_for_before_any_work(
     for settings, hint in (
         (asked(tmp_path / "nowhere"), "there is no such file or folder"),
         (asked(empty), "expected open_clip_config.json in it"),
-        (asked(file), "name the architecture"),
+        (asked(file), "does not state its architecture"),
         (asked(file, "embed.model=ViT-B-33"), "no such architecture; similar: .*ViT-B-32"),
-        (asked(weights, "embed.model=ViT-B-32"), "expected nothing"),
+        (asked(weights, "embed.model=ViT-B-32"), "expected no value"),
     ):
         with pytest.raises(UserError, match=hint):
             go(workspace, cam, settings=settings)

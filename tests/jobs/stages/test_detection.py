@@ -196,10 +196,10 @@ def test_truth_is_matched_by_file_names(annotated: Workspace, tmp_path: Path) ->
     assert (found.n_images, found.n_truth, found.n_found) == (3, 1, 2)
     assert (found.matching.ambiguous, found.matching.missing) == (["image_3.png"], ["image_99.png"])
     images[0]["width"] = 255
-    with pytest.raises(UserError, match=r"image_0\.png is 255x128 in the truth, but 256x128"):
+    with pytest.raises(UserError, match=r"image_0\.png is 255x128 in the ground truth, but 256x128"):
         held()
     del images[:3], images[1:], objects_[:]
-    with pytest.raises(UserError, match="none of the 1 images of the truth is a frame that was annotated: 1 are no"):
+    with pytest.raises(UserError, match="none of the 1 images of the ground truth is an annotated frame: 1 are no"):
         held()
 
 
@@ -254,7 +254,7 @@ def test_names_that_do_not_reach_end_the_run(workspace: Workspace, tmp_path: Pat
     cam = write_stream(tmp_path / "cam")
     nameless = write_end_to_end(tmp_path / "nameless.onnx", "N")
     (tmp_path / "one.txt").write_text("cat\n")
-    with pytest.raises(RunFailedError, match=r"object of class 1, .* there are 1 names; give annotate.names"):
+    with pytest.raises(RunFailedError, match=r"object of class 1, .* there are 1 names; set annotate.names"):
         go(workspace, cam, settings=asked(nameless, f"annotate.names={tmp_path / 'one.txt'}"))
     assert rows(workspace, schemas.QUARANTINE).height == objects(workspace).height == 0
     (tmp_path / "two.txt").write_text("cat\nred\n")

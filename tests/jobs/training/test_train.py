@@ -1,4 +1,4 @@
-"""The whole circle: annotate, export, train, annotate with what was trained, evaluate."""
+"""Annotate, export, train, annotate with the trained model, evaluate."""
 
 from __future__ import annotations
 

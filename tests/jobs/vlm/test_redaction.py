@@ -5,7 +5,7 @@ import pytest
 from jobs.vlm.redaction import Hiding
 
 
-def test_keys_of_all_providers_are_hidden_and_words_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_of_all_providers_are_redacted_and_words_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-0123")
     monkeypatch.setenv("GEMINI_API_KEY", "")

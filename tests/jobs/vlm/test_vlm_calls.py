@@ -96,7 +96,7 @@ def texts(there: Endpoint) -> list[str]:
     return [json.dumps(request) for request in there.asked]
 
 
-def test_several_are_under_way_and_say_what_they_say_alone(
+def test_concurrent_calls_give_the_results_of_single_ones(
     workspaces: Callable[[str], Workspace], made: Path, there: Endpoint
 ) -> None:
     together, alone = workspaces("together"), workspaces("alone")
@@ -132,7 +132,7 @@ def test_the_pace_holds_for_all_together(
     assert all(times[at] - began[0] >= 0.2 * at for at in range(len(times)))
 
 
-def test_no_more_is_spent_together_than_alone(
+def test_concurrent_calls_never_exceed_the_budget(
     workspaces: Callable[[str], Workspace], made: Path, there: Endpoint
 ) -> None:
     Crowd(there, 0.2)
@@ -149,7 +149,7 @@ def test_no_more_is_spent_together_than_alone(
     assert 0 < spent[0][0] < N
 
 
-def test_the_same_question_is_not_under_way_twice(tmp_path: Path, made: Path, there: Endpoint) -> None:
+def test_the_same_call_is_not_made_twice_at_a_time(tmp_path: Path, made: Path, there: Endpoint) -> None:
     Crowd(there, 0.3)
     for name in ("a", "b"):
         shutil.copytree(made.parent / "data/yard/gate", tmp_path / "data" / name)
@@ -158,7 +158,7 @@ def test_the_same_question_is_not_under_way_twice(tmp_path: Path, made: Path, th
     assert (record.outcomes["escalate"].computed, len(there.asked), len(set(texts(there)))) == (2 * N, N, N)
 
 
-def test_an_endpoint_that_refuses_ends_all_and_what_was_answered_stays(
+def test_a_refusing_endpoint_ends_all_calls_and_answers_are_kept(
     workspaces: Callable[[str], Workspace], made: Path, there: Endpoint
 ) -> None:
     workspace = workspaces("ws")
@@ -201,9 +201,7 @@ class Impatient(SilentListener):
         return self._judge(boxes)
 
 
-def test_a_pause_waits_for_what_is_under_way(
-    workspaces: Callable[[str], Workspace], made: Path, there: Endpoint
-) -> None:
+def test_a_pause_waits_for_calls_in_flight(workspaces: Callable[[str], Workspace], made: Path, there: Endpoint) -> None:
     workspace = workspaces("ws")
     request = RunRequest(
         workspace, [str(made.parent / "data")], load(settings=asked(made, there, "escalate.parallel=2"))
@@ -216,7 +214,7 @@ def test_a_pause_waits_for_what_is_under_way(
     assert len(texts(there)) == len(set(texts(there))) == N
 
 
-def test_a_run_that_was_killed_asks_again_what_was_under_way_alone(
+def test_a_killed_run_repeats_only_the_calls_in_flight(
     workspaces: Callable[[str], Workspace], made: Path, there: Endpoint
 ) -> None:
     workspace = workspaces("ws")
@@ -239,7 +237,7 @@ def test_a_run_that_was_killed_asks_again_what_was_under_way_alone(
     assert rows(workspace, schemas.ESCALATIONS).filter(pl.col("state") == "done").height == N
 
 
-def test_a_budget_is_held_until_costs_are_known() -> None:
+def test_a_reservation_is_kept_until_the_cost_is_known() -> None:
     budget = Budget(60_000, 1.0, 0.3)
     waits: list[float] = []
     first = budget.take(0.4, lambda _: None)
@@ -299,7 +297,7 @@ def entry_of(workspace: Workspace) -> dict[str, Any]:
     return rows(workspace, schemas.ESCALATIONS).row(0, named=True)
 
 
-def test_that_no_answer_came_does_not_count(workspace: Workspace, there: Endpoint, ask: Ask) -> None:
+def test_unanswered_calls_do_not_count(workspace: Workspace, there: Endpoint, ask: Ask) -> None:
     there.bad += [MISFIT, BUSY, Bad(half=True)]
     outcome = ask("escalate.attempts=3")
     assert (outcome.quarantined, len(there.asked)) == (1, 3)
@@ -327,7 +325,7 @@ def test_that_no_answer_came_does_not_count(workspace: Workspace, there: Endpoin
     assert (entry["state"], entry["error"], entry["tokens_in"]) == ("done", None, 4000)
 
 
-def test_an_entry_of_an_older_version_stays_given_up(workspace: Workspace, there: Endpoint, ask: Ask) -> None:
+def test_failed_calls_of_an_older_version_are_not_repeated(workspace: Workspace, there: Endpoint, ask: Ask) -> None:
     there.bad += [MISFIT, MISFIT]
     ask("escalate.attempts=2")
     old = rows(workspace, schemas.ESCALATIONS).with_columns(pl.lit(None, pl.Int64).alias("misfits"))

@@ -42,7 +42,7 @@ def connected(api: Api, there: Endpoint, timeout_s: float) -> Client:
     return connect(EscalateParams(api=api, url=url, model="the-model", timeout_s=timeout_s), KEY)
 
 
-def test_questions_and_answers(api: Api, there: Endpoint, client: Client) -> None:
+def test_requests_and_answers_of_every_api(api: Api, there: Endpoint, client: Client) -> None:
     reply = client.ask(ASKED, JPEG)
     assert (read_answer(reply.text, ASKED).objects, reply.tokens_in, reply.tokens_out) == ([], 1000, 100)
     (request,), (headers,) = there.asked, there.headers
@@ -94,7 +94,7 @@ def tokens_in(client: Client) -> int:
         return 0
 
 
-def test_an_answer_in_other_words_is_an_answer(there: Endpoint, client: Client) -> None:
+def test_an_answer_that_is_no_json_is_returned_as_text(there: Endpoint, client: Client) -> None:
     there.bad.append(Bad(text="I see a dog."))
     reply = client.ask(ASKED, JPEG)
     assert reply.tokens_out == 100
@@ -102,13 +102,13 @@ def test_an_answer_in_other_words_is_an_answer(there: Endpoint, client: Client) 
         read_answer(reply.text, ASKED)
 
 
-def test_an_answer_never_holds_a_key(there: Endpoint, client: Client) -> None:
+def test_answers_never_contain_a_key(there: Endpoint, client: Client) -> None:
     there.bad.append(Bad(text=json.dumps({"echo": f"Bearer {KEY}"})))
     reply = client.ask(ASKED, JPEG)
     assert (KEY in reply.text, "Bearer (hidden)" in reply.text) == (False, True)
 
 
-def test_what_a_library_finds_wrong_with_an_answer_is_told_without_the_answer(there: Endpoint, client: Client) -> None:
+def test_validation_errors_do_not_quote_the_answer(there: Endpoint, client: Client) -> None:
     told = []
     fields = ("usage", "choices", "candidates", "usageMetadata", "content")
     for body in (dict.fromkeys(fields, f"Bearer {KEY}"), [KEY], KEY):
@@ -122,14 +122,14 @@ def test_what_a_library_finds_wrong_with_an_answer_is_told_without_the_answer(th
     assert any(told)
 
 
-def test_nobody_there(api: Api) -> None:
+def test_an_unreachable_endpoint_is_an_error(api: Api) -> None:
     client = connect(EscalateParams(api=api, url="http://127.0.0.1:9", model="m", timeout_s=1.0), None)
     with pytest.raises(EndpointError) as caught:
         client.ask(ASKED, JPEG)
     assert caught.value.again
 
 
-def test_how_long_to_wait() -> None:
+def test_retry_after_is_parsed() -> None:
     assert retry_after_s({"retry-after": "2.5"}) == 2.5
     assert retry_after_s({"Retry-After": "-1"}) == 0
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
