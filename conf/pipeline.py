@@ -106,7 +106,7 @@ class PipelineConfig:
         if work and work.like:
             return self.rule(work.like)
         text = (work and work.rule) or self.when.get(stage)
-        only_kept = bool(work and work.kept_setting) and setting(self, work.kept_setting) == "kept"
+        only_kept = work is not None and bool(work.kept_setting) and setting(self, work.kept_setting) == "kept"
         return both(KEPT if only_kept else None, understood(text) if text else None)
 
     def conflicts(self) -> list[str]:
