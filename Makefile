@@ -3,13 +3,15 @@
 PYTHON ?= python3
 # Many tests wait for processes of their own, so that three go well on two cores.
 WORKERS ?= 3
+# Files of tests stay together, and begin in the order in which tests/marks.py puts them: what takes longest first.
+SPREAD := --dist loadgroup --no-loadscope-reorder
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 SYNC = $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode
 OWN = $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
-.PHONY: help setup core demo test check docs golden format faults bench bench-gpu evidence notebooks pins clean
+.PHONY: help setup core demo test test-fast compiled check docs golden format faults bench bench-gpu evidence notebooks pins clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -20,8 +22,14 @@ core: $(VENV)/.core ## Install what the main job needs, and nothing else
 demo: core ## Run the main job on an embedded sample
 	$(BIN)/winnow demo
 
-test: setup ## Run the tests, in as many processes as WORKERS says
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+test: compiled ## Run the tests, in as many processes as WORKERS says
+	$(BIN)/pytest -n $(WORKERS) $(SPREAD)
+
+compiled: setup # What numba compiles is so compiled once, and not in each process of the tests.
+	$(BIN)/python -m tests.compiled
+
+test-fast: compiled ## Run the tests that need neither an engine nor processes of their own, in a minute and a half
+	$(BIN)/pytest -n 2 $(SPREAD) -m "not engine and not process and not slow"
 
 check: setup ## Check style, types, layers and docs
 	$(BIN)/ruff check .
@@ -29,6 +37,7 @@ check: setup ## Check style, types, layers and docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.layout
+	$(BIN)/python -m tests.language
 
 golden: setup ## Write the stage keys of tests/golden_keys.json: whoever has a workspace computes what changed
 	$(BIN)/python -m tests.golden_keys

@@ -18,12 +18,17 @@ from jobs.demo import write_sample
 from jobs.engine.ray_engine import Engine
 from jobs.storage.workspace import Workspace
 from tests import s3
-from tests.helpers import SMALL
+from tests.helpers import SMALL, go
+from tests.machines import PATIENT, Machines, two_machines
 from tests.models import held_at_hand
 
 # No test asserts a time: whoever else is at work on the machine makes any example slow.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+# Nor does a cluster give up.
+os.environ.update(PATIENT)
+
+pytest_plugins = ["tests.marks"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,6 +50,13 @@ def engine() -> Iterator[Engine]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def machines() -> Iterator[Machines]:
+    """A cluster of two machines that know nothing of any object store; who kills one of them adds another."""
+    with two_machines() as cluster:
+        yield cluster
+
+
 @pytest.fixture
 def models_at_hand(engine: Engine) -> Iterator[None]:
     """Models in the tests' own process, for tests of what is shown to them and of what comes of it."""
@@ -58,6 +70,14 @@ def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sample") / "cam"
     write_sample(folder, SMALL)
     return folder
+
+
+@pytest.fixture(scope="session")
+def sample_tables(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, engine: Engine) -> Workspace:
+    """The workspace of a run of `SMALL` without any trouble, to be read only."""
+    workspace = Workspace.at(tmp_path_factory.mktemp("sample") / "tables")
+    go(workspace, sample_folder)
+    return workspace
 
 
 @pytest.fixture

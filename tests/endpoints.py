@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.waiting import wait_until
+
 Wrap = Callable[[str], dict[str, Any]]
 
 
@@ -45,7 +47,10 @@ WRAPS: dict[str, Wrap] = {"openai": openai, "anthropic": anthropic, "gemini": ge
 
 @dataclass(frozen=True)
 class Bad:
-    """How it answers once: with a status, headers, a text or a whole body, half of that, or after a while."""
+    """How it answers once: with a status, headers, a text or a whole body, half of that, or after a while.
+
+    `after` is how many questions have to have come by then, this one included.
+    """
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -53,6 +58,7 @@ class Bad:
     body: Any = None
     half: bool = False
     after_s: float = 0.0
+    after: int = 0
 
 
 @dataclass
@@ -89,6 +95,7 @@ def endpoint(wrap: Wrap) -> Iterator[Endpoint]:
             there.times.append(time.monotonic())
             there.headers.append({k.lower(): v for k, v in self.headers.items()} | {"path": self.path})
             bad = there.bad.pop(0) if there.bad else Bad()
+            wait_until(lambda: len(there.asked) >= bad.after, every_s=0.01)
             time.sleep(bad.after_s)
             text = bad.text if bad.text is not None else json.dumps(there.judge(boxes_in(request)))
             said = wrap(text) if bad.status < 400 else {"error": {"message": f"no: {self.headers.as_string()}"}}

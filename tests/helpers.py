@@ -20,7 +20,7 @@ import schemas
 from conf import load
 from jobs.cli.app import app
 from jobs.core.errors import UserError
-from jobs.ingest.catalogue import Admission
+from jobs.ingest.catalogue import IngestOverrides
 from jobs.records.run_record import RunRecord
 from jobs.runs.dry_run import StageForecast, forecast
 from jobs.runs.prepare import prepare
@@ -56,12 +56,12 @@ def go(
     workspace: Workspace,
     *inputs: Path | str,
     settings: Iterable[str] = (),
-    admission: Admission | None = None,
+    overrides: IngestOverrides | None = None,
     limit: int | None = None,
 ) -> RunRecord:
     """Run the default profile on some folders."""
     loaded = load(settings=("resources.commit_seconds=0.2", *settings))
-    return run(RunRequest(workspace, [str(i) for i in inputs], loaded, admission or Admission(), limit))
+    return run(RunRequest(workspace, [str(i) for i in inputs], loaded, overrides or IngestOverrides(), limit))
 
 
 def computed(record: RunRecord) -> dict[str, int]:
@@ -228,10 +228,10 @@ def problems(result: Result) -> list[str]:
 
 
 def planned(
-    workspace: Workspace, *inputs: Path, settings: tuple[str, ...] = (), admission: Admission | None = None
+    workspace: Workspace, *inputs: Path, settings: tuple[str, ...] = (), overrides: IngestOverrides | None = None
 ) -> dict[str, StageForecast]:
     """Return what a run would do, for the stages that have something to do."""
-    request = RunRequest(workspace, [str(i) for i in inputs], load(settings=settings), admission or Admission())
+    request = RunRequest(workspace, [str(i) for i in inputs], load(settings=settings), overrides or IngestOverrides())
     return {f.stage: f for f in forecast(prepare(request)) if f.compute or f.verify or f.remove}
 
 

@@ -37,7 +37,7 @@ _BY_SUBJECT = {
 
 def main() -> int:
     """Print every broken rule and return the exit code."""
-    found = [*_modules(), *_tests(), *_reference(), *_docstrings(), *_stage_names(), *_indexes()]
+    found = [*_modules(), *_class_names(), *_tests(), *_reference(), *_docstrings(), *_stage_names(), *_indexes()]
     for problem in found:
         sys.stderr.write(f"{problem}\n")
     return 1 if found else 0
@@ -57,6 +57,17 @@ def _modules() -> Iterator[str]:
             yield f"{name}: {lines} lines, at most {_MOST_LINES} are allowed"
         if path.stem in sys.stdlib_module_names and path.stem not in {"__init__", "__main__"}:
             yield f"{name}: named like a module of the standard library"
+
+
+def _class_names() -> Iterator[str]:
+    """No two public classes of one name: a name stands for one thing, whichever module it is imported from."""
+    first: dict[str, Path] = {}
+    for path in _sources(*_ROOMS):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                other = first.setdefault(node.name, path)
+                if other != path:
+                    yield f"{path.relative_to(ROOT)}: class {node.name} is in {other.relative_to(ROOT)}, too"
 
 
 def _tests() -> Iterator[str]:

@@ -11,22 +11,37 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import PATIENCE_S, wait_until
+
 _MEMORY = 80 << 20
+_TRIES = 3
+
+PATIENT = {
+    name: str(round(PATIENCE_S * 1000 if name.endswith("_ms") else PATIENCE_S))
+    for name in (
+        "RAY_gcs_server_port_wait_time_s",
+        "RAY_worker_register_timeout_seconds",
+        "RAY_agent_register_timeout_ms",
+        "RAY_health_check_timeout_ms",
+        "RAY_DASHBOARD_STARTUP_TIMEOUT_S",
+    )
+}
+"""What Ray waits for longer than by default, for a busy machine; a process that has ended is noticed all the same."""
 
 
 class Machines:
     """The cluster as its user sees it; `folder` is where it keeps its logs."""
 
-    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
+    def __init__(self, process: subprocess.Popen[str], address: str, folder: Path) -> None:
         self._process = process
         self.folder = folder
-        self.address = self._line()
+        self.address = address
 
     def kill_one(self) -> None:
         """Kill the raylet of the node that is not the head, and with it all its workers."""
@@ -40,35 +55,38 @@ class Machines:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{word}\n")
         self._process.stdin.flush()
-        assert self._line() == f"{word} done"
+        assert _line(self._process) == f"{word} done"
 
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline().strip()
-        assert line, "the cluster did not come up"
-        return line
+
+def _line(process: subprocess.Popen[str]) -> str:
+    """Return the next line that a process prints; an empty one where it ends without."""
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
 
 
 @contextmanager
 def two_machines() -> Iterator[Machines]:
-    """Start the cluster, and end it."""
+    """Start the cluster, and end it. One that does not come up, as Ray gives up on a busy machine, is started again."""
     command = [sys.executable, "-m", "tests.machines"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with (
-        apart() as environment,
-        subprocess.Popen(command, **pipes, text=True, env=without_keys(environment)) as process,
-    ):
-        try:
-            yield Machines(process, Path(environment["RAY_TMPDIR"]))
-        finally:
-            assert process.stdin is not None
-            process.stdin.close()
-            process.wait(60)
+    with apart() as environment:
+        for _ in range(_TRIES):
+            with subprocess.Popen(command, **pipes, text=True, env=without_keys(environment)) as process:
+                if not (address := _line(process)):
+                    continue
+                try:
+                    yield Machines(process, address, Path(environment["RAY_TMPDIR"]))
+                finally:
+                    assert process.stdin is not None
+                    process.stdin.close()
+                    process.wait(PATIENCE_S)
+            return
+    raise AssertionError("the cluster did not come up")
 
 
 def without_ray() -> dict[str, str]:
     """Return this process's environment without what its own cluster is set up by, which others would stumble over."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | PATIENT
 
 
 def without_keys(environment: Mapping[str, str]) -> dict[str, str]:
@@ -82,28 +100,54 @@ def head(*options: str, **more: str) -> Iterator[tuple[str, str]]:
 
     They are that of the cluster and that of its dashboard, which may take a while longer, if it is asked for.
     """
-    gcs, dash, agent, client = free_ports(4)
-    command = ["ray", "start", "--head", "--block", "--num-cpus=1", f"--port={gcs}", f"--dashboard-port={dash}"]
-    command += [f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}", *options]
-    command += [f"--object-store-memory={_MEMORY}", "--disable-usage-stats"]
     programs = Path(sys.executable).parent
     with apart() as environment:
         # Not this checkout, but what is handed over, is what has to run.
         environment |= {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": "", **more}
-        quiet, folder = subprocess.DEVNULL, environment["RAY_TMPDIR"]
-        with subprocess.Popen(
-            command, stdout=quiet, stderr=quiet, env=environment, cwd=folder, start_new_session=True
-        ) as process:
-            try:
-                deadline = time.monotonic() + 90
-                while not _answers(gcs):
-                    assert process.poll() is None, "the cluster did not come up"
-                    assert time.monotonic() < deadline, "the cluster did not come up"
-                    time.sleep(0.2)
+        environment["PYTHONUNBUFFERED"] = "1"
+        for _ in range(_TRIES):
+            gcs, dash, *others = free_ports(4)
+            command = _head_command(gcs, dash, *others, *options)
+            with _group(command, environment, Path(environment["RAY_TMPDIR"])) as (process, said):
+                wait_until(
+                    lambda: process.poll() is not None or _UP in said.read_text(), "the cluster came not up", 0.2
+                )
+                # What Ray gives up on where the machine is busy, or another program took the port, is started again.
+                if process.poll() is not None:
+                    continue
                 yield f"127.0.0.1:{gcs}", f"http://127.0.0.1:{dash}"
-            finally:
-                process.send_signal(signal.SIGTERM)
-                process.wait(60)
+            return
+    raise AssertionError("the cluster did not come up")
+
+
+_UP = "Ray runtime started"
+
+
+def _head_command(gcs: int, dash: int, agent: int, client: int, *options: str) -> list[str]:
+    command = ["ray", "start", "--head", "--block", "--num-cpus=1", f"--port={gcs}", f"--dashboard-port={dash}"]
+    command += [f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}", *options]
+    return [*command, f"--object-store-memory={_MEMORY}", "--disable-usage-stats"]
+
+
+@contextmanager
+def _group(
+    command: list[str], environment: Mapping[str, str], folder: Path
+) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """Start a command in a group of its own; yield it and the file of what it says. The whole group is ended."""
+    said = folder / "start.txt"
+    with (
+        open(said, "w", encoding="utf-8") as sink,
+        subprocess.Popen(
+            command, stdout=sink, stderr=sink, env=environment, cwd=folder, start_new_session=True, text=True
+        ) as process,
+    ):
+        try:
+            yield process, said
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(PATIENCE_S)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def free_ports(n: int) -> list[int]:
@@ -113,11 +157,6 @@ def free_ports(n: int) -> list[int]:
     for each in sockets:
         each.close()
     return ports
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as asking:
-        return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
@@ -134,6 +173,7 @@ def main() -> None:
     """Serve whoever reads the address."""
     from ray.cluster_utils import Cluster
 
+    Cluster._wait_for_node = partialmethod(Cluster._wait_for_node, timeout=PATIENCE_S)
     options: dict[str, Any] = {"num_cpus": 1, "object_store_memory": _MEMORY}
     cluster = Cluster(initialize_head=True, head_node_args={**options, "include_dashboard": False})
     nodes = [cluster.add_node(**options)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from jobs.dispatch.gateway import lock_path
 from jobs.storage.locks import holder
 from tests.helpers import SMALL
 from tests.machines import without_ray
+from tests.waiting import ended, wait_until
 
 SLOW = ("unit_frames=8", "resources.block_frames=8", "resources.commit_seconds=0.05")
 """Many small blocks and commits, so that there is much to be interrupted."""
@@ -55,14 +55,13 @@ def start_gateway(root: Path) -> subprocess.Popen[str]:
     """Start a gateway in the foreground of a process of its own, and wait until it is at work."""
     command = [sys.executable, "-m", "jobs.cli", "gateway", "start", "--foreground", "--workspace", str(root)]
     process = subprocess.Popen([*command, "--backoff", "0.1", "--quiet"], stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not (holder(lock_path(root)) or {}).get("ready"):
-        time.sleep(0.02)
+    wait_until(lambda: process.poll() is not None or (holder(lock_path(root)) or {}).get("ready"), every_s=0.02)
     return process
 
 
 def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
+    code, out, err = ended(process)
+    assert code == 0, err
     return json.loads(out.splitlines()[-1])
 
 
@@ -74,9 +73,5 @@ def n_rows(place: Path) -> int:
 
 def wait_for_rows(place: Path, process: subprocess.Popen[str], n: int, most: int = SMALL.planted.n_files) -> None:
     """Wait until a run has committed more than `n` new frames or is about to end by itself."""
-    have = n_rows(place)
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        if n_rows(place) >= min(most, have + max(1, n // 10)):
-            return
-        time.sleep(0.05)
+    enough = min(most, n_rows(place) + max(1, n // 10))
+    wait_until(lambda: n_rows(place) >= enough or process.poll() is not None)

@@ -17,9 +17,9 @@ from pathlib import Path
 from threading import Lock, Thread
 from urllib.parse import unquote
 
+from tests.waiting import PATIENCE_S, wait_until
 from transforms.io import object_store
 
-_START_S = 60.0
 _WAIT_S = 1.5
 _SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
@@ -41,15 +41,16 @@ def server() -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     address = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        assert process.poll() is None
+        with suppress(OSError):
+            urllib.request.urlopen(f"{address}/moto-api/").close()
+            return True
+        return False
+
     try:
-        deadline = time.monotonic() + _START_S
-        while True:
-            with suppress(OSError):
-                urllib.request.urlopen(f"{address}/moto-api/").close()
-                break
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(answers, "the server did not come up")
         yield address
     finally:
         process.kill()
@@ -125,7 +126,7 @@ def flaky(behind: str) -> Iterator[Flaky]:
             if fault == "throttle":
                 self.answer(503, {"Content-Type": "application/xml"}, _SLOW_DOWN)
                 return
-            upstream = http.client.HTTPConnection(host, timeout=60)
+            upstream = http.client.HTTPConnection(host, timeout=PATIENCE_S)
             left_out = "if-none-match" if fault == "heedless" else ""
             sent = {name: value for name, value in self.headers.items() if name.lower() != left_out}
             upstream.request(self.command, self.path, body, sent)

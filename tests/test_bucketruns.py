@@ -5,33 +5,29 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from jobs.records.job_log import Inbox, jobs_of
+from jobs.records.job_log import JobLog, jobs_of
 from jobs.records.journal import events
 from jobs.storage.paths import Place
 from jobs.storage.workspace import Workspace
 from tests import s3
 from tests.helpers import assert_one_live_row, assert_same_tables, go, scenery, winnow, write_pictures
-from tests.machines import Machines, two_machines, without_ray
+from tests.machines import Machines, without_ray
+from tests.marks import KILLS
+from tests.waiting import PATIENCE_S, ended, wait_until
 from transforms.io import object_store
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.xdist_group(KILLS)]
 
 PLACE = ("uri", "mtime_ns", "stat_id")
 SECRET = "not-to-be-seen-by-anybody-7f3a"
 N = 48
 STAGES = ("stages=[quality, annotate]", "annotate.detector=motion", "annotate.frames=all")
 SMALL_BLOCKS = ("unit_frames=4", "resources.block_frames=4", "resources.commit_seconds=0.1", "resources.model_frames=4")
-
-
-@pytest.fixture(scope="module")
-def machines() -> Iterator[Machines]:
-    """Two machines that know nothing of any object store."""
-    with two_machines() as cluster:
-        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +55,8 @@ def test_machines_without_keys_are_lent_those_of_the_run_and_nobody_can_read_the
 ) -> None:
     root = Workspace.at(f"{bucket}/tables").root
     source = s3.upload(frames, f"{bucket}/cam")
-    process = start(root, source, "--ray-address", machines.address, AWS_SECRET_ACCESS_KEY=SECRET)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+    code, out, err = ended(start(root, source, "--ray-address", machines.address, AWS_SECRET_ACCESS_KEY=SECRET))
+    assert code == 0, err
     record = json.loads(out.splitlines()[-1])
     assert record["stages"]["annotate"]["computed"] == record["stages"]["frames"]["computed"] == N
     assert_same_tables(Workspace.at(root), on_disk, PLACE)
@@ -77,29 +72,31 @@ def test_machines_without_keys_are_lent_those_of_the_run_and_nobody_can_read_the
 
 
 @pytest.fixture
-def slow_store(s3_server: str) -> Iterator[str]:
-    """The address of a store from which frames come slowly, so that a run has a middle."""
+def slow_store(s3_server: str) -> Iterator[s3.Flaky]:
+    """A store from which frames come slowly, so that a run has a middle."""
     with s3.flaky(s3_server) as proxy:
         proxy.fault = lambda method, path, number: "wait" if "/cam/image_" in path else None
-        yield proxy.address
+        yield proxy
 
 
 def test_a_run_that_is_paused_from_elsewhere_goes_on_without_computing_anything_twice(
-    bucket: str, slow_store: str, frames: Path, on_disk: Workspace
+    bucket: str, slow_store: s3.Flaky, frames: Path, on_disk: Workspace
 ) -> None:
     root = Workspace.at(f"{bucket}/tables").root
     source = s3.upload(frames, f"{bucket}/cam")
-    process = start(root, source, "--set", "resources.num_cpus=1", AWS_ENDPOINT_URL=slow_store)
+    process = start(root, source, "--set", "resources.num_cpus=1", AWS_ENDPOINT_URL=slow_store.address)
     job_id = measuring(root, process)
-    began = time.monotonic()
     assert winnow("job", "pause", job_id, "-w", root).exception is None
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 4, err
-    assert time.monotonic() - began < 20
+    code, _, err = ended(process)
+    assert code == 4, err
+    # It did not even ask for all of the frames.
+    assert len({path for _, _, path in slow_store.faults}) < N
     before = measured(root, job_id)
     assert 0 < before < N
     command = [sys.executable, "-m", "jobs.cli", "job", "resume", job_id, "--json", "--workspace", str(root)]
-    resumed = subprocess.run(command, env=without_ray(), capture_output=True, text=True, timeout=300, check=False)
+    resumed = subprocess.run(
+        command, env=without_ray(), capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
     assert resumed.returncode == 0, resumed.stderr
     assert json.loads(resumed.stdout.splitlines()[-1])["stages"]["frames"]["computed"] == N
     assert measured(root, job_id) == N
@@ -109,16 +106,16 @@ def test_a_run_that_is_paused_from_elsewhere_goes_on_without_computing_anything_
 
 
 def test_a_run_that_is_cancelled_from_elsewhere_leaves_rows_that_the_next_one_finds(
-    bucket: str, slow_store: str, frames: Path, on_disk: Workspace
+    bucket: str, slow_store: s3.Flaky, frames: Path, on_disk: Workspace
 ) -> None:
     root = Workspace.at(f"{bucket}/tables").root
     source = s3.upload(frames, f"{bucket}/cam")
-    process = start(root, source, "--set", "resources.num_cpus=1", AWS_ENDPOINT_URL=slow_store)
+    process = start(root, source, "--set", "resources.num_cpus=1", AWS_ENDPOINT_URL=slow_store.address)
     job_id = measuring(root, process)
     assert winnow("job", "cancel", job_id, "-w", root).exception is None
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 5, err
-    state = Inbox(root, job_id).state()
+    code, _, err = ended(process)
+    assert code == 5, err
+    state = JobLog(root, job_id).state()
     assert state is not None
     assert state.state == "cancelled"
     before = measured(root, job_id)
@@ -131,12 +128,11 @@ def test_a_run_that_is_cancelled_from_elsewhere_leaves_rows_that_the_next_one_fi
 
 def measuring(root: Place, process: subprocess.Popen[str]) -> str:
     """Return the id of the job of a run, as soon as its journal tells of a block."""
-    while process.poll() is None:
-        for job_id in jobs_of(root):
-            if measured(root, job_id):
-                return job_id
-        time.sleep(0.1)
-    raise AssertionError(process.communicate())
+
+    def found() -> list[str]:
+        return [job_id for job_id in jobs_of(root) if measured(root, job_id)]
+
+    return wait_until(found, "no block was measured", every_s=0.1, process=process)[0]
 
 
 def measured(root: Place, job_id: str) -> int:

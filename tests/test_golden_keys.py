@@ -5,6 +5,6 @@ import json
 from tests.golden_keys import PATH, golden
 
 
-def test_no_stage_key_changes_unless_that_is_meant() -> None:
-    """Where a result changes on purpose, `make golden` writes the keys of the file anew, for the change to say so."""
+def test_stage_keys_equal_the_golden_file() -> None:
+    """After an intended change of results, `make golden` rewrites the file, and the diff shows which keys changed."""
     assert golden() == json.loads(PATH.read_text(encoding="utf-8"))

@@ -20,7 +20,7 @@ from jobs.core.errors import RunFailedError, UserError
 from jobs.dispatch import control_token, daemon
 from jobs.dispatch.job_queue import Backlog
 from jobs.engine import lazy_engine
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from jobs.records.journal import events
 from jobs.storage import paths
 from jobs.storage.store import Store
@@ -39,6 +39,7 @@ from tests.helpers import (
     write_clip,
     write_noise_stream,
 )
+from tests.waiting import ended
 from transforms.io import object_store
 
 # Where frames lie, and when they were written, differs by nature.
@@ -84,6 +85,7 @@ def on_disk(tmp_path_factory: pytest.TempPathFactory, frames: Path) -> Workspace
     return workspace
 
 
+@pytest.mark.slow
 def test_a_run_in_a_bucket_gives_the_rows_of_one_on_disk(
     bucket: str, s3_server: str, tmp_path: Path, sample_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +162,7 @@ def test_clips_in_a_bucket_are_read_like_those_on_disk(bucket: str, tmp_path: Pa
     assert "holds no frames" in problem
 
 
+@pytest.mark.slow
 def test_two_writers_at_once_lose_nothing(bucket: str, frames: Path, tmp_path: Path) -> None:
     stages = "stages=[quality, duplicates]"
     here = Workspace.at(tmp_path / "tables")
@@ -168,8 +171,8 @@ def test_two_writers_at_once_lose_nothing(bucket: str, frames: Path, tmp_path: P
     settings = ("--set", "resources.commit_seconds=0.01", "--set", stages, "--json")
     both = [s3.winnow_process("run", "-w", place, "--input", source, *settings) for _ in range(2)]
     for process in both:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+        code, _, errors = ended(process)
+        assert code == 0, errors
     there = Workspace.at(place)
     assert_one_live_row(there)
     assert_same_tables(here, there, (*PLACE, "group_id"))
@@ -180,17 +183,17 @@ def test_jobs_that_several_gateways_claim_at_once_are_each_claimed_once(bucket: 
     there = Workspace.at(f"{bucket}/tables").create()
     jobs = [f"job-{number:02}" for number in range(20)]
     for job_id in jobs:
-        assert Inbox(there.root, job_id).add("submitted", {"priority": 0}, after=0)
+        assert JobLog(there.root, job_id).add("submitted", {"priority": 0}, after=0)
     command = [sys.executable, "-c", CLAIM, str(there.root)]
     many = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     for process in many:
         assert process.stdin
         process.stdin.write("go\n")
         process.stdin.flush()
-    claimed = [process.communicate(timeout=120)[0].split() for process in many]
+    claimed = [ended(process)[1].split() for process in many]
     assert sorted(job for some in claimed for job in some) == jobs
     for job_id in jobs:
-        assert [record.word for record in Inbox(there.root, job_id).records()] == ["submitted", "claimed"]
+        assert [record.word for record in JobLog(there.root, job_id).records()] == ["submitted", "claimed"]
 
 
 def test_a_gateway_does_the_jobs_of_a_bucket(bucket: str, frames: Path, on_disk: Workspace) -> None:
@@ -207,7 +210,7 @@ def test_a_gateway_does_the_jobs_of_a_bucket(bucket: str, frames: Path, on_disk:
     finally:
         daemon.stop(root)
     assert_same_tables(on_disk, Workspace.at(place), PLACE)
-    words = [record.word for record in Inbox(root, job_id).records()]
+    words = [record.word for record in JobLog(root, job_id).records()]
     assert words == ["submitted", "claimed", "started", "done"]
     assert {"gateway.jsonl", "gateway.lock"} <= set(paths.names(root / "jobs"))
     assert said(winnow("gateway", "status", "-w", place, "--json"))["gateway"] is None
@@ -236,6 +239,7 @@ def test_schedules_and_tokens_are_kept_in_a_bucket(bucket: str, frames: Path, mo
     assert s3.keys(place) == ["winnow.json"]
 
 
+@pytest.mark.slow
 def test_a_store_that_throttles_and_drops_costs_time_alone(
     bucket: str, s3_server: str, frames: Path, on_disk: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -371,8 +375,8 @@ def test_what_is_not_there_is_said_before_any_work(
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     process = s3.winnow_process("run", "-w", f"{bucket}/x", "--input", frames)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 2
+    code, _, errors = ended(process)
+    assert code == 2
     (line,) = errors.splitlines()
     assert "no credentials for an object store: expected AWS_ACCESS_KEY_ID" in line
     assert not (tmp_path / "x").exists()

@@ -1,7 +1,7 @@
-"""A made-up camera stream whose every flaw is known: the sample of `winnow demo`, and what tests take their truth from.
+"""Synthetic camera stream with known defects: the sample of `winnow demo`, and ground truth for tests.
 
-A camera flies over a textured ground. Frames are a function of parameters and frame number alone, so that the same
-stream comes out on every machine and in whatever order frames are asked for.
+A camera flies over a textured ground. Frames are a function of parameters and frame number alone, so that the stream is
+the same on every machine and in any order of access.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TIMELINE: tuple[tuple[Kind, int], ...] = (
     ("gap", 10),
     ("moving", 44),
 )
-"""What happens when, and for how many frame numbers."""
+"""The segments of the stream: what happens, and for how many frame numbers."""
 
 _GROUND_SIDES = 3
 _SPEED = 0.17
@@ -48,10 +48,10 @@ _VISITOR = (70, 235, 250)
 
 @dataclass(frozen=True)
 class Planted:
-    """What a sample holds, by frame number; intervals include both ends.
+    """The ground truth of a sample, by frame number; intervals are inclusive.
 
-    `exact` and `near` map a repeat to the frame that it repeats. While `visited`, the camera stands still, and
-    `visitors` says where something passes before it, as x, y, width and height in pixels.
+    `exact` and `near` map a duplicate to the frame that it repeats. During `visited` intervals the camera stands still,
+    and `visitors` gives the box of an object that passes by, as x, y, width and height in pixels.
     """
 
     n_files: int
@@ -69,9 +69,10 @@ class Planted:
 
 @dataclass(frozen=True)
 class Sample:
-    """A stream of JPEG frames of the given size.
+    """A synthetic stream of JPEG frames of the given size in pixels.
 
-    `timeline` says what happens; of its last moving stretch the third frame is cut off half-way and the fifth is empty.
+    `timeline` gives its segments. If `broken`, two frames of the last segment are corrupt: the third is truncated and
+    the fifth is empty.
     """
 
     width: int = 1280
@@ -83,12 +84,12 @@ class Sample:
 
     @cached_property
     def kinds(self) -> list[Kind]:
-        """Return what happens at each frame number."""
+        """Return the kind of segment of each frame number."""
         return [kind for kind, n in self.timeline for _ in range(n)]
 
     @cached_property
     def planted(self) -> Planted:
-        """Return the truth about the sample."""
+        """Return the ground truth of the sample."""
         by_kind: dict[str, list[int]] = {}
         for index, kind in enumerate(self.kinds):
             by_kind.setdefault(kind, []).append(index)
@@ -112,13 +113,13 @@ class Sample:
         )
 
     def files(self) -> Iterator[tuple[int, bytes]]:
-        """Yield number and bytes of every frame's file, in order; numbers in a gap are left out."""
+        """Yield number and bytes of every frame's file, in order; numbers in a gap are skipped."""
         for index, kind in enumerate(self.kinds):
             if kind != "gap":
                 yield index, self.file(index)
 
     def file(self, index: int) -> bytes:
-        """Return the bytes of a frame's file."""
+        """Return the bytes of a frame's JPEG file."""
         if index in self.planted.exact:
             return self.file(self.planted.exact[index])
         data = encode(self.picture(index), 70 if index in self.planted.near else self.jpeg_quality)
@@ -127,7 +128,7 @@ class Sample:
         return data
 
     def picture(self, index: int) -> Picture:
-        """Return a frame as an array of shape (height, width, 3), dtype uint8, BGR."""
+        """Return a frame as an array of shape (height, width, 3), uint8, BGR."""
         kind = self.kinds[index]
         if kind == "near":
             return self._altered(self.picture(self.planted.near[index]))
@@ -138,7 +139,7 @@ class Sample:
         return self._exposed(self._view(self.planted.exact.get(index, index)), index)
 
     def _exposed(self, view: Picture, index: int) -> Picture:
-        """Return what lens and sensor make of a view at this frame number."""
+        """Apply the optical defects of this frame number (dark, blurred, overexposed) to a view."""
         kind = self.kinds[index]
         if kind == "dark":
             return self._noisy(view.astype(np.float32) * np.float32(0.07), index, 1.5)
@@ -153,17 +154,17 @@ class Sample:
         return len(self.kinds) - self.timeline[-1][1]
 
     def _original(self, rank: int) -> int:
-        """Return which frame of the first stretch the rank-th repeat repeats."""
+        """Return the frame of the first segment that the rank-th duplicate repeats."""
         return (_FIRST_REPEATED + rank * _REPEAT_STEP) % max(1, self.timeline[0][1])
 
     def _idle(self, index: int) -> Picture:
-        """A camera that stands still, with sensor noise and a gain that follows the clouds."""
+        """Return a frame of a static camera, with sensor noise and a slowly varying gain."""
         start = _first_of(self.planted.idle, index)
         gain = np.float32(1 + 0.04 * np.sin((index - start) / 9))
         return self._noisy(self._view(start).astype(np.float32) * gain, index, 2.0)
 
     def _visited(self, index: int) -> Picture:
-        """A camera that stands still, and something bright that passes before it, after a while."""
+        """Return a frame of a static camera before which a bright object passes after a while."""
         view = self._view(_first_of(self.planted.visited, index))
         if index in self.planted.visitors:
             x, y, width, height = self.planted.visitors[index]
@@ -171,7 +172,7 @@ class Sample:
         return self._noisy(view.astype(np.float32), index, 2.0)
 
     def _visitors(self, stretches: list[tuple[int, int]]) -> dict[int, Box]:
-        """Return where something is that passes from the left to the right, from the eleventh frame of a stretch on."""
+        """Return the boxes of an object that crosses the image to the right, from an interval's eleventh frame on."""
         width, height = self.width * 4 // 25, self.height * 4 // 25
         boxes = {}
         for first, last in stretches:
@@ -186,7 +187,7 @@ class Sample:
         return np.clip(picture + noise[..., None], 0, 255).astype(np.uint8)
 
     def _altered(self, picture: Picture) -> Picture:
-        """What becomes of a picture that was passed on: its edges cropped by a pixel or two, and a little brighter."""
+        """Return a near duplicate of an image: edges cropped by a pixel or two, and slightly brighter."""
         edge = max(1, self.width // 640)
         cropped = picture[edge:-edge, edge:-edge]
         return np.clip(
@@ -194,7 +195,7 @@ class Sample:
         ).astype(np.uint8)
 
     def _view(self, index: int) -> Picture:
-        """Return what the camera sees at a frame number: a window on the ground, which repeats in both directions."""
+        """Return the camera's view at a frame number: a window on the ground, which is periodic in both directions."""
         side = _GROUND_SIDES * self.width
         step = _SPEED * self.width
         left, top = int(index * step) % side, int(index * step * _SLOPE) % side
@@ -202,9 +203,9 @@ class Sample:
 
     @cached_property
     def _ground(self) -> Picture:
-        """Paint the ground: clouds of noise at all scales, with fields, roofs and roads on it.
+        """Paint the ground: noise at all scales, with fields, roofs and roads on it.
 
-        Below and to the right, as much as a camera sees at a time is there once more.
+        It is padded periodically, to the right and below, by the size of a view.
         """
         rng = np.random.default_rng(self.seed)
         side = _GROUND_SIDES * self.width
@@ -230,12 +231,12 @@ class Sample:
 
 
 def encode(picture: Picture, quality: int) -> bytes:
-    """Return a BGR picture as JPEG."""
+    """Return a BGR image as JPEG."""
     return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
 
 
 def _smooth_noise(rng: np.random.Generator, cells: int, side: int) -> npt.NDArray[np.float32]:
-    """Return smooth noise with so many bumps across, which continues at the opposite edge."""
+    """Return periodic smooth noise, shape (side, side), with `cells` bumps across."""
     coarse = rng.normal(0, 1, (cells, cells)).astype(np.float32)
     padded = np.pad(coarse, 2, mode="wrap")
     scale = side / cells
@@ -245,12 +246,12 @@ def _smooth_noise(rng: np.random.Generator, cells: int, side: int) -> npt.NDArra
 
 
 def _first_of(intervals: list[tuple[int, int]], index: int) -> int:
-    """Return where the one of these intervals begins that a number lies in."""
+    """Return the start of the interval that contains a number."""
     return next(first for first, last in intervals if first <= index <= last)
 
 
 def _intervals(indices: list[int]) -> list[tuple[int, int]]:
-    """Return runs of consecutive numbers as (first, last)."""
+    """Return runs of consecutive numbers as (first, last), both inclusive."""
     if not indices:
         return []
     array = np.array(indices)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import schemas
 from jobs.analysis.run_diff import parameters
 from jobs.core.errors import UserError
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from jobs.records.run_record import as_it_is
 from jobs.storage.paths import place
 from jobs.storage.store import Store
@@ -43,7 +43,7 @@ def runs(store: Store) -> list[dict[str, Any]]:
 
 def _asked(store: Store, job_id: str) -> str:
     """Return what a run was asked to do for its parent, in words."""
-    for record in Inbox(store.root, job_id).records():
+    for record in JobLog(store.root, job_id).records():
         replay = record.data.get("request", {}).get("replay")
         if replay:
             if replay["again"]:

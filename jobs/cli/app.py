@@ -8,7 +8,6 @@ import sys
 import typer
 
 from jobs.cli import (
-    INTERRUPTED,
     demo,
     doctor,
     evaluate,
@@ -33,7 +32,15 @@ from jobs.cli import (
     watch,
 )
 from jobs.cli.commands import Commands
-from jobs.cli.error_output import asks_json, nobody_listens, open_closed_streams, say, shows_help, usage_problem
+from jobs.cli.error_output import (
+    asks_json,
+    nobody_listens,
+    open_closed_streams,
+    print_problems,
+    shows_help,
+    usage_problem,
+)
+from jobs.cli.exit import INTERRUPTED
 
 _ABOUT_PLACES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _WRONG_PLACE = 2
@@ -82,11 +89,11 @@ def _options(
         False, "--version", help="Print the version and exit.", is_eager=True, callback=_show_version
     ),
 ) -> None:
-    """Take the options of the program itself."""
+    """Options of the program itself."""
 
 
 def main() -> None:
-    """Run the program; errors that a user can mend are lines on standard error, not tracebacks.
+    """Run the program; errors that a user can fix are lines on standard error, not tracebacks.
 
     With `--json` they are an object on standard output as well, whichever command it is.
     """
@@ -98,15 +105,15 @@ def main() -> None:
     share_one_allocator()
     as_json = asks_json(sys.argv[1:])
     try:
-        # By itself the parser would put its complaints into boxes, and end the program.
+        # In standalone mode the parser would print its errors in boxes, and end the program.
         sys.exit(app(standalone_mode=False) or 0)
     except UserError as error:
         stopped = isinstance(error, StoppedRunError)
-        # What a run had done when it was stopped has been printed.
-        as_json = as_json and not (isinstance(error, StoppedRunError) and error.told)
-        say([one_line(p) for p in error.problems], error.exit_code, as_json, "" if stopped else "error: ")
+        # The result of a run that was stopped has been printed.
+        as_json = as_json and not (isinstance(error, StoppedRunError) and error.printed)
+        print_problems([one_line(p) for p in error.problems], error.exit_code, as_json, "" if stopped else "error: ")
         if isinstance(error, (InterruptedRunError, StoppedRunError)):
-            # Whoever signals a whole group has ended the engine as well, which its atexit handlers wait a minute for.
+            # A signal to the whole group has ended the engine as well, for which its atexit handlers wait a minute.
             os._exit(error.exit_code)
         sys.exit(error.exit_code)
     except BrokenPipeError:
@@ -115,15 +122,15 @@ def main() -> None:
     except OSError as error:
         # An output that cannot be written, or a file of the tables that is not there.
         code = _WRONG_PLACE if isinstance(error, _ABOUT_PLACES) else 1
-        say([as_problem(error)], code, as_json)
+        print_problems([as_problem(error)], code, as_json)
         sys.exit(code)
     except Exception as error:
         if not as_json and shows_help(error):
             sys.exit(2)
         if type(error).__name__ == "Abort":
-            say(["interrupted"], INTERRUPTED, as_json, prefix="")
+            print_problems(["interrupted"], INTERRUPTED, as_json, prefix="")
             sys.exit(INTERRUPTED)
         if (found := usage_problem(error)) is None:
             raise
-        say([found[0]], found[1], as_json)
+        print_problems([found[0]], found[1], as_json)
         sys.exit(found[1])

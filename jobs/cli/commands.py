@@ -1,4 +1,4 @@
-"""Groups of commands, whose help names values as they are called and says nothing of the type of a switch."""
+"""Groups of commands whose help shows names of values instead of Python types."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 
 
 def _name_values(params: list[Any], ctx: Any) -> list[Any]:
-    """Give options that have no word for their value the choices, else their own name; none to switches.
+    """Name the value of each option without a metavar: by its choices, else by its own name; none for a switch.
 
-    By itself the parser would print Python's types, and `<bool>` beside each switch.
+    By default the parser prints Python's types, and `<bool>` beside each switch.
     """
     for param in params:
         if isinstance(param, TyperOption) and param.metavar is None:
@@ -39,7 +39,7 @@ class Group(TyperGroup):
 
 
 class Commands(typer.Typer):
-    """What `typer.Typer` is, with commands and groups of this module."""
+    """`typer.Typer` with the commands and groups of this module."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(cls=Group, no_args_is_help=True, **settings)

@@ -1,4 +1,4 @@
-"""`winnow demo`."""
+"""`winnow demo`: a sample stream, a run on it and what it found."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def demo(
     ] = "winnow-demo",
     as_json: JsonOption = False,
 ) -> None:
-    """Write a sample stream, run the main job and a detector on it, and hold what was found against what was planted.
+    """Write a sample stream, run the main job and a detector on it, and compare what was found with what was planted.
 
     Example: winnow demo --out sample
     """
@@ -37,11 +37,11 @@ def demo(
 
 
 def print_result(result: dict[str, Any]) -> None:
-    """Print what was planted beside what was found, where to look, and what to try next."""
+    """Print what was planted and what was found, where the report is, and what to try next."""
     from jobs.cli.show import out, print_table
 
     rows = [(c["what"], c["planted"], c["found"], c["extra"]) for c in result["checks"]]
-    print_table(("", "planted", "found", "found beside"), rows)
+    print_table(("", "planted", "found", "false positives"), rows)
     run = result["run"]
     out.print(f"\n{run['frames']:,} frames of {result['input']} in {run['seconds']:.1f} s")
     out.print(f"report: {result['report']}", soft_wrap=True)
@@ -59,7 +59,7 @@ def print_result(result: dict[str, Any]) -> None:
 
 
 def _program() -> str:
-    """Return what to type to run this program again: its name if the shell finds it, else where it lies."""
+    """Return how to call this program: its name if the shell finds it, else its path."""
     if shutil.which("winnow") or not sys.argv[0].endswith("winnow"):
         return "winnow"
     return shlex.quote(os.path.relpath(sys.argv[0]))

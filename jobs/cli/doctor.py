@@ -1,4 +1,4 @@
-"""`winnow doctor`."""
+"""`winnow doctor`: checks of the machine and the workspace."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "broken": "[red]broke
 
 def doctor(
     workspace: WorkspaceOption = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Hash every data file again; reads all of them.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Hash every data file; reads all of them.")] = False,
     profile: ProfileOption = None,
     config: ConfigOption = None,
     settings: SettingsOption = None,
     quick: Annotated[bool, typer.Option("--quick", help="Start no engine, which takes seconds.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Look over this machine and the workspace, and say what mends what is wrong. Changes nothing.
+    """Check this machine and the workspace, and print how to fix what is wrong. Changes nothing.
 
-    With a profile or a configuration, the weights of its models and what it asks of the machine are looked at as well.
+    With a profile or a configuration, the weights of its models and what it needs of the machine are checked as well.
     Exit code 1 if something is broken.
 
     Example: winnow doctor --profile annotate --verify
@@ -39,9 +39,9 @@ def doctor(
     except ConfigError as error:
         raise UserError(error.problems) from error
     if err.is_terminal and not as_json:
-        with err.status("looking") as status:
+        with err.status("checking") as status:
             findings = examine(
-                workspace, verify, lambda what: status.update(f"looking at {what}"), loaded, start=not quick
+                workspace, verify, lambda what: status.update(f"checking {what}"), loaded, start=not quick
             )
     else:
         findings = examine(workspace, verify, loaded=loaded, start=not quick)

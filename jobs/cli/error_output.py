@@ -1,4 +1,4 @@
-"""How a command that failed says so: lines on standard error, and for programs one object on standard output."""
+"""Output of a command that failed: lines on standard error, and for programs one object on standard output."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 
 def asks_json(words: Sequence[str]) -> bool:
-    """Say whether the words of a command line ask for JSON."""
+    """Return whether a command line asks for JSON."""
     options = words[: words.index("--")] if "--" in words else words
     return "--json" in options
 
 
-def say(problems: Sequence[str], exit_code: int, as_json: bool, prefix: str = "error: ") -> None:
-    """Print what went wrong, a line each, and for programs an object with the same lines and the exit code."""
+def print_problems(problems: Sequence[str], exit_code: int, as_json: bool, prefix: str = "error: ") -> None:
+    """Print problems, one line each, and for programs an object with the same lines and the exit code."""
     for problem in problems:
         sys.stderr.write(f"{prefix}{problem}\n")
     if as_json:
@@ -25,7 +25,7 @@ def say(problems: Sequence[str], exit_code: int, as_json: bool, prefix: str = "e
 
 
 def usage_problem(error: BaseException) -> tuple[str, int] | None:
-    """Return what the command line's own parser complains of, and its exit code; None for any other error."""
+    """Return message and exit code of an error of the command line's parser; None for any other error."""
     format_message, exit_code = getattr(error, "format_message", None), getattr(error, "exit_code", None)
     if not callable(format_message) or not isinstance(exit_code, int):
         return None
@@ -35,7 +35,7 @@ def usage_problem(error: BaseException) -> tuple[str, int] | None:
 
 
 def shows_help(error: BaseException) -> bool:
-    """Print the help, if an error is that nothing was asked for; say whether it was."""
+    """Print the help if the error is that no command was given; return whether it was."""
     show = getattr(error, "show", None)
     if type(error).__name__ != "NoArgsIsHelpError" or not callable(show):
         return False
@@ -44,15 +44,15 @@ def shows_help(error: BaseException) -> bool:
 
 
 def open_closed_streams() -> None:
-    """Let what a shell has closed (`>&-`) lead nowhere: a file opened later must not take its number."""
+    """Open standard streams that a shell has closed (`>&-`) on the null device, so that no file takes their numbers."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            # The lowest number that is free, in this order, is the stream's own.
+            # In this order, the lowest free number is the one of the stream.
             handle = os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(handle, True)
             setattr(sys, name, os.fdopen(handle, mode))
 
 
 def nobody_listens() -> None:
-    """Let nothing be flushed into an output that whoever read it has closed."""
+    """Send standard output to the null device, after its reader has closed it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

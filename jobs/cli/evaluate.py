@@ -1,4 +1,4 @@
-"""`winnow evaluate`."""
+"""`winnow evaluate`: results compared with labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, ReleaseOption, RunOption, WorkspaceOption
 
-app = Commands(help="Hold results against labels.")
+app = Commands(help="Compare results with labels.")
 
 
 class IouType(StrEnum):
@@ -34,7 +34,7 @@ def curation(
 ) -> None:
     """Measure flags, duplicate pairs and idle intervals against labels, and suggest thresholds.
 
-    Labels are CSV files, told apart by their headers (stream_id, frame_idx, and any of blurry, dark, overexposed,
+    Labels are CSV files, recognised by their headers (stream_id, frame_idx, and any of blurry, dark, overexposed,
     low_information; stream_id_a, frame_idx_a, stream_id_b, frame_idx_b, duplicate; stream_id, start_idx, end_idx), or
     JSON with lists of such rows under frames, pairs and idle.
 
@@ -69,7 +69,7 @@ def curation(
     if plain["idle"]:
         columns = list(plain["idle"][0])
         print_table(columns, ([row[c] for c in columns] for row in plain["idle"]), "idle intervals")
-    # Intervals are judged by other figures than pairs: a table for each.
+    # Intervals have other measures than pairs: a table for each.
     for what, kind in (("precision", "duplicates"), ("iou", "idle intervals")):
         rows = [row for row in plain["thresholds"] if what in row]
         if rows:
@@ -92,9 +92,7 @@ def detections(
     min_score: Annotated[
         float, typer.Option(help="Least score for precision, recall and confusion; AP takes all.", min=0, max=1)
     ] = 0.25,
-    as_found: Annotated[
-        bool, typer.Option("--as-found", help="Score what models found, whatever was said of it since.")
-    ] = False,
+    as_found: Annotated[bool, typer.Option("--as-found", help="Score what models found, without the reviews.")] = False,
     out: Annotated[
         str | None, typer.Option("--out", "-o", help="Write a page with plots to this HTML file.", metavar="FILE")
     ] = None,
@@ -102,8 +100,8 @@ def detections(
 ) -> None:
     """Score annotations against labelled objects: COCO's average precision, and figures by category.
 
-    Images of the truth are found among the frames by their file names. Those that are no frame, could be several, or
-    were not looked at are reported, and not scored. For figures to be compared with published ones, annotate with a low
+    Images of the ground truth are matched with frames by their file names. Those that match no frame, or several, or
+    were not annotated are reported, and not scored. To compare figures with published ones, annotate with a low
     min_score, such as 0.001.
 
     Example: winnow evaluate detections --truth instances.json --out detections.html

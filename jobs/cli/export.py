@@ -1,4 +1,4 @@
-"""`winnow export`."""
+"""`winnow export`: datasets."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import JsonOption, ReleaseOption, RunOption, WhereOption, WorkspaceOption
+from jobs.cli.options import JsonOption, MediaMode, ReleaseOption, RunOption, WhereOption, WorkspaceOption
 
 
-class Format(StrEnum):
+class ExportFormat(StrEnum):
     """What is written."""
 
     coco = "coco"
@@ -24,14 +24,6 @@ class Format(StrEnum):
     datumaro = "datumaro"
 
 
-class Media(StrEnum):
-    """What becomes of the pictures."""
-
-    copy = "copy"
-    link = "link"
-    none = "none"
-
-
 class SplitBy(StrEnum):
     """What stays together in one split."""
 
@@ -41,7 +33,7 @@ class SplitBy(StrEnum):
 
 
 def export(
-    format_: Annotated[Format, typer.Option("--format", "-f", help="What to write.")],
+    format_: Annotated[ExportFormat, typer.Option("--format", "-f", help="What to write.")],
     out: Annotated[str, typer.Option("--out", "-o", help="Folder for the dataset, or s3://BUCKET/PREFIX.")],
     workspace: WorkspaceOption = None,
     run: RunOption = None,
@@ -61,21 +53,21 @@ def export(
     ] = SplitBy.group,
     seed: Annotated[int, typer.Option(help="Another seed gives another split.", min=0)] = 0,
     media: Annotated[
-        Media | None,
+        MediaMode | None,
         typer.Option(
-            help="Bring the pictures along, each after a look at its hash.",
+            help="What to do with the pictures; the hash of each is checked.",
             show_default="none for jsonl and parquet, else copy",
         ),
     ] = None,
     min_score: Annotated[
-        float | None, typer.Option(help="Leave out objects that are less sure; their frames stay.", min=0, max=1)
+        float | None, typer.Option(help="Leave out objects with a lower score; their frames stay.", min=0, max=1)
     ] = None,
     only_reviewed: Annotated[
-        bool, typer.Option("--only-reviewed", help="Only frames that a person has looked at: see winnow review.")
+        bool, typer.Option("--only-reviewed", help="Only frames that a person has reviewed: see winnow review.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the kept frames as a dataset, with a manifest that says which data it is.
+    """Write the kept frames as a dataset, with a manifest that identifies the data.
 
     Example: winnow export --format coco --out night-v1 --release night-v1 --split train=0.8,val=0.2
     """
@@ -118,14 +110,14 @@ def export(
         )
     if manifest.get("not_annotated"):
         console.print(
-            f"{manifest['not_annotated']:,} of these frames no detector has looked at (annotate.frames=all looks at "
-            "all): that nothing is on them is not known"
+            f"{manifest['not_annotated']:,} of these frames were not annotated (annotate.frames=all annotates all): "
+            "whether they hold objects is not known"
         )
     empty = [name for name in request.split if not manifest["frames"].get(name)]
     if empty and total:
         stands = "; data.yaml names another split in its place" if request.format.startswith("yolo") else ""
         console.print(
-            f"nothing fell into {', '.join(empty)}: there are few groups to split; try another --seed{stands}"
+            f"no frame fell into {', '.join(empty)}: there are few groups to split; try another --seed{stands}"
         )
 
 

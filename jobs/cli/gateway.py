@@ -1,4 +1,4 @@
-"""`winnow gateway`."""
+"""`winnow gateway`: the process that runs queued jobs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli.commands import Commands
+from jobs.cli.exit import STRICT
 from jobs.cli.options import JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
@@ -21,9 +22,7 @@ MaxJobsOption = Annotated[
     int,
     typer.Option("--max-jobs", min=1, help="Jobs at a time. One takes all cores, unless resources.num_cpus is set."),
 ]
-AttemptsOption = Annotated[
-    int, typer.Option("--attempts", min=1, help="How often a job is tried before it has failed for good.")
-]
+AttemptsOption = Annotated[int, typer.Option("--attempts", min=1, help="Attempts before a job has failed for good.")]
 BackoffOption = Annotated[
     float,
     typer.Option(
@@ -54,7 +53,7 @@ def _root(workspace: str | None) -> Place:
 
 def _options(max_jobs: int, attempts: int, backoff: float, grace: float, metrics_port: int | None) -> tuple[str, ...]:
     values = {"--max-jobs": max_jobs, "--attempts": attempts, "--backoff": backoff, "--grace": grace}
-    # Every digit counts, and a whole number has to be written as one.
+    # All digits are kept; a whole number has to be written without a point.
     given = [part for name, value in values.items() for part in (name, repr(value).removesuffix(".0"))]
     return (*given, *(() if metrics_port is None else ("--metrics-port", str(metrics_port))))
 
@@ -71,9 +70,10 @@ def start(
     quiet: Annotated[bool, typer.Option("--quiet", help="Write the log to its file only.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Start the gateway, which takes up queued jobs by priority and age; a workspace has one at most.
+    """Start the gateway, which runs queued jobs by priority and age; a workspace has one at most.
 
-    A job whose process dies is tried again, later and later. Stopping it lets jobs commit and puts them back.
+    A job whose process dies is retried, after longer and longer waits. Stopping the gateway lets jobs commit and puts
+    them back into the queue.
 
     Example: winnow gateway start --metrics-port 9464
     """
@@ -103,10 +103,9 @@ def stop(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None
 
     Example: winnow gateway stop
     """
-    from jobs.dispatch import control_token, daemon
+    from jobs.dispatch import daemon
 
     root = _root(workspace)
-    control_token.require(root)
     found = daemon.stop(root)
     if as_json:
         _print_json({"pid": found["pid"], "stopped": True})
@@ -116,7 +115,7 @@ def stop(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None
 
 @app.command()
 def status(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Show the gateway, the queue, how far running jobs are, and what went wrong last.
+    """Show the gateway, the queue, the progress of running jobs, and the last errors.
 
     Example: winnow gateway status
     """
@@ -139,7 +138,7 @@ def install_service(
     metrics_port: MetricsOption = None,
     print_only: Annotated[bool, typer.Option("--print", help="Print the file instead of writing it.")] = False,
 ) -> None:
-    """Make the gateway a service of yours: write a systemd user unit, or on macOS a launchd property list.
+    """Install the gateway as a service of the user: a systemd unit, or on macOS a launchd property list.
 
     Example: winnow gateway install-service --workspace /data/winnow
     """
@@ -164,9 +163,9 @@ def install_service(
 
 @app.command("require-token")
 def require_token(workspace: WorkspaceOption = None) -> None:
-    """Ask everybody who submits or controls jobs for the token in $WINNOW_CONTROL_TOKEN, from now on.
+    """Require the token in $WINNOW_CONTROL_TOKEN of everybody who submits or controls jobs, from now on.
 
-    The workspace keeps a salted hash of it. It guards commands; the rights on its files guard the files.
+    The workspace keeps a salted hash of it. The token guards commands; file permissions guard the files.
 
     Example: winnow gateway require-token  # after: export WINNOW_CONTROL_TOKEN=$(openssl rand -hex 16)
     """
@@ -175,12 +174,12 @@ def require_token(workspace: WorkspaceOption = None) -> None:
 
     root = Workspace.at(workspace).create().root
     control_token.demand(root)
-    typer.echo(f"workspace {root} asks for the control token from now on")
+    typer.echo(f"workspace {root} requires the control token from now on")
 
 
 @app.command("drop-token")
 def drop_token(workspace: WorkspaceOption = None) -> None:
-    """Ask for no token any more; $WINNOW_CONTROL_TOKEN has to be the present one.
+    """Require no token any more; $WINNOW_CONTROL_TOKEN has to be the current one.
 
     Example: winnow gateway drop-token
     """
@@ -188,21 +187,22 @@ def drop_token(workspace: WorkspaceOption = None) -> None:
 
     root = _root(workspace)
     control_token.drop(root)
-    typer.echo(f"workspace {root} asks for no control token")
+    typer.echo(f"workspace {root} requires no control token")
 
 
 @app.command(hidden=True)
 def execute(
     job_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a job that was claimed for this process.")],
     workspace: WorkspaceOption = None,
-    gateway_pid: Annotated[int | None, typer.Option(help="The gateway, without which it is put back.")] = None,
-    ray_job: Annotated[str | None, typer.Option(help="The job of Ray as which it is run.", metavar="ID")] = None,
+    gateway_pid: Annotated[
+        int | None, typer.Option(help="Process id of the gateway; without it the job is put back.")
+    ] = None,
+    ray_job: Annotated[str | None, typer.Option(help="Id of the Ray job that runs it.", metavar="ID")] = None,
 ) -> None:
     """Run a job that was claimed for this process, for a gateway, or one that was handed to a cluster of Ray.
 
     Example: winnow gateway execute 20261121-020000-nightly
     """
-    from jobs.cli.run import STRICT_EXIT
     from jobs.cli.run import execute as run
     from jobs.dispatch.execute_job import execute as run_job
     from jobs.storage.workspace import Workspace
@@ -216,7 +216,7 @@ def execute(
 
     record = run_job(place, job_id, begin, gateway_pid, ray_job)
     if strict[0] and record.shortcoming:
-        raise typer.Exit(STRICT_EXIT)
+        raise typer.Exit(STRICT)
 
 
 def _print_json(values: Any) -> None:

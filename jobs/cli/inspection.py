@@ -1,4 +1,4 @@
-"""`winnow inspect`."""
+"""`winnow inspect`: runs, streams, tables and the quarantine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _SHOWN_GAPS = 8
 
-app = Commands(help="Look at runs, streams, tables and frames that failed.")
+app = Commands(help="Inspect runs, streams, tables and quarantined frames.")
 
 
 def _store(workspace: str | None) -> Store:
@@ -30,7 +30,7 @@ def job(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one run: what it was asked, what each stage did, what it ended with.
+    """Show one run: its inputs, what each stage did, and how it ended.
 
     Example: winnow inspect job --id 20261121
     """
@@ -57,7 +57,7 @@ def job(
 
 @app.command()
 def runs(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Draw the runs as a tree, oldest first: replays below the run that they replay, with what they changed.
+    """Show the runs as a tree, oldest first: replays below the run that they replay, with the changed settings.
 
     Example: winnow inspect runs
     """
@@ -68,10 +68,10 @@ def runs(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None
     if as_json:
         print_json(found)
         return
-    print_tree([(row["job_id"], row["parent"], _told(row)) for row in found])
+    print_tree([(row["job_id"], row["parent"], _run_line(row)) for row in found])
 
 
-def _told(row: dict[str, Any]) -> str:
+def _run_line(row: dict[str, Any]) -> str:
     took = "" if row["seconds"] is None else f", {row['seconds']:.1f} s"
     text = f"{row['job_id']} {row['state']}, profile {row['profile']}, {row['frames']:,} frames{took}"
     if row["error"]:
@@ -91,7 +91,7 @@ def run_diff(
     one: Annotated[
         str, typer.Argument(metavar="A", help="Id of a run, its beginning, or `last`, `last~1`, …", show_default=False)
     ],
-    other: Annotated[str, typer.Argument(metavar="B", help="Id of the run to hold against it.", show_default=False)],
+    other: Annotated[str, typer.Argument(metavar="B", help="Id of the run to compare it with.", show_default=False)],
     tolerance: Annotated[
         float, typer.Option(min=0, help="By how much measured numbers may differ.", metavar="NUMBER")
     ] = 0.0,
@@ -145,19 +145,19 @@ def stream(
 
 
 def _described(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return what a stream's row says, as words, without what does not apply to it."""
+    """Return the row of a stream as names and texts, without what does not apply to it."""
     from jobs.cli.show import moment
 
     gaps = [f"{g['start']}" if g["start"] == g["end"] else f"{g['start']} to {g['end']}" for g in found["gaps"]]
     if len(gaps) > _SHOWN_GAPS:
         gaps[_SHOWN_GAPS:] = [f"{len(gaps) - _SHOWN_GAPS:,} more gaps"]
-    told = {
+    texts = {
         "kind": found["kind"],
         "frames": f"{found['n_frames']:,}",
         "numbers": f"{found['first_idx']} to {found['last_idx']}, step {found['step']}" if found["n_frames"] else None,
         "numbers missing": f"{found['n_missing']:,} in {', '.join(gaps)}" if gaps else "none",
         "other files": f"{found['n_ignored']:,}",
-        "files with a number that is taken": f"{found['n_repeated']:,}" if found["n_repeated"] else None,
+        "files with a repeated number": f"{found['n_repeated']:,}" if found["n_repeated"] else None,
         "sampling": found["sampling"],
         "frames that do not decode": f"{found['n_bad']:,}",
         "sizes": ", ".join(f"{s['width']}x{s['height']} ({s['n_frames']:,})" for s in found["sizes"]),
@@ -165,7 +165,7 @@ def _described(found: dict[str, Any]) -> list[tuple[str, str]]:
         "kept": f"{found['kept']:,}",
         **{f"dropped for {reason}": f"{n:,}" for reason, n in found["reasons"].items()},
     }
-    return [(name, text) for name, text in told.items() if text]
+    return [(name, text) for name, text in texts.items() if text]
 
 
 @app.command()
@@ -188,7 +188,7 @@ def tables(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
 
 @app.command()
 def quarantine(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """List the frames that a fault kept from being computed; every run tries them again.
+    """List the quarantined frames, which a fault kept from being computed; every run retries them.
 
     Example: winnow inspect quarantine
     """
@@ -203,7 +203,7 @@ def quarantine(workspace: WorkspaceOption = None, as_json: JsonOption = False) -
     if not found:
         out.print("the quarantine is empty")
         return
-    # One fault keeps a frame from several stages.
+    # One fault can quarantine a frame for several stages.
     frames: dict[tuple[Any, ...], list[str]] = {}
     for row in found:
         key = tuple(row[c] for c in ("stream_id", "frame_idx", "attempts", "error_type", "error"))

@@ -1,4 +1,4 @@
-"""`winnow models`."""
+"""`winnow models`: weights by name."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from jobs.models.weights_store import Entry
 
 app = Commands(
-    help="Weights by name: what there is, where it comes from, under which licence (that of yolo26 is AGPL-3.0, which "
-    "asks whoever offers a service with it for the source of the whole program)."
+    help="Weights by name: their sources and licences (that of yolo26 is AGPL-3.0, which obliges anybody who offers a "
+    "service with it to publish the source of the whole program)."
 )
 
 Names = Annotated[list[str] | None, typer.Argument(help="Names; all of them if none is given.", show_default=False)]
@@ -35,15 +35,17 @@ def list_(as_json: JsonOption = False) -> None:
 def pull(
     name: Annotated[str, typer.Argument(help="Name, as winnow models list shows it.")],
     source: Annotated[
-        str | None, typer.Option("--from", help="Take it from this URL or file instead.", metavar="URL|FILE")
+        str | None, typer.Option("--from", help="Read it from this URL or file instead.", metavar="URL|FILE")
     ] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Let it replace what an earlier pull recorded, not what the catalogue names."),
+        typer.Option(
+            "--force", help="Accept another hash than an earlier pull recorded; never another than the catalogue names."
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring weights here that have the hash that the catalogue names, if any; later pulls have to bring the same.
+    """Download weights, which must have the hash that the catalogue names, if any; later pulls must have the same.
 
     Example: winnow models pull yolox-nano --from yolox_nano.onnx
     """
@@ -51,12 +53,12 @@ def pull(
 
     from jobs.cli.show import err, print_json
     from jobs.cli.show import out as console
-    from jobs.models.weights_store import pull as bring
+    from jobs.models.weights_store import pull as download
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(name, total=None)
-        entry = bring(name, source, lambda done, total: bar.update(task, completed=done, total=total), force)
+        entry = download(name, source, lambda done, total: bar.update(task, completed=done, total=total), force)
     if entry.model.restriction:
         err.print(f"{name} is under {entry.model.licence}: {entry.model.restriction}", soft_wrap=True)
     if as_json:
@@ -67,7 +69,7 @@ def pull(
 
 @app.command()
 def verify(names: Names = None, as_json: JsonOption = False) -> None:
-    """Read the weights that are here and hold them against their hashes; exit with 1 if one is altered.
+    """Compare the weights that are here with their hashes; exit with 1 if one is altered.
 
     Example: winnow models verify
     """
@@ -96,4 +98,4 @@ def _show(listed: list[Entry], as_json: bool) -> None:
 
 
 def _pinned(entry: Entry) -> str:
-    return entry.pinned or "nobody yet: at first pull"
+    return entry.pinned or "not yet: by the first pull"

@@ -1,4 +1,4 @@
-"""How the difference of two runs looks on a terminal."""
+"""Terminal output of the difference of two runs."""
 
 from __future__ import annotations
 

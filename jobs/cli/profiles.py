@@ -1,4 +1,4 @@
-"""`winnow profiles`."""
+"""`winnow profiles`: built-in configurations."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def list_(as_json: JsonOption = False) -> None:
 def show(
     name: Annotated[str, typer.Argument(help="A built-in profile, or a file that builds on one.")],
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="One value on top. Repeat.", metavar="KEY=VALUE")
+        list[str] | None, typer.Option("--set", help="One value on top. Repeat for several.", metavar="KEY=VALUE")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a profile with every value that it leaves as it is by default.
+    """Print a profile with all its values, including the defaults.
 
     Example: winnow profiles show quality
     """
@@ -58,9 +58,9 @@ def show(
 @app.command()
 def copy(
     name: Annotated[str, typer.Argument(help="A built-in profile.")],
-    file: Annotated[Path, typer.Argument(help="The file to write, to be changed and given to --config.")],
+    file: Annotated[Path, typer.Argument(help="The file to write, for --config after changes.")],
 ) -> None:
-    """Write a profile to a file, as a beginning of one's own.
+    """Write a profile to a file, as a start for your own.
 
     Example: winnow profiles copy quality mine.yaml
     """

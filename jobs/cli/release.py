@@ -1,4 +1,4 @@
-"""`winnow release`."""
+"""`winnow release`: named versions of the tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobs.cli.options import JsonOption, WorkspaceOption
 if TYPE_CHECKING:
     from jobs.storage.store import Store
 
-app = Commands(help="Freeze what the tables show under a name, for exports.")
+app = Commands(help="Freeze the current version of the tables under a name, for exports.")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a release.")]
 
@@ -30,9 +30,10 @@ def create(
     name: NameArgument,
     workspace: WorkspaceOption = None,
     run: Annotated[
-        str | None, typer.Option(help="Freeze what this run ended with, not the newest rows.", metavar="ID")
+        str | None,
+        typer.Option(help="Freeze the versions that this run ended with, not the newest rows.", metavar="ID"),
     ] = None,
-    note: Annotated[str | None, typer.Option(help="A word on what it is for.")] = None,
+    note: Annotated[str | None, typer.Option(help="A note on what it is for.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a release.
@@ -71,7 +72,7 @@ def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> Non
 
 @app.command()
 def show(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Show what a release froze and what is in it.
+    """Show the versions that a release froze, and what is in it.
 
     Example: winnow release show night-v1
     """
@@ -99,7 +100,7 @@ def show(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOpt
 def diff(
     before: NameArgument, after: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False
 ) -> None:
-    """Compare two releases: frames added, gone and changed, and verdicts that moved.
+    """Compare two releases: frames added, gone and changed, and frames newly kept or dropped.
 
     Example: winnow release diff night-v1 night-v2
     """

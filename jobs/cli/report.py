@@ -1,4 +1,4 @@
-"""`winnow report`."""
+"""`winnow report`: one HTML page about the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`winnow review`."""
+"""`winnow review`: exchange with annotation tools."""
 
 from __future__ import annotations
 
@@ -9,106 +9,106 @@ from typing import Annotated
 import typer
 
 from jobs.cli.commands import Commands
-from jobs.cli.options import JsonOption, WhereOption, WorkspaceOption
+from jobs.cli.options import JsonOption, MediaMode, WhereOption, WorkspaceOption
 
-app = Commands(help="Let people look over annotations, in the tool that they know.")
+app = Commands(help="Let people review annotations in an annotation tool.")
 
 
-class Format(StrEnum):
-    """The tool."""
+class ReviewFormat(StrEnum):
+    """The annotation tool."""
 
     labelstudio = "labelstudio"
     cvat = "cvat"
     coco = "coco"
 
 
-class Media(StrEnum):
-    """What becomes of the pictures."""
-
-    copy = "copy"
-    link = "link"
-    none = "none"
-
-
 @app.command("export")
 def export(
-    format_: Annotated[Format, typer.Option("--format", "-f", help="The tool that reads it.")],
+    format_: Annotated[ReviewFormat, typer.Option("--format", "-f", help="The tool that reads it.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="New folder for the files.")],
     workspace: WorkspaceOption = None,
     where: WhereOption = None,
-    n: Annotated[int | None, typer.Option("--n", "-n", help="Only so many frames, the most doubtful.", min=1)] = None,
-    again: Annotated[bool, typer.Option("--again", help="Also frames that somebody has looked at.")] = False,
-    media: Annotated[Media, typer.Option(help="Bring the pictures along, each after a look at its hash.")] = Media.copy,
+    n: Annotated[
+        int | None, typer.Option("--n", "-n", help="Only this many frames, the most uncertain.", min=1)
+    ] = None,
+    include_reviewed: Annotated[bool, typer.Option("--again", help="Also frames that somebody has reviewed.")] = False,
+    media: Annotated[
+        MediaMode, typer.Option(help="What to do with the pictures; the hash of each is checked.")
+    ] = MediaMode.copy,
     root: Annotated[
-        str, typer.Option(help="What comes before the pictures' names in Label Studio's tasks.", metavar="URL")
+        str, typer.Option(help="Prefix of the pictures' names in Label Studio's tasks.", metavar="URL")
     ] = "/data/local-files/?d=",
     category: Annotated[
         list[str] | None,
-        typer.Option(help="Offer this category, beside those that are known; may be repeated.", metavar="NAME"),
+        typer.Option(help="Offer this category as well as the known ones. Repeat for several.", metavar="NAME"),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the frames that wait for a person, with what was found on them; or those that --where names.
+    """Export the frames of the review queue with their objects; or those that --where selects.
 
     Example: winnow review export --format cvat --out review-1
     """
     from jobs.cli.show import out as console
     from jobs.cli.show import print_json
-    from jobs.review.export_reviews import QueueRequest, send_out
+    from jobs.review.export_reviews import QueueRequest, export_queue
     from jobs.storage.workspace import Workspace
 
-    request = QueueRequest(format_.value, out, where, n, again, media.value, root, tuple(category or ()))
-    told = send_out(Workspace.at(workspace), request)
+    request = QueueRequest(format_.value, out, where, n, include_reviewed, media.value, root, tuple(category or ()))
+    exported = export_queue(Workspace.at(workspace), request)
     if as_json:
-        print_json(told)
-    elif told["frames"]:
-        console.print(f"{told['frames']:,} frames with {told['objects']:,} objects to {out}")
+        print_json(exported)
+    elif exported["frames"]:
+        console.print(f"{exported['frames']:,} frames with {exported['objects']:,} objects to {out}")
     else:
-        console.print("no frame waits for a person")
+        console.print("no frame waits for review")
 
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="What the tool has written.")],
+    file: Annotated[Path, typer.Argument(help="The file that the tool has written.")],
     workspace: WorkspaceOption = None,
     format_: Annotated[
-        Format | None, typer.Option("--format", "-f", help="The tool.", show_default="told by what is in the file")
+        ReviewFormat | None,
+        typer.Option("--format", "-f", help="The tool.", show_default="found out from the content"),
     ] = None,
     reviewer: Annotated[
-        str | None, typer.Option(help="Who looked at the frames.", show_default="as the file says", metavar="NAME")
+        str | None, typer.Option(help="Who reviewed the frames.", show_default="as the file says", metavar="NAME")
     ] = None,
-    note: Annotated[str | None, typer.Option(help="Put down with every decision.")] = None,
+    note: Annotated[str | None, typer.Option(help="Recorded with every decision.")] = None,
     category: Annotated[
         list[str] | None,
-        typer.Option(help="Let this category in, beside those that are known; may be repeated.", metavar="NAME"),
+        typer.Option(help="Accept this category as well as the known ones. Repeat for several.", metavar="NAME"),
     ] = None,
     ids: Annotated[
         Path | None,
-        typer.Option(help="Which object a number of a COCO file stands for.", show_default="ids.json beside the file"),
+        typer.Option(
+            help="File with the object that each number of a COCO file stands for.",
+            show_default="ids.json in the folder of the file",
+        ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would come of it, and write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the result, and write nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring in what people made of frames: objects approved, corrected, rejected and added.
+    """Import reviewed frames: objects approved, corrected, rejected and added.
 
-    All that is wrong with the file is said at once, and then nothing of it is brought in. A file can be brought in
-    again. Exports then read what people left on the frames; what the models found stays in `annotations`.
+    All problems of the file are printed at once, and then nothing of it is imported. A file can be imported again.
+    Exports then read the reviewed objects; what the models found stays in `annotations`.
 
     Example: winnow review import annotations.xml --reviewer ada
     """
     from jobs.cli.show import out as console
     from jobs.cli.show import print_json
-    from jobs.review.import_reviews import ImportRequest, bring_in
+    from jobs.review.import_reviews import ImportRequest, import_file
     from jobs.storage.workspace import Workspace
 
     kind = format_.value if format_ else None
     request = ImportRequest(file, kind, reviewer, note, tuple(category or ()), ids, dry_run)
-    told = bring_in(Workspace.at(workspace), request)
+    imported = import_file(Workspace.at(workspace), request)
     if as_json:
-        print_json(told)
+        print_json(imported)
         return
     said = ("approve", "approved"), ("correct", "corrected"), ("reject", "rejected"), ("add", "added")
-    console.print(f"{told['frames']:,} frames: {', '.join(f'{told[key]:,} {word}' for key, word in said)}")
-    for key, text in (("unchanged", "are known as they are"), ("older", "have been looked at since, and stay")):
-        if told[key]:
-            console.print(f"{told[key]:,} of them {text}")
+    console.print(f"{imported['frames']:,} frames: {', '.join(f'{imported[key]:,} {word}' for key, word in said)}")
+    for key, text in (("unchanged", "are unchanged"), ("older", "have a later review, which stays")):
+        if imported[key]:
+            console.print(f"{imported[key]:,} of them {text}")

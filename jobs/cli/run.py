@@ -1,4 +1,4 @@
-"""`winnow run`."""
+"""`winnow run`: a run in this process, with a progress bar and a summary."""
 
 from __future__ import annotations
 
@@ -6,97 +6,55 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from jobs.cli.options import (
-    AllowMissingOption,
-    ConfigOption,
-    DryRunOption,
-    InputsOption,
-    JsonOption,
-    LimitOption,
-    OnError,
-    OnErrorOption,
-    PauseAfterOption,
-    ProfileOption,
-    RayOption,
-    RebindOption,
-    RereadOption,
-    SettingsOption,
-    StreamIdsOption,
-    WorkspaceOption,
-)
+from jobs.cli.exit import STRICT
+from jobs.cli.options import DryRunOption, JsonOption, WorkspaceOption
+from jobs.cli.run_parameters import takes_run_options
 
 if TYPE_CHECKING:
     from jobs.core.errors import StoppedRunError
     from jobs.records.run_record import RunRecord
     from jobs.runs.prepare import RunRequest
+    from jobs.runs.run_options import RunOptions
 
-STRICT_EXIT = 3
 _SHOWN_SIZES = 3
 _SHOWN_SKIPPED = 10
 
 
+@takes_run_options()
 def run(
-    inputs: InputsOption,
+    options: RunOptions,
     workspace: WorkspaceOption = None,
-    profile: ProfileOption = None,
-    config: ConfigOption = None,
-    settings: SettingsOption = None,
-    stream_ids: StreamIdsOption = None,
-    rebind: RebindOption = False,
-    allow_missing: AllowMissingOption = False,
-    reread: RereadOption = False,
-    limit: LimitOption = None,
     dry_run: DryRunOption = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 3 if any frame is corrupt or was set aside.")
-    ] = False,
-    on_error: OnErrorOption = OnError.quarantine,
-    pause_after: PauseAfterOption = None,
-    ray_address: RayOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure frames, find idle stretches and duplicates, and decide what to keep.
+    """Measure frames, find idle intervals and duplicates, and decide which frames to keep.
 
-    A second run of the same thing computes nothing; a killed one is taken up where it stopped. Ctrl-C pauses it.
+    A second run with the same inputs and settings computes nothing; a killed one continues where it stopped. Ctrl-C
+    pauses it.
 
     Example: winnow run --input /data/cam1 --set duplicates.hamming=4
     """
     from jobs.cli.show import err
-    from jobs.runs.run_options import Asked, requested
+    from jobs.runs.run_options import build_request
     from jobs.stages.detection import licence_notice
     from jobs.vlm.vlm_stage import skipped, unasked
 
-    asked = Asked(
-        inputs,
-        profile,
-        config,
-        settings or (),
-        stream_ids or (),
-        rebind,
-        allow_missing,
-        limit,
-        ray_address,
-        on_error.value,
-        pause_after,
-        strict,
-        reread,
-    )
-    request = requested(workspace, asked)
+    request = build_request(workspace, options)
     if dry_run:
         print_forecast(request, as_json)
         return
     record = execute(request, as_json)
     print_record(record, request, as_json)
-    # Terms are told when answers come that they hold for.
+    # Licence terms are printed with the results that they apply to.
     used = [s for s in record.stages if s.kind != "calls" or not skipped(record.config.escalate)]
     for notice in filter(None, (licence_notice(used), unasked(record))):
         err.print(f"note: {notice}", soft_wrap=True)
-    if strict and record.shortcoming:
-        raise typer.Exit(STRICT_EXIT)
+    if options.strict and record.shortcoming:
+        raise typer.Exit(STRICT)
 
 
 def execute(
@@ -108,37 +66,37 @@ def execute(
 ) -> RunRecord:
     """Run with a progress bar.
 
-    An interrupt, or a request to terminate, pauses the run once the frames in hand are committed; a second interrupt
-    ends the program at once. Raises `StoppedRunError` for a run that was paused or cancelled.
+    An interrupt, or a request to terminate, pauses the run once the frames in progress are committed; a second
+    interrupt ends the program at once. Raises `StoppedRunError` for a run that was paused or cancelled.
     """
-    from jobs.cli.show import Bar, err
+    from jobs.cli.show import TerminalProgress, err
     from jobs.core.errors import InterruptedRunError
     from jobs.runs.run import run as run_job
 
-    watcher = Bar(quiet)
+    progress = TerminalProgress(quiet)
 
     def interrupt(number: int, _: FrameType | None) -> None:
-        if not watcher.interrupted:
-            watcher.interrupted = True
-            if watcher.job_id is None:
-                # Nothing is on record that could be paused.
+        if not progress.interrupted:
+            progress.interrupted = True
+            if progress.job_id is None:
+                # There is no job yet that could be paused.
                 raise KeyboardInterrupt
             if number == signal.SIGINT and err.is_terminal:
-                err.print("finishing the frames in hand; press Ctrl-C again to stop at once")
-        # Who presses the keys twice will not wait; who signals twice (timeout and systemd do) means it once.
+                err.print("finishing the frames in progress; press Ctrl-C again to stop at once")
+        # A second Ctrl-C means at once; a second signal (timeout and systemd send one) means the same as the first.
         elif number == signal.SIGINT:
             os._exit(InterruptedRunError.exit_code)
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with watcher:
-            record = run_job(request, watcher, job_id, claimed, release)
+        with progress:
+            record = run_job(request, progress, job_id, claimed, release)
     except BaseException as error:
-        # Raised between two steps of a lock, an interrupt can come out as the lock's own complaint.
-        if watcher.interrupted:
-            if watcher.job_id is None:
+        # Raised between two steps of a lock, an interrupt can surface as an error of the lock.
+        if progress.interrupted:
+            if progress.job_id is None:
                 raise InterruptedRunError("interrupted before anything was done") from error
-            raise _stopped("paused", watcher.job_id) from error
+            raise _stopped("paused", progress.job_id) from error
         raise
     finally:
         for number, handler in before.items():
@@ -146,21 +104,21 @@ def execute(
     if record.state != "done":
         if quiet:
             _print_json(record, request)
-        raise _stopped(record.state, record.job_id, told=quiet)
+        raise _stopped(record.state, record.job_id, printed=quiet)
     return record
 
 
-def _stopped(state: str, job_id: str, told: bool = False) -> StoppedRunError:
+def _stopped(state: str, job_id: str, printed: bool = False) -> StoppedRunError:
     from jobs.core.errors import StoppedRunError
 
     if state == "cancelled":
-        return StoppedRunError(state, f"run {job_id} is cancelled; what was committed stays", told)
-    how = "waits for the next gateway" if state == "pending" else f"goes on with `winnow job resume {job_id}`"
-    return StoppedRunError(state, f"run {job_id} is {state}; what was committed stays, and it {how}", told)
+        return StoppedRunError(state, f"run {job_id} is cancelled; what was committed stays", printed)
+    how = "waits for the next gateway" if state == "pending" else f"continues with `winnow job resume {job_id}`"
+    return StoppedRunError(state, f"run {job_id} is {state}; what was committed stays, and it {how}", printed)
 
 
 def print_record(record: RunRecord, request: RunRequest, as_json: bool) -> None:
-    """Print what came of a run, for programs or for people."""
+    """Print the result of a run, for programs or for people."""
     if as_json:
         _print_json(record, request)
     else:
@@ -174,7 +132,7 @@ def _print_json(record: RunRecord, request: RunRequest) -> None:
 
 
 def _rows_of(record: RunRecord, request: RunRequest) -> list[dict[str, Any]]:
-    """Return the `streams` rows of the streams that a run looked at."""
+    """Return the `streams` rows of the streams of a run."""
     import schemas
     from jobs.storage.store import Store
 
@@ -183,7 +141,7 @@ def _rows_of(record: RunRecord, request: RunRequest) -> list[dict[str, Any]]:
 
 
 def print_forecast(request: RunRequest, as_json: bool) -> None:
-    """Print what a run would do, and why; do nothing."""
+    """Print what a run would do, and why."""
     from dataclasses import asdict
 
     from jobs.cli.show import out, print_json, print_table
@@ -219,7 +177,7 @@ def print_forecast(request: RunRequest, as_json: bool) -> None:
 
 
 def print_summary(record: RunRecord, request: RunRequest) -> None:
-    """Print what a run did, what came of it, and what to do next."""
+    """Print what a run did, its result, and what to do next."""
     import schemas
     from jobs.cli.show import out, print_table
     from jobs.core.naming import many
@@ -244,7 +202,7 @@ def print_summary(record: RunRecord, request: RunRequest) -> None:
         out.print("\nnothing to read: every frame was measured before", end="")
     out.print(f"; {record.seconds:.1f} s in all, run {record.job_id}")
     if schemas.CURATION.written_by in record.outcomes:
-        # The heads show something else than a replay that was not promoted.
+        # A replay that was not promoted is not the current version.
         run = record.job_id if request.replay else None
         found = verdicts(View.of(request.workspace, run), record.streams)
         dropped = ", ".join(f"{n:,} {reason}" for reason, n in found.reasons.items()) or "none"
@@ -259,7 +217,7 @@ def print_summary(record: RunRecord, request: RunRequest) -> None:
 
 
 def _print_remarks(record: RunRecord, request: RunRequest) -> None:
-    """Point at what a person should look at: unusual streams and frames set aside."""
+    """Print what needs attention: unusual streams, quarantined frames and unanswered calls."""
     import schemas
     from jobs.cli.show import out
     from jobs.core.naming import many
@@ -285,7 +243,7 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
             out.print(f"stream {row['stream_id']}: {'; '.join(remarks)}", soft_wrap=True)
     frames = record.outcomes[schemas.FRAMES.written_by].quarantined if record.outcomes else 0
     said = [f"{many(frames, 'frame')} could not be read"] if frames else []
-    # Motion of a frame needs the one before it, so that more frames miss that than could not be read.
+    # Motion of a frame needs the frame before it, so that it can be missing for more frames than could not be read.
     said += [
         f"{name} is missing for {outcome.quarantined:,}"
         for name, outcome in record.outcomes.items()
@@ -299,13 +257,13 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
 
 
 def remarks_on(row: Mapping[str, Any], taken: Mapping[str, str]) -> list[str]:
-    """Return what is unusual about a stream, by its row; `taken` are the ids of streams that hold frames, by place."""
+    """Return what is unusual about a stream, by its row; `taken` are the ids of streams that hold frames, by URI."""
     from jobs.core.naming import many
 
     remarks: list[str] = []
     if not row["n_frames"]:
         where = f"are those of stream {taken[row['uri']]} now" if row["uri"] in taken else "are gone"
-        remarks.append(f"its frames {where}, its rows were taken out")
+        remarks.append(f"its frames {where}, its rows were deleted")
     if row["gaps"]:
         remarks.append(f"{many(row['n_missing'], 'number')} missing in {many(len(row['gaps']), 'gap')}")
         if 2 * len(row["gaps"]) > row["n_frames"]:

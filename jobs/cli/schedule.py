@@ -1,29 +1,20 @@
-"""`winnow schedule`."""
+"""`winnow schedule`: recurring jobs."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobs.cli.commands import Commands
-from jobs.cli.options import (
-    AllowMissingOption,
-    ConfigOption,
-    InputsOption,
-    JsonOption,
-    OnError,
-    OnErrorOption,
-    ProfileOption,
-    RayOption,
-    RebindOption,
-    SettingsOption,
-    StreamIdsOption,
-    WorkspaceOption,
-)
+from jobs.cli.options import JsonOption, WorkspaceOption
+from jobs.cli.run_parameters import takes_run_options
 from jobs.storage.paths import Place
 
-app = Commands(help="Run jobs again and again, each time with a release.")
+if TYPE_CHECKING:
+    from jobs.runs.run_options import RunOptions
+
+app = Commands(help="Run jobs at certain times, and make a release of each.")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a schedule.")]
 
@@ -35,49 +26,28 @@ def _root(workspace: str | None) -> Place:
 
 
 @app.command()
+@takes_run_options("limit", "pause_after", "strict", "reread")
 def add(
     name: NameArgument,
     cron: Annotated[
         str, typer.Option(help="When: minute, hour, day of month, month, day of week.", metavar="EXPRESSION")
     ],
-    inputs: InputsOption,
+    options: RunOptions,
     workspace: WorkspaceOption = None,
     tz: Annotated[str, typer.Option(help="Time zone of the expression, as in Europe/Berlin.")] = "UTC",
-    profile: ProfileOption = None,
-    config: ConfigOption = None,
-    settings: SettingsOption = None,
-    stream_ids: StreamIdsOption = None,
-    rebind: RebindOption = False,
-    allow_missing: AllowMissingOption = False,
-    on_error: OnErrorOption = OnError.quarantine,
-    ray_address: RayOption = None,
-    priority: Annotated[int, typer.Option(help="Jobs with a higher one are taken up first.")] = 0,
+    priority: Annotated[int, typer.Option(help="Jobs with a higher priority run first.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Let the gateway run something at certain times, and make a release NAME-DATE of it each time.
+    """Let the gateway run a job at certain times, and make a release NAME-DATE of it each time.
 
-    Times that went by while no gateway was running are made up for once. While its last job has not ended, a schedule
-    is skipped. For those who run no gateway, a line for their crontab is printed.
+    However many times passed while no gateway was running, the job runs once for them. While its last job has not
+    ended, a schedule is skipped. A line for a crontab is printed, for use without a gateway.
 
     Example: winnow schedule add nightly --cron "0 2 * * *" --tz Europe/Berlin --input /data/cam1
     """
     from jobs.dispatch.schedule_commands import add as keep
-    from jobs.runs.run_options import Asked
 
-    asked = Asked(
-        inputs,
-        profile,
-        config,
-        settings or (),
-        stream_ids or (),
-        rebind,
-        allow_missing,
-        None,
-        ray_address,
-        on_error.value,
-        None,
-    )
-    found = keep(workspace, name, cron, tz, asked, priority)
+    found = keep(workspace, name, cron, tz, options, priority)
     if as_json:
         _print_json(found)
         return
@@ -89,9 +59,9 @@ def add(
 
 @app.command("list")
 def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """List the schedules: when they are due, and what became of their last time.
+    """List the schedules: when they are due, and how their last job ended.
 
-    Exit code 1 if one of them is damaged, so that it never is due.
+    Exit code 1 if one of them is damaged, so that it is never due.
 
     Example: winnow schedule list
     """
@@ -108,23 +78,21 @@ def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> Non
         rows = [tuple("damaged" if c == "next" and row["error"] else row[c] for c in columns) for row in found]
         print_table(columns, rows)
     if damaged:
-        from jobs.cli.error_output import say
+        from jobs.cli.error_output import print_problems
 
-        say(damaged, 1, as_json=False)
+        print_problems(damaged, 1, as_json=False)
         raise typer.Exit(1)
 
 
 @app.command()
 def remove(name: NameArgument, workspace: WorkspaceOption = None) -> None:
-    """Take a schedule out; the jobs and releases that it made stay.
+    """Delete a schedule; the jobs and releases that it made stay.
 
     Example: winnow schedule remove nightly
     """
-    from jobs.dispatch import control_token, schedule
+    from jobs.dispatch import schedule_commands
 
-    root = _root(workspace)
-    control_token.require(root)
-    schedule.remove(root, name)
+    schedule_commands.remove(_root(workspace), name)
     typer.echo(f"schedule {name} is removed")
 
 
@@ -137,15 +105,13 @@ def run_now(
 ) -> None:
     """Submit a schedule's job now, and print its id; refused while its last job has not ended.
 
-    With --here, a job of it that waits, or whose process has died, is finished before there is a new one.
+    With --here, a job of it that waits, or whose process has died, is finished instead of submitting a new one.
 
     Example: winnow schedule run-now nightly
     """
-    from jobs.dispatch import control_token
     from jobs.dispatch.schedule_commands import run_now as submit
 
     root = _root(workspace)
-    control_token.require(root)
     job_id = submit(root, name, claim=here)
     if as_json:
         _print_json({"job_id": job_id})

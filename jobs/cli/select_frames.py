@@ -1,4 +1,4 @@
-"""`winnow select`."""
+"""`winnow select`: a sample of the kept frames."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class By(StrEnum):
 def select(
     n: Annotated[int | None, typer.Option("--n", "-n", help="How many frames to choose.", min=1)] = None,
     fraction: Annotated[
-        float | None, typer.Option(help="What share of the kept frames, less those there are already.", min=0, max=1)
+        float | None,
+        typer.Option(help="Share of the kept frames to choose, less those that are selected already.", min=0, max=1),
     ] = None,
     strategy: Annotated[
         Strategy,
@@ -45,21 +46,21 @@ def select(
             "--strategy",
             "-s",
             help="uniform: at equal distances. stratified: equal shares, of each the best frames. diverse: as unlike "
-            "as possible. coverage: so that every frame has a chosen one that looks like it.",
+            "as possible. coverage: so that every frame has a chosen one that is like it.",
         ),
     ] = Strategy.diverse,
     name: Annotated[str, typer.Option(help="Name of the selection; one of that name is replaced.")] = "selection",
     balance: Annotated[
         list[Balance] | None,
         typer.Option(
-            help="Give equal shares to streams, scenes or hours (UTC, by the files' times); may be repeated.",
+            help="Give equal shares to streams, scenes or hours (UTC, by the files' times). Repeat for several.",
             metavar="stream|scene|hour",
         ),
     ] = None,
     after: Annotated[
         list[str] | None,
         typer.Option(
-            help="Selection, release or RELEASE:SELECTION whose frames are there already; may be repeated.",
+            help="Selection, release or RELEASE:SELECTION whose frames are selected already. Repeat for several.",
             metavar="NAME",
         ),
     ] = None,
@@ -74,14 +75,14 @@ def select(
         float,
         typer.Option(help="How much less the softest frame of a stream is worth than its sharpest.", min=0, max=1),
     ] = 0.5,
-    seed: Annotated[int, typer.Option(help="Decides what chance decides, in coverage.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random numbers of coverage.", min=0)] = 0,
     workspace: WorkspaceOption = None,
     run: RunOption = None,
     release: ReleaseOption = None,
     where: WhereOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose some of the kept frames, never two of one group of duplicates, and write down which and why.
+    """Choose some of the kept frames, never two of one group of duplicates, and record which and why.
 
     The rows are in the table `selections`; `winnow export --selection NAME` exports the frames.
 
@@ -115,4 +116,6 @@ def select(
     for stream, count in found["streams"].items():
         out.print(f"  {stream}  {count:,}")
     if found["chosen"] < found["asked"]:
-        out.print(f"there are no more: {found['asked']:,} were asked for, and look-alikes are never taken twice")
+        out.print(
+            f"there are no more: {found['asked']:,} were asked for, and no two of one group of duplicates are chosen"
+        )

@@ -1,4 +1,4 @@
-"""`winnow serve-models`."""
+"""`winnow serve-models`: models over HTTP."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def serve_models(
 ) -> None:
     """Serve the models of a configuration over HTTP, for runs on machines without a GPU, until Ctrl-C.
 
-    Such a run has WINNOW_INFERENCE_URL=http://HOST:PORT in its environment, and the same settings. Where
-    WINNOW_INFERENCE_TOKEN is set here, it has to be set there. Nobody but this machine is listened to by default.
+    Such a run has WINNOW_INFERENCE_URL=http://HOST:PORT in its environment, and the same settings. If
+    WINNOW_INFERENCE_TOKEN is set here, it has to be set there. By default, only this machine can connect.
 
     Example: winnow serve-models --profile annotate --set annotate.weights=yolox_nano.onnx
     """
@@ -41,7 +41,10 @@ def serve_models(
         raise UserError(error.problems) from error
     token = os.environ.get(TOKEN, "").strip()
     if host not in {"127.0.0.1", "::1", "localhost"} and not token:
-        err.print(f"note: whoever reaches {host} may use the models; set {TOKEN} to ask for a token", soft_wrap=True)
+        err.print(
+            f"note: anybody who can connect to {host} may use the models; set {TOKEN} to require a token",
+            soft_wrap=True,
+        )
 
     def ready(url: str, stages: list[str]) -> None:
         err.print(f"serving {', '.join(stages)} at {url}", soft_wrap=True)

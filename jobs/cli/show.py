@@ -1,4 +1,4 @@
-"""How results look on a terminal: tables, a progress bar, and nothing of the sort elsewhere."""
+"""Output of results: tables and JSON, and a progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-# What goes to a file or another program is not folded.
+# Output to a file or another program is not wrapped.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 100_000)
 err = Console(stderr=True, highlight=False)
 
@@ -37,9 +37,9 @@ def print_json(value: Any) -> None:
 def print_table(
     columns: Sequence[str] | None, rows: Iterable[Sequence[Any]], title: str | None = None, exact: bool = False
 ) -> None:
-    """Print rows under headings; numbers to the right, `exact` ones without thousands separators or rounding up.
+    """Print rows under headings; numbers to the right, with `exact` neither rounded nor with thousands separators.
 
-    Without headings, the first value of each row is what says what the others are.
+    Without headings, the first value of each row names the others.
     """
     listed = [list(row) for row in rows]
     table = Table(
@@ -64,7 +64,7 @@ def moment(ns: int) -> str:
 
 
 def print_tree(nodes: Sequence[tuple[str, str | None, str]]) -> None:
-    """Print nodes, given as id, parent's id and text, as trees; those whose parent is not there stand by themselves."""
+    """Print nodes, given as id, parent's id and text, as trees; nodes without a known parent are roots."""
     top = Tree("", hide_root=True)
     branches: dict[str, Tree] = {}
     for name, parent, text in nodes:
@@ -87,15 +87,15 @@ def _cell(value: Any, exact: bool) -> Text:
 
 
 class _Rate(ProgressColumn):
-    """Frames per second of the last half minute."""
+    """Frames per second over the last 30 s."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text(f"{speed:,.0f} frames/s" if speed else "")
 
 
-class Bar:
-    """Shows how a run goes on, on a terminal; elsewhere it is silent."""
+class TerminalProgress:
+    """Shows the progress of a run on a terminal; elsewhere it is silent."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.interrupted = False
@@ -121,18 +121,18 @@ class Bar:
         if self._progress is not None:
             self._progress.stop()
 
-    def held(self, job_id: str) -> None:
+    def on_job_claimed(self, job_id: str) -> None:
         """Remember the job."""
         self.job_id = job_id
 
-    def began(self, what: str, total: int | None) -> None:
+    def on_stage_started(self, what: str, total: int | None) -> None:
         """Start a new bar."""
         if self._progress is not None:
             if self._task is not None:
                 self._progress.remove_task(self._task)
             self._task = self._progress.add_task(what, total=total)
 
-    def advanced(self, frames: int) -> None:
+    def on_frames_done(self, frames: int) -> None:
         """Move the bar on."""
         if self._progress is not None and self._task is not None:
             self._progress.advance(self._task, frames)

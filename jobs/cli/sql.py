@@ -1,4 +1,4 @@
-"""`winnow sql`."""
+"""`winnow sql`: queries over the tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN = 1000
 """Rows that are printed as a table."""
 
 
-class Format(StrEnum):
+class QueryFormat(StrEnum):
     """How a result is printed."""
 
     table = "table"
@@ -35,18 +35,18 @@ def sql(
     query: Annotated[str, typer.Argument(help="One SELECT, in DuckDB's dialect.")],
     workspace: WorkspaceOption = None,
     format_: Annotated[
-        Format | None,
+        QueryFormat | None,
         typer.Option("--format", "-f", help="How to print the rows.", show_default="what --out ends in, else table"),
     ] = None,
     run: RunOption = None,
     release: ReleaseOption = None,
     out: Annotated[str | None, typer.Option(help="Write to this file instead.", metavar="FILE")] = None,
 ) -> None:
-    """Query the tables: `curated` joins all that is known of a frame.
+    """Query the tables: `curated` joins everything that is known of a frame.
 
     Also streams, frames, quality, fingerprints, motion, idle, duplicates, curation, quarantine, runs, ...;
-    NAME_all shows the rows of every configuration. As a table the first 1,000 rows are printed; the other formats give
-    all, piece by piece, however many there are.
+    NAME_all shows the rows of every configuration. As a table, the first 1,000 rows are printed; the other formats give
+    all rows, as a stream.
 
     Example: winnow sql "SELECT unnest(reasons) AS reason, count(*) FROM curation GROUP BY 1"
     """
@@ -55,10 +55,10 @@ def sql(
     from jobs.views.view import View
 
     kind = format_ or _format_of(out)
-    if out and kind is Format.table:
+    if out and kind is QueryFormat.table:
         raise UserError("--format table is for the terminal; expected json, jsonl, csv or parquet for --out")
     view = View.of(Workspace.at(workspace), run, release)
-    if kind is Format.table:
+    if kind is QueryFormat.table:
         with view.stream(query) as tables:
             _print(tables)
         return
@@ -73,7 +73,7 @@ def sql(
 
 
 def _print(tables: Iterator[pa.Table]) -> None:
-    """Print the first rows, and how many there are if these are not all."""
+    """Print the first rows, and the number of rows if there are more."""
     from jobs.cli.show import out, print_table
 
     first = next(tables)
@@ -86,7 +86,7 @@ def _print(tables: Iterator[pa.Table]) -> None:
 
 
 def _write_file(named: str, write: Callable[[BinaryIO], None]) -> None:
-    """Write a file that is there when it is whole, and not before."""
+    """Write a file that appears under its name once it is complete."""
     from jobs.core.errors import UserError
     from jobs.core.os_errors import as_problem
     from jobs.storage import paths
@@ -100,7 +100,7 @@ def _write_file(named: str, write: Callable[[BinaryIO], None]) -> None:
         return
     part = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        opened = open(part, "wb")  # noqa: SIM115 - what goes wrong in here is not what goes wrong with the rows
+        opened = open(part, "wb")  # noqa: SIM115 - errors of opening the file are handled differently from errors of the rows
     except OSError as error:
         raise UserError(as_problem(error)) from error
     try:
@@ -111,12 +111,12 @@ def _write_file(named: str, write: Callable[[BinaryIO], None]) -> None:
         part.unlink(missing_ok=True)
 
 
-def _format_of(out: str | None) -> Format:
+def _format_of(out: str | None) -> QueryFormat:
     from jobs.core.errors import UserError
 
     if out is None:
-        return Format.table
+        return QueryFormat.table
     suffix = Path(out).suffix.removeprefix(".").lower()
-    if suffix not in set(Format) - {Format.table}:
+    if suffix not in set(QueryFormat) - {QueryFormat.table}:
         raise UserError(f"--out {out}: expected a name that ends in .json, .jsonl, .csv or .parquet, or --format")
-    return Format(suffix)
+    return QueryFormat(suffix)

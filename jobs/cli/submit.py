@@ -1,30 +1,17 @@
-"""`winnow submit`."""
+"""`winnow submit`: jobs for the queue or for a Ray cluster."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.cli.options import (
-    AllowMissingOption,
-    ConfigOption,
-    DryRunOption,
-    InputsOption,
-    JsonOption,
-    LimitOption,
-    OnError,
-    OnErrorOption,
-    PauseAfterOption,
-    ProfileOption,
-    RayOption,
-    RebindOption,
-    RereadOption,
-    SettingsOption,
-    StreamIdsOption,
-    WorkspaceOption,
-)
+from jobs.cli.options import DryRunOption, JsonOption, WorkspaceOption
+from jobs.cli.run_parameters import takes_run_options
+
+if TYPE_CHECKING:
+    from jobs.runs.run_options import RunOptions
 
 
 class To(StrEnum):
@@ -34,25 +21,12 @@ class To(StrEnum):
     ray = "ray"
 
 
+@takes_run_options()
 def submit(
-    inputs: InputsOption,
+    options: RunOptions,
     workspace: WorkspaceOption = None,
-    profile: ProfileOption = None,
-    config: ConfigOption = None,
-    settings: SettingsOption = None,
-    stream_ids: StreamIdsOption = None,
-    rebind: RebindOption = False,
-    allow_missing: AllowMissingOption = False,
-    reread: RereadOption = False,
-    limit: LimitOption = None,
     dry_run: DryRunOption = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Call it an error of the job if any frame is corrupt or was set aside.")
-    ] = False,
-    on_error: OnErrorOption = OnError.quarantine,
-    pause_after: PauseAfterOption = None,
-    ray_address: RayOption = None,
-    priority: Annotated[int, typer.Option(help="Jobs with a higher one are taken up first.")] = 0,
+    priority: Annotated[int, typer.Option(help="Jobs with a higher priority run first.")] = 0,
     to: Annotated[
         To,
         typer.Option("--to", help="Who runs it: a gateway, or the Ray cluster whose dashboard is --ray-address."),
@@ -63,10 +37,10 @@ def submit(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add a run to the workspace's queue and print its id; `winnow gateway` runs it, now or whenever one is started.
+    """Add a run to the workspace's queue and print its id; `winnow gateway` runs it, now or when one is started.
 
-    What cannot be run is refused here and now. The run has the configuration of this moment and the frames of its own.
-    A strict job that has bad frames is done all the same, and `winnow gateway status` has it among the last errors.
+    What cannot be run is refused at once. The configuration is kept as it is now; inputs are listed when the run
+    starts. A strict job with bad frames ends as done, and `winnow gateway status` lists it among the last errors.
 
     With --to ray the job is handed to a cluster through Ray Jobs, and this program with it; its machines need the
     packages that Winnow needs, or --pip, and the workspace and the inputs under the same names as here. Without
@@ -78,34 +52,19 @@ def submit(
     from jobs.cli.show import out, print_json
     from jobs.core.errors import UserError
     from jobs.dispatch.submit import submit as add
-    from jobs.runs.run_options import Asked, requested
+    from jobs.runs.run_options import build_request
 
-    asked = Asked(
-        inputs,
-        profile,
-        config,
-        settings or (),
-        stream_ids or (),
-        rebind,
-        allow_missing,
-        limit,
-        ray_address,
-        on_error.value,
-        pause_after,
-        strict,
-        reread,
-    )
     if dry_run:
-        print_forecast(requested(workspace, asked), as_json)
+        print_forecast(build_request(workspace, options), as_json)
         return
     if to is To.ray:
         from jobs.dispatch import ray_jobs
 
-        job_id = ray_jobs.submit(workspace, asked, ray_jobs.dashboard(ray_address), packages or (), priority)
+        job_id = ray_jobs.submit(workspace, options, ray_jobs.dashboard(options.ray_address), packages or (), priority)
     elif packages:
         raise UserError("--pip: only what is handed over with --to ray has packages installed for it")
     else:
-        job_id = add(workspace, asked, priority)
+        job_id = add(workspace, options, priority)
     if as_json:
         print_json({"job_id": job_id})
     else:

@@ -1,4 +1,4 @@
-"""`winnow tables`."""
+"""`winnow tables`: maintenance."""
 
 from __future__ import annotations
 
@@ -44,13 +44,15 @@ def optimize(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> 
 def vacuum(
     workspace: WorkspaceOption = None,
     retention_hours: Annotated[int, typer.Option(min=0, help="Spare files younger than this.")] = 24,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how much would be deleted; delete nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print how much would be deleted; delete nothing.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete what nobody can ask for: stale configurations and unreferenced files.
+    """Delete what nothing refers to: stale configurations and unreferenced files.
 
-    What the heads, every release and the last 20 runs refer to stays. Use a retention below 24 hours only while no run
-    is in progress: a file that a worker has just written is not referenced yet.
+    What the current version, every release and the last 20 runs refer to stays. Use a retention below 24 hours only
+    while no run is in progress: a file that a worker has just written is not referenced yet.
 
     Example: winnow tables vacuum --dry-run
     """
@@ -72,4 +74,4 @@ def vacuum(
     if rows:
         print_table(("table", "stale configurations", f"files {done}"), rows)
     else:
-        out.print(f"nothing to delete: all is referred to, or younger than {retention_hours} hours")
+        out.print(f"nothing to delete: everything is referred to, or younger than {retention_hours} hours")

@@ -1,4 +1,4 @@
-"""`winnow top`."""
+"""`winnow top`: a live screen of the workspace."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from jobs.cli.options import WorkspaceOption
 
 
 def top(workspace: WorkspaceOption = None) -> None:
-    """Show the workspace on a screen of its own: the queue, how far jobs are, frames in and out, and errors.
+    """Show the workspace on a live screen: the queue, the progress of jobs, frames in and out, and errors.
 
     Keys: p pauses, r resumes and c cancels the job under the cursor, Enter opens it, q quits.
 

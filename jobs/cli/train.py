@@ -1,4 +1,4 @@
-"""`winnow train`."""
+"""`winnow train`: a detector trained on an export."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ def train(
     data: Annotated[Path, typer.Option("--data", help="Folder of an export of format yolo, yolo-segment or yolo-obb.")],
     out: Annotated[Path, typer.Option("--out", help="New folder for weights and figures.")],
     base: Annotated[
-        str, typer.Option("--model", help="Weights to begin with (file or name), or an architecture as YAML.")
+        str, typer.Option("--model", help="Weights to start from (file or name), or an architecture as YAML.")
     ] = "yolo26n",
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="How often to go over the pictures.")] = 100,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the pictures.")] = 100,
     size: Annotated[int, typer.Option("--size", min=32, help="Side of the square to fit pictures into.")] = 640,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time.")] = 16,
-    seed: Annotated[int, typer.Option("--seed", help="Where chance begins.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random numbers.")] = 0,
     options: Annotated[
         list[str] | None,
-        typer.Option("--option", help="A setting of Ultralytics, may be repeated.", metavar="KEY=VALUE"),
+        typer.Option("--option", help="A setting of Ultralytics. Repeat for several.", metavar="KEY=VALUE"),
     ] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a detector of Ultralytics (AGPL-3.0) on an export, and record in the table models what it was trained on.
 
-    The best weights are in OUT, called as it is, for annotate.weights with the detector yolo26.
+    The best weights are in OUT, under its name, for annotate.weights with the detector yolo26.
 
     Example: winnow train --data yard-yolo --model yolo26n --out yard-first --epochs 50
     """

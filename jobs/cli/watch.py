@@ -1,4 +1,4 @@
-"""`winnow job watch`."""
+"""`winnow job watch`: the progress of a job that another process runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.cli import INTERRUPTED
+from jobs.cli.exit import INTERRUPTED
 from jobs.cli.options import WorkspaceOption
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def watch(
     workspace: WorkspaceOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the lines of its journal as they come.")] = False,
 ) -> None:
-    """Follow a job from another terminal until it ends: what it does, how fast, and how long that takes yet.
+    """Follow a job from another terminal until it ends: its stage, its rate, and the time left.
 
     Exit codes: 0 done, 1 failed, 4 paused, 5 cancelled.
 
@@ -39,7 +39,7 @@ def watch(
     try:
         state = _follow(Workspace.at(workspace), job_id, progress, as_json)
     except KeyboardInterrupt:
-        # The job goes on; only the watching is over.
+        # The job continues; only the watching ends.
         raise typer.Exit(INTERRUPTED) from None
     if not as_json:
         reason = f": {progress.error}" if state == "failed" and progress.error else ""
@@ -48,22 +48,22 @@ def watch(
 
 
 def _follow(workspace: Workspace, job_id: str, progress: Progress, as_json: bool) -> str:
-    """Show what a job does until it runs no more, and return its state."""
+    """Show the progress of a job until it no longer runs, and return its state."""
     from rich.live import Live
 
     from jobs.cli.show import out
-    from jobs.runs.follow import follow
+    from jobs.runs.follow import follow_job
 
     state = "pending"
     shown = Live(console=out, auto_refresh=False) if out.is_terminal and not as_json else None
     with shown or nullcontext():
-        for events, now in follow(workspace, job_id):
+        for events, now in follow_job(workspace, job_id):
             state = now
             for event in events:
                 progress.take(event)
                 if as_json:
                     sys.stdout.write(json.dumps(event) + "\n")
-                elif shown is None and (line := told(event)):
+                elif shown is None and (line := event_line(event)):
                     out.print(line, soft_wrap=True, markup=False)
             sys.stdout.flush()
             if shown is not None:
@@ -71,8 +71,8 @@ def _follow(workspace: Workspace, job_id: str, progress: Progress, as_json: bool
     return state
 
 
-def told(event: dict[str, Any]) -> str | None:
-    """Return an event as a line for people; None for those that are many."""
+def event_line(event: dict[str, Any]) -> str | None:
+    """Return an event as a line for people; None for events that come for every block."""
     kind, stage = event["event"], event.get("stage")
     if kind == "run_started":
         again = f", attempt {event['attempt']}" if event["attempt"] > 1 else ""
@@ -82,14 +82,14 @@ def told(event: dict[str, Any]) -> str | None:
     if kind == "stage_done":
         return f"{stage}: {event['rows']:,} computed, {event['data']['reused']:,} reused, {event['seconds']:.1f} s"
     if kind == "frames_set_aside":
-        return f"{event['frames']:,} frames set aside: {event['error']}"
+        return f"{event['frames']:,} frames quarantined: {event['error']}"
     if kind == "release_made":
         return _release(event["data"])
     return None
 
 
 def _release(made: dict[str, Any]) -> str:
-    """Return what a release holds, and what came since the one before it."""
+    """Return what a release holds, and how it differs from the one before it."""
     text = f"release {made['name']}: {made['frames']:,} frames, {made['kept']:,} kept"
     if made["before"]:
         text += f"; since {made['before']}: {made['added']:,} added, {made['gone']:,} gone"
@@ -98,7 +98,7 @@ def _release(made: dict[str, Any]) -> str:
 
 
 def picture(progress: Progress, state: str) -> RenderableType:
-    """Return how far a job is, as a table: a line for each part of it."""
+    """Return the progress of a job as a table, a line for each part of the run."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
@@ -120,6 +120,6 @@ def picture(progress: Progress, state: str) -> RenderableType:
             f"{rate:,.0f}" if rate else "",
             duration(left) if left is not None else "",
         )
-    if progress.set_aside:
-        table.add_row(f"{progress.set_aside:,} frames set aside: {progress.error}")
+    if progress.quarantined:
+        table.add_row(f"{progress.quarantined:,} frames quarantined: {progress.error}")
     return table

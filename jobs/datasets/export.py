@@ -27,9 +27,9 @@ from jobs.datasets.staleness import refuse_outdated
 from jobs.storage.paths import ObjectPath, Place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
-from jobs.views import snapshot_spec
-from jobs.views.final_objects import reviewed
-from jobs.views.view import View, check_condition
+from jobs.views import final_objects, snapshot_spec
+from jobs.views.statement import check_condition
+from jobs.views.view import View
 from transforms.core.intervals import place_in_intervals
 from transforms.curate.splits import assign_splits, joined_keys
 from transforms.formats.exports import voc, yolo
@@ -218,7 +218,7 @@ def _rows(view: View, request: ExportRequest) -> pa.Table:
         tests.append(f"({request.where})")
     rows = view.sql(f"SELECT * FROM curated WHERE {' AND '.join(tests)} ORDER BY stream_id, frame_idx")
     wanted = [frames_of(view, request.selection)] if request.selection is not None else []
-    wanted += [reviewed(view.lazy).collect()] if request.only_reviewed else []
+    wanted += [view.lazy(final_objects.REVIEWED).collect()] if request.only_reviewed else []
     for frames in wanted:
         numbered = pl.DataFrame(rows.select([*_KEY, "content_hash"])).with_row_index("row")
         chosen = numbered.join(frames, on=[*_KEY, "content_hash"], how="semi")

@@ -104,7 +104,7 @@ def _judges(view: View, frames: pa.Table) -> list[dict[str, Any]]:
     """
     wanted = pl.DataFrame(frames.select(_KEY)).lazy()
     said = view.lazy("escalated").select(*_KEY, "model", "verdicts").join(wanted, on=_KEY, how="semi")
-    answers = said.join(final_objects.reviewed(view.lazy), on=_KEY, how="anti").collect()
+    answers = said.join(view.lazy(final_objects.REVIEWED), on=_KEY, how="anti").collect()
     if not answers.height:
         return []
     verdicts = answers.explode("verdicts").with_columns(said=pl.col("verdicts").struct.field("verdict"))
@@ -129,7 +129,7 @@ def looked_at(view: View, frames: pa.Table) -> dict[str, int]:
     is more on them nobody knows.
     """
     wanted = pl.DataFrame(frames.select(_KEY)).lazy()
-    people = final_objects.reviewed(view.lazy).select(_KEY).join(wanted, on=_KEY, how="semi").collect()
+    people = view.lazy(final_objects.REVIEWED).select(_KEY).join(wanted, on=_KEY, how="semi").collect()
     models = view.lazy("annotated").select(_KEY).join(wanted, on=_KEY, how="semi").collect()
     seen = pl.concat([people, models]).unique()
     carried = view.lazy("propagated").filter(pl.col("n_propagated") > 0).select(_KEY)

@@ -15,7 +15,8 @@ from jobs.core.errors import UserError
 from jobs.core.naming import wrong_with
 from jobs.storage.store import Drop, Store
 from jobs.storage.workspace import Workspace
-from jobs.views.view import View, check_condition
+from jobs.views.statement import check_condition
+from jobs.views.view import View
 from transforms.core.intervals import place_in_intervals
 from transforms.curate.selection import STRATEGIES, Candidates, Choice, FloatArray, Strategy, choose, layout_vectors
 from transforms.metrics.hashing import layout_array

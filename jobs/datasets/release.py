@@ -49,7 +49,7 @@ def _head_run(store: Store) -> str:
 
 
 @dataclass
-class Difference:
+class ReleaseDiff:
     """How the frames of one view differ from those of another."""
 
     added: int = 0
@@ -66,14 +66,14 @@ class Difference:
         return asdict(self)
 
 
-def difference(before: View, after: View) -> Difference:
+def difference(before: View, after: View) -> ReleaseDiff:
     """Compare the frames and verdicts of two views."""
     key = list(schemas.FRAME_KEY)
     old, new = (_verdicts(view) for view in (before, after))
     both = old.join(new, on=key, suffix="_new")
     dropped = both.filter(pl.col("keep") & ~pl.col("keep_new"))
     reasons = dropped.explode("reasons_new").group_by("reasons_new").len().sort("reasons_new")
-    return Difference(
+    return ReleaseDiff(
         added=new.join(old, on=key, how="anti").height,
         gone=old.join(new, on=key, how="anti").height,
         changed=both.filter(pl.col("content_hash") != pl.col("content_hash_new")).height,

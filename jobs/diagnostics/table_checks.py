@@ -11,7 +11,7 @@ import schemas
 from jobs.core.errors import BrokenTableError, UserError, one_line
 from jobs.core.naming import many
 from jobs.diagnostics.finding import Finding, broken_table
-from jobs.records.job_log import Inbox, jobs_of
+from jobs.records.job_log import JobLog, jobs_of
 from jobs.storage.maintenance import KEPT_RUNS
 from jobs.storage.paths import Place
 from jobs.storage.store import Store
@@ -114,7 +114,7 @@ def _finished(store: Store, as_seen: bool = False) -> dict[str, dict[str, Any]]:
 
 def _is_done(store: Store, job_id: str) -> bool:
     try:
-        state = Inbox(store.root, job_id).state()
+        state = JobLog(store.root, job_id).state()
     except (UserError, OSError):
         return False
     return state is not None and state.state == "done"
@@ -125,7 +125,7 @@ def jobs(root: Place) -> Iterator[Finding]:
 
     def damage(job_id: str) -> str | None:
         try:
-            numbers = [record.number for record in Inbox(root, job_id).records()]
+            numbers = [record.number for record in JobLog(root, job_id).records()]
         except FileNotFoundError:
             # Cleared at this very moment.
             return None

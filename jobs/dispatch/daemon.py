@@ -14,6 +14,7 @@ from typing import Any
 
 from jobs.core.errors import RunFailedError, UserError
 from jobs.core.processes import has_ended, is_here
+from jobs.dispatch import control_token
 from jobs.dispatch.gateway import lock_path
 from jobs.storage import paths
 from jobs.storage.locks import holder
@@ -65,8 +66,9 @@ def refuse_second(root: Place) -> None:
 def stop(root: Place) -> dict[str, Any]:
     """Ask the gateway to stop, wait until it has put its jobs back, and return what it said about itself.
 
-    Raises `UserError` if there is none, or if it is on another machine.
+    Raises `UserError` if there is none, if it is on another machine, or without the control token of the workspace.
     """
+    control_token.require(root)
     found = holder(lock_path(root))
     if not found:
         raise UserError(f"workspace {root} has no gateway; `winnow gateway start` starts one")

@@ -13,11 +13,11 @@ from typing import Any, Self
 
 from jobs.core.errors import UserError
 from jobs.dispatch.auto_release import publish
-from jobs.dispatch.job_queue import HEARTBEAT, HEARTBEAT_S, Backlog, Job
+from jobs.dispatch.job_queue import HEARTBEAT, HEARTBEAT_S, Backlog, QueuedJob
 from jobs.records.run_record import RunRecord
 from jobs.runs.prepare import RunRequest
 from jobs.runs.replay import from_data
-from jobs.runs.run_options import Asked, requested
+from jobs.runs.run_options import RunOptions, build_request
 from jobs.storage import paths
 from jobs.storage.paths import Place
 from jobs.storage.workspace import Workspace
@@ -53,18 +53,22 @@ def execute(
         return run(request, job_id, release)
 
 
-def request_of(workspace: Workspace, job: Job) -> RunRequest:
+def request_of(workspace: Workspace, job: QueuedJob) -> RunRequest:
     """Return what a job of the queue was asked to run; of a schedule, with profile and files as they are now."""
-    try:
-        if "asked" in job.submitted:
-            request = requested(workspace.root, Asked(**job.submitted["asked"]))
-        else:
+    unreadable = f"job {job.job_id}: what was submitted cannot be read by this version"
+    if "asked" in job.submitted:
+        try:
+            options = RunOptions.parse(job.submitted["asked"])
+        except UserError as error:
+            raise UserError([f"{unreadable}: {problem}" for problem in error.problems]) from error
+        request = build_request(workspace.root, options)
+    else:
+        try:
             request = replace(
                 from_data(workspace, job.submitted["request"]), pause_after=job.submitted.get("pause_after")
             )
-    except (KeyError, TypeError) as error:
-        text = f"job {job.job_id}: what was submitted cannot be read by this version: {error!r}"
-        raise UserError(text) from error
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{unreadable}: {error!r}") from error
     # A run writes down where it is to pause once it has taken the job; whoever resumes it wants no second pause there.
     is_known = any(record.word == "pause-after" for record in job.records)
     return replace(request, pause_after=None) if is_known else request

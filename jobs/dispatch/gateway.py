@@ -24,7 +24,7 @@ from typing import Any
 from jobs.core.errors import RunFailedError, UserError, one_line
 from jobs.core.processes import process_identity
 from jobs.dispatch.control_token import VARIABLE
-from jobs.dispatch.job_queue import Backlog, Job, in_turn
+from jobs.dispatch.job_queue import Backlog, QueuedJob, in_turn
 from jobs.dispatch.jsonlog import JsonLog
 from jobs.records.job_log import fold
 from jobs.storage import paths
@@ -179,7 +179,7 @@ class Gateway:
             self._reported.add(said)
             self._log.write(event, **details)
 
-    def _begin(self, job: Job) -> None:
+    def _begin(self, job: QueuedJob) -> None:
         """Start the process of a job that was claimed for it."""
         attempt = job.state.attempts + 1
         output = self._output(job.job_id, attempt)
@@ -220,11 +220,11 @@ class Gateway:
             paths.write(kept, worker.output.read_bytes()[-_MOST_BYTES:])
         shutil.rmtree(worker.output.parent, ignore_errors=True)
 
-    def _now(self, job_id: str) -> Job:
-        records = self._backlog.inbox(job_id).records()
+    def _now(self, job_id: str) -> QueuedJob:
+        records = self._backlog.job_log(job_id).records()
         state = fold(records)
         assert state is not None
-        return Job(job_id, state, records)
+        return QueuedJob(job_id, state, records)
 
     def _reap(self, draining: bool = False) -> None:
         """Look after the processes that have ended."""
@@ -233,7 +233,7 @@ class Gateway:
             if code is None:
                 continue
             del self._workers[worker.job_id]
-            if not (self._backlog.inbox(worker.job_id)).records():
+            if not (self._backlog.job_log(worker.job_id)).records():
                 # Cleared while it ran.
                 continue
             job = self._now(worker.job_id)
@@ -249,7 +249,7 @@ class Gateway:
                 self._log.write("job_put_back" if state == "pending" else f"job_{state}", **details)
             self._keep_output(worker)
 
-    def _failed(self, job: Job, error: str, again: bool = True) -> None:
+    def _failed(self, job: QueuedJob, error: str, again: bool = True) -> None:
         """Put a job whose attempt failed back into the queue for later, or give it up."""
         failures = job.failures + 1
         details = {"job_id": job.job_id, "attempt": job.state.attempts, "error": error}

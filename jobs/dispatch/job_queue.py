@@ -13,7 +13,7 @@ from typing import Any
 
 from jobs.core.errors import UserError
 from jobs.core.processes import has_ended, is_here, process_identity
-from jobs.records.job_log import Inbox, JobState, Record, fold
+from jobs.records.job_log import JobLog, JobState, Record, fold
 from jobs.storage import paths
 from jobs.storage.paths import Place
 
@@ -23,11 +23,10 @@ SILENCE_S = 120.0
 """How long the process of a job on another machine may be silent before it is taken for dead."""
 
 _SETTLED_NS = 2 * 10**9
-_FOR_GOOD = frozenset({"done", "cancelled"})
 
 
 @dataclass(frozen=True)
-class Job:
+class QueuedJob:
     """A job as its records tell of it."""
 
     job_id: str
@@ -109,31 +108,31 @@ class Backlog:
     def __init__(self, root: Place) -> None:
         self.root = root
         self.unreadable: dict[str, str] = {}
-        self._inboxes: dict[str, Inbox] = {}
-        self._over: dict[str, Job] = {}
+        self._job_logs: dict[str, JobLog] = {}
+        self._over: dict[str, QueuedJob] = {}
         # A folder in which nothing was made since has nothing new.
         self._names: tuple[int, list[str]] = (-1, [])
-        self._live: dict[str, tuple[int, Job]] = {}
+        self._live: dict[str, tuple[int, QueuedJob]] = {}
 
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[QueuedJob]:
         """Return all jobs in order of their ids."""
         self.live()
         found = self._over | {job_id: job for job_id, (_, job) in self._live.items()}
         return [found[job_id] for job_id in sorted(found)]
 
-    def live(self) -> list[Job]:
+    def live(self) -> list[QueuedJob]:
         """Return the jobs of which something can still become, in order of their ids."""
         self.unreadable.clear()
         names = self._list()
-        live: dict[str, tuple[int, Job]] = {}
+        live: dict[str, tuple[int, QueuedJob]] = {}
         for job_id in names:
             if job_id in self._over:
                 continue
             if (found := self._look(job_id)) is None:
                 continue
-            if found[1].state.state in _FOR_GOOD:
+            if found[1].state.is_final:
                 self._over[job_id] = _slim(found[1])
-                self._inboxes.pop(job_id, None)
+                self._job_logs.pop(job_id, None)
             else:
                 live[job_id] = found
         self._live = live
@@ -151,19 +150,19 @@ class Backlog:
             changed_ns, names = -1, []
         self._names = (_settled(changed_ns), names)
         # Those that were cleared.
-        for gone in (self._over.keys() | self._inboxes.keys()) - set(names):
+        for gone in (self._over.keys() | self._job_logs.keys()) - set(names):
             self._over.pop(gone, None)
-            self._inboxes.pop(gone, None)
+            self._job_logs.pop(gone, None)
         return names
 
-    def _look(self, job_id: str) -> tuple[int, Job] | None:
+    def _look(self, job_id: str) -> tuple[int, QueuedJob] | None:
         """Return a job as it is now, and when its folder had changed; None if it has no records that can be read."""
         try:
             changed_ns = paths.changed_ns(self.root / "jobs" / job_id)
             known = self._live.get(job_id)
             if known is not None and changed_ns is not None and known[0] == changed_ns:
                 return known
-            records = self.inbox(job_id).records()
+            records = self.job_log(job_id).records()
         except FileNotFoundError:
             return None
         except UserError as error:
@@ -171,31 +170,31 @@ class Backlog:
             self.unreadable[job_id] = str(error)
             return None
         state = fold(records)
-        return None if state is None else (_settled(changed_ns), Job(job_id, state, records))
+        return None if state is None else (_settled(changed_ns), QueuedJob(job_id, state, records))
 
-    def inbox(self, job_id: str) -> Inbox:
+    def job_log(self, job_id: str) -> JobLog:
         """Return the records of a job, for a word about it."""
-        return self._inboxes.setdefault(job_id, Inbox(self.root, job_id))
+        return self._job_logs.setdefault(job_id, JobLog(self.root, job_id))
 
-    def claim(self, job: Job, **more: Any) -> bool:
+    def claim(self, job: QueuedJob, **more: Any) -> bool:
         """Take a job up for this process; False if it is no longer as it was."""
         data = {"process": process_identity(), "attempt": job.state.attempts + 1, **more}
-        return self.inbox(job.job_id).add("claimed", data, after=job.state.number) is not None
+        return self.job_log(job.job_id).add("claimed", data, after=job.state.number) is not None
 
-    def requeue(self, job: Job, error: str, wait_s: float) -> bool:
+    def requeue(self, job: QueuedJob, error: str, wait_s: float) -> bool:
         """Put back a job whose attempt failed; False if it is no longer as it was."""
         data = {"failed": True, "error": error, "not_before_ns": time.time_ns() + int(wait_s * 1e9)}
-        return self.inbox(job.job_id).add("requeued", data, after=job.state.number) is not None
+        return self.job_log(job.job_id).add("requeued", data, after=job.state.number) is not None
 
-    def put_back(self, job: Job, reason: str) -> bool:
+    def put_back(self, job: QueuedJob, reason: str) -> bool:
         """Put back a job that nothing is wrong with; False if it is no longer as it was."""
-        return self.inbox(job.job_id).add("requeued", {"reason": reason}, after=job.state.number) is not None
+        return self.job_log(job.job_id).add("requeued", {"reason": reason}, after=job.state.number) is not None
 
-    def give_up(self, job: Job, error: str) -> bool:
+    def give_up(self, job: QueuedJob, error: str) -> bool:
         """Say that a job has failed; False if it is no longer as it was."""
-        return self.inbox(job.job_id).add("failed", {"error": error}, after=job.state.number) is not None
+        return self.job_log(job.job_id).add("failed", {"error": error}, after=job.state.number) is not None
 
-    def is_abandoned(self, job: Job) -> bool:
+    def is_abandoned(self, job: QueuedJob) -> bool:
         """Say whether a job of the queue is said to be running, and nobody is there who runs it."""
         if not job.state.queued or job.state.state != "running":
             return False
@@ -204,7 +203,7 @@ class Backlog:
             return has_ended(holder)
         return self.silent_s(job, exactly=True) > SILENCE_S
 
-    def silent_s(self, job: Job, exactly: bool = False) -> float:
+    def silent_s(self, job: QueuedJob, exactly: bool = False) -> float:
         """Return for how long nothing was heard of a job's process; `exactly`, by the clock of what was heard."""
         written = paths.files(self.root / "jobs" / job.job_id).values()
         heard = max((file.mtime_s for file in written), default=0.0)
@@ -217,14 +216,14 @@ def _settled(changed_ns: int | None) -> int:
     return changed_ns if changed_ns is not None and time.time_ns() - changed_ns > _SETTLED_NS else -1
 
 
-def _slim(job: Job) -> Job:
+def _slim(job: QueuedJob) -> QueuedJob:
     """Return a job that is over without what was asked of it, of which there may be thousands."""
     kept = ("to", "priority", "schedule", "release", "error", "failed")
     records = [replace(r, data={n: r.data[n] for n in kept if n in r.data}) for r in job.records]
     return replace(job, state=replace(job.state, holder=None), records=records)
 
 
-def in_turn(jobs: Sequence[Job], now_ns: int) -> list[Job]:
+def in_turn(jobs: Sequence[QueuedJob], now_ns: int) -> list[QueuedJob]:
     """Return the jobs that may be taken up: those of the highest priority first, the oldest of them before others."""
     due = [job for job in jobs if job.is_due(now_ns)]
     return sorted(due, key=lambda job: (-job.priority, job.submitted_ns, job.job_id))

@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from jobs.core.job_states import STATES
 from jobs.core.processes import has_ended, is_here
 from jobs.dispatch.gateway import lock_path
-from jobs.dispatch.job_queue import Backlog, Job, in_turn
-from jobs.records.job_log import DIED, STATES, Record, seen
-from jobs.records.journal import Follower
+from jobs.dispatch.job_queue import Backlog, QueuedJob, in_turn
+from jobs.records.job_log import DIED, Record, seen
+from jobs.records.journal import JournalReader
 from jobs.records.progress import Progress
 from jobs.storage.locks import holder
 from jobs.storage.paths import Place
@@ -29,17 +30,17 @@ class Overview:
     def __init__(self, root: Place) -> None:
         self._root = root
         self._backlog = Backlog(root)
-        self._journals: dict[str, tuple[Follower, Progress]] = {}
+        self._journals: dict[str, tuple[JournalReader, Progress]] = {}
 
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[QueuedJob]:
         """Return all jobs as they really are, oldest first; nothing is noted down."""
         return [self._as_it_is(job) for job in self._backlog.jobs()]
 
-    def _as_it_is(self, job: Job) -> Job:
+    def _as_it_is(self, job: QueuedJob) -> QueuedJob:
         """Return a job of the command line as failed if its process has died, with the word that is yet to be said."""
         if job.state.state != "running" or job.state.queued:
             return job
-        state = seen(self._backlog.inbox(job.job_id))
+        state = seen(self._backlog.job_log(job.job_id))
         if state is None or state.state != "failed":
             return job
         death = Record(state.number + 1, "failed", job.records[-1].at_ns, {"error": DIED})
@@ -47,7 +48,7 @@ class Overview:
 
     def progress(self, job_id: str) -> Progress:
         """Return how far a job is, by its journal."""
-        follower, progress = self._journals.setdefault(job_id, (Follower(self._root, job_id), Progress()))
+        follower, progress = self._journals.setdefault(job_id, (JournalReader(self._root, job_id), Progress()))
         for event in follower.new():
             progress.take(event)
         return progress
@@ -74,7 +75,7 @@ class Overview:
             "errors": _errors(jobs) + [{"job_id": n, "error": e} for n, e in self._backlog.unreadable.items()],
         }
 
-    def _running(self, job: Job) -> dict[str, Any]:
+    def _running(self, job: QueuedJob) -> dict[str, Any]:
         process = job.state.holder or {}
         asked = job.state.request.word if job.state.request else None
         return {
@@ -107,14 +108,14 @@ def rss_mb(pid: int) -> float | None:
     return round(pages * resource.getpagesize() / 1e6, 1)
 
 
-def _in_order(waiting: Sequence[Job], now: int) -> list[Job]:
+def _in_order(waiting: Sequence[QueuedJob], now: int) -> list[QueuedJob]:
     """Return waiting jobs in the order in which they will be taken up, those that wait for a time at the end."""
     due = in_turn(waiting, now)
     later = [job for job in waiting if not job.is_due(now)]
     return [*due, *sorted(later, key=lambda job: job.not_before_ns)]
 
 
-def _waiting(job: Job) -> dict[str, Any]:
+def _waiting(job: QueuedJob) -> dict[str, Any]:
     return {
         "job_id": job.job_id,
         "priority": job.priority,
@@ -126,12 +127,12 @@ def _waiting(job: Job) -> dict[str, Any]:
     }
 
 
-def _paused(job: Job) -> dict[str, Any]:
+def _paused(job: QueuedJob) -> dict[str, Any]:
     begun = any(record.word in {"started", "claimed"} for record in job.records)
     return {"job_id": job.job_id, "queued": job.state.queued, "begun": begun, "at_ns": job.records[-1].at_ns}
 
 
-def _errors(jobs: Sequence[Job]) -> list[dict[str, Any]]:
+def _errors(jobs: Sequence[QueuedJob]) -> list[dict[str, Any]]:
     """Return what went wrong in jobs that are not done, or are not as they were asked to be, the last first."""
     found = [
         {"job_id": job.job_id, "state": job.state.state, "at_ns": record.at_ns, "error": record.data["error"]}

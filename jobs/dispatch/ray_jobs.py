@@ -10,7 +10,6 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,12 +17,12 @@ from typing import Any
 from jobs.core.errors import RunFailedError, one_line
 from jobs.core.naming import new_job_id
 from jobs.dispatch import control_token
-from jobs.dispatch.job_queue import Backlog, Job
+from jobs.dispatch.job_queue import Backlog, QueuedJob
 from jobs.engine.code_wheel import write_wheel
 from jobs.engine.ray_engine import ray_jobs
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from jobs.runs.prepare import prepare
-from jobs.runs.run_options import Asked, requested
+from jobs.runs.run_options import RunOptions, build_request
 from jobs.storage.paths import Place
 
 DASHBOARD = "http://127.0.0.1:8265"
@@ -39,7 +38,7 @@ def dashboard(named: str | None) -> str:
 
 def submit(
     workspace: str | os.PathLike[str] | None,
-    asked: Asked,
+    options: RunOptions,
     address: str,
     packages: Sequence[str] = (),
     priority: int = 0,
@@ -50,8 +49,8 @@ def submit(
     wrong, before anything is written, and `RunFailedError` if the cluster does not take the job.
     """
     # The cluster that runs it is the one it finds itself on.
-    absolute = replace(asked.elsewhere(), ray_address="local")
-    request = requested(workspace, absolute)
+    absolute = options.with_absolute_paths().model_copy(update={"ray_address": "local"})
+    request = build_request(workspace, absolute)
     root = request.workspace.root
     control_token.require(root)
     prepare(request)
@@ -65,7 +64,7 @@ def submit(
         "to": "ray",
         "ray": {"address": address, "packages": list(packages), "job": _name(job_id, 1)},
     }
-    Inbox(root, job_id).add("submitted", data, after=0)
+    JobLog(root, job_id).add("submitted", data, after=0)
     _hand_over(client, root, job_id, 1, packages)
     return job_id
 
@@ -105,7 +104,7 @@ def _patiently(call: Callable[[], object]) -> None:
             time.sleep(1)
 
 
-def _find(backlog: Backlog, job_id: str) -> Job | None:
+def _find(backlog: Backlog, job_id: str) -> QueuedJob | None:
     return next((job for job in backlog.live() if job.job_id == job_id), None)
 
 
@@ -127,7 +126,7 @@ def _hand_over(client: Any, root: Place, job_id: str, number: int, packages: Seq
             _patiently(lambda: client.submit_job(**asked, runtime_env=environment))
     except Exception as error:
         # It may have got there all the same; then it finds that it is not to be run any more.
-        Inbox(root, job_id).add("failed", {"error": f"not handed to Ray: {one_line(error)}"})
+        JobLog(root, job_id).add("failed", {"error": f"not handed to Ray: {one_line(error)}"})
         text = f"job {job_id} was not taken by the Ray cluster: {one_line(error)}; `winnow job resume` tries again"
         raise RunFailedError(text) from error
     return name

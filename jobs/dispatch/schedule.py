@@ -17,8 +17,8 @@ from cronsim import CronSim, CronSimError
 
 from jobs.core.errors import UserError, one_line
 from jobs.core.naming import wrong_with
-from jobs.dispatch.job_queue import Job
-from jobs.records.job_log import Inbox
+from jobs.dispatch.job_queue import QueuedJob
+from jobs.records.job_log import JobLog
 from jobs.storage import paths
 from jobs.storage.paths import Place
 
@@ -164,12 +164,12 @@ def noted(root: Place, name: str) -> dict[str, Any]:
         return {}
 
 
-def jobs_of(jobs: Sequence[Job], name: str) -> list[Job]:
+def jobs_of(jobs: Sequence[QueuedJob], name: str) -> list[QueuedJob]:
     """Return the jobs that a schedule has submitted, oldest first."""
     return sorted((job for job in jobs if job.schedule == name), key=lambda job: job.submitted_ns)
 
 
-def submit_due(root: Place, jobs: Sequence[Job], now_ns: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def submit_due(root: Place, jobs: Sequence[QueuedJob], now_ns: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Submit what has become due since the last look, and yield what was done as events.
 
     However many times went by while nobody looked, a schedule is run once for them. It is not run while its last job
@@ -197,7 +197,7 @@ def submit_due(root: Place, jobs: Sequence[Job], now_ns: int) -> Iterator[tuple[
         yield "schedule_due", details | {"job_id": job_id}
 
 
-def submit_now(root: Place, schedule: Schedule, jobs: Sequence[Job]) -> str:
+def submit_now(root: Place, schedule: Schedule, jobs: Sequence[QueuedJob]) -> str:
     """Submit a schedule out of turn and return the job's id. Raises `UserError` while its last job has not ended."""
     if busy := unfinished(jobs, schedule.name):
         raise UserError(
@@ -218,7 +218,7 @@ def submit_at(root: Place, schedule: Schedule, due: datetime) -> str:
         "schedule": schedule.name,
         "release": f"{schedule.name}-{due:%Y-%m-%d}",
     }
-    Inbox(root, job_id).add("submitted", data, after=0)
+    JobLog(root, job_id).add("submitted", data, after=0)
     return job_id
 
 
@@ -226,7 +226,7 @@ def _job_id(schedule: Schedule, due: datetime) -> str:
     return f"{due.astimezone(UTC):%Y%m%d-%H%M%S}-{schedule.name}"
 
 
-def unfinished(jobs: Sequence[Job], name: str) -> Job | None:
+def unfinished(jobs: Sequence[QueuedJob], name: str) -> QueuedJob | None:
     """Return the last job of a schedule that has not ended, if there is one."""
     return next((job for job in reversed(jobs_of(jobs, name)) if not job.state.ended), None)
 

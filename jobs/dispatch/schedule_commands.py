@@ -7,28 +7,28 @@ import shlex
 import shutil
 import sys
 import time
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from jobs.core.errors import UserError
 from jobs.dispatch import control_token, schedule
-from jobs.dispatch.job_queue import Backlog, Job
+from jobs.dispatch.job_queue import Backlog, QueuedJob
 from jobs.dispatch.schedule import Schedule
 from jobs.runs.prepare import prepare
-from jobs.runs.run_options import Asked, requested
+from jobs.runs.run_options import RunOptions, build_request
 from jobs.storage.paths import Place
 
 
 def add(
-    workspace: str | os.PathLike[str] | None, name: str, cron: str, tz: str, asked: Asked, priority: int = 0
+    workspace: str | os.PathLike[str] | None, name: str, cron: str, tz: str, options: RunOptions, priority: int = 0
 ) -> dict[str, Any]:
     """Keep a schedule and return when it is next due, and lines for a crontab. Raises `UserError` with all problems."""
-    wanted = Schedule(name, cron, tz, asdict(asked.elsewhere()), priority)
+    absolute = options.with_absolute_paths()
+    wanted = Schedule(name, cron, tz, absolute.model_dump(mode="json"), priority)
     problems = schedule.problems(wanted)
     root = None
     try:
-        request = requested(workspace, asked.elsewhere())
+        request = build_request(workspace, absolute)
         root = request.workspace.root
         control_token.require(root)
         prepare(request)
@@ -82,8 +82,10 @@ def run_now(root: Place, name: str, claim: bool = False) -> str:
     """Submit a schedule's job out of turn and return its id; with `claim`, for this process and not for a gateway.
 
     A job that waits, or whose process has died, is then taken up before there is a new one. Raises `UserError` for an
-    unknown schedule, and while its last job is running, paused, or, without `claim`, waiting.
+    unknown schedule, while its last job is running, paused, or, without `claim`, waiting, and without the control
+    token of a workspace that asks for one.
     """
+    control_token.require(root)
     backlog = Backlog(root)
     kept = schedule.find(root, name)
     if claim and (waiting := _waiting(backlog, name)) and backlog.claim(waiting):
@@ -94,7 +96,13 @@ def run_now(root: Place, name: str, claim: bool = False) -> str:
     return job_id
 
 
-def _waiting(backlog: Backlog, name: str) -> Job | None:
+def remove(root: Place, name: str) -> None:
+    """Delete a schedule; its jobs and releases stay. Raises `UserError` for an unknown one, or without the token."""
+    control_token.require(root)
+    schedule.remove(root, name)
+
+
+def _waiting(backlog: Backlog, name: str) -> QueuedJob | None:
     """Return a schedule's job that nobody runs though it should be run, if there is one."""
     busy = schedule.unfinished(backlog.jobs(), name)
     if busy is not None and backlog.is_abandoned(busy):
@@ -103,7 +111,7 @@ def _waiting(backlog: Backlog, name: str) -> Job | None:
     return busy if busy is not None and busy.is_due(time.time_ns()) else None
 
 
-def _job(backlog: Backlog, job_id: str) -> Job:
+def _job(backlog: Backlog, job_id: str) -> QueuedJob:
     return next(job for job in backlog.jobs() if job.job_id == job_id)
 
 

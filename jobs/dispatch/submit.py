@@ -6,23 +6,22 @@ import os
 
 from jobs.core.naming import new_job_id
 from jobs.dispatch import control_token
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from jobs.runs.prepare import prepare
-from jobs.runs.run_options import Asked, requested
+from jobs.runs.run_options import RunOptions, build_request
 
 
-def submit(workspace: str | os.PathLike[str] | None, asked: Asked, priority: int = 0) -> str:
+def submit(workspace: str | os.PathLike[str] | None, options: RunOptions, priority: int = 0) -> str:
     """Add a job to the queue and return its id. Raises `UserError` with everything that is wrong, before it is added.
 
     The configuration is kept as it is now; the streams are listed anew when the job begins.
     """
-    absolute = asked.elsewhere()
-    request = requested(workspace, absolute)
+    request = build_request(workspace, options.with_absolute_paths())
     root = request.workspace.root
     control_token.require(root)
     prepare(request)
     request.workspace.create()
     job_id = new_job_id()
     data = {"request": request.as_data(), "priority": priority, "pause_after": request.pause_after}
-    Inbox(root, job_id).add("submitted", data, after=0)
+    JobLog(root, job_id).add("submitted", data, after=0)
     return job_id

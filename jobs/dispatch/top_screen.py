@@ -13,8 +13,8 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import DataTable, Footer, Label, Static
 
 from jobs.core.errors import UserError, one_line
-from jobs.dispatch import control_token
-from jobs.dispatch.job_queue import Job
+from jobs.dispatch import job_control
+from jobs.dispatch.job_queue import QueuedJob
 from jobs.dispatch.overview import Overview
 from jobs.records.progress import Progress
 from jobs.runs import control
@@ -101,8 +101,7 @@ class Top(App[None]):
         if not sure:
             return
         try:
-            control_token.require(self._workspace.root)
-            job = control.find(self._workspace, job_id)
+            job = job_control.find(self._workspace, job_id)
             state = {"pause": control.pause, "resume": control.resume, "cancel": control.cancel}[word](job)
         except UserError as error:
             self.notify(one_line(error), severity="error", markup=False)
@@ -145,7 +144,7 @@ class JobScreen(Screen[None]):
         state = "cleared" if job is None else job.state.state
         error = f"\n{job.error or progress.error}" if job and (job.error or progress.error) else ""
         frames = f", {progress.frames:,} frames" if progress.frames is not None else ""
-        aside = f", {progress.set_aside:,} set aside" if progress.set_aside else ""
+        aside = f", {progress.quarantined:,} quarantined" if progress.quarantined else ""
         about = f"job {self._job_id}: {state}, attempt {progress.attempt}{frames}{aside}{error}"
         self.query_one("#about", Static).update(Text(about))
         show_rows(self.query_one("#stages", DataTable), _stage_rows(progress))
@@ -194,17 +193,17 @@ def _headline(values: dict[str, Any]) -> str:
     return f"{values['workspace']}\n{who}; {queue['depth']:,} waiting, {queue['due']:,} due\n{states or 'no jobs yet'}"
 
 
-def _job_rows(jobs: Sequence[Job], values: dict[str, Any]) -> Rows:
+def _job_rows(jobs: Sequence[QueuedJob], values: dict[str, Any]) -> Rows:
     """Return a row for each job: those that run, wait and stand still, and the last of those that are over."""
     running = {job["job_id"]: job for job in values["running"]}
     turn = {job["job_id"]: place for place, job in enumerate(values["waiting"])}
-    over = [job for job in jobs if job.state.state in {"done", "cancelled"}][-_ENDED_SHOWN:]
+    over = [job for job in jobs if job.state.is_final][-_ENDED_SHOWN:]
     others = [job for job in jobs if job.state.state in _ORDER]
     others.sort(key=lambda job: (_ORDER[job.state.state], turn.get(job.job_id, 0), job.submitted_ns))
     return [(job.job_id, _cells(job, running.get(job.job_id, {}))) for job in [*others, *reversed(over)]]
 
 
-def _cells(job: Job, progress: dict[str, Any]) -> list[str]:
+def _cells(job: QueuedJob, progress: dict[str, Any]) -> list[str]:
     asked = f", asked: {job.state.request.word}" if job.state.request else ""
     waits_s = (job.not_before_ns - time.time_ns()) / 1e9
     later = f", in {duration(waits_s)}" if job.state.state == "pending" and waits_s > 0 else ""

@@ -1,4 +1,4 @@
-"""Long computations beside a wait that can be ended at any time."""
+"""Long computations in a thread that the caller can abandon at any time."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 def beside(compute: Callable[[], T], check: Callable[[], None]) -> T:
-    """Return what `compute` returns, or raise what it raises; it runs in a thread of its own.
+    """Return the result of `compute`, or raise its exception; it runs in a separate thread.
 
-    `check` is called meanwhile, several times a second. If it raises, that is raised at once: the thread is left to
-    itself, and ends with the process if not before. So `compute` must change nothing that others see.
+    Meanwhile `check` is called several times a second. If it raises, that exception is raised at once: the thread is
+    abandoned, and ends with the process at the latest. So `compute` must not change anything visible to others.
     """
     done: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
 

@@ -38,7 +38,7 @@ _NO_NAME = re.compile(r"[\\\x00-\x1f]")
 
 
 @dataclass(frozen=True)
-class Admission:
+class IngestOverrides:
     """What a user allows that otherwise stops a run, the ids given to the inputs, and whether size and mtime count.
 
     With `reread` they do not: every file is read, and its content tells whether it is the one that was measured.
@@ -50,7 +50,9 @@ class Admission:
     reread: bool = False
 
 
-def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission, store: Store) -> list[StreamFiles]:
+def catalogue(
+    inputs: Sequence[str], params: IngestParams, overrides: IngestOverrides, store: Store
+) -> list[StreamFiles]:
     """List every input, sorted by stream id.
 
     Raises `UserError` with every problem of every input: nothing to read, no frames, one number twice, one id for two
@@ -60,9 +62,9 @@ def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission,
     streams: dict[str, StreamFiles] = {}
     known = {row["stream_id"]: row for row in store.read(schemas.STREAMS).to_pylist()}
     seen = store.open(schemas.LISTING)
-    for stream_id, folder, tree in _folders(inputs, params, admission, known, problems):
+    for stream_id, folder, tree in _folders(inputs, params, overrides, known, problems):
         if wrong := wrong_with_id(stream_id):
-            if stream_id not in admission.stream_ids:
+            if stream_id not in overrides.stream_ids:
                 mend = "rename it, or name it with --input and --stream-id"
                 problems.append(f"stream id {stream_id!r}, of {str(folder)!r}, {wrong}; {mend}")
             continue
@@ -74,7 +76,7 @@ def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission,
                 )
             continue
         if folders.is_clip(folder) and not tree.is_folder(folder):
-            before = None if admission.reread else known.get(stream_id)
+            before = None if overrides.reread else known.get(stream_id)
             listed: StreamFiles | None = list_clip(stream_id, folder, params.fps, before, seen)
         else:
             listed = _list_folder(stream_id, folder, tree, params, problems)
@@ -82,8 +84,8 @@ def catalogue(inputs: Sequence[str], params: IngestParams, admission: Admission,
             streams[stream_id] = listed
     if params.unreadable == "stop":
         problems += _unreadable(streams)
-    let_go = _let_go(streams, known) if admission.rebind else {}
-    problems += _history_problems(streams, admission, store)
+    let_go = _let_go(streams, known) if overrides.rebind else {}
+    problems += _history_problems(streams, overrides, store)
     streams |= let_go
     if problems:
         raise UserError(problems)
@@ -101,11 +103,11 @@ def _unreadable(streams: dict[str, StreamFiles]) -> list[str]:
     return [f"{named}; {mend}"] if wrong else []
 
 
-def at_a_glance(inputs: Sequence[str], admission: Admission) -> list[str]:
+def at_a_glance(inputs: Sequence[str], overrides: IngestOverrides) -> list[str]:
     """Return what is wrong with inputs and ids by themselves, where workspace or parameters are not known."""
     problems = [] if inputs else [_NO_INPUT]
-    problems += filter(None, [_miscounted(admission.stream_ids, inputs)])
-    problems += _wrong_ids(admission.stream_ids)
+    problems += filter(None, [_miscounted(overrides.stream_ids, inputs)])
+    problems += _wrong_ids(overrides.stream_ids)
     for given in inputs:
         folders.existing(given, problems)
     return problems
@@ -140,16 +142,16 @@ def _miscounted(ids: Sequence[str], inputs: Sequence[str]) -> str | None:
 def _folders(
     inputs: Sequence[str],
     params: IngestParams,
-    admission: Admission,
+    overrides: IngestOverrides,
     known: Mapping[str, Mapping[str, Any]],
     problems: list[str],
 ) -> Iterator[tuple[str, Place, Tree]]:
     """Yield the folders that hold frames, or did when they were `known` by id and row, with their stream ids."""
     places_ = {name: place(row["uri"]) for name, row in known.items()}
-    held = [places_[name] for name, row in known.items() if row["n_frames"] or admission.allow_missing]
+    held = [places_[name] for name, row in known.items() if row["n_frames"] or overrides.allow_missing]
     if not inputs:
         problems.append(_NO_INPUT)
-    ids = list(admission.stream_ids)
+    ids = list(overrides.stream_ids)
     if wrong := _miscounted(ids, inputs):
         problems.append(wrong)
     problems += _wrong_ids(ids)
@@ -295,18 +297,18 @@ def _let_go(streams: Mapping[str, StreamFiles], known: Mapping[str, Mapping[str,
     }
 
 
-def _history_problems(streams: dict[str, StreamFiles], admission: Admission, store: Store) -> list[str]:
+def _history_problems(streams: dict[str, StreamFiles], overrides: IngestOverrides, store: Store) -> list[str]:
     """Return what speaks against these streams given what the workspace saw of them before."""
     known = {r["stream_id"]: r for r in store.read(schemas.STREAMS).to_pylist()}
     problems = []
     others = _others(streams, known)
     # Those of which the frames go in this very run are nobody's any more.
     apart = [
-        r for n, r in known.items() if n not in streams or (not streams[n].n_frames and not admission.allow_missing)
+        r for n, r in known.items() if n not in streams or (not streams[n].n_frames and not overrides.allow_missing)
     ]
     for stream in streams.values():
         before = known.get(stream.stream_id)
-        if (other := others.get(stream.stream_id)) and not (admission.rebind and before):
+        if (other := others.get(stream.stream_id)) and not (overrides.rebind and before):
             mend = f"give it that id with --stream-id {other}"
             mend += f", or let go of {other!r} with --rebind (its rows will be taken out)" if before else ""
             problems.append(
@@ -316,7 +318,7 @@ def _history_problems(streams: dict[str, StreamFiles], admission: Admission, sto
             continue
         if before is None:
             # Whoever names an id says what it is.
-            if not admission.stream_ids and (moved := moved_from(stream, apart, store)):
+            if not overrides.stream_ids and (moved := moved_from(stream, apart, store)):
                 name = moved["stream_id"]
                 problems.append(
                     f"{stream.uri} holds the frames of stream {name!r}, whose place {moved['uri']} is gone; if it was "
@@ -324,7 +326,7 @@ def _history_problems(streams: dict[str, StreamFiles], admission: Admission, sto
                     f"stream, with --stream-id {stream.stream_id}"
                 )
             continue
-        if before["uri"] != stream.uri and not admission.rebind:
+        if before["uri"] != stream.uri and not overrides.rebind:
             problems.append(
                 f"stream {stream.stream_id!r} is {before['uri']} in this workspace, the input is {stream.uri}; "
                 "give it an id of its own with --stream-id, or --rebind if the frames have moved"
@@ -334,14 +336,14 @@ def _history_problems(streams: dict[str, StreamFiles], admission: Admission, sto
             # Other frames of the clip are asked for; none of them is lost.
             continue
         lost = _n_lost(stream, store)
-        if lost and not stream.n_frames and not admission.allow_missing and is_gone(stream.uri):
+        if lost and not stream.n_frames and not overrides.allow_missing and is_gone(stream.uri):
             problems.append(
                 f"stream {stream.stream_id!r} has lost {lost} of its {before['n_frames']} frames: {stream.uri} does "
                 f"not exist any more; name its new place with --stream-id {stream.stream_id} --rebind, or let go of it "
                 "with --allow-missing (its rows will be taken out)"
             )
             continue
-        if lost > _MOST_LOST * before["n_frames"] and not admission.allow_missing:
+        if lost > _MOST_LOST * before["n_frames"] and not overrides.allow_missing:
             why = f" ({stream.row['error']})" if stream.row["error"] else ""
             problems.append(
                 f"stream {stream.stream_id!r} has lost {lost} of its {before['n_frames']} frames since the last run"

@@ -27,7 +27,7 @@ class CallStages:
         started = time.monotonic()
         calls = self._calls(stage)
         survey = calls.survey()
-        live.teller.began(stage.name, survey.open)
+        live.reporter.began(stage.name, survey.open)
         fresh, faults = calls.ask()
         held = settle(context.store, list(context.stages), sorted(context.streams), faults, context.job_id)
         outcome, earlier = live.outcome(stage)

@@ -17,8 +17,8 @@ from jobs.engine.local_pool import Nearby
 from jobs.engine.ray_engine import IN_HAND, Engine, ModelProcesses
 from jobs.passes.blocks import Block
 from jobs.passes.model_worker import ModelTask, ModelWorker, show_block
-from jobs.passes.pixel_pass import Brake, PassResult, died, numbered, send, set_aside
-from jobs.records.job_claim import Hold
+from jobs.passes.pixel_pass import GracefulStop, PassResult, died, numbered, send, set_aside
+from jobs.records.job_claim import JobClaim
 from jobs.storage.committer import Committer
 from transforms.models.inference import REQUEST
 
@@ -37,27 +37,27 @@ def run_model_pass(
     engine: Callable[[], Engine],
     nearby: Callable[[int], ModelProcesses | None],
     committer: Committer,
-    told: Callable[[dict[str, Any], pa.Table], None] = lambda receipt, rows: None,
+    on_block_done: Callable[[dict[str, Any], pa.Table], None] = lambda receipt, rows: None,
     *,
-    hold: Hold,
+    claim: JobClaim,
     abort: bool = False,
 ) -> PassResult:
     """Show the frames of `todo`, tables of schema `REQUEST`, to a model.
 
     `model_frames` is the most frames that a process is given at a time. `nearby` is told how many there are, and says
     in which processes of this machine so few can be shown, if in any; `engine` is called for what these do not do.
-    `told`, `hold` and `abort` are as for `pixelpass.run_pass`. Raises `RunFailedError` where the model cannot be
-    loaded, where it takes none of the frames, or where the workspace does not take the results; what was committed
-    stays.
+    `on_block_done`, `claim` and `abort` are as for `pixel_pass.run_pass`. Raises `RunFailedError` where the model
+    cannot be loaded, where it takes none of the frames, or where the workspace does not take the results; what was
+    committed stays.
     """
     result = PassResult()
-    brake = Brake(hold, abort)
+    stop = GracefulStop(claim, abort)
     for wave in _waves(todo):
-        if result.stopped or hold.asked():
+        if result.stopped or claim.asked():
             result.stopped = True
             break
         here = None if result.n_frames else nearby(_n_wanted(wave))
-        lost = _show_nearby(wave, model_frames, here, task, committer, result, told, brake) if here else None
+        lost = _show_nearby(wave, model_frames, here, task, committer, result, on_block_done, stop) if here else None
         if result.stopped or lost == []:
             continue
         cluster = engine()
@@ -72,14 +72,14 @@ def run_model_pass(
                 machines = cluster.machines()
                 again = [some[number] for number in left]
                 arrivals = cluster.map_models(numbered(again), ModelWorker, task, processes(cluster))
-                received |= {left[n] for n in send(again, arrivals, committer, result, told, brake)}
+                received |= {left[n] for n in send(again, arrivals, committer, result, on_block_done, stop)}
                 left = [number for number in left if number not in received]
                 if machines <= cluster.machines():
                     break
             _refuse_hopeless(result)
             return None if result.stopped else received
 
-        _show_all(blocks, show, shape.size * IN_HAND, task, result, told)
+        _show_all(blocks, show, shape.size * IN_HAND, task, result, on_block_done)
     committer.flush()
     result.n_commits = committer.n_commits
     return result
@@ -92,8 +92,8 @@ def _show_nearby(
     task: ModelTask,
     committer: Committer,
     result: PassResult,
-    told: Callable[[dict[str, Any], pa.Table], None],
-    brake: Brake,
+    on_block_done: Callable[[dict[str, Any], pa.Table], None],
+    stop: GracefulStop,
 ) -> list[Block]:
     """Show a wave in processes of this machine, and return the blocks that did not come back.
 
@@ -102,7 +102,9 @@ def _show_nearby(
     blocks = _cut(wave, model_frames or _ON_CPU, processes.size, task, first=True)
     transform = (show_block, {"task": pickle.dumps(task), "threads": processes.threads})
     with Nearby(min(processes.size, len(blocks))) as helpers:
-        received = send(blocks, helpers.map_blocks(numbered(blocks), [transform]), committer, result, told, brake)
+        received = send(
+            blocks, helpers.map_blocks(numbered(blocks), [transform]), committer, result, on_block_done, stop
+        )
     _refuse_hopeless(result)
     return [block for number, block in enumerate(blocks) if number not in received]
 
@@ -118,7 +120,7 @@ def _show_all(
     in_hand: int,
     task: ModelTask,
     result: PassResult,
-    told: Callable[[dict[str, Any], pa.Table], None],
+    on_block_done: Callable[[dict[str, Any], pa.Table], None],
 ) -> bool:
     """Show all blocks, although processes may die of some frames; such a frame is set aside.
 
@@ -133,9 +135,11 @@ def _show_all(
         lost = [block for number, block in enumerate(blocks) if number not in received]
         if lost and len(blocks) == 1 and _n_wanted(lost[0].rows) == 1:
             fault = died(lost[0].rows.to_pylist()[-1], task.stage)
-            set_aside([fault], lost[0].rows.slice(lost[0].rows.num_rows - 1), 1, result, told)
+            set_aside([fault], lost[0].rows.slice(lost[0].rows.num_rows - 1), 1, result, on_block_done)
             return True
-        if not all(_show_all(_parted(suspect, task), show, in_hand, task, result, told) for suspect in lost[:in_hand]):
+        if not all(
+            _show_all(_parted(suspect, task), show, in_hand, task, result, on_block_done) for suspect in lost[:in_hand]
+        ):
             return False
         blocks = lost[in_hand:]
     return True

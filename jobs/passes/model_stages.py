@@ -46,11 +46,11 @@ class ModelStages:
         kind = ObjectCommitter if stage.table.name in schemas.OBJECTS_OF else Committer
         planned_on = {stage.table.name: planner.snapshot}
         every_s = resources.commit_seconds
-        committer = kind(context.store, [stage], planned_on, context.job_id, every_s, live.teller.committed)
+        committer = kind(context.store, [stage], planned_on, context.job_id, every_s, live.reporter.committed)
         if before.gone:
             committer.remove(stage.table.name, pa.concat_tables(before.gone))
         if before.open:
-            live.teller.began(stage.name, before.open)
+            live.reporter.began(stage.name, before.open)
         task = ModelTask(
             make_model(stage),
             stage.name,
@@ -59,7 +59,7 @@ class ModelStages:
             context.config.image,
             resources.model_batch,
             stage.context,
-            str(live.hold.drain),
+            str(live.claim.stop_flag),
             stage.table.written_by,
         )
         did = run_model_pass(
@@ -70,8 +70,8 @@ class ModelStages:
             live.engine,
             live.engine.models_nearby,
             committer,
-            live.teller.measured,
-            hold=live.hold,
+            live.reporter.measured,
+            claim=live.claim,
             abort=live.abort,
         )
         faults = settle(context.store, list(context.stages), context.streams, did.faults, context.job_id)
@@ -88,7 +88,7 @@ class ModelStages:
             stage, before, after, did.computed.get(stage.table.name, 0), quarantined, did.seconds, did.stopped
         )
         if did.stopped:
-            raise RunStopped(live.hold.asked() or "paused")
+            raise RunStopped(live.claim.asked() or "paused")
         return did.n_frames > 0
 
     def _account(

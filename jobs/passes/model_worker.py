@@ -36,8 +36,8 @@ class ModelTask:
     """What a worker is to do: the model to `make`, the stage whose rows it gives, and where they go.
 
     `make` is given the number of threads that the model may use. `batch` frames are shown to it at once, each with the
-    `context` frames before it, until the file `drain` is there. `writes` is whose tables the rows are of, where that is
-    another stage.
+    `context` frames before it, until the file `stop_flag` is there. `writes` is whose tables the rows are of, where
+    that is another stage.
     """
 
     make: Callable[[int], AnyModel | RemoteModel]
@@ -47,7 +47,7 @@ class ModelTask:
     image: ImageParams
     batch: int
     context: int = 0
-    drain: str = ""
+    stop_flag: str = ""
     writes: str = ""
 
 
@@ -90,7 +90,7 @@ class ModelWorker:
 
     def _infer(self, block: pa.Table) -> Inferred:
         task = self._task
-        go_on = unless(task.drain) if task.drain else None
+        go_on = unless(task.stop_flag) if task.stop_flag else None
         model = self._model
         if isinstance(model, RemoteModel):
             return infer_remotely(block, model, task.image, task.batch, self._threads, go_on)

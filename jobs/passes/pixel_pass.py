@@ -19,7 +19,7 @@ from jobs.engine.local_pool import ALONE, Nearby, Transform
 from jobs.engine.ray_engine import Engine
 from jobs.passes.blocks import Block, cut, halves, waves
 from jobs.passes.pixel_worker import measure_rows, persist_rows
-from jobs.records.job_claim import Hold
+from jobs.records.job_claim import JobClaim
 from jobs.storage import paths
 from jobs.storage.committer import Committer
 from jobs.storage.data_files import Part
@@ -107,30 +107,30 @@ def run_pass(
     committer: Committer,
     root: Place,
     limit: int | None = None,
-    told: Callable[[dict[str, Any], pa.Table], None] = lambda receipt, rows: None,
+    on_block_done: Callable[[dict[str, Any], pa.Table], None] = lambda receipt, rows: None,
     *,
-    hold: Hold,
+    claim: JobClaim,
     abort: bool = False,
     again: frozenset[str] = frozenset(),
 ) -> PassResult:
     """Measure the frames of `todo`, tables of schema `BLOCK`, wave by wave.
 
     `engine` is only called if there is something to measure that `nearby` does not do: the first unit, and all of a
-    small pass. `limit` is the most frames to measure; `told` is called
-    with the receipt of every block and its rows. `hold` is asked whether to go on: if not, workers finish the frames in
-    hand, and what has arrived is committed. With `abort`, a frame that cannot be computed ends the pass. Rows of the
+    small pass. `limit` is the most frames to measure; `on_block_done` is called with the receipt of every block and its
+    rows. `claim` is asked whether to go on: if not, workers finish the frames in hand, and what has arrived is
+    committed. With `abort`, a frame that cannot be computed ends the pass. Rows of the
     stages in `again` replace those that are there. Raises `RunFailedError` for a frame that ends the pass, and where
     the workspace does not take the results; what was committed stays.
     """
     result = PassResult()
-    brake = Brake(hold, abort)
+    stop = GracefulStop(claim, abort)
     keys = {s.name: s.key for s in stages if s.name in TABLES}
     transforms: list[Transform] = [
-        (measure_rows, {"params": params, "root": str(root), "drain": str(hold.drain)}),
+        (measure_rows, {"params": params, "root": str(root), "stop_flag": str(claim.stop_flag)}),
         (persist_rows, {"root": str(root), "stage_keys": keys}),
     ]
     for wave in waves(_limited(todo, limit), engine):
-        if result.stopped or hold.asked():
+        if result.stopped or claim.asked():
             result.stopped = True
             break
         is_first = not result.n_frames
@@ -139,7 +139,7 @@ def run_pass(
         if nearby and is_first:
             here = len(blocks) if wave.num_rows <= ALONE else size
             arrivals = nearby.map_blocks(numbered(blocks[:here]), transforms)
-            received = send(blocks[:here], arrivals, committer, result, told, brake)
+            received = send(blocks[:here], arrivals, committer, result, on_block_done, stop)
             nearby.close()
             left = [block for number, block in enumerate(blocks) if number not in received]
             # The cores of the engine have a beginning of their own.
@@ -147,13 +147,13 @@ def run_pass(
         while blocks and not result.stopped:
             machines = engine().machines()
             arrivals = engine().map_blocks(numbered(blocks), transforms)
-            received = send(blocks, arrivals, committer, result, told, brake)
+            received = send(blocks, arrivals, committer, result, on_block_done, stop)
             if not result.stopped:
                 blocks = [block for number, block in enumerate(blocks) if number not in received]
                 # What was lost with a machine is no fault of the frames.
                 if not blocks or machines <= engine().machines():
-                    blocks = _again(blocks, keys, result, told)
-                brake.refuse_faults(result)
+                    blocks = _again(blocks, keys, result, on_block_done)
+                stop.refuse_faults(result)
     committer.flush()
     result.n_commits = committer.n_commits
     return result
@@ -179,8 +179,8 @@ def send(
     arrivals: Generator[pa.Table | None, None, None],
     committer: Committer,
     result: PassResult,
-    told: Callable[[dict[str, Any], pa.Table], None],
-    brake: Brake,
+    on_block_done: Callable[[dict[str, Any], pa.Table], None],
+    stop: GracefulStop,
 ) -> set[int]:
     """Take in the receipts of blocks as they arrive; return the numbers of the blocks that came back."""
     received: set[int] = set()
@@ -192,23 +192,23 @@ def send(
             for receipt in batch.to_pylist() if batch is not None else ():
                 received.add(receipt["block"])
                 _take_in(receipt, blocks[receipt["block"]], committer, result)
-                told(receipt, blocks[receipt["block"]].rows)
-                brake.saw(receipt)
-                brake.refuse_faults(result)
+                on_block_done(receipt, blocks[receipt["block"]].rows)
+                stop.saw(receipt)
+                stop.refuse_faults(result)
                 first -= blocks[receipt["block"]].starts
                 hold_until = hold_until or time.monotonic() + committer.every_s
-            if brake.stands():
+            if stop.stands():
                 break
-            if brake.since or (first and time.monotonic() < hold_until):
+            if stop.since or (first and time.monotonic() < hold_until):
                 continue
             if committer.maybe_flush() and not result.first_commit_ns:
                 result.first_commit_ns = time.time_ns()
     except Exception as error:
         # Whoever signals a whole group of processes has ended the engine as well; there is nothing to wait for then.
-        if not brake.since or isinstance(error, RunFailedError):
+        if not stop.since or isinstance(error, RunFailedError):
             raise
     finally:
-        result.stopped = bool(brake.since)
+        result.stopped = bool(stop.since)
         try:
             # Whatever ends the pass, what has arrived is kept.
             committer.flush()
@@ -217,15 +217,15 @@ def send(
     return received
 
 
-class Brake:
+class GracefulStop:
     """Ends a pass before its time: workers finish what they have in hand, and that is waited for, not for long.
 
     Tasks that have not begun when the pass is to end come back with nothing. When nothing else has come for a moment,
     nothing was in hand any more. With `abort`, a frame that was set aside ends the pass at once.
     """
 
-    def __init__(self, hold: Hold, abort: bool = False) -> None:
-        self._hold = hold
+    def __init__(self, claim: JobClaim, abort: bool = False) -> None:
+        self._claim = claim
         self._abort = abort
         self._last = 0.0
         self.since = 0.0
@@ -236,12 +236,12 @@ class Brake:
             self._last = time.monotonic()
 
     def stands(self) -> bool:
-        """Say whether the pass is to end now; begin to brake when asked to."""
+        """Return whether the pass is to end now; start to stop when asked to."""
         now = time.monotonic()
         if not self.since:
-            if self._hold.asked():
+            if self._claim.asked():
                 self.since = self._last = now
-                paths.touch(self._hold.drain)
+                paths.touch(self._claim.stop_flag)
             return False
         return now - self.since > _DRAIN_S or now - self._last > _QUIET_S
 
@@ -282,7 +282,7 @@ def _again(
     lost: Sequence[Block],
     stage_keys: Mapping[str, str],
     result: PassResult,
-    told: Callable[[dict[str, Any], pa.Table], None],
+    on_block_done: Callable[[dict[str, Any], pa.Table], None],
 ) -> list[Block]:
     """Halve the blocks whose worker died, until the one frame that kills it stands alone and is set aside."""
     halved: list[Block] = []
@@ -293,7 +293,7 @@ def _again(
         frame = next(row for row in block.rows.to_pylist() if row["wanted"])
         stages = _OF_PAIRS if frame["share"] == MOTION_ONLY else frozenset(stage_keys)
         faults = [died(frame, stage) for stage in stage_keys if stage in stages]
-        set_aside(faults, block.rows, n_frames(block.rows), result, told)
+        set_aside(faults, block.rows, n_frames(block.rows), result, on_block_done)
     return halved
 
 
@@ -302,13 +302,13 @@ def set_aside(
     rows: pa.Table,
     frames: int,
     result: PassResult,
-    told: Callable[[dict[str, Any], pa.Table], None],
+    on_block_done: Callable[[dict[str, Any], pa.Table], None],
 ) -> None:
     """Take note of frames for which no worker could give a receipt, and tell of them as one would have been."""
     result.faults += faults
     result.n_frames += frames
     now = time.time_ns()
-    told({"n_frames": frames, "faults": list(faults), "started_ns": now, "finished_ns": now}, rows)
+    on_block_done({"n_frames": frames, "faults": list(faults), "started_ns": now, "finished_ns": now}, rows)
 
 
 def died(frame: Mapping[str, Any], stage: str) -> dict[str, Any]:

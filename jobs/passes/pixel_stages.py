@@ -112,8 +112,8 @@ class PixelStages:
         unread = {name for (_, name), counts in plan.counts.items() if counts.unread}
         live.doubtful.update({s.stream_id: s.n_frames for s in context.listed if s.stream_id in unread})
         every_s = context.config.resources.commit_seconds
-        told = live.teller.committed
-        committer = Committer(context.store, self._stages, planner.snapshots, context.job_id, every_s, told)
+        on_committed = live.reporter.committed
+        committer = Committer(context.store, self._stages, planner.snapshots, context.job_id, every_s, on_committed)
         for name, keys in plan.gone.items():
             committer.remove(name, pa.concat_tables(keys))
         limit = live.limit
@@ -121,7 +121,7 @@ class PixelStages:
             limit = max(0, limit - live.record.earlier_counts.get("frames_visited", 0))
         total = plan.n_open if limit is None else min(plan.n_open, limit)
         if total:
-            live.teller.began(MEASURE, total)
+            live.reporter.began(MEASURE, total)
         todo, params = planner.todo(), pixel_params(context.config)
         recomputed = (context.recompute,) if context.recompute else ()
         result = run_pass(
@@ -134,8 +134,8 @@ class PixelStages:
             committer,
             context.store.root,
             limit,
-            live.teller.measured,
-            hold=live.hold,
+            live.reporter.measured,
+            claim=live.claim,
             abort=live.abort,
             again=frozenset(recomputed),
         )
@@ -155,7 +155,7 @@ class PixelStages:
                 state="paused",
             )
         self._tally(result)
-        raise RunStopped(live.hold.asked() or "paused")
+        raise RunStopped(live.claim.asked() or "paused")
 
     def _tally(self, result: PassResult) -> None:
         record = self._context.now.record

@@ -39,19 +39,19 @@ RECEIPT = pa.schema(
 _LOOK_S, _LOOK_FAR_S = 0.1, 0.5
 
 
-def measure_rows(block: pa.Table, params: PixelParams, root: str, drain: str) -> pa.Table:
-    """Measure the frames of a block for the workspace at `root`, until the file `drain` is there.
+def measure_rows(block: pa.Table, params: PixelParams, root: str, stop_flag: str) -> pa.Table:
+    """Measure the frames of a block for the workspace at `root`, until the file `stop_flag` is there.
 
     See `transforms.metrics.measure.measure_frames`.
     """
     keep_freed()
-    return measure_frames(block, params, unless(drain), PictureFolder(paths.place(root)))
+    return measure_frames(block, params, unless(stop_flag), PictureFolder(paths.place(root)))
 
 
-def unless(drain: str) -> Callable[[], bool]:
+def unless(stop_flag: str) -> Callable[[], bool]:
     """Return a function that says whether to go on, and looks for the file a few times per second."""
     there, look_again = False, 0.0
-    file = paths.place(drain)
+    file = paths.place(stop_flag)
     every_s = paths.patience(file, _LOOK_S, _LOOK_FAR_S)
 
     def go_on() -> bool:

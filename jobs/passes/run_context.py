@@ -10,8 +10,8 @@ from conf import PipelineConfig
 from jobs.core.stage import Stage
 from jobs.engine.lazy_engine import EngineOnDemand
 from jobs.passes.pixel_plan import Listed, StagePlan
-from jobs.records.job_claim import Hold
-from jobs.records.run_events import Teller
+from jobs.records.job_claim import JobClaim
+from jobs.records.run_events import RunReporter
 from jobs.records.run_record import RunRecord, StageOutcome
 from jobs.storage.store import Snapshot, Store
 
@@ -26,8 +26,8 @@ class LiveRun:
     """
 
     record: RunRecord
-    hold: Hold
-    teller: Teller
+    claim: JobClaim
+    reporter: RunReporter
     engine: EngineOnDemand
     abort: bool = False
     limit: int | None = None
@@ -71,7 +71,7 @@ class RunContext:
     @property
     def check(self) -> Callable[[], None]:
         """Return what raises `RunStopped` once the run is asked to end."""
-        return self.live.hold.check if self.live else _never_ends
+        return self.live.claim.check if self.live else _never_ends
 
     @property
     def now(self) -> LiveRun:

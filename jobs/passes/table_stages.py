@@ -47,7 +47,7 @@ class TableResult:
 
 
 class TableStages:
-    """The table stages of one run; a `Runner`. A run that is asked to end never does so within a transaction."""
+    """The table stages of one run; a `Runner`. It is stopped between transactions, never within one."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
@@ -65,7 +65,7 @@ class TableStages:
     def run(self, stage: Stage) -> bool:
         """Bring every scope of a stage up to date, and account for its frames."""
         live = self._context.now
-        live.teller.began(stage.name, None)
+        live.reporter.began(stage.name, None)
         result = self.update(stage)
         give_back()
         outcome, earlier = live.outcome(stage)

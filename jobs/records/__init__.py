@@ -1,1 +1,1 @@
-"""What is on record of jobs and runs: requests, claims, journals, progress."""
+"""Records of jobs and runs: the log of each job, claims, journals, progress, and rows of `runs`."""

@@ -1,4 +1,4 @@
-"""A run's hold on its job: taken with one record, asked of while it lasts, let go of with another."""
+"""Exclusive claim of a run on its job: one record takes it, another one releases it, requests are polled meanwhile."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from jobs.core.errors import RunFailedError, RunStopped, UserError
 from jobs.core.processes import process_identity
-from jobs.records.job_log import Inbox, JobState, settled
-from jobs.records.run_events import Watcher
+from jobs.records.job_log import JobLog, JobState, settled
+from jobs.records.run_events import ProgressListener
 from jobs.storage import paths
 from jobs.storage.paths import Place
 
@@ -18,53 +18,58 @@ _POLL_S, _POLL_FAR_S = 0.5, 2.0
 _SPARE_BYTES = 64 << 10
 
 
-class Hold:
-    """Held by the one process that runs a job; see `take`."""
+class JobClaim:
+    """The claim of the one process that runs a job; made by `take`."""
 
-    def __init__(self, inbox: Inbox, watcher: Watcher) -> None:
-        self._inbox = inbox
-        self._watcher = watcher
+    def __init__(self, job_log: JobLog, listener: ProgressListener) -> None:
+        self._job_log = job_log
+        self._listener = listener
         self._me = process_identity()
         self._state: JobState | None = None
         self._look_again = 0.0
-        self.drain = inbox.folder / f".drain-{secrets.token_hex(8)}"
-        """While this file is there, workers finish the frame in hand and begin no other."""
-        self._spare = inbox.folder / ".spare"
+        self.stop_flag = job_log.folder / f".drain-{secrets.token_hex(8)}"
+        """While this file exists, workers finish their current frame and start no other."""
+        self._spare = job_log.folder / ".spare"
         self._reached = False
 
     @classmethod
     def take(
-        cls, root: Place, job_id: str, watcher: Watcher, request: Mapping[str, Any] | None = None, claimed: bool = False
-    ) -> Hold:
-        """Take up a job, new or paused or failed; `claimed` says that a gateway has claimed it for this process.
+        cls,
+        root: Place,
+        job_id: str,
+        listener: ProgressListener,
+        request: Mapping[str, Any] | None = None,
+        claimed: bool = False,
+    ) -> JobClaim:
+        """Claim a job that is new, paused or failed; with `claimed`, one that a gateway has claimed for this process.
 
-        `request` is kept with the record, for whoever resumes the job. Raises `UserError` for a job that is over, that
-        somebody else holds, or that waits for a gateway.
+        `request` is kept with the record, so that the job can be resumed. Raises `UserError` for a job that is over,
+        that another process runs, or that waits for a gateway.
         """
-        inbox = Inbox(root, job_id)
-        hold = cls(inbox, watcher)
+        job_log = JobLog(root, job_id)
+        claim = cls(job_log, listener)
         while True:
-            state = settled(inbox)
+            state = settled(job_log)
             _refuse(job_id, state, claimed)
-            data = {"process": hold._me, **({"request": request} if request is not None else {})}
-            if inbox.add("started", data, after=state.number if state else 0):
-                watcher.held(job_id)
-                # Given up when the run ends, so that a full disk still takes the word of why it ended.
-                paths.lay_by(hold._spare, _SPARE_BYTES)
-                return hold
+            data = {"process": claim._me, **({"request": request} if request is not None else {})}
+            if job_log.add("started", data, after=state.number if state else 0):
+                listener.on_job_claimed(job_id)
+                # Freed when the run ends, so that there is room on a full disk for the record of why it ended.
+                paths.lay_by(claim._spare, _SPARE_BYTES)
+                return claim
 
     def asked(self, now: bool = False) -> str | None:
-        """Return the state that the run was asked to end in, if it was; looks twice a second, or `now`.
+        """Return the state that the run was asked to end in, or None; polls twice a second, or `now`.
 
-        Raises `RunFailedError` if somebody took this process for dead and the job from it.
+        Raises `RunFailedError` if the job was taken from this process, which somebody took for dead.
         """
-        if self._watcher.interrupted:
+        if self._listener.interrupted:
             return "paused"
         if now or self._state is None or time.monotonic() >= self._look_again:
-            self._state = self._inbox.state()
-            self._look_again = time.monotonic() + paths.patience(self.drain, _POLL_S, _POLL_FAR_S)
+            self._state = self._job_log.state()
+            self._look_again = time.monotonic() + paths.patience(self.stop_flag, _POLL_S, _POLL_FAR_S)
         if not self._is_mine(self._state):
-            raise RunFailedError(f"job {self._inbox.job_id} was taken from this run while it was in progress")
+            raise RunFailedError(f"job {self._job_log.job_id} was taken from this run while it was in progress")
         return {"pause": "paused", "cancel": "cancelled"}.get(self._word)
 
     def check(self) -> None:
@@ -73,9 +78,9 @@ class Hold:
             raise RunStopped(state)
 
     def finished(self, stage: str, first_time: bool) -> None:
-        """Raise `RunStopped` if the run was asked to end, or to pause once it is through with this stage.
+        """Raise `RunStopped` if the run was asked to end, or to pause after this stage.
 
-        A step ends with the first stage that the job has not been through before.
+        A step ends with the first stage that the job had not finished before.
         """
         if state := self.asked(now=True):
             raise RunStopped(state)
@@ -86,22 +91,22 @@ class Hold:
             raise RunStopped("paused")
 
     def pause_later(self, after: str | None, one_stage: bool) -> None:
-        """Ask the run itself to pause when it is through with a stage: with that of a name, or with the next one."""
+        """Record a request that the run pauses after a stage: the named one, or the next one."""
         if after:
-            self._inbox.add("pause-after", {"stage": after})
+            self._job_log.add("pause-after", {"stage": after})
         if one_stage:
-            self._inbox.add("step")
+            self._job_log.add("step")
 
-    def let_go(self, word: str, data: Mapping[str, Any] | None = None) -> str:
-        """Say how the run ended, and return the state in which the job is then.
+    def release(self, word: str, data: Mapping[str, Any] | None = None) -> str:
+        """Record how the run ended, as a word of `STATE_AFTER`, and return the state of the job after that.
 
-        What was asked in the meantime counts: a paused run that was also cancelled is cancelled, and a job of the queue
-        that was only interrupted waits for the next gateway, also where it is still to pause after a stage.
+        Requests made in the meantime count: a paused run that was also cancelled is cancelled, and a queued job that
+        was only interrupted waits for the next gateway, even where it is still to pause after a stage.
         """
-        paths.delete(self.drain)
+        paths.delete(self.stop_flag)
         paths.let_go_of(self._spare)
         while True:
-            state = self._state = self._inbox.state()
+            state = self._state = self._job_log.state()
             if state is None or not self._is_mine(state):
                 return state.state if state else word
             said = word
@@ -109,8 +114,8 @@ class Hold:
                 said = "cancelled"
             elif word == "paused" and state.queued and self._word != "pause" and not self._reached:
                 said = "requeued"
-            if self._inbox.add(said, data, after=state.number):
-                ended = self._inbox.state()
+            if self._job_log.add(said, data, after=state.number):
+                ended = self._job_log.state()
                 return ended.state if ended else word
 
     @property
@@ -127,7 +132,7 @@ def _refuse(job_id: str, state: JobState | None, claimed: bool) -> None:
     if state.state == "running":
         holder = state.holder or {}
         raise UserError(f"job {job_id} is running, by process {holder.get('pid')} on {holder.get('host')}")
-    if state.state in {"done", "cancelled"}:
+    if state.is_final:
         raise UserError(f"job {job_id} is {state.state}, expected one that is paused or has failed")
     if state.queued:
-        raise UserError(f"job {job_id} is {state.state} and of the queue, whose jobs are run by `winnow gateway`")
+        raise UserError(f"job {job_id} is {state.state} and belongs to the queue, whose jobs `winnow gateway` runs")

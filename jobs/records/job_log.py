@@ -1,20 +1,20 @@
-"""What became of a job, as numbered records that are created once and never changed; the fold of them is its state.
+"""Log of a job: numbered records that are created once and never changed; folding them gives the job's state.
 
 The records of a job lie in `WORKSPACE/jobs/JOB_ID/` as `000001.json`, `000002.json`, …: the number alone is the name,
-so that two writers can never both have the n-th word. Whoever is first has it; the other one looks again.
+so that two writers can never both write the n-th record. The first one wins; the other one reads again.
 
-| word          | said by            | state after it                                                          |
+| word          | written by         | state after it                                                          |
 | ------------- | ------------------ | ----------------------------------------------------------------------- |
-| `submitted`   | `winnow submit`    | pending; the job is of the queue                                        |
+| `submitted`   | `winnow submit`    | pending; the job belongs to the queue                                   |
 | `claimed`     | a gateway          | running; data: `process` (its identity), `attempt`                      |
 | `started`     | a run              | running; data: `process`. After `claimed`, the claimed run names itself |
-| `pause`       | a user             | asked of a running job; a pending one is paused by it                   |
-| `pause-after` | a user             | asked; data: `stage`. It holds until the job pauses or ends             |
-| `step`        | a user             | asked; a paused job of the queue is pending with it                     |
+| `pause`       | a user             | a request to a running job; a pending one is paused by it               |
+| `pause-after` | a user             | a request; data: `stage`. It holds until the job pauses or ends         |
+| `step`        | a user             | a request; a paused job of the queue is pending with it                 |
 | `resume`      | a user             | withdraws a pause; a paused or failed job of the queue is pending again |
-| `cancel`      | a user             | asked of a running job; any other is cancelled by it                    |
+| `cancel`      | a user             | a request to a running job; any other is cancelled by it                |
 | `paused`      | a run              | paused                                                                  |
-| `requeued`    | a gateway          | pending, or what was asked of the run that died: paused, cancelled      |
+| `requeued`    | a gateway          | pending, or what the run that died was asked for: paused, cancelled     |
 | `done`        | a run              | done, for good                                                          |
 | `failed`      | a run or a gateway | failed; data: `error`. It may be resumed                                |
 | `cancelled`   | a run              | cancelled, for good                                                     |
@@ -33,6 +33,7 @@ from types import MappingProxyType
 from typing import Any
 
 from jobs.core.errors import UserError
+from jobs.core.job_states import ENDED, FINAL, RESUMABLE
 from jobs.core.naming import wrong_with
 from jobs.core.processes import has_ended
 from jobs.storage import paths
@@ -55,13 +56,10 @@ STATE_AFTER: Mapping[str, str | None] = MappingProxyType(
         "cancelled": "cancelled",
     }
 )
-"""Every word, and the state that it puts a job into; None for a request, of which the present state decides."""
+"""Every word, and the state that it puts a job into; None for a request, whose effect depends on the state."""
 
 REQUESTS = frozenset(word for word, state in STATE_AFTER.items() if state is None)
-STATES = ("pending", "running", "paused", "done", "failed", "cancelled")
-ENDED = frozenset({"done", "failed", "cancelled"})
-_FOR_GOOD = frozenset({"done", "cancelled"})
-# Said of a run that goes on: being taken up does not answer them, only a pause or an end does.
+# Requests to a run that continues: claiming the job does not answer them, only a pause or an end does.
 _LASTING = frozenset({"pause-after", "step"})
 DIED = "its process ended without finishing"
 _FOLDER = "jobs"
@@ -70,7 +68,7 @@ _RECORD = re.compile(r"(\d{6,})\.json")
 
 @dataclass(frozen=True)
 class Record:
-    """One word about a job."""
+    """One record of a job: its number from 1, its word, its time in ns since 1970, and its data."""
 
     number: int
     word: str
@@ -80,11 +78,11 @@ class Record:
 
 @dataclass(frozen=True)
 class JobState:
-    """Where a job stands.
+    """The state of a job, folded from its records.
 
-    `request` is what was asked of it and not yet answered; `attempts` how often it was taken up, `holder` the process
-    identity of who did so last; `queued` says that it was submitted, so that gateways may take it up. `number` is that
-    of the last record: what is added `after` it is added to just this state. `error` is why it failed, as it said so.
+    `request` is the request that is not answered yet; `attempts` says how often the job was claimed, `holder` is the
+    identity of the last process that did. `queued`: it was submitted, so that gateways may run it. `number` is that of
+    the last record: what is added `after` it is added to exactly this state. `error` is why it failed.
     """
 
     state: str
@@ -100,6 +98,11 @@ class JobState:
         """Say whether the job is over; a failed one may be resumed all the same."""
         return self.state in ENDED
 
+    @property
+    def is_final(self) -> bool:
+        """Say whether nothing can become of the job any more: it is done or cancelled."""
+        return self.state in FINAL
+
 
 def fold(records: Sequence[Record]) -> JobState | None:
     """Return the state that records, given in order, add up to; None if there are none."""
@@ -111,9 +114,9 @@ def fold(records: Sequence[Record]) -> JobState | None:
 
 
 def _after(now: JobState, record: Record) -> JobState:
-    """Return a job after one more word; what comes too late changes nothing, nor does a word of a later version."""
+    """Return the state after one more record; one that comes too late, or of a later version, changes nothing."""
     word = record.word
-    if now.state in _FOR_GOOD or word not in STATE_AFTER:
+    if now.state in FINAL or word not in STATE_AFTER:
         return now
     if word in REQUESTS:
         return _asked(now, record)
@@ -143,17 +146,17 @@ def _asked(now: JobState, record: Record) -> JobState:
     if now.request and now.request.word == "cancel":
         return now
     if word == "resume":
-        again = now.queued and now.state in {"paused", "failed"}
+        again = now.queued and now.state in RESUMABLE
         kept = now.request if again and now.request and now.request.word in _LASTING else None
         return altered(now, state="pending" if again else now.state, request=kept if not running else None)
     if word == "pause" and now.state != "running":
         return altered(now, state="paused", request=None) if now.state == "pending" else now
-    if word == "step" and now.queued and now.state in {"paused", "failed"}:
+    if word == "step" and now.queued and now.state in RESUMABLE:
         return altered(now, state="pending", request=record)
     return altered(now, request=record)
 
 
-class Inbox:
+class JobLog:
     """The records of one job of the workspace at `root`. They need not exist yet."""
 
     def __init__(self, root: Place, job_id: str) -> None:
@@ -181,18 +184,18 @@ class Inbox:
         return records[-1] if records else None
 
     def state(self) -> JobState | None:
-        """Return where the job stands; None if nothing was ever said of it."""
+        """Return the state of the job; None if it has no records."""
         return fold(self.records())
 
     def add(self, word: str, data: Mapping[str, Any] | None = None, after: int | None = None) -> Record | None:
-        """Add a word and return its record.
+        """Add a record and return it.
 
-        With `after`, the number of the last record that the caller has seen, the word is added only if that is the last
-        one still; None says that somebody else was first. Without it the word takes the next free number. Raises
+        With `after`, the number of the last record that the caller has seen, it is added only if that is still the last
+        one; None says that another writer was first. Without it the record takes the next free number. Raises
         `UserError` for a request to a job that is over.
         """
         if word not in STATE_AFTER:
-            raise ValueError(f"{word!r} is no word about a job; expected one of {', '.join(STATE_AFTER)}")
+            raise ValueError(f"{word!r} is no word of a job log; expected one of {', '.join(STATE_AFTER)}")
         while True:
             records = self.records()
             last = records[-1].number if records else 0
@@ -225,7 +228,7 @@ class Inbox:
             raise UserError(f"{path} is no record of a job: {type(error).__name__}: {error}") from error
 
     def _create(self, record: Record) -> bool:
-        """Write a record, whole, under its number; say whether nobody had that number."""
+        """Write a record as a whole under its number; False if the number was taken."""
         values = {"word": record.word, "at_ns": record.at_ns, "data": record.data, "said": secrets.token_hex(4)}
         if not paths.create(self._path(record.number), json.dumps(values).encode() + b"\n"):
             return False
@@ -233,9 +236,9 @@ class Inbox:
         return True
 
 
-def seen(inbox: Inbox) -> JobState | None:
-    """Return the state of a job as it really is: failed if its holder has died; those of the queue are for gateways."""
-    return _as_it_is(inbox.state())
+def seen(job_log: JobLog) -> JobState | None:
+    """Return the state of a job; `failed` if its process has died, unless it is queued: gateways see to those."""
+    return _as_it_is(job_log.state())
 
 
 def _as_it_is(state: JobState | None) -> JobState | None:
@@ -243,14 +246,14 @@ def _as_it_is(state: JobState | None) -> JobState | None:
     return altered(state, state="failed", request=None) if state and dead else state
 
 
-def settled(inbox: Inbox) -> JobState | None:
-    """Return the state of a job after noting down the death of its holder, if it has died."""
+def settled(job_log: JobLog) -> JobState | None:
+    """Return the state of a job, after recording that its process has died, if it has."""
     while True:
-        said = inbox.state()
+        said = job_log.state()
         state = _as_it_is(said)
         if state == said or state is None:
             return state
-        inbox.add("failed", {"error": DIED}, after=state.number)
+        job_log.add("failed", {"error": DIED}, after=state.number)
 
 
 def jobs_of(root: Place) -> list[str]:

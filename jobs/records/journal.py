@@ -1,7 +1,7 @@
 """The journal of a run: JSON lines that are only ever appended, one file per attempt and one writer per file.
 
-Imports little: programs that wait read it too. Every event goes to the file at once; there are a few for each block of
-frames, never one for each frame.
+Imports little: programs that wait read it too. Every event is written at once; there are a few events for each block
+of frames, never one for each frame.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EVENTS: Mapping[str, str] = {
     "run_started": "frames: those in all streams; data: stages, profile",
     "stage_started": "stage; frames: those to do, null where not known",
     "block_done": "stage; frames of a task, (stream_id, first_idx) to (last_stream_id, last_idx); rows; seconds; data",
-    "frames_set_aside": "stage; frames of a block that a fault kept from being computed; error: that of the first",
+    "frames_set_aside": "stage; quarantined frames of a block; error: that of the first",
     "committed": "stage: the table; rows; seconds",
     "stage_done": "stage; frames: those it accounts for; rows: those computed; seconds; data: the other counts",
     "release_made": "data: name, the release before it, and how the frames differ from it",
@@ -30,7 +30,7 @@ EVENTS: Mapping[str, str] = {
     "run_cancelled": "seconds; error",
     "run_failed": "seconds; error",
 }
-"""What is written down, and which fields it fills beside job_id, attempt and at_ns."""
+"""The events, and the fields that each fills besides job_id, attempt and at_ns."""
 
 FIELDS = (
     "at_ns",
@@ -53,10 +53,9 @@ _SUFFIX = ".jsonl"
 
 
 class Journal:
-    """Writes down what happens in one attempt at a run. Use `of` for the next attempt at a job.
+    """Writes the events of one attempt at a run. Use `of` for the next attempt at a job.
 
-    A journal that cannot be written stops no run: the disk that is full for it is full for the tables too, which say
-    so.
+    A journal that cannot be written stops no run: if the disk is full, writing the tables fails with that, too.
     """
 
     def __init__(self, path: Place, job_id: str, attempt: int, lines: Lines) -> None:
@@ -67,7 +66,7 @@ class Journal:
 
     @classmethod
     def of(cls, root: Place, job_id: str) -> Journal:
-        """Begin the journal of the next attempt at a job of the workspace at `root`."""
+        """Start the journal of the next attempt at a job of the workspace at `root`."""
         folder = folder_of(root, job_id)
         attempt = max(_attempts(folder), default=0) + 1
         while (lines := begin(path := _path(folder, attempt))) is None:
@@ -75,19 +74,19 @@ class Journal:
         return cls(path, job_id, attempt, lines)
 
     def write(self, event: str, *, at_ns: int | None = None, **fields: Any) -> None:
-        """Write down one event of `EVENTS`; what is not given stays out of the line."""
+        """Write one event of `EVENTS`; fields that are None are left out of the line."""
         line = {"at_ns": at_ns or time.time_ns(), "job_id": self.job_id, "attempt": self.attempt, "event": event}
         line |= {name: value for name, value in fields.items() if value is not None}
         with suppress(OSError):
             self._lines.append(json.dumps(line).encode() + b"\n")
 
     def close(self) -> None:
-        """Close the file; nothing can be written any more."""
+        """Close the file; nothing can be written after that."""
         self._lines.close()
 
 
-class Follower:
-    """Reads the journals of a job as they grow; every call of `new` returns the whole lines that were added."""
+class JournalReader:
+    """Reads the journals of a job as they grow; every call of `new` returns the complete lines that were added."""
 
     def __init__(self, root: Place, job_id: str) -> None:
         self._folder = folder_of(root, job_id)
@@ -105,8 +104,8 @@ class Follower:
 
 
 def events(root: Place, job_id: str) -> list[dict[str, Any]]:
-    """Return everything that was written down about a job, oldest attempt first."""
-    return list(Follower(root, job_id).new())
+    """Return all events of a job, oldest attempt first."""
+    return list(JournalReader(root, job_id).new())
 
 
 def journaled_jobs(root: Place) -> list[str]:

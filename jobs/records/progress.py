@@ -1,4 +1,4 @@
-"""How far a job is, from its journal: frames done of each stage, their rate, and the time that is left."""
+"""Progress of a job, from its journal: frames done of each stage, their rate, and the time left."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobs.core.job_states import STOPPED
+
 _WINDOW_NS = 30 * 10**9
+_STOPPED = frozenset(f"run_{state}" for state in STOPPED)
 
 
 @dataclass
 class StageProgress:
-    """How far one stage is; `total` is None where the frames to do are not known."""
+    """Progress of one stage, in frames; `total` is None where it is not known."""
 
     name: str
     total: int | None = None
@@ -24,14 +27,14 @@ class StageProgress:
     _recent: deque[tuple[int, int]] = field(default_factory=deque, repr=False)
 
     def advance(self, at_ns: int, frames: int) -> None:
-        """Take note that so many more frames were done by a moment."""
+        """Add frames that were done at a time, in ns since 1970."""
         self.done += frames
         self._recent.append((at_ns, frames))
         while self._recent[0][0] < at_ns - _WINDOW_NS:
             self._recent.popleft()
 
     def frames_per_second(self, now_ns: int | None = None) -> float:
-        """Return the rate of the last half minute, or, of a stage that has ended, of all of it."""
+        """Return the rate of the last 30 s, or, of a stage that has ended, its average."""
         if self.ended_ns is not None:
             return self.done / max(1e-9, (self.ended_ns - self.started_ns) / 1e9) if self.done else 0.0
         now = now_ns or time.time_ns()
@@ -40,7 +43,7 @@ class StageProgress:
         return frames / ((now - since) / 1e9) if now > since else 0.0
 
     def eta_s(self, now_ns: int | None = None) -> float | None:
-        """Return how many seconds the rest takes at the present rate; None where that cannot be told."""
+        """Return how many seconds the rest takes at the current rate; None where that is not known."""
         rate = self.frames_per_second(now_ns)
         if self.total is None or self.ended_ns is not None or not rate:
             return None
@@ -48,7 +51,7 @@ class StageProgress:
 
 
 class Progress:
-    """How far a job is. Give it the events of its journal, in order, with `take`."""
+    """Progress of a job. Give it the events of its journal, in order, with `take`."""
 
     def __init__(self, events: Iterable[Mapping[str, Any]] = ()) -> None:
         self._clear()
@@ -63,14 +66,14 @@ class Progress:
         self.accounts: dict[str, dict[str, Any]] = {}
         self.current: StageProgress | None = None
         self.rows_committed = 0
-        self.set_aside = 0
+        self.quarantined = 0
         self.ended: str | None = None
         self.error: str | None = None
         self.released: Mapping[str, Any] | None = None
         self.at_ns = 0
 
     def take(self, event: Mapping[str, Any]) -> None:
-        """Take in one event; a new attempt starts from nothing."""
+        """Process one event; a new attempt starts from zero."""
         kind = event.get("event")
         if kind == "run_started":
             self._clear()
@@ -89,11 +92,11 @@ class Progress:
         elif kind == "committed":
             self.rows_committed += event["rows"]
         elif kind == "frames_set_aside":
-            self.set_aside += event["frames"]
+            self.quarantined += event["frames"]
             self.error = event.get("error")
         elif kind == "release_made":
             self.released = event.get("data")
-        elif kind in {"run_done", "run_paused", "run_cancelled", "run_failed"}:
+        elif kind in _STOPPED:
             self._close_current(event["at_ns"])
             self.ended = str(kind).removeprefix("run_")
             self.error = event.get("error") or self.error
@@ -104,7 +107,7 @@ class Progress:
         self.current = None
 
     def values(self, now_ns: int | None = None) -> dict[str, Any]:
-        """Return where the job stands, as plain values."""
+        """Return the progress of the job as plain values, with the key `set_aside` for quarantined frames."""
         stage = self.current
         left = stage.eta_s(now_ns) if stage else None
         return {
@@ -116,6 +119,6 @@ class Progress:
             "frames_per_second": round(stage.frames_per_second(now_ns), 1) if stage else None,
             "eta_s": None if left is None else round(left, 1),
             "rows_committed": self.rows_committed,
-            "set_aside": self.set_aside,
+            "set_aside": self.quarantined,
             "error": self.error,
         }

@@ -1,4 +1,4 @@
-"""Tells two listeners how a run goes on: whoever watches it now, and its journal for everybody else."""
+"""Reports the events of a run to a listener in the same process, and to the journal for everybody else."""
 
 from __future__ import annotations
 
@@ -8,71 +8,70 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from conf import MODEL_STAGES
+from jobs.core.job_states import STOPPED
 from jobs.records.journal import Journal
 from jobs.records.run_record import RunRecord, StageOutcome
 
-_ENDS = frozenset({"done", "paused", "cancelled", "failed"})
 
+class ProgressListener(Protocol):
+    """Callbacks for the progress of a run; a progress bar, for example.
 
-class Watcher(Protocol):
-    """Is told how a run goes on; a progress bar, say.
-
-    `interrupted` says whether whoever watches wants the run to end; it looks every now and then, and ends as paused. A
-    KeyboardInterrupt does the same less gently. It can come out as another error, where it falls between the steps of a
-    lock or of a library.
+    `interrupted` says whether the listener wants the run to end; the run polls it, and ends as paused. A
+    KeyboardInterrupt does the same less gracefully. It can surface as another error, where it falls between the steps
+    of a lock or of a library.
     """
 
     interrupted: bool
 
-    def held(self, job_id: str) -> None:
-        """Take note that the run is on record as this job, so that it can be paused from now on."""
+    def on_job_claimed(self, job_id: str) -> None:
+        """The run has claimed the job of this id, so that it can be paused from now on."""
 
-    def began(self, what: str, total: int | None) -> None:
-        """Take note that a part of the run began, which has so many frames to do."""
+    def on_stage_started(self, what: str, total: int | None) -> None:
+        """A part of the run has started; `total` frames are to be done, None if that is not known."""
 
-    def advanced(self, frames: int) -> None:
-        """Take note that so many more frames are done."""
+    def on_frames_done(self, frames: int) -> None:
+        """So many more frames are done."""
 
 
-class Unwatched:
-    """Watches nothing."""
+class SilentListener:
+    """Ignores all events."""
 
     interrupted = False
 
-    def held(self, job_id: str) -> None:
+    def on_job_claimed(self, job_id: str) -> None:
         """Do nothing."""
 
-    def began(self, what: str, total: int | None) -> None:
+    def on_stage_started(self, what: str, total: int | None) -> None:
         """Do nothing."""
 
-    def advanced(self, frames: int) -> None:
+    def on_frames_done(self, frames: int) -> None:
         """Do nothing."""
 
 
-class Teller:
-    """Passes on what happens in a run."""
+class RunReporter:
+    """Reports the events of one run to its listener and its journal."""
 
-    def __init__(self, watcher: Watcher, journal: Journal) -> None:
-        self._watcher = watcher
+    def __init__(self, listener: ProgressListener, journal: Journal) -> None:
+        self._listener = listener
         self._journal = journal
         self._stage: str | None = None
 
     def started(self, record: RunRecord) -> None:
-        """Tell that the run began."""
+        """Report that the run has started."""
         data = {"profile": record.profile, "stages": [s.name for s in record.stages]}
         self._journal.write(
             "run_started", at_ns=record.resumed_ns or record.started_ns, frames=record.frames, data=data
         )
 
     def began(self, what: str, total: int | None) -> None:
-        """Tell that a part of the run began, which has so many frames to do."""
+        """Report that a part of the run has started; `total` frames are to be done, None if that is not known."""
         self._stage = what
-        self._watcher.began(what, total)
+        self._listener.on_stage_started(what, total)
         self._journal.write("stage_started", stage=what, frames=total)
 
     def measured(self, receipt: dict[str, Any], rows: pa.Table) -> None:
-        """Tell what a worker did with the rows of a block."""
-        self._watcher.advanced(receipt["n_frames"])
+        """Report what a worker did with the rows of a block, by its receipt."""
+        self._listener.on_frames_done(receipt["n_frames"])
         last = rows.num_rows - 1
         place = {
             "stream_id": rows["stream_id"][0].as_py(),
@@ -85,7 +84,7 @@ class Teller:
             at_ns=receipt["finished_ns"],
             stage=self._stage,
             frames=receipt["n_frames"],
-            # In each table of the pass; that of `frames`, or of the model, has one for every frame not set aside.
+            # In each table of the pass; that of `frames`, or of the model, has one for every frame not quarantined.
             rows=receipt["n_frames"] - _n_frames(receipt["faults"], frozenset({"frames", *MODEL_STAGES})),
             seconds=_seconds(receipt["started_ns"], receipt["finished_ns"]),
             data={"machine": receipt["machine"]} if "machine" in receipt else None,
@@ -103,11 +102,11 @@ class Teller:
             )
 
     def committed(self, table: str, rows: int, seconds: float) -> None:
-        """Tell that rows are in a table now."""
+        """Report that rows were committed to a table."""
         self._journal.write("committed", stage=table, rows=rows, seconds=round(seconds, 6))
 
     def stage_done(self, name: str, outcome: StageOutcome) -> None:
-        """Tell what came of a stage."""
+        """Report the counts of a stage that is done."""
         counts = {n: getattr(outcome, n) for n in ("reused", "corrupt", "quarantined", "removed")}
         self._journal.write(
             "stage_done",
@@ -119,14 +118,14 @@ class Teller:
         )
 
     def released(self, made: dict[str, Any]) -> None:
-        """Tell that a release was made of what the run ended with, and how it differs from the last one."""
+        """Report that a release was made of the run, and how it differs from the last one."""
         self._journal.write("release_made", data=made)
 
     def ended(self, record: RunRecord) -> None:
-        """Tell how the run ended."""
+        """Report how the run ended."""
         # A job of the queue that was interrupted waits for the next gateway.
         state = "paused" if record.state == "pending" else record.state
-        assert state in _ENDS
+        assert state in STOPPED
         ended_ns = record.ended_ns or time.time_ns()
         seconds = _seconds(record.started_ns, ended_ns)
         self._journal.write(f"run_{state}", at_ns=ended_ns, frames=record.frames, seconds=seconds, error=record.error)

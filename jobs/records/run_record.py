@@ -1,4 +1,4 @@
-"""The record of what ran: one row per run and one per stage of it, from start to end."""
+"""Rows of a run in `runs` and of its stages in `stage_runs`, from start to end."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 import schemas
 from conf import PipelineConfig
 from conf.loader import to_dict
+from jobs.core.job_states import FINAL
 from jobs.core.processes import has_ended, process_identity
 from jobs.core.stage import Stage, canonical
-from jobs.records.job_log import DIED, Inbox, JobState, seen, settled
+from jobs.records.job_log import DIED, JobLog, JobState, seen, settled
 from jobs.storage.paths import Place
 from jobs.storage.store import Store
 
@@ -31,7 +32,7 @@ _LIBRARIES = ("winnow", "ray", "pyarrow", "polars", "deltalake", "numpy", "openc
 class StageOutcome:
     """What a run did for one stage; the numbers are frames.
 
-    `verified` are those among `reused` that were in doubt, since a file's size or mtime had changed.
+    `verified` are those among `reused` whose content was checked, since a file's size or mtime had changed.
     """
 
     frames_in: int = 0
@@ -79,7 +80,7 @@ class RunRecord:
     """A run as the `runs` and `stage_runs` tables show it.
 
     `earlier` and `earlier_counts` are what it had done when it was last paused, or failed, and `seconds_before` how
-    long that took; `resumed_ns` is when it was taken up again.
+    long that took; `resumed_ns` is when it was resumed.
     """
 
     job_id: str
@@ -110,15 +111,15 @@ class RunRecord:
 
     @property
     def seconds(self) -> float:
-        """Return how long the run has been at work, pauses left out."""
+        """Return how long the run has been running, without pauses."""
         ended_ns = self.ended_ns or time.time_ns()
         return self.seconds_before + (ended_ns - (self.resumed_ns or self.started_ns)) / 1e9
 
     @property
     def shortcoming(self) -> str | None:
-        """Return what is wrong with a run that was to have no bad frames, if it has some."""
+        """Return what is wrong with a strict run: that it has bad frames; None if it has none."""
         bad = max((o.corrupt + o.quarantined for o in self.outcomes.values()), default=0)
-        return f"{bad:,} frames are corrupt or were set aside, and it was asked to be strict" if bad else None
+        return f"{bad:,} frames are corrupt or quarantined, and the run is strict" if bad else None
 
     def summary(self) -> dict[str, Any]:
         """Return the run as programs read it; see `winnow run --json`."""
@@ -149,7 +150,7 @@ class RunRecord:
         }
 
     def take_up(self, store: Store) -> None:
-        """Go on from what the tables say of this run, if they know it: when it began, and what it did before."""
+        """Take over what the tables say of this run, if they know it: when it started, and what it did before."""
         rows = store.read(schemas.RUNS)
         for row in rows.filter(pc.equal(rows["job_id"], self.job_id)).to_pylist():
             self.started_ns, self.resumed_ns = row["started_ns"], time.time_ns()
@@ -161,15 +162,15 @@ class RunRecord:
         keys = {stage.name: stage.key for stage in self.stages}
         for row in stages.filter(pc.equal(stages["job_id"], self.job_id)).to_pylist():
             if row["stage_key"] != keys.get(row["stage"]):
-                # The program has changed since, and what it did then is of no use now.
+                # The program has changed since, so that those results do not count for this one.
                 continue
             self.earlier[row["stage"]] = StageOutcome(**{name: row[name] for name in names if row[name] is not None})
-        # Until a stage is done anew, it stands as it did.
+        # Until a stage is done, its earlier counts stand.
         self.outcomes = {stage.name: replace(self.earlier[stage.name]) for stage in self.stages}
         self.counts = dict(self.earlier_counts)
 
     def finish(self, store: Store, versions: Mapping[str, int]) -> None:
-        """Write the rows of a run that is done, which it is only once they are written."""
+        """Write the rows of a run that is done; it counts as done once they are written."""
         self.ended_ns = time.time_ns()
         replace(self, state="done", versions=dict(versions)).save(store)
         self.state, self.versions = "done", dict(versions)
@@ -214,13 +215,13 @@ class RunRecord:
 
 
 def environment() -> dict[str, Any]:
-    """Return what ran the run: versions, machine and process."""
+    """Return the environment of the run: versions, machine and process."""
     return {**_installed(), **process_identity()}
 
 
 @cache
 def _installed() -> dict[str, str]:
-    """Return the versions of all that matters, for which the metadata of each library is read and parsed."""
+    """Return the versions of Python and libraries; cached, since reading the metadata of each takes time."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for name in _LIBRARIES:
         with suppress(PackageNotFoundError):
@@ -229,31 +230,31 @@ def _installed() -> dict[str, str]:
 
 
 def as_it_is(root: Place, row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of `runs` with the state that the job is in by its records, and by the absence of its process."""
-    if row["state"] in {"done", "cancelled"}:
+    """Return a row of `runs` with the current state of the job, by its records and by whether its process lives."""
+    if row["state"] in FINAL:
         return dict(row)
-    job = seen(Inbox(root, row["job_id"]))
+    job = seen(JobLog(root, row["job_id"]))
     if row["state"] == "running" and has_ended(json.loads(row["environment"])):
         return row | _ended(job)
     return row | ({"state": job.state} if job else {})
 
 
 def _ended(job: JobState | None) -> dict[str, Any]:
-    """Return what is to be said of a run whose process is gone; its job's records know best."""
+    """Return state and error of a run whose process is gone, by the records of its job."""
     state = job.state if job else "failed"
     return {"state": state, "error": ((job and job.error) or DIED) if state == "failed" else None}
 
 
 def close_dead_runs(store: Store, job_id: str) -> list[str]:
-    """Mark runs as failed whose process has ended without saying so; return their ids."""
+    """Mark runs as failed whose process has ended without recording it; return their ids."""
     runs = store.read(schemas.RUNS)
     if not runs.num_rows:
         return []
     running = runs.filter(pc.equal(runs["state"], "running")).to_pylist()
     others = [r for r in running if r["job_id"] != job_id]
     gone = [r for r in others if has_ended(json.loads(r["environment"]))]
-    known = [(row, settled(Inbox(store.root, row["job_id"]))) for row in gone]
-    # Those still running are of the queue, or taken up again by somebody who has yet to say so here.
+    known = [(row, settled(JobLog(store.root, row["job_id"]))) for row in gone]
+    # Those still running are queued, or were resumed by a process that has yet to write its row.
     dead = [
         row | _ended(job) | {"ended_ns": time.time_ns()} for row, job in known if job is None or job.state != "running"
     ]

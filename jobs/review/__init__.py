@@ -1,1 +1,1 @@
-"""Review by file: frames go to an annotation tool, and what people decide there comes back."""
+"""Reviews by people: export to annotation tools, import of what they decide, and the record of decisions."""

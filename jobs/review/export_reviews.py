@@ -1,4 +1,4 @@
-"""`winnow review export`: frames that wait for a person, as a folder that an annotation tool reads."""
+"""`winnow review export`: frames of the review queue, as a folder that an annotation tool reads."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from jobs.datasets.media import Media, bring
 from jobs.datasets.staleness import refuse_outdated
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
-from jobs.views import snapshot_spec
-from jobs.views.final_objects import reviewed
-from jobs.views.view import View, check_condition
+from jobs.views import final_objects, snapshot_spec
+from jobs.views.statement import check_condition
+from jobs.views.view import View
 from transforms.formats.exports.objects import Objects
 from transforms.formats.reviewing.coco import review_coco_files
 from transforms.formats.reviewing.cvat import cvat_files
@@ -43,10 +43,10 @@ FORMATS: Mapping[str, Callable[[pa.Table, Objects, str], dict[str, bytes]]] = {
 
 @dataclass(frozen=True)
 class QueueRequest:
-    """What is to be looked over: for which tool, which frames, and whether pictures come along.
+    """Which frames to export for review, for which tool, and whether pictures are exported with them.
 
-    Without `where`, the frames that are routed to a person. `n`: only the most doubtful. Frames that somebody has
-    looked at are left out, but for `again`. `root` comes before the names of pictures in Label Studio's tasks.
+    Without `where`, the frames of the review queue. `n`: only the most uncertain. Frames that somebody has reviewed are
+    left out, unless `include_reviewed`. `root` is put before the names of pictures in Label Studio's tasks.
     `categories` are offered beside those that the tables know.
     """
 
@@ -54,16 +54,16 @@ class QueueRequest:
     out: Path
     where: str | None = None
     n: int | None = None
-    again: bool = False
+    include_reviewed: bool = False
     media: Media = "copy"
     root: str = "/data/local-files/?d="
     categories: tuple[str, ...] = ()
 
 
-def send_out(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
-    """Write the folder and return what is in it, in numbers; no folder where nothing waits.
+def export_queue(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
+    """Write the folder and return its manifest, with numbers; no folder where no frame is selected.
 
-    Raises `UserError` for what cannot be asked for, and `RunFailedError` where a picture is no longer the one that was
+    Raises `UserError` for an invalid request, and `RunFailedError` where a picture is no longer the one that was
     measured.
     """
     store = Store(workspace.require().root)
@@ -71,9 +71,9 @@ def send_out(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
     chosen = snapshot_spec.pinned(store)
     view = View(store, chosen)
     rows = _rows(view, request)
-    told = {"format": request.format, "out": str(request.out), "frames": rows.num_rows}
+    manifest = {"format": request.format, "out": str(request.out), "frames": rows.num_rows}
     if not rows.num_rows:
-        return told | {"objects": 0}
+        return manifest | {"objects": 0}
     refuse_outdated(view, rows)
     objects = objects_of(view, rows, None)
     if objects.rows.num_rows and objects.rows.num_rows > objects.rows["mask_rle"].null_count:
@@ -84,12 +84,12 @@ def send_out(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
         bring(rows.append_column("expected", rows["content_hash"]), request.media, temporary)
         for name, data in FORMATS[request.format](rows, objects, request.root).items():
             (temporary / name).write_bytes(data)
-        told |= {"objects": objects.rows.num_rows, "where": request.where, "source": chosen.manifest()}
-        (temporary / "manifest.json").write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
+        manifest |= {"objects": objects.rows.num_rows, "where": request.where, "source": chosen.manifest()}
+        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         if out.exists():
             out.rmdir()
         temporary.replace(out)
-    return told
+    return manifest
 
 
 def _check(request: QueueRequest) -> None:
@@ -99,7 +99,7 @@ def _check(request: QueueRequest) -> None:
     if request.n is not None and request.n < 1:
         problems.append(f"--n {request.n}: expected at least 1")
     if request.out.exists() and (not request.out.is_dir() or any(request.out.iterdir())):
-        problems.append(f"{request.out} is there already, and somebody may work on it; name an empty or new folder")
+        problems.append(f"{request.out} exists, and somebody may be working on it; name an empty or new folder")
     if problems:
         raise UserError(problems)
     if request.where is not None:
@@ -107,17 +107,17 @@ def _check(request: QueueRequest) -> None:
 
 
 def _rows(view: View, request: QueueRequest) -> pa.Table:
-    """Return the frames to look over, with the names of their pictures, in order of stream and number."""
+    """Return the frames to review, with the names of their pictures, in order of stream and number."""
     if request.where is None and schemas.ROUTING.written_by not in view.selection.keys:
         raise UserError(
-            "no frame was routed to anybody; run with the stage route (--set 'stages=[annotate, route]'), or say which "
+            "there is no review queue; run with the stage route (--set 'stages=[annotate, route]'), or say which "
             "frames with --where"
         )
     test = f"({request.where})" if request.where else "route = 'person'"
     columns = "stream_id, frame_idx, content_hash, width, height, uri, uncertainty"
     rows = pl.DataFrame(view.sql(f"SELECT {columns} FROM curated WHERE status = 'ok' AND {test}"))
-    if not request.again:
-        rows = rows.join(reviewed(view.lazy).collect(), on=[*_KEY, "content_hash"], how="anti")
+    if not request.include_reviewed:
+        rows = rows.join(view.lazy(final_objects.REVIEWED).collect(), on=[*_KEY, "content_hash"], how="anti")
     if request.n is not None:
         rows = rows.sort("uncertainty", *_KEY, descending=[True, False, False], nulls_last=True).head(request.n)
     rows = rows.sort(_KEY)

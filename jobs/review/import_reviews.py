@@ -1,26 +1,24 @@
-"""`winnow review import`: what people made of frames becomes rows of `reviews`, all of a file or nothing."""
+"""`winnow review import`: the file of an annotation tool becomes rows of `reviews`, as a whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
-from blake3 import blake3
 
 import schemas
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
-from jobs.storage.store import Drop, Store
+from jobs.review.decisions import PICTURE, Row, frame_rows, record_decisions
+from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
-from jobs.views.categories import categories_of, register
-from jobs.views.final_objects import found_by_models
+from jobs.views import final_objects
+from jobs.views.categories import categories_of
 from jobs.views.view import View
 from transforms.formats.reviewing.coco import read_review_coco
 from transforms.formats.reviewing.cvat import read_cvat
@@ -30,19 +28,14 @@ from transforms.formats.reviewing.shapes import Returned, ReviewFileError, parse
 
 _SHOWN = 20
 _KEY = list(schemas.FRAME_KEY)
-_PICTURE = [*_KEY, "content_hash"]
-_DECISIONS = ("approve", "correct", "reject", "add")
-_JOB = "review"
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """A file that came back: its format (None tells by what is in it), and what it does not say itself.
+    """A file to import: its format (None: found out from its content), and what the file itself does not say.
 
-    `reviewer` is whoever looked at the frames, whatever the file says; `categories` are to be accepted beside those
-    that the tables know; `ids` says which object a number of a COCO file stands for.
+    `reviewer` overrides the reviewer that the file names; `categories` are accepted as well as those that the tables
+    know; `ids` is the file with the object that each number of a COCO file stands for.
     """
 
     file: Path
@@ -54,11 +47,11 @@ class ImportRequest:
     dry_run: bool = False
 
 
-def bring_in(workspace: Workspace, request: ImportRequest) -> dict[str, Any]:
-    """Write what a file says into `reviews`, and return it in numbers.
+def import_file(workspace: Workspace, request: ImportRequest) -> dict[str, Any]:
+    """Record the reviews in a file, and return their numbers: those of `record_decisions`, and the `file`.
 
-    A frame of which the tables know the same already, or something newer, is left as it is, so that a file can be
-    brought in again. Raises `UserError` with everything that is wrong with the file, before anything is written.
+    A frame of which the tables have the same review, or a newer one, is left as it is, so that a file can be imported
+    again. Raises `UserError` with everything that is wrong with the file, before anything is written.
     """
     store = Store(workspace.require().root)
     returned, problems = _read(request)
@@ -67,33 +60,21 @@ def bring_in(workspace: Workspace, request: ImportRequest) -> dict[str, Any]:
     matched = list(_matched(returned, view, problems))
     known = _known(matched, view)
     categories = frozenset(categories_of(view)) | frozenset(request.categories)
-    earlier = _earlier(matched, view)
-    counts = Counter(dict.fromkeys((*_DECISIONS, "unchanged", "older"), 0))
     rows: list[Row] = []
     now = time.time_ns()
     for (frame, _), about in zip(matched, known, strict=True):
         reviewer = request.reviewer or frame.reviewer
         if not reviewer:
-            problems.append(f"{frame.place}: the file does not say who looked at it; name the person with --reviewer")
+            problems.append(f"{frame.place}: the file does not say who reviewed it; name the person with --reviewer")
             continue
         decided, wrong = decide(about, frame, categories, reviewer)
         problems += wrong
-        fresh = _rows(decided, about, frame, reviewer, request.note, now)
-        before = earlier.get((about.stream_id, about.frame_idx, about.content_hash), [])
-        if _said(fresh) == _said(before):
-            counts["unchanged"] += 1
-        elif before and (frame.reviewed_ns or now) < max(row["reviewed_ns"] for row in before):
-            counts["older"] += 1
-        else:
-            rows += fresh
-            counts.update(row["decision"] for row in fresh if row["decision"] in _DECISIONS)
+        picture = (about.stream_id, about.frame_idx, about.content_hash)
+        rows += frame_rows(picture, decided, reviewer, frame.reviewed_ns or now, frame.note, request.note)
     _refuse(request.file, problems)
-    if rows and not request.dry_run:
-        table = pa.Table.from_pylist(rows, schemas.REVIEWS.arrow_schema)
-        brought = (row["category"] for row in rows if row["category"] and row["decision"] != "reject")
-        register(store, brought, f"review {request.file.name}", _JOB)
-        store.upsert(schemas.REVIEWS, table, _JOB, Drop(keys=table.select(_PICTURE)))
-    return {"file": str(request.file), "frames": len(matched), **counts}
+    origin = f"review {request.file.name}"
+    counts = record_decisions(workspace, rows, origin, request.categories, request.dry_run)
+    return {"file": str(request.file), **counts}
 
 
 def _read(request: ImportRequest) -> tuple[list[Returned], list[str]]:
@@ -128,7 +109,7 @@ def _refuse(file: Path, problems: Sequence[str]) -> None:
 
 
 def _ids(request: ImportRequest) -> dict[str, str]:
-    """Return which object a number stands for: by the file that was named, or that lies beside the imported one."""
+    """Return the object id of each number, from the named file, or from `ids.json` beside the imported one."""
     path = request.ids or request.file.with_name("ids.json")
     if request.ids is None and not path.exists():
         return {}
@@ -142,10 +123,10 @@ def _ids(request: ImportRequest) -> dict[str, str]:
 
 
 def _matched(returned: Sequence[Returned], view: View, problems: list[str]) -> Iterator[tuple[Returned, Row]]:
-    """Yield the frames of a file with their rows in `frames`; say of the others what is wrong with them."""
+    """Yield the frames of a file with their rows in `frames`; add a line to `problems` for each other one."""
     names = [parse_name(frame.name) for frame in returned]
     numbers = sorted({name.number for name in names if name})
-    columns = [*_PICTURE, "width", "height"]
+    columns = [*PICTURE, "width", "height"]
     rows = view.lazy("frames").filter(pl.col("status") == "ok", pl.col("frame_idx").is_in(numbers)).select(columns)
     by_number: dict[int, list[Row]] = {}
     for row in rows.collect().to_dicts():
@@ -159,7 +140,7 @@ def _matched(returned: Sequence[Returned], view: View, problems: list[str]) -> I
             continue
         numbered = by_number.get(name.number, [])
         there = [row for row in numbered if _is_in(row["stream_id"], name.folder)]
-        # A tool may have taken the folders off; then the content decides.
+        # A tool may have removed the folders; then the content decides.
         same = [row for row in there or numbered if row["content_hash"].startswith(name.hash)]
         if len(same) == 1 or (there and same):
             chosen = max(same, key=lambda row: len(row["stream_id"]))
@@ -170,7 +151,7 @@ def _matched(returned: Sequence[Returned], view: View, problems: list[str]) -> I
             places[key] = frame.place
             yield frame, chosen
         elif there:
-            problems.append(f"{frame.place}: {frame.name} shows another picture now; send it out for review again")
+            problems.append(f"{frame.place}: {frame.name} shows another picture now; export it for review again")
         else:
             problems.append(f"{frame.place}: {frame.name} is no frame of the workspace")
 
@@ -182,12 +163,12 @@ def _is_in(stream_id: str, folder: str) -> bool:
 def _known(matched: Sequence[tuple[Returned, Row]], view: View) -> list[Known]:
     """Return what the tables know of each of these frames and its objects."""
     wanted = pl.LazyFrame(
-        {name: [row[name] for _, row in matched] for name in _PICTURE},
+        {name: [row[name] for _, row in matched] for name in PICTURE},
         schema={"stream_id": pl.String, "frame_idx": pl.Int64, "content_hash": pl.String},
     )
     named = sorted({s.annotation_id for frame, _ in matched for s in frame.shapes if s.annotation_id})
     columns = list(schemas.OBJECT_COLUMNS)
-    shown = found_by_models(view.lazy).select(columns).join(wanted, on=_KEY, how="semi")
+    shown = view.lazy(final_objects.BY_MODELS).select(columns).join(wanted, on=_KEY, how="semi")
     ever = pl.concat([view.lazy(name).select(columns) for name in ("annotations_all", "propagations_all")])
     found = ever.filter(pl.col("annotation_id").is_in(named))
     said = view.lazy("reviews").filter(pl.col("decision").is_in(("correct", "add")))
@@ -211,40 +192,3 @@ def _by_frame(rows: pl.DataFrame) -> dict[tuple[str, int], dict[str, Row]]:
     for row in rows.sort("annotation_id").to_dicts():
         found.setdefault((row["stream_id"], row["frame_idx"]), {})[row["annotation_id"]] = row
     return found
-
-
-def _earlier(matched: Sequence[tuple[Returned, Row]], view: View) -> dict[tuple[str, int, str], list[Row]]:
-    """Return the rows of `reviews` that there are of these pictures."""
-    pictures = {tuple(row[name] for name in _PICTURE) for _, row in matched}
-    streams = sorted({row["stream_id"] for _, row in matched})
-    found: dict[tuple[str, int, str], list[Row]] = {}
-    for row in view.lazy("reviews").filter(pl.col("stream_id").is_in(streams)).collect().to_dicts():
-        key = (row["stream_id"], row["frame_idx"], row["content_hash"])
-        if key in pictures:
-            found.setdefault(key, []).append(row)
-    return found
-
-
-def _rows(
-    decided: Sequence[Row], about: Known, frame: Returned, reviewer: str, note: str | None, now: int
-) -> list[Row]:
-    """Return rows of `reviews` for a frame and the objects on it."""
-    text = "\x1f".join(["seen", about.stream_id, str(about.frame_idx), about.content_hash])
-    whole = {"annotation_id": blake3(text.encode()).hexdigest()[:32], "decision": "seen", "note": None}
-    told = {
-        **{name: getattr(about, name) for name in _PICTURE},
-        "reviewer": reviewer,
-        "reviewed_ns": frame.reviewed_ns or now,
-    }
-    names = schemas.REVIEWS.arrow_schema.names
-    rows = []
-    for each in ({**whole, "note": frame.note}, *decided):
-        row = {name: each.get(name) for name in names} | told
-        rows.append(row | {"note": row["note"] or note})
-    return rows
-
-
-def _said(rows: Sequence[Row]) -> list[str]:
-    """Return what rows say but for when, in an order of its own and in the precision of the table."""
-    table = pa.Table.from_pylist(list(rows), schemas.REVIEWS.arrow_schema).drop_columns(["reviewed_ns"])
-    return sorted(repr(row) for row in table.to_pylist())

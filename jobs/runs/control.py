@@ -1,4 +1,4 @@
-"""What users ask of jobs: pause, resume, step, cancel. The run in progress answers; see `jobs.records.job_claim`.
+"""Requests to a job: pause, resume, step, cancel, clear. A run in progress answers them; see `jobs.records.job_claim`.
 
 Imports little, so that a request is made at once.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from jobs.core.errors import UserError
 from jobs.core.naming import counted_back
 from jobs.core.processes import is_here
-from jobs.records.job_log import Inbox, JobState, fold, jobs_of, settled
+from jobs.records.job_log import JobLog, JobState, fold, jobs_of, settled
 from jobs.storage import paths
 from jobs.storage.workspace import Workspace
 
@@ -19,28 +19,28 @@ _LOOK_S, _LOOK_FAR_S = 0.1, 1.0
 
 
 @dataclass(frozen=True)
-class Job:
-    """One job of a workspace, for those who want something of it."""
+class JobHandle:
+    """A job of a workspace, for reading its state and making requests."""
 
     workspace: Workspace
     job_id: str
-    inbox: Inbox
+    job_log: JobLog
 
     def state(self) -> JobState:
-        """Return where the job stands; the death of its process is noted down.
+        """Return the state of the job; the death of its process is recorded.
 
-        A run of before there were records has none; what its row says is put down as its first.
+        A run from before there were job logs has no records; the state in its row is written as the first one.
         """
-        state = settled(self.inbox) or _first_record(self)
+        state = settled(self.job_log) or _first_record(self)
         if state.state == "failed" and not state.queued and _said_in_tables(self)[0] == "done":
-            # It died between the row that says so and the record.
-            self.inbox.add("done", after=state.number)
-            state = fold(self.inbox.records()) or state
+            # It died after writing its row and before the record.
+            self.job_log.add("done", after=state.number)
+            state = fold(self.job_log.records()) or state
         return state
 
 
-def find(workspace: Workspace, job_id: str) -> Job:
-    """Return a job by its id, a beginning of it that only one has, or `last`. Raises `UserError`."""
+def find(workspace: Workspace, job_id: str) -> JobHandle:
+    """Return a job by its id, a unique beginning of it, or `last`. Raises `UserError` for none, or several."""
     root = workspace.require().root
     known = set(jobs_of(root))
     if not any(job_id and name.startswith(counted_back(job_id, known)) for name in known):
@@ -50,7 +50,7 @@ def find(workspace: Workspace, job_id: str) -> Job:
     job_id = counted_back(job_id, known)
     found = [job_id] if job_id in known else sorted(name for name in known if name.startswith(job_id))
     if len(found) == 1 and job_id:
-        return Job(workspace, found[0], Inbox(root, found[0]))
+        return JobHandle(workspace, found[0], JobLog(root, found[0]))
     if found and job_id:
         raise UserError(f"{len(found)} jobs begin with {job_id!r}: {', '.join(found)}")
     raise UserError(
@@ -58,86 +58,108 @@ def find(workspace: Workspace, job_id: str) -> Job:
     )
 
 
-def _said_in_tables(job: Job) -> tuple[str, str | None]:
+def _said_in_tables(job: JobHandle) -> tuple[str, str | None]:
     from jobs.runs.job_rows import state_of
 
     return state_of(job.workspace.root, job.job_id)
 
 
-def _first_record(job: Job) -> JobState:
+def _first_record(job: JobHandle) -> JobState:
     said, error = _said_in_tables(job)
-    job.inbox.add(said, {"error": error} if error else None, after=0)
+    job.job_log.add(said, {"error": error} if error else None, after=0)
     return job.state()
 
 
-def pause(job: Job) -> JobState:
-    """Ask a job to pause; one that waits in the queue is paused by that."""
+def pause(job: JobHandle) -> JobState:
+    """Request that a job pauses; one that waits in the queue is paused by that."""
     return _ask(job, "pause", {"paused"})
 
 
-def cancel(job: Job) -> JobState:
-    """Ask a job to end; one that nobody runs is cancelled by that."""
+def cancel(job: JobHandle) -> JobState:
+    """Request that a job ends; one that no process runs is cancelled by that."""
     before = job.state()
     state = _ask(job, "cancel", {"cancelled"})
     if state.state == "cancelled" != before.state:
-        from jobs.runs.job_rows import put_down
+        from jobs.runs.job_rows import set_state
 
-        put_down(job, state.state)
+        set_state(job.workspace.root, job.job_id, state.state)
     return state
 
 
-def pause_after(job: Job, stage: str) -> JobState:
-    """Ask a job to pause when it is through with a stage, the next time that it is."""
+def pause_after(job: JobHandle, stage: str) -> JobState:
+    """Request that a job pauses after a stage, the next time that it finishes it."""
     from jobs.runs import replay
     from jobs.stages.pipeline import step_named
 
     config = replay.of_job(job.workspace, job.job_id).loaded.config
-    job.inbox.add("pause-after", {"stage": step_named(stage, config)})
+    job.job_log.add("pause-after", {"stage": step_named(stage, config)})
     return job.state()
 
 
-def resume(job: Job) -> JobState:
-    """Withdraw a pause, or put a job back into the queue; a job of nobody's queue is left as it is, for its caller.
+def resume(job: JobHandle) -> JobState:
+    """Withdraw a pause, or put a job back into the queue; a job that is not queued is left as it is, for the caller.
 
     Raises `UserError` for a job that is over.
     """
     state = job.state()
-    if state.state in {"done", "cancelled"}:
+    if state.is_final:
         raise UserError(f"job {job.job_id} is {state.state}, expected one that is paused or has failed")
     if state.state == "running" and not (state.request and state.request.word == "pause"):
         raise UserError(f"job {job.job_id} is running{_where(state)}, expected one that is paused or has failed")
     if state.state == "running" or state.queued:
-        job.inbox.add("resume")
+        job.job_log.add("resume")
     return job.state()
 
 
-def step(job: Job) -> JobState:
-    """Ask a job to pause after one stage more: the one it is at, or of a job that is paused, the next.
+def step(job: JobHandle) -> JobState:
+    """Request that a job pauses after one more stage: the one it is running, or of a paused job, the next.
 
-    A job of nobody's queue that is not running is left as it is: its caller runs it, with `RunRequest.one_stage`.
+    A job that is neither queued nor running is left as it is: the caller runs it, with `RunRequest.one_stage`.
     Raises `UserError` for a job that is over.
     """
     state = job.state()
-    if state.state in {"done", "cancelled"}:
+    if state.is_final:
         raise UserError(f"job {job.job_id} is {state.state}, expected one that is not over")
     if state.state == "running" or state.queued:
-        job.inbox.add("step")
+        job.job_log.add("step")
     return job.state()
 
 
-def wait(job: Job, states: set[str], seconds: float) -> JobState:
-    """Return where a job stands once it is in one of these states, or when the time is over."""
+def wait(job: JobHandle, states: set[str], seconds: float) -> JobState:
+    """Return the state of a job once it is one of these or the job has ended, or after so many seconds."""
     until = time.monotonic() + seconds
     while (state := job.state()).state not in states and not state.ended and time.monotonic() < until:
         time.sleep(paths.patience(job.workspace.root, _LOOK_S, _LOOK_FAR_S))
     return state
 
 
-def _ask(job: Job, word: str, answered: set[str]) -> JobState:
+def clear(job: JobHandle) -> None:
+    """Delete the records of a job that is over, and its rows in `runs` and `stage_runs`; what it computed stays.
+
+    Raises `UserError`, with every reason, for a job that is not over or that something refers to.
+    """
+    from jobs.runs import job_rows
+
+    root = job.workspace.root
     state = job.state()
-    # Who asks twice means it once.
+    problems = []
+    if not state.ended:
+        problems.append(f"job {job.job_id} is {state.state}; expected one that is done, failed or cancelled")
+    problems += job_rows.references(root, job.job_id)
+    if problems:
+        raise UserError(problems)
+    # The records last: what is cut short here can be cleared again.
+    job_rows.delete(root, job.job_id)
+    # A job whose first record is gone is no longer listed, whatever of the rest stays if this is cut short.
+    paths.delete(job.job_log.folder / "000001.json")
+    paths.delete_below(job.job_log.folder)
+
+
+def _ask(job: JobHandle, word: str, answered: set[str]) -> JobState:
+    state = job.state()
+    # The same request twice counts once.
     if state.state not in answered and not (state.request and state.request.word == word):
-        job.inbox.add(word)
+        job.job_log.add(word)
     return job.state()
 
 

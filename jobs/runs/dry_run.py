@@ -53,7 +53,7 @@ def forecast(prepared: Prepared) -> list[StageForecast]:
         [s.stream_id for s in prepared.streams],
         f"dry-{new_job_id()}",
         [Listed.of(s) for s in prepared.streams],
-        reread=request.admission.reread,
+        reread=request.overrides.reread,
     )
     return _Forecaster(prepared, context).forecasts()
 

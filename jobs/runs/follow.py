@@ -1,4 +1,4 @@
-"""Follows a job from another process, until it has ended or waits for somebody."""
+"""Following a job from another process: new journal events and the state, until it ends or pauses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jobs.records.job_log import seen
-from jobs.records.journal import Follower
+from jobs.records.journal import JournalReader
 from jobs.runs.control import find
 from jobs.storage import paths
 from jobs.storage.workspace import Workspace
@@ -19,19 +19,19 @@ EXIT_CODES = {"done": 0, "failed": 1, "paused": 4, "cancelled": 5}
 """The exit code of `winnow job watch`, by the state that it ended in."""
 
 
-def follow(workspace: Workspace, job_id: str) -> Iterator[tuple[list[dict[str, Any]], str]]:
-    """Yield what is new in a job's journal and the job's state, about twice a second, until it runs no more.
+def follow_job(workspace: Workspace, job_id: str) -> Iterator[tuple[list[dict[str, Any]], str]]:
+    """Yield the new events of a job's journal and the job's state, about twice a second, until it no longer runs.
 
-    The last state is one of `EXIT_CODES`. A run that is not of the queue and whose process is gone has failed. Raises
+    The last state is one of `EXIT_CODES`. A run that is not queued and whose process is gone counts as failed. Raises
     `UserError` for a job that does not exist.
     """
     job = find(workspace, job_id)
-    journal = Follower(workspace.root, job.job_id)
-    # A run of before there were records is given its first.
+    journal = JournalReader(workspace.root, job.job_id)
+    # A run from before there were job logs is given its first record.
     job.state()
     while True:
-        # In this order: what a job has to say is written before its end is.
-        found = seen(job.inbox)
+        # In this order: a job writes its events before its end.
+        found = seen(job.job_log)
         state = "cancelled" if found is None else found.state
         yield list(journal.new()), state
         if state in EXIT_CODES:
@@ -40,7 +40,7 @@ def follow(workspace: Workspace, job_id: str) -> Iterator[tuple[list[dict[str, A
 
 
 def duration(seconds: float) -> str:
-    """Return a time that is left, as people say it."""
+    """Return a duration as text, as in `3 min 05 s`."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,4 +1,4 @@
-"""Jobs as the tables know them: those that never had records, and the end of those that are to be forgotten."""
+"""Jobs as the tables know them: the rows of `runs` and `stage_runs`, and what refers to a run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
-from jobs.core.errors import UserError
-from jobs.runs.control import Job
-from jobs.storage import paths
+from jobs.core.job_states import STOPPED
 from jobs.storage.paths import Place
 from jobs.storage.store import Drop, Store
 
@@ -19,55 +17,48 @@ def ids(root: Place) -> set[str]:
 
 
 def state_of(root: Place, job_id: str) -> tuple[str, str | None]:
-    """Return the state that a run's row leaves it in now that nobody holds it, and why it failed if it did."""
+    """Return the state that a run's row leaves it in now that no process runs it, and its error if it has failed."""
     rows = Store(root).read(schemas.RUNS)
     for row in rows.filter(pc.equal(rows["job_id"], job_id)).to_pylist():
-        return row["state"] if row["state"] in {"done", "paused", "cancelled"} else "failed", row["error"]
+        return row["state"] if row["state"] in STOPPED else "failed", row["error"]
     return "failed", None
 
 
-def put_down(job: Job, state: str) -> None:
-    """Let the row of a job that nobody runs say what was made of it."""
-    store = Store(job.workspace.root)
+def set_state(root: Place, job_id: str, state: str) -> None:
+    """Write a state into the row of a job that no process runs; nothing where it has no row."""
+    store = Store(root)
     rows = store.read(schemas.RUNS)
     changed = [
-        row | {"state": state, "error": None} for row in rows.filter(pc.equal(rows["job_id"], job.job_id)).to_pylist()
+        row | {"state": state, "error": None} for row in rows.filter(pc.equal(rows["job_id"], job_id)).to_pylist()
     ]
     if changed:
-        store.upsert(schemas.RUNS, pa.Table.from_pylist(changed, schemas.RUNS.arrow_schema), job.job_id)
+        store.upsert(schemas.RUNS, pa.Table.from_pylist(changed, schemas.RUNS.arrow_schema), job_id)
 
 
-def clear(job: Job) -> None:
-    """Remove the records of a job that is over, and its rows in `runs` and `stage_runs`; what it computed stays.
-
-    Raises `UserError`, with every reason, for a job that is not over or that something refers to.
-    """
-    state = job.state()
-    store = Store(job.workspace.root)
-    problems = []
-    if not state.ended:
-        problems.append(f"job {job.job_id} is {state.state}; expected one that is done, failed or cancelled")
+def references(root: Place, job_id: str) -> list[str]:
+    """Return a line for every head, release and child run that refers to a run."""
+    store = Store(root)
+    found = []
     heads = store.read(schemas.HEADS, ("stream_id", "job_id"))
-    shown = sorted(set(heads.filter(pc.equal(heads["job_id"], job.job_id))["stream_id"].to_pylist()))
+    shown = sorted(set(heads.filter(pc.equal(heads["job_id"], job_id))["stream_id"].to_pylist()))
     if shown:
-        problems.append(f"job {job.job_id} made what the tables show of {', '.join(shown)}")
+        found.append(f"job {job_id} made what the tables show of {', '.join(shown)}")
     releases = store.read(schemas.RELEASES, ("name", "job_id"))
-    problems += [
-        f"job {job.job_id} is what release {name} was made of"
-        for name in releases.filter(pc.equal(releases["job_id"], job.job_id))["name"].to_pylist()
+    found += [
+        f"job {job_id} is what release {name} was made of"
+        for name in releases.filter(pc.equal(releases["job_id"], job_id))["name"].to_pylist()
     ]
     runs = store.read(schemas.RUNS, ("job_id", "parent"))
-    children = runs.filter(pc.equal(runs["parent"], job.job_id))["job_id"].to_pylist()
-    problems += [f"job {job.job_id} is the parent of {name}; clear that one first" for name in children]
-    if problems:
-        raise UserError(problems)
-    # The records last: what is cut short here can be cleared again.
+    children = runs.filter(pc.equal(runs["parent"], job_id))["job_id"].to_pylist()
+    return found + [f"job {job_id} is the parent of {name}; clear that one first" for name in children]
+
+
+def delete(root: Place, job_id: str) -> None:
+    """Delete the rows of a run from `stage_runs` and `runs`; the rows that it computed stay."""
+    store = Store(root)
     for table in (schemas.STAGE_RUNS, schemas.RUNS):
         rows = store.read(table)
-        keys = rows.filter(pc.equal(rows["job_id"], job.job_id)).select(list(table.key))
-        # One that never began has none, and there need not even be tables.
+        keys = rows.filter(pc.equal(rows["job_id"], job_id)).select(list(table.key))
+        # A job that never began has no rows, and there need not even be tables.
         if keys.num_rows:
-            store.upsert(table, table.empty(), job.job_id, Drop(keys=keys))
-    # A job whose first record is gone is no longer listed, whatever of the rest stays if this is cut short.
-    paths.delete(job.inbox.folder / "000001.json")
-    paths.delete_below(job.inbox.folder)
+            store.upsert(table, table.empty(), job_id, Drop(keys=keys))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import schemas
@@ -14,7 +14,7 @@ from jobs.core.errors import UserError
 from jobs.core.stage import Stage
 from jobs.engine.ray_engine import check_address
 from jobs.ingest import catalogue
-from jobs.ingest.catalogue import Admission
+from jobs.ingest.catalogue import IngestOverrides
 from jobs.ingest.stream_listing import StreamFiles
 from jobs.models.remote_models import check_server
 from jobs.passes.pixel_plan import Listed
@@ -35,7 +35,7 @@ class RunRequest:
     workspace: Workspace
     inputs: Sequence[str]
     loaded: Loaded
-    admission: Admission = field(default_factory=Admission)
+    overrides: IngestOverrides = field(default_factory=IngestOverrides)
     limit: int | None = None
     ray_address: str | None = None
     on_error: Literal["quarantine", "abort"] = "quarantine"
@@ -50,14 +50,14 @@ class RunRequest:
             "profile": self.loaded.profile,
             "config": to_dict(self.loaded.config),
             "inputs": [str(i) for i in self.inputs],
-            "stream_ids": list(self.admission.stream_ids),
-            "rebind": self.admission.rebind,
-            "allow_missing": self.admission.allow_missing,
-            "reread": self.admission.reread,
+            "stream_ids": list(self.overrides.stream_ids),
+            "rebind": self.overrides.rebind,
+            "allow_missing": self.overrides.allow_missing,
+            "reread": self.overrides.reread,
             "limit": self.limit,
             "ray_address": self.ray_address,
             "on_error": self.on_error,
-            "replay": None if self.replay is None else asdict(self.replay),
+            "replay": None if self.replay is None else self.replay.as_data(),
             "strict": self.strict,
         }
 
@@ -98,13 +98,13 @@ def prepare(request: RunRequest) -> Prepared:
     store = Store(request.workspace.root)
     if problems and not request.replay:
         with _noting(problems):
-            catalogue.catalogue(request.inputs, config.ingest, request.admission, store)
+            catalogue.catalogue(request.inputs, config.ingest, request.overrides, store)
     if problems:
         raise UserError(problems)
     if request.replay:
         return Prepared(request, store, stages, [], replay_spec.listed(store, request.replay.streams))
     with store.moment():
-        streams = catalogue.catalogue(request.inputs, config.ingest, request.admission, store)
+        streams = catalogue.catalogue(request.inputs, config.ingest, request.overrides, store)
     return Prepared(request, store, stages, streams, [Listed(s.stream_id, s.step, s.n_frames) for s in streams])
 
 

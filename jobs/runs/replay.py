@@ -1,4 +1,4 @@
-"""What was asked of a job, read back so that it can be run again, and what is asked of runs that descend from it."""
+"""Run requests that come from earlier ones: of a job that is resumed, and of runs that replay or retry another."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from conf import ConfigError, Loaded, PipelineConfig
 from conf.loader import flat, override, parse, to_dict
 from jobs.core.errors import UserError
 from jobs.core.stage import Stage, canonical
-from jobs.ingest.catalogue import Admission
-from jobs.records.job_log import Inbox
+from jobs.ingest.catalogue import IngestOverrides
+from jobs.records.job_log import JobLog
 from jobs.runs.prepare import RunRequest
 from jobs.runs.replay_spec import Replay
 from jobs.stages.pipeline import MEASURE, build, step_named
@@ -25,37 +25,37 @@ from jobs.views import snapshot_spec
 
 
 def from_data(workspace: Workspace, data: Mapping[str, Any]) -> RunRequest:
-    """Return the request that `RunRequest.as_data` described. Raises `UserError` for a configuration of before."""
+    """Return the request that `RunRequest.as_data` gave. Raises `UserError` for an outdated configuration."""
     descent = data.get("replay")
     return RunRequest(
         workspace,
         list(data["inputs"]),
         Loaded(_config(data["config"]), data["profile"]),
-        Admission(tuple(data["stream_ids"]), data["rebind"], data["allow_missing"], data.get("reread", False)),
+        IngestOverrides(tuple(data["stream_ids"]), data["rebind"], data["allow_missing"], data.get("reread", False)),
         data["limit"],
         data["ray_address"],
         data["on_error"],
-        replay=Replay(**{**descent, "streams": tuple(descent["streams"])}) if descent else None,
+        replay=Replay.from_data(descent) if descent else None,
         strict=data.get("strict", False),
     )
 
 
 def of_job(workspace: Workspace, job_id: str) -> RunRequest:
-    """Return what a job was last asked to run: by its records, or for runs that have none, by their row."""
-    for record in reversed(Inbox(workspace.root, job_id).records()):
+    """Return the last request of a job: from its records, or for runs that have none, from their row."""
+    for record in reversed(JobLog(workspace.root, job_id).records()):
         if "request" in record.data:
             return from_data(workspace, record.data["request"])
     row = snapshot_spec.find_run(Store(workspace.root), job_id)
-    # Of one stream it is clear which input has its id.
+    # With one input and one stream, the id is that of the input.
     ids = tuple(row["streams"]) if len(row["streams"]) == len(row["inputs"]) == 1 else ()
     loaded = Loaded(_config(json.loads(row["config"])), row["profile"])
-    return RunRequest(workspace, row["inputs"], loaded, Admission(ids))
+    return RunRequest(workspace, row["inputs"], loaded, IngestOverrides(ids))
 
 
 def replay(
     workspace: Workspace, job_id: str, start: str, settings: Sequence[str] = (), promote: bool = False
 ) -> RunRequest:
-    """Ask for a child of a run that computes anew from a stage on, with other settings.
+    """Return the request for a child of a run that recomputes from a stage on, with other settings.
 
     Raises `UserError`, with every reason, where the settings or the code would change a stage above that one.
     """
@@ -74,20 +74,22 @@ def replay(
     return _child(request, descent, config, None if step == MEASURE else 0)
 
 
-def again(workspace: Workspace, job_id: str, stage: str) -> RunRequest:
-    """Ask for one stage of a run to be computed again from what is stored. Raises `UserError` if that cannot be."""
+def recompute_stage(workspace: Workspace, job_id: str, stage: str) -> RunRequest:
+    """Return the request to recompute one stage of a run from stored inputs. Raises `UserError` if that cannot be."""
     parent, request = _parent(workspace, job_id)
     stages = build(request.loaded.config)
     if stage not in {s.name for s in stages}:
         raise UserError(f"run {parent['job_id']} has no stage {stage!r}; it has {', '.join(s.name for s in stages)}")
     if problems := list(_changed_code(stages, parent, workspace)):
         raise UserError(problems)
-    descent = Replay(parent["job_id"], tuple(parent["streams"]), step_named(stage, request.loaded.config), again=stage)
+    descent = Replay(
+        parent["job_id"], tuple(parent["streams"]), step_named(stage, request.loaded.config), recompute=stage
+    )
     return _child(request, descent, request.loaded.config, None)
 
 
-def retry(workspace: Workspace, job_id: str) -> RunRequest:
-    """Ask for the frames of a run that were set aside, and for what depends on them. Raises `UserError` for none."""
+def retry_quarantined(workspace: Workspace, job_id: str) -> RunRequest:
+    """Return the request to retry the quarantined frames of a run and what depends on them. Raises `UserError`."""
     parent, request = _parent(workspace, job_id)
     if problems := list(_changed_code(build(request.loaded.config), parent, workspace)):
         raise UserError(problems)
@@ -108,7 +110,7 @@ def _child(request: RunRequest, descent: Replay, config: PipelineConfig, limit: 
 
 
 def _other_frames(before: PipelineConfig, after: PipelineConfig) -> Iterator[str]:
-    """Say which settings would have a run read other frames than its parent did."""
+    """Yield a line for every setting with which a run would read other frames than its parent."""
     old, new = flat(to_dict(before)), flat(to_dict(after))
     for key in new:
         if key.startswith("ingest.") and old[key] != new[key]:
@@ -131,19 +133,19 @@ def _changes_above(above: Sequence[Stage], start: str, parent: Mapping[str, Any]
         ]
         if row["rule"] != (stage.rule and stage.rule.sql):
             problems.append(
-                f"the frames of stage {stage.name} are chosen otherwise than by run {parent['job_id']}, and it is "
+                f"the frames of stage {stage.name} are not selected as in run {parent['job_id']}, and it is "
                 f"above --from {start}; use --from {stage.name}"
             )
     return problems + list(_changed_code(above, parent, workspace))
 
 
 def _changed_code(stages: Sequence[Stage], parent: Mapping[str, Any], workspace: Workspace) -> Iterator[str]:
-    """Say which stages are computed otherwise by this version of the program."""
+    """Yield a line for every stage that this version of the program computes differently."""
     recorded = _recorded(parent, workspace)
     for stage in stages:
         if stage.name in recorded and recorded[stage.name]["code_hash"] != stage.code_hash:
             yield (
-                f"stage {stage.name}: its code is not what it was when run {parent['job_id']} was made; "
+                f"stage {stage.name}: its code has changed since run {parent['job_id']} was made; "
                 "use winnow run instead"
             )
 

@@ -1,34 +1,50 @@
-"""Runs that descend from another: over its streams as they were last listed, reusing what it computed."""
+"""How a run descends from another one: over its streams as they were last listed, reusing its results."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import schemas
 from jobs.passes.pixel_plan import Listed
 from jobs.stages.pipeline import MEASURE
 from jobs.storage.store import Store
 
+_RECOMPUTE = "again"
+"""The name of `recompute` on disk."""
+
 
 @dataclass(frozen=True)
 class Replay:
-    """How a run descends from its parent, whose streams it takes.
+    """How a run descends from its parent, whose streams it processes.
 
-    `start` is the first step that it computes; what is above is taken as it is. With `again`, it computes this one
-    stage once more from stored inputs, and nothing else; with `quarantined` only frames that were set aside. Heads move
-    only with `promote`.
+    `start` is the first step that it computes; the stages above are reused. With `recompute`, it computes this one
+    stage from stored inputs, and nothing else; with `quarantined` only quarantined frames. The current version moves
+    to this run only with `promote`.
     """
 
     parent: str
     streams: tuple[str, ...]
     start: str = MEASURE
     promote: bool = False
-    again: str | None = None
+    recompute: str | None = None
     quarantined: bool = False
+
+    def as_data(self) -> dict[str, Any]:
+        """Return plain values, as they are kept in the records of a job."""
+        values = asdict(self) | {"streams": list(self.streams)}
+        values[_RECOMPUTE] = values.pop("recompute")
+        return values
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Replay:
+        """Return what `as_data` gave. Raises `KeyError` or `TypeError` for what it did not."""
+        values = {"recompute" if name == _RECOMPUTE else name: value for name, value in data.items()}
+        return cls(**{**values, "streams": tuple(data["streams"])})
 
 
 def listed(store: Store, streams: Sequence[str]) -> list[Listed]:
-    """Return streams as the workspace last saw them; their folders are not looked at."""
+    """Return streams as the workspace last listed them; their folders are not read."""
     known = {row["stream_id"]: row for row in store.read(schemas.STREAMS).to_pylist()}
     return [Listed(name, known[name]["step"], known[name]["n_frames"]) for name in streams if name in known]

@@ -21,9 +21,9 @@ from jobs.passes.refresh_other_streams import refresh
 from jobs.passes.run_context import LiveRun, RunContext
 from jobs.passes.runners import Runners
 from jobs.passes.table_stages import TableStages
-from jobs.records.job_claim import Hold
+from jobs.records.job_claim import JobClaim
 from jobs.records.journal import Journal
-from jobs.records.run_events import Teller, Unwatched, Watcher
+from jobs.records.run_events import ProgressListener, RunReporter, SilentListener
 from jobs.records.run_record import RunRecord, close_dead_runs
 from jobs.runs.prepare import Prepared, RunRequest, n_new_frames, prepare
 from jobs.stages.pipeline import MEASURE, step_named, written_by
@@ -39,7 +39,7 @@ _OPS_FILES = 8
 
 def run(
     request: RunRequest,
-    watcher: Watcher | None = None,
+    listener: ProgressListener | None = None,
     job_id: str | None = None,
     claimed: bool = False,
     release: Callable[[RunRecord], dict[str, Any]] | None = None,
@@ -51,7 +51,7 @@ def run(
     Raises `UserError` before any work if something is wrong with what is asked, and `RunFailedError` if the run cannot
     go on; whatever was committed by then is found done by whoever resumes it. A KeyboardInterrupt leaves it `paused`.
     """
-    watcher = watcher or Unwatched()
+    listener = listener or SilentListener()
     step = step_named(request.pause_after, request.loaded.config) if request.pause_after else None
     prepared = prepare(request)
     request.workspace.create()
@@ -65,43 +65,43 @@ def run(
         stages=prepared.stages,
         parent=request.replay.parent if request.replay else None,
     )
-    hold = Hold.take(prepared.store.root, record.job_id, watcher, request.as_data(), claimed)
-    hold.pause_later(step, request.one_stage)
+    claim = JobClaim.take(prepared.store.root, record.job_id, listener, request.as_data(), claimed)
+    claim.pause_later(step, request.one_stage)
     journal = Journal.of(prepared.store.root, record.job_id)
-    teller = Teller(watcher, journal)
+    reporter = RunReporter(listener, journal)
     try:
         lent = lend([prepared.store.root, *request.inputs])
         with EngineOnDemand(request.loaded.config.resources, request.ray_address, lent) as engine:
             if n := min(n_new_frames(prepared), prepared.n_frames if request.limit is None else request.limit):
                 engine.begin(n)
-            engine.meanwhile = hold.check
-            _begin(record, prepared.store, teller)
-            _Execution(prepared, record, teller, engine, hold).execute()
+            engine.meanwhile = claim.check
+            _begin(record, prepared.store, reporter)
+            _Execution(prepared, record, reporter, engine, claim).execute()
         if release is not None:
-            teller.released(release(record))
-        hold.let_go("done", {"error": record.shortcoming} if request.strict and record.shortcoming else None)
+            reporter.released(release(record))
+        claim.release("done", {"error": record.shortcoming} if request.strict and record.shortcoming else None)
     except BaseException as error:
-        _end(error, record, prepared.store, hold, interrupted=watcher.interrupted)
+        _end(error, record, prepared.store, claim, interrupted=listener.interrupted)
     finally:
-        teller.ended(record)
+        reporter.ended(record)
         journal.close()
     return record
 
 
-def _begin(record: RunRecord, store: Store, teller: Teller) -> None:
+def _begin(record: RunRecord, store: Store, reporter: RunReporter) -> None:
     with store.moment():
         store.create_tables(written_by(record.stages), at_hand=(schemas.RUNS, schemas.STAGE_RUNS))
         close_dead_runs(store, record.job_id)
         record.take_up(store)
     record.save(store)
-    teller.started(record)
+    reporter.started(record)
 
 
-def _end(error: BaseException, record: RunRecord, store: Store, hold: Hold, interrupted: bool) -> None:
+def _end(error: BaseException, record: RunRecord, store: Store, claim: JobClaim, interrupted: bool) -> None:
     """Put down how a run ended before its end, in its records first; raise what its caller should know."""
     if record.state == "done":
         # It was interrupted while it was leaving.
-        hold.let_go("done")
+        claim.release("done")
         raise error
     if _is_deleted(store):
         # What is left of the run must not bring the folder back.
@@ -118,7 +118,7 @@ def _end(error: BaseException, record: RunRecord, store: Store, hold: Hold, inte
     record.state = state
     # The disk that stopped the run may not take its epitaph either; the next run closes the record.
     with suppress(Exception):
-        record.state = hold.let_go(state, {"error": record.error} if record.error else None)
+        record.state = claim.release(state, {"error": record.error} if record.error else None)
         record.save(store)
     if isinstance(error, RunStopped):
         return
@@ -142,19 +142,19 @@ class _Execution:
     """The steps of one run, in order."""
 
     def __init__(
-        self, prepared: Prepared, record: RunRecord, teller: Teller, engine: EngineOnDemand, hold: Hold
+        self, prepared: Prepared, record: RunRecord, reporter: RunReporter, engine: EngineOnDemand, claim: JobClaim
     ) -> None:
         request = prepared.request
         self._replay = request.replay
         self._streams = prepared.streams
         self._record = record
-        self._hold = hold
-        self._teller = teller
+        self._claim = claim
+        self._reporter = reporter
         self._heads: int | None = None
         live = LiveRun(
             record,
-            hold,
-            teller,
+            claim,
+            reporter,
             engine,
             abort=request.on_error == "abort",
             limit=request.limit,
@@ -167,8 +167,8 @@ class _Execution:
             record.streams,
             record.job_id,
             prepared.listed,
-            reread=request.admission.reread,
-            recompute=self._replay.again if self._replay else None,
+            reread=request.overrides.reread,
+            recompute=self._replay.recompute if self._replay else None,
             live=live,
         )
 
@@ -196,14 +196,14 @@ class _Execution:
             if stage.kind != "pixels" and self._heads is None:
                 self._heads = self._context.store.open(schemas.HEADS).version
             something = runners.of(stage).run(stage)
-            self._teller.stage_done(stage.name, record.outcomes[stage.name])
+            self._reporter.stage_done(stage.name, record.outcomes[stage.name])
             first_time = record.earlier[stage.name].state != "done" or something
             if stage.kind != "pixels":
-                self._hold.finished(stage.name, first_time)
+                self._claim.finished(stage.name, first_time)
             elif stage is runners.pixels.last:
                 runners.pixels.note_streams()
                 give_back()
-                self._hold.finished(MEASURE, first_time)
+                self._claim.finished(MEASURE, first_time)
         refresh(self._context)
 
     def _recompute(self, runners: Runners, stage: Stage) -> None:
@@ -219,7 +219,7 @@ class _Execution:
             other.state = "skipped"
         outcome = record.outcomes[stage.name]
         outcome.frames_in, outcome.state = record.frames, "done"
-        self._teller.stage_done(stage.name, outcome)
+        self._reporter.stage_done(stage.name, outcome)
 
     def _refresh_again(self) -> None:
         """Bring rows over shared groups up to date: a run that moved heads meanwhile has not seen ours, nor we its."""
@@ -230,7 +230,7 @@ class _Execution:
         refresh(self._context)
 
     def _finish(self) -> None:
-        self._teller.began("finish", None)
+        self._reporter.began("finish", None)
         store, stages, job_id = self._context.store, self._context.stages, self._record.job_id
         if not self._replay or self._replay.promote:
             moved = heads.move(store, self._record.streams, stages, job_id)

@@ -10,6 +10,7 @@ from functools import partial
 import polars as pl
 
 import schemas
+from jobs.core.job_states import ACTIVE
 from jobs.storage import paths, picture_files
 from jobs.storage.data_files import Part, write_part
 from jobs.storage.file_pruning import DataFile
@@ -144,8 +145,8 @@ def _live_keys(store: Store) -> set[str]:
 
 def _recent_runs(store: Store) -> list[str]:
     rows = store.read(schemas.RUNS, ("job_id", "state")).to_pylist()
-    unfinished = [r["job_id"] for r in rows if r["state"] in {"pending", "running", "paused"}]
-    ended = sorted(r["job_id"] for r in rows if r["state"] not in {"pending", "running", "paused"})
+    unfinished = [r["job_id"] for r in rows if r["state"] in ACTIVE]
+    ended = sorted(r["job_id"] for r in rows if r["state"] not in ACTIVE)
     done = sorted(r["job_id"] for r in rows if r["state"] == "done")
     # What a run had committed when it failed or was stopped is what the next one goes on from.
     return [*unfinished, *{*done[-KEPT_RUNS:], *ended[-KEPT_RUNS:]}]

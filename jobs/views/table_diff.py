@@ -21,7 +21,7 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Difference:
+class TableDiff:
     """How rows differ, counted; `columns` says in which columns, `verdicts` for what reasons frames changed sides.
 
     `examples` are the first few rows that differ, in order of their keys.
@@ -49,7 +49,7 @@ def stored(store: Store, stage: Stage, streams: Iterable[str]) -> pl.DataFrame:
 
 def between(
     table: schemas.Table, before: pl.DataFrame, after: pl.DataFrame, tolerance: float = 0.0, shown: int = _SHOWN
-) -> Difference:
+) -> TableDiff:
     """Compare the rows of one stage; numbers that are measured may differ by `tolerance`.
 
     Of duplicates the groups count, whatever their ids are: a frame differs if its group has other members.
@@ -72,7 +72,7 @@ def between(
         *({**row, "only": "after"} for row in added.select(key).head(shown).to_dicts()),
         *(_example(row, key, columns) for row in changed.head(shown).to_dicts()),
     ]
-    return Difference(
+    return TableDiff(
         n_before=before.height,
         n_after=after.height,
         added=added.height,

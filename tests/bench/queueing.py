@@ -12,9 +12,9 @@ from typing import Any
 from jobs.dispatch import daemon
 from jobs.dispatch.overview import rss_mb
 from jobs.dispatch.submit import submit
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from jobs.records.journal import events
-from jobs.runs.run_options import Asked
+from jobs.runs.run_options import RunOptions
 
 _PATIENCE_S = 300
 _EVERY_S = 0.05
@@ -45,15 +45,15 @@ def _cpu_s(pid: int) -> float:
 def life_of_a_job(root: Path, frames: Path) -> dict[str, float]:
     """Submit a job, pause it after its first commit, resume it, and return how long each took to show, in seconds."""
     asked_ns = time.time_ns()
-    job_id = submit(root, Asked([str(frames)]))
-    inbox = Inbox(root, job_id)
+    job_id = submit(root, RunOptions(inputs=[str(frames)]))
+    job_log = JobLog(root, job_id)
     first = _once(lambda: _commit(root, job_id, attempt=1))
-    pause = inbox.add("pause")
-    _once(lambda: (state := inbox.state()) is not None and state.state == "paused")
-    paused = inbox.last()
-    resume = inbox.add("resume")
+    pause = job_log.add("pause")
+    _once(lambda: (state := job_log.state()) is not None and state.state == "paused")
+    paused = job_log.last()
+    resume = job_log.add("resume")
     second = _once(lambda: _commit(root, job_id, attempt=2))
-    _once(lambda: (state := inbox.state()) is not None and state.ended)
+    _once(lambda: (state := job_log.state()) is not None and state.ended)
     assert pause is not None
     assert paused is not None
     assert resume is not None

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import schemas
-from jobs.ingest.catalogue import Admission
+from jobs.ingest.catalogue import IngestOverrides
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import (
@@ -107,14 +107,14 @@ def test_a_replacement_of_the_same_size_and_mtime_is_noticed_by_rereading(worksp
     os.utime(frame, ns=(then.st_atime_ns, then.st_mtime_ns))
     assert frame.stat().st_size == then.st_size
     assert computed(go(workspace, cam)) == {}
-    reread = Admission(reread=True)
-    assert planned(workspace, cam, admission=reread)["frames"].verify == N
-    record = go(workspace, cam, admission=reread)
+    reread = IngestOverrides(reread=True)
+    assert planned(workspace, cam, overrides=reread)["frames"].verify == N
+    record = go(workspace, cam, overrides=reread)
     assert {n: c for n, c in computed(record).items() if n != "duplicates"} == {
         "frames": 1, "quality": 1, "fingerprints": 1, "motion": 2, "scenes": N, "idle": N, "curation": N,
     }  # fmt: skip
     assert record.outcomes["frames"].verified == N - 1
-    assert computed(go(workspace, cam, admission=reread)) == {}
+    assert computed(go(workspace, cam, overrides=reread)) == {}
 
 
 def test_swapped_pictures_are_noticed(workspace: Workspace, cam: Path) -> None:

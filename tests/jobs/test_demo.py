@@ -15,6 +15,7 @@ SAMPLE = replace(SMALL, timeline=(*SMALL.timeline[:1], ("visited", 24), *SMALL.t
 
 
 @pytest.mark.usefixtures("models_at_hand")
+@pytest.mark.slow
 def test_the_demo_finds_all_that_it_planted_and_says_where_to_look(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,15 +20,18 @@ import ray
 import schemas
 from jobs.dispatch.job_queue import Backlog
 from jobs.dispatch.submit import submit
-from jobs.engine.ray_engine import Engine
-from jobs.records.job_log import Inbox, jobs_of
+from jobs.records.job_log import JobLog, jobs_of
 from jobs.runs.control import find
-from jobs.runs.run_options import Asked
+from jobs.runs.run_options import RunOptions
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, rows
-from tests.machines import two_machines
+from tests.machines import Machines
+from tests.marks import KILLS
 from tests.processes import SLOW, finished, n_rows, resume, start, start_gateway
+from tests.waiting import ended, wait_until
+
+pytestmark = pytest.mark.xdist_group(KILLS)
 
 ROUNDS = int(os.environ.get("WINNOW_FAULT_ROUNDS", "2"))
 SEED = int(os.environ.get("WINNOW_FAULT_SEED", "20261121"))
@@ -39,13 +43,13 @@ MODEL = (
     "moving.history=9",
     "resources.model_frames=8",
 )
-_PATIENCE_S = 240
 
 
 class Round:
     """A workspace of its own, a random moment, and what a fault needs at hand."""
 
-    def __init__(self, number: int, folder: Path, stream: Path) -> None:
+    def __init__(self, number: int, folder: Path, stream: Path, machines: Callable[[], Machines]) -> None:
+        self.machines = machines
         self.random = random.Random(f"{SEED}-{number}")
         self.folder = folder / "disk"
         self.folder.mkdir()
@@ -64,7 +68,7 @@ class Round:
         """Add a run to the queue."""
         Workspace.at(self.place).create()
         address = ray.get_runtime_context().gcs_address
-        return submit(self.place, Asked([str(self.stream)], settings=self.settings, ray_address=address))
+        return submit(self.place, RunOptions(inputs=[str(self.stream)], settings=self.settings, ray_address=address))
 
     def wait(self, process: subprocess.Popen[str]) -> None:
         """Wait for the moment of the fault, or for the end of what it should strike."""
@@ -88,20 +92,13 @@ class Round:
             wait_until(lambda: self.state(job_id) in states)
         finally:
             gateway.send_signal(signal.SIGTERM)
-            _, said = gateway.communicate(timeout=_PATIENCE_S)
-        assert gateway.returncode == 0, said
+            code, _, said = ended(gateway)
+        assert code == 0, said
 
     def state(self, job_id: str) -> str:
         """Return the state of a job."""
-        found = Inbox(self.place, job_id).state()
+        found = JobLog(self.place, job_id).state()
         return found.state if found else ""
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def processes() -> Iterator[tuple[int, int, str]]:
@@ -138,7 +135,7 @@ def driver_told_to_end(trial: Round) -> None:
     process = trial.begin()
     trial.wait(process)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=_PATIENCE_S)
+    _, _, said = ended(process)
     # Nothing was on record yet; it was paused; it was done by then; or it was killed before Python could answer.
     assert process.returncode in {130, 4, 0, -signal.SIGTERM}, said
     assert "Traceback" not in said
@@ -155,11 +152,12 @@ def worker_killed(trial: Round) -> None:
 
 
 def raylet_killed(trial: Round) -> None:
-    with two_machines() as machines:
-        process = start(trial.place, trial.stream, settings=trial.settings, address=machines.address)
-        trial.wait(process)
-        machines.kill_one()
-        finished(process)
+    machines = trial.machines()
+    process = start(trial.place, trial.stream, settings=trial.settings, address=machines.address)
+    trial.wait(process)
+    machines.kill_one()
+    finished(process)
+    machines.add_one()
 
 
 def gateway_killed(trial: Round) -> None:
@@ -178,7 +176,7 @@ def gateway_and_job_killed(trial: Round) -> None:
     gateway = start_gateway(trial.place)
     trial.wait(gateway)
     gateway.send_signal(signal.SIGSTOP)
-    state = Inbox(trial.place, job_id).state()
+    state = JobLog(trial.place, job_id).state()
     if state and state.state == "running" and state.holder:
         os.kill(int(state.holder["pid"]), signal.SIGKILL)
     gateway.kill()
@@ -191,7 +189,7 @@ def gateway_told_to_end(trial: Round) -> None:
     gateway = start_gateway(trial.place)
     trial.wait(gateway)
     gateway.send_signal(signal.SIGTERM)
-    _, said = gateway.communicate(timeout=_PATIENCE_S)
+    _, _, said = ended(gateway)
     assert gateway.returncode == 0, said
     assert trial.state(job_id) in {"pending", "done"}
     trial.serve(job_id, "done")
@@ -203,7 +201,7 @@ def job_paused_and_restarted(trial: Round) -> None:
     (job_id,) = jobs_of(trial.place) or [""]
     if job_id and trial.state(job_id) == "running":
         subprocess.run(winnow("job", "pause", job_id, trial.place), capture_output=True, check=False)
-    _, said = process.communicate(timeout=_PATIENCE_S)
+    _, _, said = ended(process)
     assert process.returncode in {4, 0}, said
     trial.go_on()
 
@@ -228,7 +226,7 @@ def disk_full(trial: Round) -> None:
     if subprocess.run(mounted, capture_output=True, check=False).returncode:
         pytest.skip("needs the right to mount a small file system")
     process = trial.begin()
-    _, said = process.communicate(timeout=_PATIENCE_S)
+    _, _, said = ended(process)
     assert process.returncode in {0, 1}, said
     assert process.returncode == 0 or "the disk is full" in said
     assert "Traceback" not in said
@@ -260,29 +258,33 @@ FAULTS = (
 
 @pytest.fixture(scope="module")
 def expected(
-    tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, engine: Engine
+    tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, sample_tables: Workspace
 ) -> Callable[[bool], Workspace]:
     """Give the sample run without any trouble, without and with a model pass."""
-    made: dict[bool, Workspace] = {}
 
-    def undisturbed(model: bool) -> Workspace:
-        if model not in made:
-            made[model] = Workspace.at(tmp_path_factory.mktemp("expected") / "tables")
-            go(made[model], sample_folder, settings=MODEL if model else ())
-        return made[model]
+    @cache
+    def with_model() -> Workspace:
+        made = Workspace.at(tmp_path_factory.mktemp("expected") / "tables")
+        go(made, sample_folder, settings=MODEL)
+        return made
 
-    return undisturbed
+    return lambda model: with_model() if model else sample_tables
 
 
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("number", range(ROUNDS))
+@pytest.mark.slow
 def test_whatever_strikes_a_run_going_on_once_sets_it_right(
-    number: int, tmp_path: Path, sample_folder: Path, expected: Callable[[bool], Workspace]
+    number: int,
+    tmp_path: Path,
+    sample_folder: Path,
+    expected: Callable[[bool], Workspace],
+    request: pytest.FixtureRequest,
 ) -> None:
     order = list(FAULTS)
     random.Random(f"{SEED}-{number // len(FAULTS)}").shuffle(order)
     fault = order[number % len(order)]
-    trial = Round(number, tmp_path, sample_folder)
+    trial = Round(number, tmp_path, sample_folder, lambda: request.getfixturevalue("machines"))
     print(
         f"\nround {number} of seed {SEED}: {fault.__name__} {trial.delay:.2f} s after row {trial.rows} of {N}"
         f"{', with a model' if trial.model else ''}",

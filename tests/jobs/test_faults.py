@@ -21,7 +21,7 @@ from jobs.core.errors import RunFailedError
 from jobs.engine.ray_engine import Engine
 from jobs.records.job_log import jobs_of
 from jobs.records.journal import events
-from jobs.records.run_events import Unwatched
+from jobs.records.run_events import SilentListener
 from jobs.runs.run import RunRequest, run
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -36,22 +36,19 @@ from tests.helpers import (
     rows,
     write_noise_stream,
 )
+from tests.marks import KILLS
 from tests.processes import finished, n_rows, resume, start, wait_for_rows
+from tests.waiting import PATIENCE_S, ended
+
+pytestmark = pytest.mark.xdist_group(KILLS)
 
 N = SMALL.planted.n_files
 
 
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, engine: Engine) -> Workspace:
-    """The sample run without any trouble."""
-    workspace = Workspace.at(tmp_path_factory.mktemp("expected") / "tables")
-    go(workspace, sample_folder)
-    return workspace
-
-
 @pytest.mark.usefixtures("engine")
+@pytest.mark.slow
 def test_a_run_killed_at_ten_random_moments_gives_the_rows_of_one_that_was_not(
-    expected: Workspace, tmp_path: Path, sample_folder: Path
+    sample_tables: Workspace, tmp_path: Path, sample_folder: Path
 ) -> None:
     moments = random.Random(20261121)
     place = tmp_path / "tables"
@@ -69,7 +66,7 @@ def test_a_run_killed_at_ten_random_moments_gives_the_rows_of_one_that_was_not(
     assert committed == sorted(committed), "rows that were committed got lost"
     assert last["state"] == "done"
     assert_one_live_row(workspace)
-    assert_same_tables(workspace, expected)
+    assert_same_tables(workspace, sample_tables)
     states = View.of(workspace).lazy("runs").collect()["state"].to_list()
     assert set(states) == {"done", "failed"}
     assert finished(start(place, sample_folder, alone=True))["counts"]["frames_read"] == 0
@@ -77,6 +74,7 @@ def test_a_run_killed_at_ten_random_moments_gives_the_rows_of_one_that_was_not(
 
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize(("number", "alone"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
+@pytest.mark.slow
 def test_an_interrupted_run_commits_what_is_in_hand_pauses_and_says_so(
     tmp_path: Path, number: signal.Signals, alone: bool
 ) -> None:
@@ -87,13 +85,13 @@ def test_an_interrupted_run_commits_what_is_in_hand_pauses_and_says_so(
     process = start(place, stream, alone=alone)
     wait_for_rows(place, process, 10)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 4, err
+    code, out, err = ended(process)
+    assert code == 4, err
     workspace = Workspace.at(place)
     (run,) = View.of(workspace).lazy("runs").collect().to_dicts()
     job_id = run["job_id"]
     assert err == (
-        f"run {job_id} is paused; what was committed stays, and it goes on with `winnow job resume {job_id}`\n"
+        f"run {job_id} is paused; what was committed stays, and it continues with `winnow job resume {job_id}`\n"
     )
     assert (run["state"], run["error"], json.loads(out)["state"]) == ("paused", None, "paused")
     kept = n_rows(place)
@@ -105,16 +103,18 @@ def test_an_interrupted_run_commits_what_is_in_hand_pauses_and_says_so(
 
 
 @pytest.mark.usefixtures("engine")
+@pytest.mark.slow
 def test_a_second_interrupt_ends_a_run_at_once(tmp_path: Path) -> None:
     stream = write_noise_stream(tmp_path / "cam", range(600))
     place = tmp_path / "tables"
     process = start(place, stream, alone=True)
     wait_for_rows(place, process, 10)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "")
+    # Two that come before the process gets to run are one: whoever will not wait presses again and again.
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    code, _, err = ended(process)
+    assert (code, err) == (130, "")
     (job_id,) = jobs_of(place)
     assert finished(resume(place, job_id, alone=True))["state"] == "done"
     assert rows(Workspace.at(place), schemas.FRAMES).height == 600
@@ -122,17 +122,21 @@ def test_a_second_interrupt_ends_a_run_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("engine")
-def test_two_runs_at_once_end_with_the_rows_of_one(expected: Workspace, tmp_path: Path, sample_folder: Path) -> None:
+@pytest.mark.slow
+def test_two_runs_at_once_end_with_the_rows_of_one(
+    sample_tables: Workspace, tmp_path: Path, sample_folder: Path
+) -> None:
     place = tmp_path / "tables"
     both = [start(place, sample_folder), start(place, sample_folder)]
     results = [finished(process) for process in both]
     assert [r["state"] for r in results] == ["done", "done"]
     workspace = Workspace.at(place)
     assert_one_live_row(workspace)
-    assert_same_tables(workspace, expected)
+    assert_same_tables(workspace, sample_tables)
 
 
 @pytest.mark.usefixtures("engine")
+@pytest.mark.slow
 def test_two_runs_over_different_streams_at_once_lose_no_group(tmp_path: Path) -> None:
     folders = [
         write_noise_stream(tmp_path / name, [*seeds, 500]) for name, seeds in (("a", range(40)), ("b", range(100, 140)))
@@ -176,10 +180,12 @@ def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return cam
 
 
+@pytest.mark.engine
+@pytest.mark.slow
 def test_a_frame_that_kills_its_worker_is_set_aside_and_costs_no_other(deadly: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "jobs.cli", "run", "--json", "--workspace", str(tmp_path / "tables")]
     command += ["--input", str(deadly), "--set", "resources.num_cpus=2"]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    process = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert process.returncode == 0, process.stderr
     result = json.loads(process.stdout.splitlines()[-1])
     assert len(process.stdout.splitlines()) == 1
@@ -195,6 +201,7 @@ def test_a_frame_that_kills_its_worker_is_set_aside_and_costs_no_other(deadly: P
 
 
 @pytest.mark.usefixtures("engine")
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_one_line_and_the_next_goes_on(tmp_path: Path, sample_folder: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
@@ -202,8 +209,8 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_next_goes_on(tmp_path: P
         pytest.skip("needs the right to mount a small file system")
     try:
         process = start(small / "tables", sample_folder, alone=True)
-        _, err = process.communicate(timeout=120)
-        assert process.returncode == 1, err
+        code, _, err = ended(process)
+        assert code == 1, err
         assert "the disk is full; free some space, then run this again" in err
         assert "Traceback" not in err
         subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
@@ -215,6 +222,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_next_goes_on(tmp_path: P
 
 
 @pytest.mark.usefixtures("engine")
+@pytest.mark.slow
 def test_files_replaced_while_a_run_reads_them_end_up_right(tmp_path: Path, sample_folder: Path) -> None:
     cam = copy_stream(sample_folder, tmp_path / "cam")
     place = tmp_path / "tables"
@@ -235,17 +243,17 @@ def test_files_replaced_while_a_run_reads_them_end_up_right(tmp_path: Path, samp
     assert {t.name for t in STAGE_TABLES}
 
 
-class Deleting(Unwatched):
+class Deleting(SilentListener):
     """Deletes the workspace, once, when a part of the run begins or, of the first one, when a block is done."""
 
     def __init__(self, root: Path, part: str | None) -> None:
         self.root, self.part = root, part
 
-    def advanced(self, frames: int) -> None:  # noqa: ARG002 - whichever they are
+    def on_frames_done(self, frames: int) -> None:  # noqa: ARG002 - whichever they are
         if self.part is None:
             self._delete()
 
-    def began(self, what: str, total: int | None) -> None:  # noqa: ARG002 - however many
+    def on_stage_started(self, what: str, total: int | None) -> None:  # noqa: ARG002 - however many
         if self.part == what:
             self._delete()
 

@@ -10,13 +10,13 @@ from transforms.metrics.hashing import phash
 from transforms.synthetic import Sample
 
 
-def test_frames_do_not_depend_on_the_order_they_are_asked_for() -> None:
+def test_frames_do_not_depend_on_the_order_of_access() -> None:
     again = Sample(SMALL.width, SMALL.height, timeline=SMALL.timeline)
     backwards = {i: again.file(i) for i in reversed(range(len(again.kinds))) if again.kinds[i] != "gap"}
     assert dict(SMALL.files()) == backwards
 
 
-def test_every_frame_that_was_planted_is_there() -> None:
+def test_every_planted_defect_is_present() -> None:
     files = dict(SMALL.files())
     planted = SMALL.planted
     assert len(files) == planted.n_files
@@ -29,7 +29,7 @@ def test_every_frame_that_was_planted_is_there() -> None:
     assert len(distinct) == len(files) - len(planted.exact)
 
 
-def test_moving_frames_look_unlike_one_another_and_near_repeats_alike() -> None:
+def test_moving_frames_differ_and_near_duplicates_are_similar() -> None:
     files = dict(SMALL.files())
     small = {
         i: to_small(decode_gray(data, read_header(data), ImageParams()))

@@ -1,1 +1,1 @@
-"""How good results are: uncertainty, scores against ground truth, questions to other models."""
+"""Quality of results: uncertainty, scores against ground truth, review by vision language models."""

@@ -1,4 +1,4 @@
-"""How well scores and verdicts agree with labels: the usual figures, for scores, pairs and intervals."""
+"""Precision, recall, ROC and interval overlap of scores and decisions against ground truth."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 Interval = tuple[int, int]
-"""First and last frame number, both included."""
+"""First and last frame number, both inclusive."""
 
 
 class Agreement(NamedTuple):
-    """Precision and recall of a verdict, 0..1; NaN where nothing was called positive, or nothing is."""
+    """Precision and recall of a binary decision, 0..1; NaN if nothing was predicted, or is, positive."""
 
     precision: float
     recall: float
@@ -29,10 +29,10 @@ class Agreement(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """A receiver operating characteristic, from (0, 0) to (1, 1), all of shape (M,).
+    """A receiver operating characteristic, from (0, 0) to (1, 1), arrays of shape (M,), float64.
 
-    At `thresholds[i]`, scores at or above it are called positive: `true_rate` of the positives and `false_rate` of the
-    negatives are. The first threshold is infinite.
+    At `thresholds[i]`, scores at or above it are predicted positive, which gives the true positive rate `true_rate` and
+    the false positive rate `false_rate`. The first threshold is infinite.
     """
 
     thresholds: FloatArray
@@ -41,17 +41,18 @@ class Curve(NamedTuple):
 
 
 class Suggestion(NamedTuple):
-    """A threshold, and how well it does on the labels it was chosen by."""
+    """A threshold, and its precision and recall on the ground truth from which it was chosen."""
 
     threshold: float
     agreement: Agreement
 
 
 class IntervalAgreement(NamedTuple):
-    """How found intervals lie to labelled ones.
+    """How well detected intervals match ground-truth intervals.
 
-    `iou`: frames in both over frames in either. `n_found` of `n_labelled` intervals are overlapped by a found one, and
-    `boundary_error` is the mean distance of their starts and ends to those of the one that overlaps most, in frames.
+    `iou`: frames in both over frames in either. `n_found` of `n_labelled` intervals are overlapped by a detected one,
+    and `boundary_error` is the mean distance, in frames, of their starts and ends to those of the one that overlaps
+    most.
     """
 
     iou: float
@@ -61,17 +62,17 @@ class IntervalAgreement(NamedTuple):
 
 
 def agreement(called: BoolArray, labelled: BoolArray) -> Agreement:
-    """Return precision and recall of N calls against N labels."""
+    """Return precision and recall of N predictions against N ground-truth values, both (N,), bool."""
     hits = int((called & labelled).sum())
     n_called, n_labelled = int(called.sum()), int(labelled.sum())
     return Agreement(hits / n_called if n_called else np.nan, hits / n_labelled if n_labelled else np.nan)
 
 
 def roc_curve(scores: FloatArray, labelled: BoolArray) -> Curve:
-    """Return the curve of N scores, high ones meaning positive. There must be positives and negatives."""
+    """Return the ROC of N scores, high ones meaning positive. Both positives and negatives are required."""
     order = np.argsort(-scores, kind="stable")
     scores, hits = scores[order], labelled[order]
-    # Equal scores are called together.
+    # Equal scores are predicted together.
     last = np.flatnonzero(np.append(np.diff(scores) != 0, True))
     true, false = np.cumsum(hits)[last], np.cumsum(~hits)[last]
     return Curve(
@@ -82,9 +83,9 @@ def roc_curve(scores: FloatArray, labelled: BoolArray) -> Curve:
 
 
 def roc_auc(scores: FloatArray, labelled: BoolArray) -> float:
-    """Return the area under the curve: the chance that a positive scores above a negative, ties counting half.
+    """Return the area under the ROC: the probability that a positive scores above a negative, ties counting half.
 
-    NaN where there are no positives or no negatives.
+    NaN if there are no positives or no negatives.
     """
     if labelled.all() or not labelled.any():
         return float("nan")
@@ -93,9 +94,9 @@ def roc_auc(scores: FloatArray, labelled: BoolArray) -> float:
 
 
 def best_threshold(scores: FloatArray, labelled: BoolArray) -> Suggestion:
-    """Return the threshold with the highest F1, scores above it being called positive.
+    """Return the threshold with the highest F1, where scores above it are predicted positive.
 
-    It lies halfway between the scores that it parts. There must be positives and negatives.
+    It lies halfway between the two adjacent scores. Both positives and negatives are required.
     """
     curve = roc_curve(scores, labelled)
     hits = curve.true_rate * labelled.sum()
@@ -108,7 +109,7 @@ def best_threshold(scores: FloatArray, labelled: BoolArray) -> Suggestion:
 
 
 def compare_intervals(found: Sequence[Interval], labelled: Sequence[Interval]) -> IntervalAgreement:
-    """Hold the intervals found in a stream, none overlapping another, against labelled ones."""
+    """Compare the detected intervals of a stream, which must not overlap, with the ground-truth intervals."""
     errors: list[float] = []
     shared = 0
     for first, last in labelled:

@@ -1,4 +1,4 @@
-"""How well found objects agree with labelled ones: COCO's figures by pycocotools, and what they do not say."""
+"""Detection scores against ground truth: COCO metrics by pycocotools, confusion matrix, calibration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-"""COCO's twelve, in the order of its table: https://cocodataset.org/#detection-eval."""
+"""COCO's twelve metrics, in the order of its table: https://cocodataset.org/#detection-eval."""
 
 BINS = 10
 _IOU = 0.5
@@ -23,7 +23,7 @@ _OF_ALL_SIZES, _AT_MOST_100 = 0, 2
 
 @dataclass(frozen=True)
 class ClassScores:
-    """The figures of one category; precision and recall are of what is at least as sure as was asked."""
+    """The scores of one category; precision and recall are those at the score threshold."""
 
     category: str
     n_truth: int
@@ -36,12 +36,12 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """How found objects agree with labelled ones; NaN where there is nothing to say it of.
+    """Scores of detected objects against ground truth; NaN where undefined.
 
     `curves`: precision at the recalls `recalls`, mean of the categories, at overlaps of 0.5 and 0.75, each (101,).
-    `confusion`: labelled categories and nothing in rows, found ones and nothing in columns, (K + 1, K + 1), of objects
-    at least as sure as was asked that overlap by half. `calibration`: for ten spans of the score, how many objects
-    there are, their mean score, and the share of them that is right, (10, 3).
+    `confusion`: ground-truth categories and background in rows, detected ones and background in columns, shape (K + 1,
+    K + 1), of objects at or above the score threshold that overlap by at least half. `calibration`: for ten equal
+    ranges of the score, the number of objects, their mean score, and the share that is correct, (10, 3).
     """
 
     metrics: dict[str, float]
@@ -55,10 +55,10 @@ class Scores:
 def score(
     truth: Mapping[str, Any], found: Sequence[Mapping[str, Any]], kind: Literal["bbox", "segm"], min_score: float
 ) -> Scores:
-    """Hold COCO results against a COCO document whose annotations have `id` (from 1), `area` and `iscrowd`.
+    """Compare COCO results with a COCO document whose annotations have `id` (from 1), `area` and `iscrowd`.
 
-    `min_score` is for precision, recall and confusion; COCO's own figures take all that was found, the 100 surest of
-    each image.
+    `min_score` applies to precision, recall and confusion; COCO's own metrics use all detections, the 100 of the
+    highest scores of each image.
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -67,7 +67,7 @@ def score(
         labelled = COCO()
         labelled.dataset = {"info": {}, **truth}
         labelled.createIndex()
-        # An empty list is refused, and what is written into the rows must not come back to the caller.
+        # pycocotools refuses an empty list, and modifies the rows, so that it gets copies.
         results = labelled.loadRes([dict(row) for row in found]) if found else _nothing(labelled)
         evaluation = COCOeval(labelled, results, kind)
         evaluation.evaluate()
@@ -101,13 +101,13 @@ def _nothing(labelled: Any) -> Any:
 
 
 def _known(value: float) -> float:
-    """COCO writes -1 where there is nothing to score."""
+    """Return NaN for COCO's -1, which means that there is nothing to score."""
     return float(value) if value >= 0 else float("nan")
 
 
 @dataclass(frozen=True)
 class _Matched:
-    """What was found of a category: scores and whether each is right, and how many there are to be found."""
+    """The detections of a category: scores and whether each is correct, and the number of ground-truth objects."""
 
     scores: FloatArray
     right: npt.NDArray[np.bool_]
@@ -115,7 +115,7 @@ class _Matched:
 
 
 def _matches(evaluation: Any) -> dict[Any, _Matched]:
-    """Return for each category what of it was found, in objects of all sizes, at an overlap of a half."""
+    """Return the detections of each category, over objects of all sizes, at an overlap of 0.5."""
     per: dict[Any, list[Mapping[str, Any]]] = {category: [] for category in evaluation.params.catIds}
     whole = evaluation.params.areaRng[_OF_ALL_SIZES]
     for image in evaluation.evalImgs:
@@ -154,7 +154,7 @@ def _mean_of_known(values: Any) -> float:
 
 
 def _mean_curve(precision: Any) -> FloatArray:
-    """Return the mean over the categories that have objects of (R, K, areas, most) precisions, shape (R,)."""
+    """Return the mean over the categories with objects of (R, K, areas, max detections) precisions, shape (R,)."""
     own = precision[:, :, _OF_ALL_SIZES, _AT_MOST_100]
     own = own[:, (own > -1).all(axis=0)]
     return own.mean(axis=1) if own.shape[1] else np.full(len(own), np.nan)
@@ -173,10 +173,11 @@ def _calibration(matched: Any) -> FloatArray:
 def confusion(
     truth: Mapping[str, Any], found: Sequence[Mapping[str, Any]], kind: Literal["bbox", "segm"], min_score: float
 ) -> npt.NDArray[np.int64]:
-    """Return what was labelled so and found so, shape (K + 1, K + 1); the last row and column stand for nothing.
+    """Return the confusion matrix of categories, shape (K + 1, K + 1), int64; the last row and column are background.
 
-    The surest object of an image takes the labelled one that it overlaps most, whatever either is called, if by half;
-    each is taken once. Crowds are left out, and what lies in them is not held against anybody.
+    Rows are ground truth, columns detections. In each image, by descending score, a detection is matched to the free
+    ground-truth object of any category that it overlaps most, if by at least half. Crowds are not counted, and
+    detections inside them are no false positives.
     """
     from pycocotools import mask as masks
 

@@ -1,4 +1,4 @@
-"""What a vision language model is asked about a doubtful frame, and what its answer says of the objects there."""
+"""Prompt to a vision language model about an uncertain frame, and validation of its answer."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ KEYS: Mapping[Api, str] = {
     "anthropic": "ANTHROPIC_API_KEY",
     "gemini": "GEMINI_API_KEY",
 }
-"""Where the environment has the key of an endpoint, if nothing else is said."""
+"""The environment variable with an endpoint's key, if `key_env` is not set."""
 
 _TERMS: Mapping[Api, tuple[str, str]] = {
     "openai": ("api.openai.com", "OpenAI terms of use"),
     "anthropic": ("api.anthropic.com", "Anthropic commercial terms of service"),
     "gemini": ("generativelanguage.googleapis.com", "Gemini API additional terms of service"),
 }
-"""Where each provider's own endpoint is, and what its answers are under."""
+"""The host of each provider's own endpoint, and the licence of its answers."""
 
 _QUALITY = 90
 _GRID = 1000
@@ -48,24 +48,24 @@ _SYSTEM = (
 
 @dataclass(frozen=True)
 class EscalateParams:
-    """Which vision language model is asked about doubtful frames, and what that may cost.
+    """Which vision language model reviews uncertain frames, and what it may cost.
 
-    `api`: how the endpoint is spoken to. `openai` is understood by most servers, local ones too.
-    `url`: where it is, such as `http://localhost:8000/v1`; none for the provider's own.
-    `model`: the model's name there.
-    `licence`: what the model's answers are under, for the manifests of exports; none for the terms of the provider,
-    where the endpoint is its own.
+    `api`: protocol of the endpoint. Most servers support `openai`, local ones too.
+    `url`: address of the endpoint, such as `http://localhost:8000/v1`; none for the provider's own.
+    `model`: the model's name at the endpoint.
+    `licence`: licence of the model's answers, for the manifests of exports; none for the provider's terms, if the
+    endpoint is the provider's own.
     `key_env`: name of the environment variable that holds the key; none for `OPENAI_API_KEY`, `ANTHROPIC_API_KEY` or
     `GEMINI_API_KEY`. A local endpoint needs none.
-    `long_side`: pixels of the longer side of the picture that is shown.
-    `max_tokens`: the longest answer.
-    `attempts`: how many answers that do not fit are taken before a question is given up, and how often a run puts it.
-    `timeout_s`: how long an answer may take.
-    `per_minute`: the most questions in a minute.
-    `parallel`: the most questions that are under way at a time.
-    `wait_s`: the longest wait that an endpoint may ask for; for a longer one, the next run goes on.
-    `usd_in`, `usd_out`: what a million tokens cost, of the question and of the answer.
-    `max_usd`: what a run may cost; no question is put that could cost more than is left.
+    `long_side`: longer side, in pixels, of the image that is sent.
+    `max_tokens`: the longest answer, in tokens.
+    `attempts`: how many invalid answers are accepted before a request fails, and how often a run tries a request.
+    `timeout_s`: the longest time to wait for an answer.
+    `per_minute`: the most requests in a minute.
+    `parallel`: the most concurrent requests.
+    `wait_s`: the longest wait that an endpoint may ask for; for a longer one, the next run continues.
+    `usd_in`, `usd_out`: price of a million tokens, of the prompt and of the answer.
+    `max_usd`: the most that a run may cost; no request is sent that could cost more than what is left.
     """
 
     api: Api = "openai"
@@ -86,7 +86,7 @@ class EscalateParams:
 
     @property
     def is_local(self) -> bool:
-        """Say whether the endpoint is on this machine or in its network."""
+        """Return whether the endpoint is on this machine or in its private network."""
         host = (urlsplit(self.url).hostname or "") if self.url else ""
         address = _address(host)
         if address is not None:
@@ -95,18 +95,18 @@ class EscalateParams:
 
     @property
     def terms(self) -> str | None:
-        """Return what answers are under, None if that is not known: any server may speak as a provider's does."""
+        """Return the licence of the answers, None if unknown: any server may implement a provider's protocol."""
         own, terms = _TERMS[self.api]
         is_own = not self.url or urlsplit(self.url).hostname == own
         return self.licence or (terms if is_own else None)
 
     @property
     def key_name(self) -> str:
-        """Return the environment's name for the key."""
+        """Return the name of the environment variable with the key."""
         return self.key_env or KEYS[self.api]
 
     def unsafe(self) -> Iterator[str]:
-        """Yield where it holds what could be a key, which must not be put down anywhere, without showing it."""
+        """Yield a message for each setting that may contain a key, which must not be stored; never its value."""
         if self.key_env is not None and not _VARIABLE.fullmatch(self.key_env):
             yield "escalate.key_env: expected the name of an environment variable, never a key itself"
         if self.url is not None:
@@ -117,7 +117,7 @@ class EscalateParams:
                 yield "escalate.url: expected a URL without credentials; keys come from the environment alone"
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with it where it is used."""
+        """Yield what is wrong with the settings when the stage is used."""
         if not self.model:
             yield "escalate.model: expected the name of a model, found nothing"
         yield from self.unsafe()
@@ -129,9 +129,9 @@ class EscalateParams:
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the address that a host is, as whoever connects to it reads it; None for a name."""
+    """Return the IP address of a host as programs that connect to it interpret it; None for a name."""
     try:
-        # One number, fewer than four of them, octal and hexadecimal ones: 134744072 is 8.8.8.8.
+        # Also a single number, fewer than four of them, octal and hexadecimal: 134744072 is 8.8.8.8.
         return ipaddress.IPv4Address(socket.inet_aton(host))
     except (OSError, ValueError):
         pass
@@ -139,12 +139,12 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         address = ipaddress.ip_address(host)
     except ValueError:
         return None
-    # The whole range of such addresses counts as private, whatever they stand for.
+    # Python counts all IPv4-mapped IPv6 addresses as private, also those of public IPv4 addresses.
     return getattr(address, "ipv4_mapped", None) or address
 
 
 class ObjectVerdict(BaseModel):
-    """What the model says of one box; `category` is that of an object that is relabelled."""
+    """The model's verdict on one box; `category` is the new one of an object that is relabelled."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -154,7 +154,7 @@ class ObjectVerdict(BaseModel):
 
 
 class Answer(BaseModel):
-    """What the model has to answer with."""
+    """The schema of the model's answer."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -167,7 +167,7 @@ SCHEMA: dict[str, Any] = Answer.model_json_schema()
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked about a frame: the boxes on it, by their numbers from 1, and which categories there are."""
+    """The prompt about a frame: its boxes, numbered from 1, and the categories."""
 
     text: str
     ids: tuple[str, ...]
@@ -177,17 +177,17 @@ class Question:
 
     @property
     def system(self) -> str:
-        """Return what is said to the model beforehand."""
+        """Return the system prompt."""
         return _SYSTEM
 
     @property
     def prompt_hash(self) -> str:
-        """Return a hash of everything but the picture."""
+        """Return a hash of everything but the image."""
         parts = [self.system, self.text, SCHEMA, self.long_side]
         return blake3(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def call_id(self, model: str, content_hash: str) -> str:
-        """Return the identity of the question when it is put to a model, about a picture."""
+        """Return the id of the call of a model with this prompt and an image."""
         return blake3("\x1f".join([model, self.prompt_hash, content_hash]).encode()).hexdigest()[:32]
 
     def verdicts(self, answer: Answer) -> list[dict[str, Any]]:
@@ -206,7 +206,7 @@ class Question:
 def question(
     objects: Sequence[Mapping[str, Any]], categories: Sequence[str], width: int, height: int, long_side: int
 ) -> Question:
-    """Return the question about a frame of so many pixels with these rows of `annotations`."""
+    """Return the prompt for a frame of this size in pixels with these rows of `annotations`."""
     ordered = sorted(objects, key=lambda each: (-each["score"], each["annotation_id"]))
     shown = []
     for number, each in enumerate(ordered, 1):
@@ -223,7 +223,7 @@ def question(
 
 
 def read_answer(text: str, asked: Question) -> Answer:
-    """Return an answer that fits both the schema and the question. Raises `ValueError` saying what does not fit."""
+    """Return an answer that is valid for both schema and prompt. Raises `ValueError` with what is wrong."""
     try:
         answer = Answer.model_validate_json(text)
     except ValidationError as error:
@@ -238,17 +238,17 @@ def read_answer(text: str, asked: Question) -> Answer:
 
 
 def misfit(error: ValidationError) -> str:
-    """Return what does not fit a schema, and where, but nothing of what was found there: it comes from outside."""
+    """Return what violates a schema, and where, but none of the values: they come from outside."""
     problems = []
     for each in error.errors(include_url=False, include_context=False, include_input=False):
-        # The last part of the place of what is too much is a name that the other side gave.
+        # The last part of an extra field's location is its name, which comes from outside.
         place = each["loc"][:-1] if each["type"] == "extra_forbidden" else each["loc"]
         problems.append(f"{'.'.join(map(str, place)) or 'the answer'}: {each['msg']}")
     return "; ".join(dict.fromkeys(problems))
 
 
 def as_jpeg(picture: Color, long_side: int) -> bytes:
-    """Return an (H, W, 3) picture as JPEG, its longer side no longer than so many pixels."""
+    """Return an (H, W, 3) uint8 BGR image as JPEG, its longer side at most `long_side` pixels."""
     height, width = picture.shape[:2]
     scale = long_side / max(height, width)
     if scale < 1:
@@ -258,9 +258,9 @@ def as_jpeg(picture: Color, long_side: int) -> bytes:
 
 
 def most_tokens(asked: Question, width: int, height: int) -> int:
-    """Return a number of tokens that a question of text and picture hardly has more of.
+    """Return an upper estimate of the tokens of the prompt with its image.
 
-    A token is three letters or more, and a picture has at most one for each 16 x 16 pixels, of all providers' counts.
+    A token has at least three characters, and an image at most one token per 16 x 16 pixels, with all providers.
     """
     scale = min(1.0, asked.long_side / max(width, height))
     letters = len(asked.system) + len(asked.text) + len(json.dumps(SCHEMA))

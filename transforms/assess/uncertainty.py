@@ -1,4 +1,4 @@
-"""How doubtful what was found on frames is, and who is to look at the most doubtful of them."""
+"""Uncertainty of detections per frame, and assignment of the most uncertain frames to reviewers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from transforms.core.identity import hash_strings
 from transforms.core.table_stage import TableInput, TableOutput
 
 DOUBTS = ("low_margin", "disagreement", "flicker", "count_jump")
-"""What makes a frame doubtful, as columns."""
+"""The measures of uncertainty, which are also column names."""
 
 OBJECT_COLUMNS = ("frame_idx", "category", "score", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "track_id")
 
@@ -30,17 +30,18 @@ _AROUND = 2
 
 @dataclass(frozen=True)
 class RouteParams:
-    """What makes a frame doubtful, and how many frames a run may send to whom.
+    """What makes a frame uncertain, and how many frames a run may send to each reviewer.
 
-    `margin`: a score within so much above `annotate.min_score` is a doubt, the more so the nearer it is.
-    `overlap`: two detectors agree on an object where their boxes of one category overlap by so much.
-    `second`: weights of another detector, whose findings count for nothing but the comparison; none for no other.
+    `margin`: a score within this distance above `annotate.min_score` is uncertain, the more so the nearer it is.
+    `overlap`: two detectors agree on an object if their boxes of one category have at least this intersection over
+    union.
+    `second`: weights of a second detector, which is only used for the comparison; none for no second detector.
     `second_detector`: what runs them; none for the same as `annotate.detector`.
-    `threshold`: frames whose uncertainty is below it are fine.
-    `budget_person`: the most frames that wait for a person at a time: the most doubtful ones that none has looked at.
-    `budget_vlm`: how many of the next most doubtful the stage `escalate` asks a vision language model about.
-    `budget_larger`: how many of those after them the stage `larger` shows to a larger detector.
-    `larger`: weights of that detector; none for no such.
+    `threshold`: frames whose uncertainty is below it need no review.
+    `budget_person`: the most frames in the review queue at a time: the most uncertain ones that no person has reviewed.
+    `budget_vlm`: how many of the next most uncertain the stage `escalate` sends to a vision language model.
+    `budget_larger`: how many of those after them the stage `larger` sends to a larger detector.
+    `larger`: weights of that detector; none for no larger detector.
     `larger_detector`: what runs them; none for the same as `annotate.detector`.
     """
 
@@ -57,7 +58,10 @@ class RouteParams:
 
 
 class FrameObjects(NamedTuple):
-    """The objects of one frame: N boxes, shape (N, 4), scores, categories, and ids of tracks or None."""
+    """The objects of one frame: boxes, scores, categories, and track ids or None.
+
+    `boxes` has shape (N, 4), float64: left, top, width, height in pixels; `scores` has shape (N,), 0..1.
+    """
 
     boxes: FloatArray
     scores: FloatArray
@@ -79,10 +83,11 @@ def doubts_of(
     params: RouteParams,
     min_score: float,
 ) -> pl.DataFrame:
-    """Return the doubts about each frame of a stream, 0..1, and `frame_idx`; frames come and go in order.
+    """Return the uncertainty measures `DOUBTS` of each frame of a stream, 0..1, and `frame_idx`, in frame order.
 
-    `objects` and `others`, those of a second detector, have the `OBJECT_COLUMNS`. Frames follow one another where their
-    numbers differ by no more than `step`; what there is to say of a course needs both neighbours.
+    `objects` and `others`, those of a second detector, have the `OBJECT_COLUMNS`. Frames are consecutive if their
+    numbers differ by at most `step`; the temporal measures (`flicker`, `count_jump`) need both neighbours and are 0
+    without.
     """
     found, theirs = _by_frame(objects), _by_frame(others) if others is not None else None
     rows = [found.get(number, NO_OBJECTS) for number in frames]
@@ -102,12 +107,12 @@ def doubts_of(
 
 
 def low_margin(scores: FloatArray, min_score: float, margin: float) -> float:
-    """Return 1 for a least score at the threshold, 0 for one `margin` above it, or for no object."""
+    """Return 1 if the lowest score is at the threshold, 0 if it is `margin` or more above it, or without objects."""
     return float(np.clip(1 - (scores.min() - min_score) / margin, 0, 1)) if len(scores) else 0.0
 
 
 def disagreement(one: FrameObjects, other: FrameObjects, overlap: float) -> float:
-    """Return the share of what two detectors found, by score, that the other one did not; 0 where neither found any."""
+    """Return the share of two detectors' objects, weighted by score, that only one of them found; 0 without objects."""
     total = one.scores.sum() + other.scores.sum()
     pairs = matches(one, other, overlap)
     agreed = sum(one.scores[a] + other.scores[b] for a, b in pairs)
@@ -115,9 +120,9 @@ def disagreement(one: FrameObjects, other: FrameObjects, overlap: float) -> floa
 
 
 def flicker(before: FrameObjects, now: FrameObjects, after: FrameObjects) -> float:
-    """Return the share of objects that are there before and after but not now, or now alone.
+    """Return the share of objects that are on the frames before and after but not on this one, or on this one alone.
 
-    What is now alone counts where before and after are alike: else everything moves too fast to say.
+    Objects on this frame alone count only if the frames before and after match: otherwise motion is too fast to tell.
     """
     around = matches(before, after, _SAME_THING)
     with_before, with_after = matches(before, now, _SAME_THING), matches(now, after, _SAME_THING)
@@ -131,7 +136,7 @@ def flicker(before: FrameObjects, now: FrameObjects, after: FrameObjects) -> flo
 
 
 def count_jump(counts: npt.NDArray[np.int64], follows: npt.NDArray[np.bool_], at: int) -> float:
-    """Return how far the number of objects on a frame is from the median of up to two frames on either side, 0..1."""
+    """Return the relative difference of a frame's object count to the median of up to two frames on each side, 0..1."""
     first = last = at
     while first > 0 and at - first < _AROUND and follows[first]:
         first -= 1
@@ -144,9 +149,9 @@ def count_jump(counts: npt.NDArray[np.int64], follows: npt.NDArray[np.bool_], at
 
 
 def matches(one: FrameObjects, other: FrameObjects, overlap: float) -> list[tuple[int, int]]:
-    """Return which objects of two lists are the same, as places in each; every one at most once, the nearest first.
+    """Return the pairs of objects, as positions in each list, that are the same; one to one, highest overlap first.
 
-    Tracked objects are the same where their ids are, others where boxes of one category overlap by `overlap` or more.
+    Tracked objects are the same if their track ids are, others if boxes of one category overlap by `overlap` or more.
     """
     if not len(one) or not len(other):
         return []
@@ -171,11 +176,11 @@ def matches(one: FrameObjects, other: FrameObjects, overlap: float) -> list[tupl
 
 
 def routed(doubts: pl.DataFrame, reviewed: pl.DataFrame, params: RouteParams) -> pl.DataFrame:
-    """Add `uncertainty`, `doubts` and `route` to frames, given their keys and doubts.
+    """Add `uncertainty`, `doubts` and `route` to frames, given their keys and uncertainty measures.
 
-    The most doubtful frames go to people, the next ones to the language model, those after them to the larger detector,
-    as far as the budgets reach; of frames that are equally doubtful, a hash of their keys decides. What people have
-    `reviewed`, by key, takes none of it: what they left there stands, whatever anybody else would say.
+    The most uncertain frames go to people, the next ones to the language model, those after them to the larger
+    detector, within the budgets; ties are broken by a hash of the keys. Frames that people have `reviewed`, by key, use
+    no budget, since the decision of a person is final.
     """
     left = pl.lit(1.0)
     for name in DOUBTS:
@@ -203,7 +208,7 @@ def routed(doubts: pl.DataFrame, reviewed: pl.DataFrame, params: RouteParams) ->
 
 
 def _named(doubts: pl.DataFrame) -> list[list[str]]:
-    """Return the names of the doubts about each frame that are above zero, the strongest first."""
+    """Return the names of each frame's measures above zero, the largest first."""
     return [
         [name for name in sorted(DOUBTS, key=lambda name: -row[name]) if row[name] > 0]
         for row in doubts.select(DOUBTS).iter_rows(named=True)

@@ -1,1 +1,1 @@
-"""What every transform may use: identities, intervals, boxes."""
+"""Helpers that every transform may use: row identities, frame intervals, boxes."""

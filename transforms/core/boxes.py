@@ -1,4 +1,4 @@
-"""Boxes as tables hold them: left, top, width and height in pixels."""
+"""Intersection over union of axis-aligned boxes given as left, top, width and height in pixels."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def box_iou(one: FloatArray, other: FloatArray) -> FloatArray:
-    """Return the intersection over union of every box of `one` with every box of `other`, shape (N, M), 0..1.
+    """Return the pairwise intersection over union of two sets of boxes, shape (N, M), float64, 0..1.
 
-    `one` has shape (N, 4), `other` (M, 4), float64: left, top, width, height in pixels. For two boxes A and B it is
-    |A & B| / (|A| + |B| - |A & B|), with no epsilon added; 0 where neither has any area.
+    `one` has shape (N, 4), `other` (M, 4), float64: left, top, width, height in pixels. For boxes A and B it is |A & B|
+    / (|A| + |B| - |A & B|), with no epsilon added; 0 where both areas are 0.
     """
     low = np.maximum(one[:, None, :2], other[None, :, :2])
     high = np.minimum((one[:, :2] + one[:, 2:])[:, None], (other[:, :2] + other[:, 2:])[None])

@@ -1,8 +1,8 @@
-"""What a row was computed from, as 64-bit ids that arrays can compare.
+"""Hashes of contents, strings and rows as int64 arrays: content ids, pair ids, stat ids.
 
-All mixing is SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"): a
-bijection of 64-bit words whose outputs pass for random, so that sums of ids collide no sooner than chance.
-Ids are stored as int64, since Delta has no unsigned integers; arithmetic is done on uint64 and wraps.
+All mixing is SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"): a bijection of
+64-bit words with uniformly distributed outputs, so that sums of ids collide no more often than random numbers do. Ids
+are stored as int64, since Delta has no unsigned integers; arithmetic is done on uint64 and wraps.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ UInt64Array = npt.NDArray[np.uint64]
 Int64Array = npt.NDArray[np.int64]
 
 UNTRUSTED = 0
-"""The `stat_id` of a file whose size and mtime must not be trusted; no real file has it."""
+"""The `stat_id` of a file whose size and mtime are no proof of unchanged content; no real file has this id."""
 
 _NO_PREDECESSOR = np.uint64(0x9C6E_2F3B_5D17_A4E1)
-# Hashing takes a few words per byte while it lasts.
+# Hashing needs several 8-byte words of temporary memory per input byte, so strings are hashed in batches.
 _STRINGS_AT_ONCE = 4096
 _RACY_FINE_NS = 20_000_000
 _RACY_COARSE_NS = 2_000_000_000
@@ -40,18 +40,18 @@ def content_id(digest: bytes) -> int:
 
 
 def pair_ids(current: Int64Array, previous: Int64Array, has_previous: npt.NDArray[np.bool_]) -> Int64Array:
-    """Return the ids of rows that were computed from a frame and its predecessor, shape (N,).
+    """Return the ids of rows computed from a frame and its predecessor, shape (N,), int64.
 
-    `current` and `previous` are content ids; `previous` is ignored where `has_previous` is false.
+    `current` and `previous` are content ids, shape (N,); `previous` is ignored where `has_previous` is false.
     """
     second = np.where(has_previous, mix(previous.view(np.uint64)), _NO_PREDECESSOR)
     return mix(current.view(np.uint64) ^ (second << np.uint64(1))).view(np.int64)
 
 
 def hash_strings(strings: pa.Array | pa.ChunkedArray, seed: int = 0) -> UInt64Array:
-    """Return a 64-bit hash of every string, shape (N,), the same on every machine and in every version.
+    """Return a 64-bit hash of every string, shape (N,), uint64, the same on every machine and in every version.
 
-    Zobrist hashing: every (byte, position) has a random word, and a string is the sum of its words.
+    Zobrist hashing: every (byte, position) has a pseudo-random word, and a string's hash is the sum of its words.
     """
     chunks = strings.chunks if isinstance(strings, pa.ChunkedArray) else [strings]
     hashed = np.empty(len(strings), np.uint64)
@@ -68,7 +68,7 @@ def _hash_few(strings: pa.Array, seed: int) -> UInt64Array:
     binary = strings.cast(pa.large_binary())
     offsets = np.frombuffer(binary.buffers()[1], np.int64)[binary.offset : binary.offset + len(binary) + 1]
     lengths = np.diff(offsets)
-    # Arrow may leave the buffer of nothing but empty strings out.
+    # Arrow may omit the data buffer where all strings are empty.
     data = np.frombuffer(binary.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
     place = np.arange(len(data), dtype=np.uint64) - np.repeat((offsets[:-1] - offsets[0]).astype(np.uint64), lengths)
     running = np.zeros(len(data) + 1, np.uint64)
@@ -79,9 +79,9 @@ def _hash_few(strings: pa.Array, seed: int) -> UInt64Array:
 
 
 def stat_ids(uris: pa.Array, size_bytes: Int64Array, mtime_ns: Int64Array) -> Int64Array:
-    """Return an id for each file's (uri, size, mtime), shape (N,), never `UNTRUSTED`.
+    """Return an id for each file's (uri, size, mtime), shape (N,), int64, never `UNTRUSTED`.
 
-    A stored id that equals the one of a fresh listing means that the file need not be read again.
+    If a stored id equals the id from a fresh listing, the file need not be read again.
     """
     ids = hash_strings(uris) ^ mix(size_bytes.view(np.uint64)) ^ (mix(mtime_ns.view(np.uint64)) << np.uint64(1))
     ids = mix(ids)
@@ -89,12 +89,12 @@ def stat_ids(uris: pa.Array, size_bytes: Int64Array, mtime_ns: Int64Array) -> In
 
 
 def is_racy(mtime_ns: int, read_ns: int, changed_ns: int | None = None) -> bool:
-    """Say whether a file was modified so shortly before it was read that a later write could leave the same mtime.
+    """Return whether a file was modified so shortly before it was read that a later write could leave the same mtime.
 
-    Git's rule for its index. File systems stamp with the clock tick (milliseconds) or with whole or even seconds;
-    an mtime without a fraction of a second is taken for the latter. An mtime in the future was set by hand, or by a
-    clock that is ahead; `changed_ns`, when the file was last changed in any way (ctime), which nobody can set, then
-    tells whether that was long enough before.
+    The rule of Git's index. File systems round timestamps to the clock tick (milliseconds) or to one or two whole
+    seconds; an mtime without a fraction of a second is taken for the latter. An mtime in the future was set by hand, or
+    by a clock that is ahead; then `changed_ns`, the ctime in ns since 1970, which programs cannot set, is compared
+    instead.
     """
     if mtime_ns > read_ns and changed_ns is not None:
         mtime_ns = changed_ns
@@ -103,14 +103,14 @@ def is_racy(mtime_ns: int, read_ns: int, changed_ns: int | None = None) -> bool:
 
 
 def first_equal(ids: npt.NDArray[Any]) -> Int64Array:
-    """Return for each id the position of the first that equals it, shape (N,)."""
+    """Return for each id the position of its first occurrence, shape (N,), int64."""
     _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
     return first[inverse].astype(np.int64)
 
 
 def row_terms(frame_idx: Int64Array, input_id: Int64Array) -> UInt64Array:
-    """Return a hash of every row's (frame_idx, input_id), shape (N,).
+    """Return a hash of every row's (frame_idx, input_id), shape (N,), uint64.
 
-    Their wrapping sum identifies a set of rows in whatever order they come.
+    The wrapping sum of these hashes identifies a set of rows, whatever their order.
     """
     return mix(frame_idx.view(np.uint64) ^ mix(input_id.view(np.uint64)))

@@ -1,4 +1,4 @@
-"""Stretches of a stream, idle ones or scenes, and the frames that lie in them."""
+"""Join of frames with the frame intervals (idle intervals, scenes) that contain them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from transforms.core.identity import Int64Array
 
 
 def place_in_intervals(frames: pl.DataFrame, intervals: pl.DataFrame, by: str = "stream_id") -> pl.DataFrame:
-    """Add the columns of intervals to the frames that lie in them, null for none, and their numbers, `interval`.
+    """Add to each frame the columns of the interval that contains it, and that interval's number, `interval`.
 
-    Both have the column of the stream, `by`; `frames` has `frame_idx`, `intervals` has `start_idx` and `end_idx`, both
-    included, which are left out, and no overlaps.
+    Frames outside all intervals get nulls. Both tables have the stream column `by`; `frames` has `frame_idx`,
+    `intervals` has `start_idx` and `end_idx`, both inclusive, which are not added. Intervals of one stream must not
+    overlap.
     """
     numbered = (
         intervals.sort(by, "start_idx").with_row_index("interval").with_columns(pl.col("interval").cast(pl.Int64))

@@ -1,1 +1,1 @@
-"""What to keep: scenes, idle intervals, duplicates, verdicts, samples, splits."""
+"""Selection of frames: scenes, idle intervals, duplicates, keep decisions, samples, splits."""

@@ -1,4 +1,4 @@
-"""Which frames to keep, and why the others go. Decides from measurements alone; reads no picture."""
+"""Decision which frames to keep, and the reasons for dropping the others, from measures alone."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ REASONS: tuple[Reason, ...] = (
     "exact_duplicate",
     "near_duplicate",
 )
-"""Every reason, in the order in which a frame lists its own. Names as in CleanVision where it has the issue."""
+"""Every reason for dropping a frame, in the order of listing. Named as in CleanVision where it has the issue."""
 
 
 FLAGS = ("odd_size", "frozen")
-"""Every remark that drops nothing, in the order in which a frame lists its own."""
+"""Every remark that does not drop a frame, in the order in which they are listed."""
 
 
 class BlurLimits(NamedTuple):
-    """Sharpness below `floor` is blur anywhere; below `below` it is blur if it is also low for its stream."""
+    """Sharpness below `floor` is blur in any stream; below `below` it is blur if it is also low for its stream."""
 
     below: float
     floor: float
@@ -47,24 +47,23 @@ BLUR_LIMITS = {
     "laplacian_var": BlurLimits(100.0, 6.0),
     "tenengrad": BlurLimits(2500.0, 300.0),
 }
-"""Limits per blur method, for pictures measured at 640 pixels; docs/evaluation.md has the evidence."""
+"""Limits per blur method, for images measured at 640 pixels; docs/evaluation.md has the evidence."""
 
 
 @dataclass(frozen=True)
 class CurationParams:
-    """Thresholds of the verdicts. All luma values are 0..255.
+    """Thresholds of the keep decision. All luma values are 0..255.
 
     `blurry_below`: a frame is blurry if its sharpness is below this and also low for its stream. None takes the limit
-    that goes with `blur.method`. Where exposure leaves nothing to judge, blur is not judged.
+    of `blur.method`. Frames with bad exposure are not judged for blur.
     `blurry_relative`: sharpness is low for a stream below this times the stream's level, the upper quartile of its
-    well-exposed frames: a compressed camera is soft everywhere and not blurry anywhere.
-    `blurry_floor`: below this sharpness a frame is blurry whatever its stream. None takes the limit that goes with
-    `blur.method`.
+    well-exposed frames, because all frames of a strongly compressed camera are soft without being blurred.
+    `blurry_floor`: below this sharpness a frame is blurry in any stream. None takes the limit of `blur.method`.
     `dark_mean`: a frame is dark if its mean luma is below.
     `dark_p95`: a frame is dark if the 95th percentile of its luma is below.
     `overexposed_mean`: a frame is overexposed if its mean luma is above.
     `overexposed_p50`: a frame is overexposed if its median luma is above.
-    `low_information_entropy`: a frame holds little information if its luma histogram has fewer bits.
+    `low_information_entropy`: a frame has low information if the entropy of its luma histogram, in bits, is below.
     `ignore`: reasons that are not applied.
     """
 
@@ -79,7 +78,7 @@ class CurationParams:
     ignore: tuple[Reason, ...] = ()
 
     def blur_limits(self, method: str) -> BlurLimits:
-        """Return the limits that hold for scores of a blur method."""
+        """Return the limits for the scores of a blur method."""
         usual = BLUR_LIMITS[method]
         below = usual.below if self.blurry_below is None else self.blurry_below
         return BlurLimits(below, usual.floor if self.blurry_floor is None else self.blurry_floor)
@@ -89,15 +88,15 @@ INPUT = pa.schema(
     [
         pa.field("stream_id", pa.dictionary(pa.int32(), pa.string())),
         *(schemas.FRAMES.arrow_schema.field(n) for n in ("frame_idx", "width", "height")),
-        # Whether the frame's bytes hold a picture.
+        # Whether the frame's bytes decode to an image.
         pa.field("decodable", pa.bool_()),
         # Content id of the frame: equal for equal bytes.
         pa.field("content_id", pa.int64()),
         *(schemas.QUALITY.arrow_schema.field(n) for n in ("sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy")),
-        # Number of the idle interval the frame lies in, null for none, and whether the feed stood still in it.
+        # Number of the idle interval that contains the frame, null for none, and whether the feed was frozen in it.
         pa.field("interval", pa.int64()),
         pa.field("frozen", pa.bool_()),
-        # Number of its group of look-alikes; null for none.
+        # Number of its duplicate group; null for none.
         pa.field("group", pa.int64()),
     ]
 )
@@ -106,18 +105,18 @@ INPUT = pa.schema(
 def curate(frames: pa.Table, params: CurationParams, blur_method: str, idle_keep: int) -> pa.Table:
     """Decide for every frame whether it is kept.
 
-    `frames` has schema `INPUT` and holds whole streams, and for every group of look-alikes all of its members. Returns
-    the columns of the `curation` table without stage key and input id, one row per frame, in the order given.
+    `frames` has schema `INPUT` and contains whole streams, and all members of every duplicate group. Returns the
+    columns of the `curation` table without stage key and input id, one row per frame, in the given order.
 
-    Of an idle interval the `idle_keep` sharpest frames that have no reason of their own stay, look-alikes or not, as
-    long as their bytes differ: they stand for the interval. Of a group of look-alikes one frame stays: the best of
-    those without any other reason (most pixels, then sharpest, then first), so that no scene vanishes because its
-    representative happens to be blurry.
+    Of an idle interval the `idle_keep` sharpest frames without a reason of their own are kept, near duplicates
+    included, as long as their bytes differ: they represent the interval. Of a duplicate group one frame is kept: the
+    best of those without another reason (most pixels, then sharpest, then first), so that no scene is lost because its
+    representative is blurry.
     """
     limits = params.blur_limits(blur_method)
     rows = _numbered(frames).with_columns(*_exposure(params)).with_columns(_blurry(params, limits))
     flawed = pl.any_horizontal("corrupt", "blurry", "dark", "overexposed", "low_information")
-    # What was not measured (a frame of a stream that another configuration measures) cannot stand for others.
+    # A frame without measures (of a stream that another configuration measures) cannot represent others.
     rows = rows.with_columns(sound=~flawed & pl.col("luma_mean").is_not_null())
     rows = rows.with_columns(worth=_worth(rows))
     rows = rows.with_columns(*_idle(idle_keep, "idle" in params.ignore))
@@ -138,7 +137,7 @@ def curate(frames: pa.Table, params: CurationParams, blur_method: str, idle_keep
 
 
 def _numbered(frames: pa.Table) -> pl.DataFrame:
-    """Return the frames with numbers for their streams, `stream`, in order of the streams' names."""
+    """Return the frames with a number for their stream, `stream`, in order of the streams' names."""
     names = frames.unify_dictionaries()["stream_id"].combine_chunks()
     stream = np.empty(0, np.int64)
     if len(names):
@@ -149,7 +148,7 @@ def _numbered(frames: pa.Table) -> pl.DataFrame:
 
 
 def _worth(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
-    """Return the place of each frame among all, the best first, shape (N,)."""
+    """Return the rank of each frame among all, 0 for the best, shape (N,), int64."""
     pixels = pl.col("width").cast(pl.Int64) * pl.col("height")
     keys = (pixels, pl.col("sharpness"), pl.col("stream"), pl.col("frame_idx"))
     order = pl.arg_sort_by(keys, descending=(True, True, False, False), nulls_last=True)
@@ -159,7 +158,7 @@ def _worth(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
 
 
 def _names_of(rows: pl.DataFrame, columns: Sequence[str]) -> pa.Array:
-    """Return for every row the names of those of its boolean columns that are true, as lists."""
+    """Return for every row the list of its boolean columns that are true."""
     bits = rows.select(pl.sum_horizontal(pl.col(name).cast(pl.Int32) * 2**at for at, name in enumerate(columns)))
     found, place = np.unique(bits.to_series().to_numpy(), return_inverse=True)
     lists = [[name for at, name in enumerate(columns) if mask >> at & 1] for mask in found.tolist()]
@@ -189,7 +188,7 @@ def _blurry(params: CurationParams, limits: BlurLimits) -> pl.Expr:
 
 
 def _idle(keep: int, ignore: bool) -> list[pl.Expr]:
-    """Mark the frames of idle intervals, `idle`, but for the best sound ones, which stand for theirs, `stands`."""
+    """Mark the frames of idle intervals, `idle`, except the best sound ones, which represent them, `stands`."""
     if ignore:
         return [pl.lit(False).alias("idle"), pl.lit(False).alias("stands")]
     candidate = pl.when(pl.col("sound")).then("worth")
@@ -199,7 +198,7 @@ def _idle(keep: int, ignore: bool) -> list[pl.Expr]:
 
 
 def _duplicates(params: CurationParams) -> list[pl.Expr]:
-    """Mark all of a group but the frame with the lowest `claim`; of equal bytes all but one are exact duplicates."""
+    """Mark all frames of a group except that of the lowest `claim`; of equal bytes, all but one as exact duplicates."""
     grouped = pl.col("group").is_not_null()
     first_of_group = pl.col("claim") == pl.col("claim").min().over("group")
     first_of_bytes = pl.col("claim") == pl.col("claim").min().over("group", "content_id")
@@ -212,7 +211,7 @@ def _duplicates(params: CurationParams) -> list[pl.Expr]:
 
 
 def _odd_size() -> pl.Expr:
-    """Mark the frames whose size is not the usual one of their stream."""
+    """Mark the frames whose size is not the most frequent one of their stream."""
     size = pl.col("width").cast(pl.Int64) * 2**32 + pl.col("height")
     usual = size.filter(pl.col("decodable")).mode().sort().first().over("stream")
     return (pl.col("decodable") & (size != usual)).fill_null(False)

@@ -1,4 +1,4 @@
-"""Intervals of a stream in which nothing moves."""
+"""Detection of idle intervals and frozen feeds in a stream."""
 
 from __future__ import annotations
 
@@ -24,26 +24,27 @@ Int64Array = npt.NDArray[np.int64]
 
 _LEAST_VISIBLE = 0.2
 _AHEAD = 8
-# An encoder takes turns between a few ways of coding one picture, such as qualities.
+# Encoders alternate between several encodings of one image, such as quality levels.
 _BACK = 16
 
 
 @dataclass(frozen=True)
 class IdleParams:
-    """When a stretch of frames counts as idle.
+    """When a sequence of frames counts as idle.
 
-    `threshold`: smoothed `motion_peak` below which nothing moves; sensor noise, compression and clouds stay under it.
-    `low_contrast`: where the tiles' luma varies less than this, in the dark or in fog, everything moves faintly, and
-    the threshold falls in proportion, to a fifth at most.
-    `window`: frames that the sliding mean covers, so that a single flash or a keyframe's pulse ends no interval.
-    `min_frames`: length from which a still stretch is an interval, and from which repeated frames are a frozen feed.
-    What a frozen feed leaves of an interval may be shorter.
-    `scene_bits`: where motion is unknown (across a gap, beside a corrupt frame) the scene counts as the same if the
+    `threshold`: smoothed `motion_peak`, 0..1, below which nothing moves; sensor noise, compression and clouds stay
+    under it.
+    `low_contrast`: where the standard deviation of the tiles' luma is below this, in the dark or in fog, motion is
+    faint, and the threshold is reduced in proportion, to a fifth at least.
+    `window`: frames of the sliding mean, so that a single flash or the jump in quality at a keyframe ends no interval.
+    `min_frames`: least length of an idle interval, and of a sequence of repeated frames to count as a frozen feed. The
+    rest of an interval that a frozen feed splits may be shorter.
+    `scene_bits`: where motion is unknown (across a gap, next to a corrupt frame) the scene counts as unchanged if the
     perceptual hashes on both sides differ in at most this many bits.
-    `drift`: how far a picture may be from what it was at the interval's beginning, changes of light taken out; beyond
-    it another begins. So a person who walks slowly, a camera that turns slowly and a dissolve are not idle.
-    `repeat_below`: how far two pictures may be apart, as root mean square of luma of 255, to be one picture that was
-    coded twice, so that the feed is frozen.
+    `drift`: how far an image may differ from the interval's first one, changes of light removed, 0..1; beyond that
+    another interval begins. So a person who walks slowly, a camera that turns slowly and a dissolve are not idle.
+    `repeat_below`: root mean square difference of luma, of 255, up to which two images count as one image that was
+    encoded twice, so that the feed is frozen.
     `keep`: how many frames of an interval curation keeps.
     """
 
@@ -59,9 +60,9 @@ class IdleParams:
 
 @dataclass(frozen=True)
 class Intervals:
-    """Idle intervals of one stream, as positions into its frames: first and last (included), and score 0..1.
+    """Idle intervals of one stream: positions of first and last frames (inclusive) and scores 0..1, each (M,).
 
-    `frozen`: whether the frames only repeat what was there before.
+    `frozen`: whether the frames only repeat earlier ones, shape (M,), bool.
     """
 
     first: Int64Array
@@ -72,13 +73,13 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Course:
-    """What is known of one stream's frames, arrays of shape (N,) in frame order.
+    """Measures of one stream's frames over time, arrays of shape (N,) in frame order.
 
-    `motion_peak`, 0..1, and `tile_contrast`, 0..127.5, float32, NaN where unknown; the perceptual hash, uint64; the
-    content id, int64; whether the frame decodes (hash and content id of one that does not are ignored); whether a scene
-    starts with it. `is_clip`: whether the frames were decoded from a clip. `tiles`, shape (M, 576), dtype uint8, are
-    those of the frames at the positions `tiles_at`, ascending, dtype int64, of which they are kept; and so `sketches`,
-    shape (K, 16), dtype int16, of the pictures of files and of the first frames of a clip's groups of pictures.
+    `motion_peak`, 0..1, and `tile_contrast`, 0..127.5, float32, NaN where unknown; `phash`, uint64; `content_id`,
+    int64; `decodable`, whether the frame decodes (hash and content id of others are ignored); `starts_scene`, whether a
+    scene starts with it. `is_clip`: whether the frames are from a video clip. `tiles`, shape (M, 576), uint8, are the
+    stored tiles of the frames at the positions `tiles_at`, ascending, int64. `sketches`, shape (K, 16), int16, with the
+    positions `sketches_at`, are those of image files and of the first frames of a clip's groups of pictures.
     """
 
     motion_peak: npt.NDArray[np.float32]
@@ -96,13 +97,13 @@ class Course:
 
 FINGERPRINTS = ("frame_idx", "input_id", "phash")
 MOTION = ("frame_idx", "motion_peak", "tile_contrast", "tiles", "sketch")
-"""The columns of these tables that a course is made of."""
+"""The columns of the tables `fingerprints` and `motion` from which a `Course` is built."""
 
 
 def course_of(
     hashed: pl.DataFrame, moved: pl.DataFrame, starts: Int64Array, is_clip: bool
 ) -> tuple[Int64Array, Course]:
-    """Return the frame numbers of a stream, shape (N,), ascending, and its course.
+    """Return the frame numbers of a stream, shape (N,), ascending, and its `Course`.
 
     `hashed` has the columns `FINGERPRINTS`, `moved` the columns `MOTION`; `starts` are the first numbers of its scenes.
     """
@@ -133,10 +134,10 @@ def _kept(column: pl.Series, n_bytes: int) -> npt.NDArray[np.uint8]:
 def find_idle(course: Course, params: IdleParams) -> Intervals:
     """Find the idle intervals of one stream.
 
-    A frame without a known motion belongs to an interval if the frames around it do; an interval spans neither a cut
-    nor a change of scene that a gap hides. Motion at a frame is relative to the one before, so an interval starts one
-    frame before its first still one. The score is 1 minus the mean motion over the threshold: 1 for none at all. Where
-    the feed freezes, or comes back, one interval ends and another begins, and so where small changes have added up.
+    A frame of unknown motion belongs to an interval if the frames around it do; an interval never spans a cut, nor a
+    change of scene across a gap. Motion is relative to the previous frame, so an interval starts one frame before its
+    first still one. The score is 1 minus the mean motion divided by the threshold: 1 for no motion at all. Intervals
+    are split where the feed freezes or resumes, and where slow changes have accumulated (`drift`).
     """
     motion_peak = course.motion_peak
     known = np.flatnonzero(~np.isnan(motion_peak))
@@ -162,9 +163,9 @@ def find_idle(course: Course, params: IdleParams) -> Intervals:
 
 
 def _steady(first: Int64Array, last: Int64Array, course: Course, params: IdleParams) -> tuple[Int64Array, Int64Array]:
-    """Part intervals where the picture is no longer what it was where they begin.
+    """Split intervals where the image has drifted from the one at their beginning.
 
-    Looked at are the frames whose tiles are kept. That one of them differs may be a flash; two, or the last of the
+    Only frames with stored tiles are compared. One differing frame may be a flash; two in a row, or the last one of the
     interval, are a change.
     """
     starts = []
@@ -191,7 +192,7 @@ def _steady(first: Int64Array, last: Int64Array, course: Course, params: IdlePar
 
 
 def _frozen_runs(course: Course, scene: Int64Array, params: IdleParams) -> Int64Array:
-    """Return for each frame the number of the frozen stretch that it lies in, from 1, or 0, shape (N,)."""
+    """Return for each frame the number, from 1, of the frozen run that contains it, or 0, shape (N,), int64."""
     stretches = sorted([*_same_content(course, scene), *_same_picture(course, scene, params)])
     run = np.zeros(len(scene), np.int64)
     number = end = 0
@@ -205,11 +206,11 @@ def _frozen_runs(course: Course, scene: Int64Array, params: IdleParams) -> Int64
 
 
 def _same_content(course: Course, scene: Int64Array) -> Iterator[tuple[int, int]]:
-    """Yield first and last of stretches in which every frame has the content of an earlier one of its scene.
+    """Yield first and last position of runs in which every frame has the content of an earlier frame of its scene.
 
-    A camera never sends the same bytes twice, for its sensor's noise. The encoder of a clip does repeat a picture in
-    which it finds no change, up to the next keyframe, at which a live picture differs and a frozen one is what it was
-    at the keyframe before. So in a clip there has to be a change, back to what was there already.
+    A camera never sends the same bytes twice, because of sensor noise. A clip's encoder does repeat an image in which
+    it detects no change, up to the next keyframe, where a live image differs and a frozen one equals that of the
+    previous keyframe. So a run in a clip must contain a change back to earlier content.
     """
     content = np.where(course.decodable, course.content_id, np.arange(len(scene)))
     _, first, inverse = np.unique(np.stack([scene, content]), axis=1, return_index=True, return_inverse=True)
@@ -218,17 +219,17 @@ def _same_content(course: Course, scene: Int64Array) -> Iterator[tuple[int, int]
     starts = np.flatnonzero(old & ~np.concatenate([[False], old[:-1]]))
     ends = np.flatnonzero(old & ~np.concatenate([old[1:], [False]]))
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        # The frame before is the one that is repeated, or the last of the group of pictures that is.
+        # The run starts with the frame that is repeated, or with the last one of the group of pictures that is.
         if changes[end] > changes[start] or not course.is_clip:
             yield start - 1, end
 
 
 def _same_picture(course: Course, scene: Int64Array, params: IdleParams) -> Iterator[tuple[int, int]]:
-    """Yield first and last of stretches in which each picture that was coded for itself is one of those shortly before.
+    """Yield first and last position of runs in which each independently encoded image repeats a recent one.
 
-    That is each file, and each group of pictures of a clip. However coarsely a live picture is coded, its noise decides
-    what is rounded up and what down, and the next group differs. An encoder that is given one picture again and again
-    comes to code it alike after a few groups.
+    These are each image file, and the first frame of each group of pictures. However coarse the compression of a live
+    image is, its noise changes the rounding, and the next group differs. An encoder that gets one image repeatedly
+    produces the same encoding after a few groups.
     """
     at = course.sketches_at
     if not len(at):
@@ -244,7 +245,7 @@ def _same_picture(course: Course, scene: Int64Array, params: IdleParams) -> Iter
 
 
 def _parted(first: Int64Array, last: Int64Array, run: Int64Array) -> tuple[Int64Array, Int64Array, BoolArray]:
-    """Cut intervals where a frozen stretch begins or ends, and say which pieces are frozen."""
+    """Split intervals where a frozen run begins or ends, and return which of the pieces are frozen."""
     edges = np.flatnonzero(np.diff(run)) + 1
     inside = np.searchsorted(last, edges)
     cut = edges[(inside < len(first)) & (edges > np.append(first, len(run))[inside])]
@@ -255,7 +256,7 @@ def _parted(first: Int64Array, last: Int64Array, run: Int64Array) -> tuple[Int64
 def scene_changes(
     motion_peak: npt.NDArray[np.float32], phash: npt.NDArray[np.uint64], decodable: BoolArray, scene_bits: int
 ) -> BoolArray:
-    """Mark frames of unknown motion that do not look like the last decodable frame before them, shape (N,)."""
+    """Mark frames of unknown motion that do not resemble the last decodable frame before them, shape (N,), bool."""
     position = np.where(decodable, np.arange(len(phash)), -1)
     last = np.concatenate([[-1], np.maximum.accumulate(position)[:-1]])
     differing = np.bitwise_count(phash ^ phash[last])
@@ -263,9 +264,9 @@ def scene_changes(
 
 
 def sliding_mean(values: npt.NDArray[np.float64], segment: Int64Array, window: int) -> npt.NDArray[np.float64]:
-    """Return the centred mean over `window` values, cut off at the ends of each segment, shape (N,).
+    """Return the centred mean over `window` values, truncated at the ends of each segment, shape (N,), float64.
 
-    `segment` is non-decreasing; windows do not reach into another segment and are not padded.
+    `segment` is non-decreasing; windows do not extend into other segments and are not padded.
     """
     at = np.arange(len(values))
     lowest = np.searchsorted(segment, segment, "left")
@@ -277,7 +278,7 @@ def sliding_mean(values: npt.NDArray[np.float64], segment: Int64Array, window: i
 
 
 def _runs(still: BoolArray, calm: BoolArray, segment: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """Return first and last positions of runs that are calm somewhere, begin and end still, and stay in one segment."""
+    """Return first and last positions of runs within one segment that begin and end still and are calm somewhere."""
     inside = still | calm
     new_run = np.concatenate([[True], (inside[1:] != inside[:-1]) | (segment[1:] != segment[:-1])])
     run = np.cumsum(new_run) - 1
@@ -295,15 +296,15 @@ def _runs(still: BoolArray, calm: BoolArray, segment: Int64Array) -> tuple[Int64
 def _with_neighbours(
     first: Int64Array, last: Int64Array, known: Int64Array, scene: Int64Array
 ) -> tuple[Int64Array, Int64Array]:
-    """Widen intervals, given as frame positions, to the frames that look like their ends.
+    """Extend intervals, given as frame positions, to adjacent frames of the same appearance.
 
-    That is the frame before the first still one, and frames of unknown motion up to the stream's end or a change of
-    scene. Runs are maximal, so a frame of unknown motion further inside lies within one already.
+    These are the frame before the first still one, and frames of unknown motion up to the stream's end or a change of
+    scene. Runs are maximal, so a frame of unknown motion further inside is in a run already.
     """
     scene_start = np.searchsorted(scene, scene[first], "left")
     scene_end = np.searchsorted(scene, scene[last], "right") - 1
     before = np.maximum(first - 1, scene_start)
-    # Where every frame between the scene's start and the interval is of unknown motion, it belongs to the interval.
+    # If all frames between the scene's start and the interval are of unknown motion, they belong to the interval.
     n_known_before = np.searchsorted(known, first) - np.searchsorted(known, scene_start)
     n_known_after = np.searchsorted(known, scene_end, "right") - np.searchsorted(known, last, "right")
     return np.where(n_known_before == 0, scene_start, before), np.where(n_known_after == 0, scene_end, last)

@@ -1,4 +1,4 @@
-"""Scenes of a stream: what lies between cuts and fades. Decides from stored layouts; reads no picture."""
+"""Scene boundaries of a stream, cuts and fades, detected from stored layouts without reading images."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ _LEAST_ASIDE = 2
 class SceneParams:
     """When a new scene begins.
 
-    `cut`: agreement of two frames' layouts below which they show different scenes. Neighbouring frames of one scene
-    stay above 0.75, pictures of different places below 0.7 (docs/evaluation.md).
-    `steadiness`: a cut changes this many times as much as the frames around it do, so that a camera that is swung
-    round, or sampled rarely from a moving car, is not cut to pieces.
-    `flash`: frames that lightning, a decoding fault or a passing lorry may last before the scene counts as changed.
-    `sparse`: seconds between two frames from which they are sampled so rarely that a scene may be over after one frame.
-    `sparse_cut`: there, too, a cut is where none of three frames before agrees with one of three after by more.
-    `faint`: standard deviation of a layout's luma below which there is nothing to see, in black, white and fog. After
-    it the scene is a new one if it looks different than before.
+    `cut`: correlation of two frames' layouts, -1..1, below which they show different scenes. Adjacent frames of one
+    scene stay above 0.75, images of different places below 0.7 (docs/evaluation.md).
+    `steadiness`: a cut must change this many times as much as the frames around it do, so that a panning camera, or
+    sparse frames from a moving car, give no cuts.
+    `flash`: frames that lightning, a decoding error or a passing lorry may last without counting as a change of scene.
+    `sparse`: seconds between two frames from which sampling is so sparse that a scene may last for one frame only.
+    `sparse_cut`: with such sampling, a cut is also where none of three frames before correlates with one of three
+    frames after by more than this.
+    `faint`: standard deviation of a layout's luma below which the image has no content: black, white or fog. After it a
+    new scene begins if the image differs from the one before.
     """
 
     cut: Annotated[float, Ge(-1), Le(1)] = 0.7
@@ -51,7 +52,10 @@ class SceneParams:
 
 @dataclass(frozen=True)
 class Scenes:
-    """The scenes of one stream, in order and without holes: positions of their first and last frames, shape (M,)."""
+    """The scenes of one stream, in order and without gaps: positions of their first and last frames, shape (M,), int64.
+
+    `begins` says how each scene begins: at the stream's `start`, with a `cut` or with a `fade`.
+    """
 
     first: Int64Array
     last: Int64Array
@@ -61,13 +65,13 @@ class Scenes:
 def find_scenes(
     layouts: Layouts, decodable: BoolArray, params: SceneParams, seconds: npt.NDArray[np.float64] | None = None
 ) -> Scenes:
-    """Part one stream into scenes.
+    """Divide one stream into scenes.
 
-    `layouts` has shape (N, 64), dtype uint8, in frame order (`transforms.metrics.hashing.layouts`), arbitrary where
-    `decodable`, shape (N,), is false; such frames belong to the scene that they lie in. `seconds`, shape (N,), is when
-    they are shown, NaN or None where that is not known. A cut is a change that neither
-    the frames around it show (`steadiness`), as in PySceneDetect's adaptive detector, nor goes back within a moment
-    (`flash`); a fade is a stretch of nothing to see between pictures of different scenes, and parts them in its middle.
+    `layouts` has shape (N, 64), uint8, in frame order (`transforms.metrics.hashing.layouts`), arbitrary where
+    `decodable`, shape (N,), is false; such frames belong to the surrounding scene. `seconds`, shape (N,), is the time
+    of each frame, NaN or None where unknown. A cut is a change that is larger than those around it (`steadiness`), as
+    in PySceneDetect's adaptive detector, and does not revert within a few frames (`flash`); a fade is a run of frames
+    without content between different scenes, which it separates in its middle.
     """
     n = len(decodable)
     if not n:
@@ -88,7 +92,7 @@ def find_scenes(
 
 
 def _contrast(cells: Layouts) -> npt.NDArray[np.float64]:
-    """Return the standard deviation of each layout, shape (N,), without an array of floats as large as they are."""
+    """Return the standard deviation of each layout, shape (N,), float64, without a float copy of all layouts."""
     total = cells.sum(axis=1, dtype=np.int64)
     squares = np.einsum("ij,ij->i", cells, cells, dtype=np.int64)
     n = max(1, cells.shape[1])
@@ -96,14 +100,14 @@ def _contrast(cells: Layouts) -> npt.NDArray[np.float64]:
 
 
 def _agreement(cells: Layouts, first: Int64Array, second: Int64Array) -> npt.NDArray[np.float32]:
-    # Half a second of import, which a run that finds nothing new need not pay.
+    # This import takes half a second, which a run without new frames should not spend.
     from transforms.curate.duplicates.hamming import agreements
 
     return agreements(cells, first, second)
 
 
 def _cuts(cells: Layouts, visible: BoolArray, params: SceneParams) -> Int64Array:
-    """Return the frames that cuts come before."""
+    """Return the positions of the first frames after cuts."""
     at = np.flatnonzero(visible[1:] & visible[:-1]) + 1
     if not len(at):
         return at
@@ -112,7 +116,7 @@ def _cuts(cells: Layouts, visible: BoolArray, params: SceneParams) -> Int64Array
     found = at[change[at] > 1 - params.cut]
     around = _mean_around(change, found)
     found = found[change[found] > params.steadiness * around]
-    # What looks like a frame from before the jump, or is left for one like that, was there for a moment only.
+    # A change that reverts within `flash` frames is a flash: a frame after it resembles one before it.
     goes_back = np.zeros(len(found), np.bool_)
     for step in range(1, params.flash + 1):
         for here, there in ((found, found - 1 - step), (found - 1, found + step)):
@@ -124,10 +128,10 @@ def _cuts(cells: Layouts, visible: BoolArray, params: SceneParams) -> Int64Array
 def _sparse_cuts(
     cells: Layouts, visible: BoolArray, seconds: npt.NDArray[np.float64], params: SceneParams
 ) -> Int64Array:
-    """Return the frames that cuts come before, of those long after the one before.
+    """Return the positions of the first frames after cuts, among those sampled long after their predecessor.
 
-    Neighbours cannot say there whether a change is a cut: they lie in other scenes. What they say is whether anything
-    of the place, or of what passes through it, is seen on both sides; a look at two frames a side is the least.
+    Adjacent changes cannot be compared there, since they may be in other scenes. Instead, frames on both sides are
+    compared for any common content, static or moving; at least two frames are needed on each side.
     """
     n = len(cells)
     at = np.flatnonzero(visible[1:] & visible[:-1] & (np.diff(seconds) >= params.sparse)) + 1
@@ -142,7 +146,7 @@ def _sparse_cuts(
 
 
 def _mean_around(change: npt.NDArray[np.float64], at: Int64Array) -> npt.NDArray[np.float64]:
-    """Return the mean change at the frames beside these, two on each side, shape (M,)."""
+    """Return the mean change at the two frames on either side of each position, shape (M,), float64."""
     total = np.zeros(len(at))
     count = np.zeros(len(at))
     for step in (*range(-_NEIGHBOURS, 0), *range(1, _NEIGHBOURS + 1)):
@@ -153,7 +157,7 @@ def _mean_around(change: npt.NDArray[np.float64], at: Int64Array) -> npt.NDArray
 
 
 def _fades(cells: Layouts, visible: BoolArray, params: SceneParams) -> Int64Array:
-    """Return the frames in the middle of stretches of nothing to see that part different scenes."""
+    """Return the middle positions of runs without content that separate different scenes."""
     lit = np.flatnonzero(visible)
     hole = np.flatnonzero(np.diff(lit) > 1)
     before, after = lit[hole], lit[hole + 1]

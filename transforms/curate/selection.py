@@ -1,4 +1,4 @@
-"""Which of many frames to take: evenly, in equal shares, as unlike as possible, or so that all are stood for."""
+"""Sampling of frames: uniform, stratified, diverse (farthest point), coverage (facility location)."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ STRATEGIES: tuple[Strategy, ...] = ("uniform", "stratified", "diverse", "coverag
 _ROWS_AT_ONCE = 1 << 10
 _MOST_STOOD_FOR = 20_000
 _MISS = 0.1
-"""Chance that the best candidate of a step of `coverage` is not among those that are looked at."""
+"""Probability that the best candidate of a step of `coverage` is not among those that are evaluated."""
 
 
 @dataclass(frozen=True)
 class Candidates:
     """N frames to choose from, in order of stream and number.
 
-    `stratum`: number of the part that each belongs to, shape (N,). `group`: number of its group of look-alikes, alike
-    for look-alikes, shape (N,). `worth`: what speaks for a frame by itself, 0..1, shape (N,). `taken`: whether it was
-    chosen before, shape (N,). `features`: what it looks like, unit vectors, shape (N, D), float32.
+    `stratum`: number of each frame's stratum, int64, shape (N,). `group`: number of its duplicate group, shape (N,).
+    `worth`: the frame's own score, 0..1, shape (N,). `taken`: whether it was chosen before, shape (N,). `features`: its
+    appearance as unit vectors, shape (N, D), float32.
     """
 
     stratum: Int64Array
@@ -42,10 +42,10 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen frames in the order in which they were, as positions, and what spoke for each, both of shape (K,).
+    """The chosen frames in the order of choice, as positions, and their scores, both of shape (K,).
 
-    `value`: of `diverse` the distance to the nearest frame chosen before it, 0..2; of `coverage` by how much it brings
-    all frames nearer to a chosen one, in the mean, 0..2; else its worth.
+    `value`: with `diverse` the distance to the nearest frame chosen before, 0..2; with `coverage` the decrease of the
+    mean distance of all frames to the nearest chosen one, 0..2; else the frame's worth.
     """
 
     at: Int64Array
@@ -53,15 +53,15 @@ class Choice:
 
 
 def choose(candidates: Candidates, n: int, strategy: Strategy, seed: int = 0) -> Choice:
-    """Choose up to N frames, never two of one group, and none of a group of which one was taken before.
+    """Choose up to `n` frames, at most one of each duplicate group, and none of a group with a frame in `taken`.
 
-    Every stratum gets the same number of frames, counting those that were taken, as far as it has as many; what it has
-    not is spread over the others. `uniform`: at equal distances in order. `stratified`: the worthiest of each of
-    equally long stretches. `diverse`: always the frame that is farthest from all that were chosen (Gonzalez 1985,
-    "Clustering to minimize the maximum intercluster distance"), the distance times the worth. `coverage`: always the
-    frame that brings all others nearest to a chosen one (facility location, by the stochastic greedy method of
-    Mirzasoleiman et al. 2015, "Lazier than lazy greedy", and measured on at most 20,000 frames), again times the worth.
-    Equal input gives equal output; `seed` decides only what chance decides.
+    Every stratum gets the same number of frames, those in `taken` included; what a small stratum cannot fill is spread
+    over the others. `uniform`: equally spaced in order. `stratified`: the frame of the highest worth of each of equally
+    long parts. `diverse`: repeatedly the frame farthest from all chosen ones (Gonzalez 1985, "Clustering to minimize
+    the maximum intercluster distance"), by distance times worth. `coverage`: repeatedly the frame that most decreases
+    the mean distance of all frames to the chosen ones (facility location, by the stochastic greedy method of
+    Mirzasoleiman et al. 2015, "Lazier than lazy greedy", evaluated on at most 20,000 frames), again times worth. Equal
+    input gives equal output; `seed` affects only what is random.
     """
     open_ = _one_per_group(candidates)
     quota = _quotas(candidates, open_, n)
@@ -77,7 +77,7 @@ def choose(candidates: Candidates, n: int, strategy: Strategy, seed: int = 0) ->
 
 
 def _one_per_group(candidates: Candidates) -> Int64Array:
-    """Return the worthiest frame of each group of which none was taken, in order."""
+    """Return the positions of the frame of the highest worth of each group without a taken frame, in order."""
     order = np.lexsort((np.arange(len(candidates.group)), -candidates.worth, candidates.group))
     groups = candidates.group[order]
     first = order[np.concatenate([[True], groups[1:] != groups[:-1]])] if len(order) else order
@@ -86,7 +86,7 @@ def _one_per_group(candidates: Candidates) -> Int64Array:
 
 
 def _quotas(candidates: Candidates, open_: Int64Array, n: int) -> Int64Array:
-    """Return how many frames to take of each stratum, by filling the emptiest ones first."""
+    """Return how many frames to choose from each stratum, filling the emptiest ones first."""
     n_strata = int(candidates.stratum.max(initial=-1)) + 1
     have = np.bincount(candidates.stratum[candidates.taken], minlength=n_strata)
     free = np.bincount(candidates.stratum[open_], minlength=n_strata)
@@ -99,7 +99,7 @@ def _quotas(candidates: Candidates, open_: Int64Array, n: int) -> Int64Array:
         else:
             high = level - 1
     quota = np.clip(low - have, 0, free)
-    # What is left is less than one for each: it goes to strata at equal distances, not to the first ones.
+    # The remainder is less than one per stratum: it goes to equally spaced strata, not to the first ones.
     open_strata = np.flatnonzero((quota < free) & (have + quota <= low))
     n_more = left - int(quota.sum())
     quota[open_strata[((np.arange(n_more) + 0.5) * len(open_strata) / max(1, n_more)).astype(np.int64)]] += 1
@@ -107,7 +107,7 @@ def _quotas(candidates: Candidates, open_: Int64Array, n: int) -> Int64Array:
 
 
 def _members(candidates: Candidates, open_: Int64Array, quota: Int64Array) -> list[tuple[Int64Array, int]]:
-    """Return the open frames of every stratum, in order, and how many of them to take."""
+    """Return the open frames of every stratum, in order, and how many of them to choose."""
     order = open_[np.argsort(candidates.stratum[open_], kind="stable")]
     bounds = np.searchsorted(candidates.stratum[order], np.arange(len(quota) + 1))
     return [(order[bounds[s] : bounds[s + 1]], int(quota[s])) for s in np.flatnonzero(quota)]
@@ -142,7 +142,7 @@ def _farthest(candidates: Candidates, open_: Int64Array, quota: Int64Array) -> C
     at, value = np.empty(total, np.int64), np.empty(total, np.float32)
     for step in range(total):
         allowed = free & (left[stratum] > 0)
-        # Without anything to be far from, the worthiest comes first.
+        # Without any chosen frame, there is no distance: the frame of the highest worth comes first.
         score = np.where(allowed, nearest * worth if begun or step else worth, -1)
         best = int(np.argmax(score))
         at[step], value[step] = best, min(float(nearest[best]), 2.0)
@@ -153,7 +153,7 @@ def _farthest(candidates: Candidates, open_: Int64Array, quota: Int64Array) -> C
 
 
 def _distance_to_taken(features: FloatArray, taken: FloatArray) -> FloatArray:
-    """Return the cosine distance of each row to the nearest of those taken, 2 where there are none, shape (N,)."""
+    """Return the cosine distance of each row to the nearest row of `taken`, 2 if there is none, shape (N,), float32."""
     nearest = np.full(len(features), 2, np.float32)
     for first in range(0, len(taken), _ROWS_AT_ONCE):
         part = taken[first : first + _ROWS_AT_ONCE]
@@ -173,7 +173,7 @@ def _covering(candidates: Candidates, open_: Int64Array, quota: Int64Array, seed
     left = quota.copy()
     free = np.ones(len(open_), np.bool_)
     n_looked_at = max(1, int(np.ceil(len(open_) / max(1, total) * -np.log(_MISS))))
-    # Drawing without replacement, round after round, is as good as a fresh draw each time, and sorts once.
+    # Drawing without replacement in rounds is equivalent to independent draws here, and sorts only once.
     drawn, next_ = np.argsort(mix(chance), kind="stable"), 0
     at, value = np.empty(total, np.int64), np.empty(total, np.float32)
     for step in range(total):
@@ -198,10 +198,10 @@ def _covering(candidates: Candidates, open_: Int64Array, quota: Int64Array, seed
 
 
 def layout_vectors(layouts: npt.NDArray[np.uint8]) -> FloatArray:
-    """Return what frames look like as unit vectors, shape (N, 65), float32, from their layouts, (N, 64) uint8.
+    """Return the appearance of frames as unit vectors, shape (N, 65), float32, from their layouts, (N, 64) uint8.
 
-    Cells less their mean, and a constant that keeps flat pictures alike: cosine similarity is then the correlation of
-    two layouts.
+    The vector has the cells less their mean, and a constant that makes flat images similar: the cosine similarity is
+    then the correlation of two layouts.
     """
     cells = layouts.astype(np.float32)
     cells -= cells.mean(axis=1, keepdims=True)

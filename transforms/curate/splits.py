@@ -1,4 +1,4 @@
-"""Which split a frame belongs to. Depends on what the frame is, never on the other frames that are exported with it."""
+"""Assignment of frames to dataset splits by hashed keys, independent of the other frames of an export."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from transforms.core.identity import hash_strings
 
 
 def assign_splits(keys: pa.ChunkedArray, fractions: Mapping[str, float], seed: int) -> pa.Array:
-    """Return the split of every row; rows with equal keys get the same one, today and in every later export.
+    """Return the split of every row; equal keys get the same split, now and in every later export.
 
-    A hash of key and seed is a number 0..1, and the splits cut that range in the order given, by their fractions.
-    Shares therefore come near the fractions only for many keys.
+    A hash of key and seed is a number in 0..1, and the splits divide that range in the given order by their fractions.
+    The shares of rows therefore only approximate the fractions if there are many keys.
     """
     place = hash_strings(keys, seed).astype(np.float64) / 2.0**64
     names = list(fractions)
@@ -24,15 +24,14 @@ def assign_splits(keys: pa.ChunkedArray, fractions: Mapping[str, float], seed: i
 
 
 def joined_keys(units: pa.ChunkedArray, groups: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a key per row that is equal for rows of one unit, and of units that share a group of duplicates.
+    """Return a key per row that is equal for rows of one unit, and of units connected by a duplicate group.
 
-    `units` names the stream or the scene of each row, `groups` its group of duplicates (null for none). Without joining
-    such units, a split by streams or scenes would put look-alikes on both sides. Keys are those of the rows given:
-    give all frames there are, so that they do not depend on which of them are wanted. Raises `ValueError` where a unit
-    is null.
+    `units` names the stream or the scene of each row, `groups` its duplicate group (null for none). Without joining
+    such units, a split by streams or scenes would put near duplicates on both sides. Keys depend on all the rows given:
+    pass all frames, so that they do not depend on which frames are selected. Raises `ValueError` where a unit is null.
     """
     if units.null_count:
-        raise ValueError(f"{units.null_count} rows are of no unit")
+        raise ValueError(f"expected a unit (stream or scene) for every row, found {units.null_count} nulls")
     frames = pl.DataFrame({"unit": pl.Series(units.to_pylist(), dtype=pl.String), "group_id": groups.to_pylist()})
     pairs = frames.drop_nulls().unique()
     shared = pairs.filter(pl.len().over("group_id") > 1).sort("group_id", "unit")

@@ -1,1 +1,1 @@
-"""File formats of datasets and of annotation tools: rows in, bytes out, and back."""
+"""File formats of datasets and annotation tools: writers for both, readers for the tools."""

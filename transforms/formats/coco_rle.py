@@ -1,4 +1,4 @@
-"""Masks as COCO files have them, checked before anything that trusts them sees them: run lengths and polygons."""
+"""Validation of COCO segmentations, run lengths and polygons, and conversion of run lengths."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Counts = npt.NDArray[np.int64]
-"""Lengths of runs of pixels column by column, shape (N,), in turn outside and inside; the first may be 0."""
+"""Lengths of pixel runs, column by column, shape (N,), alternately background (which can be 0) and foreground."""
 
 _FIRST, _DIGIT, _MORE, _SIGN = 48, 0x1F, 0x20, 0x10
 _MOST_DIGITS = 7
@@ -18,10 +18,10 @@ _MOST_PIXELS = 1 << 32
 
 
 def decompressed(text: str) -> Counts:
-    """Return the runs of COCO's compressed form: `rleFrString` of pycocotools, which checks nothing.
+    """Return the runs of COCO's compressed form, as `rleFrString` of pycocotools does, but with validation.
 
-    A number is digits of five bits, the lowest first, in two's complement, each a character from "0" on; from the
-    fourth on it is the difference to the last but one. Raises `ValueError` for what no encoder writes.
+    A number is a sequence of five-bit digits, the lowest first, in two's complement, each a character from "0" on; from
+    the fourth number on it is the difference to the last but one. Raises `ValueError` for invalid text.
     """
     codes = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8).astype(np.int64) - _FIRST
     last = np.flatnonzero((codes & _MORE) == 0)
@@ -42,7 +42,7 @@ def decompressed(text: str) -> Counts:
 
 
 def checked_runs(counts: Any, width: int, height: int) -> Counts:
-    """Return runs, compressed (str) or not (list), that cover a picture. Raises `ValueError`."""
+    """Return runs, from compressed (str) or plain (list) counts, that cover an image. Raises `ValueError`."""
     if isinstance(counts, str):
         runs = decompressed(counts)
     elif isinstance(counts, list) and all(type(run) is int and 0 <= run < _MOST_PIXELS for run in counts):
@@ -56,16 +56,17 @@ def checked_runs(counts: Any, width: int, height: int) -> Counts:
 
 
 def compressed(runs: Counts, width: int, height: int) -> str:
-    """Return runs that were checked in COCO's compressed form."""
+    """Return validated runs in COCO's compressed form."""
     from pycocotools import mask as masks
 
     return str(masks.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)["counts"].decode())
 
 
 def checked_ring(points: Sequence[Any], width: int, height: int) -> None:
-    """Raise `ValueError` for what is no polygon on a picture: x, y, x, y, … of three points or more.
+    """Raise `ValueError` unless the points are a polygon on an image: x, y, x, y, … in pixels, of three points or more.
 
-    One that goes further beyond an edge than the picture is large is refused: filling it would take for ever.
+    Polygons that extend beyond an edge by more than the size of the image are refused: filling them would take too
+    long.
     """
     if len(points) < 6 or len(points) % 2:
         raise ValueError(f"expected x and y of at least three points, found {len(points)} numbers")
@@ -77,7 +78,7 @@ def checked_ring(points: Sequence[Any], width: int, height: int) -> None:
 
 
 def checked_segmentation(value: Any, width: int, height: int) -> None:
-    """Raise `ValueError` for what is neither polygons nor run lengths of a picture of this size."""
+    """Raise `ValueError` unless the value is polygons, or run lengths of an image of this size."""
     if isinstance(value, list) and value:
         for ring in value:
             if type(ring) is not list:

@@ -1,1 +1,1 @@
-"""Frames of folders and clips: numbering, decoding, orientation, sampling."""
+"""Frames of image folders and video clips: numbering, decoding, orientation, sampling."""

@@ -1,7 +1,7 @@
-"""Video clips: which frames there are, and exactly the one that is asked for.
+"""Random access to the frames of a video clip by presentation timestamp, exact to the frame.
 
-A frame of a clip is named by its presentation timestamp and by that of the keyframe at which decoding has to begin, so
-that whoever knows its name can have it without a look at the rest of the clip: `clip.mp4#pts=12800&key=10240`.
+A frame of a clip is named by its presentation timestamp and by that of the keyframe at which decoding must start, so
+that it can be decoded without an index of the clip: `clip.mp4#pts=12800&key=10240`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from transforms.frames.orientation import ON_ITS_SIDE, turned
 from transforms.io.frame_bytes import FileChangingError
 
 if TYPE_CHECKING:
-    # A tenth of a second of import, which those who have no clips need not pay.
+    # Importing PyAV takes a tenth of a second, which programs without clips should not spend.
     import av
 
 
@@ -33,24 +33,24 @@ EXTENSIONS = ("mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "m2ts", "m
 _FRAGMENT = r"#pts=(?P<pts>-?[0-9]+)&key=(?P<key>-?[0-9]+)$"
 _NAME = re.compile(r"(?P<path>.+)" + _FRAGMENT, re.DOTALL)
 KEY_PATTERN = _FRAGMENT
-"""Finds `pts` and `key` in the name of a frame of a clip, as an RE2 pattern with named groups."""
+"""Matches `pts` and `key` in the name of a clip's frame, as an RE2 pattern with named groups."""
 
 _DAMAGED = "the frame's packet is damaged"
 _BUILDS_ON_DAMAGED = "the frame is decoded from another one whose packet is damaged"
 
-# Up to so many frames are decoded and thrown away before a jump to the next keyframe is worth its price.
+# Seeking to a keyframe costs about as much as decoding this many frames.
 _WORTH_A_JUMP = 12
 _JUMPS = 8
 _PLANAR = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "nv21", "gray"})
 _FULL_RANGE = 2
-# Luma as most clips store it goes from 16 to 235 (ITU-R BT.601, BT.709).
+# Most clips store luma in limited range, 16 to 235 (ITU-R BT.601, BT.709).
 _BLACK, _TO_FULL = 16.0, 255.0 / 219.0
-# What EXIF calls pictures that are turned counterclockwise by 0 to 3 quarters, the latter after left and right changed.
+# EXIF orientations of images rotated counterclockwise by 0 to 3 quarter turns: plain, and mirrored left to right.
 _TURNED, _MIRRORED = (1, 8, 3, 6), (2, 5, 4, 7)
 
 
 class FrameName(NamedTuple):
-    """Where a frame of a clip is found: file, and timestamps in units of the stream's time base."""
+    """The name of a clip's frame: path of the clip, and timestamps in units of the stream's time base."""
 
     path: str
     pts: int
@@ -58,42 +58,42 @@ class FrameName(NamedTuple):
 
     @classmethod
     def parse(cls, uri: str) -> FrameName | None:
-        """Return the parts of a name, or None if it is that of an ordinary file."""
+        """Return the parts of a URI, or None if it names an ordinary file."""
         found = _NAME.fullmatch(uri)
         return cls(found["path"], int(found["pts"]), int(found["key"])) if found else None
 
 
 class ClipFrame:
-    """A decoded frame of a stream that counts time in units of `base`. Pictures are turned as the metadata ask."""
+    """A decoded frame of a stream with the time base `base`. Images are oriented by the clip's metadata."""
 
     def __init__(self, frame: av.VideoFrame, base: Fraction | None) -> None:
         self._frame = frame
-        # What the decoder holds back to the end comes out of it without one.
+        # Frames that the decoder returns when it is flushed at the end have no time base.
         self._base = frame.time_base or base
         self._orientation = _orientation(frame)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Return width and height in pixels as shown."""
+        """Return width and height in pixels as displayed."""
         size = (self._frame.width, self._frame.height)
         return size[::-1] if self._orientation >= ON_ITS_SIDE else size
 
     @property
     def time_ns(self) -> int | None:
-        """Return the presentation time in ns since the clip's zero."""
+        """Return the presentation time in ns from the zero of the clip's timestamps, or None if unknown."""
         if self._base is None or self._frame.pts is None:
             return None
         return int(self._frame.pts * self._base * 1_000_000_000)
 
     def digest(self) -> bytes:
-        """Return the BLAKE3 digest of the decoded planes, without the padding of their lines."""
+        """Return the BLAKE3 digest of the decoded planes, without the padding of their rows."""
         hasher = blake3(f"{self._frame.format.name} {self._frame.width}x{self._frame.height}".encode())
         for plane in _planes(self._frame):
             hasher.update(np.ascontiguousarray(plane).data)
         return hasher.digest()
 
     def gray(self, params: ImageParams) -> Gray:
-        """Return the luma, 0..255 whatever range the clip stores, at the size of `params`, shape (H, W), uint8."""
+        """Return the luma at the size of `params`, shape (H, W), uint8, scaled from the clip's range to 0..255."""
         refuse_unless_sane(self._frame.width, self._frame.height, params)
         name = self._frame.format.name
         if name in _PLANAR:
@@ -105,7 +105,7 @@ class ClipFrame:
         return turned(gray, self._orientation)
 
     def color(self) -> Color:
-        """Return the picture as BGR, shape (H, W, 3), uint8."""
+        """Return the image, shape (H, W, 3), uint8, BGR."""
         return turned(_as_bytes(self._frame.to_ndarray(format="bgr24")), self._orientation)
 
 
@@ -114,11 +114,11 @@ def _as_bytes(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 
 def _orientation(frame: av.VideoFrame) -> int:
-    """Return how a frame is to be turned, 1 to 8, as EXIF counts.
+    """Return the EXIF orientation, 1 to 8, that a frame's metadata ask for.
 
-    Its display matrix (ISO/IEC 14496-12, 8.3.2) takes x, right, and y, down, to a x + c y and b x + d y.
+    The display matrix (ISO/IEC 14496-12, 8.3.2) maps x (right) and y (down) to a x + c y and b x + d y.
     """
-    # Declared as a mapping, its iterator gives the values.
+    # The type is declared as a mapping, but iterating over it yields the values.
     found: Any = frame.side_data
     matrix = next((data for data in found if data.type.name == "DISPLAYMATRIX"), None)
     if matrix is None:
@@ -130,7 +130,7 @@ def _orientation(frame: av.VideoFrame) -> int:
 
 
 class FrameLookup(NamedTuple):
-    """What a clip gives for a name: the frame, or None and what is `wrong`; and size and mtime as they are listed."""
+    """The result of `Clip.find`: the frame, or None and the reason `wrong`; the packet's size and the file's mtime."""
 
     frame: ClipFrame | None
     wrong: str
@@ -141,14 +141,17 @@ class FrameLookup(NamedTuple):
 
 
 class _Packet(NamedTuple):
-    """The size of a packet, and its place among those that were decoded."""
+    """The size of a packet in bytes, and its position in decoding order."""
 
     size_bytes: int
     order: int
 
 
 class Clip:
-    """A clip that gives frames by name. Frames asked for in order are decoded once; use as a context manager."""
+    """A video clip that returns frames by name; use as a context manager.
+
+    Frames that are requested in presentation order are decoded once.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -178,11 +181,11 @@ class Clip:
 
     @property
     def codec(self) -> str:
-        """Return the name of the clip's video format, `h264` say."""
+        """Return the name of the video codec, such as `h264`."""
         return str(self._stream.codec_context.name)
 
     def find(self, name: FrameName) -> FrameLookup:
-        """Look for a frame. Raises `FileChangingError` if the clip is no longer the one that was opened."""
+        """Look up a frame. Raises `FileChangingError` if the file has changed since it was opened."""
         if status_of(self._source) != self._status:
             raise FileChangingError(f"{self._path} changed while it was read")
         read_ns = time.time_ns()
@@ -193,14 +196,14 @@ class Clip:
         return FrameLookup(given, wrong, packet.size_bytes, self._status[1], read_ns, self._changed_ns)
 
     def _wrong(self, frame: av.VideoFrame | None, packet: _Packet, name: FrameName) -> str:
-        """Return what speaks against a frame; a decoder goes on after damage, and shows what it can."""
+        """Return why a frame must not be used, or "": decoders go on after damage and return partly wrong images."""
         if frame is None or frame.is_corrupt:
             return _DAMAGED
         start = self._seen.get(name.key, packet).order
         return _BUILDS_ON_DAMAGED if any(start <= order < packet.order for order in self._damaged) else ""
 
     def frame(self, name: FrameName) -> ClipFrame:
-        """Return a frame. Raises `CorruptImageError` where there is none, and what `find` raises."""
+        """Return a frame. Raises `CorruptImageError` if it is missing or damaged, and the errors of `find`."""
         found = self.find(name)
         if found.frame is None:
             raise CorruptImageError(found.wrong)
@@ -227,10 +230,10 @@ class Clip:
         return frame
 
     def _is_settled(self, name: FrameName) -> bool:
-        """Say whether decoding began where it gives all that is sound from a frame on.
+        """Return whether decoding started early enough for the frame to be complete.
 
-        With intra refresh, pictures are whole only some time after a keyframe. What a decoder takes for whole then may
-        still not be, as it had no picture to begin with; it is after one more round.
+        With intra refresh, images are complete only some time after a keyframe. Those that the decoder first marks as
+        complete may still be wrong, since it started without a reference; they are right one refresh period later.
         """
         if self._start is None or self._first is None:
             return False
@@ -238,7 +241,7 @@ class Clip:
         return late <= 0 or (self._second is not None and self._second + late <= name.pts)
 
     def _walk(self, name: FrameName) -> av.VideoFrame | None:
-        """Decode until a frame, or what comes after it."""
+        """Decode up to a frame and return it, or None if the clip has no frame of that timestamp."""
         while True:
             frame = self._ahead or next(self._frames, None)
             self._ahead = frame
@@ -247,12 +250,12 @@ class Clip:
             if self._first is None:
                 self._first = frame.pts
             if frame.pts is not None and frame.pts >= name.pts:
-                # It stays where it is, for whoever asks for it, or for one before it that does not exist.
+                # It stays in `_ahead`: the next request may be for this frame again.
                 return frame if frame.pts == name.pts else None
             self._passed, self._ahead = frame.pts, None
 
     def _is_elsewhere(self, name: FrameName) -> bool:
-        """Say whether a frame lies behind, or so far ahead that a jump is cheaper than decoding what lies between."""
+        """Return whether a frame is behind the decoder, or so far ahead that seeking is cheaper than decoding to it."""
         if self._start is None or name.key < self._start:
             return True
         if self._passed is not None and name.pts <= self._passed:
@@ -261,7 +264,7 @@ class Clip:
         return name.key - self._back > (self._start if here is None else here) + self._worth_a_jump
 
     def _jump(self, key: int) -> None:
-        """Go to a keyframe, so that its packet is the next one to be decoded."""
+        """Seek to a keyframe, so that its packet is the next one to be decoded."""
         self._passed = self._ahead = self._first = self._second = None
         if key not in self._unreachable:
             for packets in self._from_before(key):
@@ -272,12 +275,12 @@ class Clip:
                         return
                     if packet.dts is not None and packet.dts > key:
                         break
-            # A recording that starts within a group of pictures has no keyframe for its first frames.
+            # A recording that starts inside a group of pictures has no keyframe for its first frames.
             self._unreachable.add(key)
         self._start, self._frames = None, iter(())
 
     def _keyframe_until(self, pts: int) -> int | None:
-        """Return the timestamp of the last keyframe that is shown at `pts` or before, or None."""
+        """Return the timestamp of the last keyframe that is displayed at `pts` or before, or None."""
         for packets in self._from_before(pts):
             found = None
             for packet in packets:
@@ -290,9 +293,9 @@ class Clip:
         return None
 
     def _from_before(self, pts: int) -> Iterator[Iterator[Any]]:
-        """Yield the packets from a place that should lie before a timestamp, then from ever earlier ones.
+        """Yield the packets from a position that should lie before a timestamp, then from ever earlier positions.
 
-        The container's index may be coarse or count in order of decoding.
+        The container's index may be coarse, or in decoding order.
         """
         back = 0
         for _ in range(_JUMPS - 1):
@@ -318,19 +321,19 @@ class Clip:
             except av.error.EOFError:
                 return
             except av.error.InvalidDataError:
-                # A frame that no other one is decoded from takes none with it.
+                # Damage in a frame that is no reference does not affect other frames.
                 if packet is not None and not packet.is_disposable:
                     self._damaged.append(self._n_seen)
             if packet is not None:
                 packets.append(next(rest, None))
 
     def _note(self, packet: Any) -> None:
-        """Remember a packet, and forget those that nobody can ask for any more."""
+        """Record a packet, and drop the records of packets that are no longer needed."""
         self._n_seen += 1
         if packet.is_keyframe:
             if self._second is None and packet.pts != self._start:
                 self._second = packet.pts
-            # Leading pictures of this group may still be decoded from the one before.
+            # Leading pictures of this group may still refer to the previous group.
             self._damaged = [order for order in self._damaged if order >= self._group]
             self._seen = {pts: seen for pts, seen in self._seen.items() if seen.order >= self._group}
             self._group = self._n_seen
@@ -344,17 +347,17 @@ class Clip:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._frames, self._ahead, self._start = iter(()), None, None
         self._container.close()
 
 
 DAMAGE_RULES = (Clip._find, Clip._wrong, Clip._decode, Clip._note)  # noqa: SLF001 - they are named here so that stages can name them
-"""What decides which frames are damaged, and so is a part of what every stage that reads pixels computes."""
+"""The functions that decide which frames are damaged: part of the code of every stage that reads pixels."""
 
 
 def _planes(frame: av.VideoFrame) -> list[npt.NDArray[np.uint8]]:
-    """Return the bytes of the planes without padding, as views of shape (rows, bytes per row)."""
+    """Return the bytes of the planes without padding, as views of shape (rows, bytes per row), uint8."""
     sample_bytes = (max(component.bits for component in frame.format.components) + 7) // 8
     views = []
     for number, plane in enumerate(frame.planes):
@@ -362,7 +365,7 @@ def _planes(frame: av.VideoFrame) -> list[npt.NDArray[np.uint8]]:
         if len(frame.planes) == 1:
             n_bytes = plane.width * frame.format.padded_bits_per_pixel // 8
         else:
-            # Formats named nv… hold both colour differences in their second plane.
+            # Formats named nv… interleave both chroma channels in their second plane.
             n_bytes = plane.width * sample_bytes * (2 if number and frame.format.name.startswith("nv") else 1)
         views.append(rows[:, :n_bytes])
     return views

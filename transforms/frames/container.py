@@ -1,4 +1,4 @@
-"""The files of clips: opened, told apart from what is none, and read packet by packet."""
+"""Opening video containers and reading their packets."""
 
 from __future__ import annotations
 
@@ -15,30 +15,33 @@ from transforms.io.object_file import ObjectFile
 
 
 class ClipError(OSError):
-    """The file is no clip that can be opened."""
+    """The file is not a video clip that can be opened."""
 
 
 def clip_source(path: str) -> Path | ObjectFile:
-    """Return what a clip is read from. Raises `OSError` for an object that is not there."""
+    """Return the path or seekable object of a clip. Raises `OSError` for an object that does not exist."""
     return ObjectFile(object_store.head(path)) if object_store.is_object(path) else Path(path)
 
 
 def status_of(source: Path | ObjectFile) -> tuple[int, int, int]:
-    """Return size in bytes, mtime in ns and inode: what tells whether a file is still the same one."""
+    """Return size in bytes, mtime in ns and inode, which together detect that a file was replaced or modified."""
     if isinstance(source, ObjectFile):
-        # Every read asks for just this content of it.
+        # Every read of an object is conditional on its entity tag, so that no inode is needed.
         return source.entry.size_bytes, source.entry.mtime_ns, 0
     found = source.stat()
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def open_clip(source: Path | ObjectFile) -> Any:
-    """Open a clip. Raises `ClipError` for what holds no video, `OSError` for what cannot be read."""
+    """Open a clip with PyAV.
+
+    Raises `ClipError` for files without a decodable video stream, `OSError` for what cannot be read.
+    """
     import av
 
     if isinstance(source, Path):
         if not stat.S_ISREG(source.stat().st_mode):
-            raise NoFileError(f"{source} is no regular file")
+            raise NoFileError(f"{source}: expected a regular file, found a folder, a pipe or a device")
         if not os.access(source, os.R_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(source))
     try:
@@ -46,7 +49,7 @@ def open_clip(source: Path | ObjectFile) -> Any:
     except (av.error.FFmpegError, ValueError) as error:
         raise ClipError(f"expected a video clip, found something else ({error})") from error
     streams = container.streams.video
-    # Decoding a stream whose parameters are unknown ends the process.
+    # Decoding a stream without codec parameters crashes the process.
     if not streams or streams[0].codec_context is None:
         container.close()
         raise ClipError("expected a video stream that can be decoded, found none")
@@ -54,7 +57,7 @@ def open_clip(source: Path | ObjectFile) -> Any:
 
 
 def packets_of(container: Any, stream: Any) -> Iterator[Any]:
-    """Yield the stream's packets in order of decoding; where the file is damaged, those that can be read."""
+    """Yield the stream's packets in decoding order; damaged parts of the file are skipped."""
     import av
 
     packets = container.demux(stream)

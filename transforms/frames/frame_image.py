@@ -1,4 +1,4 @@
-"""Frames as pictures, each read and decoded when first asked for, and at most once."""
+"""Lazy access to one frame's bytes and pixels, from an image file or a clip, each read and decoded at most once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from transforms.io.frame_bytes import FrameBytes, read_ahead, read_frame
 
 
 class Pixels(NamedTuple):
-    """A decoded picture at the sizes that are measured: of `decode_gray`, `to_small` and `to_tiles`."""
+    """A decoded image at the three sizes that are measured: those of `decode_gray`, `to_small` and `to_tiles`."""
 
     gray: Gray
     small: Gray
@@ -35,11 +35,11 @@ class Pixels(NamedTuple):
 
 
 class Picture:
-    """A frame in a file of its own.
+    """A frame that is stored as an image file; base class for frames of clips.
 
-    `group` names the group of pictures that a clip's frame is coded with, and is None for a file. `corrupt` says why
-    there is no picture, once one was asked for. `hash_hex`, `read` and `header` are there once the frame was read, if
-    the file allowed it.
+    `group` identifies the group of pictures with which a clip's frame is encoded; None for a file. `corrupt` is the
+    reason why decoding failed, once it was tried. `hash_hex`, `read` and `header` are set once the frame was read
+    successfully.
     """
 
     def __init__(self, uri: str, trusted_id: int | None, params: ImageParams) -> None:
@@ -65,23 +65,23 @@ class Picture:
         return self.read.size_bytes if self.read and self.n_read else 0
 
     def begins_group(self, before: Picture | None) -> bool:
-        """Say whether it is coded without those before, of which `before` is the last one: the first of its group."""
+        """Return whether the frame is the first of its group of pictures, given the frame `before` it."""
         return self.group is None or before is None or before.group != self.group
 
     def announce(self) -> None:
-        """Say that the frame will be looked at soon."""
+        """Start reading the file in the background, because the frame will be needed soon."""
         if self.trusted_id is None:
             read_ahead(self.uri)
 
     def content(self) -> int:
-        """Return the content id: the trusted one, or that of the bytes. Raises OSError where they cannot be read."""
+        """Return the content id: the trusted one, or that of the bytes. Raises `OSError` if they cannot be read."""
         if self._content is None:
             self.load()
         assert self._content is not None
         return self._content
 
     def load(self) -> None:
-        """Read the frame if that was not done; from then on what was read says what its content is."""
+        """Read the frame unless it was read before; then the content id is that of the bytes. Raises `OSError`."""
         if self._fault is not None:
             raise self._fault
         if self.read is None:
@@ -95,7 +95,7 @@ class Picture:
             self.n_read += 1
 
     def pixels(self) -> Pixels | None:
-        """Return the decoded picture, or None where there is none; `corrupt` then says why."""
+        """Return the decoded image, or None if it does not decode; `corrupt` is then the reason."""
         self.load()
         if not self._tried:
             self._tried = True
@@ -110,7 +110,7 @@ class Picture:
         return self._pixels
 
     def color(self, short_side: int | None = None) -> Color:
-        """Return the picture in colour, as `image.decode_color` has it.
+        """Return the image in colour, as `image.decode_color` does.
 
         Raises `CorruptImageError`, and `OSError` where the frame cannot be read.
         """
@@ -121,11 +121,11 @@ class Picture:
         return decode_color(self.read.data, self.header, self._params, short_side)
 
     def jpeg(self) -> bytes | None:
-        """Return the picture as a JPEG if it is in no file of its own, once `pixels` gave one; else None."""
+        """Return the image as a JPEG if the frame has no file of its own and `pixels` was decoded; else None."""
         return None
 
     def forget(self) -> None:
-        """Drop bytes and pixels, once the next frame has been compared with them."""
+        """Release bytes and pixels, once the next frame has been compared with them."""
         self._pixels = None
         if self.read is not None:
             self.read = self.read._replace(data=b"")
@@ -142,7 +142,7 @@ class Picture:
 
 
 class ClipPicture(Picture):
-    """A frame of a clip: what is read of it is what the clip's decoder gives."""
+    """A frame of a video clip, read through the clip's decoder."""
 
     def __init__(self, uri: str, name: FrameName, trusted_id: int | None, params: ImageParams, clips: Clips) -> None:
         super().__init__(uri, trusted_id, params)
@@ -153,10 +153,10 @@ class ClipPicture(Picture):
         self._wrong = ""
 
     def announce(self) -> None:
-        """Do nothing: a clip is read in one go."""
+        """Do nothing: a clip is read sequentially by its decoder."""
 
     def color(self, short_side: int | None = None) -> Color:  # noqa: ARG002 - a clip's decoder gives whole frames
-        """Return the picture in colour, turned as the clip's metadata ask. Raises as for files."""
+        """Return the image in colour, oriented by the clip's metadata. Raises the same errors as for files."""
         self.load()
         if self._frame is None:
             raise CorruptImageError(self._wrong)
@@ -164,11 +164,11 @@ class ClipPicture(Picture):
         return self._frame.color()
 
     def jpeg(self) -> bytes | None:
-        """Return the picture as `image.encode_jpeg` has it."""
+        """Return the image as a JPEG, as `image.encode_jpeg` does; None if the frame is damaged."""
         return None if self._frame is None else encode_jpeg(self._frame.color())
 
     def forget(self) -> None:
-        """Drop the frame, once the next one has been compared with it."""
+        """Release the frame, once the next one has been compared with it."""
         super().forget()
         self._frame = None
 
@@ -177,7 +177,7 @@ class ClipPicture(Picture):
         try:
             found = self._clips.get(self._name.path).find(self._name)
         except OSError:
-            # What a reading that broke off leaves behind says nothing of the frames that come after.
+            # After a failed read, the decoder's state is invalid for the following frames.
             self._clips.close()
             raise
         read = FrameBytes(b"", found.size_bytes, found.mtime_ns, found.read_ns, found.changed_ns)
@@ -196,21 +196,21 @@ class ClipPicture(Picture):
 
 
 class Clips:
-    """The clips that frames are taken from, one open at a time; use as a context manager."""
+    """Cache of one open clip, from which frames are read; use as a context manager."""
 
     def __init__(self) -> None:
         self._path = ""
         self._clip: Clip | None = None
 
     def get(self, path: str) -> Clip:
-        """Return a clip. Raises `ClipError` or `OSError` where it cannot be opened."""
+        """Return the clip of a path, opened if it is not the current one. Raises `ClipError` or `OSError`."""
         if self._clip is None or path != self._path:
             self.close()
             self._path, self._clip = path, Clip(path)
         return self._clip
 
     def close(self) -> None:
-        """Let go of the clip that is open."""
+        """Close the current clip."""
         if self._clip is not None:
             self._clip.close()
             self._clip = None
@@ -223,13 +223,13 @@ class Clips:
 
 
 def picture(uri: str, trusted_id: int | None, params: ImageParams, clips: Clips) -> Picture:
-    """Return the frame of a name: a file of its own, or a frame of one of `clips`."""
+    """Return the frame that a URI names: an image file, or a frame of one of `clips`."""
     name = FrameName.parse(uri)
     return Picture(uri, trusted_id, params) if name is None else ClipPicture(uri, name, trusted_id, params, clips)
 
 
 def thumbnail_of(uri: str, long_side: int) -> bytes:
-    """Return a frame as a small JPEG in colour. Raises `CorruptImageError`, and `OSError` where it cannot be read."""
+    """Return a frame as a small colour JPEG. Raises `CorruptImageError`, and `OSError` where it cannot be read."""
     name = FrameName.parse(uri)
     if name is None:
         return thumbnail(read_frame(uri).data, long_side)

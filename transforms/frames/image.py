@@ -1,4 +1,4 @@
-"""From the bytes of a picture to the arrays that everything else measures."""
+"""Decoding and resizing of images: encoded bytes to grey, colour and thumbnail arrays."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from PIL import Image
 from transforms.frames.orientation import ON_ITS_SIDE, in_app1, in_png, in_webp, turned
 
 Gray = npt.NDArray[np.uint8]
-"""A picture in grey, shape (H, W), 0..255."""
+"""A grey image, shape (H, W), uint8, luma 0..255."""
 
 Color = npt.NDArray[np.uint8]
-"""A picture in colour, shape (H, W, 3), channels blue, green, red, 0..255."""
+"""A colour image, shape (H, W, 3), uint8, channels blue, green, red, 0..255."""
 
 TILES = (36, 64)
-"""Rows and columns of the tile grid that motion is measured on; a tile is 20x20 pixels of a 720p picture."""
+"""Rows and columns of the tile grid on which motion is measured; a tile is 20x20 pixels of a 720p image."""
 
 _REDUCED = {
     1: cv2.IMREAD_GRAYSCALE,
@@ -36,7 +36,7 @@ _REDUCED_COLOR = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-# Pillow reads headers only here; what is too large is for `ImageParams.max_megapixels` to say.
+# Pillow only reads headers here; the limit of size is `ImageParams.max_megapixels`.
 Image.MAX_IMAGE_PIXELS = None
 _SMALL_SIDE = 160
 _JPEG_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -46,17 +46,17 @@ _JPEG_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 @dataclass(frozen=True)
 class ImageParams:
-    """At which size pictures are measured.
+    """At which size images are measured.
 
-    `long_side`: the longer side, in pixels, of the grey picture that every measure is taken on. Pictures are brought
-    to it by averaging (for JPEG mostly inside the decoder, which is also what makes it cheap) and never enlarged.
-    One size for all keeps thresholds comparable between resolutions: cameras of 540 to 2160 lines looking at one scene
-    get blur scores within a factor of 1.7 of one another (whole-number reductions such as 720p to 640x360 score
-    highest), where a pixel more of blur makes a factor of several. The price is detail below the grid: at 640, blur
-    narrower than about two pixels of a 720p picture (three of 1080p) cannot be told from none, and noise below that
-    size does not count as sharpness.
+    `long_side`: the longer side, in pixels, of the grey image on which every measure is computed. Images are reduced to
+    it by averaging (for JPEG mostly inside the decoder, which saves most of the decoding time) and never enlarged. One
+    size for all keeps thresholds comparable between resolutions: cameras of 540 to 2160 lines that see one scene get
+    blur scores within a factor of 1.7 of one another (whole-number reductions such as 720p to 640x360 score highest),
+    whereas one more pixel of blur changes the score by a factor of several. The cost is detail below the grid: at 640,
+    blur narrower than about two pixels of a 720p image (three of 1080p) cannot be detected, and noise below that size
+    does not count as sharpness.
 
-    `max_megapixels`: a picture whose header claims more is called corrupt without decoding it.
+    `max_megapixels`: an image whose header claims more is marked corrupt without decoding it.
     """
 
     long_side: Annotated[int, Ge(64), Le(8192)] = 640
@@ -64,14 +64,14 @@ class ImageParams:
 
 
 class CorruptImageError(ValueError):
-    """The bytes are not a picture that can be decoded."""
+    """The bytes are not an image that can be decoded."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture claims: format, size in pixels as it is shown, and which way the decoder's rows are to be turned.
+    """Format, displayed size in pixels and orientation of an image, as its header states them.
 
-    `orientation` is that of EXIF, 1 for pictures that are shown as they are stored.
+    `orientation` is the EXIF orientation, 1 to 8; 1 for images that are displayed as they are stored.
     """
 
     format: str
@@ -81,12 +81,12 @@ class Header:
 
 
 def read_header(data: bytes) -> Header:
-    """Return format, size and orientation of a picture without decoding it.
+    """Return format, size and orientation of an image without decoding it.
 
-    Orientations are taken from where OpenCV takes them, since what reads datasets reads with that: EXIF of JPEG, PNG
-    and WebP. Those of TIFF its decoder and Pillow see to themselves. Raises `CorruptImageError` where the bytes are
-    empty or no known picture. JPEG is parsed here, in about 3 µs; other formats go through Pillow, whose 60 µs vanish
-    beside what decoding them takes.
+    Orientation is read from the EXIF data of JPEG, PNG and WebP, as OpenCV does, since programs that read datasets use
+    OpenCV; for TIFF, the decoder and Pillow apply it themselves. JPEG is parsed here, in about 3 µs; other formats go
+    through Pillow, whose 60 µs are negligible compared with decoding them. Raises `CorruptImageError` where the bytes
+    are empty or no known image format.
     """
     if not data:
         raise CorruptImageError("the file is empty")
@@ -96,7 +96,7 @@ def read_header(data: bytes) -> Header:
         with Image.open(io.BytesIO(data)) as picture:
             name, size = (picture.format or "unknown").lower(), picture.size
     except Exception as error:
-        # Pillow raises whatever its parsers stumble over, from struct.error to SyntaxError.
+        # Pillow's parsers raise any exception, from struct.error to SyntaxError.
         raise CorruptImageError(f"not a picture: starts with {data[:8].hex(' ')}") from error
     turn = {"png": in_png, "webp": in_webp}.get(name)
     orientation = turn(data) if turn else 1
@@ -104,7 +104,7 @@ def read_header(data: bytes) -> Header:
 
 
 def _jpeg_header(data: bytes) -> Header:
-    """Walk the segments of a JPEG (ITU-T T.81, annex B) to its frame header."""
+    """Parse the segments of a JPEG (ITU-T T.81, annex B) up to its frame header."""
     at, end = 2, len(data)
     orientation = 0
     while at + 9 <= end:
@@ -129,10 +129,10 @@ def _jpeg_header(data: bytes) -> Header:
 
 
 def decode_gray(data: bytes, header: Header, params: ImageParams) -> Gray:
-    """Decode to grey at the size of `params`.
+    """Decode to a grey image at the size of `params`.
 
-    Returns an array of shape (height, width), dtype uint8, luma 0..255 (BT.601 weights of the decoder), whose longer
-    side is `params.long_side`, or the size of `header` if that is smaller. Raises `CorruptImageError`.
+    Returns shape (H, W), uint8, luma 0..255 (BT.601 weights of the decoder). The longer side is `params.long_side`, or
+    that of `header` if it is smaller. Raises `CorruptImageError`.
     """
     refuse_unless_sane(header.width, header.height, params)
     longest = max(header.width, header.height)
@@ -148,10 +148,10 @@ def decode_gray(data: bytes, header: Header, params: ImageParams) -> Gray:
 
 
 def decode_color(data: bytes, header: Header, params: ImageParams, short_side: int | None = None) -> Color:
-    """Decode to colour.
+    """Decode to a colour image, oriented for display: shape (H, W, 3), uint8, BGR.
 
-    Returns the picture as it is shown, of the size of `header`, or, where `short_side` pixels are enough, reduced by 2,
-    4 or 8 while its shorter side has at least that many (for JPEG inside the decoder). Raises `CorruptImageError`.
+    The size is that of `header`. With `short_side`, the image is reduced by 2, 4 or 8 as long as its shorter side keeps
+    at least that many pixels (for JPEG inside the decoder). Raises `CorruptImageError`.
     """
     refuse_unless_sane(header.width, header.height, params)
     factor = 1 if short_side is None else _reduction(min(header.width, header.height), short_side)
@@ -159,12 +159,12 @@ def decode_color(data: bytes, header: Header, params: ImageParams, short_side: i
 
 
 def _reduction(side: int, enough: int) -> int:
-    """Return the largest reduction that a decoder offers which leaves a side `enough` pixels."""
+    """Return the largest reduction of the decoder (8, 4, 2 or 1) that leaves a side at least `enough` pixels."""
     return next(f for f in (8, 4, 2, 1) if f == 1 or side >= f * enough)
 
 
 def _imdecode_color(data: bytes, header: Header, factor: int) -> Color:
-    # The decoder of TIFF turns pictures, and then squeezes them into a part of the size that they had before.
+    # OpenCV's TIFF decoder rotates images and then reduces them to the size before rotation, so that we reduce instead.
     is_late = header.format == "tiff"
     try:
         flags = _REDUCED_COLOR[1 if is_late else factor] | cv2.IMREAD_IGNORE_ORIENTATION
@@ -180,7 +180,7 @@ def _imdecode_color(data: bytes, header: Header, factor: int) -> Color:
 
 
 def refuse_unless_sane(width: int, height: int, params: ImageParams) -> None:
-    """Raise `CorruptImageError` for a size that no picture has, or that is larger than `params` allow."""
+    """Raise `CorruptImageError` for a size in pixels of zero, or larger than `params` allow."""
     if not width or not height:
         raise CorruptImageError(f"claims a size of {width}x{height}")
     if width * height > params.max_megapixels * 1_000_000:
@@ -190,20 +190,20 @@ def refuse_unless_sane(width: int, height: int, params: ImageParams) -> None:
 
 
 def to_small(gray: Gray) -> Gray:
-    """Average an (H, W) uint8 picture down to at most 160 pixels: enough for tones, motion and hashes."""
+    """Reduce an (H, W) uint8 image by averaging to at most 160 pixels a side: enough for tones, motion and hashes."""
     return shrink(gray, _SMALL_SIDE)
 
 
 def to_tiles(small: Gray) -> Gray:
-    """Return the mean luma of each tile of an (H, W) uint8 picture, shape (36, 64), dtype uint8."""
+    """Return the mean luma of each tile of an (H, W) uint8 image, shape (36, 64), uint8."""
     return cv2.resize(small, TILES[::-1], interpolation=cv2.INTER_AREA)
 
 
 def shrink(gray: Gray, long_side: int) -> Gray:
-    """Bring the longer side of an (H, W) uint8 picture down to `long_side` by averaging; never enlarge.
+    """Reduce the longer side of an (H, W) uint8 image to `long_side` by averaging; never enlarge.
 
-    What is left to do after halving, a factor below two, is done by linear interpolation, whose weights hardly differ
-    from those of the areas by then: at 3 to 2 they are (3/4, 1/4) for (2/3, 1/3), in a fifth of the time.
+    What remains after halving, a factor below two, is done by linear interpolation, whose weights are then close to
+    those of area averaging: at 3 to 2 they are (3/4, 1/4) instead of (2/3, 1/3), in a fifth of the time.
     """
     height, width = gray.shape
     longest = max(height, width)
@@ -221,12 +221,12 @@ def shrink(gray: Gray, long_side: int) -> Gray:
 
 
 def encode_jpeg(picture: Color) -> bytes:
-    """Return a (H, W, 3) uint8 BGR picture as a JPEG of its size: how frames of clips leave the program."""
+    """Return an (H, W, 3) uint8 BGR image as a JPEG of the same size, quality 95: the format of frames of clips."""
     return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1])
 
 
 def thumbnail(data: bytes, long_side: int) -> bytes:
-    """Return a small JPEG in colour of a picture's bytes. Raises `CorruptImageError`."""
+    """Decode an image and return it as a small colour JPEG. Raises `CorruptImageError`."""
     header = read_header(data)
     refuse_unless_sane(header.width, header.height, ImageParams())
     factor = _reduction(max(header.width, header.height), long_side)
@@ -234,7 +234,7 @@ def thumbnail(data: bytes, long_side: int) -> bytes:
 
 
 def encode_small(picture: Color, long_side: int) -> bytes:
-    """Return a (H, W, 3) uint8 BGR picture as a JPEG whose longer side is `long_side` at most."""
+    """Return an (H, W, 3) uint8 BGR image as a JPEG, quality 78, whose longer side is at most `long_side` pixels."""
     scale = min(1.0, long_side / max(picture.shape[:2]))
     size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

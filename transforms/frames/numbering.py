@@ -1,4 +1,4 @@
-"""From the names of files to an ordered sequence of frames."""
+"""Frame numbers from file names, and the sequence, steps and gaps of a stream."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _FEWEST_FOR_STRIDE = 8
 
 @dataclass(frozen=True)
 class IngestParams:
-    """Which files are frames, and how they follow one another.
+    """Which files are frames, and how they form a sequence.
 
-    A frame is a file whose name ends in a number and an image extension, `image_17.jpg` or `000017.png`; order is by
-    that number. Names that begin with a dot are those of no frames.
+    A frame is a file whose name ends in a number and an image extension, `image_17.jpg` or `000017.png`; frames are
+    ordered by that number. Files whose names begin with a dot are ignored.
 
-    `glob`: a pattern that file names must match as well.
-    `strict_sequence`: two files with one number stop the run; if false, both are skipped and counted.
-    `step`: how far apart the numbers of two frames may lie that follow one another. None takes what is usual in the
-    stream, as `stride` has it: 1 for ordinary streams, 10 where every tenth frame was recorded, 34 for timestamps in
-    milliseconds at 30 frames a second.
-    `nested`: what to do where folders below a folder of frames hold frames as well, or clips lie there, thumbnails
-    perhaps or streams of their own: stop the run, or leave them alone.
-    `fps`: which frames of a clip are taken: `native` takes all, `keyframes` those that need no other to be decoded, a
-    number so many per second of presentation time. A frame's number is its place among all frames of the clip,
-    whichever are taken.
-    `unreadable`: what to do about clips that are none, or cannot be read: stop the run, or go on without them; the next
-    run tries them again.
-    `materialize`: `jpeg` writes the frames of clips that are taken as files into the workspace, for other programs and
-    for exports that link to them. Nothing needs it: measures, models and exports take frames from the clip itself.
+    `glob`: a pattern that file names must also match.
+    `strict_sequence`: two files with the same number stop the run; if false, both are skipped and counted.
+    `step`: the largest difference between the numbers of two consecutive frames. None takes the usual difference of the
+    stream, as `stride` computes it: 1 for ordinary streams, 10 where every tenth frame was recorded, 34 for timestamps
+    in milliseconds at 30 frames a second.
+    `nested`: what to do where a folder of frames also holds clips, or subfolders with frames (thumbnails, or streams of
+    their own): stop the run, or ignore them.
+    `fps`: which frames of a clip are used: `native` uses all, `keyframes` those that are decoded without others, a
+    number so many per second of presentation time. A frame's number is its position among all frames of the clip,
+    whichever are used.
+    `unreadable`: what to do about files with a clip's extension that are no clips or cannot be read: stop the run, or
+    go on without them; the next run tries them again.
+    `materialize`: `jpeg` writes the sampled frames of clips as files into the workspace, for other programs and for
+    exports that link to them. No stage needs it: measures, models and exports read frames from the clip itself.
     """
 
     glob: str = "*"
@@ -55,11 +55,11 @@ class IngestParams:
 
 @dataclass(frozen=True)
 class FrameFiles:
-    """The files of a folder as a sequence.
+    """The files of a folder as a sequence of frames.
 
-    `chosen` are positions into the given names, in order of frame number, and `frame_idx` these numbers, both shape
-    (N,). `n_ignored` files are no frames. `repeated` maps a number to the several names that carry it; they are not
-    among the chosen.
+    `chosen` are positions in the list of names, in order of frame number, and `frame_idx` these numbers, both int64 of
+    shape (N,). `n_ignored` is the number of files that are no frames. `repeated` maps a number to the names that share
+    it; these files are not in `chosen`.
     """
 
     chosen: Int64Array
@@ -69,13 +69,13 @@ class FrameFiles:
 
 
 class FrameNumberError(ValueError):
-    """A file name's number is too large for 63 bits."""
+    """The number in a file name does not fit in a signed 64-bit integer."""
 
 
 def order_files(names: pa.Array, glob: str) -> FrameFiles:
-    """Pick the frames among file names and put them in order of their numbers, never of their names."""
+    """Select the frames among file names and order them by their numbers."""
     number = pc.struct_field(pc.extract_regex(names, _FRAME_NAME), "number")
-    # What is hidden is somebody's note on a frame, ._image_0.jpg say, or a copy half made.
+    # Hidden files are metadata of a frame, such as ._image_0.jpg, or incomplete copies.
     number = pc.if_else(pc.starts_with(names, "."), None, number)
     if glob != "*":
         fits = pa.array([fnmatch.fnmatchcase(name, glob) for name in names.to_pylist()], pa.bool_())
@@ -105,11 +105,11 @@ def order_files(names: pa.Array, glob: str) -> FrameFiles:
 
 
 def stride(frame_idx: Int64Array) -> int:
-    """Return how far apart the numbers of frames that follow one another lie, given sorted frame numbers.
+    """Return the usual difference between consecutive frame numbers, given sorted int64 numbers, shape (N,).
 
-    Where more than three in four of the differences are about alike, within half of their median, it is the largest of
-    these: neither a few numbers between the others nor clocks that jitter make gaps of what is none. Else it is the
-    greatest common divisor of all. It is 1 for fewer than eight frames, of whose differences nothing can be said.
+    If more than three in four of the differences lie within half of their median, it is the largest of these, so that
+    neither a few extra frames nor jitter of clocks produce gaps. Otherwise it is the greatest common divisor of all
+    differences. It is 1 for fewer than eight frames, too few for an estimate.
     """
     if len(frame_idx) < _FEWEST_FOR_STRIDE:
         return 1
@@ -120,28 +120,28 @@ def stride(frame_idx: Int64Array) -> int:
 
 
 def follows(frame_idx: Int64Array, step: int) -> npt.NDArray[np.bool_]:
-    """Mark the frames whose predecessor is there, shape (N,), for sorted numbers of one stream."""
+    """Mark the frames whose predecessor exists, shape (N,), bool, given sorted frame numbers of one stream."""
     result = np.zeros(len(frame_idx), np.bool_)
     result[1:] = np.diff(frame_idx) <= step
     return result
 
 
 def spans(frame_idx: Int64Array, n_frames: int) -> list[tuple[int | None, int | None]]:
-    """Cut sorted frame numbers into spans of so many frames: first number, and the one after the last.
+    """Split sorted frame numbers into spans of `n_frames` frames, as half-open intervals of frame numbers.
 
-    The outermost spans reach to infinity (None), so that every number lies in one of them.
+    The first span has no lower bound and the last one no upper bound (None), so that every number lies in a span.
     """
     cuts = frame_idx[n_frames::n_frames].tolist()
     return list(zip([None, *cuts], [*cuts, None], strict=True))
 
 
 def gaps(frame_idx: Int64Array, step: int) -> list[dict[str, int]]:
-    """Return the missing numbers between sorted frame numbers as intervals, both ends included."""
+    """Return the missing numbers between sorted frame numbers as intervals, both ends inclusive."""
     at = np.flatnonzero(np.diff(frame_idx) > step)
     starts, ends = frame_idx[at] + step, frame_idx[at + 1] - step
     return [{"start": start, "end": max(start, end)} for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
 
 def n_missing(intervals: list[dict[str, int]], step: int) -> int:
-    """Return how many frame numbers lie in gaps."""
+    """Return how many frames are missing in the intervals that `gaps` returns."""
     return sum((gap["end"] - gap["start"]) // step + 1 for gap in intervals)

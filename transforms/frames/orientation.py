@@ -1,4 +1,4 @@
-"""How a picture is to be turned before it is shown, as cameras and telephones put it down beside the pixels."""
+"""EXIF orientation: read from JPEG, PNG and WebP, and applied to arrays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 ON_ITS_SIDE = 5
-"""From this orientation on, rows of a picture are shown as columns."""
+"""From this orientation on, width and height are swapped for display."""
 
 _TAG = 0x0112
 _ENTRY_BYTES = 12
@@ -20,9 +20,9 @@ _RIFF_HEADER_BYTES = 12
 
 
 def turned(picture: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
-    """Return an (H, W) or (H, W, C) picture as it is to be shown; (W, H) for orientations from 5 on.
+    """Return an (H, W) or (H, W, C) image oriented for display; the result is (W, H, ...) for orientations from 5 on.
 
-    1 to 8 as EXIF 2.32 has them (tag 274), named by where the first row and column are: 6 is turned clockwise.
+    Orientations are 1 to 8 of EXIF 2.32 (tag 274): 6 is rotated clockwise by a quarter turn for display.
     """
     match orientation:
         case 2:
@@ -45,12 +45,12 @@ def turned(picture: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.u
 
 
 def in_app1(data: bytes, start: int, end: int) -> int:
-    """Return the orientation in a segment APP1 of a JPEG, 0 where it is none of EXIF; 1 where that says nothing."""
+    """Return the orientation in an APP1 segment of a JPEG: 0 if it is not EXIF, 1 if its EXIF has no orientation."""
     return _in_exif(data[start + len(_EXIF) : end]) if data.startswith(_EXIF, start) else 0
 
 
 def in_png(data: bytes) -> int:
-    """Return the orientation in the chunk eXIf of a PNG, wherever it is; 1 without one."""
+    """Return the orientation in the eXIf chunk of a PNG; 1 without one or with a wrong checksum."""
     at = _PNG_SIGNATURE_BYTES
     while at + 12 <= len(data):
         size = int.from_bytes(data[at : at + 4], "big")
@@ -63,9 +63,9 @@ def in_png(data: bytes) -> int:
 
 
 def in_webp(data: bytes) -> int:
-    """Return the orientation in the chunk EXIF of a WebP; 1 without one."""
+    """Return the orientation in the EXIF chunk of a WebP; 1 without one."""
     at = _RIFF_HEADER_BYTES
-    # Only files of this kind have more chunks than the picture's.
+    # Only the extended file format (VP8X) has chunks besides the image data.
     while data.startswith(b"VP8X", _RIFF_HEADER_BYTES) and at + 8 <= len(data):
         size = int.from_bytes(data[at + 4 : at + 8], "little")
         if data.startswith(b"EXIF", at):
@@ -75,7 +75,7 @@ def in_webp(data: bytes) -> int:
 
 
 def _in_exif(block: bytes) -> int:
-    """Return the orientation in a block of EXIF, a TIFF without a picture; 1 where it says nothing that makes sense."""
+    """Return the orientation in an EXIF block, which has the structure of a TIFF; 1 if missing or out of range."""
     order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(block[:4])
     if order is None or len(block) < 10:
         return 1

@@ -1,4 +1,4 @@
-"""What the pixel pass is given, a block of frames, and what it tells of it besides rows."""
+"""Input and output schemas of the pixel pass: a block of frames in, rows per table and counts out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pyarrow as pa
 import schemas
 
 TABLES = {t.name: t for t in (schemas.FRAMES, schemas.QUALITY, schemas.FINGERPRINTS, schemas.MOTION, schemas.MEDIA)}
-"""The stages of the pass, by the table that each writes."""
+"""The stages of the pixel pass, by the name of the table that each writes."""
 
 DEFAULT_STAGES = tuple(name for name in TABLES if name != "media")
 
@@ -23,17 +23,17 @@ BLOCK = pa.schema(
         pa.field("stream_id", pa.string(), nullable=False),
         pa.field("frame_idx", pa.int64(), nullable=False),
         pa.field("uri", pa.string(), nullable=False),
-        # Content id from an earlier run where size and mtime still vouch for it; null means: read and see.
+        # Content id from an earlier run if size and mtime are unchanged; null means that the file must be read.
         pa.field("trusted_id", pa.int64()),
-        # Where they do not vouch for it: what that run found, which equal bytes confirm without a decode.
+        # Otherwise the values that the earlier run found: they are reused without decoding if the bytes are equal.
         pa.field("known", KNOWN),
-        # Whether the row before this one is the frame before it in the stream, with no gap between.
+        # Whether the previous row is the previous frame of the stream, without a gap between them.
         pa.field("follows", pa.bool_(), nullable=False),
-        # False for a row that is there only because the next one is compared with its pixels.
+        # False for a row that is only needed as the predecessor with which the next frame is compared.
         pa.field("wanted", pa.bool_(), nullable=False),
-        # Which stages the row is for: `EVERY_STAGE`, or `MOTION_ONLY` and `ALL_BUT_MOTION` where two blocks share it.
+        # Which stages to compute: `EVERY_STAGE`, or `MOTION_ONLY` and `ALL_BUT_MOTION` if two blocks share the frame.
         pa.field("share", pa.int8(), nullable=False),
-        # The input_id of the row that these stages have for the frame; null where there is none.
+        # The input_id of the stage's existing row for the frame; null if it has none.
         *(pa.field(f"have_{stage}", pa.int64()) for stage in TABLES if stage != "frames"),
     ]
 )
@@ -44,5 +44,5 @@ FAULT = pa.struct(
     ]
 )
 VERIFIED = {name: f"verified_{name}" for name in TABLES}
-"""How many rows of each stage were only confirmed: the bytes had to be looked at, and are what an earlier run saw."""
+"""How many existing rows of each stage were confirmed by reading the bytes again and finding them unchanged."""
 TALLY = ("block", "n_frames", "n_read", "n_decoded", "bytes_read", "started_ns", *VERIFIED.values())

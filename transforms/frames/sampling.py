@@ -1,4 +1,4 @@
-"""Which frames a clip has, from its packets alone, and which of them are taken."""
+"""Index of a clip's frames, built from its packets without decoding, and sampling of frames from it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from transforms.frames.container import ClipError, clip_source, open_clip, packe
 
 Sampling = float | Literal["native", "keyframes"]
 
-# Damage can change the timestamps of a packet or two.
+# Number of packets whose timestamps may be wrong because of damage.
 _STRAY = 3
-# Of these, ffmpeg takes up timestamps that begin again where the last ones ended when it copies them.
+# Container formats for which ffmpeg continues restarted timestamps when it remuxes them.
 _TAKEN_UP = ("mpegts", "mpeg")
 
 
 @dataclass(frozen=True)
 class ClipIndex:
-    """The frames of a clip in order of presentation; arrays of shape (N,).
+    """The frames of a clip in presentation order; arrays of shape (N,), int64.
 
-    `pts` are presentation timestamps and `key` those of the keyframes at which decoding begins, both in units of
-    `time_base` seconds; `size_bytes` are the sizes of the packets. `n_repeated` packets carried the timestamp of
-    another one and are left out.
+    `pts` are presentation timestamps and `key` those of the keyframes at which decoding must start, both in units of
+    `time_base` seconds; `size_bytes` are the sizes of the packets. `n_repeated` packets had the timestamp of another
+    packet and are not in the index.
     """
 
     pts: Int64Array
@@ -38,16 +38,16 @@ class ClipIndex:
     n_repeated: int
 
     def fragments(self, at: Int64Array) -> list[str]:
-        """Return what follows the path in the names of the frames at these positions."""
+        """Return the URI fragments that name the frames at these positions, to be appended to the clip's path."""
         return [f"#pts={p}&key={k}" for p, k in zip(self.pts[at].tolist(), self.key[at].tolist(), strict=True)]
 
 
 def index_clip(path: str) -> ClipIndex:
     """List the frames of a clip's first video stream from its packets, without decoding any.
 
-    A packet that was cut off or has no timestamp is left out. Raises `ClipError` where the file holds no video or
-    packets without timestamps only, or where they begin again, as one timestamp would name two frames; and `OSError`
-    where it cannot be read.
+    Packets that are truncated or have no timestamp are left out. Raises `ClipError` where the file has no video, where
+    no packet has a timestamp, or where timestamps restart (one timestamp would name two frames); and `OSError` where it
+    cannot be read.
     """
     with open_clip(clip_source(path)) as container:
         stream = container.streams.video[0]
@@ -67,8 +67,8 @@ def index_clip(path: str) -> ClipIndex:
     if restart := _restart(np.array(clock, np.int64)):
         ended, begun = (f"{float((clock[at] - clock[0]) * time_base):.2f} s" for at in (restart - 1, restart))
         raise ClipError(
-            f"expected timestamps that rise, found that they begin again at {begun} after {ended}, as where recordings "
-            f"were joined byte by byte; {_apart(path, kind)}"
+            f"expected increasing timestamps, found that they restart at {begun} after {ended}, as in recordings that "
+            f"were concatenated byte by byte; {_apart(path, kind)}"
         )
     pts, size, is_key = (np.array(column) for column in zip(*rows, strict=True))
     key = _keys(pts, is_key)
@@ -79,9 +79,9 @@ def index_clip(path: str) -> ClipIndex:
 
 
 def _restart(clock: Int64Array) -> int:
-    """Return at which of the timestamps of packets in order of decoding, shape (N,), they begin again, or 0.
+    """Return the position at which timestamps in decoding order, shape (N,), restart, or 0 if they do not.
 
-    What goes back for `_STRAY` packets at most is none: medians of twice as many and one do not see it.
+    Steps back that last for at most `_STRAY` packets are ignored: a running median of 2 * `_STRAY` + 1 removes them.
     """
     if len(clock) <= 2 * _STRAY:
         return 0
@@ -94,7 +94,7 @@ def _restart(clock: Int64Array) -> int:
 
 
 def _apart(path: str, kind: str) -> str:
-    """Return what to do about a clip whose timestamps begin again."""
+    """Return what the user can do about a clip whose timestamps restart."""
     name = PurePath(path.rpartition("/")[2])
     if kind not in _TAKEN_UP:
         return "keep the recordings in files of their own, or join them with ffmpeg's concat demuxer"
@@ -104,10 +104,10 @@ def _apart(path: str, kind: str) -> str:
 
 
 def _keys(pts: Int64Array, is_key: npt.NDArray[np.bool_]) -> Int64Array:
-    """Return for packets in order of decoding where decoding has to begin for each.
+    """Return for each packet, in decoding order, the timestamp of the keyframe at which its decoding must start.
 
-    That is the last keyframe before it, unless the frame is shown before that keyframe: pictures that lead an open
-    group refer to the group before, so for them it is the keyframe before that one.
+    That is the last keyframe before it, unless the frame is shown before that keyframe: leading pictures of an open
+    group of pictures refer to the previous group, so that decoding starts one keyframe earlier.
     """
     at = np.maximum.accumulate(np.where(is_key, np.arange(len(pts)), 0))
     leads = pts < pts[at]
@@ -116,10 +116,11 @@ def _keys(pts: Int64Array, is_key: npt.NDArray[np.bool_]) -> Int64Array:
 
 
 def sample(index: ClipIndex, sampling: Sampling) -> Int64Array:
-    """Return the positions of the frames to take, ascending.
+    """Return the positions of the frames to use, ascending, int64.
 
-    A number of frames per second takes for every tick since the first frame the frame that is on the screen then, so
-    that clips of variable frame rate give a steady one; where it is above the clip's own, all frames are taken.
+    For a number of frames per second, every tick since the first frame selects the frame that is displayed then, so
+    that clips of variable frame rate are sampled at a steady rate; where the number exceeds the clip's own rate, all
+    frames are used.
     """
     n = len(index.pts)
     if sampling == "native":
@@ -130,7 +131,7 @@ def sample(index: ClipIndex, sampling: Sampling) -> Int64Array:
     span = int(index.pts[-1] - index.pts[0])
     rate = Fraction(sampling).limit_denominator(1_000_000)
     if not rate:
-        # Less than a frame in three weeks.
+        # The rate rounds to zero: less than one frame in three weeks.
         return np.zeros(1, np.int64)
     period = ticks_per_second / rate
     if n > 1 and period <= int(np.diff(index.pts).min()):

@@ -1,1 +1,1 @@
-"""Reaching bytes on disks and in buckets. Nothing here decides what is in them."""
+"""Reading bytes from disks and object stores. Nothing here interprets what is read."""

@@ -1,4 +1,4 @@
-"""Which object store programs are to use, and in whose name: by the environment, or by a profile of `~/.aws`."""
+"""Credentials and endpoint of the object store, from the environment or a profile of `~/.aws`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VARIABLES = {
     "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
     "endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
 }
-"""Under which variables of the environment the parts of `options` are found, the one that counts first."""
+"""The environment variables that give each entry of `options`; the first one that is set counts."""
 
 _FROM_PROFILE = {
     "access_key_id": "aws_access_key_id",
@@ -37,13 +37,13 @@ _KEYS = ("access_key_id", "secret_access_key", "session_token")
 
 
 class AccessError(PermissionError):
-    """The object store does not let these credentials do that, or there are none."""
+    """The object store denies access with these credentials, or there are no credentials."""
 
 
 def options() -> Mapping[str, str]:
-    """Return what the environment, or a profile of `~/.aws`, says of store and credentials.
+    """Return the settings of the object store from the environment, or else from a profile of `~/.aws`.
 
-    Keys are those of `VARIABLES`. Raises `AccessError` where there are no credentials at all.
+    Keys are those of `VARIABLES`. Raises `AccessError` where credentials are missing or incomplete.
     """
     return _options(
         tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_") or item[0] == "HOME"))
@@ -60,7 +60,7 @@ def _options(environment: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
     }
     profile = _profile(given)
     if "access_key_id" in found:
-        # Half of one pair and half of another open nothing.
+        # Keys from the environment and from the profile belong to different accounts and must not be mixed.
         profile = {name: value for name, value in profile.items() if name not in _KEYS}
     found = {"region": "us-east-1"} | profile | found
     if given.get("AWS_SKIP_SIGNATURE", "").lower() == "true":
@@ -72,14 +72,14 @@ def _options(environment: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
     if not any(given.get(name) for name in _OF_OTHERS) and not _has_metadata(given):
         raise AccessError(
             "no credentials for an object store: expected AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile "
-            "with such keys ($AWS_PROFILE, ~/.aws/credentials); of single sign-on, "
-            "`aws configure export-credentials --format env` makes them"
+            "with such keys ($AWS_PROFILE, ~/.aws/credentials); with single sign-on, "
+            "`aws configure export-credentials --format env` prints them"
         )
     return {name: value for name, value in found.items() if name not in _KEYS}
 
 
 def _profile(given: Mapping[str, str]) -> dict[str, str]:
-    """Return what the shared files say of the profile in use."""
+    """Return the settings of the active profile from the shared AWS files."""
     home = Path(given.get("HOME", "~")).expanduser() / ".aws"
     name = given.get("AWS_PROFILE") or "default"
     files = (
@@ -100,7 +100,7 @@ def _profile(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _has_metadata(given: Mapping[str, str]) -> bool:
-    """Say whether this is a machine of the cloud that is given credentials by an address of its own."""
+    """Return whether a cloud metadata service answers, which gives this machine credentials."""
     if given.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
         return False
     place = urlsplit(given.get("AWS_METADATA_ENDPOINT") or given.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or _METADATA)

@@ -1,4 +1,4 @@
-"""The bytes of frames in files and in objects, read so that what they are called and what they hold belong together."""
+"""Consistent reads of frame files and objects: bytes together with the size and mtime of that same version."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class FileChangingError(OSError):
 
 
 class FileTooLargeError(OSError):
-    """The file is too large to be one picture; reading it would fill the memory."""
+    """The file is too large for an image; reading it would exhaust memory."""
 
 
 class NoFileError(OSError):
-    """The path leads to a folder, a pipe or a device."""
+    """The path is a folder, a pipe or a device."""
 
 
 class FrameBytes(NamedTuple):
     """A file's bytes, with its size and mtime from before the read and the time of the read (ns since 1970).
 
-    `changed_ns` is when anything of the file was last changed; an object does not say.
+    `changed_ns` is the ctime, ns since 1970; None for objects, which have none.
     """
 
     data: bytes
@@ -47,12 +47,11 @@ class FrameBytes(NamedTuple):
 
 
 def read_frame(path: str) -> FrameBytes:
-    """Read a file whole, in one unbuffered read.
+    """Read a whole file in one unbuffered read.
 
-    A file that is being written is read again, three times at most. Raises `FileChangingError` if it does not come to
-    rest, `FileTooLargeError` above 1 GiB, `NoFileError` for what is no regular file, and whatever `OSError` the file
-    system has after it was asked three times. An object is there whole or not at all; what its store has to say comes
-    as an `OSError` as well.
+    A file that changes during the read is read again, three times at most. Raises `FileChangingError` if it changed
+    each time, `FileTooLargeError` above 1 GiB, `NoFileError` for what is not a regular file, and any other `OSError`
+    that persists over three tries. Objects are written atomically and read once; errors of the store are `OSError` too.
     """
     if object_store.is_object(path):
         return _objects().get(path)
@@ -72,7 +71,7 @@ def read_frame(path: str) -> FrameBytes:
 
 
 def read_ahead(path: str) -> None:
-    """Begin to read a file that will be asked for soon; what is wrong with it shows then."""
+    """Start reading a file that `read_frame` will read soon; errors are left for `read_frame` to raise."""
     if object_store.is_object(path):
         _objects().announce(path)
         return
@@ -88,15 +87,15 @@ def read_ahead(path: str) -> None:
 
 def _read_once(path: str) -> FrameBytes | None:
     """Return the file, or None if it changed during the read."""
-    # A pipe would be waited for otherwise, for ever.
+    # Without O_NONBLOCK, opening a pipe would block for ever.
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         read_ns = time.time_ns()
         before = os.fstat(handle)
         if not stat.S_ISREG(before.st_mode):
-            raise NoFileError(f"{path} is no regular file")
+            raise NoFileError(f"{path}: expected a regular file, found a folder, a pipe or a device")
         if before.st_size > _LARGEST_BYTES:
-            raise FileTooLargeError(f"{path} has {before.st_size} bytes, more than one picture can have")
+            raise FileTooLargeError(f"{path} has {before.st_size} bytes, expected an image of at most 1 GiB")
         data = os.read(handle, before.st_size + 1)
         if len(data) < before.st_size:
             data = _read_rest(handle, data)
@@ -108,7 +107,7 @@ def _read_once(path: str) -> FrameBytes | None:
 
 
 def _read_rest(handle: int, data: bytes) -> bytes:
-    """Go on reading where one call returned less than was asked for, as Linux does above 2 GiB and on some networks."""
+    """Read the rest of a file after a short read, which Linux makes above 2 GiB and some network file systems make."""
     parts = [data]
     while part := os.read(handle, 1 << 24):
         parts.append(part)
@@ -121,7 +120,7 @@ class _Announced(NamedTuple):
 
 
 class _Objects:
-    """Objects that were announced, on their way: one request takes as long as decoding several frames."""
+    """Prefetch of announced objects in background threads: one request takes as long as decoding several frames."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_REQUESTS, "objects")
@@ -131,7 +130,7 @@ class _Objects:
     def announce(self, uri: str) -> None:
         with self._lock:
             while len(self._coming) >= _MOST_AHEAD:
-                # Nobody has come for it.
+                # Drop the oldest prefetch that was never used.
                 self._coming.pop(next(iter(self._coming))).found.cancel()
             if uri not in self._coming:
                 self._coming[uri] = _Announced(self._threads.submit(_fetch, uri), time.monotonic())
@@ -139,7 +138,7 @@ class _Objects:
     def get(self, uri: str) -> FrameBytes:
         with self._lock:
             coming = self._coming.pop(uri, None)
-        # What lay here for long may be another object by now.
+        # A prefetch that is older than a minute may be an outdated version of the object.
         if coming is None or time.monotonic() - coming.at_s > _FRESH_S:
             return _fetch(uri)
         return coming.found.result()
@@ -155,5 +154,5 @@ def _fetch(uri: str) -> FrameBytes:
     try:
         data, entry = object_store.get(uri, _LARGEST_BYTES)
     except ValueError as error:
-        raise FileTooLargeError(f"{error}, more than one picture can have") from error
+        raise FileTooLargeError(f"{error}, expected an image of at most 1 GiB") from error
     return FrameBytes(data, entry.size_bytes, entry.mtime_ns, read_ns)

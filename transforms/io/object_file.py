@@ -1,4 +1,4 @@
-"""An object as a file that can be read from anywhere in it, for libraries that want one."""
+"""Seekable, read-only file over one object of an object store, for libraries that take a file object."""
 
 from __future__ import annotations
 
@@ -13,39 +13,40 @@ _BLOCKS = 8
 
 
 class ObjectFile(io.RawIOBase):
-    """Reads an object as it was seen, in blocks of which the last few are kept.
+    """Reads one version of an object in blocks of 2 MiB, and caches the last 8 blocks.
 
-    Raises `buckets.ChangedError` once it is another one, and `OSError` where its store does not give it.
+    Raises `object_store.ChangedError` if the object has changed since `entry` was listed, and `OSError` where the store
+    fails.
     """
 
     def __init__(self, entry: object_store.ObjectInfo) -> None:
         super().__init__()
         self.entry = entry
-        # Libraries tell formats by it.
+        # Libraries infer the format from the name.
         self.name = entry.uri
         self._at = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True: the file can be read."""
         return True
 
     def seekable(self) -> bool:
-        """Say that it can be read from anywhere."""
+        """Return True: the file can be read from any offset."""
         return True
 
     def tell(self) -> int:
-        """Return where the next byte is read."""
+        """Return the offset of the next byte to read."""
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a byte, counted from the start, from here or from the end."""
+        """Move to an offset relative to the start, the current position or the end; return the new position."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.entry.size_bytes}[whence]
         self._at = max(0, base + offset)
         return self._at
 
     def read(self, size: int = -1) -> bytes:
-        """Return the next bytes: as many as are asked for, unless the object ends before."""
+        """Return up to `size` bytes, fewer at the end of the object; all remaining bytes for a negative `size`."""
         end = self.entry.size_bytes if size < 0 else min(self.entry.size_bytes, self._at + size)
         parts = []
         while self._at < end:

@@ -1,6 +1,7 @@
-"""Objects in the buckets of an S3 store, by their URIs: one client, and errors as of a file system.
+"""Client of S3 object stores addressed by URI, with retries and errors mapped to `OSError`.
 
-What fails for a moment (a throttled request, a dropped connection) is tried again, later and later, and not for ever.
+Transient failures (a throttled request, a dropped connection) are retried with exponential backoff, a limited number of
+times.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ T = TypeVar("T")
 
 SCHEME = "s3://"
 RETRIES = "WINNOW_S3_RETRIES"
-"""The environment variable that says how often a request is tried again; 8 times if it is not set."""
+"""The environment variable with the number of retries of a request; 8 if it is not set."""
 
 _RETRIES = 8
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _PAUSES_S = 0.1, 5.0, 60.0
@@ -39,23 +40,23 @@ _REASONS = re.compile(r" - | ↳ ")
 
 
 class StorageError(OSError):
-    """The object store did not do what it was asked for, after several tries."""
+    """The object store failed a request after several tries."""
 
 
 class BrokenOffError(StorageError):
-    """An answer broke off in its middle, which the client does not mend by itself."""
+    """A response ended in the middle, which the client does not retry by itself."""
 
 
 class NoBucketError(StorageError):
-    """There is no bucket of that name."""
+    """The bucket does not exist."""
 
 
 class ChangedError(StorageError):
-    """The object is no longer the one that was asked for."""
+    """The object has changed, or exists already: a precondition of the request failed."""
 
 
 class ObjectInfo(NamedTuple):
-    """An object: its URI, size, when it was written (ns since 1970, see `stamp_ns`), and its entity tag."""
+    """An object's URI, size, time of writing (ns since 1970, see `stamp_ns`) and entity tag."""
 
     uri: str
     size_bytes: int
@@ -64,41 +65,41 @@ class ObjectInfo(NamedTuple):
 
 
 class Fetched(NamedTuple):
-    """An object's bytes, and what the store says of it."""
+    """An object's bytes, with its metadata as the store reports them."""
 
     data: bytes
     entry: ObjectInfo
 
 
 def is_object(uri: str) -> bool:
-    """Say whether a URI is that of an object, or of a prefix of objects."""
+    """Return whether a URI names an object, or a prefix of objects."""
     return uri.startswith(SCHEME)
 
 
 def split(uri: str) -> tuple[str, str]:
-    """Return bucket and key of a URI."""
+    """Return the bucket and the key of a URI."""
     bucket, _, key = uri.removeprefix(SCHEME).partition("/")
     return bucket, key.strip("/")
 
 
 def stamp_ns(modified: datetime, etag: str | None) -> int:
-    """Return an mtime that another content of the object does not have.
+    """Return an mtime in ns since 1970 that differs between different contents of an object.
 
-    Stores tell the second of the last change, and not all of them more. Below the second stand digits of the entity
-    tag, so that an object which is written twice within one second is seen to have changed.
+    Some stores report the last change only to the second. The part below the second is therefore derived from the
+    entity tag, so that an object that is written twice within one second is seen to have changed.
     """
     digest = blake3((etag or "").strip('"').encode()).digest()
     return int(modified.timestamp()) * 1_000_000_000 + int.from_bytes(digest[:4], "little") % 999_999_999 + 1
 
 
 def n_retries() -> int:
-    """Return how often a request is tried again."""
+    """Return how many times a failed request is retried."""
     given = os.environ.get(RETRIES, "")
     return int(given) if given.isdigit() else _RETRIES
 
 
 def table_options() -> dict[str, str]:
-    """Return the same for the library of the tables, which has a client of its own."""
+    """Return the settings of the store under the names that the table library uses, which has its own client."""
     found = options()
     named = {f"aws_{name}": value for name, value in found.items() if name != "endpoint"}
     if "endpoint" in found:
@@ -115,7 +116,7 @@ def table_options() -> dict[str, str]:
 
 
 def _client(uri: str) -> tuple[Any, str]:
-    """Return the client of a URI's bucket, and the key."""
+    """Return the client of a URI's bucket, and the object's key."""
     bucket, key = split(uri)
     return _client_of(bucket, tuple(sorted(options().items())), n_retries()), key
 
@@ -158,7 +159,7 @@ def _in_our_words(uri: str) -> Iterator[None]:
 
 
 def as_os_error(error: BaseException, uri: str) -> OSError:
-    """Return an error of a client as one of a file system, in one line without what is of no use to a reader."""
+    """Return a client error as an `OSError` with a one-line message, without the client's debug output."""
     if isinstance(error, (StorageError, AccessError)):
         return error
     text = " ".join(_COLOUR.sub("", str(error)).split("Debug source")[0].split())
@@ -184,7 +185,7 @@ def _not_done(uri: str, text: str, message: str) -> StorageError:
 
 
 def with_retries(call: Callable[[], T]) -> T:
-    """Return what a call gives, which is made again if an answer broke off; it must not matter how often."""
+    """Return the result of `call`, repeated while responses break off; `call` must be idempotent."""
     pause_s = _FIRST_PAUSE_S
     for _ in range(n_retries()):
         try:
@@ -196,7 +197,7 @@ def with_retries(call: Callable[[], T]) -> T:
 
 
 def _shortened(text: str) -> str:
-    """Return the innermost of the reasons that a client lists."""
+    """Return the innermost reason of a client's error text, at most 300 characters."""
     return _REASONS.split(text)[-1][:300]
 
 
@@ -210,7 +211,7 @@ def _entry(bucket: str, meta: Mapping[str, Any]) -> ObjectInfo:
 
 
 def head(uri: str) -> ObjectInfo:
-    """Return what the store says of an object. Raises `FileNotFoundError` for none."""
+    """Return an object's metadata. Raises `FileNotFoundError` if there is no object."""
     import obstore
 
     with _in_our_words(uri):
@@ -219,7 +220,7 @@ def head(uri: str) -> ObjectInfo:
 
 
 def get(uri: str, most_bytes: int | None = None) -> Fetched:
-    """Return an object whole. Raises `FileNotFoundError`, and `ValueError` for one of more than `most_bytes`."""
+    """Return a whole object. Raises `FileNotFoundError`, and `ValueError` if it has more than `most_bytes`."""
     return with_retries(lambda: _get(uri, most_bytes))
 
 
@@ -239,7 +240,7 @@ def _get(uri: str, most_bytes: int | None) -> Fetched:
 
 
 def get_range(entry: ObjectInfo, start: int, end: int) -> bytes:
-    """Return bytes of an object as it was seen. Raises `ChangedError` if it is another one by now."""
+    """Return the bytes [start, end) of an object. Raises `ChangedError` if it has changed since `entry` was read."""
     return with_retries(lambda: _get_range(entry, start, end))
 
 
@@ -253,19 +254,19 @@ def _get_range(entry: ObjectInfo, start: int, end: int) -> bytes:
 
 
 def put(uri: str, data: bytes) -> str | None:
-    """Write an object, in place of what is there, and return its entity tag."""
+    """Write an object, overwriting what is there, and return its entity tag."""
     import obstore
 
     with _in_our_words(uri):
         client, key = _client(uri)
-        # One request, so that it is there whole or not at all; what is too large for that comes in pieces.
+        # One request is atomic; objects above the size limit of one request need a multipart upload.
         return obstore.put(client, key, bytes(data), use_multipart=len(data) > _LARGEST_PUT)["e_tag"]
 
 
 def put_new(uri: str, data: bytes) -> str | None:
-    """Write an object if there is none, and return its entity tag; None if somebody else was first.
+    """Create an object and return its entity tag; None if it exists already.
 
-    Data must be unlike anybody else's: an answer that was lost on the way is known by it.
+    The data must be unique to the writer: if a response is lost, the stored data show whether the write succeeded.
     """
     import obstore
 
@@ -278,9 +279,9 @@ def put_new(uri: str, data: bytes) -> str | None:
 
 
 def put_over(uri: str, data: bytes, etag: str) -> str | None:
-    """Write an object in place of the one with an entity tag, and return the new one; None if it has another by now.
+    """Replace the object that has an entity tag, and return the new tag; None if its tag has changed.
 
-    Data must be unlike anybody else's, as for `put_new`.
+    The data must be unique to the writer, as for `put_new`.
     """
     import obstore
 
@@ -294,7 +295,7 @@ def put_over(uri: str, data: bytes, etag: str) -> str | None:
 
 
 def _own(uri: str, data: bytes) -> str | None:
-    """Return the entity tag of what is there, if that is what we wrote; None if it is not."""
+    """Return the entity tag of the stored object if it holds `data`, else None."""
     try:
         found = get(uri)
     except FileNotFoundError:
@@ -303,7 +304,7 @@ def _own(uri: str, data: bytes) -> str | None:
 
 
 def delete(uris: Sequence[str]) -> None:
-    """Delete objects of one bucket; those that are not there are no trouble."""
+    """Delete objects of one bucket; missing ones are ignored."""
     for first in range(0, len(uris), _AT_ONCE):
         with suppress(FileNotFoundError):
             with_retries(partial(_delete, uris[first : first + _AT_ONCE]))
@@ -318,7 +319,7 @@ def _delete(uris: Sequence[str]) -> None:
 
 
 def listing(uri: str, after: str | None = None) -> Iterator[ObjectInfo]:
-    """Yield all objects below a prefix in order of their keys; those `after` a URI, if one is given."""
+    """Yield all objects below a prefix in order of their keys, starting behind the URI `after` if one is given."""
     page = with_retries(lambda: _page(uri, after))
     yield from page
     while len(page) == _PER_PAGE:
@@ -339,7 +340,7 @@ def _page(uri: str, after: str | None) -> list[ObjectInfo]:
 
 
 def children(uri: str) -> tuple[list[ObjectInfo], list[str]]:
-    """Return the objects right below a prefix, and the names of what has objects below it."""
+    """Return the objects directly below a prefix, and the names of the prefixes directly below it."""
     return with_retries(lambda: _children(uri))
 
 

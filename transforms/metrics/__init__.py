@@ -1,1 +1,1 @@
-"""Measurements of decoded frames: sharpness, exposure, hashes, motion."""
+"""Measures of decoded frames: sharpness, exposure, hashes, motion."""

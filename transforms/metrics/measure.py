@@ -1,7 +1,7 @@
-"""The pixel pass: every cheap per-frame measure from one read and one decode of each frame.
+"""The pixel pass: all inexpensive per-frame measures, from one read and one decode of each frame.
 
-It takes a *block*, a table with one row per frame as `BLOCK` declares it, and returns a table of one row: for each
-table that it feeds a list of that table's new rows, and beside them what reading cost.
+Input is a *block*, a table of schema `BLOCK` with one row per frame; output is a table of one row, which has for each
+target table a list of its new rows, and counts of frames, reads and decodes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from transforms.metrics.quality import (
 from transforms.metrics.sketch import Int16Array, sketch
 
 Keep = Callable[[str, int, bytes], str]
-"""Puts the JPEG of a frame, named by stream and number, where it is kept, and says where that is."""
+"""Stores the JPEG of a frame, given its stream, its number and the bytes, and returns its URI."""
 
 _PICTURES_AT_ONCE = 4096
 _AHEAD = 8
@@ -53,7 +53,7 @@ _AHEAD = 8
 
 @dataclass(frozen=True)
 class PixelParams:
-    """Everything that decides what the pass writes; `stages` are the names from `TABLES` to compute."""
+    """Parameters of the pixel pass; `stages` are the names from `TABLES` to compute."""
 
     image: ImageParams = ImageParams()
     blur: BlurParams = BlurParams()
@@ -64,12 +64,13 @@ class PixelParams:
 def measure_frames(
     block: pa.Table, params: PixelParams, go_on: Callable[[], bool] = lambda: True, keep: Keep | None = None
 ) -> pa.Table:
-    """Compute the rows that the frames of a block, of schema `BLOCK`, lack; see the module for what comes back.
+    """Compute the missing rows of a block's frames, and return them as described at the top of the module.
 
-    Bytes that do not decode give a `corrupt` row and rows of nulls, and are done. What cannot be read, or trips the
-    code, becomes a row of `quarantine` per stage that it keeps from being computed. No exception leaves a frame. Asked
-    before every frame, `go_on` may end the walk there: the frames behind it are left as they were. `keep` is given the
-    frames that are no files of their own, where `media` is among the stages.
+    Bytes that do not decode give a `corrupt` row and rows of nulls, which are final. A frame that cannot be read, or
+    that makes the code fail, gives a row of `quarantine` for each stage that could not be computed. No exception of a
+    frame is raised. `go_on` is called before every frame; if it returns False, the pass stops and the remaining frames
+    are left for a later one. `keep` is called for the frames that have no file of their own, if `media` is among the
+    stages.
     """
     started_ns = time.time_ns()
     cv2.setNumThreads(0)
@@ -80,12 +81,12 @@ def measure_frames(
 
 
 def n_frames(block: pa.Table) -> int:
-    """Return how many frames the rows of a block ask for; one that two blocks share counts in one of them."""
+    """Return how many frames a block computes; a frame that two blocks share is counted in one of them."""
     return pc.sum(pc.and_(block["wanted"], pc.not_equal(block["share"], MOTION_ONLY))).as_py() or 0
 
 
 class _Pass:
-    """One walk over a block. A frame is compared with the one before it only, so no more than two are held."""
+    """One pass over a block. A frame is only compared with its predecessor, so at most two frames are in memory."""
 
     def __init__(self, block: pa.Table, params: PixelParams, clips: Clips, keep: Keep | None) -> None:
         self._params = params
@@ -128,7 +129,7 @@ class _Pass:
         try:
             missing = self._missing(row, frame, before)
             if missing - {"frames"}:
-                # What is measured is what the bytes hold now, which may no longer be what an earlier run saw.
+                # The bytes that are measured may have changed since an earlier run read them.
                 frame.load()
                 missing = self._missing(row, frame, before)
             known = self._known[row]
@@ -147,7 +148,7 @@ class _Pass:
                     measure_picture(pixels.gray, self._params.blur, self._scratch), tone_histogram(pixels.small)
                 )
         except Exception as error:
-            # Whatever one frame does, the others of its block must not pay for it.
+            # An error of one frame must not affect the other frames of its block.
             self._harvest.add_fault(row, missing, error)
             return
         if "motion" in missing and before is not None:
@@ -159,14 +160,14 @@ class _Pass:
         self._harvest.add(row, frame, before, missing, measured, kept)
 
     def _verify(self, row: int, frame: Picture, before: Picture | None, missing: set[str]) -> None:
-        """Count the rows that were in doubt until the bytes were read, and stand."""
+        """Count the existing rows that were confirmed by reading the bytes."""
         doubtful = frame.trusted_id is None
         for stage in self._shared(row, set(self._params.stages) - missing - {"frames"}):
             if doubtful or (stage == "motion" and before is not None and before.trusted_id is None):
                 self._harvest.verified[stage] += 1
 
     def _missing(self, row: int, frame: Picture, before: Picture | None) -> set[str]:
-        """Return the stages whose row for the frame is missing or was computed from something else."""
+        """Return the stages whose row for the frame is missing or was computed from other contents."""
         content = frame.content()
         missing = set()
         if "frames" in self._params.stages and content != frame.trusted_id:
@@ -179,7 +180,7 @@ class _Pass:
         return self._shared(row, missing)
 
     def _shared(self, row: int, stages: set[str]) -> set[str]:
-        """Return those of these stages that the row is for."""
+        """Return the subset of stages that this block computes for the row."""
         if self._share[row] == MOTION_ONLY:
             return stages & {"motion"}
         return stages - {"motion"} if self._share[row] == ALL_BUT_MOTION else stages
@@ -202,7 +203,7 @@ class _Measured(NamedTuple):
 
 
 class _Harvest:
-    """Collects what the frames of a block give, and turns it into Arrow at the end, where arrays are cheap."""
+    """Accumulates the results of a block's frames, and converts them to Arrow at the end, in arrays."""
 
     def __init__(self, block: pa.Table, frames: Sequence[Picture], params: MotionParams) -> None:
         self._block = block
@@ -229,7 +230,7 @@ class _Harvest:
         self._faults += [(row, stage, error) for stage in sorted(stages)]
 
     def confirm(self, row: int, frame: Picture, known: dict[str, Any]) -> None:
-        """Write what an earlier run found once more, under the file's new size and mtime."""
+        """Write the values that an earlier run found again, with the file's new size and mtime."""
         self._frames.append((row, {**known, "frame": frame}))
 
     def add(
@@ -279,7 +280,7 @@ class _Harvest:
             self._settle()
 
     def _settle(self) -> None:
-        """Make numbers of the small pictures, so that no long block fills the memory with them."""
+        """Compute the measures of the collected small images, which bounds memory for long blocks."""
         self._hashes.append(phash([small for small, _ in self._smalls]))
         self._layouts.append(layouts(np.array([tiles for _, tiles in self._smalls], np.uint8).reshape(-1, *TILES)))
         now, last = ([pair[side] for pair in self._tiles] for side in (0, 1))
@@ -387,7 +388,7 @@ class _Harvest:
 
 
 def _packed(arrays: Sequence[npt.NDArray[Any] | None]) -> pa.Array:
-    """Return the bytes of arrays."""
+    """Return arrays as Arrow binary values."""
     return pa.array([None if a is None else a.tobytes() for a in arrays], pa.binary())
 
 

@@ -1,4 +1,4 @@
-"""How much a frame differs from the one before it, and from one long before it."""
+"""Motion between consecutive frames, and drift between frames that lie far apart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float32]
 
 
 STILL = (18, 32)
-"""Rows and columns of the tiles that are kept of some frames, for comparing frames that lie far apart."""
+"""Rows and columns of the tile grid that is stored of some frames, to compare frames that lie far apart."""
 
 _BASE = 8
 _RANK = 3
@@ -25,18 +25,18 @@ _BATCH = 16  # frames whose float32 copies stay in a core's cache
 class MotionParams:
     """How motion is measured.
 
-    `percentile`: which percentile of the tiles' differences is `motion_peak`. At 99.8 the fifth most changed of 2304
-    tiles counts: a person of 1 % of the picture's height still shows, a blinking lamp or one digit of a clock does not.
+    `percentile`: which percentile of the tiles' differences is `motion_peak`. At 99.8 it is the fifth largest of 2304
+    tiles: a person of 1 % of the image's height is detected, a blinking lamp or one digit of a clock is not.
     """
 
     percentile: Annotated[float, Ge(50), Le(100)] = 99.8
 
 
 def keeps_tiles(frame_idx: int) -> bool:
-    """Say whether a frame's tiles are kept: of one frame in eight, at most 15 apart where every number is there.
+    """Return whether a frame's tiles are stored: one frame in eight, at most 15 numbers apart.
 
-    It is one whose number has digits, to base 8, that add up to a multiple of 8. So it depends on nothing but the
-    number, and numbers with any step between them get their share.
+    These are the frames whose number, in base 8, has a sum of digits divisible by 8. So the choice depends only on the
+    number, and the share is one in eight for any step between numbers.
     """
     total = 0
     while frame_idx:
@@ -46,7 +46,7 @@ def keeps_tiles(frame_idx: int) -> bool:
 
 
 def still_tiles(tiles: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return what is kept of N pictures' tiles, shape (N, 36, 64), dtype uint8, as shape (N, 576), dtype uint8."""
+    """Return the stored tiles of N images, shape (N, 576), uint8, from (N, 36, 64) uint8 tiles: means of 2x2 tiles."""
     wide = tiles.astype(np.uint16)
     rows = wide[:, ::2] + wide[:, 1::2]
     sums = rows[:, :, ::2] + rows[:, :, 1::2]
@@ -54,11 +54,12 @@ def still_tiles(tiles: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def drift(tiles: npt.NDArray[np.uint8], anchor: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Return how far N pictures are from one, shape (N,), 0..1: the third largest difference of luma among the tiles.
+    """Return how far N images differ from a reference, shape (N,), float32, 0..1: the third largest tile difference.
 
-    `tiles` has shape (N, 576) and `anchor` shape (576,), dtype uint8, as `still_tiles` returns them. What a change of
-    light does is taken out: gain and offset, as in `motion_scores`, and what a tile has in common with those around it
-    (the median of 3x3), which is shade. A tile counts with the smallest of the three differences.
+    `tiles` has shape (N, 576) and `anchor`, the reference, shape (576,), uint8, as `still_tiles` returns them. Changes
+    of illumination are removed: gain and offset, as in `motion_scores`, and what a tile has in common with its
+    neighbours (the median of 3x3 tiles), such as shadow. Of the raw and the two corrected differences, the smallest
+    counts.
     """
     return np.concatenate(
         [
@@ -77,10 +78,10 @@ def _drift(tiles: npt.NDArray[np.uint8], anchor: npt.NDArray[np.uint8]) -> npt.N
 
 
 class MotionScores(NamedTuple):
-    """The measures of N pictures under their column names in the `motion` table, each float32 of shape (N,).
+    """The measures of N images under their column names in the `motion` table, each float32 of shape (N,).
 
-    `motion`: mean absolute difference of luma, 0..1. `motion_peak`: a high percentile of the same, 0..1, after a
-    camera-wide change of brightness was taken out. `tile_contrast`: standard deviation of the tiles' luma, 0..127.5.
+    `motion`: mean absolute difference of luma, 0..1. `motion_peak`: a high percentile of the same, 0..1, after a global
+    change of brightness was removed. `tile_contrast`: standard deviation of the previous frame's tiles, 0..127.5.
     """
 
     motion: npt.NDArray[np.float32]
@@ -89,13 +90,13 @@ class MotionScores(NamedTuple):
 
 
 def motion_scores(tiles: npt.NDArray[np.uint8], previous: npt.NDArray[np.uint8], params: MotionParams) -> MotionScores:
-    """Compare N pictures with their predecessors.
+    """Compare N images with their predecessors.
 
-    `tiles` and `previous` have shape (N, 36, 64), dtype uint8, mean luma per tile.
+    `tiles` and `previous` have shape (N, 36, 64), uint8, mean luma per tile.
 
-    That change is modelled as gain and offset (least squares of the difference against the previous picture), which is
-    what auto-exposure and clouds do. A tile counts with the smaller of its raw and its corrected difference: what did
-    not change at all, a saturated sky under a rising gain, say, did not move.
+    A global change of brightness, as auto-exposure and clouds cause, is modelled as gain and offset (least squares of
+    the difference against the previous image). For each tile the smaller of its raw and its corrected difference
+    counts: a tile that did not change at all, such as a saturated sky under a rising gain, did not move.
     """
     batches = [
         _scores(tiles[first : first + _BATCH], previous[first : first + _BATCH], params.percentile)
@@ -116,7 +117,7 @@ def _scores(tiles: npt.NDArray[np.uint8], previous: npt.NDArray[np.uint8], perce
 
 
 def _changes(tiles: npt.NDArray[Any], before: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the absolute differences, the signed ones without gain and offset, and the contrast before."""
+    """Return the absolute differences, the signed ones without gain and offset, and the contrast of `before`."""
     change = tiles - before
     raw = np.abs(change)
     level = before - before.mean(axis=1, keepdims=True)

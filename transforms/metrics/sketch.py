@@ -1,7 +1,7 @@
-"""Sketches: a few numbers per picture that tell how far apart two pictures are, pixel by pixel.
+"""Count sketches of images: 16 numbers from which the pixelwise distance of two images is estimated.
 
-What hashes and tiles average away, a sensor's noise above all, counts here: two looks of a camera at one quiet scene
-are apart, one look that is shown twice is not.
+Unlike hashes and tiles, sketches preserve sensor noise: two exposures of a static scene differ, one image that is shown
+twice does not.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from transforms.frames.image import Gray
 Int16Array = npt.NDArray[np.int16]
 
 SIZE = 16
-"""Numbers of a sketch. The distance that two of them give is off by a standard deviation of 18 %, 1/sqrt(2 SIZE)."""
+"""Numbers of a sketch. The distance of two sketches has a relative standard error of 18 %, 1/sqrt(2 SIZE)."""
 
 _ROWS = 45
 _UNIT = 256
-"""Steps of one luma. Numbers wrap around: only differences count, and none of interest is larger than 128 of 255."""
-# Sums of so many pixels are whole numbers that float32 holds, so that no order of adding changes them.
+"""Units per step of luma. Numbers wrap around: only differences count, and those of interest are below 128."""
+# Sums of up to this many pixels are integers that float32 holds exactly, so that the order of summation is irrelevant.
 _MOST = (1 << 24) // 255 * SIZE
 
 
 def sketch(gray: Gray) -> Int16Array | None:
-    """Return the sketch of an (H, W) uint8 picture, shape (16,), dtype int16; None for one of fewer than 16 pixels.
+    """Return the sketch of an (H, W) uint8 image, shape (16,), int16; None for an image of fewer than 16 pixels.
 
     A count sketch (Charikar, Chen and Farach-Colton 2002, "Finding frequent items in data streams"): every pixel of
-    some 45 rows is added, or taken away, in one of 16 sums, as a fixed pseudo-random sign says. The squared difference
-    of two sketches is on average that of the pictures.
+    about 45 rows is added to one of 16 sums with a fixed pseudo-random sign. The expected squared difference of two
+    sketches is that of the images.
     """
     height, width = gray.shape
     step = max(1, height // _ROWS, -(-height * width // _MOST))
@@ -51,13 +51,13 @@ def _signs(n: int) -> npt.NDArray[np.float32]:
 
 
 def distance(a: Int16Array, b: Int16Array) -> npt.NDArray[np.float32]:
-    """Return the root mean square difference of luma, 0..255, of N pairs of pictures by sketches of shape (N, 16)."""
+    """Return the RMS difference of luma, 0..255, shape (N,), float32, of N pairs of images from (N, 16) sketches."""
     apart = (a - b).astype(np.float32)
     return np.sqrt(np.einsum("ij,ij->i", apart, apart)) / np.float32(_UNIT)
 
 
 def repeats(sketches: Int16Array, scene: npt.NDArray[np.int64], limit: float, back: int) -> npt.NDArray[np.bool_]:
-    """Mark those of N pictures in order that are within `limit` of one of the `back` before, of the same scene."""
+    """Mark the images within `limit` of one of the `back` images before them in the same scene, shape (N,), bool."""
     found = np.zeros(len(sketches), np.bool_)
     for lag in range(1, min(back, len(sketches) - 1) + 1):
         near = (distance(sketches[lag:], sketches[:-lag]) <= limit) & (scene[lag:] == scene[:-lag])

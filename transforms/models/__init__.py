@@ -1,1 +1,1 @@
-"""Models over frames: vectors, boxes, masks, text, captions, tracks."""
+"""Models over frames: embeddings, detection, segmentation, tracking, text, captions."""

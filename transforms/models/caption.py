@@ -1,4 +1,4 @@
-"""Captions: a sentence on what a frame shows, by a BLIP model of the transformers library."""
+"""Image captions by a BLIP model of the transformers library."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from transforms.models.model_input import ModelInput
 from transforms.models.torch_runtime import Device, Precision, load_pretrained, load_processor
 
 KINDS = {"blip": "BlipForConditionalGeneration"}
-"""The class of each type of model that a folder's `config.json` may name."""
+"""The class for each model type that a folder's `config.json` may name."""
 
 
 @dataclass(frozen=True)
 class CaptionParams:
-    """Which model says what frames show, and of which frames.
+    """Which model writes captions, and of which frames.
 
-    `weights`: a folder as transformers writes it (looked for below `$WINNOW_WEIGHTS` too), a name that
-    `winnow models list` shows, or a repository of the Hugging Face hub.
+    `weights`: a folder as transformers writes it (also searched below `$WINNOW_WEIGHTS`), a name that `winnow models
+    list` shows, or a repository of the Hugging Face hub.
     `prompt`: how every caption begins; none leaves that to the model.
-    `beams`: how many sentences are followed up at once; 1 takes the likeliest word each time.
-    `max_words`: the most words, or parts of words, that the model adds.
-    `precision`: what the model computes in; `auto` takes half precision on a GPU, single elsewhere.
-    `frames`: `kept` looks at the frames that curation keeps, `all` at every frame that decodes.
+    `beams`: beam width of the search; 1 takes the most likely word at each step.
+    `max_words`: the most tokens (words or parts of words) that the model adds.
+    `precision`: floating-point format of the model; `auto` takes half precision on a GPU, single otherwise.
+    `frames`: `kept` runs on the frames that curation keeps, `all` on every frame that decodes.
     """
 
     weights: str = "blip-base"
@@ -43,7 +43,7 @@ class CaptionParams:
 
 @dataclass(frozen=True)
 class CaptionerSpec:
-    """A captioner that is not loaded yet. `batch`, the most frames at once, changes the speed, not what is said."""
+    """A captioner that is not loaded yet. `batch`, the most frames at once, affects the speed, not the captions."""
 
     kind: str
     folder: Path
@@ -54,23 +54,23 @@ class CaptionerSpec:
 
 
 class Captioner:
-    """Says what frames show; a `transforms.models.inference.FrameModel`. Always says the same of the same frame."""
+    """Writes captions of frames; a `transforms.models.inference.FrameModel`. Deterministic for a given frame."""
 
     short_side: int | None = None
 
     def __init__(self, spec: CaptionerSpec, threads: int = 1) -> None:
-        """Load the model, for so many threads. Raises `ModelError` for a folder that does not hold it."""
+        """Load the model, with this number of threads. Raises `ModelError` for a folder that does not contain it."""
         self._spec = spec
         self._device = Device(spec.params.precision, threads)
         self._processor = load_processor("AutoProcessor", spec.folder)
         self._model = load_pretrained(spec.kind, spec.folder, self._device)
 
     def prepare(self, color: Color) -> Ready:
-        """Make a picture ready."""
+        """Preprocess an image."""
         return made_ready(color, self._processor.image_processor, self._device)
 
     def infer(self, prepared: Sequence[Ready]) -> Sequence[str]:
-        """Return a sentence on each picture."""
+        """Return the caption of each image."""
         torch, params = self._device.torch, self._spec.params
         with torch.inference_mode():
             planes = on_device(prepared, self._processor.image_processor, self._device, self._spec.batch)

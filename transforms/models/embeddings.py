@@ -1,4 +1,4 @@
-"""Embeddings: what a picture shows as a vector, by the image tower of an open-clip model."""
+"""Image embeddings by the image encoder of an open-clip model."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from transforms.frames.image import Color
 from transforms.models.model_input import ModelInput
 
 Vector = npt.NDArray[np.float32]
-"""A vector of length 1, shape (D,)."""
+"""A vector of length 1, shape (D,), float32."""
 
 Vectors = npt.NDArray[np.float32]
-"""Vectors of length 1, shape (N, D)."""
+"""Vectors of length 1, shape (N, D), float32."""
 
 PACKAGES = ("torch", "open_clip")
 
 
 @dataclass(frozen=True)
 class EmbedParams:
-    """Which model makes vectors of pictures, and how it sees them.
+    """Which model computes embeddings, and how images are preprocessed.
 
-    `weights`: a repository of the Hugging Face hub that holds an open-clip model, with `@REVISION` if not its newest; a
-    folder with `open_clip_config.json` and the weights, as such a repository has them; or a file of weights.
-    `model`: the architecture of a file of weights, by its name in open-clip (`ViT-B-32`); none for the others, which
-    say it themselves.
-    `precision`: what the model computes in. Half precision is for GPUs, where it is several times as fast.
-    `fit`: how a picture comes to the model's square: `squash` shows all of it, `crop` its middle at its true shape (as
-    open-clip's own preparation does, which hides 44 % of a 16:9 frame).
+    `weights`: a repository of the Hugging Face hub with an open-clip model, with `@REVISION` unless the newest; a
+    folder with `open_clip_config.json` and the weights, as in such a repository; or a weights file.
+    `model`: the architecture of a weights file, by its name in open-clip (`ViT-B-32`); none for the others, which state
+    it themselves.
+    `precision`: floating-point format of the model. Half precision is for GPUs, where it is several times as fast.
+    `fit`: how an image is fitted into the model's square: `squash` resizes all of it, `crop` takes its centre with the
+    aspect ratio kept (as open-clip's own preprocessing does, which hides 44 % of a 16:9 frame).
     `frames`: which frames get a vector: `all` that decode, or only those that are `kept`. The vectors are the same.
     """
 
@@ -49,7 +49,7 @@ class EmbedParams:
 
 @dataclass(frozen=True)
 class EmbedderSpec:
-    """What an `Embedder` is made from: where its weights lie, their hash, and the parameters."""
+    """What an `Embedder` is made from: path of the weights, their hash, and the parameters."""
 
     source: Path
     weights_hash: str
@@ -57,10 +57,10 @@ class EmbedderSpec:
 
 
 class Embedder:
-    """An open-clip model, on a GPU where there is one; a `transforms.models.inference.FrameModel`."""
+    """An open-clip model, on a GPU if there is one; a `transforms.models.inference.FrameModel`."""
 
     def __init__(self, spec: EmbedderSpec, threads: int = 1) -> None:
-        """Load the model, for so many threads. Raises what torch and open-clip raise for weights that do not fit."""
+        """Load the model, with this number of threads. Raises errors of torch and open-clip for unsuitable weights."""
         import open_clip
         import torch
 
@@ -85,15 +85,15 @@ class Embedder:
 
     @property
     def short_side(self) -> int:
-        """Return the side of the model's square, in pixels."""
+        """Return the side of the model's input, in pixels."""
         return max(self._height, self._width)
 
     def prepare(self, color: Color) -> Color:
-        """Bring a picture to the model's size, shape (H, W, 3)."""
+        """Resize an image to the model's input, shape (H, W, 3)."""
         return fitted(color, self._height, self._width, self._crops)
 
     def infer(self, prepared: Sequence[Color]) -> Sequence[Vector]:
-        """Return the vector of each picture. Raises `ValueError` for vectors that are no numbers."""
+        """Return the vector of each image. Raises `ValueError` for vectors that are not finite."""
         torch = self._torch
         given = torch.from_numpy(np.stack(prepared))
         if self._device == "cuda":
@@ -117,7 +117,7 @@ class Embedder:
 
 
 def fitted(color: Color, height: int, width: int, crop: bool) -> Color:
-    """Return a picture at (height, width): squashed to it, or with `crop` the middle part of that shape."""
+    """Return an image of (height, width): resized to it, or with `crop` the centre part of that aspect ratio."""
     if crop:
         scale = min(color.shape[0] / height, color.shape[1] / width)
         rows, columns = round(height * scale), round(width * scale)
@@ -128,20 +128,20 @@ def fitted(color: Color, height: int, width: int, crop: bool) -> Color:
 
 
 def vector_column(vectors: Vectors) -> pa.Array:
-    """Return vectors as a column of lists."""
+    """Return (N, D) float32 vectors as an Arrow column of lists."""
     n, length = vectors.shape
     offsets = pa.array(np.arange(0, n * length + 1, length, dtype=np.int32))
     return pa.ListArray.from_arrays(offsets, pa.array(vectors.reshape(-1), pa.float32()))
 
 
 def vector_array(column: pa.ChunkedArray) -> Vectors:
-    """Return a column of lists, all of one length, as an array, shape (N, D). Raises `ValueError` where they differ."""
+    """Return a column of equally long lists as an array, (N, D), float32. Raises `ValueError` if lengths differ."""
     n = len(column)
     if not n:
         return np.empty((0, 0), np.float32)
     flat = np.concatenate([chunk.flatten().to_numpy() for chunk in column.chunks])
     if len(flat) % n or column.null_count:
-        raise ValueError("vectors of one model have one length")
+        raise ValueError("expected vectors of one length, found nulls or several lengths")
     return flat.reshape(n, -1)
 
 

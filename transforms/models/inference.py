@@ -1,7 +1,8 @@
-"""Models over frames: each frame read and decoded in threads ahead of the model, which gets whole batches.
+"""Inference of models over blocks of frames, which are decoded ahead in threads and processed in batches.
 
-A frame that cannot be read, or that the model cannot take, is a fault of that frame alone. A batch that fails is tried
-in halves, down to the frame that is to blame: what fails for want of memory passes in smaller portions.
+A frame that cannot be read, or that the model cannot process, gives a fault of that frame alone. A batch that fails is
+retried in halves, down to the single frame that causes the failure; a batch that needs too much memory passes in
+smaller parts.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ REQUEST = pa.schema(
         pa.field("stream_id", pa.string(), nullable=False),
         pa.field("frame_idx", pa.int64(), nullable=False),
         pa.field("uri", pa.string(), nullable=False),
-        # Content id of the frame, which the bytes are held against.
+        # Content id of the frame, with which the bytes are compared.
         pa.field("input_id", pa.int64(), nullable=False),
-        # The picture as stored, in pixels.
+        # Size of the image as stored, in pixels.
         pa.field("width", pa.int32(), nullable=False),
         pa.field("height", pa.int32(), nullable=False),
-        # Whether the table has a row for the frame, computed from something else.
+        # Whether the table has a row for the frame that was computed from other contents.
         pa.field("replaces", pa.bool_(), nullable=False),
-        # Whether its row is asked for; others come along as what was there before the next one that is.
+        # Whether its row is to be computed; other frames are context of later ones.
         pa.field("wanted", pa.bool_(), nullable=False),
-        # What the row is computed from, where that is more than the frame itself; else null.
+        # Id of all inputs of the row, if these are more than the frame itself; else null.
         pa.field("window_id", pa.int64()),
-        # Whether it comes right after the frame before it, without a gap; null where nobody asks.
+        # Whether it directly follows its predecessor, without a gap; null for models that do not need it.
         pa.field("follows", pa.bool_()),
-        # What was found on it before, boxes in pixels of the frame; null for models that are not asked about that.
+        # Objects detected on it, boxes in pixels of the frame; null for models that do not need them.
         pa.field(
             "objects",
             pa.list_(
@@ -54,94 +55,94 @@ REQUEST = pa.schema(
         ),
     ]
 )
-"""What a model is asked to look at, a row per frame."""
+"""Schema of a model's input block, a row per frame."""
 
 _BATCHES_AHEAD = 2
 
 
 class FrameModel(Protocol):
-    """A model that looks at frames one by one, many at a time.
+    """A model that processes frames independently, in batches.
 
-    `short_side`: pixels that the shorter side of a picture has to have for it; None where it needs them all.
+    `short_side`: pixels that the shorter side of an image needs at least; None for full size.
     """
 
     @property
     def short_side(self) -> int | None:
-        """Return how small a picture may be decoded."""
+        """Return the least size at which an image may be decoded."""
 
     @property
     def prepare(self) -> Callable[..., Any]:
-        """Make a picture ready; called in threads, and with its objects where these are asked about."""
+        """Preprocess an image, and its objects if the model uses them; called in threads."""
 
     def infer(self, prepared: Sequence[Any]) -> Sequence[Any]:
-        """Return what the model says of each picture, in order."""
+        """Return the model's result for each image, in order."""
 
     def rows(self, frames: pa.Table, results: Sequence[Any]) -> Mapping[str, pa.Table]:
-        """Return rows by the name of their table; `frames` are those of `REQUEST` that have a result."""
+        """Return rows by table name; `frames` are those of `REQUEST` that have a result."""
 
 
 @runtime_checkable
 class WindowedModel(Protocol):
-    """A model that looks at frames of a stream in their order, and at each with those before it.
+    """A model that processes each frame of a stream together with a window of frames before it.
 
-    `context`: how many frames before a frame it looks at; what it says depends on these and on nothing else.
+    `context`: how many previous frames the result depends on; it depends on nothing else.
     """
 
     @property
     def context(self) -> int:
-        """Return how many frames before each it looks at."""
+        """Return how many previous frames each result depends on."""
 
     def prepare(self, color: Color) -> Any:
-        """Make a picture ready; called in threads. All of a block's are held in memory at once."""
+        """Preprocess an image; called in threads. All images of a block are in memory at once."""
 
     def infer_windows(self, frames: pa.Table, prepared: Sequence[Any]) -> Sequence[Any]:
-        """Return what the model says of each of these frames of `REQUEST`, in order."""
+        """Return the model's result for each of these frames of `REQUEST`, in order."""
 
     def rows(self, frames: pa.Table, results: Sequence[Any]) -> Mapping[str, pa.Table]:
-        """Return rows by the name of their table."""
+        """Return rows by table name."""
 
 
 @runtime_checkable
 class StatefulModel(Protocol):
-    """A model that is shown a stretch of frames one after the other, and remembers what it has to of those before.
+    """A model that processes a sequence of frames one by one, with a state.
 
-    What it says of a frame depends on those since the stretch began, and on nothing else.
+    The result for a frame depends on the frames since the start of the sequence, and on nothing else.
     """
 
     def prepare(self, color: Color, objects: Sequence[Mapping[str, Any]] = ()) -> Any:
-        """Make a picture ready; called in threads, and with its objects on the first of a stretch."""
+        """Preprocess an image, with its objects for the first one of a sequence; called in threads."""
 
     def start(self, first: Any, number: int) -> Any:
-        """Return what is remembered of the first frame of a stretch, whose number this is."""
+        """Return the state after the first frame of a sequence, which has this frame number."""
 
     def step(self, state: Any, frame: Any, wanted: bool) -> Any:
-        """Look at the next frame, and take it into memory; return what there is to say of it where that is wanted."""
+        """Process the next frame and update the state; return the result for the frame if it is wanted."""
 
     def rows(self, frames: pa.Table, results: Sequence[Any]) -> Mapping[str, pa.Table]:
-        """Return rows by the name of their table."""
+        """Return rows by table name."""
 
 
 AnyModel = FrameModel | WindowedModel | StatefulModel
-"""What a stage may show frames to."""
+"""The kinds of models that a stage may run."""
 
 
 class ModelError(ValueError):
-    """A file or folder is no model that can be used."""
+    """A file or folder is not a usable model."""
 
 
 class WrongModelError(ModelError):
-    """What a model says of a frame shows that it is not set up right: nothing that it says is to be trusted."""
+    """A result shows that the model is set up wrongly, so that none of its results can be trusted."""
 
 
 class ContentChangedError(OSError):
-    """A frame is not what it was when it was measured."""
+    """A frame's content has changed since it was measured."""
 
 
 @dataclass
 class Inferred:
-    """What a model made of a block: rows per table, frames it could not take, and what reading them cost.
+    """The results of a model for a block: rows per table, faults of frames, and counts of frames, reads and bytes.
 
-    `n_frames` is how many frames it came to.
+    `n_frames` is the number of wanted frames that were processed.
     """
 
     rows: Mapping[str, pa.Table]
@@ -161,7 +162,7 @@ class _Prepared(NamedTuple):
 
 
 class _Pass:
-    """One pass of a model over a block: reads and counts its frames, gathers results and faults by row."""
+    """One pass of a model over a block: reads and counts its frames, collects results and faults by row."""
 
     def __init__(self, block: pa.Table, params: ImageParams, threads: int, go_on: Callable[[], bool] | None) -> None:
         cv2.setNumThreads(0)
@@ -177,9 +178,9 @@ class _Pass:
     def read(
         self, prepare: Callable[..., Any], ahead: int, wanted: Sequence[bool], short_side: int | None = None
     ) -> Iterator[tuple[int, _Prepared]]:
-        """Yield prepared frames with their rows, in order, and count them; `n_frames` counts those that are `wanted`.
+        """Yield preprocessed frames with their rows, in order, and count them; `n_frames` counts the `wanted` ones.
 
-        `go_on` is asked before each frame; where it says no, reading ends and `stopped` is set.
+        `go_on` is called before each frame; if it returns False, reading ends and `stopped` is set.
         """
         counts = self._inferred
         for row, ready in enumerate(_read_ahead(self._block, prepare, short_side, self._params, ahead, self._threads)):
@@ -209,10 +210,10 @@ def infer_windowed(
     threads: int,
     go_on: Callable[[], bool] | None = None,
 ) -> Inferred:
-    """Show the frames of a block to a model that looks back; rows are of those that are wanted.
+    """Run a windowed model over the frames of a block; rows are those of the wanted frames.
 
-    A frame is set aside if it, or one of those that it is looked at with, cannot be read. Where `go_on` says not to,
-    none is looked at.
+    A frame gets a fault if it, or a frame of its window, cannot be read. If `go_on` returns False, no frame is
+    processed.
     """
     follows, wanted = block["follows"].to_pylist(), block["wanted"].to_pylist()
     frames = _Pass(block, params, threads, go_on)
@@ -242,11 +243,11 @@ def infer_stateful(
     threads: int,
     go_on: Callable[[], bool] | None = None,
 ) -> Inferred:
-    """Show the frames of a block to a model that remembers, one by one; rows are of those that are wanted.
+    """Run a stateful model over the frames of a block, one by one; rows are those of the wanted frames.
 
-    A stretch begins with each row that does not follow the one before it. Where a frame cannot be read, or taken, it
-    and those after it in its stretch are set aside. A few frames are in memory at a time. `go_on` is asked before each
-    whether to.
+    A sequence begins with each row that does not follow its predecessor. A frame that cannot be read or processed gives
+    a fault for it and for the rest of its sequence. Only a few frames are in memory at a time. If `go_on`, called
+    before each frame, returns False, the pass ends.
     """
     follows, wanted, numbers = (block[name].to_pylist() for name in ("follows", "wanted", "frame_idx"))
     frames = _Pass(block, params, threads, go_on)
@@ -278,11 +279,11 @@ def infer_batches(
     threads: int,
     go_on: Callable[[], bool] | None = None,
 ) -> Inferred:
-    """Show the frames of a block, of schema `REQUEST`, to a model.
+    """Run a model over the frames of a block, of schema `REQUEST`, in batches.
 
-    `stages` are the names that faults are put down to; `batch` is the most frames that the model gets at once,
-    `threads` how many read and decode; `go_on` is asked before each frame whether to. What the model says of a frame
-    depends on none of them, but for the rounding of sums.
+    `stages` are the names to which faults are attributed; `batch` is the largest batch, `threads` the number of threads
+    that read and decode. If `go_on`, called before each frame, returns False, the pass ends. Results depend on none of
+    these, apart from the rounding of sums.
     """
     frames = _Pass(block, params, threads, go_on)
     waiting: list[tuple[int, Any]] = []
@@ -301,7 +302,7 @@ def infer_batches(
 
 
 def faults_of(block: pa.Table, faults: Mapping[int, Exception], stages: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the faults of frames, by their place in the block, as rows that name stages."""
+    """Return faults, given by row of the block, as rows of `quarantine`, one for each stage."""
     keys = block.select(["stream_id", "frame_idx", "uri"]).take(pa.array(sorted(faults), pa.int64())).to_pylist()
     return [
         key | {"stage": stage, "error_type": type(faults[row]).__name__, "error": " ".join(str(faults[row]).split())}
@@ -313,9 +314,9 @@ def faults_of(block: pa.Table, faults: Mapping[int, Exception], stages: Sequence
 def infer_in_parts(
     model: FrameModel, some: Sequence[tuple[int, Any]], results: dict[int, Any], faults: dict[int, Exception]
 ) -> None:
-    """Show frames to a model; what fails is shown in halves, down to the frame that is to blame.
+    """Run a model on frames; a batch that fails is retried in halves, down to the frame that causes the failure.
 
-    Raises `WrongModelError` where it is not a frame that is to blame.
+    Raises `WrongModelError` if the model itself is the cause.
     """
     try:
         outputs = model.infer([value for _, value in some])
@@ -329,7 +330,7 @@ def infer_in_parts(
     else:
         results.update({row: output for (row, _), output in zip(some, outputs, strict=True)})
         return
-    # Out here the error is let go of, and with it the arrays that its traceback holds on to.
+    # Outside the except clause the error is released, and with it the arrays that its traceback references.
     infer_in_parts(model, some[:middle], results, faults)
     infer_in_parts(model, some[middle:], results, faults)
 
@@ -342,9 +343,9 @@ def _read_ahead(
     ahead: int,
     threads: int,
 ) -> Iterator[_Prepared]:
-    """Yield the block's frames in order, made ready in threads, at most `ahead` of them before they are asked for.
+    """Yield the block's frames in order, preprocessed in threads, at most `ahead` of them in advance.
 
-    Frames of clips are decoded one after the other by a thread of their own, since each builds on those before it.
+    Frames of clips are decoded sequentially by one separate thread, since each depends on those before it.
     """
     uris, ids = block["uri"].to_pylist(), block["input_id"].to_pylist()
     known = block["objects"].to_pylist()

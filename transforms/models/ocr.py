@@ -1,4 +1,4 @@
-"""Text on frames, found and read by RapidOCR (PaddleOCR's models through ONNX Runtime, which come with it)."""
+"""Text detection and recognition by RapidOCR (PaddleOCR's models through ONNX Runtime, included in the package)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ PACKAGES = ("rapidocr", "onnxruntime")
 
 @dataclass(frozen=True)
 class OcrParams:
-    """Which text counts as read, and on which frames it is looked for.
+    """Which text is kept, and on which frames it is searched.
 
-    `min_score`: how sure the reader must be of a line.
-    `box_score`: how sure the finder must be that there is one.
-    `upside_down`: whether lines may stand on their head; looking whether they do takes time.
-    `frames`: `kept` looks at the frames that curation keeps, `all` at every frame that decodes.
+    `min_score`: lowest score of a recognised line.
+    `box_score`: lowest score of a detected line.
+    `upside_down`: whether to detect lines that are upside down, which takes time.
+    `frames`: `kept` runs on the frames that curation keeps, `all` on every frame that decodes.
     """
 
     min_score: Annotated[float, Ge(0), Le(1)] = 0.5
@@ -36,7 +36,7 @@ class OcrParams:
 
 
 class TextLines(NamedTuple):
-    """The lines of a frame, the surest first: where they are, and what they say."""
+    """The lines of a frame in descending order of score: their boxes and their texts."""
 
     found: Detections
     texts: tuple[str, ...]
@@ -46,9 +46,9 @@ class TextLines(NamedTuple):
 
 
 class TextReader:
-    """Reads what is written on frames; an `inference.FrameModel` whose rows are of the stage with this key.
+    """Reads text on frames; an `inference.FrameModel`, with rows for the stage of this key.
 
-    The box of a line is the smallest upright one around it.
+    The box of a line is the smallest axis-aligned one around it.
     """
 
     short_side: int | None = None
@@ -73,15 +73,15 @@ class TextReader:
         )
 
     def prepare(self, color: Color) -> Color:
-        """Return the picture as it is: the reader fits it itself."""
+        """Return the image unchanged: the engine preprocesses it."""
         return color
 
     def infer(self, prepared: Sequence[Color]) -> Sequence[TextLines]:
-        """Return what is written on each picture."""
+        """Return the text lines of each image."""
         return [self.read(picture) for picture in prepared]
 
     def read(self, picture: Color) -> TextLines:
-        """Return what is written on an (H, W, 3) BGR picture."""
+        """Return the text lines of an (H, W, 3) uint8 BGR image."""
         output = self._engine(picture, box_thresh=self._params.box_score)
         if getattr(output, "boxes", None) is None or not output.txts:
             return TextLines(Detections.none(), ())
@@ -106,7 +106,7 @@ class TextReader:
 
 
 def upright(quads: npt.NDArray[np.float32], width: int, height: int) -> npt.NDArray[np.float32]:
-    """Return left, upper, right and lower edges, (N, 4), around corners (N, 4, 2), cut off at those of the frame."""
+    """Return left, top, right and bottom edges, (N, 4), around corners (N, 4, 2), in pixels, clipped to the frame."""
     edges = np.concatenate([quads.min(axis=1), quads.max(axis=1)], axis=1)
     return np.clip(edges, 0, np.array([width, height, width, height], np.float32))
 

@@ -1,8 +1,7 @@
-"""Objects carried on: what a detector boxed on one frame, followed over those after it by SAM 2 of transformers.
+"""Propagation of detected boxes from an annotated frame to later frames, by SAM 2 video of transformers.
 
-A frame that was annotated is where all that is carried comes from: its boxes are what the model is asked about there,
-and what it makes of a later frame depends on that frame, on the pictures in between and on nothing else. It remembers
-the few frames that it looks back at, and of all others nothing, however far the objects are carried.
+The result for a frame depends only on the annotated frame with its boxes and on the images since then. The state keeps
+only the few frames to which the model refers back, however far the objects are propagated.
 """
 
 from __future__ import annotations
@@ -27,26 +26,27 @@ from transforms.models.model_input import ModelInput
 from transforms.models.torch_runtime import Device, Precision, load_pretrained, load_processor
 
 KINDS = {"sam2_video": "Sam2VideoModel"}
-"""The class of each type of model that a folder's `config.json` may name; `sam2` alone has no memory."""
+"""The class for each model type that a folder's `config.json` may name; type `sam2` has no memory."""
 
 PACKAGES = ("pycocotools",)
 
 _OBJECTS_AT_ONCE = 16
-"""What is remembered of an object is encoded for several together, each at the size that the model sees."""
+"""Number of objects per session, whose memories are encoded together, each at the size of the model's input."""
 
 _BOX = ("bbox_x", "bbox_y", "bbox_w", "bbox_h")
 
 
 @dataclass(frozen=True)
 class PropagateParams:
-    """What carries objects from annotated frames to those after them.
+    """How objects are propagated from annotated frames to later ones.
 
     `propagator`: `sam2_video` runs SAM 2 with its memory of earlier frames, with transformers.
-    `weights`: a folder as transformers writes it (looked for below `$WINNOW_WEIGHTS` too), a name that
-    `winnow models list` shows, or a repository of the Hugging Face hub.
-    `precision`: what the model computes in; `auto` takes half precision on a GPU, single elsewhere.
-    `reach`: frames that objects are carried on at most; the next annotated frame, a cut or a gap ends it before.
-    `min_presence`: how sure the model must be that an object is in sight; below 0.5 it makes no mask.
+    `weights`: a folder as transformers writes it (also searched below `$WINNOW_WEIGHTS`), a name that `winnow models
+    list` shows, or a repository of the Hugging Face hub.
+    `precision`: floating-point format of the model; `auto` takes half precision on a GPU, single otherwise.
+    `reach`: the most frames over which objects are propagated; the next annotated frame, a cut or a gap ends it
+    earlier.
+    `min_presence`: lowest probability that an object is visible; below 0.5 the model gives no mask.
     """
 
     propagator: Literal["sam2_video"] = "sam2_video"
@@ -68,18 +68,18 @@ class PropagatorSpec:
 
 
 class Origin(NamedTuple):
-    """A frame made ready, and what was found on it: rows with `annotation_id`, `category`, `score`, x, y, w, h."""
+    """A preprocessed frame and its objects: rows with `annotation_id`, `category`, `score`, x, y, w, h (pixels)."""
 
     ready: Ready
     objects: tuple[Mapping[str, Any], ...]
 
 
 class Carried(NamedTuple):
-    """What was carried to a frame: from which number, and of each object in sight its origin, place and mask.
+    """The objects propagated to a frame: number of the origin frame, and origin, box and mask of each visible object.
 
-    `boxes`: x, y, width, height in pixels of the full frame, top left origin, shape (N, 4), float32; `scores`: how sure
-    the detector was, times how sure the model is that the object is still there, 0..1, shape (N,), float32;
-    `run_lengths`: COCO's, over the full frame.
+    `boxes`: left, top, width, height in pixels of the full frame, shape (N, 4), float32; `scores`: the detector's score
+    times the probability that the object is visible, 0..1, shape (N,), float32; `run_lengths`: COCO's, over the full
+    frame.
     """
 
     origin_idx: int
@@ -91,9 +91,9 @@ class Carried(NamedTuple):
 
 @dataclass
 class PropagationState:
-    """What is known of the frames since the annotated one: sessions of the library, each for a few of its objects.
+    """The state since the annotated frame: sessions of the library, each for some of its objects.
 
-    `at` is how many frames have passed since.
+    `at` is the number of frames since then.
     """
 
     origin_idx: int
@@ -103,13 +103,13 @@ class PropagationState:
 
 
 class Propagator:
-    """Carries objects on, frame by frame; a `transforms.models.inference.StatefulModel`.
+    """Propagates objects frame by frame; a `transforms.models.inference.StatefulModel`.
 
-    Several stretches of frames may be followed at a time, each with a memory of its own; the model computes for one.
+    Several sequences may be processed at a time, each with its own state; the model runs on one at a time.
     """
 
     def __init__(self, spec: PropagatorSpec, stage_key: str, threads: int = 1) -> None:
-        """Load the model, for so many threads. Raises `ModelError` for a folder that does not hold it."""
+        """Load the model, with this number of threads. Raises `ModelError` for a folder that does not contain it."""
         self._spec = spec
         self._stage_key = stage_key
         self._device = Device(spec.params.precision, threads)
@@ -118,17 +118,17 @@ class Propagator:
         self._turn = Lock()
 
     def prepare(self, color: Color, objects: Sequence[Mapping[str, Any]] = ()) -> Origin:
-        """Make a picture ready, with what was found on it if that is to be carried on."""
+        """Preprocess an image, with its objects if these are to be propagated."""
         return Origin(made_ready(color, self._processor.image_processor, self._device), tuple(objects))
 
     def start(self, first: Origin, number: int) -> PropagationState:
-        """Return what is remembered of the annotated frame of this number, which all else comes from."""
+        """Return the state after the annotated frame of this number."""
         state = PropagationState(number, first.objects, [])
         for at in range(0, len(first.objects), _OBJECTS_AT_ONCE):
             some = first.objects[at : at + _OBJECTS_AT_ONCE]
             session = self._processor.init_video_session(inference_device=self._device.name, dtype=self._device.dtype)
             if state.sessions:
-                # A frame is encoded once, for all of them.
+                # All sessions share the encoding of a frame.
                 session.cache = state.sessions[0].cache
             self._processor.add_inputs_to_inference_session(
                 session,
@@ -142,7 +142,7 @@ class Propagator:
         return state
 
     def step(self, state: PropagationState, frame: Origin, wanted: bool) -> Carried | None:
-        """Look at the frame that comes next; return what was carried to it where that is wanted."""
+        """Process the next frame; return the objects propagated to it if it is wanted."""
         state.at += 1
         outputs = self._infer(state, frame.ready)
         return self._carried(state, outputs, frame.ready.size) if wanted else None
@@ -222,11 +222,11 @@ class Propagator:
 
 
 def forget(session: Any, at: int, config: Any) -> None:
-    """Take out of a session of the library what it has no more use for after frame `at`, counted from the origin.
+    """Remove from a session what it no longer needs after frame `at`, counted from the origin.
 
-    The library keeps the masks of every frame, at the size that the model sees, and what it remembers of each, but
-    looks back at the memories of `num_maskmem` - 1 frames, and at what stands for the object itself on
-    `max_object_pointers_in_encoder` - 1. What it was told on the first frame stays.
+    The library keeps the masks of every frame, at the size of the model's input, and the memory of each, but reads only
+    the memories of the last `num_maskmem` - 1 frames, and the object pointers of the last
+    `max_object_pointers_in_encoder` - 1. The memory of the first frame is kept.
     """
     session.processed_frames.pop(at, None)
     last = at + 2 - max(config.num_maskmem, config.max_object_pointers_in_encoder)

@@ -1,7 +1,7 @@
-"""Models on another machine: files of frames go there over HTTP, rows come back.
+"""Inference on a model server: frame files are sent over HTTP, rows come back.
 
-Sent are the bytes of the files, a twentieth of the pixels; frames of clips go as PNG, which loses nothing. What comes
-back is what the same model would say here, and so are its faults, frame by frame.
+The encoded files are sent, a twentieth of the size of their pixels; frames of clips are sent as lossless PNG. The
+results are those of the same model run locally, including faults of single frames.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from transforms.models.inference import REQUEST, ContentChangedError, FrameModel
 SENT = pa.schema(
     [*REQUEST, pa.field("data", pa.binary(), nullable=False), pa.field("whole", pa.bool_(), nullable=False)]
 )
-"""Frames as they are sent: `data` is a picture, to be decoded at its full size where `whole`."""
+"""Schema of a request: `data` is an encoded image, to be decoded at full size if `whole`."""
 
 LOOK = "/v1/look/"
 STAGES = "/v1/stages"
@@ -35,13 +35,13 @@ _LATER = (429, 502, 503, 504)
 
 
 class InferenceServerError(RuntimeError):
-    """The server of models cannot be reached, refuses what it is asked, or says nothing that can be read."""
+    """The model server cannot be reached, refuses a request, or returns an invalid response."""
 
 
 class Server:
-    """A server of models at a URL, asked with a token if there is one.
+    """Client of a model server at a URL, with a token if there is one.
 
-    What may pass (no connection, a server that is busy or starts anew) is tried again, later and later.
+    Transient failures (no connection, a server that is busy or restarts) are retried with exponential backoff.
     """
 
     def __init__(self, url: str, token: str = "", tries: int = _TRIES) -> None:
@@ -53,7 +53,7 @@ class Server:
             total=tries - 1,
             backoff_factor=_BACKOFF_S,
             status_forcelist=_LATER,
-            # Looking twice at a frame does no harm.
+            # Requests are idempotent, POST included.
             allowed_methods=None,
             raise_on_status=False,
         )
@@ -62,7 +62,7 @@ class Server:
         self._http = urllib3.PoolManager(maxsize=AT_ONCE, retries=retries, timeout=timeout, headers=headers)
 
     def ask(self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> bytes:
-        """Return what the server answers. Raises `InferenceServerError`."""
+        """Return the response body. Raises `InferenceServerError`."""
         sent = {**self._http.headers, **(headers or {})}
         try:
             answer = self._http.request("GET" if body is None else "POST", self.url + path, body=body, headers=sent)
@@ -76,7 +76,7 @@ class Server:
 
 @dataclass(frozen=True)
 class RemoteModel:
-    """A model of a server, by the stage that it is of and that stage's key."""
+    """A model on a server, identified by its stage and that stage's key."""
 
     url: str
     token: str = field(repr=False)
@@ -100,9 +100,9 @@ def infer_remotely(
     threads: int,
     go_on: Callable[[], bool] | None = None,
 ) -> Inferred:
-    """Show the frames of a block, of schema `REQUEST`, to a model of a server; as `inference.infer_batches` does.
+    """Run a model on a server over the frames of a block, of schema `REQUEST`, as `inference.infer_batches` does.
 
-    At most `AT_ONCE` batches are on their way. Raises `InferenceServerError` where the server gives no answer.
+    At most `AT_ONCE` batches are in flight. Raises `InferenceServerError` if the server fails.
     """
     server = Server(model.url, model.token)
     found = Inferred({})
@@ -152,7 +152,7 @@ def infer_remotely(
 
 
 def _files(block: pa.Table, params: ImageParams, threads: int, ahead: int) -> Iterator[_Ready]:
-    """Yield the frames of a block in order as what is sent of them, read ahead of time."""
+    """Yield the frames of a block in order, encoded for sending, read ahead in threads."""
     uris, ids = block["uri"].to_pylist(), block["input_id"].to_pylist()
     with Clips() as clips, ThreadPoolExecutor(threads) as for_files, ThreadPoolExecutor(1) as for_clips:
 
@@ -188,7 +188,7 @@ def _body(rows: pa.Table, ready: Sequence[_Ready]) -> bytes:
 
 
 def answer(body: bytes, model: FrameModel, params: ImageParams, batch: int, pool: ThreadPoolExecutor) -> bytes:
-    """Return what a server answers to frames of schema `SENT`. Raises `ValueError` for what is no such table."""
+    """Return a server's response to frames of schema `SENT`. Raises `ValueError` for an invalid request."""
     try:
         frames = pa.ipc.open_stream(body).read_all().cast(SENT)
     except pa.ArrowException as error:

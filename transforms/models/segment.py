@@ -1,4 +1,4 @@
-"""Masks for boxes: what a detector has boxed, cut out to the pixel by SAM 2 of the transformers library."""
+"""Instance masks for detected boxes, by SAM 2 of the transformers library."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from transforms.models.model_input import ModelInput
 from transforms.models.torch_runtime import Device, Precision, load_pretrained, load_processor
 
 KINDS = {"sam2": "Sam2Model", "sam2_video": "Sam2Model"}
-"""The class of each type of model that a folder's `config.json` may name."""
+"""The class for each model type that a folder's `config.json` may name."""
 
 PACKAGES = ("pycocotools",)
 
 _BOXES_AT_ONCE = 16
-"""Masks of the full frame are large: a megabyte each as numbers at 720p, four times that before they are cut off."""
+"""Boxes per call, since masks of the full frame are large: at 720p 1 MB each, 4 MB before thresholding."""
 
 
 @dataclass(frozen=True)
 class SegmentParams:
-    """What makes masks of boxes.
+    """Which model makes masks for boxes.
 
     `segmenter`: `sam2` runs SAM 2 with transformers.
-    `weights`: a folder as transformers writes it (looked for below `$WINNOW_WEIGHTS` too), a name that
-    `winnow models list` shows, or a repository of the Hugging Face hub.
-    `precision`: what the model computes in; `auto` takes half precision on a GPU, single elsewhere.
+    `weights`: a folder as transformers writes it (also searched below `$WINNOW_WEIGHTS`), a name that `winnow models
+    list` shows, or a repository of the Hugging Face hub.
+    `precision`: floating-point format of the model; `auto` takes half precision on a GPU, single otherwise.
     """
 
     segmenter: Literal["sam2"] = "sam2"
@@ -45,7 +45,7 @@ class SegmentParams:
 
 @dataclass(frozen=True)
 class SegmenterSpec:
-    """A segmenter that is not loaded yet. `batch`, the most frames at once, changes the speed, not the masks."""
+    """A segmenter that is not loaded yet. `batch`, the most frames at once, affects the speed, not the masks."""
 
     kind: str
     folder: Path
@@ -56,7 +56,7 @@ class SegmenterSpec:
 
 
 class Prompted(NamedTuple):
-    """A frame made ready, the ids of its objects, and their edges: left, upper, right, lower, (N, 4) in pixels."""
+    """A preprocessed frame, the ids of its objects, and their edges: left, top, right, bottom, (N, 4) in pixels."""
 
     ready: Ready
     ids: tuple[str, ...]
@@ -64,7 +64,7 @@ class Prompted(NamedTuple):
 
 
 class Masks(NamedTuple):
-    """The objects of a frame that have a mask: their ids, COCO run lengths, and how good the model thinks these are."""
+    """The objects of a frame that have a mask: ids, COCO run lengths, and the quality that the model predicts, 0..1."""
 
     ids: tuple[str, ...]
     run_lengths: tuple[str, ...]
@@ -72,22 +72,22 @@ class Masks(NamedTuple):
 
 
 class Segmenter:
-    """Cuts objects out of frames; a `transforms.models.inference.FrameModel` that is given the objects of each frame.
+    """Segments objects from their boxes; a `transforms.models.inference.FrameModel` that gets each frame's objects.
 
-    Frames go through the encoder in batches; the masks of a frame's boxes are decoded together, from one encoding.
+    Frames are encoded in batches; the masks of a frame's boxes are decoded together, from one encoding.
     """
 
     short_side: int | None = None
 
     def __init__(self, spec: SegmenterSpec, threads: int = 1) -> None:
-        """Load the model, for so many threads. Raises `ModelError` for a folder that does not hold it."""
+        """Load the model, with this number of threads. Raises `ModelError` for a folder that does not contain it."""
         self._spec = spec
         self._device = Device(spec.params.precision, threads)
         self._processor = load_processor("Sam2Processor", spec.folder)
         self._model = load_pretrained(spec.kind, spec.folder, self._device)
 
     def prepare(self, color: Color, objects: Sequence[Mapping[str, Any]] = ()) -> Prompted:
-        """Make a picture ready, with what is known to be on it."""
+        """Preprocess an image, with its objects."""
         edges = np.array([[o["x"], o["y"], o["x"] + o["w"], o["y"] + o["h"]] for o in objects], np.float32)
         ready = made_ready(color, self._processor.image_processor, self._device)
         return Prompted(ready, tuple(o["annotation_id"] for o in objects), edges.reshape(-1, 4))

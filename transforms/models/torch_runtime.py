@@ -1,4 +1,4 @@
-"""Torch in a process that holds a model: which device, which precision, and weights that lie in a folder."""
+"""Torch runtime of a model process: device, precision, and loading of local weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Precision = Literal["auto", "fp32", "fp16", "bf16"]
 
 
 class Device:
-    """Where models of this process compute, and in what: the GPU if there is one, with half precision unless told."""
+    """The device on which models of this process run (a GPU if there is one), and their precision."""
 
     def __init__(self, precision: Precision = "auto", threads: int = 1) -> None:
         import torch
@@ -30,18 +30,18 @@ class Device:
 
     @property
     def on_gpu(self) -> bool:
-        """Say whether it is a GPU."""
+        """Return whether the device is a GPU."""
         return self.name == "cuda"
 
     def rows_of(self, n: int, most: int) -> int:
-        """Return how many rows a batch of `n` is filled up to: on a GPU a power of two, so that shapes are few.
+        """Return the padded size of a batch of `n`: on a GPU the next power of two up to `most`, to have few shapes.
 
-        Not the largest shape, since a batch that did not fit into memory comes again in halves.
+        Not always the largest size, since a batch that does not fit into memory is retried in halves.
         """
         return min(most, 1 << (n - 1).bit_length()) if self.on_gpu else n
 
     def stacked(self, planes: Sequence[Any], most: int) -> Any:
-        """Return tensors of one shape as one batch on the device, filled up with zeros to `rows_of` rows."""
+        """Return tensors of one shape as one batch on the device, padded with zeros to `rows_of` rows."""
         torch = self.torch
         given = torch.stack(list(planes))
         short = self.rows_of(len(planes), most) - len(planes)
@@ -53,15 +53,15 @@ class Device:
 
 
 def as_rgb(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return a picture (H, W, 3), blue first, with red first."""
+    """Convert a BGR image (H, W, 3) to RGB."""
     return np.ascontiguousarray(frame[:, :, ::-1])
 
 
 def load_pretrained(kind: str, folder: Path, device: Device) -> Any:
-    """Return the model of a class of transformers whose weights lie in a folder, ready to be asked.
+    """Load a model of a transformers class from a local folder, ready for inference.
 
-    Pickled weights are read as tensors and nothing else. Raises `ModelError` for what does not fit: the library itself
-    would fill what is missing with random numbers.
+    Pickled weights are read as tensors only. Raises `ModelError` if weights do not match: the library itself would fill
+    missing ones with random numbers.
     """
     import transformers
 
@@ -71,7 +71,7 @@ def load_pretrained(kind: str, folder: Path, device: Device) -> Any:
             str(folder), local_files_only=True, dtype=device.dtype, output_loading_info=True, weights_only=True
         )
     except Exception as error:
-        # Errors of many kinds, of the library and of those below it.
+        # The library and those below it raise many kinds of errors.
         raise ModelError(f"{folder} holds no {kind}: {' '.join(str(error).split())[:300]}") from error
     if missing := sorted(info["missing_keys"]):
         raise ModelError(f"{folder} holds no {kind}: {len(missing)} of its weights are missing, {missing[0]} for one")
@@ -79,7 +79,7 @@ def load_pretrained(kind: str, folder: Path, device: Device) -> Any:
 
 
 def load_processor(kind: str, folder: Path) -> Any:
-    """Return what makes pictures, and words, ready for a model in a folder. Raises `ModelError`."""
+    """Load the processor (of images and texts) of a model from a local folder. Raises `ModelError`."""
     import transformers
 
     quiet()
@@ -90,7 +90,7 @@ def load_processor(kind: str, folder: Path) -> Any:
 
 
 def quiet() -> None:
-    """Keep transformers from writing to the terminal."""
+    """Keep transformers from printing to the terminal."""
     from transformers.utils import logging as spoken
 
     spoken.set_verbosity_error()

@@ -1,9 +1,9 @@
-"""Tracks: which boxes are the same object over frames. Decides from stored boxes; reads no picture.
+"""Multi-object tracking: links the boxes of one object over frames, from stored boxes without images.
 
 The method is ByteTrack (Zhang et al. 2022, "ByteTrack: Multi-object tracking by associating every detection box").
-Boxes that the detector is sure of are matched with where tracks are expected to be, then what is left of the tracks
-with boxes that it is less sure of. Where a box is expected is a Kalman filter's word, with the noise of SORT (Bewley et
-al. 2016) and DeepSORT (Wojke et al. 2017).
+Boxes of high score are matched with the predicted positions of tracks, then the unmatched tracks with boxes of low
+score. Predictions are those of a Kalman filter, with the noise of SORT (Bewley et al. 2016) and DeepSORT (Wojke et al.
+2017).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BoolArray = npt.NDArray[np.bool_]
 PACKAGES = ("scipy",)
 
 _POSITION, _VELOCITY = 1 / 20, 1 / 160
-"""How far a box strays from its course in a frame, and how much that changes, as shares of its height."""
+"""Standard deviations per frame of position and velocity, relative to the box's height."""
 
 _LEAST_SURE_IOU = 0.5
 _FAR = 1e6
@@ -36,14 +36,14 @@ _FRAMES_PER_CHECK = 512
 
 @dataclass(frozen=True)
 class TrackParams:
-    """What makes boxes on several frames one object.
+    """When boxes on several frames are one object.
 
-    `min_score`: how sure the detector must be of a box to begin a track, or to bring back one that was lost.
-    `low_score`: how sure it must be of a box to go on with a track that was there in the frame before.
-    `min_iou`: overlap with where it is expected that a box must have.
-    `lost`: frames for which a track may be out of sight.
-    `min_frames`: boxes that make a track; those of shorter ones belong to none.
-    `by_category`: whether a track keeps to one category, or may change it as the detector does.
+    `min_score`: lowest score of a box that begins a track, or continues a lost one.
+    `low_score`: lowest score of a box that continues a track of the previous frame.
+    `min_iou`: least intersection over union of a box with the predicted one.
+    `lost`: frames for which a track may be without a box.
+    `min_frames`: least number of boxes of a track; boxes of shorter ones belong to none.
+    `by_category`: whether a track has one category only, or may change it as the detector does.
     """
 
     min_score: Annotated[float, Ge(0), Le(1)] = 0.5
@@ -56,9 +56,10 @@ class TrackParams:
 
 @dataclass(frozen=True)
 class Boxes:
-    """N boxes of a stream: `place` is which frame each is on, `xywh` left, top, width, height in pixels, (N, 4).
+    """N boxes of a stream, in order of the frames.
 
-    In order of the frames; `category` numbers the categories.
+    `place`: position of each box's frame, (N,), int64; `xywh`: left, top, width, height in pixels, (N, 4); `score`,
+    0..1; `category`: number of the category.
     """
 
     place: Int64Array
@@ -69,9 +70,10 @@ class Boxes:
 
 @dataclass
 class _Tracks:
-    """The tracks that are followed, T of them: expected centre x, y, aspect, height and their changes, (T, 8).
+    """The T active tracks: predicted centre x, y, aspect ratio, height and their velocities, (T, 8).
 
-    `unsure` (T, 8, 8) is the covariance of that, `last_seen` the time at which each was seen last, `held` its boxes.
+    `unsure` (T, 8, 8) is the covariance of that state, `last_seen` the time of the last box, `held` the boxes of each
+    track.
     """
 
     state: FloatArray = field(default_factory=lambda: np.empty((0, 8)))
@@ -81,13 +83,13 @@ class _Tracks:
     held: list[list[int]] = field(default_factory=list)
 
     def keep(self, chosen: BoolArray) -> None:
-        """Go on with these alone."""
+        """Keep only the chosen tracks."""
         self.state, self.unsure = self.state[chosen], self.unsure[chosen]
         self.last_seen, self.category = self.last_seen[chosen], self.category[chosen]
         self.held = [held for held, stays in zip(self.held, chosen.tolist(), strict=True) if stays]
 
     def move_on(self, steps: int) -> None:
-        """Expect each where it will be so many frames later."""
+        """Predict the state this many frames later (Kalman prediction)."""
         course = np.eye(8)
         course[:4, 4:] = np.eye(4) * steps
         noise = _deviations(self.state[:, 3], (1, 1, 1e-2, 1), (1, 1, 1e-5, 1)) ** 2 * steps
@@ -95,7 +97,7 @@ class _Tracks:
         self.unsure = course @ self.unsure @ course.T + noise[:, :, None] * np.eye(8)
 
     def take(self, which: Int64Array, boxes: Boxes, chosen: Int64Array, now: int) -> None:
-        """Correct what is expected of some tracks by the boxes they were matched with."""
+        """Correct the state of tracks by the boxes matched with them (Kalman update)."""
         if not len(which):
             return
         scale = (1, 1, 1e-1, 1)
@@ -111,7 +113,7 @@ class _Tracks:
             self.held[track].append(box)
 
     def begin(self, boxes: Boxes, chosen: Int64Array, now: int) -> None:
-        """Begin a track with each of some boxes."""
+        """Begin a track with each of the chosen boxes."""
         measured = _measured(boxes.xywh[chosen])
         deviations = _deviations(measured[:, 3], (2, 2, 1e-2, 2), (10, 10, 1e-5, 10))
         self.state = np.concatenate([self.state, np.concatenate([measured, np.zeros_like(measured)], axis=1)])
@@ -128,11 +130,11 @@ def follow(
     params: TrackParams,
     check: Callable[[], None] = lambda: None,
 ) -> Int64Array:
-    """Return the track of each of N boxes, from 1 on in the order of their first boxes, 0 for none, shape (N,).
+    """Return the track of each of N boxes, from 1 in the order of their first boxes, 0 for none, shape (N,), int64.
 
-    `times` says for each of F frames when it is, in frames; `begins` where a cut or a gap lies before it: no track goes
-    across. What is found up to a frame does not depend on the frames after it, but for tracks that have too few boxes
-    by then. `check` is called now and then.
+    `times` is the time of each of F frames, in frames; `begins` marks the frames after a cut or a gap, which no track
+    spans. Tracks up to a frame do not depend on later frames, except whether they reach `min_frames`. `check` is called
+    regularly, to interrupt by an exception.
     """
     found = np.zeros(len(boxes.place), np.int64)
     whole: list[list[int]] = []
@@ -149,7 +151,7 @@ def follow(
         _match_frame(
             tracks, boxes, np.arange(ends[place], ends[place + 1]), now, int(times[place - 1]) if place else now, params
         )
-        # A track that was seen but once, and not again at once, was none.
+        # A track that is shorter than `min_frames` is dropped at the first frame without a box.
         last = np.array([len(held) for held in tracks.held], np.int64)
         stays = (now - tracks.last_seen <= params.lost) & ((tracks.last_seen == now) | (last >= params.min_frames))
         whole += [held for held, stay in zip(tracks.held, stays.tolist(), strict=True) if not stay]
@@ -162,7 +164,7 @@ def follow(
 
 
 def _match_frame(tracks: _Tracks, boxes: Boxes, here: Int64Array, now: int, before: int, params: TrackParams) -> None:
-    """Match the boxes `here`, of one frame, with the tracks, and begin new ones."""
+    """Match the boxes `here`, of one frame, with the tracks, and begin new tracks."""
     sure = here[boxes.score[here] >= params.min_score]
     everyone = np.arange(len(tracks.held))
     mine, theirs = _matched(tracks, everyone, boxes, sure, params.min_iou, params.by_category)
@@ -177,7 +179,7 @@ def _match_frame(tracks: _Tracks, boxes: Boxes, here: Int64Array, now: int, befo
 def _matched(
     tracks: _Tracks, which: Int64Array, boxes: Boxes, chosen: Int64Array, least: float, by_category: bool
 ) -> tuple[Int64Array, Int64Array]:
-    """Return tracks and the boxes that they go on with, so that overlaps add up to the most."""
+    """Return tracks and the boxes matched with them, so that the sum of overlaps is largest."""
     from scipy.optimize import linear_sum_assignment
 
     if not len(which) or not len(chosen):
@@ -192,7 +194,7 @@ def _matched(
 
 
 def _measured(xywh: FloatArray) -> FloatArray:
-    """Return centre x, centre y, width over height, and height of boxes, (N, 4)."""
+    """Return centre x, centre y, aspect ratio (width / height), and height of boxes, (N, 4)."""
     width, height = xywh[:, 2], np.maximum(xywh[:, 3], 1e-6)
     return np.stack([xywh[:, 0] + width / 2, xywh[:, 1] + height / 2, width / height, height], axis=1)
 
@@ -206,7 +208,7 @@ def _expected(state: FloatArray) -> FloatArray:
 def _deviations(
     height: FloatArray, position: tuple[float, float, float, float], velocity: tuple[float, float, float, float]
 ) -> FloatArray:
-    """Return standard deviations, (N, 8), in multiples of what is usual for a height; of the aspect as given."""
+    """Return standard deviations, (N, 8), as multiples of those for the height; of the aspect ratio as given."""
     tall = np.abs(height)[:, None]
     there = tall * _POSITION * np.array(position)
     moves = tall * _VELOCITY * np.array(velocity)

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 IN_THE_MIDDLE = """
 import sys
 class Interrupting:
@@ -22,7 +24,7 @@ jobs.cli.main()
 
 AT_THE_END = """
 import atexit, sys, threading, time
-import jobs.cli
+import jobs.cli.exit
 class Aborting:
     "Stands for a library that cannot be taken apart."
     def __del__(self):
@@ -32,7 +34,7 @@ kept = Aborting()
 atexit.register(print, "said at the end")
 threading.Thread(target=lambda: (time.sleep(0.2), print("done beside"))).start()
 sys.stdout.write("said before, ")
-jobs.cli.leave(3)
+jobs.cli.exit.leave(3)
 """
 
 

@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
+import typer
 
-from jobs.cli.app import main
+from jobs.cli.app import app, main
 from jobs.engine.ray_engine import Engine
 from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, write_noise_stream
 
 N = SMALL.planted.n_files
-
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, PR_CAPBSET_DROP = 1, 2, 24
 
 
@@ -165,7 +165,7 @@ def test_dry_run_says_what_and_why_and_writes_nothing(
         ),
     ],
 )
-def test_wrong_use_is_told_in_lines_and_exits_with_2(
+def test_wrong_use_is_reported_in_lines_and_exits_with_2(
     winnow: Winnow, tmp_path: Path, arguments: list[str], expected: list[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -207,6 +207,7 @@ def run_without_override(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=drop)
 
 
+@pytest.mark.process
 def test_folders_without_permission(tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(2))
     closed = write_noise_stream(tmp_path / "closed", range(2))
@@ -253,10 +254,10 @@ def test_inspect_for_people_and_programs(winnow: Winnow, done: Path, sample_fold
     assert winnow("inspect", "quarantine", "-w", done, "--json").json == []
     for command in (["runs"], ["job", "--id", run["job_id"]], ["quarantine"]):
         assert winnow("inspect", *command, "-w", done).code == 0
-    told = winnow("inspect", "stream", "--id", "cam", "-w", done).out
+    answer = winnow("inspect", "stream", "--id", "cam", "-w", done).out
     (low, high), *_ = SMALL.planted.gaps
-    assert re.search(rf"^numbers missing +{stream['n_missing']} in {low} to {high}\b", told, re.MULTILINE)
-    assert re.search(r"^listed +\d{4}-\d\d-\d\d \d\d:\d\d UTC$", told, re.MULTILINE)
+    assert re.search(rf"^numbers missing +{stream['n_missing']} in {low} to {high}\b", answer, re.MULTILINE)
+    assert re.search(r"^listed +\d{4}-\d\d-\d\d \d\d:\d\d UTC$", answer, re.MULTILINE)
     assert "\nwithout rows: media, " in winnow("inspect", "tables", "-w", done).out
 
 
@@ -288,6 +289,7 @@ def test_tables_optimize_and_vacuum(winnow: Winnow, done: Path) -> None:
     assert {c["table"] for c in winnow("tables", "vacuum", "-w", done, "--json").json} == set(changes)
 
 
+@pytest.mark.process
 def test_help_starts_fast_and_every_command_has_an_example() -> None:
     code = (
         "import sys; sys.argv = ['winnow', '--help']\n"
@@ -298,9 +300,6 @@ def test_help_starts_fast_and_every_command_has_an_example() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    import typer
-
-    from jobs.cli.app import app
 
     def leaves(command: Any, name: str) -> list[tuple[str, Any]]:
         if hasattr(command, "commands"):
@@ -342,13 +341,13 @@ def test_a_failure_is_an_object_for_programs_and_lines_for_people(winnow: Winnow
         ("submit",),
         ("nosuch",),
     ):
-        plain, told = winnow(*words), winnow(*words, "--json")
+        plain, answer = winnow(*words), winnow(*words, "--json")
         assert plain.out == "", words
-        assert told.code == plain.code != 0, words
-        said = told.json
-        assert len(told.out.splitlines()) == 1
+        assert answer.code == plain.code != 0, words
+        said = answer.json
+        assert len(answer.out.splitlines()) == 1
         lines = "".join(f"error: {line}\n" for line in said["error"])
-        assert (said["exit_code"], told.err) == (told.code, lines), words
+        assert (said["exit_code"], answer.err) == (answer.code, lines), words
     both = winnow("run", "--input", tmp_path, "--set", "duplicates.haming=3", "--set", "motion.percentle=3", "--json")
     assert len(both.json["error"]) == 2
     assert winnow("run", "--help", "--json").code == 0
@@ -381,10 +380,10 @@ def _read(file: Path, kind: str) -> pl.DataFrame:
 def test_closed_outputs_are_nobody_to_tell_and_no_error(done: Path, tmp_path: Path) -> None:
     command = f"{sys.executable} -m jobs.cli sql 'SELECT 1 AS one' --workspace {done}"
     for closed, out in ((">&-", []), ("<&- 2>&-", ["one", "1"])):
-        told = subprocess.run(
+        answer = subprocess.run(
             ["sh", "-c", f"{command} {closed}"], check=False, capture_output=True, text=True, cwd=tmp_path
         )
-        assert (told.returncode, told.stdout.split(), told.stderr) == (0, out, "")
+        assert (answer.returncode, answer.stdout.split(), answer.stderr) == (0, out, "")
 
 
 def test_usage_errors_are_plain_lines(winnow: Winnow) -> None:
@@ -392,6 +391,7 @@ def test_usage_errors_are_plain_lines(winnow: Winnow) -> None:
     assert winnow("--version").code == 0
 
 
+@pytest.mark.process
 def test_a_frame_that_cannot_be_read_is_not_counted_with_those_that_miss_it(winnow: Winnow, tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(4))
     (cam / "image_2.jpg").rename(cam / "old.txt")

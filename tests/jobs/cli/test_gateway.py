@@ -40,8 +40,8 @@ def test_a_job_is_submitted_and_waits(place: Path) -> None:
 
 
 def test_a_dry_run_says_what_a_job_would_do_and_adds_none(place: Path) -> None:
-    told = said(winnow("submit", "-i", "cam", "--dry-run", "--json"))
-    assert (told["dry_run"], told["frames"], told["stages"]["frames"]["compute"]) == (True, 4, 4)
+    answer = said(winnow("submit", "-i", "cam", "--dry-run", "--json"))
+    assert (answer["dry_run"], answer["frames"], answer["stages"]["frames"]["compute"]) == (True, 4, 4)
     assert not place.exists()
 
 
@@ -74,10 +74,10 @@ def test_a_schedule_runs_here_and_releases(place: Path) -> None:
     lines = [json.loads(line) for line in winnow("job", "watch", job_id, "--json").output.splitlines()]
     assert [e["data"]["added"] for e in lines if e["event"] == "release_made"] == [4]
     assert lines[-1]["event"] == "run_done"
-    told = winnow("job", "watch", job_id)
-    assert told.exit_code == 0
-    assert "measure: 4 frames to do" in told.output.splitlines()
-    made, state = told.output.splitlines()[-2:]
+    answer = winnow("job", "watch", job_id)
+    assert answer.exit_code == 0
+    assert "measure: 4 frames to do" in answer.output.splitlines()
+    made, state = answer.output.splitlines()[-2:]
     assert made.startswith(f"release {release['name']}: 4 frames, ")
     assert state == "done"
     assert winnow("schedule", "remove", "nightly").exit_code == 0
@@ -91,9 +91,12 @@ def test_a_damaged_schedule_is_shown_beside_the_others(place: Path) -> None:
     assert listed.exit_code == 1
     assert "schedule 'bad': " in listed.stderr
     assert [word in listed.stdout for word in ("nightly", "bad", "damaged")] == [True] * 3
-    told = winnow("schedule", "list", "--json")
-    assert told.exit_code == 1
-    assert [(row["name"], bool(row["error"])) for row in json.loads(told.stdout)] == [("bad", True), ("nightly", False)]
+    answer = winnow("schedule", "list", "--json")
+    assert answer.exit_code == 1
+    assert [(row["name"], bool(row["error"])) for row in json.loads(answer.stdout)] == [
+        ("bad", True),
+        ("nightly", False),
+    ]
     assert "winnow schedule remove bad" in problems(winnow("schedule", "run-now", "bad"))[0]
     assert winnow("schedule", "run-now", "nightly").exit_code == 0
     assert winnow("schedule", "remove", "bad").exit_code == 0

@@ -9,7 +9,7 @@ import pytest
 
 from jobs.core.errors import StoppedRunError, UserError
 from jobs.engine.ray_engine import Engine
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from tests.helpers import on_disk, problems, said, winnow, write_noise_stream
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -20,15 +20,15 @@ def test_a_run_is_paused_stepped_and_resumed(tmp_path: Path, engine: Engine) -> 
     paused = winnow("run", "-i", cam, "-w", place, "--pause-after", "quality", "--json")
     assert isinstance(paused.exception, StoppedRunError)
     assert paused.exception.exit_code == 4
-    told = json.loads(paused.output.splitlines()[-1])
-    assert (told["state"], told["stages"]["frames"]["computed"]) == ("paused", 6)
-    job_id = told["job_id"]
+    summary = json.loads(paused.output.splitlines()[-1])
+    assert (summary["state"], summary["stages"]["frames"]["computed"]) == ("paused", 6)
+    job_id = summary["job_id"]
     asked = said(winnow("job", "pause-after", "idle", job_id, "-w", place, "--json"))
     assert asked == {"job_id": job_id, "state": "paused", "request": "pause-after"}
     assert said(winnow("job", "pause", job_id, "-w", place, "--json"))["state"] == "paused"
     stepped = winnow("job", "step", job_id, "-w", place)
     assert isinstance(stepped.exception, StoppedRunError)
-    assert "goes on with `winnow job resume" in stepped.exception.problems[0]
+    assert "continues with `winnow job resume" in stepped.exception.problems[0]
     assert said(winnow("job", "resume", job_id, "-w", place, "--json"))["state"] == "done"
     assert problems(winnow("job", "resume", job_id, "-w", place)) == [
         f"job {job_id} is done, expected one that is paused or has failed"
@@ -47,8 +47,8 @@ def test_wrong_words_are_refused_all_at_once(tmp_path: Path) -> None:
 def test_a_job_of_the_queue_is_left_to_gateways(tmp_path: Path, engine: Engine) -> None:
     cam, place = write_noise_stream(tmp_path / "cam", range(3)), tmp_path / "tables"
     assert winnow("run", "-i", cam, "-w", place).exit_code == 0
-    inbox = Inbox(place, "queued")
-    inbox.add("submitted")
+    job_log = JobLog(place, "queued")
+    job_log.add("submitted")
     for words, state in (
         (("pause",), "paused"),
         (("resume",), "pending"),
@@ -61,10 +61,10 @@ def test_a_job_of_the_queue_is_left_to_gateways(tmp_path: Path, engine: Engine) 
             continue
         assert said(result)["state"] == state
     assert said(winnow("job", "clear", "queued", "-w", place, "--json")) == {"job_id": "queued", "cleared": True}
-    assert not on_disk(inbox.folder).exists()
+    assert not on_disk(job_log.folder).exists()
 
 
-def test_a_run_is_replayed_compared_and_held_against_itself(tmp_path: Path, engine: Engine) -> None:
+def test_a_run_is_replayed_and_compared_and_one_stage_recomputed(tmp_path: Path, engine: Engine) -> None:
     cam, place = write_noise_stream(tmp_path / "cam", range(8)), tmp_path / "tables"
     first = said(winnow("run", "-i", cam, "-w", place, "--json"))
     replay = ("job", "replay", "last", "--from", "curation", "-w", place, "--json")

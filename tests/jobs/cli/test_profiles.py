@@ -55,7 +55,7 @@ def test_every_problem_of_every_file_is_named(tmp_path: Path) -> None:
     assert call("check", "quality", "curate").exit_code == 0
 
 
-def test_what_was_checked_is_told_to_programs(tmp_path: Path) -> None:
+def test_what_was_checked_is_printed_for_programs(tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text("stages: [frames, idle]\n")
     (found,) = json.loads(call("check", str(mine), "--json").stdout)

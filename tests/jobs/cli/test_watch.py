@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from jobs.cli.watch import picture, told
+from jobs.cli.watch import event_line, picture
 from jobs.records.progress import Progress
 
 
@@ -26,11 +26,11 @@ def test_the_picture_shows_what_is_done_to_do_and_left() -> None:
     ]
     for event in events:
         progress.take(event)
-    head, measure, aside = shown(progress, "running")
+    head, measure, line = shown(progress, "running")
     assert head == "job is running frames frames/s left"
     assert measure.startswith("measure 1,000/3,000 ")
     assert measure.endswith((" 100 20 s", " 99 20 s"))
-    assert aside == "2 frames set aside: OSError: [Errno 5]"
+    assert line == "2 frames quarantined: OSError: [Errno 5]"
     progress.take({"event": "stage_started", "at_ns": now, "stage": "idle"})
     progress.take({"event": "stage_done", "at_ns": now, "stage": "idle", "frames": 3000, "rows": 3000, "seconds": 1.0})
     progress.take({"event": "run_done", "at_ns": now, "frames": 3000})
@@ -39,9 +39,9 @@ def test_the_picture_shows_what_is_done_to_do_and_left() -> None:
     assert lines[2].startswith("idle 3,000/3,000")
 
 
-def test_what_happens_often_is_not_told_line_by_line() -> None:
-    assert told({"event": "block_done", "frames": 3}) is None
-    assert told({"event": "committed", "rows": 3}) is None
-    assert told({"event": "a_word_of_a_later_version"}) is None
+def test_frequent_events_are_not_printed_line_by_line() -> None:
+    assert event_line({"event": "block_done", "frames": 3}) is None
+    assert event_line({"event": "committed", "rows": 3}) is None
+    assert event_line({"event": "a_word_of_a_later_version"}) is None
     again = {"event": "run_started", "job_id": "j", "attempt": 2, "frames": 1000}
-    assert told(again) == "run j began, attempt 2: 1,000 frames"
+    assert event_line(again) == "run j began, attempt 2: 1,000 frames"

@@ -62,6 +62,7 @@ def test_what_is_at_stake_is_said_where_the_error_does_not_name_it() -> None:
     assert as_problem(OSError("odd"), "workspace /w") == "workspace /w: odd"
 
 
+@pytest.mark.process
 def test_a_run_on_a_full_disk_says_so_and_leaves_word(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +89,7 @@ def test_a_run_on_a_full_disk_says_so_and_leaves_word(
     assert go(workspace, cam).state == "done"
 
 
+@pytest.mark.process
 def test_a_run_is_done_only_once_its_row_says_so(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +112,7 @@ def test_a_run_is_done_only_once_its_row_says_so(
     assert (run["state"], find(workspace, "last").state().state) == ("done", "done")
 
 
+@pytest.mark.process
 def test_files_of_the_tables_that_are_gone_are_told_apart_from_vacuumed_ones(
     workspace: Workspace, tmp_path: Path
 ) -> None:

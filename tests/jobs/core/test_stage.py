@@ -57,6 +57,7 @@ def test_a_stage_left_out_changes_the_key_of_what_read_it() -> None:
     assert some["curation"] != every["curation"]
 
 
+@pytest.mark.process
 def test_keys_are_the_same_in_another_process() -> None:
     code = "from conf import load; from jobs.stages.pipeline import build\n"
     code += "print({s.name: s.key for s in build(load().config)})"

@@ -62,6 +62,7 @@ def test_a_release_of_a_run_is_that_run(workspace: Workspace, sample_folder: Pat
     assert dark.column(0)[0].as_py() == 6
 
 
+@pytest.mark.slow
 def test_a_release_survives_optimize_vacuum_and_later_runs(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

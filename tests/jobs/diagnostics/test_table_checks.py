@@ -12,7 +12,7 @@ from jobs.datasets import release
 from jobs.diagnostics import table_checks
 from jobs.diagnostics.doctor import examine
 from jobs.diagnostics.finding import Finding
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from jobs.storage.delta_log import log_entry
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
@@ -138,7 +138,7 @@ def test_every_record_of_a_job_is_read(tables: Path) -> None:
     assert found.found.startswith(f"{first} is no record of a job")
     assert str(folder) in found.mend
     first.write_bytes(kept)
-    Inbox(tables, folder.name).add("failed")
+    JobLog(tables, folder.name).add("failed")
     (folder / "000002.json").unlink()
     assert [found.found for found in table_checks.jobs(tables)] == [f"job {folder.name} lacks its record 000002.json"]
     # One that was being cleared is no job any more.

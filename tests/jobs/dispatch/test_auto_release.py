@@ -8,7 +8,7 @@ import schemas
 from jobs.datasets import release
 from jobs.dispatch.auto_release import publish
 from jobs.engine.ray_engine import Engine
-from jobs.ingest.catalogue import Admission
+from jobs.ingest.catalogue import IngestOverrides
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from tests.helpers import go, write_noise_stream
@@ -35,7 +35,7 @@ def test_each_release_says_how_it_differs_from_the_last_one_of_its_schedule(
     # Two new frames, one of them a copy; one frame is gone.
     write_noise_stream(folder, [100, 3], start=8)
     (folder / "image_0.jpg").unlink()
-    second = go(workspace, folder, admission=Admission(allow_missing=True)).job_id
+    second = go(workspace, folder, overrides=IngestOverrides(allow_missing=True)).job_id
     made = publish(workspace, second, "nightly-2026-11-22", [first, second])
     assert (made["name"], made["before"]) == ("nightly-2026-11-22", "nightly-2026-11-21-2")
     assert (made["frames"], made["kept"], made["dropped_for"]) == (9, 8, {"exact_duplicate": 1})

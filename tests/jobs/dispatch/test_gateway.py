@@ -19,22 +19,26 @@ from jobs.core.errors import UserError
 from jobs.core.processes import has_ended
 from jobs.dispatch.control_token import VARIABLE, demand
 from jobs.dispatch.gateway import lock_path, log_path
-from jobs.dispatch.job_queue import Backlog, Job
+from jobs.dispatch.job_queue import Backlog, QueuedJob
 from jobs.dispatch.jsonlog import tail
 from jobs.dispatch.overview import Overview
 from jobs.dispatch.schedule import Schedule, save
 from jobs.dispatch.submit import submit
-from jobs.records.job_log import Inbox
+from jobs.engine.local_pool import ALONE
+from jobs.records.job_log import JobLog
 from jobs.records.journal import events
 from jobs.records.progress import Progress
-from jobs.runs.run_options import Asked
+from jobs.runs.run_options import RunOptions
 from jobs.storage.locks import holder
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import assert_one_live_row, on_disk, write_noise_stream
+from tests.marks import KILLS
 from tests.processes import n_rows
+from tests.waiting import ended
+from tests.waiting import wait_until as wait
 
-pytestmark = pytest.mark.usefixtures("engine")
+pytestmark = [pytest.mark.usefixtures("engine"), pytest.mark.xdist_group(KILLS)]
 
 FAST = ("--backoff", "0.1", "--quiet")
 STEADY = ("unit_frames=16", "resources.block_frames=16", "resources.commit_seconds=0.1")
@@ -56,8 +60,8 @@ class Running:
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """Signal it, and return its exit code and what it said."""
         self.process.send_signal(number)
-        _, said = self.process.communicate(timeout=60)
-        return self.process.returncode, said
+        code, _, said = ended(self.process)
+        return code, said
 
 
 @pytest.fixture
@@ -79,14 +83,7 @@ def gateway(workspace: Workspace) -> Iterator[Callable[..., Running]]:
             assert not Path(f"/proc/{event['pid']}").exists(), event
 
 
-def wait(condition: Callable[[], Any], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
-
-
-def job(workspace: Workspace, job_id: str) -> Job:
+def job(workspace: Workspace, job_id: str) -> QueuedJob:
     return next(job for job in Backlog(workspace.root).jobs() if job.job_id == job_id)
 
 
@@ -99,9 +96,13 @@ def words(workspace: Workspace, job_id: str) -> list[str]:
 
 
 def add(workspace: Workspace, folder: Path, settings: tuple[str, ...] = (), priority: int = 0) -> str:
-    """Submit a job that only reads frames, on the session's Ray."""
-    asked = Asked([str(folder)], settings=["stages=[frames]", *settings], ray_address=ray_address())
-    return submit(workspace.root, asked, priority)
+    """Submit a job that only reads frames, on the session's Ray where they are many."""
+    address = ray_address() if len(list(folder.iterdir())) > ALONE else None
+    return submit(
+        workspace.root,
+        RunOptions(inputs=[str(folder)], settings=["stages=[frames]", *settings], ray_address=address),
+        priority,
+    )
 
 
 def ray_address() -> str:
@@ -123,6 +124,7 @@ def computed(workspace: Workspace, job_id: str) -> list[int]:
     return [sum(e["rows"] for e in found if e["attempt"] == attempt) for attempt in attempts]
 
 
+@pytest.mark.slow
 def test_one_gateway_runs_jobs_by_priority_and_goes_on_when_one_is_cancelled(
     gateway: Callable[..., Running], workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -136,7 +138,7 @@ def test_one_gateway_runs_jobs_by_priority_and_goes_on_when_one_is_cancelled(
     worker_pid(workspace, long)
     wait(lambda: n_rows(workspace.folder) > 10)
     assert is_in(workspace, short, "pending")
-    Inbox(workspace.root, long).add("cancel")
+    JobLog(workspace.root, long).add("cancel")
     wait(lambda: is_in(workspace, short, "done"))
     assert is_in(workspace, long, "cancelled")
     assert Progress(events(workspace.root, long)).ended == "cancelled"
@@ -147,6 +149,7 @@ def test_one_gateway_runs_jobs_by_priority_and_goes_on_when_one_is_cancelled(
     assert dict(runs.select("job_id", "state").iter_rows()) == {long: "cancelled", short: "done"}
 
 
+@pytest.mark.slow
 def test_a_job_outlives_gateways_that_are_stopped_or_killed_and_measures_no_frame_twice(
     gateway: Callable[..., Running], workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -193,6 +196,7 @@ def test_a_job_outlives_gateways_that_are_stopped_or_killed_and_measures_no_fram
     assert fourth.end() == (0, "")
 
 
+@pytest.mark.slow
 def test_a_job_whose_process_dies_is_tried_again_and_then_given_up(
     gateway: Callable[..., Running], workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,7 +240,7 @@ def test_a_strict_job_with_bad_frames_is_done_and_among_the_errors(
 ) -> None:
     folder = write_noise_stream(tmp_path / "cam", range(3))
     (folder / "image_1.jpg").write_bytes(b"no picture")
-    asked = Asked([str(folder)], settings=["stages=[frames]"], ray_address=ray_address(), strict=True)
+    asked = RunOptions(inputs=[str(folder)], settings=["stages=[frames]"], strict=True)
     job_id = submit(workspace.root, asked)
     gateway()
     wait(lambda: [e for e in tail(log_path(workspace.root), 9) if e["event"] == "job_done"])
@@ -244,14 +248,14 @@ def test_a_strict_job_with_bad_frames_is_done_and_among_the_errors(
     assert (ended["exit_code"], words(workspace, job_id)[-1]) == (3, "done")
     (error,) = Overview(workspace.root).values()["errors"]
     assert (error["job_id"], error["state"]) == (job_id, "done")
-    assert error["error"] == "1 frames are corrupt or were set aside, and it was asked to be strict"
+    assert error["error"] == "1 frames are corrupt or quarantined, and the run is strict"
 
 
 def test_what_is_due_by_its_schedule_is_run_and_released(
     gateway: Callable[..., Running], workspace: Workspace, tmp_path: Path
 ) -> None:
     folder = write_noise_stream(tmp_path / "cam", range(6))
-    asked: dict[str, Any] = {"inputs": [str(folder)], "ray_address": ray_address()}
+    asked: dict[str, Any] = {"inputs": [str(folder)]}
     # Due once an hour, and nobody looked for a day.
     yesterday = time.time_ns() - 86_400 * 10**9
     save(workspace.root, Schedule("hourly", "0 * * * *", "UTC", asked, added_ns=yesterday))

@@ -9,18 +9,21 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from jobs.core.processes import process_identity
-from jobs.dispatch.job_queue import HEARTBEAT, SILENCE_S, Backlog, Job, in_turn
-from jobs.records.job_log import Inbox
+from jobs.dispatch.job_queue import HEARTBEAT, SILENCE_S, Backlog, QueuedJob, in_turn
+from jobs.records.job_log import JobLog
+from tests.waiting import PATIENCE_S, ended
 
 
-def submitted(root: Path, job_id: str, **data: Any) -> Inbox:
-    inbox = Inbox(root, job_id)
-    inbox.add("submitted", {"request": {}, **data}, after=0)
-    return inbox
+def submitted(root: Path, job_id: str, **data: Any) -> JobLog:
+    job_log = JobLog(root, job_id)
+    job_log.add("submitted", {"request": {}, **data}, after=0)
+    return job_log
 
 
-def only(backlog: Backlog) -> Job:
+def only(backlog: Backlog) -> QueuedJob:
     (job,) = backlog.jobs()
     return job
 
@@ -41,7 +44,7 @@ def test_only_what_waits_for_a_gateway_is_in_turn(tmp_path: Path) -> None:
     submitted(tmp_path, "claimed").add("claimed", {"process": process_identity()})
     submitted(tmp_path, "paused").add("pause")
     submitted(tmp_path, "cancelled").add("cancel")
-    Inbox(tmp_path, "by-hand").add("started", {"process": process_identity()})
+    JobLog(tmp_path, "by-hand").add("started", {"process": process_identity()})
     later = submitted(tmp_path, "later")
     later.add("claimed", {"process": process_identity()})
     later.add("requeued", {"failed": True, "not_before_ns": time.time_ns() + 60 * 10**9})
@@ -53,10 +56,10 @@ def test_only_what_waits_for_a_gateway_is_in_turn(tmp_path: Path) -> None:
 
 
 def test_a_word_said_at_any_moment_is_seen_at_the_next_look(tmp_path: Path) -> None:
-    inbox = submitted(tmp_path, "job")
+    job_log = submitted(tmp_path, "job")
     backlog = Backlog(tmp_path)
     for word in ("claimed", "started", "pause", "resume", "paused", "resume", "claimed", "done"):
-        inbox.add(word, {"process": process_identity()})
+        job_log.add(word, {"process": process_identity()})
         assert only(backlog).records[-1].word == word
     folder = tmp_path / "jobs" / "job"
     os.utime(folder, ns=(0, 0))
@@ -66,7 +69,7 @@ def test_a_word_said_at_any_moment_is_seen_at_the_next_look(tmp_path: Path) -> N
 
 
 def test_failures_count_from_when_somebody_last_asked(tmp_path: Path) -> None:
-    inbox = submitted(tmp_path, "job")
+    job_log = submitted(tmp_path, "job")
     backlog = Backlog(tmp_path)
     for failures in (1, 2):
         assert backlog.claim(only(backlog))
@@ -75,31 +78,32 @@ def test_failures_count_from_when_somebody_last_asked(tmp_path: Path) -> None:
     assert backlog.claim(only(backlog))
     assert only(backlog).state.attempts == 3
     # What a gateway puts back when it stops is nobody's failure.
-    inbox.add("requeued", {})
+    job_log.add("requeued", {})
     assert only(backlog).failures == 2
     assert backlog.claim(only(backlog))
     assert backlog.give_up(only(backlog), "no memory")
     assert only(backlog).state.state == "failed"
-    inbox.add("resume")
+    job_log.add("resume")
     assert (only(backlog).failures, only(backlog).error, only(backlog).state.state) == (0, None, "pending")
 
 
 def test_a_claim_on_what_has_moved_on_fails(tmp_path: Path) -> None:
-    inbox = submitted(tmp_path, "job")
+    job_log = submitted(tmp_path, "job")
     backlog = Backlog(tmp_path)
     before = only(backlog)
-    inbox.add("cancel")
+    job_log.add("cancel")
     assert not backlog.claim(before)
     assert only(backlog).state.state == "cancelled"
 
 
+@pytest.mark.process
 def test_a_job_whose_process_has_died_is_abandoned(tmp_path: Path) -> None:
-    inbox = submitted(tmp_path, "job")
+    job_log = submitted(tmp_path, "job")
     backlog = Backlog(tmp_path)
     assert not backlog.is_abandoned(only(backlog))
-    inbox.add("claimed", {"process": process_identity()})
+    job_log.add("claimed", {"process": process_identity()})
     assert not backlog.is_abandoned(only(backlog))
-    inbox.add("started", {"process": dead_process()})
+    job_log.add("started", {"process": dead_process()})
     assert backlog.is_abandoned(only(backlog))
 
 
@@ -140,26 +144,27 @@ while True:
     for job in in_turn(jobs, time.time_ns()):
         if backlog.claim(job):
             mine.append(job.job_id)
-            assert backlog.inbox(job.job_id).add("done", {})
+            assert backlog.job_log(job.job_id).add("done", {})
             break
 print(*mine)
 """
 SUBMIT = """
 import pathlib, sys
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 for number in range(5):
-    Inbox(pathlib.Path(sys.argv[1]), f"{sys.argv[2]}-{number}").add("submitted", {"priority": number}, after=0)
+    JobLog(pathlib.Path(sys.argv[1]), f"{sys.argv[2]}-{number}").add("submitted", {"priority": number}, after=0)
 """
 
 
+@pytest.mark.process
 def test_twenty_jobs_of_four_processes_are_each_claimed_once_by_three(tmp_path: Path) -> None:
     claimants = [
         subprocess.Popen([sys.executable, "-c", CLAIM, str(tmp_path)], stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
     writers = [subprocess.Popen([sys.executable, "-c", SUBMIT, str(tmp_path), f"w{n}"]) for n in range(4)]
-    assert [process.wait(timeout=60) for process in writers] == [0] * 4
-    claimed = [name for process in claimants for name in process.communicate(timeout=60)[0].split()]
+    assert [process.wait(PATIENCE_S) for process in writers] == [0] * 4
+    claimed = [name for process in claimants for name in ended(process)[1].split()]
     assert [process.returncode for process in claimants] == [0] * 3
     assert sorted(claimed) == [f"w{w}-{n}" for w in range(4) for n in range(5)]
     words = [[r.word for r in job.records] for job in Backlog(tmp_path).jobs()]
@@ -169,7 +174,7 @@ def test_twenty_jobs_of_four_processes_are_each_claimed_once_by_three(tmp_path: 
 def test_what_is_over_is_kept_small_and_what_is_cleared_is_forgotten(tmp_path: Path) -> None:
     for name in ("live", "over"):
         submitted(tmp_path, name, request={"config": "x" * 1000}, schedule="nightly")
-    Inbox(tmp_path, "over").add("done")
+    JobLog(tmp_path, "over").add("done")
     backlog = Backlog(tmp_path)
     for _ in range(2):
         live, over = backlog.jobs()

@@ -11,8 +11,9 @@ from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
 from jobs.dispatch.metrics import CONTENT_TYPE, serve, text
 from jobs.dispatch.overview import Overview
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from jobs.records.journal import Journal
+from tests.waiting import PATIENCE_S
 
 _LABEL = r'[a-z_]+="(?:[^"\\\n]|\\[\\"n])*"'
 _SAMPLE = re.compile(rf"([a-z_]+)(\{{{_LABEL}(?:,{_LABEL})*\}})? (-?[0-9.e+]+)")
@@ -20,8 +21,8 @@ _SAMPLE = re.compile(rf"([a-z_]+)(\{{{_LABEL}(?:,{_LABEL})*\}})? (-?[0-9.e+]+)")
 
 def busy(root: Path) -> None:
     """A workspace with a job that waits and one that has measured 300 of 1,000 frames, 100 a second."""
-    Inbox(root, "waits").add("submitted", {"request": {}})
-    runs = Inbox(root, "runs")
+    JobLog(root, "waits").add("submitted", {"request": {}})
+    runs = JobLog(root, "runs")
     runs.add("submitted", {"request": {}})
     runs.add("claimed", {"process": process_identity()})
     now = time.time_ns()
@@ -71,11 +72,11 @@ def test_metrics_are_served_on_loopback_only_and_nothing_else_is(tmp_path: Path)
     try:
         host, port = server.server_address[:2]
         assert host == "127.0.0.1"
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answer:
             assert answer.headers["Content-Type"] == CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
             assert b'winnow_jobs{state="pending"} 1\n' in answer.read()
         with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE_S)
         with pytest.raises(UserError, match="name another port"):
             serve(tmp_path, int(port))
     finally:

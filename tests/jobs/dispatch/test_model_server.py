@@ -25,6 +25,7 @@ from tests.helpers import computed, go, noise, rows, scenery, winnow, write_clip
 from tests.machines import apart, free_ports
 from tests.models import held_at_hand
 from tests.onnx_graphs import write_end_to_end
+from tests.waiting import ended
 
 pytest.importorskip("starlette", reason="the extra `serve` is not installed")
 pytestmark = pytest.mark.usefixtures("engine")
@@ -66,8 +67,7 @@ def server(weights: Path, seen_by: list[str]) -> Iterator[str]:
             )
             yield f"http://127.0.0.1:{port}"
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
-            assert process.returncode == 0
+            assert ended(process)[0] == 0
 
 
 @pytest.fixture

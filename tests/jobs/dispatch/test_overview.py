@@ -5,9 +5,11 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from jobs.core.processes import process_identity
 from jobs.dispatch.overview import Overview, rss_mb
-from jobs.records.job_log import DIED, Inbox
+from jobs.records.job_log import DIED, JobLog
 from jobs.records.journal import Journal
 
 
@@ -18,12 +20,12 @@ def test_an_empty_workspace_has_nothing_to_show(tmp_path: Path) -> None:
 
 
 def test_what_waits_is_shown_in_the_order_in_which_it_is_taken_up(tmp_path: Path) -> None:
-    later = Inbox(tmp_path, "a-later")
+    later = JobLog(tmp_path, "a-later")
     later.add("submitted", {"priority": 9})
     later.add("claimed", {"process": process_identity()})
     later.add("requeued", {"failed": True, "error": "no memory", "not_before_ns": time.time_ns() + 60 * 10**9})
-    Inbox(tmp_path, "b-low").add("submitted", {"priority": 0})
-    Inbox(tmp_path, "c-high").add("submitted", {"priority": 5})
+    JobLog(tmp_path, "b-low").add("submitted", {"priority": 0})
+    JobLog(tmp_path, "c-high").add("submitted", {"priority": 5})
     values = Overview(tmp_path).values()
     assert values["queue"] == {"depth": 3, "due": 2}
     assert [job["job_id"] for job in values["waiting"]] == ["c-high", "b-low", "a-later"]
@@ -32,9 +34,9 @@ def test_what_waits_is_shown_in_the_order_in_which_it_is_taken_up(tmp_path: Path
 
 
 def test_a_running_job_is_shown_as_far_as_its_journal_says_at_every_look(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, "job")
-    inbox.add("submitted", {})
-    inbox.add("claimed", {"process": process_identity()})
+    job_log = JobLog(tmp_path, "job")
+    job_log.add("submitted", {})
+    job_log.add("claimed", {"process": process_identity()})
     overview = Overview(tmp_path)
     assert overview.values()["running"][0]["stage"] is None
     journal = Journal.of(tmp_path, "job")
@@ -46,12 +48,12 @@ def test_a_running_job_is_shown_as_far_as_its_journal_says_at_every_look(tmp_pat
         assert (job["stage"], job["done"], job["total"], job["attempt"]) == ("measure", done, 10, 1)
     assert job["worker"]["alive"]
     assert job["worker"]["silent_s"] < 60
-    inbox.add("pause")
+    job_log.add("pause")
     assert overview.values()["running"][0]["asked"] == "pause"
-    inbox.add("paused")
+    job_log.add("paused")
     values = overview.values()
     assert (values["running"], values["jobs"]["paused"]) == ([], 1)
-    waited = Inbox(tmp_path, "waited")
+    waited = JobLog(tmp_path, "waited")
     waited.add("submitted", {})
     waited.add("pause")
     waited.add("paused")
@@ -59,10 +61,11 @@ def test_a_running_job_is_shown_as_far_as_its_journal_says_at_every_look(tmp_pat
     assert paused == [("job", True, True), ("waited", True, False)]
 
 
+@pytest.mark.process
 def test_a_run_whose_process_was_killed_has_failed_before_anybody_notes_it_down(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
-        inbox = Inbox(tmp_path, "job")
-        inbox.add("started", {"process": process_identity(process.pid)})
+        job_log = JobLog(tmp_path, "job")
+        job_log.add("started", {"process": process_identity(process.pid)})
         overview = Overview(tmp_path)
         assert overview.values()["jobs"]["running"] == 1
         process.kill()
@@ -70,10 +73,10 @@ def test_a_run_whose_process_was_killed_has_failed_before_anybody_notes_it_down(
     assert (values["jobs"]["running"], values["jobs"]["failed"], values["running"]) == (0, 1, [])
     assert [(error["job_id"], error["error"]) for error in values["errors"]] == [("job", DIED)]
     assert [job.error for job in overview.jobs()] == [DIED]
-    assert [record.word for record in inbox.records()] == ["started"]
+    assert [record.word for record in job_log.records()] == ["started"]
     # What a gateway runs is its own to put back.
-    Inbox(tmp_path, "queued").add("submitted", {})
-    Inbox(tmp_path, "queued").add("claimed", {"process": inbox.records()[0].data["process"]})
+    JobLog(tmp_path, "queued").add("submitted", {})
+    JobLog(tmp_path, "queued").add("claimed", {"process": job_log.records()[0].data["process"]})
     assert overview.values()["running"][0]["worker"]["alive"] is False
 
 

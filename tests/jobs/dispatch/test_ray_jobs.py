@@ -16,12 +16,15 @@ from jobs.dispatch import ray_jobs as rayjobs
 from jobs.dispatch.job_queue import Backlog, in_turn
 from jobs.dispatch.submit import submit
 from jobs.engine.ray_engine import ray_jobs
-from jobs.records.job_log import Inbox, fold
-from jobs.runs.run_options import Asked
+from jobs.records.job_log import JobLog, JobState, fold
+from jobs.runs.run_options import RunOptions
 from jobs.storage.workspace import Workspace
 from tests.helpers import assert_same_tables, go, said, winnow, write_noise_stream
 from tests.machines import head
 from tests.reference import ROOT
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("heads")]
 
 N = 30
 
@@ -30,28 +33,30 @@ N = 30
 def dashboard() -> Iterator[str]:
     """The dashboard of a cluster that was started as the documentation says."""
     with head("--include-dashboard=true") as (_, address):
-        deadline = time.monotonic() + 90
-        while True:
+
+        def takes_jobs() -> bool:
+            # The dashboard answers sooner than what starts the jobs.
             try:
-                ray_jobs(address)
-                break
-            except UserError:
-                assert time.monotonic() < deadline, "the dashboard did not come up"
-                time.sleep(0.2)
+                ray_jobs(address).submit_job(entrypoint="true")
+            except (UserError, RuntimeError):
+                return False
+            return True
+
+        wait_until(takes_jobs, "the dashboard did not come up", every_s=0.2)
         yield address
 
 
-def ended(workspace: Workspace, job_id: str, seconds: float = 150) -> str:
-    deadline = time.monotonic() + seconds
-    while True:
-        state = fold(Inbox(workspace.root, job_id).records())
-        assert state is not None
-        if state.ended:
-            return state.state
-        assert time.monotonic() < deadline, Inbox(workspace.root, job_id).records()
-        time.sleep(0.2)
+def ended(workspace: Workspace, job_id: str) -> str:
+    def state() -> JobState:
+        found = fold(JobLog(workspace.root, job_id).records())
+        assert found is not None
+        return found
+
+    wait_until(lambda: state().ended, "the job did not end", every_s=0.2)
+    return state().state
 
 
+@pytest.mark.slow
 def test_a_job_that_is_handed_over_leaves_the_rows_of_any_other(
     dashboard: str, workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -65,7 +70,7 @@ def test_a_job_that_is_handed_over_leaves_the_rows_of_any_other(
     # No gateway takes it up meanwhile.
     assert in_turn(Backlog(workspace.root).live(), time.time_ns()) == []
     assert ended(workspace, job_id) == "done"
-    records = Inbox(workspace.root, job_id).records()
+    records = JobLog(workspace.root, job_id).records()
     assert [record.word for record in records] == ["submitted", "claimed", "started", "done"]
     named = records[0].data["ray"]["job"]
     assert records[1].data["ray_job"] == named
@@ -76,16 +81,17 @@ def test_a_job_that_is_handed_over_leaves_the_rows_of_any_other(
     assert_same_tables(workspace, alone)
 
 
+@pytest.mark.slow
 def test_a_job_that_never_got_to_its_cluster_is_handed_over_by_whoever_resumes_it(
     dashboard: str, workspace: Workspace, tmp_path: Path
 ) -> None:
     # What is left of a submission that was killed between the record and the cluster.
     cam = write_noise_stream(tmp_path / "cam", range(3))
-    job_id = submit(workspace.root, Asked([str(cam)], settings=["stages=[frames]"]))
-    (record,) = Inbox(workspace.root, job_id).records()
+    job_id = submit(workspace.root, RunOptions(inputs=[str(cam)], settings=["stages=[frames]"]))
+    (record,) = JobLog(workspace.root, job_id).records()
     workspace = Workspace.at(tmp_path / "other").create()
     to = {"address": dashboard, "packages": [], "job": f"winnow-{job_id}-1"}
-    Inbox(workspace.root, job_id).add("submitted", {**record.data, "to": "ray", "ray": to})
+    JobLog(workspace.root, job_id).add("submitted", {**record.data, "to": "ray", "ray": to})
     assert said(winnow("job", "resume", job_id, "--workspace", workspace.root, "--json"))["state"] == "pending"
     told = ray_jobs(dashboard).get_job_info(f"winnow-{job_id}-2")
     assert told.metadata == {"winnow_job": job_id, "workspace": str(workspace.root)}
@@ -94,9 +100,9 @@ def test_a_job_that_never_got_to_its_cluster_is_handed_over_by_whoever_resumes_i
 
 
 def test_what_is_wrong_is_said_before_anything_is_written(workspace: Workspace, tmp_path: Path) -> None:
-    asked = Asked([str(write_noise_stream(tmp_path / "cam", range(2)))])
+    asked = RunOptions(inputs=[str(write_noise_stream(tmp_path / "cam", range(2)))])
     with pytest.raises(UserError, match=r"no dashboard of a Ray cluster answers at http://127\.0\.0\.1:1"):
         rayjobs.submit(workspace.root, asked, "http://127.0.0.1:1")
     with pytest.raises(UserError, match="nowhere does not exist"):
-        rayjobs.submit(workspace.root, Asked([str(tmp_path / "nowhere")]), "http://127.0.0.1:1")
+        rayjobs.submit(workspace.root, RunOptions(inputs=[str(tmp_path / "nowhere")]), "http://127.0.0.1:1")
     assert not workspace.exists

@@ -13,7 +13,7 @@ from jobs.core.errors import UserError
 from jobs.dispatch import schedule
 from jobs.dispatch.job_queue import Backlog
 from jobs.dispatch.schedule import Schedule
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 
 BERLIN = "Europe/Berlin"
 
@@ -139,7 +139,7 @@ def test_each_time_is_submitted_once_however_often_one_looks(tmp_path: Path) -> 
     (job,) = Backlog(tmp_path).jobs()
     assert (job.schedule, job.release, job.state.state) == ("nightly", "nightly-2026-11-21", "pending")
     assert job.submitted["asked"] == {"inputs": ["/cam"]}
-    Inbox(tmp_path, job.job_id).add("done")
+    JobLog(tmp_path, job.job_id).add("done")
     assert look(tmp_path, "2026-11-22T01:00") == [("schedule_due", "20261122-010000-nightly")]
 
 
@@ -147,7 +147,7 @@ def test_a_gateway_that_died_between_two_steps_does_not_submit_again(tmp_path: P
     schedule.save(tmp_path, made("0 2 * * *", added="2026-11-20T12:00"))
     look(tmp_path, "2026-11-21T01:00")
     (tmp_path / "schedules" / "noted" / "nightly.json").unlink()
-    Inbox(tmp_path, "20261121-010000-nightly").add("done")
+    JobLog(tmp_path, "20261121-010000-nightly").add("done")
     look(tmp_path, "2026-11-21T01:05")
     (job,) = Backlog(tmp_path).jobs()
     assert [r.word for r in job.records] == ["submitted", "done"]
@@ -168,7 +168,7 @@ def test_times_before_it_was_added_do_not_count(tmp_path: Path) -> None:
 def test_a_schedule_is_skipped_while_its_last_job_has_not_ended(tmp_path: Path, word: str) -> None:
     schedule.save(tmp_path, made("0 2 * * *", added="2026-11-20T12:00"))
     look(tmp_path, "2026-11-21T01:00")
-    state = Inbox(tmp_path, "20261121-010000-nightly")
+    state = JobLog(tmp_path, "20261121-010000-nightly")
     state.add(word, {"process": {}})
     busy = {"claimed": "running", "paused": "paused", "requeued": "pending"}[word]
     reason = f"job 20261121-010000-nightly is {busy}"
@@ -224,7 +224,7 @@ def test_a_note_that_is_damaged_has_no_time_submitted_twice(tmp_path: Path) -> N
     schedule.save(tmp_path, made("0 2 * * *", added="2026-11-20T12:00"))
     look(tmp_path, "2026-11-21T01:00")
     (tmp_path / "schedules" / "noted" / "nightly.json").write_text("{")
-    Inbox(tmp_path, "20261121-010000-nightly").add("done")
+    JobLog(tmp_path, "20261121-010000-nightly").add("done")
     look(tmp_path, "2026-11-21T01:05")
     assert len(Backlog(tmp_path).jobs()) == 1
     assert schedule.noted(tmp_path, "nightly") == {"due_ns": ns("2026-11-21T01:00")}

@@ -14,7 +14,7 @@ from jobs.dispatch import schedule
 from jobs.dispatch.job_queue import Backlog
 from jobs.dispatch.schedule import Schedule
 from jobs.dispatch.schedule_commands import crontab, run_now
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 
 
 @pytest.fixture
@@ -24,15 +24,16 @@ def nightly(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def left_by(root: Path, process: dict[str, Any]) -> Inbox:
+def left_by(root: Path, process: dict[str, Any]) -> JobLog:
     """The job of a night, taken up by a process."""
-    inbox = Inbox(root, "20261121-020000-nightly")
-    inbox.add("submitted", {"asked": {}, "schedule": "nightly"})
-    inbox.add("claimed", {"process": process})
-    inbox.add("started", {"process": process})
-    return inbox
+    job_log = JobLog(root, "20261121-020000-nightly")
+    job_log.add("submitted", {"asked": {}, "schedule": "nightly"})
+    job_log.add("claimed", {"process": process})
+    job_log.add("started", {"process": process})
+    return job_log
 
 
+@pytest.mark.process
 def test_what_a_killed_night_has_left_is_finished_before_another_is_begun(nightly: Path) -> None:
     code = "import json; from jobs.core.processes import process_identity; print(json.dumps(process_identity()))"
     dead = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
@@ -54,11 +55,12 @@ def test_what_is_claimed_is_for_nobody_else(nightly: Path) -> None:
     job_id = run_now(nightly, "nightly", claim=True)
     (job,) = Backlog(nightly).jobs()
     assert (job.job_id, job.is_claimed, job.release is not None) == (job_id, True, True)
-    Inbox(nightly, job_id).add("started", {"process": process_identity()})
+    JobLog(nightly, job_id).add("started", {"process": process_identity()})
     (job,) = Backlog(nightly).jobs()
     assert not job.is_claimed
 
 
+@pytest.mark.process
 def test_a_crontab_line_is_one_command_whatever_the_names(tmp_path: Path) -> None:
     zone, line = crontab(tmp_path / "100% of it's", Schedule("nightly", "0 2 * * *", "Europe/Berlin", {}))
     assert zone == "CRON_TZ=Europe/Berlin"

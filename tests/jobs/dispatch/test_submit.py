@@ -10,8 +10,8 @@ from jobs.dispatch.control_token import VARIABLE, demand
 from jobs.dispatch.execute_job import request_of
 from jobs.dispatch.job_queue import Backlog
 from jobs.dispatch.submit import submit
-from jobs.records.job_log import Inbox
-from jobs.runs.run_options import Asked
+from jobs.records.job_log import JobLog
+from jobs.runs.run_options import RunOptions
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.snapshot_spec import find_run
@@ -28,7 +28,7 @@ def test_a_job_keeps_what_was_asked_for_as_it_was_then(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_text("duplicates: {hamming: 3}\n")
-    asked = Asked(["cam"], config="mine.yaml", settings=["idle.keep=2"], stream_ids=["gate"], limit=2)
+    asked = RunOptions(inputs=["cam"], config="mine.yaml", settings=["idle.keep=2"], stream_ids=["gate"], limit=2)
     job_id = submit("tables", asked, priority=7)
     Path("mine.yaml").write_text("duplicates: {hamming: 5}\n")
     workspace = Workspace.at(tmp_path / "tables")
@@ -40,20 +40,20 @@ def test_a_job_keeps_what_was_asked_for_as_it_was_then(
     request = request_of(workspace, job)
     assert list(request.inputs) == [str(cam)]
     assert request.loaded == load(settings=["duplicates.hamming=3", "idle.keep=2"])
-    assert (request.limit, request.admission.stream_ids) == (2, ("gate",))
+    assert (request.limit, request.overrides.stream_ids) == (2, ("gate",))
 
 
 @pytest.mark.parametrize(
     ("asked", "problem"),
     [
-        (Asked(["nowhere"]), "does not exist"),
-        (Asked(["cam"], settings=["duplicates.haming=3"]), "unknown key"),
-        (Asked(["cam"], profile="qality"), "unknown profile"),
-        (Asked(["cam"], stream_ids=["a", "b"]), "stream"),
+        (RunOptions(inputs=["nowhere"]), "does not exist"),
+        (RunOptions(inputs=["cam"], settings=["duplicates.haming=3"]), "unknown key"),
+        (RunOptions(inputs=["cam"], profile="qality"), "unknown profile"),
+        (RunOptions(inputs=["cam"], stream_ids=["a", "b"]), "stream"),
     ],
 )
 def test_what_cannot_be_run_is_refused_and_leaves_nothing(
-    tmp_path: Path, cam: Path, monkeypatch: pytest.MonkeyPatch, asked: Asked, problem: str
+    tmp_path: Path, cam: Path, monkeypatch: pytest.MonkeyPatch, asked: RunOptions, problem: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=problem):
@@ -62,8 +62,8 @@ def test_what_cannot_be_run_is_refused_and_leaves_nothing(
 
 
 def test_a_job_of_a_later_version_is_refused_with_its_name(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path / "tables", "j1")
-    inbox.add("submitted", {"asked": {"inputs": ["/cam"], "colour": "red"}})
+    job_log = JobLog(tmp_path / "tables", "j1")
+    job_log.add("submitted", {"asked": {"inputs": ["/cam"], "colour": "red"}})
     (job,) = Backlog(tmp_path / "tables").jobs()
     with pytest.raises(UserError, match=r"job j1: .*cannot be read by this version.*colour"):
         request_of(Workspace(tmp_path / "tables"), job)
@@ -71,7 +71,7 @@ def test_a_job_of_a_later_version_is_refused_with_its_name(tmp_path: Path) -> No
 
 def test_a_pause_asked_for_from_the_start_is_kept_until_a_run_has_put_it_down(tmp_path: Path, cam: Path) -> None:
     root = tmp_path / "tables"
-    job_id = submit(root, Asked([str(cam)], pause_after="quality"))
+    job_id = submit(root, RunOptions(inputs=[str(cam)], pause_after="quality"))
     backlog, workspace = Backlog(root), Workspace.at(root)
     for expected, words in (
         # The first process dies before it has put anything down.
@@ -84,19 +84,19 @@ def test_a_pause_asked_for_from_the_start_is_kept_until_a_run_has_put_it_down(tm
         (job,) = backlog.jobs()
         assert request_of(workspace, job).pause_after == expected
         for word in words:
-            Inbox(root, job_id).add(word)
+            JobLog(root, job_id).add(word)
     with pytest.raises(UserError, match="nowhere"):
-        submit(root, Asked([str(cam)], pause_after="nowhere"))
+        submit(root, RunOptions(inputs=[str(cam)], pause_after="nowhere"))
 
 
 def test_without_the_token_nothing_is_submitted(tmp_path: Path, cam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = Workspace.at(tmp_path / "tables").create().folder
     monkeypatch.setenv(VARIABLE, "correct-horse-battery")
     demand(root)
-    submit(root, Asked([str(cam)]))
+    submit(root, RunOptions(inputs=[str(cam)]))
     monkeypatch.delenv(VARIABLE)
     with pytest.raises(UserError, match="asks for a control token"):
-        submit(root, Asked([str(cam)]))
+        submit(root, RunOptions(inputs=[str(cam)]))
     assert len(Backlog(root).jobs()) == 1
     written = [path.read_bytes() for path in root.rglob("*") if path.is_file()]
     assert not any(b"correct-horse" in data for data in written)

@@ -14,6 +14,7 @@ ROOT = Path("/data/100% winnow $HOME \"x\" 'y'/cam ä")
 
 
 @pytest.mark.parametrize("root", [Path("/data/winnow"), ROOT])
+@pytest.mark.process
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path, root: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:

@@ -11,7 +11,7 @@ from textual.widgets import DataTable
 
 from jobs.core.processes import process_identity
 from jobs.dispatch.top_screen import JobScreen, Top
-from jobs.records.job_log import Inbox, fold
+from jobs.records.job_log import JobLog, fold
 from jobs.records.journal import Journal
 from jobs.storage.workspace import Workspace
 
@@ -20,14 +20,14 @@ from jobs.storage.workspace import Workspace
 def busy(workspace: Workspace) -> Workspace:
     """A workspace with a job that runs, two that wait, one that has failed and one that is done."""
     root = workspace.create().root
-    Inbox(root, "5-done").add("started", {"process": process_identity()})
-    Inbox(root, "5-done").add("done")
-    failed = Inbox(root, "4-failed")
+    JobLog(root, "5-done").add("started", {"process": process_identity()})
+    JobLog(root, "5-done").add("done")
+    failed = JobLog(root, "4-failed")
     failed.add("submitted", {})
     failed.add("failed", {"error": "the disk [is] full"})
     for name, priority in (("2-waits", 1), ("3-waits", 7)):
-        Inbox(root, name).add("submitted", {"priority": priority})
-    runs = Inbox(root, "1-runs")
+        JobLog(root, name).add("submitted", {"priority": priority})
+    runs = JobLog(root, "1-runs")
     runs.add("submitted", {})
     runs.add("claimed", {"process": process_identity()})
     now = time.time_ns()
@@ -54,7 +54,7 @@ def cells(app: Top, name: str = "#jobs") -> list[list[str]]:
 
 
 def state(workspace: Workspace, job_id: str) -> str:
-    found = fold(Inbox(workspace.root, job_id).records())
+    found = fold(JobLog(workspace.root, job_id).records())
     assert found is not None
     return found.request.word if found.request else found.state
 
@@ -77,7 +77,7 @@ def test_the_screen_follows_and_the_cursor_stays_on_its_job(busy: Workspace) -> 
     async def keys(app: Top, pilot: Pilot[None]) -> None:
         await pilot.press("down", "down")
         assert app.chosen == "2-waits"
-        Inbox(busy.root, "0-urgent").add("submitted", {"priority": 99})
+        JobLog(busy.root, "0-urgent").add("submitted", {"priority": 99})
         app.look()
         assert [row[0] for row in cells(app)][:4] == ["1-runs", "0-urgent", "3-waits", "2-waits"]
         assert app.chosen == "2-waits"
@@ -111,11 +111,11 @@ def test_cancelling_wants_to_be_meant(busy: Workspace) -> None:
 
 def test_what_cannot_be_done_is_said_and_changes_nothing(busy: Workspace) -> None:
     async def keys(app: Top, pilot: Pilot[None]) -> None:
-        before = len(Inbox(busy.root, "5-done").records())
+        before = len(JobLog(busy.root, "5-done").records())
         await pilot.press("down", "down", "down", "down", "p")
         assert app.chosen == "5-done"
         await pilot.pause()
-        assert len(Inbox(busy.root, "5-done").records()) == before
+        assert len(JobLog(busy.root, "5-done").records()) == before
         assert any("5-done is done" in note.message for note in app._notifications)
 
     drive(busy, keys)

@@ -6,8 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +19,17 @@ from jobs.engine.ray_engine import Engine
 from jobs.records.journal import events
 from jobs.storage.workspace import Workspace
 from tests.helpers import assert_one_live_row, assert_same_tables, go, noise, rows, write_noise_stream, write_pictures
-from tests.machines import Machines, two_machines, without_ray
+from tests.machines import Machines, without_ray
+from tests.marks import KILLS
 from tests.onnx_graphs import write_end_to_end
 from tests.processes import n_rows
 from tests.reference import ROOT
+from tests.waiting import ended, wait_until
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.xdist_group(KILLS)]
 
 N = 240
 SMALL_BLOCKS = ("unit_frames=4", "resources.block_frames=4", "resources.commit_seconds=0.1")
-
-
-@pytest.fixture(scope="module")
-def machines() -> Iterator[Machines]:
-    with two_machines() as cluster:
-        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +74,8 @@ def changed_program(folder: Path, module: str, old: str, new: str) -> Path:
 
 
 def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
-    out, err = process.communicate(timeout=200)
-    assert process.returncode == 0, err
+    code, out, err = ended(process)
+    assert code == 0, err
     return json.loads(out.splitlines()[-1])
 
 
@@ -110,8 +107,7 @@ def test_a_machine_that_dies_costs_no_row(
 ) -> None:
     place = tmp_path / "tables"
     process = start(place, frames, machines)
-    while process.poll() is None and not n_rows(place):
-        time.sleep(0.05)
+    wait_until(lambda: n_rows(place) or process.poll() is not None)
     machines.kill_one()
     committed = n_rows(place)
     record = finished(process)

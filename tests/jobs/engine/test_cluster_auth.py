@@ -11,6 +11,9 @@ import pytest
 
 from tests.machines import head, without_ray
 from tests.reference import ROOT
+from tests.waiting import PATIENCE_S
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.xdist_group("heads")]
 
 MINE, OTHER = "a1" * 32, "b2" * 32
 
@@ -41,7 +44,9 @@ _JOIN = """
 import os, sys
 from conf import Resources
 from jobs.core.errors import RunFailedError
+from jobs.passes import joining, tokens
 from jobs.engine.ray_engine import Engine
+joining._ANSWER_S = tokens._PATIENCE_S = 600.0
 try:
     with Engine(Resources(), sys.argv[1]) as engine:
         engine.call_worker()
@@ -57,7 +62,9 @@ def joined(place: Path, address: str, token: str | None, mode: str = "") -> subp
     environment = {**without_ray(), "PYTHONPATH": str(ROOT), "HOME": str(home(place / "home", token))}
     environment |= {"RAY_AUTH_MODE": mode} if mode else {}
     command = [sys.executable, "-c", _JOIN, address, mode]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=place, timeout=200, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=place, timeout=PATIENCE_S, check=False
+    )
 
 
 def test_a_cluster_that_asks_for_the_token_that_ray_left_here_is_joined(asking: str, tmp_path: Path) -> None:
@@ -81,9 +88,9 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
 def test_what_keeps_a_cluster_from_being_joined_is_one_line_with_its_mend(
     asking: str, open_to_all: str, tmp_path: Path
 ) -> None:
-    assert "none is here: put the token of the cluster's head into" in refusal(joined(tmp_path / "a", asking, None))
+    assert "found none: put the token of the cluster's head into" in refusal(joined(tmp_path / "a", asking, None))
     assert "RAY_AUTH_TOKEN_PATH" in refusal(joined(tmp_path / "b", asking, OTHER))
     disabled = refusal(joined(tmp_path / "c", asking, MINE, mode="disabled"))
     assert "RAY_AUTH_MODE is disabled: unset it, or set it to token" in disabled
     insisting = refusal(joined(tmp_path / "d", open_to_all, MINE, mode="token"))
-    assert "asks for no token, but RAY_AUTH_MODE is token" in insisting
+    assert "requires no token, but RAY_AUTH_MODE is token" in insisting

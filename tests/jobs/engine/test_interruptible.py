@@ -6,6 +6,7 @@ import pytest
 
 from jobs.core.errors import RunStopped
 from jobs.engine.interruptible import beside
+from tests.waiting import PATIENCE_S
 from transforms.curate.duplicates import hamming
 
 
@@ -24,7 +25,7 @@ def test_whoever_wants_the_run_to_end_does_not_wait_for_what_is_being_computed()
         never.wait()
 
     def check() -> None:
-        assert begun.wait(10)
+        assert begun.wait(PATIENCE_S)
         raise RunStopped("paused")
 
     with pytest.raises(RunStopped):

@@ -12,6 +12,9 @@ import pytest
 
 from jobs.engine.local_pool import Nearby
 from tests.helpers import is_gone
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.process
 
 
 def blocks(n: int) -> list[pa.Table]:
@@ -77,7 +80,8 @@ def test_when_all_have_died_the_rest_is_missing() -> None:
 
 
 def rest(block: pa.Table) -> pa.Table:
-    """Take as long over a block as a large model."""
+    """Take as long over a block as a large model; a file says that it has begun."""
+    Path(os.environ["RESTING"]).touch()
     time.sleep(600)
     return block
 
@@ -96,17 +100,16 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize("state", ["idle", "busy"])
-def test_no_process_outlives_the_one_that_started_it(state: str) -> None:
+def test_no_process_outlives_the_one_that_started_it(state: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", _PARENT, state]
-    here = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    resting = tmp_path / "resting"
+    here = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "RESTING": str(resting)}
     parent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=here)
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
     assert Path(f"/proc/{pid}").exists()
-    time.sleep(1)
+    if state == "busy":
+        wait_until(resting.exists)
     parent.kill()
     parent.wait()
-    until = time.monotonic() + 20
-    while not is_gone(pid) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert is_gone(pid)
+    wait_until(lambda: is_gone(pid), "the process outlived its parent")

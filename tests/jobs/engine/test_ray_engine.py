@@ -12,6 +12,7 @@ from jobs.core.errors import UserError
 from jobs.engine.lazy_engine import EngineOnDemand
 from jobs.engine.ray_engine import Engine, check_address
 from tests.helpers import write_noise_stream
+from tests.waiting import PATIENCE_S
 
 
 def double(batch: pa.Table) -> pa.Table:
@@ -93,8 +94,10 @@ for name in ("first", "second"):
 """
 
 
+@pytest.mark.engine
+@pytest.mark.slow
 def test_a_program_may_start_an_engine_after_another(tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(4))
     command = [sys.executable, "-c", _TWICE, str(cam), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.stdout.splitlines() == ["done 4", "done 4"], done.stderr

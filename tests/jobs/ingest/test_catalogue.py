@@ -8,7 +8,7 @@ import pytest
 
 import schemas
 from jobs.core.errors import UserError
-from jobs.ingest.catalogue import Admission, catalogue, record
+from jobs.ingest.catalogue import IngestOverrides, catalogue, record
 from jobs.ingest.stream_listing import StreamFiles
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
@@ -32,8 +32,8 @@ def touch(folder: Path, *names: str) -> Path:
     return folder
 
 
-def listed(store: Store, *inputs: Path, params: IngestParams | None = None, **admission: object) -> list[StreamFiles]:
-    return catalogue([str(i) for i in inputs], params or IngestParams(), Admission(**admission), store)  # type: ignore[arg-type]
+def listed(store: Store, *inputs: Path, params: IngestParams | None = None, **overrides: object) -> list[StreamFiles]:
+    return catalogue([str(i) for i in inputs], params or IngestParams(), IngestOverrides(**overrides), store)  # type: ignore[arg-type]
 
 
 def problems(store: Store, *inputs: Path, **options: object) -> list[str]:
@@ -276,7 +276,7 @@ def test_an_id_is_refused_with_the_rule_that_it_breaks(
     cam = write_noise_stream(tmp_path / "cam", range(2))
     for name in (cam, tmp_path / "nowhere"):
         with pytest.raises(UserError) as refused:
-            catalogue([str(name)], IngestParams(), Admission((stream_id,)), Store(workspace.root))
+            catalogue([str(name)], IngestParams(), IngestOverrides((stream_id,)), Store(workspace.root))
         assert said in refused.value.problems[0]
         assert len(refused.value.problems) == (1 if name == cam else 2)
 

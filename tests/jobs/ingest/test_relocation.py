@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import schemas
-from jobs.ingest.catalogue import Admission
+from jobs.ingest.catalogue import IngestOverrides
 from jobs.storage.workspace import Workspace
 from tests.helpers import STAGE_TABLES, go, rows, write_noise_stream
 
@@ -18,10 +18,10 @@ def test_the_only_stream_can_move_lose_its_name_and_be_let_go_of(tmp_path: Path)
     go(workspace, cam)
     kept = rows(workspace, schemas.CURATION, without=["stage_key", "input_id"])
     moved = cam.rename(tmp_path / "moved")
-    go(workspace, moved, admission=Admission(["other"]))
-    record = go(workspace, moved, admission=Admission(["cam"], rebind=True))
+    go(workspace, moved, overrides=IngestOverrides(["other"]))
+    record = go(workspace, moved, overrides=IngestOverrides(["cam"], rebind=True))
     assert (record.streams, record.counts["frames_decoded"]) == (["cam", "other"], 0)
     assert rows(workspace, schemas.CURATION, without=["stage_key", "input_id"]).equals(kept)
     shutil.rmtree(moved)
-    go(workspace, moved, admission=Admission(allow_missing=True))
+    go(workspace, moved, overrides=IngestOverrides(allow_missing=True))
     assert [table.name for table in STAGE_TABLES if rows(workspace, table).height] == []

@@ -25,9 +25,9 @@ from jobs.engine.ray_engine import Engine, ModelProcesses
 from jobs.passes.model_pass import run_model_pass
 from jobs.passes.model_worker import ModelTask
 from jobs.passes.pixel_pass import PassResult
-from jobs.records.job_claim import Hold
+from jobs.records.job_claim import JobClaim
 from jobs.records.journal import Journal, events
-from jobs.records.run_events import Teller, Unwatched
+from jobs.records.run_events import RunReporter, SilentListener
 from jobs.storage.committer import Committer
 from jobs.storage.store import Store
 from tests.helpers import noise, write_pictures
@@ -113,11 +113,11 @@ def look(
     committer = Committer(store, [stage], {"embeddings": store.open(schemas.EMBEDDINGS)}, "job", 0.1)
     task = ModelTask(make or partial(Brightness, ends, fails), "embeddings", stage.key, root, ImageParams(), batch=8)
     shape = engine.model_processes(Resources(num_cpus=2, models=1))
-    hold = Hold.take(root, "job", Unwatched())
+    claim = JobClaim.take(root, "job", SilentListener())
     journal = Journal.of(root, "job")
-    told = Teller(Unwatched(), journal).measured
+    on_block_done = RunReporter(SilentListener(), journal).measured
     result = run_model_pass(
-        iter([frames]), task, 2, lambda _: shape, lambda: engine, nearby, committer, told, hold=hold
+        iter([frames]), task, 2, lambda _: shape, lambda: engine, nearby, committer, on_block_done, claim=claim
     )
     journal.close()
     return result, store.open(schemas.EMBEDDINGS).read(None, stage.key).sort_by("frame_idx")

@@ -9,7 +9,7 @@ from conf import PipelineConfig
 from jobs.core.errors import RunStopped
 from jobs.engine.ray_engine import Engine
 from jobs.ingest import catalogue as catalogue_module
-from jobs.ingest.catalogue import Admission, catalogue
+from jobs.ingest.catalogue import IngestOverrides, catalogue
 from jobs.passes import pixel_plan
 from jobs.passes.pixel_plan import Listed, Planner
 from jobs.stages.pipeline import build
@@ -85,7 +85,7 @@ def test_listings_in_memory_and_in_the_table_give_one_plan(
     go(workspace, cam, limit=40)
     store = Store(workspace.root)
     stages = build(PipelineConfig())
-    (files,) = catalogue([str(cam)], IngestParams(), Admission(), store)
+    (files,) = catalogue([str(cam)], IngestParams(), IngestOverrides(), store)
     stored = Planner(store, stages, [Listed("cam", 1, files.n_frames)])
     held = Planner(store, stages, [Listed.of(files)])
     assert stored.survey().counts == held.survey().counts

@@ -1,25 +1,23 @@
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 
 from jobs.passes.pixel_worker import unless
 from jobs.storage import paths
+from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize("kind", ["disk", "bucket"])
+@pytest.mark.process
 def test_workers_go_on_until_they_are_told_not_to(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     folder = str(tmp_path) if kind == "disk" else request.getfixturevalue("bucket")
-    drain = paths.place(f"{folder}/.drain")
-    go_on = unless(str(drain))
+    stop_flag = paths.place(f"{folder}/.drain")
+    go_on = unless(str(stop_flag))
     assert go_on()
-    paths.touch(drain)
-    deadline = time.monotonic() + 20
-    while go_on():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    paths.touch(stop_flag)
+    wait_until(lambda: not go_on())
 
 
 def test_a_store_that_does_not_answer_ends_nothing(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from jobs.passes.model_pass import _cut
 from jobs.passes.model_plan import request
 from jobs.passes.model_worker import ModelTask
 from jobs.passes.propagation_plan import in_stretches, with_stretches
-from jobs.records.run_events import Unwatched
+from jobs.records.run_events import SilentListener
 from jobs.runs.dry_run import forecast
 from jobs.runs.prepare import RunRequest, prepare
 from jobs.runs.run import run
@@ -185,20 +185,21 @@ def asked(models: Path, *more: str) -> list[str]:
 EXPECTED = [1, 2, 3, 5, 6, 7, 9, 10, 13, 14, 15]
 
 
-class Impatient(Unwatched):
+class Impatient(SilentListener):
     """Interrupts a run as soon as it has carried objects to a few frames."""
 
     _stage = ""
 
-    def began(self, what: str, total: int | None) -> None:
+    def on_stage_started(self, what: str, total: int | None) -> None:
         assert total is None or total > 0
         self._stage = what
 
-    def advanced(self, frames: int) -> None:
+    def on_frames_done(self, frames: int) -> None:
         self.interrupted |= self._stage == "propagate" and frames > 0
 
 
 @pytest.mark.usefixtures("engine")
+@pytest.mark.slow
 def test_what_is_carried_is_the_same_whatever_the_grid_and_wherever_a_run_stopped(
     tmp_path: Path, cam: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

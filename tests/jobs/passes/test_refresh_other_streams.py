@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import schemas
-from jobs.ingest.catalogue import Admission
+from jobs.ingest.catalogue import IngestOverrides
 from jobs.storage import heads
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
@@ -56,7 +56,7 @@ def test_verdicts_follow_groups_at_the_thresholds_of_their_own_stream(workspace:
     assert keys["first"] != keys["other"]
     # What the group was built around is gone: the frame of the other stream stands for itself.
     (first / "image_0.jpg").unlink()
-    go(workspace, first, admission=Admission(allow_missing=True))
+    go(workspace, first, overrides=IngestOverrides(allow_missing=True))
     assert verdict(workspace, "other") == []
     assert snapshot_spec.current(Store(workspace.root)).keys["curation"] == keys
     # The run of its own finds nothing to do, and neither does one that changes no group.

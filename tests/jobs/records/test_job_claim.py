@@ -1,4 +1,4 @@
-"""Who holds a job, and what is said of it when it is let go of."""
+"""Which process holds a claim on a job, and what is recorded when the claim is released."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import pytest
 
 from jobs.core.errors import RunFailedError, RunStopped, UserError
 from jobs.core.processes import process_identity
-from jobs.records.job_claim import Hold
-from jobs.records.job_log import Inbox, settled
-from jobs.records.run_events import Unwatched
+from jobs.records.job_claim import JobClaim
+from jobs.records.job_log import JobLog, settled
+from jobs.records.run_events import SilentListener
 
 
-class Patient(Unwatched):
-    """Remembers the job, and wants it to end when told so."""
+class Patient(SilentListener):
+    """Remembers the job, and wants it to end when `interrupted` is set."""
 
     def __init__(self) -> None:
         self.job_id = ""
 
-    def held(self, job_id: str) -> None:
+    def on_job_claimed(self, job_id: str) -> None:
         self.job_id = job_id
 
 
-def take(root: Path, claimed: bool = False) -> Hold:
-    return Hold.take(root, "job", Patient(), {"inputs": ["cam"]}, claimed)
+def take(root: Path, claimed: bool = False) -> JobClaim:
+    return JobClaim.take(root, "job", Patient(), {"inputs": ["cam"]}, claimed)
 
 
-def queued(root: Path) -> Inbox:
-    inbox = Inbox(root, "job")
-    inbox.add("submitted")
-    inbox.add("claimed", {"process": process_identity(os.getppid()), "attempt": 1})
-    return inbox
+def queued(root: Path) -> JobLog:
+    job_log = JobLog(root, "job")
+    job_log.add("submitted")
+    job_log.add("claimed", {"process": process_identity(os.getppid()), "attempt": 1})
+    return job_log
 
 
 def dead() -> dict[str, object]:
@@ -45,51 +45,53 @@ def dead() -> dict[str, object]:
 
 def test_a_hold_is_taken_by_one_and_names_itself(tmp_path: Path) -> None:
     watcher = Patient()
-    Hold.take(tmp_path, "job", watcher, {"inputs": ["cam"]})
+    JobClaim.take(tmp_path, "job", watcher, {"inputs": ["cam"]})
     assert watcher.job_id == "job"
-    (record,) = Inbox(tmp_path, "job").records()
+    (record,) = JobLog(tmp_path, "job").records()
     assert record.word == "started"
     assert record.data == {"process": process_identity(), "request": {"inputs": ["cam"]}}
     with pytest.raises(UserError, match=f"job job is running, by process {os.getpid()}"):
         take(tmp_path)
 
 
-def test_a_job_whose_holder_has_died_may_be_taken_up(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, "job")
-    inbox.add("started", {"process": dead()})
-    inbox.add("pause")
+@pytest.mark.process
+def test_a_job_whose_process_has_died_may_be_claimed(tmp_path: Path) -> None:
+    job_log = JobLog(tmp_path, "job")
+    job_log.add("started", {"process": dead()})
+    job_log.add("pause")
     take(tmp_path)
-    assert [r.word for r in inbox.records()] == ["started", "pause", "failed", "started"]
-    state = inbox.state()
+    assert [r.word for r in job_log.records()] == ["started", "pause", "failed", "started"]
+    state = job_log.state()
     assert state is not None
     assert (state.state, state.attempts, state.request) == ("running", 2, None)
 
 
+@pytest.mark.process
 def test_the_death_of_a_gateways_process_is_for_gateways_to_note(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, "job")
-    inbox.add("submitted")
-    inbox.add("claimed", {"process": dead(), "attempt": 1})
-    state = settled(inbox)
+    job_log = JobLog(tmp_path, "job")
+    job_log.add("submitted")
+    job_log.add("claimed", {"process": dead(), "attempt": 1})
+    state = settled(job_log)
     assert state is not None
     assert state.state == "running"
 
 
 @pytest.mark.parametrize("end", ["done", "cancelled"])
-def test_a_job_that_is_over_is_not_taken_up(tmp_path: Path, end: str) -> None:
+def test_a_job_that_is_over_cannot_be_claimed(tmp_path: Path, end: str) -> None:
     hold = take(tmp_path)
-    assert hold.let_go(end) == end
+    assert hold.release(end) == end
     with pytest.raises(UserError, match=f"job job is {end}, expected one that is paused or has failed"):
         take(tmp_path)
 
 
-def test_a_job_of_the_queue_is_taken_up_by_whom_it_was_claimed_for(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, "job")
-    inbox.add("submitted")
+def test_a_queued_job_is_run_by_the_process_it_was_claimed_for(tmp_path: Path) -> None:
+    job_log = JobLog(tmp_path, "job")
+    job_log.add("submitted")
     with pytest.raises(UserError, match="of the queue"):
         take(tmp_path)
-    inbox.add("claimed", {"process": process_identity(os.getppid()), "attempt": 1})
+    job_log.add("claimed", {"process": process_identity(os.getppid()), "attempt": 1})
     take(tmp_path, claimed=True)
-    state = inbox.state()
+    state = job_log.state()
     assert state is not None
     assert (state.holder, state.attempts) == (process_identity(), 1)
 
@@ -112,18 +114,18 @@ def test_a_job_of_the_queue_is_taken_up_by_whom_it_was_claimed_for(tmp_path: Pat
         (("pause", "cancel"), True, "paused", "cancelled"),
     ],
 )
-def test_what_was_asked_meanwhile_counts_when_a_job_is_let_go_of(
+def test_requests_made_meanwhile_count_when_a_claim_is_released(
     tmp_path: Path, asked: tuple[str, ...], queue: bool, word: str, state: str
 ) -> None:
-    inbox = queued(tmp_path) if queue else Inbox(tmp_path, "job")
+    job_log = queued(tmp_path) if queue else JobLog(tmp_path, "job")
     hold = take(tmp_path, claimed=queue)
     for request in asked:
-        inbox.add(request)
-    assert hold.let_go(word) == state
-    now = inbox.state()
+        job_log.add(request)
+    assert hold.release(word) == state
+    now = job_log.state()
     assert now is not None
     if state == "pending" and asked in {("step",), ("pause-after",)}:
-        # Whoever takes it up next pauses where this run did not get to.
+        # The next run pauses at the stage that this one did not reach.
         assert now.request is not None
         assert now.request.word == asked[0]
 
@@ -132,38 +134,38 @@ def test_what_was_asked_meanwhile_counts_when_a_job_is_let_go_of(
 def test_a_job_of_the_queue_that_got_to_where_it_was_to_pause_is_paused(
     tmp_path: Path, word: str, data: dict[str, str]
 ) -> None:
-    inbox = queued(tmp_path)
+    job_log = queued(tmp_path)
     hold = take(tmp_path, claimed=True)
-    inbox.add(word, data)
+    job_log.add(word, data)
     with pytest.raises(RunStopped, match="paused"):
         hold.finished("measure", first_time=True)
-    assert hold.let_go("paused") == "paused"
+    assert hold.release("paused") == "paused"
 
 
 def test_requests_are_seen_and_a_step_is_one_stage(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, "job")
+    job_log = JobLog(tmp_path, "job")
     hold = take(tmp_path)
     hold.finished("measure", first_time=True)
-    inbox.add("step")
+    job_log.add("step")
     hold.finished("measure", first_time=False)
     with pytest.raises(RunStopped, match="paused"):
         hold.finished("scenes", first_time=True)
-    inbox.add("pause-after", {"stage": "idle"})
+    job_log.add("pause-after", {"stage": "idle"})
     hold.finished("scenes", first_time=True)
     with pytest.raises(RunStopped, match="paused"):
         hold.finished("idle", first_time=False)
-    inbox.add("cancel")
+    job_log.add("cancel")
     with pytest.raises(RunStopped, match="cancelled"):
         hold.finished("scenes", first_time=True)
     assert hold.asked(now=True) == "cancelled"
 
 
 def test_a_run_that_was_taken_for_dead_ends_and_says_nothing_more(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, "job")
+    job_log = JobLog(tmp_path, "job")
     hold = take(tmp_path)
-    inbox.add("failed", {"error": "taken for dead"})
-    inbox.add("started", {"process": process_identity(os.getppid())})
+    job_log.add("failed", {"error": "taken for dead"})
+    job_log.add("started", {"process": process_identity(os.getppid())})
     with pytest.raises(RunFailedError, match="taken from this run"):
         hold.asked(now=True)
-    assert hold.let_go("failed") == "running"
-    assert len(inbox.records()) == 3
+    assert hold.release("failed") == "running"
+    assert len(job_log.records()) == 3

@@ -1,4 +1,4 @@
-"""Many writers, one record per number, and a state that is lawful whoever says what when."""
+"""Many writers, one record per number, and a valid state whatever the order of the records."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.core.errors import UserError
-from jobs.records.job_log import ENDED, REQUESTS, STATE_AFTER, STATES, Inbox, JobState, Record, fold, jobs_of
+from jobs.core.job_states import ENDED, STATES
+from jobs.records.job_log import REQUESTS, STATE_AFTER, JobLog, JobState, Record, fold, jobs_of
 from tests.helpers import on_disk
+from tests.waiting import ended
 
 LAWFUL = {
     "pending": {"running", "paused", "done", "failed", "cancelled"},
@@ -27,7 +29,7 @@ LAWFUL = {
 }
 
 
-def told(*words: str) -> JobState:
+def folded(*words: str) -> JobState:
     """Return the state that words add up to."""
     state = fold([Record(n, word, n, _data(word)) for n, word in enumerate(words, 1)])
     assert state is not None
@@ -77,7 +79,7 @@ def _data(word: str) -> dict[str, object]:
     ],
 )
 def test_words_add_up_to_a_state(words: str, state: str, request_: str | None) -> None:
-    found = told(*words.split())
+    found = folded(*words.split())
     assert (found.state, found.request.word if found.request else None) == (state, request_)
 
 
@@ -96,23 +98,23 @@ def test_attempts_are_counted_and_the_last_holder_is_known() -> None:
 
 
 def test_a_word_of_a_later_version_changes_nothing() -> None:
-    assert told("submitted", "claimed", "praised").state == "running"
+    assert folded("submitted", "claimed", "praised").state == "running"
 
 
 def test_records_are_read_back_in_order_by_anybody(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, "a-job")
-    assert (inbox.records(), inbox.last(), inbox.state(), jobs_of(tmp_path)) == ([], None, None, [])
-    made = [inbox.add("submitted", {"priority": 3}), inbox.add("pause-after", {"stage": "idle"})]
-    assert Inbox(tmp_path, "a-job").records() == made
-    assert inbox.last() == made[1]
+    job_log = JobLog(tmp_path, "a-job")
+    assert (job_log.records(), job_log.last(), job_log.state(), jobs_of(tmp_path)) == ([], None, None, [])
+    made = [job_log.add("submitted", {"priority": 3}), job_log.add("pause-after", {"stage": "idle"})]
+    assert JobLog(tmp_path, "a-job").records() == made
+    assert job_log.last() == made[1]
     assert sorted(os.listdir(tmp_path / "jobs" / "a-job")) == ["000001.json", "000002.json"]
-    Inbox(tmp_path, "b-job").add("started")
+    JobLog(tmp_path, "b-job").add("started")
     (tmp_path / "jobs" / "empty").mkdir()
     assert jobs_of(tmp_path) == ["a-job", "b-job"]
 
 
 def test_a_claim_goes_to_one(tmp_path: Path) -> None:
-    one, other = Inbox(tmp_path, "job"), Inbox(tmp_path, "job")
+    one, other = JobLog(tmp_path, "job"), JobLog(tmp_path, "job")
     seen = one.add("submitted")
     assert seen is not None
     claim = other.add("claimed", {"process": {}}, after=seen.number)
@@ -125,45 +127,45 @@ def test_a_claim_goes_to_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", sorted(ENDED))
 def test_a_request_to_a_job_that_is_over_is_refused(tmp_path: Path, end: str) -> None:
-    inbox = Inbox(tmp_path, "job")
-    inbox.add("started")
-    inbox.add(end)
+    job_log = JobLog(tmp_path, "job")
+    job_log.add("started")
+    job_log.add(end)
     with pytest.raises(UserError, match=f"job job is {end}; pause is for a job that is not over"):
-        inbox.add("pause")
+        job_log.add("pause")
     if end == "failed":
-        assert inbox.add("resume") is not None
+        assert job_log.add("resume") is not None
     else:
         with pytest.raises(UserError, match=end):
-            inbox.add("resume")
+            job_log.add("resume")
 
 
 def test_a_bad_id_a_bad_word_and_a_bad_record_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="job name"):
-        Inbox(tmp_path, "../elsewhere")
-    inbox = Inbox(tmp_path, "job")
-    with pytest.raises(ValueError, match="'praised' is no word about a job"):
-        inbox.add("praised")
-    inbox.add("started")
-    (on_disk(inbox.folder) / "000002.json").write_text("{")
+        JobLog(tmp_path, "../elsewhere")
+    job_log = JobLog(tmp_path, "job")
+    with pytest.raises(ValueError, match="'praised' is no word of a job log"):
+        job_log.add("praised")
+    job_log.add("started")
+    (on_disk(job_log.folder) / "000002.json").write_text("{")
     with pytest.raises(UserError, match=r"000002.json is no record of a job"):
-        Inbox(tmp_path, "job").records()
+        JobLog(tmp_path, "job").records()
 
 
 def test_what_a_writer_that_died_left_is_no_record(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, "job")
-    inbox.add("started")
-    (on_disk(inbox.folder) / ".000002.77.ab.tmp").write_text("{")
-    second = inbox.add("paused")
+    job_log = JobLog(tmp_path, "job")
+    job_log.add("started")
+    (on_disk(job_log.folder) / ".000002.77.ab.tmp").write_text("{")
+    second = job_log.add("paused")
     assert second is not None
     assert second.number == 2
 
 
 def test_a_cleared_job_is_forgotten(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, "job")
-    inbox.add("started")
-    for entry in on_disk(inbox.folder).iterdir():
+    job_log = JobLog(tmp_path, "job")
+    job_log.add("started")
+    for entry in on_disk(job_log.folder).iterdir():
         entry.unlink()
-    assert inbox.records() == []
+    assert job_log.records() == []
 
 
 _ACTIONS = st.lists(
@@ -177,7 +179,7 @@ def test_any_interleaving_of_writers_leaves_one_record_per_number_and_a_lawful_s
     actions: list[tuple[int, str, bool]],
 ) -> None:
     with TemporaryDirectory() as folder:
-        writers = [Inbox(Path(folder), "job") for _ in range(3)]
+        writers = [JobLog(Path(folder), "job") for _ in range(3)]
         seen = [0, 0, 0]
         made: list[Record] = []
         for who, word, careful in actions:
@@ -197,7 +199,7 @@ def test_any_interleaving_of_writers_leaves_one_record_per_number_and_a_lawful_s
             assert record is None or not careful or record.number == seen[who] + 1
             assert record is not None or (careful and seen[who] != len(made))
             made += [record] if record else []
-        found = Inbox(Path(folder), "job").records()
+        found = JobLog(Path(folder), "job").records()
         assert found == made
         assert [r.number for r in found] == list(range(1, len(found) + 1))
         states = [s for n in range(1, len(found) + 1) if (s := fold(found[:n]))]
@@ -208,14 +210,15 @@ def test_any_interleaving_of_writers_leaves_one_record_per_number_and_a_lawful_s
             assert after.request is None or after.state != "cancelled"
 
 
+@pytest.mark.process
 def test_processes_that_race_for_numbers_never_share_one(tmp_path: Path) -> None:
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from jobs.records.job_log import Inbox\n"
-        "inbox = Inbox(Path(sys.argv[1]), 'job')\n"
+        "from jobs.records.job_log import JobLog\n"
+        "job_log = JobLog(Path(sys.argv[1]), 'job')\n"
         "sys.stdin.readline()\n"
-        "print(*(inbox.add('claimed', {'by': sys.argv[2]}).number for _ in range(25)))\n"
+        "print(*(job_log.add('claimed', {'by': sys.argv[2]}).number for _ in range(25)))\n"
     )
     racers = [
         subprocess.Popen(
@@ -231,9 +234,9 @@ def test_processes_that_race_for_numbers_never_share_one(tmp_path: Path) -> None
         assert pipe is not None
         pipe.write("\n")
         pipe.flush()
-    numbers = [[int(n) for n in racer.communicate(timeout=60)[0].split()] for racer in racers]
+    numbers = [[int(n) for n in ended(racer)[1].split()] for racer in racers]
     assert sorted(n for own in numbers for n in own) == list(range(1, 76))
-    records = Inbox(tmp_path, "job").records()
+    records = JobLog(tmp_path, "job").records()
     for who, own in enumerate(numbers):
         assert {records[n - 1].data["by"] for n in own} == {str(who)}
     assert sorted(p.suffix for p in (tmp_path / "jobs" / "job").iterdir()) == [".json"] * 75

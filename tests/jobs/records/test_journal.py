@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.records.journal import EVENTS, FIELDS, Follower, Journal, events, journaled_jobs
+from jobs.records.journal import EVENTS, FIELDS, Journal, JournalReader, events, journaled_jobs
 from tests.helpers import on_disk
 
 JOB = "20261121-020000-0001234"
@@ -42,6 +42,7 @@ def test_each_attempt_has_a_file_of_its_own(tmp_path: Path) -> None:
     assert [(e["attempt"], e["event"]) for e in events(tmp_path, JOB)] == [(1, "run_failed"), (2, "run_done")]
 
 
+@pytest.mark.process
 def test_attempts_begun_at_once_by_several_processes_share_no_file(tmp_path: Path) -> None:
     code = "import pathlib, sys, jobs.records.journal as e; print(e.Journal.of(pathlib.Path(sys.argv[1]), 'j').attempt)"
     command = [sys.executable, "-c", code, str(tmp_path)]
@@ -57,7 +58,7 @@ def test_a_follower_sees_each_line_once_however_the_file_grows(cuts: list[int]) 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "jobs" / JOB / "journal-1.jsonl"
         path.parent.mkdir(parents=True)
-        follower = Follower(Path(folder), JOB)
+        follower = JournalReader(Path(folder), JOB)
         seen = []
         for end in sorted({*cuts, len(text)}):
             path.write_bytes(text[:end])
@@ -74,6 +75,7 @@ def test_what_a_crash_left_of_a_line_hides_no_other(tmp_path: Path, torn: bytes)
     assert [e["event"] for e in events(tmp_path, JOB)] == ["run_started"]
 
 
+@pytest.mark.process
 def test_a_full_disk_costs_lines_and_no_run(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()

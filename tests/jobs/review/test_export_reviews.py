@@ -24,8 +24,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Works
 
 def test_frames_go_out_under_names_that_say_which_they_are(workspace: Workspace, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    told = said(winnow("review", "export", "-w", workspace.root, "-f", "cvat", "-o", out, "--where", "true", "--json"))
-    assert (told["frames"], told["objects"]) == (N, N - 1)
+    exported = said(
+        winnow("review", "export", "-w", workspace.root, "-f", "cvat", "-o", out, "--where", "true", "--json")
+    )
+    assert (exported["frames"], exported["objects"]) == (N, N - 1)
     images = ET.parse(out / "annotations.xml").getroot().findall("image")
     assert [image.get("name") for image in images] == sorted(
         p.relative_to(out / "images").as_posix() for p in (out / "images").rglob("*.png")
@@ -41,17 +43,17 @@ def test_frames_go_out_under_names_that_say_which_they_are(workspace: Workspace,
 def test_a_condition_and_a_number_choose(workspace: Workspace, tmp_path: Path) -> None:
     chosen = ("--where", "n_objects > 0", "--n", 2, "--media", "none", "--json")
     out = tmp_path / "out"
-    told = said(winnow("review", "export", "-w", workspace.root, "-f", "labelstudio", "-o", out, *chosen))
-    assert told["frames"] == 2
+    exported = said(winnow("review", "export", "-w", workspace.root, "-f", "labelstudio", "-o", out, *chosen))
+    assert exported["frames"] == 2
     assert sorted(p.name for p in out.iterdir()) == ["labels.xml", "manifest.json", "tasks.json"]
     queued = winnow("review", "export", "-w", workspace.root, "-f", "coco", "-o", tmp_path / "queue", "--json")
     assert (said(queued)["frames"], rows(workspace, schemas.ROUTING)["route"][EMPTY]) == (1, "person")
     nothing = winnow("review", "export", "-w", workspace.root, "-f", "coco", "-o", tmp_path / "no", "--where", "false")
-    assert nothing.output == "no frame waits for a person\n"
+    assert nothing.output == "no frame waits for review\n"
     assert not (tmp_path / "no").exists()
 
 
-def test_frames_that_no_model_has_looked_at_can_be_drawn_on(tmp_path: Path, engine: Engine) -> None:
+def test_frames_that_were_not_annotated_can_be_drawn_on(tmp_path: Path, engine: Engine) -> None:
     bare = Workspace.at(tmp_path / "tables")
     go(bare, write_noise_stream(tmp_path / "cam", range(2)), settings=["stages=[quality, curation]"])
     asked = ("review", "export", "-w", bare.root, "-f", "coco", "-o", tmp_path / "out", "--where", "keep")

@@ -102,8 +102,8 @@ def test_decisions_stand_beside_what_was_found(place: Path) -> None:
     tasks[4]["annotations"][0]["was_cancelled"] = True
     file = place / "project-3-at-2026.json"
     file.write_text(json.dumps(tasks))
-    told = brought(place, file)
-    counts = {name: told[name] for name in ("frames", "approve", "correct", "reject", "add", "unchanged")}
+    counted = brought(place, file)
+    counts = {name: counted[name] for name in ("frames", "approve", "correct", "reject", "add", "unchanged")}
     assert counts == {"frames": 4, "approve": 1, "correct": 1, "reject": 1, "add": 2, "unchanged": 0}
     assert decisions(place) == [(0, "correct"), (1, "reject"), (2, "add"), (2, "approve"), (EMPTY, "add")]
     who = "ada@example.org"
@@ -200,7 +200,7 @@ def test_what_cannot_be_read_hides_nothing_else(place: Path, format_: str) -> No
         file.write_text(json.dumps(tasks))
     asked = ("review", "import", file, "-w", place / "tables", "--reviewer", "ada")
     found = problems(winnow(*asked))
-    hints = ("at least three points" if format_ == "coco" else "it is turned", "'zebra' is not known")
+    hints = ("at least three points" if format_ == "coco" else "found a rotated one", "'zebra' is not known")
     for problem, hint in zip(found, hints, strict=True):
         assert hint in problem
     assert len(problems(winnow(*asked, "--category", "zebra"))) == 1
@@ -254,7 +254,7 @@ def test_what_was_said_of_another_picture_does_not_hold(own: Path, tmp_path: Pat
     assert standing(place) == []
     cv2.imwrite(str(place / "data/yard/gate/image_2.png"), picture(4))
     go(workspace, place / "data", settings=["stages=[quality, curation]"])
-    # Nobody has looked at the new picture, and what is on it is not known.
+    # Nobody has reviewed the new picture, and what is on it is not known.
     with pytest.raises(UserError, match="1 frames were annotated when they showed another picture"):
         export(workspace, ExportRequest("coco", tmp_path / "coco", everything=True))
     go(workspace, place / "data", settings=settings(place))

@@ -17,34 +17,27 @@ from conf import load
 from jobs.analysis import inspect_tables
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
-from jobs.engine.ray_engine import Engine
 from jobs.records.job_log import jobs_of
-from jobs.records.run_events import Unwatched
+from jobs.records.run_events import SilentListener
 from jobs.records.run_record import RunRecord, close_dead_runs
 from jobs.runs import control, replay
-from jobs.runs.control import Job
+from jobs.runs.control import JobHandle
 from jobs.runs.run import RunRequest, run
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, on_disk, rows, write_noise_stream
+from tests.marks import KILLS
 from tests.processes import SLOW, finished, n_rows, resume, start, wait_for_rows
+from tests.waiting import PATIENCE_S, ended
 
-pytestmark = pytest.mark.usefixtures("engine")
+pytestmark = [pytest.mark.usefixtures("engine"), pytest.mark.xdist_group(KILLS)]
 
 N = SMALL.planted.n_files
 STEPS = ("measure", "scenes", "idle", "duplicates", "curation")
 
 
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, engine: Engine) -> Workspace:
-    """The sample run without any pause."""
-    workspace = Workspace.at(tmp_path_factory.mktemp("expected") / "tables")
-    go(workspace, sample_folder)
-    return workspace
-
-
-def only_job(place: Path) -> Job:
+def only_job(place: Path) -> JobHandle:
     (job_id,) = jobs_of(place)
     return control.find(Workspace.at(place), job_id)
 
@@ -53,21 +46,22 @@ def go_on(workspace: Workspace, job_id: str) -> RunRecord:
     return run(replay.of_job(workspace, job_id), job_id=job_id)
 
 
+@pytest.mark.slow
 def test_a_job_that_was_paused_ends_as_one_that_was_not(
-    expected: Workspace, tmp_path: Path, sample_folder: Path
+    sample_tables: Workspace, tmp_path: Path, sample_folder: Path
 ) -> None:
     place = tmp_path / "tables"
     process = start(place, sample_folder)
     wait_for_rows(place, process, 10)
     job = only_job(place)
     assert control.pause(job).state in {"running", "paused"}
-    assert control.wait(job, {"paused"}, 60).state == "paused"
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 4
-    told = json.loads(out)
-    assert (told["job_id"], told["state"]) == (job.job_id, "paused")
+    assert control.wait(job, {"paused"}, PATIENCE_S).state == "paused"
+    code, out, _ = ended(process)
+    assert code == 4
+    summary = json.loads(out)
+    assert (summary["job_id"], summary["state"]) == (job.job_id, "paused")
     kept = n_rows(place)
-    assert told["stages"]["frames"]["computed"] == kept
+    assert summary["stages"]["frames"]["computed"] == kept
     assert Store(place).read(schemas.HEADS).num_rows == 0
     last = finished(resume(place, job.job_id))
     assert (last["job_id"], last["state"]) == (job.job_id, "done")
@@ -76,15 +70,16 @@ def test_a_job_that_was_paused_ends_as_one_that_was_not(
         last["stages"], N
     )
     assert all(stage["reused"] == 0 for stage in last["stages"].values())
-    # The frame that each worker had in hand when it paused may have been looked at in vain.
+    # The frame that each worker had in progress when it paused may have been read in vain.
     assert N <= last["counts"]["frames_visited"] <= N + 2
     assert_one_live_row(Workspace.at(place))
-    assert_same_tables(Workspace.at(place), expected)
+    assert_same_tables(Workspace.at(place), sample_tables)
     assert View.of(Workspace.at(place)).lazy("runs").collect()["state"].to_list() == ["done"]
 
 
+@pytest.mark.slow
 def test_a_job_killed_while_it_pauses_is_failed_and_can_be_resumed(
-    expected: Workspace, tmp_path: Path, sample_folder: Path
+    sample_tables: Workspace, tmp_path: Path, sample_folder: Path
 ) -> None:
     place = tmp_path / "tables"
     moments = random.Random(3)
@@ -95,13 +90,13 @@ def test_a_job_killed_while_it_pauses_is_failed_and_can_be_resumed(
         job = only_job(place)
         job_id = job.job_id
         if job.state().state == "running":
-            job.inbox.add("pause")
+            job.job_log.add("pause")
         time.sleep(moments.uniform(0, 1))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         state = job.state().state
         assert state in {"failed", "paused"}
-        # Whoever runs next puts it down for everybody; it looks as dead as it is before that, too.
+        # The next run records it for everybody; it is shown as dead before that, too.
         (shown,) = inspect_tables.runs(Store(place))
         assert shown["state"] == state
         assert shown["error"] == ("its process ended without finishing" if state == "failed" else None)
@@ -113,21 +108,22 @@ def test_a_job_killed_while_it_pauses_is_failed_and_can_be_resumed(
     assert finished(process)["state"] == "done"
     assert jobs_of(place) == [job_id]
     assert_one_live_row(Workspace.at(place))
-    assert_same_tables(Workspace.at(place), expected)
+    assert_same_tables(Workspace.at(place), sample_tables)
 
 
-def test_of_two_that_resume_a_job_one_holds_it(expected: Workspace, tmp_path: Path, sample_folder: Path) -> None:
+@pytest.mark.slow
+def test_of_two_that_resume_a_job_one_holds_it(sample_tables: Workspace, tmp_path: Path, sample_folder: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = run(RunRequest(workspace, [str(sample_folder)], load(), pause_after="measure"))
     both = [resume(workspace.folder, record.job_id, alone=True) for _ in range(2)]
-    ends = [process.communicate(timeout=120) for process in both]
-    assert sorted(process.returncode for process in both) == [0, 2]
-    (refused,) = [err for process, (_, err) in zip(both, ends, strict=True) if process.returncode == 2]
+    ends = [ended(process) for process in both]
+    assert sorted(code for code, _, _ in ends) == [0, 2]
+    (refused,) = [err for code, _, err in ends if code == 2]
     assert "is running, by process" in refused or "is done, expected one that is paused" in refused
-    assert_same_tables(workspace, expected)
+    assert_same_tables(workspace, sample_tables)
 
 
-def test_a_job_is_stepped_through_stage_by_stage(expected: Workspace, tmp_path: Path, sample_folder: Path) -> None:
+def test_a_job_is_stepped_through_stage_by_stage(sample_tables: Workspace, tmp_path: Path, sample_folder: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = run(RunRequest(workspace, [str(sample_folder)], load(), pause_after="measure"))
     job = control.find(workspace, record.job_id[:-2])
@@ -146,7 +142,7 @@ def test_a_job_is_stepped_through_stage_by_stage(expected: Workspace, tmp_path: 
     assert {n: o.computed for n, o in last.outcomes.items() if n != "duplicates"} == dict.fromkeys(
         {*last.outcomes} - {"duplicates"}, N
     )
-    assert_same_tables(workspace, expected)
+    assert_same_tables(workspace, sample_tables)
 
 
 def test_a_step_that_cannot_be_taken_is_not_taken_later(tmp_path: Path) -> None:
@@ -175,17 +171,17 @@ def test_pause_after_names_a_stage_or_is_refused(tmp_path: Path, sample_folder: 
     assert go_on(workspace, job.job_id).state == "done"
 
 
-class Cancelling(Unwatched):
+class Cancelling(SilentListener):
     """Has its job cancelled once the first frames are measured."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self.job_id = ""
 
-    def held(self, job_id: str) -> None:
+    def on_job_claimed(self, job_id: str) -> None:
         self.job_id = job_id
 
-    def advanced(self, frames: int) -> None:
+    def on_frames_done(self, frames: int) -> None:
         assert frames >= 0
         control.cancel(control.find(self._workspace, self.job_id))
 
@@ -199,7 +195,7 @@ def test_a_cancelled_job_is_over(tmp_path: Path) -> None:
     job = control.find(workspace, "last")
     assert (job.job_id, job.state().state) == (record.job_id, "cancelled")
     assert View.of(workspace).lazy("runs").collect()["state"].to_list() == ["cancelled"]
-    assert [r.word for r in job.inbox.records()] == ["started", "cancel", "cancelled"]
+    assert [r.word for r in job.job_log.records()] == ["started", "cancel", "cancelled"]
     for verb in ("resume", "step"):
         with pytest.raises(UserError, match="is cancelled, expected"):
             getattr(control, verb)(job)
@@ -222,22 +218,22 @@ def test_a_job_that_died_when_it_was_done_is_done(tmp_path: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = go(workspace, write_noise_stream(tmp_path / "cam", range(3)))
     job = control.find(workspace, record.job_id)
-    (on_disk(job.inbox.folder) / "000002.json").unlink()
+    (on_disk(job.job_log.folder) / "000002.json").unlink()
     with subprocess.Popen(["sleep", "60"]) as process:
         holder = process_identity(process.pid)
         process.kill()
-    first = on_disk(job.inbox.folder) / "000001.json"
+    first = on_disk(job.job_log.folder) / "000001.json"
     first.write_text(json.dumps({"word": "started", "at_ns": 1, "data": {"process": holder}}))
     job = control.find(workspace, record.job_id)
     assert job.state().state == "done"
-    assert [r.word for r in job.inbox.records()] == ["started", "failed", "done"]
+    assert [r.word for r in job.job_log.records()] == ["started", "failed", "done"]
 
 
-def test_a_run_of_before_there_were_records_can_be_told_of(tmp_path: Path) -> None:
+def test_a_run_from_before_there_were_job_logs_has_a_state(tmp_path: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = go(workspace, write_noise_stream(tmp_path / "cam", range(3)))
     job = control.find(workspace, record.job_id)
-    for entry in on_disk(job.inbox.folder).iterdir():
+    for entry in on_disk(job.job_log.folder).iterdir():
         entry.unlink()
     assert control.find(workspace, record.job_id).state().state == "done"
     with pytest.raises(UserError, match="there is no job '2020'"):

@@ -4,9 +4,13 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from conf import PipelineConfig
 from jobs.storage.workspace import Workspace
 from tests.helpers import computed, go, planned, reads, scenery, write_clip, write_noise_stream
+
+pytestmark = pytest.mark.process
 
 STAGES = PipelineConfig().closed_stages
 

@@ -11,34 +11,34 @@ import pytest
 
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
-from jobs.records.job_log import Inbox
+from jobs.records.job_log import JobLog
 from jobs.records.journal import Journal
-from jobs.runs.follow import duration, follow
+from jobs.runs.follow import duration, follow_job
 from jobs.storage.workspace import Workspace
 
 
-def running(root: Path, job_id: str = "job") -> Inbox:
-    inbox = Inbox(root, job_id)
-    inbox.add("started", {"process": process_identity()})
-    return inbox
+def running(root: Path, job_id: str = "job") -> JobLog:
+    job_log = JobLog(root, job_id)
+    job_log.add("started", {"process": process_identity()})
+    return job_log
 
 
 @pytest.mark.parametrize("end", ["done", "failed", "paused", "cancelled"])
 def test_a_job_is_followed_to_its_end_and_no_event_is_missed(workspace: Workspace, end: str) -> None:
     root = workspace.create().folder
-    inbox = running(root)
+    job_log = running(root)
 
     def work() -> None:
         journal = Journal.of(root, "job")
         for number in range(20):
             journal.write("committed", rows=number)
             time.sleep(0.01)
-        inbox.add(end)
+        job_log.add(end)
 
     worker = threading.Thread(target=work)
     worker.start()
     rows, states = [], []
-    for events, state in follow(workspace, "jo"):
+    for events, state in follow_job(workspace, "jo"):
         rows += [event["rows"] for event in events]
         states.append(state)
     worker.join()
@@ -46,16 +46,17 @@ def test_a_job_is_followed_to_its_end_and_no_event_is_missed(workspace: Workspac
     assert (states[0], states[-1]) == ("running", end)
 
 
+@pytest.mark.process
 def test_a_job_whose_process_was_killed_has_failed(workspace: Workspace) -> None:
     code = "import json; from jobs.core.processes import process_identity; print(json.dumps(process_identity()))"
     dead = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
-    Inbox(workspace.create().root, "job").add("started", {"process": dead})
-    assert [state for _, state in follow(workspace, "job")] == ["failed"]
+    JobLog(workspace.create().root, "job").add("started", {"process": dead})
+    assert [state for _, state in follow_job(workspace, "job")] == ["failed"]
 
 
 def test_an_unknown_job_is_refused(workspace: Workspace) -> None:
     with pytest.raises(UserError, match="there is no job 'x'"):
-        next(follow(workspace.create(), "x"))
+        next(follow_job(workspace.create(), "x"))
 
 
 @pytest.mark.parametrize(

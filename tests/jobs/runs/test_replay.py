@@ -14,7 +14,7 @@ from conf import load
 from jobs.analysis.inspect_tables import runs
 from jobs.core.errors import UserError
 from jobs.engine.ray_engine import Engine
-from jobs.ingest.catalogue import Admission
+from jobs.ingest.catalogue import IngestOverrides
 from jobs.records.run_record import RunRecord
 from jobs.runs import replay
 from jobs.runs.run import RunRequest, run
@@ -49,7 +49,7 @@ def test_what_was_asked_is_read_back(workspace: Workspace) -> None:
         workspace,
         ["a", "b"],
         load(settings=["blur.method=tenengrad"]),
-        Admission(("x", "y"), rebind=True),
+        IngestOverrides(("x", "y"), rebind=True),
         limit=3,
         on_error="abort",
     )
@@ -69,9 +69,9 @@ def test_a_replay_computes_from_its_stage_on_and_moves_no_head(parent: tuple[Wor
     assert rows(workspace, schemas.CURATION)["keep"].sum() > 0
     read = View.of(workspace, run=child.job_id).lazy("curation").collect()
     assert read["keep"].sum() == 0
-    (told,) = [row for row in runs(Store(workspace.root)) if row["job_id"] == child.job_id]
-    assert told["asked"] == "replay --from curation"
-    assert told["changed"] == {"curation.dark_mean": [32.0, 200.0]}
+    (listed,) = [row for row in runs(Store(workspace.root)) if row["job_id"] == child.job_id]
+    assert listed["asked"] == "replay --from curation"
+    assert listed["changed"] == {"curation.dark_mean": [32.0, 200.0]}
     # Its own child, back to the settings of before: nothing is left to compute.
     grandchild = run(replay.replay(workspace, child.job_id, "curation", ["curation.dark_mean=32"]))
     assert computed(grandchild) == {}
@@ -115,16 +115,16 @@ def test_settings_that_reach_above_are_refused_all_at_once(parent: tuple[Workspa
     with pytest.raises(UserError, match="stage 'verdicts' is not part of the job"):
         replay.replay(workspace, record.job_id, "verdicts")
     with pytest.raises(UserError, match="no stage 'verdicts'; it has frames, quality"):
-        replay.again(workspace, record.job_id, "verdicts")
+        replay.recompute_stage(workspace, record.job_id, "verdicts")
     with pytest.raises(UserError, match="is in quarantine"):
-        replay.retry(workspace, record.job_id)
+        replay.retry_quarantined(workspace, record.job_id)
 
 
 @pytest.mark.parametrize("stage", ["frames", "motion", "scenes", "duplicates"])
-def test_a_stage_computed_again_comes_out_the_same(parent: tuple[Workspace, RunRecord, Path], stage: str) -> None:
+def test_recomputing_a_stage_gives_the_same_rows(parent: tuple[Workspace, RunRecord, Path], stage: str) -> None:
     workspace, record, _ = parent
     before = rows(workspace, schemas.BY_NAME[stage])
-    child = run(replay.again(workspace, record.job_id, stage))
+    child = run(replay.recompute_stage(workspace, record.job_id, stage))
     assert computed(child) == {stage: N - 2 if stage == "duplicates" else N}
     assert (child.counts["rows"], child.counts["rows_changed"]) == (before.height, 0)
     assert child.outcomes["curation"].state == "skipped"
@@ -132,7 +132,7 @@ def test_a_stage_computed_again_comes_out_the_same(parent: tuple[Workspace, RunR
     assert_one_live_row(workspace)
 
 
-def test_a_stage_computed_again_mends_rows_that_are_wrong(parent: tuple[Workspace, RunRecord, Path]) -> None:
+def test_recomputing_a_stage_fixes_wrong_rows(parent: tuple[Workspace, RunRecord, Path]) -> None:
     workspace, record, _ = parent
     store = Store(workspace.root)
     for name, column, value in (("quality", "luma_mean", 1.0), ("curation", "keep", False)):
@@ -144,13 +144,13 @@ def test_a_stage_computed_again_mends_rows_that_are_wrong(parent: tuple[Workspac
         arrow = wrong.select(table.arrow_schema.names).to_arrow().cast(table.arrow_schema)
         store.upsert(table, arrow, "test", Drop(wrong["stage_key"][0], keys=arrow.select(list(table.file_key))))
         assert not rows(workspace, table).equals(right)
-        child = run(replay.again(workspace, record.job_id, name))
+        child = run(replay.recompute_stage(workspace, record.job_id, name))
         assert child.counts["rows_changed"] == 2
         assert rows(workspace, table).equals(right)
     assert_one_live_row(workspace)
 
 
-def test_only_frames_that_were_set_aside_are_tried_again(tmp_path: Path) -> None:
+def test_only_quarantined_frames_are_retried(tmp_path: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     cam = write_noise_stream(tmp_path / "cam", range(12))
     held = {}
@@ -162,7 +162,7 @@ def test_only_frames_that_were_set_aside_are_tried_again(tmp_path: Path) -> None
     for number in (0, 5):
         (cam / f"image_{number}.jpg").unlink()
         (cam / f"image_{number}.jpg").write_bytes(held[number])
-    child = run(replay.retry(workspace, record.job_id))
+    child = run(replay.retry_quarantined(workspace, record.job_id))
     found = computed(child)
     assert {n: found[n] for n in ("frames", "quality", "fingerprints", "motion")} == {
         "frames": 2,
@@ -181,7 +181,7 @@ def test_only_frames_that_were_set_aside_are_tried_again(tmp_path: Path) -> None
     whole = Workspace.at(tmp_path / "whole")
     (cam / "image_11.jpg").unlink()
     (cam / "image_11.jpg").write_bytes(held[11])
-    run(replay.retry(workspace, record.job_id))
+    run(replay.retry_quarantined(workspace, record.job_id))
     go(whole, cam)
     for table in (schemas.QUALITY, schemas.MOTION, schemas.FINGERPRINTS):
         assert rows(workspace, table).equals(rows(whole, table)), table.name

@@ -14,8 +14,8 @@ from conf import PipelineConfig, load
 from jobs.demo import compare
 from jobs.engine import lazy_engine
 from jobs.engine.ray_engine import Engine
-from jobs.ingest.catalogue import Admission
-from jobs.records.run_events import Unwatched
+from jobs.ingest.catalogue import IngestOverrides
+from jobs.records.run_events import SilentListener
 from jobs.runs.prepare import RunRequest
 from jobs.runs.run import run
 from jobs.storage.store import Store
@@ -158,10 +158,10 @@ def test_streams_of_several_sizes_and_formats(workspace: Workspace, tmp_path: Pa
     assert rows(workspace, schemas.CURATION)["flags"].to_list() == [["odd_size"], [], [], [], [], []]
 
 
-def test_a_moved_folder_is_bound_anew_without_measuring(workspace: Workspace, cam: Path) -> None:
+def test_a_moved_folder_is_bound_again_without_measuring(workspace: Workspace, cam: Path) -> None:
     go(workspace, cam)
     moved = cam.rename(cam.parent / "elsewhere")
-    record = go(workspace, moved, admission=Admission(("cam",), rebind=True))
+    record = go(workspace, moved, overrides=IngestOverrides(("cam",), rebind=True))
     assert computed(record) == {}
     assert record.outcomes["frames"].verified == N
     assert N <= reads(record)[0] < N + 8
@@ -169,7 +169,7 @@ def test_a_moved_folder_is_bound_anew_without_measuring(workspace: Workspace, ca
     assert rows(workspace, schemas.FRAMES)["uri"].str.contains("elsewhere").all()
 
 
-def test_unreadable_frames_are_set_aside_and_tried_again(workspace: Workspace, tmp_path: Path) -> None:
+def test_unreadable_frames_are_quarantined_and_retried(workspace: Workspace, tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(6))
     target = tmp_path / "away.jpg"
     (cam / "image_3.jpg").rename(target)
@@ -240,6 +240,7 @@ def several(
     block_frames=st.sampled_from([1, 7, 64, 5000]),
     processes=st.sampled_from([None, 1, 3]),
 )
+@pytest.mark.slow
 def test_results_depend_on_neither_grid_nor_parallelism_nor_order_of_inputs(
     several: tuple[list[Path], Workspace],
     tmp_path_factory: pytest.TempPathFactory,
@@ -271,8 +272,8 @@ def test_streams_run_one_after_another_have_the_same_measures(
 
 
 def test_an_interrupt_that_comes_out_as_another_error_is_still_one(workspace: Workspace, tmp_path: Path) -> None:
-    class Interrupted(Unwatched):
-        def began(self, what: str, total: int | None) -> None:
+    class Interrupted(SilentListener):
+        def on_stage_started(self, what: str, total: int | None) -> None:
             self.interrupted = True
             raise RuntimeError(f"{what}, {total}: release unlocked lock")
 

@@ -236,7 +236,7 @@ def test_all_that_is_wrong_is_said_before_any_work(workspace: Workspace, tmp_pat
         ),
         ([f"annotate.weights={tmp_path / 'bad.onnx'}"], ["is no ONNX model"]),
         (["annotate.layout=yolox", "annotate.layout=d-fine"], ["expected two inputs"]),
-        (["annotate.size=32"], ["takes 64x64 pixels and nothing else, but annotate.size asks for 32x32"]),
+        (["annotate.size=32"], ["has a fixed size of 64x64 pixels, but annotate.size is 32x32"]),
         (["annotate.detector=motion"], ["the detector motion has none"]),
     ):
         with pytest.raises(UserError) as caught:

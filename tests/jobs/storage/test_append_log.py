@@ -26,6 +26,7 @@ def read_until(reader: Reader, wanted: bytes) -> bytes:
     return found
 
 
+@pytest.mark.process
 def test_lines_are_read_while_they_are_written(file: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(append_log, "_EVERY_S", 0.05)
     early, halfway = Reader(file), Reader(file)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from jobs.storage.locks import FileLock, holder
 
 HOLD = """
@@ -15,6 +17,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.process
 def test_one_process_holds_it_and_a_killed_one_does_not(tmp_path: Path) -> None:
     path = tmp_path / "below" / "a.lock"
     assert holder(path) is None

@@ -17,6 +17,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return ObjectPath(f"{request.getfixturevalue('bucket')}/root")
 
 
+@pytest.mark.process
 def test_what_is_written_is_there_whole(root: Place) -> None:
     assert (paths.status(root / "a"), paths.exists(root / "a"), paths.names(root)) == (None, False, [])
     with pytest.raises(FileNotFoundError):
@@ -36,6 +37,7 @@ def test_what_is_written_is_there_whole(root: Place) -> None:
     assert not paths.exists(root / "a")
 
 
+@pytest.mark.process
 def test_who_creates_a_file_first_has_it(root: Place) -> None:
     assert paths.create(root / "below" / "1.json", b"mine")
     assert not paths.create(root / "below" / "1.json", b"theirs")
@@ -43,6 +45,7 @@ def test_who_creates_a_file_first_has_it(root: Place) -> None:
     assert paths.names(root / "below") == ["1.json"]
 
 
+@pytest.mark.process
 def test_files_and_folders_are_listed(root: Place) -> None:
     for name in ("jobs/a/1.json", "jobs/a/deep/2.json", "jobs/b/2.json", "jobs/.c/1.json", "jobs/d.txt"):
         paths.create(root / name, name.encode())

@@ -81,6 +81,7 @@ def write(folder: Path, numbers: range) -> Path:
 
 
 @pytest.mark.usefixtures("engine")
+@pytest.mark.slow
 def test_the_whole_circle(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path / "settings"))
     teacher = write_end_to_end(tmp_path / "red.onnx", "N", {0: "red", 1: "red rectangle"})

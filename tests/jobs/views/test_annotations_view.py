@@ -41,6 +41,7 @@ def picture(number: int) -> npt.NDArray[np.uint8]:
 
 
 @pytest.mark.usefixtures("models_at_hand")
+@pytest.mark.slow
 def test_masks_texts_and_captions_come_together(workspace: Workspace, tmp_path: Path) -> None:
     cam = tmp_path / "cam"
     cam.mkdir()

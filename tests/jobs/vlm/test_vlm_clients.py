@@ -10,6 +10,7 @@ import pytest
 from jobs.core.optional_packages import missing
 from jobs.vlm.vlm_clients import PACKAGES, Client, EndpointError, connect, retry_after_s
 from tests.endpoints import WRAPS, Bad, Endpoint, endpoint
+from tests.waiting import PATIENCE_S, wait_until
 from transforms.assess.escalation import Api, EscalateParams, question, read_answer
 
 KEY = "sk-very-secret-key"
@@ -33,8 +34,12 @@ def there(api: Api) -> Iterator[Endpoint]:
 
 @pytest.fixture
 def client(api: Api, there: Endpoint) -> Client:
+    return connected(api, there, PATIENCE_S)
+
+
+def connected(api: Api, there: Endpoint, timeout_s: float) -> Client:
     url = f"{there.url}/v1" if api == "openai" else there.url
-    return connect(EscalateParams(api=api, url=url, model="the-model", timeout_s=1.0), KEY)
+    return connect(EscalateParams(api=api, url=url, model="the-model", timeout_s=timeout_s), KEY)
 
 
 def test_questions_and_answers(api: Api, there: Endpoint, client: Client) -> None:
@@ -60,19 +65,33 @@ def test_questions_and_answers(api: Api, there: Endpoint, client: Client) -> Non
         (Bad(400), False, None, False),
         (Bad(401), False, None, True),
         (Bad(half=True), True, None, False),
-        (Bad(after_s=1.5), True, None, False),
+        (Bad(after=2), True, None, False),
     ],
     ids=["429", "503", "400", "401", "half a body", "too late"],
 )
-def test_failures(there: Endpoint, client: Client, bad: Bad, again: bool, wait_s: float | None, for_all: bool) -> None:
+def test_failures(
+    api: Api, there: Endpoint, client: Client, bad: Bad, again: bool, wait_s: float | None, for_all: bool
+) -> None:
     there.bad.append(bad)
+    if bad.after:
+        client = connected(api, there, 1.0)
     with pytest.raises(EndpointError) as caught:
         client.ask(ASKED, JPEG)
     error = caught.value
     assert (error.again, error.wait_s, error.for_all) == (again, wait_s, for_all)
     assert (KEY in str(error), error.__context__, len(there.asked)) == (False, None, 1)
-    # The next one finds the endpoint well.
-    assert client.ask(ASKED, JPEG).tokens_in == 1000
+    # The next one finds the endpoint well. Whoever waits no longer than a second may miss that on a busy machine.
+    assert wait_until(lambda: tokens_in(client) if bad.after else client.ask(ASKED, JPEG).tokens_in) == 1000
+
+
+def tokens_in(client: Client) -> int:
+    """Return what a question cost that may be answered too late; 0 where it was."""
+    try:
+        return client.ask(ASKED, JPEG).tokens_in
+    except EndpointError as error:
+        if not error.again:
+            raise
+        return 0
 
 
 def test_an_answer_in_other_words_is_an_answer(there: Endpoint, client: Client) -> None:

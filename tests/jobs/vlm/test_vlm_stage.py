@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from jobs.vlm.vlm_stage import unanswered, unasked
 from tests.endpoints import Bad, Endpoint, endpoint, openai
 from tests.helpers import go, rows, winnow
 from tests.jobs.review.material import EMPTY, N, annotated, settings
+from tests.waiting import wait_until
 from transforms.assess.escalation import EscalateParams
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
@@ -278,10 +278,7 @@ def test_a_run_that_was_killed_goes_on_without_paying_twice(workspace: Workspace
     program = [sys.executable, "-m", "jobs.cli", "run", "-i", str(made.parent / "data"), "-w", str(workspace.root)]
     with subprocess.Popen([*program, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         try:
-            for _ in range(1200):
-                if len(there.asked) >= 3 or running.poll() is not None:
-                    break
-                time.sleep(0.1)
+            wait_until(lambda: len(there.asked) >= 3 or running.poll() is not None)
         finally:
             running.send_signal(signal.SIGKILL)
     assert len(there.asked) == 3

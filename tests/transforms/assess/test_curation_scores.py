@@ -14,7 +14,7 @@ def flags(text: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     return np.array([c == "x" for c in text])
 
 
-def test_agreement_by_hand() -> None:
+def test_agreement_has_known_values() -> None:
     assert agreement(flags("xxx.."), flags("xx.x.")) == (2 / 3, 2 / 3)
     assert agreement(flags("xxx.."), flags("xx.x.")).f1 == pytest.approx(2 / 3)
     nothing = agreement(flags("..."), flags("x.."))
@@ -31,16 +31,16 @@ def test_agreement_by_hand() -> None:
         ([1, 2, 2, 3], ".x.x", 0.875),
     ],
 )
-def test_area_by_hand(scores: list[float], labels: str, auc: float) -> None:
+def test_area_has_known_values(scores: list[float], labels: str, auc: float) -> None:
     assert roc_auc(np.array(scores, np.float64), flags(labels)) == auc
 
 
-def test_area_of_one_kind_is_unknown() -> None:
+def test_area_of_a_single_class_is_nan() -> None:
     assert math.isnan(roc_auc(np.array([1.0, 2.0]), flags("xx")))
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=2, max_size=40))
-def test_area_is_the_chance_of_a_right_order(pairs: list[tuple[int, bool]]) -> None:
+def test_area_is_the_probability_of_the_right_order(pairs: list[tuple[int, bool]]) -> None:
     scores, labels = np.array([p[0] for p in pairs], np.float64), np.array([p[1] for p in pairs])
     if labels.all() or not labels.any():
         return
@@ -55,16 +55,16 @@ def test_curves_run_from_corner_to_corner() -> None:
     assert curve.false_rate.tolist() == [0.0, 0.0, 0.5, 1.0]
 
 
-def test_the_best_threshold_lies_between_what_it_parts() -> None:
+def test_the_best_threshold_lies_between_adjacent_scores() -> None:
     found = best_threshold(np.array([1.0, 2.0, 6.0, 9.0]), flags("..xx"))
     assert found == (4.0, (1.0, 1.0))
-    # One positive in front of everything is not worth all negatives.
+    # Recalling every positive is not worth predicting all negatives.
     found = best_threshold(np.array([1.0, 2.0, 3.0, 6.0, 9.0]), flags("x..xx"))
     assert found.threshold == 4.5
     assert found.agreement == (1.0, 2 / 3)
 
 
-def test_intervals_by_hand() -> None:
+def test_intervals_have_known_scores() -> None:
     exact = compare_intervals([(10, 19)], [(10, 19)])
     assert exact == (1.0, 1, 1, 0.0)
     late = compare_intervals([(15, 24)], [(10, 19)])

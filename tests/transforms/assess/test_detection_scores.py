@@ -31,7 +31,7 @@ def found(*objects: tuple[int, int, Sequence[float], float]) -> list[dict[str, A
 BOX, FAR = [10, 10, 50, 50], [120, 120, 40, 40]
 
 
-def test_all_right_is_one_and_nothing_is_zero() -> None:
+def test_perfect_detections_score_one_and_none_score_zero() -> None:
     labels = truth((1, 5, BOX), (2, 3, FAR))
     right = score(labels, found((1, 5, BOX, 0.9), (2, 3, FAR, 0.8)), "bbox", 0.25)
     assert right.metrics["AP"] == pytest.approx(1)
@@ -45,9 +45,9 @@ def test_all_right_is_one_and_nothing_is_zero() -> None:
     assert none.confusion.tolist() == [[0, 0, 1], [0, 0, 1], [0, 0, 0]]
 
 
-def test_one_right_one_wrong_by_hand() -> None:
+def test_one_correct_and_one_wrong_detection_have_known_scores() -> None:
     labels = truth((1, 5, BOX), (2, 5, FAR))
-    # Half of what there is comes first, then something that is nothing: precision 1 up to recall 0.5, then none.
+    # Half of the objects are found first, then a false positive: precision 1 up to recall 0.5, then 0.
     result = score(labels, found((1, 5, BOX, 0.95), (2, 5, BOX, 0.75), (1, 5, FAR, 0.1)), "bbox", 0.25)
     assert result.metrics["AP50"] == pytest.approx(51 / 101)
     assert result.curves[0].tolist() == pytest.approx([1.0] * 51 + [0.0] * 50)
@@ -59,16 +59,16 @@ def test_one_right_one_wrong_by_hand() -> None:
     assert result.calibration[:, 0].sum() == 3
 
 
-def test_confusion_by_hand() -> None:
+def test_confusion_has_known_values() -> None:
     labels = truth((1, 5, BOX), (1, 3, FAR), (2, 5, BOX))
-    # In order of ids: dog, cat, nothing. A cat taken for a dog, a dog that is one, a cat missed, a dog that is nothing.
+    # In order of ids: dog, cat, background. One cat confused with dog, one dog correct, one cat missed, one false dog.
     objects = found((1, 3, BOX, 0.9), (1, 3, FAR, 0.8), (2, 3, FAR, 0.7), (2, 5, BOX, 0.2))
     assert confusion(labels, objects, "bbox", 0.25).tolist() == [[1, 0, 0], [1, 0, 1], [1, 0, 0]]
-    # A second box on the same thing has nothing left to be.
+    # A second box on the same object is a false positive.
     twice = found((1, 5, BOX, 0.9), (1, 5, BOX, 0.8))
     assert confusion(truth((1, 5, BOX)), twice, "bbox", 0.25).tolist() == [[0, 0, 0], [0, 1, 0], [0, 1, 0]]
 
 
-def test_what_lies_in_a_crowd_is_not_held_against_anybody() -> None:
+def test_detections_in_a_crowd_are_no_false_positives() -> None:
     crowd = truth((1, 5, [0, 0, 150, 150]), crowd=True)
     assert np.count_nonzero(confusion(crowd, found((1, 5, BOX, 0.9)), "bbox", 0.25)) == 0

@@ -38,12 +38,12 @@ def test_the_same_question_has_the_same_id() -> None:
     ids = [asked.call_id("m", "aa"), asked.call_id("n", "aa"), asked.call_id("m", "bb")]
     ids += [other.call_id("m", "aa") for other in others]
     assert len(set(ids)) == len(ids)
-    # Another configuration that finds the same asks the same.
+    # Another configuration with the same detections gives the same prompt.
     renamed = [{**row, "annotation_id": f"{at + 7:032x}"} for at, row in enumerate(ROWS)]
     assert question(renamed, CATEGORIES, 80, 60, 1024).call_id("m", "aa") == ids[0]
 
 
-def test_an_answer_says_something_of_each_object() -> None:
+def test_an_answer_has_a_verdict_on_each_object() -> None:
     asked = question(ROWS, CATEGORIES, 80, 60, 1024)
     given = read_answer(answer((2, "drop", None), (1, "relabel", "person"), missing=("dog",)), asked)
     assert asked.verdicts(given) == [
@@ -67,12 +67,12 @@ def test_an_answer_says_something_of_each_object() -> None:
         (answer((1, "keep", None), (2, "keep", None))[:-9], "Invalid JSON"),
     ],
 )
-def test_answers_that_do_not_fit_are_refused(text: str, hint: str) -> None:
+def test_invalid_answers_are_refused(text: str, hint: str) -> None:
     with pytest.raises(ValueError, match=hint):
         read_answer(text, question(ROWS, CATEGORIES, 80, 60, 1024))
 
 
-def test_pictures_are_made_small_and_never_large() -> None:
+def test_images_are_reduced_and_never_enlarged() -> None:
     for side, expected in ((40, (20, 40)), (1024, (60, 120))):
         data = np.frombuffer(as_jpeg(np.zeros((60, 120, 3), np.uint8), side), np.uint8)
         assert np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)).shape[:2] == expected
@@ -90,7 +90,7 @@ def test_pictures_are_made_small_and_never_large() -> None:
         ("http://gpu-host:8000", True),
         ("http://8.8.8.8/v1", False),
         ("http://box.local/v1", True),
-        # 8.8.8.8 and 127.0.0.1 in other words, and names that resolvers make numbers of.
+        # Other notations of 8.8.8.8 and 127.0.0.1, and names that resolvers read as numbers.
         ("http://134744072/v1", False),
         ("http://0x08080808/v1", False),
         ("http://010.8.8.8/v1", False),
@@ -102,11 +102,11 @@ def test_pictures_are_made_small_and_never_large() -> None:
         ("http://[::ffff:10.0.0.1]/v1", True),
     ],
 )
-def test_what_is_local(url: str | None, local: bool) -> None:
+def test_is_local(url: str | None, local: bool) -> None:
     assert EscalateParams(url=url).is_local is local
 
 
-def test_no_problem_shows_what_could_be_a_key() -> None:
+def test_messages_never_show_a_possible_key() -> None:
     secret = "sk-very-secret"
     wrong = EscalateParams(url=f"https://user:{secret}@host.example/v1", key_env=secret)
     problems = list(wrong.problems())

@@ -34,7 +34,7 @@ def found(
 
 
 def objects(*rows: tuple[int, float, float]) -> pl.DataFrame:
-    """Objects of one size given by frame, left edge and score."""
+    """Return objects of one size, given by frame, left edge and score."""
     listed = [(number, "p", score, x, 10.0, 20.0, 40.0, None) for number, x, score in rows]
     types = [pl.Int64, pl.String, *[pl.Float32] * 5, pl.Int64]
     return pl.DataFrame(listed, schema=dict(zip(OBJECT_COLUMNS, types, strict=True)), orient="row")
@@ -46,7 +46,7 @@ def test_margins() -> None:
     )
 
 
-def test_disagreement_is_the_share_by_score_that_only_one_has_found() -> None:
+def test_disagreement_is_the_score_weighted_share_of_unmatched_objects() -> None:
     both, more = found(PERSON), found(PERSON, (100, 10, 20, 40), score=0.3)
     assert disagreement(both, found((12, 11, 20, 40), score=0.5), 0.5) == 0
     assert disagreement(both, NO_OBJECTS, 0.5) == 1
@@ -61,10 +61,10 @@ def test_flicker() -> None:
     assert flicker(here, NO_OBJECTS, near) == 1
     assert flicker(NO_OBJECTS, here, NO_OBJECTS) == 1
     assert flicker(here, found(PERSON, (100, 50, 9, 9)), here) == 0.5
-    # Things that come and go, or move too fast to follow, are no flicker.
+    # Objects that appear, disappear or move too fast to match are no flicker.
     assert flicker(NO_OBJECTS, here, near) == 0
     assert flicker(here, far, found((300, 10, 20, 40))) == 0
-    # Ids of tracks say what is the same, where there are any.
+    # Track ids decide which objects are the same, if there are any.
     assert flicker(found(PERSON, tracks=[7]), NO_OBJECTS, found((300, 10, 20, 40), tracks=[7])) == 1
     assert flicker(found(PERSON, tracks=[7]), NO_OBJECTS, found(PERSON, tracks=[8])) == 0
 
@@ -78,7 +78,7 @@ def test_counts_that_jump() -> None:
     assert count_jump(np.array([9, 9, 2, 2, 2]), np.array([False, True, False, True, True]), 3) == 0
 
 
-def test_what_goes_on_across_a_gap_says_nothing() -> None:
+def test_temporal_measures_are_zero_across_a_gap() -> None:
     course = objects(*((n, 10.0 + n, 0.9) for n in (0, 2, 3, 4)))
     params = RouteParams()
     doubts = doubts_of([0, 1, 2, 3, 4], 1, course, None, params, 0.25)
@@ -96,7 +96,7 @@ def doubtful(*uncertainties: float) -> pl.DataFrame:
     return pl.DataFrame({"stream_id": ["a"] * n, "frame_idx": range(n), **zeros, "flicker": list(uncertainties)})
 
 
-def test_budgets_go_to_the_most_doubtful() -> None:
+def test_budgets_go_to_the_most_uncertain() -> None:
     frames = doubtful(0.6, 0.9, 0.4, 0.8, 0.7, 1.0)
     none = frames.clear()
     found = routed(frames, none, RouteParams(budget_person=2, budget_vlm=2))
@@ -110,7 +110,7 @@ def test_budgets_go_to_the_most_doubtful() -> None:
     assert both["doubts"][2].to_list() == ["low_margin", "flicker"]
 
 
-def test_what_was_reviewed_takes_none_of_the_budgets() -> None:
+def test_reviewed_frames_use_no_budget() -> None:
     frames = doubtful(0.6, 0.9, 0.4, 0.8, 0.7, 1.0)
     one = RouteParams(budget_person=2, budget_vlm=1)
     routes = [["over_budget", "person", "fine", "vlm", "over_budget", "person"]]
@@ -124,7 +124,7 @@ def test_what_was_reviewed_takes_none_of_the_budgets() -> None:
         ["vlm", "reviewed", "fine", "person", "person", "reviewed"],
         ["person", "reviewed", "fine", "reviewed", "reviewed", "reviewed"],
     ]
-    # Who has looked at a frame that is fine, has looked at it.
+    # A frame of low uncertainty that was reviewed counts as reviewed.
     assert routed(frames, frames, one)["route"].unique().to_list() == ["reviewed"]
 
 

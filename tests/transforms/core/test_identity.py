@@ -26,12 +26,12 @@ def test_mix_is_splitmix64() -> None:
     assert mix(states).tolist() == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4]
 
 
-def test_content_id_is_the_head_of_the_digest() -> None:
+def test_content_id_is_the_first_64_bits_of_the_digest() -> None:
     assert content_id(bytes([1] + [0] * 31)) == 1
     assert content_id(b"\xff" * 32) == -1
 
 
-def test_pair_ids_depend_on_both_frames_and_on_there_being_a_predecessor() -> None:
+def test_pair_ids_depend_on_both_frames_and_on_has_previous() -> None:
     one, two = np.array([5, 5, 6, 5], np.int64), np.array([7, 8, 7, 0], np.int64)
     ids = pair_ids(one, two, np.array([True, True, True, False]))
     assert len(set(ids.tolist())) == 4
@@ -95,19 +95,19 @@ def test_row_terms_sum_up_the_same_in_any_order(rows: list[tuple[int, int]], ran
     assert sums[0] == sums[1]
 
 
-def test_row_terms_notice_swapped_contents() -> None:
+def test_sums_of_row_terms_change_when_contents_are_swapped() -> None:
     index = np.array([1, 2])
     before = row_terms(index, np.array([10, 20])).sum(dtype=np.uint64)
     after = row_terms(index, np.array([20, 10])).sum(dtype=np.uint64)
     assert before != after
 
 
-def test_an_mtime_in_the_future_is_judged_by_when_the_file_was_changed() -> None:
+def test_an_mtime_in_the_future_is_judged_by_the_ctime() -> None:
     read_ns = 1_700_000_000_123_456_789
     future = read_ns + 10**18
     assert is_racy(future, read_ns)
     assert is_racy(future, read_ns, read_ns - 1_000_000)
     assert is_racy(future, read_ns, read_ns + 5 * 10**9)
     assert not is_racy(future, read_ns, read_ns - 10**9)
-    # One of the past says itself when that was.
+    # An mtime in the past is used itself.
     assert is_racy(read_ns - 1_000_000, read_ns, read_ns - 10**12)

@@ -12,7 +12,7 @@ def test_intervals_are_placed_within_their_stream() -> None:
     assert placed["interval"].to_list() == [None, 0, None, None]
 
 
-def test_columns_of_the_interval_come_along() -> None:
+def test_columns_of_the_interval_are_added() -> None:
     frames = pl.DataFrame({"stream_id": ["a", "a", "b"], "frame_idx": [7, 3, 2]})
     scenes = pl.DataFrame({"stream_id": ["a", "a"], "start_idx": [5, 0], "end_idx": [9, 4], "begins": ["cut", "start"]})
     placed = place_in_intervals(frames, scenes).sort("stream_id", "frame_idx")

@@ -29,7 +29,7 @@ BROKEN = dict.fromkeys(("width", "height", "sharpness", "luma_mean", "luma_p50",
 def decide(
     frames: list[dict[str, Any]], params: CurationParams | None = None, method: str = "laplacian_var", keep: int = 1
 ) -> list[dict[str, Any]]:
-    """Curate frames that differ from `GOOD` as said; numbers and contents count up."""
+    """Curate frames that differ from `GOOD` as given; frame numbers and content ids count up."""
     full = [{**GOOD, "frame_idx": i, "content_id": i, **frame} for i, frame in enumerate(frames)]
     return curate(pa.Table.from_pylist(full, INPUT), params or CurationParams(), method, keep).to_pylist()
 
@@ -50,7 +50,7 @@ def reasons(*frames: dict[str, Any], **options: Any) -> list[list[str]]:
         ({"sharpness": 5.0}, "blurry"),
     ],
 )
-def test_a_single_flaw_is_a_single_reason(frame: dict[str, Any], reason: str) -> None:
+def test_each_defect_gives_one_reason(frame: dict[str, Any], reason: str) -> None:
     assert reasons({}, {}, {}, {}, frame)[-1] == [reason]
     ignoring = CurationParams(ignore=(reason,))  # type: ignore[arg-type]
     assert reasons({}, {}, {}, {}, frame, params=ignoring)[-1] == []
@@ -72,11 +72,11 @@ def test_a_frame_softer_than_its_own_stream_is_blurry() -> None:
     assert found == [[]] * 12 + [["blurry"]] * 2
 
 
-def test_sharp_enough_is_sharp_in_any_company() -> None:
+def test_frames_above_the_limit_are_sharp_in_any_stream() -> None:
     assert reasons(*[{"sharpness": 5000.0}] * 6, {"sharpness": 150.0})[-1] == []
 
 
-def test_blur_is_not_judged_where_exposure_leaves_nothing_to_judge() -> None:
+def test_blur_is_not_judged_where_exposure_is_bad() -> None:
     assert reasons({}, {}, {"luma_mean": 5.0, "luma_p95": 9.0, "sharpness": 1.0})[-1] == ["dark"]
 
 
@@ -86,22 +86,22 @@ def test_limits_follow_the_blur_method() -> None:
     assert reasons(*frames, method="tenengrad")[-1] == ["blurry"]
 
 
-def test_one_frame_of_an_idle_interval_stays_the_sharpest() -> None:
+def test_the_sharpest_frame_of_an_idle_interval_is_kept() -> None:
     found = reasons({"interval": 0}, {"interval": 0, "sharpness": 510.0}, {"interval": 0}, {})
     assert found == [["idle"], [], ["idle"], []]
 
 
 @pytest.mark.parametrize(("keep", "kept"), [(0, 0), (1, 1), (3, 3), (9, 5)])
-def test_idle_keep_says_how_many_stay(keep: int, kept: int) -> None:
+def test_idle_keep_is_the_number_of_kept_frames(keep: int, kept: int) -> None:
     assert sum(row["keep"] for row in decide([{"interval": 0}] * 5, keep=keep)) == kept
 
 
-def test_a_flawed_frame_does_not_stand_for_an_idle_interval() -> None:
+def test_a_defective_frame_does_not_represent_an_idle_interval() -> None:
     found = reasons({"interval": 0, "sharpness": 900.0, "luma_mean": 5.0}, {"interval": 0}, {"interval": 0})
     assert found == [["dark", "idle"], [], ["idle"]]
 
 
-def test_of_a_group_the_best_frame_stays_even_if_it_is_not_the_first() -> None:
+def test_the_best_frame_of_a_group_is_kept_even_if_it_is_not_the_first() -> None:
     found = reasons({"group": 0}, {"group": 0, "sharpness": 600.0}, {"group": 0}, {"group": 1})
     assert found == [["near_duplicate"], [], ["near_duplicate"], []]
 
@@ -111,7 +111,7 @@ def test_larger_pictures_are_better_than_sharper_ones() -> None:
     assert found == [["near_duplicate"], []]
 
 
-def test_of_equal_frames_the_first_stays() -> None:
+def test_the_first_of_equal_frames_is_kept() -> None:
     same = {"group": 0, "content_id": 7}
     assert reasons(same, same, same) == [[], ["exact_duplicate"], ["exact_duplicate"]]
 
@@ -122,17 +122,17 @@ def test_exact_copies_of_a_dropped_frame_are_exact_duplicates_of_it() -> None:
     assert found == [["near_duplicate"], ["exact_duplicate"], []]
 
 
-def test_a_flawed_frame_does_not_stand_for_its_group() -> None:
+def test_a_defective_frame_does_not_represent_its_group() -> None:
     found = reasons({"group": 0, "sharpness": 2.0}, {"group": 0, "sharpness": 500.0}, {}, {}, {})
     assert found[:2] == [["blurry", "near_duplicate"], []]
 
 
-def test_of_an_idle_scene_that_is_also_a_group_one_frame_stays() -> None:
+def test_one_frame_is_kept_of_an_idle_interval_that_is_also_a_group() -> None:
     rows = decide([{"interval": 0, "group": 0}] * 6)
     assert [row["keep"] for row in rows] == [True] + [False] * 5
 
 
-def test_groups_reach_across_streams() -> None:
+def test_groups_span_streams() -> None:
     found = reasons({"group": 0}, {"group": 0, "stream_id": "b", "sharpness": 800.0})
     assert found == [["near_duplicate"], []]
 
@@ -165,7 +165,7 @@ def test_odd_sizes_are_flagged_and_kept() -> None:
     ),
     st.randoms(use_true_random=False),
 )
-def test_no_scene_vanishes_and_order_does_not_matter(frames: list[dict[str, Any]], random: Any) -> None:
+def test_every_group_and_interval_keeps_a_frame_in_any_order(frames: list[dict[str, Any]], random: Any) -> None:
     numbered = [{**frame, "frame_idx": i} for i, frame in enumerate(frames)]
     rows = decide(numbered)
     own = ("corrupt", "blurry", "dark", "overexposed", "low_information")
@@ -174,7 +174,7 @@ def test_no_scene_vanishes_and_order_does_not_matter(frames: list[dict[str, Any]
         members = [i for i in sound if frames[i]["group"] == group and "idle" not in rows[i]["reasons"]]
         kept = [i for i in members if rows[i]["keep"]]
         assert bool(kept) == bool(members)
-        # Beyond the best one only those stay that stand for an idle interval.
+        # Besides the best one, only representatives of idle intervals are kept.
         assert sum(frames[i]["interval"] is None for i in kept) <= 1
     for interval in (0, 1):
         members = [i for i in sound if frames[i]["interval"] == interval]
@@ -192,23 +192,23 @@ def test_reasons_are_listed_in_one_order() -> None:
 
 
 @pytest.mark.parametrize(("keep", "kept"), [(1, 1), (3, 3), (5, 5)])
-def test_frames_that_stand_for_an_interval_stay_though_they_look_alike(keep: int, kept: int) -> None:
+def test_representatives_of_an_interval_are_kept_although_they_are_near_duplicates(keep: int, kept: int) -> None:
     frames = [{"interval": 0, "group": 0}] * 40
     assert sum(row["keep"] for row in decide(frames, keep=keep)) == kept
 
 
-def test_each_of_two_intervals_that_look_alike_keeps_a_frame() -> None:
+def test_each_of_two_similar_intervals_keeps_a_frame() -> None:
     frames = [{"interval": n // 20, "group": 0} for n in range(40)]
     kept = [at for at, row in enumerate(decide(frames)) if row["keep"]]
     assert [at // 20 for at in kept] == [0, 1]
 
 
-def test_equal_bytes_stand_for_an_interval_once() -> None:
+def test_equal_bytes_represent_an_interval_once() -> None:
     frames = [{"interval": n // 20, "group": 0, "content_id": 7} for n in range(40)]
     assert sum(row["keep"] for row in decide(frames)) == 1
 
 
-def test_a_frame_that_was_not_measured_stands_for_no_group() -> None:
+def test_a_frame_without_measures_represents_no_group() -> None:
     unmeasured = dict.fromkeys(("sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy"))
     large = {"group": 0, "width": 3840, "height": 2160, "stream_id": "b", **unmeasured}
     assert reasons({"group": 0}, large)[0] == []

@@ -20,12 +20,12 @@ BLACK = np.full(64, 3, np.uint8)
 
 
 def place(number: int) -> Layouts:
-    """What a camera sees in one place."""
+    """Return the layout of one place."""
     return np.random.default_rng(number).integers(20, 220, 64).astype(np.uint8)
 
 
 def look(number: int, n: int, shake: int = 4) -> list[Layouts]:
-    """N frames of a place in which a little goes on."""
+    """Return N layouts of a place with slight motion."""
     rng = np.random.default_rng(1000 + number)
     return [np.clip(place(number) + rng.integers(-shake, shake + 1, 64), 0, 255).astype(np.uint8) for _ in range(n)]
 
@@ -50,7 +50,7 @@ def test_a_cut_begins_a_scene() -> None:
     assert scenes(look(1, 20) + look(2, 30)) == [(0, 19, "start"), (20, 49, "cut")]
 
 
-def test_a_flash_and_a_lorry_do_not() -> None:
+def test_a_flash_and_a_lorry_begin_no_scene() -> None:
     white = [np.full(64, 250, np.uint8)]
     assert scenes(look(1, 20) + white + look(1, 20)) == [(0, 40, "start")]
     assert scenes(look(1, 20) + look(7, 3) + look(1, 20)) == [(0, 42, "start")]
@@ -58,26 +58,26 @@ def test_a_flash_and_a_lorry_do_not() -> None:
 
 
 def at_pace(frames: list[Layouts], seconds: list[float]) -> list[int]:
-    """Find where scenes begin in frames that are so far apart in time."""
+    """Return the scene starts of frames at these intervals in time."""
     cells = np.array(frames, np.uint8)
     return find_scenes(cells, np.ones(len(frames), np.bool_), PARAMS, np.array(seconds)).first.tolist()
 
 
-def test_frames_far_apart_in_time_are_parted_though_their_neighbours_are_in_other_scenes() -> None:
+def test_sparse_frames_are_cut_although_their_neighbours_are_in_other_scenes() -> None:
     film = [frame for number in range(6) for frame in look(number, 2)]
     assert at_pace(film, [1.6 * at for at in range(12)]) == [0, 2, 4, 6, 8, 10]
-    # At 25 per second, or at no known time, that is a camera that is swung round, once it has begun to be.
+    # At 25 frames per second, or at unknown times, the same frames are a camera that pans.
     assert at_pace(film, [0.04 * at for at in range(12)]) == [0, 2]
     assert at_pace(film, [np.nan] * 12) == [0, 2]
     assert [first for first, _, _ in scenes(film)] == [0, 2]
 
 
-def test_what_passes_between_rare_frames_is_no_cut() -> None:
+def test_objects_passing_between_sparse_frames_are_no_cut() -> None:
     passing = look(1, 4) + look(7, 1) + look(1, 3) + look(8, 2) + look(1, 4)
     assert at_pace(passing, [2.0 * at for at in range(len(passing))]) == [0]
 
 
-def test_a_fade_parts_scenes_in_its_middle() -> None:
+def test_a_fade_separates_scenes_in_its_middle() -> None:
     down = [0.8, 0.6, 0.4, 0.2, 0.1, 0.0]
     fade = faded(look(1, 6), down) + [BLACK] * 4 + faded(look(2, 6), down[::-1])
     (_, end, _), (start, last, begins) = scenes(look(1, 20) + fade + look(2, 20))
@@ -95,11 +95,11 @@ def test_brighter_and_darker_is_the_same_scene() -> None:
     assert scenes(look(1, 20) + faded(look(1, 20), [0.5] * 20)) == [(0, 39, "start")]
 
 
-def test_a_camera_that_never_rests_is_not_cut_to_pieces() -> None:
+def test_a_constantly_moving_camera_gives_no_cuts() -> None:
     assert scenes([place(i) for i in range(40)]) == [(0, 39, "start")]
 
 
-def test_parameters_move_the_cuts() -> None:
+def test_parameters_change_the_cuts() -> None:
     swung = [place(i) for i in range(40)]
     assert len(scenes(swung, params=SceneParams(steadiness=1, flash=0))) > 10
     assert len(scenes(look(1, 20) + look(7, 4) + look(1, 20), params=SceneParams(flash=4))) == 1
@@ -107,7 +107,7 @@ def test_parameters_move_the_cuts() -> None:
     assert len(scenes(look(1, 20) + look(2, 20), params=SceneParams(faint=120))) == 1
 
 
-def test_a_corrupt_frame_belongs_to_the_scene_around_it() -> None:
+def test_a_corrupt_frame_belongs_to_the_surrounding_scene() -> None:
     assert scenes([*look(1, 10), BLACK, *look(1, 10)], broken=(10,)) == [(0, 20, "start")]
     assert scenes([*look(1, 10), BLACK, *look(2, 10)], broken=(10,)) == [(0, 10, "start"), (11, 20, "cut")]
     assert scenes([BLACK, *look(1, 10)], broken=(0,)) == [(0, 10, "start")]
@@ -129,7 +129,7 @@ def test_scenes_cover_the_stream_once(parts: list[tuple[int, int]], broken: set[
 
 
 @pytest.mark.parametrize("n", [1, 5, 30])
-def test_the_length_of_a_long_scene_does_not_matter(n: int) -> None:
+def test_cuts_do_not_depend_on_the_length_of_a_scene(n: int) -> None:
     assert scenes(look(1, 10 * n) + look(2, 10)) == [(0, 10 * n - 1, "start"), (10 * n, 10 * n + 9, "cut")]
 
 
@@ -151,7 +151,7 @@ def test_cuts_and_fades_between_real_clips_are_found_and_no_others(real_data: Pa
 
 
 def _shot(path: Path) -> list[npt.NDArray[np.uint8]]:
-    """The first 120 frames of a clip, small."""
+    """Return the first 120 frames of a clip, reduced."""
     with av.open(str(path)) as clip:
         frames = (frame.to_ndarray(format="gray") for _, frame in zip(range(120), clip.decode(video=0), strict=False))
         return [

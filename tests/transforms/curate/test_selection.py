@@ -13,7 +13,7 @@ from transforms.curate.selection import STRATEGIES, Candidates, Strategy, choose
 
 
 def candidates(n: int, **given: Any) -> Candidates:
-    """N frames of one stratum, each of a group of its own, on a circle."""
+    """Return N frames of one stratum, each in its own group, with features on a circle."""
     angle = np.linspace(0, 2 * np.pi, n, endpoint=False)
     full: dict[str, npt.NDArray[Any]] = {
         "stratum": np.zeros(n, np.int64),
@@ -46,26 +46,26 @@ def test_strata_have_equal_shares_as_far_as_they_have_frames() -> None:
     assert np.bincount(found).tolist() == [6, 5, 1]
 
 
-def test_fewer_frames_than_strata_come_from_all_over() -> None:
+def test_fewer_frames_than_strata_are_spread_over_all() -> None:
     stratum = np.repeat(np.arange(100), 3)
     found = stratum[chosen(candidates(300, stratum=stratum), 10, "stratified")]
     assert found.tolist() == [5, 15, 25, 35, 45, 55, 65, 75, 85, 95]
 
 
-def test_what_was_taken_before_counts_in_the_shares() -> None:
+def test_frames_taken_before_count_in_the_shares() -> None:
     stratum, taken = [0] * 10 + [1] * 10, [True] * 4 + [False] * 16
     found = np.array(stratum)[chosen(candidates(20, stratum=stratum, taken=taken), 6, "uniform")]
     assert np.bincount(found).tolist() == [1, 5]
 
 
-def test_diverse_goes_for_the_farthest() -> None:
+def test_diverse_takes_the_farthest() -> None:
     # On a circle of eight: one, the opposite one, then those a quarter away, and so on.
     found = choose(candidates(8), 4, "diverse")
     assert found.at.tolist() == [0, 4, 2, 6]
     assert found.value.tolist() == pytest.approx([2, 2, 1, 1], abs=1e-6)
 
 
-def test_diverse_begins_far_from_what_was_taken() -> None:
+def test_diverse_begins_far_from_frames_taken_before() -> None:
     taken = [True] + [False] * 7
     assert chosen(candidates(8, taken=taken), 1, "diverse") == [4]
 
@@ -94,7 +94,7 @@ def test_coverage_takes_the_middle_of_each_cluster() -> None:
     found = choose(frames, 4, "coverage")
     assert sorted(at // 25 for at in found.at.tolist()) == [0, 1, 2, 3]
     assert found.value[0] > found.value[3] > 0
-    # What is covered already is not covered again.
+    # A covered cluster is not covered twice.
     covered = Candidates(plain.stratum, plain.group, plain.worth, np.arange(100) < 25, points)
     assert {at // 25 for at in chosen(covered, 3, "coverage")} == {1, 2, 3}
 
@@ -107,7 +107,7 @@ def test_coverage_takes_the_middle_of_each_cluster() -> None:
     st.sampled_from(STRATEGIES),
     st.integers(1, 4),
 )
-def test_never_two_of_a_group_nor_more_than_asked(
+def test_at_most_one_of_a_group_and_at_most_n(
     seed: int, n: int, wanted: int, strategy: Strategy, n_strata: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -129,7 +129,7 @@ def test_never_two_of_a_group_nor_more_than_asked(
     assert chosen(frames, wanted, strategy, seed) == at.tolist()
 
 
-def test_layout_vectors_correlate_as_the_pictures_do() -> None:
+def test_similarity_of_layout_vectors_is_the_correlation_of_images() -> None:
     layouts: npt.NDArray[np.uint8] = np.random.default_rng(1).integers(30, 200, (2, 64)).astype(np.uint8)
     brighter = np.clip(layouts[0] + 40, 0, 255).astype(np.uint8)
     found = layout_vectors(

@@ -13,14 +13,14 @@ def keys(names: list[str]) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(names, pa.string())])
 
 
-def test_shares_come_near_the_fractions() -> None:
+def test_shares_approximate_the_fractions() -> None:
     found = assign_splits(keys([f"g{i}" for i in range(20_000)]), FRACTIONS, 0).to_pylist()
     assert abs(found.count("train") / 20_000 - 0.8) < 0.01
     assert set(found) == {"train", "val"}
 
 
 @given(st.lists(st.text("abcdef", min_size=1, max_size=3), min_size=1, max_size=30), st.integers(0, 5))
-def test_a_key_has_its_split_whatever_else_there_is(names: list[str], seed: int) -> None:
+def test_the_split_of_a_key_does_not_depend_on_other_keys(names: list[str], seed: int) -> None:
     together = assign_splits(keys(names), FRACTIONS, seed).to_pylist()
     assert together == [assign_splits(keys([name]), FRACTIONS, seed)[0].as_py() for name in names]
 
@@ -30,7 +30,7 @@ def test_another_seed_gives_another_split() -> None:
     assert assign_splits(names, FRACTIONS, 0).to_pylist() != assign_splits(names, FRACTIONS, 1).to_pylist()
 
 
-def test_a_single_split_takes_everything() -> None:
+def test_a_single_split_gets_every_row() -> None:
     assert set(assign_splits(keys(["a", "b", "c"]), {"all": 1.0}, 0).to_pylist()) == {"all"}
 
 

@@ -16,7 +16,7 @@ BITS = arrays.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40))
 
 @settings(max_examples=200, deadline=None)
 @given(BITS)
-def test_what_pycocotools_encodes_is_decoded(mask: Any) -> None:
+def test_encodings_of_pycocotools_are_decoded(mask: Any) -> None:
     height, width = mask.shape
     text = masks.encode(np.asfortranarray(mask))["counts"].decode()
     runs = checked_runs(text, width, height)
@@ -34,7 +34,7 @@ def test_long_runs_are_decoded(counts: list[int]) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=40))
-def test_any_text_covers_the_picture_or_is_refused(text: str) -> None:
+def test_any_text_gives_a_mask_of_the_image_or_is_refused(text: str) -> None:
     try:
         runs = checked_runs(text, 8, 5)
     except ValueError:
@@ -44,7 +44,7 @@ def test_any_text_covers_the_picture_or_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "zzzz garbage", "P", "PPPPPPPPPP0", "o" * 40, "ü", "\ud800", "O"])
-def test_what_no_encoder_writes_is_refused(text: str) -> None:
+def test_invalid_compressed_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected COCO's compressed run lengths"):
         decompressed(text)
 
@@ -68,12 +68,12 @@ def test_what_no_encoder_writes_is_refused(text: str) -> None:
         ([1, 2, 3, 4, 5, 6], "expected lists of numbers"),
     ],
 )
-def test_what_is_no_mask_of_the_picture_is_refused(found: Any, said: str) -> None:
+def test_segmentations_that_do_not_fit_the_image_are_refused(found: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         checked_segmentation(found, 8, 5)
 
 
-def test_masks_of_the_picture_are_let_through() -> None:
+def test_valid_segmentations_are_accepted() -> None:
     checked_segmentation([[0, 0, 8, 0, 8.5, 5.5]], 8, 5)
     checked_segmentation({"size": [5, 8], "counts": [0, 40]}, 8, 5)
     checked_segmentation({"size": [5, 8], "counts": compressed(np.array([3, 30, 7]), 8, 5)}, 8, 5)

@@ -40,7 +40,7 @@ def decoded(path: Path) -> list[int]:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty frames with a keyframe every twelve, and frames between that refer to later ones."""
+    """Write a clip of 40 frames with a keyframe every 12 frames, and B-frames between them."""
     return write_clip(tmp_path_factory.mktemp("clip") / "pan.mp4", scenery(N))
 
 
@@ -48,7 +48,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("name", "codec"),
     [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.ts", "libx264"), ("a.mov", "mpeg4"), ("a.webm", "libvpx-vp9")],
 )
-def test_every_frame_is_listed_and_found_alone_as_it_is_in_order(tmp_path: Path, name: str, codec: str) -> None:
+def test_every_frame_is_listed_and_decodes_alone_as_in_order(tmp_path: Path, name: str, codec: str) -> None:
     path = write_clip(tmp_path / name, scenery(N), codec=codec)
     index = index_clip(str(path))
     assert index.pts.tolist() == decoded(path)
@@ -61,19 +61,19 @@ def test_every_frame_is_listed_and_found_alone_as_it_is_in_order(tmp_path: Path,
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.integers(0, N - 1), max_size=12))
-def test_frames_do_not_depend_on_what_was_asked_for_before(clip: Path, order: list[int]) -> None:
+def test_frames_do_not_depend_on_earlier_requests(clip: Path, order: list[int]) -> None:
     listed = names(clip)
     in_order = digests(clip, listed)
     assert digests(clip, [listed[at] for at in order]) == [in_order[at] for at in order]
 
 
-def test_every_frame_has_a_time_also_those_that_a_decoder_holds_back_to_the_end(tmp_path: Path) -> None:
+def test_every_frame_has_a_time_also_those_of_the_final_flush(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "slow.mkv", scenery(6), times_ms=[at * 3_600_000 for at in range(6)])
     with Clip(str(path)) as clip:
         assert [clip.frame(name).time_ns for name in names(path)] == [at * 3600 * 10**9 for at in range(6)]
 
 
-def test_decoding_begins_at_the_keyframe_before(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decoding_starts_at_the_keyframe_before(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = names(clip)
     jumps: list[int] = []
     jump = Clip._jump
@@ -86,12 +86,12 @@ def test_decoding_begins_at_the_keyframe_before(clip: Path, monkeypatch: pytest.
     digests(clip, listed[25:])
     assert jumps == [listed[24].pts]
     jumps.clear()
-    # From the fourth frame to the last one all between are skipped; a neighbour's neighbour is not worth a jump.
+    # From the fourth frame to the last one, seeking skips those between; for two frames ahead, decoding is cheaper.
     digests(clip, [listed[3], listed[5], listed[39]])
     assert jumps == [listed[0].pts, listed[36].pts]
 
 
-def test_a_recording_that_starts_within_a_group_loses_no_more_than_that_group(tmp_path: Path) -> None:
+def test_a_recording_that_starts_inside_a_group_of_pictures_loses_only_that_group(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "whole.ts", scenery(N))
     sound = digests(path, names(path))
     data = path.read_bytes()
@@ -106,9 +106,7 @@ def test_a_recording_that_starts_within_a_group_loses_no_more_than_that_group(tm
     assert [frame.digest().hex() for frame in found if frame] == sound[12:]
 
 
-def test_a_keyframe_that_gives_no_whole_picture_yet_is_no_reason_to_lose_frames(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_frames_decode_although_their_keyframe_is_incomplete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = "intra-refresh=1:keyint=20:bframes=0"
     path = write_clip(tmp_path / "refreshed.mp4", scenery(100), options_too={"x264-params": params})
     listed, in_order = names(path), digests(path, names(path))
@@ -122,7 +120,7 @@ def test_a_keyframe_that_gives_no_whole_picture_yet_is_no_reason_to_lose_frames(
         jump(self, key)
 
     monkeypatch.setattr(Clip, "_jump", noted)
-    # How far back it takes is found out once.
+    # How far back decoding must start is determined once.
     assert digests(path, [listed[at] for at in (65, 25, 85, 95)]) == [in_order[at] for at in (65, 25, 85, 95)]
     assert jumps == [60, 40, 20, 20, 0, 40]
 
@@ -134,7 +132,7 @@ def destroy(clip: Path, number: int) -> None:
     clip.write_bytes(clip.read_bytes().replace(packet, b"\xff" * len(packet)))
 
 
-def test_frames_that_no_keyframe_gives_are_looked_for_from_the_beginning_once(
+def test_frames_that_decode_from_no_keyframe_are_searched_from_the_start_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_clip(tmp_path / "hurt.mkv", scenery(60), codec="libvpx-vp9")
@@ -155,7 +153,7 @@ def test_frames_that_no_keyframe_gives_are_looked_for_from_the_beginning_once(
     assert len(asked) == 3
 
 
-def test_a_name_says_all_that_is_needed() -> None:
+def test_frame_names_are_parsed() -> None:
     index = ClipIndex(np.array([0, 40]), np.array([0, 0]), np.array([9, 9]), Fraction(1, 1000), 0)
     assert index.fragments(np.array([1])) == ["#pts=40&key=0"]
     assert FrameName.parse("/a/b#1.mp4#pts=40&key=-8") == FrameName("/a/b#1.mp4", 40, -8)
@@ -163,7 +161,7 @@ def test_a_name_says_all_that_is_needed() -> None:
     assert FrameName.parse("/a/#pts=1&key=1/image_1.jpg") is None
 
 
-def test_luma_spans_the_whole_range_whatever_the_clip_stores(tmp_path: Path) -> None:
+def test_luma_is_scaled_from_the_clips_range_to_full_range(tmp_path: Path) -> None:
     ramp = np.repeat(np.linspace(0, 255, 160).astype(np.uint8)[None], 90, axis=0)
     for pixels in ("yuv420p", "yuvj420p", "yuv444p", "yuv420p10le"):
         codec = "mjpeg" if pixels == "yuvj420p" else "libx264"
@@ -176,7 +174,7 @@ def test_luma_spans_the_whole_range_whatever_the_clip_stores(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("turn", [90, 180, -90])
-def test_pictures_are_turned_as_the_clip_asks(tmp_path: Path, turn: int) -> None:
+def test_images_are_rotated_by_the_display_matrix(tmp_path: Path, turn: int) -> None:
     picture = np.full((96, 160), 60, np.uint8)
     picture[:48, :80] = 220
     path = write_clip(tmp_path / "turned.mp4", [picture] * 3, turn=turn)
@@ -202,7 +200,7 @@ def test_pictures_are_turned_as_the_clip_asks(tmp_path: Path, turn: int) -> None
         (0, -1, -1, 0, lambda p: np.rot90(p.T, 2)),
     ],
 )
-def test_all_eight_orientations_are_shown_as_the_clip_asks(
+def test_all_eight_orientations_are_applied(
     tmp_path: Path, a: int, b: int, c: int, d: int, shown: Callable[..., npt.NDArray[np.uint8]]
 ) -> None:
     picture = np.full((96, 160), 60, np.uint8)
@@ -223,19 +221,19 @@ def test_all_eight_orientations_are_shown_as_the_clip_asks(
         assert np.abs(found.astype(int) - expected).mean() < 6
 
 
-def test_pictures_are_brought_to_the_measured_size(tmp_path: Path) -> None:
+def test_images_are_reduced_to_the_measuring_size(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "large.mp4", scenery(2, 360, 640))
     with Clip(str(path)) as clip:
         assert clip.frame(names(path)[1]).gray(ImageParams(long_side=320)).shape == (180, 320)
 
 
-def test_a_damaged_packet_costs_what_is_decoded_from_it_and_no_more(tmp_path: Path) -> None:
+def test_a_damaged_packet_affects_only_the_frames_that_refer_to_it(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "hurt.mkv", scenery(N, 180, 320), codec="libvpx-vp9")
     listed, sound = names(path), digests(path, names(path))
     damage(path, 15)
     with Clip(str(path)) as clip:
         found = [clip.find(name) for name in listed]
-    # The keyframe at 24 begins anew.
+    # The keyframe at 24 starts a new group of pictures.
     assert [at for at, f in enumerate(found) if f.frame is None] == list(range(15, 24))
     assert [f.frame.digest().hex() for f in found if f.frame] == [*sound[:15], *sound[24:]]
     assert ["another" in f.wrong for f in found[15:24]] == [False, *[True] * 8]
@@ -246,7 +244,7 @@ def test_a_damaged_packet_costs_what_is_decoded_from_it_and_no_more(tmp_path: Pa
         clip.frame(listed[15])
 
 
-def test_a_clip_that_breaks_off_gives_the_frames_before(tmp_path: Path) -> None:
+def test_a_truncated_clip_gives_the_frames_before_the_cut(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "short.ts", scenery(N))
     sound = digests(path, names(path))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -259,7 +257,7 @@ def test_a_clip_that_breaks_off_gives_the_frames_before(tmp_path: Path) -> None:
     assert whole[:5] == sound[:5]
 
 
-def test_a_clip_that_changes_is_noticed(tmp_path: Path) -> None:
+def test_reading_a_clip_that_has_changed_raises(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", scenery(3))
     listed = names(path)
     with Clip(str(path)) as clip:
@@ -269,7 +267,7 @@ def test_a_clip_that_changes_is_noticed(tmp_path: Path) -> None:
             clip.frame(listed[1])
 
 
-def test_what_is_no_file_is_called_so(tmp_path: Path) -> None:
+def test_opening_a_folder_or_a_pipe_as_a_clip_raises(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         index_clip(str(tmp_path / "none.mp4"))
     os.mkfifo(tmp_path / "pipe.mp4")

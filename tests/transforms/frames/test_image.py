@@ -35,7 +35,7 @@ def encoded(extension: str, height: int = 90, width: int = 160) -> bytes:
     ("extension", "name"),
     [(".jpg", "jpeg"), (".png", "png"), (".webp", "webp"), (".bmp", "bmp"), (".tiff", "tiff")],
 )
-def test_header_tells_format_and_size(extension: str, name: str) -> None:
+def test_header_has_format_and_size(extension: str, name: str) -> None:
     assert read_header(encoded(extension)) == Header(name, 160, 90)
 
 
@@ -49,13 +49,13 @@ def test_header_of_progressive_jpeg_with_thumbnail_and_restart_markers() -> None
 
 
 @pytest.mark.parametrize("data", [b"", b"not a picture at all", b"\xff\xd8", b"\xff\xd8\xff\xe0\x00", b"\x89PNG\r\n"])
-def test_what_is_no_picture_is_corrupt(data: bytes) -> None:
+def test_bytes_that_are_no_image_are_corrupt(data: bytes) -> None:
     with pytest.raises(CorruptImageError):
         read_header(data)
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_trip_the_header_reader(data: bytes) -> None:
+def test_the_header_reader_raises_nothing_but_corrupt_image_error(data: bytes) -> None:
     for candidate in (data, b"\xff\xd8" + data, encoded(".jpg")[: len(data)] + data):
         with contextlib.suppress(CorruptImageError):
             assert read_header(candidate).width >= 0
@@ -63,14 +63,14 @@ def test_no_bytes_trip_the_header_reader(data: bytes) -> None:
 
 @pytest.mark.parametrize("extension", [".jpg", ".png", ".webp", ".bmp", ".tiff"])
 @pytest.mark.parametrize("share", [0.99, 0.6, 0.2])
-def test_truncated_pictures_are_corrupt(extension: str, share: float) -> None:
+def test_truncated_images_are_corrupt(extension: str, share: float) -> None:
     data = encoded(extension)
     cut = data[: int(len(data) * share)]
     with pytest.raises(CorruptImageError):
         decode_gray(cut, read_header(data), ImageParams())
 
 
-def test_a_claim_of_900_megapixels_is_not_decoded() -> None:
+def test_a_jpeg_that_claims_900_megapixels_is_not_decoded() -> None:
     data = bytearray(encoded(".jpg"))
     at = data.index(b"\xff\xc0")
     data[at + 5 : at + 9] = struct.pack(">HH", 30000, 30000)
@@ -90,7 +90,7 @@ def test_a_png_that_claims_900_megapixels_is_not_decoded_for_a_thumbnail_either(
 
 
 def quarters(gray: bool, height: int = 96, width: int = 160) -> Image.Image:
-    """Four plain quarters, all different, so that a turn is seen whatever a codec does to edges."""
+    """Return an image of four plain quarters, all different, so that rotations are seen despite compression."""
     cells = np.array([[[220, 30, 30], [30, 220, 30]], [[30, 30, 220], [240, 240, 240]]], np.uint8)
     picture = Image.fromarray(cells.repeat(height // 2, axis=0).repeat(width // 2, axis=1))
     return picture.convert("L") if gray else picture
@@ -115,7 +115,7 @@ def read_by_opencv(data: bytes) -> npt.NDArray[np.uint8]:
 
 
 def assert_alike(found: npt.NDArray[np.uint8], picture: Image.Image) -> None:
-    """Compare a decoded picture, reduced by whatever there is, with the whole one."""
+    """Compare a decoded image, at any reduction, with the full image."""
     mode = "L" if found.ndim == 2 else "RGB"
     expected = np.asarray(picture.convert(mode).resize(found.shape[1::-1], Image.Resampling.BOX)).astype(int)
     found = found if found.ndim == 2 else found[..., ::-1]
@@ -125,13 +125,13 @@ def assert_alike(found: npt.NDArray[np.uint8], picture: Image.Image) -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("gray", [False, True])
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "tiff"])
-def test_pictures_are_taken_as_they_are_shown(kind: str, gray: bool, orientation: int) -> None:
+def test_images_are_decoded_as_they_are_displayed(kind: str, gray: bool, orientation: int) -> None:
     data = tagged(quarters(gray), kind, orientation)
     expected, header = shown(data), read_header(data)
     assert (header.width, header.height) == expected.size
     whole = decode_color(data, header, ImageParams())
     assert whole.shape[1::-1] == expected.size
-    # What reads datasets reads with OpenCV.
+    # Programs that read datasets use OpenCV.
     assert np.array_equal(whole, read_by_opencv(data))
     half = decode_color(data, header, ImageParams(), short_side=48)
     assert half.shape[1::-1] == (expected.size[0] // 2, expected.size[1] // 2)
@@ -154,7 +154,7 @@ def test_pictures_are_taken_as_they_are_shown(kind: str, gray: bool, orientation
         ((100, 50), (100, 50)),
     ],
 )
-def test_pictures_are_measured_at_one_size_and_never_enlarged(size: tuple[int, int], expected: tuple[int, int]) -> None:
+def test_images_are_measured_at_one_size_and_never_enlarged(size: tuple[int, int], expected: tuple[int, int]) -> None:
     data = encoded(".jpg", *size)
     assert decode_gray(data, read_header(data), ImageParams()).shape == expected
 
@@ -167,7 +167,7 @@ def test_shrinking_keeps_the_mean_and_the_longer_side(height: int, width: int, s
     assert np.all(small == 77)
 
 
-def test_small_pictures_average_the_large() -> None:
+def test_small_images_are_averages_of_the_large() -> None:
     gray = np.zeros((360, 640), np.uint8)
     gray[:, 320:] = 200
     small = to_small(gray)

@@ -14,7 +14,7 @@ def ordered(names: list[str], glob: str = "*") -> list[str]:
     return [names[i] for i in found.chosen]
 
 
-def test_order_is_by_number_never_by_name() -> None:
+def test_frames_are_ordered_by_number_not_by_name() -> None:
     assert ordered(["image_10.jpg", "image_9.jpg", "image_0.jpg"]) == ["image_0.jpg", "image_9.jpg", "image_10.jpg"]
 
 
@@ -42,7 +42,7 @@ def test_the_number_is_the_last_one_before_the_extension(name: str, number: int 
         assert order_files(pa.array([name]), "*").frame_idx.tolist() == [number]
 
 
-def test_what_is_no_frame_is_counted() -> None:
+def test_files_that_are_no_frames_are_counted() -> None:
     names = ["image_1.jpg", "notes.txt", "image_2.mp4", "image.jpg", "image_3 (1).jpg", ".image_4.jpg.partial"]
     found = order_files(pa.array(names), "*")
     assert [names[i] for i in found.chosen] == ["image_1.jpg"]
@@ -59,7 +59,7 @@ def test_glob_narrows_the_frames() -> None:
     assert ordered(["left_1.jpg", "right_1.jpg", "left_0.jpg"], "left_*.jpg") == ["left_0.jpg", "left_1.jpg"]
 
 
-def test_files_with_one_number_are_named_and_left_out() -> None:
+def test_files_with_the_same_number_are_reported_and_skipped() -> None:
     found = order_files(pa.array(["a_1.jpg", "b_01.jpg", "a_2.jpg", "a_2.png"]), "*")
     assert found.frame_idx.tolist() == []
     assert found.repeated == {1: ["a_1.jpg", "b_01.jpg"], 2: ["a_2.jpg", "a_2.png"]}
@@ -70,21 +70,21 @@ def test_no_names_give_no_frames() -> None:
 
 
 @given(st.sets(st.integers(0, 10**17), max_size=60), st.randoms(use_true_random=False))
-def test_any_numbers_come_out_sorted(numbers: set[int], random: object) -> None:
+def test_any_numbers_are_sorted(numbers: set[int], random: object) -> None:
     names = [f"f_{n}.png" for n in numbers]
     found = order_files(pa.array(names, pa.string()), "*")
     assert found.frame_idx.tolist() == sorted(numbers)
     assert [names[i] for i in found.chosen] == [f"f_{n}.png" for n in sorted(numbers)]
 
 
-def test_gaps_are_intervals_with_both_ends() -> None:
+def test_gaps_are_intervals_with_inclusive_ends() -> None:
     index = np.array([0, 1, 2, 6, 7, 9])
     assert gaps(index, 1) == [{"start": 3, "end": 5}, {"start": 8, "end": 8}]
     assert n_missing(gaps(index, 1), 1) == 4
     assert follows(index, 1).tolist() == [False, True, True, False, True, False]
 
 
-def test_streams_of_every_tenth_frame_have_no_gaps_but_real_ones() -> None:
+def test_streams_of_every_tenth_frame_have_only_real_gaps() -> None:
     index = np.array([0, 10, 20, 30, 40, 50, 80, 90])
     assert stride(index) == 10
     assert gaps(index, 10) == [{"start": 60, "end": 70}]
@@ -103,18 +103,18 @@ def test_streams_of_every_tenth_frame_have_no_gaps_but_real_ones() -> None:
         ([1, 2, 3, 5, 8, 13, 21, 34], 1),
     ],
 )
-def test_numbers_follow_one_another_as_is_usual_in_the_stream(apart: list[int], step: int) -> None:
+def test_stride_is_the_usual_difference_of_the_stream(apart: list[int], step: int) -> None:
     assert stride(np.concatenate([[5], 5 + np.cumsum(apart)])) == step
 
 
-def test_few_frames_prove_no_stride() -> None:
+def test_few_frames_give_stride_1() -> None:
     assert stride(np.array([0, 5])) == 1
     assert stride(np.array([3])) == 1
     assert stride(np.array([], np.int64)) == 1
 
 
 @given(st.sets(st.integers(0, 300), min_size=1, max_size=80), st.integers(1, 4))
-def test_gaps_hold_what_is_missing(numbers: set[int], step: int) -> None:
+def test_gaps_contain_exactly_the_missing_numbers(numbers: set[int], step: int) -> None:
     index = np.array(sorted(numbers)) * step
     covered = set(index.tolist())
     for gap in gaps(index, step):

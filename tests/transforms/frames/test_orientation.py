@@ -38,7 +38,7 @@ def jpeg(*segments: bytes) -> bytes:
         (EXIF + block(6, kind=4),),
         (b"http://ns.adobe.com/xap/1.0/\x00<x/>", EXIF + block(6)),
         (EXIF + block(6), EXIF + block(1)),
-        # What makes no sense says nothing.
+        # Values out of range count as no orientation.
         (EXIF + block(9),),
         (EXIF + block(0),),
         (b"Exix\x00\x00" + block(6),),
@@ -48,14 +48,14 @@ def jpeg(*segments: bytes) -> bytes:
         (),
     ],
 )
-def test_jpegs_are_turned_as_opencv_turns_them(segments: tuple[bytes, ...]) -> None:
+def test_jpeg_orientations_are_read_as_by_opencv(segments: tuple[bytes, ...]) -> None:
     data = jpeg(*segments)
     header = read_header(data)
     decoded = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE))
     assert (header.height, header.width) == decoded.shape
 
 
-def test_a_chunk_behind_the_pixels_counts_and_a_damaged_one_does_not() -> None:
+def test_a_chunk_after_the_pixels_counts_and_a_damaged_one_does_not() -> None:
     sink = io.BytesIO()
     Image.fromarray(noise(1, 32, 48)).save(sink, "png", exif=block(6))
     data = sink.getvalue()
@@ -68,7 +68,7 @@ def test_a_chunk_behind_the_pixels_counts_and_a_damaged_one_does_not() -> None:
 
 
 @given(st.binary(max_size=120))
-def test_no_bytes_trip_it(data: bytes) -> None:
+def test_any_bytes_give_a_valid_orientation(data: bytes) -> None:
     for found in (
         in_app1(EXIF + data, 0, 6 + len(data)),
         in_app1(EXIF + block(6, entries=0xFFFF)[:10] + data, 0, 200),
@@ -78,7 +78,7 @@ def test_no_bytes_trip_it(data: bytes) -> None:
         assert 1 <= found <= 8
 
 
-def test_a_turn_and_what_undoes_it() -> None:
+def test_turning_back_restores_the_image() -> None:
     picture = noise(3, 6, 10)
     for there, back in ((1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 8), (7, 7), (8, 6)):
         assert turned(picture, there).shape == ((10, 6) if there >= 5 else (6, 10))

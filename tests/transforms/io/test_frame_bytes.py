@@ -3,14 +3,17 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from transforms.io.frame_bytes import FileChangingError, FileTooLargeError, NoFileError, read_frame
 
 
-def test_bytes_come_with_the_files_own_size_and_time(tmp_path: Path) -> None:
+def test_bytes_are_returned_with_the_files_size_and_mtime(tmp_path: Path) -> None:
     path = tmp_path / "image_1.jpg"
     path.write_bytes(b"abc")
     os.utime(path, ns=(5, 7_000_000_001))
@@ -28,45 +31,44 @@ def test_empty_files_are_read(tmp_path: Path) -> None:
 def test_missing_files_and_folders_raise(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_frame(str(tmp_path / "image_1.jpg"))
-    with pytest.raises(OSError, match="no regular file"):
+    with pytest.raises(OSError, match="expected a regular file"):
         read_frame(str(tmp_path))
+
+
+@contextmanager
+def growing(path: Path, times: int) -> Iterator[None]:
+    """Have another thread append a byte in the middle of each read of a file, so many times: the read waits for it."""
+    read, left = os.read, [times]
+
+    def append() -> None:
+        with path.open("ab", buffering=0) as handle:
+            handle.write(b"x")
+
+    def read_while_it_grows(handle: int, n: int) -> bytes:
+        if left[0]:
+            left[0] -= 1
+            writer = threading.Thread(target=append)
+            writer.start()
+            writer.join()
+        return read(handle, n)
+
+    with mock.patch.object(os, "read", read_while_it_grows):
+        yield
 
 
 def test_a_file_that_keeps_growing_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "image_1.jpg"
-    path.write_bytes(b"x" * 50_000_000)
-    stop = threading.Event()
-
-    def grow() -> None:
-        with path.open("ab", buffering=0) as handle:
-            while not stop.is_set():
-                handle.write(b"x")
-
-    writer = threading.Thread(target=grow)
-    writer.start()
-    try:
-        with pytest.raises(FileChangingError, match="image_1"):
-            read_frame(str(path))
-    finally:
-        stop.set()
-        writer.join()
+    path.write_bytes(b"x" * 1000)
+    with growing(path, times=99), pytest.raises(FileChangingError, match="image_1"):
+        read_frame(str(path))
 
 
-def test_a_file_that_comes_to_rest_is_read_whole(tmp_path: Path) -> None:
+def test_a_file_that_stops_growing_is_read_whole(tmp_path: Path) -> None:
     path = tmp_path / "image_1.jpg"
-    path.write_bytes(b"x" * 20_000_000)
-
-    def grow() -> None:
-        with path.open("ab", buffering=0) as handle:
-            for _ in range(20):
-                handle.write(b"x")
-                time.sleep(0.001)
-
-    writer = threading.Thread(target=grow)
-    writer.start()
-    found = read_frame(str(path))
-    writer.join()
-    assert len(found.data) == found.size_bytes
+    path.write_bytes(b"x" * 1000)
+    with growing(path, times=2):
+        found = read_frame(str(path))
+    assert len(found.data) == found.size_bytes == 1002
 
 
 def test_a_file_of_over_a_gigabyte_is_not_read(tmp_path: Path) -> None:
@@ -77,7 +79,7 @@ def test_a_file_of_over_a_gigabyte_is_not_read(tmp_path: Path) -> None:
         read_frame(str(path))
 
 
-def test_reads_that_return_too_little_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_reads_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "image_1.jpg"
     path.write_bytes(bytes(range(256)) * 40)
     read = os.read
@@ -85,7 +87,7 @@ def test_reads_that_return_too_little_are_completed(tmp_path: Path, monkeypatch:
     assert read_frame(str(path)).data == bytes(range(256)) * 40
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_reading_a_pipe_raises_instead_of_blocking(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "image_0.jpg")
     with pytest.raises(NoFileError):
         read_frame(str(tmp_path / "image_0.jpg"))

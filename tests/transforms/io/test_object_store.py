@@ -26,12 +26,12 @@ def test_an_object_is_written_read_listed_and_deleted(bucket: str) -> None:
         object_store.get(uri)
 
 
-def test_of_two_who_write_on_a_condition_one_succeeds(bucket: str) -> None:
+def test_conditional_writes_succeed_for_one_of_two_writers(bucket: str) -> None:
     uri = f"{bucket}/lock"
     first = object_store.put_new(uri, b"mine")
     assert first
     assert object_store.put_new(uri, b"theirs") is None
-    # The answer to the first request was lost, and it is made again.
+    # The response to the first request was lost, and the request is retried.
     assert object_store.put_new(uri, b"mine") == first
     second = object_store.put_over(uri, b"mine again", first)
     assert second
@@ -41,7 +41,7 @@ def test_of_two_who_write_on_a_condition_one_succeeds(bucket: str) -> None:
     assert object_store.get(uri).data == b"mine again"
 
 
-def test_an_object_that_changes_while_it_is_read_is_noticed(bucket: str) -> None:
+def test_reading_an_object_that_has_changed_raises(bucket: str) -> None:
     uri = f"{bucket}/clip.mp4"
     object_store.put(uri, b"0123456789")
     entry = object_store.head(uri)
@@ -58,11 +58,11 @@ def test_writing_twice_within_a_second_changes_the_mtime() -> None:
     one, other = object_store.stamp_ns(moment, '"aa"'), object_store.stamp_ns(moment, '"ab"')
     assert one != other
     assert one // 10**9 == other // 10**9 == int(moment.timestamp())
-    # Listings and answers may differ in quotes, and in fractions of the second.
+    # Listings and responses may differ in the quotes of the tag, and in fractions of the second.
     assert one == object_store.stamp_ns(moment.replace(microsecond=0), "aa")
 
 
-def test_what_is_wrong_comes_as_one_line(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_are_one_line(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(object_store.RETRIES, "0")
     with pytest.raises(NoBucketError, match=r"^there is no bucket 'no-such-bucket' at http://127"):
         object_store.get("s3://no-such-bucket/x")
@@ -73,7 +73,7 @@ def test_what_is_wrong_comes_as_one_line(bucket: str, monkeypatch: pytest.Monkey
         object_store.get(f"{bucket}/x")
 
 
-def test_what_fails_for_a_moment_is_tried_again(bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transient_failures_are_retried(bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with s3.flaky(s3_server) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
         for fault in ("throttle", "drop", "mute", "cut"):
@@ -84,7 +84,7 @@ def test_what_fails_for_a_moment_is_tried_again(bucket: str, s3_server: str, mon
             proxy.next_is(fault)
             assert object_store.get(uri).data == b"x" * 1000
             proxy.next_is(fault)
-            # The store heard of it before the answer was lost: it is ours all the same.
+            # The store executed the request before the response was lost: the object is ours.
             assert object_store.put_new(f"{uri}-new", b"mine") is not None
             assert object_store.get(f"{uri}-new").data == b"mine"
         assert len(proxy.faults) == 12

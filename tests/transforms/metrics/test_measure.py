@@ -17,7 +17,7 @@ from transforms.metrics.sketch import SIZE
 
 
 def block(uris: Iterable[Path], **columns: list[Any]) -> pa.Table:
-    """Return a block of frames that follow one another and of which nothing is known, but for the given columns."""
+    """Return a block of consecutive frames without earlier results, apart from the given columns."""
     paths = [str(p) for p in uris]
     n = len(paths)
     rows: dict[str, list[Any]] = {
@@ -49,7 +49,7 @@ def measured(rows: pa.Table, params: PixelParams | None = None) -> dict[str, lis
 
 @pytest.fixture
 def frames(tmp_path: Path) -> list[Path]:
-    """Four frames that look unlike one another."""
+    """Write four dissimilar frames."""
     write_noise_stream(tmp_path, range(4))
     return [tmp_path / f"image_{i}.jpg" for i in range(4)]
 
@@ -68,7 +68,7 @@ def pair(path: Path, before: Path | None) -> int:
 def test_every_table_gets_a_row_per_frame_from_one_read_and_one_decode(frames: list[Path]) -> None:
     found = measured(block(frames))
     assert [len(found[name]) for name in DEFAULT_STAGES] == [4, 4, 4, 4]
-    # Every file is coded for itself.
+    # Every file is encoded separately.
     assert [len(row["sketch"]) for row in found["motion"]] == [2 * SIZE] * 4
     assert found["counts"] == [
         {"n_frames": 4, "n_read": 4, "n_decoded": 4, "bytes_read": sum(p.stat().st_size for p in frames)}
@@ -84,7 +84,7 @@ def test_every_table_gets_a_row_per_frame_from_one_read_and_one_decode(frames: l
     assert all(row["motion"] > 0.05 for row in found["motion"][1:])
 
 
-def test_tiles_are_kept_of_some_frames_whether_or_not_there_is_one_before(frames: list[Path]) -> None:
+def test_tiles_are_stored_of_some_frames_with_or_without_a_predecessor(frames: list[Path]) -> None:
     follows = [False, True, False, True]
     found = measured(block(frames, frame_idx=[0, 1, 7, 14], follows=follows))["motion"]
     assert [None if row["tiles"] is None else len(row["tiles"]) for row in found] == [576, None, None, None]
@@ -94,7 +94,7 @@ def test_tiles_are_kept_of_some_frames_whether_or_not_there_is_one_before(frames
     assert [row["tiles"] is None for row in found] == [True, False, False, True]
 
 
-def test_rows_that_are_there_are_not_computed_again(frames: list[Path]) -> None:
+def test_existing_rows_are_not_recomputed(frames: list[Path]) -> None:
     ids = [ident(p) for p in frames]
     pairs = [pair(p, b) for p, b in zip(frames, [None, *frames], strict=False)]
     done: dict[str, list[Any]] = {
@@ -117,7 +117,7 @@ def test_a_frame_after_a_gap_has_no_motion(frames: list[Path]) -> None:
     assert found["motion"][2]["input_id"] == pair(frames[2], None)
 
 
-def test_a_predecessor_is_read_for_its_pixels_only(frames: list[Path]) -> None:
+def test_a_predecessor_is_only_read_for_its_pixels(frames: list[Path]) -> None:
     whole = measured(block(frames))["motion"]
     rest = block(frames[1:], frame_idx=[1, 2, 3], wanted=[False, True, True])
     found = measured(rest)
@@ -160,7 +160,7 @@ def test_a_replaced_file_changes_its_own_rows_and_the_next_motion(frames: list[P
     assert found["motion"][1]["input_id"] == pair(frames[2], frames[1])
 
 
-def test_trusted_files_that_hold_something_else_are_taken_for_what_they_hold(frames: list[Path]) -> None:
+def test_trusted_files_with_changed_contents_are_measured_by_their_contents(frames: list[Path]) -> None:
     stale = [ident(p) + 1 for p in frames]
     found = measured(block(frames, trusted_id=stale))
     assert [row["input_id"] for row in found["frames"]] == [ident(p) for p in frames]
@@ -168,7 +168,7 @@ def test_trusted_files_that_hold_something_else_are_taken_for_what_they_hold(fra
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", SMALL.file(0)[:4000]])
-def test_what_does_not_decode_is_a_corrupt_row_of_nulls(frames: list[Path], data: bytes) -> None:
+def test_frames_that_do_not_decode_give_a_corrupt_row_of_nulls(frames: list[Path], data: bytes) -> None:
     frames[1].write_bytes(data)
     found = measured(block(frames))
     assert [row["status"] for row in found["frames"]] == ["ok", "corrupt", "ok", "ok"]
@@ -179,7 +179,7 @@ def test_what_does_not_decode_is_a_corrupt_row_of_nulls(frames: list[Path], data
     assert found["quarantine"] == []
 
 
-def test_what_cannot_be_read_is_set_aside_for_every_stage(frames: list[Path]) -> None:
+def test_frames_that_cannot_be_read_are_quarantined_for_every_stage(frames: list[Path]) -> None:
     frames[2].unlink()
     found = measured(block(frames))
     assert [row["frame_idx"] for row in found["frames"]] == [0, 1, 3]
@@ -190,7 +190,7 @@ def test_what_cannot_be_read_is_set_aside_for_every_stage(frames: list[Path]) ->
     assert [row["frame_idx"] for row in found["motion"]] == [0, 1]
 
 
-def test_stages_that_are_not_asked_for_are_left_out(frames: list[Path]) -> None:
+def test_only_the_requested_stages_are_computed(frames: list[Path]) -> None:
     found = measured(block(frames), PixelParams(stages=("frames", "fingerprints")))
     assert [len(found[name]) for name in DEFAULT_STAGES] == [4, 0, 4, 0]
 
@@ -231,7 +231,7 @@ def test_a_file_read_right_after_it_was_written_is_not_trusted(frames: list[Path
     import os
     import time
 
-    # Whole seconds, as coarse file systems have them.
+    # Whole seconds, as file systems with a coarse clock report them.
     os.utime(frames[0], ns=(0, time.time_ns() // 10**9 * 10**9))
     os.utime(frames[1], ns=(0, time.time_ns() - 10**9 + 1))
     found = measured(block(frames[:2]))["frames"]

@@ -23,7 +23,7 @@ def test_equal_pictures_do_not_move() -> None:
     assert scores(textured(), textured())[:2] == (0.0, 0.0)
 
 
-def test_mean_difference_by_hand() -> None:
+def test_mean_difference_has_a_known_value() -> None:
     before = textured()
     now = before.copy()
     now[:, :32] += 51
@@ -44,7 +44,7 @@ def test_a_small_object_shows_in_the_peak_and_not_in_the_mean() -> None:
     assert peak > 0.2
 
 
-def test_a_single_flickering_tile_does_not_show() -> None:
+def test_a_single_flickering_tile_does_not_affect_the_peak() -> None:
     before = textured()
     now = before.copy()
     now[5, 5] = 255
@@ -52,7 +52,7 @@ def test_a_single_flickering_tile_does_not_show() -> None:
 
 
 @pytest.mark.parametrize(("gain", "offset"), [(1.0, 12), (1.08, 0), (0.93, 3), (1.05, -9)])
-def test_camera_wide_changes_of_brightness_are_taken_out(gain: float, offset: int) -> None:
+def test_global_changes_of_brightness_are_removed(gain: float, offset: int) -> None:
     before = textured()
     now = np.clip(np.rint(before * gain + offset), 0, 255).astype(np.uint8)
     mean, peak, _ = scores(now, before)
@@ -98,13 +98,13 @@ def test_tiles_are_means() -> None:
 
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 5, 8, 12, 16, 25, 64])
 @pytest.mark.parametrize("start", [0, 1, 7])
-def test_tiles_are_kept_of_one_frame_in_eight_whatever_the_step_of_the_numbers(step: int, start: int) -> None:
+def test_tiles_are_stored_of_one_frame_in_eight_at_any_step(step: int, start: int) -> None:
     kept = [at for at in range(2000) if keeps_tiles(start + at * step)]
     assert 200 <= len(kept) <= 300
     assert step > 1 or max(np.diff(kept)) <= 15
 
 
-def test_kept_tiles_are_means_of_four() -> None:
+def test_stored_tiles_are_means_of_four() -> None:
     tiles = np.zeros((2, *TILES), np.uint8)
     tiles[0, :2, :2] = [[10, 20], [30, 42]]
     tiles[1, 34:, 62:] = 255
@@ -115,7 +115,7 @@ def test_kept_tiles_are_means_of_four() -> None:
     assert kept.sum() == 281
 
 
-def test_drift_is_what_light_does_not_explain() -> None:
+def test_drift_ignores_changes_of_illumination() -> None:
     anchor = still_tiles(textured()[None])[0]
     brighter = np.clip(anchor * 1.2 + 5, 0, 255).astype(np.uint8)
     shaded = np.clip(anchor - np.tile(np.linspace(0, 30, 32), 18), 0, 255).astype(np.uint8)

@@ -28,7 +28,7 @@ def captions(folder: Path, n: int, params: CaptionParams, at_once: int = 8) -> l
 
 
 @pytest.mark.parametrize("prompt", [None, "a word3"])
-def test_it_says_what_the_library_says(weights: Path, prompt: str | None) -> None:
+def test_captions_equal_those_of_the_library(weights: Path, prompt: str | None) -> None:
     import torch
     from PIL import Image
     from transformers import BlipForConditionalGeneration, BlipProcessor
@@ -49,7 +49,7 @@ def test_it_says_what_the_library_says(weights: Path, prompt: str | None) -> Non
 
 
 class Harmful:
-    """What does something as it is unpickled."""
+    """Runs code when it is unpickled."""
 
     def __init__(self, place: Path) -> None:
         self.place = str(place)
@@ -58,7 +58,7 @@ class Harmful:
         return os.mkdir, (self.place,)
 
 
-def test_pickled_weights_are_read_as_tensors_and_nothing_else(weights: Path, tmp_path: Path) -> None:
+def test_pickled_weights_are_read_as_tensors_only(weights: Path, tmp_path: Path) -> None:
     import torch
 
     params = CaptionParams(beams=2, max_words=6)

@@ -30,7 +30,7 @@ def colored(seed: int) -> Color:
     return cv2.merge([noise(seed, 90, 160), noise(seed + 100, 90, 160), noise(seed + 200, 90, 160)])
 
 
-def test_cropped_pictures_have_the_vectors_that_open_clip_gives_them(weights: Path) -> None:
+def test_vectors_of_cropped_images_equal_those_of_open_clip(weights: Path) -> None:
     import open_clip
     import torch
 
@@ -41,7 +41,7 @@ def test_cropped_pictures_have_the_vectors_that_open_clip_gives_them(weights: Pa
     given = torch.stack([prepare(Image.fromarray(picture[..., ::-1])) for picture in pictures])
     with torch.inference_mode():
         theirs = model.encode_image(given, normalize=True).numpy()
-    # The pictures are made small by another filter than theirs, which is all that may differ.
+    # Only the filter that reduces the images differs from open-clip's.
     alike = (ours * theirs).sum(1)
     among = (theirs @ theirs.T)[~np.eye(6, dtype=bool)]
     assert alike.min() > 0.9995
@@ -49,7 +49,7 @@ def test_cropped_pictures_have_the_vectors_that_open_clip_gives_them(weights: Pa
     np.testing.assert_allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-5)
 
 
-def test_what_lies_at_the_side_is_seen_unless_it_is_cropped(weights: Path) -> None:
+def test_the_sides_of_an_image_count_unless_it_is_cropped(weights: Path) -> None:
     whole, changed = colored(1), colored(1)
     changed[:, :30] = colored(2)[:, :30]
     squashed = embed(weights, [whole, changed], EmbedParams())
@@ -65,18 +65,18 @@ def test_a_vector_does_not_depend_on_its_batch(weights: Path) -> None:
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_half_precision_is_near_to_single(weights: Path) -> None:
+def test_half_precision_is_close_to_single(weights: Path) -> None:
     full, half = (embed(weights, [colored(3)], EmbedParams(precision=p)) for p in ("fp32", "bf16"))
     assert 0.999 < (full * half).sum() < 1.001
 
 
 @pytest.mark.parametrize("size", [(90, 160), (160, 90), (20, 400), (224, 224)])
-def test_a_fitted_picture_has_the_model_size(size: tuple[int, int]) -> None:
+def test_a_fitted_image_has_the_model_size(size: tuple[int, int]) -> None:
     picture = np.zeros((*size, 3), np.uint8)
     assert fitted(picture, 32, 48, crop=False).shape == fitted(picture, 32, 48, crop=True).shape == (32, 48, 3)
 
 
-def test_vectors_survive_their_column() -> None:
+def test_vector_columns_round_trip() -> None:
     vectors = np.arange(12, dtype=np.float32).reshape(4, 3)
     column = pa.chunked_array([vector_column(vectors[:1]), vector_column(vectors[1:])])
     np.testing.assert_array_equal(vector_array(column), vectors)

@@ -21,7 +21,7 @@ OBJECT = {"annotation_id": "x", "category": "cat", "score": 1.0, "x": 0.0, "y": 
 
 
 class Sums:
-    """Adds up the grey of the frames of a stretch, and remembers nothing else."""
+    """A stateful model that sums up the grey values of a sequence's frames."""
 
     def __init__(self, refuses: int = -1) -> None:
         self._refuses = refuses
@@ -45,7 +45,7 @@ class Sums:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Frames of an even grey that is their number."""
+    """Write frames of a uniform grey that is their number."""
     return write_pictures(tmp_path / "cam", [np.full((24, 32), number, np.uint8) for number in range(N)])
 
 
@@ -69,36 +69,36 @@ def looked(rows: pa.Table, model: Sums, **more: Any) -> tuple[dict[int, list[int
     return dict(zip(*table.to_pydict().values(), strict=True)) if table else {}, found
 
 
-def test_each_frame_is_known_by_its_stretch_alone(folder: Path) -> None:
+def test_results_depend_only_on_the_sequence(folder: Path) -> None:
     said, found = looked(block(folder), Sums())
     assert said == {n: [begin, sum(range(begin, n + 1))] for begin in BEGINS for n in range(begin + 1, begin + 6)}
-    # A part of what is asked changes nothing on the others, which are looked at all the same.
+    # Unwanted frames are still processed, so that the others have the same results.
     few, of_few = looked(block(folder, unwanted=(1, 2, 9)), Sums())
     assert few == {n: value for n, value in said.items() if n not in (1, 2, 9)}
     assert (found.n_frames, of_few.n_frames, of_few.n_read, of_few.faults) == (10, 7, N, [])
 
 
-def test_what_cannot_be_read_sets_aside_what_comes_after_it_in_its_stretch(folder: Path) -> None:
+def test_an_unreadable_frame_gives_faults_for_the_rest_of_its_sequence(folder: Path) -> None:
     rows = block(folder)
     (folder / "image_3.png").write_bytes((folder / "image_4.png").read_bytes())
     said, found = looked(rows, Sums())
     assert list(said) == [1, 2, 7, 8, 9, 10, 11]
     assert [(f["frame_idx"], f["error_type"]) for f in found.faults] == [(n, "ContentChangedError") for n in (3, 4, 5)]
     assert found.n_frames == len(said) + len(found.faults)
-    # The first of a stretch has no row of its own, but nothing can be said of the others without it.
+    # The first frame of a sequence has no row of its own, but the others cannot be computed without it.
     (folder / "image_6.png").unlink()
     said, found = looked(rows, Sums())
     assert list(said) == [1, 2]
     assert [f["frame_idx"] for f in found.faults] == [3, 4, 5, 7, 8, 9, 10, 11]
 
 
-def test_what_the_model_cannot_take_is_told_as_it_is(folder: Path) -> None:
+def test_errors_of_the_model_are_faults_of_the_frame(folder: Path) -> None:
     said, found = looked(block(folder), Sums(refuses=10))
     assert 9 in said
     assert [(f["frame_idx"], f["error"]) for f in found.faults] == [(10, "too many"), (11, "too many")]
 
 
-def test_it_ends_where_no_more_is_wanted(folder: Path) -> None:
+def test_the_pass_ends_when_go_on_returns_false(folder: Path) -> None:
     asked = iter([True] * 4 + [False])
     said, found = looked(block(folder), Sums(), go_on=lambda: next(asked))
     assert list(said) == [1, 2, 3]

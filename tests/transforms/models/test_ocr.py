@@ -16,14 +16,14 @@ LINES = {"EXIT 24": (40, 80), "Winnow": (300, 220)}
 
 
 def sign() -> npt.NDArray[np.uint8]:
-    """Two lines on a grey wall."""
+    """Return an image of two lines on a grey wall."""
     picture = np.full((300, 560, 3), 170, np.uint8)
     for text, place in LINES.items():
         cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 1.6, (10, 10, 10), 3, cv2.LINE_AA)
     return picture
 
 
-def test_what_is_written_is_read() -> None:
+def test_text_lines_are_read() -> None:
     reader = TextReader(OcrParams(), "model", "0" * 64, "key", 1)
     blank = np.full((300, 560, 3), 170, np.uint8)
     results = reader.infer([sign(), blank, sign()])
@@ -43,6 +43,6 @@ def test_what_is_written_is_read() -> None:
     assert set(rows["texts"]["category"].to_pylist()) == {"text"}
 
 
-def test_a_box_stands_upright_around_a_slanted_line() -> None:
+def test_the_box_of_a_slanted_line_is_axis_aligned() -> None:
     quads = np.array([[[10, 5], [60, 15], [58, 30], [8, 20]], [[-4, 2], [700, 2], [700, 9], [-4, 9]]], np.float32)
     np.testing.assert_array_equal(upright(quads, 640, 100), np.array([[8, 5, 60, 30], [0, 2, 640, 9]], np.float32))

@@ -28,7 +28,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def picture(at: int) -> npt.NDArray[np.uint8]:
-    """A view that moves to the right."""
+    """Return a view that moves to the right."""
     return np.roll(colored(1, *SIZE), 6 * at, axis=1)
 
 
@@ -55,7 +55,7 @@ def decoded(text: str) -> npt.NDArray[np.uint8]:
     return np.asarray(coded.decode({"size": list(SIZE), "counts": text.encode()}))
 
 
-def test_what_is_carried_is_what_a_session_of_the_library_finds(weights: Path) -> None:
+def test_propagated_objects_equal_those_of_the_library(weights: Path) -> None:
     import torch
     from transformers import Sam2VideoModel, Sam2VideoProcessor
 
@@ -63,7 +63,7 @@ def test_what_is_carried_is_what_a_session_of_the_library_finds(weights: Path) -
     mine, _ = carried(propagator(weights), n)
     model, processor = Sam2VideoModel.from_pretrained(weights).eval(), Sam2VideoProcessor.from_pretrained(weights)
     film = [np.ascontiguousarray(picture(at)[:, :, ::-1]) for at in range(n)]
-    # The whole film at once, of which the library forgets nothing.
+    # The whole sequence at once, of which the library keeps everything.
     session = processor.init_video_session(video=film)
     assert processor.add_inputs_to_inference_session(session, 0, [0, 1], input_boxes=[CORNERS]) is None
     model(inference_session=session, frame_idx=0)
@@ -78,7 +78,7 @@ def test_what_is_carried_is_what_a_session_of_the_library_finds(weights: Path) -
         presence = torch.sigmoid(said.object_score_logits).flatten().numpy()[there]
         np.testing.assert_allclose(found.scores, SCORE * presence, atol=1e-3)
         for text, mask, box in zip(found.run_lengths, whole[there], found.boxes, strict=True):
-            # A pixel on the border of a mask may fall on either side.
+            # Pixels on the border of a mask may differ.
             assert (decoded(text) != mask).mean() < 0.01
             ys, xs = np.nonzero(decoded(text))
             assert box.tolist() == [xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1]
@@ -105,7 +105,7 @@ def held(state: PropagationState) -> tuple[int, int]:
     return len(outputs) + len(frames) + tracked, numbers + sum(cached.values())
 
 
-def test_memory_is_the_same_after_a_hundred_frames_as_after_ten(weights: Path) -> None:
+def test_memory_does_not_grow_with_the_number_of_frames(weights: Path) -> None:
     model = propagator(weights)
     state = model.start(model.prepare(picture(0), objects()), 0)
     sizes = []
@@ -113,14 +113,14 @@ def test_memory_is_the_same_after_a_hundred_frames_as_after_ten(weights: Path) -
         model.step(state, model.prepare(picture(at)), wanted=False)
         sizes.append(held(state))
     assert len(set(sizes[9:])) == 1
-    # The first frame, and three more that are looked back at by their pointers, of two objects.
+    # The first frame, and three more whose object pointers are used, of two objects.
     assert sizes[-1][0] == (1 + 3) * 2
     session = state.sessions[0]
     whole = [n for n, o in session.output_dict_per_obj[0]["non_cond_frame_outputs"].items() if "maskmem_features" in o]
     assert whole == [99, 100]
 
 
-def test_many_objects_are_what_a_few_are(weights: Path) -> None:
+def test_results_do_not_depend_on_the_number_of_objects(weights: Path) -> None:
     many = [[4 * at, 5 + at, 4 * at + 60, 50 + at] for at in range(20)]
     model = propagator(weights)
     together, state = carried(model, 3, many)
@@ -130,7 +130,7 @@ def test_many_objects_are_what_a_few_are(weights: Path) -> None:
     assert (decoded(last["17"]) != decoded(alone[-1].run_lengths[0])).mean() < 0.01
 
 
-def test_what_is_out_of_sight_is_not_carried(weights: Path) -> None:
+def test_invisible_objects_are_not_propagated(weights: Path) -> None:
     sure, _ = carried(propagator(weights), 4)
     presence = max(float(each.scores.max()) for each in sure) / SCORE
     assert 0.5 < presence < 0.6
@@ -138,7 +138,7 @@ def test_what_is_out_of_sight_is_not_carried(weights: Path) -> None:
     assert [len(each.origins) for each in none] == [0, 0, 0]
 
 
-def test_half_precision_carries_nearly_the_same(weights: Path) -> None:
+def test_half_precision_is_close_to_single(weights: Path) -> None:
     half, _ = carried(propagator(weights, precision="bf16"), 4)
     full, _ = carried(propagator(weights), 4)
     assert (decoded(half[-1].run_lengths[0]) != decoded(full[-1].run_lengths[0])).mean() < 0.2

@@ -40,13 +40,13 @@ def url() -> Iterator[str]:
         thread.join()
 
 
-def test_a_server_that_is_busy_is_asked_again(url: str) -> None:
+def test_a_busy_server_is_retried(url: str) -> None:
     Moody.moods = (503, 429, 200)
     assert Server(url, "secret", tries=3).ask("/", b"frames") == b"well\n  said"
     assert Moody.told == [("Bearer secret", b"frames")] * 3
 
 
-def test_one_that_stays_busy_is_given_up_and_one_that_refuses_is_not_asked_twice(url: str) -> None:
+def test_retries_are_limited_and_refusals_are_not_retried(url: str) -> None:
     Moody.moods = (503,)
     with pytest.raises(InferenceServerError, match="says 503: not now"):
         Server(url, tries=2).ask("/", b"")
@@ -57,10 +57,10 @@ def test_one_that_stays_busy_is_given_up_and_one_that_refuses_is_not_asked_twice
     assert len(Moody.told) == 3
 
 
-def test_one_that_is_not_there_is_named() -> None:
+def test_an_unreachable_server_is_named() -> None:
     with pytest.raises(InferenceServerError, match=r"no server of models answers at http://127\.0\.0\.1:1: "):
         Server("http://127.0.0.1:1/", tries=2).ask("/")
 
 
-def test_a_token_is_in_no_text() -> None:
+def test_the_token_is_in_no_repr() -> None:
     assert "secret" not in repr(RemoteModel("http://gpu:8000", "secret", "annotate", "key"))

@@ -49,7 +49,7 @@ def decoded(found: Masks, size: tuple[int, int]) -> dict[str, npt.NDArray[np.uin
     }
 
 
-def test_masks_are_those_of_the_library(weights: Path) -> None:
+def test_masks_equal_those_of_the_library(weights: Path) -> None:
     import torch
     from PIL import Image
     from transformers import Sam2Model, Sam2Processor
@@ -67,7 +67,7 @@ def test_masks_are_those_of_the_library(weights: Path) -> None:
         assert found.keys() == expected.keys()
         for name, mask in found.items():
             assert mask.shape == size
-            # A pixel on the border of a mask may fall on either side.
+            # Pixels on the border of a mask may differ.
             assert (mask != expected[name]).mean() < 0.002
             kinds.add(mask.tobytes())
     assert len(kinds) > 3

@@ -37,7 +37,7 @@ def car(frame: int, x: float, y: float = 100, score: float = 0.9, category: int 
     return (frame, (x, y, 40, 30), score, category)
 
 
-def test_two_that_pass_each_other_keep_their_numbers() -> None:
+def test_crossing_objects_keep_their_tracks() -> None:
     n = 20
     found = boxes(*(car(at, 10 * at) for at in range(n)), *(car(at, 190 - 10 * at, 118) for at in range(n)))
     numbers = tracks(found, n)
@@ -46,22 +46,22 @@ def test_two_that_pass_each_other_keep_their_numbers() -> None:
     assert (right, left) == ({1}, {2})
 
 
-def test_a_track_goes_on_behind_a_tree_and_through_doubt_but_not_for_ever() -> None:
+def test_a_track_survives_occlusion_and_low_scores_for_a_limited_time() -> None:
     there = [at for at in range(40) if not 10 <= at < 16]
     found = boxes(*(car(at, 6 * at, score=0.3 if at in {4, 5} else 0.9) for at in there))
     assert set(tracks(found, 40)) == {1}
     short = tracks(found, 40, params=TrackParams(lost=3))
     assert [int(n) for n in dict.fromkeys(short.tolist())] == [1, 2]
-    # What the detector is unsure of begins nothing.
+    # Boxes of low score begin no track.
     assert set(tracks(boxes(*(car(at, 6 * at, score=0.3) for at in range(9))), 9)) == {0}
 
 
-def test_no_track_goes_across_a_cut() -> None:
+def test_no_track_spans_a_cut() -> None:
     found = boxes(*(car(at, 100) for at in range(12)))
     assert tracks(found, 12, begins=[6]).tolist() == [1] * 6 + [2] * 6
 
 
-def test_what_is_seen_once_is_no_track() -> None:
+def test_a_single_box_is_no_track() -> None:
     found = boxes(*(car(at, 100) for at in range(6)), car(3, 400))
     numbers = tracks(found, 6)
     assert numbers[found.xywh[:, 0] == 400].tolist() == [0]
@@ -70,13 +70,13 @@ def test_what_is_seen_once_is_no_track() -> None:
 
 
 @pytest.mark.parametrize(("by_category", "n"), [(False, 1), (True, 2)])
-def test_a_track_may_keep_to_its_category(by_category: bool, n: int) -> None:
+def test_by_category_keeps_a_track_to_one_category(by_category: bool, n: int) -> None:
     found = boxes(*(car(at, 100, category=at // 5) for at in range(10)))
     assert len(set(tracks(found, 10, params=TrackParams(by_category=by_category)))) == n
 
 
 def test_time_between_frames_counts() -> None:
-    """A car that is seen on every fourth frame, four times as far on."""
+    """Track a car that is sampled on every fourth frame, four times as far apart."""
     times = np.array([0, 1, 2, 3, 4, 8, 12, 16])
     found = boxes(*(car(place, 8 * int(time)) for place, time in enumerate(times)))
     starts = np.arange(len(times)) == 0
@@ -86,7 +86,7 @@ def test_time_between_frames_counts() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 29))
-def test_what_comes_later_changes_no_number(seed: int, cut: int) -> None:
+def test_later_frames_do_not_change_tracks(seed: int, cut: int) -> None:
     rng = np.random.default_rng(seed)
     speeds = rng.integers(-4, 5, (4, 2))
     starts = rng.integers(50, 250, (4, 2))

@@ -1,1 +1,1 @@
-"""Groups of duplicates: by hash, by layout, by vector."""
+"""Duplicate grouping by perceptual hash, by layout and by embedding vector."""

@@ -1,14 +1,14 @@
-"""Pictures that are alike but for a corner, found by what no corner touches.
+"""Near-duplicate search that tolerates an overlay in one corner, by a second hash that leaves the corners out.
 
-A logo in a corner, a clock or a channel's name moves the hash of the whole picture by up to half its bits, since that
-has only signs against their median; the cells of the layout (`hashing.layouts`) away from it stay what they
-were. So leaders hang in a second set of buckets, by a word of the cells that lie in no corner of 2 by 2: a cross of 48,
-a bit each for whether a cell is brighter than their mean. Words of such pictures differ in `SLACK` bits at most, so
-that they agree in one of four bands of 12, and one bucket of each is looked at.
+A logo, a clock or a channel name in a corner changes up to half the bits of the perceptual hash of the whole picture,
+because each bit is only a sign relative to the median; the layout cells (`hashing.layouts`) outside the corner keep
+their values. Leaders are therefore also indexed by a cross word: one bit for each of the 48 cells that lie in no
+2x2 corner, set if the cell is brighter than the mean of the 48. Cross words of such pictures differ in at most `SLACK`
+bits, so that at least one of their four 12-bit bands is equal, and one bucket per band has to be searched.
 
-What is met there has to be alike outside the corner to a degree that no two moments of a moving scene are: 0.99 for
-each of the other quarters, and for the cells of its own that the corner leaves. On the clips of docs/evaluation.md this
-adds 18 pairs of frames to 70,000, where a radius of 16 bits adds 14,000.
+A candidate has to correlate outside the corner more strongly than two moments of a moving scene do: 0.99 or more in
+each of the other three quarters, and in the remaining cells of the corner's own quarter. On the clips of
+docs/evaluation.md this adds 18 pairs of frames to 70,000, where a radius of 16 bits adds 14,000.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from transforms.curate.duplicates.layout_correlation import QUARTER, coefficient
 from transforms.metrics.hashing import LAYOUT_SIDE
 
 ALIKE = 0.99
-"""The least correlation; a higher one that is asked for of all pictures holds here too."""
+"""Minimum correlation, -1..1; a higher `least` of the verification takes precedence."""
 SLACK = BANDS - 1
 CORNER = 2
 _CROSS = LAYOUT_SIDE**2 - 4 * CORNER**2
 _WALK = 1 << 16
-"""How many leaders a query passes at most: one camera's crowd in few buckets. The youngest come first."""
+"""Maximum number of bucket entries a query scans, newest first; bounds the cost when one camera fills few buckets."""
 
 
 @numba.njit(cache=True, inline="always")
 def _is_inner(y, x):  # type: ignore[no-untyped-def]
-    """Say whether a cell lies in the cross."""
+    """Return whether a cell lies outside the four corners, in the cross."""
     return CORNER <= y < LAYOUT_SIDE - CORNER or CORNER <= x < LAYOUT_SIDE - CORNER
 
 
 @numba.njit(cache=True)
 def cross_words(layouts):  # type: ignore[no-untyped-def]
-    """Return the words of layouts, (N, 64) uint8, shape (N,), uint64: the k-th cell of the cross in band k mod 4."""
+    """Return the cross words, (N,) uint64, of layouts, (N, 64) uint8; the k-th cell of the cross is in band k mod 4."""
     words = np.zeros(len(layouts), np.uint64)
     for i in range(len(layouts)):
         total = np.int64(0)
@@ -66,7 +66,7 @@ def cross_words(layouts):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True)
 def _beside_corner(a, b, row, column):  # type: ignore[no-untyped-def]
-    """Return the correlation of two layouts in the cells that a corner leaves of the quarter that begins here."""
+    """Return the correlation, -1..1, of two layouts in the quarter that begins at this cell, without its corner."""
     sum_a, sum_b, aa, bb, ab = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     for y in range(row, row + QUARTER):
         for x in range(column, column + QUARTER):
@@ -82,7 +82,7 @@ def _beside_corner(a, b, row, column):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True)
 def alike_but_for_a_corner(a, b, alike):  # type: ignore[no-untyped-def]
-    """Say whether all quarters of two layouts correlate by `alike` or more, a corner of one of them left out."""
+    """Return whether all quarters of two layouts correlate by `alike` or more, ignoring the corner of at most one."""
     spared = False
     for row in (0, QUARTER):
         for column in (0, QUARTER):
@@ -97,9 +97,10 @@ def alike_but_for_a_corner(a, b, alike):  # type: ignore[no-untyped-def]
 def nearest_but_for_a_corner(  # type: ignore[no-untyped-def]
     i, crosses, hashes, reach, layouts, alike, patience, leader_at, words, numbers, start, filled
 ):
-    """Return the number of the leader that is nearest in hash, within `reach` bits, and alike but for a corner.
+    """Return the number of the leader nearest in hash, within `reach` bits, that is alike but for a corner.
 
-    The oldest of several. At most `patience` leaders of near words are looked at, the youngest of a bucket first.
+    Ties go to the oldest leader; `NOT_FOUND` if there is none. At most `patience` leaders whose cross word is near are
+    examined, the newest of a bucket first.
     """
     query = crosses[i]
     best, best_distance = NOT_FOUND, reach + 1
@@ -127,7 +128,7 @@ def nearest_but_for_a_corner(  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True)
 def are_alike(layouts, first, second, alike):  # type: ignore[no-untyped-def]
-    """Say of pairs of layouts, by their positions, (M,) each, whether they are alike but for a corner, shape (M,)."""
+    """Return which pairs of layouts, positions of shape (M,) each, are alike but for a corner: (M,) bool."""
     found = np.empty(len(first), np.bool_)
     for i in range(len(first)):
         found[i] = alike_but_for_a_corner(layouts[first[i]], layouts[second[i]], alike)

@@ -1,12 +1,12 @@
-"""Which hashes are near to which, found part by part, so that many machines can share the work.
+"""Distributed search for pairs of hashes within a Hamming radius, partitioned so that many machines share the work.
 
-Two hashes that differ in at most r bits agree in one of four bands up to f = r // 4 bits, as `hamming` has it;
-and of f + 1 parts of that band they share one wholly. So every hash is sent to one place for each part of each
-band, by the value of that part, and pairs are looked for among those that came to the same place, by flipping bits of
-the band's other parts. A pair is given by the first place alone at which both are: the band with the fewest flips, and
-in it the first part that is shared.
+Two hashes that differ in at most r bits differ in at most f = r // 4 bits of one of their four bands (see `hamming`);
+if that band is split into f + 1 parts, at least one part is equal. Every hash is therefore routed to one partition
+(`place`) per part of each band, keyed by the value of that part, and each partition searches for pairs among its own
+hashes by flipping bits of the band's other parts. A pair that several partitions could find is emitted by one only:
+that of the band with the fewest differing bits, and in it of the first equal part.
 
-`join_pairs` then does what `hamming.join_leaders` does, with the pairs in the stead of its index. Compiled by numba:
+`join_pairs` then computes what `hamming.join_leaders` does, from the pairs instead of an index. Compiled by numba:
 import this module where it is used.
 """
 
@@ -34,10 +34,10 @@ from transforms.curate.duplicates.hamming_buckets import (
 Words = npt.NDArray[np.uint64]
 
 ROUTED = pa.schema([pa.field("place", pa.int32()), pa.field("at", pa.int64()), pa.field("word", pa.int64())])
-"""A hash, as a signed number, that is sent to a place; `at` is its own place among all distinct hashes."""
+"""A hash, as a signed integer, routed to a partition; `at` is its position among all distinct hashes."""
 
 PAIRS = pa.schema([pa.field("first", pa.int64()), pa.field("second", pa.int64())])
-"""Two hashes that are near, by their `at`; a first of `TOO_MANY` says that a place had more pairs than it may give."""
+"""Two hashes within the radius, by their `at`; `first` is `TOO_MANY` where a partition exceeds its limit of pairs."""
 
 TOO_MANY = -1
 _KEY_BITS = 6
@@ -46,7 +46,7 @@ _LOW = 0xFFFFFFFF
 
 
 def route(words: pa.Table, radius: int) -> pa.Table:
-    """Send hashes, columns `at` and `word`, to the places where those are that they may be near to; see `ROUTED`."""
+    """Route hashes, columns `at` and `word`, to the partitions that may hold near ones; returns schema `ROUTED`."""
     word = words["word"].to_numpy().view(np.uint64)
     places = []
     for band in range(BANDS):
@@ -60,7 +60,10 @@ def route(words: pa.Table, radius: int) -> pa.Table:
 
 
 def pairs_at(routed: pa.Table, radius: int, most: int = _MOST_PAIRS) -> pa.Table:
-    """Return the pairs that one place has to give, of schema `PAIRS`, each once, the later hash first."""
+    """Return the pairs that one partition emits, of schema `PAIRS`: each once, the higher `at` first.
+
+    With more than `most` pairs, a single row of `TOO_MANY`.
+    """
     number = routed["place"][0].as_py() >> _KEY_BITS
     band, part = divmod(number, radius // BANDS + 1)
     at, word = routed["at"].to_numpy(), routed["word"].to_numpy().view(np.uint64)
@@ -88,11 +91,11 @@ def join_pairs(
     verify: Verification | None = None,
     patience: int = PATIENCE,
 ) -> npt.NDArray[np.int64]:
-    """Return what `hamming.join_leaders` returns, given the pairs that all places have for these hashes."""
+    """Return what `hamming.join_leaders` returns, given the pairs that all partitions emit for these hashes."""
     layouts, vectors, least = kinds(verify)
     words, place = np.unique(hashes, return_inverse=True)
     first, second = (pairs[name].to_numpy() for name in PAIRS.names)
-    # Each hash is near to itself: leaders that look otherwise may share one.
+    # Each hash is a neighbour of itself: leaders whose layouts or vectors differ may have the same hash.
     own = np.arange(len(words))
     of, near = np.concatenate([own, first, second]), np.concatenate([own, second, first])
     order = np.argsort(of, kind="stable")
@@ -108,7 +111,7 @@ def join_pairs(
 
 
 def _parts(radius: int) -> list[tuple[int, int]]:
-    """Return where in a band its parts begin, and how many of their bits tell places apart."""
+    """Return (first bit, number of bits used as partition key) of each part of a band."""
     n = radius // BANDS + 1
     width = BAND_BITS // n
     return [(part * width, min(width, _KEY_BITS)) for part in range(n)]
@@ -116,7 +119,7 @@ def _parts(radius: int) -> list[tuple[int, int]]:
 
 @numba.njit(cache=True)
 def _pairs(at, word, band, part, parts, masks, flips, radius, found):  # type: ignore[no-untyped-def]
-    """Count the pairs of a place, and write them down where there is room."""
+    """Count the pairs of a partition, and write them to `found`, shape (M, 2), as far as it has rows."""
     start = np.zeros((1 << BAND_BITS) + 1, np.int64)
     for i in range(len(word)):
         start[band_value(word[i], band) + 1] += 1
@@ -144,9 +147,10 @@ def _pairs(at, word, band, part, parts, masks, flips, radius, found):  # type: i
 
 @numba.njit(cache=True)
 def _meetings(here, words, start, near, newest, before, flips, turn, keys):  # type: ignore[no-untyped-def]
-    """Count the meetings with leaders in a walk over the index, and write them down in their order where there is room.
+    """Count the leaders that a search of the index would visit, and write their sort keys to `keys` if they fit.
 
-    A key is the bucket's turn, and behind it the leader's number, the youngest first.
+    The high bits of a key are the order in which the search visits the bucket, the low 32 bits order the leaders in it,
+    newest first.
     """
     n = 0
     for k in range(start[here], start[here + 1]):
@@ -170,7 +174,7 @@ def _meetings(here, words, start, near, newest, before, flips, turn, keys):  # t
 def _nearest_of_pairs(  # type: ignore[no-untyped-def]
     i, words, place, start, near, newest, before, leader_at, radius, layouts, vectors, least, patience, turn, flips,
 ):  # fmt: skip
-    """Return the number of the nearest leader among the pairs, as the walk over the index comes to them."""
+    """Return the number of the nearest leader among the pairs, visited in the order of the search of the index."""
     here = place[i]
     verified = len(layouts) + len(vectors) > 0
     n_met = _meetings(here, words, start, near, newest, before, flips, turn, np.empty(0, np.int64))

@@ -1,4 +1,4 @@
-"""Groups of look-alikes, each built around a representative that every member is near to."""
+"""Duplicate grouping: every group has a representative that each member is compared with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from transforms.metrics.hashing import from_hex, layout_array, to_hex
 from transforms.models.embeddings import vector_array
 
 Looks = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
-"""What frames are compared by: layouts, (N, 64) uint8, or vectors of length 1, (N, D) float32."""
+"""Appearance features that frames are compared by: layouts, (N, 64) uint8, or unit vectors, (N, D) float32."""
 
 INPUT = pa.schema(
     [
@@ -36,20 +36,20 @@ INPUT = pa.schema(
 class DuplicateParams:
     """When two frames count as duplicates.
 
-    `by`: what makes two frames candidates: `phash`, their hashes, or `embedding`, what they show, for which no hash and
-    no verification is asked.
-    `hamming`: how many of 64 hash bits a member may differ from its representative; with a logo in a corner, and all
-    else alike, by two and a half times as many.
-    `verify`: what else has to hold. `layout`: the pictures correlate in three of their four quarters, each averaged to
+    `by`: what makes two frames candidates: `phash`, their perceptual hashes, or `embedding`, their vectors, which needs
+    neither hash nor verification.
+    `hamming`: maximum number of 64 hash bits in which a member differs from its representative; two and a half times
+    as many if the pictures differ by an overlay in one corner only.
+    `verify`: second condition. `layout`: the pictures correlate in three of their four quarters, each averaged to
     4x4 cells; without it, `none`, 6 bits are enough to group a room with and without a person in it. `embedding`: the
     cosine of their vectors.
-    `agreement`: how well the quarters have to correlate for `layout`.
-    `cosine`: the least cosine of a member's vector to its representative's, where embeddings are used.
+    `agreement`: minimum correlation of the quarters for `layout`.
+    `cosine`: minimum cosine of a member's vector to its representative's, where embeddings are used.
     `scope`: whether frames are compared within their stream or across the whole workspace.
-    `rebuild`: forget all groups and form them afresh; no property of the result, so it is not part of its identity.
-    `join`: where near hashes are looked for: by the driver, `local`; by all machines of a cluster, `shuffle`; `auto`
-    does that on a cluster of several machines, for more distinct hashes than `shuffle_above`. The groups are the same.
-    `shuffle_above`: see `join`. Below that number the driver is through before a shuffle would have paid.
+    `rebuild`: discard all groups and recompute them; does not describe the result, so it is not part of its identity.
+    `join`: where near hashes are searched for: `local`, on the driver; `shuffle`, on all machines of a cluster; `auto`,
+    on all machines if there are several and more than `shuffle_above` distinct hashes. The groups are the same.
+    `shuffle_above`: see `join`. Up to that number the driver alone is faster.
     """
 
     by: Literal["phash", "embedding"] = "phash"
@@ -72,18 +72,18 @@ class DuplicateParams:
 
 @dataclass(frozen=True)
 class Grouping:
-    """What changes in the `duplicates` table: rows to add, and the frames whose old rows go."""
+    """Changes to the `duplicates` table: rows to add, and keys of the frames whose old rows are deleted."""
 
     added: pa.Table
     removed: pa.Table
 
 
 MARKED = 2.5
-"""How many times `hamming` a logo may move the hash. Twice are too few for one in thirty of up to 5 % of a photo; with
-three times, one nearly symmetric photo of 88 is grouped with its mirror image."""
+"""Factor on `hamming` for pictures with a corner overlay. A factor of 2 misses one in thirty overlays of up to 5 % of a
+photo; a factor of 3 groups one nearly symmetric photo of 88 with its mirror image."""
 
 NearPairs = Callable[[npt.NDArray[np.uint64], int], pa.Table | None]
-"""Returns which of distinct hashes are within a radius, of schema `bandjoin.PAIRS`; None leaves that to the index."""
+"""Returns which of distinct hashes are within a radius, of schema `distributed_hamming.PAIRS`; None: use the index."""
 
 
 def group_frames(frames: pa.Table, old: pa.Table, params: DuplicateParams, near: NearPairs | None = None) -> Grouping:
@@ -93,9 +93,9 @@ def group_frames(frames: pa.Table, old: pa.Table, params: DuplicateParams, near:
     `params.uses` names, as in `fingerprints` or `embeddings`. `old` holds the rows that an earlier run left for this
     configuration (schema of the `duplicates` table); those whose frame and representative are
     unchanged stay as they are, and their groups keep their ids. The other frames are taken in order of stream and
-    number, whatever the order of `frames`: a frame of the same bytes as one before it shares that one's group; for whom
-    the others join see `hamming.join_leaders` and `neighbours.join_nearest`. `near` finds pairs elsewhere, and changes
-    nothing else.
+    number, whatever the order of `frames`: a frame of the same bytes as an earlier one joins the same group; for the
+    others see `hamming.join_leaders` and `vector_groups.join_nearest`. `near` computes the pairs elsewhere; the result
+    is the same.
     """
     order = pc.sort_indices(frames, [(name, "ascending") for name in schemas.FRAME_KEY])
     looks = _looks(frames, order.to_numpy().astype(np.int64), params)
@@ -113,12 +113,12 @@ def _looks(frames: pa.Table, order: Int64Array, params: DuplicateParams) -> Look
     if params.uses is None:
         return None
     looks: Looks = layout_array(frames["layout"]) if params.uses == "layout" else vector_array(frames["vector"])
-    # Vectors are heavy: they are copied only where the order asks for it.
+    # Vectors are large: copy them only if the order requires it.
     return looks if len(order) < 2 or (np.diff(order) > 0).all() else looks[order]
 
 
 def _positions(frames: pa.Table, streams: pa.ChunkedArray, indices: pa.ChunkedArray) -> Int64Array:
-    """Return where in `frames` each (stream, index) lies, or -1, shape (M,)."""
+    """Return the position in `frames` of each (stream, index), or -1: (M,) int64."""
     place = pa.table({**_keys(frames), "at": np.arange(frames.num_rows)})
     wanted = pa.table({"stream_id": streams, "frame_idx": indices, "order": np.arange(len(indices))})
     joined = wanted.join(place, list(schemas.FRAME_KEY), join_type="left outer").sort_by("order")
@@ -130,7 +130,7 @@ def _keys(frames: pa.Table) -> dict[str, pa.ChunkedArray]:
 
 
 def _standing(frames: pa.Table, old: pa.Table) -> Int64Array:
-    """Return for each frame the position of the representative that its old row still rightly names, or -1."""
+    """Return for each frame the position of its representative in an old row that is still valid, or -1: (N,) int64."""
     standing = np.full(frames.num_rows, -1, np.int64)
     if not old.num_rows or not frames.num_rows:
         return standing
@@ -141,7 +141,7 @@ def _standing(frames: pa.Table, old: pa.Table) -> Int64Array:
     expected = pair_ids(content[member], content[centre], member != centre)
     rows = np.flatnonzero(found & (expected == old["input_id"].to_numpy()))
     standing[member[rows]] = centre[rows]
-    # A group whose representative lost its own row has lost its centre.
+    # A group is valid only if the row of its representative is.
     return np.where((standing >= 0) & (standing[standing] == standing), standing, -1)
 
 
@@ -185,8 +185,8 @@ def _leaders_of_scope(
     rank = np.empty(n, np.int64)
     rank[order] = np.arange(n)
     before = np.where(starts_stream, -1, rank[np.arange(n) - 1])[order]
-    # Of frames of the same bytes the first one is compared, and the others are where it is: by their hashes alone
-    # they might be taken for an unlike frame that has the same, and come to a group of their own.
+    # Of frames of the same bytes only the first is compared, and the others join its group: compared on their own they
+    # could meet a different frame with the same hash and end in another group.
     first = first_equal(content[order])
     first[: is_old.sum()] = np.arange(is_old.sum())
     compared = np.flatnonzero(first == np.arange(n))
@@ -210,7 +210,7 @@ def _joined(
     params: DuplicateParams,
     near: NearPairs | None,
 ) -> Int64Array:
-    # Half a second of import, which a run that finds nothing new to group need not pay.
+    # Imported here: it takes half a second, which a run with nothing new to group does not need.
     if params.by == "embedding":
         from transforms.curate.duplicates.vector_groups import join_nearest
 
@@ -274,7 +274,7 @@ def _cosines(vectors: Looks, at: Int64Array, leader: Int64Array) -> npt.NDArray[
 
 
 def group_ids(streams: pa.ChunkedArray, frame_idx: Int64Array, content: Int64Array) -> pa.Array:
-    """Return the ids of the groups around these representatives, as 16 hex digits: a hash of what each one is."""
+    """Return the group ids of these representatives, 16 hex digits: a hash of stream, frame index and content."""
     words = hash_strings(streams) ^ mix(frame_idx.view(np.uint64)) ^ (mix(content.view(np.uint64)) << np.uint64(1))
     return to_hex(mix(words))
 

@@ -1,23 +1,23 @@
-"""Nearest representatives among 64-bit hashes, exact to a radius, each of them verified where that is asked for.
+"""Nearest-representative search among 64-bit hashes: exact within a Hamming radius, with optional verification.
 
 By the pigeonhole principle two hashes that differ in at most r bits agree in one of their four 16-bit bands up to
-r // 4 bits (Manku, Jain and Das Sarma 2007, "Detecting near-duplicates for web crawling"). Representatives hang in one
-bucket per band value; a query looks at its own bucket of each band, then at those one flipped bit away, and so on, and
-stops as soon as nothing closer than the best it found can be left. A bucket is walked from the youngest leader back.
+r // 4 bits (Manku, Jain and Das Sarma 2007, "Detecting near-duplicates for web crawling"). Representatives ("leaders")
+are indexed in one bucket per band value; a query searches its own bucket of each band, then those one flipped bit away,
+and so on, and stops once no closer leader than the best so far can remain. A bucket is scanned from newest to oldest.
 
-Verification compares layouts (`hashing.layouts`), since a hash keeps only signs: pictures of one room with
-and without a person in it may have the same one. The cells of a layout lie in four quarters, which are correlated one
-by one; three of them have to agree. A logo in a corner then does no harm, and brightness and contrast never did.
-Leaders have the cells of each quarter at hand as a vector of length 1, so that a correlation is one product of two
-vectors; what comes too close to the limit for its rounding is computed anew, in full.
+Verification compares layouts (`hashing.layouts`), because a hash keeps only signs: pictures of one room with and
+without a person in it may have the same hash. The four quarters of a layout are correlated separately, and three of
+them have to agree. This tolerates a logo in one corner, and is invariant to brightness and contrast. The quarters of
+leaders are cached as unit vectors, so that a correlation is one dot product; results within rounding error of the
+threshold are recomputed exactly.
 
-Where `Verification.reach` says so, a picture that finds no leader so is looked for once more, among leaders that are
-alike but for a corner: see `transforms.curate.duplicates.corner_overlay`.
+If `Verification.reach` is positive, a picture without such a leader is searched for a second time, among leaders that
+are alike but for a corner: see `transforms.curate.duplicates.corner_overlay`.
 
-A camera that never comes to rest may have hundreds of thousands of leaders that are near in hash and look otherwise.
-So that its millionth frame costs no more than its ten thousandth, a query that is verified meets at most `PATIENCE`
-leaders within the radius, in the order of its walk, a leader once for every bucket that both are in; then it has seen
-enough and leads a group of its own, if none agreed. Below that number nothing is missed.
+A camera in constant motion may have hundreds of thousands of leaders that are near in hash and fail the verification.
+To bound the cost of a query, a verified search visits at most `PATIENCE` leaders within the radius, in search order,
+counting a leader once per bucket shared with the query. If none of these agrees, the query becomes a leader. Below that
+number the search is exact.
 
 Compiled by numba, whose import takes half a second: import this module where it is used.
 """
@@ -46,12 +46,12 @@ from transforms.curate.duplicates.layout_correlation import UNIT, agreements_of,
 from transforms.metrics.hashing import LAYOUT_SIDE
 
 PATIENCE = 1 << 12
-"""How many leaders within the radius a query meets at most, if they are verified."""
+"""Maximum number of leaders within the radius that a verified query visits."""
 
 
 @numba.njit(cache=True)
 def _is_near(a, b, least):  # type: ignore[no-untyped-def]
-    """Say whether the cosine of two vectors of length 1 is `least` or more."""
+    """Return whether the cosine of two unit vectors, (D,) float32, is `least` or more."""
     total = np.float32(0)
     for i in range(len(a)):
         total += a[i] * b[i]
@@ -60,7 +60,7 @@ def _is_near(a, b, least):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, inline="always")
 def looks_agree(layouts, vectors, i, j, least):  # type: ignore[no-untyped-def]
-    """Say whether the i-th and the j-th agree to `least` or more, by vectors or layouts, whichever is not empty."""
+    """Return whether i and j agree by `least` or more, in vectors or layouts, whichever is not empty."""
     if len(vectors):
         return _is_near(vectors[i], vectors[j], least)
     return len(layouts) == 0 or agrees(layouts[i], layouts[j], least)
@@ -68,7 +68,7 @@ def looks_agree(layouts, vectors, i, j, least):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True)
 def make_room(hashes, same_as, n_old, old_leader, verified):  # type: ignore[no-untyped-def]
-    """Lay out every band's buckets one after another, each with room for all that could become its leaders."""
+    """Return the start of every bucket, (4, 65537) int64, with space for all hashes that may become its leaders."""
     start = np.zeros((BANDS, (1 << BAND_BITS) + 1), np.int64)
     for i in range(len(hashes)):
         if (i >= n_old and (verified or same_as[i] == i)) or (i < n_old and old_leader[i] == i):
@@ -85,13 +85,13 @@ def _nearest(  # type: ignore[no-untyped-def] # noqa: C901 - one walk, without a
     i, own, hashes, radius, layouts, vectors, least, patience,
     leader_at, units, words, numbers, start, filled, masks, ends,
 ):  # fmt: skip
-    """Return the number of the nearest leader, the oldest of several."""
+    """Return the number of the nearest leader, the oldest of several, or `NOT_FOUND`."""
     query = hashes[i]
     by_layout = len(layouts) > 0
     verified = by_layout or len(vectors) > 0
     best, best_distance = NOT_FOUND, radius + 1
     first, met = 0, 0
-    # All that are near count as met, where they are verified; else only what is nearer than the best matters.
+    # With verification every leader within the radius counts as visited; else only those nearer than the best matter.
     limit = radius
     for flips in range(len(ends)):
         for band in range(BANDS):
@@ -118,7 +118,7 @@ def _nearest(  # type: ignore[no-untyped-def] # noqa: C901 - one walk, without a
                         best, best_distance = number, found
                         limit = radius if verified else found
         first = ends[flips]
-        # Whatever differs in no more than this many bits has been seen by now.
+        # All leaders that differ in at most this many bits have been visited.
         if best_distance <= BANDS * (flips + 1) - 1:
             break
     return best
@@ -133,7 +133,7 @@ def _join_leaders(  # type: ignore[no-untyped-def]
     leader = np.empty(n, np.int64)
     start = make_room(hashes, same_as, n_old, old_leader, len(layouts) + len(vectors) > 0)
     filled = np.zeros((BANDS, 1 << BAND_BITS), np.int64)
-    # The hashes lie in their buckets themselves: to walk a bucket is to read memory in order.
+    # Buckets hold the hashes themselves, so that scanning one reads memory sequentially.
     most = start[0, 1 << BAND_BITS]
     words = np.empty((BANDS, most), np.uint64)
     numbers = np.empty(words.shape, np.int32)
@@ -188,10 +188,11 @@ def _join_leaders(  # type: ignore[no-untyped-def]
 
 @dataclass(frozen=True)
 class Verification:
-    """What has to hold besides the distance, to a degree of `least` or more, -1..1.
+    """Second condition besides the Hamming distance: an agreement of `least` or more, -1..1.
 
-    `looks` are layouts, (N, 64) uint8, that agree as the module says, or vectors of length 1, (N, D) float32, of such a
-    cosine. `reach`: how many bits layouts that are alike but for a corner may differ; 0 is none, and looks for none.
+    `looks` are layouts, (N, 64) uint8, compared as the module describes, or unit vectors, (N, D) float32, compared by
+    cosine. `reach`: maximum Hamming distance, in bits, of pictures that are alike but for a corner; 0 disables that
+    search.
     """
 
     looks: npt.NDArray[np.uint8] | npt.NDArray[np.float32]
@@ -202,14 +203,14 @@ class Verification:
 def agreements(
     layouts: npt.NDArray[np.uint8], first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float32]:
-    """Return how well the layouts at these positions agree, shape (M,), -1..1: see the module."""
+    """Return the agreement of the layouts at these positions, (M,) float32, -1..1; see the module docstring."""
     return np.clip(agreements_of(layouts, first, second), -1, 1)
 
 
 def alike_but_for_a_corner(
     layouts: npt.NDArray[np.uint8], first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], least: float
 ) -> npt.NDArray[np.bool_]:
-    """Say which layouts at these positions are alike to `corner_overlay`, shape (M,)."""
+    """Return which layouts at these positions are alike but for a corner, (M,) bool; see `corner_overlay`."""
     words = cross_words(layouts)
     near = np.bitwise_count(words[first] ^ words[second]) <= SLACK
     return near & np.asarray(are_alike(layouts, first, second, max(least, ALIKE)))
@@ -223,14 +224,14 @@ def join_leaders(
     verify: Verification | None = None,
     patience: int = PATIENCE,
 ) -> npt.NDArray[np.int64]:
-    """Give every hash a leader that differs from it in at most `radius` bits, and agrees with it as `verify` asks.
+    """Assign every hash a leader that differs from it in at most `radius` bits and passes the verification `verify`.
 
     `hashes` has shape (N,); the first len(old_leader) of them have a leader already, which stays. The others are taken
     in order: each joins the leader of the first equal hash before it, else that of its `predecessor` (a position before
     its own, or -1), else the nearest leader of all (the earliest of several), else the nearest within `verify.reach`
-    that is alike but for a corner, else it becomes one itself; a leader that is too far or does not agree is passed
-    over. Returns positions, shape (N,); a leader's is its own. Exact: nothing within the radius is missed, unless more
-    leaders than `patience` are there and look otherwise: see the module.
+    that is alike but for a corner, else it becomes one itself; a leader that is too far or does not agree is skipped.
+    Returns positions, shape (N,); a leader's is its own. Exact, unless more than `patience` leaders within the radius
+    fail the verification: see the module docstring.
     """
     layouts, vectors, least = kinds(verify)
     masks, ends = flip_masks(radius)
@@ -243,13 +244,13 @@ def join_leaders(
 
 
 def crosses_of(verify: Verification | None) -> npt.NDArray[np.uint64]:
-    """Return the words that pictures alike but for a corner are found by, shape (N,), or (0,) for no `reach`."""
+    """Return the cross words of the layouts (see `corner_overlay`), (N,) uint64, or (0,) without `reach`."""
     layouts, _, _ = kinds(verify)
     return np.asarray(cross_words(layouts if verify and verify.reach else layouts[:0]), np.uint64)
 
 
 def kinds(verify: Verification | None) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], float]:
-    """Return layouts and vectors, of which one at least is empty, and the degree to which they have to agree."""
+    """Return layouts, vectors and the minimum agreement; at least one of the two arrays is empty."""
     layouts, vectors = np.empty((0, LAYOUT_SIDE**2), np.uint8), np.empty((0, 0), np.float32)
     if verify and verify.looks.dtype == np.uint8:
         layouts = verify.looks.astype(np.uint8, copy=False)

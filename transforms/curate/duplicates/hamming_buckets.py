@@ -1,4 +1,4 @@
-"""Compiled kernels over buckets of 64-bit words by their four 16-bit bands, which `hamming` walks."""
+"""Compiled kernels of the index that `hamming` searches: buckets of 64-bit words by each of their four 16-bit bands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOT_FOUND = -1
 
 
 def flip_masks(radius: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the band masks to try for a radius, fewest flipped bits first, and where each number of bits ends."""
+    """Return the XOR masks of a band to try for a radius, fewest bits first, and the end position of each bit count."""
     masks, ends = [], []
     for flips in range(radius // BANDS + 1):
         masks += [sum(1 << bit for bit in bits) for bits in combinations(range(BAND_BITS), flips)]
@@ -34,13 +34,13 @@ def distance_of(a, b):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, inline="always")
 def band_value(word, band):  # type: ignore[no-untyped-def]
-    """Return the 16 bits of a band, which name a bucket."""
+    """Return the 16 bits of a band, the index of a bucket."""
     return np.int64((word >> np.uint64(band * BAND_BITS)) & np.uint64(0xFFFF))
 
 
 @numba.njit(cache=True)
 def insert_leader(word, number, words, numbers, start, filled):  # type: ignore[no-untyped-def]
-    """Put a leader at the end of its bucket of each band."""
+    """Append a leader to its bucket of each band."""
     for band in range(BANDS):
         value = band_value(word, band)
         at = start[band, value] + filled[band, value]
@@ -51,11 +51,11 @@ def insert_leader(word, number, words, numbers, start, filled):  # type: ignore[
 
 @numba.njit(cache=True, inline="always")
 def is_first_meeting(differing, flips, band):  # type: ignore[no-untyped-def]
-    """Say whether a walk comes to a pair here, with so many flips in this band, and not in a bucket before."""
+    """Return whether a search visits a pair first here, with `flips` differing bits in this band."""
     x = differing - ((differing >> np.uint64(1)) & np.uint64(0x5555555555555555))
     x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
     x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    # The number of bits in each band, in the place of the band.
+    # Now each band holds the number of bits set in it.
     x = (x + (x >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)
     for other in range(BANDS):
         bits = band_value(x, other)

@@ -1,4 +1,4 @@
-"""How well two layouts agree, quarter by quarter; compiled, for `transforms.curate.duplicates.hamming`."""
+"""Compiled kernels that correlate two layouts quarter by quarter, for `transforms.curate.duplicates.hamming`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from transforms.metrics.hashing import FLAT, LAYOUT_SIDE
 
 QUARTER = LAYOUT_SIDE // 2
 _FLAT = FLAT * QUARTER**2
-"""Power that every quarter is taken to have in common. Quarters without more than that are flat, and agree."""
+"""Power added to every quarter as if shared, so that flat quarters agree instead of dividing by zero."""
 
 UNIT = QUARTER**2 + 1
-# What rounding can make of a product of two vectors of that length, in single precision, with room to spare.
+# Upper bound of the float32 rounding error of a dot product of two unit vectors of that size.
 _ROUNDING = 1e-5
 
 
 @numba.njit(cache=True)
 def correlation(a, b, row, column):  # type: ignore[no-untyped-def]
-    """Return the correlation of two layouts in the quarter that begins at this cell."""
+    """Return the correlation, -1..1, of two layouts, (64,) uint8, in the quarter that begins at this cell."""
     sum_a, sum_b, aa, bb, ab = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     for y in range(row, row + QUARTER):
         for x in range(column, column + QUARTER):
@@ -56,7 +56,7 @@ def second_lowest(a, b):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True)
 def agrees(a, b, least):  # type: ignore[no-untyped-def]
-    """Say whether `second_lowest` is `least` or more, which two quarters may be enough to deny."""
+    """Return whether `second_lowest` is `least` or more; stops at the second quarter below it."""
     below = 0
     for row in (0, QUARTER):
         for column in (0, QUARTER):
@@ -69,7 +69,7 @@ def agrees(a, b, least):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True)
 def agreements_of(layouts, first, second):  # type: ignore[no-untyped-def]
-    """Return `second_lowest` of pairs of layouts, by their positions, (M,) each, shape (M,)."""
+    """Return `second_lowest` of pairs of layouts, positions of shape (M,) each: (M,) float32."""
     found = np.empty(len(first), np.float32)
     for i in range(len(first)):
         found[i] = second_lowest(layouts[first[i]], layouts[second[i]])
@@ -78,7 +78,7 @@ def agreements_of(layouts, first, second):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True)
 def to_units(layout, units):  # type: ignore[no-untyped-def]
-    """Write the four quarters of a layout as vectors of length 1, whose product is `correlation` of the two layouts."""
+    """Write the quarters of a layout to `units`, (4, UNIT), as unit vectors whose dot product is `correlation`."""
     quarter = 0
     for row in (0, QUARTER):
         for column in (0, QUARTER):
@@ -101,7 +101,7 @@ def to_units(layout, units):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, fastmath=True)
 def units_agree(own, units, number, least):  # type: ignore[no-untyped-def]
-    """Say what `agrees` says of the layouts: 1 or 0, or -1 where rounding may decide."""
+    """Return `agrees` of two layouts by their unit vectors: 1 or 0, or -1 if within rounding error of `least`."""
     below, close = 0, 0
     for quarter in range(4):
         found = np.float32(0)

@@ -1,9 +1,9 @@
-"""Nearest representatives among vectors: groups by what pictures show, whatever their pixels.
+"""Nearest-representative search among embedding vectors: groups by content instead of by pixels.
 
-Up to `FLAT` representatives every one is looked at, and the nearest is found exactly; beyond that they hang in the
-cells of a coarse quantiser, of which the nearest are looked at (an inverted file; Jégou, Douze and Schmid 2011,
-"Product quantization for nearest neighbor search", section V). The cells are learned from the representatives there
-are by then, from a fixed beginning.
+Up to `FLAT` representatives the search is exhaustive and exact; beyond that it is approximate, by an inverted file: the
+representatives are assigned to the cells of a coarse quantiser, and a query searches the nearest cells (Jégou, Douze
+and Schmid 2011, "Product quantization for nearest neighbor search", section V). The cells are trained on the
+representatives at that time, with a fixed seed.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ NOT_FOUND = -1
 def join_nearest(
     vectors: Vectors, predecessor: Int64Array, old_leader: Int64Array, least: float, flat: int = FLAT
 ) -> Int64Array:
-    """Give every vector a leader whose cosine to it is `least` or more.
+    """Assign every vector a leader whose cosine to it is `least` or more.
 
     `vectors` has shape (N, D), of length 1; the first len(old_leader) of them have a leader already, which stays. The
     others are taken in order: each joins the leader of its `predecessor` (a position before its own, or -1), else the
     nearest leader of all (the earliest of several), else it becomes one itself. Returns positions, shape (N,); a
-    leader's is its own. Beyond `flat` leaders, one that is near may be overlooked.
+    leader's is its own. Beyond `flat` leaders the search is approximate and may miss one.
     """
     n, n_old = len(vectors), len(old_leader)
     leader = np.full(n, NOT_FOUND, np.int64)
@@ -43,7 +43,7 @@ def join_nearest(
         chunk = vectors[start : start + _CHUNK]
         nearest, cosine = index.nearest(chunk)
         led = leader[np.maximum(predecessor[start : start + len(chunk)], 0)]
-        # Of predecessors in this chunk the leader is not known yet; they are looked up on the way.
+        # Predecessors in this chunk have no known leader yet; `_resolve` looks them up.
         early = (predecessor[start : start + len(chunk)] >= 0) & (led >= 0)
         to_leader = np.where(early, np.einsum("ij,ij->i", chunk, vectors[np.maximum(led, 0)]), -2).astype(np.float32)
         _resolve(start, chunk @ chunk.T, vectors, predecessor, leader, to_leader, nearest, cosine, least)
@@ -52,7 +52,7 @@ def join_nearest(
 
 
 def cosines(vectors: Vectors, first: Int64Array, second: Int64Array) -> npt.NDArray[np.float32]:
-    """Return the cosine of the vectors at these positions, shape (M,), -1..1."""
+    """Return the cosine of the vectors at these positions, (M,) float32, -1..1."""
     found = np.empty(len(first), np.float32)
     for at in range(0, len(first), _CHUNK):
         one, other = vectors[first[at : at + _CHUNK]], vectors[second[at : at + _CHUNK]]
@@ -61,7 +61,7 @@ def cosines(vectors: Vectors, first: Int64Array, second: Int64Array) -> npt.NDAr
 
 
 class _Index:
-    """The leaders so far, and the nearest of them."""
+    """Nearest-neighbour index of the leaders so far."""
 
     def __init__(self, vectors: Vectors, flat: int) -> None:
         import faiss
@@ -112,7 +112,7 @@ def _dot(a, b):  # type: ignore[no-untyped-def]
 def _resolve(  # type: ignore[no-untyped-def]
     start, among, vectors, predecessor, leader, to_leader, nearest, cosine, least
 ):
-    """Take the vectors of a chunk in order; `among` are their cosines to one another."""
+    """Write the leaders of a chunk of n vectors to `leader`, in order; `among`, (n, n), holds their mutual cosines."""
     fresh = np.empty(len(among), np.int64)
     n_fresh = 0
     for i in range(len(among)):

@@ -1,5 +1,5 @@
-"""Export formats, one per module: rows in, named bytes out; the same rows give the same bytes.
+"""Export formats of datasets, one per module: rows to named files, deterministic byte for byte.
 
-Rows are frames in the order of stream and number, with at least `stream_id`, `frame_idx`, `file_name`, `width`,
-`height` and `split`. Objects on them come beside them, as `transforms.formats.exports.objects` has them.
+Rows are frames in the order of stream and frame number, with at least `stream_id`, `frame_idx`, `file_name`, `width`,
+`height` and `split`. Their objects are passed as `transforms.formats.exports.objects.Objects`.
 """

@@ -1,4 +1,4 @@
-"""COCO: https://cocodataset.org/#format-data."""
+"""COCO export: https://cocodataset.org/#format-data."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _BESIDE = ("track_id", "text")
 
 
 def coco_files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = None) -> dict[str, bytes]:
-    """Return one `annotations/instances_SPLIT.json` per split, also for those that no row is in.
+    """Return one `annotations/instances_SPLIT.json` per split, also for empty splits.
 
     Image ids count from 1 in the order of the rows, over all splits, so that they do not depend on how a set is split;
-    ids of annotations likewise, and `winnow_id` is the one that the tables know. Category ids count from 1 in the order
-    of the categories, all of which are named in each file. Frames without annotations stay: they are negatives.
-    `stream_id` and `frame_idx` are added to each image.
+    annotation ids likewise, and `winnow_id` is the id in the tables. Category ids count from 1 in the order of the
+    categories, all of which are listed in each file. Frames without annotations are included as negatives. `stream_id`
+    and `frame_idx` are added to each image. Boxes are left, top, width, height in pixels.
     """
     there = objects or Objects.none()
     numbered = rows.append_column("id", pa.array(range(1, rows.num_rows + 1), pa.int64()))
@@ -48,7 +48,7 @@ def coco_files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = 
 
 
 def _first_ids(objects: Objects, n_frames: int) -> list[int]:
-    """Return the id that the first annotation of each frame has."""
+    """Return the id of the first annotation of each frame."""
     first, taken = [], 1
     for row in range(n_frames):
         first.append(taken)

@@ -1,4 +1,4 @@
-"""Datumaro: https://open-edge-platform.github.io/datumaro, its own JSON. One file per subset, pictures by subset."""
+"""Datumaro JSON export, one file per subset: https://open-edge-platform.github.io/datumaro."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _ATTRIBUTES = ("score", "text", "track_id", "winnow_id")
 
 
 def datumaro_files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = None) -> dict[str, bytes]:
-    """Return one `annotations/SPLIT.json` per split, also for those that no row is in.
+    """Return one `annotations/SPLIT.json` per split, also for empty splits.
 
-    Pictures are expected below `images/SPLIT/`, from where their paths count. Labels count from 0 in the order of the
-    categories, all of which are named in each file. A frame without annotations is an item all the same. An object with
-    a mask is a mask, and a box of the same group.
+    Images are expected below `images/SPLIT/`, to which their paths are relative. Labels count from 0 in the order of
+    the categories, all of which are listed in each file. Frames without annotations are items too. An object with a
+    mask becomes a mask and a box of the same group.
     """
     there = objects or Objects.none()
     labels = [{"name": name, "parent": "", "attributes": []} for name in there.categories]

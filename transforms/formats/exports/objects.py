@@ -1,4 +1,4 @@
-"""What is on the frames of an export, in the form that formats read: by frame, labels numbered the same every time."""
+"""Objects on the frames of an export, with stable label numbers, and their geometry: boxes, masks, outlines."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _CORNERS = 4
 class Objects:
     """The objects on the frames of an export.
 
-    `rows`: a row of `annotations` each, the columns `row` (which frame of the export) and `label` (which of
-    `categories`) added, in order of the frames, the surest first. `categories`: all that there can be, in an order that
-    does not depend on what is exported.
+    `rows`: one row of `annotations` per object, with the added columns `row` (position of the frame in the export) and
+    `label` (position in `categories`), in order of the frames, the highest score first. `categories`: all possible
+    categories, in an order that does not depend on what is exported.
     """
 
     rows: pa.Table
@@ -31,12 +31,12 @@ class Objects:
 
     @classmethod
     def none(cls) -> Objects:
-        """Return what frames have that nobody has looked at."""
+        """Return no objects and no categories, for frames that are not annotated."""
         return cls(pa.table({"row": pa.array([], pa.int64())}), ())
 
     @classmethod
     def on(cls, frames: pa.Table, annotations: pa.Table, categories: Sequence[str]) -> Objects:
-        """Return the annotations that are on these frames. All of their categories must be among those given."""
+        """Return the annotations of these frames. All of their categories must be among those given."""
         numbered = pl.DataFrame(frames.select(_KEY)).with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
         labels = pl.DataFrame({"category": list(categories), "label": range(len(categories))})
         labels = labels.cast({"category": pl.String, "label": pl.Int64})
@@ -46,22 +46,22 @@ class Objects:
 
     @cached_property
     def by_row(self) -> dict[int, list[dict[str, Any]]]:
-        """Return the objects of each frame that has any, by the frame's place in the export."""
+        """Return the objects of each frame that has any, by the frame's position in the export."""
         found: dict[int, list[dict[str, Any]]] = {}
         for each in self.rows.to_pylist():
             found.setdefault(each["row"], []).append(each)
         return found
 
     def of(self, row: int) -> list[dict[str, Any]]:
-        """Return the objects of the frame at this place of the export."""
+        """Return the objects of the frame at this position in the export."""
         return self.by_row.get(row, [])
 
 
 def vocabulary(models: Iterable[Sequence[str]], seen: Iterable[str]) -> tuple[str, ...]:
-    """Return categories that have no numbers yet in the order that they get them.
+    """Return categories that have no numbers yet, in the order in which they are to be numbered.
 
-    First those of the models' own lists, the longest list first and each list in its order; then what was `seen`
-    beside them, by name. What is exported has no say in it.
+    First those of the models' own lists, the longest list first and each list in its order; then other categories in
+    `seen`, by name. The order does not depend on what is exported.
     """
     lists = sorted({tuple(names) for names in models}, key=lambda names: (-len(names), names))
     order = dict.fromkeys(name for names in lists for name in names)
@@ -69,19 +69,19 @@ def vocabulary(models: Iterable[Sequence[str]], seen: Iterable[str]) -> tuple[st
 
 
 def clipped_box(each: dict[str, Any], width: int, height: int) -> tuple[float, float, float, float]:
-    """Return left, upper, right and lower edge of an object's box in pixels, cut off at those of the frame."""
+    """Return left, top, right and bottom edge of an object's box in pixels, clipped to the frame."""
     left, top = each["bbox_x"], each["bbox_y"]
     right, bottom = left + each["bbox_w"], top + each["bbox_h"]
     return max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom)
 
 
 def run_lengths(each: dict[str, Any], width: int, height: int) -> dict[str, Any]:
-    """Return an object's mask as COCO writes it."""
+    """Return an object's mask as a COCO RLE dictionary."""
     return {"size": [height, width], "counts": each["mask_rle"]}
 
 
 def mask_of(each: dict[str, Any], width: int, height: int) -> npt.NDArray[np.uint8]:
-    """Return an object's mask, shape (height, width), 0 or 1."""
+    """Return an object's mask, shape (height, width), uint8, 0 or 1."""
     from pycocotools import mask as masks
 
     encoded = run_lengths(each, width, height)
@@ -89,11 +89,11 @@ def mask_of(each: dict[str, Any], width: int, height: int) -> npt.NDArray[np.uin
 
 
 def outline(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """Return the outlines of a mask's parts as one polygon, x and y in pixels, shape (N, 2); empty for no mask.
+    """Return the outlines of a mask's parts as one polygon, x and y in pixels, shape (N, 2), float64; empty for none.
 
-    Parts are joined by lines of no width, there and back, which an even-odd fill does not see; holes are filled.
+    Parts are joined by lines of no width, there and back, which an even-odd fill ignores; holes are filled.
     """
-    # A border is traced through the middles of its pixels.
+    # OpenCV traces contours through pixel centres, which have half-integer coordinates here.
     parts, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     rings = [part.reshape(-1, 2).astype(np.float64) + 0.5 for part in parts if len(part) >= 3]
     if not rings:
@@ -104,11 +104,11 @@ def outline(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
 
 
 def corners_of(edges: tuple[float, float, float, float]) -> npt.NDArray[np.float64]:
-    """Return the four corners of a box, clockwise from the upper left, shape (4, 2)."""
+    """Return the four corners of a box, clockwise from the upper left, x and y, shape (4, 2), float64."""
     left, top, right, bottom = edges
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
 
 
 def turned_box(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the corners of the smallest box, turned as need be, around N points, shape (4, 2)."""
+    """Return the corners of the smallest rotated box around N points, shape (4, 2), float64."""
     return np.asarray(cv2.boxPoints(cv2.minAreaRect(points.astype(np.float32))), np.float64).reshape(_CORNERS, 2)

@@ -1,4 +1,4 @@
-"""Pascal VOC: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/. One XML file per picture, lists of splits."""
+"""Pascal VOC export, one XML file per image: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ IMAGES = "JPEGImages/"
 
 
 def voc_files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = None) -> dict[str, bytes]:
-    """Return an XML file per picture below `Annotations/`, and `ImageSets/Main/SPLIT.txt` with their names.
+    """Return an XML file per image below `Annotations/`, and `ImageSets/Main/SPLIT.txt` with their names.
 
-    Pictures are expected below `JPEGImages/`. Pixels are whole and counted from 1, both edges within the box, as VOC
-    counts them. A picture without objects has a file as well: it is a negative. `confidence` is added to each object.
+    Images are expected below `JPEGImages/`. Box coordinates are integers counted from 1, with both edges inside the
+    box, as VOC defines them. Images without objects have a file too, as negatives. `confidence` is added to each
+    object.
     """
     there = objects or Objects.none()
     files, lists = {}, {split: [""] for split in sorted(splits)}

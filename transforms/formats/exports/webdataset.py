@@ -1,4 +1,4 @@
-"""WebDataset: https://github.com/webdataset/webdataset. Tar files of samples, a picture and a JSON document each."""
+"""WebDataset export, tar files of images with JSON documents: https://github.com/webdataset/webdataset."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _OF_OBJECT = ("annotation_id", "category", "label", "score", "mask_rle", "track_
 def shards(
     rows: pa.Table, splits: Sequence[str], objects: Objects | None, read: Callable[[str], bytes]
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield `SPLIT-NUMBER.tar` with up to a thousand frames each, in their order; `read` returns a picture's bytes.
+    """Yield name and bytes of `SPLIT-NUMBER.tar`, up to 1000 frames each, in order; `read` returns an image's bytes.
 
-    A sample is named by the place of its frame in the export, from 1. A split that no frame is in has no shard.
+    A sample is named by its frame's position in the export, from 1. Empty splits have no shard.
     """
     there = objects or Objects.none()
     listed = rows.select([n for n in (*_OF_FRAME, "file_name", "split") if n in rows.column_names]).to_pylist()
@@ -47,7 +47,7 @@ def _shard(frames: Sequence[tuple[int, dict[str, Any]]], objects: Objects, read:
             text = json.dumps(document, separators=(",", ":")).encode() + b"\n"
             for end, data in ((suffix, read(frame["file_name"])), (".json", text)):
                 entry = tarfile.TarInfo(f"{row + 1:09d}{end}")
-                # Nothing of who wrote it, and when: the same frames are the same bytes.
+                # No owner and no time, so that the same frames give the same bytes.
                 entry.size, entry.mtime, entry.mode = len(data), 0, 0o644
                 archive.addfile(entry, io.BytesIO(data))
     return sink.getvalue()

@@ -1,4 +1,4 @@
-"""YOLO as Ultralytics reads it: https://docs.ultralytics.com/datasets/. One text file per picture, and `data.yaml`."""
+"""Ultralytics YOLO export, a text file per image and `data.yaml`: https://docs.ultralytics.com/datasets/."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _LEAST_PX = 0.5
 
 
 def yolo_files(task: Task) -> Callable[[pa.Table, Sequence[str], Objects | None], dict[str, bytes]]:
-    """Return the format for a task: boxes, outlines of masks, or turned boxes around masks.
+    """Return the format for a task: boxes, outlines of masks, or rotated boxes around masks.
 
-    Numbers are shares of the picture's width and height. An object without a mask has its box for an outline. A picture
-    without objects has an empty file: it is a negative. Pictures are expected below `images/`, where their label files
-    are looked for below `labels/`. What is less than half a pixel wide or high is left out.
+    Coordinates are relative to the image's width and height, 0..1. An object without a mask has its box as outline.
+    Images without objects have an empty file, as negatives. Images are expected below `images/`, their label files
+    below `labels/`. Objects less than half a pixel wide or high are skipped.
     """
 
     def files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = None) -> dict[str, bytes]:
@@ -65,10 +65,10 @@ def _text(label: int, points: npt.NDArray[np.float64], width: int, height: int) 
 
 
 def _description(splits: Sequence[str], filled: Container[str], names: Sequence[str]) -> bytes:
-    """Return `data.yaml`, with which the folder can be moved: places are relative to the file.
+    """Return `data.yaml`, with paths relative to the file, so that the folder can be moved.
 
-    Ultralytics asks for `train` and `val`, and for pictures in each; a split that is not there, or that nothing fell
-    into, is stood for by another one, and a comment says so. Where nothing was exported at all, each is itself.
+    Ultralytics requires `train` and `val`, with images in each; a missing or empty split is replaced by another one,
+    which a comment states. If nothing was exported, each split refers to itself.
     """
     there = [name for name in splits if name in filled] or list(splits)
     empty = [name for name in splits if name not in there]

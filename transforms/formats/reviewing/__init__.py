@@ -1,5 +1,5 @@
-"""Formats of annotation tools, one per module: objects to look over out, what people made of them back in.
+"""Formats of annotation tools, one per module: objects for review out, reviewed objects back in.
 
-A picture's file name says which frame it is and what it shows, so that no tool has to carry along anything else:
-`STREAM/NUMBER-HASH.jpg`, with the first digits of the hash of its content.
+An image's file name, `STREAM/NUMBER-HASH.jpg`, identifies the frame by stream, number and the first digits of its
+content hash, so that tools need to keep no other metadata.
 """

@@ -25,9 +25,9 @@ _SPLIT = "review"
 
 
 def review_coco_files(rows: pa.Table, objects: Objects, _root: str = "") -> dict[str, bytes]:
-    """Return `annotations.json`, and `ids.json`: which number there stands for which object here.
+    """Return `annotations.json`, and `ids.json`, which maps annotation ids of that file to object ids of the tables.
 
-    `winnow_id` says the same in the file itself, but not every tool brings it back.
+    The file itself has the same ids as `winnow_id`, but not every tool preserves it.
     """
     rows = rows.append_column("split", pa.repeat(pa.scalar(_SPLIT), rows.num_rows))
     (data,) = coco_files(rows, [_SPLIT], objects).values()
@@ -82,10 +82,10 @@ class _Document(_Loose):
 
 
 def read_review_coco(data: bytes, ids: dict[str, str] | None = None) -> list[Returned]:
-    """Return all images of a file; one without annotations is one that holds nothing.
+    """Return all images of a file; an image without annotations is a reviewed frame without objects.
 
-    Which object an annotation is, is said by `winnow_id`, by an attribute `winnow_id` or `annotation_id` as CVAT keeps
-    them, or by its number and `ids`. Raises `ReviewFileError`.
+    The object of an annotation is identified by `winnow_id`, by an attribute `winnow_id` or `annotation_id` as CVAT
+    keeps them, or by its annotation id and `ids`. Raises `ReviewFileError`.
     """
     try:
         document = _Document.model_validate_json(data)
@@ -152,7 +152,7 @@ def _ring(points: list[float], image: _Image) -> Ring:
 
 
 def _is_rectangle(rings: tuple[Ring, ...], box: tuple[float, float, float, float] | None) -> bool:
-    """Say whether polygons are but the box once more, as some tools write it."""
+    """Return whether polygons only repeat the box, as some tools write it."""
     if box is None or len(rings) != 1 or len(rings[0]) not in {4, 5}:
         return False
     corners = {(round(x - box[0], 1), round(y - box[1], 1)) for x, y in rings[0]}
@@ -161,7 +161,7 @@ def _is_rectangle(rings: tuple[Ring, ...], box: tuple[float, float, float, float
 
 
 def _counts(runs: _Runs, image: _Image) -> str:
-    """Return run lengths in COCO's compressed form. Raises `ValueError` for what is no mask of the image."""
+    """Return run lengths in COCO's compressed form. Raises `ValueError` if they do not fit the image."""
     height, width = runs.size
     if (width, height) != (image.width, image.height):
         raise ValueError(f"segmentation: its size is {width}x{height}, that of the image {image.width}x{image.height}")

@@ -1,4 +1,4 @@
-"""CVAT for images 1.1: https://docs.cvat.ai/docs/other/xml_format. The same file goes there and comes back."""
+"""CVAT for images 1.1, written for review and read back: https://docs.cvat.ai/docs/other/xml_format."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _DIGITS = 2
 def cvat_files(rows: pa.Table, objects: Objects, _root: str = "") -> dict[str, bytes]:
     """Return `annotations.xml`, to be uploaded to a task, and `labels.json`, the labels that the task needs.
 
-    Each shape carries the id of its object in an attribute, which the labels declare, since CVAT drops others.
-    Pictures are named as they are below `images/`, which is what a task is made of.
+    Each shape has the id of its object in an attribute that the labels declare, since CVAT drops undeclared ones.
+    Images are named relative to `images/`, from which a task is created.
     """
     root = ET.Element("annotations")
     ET.SubElement(root, "version").text = "1.1"
@@ -84,7 +84,7 @@ def _add(image: ET.Element, each: dict[str, Any], width: int, height: int) -> No
 
 
 def read_cvat(data: bytes) -> list[Returned]:
-    """Return all frames of a file; one without shapes is one that holds nothing. Raises `ReviewFileError`."""
+    """Return all frames of a file; an image without shapes is a frame without objects. Raises `ReviewFileError`."""
     try:
         root = ET.fromstring(data)  # noqa: S314 - expat expands no entity that a file declares beyond its limits
     except ET.ParseError as error:
@@ -126,7 +126,7 @@ def _shape(element: ET.Element, width: int, height: int) -> ReviewedShape:
     if element.tag not in _READERS:
         raise ValueError(f"expected one of {', '.join(_READERS)}, found {element.tag}")
     if float(element.get("rotation", 0)):
-        raise ValueError("it is turned; expected a box that lies along the edges of the picture")
+        raise ValueError("expected a box without rotation, found a rotated one")
     values = {a.get("name"): (a.text or "").strip() or None for a in element.iterfind("attribute")}
     found = _READERS[element.tag](element.attrib, width, height)
     return ReviewedShape(element.attrib["label"], annotation_id=values.get(ATTRIBUTE), note=values.get(_NOTE), **found)
@@ -146,7 +146,7 @@ def _polygon(attributes: Mapping[str, str], _width: int, _height: int) -> dict[s
 
 
 def _mask(attributes: Mapping[str, str], width: int, height: int) -> dict[str, Any]:
-    """Return a mask that is given by run lengths of its box, row by row, beginning with those that are not in it."""
+    """Return a mask from run lengths within its box, row by row, beginning with background."""
     from pycocotools import mask as masks
 
     left, top, across, down = (int(attributes[name]) for name in ("left", "top", "width", "height"))
@@ -156,7 +156,7 @@ def _mask(attributes: Mapping[str, str], width: int, height: int) -> dict[str, A
             f"rle: expected runs that add up to {across * down}, the pixels of its box, found {runs.sum()}"
         )
     if left + across > width or top + down > height:
-        raise ValueError(f"the mask leaves the picture of {width}x{height} pixels")
+        raise ValueError(f"expected a mask inside the image of {width}x{height} pixels, found one that extends beyond")
     whole = np.zeros((height, width), np.uint8)
     part = np.repeat(np.arange(len(runs)) % 2, runs).astype(np.uint8)
     whole[top : top + down, left : left + across] = part.reshape(down, across)

@@ -1,4 +1,4 @@
-"""What somebody has decided by leaving a frame as it came back: approved, corrected, rejected and added objects."""
+"""Review decisions from the objects of a returned frame: approved, corrected, rejected and added objects."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ Object = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a frame: what it is, and what was found on it, or said of it, by ids.
+    """A frame, and the objects that models and people have recorded on it, by id.
 
-    `shown`: the objects that the models leave on it. `found`: objects that models found on it at any time. `said`:
-    those that people corrected or added. `elsewhere`: ids that are of other frames.
+    `shown`: the current objects of the models. `found`: all objects that models ever detected on it. `said`: those that
+    people corrected or added. `elsewhere`: ids of objects on other frames.
     """
 
     stream_id: str
@@ -56,17 +56,17 @@ class Known:
     elsewhere: frozenset[str] = frozenset()
 
     def as_found(self, annotation_id: str) -> Object | None:
-        """Return an object as it was before people came to it, if there was one."""
+        """Return an object as a model detected it, before any correction; None if there is none."""
         return self.shown.get(annotation_id) or self.found.get(annotation_id)
 
 
 def decide(
     frame: Known, returned: Returned, categories: frozenset[str], reviewer: str
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the objects of a frame with a `decision` each, and a line for everything that is wrong with them.
+    """Return the objects of a frame with a `decision` each, and a message for each problem.
 
-    An object that came back as it was is approved, one that did not come back is rejected. A shape whose id is that of
-    an object on another frame, or of one that came back already, is a copy, and so a new one.
+    An object that came back unchanged is approved, one that did not come back is rejected. A shape with the id of an
+    object on another frame, or with an id that occurs twice, is a copy and becomes a new object.
     """
     problems = [f"{returned.place}, {text}" for text in _size_problems(frame, returned)]
     if problems:
@@ -102,7 +102,7 @@ def _size_problems(frame: Known, returned: Returned) -> Iterator[str]:
 
 
 def _nearest_first(frame: Known, shapes: Sequence[ReviewedShape]) -> list[ReviewedShape]:
-    """Return shapes, those first that are as they were, so that of several with one id the original keeps it."""
+    """Return shapes, unchanged ones first, so that of several with one id the original keeps it."""
 
     def has_moved(shape: ReviewedShape) -> bool:
         base = frame.as_found(shape.annotation_id) if shape.annotation_id else None
@@ -171,7 +171,7 @@ def _added(shapes: Sequence[ReviewedShape], frame: Known, reviewer: str) -> list
 
 
 def _drawn(shape: ReviewedShape, frame: Known, origin: Object) -> dict[str, Any]:
-    """Return the columns of an object that somebody has drawn, or drawn anew."""
+    """Return the columns of an object that a reviewer has drawn or redrawn."""
     box, mask = shape.box, shape.mask_rle
     if shape.rings:
         mask = _encoded(_area(shape, frame, origin))
@@ -192,9 +192,9 @@ def _drawn(shape: ReviewedShape, frame: Known, origin: Object) -> dict[str, Any]
 
 
 def _area(shape: ReviewedShape, frame: Known, origin: Object) -> npt.NDArray[np.uint8]:
-    """Return the pixels within the polygons of a shape.
+    """Return the pixels inside the polygons of a shape, shape (height, width), uint8, 0 or 1.
 
-    The outline that went out for an object still runs through the middles of pixels where it was edited.
+    An edited outline of `rings_of` still runs through pixel centres where it was not edited, so that it is traced.
     """
     size = (frame.width, frame.height)
     is_ours = origin.get("mask_rle") is not None and follows(shape.rings, rings_of(dict(origin), *size))
@@ -202,7 +202,7 @@ def _area(shape: ReviewedShape, frame: Known, origin: Object) -> npt.NDArray[np.
 
 
 def _is_same(shape: ReviewedShape, base: Object, frame: Known) -> bool:
-    """Say whether a shape is what an object was; one whose mask a tool cannot carry came back as its box."""
+    """Return whether a shape equals an object; a mask that a tool cannot represent comes back as its box."""
     if shape.category != base["category"]:
         return False
     if shape.mask_rle is not None or shape.rings:

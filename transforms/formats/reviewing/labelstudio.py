@@ -1,4 +1,4 @@
-"""Label Studio: https://labelstud.io/guide/task_format. Tasks with predictions out, annotated tasks back in."""
+"""Label Studio tasks: written with predictions, read with annotations; https://labelstud.io/guide/task_format."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _KINDS = {"rectanglelabels": _BOXES, "polygonlabels": _OUTLINES}
 
 
 def labelstudio_files(rows: pa.Table, objects: Objects, root: str) -> dict[str, bytes]:
-    """Return `tasks.json`, to be imported, and `labels.xml`, the labelling interface that it is for.
+    """Return `tasks.json`, to be imported, and `labels.xml`, the labelling interface for it.
 
-    Objects are predictions, whose places are percentages of the picture; each has its own id, which Label Studio keeps
-    where it makes an annotation of a prediction. `root` comes before the pictures' names to make them URLs.
+    Objects are predictions with coordinates in percent of the image; each has its own id, which Label Studio keeps when
+    it turns a prediction into an annotation. `root` is put before the images' names to make URLs.
     """
     tasks = []
     columns = ("file_name", "width", "height", "stream_id", "frame_idx", "content_hash")
@@ -89,7 +89,7 @@ def _interface(categories: tuple[str, ...]) -> bytes:
 
 
 class _Loose(BaseModel):
-    # Label Studio says much more than is of interest here.
+    # Label Studio writes many more fields, which are not used here.
     model_config = ConfigDict(extra="ignore", strict=True)
 
 
@@ -153,7 +153,7 @@ class _Task(_Loose):
 
 
 def read_labelstudio(data: bytes) -> list[Returned]:
-    """Return the frames of a JSON export that somebody has annotated; tasks that nobody has, or skipped, are none.
+    """Return the annotated frames of a JSON export; tasks without annotations, and skipped ones, are left out.
 
     Of several annotations of a task, the one marked as ground truth counts, or else the last. Raises `ReviewFileError`.
     """
@@ -197,7 +197,7 @@ def read_labelstudio(data: bytes) -> list[Returned]:
 
 
 def _shape(region: _Region) -> ReviewedShape | None:
-    """Return a region as a shape; None for what is no object, such as a choice about the whole picture."""
+    """Return a region as a shape; None if it is not an object, such as a choice about the whole image."""
     if not region.type.endswith("labels") and region.type not in {"rectangle", "polygon"}:
         return None
     if region.type not in _KINDS:
@@ -210,21 +210,21 @@ def _shape(region: _Region) -> ReviewedShape | None:
     if len(labels) != 1:
         raise ValueError(f"expected one label, found {len(labels)}")
     if region.image_rotation or value.rotation:
-        raise ValueError("it is turned; expected a box that lies along the edges of the picture as it was sent")
+        raise ValueError("expected a box without rotation on the unrotated image, found a rotated one")
     width, height = region.original_width, region.original_height
     if width is None or height is None:
-        raise ValueError("original_width and original_height are missing")
+        raise ValueError("expected original_width and original_height, found none")
     across, down = width / 100, height / 100
     note = region.meta.get("text")
     common: dict[str, Any] = {"annotation_id": region.id}
     common["note"] = " ".join(map(str, note)) if isinstance(note, list) else note
     if kind == "polygonlabels":
         if value.points is None or len(value.points) < 3:
-            raise ValueError("expected at least three points")
+            raise ValueError("expected at least three points, found fewer")
         ring: Ring = tuple((x * across, y * down) for x, y in value.points)
         return ReviewedShape(labels[0], box_around([ring]), rings=(ring,), **common)
     if value.x is None or value.y is None or value.width is None or value.height is None:
-        raise ValueError("expected x, y, width and height")
+        raise ValueError("expected x, y, width and height, found not all of them")
     return ReviewedShape(
         labels[0], (value.x * across, value.y * down, value.width * across, value.height * down), **common
     )

@@ -1,4 +1,4 @@
-"""What goes to an annotation tool and what comes back, whatever the tool."""
+"""Shapes and frames exchanged with annotation tools, image names, and comparison of boxes and polygons."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from transforms.formats.exports.objects import mask_of, outline
 
 HASH_DIGITS = 16
 TOLERANCE_PX = 0.1
-"""Tools round: what has moved by no more than this has not been moved."""
+"""Movements up to this many pixels count as rounding by the tool."""
 
 _NAME = re.compile(
     rf"(?:(?P<folder>.*)/)?(?:[^/]*-)?(?P<number>\d+)-(?P<hash>[0-9a-f]{{{HASH_DIGITS}}})\.[A-Za-z0-9]+$"
 )
 
 Box = tuple[float, float, float, float]
-"""Left and upper edge, width and height, in pixels of the full frame."""
+"""Left, top, width and height in pixels of the full frame."""
 
 Ring = tuple[tuple[float, float], ...]
-"""Corners of a polygon in pixels of the full frame."""
+"""Corners of a polygon, x and y in pixels of the full frame."""
 
 
 class ReviewFileError(ValueError):
-    """A file is not what the tool writes; `problems` has a line for each reason.
+    """A file is not in the tool's format; `problems` has a message for each reason.
 
-    `frames`: what could be read all the same, so that what is wrong with that can be said along with it.
+    `frames`: the frames that could be read, so that their problems can be reported as well.
     """
 
     def __init__(self, problems: Iterable[str], frames: Iterable[Returned] = ()) -> None:
@@ -45,9 +45,9 @@ class ReviewFileError(ValueError):
 
 @dataclass(frozen=True)
 class ReviewedShape:
-    """An object as a tool has it; `annotation_id` None where somebody has drawn it there.
+    """An object in an annotation tool; `annotation_id` is None for a new one.
 
-    With `rings` it is the area within them, with `mask_rle` that of COCO's compressed run lengths; else a box.
+    Its area is that of the polygons `rings`, or of `mask_rle` (COCO's compressed run lengths), or else the box.
     """
 
     category: str
@@ -62,9 +62,10 @@ class ReviewedShape:
 
 @dataclass(frozen=True)
 class Returned:
-    """A frame that somebody has looked at: all the objects that are on it then.
+    """A reviewed frame with all objects that are on it after the review.
 
-    `place` says where in the file it is, `name` is the picture's. `size` is width and height where the file has them.
+    `place` is its location in the file, for messages, and `name` the image's file name. `size` is width and height in
+    pixels, if the file has them.
     """
 
     place: str
@@ -78,7 +79,7 @@ class Returned:
 
 @dataclass(frozen=True)
 class PictureName:
-    """What a picture's file name says: number and content of the frame, and the folders that it is in."""
+    """The parts of an image's file name: folders, frame number and digits of the content hash."""
 
     folder: str
     number: int
@@ -86,18 +87,18 @@ class PictureName:
 
 
 def picture_name(stream_id: str, number: int, content_hash: str, suffix: str) -> str:
-    """Return the file name under which a frame goes to a tool."""
+    """Return the file name of a frame in an annotation tool."""
     return f"{stream_id}/{number:08d}-{content_hash[:HASH_DIGITS]}{suffix}"
 
 
 def parse_name(name: str) -> PictureName | None:
-    """Return what a file name that `picture_name` made says, whatever a tool has put before it; else None."""
+    """Return the parts of a name from `picture_name`, with any prefix added by a tool; None for other names."""
     found = _NAME.search(name)
     return PictureName(found["folder"] or "", int(found["number"]), found["hash"]) if found else None
 
 
 def rings_of(each: dict[str, Any], width: int, height: int) -> tuple[Ring, ...]:
-    """Return the outline of an object's mask, one ring that joins its parts; nothing for a box alone."""
+    """Return the outline of an object's mask, one polygon that joins its parts; () for an object without a mask."""
     if each["mask_rle"] is None:
         return ()
     points = outline(mask_of(each, width, height))
@@ -105,9 +106,9 @@ def rings_of(each: dict[str, Any], width: int, height: int) -> tuple[Ring, ...]:
 
 
 def filled(rings: Sequence[Ring], width: int, height: int) -> npt.NDArray[np.uint8]:
-    """Return the pixels whose middles lie within polygons, shape (height, width), 0 or 1.
+    """Return the pixels whose centres are inside polygons, shape (height, width), uint8, 0 or 1.
 
-    A middle on a left or upper border lies within, one on a right or lower border does not.
+    A centre on a left or top border is inside, one on a right or bottom border is not.
     """
     mask = np.zeros((height, width), np.uint8)
     for ring in rings:
@@ -118,7 +119,7 @@ def filled(rings: Sequence[Ring], width: int, height: int) -> npt.NDArray[np.uin
 def _inside(ring: npt.NDArray[np.float64], width: int, height: int) -> npt.NDArray[np.uint8]:
     crossed = np.zeros((height, width + 1), np.int64)
     for one, other in zip(ring, np.roll(ring, -1, axis=0), strict=True):
-        # Of a line that leads there and back, both ways cross rows at the very same places, and nothing is left of it.
+        # A line that leads there and back crosses rows twice at exactly the same positions, which cancels out.
         (left, top), (right, bottom) = sorted((one, other), key=lambda point: (point[1], point[0]))
         first, end = (math.ceil(min(max(y - 0.5, 0), height)) for y in (top, bottom))
         rows = np.arange(first, end)
@@ -130,9 +131,9 @@ def _inside(ring: npt.NDArray[np.float64], width: int, height: int) -> npt.NDArr
 
 
 def traced(rings: Sequence[Ring], width: int, height: int) -> npt.NDArray[np.uint8]:
-    """Return the pixels that outlines as `rings_of` makes them enclose, shape (height, width), 0 or 1.
+    """Return the pixels enclosed by outlines from `rings_of`, shape (height, width), uint8, 0 or 1.
 
-    They run through the middles of the outermost pixels, which belong to them.
+    Such outlines run through the centres of the outermost pixels, which are included.
     """
     mask = np.zeros((height, width), np.uint8)
     for part in (part for ring in rings for part in _parts(ring)):
@@ -141,7 +142,7 @@ def traced(rings: Sequence[Ring], width: int, height: int) -> npt.NDArray[np.uin
 
 
 def _parts(ring: Ring) -> Iterator[Ring]:
-    """Yield the loops of a polygon, without the lines that lead from one to the next and back."""
+    """Yield the loops of a polygon, without the lines that join them."""
     path: list[tuple[float, float]] = []
     for x, y in ring:
         point = (round(x, 2), round(y, 2))
@@ -157,20 +158,20 @@ def _parts(ring: Ring) -> Iterator[Ring]:
 
 
 def box_around(rings: Sequence[Ring]) -> Box:
-    """Return the smallest box around polygons."""
+    """Return the bounding box of polygons."""
     points = np.concatenate([np.asarray(ring, np.float64) for ring in rings])
     low, high = points.min(axis=0), points.max(axis=0)
     return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
 
 
 def same_box(one: Box, other: Box) -> bool:
-    """Say whether two boxes are one, but for what tools round."""
+    """Return whether two boxes are equal within `TOLERANCE_PX`."""
     edges = [(b[0], b[1], b[0] + b[2], b[1] + b[3]) for b in (one, other)]
     return all(abs(a - b) <= TOLERANCE_PX for a, b in zip(*edges, strict=True))
 
 
 def same_rings(one: Sequence[Ring], other: Sequence[Ring]) -> bool:
-    """Say whether polygons are the same, but for what tools round."""
+    """Return whether polygons are equal within `TOLERANCE_PX`."""
     if [len(ring) for ring in one] != [len(ring) for ring in other]:
         return False
     pairs = zip([p for ring in one for p in ring], [p for ring in other for p in ring], strict=True)
@@ -178,7 +179,7 @@ def same_rings(one: Sequence[Ring], other: Sequence[Ring]) -> bool:
 
 
 def follows(rings: Sequence[Ring], own: Sequence[Ring]) -> bool:
-    """Say whether most points of polygons are those of an outline of `rings_of`, so that they are that one, edited."""
+    """Return whether most points are those of an outline from `rings_of`, so that the polygons are an edit of it."""
     known = {(math.floor(x), math.floor(y)) for ring in own for x, y in ring}
     points = [point for ring in rings for point in ring]
     kept = sum(
@@ -189,7 +190,7 @@ def follows(rings: Sequence[Ring], own: Sequence[Ring]) -> bool:
 
 
 def time_ns(text: str | None) -> int | None:
-    """Return a time as tools write it (ISO 8601, UTC where no zone is named) in nanoseconds since 1970, or None."""
+    """Return a tool's time (ISO 8601, UTC without a zone) in ns since 1970, or None if missing or invalid."""
     try:
         moment = datetime.fromisoformat(text) if text else None
     except ValueError:
@@ -201,7 +202,7 @@ def time_ns(text: str | None) -> int | None:
 
 
 def explained(error: ValidationError, names: Sequence[str] = ()) -> list[str]:
-    """Return a line for everything that a schema has found wrong; `names` say what the first places are."""
+    """Return a message for each error of a schema; `names` are put before the locations."""
     lines = []
     for each in error.errors(include_url=False):
         place = ".".join(str(part + 1) if isinstance(part, int) else part for part in each["loc"])

@@ -1,1 +1,1 @@
-"""Detectors: decoded frames in, boxes with scores and labels out. Heavy libraries load where they are needed."""
+"""Object detectors: decoded frames in, boxes with scores and labels out. Heavy libraries are imported lazily."""

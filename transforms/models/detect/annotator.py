@@ -1,4 +1,4 @@
-"""Detectors as model passes know them: frames in, rows of `annotations` and `annotated` out."""
+"""Adapters from detectors to the model interfaces of `inference`, with rows of `annotations` and `annotated`."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ Ready = TypeVar("Ready")
 
 
 class FrameDetector(Detector, Protocol[Ready]):
-    """A detector that looks at frames one by one, and can make them ready beforehand."""
+    """A detector that processes frames independently, with a separate preprocessing step."""
 
     def prepare(self, frame: Color, /) -> Ready:
-        """Make a frame ready; called in threads."""
+        """Preprocess a frame; called in threads."""
 
     def detect(self, prepared: Sequence[Ready], /) -> list[Detections]:
-        """Look at frames that were made ready."""
+        """Detect objects on preprocessed frames."""
 
 
 class Annotator(Generic[Ready]):
-    """A detector as a `transforms.models.inference.FrameModel`, whose rows are of the stage with this key."""
+    """A detector as a `transforms.models.inference.FrameModel`, with rows for the stage of this key."""
 
-    # Published figures are of pictures at their full size.
+    # Detectors get images at full size, at which their published scores are measured.
     short_side: int | None = None
 
     def __init__(self, detector: FrameDetector[Ready], stage_key: str) -> None:
@@ -47,11 +47,11 @@ class Annotator(Generic[Ready]):
         self._stage_key = stage_key
 
     def prepare(self, color: Color) -> Ready:
-        """Make a picture ready."""
+        """Preprocess an image."""
         return self._detector.prepare(color)
 
     def infer(self, prepared: Sequence[Ready]) -> Sequence[Detections]:
-        """Return what is on each picture."""
+        """Return the objects on each image."""
         return self._detector.detect(prepared)
 
     def rows(self, frames: pa.Table, results: Sequence[Detections]) -> Mapping[str, pa.Table]:
@@ -60,7 +60,7 @@ class Annotator(Generic[Ready]):
 
 
 class MotionAnnotator:
-    """What moves, as a `transforms.models.inference.WindowedModel`, whose rows are of the stage with this key."""
+    """The motion detector as a `transforms.models.inference.WindowedModel`, with rows for the stage of this key."""
 
     def __init__(self, params: MotionBoxParams, limits: Thresholds, stage_key: str, _threads: int = 1) -> None:
         self._detector = MotionDetector(params, limits)
@@ -68,15 +68,15 @@ class MotionAnnotator:
 
     @property
     def context(self) -> int:
-        """Return how many frames before each make its background."""
+        """Return from how many previous frames the background is computed."""
         return self._detector.context
 
     def prepare(self, color: Color) -> MotionFrame:
-        """Make a picture ready."""
+        """Preprocess an image."""
         return self._detector.prepare(color)
 
     def infer_windows(self, frames: pa.Table, prepared: Sequence[MotionFrame]) -> Sequence[Detections]:
-        """Return what moves on each frame."""
+        """Return the moving objects on each frame."""
         return self._detector.detect(prepared, frames["follows"].fill_null(False).to_numpy())
 
     def rows(self, frames: pa.Table, results: Sequence[Detections]) -> Mapping[str, pa.Table]:
@@ -110,7 +110,7 @@ class Exported:
     params: OnnxParams
 
     def load(self, threads: int = 1) -> OnnxDetector:
-        """Load it, for so many threads. Raises `ModelError` and `UnknownLayoutError`."""
+        """Load it with this number of threads. Raises `ModelError` and `UnknownLayoutError`."""
         return OnnxDetector(self.weights, self.params, self.weights_hash, self.model, threads)
 
 
@@ -122,5 +122,5 @@ def annotate_exported(exported: Exported, stage_key: str, threads: int) -> Annot
 def annotate_with(
     detector: Callable[[Any, int], FrameDetector[Any]], spec: Any, key: str, threads: int
 ) -> Annotator[Any]:
-    """Load a detector of some class from what it is made of, for a model pass of the stage with this key."""
+    """Create a detector from its class and specification, for a model pass of the stage with this key."""
     return Annotator(detector(spec, threads), key)

@@ -1,4 +1,4 @@
-"""The words for labels: COCO's, those of a file, or those that a model carries."""
+"""Category names of detectors: those of COCO, of a names file, or of a model's metadata."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ dining table, toilet, tv, laptop, mouse, remote, keyboard, cell phone, microwave
 refrigerator, book, clock, vase, scissors, teddy bear, hair drier, toothbrush
 """
 COCO = tuple(name.strip() for name in _COCO.replace("\n", " ").split(","))
-"""The 80 categories of COCO 2017 in their order, as most detectors are trained on them."""
+"""The 80 categories of COCO 2017 in their order, on which most detectors are trained."""
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Return the names that a file holds: one per line, or YAML with `names`, as training data is described.
+    """Return the category names of a file: one per line, or YAML with `names`, as dataset descriptions have it.
 
-    Raises `ValueError` for what has none, or one twice, and `OSError`.
+    Raises `ValueError` for a file without names or with repeated ones, and `OSError`.
     """
     text = path.read_text(encoding="utf-8")
     if path.suffix.lower() in {".yaml", ".yml"}:
@@ -43,7 +43,7 @@ def read_names(path: Path) -> tuple[str, ...]:
 
 
 def names_in(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names that a model's metadata hold, as Ultralytics writes them; empty if there are none."""
+    """Return the names in a model's metadata, as Ultralytics writes them; empty if there are none."""
     try:
         return _in_order(ast.literal_eval(metadata.get("names", "")))
     except (ValueError, SyntaxError):
@@ -51,7 +51,7 @@ def names_in(metadata: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _in_order(names: object) -> tuple[str, ...]:
-    """Return the names of a list, or of a mapping from 0 on, without holes."""
+    """Return the names of a list, or of a mapping with the keys 0, 1, …, without gaps."""
     if isinstance(names, Mapping):
         numbers = sorted(names)
         return tuple(str(names[n]) for n in numbers) if numbers == list(range(len(numbers))) else ()

@@ -1,4 +1,4 @@
-"""What a detector is, what it finds, and the rows that come of it."""
+"""Interface of detectors, their results, and conversion to rows with stable object ids."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pyarrow as pa
 from transforms.core.identity import hash_strings
 
 Bgr = npt.NDArray[np.uint8]
-"""A decoded frame as cv2 has it: (H, W, 3), uint8, blue first."""
+"""A decoded frame in OpenCV's format: (H, W, 3), uint8, blue first, 0..255."""
 
 _FLOAT_COLUMNS = ("score", "bbox_x", "bbox_y", "bbox_w", "bbox_h")
 
 
 class FrameKey(NamedTuple):
-    """Which frame it is, and the `input_id` of its content."""
+    """A frame's stream and number, and the `input_id` of its content."""
 
     stream_id: str
     frame_idx: int
@@ -29,7 +29,7 @@ class FrameKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What is taken for an object: its least score, the overlap at which two are one, and how many there may be."""
+    """Limits on detections: lowest score, overlap (IoU) for non-maximum suppression, and most objects of a frame."""
 
     min_score: float
     nms_iou: float
@@ -38,11 +38,11 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Detections:
-    """What was found on one frame, the surest first.
+    """The objects on one frame, in descending order of score.
 
-    `boxes`: x, y, width, height in pixels of the full frame, top left origin, shape (N, 4), float32. `scores`: 0..1,
-    shape (N,), float32. `labels`: index into the detector's names, shape (N,), int64. `masks`: for each its COCO run
-    lengths over the full frame; empty where there are boxes alone.
+    `boxes`: left, top, width, height in pixels of the full frame, shape (N, 4), float32. `scores`: 0..1, shape (N,),
+    float32. `labels`: index into the detector's names, shape (N,), int64. `masks`: COCO run lengths of each over the
+    full frame; empty for detectors of boxes only.
     """
 
     boxes: npt.NDArray[np.float32]
@@ -55,16 +55,16 @@ class Detections:
 
     @classmethod
     def none(cls) -> Detections:
-        """Return what an empty frame gives."""
+        """Return the result for a frame without objects."""
         return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
 
     @classmethod
     def of_corners(
         cls, corners: npt.NDArray[np.floating], scores: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]
     ) -> Detections:
-        """Return detections of N boxes given by their left, upper, right and lower edges, the surest first.
+        """Return detections from N boxes given as left, top, right and bottom edges, in descending order of score.
 
-        Boxes without width or height are left out; equal scores keep their order.
+        Boxes without width or height are dropped; equal scores keep their order.
         """
         boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
         order = np.argsort(-scores, kind="stable")
@@ -73,41 +73,41 @@ class Detections:
 
 
 class Finder(Protocol):
-    """What rows say of whatever found them."""
+    """What the rows of a detection state about its source."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The words for labels."""
+        """The category names of the labels."""
 
     @property
     def source(self) -> str:
-        """What kind of detector it is."""
+        """The kind of detector."""
 
     @property
     def model(self) -> str:
-        """The name of its weights."""
+        """The name of the weights."""
 
     @property
     def weights_hash(self) -> str | None:
-        """The SHA-256 of its weights."""
+        """The SHA-256 of the weights."""
 
 
 class Detector(Finder, Protocol):
-    """A callable that holds a model: frames and their keys in, what is on each of them out, in the same order.
+    """A callable detector: frames and their keys in, the objects on each of them out, in the same order.
 
-    What it finds on a frame must not depend on the other frames of the call, unless its documentation says on which.
+    The result for a frame must not depend on the other frames of the call, unless the detector documents on which.
     """
 
     def __call__(self, frames: Sequence[Bgr], keys: Sequence[FrameKey], /) -> list[Detections]:
-        """Look at frames."""
+        """Detect objects on frames."""
 
 
 def annotation_rows(
     detector: Finder, stage_key: str, keys: Sequence[FrameKey], found: Sequence[Detections]
 ) -> pa.Table:
-    """Return the rows of `annotations` for what a detector found, in the order of the frames.
+    """Return the rows of `annotations` for a detector's results, in the order of the frames.
 
-    `stage_key` goes into the ids, not into a column.
+    `stage_key` is used for the ids; it is not a column.
     """
     counts = np.array([len(each) for each in found], np.int64)
     frame_of = np.repeat(np.arange(len(found)), counts)
@@ -139,7 +139,7 @@ def annotation_rows(
 
 
 def annotated_rows(keys: Sequence[FrameKey], found: Sequence[Detections]) -> pa.Table:
-    """Return the rows of `annotated` for frames that were looked at."""
+    """Return the rows of `annotated` for processed frames."""
     return pa.table(
         {
             "input_id": pa.array([k.input_id for k in keys], pa.int64()),
@@ -158,14 +158,14 @@ def annotation_ids(
     categories: pa.Array,
     boxes: npt.NDArray[np.float32],
 ) -> pa.Array:
-    """Return the id of every object: 32 hex digits that say by whom, on which picture, what and where.
+    """Return the id of every object: 32 hex digits that depend on stage, frame content, category and box.
 
-    All have N entries; `boxes` has shape (N, 4). A review names an object by its id, so an id must come again when the
-    object does, and must never come to mean another one. It is therefore made of the stage key, the frame and its
-    content, the category, and the box in whole pixels: another thread count or processor moves a box by thousandths of
-    a pixel, which changes the id of very few, and then to one that nobody has spoken of. The place in the list is not
-    part of it, since two objects of nearly equal scores would trade their ids, and with them what was said of either.
-    Only objects that are alike in everything are told apart by their order.
+    All arguments have N entries; `boxes` has shape (N, 4). Reviews refer to objects by id, so the same object must get
+    the same id when it is recomputed, and an id must never be reused for another object. The id is therefore a hash of
+    the stage key, the frame and its content, the category, and the box in whole pixels: another thread count or
+    processor moves a box by thousandths of a pixel, which changes the ids of very few objects, and then to unused ids.
+    The position in the list is not included, since two objects of nearly equal scores would swap their ids, and with
+    them their reviews. Only objects that are equal in all of these are distinguished by their order.
     """
     whole = np.rint(boxes).astype(np.int64)
     text = (
@@ -190,6 +190,5 @@ def annotation_ids(
 
 
 def _arrow(text: pl.Series, prefix: str) -> pa.Array:
-    # A byte in front moves all others to places with other random words, so that the two halves know nothing of
-    # each other.
+    # A prefix byte shifts all positions, which have other random words, so that the two halves are independent.
     return (prefix + text).to_arrow().cast(pa.string())

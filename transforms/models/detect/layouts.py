@@ -1,6 +1,6 @@
-"""How exported detectors take pictures, and what their numbers mean: one class per convention.
+"""Input and output conventions of exported detectors (YOLOX, D-FINE, end-to-end YOLO), one class each.
 
-Each fits a frame as its authors do for the figures that they publish, and gives edges in pixels of the frame.
+Each preprocesses a frame as its authors do for their published scores, and returns box edges in pixels of the frame.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _BOX_AND_OBJECTNESS = 5
 
 
 class UnknownLayoutError(ValueError):
-    """The inputs and outputs of a graph fit no convention that is known."""
+    """The inputs and outputs of a graph match no known convention."""
 
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of a graph: a dimension is a number, or None where it is left open."""
+    """An input or output of a graph; a dimension is a number, or None if it is dynamic."""
 
     name: str
     shape: tuple[int | None, ...]
@@ -38,7 +38,7 @@ class Port:
 
 @dataclass(frozen=True)
 class FittedFrame:
-    """A frame as a model takes it, shape (3, H, W), float32; how it was fitted, and its own size in pixels."""
+    """A preprocessed frame, shape (3, H, W), float32; how it was fitted into the input, and its own size in pixels."""
 
     tensor: FloatArray
     fit: Fit
@@ -47,20 +47,20 @@ class FittedFrame:
 
 
 class Layout(Protocol):
-    """One convention."""
+    """Interface of a convention."""
 
     @property
     def classes(self) -> int | None:
-        """How many classes the graph tells apart, None where its outputs do not say."""
+        """Number of classes of the graph, None if its outputs do not show it."""
 
     def prepare(self, frame: Bgr) -> FittedFrame:
         """Fit a frame into the model's input."""
 
     def feeds(self, images: FloatArray, prepared: Sequence[FittedFrame], /) -> dict[str, npt.NDArray[Any]]:
-        """Return what the graph is given, by input, for a batch of shape (B, 3, H, W)."""
+        """Return the graph's inputs by name for a batch of shape (B, 3, H, W)."""
 
     def read(self, outputs: Mapping[str, npt.NDArray[Any]], at: int, prepared: FittedFrame) -> Detections:
-        """Return what the graph says of frame `at` of the batch."""
+        """Return the objects on frame `at` of the batch from the graph's outputs."""
 
 
 def _as_planes(picture: npt.NDArray[np.uint8]) -> FloatArray:
@@ -76,8 +76,8 @@ def _finished(corners: FloatArray, scores: FloatArray, labels: Any, frame: Fitte
 class Yolox:
     """YOLOX, https://github.com/Megvii-BaseDetection/YOLOX: (B, A, 5 + classes) on grids of 8, 16 and 32 pixels.
 
-    Blue first, 0..255, letterboxed with the picture at the top left. A row holds the centre in cells from its own, the
-    logarithm of the size in cells, how sure there is anything, and how sure it is of which class.
+    Input is BGR, 0..255, letterboxed with the image at the top left. A row has the centre as offset in cells, the
+    logarithm of the size in cells, the objectness, and the score of each class.
     """
 
     image: str
@@ -92,12 +92,12 @@ class Yolox:
         return FittedFrame(_as_planes(canvas), fit, frame.shape[1], frame.shape[0])
 
     def feeds(self, images: FloatArray, _: Sequence[FittedFrame]) -> dict[str, npt.NDArray[Any]]:
-        """Return what the graph is given."""
+        """Return the graph's inputs."""
         return {self.image: images}
 
     @cached_property
     def _grid(self) -> tuple[FloatArray, FloatArray]:
-        """Return the cell that every row is of, shape (A, 2), and its side in pixels, shape (A, 1)."""
+        """Return the grid cell of every row, shape (A, 2), and its side in pixels, shape (A, 1)."""
         cells, strides = [], []
         for stride in _YOLOX_STRIDES:
             across, down = self.size[0] // stride, self.size[1] // stride
@@ -107,7 +107,7 @@ class Yolox:
         return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
 
     def read(self, outputs: Mapping[str, npt.NDArray[Any]], at: int, prepared: FittedFrame) -> Detections:
-        """Return what the graph says of a frame: the best class of each row, then class by class the best boxes."""
+        """Return the objects on a frame: the best class of each row, then non-maximum suppression by class."""
         rows = outputs[self.output][at]
         likely = np.flatnonzero(rows[:, 4] >= self.limits.min_score)
         rows = rows[likely]
@@ -126,10 +126,10 @@ class Yolox:
 
 @dataclass(frozen=True)
 class Dfine:
-    """D-FINE and DEIM, https://github.com/Peterande/D-FINE: labels, edges and scores, in pixels of a size given.
+    """D-FINE and DEIM, https://github.com/Peterande/D-FINE: labels, box edges in pixels of a given size, and scores.
 
-    Red first, 0..1, squeezed to the input's size whatever the picture's sides, by averaging where it shrinks. There is
-    nothing to suppress.
+    Input is RGB, 0..1, resized to the input's size without keeping the aspect ratio, with antialiasing. No suppression
+    is needed.
     """
 
     image: str
@@ -148,13 +148,13 @@ class Dfine:
         return FittedFrame(_as_planes(squeezed) / np.float32(255), fit, width, height)
 
     def feeds(self, images: FloatArray, prepared: Sequence[FittedFrame]) -> dict[str, npt.NDArray[Any]]:
-        """Return what the graph is given: pictures, and the width and height that boxes are to be in."""
+        """Return the graph's inputs: images, and the width and height in which boxes are to be given."""
         sizes = np.array([[p.width, p.height] for p in prepared], np.int64).reshape(-1, 2)
         return {self.image: images, self.sizes: np.resize(sizes, (len(images), 2))}
 
     def read(self, outputs: Mapping[str, npt.NDArray[Any]], at: int, prepared: FittedFrame) -> Detections:
-        """Return what the graph says of a frame."""
-        # Some exports leave the batch's dimension out where it is one.
+        """Return the objects on a frame."""
+        # Some exports omit the batch dimension if it is one.
         labels, corners, scores = (
             outputs[name][at] if outputs[name].ndim == rank else outputs[name]
             for name, rank in zip(self.outputs, (2, 3, 2), strict=True)
@@ -165,9 +165,9 @@ class Dfine:
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """YOLO26 and other exports of Ultralytics that need no suppression: (B, 300, 6), edges, score and class.
+    """YOLO26 and other Ultralytics exports without suppression: (B, 300, 6), box edges, score and class.
 
-    Red first, 0..1, letterboxed with the picture in the middle; edges are in pixels of the input.
+    Input is RGB, 0..1, letterboxed with the image in the centre; edges are in pixels of the input.
     """
 
     image: str
@@ -183,11 +183,11 @@ class EndToEnd:
         return FittedFrame(planes, fit, frame.shape[1], frame.shape[0])
 
     def feeds(self, images: FloatArray, _: Sequence[FittedFrame]) -> dict[str, npt.NDArray[Any]]:
-        """Return what the graph is given."""
+        """Return the graph's inputs."""
         return {self.image: images}
 
     def read(self, outputs: Mapping[str, npt.NDArray[Any]], at: int, prepared: FittedFrame) -> Detections:
-        """Return what the graph says of a frame."""
+        """Return the objects on a frame."""
         rows = outputs[self.output][at]
         rows = rows[rows[:, 4] >= self.limits.min_score]
         labels = rows[:, 5].astype(np.int64)
@@ -201,10 +201,10 @@ def recognise(
     size: tuple[int, int] | None = None,
     forced: LayoutName | None = None,
 ) -> Layout:
-    """Return the convention that a graph follows, told by its inputs and outputs, or the one that is `forced`.
+    """Return the convention of a graph, detected from its inputs and outputs, or `forced`.
 
-    `size` is the width and height of the input where the graph leaves them open. Raises `UnknownLayoutError` with what
-    was expected and found.
+    `size` is the width and height of the input, for graphs in which it is dynamic. Raises `UnknownLayoutError` with
+    what was expected and found.
     """
     name = forced or _layout_of(inputs, outputs)
     found = f"inputs {_listed(inputs)}, outputs {_listed(outputs)}"
@@ -219,13 +219,13 @@ def recognise(
     height, width = image.shape[2:]
     if size is not None and any(own not in {None, asked} for own, asked in zip((width, height), size, strict=True)):
         raise UnknownLayoutError(
-            f"input {image.name!r} takes {width or '?'}x{height or '?'} pixels and nothing else, but annotate.size "
-            f"asks for {size[0]}x{size[1]}; leave annotate.size out, or export the detector with that size"
+            f"input {image.name!r} has a fixed size of {width or '?'}x{height or '?'} pixels, but annotate.size "
+            f"is {size[0]}x{size[1]}; remove annotate.size, or export the detector with that size"
         )
     if width and height:
         size = (width, height)
     if size is None:
-        raise UnknownLayoutError(f"input {image.name!r} leaves its size open; give it with annotate.size")
+        raise UnknownLayoutError(f"input {image.name!r} has a dynamic size; set annotate.size")
     if name == "d-fine":
         by_name = {p.name.lower(): p.name for p in outputs}
         sizes = next((p.name for p in inputs if p is not image), None)
@@ -252,7 +252,7 @@ def recognise(
 
 
 def _n_cells(size: tuple[int, int]) -> int:
-    """Return how many rows YOLOX has for an input of (width, height)."""
+    """Return the number of rows of YOLOX for an input of (width, height) pixels."""
     return sum((size[0] // stride) * (size[1] // stride) for stride in _YOLOX_STRIDES)
 
 
@@ -263,7 +263,7 @@ def _layout_of(inputs: Sequence[Port], outputs: Sequence[Port]) -> LayoutName | 
         return None
     (rows, columns), image = outputs[0].shape[1:], inputs[0].shape
     sides = [side for side in image[2:] if side]
-    # A YOLOX of one class has six columns as well, but a row for every cell.
+    # A YOLOX of one class has six columns too, but one row per cell.
     cells = _n_cells((sides[1], sides[0])) if len(sides) == 2 else None
     open_ = rows is None or cells is None
     if columns == _END_TO_END_COLUMNS and rows != cells:

@@ -1,4 +1,4 @@
-"""Boxes and the fitting of pictures into the square that a model sees."""
+"""Letterboxing of frames into a model's input, clipping of boxes, and non-maximum suppression."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from transforms.models.detect.detections import Bgr
 FloatArray = npt.NDArray[np.float32]
 
 PAD = 114
-"""The grey that letterboxes are filled with, in all of YOLO."""
+"""The grey value with which YOLO models are letterboxed."""
 
 
 class Fit(NamedTuple):
-    """How a picture lies in a model's input: scaled by `scale`, then moved by `left` and `top` pixels."""
+    """How an image is placed in a model's input: scaled by `scale`, then moved by `left` and `top` pixels."""
 
     scale: tuple[float, float]
     left: int
     top: int
 
     def back(self, corners: FloatArray) -> FloatArray:
-        """Return (N, 4) edges (left, upper, right, lower) in pixels of the picture, given in those of the input."""
+        """Convert (N, 4) edges (left, top, right, bottom) from pixels of the input to pixels of the image."""
         moved = corners - np.array([self.left, self.top, self.left, self.top], np.float32)
         return (moved / np.array([*self.scale, *self.scale], np.float32)).astype(np.float32)
 
 
 def letterbox(frame: Bgr, size: tuple[int, int], centred: bool) -> tuple[Bgr, Fit]:
-    """Scale an (H, W, 3) uint8 picture to fit (width, height), and fill up with grey.
+    """Scale an (H, W, 3) uint8 image, up or down, to fit into (width, height), and pad it with grey.
 
-    The picture lies at the top left, its sides rounded down, as YOLOX has it; or `centred`, its sides rounded, the odd
-    pixel below and to the right, as Ultralytics has it. Enlarges, too.
+    The image is placed at the top left, its sides rounded down, as in YOLOX; or `centred`, its sides rounded, an odd
+    pixel of padding at the bottom and right, as in Ultralytics.
     """
     height, width = frame.shape[:2]
     scale = min(size[0] / width, size[1] / height)
@@ -47,23 +47,23 @@ def letterbox(frame: Bgr, size: tuple[int, int], centred: bool) -> tuple[Bgr, Fi
     canvas = np.full((size[1], size[0], 3), PAD, np.uint8)
     resized = frame if inner == (width, height) else cv2.resize(frame, inner, interpolation=cv2.INTER_LINEAR)
     canvas[top : top + inner[1], left : left + inner[0]] = resized
-    # Ultralytics takes boxes back by the sides that were rounded, YOLOX by the scale.
+    # Ultralytics converts boxes back by the rounded sides, YOLOX by the scale.
     fitted = (inner[0] / width, inner[1] / height) if centred else (scale, scale)
     return canvas, Fit(fitted, left, top)
 
 
 def clip_corners(corners: FloatArray, width: int, height: int) -> FloatArray:
-    """Return (N, 4) edges (left, upper, right, lower) cut off at those of the frame."""
+    """Clip (N, 4) edges (left, top, right, bottom) in pixels to the frame."""
     return np.clip(corners, 0, np.array([width, height, width, height], np.float32))
 
 
 def non_max_suppression(
     corners: FloatArray, scores: FloatArray, labels: npt.NDArray[np.int64], iou: float
 ) -> npt.NDArray[np.int64]:
-    """Return which of N boxes stay, the surest first, shape (M,).
+    """Return the positions of the boxes that non-maximum suppression keeps, in descending order of score, shape (M,).
 
-    A box goes if it overlaps a surer one of its label that stays by more than `iou`, intersection over union; of equal
-    scores the first counts as surer. `corners` has shape (N, 4): left, upper, right, lower edges.
+    A box is dropped if it overlaps a kept box of its label and a higher score by more than `iou`, intersection over
+    union; of equal scores the first counts as higher. `corners` has shape (N, 4): left, top, right, bottom edges.
     """
     if not len(scores):
         return np.empty(0, np.int64)

@@ -1,8 +1,8 @@
-"""Boxes of what moves on a fixed camera: no weights, no classes.
+"""Motion detection for fixed cameras by background subtraction, without weights or classes.
 
-Honest about what it is: it finds changes against the recent past, so it boxes whatever moves (trees, waves, shadows),
-joins what moves side by side, and sees nothing that stands still. A camera that moves itself is told by what has edges:
-on a fixed one these stay where they are. Where they do not, nothing is found; what sways slowly passes for fixed.
+Limits: it detects changes against the recent past, so it boxes anything that moves (trees, waves, shadows), merges
+adjacent moving objects, and does not see what stands still. A moving camera is recognised by edges, which stay in place
+with a fixed camera; nothing is detected while it moves. Slow swaying is not recognised as camera motion.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from transforms.frames.image import Gray, shrink
 from transforms.models.detect.detections import Bgr, Detections, FrameKey, Thresholds
 
 _SAMPLES = 9
-# Compare and exchange until the middle of nine is in place: Devillard 1998, "Fast median search: an ANSI C
-# implementation", after Paeth.
+# Sorting network for the median of nine values: Devillard 1998, "Fast median search: an ANSI C implementation",
+# after Paeth.
 _MEDIAN_OF_NINE = (
     *((1, 2), (4, 5), (7, 8), (0, 1), (3, 4), (6, 7), (1, 2), (4, 5), (7, 8), (0, 3)),
     *((5, 8), (4, 7), (3, 6), (1, 4), (2, 5), (4, 7), (4, 2), (6, 4), (4, 2)),
 )
 _BLUR = (5, 5)
-# What is looked at for motion of the camera: tiles of so many pixels, with so much of an edge, or of change, in them.
+# Camera motion is measured on tiles: their side in pixels, gradient of an edge, and shares of edge and changed pixels.
 _TILE = 16
 _EDGE = 60.0
 _EDGE_SHARE = 0.02
 _CHANGE_SHARE = 0.05
-# Pictures of a window that have an edge in the same tile, of the ten.
+# In how many of a window's ten images a tile must have an edge, to be a lasting one.
 _LASTING = 7
 
 
 @dataclass(frozen=True)
 class MotionBoxParams:
-    """What counts as a moving thing.
+    """What counts as a moving object.
 
-    `history`: frames before a frame that its background is made of, at most; the result for a frame depends on these
-    and on nothing else.
-    `warm_up`: frames of one scene that there must have been for anything to be found.
-    `threshold`: difference of luma, 0..255, from which on a pixel has changed.
-    `min_share`: smallest box, as a share of the picture.
-    `all_over`: share of changed pixels from which on it is the light that changed, or a cut.
-    `camera`: share of the tiles with lasting edges that change throughout from which on it is the camera that moves.
-    `long_side`: size of the picture that is looked at, in pixels.
+    `history`: number of previous frames from which the background is computed, at most; the result for a frame depends
+    only on these.
+    `warm_up`: least number of frames of one scene before anything is detected.
+    `threshold`: difference of luma, 0..255, above which a pixel has changed.
+    `min_share`: smallest box, as a share of the image.
+    `all_over`: share of changed pixels above which the change counts as one of illumination, or a cut.
+    `camera`: share of the tiles with lasting edges that change throughout, above which the camera moves.
+    `long_side`: longer side of the image on which motion is detected, in pixels.
     """
 
     history: Annotated[int, Ge(_SAMPLES), Le(512)] = 36
@@ -60,18 +60,18 @@ class MotionBoxParams:
 
 
 class MotionFrame(NamedTuple):
-    """A frame made ready: the small grey picture, and the frame's own width and height in pixels."""
+    """A preprocessed frame: the small grey image, and the frame's own width and height in pixels."""
 
     picture: Gray
     size: tuple[int, int]
 
 
 class MotionDetector:
-    """Finds what moves, given frames in the order of their stream.
+    """Detects moving objects on frames in the order of their stream.
 
-    Before the frames that are asked about, the `context` frames before them must be given, as far as there are any:
-    then what is found on a frame does not depend on where a call began. What is found on the first frames of a call
-    without them is found on less. `step` is the difference of number up to which two frames follow one another.
+    The `context` frames before the requested ones must be included, as far as they exist; then the result for a frame
+    does not depend on where a call begins. Results for a call's first frames without context are based on less history.
+    `step` is the largest difference between the numbers of two consecutive frames.
     """
 
     names: tuple[str, ...] = ("moving",)
@@ -86,7 +86,7 @@ class MotionDetector:
         self.context = params.history
 
     def __call__(self, frames: Sequence[Bgr], keys: Sequence[FrameKey]) -> list[Detections]:
-        """Look at (H, W, 3) uint8 BGR frames of one or more streams, each in order; all but the context counts."""
+        """Detect motion on (H, W, 3) uint8 BGR frames of one or more streams, each in order."""
         follows = [
             at > 0
             and keys[at - 1].stream_id == key.stream_id
@@ -96,31 +96,30 @@ class MotionDetector:
         return self.detect([self.prepare(frame) for frame in frames], np.array(follows, np.bool_))
 
     def prepare(self, frame: Bgr) -> MotionFrame:
-        """Make a frame ready; may be called in any thread."""
+        """Preprocess a frame; may be called in any thread."""
         return MotionFrame(prepare(frame, self._params), (frame.shape[1], frame.shape[0]))
 
     def detect(self, frames: Sequence[MotionFrame], follows: npt.NDArray[np.bool_]) -> list[Detections]:
-        """Look at N frames that were made ready; `follows`, shape (N,), says which come right after the one before."""
+        """Detect motion on N preprocessed frames; `follows`, shape (N,), marks those right after the previous one."""
         found = moving_boxes([frame.picture for frame in frames], follows, self._params)
         return [_scaled(each, frame, self._limits) for each, frame in zip(found, frames, strict=True)]
 
 
 def prepare(frame: Bgr, params: MotionBoxParams) -> Gray:
-    """Return the small grey picture of an (H, W, 3) frame that differences are taken on, shape (h, w), uint8."""
+    """Return the small, blurred grey image of an (H, W, 3) frame, shape (h, w), uint8."""
     return cv2.GaussianBlur(shrink(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), params.long_side), _BLUR, 0)
 
 
 def moving_boxes(pictures: Sequence[Gray], follows: npt.NDArray[np.bool_], params: MotionBoxParams) -> list[Detections]:
-    """Return boxes of what differs from the background, in pixels of N small pictures, each (h, w) uint8.
+    """Return boxes of what differs from the background, in pixels of N small images, each (h, w) uint8.
 
-    `follows`, shape (N,), says which picture comes right after the one before it. Where one does not, where its size
-    differs, and where it differs from the one before it all over (a cut), the past is forgotten.
+    `follows`, shape (N,), marks the images directly after their predecessor. The history is reset at others, where the
+    size changes, and at cuts, where the whole image differs from the previous one.
 
-    The background of a picture is the median, pixel by pixel, of nine pictures spread evenly over the `history` before
-    it, or over those since the past was forgotten. A change of brightness that the whole picture shares is taken out;
-    a pixel counts with the smaller of its raw and its corrected difference. The score is 1 - threshold / mean
-    difference within the box's patch: 0 for what just passes, 0.5 for twice that. Where the camera itself moves, by
-    `camera_motion` of the picture and those nine, nothing is found.
+    The background of an image is the pixelwise median of nine images spread evenly over the `history` before it, or
+    over those since the reset. A global change of brightness is removed; a pixel counts with the smaller of its raw and
+    its corrected difference. The score is 1 - threshold / mean difference within the box's patch: 0 at the threshold,
+    0.5 at twice that. Nothing is detected where `camera_motion` of the image and those nine exceeds the limit.
     """
     found = []
     edges: dict[int, npt.NDArray[np.bool_]] = {}
@@ -133,7 +132,7 @@ def moving_boxes(pictures: Sequence[Gray], follows: npt.NDArray[np.bool_], param
         if n < params.warm_up:
             found.append(Detections.none())
             continue
-        # Counted back from the picture: halves are rounded to even numbers, whatever is counted from the start.
+        # Counted back from the image, so that the rounding of halves to even does not depend on the start.
         chosen = at - 1 - np.rint(np.linspace(0, n - 1, _SAMPLES)).astype(np.int64)
         patches = _patches(picture, median_of_nine([pictures[i] for i in chosen]), params)
         if len(patches):
@@ -146,11 +145,12 @@ def moving_boxes(pictures: Sequence[Gray], follows: npt.NDArray[np.bool_], param
 
 
 def camera_motion(window: Sequence[Gray], edges: Sequence[npt.NDArray[np.bool_]], threshold: float) -> float:
-    """Return how much of what has edges changes throughout a window of pictures of one size, newest first: 0..1.
+    """Return the share of tiles with edges that change throughout a window of equally sized images, newest first: 0..1.
 
-    Of the tiles that have edges in most of the pictures, the share that differs between a picture and the next but one;
-    of all such pairs the second least, so that a thing that passes close by, which is not everywhere all the time, does
-    not count as motion of the camera. `edges` has for each picture which tiles have any. 0 where none last.
+    Of the tiles that have edges in most of the images, it is the share that differs between an image and the next but
+    one; of all such pairs the second smallest, so that an object that passes close by, which does not cover everything
+    all the time, does not count as camera motion. `edges` has for each image which tiles have edges. 0 if no tile has
+    lasting edges.
     """
     lasting = np.sum(edges, axis=0) >= min(_LASTING, len(edges))
     n = int(lasting.sum())
@@ -167,14 +167,14 @@ def _edges(picture: Gray) -> npt.NDArray[np.bool_]:
 
 def _changed(picture: Gray, other: Gray, threshold: float) -> npt.NDArray[np.bool_]:
     signed = cv2.subtract(picture, other, dtype=cv2.CV_16S)
-    # A change of brightness is seen as well on a sixteenth of the pixels.
+    # A sixteenth of the pixels is enough to estimate the change of brightness.
     shared = np.int16(np.median(signed[::4, ::4]))
     difference = np.minimum(np.abs(signed), np.abs(signed - shared)) if shared else np.abs(signed)
     return _tiles(difference > threshold) > _CHANGE_SHARE
 
 
 def _tiles(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """Return the share of pixels that are set in each tile of an (h, w) mask."""
+    """Return the share of set pixels in each tile of an (h, w) mask."""
     height, width = mask.shape
     size = (max(1, width // _TILE), max(1, height // _TILE))
     shares = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
@@ -182,7 +182,7 @@ def _tiles(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
 
 
 def median_of_nine(pictures: Sequence[Gray]) -> Gray:
-    """Return the median of nine pictures of one size, pixel by pixel."""
+    """Return the pixelwise median of nine images of one size."""
     held = list(pictures)
     for low, high in _MEDIAN_OF_NINE:
         held[low], held[high] = cv2.min(held[low], held[high]), cv2.max(held[low], held[high])
@@ -221,12 +221,12 @@ def _patches(picture: Gray, background: Gray, params: MotionBoxParams) -> Detect
 
 
 def _scaled(found: Detections, frame: MotionFrame, limits: Thresholds) -> Detections:
-    """Bring boxes from the small picture to the frame, as many as the limits allow."""
+    """Scale boxes from the small image to the frame, and apply the limits."""
     across, down = (own / small for own, small in zip(frame.size, frame.picture.shape[::-1], strict=True))
     factor = np.array([across, down, across, down], np.float32)
     n = min(int((found.scores >= limits.min_score).sum()), limits.max_objects)
     boxes = found.boxes[:n] * factor
-    # Rounding may have put a right or lower edge beyond that of the frame, by less than a thousandth of a pixel.
+    # Rounding may put a right or bottom edge beyond the frame by less than a thousandth of a pixel.
     size = np.array(frame.size, np.float32)
     room = size - boxes[:, :2]
     beyond = boxes[:, :2].astype(np.float64) + room > size

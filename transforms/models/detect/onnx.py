@@ -1,4 +1,4 @@
-"""Detectors that were exported to ONNX, through ONNX Runtime: no torch, whatever they were trained with."""
+"""Detectors exported to ONNX, run with ONNX Runtime without torch."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 @dataclass(frozen=True)
 class OnnxParams:
-    """How an exported detector is used.
+    """How an exported detector is run.
 
-    `size` is width and height where the graph leaves them open; `names` empty takes those of the model, or COCO's.
-    `batch`, the most frames at once where the graph leaves that open, changes the speed, not what is found.
+    `size` is width and height, for graphs in which they are dynamic; `names` empty takes those of the model, or COCO's.
+    `batch`, the most frames at once if the graph's batch size is dynamic, affects the speed, not the result.
     """
 
     limits: Thresholds
@@ -33,11 +33,11 @@ class OnnxParams:
 
 
 class OnnxDetector:
-    """An exported detector; see `transforms.models.detect.layouts` for those that are known.
+    """An exported detector of one of the conventions in `transforms.models.detect.layouts`.
 
-    Batches have few shapes, filled up at the end, so that nothing is planned anew for the last frames: the graph's own
-    shape, or where it leaves that open the powers of two up to `params.batch`. Raises `ModelError` for what cannot be
-    used.
+    Batches are padded to few different sizes, so that the runtime does not plan a new one for the last frames: the
+    graph's own size, or, if that is dynamic, the powers of two up to `params.batch`. Raises `ModelError` for graphs
+    that cannot be used.
     """
 
     source = "onnx"
@@ -57,14 +57,14 @@ class OnnxDetector:
         self.weights_hash = weights_hash
         self._outputs = [p.name for p in outputs]
         image = next(p for p in inputs if len(p.shape) == 4)
-        # A graph that gives flat labels was traced for one picture, whatever its input says.
+        # A graph with one-dimensional labels was traced for a single image, whatever its input shape is.
         flat = any(len(p.shape) == 1 for p in outputs)
         self.batch = 1 if flat else image.shape[0] or params.batch
         self._fixed = flat or image.shape[0] is not None
         self._half = image.dtype == "tensor(float16)"
 
     def __call__(self, frames: Sequence[Bgr], _: Sequence[FrameKey] = ()) -> list[Detections]:
-        """Look at (H, W, 3) uint8 BGR frames of any sizes."""
+        """Detect objects on (H, W, 3) uint8 BGR frames of any sizes."""
         return self.detect([self.prepare(frame) for frame in frames])
 
     def prepare(self, frame: Bgr) -> FittedFrame:
@@ -72,7 +72,7 @@ class OnnxDetector:
         return self.layout.prepare(frame)
 
     def detect(self, prepared: Sequence[FittedFrame]) -> list[Detections]:
-        """Look at frames that were prepared."""
+        """Detect objects on preprocessed frames."""
         found: list[Detections] = []
         for first in range(0, len(prepared), self.batch):
             found += self._batch(prepared[first : first + self.batch])
@@ -81,7 +81,7 @@ class OnnxDetector:
     def _batch(self, some: Sequence[FittedFrame]) -> list[Detections]:
         size = self.batch if self._fixed else min(self.batch, 1 << (len(some) - 1).bit_length())
         if size == 1 and not self._half:
-            # Five megabytes at 640 pixels, that need not be copied.
+            # Avoids a copy, of 5 MB at 640 pixels.
             images = some[0].tensor[None]
         else:
             images = np.zeros((size, *some[0].tensor.shape), np.float16 if self._half else np.float32)
@@ -92,10 +92,10 @@ class OnnxDetector:
         found = [self.layout.read(outputs, at, each) for at, each in enumerate(some)]
         highest = max((int(each.labels.max()) for each in found if len(each)), default=-1)
         if highest >= len(self.names):
-            # Names that are too few may as well be those of other classes, on every frame.
+            # If there are too few names, the others may be wrong too, on every frame.
             raise WrongModelError(
                 f"{self.model} found an object of class {highest}, counted from 0, but there are {len(self.names)} "
-                "names; give annotate.names a file with a name for each class that it tells apart"
+                "names; set annotate.names to a file with a name for each of its classes"
             )
         return found
 
@@ -107,18 +107,18 @@ def _open(path: Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Threads that wait for the next layer by spinning take the cores from those that decode the next frames.
+    # Threads that spin while they wait for the next layer take cores from those that decode the next frames.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     there = onnxruntime.get_available_providers()
     try:
         return onnxruntime.InferenceSession(str(path), options, [p for p in _PROVIDERS if p in there])
     except Exception as error:
-        # The runtime raises classes of its own for each of its status codes.
+        # The runtime has an exception class for each of its status codes.
         raise ModelError(f"{path} is no ONNX model that can be used: {' '.join(str(error).split())}") from error
 
 
 def _check_names(classes: int | None, given: Sequence[str], own: Sequence[str]) -> None:
-    """Raise `ModelError` unless there is a name for each class, as far as the graph says how many it tells apart."""
+    """Raise `ModelError` unless the number of names equals the number of classes, if the graph shows it."""
     names = given or own or COCO
     if classes in {None, len(names)}:
         return

@@ -1,4 +1,4 @@
-"""What a user says about annotation."""
+"""Parameters of object detection."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ DetectorName = Literal["motion", "onnx", "d-fine", "yolo26", "owlv2", "sam3"]
 
 @dataclass(frozen=True)
 class AnnotateParams:
-    """What finds objects, on which frames, and what counts as one.
+    """Which detector runs, on which frames, and which detections are kept.
 
-    `detector`: `motion` boxes what moves on a fixed camera, without weights and without saying what it is; `onnx` runs
-    an exported detector with ONNX Runtime; `d-fine` runs D-FINE, DEIMv2 or RT-DETR with transformers; `yolo26` runs
+    `detector`: `motion` boxes what moves in front of a fixed camera, without weights and classes; `onnx` runs an
+    exported detector with ONNX Runtime; `d-fine` runs D-FINE, DEIMv2 or RT-DETR with transformers; `yolo26` runs
     weights of Ultralytics, whose code and weights are under AGPL-3.0; `owlv2` and `sam3` find what `annotate.prompts`
     names, `sam3` with masks.
-    `weights`: a file or folder (looked for below `$WINNOW_WEIGHTS` too), a name that `winnow models list` shows, or a
+    `weights`: a file or folder (also searched below `$WINNOW_WEIGHTS`), a name that `winnow models list` shows, or a
     repository of the Hugging Face hub; none takes the first of the catalogue that runs with the detector.
-    `prompts`: words for what a detector with an open vocabulary is to find; they become the categories.
-    `layout`: how an exported detector takes pictures and gives boxes; `auto` tells by its inputs and outputs.
-    `size`: width and height of the input of an exported detector that leaves them open, or of a YOLO; 0 for those that
-    it was exported, or trained, with. Where an export has a size for good, another one is refused.
-    `names`: file with the names of the categories, one per line or YAML; else those in the weights, or COCO's.
-    `min_score`: how sure the detector must be.
-    `nms_iou`: overlap from which on two boxes of one category are one, where the detector does not see to that itself.
-    `max_objects`: the most objects of a frame, the surest ones.
-    `precision`: what a torch model computes in; `auto` takes half precision on a GPU, single elsewhere.
-    `frames`: `kept` looks at the frames that curation keeps, `all` at every frame that decodes.
+    `prompts`: phrases that name what an open-vocabulary detector is to find; they become the categories.
+    `layout`: input and output convention of an exported detector; `auto` detects it from its inputs and outputs.
+    `size`: width and height of the input, for an exported detector in which they are dynamic, or for a YOLO; 0 for the
+    size of the export or the training. A size other than a fixed one of an export is refused.
+    `names`: file with the category names, one per line or YAML; else those in the weights, or COCO's.
+    `min_score`: lowest score of a detection.
+    `nms_iou`: intersection over union above which two boxes of one category are merged, for detectors that need
+    suppression.
+    `max_objects`: the most objects of a frame, those of the highest scores.
+    `precision`: floating-point format of a torch model; `auto` takes half precision on a GPU, single otherwise.
+    `frames`: `kept` runs on the frames that curation keeps, `all` on every frame that decodes.
     """
 
     detector: DetectorName = "motion"

@@ -1,4 +1,4 @@
-"""Detectors of the transformers library that know their categories: D-FINE, DEIMv2, RT-DETR."""
+"""Closed-vocabulary detectors of the transformers library: D-FINE, DEIMv2, RT-DETR."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ KINDS = {
     "rt_detr": "RTDetrForObjectDetection",
     "rt_detr_v2": "RTDetrV2ForObjectDetection",
 }
-"""The class of each type of model that a folder's `config.json` may name."""
+"""The class for each model type that a folder's `config.json` may name."""
 
 
 @dataclass(frozen=True)
 class PretrainedSpec:
     """A detector that is not loaded yet.
 
-    `kind` is its class; `names` are its categories in order, or the phrases that it is to find. `batch`, the most
-    frames at once, changes the speed, not what is found.
+    `kind` is its class; `names` are its categories in order, or the phrases to find. `batch`, the most frames at once,
+    affects the speed, not the result.
     """
 
     kind: str
@@ -42,17 +42,17 @@ class PretrainedSpec:
 
 
 class Ready(NamedTuple):
-    """A frame made ready: what the processor made of it, or on a GPU the picture itself; its height and width."""
+    """A preprocessed frame: the processor's output, or on a GPU the image itself; and its height and width."""
 
     planes: Any
     size: tuple[int, int]
 
 
 class PretrainedDetector:
-    """A detector of transformers, which finds what the library's own processor and post-processing find.
+    """A detector of transformers, with the results of the library's own pre- and post-processing.
 
-    On a CPU, pictures are made ready in threads; on a GPU they are brought there as they are, and made ready there.
-    Raises `ModelError` for a folder that does not hold it.
+    On a CPU, images are preprocessed in threads; on a GPU they are uploaded unchanged and preprocessed there. Raises
+    `ModelError` for a folder that does not contain the model.
     """
 
     def __init__(self, spec: PretrainedSpec, threads: int = 1) -> None:
@@ -67,15 +67,15 @@ class PretrainedDetector:
         self.weights_hash: str | None = spec.weights_hash
 
     def __call__(self, frames: Sequence[Bgr], _: Sequence[FrameKey] = ()) -> list[Detections]:
-        """Look at (H, W, 3) uint8 BGR frames of any sizes."""
+        """Detect objects on (H, W, 3) uint8 BGR frames of any sizes."""
         return self.detect([self.prepare(frame) for frame in frames])
 
     def prepare(self, frame: Bgr) -> Ready:
-        """Make a frame ready; may be called in any thread."""
+        """Preprocess a frame; may be called in any thread."""
         return made_ready(frame, self._processor, self._device)
 
     def detect(self, prepared: Sequence[Ready]) -> list[Detections]:
-        """Look at frames that were made ready."""
+        """Detect objects on preprocessed frames."""
         found: list[Detections] = []
         for first in range(0, len(prepared), self._batch):
             found += self._infer(prepared[first : first + self._batch])
@@ -87,14 +87,14 @@ class PretrainedDetector:
             planes = on_device(some, self._processor, self._device, self._batch)
             outputs = self._model(pixel_values=planes)
             sizes = [each.size for each in some] + [some[0].size] * (len(planes) - len(some))
-            # In single precision, since pixels of a wide frame are finer than half precision can tell.
+            # In single precision, since half precision cannot resolve single pixels of a wide frame.
             outputs.logits, outputs.pred_boxes = outputs.logits.float(), outputs.pred_boxes.float()
             results = self._processor.post_process_object_detection(outputs, self._limits.min_score, sizes)
         return [found_on(each, size, self._limits) for each, size in zip(results, sizes[: len(some)], strict=False)]
 
 
 def made_ready(frame: Bgr, processor: Any, device: Device) -> Ready:
-    """Return what a processor makes of a frame; on a GPU the frame alone, red first, for it to be done there."""
+    """Preprocess a frame with a processor; on a GPU only convert it to RGB, since the rest is done there."""
     size = (frame.shape[0], frame.shape[1])
     if device.on_gpu:
         return Ready(device.torch.from_numpy(as_rgb(frame)).permute(2, 0, 1), size)
@@ -103,7 +103,7 @@ def made_ready(frame: Bgr, processor: Any, device: Device) -> Ready:
 
 
 def on_device(some: Sequence[Ready], processor: Any, device: Device, most: int) -> Any:
-    """Return frames that were made ready as one batch, shape (B, 3, H, W), filled up on a GPU."""
+    """Return preprocessed frames as one batch, shape (B, 3, H, W), which is padded on a GPU."""
     if not device.on_gpu:
         return device.stacked([each.planes for each in some], most)
     there = [each.planes.pin_memory().to(device.name, non_blocking=True) for each in some]
@@ -112,7 +112,7 @@ def on_device(some: Sequence[Ready], processor: Any, device: Device, most: int) 
 
 
 def found_on(result: dict[str, Any], size: tuple[int, int], limits: Thresholds) -> Detections:
-    """Return what a post-processor of transformers says of a frame of (height, width), cut off at its edges."""
+    """Convert the output of a transformers post-processor for a frame of (height, width), clipped to the frame."""
     corners, scores, labels = (result[name].cpu().numpy() for name in ("boxes", "scores", "labels"))
     corners = clip_corners(corners.astype(np.float32).reshape(-1, 4), size[1], size[0])
     found = Detections.of_corners(corners, scores.astype(np.float32), labels.astype(np.int64))

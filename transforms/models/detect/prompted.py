@@ -1,4 +1,4 @@
-"""Detectors with an open vocabulary, of the transformers library: they find what phrases name. OWLv2 and SAM 3."""
+"""Open-vocabulary detectors of the transformers library, prompted with phrases: OWLv2 and SAM 3."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from transforms.models.torch_runtime import Device, load_pretrained, load_proces
 
 OWL_KINDS = {"owlv2": "Owlv2ForObjectDetection"}
 SAM3_KINDS = {"sam3": "Sam3Model", "sam3_video": "Sam3Model"}
-"""The class of each type of model that a folder's `config.json` may name."""
+"""The class for each model type that a folder's `config.json` may name."""
 
 _MASK_FROM = 0.5
 _MASKS_AT_ONCE = 16
 
 
 class Owl:
-    """OWLv2: boxes of what phrases name; each box has the phrase that it fits best.
+    """OWLv2: boxes for phrases; each box is labelled with its best-fitting phrase.
 
-    Raises `ModelError` for a folder that does not hold it.
+    Raises `ModelError` for a folder that does not contain the model.
     """
 
     def __init__(self, spec: PretrainedSpec, threads: int = 1) -> None:
@@ -36,15 +36,15 @@ class Owl:
         self.weights_hash: str | None = spec.weights_hash
 
     def __call__(self, frames: Sequence[Bgr], _: Sequence[FrameKey] = ()) -> list[Detections]:
-        """Look at (H, W, 3) uint8 BGR frames of any sizes."""
+        """Detect objects on (H, W, 3) uint8 BGR frames of any sizes."""
         return self.detect([self.prepare(frame) for frame in frames])
 
     def prepare(self, frame: Bgr) -> Ready:
-        """Make a frame ready; may be called in any thread."""
+        """Preprocess a frame; may be called in any thread."""
         return made_ready(frame, self._processor.image_processor, self._device)
 
     def detect(self, prepared: Sequence[Ready]) -> list[Detections]:
-        """Look at frames that were made ready."""
+        """Detect objects on preprocessed frames."""
         found: list[Detections] = []
         for first in range(0, len(prepared), self._batch):
             found += self._infer(prepared[first : first + self._batch])
@@ -53,7 +53,7 @@ class Owl:
     def _infer(self, some: Sequence[Ready]) -> list[Detections]:
         with self._device.torch.inference_mode():
             planes = on_device(some, self._processor.image_processor, self._device, self._batch)
-            # The phrases are the same for every frame, and a frame has to have its own.
+            # The model needs one copy of the phrases per frame.
             words = {name: self._words[name].repeat(len(planes), 1) for name in ("input_ids", "attention_mask")}
             outputs = self._model(pixel_values=planes, **words)
             sizes = [each.size for each in some] + [some[0].size] * (len(planes) - len(some))
@@ -65,9 +65,9 @@ class Owl:
 
 
 class Sam3:
-    """SAM 3: boxes and masks of what phrases name. A frame is encoded once, and each phrase asked about in turn.
+    """SAM 3: boxes and masks for phrases. A frame is encoded once, and then searched for each phrase.
 
-    Raises `ModelError` for a folder that does not hold it.
+    Raises `ModelError` for a folder that does not contain the model.
     """
 
     def __init__(self, spec: PretrainedSpec, threads: int = 1) -> None:
@@ -80,23 +80,23 @@ class Sam3:
         self._phrases = [self._asked(phrase) for phrase in spec.names]
 
     def _asked(self, phrase: str) -> tuple[Any, Any]:
-        """Return what a phrase is for the model, and which of its words count."""
-        # As long as the library itself makes every phrase.
+        """Return the text features of a phrase, and its attention mask."""
+        # The length to which the library itself pads every phrase.
         words = self._processor.tokenizer(phrase, return_tensors="pt", padding="max_length", max_length=32)
         words = {name: words[name].to(self._device.name) for name in ("input_ids", "attention_mask")}
         with self._device.torch.inference_mode():
             return self._model.get_text_features(**words, return_dict=True), words["attention_mask"]
 
     def __call__(self, frames: Sequence[Bgr], _: Sequence[FrameKey] = ()) -> list[Detections]:
-        """Look at (H, W, 3) uint8 BGR frames of any sizes."""
+        """Detect objects on (H, W, 3) uint8 BGR frames of any sizes."""
         return self.detect([self.prepare(frame) for frame in frames])
 
     def prepare(self, frame: Bgr) -> Ready:
-        """Make a frame ready; may be called in any thread."""
+        """Preprocess a frame; may be called in any thread."""
         return made_ready(frame, self._processor.image_processor, self._device)
 
     def detect(self, prepared: Sequence[Ready]) -> list[Detections]:
-        """Look at frames that were made ready, one by one: masks are large."""
+        """Detect objects on preprocessed frames, one by one, since masks need much memory."""
         return [self._infer(each) for each in prepared]
 
     def _infer(self, frame: Ready) -> Detections:
@@ -124,7 +124,7 @@ class Sam3:
 
 
 def run_lengths(logits: Any, size: tuple[int, int], device: Device) -> list[str]:
-    """Return COCO run lengths, over a frame of (height, width), of N masks given as logits, (N, h, w)."""
+    """Return the COCO run lengths, over a frame of (height, width), of N masks given as logits, (N, h, w)."""
     from pycocotools import mask as coded
 
     texts: list[str] = []
@@ -137,7 +137,7 @@ def run_lengths(logits: Any, size: tuple[int, int], device: Device) -> list[str]
 
 
 def surest(found: Sequence[Detections], limits: Thresholds) -> Detections:
-    """Return what several searches of one frame have found together, the surest first."""
+    """Return the merged detections of several searches of one frame, in descending order of score."""
     scores = np.concatenate([each.scores for each in found])
     order = np.argsort(-scores, kind="stable")[: limits.max_objects]
     masks = [mask for each in found for mask in each.masks]

@@ -1,4 +1,4 @@
-"""Detectors of Ultralytics (YOLO26 and before). Their code and weights are under AGPL-3.0: an extra of its own."""
+"""Ultralytics detectors (YOLO26 and earlier); code and weights are under AGPL-3.0, and so an extra."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ from transforms.models.inference import ModelError
 from transforms.models.torch_runtime import Device, Precision
 
 QUIET = {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "0", "YOLO_VERBOSE": "0"}
-"""What keeps the library from asking the network, installing packages, and writing to the terminal."""
+"""Environment variables that keep the library from using the network, installing packages, and printing."""
 
 _SIDE = 640
 
 
 @dataclass(frozen=True)
 class YoloSpec:
-    """A detector of Ultralytics that is not loaded yet.
+    """An Ultralytics detector that is not loaded yet.
 
-    `size` is the side of the square that pictures are fitted into; 0 takes the one that it was trained with. `names`
-    empty takes those in the weights.
+    `size` is the side of the square input; 0 takes that of the training. `names` empty takes those in the weights.
     """
 
     path: Path
@@ -40,7 +39,7 @@ class YoloSpec:
 
 
 class Fitted(NamedTuple):
-    """A frame in the model's square, shape (S, S, 3), uint8, blue first; how it lies there, and its own size."""
+    """A frame in the model's square, shape (S, S, 3), uint8, BGR; how it was fitted, and its own size in pixels."""
 
     picture: Bgr
     fit: Fit
@@ -49,10 +48,10 @@ class Fitted(NamedTuple):
 
 
 class YoloDetector:
-    """A detector of Ultralytics, which finds what its own `predict(rect=False)` finds.
+    """An Ultralytics detector, with the results of its own `predict(rect=False)`.
 
-    Every picture is fitted into the same square, so that what is found on one does not depend on which others it is
-    looked at with. Raises `ModelError` for what is no such detector.
+    Every image is fitted into the same square, so that its result does not depend on the other images of the batch.
+    Raises `ModelError` for weights that are no such detector.
     """
 
     source = "yolo26"
@@ -63,18 +62,18 @@ class YoloDetector:
         self.licence: str | None = checkpoint.get("license") or "AGPL-3.0"
         own = tuple(str(name) for _, name in sorted(dict(self._model.names).items()))
         if spec.names and len(spec.names) != len(own):
-            raise ModelError(f"{spec.path} knows {len(own)} categories, but there are {len(spec.names)} names")
+            raise ModelError(f"{spec.path}: expected {len(own)} names, one per category, found {len(spec.names)}")
         self.names = spec.names or own
         self.model = spec.model
         self.weights_hash: str | None = spec.weights_hash
         self._limits, self._batch = spec.limits, spec.batch
         self.size = spec.size or _trained_size(checkpoint)
         if self.size % int(max(self._model.stride)):
-            raise ModelError(f"{spec.path} takes sides that {int(max(self._model.stride))} divides, not {self.size}")
+            raise ModelError(f"{spec.path}: expected a multiple of {int(max(self._model.stride))}, found {self.size}")
         self._model = self._model.fuse(verbose=False).eval().to(self._device.name, self._device.dtype)
 
     def __call__(self, frames: Sequence[Bgr], _: Sequence[FrameKey] = ()) -> list[Detections]:
-        """Look at (H, W, 3) uint8 BGR frames of any sizes."""
+        """Detect objects on (H, W, 3) uint8 BGR frames of any sizes."""
         return self.detect([self.prepare(frame) for frame in frames])
 
     def prepare(self, frame: Bgr) -> Fitted:
@@ -83,7 +82,7 @@ class YoloDetector:
         return Fitted(canvas, fit, frame.shape[1], frame.shape[0])
 
     def detect(self, prepared: Sequence[Fitted]) -> list[Detections]:
-        """Look at frames that were fitted."""
+        """Detect objects on preprocessed frames."""
         found: list[Detections] = []
         for first in range(0, len(prepared), self._batch):
             found += self._infer(prepared[first : first + self._batch])
@@ -118,9 +117,9 @@ def _trained_size(checkpoint: dict[str, Any]) -> int:
 
 
 def load_checkpoint(path: Path) -> tuple[Any, dict[str, Any]]:
-    """Return the detector in a file of weights, and what else the file says. Raises `ModelError`.
+    """Return the detector in a weights file, and the file's other contents. Raises `ModelError`.
 
-    Only tensors and layers that are known are made of it: nothing else that a pickle may hold is run.
+    Only tensors and known layers are unpickled: no other code in the file is executed.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)

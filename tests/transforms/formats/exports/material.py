@@ -19,7 +19,7 @@ CATEGORIES = ("person", "wild dog", "cat")
 
 
 def frames(folder: str = "images/") -> pa.Table:
-    """Three frames of two streams, the second one without objects, in two splits."""
+    """Return three frames of two streams, the second one without objects, in two splits."""
     names = ["train/a/f_1.jpg", "train/a/f_2.jpg", "val/b.c/f_7.png"]
     return pa.table(
         {
@@ -35,7 +35,7 @@ def frames(folder: str = "images/") -> pa.Table:
 
 
 def two_parts() -> npt.NDArray[np.uint8]:
-    """A mask of two rectangles, 20x10 and 6x20 pixels, the second turned by an eighth of a circle."""
+    """Return a mask of two rectangles, 20x10 and 6x20 pixels, the second rotated by 45 degrees."""
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[5:15, 10:30] = 1
     corners = cv2.boxPoints(((55.0, 35.0), (6.0, 20.0), 45.0))
@@ -59,7 +59,7 @@ def annotation(
 
 
 def written(folder: Path, files: Mapping[str, bytes], images: str = "images/") -> Path:
-    """Write an export, and black pictures beside it."""
+    """Write an export with black images."""
     for name in frames(images)["file_name"].to_pylist():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(folder / name), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
@@ -70,7 +70,7 @@ def written(folder: Path, files: Mapping[str, bytes], images: str = "images/") -
 
 
 def objects(mask: npt.NDArray[np.uint8] | None = None) -> Objects:
-    """Three objects: two on the first frame, one that leaves the last frame on the right."""
+    """Return three objects: two on the first frame, one that extends beyond the last frame on the right."""
     rows = [
         annotation(1, "a", 1, "person", 0.5, 10, 5, 20, 10),
         annotation(2, "a", 1, "cat", 0.75, 8.25, 4.5, 60, 50, mask_rle=None if mask is None else rle(mask)),

@@ -24,7 +24,7 @@ ROWS = pa.table(
 SPLITS = ["val", "train"]
 
 
-def test_one_file_per_split_with_ids_over_all() -> None:
+def test_there_is_one_file_per_split_with_ids_unique_over_all() -> None:
     files = coco_files(ROWS, SPLITS)
     assert sorted(files) == ["annotations/instances_train.json", "annotations/instances_val.json"]
     train = json.loads(files["annotations/instances_train.json"])
@@ -80,7 +80,7 @@ def test_pycocotools_reads_boxes_and_masks(tmp_path: Path) -> None:
     assert cat["area"] == mask.sum()
     assert (person["segmentation"], person["area"], person["winnow_id"]) == ([], 200, f"{1:032x}")
     assert loaded.getAnnIds(imgIds=[2]) == []
-    # Numbers go on over the splits, and categories are the same in each.
+    # Ids continue over the splits, and categories are the same in each.
     other = json.loads(files["annotations/instances_val.json"])
     assert [(a["id"], a["image_id"], a["track_id"]) for a in other["annotations"]] == [(3, 3, 4)]
     assert other["categories"] == loaded.dataset["categories"]

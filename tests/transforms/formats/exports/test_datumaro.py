@@ -14,9 +14,11 @@ from tests.transforms.formats.exports.material import CATEGORIES, HEIGHT, WIDTH,
 from transforms.formats.exports.datumaro import datumaro_files
 from transforms.formats.exports.objects import Objects
 
+pytestmark = pytest.mark.process
+
 SPLITS = ["val", "train"]
 
-# Prints a dataset as Datumaro understands it. It wants an older Arrow than ours, and so lives in its own environment.
+# Prints a dataset as Datumaro reads it. It requires an older Arrow than ours, and so has its own environment.
 LOADER = """
 import json, sys
 from datumaro import AnnotationType, Dataset
@@ -48,14 +50,14 @@ print(json.dumps({"labels": labels, "items": items}))
 
 @pytest.fixture(scope="module")
 def datumaro() -> Path:
-    """Return the interpreter of an environment that has Datumaro in it."""
+    """Return the interpreter of an environment with Datumaro."""
     try:
         return interpreter("datumaro", "sync", "--require-hashes", "tests/requirements-datumaro.txt")
     except FileNotFoundError as error:
         pytest.skip(f"no uv to install Datumaro with: {error}")
 
 
-def test_items_with_boxes_and_masks_and_without_any() -> None:
+def test_items_have_boxes_and_masks_or_nothing() -> None:
     mask = two_parts()
     files = datumaro_files(frames(), SPLITS, objects(mask))
     assert sorted(files) == ["annotations/train.json", "annotations/val.json"]
@@ -75,13 +77,13 @@ def test_items_with_boxes_and_masks_and_without_any() -> None:
     assert val["items"][0]["annotations"][0]["attributes"]["track_id"] == 4
 
 
-def test_same_rows_give_the_same_bytes_and_none_will_do() -> None:
+def test_same_rows_give_the_same_bytes_and_no_rows_are_allowed() -> None:
     assert datumaro_files(frames(), SPLITS, objects()) == datumaro_files(frames(), SPLITS, objects())
     empty = json.loads(datumaro_files(frames().slice(0, 0), SPLITS, Objects.none())["annotations/val.json"])
     assert (empty["items"], empty["categories"]["label"]["labels"]) == ([], [])
 
 
-def test_datumaro_loads_what_was_meant(tmp_path: Path, datumaro: Path) -> None:
+def test_datumaro_reads_the_export(tmp_path: Path, datumaro: Path) -> None:
     mask = two_parts()
     for name, content in datumaro_files(frames(), SPLITS, objects(mask)).items():
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -7,7 +7,7 @@ from tests.transforms.formats.exports.material import objects, two_parts
 from transforms.formats.exports.objects import outline, turned_box, vocabulary
 
 
-def test_objects_are_in_order_of_frames_the_surest_first() -> None:
+def test_objects_are_in_order_of_frames_then_descending_score() -> None:
     there = objects()
     assert there.rows.select(["row", "label", "score"]).to_pylist() == [
         {"row": 0, "label": 2, "score": 0.75},
@@ -23,20 +23,20 @@ def test_labels_are_numbered_by_the_models_lists() -> None:
     assert vocabulary([], ["b", "a", "b"]) == ("a", "b")
 
 
-def test_an_outline_filled_is_the_mask_again() -> None:
+def test_filling_an_outline_gives_the_mask() -> None:
     mask = two_parts()
     polygon = outline(mask)
     again = np.zeros_like(mask)
     cv2.fillPoly(again, [np.floor(polygon).astype(np.int32)], (1,))
     assert not (mask & ~again & 1).any()
-    # What is drawn beside it is the line that joins both parts; it encloses nothing.
+    # The only other pixels drawn are those of the line that joins both parts; it encloses nothing.
     x, y = polygon.T
     enclosed = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
     assert 0.7 * mask.sum() < enclosed < mask.sum()
     assert len(outline(np.zeros((4, 4), np.uint8))) == 0
 
 
-def test_a_turned_box_lies_close() -> None:
+def test_a_rotated_box_fits_tightly() -> None:
     mask = two_parts()
     mask[:20] = 0
     corners = turned_box(outline(mask))

@@ -11,7 +11,7 @@ from transforms.formats.exports.voc import voc_files
 SPLITS = ["train", "val"]
 
 
-def test_a_file_per_picture_and_lists_of_splits() -> None:
+def test_there_is_a_file_per_image_and_a_list_per_split() -> None:
     files = voc_files(frames("JPEGImages/"), SPLITS, objects())
     assert sorted(files) == [
         "Annotations/train/a/f_1.xml",
@@ -40,7 +40,7 @@ def test_same_rows_give_the_same_bytes() -> None:
     assert voc_files(rows, SPLITS, objects()) == voc_files(rows, SPLITS, objects())
 
 
-def test_supervision_reads_what_was_meant(tmp_path: Path) -> None:
+def test_supervision_reads_the_export(tmp_path: Path) -> None:
     sv = pytest.importorskip("supervision", reason="supervision is not installed")
     folder = written(tmp_path, voc_files(frames("JPEGImages/"), SPLITS, objects()), "JPEGImages/")
     read = sv.DetectionDataset.from_pascal_voc(str(folder / "JPEGImages/train/a"), str(folder / "Annotations/train/a"))

@@ -25,7 +25,7 @@ def members(data: bytes) -> dict[str, bytes]:
     return found
 
 
-def test_a_sample_is_a_picture_and_what_is_known_of_it() -> None:
+def test_a_sample_is_an_image_and_its_metadata() -> None:
     files = dict(shards(frames(), ["train", "val", "test"], objects(), read))
     assert sorted(files) == ["train-000000.tar", "val-000000.tar"]
     train = members(files["train-000000.tar"])
@@ -39,7 +39,7 @@ def test_a_sample_is_a_picture_and_what_is_known_of_it() -> None:
     assert json.loads(members(files["val-000000.tar"])["000000003.json"])["objects"][0]["track_id"] == 4
 
 
-def test_shards_are_cut_and_the_same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_have_a_limited_size_and_are_deterministic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webdataset, "SHARD_FRAMES", 1)
     once, again = (list(shards(frames(), ["train"], objects(), read)) for _ in range(2))
     assert [name for name, _ in once] == ["train-000000.tar", "train-000001.tar"]

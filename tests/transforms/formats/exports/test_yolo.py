@@ -19,20 +19,20 @@ def numbers(data: bytes) -> list[list[float]]:
     return [[float(word) for word in line.split()] for line in data.decode().splitlines()]
 
 
-def test_boxes_are_shares_of_the_picture_and_negatives_are_empty() -> None:
+def test_boxes_are_relative_to_the_image_and_negatives_are_empty() -> None:
     files = yolo_files("detect")(frames(), SPLITS, objects())
     assert sorted(files) == ["data.yaml", "labels/train/a/f_1.txt", "labels/train/a/f_2.txt", "labels/val/b.c/f_7.txt"]
     assert files["labels/train/a/f_2.txt"] == b""
     cat, person = numbers(files["labels/train/a/f_1.txt"])
     np.testing.assert_allclose(cat, [2, 38.25 / WIDTH, 29.5 / HEIGHT, 60 / WIDTH, 50 / HEIGHT], atol=1e-6)
     assert person[0] == 0
-    # What leaves the picture is cut off: 60 to 80 of the 60 to 100.
+    # Boxes are clipped to the image: 60 to 80 of 60 to 100.
     np.testing.assert_allclose(
         numbers(files["labels/val/b.c/f_7.txt"]), [[1, 70 / WIDTH, 40 / HEIGHT, 20 / WIDTH, 20 / HEIGHT]], atol=1e-6
     )
 
 
-def test_the_description_names_splits_and_categories() -> None:
+def test_data_yaml_lists_splits_and_categories() -> None:
     def described(*splits: str) -> dict[str, Any]:
         return dict(yaml.safe_load(yolo_files("detect")(frames().slice(0, 0), splits, objects())["data.yaml"]))
 
@@ -47,14 +47,14 @@ def test_the_description_names_splits_and_categories() -> None:
     assert described("test", "train")["val"] == "images/test"
 
 
-def test_same_rows_give_the_same_bytes_and_none_will_do() -> None:
+def test_same_rows_give_the_same_bytes_and_no_rows_are_allowed() -> None:
     for task in get_args(Task):
         assert yolo_files(task)(frames(), SPLITS, objects()) == yolo_files(task)(frames(), SPLITS, objects())
     assert yolo_files("detect")(frames(), SPLITS, Objects.none())["labels/train/a/f_1.txt"] == b""
 
 
 @pytest.mark.parametrize("task", get_args(Task))
-def test_ultralytics_reads_what_was_meant(task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ultralytics_reads_the_export(task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ultralytics", reason="the extra `ultralytics` is not installed")
     for name, value in (("YOLO_OFFLINE", "1"), ("YOLO_AUTOINSTALL", "0"), ("YOLO_CONFIG_DIR", str(tmp_path / "conf"))):
         monkeypatch.setenv(name, value)
@@ -80,9 +80,7 @@ def test_ultralytics_reads_what_was_meant(task: Task, tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("empty", ["val", "train"])
-def test_a_split_that_nothing_fell_into_is_stood_for(
-    empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_empty_split_is_replaced_by_another(empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ultralytics", reason="the extra `ultralytics` is not installed")
     monkeypatch.setenv("YOLO_OFFLINE", "1")
     monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path / "conf"))
@@ -106,7 +104,7 @@ def test_a_split_that_nothing_fell_into_is_stood_for(
         assert len(read.labels) == len(keep)
 
 
-def test_supervision_reads_what_was_meant(tmp_path: Path) -> None:
+def test_supervision_reads_the_export(tmp_path: Path) -> None:
     sv = pytest.importorskip("supervision", reason="supervision is not installed")
     folder = written(tmp_path, yolo_files("detect")(frames(), SPLITS, objects()))
     places = (str(folder / "images/train/a"), str(folder / "labels/train/a"), str(folder / "data.yaml"))

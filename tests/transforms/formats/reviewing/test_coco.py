@@ -15,7 +15,7 @@ ID = f"{1:032x}"
 
 
 def document(*annotations: dict[str, Any], **more: Any) -> bytes:
-    """A file as CVAT exports `COCO 1.0`."""
+    """Return a file as CVAT exports `COCO 1.0`."""
     found = {
         "licenses": [{"name": "", "id": 0, "url": ""}],
         "info": {"contributor": "", "date_created": "", "description": "", "url": "", "version": "", "year": ""},
@@ -40,7 +40,7 @@ def document(*annotations: dict[str, Any], **more: Any) -> bytes:
     return json.dumps({**found, **more}).encode()
 
 
-def test_what_tools_export_is_read() -> None:
+def test_exports_of_tools_are_read() -> None:
     attributes = {"occluded": False, "rotation": 0.0, "annotation_id": ID}
     corners = [10.0, 5.0, 30.0, 5.0, 30.0, 15.0, 10.0, 15.0]
     triangle = [1.0, 1.0, 9.0, 1.0, 9.0, 8.0]
@@ -55,12 +55,12 @@ def test_what_tools_export_is_read() -> None:
     )
     assert (frame.size, frame.reviewer, frame.reviewed_ns) == ((WIDTH, HEIGHT), None, None)
     assert [s.annotation_id for s in frame.shapes] == [ID, f"{2:032x}", None, f"{4:032x}"]
-    # Four corners of the box are the box once more; three are not.
+    # A polygon of the box's four corners is the box; one of three corners is not.
     assert [len(s.rings) for s in frame.shapes] == [0, 0, 1, 0]
     assert {s.box for s in frame.shapes[:2]} == {(10, 5, 20, 10)}
 
 
-def test_what_is_written_is_read_again() -> None:
+def test_written_files_are_read_back() -> None:
     mask = two_parts()
     files = review_coco_files(frames().drop_columns(["split"]), objects(mask))
     ids = json.loads(files["ids.json"])
@@ -73,16 +73,16 @@ def test_what_is_written_is_read_again() -> None:
         assert back[2].shapes[0].track_id == 4
 
 
-def test_run_lengths_that_are_not_compressed() -> None:
+def test_uncompressed_run_lengths_are_read() -> None:
     counts = [HEIGHT + 2, 3, WIDTH * HEIGHT - HEIGHT - 5]
     data = document({"bbox": [1, 2, 1, 3], "segmentation": {"size": [HEIGHT, WIDTH], "counts": counts}})
     (shape,) = read_review_coco(data)[0].shapes
     mask = mask_of({"mask_rle": shape.mask_rle}, WIDTH, HEIGHT)
-    # Column by column: the second, from the third row on.
+    # Column-major: the second column, from the third row on.
     assert sorted(map(tuple, np.argwhere(mask).tolist())) == [(2, 1), (3, 1), (4, 1)]
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(ReviewFileError) as caught:
         read_review_coco(
             document(
@@ -104,7 +104,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 
 
 @pytest.mark.parametrize("counts", ["zzzz garbage", "", "0", "P" * 40])
-def test_malformed_run_lengths_are_said_with_their_place(counts: str) -> None:
+def test_malformed_run_lengths_are_reported_with_their_location(counts: str) -> None:
     mask = {"size": [HEIGHT, WIDTH], "counts": counts}
     with pytest.raises(ReviewFileError, match=r"^annotation 2: segmentation: expected "):
         read_review_coco(document({"bbox": [1, 1, 2, 2]}, {"bbox": [1, 2, 1, 3], "segmentation": mask}))

@@ -57,7 +57,7 @@ DUMP = """<?xml version="1.0" encoding="utf-8"?>
 """
 
 
-def test_what_cvat_dumps_is_read() -> None:
+def test_exports_of_cvat_are_read() -> None:
     first, second = read_cvat(DUMP.encode())
     assert (first.name, first.size, first.reviewer) == ("a/00000001-aaaaaaaaaaaaaaaa.jpg", (80, 60), "ada")
     assert first.reviewed_ns == 1793611800250000000
@@ -68,12 +68,12 @@ def test_what_cvat_dumps_is_read() -> None:
     assert outline.rings == (((1.5, 2.5), (9.5, 2.5), (9.5, 8.5)),)
     assert list(mask.box) == [4, 5, 3, 2]
     filled = mask_of({"mask_rle": mask.mask_rle}, 80, 60)
-    # Row by row: one off, two on, three off.
+    # Row by row: one background, two foreground, three background.
     assert sorted(map(tuple, np.argwhere(filled).tolist())) == [(5, 5), (5, 6)]
     assert second.shapes == ()
 
 
-def test_what_is_written_is_read_again() -> None:
+def test_written_files_are_read_back() -> None:
     mask = two_parts()
     files = cvat_files(frames(), objects(mask))
     back = read_cvat(files["annotations.xml"])
@@ -84,7 +84,7 @@ def test_what_is_written_is_read_again() -> None:
     outline, box = back[0].shapes
     assert list(box.box) == [10, 5, 20, 10]
     assert same_rings(outline.rings, rings_of(sent.of(0)[0], WIDTH, HEIGHT))
-    # CVAT drops attributes that a label does not declare.
+    # CVAT drops attributes that no label declares.
     labels = json.loads(files["labels.json"])
     assert [label["name"] for label in labels] == list(CATEGORIES)
     assert [a["name"] for a in labels[0]["attributes"]] == ["annotation_id", "note"]
@@ -92,7 +92,7 @@ def test_what_is_written_is_read_again() -> None:
     assert {e.text for e in declared} == {"annotation_id", "note"}
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     wrong = (
         DUMP.replace('xtl="10.00" ', "")
         .replace("1.50,2.50;9.50,2.50;9.50,8.50", "1,2;3")
@@ -117,7 +117,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         ("<annotations><version>1.0</version></annotations>", "version 1.1"),
         ('<annotations><version>1.1</version><track id="0"/></annotations>', "CVAT for video"),
         (DUMP.replace('xtl="10.00"', 'xtl="nan"'), "expected a number"),
-        (DUMP.replace('xtl="10.00"', 'xtl="10.00" rotation="30"'), "turned"),
+        (DUMP.replace('xtl="10.00"', 'xtl="10.00" rotation="30"'), "a rotated one"),
         (DUMP.replace("polygon", "cuboid"), "found cuboid"),
     ):
         with pytest.raises(ReviewFileError, match=hint):

@@ -36,7 +36,7 @@ def wrong(*shapes: ReviewedShape, size: tuple[int, int] = (WIDTH, HEIGHT)) -> li
     return decide(known(), Returned("task 1", "x", shapes, size), CATEGORIES, "ada")[1]
 
 
-def test_what_came_back_decides() -> None:
+def test_returned_shapes_are_the_decisions() -> None:
     moved = ReviewedShape("person", (12, 5, 20, 10), A, note="too far left")
     drawn = ReviewedShape("cat", (1, 1, 5, 5))
     found = said(moved, drawn)
@@ -50,7 +50,7 @@ def test_what_came_back_decides() -> None:
     assert said(drawn)["add"][0]["annotation_id"] == added["annotation_id"]
 
 
-def test_what_came_back_as_it_was_is_approved_as_it_was() -> None:
+def test_unchanged_objects_are_approved_unchanged() -> None:
     found = said(ReviewedShape("person", (10.004, 4.996, 20, 10), A), ReviewedShape("cat", (40, 20, 10, 10), B))
     assert found == {"approve": [{**known().shown[n], "decision": "approve", "note": None} for n in (A, B)]}
     assert set(said(ReviewedShape("cat", (10, 5, 20, 10), A))) == {"correct", "reject"}
@@ -65,7 +65,7 @@ def test_copies_are_new_objects() -> None:
     assert not {A, OTHER} & {o["annotation_id"] for o in found["add"]}
 
 
-def test_second_thoughts_build_on_the_first() -> None:
+def test_a_second_review_builds_on_the_first() -> None:
     corrected = {**known().shown[A], "bbox_x": 12.0, "decision": "correct", "source": "review"}
     added = {**annotation(7, "cam", 3, "cat", 1.0, 1, 1, 5, 5, source="review"), "decision": "add"}
     frame = known(said={A: corrected, added["annotation_id"]: added})
@@ -83,14 +83,14 @@ def test_second_thoughts_build_on_the_first() -> None:
     )
     assert back["approve"][0]["bbox_x"] == 10
     assert (back["add"][0]["bbox_x"], back["add"][0]["annotation_id"]) == (2, added["annotation_id"])
-    # Another model has another object there now; what the first one found is known still.
+    # Another model has another object there now; that of the first model is still known.
     later = Known("cam", 3, HASH, WIDTH, HEIGHT, shown={B: known().shown[B]}, found={A: known().shown[A]})
     assert [o["annotation_id"] for o in said(ReviewedShape("person", (10, 5, 20, 10), A), frame=later)["approve"]] == [
         A
     ]
 
 
-def test_masks() -> None:
+def test_masks_are_compared_pixel_by_pixel() -> None:
     mask = two_parts()
     masked = {**known().shown[A], "mask_rle": rle(mask)}
     frame = known(shown={A: masked})
@@ -109,7 +109,7 @@ def test_masks() -> None:
     assert said(ReviewedShape("person", (12, 5, 20, 10), A), frame=frame)["correct"][0]["mask_rle"] is None
 
 
-def test_an_outline_that_was_edited_changes_only_there() -> None:
+def test_an_edited_outline_changes_only_where_it_was_edited() -> None:
     mask = two_parts()
     masked = {**known().shown[A], "mask_rle": rle(mask)}
     ring = rings_of(masked, WIDTH, HEIGHT)[0]
@@ -121,12 +121,12 @@ def test_an_outline_that_was_edited_changes_only_there() -> None:
     assert 0 < len(changed) < mask.sum() / 4
 
 
-def test_an_edge_a_little_outside_is_cut_off() -> None:
+def test_an_edge_slightly_outside_is_clipped() -> None:
     drawn = said(ReviewedShape("cat", (-0.5, 50.0, 20.0, 10.9)))["add"][0]
     assert [drawn[n] for n in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")] == pytest.approx([0, 50, 19.5, 10])
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     problems = wrong(
         ReviewedShape("dog", (1, 1, 5, 5)),
         ReviewedShape("cat", (70, 1, 20, 5)),
@@ -141,7 +141,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     assert "it is 40x30 in the file, but 80x60 in the tables" in wrong(size=(40, 30))[0]
 
 
-def test_a_mask_that_covers_nothing_is_refused() -> None:
+def test_an_empty_mask_is_refused() -> None:
     line = ((1.0, 1.0), (9.0, 1.0), (1.0, 1.0))
     problems = wrong(
         ReviewedShape("cat", (0, 0, 0, 0), mask_rle=rle(np.zeros((HEIGHT, WIDTH), np.uint8))),

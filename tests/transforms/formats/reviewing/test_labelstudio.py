@@ -21,7 +21,7 @@ def region(kind: str = "rectanglelabels", name: str = "Dx_aB91ISN", **more: Any)
 
 
 def task(*annotations: dict[str, Any], number: int = 7) -> dict[str, Any]:
-    """A task as the export `JSON` has it, with all that comes along."""
+    """Return a task as the export `JSON` has it, with unused fields."""
     return {
         "id": number,
         "annotations": list(annotations),
@@ -80,14 +80,14 @@ def test_tasks_have_predictions_in_percent() -> None:
     assert (person["original_width"], person["original_height"]) == (WIDTH, HEIGHT)
     assert tasks[0]["predictions"][0]["score"] == 0.5
     assert tasks[1]["predictions"][0]["result"] == []
-    # What regions refer to is in the labelling interface.
+    # The names that regions refer to are in the labelling interface.
     view = ET.fromstring(files["labels.xml"])
     assert {e.get("name"): e.get("toName") for e in view} == {"image": None, "box": "image", "outline": "image"}
     assert [e.get("value") for e in view.findall("RectangleLabels/Label")] == list(CATEGORIES)
     assert cat["from_name"] == "box"
 
 
-def test_masks_are_outlines_there_and_back() -> None:
+def test_masks_are_written_and_read_as_outlines() -> None:
     mask = two_parts()
     files = labelstudio_files(frames(), objects(mask), "")
     sent = json.loads(files["tasks.json"])[0]
@@ -99,7 +99,7 @@ def test_masks_are_outlines_there_and_back() -> None:
     assert same_rings(shape.rings, rings_of(each, WIDTH, HEIGHT))
 
 
-def test_what_label_studio_exports_is_read() -> None:
+def test_exports_of_label_studio_are_read() -> None:
     person = {"id": 10, "email": "ada@example.org", "first_name": "", "last_name": "", "username": "ada"}
     regions = [region(name=ID), region(meta={"text": ["hard to", "see"]}), region("choices", value={"choices": ["ok"]})]
     older = annotation(updated_at="2026-03-09T20:00:00Z")
@@ -113,17 +113,17 @@ def test_what_label_studio_exports_is_read() -> None:
     assert (drawn.annotation_id, drawn.note) == ("Dx_aB91ISN", "hard to see")
 
 
-def test_what_nobody_has_annotated_or_that_was_skipped_is_no_frame() -> None:
+def test_tasks_without_annotation_and_skipped_tasks_are_left_out() -> None:
     skipped = annotation(was_cancelled=True)
     assert read_labelstudio(json.dumps([task(), task(skipped, number=8)]).encode()) == []
-    # An empty annotation is one: nothing is there.
+    # An empty annotation counts: the frame has no objects.
     (frame,) = read_labelstudio(json.dumps([task(skipped, annotation())]).encode())
     assert (frame.shapes, frame.reviewer, frame.size) == ((), "10", None)
     truth = annotation(region(), ground_truth=True, updated_at="2020-01-01T00:00:00Z")
     assert len(read_labelstudio(json.dumps([task(truth, annotation())]).encode())[0].shapes) == 1
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     wrong = [
         region(value={"x": 1, "y": 1, "width": 5, "rectanglelabels": ["person"]}),
         region(value={"x": 1, "y": 1, "width": 5, "height": 5, "rectanglelabels": []}),
@@ -135,7 +135,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         read_labelstudio(json.dumps([task(annotation(*wrong))]).encode())
     for problem, hint in zip(
         caught.value.problems,
-        ("expected x, y, width and height", "expected one label", "brushlabels", "turned", "value x"),
+        ("expected x, y, width and height", "expected one label", "brushlabels", "rotated", "value x"),
         strict=True,
     ):
         assert hint in problem

@@ -18,7 +18,7 @@ from transforms.models.inference import REQUEST, WindowedModel, infer_windowed
 N, CONTEXT, BAD, GAP_AT = 40, 9, 20, 24
 
 
-def test_a_frame_that_cannot_be_read_sets_those_aside_that_are_looked_at_with_it(tmp_path: Path) -> None:
+def test_an_unreadable_frame_gives_faults_for_the_frames_of_its_window(tmp_path: Path) -> None:
     rows = []
     with Clips() as clips:
         for at in range(N):
@@ -40,7 +40,7 @@ def test_a_frame_that_cannot_be_read_sets_those_aside_that_are_looked_at_with_it
     assert whole.rows["annotated"]["frame_idx"].to_pylist() == list(range(CONTEXT, N))
     assert whole.rows["annotated"]["input_id"].to_pylist() == list(range(CONTEXT, N))
     seen = np.array(whole.rows["annotated"]["n_objects"].to_pylist())
-    # What is known of the scene is forgotten at the gap.
+    # The history is reset at the gap.
     assert seen.tolist() == [0 if GAP_AT <= n < GAP_AT + 5 else 1 for n in range(CONTEXT, N)]
     Path(str(rows[BAD]["uri"])).write_bytes(b"something else")
     part = infer_windowed(block, model, ("annotate",), ImageParams(), 2)

@@ -50,7 +50,7 @@ def ids(stage: str = "key", stream: str = "a", number: int = 1, content: int = 7
     return str(annotation_ids(stage, pa.array([stream]), *one, pa.array([category]), box)[0])
 
 
-def test_an_id_says_by_whom_on_which_picture_what_and_where() -> None:
+def test_ids_depend_on_stage_frame_category_and_box() -> None:
     others = [
         ids("other"),
         ids(stream="b"),
@@ -60,12 +60,12 @@ def test_an_id_says_by_whom_on_which_picture_what_and_where() -> None:
         ids(category="\x1fcat"),
     ]
     assert len({ids(), *others}) == 7
-    # Ids are in tables that people keep: they must not change with the program.
+    # Ids are stored in tables: they must not change between versions.
     assert ids() == "d0115e5aed3bc500195044898cf1ac8f"
 
 
 @given(st.permutations(range(6)), st.floats(-0.01, 0.01))
-def test_ids_do_not_depend_on_order_nor_on_the_last_digits(order: list[int], jitter: float) -> None:
+def test_ids_do_not_depend_on_order_or_rounding(order: list[int], jitter: float) -> None:
     boxes = np.array([[10 * n, 5, 20, 20] for n in range(6)], np.float32)
     cats, ones = pa.array(["cat"] * 6), np.ones(6, np.int64)
     before = annotation_ids("key", cats, ones, ones, cats, boxes).to_pylist()
@@ -73,7 +73,7 @@ def test_ids_do_not_depend_on_order_nor_on_the_last_digits(order: list[int], jit
     assert after == [before[n] for n in order]
 
 
-def test_twins_have_ids_of_their_own() -> None:
+def test_equal_objects_have_different_ids() -> None:
     boxes = np.ones((3, 4), np.float32)
     found = annotation_ids(
         "key", pa.array(["a"] * 3), np.ones(3, np.int64), np.ones(3, np.int64), pa.array(["x"] * 3), boxes

@@ -28,7 +28,7 @@ def port(*shape: int | None, name: str = "output") -> Port:
         ([IMAGES, SIZES], [port(None, None, name=n) for n in ("labels", "boxes", "scores")], Dfine),
     ],
 )
-def test_conventions_are_told_apart(inputs: list[Port], outputs: list[Port], kind: type) -> None:
+def test_conventions_are_recognised(inputs: list[Port], outputs: list[Port], kind: type) -> None:
     assert isinstance(recognise(inputs, outputs, LIMITS), kind)
 
 
@@ -46,12 +46,12 @@ def test_a_convention_can_be_forced() -> None:
         ("yolox", port(1, 84, 5), r"\(batch, 84, 5 \+ classes\), .*found .*\(1, 84, 5\)"),
     ],
 )
-def test_an_output_of_another_shape_cannot_be_forced(name: LayoutName, output: Port, said: str) -> None:
+def test_a_convention_cannot_be_forced_on_outputs_of_another_shape(name: LayoutName, output: Port, said: str) -> None:
     with pytest.raises(UnknownLayoutError, match=said):
         recognise([IMAGES], [output], LIMITS, forced=name)
 
 
-def test_classes_are_counted_as_far_as_the_output_says() -> None:
+def test_the_number_of_classes_is_read_from_the_output() -> None:
     shapes = [(1, 84, 85), (1, 84, 6), (None, None, 85), (1, 300, 6)]
     assert [recognise([IMAGES], [port(*shape)], LIMITS).classes for shape in shapes] == [80, 1, 80, None]
 
@@ -61,37 +61,37 @@ def test_classes_are_counted_as_far_as_the_output_says() -> None:
     [
         ([IMAGES], [port(1, 84, 5)], r"found inputs images \(1, 3, 64, 64\), outputs output \(1, 84, 5\)"),
         ([IMAGES], [port(1, 1000)], "name it with annotate.layout"),
-        ([port(1, 3, None, None)], [port(1, 300, 6)], "give it with annotate.size"),
+        ([port(1, 3, None, None)], [port(1, 300, 6)], "has a dynamic size; set annotate.size"),
     ],
 )
-def test_what_is_not_known_is_said(inputs: list[Port], outputs: list[Port], said: str) -> None:
+def test_unknown_graphs_are_refused(inputs: list[Port], outputs: list[Port], said: str) -> None:
     with pytest.raises(UnknownLayoutError, match=said):
         recognise(inputs, outputs, LIMITS)
 
 
-def test_a_size_that_the_input_does_not_take_is_refused() -> None:
+def test_a_size_other_than_the_fixed_one_is_refused() -> None:
     for image in (IMAGES, port(1, 3, 64, None, name="images")):
         recognise([image], [port(1, 300, 6)], LIMITS, (64, 64))
-        with pytest.raises(UnknownLayoutError, match=r"takes (64|\?)x64 .* annotate.size asks for 32x32"):
+        with pytest.raises(UnknownLayoutError, match=r"fixed size of (64|\?)x64 .* annotate.size is 32x32"):
             recognise([image], [port(1, 300, 6)], LIMITS, (32, 32))
 
 
 def yolox_row(
     cx: float, cy: float, w: float, h: float, stride: int, sure: float, classes: list[float]
 ) -> npt.NDArray[np.float32]:
-    """What YOLOX says of a box, given by centre and size in pixels, in the cell that it lies in."""
+    """Return YOLOX's row for a box, given by centre and size in pixels, in the cell of its centre."""
     cell = np.floor([cx / stride, cy / stride])
     place = np.array([cx, cy]) / stride - cell
     return np.array([*place, *np.log(np.array([w, h]) / stride), sure, *classes], np.float32)
 
 
-def test_yolox_is_read_by_hand() -> None:
+def test_yolox_rows_are_decoded() -> None:
     layout = recognise([IMAGES], [port(1, 84, 8)], LIMITS)
     rows = np.zeros((1, 84, 8), np.float32)
     # Cell (3, 2) of the 8x8 cells of 8 pixels; and cell (1, 0) of the 2x2 cells of 32, after 64 and 16 others.
     rows[0, 2 * 8 + 3] = yolox_row(28, 20, 16, 8, 8, 0.9, [0.1, 0.8, 0])
     rows[0, 64 + 16 + 1] = yolox_row(40, 10, 20, 60, 32, 0.8, [0.5, 0, 0])
-    # The same thing once more, less sure; another class in the same place; and one that is not sure enough.
+    # The same object with a lower score; another class in the same place; and one below the threshold.
     rows[0, 2 * 8 + 4] = yolox_row(33, 20, 16, 8, 8, 0.9, [0, 0, 0.7])
     rows[0, 2 * 8 + 2] = yolox_row(23.9, 20, 16, 8, 8, 0.5, [0, 0.9, 0])
     rows[0, 0] = yolox_row(4, 4, 4, 4, 8, 0.5, [0.5, 0, 0])
@@ -99,12 +99,12 @@ def test_yolox_is_read_by_hand() -> None:
     found = layout.read({"output": rows}, 0, layout.prepare(frame))
     np.testing.assert_allclose(found.scores, [0.72, 0.63, 0.45, 0.4], atol=1e-6)
     assert found.labels.tolist() == [1, 2, 1, 0]
-    # The last is cut off at the upper and lower edge of the frame, which is 64x32.
+    # The last is clipped at the top and bottom of the frame, which is 64x32.
     expected = np.array([[20, 16, 16, 8], [25, 16, 16, 8], [15.9, 16, 16, 8], [30, 0, 20, 32]])
     np.testing.assert_allclose(found.boxes, expected, atol=1e-4)
 
 
-def test_the_surest_are_kept_where_there_are_too_many() -> None:
+def test_the_highest_scores_are_kept_above_the_limit() -> None:
     layout = recognise([IMAGES], [port(1, 300, 6)], Thresholds(0.1, 0.65, max_objects=2))
     rows = np.zeros((1, 300, 6), np.float32)
     for at, score in enumerate((0.5, 0.9, 0.7)):

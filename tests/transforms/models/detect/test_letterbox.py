@@ -14,7 +14,7 @@ from transforms.models.detect.letterbox import PAD, letterbox, non_max_suppressi
 @pytest.mark.parametrize(
     ("shape", "centred", "inner"),
     [
-        # left, top, width, height of the picture within 64x64
+        # left, top, width, height of the image within 64x64
         ((100, 200), False, (0, 0, 64, 32)),
         ((100, 200), True, (0, 16, 64, 32)),
         ((200, 101), False, (0, 0, 32, 64)),
@@ -33,7 +33,7 @@ def test_letterbox(shape: tuple[int, int], centred: bool, inner: tuple[int, int,
 
 
 def reference(corners: npt.NDArray[Any], scores: npt.NDArray[Any], labels: npt.NDArray[Any], iou: float) -> list[int]:
-    """The definition, box by box."""
+    """Return the boxes that are kept by the definition, box by box."""
     kept: list[int] = []
     for i in sorted(range(len(scores)), key=lambda i: -scores[i]):
         for j in kept:
@@ -56,14 +56,14 @@ Box = st.tuples(st.integers(-8, 40), st.integers(-8, 40), st.integers(1, 24), st
     st.lists(st.tuples(Box, st.sampled_from([0.2, 0.5, 0.9]), st.integers(0, 2)), max_size=25),
     st.sampled_from([0.3, 0.45, 0.65]),
 )
-def test_suppression_is_the_definition(objects: list[tuple[tuple[int, ...], float, int]], iou: float) -> None:
+def test_suppression_follows_the_definition(objects: list[tuple[tuple[int, ...], float, int]], iou: float) -> None:
     boxes = np.array([o[0] for o in objects], np.float32).reshape(-1, 4)
     corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
     scores, labels = np.array([o[1] for o in objects], np.float32), np.array([o[2] for o in objects], np.int64)
     assert non_max_suppression(corners, scores, labels, iou).tolist() == reference(corners, scores, labels, iou)
 
 
-def test_suppression_by_hand() -> None:
+def test_suppression_has_a_known_result() -> None:
     corners = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 9], [0, 0, 10, 5]], np.float32)
     labels = np.array([0, 0, 1, 0])
     assert non_max_suppression(corners, np.array([0.8, 0.9, 0.7, 0.6], np.float32), labels, 0.65).tolist() == [1, 2, 3]

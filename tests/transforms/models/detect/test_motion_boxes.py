@@ -22,7 +22,7 @@ def keys(numbers: list[int]) -> list[FrameKey]:
 
 
 def scene(at: int, seed: int = 1) -> npt.NDArray[np.uint8]:
-    """A textured still of 320x180 over which a bright square of 24 moves, 4 pixels per frame, and light flickers."""
+    """Return a static texture of 320x180 with a bright square of 24 that moves 4 pixels per frame, under flicker."""
     frame = noise(seed, 180, 320) // 2
     frame[60:84, 4 * at : 4 * at + 24] = 240
     bright = np.clip(frame.astype(np.int16) + (at % 3) * 6, 0, 255).astype(np.uint8)
@@ -37,7 +37,7 @@ def stream() -> list[npt.NDArray[np.uint8]]:
 @settings(deadline=None)
 @given(st.integers(64, 8192), st.integers(64, 8192), st.integers(0, 319), st.integers(0, 319))
 @example(768, 432, 215, 100)
-def test_no_box_goes_beyond_the_frame(width: int, height: int, left: int, top: int) -> None:
+def test_no_box_extends_beyond_the_frame(width: int, height: int, left: int, top: int) -> None:
     corners = np.array([[left, min(top, 178), 320, 180]], np.float32)
     found = Detections.of_corners(corners, np.array([0.9]), np.array([0]))
     frame = MotionFrame(np.zeros((180, 320), np.uint8), (width, height))
@@ -47,7 +47,7 @@ def test_no_box_goes_beyond_the_frame(width: int, height: int, left: int, top: i
         assert box[at] + box[at + 2] <= np.float32(size)
 
 
-def test_the_square_is_boxed_and_nothing_else() -> None:
+def test_only_the_square_is_boxed() -> None:
     found = MotionDetector(PARAMS, Thresholds(0.2, 1.0, 300))(stream(), keys(list(range(N))))
     assert [len(f) for f in found[:5]] == [0] * 5
     for at in range(20, N):
@@ -61,7 +61,7 @@ def test_the_square_is_boxed_and_nothing_else() -> None:
 
 @settings(max_examples=6, deadline=None)
 @given(st.integers(0, N - 1), st.integers(1, 12))
-def test_what_is_found_does_not_depend_on_where_a_call_begins(first: int, n: int) -> None:
+def test_results_do_not_depend_on_where_a_call_begins(first: int, n: int) -> None:
     detector = MotionDetector(PARAMS, Thresholds(0.2, 1.0, 300))
     whole = detector(stream(), keys(list(range(N))))
     start, end = max(0, first - detector.context), min(N, first + n)
@@ -72,7 +72,7 @@ def test_what_is_found_does_not_depend_on_where_a_call_begins(first: int, n: int
 
 
 @pytest.mark.parametrize("break_", ["gap", "cut", "stream"])
-def test_the_past_is_forgotten_at_gaps_cuts_and_other_streams(break_: str) -> None:
+def test_the_history_is_reset_at_gaps_cuts_and_other_streams(break_: str) -> None:
     numbers = list(range(24))
     frames = [scene(at) for at in range(12)] + [scene(at, seed=9 if break_ == "cut" else 1) for at in range(12, 24)]
     chosen = keys(numbers)
@@ -94,31 +94,31 @@ def test_boxes_are_in_pixels_of_the_frame() -> None:
     assert abs(y - 120) <= 12
 
 
-def test_the_median_of_nine() -> None:
+def test_median_of_nine_is_the_median() -> None:
     pictures = np.random.default_rng(3).integers(0, 256, (9, 16, 20), dtype=np.uint8)
     assert np.array_equal(median_of_nine(list(pictures)), np.median(pictures, axis=0))
 
 
-def test_a_camera_that_is_all_over_changed_says_nothing() -> None:
+def test_nothing_is_detected_where_the_whole_image_changes() -> None:
     frames = [scene(0, seed=n)[:, :, :] for n in range(12)]
     assert all(len(f) == 0 for f in MotionDetector(PARAMS, Thresholds(0.0, 1.0, 300))(frames, keys(list(range(12)))))
 
 
 def street(at: int) -> npt.NDArray[np.uint8]:
-    """320x180 of a plain ground with posts here and there, seen from 3 pixels further on in each frame."""
+    """Return 320x180 of a plain ground with posts, from a camera that moves 3 pixels per frame."""
     wide = np.full((180, 640), 90, np.uint8)
     for x in range(0, 640, 40):
         wide[(x * 7) % 120 : (x * 7) % 120 + 60, x : x + 8] = 200
     return np.repeat(wide[:, 3 * at : 3 * at + 320, None], 3, axis=2)
 
 
-def test_a_camera_that_moves_itself_is_told_by_what_has_edges() -> None:
+def test_camera_motion_is_recognised_by_edges() -> None:
     limits, numbers = Thresholds(0.0, 1.0, 300), keys(list(range(N)))
     moving = [street(at) for at in range(N)]
     assert sum(map(len, MotionDetector(PARAMS, limits)(moving, numbers))) == 0
-    # It is far from changed all over, and what differs from its past would be boxed.
+    # Only a small share of pixels changes, so that the differences would be boxed otherwise.
     assert sum(map(len, MotionDetector(replace(PARAMS, camera=1.0), limits)(moving, numbers))) > N
-    # From one place, a thing half as large as the picture is found wherever it is.
+    # With a fixed camera, an object half as large as the image is detected anywhere.
     fixed = [street(0) for _ in range(N)]
     for at, frame in enumerate(fixed):
         frame[20:, 4 * at : 4 * at + 100] = 240

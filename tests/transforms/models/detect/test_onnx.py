@@ -19,7 +19,7 @@ LIMITS = Thresholds(min_score=0.25, nms_iou=0.65, max_objects=300)
 
 
 def picture(width: int, height: int, *box: int) -> npt.NDArray[np.uint8]:
-    """A grey BGR picture with a red rectangle: x, y, width, height."""
+    """Return a grey BGR image with a red rectangle: x, y, width, height."""
     frame = np.full((height, width, 3), 90, np.uint8)
     x, y, w, h = box or (0, 0, 0, 0)
     frame[y : y + h, x : x + w] = (0, 0, 255)
@@ -46,7 +46,7 @@ def test_boxes_of_an_end_to_end_graph_are_in_pixels_of_the_frame(tmp_path: Path,
     assert len(none) == 0
 
 
-def test_a_frame_gives_the_same_whatever_is_in_the_batch(tmp_path: Path) -> None:
+def test_results_do_not_depend_on_the_batch(tmp_path: Path) -> None:
     detector = OnnxDetector(write_end_to_end(tmp_path / "e.onnx", "N"), OnnxParams(LIMITS, batch=3))
     frames = [picture(200 + 8 * n, 120, 10 * n, 8, 50, 40) for n in range(7)]
     together = detector(frames, [])
@@ -57,7 +57,7 @@ def test_a_frame_gives_the_same_whatever_is_in_the_batch(tmp_path: Path) -> None
 def test_boxes_of_a_dfine_graph_are_in_pixels_of_the_frame(tmp_path: Path) -> None:
     detector = OnnxDetector(write_dfine(tmp_path / "d.onnx"), OnnxParams(LIMITS, batch=2))
     assert isinstance(detector.layout, Dfine)
-    # Squeezed by 4 across and 2 down.
+    # Reduced by 4 horizontally and by 2 vertically.
     first, second = detector([picture(256, 128, 40, 20, 80, 60), picture(128, 128, 64, 64, 64, 64)], [])
     box, score, label = only(first)
     np.testing.assert_allclose(box, [40, 20, 80, 60], atol=4)
@@ -65,7 +65,7 @@ def test_boxes_of_a_dfine_graph_are_in_pixels_of_the_frame(tmp_path: Path) -> No
     np.testing.assert_allclose(only(second)[0], [64, 64, 64, 64], atol=2)
 
 
-def test_names_that_do_not_reach_are_an_error(tmp_path: Path) -> None:
+def test_too_few_names_are_an_error(tmp_path: Path) -> None:
     detector = OnnxDetector(write_end_to_end(tmp_path / "e.onnx"), OnnxParams(LIMITS, names=("one",)))
     with pytest.raises(ModelError, match="found an object of class 1, counted from 0, but there are 1 names"):
         detector([picture(64, 64, 8, 8, 16, 16)], [])
@@ -79,13 +79,13 @@ def test_there_is_a_name_for_each_class_of_the_graph(tmp_path: Path, n: int) -> 
         OnnxDetector(path, OnnxParams(LIMITS, names=tuple("abcd"[:n])))
     with pytest.raises(ModelError, match=r"expected 3 names, .* nobody names them, and COCO has 80"):
         OnnxDetector(path, OnnxParams(LIMITS))
-    # What a graph says of itself counts where its outputs do not say.
+    # Metadata count where the outputs do not show the number of classes.
     named = write_end_to_end(tmp_path / "e.onnx", 1, {0: "cat", 1: "red", 2: "dog"})
     with pytest.raises(ModelError, match=rf"expected 3 names, .* annotate\.names has {n}"):
         OnnxDetector(named, OnnxParams(LIMITS, names=tuple("abcd"[:n])))
 
 
-def test_what_is_no_model_is_said_so(tmp_path: Path) -> None:
+def test_files_that_are_no_model_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"no model")
     with pytest.raises(ModelError, match=r"x\.onnx is no ONNX model"):
         OnnxDetector(tmp_path / "x.onnx", OnnxParams(LIMITS))

@@ -30,7 +30,7 @@ def detector(folder: Path, min_score: float = 0.0, precision: Precision = "fp32"
     return PretrainedDetector(spec)
 
 
-def test_it_finds_what_the_library_finds(weights: Path) -> None:
+def test_results_equal_those_of_the_library(weights: Path) -> None:
     import torch
     from PIL import Image
     from transformers import AutoImageProcessor, DFineForObjectDetection
@@ -52,7 +52,7 @@ def test_it_finds_what_the_library_finds(weights: Path) -> None:
         assert (mine.boxes[:, :2] + mine.boxes[:, 2:] <= [width + 1e-3, height + 1e-3]).all()
 
 
-def test_what_is_found_does_not_depend_on_the_batch(weights: Path) -> None:
+def test_results_do_not_depend_on_the_batch(weights: Path) -> None:
     frames = [colored(seed) for seed in range(5)]
     together = detector(weights, 0.02)(frames)
     assert len({tuple(each.boxes[0]) for each in together}) == 5
@@ -72,7 +72,7 @@ def test_half_precision_is_near_to_single(weights: Path) -> None:
     np.testing.assert_allclose(np.sort(half.scores)[-3:], np.sort(full.scores)[-3:], atol=0.05)
 
 
-def test_weights_that_are_not_all_there_are_refused(weights: Path, tmp_path: Path) -> None:
+def test_incomplete_weights_are_refused(weights: Path, tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
     for name in ("config.json", "preprocessor_config.json"):

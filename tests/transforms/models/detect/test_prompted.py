@@ -44,7 +44,7 @@ def assert_alike(mine: Detections, other: Detections) -> None:
     np.testing.assert_array_equal(mine.labels, other.labels)
 
 
-def test_owl_finds_what_the_library_finds(owl: Path) -> None:
+def test_owl_results_equal_those_of_the_library(owl: Path) -> None:
     import torch
     from PIL import Image
     from transformers import Owlv2ForObjectDetection, Owlv2Processor
@@ -68,7 +68,7 @@ def test_owl_finds_what_the_library_finds(owl: Path) -> None:
         assert_alike(found, alone)
 
 
-def test_sam3_finds_and_cuts_out_what_the_library_does(sam3: Path) -> None:
+def test_sam3_results_equal_those_of_the_library(sam3: Path) -> None:
     import torch
     from PIL import Image
     from pycocotools import mask as coded
@@ -104,7 +104,7 @@ def test_sam3_finds_and_cuts_out_what_the_library_does(sam3: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [write_owl, write_sam3])
-def test_other_weights_find_other_things(write: Callable[..., Path], tmp_path: Path) -> None:
+def test_other_weights_give_other_results(write: Callable[..., Path], tmp_path: Path) -> None:
     kind, made = ("Sam3Model", Sam3) if write is write_sam3 else ("Owlv2ForObjectDetection", Owl)
     one, other = (made(spec(kind, write(tmp_path / str(seed), seed=seed), 0.0))([colored(1)])[0] for seed in (0, 1))
     assert not np.array_equal(one.boxes, other.boxes)

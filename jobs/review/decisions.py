@@ -1,0 +1,166 @@
+"""Recording what people decided about frames and the objects on them, as rows of the table `reviews`."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+from blake3 import blake3
+
+import schemas
+from jobs.core.errors import UserError
+from jobs.storage.store import Drop, Store
+from jobs.storage.workspace import Workspace
+from jobs.views.categories import categories_of, register
+from jobs.views.view import View
+
+SEEN = "seen"
+DECISIONS = ("approve", "correct", "reject", "add")
+PICTURE = (*schemas.FRAME_KEY, "content_hash")
+"""Columns that name a frame and the picture that it had when somebody reviewed it."""
+
+_JOB = "review"
+
+Row = dict[str, Any]
+Picture = tuple[str, int, str]
+
+
+def frame_rows(
+    picture: Picture,
+    decisions: Iterable[Mapping[str, Any]],
+    reviewer: str,
+    reviewed_ns: int | None = None,
+    note: str | None = None,
+    default_note: str | None = None,
+) -> list[Row]:
+    """Return the rows of one reviewed frame, as `record_decisions` takes them: `seen` first, then each object.
+
+    `picture` is stream_id, frame_idx and content_hash. `decisions` are objects with the columns `annotation_id`,
+    `decision` (one of `DECISIONS`), `category`, `score`, `bbox_x`, `bbox_y`, `bbox_w`, `bbox_h` (pixels of the full
+    frame), `mask_rle`, `track_id`, `text`, `source`, `model`, `weights_hash` and `note`; other columns are ignored, and
+    missing ones are null. `reviewed_ns` is in ns since 1970, now by default. `note` is that of the frame,
+    `default_note` that of the frame and of every object without one.
+    """
+    text = "\x1f".join([SEEN, *map(str, picture)])
+    whole = {"annotation_id": blake3(text.encode()).hexdigest()[:32], "decision": SEEN, "note": note}
+    common = {
+        **dict(zip(PICTURE, picture, strict=True)),
+        "reviewer": reviewer,
+        "reviewed_ns": reviewed_ns or time.time_ns(),
+    }
+    names = schemas.REVIEWS.arrow_schema.names
+    rows = [{name: each.get(name) for name in names} | common for each in (whole, *decisions)]
+    return [row | {"note": row["note"] or default_note} for row in rows]
+
+
+def record_decisions(
+    workspace: Workspace,
+    rows: Sequence[Row],
+    origin: str,
+    categories: Collection[str] = (),
+    dry_run: bool = False,
+) -> dict[str, int]:
+    """Write the reviews of frames, all or nothing, and return what they were, in numbers.
+
+    `rows` have the columns of `schemas.REVIEWS`; `frame_rows` makes them. Those of one frame belong together: one row
+    `seen` and one row for each object on it. What a frame had before is replaced as a whole, so that an object without
+    a row counts as never decided upon. `origin` says where a new category came from; `categories` are accepted beside
+    those that the workspace knows. With `dry_run` nothing is written to `reviews`.
+
+    Recording the same rows twice changes nothing: a frame whose rows differ in nothing but `reviewed_ns` counts as
+    `unchanged`, and one of which the table holds a later review as `older`; both are left as they are. The other counts
+    are `frames`, and the written objects by `decision`.
+
+    Raises `UserError` with every problem, before anything is written: rows that do not fit the schema, an unknown
+    decision or category, a frame without exactly one row `seen`, or a picture that the frame no longer shows.
+    """
+    store = Store(workspace.require().root)
+    store.create_tables([schemas.REVIEWS, schemas.CATEGORIES])
+    view = View.of(workspace)
+    table = _table(rows)
+    frames = _by_picture(table.to_pylist())
+    known = frozenset(categories_of(view)) | frozenset(categories)
+    if problems := [*_row_problems(frames, known), *_unknown_pictures(frames, view)]:
+        raise UserError(problems)
+    earlier = _earlier(frames, view)
+    counts = Counter(dict.fromkeys((*DECISIONS, "unchanged", "older"), 0))
+    written: list[Row] = []
+    for picture, fresh in frames.items():
+        before = earlier.get(picture, [])
+        if _content(fresh) == _content(before):
+            counts["unchanged"] += 1
+        elif before and _latest_ns(fresh) < _latest_ns(before):
+            counts["older"] += 1
+        else:
+            written += fresh
+            counts.update(row["decision"] for row in fresh if row["decision"] != SEEN)
+    if written and not dry_run:
+        kept = pa.Table.from_pylist(written, schemas.REVIEWS.arrow_schema)
+        # Numbers first: a reader of a category of `reviews` finds the one that exports give it.
+        named = (row["category"] for row in written if row["category"] and row["decision"] != "reject")
+        register(store, named, origin, _JOB)
+        store.upsert(schemas.REVIEWS, kept, _JOB, Drop(keys=kept.select(list(PICTURE))))
+    return {"frames": len(frames), **counts}
+
+
+def _table(rows: Sequence[Row]) -> pa.Table:
+    """Return rows as a table that fits the schema. Raises `UserError` with everything that does not."""
+    try:
+        table = pa.Table.from_pylist(list(rows), schemas.REVIEWS.arrow_schema)
+        schemas.REVIEWS.check(table)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, schemas.SchemaMismatchError) as error:
+        raise UserError(f"reviews cannot be recorded: {error}") from error
+    return table
+
+
+def _by_picture(rows: Iterable[Row]) -> dict[Picture, list[Row]]:
+    frames: dict[Picture, list[Row]] = {}
+    for row in rows:
+        frames.setdefault((row["stream_id"], row["frame_idx"], row["content_hash"]), []).append(row)
+    return frames
+
+
+def _row_problems(frames: Mapping[Picture, Sequence[Row]], known: Collection[str]) -> Iterator[str]:
+    for (stream, number, _), rows in frames.items():
+        place = f"frame {stream} {number}"
+        n_seen = sum(row["decision"] == SEEN for row in rows)
+        if n_seen != 1:
+            yield f"{place}: expected one row `{SEEN}`, found {n_seen}"
+        for row in rows:
+            if row["decision"] not in {SEEN, *DECISIONS}:
+                expected = ", ".join((SEEN, *DECISIONS))
+                yield f"{place}: unknown decision {row['decision']!r}; expected one of {expected}"
+            elif row["decision"] not in {SEEN, "reject"} and row["category"] not in known:
+                yield f"{place}: category {row['category']!r} is not known; name it among the accepted categories"
+
+
+def _unknown_pictures(frames: Mapping[Picture, Sequence[Row]], view: View) -> Iterator[str]:
+    """Say which frames do not show the picture that was reviewed."""
+    wanted = pl.LazyFrame(
+        {name: [picture[at] for picture in frames] for at, name in enumerate(PICTURE)},
+        schema={"stream_id": pl.String, "frame_idx": pl.Int64, "content_hash": pl.String},
+    )
+    there = view.lazy("frames").filter(pl.col("status") == "ok").select(PICTURE)
+    for stream, number, content in wanted.join(there, on=list(PICTURE), how="anti").collect().rows():
+        yield f"frame {stream} {number}: it does not show picture {content[:16]} now; review it again"
+
+
+def _earlier(frames: Mapping[Picture, Sequence[Row]], view: View) -> dict[Picture, list[Row]]:
+    """Return the rows of `reviews` that there are of these pictures."""
+    streams = sorted({stream for stream, _, _ in frames})
+    found = _by_picture(view.lazy("reviews").filter(pl.col("stream_id").is_in(streams)).collect().to_dicts())
+    return {picture: rows for picture, rows in found.items() if picture in frames}
+
+
+def _latest_ns(rows: Sequence[Row]) -> int:
+    return max(int(row["reviewed_ns"]) for row in rows)
+
+
+def _content(rows: Sequence[Row]) -> list[str]:
+    """Return what rows say except for when, sorted, in the precision of the table."""
+    table = pa.Table.from_pylist(list(rows), schemas.REVIEWS.arrow_schema).drop_columns(["reviewed_ns"])
+    return sorted(repr(row) for row in table.to_pylist())

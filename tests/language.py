@@ -1,0 +1,92 @@
+"""The words of the project as a program: `python -m tests.language` prints words that CONTRIBUTING.md replaces.
+
+The table in CONTRIBUTING.md is the only list. It is checked over code (comments, docstrings, messages, names), the help
+of commands, which is written in docstrings, the documents, and the names of tests.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import schemas
+from tests.reference import ROOT
+
+_LIST = ROOT / "CONTRIBUTING.md"
+_ROW = re.compile(r"^\| (?P<write>[^|]+) \| (?P<instead_of>[^|]+) \|", re.MULTILINE)
+_CODE = ("schemas", "transforms", "conf", "jobs", "tests")
+_DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/*.md", "conf/**/*.yaml", "jobs/**/*.j2")
+
+
+# Columns are a contract.
+_ON_DISK = frozenset(column.name for table in schemas.ALL for column in table.columns)
+_CODE_SPAN = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+
+
+def words() -> dict[str, str]:
+    """Return the phrases that are not to be written, in lower case, each with what to write."""
+    text = _LIST.read_text(encoding="utf-8")
+    table = text[text.index("| Write |") :]
+    found: dict[str, str] = {}
+    for row in _ROW.finditer(table):
+        for phrase in re.findall(r"`([^`]+)`", row["instead_of"]):
+            found[phrase.lower()] = row["write"].strip()
+    return found
+
+
+def main() -> int:
+    """Print every place where a word stands that is not to be written, and return the exit code."""
+    listed = words()
+    pattern = re.compile(rf"(?<![\w-])({'|'.join(sorted(map(re.escape, listed), key=len, reverse=True))})(?![\w-])")
+    found = [*_in_code(pattern), *_in_documents(pattern)]
+    for where, phrase in found:
+        sys.stderr.write(f"{where}: {phrase!r}; write {listed[phrase]} (see CONTRIBUTING.md)\n")
+    return 1 if found else 0
+
+
+def _in_code(pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
+    for room in _CODE:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            name = path.relative_to(ROOT)
+            texts: list[tuple[int, str]] = []
+            for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
+                kind = tokenize.tok_name[token.type]
+                if kind == "NAME" and token.string not in _ON_DISK:
+                    texts.append((token.start[0], token.string.strip("_").replace("_", " ")))
+                elif kind in {"COMMENT", "STRING", "FSTRING_MIDDLE"} and token.string.strip("\"'") not in _ON_DISK:
+                    texts.append((token.start[0], token.string))
+            yield from _in_texts(str(name), texts, pattern)
+
+
+def _in_documents(pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
+    for glob in _DOCUMENTS:
+        for path in sorted(ROOT.glob(glob)):
+            text = path.read_text(encoding="utf-8")
+            if path == _LIST:
+                text = text[: text.index("| Write |")]
+            yield from _in_texts(str(path.relative_to(ROOT)), [(1, text)], pattern)
+
+
+def _in_texts(name: str, texts: list[tuple[int, str]], pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
+    if name == str(Path(__file__).relative_to(ROOT)):
+        return
+    for first, text in texts:
+        # A phrase may be broken over two lines.
+        prose = _CODE_SPAN.sub(lambda span: re.sub(r"[^\n]", "`", span[0]), text.lower())
+        flat = re.sub(r"\n[ \t#>*-]*", lambda gap: " " * len(gap[0]), prose)
+        squeezed = re.sub(r" {2,}", lambda gap: " " + "\0" * (len(gap[0]) - 1), flat)
+        plain = squeezed.replace("\0", "")
+        for hit in pattern.finditer(plain):
+            at, seen = 0, 0
+            while seen < hit.start():
+                seen += squeezed[at] != "\0"
+                at += 1
+            yield f"{name}:{first + text.count(chr(10), 0, at)}", hit[1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

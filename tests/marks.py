@@ -1,0 +1,121 @@
+"""Marks of tests: which need the engine or processes, which share a process of the test run, and in what order they go.
+
+A test that uses a fixture which starts something is marked by that; one that starts something itself says so, or fails.
+"""
+
+from __future__ import annotations
+
+import multiprocessing.process
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from tests.waiting import PATIENCE_S
+
+_BY_FIXTURE = {"engine": "engine", "s3_server": "process"}
+_ENGINE = "gcs_server"
+_HARMLESS = frozenset({"ldconfig", "uname", "lsb_release"})
+"""What libraries ask of the system while they are imported."""
+
+KILLS = "kills"
+"""The group of the tests that end what others may rely on."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests by their fixtures, give each file a group of its own, and put what takes longest first."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        for fixture, mark in _BY_FIXTURE.items():
+            if fixture in fixtures:
+                item.add_marker(mark)
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(config.rootpath))))
+        if _starts(item):
+            item.add_marker(pytest.mark.timeout(3 * PATIENCE_S))
+    weights: dict[str, int] = {}
+    for item in items:
+        weights[_group(item)] = max(weights.get(_group(item), 0), _weight(item))
+    items.sort(key=lambda item: -weights[_group(item)])
+
+
+def _group(item: pytest.Item) -> str:
+    mark = item.get_closest_marker("xdist_group")
+    assert mark is not None
+    return str(mark.args[0])
+
+
+def _weight(item: pytest.Item) -> int:
+    """Return how early a group with this test in it begins: clusters come first, what is over at once comes last."""
+    marks = {mark.name for mark in item.iter_markers()}
+    return 4 * (_group(item) == KILLS) + 2 * ("slow" in marks) + bool(marks & {"engine", "process"})
+
+
+def _starts(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) for name in ("engine", "process"))
+
+
+class _Guard:
+    """Fails a test that starts what it is not marked with."""
+
+    def __init__(self) -> None:
+        self.item: pytest.Item | None = None
+        self.found: list[str] = []
+
+    def check(self, command: Sequence[Any]) -> None:
+        """Take note of a command that is about to be started. Raises `Failed` where the test has no mark for it."""
+        words = [str(word) for word in command]
+        if self.item is None or Path(words[0]).name in _HARMLESS:
+            return
+        mark = "engine" if _ENGINE in words[0] else "process"
+        if self.item.get_closest_marker("engine") or (mark == "process" and self.item.get_closest_marker("process")):
+            return
+        problem = f"{self.item.nodeid} starts `{' '.join(words)[:200]}` and is not marked `{mark}`"
+        self.found.append(problem)
+        pytest.fail(problem, pytrace=False)
+
+
+_GUARD = _Guard()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def guarded() -> Iterator[None]:
+    """Have the guard see every process that is started from Python."""
+    execute, start = subprocess.Popen._execute_child, multiprocessing.process.BaseProcess.start  # type: ignore[attr-defined]
+
+    def execute_checked(self: Any, args: Any, *rest: Any) -> None:
+        _GUARD.check([args] if isinstance(args, (str, bytes)) else list(args))
+        execute(self, args, *rest)
+
+    def start_checked(self: Any) -> None:
+        _GUARD.check([self.name])
+        start(self)
+
+    with (
+        mock.patch.object(subprocess.Popen, "_execute_child", execute_checked),
+        mock.patch.object(multiprocessing.process.BaseProcess, "start", start_checked),
+    ):
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Say to the guard which test runs."""
+    _GUARD.item = item
+    try:
+        return (yield)  # type: ignore[misc]
+    finally:
+        _GUARD.item = None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fail a test that has swallowed what the guard raised, or started something in another thread."""
+    _GUARD.found.clear()
+    result = yield
+    if _GUARD.found:
+        pytest.fail("\n".join(_GUARD.found), pytrace=False)
+    return result  # type: ignore[return-value]
