@@ -11,7 +11,8 @@ import pyarrow as pa
 from jobs.core.errors import RunFailedError, RunStopped
 from jobs.core.stage import Stage
 from jobs.passes import stream_statistics
-from jobs.passes.pixel_pass import PassResult, run_pass
+from jobs.passes.intake import Intake, PassResult
+from jobs.passes.pixel_pass import limited, run_pass
 from jobs.passes.pixel_plan import PixelPlan, Planner
 from jobs.passes.quarantined_frames import only_quarantined
 from jobs.passes.run_context import RunContext, Survey
@@ -124,20 +125,18 @@ class PixelStages:
             live.reporter.began(MEASURE, total)
         todo, params = planner.todo(), pixel_params(context.config)
         recomputed = (context.recompute,) if context.recompute else ()
+        if live.only_quarantined:
+            todo = only_quarantined(todo, context.store)
         result = run_pass(
-            only_quarantined(todo, context.store) if live.only_quarantined else todo,
+            limited(todo, limit),
             self._stages,
             context.config,
             replace(params, stages=recomputed) if recomputed else params,
+            context.store.root,
             live.engine,
             live.engine.nearby,
-            committer,
-            context.store.root,
-            limit,
-            live.reporter.measured,
-            claim=live.claim,
-            abort=live.abort,
-            again=frozenset(recomputed),
+            Intake(committer, live.reporter.measured, live.claim, live.abort),
+            frozenset(recomputed),
         )
         return plan, result
 

@@ -22,9 +22,9 @@ from jobs.engine import lazy_engine
 from jobs.engine.lazy_engine import EngineOnDemand
 from jobs.engine.local_pool import ALONE
 from jobs.engine.ray_engine import Engine, ModelProcesses
+from jobs.passes.intake import Intake, PassResult
 from jobs.passes.model_pass import run_model_pass
 from jobs.passes.model_worker import ModelTask
-from jobs.passes.pixel_pass import PassResult
 from jobs.records.job_claim import JobClaim
 from jobs.records.journal import Journal, events
 from jobs.records.run_events import RunReporter, SilentListener
@@ -116,9 +116,8 @@ def look(
     claim = JobClaim.take(root, "job", SilentListener())
     journal = Journal.of(root, "job")
     on_block_done = RunReporter(SilentListener(), journal).measured
-    result = run_model_pass(
-        iter([frames]), task, 2, lambda _: shape, lambda: engine, nearby, committer, on_block_done, claim=claim
-    )
+    intake = Intake(committer, on_block_done, claim)
+    result = run_model_pass(iter([frames]), task, 2, lambda _: shape, lambda: engine, nearby, intake)
     journal.close()
     return result, store.open(schemas.EMBEDDINGS).read(None, stage.key).sort_by("frame_idx")
 
