@@ -28,8 +28,8 @@ class PassResult:
     """What a pixel pass did; `stopped` says that it was asked to end before it was through.
 
     `computed` counts rows per stage that had to be written, `verified` those that an earlier run had written and that
-    were only confirmed, `faults` the frames set aside. The first block of each core belongs to the
-    start: it runs while the engine is still getting up. Times are ns since 1970: `first_ns` when a worker began the
+    were only confirmed, `faults` the frames that failed. The first block of each core belongs to the
+    start: it runs while the engine is still starting. Times are ns since 1970: `first_ns` when a worker began the
     first block, `began_ns` when one began the first block after those of the start, `ended_ns` when the last one had
     finished.
     """
@@ -187,10 +187,10 @@ class Intake:
 
 
 class GracefulStop:
-    """Ends a pass before its time: workers finish what they have in hand, and that is waited for, not for long.
+    """Ends a pass early: workers finish the frames in hand, and these are waited for, but not for long.
 
     Tasks that have not begun when the pass is to end come back with nothing. When nothing else has come for a moment,
-    nothing was in hand any more. With `abort`, a frame that was set aside ends the pass at once.
+    nothing was in hand any more. With `abort`, a frame that failed ends the pass at once.
     """
 
     def __init__(self, claim: JobClaim, abort: bool = False) -> None:
@@ -200,7 +200,7 @@ class GracefulStop:
         self.since = 0.0
 
     def saw(self, receipt: Mapping[str, Any]) -> None:
-        """Take note of what a worker did."""
+        """Note when a worker last delivered rows."""
         if receipt["parts"]:
             self._last = time.monotonic()
 
@@ -215,12 +215,12 @@ class GracefulStop:
         return now - self.since > _DRAIN_S or now - self._last > _QUIET_S
 
     def refuse_faults(self, result: PassResult) -> None:
-        """Raise `RunFailedError` for the first frame that was set aside, if none may be."""
+        """Raise `RunFailedError` for the first frame that failed, if none may."""
         if self._abort and result.faults:
             fault = result.faults[0]
             raise RunFailedError(
                 f"frame {fault['frame_idx']} of stream {fault['stream_id']}: {fault['error_type']}: {fault['error']}; "
-                "with --on-error quarantine the run sets such frames aside and goes on"
+                "with --on-error quarantine the run quarantines such frames and goes on"
             )
 
 
@@ -235,10 +235,10 @@ def _with_number(rows: pa.Table, number: int) -> pa.Table:
 
 
 def died(frame: Mapping[str, Any], stage: str) -> dict[str, Any]:
-    """Return the fault of a frame that ended the process which looked at it."""
+    """Return the fault of a frame that ended the process that it was given to."""
     return {
         **{n: frame[n] for n in ("stream_id", "frame_idx", "uri")},
         "stage": stage,
         "error_type": "WorkerDied",
-        "error": "the process that looked at it died, twice, with no other frame",
+        "error": "the process that was given it died, twice, with no other frame",
     }

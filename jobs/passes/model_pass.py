@@ -155,7 +155,7 @@ def _wanted(rows: pa.Table, first: int, n: int, context: int) -> pa.Table:
     start, end = max(0, int(places[0]) - context), int(places[-1]) + 1
     if not context:
         return rows.slice(start, end - start)
-    # What comes before a row that follows nothing is not looked back at.
+    # What comes before a row that follows nothing is no context.
     begun = np.flatnonzero(~_follows(rows.slice(start, int(places[0]) + 1 - start)))
     start += int(begun[-1]) if len(begun) else 0
     chosen = rows.slice(start, end - start)
@@ -166,7 +166,7 @@ def _wanted(rows: pa.Table, first: int, n: int, context: int) -> pa.Table:
 def _to_the_end(rows: pa.Table, first: int, n: int, context: int) -> int:
     """Return how many wanted rows to take from the `first` on: `n`, or up to where frames end that belong together.
 
-    Whoever begins in the middle has to look at up to `context` frames once more.
+    A block that begins in the middle has to read up to `context` frames once more.
     """
     if not context:
         return n

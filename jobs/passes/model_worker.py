@@ -117,12 +117,12 @@ def _held(task: bytes, threads: int) -> ModelWorker | Exception:
     try:
         return ModelWorker(pickle.loads(task), threads)  # noqa: S301 - it comes from the process that started this one
     except Exception as error:
-        # It would take as long to fail again.
+        # Another try would take as long to fail.
         return error
 
 
 class _Shared:
-    """A model that several blocks are shown to: while one is made ready, another is looked at."""
+    """A model that several blocks are shown to: while one is prepared, another is run through it."""
 
     def __init__(self, model: FrameModel) -> None:
         self._model = model

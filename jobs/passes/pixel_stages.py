@@ -111,7 +111,7 @@ class PixelStages:
         planner = self._planner()
         plan = planner.survey(context.check)
         unread = {name for (_, name), counts in plan.counts.items() if counts.unread}
-        live.doubtful.update({s.stream_id: s.n_frames for s in context.listed if s.stream_id in unread})
+        live.unread.update({s.stream_id: s.n_frames for s in context.listed if s.stream_id in unread})
         every_s = context.config.resources.commit_seconds
         on_committed = live.reporter.committed
         committer = Committer(context.store, self._stages, planner.snapshots, context.job_id, every_s, on_committed)

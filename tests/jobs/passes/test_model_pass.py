@@ -41,7 +41,7 @@ WHITE = 9
 
 
 class Brightness:
-    """A model of one number, which can be told to fail, or to end its process, over a white picture."""
+    """A model of one number, which fails, or ends its process, over a white picture where that is asked for."""
 
     short_side = None
 
@@ -123,22 +123,22 @@ def look(
 
 
 @pytest.mark.parametrize("nearby", [nobody, two])
-def test_a_frame_that_ends_its_process_is_set_aside_alone(
+def test_a_frame_that_ends_its_process_is_quarantined_alone(
     engine: Engine, frames: pa.Table, tmp_path: Path, nearby: Callable[[int], ModelProcesses | None]
 ) -> None:
     few = frames.slice(WHITE - 2, 4)
     result, written = look(engine, few, tmp_path / "tables", ends=True, fails=False, nearby=nearby)
     assert [(f["frame_idx"], f["error_type"]) for f in result.faults] == [(WHITE, "WorkerDied")]
     said = events(tmp_path / "tables", "job")
-    (aside,) = [e for e in said if e["event"] == "frames_set_aside"]
-    assert (aside["first_idx"], aside["last_idx"], aside["frames"]) == (WHITE, WHITE, 1)
-    assert aside["error"].startswith("WorkerDied: ")
+    (event,) = [e for e in said if e["event"] == "frames_set_aside"]
+    assert (event["first_idx"], event["last_idx"], event["frames"]) == (WHITE, WHITE, 1)
+    assert event["error"].startswith("WorkerDied: ")
     assert sum(e["rows"] for e in said if e["event"] == "block_done") == 3
     assert written["frame_idx"].to_pylist() == [WHITE - 2, WHITE - 1, WHITE + 1]
     assert (result.n_frames, result.computed) == (4, {"embeddings": 3})
 
 
-def test_a_frame_that_the_model_cannot_take_is_set_aside_alone(
+def test_a_frame_that_the_model_cannot_take_is_quarantined_alone(
     engine: Engine, frames: pa.Table, tmp_path: Path
 ) -> None:
     result, written = look(engine, frames, tmp_path / "tables", ends=False, fails=True)
