@@ -1,4 +1,4 @@
-"""The detectors that the stage `annotate` can run: which parameters and which code decide what each finds."""
+"""Declarations of the detectors that the stage `annotate` can run."""
 
 from __future__ import annotations
 

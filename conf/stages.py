@@ -1,4 +1,4 @@
-"""Every stage, declared once, in the order in which they run; embeddings of kept frames come after curation."""
+"""Declarations of all stages, in the order in which they run; embeddings of kept frames come after curation."""
 
 from __future__ import annotations
 

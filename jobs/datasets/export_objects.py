@@ -1,4 +1,4 @@
-"""The objects of an export out of the tables, and which models they come from."""
+"""Objects of an export, and the models that they come from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes in what workers report of the blocks of a pass: rows to commit, frames that failed, what it cost."""
+"""Intake of what workers report of the blocks of a pass: rows to commit, frames that failed, what it cost."""
 
 from __future__ import annotations
 

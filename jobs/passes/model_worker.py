@@ -1,4 +1,4 @@
-"""What runs in processes that hold a model: it is loaded once, and blocks of frames are shown to it."""
+"""Worker of a model pass: it loads the model once, and is given blocks of frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left to do: listing against live rows, window by window, so that memory does not grow with finished work.
+"""Plan of the pixel pass: listing against live rows, in windows, so that memory does not grow with finished work.
 
 A frame is done under a stage key when a live row has its current input id. Where a file's size and mtime are those
 that an earlier run saw, its content is known without reading it; elsewhere the bytes decide, in the pixel pass.

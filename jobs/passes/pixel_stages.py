@@ -1,4 +1,4 @@
-"""Runs the stages that read pixels: one pass for all of them, and then an account of each."""
+"""Runner of the stages that read pixels: one pass for all of them, and then an account of each."""
 
 from __future__ import annotations
 

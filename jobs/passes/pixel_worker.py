@@ -1,4 +1,4 @@
-"""What runs in worker processes. Imports little, since every one of them has to."""
+"""Worker of the pixel pass. It imports little, since every process has to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all stages of a run share, and the interface of their runners."""
+"""Context that all stages of a run share, and the interface of their runners."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the table stages: whole scopes, from the rows of their upstream stages, replaced in one transaction."""
+"""Runner of the table stages: whole scopes, from the rows of their upstream stages, replaced in one transaction."""
 
 from __future__ import annotations
 

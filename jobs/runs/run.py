@@ -1,4 +1,4 @@
-"""One run, from inputs to heads: catalogue, plan, pixel pass, table stages, summary."""
+"""One run, from inputs to heads: catalogue, stages in order, summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The detector that a configuration names, checked before any work, and the stage that it is run in."""
+"""Stages that run a detector, with its weights and categories checked before any work."""
 
 from __future__ import annotations
 

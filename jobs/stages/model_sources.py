@@ -1,4 +1,4 @@
-"""How the weights of model stages are resolved before any work: one function for each way that a stage can declare."""
+"""Resolves the weights of model stages before any work: one function for each way that a stage can declare."""
 
 from __future__ import annotations
 
