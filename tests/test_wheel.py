@@ -80,7 +80,8 @@ def test_the_wheel_has_all_that_is_ours_and_nothing_else(wheel: Path) -> None:
     assert {name for name in found if ".dist-info/" not in name} == {
         name.removeprefix("jobs/python_api/") for name in tracked
     }
-    assert {"winnow/__init__.py", "winnow/py.typed", "conf/profiles/quality.yaml"} <= found
+    assert {f"{package}/py.typed" for package in ("conf", "jobs", "schemas", "transforms", "winnow")} <= found
+    assert {"winnow/__init__.py", "conf/profiles/quality.yaml"} <= found
     assert any(name.startswith("jobs/analysis/templates/") for name in found)
 
 
@@ -92,7 +93,7 @@ def test_it_is_imported_from_where_it_is_unpacked(wheel: Path, tmp_path: Path) -
     packages = ("winnow", "conf", "jobs", "schemas", "transforms")
     assert found["files"] == [str(site / package / "__init__.py") for package in packages]
     assert (found["profile"], found["template"]) == ("annotate", True)
-    assert found["version"] in wheel.name
+    assert f"-{found['version']}-" in wheel.name
     here = imported(ROOT / "jobs/python_api", ROOT, cwd=tmp_path)
     assert here["identity"] == found["identity"], "a cluster that has the wheel is sent that of the checkout"
 

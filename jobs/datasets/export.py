@@ -24,7 +24,7 @@ from jobs.datasets.export_objects import are_known, models_of, nested, objects_o
 from jobs.datasets.frame_sampling import frames_of
 from jobs.datasets.media import Media, bring, named
 from jobs.datasets.staleness import refuse_outdated
-from jobs.storage.paths import ObjectPath, Place
+from jobs.storage.paths import Place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views import final_objects, snapshot_spec
@@ -193,13 +193,13 @@ def _check(request: ExportRequest) -> None:
 
 def _taken(request: ExportRequest) -> Iterator[str]:
     """Say what speaks against a place for an export; reading a bucket may be one of these things."""
-    if isinstance(request.out, ObjectPath):
+    if request.out.is_remote:
         if request.media == "link":
             yield f"--media link: nothing in a bucket can lead to {request.out}; use --media copy or none"
-        if not request.out.pure.parts[1:]:
+        if request.out.is_bucket:
             yield f"--out {request.out}: expected a prefix in the bucket, as in s3://BUCKET/dataset"
             return
-    elif request.out.exists() and not request.out.is_dir():
+    elif request.out.is_not_a_folder():
         yield f"{request.out} is a file, expected a folder or nothing"
         return
     if found := foreign(request.out, {name: kind.images for name, kind in FORMATS.items()}):

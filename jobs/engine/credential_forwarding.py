@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.engine.local_pool import Transform
-from jobs.storage.paths import is_remote, place
+from jobs.storage.paths import place
 from transforms.io import object_store
 from transforms.io.credentials import VARIABLES, AccessError, options
 
@@ -54,7 +54,7 @@ def lend(places: Iterable[object]) -> Lent | None:
     or web identities belong to one machine and expire within hours; they are not forwarded, so that every machine needs
     its own.
     """
-    if not any(is_remote(place(str(at))) for at in places):
+    if not any(place(str(at)).is_remote for at in places):
         return None
     try:
         found = options()

@@ -17,10 +17,10 @@ import pyarrow as pa
 from conf import Resources
 from jobs.core.errors import RunFailedError, RunStopped, UserError, one_line
 from jobs.core.optional_packages import require
-from jobs.engine.background import in_background
 from jobs.engine.cluster import client_of_jobs, join
 from jobs.engine.cluster_auth import MODE
 from jobs.engine.credential_forwarding import Lent, LentWorker, lent_transforms
+from jobs.engine.interruptible import iterate_interruptibly
 from jobs.engine.local_pool import Transform
 
 _TASK_RETRIES = 1
@@ -265,7 +265,7 @@ class Engine:
                 self._loading.clear()
             return dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
-        yield from in_background(results)
+        yield from iterate_interruptibly(results)
 
     def call_worker(self) -> None:
         """Make a worker import its modules. Raises the exception if that fails."""

@@ -318,7 +318,7 @@ def _manifest(place: Path) -> dict[str, Any]:
 def _record(place: Path, name: str, **facts: Any) -> None:
     found = _manifest(place)
     found[name] = {**found.get(name, {}), **facts}
-    paths.write(place / _MANIFEST, json.dumps(found, indent=1, sort_keys=True).encode() + b"\n")
+    paths.place(place / _MANIFEST).write(json.dumps(found, indent=1, sort_keys=True).encode() + b"\n")
 
 
 def _copy(source: str, target: Path, progress: Callable[[int, int | None], None]) -> str:

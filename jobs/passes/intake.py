@@ -13,7 +13,6 @@ import schemas
 from jobs.core.errors import RunFailedError
 from jobs.passes.blocks import Block
 from jobs.records.job_claim import JobClaim
-from jobs.storage import paths
 from jobs.storage.committer import Committer
 from jobs.storage.data_files import Part
 from transforms.frames.pixel_block import VERIFIED
@@ -210,7 +209,7 @@ class GracefulStop:
         if not self.since:
             if self._claim.asked():
                 self.since = self._last = now
-                paths.touch(self._claim.stop_flag)
+                self._claim.stop_flag.touch()
             return False
         return now - self.since > _DRAIN_S or now - self._last > _QUIET_S
 

@@ -52,7 +52,7 @@ def unless(stop_flag: str) -> Callable[[], bool]:
     """Return a function that says whether to go on, and looks for the file a few times per second."""
     there, look_again = False, 0.0
     file = paths.place(stop_flag)
-    every_s = paths.patience(file, _LOOK_S, _LOOK_FAR_S)
+    every_s = paths.poll_interval_s(file, _LOOK_S, _LOOK_FAR_S)
 
     def go_on() -> bool:
         nonlocal there, look_again
@@ -60,7 +60,7 @@ def unless(stop_flag: str) -> Callable[[], bool]:
         if not there and now >= look_again:
             # A store that does not answer now is no reason to leave the frames in hand.
             with suppress(OSError):
-                there = paths.exists(file)
+                there = file.exists()
             look_again = now + every_s
         return not there
 

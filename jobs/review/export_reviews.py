@@ -19,6 +19,7 @@ from jobs.datasets.atomic_publish import staged
 from jobs.datasets.export_objects import objects_of
 from jobs.datasets.media import Media, bring
 from jobs.datasets.staleness import refuse_outdated
+from jobs.storage.paths import place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views import final_objects, snapshot_spec
@@ -80,7 +81,7 @@ def export_queue(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
         require("annotate", "pycocotools")
     objects = replace(objects, categories=tuple(dict.fromkeys((*objects.categories, *request.categories))))
     out = request.out.absolute()
-    with staged(out) as temporary:
+    with staged(place(out)) as temporary:
         bring(rows.append_column("expected", rows["content_hash"]), request.media, temporary)
         for name, data in FORMATS[request.format](rows, objects, request.root).items():
             (temporary / name).write_bytes(data)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import schemas
 from jobs.core.errors import BrokenTableError, UserError
 from jobs.records.journal import events, journaled_jobs
-from jobs.storage.paths import ObjectPath, Place
+from jobs.storage.paths import Place
 from jobs.storage.store import Snapshot, Store
 from jobs.storage.workspace import Workspace
 from jobs.views import annotations_view, curated_view, final_objects, relations, result, snapshot_spec
@@ -173,7 +173,7 @@ class View:
         except duckdb.Error as error:
             if any(sign in str(error) for sign in _NO_FILE):
                 raise UserError(self._vacuumed) from error
-            if isinstance(self._store.root, ObjectPath) and "S3 error" in str(error):
+            if self._store.root.is_remote and "S3 error" in str(error):
                 raise object_store.as_os_error(error, str(self._store.root)) from error
             raise UserError(f"SQL: {_complaint(error)}") from error
 

@@ -14,7 +14,7 @@ Importing this package imports nothing else; a name of it is imported when it is
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from winnow.name_clash import require_our_packages
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from jobs.records.run_record import RunRecord
     from winnow.running import load, run
     from winnow.workspace_view import WorkspaceView, open  # noqa: A004
+
+    __version__: str
 
 __all__ = [
     "ConfigError",
@@ -54,18 +56,20 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import what a name stands for, the first time it is used."""
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # A name that is not there is an error for type checkers, too.
 
-        value: Any = version("winnow")
-    elif name in _MODULES:
-        value = getattr(import_module(_MODULES[name]), name)
-    else:
-        raise AttributeError(f"module 'winnow' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        """Import what a name stands for, the first time it is used."""
+        if name == "__version__":
+            from importlib.metadata import version
+
+            value = version("winnow")
+        elif name in _MODULES:
+            value = getattr(import_module(_MODULES[name]), name)
+        else:
+            raise AttributeError(f"module 'winnow' has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
