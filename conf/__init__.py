@@ -1,4 +1,4 @@
-"""What a run is told: parameters of every stage, profiles, and how files and flags become one configuration."""
+"""The configuration of a run: declarations and parameters of all stages, profiles, and how files and flags combine."""
 
 from conf.loader import ConfigError, Loaded, describe, load, profile_names, profile_text, to_dict, to_yaml
 from conf.pipeline import PipelineConfig, Resources

@@ -1,4 +1,4 @@
-"""The detectors that the stage `annotate` can run: which parameters and which code decide what each finds."""
+"""Declarations of the detectors that the stage `annotate` can run."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class DetectorSpec:
     """The declaration of a detector.
 
     `params` and `code` are those of its stage, besides the weights and the categories; `loads` is its class, where it
-    is one of torch. `kinds`: types of model in a folder as transformers writes it, with their classes. `prompted`: it
-    is told what to find, in `annotate.prompts`. `context_setting` names the key for the frames that it looks back at.
+    is one of torch. `kinds`: types of model in a folder as transformers writes it, with their classes. `prompted`:
+    `annotate.prompts` says what it is to find. `context_setting` names the key for the frames that it looks back at.
     """
 
     params: tuple[Params, ...]

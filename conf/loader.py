@@ -1,4 +1,4 @@
-"""Profile, file and flags become one validated configuration, or a list of everything that is wrong with them."""
+"""Loads a configuration: profile, file and flags become one, validated, or a list of everything that is wrong."""
 
 from __future__ import annotations
 

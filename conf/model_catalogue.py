@@ -1,4 +1,4 @@
-"""The catalogue of weights: what they are called, where they come from, and under which licence."""
+"""Catalogue of weights that can be pulled by name: where they come from, and under which licence."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Resources:
     `object_store_mb`: shared memory of the engine; only descriptors and receipts go through it.
     `models`: processes that hold a model; None takes one for each GPU, without any one for every four cores.
     `model_frames`: frames that such a process is given at a time; None takes 1024 on a GPU, else 64.
-    `model_batch`: frames that a model looks at at once.
+    `model_batch`: frames in one batch of a model.
     """
 
     num_cpus: Annotated[int, Ge(1)] | None = None

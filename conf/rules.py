@@ -2,7 +2,7 @@
 
 A rule names columns with their tables (`curation.keep and quality.luma_mean > 40`), or alone where only one table has
 them. It is read by DuckDB's own parser, so that nothing is guessed about SQL here; what it means must depend on the
-rows of one frame alone, or frames would be chosen by the order in which they are looked at.
+rows of one frame alone, or the order in which frames are read would decide which are chosen.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def understood(text: str) -> Rule:
         expression = nodes[0]["select_list"][0]
         expression["alias"] = ""
         reading = _Reading(dict(connection.execute(_STABILITY).fetchall()))
-        reading.look(expression, frozenset())
+        reading.read(expression, frozenset())
         if not reading.columns and not reading.problems:
             reading.problems.append(f"it names no column, so that it chooses all frames or none; {_EXAMPLE}")
         if reading.problems:
@@ -150,11 +150,11 @@ class _Reading:
         self.columns: dict[str, set[str]] = {}
         self.problems: list[str] = []
 
-    def look(self, node: Any, own: frozenset[str]) -> None:
-        """Look at a node and those below it; `own` are names that an enclosing lambda gives to its parameters."""
+    def read(self, node: Any, own: frozenset[str]) -> None:
+        """Read a node and those below it; `own` are names that an enclosing lambda gives to its parameters."""
         if isinstance(node, list):
             for entry in node:
-                self.look(entry, own)
+                self.read(entry, own)
         if not isinstance(node, dict):
             return
         kind = node.get("class")
@@ -169,7 +169,7 @@ class _Reading:
         if kind == "LAMBDA":
             own |= frozenset(_parameters(node["lhs"]))
         for value in node.values():
-            self.look(value, own)
+            self.read(value, own)
 
     def _say(self, problem: str) -> None:
         if problem not in self.problems:

@@ -1,4 +1,4 @@
-"""Checks of values of a configuration that are each right by themselves, declared by the stages that they concern."""
+"""Checks of values of a configuration against one another, declared by the stages that they concern."""
 
 from __future__ import annotations
 

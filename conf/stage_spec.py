@@ -1,4 +1,4 @@
-"""What the declaration of a stage consists of; the stages themselves are declared in `conf/stages.py`."""
+"""Types of which the declaration of a stage is made; the stages themselves are declared in `conf/stages.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every stage, declared once, in the order in which they run; embeddings of kept frames come after curation."""
+"""Declarations of all stages, in the order in which they run; embeddings of kept frames come after curation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DECODES = (image.read_header, image.decode_gray, image.shrink, *_CLIPS)
 _SEES = (image.decode_color, clip.ClipFrame.color)
 _PICTURE = Params("image")
 _INTERVALS = ("stream_id", "start_idx", "end_idx")
-"""An interval is what it spans; what numbers it has in its stream follows from the others."""
+"""An interval is identified by its ends; its number in its stream follows from the other intervals."""
 
 _OBJECTS = (schemas.ANNOTATIONS, schemas.CATEGORIES)
 # How a model is reached, and what may be spent, changes no answer.

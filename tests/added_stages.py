@@ -55,8 +55,8 @@ def main() -> None:
     assert {name: stage["differing"] for name, stage in diff["stages"].items() if stage["differing"]} == {
         "brightness_jumps": 1
     }
-    told = said(winnow("inspect", "job", "--id", child["job_id"], "--json", *place))
-    assert told["stages"]["frame_tone"]["reused"] == _N
+    job = said(winnow("inspect", "job", "--id", child["job_id"], "--json", *place))
+    assert job["stages"]["frame_tone"]["reused"] == _N
     assert winnow("report", *place, "--out", folder / "report.html").exit_code == 0
 
     written = pages()

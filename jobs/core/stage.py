@@ -1,4 +1,4 @@
-"""What a stage is, and the key that names exactly what it computes."""
+"""A stage of a pipeline, and its key, the identity of what it computes."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from jobs.core.optional_packages import require
 from jobs.datasets import tabular
 from jobs.datasets.atomic_publish import put_in_place, staged
 from jobs.datasets.export_manifest import MANIFEST, PICTURES, foreign, list_of
-from jobs.datasets.export_objects import are_known, looked_at, models_of, nested, objects_of, refuse_without_masks
+from jobs.datasets.export_objects import are_known, models_of, nested, objects_of, refuse_without_masks, review_counts
 from jobs.datasets.frame_sampling import frames_of
 from jobs.datasets.media import Media, bring, named
 from jobs.datasets.staleness import refuse_outdated
@@ -147,7 +147,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
                 "objects": objects.rows.num_rows,
                 "min_score": request.min_score,
                 "only_reviewed": request.only_reviewed,
-                **looked_at(view, rows),
+                **review_counts(view, rows),
             }
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         # Copying images takes time, in which other files may have appeared there.

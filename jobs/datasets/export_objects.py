@@ -1,4 +1,4 @@
-"""The objects of an export out of the tables, and which models they come from."""
+"""Objects of an export, and the models that they come from."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def objects_of(view: View, frames: pa.Table, min_score: float | None) -> Objects
         return Objects.none()
     there = view.lazy(final_objects.NAME)
     if min_score is not None:
-        # What a person has let stand is sure, however sure a model was.
+        # What a person has confirmed is certain, whatever the score of the model.
         there = there.filter(
             (pl.col("score") >= min_score) | pl.col("decision").is_in(final_objects.HUMAN).fill_null(False)
         )
@@ -54,7 +54,7 @@ def refuse_without_masks(objects: Objects, format_: str) -> None:
 def models_of(view: View, frames: pa.Table, objects: Objects) -> list[dict[str, Any]]:
     """Return what had a part in the objects exported, or in there being none, with licences.
 
-    First what found them and cut them out; then other models that have looked at the frames; then what judged them.
+    First what found them and cut them out; then other models that the frames were shown to; then what judged them.
     """
     finders = _finders(view, objects)
     return [*finders, *_lookers(view, frames, finders), *_judges(view, frames)]
@@ -98,9 +98,9 @@ def _finders(view: View, objects: Objects) -> list[dict[str, Any]]:
 
 
 def _judges(view: View, frames: pa.Table) -> list[dict[str, Any]]:
-    """Return the vision language models whose word stands on some frames: which, under what terms, and what they did.
+    """Return the vision language models whose verdicts count on frames: which, under what terms, what they did.
 
-    Where a person has looked at a frame, only that person's word does.
+    Where a person has reviewed a frame, only that person's decision counts.
     """
     wanted = pl.DataFrame(frames.select(_KEY)).lazy()
     said = view.lazy("escalated").select(*_KEY, "model", "verdicts").join(wanted, on=_KEY, how="semi")
@@ -117,16 +117,16 @@ def _judges(view: View, frames: pa.Table) -> list[dict[str, Any]]:
     for row in judged.to_dicts():
         params = known.get(row["model"], {})
         licence = params.get("escalate.licence")
-        told = {"licence": licence, "restriction": restriction_of(licence)}
-        found.append({"source": "escalate", "api": params.get("escalate.api")} | row | told)
+        terms = {"licence": licence, "restriction": restriction_of(licence)}
+        found.append({"source": "escalate", "api": params.get("escalate.api")} | row | terms)
     return found
 
 
-def looked_at(view: View, frames: pa.Table) -> dict[str, int]:
-    """Return how many of some frames a person has looked at, and how many nobody, and no model, ever has.
+def review_counts(view: View, frames: pa.Table) -> dict[str, int]:
+    """Return how many of some frames a person has reviewed, and how many neither a person nor a detector has.
 
-    Of frames that no detector has looked at, those with objects that were carried there are told apart: whether there
-    is more on them nobody knows.
+    Frames that no detector was run on, but to which objects were carried, are counted apart: whether there is more on
+    them is not known.
     """
     wanted = pl.DataFrame(frames.select(_KEY)).lazy()
     people = view.lazy(final_objects.REVIEWED).select(_KEY).join(wanted, on=_KEY, how="semi").collect()

@@ -1,1 +1,1 @@
-"""How a run computes: plans, blocks, workers, the engine, and the stages over tables."""
+"""Runs stages: plans, blocks, workers, and a runner for each kind of stage."""

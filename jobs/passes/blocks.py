@@ -1,4 +1,4 @@
-"""How the frames to measure are dealt out: waves of blocks, a block being what one task gets."""
+"""Blocks of frames, each for one task of the pixel pass, and the waves in which they are sent out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the stages that ask a service outside."""
+"""Runner of the stages that ask a service."""
 
 from __future__ import annotations
 

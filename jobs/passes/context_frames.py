@@ -1,4 +1,4 @@
-"""Frames with those before them, for models that look back: what a row is computed from, and what has to come along."""
+"""Frames with those before them, for models that look back: ids of what a row is computed from, and what is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Has all machines of a cluster look for near hashes, where there are many of both."""
+"""Search for near hashes on all machines of a cluster, where there are many of both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which frames the rules of model stages choose, from the rows of the stages before them."""
+"""Frames that the rules of model stages choose, from the rows of the stages before them."""
 
 from __future__ import annotations
 

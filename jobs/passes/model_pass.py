@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +15,8 @@ from jobs.core.errors import RunFailedError
 from jobs.engine.local_pool import Nearby
 from jobs.engine.ray_engine import IN_HAND, Engine, ModelProcesses
 from jobs.passes.blocks import Block
+from jobs.passes.intake import Intake, PassResult, died, numbered
 from jobs.passes.model_worker import ModelTask, ModelWorker, show_block
-from jobs.passes.pixel_pass import GracefulStop, PassResult, died, numbered, send, set_aside
-from jobs.records.job_claim import JobClaim
-from jobs.storage.committer import Committer
 from transforms.models.inference import REQUEST
 
 # A process that holds a model takes seconds to start, so that a wave should last for minutes.
@@ -36,28 +33,21 @@ def run_model_pass(
     processes: Callable[[Engine], ModelProcesses],
     engine: Callable[[], Engine],
     nearby: Callable[[int], ModelProcesses | None],
-    committer: Committer,
-    on_block_done: Callable[[dict[str, Any], pa.Table], None] = lambda receipt, rows: None,
-    *,
-    claim: JobClaim,
-    abort: bool = False,
+    intake: Intake,
 ) -> PassResult:
     """Show the frames of `todo`, tables of schema `REQUEST`, to a model.
 
-    `model_frames` is the most frames that a process is given at a time. `nearby` is told how many there are, and says
-    in which processes of this machine so few can be shown, if in any; `engine` is called for what these do not do.
-    `on_block_done`, `claim` and `abort` are as for `pixel_pass.run_pass`. Raises `RunFailedError` where the model
-    cannot be loaded, where it takes none of the frames, or where the workspace does not take the results; what was
-    committed stays.
+    `model_frames` is the most frames that a process is given at a time. `nearby` is given their number, and returns the
+    processes of this machine in which so few can be shown, if there are any; `engine` is called for what these do not
+    do. Raises `RunFailedError` where the model cannot be loaded, where it takes none of the frames, or where the
+    workspace does not take the results; what was committed stays.
     """
-    result = PassResult()
-    stop = GracefulStop(claim, abort)
+    result = intake.result
     for wave in _waves(todo):
-        if result.stopped or claim.asked():
-            result.stopped = True
+        if intake.is_over():
             break
         here = None if result.n_frames else nearby(_n_wanted(wave))
-        lost = _show_nearby(wave, model_frames, here, task, committer, result, on_block_done, stop) if here else None
+        lost = _show_nearby(wave, model_frames, here, task, intake) if here else None
         if result.stopped or lost == []:
             continue
         cluster = engine()
@@ -70,42 +60,31 @@ def run_model_pass(
             left = list(range(len(some)))
             while left and not result.stopped:
                 machines = cluster.machines()
-                again = [some[number] for number in left]
-                arrivals = cluster.map_models(numbered(again), ModelWorker, task, processes(cluster))
-                received |= {left[n] for n in send(again, arrivals, committer, result, on_block_done, stop)}
+                shown = [some[number] for number in left]
+                arrivals = cluster.map_models(numbered(shown), ModelWorker, task, processes(cluster))
+                received |= {left[n] for n in intake.receive(shown, arrivals)}
                 left = [number for number in left if number not in received]
                 if machines <= cluster.machines():
                     break
             _refuse_hopeless(result)
             return None if result.stopped else received
 
-        _show_all(blocks, show, shape.size * IN_HAND, task, result, on_block_done)
-    committer.flush()
-    result.n_commits = committer.n_commits
-    return result
+        _show_all(blocks, show, shape.size * IN_HAND, task, intake)
+    return intake.finish()
 
 
 def _show_nearby(
-    wave: pa.Table,
-    model_frames: int | None,
-    processes: ModelProcesses,
-    task: ModelTask,
-    committer: Committer,
-    result: PassResult,
-    on_block_done: Callable[[dict[str, Any], pa.Table], None],
-    stop: GracefulStop,
+    wave: pa.Table, model_frames: int | None, processes: ModelProcesses, task: ModelTask, intake: Intake
 ) -> list[Block]:
     """Show a wave in processes of this machine, and return the blocks that did not come back.
 
-    The model cannot be loaded then, or a frame has ended its process: the engine's processes tell which.
+    The model cannot be loaded then, or a frame has ended its process: with the engine's processes it shows which.
     """
     blocks = _cut(wave, model_frames or _ON_CPU, processes.size, task, first=True)
     transform = (show_block, {"task": pickle.dumps(task), "threads": processes.threads})
     with Nearby(min(processes.size, len(blocks))) as helpers:
-        received = send(
-            blocks, helpers.map_blocks(numbered(blocks), [transform]), committer, result, on_block_done, stop
-        )
-    _refuse_hopeless(result)
+        received = intake.receive(blocks, helpers.map_blocks(numbered(blocks), [transform]))
+    _refuse_hopeless(intake.result)
     return [block for number, block in enumerate(blocks) if number not in received]
 
 
@@ -119,10 +98,9 @@ def _show_all(
     show: Callable[[Sequence[Block]], set[int] | None],
     in_hand: int,
     task: ModelTask,
-    result: PassResult,
-    on_block_done: Callable[[dict[str, Any], pa.Table], None],
+    intake: Intake,
 ) -> bool:
-    """Show all blocks, although processes may die of some frames; such a frame is set aside.
+    """Show all blocks, although processes may die of some frames; such a frame is quarantined.
 
     Blocks go out in order, so that the one to blame for a death is among the first `in_hand` that did not come back.
     These are shown again in small parts, each block by itself, and the others after them. Returns whether to go on:
@@ -135,11 +113,9 @@ def _show_all(
         lost = [block for number, block in enumerate(blocks) if number not in received]
         if lost and len(blocks) == 1 and _n_wanted(lost[0].rows) == 1:
             fault = died(lost[0].rows.to_pylist()[-1], task.stage)
-            set_aside([fault], lost[0].rows.slice(lost[0].rows.num_rows - 1), 1, result, on_block_done)
+            intake.quarantine([fault], lost[0].rows.slice(lost[0].rows.num_rows - 1), 1)
             return True
-        if not all(
-            _show_all(_parted(suspect, task), show, in_hand, task, result, on_block_done) for suspect in lost[:in_hand]
-        ):
+        if not all(_show_all(_parted(suspect, task), show, in_hand, task, intake) for suspect in lost[:in_hand]):
             return False
         blocks = lost[in_hand:]
     return True
@@ -179,7 +155,7 @@ def _wanted(rows: pa.Table, first: int, n: int, context: int) -> pa.Table:
     start, end = max(0, int(places[0]) - context), int(places[-1]) + 1
     if not context:
         return rows.slice(start, end - start)
-    # What comes before a row that follows nothing is not looked back at.
+    # What comes before a row that follows nothing is no context.
     begun = np.flatnonzero(~_follows(rows.slice(start, int(places[0]) + 1 - start)))
     start += int(begun[-1]) if len(begun) else 0
     chosen = rows.slice(start, end - start)
@@ -190,7 +166,7 @@ def _wanted(rows: pa.Table, first: int, n: int, context: int) -> pa.Table:
 def _to_the_end(rows: pa.Table, first: int, n: int, context: int) -> int:
     """Return how many wanted rows to take from the `first` on: `n`, or up to where frames end that belong together.
 
-    Whoever begins in the middle has to look at up to `context` frames once more.
+    A block that begins in the middle has to read up to `context` frames once more.
     """
     if not context:
         return n

@@ -1,4 +1,4 @@
-"""Which frames a model has still to look at: those that are wanted, against the live rows of its stage."""
+"""Plan of a model pass: the frames that are wanted, compared with the live rows of the stage."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class ModelPlan:
 
     @property
     def open(self) -> int:
-        """Return how many frames the model must look at."""
+        """Return how many frames the model has to be shown."""
         return self.missing + self.outdated
 
     @property
     def n_gone(self) -> int:
-        """Return how many rows are to be taken out."""
+        """Return how many rows are to be deleted."""
         return sum(keys.num_rows for keys in self.gone)
 
 
@@ -50,8 +50,8 @@ class ModelPlanner:
     """Compares the decodable frames of some streams with the live rows of a model stage.
 
     `stages` are those of the run; where the stage has a rule, only what that chooses is wanted. Rows of other frames
-    stay where they are, for whoever wants them again, and readers leave them out. With `objects`, the stage that finds
-    them, frames that have any are wanted, and these come along. With `again` no frame is taken to be done.
+    stay where they are, in case they are wanted later, and readers leave them out. With `objects`, the stage that finds
+    them, frames that have any are wanted, and these come along. With `recompute` no frame counts as done.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ModelPlanner:
         stage: Stage,
         stages: Mapping[str, Stage],
         streams: Sequence[str],
-        again: bool = False,
+        recompute: bool = False,
         objects: Stage | None = None,
     ) -> None:
         self._store = store
@@ -68,7 +68,7 @@ class ModelPlanner:
         self._frames = stages["frames"]
         self._routing = Chooser(store, stages)
         self._streams = frozenset(streams)
-        self._again = again
+        self._recompute = recompute
         self._objects = objects
         self._found = store.open(schemas.ANNOTATIONS) if objects else None
         self.snapshot = store.open(stage.table)
@@ -81,15 +81,15 @@ class ModelPlanner:
     def survey(self) -> ModelPlan:
         """Count what there is to do."""
         plan = ModelPlan()
-        for _ in self._look(plan):
+        for _ in self._scan(plan):
             pass
         return plan
 
     def todo(self) -> Iterator[pa.Table]:
-        """Yield the frames to look at, in order, as tables of schema `REQUEST` with `block` 0."""
-        yield from self._look(ModelPlan())
+        """Yield the frames to show, in order, as tables of schema `REQUEST` with `block` 0."""
+        yield from self._scan(ModelPlan())
 
-    def _look(self, plan: ModelPlan) -> Iterator[pa.Table]:
+    def _scan(self, plan: ModelPlan) -> Iterator[pa.Table]:
         sizes = stream_sizes(self._store)
         for streams, span in portions(self._pictures, self._frames.key, sizes, self._streams):
             rows = self._compare(streams, span, plan)
@@ -122,7 +122,7 @@ class ModelPlanner:
     def _undone(
         self, frames: pl.DataFrame, row_id: str, streams: frozenset[str], span: Span, plan: ModelPlan
     ) -> pl.DataFrame:
-        """Return those of the frames that the model has to look at, in order, with `replaces` and `wanted`.
+        """Return those of the frames that the model has to be shown, in order, with `replaces` and `wanted`.
 
         A row is done where it was computed from what the column `row_id` says. All is counted in the plan.
         """
@@ -133,7 +133,7 @@ class ModelPlanner:
         chosen = self._routing.chosen(self._stage, streams, span)
         wanted = frames if chosen is None else frames.join(chosen, on=_KEY, how="semi")
         known = live.rename({"input_id": "was"})
-        undone = pl.lit(self._again) | pl.col("was").ne_missing(pl.col(row_id))
+        undone = pl.lit(self._recompute) | pl.col("was").ne_missing(pl.col(row_id))
         left = wanted.join(known, on=_KEY, how="left").filter(undone)
         replaces = pl.col("was").is_not_null()
         n_outdated = left.filter(replaces).height

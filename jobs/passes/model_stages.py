@@ -1,4 +1,4 @@
-"""Runs the model stages: a model is shown the frames that it has not seen, and every frame is accounted for."""
+"""Runner of the model stages: a model is shown the frames that it has not seen, and every frame is accounted for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import schemas
 from jobs.core.errors import RunFailedError, RunStopped
 from jobs.core.stage import Stage
 from jobs.models.remote_models import make_model
+from jobs.passes.intake import Intake
 from jobs.passes.model_pass import run_model_pass
 from jobs.passes.model_plan import ModelPlan, ModelPlanner
 from jobs.passes.model_worker import ModelTask
@@ -69,10 +70,7 @@ class ModelStages:
             lambda cluster: cluster.model_processes(resources),
             live.engine,
             live.engine.models_nearby,
-            committer,
-            live.reporter.measured,
-            claim=live.claim,
-            abort=live.abort,
+            Intake(committer, live.reporter.measured, live.claim, live.abort),
         )
         faults = settle(context.store, list(context.stages), context.streams, did.faults, context.job_id)
         after = self._planner(stage, False).survey() if before.open or before.gone else before

@@ -1,4 +1,4 @@
-"""What runs in processes that hold a model: it is loaded once, and blocks of frames are shown to it."""
+"""Worker of a model pass: it loads the model once, and is given blocks of frames."""
 
 from __future__ import annotations
 
@@ -117,12 +117,12 @@ def _held(task: bytes, threads: int) -> ModelWorker | Exception:
     try:
         return ModelWorker(pickle.loads(task), threads)  # noqa: S301 - it comes from the process that started this one
     except Exception as error:
-        # It would take as long to fail again.
+        # Another try would take as long to fail.
         return error
 
 
 class _Shared:
-    """A model that several blocks are shown to: while one is made ready, another is looked at."""
+    """A model that several blocks are shown to: while one is prepared, another is run through it."""
 
     def __init__(self, model: FrameModel) -> None:
         self._model = model

@@ -1,4 +1,4 @@
-"""Frames with what was found on them before, for models that are asked about that."""
+"""Frames with the objects that were found on them, as prompts for models."""
 
 from __future__ import annotations
 

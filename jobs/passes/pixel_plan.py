@@ -1,4 +1,4 @@
-"""What is left to do: listing against live rows, window by window, so that memory does not grow with finished work.
+"""Plan of the pixel pass: listing against live rows, in windows, so that memory does not grow with finished work.
 
 A frame is done under a stage key when a live row has its current input id. Where a file's size and mtime are those
 that an earlier run saw, its content is known without reading it; elsewhere the bytes decide, in the pixel pass.
@@ -68,7 +68,7 @@ class StagePlan:
 
     @property
     def open(self) -> int:
-        """Return how many frames the pixel pass must look at."""
+        """Return how many frames the pixel pass has to read."""
         return self.missing + self.outdated + self.unread
 
 
@@ -117,7 +117,7 @@ class _Window(NamedTuple):
 class Planner:
     """Compares the listing of streams with the live rows of the pixel stages of one pipeline.
 
-    With `again`, all frames are to be looked at, and none of them is taken to be done by that stage. With `reread`, no
+    With `recompute`, all frames are to be read, and none counts as done by that stage. With `reread`, no
     file is taken for the one that was measured because its size and mtime say so.
     """
 
@@ -127,11 +127,11 @@ class Planner:
         stages: Sequence[Stage],
         streams: Sequence[Listed],
         listing: Snapshot | None = None,
-        again: str | None = None,
+        recompute: str | None = None,
         reread: bool = False,
     ) -> None:
         self._reread = reread
-        self._again = again
+        self._recompute = recompute
         self._stages = [s for s in stages if s.kind == "pixels"]
         self._streams = streams
         self._live: dict[str, Snapshot] = {s.name: store.open(s.table) for s in self._stages}
@@ -143,12 +143,12 @@ class Planner:
         """Return the table versions that the plan was made from, by stage."""
         return self._live
 
-    def survey(self, meanwhile: Callable[[], None] = lambda: None) -> PixelPlan:
-        """Count what there is to do; `meanwhile` is called every now and then, and may end it by what it raises."""
+    def survey(self, check: Callable[[], None] = lambda: None) -> PixelPlan:
+        """Count what there is to do; `check` is called every now and then, and may end it by what it raises."""
         plan = PixelPlan()
         held: list[pa.Table] | None = []
-        for rows in self._look(plan):
-            meanwhile()
+        for rows in self._scan(plan):
+            check()
             if held is not None and rows.num_rows:
                 held.append(rows)
                 # A short list is worth keeping, so that small runs look only once.
@@ -157,14 +157,14 @@ class Planner:
         return plan
 
     def todo(self) -> Iterator[pa.Table]:
-        """Yield the frames to look at, as blocks yet to be numbered and cut.
+        """Yield the frames to read, as blocks yet to be numbered and cut.
 
         Each table has the columns of `BLOCK`, with `block` holding 0, and every wanted frame's predecessor before it.
         """
-        found = self._look(PixelPlan()) if self._held is None else self._held
+        found = self._scan(PixelPlan()) if self._held is None else self._held
         yield from (rows for rows in found if rows.num_rows)
 
-    def _look(self, plan: PixelPlan) -> Iterator[pa.Table]:
+    def _scan(self, plan: PixelPlan) -> Iterator[pa.Table]:
         """Yield what there is to do of each window, which may be nothing."""
         for window in self._windows():
             rows = self._compare(window, plan)
@@ -246,7 +246,7 @@ class Planner:
             outdated = own & known & rows.present & (rows.input_id != expected)
             wanted |= absent | outdated | (own & ~known)
             self._count(plan, name, window, rows, absent, own & rows.present & ~known, outdated)
-        if self._again:
+        if self._recompute:
             wanted = own
         for stage in self._stages:
             if live[stage.name].gone is not None:
@@ -314,16 +314,16 @@ class Planner:
             have = live.get(name)
             empty = pa.nulls(len(rows), pa.int64())
             columns[f"have_{name}"] = empty if have is None else pa.array(have.input_id[rows], mask=~have.present[rows])
-        columns |= self._undone(live, rows) if self._again else {}
+        columns |= self._undone(live, rows) if self._recompute else {}
         return pa.table(columns, schema=BLOCK)
 
     def _undone(self, live: Mapping[str, _LiveRows], rows: Int64Array) -> dict[str, pa.Array]:
-        """Return the columns that say that no frame is done by the stage that is to be done again."""
-        if self._again == _FRAMES:
+        """Return the columns that say that no frame is done by the stage that is to be recomputed."""
+        if self._recompute == _FRAMES:
             return {"trusted_id": pa.nulls(len(rows), pa.int64()), "known": pa.nulls(len(rows), KNOWN)}
-        have = live[str(self._again)]
+        have = live[str(self._recompute)]
         # There is a row, to be replaced, and it is of no content that there could be.
-        return {f"have_{self._again}": pa.array(~have.input_id[rows], mask=~have.present[rows])}
+        return {f"have_{self._recompute}": pa.array(~have.input_id[rows], mask=~have.present[rows])}
 
     def _known(self, window: _Window, rows: Int64Array, changed: BoolArray) -> pa.Array:
         """Return what the `frames` table says of files that have changed since, null elsewhere."""
@@ -354,7 +354,7 @@ def _positions(found: pa.Table, window: _Window) -> Int64Array:
 
 @dataclass(frozen=True)
 class _LiveRows:
-    """The live rows of a stage, laid against the frames of a window; `gone` are keys of rows without a frame."""
+    """The live rows of a stage, aligned with the frames of a window; `gone` are keys of rows without a frame."""
 
     present: BoolArray
     input_id: Int64Array

@@ -1,4 +1,4 @@
-"""Runs the stages that read pixels: one pass for all of them, and then an account of each."""
+"""Runner of the stages that read pixels: one pass for all of them, and then an account of each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pyarrow as pa
 from jobs.core.errors import RunFailedError, RunStopped
 from jobs.core.stage import Stage
 from jobs.passes import stream_statistics
-from jobs.passes.pixel_pass import PassResult, run_pass
+from jobs.passes.intake import Intake, PassResult
+from jobs.passes.pixel_pass import limited, run_pass
 from jobs.passes.pixel_plan import PixelPlan, Planner
 from jobs.passes.quarantined_frames import only_quarantined
 from jobs.passes.run_context import RunContext, Survey
@@ -110,7 +111,7 @@ class PixelStages:
         planner = self._planner()
         plan = planner.survey(context.check)
         unread = {name for (_, name), counts in plan.counts.items() if counts.unread}
-        live.doubtful.update({s.stream_id: s.n_frames for s in context.listed if s.stream_id in unread})
+        live.unread.update({s.stream_id: s.n_frames for s in context.listed if s.stream_id in unread})
         every_s = context.config.resources.commit_seconds
         on_committed = live.reporter.committed
         committer = Committer(context.store, self._stages, planner.snapshots, context.job_id, every_s, on_committed)
@@ -124,20 +125,18 @@ class PixelStages:
             live.reporter.began(MEASURE, total)
         todo, params = planner.todo(), pixel_params(context.config)
         recomputed = (context.recompute,) if context.recompute else ()
+        if live.only_quarantined:
+            todo = only_quarantined(todo, context.store)
         result = run_pass(
-            only_quarantined(todo, context.store) if live.only_quarantined else todo,
+            limited(todo, limit),
             self._stages,
             context.config,
             replace(params, stages=recomputed) if recomputed else params,
+            context.store.root,
             live.engine,
             live.engine.nearby,
-            committer,
-            context.store.root,
-            limit,
-            live.reporter.measured,
-            claim=live.claim,
-            abort=live.abort,
-            again=frozenset(recomputed),
+            Intake(committer, live.reporter.measured, live.claim, live.abort),
+            frozenset(recomputed),
         )
         return plan, result
 

@@ -1,4 +1,4 @@
-"""What runs in worker processes. Imports little, since every one of them has to."""
+"""Worker of the pixel pass. It imports little, since every process has to."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def persist_rows(batch: pa.Table, root: str, stage_keys: Mapping[str, str]) -> p
             if rows.num_rows:
                 parts.append(write_part(paths.place(root), TABLES[stage], rows, {"stage_key": key}))
     except Exception as caught:
-        # Any other way out would look like the death of the process, and frame after frame would be set aside.
+        # Any other way out would look like the death of the process, and frame after frame would be quarantined.
         error = not_taken(caught)
     frames = _unpack(batch[schemas.FRAMES.name])
     corrupt = pc.sum(pc.equal(frames["status"], "corrupt")).as_py() or 0

@@ -1,4 +1,4 @@
-"""Which frames objects are still to be carried to: those after an annotated frame that no detector has looked at."""
+"""Plan of propagation: frames after an annotated one, without annotations of their own, compared with live rows."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class CarryPlanner(ModelPlanner):
     """
 
     def __init__(
-        self, store: Store, stage: Stage, stages: Mapping[str, Stage], streams: Sequence[str], again: bool = False
+        self, store: Store, stage: Stage, stages: Mapping[str, Stage], streams: Sequence[str], recompute: bool = False
     ) -> None:
-        super().__init__(store, stage, stages, streams, again)
+        super().__init__(store, stage, stages, streams, recompute)
         self._annotate, self._scenes = stage.upstream[:2]
         self._annotated = store.open(self._annotate.table)
         self._objects_found = store.open(schemas.ANNOTATIONS)

@@ -1,4 +1,4 @@
-"""Narrows a plan of the pixel pass to quarantined frames."""
+"""Restriction of a plan of the pixel pass to quarantined frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verdicts on other streams follow groups that a run has changed, each at the thresholds that it was curated under."""
+"""Refresh of rows of other streams that rest on groups which a run has changed, each under its own configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all stages of a run share, and the interface of their runners."""
+"""Context that all stages of a run share, and the interface of their runners."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LiveRun:
     """What there is of a run only while it is in progress.
 
     `abort`: the first frame that cannot be computed ends the run. `limit`: the most frames that the pixel pass may
-    measure. `only_quarantined`: it measures quarantined frames alone. `doubtful` has the frames of each stream of which
+    measure. `only_quarantined`: it measures quarantined frames alone. `unread` has the frames of each stream of which
     some had to be read to know whether they have changed; the pixel pass fills it.
     """
 
@@ -32,7 +32,7 @@ class LiveRun:
     abort: bool = False
     limit: int | None = None
     only_quarantined: bool = False
-    doubtful: dict[str, int] = field(default_factory=dict)
+    unread: dict[str, int] = field(default_factory=dict)
 
     def outcome(self, stage: Stage) -> tuple[StageOutcome, StageOutcome]:
         """Return the outcome of a stage, to be filled in, and what an earlier part of the run did for it."""

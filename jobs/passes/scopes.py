@@ -1,4 +1,4 @@
-"""Where the scopes of table stages stand: what they would be computed from now, and what their rows were."""
+"""State of the scopes of table stages: the digest of their input now, and of what their rows were computed from."""
 
 from __future__ import annotations
 
@@ -85,11 +85,11 @@ class Scopes:
         self._store.upsert(schemas.SCOPES, pa.Table.from_pylist(rows, schemas.SCOPES.arrow_schema), job_id)
 
     def forget(self, stage: Stage, states: Sequence[ScopeState], job_id: str) -> None:
-        """Take the run's own among these scopes out of the ledger, so that its next run computes them again."""
+        """Delete the run's own among these scopes from the ledger, so that its next run recomputes them."""
         rows = [
             {"stage": stage.name, "stage_key": stage.key, "scope": state.scope}
             for state in states
-            # The verdicts of other streams are found through the ledger.
+            # The rows of other streams are found through the ledger.
             if state.scope in {WORKSPACE, *self._streams}
         ]
         keys = pa.Table.from_pylist(rows, pa.schema([schemas.SCOPES.arrow_schema.field(n) for n in schemas.SCOPES.key]))

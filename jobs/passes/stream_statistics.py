@@ -1,4 +1,4 @@
-"""What reading the frames told about the streams they are of."""
+"""Statistics of streams from their measured frames: corrupt ones, and sizes of pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of stages as table stages read them: from one version of each table."""
+"""Rows of stages as table stages read them: from one version of each table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the table stages: whole scopes, from the rows of their upstream stages, replaced in one transaction."""
+"""Runner of the table stages: whole scopes, from the rows of their upstream stages, replaced in one transaction."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class TableResult:
     seconds: float = 0.0
     scopes: set[str] = field(default_factory=set)
 
-    def verified(self, doubtful: Mapping[str, int]) -> int:
-        """Return how many of the frames of streams that were in doubt stand, given the frames of each such stream."""
+    def verified(self, unread: Mapping[str, int]) -> int:
+        """Return how many reused frames are of streams that had to be read, given the frames of each such stream."""
         if WORKSPACE in self.scopes:
             return 0
         reused = max(0, self.frames - self.computed)
-        return min(reused, sum(n for name, n in doubtful.items() if name not in self.scopes))
+        return min(reused, sum(n for name, n in unread.items() if name not in self.scopes))
 
 
 class TableStages:
@@ -74,7 +74,7 @@ class TableStages:
             frames_in=live.record.frames,
             done=result.frames,
             computed=result.computed,
-            verified=result.verified(live.doubtful),
+            verified=result.verified(live.unread),
             seconds=result.seconds,
         )
         return result.computed > 0

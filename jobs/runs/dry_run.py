@@ -1,4 +1,4 @@
-"""What a run would do, and why: the plan as people and programs read it."""
+"""Forecast of a run: what each stage would do, and why."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _GONE = "frame is gone, or no longer taken"
 
 @dataclass(frozen=True)
 class StageForecast:
-    """What a stage would do: frames to compute, frames to look at only, rows to take out, and reasons with counts.
+    """What a stage would do: frames to compute, frames to read only, rows to delete, and reasons with counts.
 
     `rule` chooses its frames, `chosen` ones of `of` that decode; unless what it asks for is not computed yet, which
     `depends_on` names.
@@ -153,7 +153,7 @@ class _Forecaster:
     def _ungrouped(self, stage: Stage) -> dict[str, int]:
         """Return why frames are to be added to rows that stand, with counts; nothing where there are no such rows.
 
-        Where frames of groups are gone, the rest of these is regrouped as well, and nobody knows yet how many they are.
+        Where frames of groups are gone, the rest of these is regrouped as well; how many they are is not known yet.
         """
         store, streams = self._context.store, frozenset(self._frames)
         above, column = self._runners.tables.counted_by(stage)
@@ -184,7 +184,7 @@ def _add(reasons: dict[str, int], reason: str, count: int) -> None:
 
 
 class _Changes:
-    """Tells how a stage's configuration differs from the one that a stream's head shows."""
+    """Finds how a stage's configuration differs from the one that a stream's head shows."""
 
     def __init__(self, store: Store, stages: tuple[Stage, ...]) -> None:
         heads = store.read(schemas.HEADS).to_pylist()
@@ -204,7 +204,7 @@ class _Changes:
         return (stream_id, stage.name) in self._heads
 
     def reason(self, stage: Stage, stream_id: str) -> str | None:
-        """Return why the stream's rows for the stage do not serve, or None if the configuration is the same or new."""
+        """Return why the stream's rows for the stage cannot be reused, None if its configuration is the same or new."""
         shown = self._heads.get((stream_id, stage.name))
         if shown is None or shown == stage.key:
             return None

@@ -1,4 +1,4 @@
-"""What a run is asked for, and the look at it before any work: what is wrong is said while nothing is written yet."""
+"""Request of a run, and the checks of it before any work: what is wrong is reported while nothing is written yet."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that nothing speaks against: its streams are listed, nothing is written yet.
+    """A run that has passed all checks: its streams are listed, nothing is written yet.
 
-    `streams` are as they lie on disk now; a replay does not look there, and has none.
+    `streams` are as they lie on disk now; a replay does not read that, and has none.
     """
 
     request: RunRequest
@@ -110,7 +110,7 @@ def prepare(request: RunRequest) -> Prepared:
 
 @contextmanager
 def _noting(problems: list[str]) -> Iterator[None]:
-    """Put down what is wrong, so that the rest is looked at all the same."""
+    """Collect what is wrong, so that the rest is checked all the same."""
     try:
         yield
     except UserError as error:
@@ -118,7 +118,7 @@ def _noting(problems: list[str]) -> Iterator[None]:
 
 
 def n_new_frames(prepared: Prepared) -> int:
-    """Return how many frames a look at the heads alone shows to be new, before the plan is made."""
+    """Return how many frames are new going by the heads alone, before the plan is made."""
     heads = prepared.store.read(schemas.HEADS, ("stream_id", "stage_key"))
     shown = set(zip(heads["stream_id"].to_pylist(), heads["stage_key"].to_pylist(), strict=True))
     keys = [s.key for s in prepared.stages if s.kind == "pixels"]

@@ -1,4 +1,4 @@
-"""One run, from inputs to heads: catalogue, plan, pixel pass, table stages, summary."""
+"""One run, from inputs to heads: catalogue, stages in order, summary."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def run(
     """Run a pipeline and return its record: state `done`, or `paused` or `cancelled` if that was asked of the job.
 
     With `job_id` it takes up that job, which was paused, has failed, or was `claimed` for this process by a gateway.
-    `release` is called with the record before the job is said to be done, and what it returns is put down.
+    `release` is called with the record before the job is said to be done, and what it returns is recorded.
     Raises `UserError` before any work if something is wrong with what is asked, and `RunFailedError` if the run cannot
-    go on; whatever was committed by then is found done by whoever resumes it. A KeyboardInterrupt leaves it `paused`.
+    go on; whatever was committed by then is found done when it is resumed. A KeyboardInterrupt leaves it `paused`.
     """
     listener = listener or SilentListener()
     step = step_named(request.pause_after, request.loaded.config) if request.pause_after else None
@@ -98,7 +98,7 @@ def _begin(record: RunRecord, store: Store, reporter: RunReporter) -> None:
 
 
 def _end(error: BaseException, record: RunRecord, store: Store, claim: JobClaim, interrupted: bool) -> None:
-    """Put down how a run ended before its end, in its records first; raise what its caller should know."""
+    """Record how a run ended early, in its job log first; raise what its caller should know."""
     if record.state == "done":
         # It was interrupted while it was leaving.
         claim.release("done")
@@ -107,7 +107,7 @@ def _end(error: BaseException, record: RunRecord, store: Store, claim: JobClaim,
         # What is left of the run must not bring the folder back.
         record.state, record.error, record.ended_ns = "failed", "its workspace was deleted", time.time_ns()
         raise RunFailedError(
-            f"workspace {store.root} was deleted while the run was at work; to compute it all anew, run again"
+            f"workspace {store.root} was deleted while the run was in progress; run again to recompute everything"
         ) from error
     interrupted = interrupted or isinstance(error, KeyboardInterrupt)
     state = error.state if isinstance(error, RunStopped) else "paused" if interrupted else "failed"
@@ -116,7 +116,7 @@ def _end(error: BaseException, record: RunRecord, store: Store, claim: JobClaim,
     record.error = (said or type(error).__name__) if state == "failed" else None
     record.ended_ns = time.time_ns()
     record.state = state
-    # The disk that stopped the run may not take its epitaph either; the next run closes the record.
+    # The disk that stopped the run may not take this record either; the next run closes it.
     with suppress(Exception):
         record.state = claim.release(state, {"error": record.error} if record.error else None)
         record.save(store)

@@ -1,1 +1,1 @@
-"""The stages that a configuration runs, with their models, checked before any work."""
+"""Builds the stages that a configuration runs, with their models, checked before any work."""

@@ -1,4 +1,4 @@
-"""The detector that a configuration names, checked before any work, and the stage that it is run in."""
+"""Stages that run a detector, with its weights and categories checked before any work."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _motion_stage(config: PipelineConfig, detector: DetectorSpec) -> Stage:
 
 def licence_notice(stages: Sequence[Stage]) -> str | None:
     """Return what the licences of a run's models ask of the user, the first time that they are used."""
-    told = []
+    notices = []
     for stage in stages:
         digest, what = stage.params.get(f"{stage.name}.weights_hash"), "these weights"
         if stage.kind == "calls":
@@ -124,8 +124,8 @@ def licence_notice(stages: Sequence[Stage]) -> str | None:
             digest, what = model and f"{api}:{model}", f"the answers of {model}"
         licence = licence_of(digest, stage.params.get(f"{stage.name}.licence")) if digest else Licence()
         if digest and (asked := notice(digest, licence, what)):
-            told.append(f"{stage.name}: {asked}")
-    return "; ".join(told) or None
+            notices.append(f"{stage.name}: {asked}")
+    return "; ".join(notices) or None
 
 
 def choose(config: PipelineConfig) -> Chosen:
@@ -148,8 +148,8 @@ def choose(config: PipelineConfig) -> Chosen:
         raise UserError(problems)
     limits = Thresholds(params.min_score, params.nms_iou, params.max_objects)
     size = (params.size, params.size) if params.size else None
-    told = OnnxParams(limits, _LAYOUTS[params.layout], size, names, config.resources.model_batch)
-    exported = Exported(weights.path, weights.sha256, weights.name, told)
+    onnx = OnnxParams(limits, _LAYOUTS[params.layout], size, names, config.resources.model_batch)
+    exported = Exported(weights.path, weights.sha256, weights.name, onnx)
     try:
         loaded = exported.load()
     except (ModelError, UnknownLayoutError) as error:

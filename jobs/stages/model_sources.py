@@ -1,4 +1,4 @@
-"""How the weights of model stages are resolved before any work: one function for each way that a stage can declare."""
+"""Resolves the weights of model stages before any work: one function for each way that a stage can declare."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _reader_files() -> list[Path]:
     files = sorted(folder.glob("*.onnx"))
     if missing := [kind for kind in ("det", "rec", "cls") if not any(f"_{kind}_" in file.name for file in files)]:
         raise UserError(
-            f"ocr: {folder} lacks the models of RapidOCR ({', '.join(missing)}), which come with it; install it anew: "
+            f"ocr: {folder} lacks the models of RapidOCR ({', '.join(missing)}), which come with it; reinstall it: "
             "pip install --force-reinstall rapidocr"
         )
     return files

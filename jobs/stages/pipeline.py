@@ -1,4 +1,4 @@
-"""The stages that a configuration runs, built from their declarations, with their models checked before any work."""
+"""Builds the stages that a configuration runs from their declarations."""
 
 from __future__ import annotations
 

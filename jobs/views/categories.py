@@ -1,4 +1,4 @@
-"""Which category has which number in exports: once given, a number is never another's."""
+"""Numbers of categories in exports: once given, a number never stands for another category."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BEFORE = "what there was before numbers were kept"
 
 
 def register(store: Store, names: Iterable[str], origin: str, job_id: str) -> None:
-    """Give the next numbers to those of some names that have none yet, in this order, whoever else does so.
+    """Give the next numbers to those of some names that have none yet, in this order, also while other runs do so.
 
     Where there are annotations from before numbers were kept, theirs come first, as exports had them until now.
     """

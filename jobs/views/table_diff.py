@@ -1,4 +1,4 @@
-"""How the rows of one view of the tables differ from those of another, table by table."""
+"""Differences between the rows of two views, table by table."""
 
 from __future__ import annotations
 

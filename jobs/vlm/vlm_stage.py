@@ -1,4 +1,4 @@
-"""Asks a vision language model about the frames that are routed to it; what was paid for is never asked again."""
+"""Questions to a vision language model about the frames that are routed to it; no answer is paid for twice."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Escalation:
         routed = self._routed()
         cases = list(self._cases(routed))
         answered = self._answered()
-        # What was said stays for as long as the question would be the same, whoever is routed where by now.
+        # What was said stays for as long as the question would be the same, whatever is routed where by now.
         others = self._cases([row for key, row in self._frames(list(answered)).items() if key not in _places(routed)])
         same = [case for case in (*cases, *others) if _call_of(answered, case) == case.call_id]
         kept = [answered[_place(case.frame)] for case in same]
@@ -173,7 +173,7 @@ class Escalation:
         return {_place(row): row for row in rows.to_pylist()}
 
     def _routed(self) -> list[Row]:
-        """Return the frames that are routed to the model, the most doubtful first."""
+        """Return the frames that are routed to the model, the most uncertain first."""
         columns = (*_KEY, "route", "uncertainty")
         rows = self._store.open(schemas.ROUTING).read(columns, self._route.key, self._streams)
         chosen = pl.DataFrame(rows).filter(route="vlm").sort("uncertainty", *_KEY, descending=[True, False, False])
@@ -332,8 +332,8 @@ def _shown(case: Case, long_side: int, params: ImageParams, clips: Clips) -> byt
 
 def _fault(stage: Stage, case: Case, error: object) -> Row:
     kind = type(error).__name__ if isinstance(error, Exception) else "NoAnswer"
-    told = {"stage": stage.name, "error_type": kind, "error": " ".join(str(error).split())}
-    return {name: case.frame[name] for name in (*_KEY, "uri")} | told
+    fault = {"stage": stage.name, "error_type": kind, "error": " ".join(str(error).split())}
+    return {name: case.frame[name] for name in (*_KEY, "uri")} | fault
 
 
 def _place(row: Mapping[str, Any]) -> tuple[str, int]:

@@ -82,7 +82,7 @@ def test_a_bad_setting_says_what_was_expected(setting: str, hint: str) -> None:
     assert found[0].startswith(hint)
 
 
-def test_what_may_be_a_number_or_a_word_is_told_apart_without_names_of_types() -> None:
+def test_an_error_about_numbers_and_words_names_no_types() -> None:
     assert problems(settings=["ingest.fps=0"]) == [
         "ingest.fps: input should be greater than 0, found 0",
         "ingest.fps: input should be 'native' or 'keyframes', found 0",

@@ -274,7 +274,7 @@ def test_a_workspace_that_is_deleted_under_a_run_stays_so(
     with pytest.raises(RunFailedError) as caught:
         run(request, Deleting(workspace.folder, part))
     assert caught.value.problems == [
-        f"workspace {workspace.root} was deleted while the run was at work; to compute it all anew, run again"
+        f"workspace {workspace.root} was deleted while the run was in progress; run again to recompute everything"
     ]
     assert not workspace.folder.exists()
     assert go(workspace, sample_folder).state == "done"

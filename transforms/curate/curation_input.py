@@ -21,7 +21,7 @@ _KEY = ["stream", "frame_idx"]
 def compute_curation(given: TableInput) -> TableOutput:
     """Return rows of `curation` for the streams that are its scopes.
 
-    A group of look-alikes is decided as a whole, so that the streams that share one are looked at together.
+    A group of duplicates is decided as a whole, so that the streams that share one are read together.
     """
     rows = gather(given.above, given.streams)
     decided = curate(rows, given.params["curation"], given.params["blur"].method, given.params["idle"].keep)

@@ -122,17 +122,17 @@ def test_what_is_not_known_chooses_nothing(workspace: Workspace, cam: Path) -> N
 
 
 def test_a_dry_run_says_how_many_frames_a_rule_chooses(workspace: Workspace, cam: Path) -> None:
-    def told(*settings: str) -> dict[str, object]:
+    def forecast_of(*settings: str) -> dict[str, object]:
         prepared = prepare(RunRequest(workspace, [str(cam)], load(settings=settings)))
         (found,) = [s for s in forecast(prepared) if s.stage == "annotate"]
         return {n: asdict(found)[n] for n in ("chosen", "of", "depends_on", "compute")}
 
-    assert told(*rule(bright(6))) == {"chosen": 0, "of": 0, "depends_on": ("quality",), "compute": N}
+    assert forecast_of(*rule(bright(6))) == {"chosen": 0, "of": 0, "depends_on": ("quality",), "compute": N}
     go(workspace, cam, settings=rule(bright(6)))
-    assert told(*rule(bright(2))) == {"chosen": 10, "of": N, "depends_on": (), "compute": 4}
-    (changed,) = [told(*rule("curation.keep and " + bright(2)), "blur.method=tenengrad")]
+    assert forecast_of(*rule(bright(2))) == {"chosen": 10, "of": N, "depends_on": (), "compute": 4}
+    (changed,) = [forecast_of(*rule("curation.keep and " + bright(2)), "blur.method=tenengrad")]
     assert changed["depends_on"] == ("curation", "quality")
-    assert told(*ANNOTATE)["chosen"] is None
+    assert forecast_of(*ANNOTATE)["chosen"] is None
 
 
 def test_a_rule_that_does_not_fit_what_it_is_asked_of_ends_the_run_with_its_reason(

@@ -22,9 +22,9 @@ from jobs.engine import lazy_engine
 from jobs.engine.lazy_engine import EngineOnDemand
 from jobs.engine.local_pool import ALONE
 from jobs.engine.ray_engine import Engine, ModelProcesses
+from jobs.passes.intake import Intake, PassResult
 from jobs.passes.model_pass import run_model_pass
 from jobs.passes.model_worker import ModelTask
-from jobs.passes.pixel_pass import PassResult
 from jobs.records.job_claim import JobClaim
 from jobs.records.journal import Journal, events
 from jobs.records.run_events import RunReporter, SilentListener
@@ -42,7 +42,7 @@ WHITE = 9
 
 
 class Brightness:
-    """A model of one number, which can be told to fail, or to end its process, over a white picture."""
+    """A model of one number, which fails, or ends its process, over a white picture where that is asked for."""
 
     short_side = None
 
@@ -119,30 +119,29 @@ def look(
     claim = JobClaim.take(place(root), "job", SilentListener())
     journal = Journal.of(place(root), "job")
     on_block_done = RunReporter(SilentListener(), journal).measured
-    result = run_model_pass(
-        iter([frames]), task, 2, lambda _: shape, lambda: engine, nearby, committer, on_block_done, claim=claim
-    )
+    intake = Intake(committer, on_block_done, claim)
+    result = run_model_pass(iter([frames]), task, 2, lambda _: shape, lambda: engine, nearby, intake)
     journal.close()
     return result, store.open(schemas.EMBEDDINGS).read(None, stage.key).sort_by("frame_idx")
 
 
 @pytest.mark.parametrize("nearby", [nobody, two])
-def test_a_frame_that_ends_its_process_is_set_aside_alone(
+def test_a_frame_that_ends_its_process_is_quarantined_alone(
     engine: Engine, frames: pa.Table, tmp_path: Path, nearby: Callable[[int], ModelProcesses | None]
 ) -> None:
     few = frames.slice(WHITE - 2, 4)
     result, written = look(engine, few, tmp_path / "tables", ends=True, fails=False, nearby=nearby)
     assert [(f["frame_idx"], f["error_type"]) for f in result.faults] == [(WHITE, "WorkerDied")]
     said = events(place(tmp_path / "tables"), "job")
-    (aside,) = [e for e in said if e["event"] == "frames_set_aside"]
-    assert (aside["first_idx"], aside["last_idx"], aside["frames"]) == (WHITE, WHITE, 1)
-    assert aside["error"].startswith("WorkerDied: ")
+    (event,) = [e for e in said if e["event"] == "frames_set_aside"]
+    assert (event["first_idx"], event["last_idx"], event["frames"]) == (WHITE, WHITE, 1)
+    assert event["error"].startswith("WorkerDied: ")
     assert sum(e["rows"] for e in said if e["event"] == "block_done") == 3
     assert written["frame_idx"].to_pylist() == [WHITE - 2, WHITE - 1, WHITE + 1]
     assert (result.n_frames, result.computed) == (4, {"embeddings": 3})
 
 
-def test_a_frame_that_the_model_cannot_take_is_set_aside_alone(
+def test_a_frame_that_the_model_cannot_take_is_quarantined_alone(
     engine: Engine, frames: pa.Table, tmp_path: Path
 ) -> None:
     result, written = look(engine, frames, tmp_path / "tables", ends=False, fails=True)

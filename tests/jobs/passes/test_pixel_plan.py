@@ -106,7 +106,7 @@ def test_what_is_looked_through_for_long_can_be_left(workspace: Workspace, sampl
     planner = Planner(
         Store(workspace.root), build(PipelineConfig()), [Listed(sample_folder.name, 1, SMALL.planted.n_files)]
     )
-    # There is nothing to do, and so nothing that would be told of a window.
+    # There is nothing to do, and so nothing to report of a window.
     with pytest.raises(RunStopped):
         planner.survey(leave)
 

@@ -92,7 +92,7 @@ def test_an_id_stands_for_the_pictures_and_the_objects_that_it_comes_from() -> N
     numbers = list(range(12))
     before = ids(in_stretches(frames(numbers), keys([2, 7]), found([2, 7]), starts([0]), 30))
     assert len({*before.values()}) == len(before) == 8
-    # Frames from before what is looked at make no difference.
+    # Frames from before the span make no difference.
     later = ids(in_stretches(frames(numbers[2:]), keys([2, 7]), found([2, 7]), starts([0]), 30))
     assert later == before
     for other, differ in (
@@ -120,8 +120,8 @@ def test_blocks_end_where_stretches_do_so_that_no_frame_is_looked_at_twice(tmp_p
     for size, processes in ((64, 2), (20, 1), (5, 3)):
         cut = [block.rows for block in _cut(todo, size, processes, task, first=True)]
         assert len(cut) > 6
-        looked_at = [n for block in cut for n in block["frame_idx"].to_pylist()]
-        assert looked_at == numbers
+        shown = [n for block in cut for n in block["frame_idx"].to_pylist()]
+        assert shown == numbers
         assert not any(block["follows"][0].as_py() for block in cut)
     # A long stretch is cut all the same: each part begins with the annotated frame.
     carried = in_stretches(frames(numbers), keys([0]), found([0]), starts([0]), reach=300)
@@ -233,7 +233,7 @@ def test_what_is_carried_is_the_same_whatever_the_grid_and_wherever_a_run_stoppe
 
 
 @pytest.mark.usefixtures("models_at_hand")
-def test_only_what_is_carried_anew_is_computed_again(tmp_path: Path, cam: Path, models: Path) -> None:
+def test_only_what_is_carried_otherwise_is_recomputed(tmp_path: Path, cam: Path, models: Path) -> None:
     workspace, data = Workspace.at(tmp_path / "ws"), copy_stream(cam, tmp_path / "cam")
     go(workspace, data, settings=asked(models))
     assert computed(go(workspace, data, settings=asked(models))) == {}
@@ -287,7 +287,7 @@ def test_readers_see_what_was_carried_among_the_annotations(tmp_path: Path, cam:
     assert manifest["not_annotated"] == N - len(GAP) - n_annotated - n_carried_to
     document = json.loads((tmp_path / "coco/annotations/instances_default.json").read_text())
     assert sum(bool(each["segmentation"]) for each in document["annotations"]) == carried.height
-    # Where a detector now looks at every frame, only its word counts, also before anything is carried anew.
+    # Where a detector now annotates every frame, only its objects count, also before anything is carried otherwise.
     go(
         workspace,
         cam,

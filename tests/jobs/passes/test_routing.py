@@ -1,4 +1,4 @@
-"""Doubts from one end of a run to the other."""
+"""Routing of uncertain frames, in whole runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_streams_share_the_budgets_of_a_run(tmp_path: Path) -> None:
     workspace = annotated(tmp_path, *one)
     assert [r for r in routes(workspace) if r[2] != "over_budget"] == [("yard/gate", EMPTY, "person")]
     assert computed(go(workspace, tmp_path / "data", settings=settings(tmp_path, *one))) == {}
-    # What is more doubtful elsewhere takes the place.
+    # What is more uncertain elsewhere takes the place.
     door = tmp_path / "data/yard/door"
     door.mkdir()
     for number in range(3):
@@ -56,8 +56,8 @@ def test_reviews_let_the_next_ones_through(tmp_path: Path) -> None:
     for at in range(N // 2):
         sent.append([number for _, number, route in routes(workspace) if route == "person"])
         out = tmp_path / f"out{at}"
-        told = said(winnow("review", "export", "-w", workspace.root, "-f", "coco", "-o", out, "--json"))
-        assert told["frames"] == len(sent[-1]) == 2
+        sent_to = said(winnow("review", "export", "-w", workspace.root, "-f", "coco", "-o", out, "--json"))
+        assert sent_to["frames"] == len(sent[-1]) == 2
         back = ("review", "import", out / "annotations.json", "-w", workspace.root, "--reviewer", "ada")
         assert winnow(*back).exit_code == 0
         record = go(workspace, tmp_path / "data", settings=settings(tmp_path, *asked))
@@ -66,7 +66,7 @@ def test_reviews_let_the_next_ones_through(tmp_path: Path) -> None:
     assert sorted(number for numbers in sent for number in numbers) == list(range(N))
     assert {route for _, _, route in routes(workspace)} == {"reviewed"}
     assert computed(go(workspace, tmp_path / "data", settings=settings(tmp_path, *asked))) == {}
-    # What shows something else by now, nobody has looked at.
+    # What shows something else by now, nobody has reviewed.
     cv2.imwrite(str(tmp_path / "data/yard/gate/image_0.png"), picture(1))
     go(workspace, tmp_path / "data", settings=settings(tmp_path, *asked))
     assert [route for _, number, route in routes(workspace) if number == 0] == ["person"]
@@ -92,12 +92,12 @@ def test_tracks_say_what_flickers_where_there_are_any(tmp_path: Path) -> None:
     assert found == [[0.0] * n, [float(number == missed) for number in range(n)]]
 
 
-def test_a_larger_detector_looks_at_what_is_routed_to_it(tmp_path: Path) -> None:
-    doubtful = ("route.margin=1", "route.threshold=0.3", "route.budget_person=1")
-    workspace = annotated(tmp_path, *doubtful)
+def test_a_larger_detector_is_shown_what_is_routed_to_it(tmp_path: Path) -> None:
+    uncertain = ("route.margin=1", "route.threshold=0.3", "route.budget_person=1")
+    workspace = annotated(tmp_path, *uncertain)
     before = rows(workspace, schemas.ANNOTATIONS)
     weights = write_end_to_end(tmp_path / "large.onnx", "N", {0: "cat", 1: "blue"}, "AGPL-3.0")
-    larger = (*doubtful, f"route.larger={weights}", "route.budget_larger=2")
+    larger = (*uncertain, f"route.larger={weights}", "route.budget_larger=2")
     record = go(workspace, tmp_path / "data", settings=settings(tmp_path, *larger))
     assert (record.outcomes["larger"].frames_in, record.outcomes["larger"].computed) == (2, 2)
     sent = {number for _, number, route in routes(workspace) if route == "larger"}

@@ -76,7 +76,7 @@ def objects(workspace: Workspace) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def annotated(tmp_path_factory: pytest.TempPathFactory, weights: Path, engine: Engine) -> Workspace:
-    """Two cameras that share a file name, and a frame that does not decode; kept frames looked at first, then all."""
+    """Two cameras that share a file name, and a frame that does not decode; kept frames annotated first, then all."""
     root = tmp_path_factory.mktemp("annotated")
     write_stream(root / "data/a")
     (root / "data/a/image_12.png").write_bytes(b"no picture")
@@ -95,8 +95,8 @@ def annotated(tmp_path_factory: pytest.TempPathFactory, weights: Path, engine: E
 
 
 def test_every_frame_is_looked_at_and_has_what_is_on_it(annotated: Workspace) -> None:
-    looked_at = rows(annotated, schemas.ANNOTATED).filter(stream_id="a")
-    assert dict(looked_at.select("frame_idx", "n_objects").rows()) == {n: int(n not in EMPTY) for n in range(N)}
+    frames_annotated = rows(annotated, schemas.ANNOTATED).filter(stream_id="a")
+    assert dict(frames_annotated.select("frame_idx", "n_objects").rows()) == {n: int(n not in EMPTY) for n in range(N)}
     expected = [("a", n, "red", *map(float, box(n))) for n in range(N) if n not in EMPTY]
     assert objects(annotated).rows() == [*expected, ("b", 4, "red", *map(float, box(4)))]
     who = rows(annotated, schemas.ANNOTATIONS).select("source", "model", "weights_hash").unique()
@@ -284,15 +284,15 @@ def test_what_moves_is_the_same_whatever_the_grid_and_wherever_a_run_stopped(
     go(one, folder, clip, settings=[*MOTION, "resources.model_frames=7"], limit=19)
     assert rows(one, schemas.ANNOTATED)["frame_idx"].to_list() == numbers[:19]
     # A frame that changes changes what is found after it, as far as it is looked back at, but not behind a gap: it and
-    # six more that were looked at, beside those that were not.
+    # six more that were annotated, beside those that were not.
     cv2.imwrite(str(folder / "image_12.png"), moving(30))
     assert go(one, folder, clip, settings=MOTION).outcomes["annotate"].computed == 21 + 7 + 24
     # In spans of sixteen frames, over whose borders the past reaches.
     monkeypatch.setattr(batching, "WINDOW", 16)
     go(other, folder, clip, settings=[*MOTION, "resources.model_frames=40"])
     assert_same_tables(one, other)
-    looked_at = rows(one, schemas.ANNOTATED)
-    found = dict(looked_at.filter(stream_id="cam").select("frame_idx", "n_objects").rows())
+    frames_annotated = rows(one, schemas.ANNOTATED)
+    found = dict(frames_annotated.filter(stream_id="cam").select("frame_idx", "n_objects").rows())
     # Nothing is known of the scene at first, and after the gap.
     assert [n for n in numbers if not found[n]] == [*range(5), *range(24, 29)]
     frames = [np.repeat(moving(30 if at == 12 else at)[:, :, None], 3, axis=2) for at in range(20)]
@@ -302,7 +302,7 @@ def test_what_moves_is_the_same_whatever_the_grid_and_wherever_a_run_stopped(
     boxes = boxes.sort("frame_idx", "score", descending=[False, True])
     expected = np.concatenate([each.boxes for each in plain])
     np.testing.assert_array_equal(boxes.select("bbox_x", "bbox_y", "bbox_w", "bbox_h").to_numpy(), expected)
-    of_clip = looked_at.filter(stream_id="gate")["n_objects"].to_list()
+    of_clip = frames_annotated.filter(stream_id="gate")["n_objects"].to_list()
     assert of_clip[:5] == [0] * 5
     assert sum(n == 1 for n in of_clip[5:]) >= 17
 
