@@ -69,10 +69,11 @@ class Rule:
         return f"SELECT {self.sql} AS answer {self._tables({})}"
 
     def _tables(self, sources: Mapping[str, str]) -> str:
-        given = {name: sources.get(name, name) for name in {*self.columns, "frames"}}
-        others = [name for name in sorted(self.columns) if name != "frames"]
-        joins = [_joined(TABLES[name], given[name], given["frames"]) for name in others]
-        return " ".join([f"FROM (SELECT * FROM {given['frames']}) AS frames", *joins])
+        frames = schemas.FRAMES.name
+        given = {name: sources.get(name, name) for name in {*self.columns, frames}}
+        others = [name for name in sorted(self.columns) if name != frames]
+        joins = [_joined(TABLES[name], given[name], given[frames]) for name in others]
+        return " ".join([f"FROM (SELECT * FROM {given[frames]}) AS frames", *joins])
 
 
 KEPT = Rule("curation.keep", {"curation": frozenset({"keep"})})

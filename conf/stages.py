@@ -300,6 +300,7 @@ STAGES = (
         optional=True,
         checks=(stage_checks.budget_of_calls,),
     ),
+    # A stage of your own goes here, or before the stages that read it.
 )
 """Every stage, in the order in which they run."""
 

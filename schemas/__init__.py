@@ -1,4 +1,4 @@
-"""What the rows of every table look like. Declarations only: nothing here reads or writes."""
+"""Declarations of all tables: columns, keys and partitions. Nothing here reads or writes."""
 
 from schemas.annotations import (
     ANNOTATED,

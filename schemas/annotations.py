@@ -1,4 +1,4 @@
-"""What is seen on frames: objects with their masks and tracks, words, and which frames were looked at."""
+"""Tables of objects, masks, tracks, text lines and captions, and of the frames that were annotated."""
 
 import pyarrow as pa
 
@@ -9,34 +9,33 @@ def _edge(name: str, doc: str, low: float | None = None) -> Column:
     return Column(name, pa.float32(), doc, "px", low=low)
 
 
-_ID = Column("annotation_id", pa.string(), "Identity of the object: the same whenever it is computed again.")
+_ID = Column("annotation_id", pa.string(), "Id of the object: the same whenever it is recomputed.")
 _SOURCE = (
-    Column("source", pa.string(), "What found it, such as `onnx` or `motion`."),
-    Column("model", pa.string(), "Name of the weights, or of the method where there are none."),
-    Column("weights_hash", pa.string(), "SHA-256 of the weights; null where there are none.", nullable=True),
+    Column("source", pa.string(), "The kind of detector, such as `onnx` or `motion`."),
+    Column("model", pa.string(), "Name of the weights, or of the method if there are none."),
+    Column("weights_hash", pa.string(), "SHA-256 of the weights; null if there are none.", nullable=True),
 )
 _OBJECT = (
     _ID,
     STREAM_ID,
     FRAME_IDX,
-    Column("category", pa.string(), "What it is, in the words of the model."),
-    Column("score", pa.float32(), "How sure the model is.", low=0, high=1),
+    Column("category", pa.string(), "Category name, as the model has it."),
+    Column("score", pa.float32(), "Confidence score of the model.", low=0, high=1),
     _edge("bbox_x", "Left edge of the box."),
-    _edge("bbox_y", "Upper edge of the box."),
+    _edge("bbox_y", "Top edge of the box."),
     _edge("bbox_w", "Width of the box.", low=0),
     _edge("bbox_h", "Height of the box.", low=0),
     Column("mask_rle", pa.string(), "COCO's compressed run lengths of the mask; null for a box alone.", nullable=True),
     Column("track_id", pa.int64(), "Number of the object over frames; null if not tracked.", nullable=True),
-    Column("text", pa.string(), "What is written or said of it; null for most.", nullable=True),
+    Column("text", pa.string(), "Text that was read, or a description; null for most objects.", nullable=True),
     *_SOURCE,
 )
 _IN_ORDER = (*FRAME_KEY, "annotation_id")
 
 ANNOTATIONS = stage_table(
     "annotations",
-    "Objects on frames, in pixels of the full frame as `frames` has its size, counted from the top left corner. Under "
-    "this name `winnow sql` shows them with what is in `masks` and `tracks` of them, and the rows of `propagations` "
-    "and `texts` as well.",
+    "Objects on frames, in pixels of the full frame (its size is in `frames`), origin at the top left. Under this name "
+    "`winnow sql` shows them joined with `masks` and `tracks`, together with the rows of `propagations` and `texts`.",
     ("annotation_id",),
     _OBJECT,
     stage="annotate",
@@ -45,21 +44,21 @@ ANNOTATIONS = stage_table(
 
 ANNOTATED = frame_table(
     "annotated",
-    "Frames that were looked at, also those on which nothing was found; written after their objects.",
+    "Frames that were annotated, including those without objects; written after their objects.",
     (Column("n_objects", pa.int64(), "Rows of the frame in `annotations`.", "objects", low=0),),
     stage="annotate",
 )
 
 MASKS = stage_table(
     "masks",
-    "Masks that were made of boxes, over the full frame.",
+    "Masks of boxed objects, over the full frame.",
     ("annotation_id",),
     (
         _ID,
         STREAM_ID,
         FRAME_IDX,
         Column("mask_rle", pa.string(), "COCO's compressed run lengths of the mask."),
-        Column("mask_score", pa.float32(), "How good the model thinks that the mask is.", low=0, high=1),
+        Column("mask_score", pa.float32(), "Quality of the mask as the model predicts it.", low=0, high=1),
         *_SOURCE,
     ),
     stage="segment",
@@ -68,20 +67,20 @@ MASKS = stage_table(
 
 SEGMENTED = frame_table(
     "segmented",
-    "Frames whose objects were cut out; written after their masks. Frames without objects have no row.",
+    "Frames whose objects were segmented; written after their masks. Frames without objects have no row.",
     (Column("n_masks", pa.int64(), "Rows of the frame in `masks`.", "masks", low=0),),
     stage="segment",
 )
 
 TRACKS = stage_table(
     "tracks",
-    "Which objects are the same one over frames; those that no track came of have no row.",
+    "Which objects are the same one over frames; objects without a track have no row.",
     ("annotation_id",),
     (
         _ID,
         STREAM_ID,
         FRAME_IDX,
-        Column("track_id", pa.int64(), "Number of the object in its stream; never the same across a cut or a gap."),
+        Column("track_id", pa.int64(), "Number of the track in its stream; no track spans a cut or a gap."),
     ),
     stage="track",
     order=_IN_ORDER,
@@ -89,12 +88,12 @@ TRACKS = stage_table(
 
 PROPAGATIONS = stage_table(
     "propagations",
-    "Objects that were carried from an annotated frame to those after it that no detector has looked at, cut out anew "
-    "on each. Their boxes go round their masks.",
+    "Objects that were propagated from an annotated frame to later frames that no detector has processed, with a new "
+    "mask on each. Boxes are the bounding boxes of the masks.",
     ("annotation_id",),
     (
         *_OBJECT,
-        Column("origin_id", pa.string(), "The object in `annotations` that it was carried from."),
+        Column("origin_id", pa.string(), "The object in `annotations` from which it was propagated."),
     ),
     stage="propagate",
     order=_IN_ORDER,
@@ -102,12 +101,12 @@ PROPAGATIONS = stage_table(
 
 PROPAGATED = frame_table(
     "propagated",
-    "Frames that objects were carried to, also those on which none was in sight any more; written after these. That "
-    "nothing was carried to a frame does not say that there is nothing on it.",
+    "Frames to which objects were propagated, including those on which none is visible any more; written after the "
+    "objects. A frame without propagated objects is not known to be empty.",
     (
         Column("n_propagated", pa.int64(), "Rows of the frame in `propagations`.", "objects", low=0),
-        Column("origin_idx", pa.int64(), "Number of the annotated frame that they were carried from.", low=0),
-        Column("content_id", pa.int64(), "Identifies the picture of the frame alone, as `input_id` of `frames` does."),
+        Column("origin_idx", pa.int64(), "Number of the annotated frame from which they were propagated.", low=0),
+        Column("content_id", pa.int64(), "Hash of the frame's content alone, as `input_id` of `frames`."),
     ),
     stage="propagate",
 )
@@ -123,16 +122,16 @@ TEXTS = stage_table(
 
 OCR = frame_table(
     "ocr",
-    "Frames on which text was looked for, also those without any; written after their lines.",
+    "Frames on which text was searched, including those without any; written after their lines.",
     (Column("n_texts", pa.int64(), "Rows of the frame in `texts`.", "lines", low=0),),
     stage="ocr",
 )
 
 CAPTIONS = frame_table(
     "captions",
-    "What a model says that a frame shows.",
+    "Captions: a sentence by a model on the content of a frame.",
     (
-        Column("caption", pa.string(), "A sentence on the frame."),
+        Column("caption", pa.string(), "The caption."),
         Column("caption_model", pa.string(), "Name of the weights."),
         Column("caption_weights", pa.string(), "SHA-256 of the weights."),
     ),
@@ -141,14 +140,14 @@ CAPTIONS = frame_table(
 
 CATEGORIES = Table(
     "categories",
-    "The number of each category in exports. Rows are added, never changed: a number means the same for good.",
+    "The number of each category in exports. Rows are added, never changed: numbers are permanent.",
     key=("category",),
     columns=(
         Column("number", pa.int64(), "From 0: the label in YOLO; one less than the id in COCO.", low=0),
-        Column("category", pa.string(), "What it is, in the words of the model or of a person."),
-        Column("origin", pa.string(), "Where it came from: stage, detector and hash of the weights, or a review."),
-        Column("job_id", pa.string(), "The run that brought it in, or `review`."),
-        Column("added_ns", pa.int64(), "When it got its number.", "ns since 1970"),
+        Column("category", pa.string(), "Category name, as the model or the reviewer has it."),
+        Column("origin", pa.string(), "Where it comes from: stage, detector and hash of the weights, or a review."),
+        Column("job_id", pa.string(), "The run that added it, or `review`."),
+        Column("added_ns", pa.int64(), "When it was added.", "ns since 1970"),
     ),
 )
 
@@ -158,4 +157,4 @@ OBJECTS_OF = {
     PROPAGATED.name: PROPAGATIONS,
     OCR.name: TEXTS,
 }
-"""The table of objects that each table of frames counts."""
+"""The table of objects that belongs to each table of annotated frames."""

@@ -1,4 +1,4 @@
-"""What a table declaration is, and the check that holds rows against it."""
+"""Classes that declare a table, and the check of rows against a declaration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SchemaMismatchError(ValueError):
 class Column:
     """One column of a table.
 
-    `unit` is what a number counts (`px`, `bytes`, `ns`, `luma 0..255`); `low` and `high` bound it, both included.
+    `unit` is the unit of a number (`px`, `bytes`, `ns`, `luma 0..255`); `low` and `high` are its inclusive bounds.
     """
 
     name: str
@@ -35,8 +35,8 @@ class Column:
 class Table:
     """One Delta table: its columns in order, the key that makes a row unique, and how it is partitioned.
 
-    `stage` is what writes it, where that is called otherwise; `order` what its files are sorted by, where that is not
-    the key.
+    `stage` is the stage that writes it, if its name is not the table's; `order` the columns by which its files are
+    sorted, if these are not the key.
     """
 
     name: str
@@ -59,22 +59,22 @@ class Table:
 
     @property
     def has_stage_key(self) -> bool:
-        """Say whether rows belong to a stage configuration."""
+        """Return whether rows belong to a stage configuration."""
         return "stage_key" in self.partition_by
 
     @property
     def per_frame(self) -> bool:
-        """Say whether a stage writes exactly one row per frame into this table."""
+        """Return whether a stage writes exactly one row per frame into this table."""
         return self.has_stage_key and self.key == ("stage_key", *FRAME_KEY)
 
     @property
     def written_by(self) -> str:
-        """Return the name of the stage whose rows these are."""
+        """Return the name of the stage that writes the table."""
         return self.stage or self.name
 
     @property
     def file_order(self) -> tuple[str, ...]:
-        """Return the columns that the rows of a large file are sorted by."""
+        """Return the columns by which the rows of a file are sorted."""
         return self.order or self.file_key
 
     @property
@@ -83,11 +83,11 @@ class Table:
         return tuple(name for name in self.key if name not in self.partition_by)
 
     def empty(self) -> pa.Table:
-        """Return a table of no rows."""
+        """Return a table without rows."""
         return self.arrow_schema.empty_table()
 
     def check(self, rows: pa.Table) -> None:
-        """Raise `SchemaMismatchError` naming every way in which rows for a data file differ from this declaration.
+        """Raise `SchemaMismatchError` with every difference between rows for a data file and this declaration.
 
         Partition columns are not expected, since Delta keeps them out of the files.
         """
@@ -131,10 +131,17 @@ class Table:
 
 
 STREAM_ID = Column("stream_id", pa.string(), "The camera stream: one folder of frames, or one clip.")
-FRAME_IDX = Column("frame_idx", pa.int64(), "The number in the frame's file name; order is by this number.", low=0)
+FRAME_IDX = Column(
+    "frame_idx",
+    pa.int64(),
+    "Number of the frame: that in its file name, or its position in the clip. Frames are ordered by it.",
+    low=0,
+)
 STAGE_COLUMNS = (
     Column("stage_key", pa.string(), "Hash of the stage's code, parameters and upstream keys that made the row."),
-    Column("input_id", pa.int64(), "Identifies what the row was computed from; another value means stale."),
+    Column(
+        "input_id", pa.int64(), "Hash of the inputs from which the row was computed; if these change, the row is stale."
+    ),
 )
 
 

@@ -1,4 +1,4 @@
-"""Streams, what a catalogue saw of them, and what reading their frames told."""
+"""Tables of streams, of listed files, and of the frames that were read."""
 
 import pyarrow as pa
 
@@ -9,44 +9,44 @@ SIZE = pa.struct([pa.field("width", pa.int32()), pa.field("height", pa.int32()),
 
 STREAMS = Table(
     "streams",
-    "One row per camera stream: where it lies and what the last run found there.",
+    "One row per camera stream: its location, and what the last run found there.",
     key=("stream_id",),
     columns=(
         STREAM_ID,
-        Column("uri", pa.string(), "The folder or clip that this id is bound to."),
+        Column("uri", pa.string(), "The folder or clip of this id."),
         Column("kind", pa.string(), "`folder` (one file per frame) or `video`."),
         Column("n_frames", pa.int64(), "Frames listed.", "frames"),
         Column("first_idx", pa.int64(), "Lowest frame number.", nullable=True),
         Column("last_idx", pa.int64(), "Highest frame number.", nullable=True),
-        Column("step", pa.int64(), "Difference of number up to which two frames follow one another.", low=1),
-        Column("gaps", pa.list_(INTERVAL), "Missing numbers as intervals, both ends included."),
+        Column("step", pa.int64(), "Largest difference between the numbers of two consecutive frames.", low=1),
+        Column("gaps", pa.list_(INTERVAL), "Missing numbers as intervals, both ends inclusive."),
         Column("n_missing", pa.int64(), "Frame numbers missing in the gaps.", "frames"),
-        Column("n_ignored", pa.int64(), "Files in the folder that are no frames; they are left alone.", "files"),
+        Column("n_ignored", pa.int64(), "Files in the folder that are no frames, and are ignored.", "files"),
         Column(
             "n_repeated",
             pa.int64(),
-            "Files skipped because another one has their number, or packets of a clip their time.",
+            "Files skipped because another one has the same number, or packets of a clip with the same timestamp.",
             "files",
         ),
-        Column("sampling", pa.string(), "Which frames of a clip are taken, as `ingest.fps` has it.", nullable=True),
+        Column("sampling", pa.string(), "Which frames of a clip are used: the value of `ingest.fps`.", nullable=True),
         Column("source_id", pa.int64(), "Hash of a clip's uri, size and mtime when it was listed.", nullable=True),
         Column("n_bad", pa.int64(), "Frames that were read and could not be decoded.", "frames"),
-        Column("sizes", pa.list_(SIZE), "Picture sizes found, most frequent first; more than one is worth a look."),
-        Column("error", pa.string(), "Why a clip was skipped, as `ingest.unreadable` asks.", nullable=True),
+        Column("sizes", pa.list_(SIZE), "Image sizes found, most frequent first; a stream should have one only."),
+        Column("error", pa.string(), "Why a clip was skipped, with `ingest.unreadable=skip`.", nullable=True),
         Column("listed_ns", pa.int64(), "When the folder was last listed.", "ns since 1970"),
     ),
 )
 
 FILE_COLUMNS = (
-    Column("uri", pa.string(), "The file that holds the frame; of a clip also which frame, as `#pts=…&key=…`."),
+    Column("uri", pa.string(), "The file of the frame; for clips with the frame's timestamps, `#pts=…&key=…`."),
     Column("size_bytes", pa.int64(), "Size of the file, or of the frame's packet in a clip.", "bytes", low=0),
     Column("mtime_ns", pa.int64(), "Modification time of the file.", "ns since 1970"),
-    Column("stat_id", pa.int64(), "Hash of uri, size and mtime; 0 where that must not be trusted."),
+    Column("stat_id", pa.int64(), "Hash of uri, size and mtime; 0 if they are no proof of unchanged content."),
 )
 
 LISTING = Table(
     "listing",
-    "What the last catalogue saw: one row per frame file, replaced where the folder changed.",
+    "The last listing: one row per frame file, replaced per stream when its folder changes.",
     key=FRAME_KEY,
     columns=(STREAM_ID, FRAME_IDX, *FILE_COLUMNS),
 )
@@ -59,7 +59,7 @@ FRAMES = frame_table(
         Column(
             "width",
             pa.int32(),
-            "Width as shown, turned as EXIF, or the clip, says.",
+            "Width as displayed, after the rotation by EXIF or the clip's metadata.",
             "px",
             nullable=True,
             low=1,
@@ -67,17 +67,20 @@ FRAMES = frame_table(
         Column(
             "height",
             pa.int32(),
-            "Height as shown, turned as EXIF, or the clip, says.",
+            "Height as displayed, after the rotation by EXIF or the clip's metadata.",
             "px",
             nullable=True,
             low=1,
         ),
         Column(
-            "format", pa.string(), "`jpeg`, `png`, …, or a clip's codec, `h264` say; null if unknown.", nullable=True
+            "format",
+            pa.string(),
+            "`jpeg`, `png`, …, or a clip's codec, such as `h264`; null if unknown.",
+            nullable=True,
         ),
-        Column("status", pa.string(), "`ok`, or `corrupt` where the bytes do not decode."),
+        Column("status", pa.string(), "`ok`, or `corrupt` if the bytes do not decode."),
         Column("error", pa.string(), "Why the frame is corrupt.", nullable=True),
-        Column("time_ns", pa.int64(), "Time in the clip at which the frame is shown.", "ns", nullable=True),
+        Column("time_ns", pa.int64(), "Presentation time in the clip.", "ns", nullable=True),
         *FILE_COLUMNS,
     ),
 )

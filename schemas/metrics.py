@@ -1,4 +1,4 @@
-"""What is measured on frames, and the verdicts drawn from the measurements."""
+"""Tables of frame measures, and of what is derived from them: scenes, idle intervals, duplicates, curation."""
 
 import pyarrow as pa
 
@@ -14,17 +14,17 @@ def _luma(name: str, doc: str) -> Column:
 def _stretch(what: str) -> tuple[Column, ...]:
     return (
         Column("start_idx", pa.int64(), f"First frame of the {what}.", low=0),
-        Column("end_idx", pa.int64(), f"Last frame of the {what}, included.", low=0),
+        Column("end_idx", pa.int64(), f"Last frame of the {what}, inclusive.", low=0),
         Column("n_frames", pa.int64(), f"Frames in the {what}; missing numbers are not counted.", "frames", low=1),
     )
 
 
 QUALITY = frame_table(
     "quality",
-    "Sharpness and exposure of each frame, measured on the picture at `image.long_side` pixels; null where corrupt.",
+    "Sharpness and exposure of each frame, measured on the image at `image.long_side` pixels; null if corrupt.",
     (
         Column("laplacian_var", pa.float32(), "Variance of the Laplacian.", "luma²", nullable=True, low=0),
-        Column("sharpness", pa.float32(), "Score of the method that `blur.method` names.", nullable=True, low=0),
+        Column("sharpness", pa.float32(), "Sharpness by the method in `blur.method`.", nullable=True, low=0),
         _luma("luma_mean", "Mean luma."),
         _luma("luma_p05", "5th percentile of luma."),
         _luma("luma_p50", "Median luma."),
@@ -36,9 +36,9 @@ QUALITY = frame_table(
 
 FINGERPRINTS = frame_table(
     "fingerprints",
-    "What look-alikes are found by; null where corrupt.",
+    "Perceptual hash and layout, by which duplicates are found; null if corrupt.",
     (
-        Column("phash", pa.string(), "64-bit DCT hash, 16 hex digits as imagehash prints it.", nullable=True),
+        Column("phash", pa.string(), "64-bit DCT hash, 16 hex digits in the format of imagehash.", nullable=True),
         Column("layout", pa.binary(), "Mean luma of 8x8 cells, row by row, one byte each.", nullable=True),
     ),
 )
@@ -51,7 +51,7 @@ MOTION = frame_table(
         Column(
             "motion_peak",
             pa.float32(),
-            "High percentile of the difference over small tiles, camera-wide brightness change taken out.",
+            "High percentile of the difference over small tiles, after a global change of brightness was removed.",
             "0..1",
             nullable=True,
             low=0,
@@ -75,8 +75,8 @@ MOTION = frame_table(
         Column(
             "sketch",
             pa.binary(),
-            "16 numbers of two bytes that tell how far pictures are apart: of each file, and of the first frame of "
-            "each group of pictures of a clip.",
+            "Count sketch of 16 two-byte numbers, which gives the pixelwise distance of images; of each file, and of "
+            "the first frame of each group of pictures of a clip.",
             nullable=True,
         ),
     ),
@@ -84,12 +84,12 @@ MOTION = frame_table(
 
 MEDIA = frame_table(
     "media",
-    "Frames of clips that were written out as files, with `ingest.materialize=jpeg`.",
+    "Frames of clips that were written as JPEG files, with `ingest.materialize=jpeg`.",
     (
         Column(
             "picture",
             pa.string(),
-            "JPEG below the workspace; null for frames that are files of their own, and where corrupt.",
+            "Path of the JPEG below the workspace; null for frames that have a file of their own, or are corrupt.",
             nullable=True,
         ),
     ),
@@ -97,55 +97,66 @@ MEDIA = frame_table(
 
 EMBEDDINGS = frame_table(
     "embeddings",
-    "What frames show, as vectors.",
+    "Embeddings: the content of frames as vectors.",
     (
-        Column("model", pa.string(), "Architecture, and the beginning of the hash of the weights."),
-        Column("vector", pa.list_(pa.float32()), "Vector of length 1; its products with others are their cosines."),
+        Column("model", pa.string(), "Architecture, and the first digits of the hash of the weights."),
+        Column(
+            "vector",
+            pa.list_(pa.float32()),
+            "Vector of length 1; the dot product of two vectors is their cosine similarity.",
+        ),
     ),
 )
 
 IDLE = stage_table(
     "idle",
-    "Intervals in which nothing moves, and the picture stays what it was at the beginning.",
+    "Idle intervals: nothing moves, and the image does not drift from the first one.",
     ("stream_id", "start_idx"),
     (
         STREAM_ID,
         *_stretch("interval"),
         Column("idle_score", pa.float32(), "1 for no motion at all, 0 at the threshold.", low=0, high=1),
-        Column("frozen", pa.bool_(), "Whether the feed stood still: no frame brought anything new."),
+        Column("frozen", pa.bool_(), "Whether the feed was frozen: all frames repeat earlier ones."),
     ),
 )
 
 SCENES = stage_table(
     "scenes",
-    "What lies between cuts and fades; every frame of a stream is of one scene.",
+    "Scenes between cuts and fades; every frame of a stream belongs to one scene.",
     ("stream_id", "scene_idx"),
     (
         STREAM_ID,
         Column("scene_idx", pa.int64(), "Number of the scene in its stream, from 0.", low=0),
         *_stretch("scene"),
-        Column("begins", pa.string(), "What it begins with: `start` of the stream, `cut` or `fade`."),
+        Column("begins", pa.string(), "How it begins: with the `start` of the stream, a `cut` or a `fade`."),
     ),
 )
 
 DUPLICATES = frame_table(
     "duplicates",
-    "The group of look-alikes that each decodable frame belongs to; a frame without any is a group of one.",
+    "The duplicate group of each decodable frame; a frame without duplicates is a group of one.",
     (
-        Column("group_id", pa.string(), "Identity of the group; never changes once given."),
-        Column("is_representative", pa.bool_(), "Whether the group is built around this frame."),
+        Column("group_id", pa.string(), "Id of the group, which never changes."),
+        Column("is_representative", pa.bool_(), "Whether this frame represents the group."),
         Column("representative_stream", pa.string(), "Stream of the representative."),
         Column("representative_idx", pa.int64(), "Frame number of the representative.", low=0),
-        Column("hamming", pa.int32(), "Differing hash bits to the representative.", "bits", low=0, high=64),
+        Column(
+            "hamming",
+            pa.int32(),
+            "Hamming distance of the perceptual hashes to the representative.",
+            "bits",
+            low=0,
+            high=64,
+        ),
         Column(
             "agreement",
             pa.float32(),
-            "Correlation of the layouts in the third best of the four quarters; null where it was not asked for.",
+            "Correlation of the layouts in the third best of the four quarters; null if not used.",
             nullable=True,
             low=-1,
             high=1,
         ),
-        Column("cosine", pa.float32(), "Cosine similarity to the representative, where embeddings are used.", "", True),
+        Column("cosine", pa.float32(), "Cosine similarity to the representative, if embeddings are used.", "", True),
         Column(
             "confidence",
             pa.float32(),
@@ -160,8 +171,8 @@ CURATION = frame_table(
     "curation",
     "Whether a frame is kept, and every reason why not.",
     (
-        Column("keep", pa.bool_(), "True where there is no reason to drop the frame."),
-        Column("reasons", pa.list_(pa.string()), "Reasons to drop it; empty where it is kept."),
-        Column("flags", pa.list_(pa.string()), "Remarks that drop nothing: `odd_size`, `frozen`."),
+        Column("keep", pa.bool_(), "True if there is no reason to drop the frame."),
+        Column("reasons", pa.list_(pa.string()), "Reasons to drop it; empty if it is kept."),
+        Column("flags", pa.list_(pa.string()), "Remarks that do not drop the frame: `odd_size`, `frozen`."),
     ),
 )

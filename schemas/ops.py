@@ -1,4 +1,4 @@
-"""What ran, what went wrong, and which rows are the current ones."""
+"""Tables of runs, quarantined frames, heads (the current version of each stage), releases and selections."""
 
 import pyarrow as pa
 
@@ -11,16 +11,16 @@ RULE = Column("rule", pa.string(), "The SQL condition on upstream rows that chos
 
 QUARANTINE = Table(
     "quarantine",
-    "Frames that a fault kept from being computed; the next run tries them again.",
+    "Quarantined frames, which failed with an error; the next run tries them again.",
     key=(*FRAME_KEY, "stage"),
     columns=(
         STREAM_ID,
         FRAME_IDX,
         STAGE,
-        Column("uri", pa.string(), "The file that was being read."),
+        Column("uri", pa.string(), "The file of the frame."),
         Column("error_type", pa.string(), "Class of the error."),
         Column("error", pa.string(), "What went wrong."),
-        Column("attempts", pa.int64(), "Runs that have tried.", low=1),
+        Column("attempts", pa.int64(), "Number of runs that tried it.", low=1),
         JOB_ID,
         Column("failed_ns", pa.int64(), "When it last failed.", "ns since 1970"),
     ),
@@ -28,13 +28,13 @@ QUARANTINE = Table(
 
 RUNS = Table(
     "runs",
-    "One row per run: what was asked for, what came of it, and the table versions it ended with.",
+    "One row per run: its configuration, its result, and the table versions at its end.",
     key=("job_id",),
     columns=(
         JOB_ID,
         Column("parent", pa.string(), "The run that this one replays.", nullable=True),
         Column("state", pa.string(), "`pending`, `running`, `paused`, `done`, `failed` or `cancelled`."),
-        Column("profile", pa.string(), "Profile the configuration started from."),
+        Column("profile", pa.string(), "Profile on which the configuration is based."),
         Column("config", pa.string(), "The whole configuration, as JSON."),
         Column("inputs", pa.list_(pa.string()), "Inputs as given."),
         Column("streams", pa.list_(pa.string()), "Streams that the run covers."),
@@ -45,7 +45,7 @@ RUNS = Table(
         ),
         Column("started_ns", pa.int64(), "When it started.", "ns since 1970"),
         Column("ended_ns", pa.int64(), "When it ended.", "ns since 1970", nullable=True),
-        Column("seconds", pa.float64(), "Time at work, pauses left out.", "s", nullable=True),
+        Column("seconds", pa.float64(), "Run time without pauses.", "s", nullable=True),
         Column("error", pa.string(), "Why it failed.", nullable=True),
         Column("environment", pa.string(), "Versions, host and process that ran it, as JSON."),
         Column("versions", pa.string(), "Version of every table at the end, as JSON.", nullable=True),
@@ -54,26 +54,32 @@ RUNS = Table(
 
 STAGE_RUNS = Table(
     "stage_runs",
-    "One row per run and stage: its key, what it computed and what it found done.",
+    "One row per run and stage: its key, and how many rows it computed and reused.",
     key=("job_id", "stage"),
     columns=(
         JOB_ID,
         STAGE,
         STAGE_KEY,
-        Column("params", pa.string(), "Parameters that the key covers, as JSON."),
-        Column("code_hash", pa.string(), "Hash of the code that the key covers."),
-        Column("upstream", pa.string(), "Stage keys that the stage reads, as JSON."),
-        Column("context", pa.int64(), "Frames before each that its row is computed from.", "frames", nullable=True),
-        Column("state", pa.string(), "`pending`, `paused`, `done`, or `skipped` by a run of one stage alone."),
-        Column("frames_in", pa.int64(), "Frames that the stage had to account for.", "frames"),
-        Column("computed", pa.int64(), "Frames (or intervals) computed.", "rows"),
-        Column("reused", pa.int64(), "Frames found done.", "rows"),
+        Column("params", pa.string(), "Parameters that enter the key, as JSON."),
+        Column("code_hash", pa.string(), "Hash of the code, which enters the key."),
+        Column("upstream", pa.string(), "Keys of the stages that it reads, as JSON."),
         Column(
-            "verified", pa.int64(), "Frames in `reused` whose file had to be read to know.", "frames", nullable=True
+            "context", pa.int64(), "Number of previous frames from which each row is computed.", "frames", nullable=True
+        ),
+        Column("state", pa.string(), "`pending`, `paused`, `done`, or `skipped` by a run of one stage alone."),
+        Column("frames_in", pa.int64(), "Frames in the scope of the stage.", "frames"),
+        Column("computed", pa.int64(), "Frames (or intervals) computed.", "rows"),
+        Column("reused", pa.int64(), "Frames whose existing rows were reused.", "rows"),
+        Column(
+            "verified",
+            pa.int64(),
+            "Frames in `reused` whose file had to be read to verify them.",
+            "frames",
+            nullable=True,
         ),
         Column("corrupt", pa.int64(), "Frames in `frames_in` that do not decode.", "frames"),
-        Column("quarantined", pa.int64(), "Frames set aside for the next run.", "frames"),
-        Column("removed", pa.int64(), "Rows taken out because their frame is gone.", "rows"),
+        Column("quarantined", pa.int64(), "Frames that failed, for the next run to try again.", "frames"),
+        Column("removed", pa.int64(), "Rows deleted because their frame no longer exists.", "rows"),
         Column("seconds", pa.float64(), "Wall time; stages of one pixel pass share theirs.", "s"),
         RULE,
     ),
@@ -81,14 +87,14 @@ STAGE_RUNS = Table(
 
 HEADS = Table(
     "heads",
-    "Which stage key the plain table names show, per stream and stage.",
+    "The head of each stream and stage: the stage key whose rows the plain table names show.",
     key=("stream_id", "stage"),
     columns=(
         STREAM_ID,
         STAGE,
         STAGE_KEY,
         JOB_ID,
-        Column("moved_ns", pa.int64(), "When the head moved here.", "ns since 1970"),
+        Column("moved_ns", pa.int64(), "When the head was set to this key.", "ns since 1970"),
         RULE,
     ),
 )
@@ -109,14 +115,14 @@ SCOPES = Table(
 
 RELEASES = Table(
     "releases",
-    "Named, frozen views of the tables that exports are made from.",
+    "Named, fixed versions of the tables, from which exports are made.",
     key=("name",),
     columns=(
         Column("name", pa.string(), "Name of the release."),
         Column("manifest", pa.string(), "Table versions, and stage keys per stream, as JSON."),
-        Column("note", pa.string(), "What the maker said of it.", nullable=True),
+        Column("note", pa.string(), "Note of its author.", nullable=True),
         JOB_ID,
-        Column("created_ns", pa.int64(), "When it was made.", "ns since 1970"),
+        Column("created_ns", pa.int64(), "When it was created.", "ns since 1970"),
     ),
 )
 
@@ -128,15 +134,15 @@ SELECTIONS = Table(
         Column("selection", pa.string(), "Name of the selection."),
         STREAM_ID,
         FRAME_IDX,
-        Column("content_hash", pa.string(), "BLAKE3 of the picture that was chosen."),
-        Column("rank", pa.int64(), "Place in the order of choice, from 0.", low=0),
+        Column("content_hash", pa.string(), "Content hash (BLAKE3) of the chosen frame."),
+        Column("rank", pa.int64(), "Position in the order of choice, from 0.", low=0),
         Column("strategy", pa.string(), "`uniform`, `stratified`, `diverse` or `coverage`."),
-        Column("stratum", pa.string(), "The part that the frame was chosen of, empty where all are one."),
-        Column("reason", pa.string(), "What spoke for it."),
+        Column("stratum", pa.string(), "The stratum of the frame, empty if there is one only."),
+        Column("reason", pa.string(), "Why it was chosen."),
         Column(
             "value",
             pa.float32(),
-            "How much: the distance to the nearest frame chosen before it, the mean gain of all frames, or its worth.",
+            "Its score: distance to the nearest frame chosen before, mean gain of all frames, or its own worth.",
         ),
         Column("created_ns", pa.int64(), "When it was chosen.", "ns since 1970"),
     ),
@@ -144,12 +150,12 @@ SELECTIONS = Table(
 
 JOURNAL = Table(
     "journal",
-    "What happened in each run, as it happened: read from the files that runs append to, so of no version.",
+    "Events of each run in order of time, read from files that runs append to: it has no table versions.",
     key=("job_id", "attempt", "at_ns", "event", "stage"),
     columns=(
         Column("at_ns", pa.int64(), "When it happened.", "ns since 1970"),
         JOB_ID,
-        Column("attempt", pa.int64(), "How many times the run was begun by then.", low=1),
+        Column("attempt", pa.int64(), "Number of the run's current start.", low=1),
         Column(
             "event",
             pa.string(),
@@ -161,10 +167,10 @@ JOURNAL = Table(
         Column("first_idx", pa.int64(), "Number of a block's first frame.", nullable=True),
         Column("last_stream_id", pa.string(), "Stream of a block's last frame.", nullable=True),
         Column("last_idx", pa.int64(), "Number of a block's last frame.", nullable=True),
-        Column("frames", pa.int64(), "Frames that went in.", "frames", nullable=True),
-        Column("rows", pa.int64(), "Rows that came out.", "rows", nullable=True),
-        Column("seconds", pa.float64(), "How long it took.", "s", nullable=True),
+        Column("frames", pa.int64(), "Frames processed.", "frames", nullable=True),
+        Column("rows", pa.int64(), "Rows written.", "rows", nullable=True),
+        Column("seconds", pa.float64(), "Duration.", "s", nullable=True),
         Column("error", pa.string(), "What went wrong.", nullable=True),
-        Column("data", pa.string(), "What else there is to say, as JSON.", nullable=True),
+        Column("data", pa.string(), "Further data, as JSON.", nullable=True),
     ),
 )

@@ -1,4 +1,4 @@
-"""What is said of annotations after the models: how doubtful frames are, what stronger models and people say."""
+"""Tables of uncertainty, of escalation to vision language models, and of reviews by people."""
 
 import pyarrow as pa
 
@@ -21,19 +21,21 @@ def _of_object(name: str) -> Column:
 
 ROUTING = frame_table(
     "routing",
-    "How doubtful what was found on a frame is, why, and who is to look at it next.",
+    "Uncertainty of the detections on a frame, its causes, and who is to review the frame.",
     (
-        _share("uncertainty", "All doubts together: 1 less the product of what each of them leaves."),
-        _share("low_margin", "How near the least sure object is to `annotate.min_score`."),
-        _share("disagreement", "Share of what two detectors found that the other one did not."),
-        _share("flicker", "Share of objects that neighbouring frames have and this one has not, or the other way."),
-        _share("count_jump", "How far the number of objects is from what it is around the frame."),
-        Column("doubts", pa.list_(pa.string()), "Names of the doubts that are above zero, the strongest first."),
+        _share("uncertainty", "Combined uncertainty: 1 - product of (1 - u) over the four measures u."),
+        _share("low_margin", "How near the lowest score of an object is to `annotate.min_score`."),
+        _share("disagreement", "Share of two detectors' objects, weighted by score, that only one of them found."),
+        _share(
+            "flicker", "Share of objects that both adjacent frames have and this one has not, or the other way round."
+        ),
+        _share("count_jump", "Relative difference of the number of objects to that of the adjacent frames."),
+        Column("doubts", pa.list_(pa.string()), "Names of the uncertainty measures above zero, the largest first."),
         Column(
             "route",
             pa.string(),
-            "`fine`; `larger` (a larger model), `vlm` (a vision language model) or `person`; `over_budget` (doubtful, "
-            "and no budget reached it); `reviewed` (a person has looked at it as it is).",
+            "`fine` (no review needed); `larger` (a larger model), `vlm` (a vision language model) or `person`; "
+            "`over_budget` (uncertain, but beyond all budgets); `reviewed` (a person has reviewed this content).",
         ),
     ),
     stage="route",
@@ -49,60 +51,71 @@ _VERDICT = pa.struct(
 
 ESCALATED = frame_table(
     "escalated",
-    "What a vision language model said of the objects on a frame.",
+    "Verdicts of a vision language model on the objects of a frame.",
     (
-        Column("call_id", pa.string(), "The question, in `escalations`."),
-        Column("verdicts", pa.list_(_VERDICT), "Of each object: `keep`, `drop`, or `relabel` and as what."),
-        Column("missing", pa.list_(pa.string()), "Categories of which it sees an object that has no box."),
-        Column("model", pa.string(), "The model that was asked."),
+        Column("call_id", pa.string(), "The call, in `escalations`."),
+        Column("verdicts", pa.list_(_VERDICT), "For each object: `keep`, `drop`, or `relabel` with the new category."),
+        Column(
+            "missing", pa.list_(pa.string()), "Categories of objects that it sees without a box, one entry per object."
+        ),
+        Column("model", pa.string(), "The model that answered."),
     ),
     stage="escalate",
 )
 
 ESCALATIONS = Table(
     "escalations",
-    "Every question to a vision language model: what was asked of whom, what it cost, what came of it.",
+    "Every call of a vision language model: prompt, model, cost and result.",
     key=("call_id",),
     columns=(
-        Column("call_id", pa.string(), "Hash of model, prompt and picture: the same question is not asked twice."),
+        Column("call_id", pa.string(), "Hash of model, prompt and image: the same call is not made twice."),
         STREAM_ID,
         FRAME_IDX,
-        Column("content_hash", pa.string(), "The picture that was shown."),
-        Column("api", pa.string(), "`openai`, `anthropic` or `gemini`: how the endpoint is spoken to."),
-        Column("model", pa.string(), "The model that was asked."),
-        Column("prompt_hash", pa.string(), "Hash of all that was said beside the picture, as hex."),
-        Column("state", pa.string(), "`done`; `invalid`: no answer that came fitted; `failed`: no answer came."),
-        Column("attempts", pa.int64(), "How often it was asked.", low=1),
+        Column("content_hash", pa.string(), "Content hash of the image that was sent."),
+        Column("api", pa.string(), "Protocol of the endpoint: `openai`, `anthropic` or `gemini`."),
+        Column("model", pa.string(), "The model that answered."),
+        Column("prompt_hash", pa.string(), "Hash of the prompt without the image, as hex."),
+        Column("state", pa.string(), "`done`; `invalid`: no answer was valid; `failed`: there was no answer."),
+        Column("attempts", pa.int64(), "Number of attempts.", low=1),
         Column("tokens_in", pa.int64(), "Tokens of all attempts, as the endpoint counts them.", "tokens", low=0),
         Column("tokens_out", pa.int64(), "Tokens of all answers.", "tokens", low=0),
-        Column("cost_usd", pa.float64(), "What that costs at the prices given.", "USD", low=0),
-        Column("seconds", pa.float64(), "How long the last attempt took.", "s", low=0),
-        Column("before", pa.string(), "The objects as they were shown, as JSON."),
-        Column("after", pa.string(), "The answer, as JSON; null where none was valid.", nullable=True),
-        Column("error", pa.string(), "What was wrong last.", nullable=True),
-        Column("misfits", pa.int64(), "How many answers came and did not fit.", nullable=True, low=0),
-        Column("job_id", pa.string(), "The run that asked."),
-        Column("asked_ns", pa.int64(), "When it was asked last.", "ns since 1970"),
+        Column("cost_usd", pa.float64(), "Cost at the configured prices.", "USD", low=0),
+        Column("seconds", pa.float64(), "Duration of the last attempt.", "s", low=0),
+        Column("before", pa.string(), "The objects as they were sent, as JSON."),
+        Column("after", pa.string(), "The answer, as JSON; null if none was valid.", nullable=True),
+        Column("error", pa.string(), "The last error.", nullable=True),
+        Column("misfits", pa.int64(), "Number of invalid answers.", nullable=True, low=0),
+        Column("job_id", pa.string(), "The run that made the call."),
+        Column("asked_ns", pa.int64(), "When the last attempt was made.", "ns since 1970"),
     ),
 )
 
 REVIEWS = Table(
     "reviews",
-    "What people said of objects, and which frames they looked at. On a frame with a row `seen`, the objects that are "
-    "not rejected are all there are.",
+    "Decisions of people on objects, and the frames that they reviewed. On a frame with a row `seen`, the objects that "
+    "are not rejected are complete.",
     key=("annotation_id",),
     columns=(
-        Column("annotation_id", pa.string(), "The object; of `seen` an id of frame and picture."),
+        Column("annotation_id", pa.string(), "The object; for `seen` an id of the frame and its content."),
         STREAM_ID,
         FRAME_IDX,
-        Column("content_hash", pa.string(), "The picture that it was said of; of another one it does not hold."),
+        Column(
+            "content_hash",
+            pa.string(),
+            "Content of the frame that was reviewed; the decision is not valid for other content.",
+        ),
         Column("decision", pa.string(), "`approve`, `reject`, `correct`, `add`, or `seen` for the frame as a whole."),
         *(_of_object(name) for name in (*_TOLD, *_ORIGIN)),
-        Column("reviewer", pa.string(), "Who said so."),
-        Column("reviewed_ns", pa.int64(), "When, as the tool has it, or else when it was imported.", "ns since 1970"),
-        Column("note", pa.string(), "What else was said.", nullable=True),
+        Column("reviewer", pa.string(), "Who decided."),
+        Column(
+            "reviewed_ns",
+            pa.int64(),
+            "When it was decided, by the annotation tool, or else when it was imported.",
+            "ns since 1970",
+        ),
+        Column("note", pa.string(), "Note of the reviewer.", nullable=True),
     ),
 )
 
 OBJECT_COLUMNS = ("annotation_id", *FRAME_KEY, *_TOLD, *_ORIGIN)
-"""What makes an object, whoever found it."""
+"""The columns of an object, from a model or a person."""

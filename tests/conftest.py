@@ -14,6 +14,7 @@ from blake3 import blake3
 from hypothesis import settings
 
 from conf import Resources
+from jobs.core.errors import RunFailedError
 from jobs.demo import write_sample
 from jobs.engine.ray_engine import Engine
 from jobs.storage.workspace import Workspace
@@ -21,6 +22,7 @@ from tests import s3
 from tests.helpers import SMALL, go
 from tests.machines import PATIENT, Machines, two_machines
 from tests.models import held_at_hand
+from tests.waiting import wait_until
 
 # No test asserts a time: whoever else is at work on the machine makes any example slow.
 settings.register_profile("patient", deadline=None)
@@ -46,8 +48,22 @@ def in_haste() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     """One Ray for the whole session; runs inside a test join it."""
-    with Engine(Resources(num_cpus=2)) as started:
+    with started_engine() as started:
         yield started
+
+
+def started_engine() -> Engine:
+    """Start an engine. Ray gives its processes half a minute, which may be too little on a busy machine."""
+
+    def start() -> Engine | None:
+        try:
+            return Engine(Resources(num_cpus=2))
+        except RunFailedError:
+            return None
+
+    engine = wait_until(start, "Ray did not start", every_s=1.0)
+    assert engine is not None
+    return engine
 
 
 @pytest.fixture(scope="session")

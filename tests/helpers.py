@@ -196,9 +196,10 @@ def write_clip_model(folder: Path, seed: int = 0, architecture: dict[str, Any] =
 
 
 def on_disk(place: Place) -> Path:
-    """Return a place that is one on disk."""
-    assert isinstance(place, Path)
-    return place
+    """Return a path that is on disk."""
+    path = place.on_disk()
+    assert path is not None
+    return path
 
 
 def is_gone(pid: int) -> bool:

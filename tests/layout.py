@@ -11,18 +11,33 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from conf import PipelineConfig
+from conf import STAGE_NAMES, PipelineConfig
 from tests.reference import ROOT, commands, described, explanations, pages
 
 _ROOMS = ("schemas", "transforms", "conf", "jobs")
 _MOST_LINES = 400
 _TEXTS = {".py", ".md", ".toml", ".yaml", ".j2", ".ipynb", ".txt", ""}
-_BY_SUBJECT = {"test_changed_files", "test_faults", "test_fault_rounds", "test_commands"}
+# What declares stages, or decides about them together; elsewhere a name of a stage is looked up, never compared.
+_DECLARES_STAGES = {"conf/stages.py", "conf/stage_checks.py"}
+_NO_STAGES = {
+    ("jobs/analysis/labels.py", "frames"): "a kind of label",
+    ("jobs/analysis/report.py", "idle"): "a reason to drop a frame",
+    ("jobs/cli/print_diff.py", "frames"): "a count beside reasons",
+    ("jobs/cli/watch.py", "frames"): "the head of a column",
+}
+_BY_SUBJECT = {
+    "test_changed_files",
+    "test_faults",
+    "test_fault_rounds",
+    "test_commands",
+    "test_routing",
+    "test_tracking",
+}
 
 
 def main() -> int:
     """Print every broken rule and return the exit code."""
-    found = [*_modules(), *_class_names(), *_tests(), *_reference(), *_docstrings(), *_indexes()]
+    found = [*_modules(), *_class_names(), *_tests(), *_reference(), *_docstrings(), *_stage_names(), *_indexes()]
     for problem in found:
         sys.stderr.write(f"{problem}\n")
     return 1 if found else 0
@@ -88,6 +103,22 @@ def _docstrings() -> Iterator[str]:
             first = inspect.cleandoc(type(entry.default).__doc__ or "").split("\n", 1)[0]
             if not first.endswith("."):
                 yield f"{type(entry.default).__name__}: the first line of its docstring is no sentence"
+
+
+def _stage_names() -> Iterator[str]:
+    """No module compares the name of a stage: what is specific to one is part of its declaration."""
+    for path in _sources("conf", "jobs"):
+        name = str(path.relative_to(ROOT))
+        if name in _DECLARES_STAGES:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Compare):
+                continue
+            sides = [node.left, *node.comparators]
+            literals = [each for side in sides for each in (side, *getattr(side, "elts", []))]
+            for word in {each.value for each in literals if isinstance(each, ast.Constant)}:
+                if word in STAGE_NAMES and (name, word) not in _NO_STAGES:
+                    yield f"{name}:{node.lineno}: compares a stage's name, {word!r}; declare it in conf/stages.py"
 
 
 def _indexes() -> Iterator[str]:

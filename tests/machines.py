@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partialmethod
 from pathlib import Path
@@ -106,8 +106,8 @@ def head(*options: str, **more: str) -> Iterator[tuple[str, str]]:
         environment |= {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": "", **more}
         environment["PYTHONUNBUFFERED"] = "1"
         for _ in range(_TRIES):
-            gcs, dash, *others = free_ports(4)
-            command = _head_command(gcs, dash, *others, *options)
+            ports = gcs, dash, *_ = free_ports(4)
+            command = _head_command(ports, options)
             with _group(command, environment, Path(environment["RAY_TMPDIR"])) as (process, said):
                 wait_until(
                     lambda: process.poll() is not None or _UP in said.read_text(), "the cluster came not up", 0.2
@@ -123,7 +123,8 @@ def head(*options: str, **more: str) -> Iterator[tuple[str, str]]:
 _UP = "Ray runtime started"
 
 
-def _head_command(gcs: int, dash: int, agent: int, client: int, *options: str) -> list[str]:
+def _head_command(ports: Sequence[int], options: Sequence[str]) -> list[str]:
+    gcs, dash, agent, client = ports
     command = ["ray", "start", "--head", "--block", "--num-cpus=1", f"--port={gcs}", f"--dashboard-port={dash}"]
     command += [f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}", *options]
     return [*command, f"--object-store-memory={_MEMORY}", "--disable-usage-stats"]

@@ -6,8 +6,10 @@ A test that uses a fixture which starts something is marked by that; one that st
 from __future__ import annotations
 
 import multiprocessing.process
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,15 +27,14 @@ KILLS = "kills"
 """The group of the tests that end what others may rely on."""
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests by their fixtures, give each file a group of its own, and put what takes longest first."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their fixtures, before `-m` looks at the marks, and put what takes longest first."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         for fixture, mark in _BY_FIXTURE.items():
             if fixture in fixtures:
                 item.add_marker(mark)
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(config.rootpath))))
         if _starts(item):
             item.add_marker(pytest.mark.timeout(3 * PATIENCE_S))
     weights: dict[str, int] = {}
@@ -42,16 +43,36 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: -weights[_group(item)])
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Have the tests of a group go to one process, and those of a file that names no group.
+
+    What `--dist loadgroup` of pytest-xdist 3.8 is for, which finds no group with pytest 9.2.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class Groups(LoadFileScheduling):  # type: ignore[misc] # it is not typed
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(config.rootpath / super()._split_scope(nodeid))
+
+    return Groups(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@cache
+def group_of(file: Path) -> str:
+    """Return the group that a file of tests names, as it is written there, or the file itself."""
+    found = re.search(r"^pytestmark = .*\bxdist_group\((.+?)\)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1] if found else str(file)
+
+
 def _group(item: pytest.Item) -> str:
-    mark = item.get_closest_marker("xdist_group")
-    assert mark is not None
-    return str(mark.args[0])
+    return group_of(item.path)
 
 
 def _weight(item: pytest.Item) -> int:
     """Return how early a group with this test in it begins: clusters come first, what is over at once comes last."""
     marks = {mark.name for mark in item.iter_markers()}
-    return 4 * (_group(item) == KILLS) + 2 * ("slow" in marks) + bool(marks & {"engine", "process"})
+    return 4 * (_group(item) == "KILLS") + 2 * ("slow" in marks) + bool(marks & {"engine", "process"})
 
 
 def _starts(item: pytest.Item) -> bool:
@@ -106,7 +127,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Say to the guard which test runs."""
     _GUARD.item = item
     try:
-        return (yield)  # type: ignore[misc]
+        return (yield)
     finally:
         _GUARD.item = None
 
@@ -118,4 +139,4 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     result = yield
     if _GUARD.found:
         pytest.fail("\n".join(_GUARD.found), pytrace=False)
-    return result  # type: ignore[return-value]
+    return result

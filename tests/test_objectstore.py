@@ -22,7 +22,6 @@ from jobs.dispatch.job_queue import Backlog
 from jobs.engine import lazy_engine
 from jobs.records.job_log import JobLog
 from jobs.records.journal import events
-from jobs.storage import paths
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -212,7 +211,7 @@ def test_a_gateway_does_the_jobs_of_a_bucket(bucket: str, frames: Path, on_disk:
     assert_same_tables(on_disk, Workspace.at(place), PLACE)
     words = [record.word for record in JobLog(root, job_id).records()]
     assert words == ["submitted", "claimed", "started", "done"]
-    assert {"gateway.jsonl", "gateway.lock"} <= set(paths.names(root / "jobs"))
+    assert {"gateway.jsonl", "gateway.lock"} <= set((root / "jobs").names())
     assert said(winnow("gateway", "status", "-w", place, "--json"))["gateway"] is None
 
 

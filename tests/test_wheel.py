@@ -92,7 +92,7 @@ def test_it_is_imported_from_where_it_is_unpacked(wheel: Path, tmp_path: Path) -
     packages = ("winnow", "conf", "jobs", "schemas", "transforms")
     assert found["files"] == [str(site / package / "__init__.py") for package in packages]
     assert (found["profile"], found["template"]) == ("annotate", True)
-    assert found["version"] in wheel.name
+    assert str(found["version"]) in wheel.name
     here = imported(ROOT / "jobs/python_api", ROOT, cwd=tmp_path)
     assert here["identity"] == found["identity"], "a cluster that has the wheel is sent that of the checkout"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -100,8 +99,7 @@ def stream(store: Store, path: str | None, stream_id: str | None) -> dict[str, A
 
 
 def _uri(path: str) -> str:
-    named = place(path)
-    return str(named.expanduser().resolve() if isinstance(named, Path) else named)
+    return str(place(path).expanduser().resolve())
 
 
 def tables(store: Store) -> list[dict[str, Any]]:

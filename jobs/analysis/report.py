@@ -92,7 +92,7 @@ def _configs(store: Store, view: View) -> dict[str, PipelineConfig]:
     """Return what the verdicts that are shown of each stream were configured with, as far as that can be read."""
     keys = view.selection.keys.get("curation", {})
     rows = store.read(schemas.STAGE_RUNS, ("job_id", "stage", "stage_key")).to_pylist()
-    ran = {row["stage_key"]: row["job_id"] for row in rows if row["stage"] == "curation"}
+    ran = {row["stage_key"]: row["job_id"] for row in rows if row["stage"] == schemas.CURATION.written_by}
     found: dict[str, PipelineConfig] = {}
     for key in set(keys.values()) & set(ran):
         with suppress(ConfigError):

@@ -53,7 +53,7 @@ def curation(
     found = evaluate(View.of(place, run, release), read)
     if out is not None:
         names = ", ".join(path.name for path in labels)
-        paths.write(paths.place(out), page(found, f"Winnow: {place.root.name} against labels", names).encode())
+        paths.place(out).write(page(found, f"Winnow: {place.root.name} against labels", names).encode())
     plain = found.to_dict()
     if as_json:
         print_json(plain)
@@ -122,7 +122,7 @@ def detections(
         view = View.of(Workspace.at(workspace), run, release)
         result = evaluate_view(view, truth, iou.value, min_score, as_found)
     if out is not None:
-        paths.write(paths.place(out), page(result, "Winnow: detections against labels", truth.name).encode())
+        paths.place(out).write(page(result, "Winnow: detections against labels", truth.name).encode())
     for line in left_out(result.matching):
         err.print(f"not scored: {line}", soft_wrap=True)
     plain = result.to_dict()

@@ -81,7 +81,8 @@ def start(
 
     root = Workspace.at(workspace).create().root
     if foreground:
-        from jobs.dispatch.gateway import Gateway, GatewayOptions, log_path
+        from jobs.dispatch.gateway import Gateway, GatewayOptions
+        from jobs.dispatch.gateway_files import log_path
         from jobs.dispatch.jsonlog import JsonLog
 
         options = GatewayOptions(max_jobs, attempts, backoff, grace, metrics_port)

@@ -26,5 +26,5 @@ def report(
 
     page = render(Workspace.at(workspace), run, release)
     place = paths.absolute(out)
-    paths.write(place, page.encode())
+    place.write(page.encode())
     console.print(f"report: {place}", soft_wrap=True)

@@ -178,6 +178,7 @@ def print_forecast(request: RunRequest, as_json: bool) -> None:
 
 def print_summary(record: RunRecord, request: RunRequest) -> None:
     """Print what a run did, its result, and what to do next."""
+    import schemas
     from jobs.cli.show import out, print_table
     from jobs.core.naming import many
     from jobs.views.curation_counts import verdicts
@@ -200,7 +201,7 @@ def print_summary(record: RunRecord, request: RunRequest) -> None:
     else:
         out.print("\nnothing to read: every frame was measured before", end="")
     out.print(f"; {record.seconds:.1f} s in all, run {record.job_id}")
-    if "curation" in record.outcomes:
+    if schemas.CURATION.written_by in record.outcomes:
         # A replay that was not promoted is not the current version.
         run = record.job_id if request.replay else None
         found = verdicts(View.of(request.workspace, run), record.streams)
@@ -240,13 +241,13 @@ def _print_remarks(record: RunRecord, request: RunRequest) -> None:
         remarks = remarks_on(row, taken)
         if remarks:
             out.print(f"stream {row['stream_id']}: {'; '.join(remarks)}", soft_wrap=True)
-    frames = record.outcomes["frames"].quarantined if "frames" in record.outcomes else 0
+    frames = record.outcomes[schemas.FRAMES.written_by].quarantined if record.outcomes else 0
     said = [f"{many(frames, 'frame')} could not be read"] if frames else []
     # Motion of a frame needs the frame before it, so that it can be missing for more frames than could not be read.
     said += [
         f"{name} is missing for {outcome.quarantined:,}"
         for name, outcome in record.outcomes.items()
-        if outcome.quarantined > frames and name != "escalate"
+        if outcome.quarantined > frames and name != schemas.ESCALATED.written_by
     ]
     if said:
         text = f"{', '.join(said)}; the next run tries again (winnow inspect quarantine)"

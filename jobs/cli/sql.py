@@ -91,12 +91,13 @@ def _write_file(named: str, write: Callable[[BinaryIO], None]) -> None:
     from jobs.core.os_errors import as_problem
     from jobs.storage import paths
 
-    target = paths.place(named)
-    if not isinstance(target, Path):
+    place = paths.place(named)
+    target = place.on_disk()
+    if target is None:
         with TemporaryFile() as file:
             write(file)
             file.seek(0)
-            paths.write(target, file.read())
+            place.write(file.read())
         return
     part = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:

@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, names, processes, memory, stage keys."""
+"""Shared foundations of all jobs: errors, names, processes, memory, stage keys."""

@@ -1,9 +1,8 @@
-"""Hash of what code does: functions, and whatever of `transforms` they reach.
+"""Hash of code for stage keys: functions, and all definitions of `transforms` that they reach.
 
-It works on syntax trees of the source text, so that it is the same on every machine and imports nothing. What decides
-no result does not count: comments, layout, docstrings, annotations, the wording of errors, the way in which something
-is imported, and where it stands. Names of modules therefore occur nowhere in what is hashed; names of functions,
-classes and constants do.
+It works on syntax trees of the source text, so that it is the same on every machine and imports nothing. What does not
+affect results is not hashed: comments, layout, docstrings, annotations, the wording of errors, the form of imports, and
+the location of a definition. So names of modules are not hashed; names of functions, classes and constants are.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ _LAYOUT = frozenset({"annotation", "returns", "type_comment", "type_ignores", "k
 
 
 def code_hash(entries: Sequence[Callable[..., Any]]) -> str:
-    """Return 16 hex digits that change when these functions, or anything they use of `transforms`, do other things.
+    """Return 16 hex digits that change when the code of these functions, or of what they use of `transforms`, changes.
 
-    Raises `UntraceableCodeError` for code that cannot be followed: relative and star imports, modules that are handed
-    around as values, and names that are nowhere defined.
+    Raises `UntraceableCodeError` for code that cannot be followed: relative and star imports, modules that are passed
+    around as values, and undefined names.
     """
     return _hash_of(tuple(Place(entry.__module__, entry.__qualname__) for entry in entries))
 
@@ -49,7 +48,7 @@ def code_hash(entries: Sequence[Callable[..., Any]]) -> str:
 def _hash_of(entries: tuple[Place, ...]) -> str:
     texts = _reached(entries)
     own = {place: blake3(text.encode()).hexdigest()[:16] for place, (text, _) in texts.items()}
-    # Which of two definitions of one name is meant shows in their texts.
+    # Two definitions of one name are distinguished by the hashes of their texts.
     lines = sorted(
         " ".join([place.name, text, *sorted(f"{used.name}={own[used]}" for used in uses)])
         for place, (text, uses) in texts.items()
@@ -58,7 +57,7 @@ def _hash_of(entries: tuple[Place, ...]) -> str:
 
 
 def code_texts(entries: Sequence[Place]) -> dict[Place, str]:
-    """Return what is hashed of the given places and of all that they reach."""
+    """Return the hashed text of the given places and of all that they reach."""
     return {place: text for place, (text, _) in _reached(entries).items()}
 
 
@@ -87,7 +86,7 @@ def _described(place: Place) -> tuple[str, frozenset[Place]]:
 
 
 class _Writer:
-    """Writes a definition as text that depends on no layout, and collects the places that it uses."""
+    """Writes a definition as text without layout, and collects the places that it uses."""
 
     def __init__(self, module: SourceModule, owner: str) -> None:
         self.out: list[str] = []
@@ -95,7 +94,7 @@ class _Writer:
         self._module = module
         self._owner = owner
         self._self: str | None = None
-        # The innermost scope last; None stands for a name that is bound there to something else than an import.
+        # The innermost scope is last; None marks a name that is bound there by something other than an import.
         self._scopes: list[Mapping[str, Binding | None]] = []
         self._is_message = False
 
@@ -166,8 +165,8 @@ class _Writer:
         binding = self.meaning(node)
         if isinstance(binding, OwnModule):
             raise UntraceableCodeError(
-                f"{self._module.name}, line {node.lineno}: module {binding.module} is used as a value, so that what is "
-                "used of it cannot be told; expected names of it"
+                f"{self._module.name}, line {node.lineno}: module {binding.module} is used as a value, so that it is "
+                "unknown which of its names are used; expected names of it"
             )
         if isinstance(binding, Place):
             self.uses.add(binding)
@@ -183,7 +182,7 @@ class _Writer:
             self.out.append(f".{node.attr}")
 
     def meaning(self, node: ast.AST) -> Binding | None:
-        """Return what an expression stands for, if that is something imported or defined at the top of a module."""
+        """Return the import or top-level definition to which an expression refers, or None."""
         if isinstance(node, ast.Name):
             for scope in reversed(self._scopes):
                 if node.id in scope:
@@ -200,7 +199,7 @@ class _Writer:
         return None
 
     def _note_own_member(self, name: str) -> None:
-        """Note what a method uses of its own object: another member, or what the constructor put there."""
+        """Record which member of its own class a method uses, or else the constructor, which may set the attribute."""
         for module, owner in _with_bases(Place(self._module.name, self._owner)):
             members = {each for node in source_module(module).definition(owner) for each in members_of(node)}
             for wanted in (name, "__init__"):
@@ -210,7 +209,7 @@ class _Writer:
 
 
 def _with_bases(place: Place) -> Iterator[Place]:
-    """Yield a class and the classes of the package that it is derived from, nearest first."""
+    """Yield a class and its base classes within the package, nearest first."""
     yield place
     module = source_module(place.module)
     for node in module.definition(place.name):
@@ -221,7 +220,7 @@ def _with_bases(place: Place) -> Iterator[Place]:
 
 
 def _does_nothing(node: object) -> bool:
-    """Say whether a statement has no effect of its own: imports, `pass`, docstrings and other strings nobody uses."""
+    """Return whether a statement has no effect: imports, `pass`, docstrings and other unused strings."""
     return isinstance(node, (ast.Import, ast.ImportFrom, ast.Pass)) or (
         isinstance(node, ast.Expr) and _is_text(node.value)
     )

@@ -1,4 +1,4 @@
-"""What names mean in our source text: what a module defines and imports, read from its syntax tree alone."""
+"""Resolution of names in source text: what a module defines and imports, read from its syntax tree."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import NamedTuple
 _PACKAGE = "transforms"
 # Declarations of tables are part of a stage key by themselves.
 _OTHER_ROOMS = frozenset({"schemas", "conf", "jobs"})
-# How bytes are reached (requests, retries, credentials) decides nothing about what is in them.
+# How bytes are read (requests, retries, credentials) does not affect their contents.
 _WAYS_TO_BYTES = ("transforms.io",)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
 class UntraceableCodeError(TypeError):
-    """Code uses something in a way that source text does not tell, so that a change of it would go unnoticed."""
+    """Code whose uses cannot be resolved from source text, so that changes would go unnoticed."""
 
 
 class Place(NamedTuple):
@@ -32,14 +32,14 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class OwnModule:
-    """A module of the package that is followed."""
+    """A module of the hashed package."""
 
     module: str
 
 
 @dataclass(frozen=True)
 class Imported:
-    """Something imported from a module of the package that is followed, wherever that has it from."""
+    """A name imported from a module of the hashed package, which may have imported it too."""
 
     module: str
     name: str
@@ -47,13 +47,13 @@ class Imported:
 
 @dataclass(frozen=True)
 class Outside:
-    """Something that is not followed, by its full name; by its last one where it is ours, and may be moved."""
+    """A name outside the hashed package: its full name, or only the last part if it is ours and may be moved."""
 
     name: str
     is_ours: bool
 
     def member(self, name: str) -> Outside:
-        """Return what an attribute of it stands for."""
+        """Return the binding of an attribute."""
         return Outside(name if self.is_ours else f"{self.name}.{name}", self.is_ours)
 
 
@@ -62,7 +62,7 @@ Binding = OwnModule | Imported | Outside | Place
 
 @dataclass
 class SourceModule:
-    """What a module defines and imports at its top level, by name."""
+    """The top-level definitions and imports of a module, by name."""
 
     name: str
     is_package: bool
@@ -70,7 +70,7 @@ class SourceModule:
     imported: dict[str, Binding] = field(default_factory=dict)
 
     def definition(self, qualname: str) -> list[ast.stmt]:
-        """Return the statements that define a name. Raises `UntraceableCodeError` where there are none."""
+        """Return the statements that define a name. Raises `UntraceableCodeError` if there are none."""
         name, _, member = qualname.partition(".")
         found = self.defined.get(name, [])
         if member:
@@ -80,7 +80,7 @@ class SourceModule:
         return found
 
     def member(self, name: str) -> Binding:
-        """Return what a name of this module stands for. Raises `UntraceableCodeError` if it has none of that name."""
+        """Return the binding of a name of this module. Raises `UntraceableCodeError` if it has none."""
         if name in self.defined:
             return Place(self.name, name)
         if name in self.imported:
@@ -91,7 +91,7 @@ class SourceModule:
 
 
 def followed(binding: Binding) -> Binding:
-    """Return what a name stands for in the end, wherever it was imported from on the way."""
+    """Return the final binding of a name, after all intermediate imports."""
     return member_of(binding.module, binding.name) if isinstance(binding, Imported) else binding
 
 
@@ -177,27 +177,27 @@ def imports_of(node: ast.AST, module: str) -> dict[str, Binding]:
 
 
 def bound_by(node: ast.stmt) -> list[str]:
-    """Return the names that a statement binds where it stands, imports aside."""
+    """Return the names that a statement binds in its own scope, without imports."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return [node.name]
     return [each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)]
 
 
 def own_nodes(nodes: Sequence[ast.AST]) -> Iterator[ast.AST]:
-    """Yield nodes and those below them that are in the same scope."""
+    """Yield nodes and their descendants in the same scope."""
     for node in nodes:
         yield node
         if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
             continue
         if isinstance(node, COMPREHENSIONS):
-            # Only what `:=` binds gets out of it.
+            # Only names bound by `:=` are visible outside of it.
             yield from (each for each in ast.walk(node) if isinstance(each, ast.NamedExpr))
             continue
         yield from own_nodes(list(ast.iter_child_nodes(node)))
 
 
 def names_bound(node: ast.AST) -> list[str]:
-    """Return the names that a node, without those below it, binds in the scope of the function it stands in."""
+    """Return the names that a node itself binds in the scope of its function."""
     if isinstance(node, ast.NamedExpr):
         return [node.target.id]
     if isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del)):

@@ -1,19 +1,19 @@
-"""What this machine has to compute with, told without loading a library that could use it."""
+"""Detection of GPUs on this machine, without importing a library that uses them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 _NVIDIA = Path("/proc/driver/nvidia/version")
-# Of AMD, and of Windows below a Linux.
+# Devices of AMD, and of Windows Subsystem for Linux.
 _OTHERS = (Path("/dev/kfd"), Path("/dev/dxg"))
 
 
 def has_nvidia() -> bool:
-    """Say whether a driver of NVIDIA is at work here."""
+    """Return whether an NVIDIA driver is loaded."""
     return _NVIDIA.exists()
 
 
 def may_have_gpu() -> bool:
-    """Say whether a library may find a GPU here."""
+    """Return whether a library may find a GPU."""
     return has_nvidia() or any(device.exists() for device in _OTHERS)

@@ -1,4 +1,4 @@
-"""Errors that a user can do something about; the command line prints them without a traceback."""
+"""Errors that a user can fix, which the command line prints without a traceback."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """What was asked for cannot be done; `problems` says, a line each, what was expected, found, and what helps.
+    """A request cannot be fulfilled; `problems` has a line for each reason: expected, found, fix.
 
     Exit code 2: nothing was done.
     """
@@ -20,12 +20,12 @@ class UserError(Exception):
 
 
 def one_line(error: BaseException | str) -> str:
-    """Return the text of an error without line breaks and without a terminal's colours."""
+    """Return the text of an error without line breaks and terminal colours."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
 
 
 class RunStopped(Exception):  # noqa: N818 - nothing went wrong
-    """A run was asked to end before its end; `state` is the one to leave it in, `paused` or `cancelled`."""
+    """A run was requested to stop before its end; `state` is its new state, `paused` or `cancelled`."""
 
     def __init__(self, state: str) -> None:
         self.state = state
@@ -33,9 +33,9 @@ class RunStopped(Exception):  # noqa: N818 - nothing went wrong
 
 
 class StoppedRunError(UserError):
-    """A run was paused, or cancelled, before it was done. Exit codes 4 and 5.
+    """A run was paused or cancelled before it was done. Exit codes 4 and 5.
 
-    `told` says that a program has been given what the run had done by then.
+    `told` says that the partial result was already printed for programs.
     """
 
     def __init__(self, state: str, text: str, printed: bool = False) -> None:
@@ -45,18 +45,18 @@ class StoppedRunError(UserError):
 
 
 class InterruptedRunError(UserError):
-    """The user ended a program at once. Exit code 130, as shells have it for an interrupt."""
+    """The user interrupted the program. Exit code 130, as shells use for an interrupt."""
 
     exit_code = 130
 
 
 class BrokenTableError(UserError):
-    """A table is there and cannot be read. Exit code 1."""
+    """A table exists but cannot be read. Exit code 1."""
 
     exit_code = 1
 
 
 class RunFailedError(UserError):
-    """A run began and could not be finished; what it committed stays and is not computed again. Exit code 1."""
+    """A run started and failed; what it committed is kept and not recomputed. Exit code 1."""
 
     exit_code = 1

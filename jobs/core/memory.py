@@ -1,7 +1,7 @@
-"""What a long process does to give freed memory back, so that its peak is what it uses and not what it once used.
+"""Allocator settings that return freed memory to the system, so that the peak memory of long processes stays low.
 
-Three allocators live in the driver: libc's under NumPy and Python, Arrow's pool, jemalloc under Polars. Each keeps what
-was freed for its own next use, so that every step's temporaries would come on top of those of the steps before.
+Three allocators are used in the driver: libc's for NumPy and Python, Arrow's pool, and jemalloc for Polars. Each keeps
+freed memory for its own next use, so that the temporaries of all steps would add up.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _M_ARENA_MAX = -8
 
 
 def share_one_allocator() -> None:
-    """Let Arrow allocate from libc, libc from few arenas, and Polars give back soon: for the driver and its steps.
+    """Make Arrow use libc, libc use few arenas, and Polars release memory soon: for the driver and its steps.
 
-    Takes effect if pyarrow and polars are not loaded yet; what the environment already says about them stands.
+    Takes effect if pyarrow and polars are not loaded yet; existing settings in the environment are kept.
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:100,muzzy_decay_ms:0")
@@ -28,7 +28,7 @@ def share_one_allocator() -> None:
 
 
 def give_back() -> None:
-    """Return what libc has kept of freed memory to the system; for the end of a step."""
+    """Return freed memory that libc has kept to the system; to be called at the end of a step."""
     trim = getattr(_libc(), "malloc_trim", None)
     if trim is not None:
         trim(0)
@@ -36,7 +36,7 @@ def give_back() -> None:
 
 @functools.cache
 def keep_freed() -> None:
-    """Ask libc to keep freed memory: for workers, where giving pictures back and faulting them in anew costs 3 %."""
+    """Make libc keep freed memory: for workers, where releasing images and faulting the pages in again costs 3 %."""
     _mallopt((_M_MMAP_THRESHOLD, 256 << 20), (_M_TRIM_THRESHOLD, 512 << 20))
 
 

@@ -1,4 +1,4 @@
-"""The names that users give to releases and selections, and those that jobs give themselves."""
+"""Names of releases and selections, ids of jobs, and formatting of counts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def counted_back(name: str, ids: Iterable[str]) -> str:
-    """Return the id that `last`, or `last~1` for the one before, stands for; any other name as it is.
+    """Return the id for `last`, or `last~1` for the one before it; other names unchanged.
 
-    Ids sort by time. Where there are not so many, the name stays as it is, too.
+    Ids sort by time. If there are not that many, the name is returned unchanged too.
     """
     found = _LAST.fullmatch(name)
     back = int(found[1] or 0) + 1 if found else 0
@@ -23,7 +23,7 @@ def counted_back(name: str, ids: Iterable[str]) -> str:
 
 
 def wrong_with(kind: str, name: str) -> str | None:
-    """Return what is wrong with a name for a thing of this kind, None if nothing is."""
+    """Return what is wrong with the name of a thing of this kind, or None."""
     if _NAME.fullmatch(name):
         return None
     return f"{kind} name {name!r}: expected letters, digits, dots, dashes and underscores"
@@ -36,5 +36,5 @@ def new_job_id() -> str:
 
 
 def many(n: int, what: str) -> str:
-    """Return a number of things, `what` being the name of one of them."""
+    """Return a count with its noun, `what` being the singular."""
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"

@@ -1,4 +1,4 @@
-"""Libraries that not every job needs: asked for before any work, with the command that brings them."""
+"""Checks for optional packages before any work, with the command that installs them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jobs.core.errors import UserError
 
 
 def missing(extra: str, *modules: str) -> list[str]:
-    """Return a line for each library that is not installed and comes with an extra of this package."""
+    """Return a message for each module that is not installed and belongs to this extra."""
     return [
         f"{name} is not installed; it comes with: pip install 'winnow[{extra}]'"
         for name in modules
@@ -17,6 +17,6 @@ def missing(extra: str, *modules: str) -> list[str]:
 
 
 def require(extra: str, *modules: str) -> None:
-    """Raise `UserError` if one of these libraries is not installed."""
+    """Raise `UserError` if one of these modules is not installed."""
     if problems := missing(extra, *modules):
         raise UserError(problems)

@@ -1,4 +1,4 @@
-"""What is said of a disk, or a place on it, that does not do what it is asked: what, why, and what helps."""
+"""Messages for errors of the operating system: what failed, why, and how to fix it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WHY = {
 
 
 def as_problem(error: OSError, about: str | None = None) -> str:
-    """Return an error of the operating system as one line; `about` is what was at stake where it does not name that."""
+    """Return an error of the operating system as one line; `about` describes what failed if the error has no path."""
     text = one_line(error)
     said = _SAID.search(text)
     number = error.errno or (int(said[1]) if said else _BY_KIND.get(type(error)))
@@ -60,6 +60,6 @@ def _reason(number: int, what: str, writing: bool) -> tuple[str, ...]:
 
 
 def _as_named(path: str) -> str:
-    """Return the path that a user knows: files are written beside their place, under a name of the moment."""
+    """Return the final path of a file that is written under a temporary name."""
     temporary = _TEMPORARY.fullmatch(Path(path).name)
     return str(Path(path).with_name(temporary[1])) if temporary else path

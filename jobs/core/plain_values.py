@@ -1,4 +1,4 @@
-"""Results as plain values, for programs that read JSON."""
+"""Conversion of results to values that JSON can represent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def finite(value: Any) -> Any:
-    """Return nested values with None in place of the numbers that JSON has no word for."""
+    """Return nested values with None in place of NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {k: finite(v) for k, v in value.items()}
     if isinstance(value, list):

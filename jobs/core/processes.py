@@ -1,4 +1,4 @@
-"""Which process does what: told from every other, and known to be gone. Imports little, for programs that wait."""
+"""Identity of processes, and whether they have ended. Imports little, for programs that only wait."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def process_identity(pid: int | None = None) -> dict[str, Any]:
-    """Return what tells a process, this one by default, from every other on this machine since it was started."""
+    """Return what identifies a process, this one by default, uniquely on this machine and over restarts."""
     pid = os.getpid() if pid is None else pid
     return {"host": socket.gethostname(), "boot": _boot(), "pid": pid, "pid_started": _started(pid)}
 
@@ -24,23 +24,23 @@ def _boot() -> str:
 
 
 def _started(pid: int) -> str:
-    """Return when a process started, in the kernel's ticks; empty if it is not there or cannot be told."""
+    """Return when a process started, in the kernel's ticks; empty if it does not exist or this is unknown."""
     try:
-        # Fields 3 and 22 of /proc/PID/stat, counted behind the name, which may hold spaces (proc(5)).
+        # Fields 3 and 22 of /proc/PID/stat, counted after the name, which may contain spaces (proc(5)).
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
-    # One that has ended and that nobody has asked after is still listed, without an address space.
+    # A zombie (ended, but not waited for by its parent) is still listed.
     return "" if state in "ZX" else fields[18]
 
 
 def is_here(process: Mapping[str, Any]) -> bool:
-    """Say whether a process belongs to this machine."""
+    """Return whether a process belongs to this machine."""
     return process.get("host") == socket.gethostname()
 
 
 def has_ended(process: Mapping[str, Any]) -> bool:
-    """Say whether a process is known to be gone; of other machines nothing is known."""
+    """Return whether a process is known to have ended; False for processes of other machines."""
     if not is_here(process):
         return False
     if process.get("boot") != _boot():

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from jobs.storage import paths
-from jobs.storage.paths import ObjectPath, Place
+from jobs.storage.paths import Place
 from transforms.io import object_store
 
 BROKEN_OFF = ".being-written"
@@ -23,12 +22,13 @@ _WRITERS = 8
 @contextmanager
 def staged(out: Place) -> Iterator[Path]:
     """Make a folder in which a dataset can be built that is to go to a place; it is gone afterwards."""
-    if isinstance(out, ObjectPath):
+    path = out.on_disk()
+    if path is None:
         with TemporaryDirectory(prefix="winnow-export-") as folder:
             yield Path(folder)
         return
-    out = out.absolute()
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    path = path.absolute()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
@@ -42,24 +42,25 @@ def staged(out: Place) -> Iterator[Path]:
 
 def put_in_place(folder: Path, out: Place, last: str) -> None:
     """Let a folder take the place of an earlier export; its file `last` is the sign that all is there."""
-    if isinstance(out, ObjectPath):
+    path = out.on_disk()
+    if path is None:
         _upload(folder, out, last)
     else:
-        _move(folder, out.absolute(), last)
+        _move(folder, path.absolute(), last)
 
 
-def _upload(folder: Path, out: ObjectPath, last: str) -> None:
+def _upload(folder: Path, out: Place, last: str) -> None:
     """Put the files below a prefix: without the sign as long as they are not all there, and the old ones gone."""
-    before = set(paths.below(out))
-    paths.touch(out / BROKEN_OFF)
-    paths.delete(out / last)
+    before = set(out.files_below())
+    (out / BROKEN_OFF).touch()
+    (out / last).delete()
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     with ThreadPoolExecutor(_WRITERS) as writers:
-        list(writers.map(lambda name: paths.write(out / name, (folder / name).read_bytes()), set(names) - {last}))
+        list(writers.map(lambda name: (out / name).write((folder / name).read_bytes()), set(names) - {last}))
     if gone := sorted(before - set(names)):
         object_store.delete([str(out / name) for name in gone])
-    paths.write(out / last, (folder / last).read_bytes())
-    paths.delete(out / BROKEN_OFF)
+    (out / last).write((folder / last).read_bytes())
+    (out / BROKEN_OFF).delete()
 
 
 def _move(folder: Path, out: Path, last: str) -> None:

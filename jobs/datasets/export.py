@@ -24,12 +24,12 @@ from jobs.datasets.export_objects import are_known, looked_at, models_of, nested
 from jobs.datasets.frame_sampling import frames_of
 from jobs.datasets.media import Media, bring, named
 from jobs.datasets.staleness import refuse_outdated
-from jobs.storage.paths import ObjectPath, Place
+from jobs.storage.paths import Place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
-from jobs.views import snapshot_spec
-from jobs.views.final_objects import reviewed
-from jobs.views.view import View, check_condition
+from jobs.views import final_objects, snapshot_spec
+from jobs.views.statement import check_condition
+from jobs.views.view import View
 from transforms.core.intervals import place_in_intervals
 from transforms.curate.splits import assign_splits, joined_keys
 from transforms.formats.exports import voc, yolo
@@ -193,13 +193,13 @@ def _check(request: ExportRequest) -> None:
 
 def _taken(request: ExportRequest) -> Iterator[str]:
     """Say what speaks against a place for an export; reading a bucket may be one of these things."""
-    if isinstance(request.out, ObjectPath):
+    if request.out.is_remote:
         if request.media == "link":
             yield f"--media link: nothing in a bucket can lead to {request.out}; use --media copy or none"
-        if not request.out.pure.parts[1:]:
+        if request.out.is_bucket:
             yield f"--out {request.out}: expected a prefix in the bucket, as in s3://BUCKET/dataset"
             return
-    elif request.out.exists() and not request.out.is_dir():
+    elif request.out.is_not_a_folder():
         yield f"{request.out} is a file, expected a folder or nothing"
         return
     if found := foreign(request.out, {name: kind.images for name, kind in FORMATS.items()}):
@@ -208,7 +208,7 @@ def _taken(request: ExportRequest) -> Iterator[str]:
 
 def _rows(view: View, request: ExportRequest) -> pa.Table:
     """Return the chosen frames, all columns of `curated`, in order of stream and number."""
-    if not request.everything and "curation" not in view.selection.keys:
+    if not request.everything and schemas.CURATION.written_by not in view.selection.keys:
         raise UserError("these frames were never curated (the run had no stage curation); export them with --all")
     tests = ["status = 'ok'"]
     if not request.everything:
@@ -218,7 +218,7 @@ def _rows(view: View, request: ExportRequest) -> pa.Table:
         tests.append(f"({request.where})")
     rows = view.sql(f"SELECT * FROM curated WHERE {' AND '.join(tests)} ORDER BY stream_id, frame_idx")
     wanted = [frames_of(view, request.selection)] if request.selection is not None else []
-    wanted += [reviewed(view.lazy).collect()] if request.only_reviewed else []
+    wanted += [view.lazy(final_objects.REVIEWED).collect()] if request.only_reviewed else []
     for frames in wanted:
         numbered = pl.DataFrame(rows.select([*_KEY, "content_hash"])).with_row_index("row")
         chosen = numbered.join(frames, on=[*_KEY, "content_hash"], how="semi")

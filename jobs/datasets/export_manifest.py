@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.datasets.atomic_publish import BROKEN_OFF
-from jobs.storage import paths
 from jobs.storage.paths import Place
 from transforms.frames.numbering import EXTENSIONS
 
@@ -31,14 +30,14 @@ def foreign(out: Place, folders: Mapping[str, str]) -> str | None:
 
     `folders` says for each format where its pictures go.
     """
-    found = set(paths.below(out))
+    found = set(out.files_below())
     if not found:
         return None
     if MANIFEST not in found:
         # In a bucket, that is what an upload has left which broke off: the manifest comes last.
         return None if BROKEN_OFF in found else min(found)
     try:
-        manifest = json.loads(paths.read(out / MANIFEST))
+        manifest = json.loads((out / MANIFEST).read())
         own = {MANIFEST, *manifest["files"]} if manifest["content"] else set()
         folder, n_frames = folders[manifest["format"]], sum(manifest["frames"].values())
         media = manifest["media"]
@@ -54,7 +53,7 @@ def foreign(out: Place, folders: Mapping[str, str]) -> str | None:
 
 
 def _lines(file: Place) -> list[str]:
-    return paths.read(file).decode(errors="replace").split("\n")
+    return file.read().decode(errors="replace").split("\n")
 
 
 def _beside_unlisted(pictures: Iterable[str], n_frames: int, manifest: Mapping[str, Any]) -> str | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 import schemas
 from conf.model_catalogue import restriction_of
+from conf.stages import STAGES
 from jobs.core.errors import UserError
 from jobs.models.weights_store import Licence, licence_of
 from jobs.views import final_objects
@@ -18,27 +19,6 @@ from jobs.views.view import View
 from transforms.formats.exports.objects import Objects
 
 _KEY = list(schemas.FRAME_KEY)
-
-
-class _Looker(NamedTuple):
-    """A stage that shows frames to a model: its table of frames, its section, and where the model's name stands."""
-
-    frames: str
-    section: str
-    rows: str
-    model: str = "model"
-
-
-_LOOKERS = {
-    "annotate": _Looker("annotated", "annotate", "annotations"),
-    "larger": _Looker("annotated", "annotate", "annotations"),
-    "second": _Looker("annotated", "annotate", "annotations"),
-    "segment": _Looker("segmented", "segment", "masks"),
-    "propagate": _Looker("propagated", "propagate", "propagations"),
-    "ocr": _Looker("ocr", "ocr", "texts"),
-    "caption": _Looker("captions", "caption", "captions", "caption_model"),
-    "embeddings": _Looker("embeddings", "embed", "embeddings"),
-}
 
 
 def are_known(view: View) -> bool:
@@ -84,21 +64,24 @@ def _lookers(view: View, frames: pa.Table, named: Sequence[Mapping[str, Any]]) -
     """Yield the models whose stages have rows of these frames, those left out that are `named` already."""
     wanted = pl.DataFrame(frames.select(_KEY)).lazy()
     weights, sources = ({each[name] for each in named} for name in ("weights_hash", "source"))
-    for stage, told in _LOOKERS.items():
-        if stage not in view.selection.keys:
+    for spec in sorted(STAGES, key=lambda spec: spec.model.credit if spec.model else 0):
+        if spec.model is None or spec.name not in view.selection.keys:
             continue
-        rows = view.lazy(f"{told.frames}:{stage}").join(wanted, on=_KEY, how="semi")
+        stage, section = spec.name, spec.model.section
+        rows = view.lazy(f"{spec.table.name}:{stage}").join(wanted, on=_KEY, how="semi")
         for key, n in rows.group_by("stage_key").len().sort("stage_key").collect().iter_rows():
             params = next(params_of(view, stage, key), {})
-            digest, source = params.get(f"{told.section}.weights_hash"), params.get(f"{told.section}.detector", stage)
+            digest, source = params.get(f"{section}.weights_hash"), params.get(f"{section}.detector", stage)
             if digest in weights if digest else source in sources:
                 continue
             weights.add(digest)
             sources.add(source)
             # Null where it never found anything.
-            names = view.lazy(f"{told.rows}_all").filter(stage_key=key).select(told.model).head(1).collect()
+            stored = schemas.OBJECTS_OF.get(spec.table.name, spec.table)
+            rows = view.lazy(f"{stored.name}_all").filter(stage_key=key)
+            names = rows.select(spec.model.name_column).head(1).collect()
             named_ = {"source": source, "model": names.item() if names.height else None, "weights_hash": digest}
-            yield named_ | {"frames": n} | _licence(digest, {digest or "": params.get(f"{told.section}.licence")})
+            yield named_ | {"frames": n} | _licence(digest, {digest or "": params.get(f"{section}.licence")})
 
 
 def _finders(view: View, objects: Objects) -> list[dict[str, Any]]:
@@ -121,7 +104,7 @@ def _judges(view: View, frames: pa.Table) -> list[dict[str, Any]]:
     """
     wanted = pl.DataFrame(frames.select(_KEY)).lazy()
     said = view.lazy("escalated").select(*_KEY, "model", "verdicts").join(wanted, on=_KEY, how="semi")
-    answers = said.join(final_objects.reviewed(view.lazy), on=_KEY, how="anti").collect()
+    answers = said.join(view.lazy(final_objects.REVIEWED), on=_KEY, how="anti").collect()
     if not answers.height:
         return []
     verdicts = answers.explode("verdicts").with_columns(said=pl.col("verdicts").struct.field("verdict"))
@@ -146,7 +129,7 @@ def looked_at(view: View, frames: pa.Table) -> dict[str, int]:
     is more on them nobody knows.
     """
     wanted = pl.DataFrame(frames.select(_KEY)).lazy()
-    people = final_objects.reviewed(view.lazy).select(_KEY).join(wanted, on=_KEY, how="semi").collect()
+    people = view.lazy(final_objects.REVIEWED).select(_KEY).join(wanted, on=_KEY, how="semi").collect()
     models = view.lazy("annotated").select(_KEY).join(wanted, on=_KEY, how="semi").collect()
     seen = pl.concat([people, models]).unique()
     carried = view.lazy("propagated").filter(pl.col("n_propagated") > 0).select(_KEY)
@@ -171,9 +154,10 @@ def _licence(sha256: str | None, said: Mapping[str, str | None]) -> dict[str, st
 
 def _licences_in(view: View) -> Iterator[tuple[str, str | None]]:
     """Yield the licence that each file of weights names itself, by its hash."""
-    for stage in (*sorted({table.written_by for table in schemas.OBJECTS_OF.values()}), "larger"):
-        # The larger detector's parameters are those of a detector.
-        section = schemas.ANNOTATIONS.written_by if stage == "larger" else stage
-        for params in params_of(view, stage):
-            if digest := params.get(f"{section}.weights_hash"):
-                yield digest, params.get(f"{section}.licence")
+    for spec in sorted(STAGES, key=lambda spec: spec.name):
+        if spec.model is None or not spec.model.is_final:
+            continue
+        # Those of another detector are called as those of the first one are.
+        for params in params_of(view, spec.name):
+            if digest := params.get(f"{spec.model.section}.weights_hash"):
+                yield digest, params.get(f"{spec.model.section}.licence")

@@ -15,7 +15,8 @@ from jobs.core.errors import UserError
 from jobs.core.naming import wrong_with
 from jobs.storage.store import Drop, Store
 from jobs.storage.workspace import Workspace
-from jobs.views.view import View, check_condition
+from jobs.views.statement import check_condition
+from jobs.views.view import View
 from transforms.core.intervals import place_in_intervals
 from transforms.curate.selection import STRATEGIES, Candidates, Choice, FloatArray, Strategy, choose, layout_vectors
 from transforms.metrics.hashing import layout_array
@@ -142,7 +143,7 @@ def _check(request: SelectRequest) -> None:
 
 def _wanted(view: View, request: SelectRequest) -> pl.DataFrame:
     """Return the frames there are to choose from."""
-    if "curation" not in view.selection.keys:
+    if schemas.CURATION.written_by not in view.selection.keys:
         raise UserError("these frames were never curated (the run had no stage curation), so that none is kept")
     tests = ["status = 'ok'", "keep", *([f"({request.where})"] if request.where else [])]
     return pl.DataFrame(view.sql(f"SELECT stream_id, frame_idx, content_hash FROM curated WHERE {' AND '.join(tests)}"))

@@ -100,7 +100,7 @@ def _copy_or_link(items: Sequence[_Item], media: Media, folder: Path) -> Iterato
     """Bring files along; yield what is wrong with them."""
     for source, name, expected in items:
         try:
-            data = paths.read(paths.place(source))
+            data = paths.place(source).read()
         except OSError as error:
             yield f"{source}: {error.strerror or error}"
             continue

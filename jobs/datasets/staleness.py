@@ -10,7 +10,7 @@ import pyarrow as pa
 import schemas
 from jobs.core.errors import UserError
 from jobs.passes.context_frames import in_runs, window_ids
-from jobs.views.final_objects import reviewed
+from jobs.views import final_objects
 from jobs.views.view import View
 
 _KEY = list(schemas.FRAME_KEY)
@@ -23,7 +23,7 @@ def refuse_outdated(view: View, rows: pa.Table) -> None:
     That comes about where a run without the stage `annotate` has met with another picture.
     """
     wanted = pl.DataFrame(rows.select(_KEY))
-    seen = reviewed(view.lazy).select(_KEY).collect()
+    seen = view.lazy(final_objects.REVIEWED).select(_KEY).collect()
     left = outdated(view).join(wanted, on=_KEY, how="semi").join(seen, on=_KEY, how="anti").sort(_KEY)
     if left.height:
         some = ", ".join(f"{stream} {number}" for stream, number in left.head(_SHOWN).iter_rows())

@@ -145,8 +145,8 @@ def _workspace(place: str | None, verify: bool, watch: Callable[[str], None]) ->
     except UserError as error:
         yield Finding("workspace", "broken", one_line(error), "name another with --workspace or $WINNOW_WORKSPACE")
         return
-    if isinstance(workspace.root, Path):
-        yield _disk(workspace.root)
+    if (folder := workspace.root.on_disk()) is not None:
+        yield _disk(folder)
     if not workspace.exists:
         yield Finding("workspace", "note", f"none at {workspace.root} yet", "winnow run --input FOLDER")
         return
@@ -180,8 +180,8 @@ def _disk(root: Path) -> Finding:
 
 
 def _unwritable(root: Place) -> Finding | None:
-    if isinstance(root, Path):
-        if os.access(root, os.W_OK):
+    if (folder := root.on_disk()) is not None:
+        if os.access(folder, os.W_OK):
             return None
         mend = "run as the user who owns it, or change its permissions"
         return Finding("workspace", "broken", f"{root} cannot be written", mend)
@@ -220,7 +220,7 @@ def _tables(store: Store) -> Iterator[Finding]:
 def _files(store: Store, verify: bool, watch: Callable[[str], None]) -> Iterator[Finding]:
     referred = _referred(store)
     folders = (*(table.name for table in schemas.ALL), picture_files.FOLDER)
-    there_is = {f"{folder}/{name}" for folder in folders for name in paths.below(store.root / folder)}
+    there_is = {f"{folder}/{name}" for folder in folders for name in (store.root / folder).files_below()}
     missing = sorted(referred - there_is)
     if missing:
         mend = "bring them back from a backup, or run the streams again under another --workspace"
@@ -259,7 +259,7 @@ def _referred(store: Store) -> set[str]:
 
 def _is_whole(path: Place) -> bool:
     try:
-        return hash_in_name(path) == blake3(paths.read(path)).hexdigest()[: len(hash_in_name(path))]
+        return hash_in_name(path) == blake3(path.read()).hexdigest()[: len(hash_in_name(path))]
     except OSError:
         return False
 

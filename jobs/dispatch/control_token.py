@@ -13,7 +13,6 @@ import os
 import secrets
 
 from jobs.core.errors import UserError, one_line
-from jobs.storage import paths
 from jobs.storage.paths import Place
 
 VARIABLE = "WINNOW_CONTROL_TOKEN"
@@ -26,7 +25,7 @@ def require(root: Place) -> None:
     """Raise `UserError` unless the workspace at `root` asks for no token, or the environment holds it."""
     path = _file(root)
     try:
-        text = paths.read(path)
+        text = path.read()
     except FileNotFoundError:
         return
     given = _given()
@@ -61,7 +60,7 @@ def _given() -> str:
 def demand(root: Place) -> None:
     """Ask for the token of the environment from now on. Raises `UserError` for none, a short one, or a second one."""
     require(root)
-    if paths.exists(_file(root)):
+    if _file(root).exists():
         raise UserError(f"workspace {root} asks for this token already; drop it before you ask for another")
     given = _given()
     if len(given) < _LEAST_LENGTH:
@@ -71,19 +70,19 @@ def demand(root: Place) -> None:
         )
     salt = secrets.token_bytes(16)
     kept = {"salt": salt.hex(), "hash": _hash(given, salt, _COSTS).hex(), **_COSTS}
-    paths.make(_file(root).parent)
-    paths.write(_file(root), json.dumps(kept).encode() + b"\n")
+    _file(root).parent.make_folder()
+    _file(root).write(json.dumps(kept).encode() + b"\n")
 
 
 def drop(root: Place) -> None:
     """Ask for no token any more; who says so has to know it. Raises `UserError`."""
     require(root)
-    paths.delete(_file(root))
+    _file(root).delete()
 
 
 def is_required(root: Place) -> bool:
     """Say whether the workspace at `root` asks for a token."""
-    return paths.exists(_file(root))
+    return _file(root).exists()
 
 
 def _file(root: Place) -> Place:

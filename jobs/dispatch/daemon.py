@@ -15,7 +15,7 @@ from typing import Any
 from jobs.core.errors import RunFailedError, UserError
 from jobs.core.processes import has_ended, is_here
 from jobs.dispatch import control_token
-from jobs.dispatch.gateway import lock_path
+from jobs.dispatch.gateway_files import lock_path, output_path
 from jobs.storage import paths
 from jobs.storage.locks import holder
 from jobs.storage.paths import Place
@@ -31,8 +31,8 @@ def start(root: Place, options: Sequence[str]) -> dict[str, Any]:
     Raises `UserError` if there is one already, or with what the new one says where it cannot go to work.
     """
     refuse_second(root)
-    kept = root / "jobs" / "gateway.txt"
-    said = kept if isinstance(kept, Path) else Path(mkdtemp(prefix="winnow-")) / kept.name
+    kept = output_path(root)
+    said = kept.on_disk() or Path(mkdtemp(prefix="winnow-")) / kept.name
     said.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "jobs.cli", "gateway", "start", "--foreground", "--quiet"]
     with open(said, "wb") as sink:
@@ -53,7 +53,7 @@ def start(root: Place, options: Sequence[str]) -> dict[str, Any]:
         if process.poll() is not None:
             lines = said.read_text(errors="replace").splitlines()
             raise UserError([line.removeprefix("error: ") for line in lines] or ["the gateway ended at once"])
-        time.sleep(paths.patience(root, _LOOK_S, _LOOK_FAR_S))
+        time.sleep(paths.poll_interval_s(root, _LOOK_S, _LOOK_FAR_S))
     raise RunFailedError(f"the gateway did not get to work within {_START_S:.0f} s; see {said}")
 
 
@@ -80,5 +80,5 @@ def stop(root: Place) -> dict[str, Any]:
     while (now := holder(lock_path(root))) and now.get("pid") == found["pid"]:
         if time.monotonic() > deadline:
             raise RunFailedError(f"the gateway, process {found['pid']}, does not end")
-        time.sleep(paths.patience(root, _LOOK_S, _LOOK_FAR_S))
+        time.sleep(paths.poll_interval_s(root, _LOOK_S, _LOOK_FAR_S))
     return found

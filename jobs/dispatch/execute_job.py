@@ -18,7 +18,6 @@ from jobs.records.run_record import RunRecord
 from jobs.runs.prepare import RunRequest
 from jobs.runs.replay import from_data
 from jobs.runs.run_options import RunOptions, build_request
-from jobs.storage import paths
 from jobs.storage.paths import Place
 from jobs.storage.workspace import Workspace
 
@@ -97,7 +96,7 @@ class Heartbeat:
             if time.monotonic() >= last + HEARTBEAT_S:
                 # A full disk is for the run to report.
                 with suppress(OSError):
-                    paths.touch(self._file)
+                    self._file.touch()
                 last = time.monotonic()
             if self._gateway_pid is not None and os.getppid() != self._gateway_pid:
                 self._gateway_pid = None

@@ -24,6 +24,7 @@ from typing import Any
 from jobs.core.errors import RunFailedError, UserError, one_line
 from jobs.core.processes import process_identity
 from jobs.dispatch.control_token import VARIABLE
+from jobs.dispatch.gateway_files import lock_path
 from jobs.dispatch.job_queue import Backlog, QueuedJob, in_turn
 from jobs.dispatch.jsonlog import JsonLog
 from jobs.records.job_log import fold
@@ -68,16 +69,6 @@ class _Worker:
     attempt: int
     process: subprocess.Popen[bytes]
     output: Path
-
-
-def lock_path(root: Place) -> Place:
-    """Return the file that the gateway of the workspace at `root` holds locked."""
-    return root / "jobs" / "gateway.lock"
-
-
-def log_path(root: Place) -> Place:
-    """Return the file in which gateways of the workspace at `root` say what they do."""
-    return root / "jobs" / "gateway.jsonl"
 
 
 class Gateway:
@@ -134,7 +125,7 @@ class Gateway:
 
     def _loop(self) -> None:
         next_schedules = 0.0
-        poll_s = paths.patience(self._root, self._options.poll_s, max(self._options.poll_s, _POLL_FAR_S))
+        poll_s = paths.poll_interval_s(self._root, self._options.poll_s, max(self._options.poll_s, _POLL_FAR_S))
         while not self._n_signals and not self._lock.lost:
             try:
                 if time.monotonic() >= next_schedules:
@@ -149,7 +140,7 @@ class Gateway:
             raise RunFailedError(f"the lock of {self._root} could not be kept; another gateway may serve it by now")
 
     def _look_at_schedules(self) -> None:
-        if not paths.names(self._root / "schedules"):
+        if not (self._root / "schedules").names():
             return
         from jobs.dispatch.schedule import submit_due
 
@@ -207,17 +198,15 @@ class Gateway:
     def _output(self, job_id: str, attempt: int) -> Path:
         """Return the file that a process writes what it says into; a disk has to take it while it goes on."""
         kept = self._root / "jobs" / job_id / f"output-{attempt}.txt"
-        if isinstance(kept, Path):
-            return kept
-        return Path(mkdtemp(prefix="winnow-")) / kept.name
+        return kept.on_disk() or Path(mkdtemp(prefix="winnow-")) / kept.name
 
     def _keep_output(self, worker: _Worker) -> None:
         """Put what a process has said beside its job, if it is not there."""
         kept = self._root / "jobs" / worker.job_id / worker.output.name
-        if isinstance(kept, Path):
+        if not kept.is_remote:
             return
         with suppress(OSError):
-            paths.write(kept, worker.output.read_bytes()[-_MOST_BYTES:])
+            kept.write(worker.output.read_bytes()[-_MOST_BYTES:])
         shutil.rmtree(worker.output.parent, ignore_errors=True)
 
     def _now(self, job_id: str) -> QueuedJob:

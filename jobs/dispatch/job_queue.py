@@ -142,10 +142,10 @@ class Backlog:
         """Return the names of all jobs in order."""
         folder = self.root / "jobs"
         try:
-            changed_ns = paths.changed_ns(folder)
+            changed_ns = folder.changed_ns()
             if changed_ns is not None and changed_ns == self._names[0]:
                 return self._names[1]
-            names = paths.folders(folder)
+            names = folder.folders()
         except FileNotFoundError:
             changed_ns, names = -1, []
         self._names = (_settled(changed_ns), names)
@@ -158,7 +158,7 @@ class Backlog:
     def _look(self, job_id: str) -> tuple[int, QueuedJob] | None:
         """Return a job as it is now, and when its folder had changed; None if it has no records that can be read."""
         try:
-            changed_ns = paths.changed_ns(self.root / "jobs" / job_id)
+            changed_ns = (self.root / "jobs" / job_id).changed_ns()
             known = self._live.get(job_id)
             if known is not None and changed_ns is not None and known[0] == changed_ns:
                 return known
@@ -205,9 +205,9 @@ class Backlog:
 
     def silent_s(self, job: QueuedJob, exactly: bool = False) -> float:
         """Return for how long nothing was heard of a job's process; `exactly`, by the clock of what was heard."""
-        written = paths.files(self.root / "jobs" / job.job_id).values()
+        written = (self.root / "jobs" / job.job_id).files().values()
         heard = max((file.mtime_s for file in written), default=0.0)
-        same_clock = is_here(job.state.holder or {}) and not paths.is_remote(self.root)
+        same_clock = is_here(job.state.holder or {}) and not self.root.is_remote
         return (time.time() if same_clock or not exactly else paths.now_s(self.root / "jobs")) - heard
 
 

@@ -11,8 +11,7 @@ from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from typing import Any
 
-from jobs.storage import paths
-from jobs.storage.paths import ObjectPath, Place
+from jobs.storage.paths import Place
 
 _BYTES = 4 << 20
 _FILES = 3
@@ -27,25 +26,25 @@ class _Patient(RotatingFileHandler):
 class _InBucket(logging.Handler):
     """Writes the last events anew with each one: there are a few for every job, and one gateway that writes them."""
 
-    def __init__(self, file: ObjectPath) -> None:
+    def __init__(self, file: Place) -> None:
         super().__init__()
         self._file = file
         self._lines: deque[str] = deque(maxlen=_EVENTS)
         with suppress(OSError):
-            self._lines.extend(paths.read(file).decode(errors="replace").splitlines())
+            self._lines.extend(file.read().decode(errors="replace").splitlines())
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write an event; a store that is away must not keep jobs from being done."""
         self._lines.append(record.getMessage())
         with suppress(OSError):
-            paths.write(self._file, "".join(f"{line}\n" for line in self._lines).encode())
+            self._file.write("".join(f"{line}\n" for line in self._lines).encode())
 
 
 class JsonLog:
     """Writes events to a file, and to standard error as well with `aloud`."""
 
     def __init__(self, path: Place, aloud: bool = False) -> None:
-        paths.make(path.parent)
+        path.parent.make_folder()
         self._handlers: list[logging.Handler] = [_handler(path)]
         if aloud:
             self._handlers.append(logging.StreamHandler(sys.stderr))
@@ -59,13 +58,14 @@ class JsonLog:
 
 
 def _handler(path: Place) -> logging.Handler:
-    return _InBucket(path) if isinstance(path, ObjectPath) else _Patient(path, maxBytes=_BYTES, backupCount=_FILES)
+    file = path.on_disk()
+    return _InBucket(path) if file is None else _Patient(file, maxBytes=_BYTES, backupCount=_FILES)
 
 
 def tail(path: Place, n: int) -> list[dict[str, Any]]:
     """Return the last `n` events of a log, oldest first."""
     try:
-        lines = paths.read(path).splitlines()[-n:]
+        lines = path.read().splitlines()[-n:]
     except FileNotFoundError:
         return []
     found = []

@@ -1,69 +1,73 @@
-"""What a workspace is busy with, in the text format of Prometheus, on loopback.
-
-Format: https://prometheus.io/docs/instrumenting/exposition_formats/, version 0.0.4.
-"""
+"""Prometheus metrics of a workspace: gateway, queue and running jobs, served on loopback."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from typing import Any
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
 
 from jobs.core.errors import UserError, one_line
 from jobs.dispatch.overview import Overview
 from jobs.storage.paths import Place
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _HOST = "127.0.0.1"
 
-Sample = tuple[Mapping[str, str], float]
+_Sample = tuple[dict[str, str], float | None]
+
+
+class _Gauges(Collector):
+    """The gauges of one snapshot, which `Overview.values` returned."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield every gauge with its samples; a value that is not known has no sample."""
+        gateway, queue, running = (self._values[name] for name in ("gateway", "queue", "running"))
+        yield _gauge("winnow_gateway_up", "Whether a gateway serves the workspace.", [({}, gateway is not None)])
+        if gateway and "since_ns" in gateway:
+            since = gateway["since_ns"] / 1e9
+            yield _gauge(
+                "winnow_gateway_start_time_seconds", "When the gateway was started, since 1970.", [({}, since)]
+            )
+        states = [({"state": state}, n) for state, n in self._values["jobs"].items()]
+        yield _gauge("winnow_jobs", "Jobs of the workspace by their state.", states)
+        yield _gauge("winnow_queue_depth", "Jobs that wait for a gateway.", [({}, queue["depth"])])
+        yield _gauge("winnow_queue_due", "Jobs that could be started now.", [({}, queue["due"])])
+        for name, field, text in (
+            ("winnow_job_frames_done", "done", "Frames that the stage in progress has done."),
+            ("winnow_job_frames_total", "total", "Frames that the stage in progress has to do."),
+            ("winnow_job_frames_per_second", "frames_per_second", "Rate of the last half minute."),
+            ("winnow_job_eta_seconds", "eta_s", "Time that the stage in progress still takes, at that rate."),
+        ):
+            samples = [({"job_id": job["job_id"], "stage": job["stage"] or ""}, job[field]) for job in running]
+            yield _gauge(name, text, samples)
+        quarantined = [({"job_id": job["job_id"]}, job["set_aside"]) for job in running]
+        yield _gauge("winnow_job_frames_set_aside", "Frames quarantined after faults.", quarantined)
+        silent = [({"job_id": job["job_id"]}, job["worker"]["silent_s"]) for job in running]
+        yield _gauge("winnow_worker_silent_seconds", "Time since the last sign of life of a job's process.", silent)
+        memory = [({"job_id": job["job_id"]}, (job["worker"]["rss_mb"] or 0) * 1e6) for job in running]
+        yield _gauge("winnow_worker_resident_memory_bytes", "Memory of a job's process.", memory)
+
+
+def _gauge(name: str, text: str, samples: list[_Sample]) -> GaugeMetricFamily:
+    """Return a gauge; its samples, each with its labels, have the same labels."""
+    family = GaugeMetricFamily(name, text, labels=list(samples[0][0]) if samples else ())
+    for labels, value in samples:
+        if value is not None:
+            family.add_metric(list(labels.values()), value)
+    return family
 
 
 def text(values: Mapping[str, Any]) -> str:
-    """Return what `Overview.values` returned as metrics."""
-    return "".join(line + "\n" for line in _lines(values))
-
-
-def _lines(values: Mapping[str, Any]) -> Iterator[str]:
-    gateway = values["gateway"]
-    running = values["running"]
-    yield from _gauge("winnow_gateway_up", "Whether a gateway serves the workspace.", [({}, gateway is not None)])
-    if gateway and "since_ns" in gateway:
-        since: list[Sample] = [({}, gateway["since_ns"] / 1e9)]
-        yield from _gauge("winnow_gateway_start_time_seconds", "When the gateway was started, since 1970.", since)
-    states = [({"state": state}, n) for state, n in values["jobs"].items()]
-    yield from _gauge("winnow_jobs", "Jobs of the workspace by their state.", states)
-    yield from _gauge("winnow_queue_depth", "Jobs that wait for a gateway.", [({}, values["queue"]["depth"])])
-    yield from _gauge("winnow_queue_due", "Jobs that could be taken up now.", [({}, values["queue"]["due"])])
-    for name, field, said in (
-        ("winnow_job_frames_done", "done", "Frames that the stage in progress has done."),
-        ("winnow_job_frames_total", "total", "Frames that the stage in progress has to do."),
-        ("winnow_job_frames_per_second", "frames_per_second", "Rate of the last half minute."),
-        ("winnow_job_eta_seconds", "eta_s", "Time that the stage in progress takes yet, at that rate."),
-    ):
-        samples = [({"job_id": j["job_id"], "stage": j["stage"] or ""}, j[field]) for j in running]
-        yield from _gauge(name, said, samples)
-    aside = [({"job_id": j["job_id"]}, j["set_aside"]) for j in running]
-    yield from _gauge("winnow_job_frames_set_aside", "Frames that faults kept from being computed.", aside)
-    silent = [({"job_id": j["job_id"]}, j["worker"]["silent_s"]) for j in running]
-    yield from _gauge("winnow_worker_silent_seconds", "Since the process of a job was heard of.", silent)
-    memory = [({"job_id": j["job_id"]}, (j["worker"]["rss_mb"] or 0) * 1e6) for j in running]
-    yield from _gauge("winnow_worker_resident_memory_bytes", "Memory of the process of a job.", memory)
-
-
-def _gauge(name: str, said: str, samples: Iterable[tuple[Mapping[str, str], float | None]]) -> Iterator[str]:
-    yield f"# HELP {name} {said}"
-    yield f"# TYPE {name} gauge"
-    for labels, value in samples:
-        if value is not None:
-            inside = ",".join(f'{label}="{_escaped(v)}"' for label, v in labels.items())
-            number = repr(int(value)) if float(value).is_integer() else repr(float(value))
-            yield f"{name}{{{inside}}} {number}" if inside else f"{name} {number}"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    """Return what `Overview.values` returned in the text format of Prometheus."""
+    return generate_latest(_Gauges(values)).decode()
 
 
 def serve(root: Place, port: int) -> ThreadingHTTPServer:
@@ -84,7 +88,7 @@ def serve(root: Place, port: int) -> ThreadingHTTPServer:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log no requests."""
 
     try:
         server = ThreadingHTTPServer((_HOST, port), Answers)

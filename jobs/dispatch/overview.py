@@ -12,7 +12,7 @@ from typing import Any
 
 from jobs.core.job_states import STATES
 from jobs.core.processes import has_ended, is_here
-from jobs.dispatch.gateway import lock_path
+from jobs.dispatch.gateway_files import lock_path
 from jobs.dispatch.job_queue import Backlog, QueuedJob, in_turn
 from jobs.records.job_log import DIED, Record, seen
 from jobs.records.journal import JournalReader

@@ -19,7 +19,6 @@ from jobs.core.errors import UserError, one_line
 from jobs.core.naming import wrong_with
 from jobs.dispatch.job_queue import QueuedJob
 from jobs.records.job_log import JobLog
-from jobs.storage import paths
 from jobs.storage.paths import Place
 
 _LONGEST_NAME = 60
@@ -85,7 +84,7 @@ def save(root: Place, schedule: Schedule) -> None:
     if wrong := problems(schedule):
         raise UserError(wrong)
     path = _path(root, schedule.name)
-    if not paths.create(path, json.dumps(asdict(schedule), indent=1).encode() + b"\n"):
+    if not path.create(json.dumps(asdict(schedule), indent=1).encode() + b"\n"):
         raise UserError(f"schedule {schedule.name!r} exists; remove it first, or choose another name")
 
 
@@ -103,7 +102,7 @@ def kept(root: Place) -> Iterator[tuple[str, Schedule | UserError]]:
 
 def _files(root: Place) -> list[Place]:
     folder = root / "schedules"
-    return [folder / name for name in paths.names(folder) if name.endswith(".json") and not name.startswith(".")]
+    return [folder / name for name in folder.names() if name.endswith(".json") and not name.startswith(".")]
 
 
 def _name(path: Place) -> str:
@@ -112,7 +111,7 @@ def _name(path: Place) -> str:
 
 def _read(path: Place) -> Schedule:
     try:
-        found = Schedule(**json.loads(paths.read(path)))
+        found = Schedule(**json.loads(path.read()))
     except FileNotFoundError:
         raise
     except (OSError, ValueError, TypeError) as error:
@@ -145,8 +144,8 @@ def find(root: Place, name: str) -> Schedule:
 def remove(root: Place, name: str) -> None:
     """Take a schedule out, a damaged one too; its jobs and releases stay. Raises `UserError` for an unknown one."""
     _check_known(root, name)
-    paths.delete(_path(root, name))
-    paths.delete(_noted_path(root, name))
+    _path(root, name).delete()
+    _noted_path(root, name).delete()
 
 
 def _check_known(root: Place, name: str) -> None:
@@ -158,7 +157,7 @@ def _check_known(root: Place, name: str) -> None:
 def noted(root: Place, name: str) -> dict[str, Any]:
     """Return what became of a schedule's last time: `due_ns`, and `skipped` with the reason if nothing was run."""
     try:
-        return dict(json.loads(paths.read(_noted_path(root, name))))
+        return dict(json.loads(_noted_path(root, name).read()))
     except (FileNotFoundError, ValueError, TypeError):
         # Of a time that was submitted its job knows, too.
         return {}
@@ -233,8 +232,8 @@ def unfinished(jobs: Sequence[QueuedJob], name: str) -> QueuedJob | None:
 
 def _note(root: Place, name: str, values: Mapping[str, Any]) -> None:
     path = _noted_path(root, name)
-    paths.make(path.parent)
-    paths.write(path, json.dumps(values).encode() + b"\n")
+    path.parent.make_folder()
+    path.write(json.dumps(values).encode() + b"\n")
 
 
 def _path(root: Place, name: str) -> Place:

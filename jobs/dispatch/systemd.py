@@ -11,6 +11,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from jobs.dispatch.gateway_files import output_path
 from jobs.storage import paths
 from jobs.storage.paths import Place
 
@@ -33,7 +34,7 @@ class Service:
     def install(self) -> None:
         """Write the file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        paths.write(self.path, self.text.encode())
+        paths.place(self.path).write(self.text.encode())
 
 
 def service(root: Place, options: Sequence[str], grace_s: float, platform: str = sys.platform) -> Service:
@@ -92,8 +93,7 @@ def _launchd(root: Place, command: Sequence[str]) -> Service:
 
 
 def _errors(root: Place, name: str) -> str:
-    kept = root / "jobs" / "gateway.txt"
-    return str(kept if isinstance(kept, Path) else Path.home() / f"Library/Logs/{name}.txt")
+    return str(output_path(root).on_disk() or Path.home() / f"Library/Logs/{name}.txt")
 
 
 def _quoted(word: str) -> str:

@@ -1,1 +1,1 @@
-"""Where work is computed: processes of this machine, or Ray."""
+"""Execution engines: local processes, and Ray."""

@@ -1,4 +1,4 @@
-"""Joins a cluster of Ray that is there already, and sees to it that every machine of it runs this very program."""
+"""Connection to an existing Ray cluster, with the same version of this program on every machine."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _ANSWER_S = 120.0
 def join(ray: Any, address: str, quiet: Mapping[str, Any]) -> None:
     """Connect to the cluster at an address.
 
-    Machines that lack this program, or have another version of it, are given it for as long as the run lasts. The
-    packages that it needs have to be there. Raises `RunFailedError` where the cluster cannot be joined or used.
+    Machines without this program, or with another version, get it for the duration of the run; its dependencies must be
+    installed there. Raises `RunFailedError` if the cluster cannot be joined or used.
     """
     agree(ray, address)
     _init(ray, address, quiet)
@@ -28,7 +28,7 @@ def join(ray: Any, address: str, quiet: Mapping[str, Any]) -> None:
         return
     ray.shutdown()
     with TemporaryDirectory(prefix="winnow-") as folder:
-        # Ray unpacks an archive beside the workers; for a wheel it would want pip, and the network, on every machine.
+        # Ray unpacks an archive on each machine; for a wheel it would need pip and the network there.
         shipped = {"working_dir": str(write_wheel(Path(folder), ".zip"))}
         _init(ray, address, {**quiet, "runtime_env": shipped})
     if wrong := _strangers(ray):
@@ -41,7 +41,7 @@ def join(ray: Any, address: str, quiet: Mapping[str, Any]) -> None:
 
 
 def client_of_jobs(ray: Any, address: str) -> Any:
-    """Return a client for the jobs of the cluster whose dashboard is at an address. Raises `UserError` without one."""
+    """Return a client for the jobs of the cluster whose dashboard is at an address. Raises `UserError`."""
     for name in ("ray", "ray.dashboard", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     make, unknown = ray.job_submission.JobSubmissionClient, ray.exceptions.AuthenticationError
@@ -49,12 +49,12 @@ def client_of_jobs(ray: Any, address: str) -> Any:
         try:
             return make(address)
         except unknown:
-            # Ray shows its token unasked only where $RAY_AUTH_MODE says so, but asks for it where there is one.
+            # Ray sends its token by itself only with $RAY_AUTH_MODE, but the cluster may require it without.
             if not (found := token()):
                 raise
             return make(address, headers={"Authorization": f"Bearer {found}"})
     except unknown as error:
-        text = f"the Ray cluster at {address} asks for another token than $RAY_AUTH_TOKEN or ~/.ray/auth_token"
+        text = f"the Ray cluster at {address} requires another token than $RAY_AUTH_TOKEN or ~/.ray/auth_token"
         raise UserError(text) from error
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
@@ -71,7 +71,7 @@ def _init(ray: Any, address: str, options: Mapping[str, Any]) -> None:
 
 
 def _strangers(ray: Any) -> dict[str, str]:
-    """Return the machines that do not run this program, by their address, and what they said."""
+    """Return the machines that do not run this program, by their address, and the reasons."""
     on_node = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
     asked = {}
     for node in ray.nodes():
@@ -85,7 +85,7 @@ def _strangers(ray: Any) -> dict[str, str]:
         try:
             identity = ray.get(answer, timeout=0)
         except Exception as error:
-            # Whatever stands in the way of a task so small stands in the way of all.
+            # Whatever makes so small a task fail makes all fail.
             found[node] = _reason(error)
         else:
             if identity != code_identity():
@@ -100,6 +100,6 @@ def _reason(error: Exception) -> str:
 
 
 def program_of_worker() -> str:
-    """Return what the program is where this is called, after a look at whether it can be used there."""
+    """Return the identity of the program on this machine, after checking that it can be imported."""
     importlib.import_module("jobs.passes.pixel_worker")
     return code_identity()

@@ -1,8 +1,8 @@
-"""The token that a cluster of Ray may ask for: whether it does, and whether the one at hand is the right one.
+"""Authentication to Ray clusters: whether a cluster requires a token, and whether ours is valid.
 
-Any cluster that Ray starts for itself leaves a token in the home folder, and whatever `ray start` starts from then on
-asks for it. Who joins a cluster by its address shows none unless `$RAY_AUTH_MODE` says so; and who shows one to a
-cluster that knows of none joins it, only to lose what it starts there. So a cluster is asked before it is joined.
+Any cluster that Ray starts for itself leaves a token in the home folder, and clusters started later with `ray start`
+require it. A client that joins by address sends no token unless `$RAY_AUTH_MODE` is set; and a client that sends one to
+a cluster without authentication joins it, but loses what it starts there. So the cluster is probed before it is joined.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ else:
 
 
 def agree(ray: Any, address: str) -> None:
-    """Let Ray show its token to the cluster at an address if that asks for one, and none if it does not.
+    """Set Ray to send its token to the cluster at an address if that requires one, and none otherwise.
 
-    Raises `RunFailedError` where this process has been told the opposite, or has no token, or another.
+    Raises `RunFailedError` if the environment contradicts this, or if the token is missing or wrong.
     """
     said = os.environ.get(MODE, "").lower()
     admitted = _admits(address, _WITHOUT)
     if admitted is None:
-        # Whatever keeps it from answering, Ray has words of its own for it.
+        # The cluster does not answer; joining it will fail with Ray's own error.
         return
     if admitted and said == _WITH:
         raise RunFailedError(
-            f"the Ray cluster at {address} asks for no token, but {MODE} is {_WITH}: unset it, or start the cluster "
+            f"the Ray cluster at {address} requires no token, but {MODE} is {_WITH}: unset it, or start the cluster "
             "with it"
         )
     if not admitted:
@@ -56,22 +56,22 @@ def agree(ray: Any, address: str) -> None:
 
 
 def _check_token(address: str, said: str) -> None:
-    asks = f"the Ray cluster at {address} asks for a token"
+    asks = f"the Ray cluster at {address} requires a token"
     if said not in {"", _WITH}:
         raise RunFailedError(f"{asks}, but {MODE} is {said}: unset it, or set it to {_WITH}")
     if not said and not token():
-        raise RunFailedError(f"{asks}, and none is here: put the token of the cluster's head into {_WHERE}")
+        raise RunFailedError(f"{asks}, found none: put the token of the cluster's head into {_WHERE}")
     if _admits(address, _WITH) is False:
         raise RunFailedError(
-            f"{asks}, and {_WHERE} holds another one: put that of the cluster's head there, or let "
-            "RAY_AUTH_TOKEN_PATH name its file"
+            f"{asks}, and {_WHERE} has another one: put that of the cluster's head there, or set "
+            "RAY_AUTH_TOKEN_PATH to its file"
         )
 
 
 def _admits(address: str, mode: str) -> bool | None:
-    """Say whether a cluster lets somebody in who shows a token, or shows none; None where that cannot be told.
+    """Return whether a cluster accepts a client with a token, or without one; None if unknown.
 
-    A process of its own asks: in this one Ray would complain on the terminal, and keep to the mode it was asked in.
+    A separate process probes it: in this one, Ray would print to the terminal, and stay in the probed mode.
     """
     command = [sys.executable, "-c", _ASK, address]
     environment = {**os.environ, MODE: mode}
@@ -86,7 +86,7 @@ def _admits(address: str, mode: str) -> bool | None:
 
 
 def token() -> str:
-    """Return the token that clusters of Ray ask for, from where Ray looks for it; empty if there is none."""
+    """Return the token for Ray clusters, from where Ray reads it; empty if there is none."""
     if given := os.environ.get("RAY_AUTH_TOKEN", ""):
         return given
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")

@@ -1,4 +1,4 @@
-"""This version of the program as a wheel, for machines that do not have it, and a hash that says whether they do."""
+"""Wheel of the running program for machines without it, and a hash that identifies its version."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _PACKAGES = ("conf", "jobs", "schemas", "transforms")
 # Lies in a folder of `jobs` in a checkout, and beside it where it is installed.
 _PYTHON_API = "winnow"
 _SOURCES_OF_PYTHON_API = "jobs/python_api/"
-# Equal files give an equal wheel, so that it goes to a cluster once.
+# Equal files give an equal wheel, so that it is uploaded to a cluster once.
 _TIME = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o644 << 16
 _WHEEL = "Wheel-Version: 1.0\nGenerator: winnow\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
 def version() -> str:
-    """Return the version that is installed; 0 where none is, as for files that were merely unpacked."""
+    """Return the installed version; 0 if none is installed, as for files that were merely unpacked."""
     try:
         return distribution(_NAME).version
     except PackageNotFoundError:
@@ -33,7 +33,7 @@ def version() -> str:
 
 @cache
 def code_identity() -> str:
-    """Return 16 hex digits that two machines share if they have the same program, file by file."""
+    """Return 16 hex digits that are equal on two machines with the same program files."""
     digest = blake3()
     for name, path in _files():
         digest.update(f"{name}\0".encode())
@@ -42,9 +42,9 @@ def code_identity() -> str:
 
 
 def write_wheel(folder: Path, suffix: str = ".whl") -> Path:
-    """Write the program as it runs here, installed or a checkout, into a folder and return the wheel.
+    """Write the running program, installed or a checkout, as a wheel into a folder, and return its path.
 
-    With the suffix `.zip` it is what programs take that know no wheels, which are archives of the very same layout.
+    With the suffix `.zip` it is a plain archive of the same layout, for programs that do not accept wheels.
     """
     number = version()
     about = f"{_NAME}-{number}.dist-info"
@@ -64,7 +64,7 @@ def write_wheel(folder: Path, suffix: str = ".whl") -> Path:
 
 
 def _files() -> list[tuple[str, Path]]:
-    """Return every file of the program by its name in a wheel, in order."""
+    """Return every file of the program by its name in the wheel, in order."""
     found: dict[str, Path] = {}
     for package in _PACKAGES:
         origin = importlib.import_module(package).__file__
@@ -82,7 +82,7 @@ def _files_of(package: str, root: Path) -> dict[str, Path]:
 
 
 def _metadata(number: str) -> dict[str, str]:
-    """Return what an installation knows of the program, for the one that is made of the wheel."""
+    """Return the wheel's metadata, taken from the installation if there is one."""
     least = f"Metadata-Version: 2.1\nName: {_NAME}\nVersion: {number}\n"
     try:
         known = distribution(_NAME)

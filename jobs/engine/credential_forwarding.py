@@ -1,8 +1,8 @@
-"""Credentials of whoever runs a job, for processes on other machines of a cluster, which may have none or others.
+"""Forwarding of object store credentials to worker processes on other machines of a cluster.
 
-They travel with the work, as arguments of what is called there, and not in the runtime environment of the job, which
-Ray shows on its dashboard, hands out by its API and writes into its logs. They are put into the environment of the
-worker's process and nowhere else; such a process works for one job, and ends with it.
+They are sent with the work, as arguments of calls, and not in the job's runtime environment, which Ray shows on its
+dashboard, returns by its API and writes into its logs. They are put into the environment of the worker process only,
+which works for one job and ends with it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.engine.local_pool import Transform
-from jobs.storage.paths import is_remote, place
+from jobs.storage.paths import place
 from transforms.io import object_store
 from transforms.io.credentials import VARIABLES, AccessError, options
 
 
 class Lent:
-    """The variables under which a process uses the object store as another one does. Shows none of their values."""
+    """Environment variables with object store credentials to forward. Its repr does not show their values."""
 
     __slots__ = ("_variables",)
 
@@ -34,9 +34,9 @@ class Lent:
         return Lent, (self._variables,)
 
     def take(self) -> None:
-        """Let this process use the store in that way, whatever its environment said before.
+        """Set these variables in this process, replacing its own.
 
-        Where keys are lent, those of this machine do not count; where none are, it uses what it has.
+        Forwarded keys replace those of this machine; without forwarded keys, its own are used.
         """
         keys = {*VARIABLES["access_key_id"], *VARIABLES["secret_access_key"], *VARIABLES["session_token"]}
         own = {name for names in VARIABLES.values() for name in names} | {"AWS_PROFILE", "AWS_SKIP_SIGNATURE"}
@@ -48,12 +48,13 @@ class Lent:
 
 
 def lend(places: Iterable[object]) -> Lent | None:
-    """Return what this process uses an object store with, if one of these places is in a bucket.
+    """Return this process's object store settings to forward, if one of the places is in a bucket.
 
-    That are region, endpoint and the keys of the environment or of a profile. What a machine of the cloud or a web
-    identity is given is its own, and changes by the hour; it is not lent, so that every machine needs its own.
+    These are region, endpoint, and the keys from the environment or a profile. Temporary credentials of cloud machines
+    or web identities belong to one machine and expire within hours; they are not forwarded, so that every machine needs
+    its own.
     """
-    if not any(is_remote(place(str(at))) for at in places):
+    if not any(place(str(at)).is_remote for at in places):
         return None
     try:
         found = options()
@@ -68,7 +69,7 @@ def lend(places: Iterable[object]) -> Lent | None:
 
 
 def lent_transforms(lent: Lent | None, transforms: Iterable[Transform]) -> list[Transform]:
-    """Return transforms that take what is lent before they begin."""
+    """Return transforms that set the forwarded credentials before they run."""
     if lent is None:
         return list(transforms)
     return [
@@ -80,19 +81,19 @@ def lent_transforms(lent: Lent | None, transforms: Iterable[Transform]) -> list[
 def transform_with(
     block: pa.Table, lent: Lent, function: Callable[..., pa.Table], arguments: Mapping[str, Any]
 ) -> pa.Table:
-    """Call a function with what is lent."""
+    """Call a function with forwarded credentials."""
     lent.take()
     return function(block, **arguments)
 
 
 class LentWorker:
-    """A worker that is made, and works, with what is lent."""
+    """A worker that is created, and runs, with forwarded credentials."""
 
     def __init__(self, lent: Lent, worker: Callable[..., Any], *arguments: Any) -> None:
         lent.take()
         self._worker = worker(*arguments)
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Return what the worker makes of a block."""
+        """Return the worker's result for a block."""
         result: pa.Table = self._worker(block)
         return result

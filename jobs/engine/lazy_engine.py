@@ -1,4 +1,4 @@
-"""An engine for those who may need one: started when it is asked for, or beforehand, beside other work."""
+"""Lazily started engine: on first use, or in the background in advance."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def answer(object_store_mb: int) -> str:
-    """Start an engine with one worker, or join the one that `$RAY_ADDRESS` names, and say what answered."""
+    """Start an engine with one worker, or join the cluster of `$RAY_ADDRESS`, and return a line about it."""
     began = time.monotonic()
     with Engine(Resources(num_cpus=1, object_store_mb=object_store_mb)) as engine:
         engine.call_worker()
@@ -38,10 +38,10 @@ def answer(object_store_mb: int) -> str:
 
 
 class EngineOnDemand:
-    """An engine that is started when first asked for, or in the background once it is likely to be needed.
+    """An engine that is started on first use, or in the background once it is likely to be needed.
 
-    `nearby` are processes that are there sooner, to begin with and for what is not worth an engine; None where an
-    engine is there already, on this machine or elsewhere. Use as a context manager; leaving it stops what was started.
+    `nearby` is the pool of local processes, which start faster, for the first blocks and for small jobs; None if an
+    engine is already running. Use as a context manager; leaving it stops what was started.
     """
 
     def __init__(self, limits: Resources, address: str | None = None, lent: Lent | None = None) -> None:
@@ -53,10 +53,10 @@ class EngineOnDemand:
         self._engine: Future[Engine] | None = None
         self._handlers: dict[signal.Signals, Any] = {}
         self.meanwhile: Callable[[], object] = lambda: None
-        """Called twice a second while the engine is waited for; what it raises ends the wait."""
+        """Called twice a second while the engine starts; an exception ends the wait."""
 
     def begin(self, n_frames: int | None = None) -> None:
-        """Start in the background what so many frames need; the engine, if their number is not known."""
+        """Start in the background what this number of frames needs; the engine if it is unknown."""
         if self.nearby and n_frames is not None:
             self.nearby.begin()
             if n_frames <= ALONE:
@@ -66,22 +66,22 @@ class EngineOnDemand:
             self._engine = self._threads.submit(self._make)
 
     def models_nearby(self, n_frames: int) -> ModelProcesses | None:
-        """Return the processes of this machine that so few frames can be shown to a model in, without an engine.
+        """Return the local model processes that are enough for this number of frames, without an engine.
 
-        None where an engine is there or is on its way, and where there are GPUs, which the engine shares out.
+        None if an engine is running or starting, and on machines with GPUs, which the engine allocates.
         """
         if self.nearby is None or self._engine is not None or n_frames > ALONE or may_have_gpu():
             return None
         return share_out([(self.nearby.size, 0)], self.nearby.size, self._limits.models)
 
     def __call__(self) -> Engine:
-        """Return the engine, when it is there."""
+        """Return the engine, waiting until it has started."""
         self.begin()
         assert self._engine is not None
         while not wait([self._engine], timeout=_LOOK_S).done:
             self.meanwhile()
         engine = self._engine.result()
-        # Ray's core has put handlers of its own in place, which print a stack trace and no more.
+        # Ray's core installs signal handlers that only print a stack trace; restore ours.
         if threading.current_thread() is threading.main_thread():
             for number, handler in self._handlers.items():
                 signal.signal(number, handler)
@@ -102,8 +102,8 @@ class EngineOnDemand:
 
         interrupted = isinstance(error, (KeyboardInterrupt, RunStopped))
         if interrupted:
-            # Whoever ends a whole group of processes has ended the cluster too, and leaving it would take a minute.
-            # Its processes die with this one in any case.
+            # A signal to the whole process group has also ended the cluster, and disconnecting would take a minute.
+            # Its processes end with this one in any case.
             stopping = Thread(target=stop, name="stop", daemon=True)
             stopping.start()
             if isinstance(error, KeyboardInterrupt):
@@ -116,6 +116,6 @@ class EngineOnDemand:
 
 
 def _is_running() -> bool:
-    """Say whether this process has an engine, without importing one."""
+    """Return whether this process has an engine, without importing one."""
     ray = sys.modules.get("ray")
     return bool(ray and ray.is_initialized())

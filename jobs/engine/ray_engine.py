@@ -1,4 +1,4 @@
-"""The distributed engine: Ray, started late, kept quiet and bounded. The only module that knows ray."""
+"""The distributed engine on Ray: started late, quiet and bounded."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ import pyarrow as pa
 from conf import Resources
 from jobs.core.errors import RunFailedError, RunStopped, UserError, one_line
 from jobs.core.optional_packages import require
-from jobs.engine.background import in_background
 from jobs.engine.cluster import client_of_jobs, join
 from jobs.engine.cluster_auth import MODE
 from jobs.engine.credential_forwarding import Lent, LentWorker, lent_transforms
+from jobs.engine.interruptible import iterate_interruptibly
 from jobs.engine.local_pool import Transform
 
 _TASK_RETRIES = 1
 _CPUS_PER_MODEL = 4
 IN_HAND = 4
-"""Blocks that a process which holds a model is given ahead, of which it works on half at once."""
+"""Number of blocks that a model process has at a time, of which it processes half concurrently."""
 
 _ANSWER_S = 5.0
 _LOADING_S = 20.0
@@ -34,18 +34,18 @@ _SILENT = {"logging_level": "CRITICAL", "log_to_driver": False}
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    # Deaths of workers are dealt with and reported here; Ray would print its own words to standard output.
+    # Deaths of workers are handled and reported here; Ray would print messages to standard output.
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # Workers stand back behind every other process by default, and on a busy machine hardly get to run at all.
+    # By default workers have the lowest priority, and hardly run on a busy machine.
     "RAY_worker_niceness": "0",
-    # Its handler of signals prints a stack trace where ours ends the run in good order.
+    # Its signal handler prints a stack trace, whereas ours ends the run cleanly.
     "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
 }
 
 
 class ModelProcesses(NamedTuple):
-    """Processes that hold a model: how many, how many threads each has, and its share of a GPU (0 for none)."""
+    """Processes that hold a model: their number, threads of each, and share of a GPU of each (0 for none)."""
 
     size: int
     threads: int
@@ -53,10 +53,10 @@ class ModelProcesses(NamedTuple):
 
 
 def share_out(machines: Sequence[tuple[int, int]], num_cpus: int, models: int | None) -> ModelProcesses:
-    """Share machines, given by their cores and GPUs, out to processes that hold a model; `models` says how many.
+    """Allocate cores and GPUs of machines, given as (cores, GPUs), to model processes; `models` sets their number.
 
-    Otherwise there is one for each GPU, and without any one for every few cores of a machine. All of them fit, so that
-    Ray does not wait without a word for a machine as large as none is.
+    Otherwise there is one for each GPU, or, without GPUs, one for every few cores. All of them fit on the machines,
+    since Ray would wait silently for a machine that is large enough.
     """
     gpus = sum(g for _, g in machines)
     size = models or gpus or max(1, min(num_cpus, sum(-(-c // _CPUS_PER_MODEL) for c, _ in machines)))
@@ -72,7 +72,7 @@ def share_out(machines: Sequence[tuple[int, int]], num_cpus: int, models: int | 
 class Engine:
     """A Ray cluster, local or joined, on which blocks are mapped. Use as a context manager.
 
-    Its workers use an object store with what is `lent`.
+    Its workers use the object store with the forwarded credentials `lent`.
     """
 
     def __init__(self, limits: Resources, address: str | None = None, lent: Lent | None = None) -> None:
@@ -86,19 +86,19 @@ class Engine:
 
         self._ray = ray
         self._owned = not ray.is_initialized()
-        # Ray, or whoever joins a cluster, decides whether a token is shown; the next cluster may have it otherwise.
+        # Joining a cluster may change the authentication mode, which is restored for the next one.
         self._mode = os.environ.get(MODE)
         self._session: str | None = None
         self._loading: list[Any] = []
         self._limit = limits.num_cpus
         there = named_cluster(address)
-        # A cluster is shared with others; one of our own has no more cores than it may use.
+        # A joined cluster is shared with others, so its tasks are limited; our own has only the permitted cores.
         self._at_most = limits.num_cpus if there else None
         if self._owned and there:
             join(ray, there, _SILENT)
         elif self._owned:
             self._session = self._start(limits).address_info.get("session_dir")
-        # Takes longer than Ray itself: beside the start of workers, and not for a cluster that cannot be joined.
+        # This import takes longer than Ray's start: it runs while workers start, and only if the cluster was joined.
         import ray.data
 
         settings = ray.data.DataContext.get_current()
@@ -107,17 +107,17 @@ class Engine:
         # Budgets guard against blocks that fill the object store. Ours are small, and waiting for a budget costs a
         # tenth of a second between tasks and a whole one before the second; Ray itself keeps to the number of cores.
         settings.op_resource_reservation_enabled = False
-        # A block whose worker dies is missed by whoever counts receipts, and done again; it must not end the pass.
+        # A block whose worker dies has no receipt and is retried by the caller; it must not end the pass.
         settings.max_errored_blocks = -1
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
     @property
     def num_cpus(self) -> int:
-        """Return how many processes may measure at once; machines may come and go."""
+        """Return how many processes may run at once; machines may join and leave."""
         return self._limit or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
     def machines(self) -> frozenset[str]:
-        """Return which nodes the cluster has, to know later whether one was lost."""
+        """Return the ids of the cluster's nodes, to detect later whether one was lost."""
         return frozenset(node["NodeID"] for node in self._ray.nodes() if node["Alive"])
 
     def _start(self, limits: Resources) -> Any:
@@ -125,7 +125,7 @@ class Engine:
         memory = limits.object_store_mb << 20
         try:
             context = self._ray.init(
-                # Another cluster of this machine is not to be joined by chance.
+                # Do not join another cluster of this machine by accident.
                 address="local",
                 num_cpus=num_cpus,
                 object_store_memory=memory,
@@ -133,9 +133,9 @@ class Engine:
                 **_SILENT,
             )
         except Exception as error:
-            # On a machine that is busy beyond measure, for one; Ray has no class of its own for it.
+            # For example on an overloaded machine; Ray has no specific exception class.
             raise RunFailedError(f"Ray did not start: {one_line(error)}") from error
-        # Workers load what they will need while the driver is still getting its first blocks ready.
+        # Workers import their modules while the driver prepares its first blocks.
         load = self._ray.remote(num_cpus=1)(_load_worker)
         self._loading = [load.remote() for _ in range(num_cpus)]
         return context
@@ -143,11 +143,11 @@ class Engine:
     def map_blocks(
         self, blocks: Sequence[pa.Table], transforms: Sequence[Transform]
     ) -> Generator[pa.Table | None, None, None]:
-        """Send each block through the transforms, in one task each, and yield results as they come, in no order.
+        """Apply the transforms to each block, one task per block, and yield results as they arrive, in no order.
 
-        Yields None about twice a second while there are none, so that the caller can look after other things. Results
-        of blocks whose worker died twice, or whose transform raised, are missing. Closing the iterator cancels what
-        has not been done.
+        Yields None about twice a second while there are none, so that the caller can do other work. Results of blocks
+        whose worker died twice, or whose transform raised, are missing. Closing the iterator cancels the remaining
+        tasks.
         """
         import ray.data
 
@@ -169,9 +169,9 @@ class Engine:
     def shuffle(
         self, blocks: Sequence[pa.Table], send: Transform, key: str, meet: Transform
     ) -> Generator[pa.Table | None, None, None]:
-        """Send blocks through a transform, bring rows of one key together, and each such table through another.
+        """Apply `send` to blocks, group the resulting rows by a key, and apply `meet` to the table of each key.
 
-        Yields as `map_blocks` does, but raises `RunFailedError` where anything is missing.
+        Yields as `map_blocks` does, but raises `RunFailedError` if anything is missing.
         """
         import ray.data
 
@@ -186,16 +186,16 @@ class Engine:
                 met = sent.groupby(key).map_groups(meet[0], batch_format="pyarrow", fn_kwargs=meet[1])
             yield from self._results(met)
         except self._ray.exceptions.RayError as error:
-            raise RunFailedError(f"the cluster did not do its part: {_cause(error)}") from error
+            raise RunFailedError(f"a task of the cluster failed: {_cause(error)}") from error
         finally:
             settings.max_errored_blocks = lenient
 
     def serve(
         self, deployment: type, arguments: tuple[Any, ...], processes: ModelProcesses, host: str, port: int
     ) -> str:
-        """Serve what is made of a class, with `processes` of them, at an address; return its URL.
+        """Serve a deployment class with `processes` replicas at an address; return its URL.
 
-        Raises `UserError` if what that takes is not installed.
+        Raises `UserError` if a required package is not installed.
         """
         require("serve", "starlette", "uvicorn")
         import ray.serve
@@ -206,7 +206,7 @@ class Engine:
         made = ray.serve.deployment(
             num_replicas=processes.size,
             max_ongoing_requests=IN_HAND,
-            # More than that is told to come again, which clients do.
+            # Requests beyond that are refused, and clients retry them.
             max_queued_requests=IN_HAND * 16,
             ray_actor_options={"num_cpus": processes.threads, "num_gpus": processes.gpus},
         )(deployment)
@@ -214,18 +214,18 @@ class Engine:
         return f"http://{host}:{port}"
 
     def model_processes(self, limits: Resources) -> ModelProcesses:
-        """Return how many processes hold a model, and what each may use."""
+        """Return the number of model processes, and the resources of each."""
         machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         return share_out([(int(m.get("CPU", 0)), int(m.get("GPU", 0))) for m in machines], self.num_cpus, limits.models)
 
     def map_models(
         self, blocks: Sequence[pa.Table], worker: type, task: object, processes: ModelProcesses
     ) -> Generator[pa.Table | None, None, None]:
-        """Send each block to one of several processes that made `worker(task, threads)`; yield as `map_blocks` does.
+        """Send each block to one of several processes that created `worker(task, threads)`; yield as `map_blocks` does.
 
-        Every process has a few blocks in hand, so that it can make one ready while it looks at another. When a process
-        dies, all ends early: results of other blocks are missing too. Raises `RunFailedError` where the worker cannot
-        be made.
+        Every process gets a few blocks in advance, so that it can prepare one while it processes another. If a process
+        dies, the pass ends early: results of other blocks are missing too. Raises `RunFailedError` if the worker cannot
+        be created.
         """
         import ray.data
 
@@ -247,7 +247,7 @@ class Engine:
                 compute=pool,
                 num_cpus=threads,
                 num_gpus=gpus or None,
-                # Ray would wait for ever for a process that is gone, and restarts go with complaints on the terminal.
+                # Ray would wait for ever for a process that has ended, and restarts print to the terminal.
                 max_restarts=0,
             )
         dataset.context.max_errored_blocks = 0
@@ -259,16 +259,16 @@ class Engine:
 
     def _results(self, dataset: Any) -> Generator[pa.Table | None, None, None]:
         def results() -> Iterable[pa.Table]:
-            # With the first dataset come actors of Ray's own, which would vie for the cores with the workers' start.
+            # The first dataset starts actors of Ray, which would compete for cores with the workers' start.
             if self._loading:
                 self._ray.wait(self._loading, num_returns=len(self._loading), timeout=_LOADING_S)
                 self._loading.clear()
             return dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
-        yield from in_background(results)
+        yield from iterate_interruptibly(results)
 
     def call_worker(self) -> None:
-        """Have a worker load what workers need. Raises what keeps it from that."""
+        """Make a worker import its modules. Raises the exception if that fails."""
         self._ray.get(self._ray.remote(num_cpus=1)(_load_worker).remote())
 
     def __enter__(self) -> Self:
@@ -278,7 +278,7 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._owned:
-            # The next cluster of this process numbers its objects as this one did; what is let go of then is its own.
+            # Release references now: the next cluster of this process reuses object ids, and would lose its objects.
             self._loading.clear()
             self._ray.shutdown()
             if self._mode is None:
@@ -288,7 +288,7 @@ class Engine:
 
 
 def _cause(error: Exception) -> str:
-    """Return the last line of what Ray reports, which is what the process itself said."""
+    """Return the last line of Ray's report, which is the error of the process itself."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return one_line(lines[-1]) if lines else type(error).__name__
 
@@ -299,7 +299,7 @@ def _load_worker() -> None:
 
 
 def named_cluster(address: str | None) -> str | None:
-    """Return the cluster that is asked for, by an address or `$RAY_ADDRESS`; None for one of our own, or `local`."""
+    """Return the cluster of an address or of `$RAY_ADDRESS`; None for a new local one, also for `local`."""
     named = address or os.environ.get("RAY_ADDRESS")
     return None if named == "local" else named or None
 
@@ -307,8 +307,8 @@ def named_cluster(address: str | None) -> str | None:
 def check_address(address: str | None) -> None:
     """Raise `UserError` if nothing answers at a cluster's address, `HOST:PORT`; Ray would wait for ever.
 
-    Those of Ray's client, `ray://HOST:PORT`, are refused: what a run reads and commits, it does beside the cluster's
-    own processes, which a client has none of.
+    Addresses of Ray's client, `ray://HOST:PORT`, are refused: a run reads and commits on a machine of the cluster,
+    which a client is not part of.
     """
     named = named_cluster(address)
     if not named or named == "auto":
@@ -332,7 +332,7 @@ def check_address(address: str | None) -> None:
 def ray_jobs(address: str) -> Any:
     """Return a client for the jobs of the cluster whose dashboard is at `http://HOST:PORT`.
 
-    Raises `UserError` where nothing answers, or where what the client needs is not installed.
+    Raises `UserError` if nothing answers, or if a required package is not installed.
     """
     require("cluster", "aiohttp")
     for name, value in _QUIET.items():

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from jobs.core.errors import one_line
 from jobs.ingest.stream_listing import StreamFiles
-from jobs.storage.paths import ObjectPath, Place
+from jobs.storage.paths import Place
 from jobs.storage.store import Snapshot
 from transforms.core.identity import is_racy, stat_ids
 from transforms.frames import sampling as sampling_
@@ -69,10 +69,11 @@ def list_clip(
 
 def _status(path: Place) -> tuple[int, int, int | None]:
     """Return size, mtime and ctime of a clip; an object has no ctime."""
-    if isinstance(path, ObjectPath):
-        entry = object_store.head(path.uri)
+    file = path.on_disk()
+    if file is None:
+        entry = object_store.head(str(path))
         return entry.size_bytes, entry.mtime_ns, None
-    found = path.stat()
+    found = file.stat()
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 

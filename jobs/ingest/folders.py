@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from jobs.storage.paths import ObjectPath, Place, place
+from jobs.storage.paths import Place, place
 from transforms.frames import clip, numbering
 from transforms.frames.numbering import FrameNumberError
 from transforms.io import object_store
@@ -69,7 +69,8 @@ class DiskTree:
 
     def is_folder(self, at: Place) -> bool:
         """Say whether a place is a folder, and not a clip."""
-        return isinstance(at, Path) and at.is_dir()
+        path = at.on_disk()
+        return path is not None and path.is_dir()
 
     def names(self) -> list[str]:
         """Return what lies right in the input, in order."""
@@ -81,16 +82,18 @@ class DiskTree:
 
     def holds_frames(self, folder: Place, glob: str) -> bool:
         """Say whether files in a folder look like frames."""
-        assert isinstance(folder, Path)
+        path = folder.on_disk()
+        assert path is not None
         try:
-            names = scan(folder, with_status=False).names
+            names = scan(path, with_status=False).names
         except OSError:
             return False
         return are_frames(names, glob)
 
     def scan(self, folder: Place) -> Files:
         """Return the files in a folder; none for one that is not there."""
-        return scan(folder) if isinstance(folder, Path) and folder.is_dir() else NO_FILES
+        path = folder.on_disk()
+        return scan(path) if path is not None and path.is_dir() else NO_FILES
 
 
 def existing(given: str, problems: list[str]) -> Place | None:
@@ -102,12 +105,13 @@ def existing(given: str, problems: list[str]) -> Place | None:
         problems.append("an input is empty; expected a folder of frames (is a variable not set?)")
         return None
     named = place(given)
-    if isinstance(named, ObjectPath):
-        if not object_store.split(named.uri)[0]:
+    path = named.on_disk()
+    if path is None:
+        if not object_store.split(str(named))[0]:
             problems.append(f"input {given}: expected s3://BUCKET/PREFIX")
             return None
         return named
-    path = named.expanduser()
+    path = path.expanduser()
     try:
         if not path.exists():
             problems.append(f"input {given} does not exist; expected a folder of frames such as image_0.jpg")
@@ -119,24 +123,24 @@ def existing(given: str, problems: list[str]) -> Place | None:
         elif not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
             problems.append(f"input {given} cannot be read: permission denied")
         else:
-            return path.resolve()
+            return place(path.resolve())
     except OSError as error:
         problems.append(f"input {given} cannot be read: {error.strerror}")
     return None
 
 
-def vanished(given: str, known: Iterable[Place]) -> Path | None:
+def vanished(given: str, known: Iterable[Place]) -> Place | None:
     """Return the place on disk that an input names, if it is not there and known streams were there or below it."""
-    named = place(given)
-    if not given.strip() or "://" in given.removeprefix("file://") or not isinstance(named, Path):
+    path = place(given).on_disk()
+    if not given.strip() or "://" in given.removeprefix("file://") or path is None:
         return None
     with suppress(OSError, RuntimeError):
-        path = named.expanduser()
+        path = path.expanduser()
         if path.is_symlink() or path.exists():
             return None
-        path = path.resolve()
-        if any(path in (at, *at.parents) for at in known):
-            return path
+        resolved = place(path.resolve())
+        if any(resolved in (at, *at.parents) for at in known):
+            return resolved
     return None
 
 
@@ -161,11 +165,11 @@ def below(root: Path, glob: str, problems: list[str]) -> Iterator[Place]:
         visited.add((status.st_dev, status.st_ino))
         names[:] = sorted(name for name in names if not name.startswith("."))
         found = [Path(folder, name) for name in sorted(files) if is_chosen_clip(name, glob)]
-        if folder != str(root) and DiskTree(root).holds_frames(Path(folder), glob):
+        if folder != str(root) and DiskTree(root).holds_frames(place(folder), glob):
             found.insert(0, Path(folder))
         for path in found:
             if _is_text(str(path)):
-                yield path
+                yield place(path)
             else:
                 problems.append(f"{_as_text(str(path))}: the name is not UTF-8; rename it")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.ingest.folders import NO_FILES, DiskTree, Files, Tree, are_frames, is_chosen_clip, is_clip
-from jobs.storage.paths import ObjectPath, Place
+from jobs.storage.paths import Place, place
 from transforms.io import object_store
 
 
@@ -29,11 +29,11 @@ class _Folder:
 class PrefixTree:
     """An input in a bucket, as it was when it was listed. Raises `OSError` where it cannot be."""
 
-    def __init__(self, root: ObjectPath) -> None:
+    def __init__(self, root: Place) -> None:
         self._root = root
         self._folders: dict[str, _Folder] = {}
-        self._is_clip = is_clip(root) and _is_there(root)
-        for entry in () if self._is_clip else object_store.listing(root.uri):
+        self._is_clip = is_clip(root) and root.exists()
+        for entry in () if self._is_clip else object_store.listing(str(root)):
             folder, _, name = entry.uri.rpartition("/")
             held = self._folders.setdefault(folder, _Folder())
             held.names.append(name)
@@ -58,9 +58,9 @@ class PrefixTree:
     def below(self, glob: str, problems: list[str]) -> Iterator[Place]:  # noqa: ARG002 - nothing can be unreadable
         """Yield what holds frames below the input, in order of path; what begins with a dot is left alone."""
         for folder in sorted(self._folders):
-            if any(part.startswith(".") for part in folder.removeprefix(self._root.uri).split("/")):
+            if any(part.startswith(".") for part in folder.removeprefix(str(self._root)).split("/")):
                 continue
-            at = ObjectPath(folder)
+            at = place(folder)
             if at != self._root and self.holds_frames(at, glob):
                 yield at
             for name in sorted(self._folders[folder].names):
@@ -77,18 +77,11 @@ class PrefixTree:
         return NO_FILES if held is None else held.files()
 
 
-def _is_there(at: ObjectPath) -> bool:
-    try:
-        object_store.head(at.uri)
-    except FileNotFoundError:
-        return False
-    return True
-
-
 def tree_of(given: str, at: Place, problems: list[str]) -> Tree | None:
     """Return what lies at and below an input, or None after a word to `problems`."""
-    if not isinstance(at, ObjectPath):
-        return DiskTree(at)
+    path = at.on_disk()
+    if path is not None:
+        return DiskTree(path)
     try:
         tree = PrefixTree(at)
     except OSError as error:

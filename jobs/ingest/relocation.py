@@ -10,8 +10,7 @@ from blake3 import blake3
 
 import schemas
 from jobs.ingest.stream_listing import StreamFiles
-from jobs.storage import paths
-from jobs.storage.paths import ObjectPath, place
+from jobs.storage.paths import place
 from jobs.storage.store import Store
 
 _LEAST_SHARE = 0.5
@@ -22,9 +21,10 @@ def is_gone(uri: str) -> bool:
     """Say whether a stream's place is known not to be there any more."""
     at = place(uri)
     try:
-        if isinstance(at, ObjectPath):
-            return not paths.exists(at) and next(iter(paths.below(at)), None) is None
-        at.stat()
+        path = at.on_disk()
+        if path is None:
+            return not at.exists() and next(iter(at.files_below()), None) is None
+        path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:
@@ -71,7 +71,7 @@ def _have_content(files: pl.DataFrame, stream_id: str, store: Store) -> bool:
         known = dict(zip(rows["frame_idx"].to_pylist(), rows["content_hash"].to_pylist(), strict=True))
         try:
             return all(
-                blake3(paths.read(place(uri))).hexdigest() == known.get(number)
+                blake3(place(uri).read()).hexdigest() == known.get(number)
                 for number, uri in files.select("frame_idx", "uri").iter_rows()
             )
         except OSError:

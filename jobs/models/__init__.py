@@ -1,1 +1,1 @@
-"""Weights of models: where they lie, whether they can be loaded, what is made of them."""
+"""Model weights: location, verification, and loading."""

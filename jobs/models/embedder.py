@@ -1,4 +1,4 @@
-"""Which models a configuration names: where their weights lie, and what a worker makes them from."""
+"""Embedding model named by a configuration: location, hash and specification."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def weights_of(config: PipelineConfig) -> tuple[Path, str]:
 
 
 def _files(source: Path, model: str | None) -> list[Path]:
-    """Return the files that make an open-clip model. Raises `UserError` where some are missing."""
+    """Return the files of an open-clip model. Raises `UserError` if some are missing."""
     named = f"embed.weights={source}"
     if source.is_dir():
         if model:
-            raise UserError(f"embed.model={model}: expected nothing, since {source} says itself what it holds")
+            raise UserError(f"embed.model={model}: expected no value, since {source} states its model itself")
         if not (source / _CONFIG).is_file():
             raise UserError(f"{named}: expected {_CONFIG} in it, as repositories of the hub have it")
         weights = [f for f in source.iterdir() if f.suffix in _SUFFIXES]
@@ -41,12 +41,12 @@ def _files(source: Path, model: str | None) -> list[Path]:
         return [source / _CONFIG, *weights]
     if not model:
         raise UserError(
-            f"{named} is a file, which does not say what it is the weights of; name the architecture as open-clip "
-            "does, for instance --set embed.model=ViT-B-32"
+            f"{named} is a file, which does not state its architecture; name it as open-clip does, for instance "
+            "--set embed.model=ViT-B-32"
         )
     import open_clip
 
     if model not in open_clip.list_models():
         near = difflib.get_close_matches(model, open_clip.list_models(), 3)
-        raise UserError(f"embed.model={model}: open-clip has no such architecture; near it: {', '.join(near)}")
+        raise UserError(f"embed.model={model}: open-clip has no such architecture; similar: {', '.join(near)}")
     return [source]

@@ -1,4 +1,4 @@
-"""Where the weights of models lie, and which they are. Asks the network only for what is not on this machine."""
+"""Locations and hashes of model weights. Uses the network only for what is not on this machine."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pathlib import Path
 from jobs.core.errors import UserError, one_line
 
 FOLDER = "WINNOW_WEIGHTS"
-"""The environment's name for the folder of weights."""
+"""The environment variable that names the folder of weights."""
 
 
 def folder() -> Path:
-    """Return `$WINNOW_WEIGHTS`, or the user's cache: where weights are looked for by name."""
+    """Return the folder in which weights are searched by name: `$WINNOW_WEIGHTS`, or one in the user's cache."""
     named = os.environ.get(FOLDER)
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(named or Path(cache) / "winnow" / "weights").expanduser().absolute()
 
 
 def locate(key: str, named: str, files: Sequence[Sequence[str]]) -> Path:
-    """Return where weights lie: a file or folder, below `folder()` too, or a repository of the Hugging Face hub.
+    """Return the location of weights: a file or folder, also below `folder()`, or a repository of the Hugging Face hub.
 
-    `key` is the setting that names them. `files` are what is needed of a repository, each with its alternatives in
-    order; what an earlier run fetched serves, the rest is fetched. Raises `UserError` where there is nothing, saying
-    how to get it.
+    `key` is the setting that names them. `files` are the required files of a repository, each with its alternatives in
+    order; cached ones are used, the others are downloaded. Raises `UserError` if they cannot be had, with a way to get
+    them.
     """
     for place in (Path(named).expanduser(), folder() / named):
         if place.exists():
@@ -44,7 +44,7 @@ def locate(key: str, named: str, files: Sequence[Sequence[str]]) -> Path:
 def _from_hub(key: str, repository: str, revision: str | None, files: Sequence[Sequence[str]]) -> Path:
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
-    # It tries six times, and says so each time; once, in our words, will do.
+    # The library logs each of its six tries; we report the failure once.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     found: Path | None = None
     for alternatives in files:
@@ -62,7 +62,7 @@ def _from_hub(key: str, repository: str, revision: str | None, files: Sequence[S
             why = textwrap.shorten(reasons[0], 200, placeholder="…")
             raise UserError(
                 f"{key}={repository}: {' or '.join(alternatives)} is not on this machine and could not be fetched "
-                f"({why}); where there is a network, `hf download {repository}{at} --local-dir FOLDER` gets it: bring "
+                f"({why}); run `hf download {repository}{at} --local-dir FOLDER` on a machine with a network, copy "
                 f"the folder here and set {key}=FOLDER"
             )
         found = Path(here).parent
@@ -71,7 +71,7 @@ def _from_hub(key: str, repository: str, revision: str | None, files: Sequence[S
 
 
 def sha256(file: Path) -> str:
-    """Return the SHA-256 of a file, as catalogues and hubs publish it. Raises `UserError` where it cannot be read."""
+    """Return the SHA-256 of a file, as catalogues and hubs publish it. Raises `UserError` if it cannot be read."""
     try:
         with open(file, "rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
@@ -80,10 +80,9 @@ def sha256(file: Path) -> str:
 
 
 def fingerprint(files: Sequence[Path]) -> str:
-    """Return the SHA-256 of weights: of one file, or where they are several, of a list of their own and their names.
+    """Return the SHA-256 of weights: of one file, or, for several files, of the list of their hashes and names.
 
-    Such a list is what `sha256sum` prints, the files in order of their names. Raises `UserError` where they cannot be
-    read.
+    The list is in the format of `sha256sum`, in order of names. Raises `UserError` if a file cannot be read.
     """
     if len(files) == 1:
         return sha256(files[0])

@@ -1,4 +1,4 @@
-"""Models that run on another machine: which server is asked, and whether it has just what is asked for."""
+"""Selection of remote models: which server runs a stage, and whether it has exactly the stage's model."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from transforms.models.remote import STAGES, InferenceServerError, RemoteModel, 
 
 URL = "WINNOW_INFERENCE_URL"
 TOKEN = "WINNOW_INFERENCE_TOKEN"  # noqa: S105 - the name of a variable
-# Whoever waits for the answer wants to know soon that there is none.
+# Few tries, so that an unreachable server is reported soon.
 _TRIES = 2
 
 
 def can_be_served(stage: Stage) -> bool:
-    """Say whether a stage shows frames to a model one by one; one that looks back at others runs where its run does."""
+    """Return whether a server can run a stage's model: only models that process frames independently."""
     return stage.kind == "model" and not stage.context
 
 
 def check_server(stages: Sequence[Stage]) -> None:
-    """Raise `UserError` unless the server that the environment names has the models of these stages, weight by weight.
+    """Raise `UserError` unless the server of the environment has the models of these stages, with the same weights.
 
-    Without a server in the environment all is well.
+    Without a server in the environment nothing is checked.
     """
     wanted = [stage for stage in stages if can_be_served(stage)]
     url, token = _named()
@@ -48,7 +48,7 @@ def check_server(stages: Sequence[Stage]) -> None:
 
 
 def make_model(stage: Stage) -> Callable[[int], AnyModel | RemoteModel]:
-    """Return what makes the model of a stage: here, or on the server that the environment names."""
+    """Return a factory for the model of a stage: local, or on the server of the environment."""
     assert stage.make is not None
     url, token = _named()
     if not url or not can_be_served(stage):
@@ -57,7 +57,7 @@ def make_model(stage: Stage) -> Callable[[int], AnyModel | RemoteModel]:
 
 
 def describe(stages: Sequence[Stage]) -> list[dict[str, Any]]:
-    """Return what a server says of its stages."""
+    """Return the description of stages that a server publishes."""
     return [{"stage": s.name, "key": s.key, "params": canonical(s.params)} for s in stages]
 
 

@@ -1,4 +1,4 @@
-"""Models of torch that a configuration names, checked before any work: their weights, their kind, their licence."""
+"""Torch models named by a configuration, checked before any work: weights, type, licence."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PROMPTED: Mapping[str, tuple[Mapping[str, str], Callable[..., Any]]] = {
     "owlv2": (OWL_KINDS, Owl),
     "sam3": (SAM3_KINDS, Sam3),
 }
-"""Detectors that are told what to find: their types of model, and their class."""
+"""Detectors that are prompted with phrases: their model types, and their class."""
 
 _EXTRA = "transformers"
 _LIBRARIES = ("torch", "torchvision", "transformers", "safetensors")
@@ -38,7 +38,7 @@ _LIBRARIES = ("torch", "torchvision", "transformers", "safetensors")
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Weights in a folder of transformers: the class that runs them, what the folder says, and the licence it names."""
+    """Weights in a transformers folder: the class that runs them, the folder's config, and the licence it states."""
 
     weights: Weights
     kind: str
@@ -47,14 +47,14 @@ class Pretrained:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the categories that the model knows, in order."""
+        """Return the categories of the model, in order."""
         known = {int(number): str(name) for number, name in (self.said.get("id2label") or {}).items()}
         return tuple(known[number] for number in sorted(known))
 
 
 @dataclass(frozen=True)
 class Runnable:
-    """A detector that can be loaded: its class and what it is made from, its categories, weights, and licence."""
+    """A detector that can be loaded: its class and specification, categories, weights, and licence."""
 
     detector: Callable[..., Any]
     spec: Any
@@ -66,8 +66,8 @@ class Runnable:
 def in_folder(key: str, named: str | None, default: str, kinds: Mapping[str, str]) -> Pretrained:
     """Return the weights that the setting `key` names: a folder, a name of the catalogue, or a repository of the hub.
 
-    None stands for the model `default` of the catalogue. `kinds` gives the class for each type of model that will do.
-    Raises `UserError` with all that is wrong.
+    None takes the model `default` of the catalogue. `kinds` maps the accepted model types to their classes. Raises
+    `UserError` with all problems.
     """
     if problems := missing(_EXTRA, *_LIBRARIES):
         raise UserError(problems)
@@ -96,20 +96,20 @@ def default_of(detector: str) -> str:
 
 
 def detector(config: PipelineConfig) -> Runnable:
-    """Return the detector of torch that a configuration names. Raises `UserError` with all that is wrong with it."""
+    """Return the torch detector that a configuration names. Raises `UserError` with all problems."""
     if config.annotate.detector == "yolo26":
         return _yolo(config)
     return _of_transformers(config)
 
 
 def limits_of(config: PipelineConfig) -> Thresholds:
-    """Return what a configuration takes for an object."""
+    """Return the detection thresholds of a configuration."""
     params = config.annotate
     return Thresholds(params.min_score, params.nms_iou, params.max_objects)
 
 
 def names_of(config: PipelineConfig) -> tuple[str, ...]:
-    """Return the names of categories that a configuration gives; empty for none. Raises `UserError`."""
+    """Return the category names that a configuration gives; empty for none. Raises `UserError`."""
     given = config.annotate.names
     if not given:
         return ()

@@ -1,4 +1,4 @@
-"""Weights that are a folder, as the transformers library writes them: their hash, and how they come here."""
+"""Weights in folders of the transformers library: files, hash, download and checks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SAFE = (".safetensors", ".safetensors.index.json")
 _PICKLED = (".bin", ".bin.index.json")
 _SMALL = (".json", ".txt", ".model", ".jinja")
 _ABOUT = ("README.md", "LICENSE*")
-# What the library reads weights from: the first of these that is there.
+# The files from which the library reads weights: the first of these that exists.
 _WEIGHTS = (
     ("model.safetensors",),
     ("model-*.safetensors", "model.safetensors.index.json"),
@@ -33,7 +33,7 @@ _WEIGHTS = (
 
 
 def files(folder: Path) -> list[Path]:
-    """Return the files of a folder that decide what a model says; pickled weights only where there are no others."""
+    """Return the files of a folder that affect the model; pickled weights only if there are no others."""
     there = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     weights = [p for p in there if p.name.endswith(_SAFE)] or [p for p in there if p.name.endswith(_PICKLED)]
     return sorted([*weights, *(p for p in there if _is_small(p.name))])
@@ -44,7 +44,7 @@ def _is_small(name: str) -> bool:
 
 
 def wanted(names: Sequence[str]) -> list[str]:
-    """Return which files of a repository are fetched: its weights once, in one form, and what goes with them."""
+    """Return the files of a repository to download: its weights once, in one format, and the small files."""
     there = [name for name in names if "/" not in name and not name.startswith(".")]
 
     def like(patterns: Sequence[str]) -> list[str]:
@@ -55,7 +55,7 @@ def wanted(names: Sequence[str]) -> list[str]:
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, or the fingerprint of a folder. Raises `UserError` where it cannot be read."""
+    """Return the SHA-256 of a file, or the fingerprint of a folder. Raises `UserError` if it cannot be read."""
     if not path.is_dir():
         return sha256(path)
     try:
@@ -66,7 +66,7 @@ def digest(path: Path) -> str:
 
 
 def config_of(folder: Path) -> dict[str, Any]:
-    """Return what a folder says that it holds. Raises `UserError` for one that is not whole."""
+    """Return the config of a folder. Raises `UserError` if the folder is incomplete."""
     try:
         found = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -90,15 +90,15 @@ def _look_into(file: Path) -> None:
     from safetensors import SafetensorError, safe_open
 
     try:
-        # The header says how long the file has to be.
+        # Opening compares the file's length with its header.
         with safe_open(str(file), "numpy"):
             pass
     except (SafetensorError, OSError) as error:
-        raise UserError(f"weights {file}: not whole: {one_line(error)}; pull or copy them again") from error
+        raise UserError(f"weights {file}: incomplete: {one_line(error)}; pull or copy them again") from error
 
 
 def licence_in(folder: Path) -> str | None:
-    """Return the licence that the model card of a folder names, None if it names none."""
+    """Return the licence that the model card of a folder states, or None."""
     try:
         card = (folder / "README.md").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -109,9 +109,9 @@ def licence_in(folder: Path) -> str | None:
 
 @contextmanager
 def brought(model: Model, source: str | None, place: Path, revision: str) -> Iterator[Path]:
-    """Bring a model's folder into a temporary one below `place`, from the hub or from the folder `source`.
+    """Download or copy a model's folder into a temporary one below `place`, from the hub or the folder `source`.
 
-    Raises `UserError` and `RunFailedError` where it is not whole, or not what the catalogue says.
+    Raises `UserError` and `RunFailedError` if it is incomplete, or does not match the catalogue.
     """
     temporary = place / f".{model.file}.{os.getpid()}.part"
     try:
@@ -128,7 +128,7 @@ def brought(model: Model, source: str | None, place: Path, revision: str) -> Ite
 
 
 def _check_weights(model: Model, weights: Sequence[Path], source: str) -> None:
-    """Raise `RunFailedError` unless weights are the one file that the catalogue names, if it names one."""
+    """Raise `RunFailedError` unless the weights are the one file that the catalogue names, if it names one."""
     if model.sha256 is None:
         return
     if len(weights) != 1:
@@ -141,7 +141,7 @@ def _check_weights(model: Model, weights: Sequence[Path], source: str) -> None:
 
 
 def put_in_place(temporary: Path, target: Path) -> None:
-    """Let a folder take the place of another one, if there is one."""
+    """Replace a folder by another one."""
     aside = temporary.with_suffix(".old")
     if target.exists():
         os.replace(target, aside)
@@ -158,7 +158,7 @@ def _from_folder(source: Path, target: Path) -> None:
 
 
 def revision_in(folder: Path) -> str | None:
-    """Return the commit that a folder was fetched at, as the hub's library puts it down there; None for another one."""
+    """Return the commit from which a folder was downloaded, as the hub's library records it, or None."""
     try:
         return (folder / _FETCHED).read_text(encoding="utf-8").split()[0]
     except (OSError, ValueError, IndexError):
@@ -170,13 +170,13 @@ def _from_hub(model: Model, target: Path, revision: str) -> None:
 
     repository = model.repository or ""
     try:
-        # Tried once, and so soon known where there is no network. A branch may move on before the files are fetched.
+        # This request is not retried, so a missing network shows soon. It pins the commit, since a branch may move.
         told = HfApi().model_info(repository, revision=revision)
         names = wanted([file.rfilename for file in told.siblings or ()])
         snapshot_download(repository, revision=told.sha or revision, local_dir=target, allow_patterns=names)
     except Exception as error:
         raise RunFailedError(
-            f"{model.source} cannot be fetched: {type(error).__name__}: {one_line(error)[:200]}; where there is no "
-            f"network, `hf download {repository} --revision {revision} --local-dir FOLDER` gets it elsewhere: bring "
-            f"the folder here and run: winnow models pull {model.name} --from FOLDER"
+            f"{model.source} cannot be fetched: {type(error).__name__}: {one_line(error)[:200]}; without a network, "
+            f"run `hf download {repository} --revision {revision} --local-dir FOLDER` elsewhere, copy the folder here "
+            f"and run: winnow models pull {model.name} --from FOLDER"
         ) from error

@@ -1,4 +1,4 @@
-"""The folder of weights: pulled by name, verified against what was recorded, resolved before any work."""
+"""Store of model weights: pulled by name, verified by hash, resolved before any work."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ State = Literal["present", "missing", "altered", "unrecorded"]
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights that are there and are what they should be; of a model of the catalogue, or a user's own.
+    """Verified weights, of a model of the catalogue or a user's own.
 
     `path` is a file, or a folder as the transformers library writes it.
     """
@@ -44,10 +44,10 @@ class Weights:
 
 @dataclass(frozen=True)
 class Entry:
-    """A model of the catalogue, and how it is with its file.
+    """A model of the catalogue, and the state of its file.
 
-    `sha256`: what it must have, if that is known; of a folder, the fingerprint that the first pull records. `revision`
-    and `size_bytes`: of what was pulled, or would be; `source`: where it was pulled from, None where it was not.
+    `sha256`: the expected hash, if known; for a folder, the fingerprint that the first pull recorded. `revision` and
+    `size_bytes`: those that were, or would be, pulled; `source`: where it was pulled from, None if it was not.
     """
 
     model: Model
@@ -60,33 +60,33 @@ class Entry:
 
     @property
     def pinned(self) -> Literal["catalogue", "first pull"] | None:
-        """Say who has put down the hash, of a folder that of its weights file; None if nobody has yet."""
+        """Return who determined the hash (for a folder, that of its weights file); None if nobody has yet."""
         if self.model.sha256:
             return "catalogue"
         return "first pull" if self.sha256 else None
 
     @property
     def wrong(self) -> str:
-        """Say what is the matter, where it is not present."""
+        """Return what is wrong with the file, if it is not present."""
         if self.state == "altered" and self.sha256 == self.model.sha256:
             return "what is there is not what the catalogue names"
         return _WRONG[self.state]
 
     @property
     def mends(self) -> str:
-        """Return the command that brings it here, or brings it again."""
+        """Return the command that pulls the model."""
         again = f" --from {shlex.quote(self.source)}" if self.source and self.source != self.model.source else ""
         return f"winnow models pull {self.model.name}{again}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values; `published_sha256` is what the catalogue names, of a folder that of its weights file."""
+        """Return plain values; `published_sha256` is the catalogue's hash, for a folder that of its weights file."""
         own = {name: getattr(self, name) for name in ("state", "sha256", "revision", "size_bytes", "pinned")}
         more = {"published_sha256": self.model.sha256, "path": str(self.path), "pulled_from": self.source}
         return {**asdict(self.model), **own, **more}
 
 
 def entries(names: Iterable[str] = (), verify: bool = False) -> list[Entry]:
-    """Return how it is with these models, or with all; `verify` reads the files, else only their presence is looked at.
+    """Return the state of these models, or of all; `verify` hashes the files, otherwise only their presence is checked.
 
     Raises `UserError` for names that are not in the catalogue.
     """
@@ -100,12 +100,12 @@ def pull(
     progress: Callable[[int, int | None], None] = lambda done, total: None,
     force: bool = False,
 ) -> Entry:
-    """Bring a model's file into the folder, from its own source or from another URL or file, and record its hash.
+    """Download or copy a model's file into the folder, from its own source, another URL or a file, and record its hash.
 
-    Without a `source`, a file that is there and is what it should be is left alone. What comes must be of the kind that
-    the catalogue says, have the hash that it names, and be what an earlier pull recorded; otherwise nothing is kept.
-    `force` lets it take the place of what an earlier pull recorded, but not of what the catalogue names. `progress` is
-    told bytes done, and of how many. Raises `UserError` and `RunFailedError`.
+    Without a `source`, a file that is present and valid is kept. The new file must be of the type and the hash in the
+    catalogue, and equal to what an earlier pull recorded; otherwise nothing is kept. `force` replaces what an earlier
+    pull recorded, but not the hash of the catalogue. `progress` is called with bytes done and total. Raises `UserError`
+    and `RunFailedError`.
     """
     (model,) = _known([name])
     place = folder()
@@ -137,7 +137,7 @@ def pull(
 
 
 def _lasting(source: str) -> str:
-    """Return where something came from so that it means the same wherever a command is given."""
+    """Return a source in a form that does not depend on the working directory."""
     return source if "://" in source or source.startswith(HUB) else str(Path(source).expanduser().absolute())
 
 
@@ -146,13 +146,13 @@ def _refuse_another(before: Entry, found: str, source: str) -> None:
         return
     raise RunFailedError(
         f"weights {before.model.name}: {source} has SHA-256 {found}, but the first pull recorded {before.sha256}; "
-        "nothing was kept; if you trust what came, --force puts it in the place of what was recorded"
+        "nothing was kept; if you trust the new file, --force replaces the recorded one"
     )
 
 
 def _pull_folder(before: Entry, source: str | None, progress: Callable[[int, int | None], None]) -> Entry:
     model, target = before.model, before.path
-    # A branch moves on; what was pulled once is what the same revision gives, unless the catalogue knows which one.
+    # A branch may move: pull the recorded revision again, unless the catalogue pins one.
     asked = model.revision if model.sha256 else before.revision
     with weight_folders.brought(model, source, target.parent, asked) as temporary:
         found = weight_folders.digest(temporary)
@@ -169,7 +169,7 @@ def _pull_folder(before: Entry, source: str | None, progress: Callable[[int, int
 def resolve(weights: str | None) -> Weights:
     """Return the weights that a path or a name of the catalogue means.
 
-    Raises `UserError`, with the command that mends it, for what is missing or altered.
+    Raises `UserError`, with the command that fixes it, for missing or altered weights.
     """
     if not weights:
         raise UserError("annotate.weights: expected a file, or a name that `winnow models list` shows, found nothing")
@@ -184,7 +184,7 @@ def resolve(weights: str | None) -> Weights:
 
 
 def pulled(name: str) -> Weights:
-    """Return the weights of the catalogue with this name. Raises `UserError` for what is missing or altered."""
+    """Return the weights of this name in the catalogue. Raises `UserError` if they are missing or altered."""
     entry = entries([name], verify=True)[0]
     if entry.state != "present":
         raise UserError(f"weights {name}: {entry.wrong} in {folder()}; run: {entry.mends}")
@@ -193,7 +193,7 @@ def pulled(name: str) -> Weights:
 
 
 def of_file(path: Path) -> Weights:
-    """Return weights that are a file, called as it is unless they are of the catalogue. Raises `UserError`."""
+    """Return weights from a file, named after it unless they are in the catalogue. Raises `UserError`."""
     if held := _place_of(path):
         return pulled(held.name)
     digest = weight_folders.digest(path)
@@ -201,7 +201,7 @@ def of_file(path: Path) -> Weights:
 
 
 def of_folder(path: Path, name: str) -> Weights:
-    """Return weights that lie in a folder, called as it is unless they are of the catalogue. Raises `UserError`."""
+    """Return weights from a folder, named `name` unless they are in the catalogue. Raises `UserError`."""
     if held := _place_of(path):
         return pulled(held.name)
     digest = weight_folders.digest(path)
@@ -218,14 +218,14 @@ _WRONG: dict[State, str] = {
 
 @dataclass(frozen=True)
 class Licence:
-    """The licence of weights, None where none is stated, and what it asks beyond naming the authors."""
+    """The licence of weights, None if none is stated, and its restriction, if it has one beyond attribution."""
 
     name: str | None = None
     restriction: str | None = None
 
 
 def licence_of(sha256: str, said: str | None) -> Licence:
-    """Return the licence of weights: that of the model of the catalogue that they are, or what they `said` it is."""
+    """Return the licence of weights: that in the catalogue, or else the one that the weights themselves state."""
     recorded = _manifest(folder())
     known = next((m for m in catalogue().values() if sha256 == _expected(m, recorded)), None)
     if known is not None:
@@ -234,9 +234,9 @@ def licence_of(sha256: str, said: str | None) -> Licence:
 
 
 def notice(sha256: str, licence: Licence, what: str = "these weights") -> str | None:
-    """Return what a licence asks of the user, if anything, the first time that these weights are used from here.
+    """Return the restriction of a licence, the first time that these weights are used with this folder; else None.
 
-    What are no weights has a name of its own instead of a hash.
+    For what has no weights, a name is given instead of a hash.
     """
     if licence.restriction is None:
         return None
@@ -244,7 +244,7 @@ def notice(sha256: str, licence: Licence, what: str = "these weights") -> str | 
     if sha256 in _manifest(place).get(_TOLD, {}):
         return None
     with suppress(OSError):
-        # A folder that cannot be written is told of each time.
+        # If the folder cannot be written, the notice is repeated each time.
         place.mkdir(parents=True, exist_ok=True)
         _record(place, _TOLD, **{sha256: licence.name})
     if licence.restriction == NOT_STATED:
@@ -261,7 +261,7 @@ def _known(names: Iterable[str]) -> Iterator[Model]:
 
 
 def _place_of(path: Path) -> Model | None:
-    """Return the model of the catalogue that was pulled to just this place, however that is named."""
+    """Return the model of the catalogue that was pulled to this path, or None."""
     recorded = _manifest(folder())
     held = (model for model in catalogue().values() if model.name in recorded)
     return next((m for m in held if (folder() / m.file).exists() and path.samefile(folder() / m.file)), None)
@@ -279,25 +279,25 @@ def _entry(model: Model, recorded: dict[str, Any], verify: bool) -> Entry:
         state = "altered"
     known = recorded.get(model.name, {})
     if known.get("sha256") != expected:
-        # Recorded of another file than the one that the catalogue names by now.
+        # The record is of another file than the catalogue names now.
         known = {}
     size = known.get("size_bytes") or model.size_bytes
     return Entry(model, path, state, expected, known.get("revision") or model.revision, size, known.get("source"))
 
 
 def _is_another(model: Model, path: Path) -> bool:
-    """Say whether a file cannot be what the catalogue names, without reading it; of a folder nothing is known."""
+    """Return whether a file's size rules out that it is the catalogue's; False for folders."""
     return model.repository is None and model.size_bytes not in {None, path.stat().st_size}
 
 
 def _expected(model: Model, recorded: dict[str, Any]) -> str | None:
-    """Return the hash of what lies in a model's place; the catalogue names none of a folder, but of one file in it."""
+    """Return the expected hash of a model's file; for folders the recorded one, since the catalogue has none."""
     named = None if model.repository else model.sha256
     return named or recorded.get(model.name, {}).get("sha256")
 
 
 def _named(path: Path, digest: str) -> tuple[str, Model | None]:
-    """Return what a user's own file is called, and the model of the catalogue that it is, if it is one."""
+    """Return the name of a user's own file, and the model of the catalogue with the same hash, if any."""
     recorded = _manifest(folder())
     for model in catalogue().values():
         if digest == _expected(model, recorded):
@@ -311,18 +311,18 @@ def _manifest(place: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise UserError(f"{place / _MANIFEST} cannot be read: {one_line(error)}; mend or delete it") from error
+        raise UserError(f"{place / _MANIFEST} cannot be read: {one_line(error)}; fix or delete it") from error
     return dict(found)
 
 
 def _record(place: Path, name: str, **facts: Any) -> None:
     found = _manifest(place)
     found[name] = {**found.get(name, {}), **facts}
-    paths.write(place / _MANIFEST, json.dumps(found, indent=1, sort_keys=True).encode() + b"\n")
+    paths.place(place / _MANIFEST).write(json.dumps(found, indent=1, sort_keys=True).encode() + b"\n")
 
 
 def _copy(source: str, target: Path, progress: Callable[[int, int | None], None]) -> str:
-    """Copy a URL or a file and return the SHA-256 of what came. Raises `UserError` and `RunFailedError`."""
+    """Copy a URL or a file and return the SHA-256 of the copy. Raises `UserError` and `RunFailedError`."""
     try:
         if source.startswith(("http://", "https://")):
             with urllib.request.urlopen(source, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - the scheme was looked at
@@ -335,8 +335,8 @@ def _copy(source: str, target: Path, progress: Callable[[int, int | None], None]
             return _hashed(handle, target, path.stat().st_size, progress)
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         raise RunFailedError(
-            f"{source} cannot be fetched: {one_line(error)}; where there is no network, bring the file along and "
-            "name it with --from"
+            f"{source} cannot be fetched: {one_line(error)}; without a network, copy the file here and pass it with "
+            "--from"
         ) from error
 
 
@@ -354,5 +354,5 @@ def _hashed(
         handle.flush()
         os.fsync(handle.fileno())
     if total is not None and done != total:
-        raise RunFailedError(f"{total - done:,} of {total:,} bytes did not come; pull again")
+        raise RunFailedError(f"expected {total:,} bytes, {total - done:,} are missing; pull again")
     return hasher.hexdigest()

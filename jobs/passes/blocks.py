@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+import schemas
 from conf import PipelineConfig
 from jobs.engine.ray_engine import Engine
 from transforms.frames.clip import KEY_PATTERN
@@ -18,6 +19,7 @@ from transforms.frames.pixel_block import ALL_BUT_MOTION, MOTION_ONLY, TABLES
 _WAVE_ROWS_PER_CPU = 1 << 15
 _MOST_WAVE_ROWS = 1 << 18
 _LEAST_ROWS = 64
+_FRAMES = schemas.FRAMES.written_by
 
 IntArray = npt.NDArray[np.int64]
 
@@ -138,6 +140,6 @@ def _block(wave: pa.Table, start: int, end: int, takes_over: bool = False, hands
     if start and rows["follows"][0].as_py():
         leader, no = wave.slice(start - 1, 1), np.zeros(1, np.bool_)
         rows = pa.concat_tables([_with(_with(leader, "wanted", no), "follows", no), rows])
-    have = {stage for stage in TABLES if stage != "frames" and rows[f"have_{stage}"].null_count < rows.num_rows}
+    have = {stage for stage in TABLES if stage != _FRAMES and rows[f"have_{stage}"].null_count < rows.num_rows}
     seen = rows["trusted_id"].null_count < rows.num_rows or rows["known"].null_count < rows.num_rows
-    return Block(rows.combine_chunks(), frozenset(have | ({"frames"} if seen else set())))
+    return Block(rows.combine_chunks(), frozenset(have | ({_FRAMES} if seen else set())))

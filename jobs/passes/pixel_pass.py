@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+import schemas
 from conf import PipelineConfig
+from conf.stages import STAGES
 from jobs.core.errors import RunFailedError
 from jobs.core.stage import Stage
 from jobs.engine.local_pool import ALONE, Nearby, Transform
@@ -18,7 +20,6 @@ from jobs.engine.ray_engine import Engine
 from jobs.passes.blocks import Block, cut, halves, waves
 from jobs.passes.pixel_worker import measure_rows, persist_rows
 from jobs.records.job_claim import JobClaim
-from jobs.storage import paths
 from jobs.storage.committer import Committer
 from jobs.storage.data_files import Part
 from jobs.storage.paths import Place
@@ -27,6 +28,8 @@ from transforms.metrics.measure import PixelParams, n_frames
 
 _DRAIN_S = 3.0
 _QUIET_S = 1.0
+_FRAMES = schemas.FRAMES.written_by
+_OF_PAIRS = frozenset(spec.name for spec in STAGES if spec.of_pairs)
 
 
 @dataclass
@@ -237,7 +240,7 @@ class GracefulStop:
         if not self.since:
             if self._claim.asked():
                 self.since = self._last = now
-                paths.touch(self._claim.stop_flag)
+                self._claim.stop_flag.touch()
             return False
         return now - self.since > _DRAIN_S or now - self._last > _QUIET_S
 
@@ -269,8 +272,8 @@ def _take_in(receipt: dict[str, Any], block: Block, committer: Committer, result
     if receipt["error"]:
         raise RunFailedError(receipt["error"])
     # Confirmed, a file has its row written once more, for its new size and mtime; nothing was computed.
-    if confirmed := receipt[VERIFIED["frames"]]:
-        result.computed["frames"] = result.computed.get("frames", 0) - confirmed
+    if confirmed := receipt[VERIFIED[_FRAMES]]:
+        result.computed[_FRAMES] = result.computed.get(_FRAMES, 0) - confirmed
     result.count(receipt, block.starts)
 
 
@@ -287,7 +290,7 @@ def _again(
             halved += parts
             continue
         frame = next(row for row in block.rows.to_pylist() if row["wanted"])
-        stages = {"motion"} if frame["share"] == MOTION_ONLY else set(stage_keys)
+        stages = _OF_PAIRS if frame["share"] == MOTION_ONLY else frozenset(stage_keys)
         faults = [died(frame, stage) for stage in stage_keys if stage in stages]
         set_aside(faults, block.rows, n_frames(block.rows), result, on_block_done)
     return halved

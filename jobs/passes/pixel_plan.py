@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
+from conf.stages import STAGES
 from jobs.core.stage import Stage
 from jobs.ingest.stream_listing import StreamFiles
 from jobs.storage.batching import WINDOW, packed
@@ -26,7 +27,9 @@ from transforms.core.identity import Int64Array, pair_ids, row_terms
 from transforms.frames.numbering import follows, spans
 from transforms.frames.pixel_block import BLOCK, KNOWN, TABLES
 
-_MEASURED = tuple(name for name in TABLES if name != "frames")
+_FRAMES = schemas.FRAMES.written_by
+_MEASURED = tuple(name for name in TABLES if name != _FRAMES)
+_OF_PAIRS = frozenset(spec.name for spec in STAGES if spec.of_pairs)
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -223,19 +226,19 @@ class Planner:
 
     def _compare(self, window: _Window, plan: PixelPlan) -> pa.Table:
         live = {stage.name: self._live_rows(stage, window) for stage in self._stages}
-        frames = live["frames"]
+        frames = live[_FRAMES]
         n = len(window.frame_idx)
         own = np.arange(n) >= window.n_halo
         trusted = frames.present & (frames.stat_id == window.stat_id) & (not self._reread)
         content = np.where(trusted, frames.input_id, 0)
         wanted = own & ~trusted
-        self._count(plan, "frames", window, live["frames"], own & ~frames.present, own & frames.present & ~trusted)
+        self._count(plan, _FRAMES, window, live[_FRAMES], own & ~frames.present, own & frames.present & ~trusted)
         for name in _MEASURED:
             if name not in live:
                 continue
             rows = live[name]
             expected, known = content, trusted
-            if name == "motion":
+            if name in _OF_PAIRS:
                 before = np.roll(content, 1)
                 expected = pair_ids(content, before, window.follows)
                 known = trusted & (~window.follows | np.roll(trusted, 1))
@@ -282,7 +285,7 @@ class Planner:
         low = window.span[0]
         if window.n_halo and low is not None:
             low = int(window.frame_idx[0])
-        columns = ["stream_id", "frame_idx", "input_id", *(["stat_id"] if stage.name == "frames" else [])]
+        columns = ["stream_id", "frame_idx", "input_id", *(["stat_id"] if stage.name == _FRAMES else [])]
         found = self._live[stage.name].read(columns, stage.key, frozenset(window.names), (low, window.span[1]))
         return _LiveRows.aligned(found, window)
 
@@ -290,7 +293,7 @@ class Planner:
         self, window: _Window, live: Mapping[str, _LiveRows], trusted: BoolArray, wanted: BoolArray
     ) -> pa.Table:
         at = np.flatnonzero(wanted)
-        halo = np.setdiff1d(at[window.follows[at]] - 1, at, assume_unique=True) if "motion" in live else at[:0]
+        halo = np.setdiff1d(at[window.follows[at]] - 1, at, assume_unique=True) if _OF_PAIRS & live.keys() else at[:0]
         rows = np.sort(np.concatenate([at, halo]))
         if not len(rows):
             return BLOCK.empty_table()
@@ -301,8 +304,8 @@ class Planner:
             "stream_id": pa.array(window.names).take(pa.array(window.stream[rows])),
             "frame_idx": window.frame_idx[rows],
             "uri": window.uri.take(pa.array(rows)),
-            "trusted_id": pa.array(live["frames"].input_id[rows], mask=~trusted[rows]),
-            "known": self._known(window, rows, wanted & live["frames"].present & ~trusted),
+            "trusted_id": pa.array(live[_FRAMES].input_id[rows], mask=~trusted[rows]),
+            "known": self._known(window, rows, wanted & live[_FRAMES].present & ~trusted),
             "follows": follow,
             "wanted": wanted[rows],
             "share": np.zeros(len(rows), np.int8),
@@ -316,7 +319,7 @@ class Planner:
 
     def _undone(self, live: Mapping[str, _LiveRows], rows: Int64Array) -> dict[str, pa.Array]:
         """Return the columns that say that no frame is done by the stage that is to be done again."""
-        if self._again == "frames":
+        if self._again == _FRAMES:
             return {"trusted_id": pa.nulls(len(rows), pa.int64()), "known": pa.nulls(len(rows), KNOWN)}
         have = live[str(self._again)]
         # There is a row, to be replaced, and it is of no content that there could be.
@@ -326,10 +329,10 @@ class Planner:
         """Return what the `frames` table says of files that have changed since, null elsewhere."""
         if not changed[rows].any():
             return pa.nulls(len(rows), KNOWN)
-        stage = next(s for s in self._stages if s.name == "frames")
+        stage = next(s for s in self._stages if s.name == _FRAMES)
         names = [f.name for f in KNOWN]
         columns = ["stream_id", "frame_idx", *names]
-        found = self._live["frames"].read(columns, stage.key, frozenset(window.names), window.span)
+        found = self._live[_FRAMES].read(columns, stage.key, frozenset(window.names), window.span)
         place = _positions(found, window)
         at = np.full(len(window.frame_idx), -1)
         at[place[place >= 0]] = np.flatnonzero(place >= 0)

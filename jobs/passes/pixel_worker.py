@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+import schemas
 from jobs.core.memory import keep_freed
 from jobs.core.os_errors import as_problem
 from jobs.storage import paths
@@ -51,7 +52,7 @@ def unless(stop_flag: str) -> Callable[[], bool]:
     """Return a function that says whether to go on, and looks for the file a few times per second."""
     there, look_again = False, 0.0
     file = paths.place(stop_flag)
-    every_s = paths.patience(file, _LOOK_S, _LOOK_FAR_S)
+    every_s = paths.poll_interval_s(file, _LOOK_S, _LOOK_FAR_S)
 
     def go_on() -> bool:
         nonlocal there, look_again
@@ -59,7 +60,7 @@ def unless(stop_flag: str) -> Callable[[], bool]:
         if not there and now >= look_again:
             # A store that does not answer now is no reason to leave the frames in hand.
             with suppress(OSError):
-                there = paths.exists(file)
+                there = file.exists()
             look_again = now + every_s
         return not there
 
@@ -78,7 +79,7 @@ def persist_rows(batch: pa.Table, root: str, stage_keys: Mapping[str, str]) -> p
     except Exception as caught:
         # Any other way out would look like the death of the process, and frame after frame would be set aside.
         error = not_taken(caught)
-    frames = _unpack(batch["frames"])
+    frames = _unpack(batch[schemas.FRAMES.name])
     corrupt = pc.sum(pc.equal(frames["status"], "corrupt")).as_py() or 0
     tally = {name: batch[name][0].as_py() for name in TALLY}
     return receipt(tally, parts, batch["quarantine"][0].as_py(), error, corrupt)

@@ -15,7 +15,7 @@ from conf.stage_spec import Counted, TableWork
 from jobs.core.errors import RunFailedError
 from jobs.core.memory import give_back
 from jobs.core.stage import Stage
-from jobs.engine.interruptible import beside
+from jobs.engine.interruptible import run_interruptibly
 from jobs.passes.distributed_pairs import sharing
 from jobs.passes.run_context import RunContext, ScopeState, Survey
 from jobs.passes.scopes import Scopes
@@ -88,7 +88,7 @@ class TableStages:
         check = self._context.check
         result = TableResult()
         with self._store.moment():
-            stale = [s for s in beside(partial(self.survey, stage), check).scopes if not s.done]
+            stale = [s for s in run_interruptibly(partial(self.survey, stage), check).scopes if not s.done]
             balanced = None if stale else self._counted(stage)
         for batch in self._batches(stale):
             check()
@@ -145,7 +145,7 @@ class TableStages:
             snapshot = self._store.open(stage.table)
             give_back()
             # Grouping millions of frames takes minutes, and changes nothing until it is committed.
-            output = beside(partial(self._compute, stage, snapshot, batch), self._context.check)
+            output = run_interruptibly(partial(self._compute, stage, snapshot, batch), self._context.check)
             give_back()
             try:
                 change = Change(self._write(stage, output.added), _drops(stage, output, batch))

@@ -54,8 +54,8 @@ class JobClaim:
             data = {"process": claim._me, **({"request": request} if request is not None else {})}
             if job_log.add("started", data, after=state.number if state else 0):
                 listener.on_job_claimed(job_id)
-                # Freed when the run ends, so that there is room on a full disk for the record of why it ended.
-                paths.lay_by(claim._spare, _SPARE_BYTES)
+                # Given up when the run ends, so that a full disk still takes the word of why it ended.
+                claim._spare.reserve_space(_SPARE_BYTES)
                 return claim
 
     def asked(self, now: bool = False) -> str | None:
@@ -67,7 +67,7 @@ class JobClaim:
             return "paused"
         if now or self._state is None or time.monotonic() >= self._look_again:
             self._state = self._job_log.state()
-            self._look_again = time.monotonic() + paths.patience(self.stop_flag, _POLL_S, _POLL_FAR_S)
+            self._look_again = time.monotonic() + paths.poll_interval_s(self.stop_flag, _POLL_S, _POLL_FAR_S)
         if not self._is_mine(self._state):
             raise RunFailedError(f"job {self._job_log.job_id} was taken from this run while it was in progress")
         return {"pause": "paused", "cancel": "cancelled"}.get(self._word)
@@ -103,8 +103,8 @@ class JobClaim:
         Requests made in the meantime count: a paused run that was also cancelled is cancelled, and a queued job that
         was only interrupted waits for the next gateway, even where it is still to pause after a stage.
         """
-        paths.delete(self.stop_flag)
-        paths.let_go_of(self._spare)
+        self.stop_flag.delete()
+        self._spare.free_space()
         while True:
             state = self._state = self._job_log.state()
             if state is None or not self._is_mine(state):

@@ -36,7 +36,6 @@ from jobs.core.errors import UserError
 from jobs.core.job_states import ENDED, FINAL, RESUMABLE
 from jobs.core.naming import wrong_with
 from jobs.core.processes import has_ended
-from jobs.storage import paths
 from jobs.storage.paths import Place
 
 STATE_AFTER: Mapping[str, str | None] = MappingProxyType(
@@ -214,7 +213,7 @@ class JobLog:
         raise UserError(f"job {self.job_id} is {state.state}; {word} is for a job that is not over")
 
     def _numbers(self) -> list[int]:
-        return sorted(int(found[1]) for name in paths.names(self.folder) if (found := _RECORD.fullmatch(name)))
+        return sorted(int(found[1]) for name in self.folder.names() if (found := _RECORD.fullmatch(name)))
 
     def _path(self, number: int) -> Place:
         return self.folder / f"{number:06}.json"
@@ -222,7 +221,7 @@ class JobLog:
     def _read(self, number: int) -> Record:
         path = self._path(number)
         try:
-            values = json.loads(paths.read(path))
+            values = json.loads(path.read())
             return Record(number, values["word"], values["at_ns"], values["data"])
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is no record of a job: {type(error).__name__}: {error}") from error
@@ -230,7 +229,7 @@ class JobLog:
     def _create(self, record: Record) -> bool:
         """Write a record as a whole under its number; False if the number was taken."""
         values = {"word": record.word, "at_ns": record.at_ns, "data": record.data, "said": secrets.token_hex(4)}
-        if not paths.create(self._path(record.number), json.dumps(values).encode() + b"\n"):
+        if not self._path(record.number).create(json.dumps(values).encode() + b"\n"):
             return False
         self._known[record.number] = record
         return True
@@ -258,4 +257,4 @@ def settled(job_log: JobLog) -> JobState | None:
 
 def jobs_of(root: Place) -> list[str]:
     """Return the ids of all jobs of the workspace at `root` that have records, in order."""
-    return paths.holding(root / _FOLDER, f"{1:06}.json")
+    return (root / _FOLDER).folders_with(f"{1:06}.json")

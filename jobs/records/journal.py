@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from jobs.storage import paths
 from jobs.storage.append_log import Lines, Reader, begin, begun, first_names
 from jobs.storage.paths import Place
 
@@ -110,7 +109,7 @@ def events(root: Place, job_id: str) -> list[dict[str, Any]]:
 
 def journaled_jobs(root: Place) -> list[str]:
     """Return the ids of the jobs of a workspace that have a journal, in order."""
-    return paths.holding(root / "jobs", *first_names("journal-1", _SUFFIX))
+    return (root / "jobs").folders_with(*first_names("journal-1", _SUFFIX))
 
 
 def folder_of(root: Place, job_id: str) -> Place:

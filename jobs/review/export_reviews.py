@@ -19,11 +19,12 @@ from jobs.datasets.atomic_publish import staged
 from jobs.datasets.export_objects import objects_of
 from jobs.datasets.media import Media, bring
 from jobs.datasets.staleness import refuse_outdated
+from jobs.storage.paths import place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
-from jobs.views import snapshot_spec
-from jobs.views.final_objects import reviewed
-from jobs.views.view import View, check_condition
+from jobs.views import final_objects, snapshot_spec
+from jobs.views.statement import check_condition
+from jobs.views.view import View
 from transforms.formats.exports.objects import Objects
 from transforms.formats.reviewing.coco import review_coco_files
 from transforms.formats.reviewing.cvat import cvat_files
@@ -80,7 +81,7 @@ def export_queue(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
         require("annotate", "pycocotools")
     objects = replace(objects, categories=tuple(dict.fromkeys((*objects.categories, *request.categories))))
     out = request.out.absolute()
-    with staged(out) as temporary:
+    with staged(place(out)) as temporary:
         bring(rows.append_column("expected", rows["content_hash"]), request.media, temporary)
         for name, data in FORMATS[request.format](rows, objects, request.root).items():
             (temporary / name).write_bytes(data)
@@ -117,7 +118,7 @@ def _rows(view: View, request: QueueRequest) -> pa.Table:
     columns = "stream_id, frame_idx, content_hash, width, height, uri, uncertainty"
     rows = pl.DataFrame(view.sql(f"SELECT {columns} FROM curated WHERE status = 'ok' AND {test}"))
     if not request.include_reviewed:
-        rows = rows.join(reviewed(view.lazy).collect(), on=[*_KEY, "content_hash"], how="anti")
+        rows = rows.join(view.lazy(final_objects.REVIEWED).collect(), on=[*_KEY, "content_hash"], how="anti")
     if request.n is not None:
         rows = rows.sort("uncertainty", *_KEY, descending=[True, False, False], nulls_last=True).head(request.n)
     rows = rows.sort(_KEY)

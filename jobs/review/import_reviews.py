@@ -17,8 +17,8 @@ from jobs.core.optional_packages import require
 from jobs.review.decisions import PICTURE, Row, frame_rows, record_decisions
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views import final_objects
 from jobs.views.categories import categories_of
-from jobs.views.final_objects import found_by_models
 from jobs.views.view import View
 from transforms.formats.reviewing.coco import read_review_coco
 from transforms.formats.reviewing.cvat import read_cvat
@@ -168,7 +168,7 @@ def _known(matched: Sequence[tuple[Returned, Row]], view: View) -> list[Known]:
     )
     named = sorted({s.annotation_id for frame, _ in matched for s in frame.shapes if s.annotation_id})
     columns = list(schemas.OBJECT_COLUMNS)
-    shown = found_by_models(view.lazy).select(columns).join(wanted, on=_KEY, how="semi")
+    shown = view.lazy(final_objects.BY_MODELS).select(columns).join(wanted, on=_KEY, how="semi")
     ever = pl.concat([view.lazy(name).select(columns) for name in ("annotations_all", "propagations_all")])
     found = ever.filter(pl.col("annotation_id").is_in(named))
     said = view.lazy("reviews").filter(pl.col("decision").is_in(("correct", "add")))

@@ -129,7 +129,7 @@ def wait(job: JobHandle, states: set[str], seconds: float) -> JobState:
     """Return the state of a job once it is one of these or the job has ended, or after so many seconds."""
     until = time.monotonic() + seconds
     while (state := job.state()).state not in states and not state.ended and time.monotonic() < until:
-        time.sleep(paths.patience(job.workspace.root, _LOOK_S, _LOOK_FAR_S))
+        time.sleep(paths.poll_interval_s(job.workspace.root, _LOOK_S, _LOOK_FAR_S))
     return state
 
 
@@ -151,8 +151,8 @@ def clear(job: JobHandle) -> None:
     # The records last: what is cut short here can be cleared again.
     job_rows.delete(root, job.job_id)
     # A job whose first record is gone is no longer listed, whatever of the rest stays if this is cut short.
-    paths.delete(job.job_log.folder / "000001.json")
-    paths.delete_below(job.job_log.folder)
+    (job.job_log.folder / "000001.json").delete()
+    job.job_log.folder.delete_tree()
 
 
 def _ask(job: JobHandle, word: str, answered: set[str]) -> JobState:

@@ -36,7 +36,7 @@ def follow_job(workspace: Workspace, job_id: str) -> Iterator[tuple[list[dict[st
         yield list(journal.new()), state
         if state in EXIT_CODES:
             return
-        time.sleep(paths.patience(workspace.root, EVERY_S, _EVERY_FAR_S))
+        time.sleep(paths.poll_interval_s(workspace.root, EVERY_S, _EVERY_FAR_S))
 
 
 def duration(seconds: float) -> str:

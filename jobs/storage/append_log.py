@@ -14,8 +14,7 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Protocol
 
-from jobs.storage import paths
-from jobs.storage.paths import ObjectPath, Place
+from jobs.storage.paths import Place
 from transforms.io import object_store
 
 _EVERY_S = 2.0
@@ -34,7 +33,8 @@ class Lines(Protocol):
 
 def begin(file: Place) -> Lines | None:
     """Begin a file of lines that is not there yet; None if it is."""
-    return _Objects.begin(file) if isinstance(file, ObjectPath) else _File.begin(file)
+    path = file.on_disk()
+    return _Objects.begin(file) if path is None else _File.begin(path)
 
 
 class _File:
@@ -44,7 +44,7 @@ class _File:
 
     @classmethod
     def begin(cls, file: Path) -> _File | None:
-        paths.make(file.parent)
+        file.parent.mkdir(parents=True, exist_ok=True)
         try:
             return cls(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644))
         except FileExistsError:
@@ -60,7 +60,7 @@ class _File:
 
 
 class _Objects:
-    def __init__(self, file: ObjectPath) -> None:
+    def __init__(self, file: Place) -> None:
         self._file = file
         self._waiting = self._sending = b""
         self._number = 0
@@ -72,9 +72,9 @@ class _Objects:
         self._thread.start()
 
     @classmethod
-    def begin(cls, file: ObjectPath) -> _Objects | None:
+    def begin(cls, file: Place) -> _Objects | None:
         # The first object only says whose the file is.
-        if paths.exists(file) or object_store.put_new(_piece(file, 0), secrets.token_hex(16).encode()) is None:
+        if file.exists() or object_store.put_new(_piece(file, 0), secrets.token_hex(16).encode()) is None:
             return None
         return cls(file)
 
@@ -106,7 +106,7 @@ class _Objects:
             self._write()
             pieces = [_piece(self._file, number) for number in range(self._number + 1)]
             read = (object_store.get(uri).data for uri in pieces[1:])
-            paths.write(self._file, b"".join(read if self._written is None else self._written))
+            self._file.write(b"".join(read if self._written is None else self._written))
             object_store.delete(pieces)
 
     def _keep(self, text: bytes) -> None:
@@ -116,11 +116,11 @@ class _Objects:
                 self._written = None
 
 
-def _pieces(file: ObjectPath) -> str:
+def _pieces(file: Place) -> str:
     return str(file.parent / file.stem)
 
 
-def _piece(file: ObjectPath, number: int) -> str:
+def _piece(file: Place, number: int) -> str:
     return f"{_pieces(file)}/{number:06}{file.suffix}"
 
 
@@ -141,8 +141,8 @@ class Reader:
         return data
 
     def _parts(self) -> Iterator[bytes]:
-        found = paths.status(self._file)
-        if isinstance(self._file, ObjectPath) and found is None:
+        found = self._file.status()
+        if self._file.is_remote and found is None:
             last = _piece(self._file, self._n_pieces - 1)
             for entry in list(object_store.listing(_pieces(self._file), after=last)):
                 # Otherwise the file is taking their place just now; the next call reads on in it.
@@ -155,12 +155,12 @@ class Reader:
                 self._n_pieces += 1
         elif found is not None and found.size_bytes > self._read:
             with suppress(FileNotFoundError):
-                yield paths.read(self._file, self._read)
+                yield self._file.read(self._read)
 
 
 def begun(folder: Place) -> list[str]:
     """Return the names of the files of lines in a folder, of those in pieces as well, without their suffixes."""
-    return [name.partition(".")[0] for name in paths.names(folder)]
+    return [name.partition(".")[0] for name in folder.names()]
 
 
 def first_names(name: str, suffix: str) -> tuple[str, str]:

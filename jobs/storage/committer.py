@@ -127,7 +127,7 @@ class Committer:
 
     def _against_live(self, stage: Stage, part: Part, snapshot: Snapshot) -> Part | None:
         """Return the part without the frames that somebody else has done from the same input."""
-        same = [*_KEY, "input_id", *(["stat_id"] if stage.name == "frames" else [])]
+        same = [*_KEY, "input_id", *(["stat_id"] if stage.table is schemas.FRAMES else [])]
         rows = self._rows(part)
         span = (part.low["frame_idx"], part.high["frame_idx"] + 1)
         streams = frozenset(pc.unique(rows["stream_id"]).to_pylist())

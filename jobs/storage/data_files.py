@@ -17,8 +17,7 @@ import pyarrow.parquet as pq
 from blake3 import blake3
 
 import schemas
-from jobs.storage import paths
-from jobs.storage.paths import ObjectPath, Place
+from jobs.storage.paths import Place
 
 _ROWS_PER_GROUP = 1 << 15
 _STATISTICS = ("stream_id", "frame_idx")
@@ -65,11 +64,11 @@ def write_part(
     path = f"{folder}/{name}" if folder else name
     target = root / table.name / path
     # What an earlier run left behind is young again, so that no vacuum takes it before it is committed.
-    if not paths.refresh(target):
-        paths.make_in(root, target.parent)
-        paths.write(target, data)
-    if isinstance(target, ObjectPath):
-        _KEPT.put(target.uri, data.to_pybytes())
+    if not target.renew_mtime():
+        target.parent.make_folder_within(root)
+        target.write(data)
+    if target.is_remote:
+        _KEPT.put(str(target), data.to_pybytes())
     return Part(table.name, path, partition, len(data), bounds.n_rows, bounds.low, bounds.high)
 
 
@@ -140,12 +139,12 @@ _KEPT = _Kept(most_bytes=8 << 20, largest=1 << 18)
 
 def source(file: Place) -> str | pa.BufferReader:
     """Return what Arrow's readers read a data file from; objects are fetched whole, small ones once."""
-    if not isinstance(file, ObjectPath):
+    if not file.is_remote:
         return str(file)
-    data = _KEPT.get(file.uri)
+    data = _KEPT.get(str(file))
     if data is None:
-        data = paths.read(file)
-        _KEPT.put(file.uri, data)
+        data = file.read()
+        _KEPT.put(str(file), data)
     return pa.BufferReader(data)
 
 

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import schemas
-from jobs.storage import paths
 from jobs.storage.file_pruning import DataFile
 from jobs.storage.paths import Place
 
@@ -53,7 +52,7 @@ class _NotPlainError(Exception):
 
 def read_log(table: Place, upto: int | None = None) -> State | None:
     """Return a table at a version, or the newest, -1 for none; None where the library has to be asked."""
-    names = paths.names(table / _FOLDER)
+    names = (table / _FOLDER).names()
     versions = sorted(int(m[1]) for name in names if (m := _ENTRY.fullmatch(name)))
     if len(versions) != len([n for n in names if not n.startswith(".")]) or versions != list(range(len(versions))):
         return None
@@ -61,10 +60,10 @@ def read_log(table: Place, upto: int | None = None) -> State | None:
         if upto >= len(versions):
             return None
         versions = versions[: upto + 1]
-    at_once = _READ_AT_ONCE if paths.is_remote(table) else 1
+    at_once = _READ_AT_ONCE if table.is_remote else 1
     try:
         with ThreadPoolExecutor(at_once) as threads:
-            read = list(threads.map(lambda version: paths.read(log_entry(table, version)), versions))
+            read = list(threads.map(lambda version: log_entry(table, version).read(), versions))
         return _folded(ABSENT, read)
     except (FileNotFoundError, _NotPlainError):
         return None
@@ -75,7 +74,7 @@ def read_on(table: Place, state: State) -> State | None:
     read: list[bytes] = []
     try:
         while True:
-            read.append(paths.read(log_entry(table, state.version + len(read) + 1)))
+            read.append(log_entry(table, state.version + len(read) + 1).read())
     except FileNotFoundError:
         pass
     try:
@@ -131,7 +130,7 @@ def log_entry(table: Place, version: int) -> Place:
 
 def newest_version(table: Place) -> int:
     """Return the newest version of a table without opening it; -1 where it does not exist."""
-    return max((int(m[1]) for name in paths.names(table / _FOLDER) if (m := _ENTRY.fullmatch(name))), default=-1)
+    return max((int(m[1]) for name in (table / _FOLDER).names() if (m := _ENTRY.fullmatch(name))), default=-1)
 
 
 def first_entry(table: schemas.Table, schema: str) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from jobs.core.processes import has_ended, is_here
 from jobs.storage import paths
-from jobs.storage.paths import ObjectPath
+from jobs.storage.paths import Place
 from transforms.io import object_store
 
 LASTS_S = 60.0
@@ -38,7 +38,7 @@ class _Record(NamedTuple):
 class Lease:
     """Held by at most one process, until it lets go or falls silent."""
 
-    def __init__(self, at: ObjectPath) -> None:
+    def __init__(self, at: Place) -> None:
         self.at = at
         self.lost = False
         self._token = secrets.token_hex(8)
@@ -58,9 +58,9 @@ class Lease:
         text = self._text()
         began = time.monotonic()
         etag = (
-            object_store.put_new(self.at.uri, text)
+            object_store.put_new(str(self.at), text)
             if found is None
-            else object_store.put_over(self.at.uri, text, found.etag)
+            else object_store.put_over(str(self.at), text, found.etag)
         )
         if etag is None:
             return False
@@ -84,7 +84,7 @@ class Lease:
     def _renew(self) -> None:
         with self._one:
             began = time.monotonic()
-            etag = object_store.put_over(self.at.uri, self._text(), self._etag)
+            etag = object_store.put_over(str(self.at), self._text(), self._etag)
             if etag is None:
                 found = _read(self.at)
                 if found is None or found.token != self._token:
@@ -109,19 +109,19 @@ class Lease:
             text = json.dumps({"about": None, "token": self._token, "beat": os.getpid()}).encode() + b"\n"
             # Who cannot say so falls silent, which is as good after a while.
             with suppress(OSError):
-                object_store.put_over(self.at.uri, text, self._etag)
+                object_store.put_over(str(self.at), text, self._etag)
 
 
-def leaseholder(at: ObjectPath) -> dict[str, Any] | None:
+def leaseholder(at: Place) -> dict[str, Any] | None:
     """Return what the process that holds a lease says about itself; None if nobody holds it."""
     found = _read(at)
     # Only asked for, it is held against our own clock: nothing is written to learn what time it is.
     return None if found is None or found.about is None or _is_over(found, time.time()) else found.about
 
 
-def _read(at: ObjectPath) -> _Record | None:
+def _read(at: Place) -> _Record | None:
     try:
-        data, entry = object_store.get(at.uri)
+        data, entry = object_store.get(str(at))
     except FileNotFoundError:
         return None
     values = json.loads(data)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from jobs.storage.leases import Lease, leaseholder
-from jobs.storage.paths import ObjectPath, Place
+from jobs.storage.paths import Place
 
 _TRIES = 20
 _PAUSE_S = 0.05
@@ -37,7 +37,8 @@ class Lock(Protocol):
 
 def lock_at(at: Place) -> Lock:
     """Return the lock of a place, which is not taken by that."""
-    return Lease(at) if isinstance(at, ObjectPath) else FileLock(at)
+    file = at.on_disk()
+    return Lease(at) if file is None else FileLock(file)
 
 
 class FileLock:
@@ -82,10 +83,11 @@ class FileLock:
 
 def holder(path: Place) -> dict[str, Any] | None:
     """Return what the process that holds a lock says about itself; None if nobody holds it."""
-    if isinstance(path, ObjectPath):
+    file = path.on_disk()
+    if file is None:
         return leaseholder(path)
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(file, os.O_RDONLY)
     except FileNotFoundError:
         return None
     try:

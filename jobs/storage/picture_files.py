@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
-from jobs.storage import paths
 from jobs.storage.paths import Place
 
 FOLDER = "pictures"
@@ -30,14 +29,14 @@ class PictureFolder:
         name = f"{FOLDER}/{stream}/{frame_idx:08d}-{blake3(jpeg).hexdigest()[:_DIGITS]}.jpg"
         target = self.root / name
         # What an earlier run left behind is young again, so that no vacuum takes it before it is committed.
-        if not paths.refresh(target):
-            paths.make_in(self.root, target.parent)
-            paths.write(target, jpeg)
+        if not target.renew_mtime():
+            target.parent.make_folder_within(self.root)
+            target.write(jpeg)
         return name
 
 
 def unreferenced(root: Place, named: AbstractSet[str]) -> list[str]:
     """Return the pictures of a workspace that no row names."""
     folder = root / FOLDER
-    there = [f"{FOLDER}/{stream}/{name}" for stream in paths.folders(folder) for name in paths.files(folder / stream)]
+    there = [f"{FOLDER}/{stream}/{name}" for stream in folder.folders() for name in (folder / stream).files()]
     return [name for name in there if name not in named]

@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import polars as pl
@@ -28,12 +27,12 @@ from deltalake.transaction import AddAction, RemoveAction
 
 import schemas
 from jobs.core.errors import BrokenTableError
-from jobs.storage import delta_log, paths, table_reader
+from jobs.storage import delta_log, table_reader
 from jobs.storage.changes import Change, ConflictError, Drop, Reach, survivors, without_unchanged
 from jobs.storage.data_files import Part, now_ms, statistics_json, write_part
 from jobs.storage.delta_log import State, log_entry
 from jobs.storage.file_pruning import DataFile
-from jobs.storage.paths import ObjectPath, Place
+from jobs.storage.paths import Place
 from transforms.io import object_store
 
 __all__ = ["Change", "ConflictError", "DataFile", "Drop", "Snapshot", "Store"]
@@ -51,9 +50,9 @@ def _asked(at: Place, call: Callable[[], T]) -> T:
     except (CommitFailedError, TableNotFoundError):
         raise
     except (DeltaError, OSError) as error:
-        if not isinstance(at, ObjectPath):
+        if not at.is_remote:
             raise
-        raise object_store.as_os_error(error, at.uri) from error
+        raise object_store.as_os_error(error, str(at)) from error
 
 
 def _patiently(at: Place, call: Callable[[], T]) -> T:
@@ -75,7 +74,7 @@ def _schema(table: schemas.Table) -> DeltaSchema:
 
 
 def _options(at: Place) -> dict[str, str] | None:
-    return object_store.table_options() if isinstance(at, ObjectPath) else None
+    return object_store.table_options() if at.is_remote else None
 
 
 class Store:
@@ -99,8 +98,8 @@ class Store:
         Those `at_hand` are sure to be committed to, and the library has to open them for that.
         """
         tables = schemas.ALL if tables is None else tables
-        at_once = _OPENED_AT_ONCE if paths.is_remote(self.root) else 1
-        there = set(paths.folders(self.root))
+        at_once = _OPENED_AT_ONCE if self.root.is_remote else 1
+        there = set(self.root.folders())
         with ThreadPoolExecutor(at_once) as threads:
             for _ in threads.map(lambda table: self._make_ready(table, table.name in there, table in at_hand), tables):
                 pass
@@ -119,7 +118,7 @@ class Store:
 
     def _create(self, table: schemas.Table) -> None:
         first = log_entry(self.root / table.name, 0)
-        if paths.create(first, delta_log.first_entry(table, _schema(table).to_json())):
+        if first.create(delta_log.first_entry(table, _schema(table).to_json())):
             self._seen[table.name] = Snapshot(
                 self.root, table, self._seen, State(0, {}, frozenset(table.arrow_schema.names))
             )
@@ -164,9 +163,9 @@ class Store:
 
     def _is_newest(self, snapshot: Snapshot) -> bool:
         at = self.root / snapshot.table.name
-        if isinstance(at, Path) and snapshot.version >= 0 and not paths.exists(log_entry(at, snapshot.version)):
+        if not at.is_remote and snapshot.version >= 0 and not log_entry(at, snapshot.version).exists():
             return False
-        return not paths.exists(log_entry(at, snapshot.version + 1))
+        return not log_entry(at, snapshot.version + 1).exists()
 
     def seen(self, table: schemas.Table) -> Snapshot | None:
         """Return the table as this store saw it last, by itself or by its own commit; None if it never looked."""
@@ -285,7 +284,7 @@ class Snapshot(table_reader.Rows):
         """Return all rows as a Polars lazy frame."""
         if self.version < 0:
             return pl.LazyFrame(schema=pl.Schema(self.table.arrow_schema))
-        if isinstance(self.root, ObjectPath):
+        if self.root.is_remote:
             # Polars would bring a third client of the object store, with credentials and errors of its own.
             return pl.scan_pyarrow_dataset(self.dataset())
         types = pl.Schema(self.table.arrow_schema)
@@ -304,7 +303,7 @@ class Snapshot(table_reader.Rows):
         """
         table = self.root / self.table.name
         # Nothing is written back that somebody has deleted.
-        if self.version < 0 or not paths.exists(log_entry(table, self.version)):
+        if self.version < 0 or not log_entry(table, self.version).exists():
             raise FileNotFoundError(f"table {self.table.name} is not there any more: {table}")
         retired = list(change.retire)
         added = list(change.add)
@@ -348,10 +347,10 @@ class Snapshot(table_reader.Rows):
         """
         entry = log_entry(self.root / self.table.name, self.version + 1)
         try:
-            found = paths.read(entry)
+            found = entry.read()
         except FileNotFoundError:
-            if isinstance(entry, ObjectPath) and isinstance(error, CommitFailedError):
-                raise object_store.as_os_error(error, entry.uri) from error
+            if entry.is_remote and isinstance(error, CommitFailedError):
+                raise object_store.as_os_error(error, str(entry)) from error
             raise ConflictError(str(error)) from error
         if not any(json.loads(line).get("commitInfo", {}).get("commit_id") == commit_id for line in found.splitlines()):
             raise ConflictError(str(error)) from error

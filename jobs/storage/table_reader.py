@@ -16,7 +16,7 @@ import pyarrow.fs as pafs
 import schemas
 from jobs.storage.data_files import source
 from jobs.storage.file_pruning import DataFile, Span, row_filter
-from jobs.storage.paths import ObjectPath, Place
+from jobs.storage.paths import Place
 
 T = TypeVar("T")
 
@@ -119,7 +119,7 @@ def _dataset_of(
     """
     if not sizes:
         return pads.dataset(table.file_schema.empty_table())
-    if not isinstance(folder, ObjectPath):
+    if not folder.is_remote:
         paths = [str(folder / path) for path in sizes]
         return pads.dataset(paths, schema=table.file_schema, format="parquet")
     if sum(sizes.values()) <= _WHOLE_BYTES:
@@ -136,11 +136,11 @@ def _fragments(
     """Return files as the pieces of a dataset, with what is `told` of each of them."""
     parquet = pads.ParquetFileFormat()
     known = [_known(file) for file in told] or [None] * len(sizes)
-    if isinstance(folder, ObjectPath) and sum(sizes.values()) <= _WHOLE_BYTES:
+    if folder.is_remote and sum(sizes.values()) <= _WHOLE_BYTES:
         with ThreadPoolExecutor(min(len(sizes), _READ_AT_ONCE)) as threads:
             read = list(threads.map(lambda path: source(folder / path), sizes))
         return [parquet.make_fragment(data, None, of) for data, of in zip(read, known, strict=True)]
-    at = far(sizes) if isinstance(folder, ObjectPath) else pafs.SubTreeFileSystem(str(folder), pafs.LocalFileSystem())
+    at = far(sizes) if folder.is_remote else pafs.SubTreeFileSystem(str(folder), pafs.LocalFileSystem())
     return [parquet.make_fragment(path, at, of) for path, of in zip(sizes, known, strict=True)]
 
 

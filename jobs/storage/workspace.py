@@ -10,8 +10,8 @@ from pathlib import Path
 
 from jobs.core.errors import UserError
 from jobs.storage import paths
-from jobs.storage.paths import ObjectPath, Place
-from transforms.io.object_store import SCHEME, split
+from jobs.storage.paths import Place
+from transforms.io.object_store import SCHEME
 
 FORMAT = 1
 """Format of a workspace; raised when an older version of the program could no longer read it rightly."""
@@ -28,7 +28,7 @@ class Workspace:
         self.root = root
 
     @classmethod
-    def at(cls, uri: str | os.PathLike[str] | ObjectPath | None = None) -> Workspace:
+    def at(cls, uri: str | os.PathLike[str] | Place | None = None) -> Workspace:
         """Return the workspace at a path or URI, `$WINNOW_WORKSPACE` or `.winnow`; it need not exist yet.
 
         Raises `UserError` where the place is taken by something else or was written by a newer version.
@@ -36,12 +36,9 @@ class Workspace:
         named = str(uri or os.environ.get("WINNOW_WORKSPACE") or DEFAULT)
         if "://" in named and not named.startswith(("file://", SCHEME)):
             raise UserError(f"workspace {named}: expected a folder, or s3://BUCKET/PREFIX")
-        root = paths.place(named)
-        if isinstance(root, ObjectPath):
-            if not split(root.uri)[1]:
-                raise UserError(f"workspace {named}: expected a prefix in the bucket, as in s3://BUCKET/winnow")
-        else:
-            root = root.expanduser().absolute()
+        root = paths.absolute(named)
+        if root.is_bucket:
+            raise UserError(f"workspace {named}: expected a prefix in the bucket, as in s3://BUCKET/winnow")
         found = cls(root)
         found._check()
         return found
@@ -49,14 +46,15 @@ class Workspace:
     @property
     def folder(self) -> Path:
         """Return the folder of a workspace that has one. Raises `UserError` for one in a bucket."""
-        if isinstance(self.root, ObjectPath):
+        folder = self.root.on_disk()
+        if folder is None:
             raise UserError(f"workspace {self.root}: expected a folder, found a prefix in a bucket")
-        return self.root
+        return folder
 
     @property
     def exists(self) -> bool:
         """Say whether the workspace was ever written."""
-        return paths.exists(self.root / _MARKER)
+        return (self.root / _MARKER).exists()
 
     def require(self) -> Workspace:
         """Return the workspace if it exists, else raise `UserError`."""
@@ -70,13 +68,13 @@ class Workspace:
     def create(self) -> Workspace:
         """Make the folder and mark it, if that was not done. Raises `UserError` where it cannot be written."""
         try:
-            paths.make(self.root)
+            self.root.make_folder()
             probe = self.root / f".writable-{os.getpid()}-{secrets.token_hex(4)}"
-            paths.touch(probe)
+            probe.touch()
             try:
                 self._mark(probe)
             finally:
-                paths.delete(probe)
+                probe.delete()
         except OSError as error:
             raise UserError(f"workspace {self.root} cannot be written: {error.strerror or error}") from error
         return self
@@ -84,25 +82,24 @@ class Workspace:
     def _mark(self, probe: Place) -> None:
         if self.exists:
             return
-        if paths.create(probe, b"second"):
+        if probe.create(b"second"):
             # Whoever keeps to no such rule would let two gateways have the same job.
             raise UserError(
                 f"workspace {self.root}: this object store writes over what is there though it is asked not to "
                 "(If-None-Match); expected one with conditional writes, see docs/objectstore.md"
             )
         marker = {"format": FORMAT, "created_by": f"winnow {version('winnow')}", "id": secrets.token_hex(8)}
-        paths.create(self.root / _MARKER, json.dumps(marker).encode() + b"\n")
+        (self.root / _MARKER).create(json.dumps(marker).encode() + b"\n")
 
     def _check(self) -> None:
         try:
-            if isinstance(self.root, Path) and self.root.exists() and not self.root.is_dir():
+            if self.root.is_not_a_folder():
                 raise UserError(f"workspace {self.root} is a file, expected a folder")
             try:
-                marker = json.loads(paths.read(self.root / _MARKER))
+                marker = json.loads((self.root / _MARKER).read())
             except FileNotFoundError:
                 # What begins with a dot may be what a creation left that was cut short.
-                entries = paths.names(self.root) if isinstance(self.root, Path) else paths.below(self.root)
-                if any(not name.startswith(".") for name in entries):
+                if self.root.has_entries():
                     raise UserError(
                         f"workspace {self.root} is a folder with other things in it (no {_MARKER}); name an empty or "
                         "new one with --workspace"

@@ -1,51 +1,36 @@
-"""`annotations` as readers see them: what was found, with masks and tracks, where it was carried to, and texts."""
+"""`annotations` as readers see them: detections with masks and tracks, propagated objects, and texts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
-
-import polars as pl
+from collections.abc import Container
 
 import schemas
 
-FOUND = schemas.ANNOTATIONS.name
-_TAKEN_OVER = {schemas.MASKS: "mask_rle", schemas.TRACKS: "track_id"}
-"""What other tables know better of an object, by the table that knows it."""
+NAME = schemas.ANNOTATIONS.name
+DETECTED = "annotations_found"
+"""The relation of what detectors alone found: the selected rows of the stored table `annotations`."""
+
+_REFINED_BY = {schemas.MASKS: "mask_rle", schemas.TRACKS: "track_id"}
+"""The column of an object that another table knows better, by that table."""
 
 
-def composed(rows: Callable[[schemas.Table], pl.LazyFrame], stages: Container[str]) -> pl.LazyFrame:
-    """Return the rows of `annotations`, of `rows` by table, where these `stages` have any.
+def statement(stages: Container[str]) -> str:
+    """Return the SELECT behind `annotations`, in the columns of the stored table.
 
-    What was carried on is there as long as what it was carried from is, and no detector has looked at its frame; it has
-    the track of that.
+    `stages` are those with selected rows; the tables of others are not read. A propagated object takes the track of the
+    object that it was propagated from. It is shown as long as that object is there, and no detector has run on its own
+    frame.
+
+    >>> statement({"annotate"})
+    'SELECT found.* FROM annotations_found found '
     """
-    found = rows(schemas.ANNOTATIONS)
-    order = found.collect_schema().names()
-    for table, column in _TAKEN_OVER.items():
+    refined, joins = [], []
+    for table, column in _REFINED_BY.items():
         if table.written_by in stages:
-            known = rows(table).select("annotation_id", better=column)
-            found = found.join(known, on="annotation_id", how="left")
-            found = found.with_columns(pl.coalesce("better", column).alias(column)).drop("better")
-    together = [found.select(order)]
-    if schemas.PROPAGATIONS.written_by in stages:
-        known = found.select("track_id", origin_id="annotation_id")
-        carried = rows(schemas.PROPAGATIONS).drop("track_id").join(known, on="origin_id", how="inner")
-        seen = rows(schemas.ANNOTATED).select(schemas.FRAME_KEY)
-        together.append(carried.join(seen, on=list(schemas.FRAME_KEY), how="anti").select(order))
-    if schemas.TEXTS.written_by in stages:
-        together.append(rows(schemas.TEXTS).select(order))
-    return pl.concat(together)
-
-
-def statement(found: str, stages: Container[str]) -> str:
-    """Return the SELECT that composes `annotations`; `found` is the name of the view of what was found."""
-    better, joins = [], []
-    for table, column in _TAKEN_OVER.items():
-        if table.written_by in stages:
-            better.append(f"coalesce({table.name}.{column}, found.{column}) AS {column}")
+            refined.append(f"coalesce({table.name}.{column}, found.{column}) AS {column}")
             joins.append(f"LEFT JOIN {table.name} ON {table.name}.annotation_id = found.annotation_id")
-    replaced = f" REPLACE ({', '.join(better)})" if better else ""
-    select = f"SELECT found.*{replaced} FROM {found} found {' '.join(joins)}"
+    replaced = f" REPLACE ({', '.join(refined)})" if refined else ""
+    select = f"SELECT found.*{replaced} FROM {DETECTED} found {' '.join(joins)}"
     parts = [select]
     if schemas.PROPAGATIONS.written_by in stages:
         parts.append(

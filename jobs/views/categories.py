@@ -11,16 +11,15 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
+from conf.stages import STAGES
 from jobs.core.stage import Stage
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Snapshot, Store
 from jobs.views import snapshot_spec
 from jobs.views.view import View
 from transforms.formats.exports.objects import vocabulary
-from transforms.models.ocr import TextReader
 
 NAMES = "annotate.names"
-_FINDERS = frozenset({schemas.ANNOTATIONS.written_by, "larger"})
 _BEFORE = "what there was before numbers were kept"
 
 
@@ -53,11 +52,14 @@ def register(store: Store, names: Iterable[str], origin: str, job_id: str) -> No
 
 def register_model(store: Store, stage: Stage, job_id: str) -> None:
     """Give numbers to all that a stage can find, in the order of its model; nothing for stages that find no objects."""
-    if stage.table is schemas.OCR:
-        register(store, TextReader.names, stage.name, job_id)
-    elif stage.name in _FINDERS and (names := stage.params.get(NAMES)):
-        said = (stage.name, stage.params.get("annotate.detector"), stage.params.get("annotate.weights_hash"))
-        register(store, names, " ".join(str(part) for part in said if part), job_id)
+    work = stage.spec.model
+    if work is None or work.finds is None:
+        return
+    if names := stage.params.get(work.finds.param):
+        origin = (stage.name, *(stage.params.get(f"{work.section}.{name}") for name in ("detector", "weights_hash")))
+        register(store, names, " ".join(str(part) for part in origin if part), job_id)
+    else:
+        register(store, work.finds.names, stage.name, job_id)
 
 
 def categories_of(view: View) -> tuple[str, ...]:
@@ -74,12 +76,19 @@ def _unnumbered(view: View) -> Sequence[str]:
 
     Those that people brought in come last, in the order in which they did.
     """
-    found = pl.concat([view.lazy(name).select("category") for name in ("annotations", "annotations:larger")])
+    found = pl.concat([view.lazy(name).select("category") for name in _relations()])
     brought = view.lazy("reviews").drop_nulls("category").group_by("category").agg(pl.col("reviewed_ns").min())
     later = brought.sort("reviewed_ns", "category").collect()["category"].to_list()
     seen = set(found.unique().collect()["category"].to_list()) - set(later)
     known = vocabulary((p.get(NAMES) or [] for p in params_of(view)), seen)
     return tuple(dict.fromkeys((*known, *later)))
+
+
+def _relations() -> list[str]:
+    """Return what a view calls the objects of detectors that are final: of the first stage, and those of others."""
+    table = schemas.ANNOTATIONS
+    finders = [s.name for s in STAGES if table in s.more_tables and s.model and s.model.is_final]
+    return [table.name if name == table.written_by else f"{table.name}:{name}" for name in finders]
 
 
 def params_of(

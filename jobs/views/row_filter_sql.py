@@ -1,4 +1,4 @@
-"""The rows that a selection shows of each table, as SQL: by stage key, and by the rules that chose frames."""
+"""SQL of the rows that a selection shows of each table: filtered by stage key, and by the rules that chose frames."""
 
 from __future__ import annotations
 
@@ -9,16 +9,30 @@ from functools import cached_property
 import pyarrow as pa
 
 import schemas
-from conf.rules import TABLES, understood
 from jobs.views.snapshot_spec import Selection
+
+SELECTED_KEYS = "selected_keys"
+"""The relation that the statements read beside the tables: see `RowFilter.selected_keys`."""
+
+_SELECTED_KEYS_SCHEMA = pa.schema(
+    [*(pa.field(name, pa.string()) for name in ("stage", "stream_id", "stage_key")), pa.field("rule", pa.int64())]
+)
 
 _Within = tuple[str, int]
 """A stage and the number of one of its rules: the streams that have it."""
 
 
 @dataclass(frozen=True)
-class Shown:
-    """Writes the SELECT behind each table's plain name, over `NAME_all` and the relation `selected_keys`."""
+class RowFilter:
+    """Writes the SELECT behind each table's plain name, over `NAME_all` and the relation `selected_keys`.
+
+    >>> keys = {"quality": {"cam1": "4f2a"}}
+    >>> row_filter = RowFilter(Selection(None, keys))
+    >>> row_filter.selected_keys().to_pylist()
+    [{'stage': 'quality', 'stream_id': 'cam1', 'stage_key': '4f2a', 'rule': None}]
+    >>> row_filter.has_rules(schemas.QUALITY)
+    False
+    """
 
     selection: Selection
 
@@ -37,15 +51,18 @@ class Shown:
             for stage, keys in self.selection.keys.items()
             for stream, key in keys.items()
         ]
-        fields = [pa.field(n, pa.string()) for n in ("stage", "stream_id", "stage_key")]
-        return pa.Table.from_pylist(rows, pa.schema([*fields, pa.field("rule", pa.int64())]))
+        return pa.Table.from_pylist(rows, _SELECTED_KEYS_SCHEMA)
 
-    def rows(self, table: schemas.Table) -> str:
+    def statement(self, table: schemas.Table) -> str:
         """Return the SELECT of the rows that the selection shows of a stage's table.
 
         Where there are rules it reads the plain names of tables that have none.
         """
         return self._rows(table, (), frozenset(self.selection.keys.get(table.written_by, ())))
+
+    def statement_of_stage(self, table: schemas.Table, stage: str) -> str:
+        """Return the SELECT of the rows that another stage has written into a table, whatever rules that stage has."""
+        return self._under_keys(table, stage, "true", ())
 
     def _number(self, stage: str, stream: str) -> int | None:
         rule = self.selection.rules.get(stage, {}).get(stream)
@@ -54,35 +71,42 @@ class Shown:
     def _rows(self, table: schemas.Table, within: tuple[_Within, ...], streams: frozenset[str]) -> str:
         """Return the SELECT for `streams`, which are those that have all the rules of `within`."""
         stage = table.written_by
-        parts = [self._under_keys(table, "k.rule IS NULL", within)]
+        parts = [self._under_keys(table, stage, "k.rule IS NULL", within)]
         for number, text in enumerate(self._rules.get(stage, ())):
             mine = frozenset(s for s in streams if self.selection.rules[stage].get(s) == text)
-            if not mine:
-                continue
-            rule, inside = understood(text), (*within, (stage, number))
-            # Of a table that is chosen from itself, a rule sees what that table's own rule chooses.
-            sources = {
-                name: f"({self._rows(TABLES[name], inside, mine)})"
-                for name in rule.columns
-                if self.has_rules(TABLES[name]) and TABLES[name].written_by not in dict(inside)
-            }
-            rows = self._under_keys(table, f"k.rule = {number}", within)
-            parts.append(
-                f"SELECT r.* FROM ({rows}) AS r SEMI JOIN ({rule.query(sources)}) AS c "
-                "ON r.stream_id = c.stream_id AND r.frame_idx = c.frame_idx"
-            )
+            if mine:
+                rows = self._under_keys(table, stage, f"k.rule = {number}", within)
+                frames = self._frames(text, (*within, (stage, number)), mine)
+                parts.append(
+                    f"SELECT r.* FROM ({rows}) AS r SEMI JOIN ({frames}) AS c "
+                    "ON r.stream_id = c.stream_id AND r.frame_idx = c.frame_idx"
+                )
         return " UNION ALL ".join(parts)
 
-    def _under_keys(self, table: schemas.Table, condition: str, within: tuple[_Within, ...]) -> str:
-        stage = table.written_by
+    def _frames(self, text: str, within: tuple[_Within, ...], streams: frozenset[str]) -> str:
+        """Return the SELECT of the frames of `streams` that a rule chooses."""
+        # Takes as long to import as all else that a query needs, and few selections have a rule.
+        from conf.rules import TABLES, understood
+
+        rule = understood(text)
+        # Of a table that is chosen from itself, a rule sees what that table's own rule chooses.
+        sources = {
+            name: f"({self._rows(TABLES[name], within, streams)})"
+            for name in rule.columns
+            if self.has_rules(TABLES[name]) and TABLES[name].written_by not in dict(within)
+        }
+        return rule.query(sources)
+
+    def _under_keys(self, table: schemas.Table, stage: str, condition: str, within: tuple[_Within, ...]) -> str:
+        # DuckDB passes literals on to Arrow, which then leaves out the files of other keys.
         literals = ", ".join(f"'{key}'" for key in sorted(set(self.selection.keys.get(stage, {}).values()))) or "NULL"
         tests = [f"a.stage_key IN ({literals})"]
         tests += [
-            f"a.stream_id IN (SELECT stream_id FROM selected_keys WHERE stage = '{other}' AND rule = {number})"
+            f"a.stream_id IN (SELECT stream_id FROM {SELECTED_KEYS} WHERE stage = '{other}' AND rule = {number})"
             for other, number in within
         ]
         return (
-            f"SELECT a.* FROM {table.name}_all AS a SEMI JOIN selected_keys AS k "
+            f"SELECT a.* FROM {table.name}_all AS a SEMI JOIN {SELECTED_KEYS} AS k "
             f"ON k.stage = '{stage}' AND a.stream_id = k.stream_id AND a.stage_key = k.stage_key AND {condition} "
             f"WHERE {' AND '.join(tests)}"
         )

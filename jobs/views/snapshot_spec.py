@@ -13,7 +13,6 @@ import schemas
 from jobs.core.errors import BrokenTableError, UserError
 from jobs.core.naming import counted_back
 from jobs.records.job_log import jobs_of
-from jobs.storage import paths
 from jobs.storage.store import Store
 
 _VERSIONED = tuple(t for t in schemas.ALL if t.name not in {"runs", "stage_runs", "releases", "models"})
@@ -98,7 +97,7 @@ def versions(store: Store) -> dict[str, int]:
 
 def versions_seen(store: Store) -> dict[str, int]:
     """Return the versions that a store has last seen or made, and of tables that it never looked at the newest ones."""
-    there = set(paths.folders(store.root))
+    there = set(store.root.folders())
     return _known({t.name: store.version_of(t) for t in _VERSIONED if t.name in there})
 
 

@@ -9,15 +9,14 @@ from typing import Any
 import polars as pl
 
 import schemas
+from conf.stage_spec import Comparison
+from conf.stages import spec_of
 from jobs.core.stage import Stage
 from jobs.storage.store import Store
 
 _KEY = list(schemas.FRAME_KEY)
 # Where a row came from, not what it says.
 _ORIGIN = frozenset({"stage_key", "input_id", "stat_id", "mtime_ns", "size_bytes", "uri"})
-# An interval is what it spans; what numbers it has in its stream follows from the others.
-_KEYS = {"idle": ["stream_id", "start_idx", "end_idx"], "scenes": ["stream_id", "start_idx", "end_idx"]}
-_FOLLOWS = {"idle": {"n_frames"}, "scenes": {"n_frames", "scene_idx"}}
 _SHOWN = 5
 
 
@@ -55,10 +54,12 @@ def between(
 
     Of duplicates the groups count, whatever their ids are: a frame differs if its group has other members.
     """
-    if table.name == "duplicates":
+    spec = spec_of(table)
+    how = spec.comparison if spec and table is spec.table else Comparison()
+    if how.groups:
         before, after = _grouped(before, after)
-    key = _KEYS.get(table.name, [name for name in table.file_key if name in before.columns])
-    ignored = _ORIGIN | _FOLLOWS.get(table.name, set()) | set(key)
+    key = [*how.key] or [name for name in table.file_key if name in before.columns]
+    ignored = _ORIGIN | how.derived | set(key)
     columns = [name for name in before.columns if name not in ignored]
     both = before.join(after, on=key, suffix="_after", maintain_order="left").sort(key)
     differs = [_differs(before.schema[name], name, tolerance).alias(f"{name}_differs") for name in columns]
@@ -78,7 +79,7 @@ def between(
         gone=gone.height,
         changed=changed.height,
         columns={name: n for name in columns if (n := int(marked[f"{name}_differs"].sum()))},
-        verdicts=_verdicts(changed) if table.name == "curation" else {},
+        verdicts=_verdicts(changed) if how.verdicts else {},
         examples=examples[:shown],
     )
 

@@ -15,6 +15,7 @@ from jobs.dispatch.submit import submit
 from jobs.records.job_log import JobLog
 from jobs.records.journal import events
 from jobs.runs.run_options import RunOptions
+from jobs.storage.paths import place
 
 _PATIENCE_S = 300
 _EVERY_S = 0.05
@@ -24,9 +25,9 @@ _EVERY_S = 0.05
 def gateway(root: Path) -> Iterator[int]:
     """Run a gateway in the background and yield its process number."""
     try:
-        yield int(daemon.start(root, ())["pid"])
+        yield int(daemon.start(place(root), ())["pid"])
     finally:
-        daemon.stop(root)
+        daemon.stop(place(root))
 
 
 def idle_cost(pid: int, seconds: float) -> tuple[float, float]:
@@ -46,7 +47,7 @@ def life_of_a_job(root: Path, frames: Path) -> dict[str, float]:
     """Submit a job, pause it after its first commit, resume it, and return how long each took to show, in seconds."""
     asked_ns = time.time_ns()
     job_id = submit(root, RunOptions(inputs=[str(frames)]))
-    job_log = JobLog(root, job_id)
+    job_log = JobLog(place(root), job_id)
     first = _once(lambda: _commit(root, job_id, attempt=1))
     pause = job_log.add("pause")
     _once(lambda: (state := job_log.state()) is not None and state.state == "paused")
@@ -65,7 +66,7 @@ def life_of_a_job(root: Path, frames: Path) -> dict[str, float]:
 
 
 def _commit(root: Path, job_id: str, attempt: int) -> dict[str, Any] | None:
-    found = (e for e in events(root, job_id) if e["event"] == "committed" and e["attempt"] == attempt)
+    found = (e for e in events(place(root), job_id) if e["event"] == "committed" and e["attempt"] == attempt)
     return next(found, None)
 
 

@@ -23,6 +23,7 @@ from jobs.dispatch.submit import submit
 from jobs.records.job_log import JobLog, jobs_of
 from jobs.runs.control import find
 from jobs.runs.run_options import RunOptions
+from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, rows
@@ -77,7 +78,7 @@ class Round:
 
     def go_on(self) -> None:
         """Resume once, to the end: what was struck before it was on record is begun again."""
-        if not (known := jobs_of(self.place)):
+        if not (known := jobs_of(place(self.place))):
             finished(self.begin())
             return
         (job_id,) = known
@@ -97,7 +98,7 @@ class Round:
 
     def state(self, job_id: str) -> str:
         """Return the state of a job."""
-        found = JobLog(self.place, job_id).state()
+        found = JobLog(place(self.place), job_id).state()
         return found.state if found else ""
 
 
@@ -176,7 +177,7 @@ def gateway_and_job_killed(trial: Round) -> None:
     gateway = start_gateway(trial.place)
     trial.wait(gateway)
     gateway.send_signal(signal.SIGSTOP)
-    state = JobLog(trial.place, job_id).state()
+    state = JobLog(place(trial.place), job_id).state()
     if state and state.state == "running" and state.holder:
         os.kill(int(state.holder["pid"]), signal.SIGKILL)
     gateway.kill()
@@ -198,7 +199,7 @@ def gateway_told_to_end(trial: Round) -> None:
 def job_paused_and_restarted(trial: Round) -> None:
     process = trial.begin()
     trial.wait(process)
-    (job_id,) = jobs_of(trial.place) or [""]
+    (job_id,) = jobs_of(place(trial.place)) or [""]
     if job_id and trial.state(job_id) == "running":
         subprocess.run(winnow("job", "pause", job_id, trial.place), capture_output=True, check=False)
     _, _, said = ended(process)
@@ -296,8 +297,10 @@ def test_whatever_strikes_a_run_going_on_once_sets_it_right(
         assert_one_live_row(workspace)
         assert_same_tables(workspace, expected(trial.model))
         # Every job is there once, and done, in the queue and in the tables.
-        known = jobs_of(trial.place)
-        assert [(job.job_id, job.state.state) for job in Backlog(trial.place).jobs()] == [(j, "done") for j in known]
+        known = jobs_of(place(trial.place))
+        assert [(job.job_id, job.state.state) for job in Backlog(place(trial.place)).jobs()] == [
+            (j, "done") for j in known
+        ]
         runs = View.of(workspace).lazy("runs").collect()
         assert sorted(runs["job_id"].to_list()) == known
         assert set(runs["state"]) == {"done"}

@@ -23,6 +23,7 @@ from jobs.records.job_log import jobs_of
 from jobs.records.journal import events
 from jobs.records.run_events import SilentListener
 from jobs.runs.run import RunRequest, run
+from jobs.storage import paths
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import (
@@ -109,13 +110,12 @@ def test_a_second_interrupt_ends_a_run_at_once(tmp_path: Path) -> None:
     place = tmp_path / "tables"
     process = start(place, stream, alone=True)
     wait_for_rows(place, process, 10)
-    # Two that come before the process gets to run are one: whoever will not wait presses again and again.
-    while process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.05)
-    code, _, err = ended(process)
-    assert (code, err) == (130, "")
-    (job_id,) = jobs_of(place)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+    (job_id,) = jobs_of(paths.place(place))
     assert finished(resume(place, job_id, alone=True))["state"] == "done"
     assert rows(Workspace.at(place), schemas.FRAMES).height == 600
     assert_one_live_row(Workspace.at(place))
@@ -194,7 +194,7 @@ def test_a_frame_that_kills_its_worker_is_set_aside_and_costs_no_other(deadly: P
     assert (17, "WorkerDied") in held.select("frame_idx", "error_type").rows()
     frames = result["stages"]["frames"]
     assert frames["computed"] + frames["quarantined"] == 40
-    told = [e for e in events(tmp_path / "tables", result["job_id"]) if e["event"] == "frames_set_aside"]
+    told = [e for e in events(paths.place(tmp_path / "tables"), result["job_id"]) if e["event"] == "frames_set_aside"]
     assert sum(e["frames"] for e in told) == frames["quarantined"]
     assert all(e["error"].startswith("WorkerDied: ") for e in told)
     assert frames["quarantined"] <= 2

@@ -14,7 +14,7 @@ from conf.loader import flat, override
 from jobs.core.errors import UserError
 from jobs.records.run_record import RunRecord
 from jobs.runs.run import run as execute
-from jobs.runs.run_options import Asked, requested
+from jobs.runs.run_options import RunOptions, build_request
 
 Settings = Mapping[str, Any] | Sequence[str]
 """Values on top of a profile: `{"duplicates.hamming": 4}`, nested mappings, or `["duplicates.hamming=4"]`."""
@@ -104,12 +104,12 @@ def run(
         problems += error.problems
     if isinstance(config, Loaded) and profile is not None:
         problems.append(f"profile {profile!r}: expected none, as config is loaded already, from {config.profile!r}")
-    options = Asked(
-        inputs=[os.fspath(each) for each in ([inputs] if isinstance(inputs, (str, os.PathLike)) else inputs)],
+    options = RunOptions(
+        inputs=tuple(os.fspath(each) for each in ([inputs] if isinstance(inputs, (str, os.PathLike)) else inputs)),
         profile=None if isinstance(config, Loaded) else profile,
         config=None if config is None or isinstance(config, Loaded) else os.fspath(config),
-        settings=() if isinstance(config, Loaded) else texts,
-        stream_ids=stream_ids,
+        settings=() if isinstance(config, Loaded) else tuple(texts),
+        stream_ids=tuple(stream_ids),
         rebind=rebind,
         allow_missing=allow_missing,
         limit=limit,
@@ -120,7 +120,7 @@ def run(
         reread=reread,
     )
     try:
-        request = requested(workspace, options)
+        request = build_request(workspace, options)
     except UserError as error:
         raise UserError([*problems, *error.problems]) from error
     if problems:

@@ -10,6 +10,7 @@ import pytest
 from jobs.core.errors import StoppedRunError, UserError
 from jobs.engine.ray_engine import Engine
 from jobs.records.job_log import JobLog
+from jobs.storage import paths
 from tests.helpers import on_disk, problems, said, winnow, write_noise_stream
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -47,7 +48,7 @@ def test_wrong_words_are_refused_all_at_once(tmp_path: Path) -> None:
 def test_a_job_of_the_queue_is_left_to_gateways(tmp_path: Path, engine: Engine) -> None:
     cam, place = write_noise_stream(tmp_path / "cam", range(3)), tmp_path / "tables"
     assert winnow("run", "-i", cam, "-w", place).exit_code == 0
-    job_log = JobLog(place, "queued")
+    job_log = JobLog(paths.place(place), "queued")
     job_log.add("submitted")
     for words, state in (
         (("pause",), "paused"),

@@ -13,7 +13,8 @@ import schemas
 from jobs.core.errors import RunFailedError
 from jobs.core.os_errors import as_problem
 from jobs.runs.control import find
-from jobs.storage import paths
+from jobs.storage import local_paths
+from jobs.storage.paths import place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from tests.helpers import go, problems, said, winnow, write_noise_stream
@@ -23,12 +24,12 @@ from tests.processes import finished, resume
 def test_a_name_of_the_moment_is_not_shown(tmp_path: Path) -> None:
     target = tmp_path / "no folder" / "page.html"
     with pytest.raises(FileNotFoundError) as missing:
-        paths.write(target, b"page")
+        place(target).write(b"page")
     assert as_problem(missing.value) == (
         f"{target} cannot be written: there is no folder {target.parent}; make it first, or name another place"
     )
     with pytest.raises(IsADirectoryError) as folder:
-        paths.write(tmp_path, b"page")
+        place(tmp_path).write(b"page")
     assert as_problem(folder.value) == f"{tmp_path} cannot be written: it is a folder; name a file"
 
 
@@ -69,7 +70,7 @@ def test_a_run_on_a_full_disk_says_so_and_leaves_word(
     cam = write_noise_stream(tmp_path / "cam", range(4))
     go(workspace, cam)
     write_noise_stream(cam, range(4, 6), start=4)
-    write = paths._written
+    write = local_paths.write_flushed
 
     def full(file: Path, data: bytes, mode: str) -> None:
         # Until the run gives back what it has laid by.
@@ -77,7 +78,7 @@ def test_a_run_on_a_full_disk_says_so_and_leaves_word(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
         write(file, data, mode)
 
-    monkeypatch.setattr(paths, "_written", full)
+    monkeypatch.setattr(local_paths, "write_flushed", full)
     with pytest.raises(RunFailedError, match="the disk is full; free some space, then run this again"):
         go(workspace, cam)
     monkeypatch.undo()

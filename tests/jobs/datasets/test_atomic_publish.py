@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from jobs.datasets.atomic_publish import BROKEN_OFF, put_in_place, staged
-from jobs.storage import paths
-from jobs.storage.paths import ObjectPath
+from jobs.storage.paths import ObjectPath, place
 from tests import s3
 from transforms.io import object_store
 from transforms.io.object_store import StorageError
@@ -35,18 +34,18 @@ def test_an_upload_that_breaks_off_is_seen_to_be_none(
             built(out, "bd")
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
     assert "manifest" not in s3.keys(str(out))
-    assert paths.exists(out / BROKEN_OFF)
+    assert (out / BROKEN_OFF).exists()
     built(out, "bd")
     assert s3.keys(str(out)) == ["b", "d", "manifest"]
-    assert paths.read(out / "b") == b"b of bd"
+    assert (out / "b").read() == b"b of bd"
 
 
 def test_on_disk_a_folder_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
     out = tmp_path / "set"
     for names in ("abc", "bd"):
-        with staged(out) as folder:
+        with staged(place(out)) as folder:
             assert folder.parent == tmp_path
             for name in names:
                 (folder / name).touch()
-            put_in_place(folder, out, "b")
+            put_in_place(folder, place(out), "b")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["b", "d", "set"]

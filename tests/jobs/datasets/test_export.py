@@ -14,8 +14,7 @@ from jobs.core.errors import RunFailedError, UserError
 from jobs.datasets import release
 from jobs.datasets.export import ExportRequest, export
 from jobs.engine.ray_engine import Engine
-from jobs.storage import paths
-from jobs.storage.paths import ObjectPath
+from jobs.storage.paths import ObjectPath, place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -46,7 +45,7 @@ def kept(workspace: Workspace) -> list[tuple[str, int]]:
 
 def test_coco_holds_the_kept_frames_with_their_pictures(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
     workspace, root = exported
-    manifest = export(workspace, ExportRequest("coco", tmp_path / "out", release="v1"))
+    manifest = export(workspace, ExportRequest("coco", place(tmp_path / "out"), release="v1"))
     loaded = COCO(str(tmp_path / "out/annotations/instances_default.json"))
     images = loaded.loadImgs(loaded.getImgIds())
     assert sorted((i["stream_id"], i["frame_idx"]) for i in images) == kept(workspace)
@@ -63,7 +62,9 @@ def test_an_export_repeated_is_the_same_to_the_byte(exported: tuple[Workspace, P
     workspace, _ = exported
     for format_ in ("coco", "jsonl", "parquet"):
         for name in ("one", "two"):
-            request = ExportRequest(format_, tmp_path / format_ / name, release="v1", split={"train": 0.7, "val": 0.3})
+            request = ExportRequest(
+                format_, place(tmp_path / format_ / name), release="v1", split={"train": 0.7, "val": 0.3}
+            )
             export(workspace, request)
         assert tree(tmp_path / format_ / "one") == tree(tmp_path / format_ / "two")
 
@@ -73,17 +74,17 @@ def test_an_export_of_a_release_stays_the_same_after_later_runs(tmp_path: Path, 
     workspace = Workspace.at(tmp_path / "tables")
     go(workspace, cam)
     release.create(Store(workspace.root), "v1")
-    export(workspace, ExportRequest("coco", tmp_path / "before", release="v1"))
+    export(workspace, ExportRequest("coco", place(tmp_path / "before"), release="v1"))
     write_noise_stream(cam, range(20, 26), start=12)
     go(workspace, cam, settings=["curation.overexposed_mean=1"])
-    export(workspace, ExportRequest("coco", tmp_path / "after", release="v1"))
+    export(workspace, ExportRequest("coco", place(tmp_path / "after"), release="v1"))
     assert tree(tmp_path / "before") == tree(tmp_path / "after")
 
 
 def test_tables_hold_all_columns(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
     workspace, _ = exported
-    export(workspace, ExportRequest("parquet", tmp_path / "p", everything=True))
-    export(workspace, ExportRequest("jsonl", tmp_path / "j", everything=True))
+    export(workspace, ExportRequest("parquet", place(tmp_path / "p"), everything=True))
+    export(workspace, ExportRequest("jsonl", place(tmp_path / "j"), everything=True))
     parquet = pl.read_parquet(tmp_path / "p/frames_default.parquet")
     lines = [json.loads(line) for line in (tmp_path / "j/frames_default.jsonl").read_text().splitlines()]
     assert (
@@ -97,20 +98,24 @@ def test_tables_hold_all_columns(exported: tuple[Workspace, Path], tmp_path: Pat
 
 def test_where_and_all_choose_frames(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
     workspace, _ = exported
-    some = export(workspace, ExportRequest("jsonl", tmp_path / "a", where="frame_idx < 10 AND stream_id = 'cam'"))
+    some = export(
+        workspace, ExportRequest("jsonl", place(tmp_path / "a"), where="frame_idx < 10 AND stream_id = 'cam'")
+    )
     assert some["frames"] == {"default": 10}
-    more = export(workspace, ExportRequest("jsonl", tmp_path / "b", where="NOT keep", everything=True))
+    more = export(workspace, ExportRequest("jsonl", place(tmp_path / "b"), where="NOT keep", everything=True))
     assert more["frames"]["default"] > 0
-    none = export(workspace, ExportRequest("coco", tmp_path / "c", where="false"))
+    none = export(workspace, ExportRequest("coco", place(tmp_path / "c"), where="false"))
     assert none["frames"] == {}
     with pytest.raises(UserError, match="nonsense"):
-        export(workspace, ExportRequest("jsonl", tmp_path / "d", where="nonsense = 1"))
+        export(workspace, ExportRequest("jsonl", place(tmp_path / "d"), where="nonsense = 1"))
     assert not (tmp_path / "d").exists()
 
 
 def test_no_group_straddles_two_splits(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
     workspace, _ = exported
-    request = ExportRequest("parquet", tmp_path / "out", everything=True, split={"train": 0.5, "val": 0.3, "test": 0.2})
+    request = ExportRequest(
+        "parquet", place(tmp_path / "out"), everything=True, split={"train": 0.5, "val": 0.3, "test": 0.2}
+    )
     manifest = export(workspace, request)
     assert set(manifest["frames"]) == {"train", "val", "test"}
     rows = pl.concat([pl.read_parquet(p) for p in (tmp_path / "out").glob("*.parquet")])
@@ -126,7 +131,9 @@ def test_no_stream_straddles_two_splits(tmp_path: Path, engine: Engine) -> None:
     write_noise_stream(root / "cam0", [110], start=3)
     workspace = Workspace.at(tmp_path / "tables")
     go(workspace, root)
-    request = ExportRequest("parquet", tmp_path / "out", everything=True, split={"a": 0.5, "b": 0.5}, split_by="stream")
+    request = ExportRequest(
+        "parquet", place(tmp_path / "out"), everything=True, split={"a": 0.5, "b": 0.5}, split_by="stream"
+    )
     export(workspace, request)
     rows = pl.concat([pl.read_parquet(p) for p in (tmp_path / "out").glob("*.parquet")])
     splits = dict(rows.select("stream_id", "split").unique().rows())
@@ -137,7 +144,7 @@ def test_no_stream_straddles_two_splits(tmp_path: Path, engine: Engine) -> None:
 
 def test_links_point_to_the_originals(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
     workspace, root = exported
-    export(workspace, ExportRequest("coco", tmp_path / "out", media="link", where="stream_id = 'cam'"))
+    export(workspace, ExportRequest("coco", place(tmp_path / "out"), media="link", where="stream_id = 'cam'"))
     links = [p for p in (tmp_path / "out/images").rglob("*") if not p.is_dir()]
     assert links
     assert all(p.is_symlink() and p.resolve().parent == root / "cam" for p in links)
@@ -150,28 +157,28 @@ def test_a_picture_that_changed_stops_the_export_and_leaves_nothing(tmp_path: Pa
     (cam / "image_2.jpg").write_bytes(b"something else")
     (cam / "image_4.jpg").unlink()
     with pytest.raises(RunFailedError) as caught:
-        export(workspace, ExportRequest("coco", tmp_path / "out"))
+        export(workspace, ExportRequest("coco", place(tmp_path / "out")))
     assert "2 pictures" in caught.value.problems[0]
     assert sorted(os.listdir(tmp_path)) == ["cam", "tables"]
-    assert export(workspace, ExportRequest("coco", tmp_path / "out", media="none"))["frames"] == {"default": 6}
+    assert export(workspace, ExportRequest("coco", place(tmp_path / "out"), media="none"))["frames"] == {"default": 6}
 
 
 def test_an_earlier_export_is_replaced_and_nothing_else_is(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
     workspace, _ = exported
-    export(workspace, ExportRequest("coco", tmp_path / "out"))
-    export(workspace, ExportRequest("jsonl", tmp_path / "out"))
+    export(workspace, ExportRequest("coco", place(tmp_path / "out")))
+    export(workspace, ExportRequest("jsonl", place(tmp_path / "out")))
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["frames_default.jsonl", "manifest.json"]
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("all my work")
     with pytest.raises(UserError, match="holds other things"):
-        export(workspace, ExportRequest("jsonl", mine))
+        export(workspace, ExportRequest("jsonl", place(mine)))
     assert (mine / "thesis.txt").read_text() == "all my work"
 
 
 def test_the_manifest_says_which_data_it_is(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
     workspace, _ = exported
-    manifest = export(workspace, ExportRequest("jsonl", tmp_path / "out", release="v1"))
+    manifest = export(workspace, ExportRequest("jsonl", place(tmp_path / "out"), release="v1"))
     assert manifest["source"]["release"] == "v1"
     assert manifest["source"]["tables"]["frames"] > 0
     stages = {stage for group in manifest["source"]["selections"] for stage in group["stages"]}
@@ -184,18 +191,20 @@ def test_what_cannot_be_asked_for(exported: tuple[Workspace, Path], tmp_path: Pa
     workspace, _ = exported
     (tmp_path / "file").touch()
     with pytest.raises(UserError) as caught:
-        export(workspace, ExportRequest("tiff", tmp_path / "file", split={"train": 0.5, "val": 0.4}))
+        export(workspace, ExportRequest("tiff", place(tmp_path / "file"), split={"train": 0.5, "val": 0.4}))
     assert len(caught.value.problems) == 3
     with pytest.raises(UserError, match="expected one of them"):
-        export(workspace, ExportRequest("coco", tmp_path / "out", run="x", release="v1"))
+        export(workspace, ExportRequest("coco", place(tmp_path / "out"), run="x", release="v1"))
 
 
 def test_uncurated_frames_need_to_be_asked_for(tmp_path: Path, engine: Engine) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     go(workspace, write_noise_stream(tmp_path / "cam", range(3)), settings=["stages=[quality]"])
     with pytest.raises(UserError, match="--all"):
-        export(workspace, ExportRequest("jsonl", tmp_path / "out"))
-    assert export(workspace, ExportRequest("jsonl", tmp_path / "out", everything=True))["frames"] == {"default": 3}
+        export(workspace, ExportRequest("jsonl", place(tmp_path / "out")))
+    assert export(workspace, ExportRequest("jsonl", place(tmp_path / "out"), everything=True))["frames"] == {
+        "default": 3
+    }
 
 
 def test_a_folder_with_a_manifest_of_another_program_is_left_alone(
@@ -206,12 +215,12 @@ def test_a_folder_with_a_manifest_of_another_program_is_left_alone(
     (project / "manifest.json").write_text('{"name": "app"}')
     (project / "src/main.js").touch()
     with pytest.raises(UserError, match="holds other things than an export"):
-        export(exported[0], ExportRequest("jsonl", project))
+        export(exported[0], ExportRequest("jsonl", place(project)))
     assert (project / "src/main.js").exists()
 
 
 def test_files_that_someone_put_into_an_export_are_left_alone(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
-    request = ExportRequest("jsonl", tmp_path / "out")
+    request = ExportRequest("jsonl", place(tmp_path / "out"))
     export(exported[0], request)
     (tmp_path / "out/notes.txt").touch()
     with pytest.raises(UserError, match=r"notes\.txt"):
@@ -223,7 +232,7 @@ def test_the_current_folder_can_be_filled(
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    export(exported[0], ExportRequest("jsonl", Path()))
+    export(exported[0], ExportRequest("jsonl", place(Path())))
     assert sorted(p.name for p in Path().iterdir()) == ["frames_default.jsonl", "manifest.json"]
 
 
@@ -234,11 +243,11 @@ def test_a_condition_cannot_get_out_of_its_brackets(
     exported: tuple[Workspace, Path], tmp_path: Path, where: str
 ) -> None:
     with pytest.raises(UserError, match="expected one SQL expression"):
-        export(exported[0], ExportRequest("jsonl", tmp_path / "out", where=where))
+        export(exported[0], ExportRequest("jsonl", place(tmp_path / "out"), where=where))
 
 
 def test_a_split_that_nothing_falls_into_has_its_file(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
-    export(exported[0], ExportRequest("coco", tmp_path / "out", where="false", split={"train": 0.5, "val": 0.5}))
+    export(exported[0], ExportRequest("coco", place(tmp_path / "out"), where="false", split={"train": 0.5, "val": 0.5}))
     assert sorted(p.name for p in (tmp_path / "out/annotations").iterdir()) == [
         "instances_train.json",
         "instances_val.json",
@@ -249,7 +258,7 @@ def test_a_split_that_nothing_falls_into_has_its_file(exported: tuple[Workspace,
 def test_files_that_someone_put_among_the_pictures_are_left_alone(
     exported: tuple[Workspace, Path], tmp_path: Path, format_: str
 ) -> None:
-    request = ExportRequest(format_, tmp_path / "out", where="stream_id = 'cam'")
+    request = ExportRequest(format_, place(tmp_path / "out"), where="stream_id = 'cam'")
     export(exported[0], request)
     export(exported[0], request)
     folder = next(p for p in (tmp_path / "out").rglob("*.jpg")).parent
@@ -264,7 +273,7 @@ def test_files_that_someone_put_among_the_pictures_are_left_alone(
 def test_of_an_export_that_lists_no_pictures_only_its_own_give_way(
     exported: tuple[Workspace, Path], tmp_path: Path, name: str
 ) -> None:
-    request = ExportRequest("coco", tmp_path / "out", where="stream_id = 'cam'")
+    request = ExportRequest("coco", place(tmp_path / "out"), where="stream_id = 'cam'")
     fresh = export(exported[0], request)
 
     def as_of_an_earlier_version() -> None:
@@ -290,4 +299,4 @@ def test_in_a_bucket_files_among_the_pictures_are_left_alone(exported: tuple[Wor
     object_store.put(f"{bucket}/set/images/mine.txt", b"mine")
     with pytest.raises(UserError, match=r"images/mine\.txt"):
         export(exported[0], request)
-    assert paths.read(ObjectPath(f"{bucket}/set/images/mine.txt")) == b"mine"
+    assert ObjectPath(f"{bucket}/set/images/mine.txt").read() == b"mine"

@@ -18,6 +18,7 @@ from jobs.datasets import release
 from jobs.datasets.export import ExportRequest, export
 from jobs.datasets.frame_sampling import SelectRequest, select
 from jobs.engine.ray_engine import Engine
+from jobs.storage.paths import place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -92,12 +93,12 @@ def test_a_selection_is_exported_and_stays_in_a_release(done: Workspace, tmp_pat
     frozen = chosen(done, "shipped")
     release.create(Store(done.root), "shipped-v1")
     select(done, SelectRequest("shipped", "diverse", n=2))
-    request = ExportRequest("jsonl", tmp_path / "out", release="shipped-v1", selection="shipped")
+    request = ExportRequest("jsonl", place(tmp_path / "out"), release="shipped-v1", selection="shipped")
     assert export(done, request)["frames"] == {"default": 6}
     lines = [json.loads(line) for line in (tmp_path / "out/frames_default.jsonl").read_text().splitlines()]
     assert [(line["stream_id"], line["frame_idx"]) for line in lines] == sorted(frozen)
     with pytest.raises(UserError, match="there is no selection 'shiped'; there are: "):
-        export(done, ExportRequest("jsonl", tmp_path / "other", selection="shiped"))
+        export(done, ExportRequest("jsonl", place(tmp_path / "other"), selection="shiped"))
 
 
 def test_scenes_do_not_straddle_splits(tmp_path: Path, engine: Engine) -> None:
@@ -109,14 +110,14 @@ def test_scenes_do_not_straddle_splits(tmp_path: Path, engine: Engine) -> None:
     go(workspace, write_pictures(tmp_path / "cam", pictures), settings=cut)
     assert rows(workspace, schemas.SCENES)["n_frames"].to_list() == [4] * 19 + [3, 1]
     options: dict[str, Any] = {"everything": True, "split": {"a": 0.5, "b": 0.5}, "split_by": "scene"}
-    export(workspace, ExportRequest("parquet", tmp_path / "out", **options))
+    export(workspace, ExportRequest("parquet", place(tmp_path / "out"), **options))
     exported = pl.concat([pl.read_parquet(path) for path in (tmp_path / "out").glob("*.parquet")])
     of = dict(exported.select("frame_idx", "split").iter_rows())
     assert all(len({of[i] for i in range(first, first + 4)}) == 1 for first in range(0, 76, 4))
     assert of[79] == of[3]
     assert set(of.values()) == {"a", "b"}
     # What else is exported makes no difference.
-    export(workspace, ExportRequest("parquet", tmp_path / "few", where="frame_idx % 3 = 1", **options))
+    export(workspace, ExportRequest("parquet", place(tmp_path / "few"), where="frame_idx % 3 = 1", **options))
     few = pl.concat([pl.read_parquet(path) for path in (tmp_path / "few").glob("*.parquet")])
     assert all(of[index] == split for index, split in few.select("frame_idx", "split").iter_rows())
 
@@ -124,7 +125,7 @@ def test_scenes_do_not_straddle_splits(tmp_path: Path, engine: Engine) -> None:
 def test_streams_without_scenes_are_named(tmp_path: Path, engine: Engine) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     go(workspace, write_noise_stream(tmp_path / "cam", range(3)), settings=["stages=[duplicates, curation]"])
-    request = ExportRequest("parquet", tmp_path / "out", split={"a": 0.5, "b": 0.5}, split_by="scene")
+    request = ExportRequest("parquet", place(tmp_path / "out"), split={"a": 0.5, "b": 0.5}, split_by="scene")
     with pytest.raises(UserError, match="streams without scenes: cam"):
         export(workspace, request)
 

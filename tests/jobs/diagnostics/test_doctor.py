@@ -19,6 +19,7 @@ from jobs.diagnostics.doctor import examine
 from jobs.diagnostics.finding import Finding
 from jobs.engine.ray_engine import Engine
 from jobs.models.weights_store import pull
+from jobs.storage.paths import place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -44,7 +45,7 @@ def test_a_sound_workspace_is_sound(healthy: Path) -> None:
 
 
 def test_a_changed_file_is_found_by_its_hash_alone(tables: Path) -> None:
-    file = tables / "quality" / Store(tables).open(schemas.QUALITY).files[0].path
+    file = tables / "quality" / Store(place(tables)).open(schemas.QUALITY).files[0].path
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(bytes(data))
@@ -55,9 +56,9 @@ def test_a_changed_file_is_found_by_its_hash_alone(tables: Path) -> None:
 
 
 def test_files_that_only_a_release_refers_to_are_missed(tables: Path) -> None:
-    store = Store(tables)
+    store = Store(place(tables))
     (manifest,) = store.read(schemas.RELEASES)["manifest"].to_pylist()
-    then = {f.path for f in Store(tables, json.loads(manifest)["tables"]).open(schemas.QUALITY).files}
+    then = {f.path for f in Store(place(tables), json.loads(manifest)["tables"]).open(schemas.QUALITY).files}
     now = {f.path for f in store.open(schemas.QUALITY).files}
     (only_then,) = then - now
     (tables / "quality" / only_then).unlink()
@@ -98,7 +99,7 @@ def test_exit_codes_and_json(healthy: Path, tables: Path) -> None:
     run = CliRunner()
     sound = run.invoke(app, ["doctor", "--quick", "--workspace", str(healthy), "--json"])
     assert (sound.exit_code, json.loads(sound.stdout)["healthy"]) == (0, True)
-    (tables / "frames" / Store(tables).open(schemas.FRAMES).files[0].path).unlink()
+    (tables / "frames" / Store(place(tables)).open(schemas.FRAMES).files[0].path).unlink()
     ill = run.invoke(app, ["doctor", "--quick", "--workspace", str(tables)])
     assert ill.exit_code == 1
     assert "are missing" in ill.stdout

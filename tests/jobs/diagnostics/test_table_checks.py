@@ -14,6 +14,7 @@ from jobs.diagnostics.doctor import examine
 from jobs.diagnostics.finding import Finding
 from jobs.records.job_log import JobLog
 from jobs.storage.delta_log import log_entry
+from jobs.storage.paths import place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -26,19 +27,19 @@ def broken(findings: list[Finding]) -> list[Finding]:
 
 def take_back(root: Path, table: schemas.Table, n: int = 1) -> int:
     """Delete the newest entries of a table's log, and return the version that is left."""
-    newest = Store(root).open(table).version
+    newest = Store(place(root)).open(table).version
     for version in range(newest, newest - n, -1):
-        (root / table.name / "_delta_log" / log_entry(root / table.name, version).name).unlink()
+        (root / table.name / "_delta_log" / log_entry(place(root / table.name), version).name).unlink()
     return newest - n
 
 
 def test_what_is_there_is_no_loss(healthy: Path) -> None:
-    assert [*table_checks.tables(Store(healthy)), *table_checks.jobs(healthy)] == []
+    assert [*table_checks.tables(Store(place(healthy))), *table_checks.jobs(place(healthy))] == []
 
 
 @pytest.mark.parametrize("table", [schemas.DUPLICATES, schemas.IDLE, schemas.HEADS, schemas.LISTING])
 def test_a_table_that_is_gone_is_named_with_its_mend_and_not_read_as_empty(tables: Path, table: schemas.Table) -> None:
-    recorded = Store(tables).open(table).version
+    recorded = Store(place(tables)).open(table).version
     shutil.rmtree(tables / table.name)
     (found,) = broken(examine(str(tables)))
     assert found.subject == "tables"
@@ -92,11 +93,11 @@ def test_a_run_that_needs_a_lost_table_as_little_as_it_writes_it_hides_no_loss(h
 
 
 def test_a_release_of_a_table_that_was_made_anew_is_lost(healthy: Path, tables: Path) -> None:
-    release.create(Store(tables), "second")
-    recorded = Store(tables).open(schemas.QUALITY).version
+    release.create(Store(place(tables)), "second")
+    recorded = Store(place(tables)).open(schemas.QUALITY).version
     shutil.rmtree(tables / "quality")
     go(Workspace.at(tables), healthy.parent / "cam")
-    now = Store(tables).open(schemas.QUALITY).version
+    now = Store(place(tables)).open(schemas.QUALITY).version
     (found,) = broken(examine(str(tables)))
     assert found.found == f"table quality is at version {now}, and was at version {recorded} in release second"
     assert found.mend == "bring it back from a backup"
@@ -138,9 +139,11 @@ def test_every_record_of_a_job_is_read(tables: Path) -> None:
     assert found.found.startswith(f"{first} is no record of a job")
     assert str(folder) in found.mend
     first.write_bytes(kept)
-    JobLog(tables, folder.name).add("failed")
+    JobLog(place(tables), folder.name).add("failed")
     (folder / "000002.json").unlink()
-    assert [found.found for found in table_checks.jobs(tables)] == [f"job {folder.name} lacks its record 000002.json"]
+    assert [found.found for found in table_checks.jobs(place(tables))] == [
+        f"job {folder.name} lacks its record 000002.json"
+    ]
     # One that was being cleared is no job any more.
     first.unlink()
-    assert list(table_checks.jobs(tables)) == []
+    assert list(table_checks.jobs(place(tables))) == []

@@ -18,7 +18,7 @@ import ray
 from jobs.core.errors import UserError
 from jobs.core.processes import has_ended
 from jobs.dispatch.control_token import VARIABLE, demand
-from jobs.dispatch.gateway import lock_path, log_path
+from jobs.dispatch.gateway_files import lock_path, log_path
 from jobs.dispatch.job_queue import Backlog, QueuedJob
 from jobs.dispatch.jsonlog import tail
 from jobs.dispatch.overview import Overview
@@ -30,6 +30,7 @@ from jobs.records.journal import events
 from jobs.records.progress import Progress
 from jobs.runs.run_options import RunOptions
 from jobs.storage.locks import holder
+from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import assert_one_live_row, on_disk, write_noise_stream
@@ -55,7 +56,7 @@ class Running:
         self.root = root
         command = [sys.executable, "-m", "jobs.cli", "gateway", "start", "--foreground", "--workspace", str(root)]
         self.process = subprocess.Popen([*command, *FAST, *options], stderr=subprocess.PIPE, text=True)
-        wait(lambda: self.process.poll() is not None or (holder(lock_path(root)) or {}).get("ready"))
+        wait(lambda: self.process.poll() is not None or (holder(lock_path(place(root))) or {}).get("ready"))
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """Signal it, and return its exit code and what it said."""

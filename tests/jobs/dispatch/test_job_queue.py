@@ -14,11 +14,12 @@ import pytest
 from jobs.core.processes import process_identity
 from jobs.dispatch.job_queue import HEARTBEAT, SILENCE_S, Backlog, QueuedJob, in_turn
 from jobs.records.job_log import JobLog
+from jobs.storage.paths import place
 from tests.waiting import PATIENCE_S, ended
 
 
 def submitted(root: Path, job_id: str, **data: Any) -> JobLog:
-    job_log = JobLog(root, job_id)
+    job_log = JobLog(place(root), job_id)
     job_log.add("submitted", {"request": {}, **data}, after=0)
     return job_log
 
@@ -36,7 +37,7 @@ def dead_process() -> dict[str, Any]:
 def test_the_highest_priority_is_first_and_then_the_oldest(tmp_path: Path) -> None:
     for name, priority in (("b", 0), ("c", 5), ("a", 0), ("d", 5)):
         submitted(tmp_path, name, priority=priority)
-    jobs = Backlog(tmp_path).jobs()
+    jobs = Backlog(place(tmp_path)).jobs()
     assert [j.job_id for j in in_turn(jobs, time.time_ns())] == ["c", "d", "b", "a"]
 
 
@@ -44,12 +45,12 @@ def test_only_what_waits_for_a_gateway_is_in_turn(tmp_path: Path) -> None:
     submitted(tmp_path, "claimed").add("claimed", {"process": process_identity()})
     submitted(tmp_path, "paused").add("pause")
     submitted(tmp_path, "cancelled").add("cancel")
-    JobLog(tmp_path, "by-hand").add("started", {"process": process_identity()})
+    JobLog(place(tmp_path), "by-hand").add("started", {"process": process_identity()})
     later = submitted(tmp_path, "later")
     later.add("claimed", {"process": process_identity()})
     later.add("requeued", {"failed": True, "not_before_ns": time.time_ns() + 60 * 10**9})
     submitted(tmp_path, "due")
-    backlog = Backlog(tmp_path)
+    backlog = Backlog(place(tmp_path))
     assert [j.job_id for j in in_turn(backlog.jobs(), time.time_ns())] == ["due"]
     in_a_while = time.time_ns() + 61 * 10**9
     assert [j.job_id for j in in_turn(backlog.jobs(), in_a_while)] == ["later", "due"]
@@ -57,7 +58,7 @@ def test_only_what_waits_for_a_gateway_is_in_turn(tmp_path: Path) -> None:
 
 def test_a_word_said_at_any_moment_is_seen_at_the_next_look(tmp_path: Path) -> None:
     job_log = submitted(tmp_path, "job")
-    backlog = Backlog(tmp_path)
+    backlog = Backlog(place(tmp_path))
     for word in ("claimed", "started", "pause", "resume", "paused", "resume", "claimed", "done"):
         job_log.add(word, {"process": process_identity()})
         assert only(backlog).records[-1].word == word
@@ -70,7 +71,7 @@ def test_a_word_said_at_any_moment_is_seen_at_the_next_look(tmp_path: Path) -> N
 
 def test_failures_count_from_when_somebody_last_asked(tmp_path: Path) -> None:
     job_log = submitted(tmp_path, "job")
-    backlog = Backlog(tmp_path)
+    backlog = Backlog(place(tmp_path))
     for failures in (1, 2):
         assert backlog.claim(only(backlog))
         assert backlog.requeue(only(backlog), "no memory", wait_s=0)
@@ -89,7 +90,7 @@ def test_failures_count_from_when_somebody_last_asked(tmp_path: Path) -> None:
 
 def test_a_claim_on_what_has_moved_on_fails(tmp_path: Path) -> None:
     job_log = submitted(tmp_path, "job")
-    backlog = Backlog(tmp_path)
+    backlog = Backlog(place(tmp_path))
     before = only(backlog)
     job_log.add("cancel")
     assert not backlog.claim(before)
@@ -99,7 +100,7 @@ def test_a_claim_on_what_has_moved_on_fails(tmp_path: Path) -> None:
 @pytest.mark.process
 def test_a_job_whose_process_has_died_is_abandoned(tmp_path: Path) -> None:
     job_log = submitted(tmp_path, "job")
-    backlog = Backlog(tmp_path)
+    backlog = Backlog(place(tmp_path))
     assert not backlog.is_abandoned(only(backlog))
     job_log.add("claimed", {"process": process_identity()})
     assert not backlog.is_abandoned(only(backlog))
@@ -110,7 +111,7 @@ def test_a_job_whose_process_has_died_is_abandoned(tmp_path: Path) -> None:
 def test_a_process_elsewhere_is_dead_once_it_is_silent(tmp_path: Path) -> None:
     elsewhere = {"host": "elsewhere", "boot": "", "pid": 1, "pid_started": "1"}
     submitted(tmp_path, "job").add("started", {"process": elsewhere})
-    backlog = Backlog(tmp_path)
+    backlog = Backlog(place(tmp_path))
     folder = tmp_path / "jobs" / "job"
     beat = folder / HEARTBEAT
     beat.touch()
@@ -126,16 +127,18 @@ def test_a_job_that_nobody_can_read_hides_no_other(tmp_path: Path) -> None:
     submitted(tmp_path, "good")
     submitted(tmp_path, "bad")
     (tmp_path / "jobs" / "bad" / "000002.json").write_text("{")
-    backlog = Backlog(tmp_path)
+    backlog = Backlog(place(tmp_path))
     assert only(backlog).job_id == "good"
     assert list(backlog.unreadable) == ["bad"]
     assert "is no record of a job" in backlog.unreadable["bad"]
 
 
 CLAIM = """
-import pathlib, sys, time
+import sys, time
 from jobs.dispatch.job_queue import Backlog, in_turn
-backlog, mine = Backlog(pathlib.Path(sys.argv[1])), []
+from jobs.storage.paths import place
+from tests.waiting import PATIENCE_S, ended
+backlog, mine = Backlog(place(sys.argv[1])), []
 # Until every job is over, whoever did it.
 while True:
     jobs = backlog.jobs()
@@ -149,10 +152,12 @@ while True:
 print(*mine)
 """
 SUBMIT = """
-import pathlib, sys
+import sys
 from jobs.records.job_log import JobLog
+from jobs.storage.paths import place
+from tests.waiting import PATIENCE_S, ended
 for number in range(5):
-    JobLog(pathlib.Path(sys.argv[1]), f"{sys.argv[2]}-{number}").add("submitted", {"priority": number}, after=0)
+    JobLog(place(sys.argv[1]), f"{sys.argv[2]}-{number}").add("submitted", {"priority": number}, after=0)
 """
 
 
@@ -167,15 +172,15 @@ def test_twenty_jobs_of_four_processes_are_each_claimed_once_by_three(tmp_path: 
     claimed = [name for process in claimants for name in ended(process)[1].split()]
     assert [process.returncode for process in claimants] == [0] * 3
     assert sorted(claimed) == [f"w{w}-{n}" for w in range(4) for n in range(5)]
-    words = [[r.word for r in job.records] for job in Backlog(tmp_path).jobs()]
+    words = [[r.word for r in job.records] for job in Backlog(place(tmp_path)).jobs()]
     assert words == [["submitted", "claimed", "done"]] * 20
 
 
 def test_what_is_over_is_kept_small_and_what_is_cleared_is_forgotten(tmp_path: Path) -> None:
     for name in ("live", "over"):
         submitted(tmp_path, name, request={"config": "x" * 1000}, schedule="nightly")
-    JobLog(tmp_path, "over").add("done")
-    backlog = Backlog(tmp_path)
+    JobLog(place(tmp_path), "over").add("done")
+    backlog = Backlog(place(tmp_path))
     for _ in range(2):
         live, over = backlog.jobs()
         assert live.submitted["request"]["config"]

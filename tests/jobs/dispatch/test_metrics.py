@@ -9,10 +9,11 @@ import pytest
 
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
-from jobs.dispatch.metrics import CONTENT_TYPE, serve, text
+from jobs.dispatch.metrics import serve, text
 from jobs.dispatch.overview import Overview
 from jobs.records.job_log import JobLog
 from jobs.records.journal import Journal
+from jobs.storage.paths import place
 from tests.waiting import PATIENCE_S
 
 _LABEL = r'[a-z_]+="(?:[^"\\\n]|\\[\\"n])*"'
@@ -21,12 +22,12 @@ _SAMPLE = re.compile(rf"([a-z_]+)(\{{{_LABEL}(?:,{_LABEL})*\}})? (-?[0-9.e+]+)")
 
 def busy(root: Path) -> None:
     """A workspace with a job that waits and one that has measured 300 of 1,000 frames, 100 a second."""
-    JobLog(root, "waits").add("submitted", {"request": {}})
-    runs = JobLog(root, "runs")
+    JobLog(place(root), "waits").add("submitted", {"request": {}})
+    runs = JobLog(place(root), "runs")
     runs.add("submitted", {"request": {}})
     runs.add("claimed", {"process": process_identity()})
     now = time.time_ns()
-    journal = Journal.of(root, "runs")
+    journal = Journal.of(place(root), "runs")
     journal.write("run_started", at_ns=now - 3 * 10**9, frames=1000)
     journal.write("stage_started", at_ns=now - 3 * 10**9, stage="measure", frames=1000)
     for second in (2, 1, 0):
@@ -36,7 +37,7 @@ def busy(root: Path) -> None:
 
 def test_every_line_is_as_the_format_wants_it(tmp_path: Path) -> None:
     busy(tmp_path)
-    lines = text(Overview(tmp_path).values()).splitlines()
+    lines = text(Overview(place(tmp_path)).values()).splitlines()
     declared = ""
     samples: dict[str, float] = {}
     for line in lines:
@@ -61,24 +62,24 @@ def test_every_line_is_as_the_format_wants_it(tmp_path: Path) -> None:
 
 
 def test_what_would_end_a_label_is_escaped(tmp_path: Path) -> None:
-    values = Overview(tmp_path).values()
+    values = Overview(place(tmp_path)).values()
     values["jobs"] = {'a"b\\c\nd': 1}
-    assert 'winnow_jobs{state="a\\"b\\\\c\\nd"} 1' in text(values).splitlines()
+    assert 'winnow_jobs{state="a\\"b\\\\c\\nd"} 1.0' in text(values).splitlines()
 
 
 def test_metrics_are_served_on_loopback_only_and_nothing_else_is(tmp_path: Path) -> None:
     busy(tmp_path)
-    server = serve(tmp_path, 0)
+    server = serve(place(tmp_path), 0)
     try:
         host, port = server.server_address[:2]
         assert host == "127.0.0.1"
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answer:
-            assert answer.headers["Content-Type"] == CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
-            assert b'winnow_jobs{state="pending"} 1\n' in answer.read()
+            assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+            assert b'winnow_jobs{state="pending"} 1.0\n' in answer.read()
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE_S)
         with pytest.raises(UserError, match="name another port"):
-            serve(tmp_path, int(port))
+            serve(place(tmp_path), int(port))
     finally:
         server.shutdown()
         server.server_close()

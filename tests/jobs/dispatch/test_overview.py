@@ -11,22 +11,23 @@ from jobs.core.processes import process_identity
 from jobs.dispatch.overview import Overview, rss_mb
 from jobs.records.job_log import DIED, JobLog
 from jobs.records.journal import Journal
+from jobs.storage.paths import place
 
 
 def test_an_empty_workspace_has_nothing_to_show(tmp_path: Path) -> None:
-    values = Overview(tmp_path).values()
+    values = Overview(place(tmp_path)).values()
     assert (values["gateway"], values["queue"], values["running"]) == (None, {"depth": 0, "due": 0}, [])
     assert set(values["jobs"].values()) == {0}
 
 
 def test_what_waits_is_shown_in_the_order_in_which_it_is_taken_up(tmp_path: Path) -> None:
-    later = JobLog(tmp_path, "a-later")
+    later = JobLog(place(tmp_path), "a-later")
     later.add("submitted", {"priority": 9})
     later.add("claimed", {"process": process_identity()})
     later.add("requeued", {"failed": True, "error": "no memory", "not_before_ns": time.time_ns() + 60 * 10**9})
-    JobLog(tmp_path, "b-low").add("submitted", {"priority": 0})
-    JobLog(tmp_path, "c-high").add("submitted", {"priority": 5})
-    values = Overview(tmp_path).values()
+    JobLog(place(tmp_path), "b-low").add("submitted", {"priority": 0})
+    JobLog(place(tmp_path), "c-high").add("submitted", {"priority": 5})
+    values = Overview(place(tmp_path)).values()
     assert values["queue"] == {"depth": 3, "due": 2}
     assert [job["job_id"] for job in values["waiting"]] == ["c-high", "b-low", "a-later"]
     assert values["waiting"][2]["failures"] == 1
@@ -34,12 +35,12 @@ def test_what_waits_is_shown_in_the_order_in_which_it_is_taken_up(tmp_path: Path
 
 
 def test_a_running_job_is_shown_as_far_as_its_journal_says_at_every_look(tmp_path: Path) -> None:
-    job_log = JobLog(tmp_path, "job")
+    job_log = JobLog(place(tmp_path), "job")
     job_log.add("submitted", {})
     job_log.add("claimed", {"process": process_identity()})
-    overview = Overview(tmp_path)
+    overview = Overview(place(tmp_path))
     assert overview.values()["running"][0]["stage"] is None
-    journal = Journal.of(tmp_path, "job")
+    journal = Journal.of(place(tmp_path), "job")
     journal.write("run_started", frames=10)
     journal.write("stage_started", stage="measure", frames=10)
     for done in (4, 8):
@@ -53,7 +54,7 @@ def test_a_running_job_is_shown_as_far_as_its_journal_says_at_every_look(tmp_pat
     job_log.add("paused")
     values = overview.values()
     assert (values["running"], values["jobs"]["paused"]) == ([], 1)
-    waited = JobLog(tmp_path, "waited")
+    waited = JobLog(place(tmp_path), "waited")
     waited.add("submitted", {})
     waited.add("pause")
     waited.add("paused")
@@ -64,9 +65,9 @@ def test_a_running_job_is_shown_as_far_as_its_journal_says_at_every_look(tmp_pat
 @pytest.mark.process
 def test_a_run_whose_process_was_killed_has_failed_before_anybody_notes_it_down(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
-        job_log = JobLog(tmp_path, "job")
+        job_log = JobLog(place(tmp_path), "job")
         job_log.add("started", {"process": process_identity(process.pid)})
-        overview = Overview(tmp_path)
+        overview = Overview(place(tmp_path))
         assert overview.values()["jobs"]["running"] == 1
         process.kill()
     values = overview.values()
@@ -75,8 +76,8 @@ def test_a_run_whose_process_was_killed_has_failed_before_anybody_notes_it_down(
     assert [job.error for job in overview.jobs()] == [DIED]
     assert [record.word for record in job_log.records()] == ["started"]
     # What a gateway runs is its own to put back.
-    JobLog(tmp_path, "queued").add("submitted", {})
-    JobLog(tmp_path, "queued").add("claimed", {"process": job_log.records()[0].data["process"]})
+    JobLog(place(tmp_path), "queued").add("submitted", {})
+    JobLog(place(tmp_path), "queued").add("claimed", {"process": job_log.records()[0].data["process"]})
     assert overview.values()["running"][0]["worker"]["alive"] is False
 
 

@@ -14,6 +14,7 @@ from jobs.dispatch import schedule
 from jobs.dispatch.job_queue import Backlog
 from jobs.dispatch.schedule import Schedule
 from jobs.records.job_log import JobLog
+from jobs.storage.paths import place
 
 BERLIN = "Europe/Berlin"
 
@@ -106,7 +107,7 @@ def test_no_time_lies_between_the_last_one_and_now(seconds: int, cron: str) -> N
 def test_what_makes_no_sense_is_refused(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
     values: dict[str, Any] = {"name": "nightly", "cron": "0 2 * * *", "tz": "UTC", "asked": {}} | changed
     with pytest.raises(UserError, match=said):
-        schedule.save(tmp_path, Schedule(**values))
+        schedule.save(place(tmp_path), Schedule(**values))
     assert not (tmp_path / "schedules").exists()
 
 
@@ -115,77 +116,77 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 
 
 def test_a_schedule_is_kept_until_it_is_removed(tmp_path: Path) -> None:
-    schedule.save(tmp_path, made("0 2 * * *"))
-    assert schedule.find(tmp_path, "nightly") == made("0 2 * * *")
+    schedule.save(place(tmp_path), made("0 2 * * *"))
+    assert schedule.find(place(tmp_path), "nightly") == made("0 2 * * *")
     with pytest.raises(UserError, match="exists"):
-        schedule.save(tmp_path, made("0 3 * * *"))
-    schedule.remove(tmp_path, "nightly")
-    assert list(schedule.kept(tmp_path)) == []
+        schedule.save(place(tmp_path), made("0 3 * * *"))
+    schedule.remove(place(tmp_path), "nightly")
+    assert list(schedule.kept(place(tmp_path))) == []
     with pytest.raises(UserError, match="there is no schedule 'nightly'; there are: none yet"):
-        schedule.remove(tmp_path, "nightly")
+        schedule.remove(place(tmp_path), "nightly")
 
 
 def look(root: Path, now: str) -> list[tuple[str, str | None]]:
     """Look what is due, as a gateway does, and return what came of it with the job or the reason."""
-    events = schedule.submit_due(root, Backlog(root).jobs(), ns(now))
+    events = schedule.submit_due(place(root), Backlog(place(root)).jobs(), ns(now))
     return [(event, details.get("job_id") or details.get("reason")) for event, details in events]
 
 
 def test_each_time_is_submitted_once_however_often_one_looks(tmp_path: Path) -> None:
-    schedule.save(tmp_path, made("0 2 * * *", added="2026-11-20T12:00"))
+    schedule.save(place(tmp_path), made("0 2 * * *", added="2026-11-20T12:00"))
     assert look(tmp_path, "2026-11-21T00:59") == []
     assert look(tmp_path, "2026-11-21T01:00") == [("schedule_due", "20261121-010000-nightly")]
     assert look(tmp_path, "2026-11-21T01:00") == []
-    (job,) = Backlog(tmp_path).jobs()
+    (job,) = Backlog(place(tmp_path)).jobs()
     assert (job.schedule, job.release, job.state.state) == ("nightly", "nightly-2026-11-21", "pending")
     assert job.submitted["asked"] == {"inputs": ["/cam"]}
-    JobLog(tmp_path, job.job_id).add("done")
+    JobLog(place(tmp_path), job.job_id).add("done")
     assert look(tmp_path, "2026-11-22T01:00") == [("schedule_due", "20261122-010000-nightly")]
 
 
 def test_a_gateway_that_died_between_two_steps_does_not_submit_again(tmp_path: Path) -> None:
-    schedule.save(tmp_path, made("0 2 * * *", added="2026-11-20T12:00"))
+    schedule.save(place(tmp_path), made("0 2 * * *", added="2026-11-20T12:00"))
     look(tmp_path, "2026-11-21T01:00")
     (tmp_path / "schedules" / "noted" / "nightly.json").unlink()
-    JobLog(tmp_path, "20261121-010000-nightly").add("done")
+    JobLog(place(tmp_path), "20261121-010000-nightly").add("done")
     look(tmp_path, "2026-11-21T01:05")
-    (job,) = Backlog(tmp_path).jobs()
+    (job,) = Backlog(place(tmp_path)).jobs()
     assert [r.word for r in job.records] == ["submitted", "done"]
 
 
 def test_a_week_without_a_gateway_is_made_up_for_once(tmp_path: Path) -> None:
-    schedule.save(tmp_path, made("0 2 * * *", added="2026-11-01"))
+    schedule.save(place(tmp_path), made("0 2 * * *", added="2026-11-01"))
     assert look(tmp_path, "2026-11-09T17:00") == [("schedule_due", "20261109-010000-nightly")]
     assert look(tmp_path, "2026-11-09T17:01") == []
 
 
 def test_times_before_it_was_added_do_not_count(tmp_path: Path) -> None:
-    schedule.save(tmp_path, made("0 2 * * *", added="2026-11-21T12:00"))
+    schedule.save(place(tmp_path), made("0 2 * * *", added="2026-11-21T12:00"))
     assert look(tmp_path, "2026-11-21T13:00") == []
 
 
 @pytest.mark.parametrize("word", ["claimed", "paused", "requeued"])
 def test_a_schedule_is_skipped_while_its_last_job_has_not_ended(tmp_path: Path, word: str) -> None:
-    schedule.save(tmp_path, made("0 2 * * *", added="2026-11-20T12:00"))
+    schedule.save(place(tmp_path), made("0 2 * * *", added="2026-11-20T12:00"))
     look(tmp_path, "2026-11-21T01:00")
-    state = JobLog(tmp_path, "20261121-010000-nightly")
+    state = JobLog(place(tmp_path), "20261121-010000-nightly")
     state.add(word, {"process": {}})
     busy = {"claimed": "running", "paused": "paused", "requeued": "pending"}[word]
     reason = f"job 20261121-010000-nightly is {busy}"
     assert look(tmp_path, "2026-11-22T01:00") == [("schedule_skipped", reason)]
     assert look(tmp_path, "2026-11-22T01:01") == []
-    assert schedule.noted(tmp_path, "nightly")["skipped"] == reason
+    assert schedule.noted(place(tmp_path), "nightly")["skipped"] == reason
     with pytest.raises(UserError, match=reason):
-        schedule.submit_now(tmp_path, made("0 2 * * *"), Backlog(tmp_path).jobs())
+        schedule.submit_now(place(tmp_path), made("0 2 * * *"), Backlog(place(tmp_path)).jobs())
     # A skipped time is over: it is not made up for when the job has ended.
     state.add("failed", {"error": "no memory"})
     assert look(tmp_path, "2026-11-22T05:00") == []
     assert look(tmp_path, "2026-11-23T01:00") == [("schedule_due", "20261123-010000-nightly")]
-    assert "skipped" not in schedule.noted(tmp_path, "nightly")
+    assert "skipped" not in schedule.noted(place(tmp_path), "nightly")
 
 
 def test_a_schedule_that_nobody_can_read_keeps_no_other_from_being_run(tmp_path: Path) -> None:
-    schedule.save(tmp_path, made("0 2 * * *", added="2026-11-20T12:00"))
+    schedule.save(place(tmp_path), made("0 2 * * *", added="2026-11-20T12:00"))
     (tmp_path / "schedules" / "bad.json").write_text("{")
     (tmp_path / "schedules" / "later.json").write_text(json.dumps({"name": "later", "colour": "red"}))
     events = [event for event, _ in look(tmp_path, "2026-11-21T01:00")]
@@ -205,26 +206,26 @@ def test_a_schedule_that_nobody_can_read_keeps_no_other_from_being_run(tmp_path:
     ],
 )
 def test_a_damaged_schedule_is_named_with_its_mend_and_can_be_removed(tmp_path: Path, content: bytes) -> None:
-    schedule.save(tmp_path, made("0 2 * * *"))
+    schedule.save(place(tmp_path), made("0 2 * * *"))
     path = tmp_path / "schedules" / "bad.json"
     path.write_bytes(content)
-    found = dict(schedule.kept(tmp_path))
-    assert found["nightly"] == schedule.find(tmp_path, "nightly") == made("0 2 * * *")
+    found = dict(schedule.kept(place(tmp_path)))
+    assert found["nightly"] == schedule.find(place(tmp_path), "nightly") == made("0 2 * * *")
     with pytest.raises(UserError, match="is no schedule of this version") as caught:
-        schedule.find(tmp_path, "bad")
+        schedule.find(place(tmp_path), "bad")
     assert str(caught.value) == str(found["bad"])
     assert str(path) in str(caught.value)
     assert "`winnow schedule remove bad`" in str(caught.value)
     assert len(caught.value.problems) == len(str(caught.value).splitlines()) == 1
-    schedule.remove(tmp_path, "bad")
-    assert [name for name, _ in schedule.kept(tmp_path)] == ["nightly"]
+    schedule.remove(place(tmp_path), "bad")
+    assert [name for name, _ in schedule.kept(place(tmp_path))] == ["nightly"]
 
 
 def test_a_note_that_is_damaged_has_no_time_submitted_twice(tmp_path: Path) -> None:
-    schedule.save(tmp_path, made("0 2 * * *", added="2026-11-20T12:00"))
+    schedule.save(place(tmp_path), made("0 2 * * *", added="2026-11-20T12:00"))
     look(tmp_path, "2026-11-21T01:00")
     (tmp_path / "schedules" / "noted" / "nightly.json").write_text("{")
-    JobLog(tmp_path, "20261121-010000-nightly").add("done")
+    JobLog(place(tmp_path), "20261121-010000-nightly").add("done")
     look(tmp_path, "2026-11-21T01:05")
-    assert len(Backlog(tmp_path).jobs()) == 1
-    assert schedule.noted(tmp_path, "nightly") == {"due_ns": ns("2026-11-21T01:00")}
+    assert len(Backlog(place(tmp_path)).jobs()) == 1
+    assert schedule.noted(place(tmp_path), "nightly") == {"due_ns": ns("2026-11-21T01:00")}

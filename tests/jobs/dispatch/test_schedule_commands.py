@@ -15,18 +15,19 @@ from jobs.dispatch.job_queue import Backlog
 from jobs.dispatch.schedule import Schedule
 from jobs.dispatch.schedule_commands import crontab, run_now
 from jobs.records.job_log import JobLog
+from jobs.storage.paths import place
 
 
 @pytest.fixture
 def nightly(tmp_path: Path) -> Path:
     """A workspace with a schedule."""
-    schedule.save(tmp_path, Schedule("nightly", "0 2 * * *", "UTC", {"inputs": ["/cam"]}))
+    schedule.save(place(tmp_path), Schedule("nightly", "0 2 * * *", "UTC", {"inputs": ["/cam"]}))
     return tmp_path
 
 
 def left_by(root: Path, process: dict[str, Any]) -> JobLog:
     """The job of a night, taken up by a process."""
-    job_log = JobLog(root, "20261121-020000-nightly")
+    job_log = JobLog(place(root), "20261121-020000-nightly")
     job_log.add("submitted", {"asked": {}, "schedule": "nightly"})
     job_log.add("claimed", {"process": process})
     job_log.add("started", {"process": process})
@@ -38,8 +39,8 @@ def test_what_a_killed_night_has_left_is_finished_before_another_is_begun(nightl
     code = "import json; from jobs.core.processes import process_identity; print(json.dumps(process_identity()))"
     dead = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
     left_by(nightly, dead)
-    assert run_now(nightly, "nightly", claim=True) == "20261121-020000-nightly"
-    (job,) = Backlog(nightly).jobs()
+    assert run_now(place(nightly), "nightly", claim=True) == "20261121-020000-nightly"
+    (job,) = Backlog(place(nightly)).jobs()
     assert (job.is_claimed, job.state.holder, job.state.attempts) == (True, process_identity(), 2)
 
 
@@ -47,22 +48,22 @@ def test_a_night_that_still_runs_is_left_alone(nightly: Path) -> None:
     left_by(nightly, process_identity())
     for claim in (False, True):
         with pytest.raises(UserError, match="job 20261121-020000-nightly is running"):
-            run_now(nightly, "nightly", claim)
-    assert len(Backlog(nightly).jobs()) == 1
+            run_now(place(nightly), "nightly", claim)
+    assert len(Backlog(place(nightly)).jobs()) == 1
 
 
 def test_what_is_claimed_is_for_nobody_else(nightly: Path) -> None:
-    job_id = run_now(nightly, "nightly", claim=True)
-    (job,) = Backlog(nightly).jobs()
+    job_id = run_now(place(nightly), "nightly", claim=True)
+    (job,) = Backlog(place(nightly)).jobs()
     assert (job.job_id, job.is_claimed, job.release is not None) == (job_id, True, True)
-    JobLog(nightly, job_id).add("started", {"process": process_identity()})
-    (job,) = Backlog(nightly).jobs()
+    JobLog(place(nightly), job_id).add("started", {"process": process_identity()})
+    (job,) = Backlog(place(nightly)).jobs()
     assert not job.is_claimed
 
 
 @pytest.mark.process
 def test_a_crontab_line_is_one_command_whatever_the_names(tmp_path: Path) -> None:
-    zone, line = crontab(tmp_path / "100% of it's", Schedule("nightly", "0 2 * * *", "Europe/Berlin", {}))
+    zone, line = crontab(place(tmp_path / "100% of it's"), Schedule("nightly", "0 2 * * *", "Europe/Berlin", {}))
     assert zone == "CRON_TZ=Europe/Berlin"
     # What cron makes of it: an escaped percent sign is one, and the rest is for the shell.
     command = line.removeprefix("0 2 * * * ").replace(r"\%", "%")

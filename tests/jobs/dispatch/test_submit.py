@@ -12,6 +12,7 @@ from jobs.dispatch.job_queue import Backlog
 from jobs.dispatch.submit import submit
 from jobs.records.job_log import JobLog
 from jobs.runs.run_options import RunOptions
+from jobs.storage.paths import place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.snapshot_spec import find_run
@@ -62,17 +63,17 @@ def test_what_cannot_be_run_is_refused_and_leaves_nothing(
 
 
 def test_a_job_of_a_later_version_is_refused_with_its_name(tmp_path: Path) -> None:
-    job_log = JobLog(tmp_path / "tables", "j1")
+    job_log = JobLog(place(tmp_path / "tables"), "j1")
     job_log.add("submitted", {"asked": {"inputs": ["/cam"], "colour": "red"}})
-    (job,) = Backlog(tmp_path / "tables").jobs()
+    (job,) = Backlog(place(tmp_path / "tables")).jobs()
     with pytest.raises(UserError, match=r"job j1: .*cannot be read by this version.*colour"):
-        request_of(Workspace(tmp_path / "tables"), job)
+        request_of(Workspace(place(tmp_path / "tables")), job)
 
 
 def test_a_pause_asked_for_from_the_start_is_kept_until_a_run_has_put_it_down(tmp_path: Path, cam: Path) -> None:
     root = tmp_path / "tables"
     job_id = submit(root, RunOptions(inputs=[str(cam)], pause_after="quality"))
-    backlog, workspace = Backlog(root), Workspace.at(root)
+    backlog, workspace = Backlog(place(root)), Workspace.at(root)
     for expected, words in (
         # The first process dies before it has put anything down.
         ("quality", ("requeued",)),
@@ -84,7 +85,7 @@ def test_a_pause_asked_for_from_the_start_is_kept_until_a_run_has_put_it_down(tm
         (job,) = backlog.jobs()
         assert request_of(workspace, job).pause_after == expected
         for word in words:
-            JobLog(root, job_id).add(word)
+            JobLog(place(root), job_id).add(word)
     with pytest.raises(UserError, match="nowhere"):
         submit(root, RunOptions(inputs=[str(cam)], pause_after="nowhere"))
 
@@ -92,11 +93,11 @@ def test_a_pause_asked_for_from_the_start_is_kept_until_a_run_has_put_it_down(tm
 def test_without_the_token_nothing_is_submitted(tmp_path: Path, cam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = Workspace.at(tmp_path / "tables").create().folder
     monkeypatch.setenv(VARIABLE, "correct-horse-battery")
-    demand(root)
+    demand(place(root))
     submit(root, RunOptions(inputs=[str(cam)]))
     monkeypatch.delenv(VARIABLE)
     with pytest.raises(UserError, match="asks for a control token"):
         submit(root, RunOptions(inputs=[str(cam)]))
-    assert len(Backlog(root).jobs()) == 1
+    assert len(Backlog(place(root)).jobs()) == 1
     written = [path.read_bytes() for path in root.rglob("*") if path.is_file()]
     assert not any(b"correct-horse" in data for data in written)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobs.dispatch.systemd import service
+from jobs.storage.paths import place
 
 ROOT = Path("/data/100% winnow $HOME \"x\" 'y'/cam ä")
 
@@ -19,7 +20,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path, root: Path) -
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("needs systemd-analyze")
-    found = service(root, ("--max-jobs", "2"), 30, "linux")
+    found = service(place(root), ("--max-jobs", "2"), 30, "linux")
     unit = tmp_path / found.path.name
     unit.write_text(found.text)
     # Where it would find the manager of the user, if it were to ask one.
@@ -38,7 +39,7 @@ def words(unit: str) -> list[str]:
 
 
 def test_the_unit_starts_this_program_on_this_workspace_whatever_its_name(tmp_path: Path) -> None:
-    found = service(ROOT, ("--grace", "45"), 45, "linux")
+    found = service(place(ROOT), ("--grace", "45"), 45, "linux")
     command = [sys.executable, "-m", "jobs.cli", "gateway", "start", "--foreground", "--workspace", str(ROOT)]
     assert words(found.text) == [*command, "--grace", "45"]
     assert "TimeoutStopSec=60\n" in found.text
@@ -46,18 +47,18 @@ def test_the_unit_starts_this_program_on_this_workspace_whatever_its_name(tmp_pa
 
 
 def test_the_environment_of_its_jobs_is_read_from_a_file_that_need_not_exist() -> None:
-    found = service(ROOT, (), 30, "linux")
+    found = service(place(ROOT), (), 30, "linux")
     assert "\nEnvironmentFile=-%h/.config/winnow/gateway.env\n" in found.text
     assert found.variables == Path.home() / ".config/winnow/gateway.env"
-    assert service(ROOT, (), 30, "darwin").variables is None
+    assert service(place(ROOT), (), 30, "darwin").variables is None
 
 
 def test_two_workspaces_have_two_services() -> None:
-    assert service(Path("/a/tables"), (), 30, "linux").path != service(Path("/b/tables"), (), 30, "linux").path
+    assert service(place("/a/tables"), (), 30, "linux").path != service(place("/b/tables"), (), 30, "linux").path
 
 
 def test_on_macos_it_is_a_property_list_of_the_same_command() -> None:
-    found = service(ROOT, (), 30, "darwin")
+    found = service(place(ROOT), (), 30, "darwin")
     values = plistlib.loads(found.text.encode())
     assert values["ProgramArguments"][1:] == [
         "-m",
@@ -75,6 +76,6 @@ def test_on_macos_it_is_a_property_list_of_the_same_command() -> None:
 
 def test_installing_writes_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    found = service(Path("/data/winnow"), (), 30, "linux")
+    found = service(place(Path("/data/winnow")), (), 30, "linux")
     found.install()
     assert (tmp_path / ".config/systemd/user" / found.path.name).read_text() == found.text

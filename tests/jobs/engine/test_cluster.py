@@ -17,6 +17,7 @@ import pytest
 import schemas
 from jobs.engine.ray_engine import Engine
 from jobs.records.journal import events
+from jobs.storage import paths
 from jobs.storage.workspace import Workspace
 from tests.helpers import assert_one_live_row, assert_same_tables, go, noise, rows, write_noise_stream, write_pictures
 from tests.machines import Machines, without_ray
@@ -83,7 +84,7 @@ def machines_of(place: Path, job_id: str, stage: str = "measure") -> set[str]:
     """Return what did the blocks of a stage."""
     found: dict[str, set[str]] = {}
     at = ""
-    for event in events(place, job_id):
+    for event in events(paths.place(place), job_id):
         at = event["stage"] if event["event"] == "stage_started" else at
         if event["event"] == "block_done":
             found.setdefault(at, set()).add(event["data"]["machine"])

@@ -88,9 +88,9 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
 def test_what_keeps_a_cluster_from_being_joined_is_one_line_with_its_mend(
     asking: str, open_to_all: str, tmp_path: Path
 ) -> None:
-    assert "none is here: put the token of the cluster's head into" in refusal(joined(tmp_path / "a", asking, None))
+    assert "found none: put the token of the cluster's head into" in refusal(joined(tmp_path / "a", asking, None))
     assert "RAY_AUTH_TOKEN_PATH" in refusal(joined(tmp_path / "b", asking, OTHER))
     disabled = refusal(joined(tmp_path / "c", asking, MINE, mode="disabled"))
     assert "RAY_AUTH_MODE is disabled: unset it, or set it to token" in disabled
     insisting = refusal(joined(tmp_path / "d", open_to_all, MINE, mode="token"))
-    assert "asks for no token, but RAY_AUTH_MODE is token" in insisting
+    assert "requires no token, but RAY_AUTH_MODE is token" in insisting

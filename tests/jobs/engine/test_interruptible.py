@@ -1,20 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from threading import Event
 
 import pytest
 
 from jobs.core.errors import RunStopped
-from jobs.engine.interruptible import beside
+from jobs.engine.interruptible import iterate_interruptibly, run_interruptibly
 from tests.waiting import PATIENCE_S
 from transforms.curate.duplicates import hamming
 
 
 def test_what_is_computed_is_returned_and_what_goes_wrong_is_raised() -> None:
-    assert beside(lambda: 7, lambda: None) == 7
-    assert beside(lambda: None, lambda: None) is None
+    assert run_interruptibly(lambda: 7, lambda: None) == 7
+    assert run_interruptibly(lambda: None, lambda: None) is None
     with pytest.raises(ZeroDivisionError):
-        beside(lambda: 1 // 0, lambda: None)
+        run_interruptibly(lambda: 1 // 0, lambda: None)
 
 
 def test_whoever_wants_the_run_to_end_does_not_wait_for_what_is_being_computed() -> None:
@@ -29,9 +30,26 @@ def test_whoever_wants_the_run_to_end_does_not_wait_for_what_is_being_computed()
         raise RunStopped("paused")
 
     with pytest.raises(RunStopped):
-        beside(compute, check)
+        run_interruptibly(compute, check)
     never.set()
 
 
 def test_grouping_lets_others_run_meanwhile() -> None:
     assert hamming._join_leaders.targetoptions["nogil"]
+
+
+def test_items_come_in_order_with_none_while_there_are_none() -> None:
+    go_on = Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        go_on.wait()
+        yield 2
+
+    found = iterate_interruptibly(items)
+    assert next(found) == 1
+    assert next(found) is None
+    go_on.set()
+    assert [item for item in found if item is not None] == [2]
+    with pytest.raises(ZeroDivisionError):
+        list(iterate_interruptibly(lambda: (1 // 0 for _ in range(1))))

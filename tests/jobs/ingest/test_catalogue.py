@@ -10,6 +10,7 @@ import schemas
 from jobs.core.errors import UserError
 from jobs.ingest.catalogue import IngestOverrides, catalogue, record
 from jobs.ingest.stream_listing import StreamFiles
+from jobs.storage.paths import place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from tests import helpers
@@ -20,7 +21,7 @@ from transforms.frames.numbering import IngestParams
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """Empty tables."""
-    made = Store(tmp_path / "tables")
+    made = Store(place(tmp_path / "tables"))
     made.create_tables()
     return made
 

@@ -16,6 +16,7 @@ from jobs.analysis.report import render
 from jobs.core.errors import RunFailedError, UserError
 from jobs.datasets.export import ExportRequest, export
 from jobs.storage import maintenance
+from jobs.storage.paths import place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -213,8 +214,8 @@ def test_exports_bring_frames_of_clips_as_pictures(workspace: Workspace, tmp_pat
     pictures = [noise(n) for n in range(6)]
     path = write_clip(tmp_path / "cuts.mp4", pictures)
     go(workspace, path)
-    manifest = export(workspace, ExportRequest("coco", tmp_path / "one", everything=True))
-    again = export(workspace, ExportRequest("coco", tmp_path / "two", everything=True))
+    manifest = export(workspace, ExportRequest("coco", place(tmp_path / "one"), everything=True))
+    again = export(workspace, ExportRequest("coco", place(tmp_path / "two"), everything=True))
     assert manifest["files"] == again["files"]
     images = json.loads((tmp_path / "one" / "annotations" / "instances_default.json").read_text())["images"]
     assert len(images) == 6
@@ -226,7 +227,7 @@ def test_exports_bring_frames_of_clips_as_pictures(workspace: Workspace, tmp_pat
         assert (image["width"], image["height"]) == shown.shape[::-1]
         assert np.abs(shown.astype(int) - pictures[number]).mean() < 16
     with pytest.raises(UserError, match="--media copy"):
-        export(workspace, ExportRequest("coco", tmp_path / "three", everything=True, media="link"))
+        export(workspace, ExportRequest("coco", place(tmp_path / "three"), everything=True, media="link"))
 
 
 def test_reports_show_frames_of_clips(workspace: Workspace, footage: Path) -> None:
@@ -259,7 +260,7 @@ def test_frames_of_clips_can_be_written_as_files(workspace: Workspace, tmp_path:
     assert sorted(set(names)) == on_disk
     assert computed(go(workspace, footage, cam, settings=["ingest.materialize=jpeg"])) == {}
     # They are what an export makes of the clip, and can be linked to.
-    export(workspace, ExportRequest("coco", tmp_path / "linked", everything=True, media="link"))
+    export(workspace, ExportRequest("coco", place(tmp_path / "linked"), everything=True, media="link"))
     linked = sorted((tmp_path / "linked" / "images").rglob("frame_*.jpg"))
     assert len(linked) == N
     assert all(path.is_symlink() for path in linked)
@@ -271,7 +272,7 @@ def test_frames_of_clips_can_be_written_as_files(workspace: Workspace, tmp_path:
     target = linked[7].resolve()
     target.write_bytes(target.read_bytes() + b"x")
     with pytest.raises(RunFailedError, match="its bytes have changed"):
-        export(workspace, ExportRequest("coco", tmp_path / "hurt", everything=True, media="link"))
+        export(workspace, ExportRequest("coco", place(tmp_path / "hurt"), everything=True, media="link"))
 
 
 def test_vacuum_leaves_pictures_that_rows_name(workspace: Workspace, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from jobs.core.errors import UserError
 from jobs.ingest.catalogue import IngestOverrides, catalogue
 from jobs.ingest.object_tree import PrefixTree
 from jobs.ingest.stream_listing import StreamFiles
-from jobs.storage.paths import ObjectPath
+from jobs.storage.paths import ObjectPath, place
 from jobs.storage.store import Store
 from tests import s3
 from tests.helpers import scenery, write_clip
@@ -17,7 +17,7 @@ from transforms.io import object_store
 
 
 def listed(uri: str, tmp_path: Path, **params: object) -> list[StreamFiles]:
-    return catalogue([uri], IngestParams(**params), IngestOverrides(), Store(tmp_path))  # type: ignore[arg-type]
+    return catalogue([uri], IngestParams(**params), IngestOverrides(), Store(place(tmp_path)))  # type: ignore[arg-type]
 
 
 def test_streams_are_found_below_a_prefix(bucket: str, tmp_path: Path) -> None:

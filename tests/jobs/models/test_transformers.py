@@ -103,7 +103,7 @@ def test_all_that_is_wrong_is_said_before_any_work(
         (tmp_path / "empty", [r"expected config\.json in it"]),
         (tmp_path / "file.pt", ["expected a folder, as transformers writes it, found a file"]),
         (other, ["expected a model of type d_fine or .*, found bert"]),
-        (cut, [r"model\.safetensors: not whole"]),
+        (cut, [r"model\.safetensors: incomplete"]),
         ("nobody/nothing", ["hf download nobody/nothing"]),
         (tmp_path / "none", ["there is no such file or folder", "None/names"]),
         (weights, ["expected 3 names, found 1"]),

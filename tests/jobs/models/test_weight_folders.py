@@ -199,7 +199,7 @@ def test_the_commit_that_the_hub_gave_is_known(tmp_path: Path) -> None:
 def test_what_is_not_whole_is_not_kept(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = write(tmp_path / "broken")
     (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:-3])
-    with pytest.raises(UserError, match=r"model\.safetensors: not whole"):
+    with pytest.raises(UserError, match=r"model\.safetensors: incomplete"):
         pull("dfine-small", str(broken))
     with pytest.raises(UserError, match="expected a folder, as `hf download` makes it"):
         pull("dfine-small", str(tmp_path / "nowhere"))

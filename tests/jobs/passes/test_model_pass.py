@@ -29,6 +29,7 @@ from jobs.records.job_claim import JobClaim
 from jobs.records.journal import Journal, events
 from jobs.records.run_events import RunReporter, SilentListener
 from jobs.storage.committer import Committer
+from jobs.storage.paths import place
 from jobs.storage.store import Store
 from tests.helpers import noise, write_pictures
 from transforms.frames.frame_image import Clips, picture
@@ -107,14 +108,16 @@ def look(
     nearby: Callable[[int], ModelProcesses | None] = nobody,
     make: Callable[[int], Any] | None = None,
 ) -> tuple[PassResult, pa.Table]:
-    store = Store(root)
+    store = Store(place(root))
     store.create_tables()
     stage = Stage("embeddings", "model", schemas.EMBEDDINGS, (), {})
     committer = Committer(store, [stage], {"embeddings": store.open(schemas.EMBEDDINGS)}, "job", 0.1)
-    task = ModelTask(make or partial(Brightness, ends, fails), "embeddings", stage.key, root, ImageParams(), batch=8)
+    task = ModelTask(
+        make or partial(Brightness, ends, fails), "embeddings", stage.key, place(root), ImageParams(), batch=8
+    )
     shape = engine.model_processes(Resources(num_cpus=2, models=1))
-    claim = JobClaim.take(root, "job", SilentListener())
-    journal = Journal.of(root, "job")
+    claim = JobClaim.take(place(root), "job", SilentListener())
+    journal = Journal.of(place(root), "job")
     on_block_done = RunReporter(SilentListener(), journal).measured
     result = run_model_pass(
         iter([frames]), task, 2, lambda _: shape, lambda: engine, nearby, committer, on_block_done, claim=claim
@@ -130,7 +133,7 @@ def test_a_frame_that_ends_its_process_is_set_aside_alone(
     few = frames.slice(WHITE - 2, 4)
     result, written = look(engine, few, tmp_path / "tables", ends=True, fails=False, nearby=nearby)
     assert [(f["frame_idx"], f["error_type"]) for f in result.faults] == [(WHITE, "WorkerDied")]
-    said = events(tmp_path / "tables", "job")
+    said = events(place(tmp_path / "tables"), "job")
     (aside,) = [e for e in said if e["event"] == "frames_set_aside"]
     assert (aside["first_idx"], aside["last_idx"], aside["frames"]) == (WHITE, WHITE, 1)
     assert aside["error"].startswith("WorkerDied: ")

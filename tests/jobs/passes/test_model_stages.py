@@ -106,7 +106,7 @@ def test_weights_are_asked_for_before_any_work(
         (asked(tmp_path / "nowhere"), "there is no such file or folder"),
         (asked(empty), "expected open_clip_config.json in it"),
         (asked(file), "name the architecture"),
-        (asked(file, "embed.model=ViT-B-33"), "no such architecture; near it: .*ViT-B-32"),
+        (asked(file, "embed.model=ViT-B-33"), "no such architecture; similar: .*ViT-B-32"),
         (asked(weights, "embed.model=ViT-B-32"), "expected nothing"),
     ):
         with pytest.raises(UserError, match=hint):

@@ -16,7 +16,7 @@ def test_workers_go_on_until_they_are_told_not_to(kind: str, request: pytest.Fix
     stop_flag = paths.place(f"{folder}/.drain")
     go_on = unless(str(stop_flag))
     assert go_on()
-    paths.touch(stop_flag)
+    stop_flag.touch()
     wait_until(lambda: not go_on())
 
 

@@ -27,6 +27,7 @@ from jobs.runs.dry_run import forecast
 from jobs.runs.prepare import RunRequest, prepare
 from jobs.runs.run import run
 from jobs.storage import batching
+from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import assert_one_live_row, assert_same_tables, computed, copy_stream, go, noise, rows
@@ -115,7 +116,7 @@ def test_blocks_end_where_stretches_do_so_that_no_frame_is_looked_at_twice(tmp_p
     wanted = carried.drop_nulls("window_id").with_columns(replaces=False, wanted=True)
     columns = {"uri": "", "width": 1, "height": 1}
     todo = request(with_stretches(carried, wanted).with_columns(pl.lit(v).alias(n) for n, v in columns.items()))
-    task = ModelTask(not_made, "propagate", "key", tmp_path, ImageParams(), 8, context=30)
+    task = ModelTask(not_made, "propagate", "key", place(tmp_path), ImageParams(), 8, context=30)
     for size, processes in ((64, 2), (20, 1), (5, 3)):
         cut = [block.rows for block in _cut(todo, size, processes, task, first=True)]
         assert len(cut) > 6
@@ -242,7 +243,7 @@ def test_only_what_is_carried_anew_is_computed_again(tmp_path: Path, cam: Path, 
     assert planned.state == "done"
     # The picture is another one than that which objects were carried to.
     with pytest.raises(UserError, match=r"1 frames were annotated when they showed another picture \(cam 6\)"):
-        export(workspace, ExportRequest("coco", tmp_path / "out", everything=True))
+        export(workspace, ExportRequest("coco", place(tmp_path / "out"), everything=True))
     again = go(workspace, data, settings=asked(models)).outcomes["propagate"]
     # The frame itself, and the one after it that the same objects were carried to.
     assert (again.computed, again.removed) == (2, 0)
@@ -276,7 +277,7 @@ def test_readers_see_what_was_carried_among_the_annotations(tmp_path: Path, cam:
     curated = view.sql("SELECT n_objects, n_propagated FROM curated ORDER BY frame_idx").to_pylist()
     assert [each["n_objects"] is None for each in curated[:4]] == [False, True, True, True]
     assert [each["n_propagated"] is None for each in curated[:4]] == [True, False, False, False]
-    manifest = export(workspace, ExportRequest("coco", tmp_path / "coco", everything=True))
+    manifest = export(workspace, ExportRequest("coco", place(tmp_path / "coco"), everything=True))
     by_source = {each["source"]: each for each in manifest["models"]}
     assert by_source["sam2_video"]["objects"] == carried.height
     assert by_source["sam2_video"]["licence"] == "apache-2.0"

@@ -12,6 +12,7 @@ import schemas
 from conf import ConfigError
 from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
+from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import assert_one_live_row, computed, go, noise, rows, said, winnow
@@ -104,7 +105,7 @@ def test_a_larger_detector_looks_at_what_is_routed_to_it(tmp_path: Path) -> None
     found = View.of(workspace).lazy("objects").select("frame_idx", "category").collect().sort("frame_idx")
     assert found.rows() == [(n, "blue" if n in sent else "red") for n in range(N) if n != EMPTY]
     assert rows(workspace, schemas.ANNOTATIONS).equals(before)
-    manifest = export(workspace, ExportRequest("coco", tmp_path / "coco", everything=True))
+    manifest = export(workspace, ExportRequest("coco", place(tmp_path / "coco"), everything=True))
     assert [(m["model"], m["objects"], m["licence"]) for m in manifest["models"]] == [
         ("large", 2, "AGPL-3.0"),
         ("red", N - 3, "AGPL-3.0"),

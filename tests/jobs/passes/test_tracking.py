@@ -13,6 +13,7 @@ import pytest
 
 import schemas
 from jobs.datasets.export import ExportRequest, export
+from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import assert_one_live_row, assert_same_tables, computed, go, noise, rows
@@ -59,7 +60,7 @@ def test_tracks_end_at_cuts_and_gaps_and_are_the_same_on_every_grid(tmp_path: Pa
     assert computed(go(workspace, cam, settings=asked))["track"] == len(NUMBERS) + 2
     grown = rows(workspace, schemas.ANNOTATIONS).sort("frame_idx")["track_id"].to_list()
     assert grown == [*expected, 3, 3]
-    manifest = export(workspace, ExportRequest("coco", tmp_path / "coco", everything=True))
+    manifest = export(workspace, ExportRequest("coco", place(tmp_path / "coco"), everything=True))
     assert manifest["objects"] == len(grown)
     document = json.loads((tmp_path / "coco/annotations/instances_default.json").read_text())
     assert [each["track_id"] for each in document["annotations"]] == grown

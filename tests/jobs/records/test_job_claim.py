@@ -13,6 +13,7 @@ from jobs.core.processes import process_identity
 from jobs.records.job_claim import JobClaim
 from jobs.records.job_log import JobLog, settled
 from jobs.records.run_events import SilentListener
+from jobs.storage.paths import place
 
 
 class Patient(SilentListener):
@@ -26,11 +27,11 @@ class Patient(SilentListener):
 
 
 def take(root: Path, claimed: bool = False) -> JobClaim:
-    return JobClaim.take(root, "job", Patient(), {"inputs": ["cam"]}, claimed)
+    return JobClaim.take(place(root), "job", Patient(), {"inputs": ["cam"]}, claimed)
 
 
 def queued(root: Path) -> JobLog:
-    job_log = JobLog(root, "job")
+    job_log = JobLog(place(root), "job")
     job_log.add("submitted")
     job_log.add("claimed", {"process": process_identity(os.getppid()), "attempt": 1})
     return job_log
@@ -45,18 +46,17 @@ def dead() -> dict[str, object]:
 
 def test_a_hold_is_taken_by_one_and_names_itself(tmp_path: Path) -> None:
     watcher = Patient()
-    JobClaim.take(tmp_path, "job", watcher, {"inputs": ["cam"]})
+    JobClaim.take(place(tmp_path), "job", watcher, {"inputs": ["cam"]})
     assert watcher.job_id == "job"
-    (record,) = JobLog(tmp_path, "job").records()
+    (record,) = JobLog(place(tmp_path), "job").records()
     assert record.word == "started"
     assert record.data == {"process": process_identity(), "request": {"inputs": ["cam"]}}
     with pytest.raises(UserError, match=f"job job is running, by process {os.getpid()}"):
         take(tmp_path)
 
 
-@pytest.mark.process
-def test_a_job_whose_process_has_died_may_be_claimed(tmp_path: Path) -> None:
-    job_log = JobLog(tmp_path, "job")
+def test_a_job_whose_holder_has_died_may_be_taken_up(tmp_path: Path) -> None:
+    job_log = JobLog(place(tmp_path), "job")
     job_log.add("started", {"process": dead()})
     job_log.add("pause")
     take(tmp_path)
@@ -68,7 +68,7 @@ def test_a_job_whose_process_has_died_may_be_claimed(tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_the_death_of_a_gateways_process_is_for_gateways_to_note(tmp_path: Path) -> None:
-    job_log = JobLog(tmp_path, "job")
+    job_log = JobLog(place(tmp_path), "job")
     job_log.add("submitted")
     job_log.add("claimed", {"process": dead(), "attempt": 1})
     state = settled(job_log)
@@ -84,8 +84,8 @@ def test_a_job_that_is_over_cannot_be_claimed(tmp_path: Path, end: str) -> None:
         take(tmp_path)
 
 
-def test_a_queued_job_is_run_by_the_process_it_was_claimed_for(tmp_path: Path) -> None:
-    job_log = JobLog(tmp_path, "job")
+def test_a_job_of_the_queue_is_taken_up_by_whom_it_was_claimed_for(tmp_path: Path) -> None:
+    job_log = JobLog(place(tmp_path), "job")
     job_log.add("submitted")
     with pytest.raises(UserError, match="of the queue"):
         take(tmp_path)
@@ -117,7 +117,7 @@ def test_a_queued_job_is_run_by_the_process_it_was_claimed_for(tmp_path: Path) -
 def test_requests_made_meanwhile_count_when_a_claim_is_released(
     tmp_path: Path, asked: tuple[str, ...], queue: bool, word: str, state: str
 ) -> None:
-    job_log = queued(tmp_path) if queue else JobLog(tmp_path, "job")
+    job_log = queued(tmp_path) if queue else JobLog(place(tmp_path), "job")
     hold = take(tmp_path, claimed=queue)
     for request in asked:
         job_log.add(request)
@@ -143,7 +143,7 @@ def test_a_job_of_the_queue_that_got_to_where_it_was_to_pause_is_paused(
 
 
 def test_requests_are_seen_and_a_step_is_one_stage(tmp_path: Path) -> None:
-    job_log = JobLog(tmp_path, "job")
+    job_log = JobLog(place(tmp_path), "job")
     hold = take(tmp_path)
     hold.finished("measure", first_time=True)
     job_log.add("step")
@@ -161,7 +161,7 @@ def test_requests_are_seen_and_a_step_is_one_stage(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_taken_for_dead_ends_and_says_nothing_more(tmp_path: Path) -> None:
-    job_log = JobLog(tmp_path, "job")
+    job_log = JobLog(place(tmp_path), "job")
     hold = take(tmp_path)
     job_log.add("failed", {"error": "taken for dead"})
     job_log.add("started", {"process": process_identity(os.getppid())})

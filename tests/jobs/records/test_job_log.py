@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from jobs.core.errors import UserError
 from jobs.core.job_states import ENDED, STATES
 from jobs.records.job_log import REQUESTS, STATE_AFTER, JobLog, JobState, Record, fold, jobs_of
+from jobs.storage.paths import place
 from tests.helpers import on_disk
 from tests.waiting import ended
 
@@ -102,19 +103,19 @@ def test_a_word_of_a_later_version_changes_nothing() -> None:
 
 
 def test_records_are_read_back_in_order_by_anybody(tmp_path: Path) -> None:
-    job_log = JobLog(tmp_path, "a-job")
-    assert (job_log.records(), job_log.last(), job_log.state(), jobs_of(tmp_path)) == ([], None, None, [])
+    job_log = JobLog(place(tmp_path), "a-job")
+    assert (job_log.records(), job_log.last(), job_log.state(), jobs_of(place(tmp_path))) == ([], None, None, [])
     made = [job_log.add("submitted", {"priority": 3}), job_log.add("pause-after", {"stage": "idle"})]
-    assert JobLog(tmp_path, "a-job").records() == made
+    assert JobLog(place(tmp_path), "a-job").records() == made
     assert job_log.last() == made[1]
     assert sorted(os.listdir(tmp_path / "jobs" / "a-job")) == ["000001.json", "000002.json"]
-    JobLog(tmp_path, "b-job").add("started")
+    JobLog(place(tmp_path), "b-job").add("started")
     (tmp_path / "jobs" / "empty").mkdir()
-    assert jobs_of(tmp_path) == ["a-job", "b-job"]
+    assert jobs_of(place(tmp_path)) == ["a-job", "b-job"]
 
 
 def test_a_claim_goes_to_one(tmp_path: Path) -> None:
-    one, other = JobLog(tmp_path, "job"), JobLog(tmp_path, "job")
+    one, other = JobLog(place(tmp_path), "job"), JobLog(place(tmp_path), "job")
     seen = one.add("submitted")
     assert seen is not None
     claim = other.add("claimed", {"process": {}}, after=seen.number)
@@ -127,7 +128,7 @@ def test_a_claim_goes_to_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", sorted(ENDED))
 def test_a_request_to_a_job_that_is_over_is_refused(tmp_path: Path, end: str) -> None:
-    job_log = JobLog(tmp_path, "job")
+    job_log = JobLog(place(tmp_path), "job")
     job_log.add("started")
     job_log.add(end)
     with pytest.raises(UserError, match=f"job job is {end}; pause is for a job that is not over"):
@@ -141,18 +142,18 @@ def test_a_request_to_a_job_that_is_over_is_refused(tmp_path: Path, end: str) ->
 
 def test_a_bad_id_a_bad_word_and_a_bad_record_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="job name"):
-        JobLog(tmp_path, "../elsewhere")
-    job_log = JobLog(tmp_path, "job")
-    with pytest.raises(ValueError, match="'praised' is no word of a job log"):
+        JobLog(place(tmp_path), "../elsewhere")
+    job_log = JobLog(place(tmp_path), "job")
+    with pytest.raises(ValueError, match="'praised' is no word about a job"):
         job_log.add("praised")
     job_log.add("started")
     (on_disk(job_log.folder) / "000002.json").write_text("{")
     with pytest.raises(UserError, match=r"000002.json is no record of a job"):
-        JobLog(tmp_path, "job").records()
+        JobLog(place(tmp_path), "job").records()
 
 
 def test_what_a_writer_that_died_left_is_no_record(tmp_path: Path) -> None:
-    job_log = JobLog(tmp_path, "job")
+    job_log = JobLog(place(tmp_path), "job")
     job_log.add("started")
     (on_disk(job_log.folder) / ".000002.77.ab.tmp").write_text("{")
     second = job_log.add("paused")
@@ -161,7 +162,7 @@ def test_what_a_writer_that_died_left_is_no_record(tmp_path: Path) -> None:
 
 
 def test_a_cleared_job_is_forgotten(tmp_path: Path) -> None:
-    job_log = JobLog(tmp_path, "job")
+    job_log = JobLog(place(tmp_path), "job")
     job_log.add("started")
     for entry in on_disk(job_log.folder).iterdir():
         entry.unlink()
@@ -179,7 +180,7 @@ def test_any_interleaving_of_writers_leaves_one_record_per_number_and_a_lawful_s
     actions: list[tuple[int, str, bool]],
 ) -> None:
     with TemporaryDirectory() as folder:
-        writers = [JobLog(Path(folder), "job") for _ in range(3)]
+        writers = [JobLog(place(Path(folder)), "job") for _ in range(3)]
         seen = [0, 0, 0]
         made: list[Record] = []
         for who, word, careful in actions:
@@ -199,7 +200,7 @@ def test_any_interleaving_of_writers_leaves_one_record_per_number_and_a_lawful_s
             assert record is None or not careful or record.number == seen[who] + 1
             assert record is not None or (careful and seen[who] != len(made))
             made += [record] if record else []
-        found = JobLog(Path(folder), "job").records()
+        found = JobLog(place(Path(folder)), "job").records()
         assert found == made
         assert [r.number for r in found] == list(range(1, len(found) + 1))
         states = [s for n in range(1, len(found) + 1) if (s := fold(found[:n]))]
@@ -214,9 +215,9 @@ def test_any_interleaving_of_writers_leaves_one_record_per_number_and_a_lawful_s
 def test_processes_that_race_for_numbers_never_share_one(tmp_path: Path) -> None:
     script = (
         "import sys\n"
-        "from pathlib import Path\n"
+        "from jobs.storage.paths import place\n"
         "from jobs.records.job_log import JobLog\n"
-        "job_log = JobLog(Path(sys.argv[1]), 'job')\n"
+        "job_log = JobLog(place(sys.argv[1]), 'job')\n"
         "sys.stdin.readline()\n"
         "print(*(job_log.add('claimed', {'by': sys.argv[2]}).number for _ in range(25)))\n"
     )
@@ -236,7 +237,7 @@ def test_processes_that_race_for_numbers_never_share_one(tmp_path: Path) -> None
         pipe.flush()
     numbers = [[int(n) for n in ended(racer)[1].split()] for racer in racers]
     assert sorted(n for own in numbers for n in own) == list(range(1, 76))
-    records = JobLog(tmp_path, "job").records()
+    records = JobLog(place(tmp_path), "job").records()
     for who, own in enumerate(numbers):
         assert {records[n - 1].data["by"] for n in own} == {str(who)}
     assert sorted(p.suffix for p in (tmp_path / "jobs" / "job").iterdir()) == [".json"] * 75

@@ -9,16 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.records.journal import EVENTS, FIELDS, Journal, JournalReader, events, journaled_jobs
+from jobs.storage.paths import place
 from tests.helpers import on_disk
 
 JOB = "20261121-020000-0001234"
 
 
 def test_what_is_written_is_read_in_order(tmp_path: Path) -> None:
-    journal = Journal.of(tmp_path, JOB)
+    journal = Journal.of(place(tmp_path), JOB)
     journal.write("run_started", frames=3, data={"profile": "quality"})
     journal.write("block_done", at_ns=7, frames=3, rows=3, seconds=0.5)
-    first, second = events(tmp_path, JOB)
+    first, second = events(place(tmp_path), JOB)
     assert (first["event"], first["frames"], first["job_id"], first["attempt"]) == ("run_started", 3, JOB, 1)
     assert second == {
         "at_ns": 7,
@@ -30,21 +31,26 @@ def test_what_is_written_is_read_in_order(tmp_path: Path) -> None:
         "seconds": 0.5,
     }
     assert set(first) | set(second) <= set(FIELDS)
-    assert journaled_jobs(tmp_path) == [JOB]
+    assert journaled_jobs(place(tmp_path)) == [JOB]
 
 
 def test_each_attempt_has_a_file_of_its_own(tmp_path: Path) -> None:
-    one = Journal.of(tmp_path, JOB)
-    other = Journal.of(tmp_path, JOB)
+    one = Journal.of(place(tmp_path), JOB)
+    other = Journal.of(place(tmp_path), JOB)
     other.write("run_done")
     one.write("run_failed")
     assert (one.attempt, other.attempt) == (1, 2)
-    assert [(e["attempt"], e["event"]) for e in events(tmp_path, JOB)] == [(1, "run_failed"), (2, "run_done")]
+    assert [(e["attempt"], e["event"]) for e in events(place(tmp_path), JOB)] == [(1, "run_failed"), (2, "run_done")]
 
 
 @pytest.mark.process
 def test_attempts_begun_at_once_by_several_processes_share_no_file(tmp_path: Path) -> None:
-    code = "import pathlib, sys, jobs.records.journal as e; print(e.Journal.of(pathlib.Path(sys.argv[1]), 'j').attempt)"
+    code = """
+import sys
+from jobs.records.journal import Journal
+from jobs.storage.paths import place
+print(Journal.of(place(sys.argv[1]), "j").attempt)
+"""
     command = [sys.executable, "-c", code, str(tmp_path)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]
     assert sorted(int(p.communicate()[0]) for p in processes) == [1, 2, 3, 4, 5, 6]
@@ -58,7 +64,7 @@ def test_a_follower_sees_each_line_once_however_the_file_grows(cuts: list[int]) 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "jobs" / JOB / "journal-1.jsonl"
         path.parent.mkdir(parents=True)
-        follower = JournalReader(Path(folder), JOB)
+        follower = JournalReader(place(Path(folder)), JOB)
         seen = []
         for end in sorted({*cuts, len(text)}):
             path.write_bytes(text[:end])
@@ -68,11 +74,11 @@ def test_a_follower_sees_each_line_once_however_the_file_grows(cuts: list[int]) 
 
 @pytest.mark.parametrize("torn", [b'{"at_ns": 5, "ev', b'{"at_ns": 5}garbage', b"\xff\xfe\n", b"17\n"])
 def test_what_a_crash_left_of_a_line_hides_no_other(tmp_path: Path, torn: bytes) -> None:
-    journal = Journal.of(tmp_path, JOB)
+    journal = Journal.of(place(tmp_path), JOB)
     journal.write("run_started")
     with on_disk(journal.path).open("ab") as handle:
         handle.write(torn)
-    assert [e["event"] for e in events(tmp_path, JOB)] == ["run_started"]
+    assert [e["event"] for e in events(place(tmp_path), JOB)] == ["run_started"]
 
 
 @pytest.mark.process
@@ -82,15 +88,15 @@ def test_a_full_disk_costs_lines_and_no_run(tmp_path: Path) -> None:
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], check=False).returncode:
         pytest.skip("needs the right to mount a small file system")
     try:
-        journal = Journal.of(small, JOB)
+        journal = Journal.of(place(small), JOB)
         for number in range(2000):
             journal.write("committed", rows=number)
-        written = len(events(small, JOB))
+        written = len(events(place(small), JOB))
         assert 0 < written < 2000
         assert on_disk(journal.path).stat().st_size <= 65536
         subprocess.run(["mount", "-o", "remount,size=1m", str(small)], check=True)
         journal.write("run_failed")
-        found = events(small, JOB)
+        found = events(place(small), JOB)
         assert (len(found), found[-1]["event"]) == (written + 1, "run_failed")
     finally:
         subprocess.run(["umount", "-l", str(small)], check=False)

@@ -10,6 +10,7 @@ from blake3 import blake3
 import schemas
 from jobs.datasets.export import ExportRequest, export
 from jobs.engine.ray_engine import Engine
+from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from tests.helpers import go, problems, rows, said, winnow, write_noise_stream
 from tests.jobs.review.material import EMPTY, N, annotated
@@ -65,7 +66,7 @@ def test_frames_that_were_not_annotated_can_be_drawn_on(tmp_path: Path, engine: 
     (tmp_path / "out/annotations.json").write_text(json.dumps(document))
     back = ("review", "import", tmp_path / "out/annotations.json", "-w", bare.root, "--reviewer", "ada")
     assert said(winnow(*back, "--category", "person", "--json"))["add"] == 1
-    manifest = export(bare, ExportRequest("coco", tmp_path / "coco", only_reviewed=True))
+    manifest = export(bare, ExportRequest("coco", place(tmp_path / "coco"), only_reviewed=True))
     assert (manifest["frames"], manifest["objects"]) == ({"default": 2}, 1)
     assert [(m["source"], m["model"], m["licence"]) for m in manifest["models"]] == [("review", "ada", None)]
 

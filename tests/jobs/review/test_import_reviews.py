@@ -16,6 +16,7 @@ from jobs.analysis.detection_eval import evaluate_view
 from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
 from jobs.engine.ray_engine import Engine
+from jobs.storage import paths
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -117,13 +118,13 @@ def test_decisions_stand_beside_what_was_found(place: Path) -> None:
     assert standing(place) == expected
     assert rows(Workspace.at(place / "tables"), schemas.ANNOTATIONS).equals(raw)
     # Once more changes nothing; something older does not either.
-    version = Store(place / "tables").open(schemas.REVIEWS).version
+    version = Store(paths.place(place / "tables")).open(schemas.REVIEWS).version
     again = brought(place, file)
     assert (again["unchanged"], again["add"]) == (4, 0)
     file.write_text(json.dumps(tasks).replace("2026-11-02", "2026-11-01").replace('"red"', '"cat"'))
     older = brought(place, file)
     assert (older["older"], older["unchanged"]) == (3, 1)
-    assert Store(place / "tables").open(schemas.REVIEWS).version == version
+    assert Store(paths.place(place / "tables")).open(schemas.REVIEWS).version == version
     file.write_text(json.dumps(as_annotated(json.loads((sent(place, "labelstudio") / "tasks.json").read_text()))))
     brought(place, file, "--reviewer", "bo")
     assert standing(place)[:4] == [(*row[:4], "bo") for row in expected[:4]]
@@ -216,7 +217,7 @@ def test_a_category_keeps_its_number_whenever_others_were_drawn(place: Path, tmp
         document["info"] = {"date_created": drawn}
         (out / "annotations.json").write_text(json.dumps(document))
         brought(place, out / "annotations.json", "--reviewer", "ada", "--category", name)
-    export(Workspace.at(place / "tables"), ExportRequest("coco", tmp_path / "coco", everything=True))
+    export(Workspace.at(place / "tables"), ExportRequest("coco", paths.place(tmp_path / "coco"), everything=True))
     exported = json.loads((tmp_path / "coco/annotations/instances_default.json").read_text())
     assert [c["name"] for c in exported["categories"]] == ["cat", "red", "zebra", "ibex"]
 
@@ -229,17 +230,19 @@ def test_exports_read_what_people_left(place: Path, tmp_path: Path) -> None:
     document["categories"].append({"id": 3, "name": "zebra"})
     (out / "annotations.json").write_text(json.dumps(document))
     brought(place, out / "annotations.json", "--reviewer", "ada", "--category", "zebra")
-    request = ExportRequest("coco", tmp_path / "coco", everything=True, min_score=0.95)
+    request = ExportRequest("coco", paths.place(tmp_path / "coco"), everything=True, min_score=0.95)
     manifest = export(workspace, request)
     assert (manifest["objects"], manifest["reviewed"], manifest["not_annotated"]) == (1, 2, 0)
     exported = json.loads((tmp_path / "coco/annotations/instances_default.json").read_text())
     assert [c["name"] for c in exported["categories"]] == ["cat", "red", "zebra"]
     assert [(a["bbox"], a["category_id"]) for a in exported["annotations"]] == [([1, 2, 30, 40], 3)]
-    some = export(workspace, ExportRequest("jsonl", tmp_path / "some", everything=True, only_reviewed=True))
+    some = export(
+        workspace, ExportRequest("jsonl", paths.place(tmp_path / "some"), everything=True, only_reviewed=True)
+    )
     assert (some["frames"], some["objects"]) == ({"default": 2}, 1)
     # Scores are of what stands, unless what was found is asked for.
     truth = tmp_path / "coco/annotations/instances_default.json"
-    export(workspace, ExportRequest("coco", tmp_path / "coco", everything=True))
+    export(workspace, ExportRequest("coco", paths.place(tmp_path / "coco"), everything=True))
     assert evaluate_view(View.of(workspace), truth, "bbox", 0.25).scores.metrics["AP"] == pytest.approx(1)
     assert evaluate_view(View.of(workspace), truth, "bbox", 0.25, as_found=True).scores.metrics["AP"] < 1
 
@@ -256,7 +259,7 @@ def test_what_was_said_of_another_picture_does_not_hold(own: Path, tmp_path: Pat
     go(workspace, place / "data", settings=["stages=[quality, curation]"])
     # Nobody has reviewed the new picture, and what is on it is not known.
     with pytest.raises(UserError, match="1 frames were annotated when they showed another picture"):
-        export(workspace, ExportRequest("coco", tmp_path / "coco", everything=True))
+        export(workspace, ExportRequest("coco", paths.place(tmp_path / "coco"), everything=True))
     go(workspace, place / "data", settings=settings(place))
     assert standing(place) == [(2, "red", float(box(4)[0]), None, None)]
-    assert export(workspace, ExportRequest("coco", tmp_path / "coco", everything=True))["objects"] == 1
+    assert export(workspace, ExportRequest("coco", paths.place(tmp_path / "coco"), everything=True))["objects"] == 1

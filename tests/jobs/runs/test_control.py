@@ -23,6 +23,7 @@ from jobs.records.run_record import RunRecord, close_dead_runs
 from jobs.runs import control, replay
 from jobs.runs.control import JobHandle
 from jobs.runs.run import RunRequest, run
+from jobs.storage import paths
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -38,7 +39,7 @@ STEPS = ("measure", "scenes", "idle", "duplicates", "curation")
 
 
 def only_job(place: Path) -> JobHandle:
-    (job_id,) = jobs_of(place)
+    (job_id,) = jobs_of(paths.place(place))
     return control.find(Workspace.at(place), job_id)
 
 
@@ -62,7 +63,7 @@ def test_a_job_that_was_paused_ends_as_one_that_was_not(
     assert (summary["job_id"], summary["state"]) == (job.job_id, "paused")
     kept = n_rows(place)
     assert summary["stages"]["frames"]["computed"] == kept
-    assert Store(place).read(schemas.HEADS).num_rows == 0
+    assert Store(paths.place(place)).read(schemas.HEADS).num_rows == 0
     last = finished(resume(place, job.job_id))
     assert (last["job_id"], last["state"]) == (job.job_id, "done")
     # What was done before the pause and after it is together what one run does: nothing twice.
@@ -97,16 +98,16 @@ def test_a_job_killed_while_it_pauses_is_failed_and_can_be_resumed(
         state = job.state().state
         assert state in {"failed", "paused"}
         # The next run records it for everybody; it is shown as dead before that, too.
-        (shown,) = inspect_tables.runs(Store(place))
+        (shown,) = inspect_tables.runs(Store(paths.place(place)))
         assert shown["state"] == state
         assert shown["error"] == ("its process ended without finishing" if state == "failed" else None)
-        close_dead_runs(Store(place), "nobody")
-        assert Store(place).read(schemas.RUNS, ["state", "error"]).to_pylist() == [
+        close_dead_runs(Store(paths.place(place)), "nobody")
+        assert Store(paths.place(place)).read(schemas.RUNS, ["state", "error"]).to_pylist() == [
             {name: shown[name] for name in ("state", "error")}
         ]
         process = resume(place, job_id, alone=True)
     assert finished(process)["state"] == "done"
-    assert jobs_of(place) == [job_id]
+    assert jobs_of(paths.place(place)) == [job_id]
     assert_one_live_row(Workspace.at(place))
     assert_same_tables(Workspace.at(place), sample_tables)
 

@@ -14,11 +14,12 @@ from jobs.core.processes import process_identity
 from jobs.records.job_log import JobLog
 from jobs.records.journal import Journal
 from jobs.runs.follow import duration, follow_job
+from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 
 
 def running(root: Path, job_id: str = "job") -> JobLog:
-    job_log = JobLog(root, job_id)
+    job_log = JobLog(place(root), job_id)
     job_log.add("started", {"process": process_identity()})
     return job_log
 
@@ -29,7 +30,7 @@ def test_a_job_is_followed_to_its_end_and_no_event_is_missed(workspace: Workspac
     job_log = running(root)
 
     def work() -> None:
-        journal = Journal.of(root, "job")
+        journal = Journal.of(place(root), "job")
         for number in range(20):
             journal.write("committed", rows=number)
             time.sleep(0.01)

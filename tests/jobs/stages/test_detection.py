@@ -21,6 +21,7 @@ from jobs.engine.ray_engine import Engine
 from jobs.stages.detection import annotate_stage
 from jobs.storage import batching
 from jobs.storage.object_committer import ObjectCommitter
+from jobs.storage.paths import place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -136,13 +137,13 @@ def test_only_what_is_missing_is_looked_at_on_whatever_grid(
 
 def test_what_was_found_is_exported_and_scored(annotated: Workspace, tmp_path: Path) -> None:
     n, found_on = N + 2, N - len(EMPTY) + 1
-    request = ExportRequest("coco", tmp_path / "coco", everything=True, split={"train": 0.5, "val": 0.5})
+    request = ExportRequest("coco", place(tmp_path / "coco"), everything=True, split={"train": 0.5, "val": 0.5})
     manifest = export(annotated, request)
     assert (manifest["objects"], manifest["models"][0]["objects"]) == (found_on, found_on)
     assert manifest["models"][0]["licence"] == "AGPL-3.0"
     assert "source of the whole program" in manifest["models"][0]["restriction"]
     # It has decided that there is nothing, too.
-    nothing = export(annotated, ExportRequest("coco", tmp_path / "none", everything=True, min_score=1.0))
+    nothing = export(annotated, ExportRequest("coco", place(tmp_path / "none"), everything=True, min_score=1.0))
     ((model, objects_),) = [(each, nothing["objects"]) for each in nothing["models"]]
     assert (objects_, model["source"], model["model"], model["frames"]) == (0, "onnx", "red", n)
     assert model["weights_hash"] == manifest["models"][0]["weights_hash"]
@@ -157,7 +158,8 @@ def test_what_was_found_is_exported_and_scored(annotated: Workspace, tmp_path: P
         assert found.scores.metrics["AP"] == pytest.approx(1.0)
     for format_ in ("yolo", "voc", "jsonl", "parquet", "webdataset"):
         one, two = (
-            ExportRequest(format_, tmp_path / format_ / name, everything=True, min_score=0.5) for name in ("one", "two")
+            ExportRequest(format_, place(tmp_path / format_ / name), everything=True, min_score=0.5)
+            for name in ("one", "two")
         )
         assert export(annotated, one) == export(annotated, two)
         assert export(annotated, two)["objects"] == found_on
@@ -167,14 +169,14 @@ def test_what_was_found_is_exported_and_scored(annotated: Workspace, tmp_path: P
         int(n not in EMPTY) for n in range(N)
     ]
     assert [p.name for p in (tmp_path / "webdataset/one").iterdir() if p.suffix == ".tar"] == ["default-000000.tar"]
-    none = export(annotated, ExportRequest("coco", tmp_path / "none", everything=True, min_score=0.95))
+    none = export(annotated, ExportRequest("coco", place(tmp_path / "none"), everything=True, min_score=0.95))
     assert (none["objects"], sum(none["frames"].values())) == (0, n)
-    kept = export(annotated, ExportRequest("coco", tmp_path / "kept"))
+    kept = export(annotated, ExportRequest("coco", place(tmp_path / "kept")))
     assert 0 < sum(kept["frames"].values()) < n
     with pytest.raises(UserError, match="expected masks, found boxes alone"):
-        export(annotated, ExportRequest("yolo-segment", tmp_path / "seg"))
+        export(annotated, ExportRequest("yolo-segment", place(tmp_path / "seg")))
     with pytest.raises(UserError, match="needs copy or link"):
-        export(annotated, ExportRequest("yolo", tmp_path / "y", media="none"))
+        export(annotated, ExportRequest("yolo", place(tmp_path / "y"), media="none"))
 
 
 def test_truth_is_matched_by_file_names(annotated: Workspace, tmp_path: Path) -> None:

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from jobs.storage import append_log, paths
+from jobs.storage import append_log
 from jobs.storage.append_log import Reader, begin
-from jobs.storage.paths import ObjectPath, Place
+from jobs.storage.paths import ObjectPath, Place, place
 from tests import s3
 
 
 @pytest.fixture(params=["disk", "bucket"])
 def file(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "disk":
-        return tmp_path / "jobs" / "journal-1.jsonl"
+        return place(tmp_path / "jobs" / "journal-1.jsonl")
     return ObjectPath(f"{request.getfixturevalue('bucket')}/jobs/journal-1.jsonl")
 
 
@@ -42,8 +42,8 @@ def test_lines_are_read_while_they_are_written(file: Place, monkeypatch: pytest.
     writer.append(b"three\n")
     writer.close()
     assert (early.new(), halfway.new(), early.new()) == (b"three\n", b"three\n", b"")
-    assert Reader(file).new() == paths.read(file) == b"one\ntwo\nthree\n"
-    assert paths.names(file.parent) == ["journal-1.jsonl"]
+    assert Reader(file).new() == file.read() == b"one\ntwo\nthree\n"
+    assert file.parent.names() == ["journal-1.jsonl"]
     assert begin(file) is None
 
 

@@ -13,6 +13,7 @@ from jobs.storage import delta_log
 from jobs.storage.data_files import write_part
 from jobs.storage.delta_log import log_entry, newest_version, read_log, read_on
 from jobs.storage.file_pruning import DataFile
+from jobs.storage.paths import place
 from jobs.storage.store import Change, Drop, Store
 
 TABLE = schemas.FINGERPRINTS
@@ -32,7 +33,7 @@ def add(store: Store, stream: str, index: list[int]) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    made = Store(tmp_path)
+    made = Store(place(tmp_path))
     made.create_tables([TABLE])
     return made
 
@@ -43,7 +44,7 @@ def as_the_library_has_it(at: Path, version: int | None = None) -> set[DataFile]
 
 @pytest.mark.parametrize("table", [schemas.FRAMES, schemas.RUNS])
 def test_a_new_table_is_what_the_library_would_make_of_it(table: schemas.Table, tmp_path: Path) -> None:
-    Store(tmp_path).create_tables([table])
+    Store(place(tmp_path)).create_tables([table])
     mine = DeltaTable(tmp_path / table.name)
     schema = Schema.from_arrow(table.arrow_schema)
     settings: dict[str, str | None] = dict(mine.metadata().configuration)
@@ -67,13 +68,13 @@ def test_a_log_adds_up_to_what_the_library_makes_of_it_at_every_version(store: S
     add(store, "b", [0])
     add(store, "a cam%20/1", [2, 3])
     at = tmp_path / TABLE.name
-    assert newest_version(at) == 3
+    assert newest_version(place(at)) == 3
     for version in range(4):
-        state = read_log(at, version)
+        state = read_log(place(at), version)
         assert state is not None
         assert (state.version, set(state.files.values())) == (version, as_the_library_has_it(at, version))
         assert state.columns == frozenset(TABLE.arrow_schema.names)
-        on = read_on(at, state)
+        on = read_on(place(at), state)
         assert on is not None
         assert (on.version, set(on.files.values())) == (3, as_the_library_has_it(at))
 
@@ -82,19 +83,19 @@ def test_what_is_not_plain_is_left_to_the_library(store: Store, tmp_path: Path) 
     at = tmp_path / TABLE.name
     for number in range(3):
         add(store, "a", [number])
-    entry = log_entry(at, 3)
-    assert isinstance(entry, Path)
+    entry = log_entry(place(at), 3).on_disk()
+    assert entry is not None
     text = entry.read_text()
     for line in ("{", '{"txn": {"appId": "x", "version": 1}}', '{"protocol": {"minReaderVersion": 3}}'):
         entry.write_text(f"{text}\n{line}\n")
-        assert read_log(at) is None
+        assert read_log(place(at)) is None
     entry.write_text(text)
-    assert read_log(at) is not None
-    assert read_log(at, 9) is None
-    assert read_log(tmp_path / "nothing") == delta_log.ABSENT
+    assert read_log(place(at)) is not None
+    assert read_log(place(at), 9) is None
+    assert read_log(place(tmp_path / "nothing")) == delta_log.ABSENT
     DeltaTable(at).create_checkpoint()
-    assert read_log(at) is None
-    assert sorted(Store(tmp_path).open(TABLE).read(("frame_idx",), "k")["frame_idx"].to_pylist()) == [0, 1, 2]
+    assert read_log(place(at)) is None
+    assert sorted(Store(place(tmp_path)).open(TABLE).read(("frame_idx",), "k")["frame_idx"].to_pylist()) == [0, 1, 2]
 
 
 def test_another_program_commits_in_between(store: Store, tmp_path: Path) -> None:
@@ -104,6 +105,6 @@ def test_another_program_commits_in_between(store: Store, tmp_path: Path) -> Non
     add(store, "a", [1])
     found = store.open(TABLE).read(("stream_id", "frame_idx"), "k").to_pylist()
     assert sorted((row["stream_id"], row["frame_idx"]) for row in found) == [("a", 0), ("a", 1), ("theirs", 0)]
-    assert [json.loads(line) for line in log_entry(tmp_path / TABLE.name, 0).read_text().splitlines()][1] == {  # type: ignore[union-attr]
+    assert [json.loads(line) for line in log_entry(place(tmp_path / TABLE.name), 0).read().splitlines()][1] == {
         "protocol": {"minReaderVersion": 1, "minWriterVersion": 2}
     }

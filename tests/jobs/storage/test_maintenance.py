@@ -10,8 +10,9 @@ import pytest
 import schemas
 from conf import OPTIONAL_STAGES
 from jobs.core.errors import UserError
-from jobs.storage import maintenance, paths
+from jobs.storage import maintenance
 from jobs.storage.data_files import write_part
+from jobs.storage.paths import LocalPath
 from jobs.storage.store import Change, Drop, Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -86,7 +87,7 @@ def test_vacuum_deletes_orphans_once_they_are_old(
     day_before = time.time() - 25 * 3600
     os.utime(orphans[1], (day_before, day_before))
     with monkeypatch.context() as read_only:
-        read_only.setattr(paths, "touch", None)
+        read_only.setattr(LocalPath, "touch", None)
         listed = {c.table: c.deleted for c in maintenance.vacuum(store, "v", dry_run=True)}
     assert listed["quality"] == ["stage_key=x/old.parquet"]
     assert orphans[1].exists()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import schemas
 from jobs.storage import merge
 from jobs.storage.data_files import write_part
+from jobs.storage.paths import place
 from jobs.storage.store import DataFile
 
 Key = tuple[str, int]
@@ -44,7 +45,7 @@ def written(root: Path, keys: Sequence[Key]) -> DataFile:
         "phash": ["0" * 16] * len(keys),
         "layout": [bytes(64)] * len(keys),
     }
-    part = write_part(root, schemas.FINGERPRINTS, pa.table(columns, schema=schemas.FINGERPRINTS.file_schema))
+    part = write_part(place(root), schemas.FINGERPRINTS, pa.table(columns, schema=schemas.FINGERPRINTS.file_schema))
     bounds = (part.low["stream_id"], part.high["stream_id"], part.low["frame_idx"], part.high["frame_idx"])
     return DataFile(part.path, part.size_bytes, part.n_rows, None, *bounds)
 
@@ -52,7 +53,7 @@ def written(root: Path, keys: Sequence[Key]) -> DataFile:
 def merged(folder: Path, files: Sequence[DataFile]) -> tuple[list[Key], int]:
     """Return the keys in order, and the most rows of one piece."""
     with mock.patch.object(merge, "_ROWS_AT_ONCE", 4):
-        pieces = list(merge.rows_in_order(folder, schemas.FINGERPRINTS, files))
+        pieces = list(merge.rows_in_order(place(folder), schemas.FINGERPRINTS, files))
     rows = pa.concat_tables(pieces)
     keys = list(zip(rows["stream_id"].to_pylist(), rows["frame_idx"].to_pylist(), strict=True))
     return keys, max(piece.num_rows for piece in pieces)
@@ -86,7 +87,7 @@ def test_files_of_consecutive_frames_are_held_few_at_a_time(streams: str, n_file
 def test_a_table_that_is_not_ordered_by_stream_is_sorted_as_a_whole(tmp_path: Path) -> None:
     made: dict[str, object] = {"manifest": "{}", "note": None, "job_id": "j", "created_ns": 0}
     rows = pa.Table.from_pylist([{"name": name, **made} for name in ("b", "a")], schemas.RELEASES.arrow_schema)
-    parts = [write_part(tmp_path, schemas.RELEASES, rows.slice(at, 1)) for at in (0, 1)]
+    parts = [write_part(place(tmp_path), schemas.RELEASES, rows.slice(at, 1)) for at in (0, 1)]
     files = [DataFile(p.path, p.size_bytes, p.n_rows, None, None, None, None, None) for p in parts]
-    found = pa.concat_tables(merge.rows_in_order(tmp_path / "releases", schemas.RELEASES, files))
+    found = pa.concat_tables(merge.rows_in_order(place(tmp_path / "releases"), schemas.RELEASES, files))
     assert found["name"].to_pylist() == ["a", "b"]

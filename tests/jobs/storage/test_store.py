@@ -11,6 +11,7 @@ import pytest
 import schemas
 from jobs.storage import data_files
 from jobs.storage.data_files import Part, write_part
+from jobs.storage.paths import place
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
 from tests.helpers import on_disk
 
@@ -18,7 +19,7 @@ from tests.helpers import on_disk
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """Empty tables."""
-    made = Store(tmp_path)
+    made = Store(place(tmp_path))
     made.create_tables()
     return made
 
@@ -57,7 +58,7 @@ def test_tables_are_created_once_and_empty(store: Store) -> None:
 
 
 def test_a_table_that_does_not_exist_reads_as_empty(tmp_path: Path) -> None:
-    snapshot = Store(tmp_path).open(schemas.RUNS)
+    snapshot = Store(place(tmp_path)).open(schemas.RUNS)
     assert (snapshot.version, snapshot.read().num_rows) == (-1, 0)
     assert snapshot.read().schema == schemas.RUNS.arrow_schema
     assert snapshot.lazy().collect().height == 0
@@ -171,7 +172,7 @@ def test_delta_readers_of_other_programs_see_the_same(store: Store) -> None:
 
 def test_a_table_whose_creation_was_cut_short_is_created(tmp_path: Path) -> None:
     (tmp_path / "frames/_delta_log").mkdir(parents=True)
-    store = Store(tmp_path)
+    store = Store(place(tmp_path))
     store.create_tables()
     assert store.open(schemas.FRAMES).version == 0
 
@@ -179,13 +180,13 @@ def test_a_table_whose_creation_was_cut_short_is_created(tmp_path: Path) -> None
 def test_a_column_that_a_newer_version_brings_is_added_and_null_in_older_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store(tmp_path)
+    store = Store(place(tmp_path))
     store.create_tables()
     store.open(schemas.FINGERPRINTS).commit(Change([part(store, hashes("a", [0]))]), "old")
     extra = schemas.Column("dhash", pa.string(), "Another hash.")
     wider = dataclasses.replace(schemas.FINGERPRINTS, columns=(*schemas.FINGERPRINTS.columns, extra))
     # A release names a version that never had the column.
-    before = Store(tmp_path, {wider.name: store.open(wider).version}).open(wider)
+    before = Store(place(tmp_path), {wider.name: store.open(wider).version}).open(wider)
     assert before.lazy().collect().select("frame_idx", "dhash").rows() == [(0, None)]
     assert before.dataset().to_table(columns=["frame_idx", "dhash"]).to_pylist() == [{"frame_idx": 0, "dhash": None}]
     assert before.read(("frame_idx", "dhash"), "k").to_pylist() == [{"frame_idx": 0, "dhash": None}]

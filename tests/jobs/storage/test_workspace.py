@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from jobs.core.errors import UserError
-from jobs.storage import paths
 from jobs.storage.workspace import FORMAT, Workspace
 from tests import s3
 from transforms.io import object_store
@@ -16,10 +15,10 @@ def test_a_workspace_in_a_bucket_is_marked_once(bucket: str) -> None:
     there = Workspace.at(f"{bucket}/night/tables/")
     assert not there.exists
     there.create()
-    marker = paths.read(there.root / "winnow.json")
+    marker = (there.root / "winnow.json").read()
     assert json.loads(marker)["format"] == FORMAT
     Workspace.at(f"{bucket}/night/tables").create()
-    assert paths.read(there.root / "winnow.json") == marker
+    assert (there.root / "winnow.json").read() == marker
     assert s3.keys(bucket) == ["night/tables/winnow.json"]
     with pytest.raises(UserError, match="expected a folder, found a prefix in a bucket"):
         _ = there.folder

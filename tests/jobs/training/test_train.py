@@ -15,6 +15,7 @@ from jobs.analysis.detection_eval import evaluate_view
 from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
 from jobs.models.weight_folders import digest
+from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from jobs.training.train import TrainRequest, train
 from jobs.views.view import View
@@ -96,7 +97,7 @@ def test_the_whole_circle(workspace: Workspace, tmp_path: Path, monkeypatch: pyt
     ]
     go(workspace, write(tmp_path / "first", range(N_TRAIN)), settings=teaching)
     split = {"train": 0.85, "val": 0.15}
-    made = export(workspace, ExportRequest("yolo", tmp_path / "data", everything=True, split=split))
+    made = export(workspace, ExportRequest("yolo", place(tmp_path / "data"), everything=True, split=split))
     assert made["objects"] == N_TRAIN
     files = sorted(p for p in (tmp_path / "data").rglob("*"))
     request = TrainRequest(
@@ -119,7 +120,7 @@ def test_the_whole_circle(workspace: Workspace, tmp_path: Path, monkeypatch: pyt
     assert record.outcomes["annotate"].computed == N_OTHER
     who = rows(other, schemas.ANNOTATIONS).select("source", "model", "weights_hash").unique().rows()
     assert who == [("yolo26", "out", row["model_id"])]
-    manifest = export(other, ExportRequest("coco", tmp_path / "coco", everything=True, min_score=0.3))
+    manifest = export(other, ExportRequest("coco", place(tmp_path / "coco"), everything=True, min_score=0.3))
     assert (manifest["models"][0]["licence"] or "").startswith("AGPL-3.0")
     assert "source of the whole program" in manifest["models"][0]["restriction"]
     truth = {

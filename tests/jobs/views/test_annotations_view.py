@@ -18,6 +18,7 @@ from jobs.datasets.export import ExportRequest, export
 from jobs.runs.dry_run import forecast
 from jobs.runs.prepare import RunRequest, prepare
 from jobs.stages.pipeline import build
+from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import assert_one_live_row, computed, go, noise, rows
@@ -78,7 +79,7 @@ def test_masks_texts_and_captions_come_together(workspace: Workspace, tmp_path: 
     curated = View.of(workspace).sql("SELECT n_objects, n_texts, caption FROM curated ORDER BY frame_idx").to_pydict()
     assert (curated["n_objects"], curated["n_texts"]) == ([1, 1, 1, 0], [0, 1, 0, 0])
     assert all(curated["caption"])
-    manifest = export(workspace, ExportRequest("coco", tmp_path / "coco", everything=True))
+    manifest = export(workspace, ExportRequest("coco", place(tmp_path / "coco"), everything=True))
     assert [(m["source"], m.get("objects"), m.get("masks")) for m in manifest["models"]] == [
         ("onnx", 3, None),
         ("rapidocr", 1, None),
@@ -88,7 +89,7 @@ def test_masks_texts_and_captions_come_together(workspace: Workspace, tmp_path: 
     document = json.loads((tmp_path / "coco/annotations/instances_default.json").read_text())
     assert sum(bool(each["segmentation"]) for each in document["annotations"]) == masks.height
     assert [each["text"] for each in document["annotations"] if "text" in each] == ["EXIT"]
-    export(workspace, ExportRequest("yolo-segment", tmp_path / "yolo", everything=True))
+    export(workspace, ExportRequest("yolo-segment", place(tmp_path / "yolo"), everything=True))
     loaded = load(settings=[*settings, "annotate.min_score=0.3"])
     planned = {f.stage: f for f in forecast(prepare(RunRequest(workspace, [str(cam)], loaded)))}
     assert (planned["segment"].compute, planned["ocr"].compute) == (N, 0)

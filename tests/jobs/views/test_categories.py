@@ -11,6 +11,7 @@ import pytest
 import schemas
 from jobs.datasets import release
 from jobs.datasets.export import ExportRequest, export
+from jobs.storage.paths import place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views import snapshot_spec
@@ -63,7 +64,7 @@ def test_writers_at_once_give_one_numbering(store: Store) -> None:
 
 
 def label_names(workspace: Workspace, out: Path, release_: str | None = None) -> list[str]:
-    export(workspace, ExportRequest("coco", out, release=release_, everything=True))
+    export(workspace, ExportRequest("coco", place(out), release=release_, everything=True))
     document = json.loads((out / "annotations/instances_default.json").read_text())
     return [c["name"] for c in sorted(document["categories"], key=lambda c: c["id"])]
 
@@ -78,7 +79,7 @@ def test_numbers_outlast_other_detectors_and_reviews(tmp_path: Path) -> None:
     assert label_names(workspace, tmp_path / "1") == ["moving"]
     store = Store(workspace.root)
     release.create(store, "first")
-    export(workspace, ExportRequest("coco", tmp_path / "then", release="first", everything=True))
+    export(workspace, ExportRequest("coco", place(tmp_path / "then"), release="first", everything=True))
     go(workspace, data, settings=settings(tmp_path / "made"))
     assert label_names(workspace, tmp_path / "2") == ["moving", "cat", "red"]
     assert label_names(workspace, tmp_path / "3", "first") == ["moving"]

@@ -6,7 +6,7 @@ import duckdb
 import pyarrow as pa
 
 import schemas
-from jobs.views.row_filter_sql import Shown
+from jobs.views.row_filter_sql import RowFilter
 from jobs.views.snapshot_spec import Selection
 
 N = 6
@@ -27,9 +27,9 @@ def shown(selection: Selection, table: schemas.Table) -> dict[str, list[int]]:
     with duckdb.connect(":memory:") as connection:
         for name, rows in tables.items():
             connection.register(name, pa.Table.from_pylist(rows))
-        view = Shown(selection)
-        connection.register("selected_keys", view.selected_keys())
-        found = connection.execute(view.rows(table)).fetchall()
+        row_filter = RowFilter(selection)
+        connection.register("selected_keys", row_filter.selected_keys())
+        found = connection.execute(row_filter.statement(table)).fetchall()
     assert all(row[2] == "k" for row in found)
     return {s: sorted(row[1] for row in found if row[0] == s) for s in STREAMS}
 

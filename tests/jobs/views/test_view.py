@@ -12,7 +12,8 @@ from jobs.engine.ray_engine import Engine
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.snapshot_spec import Selection
-from jobs.views.view import View, check_condition
+from jobs.views.statement import check_condition
+from jobs.views.view import View
 from tests.helpers import SMALL, go, rows
 
 N = SMALL.planted.n_files

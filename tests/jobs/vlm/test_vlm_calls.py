@@ -187,7 +187,7 @@ class Impatient(SilentListener):
         assert what != "escalate" or total == N
 
     @property
-    def interrupted(self) -> bool:  # type: ignore[override] # found out when it is asked for
+    def interrupted(self) -> bool:  # found out when it is asked for
         if len(self._there.asked) >= 2:
             self._noticed.set()
         return self._noticed.is_set()

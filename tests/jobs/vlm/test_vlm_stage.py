@@ -21,6 +21,7 @@ from jobs.datasets.export import ExportRequest, export
 from jobs.engine.ray_engine import Engine
 from jobs.records.run_record import RunRecord
 from jobs.stages.detection import licence_notice
+from jobs.storage.paths import place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -162,7 +163,7 @@ def test_manifests_name_who_judged_and_under_what_terms(
         )
     ):
         ask(workspace, made, there, *more)
-        manifest = export(workspace, ExportRequest("coco", tmp_path / f"coco{at}", everything=True))
+        manifest = export(workspace, ExportRequest("coco", place(tmp_path / f"coco{at}"), everything=True))
         assert [each["source"] for each in manifest["models"]] == ["onnx", "escalate"]
         # Of 5 objects two begin in the first twentieth, and one is a cat.
         assert manifest["models"][1] == {
@@ -177,7 +178,7 @@ def test_manifests_name_who_judged_and_under_what_terms(
             "restriction": restriction,
         }
     assert len(there.asked) == N
-    few = ExportRequest("coco", tmp_path / "few", everything=True, where="frame_idx < 2")
+    few = ExportRequest("coco", place(tmp_path / "few"), everything=True, where="frame_idx < 2")
     # The detector has looked at these frames, too, although nothing of it is left.
     assert [(each["source"], each.get("dropped")) for each in export(workspace, few)["models"]] == [
         ("onnx", None),

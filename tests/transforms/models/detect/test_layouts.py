@@ -61,7 +61,7 @@ def test_the_number_of_classes_is_read_from_the_output() -> None:
     [
         ([IMAGES], [port(1, 84, 5)], r"found inputs images \(1, 3, 64, 64\), outputs output \(1, 84, 5\)"),
         ([IMAGES], [port(1, 1000)], "name it with annotate.layout"),
-        ([port(1, 3, None, None)], [port(1, 300, 6)], "give it with annotate.size"),
+        ([port(1, 3, None, None)], [port(1, 300, 6)], "has a dynamic size; set annotate.size"),
     ],
 )
 def test_unknown_graphs_are_refused(inputs: list[Port], outputs: list[Port], said: str) -> None:
