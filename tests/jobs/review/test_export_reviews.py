@@ -75,5 +75,5 @@ def test_what_cannot_be_asked_for(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").touch()
     asked = ("review", "export", "-w", workspace.root, "-f", "coco", "-o")
-    assert "exists, and somebody may be working on it" in problems(winnow(*asked, tmp_path / "mine", "--where", "true"))[0]
+    assert "somebody may be working on it" in problems(winnow(*asked, tmp_path / "mine", "--where", "true"))[0]
     assert "expected one SQL expression" in problems(winnow(*asked, tmp_path / "out", "--where", "1) OR (1"))[0]
