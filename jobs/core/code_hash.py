@@ -18,9 +18,9 @@ from jobs.core.code_names import (
     COMPREHENSIONS,
     FUNCTIONS,
     Binding,
+    Definition,
     Outside,
     OwnModule,
-    Place,
     SourceModule,
     UntraceableCodeError,
     followed,
@@ -41,11 +41,11 @@ def code_hash(entries: Sequence[Callable[..., Any]]) -> str:
     Raises `UntraceableCodeError` for code that cannot be followed: relative and star imports, modules that are passed
     around as values, and undefined names.
     """
-    return _hash_of(tuple(Place(entry.__module__, entry.__qualname__) for entry in entries))
+    return _hash_of(tuple(Definition(entry.__module__, entry.__qualname__) for entry in entries))
 
 
 @cache
-def _hash_of(entries: tuple[Place, ...]) -> str:
+def _hash_of(entries: tuple[Definition, ...]) -> str:
     texts = _reached(entries)
     own = {place: blake3(text.encode()).hexdigest()[:16] for place, (text, _) in texts.items()}
     # Two definitions of one name are distinguished by the hashes of their texts.
@@ -56,13 +56,13 @@ def _hash_of(entries: tuple[Place, ...]) -> str:
     return blake3("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def code_texts(entries: Sequence[Place]) -> dict[Place, str]:
+def code_texts(entries: Sequence[Definition]) -> dict[Definition, str]:
     """Return the hashed text of the given places and of all that they reach."""
     return {place: text for place, (text, _) in _reached(entries).items()}
 
 
-def _reached(entries: Sequence[Place]) -> dict[Place, tuple[str, frozenset[Place]]]:
-    found: dict[Place, tuple[str, frozenset[Place]]] = {}
+def _reached(entries: Sequence[Definition]) -> dict[Definition, tuple[str, frozenset[Definition]]]:
+    found: dict[Definition, tuple[str, frozenset[Definition]]] = {}
     pending = list(entries)
     while pending:
         place = pending.pop()
@@ -73,10 +73,10 @@ def _reached(entries: Sequence[Place]) -> dict[Place, tuple[str, frozenset[Place
 
 
 @cache
-def _described(place: Place) -> tuple[str, frozenset[Place]]:
+def _described(place: Definition) -> tuple[str, frozenset[Definition]]:
     """Return the canonical text of a definition and the places that it uses."""
     module = source_module(place.module)
-    texts, uses = [], set[Place]()
+    texts, uses = [], set[Definition]()
     for node in module.definition(place.name):
         writer = _Writer(module, place.name.rpartition(".")[0])
         writer.write(node)
@@ -90,7 +90,7 @@ class _Writer:
 
     def __init__(self, module: SourceModule, owner: str) -> None:
         self.out: list[str] = []
-        self.uses: set[Place] = set()
+        self.uses: set[Definition] = set()
         self._module = module
         self._owner = owner
         self._self: str | None = None
@@ -168,7 +168,7 @@ class _Writer:
                 f"{self._module.name}, line {node.lineno}: module {binding.module} is used as a value, so that it is "
                 "unknown which of its names are used; expected names of it"
             )
-        if isinstance(binding, Place):
+        if isinstance(binding, Definition):
             self.uses.add(binding)
             self.out.append(f"<{binding.name}>")
         elif isinstance(binding, Outside):
@@ -189,7 +189,7 @@ class _Writer:
                     binding = scope[node.id]
                     return None if binding is None else followed(binding)
             if node.id in self._module.defined:
-                return Place(self._module.name, node.id)
+                return Definition(self._module.name, node.id)
             return followed(self._module.imported[node.id]) if node.id in self._module.imported else None
         if isinstance(node, ast.Attribute):
             base = self.meaning(node.value)
@@ -200,22 +200,22 @@ class _Writer:
 
     def _note_own_member(self, name: str) -> None:
         """Record which member of its own class a method uses, or else the constructor, which may set the attribute."""
-        for module, owner in _with_bases(Place(self._module.name, self._owner)):
+        for module, owner in _with_bases(Definition(self._module.name, self._owner)):
             members = {each for node in source_module(module).definition(owner) for each in members_of(node)}
             for wanted in (name, "__init__"):
                 if wanted in members:
-                    self.uses.add(Place(module, f"{owner}.{wanted}"))
+                    self.uses.add(Definition(module, f"{owner}.{wanted}"))
                     return
 
 
-def _with_bases(place: Place) -> Iterator[Place]:
+def _with_bases(place: Definition) -> Iterator[Definition]:
     """Yield a class and its base classes within the package, nearest first."""
     yield place
     module = source_module(place.module)
     for node in module.definition(place.name):
         for base in node.bases if isinstance(node, ast.ClassDef) else ():
             meant = _Writer(module, "").meaning(base)
-            if isinstance(meant, Place):
+            if isinstance(meant, Definition):
                 yield from _with_bases(meant)
 
 

@@ -23,7 +23,7 @@ class UntraceableCodeError(TypeError):
     """Code whose uses cannot be resolved from source text, so that changes would go unnoticed."""
 
 
-class Place(NamedTuple):
+class Definition(NamedTuple):
     """A name that a module defines at its top level, or `Class.member`."""
 
     module: str
@@ -57,7 +57,7 @@ class Outside:
         return Outside(name if self.is_ours else f"{self.name}.{name}", self.is_ours)
 
 
-Binding = OwnModule | Imported | Outside | Place
+Binding = OwnModule | Imported | Outside | Definition
 
 
 @dataclass
@@ -82,7 +82,7 @@ class SourceModule:
     def member(self, name: str) -> Binding:
         """Return the binding of a name of this module. Raises `UntraceableCodeError` if it has none."""
         if name in self.defined:
-            return Place(self.name, name)
+            return Definition(self.name, name)
         if name in self.imported:
             return followed(self.imported[name])
         if self.is_package and source_of(f"{self.name}.{name}") is not None:

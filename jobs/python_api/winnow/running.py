@@ -104,23 +104,23 @@ def run(
         problems += error.problems
     if isinstance(config, Loaded) and profile is not None:
         problems.append(f"profile {profile!r}: expected none, as config is loaded already, from {config.profile!r}")
-    options = RunOptions(
-        inputs=tuple(os.fspath(each) for each in ([inputs] if isinstance(inputs, (str, os.PathLike)) else inputs)),
-        profile=None if isinstance(config, Loaded) else profile,
-        config=None if config is None or isinstance(config, Loaded) else os.fspath(config),
-        settings=() if isinstance(config, Loaded) else tuple(texts),
-        stream_ids=tuple(stream_ids),
-        rebind=rebind,
-        allow_missing=allow_missing,
-        limit=limit,
-        ray_address=ray_address,
-        on_error=on_error,
-        pause_after=None if loaded else pause_after,
-        strict=strict,
-        reread=reread,
-    )
+    given: dict[str, Any] = {
+        "inputs": [os.fspath(each) for each in ([inputs] if isinstance(inputs, (str, os.PathLike)) else inputs)],
+        "profile": None if isinstance(config, Loaded) else profile,
+        "config": None if config is None or isinstance(config, Loaded) else os.fspath(config),
+        "settings": () if isinstance(config, Loaded) else texts,
+        "stream_ids": stream_ids,
+        "rebind": rebind,
+        "allow_missing": allow_missing,
+        "limit": limit,
+        "ray_address": ray_address,
+        "on_error": on_error,
+        "pause_after": None if loaded else pause_after,
+        "strict": strict,
+        "reread": reread,
+    }
     try:
-        request = build_request(workspace, options)
+        request = build_request(workspace, RunOptions.parse(given))
     except UserError as error:
         raise UserError([*problems, *error.problems]) from error
     if problems:

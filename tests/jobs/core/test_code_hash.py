@@ -9,7 +9,7 @@ import pytest
 from jobs.core import code_hash as codehash
 from jobs.core import code_names
 from jobs.core.code_hash import code_hash, code_texts
-from jobs.core.code_names import Place, UntraceableCodeError
+from jobs.core.code_names import Definition, UntraceableCodeError
 from transforms.curate import curation
 from transforms.curate.duplicates import grouping
 from transforms.metrics import hashing, measure, motion, quality
@@ -95,12 +95,12 @@ def forget() -> None:
 
 def places(entry: str) -> set[str]:
     forget()
-    return {f"{module}.{name}" for module, name in code_texts([Place("transforms.main", entry)])}
+    return {f"{module}.{name}" for module, name in code_texts([Definition("transforms.main", entry)])}
 
 
 def digest(entry: str = "entry") -> str:
     forget()
-    return codehash._hash_of((Place("transforms.main", entry),))
+    return codehash._hash_of((Definition("transforms.main", entry),))
 
 
 def test_all_reached_code_counts_and_no_other(package: Path) -> None:
@@ -157,9 +157,9 @@ def test_a_method_counts_with_inherited_members(package: Path) -> None:
     derived += "    def walk(self):\n        return self.turn()\n"
     (package / "fourth.py").write_text(derived)
     forget()
-    found = code_texts([Place("transforms.fourth", "Small.walk")])
-    assert Place("transforms.main", "Machine.turn") in found
-    assert Place("transforms.main", "Machine.idle") not in found
+    found = code_texts([Definition("transforms.fourth", "Small.walk")])
+    assert Definition("transforms.main", "Machine.turn") in found
+    assert Definition("transforms.main", "Machine.idle") not in found
 
 
 @pytest.mark.parametrize(
@@ -281,11 +281,11 @@ def test_real_stages_have_stable_hashes(entry: object) -> None:
 
 
 def test_compiled_kernels_are_reached_without_importing_them() -> None:
-    found = {name for _, name in code_texts([Place("transforms.curate.duplicates.grouping", "group_frames")])}
+    found = {name for _, name in code_texts([Definition("transforms.curate.duplicates.grouping", "group_frames")])}
     assert {"_join_leaders", "_nearest", "distance_of", "BANDS"} <= found
 
 
-def test_code_that_reads_bytes_is_not_followed() -> None:
-    found = {module for module, _ in code_texts([Place("transforms.frames.clip", "Clip")])}
+def test_ways_to_reach_bytes_are_not_followed() -> None:
+    found = {module for module, _ in code_texts([Definition("transforms.frames.clip", "Clip")])}
     assert "transforms.frames.container" in found
     assert not found & {"transforms.io.object_store", "transforms.io.credentials"}

@@ -58,7 +58,7 @@ def test_frames_that_were_not_annotated_can_be_drawn_on(tmp_path: Path, engine: 
     bare = Workspace.at(tmp_path / "tables")
     go(bare, write_noise_stream(tmp_path / "cam", range(2)), settings=["stages=[quality, curation]"])
     asked = ("review", "export", "-w", bare.root, "-f", "coco", "-o", tmp_path / "out", "--where", "keep")
-    assert "no frame was routed" in problems(winnow(*asked[:-2]))[0]
+    assert "there is no review queue" in problems(winnow(*asked[:-2]))[0]
     assert said(winnow(*asked, "--category", "person", "--json"))["frames"] == 2
     document = json.loads((tmp_path / "out/annotations.json").read_text())
     assert [c["name"] for c in document["categories"]] == ["person"]
@@ -75,5 +75,5 @@ def test_what_cannot_be_asked_for(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").touch()
     asked = ("review", "export", "-w", workspace.root, "-f", "coco", "-o")
-    assert "is there already" in problems(winnow(*asked, tmp_path / "mine", "--where", "true"))[0]
+    assert "somebody may be working on it" in problems(winnow(*asked, tmp_path / "mine", "--where", "true"))[0]
     assert "expected one SQL expression" in problems(winnow(*asked, tmp_path / "out", "--where", "1) OR (1"))[0]
