@@ -20,6 +20,7 @@ from conf import Loaded, Resources
 from jobs.core.devices import has_nvidia
 from jobs.core.errors import BrokenTableError, UserError, one_line
 from jobs.core.processes import has_ended
+from jobs.core.requirements import DISTRIBUTION, extra_packages, required_packages
 from jobs.diagnostics import engine_checks, table_checks
 from jobs.diagnostics.finding import Finding, broken_table, size_text
 from jobs.models.locations import FOLDER
@@ -29,29 +30,9 @@ from jobs.storage.paths import Place
 from jobs.storage.store import Store
 from jobs.storage.workspace import FORMAT, Workspace
 
-_CORE = (
-    "winnow",
-    "ray",
-    "pyarrow",
-    "polars",
-    "deltalake",
-    "duckdb",
-    "numpy",
-    "opencv-python-headless",
-    "av",
-    "numba",
-    "obstore",
-)
-_EXTRAS = {
-    "embeddings": ("torch", "open_clip", "faiss"),
-    "annotate": ("onnxruntime", "pycocotools"),
-    "transformers": ("torch", "transformers"),
-    "ocr": ("rapidocr", "onnxruntime"),
-    "vlm": ("anthropic", "google.genai", "openai"),
-    "ultralytics": ("ultralytics",),
-    "cluster": ("aiohttp",),
-    "serve": ("starlette", "uvicorn"),
-}
+_VARIANTS = {"faiss-cpu": ("faiss-gpu", "faiss-gpu-cu12"), "ultralytics-opencv-headless": ("ultralytics",)}
+"""Packages that bring the same modules as one that is required."""
+
 _LEAST_FREE = 2 << 30
 _LEAST_OPEN_FILES = 1024
 _SHOWN = 3
@@ -82,27 +63,31 @@ def examine(
 
 
 def _packages() -> Iterator[Finding]:
-    found = []
-    for name in _CORE:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
+    try:
+        required, extras = required_packages(), extra_packages()
+    except PackageNotFoundError:
+        found = f"{DISTRIBUTION} has no metadata, so what it requires is not known: its checkout was never installed"
+        yield Finding("packages", "broken", found, "pip install -e . in the checkout")
+        required, extras = [], {}
+    installed = {name: _version(name) for name in (DISTRIBUTION, *required)}
+    if required:
+        for name in (name for name, number in installed.items() if number is None):
             yield Finding("packages", "broken", f"{name} is not installed", "pip install winnow")
-    yield Finding("packages", "ok", f"python {platform.python_version()}, {', '.join(found)}")
-    for extra, modules in _EXTRAS.items():
-        missing = [name for name in modules if not _is_there(name)]
+    versions = [f"{name} {number}" for name, number in installed.items() if number is not None]
+    yield Finding("packages", "ok", ", ".join([f"python {platform.python_version()}", *versions]))
+    for extra, names in extras.items():
+        missing = [name for name in names if not any(map(_version, (name, *_VARIANTS.get(name, ()))))]
         if missing:
             yield Finding(f"extra {extra}", "note", f"without {', '.join(missing)}", f"pip install 'winnow[{extra}]'")
         else:
             yield Finding(f"extra {extra}", "ok", "installed")
 
 
-def _is_there(module: str) -> bool:
+def _version(package: str) -> str | None:
     try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        # What it is a part of.
-        return False
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _hardware(limits: Resources) -> Iterator[Finding]:

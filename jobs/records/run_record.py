@@ -19,12 +19,11 @@ import schemas
 from conf import PipelineConfig
 from conf.loader import to_dict
 from jobs.core.processes import has_ended, process_identity
+from jobs.core.requirements import DISTRIBUTION, required_packages
 from jobs.core.stage import Stage, canonical
 from jobs.records.job_log import DIED, Inbox, JobState, seen, settled
 from jobs.storage.paths import Place
 from jobs.storage.store import Store
-
-_LIBRARIES = ("winnow", "ray", "pyarrow", "polars", "deltalake", "numpy", "opencv-python-headless", "numba")
 
 
 @dataclass
@@ -191,11 +190,15 @@ def environment() -> dict[str, Any]:
 
 @cache
 def _installed() -> dict[str, str]:
-    """Return the versions of all that matters, for which the metadata of each library is read and parsed."""
+    """Return the versions of Python and of all required packages; of no package in a checkout without metadata.
+
+    Reads and parses the metadata of each package, which takes a while.
+    """
     found = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in _LIBRARIES:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
+    with suppress(PackageNotFoundError):
+        for name in (DISTRIBUTION, *required_packages()):
+            with suppress(PackageNotFoundError):
+                found[name] = version(name)
     return found
 
 
