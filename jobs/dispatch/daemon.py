@@ -16,7 +16,7 @@ from jobs.core.errors import RunFailedError, UserError
 from jobs.core.processes import has_ended, is_here
 from jobs.dispatch.gateway_files import lock_path, output_path
 from jobs.storage import paths
-from jobs.storage.locks import holder
+from jobs.storage.locks import lock_holder
 from jobs.storage.paths import Place
 
 _START_S = 30.0
@@ -46,7 +46,7 @@ def start(root: Place, options: Sequence[str]) -> dict[str, Any]:
         )
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
-        found = holder(lock_path(root))
+        found = lock_holder(lock_path(root))
         if found and found.get("pid") == process.pid and found.get("ready"):
             return found
         if process.poll() is not None:
@@ -58,7 +58,7 @@ def start(root: Place, options: Sequence[str]) -> dict[str, Any]:
 
 def refuse_second(root: Place) -> None:
     """Raise `UserError` if the workspace at `root` has a gateway."""
-    if found := holder(lock_path(root)):
+    if found := lock_holder(lock_path(root)):
         raise UserError(f"workspace {root} has a gateway already: process {found.get('pid')} on {found.get('host')}")
 
 
@@ -67,7 +67,7 @@ def stop(root: Place) -> dict[str, Any]:
 
     Raises `UserError` if there is none, or if it is on another machine.
     """
-    found = holder(lock_path(root))
+    found = lock_holder(lock_path(root))
     if not found:
         raise UserError(f"workspace {root} has no gateway; `winnow gateway start` starts one")
     if not is_here(found):
@@ -75,7 +75,7 @@ def stop(root: Place) -> dict[str, Any]:
     if not has_ended(found):
         os.kill(found["pid"], signal.SIGTERM)
     deadline = time.monotonic() + found["grace_s"] + _MARGIN_S
-    while (now := holder(lock_path(root))) and now.get("pid") == found["pid"]:
+    while (now := lock_holder(lock_path(root))) and now.get("pid") == found["pid"]:
         if time.monotonic() > deadline:
             raise RunFailedError(f"the gateway, process {found['pid']}, does not end")
         time.sleep(paths.poll_interval_s(root, _LOOK_S, _LOOK_FAR_S))

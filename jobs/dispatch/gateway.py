@@ -29,7 +29,7 @@ from jobs.dispatch.job_queue import Backlog, Job, in_turn
 from jobs.dispatch.jsonlog import JsonLog
 from jobs.records.job_log import fold
 from jobs.storage import paths
-from jobs.storage.locks import holder, lock_at
+from jobs.storage.locks import lock_at, lock_holder
 from jobs.storage.paths import Place
 
 _SCHEDULES_S = 5.0
@@ -94,7 +94,7 @@ class Gateway:
         self._lock = lock = lock_at(lock_path(self._root))
         about = self._me | asdict(self._options) | {"since_ns": time.time_ns(), "version": version("winnow")}
         if not lock.take(about):
-            found = holder(lock_path(self._root)) or {}
+            found = lock_holder(lock_path(self._root)) or {}
             raise UserError(
                 f"workspace {self._root} has a gateway already: process {found.get('pid')} on {found.get('host')}"
             )

@@ -16,7 +16,7 @@ from jobs.dispatch.job_queue import Backlog, Job, in_turn
 from jobs.records.job_log import DIED, STATES, Record, seen
 from jobs.records.journal import Follower
 from jobs.records.progress import Progress
-from jobs.storage.locks import holder
+from jobs.storage.locks import lock_holder
 from jobs.storage.paths import Place
 
 _LAST_ERRORS = 5
@@ -94,7 +94,7 @@ class Overview:
 
 def gateway(root: Place) -> dict[str, Any] | None:
     """Return what the gateway of the workspace at `root` says about itself; None if there is none."""
-    return holder(lock_path(root))
+    return lock_holder(lock_path(root))
 
 
 def rss_mb(pid: int) -> float | None:

@@ -23,7 +23,7 @@ from jobs.records.run_events import Teller
 from jobs.records.run_record import StageOutcome
 from jobs.storage.committer import Committer
 from jobs.storage.object_committer import ObjectCommitter
-from jobs.storage.quarantine import settle
+from jobs.storage.quarantine import update_quarantine
 from jobs.storage.store import Store
 from jobs.views.categories import register_model
 
@@ -116,7 +116,7 @@ class ModelStages:
             hold=hold,
             abort=abort,
         )
-        faults = settle(self._store, list(self._stages.values()), self._streams, did.faults, self._job_id)
+        faults = update_quarantine(self._store, list(self._stages.values()), self._streams, did.faults, self._job_id)
         after = self.planner(stage).survey() if before.open or before.gone else before
         quarantined = faults.get(stage.name, 0)
         if after.open > quarantined and not did.stopped:

@@ -115,7 +115,7 @@ class TableStages:
         """
         started = time.monotonic()
         result = TableResult()
-        with self._store.moment():
+        with self._store.cached_reads():
             stale = [s for s in run_interruptibly(partial(self.states, stage), self._check) if not s.done]
             balanced = None if stale else self._counted(stage)
         for batch in self._batches(stale):
@@ -145,7 +145,7 @@ class TableStages:
         above, _ = self._above(stage)
         while True:
             source, target = self._store.open(above.table), self._store.open(stage.table)
-            with self._store.moment():
+            with self._store.cached_reads():
                 frames, rows = self._counted(stage)
             if frames == rows:
                 return frames

@@ -34,7 +34,7 @@ from jobs.runs.prepare import Prepared, RunRequest, n_new_frames, prepare
 from jobs.stages.pipeline import MEASURE, pixel_params, step_named, written_by
 from jobs.storage import heads, maintenance
 from jobs.storage.committer import Committer
-from jobs.storage.quarantine import settle
+from jobs.storage.quarantine import update_quarantine
 from jobs.storage.store import ConflictError, Snapshot, Store
 from jobs.storage.workspace import Workspace
 from jobs.views import snapshot_spec, table_diff
@@ -97,7 +97,7 @@ def run(
 
 
 def _begin(record: RunRecord, store: Store, teller: Teller) -> None:
-    with store.moment():
+    with store.cached_reads():
         store.create_tables(written_by(record.stages), at_hand=(schemas.RUNS, schemas.STAGE_RUNS))
         close_dead_runs(store, record.job_id)
         record.take_up(store)
@@ -231,7 +231,7 @@ class _Execution:
     def _leave(self, plan: PixelPlan, result: PassResult) -> NoReturn:
         """Account for a pass that was asked to end, and end."""
         record = self._record
-        settle(self._store, self._stages, record.streams, result.faults, record.job_id)
+        update_quarantine(self._store, self._stages, record.streams, result.faults, record.job_id)
         for stage in self._stages:
             if stage.kind == "pixels":
                 outcome, total = record.outcomes[stage.name], plan.stage_total(stage.name)
@@ -254,7 +254,7 @@ class _Execution:
     def _account(self, before: PixelPlan, after: PixelPlan, result: PassResult) -> None:
         """Hold frames in against rows out and quarantined, for every pixel stage."""
         job_id = self._record.job_id
-        open_faults = settle(self._store, self._stages, self._record.streams, result.faults, job_id)
+        open_faults = update_quarantine(self._store, self._stages, self._record.streams, result.faults, job_id)
         for stage in self._stages:
             if stage.kind != "pixels":
                 continue
@@ -326,7 +326,7 @@ class _Execution:
             _, result = self._measure(listing, name)
             if result.stopped:
                 raise RunStopped(self._hold.asked() or "paused")
-            settle(self._store, self._stages, streams, result.faults, self._record.job_id)
+            update_quarantine(self._store, self._stages, streams, result.faults, self._record.job_id)
             outcome.computed, outcome.seconds = result.computed.get(name, 0), result.seconds
             outcome.quarantined = len(result.faults)
             self._tally(result)

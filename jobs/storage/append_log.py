@@ -21,7 +21,7 @@ _EVERY_S = 2.0
 _KEPT_BYTES = 1 << 20
 
 
-class Lines(Protocol):
+class AppendLog(Protocol):
     """A file of lines that is being written."""
 
     def append(self, text: bytes) -> None:
@@ -31,10 +31,10 @@ class Lines(Protocol):
         """Write down what was not; nothing can be added any more."""
 
 
-def begin(file: Place) -> Lines | None:
+def create_log(file: Place) -> AppendLog | None:
     """Begin a file of lines that is not there yet; None if it is."""
     path = file.on_disk()
-    return _Objects.begin(file) if path is None else _File.begin(path)
+    return _Objects.create(file) if path is None else _File.create(path)
 
 
 class _File:
@@ -43,7 +43,7 @@ class _File:
         self._torn = False
 
     @classmethod
-    def begin(cls, file: Path) -> _File | None:
+    def create(cls, file: Path) -> _File | None:
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
             return cls(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644))
@@ -72,7 +72,7 @@ class _Objects:
         self._thread.start()
 
     @classmethod
-    def begin(cls, file: Place) -> _Objects | None:
+    def create(cls, file: Place) -> _Objects | None:
         # The first object only says whose the file is.
         if file.exists() or object_store.put_new(_piece(file, 0), secrets.token_hex(16).encode()) is None:
             return None
@@ -158,7 +158,7 @@ class Reader:
                 yield self._file.read(self._read)
 
 
-def begun(folder: Place) -> list[str]:
+def log_names(folder: Place) -> list[str]:
     """Return the names of the files of lines in a folder, of those in pieces as well, without their suffixes."""
     return [name.partition(".")[0] for name in folder.names()]
 

@@ -33,7 +33,7 @@ class Drop:
 
 
 @dataclass(frozen=True)
-class Reach:
+class DropBounds:
     """A drop, and between which bounds the rows lie that it takes out."""
 
     drop: Drop
@@ -41,7 +41,7 @@ class Reach:
     span: Span
 
     @classmethod
-    def of(cls, drop: Drop) -> Reach:
+    def of(cls, drop: Drop) -> DropBounds:
         """Return how far a drop reaches."""
         streams, span = drop.streams, (None, None)
         if drop.keys is not None and "stream_id" in drop.keys.column_names:
@@ -51,7 +51,7 @@ class Reach:
                 span = (bounds["min"], bounds["max"] + 1)
         return cls(drop, streams, span)
 
-    def may_touch(self, file: DataFile) -> bool:
+    def may_affect(self, file: DataFile) -> bool:
         """Say whether the drop can take rows out of a file."""
         right_key = self.drop.stage_key is None or file.stage_key == self.drop.stage_key
         return right_key and file.may_hold(self.streams, self.span)
@@ -71,7 +71,7 @@ class Change:
         return bool(self.retire) and not self.drop
 
 
-def survivors(folder: Place, table: schemas.Table, file: DataFile, drops: Sequence[Drop]) -> pa.Table | None:
+def remaining_rows(folder: Place, table: schemas.Table, file: DataFile, drops: Sequence[Drop]) -> pa.Table | None:
     """Return the rows of a file that stay, or None where all of them do; `folder` is the table's."""
     if any(drop.keys is None and drop.streams is None for drop in drops):
         return table.file_schema.empty_table()

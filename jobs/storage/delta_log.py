@@ -64,12 +64,12 @@ def read_log(table: Place, upto: int | None = None) -> State | None:
     try:
         with ThreadPoolExecutor(at_once) as threads:
             read = list(threads.map(lambda version: log_entry(table, version).read(), versions))
-        return _folded(ABSENT, read)
+        return _apply_entries(ABSENT, read)
     except (FileNotFoundError, _NotPlainError):
         return None
 
 
-def read_on(table: Place, state: State) -> State | None:
+def read_newer(table: Place, state: State) -> State | None:
     """Return the newest state of a table of which an earlier one is known; None where the library has to be asked."""
     read: list[bytes] = []
     try:
@@ -78,12 +78,12 @@ def read_on(table: Place, state: State) -> State | None:
     except FileNotFoundError:
         pass
     try:
-        return _folded(state, read)
+        return _apply_entries(state, read)
     except _NotPlainError:
         return None
 
 
-def _folded(state: State, entries: Sequence[bytes]) -> State:
+def _apply_entries(state: State, entries: Sequence[bytes]) -> State:
     files, columns = dict(state.files), state.columns
     for entry in entries:
         # What one entry takes away, it does not add.
@@ -159,7 +159,7 @@ def first_entry(table: schemas.Table, schema: str) -> bytes:
     return b"\n".join(json.dumps(action).encode() for action in said)
 
 
-def what_is_broken(at: Place, error: str) -> str:
+def broken_message(at: Place, error: str) -> str:
     """Say what is wrong with a table that cannot be read, without the library's trace, and what mends it."""
     reason = error.partition("\n")[0].removeprefix("Kernel error: ").partition(": ParsedLogPath")[0].rstrip(".")
     computed = any(table.name == at.name and table.has_stage_key for table in schemas.ALL)
@@ -170,7 +170,7 @@ def what_is_broken(at: Place, error: str) -> str:
     return f"table {at.name} cannot be read: {reason} (its log is {at}/{_FOLDER}); bring it back from a backup{anew}"
 
 
-def what_is_lost(at: Place, version: int, newest: int) -> str:
+def lost_message(at: Place, version: int, newest: int) -> str:
     """Say that a table is not what it was at a version that was recorded, and what helps."""
     state = "gone" if newest < 0 else f"at version {newest} now"
     return (

@@ -112,7 +112,7 @@ class Lease:
                 object_store.put_over(str(self.at), text, self._etag)
 
 
-def leaseholder(at: Place) -> dict[str, Any] | None:
+def lease_holder(at: Place) -> dict[str, Any] | None:
     """Return what the process that holds a lease says about itself; None if nobody holds it."""
     found = _read(at)
     # Only asked for, it is held against our own clock: nothing is written to learn what time it is.

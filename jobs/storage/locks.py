@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from jobs.storage.leases import Lease, leaseholder
+from jobs.storage.leases import Lease, lease_holder
 from jobs.storage.paths import Place
 
 _TRIES = 20
@@ -81,11 +81,11 @@ class FileLock:
             self._handle = None
 
 
-def holder(path: Place) -> dict[str, Any] | None:
+def lock_holder(path: Place) -> dict[str, Any] | None:
     """Return what the process that holds a lock says about itself; None if nobody holds it."""
     file = path.on_disk()
     if file is None:
-        return leaseholder(path)
+        return lease_holder(path)
     try:
         handle = os.open(file, os.O_RDONLY)
     except FileNotFoundError:

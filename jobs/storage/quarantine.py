@@ -18,7 +18,7 @@ from jobs.storage.store import Change, Drop, Snapshot, Store
 _KEY = [*schemas.FRAME_KEY, "stage"]
 
 
-def settle(
+def update_quarantine(
     store: Store, stages: Sequence[Stage], streams: Sequence[str], faults: Sequence[Mapping[str, Any]], job_id: str
 ) -> dict[str, int]:
     """Write this run's faults, release the frames that have a row by now, and count what stays, per stage."""

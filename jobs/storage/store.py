@@ -28,7 +28,7 @@ from deltalake.transaction import AddAction, RemoveAction
 import schemas
 from jobs.core.errors import BrokenTableError
 from jobs.storage import delta_log, table_reader
-from jobs.storage.changes import Change, ConflictError, Drop, Reach, survivors, without_unchanged
+from jobs.storage.changes import Change, ConflictError, Drop, DropBounds, remaining_rows, without_unchanged
 from jobs.storage.data_files import Part, now_ms, statistics_json, write_part
 from jobs.storage.delta_log import State, log_entry
 from jobs.storage.file_pruning import DataFile
@@ -43,7 +43,7 @@ _UPSERT_TRIES = 60
 _OPENED_AT_ONCE = 8
 
 
-def _asked(at: Place, call: Callable[[], T]) -> T:
+def _as_os_errors(at: Place, call: Callable[[], T]) -> T:
     """Return what a call gives; what is wrong with an object store is raised as the line that it comes down to."""
     try:
         return call()
@@ -55,18 +55,18 @@ def _asked(at: Place, call: Callable[[], T]) -> T:
         raise object_store.as_os_error(error, str(at)) from error
 
 
-def _patiently(at: Place, call: Callable[[], T]) -> T:
+def _with_retries(at: Place, call: Callable[[], T]) -> T:
     """Return what a call gives, which may be made several times."""
-    return object_store.with_retries(lambda: _asked(at, call))
+    return object_store.with_retries(lambda: _as_os_errors(at, call))
 
 
 def _delta_at(at: Place, version: int | None = None) -> DeltaTable:
     try:
-        return _patiently(at, lambda: DeltaTable(str(at), version=version, storage_options=_options(at)))
+        return _with_retries(at, lambda: DeltaTable(str(at), version=version, storage_options=_options(at)))
     except TableNotFoundError:
         raise
     except DeltaError as error:
-        raise BrokenTableError(delta_log.what_is_broken(at, str(error))) from error
+        raise BrokenTableError(delta_log.broken_message(at, str(error))) from error
 
 
 def _schema(table: schemas.Table) -> DeltaSchema:
@@ -88,7 +88,7 @@ class Store:
         self.root = root
         self._versions = versions
         self._seen: dict[str, Snapshot] = {}
-        self._looked_at: set[str] | None = None
+        self._read_once: set[str] | None = None
 
     def create_tables(
         self, tables: Sequence[schemas.Table] | None = None, at_hand: Collection[schemas.Table] = ()
@@ -128,26 +128,26 @@ class Store:
     def open(self, table: schemas.Table) -> Snapshot:
         """Return the table as it is now, or as it was at the store's version; empty if it does not exist."""
         before = self.seen(table)
-        if before is not None and (self._versions is not None or table.name in (self._looked_at or ())):
+        if before is not None and (self._versions is not None or table.name in (self._read_once or ())):
             return before
         if before is None or not self._is_newest(before):
             before = self._seen[table.name] = self._newest(table, before)
-        if self._looked_at is not None:
-            self._looked_at.add(table.name)
+        if self._read_once is not None:
+            self._read_once.add(table.name)
         return before
 
     @contextmanager
-    def moment(self) -> Iterator[None]:
+    def cached_reads(self) -> Iterator[None]:
         """Look at each table once, for what reads many and then decides; who is too late with a commit looks again."""
-        outer = self._looked_at
-        self._looked_at = set() if outer is None else outer
+        outer = self._read_once
+        self._read_once = set() if outer is None else outer
         try:
             yield
         finally:
-            self._looked_at = outer
+            self._read_once = outer
 
     def _newest(self, table: schemas.Table, before: Snapshot | None) -> Snapshot:
-        if before and (after := before.moved_on()):
+        if before and (after := before.refresh()):
             return after
         at, version = self.root / table.name, None if self._versions is None else self._versions.get(table.name, -1)
         state = delta_log.ABSENT if version == -1 else delta_log.read_log(at, version)
@@ -155,7 +155,7 @@ class Store:
             return Snapshot(self.root, table, self._seen, state)
         if version is not None and (newest := delta_log.newest_version(at)) < version:
             # Whoever recorded a version has seen it: nothing is not what the table held then.
-            raise BrokenTableError(delta_log.what_is_lost(at, version, newest))
+            raise BrokenTableError(delta_log.lost_message(at, version, newest))
         try:
             return Snapshot(self.root, table, self._seen, delta=_delta_at(at, version))
         except TableNotFoundError:
@@ -243,7 +243,7 @@ class Snapshot(table_reader.Rows):
         """Return the library's table at this version."""
         at = self.root / self.table.name
         if self._delta is not None and self._delta.version() < self.version:
-            _patiently(at, self._delta.update_incremental)
+            _with_retries(at, self._delta.update_incremental)
         if self._delta is None or self._delta.version() != self.version:
             self._delta = _delta_at(at, self.version)
         return self._delta
@@ -254,9 +254,9 @@ class Snapshot(table_reader.Rows):
             self._lent, self._delta = self._at_version(), None
         return self._lent
 
-    def moved_on(self) -> Snapshot | None:
+    def refresh(self) -> Snapshot | None:
         """Return the newest version of the table, if that can be had from this one and is another."""
-        state = delta_log.read_on(self.root / self.table.name, self._state)
+        state = delta_log.read_newer(self.root / self.table.name, self._state)
         if state is None or state.version <= self.version:
             return None
         delta, self._delta = self._delta, None
@@ -273,12 +273,12 @@ class Snapshot(table_reader.Rows):
         """Return the files that make up this version."""
         return list(self._state.files.values())
 
-    def _far(self, sizes: Mapping[str, int]) -> pafs.FileSystem:
+    def _remote_files(self, sizes: Mapping[str, int]) -> pafs.FileSystem:
         at = self.root / self.table.name
         return pafs.PyFileSystem(DeltaStorageHandler(str(at), _options(at), dict(sizes)))
 
-    def _had(self, call: Callable[[], T]) -> T:
-        return _patiently(self.root, call)
+    def _retried(self, call: Callable[[], T]) -> T:
+        return _with_retries(self.root, call)
 
     def lazy(self) -> pl.LazyFrame:
         """Return all rows as a Polars lazy frame."""
@@ -308,11 +308,11 @@ class Snapshot(table_reader.Rows):
         retired = list(change.retire)
         added = list(change.add)
         gone = {f.path for f in retired}
-        reaches = [Reach.of(drop) for drop in change.drop]
+        bounds = [DropBounds.of(drop) for drop in change.drop]
         for file in self.files:
             # All at once: what one of them leaves of a file is not among the files that the next one looks at.
-            drops = [reach.drop for reach in reaches if reach.may_touch(file)] if file.path not in gone else []
-            stay = survivors(self.root / self.table.name, self.table, file, drops) if drops else None
+            drops = [b.drop for b in bounds if b.may_affect(file)] if file.path not in gone else []
+            stay = remaining_rows(self.root / self.table.name, self.table, file, drops) if drops else None
             if stay is None:
                 continue
             retired.append(file)
@@ -327,7 +327,7 @@ class Snapshot(table_reader.Rows):
         actions += [_add(p, not moves_only) for p in added]
         said = {"job_id": job_id, "commit_id": secrets.token_hex(8)}
         try:
-            _asked(self.root / self.table.name, partial(_commit, self._at_version(), self.table, actions, said))
+            _as_os_errors(self.root / self.table.name, partial(_commit, self._at_version(), self.table, actions, said))
         except (CommitFailedError, object_store.BrokenOffError) as error:
             self._seen.pop(self.table.name, None)
             self._refuse_unless_ours(error, said["commit_id"])
@@ -371,7 +371,7 @@ class Snapshot(table_reader.Rows):
             full=True,
             keep_versions=sorted({v for v in keep_versions if 0 <= v <= self.version} | {self.version}),
         )
-        return _patiently(self.root / self.table.name, vacuum)
+        return _with_retries(self.root / self.table.name, vacuum)
 
 
 def _commit(

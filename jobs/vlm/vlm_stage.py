@@ -19,7 +19,7 @@ from jobs.core.errors import RunFailedError
 from jobs.core.stage import Stage
 from jobs.records.run_record import RunRecord, StageOutcome
 from jobs.storage.data_files import write_part
-from jobs.storage.quarantine import settle
+from jobs.storage.quarantine import update_quarantine
 from jobs.storage.store import Change, Drop, Store
 from jobs.vlm.vlm_calls import Budget, Caller, Case, EnoughError, Ledger, Row, misfits
 from jobs.vlm.vlm_clients import connect
@@ -117,7 +117,7 @@ class Escalation:
         finally:
             if fresh or len(kept) < len(answered):
                 self._write([*kept, *fresh])
-        held = settle(self._store, list(self._stages), sorted(self._streams), faults, self._job_id)
+        held = update_quarantine(self._store, list(self._stages), sorted(self._streams), faults, self._job_id)
         outcome.frames_in = len(cases)
         outcome.computed = earlier.computed + len(fresh)
         outcome.reused = max(0, len(cases) - len(open_) - earlier.computed)

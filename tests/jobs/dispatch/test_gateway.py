@@ -28,7 +28,7 @@ from jobs.records.job_log import Inbox
 from jobs.records.journal import events
 from jobs.records.progress import Progress
 from jobs.runs.run_options import Asked
-from jobs.storage.locks import holder
+from jobs.storage.locks import lock_holder
 from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -52,7 +52,7 @@ class Running:
         self.root = root
         command = [sys.executable, "-m", "jobs.cli", "gateway", "start", "--foreground", "--workspace", str(root)]
         self.process = subprocess.Popen([*command, *FAST, *options], stderr=subprocess.PIPE, text=True)
-        wait(lambda: self.process.poll() is not None or (holder(lock_path(place(root))) or {}).get("ready"))
+        wait(lambda: self.process.poll() is not None or (lock_holder(lock_path(place(root))) or {}).get("ready"))
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """Signal it, and return its exit code and what it said."""
@@ -163,7 +163,7 @@ def test_a_job_outlives_gateways_that_are_stopped_or_killed_and_measures_no_fram
     some_more(0)
     assert first.end() == (0, "")
     assert words(workspace, job_id)[-1] == "requeued"
-    assert holder(lock_path(workspace.root)) is None
+    assert lock_holder(lock_path(workspace.root)) is None
     kept = n_rows(workspace.folder)
     assert 10 < kept < N
     assert computed(workspace, job_id) == [kept]
@@ -300,5 +300,5 @@ def test_a_gateway_that_cannot_go_to_work_says_why(workspace: Workspace) -> None
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"metrics cannot be served on 127.0.0.1:{port}"):
             daemon.start(workspace.root, ("--metrics-port", str(port)))
-    assert holder(lock_path(workspace.root)) is None
+    assert lock_holder(lock_path(workspace.root)) is None
     assert json.loads(on_disk(lock_path(workspace.root)).read_text())["pid"]
