@@ -107,7 +107,7 @@ def stop(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None
     from jobs.dispatch import control_token, daemon
 
     root = _root(workspace)
-    control_token.require(root)
+    control_token.check(root)
     found = daemon.stop(root)
     if as_json:
         _print_json({"pid": found["pid"], "stopped": True})
@@ -175,7 +175,7 @@ def require_token(workspace: WorkspaceOption = None) -> None:
     from jobs.storage.workspace import Workspace
 
     root = Workspace.at(workspace).create().root
-    control_token.demand(root)
+    control_token.protect(root)
     typer.echo(f"workspace {root} asks for the control token from now on")
 
 
@@ -188,7 +188,7 @@ def drop_token(workspace: WorkspaceOption = None) -> None:
     from jobs.dispatch import control_token
 
     root = _root(workspace)
-    control_token.drop(root)
+    control_token.unprotect(root)
     typer.echo(f"workspace {root} asks for no control token")
 
 

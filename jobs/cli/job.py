@@ -227,7 +227,7 @@ def _guarded(workspace: str | None) -> Workspace:
     from jobs.storage.workspace import Workspace
 
     place = Workspace.at(workspace).require()
-    control_token.require(place.root)
+    control_token.check(place.root)
     return place
 
 
@@ -244,9 +244,9 @@ def _is_of_ray(job: Job) -> bool:
 def _taken_back(job: Job) -> Job:
     """Return a job, after noting down that the cluster it was handed to is not heard of any more, if that is so."""
     if _is_of_ray(job):
-        from jobs.dispatch.ray_jobs import forget_dead
+        from jobs.dispatch.ray_jobs import fail_if_dead
 
-        forget_dead(job.workspace.root, job.job_id)
+        fail_if_dead(job.workspace.root, job.job_id)
     return job
 
 
@@ -259,9 +259,9 @@ def _go_on(job: Job, state: JobState, ray_address: str | None, as_json: bool, on
 
     if state.queued or state.state == "running":
         if _is_of_ray(job):
-            from jobs.dispatch.ray_jobs import hand_over_again
+            from jobs.dispatch.ray_jobs import resubmit
 
-            hand_over_again(job.workspace.root, job.job_id, ray_address)
+            resubmit(job.workspace.root, job.job_id, ray_address)
         _tell(job, state, as_json)
         return
     request = replay.of_job(job.workspace, job.job_id)

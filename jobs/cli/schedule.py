@@ -123,7 +123,7 @@ def remove(name: NameArgument, workspace: WorkspaceOption = None) -> None:
     from jobs.dispatch import control_token, schedule
 
     root = _root(workspace)
-    control_token.require(root)
+    control_token.check(root)
     schedule.remove(root, name)
     typer.echo(f"schedule {name} is removed")
 
@@ -145,7 +145,7 @@ def run_now(
     from jobs.dispatch.schedule_commands import run_now as submit
 
     root = _root(workspace)
-    control_token.require(root)
+    control_token.check(root)
     job_id = submit(root, name, claim=here)
     if as_json:
         _print_json({"job_id": job_id})

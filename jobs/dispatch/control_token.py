@@ -21,7 +21,7 @@ _LEAST_LENGTH = 16
 _COSTS = {"n": 1 << 14, "r": 8, "p": 1}
 
 
-def require(root: Place) -> None:
+def check(root: Place) -> None:
     """Raise `UserError` unless the workspace at `root` asks for no token, or the environment holds it."""
     path = _file(root)
     try:
@@ -57,9 +57,9 @@ def _given() -> str:
     return given
 
 
-def demand(root: Place) -> None:
+def protect(root: Place) -> None:
     """Ask for the token of the environment from now on. Raises `UserError` for none, a short one, or a second one."""
-    require(root)
+    check(root)
     if _file(root).exists():
         raise UserError(f"workspace {root} asks for this token already; drop it before you ask for another")
     given = _given()
@@ -74,13 +74,13 @@ def demand(root: Place) -> None:
     _file(root).write(json.dumps(kept).encode() + b"\n")
 
 
-def drop(root: Place) -> None:
+def unprotect(root: Place) -> None:
     """Ask for no token any more; who says so has to know it. Raises `UserError`."""
-    require(root)
+    check(root)
     _file(root).delete()
 
 
-def is_required(root: Place) -> bool:
+def is_protected(root: Place) -> bool:
     """Say whether the workspace at `root` asks for a token."""
     return _file(root).exists()
 

@@ -25,7 +25,7 @@ from jobs.core.errors import RunFailedError, UserError, one_line
 from jobs.core.processes import process_identity
 from jobs.dispatch.control_token import VARIABLE
 from jobs.dispatch.gateway_files import lock_path
-from jobs.dispatch.job_queue import Backlog, Job, in_turn
+from jobs.dispatch.job_queue import Job, JobQueue, due_jobs
 from jobs.dispatch.jsonlog import JsonLog
 from jobs.records.job_log import fold
 from jobs.storage import paths
@@ -78,11 +78,11 @@ class Gateway:
         self._root = root
         self._options = options
         self._log = log
-        self._backlog = Backlog(root)
+        self._queue = JobQueue(root)
         self._workers: dict[str, _Worker] = {}
-        self._me = process_identity()
+        self._process = process_identity()
         # Signals are heard of through a pipe, so that the handler need not touch a lock that this thread may hold.
-        self._heard, self._tell = os.pipe()
+        self._signal_read, self._signal_write = os.pipe()
         self._n_signals = 0
         self._reported: set[str] = set()
 
@@ -92,7 +92,7 @@ class Gateway:
         Raises `UserError` if another gateway serves the workspace.
         """
         self._lock = lock = lock_at(lock_path(self._root))
-        about = self._me | asdict(self._options) | {"since_ns": time.time_ns(), "version": version("winnow")}
+        about = self._process | asdict(self._options) | {"since_ns": time.time_ns(), "version": version("winnow")}
         if not lock.take(about):
             found = lock_holder(lock_path(self._root)) or {}
             raise UserError(
@@ -121,7 +121,7 @@ class Gateway:
 
     def _ask_to_stop(self, _: int, __: FrameType | None) -> None:
         self._n_signals += 1
-        os.write(self._tell, b".")
+        os.write(self._signal_write, b".")
 
     def _loop(self) -> None:
         next_schedules = 0.0
@@ -129,48 +129,48 @@ class Gateway:
         while not self._n_signals and not self._lock.lost:
             try:
                 if time.monotonic() >= next_schedules:
-                    self._look_at_schedules()
+                    self._submit_due_schedules()
                     next_schedules = time.monotonic() + _SCHEDULES_S
-                self._look_at_jobs()
+                self._update_jobs()
             except OSError as error:
                 # A disk that is full or a share that is away: the next look may find it mended.
-                self._say_once("trouble", error=one_line(error))
-            select.select([self._heard], [], [], poll_s)
+                self._log_once("trouble", error=one_line(error))
+            select.select([self._signal_read], [], [], poll_s)
         if self._lock.lost:
             raise RunFailedError(f"the lock of {self._root} could not be kept; another gateway may serve it by now")
 
-    def _look_at_schedules(self) -> None:
+    def _submit_due_schedules(self) -> None:
         if not (self._root / "schedules").names():
             return
         from jobs.dispatch.schedule import submit_due
 
-        for event, details in submit_due(self._root, self._backlog.jobs(), time.time_ns()):
-            say = self._say_once if "error" in details else self._log.write
+        for event, details in submit_due(self._root, self._queue.jobs(), time.time_ns()):
+            say = self._log_once if "error" in details else self._log.write
             say(event, **details)
 
-    def _look_at_jobs(self) -> None:
+    def _update_jobs(self) -> None:
         self._reap()
-        jobs = self._backlog.live()
-        for job_id, problem in self._backlog.unreadable.items():
-            self._say_once("job_unreadable", job_id=job_id, error=problem)
+        jobs = self._queue.live()
+        for job_id, problem in self._queue.unreadable.items():
+            self._log_once("job_unreadable", job_id=job_id, error=problem)
         for job in jobs:
             # One that is held by this very process, and by none of its own, is what trouble with a disk has left.
-            nobodys = self._backlog.is_abandoned(job) or job.state.holder == self._me
+            nobodys = self._queue.is_abandoned(job) or job.state.holder == self._process
             if job.state.state == "running" and job.job_id not in self._workers and nobodys:
                 # What was handed to a cluster is taken up again by whoever hands it over again.
-                self._failed(job, "its process ended without finishing", again=not job.is_of_ray)
+                self._retry_or_fail(job, "its process ended without finishing", retry=not job.is_of_ray)
         # What a gateway that was killed had begun may still be finishing its last blocks.
         busy = sum(job.state.queued and job.state.state == "running" and not job.is_of_ray for job in jobs)
-        for job in in_turn(jobs, time.time_ns())[: max(0, self._options.max_jobs - busy)]:
-            if self._backlog.claim(job):
-                self._begin(job)
+        for job in due_jobs(jobs, time.time_ns())[: max(0, self._options.max_jobs - busy)]:
+            if self._queue.claim(job):
+                self._start(job)
 
-    def _say_once(self, event: str, **details: Any) -> None:
+    def _log_once(self, event: str, **details: Any) -> None:
         if (said := f"{event} {details}") not in self._reported:
             self._reported.add(said)
             self._log.write(event, **details)
 
-    def _begin(self, job: Job) -> None:
+    def _start(self, job: Job) -> None:
         """Start the process of a job that was claimed for it."""
         attempt = job.state.attempts + 1
         output = self._output(job.job_id, attempt)
@@ -190,7 +190,7 @@ class Gateway:
                     start_new_session=True,
                 )
         except OSError as error:
-            self._failed(self._now(job.job_id), f"its process could not be started: {one_line(error)}")
+            self._retry_or_fail(self._read_job(job.job_id), f"its process could not be started: {one_line(error)}")
             return
         self._workers[job.job_id] = _Worker(job.job_id, attempt, process, output)
         self._log.write("job_started", job_id=job.job_id, attempt=attempt, pid=process.pid)
@@ -209,8 +209,8 @@ class Gateway:
             kept.write(worker.output.read_bytes()[-_MOST_BYTES:])
         shutil.rmtree(worker.output.parent, ignore_errors=True)
 
-    def _now(self, job_id: str) -> Job:
-        records = self._backlog.inbox(job_id).records()
+    def _read_job(self, job_id: str) -> Job:
+        records = self._queue.inbox(job_id).records()
         state = fold(records)
         assert state is not None
         return Job(job_id, state, records)
@@ -222,31 +222,31 @@ class Gateway:
             if code is None:
                 continue
             del self._workers[worker.job_id]
-            if not (self._backlog.inbox(worker.job_id)).records():
+            if not (self._queue.inbox(worker.job_id)).records():
                 # Cleared while it ran.
                 continue
-            job = self._now(worker.job_id)
+            job = self._read_job(worker.job_id)
             state = job.state.state
             details = {"job_id": worker.job_id, "attempt": worker.attempt, "exit_code": code}
             if state == "running" and draining:
-                self._backlog.put_back(job, "the gateway stopped")
+                self._queue.return_to_queue(job, "the gateway stopped")
                 self._log.write("job_put_back", **details)
             elif state in {"running", "failed"}:
-                error = (job.error if state == "failed" else None) or _last_words(worker.output, code)
-                self._failed(job, error, again=code != _WRONG_REQUEST)
+                error = (job.error if state == "failed" else None) or _last_output(worker.output, code)
+                self._retry_or_fail(job, error, retry=code != _WRONG_REQUEST)
             else:
                 self._log.write("job_put_back" if state == "pending" else f"job_{state}", **details)
             self._keep_output(worker)
 
-    def _failed(self, job: Job, error: str, again: bool = True) -> None:
+    def _retry_or_fail(self, job: Job, error: str, retry: bool = True) -> None:
         """Put a job whose attempt failed back into the queue for later, or give it up."""
         failures = job.failures + 1
         details = {"job_id": job.job_id, "attempt": job.state.attempts, "error": error}
-        if again and failures < self._options.attempts:
+        if retry and failures < self._options.attempts:
             wait_s = min(_LONGEST_BACKOFF_S, self._options.backoff_s * _BACKOFF_FACTOR ** (failures - 1))
-            self._backlog.requeue(job, error, wait_s)
+            self._queue.requeue(job, error, wait_s)
             self._log.write("job_put_back", **details, again_in_s=wait_s)
-        elif job.state.state == "failed" or self._backlog.give_up(job, error):
+        elif job.state.state == "failed" or self._queue.give_up(job, error):
             self._log.write("job_failed", **details)
 
     def _drain(self) -> None:
@@ -265,7 +265,7 @@ class Gateway:
         self._reap(draining=True)
 
 
-def _last_words(output: Path, code: int) -> str:
+def _last_output(output: Path, code: int) -> str:
     """Return what a process said last, for people who ask why it failed."""
     how = f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
     try:

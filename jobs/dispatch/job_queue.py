@@ -103,7 +103,7 @@ class Job:
         return waits and self.not_before_ns <= now_ns
 
 
-class Backlog:
+class JobQueue:
     """All jobs of the workspace at `root`; cheap to ask again and again, however many are over."""
 
     def __init__(self, root: Place) -> None:
@@ -124,22 +124,22 @@ class Backlog:
     def live(self) -> list[Job]:
         """Return the jobs of which something can still become, in order of their ids."""
         self.unreadable.clear()
-        names = self._list()
+        names = self._job_names()
         live: dict[str, tuple[int, Job]] = {}
         for job_id in names:
             if job_id in self._over:
                 continue
-            if (found := self._look(job_id)) is None:
+            if (found := self._read_job(job_id)) is None:
                 continue
             if found[1].state.state in _FOR_GOOD:
-                self._over[job_id] = _slim(found[1])
+                self._over[job_id] = _without_request(found[1])
                 self._inboxes.pop(job_id, None)
             else:
                 live[job_id] = found
         self._live = live
         return [job for _, job in live.values()]
 
-    def _list(self) -> list[str]:
+    def _job_names(self) -> list[str]:
         """Return the names of all jobs in order."""
         folder = self.root / "jobs"
         try:
@@ -156,7 +156,7 @@ class Backlog:
             self._inboxes.pop(gone, None)
         return names
 
-    def _look(self, job_id: str) -> tuple[int, Job] | None:
+    def _read_job(self, job_id: str) -> tuple[int, Job] | None:
         """Return a job as it is now, and when its folder had changed; None if it has no records that can be read."""
         try:
             changed_ns = (self.root / "jobs" / job_id).changed_ns()
@@ -187,7 +187,7 @@ class Backlog:
         data = {"failed": True, "error": error, "not_before_ns": time.time_ns() + int(wait_s * 1e9)}
         return self.inbox(job.job_id).add("requeued", data, after=job.state.number) is not None
 
-    def put_back(self, job: Job, reason: str) -> bool:
+    def return_to_queue(self, job: Job, reason: str) -> bool:
         """Put back a job that nothing is wrong with; False if it is no longer as it was."""
         return self.inbox(job.job_id).add("requeued", {"reason": reason}, after=job.state.number) is not None
 
@@ -217,14 +217,14 @@ def _settled(changed_ns: int | None) -> int:
     return changed_ns if changed_ns is not None and time.time_ns() - changed_ns > _SETTLED_NS else -1
 
 
-def _slim(job: Job) -> Job:
+def _without_request(job: Job) -> Job:
     """Return a job that is over without what was asked of it, of which there may be thousands."""
     kept = ("to", "priority", "schedule", "release", "error", "failed")
     records = [replace(r, data={n: r.data[n] for n in kept if n in r.data}) for r in job.records]
     return replace(job, state=replace(job.state, holder=None), records=records)
 
 
-def in_turn(jobs: Sequence[Job], now_ns: int) -> list[Job]:
+def due_jobs(jobs: Sequence[Job], now_ns: int) -> list[Job]:
     """Return the jobs that may be taken up: those of the highest priority first, the oldest of them before others."""
     due = [job for job in jobs if job.is_due(now_ns)]
     return sorted(due, key=lambda job: (-job.priority, job.submitted_ns, job.job_id))

@@ -18,12 +18,12 @@ _FILES = 3
 _EVENTS = 1000
 
 
-class _Patient(RotatingFileHandler):
+class _SafeRotatingHandler(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Do nothing: a log that cannot be written must not keep jobs from being done."""
 
 
-class _InBucket(logging.Handler):
+class _ObjectHandler(logging.Handler):
     """Writes the last events anew with each one: there are a few for every job, and one gateway that writes them."""
 
     def __init__(self, file: Place) -> None:
@@ -59,7 +59,7 @@ class JsonLog:
 
 def _handler(path: Place) -> logging.Handler:
     file = path.on_disk()
-    return _InBucket(path) if file is None else _Patient(file, maxBytes=_BYTES, backupCount=_FILES)
+    return _ObjectHandler(path) if file is None else _SafeRotatingHandler(file, maxBytes=_BYTES, backupCount=_FILES)
 
 
 def tail(path: Place, n: int) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from jobs.core.processes import has_ended, is_here
 from jobs.dispatch.gateway_files import lock_path
-from jobs.dispatch.job_queue import Backlog, Job, in_turn
+from jobs.dispatch.job_queue import Job, JobQueue, due_jobs
 from jobs.records.job_log import DIED, STATES, Record, seen
 from jobs.records.journal import Follower
 from jobs.records.progress import Progress
@@ -28,18 +28,18 @@ class Overview:
 
     def __init__(self, root: Place) -> None:
         self._root = root
-        self._backlog = Backlog(root)
+        self._queue = JobQueue(root)
         self._journals: dict[str, tuple[Follower, Progress]] = {}
 
     def jobs(self) -> list[Job]:
         """Return all jobs as they really are, oldest first; nothing is noted down."""
-        return [self._as_it_is(job) for job in self._backlog.jobs()]
+        return [self._as_it_is(job) for job in self._queue.jobs()]
 
     def _as_it_is(self, job: Job) -> Job:
         """Return a job of the command line as failed if its process has died, with the word that is yet to be said."""
         if job.state.state != "running" or job.state.queued:
             return job
-        state = seen(self._backlog.inbox(job.job_id))
+        state = seen(self._queue.inbox(job.job_id))
         if state is None or state.state != "failed":
             return job
         death = Record(state.number + 1, "failed", job.records[-1].at_ns, {"error": DIED})
@@ -71,7 +71,7 @@ class Overview:
             "running": [self._running(job) for job in running],
             "waiting": [_waiting(job) for job in _in_order(waiting, now)],
             "paused": [_paused(job) for job in jobs if job.state.state == "paused"],
-            "errors": _errors(jobs) + [{"job_id": n, "error": e} for n, e in self._backlog.unreadable.items()],
+            "errors": _errors(jobs) + [{"job_id": n, "error": e} for n, e in self._queue.unreadable.items()],
         }
 
     def _running(self, job: Job) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Overview:
                 "host": process.get("host"),
                 "pid": process.get("pid"),
                 "alive": not has_ended(process) if is_here(process) else None,
-                "silent_s": round(self._backlog.silent_s(job), 1) if job.state.queued else None,
+                "silent_s": round(self._queue.silent_s(job), 1) if job.state.queued else None,
                 "rss_mb": rss_mb(int(process["pid"])) if is_here(process) else None,
             },
         }
@@ -109,7 +109,7 @@ def rss_mb(pid: int) -> float | None:
 
 def _in_order(waiting: Sequence[Job], now: int) -> list[Job]:
     """Return waiting jobs in the order in which they will be taken up, those that wait for a time at the end."""
-    due = in_turn(waiting, now)
+    due = due_jobs(waiting, now)
     later = [job for job in waiting if not job.is_due(now)]
     return [*due, *sorted(later, key=lambda job: job.not_before_ns)]
 

@@ -88,7 +88,7 @@ def save(root: Place, schedule: Schedule) -> None:
         raise UserError(f"schedule {schedule.name!r} exists; remove it first, or choose another name")
 
 
-def kept(root: Place) -> Iterator[tuple[str, Schedule | UserError]]:
+def load_all(root: Place) -> Iterator[tuple[str, Schedule | UserError]]:
     """Yield the schedules of the workspace at `root` by their names; of one that is damaged, what is wrong with it."""
     for path in _files(root):
         try:
@@ -115,19 +115,19 @@ def _read(path: Place) -> Schedule:
     except FileNotFoundError:
         raise
     except (OSError, ValueError, TypeError) as error:
-        raise _damaged(path, one_line(error)) from error
+        raise _damaged_error(path, one_line(error)) from error
     kinds = {"name": str, "cron": str, "tz": str, "asked": dict, "priority": int, "added_ns": int}
     unlike = [
         f"{name}: {getattr(found, name)!r}" for name, kind in kinds.items() if type(getattr(found, name)) is not kind
     ]
     if wrong := unlike or problems(found):
-        raise _damaged(path, ", ".join(wrong))
+        raise _damaged_error(path, ", ".join(wrong))
     if found.name != _name(path):
-        raise _damaged(path, f"its name there is {found.name!r}")
+        raise _damaged_error(path, f"its name there is {found.name!r}")
     return found
 
 
-def _damaged(path: Place, why: str) -> UserError:
+def _damaged_error(path: Place, why: str) -> UserError:
     name = _name(path)
     return UserError(
         f"schedule {name!r}: {path} is no schedule of this version ({why}); put the file right, or take it out with "
@@ -145,7 +145,7 @@ def remove(root: Place, name: str) -> None:
     """Take a schedule out, a damaged one too; its jobs and releases stay. Raises `UserError` for an unknown one."""
     _check_known(root, name)
     _path(root, name).delete()
-    _noted_path(root, name).delete()
+    _notes_path(root, name).delete()
 
 
 def _check_known(root: Place, name: str) -> None:
@@ -154,10 +154,10 @@ def _check_known(root: Place, name: str) -> None:
         raise UserError(f"there is no schedule {name!r}; there are: {', '.join(known) or 'none yet'}")
 
 
-def noted(root: Place, name: str) -> dict[str, Any]:
+def notes(root: Place, name: str) -> dict[str, Any]:
     """Return what became of a schedule's last time: `due_ns`, and `skipped` with the reason if nothing was run."""
     try:
-        return dict(json.loads(_noted_path(root, name).read()))
+        return dict(json.loads(_notes_path(root, name).read()))
     except (FileNotFoundError, ValueError, TypeError):
         # Of a time that was submitted its job knows, too.
         return {}
@@ -175,24 +175,24 @@ def submit_due(root: Place, jobs: Sequence[Job], now_ns: int) -> Iterator[tuple[
     has not ended.
     """
     now = datetime.fromtimestamp(now_ns / 1e9, UTC)
-    for _, schedule in kept(root):
+    for _, schedule in load_all(root):
         if isinstance(schedule, UserError):
             # It must not keep the others from being run.
             yield "schedule_unreadable", {"error": str(schedule)}
             continue
         due = schedule.last_until(now)
-        seen_ns = max(schedule.added_ns, noted(root, schedule.name).get("due_ns", 0))
+        seen_ns = max(schedule.added_ns, notes(root, schedule.name).get("due_ns", 0))
         if due is None or _ns(due) <= seen_ns:
             continue
         details: dict[str, Any] = {"schedule": schedule.name, "due": due.isoformat()}
         if busy := unfinished(jobs, schedule.name):
             reason = f"job {busy.job_id} is {busy.state.state}"
-            _note(root, schedule.name, {"due_ns": _ns(due), "skipped": reason})
+            _write_notes(root, schedule.name, {"due_ns": _ns(due), "skipped": reason})
             yield "schedule_skipped", details | {"reason": reason}
             continue
         # The job first: whoever dies between the two finds it submitted.
         job_id = submit_at(root, schedule, due)
-        _note(root, schedule.name, {"due_ns": _ns(due)})
+        _write_notes(root, schedule.name, {"due_ns": _ns(due)})
         yield "schedule_due", details | {"job_id": job_id}
 
 
@@ -230,8 +230,8 @@ def unfinished(jobs: Sequence[Job], name: str) -> Job | None:
     return next((job for job in reversed(jobs_of(jobs, name)) if not job.state.ended), None)
 
 
-def _note(root: Place, name: str, values: Mapping[str, Any]) -> None:
-    path = _noted_path(root, name)
+def _write_notes(root: Place, name: str, values: Mapping[str, Any]) -> None:
+    path = _notes_path(root, name)
     path.parent.make_folder()
     path.write(json.dumps(values).encode() + b"\n")
 
@@ -240,7 +240,7 @@ def _path(root: Place, name: str) -> Place:
     return root / "schedules" / f"{name}.json"
 
 
-def _noted_path(root: Place, name: str) -> Place:
+def _notes_path(root: Place, name: str) -> Place:
     return root / "schedules" / "noted" / f"{name}.json"
 
 

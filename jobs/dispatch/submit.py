@@ -19,7 +19,7 @@ def submit(workspace: str | os.PathLike[str] | None, asked: Asked, priority: int
     absolute = asked.elsewhere()
     request = requested(workspace, absolute)
     root = request.workspace.root
-    control_token.require(root)
+    control_token.check(root)
     prepare(request)
     request.workspace.create()
     job_id = new_job_id()

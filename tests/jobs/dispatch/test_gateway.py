@@ -17,9 +17,9 @@ import ray
 
 from jobs.core.errors import UserError
 from jobs.core.processes import has_ended
-from jobs.dispatch.control_token import VARIABLE, demand
+from jobs.dispatch.control_token import VARIABLE, protect
 from jobs.dispatch.gateway_files import lock_path, log_path
-from jobs.dispatch.job_queue import Backlog, Job
+from jobs.dispatch.job_queue import Job, JobQueue
 from jobs.dispatch.jsonlog import tail
 from jobs.dispatch.overview import Overview
 from jobs.dispatch.schedule import Schedule, save
@@ -88,7 +88,7 @@ def wait(condition: Callable[[], Any], seconds: float = 120) -> None:
 
 
 def job(workspace: Workspace, job_id: str) -> Job:
-    return next(job for job in Backlog(workspace.root).jobs() if job.job_id == job_id)
+    return next(job for job in JobQueue(workspace.root).jobs() if job.job_id == job_id)
 
 
 def is_in(workspace: Workspace, job_id: str, *states: str) -> bool:
@@ -198,7 +198,7 @@ def test_a_job_whose_process_dies_is_tried_again_and_then_given_up(
     gateway: Callable[..., Running], workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, "correct-horse-battery")
-    demand(workspace.root)
+    protect(workspace.root)
     job_id = add(workspace, write_noise_stream(tmp_path / "cam", (number % 100 for number in range(N))), STEADY)
     gateway("--attempts", "2")
     killed = []
@@ -257,8 +257,8 @@ def test_what_is_due_by_its_schedule_is_run_and_released(
     yesterday = time.time_ns() - 86_400 * 10**9
     save(workspace.root, Schedule("hourly", "0 * * * *", "UTC", asked, added_ns=yesterday))
     gateway()
-    wait(lambda: Backlog(workspace.root).jobs())
-    (found,) = Backlog(workspace.root).jobs()
+    wait(lambda: JobQueue(workspace.root).jobs())
+    (found,) = JobQueue(workspace.root).jobs()
     wait(lambda: is_in(workspace, found.job_id, "done"))
     due = time.strftime("%Y-%m-%d", time.strptime(found.job_id[:8], "%Y%m%d"))
     releases = View.of(workspace).lazy("releases").collect()
