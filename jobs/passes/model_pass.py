@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 import schemas
 from jobs.core.errors import RunFailedError
-from jobs.engine.local_pool import Nearby
+from jobs.engine.local_pool import LocalPool
 from jobs.engine.ray_engine import IN_HAND, Engine, ModelProcesses
 from jobs.passes.blocks import Block
 from jobs.passes.model_worker import ModelTask, ModelWorker, show_block
@@ -35,7 +35,7 @@ def run_model_pass(
     model_frames: int | None,
     processes: Callable[[Engine], ModelProcesses],
     engine: Callable[[], Engine],
-    nearby: Callable[[int], ModelProcesses | None],
+    local_models: Callable[[int], ModelProcesses | None],
     committer: Committer,
     told: Callable[[dict[str, Any], pa.Table], None] = lambda receipt, rows: None,
     *,
@@ -44,8 +44,8 @@ def run_model_pass(
 ) -> PassResult:
     """Show the frames of `todo`, tables of schema `REQUEST`, to a model.
 
-    `model_frames` is the most frames that a process is given at a time. `nearby` is told how many there are, and says
-    in which processes of this machine so few can be shown, if in any; `engine` is called for what these do not do.
+    `model_frames` is the most frames that a process is given at a time. `local_models` gets the number of frames and
+    returns the processes of this machine that suffice for so few, if any; `engine` is called for what these do not do.
     `told`, `hold` and `abort` are as for `pixelpass.run_pass`. Raises `RunFailedError` where the model cannot be
     loaded, where it takes none of the frames, or where the workspace does not take the results; what was committed
     stays.
@@ -56,8 +56,8 @@ def run_model_pass(
         if result.stopped or hold.asked():
             result.stopped = True
             break
-        here = None if result.n_frames else nearby(_n_wanted(wave))
-        lost = _show_nearby(wave, model_frames, here, task, committer, result, told, brake) if here else None
+        here = None if result.n_frames else local_models(_n_wanted(wave))
+        lost = _infer_locally(wave, model_frames, here, task, committer, result, told, brake) if here else None
         if result.stopped or lost == []:
             continue
         cluster = engine()
@@ -85,7 +85,7 @@ def run_model_pass(
     return result
 
 
-def _show_nearby(
+def _infer_locally(
     wave: pa.Table,
     model_frames: int | None,
     processes: ModelProcesses,
@@ -101,7 +101,7 @@ def _show_nearby(
     """
     blocks = _cut(wave, model_frames or _ON_CPU, processes.size, task, first=True)
     transform = (show_block, {"task": pickle.dumps(task), "threads": processes.threads})
-    with Nearby(min(processes.size, len(blocks))) as helpers:
+    with LocalPool(min(processes.size, len(blocks))) as helpers:
         received = send(blocks, helpers.map_blocks(numbered(blocks), [transform]), committer, result, told, brake)
     _refuse_hopeless(result)
     return [block for number, block in enumerate(blocks) if number not in received]

@@ -110,7 +110,7 @@ class ModelStages:
             resources.model_frames,
             lambda cluster: cluster.model_processes(resources),
             engine,
-            engine.models_nearby,
+            engine.local_models,
             committer,
             teller.measured,
             hold=hold,

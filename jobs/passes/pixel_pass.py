@@ -13,7 +13,7 @@ import pyarrow as pa
 from conf import PipelineConfig
 from jobs.core.errors import RunFailedError
 from jobs.core.stage import Stage
-from jobs.engine.local_pool import ALONE, Nearby, Transform
+from jobs.engine.local_pool import MAX_LOCAL_FRAMES, LocalPool, Transform
 from jobs.engine.ray_engine import Engine
 from jobs.passes.blocks import Block, cut, halves, waves
 from jobs.passes.pixel_worker import measure_rows, persist_rows
@@ -98,7 +98,7 @@ def run_pass(
     config: PipelineConfig,
     params: PixelParams,
     engine: Callable[[], Engine],
-    nearby: Nearby | None,
+    local_pool: LocalPool | None,
     committer: Committer,
     root: Place,
     limit: int | None = None,
@@ -110,7 +110,7 @@ def run_pass(
 ) -> PassResult:
     """Measure the frames of `todo`, tables of schema `BLOCK`, wave by wave.
 
-    `engine` is only called if there is something to measure that `nearby` does not do: the first unit, and all of a
+    `engine` is only called if there is something to measure that `local_pool` does not do: the first unit, and all of a
     small pass. `limit` is the most frames to measure; `told` is called
     with the receipt of every block and its rows. `hold` is asked whether to go on: if not, workers finish the frames in
     hand, and what has arrived is committed. With `abort`, a frame that cannot be computed ends the pass. Rows of the
@@ -129,13 +129,13 @@ def run_pass(
             result.stopped = True
             break
         is_first = not result.n_frames
-        size = nearby.size if nearby and is_first else engine().num_cpus
+        size = local_pool.size if local_pool and is_first else engine().num_cpus
         blocks = [b._replace(replaces=b.replaces | again) for b in cut(wave, config, size, first=is_first)]
-        if nearby and is_first:
-            here = len(blocks) if wave.num_rows <= ALONE else size
-            arrivals = nearby.map_blocks(numbered(blocks[:here]), transforms)
+        if local_pool and is_first:
+            here = len(blocks) if wave.num_rows <= MAX_LOCAL_FRAMES else size
+            arrivals = local_pool.map_blocks(numbered(blocks[:here]), transforms)
             received = send(blocks[:here], arrivals, committer, result, told, brake)
-            nearby.close()
+            local_pool.close()
             left = [block for number, block in enumerate(blocks) if number not in received]
             # The cores of the engine have a beginning of their own.
             blocks = [block._replace(starts=number < size) for number, block in enumerate(left)]

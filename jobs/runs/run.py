@@ -217,7 +217,7 @@ class _Execution:
             self._config,
             replace(params, stages=(again,)) if again else params,
             self._engine,
-            self._engine.nearby,
+            self._engine.local_pool,
             committer,
             self._store.root,
             limit,
