@@ -1,4 +1,4 @@
-"""Looks a machine and a workspace over: what is missing, what is broken, and what mends it."""
+"""Checks of `winnow doctor` of a machine and a workspace: what is missing or broken, and how to fix it."""
 
 from __future__ import annotations
 
@@ -145,13 +145,13 @@ def _workspace(place: str | None, verify: bool, watch: Callable[[str], None]) ->
     tables = list(_tables(store))
     yield from tables
     if any(finding.level == "broken" for finding in tables):
-        yield Finding("files", "note", "not looked at: not every table says which are its own", "mend the tables first")
+        yield Finding("files", "note", "not checked: not every table can be read", "fix the tables first")
         return
     watch("files")
     try:
         yield from _files(store, verify, watch)
     except BrokenTableError as error:
-        # As it was recorded, before it was made anew or its log got a gap.
+        # At a recorded version, from before it was created again or its log got a gap.
         yield broken_table("files", error)
     yield from _runs(store)
 
@@ -168,14 +168,14 @@ def _unwritable(root: Place) -> Finding | None:
     if (folder := root.on_disk()) is not None:
         if os.access(folder, os.W_OK):
             return None
-        mend = "run as the user who owns it, or change its permissions"
-        return Finding("workspace", "broken", f"{root} cannot be written", mend)
+        fix = "run as the user who owns it, or change its permissions"
+        return Finding("workspace", "broken", f"{root} cannot be written", fix)
     try:
         # There is no asking whether one may, but to do it.
         paths.now_s(root)
     except OSError as error:
-        mend = "use other credentials, or let these put and delete objects (docs/objectstore.md)"
-        return Finding("workspace", "broken", f"{root} cannot be written: {one_line(error)}", mend)
+        fix = "use other credentials, or let these put and delete objects (docs/objectstore.md)"
+        return Finding("workspace", "broken", f"{root} cannot be written: {one_line(error)}", fix)
     return None
 
 
@@ -208,8 +208,8 @@ def _files(store: Store, verify: bool, watch: Callable[[str], None]) -> Iterator
     there_is = {f"{folder}/{name}" for folder in folders for name in (store.root / folder).files_below()}
     missing = sorted(referred - there_is)
     if missing:
-        mend = "bring them back from a backup, or run the streams again under another --workspace"
-        yield Finding("files", "broken", f"{len(missing)} of {len(referred)} are missing: {_some(missing)}", mend)
+        fix = "bring them back from a backup, or run the streams again under another --workspace"
+        yield Finding("files", "broken", f"{len(missing)} of {len(referred)} are missing: {_some(missing)}", fix)
     else:
         yield Finding("files", "ok", f"{len(referred)}, all there")
     unreferenced = sum(len(change.deleted) for change in maintenance.vacuum(store, "doctor", dry_run=True))
@@ -226,9 +226,9 @@ def _files(store: Store, verify: bool, watch: Callable[[str], None]) -> Iterator
             if not same
         ]
     if wrong:
-        mend = "bring them back from a backup; what they held can be computed again in another workspace"
+        fix = "bring them back from a backup; what they held can be computed again in another workspace"
         yield Finding(
-            "hashes", "broken", f"{len(wrong)} of {len(there)} files are not what was written: {_some(wrong)}", mend
+            "hashes", "broken", f"{len(wrong)} of {len(there)} files are not what was written: {_some(wrong)}", fix
         )
     else:
         yield Finding("hashes", "ok", f"{len(there)} files are what was written")
@@ -259,8 +259,8 @@ def _runs(store: Store) -> Iterator[Finding]:
         )
     n = store.open(schemas.QUARANTINE).n_rows
     if n:
-        mend = "winnow inspect quarantine says why; the next run of their streams tries again"
-        yield Finding("quarantine", "note", f"{n} frames are set aside", mend)
+        fix = "winnow inspect quarantine says why; the next run of their streams tries again"
+        yield Finding("quarantine", "note", f"{n} frames are quarantined", fix)
 
 
 def _some(names: Sequence[str]) -> str:

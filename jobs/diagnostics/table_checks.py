@@ -1,4 +1,4 @@
-"""Looks of `winnow doctor` for what was there once: tables at the versions that were recorded, and records of jobs."""
+"""Checks of `winnow doctor` for lost data: tables at recorded versions, and records of jobs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ from jobs.storage.store import Store
 from jobs.views.snapshot_spec import gone
 
 _READERS = 4
-_COMPUTED = (
-    "bring it back from a backup, or, if no release is needed any more, run the streams again, which makes it anew"
-)
+_COMPUTED = "bring it back from a backup, or, if no release is needed any more, run the streams again to recompute it"
 _GIVEN = "bring it back from a backup"
 _REMADE = frozenset({schemas.STREAMS, schemas.LISTING, schemas.QUARANTINE, schemas.HEADS, schemas.SCOPES})
 """Tables that every run writes to, beside those of its stages."""
@@ -29,7 +27,7 @@ _REMADE = frozenset({schemas.STREAMS, schemas.LISTING, schemas.QUARANTINE, schem
 def tables(store: Store) -> Iterator[Finding]:
     """Hold what the last run of each stream, heads and releases recorded against the tables as they are now.
 
-    Of runs before the last ones it is noted only that they cannot be read any more, as after a table was made anew.
+    Of runs before the last ones it is noted only that they cannot be read any more, as after a table was recreated.
     """
     finished = _finished(store)
     heads = store.read(schemas.HEADS, ("stage", "job_id")).to_pylist()
@@ -49,13 +47,13 @@ def tables(store: Store) -> Iterator[Finding]:
     recent = [name for name in list(finished)[-KEPT_RUNS:] if name not in last]
     if gone := [n for n in recent if any(_behind(store, json.loads(finished[n]["versions"])))]:
         text = f"{many(len(gone), 'run')} before the last cannot be read as they ended: {', '.join(gone)}"
-        yield Finding("earlier runs", "note", text, "tables were made anew since; a backup of before has them")
+        yield Finding("earlier runs", "note", text, "tables were recreated since; an earlier backup has them")
 
 
 def _behind(store: Store, versions: Mapping[str, int]) -> Iterator[tuple[schemas.Table, int, int]]:
     """Yield the tables that are younger than they were, or gone, with both versions."""
     for name, recorded in versions.items():
-        # One that a later version of the program has is for that one to look at.
+        # Tables that only a later version of the program has are not checked by this one.
         if (table := schemas.BY_NAME.get(name)) and (now := store.open(table).version) < recorded:
             yield table, recorded, now
 
@@ -138,5 +136,5 @@ def jobs(root: Place) -> Iterator[Finding]:
     with ThreadPoolExecutor(_READERS) as readers:
         for job_id, wrong in zip(names, readers.map(damage, names), strict=True):
             if wrong:
-                mend = f"bring it back from a backup, or delete {root / 'jobs' / job_id}; the tables keep its rows"
-                yield Finding("jobs", "broken", wrong, mend)
+                fix = f"bring it back from a backup, or delete {root / 'jobs' / job_id}; the tables keep its rows"
+                yield Finding("jobs", "broken", wrong, fix)

@@ -1,7 +1,7 @@
-"""The control token of a workspace: whoever submits or controls jobs has to know it, if one is asked for.
+"""Control token of a workspace: required, if one is set, to submit or control jobs.
 
-The workspace keeps a salted hash only. A token guards commands, not files: whoever may write the workspace's files can
-do without any command.
+The workspace keeps a salted hash only. A token guards commands, not files: anyone who may write the workspace's files
+can do without any command.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _COSTS = {"n": 1 << 14, "r": 8, "p": 1}
 
 
 def check(root: Place) -> None:
-    """Raise `UserError` unless the workspace at `root` asks for no token, or the environment holds it."""
+    """Raise `UserError` unless the workspace at `root` requires no token, or the environment contains it."""
     path = _file(root)
     try:
         text = path.read()
@@ -36,7 +36,7 @@ def check(root: Place) -> None:
         if len(found) != len(wanted):
             raise ValueError("the hash is cut short")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        # Whatever it held, somebody wanted a token to be asked for.
+        # A damaged file means that a token is required: it was set on purpose.
         raise UserError(
             f"workspace {root} asks for a control token, but {path} is damaged ({type(error).__name__}: "
             f"{one_line(error)}); bring it back from a backup, or delete it and run `winnow gateway require-token`"
@@ -58,7 +58,7 @@ def _given() -> str:
 
 
 def protect(root: Place) -> None:
-    """Ask for the token of the environment from now on. Raises `UserError` for none, a short one, or a second one."""
+    """Require the token of the environment from now on. Raises `UserError` for none, a short one, or a second one."""
     check(root)
     if _file(root).exists():
         raise UserError(f"workspace {root} asks for this token already; drop it before you ask for another")
@@ -75,13 +75,13 @@ def protect(root: Place) -> None:
 
 
 def unprotect(root: Place) -> None:
-    """Ask for no token any more; who says so has to know it. Raises `UserError`."""
+    """Require no token any more, which takes the token. Raises `UserError`."""
     check(root)
     _file(root).delete()
 
 
 def is_protected(root: Place) -> bool:
-    """Say whether the workspace at `root` asks for a token."""
+    """Return whether the workspace at `root` requires a token."""
     return _file(root).exists()
 
 

@@ -31,10 +31,10 @@ def start(root: Place, options: Sequence[str]) -> dict[str, Any]:
     """
     refuse_second(root)
     kept = output_path(root)
-    said = kept.on_disk() or Path(mkdtemp(prefix="winnow-")) / kept.name
-    said.parent.mkdir(parents=True, exist_ok=True)
+    output = kept.on_disk() or Path(mkdtemp(prefix="winnow-")) / kept.name
+    output.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "jobs.cli", "gateway", "start", "--foreground", "--quiet"]
-    with open(said, "wb") as sink:
+    with open(output, "wb") as sink:
         process = subprocess.Popen(  # noqa: S603 - its own program
             [*command, "--workspace", str(root), *options],
             stdin=subprocess.DEVNULL,
@@ -50,10 +50,10 @@ def start(root: Place, options: Sequence[str]) -> dict[str, Any]:
         if found and found.get("pid") == process.pid and found.get("ready"):
             return found
         if process.poll() is not None:
-            lines = said.read_text(errors="replace").splitlines()
+            lines = output.read_text(errors="replace").splitlines()
             raise UserError([line.removeprefix("error: ") for line in lines] or ["the gateway ended at once"])
         time.sleep(paths.poll_interval_s(root, _LOOK_S, _LOOK_FAR_S))
-    raise RunFailedError(f"the gateway did not get to work within {_START_S:.0f} s; see {said}")
+    raise RunFailedError(f"the gateway did not get to work within {_START_S:.0f} s; see {output}")
 
 
 def refuse_second(root: Place) -> None:
@@ -63,7 +63,7 @@ def refuse_second(root: Place) -> None:
 
 
 def stop(root: Place) -> dict[str, Any]:
-    """Ask the gateway to stop, wait until it has put its jobs back, and return what it said about itself.
+    """Ask the gateway to stop, wait until its jobs are back in the queue, and return its note about itself.
 
     Raises `UserError` if there is none, or if it is on another machine.
     """

@@ -32,8 +32,8 @@ def execute(
 ) -> RunRecord:
     """Run a job that was claimed for this process. Raises `UserError` for one that was not, or cannot be run.
 
-    With `gateway_pid` the job is put back, once the frames in hand are committed, when that process is no longer the
-    parent of this one. One that was handed to a cluster of Ray, as its job `ray_job`, is claimed here.
+    With `gateway_pid` the job returns to the queue, once the frames in progress are committed, when that process is no
+    longer the parent of this one. A job that was submitted to a Ray cluster, as its job `ray_job`, is claimed here.
     """
     queue = JobQueue(workspace.root)
     jobs = {job.job_id: job for job in queue.jobs()}
@@ -64,7 +64,7 @@ def request_of(workspace: Workspace, job: Job) -> RunRequest:
     except (KeyError, TypeError) as error:
         text = f"job {job.job_id}: what was submitted cannot be read by this version: {error!r}"
         raise UserError(text) from error
-    # A run writes down where it is to pause once it has taken the job; whoever resumes it wants no second pause there.
+    # A run records where it is to pause once it has claimed the job; after a resume there is no second pause there.
     is_known = any(record.word == "pause-after" for record in job.records)
     return replace(request, pause_after=None) if is_known else request
 

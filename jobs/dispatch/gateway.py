@@ -1,6 +1,6 @@
-"""The gateway of a workspace: takes jobs up in turn, runs each as a process of its own, and deals with their deaths.
+"""The gateway of a workspace: claims due jobs, runs each as a process of its own, and retries those that fail.
 
-It holds no state: whatever it knows is in the records of the jobs, so that the next one goes on where this one was
+It holds no state: all it knows is in the records of the jobs, so that the next gateway continues where this one was
 killed. It imports neither the engine nor the tables, since it waits most of the time.
 """
 
@@ -81,13 +81,13 @@ class Gateway:
         self._queue = JobQueue(root)
         self._workers: dict[str, _Worker] = {}
         self._process = process_identity()
-        # Signals are heard of through a pipe, so that the handler need not touch a lock that this thread may hold.
+        # Signals arrive through a pipe, so that the handler need not touch a lock that this thread may hold.
         self._signal_read, self._signal_write = os.pipe()
         self._n_signals = 0
         self._reported: set[str] = set()
 
     def serve(self) -> None:
-        """Do jobs until SIGTERM or SIGINT; then let those in hand commit and put them back.
+        """Run jobs until SIGTERM or SIGINT; then let those in progress commit, and return them to the queue.
 
         Raises `UserError` if another gateway serves the workspace.
         """
@@ -133,7 +133,7 @@ class Gateway:
                     next_schedules = time.monotonic() + _SCHEDULES_S
                 self._update_jobs()
             except OSError as error:
-                # A disk that is full or a share that is away: the next look may find it mended.
+                # A full disk or a share that is away: it may work again at the next poll.
                 self._log_once("trouble", error=one_line(error))
             select.select([self._signal_read], [], [], poll_s)
         if self._lock.lost:
@@ -154,10 +154,10 @@ class Gateway:
         for job_id, problem in self._queue.unreadable.items():
             self._log_once("job_unreadable", job_id=job_id, error=problem)
         for job in jobs:
-            # One that is held by this very process, and by none of its own, is what trouble with a disk has left.
+            # A job held by this process without a worker is left over from an earlier error of the disk.
             nobodys = self._queue.is_abandoned(job) or job.state.holder == self._process
             if job.state.state == "running" and job.job_id not in self._workers and nobodys:
-                # What was handed to a cluster is taken up again by whoever hands it over again.
+                # A job for a cluster is retried when it is submitted to the cluster again.
                 self._retry_or_fail(job, "its process ended without finishing", retry=not job.is_of_ray)
         # What a gateway that was killed had begun may still be finishing its last blocks.
         busy = sum(job.state.queued and job.state.state == "running" and not job.is_of_ray for job in jobs)
@@ -166,8 +166,8 @@ class Gateway:
                 self._start(job)
 
     def _log_once(self, event: str, **details: Any) -> None:
-        if (said := f"{event} {details}") not in self._reported:
-            self._reported.add(said)
+        if (line := f"{event} {details}") not in self._reported:
+            self._reported.add(line)
             self._log.write(event, **details)
 
     def _start(self, job: Job) -> None:
@@ -196,12 +196,12 @@ class Gateway:
         self._log.write("job_started", job_id=job.job_id, attempt=attempt, pid=process.pid)
 
     def _output(self, job_id: str, attempt: int) -> Path:
-        """Return the file that a process writes what it says into; a disk has to take it while it goes on."""
+        """Return the file on disk that takes the output of a job's process while it runs."""
         kept = self._root / "jobs" / job_id / f"output-{attempt}.txt"
         return kept.on_disk() or Path(mkdtemp(prefix="winnow-")) / kept.name
 
     def _keep_output(self, worker: _Worker) -> None:
-        """Put what a process has said beside its job, if it is not there."""
+        """Write the output of a process next to its job, if it is not there."""
         kept = self._root / "jobs" / worker.job_id / worker.output.name
         if not kept.is_remote:
             return
@@ -216,7 +216,7 @@ class Gateway:
         return Job(job_id, state, records)
 
     def _reap(self, draining: bool = False) -> None:
-        """Look after the processes that have ended."""
+        """Handle the processes that have ended."""
         for worker in list(self._workers.values()):
             code = worker.process.poll()
             if code is None:
@@ -239,7 +239,7 @@ class Gateway:
             self._keep_output(worker)
 
     def _retry_or_fail(self, job: Job, error: str, retry: bool = True) -> None:
-        """Put a job whose attempt failed back into the queue for later, or give it up."""
+        """Return a job whose attempt failed to the queue for a later attempt, or let it fail."""
         failures = job.failures + 1
         details = {"job_id": job.job_id, "attempt": job.state.attempts, "error": error}
         if retry and failures < self._options.attempts:
@@ -250,7 +250,7 @@ class Gateway:
             self._log.write("job_failed", **details)
 
     def _drain(self) -> None:
-        """Ask the jobs in hand to commit what is in flight and to end; do not wait for ever."""
+        """Ask the running jobs to commit what is in flight and to end; kill them after the grace time."""
         for worker in self._workers.values():
             with suppress(ProcessLookupError):
                 worker.process.terminate()
@@ -266,7 +266,7 @@ class Gateway:
 
 
 def _last_output(output: Path, code: int) -> str:
-    """Return what a process said last, for people who ask why it failed."""
+    """Return the last line of a process's output, with how it ended: why it failed."""
     how = f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
     try:
         with open(output, "rb") as handle:
@@ -274,5 +274,5 @@ def _last_output(output: Path, code: int) -> str:
             lines = handle.read().decode(errors="replace").splitlines()
     except OSError:
         lines = []
-    said = next((one_line(line) for line in reversed(lines) if line.strip()), "")
-    return f"{said.removeprefix('error: ')} ({how})" if said else how
+    last = next((one_line(line) for line in reversed(lines) if line.strip()), "")
+    return f"{last.removeprefix('error: ')} ({how})" if last else how

@@ -1,4 +1,4 @@
-"""The jobs of a workspace as a queue: who is next, who is running, and what a process that died has left behind.
+"""The queue of a workspace's jobs: which are due, which are running, and which a dead process abandoned.
 
 Imports little. There is no file of the queue: it is what the records of all jobs add up to, so that nobody has to be
 running for a job to be added, and nothing has to be put right after a crash.
@@ -41,7 +41,7 @@ class Job:
 
     @property
     def priority(self) -> int:
-        """Return the priority that it was submitted with; the higher is taken up first."""
+        """Return the priority that it was submitted with; higher ones start first."""
         return int(self.submitted.get("priority", 0))
 
     @property
@@ -61,18 +61,18 @@ class Job:
 
     @property
     def submitted_ns(self) -> int:
-        """Return when it was first heard of."""
+        """Return when it was submitted (ns since 1970)."""
         return self.records[0].at_ns
 
     @property
     def not_before_ns(self) -> int:
-        """Return when it may be taken up again, after a failure."""
+        """Return when it may be started again after a failure (ns since 1970); 0 if it did not fail."""
         last = self.records[-1]
         return int(last.data.get("not_before_ns", 0)) if last.word == "requeued" else 0
 
     @property
     def failures(self) -> int:
-        """Return how often it failed since somebody last asked for it."""
+        """Return how often it failed since it was last submitted or resumed."""
         count = 0
         for record in self.records:
             if record.word in {"submitted", "resume", "step"}:
@@ -83,7 +83,7 @@ class Job:
 
     @property
     def error(self) -> str | None:
-        """Return the last thing that went wrong, if anything did since it was last asked for."""
+        """Return the last error since it was last submitted or resumed, if any."""
         for record in reversed(self.records):
             if record.word in {"submitted", "resume", "step"}:
                 return None
@@ -93,25 +93,25 @@ class Job:
 
     @property
     def is_claimed(self) -> bool:
-        """Say whether it was claimed for a process that has not begun yet."""
+        """Return whether it was claimed for a process that has not started it yet."""
         taken = [record.word for record in self.records if record.word in {"claimed", "started"}]
         return self.state.queued and self.state.state == "running" and taken[-1:] == ["claimed"]
 
     def is_due(self, now_ns: int) -> bool:
-        """Say whether a gateway may take it up."""
+        """Return whether a gateway may start it."""
         waits = self.state.queued and self.state.state == "pending" and not self.is_of_ray
         return waits and self.not_before_ns <= now_ns
 
 
 class JobQueue:
-    """All jobs of the workspace at `root`; cheap to ask again and again, however many are over."""
+    """All jobs of the workspace at `root`; cheap to poll, however many have ended."""
 
     def __init__(self, root: Place) -> None:
         self.root = root
         self.unreadable: dict[str, str] = {}
         self._inboxes: dict[str, Inbox] = {}
         self._over: dict[str, Job] = {}
-        # A folder in which nothing was made since has nothing new.
+        # A folder that has not changed since contains nothing new.
         self._names: tuple[int, list[str]] = (-1, [])
         self._live: dict[str, tuple[int, Job]] = {}
 
@@ -122,7 +122,7 @@ class JobQueue:
         return [found[job_id] for job_id in sorted(found)]
 
     def live(self) -> list[Job]:
-        """Return the jobs of which something can still become, in order of their ids."""
+        """Return the jobs that have not ended for good, in order of their ids."""
         self.unreadable.clear()
         names = self._job_names()
         live: dict[str, tuple[int, Job]] = {}
@@ -167,36 +167,36 @@ class JobQueue:
         except FileNotFoundError:
             return None
         except UserError as error:
-            # One that cannot be read must not keep the others from being done.
+            # An unreadable job must not block the others.
             self.unreadable[job_id] = str(error)
             return None
         state = fold(records)
         return None if state is None else (_settled(changed_ns), Job(job_id, state, records))
 
     def inbox(self, job_id: str) -> Inbox:
-        """Return the records of a job, for a word about it."""
+        """Return the log of a job, to add records to it."""
         return self._inboxes.setdefault(job_id, Inbox(self.root, job_id))
 
     def claim(self, job: Job, **more: Any) -> bool:
-        """Take a job up for this process; False if it is no longer as it was."""
+        """Claim a job for this process; False if it has changed since it was read."""
         data = {"process": process_identity(), "attempt": job.state.attempts + 1, **more}
         return self.inbox(job.job_id).add("claimed", data, after=job.state.number) is not None
 
     def requeue(self, job: Job, error: str, wait_s: float) -> bool:
-        """Put back a job whose attempt failed; False if it is no longer as it was."""
+        """Return a job whose attempt failed to the queue; False if it has changed since it was read."""
         data = {"failed": True, "error": error, "not_before_ns": time.time_ns() + int(wait_s * 1e9)}
         return self.inbox(job.job_id).add("requeued", data, after=job.state.number) is not None
 
     def return_to_queue(self, job: Job, reason: str) -> bool:
-        """Put back a job that nothing is wrong with; False if it is no longer as it was."""
+        """Return a job without a failure to the queue; False if it has changed since it was read."""
         return self.inbox(job.job_id).add("requeued", {"reason": reason}, after=job.state.number) is not None
 
     def give_up(self, job: Job, error: str) -> bool:
-        """Say that a job has failed; False if it is no longer as it was."""
+        """Record that a job has failed; False if it has changed since it was read."""
         return self.inbox(job.job_id).add("failed", {"error": error}, after=job.state.number) is not None
 
     def is_abandoned(self, job: Job) -> bool:
-        """Say whether a job of the queue is said to be running, and nobody is there who runs it."""
+        """Return whether a job of the queue is recorded as running and no process runs it any more."""
         if not job.state.queued or job.state.state != "running":
             return False
         holder = job.state.holder or {}
@@ -205,7 +205,7 @@ class JobQueue:
         return self.silent_s(job, exactly=True) > SILENCE_S
 
     def silent_s(self, job: Job, exactly: bool = False) -> float:
-        """Return for how long nothing was heard of a job's process; `exactly`, by the clock of what was heard."""
+        """Return the seconds since a job's process last wrote; `exactly`: by the clock of the files' store."""
         written = (self.root / "jobs" / job.job_id).files().values()
         heard = max((file.mtime_s for file in written), default=0.0)
         same_clock = is_here(job.state.holder or {}) and not self.root.is_remote
@@ -213,18 +213,18 @@ class JobQueue:
 
 
 def _settled(changed_ns: int | None) -> int:
-    """Return when a folder changed; -1 for just now, since it may change once more before its clock goes on."""
+    """Return when a folder changed; -1 for just now, since it may change once more within one tick of its clock."""
     return changed_ns if changed_ns is not None and time.time_ns() - changed_ns > _SETTLED_NS else -1
 
 
 def _without_request(job: Job) -> Job:
-    """Return a job that is over without what was asked of it, of which there may be thousands."""
+    """Return an ended job without its request: there may be thousands."""
     kept = ("to", "priority", "schedule", "release", "error", "failed")
     records = [replace(r, data={n: r.data[n] for n in kept if n in r.data}) for r in job.records]
     return replace(job, state=replace(job.state, holder=None), records=records)
 
 
 def due_jobs(jobs: Sequence[Job], now_ns: int) -> list[Job]:
-    """Return the jobs that may be taken up: those of the highest priority first, the oldest of them before others."""
+    """Return the jobs that may start now: by priority, the highest first, then by age, the oldest first."""
     due = [job for job in jobs if job.is_due(now_ns)]
     return sorted(due, key=lambda job: (-job.priority, job.submitted_ns, job.job_id))

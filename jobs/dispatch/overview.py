@@ -1,4 +1,4 @@
-"""What a workspace is busy with, as plain values: the gateway, the queue, running jobs, and what went wrong last."""
+"""Overview of a workspace as plain values: the gateway, the queue, running jobs, and the last errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_JOURNALS = 64
 
 
 class Overview:
-    """Looks at the workspace at `root`; a second look reads only what is new in the journals."""
+    """Reads the workspace at `root`; a second reading takes only what is new in the journals."""
 
     def __init__(self, root: Place) -> None:
         self._root = root
@@ -32,11 +32,11 @@ class Overview:
         self._journals: dict[str, tuple[Follower, Progress]] = {}
 
     def jobs(self) -> list[Job]:
-        """Return all jobs as they really are, oldest first; nothing is noted down."""
+        """Return all jobs in their real states, oldest first; writes nothing."""
         return [self._as_it_is(job) for job in self._queue.jobs()]
 
     def _as_it_is(self, job: Job) -> Job:
-        """Return a job of the command line as failed if its process has died, with the word that is yet to be said."""
+        """Return a job of the command line as failed if its process has died, with the record yet to be written."""
         if job.state.state != "running" or job.state.queued:
             return job
         state = seen(self._queue.inbox(job.job_id))
@@ -93,12 +93,12 @@ class Overview:
 
 
 def gateway(root: Place) -> dict[str, Any] | None:
-    """Return what the gateway of the workspace at `root` says about itself; None if there is none."""
+    """Return what the gateway of the workspace at `root` noted about itself; None if there is none."""
     return lock_holder(lock_path(root))
 
 
 def rss_mb(pid: int) -> float | None:
-    """Return the memory of a process of this machine in MB; None where that cannot be told."""
+    """Return the memory of a process of this machine in MB; None where that is not known."""
     try:
         # Field 2 of /proc/PID/statm: resident pages (proc(5)).
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
@@ -108,7 +108,7 @@ def rss_mb(pid: int) -> float | None:
 
 
 def _in_order(waiting: Sequence[Job], now: int) -> list[Job]:
-    """Return waiting jobs in the order in which they will be taken up, those that wait for a time at the end."""
+    """Return waiting jobs in the order in which they will start, those that wait for a time at the end."""
     due = due_jobs(waiting, now)
     later = [job for job in waiting if not job.is_due(now)]
     return [*due, *sorted(later, key=lambda job: job.not_before_ns)]

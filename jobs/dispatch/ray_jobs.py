@@ -1,7 +1,7 @@
-"""Jobs that a cluster of Ray runs through Ray Jobs: handed over with the program itself, followed through our records.
+"""Jobs on a Ray cluster: submitted through Ray Jobs together with this program, followed through our own records.
 
-What Ray knows of its jobs is lost when its head starts anew. What became of a job is in the workspace, as it is of any
-other; whatever Ray may say, a job that was not finished is handed over once more by `winnow job resume`.
+Ray forgets its jobs when its head node restarts. The state of a job is in the workspace, as of any other job;
+whatever Ray reports, `winnow job resume` submits a job that was not finished again.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def submit(
 
 
 def fail_if_dead(root: Place, job_id: str) -> None:
-    """Note down that a job which the cluster is said to be running is not heard of any more, if that is so."""
+    """Record a job as failed if the cluster is recorded as running it and its process is dead or silent."""
     queue = JobQueue(root)
     job = _find(queue, job_id)
     if job is not None and job.is_of_ray and queue.is_abandoned(job):
@@ -79,20 +79,20 @@ def fail_if_dead(root: Place, job_id: str) -> None:
 
 
 def resubmit(root: Place, job_id: str, address: str | None = None) -> str | None:
-    """Hand a job that waits to its cluster, or to another one, once more; return the id that Ray has it under.
+    """Submit a waiting job to its cluster, or to another one, once more; return the id that Ray has it under.
 
     Returns None for a job that is not for Ray, or does not wait. Raises as `submit` does.
     """
     job = _find(JobQueue(root), job_id)
     if job is None or not job.is_of_ray or job.state.state != "pending":
         return None
-    told = job.submitted["ray"]
+    ray = job.submitted["ray"]
     # Two at once under different names do no harm: a job is claimed by one process only.
-    return _submit(ray_jobs(address or told["address"]), root, job_id, job.state.number, told["packages"])
+    return _submit(ray_jobs(address or ray["address"]), root, job_id, job.state.number, ray["packages"])
 
 
 def _with_retries(call: Callable[[], object]) -> None:
-    """Make a call that a cluster puts off, as it does while its machines have just come up, until it is answered."""
+    """Make a call, and repeat it while the cluster answers to try again later, as it does just after its start."""
     deadline = time.monotonic() + _RETRY_S
     put_off = True
     while put_off:
@@ -110,7 +110,7 @@ def _find(queue: JobQueue, job_id: str) -> Job | None:
 
 
 def _name(job_id: str, number: int) -> str:
-    """Return the id that Ray is given for a job handed over when its last record had this number."""
+    """Return the id in Ray of a job that was submitted when its last record had this number."""
     return f"winnow-{job_id}-{number}"
 
 
@@ -126,7 +126,7 @@ def _submit(client: Any, root: Place, job_id: str, number: int, packages: Sequen
             asked = {"entrypoint": shlex.join(words), "submission_id": name, "metadata": about}
             _with_retries(lambda: client.submit_job(**asked, runtime_env=environment))
     except Exception as error:
-        # It may have got there all the same; then it finds that it is not to be run any more.
+        # The cluster may have it all the same; then it finds there that it is not to run any more.
         Inbox(root, job_id).add("failed", {"error": f"not handed to Ray: {one_line(error)}"})
         text = f"job {job_id} was not taken by the Ray cluster: {one_line(error)}; `winnow job resume` tries again"
         raise RunFailedError(text) from error

@@ -1,4 +1,4 @@
-"""Jobs that are due again and again: kept in the workspace, submitted by its gateway, each time with a release.
+"""Recurring jobs: schedules in the workspace, submitted by its gateway, each time with a release.
 
 A time of a schedule is a job id, so that two gateways cannot submit it twice. Imports little.
 """
@@ -27,7 +27,7 @@ _FIELDS = 5
 
 @dataclass(frozen=True)
 class Schedule:
-    """What to run, and when; `asked` are the options of `winnow run`, read anew each time."""
+    """What to run, and when; `asked` are the options of `winnow run`, interpreted each time."""
 
     name: str
     cron: str
@@ -94,7 +94,7 @@ def load_all(root: Place) -> Iterator[tuple[str, Schedule | UserError]]:
         try:
             yield _name(path), _read(path)
         except FileNotFoundError:
-            # Somebody has just removed it.
+            # It has just been removed.
             continue
         except UserError as error:
             yield _name(path), error
@@ -131,7 +131,7 @@ def _damaged_error(path: Place, why: str) -> UserError:
     name = _name(path)
     return UserError(
         f"schedule {name!r}: {path} is no schedule of this version ({why}); put the file right, or take it out with "
-        f"`winnow schedule remove {name}` and add it anew"
+        f"`winnow schedule remove {name}` and add it again"
     )
 
 
@@ -171,7 +171,7 @@ def jobs_of(jobs: Sequence[Job], name: str) -> list[Job]:
 def submit_due(root: Place, jobs: Sequence[Job], now_ns: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Submit what has become due since the last look, and yield what was done as events.
 
-    However many times went by while nobody looked, a schedule is run once for them. It is not run while its last job
+    However many due times passed without a gateway, a schedule runs once for them. It is not run while its last job
     has not ended.
     """
     now = datetime.fromtimestamp(now_ns / 1e9, UTC)
@@ -190,7 +190,7 @@ def submit_due(root: Place, jobs: Sequence[Job], now_ns: int) -> Iterator[tuple[
             _write_notes(root, schedule.name, {"due_ns": _ns(due), "skipped": reason})
             yield "schedule_skipped", details | {"reason": reason}
             continue
-        # The job first: whoever dies between the two finds it submitted.
+        # The job first: after a crash between the two it is found submitted.
         job_id = submit_at(root, schedule, due)
         _write_notes(root, schedule.name, {"due_ns": _ns(due)})
         yield "schedule_due", details | {"job_id": job_id}

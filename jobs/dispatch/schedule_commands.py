@@ -1,4 +1,4 @@
-"""What `winnow schedule` does beyond the declarations: looks whether a job can be run, lists, submits out of turn."""
+"""Commands of `winnow schedule`: add a schedule after a check, list schedules, run one now."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def listed(root: Place) -> list[dict[str, Any]]:
 def run_now(root: Place, name: str, claim: bool = False) -> str:
     """Submit a schedule's job out of turn and return its id; with `claim`, for this process and not for a gateway.
 
-    A job that waits, or whose process has died, is then taken up before there is a new one. Raises `UserError` for an
-    unknown schedule, and while its last job is running, paused, or, without `claim`, waiting.
+    A job of the schedule that waits, or whose process has died, is then claimed before a new one is submitted. Raises
+    `UserError` for an unknown schedule, and while its last job is running, paused, or, without `claim`, waiting.
     """
     queue = JobQueue(root)
     kept = schedule.find(root, name)
@@ -90,7 +90,7 @@ def run_now(root: Place, name: str, claim: bool = False) -> str:
         return waiting.job_id
     job_id = schedule.submit_now(root, kept, queue.jobs())
     if claim and not queue.claim(_job(queue, job_id)):
-        raise UserError(f"job {job_id} was taken up by a gateway; follow it with `winnow job watch {job_id}`")
+        raise UserError(f"job {job_id} was claimed by a gateway; follow it with `winnow job watch {job_id}`")
     return job_id
 
 

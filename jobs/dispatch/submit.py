@@ -1,4 +1,4 @@
-"""Puts a job into the queue of a workspace, after a look at whether it can be done."""
+"""Submission of a job to the queue of a workspace, after a check that it can run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobs.runs.run_options import Asked, requested
 def submit(workspace: str | os.PathLike[str] | None, asked: Asked, priority: int = 0) -> str:
     """Add a job to the queue and return its id. Raises `UserError` with everything that is wrong, before it is added.
 
-    The configuration is kept as it is now; the streams are listed anew when the job begins.
+    The configuration is kept as it is now; the streams are listed when the job starts.
     """
     absolute = asked.elsewhere()
     request = requested(workspace, absolute)

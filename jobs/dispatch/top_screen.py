@@ -47,7 +47,7 @@ class Top(App[None]):
         super().__init__()
         self._workspace = workspace
         self.overview = Overview(workspace.root)
-        # Kept at hand, since what is asked of the app is looked for on whichever screen is on top.
+        # Kept as attributes, since the app searches only the topmost screen for widgets.
         self.gateway, self.errors = Static(id="gateway"), Static(id="errors")
         self.table: DataTable[Text] = DataTable(id="jobs", cursor_type="row", zebra_stripes=True)
 
@@ -147,8 +147,8 @@ class JobScreen(Screen[None]):
         state = "cleared" if job is None else job.state.state
         error = f"\n{job.error or progress.error}" if job and (job.error or progress.error) else ""
         frames = f", {progress.frames:,} frames" if progress.frames is not None else ""
-        aside = f", {progress.set_aside:,} set aside" if progress.set_aside else ""
-        about = f"job {self._job_id}: {state}, attempt {progress.attempt}{frames}{aside}{error}"
+        quarantined = f", {progress.set_aside:,} quarantined" if progress.set_aside else ""
+        about = f"job {self._job_id}: {state}, attempt {progress.attempt}{frames}{quarantined}{error}"
         self.query_one("#about", Static).update(Text(about))
         show_rows(self.query_one("#stages", DataTable), _stage_rows(progress))
 

@@ -1,4 +1,4 @@
-"""Taking many frames in portions: small streams together, large ones in spans, so that memory does not grow."""
+"""Batches of frames for bounded memory: small streams together, large ones in spans."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobs.storage.store import Snapshot, Store
 from transforms.frames.numbering import spans
 
 WINDOW = 1 << 15
-"""Frames that are looked at together."""
+"""Frames that are processed together."""
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ class ConflictError(Exception):
 
 @dataclass(frozen=True)
 class Drop:
-    """Rows that a change takes out: of one stage key, whole streams or the rows with the given keys.
+    """Rows that a change deletes: of one stage key, whole streams or the rows with the given keys.
 
     `keys` holds columns of the table's key; None, with no `streams`, means every row.
     """
@@ -34,7 +34,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class DropBounds:
-    """A drop, and between which bounds the rows lie that it takes out."""
+    """A drop with the bounds of the rows that it deletes."""
 
     drop: Drop
     streams: frozenset[str] | None
@@ -42,7 +42,7 @@ class DropBounds:
 
     @classmethod
     def of(cls, drop: Drop) -> DropBounds:
-        """Return how far a drop reaches."""
+        """Return a drop with its bounds."""
         streams, span = drop.streams, (None, None)
         if drop.keys is not None and "stream_id" in drop.keys.column_names:
             streams = frozenset(pc.unique(drop.keys["stream_id"]).to_pylist())
@@ -52,7 +52,7 @@ class DropBounds:
         return cls(drop, streams, span)
 
     def may_affect(self, file: DataFile) -> bool:
-        """Say whether the drop can take rows out of a file."""
+        """Return whether the drop can delete rows of a file."""
         right_key = self.drop.stage_key is None or file.stage_key == self.drop.stage_key
         return right_key and file.may_hold(self.streams, self.span)
 
@@ -67,7 +67,7 @@ class Change:
 
     @property
     def is_rewrite(self) -> bool:
-        """Say whether rows only move between files."""
+        """Return whether rows only move between files."""
         return bool(self.retire) and not self.drop
 
 
@@ -94,7 +94,7 @@ def remaining_rows(folder: Place, table: schemas.Table, file: DataFile, drops: S
 
 
 def without_unchanged(added: Sequence[Part], retired: list[DataFile]) -> list[Part]:
-    """Leave files alone that would be removed and added again; `retired` loses them as well."""
+    """Return `added` without the files that would be removed and added again; deletes them from `retired` too."""
     paths = {p.path for p in added} & {f.path for f in retired}
     retired[:] = [f for f in retired if f.path not in paths]
     return [p for p in added if p.path not in paths]

@@ -1,4 +1,4 @@
-"""Puts what workers wrote into the tables: each frame once, whoever else is writing."""
+"""Commits the data files of workers to the tables, each frame once, also with concurrent writers."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Committer:
     """Collects parts and commits them every few seconds, one transaction per table.
 
     It starts from the snapshots that the plan was made on. As long as nobody else commits to a table, parts of frames
-    without a row can simply be added. Once somebody did, each part is held against the live rows first: frames that
-    are done by now are taken out of it.
+    without a row can simply be added. Once another writer did, each part is first compared with the live rows, and
+    loses the frames that are done by now.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Committer:
         return pq.read_table(source(self._store.root / part.table / part.path), columns=columns)
 
     def _against_live(self, stage: Stage, part: Part, snapshot: Snapshot) -> Part | None:
-        """Return the part without the frames that somebody else has done from the same input."""
+        """Return the part without the frames that another writer has done from the same input."""
         same = [*_KEY, "input_id", *(["stat_id"] if stage.name == "frames" else [])]
         rows = self._rows(part)
         span = (part.low["frame_idx"], part.high["frame_idx"] + 1)

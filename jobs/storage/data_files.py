@@ -1,4 +1,4 @@
-"""Data files: what a worker writes and what it tells the driver of it. Imports nothing that is slow to import."""
+"""Data files: how a worker writes them, and their description for the driver. Imports nothing slow."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def write_part(
     name = "-".join([*_range_name(bounds.low, bounds.high), f"{blake3(data).hexdigest()[:20]}.parquet"])
     path = f"{folder}/{name}" if folder else name
     target = root / table.name / path
-    # What an earlier run left behind is young again, so that no vacuum takes it before it is committed.
+    # A file that an earlier run left is dated now, so that no vacuum deletes it before it is committed.
     if not target.renew_mtime():
         target.parent.make_folder_within(root)
         target.write(data)

@@ -1,7 +1,7 @@
-"""The log of a Delta table: what its first entry says, which one is the newest, and what they add up to.
+"""The log of a Delta table: its first entry, its newest version, and the state after some entries.
 
-The library reads every entry twice, one look at a checkpoint and a list aside: requests, where tables lie in a bucket.
-What this program has written is plain enough to be read here, each entry once. Whatever is not is left to the library.
+The library reads every entry twice, besides a checkpoint and a listing; in a bucket each is a request. What this
+program writes is simple enough to be read here, each entry once. Logs with anything else are left to the library.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CONFIGURATION: Mapping[str, str] = {
 }
 _COMMITS_PER_CHECKPOINT = 50
 _COMMITS_PER_SMALL_CHECKPOINT = 10
-"""Of tables that every run writes to: each version since the last checkpoint is read by whoever opens them."""
+"""For tables that every run writes to: opening one reads each version since the last checkpoint."""
 
 _FOLDER = "_delta_log"
 _READ_AT_ONCE = 8
@@ -35,7 +35,7 @@ _ENTRY = re.compile(r"(\d{20})\.json")
 
 
 class State(NamedTuple):
-    """What the entries of a log up to a version add up to: the table's files by their paths, and its columns."""
+    """State of a table at a version: its files by their paths, and its columns."""
 
     version: int
     files: dict[str, DataFile]
@@ -43,11 +43,11 @@ class State(NamedTuple):
 
 
 ABSENT = State(-1, {}, frozenset())
-"""What is known of a table that does not exist."""
+"""State of a table that does not exist."""
 
 
 class _NotPlainError(Exception):
-    """The log says what only the library understands."""
+    """The log contains something that only the library understands."""
 
 
 def read_log(table: Place, upto: int | None = None) -> State | None:
@@ -124,7 +124,7 @@ def _added(said: Mapping[str, Any]) -> DataFile:
 
 
 def log_entry(table: Place, version: int) -> Place:
-    """Return the file that makes a table's version what it is."""
+    """Return the log entry (file) of a version of a table."""
     return table / _FOLDER / f"{version:020}.json"
 
 
@@ -160,18 +160,18 @@ def first_entry(table: schemas.Table, schema: str) -> bytes:
 
 
 def broken_message(at: Place, error: str) -> str:
-    """Say what is wrong with a table that cannot be read, without the library's trace, and what mends it."""
+    """Return the message for a table that cannot be read: the reason without the library's trace, and the fix."""
     reason = error.partition("\n")[0].removeprefix("Kernel error: ").partition(": ParsedLogPath")[0].rstrip(".")
     computed = any(table.name == at.name and table.has_stage_key for table in schemas.ALL)
-    anew = ""
+    fix = "bring it back from a backup"
     if computed:
         # A new table has other rows at the versions that a release names.
-        anew = ", or, if no release is needed any more, move that folder away and run again, which computes it anew"
-    return f"table {at.name} cannot be read: {reason} (its log is {at}/{_FOLDER}); bring it back from a backup{anew}"
+        fix += ", or, if no release is needed any more, move that folder away and run again to recompute it"
+    return f"table {at.name} cannot be read: {reason} (its log is {at}/{_FOLDER}); {fix}"
 
 
 def lost_message(at: Place, version: int, newest: int) -> str:
-    """Say that a table is not what it was at a version that was recorded, and what helps."""
+    """Return the message for a table that lacks a version which was recorded, with the fix."""
     state = "gone" if newest < 0 else f"at version {newest} now"
     return (
         f"table {at.name} is {state}, and was recorded at version {version} ({at}); bring it back from a backup: "

@@ -1,4 +1,4 @@
-"""Heads: which stage key, and which frames of a model stage, the plain table names show, per stream and stage."""
+"""Heads, the current version per stream and stage: the stage key and frames that the plain table names show."""
 
 from __future__ import annotations
 

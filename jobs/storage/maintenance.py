@@ -1,4 +1,4 @@
-"""Keeping the tables small: fewer files, no stale configurations, no files that nobody refers to."""
+"""Maintenance of the tables: compaction, deletion of stale configurations and of unreferenced files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SMALL_BYTES = 16 << 20
 _BIN_BYTES = 32 << 20
 _TRIES = 5
 KEPT_RUNS = 20
-"""So many of the last runs can be read at their own versions."""
+"""Number of last runs that can be read at their own versions."""
 
 
 @dataclass
@@ -147,7 +147,7 @@ def _recent_runs(store: Store) -> list[str]:
     unfinished = [r["job_id"] for r in rows if r["state"] in {"pending", "running", "paused"}]
     ended = sorted(r["job_id"] for r in rows if r["state"] not in {"pending", "running", "paused"})
     done = sorted(r["job_id"] for r in rows if r["state"] == "done")
-    # What a run had committed when it failed or was stopped is what the next one goes on from.
+    # The next run continues from what a run had committed when it failed or was stopped.
     return [*unfinished, *{*done[-KEPT_RUNS:], *ended[-KEPT_RUNS:]}]
 
 

@@ -1,4 +1,4 @@
-"""Merging data files into one order, without holding all of their rows."""
+"""Merging of data files in order of their keys, with bounded memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commits what is on frames before it commits that they were looked at."""
+"""Commits objects on frames before it commits that the frames were annotated."""
 
 from __future__ import annotations
 

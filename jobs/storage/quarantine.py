@@ -1,4 +1,4 @@
-"""Frames that a fault kept from being computed, and how often that happened to them."""
+"""Quarantined frames: those that a fault kept from being computed, with the number of attempts."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The Delta tables of a workspace: read at a version, changed in one transaction, fenced against other writers.
 
 The only module that knows deltalake. A change is made from the snapshot it was planned on and fails if another writer
-committed meanwhile; then the caller looks again at what is left to do.
+committed meanwhile; then the caller plans it again from the newest snapshot.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _OPENED_AT_ONCE = 8
 
 
 def _as_os_errors(at: Place, call: Callable[[], T]) -> T:
-    """Return what a call gives; what is wrong with an object store is raised as the line that it comes down to."""
+    """Return the result of a call; failures of an object store are raised as `OSError` of one line."""
     try:
         return call()
     except (CommitFailedError, TableNotFoundError):
@@ -56,7 +56,7 @@ def _as_os_errors(at: Place, call: Callable[[], T]) -> T:
 
 
 def _with_retries(at: Place, call: Callable[[], T]) -> T:
-    """Return what a call gives, which may be made several times."""
+    """Return the result of a call, which is repeated after temporary failures of an object store."""
     return object_store.with_retries(lambda: _as_os_errors(at, call))
 
 
@@ -80,8 +80,8 @@ def _options(at: Place) -> dict[str, str] | None:
 class Store:
     """The tables of one workspace, at their newest versions or at given ones.
 
-    What it has seen of a table it keeps, and looks only for what is new: where the tables lie in a bucket, opening one
-    takes a request for every version of it.
+    It keeps the last state of a table that it read, and reads only newer entries of the log: in a bucket, opening a
+    table takes a request for every version of it.
     """
 
     def __init__(self, root: Place, versions: Mapping[str, int] | None = None) -> None:
@@ -95,7 +95,7 @@ class Store:
     ) -> None:
         """Create those of some tables (or all) that are not there yet, and add columns that an older version lacked.
 
-        Those `at_hand` are sure to be committed to, and the library has to open them for that.
+        Those `at_hand` are certain to be committed to, for which the library has to open them.
         """
         tables = schemas.ALL if tables is None else tables
         at_once = _OPENED_AT_ONCE if self.root.is_remote else 1
@@ -138,7 +138,7 @@ class Store:
 
     @contextmanager
     def cached_reads(self) -> Iterator[None]:
-        """Look at each table once, for what reads many and then decides; who is too late with a commit looks again."""
+        """Read the newest version of each table only once in this context, or again after a conflict."""
         outer = self._read_once
         self._read_once = set() if outer is None else outer
         try:
@@ -154,7 +154,7 @@ class Store:
         if state is not None:
             return Snapshot(self.root, table, self._seen, state)
         if version is not None and (newest := delta_log.newest_version(at)) < version:
-            # Whoever recorded a version has seen it: nothing is not what the table held then.
+            # A recorded version did exist: an empty table would not be what it held then.
             raise BrokenTableError(delta_log.lost_message(at, version, newest))
         try:
             return Snapshot(self.root, table, self._seen, delta=_delta_at(at, version))
@@ -168,7 +168,7 @@ class Store:
         return not log_entry(at, snapshot.version + 1).exists()
 
     def seen(self, table: schemas.Table) -> Snapshot | None:
-        """Return the table as this store saw it last, by itself or by its own commit; None if it never looked."""
+        """Return the last version that this store read or committed; None if it did neither."""
         snapshot = self._seen.get(table.name)
         return snapshot if snapshot is not None and snapshot.table is table else None
 
@@ -183,7 +183,7 @@ class Store:
         return ((as_seen and self.seen(table)) or self.open(table)).read(columns)
 
     def upsert(self, table: schemas.Table, rows: pa.Table, job_id: str, replacing: Drop | None = None) -> None:
-        """Write rows in place of those with the same keys (or of `replacing`), whoever else is writing."""
+        """Replace the rows with the same keys (or those of `replacing`) by these, also with concurrent writers."""
         keys = rows.select(list(table.file_key))
 
         def change(_: Snapshot) -> Change:
@@ -195,8 +195,8 @@ class Store:
         self.transact(table, change, job_id)
 
     def transact(self, table: schemas.Table, change: Callable[[Snapshot], Change | None], job_id: str) -> Snapshot:
-        """Commit what `change` makes of the newest snapshot, again and again until nobody was faster."""
-        # Nobody else is the rule: what was seen last is the newest, or the commit finds out.
+        """Commit what `change` makes of the newest snapshot; repeated until no other writer committed in between."""
+        # There is usually no other writer: the last version read is the newest, or the commit detects it.
         snapshot = self.seen(table) or self.open(table)
         for attempt in range(_UPSERT_TRIES):
             wanted = change(snapshot)
@@ -249,13 +249,13 @@ class Snapshot(table_reader.Rows):
         return self._delta
 
     def _to_lend(self) -> DeltaTable:
-        """Return the library's table for a reader who will look at it later, and so must find it at this version."""
+        """Return the library's table for a lazy reader, which needs it to stay at this version."""
         if self._lent is None:
             self._lent, self._delta = self._at_version(), None
         return self._lent
 
     def refresh(self) -> Snapshot | None:
-        """Return the newest version of the table, if that can be had from this one and is another."""
+        """Return the newest version of the table, if it is another one and can be derived from this one."""
         state = delta_log.read_newer(self.root / self.table.name, self._state)
         if state is None or state.version <= self.version:
             return None
@@ -302,7 +302,7 @@ class Snapshot(table_reader.Rows):
         Raises `ConflictError` if the table has moved on since this snapshot was taken.
         """
         table = self.root / self.table.name
-        # Nothing is written back that somebody has deleted.
+        # A table that was deleted meanwhile is not created again.
         if self.version < 0 or not log_entry(table, self.version).exists():
             raise FileNotFoundError(f"table {self.table.name} is not there any more: {table}")
         retired = list(change.retire)
@@ -310,7 +310,7 @@ class Snapshot(table_reader.Rows):
         gone = {f.path for f in retired}
         bounds = [DropBounds.of(drop) for drop in change.drop]
         for file in self.files:
-            # All at once: what one of them leaves of a file is not among the files that the next one looks at.
+            # All drops at once: what one of them leaves of a file is not among the files that the next one would read.
             drops = [b.drop for b in bounds if b.may_affect(file)] if file.path not in gone else []
             stay = remaining_rows(self.root / self.table.name, self.table, file, drops) if drops else None
             if stay is None:
@@ -340,10 +340,10 @@ class Snapshot(table_reader.Rows):
         return after
 
     def _refuse_unless_ours(self, error: Exception, commit_id: str) -> None:
-        """Raise `ConflictError` where somebody else has the next version.
+        """Raise `ConflictError` if another writer committed the next version.
 
-        On an object store it may be ours all the same: when the answer to a request is lost, the request is made again,
-        and finds that it was heard the first time. Where nobody has that version, something else was wrong.
+        On an object store it may be our own commit: when the response to a request is lost, the request is repeated,
+        and finds its own entry. Where there is no such version, the failure had another reason.
         """
         entry = log_entry(self.root / self.table.name, self.version + 1)
         try:

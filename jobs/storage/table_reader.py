@@ -1,4 +1,4 @@
-"""Rows of a table's data files, on disk or in a bucket, where each look at a file is a request."""
+"""Reading rows of a table's data files, on disk or in a bucket, with few requests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _READ_AT_ONCE = 8
 
 
 class Rows(ABC):
-    """The rows of one version of a table, whatever knows which files these are."""
+    """The rows of one version of a table; subclasses know its files."""
 
     def __init__(self, root: Place, table: schemas.Table) -> None:
         self.root = root
@@ -38,11 +38,11 @@ class Rows(ABC):
 
     @abstractmethod
     def _remote_files(self, sizes: Mapping[str, int]) -> pafs.FileSystem:
-        """Return what files in a bucket are read through in pieces; `sizes` are in bytes."""
+        """Return the file system that reads ranges of files in a bucket; `sizes` are in bytes."""
 
     @abstractmethod
     def _retried(self, call: Callable[[], T]) -> T:
-        """Return what a call gives that reads files, and may be made several times."""
+        """Return the result of a call that reads files, repeated after temporary failures."""
 
     @property
     def n_rows(self) -> int:
@@ -150,7 +150,7 @@ def _fragments(
 
 
 def _known(file: DataFile) -> pads.Expression | None:
-    """Return what holds of all rows of a file: its partition, and between which bounds they lie."""
+    """Return a condition that all rows of a file fulfil: its partition, and the bounds of its columns."""
     tests = [] if file.stage_key is None else [pads.field("stage_key") == pads.scalar(file.stage_key)]
     for name, low, high in (
         ("stream_id", file.low_stream, file.high_stream),

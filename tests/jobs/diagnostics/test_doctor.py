@@ -83,7 +83,7 @@ def test_what_nobody_refers_to_is_noted(tables: Path) -> None:
     orphan.write_bytes(b"cut short")
     os.utime(orphan, (0, 0))
     found = of(examine(str(tables)), "unreferenced files")
-    assert (found.level, found.mend) == ("note", "winnow tables vacuum")
+    assert (found.level, found.fix) == ("note", "winnow tables vacuum")
     assert found.found.startswith("1 ")
     assert orphan.exists()
 
@@ -91,7 +91,7 @@ def test_what_nobody_refers_to_is_noted(tables: Path) -> None:
 def test_a_missing_extra_is_a_note_and_names_its_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     without(monkeypatch, "onnxruntime")
     found = of(examine(str(tmp_path / "none")), "extra annotate")
-    assert (found.level, found.mend) == ("note", "pip install 'winnow[annotate]'")
+    assert (found.level, found.fix) == ("note", "pip install 'winnow[annotate]'")
     assert "onnxruntime" in found.found
 
 
@@ -142,7 +142,7 @@ def test_an_engine_is_started_and_what_keeps_it_from_that_is_said(
     assert "a worker answered" in found.found
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     silent = engine_checks.engine(Resources())
-    assert (silent.level, silent.mend[:8]) == ("broken", "start it")
+    assert (silent.level, silent.fix[:8]) == ("broken", "start it")
     monkeypatch.setenv("RAY_ADDRESS", "")
     monkeypatch.setattr(engine_checks, "_ANSWER", "raise SystemExit('no room for objects')")
     assert engine_checks.engine(Resources()).found == "Ray does not start: no room for objects"
@@ -154,7 +154,7 @@ def test_shared_memory_is_held_against_what_a_run_asks_for() -> None:
     (enough,) = engine_checks.shared_memory(Resources(object_store_mb=80))
     (short,) = engine_checks.shared_memory(Resources(object_store_mb=1 << 30))
     assert (enough.level, short.level) == ("ok", "broken")
-    assert "resources.object_store_mb" in short.mend
+    assert "resources.object_store_mb" in short.fix
 
 
 @pytest.mark.usefixtures("unpinned")
@@ -168,11 +168,11 @@ def test_weights_are_held_against_their_hashes(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "weights" / "yolox_nano.onnx").write_bytes(b"something else")
     found = list(engine_checks.weights(load(settings=settings), verify=True))
     assert [f.level for f in found] == ["broken", "ok", "broken"]
-    assert found[0].mend.endswith("winnow models pull yolox-nano")
+    assert found[0].fix.endswith("winnow models pull yolox-nano")
     assert found[2].subject == "profile quality"
     missing = list(engine_checks.weights(load(settings=[*settings[:2], "annotate.weights=nosuch"]), verify=False))
     assert missing[-1].level == "broken"
-    assert missing[-1].mend
+    assert missing[-1].fix
 
 
 def engine_address() -> str:
@@ -191,7 +191,7 @@ def test_a_table_whose_log_is_damaged_is_named_with_its_mend(healthy: Path, tabl
     found = of(findings, "tables")
     assert found.found.startswith("table quality cannot be read: ")
     assert "unknown" not in found.found
-    assert "move that folder away and run again" in found.mend
+    assert "move that folder away and run again" in found.fix
     for ask in (lambda: View.of(workspace).sql("SELECT count(*) FROM quality"), lambda: go(workspace, cam)):
         with pytest.raises(BrokenTableError, match=r"^table quality cannot be read: .*/quality/_delta_log\)") as caught:
             ask()

@@ -178,8 +178,8 @@ def test_a_model_that_cannot_be_loaded_is_tried_once_by_every_process(
 ) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
+    make = partial(Missing, notes)
     with pytest.raises(RunFailedError, match=r"the model cannot be loaded: .*no such weights"):
-        make = partial(Missing, notes)
         look(engine, frames, tmp_path / "tables", ends=False, fails=False, local_models=two, make=make)
     assert len(list(notes.iterdir())) <= 2 + 1
 
