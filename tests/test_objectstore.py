@@ -53,12 +53,12 @@ READER = """{"Version": "2012-10-17", "Statement": [
 
 CLAIM = """
 import sys, time
-from jobs.dispatch.job_queue import Backlog, in_turn
+from jobs.dispatch.job_queue import JobQueue, due_jobs
 from jobs.storage.paths import place
-backlog = Backlog(place(sys.argv[1]))
+queue = JobQueue(place(sys.argv[1]))
 sys.stdin.readline()
-for job in in_turn(backlog.live(), time.time_ns()):
-    if backlog.claim(job):
+for job in due_jobs(queue.live(), time.time_ns()):
+    if queue.claim(job):
         print(job.job_id)
 """
 

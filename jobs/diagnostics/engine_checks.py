@@ -24,7 +24,7 @@ _ANSWER = "import sys; from jobs.engine.lazy_engine import answer; print(answer(
 
 
 def shared_memory(limits: Resources) -> Iterator[Finding]:
-    """Look whether there is as much shared memory as a run would ask for; of other systems nothing is known."""
+    """Check that there is as much shared memory as a run would request; only on Linux."""
     if not _SHARED.is_dir():
         return
     free, asked = shutil.disk_usage(_SHARED).free, limits.object_store_mb << 20
@@ -61,7 +61,7 @@ def engine(limits: Resources, patience_s: float = _PATIENCE_S) -> Finding:
 
 
 def weights(loaded: Loaded | None, verify: bool) -> Iterator[Finding]:
-    """Look at the weights that are here, and at those that the stages of a configuration need."""
+    """Check the weights that are here, and those that the stages of a configuration need."""
     found = entries(verify=verify)
     here = [e for e in found if e.state != "missing"]
     for entry in here:

@@ -25,7 +25,7 @@ _REMADE = frozenset({schemas.STREAMS, schemas.LISTING, schemas.QUARANTINE, schem
 
 
 def tables(store: Store) -> Iterator[Finding]:
-    """Hold what the last run of each stream, heads and releases recorded against the tables as they are now.
+    """Compare the versions that the last run of each stream, heads and releases recorded with the tables now.
 
     Of runs before the last ones it is noted only that they cannot be read any more, as after a table was recreated.
     """
@@ -64,7 +64,7 @@ def _younger(store: Store, who: str, versions: Mapping[str, int], lost: set[str]
             lost.add(table.name)
             state = "gone" if now < 0 else f"at version {now}"
             text = f"table {table.name} is {state}, and was at version {recorded} in {who}"
-            # What a release has frozen, no run makes again.
+            # No run recomputes what a release has frozen.
             computed = who.startswith("run ") and (table.has_stage_key or table in _REMADE)
             yield Finding("tables", "broken", text, _COMPUTED if computed else _GIVEN)
 
@@ -94,7 +94,7 @@ def _forgotten(store: Store, naming: Sequence[Mapping[str, Any]]) -> Iterator[Fi
     named = {row["job_id"] for row in naming if row["job_id"]}
     seen = _finished(store, as_seen=True)
     done = {name for name in jobs_of(store.root) if name not in seen and _is_done(store, name)}
-    # Looked at once more, since one may have finished just now; the tables know it before anybody else does.
+    # Read once more, since a run may have finished just now; it writes to the tables first.
     finished = _finished(store)
     known = {row["job_id"] for row in store.read(schemas.RUNS, ("job_id",)).to_pylist()}
     if unknown := (named - known) | (done - finished.keys()):
@@ -125,7 +125,7 @@ def jobs(root: Place) -> Iterator[Finding]:
         try:
             numbers = [record.number for record in Inbox(root, job_id).records()]
         except FileNotFoundError:
-            # Cleared at this very moment.
+            # Cleared just now.
             return None
         except (UserError, OSError) as error:
             return one_line(error)

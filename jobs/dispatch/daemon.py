@@ -1,4 +1,4 @@
-"""Starts a gateway in the background and stops it."""
+"""Start and stop of a gateway in the background."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _LOOK_S, _LOOK_FAR_S = 0.05, 0.5
 
 
 def start(root: Place, options: Sequence[str]) -> dict[str, Any]:
-    """Start a gateway that outlives this process, and return what it says about itself once it is there.
+    """Start a gateway that outlives this process, and return its note about itself once it is ready.
 
-    Raises `UserError` if there is one already, or with what the new one says where it cannot go to work.
+    Raises `UserError` if there is one already, or with the errors of the new one if it cannot start.
     """
     refuse_second(root)
     kept = output_path(root)

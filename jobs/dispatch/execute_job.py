@@ -1,4 +1,4 @@
-"""Runs one job of the queue, in a process of its own that shows signs of life and does not outlive its gateway."""
+"""Execution of one job of the queue, in a process of its own with a heartbeat, which ends with its gateway."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ class Gateway:
             if job.state.state == "running" and job.job_id not in self._workers and nobodys:
                 # A job for a cluster is retried when it is submitted to the cluster again.
                 self._retry_or_fail(job, "its process ended without finishing", retry=not job.is_of_ray)
-        # What a gateway that was killed had begun may still be finishing its last blocks.
+        # Jobs of a gateway that was killed may still be finishing their last blocks.
         busy = sum(job.state.queued and job.state.state == "running" and not job.is_of_ray for job in jobs)
         for job in due_jobs(jobs, time.time_ns())[: max(0, self._options.max_jobs - busy)]:
             if self._queue.claim(job):
@@ -176,7 +176,7 @@ class Gateway:
         output = self._output(job.job_id, attempt)
         command = [sys.executable, "-m", "jobs.cli", "gateway", "execute", job.job_id]
         command += ["--workspace", str(self._root), "--gateway-pid", str(os.getpid())]
-        # What a job runs has no need of the token that guards it.
+        # A job must not see the token that guards it.
         environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
         try:
             with open(output, "ab") as sink:

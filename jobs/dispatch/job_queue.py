@@ -1,7 +1,7 @@
 """The queue of a workspace's jobs: which are due, which are running, and which a dead process abandoned.
 
-Imports little. There is no file of the queue: it is what the records of all jobs add up to, so that nobody has to be
-running for a job to be added, and nothing has to be put right after a crash.
+Imports little. There is no file of the queue: its state follows from the records of all jobs, so that jobs can be added
+without a running gateway, and nothing needs repair after a crash.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FOR_GOOD = frozenset({"done", "cancelled"})
 
 @dataclass(frozen=True)
 class Job:
-    """A job as its records tell of it."""
+    """A job, with the state that follows from its records."""
 
     job_id: str
     state: JobState
@@ -46,7 +46,7 @@ class Job:
 
     @property
     def is_of_ray(self) -> bool:
-        """Say whether it was handed to a cluster of Ray, which runs it, rather than to gateways."""
+        """Return whether it was handed to a cluster of Ray, which runs it, rather than to gateways."""
         return self.submitted.get("to") == "ray"
 
     @property
@@ -150,7 +150,7 @@ class JobQueue:
         except FileNotFoundError:
             changed_ns, names = -1, []
         self._names = (_settled(changed_ns), names)
-        # Those that were cleared.
+        # Jobs that were cleared.
         for gone in (self._over.keys() | self._inboxes.keys()) - set(names):
             self._over.pop(gone, None)
             self._inboxes.pop(gone, None)

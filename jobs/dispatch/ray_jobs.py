@@ -44,7 +44,7 @@ def submit(
     packages: Sequence[str] = (),
     priority: int = 0,
 ) -> str:
-    """Hand a job to the cluster whose dashboard is at an address, and return its id.
+    """Submit a job to the cluster whose dashboard is at an address, and return its id.
 
     `packages` are requirements that Ray installs for the job, with pip. Raises `UserError` with everything that is
     wrong, before anything is written, and `RunFailedError` if the cluster does not take the job.

@@ -80,7 +80,7 @@ def problems(schedule: Schedule) -> list[str]:
 
 
 def save(root: Place, schedule: Schedule) -> None:
-    """Keep a schedule in the workspace at `root`. Raises `UserError` for one that is taken or makes no sense."""
+    """Save a schedule in the workspace at `root`. Raises `UserError` for a taken name or an invalid schedule."""
     if wrong := problems(schedule):
         raise UserError(wrong)
     path = _path(root, schedule.name)
@@ -142,7 +142,7 @@ def find(root: Place, name: str) -> Schedule:
 
 
 def remove(root: Place, name: str) -> None:
-    """Take a schedule out, a damaged one too; its jobs and releases stay. Raises `UserError` for an unknown one."""
+    """Delete a schedule, a damaged one too; its jobs and releases stay. Raises `UserError` for an unknown one."""
     _check_known(root, name)
     _path(root, name).delete()
     _notes_path(root, name).delete()
@@ -155,7 +155,7 @@ def _check_known(root: Place, name: str) -> None:
 
 
 def notes(root: Place, name: str) -> dict[str, Any]:
-    """Return what became of a schedule's last time: `due_ns`, and `skipped` with the reason if nothing was run."""
+    """Return the result of a schedule's last due time: `due_ns`, and `skipped` with the reason if nothing ran."""
     try:
         return dict(json.loads(_notes_path(root, name).read()))
     except (FileNotFoundError, ValueError, TypeError):
@@ -169,7 +169,7 @@ def jobs_of(jobs: Sequence[Job], name: str) -> list[Job]:
 
 
 def submit_due(root: Place, jobs: Sequence[Job], now_ns: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Submit what has become due since the last look, and yield what was done as events.
+    """Submit what has become due since the last call, and yield what was done as events.
 
     However many due times passed without a gateway, a schedule runs once for them. It is not run while its last job
     has not ended.
@@ -197,7 +197,7 @@ def submit_due(root: Place, jobs: Sequence[Job], now_ns: int) -> Iterator[tuple[
 
 
 def submit_now(root: Place, schedule: Schedule, jobs: Sequence[Job]) -> str:
-    """Submit a schedule out of turn and return the job's id. Raises `UserError` while its last job has not ended."""
+    """Submit a schedule now and return the job's id. Raises `UserError` while its last job has not ended."""
     if busy := unfinished(jobs, schedule.name):
         raise UserError(
             f"schedule {schedule.name!r}: job {busy.job_id} is {busy.state.state}; wait, or cancel it first"

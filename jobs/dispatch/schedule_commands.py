@@ -23,7 +23,7 @@ from jobs.storage.paths import Place
 def add(
     workspace: str | os.PathLike[str] | None, name: str, cron: str, tz: str, asked: Asked, priority: int = 0
 ) -> dict[str, Any]:
-    """Keep a schedule and return when it is next due, and lines for a crontab. Raises `UserError` with all problems."""
+    """Save a schedule and return when it is next due, and lines for a crontab. Raises `UserError` with all problems."""
     wanted = Schedule(name, cron, tz, asdict(asked.elsewhere()), priority)
     problems = schedule.problems(wanted)
     root = None
@@ -79,7 +79,7 @@ def listed(root: Place) -> list[dict[str, Any]]:
 
 
 def run_now(root: Place, name: str, claim: bool = False) -> str:
-    """Submit a schedule's job out of turn and return its id; with `claim`, for this process and not for a gateway.
+    """Submit a schedule's job now and return its id; with `claim`, for this process and not for a gateway.
 
     A job of the schedule that waits, or whose process has died, is then claimed before a new one is submitted. Raises
     `UserError` for an unknown schedule, and while its last job is running, paused, or, without `claim`, waiting.
@@ -95,7 +95,7 @@ def run_now(root: Place, name: str, claim: bool = False) -> str:
 
 
 def _waiting(queue: JobQueue, name: str) -> Job | None:
-    """Return a schedule's job that nobody runs though it should be run, if there is one."""
+    """Return a schedule's job that waits or was abandoned, if there is one."""
     busy = schedule.unfinished(queue.jobs(), name)
     if busy is not None and queue.is_abandoned(busy):
         queue.return_to_queue(busy, "its process ended without finishing")

@@ -52,14 +52,14 @@ class Top(App[None]):
         self.table: DataTable[Text] = DataTable(id="jobs", cursor_type="row", zebra_stripes=True)
 
     def compose(self) -> ComposeResult:
-        """Return what the screen is made of."""
+        """Return the widgets of the screen."""
         yield self.gateway
         yield self.table
         yield self.errors
         yield Footer()
 
     def on_mount(self) -> None:
-        """Begin to look, about every second."""
+        """Update the screen about every second from now on."""
         self.table.add_columns(*_JOB_COLUMNS)
         self.update_view()
         self.set_interval(_EVERY_S, self.update_view)
@@ -78,12 +78,12 @@ class Top(App[None]):
         return chosen_key(self.table)
 
     def action_request(self, word: str) -> None:
-        """Ask something of the job that the cursor is on."""
+        """Send a request to the job that the cursor is on."""
         if self.chosen is not None:
             self.request(word, self.chosen)
 
     def action_cancel(self) -> None:
-        """Cancel the job that the cursor is on, if that is really meant."""
+        """Cancel the job that the cursor is on, after a confirmation."""
         if (job_id := self.chosen) is not None:
             self.push_screen(
                 ConfirmCancel(f"Cancel job {job_id} for good?"), lambda sure: self.request("cancel", job_id, sure)
@@ -99,7 +99,7 @@ class Top(App[None]):
         self.action_open()
 
     def request(self, word: str, job_id: str, sure: bool | None = True) -> None:
-        """Ask something of a job, and say what came of it."""
+        """Send a request to a job, and show the result."""
         if not sure:
             return
         try:
@@ -129,13 +129,13 @@ class JobScreen(Screen[None]):
         self._job_id = job_id
 
     def compose(self) -> ComposeResult:
-        """Return what the screen is made of."""
+        """Return the widgets of the screen."""
         yield Static(id="about")
         yield DataTable[Text](id="stages", cursor_type="row", zebra_stripes=True)
         yield Footer()
 
     def on_mount(self) -> None:
-        """Begin to look, about every second."""
+        """Update the screen about every second from now on."""
         self.query_one("#stages", DataTable).add_columns(*_STAGE_COLUMNS)
         self.update_view()
         self.set_interval(_EVERY_S, self.update_view)
@@ -154,7 +154,7 @@ class JobScreen(Screen[None]):
 
 
 class ConfirmCancel(ModalScreen[bool]):
-    """Asks whether something is really meant."""
+    """Asks for a confirmation."""
 
     CSS = "Sure { align: center middle; } Label { padding: 1 3; background: $surface; }"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -167,7 +167,7 @@ class ConfirmCancel(ModalScreen[bool]):
         self._question = question
 
     def compose(self) -> ComposeResult:
-        """Return what the screen is made of."""
+        """Return the widgets of the screen."""
         yield Label(f"{self._question}  y / n", markup=False)
 
 

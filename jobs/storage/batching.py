@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def packed(items: Iterable[T], n_frames: Callable[[T], int], most: int) -> Iterator[list[T]]:
-    """Yield items in order, as many together as have `most` frames; one that has more stands alone."""
+    """Yield items in order, in lists of at most `most` frames; an item that has more is alone in its list."""
     held: list[T] = []
     size = 0
     for item in items:

@@ -86,7 +86,7 @@ def read_newer(table: Place, state: State) -> State | None:
 def _apply_entries(state: State, entries: Sequence[bytes]) -> State:
     files, columns = dict(state.files), state.columns
     for entry in entries:
-        # What one entry takes away, it does not add.
+        # An entry never adds a file that it removes.
         added: dict[str, DataFile] = {}
         for line in entry.splitlines():
             for kind, said in _action(line):
@@ -134,7 +134,7 @@ def newest_version(table: Place) -> int:
 
 
 def first_entry(table: schemas.Table, schema: str) -> bytes:
-    """Return what the log of an empty table says, which has a `schema` in the words of Delta.
+    """Return the first entry of the log of an empty table; `schema` is JSON as Delta has it.
 
     It is what the library writes for a new table; writing it takes one request, and the library a dozen. No two are
     alike.

@@ -27,7 +27,7 @@ _RENEWED_S = 15.0
 
 
 class _Record(NamedTuple):
-    """A lease as it stands: what its holder says, when it was renewed by the store's clock, and its entity tag."""
+    """State of a lease: the note of its holder, when it was renewed by the store's clock, and its entity tag."""
 
     about: dict[str, Any] | None
     token: str
@@ -94,7 +94,7 @@ class Lease:
             self._etag, self._renewed = etag, began
 
     def describe(self, about: Mapping[str, Any]) -> None:
-        """Note in a lease that is held what its holder says about itself."""
+        """Replace the note about the holder of a lease that is held."""
         self._about = dict(about)
         self._renew()
 

@@ -173,13 +173,13 @@ class Store:
         return snapshot if snapshot is not None and snapshot.table is table else None
 
     def version_of(self, table: schemas.Table) -> int:
-        """Return the version at which the store has last seen a table, or the newest one; -1 where there is none."""
+        """Return the version of a table that the store last read, or the newest one; -1 where there is none."""
         if (snapshot := self.seen(table)) or self._versions is not None:
             return (snapshot or self.open(table)).version
         return delta_log.newest_version(self.root / table.name)
 
     def read(self, table: schemas.Table, columns: Sequence[str] | None = None, as_seen: bool = False) -> pa.Table:
-        """Return the whole of a small table, as it is now or, if that will do, as the store has last seen it."""
+        """Return the whole of a small table, as it is now or, with `as_seen`, as the store last read it."""
         return ((as_seen and self.seen(table)) or self.open(table)).read(columns)
 
     def upsert(self, table: schemas.Table, rows: pa.Table, job_id: str, replacing: Drop | None = None) -> None:
@@ -228,8 +228,8 @@ class Snapshot(table_reader.Rows):
             files = {f.path: f for f in DataFile.of_actions(pa.table(delta.get_add_actions(flatten=True)))}
             state = State(delta.version(), files, frozenset(field.name for field in delta.schema().fields))
         self._state = state
-        # Of this version, or until it is needed of an earlier one. No two snapshots have the same: it is brought to
-        # later versions, and belongs to them then.
+        # Of this version, or of an earlier one until it is needed. No two snapshots share it: it is updated to later
+        # versions, and belongs to their snapshots then.
         self._delta = delta
         self._lent: DeltaTable | None = None
         self._seen = seen
@@ -264,7 +264,7 @@ class Snapshot(table_reader.Rows):
 
     def widen(self) -> None:
         """Add the columns that were declared after this version was written."""
-        # Rows of before have nothing in a new column, whatever it demands of later ones.
+        # Earlier rows are null in a new column, even if it is required for later ones.
         fresh = [self.table.arrow_schema.field(name).with_nullable(True) for name in self.later]
         self._at_version().alter.add_columns(list(DeltaSchema.from_arrow(pa.schema(fresh)).fields))
 
@@ -299,7 +299,7 @@ class Snapshot(table_reader.Rows):
     def commit(self, change: Change, job_id: str) -> Snapshot:
         """Make a change in one transaction and return the table after it.
 
-        Raises `ConflictError` if the table has moved on since this snapshot was taken.
+        Raises `ConflictError` if another writer has committed since this snapshot was taken.
         """
         table = self.root / self.table.name
         # A table that was deleted meanwhile is not created again.

@@ -53,7 +53,7 @@ class Workspace:
 
     @property
     def exists(self) -> bool:
-        """Say whether the workspace was ever written."""
+        """Return whether the workspace was ever written."""
         return (self.root / _MARKER).exists()
 
     def require(self) -> Workspace:

@@ -131,18 +131,18 @@ def test_a_job_that_nobody_can_read_hides_no_other(tmp_path: Path) -> None:
 
 CLAIM = """
 import sys, time
-from jobs.dispatch.job_queue import Backlog, in_turn
+from jobs.dispatch.job_queue import JobQueue, due_jobs
 from jobs.storage.paths import place
-backlog, mine = Backlog(place(sys.argv[1])), []
+queue, mine = JobQueue(place(sys.argv[1])), []
 # Until every job is over, whoever did it.
 while True:
-    jobs = backlog.jobs()
+    jobs = queue.jobs()
     if len(jobs) == 20 and all(j.state.ended for j in jobs):
         break
-    for job in in_turn(jobs, time.time_ns()):
-        if backlog.claim(job):
+    for job in due_jobs(jobs, time.time_ns()):
+        if queue.claim(job):
             mine.append(job.job_id)
-            assert backlog.inbox(job.job_id).add("done", {})
+            assert queue.inbox(job.job_id).add("done", {})
             break
 print(*mine)
 """
