@@ -11,11 +11,11 @@ import schemas
 from conf import PipelineConfig
 from jobs.core.stage import Stage
 from jobs.storage.store import Store
+from schemas import FRAME_KEY
 from transforms.assess.uncertainty import DOUBTS, OBJECT_COLUMNS, doubts_of, routed
 
-_KEY = list(schemas.FRAME_KEY)
-_PICTURE = (*_KEY, "content_hash")
-_COLUMNS = (*schemas.FRAME_KEY, "uncertainty", *DOUBTS, "doubts", "route")
+_PICTURE = (*FRAME_KEY, "content_hash")
+_COLUMNS = (*FRAME_KEY, "uncertainty", *DOUBTS, "doubts", "route")
 
 
 def route_frames(store: Store, stage: Stage, streams: Sequence[str], config: PipelineConfig) -> pa.Table:
@@ -65,10 +65,10 @@ def _reviewed(store: Store, frames: Stage, streams: Sequence[str]) -> pl.DataFra
     """Return the keys of the frames that people have looked at as they are now."""
     seen = looked_at(store, streams)
     if not seen.height:
-        return seen.select(_KEY)
+        return seen.select(FRAME_KEY)
     among = frozenset(seen["stream_id"].to_list())
     shown = pl.DataFrame(store.open(schemas.FRAMES).read(_PICTURE, frames.key, among))
-    return shown.join(seen, on=_PICTURE, how="semi").select(_KEY)
+    return shown.join(seen, on=_PICTURE, how="semi").select(FRAME_KEY)
 
 
 def _tracked(store: Store, track: Stage, objects: pl.DataFrame, streams: frozenset[str]) -> pl.DataFrame:

@@ -276,7 +276,7 @@ class TableStages:
         if uses != "vector":
             return hashed
         vectors = self._read(stage.upstream[1], (*schemas.FRAME_KEY, "vector"), streams)
-        key = list(schemas.FRAME_KEY)
+        key = schemas.FRAME_KEY
         mine, theirs = (pl.DataFrame(t.select(key)).with_row_index("at") for t in (hashed, vectors))
         both = mine.join(theirs, on=key).sort(key)
         of_both = vectors["vector"].take(both["at_right"].to_arrow())

@@ -11,9 +11,9 @@ import pyarrow as pa
 import schemas
 from jobs.core.stage import Stage
 from jobs.storage.store import Store
+from schemas import FRAME_KEY
 from transforms.models.track import Boxes, TrackParams, follow
 
-_KEY = list(schemas.FRAME_KEY)
 _EDGES = ["bbox_x", "bbox_y", "bbox_w", "bbox_h"]
 
 
@@ -28,7 +28,7 @@ def tracks_of(
     streams = frozenset([stream])
     seen = store.open(annotate.table).read(("frame_idx",), annotate.key, streams)
     frames = np.sort(seen["frame_idx"].to_numpy())
-    columns = ("annotation_id", *_KEY, "category", "score", *_EDGES)
+    columns = ("annotation_id", *FRAME_KEY, "category", "score", *_EDGES)
     read = store.open(schemas.ANNOTATIONS).read(columns, annotate.key, streams)
     # In an order that no file of the table has a say in.
     found = pl.DataFrame(read).sort("frame_idx", "score", "annotation_id", descending=[False, True, False])
@@ -47,5 +47,5 @@ def tracks_of(
         numbers,
     )
     tracks = follow(boxes, (frames - (frames[0] if len(frames) else 0)) // step, begins, params, check)
-    rows = found.select("annotation_id", *_KEY).with_columns(track_id=tracks).filter(pl.col("track_id") > 0)
+    rows = found.select("annotation_id", *FRAME_KEY).with_columns(track_id=tracks).filter(pl.col("track_id") > 0)
     return rows.to_arrow(), len(frames)

@@ -13,8 +13,7 @@ import schemas
 from jobs.passes.pixel_plan import Listed
 from jobs.stages.pipeline import MEASURE
 from jobs.storage.store import Store
-
-_KEY = list(schemas.FRAME_KEY)
+from schemas import FRAME_KEY
 
 
 @dataclass(frozen=True)
@@ -42,10 +41,10 @@ def listed(store: Store, streams: Sequence[str]) -> list[Listed]:
 
 def only_quarantined(todo: Iterator[pa.Table], store: Store) -> Iterator[pa.Table]:
     """Leave of a plan what was set aside, and the frames before these that motion needs."""
-    held = pl.DataFrame(store.read(schemas.QUARANTINE, _KEY)).unique()
+    held = pl.DataFrame(store.read(schemas.QUARANTINE, FRAME_KEY)).unique()
     for rows in todo:
-        keys = pl.DataFrame(rows.select(_KEY)).with_row_index("at")
-        at = keys.join(held, on=_KEY, how="semi")["at"].to_numpy()
+        keys = pl.DataFrame(rows.select(FRAME_KEY)).with_row_index("at")
+        at = keys.join(held, on=FRAME_KEY, how="semi")["at"].to_numpy()
         wanted = np.zeros(rows.num_rows, np.bool_)
         wanted[at] = rows["wanted"].to_numpy()[at]
         leads = np.zeros(rows.num_rows, np.bool_)

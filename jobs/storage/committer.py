@@ -11,13 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-import schemas
 from jobs.core.stage import Stage
 from jobs.storage.data_files import Part, source, write_part
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
+from schemas import FRAME_KEY
 
 _SHARE_OF_TIME = 10
-_KEY = list(schemas.FRAME_KEY)
 
 
 @dataclass
@@ -120,14 +119,14 @@ class Committer:
         return Change([*pending.parts, *pending.replacing], [drop])
 
     def _keys(self, parts: Sequence[Part]) -> pa.Table:
-        return pa.concat_tables([self._rows(part, _KEY) for part in parts])
+        return pa.concat_tables([self._rows(part, FRAME_KEY) for part in parts])
 
     def _rows(self, part: Part, columns: list[str] | None = None) -> pa.Table:
         return pq.read_table(source(self._store.root / part.table / part.path), columns=columns)
 
     def _against_live(self, stage: Stage, part: Part, snapshot: Snapshot) -> Part | None:
         """Return the part without the frames that somebody else has done from the same input."""
-        same = [*_KEY, "input_id", *(["stat_id"] if stage.name == "frames" else [])]
+        same = [*FRAME_KEY, "input_id", *(["stat_id"] if stage.name == "frames" else [])]
         rows = self._rows(part)
         span = (part.low["frame_idx"], part.high["frame_idx"] + 1)
         streams = frozenset(pc.unique(rows["stream_id"]).to_pylist())

@@ -7,10 +7,10 @@ from collections.abc import Callable, Container
 import polars as pl
 
 import schemas
+from schemas import FRAME_KEY
 
 NAME = schemas.ANNOTATIONS.name
 
-_KEY = list(schemas.FRAME_KEY)
 _REFINED_BY = {schemas.MASKS: "mask_rle", schemas.TRACKS: "track_id"}
 """The column of an object that another table knows better, by that table."""
 
@@ -33,8 +33,8 @@ def annotations(rows: Callable[[schemas.Table], pl.LazyFrame], stages: Container
     if schemas.PROPAGATIONS.written_by in stages:
         origins = found.select("track_id", origin_id="annotation_id")
         propagated = rows(schemas.PROPAGATIONS).drop("track_id").join(origins, on="origin_id", how="inner")
-        detected = rows(schemas.ANNOTATED).select(_KEY)
-        together.append(propagated.join(detected, on=_KEY, how="anti").select(order))
+        detected = rows(schemas.ANNOTATED).select(FRAME_KEY)
+        together.append(propagated.join(detected, on=FRAME_KEY, how="anti").select(order))
     if schemas.TEXTS.written_by in stages:
         together.append(rows(schemas.TEXTS).select(order))
     return pl.concat(together)

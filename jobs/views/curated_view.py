@@ -35,5 +35,5 @@ def curated(table: Callable[[str], pl.LazyFrame]) -> pl.LazyFrame:
     for each in _JOINED:
         columns = [column.name for column in each.columns if column.name not in _LEFT_OUT]
         rows = table(each.name).select(*schemas.FRAME_KEY, *columns)
-        joined = joined.join(rows, on=list(schemas.FRAME_KEY), how="left")
+        joined = joined.join(rows, on=schemas.FRAME_KEY, how="left")
     return joined

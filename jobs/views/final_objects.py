@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import polars as pl
 
 import schemas
+from schemas import FRAME_KEY
 
 NAME = "objects"
 BY_MODELS = "objects_by_models"
@@ -22,8 +23,7 @@ HUMAN = ("approve", "correct", "add")
 COLUMNS = (*schemas.OBJECT_COLUMNS, "decision", "reviewer")
 """Columns of `objects` and `objects_by_models`: of `annotations`, and the last decision with who made it."""
 
-_KEY = list(schemas.FRAME_KEY)
-_PICTURE = [*_KEY, "content_hash"]
+_PICTURE = [*FRAME_KEY, "content_hash"]
 
 Tables = Callable[[str], pl.LazyFrame]
 """Gives the rows of a table or view by its name."""
@@ -38,7 +38,7 @@ def final_objects(table: Tables) -> pl.LazyFrame:
     reviewed = table(REVIEWED)
     reviews = table("reviews").filter(pl.col("decision").is_in(HUMAN))
     by_people = reviews.join(reviewed, on=_PICTURE, how="semi").select(COLUMNS)
-    return pl.concat([by_people, table(BY_MODELS).join(reviewed, on=_KEY, how="anti")])
+    return pl.concat([by_people, table(BY_MODELS).join(reviewed, on=FRAME_KEY, how="anti")])
 
 
 def objects_by_models(table: Tables) -> pl.LazyFrame:
@@ -46,13 +46,13 @@ def objects_by_models(table: Tables) -> pl.LazyFrame:
 
     That is without what a vision language model dropped, and under the categories that it gave.
     """
-    now = ["input_id", *_KEY]
+    now = ["input_id", *FRAME_KEY]
     routed = table("routing").filter(route="larger")
     larger = table("annotated:larger").join(table("frames").select(now), on=now, how="semi")
-    larger = larger.join(routed, on=_KEY, how="semi").select(_KEY)
+    larger = larger.join(routed, on=FRAME_KEY, how="semi").select(FRAME_KEY)
     columns = list(schemas.OBJECT_COLUMNS)
-    first = table("annotations").select(columns).join(larger, on=_KEY, how="anti")
-    second = table("annotations:larger").select(columns).join(larger, on=_KEY, how="semi")
+    first = table("annotations").select(columns).join(larger, on=FRAME_KEY, how="anti")
+    second = table("annotations:larger").select(columns).join(larger, on=FRAME_KEY, how="semi")
     verdicts = (
         table("escalated")
         .select("verdicts", reviewer="model")

@@ -135,7 +135,7 @@ class View:
             return rows
         name = _DETECTED if table.name == annotations_view.NAME else table.name
         frames = pl.LazyFrame(self.sql(f"SELECT DISTINCT stream_id, frame_idx FROM {name}"))
-        return rows.join(frames, on=list(schemas.FRAME_KEY), how="semi")
+        return rows.join(frames, on=schemas.FRAME_KEY, how="semi")
 
     def newest(self, name: str) -> pl.LazyFrame:
         """Return all rows of a table as it is now, whatever versions the view shows."""
