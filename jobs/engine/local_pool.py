@@ -13,14 +13,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
-from importlib.abc import MetaPathFinder
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from threading import Thread
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import pyarrow as pa
+
+from jobs.core.optional_packages import load_arrow_without_pandas
 
 Transform = tuple[Callable[..., pa.Table], dict[str, Any]]
 """A function of one Arrow table, defined at the top of a module, and its keyword arguments."""
@@ -154,7 +155,7 @@ def serve(handle: int, parent: int) -> None:
     # A block may take a model minutes, and only between two is the pipe looked at.
     Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
     pipe = Connection(handle)
-    _leave_pandas_out()
+    load_arrow_without_pandas()
     importlib.import_module(_PRELOADED)
     # Decoders chatter about damaged pictures there, of which the tables say more; what a block raises is not printed.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -173,28 +174,6 @@ def serve(handle: int, parent: int) -> None:
             pipe.send(block)
         except OSError:
             return
-
-
-class _NoPandas(MetaPathFinder):
-    """Finds pandas nowhere."""
-
-    def find_spec(self, name: str, _path: Sequence[str] | None, _target: ModuleType | None = None) -> None:
-        """Leave every other module to who finds it."""
-        if name == "pandas":
-            raise ModuleNotFoundError(name)
-
-
-def _leave_pandas_out() -> None:
-    """Have PyArrow do without pandas, which it imports at its first array, and nothing here has any use for.
-
-    Whoever imports pandas later gets it all the same.
-    """
-    finder = _NoPandas()
-    sys.meta_path.insert(0, finder)
-    try:
-        pa.array([0])
-    finally:
-        sys.meta_path.remove(finder)
 
 
 def _end_with(parent: int) -> None:

@@ -231,7 +231,7 @@ class View:
     def _rows(self, name: str, opens: bool) -> pa.Table | pads.Dataset | pl.LazyFrame | None:
         """Return the rows of a relation that no SELECT defines, or none of them; None for an unknown name."""
         if name in _VIEWS:
-            return self.lazy(name) if opens else View(Store(self._store.root, {}), Selection({}, {})).lazy(name)
+            return self.lazy(name) if opens else _without_rows(name)
         if name == SELECTED_KEYS:
             return self._filter.selected_keys()
         if name == schemas.JOURNAL.name:
@@ -266,6 +266,19 @@ def _parts(name: str) -> tuple[schemas.Table | None, str, bool]:
     """Return the table of a name, the stage after a colon in it, and whether it ends in `_all`."""
     plain, _, stage = name.partition(":")
     return schemas.BY_NAME.get(plain.removesuffix("_all")), stage, plain.endswith("_all")
+
+
+def _without_rows(name: str) -> pl.LazyFrame:
+    """Return a table or view without opening any table."""
+    import polars as pl
+
+    if name == curated_view.NAME:
+        return curated_view.curated(_without_rows)
+    if name in final_objects.VIEWS:
+        return final_objects.VIEWS[name](_without_rows)
+    table, _, _ = _parts(name)
+    assert table is not None, name
+    return pl.LazyFrame(schema=pl.Schema(table.arrow_schema))
 
 
 def _all_names() -> list[str]:
