@@ -121,8 +121,9 @@ class Committer:
     def _keys(self, parts: Sequence[Part]) -> pa.Table:
         return pa.concat_tables([self._rows(part, FRAME_KEY) for part in parts])
 
-    def _rows(self, part: Part, columns: list[str] | None = None) -> pa.Table:
-        return pq.read_table(source(self._store.root / part.table / part.path), columns=columns)
+    def _rows(self, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
+        wanted = None if columns is None else list(columns)
+        return pq.read_table(source(self._store.root / part.table / part.path), columns=wanted)
 
     def _against_live(self, stage: Stage, part: Part, snapshot: Snapshot) -> Part | None:
         """Return the part without the frames that somebody else has done from the same input."""

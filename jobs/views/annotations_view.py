@@ -15,7 +15,7 @@ _REFINED_BY = {schemas.MASKS: "mask_rle", schemas.TRACKS: "track_id"}
 """The column of an object that another table knows better, by that table."""
 
 
-def annotations(rows: Callable[[schemas.Table], pl.LazyFrame], stages: Container[str]) -> pl.LazyFrame:
+def all_annotations(rows: Callable[[schemas.Table], pl.LazyFrame], stages: Container[str]) -> pl.LazyFrame:
     """Return the objects of all kinds in the columns of the stored table `annotations`, in no order.
 
     `rows` gives the selected rows of a stored table, and `stages` are those that have any. A propagated object takes

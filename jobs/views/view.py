@@ -117,7 +117,7 @@ class View:
         if is_all or not table.has_stage_key:
             return self._open(table).lazy()
         if name == annotations_view.NAME:
-            return annotations_view.annotations(self._selected, self.selection.keys)
+            return annotations_view.all_annotations(self._selected, self.selection.keys)
         return self._selected(table, stage)
 
     def _selected(self, table: schemas.Table, stage: str = "") -> pl.LazyFrame:

@@ -48,14 +48,14 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     ],
 )
 def test_names_are_those_that_the_database_binds(connection: duckdb.DuckDBPyConnection, query: str) -> None:
-    found = names_of_tables(connection, query)
+    found = set(names_of_tables(connection, query) or ())
     assert found == {name.lower() for name in connection.get_table_names(query)}
 
 
 def test_names_are_found_though_the_tables_are_not_there(connection: duckdb.DuckDBPyConnection) -> None:
     query = 'WITH a AS (FROM "Masks") SELECT * FROM a JOIN tracks_all USING (annotation_id)'
-    assert names_of_tables(connection, query) == {"masks", "tracks_all"}
-    assert names_of_tables(connection, "SHOW idle") == {"idle"}
+    assert names_of_tables(connection, query) == frozenset({"masks", "tracks_all"})
+    assert names_of_tables(connection, "SHOW idle") == frozenset({"idle"})
 
 
 @pytest.mark.parametrize("query", ["SELECT 1; SELECT 2", "DROP TABLE frames", "FROM query_table('frames')"])
