@@ -115,7 +115,7 @@ def _refuse_unknown(view: View, labels: Labels) -> None:
     known = view.lazy("frames").select(schemas.FRAME_KEY).collect()
     sides = [labels.pairs.select(stream_id=f"stream_id_{s}", frame_idx=f"frame_idx_{s}") for s in ("a", "b")]
     wanted = pl.concat([labels.frames.select(schemas.FRAME_KEY), *sides]).unique(maintain_order=True)
-    missing = wanted.join(known, on=list(schemas.FRAME_KEY), how="anti")
+    missing = wanted.join(known, on=schemas.FRAME_KEY, how="anti")
     problems = []
     if missing.height:
         stream, index = missing.row(0)
@@ -136,7 +136,7 @@ def _flag(view: View, labels: Labels, flag: str) -> FlagResult | None:
     if not labelled.height:
         return None
     shown = view.lazy("curated").select(*schemas.FRAME_KEY, measure, called=pl.col("reasons").list.contains(flag))
-    rows = labelled.join(shown.collect(), on=list(schemas.FRAME_KEY), how="inner").drop_nulls()
+    rows = labelled.join(shown.collect(), on=schemas.FRAME_KEY, how="inner").drop_nulls()
     truth, called = rows["label"].to_numpy(), rows["called"].to_numpy()
     scores = sign * rows[measure].cast(pl.Float64).to_numpy()
     verdict = curation_scores.agreement(called, truth)
@@ -164,7 +164,7 @@ def _pairs(view: View, labels: Labels) -> tuple[list[dict[str, Any]], dict[str, 
         return [], None, []
     grouped = view.lazy("duplicates").select(*schemas.FRAME_KEY, "group_id")
     shown = view.lazy("fingerprints").select(*schemas.FRAME_KEY, "phash", "layout")
-    known = shown.join(grouped, on=list(schemas.FRAME_KEY), how="left").collect()
+    known = shown.join(grouped, on=schemas.FRAME_KEY, how="left").collect()
     rows = labels.pairs
     for side in ("a", "b"):
         of_side = known.select(pl.all().name.suffix(f"_{side}"))

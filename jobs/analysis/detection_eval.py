@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-import schemas
 from jobs.analysis import charts
 from jobs.analysis.coco_input import Kind, read_detections, read_truth
 from jobs.analysis.pages import render_page
@@ -20,12 +19,12 @@ from jobs.core.plain_values import finite
 from jobs.datasets.export_objects import are_known
 from jobs.views import final_objects
 from jobs.views.view import View
+from schemas import FRAME_KEY
 from transforms.assess.detection_scores import Scores, score
 from transforms.frames.clip import KEY_PATTERN
 
 _SHOWN = 3
 _MOST_CLASSES = 40
-_KEY = list(schemas.FRAME_KEY)
 
 
 @dataclass(frozen=True)
@@ -119,8 +118,8 @@ def _result(
 
 def _match(view: View, truth: Mapping[str, Any]) -> tuple[pl.DataFrame, Matching]:
     """Return the annotated frames that are images of the ground truth, with `image_id`, and what was not matched."""
-    looked_at = view.lazy("annotated").select(*_KEY, seen=pl.lit(True))
-    frames = view.lazy("frames").select(*_KEY, "uri", "width", "height").join(looked_at, on=_KEY, how="left")
+    looked_at = view.lazy("annotated").select(*FRAME_KEY, seen=pl.lit(True))
+    frames = view.lazy("frames").select(*FRAME_KEY, "uri", "width", "height").join(looked_at, on=FRAME_KEY, how="left")
     names = pl.DataFrame(
         {
             "image_id": pl.Series([str(i["id"]) for i in truth["images"]], dtype=pl.String),
@@ -134,8 +133,8 @@ def _match(view: View, truth: Mapping[str, Any]) -> tuple[pl.DataFrame, Matching
     ).drop("image_id")
     everything = frames.collect()
     # Exports of Winnow have stream and number of each image.
-    exported = names.drop_nulls(_KEY).join(everything, on=_KEY)
-    others = names.join(exported, on="at", how="anti").drop(_KEY)
+    exported = names.drop_nulls(FRAME_KEY).join(everything, on=FRAME_KEY)
+    others = names.join(exported, on="at", how="anti").drop(FRAME_KEY)
     last = pl.col("file_name").str.extract(r"([^/]+)$")
     by_name = everything.filter(~pl.col("uri").str.contains(KEY_PATTERN)).with_columns(
         base=pl.col("uri").str.replace_all("\\", "/", literal=True).str.extract(r"([^/]+)$")
@@ -163,7 +162,7 @@ def _match(view: View, truth: Mapping[str, Any]) -> tuple[pl.DataFrame, Matching
             "not annotated (annotate.frames=all annotates those that are not kept, too)"
         )
     ids = [truth["images"][at]["id"] for at in known["at"].to_list()]
-    return known.select(_KEY).with_columns(image_id=pl.Series(ids, dtype=pl.Object)), matching
+    return known.select(FRAME_KEY).with_columns(image_id=pl.Series(ids, dtype=pl.Object)), matching
 
 
 def _refuse_sizes(matched: pl.DataFrame) -> None:
@@ -182,15 +181,15 @@ def _refuse_sizes(matched: pl.DataFrame) -> None:
 
 
 def _annotations(view: View, images: pl.DataFrame, kind: Kind, table: str) -> pl.DataFrame:
-    names = ["annotation_id", *_KEY, "category", "score", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "mask_rle"]
+    names = ["annotation_id", *FRAME_KEY, "category", "score", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "mask_rle"]
     rows = view.lazy(table).select(names).collect()
     if kind == "segm":
         rows = rows.filter(pl.col("mask_rle").is_not_null())
-    sizes = view.lazy("frames").select(*_KEY, "width", "height").collect()
-    wanted = images.select(_KEY).with_columns(at=pl.int_range(images.height)).join(sizes, on=_KEY)
+    sizes = view.lazy("frames").select(*FRAME_KEY, "width", "height").collect()
+    wanted = images.select(FRAME_KEY).with_columns(at=pl.int_range(images.height)).join(sizes, on=FRAME_KEY)
     ids = images["image_id"].to_list()
     # A fixed order, independent of the table's files, since objects of equal scores are matched in order.
-    rows = rows.join(wanted, on=_KEY).sort("at", "annotation_id")
+    rows = rows.join(wanted, on=FRAME_KEY).sort("at", "annotation_id")
     return rows.with_columns(image_id=pl.Series([ids[at] for at in rows["at"].to_list()], dtype=pl.Object))
 
 

@@ -62,7 +62,7 @@ def render(workspace: Workspace, run: str | None = None, release: str | None = N
     """Return the report of a workspace, a run or a release as self-contained HTML."""
     view = View.of(workspace, run, release)
     store = Store(workspace.root)
-    frames = view.lazy("curated").select(_COLUMNS).sort(list(schemas.FRAME_KEY)).collect()
+    frames = view.lazy("curated").select(_COLUMNS).sort(schemas.FRAME_KEY).collect()
     streams = view.lazy("streams").filter(pl.col("stream_id").is_in(view.selection.streams)).sort("stream_id").collect()
     heads = store.read(schemas.HEADS).to_pylist()
     last = max((h["job_id"] for h in heads), default=None)

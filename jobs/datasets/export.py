@@ -30,6 +30,7 @@ from jobs.storage.workspace import Workspace
 from jobs.views import final_objects, snapshot_spec
 from jobs.views.statement import check_condition
 from jobs.views.view import View
+from schemas import FRAME_KEY
 from transforms.core.intervals import place_in_intervals
 from transforms.curate.splits import assign_splits, joined_keys
 from transforms.formats.exports import voc, yolo
@@ -41,7 +42,6 @@ from transforms.formats.exports.webdataset import shards
 from transforms.formats.exports.yolo import yolo_files
 
 _DEFAULT_SPLIT = "default"
-_KEY = list(schemas.FRAME_KEY)
 
 
 @dataclass(frozen=True)
@@ -220,8 +220,8 @@ def _rows(view: View, request: ExportRequest) -> pa.Table:
     wanted = [frames_of(view, request.selection)] if request.selection is not None else []
     wanted += [view.lazy(final_objects.REVIEWED).collect()] if request.only_reviewed else []
     for frames in wanted:
-        numbered = pl.DataFrame(rows.select([*_KEY, "content_hash"])).with_row_index("row")
-        chosen = numbered.join(frames, on=[*_KEY, "content_hash"], how="semi")
+        numbered = pl.DataFrame(rows.select([*FRAME_KEY, "content_hash"])).with_row_index("row")
+        chosen = numbered.join(frames, on=[*FRAME_KEY, "content_hash"], how="semi")
         rows = rows.take(chosen["row"].sort().to_numpy())
     return rows
 
@@ -242,8 +242,8 @@ def _unit_keys(rows: pa.Table, view: View, unit: Literal["scene", "stream"]) -> 
 
     It is computed from all frames of the view, so that it does not depend on which of them are exported.
     """
-    everyone = view.lazy("duplicates").select(*_KEY, "group_id").collect()
-    known = pl.DataFrame(rows.select(_KEY)).join(everyone, on=_KEY, how="full", coalesce=True)
+    everyone = view.lazy("duplicates").select(*FRAME_KEY, "group_id").collect()
+    known = pl.DataFrame(rows.select(FRAME_KEY)).join(everyone, on=FRAME_KEY, how="full", coalesce=True)
     if unit == "stream":
         known = known.with_columns(unit="stream_id")
     else:
@@ -254,16 +254,22 @@ def _unit_keys(rows: pa.Table, view: View, unit: Literal["scene", "stream"]) -> 
             raise UserError(f"streams without scenes: {', '.join(missing)}; run them with the stage scenes")
         known = known.with_columns(unit=pl.concat_str("stream_id", pl.lit(":"), pl.col("first").fill_null(-1)))
     named_ = known.to_arrow()
-    keyed = known.select(_KEY).with_columns(key=pl.Series(joined_keys(named_["unit"], named_["group_id"]).to_pylist()))
-    wanted = pl.DataFrame(rows.select(_KEY)).join(keyed, on=_KEY, how="left", maintain_order="left")
+    keyed = known.select(FRAME_KEY).with_columns(
+        key=pl.Series(joined_keys(named_["unit"], named_["group_id"]).to_pylist())
+    )
+    wanted = pl.DataFrame(rows.select(FRAME_KEY)).join(keyed, on=FRAME_KEY, how="left", maintain_order="left")
     return wanted.select("key").to_arrow()["key"].cast(pa.string())
 
 
 def _pictures(view: View, rows: pa.Table, root: Place) -> pa.ChunkedArray:
     """Return for each row the file to which its frame of a clip was written, null if it was not."""
-    now = view.lazy("frames").select(*_KEY, "input_id")
-    written = view.lazy("media").select(*_KEY, "input_id", "picture").join(now, on=[*_KEY, "input_id"], how="semi")
-    found = pl.DataFrame(rows.select(_KEY)).join(written.collect(), on=_KEY, how="left", maintain_order="left")
+    now = view.lazy("frames").select(*FRAME_KEY, "input_id")
+    written = (
+        view.lazy("media").select(*FRAME_KEY, "input_id", "picture").join(now, on=[*FRAME_KEY, "input_id"], how="semi")
+    )
+    found = pl.DataFrame(rows.select(FRAME_KEY)).join(
+        written.collect(), on=FRAME_KEY, how="left", maintain_order="left"
+    )
     names = pl.lit(f"{root}/") + pl.col("picture")
     return found.select(names).to_arrow()[0].cast(pa.string())
 

@@ -16,9 +16,8 @@ from jobs.models.weights_store import Licence, licence_of
 from jobs.views import final_objects
 from jobs.views.categories import categories_of, params_of
 from jobs.views.view import View
+from schemas import FRAME_KEY
 from transforms.formats.exports.objects import Objects
-
-_KEY = list(schemas.FRAME_KEY)
 
 
 def are_known(view: View) -> bool:
@@ -40,8 +39,8 @@ def objects_of(view: View, frames: pa.Table, min_score: float | None) -> Objects
         there = there.filter(
             (pl.col("score") >= min_score) | pl.col("decision").is_in(final_objects.HUMAN).fill_null(False)
         )
-    wanted = pl.DataFrame(frames.select(_KEY)).lazy()
-    rows = there.join(wanted, on=_KEY, how="semi").collect().to_arrow()
+    wanted = pl.DataFrame(frames.select(FRAME_KEY)).lazy()
+    rows = there.join(wanted, on=FRAME_KEY, how="semi").collect().to_arrow()
     return Objects.on(frames, rows, categories_of(view))
 
 
@@ -62,13 +61,13 @@ def models_of(view: View, frames: pa.Table, objects: Objects) -> list[dict[str, 
 
 def _lookers(view: View, frames: pa.Table, named: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield the models whose stages have rows of these frames, those left out that are `named` already."""
-    wanted = pl.DataFrame(frames.select(_KEY)).lazy()
+    wanted = pl.DataFrame(frames.select(FRAME_KEY)).lazy()
     weights, sources = ({each[name] for each in named} for name in ("weights_hash", "source"))
     for spec in sorted(STAGES, key=lambda spec: spec.model.credit if spec.model else 0):
         if spec.model is None or spec.name not in view.selection.keys:
             continue
         stage, section = spec.name, spec.model.section
-        rows = view.lazy(f"{spec.table.name}:{stage}").join(wanted, on=_KEY, how="semi")
+        rows = view.lazy(f"{spec.table.name}:{stage}").join(wanted, on=FRAME_KEY, how="semi")
         for key, n in rows.group_by("stage_key").len().sort("stage_key").collect().iter_rows():
             params = next(params_of(view, stage, key), {})
             digest, source = params.get(f"{section}.weights_hash"), params.get(f"{section}.detector", stage)
@@ -102,9 +101,9 @@ def _judges(view: View, frames: pa.Table) -> list[dict[str, Any]]:
 
     Where a person has reviewed a frame, only that person's decision counts.
     """
-    wanted = pl.DataFrame(frames.select(_KEY)).lazy()
-    said = view.lazy("escalated").select(*_KEY, "model", "verdicts").join(wanted, on=_KEY, how="semi")
-    answers = said.join(view.lazy(final_objects.REVIEWED), on=_KEY, how="anti").collect()
+    wanted = pl.DataFrame(frames.select(FRAME_KEY)).lazy()
+    said = view.lazy("escalated").select(*FRAME_KEY, "model", "verdicts").join(wanted, on=FRAME_KEY, how="semi")
+    answers = said.join(view.lazy(final_objects.REVIEWED), on=FRAME_KEY, how="anti").collect()
     if not answers.height:
         return []
     verdicts = answers.explode("verdicts").with_columns(said=pl.col("verdicts").struct.field("verdict"))
@@ -128,19 +127,19 @@ def review_counts(view: View, frames: pa.Table) -> dict[str, int]:
     Frames that no detector was run on, but to which objects were carried, are counted apart: whether there is more on
     them is not known.
     """
-    wanted = pl.DataFrame(frames.select(_KEY)).lazy()
-    people = view.lazy(final_objects.REVIEWED).select(_KEY).join(wanted, on=_KEY, how="semi").collect()
-    models = view.lazy("annotated").select(_KEY).join(wanted, on=_KEY, how="semi").collect()
+    wanted = pl.DataFrame(frames.select(FRAME_KEY)).lazy()
+    people = view.lazy(final_objects.REVIEWED).select(FRAME_KEY).join(wanted, on=FRAME_KEY, how="semi").collect()
+    models = view.lazy("annotated").select(FRAME_KEY).join(wanted, on=FRAME_KEY, how="semi").collect()
     seen = pl.concat([people, models]).unique()
-    carried = view.lazy("propagated").filter(pl.col("n_propagated") > 0).select(_KEY)
-    carried_to = carried.join(wanted, on=_KEY, how="semi").collect().join(seen, on=_KEY, how="anti")
+    carried = view.lazy("propagated").filter(pl.col("n_propagated") > 0).select(FRAME_KEY)
+    carried_to = carried.join(wanted, on=FRAME_KEY, how="semi").collect().join(seen, on=FRAME_KEY, how="anti")
     counts = {"reviewed": people.height, "not_annotated": frames.num_rows - seen.height - carried_to.height}
     return counts | ({"propagated": carried_to.height} if carried_to.height else {})
 
 
 def nested(frames: pa.Table, objects: Objects) -> pa.Table:
     """Return frames with a column `annotations`: a list of what is on each, empty for nothing."""
-    left_out = {"row", *_KEY}
+    left_out = {"row", *FRAME_KEY}
     names = [n for n in objects.rows.column_names if n not in left_out]
     listed = [[{name: each[name] for name in names} for each in objects.of(row)] for row in range(frames.num_rows)]
     kind = pa.list_(pa.struct([objects.rows.schema.field(n) for n in names]))

@@ -17,6 +17,7 @@ from jobs.storage.store import Drop, Store
 from jobs.storage.workspace import Workspace
 from jobs.views.statement import check_condition
 from jobs.views.view import View
+from schemas import FRAME_KEY
 from transforms.core.intervals import place_in_intervals
 from transforms.curate.selection import STRATEGIES, Candidates, Choice, FloatArray, Strategy, choose, layout_vectors
 from transforms.metrics.hashing import layout_array
@@ -25,8 +26,7 @@ from transforms.models.embeddings import vector_array
 Balance = Literal["stream", "scene", "hour"]
 By = Literal["layout", "embedding"]
 
-_KEY = list(schemas.FRAME_KEY)
-_PICTURE = [*_KEY, "content_hash"]
+_PICTURE = [*FRAME_KEY, "content_hash"]
 _BY_LOOKS = frozenset({"diverse", "coverage"})
 _PARTS: dict[Balance, pl.Expr] = {
     "stream": pl.col("stream_id"),
@@ -80,7 +80,7 @@ def select(workspace: Workspace, request: SelectRequest) -> dict[str, Any]:
     with_vectors = request.strategy in _BY_LOOKS and request.by != "layout"
     taken = _taken(workspace, store, view, request.after, with_vectors)
     wanted = _described(view, _wanted(view, request), with_vectors).join(taken, on=_PICTURE, how="anti")
-    frames = pl.concat([taken.with_columns(taken=True), wanted.with_columns(taken=False)]).sort(_KEY)
+    frames = pl.concat([taken.with_columns(taken=True), wanted.with_columns(taken=False)]).sort(FRAME_KEY)
     by = _basis(frames, request)
     n = request.n if request.n is not None else round((request.fraction or 0) * wanted.height)
     choice = choose(_candidates(frames, request, by), n, request.strategy, request.seed)
@@ -161,7 +161,9 @@ def _taken(workspace: Workspace, store: Store, view: View, after: tuple[str, ...
         release, _, part = name.partition(":")
         then = View.of(workspace, release=release) if release in releases else View.of(workspace)
         if release in releases and not part:
-            kept = then.lazy("curation").filter("keep").join(then.lazy("frames"), on=_KEY).select(_PICTURE).collect()
+            kept = (
+                then.lazy("curation").filter("keep").join(then.lazy("frames"), on=FRAME_KEY).select(_PICTURE).collect()
+            )
         else:
             kept = frames_of(then, part or name)
         pictures.append(kept)
@@ -176,7 +178,7 @@ def _described(view: View, pictures: pl.DataFrame, with_vectors: bool) -> pl.Dat
     known = view.lazy("frames").select(*_PICTURE, "mtime_ns", "time_ns", end_ns=end)
     described = {"quality": ["sharpness"], "fingerprints": ["layout"], "duplicates": ["group_id"]}
     for table, columns in (described | ({"embeddings": ["model", "vector"]} if with_vectors else {})).items():
-        known = known.join(view.lazy(table).select(*_KEY, *columns), on=_KEY, how="left")
+        known = known.join(view.lazy(table).select(*FRAME_KEY, *columns), on=FRAME_KEY, how="left")
     frames = known.join(pictures.lazy().select(_PICTURE), on=_PICTURE, how="semi").collect()
     scenes = view.lazy("scenes").select("stream_id", "start_idx", "end_idx", "scene_idx").collect()
     placed = place_in_intervals(frames, scenes)
@@ -244,7 +246,7 @@ def _reasons(choice: Choice, request: SelectRequest, begun: bool) -> list[str]:
 def _rows(frames: pl.DataFrame, choice: Choice, request: SelectRequest) -> pa.Table:
     chosen = frames.with_columns(stratum=_stratum(request))[choice.at]
     given = chosen.select(
-        *_KEY,
+        *FRAME_KEY,
         "content_hash",
         "stratum",
         selection=pl.lit(request.name),

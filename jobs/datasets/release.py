@@ -68,7 +68,7 @@ class ReleaseDiff:
 
 def difference(before: View, after: View) -> ReleaseDiff:
     """Compare the frames and verdicts of two views."""
-    key = list(schemas.FRAME_KEY)
+    key = schemas.FRAME_KEY
     old, new = (_verdicts(view) for view in (before, after))
     both = old.join(new, on=key, suffix="_new")
     dropped = both.filter(pl.col("keep") & ~pl.col("keep_new"))

@@ -7,13 +7,12 @@ import json
 import polars as pl
 import pyarrow as pa
 
-import schemas
 from jobs.core.errors import UserError
 from jobs.passes.context_frames import in_runs, window_ids
 from jobs.views import final_objects
 from jobs.views.view import View
+from schemas import FRAME_KEY
 
-_KEY = list(schemas.FRAME_KEY)
 _SHOWN = 3
 
 
@@ -22,9 +21,9 @@ def refuse_outdated(view: View, rows: pa.Table) -> None:
 
     This happens if a run without the stage `annotate` finds a replaced image.
     """
-    wanted = pl.DataFrame(rows.select(_KEY))
-    seen = view.lazy(final_objects.REVIEWED).select(_KEY).collect()
-    left = outdated(view).join(wanted, on=_KEY, how="semi").join(seen, on=_KEY, how="anti").sort(_KEY)
+    wanted = pl.DataFrame(rows.select(FRAME_KEY))
+    seen = view.lazy(final_objects.REVIEWED).select(FRAME_KEY).collect()
+    left = outdated(view).join(wanted, on=FRAME_KEY, how="semi").join(seen, on=FRAME_KEY, how="anti").sort(FRAME_KEY)
     if left.height:
         some = ", ".join(f"{stream} {number}" for stream, number in left.head(_SHOWN).iter_rows())
         more = ", …" if left.height > _SHOWN else ""
@@ -36,21 +35,23 @@ def refuse_outdated(view: View, rows: pa.Table) -> None:
 
 def outdated(view: View) -> pl.DataFrame:
     """Return the frames whose rows in `annotated`, or `propagated`, are of other content than they have now."""
-    annotated = view.lazy("annotated").select(*_KEY, "stage_key", was="input_id").collect()
-    carried = view.lazy("propagated").filter(pl.col("n_propagated") > 0).select(*_KEY, "content_id").collect()
+    annotated = view.lazy("annotated").select(*FRAME_KEY, "stage_key", was="input_id").collect()
+    carried = view.lazy("propagated").filter(pl.col("n_propagated") > 0).select(*FRAME_KEY, "content_id").collect()
     if not annotated.height and not carried.height:
-        return annotated.select(_KEY)
-    frames = view.lazy("frames").filter(pl.col("status") == "ok").select(*_KEY, "input_id").sort(_KEY).collect()
-    alone = carried.join(annotated, on=_KEY, how="anti").join(frames, on=_KEY)
-    found = [alone.filter(pl.col("content_id") != pl.col("input_id")).select(_KEY)]
+        return annotated.select(FRAME_KEY)
+    frames = (
+        view.lazy("frames").filter(pl.col("status") == "ok").select(*FRAME_KEY, "input_id").sort(FRAME_KEY).collect()
+    )
+    alone = carried.join(annotated, on=FRAME_KEY, how="anti").join(frames, on=FRAME_KEY)
+    found = [alone.filter(pl.col("content_id") != pl.col("input_id")).select(FRAME_KEY)]
     for stage_key, context in _contexts(view, annotated["stage_key"].unique().sort().to_list()).items():
         mine = annotated.filter(pl.col("stage_key") == stage_key)
         now = frames.filter(pl.col("stream_id").is_in(mine["stream_id"].unique().to_list()))
         if context:
             followed = in_runs(now, view.lazy("streams").select("stream_id", "step").collect())
             now = now.with_columns(input_id=pl.Series(window_ids(followed, context)))
-        both = mine.join(now, on=_KEY)
-        found.append(both.filter(pl.col("was") != pl.col("input_id")).select(_KEY))
+        both = mine.join(now, on=FRAME_KEY)
+        found.append(both.filter(pl.col("was") != pl.col("input_id")).select(FRAME_KEY))
     return pl.concat(found)
 
 

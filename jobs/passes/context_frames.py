@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-import schemas
+from schemas import FRAME_KEY
 from transforms.core.identity import Int64Array, mix, row_terms
-
-_KEY = list(schemas.FRAME_KEY)
 
 
 def in_runs(frames: pl.DataFrame, steps: pl.DataFrame) -> pl.DataFrame:
@@ -37,7 +35,9 @@ def window_ids(frames: pl.DataFrame, context: int) -> Int64Array:
 
 def with_those_before(frames: pl.DataFrame, wanted: pl.DataFrame, context: int) -> pl.DataFrame:
     """Return the wanted frames and all that lie up to `context` places before one of them in its stream, in order."""
-    marked = frames.join(wanted.select(*_KEY, "replaces", "wanted"), on=_KEY, how="left", maintain_order="left")
+    marked = frames.join(
+        wanted.select(*FRAME_KEY, "replaces", "wanted"), on=FRAME_KEY, how="left", maintain_order="left"
+    )
     place = pl.int_range(pl.len())
     next_wanted = pl.when("wanted").then(place).backward_fill().over("stream_id")
     near = marked.with_columns(ahead=next_wanted - place.over("stream_id")).filter(pl.col("ahead") <= context)

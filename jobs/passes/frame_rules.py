@@ -13,8 +13,7 @@ from jobs.core.errors import RunFailedError, one_line
 from jobs.core.stage import Stage
 from jobs.storage.file_pruning import Span
 from jobs.storage.store import Snapshot, Store
-
-_KEY = list(schemas.FRAME_KEY)
+from schemas import FRAME_KEY
 
 
 class Chooser:
@@ -51,7 +50,7 @@ class Chooser:
         stage = self._stages[table.written_by]
         rows = pl.DataFrame(self._snapshot(table).read(columns, stage.key, streams, span))
         chosen = self.chosen(stage, streams, span)
-        return rows if chosen is None else rows.join(chosen, on=_KEY, how="semi")
+        return rows if chosen is None else rows.join(chosen, on=FRAME_KEY, how="semi")
 
     def _snapshot(self, table: schemas.Table) -> Snapshot:
         if table.name not in self._snapshots:

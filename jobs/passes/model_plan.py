@@ -16,9 +16,8 @@ from jobs.passes.object_prompts import OBJECT_COLUMNS, with_objects
 from jobs.storage.batching import portions, stream_sizes
 from jobs.storage.file_pruning import Span
 from jobs.storage.store import Snapshot, Store
+from schemas import FRAME_KEY
 from transforms.models.inference import REQUEST
-
-_KEY = list(schemas.FRAME_KEY)
 
 
 @dataclass
@@ -116,8 +115,12 @@ class ModelPlanner:
         return (None if span[0] is None else span[0] - self._reach, span[1])
 
     def _decodable(self, streams: frozenset[str], span: Span) -> pl.DataFrame:
-        columns = (*_KEY, "uri", "input_id", "width", "height", "status")
-        return rows_of(self._pictures, columns, self._frames, streams, span).filter(pl.col("status") == "ok").sort(_KEY)
+        columns = (*FRAME_KEY, "uri", "input_id", "width", "height", "status")
+        return (
+            rows_of(self._pictures, columns, self._frames, streams, span)
+            .filter(pl.col("status") == "ok")
+            .sort(FRAME_KEY)
+        )
 
     def _undone(
         self, frames: pl.DataFrame, row_id: str, streams: frozenset[str], span: Span, plan: ModelPlan
@@ -126,21 +129,21 @@ class ModelPlanner:
 
         A row is done where it was computed from what the column `row_id` says. All is counted in the plan.
         """
-        live = rows_of(self.snapshot, (*_KEY, "input_id"), self._stage, streams, span)
-        gone = live.join(frames, on=_KEY, how="anti").select(_KEY)
+        live = rows_of(self.snapshot, (*FRAME_KEY, "input_id"), self._stage, streams, span)
+        gone = live.join(frames, on=FRAME_KEY, how="anti").select(FRAME_KEY)
         if gone.height:
             plan.gone.append(gone.to_arrow())
         chosen = self._routing.chosen(self._stage, streams, span)
-        wanted = frames if chosen is None else frames.join(chosen, on=_KEY, how="semi")
+        wanted = frames if chosen is None else frames.join(chosen, on=FRAME_KEY, how="semi")
         known = live.rename({"input_id": "was"})
         undone = pl.lit(self._recompute) | pl.col("was").ne_missing(pl.col(row_id))
-        left = wanted.join(known, on=_KEY, how="left").filter(undone)
+        left = wanted.join(known, on=FRAME_KEY, how="left").filter(undone)
         replaces = pl.col("was").is_not_null()
         n_outdated = left.filter(replaces).height
         plan.wanted += wanted.height
         plan.outdated += n_outdated
         plan.missing += left.height - n_outdated
-        return left.sort(_KEY).with_columns(replaces=replaces, wanted=True)
+        return left.sort(FRAME_KEY).with_columns(replaces=replaces, wanted=True)
 
 
 def request(rows: pl.DataFrame) -> pa.Table:

@@ -374,7 +374,7 @@ class _LiveRows:
         # What lies between the halo frame and this window was the window before's to report.
         low = window.span[0]
         stray = ~hit if low is None else ~hit & (found["frame_idx"].to_numpy() >= low)
-        gone = found.select(list(schemas.FRAME_KEY)).filter(pa.array(stray)) if stray.any() else None
+        gone = found.select(schemas.FRAME_KEY).filter(pa.array(stray)) if stray.any() else None
         return cls(present, input_id, stat_id, gone)
 
     def n_gone(self, names: Sequence[str]) -> Int64Array:

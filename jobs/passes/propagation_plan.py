@@ -15,9 +15,8 @@ from jobs.passes.model_plan import ModelPlan, ModelPlanner, request, rows_of
 from jobs.passes.object_prompts import OBJECT_COLUMNS, with_objects
 from jobs.storage.file_pruning import Span
 from jobs.storage.store import Store
+from schemas import FRAME_KEY
 from transforms.core.identity import mix, row_terms
-
-_KEY = list(schemas.FRAME_KEY)
 
 
 class CarryPlanner(ModelPlanner):
@@ -40,9 +39,9 @@ class CarryPlanner(ModelPlanner):
     def _compare(self, streams: frozenset[str], span: Span, plan: ModelPlan) -> pa.Table:
         reach = self._reached(span)
         read = in_runs(self._decodable(streams, reach), self._steps)
-        keys = rows_of(self._annotated, _KEY, self._annotate, streams, reach)
+        keys = rows_of(self._annotated, FRAME_KEY, self._annotate, streams, reach)
         if (chosen := self._routing.chosen(self._annotate, streams, reach)) is not None:
-            keys = keys.join(chosen, on=_KEY, how="semi")
+            keys = keys.join(chosen, on=FRAME_KEY, how="semi")
         found = rows_of(self._objects_found, OBJECT_COLUMNS, self._annotate, streams, reach)
         starts = rows_of(self._starts, ("stream_id", "start_idx"), self._scenes, streams, (None, None))
         read = in_stretches(read, keys, found, starts, self._stage.context)
@@ -62,7 +61,7 @@ def in_stretches(
     none. `window_id` is that of the frames that these can be carried to, made of the pictures from the first on, and
     of the objects; null for all others.
     """
-    scene = frames.select(_KEY).join_asof(
+    scene = frames.select(FRAME_KEY).join_asof(
         starts.sort("start_idx"),
         left_on="frame_idx",
         right_on="start_idx",
@@ -70,9 +69,9 @@ def in_stretches(
         check_sortedness=False,
     )["start_idx"]
     place = np.arange(frames.height)
-    origins = with_objects(frames.join(keys, on=_KEY, how="semi", maintain_order="left"), found)
-    marked = frames.join(keys.select(*_KEY, is_key=True), on=_KEY, how="left", maintain_order="left").join(
-        origins.select(*_KEY, "objects", "window_id"), on=_KEY, how="left", maintain_order="left"
+    origins = with_objects(frames.join(keys, on=FRAME_KEY, how="semi", maintain_order="left"), found)
+    marked = frames.join(keys.select(*FRAME_KEY, is_key=True), on=FRAME_KEY, how="left", maintain_order="left").join(
+        origins.select(*FRAME_KEY, "objects", "window_id"), on=FRAME_KEY, how="left", maintain_order="left"
     )
     same = frames["follows"].to_numpy() & scene.eq_missing(scene.shift(1)).fill_null(False).to_numpy()
     begins = ~same | marked["is_key"].fill_null(False).to_numpy()
@@ -95,5 +94,5 @@ def with_stretches(frames: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
     near = frames.join(last, on="stretch", how="inner", maintain_order="left").filter(
         pl.col("frame_idx") <= pl.col("last")
     )
-    marked = near.join(wanted.select(*_KEY, "replaces", "wanted"), on=_KEY, how="left", maintain_order="left")
+    marked = near.join(wanted.select(*FRAME_KEY, "replaces", "wanted"), on=FRAME_KEY, how="left", maintain_order="left")
     return marked.with_columns(pl.col("replaces").fill_null(False), pl.col("wanted").fill_null(False))

@@ -10,16 +10,15 @@ import pyarrow as pa
 
 import schemas
 from jobs.storage.store import Store
-
-_KEY = list(schemas.FRAME_KEY)
+from schemas import FRAME_KEY
 
 
 def only_quarantined(todo: Iterator[pa.Table], store: Store) -> Iterator[pa.Table]:
     """Yield of a plan the quarantined frames, and the frames before these that motion needs."""
-    held = pl.DataFrame(store.read(schemas.QUARANTINE, _KEY)).unique()
+    held = pl.DataFrame(store.read(schemas.QUARANTINE, FRAME_KEY)).unique()
     for rows in todo:
-        keys = pl.DataFrame(rows.select(_KEY)).with_row_index("at")
-        at = keys.join(held, on=_KEY, how="semi")["at"].to_numpy()
+        keys = pl.DataFrame(rows.select(FRAME_KEY)).with_row_index("at")
+        at = keys.join(held, on=FRAME_KEY, how="semi")["at"].to_numpy()
         wanted = np.zeros(rows.num_rows, np.bool_)
         wanted[at] = rows["wanted"].to_numpy()[at]
         leads = np.zeros(rows.num_rows, np.bool_)

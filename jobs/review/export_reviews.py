@@ -25,6 +25,7 @@ from jobs.storage.workspace import Workspace
 from jobs.views import final_objects, snapshot_spec
 from jobs.views.statement import check_condition
 from jobs.views.view import View
+from schemas import FRAME_KEY
 from transforms.formats.exports.objects import Objects
 from transforms.formats.reviewing.coco import review_coco_files
 from transforms.formats.reviewing.cvat import cvat_files
@@ -32,7 +33,6 @@ from transforms.formats.reviewing.labelstudio import labelstudio_files
 from transforms.formats.reviewing.shapes import picture_name
 from transforms.frames.clip import FrameName
 
-_KEY = list(schemas.FRAME_KEY)
 _IMAGES = "images/"
 
 FORMATS: Mapping[str, Callable[[pa.Table, Objects, str], dict[str, bytes]]] = {
@@ -118,13 +118,13 @@ def _rows(view: View, request: QueueRequest) -> pa.Table:
     columns = "stream_id, frame_idx, content_hash, width, height, uri, uncertainty"
     rows = pl.DataFrame(view.sql(f"SELECT {columns} FROM curated WHERE status = 'ok' AND {test}"))
     if not request.include_reviewed:
-        rows = rows.join(view.lazy(final_objects.REVIEWED).collect(), on=[*_KEY, "content_hash"], how="anti")
+        rows = rows.join(view.lazy(final_objects.REVIEWED).collect(), on=[*FRAME_KEY, "content_hash"], how="anti")
     if request.n is not None:
-        rows = rows.sort("uncertainty", *_KEY, descending=[True, False, False], nulls_last=True).head(request.n)
-    rows = rows.sort(_KEY)
+        rows = rows.sort("uncertainty", *FRAME_KEY, descending=[True, False, False], nulls_last=True).head(request.n)
+    rows = rows.sort(FRAME_KEY)
     names = [
         _IMAGES + picture_name(stream, number, content, _suffix(uri))
-        for stream, number, content, uri in rows.select(*_KEY, "content_hash", "uri").iter_rows()
+        for stream, number, content, uri in rows.select(*FRAME_KEY, "content_hash", "uri").iter_rows()
     ]
     table = rows.to_arrow().append_column("file_name", pa.array(names, pa.string()))
     for name in ("stream_id", "content_hash", "uri"):

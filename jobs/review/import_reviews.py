@@ -20,6 +20,7 @@ from jobs.storage.workspace import Workspace
 from jobs.views import final_objects
 from jobs.views.categories import categories_of
 from jobs.views.view import View
+from schemas import FRAME_KEY
 from transforms.formats.reviewing.coco import read_review_coco
 from transforms.formats.reviewing.cvat import read_cvat
 from transforms.formats.reviewing.decisions import Known, decide
@@ -27,7 +28,6 @@ from transforms.formats.reviewing.labelstudio import read_labelstudio
 from transforms.formats.reviewing.shapes import Returned, ReviewFileError, parse_name
 
 _SHOWN = 20
-_KEY = list(schemas.FRAME_KEY)
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _known(matched: Sequence[tuple[Returned, Row]], view: View) -> list[Known]:
     )
     named = sorted({s.annotation_id for frame, _ in matched for s in frame.shapes if s.annotation_id})
     columns = list(schemas.OBJECT_COLUMNS)
-    shown = view.lazy(final_objects.BY_MODELS).select(columns).join(wanted, on=_KEY, how="semi")
+    shown = view.lazy(final_objects.BY_MODELS).select(columns).join(wanted, on=FRAME_KEY, how="semi")
     ever = pl.concat([view.lazy(name).select(columns) for name in ("annotations_all", "propagations_all")])
     found = ever.filter(pl.col("annotation_id").is_in(named))
     said = view.lazy("reviews").filter(pl.col("decision").is_in(("correct", "add")))

@@ -15,9 +15,9 @@ import schemas
 from jobs.core.stage import Stage
 from jobs.storage.data_files import Part, source, write_part
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
+from schemas import FRAME_KEY
 
 _SHARE_OF_TIME = 10
-_KEY = list(schemas.FRAME_KEY)
 
 
 @dataclass
@@ -120,14 +120,15 @@ class Committer:
         return Change([*pending.parts, *pending.replacing], [drop])
 
     def _keys(self, parts: Sequence[Part]) -> pa.Table:
-        return pa.concat_tables([self._rows(part, _KEY) for part in parts])
+        return pa.concat_tables([self._rows(part, FRAME_KEY) for part in parts])
 
-    def _rows(self, part: Part, columns: list[str] | None = None) -> pa.Table:
-        return pq.read_table(source(self._store.root / part.table / part.path), columns=columns)
+    def _rows(self, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
+        wanted = None if columns is None else list(columns)
+        return pq.read_table(source(self._store.root / part.table / part.path), columns=wanted)
 
     def _against_live(self, stage: Stage, part: Part, snapshot: Snapshot) -> Part | None:
         """Return the part without the frames that somebody else has done from the same input."""
-        same = [*_KEY, "input_id", *(["stat_id"] if stage.table is schemas.FRAMES else [])]
+        same = [*FRAME_KEY, "input_id", *(["stat_id"] if stage.table is schemas.FRAMES else [])]
         rows = self._rows(part)
         span = (part.low["frame_idx"], part.high["frame_idx"] + 1)
         streams = frozenset(pc.unique(rows["stream_id"]).to_pylist())

@@ -69,5 +69,5 @@ def _among(asked: pl.DataFrame, snapshot: Snapshot, stage_key: str | None) -> se
     """Return those of a few frames that a table has a row of; of the others no more is held than two columns."""
     span = (int(asked["frame_idx"].min()), int(asked["frame_idx"].max()) + 1)  # type: ignore[arg-type]
     streams = frozenset(asked["stream_id"].to_list())
-    rows = pl.DataFrame(snapshot.read(list(schemas.FRAME_KEY), stage_key, streams, span))
-    return set(asked.join(rows, on=list(schemas.FRAME_KEY), how="semi").iter_rows())
+    rows = pl.DataFrame(snapshot.read(schemas.FRAME_KEY, stage_key, streams, span))
+    return set(asked.join(rows, on=schemas.FRAME_KEY, how="semi").iter_rows())

@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
+
+import polars as pl
 
 import schemas
+from schemas import FRAME_KEY
 
 NAME = schemas.ANNOTATIONS.name
-DETECTED = "annotations_found"
-"""The relation of what detectors alone found: the selected rows of the stored table `annotations`."""
 
 _REFINED_BY = {schemas.MASKS: "mask_rle", schemas.TRACKS: "track_id"}
 """The column of an object that another table knows better, by that table."""
 
 
-def statement(stages: Container[str]) -> str:
-    """Return the SELECT behind `annotations`, in the columns of the stored table.
+def all_annotations(rows: Callable[[schemas.Table], pl.LazyFrame], stages: Container[str]) -> pl.LazyFrame:
+    """Return the objects of all kinds in the columns of the stored table `annotations`, in no order.
 
-    `stages` are those with selected rows; the tables of others are not read. A propagated object takes the track of the
-    object that it was propagated from. It is shown as long as that object is there, and no detector has run on its own
-    frame.
-
-    >>> statement({"annotate"})
-    'SELECT found.* FROM annotations_found found '
+    `rows` gives the selected rows of a stored table, and `stages` are those that have any. A propagated object takes
+    the track of the object that it was propagated from. It is shown as long as that object is there, and no detector
+    has run on its own frame.
     """
-    refined, joins = [], []
+    found = rows(schemas.ANNOTATIONS)
+    order = found.collect_schema().names()
     for table, column in _REFINED_BY.items():
         if table.written_by in stages:
-            refined.append(f"coalesce({table.name}.{column}, found.{column}) AS {column}")
-            joins.append(f"LEFT JOIN {table.name} ON {table.name}.annotation_id = found.annotation_id")
-    replaced = f" REPLACE ({', '.join(refined)})" if refined else ""
-    select = f"SELECT found.*{replaced} FROM {DETECTED} found {' '.join(joins)}"
-    parts = [select]
+            known = rows(table).select("annotation_id", better=column)
+            found = found.join(known, on="annotation_id", how="left")
+            found = found.with_columns(pl.coalesce("better", column).alias(column)).drop("better")
+    together = [found.select(order)]
     if schemas.PROPAGATIONS.written_by in stages:
-        parts.append(
-            "SELECT carried.* EXCLUDE (origin_id) REPLACE (origin.track_id AS track_id) FROM propagations carried "
-            f"JOIN ({select}) origin ON origin.annotation_id = carried.origin_id "
-            "ANTI JOIN annotated ON annotated.stream_id = carried.stream_id "
-            "AND annotated.frame_idx = carried.frame_idx"
-        )
+        origins = found.select("track_id", origin_id="annotation_id")
+        propagated = rows(schemas.PROPAGATIONS).drop("track_id").join(origins, on="origin_id", how="inner")
+        detected = rows(schemas.ANNOTATED).select(FRAME_KEY)
+        together.append(propagated.join(detected, on=FRAME_KEY, how="anti").select(order))
     if schemas.TEXTS.written_by in stages:
-        parts.append("SELECT * FROM texts")
-    return " UNION ALL BY NAME ".join(parts)
+        together.append(rows(schemas.TEXTS).select(order))
+    return pl.concat(together)

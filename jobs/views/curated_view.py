@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
+from collections.abc import Callable
+
+import polars as pl
 
 import schemas
 
@@ -20,24 +22,18 @@ _JOINED = (
     schemas.CAPTIONS,
     schemas.ROUTING,
 )
-_OWN = frozenset({"stage_key", "input_id"})
 # Binary columns are of no use to readers, who find them in `fingerprints` and `motion`.
-_LEFT_OUT = frozenset({*_OWN, "content_id", "layout", "tiles", "sketch", *schemas.FRAME_KEY})
+_LEFT_OUT = frozenset({"stage_key", "input_id", "content_id", "layout", "tiles", "sketch", *schemas.FRAME_KEY})
 
 
-def _columns(table: schemas.Table) -> list[str]:
-    return [column.name for column in table.columns if column.name not in _LEFT_OUT]
+def curated(table: Callable[[str], pl.LazyFrame]) -> pl.LazyFrame:
+    """Return the frames, given the tables by name, with the columns of the per-frame tables.
 
-
-def schema() -> pa.Schema:
-    """Return the columns: those of `frames`, then those of the other tables; null where a stage has no row."""
-    own = [field for field in schemas.FRAMES.arrow_schema if field.name not in _OWN]
-    return pa.schema([*own, *(table.arrow_schema.field(name) for table in _JOINED for name in _columns(table))])
-
-
-def statement() -> str:
-    """Return the SELECT behind `curated`."""
-    columns = [f"f.* EXCLUDE ({', '.join(sorted(_OWN))})"]
-    columns += [f"{table.name}.{name}" for table in _JOINED for name in _columns(table)]
-    joins = " ".join(f"LEFT JOIN {table.name} USING (stream_id, frame_idx)" for table in _JOINED)
-    return f"SELECT {', '.join(columns)} FROM frames f {joins}"
+    A column is null where its stage has no row of the frame.
+    """
+    joined = table("frames").drop("stage_key", "input_id")
+    for each in _JOINED:
+        columns = [column.name for column in each.columns if column.name not in _LEFT_OUT]
+        rows = table(each.name).select(*schemas.FRAME_KEY, *columns)
+        joined = joined.join(rows, on=schemas.FRAME_KEY, how="left")
+    return joined

@@ -1,19 +1,17 @@
 """The final objects of each frame: as models found them, corrected by vision language models and by people.
 
-Tables of models are never changed by a review. Exports and scores read these views instead. Each is defined by one SQL
-SELECT over other relations of a `View`:
-
-- `objects` (`NAME`): on a frame that a person has reviewed, what that person left; on others, `objects_by_models`.
-- `objects_by_models` (`BY_MODELS`): what the larger model found where frames were routed to it, else `annotations`,
-  without what a vision language model dropped, and under the categories that it gave.
-- `reviewed_frames` (`REVIEWED`): frames that a person has reviewed with the picture that they show now.
+Tables of models are never changed by a review. Exports and scores read these views instead, which `View.lazy` and SQL
+have under the names in `VIEWS`.
 """
 
 from __future__ import annotations
 
-import pyarrow as pa
+from collections.abc import Callable, Mapping
+
+import polars as pl
 
 import schemas
+from schemas import FRAME_KEY
 
 NAME = "objects"
 BY_MODELS = "objects_by_models"
@@ -25,41 +23,64 @@ HUMAN = ("approve", "correct", "add")
 COLUMNS = (*schemas.OBJECT_COLUMNS, "decision", "reviewer")
 """Columns of `objects` and `objects_by_models`: of `annotations`, and the last decision with who made it."""
 
-_KEY = ", ".join(schemas.FRAME_KEY)
-_PICTURE = f"{_KEY}, content_hash"
-_OBJECT = ", ".join(schemas.OBJECT_COLUMNS)
-_HUMAN = ", ".join(f"'{decision}'" for decision in HUMAN)
+_PICTURE = [*FRAME_KEY, "content_hash"]
 
-STATEMENTS = {
-    # A review of another picture than the frame shows now does not count.
-    REVIEWED: f"""
-        SELECT {_PICTURE} FROM (SELECT {_PICTURE} FROM reviews WHERE decision = 'seen') AS seen
-        SEMI JOIN frames USING ({_PICTURE})""",
-    BY_MODELS: f"""
-        WITH larger AS (
-            SELECT {_KEY} FROM "annotated:larger" AS run
-            SEMI JOIN frames USING (input_id, {_KEY})
-            SEMI JOIN (SELECT {_KEY} FROM routing WHERE route = 'larger') AS routed USING ({_KEY})
-        ), found AS (
-            SELECT {_OBJECT} FROM annotations ANTI JOIN larger USING ({_KEY})
-            UNION ALL SELECT {_OBJECT} FROM "annotations:larger" SEMI JOIN larger USING ({_KEY})
-        ), said AS (
-            SELECT verdict.annotation_id, verdict.verdict AS decision, verdict.category AS other, model AS reviewer
-            FROM (SELECT unnest(verdicts) AS verdict, model FROM escalated) WHERE verdict IS NOT NULL
-        )
-        SELECT found.* REPLACE (CASE WHEN decision = 'relabel' THEN other ELSE category END AS category),
-               decision, reviewer
-        FROM found LEFT JOIN said ON said.annotation_id = found.annotation_id
-        WHERE decision IS DISTINCT FROM 'drop'""",
-    NAME: f"""
-        SELECT {", ".join(COLUMNS)} FROM (SELECT * FROM reviews WHERE decision IN ({_HUMAN})) AS said
-        SEMI JOIN {REVIEWED} USING ({_PICTURE})
-        UNION ALL SELECT {", ".join(COLUMNS)} FROM {BY_MODELS} ANTI JOIN {REVIEWED} USING ({_KEY})""",
+Tables = Callable[[str], pl.LazyFrame]
+"""Gives the rows of a table or view by its name."""
+
+
+def final_objects(table: Tables) -> pl.LazyFrame:
+    """Return the objects that exports and scores read, in `COLUMNS`.
+
+    On a frame that a person has reviewed, they are what that person left; on others, what `objects_by_models` has. A
+    review of another picture than the frame shows now does not count.
+    """
+    reviewed = table(REVIEWED)
+    reviews = table("reviews").filter(pl.col("decision").is_in(HUMAN))
+    by_people = reviews.join(reviewed, on=_PICTURE, how="semi").select(COLUMNS)
+    return pl.concat([by_people, table(BY_MODELS).join(reviewed, on=FRAME_KEY, how="anti")])
+
+
+def objects_by_models(table: Tables) -> pl.LazyFrame:
+    """Return what models found, in `COLUMNS`: the larger model where frames were routed to it, else the first one.
+
+    That is without what a vision language model dropped, and under the categories that it gave.
+    """
+    now = ["input_id", *FRAME_KEY]
+    routed = table("routing").filter(route="larger")
+    larger = table("annotated:larger").join(table("frames").select(now), on=now, how="semi")
+    larger = larger.join(routed, on=FRAME_KEY, how="semi").select(FRAME_KEY)
+    columns = list(schemas.OBJECT_COLUMNS)
+    first = table("annotations").select(columns).join(larger, on=FRAME_KEY, how="anti")
+    second = table("annotations:larger").select(columns).join(larger, on=FRAME_KEY, how="semi")
+    verdicts = (
+        table("escalated")
+        .select("verdicts", reviewer="model")
+        .explode("verdicts")
+        .drop_nulls("verdicts")
+        .with_columns(pl.col("verdicts").struct.unnest())
+        .select("annotation_id", "reviewer", decision="verdict", other="category")
+    )
+    relabelled = pl.when(pl.col("decision") == "relabel").then(pl.col("other")).otherwise(pl.col("category"))
+    return (
+        pl.concat([first, second])
+        .join(verdicts, on="annotation_id", how="left")
+        .filter(pl.col("decision").ne_missing("drop"))
+        .with_columns(category=relabelled)
+        .select(COLUMNS)
+    )
+
+
+def reviewed_frames(table: Tables) -> pl.LazyFrame:
+    """Return the frames that a person has reviewed with the picture that they show now: key and `content_hash`."""
+    shown = table("frames").select(_PICTURE)
+    reviewed = table("reviews").filter(pl.col("decision") == "seen").select(_PICTURE)
+    return reviewed.join(shown, on=_PICTURE, how="semi")
+
+
+VIEWS: Mapping[str, Callable[[Tables], pl.LazyFrame]] = {
+    NAME: final_objects,
+    BY_MODELS: objects_by_models,
+    REVIEWED: reviewed_frames,
 }
-"""The SELECT behind each of the views."""
-
-
-def schema(name: str) -> pa.Schema:
-    """Return the columns of one of the views."""
-    own = schemas.FRAMES.arrow_schema if name == REVIEWED else schemas.REVIEWS.arrow_schema
-    return pa.schema([own.field(column) for column in (_PICTURE.split(", ") if name == REVIEWED else COLUMNS)])
+"""The views, by the names under which queries have them."""

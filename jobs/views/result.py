@@ -45,7 +45,7 @@ def presentable(rows: pa.Table) -> pa.Table:
     return rows
 
 
-def batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
     """Yield batches; what goes wrong while they are computed is raised as `duckdb.Error`, not as Arrow's."""
     try:
         yield from reader
@@ -57,7 +57,7 @@ def _of_size(reader: pa.RecordBatchReader, size: int) -> Iterator[pa.Table]:
     """Cut batches of any sizes into tables of one, so that what is written does not depend on who computed it."""
     held: list[pa.RecordBatch] = []
     n = 0
-    for batch in batches(reader):
+    for batch in _batches(reader):
         rest = batch
         while n + rest.num_rows >= size:
             yield pa.Table.from_batches([*held, rest.slice(0, size - n)], reader.schema)

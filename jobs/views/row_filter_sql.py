@@ -60,10 +60,6 @@ class RowFilter:
         """
         return self._rows(table, (), frozenset(self.selection.keys.get(table.written_by, ())))
 
-    def statement_of_stage(self, table: schemas.Table, stage: str) -> str:
-        """Return the SELECT of the rows that another stage has written into a table, whatever rules that stage has."""
-        return self._under_keys(table, stage, "true", ())
-
     def _number(self, stage: str, stream: str) -> int | None:
         rule = self.selection.rules.get(stage, {}).get(stream)
         return None if rule is None else self._rules[stage].index(rule)
@@ -71,11 +67,11 @@ class RowFilter:
     def _rows(self, table: schemas.Table, within: tuple[_Within, ...], streams: frozenset[str]) -> str:
         """Return the SELECT for `streams`, which are those that have all the rules of `within`."""
         stage = table.written_by
-        parts = [self._under_keys(table, stage, "k.rule IS NULL", within)]
+        parts = [self._under_keys(table, "k.rule IS NULL", within)]
         for number, text in enumerate(self._rules.get(stage, ())):
             mine = frozenset(s for s in streams if self.selection.rules[stage].get(s) == text)
             if mine:
-                rows = self._under_keys(table, stage, f"k.rule = {number}", within)
+                rows = self._under_keys(table, f"k.rule = {number}", within)
                 frames = self._frames(text, (*within, (stage, number)), mine)
                 parts.append(
                     f"SELECT r.* FROM ({rows}) AS r SEMI JOIN ({frames}) AS c "
@@ -97,7 +93,8 @@ class RowFilter:
         }
         return rule.query(sources)
 
-    def _under_keys(self, table: schemas.Table, stage: str, condition: str, within: tuple[_Within, ...]) -> str:
+    def _under_keys(self, table: schemas.Table, condition: str, within: tuple[_Within, ...]) -> str:
+        stage = table.written_by
         # DuckDB passes literals on to Arrow, which then leaves out the files of other keys.
         literals = ", ".join(f"'{key}'" for key in sorted(set(self.selection.keys.get(stage, {}).values()))) or "NULL"
         tests = [f"a.stage_key IN ({literals})"]

@@ -13,8 +13,8 @@ from conf.stage_spec import Comparison
 from conf.stages import spec_of
 from jobs.core.stage import Stage
 from jobs.storage.store import Store
+from schemas import FRAME_KEY
 
-_KEY = list(schemas.FRAME_KEY)
 # Where a row came from, not what it says.
 _ORIGIN = frozenset({"stage_key", "input_id", "stat_id", "mtime_ns", "size_bytes", "uri"})
 _SHOWN = 5
@@ -113,7 +113,9 @@ def _verdicts(changed: pl.DataFrame) -> dict[str, dict[str, int]]:
 
 def _grouped(before: pl.DataFrame, after: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Name groups alike that have the same members: after them, by their first frame, in both."""
-    both = before.select(*_KEY, "group_id").join(after.select(*_KEY, pl.col("group_id").alias("other")), on=_KEY)
+    both = before.select(*FRAME_KEY, "group_id").join(
+        after.select(*FRAME_KEY, pl.col("group_id").alias("other")), on=FRAME_KEY
+    )
     shared = both.group_by("group_id", "other").len("n_both")
     sizes = before.group_by("group_id").len("n_before")
     others = after.group_by("group_id").len("n_after").rename({"group_id": "other"})

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 BATCH = 1 << 16
 """Rows of a result that are in memory together, where it is given piece by piece."""
 
+_DETECTED = "annotations_found"
+"""What detectors alone found: the selected rows of the stored table `annotations`."""
+_VIEWS = frozenset({annotations_view.NAME, curated_view.NAME, *final_objects.VIEWS})
 _UNPINNED = frozenset({"runs", "stage_runs", "releases", "models"})
 _NO_TABLE = re.compile(r"Table with name (\S*[/.]\S*) does not exist")
 # What readers of disks and of buckets say of a file that is not there.
@@ -49,7 +52,7 @@ class View:
     - `objects`: annotations as vision language models and reviewers corrected them, which exports and scores read;
       `objects_by_models` is the same without reviews, `reviewed_frames` has the frames that a person has reviewed;
     - `journal`: the events of all runs;
-    - `NAME:STAGE`: rows that another stage has written into a table, as in `annotations:larger`.
+    - `NAME:STAGE` (for `lazy` alone): rows that another stage has written into a table, as in `annotations:larger`.
 
     >>> from jobs.storage.workspace import Workspace
     >>> view = View.of(Workspace.at("recordings.tables"))                                   # doctest: +SKIP
@@ -90,9 +93,8 @@ class View:
     def lazy(self, name: str) -> pl.LazyFrame:
         """Return a table or view by its name, as the class describes them, in no order.
 
-        Tables are scanned by Polars, which skips columns, and files, that are not needed. Views are computed by DuckDB
-        in batches when the frame is collected; it skips columns that are not needed. Raises `UserError` for an unknown
-        name, and `BrokenTableError` where a table that should have rows is gone.
+        When it is collected, columns and files that are not needed are skipped. Raises `UserError` for an unknown name,
+        and `BrokenTableError` where a table that should have rows is gone.
 
         >>> dark = pl.col("reasons").list.contains("dark")                                      # doctest: +SKIP
         >>> view.lazy("curation").filter(dark).select("stream_id", "frame_idx").collect()       # doctest: +SKIP
@@ -101,26 +103,39 @@ class View:
 
         if name == schemas.JOURNAL.name:
             return pl.LazyFrame(journal_rows(self._unpinned.root))
-        if (schema := _schema_of_view(name)) is not None:
-            return self._scan(name, schema)
+        if name == curated_view.NAME:
+            return curated_view.curated(self.lazy)
+        if name in final_objects.VIEWS:
+            return final_objects.VIEWS[name](self.lazy)
         table, stage, is_all = _parts(name)
         if table is None:
-            views = (schemas.JOURNAL.name, *final_objects.STATEMENTS, curated_view.NAME)
+            views = (schemas.JOURNAL.name, *final_objects.VIEWS, curated_view.NAME)
             known = ", ".join([*schemas.BY_NAME, *views])
             raise UserError(
                 f"there is no table {name.partition(':')[0]!r}; there are: {known}, and each with _all appended"
             )
         if is_all or not table.has_stage_key:
             return self._open(table).lazy()
-        if not stage and (name == annotations_view.NAME or self._filter.has_rules(table)):
-            return self._scan(name, table.arrow_schema)
+        if name == annotations_view.NAME:
+            return annotations_view.all_annotations(self._selected, self.selection.keys)
+        return self._selected(table, stage)
+
+    def _selected(self, table: schemas.Table, stage: str = "") -> pl.LazyFrame:
+        """Return the selected rows of a stored table: of the stage that usually writes it, or of another one."""
+        import polars as pl
+
         keys = self.selection.keys.get(stage or table.written_by, {})
         selected = pl.LazyFrame(
             {"stream_id": list(keys), "stage_key": list(keys.values())},
             schema={"stream_id": pl.String, "stage_key": pl.String},
         )
         rows = self._open(table).lazy().filter(pl.col("stage_key").is_in(sorted(set(keys.values()))))
-        return rows.join(selected, on=("stream_id", "stage_key"), how="semi")
+        rows = rows.join(selected, on=("stream_id", "stage_key"), how="semi")
+        if stage or not self._filter.has_rules(table):
+            return rows
+        name = _DETECTED if table.name == annotations_view.NAME else table.name
+        frames = pl.LazyFrame(self.sql(f"SELECT DISTINCT stream_id, frame_idx FROM {name}"))
+        return rows.join(frames, on=schemas.FRAME_KEY, how="semi")
 
     def newest(self, name: str) -> pl.LazyFrame:
         """Return all rows of a table as it is now, whatever versions the view shows."""
@@ -177,9 +192,6 @@ class View:
                 raise object_store.as_os_error(error, str(self._store.root)) from error
             raise UserError(f"SQL: {_complaint(error)}") from error
 
-    def _scan(self, name: str, schema: pa.Schema) -> pl.LazyFrame:
-        return relations.scan(self._relations_of(frozenset([name])), name, schema, self._user_errors)
-
     def _relations_of(self, names: frozenset[str] | None) -> Relations:
         """Return what a statement that reads some tables has to be given; only these tables are opened.
 
@@ -200,7 +212,7 @@ class View:
             return
         statement = self._statement(name)
         if statement is None:
-            if (rows := self._stored(name, opens)) is not None:
+            if (rows := self._rows(name, opens)) is not None:
                 found.data[name] = rows
             return
         for word in sorted(relations.words_of(statement)):
@@ -208,31 +220,24 @@ class View:
         found.views[name] = statement
 
     def _statement(self, name: str) -> str | None:
-        """Return the SELECT that defines a view, or None for what is stored or unknown."""
-        views = {
-            **final_objects.STATEMENTS,
-            annotations_view.NAME: annotations_view.statement(self.selection.keys),
-            curated_view.NAME: curated_view.statement(),
-        }
-        if name in views:
-            return views[name]
-        if name == annotations_view.DETECTED:
+        """Return the SELECT of the selected rows of a stored table, or None for a relation of any other kind."""
+        if name == _DETECTED:
             return self._filter.statement(schemas.ANNOTATIONS)
         table, stage, is_all = _parts(name)
-        if table is None or is_all == table.has_stage_key:
+        if table is None or stage or name == annotations_view.NAME or is_all == table.has_stage_key:
             return None
-        if is_all:
-            return f"SELECT * FROM {table.name}"
-        return self._filter.statement_of_stage(table, stage) if stage else self._filter.statement(table)
+        return f"SELECT * FROM {table.name}" if is_all else self._filter.statement(table)
 
-    def _stored(self, name: str, opens: bool) -> pa.Table | pads.Dataset | None:
+    def _rows(self, name: str, opens: bool) -> pa.Table | pads.Dataset | pl.LazyFrame | None:
         """Return the rows of a relation that no SELECT defines, or none of them; None for an unknown name."""
+        if name in _VIEWS:
+            return self.lazy(name) if opens else _without_rows(name)
         if name == SELECTED_KEYS:
             return self._filter.selected_keys()
         if name == schemas.JOURNAL.name:
             return journal_rows(self._unpinned.root) if opens else schemas.JOURNAL.empty()
-        table = _parts(name)[0]
-        if table is None:
+        table, stage, _ = _parts(name)
+        if table is None or stage:
             return None
         return self._open(table).dataset() if opens else table.empty()
 
@@ -263,16 +268,22 @@ def _parts(name: str) -> tuple[schemas.Table | None, str, bool]:
     return schemas.BY_NAME.get(plain.removesuffix("_all")), stage, plain.endswith("_all")
 
 
-def _schema_of_view(name: str) -> pa.Schema | None:
+def _without_rows(name: str) -> pl.LazyFrame:
+    """Return a table or view without opening any table."""
+    import polars as pl
+
     if name == curated_view.NAME:
-        return curated_view.schema()
-    return final_objects.schema(name) if name in final_objects.STATEMENTS else None
+        return curated_view.curated(_without_rows)
+    if name in final_objects.VIEWS:
+        return final_objects.VIEWS[name](_without_rows)
+    table, _, _ = _parts(name)
+    assert table is not None, name
+    return pl.LazyFrame(schema=pl.Schema(table.arrow_schema))
 
 
 def _all_names() -> list[str]:
     tables = [name for table in schemas.ALL for name in (table.name, f"{table.name}_all")]
-    views = [annotations_view.DETECTED, curated_view.NAME, *final_objects.STATEMENTS]
-    return [*tables, *views, SELECTED_KEYS, schemas.JOURNAL.name]
+    return [*tables, *sorted(_VIEWS), _DETECTED, SELECTED_KEYS, schemas.JOURNAL.name]
 
 
 def _complaint(error: duckdb.Error) -> str:

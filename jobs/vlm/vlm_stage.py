@@ -22,11 +22,11 @@ from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Drop, Store
 from jobs.vlm.vlm_calls import Budget, Caller, Case, EnoughError, Ledger, Row, misfits
 from jobs.vlm.vlm_clients import connect
+from schemas import FRAME_KEY
 from transforms.assess.escalation import EscalateParams, as_jpeg, question, read_answer
 from transforms.frames.frame_image import Clips, picture
 from transforms.frames.image import ImageParams
 
-_KEY = list(schemas.FRAME_KEY)
 _HOPELESS = 3
 _POLL_S = 0.2
 _ENDED = frozenset({"done", "invalid"})
@@ -150,7 +150,7 @@ class Escalation:
         answer = read_answer(entry["after"], case.asked)
         return {
             "input_id": case.frame["input_id"],
-            **{name: case.frame[name] for name in _KEY},
+            **{name: case.frame[name] for name in FRAME_KEY},
             "call_id": case.call_id,
             "verdicts": case.asked.verdicts(answer),
             "missing": answer.missing,
@@ -174,16 +174,16 @@ class Escalation:
 
     def _routed(self) -> list[Row]:
         """Return the frames that are routed to the model, the most uncertain first."""
-        columns = (*_KEY, "route", "uncertainty")
+        columns = (*FRAME_KEY, "route", "uncertainty")
         rows = self._store.open(schemas.ROUTING).read(columns, self._route.key, self._streams)
-        chosen = pl.DataFrame(rows).filter(route="vlm").sort("uncertainty", *_KEY, descending=[True, False, False])
-        frames = self._frames([(stream, number) for stream, number in chosen.select(_KEY).iter_rows()])
-        return [frames[key] for key in chosen.select(_KEY).iter_rows() if key in frames]
+        chosen = pl.DataFrame(rows).filter(route="vlm").sort("uncertainty", *FRAME_KEY, descending=[True, False, False])
+        frames = self._frames([(stream, number) for stream, number in chosen.select(FRAME_KEY).iter_rows()])
+        return [frames[key] for key in chosen.select(FRAME_KEY).iter_rows() if key in frames]
 
     def _frames(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Row]:
         if not keys:
             return {}
-        columns = (*_KEY, "uri", "input_id", "content_hash", "width", "height", "status")
+        columns = (*FRAME_KEY, "uri", "input_id", "content_hash", "width", "height", "status")
         numbers = [number for _, number in keys]
         span = (min(numbers), max(numbers) + 1)
         streams = frozenset(stream for stream, _ in keys)
@@ -198,7 +198,7 @@ class Escalation:
         streams = frozenset(row["stream_id"] for row in frames)
         numbers = [row["frame_idx"] for row in frames]
         span = (min(numbers), max(numbers) + 1)
-        columns = ("annotation_id", *_KEY, "category", "score", "bbox_x", "bbox_y", "bbox_w", "bbox_h")
+        columns = ("annotation_id", *FRAME_KEY, "category", "score", "bbox_x", "bbox_y", "bbox_w", "bbox_h")
         rows = self._store.open(schemas.ANNOTATIONS).read(columns, self._annotate.key, streams, span)
         objects: dict[tuple[str, int], list[Row]] = {}
         for row in rows.to_pylist():
@@ -333,7 +333,7 @@ def _shown(case: Case, long_side: int, params: ImageParams, clips: Clips) -> byt
 def _fault(stage: Stage, case: Case, error: object) -> Row:
     kind = type(error).__name__ if isinstance(error, Exception) else "NoAnswer"
     fault = {"stage": stage.name, "error_type": kind, "error": " ".join(str(error).split())}
-    return {name: case.frame[name] for name in (*_KEY, "uri")} | fault
+    return {name: case.frame[name] for name in (*FRAME_KEY, "uri")} | fault
 
 
 def _place(row: Mapping[str, Any]) -> tuple[str, int]:

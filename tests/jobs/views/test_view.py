@@ -9,7 +9,7 @@ import pytest
 import schemas
 from jobs.core.errors import UserError
 from jobs.engine.ray_engine import Engine
-from jobs.storage.store import Store
+from jobs.storage.store import Snapshot, Store
 from jobs.storage.workspace import Workspace
 from jobs.views.snapshot_spec import Selection
 from jobs.views.statement import check_condition
@@ -210,3 +210,55 @@ def test_a_result_is_given_piece_by_piece_however_large_it_is(workspace: Workspa
 def test_an_empty_condition_is_not_taken_for_none() -> None:
     with pytest.raises(UserError, match="the condition is empty; expected SQL on the columns of `curated`"):
         check_condition(" ")
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the tables that a store has opened, in order."""
+    names: list[str] = []
+    open_ = Store.open
+
+    def noted(store: Store, table: schemas.Table) -> Snapshot:
+        names.append(table.name)
+        return open_(store, table)
+
+    monkeypatch.setattr(Store, "open", noted)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("query", "tables"),
+    [
+        ("SELECT 1", set()),
+        ('SELECT count(*) FROM "Frames"', {"frames"}),
+        ("SELECT count(*) FROM streams_all JOIN quality_all USING (stream_id)", {"streams", "quality"}),
+        ("WITH frames AS (SELECT 1) SELECT * FROM frames", set()),
+        ("WITH frames AS (FROM frames) FROM frames", {"frames"}),
+        ("SELECT (SELECT count(*) FROM idle) FROM (FROM scenes)", {"idle", "scenes"}),
+        ("SELECT count(*) FROM annotations", {"annotations"}),
+        ("SELECT count(*) FROM reviewed_frames", {"frames", "reviews"}),
+        ("SHOW TABLES", set()),
+        ("DESCRIBE quality", {"quality"}),
+    ],
+)
+def test_only_the_tables_that_a_statement_reads_are_opened(
+    workspace: Workspace, opened: list[str], query: str, tables: set[str]
+) -> None:
+    view = View(Store(workspace.root), Selection(None, {}))
+    view.sql(query)
+    assert set(opened) == tables
+
+
+def test_all_names_are_listed_and_similar_ones_proposed(workspace: Workspace) -> None:
+    view = View(Store(workspace.root), Selection(None, {}))
+    listed = set(view.sql("SHOW TABLES")["name"].to_pylist())
+    assert {*schemas.BY_NAME, "quality_all", "curated", "objects", "journal"} <= listed
+    assert listed == set(view.sql("SELECT table_name FROM information_schema.tables")["table_name"].to_pylist())
+    with pytest.raises(UserError, match=r'curatedd does not exist! Did you mean "curated"'):
+        view.sql("SELECT * FROM curatedd")
+
+
+@pytest.mark.parametrize("name", ["annotations", "curated", "objects", "objects_by_models", "reviewed_frames"])
+def test_views_have_the_same_columns_in_sql_and_in_polars(workspace: Workspace, name: str) -> None:
+    view = View(Store(workspace.root), Selection(None, {}))
+    assert pl.DataFrame(view.sql(f"SELECT * FROM {name}")).schema == view.lazy(name).collect_schema()

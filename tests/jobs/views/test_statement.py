@@ -1,0 +1,64 @@
+"""Which tables a statement reads, beside what DuckDB itself finds when it binds the statement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import duckdb
+import pytest
+
+from jobs.core.errors import UserError
+from jobs.views.statement import names_of_tables
+
+
+@pytest.fixture(scope="module")
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(":memory:") as opened:
+        for name in ("frames", "quality", "curation"):
+            opened.execute(f"CREATE TABLE {name} (x INT, frame_idx INT, status VARCHAR)")
+        yield opened
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT 1",
+        "FROM main.frames",
+        'SELECT * FROM memory.main."Frames"',
+        "SELECT frames FROM frames",
+        "TABLE frames",
+        "SUMMARIZE frames",
+        "SELECT * FROM (DESCRIBE frames)",
+        "SELECT * FROM (VALUES (1)) t",
+        "PIVOT frames ON status IN ('ok') USING count(*)",
+        "FROM frames TABLESAMPLE 10%",
+        "SELECT * FROM frames POSITIONAL JOIN quality",
+        "SELECT * FROM frames SEMI JOIN curation ON frames.x = curation.x",
+        "SELECT * FROM frames, LATERAL (SELECT * FROM quality WHERE quality.x = frames.x)",
+        "SELECT x IN (FROM quality SELECT x) FROM curation",
+        "SELECT x FROM frames ORDER BY (SELECT max(x) FROM quality) LIMIT (SELECT 1 FROM curation)",
+        "SELECT sum(x) OVER (ORDER BY (SELECT 1 FROM quality)) FROM frames",
+        "SELECT list_transform([1], lambda y: y + (SELECT max(x) FROM quality))",
+        "WITH frames AS (SELECT 1) SELECT * FROM FRAMES",
+        "WITH frames AS (SELECT * FROM frames) SELECT * FROM frames",
+        "WITH a AS MATERIALIZED (FROM frames) FROM a",
+        "WITH RECURSIVE frames AS (SELECT 1 AS x UNION SELECT x FROM frames WHERE x < 3) SELECT * FROM frames",
+        "SELECT x FROM frames UNION (WITH frames AS (SELECT 3 AS x) FROM frames)",
+        "SELECT * FROM (WITH quality AS (SELECT 1 AS x) FROM quality), quality",
+    ],
+)
+def test_names_are_those_that_the_database_binds(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    found = set(names_of_tables(connection, query) or ())
+    assert found == {name.lower() for name in connection.get_table_names(query)}
+
+
+def test_names_are_found_though_the_tables_are_not_there(connection: duckdb.DuckDBPyConnection) -> None:
+    query = 'WITH a AS (FROM "Masks") SELECT * FROM a JOIN tracks_all USING (annotation_id)'
+    assert names_of_tables(connection, query) == frozenset({"masks", "tracks_all"})
+    assert names_of_tables(connection, "SHOW idle") == frozenset({"idle"})
+
+
+@pytest.mark.parametrize("query", ["SELECT 1; SELECT 2", "DROP TABLE frames", "FROM query_table('frames')"])
+def test_what_does_more_than_read_tables_is_refused(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    with pytest.raises(UserError, match="SQL: "):
+        names_of_tables(connection, query)
