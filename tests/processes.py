@@ -12,7 +12,7 @@ import polars as pl
 import ray
 
 from jobs.dispatch.gateway_files import lock_path
-from jobs.storage.locks import holder
+from jobs.storage.locks import lock_holder
 from jobs.storage.paths import place
 from tests.helpers import SMALL
 from tests.machines import without_ray
@@ -56,7 +56,9 @@ def start_gateway(root: Path) -> subprocess.Popen[str]:
     """Start a gateway in the foreground of a process of its own, and wait until it is at work."""
     command = [sys.executable, "-m", "jobs.cli", "gateway", "start", "--foreground", "--workspace", str(root)]
     process = subprocess.Popen([*command, "--backoff", "0.1", "--quiet"], stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: process.poll() is not None or (holder(lock_path(place(root))) or {}).get("ready"), every_s=0.02)
+    wait_until(
+        lambda: process.poll() is not None or (lock_holder(lock_path(place(root))) or {}).get("ready"), every_s=0.02
+    )
     return process
 
 

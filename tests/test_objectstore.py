@@ -18,7 +18,7 @@ from typer.testing import Result
 import schemas
 from jobs.core.errors import RunFailedError, UserError
 from jobs.dispatch import control_token, daemon
-from jobs.dispatch.job_queue import Backlog
+from jobs.dispatch.job_queue import JobQueue
 from jobs.engine import lazy_engine
 from jobs.records.job_log import JobLog
 from jobs.records.journal import events
@@ -54,12 +54,12 @@ READER = """{"Version": "2012-10-17", "Statement": [
 
 CLAIM = """
 import sys, time
-from jobs.dispatch.job_queue import Backlog, in_turn
+from jobs.dispatch.job_queue import JobQueue, due_jobs
 from jobs.storage.paths import place
-backlog = Backlog(place(sys.argv[1]))
+queue = JobQueue(place(sys.argv[1]))
 sys.stdin.readline()
-for job in in_turn(backlog.live(), time.time_ns()):
-    if backlog.claim(job):
+for job in due_jobs(queue.live(), time.time_ns()):
+    if queue.claim(job):
         print(job.job_id)
 """
 
@@ -224,7 +224,7 @@ def test_schedules_and_tokens_are_kept_in_a_bucket(bucket: str, frames: Path, mo
     assert (kept["name"], kept["inputs"]) == ("nightly", [source])
     job_id = said(winnow("schedule", "run-now", "nightly", "-w", place, "--json"))["job_id"]
     root = Workspace.at(place).root
-    (job,) = Backlog(root).live()
+    (job,) = JobQueue(root).live()
     assert (job.job_id, job.schedule, job.is_due(time.time_ns())) == (job_id, "nightly", True)
     monkeypatch.setenv(control_token.VARIABLE, "0123456789abcdef")
     assert winnow("gateway", "require-token", "-w", place).exception is None

@@ -53,6 +53,6 @@ def doctor(
         for finding in findings:
             out.print(f"{_MARKS[finding.level]:<20}", end="")
             out.print(f"{finding.subject:<{width}}  {finding.found}", markup=False)
-            if finding.mend:
-                out.print(f"{'':<8}{'':<{width}}  {finding.mend}", markup=False)
+            if finding.fix:
+                out.print(f"{'':<8}{'':<{width}}  {finding.fix}", markup=False)
     raise typer.Exit(1 if broken else 0)

@@ -174,7 +174,7 @@ def require_token(workspace: WorkspaceOption = None) -> None:
     from jobs.storage.workspace import Workspace
 
     root = Workspace.at(workspace).create().root
-    control_token.demand(root)
+    control_token.protect(root)
     typer.echo(f"workspace {root} requires the control token from now on")
 
 
@@ -187,7 +187,7 @@ def drop_token(workspace: WorkspaceOption = None) -> None:
     from jobs.dispatch import control_token
 
     root = _root(workspace)
-    control_token.drop(root)
+    control_token.unprotect(root)
     typer.echo(f"workspace {root} requires no control token")
 
 

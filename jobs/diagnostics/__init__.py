@@ -1,1 +1,1 @@
-"""What is wrong with a machine or a workspace, and what helps."""
+"""Diagnosis of a machine and a workspace: what is wrong, and how to fix it."""

@@ -1,4 +1,4 @@
-"""Looks a machine and a workspace over: what is missing, what is broken, and what mends it."""
+"""Checks of `winnow doctor` of a machine and a workspace: what is missing or broken, and how to fix it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from conf import Loaded, Resources
 from jobs.core.devices import has_nvidia
 from jobs.core.errors import BrokenTableError, UserError, one_line
 from jobs.core.processes import has_ended
+from jobs.core.requirements import DISTRIBUTION, extra_packages, required_packages
 from jobs.diagnostics import engine_checks, table_checks
 from jobs.diagnostics.finding import Finding, broken_table, size_text
 from jobs.models.locations import FOLDER
@@ -29,29 +30,9 @@ from jobs.storage.paths import Place
 from jobs.storage.store import Store
 from jobs.storage.workspace import FORMAT, Workspace
 
-_CORE = (
-    "winnow",
-    "ray",
-    "pyarrow",
-    "polars",
-    "deltalake",
-    "duckdb",
-    "numpy",
-    "opencv-python-headless",
-    "av",
-    "numba",
-    "obstore",
-)
-_EXTRAS = {
-    "embeddings": ("torch", "open_clip", "faiss"),
-    "annotate": ("onnxruntime", "pycocotools"),
-    "transformers": ("torch", "transformers"),
-    "ocr": ("rapidocr", "onnxruntime"),
-    "vlm": ("anthropic", "google.genai", "openai"),
-    "ultralytics": ("ultralytics",),
-    "cluster": ("aiohttp",),
-    "serve": ("starlette", "uvicorn"),
-}
+_VARIANTS = {"faiss-cpu": ("faiss-gpu", "faiss-gpu-cu12"), "ultralytics-opencv-headless": ("ultralytics",)}
+"""Packages that bring the same modules as one that is required."""
+
 _LEAST_FREE = 2 << 30
 _LEAST_OPEN_FILES = 1024
 _SHOWN = 3
@@ -82,27 +63,31 @@ def examine(
 
 
 def _packages() -> Iterator[Finding]:
-    found = []
-    for name in _CORE:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
+    try:
+        required, extras = required_packages(), extra_packages()
+    except PackageNotFoundError:
+        found = f"{DISTRIBUTION} has no metadata, so what it requires is not known: its checkout was never installed"
+        yield Finding("packages", "broken", found, "pip install -e . in the checkout")
+        required, extras = [], {}
+    installed = {name: _version(name) for name in (DISTRIBUTION, *required)}
+    if required:
+        for name in (name for name, number in installed.items() if number is None):
             yield Finding("packages", "broken", f"{name} is not installed", "pip install winnow")
-    yield Finding("packages", "ok", f"python {platform.python_version()}, {', '.join(found)}")
-    for extra, modules in _EXTRAS.items():
-        missing = [name for name in modules if not _is_there(name)]
+    versions = [f"{name} {number}" for name, number in installed.items() if number is not None]
+    yield Finding("packages", "ok", ", ".join([f"python {platform.python_version()}", *versions]))
+    for extra, names in extras.items():
+        missing = [name for name in names if not any(map(_version, (name, *_VARIANTS.get(name, ()))))]
         if missing:
             yield Finding(f"extra {extra}", "note", f"without {', '.join(missing)}", f"pip install 'winnow[{extra}]'")
         else:
             yield Finding(f"extra {extra}", "ok", "installed")
 
 
-def _is_there(module: str) -> bool:
+def _version(package: str) -> str | None:
     try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        # What it is a part of.
-        return False
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _hardware(limits: Resources) -> Iterator[Finding]:
@@ -160,13 +145,13 @@ def _workspace(place: str | None, verify: bool, watch: Callable[[str], None]) ->
     tables = list(_tables(store))
     yield from tables
     if any(finding.level == "broken" for finding in tables):
-        yield Finding("files", "note", "not looked at: not every table says which are its own", "mend the tables first")
+        yield Finding("files", "note", "not checked: not every table can be read", "fix the tables first")
         return
     watch("files")
     try:
         yield from _files(store, verify, watch)
     except BrokenTableError as error:
-        # As it was recorded, before it was made anew or its log got a gap.
+        # At a recorded version, from before it was created again or its log got a gap.
         yield broken_table("files", error)
     yield from _runs(store)
 
@@ -183,14 +168,14 @@ def _unwritable(root: Place) -> Finding | None:
     if (folder := root.on_disk()) is not None:
         if os.access(folder, os.W_OK):
             return None
-        mend = "run as the user who owns it, or change its permissions"
-        return Finding("workspace", "broken", f"{root} cannot be written", mend)
+        fix = "run as the user who owns it, or change its permissions"
+        return Finding("workspace", "broken", f"{root} cannot be written", fix)
     try:
         # There is no asking whether one may, but to do it.
         paths.now_s(root)
     except OSError as error:
-        mend = "use other credentials, or let these put and delete objects (docs/objectstore.md)"
-        return Finding("workspace", "broken", f"{root} cannot be written: {one_line(error)}", mend)
+        fix = "use other credentials, or let these put and delete objects (docs/objectstore.md)"
+        return Finding("workspace", "broken", f"{root} cannot be written: {one_line(error)}", fix)
     return None
 
 
@@ -223,8 +208,8 @@ def _files(store: Store, verify: bool, watch: Callable[[str], None]) -> Iterator
     there_is = {f"{folder}/{name}" for folder in folders for name in (store.root / folder).files_below()}
     missing = sorted(referred - there_is)
     if missing:
-        mend = "bring them back from a backup, or run the streams again under another --workspace"
-        yield Finding("files", "broken", f"{len(missing)} of {len(referred)} are missing: {_some(missing)}", mend)
+        fix = "bring them back from a backup, or run the streams again under another --workspace"
+        yield Finding("files", "broken", f"{len(missing)} of {len(referred)} are missing: {_some(missing)}", fix)
     else:
         yield Finding("files", "ok", f"{len(referred)}, all there")
     unreferenced = sum(len(change.deleted) for change in maintenance.vacuum(store, "doctor", dry_run=True))
@@ -241,9 +226,9 @@ def _files(store: Store, verify: bool, watch: Callable[[str], None]) -> Iterator
             if not same
         ]
     if wrong:
-        mend = "bring them back from a backup; what they held can be computed again in another workspace"
+        fix = "bring them back from a backup; what they held can be computed again in another workspace"
         yield Finding(
-            "hashes", "broken", f"{len(wrong)} of {len(there)} files are not what was written: {_some(wrong)}", mend
+            "hashes", "broken", f"{len(wrong)} of {len(there)} files are not what was written: {_some(wrong)}", fix
         )
     else:
         yield Finding("hashes", "ok", f"{len(there)} files are what was written")
@@ -274,8 +259,8 @@ def _runs(store: Store) -> Iterator[Finding]:
         )
     n = store.open(schemas.QUARANTINE).n_rows
     if n:
-        mend = "winnow inspect quarantine says why; the next run of their streams tries again"
-        yield Finding("quarantine", "note", f"{n} frames are set aside", mend)
+        fix = "winnow inspect quarantine says why; the next run of their streams tries again"
+        yield Finding("quarantine", "note", f"{n} frames are quarantined", fix)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Looks of `winnow doctor` at what a run needs besides tables: an engine that starts, and the weights of its models."""
+"""Checks of `winnow doctor` of what a run needs besides tables: the engine, and the weights of models."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _ANSWER = "import sys; from jobs.engine.lazy_engine import answer; print(answer(
 
 
 def shared_memory(limits: Resources) -> Iterator[Finding]:
-    """Look whether there is as much shared memory as a run would ask for; of other systems nothing is known."""
+    """Check that there is as much shared memory as a run would request; only on Linux."""
     if not _SHARED.is_dir():
         return
     free, asked = shutil.disk_usage(_SHARED).free, limits.object_store_mb << 20
     if free < asked:
-        mend = "give it more (docker run --shm-size=1g), or set resources.object_store_mb lower"
-        yield Finding("shared memory", "broken", f"{size_text(free)} free, Ray asks for {size_text(asked)}", mend)
+        fix = "give it more (docker run --shm-size=1g), or set resources.object_store_mb lower"
+        yield Finding("shared memory", "broken", f"{size_text(free)} free, Ray asks for {size_text(asked)}", fix)
     else:
         yield Finding("shared memory", "ok", f"{size_text(free)} free, Ray asks for {size_text(asked)}")
 
@@ -46,31 +46,31 @@ def engine(limits: Resources, patience_s: float = _PATIENCE_S) -> Finding:
     asked = subprocess.Popen(  # noqa: S603 - our own program
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    mend = "read what it says above, and the logs of the newest session in Ray's folder of temporary files"
+    fix = "read what it says above, and the logs of the newest session in Ray's folder of temporary files"
     try:
         said, complaint = asked.communicate(timeout=patience_s)
     except subprocess.TimeoutExpired:
         os.killpg(asked.pid, signal.SIGKILL)
         asked.communicate()
-        return Finding("engine", "broken", f"Ray did not start within {patience_s:.0f} s", mend)
+        return Finding("engine", "broken", f"Ray did not start within {patience_s:.0f} s", fix)
     if asked.returncode:
         lines = [line for line in complaint.splitlines() if line.strip()]
         why = one_line(lines[-1]) if lines else f"exit code {asked.returncode}"
-        return Finding("engine", "broken", f"Ray does not start: {why}", mend)
+        return Finding("engine", "broken", f"Ray does not start: {why}", fix)
     return Finding("engine", "ok", said.strip().splitlines()[-1])
 
 
 def weights(loaded: Loaded | None, verify: bool) -> Iterator[Finding]:
-    """Look at the weights that are here, and at those that the stages of a configuration need."""
+    """Check the weights that are here, and those that the stages of a configuration need."""
     found = entries(verify=verify)
     here = [e for e in found if e.state != "missing"]
     for entry in here:
         if entry.state == "altered":
-            mend = f"remove it, then winnow models pull {entry.model.name}"
-            yield Finding("weights", "broken", f"{entry.path}: {entry.wrong}", mend)
+            fix = f"remove it, then winnow models pull {entry.model.name}"
+            yield Finding("weights", "broken", f"{entry.path}: {entry.wrong}", fix)
         elif entry.state == "unrecorded":
-            mend = f"winnow models pull {entry.model.name} --from {entry.path}"
-            yield Finding("weights", "note", f"{entry.path} has no hash on record", mend)
+            fix = f"winnow models pull {entry.model.name} --from {entry.path}"
+            yield Finding("weights", "note", f"{entry.path} has no hash on record", fix)
     sound = [e.model.name for e in here if e.state == "present"]
     hashed = ", as their hashes say" if verify and sound else ""
     yield Finding("weights", "ok", f"{len(sound)} of {len(found)} of the catalogue are in {folder()}{hashed}")
@@ -80,8 +80,8 @@ def weights(loaded: Loaded | None, verify: bool) -> Iterator[Finding]:
         stages = [stage for stage in build(loaded.config) if stage.kind == "model"]
     except UserError as error:
         for problem in error.problems:
-            text, _, mend = one_line(problem).rpartition("; ")
-            yield Finding(f"profile {loaded.profile}", "broken", text or mend, mend if text else "winnow models list")
+            text, _, fix = one_line(problem).rpartition("; ")
+            yield Finding(f"profile {loaded.profile}", "broken", text or fix, fix if text else "winnow models list")
         return
     for stage in stages:
         named = [str(value)[:16] for key, value in stage.params.items() if key.endswith("weights_hash") and value]

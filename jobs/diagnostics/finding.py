@@ -1,4 +1,4 @@
-"""What a look at a machine or a workspace found."""
+"""Results of checks of a machine or a workspace."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Level = Literal["ok", "note", "broken"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: how it is, and, unless it is well, what mends it."""
+    """One thing that was checked: its condition, and, unless it is ok, the fix."""
 
     subject: str
     level: Level
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 def broken_table(subject: str, error: BrokenTableError) -> Finding:
-    """Return what is wrong with a table, and what mends it, as the error has them."""
-    found, _, mend = one_line(error).partition("; ")
-    return Finding(subject, "broken", found, mend)
+    """Return what is wrong with a table, and the fix, from an error's message."""
+    found, _, fix = one_line(error).partition("; ")
+    return Finding(subject, "broken", found, fix)
 
 
 def size_text(n: float) -> str:

@@ -1,4 +1,4 @@
-"""Looks of `winnow doctor` for what was there once: tables at the versions that were recorded, and records of jobs."""
+"""Checks of `winnow doctor` for lost data: tables at recorded versions, and records of jobs."""
 
 from __future__ import annotations
 
@@ -18,18 +18,16 @@ from jobs.storage.store import Store
 from jobs.views.snapshot_spec import gone
 
 _READERS = 4
-_COMPUTED = (
-    "bring it back from a backup, or, if no release is needed any more, run the streams again, which makes it anew"
-)
+_COMPUTED = "bring it back from a backup, or, if no release is needed any more, run the streams again to recompute it"
 _GIVEN = "bring it back from a backup"
 _REMADE = frozenset({schemas.STREAMS, schemas.LISTING, schemas.QUARANTINE, schemas.HEADS, schemas.SCOPES})
 """Tables that every run writes to, beside those of its stages."""
 
 
 def tables(store: Store) -> Iterator[Finding]:
-    """Hold what the last run of each stream, heads and releases recorded against the tables as they are now.
+    """Compare the versions that the last run of each stream, heads and releases recorded with the tables now.
 
-    Of runs before the last ones it is noted only that they cannot be read any more, as after a table was made anew.
+    Of runs before the last ones it is noted only that they cannot be read any more, as after a table was recreated.
     """
     finished = _finished(store)
     heads = store.read(schemas.HEADS, ("stage", "job_id")).to_pylist()
@@ -49,13 +47,13 @@ def tables(store: Store) -> Iterator[Finding]:
     recent = [name for name in list(finished)[-KEPT_RUNS:] if name not in last]
     if gone := [n for n in recent if any(_behind(store, json.loads(finished[n]["versions"])))]:
         text = f"{many(len(gone), 'run')} before the last cannot be read as they ended: {', '.join(gone)}"
-        yield Finding("earlier runs", "note", text, "tables were made anew since; a backup of before has them")
+        yield Finding("earlier runs", "note", text, "tables were recreated since; an earlier backup has them")
 
 
 def _behind(store: Store, versions: Mapping[str, int]) -> Iterator[tuple[schemas.Table, int, int]]:
     """Yield the tables that are younger than they were, or gone, with both versions."""
     for name, recorded in versions.items():
-        # One that a later version of the program has is for that one to look at.
+        # Tables that only a later version of the program has are not checked by this one.
         if (table := schemas.BY_NAME.get(name)) and (now := store.open(table).version) < recorded:
             yield table, recorded, now
 
@@ -66,7 +64,7 @@ def _younger(store: Store, who: str, versions: Mapping[str, int], lost: set[str]
             lost.add(table.name)
             state = "gone" if now < 0 else f"at version {now}"
             text = f"table {table.name} is {state}, and was at version {recorded} in {who}"
-            # What a release has frozen, no run makes again.
+            # No run recomputes what a release has frozen.
             computed = who.startswith("run ") and (table.has_stage_key or table in _REMADE)
             yield Finding("tables", "broken", text, _COMPUTED if computed else _GIVEN)
 
@@ -96,7 +94,7 @@ def _forgotten(store: Store, naming: Sequence[Mapping[str, Any]]) -> Iterator[Fi
     named = {row["job_id"] for row in naming if row["job_id"]}
     seen = _finished(store, as_seen=True)
     done = {name for name in jobs_of(store.root) if name not in seen and _is_done(store, name)}
-    # Looked at once more, since one may have finished just now; the tables know it before anybody else does.
+    # Read once more, since a run may have finished just now; it writes to the tables first.
     finished = _finished(store)
     known = {row["job_id"] for row in store.read(schemas.RUNS, ("job_id",)).to_pylist()}
     if unknown := (named - known) | (done - finished.keys()):
@@ -127,7 +125,7 @@ def jobs(root: Place) -> Iterator[Finding]:
         try:
             numbers = [record.number for record in JobLog(root, job_id).records()]
         except FileNotFoundError:
-            # Cleared at this very moment.
+            # Cleared just now.
             return None
         except (UserError, OSError) as error:
             return one_line(error)
@@ -138,5 +136,5 @@ def jobs(root: Place) -> Iterator[Finding]:
     with ThreadPoolExecutor(_READERS) as readers:
         for job_id, wrong in zip(names, readers.map(damage, names), strict=True):
             if wrong:
-                mend = f"bring it back from a backup, or delete {root / 'jobs' / job_id}; the tables keep its rows"
-                yield Finding("jobs", "broken", wrong, mend)
+                fix = f"bring it back from a backup, or delete {root / 'jobs' / job_id}; the tables keep its rows"
+                yield Finding("jobs", "broken", wrong, fix)

@@ -1,1 +1,1 @@
-"""Jobs without somebody at the keyboard: the queue, its gateway, schedules, screens and metrics."""
+"""Unattended jobs: the queue, its gateway, schedules, screens and metrics."""

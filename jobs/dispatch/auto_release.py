@@ -18,12 +18,12 @@ from jobs.views.view import View
 def publish(workspace: Workspace, job_id: str, name: str, siblings: Collection[str]) -> dict[str, Any]:
     """Make a release of what a run ended with, and return its name and how its frames differ from the last one's.
 
-    `siblings` are the jobs of the same schedule, among whose releases the last one is looked for. Where the name is
+    `siblings` are the jobs of the same schedule, among whose releases the previous one is searched. Where the name is
     taken, -2 is appended, or the next free number. A run for which that was done gets no second one.
     """
     store = Store(workspace.root)
     rows = store.read(schemas.RELEASES).sort_by("created_ns").to_pylist()
-    # The note tells them from those that somebody made by hand of the same run.
+    # The note distinguishes them from releases of the same run that were made by hand.
     notes = {_note(sibling) for sibling in siblings if sibling != job_id}
     earlier = [row["name"] for row in rows if row["note"] in notes]
     mine = [row["name"] for row in rows if row["note"] == _note(job_id)]
@@ -47,7 +47,7 @@ def _create(store: Store, job_id: str, name: str) -> str:
             release.create(store, numbered, run=job_id, note=_note(job_id))
         except UserError:
             if numbered in store.read(schemas.RELEASES, ("name",))["name"].to_pylist():
-                # Somebody else was faster.
+                # Another process was faster.
                 continue
             raise
         return numbered

@@ -1,7 +1,7 @@
-"""The control token of a workspace: whoever submits or controls jobs has to know it, if one is asked for.
+"""Control token of a workspace: required, if one is set, to submit or control jobs.
 
-The workspace keeps a salted hash only. A token guards commands, not files: whoever may write the workspace's files can
-do without any command.
+The workspace keeps a salted hash only. A token guards commands, not files: anyone who may write the workspace's files
+can do without any command.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _LEAST_LENGTH = 16
 _COSTS = {"n": 1 << 14, "r": 8, "p": 1}
 
 
-def require(root: Place) -> None:
-    """Raise `UserError` unless the workspace at `root` asks for no token, or the environment holds it."""
+def check(root: Place) -> None:
+    """Raise `UserError` unless the workspace at `root` requires no token, or the environment contains it."""
     path = _file(root)
     try:
         text = path.read()
@@ -36,7 +36,7 @@ def require(root: Place) -> None:
         if len(found) != len(wanted):
             raise ValueError("the hash is cut short")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        # Whatever it held, somebody wanted a token to be asked for.
+        # A damaged file means that a token is required: it was set on purpose.
         raise UserError(
             f"workspace {root} asks for a control token, but {path} is damaged ({type(error).__name__}: "
             f"{one_line(error)}); bring it back from a backup, or delete it and run `winnow gateway require-token`"
@@ -57,9 +57,9 @@ def _given() -> str:
     return given
 
 
-def demand(root: Place) -> None:
-    """Ask for the token of the environment from now on. Raises `UserError` for none, a short one, or a second one."""
-    require(root)
+def protect(root: Place) -> None:
+    """Require the token of the environment from now on. Raises `UserError` for none, a short one, or a second one."""
+    check(root)
     if _file(root).exists():
         raise UserError(f"workspace {root} asks for this token already; drop it before you ask for another")
     given = _given()
@@ -74,14 +74,14 @@ def demand(root: Place) -> None:
     _file(root).write(json.dumps(kept).encode() + b"\n")
 
 
-def drop(root: Place) -> None:
-    """Ask for no token any more; who says so has to know it. Raises `UserError`."""
-    require(root)
+def unprotect(root: Place) -> None:
+    """Require no token any more, which takes the token. Raises `UserError`."""
+    check(root)
     _file(root).delete()
 
 
-def is_required(root: Place) -> bool:
-    """Say whether the workspace at `root` asks for a token."""
+def is_protected(root: Place) -> bool:
+    """Return whether the workspace at `root` requires a token."""
     return _file(root).exists()
 
 

@@ -1,4 +1,4 @@
-"""Starts a gateway in the background and stops it."""
+"""Start and stop of a gateway in the background."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jobs.core.processes import has_ended, is_here
 from jobs.dispatch import control_token
 from jobs.dispatch.gateway_files import lock_path, output_path
 from jobs.storage import paths
-from jobs.storage.locks import holder
+from jobs.storage.locks import lock_holder
 from jobs.storage.paths import Place
 
 _START_S = 30.0
@@ -26,16 +26,16 @@ _LOOK_S, _LOOK_FAR_S = 0.05, 0.5
 
 
 def start(root: Place, options: Sequence[str]) -> dict[str, Any]:
-    """Start a gateway that outlives this process, and return what it says about itself once it is there.
+    """Start a gateway that outlives this process, and return its note about itself once it is ready.
 
-    Raises `UserError` if there is one already, or with what the new one says where it cannot go to work.
+    Raises `UserError` if there is one already, or with the errors of the new one if it cannot start.
     """
     refuse_second(root)
     kept = output_path(root)
-    said = kept.on_disk() or Path(mkdtemp(prefix="winnow-")) / kept.name
-    said.parent.mkdir(parents=True, exist_ok=True)
+    output = kept.on_disk() or Path(mkdtemp(prefix="winnow-")) / kept.name
+    output.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "jobs.cli", "gateway", "start", "--foreground", "--quiet"]
-    with open(said, "wb") as sink:
+    with open(output, "wb") as sink:
         process = subprocess.Popen(  # noqa: S603 - its own program
             [*command, "--workspace", str(root), *options],
             stdin=subprocess.DEVNULL,
@@ -47,29 +47,29 @@ def start(root: Place, options: Sequence[str]) -> dict[str, Any]:
         )
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
-        found = holder(lock_path(root))
+        found = lock_holder(lock_path(root))
         if found and found.get("pid") == process.pid and found.get("ready"):
             return found
         if process.poll() is not None:
-            lines = said.read_text(errors="replace").splitlines()
+            lines = output.read_text(errors="replace").splitlines()
             raise UserError([line.removeprefix("error: ") for line in lines] or ["the gateway ended at once"])
         time.sleep(paths.poll_interval_s(root, _LOOK_S, _LOOK_FAR_S))
-    raise RunFailedError(f"the gateway did not get to work within {_START_S:.0f} s; see {said}")
+    raise RunFailedError(f"the gateway did not get to work within {_START_S:.0f} s; see {output}")
 
 
 def refuse_second(root: Place) -> None:
     """Raise `UserError` if the workspace at `root` has a gateway."""
-    if found := holder(lock_path(root)):
+    if found := lock_holder(lock_path(root)):
         raise UserError(f"workspace {root} has a gateway already: process {found.get('pid')} on {found.get('host')}")
 
 
 def stop(root: Place) -> dict[str, Any]:
-    """Ask the gateway to stop, wait until it has put its jobs back, and return what it said about itself.
+    """Ask the gateway to stop, wait until its jobs are back in the queue, and return its note about itself.
 
     Raises `UserError` if there is none, if it is on another machine, or without the control token of the workspace.
     """
-    control_token.require(root)
-    found = holder(lock_path(root))
+    control_token.check(root)
+    found = lock_holder(lock_path(root))
     if not found:
         raise UserError(f"workspace {root} has no gateway; `winnow gateway start` starts one")
     if not is_here(found):
@@ -77,7 +77,7 @@ def stop(root: Place) -> dict[str, Any]:
     if not has_ended(found):
         os.kill(found["pid"], signal.SIGTERM)
     deadline = time.monotonic() + found["grace_s"] + _MARGIN_S
-    while (now := holder(lock_path(root))) and now.get("pid") == found["pid"]:
+    while (now := lock_holder(lock_path(root))) and now.get("pid") == found["pid"]:
         if time.monotonic() > deadline:
             raise RunFailedError(f"the gateway, process {found['pid']}, does not end")
         time.sleep(paths.poll_interval_s(root, _LOOK_S, _LOOK_FAR_S))

@@ -1,4 +1,4 @@
-"""Runs one job of the queue, in a process of its own that shows signs of life and does not outlive its gateway."""
+"""Execution of one job of the queue, in a process of its own with a heartbeat, which ends with its gateway."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from jobs.core.errors import UserError
 from jobs.dispatch.auto_release import publish
-from jobs.dispatch.job_queue import HEARTBEAT, HEARTBEAT_S, Backlog, QueuedJob
+from jobs.dispatch.job_queue import HEARTBEAT, HEARTBEAT_S, JobQueue, QueuedJob
 from jobs.records.run_record import RunRecord
 from jobs.runs.prepare import RunRequest
 from jobs.runs.replay import from_data
@@ -32,15 +32,15 @@ def execute(
 ) -> RunRecord:
     """Run a job that was claimed for this process. Raises `UserError` for one that was not, or cannot be run.
 
-    With `gateway_pid` the job is put back, once the frames in hand are committed, when that process is no longer the
-    parent of this one. One that was handed to a cluster of Ray, as its job `ray_job`, is claimed here.
+    With `gateway_pid` the job returns to the queue, once the frames in progress are committed, when that process is no
+    longer the parent of this one. A job that was submitted to a Ray cluster, as its job `ray_job`, is claimed here.
     """
-    backlog = Backlog(workspace.root)
-    jobs = {job.job_id: job for job in backlog.jobs()}
+    queue = JobQueue(workspace.root)
+    jobs = {job.job_id: job for job in queue.jobs()}
     job = jobs.get(job_id)
     if ray_job and job is not None and job.is_of_ray and job.state.state == "pending":
-        backlog.claim(job, ray_job=ray_job)
-        jobs = {job.job_id: job for job in backlog.jobs()}
+        queue.claim(job, ray_job=ray_job)
+        jobs = {job.job_id: job for job in queue.jobs()}
         job = jobs[job_id]
     if job is None or not job.is_claimed:
         raise UserError(f"job {job_id} was not claimed for this process; `winnow gateway start` runs what is queued")

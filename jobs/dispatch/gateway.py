@@ -1,6 +1,6 @@
-"""The gateway of a workspace: takes jobs up in turn, runs each as a process of its own, and deals with their deaths.
+"""The gateway of a workspace: claims due jobs, runs each as a process of its own, and retries those that fail.
 
-It holds no state: whatever it knows is in the records of the jobs, so that the next one goes on where this one was
+It holds no state: all it knows is in the records of the jobs, so that the next gateway continues where this one was
 killed. It imports neither the engine nor the tables, since it waits most of the time.
 """
 
@@ -25,11 +25,11 @@ from jobs.core.errors import RunFailedError, UserError, one_line
 from jobs.core.processes import process_identity
 from jobs.dispatch.control_token import VARIABLE
 from jobs.dispatch.gateway_files import lock_path
-from jobs.dispatch.job_queue import Backlog, QueuedJob, in_turn
+from jobs.dispatch.job_queue import JobQueue, QueuedJob, due_jobs
 from jobs.dispatch.jsonlog import JsonLog
 from jobs.records.job_log import fold
 from jobs.storage import paths
-from jobs.storage.locks import holder, lock_at
+from jobs.storage.locks import lock_at, lock_holder
 from jobs.storage.paths import Place
 
 _SCHEDULES_S = 5.0
@@ -78,23 +78,23 @@ class Gateway:
         self._root = root
         self._options = options
         self._log = log
-        self._backlog = Backlog(root)
+        self._queue = JobQueue(root)
         self._workers: dict[str, _Worker] = {}
-        self._me = process_identity()
-        # Signals are heard of through a pipe, so that the handler need not touch a lock that this thread may hold.
-        self._heard, self._tell = os.pipe()
+        self._process = process_identity()
+        # Signals arrive through a pipe, so that the handler need not touch a lock that this thread may hold.
+        self._signal_read, self._signal_write = os.pipe()
         self._n_signals = 0
         self._reported: set[str] = set()
 
     def serve(self) -> None:
-        """Do jobs until SIGTERM or SIGINT; then let those in hand commit and put them back.
+        """Run jobs until SIGTERM or SIGINT; then let those in progress commit, and return them to the queue.
 
         Raises `UserError` if another gateway serves the workspace.
         """
         self._lock = lock = lock_at(lock_path(self._root))
-        about = self._me | asdict(self._options) | {"since_ns": time.time_ns(), "version": version("winnow")}
+        about = self._process | asdict(self._options) | {"since_ns": time.time_ns(), "version": version("winnow")}
         if not lock.take(about):
-            found = holder(lock_path(self._root)) or {}
+            found = lock_holder(lock_path(self._root)) or {}
             raise UserError(
                 f"workspace {self._root} has a gateway already: process {found.get('pid')} on {found.get('host')}"
             )
@@ -121,7 +121,7 @@ class Gateway:
 
     def _ask_to_stop(self, _: int, __: FrameType | None) -> None:
         self._n_signals += 1
-        os.write(self._tell, b".")
+        os.write(self._signal_write, b".")
 
     def _loop(self) -> None:
         next_schedules = 0.0
@@ -129,54 +129,54 @@ class Gateway:
         while not self._n_signals and not self._lock.lost:
             try:
                 if time.monotonic() >= next_schedules:
-                    self._look_at_schedules()
+                    self._submit_due_schedules()
                     next_schedules = time.monotonic() + _SCHEDULES_S
-                self._look_at_jobs()
+                self._update_jobs()
             except OSError as error:
-                # A disk that is full or a share that is away: the next look may find it mended.
-                self._say_once("trouble", error=one_line(error))
-            select.select([self._heard], [], [], poll_s)
+                # A full disk or a share that is away: it may work again at the next poll.
+                self._log_once("trouble", error=one_line(error))
+            select.select([self._signal_read], [], [], poll_s)
         if self._lock.lost:
             raise RunFailedError(f"the lock of {self._root} could not be kept; another gateway may serve it by now")
 
-    def _look_at_schedules(self) -> None:
+    def _submit_due_schedules(self) -> None:
         if not (self._root / "schedules").names():
             return
         from jobs.dispatch.schedule import submit_due
 
-        for event, details in submit_due(self._root, self._backlog.jobs(), time.time_ns()):
-            say = self._say_once if "error" in details else self._log.write
+        for event, details in submit_due(self._root, self._queue.jobs(), time.time_ns()):
+            say = self._log_once if "error" in details else self._log.write
             say(event, **details)
 
-    def _look_at_jobs(self) -> None:
+    def _update_jobs(self) -> None:
         self._reap()
-        jobs = self._backlog.live()
-        for job_id, problem in self._backlog.unreadable.items():
-            self._say_once("job_unreadable", job_id=job_id, error=problem)
+        jobs = self._queue.live()
+        for job_id, problem in self._queue.unreadable.items():
+            self._log_once("job_unreadable", job_id=job_id, error=problem)
         for job in jobs:
-            # One that is held by this very process, and by none of its own, is what trouble with a disk has left.
-            nobodys = self._backlog.is_abandoned(job) or job.state.holder == self._me
+            # A job held by this process without a worker is left over from an earlier error of the disk.
+            nobodys = self._queue.is_abandoned(job) or job.state.holder == self._process
             if job.state.state == "running" and job.job_id not in self._workers and nobodys:
-                # What was handed to a cluster is taken up again by whoever hands it over again.
-                self._failed(job, "its process ended without finishing", again=not job.is_of_ray)
-        # What a gateway that was killed had begun may still be finishing its last blocks.
+                # A job for a cluster is retried when it is submitted to the cluster again.
+                self._retry_or_fail(job, "its process ended without finishing", retry=not job.is_of_ray)
+        # Jobs of a gateway that was killed may still be finishing their last blocks.
         busy = sum(job.state.queued and job.state.state == "running" and not job.is_of_ray for job in jobs)
-        for job in in_turn(jobs, time.time_ns())[: max(0, self._options.max_jobs - busy)]:
-            if self._backlog.claim(job):
-                self._begin(job)
+        for job in due_jobs(jobs, time.time_ns())[: max(0, self._options.max_jobs - busy)]:
+            if self._queue.claim(job):
+                self._start(job)
 
-    def _say_once(self, event: str, **details: Any) -> None:
-        if (said := f"{event} {details}") not in self._reported:
-            self._reported.add(said)
+    def _log_once(self, event: str, **details: Any) -> None:
+        if (line := f"{event} {details}") not in self._reported:
+            self._reported.add(line)
             self._log.write(event, **details)
 
-    def _begin(self, job: QueuedJob) -> None:
+    def _start(self, job: QueuedJob) -> None:
         """Start the process of a job that was claimed for it."""
         attempt = job.state.attempts + 1
         output = self._output(job.job_id, attempt)
         command = [sys.executable, "-m", "jobs.cli", "gateway", "execute", job.job_id]
         command += ["--workspace", str(self._root), "--gateway-pid", str(os.getpid())]
-        # What a job runs has no need of the token that guards it.
+        # A job must not see the token that guards it.
         environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
         try:
             with open(output, "ab") as sink:
@@ -190,18 +190,18 @@ class Gateway:
                     start_new_session=True,
                 )
         except OSError as error:
-            self._failed(self._now(job.job_id), f"its process could not be started: {one_line(error)}")
+            self._retry_or_fail(self._read_job(job.job_id), f"its process could not be started: {one_line(error)}")
             return
         self._workers[job.job_id] = _Worker(job.job_id, attempt, process, output)
         self._log.write("job_started", job_id=job.job_id, attempt=attempt, pid=process.pid)
 
     def _output(self, job_id: str, attempt: int) -> Path:
-        """Return the file that a process writes what it says into; a disk has to take it while it goes on."""
+        """Return the file on disk that takes the output of a job's process while it runs."""
         kept = self._root / "jobs" / job_id / f"output-{attempt}.txt"
         return kept.on_disk() or Path(mkdtemp(prefix="winnow-")) / kept.name
 
     def _keep_output(self, worker: _Worker) -> None:
-        """Put what a process has said beside its job, if it is not there."""
+        """Write the output of a process next to its job, if it is not there."""
         kept = self._root / "jobs" / worker.job_id / worker.output.name
         if not kept.is_remote:
             return
@@ -209,48 +209,48 @@ class Gateway:
             kept.write(worker.output.read_bytes()[-_MOST_BYTES:])
         shutil.rmtree(worker.output.parent, ignore_errors=True)
 
-    def _now(self, job_id: str) -> QueuedJob:
-        records = self._backlog.job_log(job_id).records()
+    def _read_job(self, job_id: str) -> QueuedJob:
+        records = self._queue.job_log(job_id).records()
         state = fold(records)
         assert state is not None
         return QueuedJob(job_id, state, records)
 
     def _reap(self, draining: bool = False) -> None:
-        """Look after the processes that have ended."""
+        """Handle the processes that have ended."""
         for worker in list(self._workers.values()):
             code = worker.process.poll()
             if code is None:
                 continue
             del self._workers[worker.job_id]
-            if not (self._backlog.job_log(worker.job_id)).records():
+            if not (self._queue.job_log(worker.job_id)).records():
                 # Cleared while it ran.
                 continue
-            job = self._now(worker.job_id)
+            job = self._read_job(worker.job_id)
             state = job.state.state
             details = {"job_id": worker.job_id, "attempt": worker.attempt, "exit_code": code}
             if state == "running" and draining:
-                self._backlog.put_back(job, "the gateway stopped")
+                self._queue.return_to_queue(job, "the gateway stopped")
                 self._log.write("job_put_back", **details)
             elif state in {"running", "failed"}:
-                error = (job.error if state == "failed" else None) or _last_words(worker.output, code)
-                self._failed(job, error, again=code != _WRONG_REQUEST)
+                error = (job.error if state == "failed" else None) or _last_output(worker.output, code)
+                self._retry_or_fail(job, error, retry=code != _WRONG_REQUEST)
             else:
                 self._log.write("job_put_back" if state == "pending" else f"job_{state}", **details)
             self._keep_output(worker)
 
-    def _failed(self, job: QueuedJob, error: str, again: bool = True) -> None:
-        """Put a job whose attempt failed back into the queue for later, or give it up."""
+    def _retry_or_fail(self, job: QueuedJob, error: str, retry: bool = True) -> None:
+        """Return a job whose attempt failed to the queue for later, or give it up."""
         failures = job.failures + 1
         details = {"job_id": job.job_id, "attempt": job.state.attempts, "error": error}
-        if again and failures < self._options.attempts:
+        if retry and failures < self._options.attempts:
             wait_s = min(_LONGEST_BACKOFF_S, self._options.backoff_s * _BACKOFF_FACTOR ** (failures - 1))
-            self._backlog.requeue(job, error, wait_s)
+            self._queue.requeue(job, error, wait_s)
             self._log.write("job_put_back", **details, again_in_s=wait_s)
-        elif job.state.state == "failed" or self._backlog.give_up(job, error):
+        elif job.state.state == "failed" or self._queue.give_up(job, error):
             self._log.write("job_failed", **details)
 
     def _drain(self) -> None:
-        """Ask the jobs in hand to commit what is in flight and to end; do not wait for ever."""
+        """Ask the running jobs to commit what is in flight and to end; kill them after the grace time."""
         for worker in self._workers.values():
             with suppress(ProcessLookupError):
                 worker.process.terminate()
@@ -265,8 +265,8 @@ class Gateway:
         self._reap(draining=True)
 
 
-def _last_words(output: Path, code: int) -> str:
-    """Return what a process said last, for people who ask why it failed."""
+def _last_output(output: Path, code: int) -> str:
+    """Return the last line of a process's output, with how it ended: why it failed."""
     how = f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
     try:
         with open(output, "rb") as handle:
@@ -274,5 +274,5 @@ def _last_words(output: Path, code: int) -> str:
             lines = handle.read().decode(errors="replace").splitlines()
     except OSError:
         lines = []
-    said = next((one_line(line) for line in reversed(lines) if line.strip()), "")
-    return f"{said.removeprefix('error: ')} ({how})" if said else how
+    last = next((one_line(line) for line in reversed(lines) if line.strip()), "")
+    return f"{last.removeprefix('error: ')} ({how})" if last else how

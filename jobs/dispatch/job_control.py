@@ -47,7 +47,7 @@ def authorised(workspace: Workspace) -> Workspace:
 
     Raises `UserError` where there is none, or where its control token is not in the environment.
     """
-    control_token.require(workspace.require().root)
+    control_token.check(workspace.require().root)
     return workspace
 
 
@@ -139,9 +139,9 @@ def _is_of_ray(job: JobHandle) -> bool:
 def _refreshed(job: JobHandle) -> JobHandle:
     """Return a job, after recording as failed what was handed to a cluster that shows no signs of life any more."""
     if _is_of_ray(job):
-        from jobs.dispatch.ray_jobs import forget_dead
+        from jobs.dispatch.ray_jobs import fail_if_dead
 
-        forget_dead(job.workspace.root, job.job_id)
+        fail_if_dead(job.workspace.root, job.job_id)
     return job
 
 
@@ -149,9 +149,9 @@ def _continue(job: JobHandle, state: JobState, ray_address: str | None, one_stag
     """Hand a job of Ray to a cluster again, leave one of the queue to gateways, give any other one to the caller."""
     if state.queued or state.state == "running":
         if _is_of_ray(job):
-            from jobs.dispatch.ray_jobs import hand_over_again
+            from jobs.dispatch.ray_jobs import resubmit
 
-            hand_over_again(job.workspace.root, job.job_id, ray_address)
+            resubmit(job.workspace.root, job.job_id, ray_address)
         return ControlResult(job.job_id, state)
     from jobs.runs import replay as requests
 

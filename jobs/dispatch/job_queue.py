@@ -1,7 +1,7 @@
-"""The jobs of a workspace as a queue: who is next, who is running, and what a process that died has left behind.
+"""The queue of a workspace's jobs: which are due, which are running, and which a dead process abandoned.
 
-Imports little. There is no file of the queue: it is what the records of all jobs add up to, so that nobody has to be
-running for a job to be added, and nothing has to be put right after a crash.
+Imports little. There is no file of the queue: its state follows from the records of all jobs, so that jobs can be added
+without a running gateway, and nothing needs repair after a crash.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class QueuedJob:
 
     @property
     def priority(self) -> int:
-        """Return the priority that it was submitted with; the higher is taken up first."""
+        """Return the priority that it was submitted with; higher ones start first."""
         return int(self.submitted.get("priority", 0))
 
     @property
     def is_of_ray(self) -> bool:
-        """Say whether it was handed to a cluster of Ray, which runs it, rather than to gateways."""
+        """Return whether it was handed to a cluster of Ray, which runs it, rather than to gateways."""
         return self.submitted.get("to") == "ray"
 
     @property
@@ -60,18 +60,18 @@ class QueuedJob:
 
     @property
     def submitted_ns(self) -> int:
-        """Return when it was first heard of."""
+        """Return when it was submitted (ns since 1970)."""
         return self.records[0].at_ns
 
     @property
     def not_before_ns(self) -> int:
-        """Return when it may be taken up again, after a failure."""
+        """Return when it may be started again after a failure (ns since 1970); 0 if it did not fail."""
         last = self.records[-1]
         return int(last.data.get("not_before_ns", 0)) if last.word == "requeued" else 0
 
     @property
     def failures(self) -> int:
-        """Return how often it failed since somebody last asked for it."""
+        """Return how often it failed since it was last submitted or resumed."""
         count = 0
         for record in self.records:
             if record.word in {"submitted", "resume", "step"}:
@@ -82,7 +82,7 @@ class QueuedJob:
 
     @property
     def error(self) -> str | None:
-        """Return the last thing that went wrong, if anything did since it was last asked for."""
+        """Return the last error since it was last submitted or resumed, if any."""
         for record in reversed(self.records):
             if record.word in {"submitted", "resume", "step"}:
                 return None
@@ -92,18 +92,18 @@ class QueuedJob:
 
     @property
     def is_claimed(self) -> bool:
-        """Say whether it was claimed for a process that has not begun yet."""
+        """Return whether it was claimed for a process that has not started it yet."""
         taken = [record.word for record in self.records if record.word in {"claimed", "started"}]
         return self.state.queued and self.state.state == "running" and taken[-1:] == ["claimed"]
 
     def is_due(self, now_ns: int) -> bool:
-        """Say whether a gateway may take it up."""
+        """Return whether a gateway may start it."""
         waits = self.state.queued and self.state.state == "pending" and not self.is_of_ray
         return waits and self.not_before_ns <= now_ns
 
 
-class Backlog:
-    """All jobs of the workspace at `root`; cheap to ask again and again, however many are over."""
+class JobQueue:
+    """All jobs of the workspace at `root`; cheap to poll, however many have ended."""
 
     def __init__(self, root: Place) -> None:
         self.root = root
@@ -123,22 +123,22 @@ class Backlog:
     def live(self) -> list[QueuedJob]:
         """Return the jobs of which something can still become, in order of their ids."""
         self.unreadable.clear()
-        names = self._list()
+        names = self._job_names()
         live: dict[str, tuple[int, QueuedJob]] = {}
         for job_id in names:
             if job_id in self._over:
                 continue
-            if (found := self._look(job_id)) is None:
+            if (found := self._read_job(job_id)) is None:
                 continue
             if found[1].state.is_final:
-                self._over[job_id] = _slim(found[1])
+                self._over[job_id] = _without_request(found[1])
                 self._job_logs.pop(job_id, None)
             else:
                 live[job_id] = found
         self._live = live
         return [job for _, job in live.values()]
 
-    def _list(self) -> list[str]:
+    def _job_names(self) -> list[str]:
         """Return the names of all jobs in order."""
         folder = self.root / "jobs"
         try:
@@ -155,7 +155,7 @@ class Backlog:
             self._job_logs.pop(gone, None)
         return names
 
-    def _look(self, job_id: str) -> tuple[int, QueuedJob] | None:
+    def _read_job(self, job_id: str) -> tuple[int, QueuedJob] | None:
         """Return a job as it is now, and when its folder had changed; None if it has no records that can be read."""
         try:
             changed_ns = (self.root / "jobs" / job_id).changed_ns()
@@ -166,7 +166,7 @@ class Backlog:
         except FileNotFoundError:
             return None
         except UserError as error:
-            # One that cannot be read must not keep the others from being done.
+            # An unreadable job must not block the others.
             self.unreadable[job_id] = str(error)
             return None
         state = fold(records)
@@ -186,7 +186,7 @@ class Backlog:
         data = {"failed": True, "error": error, "not_before_ns": time.time_ns() + int(wait_s * 1e9)}
         return self.job_log(job.job_id).add("requeued", data, after=job.state.number) is not None
 
-    def put_back(self, job: QueuedJob, reason: str) -> bool:
+    def return_to_queue(self, job: QueuedJob, reason: str) -> bool:
         """Put back a job that nothing is wrong with; False if it is no longer as it was."""
         return self.job_log(job.job_id).add("requeued", {"reason": reason}, after=job.state.number) is not None
 
@@ -212,18 +212,18 @@ class Backlog:
 
 
 def _settled(changed_ns: int | None) -> int:
-    """Return when a folder changed; -1 for just now, since it may change once more before its clock goes on."""
+    """Return when a folder changed; -1 for just now, since it may change once more within one tick of its clock."""
     return changed_ns if changed_ns is not None and time.time_ns() - changed_ns > _SETTLED_NS else -1
 
 
-def _slim(job: QueuedJob) -> QueuedJob:
+def _without_request(job: QueuedJob) -> QueuedJob:
     """Return a job that is over without what was asked of it, of which there may be thousands."""
     kept = ("to", "priority", "schedule", "release", "error", "failed")
     records = [replace(r, data={n: r.data[n] for n in kept if n in r.data}) for r in job.records]
     return replace(job, state=replace(job.state, holder=None), records=records)
 
 
-def in_turn(jobs: Sequence[QueuedJob], now_ns: int) -> list[QueuedJob]:
+def due_jobs(jobs: Sequence[QueuedJob], now_ns: int) -> list[QueuedJob]:
     """Return the jobs that may be taken up: those of the highest priority first, the oldest of them before others."""
     due = [job for job in jobs if job.is_due(now_ns)]
     return sorted(due, key=lambda job: (-job.priority, job.submitted_ns, job.job_id))

@@ -18,13 +18,13 @@ _FILES = 3
 _EVENTS = 1000
 
 
-class _Patient(RotatingFileHandler):
+class _SafeRotatingHandler(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Do nothing: a log that cannot be written must not keep jobs from being done."""
+        """Do nothing: a log that cannot be written must not stop jobs."""
 
 
-class _InBucket(logging.Handler):
-    """Writes the last events anew with each one: there are a few for every job, and one gateway that writes them."""
+class _ObjectHandler(logging.Handler):
+    """Rewrites the object with the last events for each new one: a job has few, and only one gateway writes them."""
 
     def __init__(self, file: Place) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class _InBucket(logging.Handler):
             self._lines.extend(file.read().decode(errors="replace").splitlines())
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write an event; a store that is away must not keep jobs from being done."""
+        """Write an event; a store that is away must not stop jobs."""
         self._lines.append(record.getMessage())
         with suppress(OSError):
             self._file.write("".join(f"{line}\n" for line in self._lines).encode())
@@ -50,7 +50,7 @@ class JsonLog:
             self._handlers.append(logging.StreamHandler(sys.stderr))
 
     def write(self, event: str, **details: Any) -> None:
-        """Write down an event; what is None stays out of the line."""
+        """Log an event; details that are None are left out."""
         line = {"at_ns": time.time_ns(), "event": event} | {n: v for n, v in details.items() if v is not None}
         record = logging.LogRecord("winnow", logging.INFO, "", 0, json.dumps(line), None, None)
         for handler in self._handlers:
@@ -59,7 +59,7 @@ class JsonLog:
 
 def _handler(path: Place) -> logging.Handler:
     file = path.on_disk()
-    return _InBucket(path) if file is None else _Patient(file, maxBytes=_BYTES, backupCount=_FILES)
+    return _ObjectHandler(path) if file is None else _SafeRotatingHandler(file, maxBytes=_BYTES, backupCount=_FILES)
 
 
 def tail(path: Place, n: int) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A server of models: shows to them the frames that come over HTTP, and sends their rows back."""
+"""HTTP server for models: receives frames, runs inference, and returns rows."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ModelServer:
             made = stage.make(threads)
             assert not isinstance(made, (WindowedModel, StatefulModel))
             self._models[name] = made
-        # A model looks at one batch at a time; what decodes for it are other threads.
+        # A model processes one batch at a time; other threads decode for it.
         self._turn, self._decoders = ThreadPoolExecutor(1), ThreadPoolExecutor(threads)
 
     async def __call__(self, request: Any) -> Any:
@@ -88,7 +88,7 @@ class ModelServer:
 
 
 def serve(loaded: Loaded, options: ServeOptions, ready: Callable[[str, list[str]], None]) -> None:
-    """Serve the models of a configuration until SIGINT or SIGTERM; `ready` is told the URL and the stages.
+    """Serve the models of a configuration until SIGINT or SIGTERM; `ready` is called with the URL and the stages.
 
     Raises `UserError` where the configuration has no model that can be served, or something that it needs is missing.
     """

@@ -1,4 +1,4 @@
-"""What a workspace is busy with, as plain values: the gateway, the queue, running jobs, and what went wrong last."""
+"""Overview of a workspace as plain values: the gateway, the queue, running jobs, and the last errors."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 from jobs.core.job_states import STATES
 from jobs.core.processes import has_ended, is_here
 from jobs.dispatch.gateway_files import lock_path
-from jobs.dispatch.job_queue import Backlog, QueuedJob, in_turn
+from jobs.dispatch.job_queue import JobQueue, QueuedJob, due_jobs
 from jobs.records.job_log import DIED, Record, seen
 from jobs.records.journal import JournalReader
 from jobs.records.progress import Progress
-from jobs.storage.locks import holder
+from jobs.storage.locks import lock_holder
 from jobs.storage.paths import Place
 
 _LAST_ERRORS = 5
@@ -25,22 +25,22 @@ _MOST_JOURNALS = 64
 
 
 class Overview:
-    """Looks at the workspace at `root`; a second look reads only what is new in the journals."""
+    """Reads the workspace at `root`; a second reading takes only what is new in the journals."""
 
     def __init__(self, root: Place) -> None:
         self._root = root
-        self._backlog = Backlog(root)
+        self._queue = JobQueue(root)
         self._journals: dict[str, tuple[JournalReader, Progress]] = {}
 
     def jobs(self) -> list[QueuedJob]:
         """Return all jobs as they really are, oldest first; nothing is noted down."""
-        return [self._as_it_is(job) for job in self._backlog.jobs()]
+        return [self._as_it_is(job) for job in self._queue.jobs()]
 
     def _as_it_is(self, job: QueuedJob) -> QueuedJob:
         """Return a job of the command line as failed if its process has died, with the word that is yet to be said."""
         if job.state.state != "running" or job.state.queued:
             return job
-        state = seen(self._backlog.job_log(job.job_id))
+        state = seen(self._queue.job_log(job.job_id))
         if state is None or state.state != "failed":
             return job
         death = Record(state.number + 1, "failed", job.records[-1].at_ns, {"error": DIED})
@@ -72,7 +72,7 @@ class Overview:
             "running": [self._running(job) for job in running],
             "waiting": [_waiting(job) for job in _in_order(waiting, now)],
             "paused": [_paused(job) for job in jobs if job.state.state == "paused"],
-            "errors": _errors(jobs) + [{"job_id": n, "error": e} for n, e in self._backlog.unreadable.items()],
+            "errors": _errors(jobs) + [{"job_id": n, "error": e} for n, e in self._queue.unreadable.items()],
         }
 
     def _running(self, job: QueuedJob) -> dict[str, Any]:
@@ -87,19 +87,19 @@ class Overview:
                 "host": process.get("host"),
                 "pid": process.get("pid"),
                 "alive": not has_ended(process) if is_here(process) else None,
-                "silent_s": round(self._backlog.silent_s(job), 1) if job.state.queued else None,
+                "silent_s": round(self._queue.silent_s(job), 1) if job.state.queued else None,
                 "rss_mb": rss_mb(int(process["pid"])) if is_here(process) else None,
             },
         }
 
 
 def gateway(root: Place) -> dict[str, Any] | None:
-    """Return what the gateway of the workspace at `root` says about itself; None if there is none."""
-    return holder(lock_path(root))
+    """Return what the gateway of the workspace at `root` noted about itself; None if there is none."""
+    return lock_holder(lock_path(root))
 
 
 def rss_mb(pid: int) -> float | None:
-    """Return the memory of a process of this machine in MB; None where that cannot be told."""
+    """Return the memory of a process of this machine in MB; None where that is not known."""
     try:
         # Field 2 of /proc/PID/statm: resident pages (proc(5)).
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
@@ -110,7 +110,7 @@ def rss_mb(pid: int) -> float | None:
 
 def _in_order(waiting: Sequence[QueuedJob], now: int) -> list[QueuedJob]:
     """Return waiting jobs in the order in which they will be taken up, those that wait for a time at the end."""
-    due = in_turn(waiting, now)
+    due = due_jobs(waiting, now)
     later = [job for job in waiting if not job.is_due(now)]
     return [*due, *sorted(later, key=lambda job: job.not_before_ns)]
 

@@ -1,7 +1,7 @@
-"""Jobs that a cluster of Ray runs through Ray Jobs: handed over with the program itself, followed through our records.
+"""Jobs on a Ray cluster: submitted through Ray Jobs together with this program, followed through our own records.
 
-What Ray knows of its jobs is lost when its head starts anew. What became of a job is in the workspace, as it is of any
-other; whatever Ray may say, a job that was not finished is handed over once more by `winnow job resume`.
+Ray forgets its jobs when its head node restarts. The state of a job is in the workspace, as of any other job;
+whatever Ray reports, `winnow job resume` submits a job that was not finished again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from jobs.core.errors import RunFailedError, one_line
 from jobs.core.naming import new_job_id
 from jobs.dispatch import control_token
-from jobs.dispatch.job_queue import Backlog, QueuedJob
+from jobs.dispatch.job_queue import JobQueue, QueuedJob
 from jobs.engine.code_wheel import write_wheel
 from jobs.engine.ray_engine import ray_jobs
 from jobs.records.job_log import JobLog
@@ -26,7 +26,7 @@ from jobs.runs.run_options import RunOptions, build_request
 from jobs.storage.paths import Place
 
 DASHBOARD = "http://127.0.0.1:8265"
-_PATIENCE_S = 30
+_RETRY_S = 30
 _VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
 
@@ -43,7 +43,7 @@ def submit(
     packages: Sequence[str] = (),
     priority: int = 0,
 ) -> str:
-    """Hand a job to the cluster whose dashboard is at an address, and return its id.
+    """Submit a job to the cluster whose dashboard is at an address, and return its id.
 
     `packages` are requirements that Ray installs for the job, with pip. Raises `UserError` with everything that is
     wrong, before anything is written, and `RunFailedError` if the cluster does not take the job.
@@ -52,7 +52,7 @@ def submit(
     absolute = options.with_absolute_paths().model_copy(update={"ray_address": "local"})
     request = build_request(workspace, absolute)
     root = request.workspace.root
-    control_token.require(root)
+    control_token.check(root)
     prepare(request)
     client = ray_jobs(address)
     request.workspace.create()
@@ -65,34 +65,34 @@ def submit(
         "ray": {"address": address, "packages": list(packages), "job": _name(job_id, 1)},
     }
     JobLog(root, job_id).add("submitted", data, after=0)
-    _hand_over(client, root, job_id, 1, packages)
+    _submit(client, root, job_id, 1, packages)
     return job_id
 
 
-def forget_dead(root: Place, job_id: str) -> None:
-    """Note down that a job which the cluster is said to be running is not heard of any more, if that is so."""
-    backlog = Backlog(root)
-    job = _find(backlog, job_id)
-    if job is not None and job.is_of_ray and backlog.is_abandoned(job):
-        backlog.give_up(job, "its process ended without finishing")
+def fail_if_dead(root: Place, job_id: str) -> None:
+    """Record a job as failed if the cluster is recorded as running it and its process is dead or silent."""
+    queue = JobQueue(root)
+    job = _find(queue, job_id)
+    if job is not None and job.is_of_ray and queue.is_abandoned(job):
+        queue.give_up(job, "its process ended without finishing")
 
 
-def hand_over_again(root: Place, job_id: str, address: str | None = None) -> str | None:
-    """Hand a job that waits to its cluster, or to another one, once more; return the id that Ray has it under.
+def resubmit(root: Place, job_id: str, address: str | None = None) -> str | None:
+    """Submit a waiting job to its cluster, or to another one, once more; return the id that Ray has it under.
 
     Returns None for a job that is not for Ray, or does not wait. Raises as `submit` does.
     """
-    job = _find(Backlog(root), job_id)
+    job = _find(JobQueue(root), job_id)
     if job is None or not job.is_of_ray or job.state.state != "pending":
         return None
-    told = job.submitted["ray"]
+    ray = job.submitted["ray"]
     # Two at once under different names do no harm: a job is claimed by one process only.
-    return _hand_over(ray_jobs(address or told["address"]), root, job_id, job.state.number, told["packages"])
+    return _submit(ray_jobs(address or ray["address"]), root, job_id, job.state.number, ray["packages"])
 
 
-def _patiently(call: Callable[[], object]) -> None:
-    """Make a call that a cluster puts off, as it does while its machines have just come up, until it is answered."""
-    deadline = time.monotonic() + _PATIENCE_S
+def _with_retries(call: Callable[[], object]) -> None:
+    """Make a call, and repeat it while the cluster answers to try again later, as it does just after its start."""
+    deadline = time.monotonic() + _RETRY_S
     put_off = True
     while put_off:
         try:
@@ -104,16 +104,16 @@ def _patiently(call: Callable[[], object]) -> None:
             time.sleep(1)
 
 
-def _find(backlog: Backlog, job_id: str) -> QueuedJob | None:
-    return next((job for job in backlog.live() if job.job_id == job_id), None)
+def _find(queue: JobQueue, job_id: str) -> QueuedJob | None:
+    return next((job for job in queue.live() if job.job_id == job_id), None)
 
 
 def _name(job_id: str, number: int) -> str:
-    """Return the id that Ray is given for a job handed over when its last record had this number."""
+    """Return the id in Ray of a job that was submitted when its last record had this number."""
     return f"winnow-{job_id}-{number}"
 
 
-def _hand_over(client: Any, root: Place, job_id: str, number: int, packages: Sequence[str]) -> str:
+def _submit(client: Any, root: Place, job_id: str, number: int, packages: Sequence[str]) -> str:
     name = _name(job_id, number)
     words = ["python", "-m", "jobs.cli", "gateway", "execute", job_id, "--workspace", str(root), "--ray-job", name]
     about = {"winnow_job": job_id, "workspace": str(root)}
@@ -123,7 +123,7 @@ def _hand_over(client: Any, root: Place, job_id: str, number: int, packages: Seq
             if packages:
                 environment["pip"] = list(packages)
             asked = {"entrypoint": shlex.join(words), "submission_id": name, "metadata": about}
-            _patiently(lambda: client.submit_job(**asked, runtime_env=environment))
+            _with_retries(lambda: client.submit_job(**asked, runtime_env=environment))
     except Exception as error:
         # It may have got there all the same; then it finds that it is not to be run any more.
         JobLog(root, job_id).add("failed", {"error": f"not handed to Ray: {one_line(error)}"})

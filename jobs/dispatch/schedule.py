@@ -1,4 +1,4 @@
-"""Jobs that are due again and again: kept in the workspace, submitted by its gateway, each time with a release.
+"""Recurring jobs: schedules in the workspace, submitted by its gateway, each time with a release.
 
 A time of a schedule is a job id, so that two gateways cannot submit it twice. Imports little.
 """
@@ -27,7 +27,7 @@ _FIELDS = 5
 
 @dataclass(frozen=True)
 class Schedule:
-    """What to run, and when; `asked` are the options of `winnow run`, read anew each time."""
+    """What to run, and when; `asked` are the options of `winnow run`, interpreted each time."""
 
     name: str
     cron: str
@@ -80,7 +80,7 @@ def problems(schedule: Schedule) -> list[str]:
 
 
 def save(root: Place, schedule: Schedule) -> None:
-    """Keep a schedule in the workspace at `root`. Raises `UserError` for one that is taken or makes no sense."""
+    """Save a schedule in the workspace at `root`. Raises `UserError` for a taken name or an invalid schedule."""
     if wrong := problems(schedule):
         raise UserError(wrong)
     path = _path(root, schedule.name)
@@ -88,13 +88,13 @@ def save(root: Place, schedule: Schedule) -> None:
         raise UserError(f"schedule {schedule.name!r} exists; remove it first, or choose another name")
 
 
-def kept(root: Place) -> Iterator[tuple[str, Schedule | UserError]]:
+def load_all(root: Place) -> Iterator[tuple[str, Schedule | UserError]]:
     """Yield the schedules of the workspace at `root` by their names; of one that is damaged, what is wrong with it."""
     for path in _files(root):
         try:
             yield _name(path), _read(path)
         except FileNotFoundError:
-            # Somebody has just removed it.
+            # It has just been removed.
             continue
         except UserError as error:
             yield _name(path), error
@@ -115,23 +115,23 @@ def _read(path: Place) -> Schedule:
     except FileNotFoundError:
         raise
     except (OSError, ValueError, TypeError) as error:
-        raise _damaged(path, one_line(error)) from error
+        raise _damaged_error(path, one_line(error)) from error
     kinds = {"name": str, "cron": str, "tz": str, "asked": dict, "priority": int, "added_ns": int}
     unlike = [
         f"{name}: {getattr(found, name)!r}" for name, kind in kinds.items() if type(getattr(found, name)) is not kind
     ]
     if wrong := unlike or problems(found):
-        raise _damaged(path, ", ".join(wrong))
+        raise _damaged_error(path, ", ".join(wrong))
     if found.name != _name(path):
-        raise _damaged(path, f"its name there is {found.name!r}")
+        raise _damaged_error(path, f"its name there is {found.name!r}")
     return found
 
 
-def _damaged(path: Place, why: str) -> UserError:
+def _damaged_error(path: Place, why: str) -> UserError:
     name = _name(path)
     return UserError(
         f"schedule {name!r}: {path} is no schedule of this version ({why}); put the file right, or take it out with "
-        f"`winnow schedule remove {name}` and add it anew"
+        f"`winnow schedule remove {name}` and add it again"
     )
 
 
@@ -142,10 +142,10 @@ def find(root: Place, name: str) -> Schedule:
 
 
 def remove(root: Place, name: str) -> None:
-    """Take a schedule out, a damaged one too; its jobs and releases stay. Raises `UserError` for an unknown one."""
+    """Delete a schedule, a damaged one too; its jobs and releases stay. Raises `UserError` for an unknown one."""
     _check_known(root, name)
     _path(root, name).delete()
-    _noted_path(root, name).delete()
+    _notes_path(root, name).delete()
 
 
 def _check_known(root: Place, name: str) -> None:
@@ -154,10 +154,10 @@ def _check_known(root: Place, name: str) -> None:
         raise UserError(f"there is no schedule {name!r}; there are: {', '.join(known) or 'none yet'}")
 
 
-def noted(root: Place, name: str) -> dict[str, Any]:
-    """Return what became of a schedule's last time: `due_ns`, and `skipped` with the reason if nothing was run."""
+def notes(root: Place, name: str) -> dict[str, Any]:
+    """Return the result of a schedule's last due time: `due_ns`, and `skipped` with the reason if nothing ran."""
     try:
-        return dict(json.loads(_noted_path(root, name).read()))
+        return dict(json.loads(_notes_path(root, name).read()))
     except (FileNotFoundError, ValueError, TypeError):
         # Of a time that was submitted its job knows, too.
         return {}
@@ -171,28 +171,28 @@ def jobs_of(jobs: Sequence[QueuedJob], name: str) -> list[QueuedJob]:
 def submit_due(root: Place, jobs: Sequence[QueuedJob], now_ns: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Submit what has become due since the last look, and yield what was done as events.
 
-    However many times went by while nobody looked, a schedule is run once for them. It is not run while its last job
+    However many due times passed without a gateway, a schedule runs once for them. It is not run while its last job
     has not ended.
     """
     now = datetime.fromtimestamp(now_ns / 1e9, UTC)
-    for _, schedule in kept(root):
+    for _, schedule in load_all(root):
         if isinstance(schedule, UserError):
             # It must not keep the others from being run.
             yield "schedule_unreadable", {"error": str(schedule)}
             continue
         due = schedule.last_until(now)
-        seen_ns = max(schedule.added_ns, noted(root, schedule.name).get("due_ns", 0))
+        seen_ns = max(schedule.added_ns, notes(root, schedule.name).get("due_ns", 0))
         if due is None or _ns(due) <= seen_ns:
             continue
         details: dict[str, Any] = {"schedule": schedule.name, "due": due.isoformat()}
         if busy := unfinished(jobs, schedule.name):
             reason = f"job {busy.job_id} is {busy.state.state}"
-            _note(root, schedule.name, {"due_ns": _ns(due), "skipped": reason})
+            _write_notes(root, schedule.name, {"due_ns": _ns(due), "skipped": reason})
             yield "schedule_skipped", details | {"reason": reason}
             continue
-        # The job first: whoever dies between the two finds it submitted.
+        # The job first: after a crash between the two it is found submitted.
         job_id = submit_at(root, schedule, due)
-        _note(root, schedule.name, {"due_ns": _ns(due)})
+        _write_notes(root, schedule.name, {"due_ns": _ns(due)})
         yield "schedule_due", details | {"job_id": job_id}
 
 
@@ -230,8 +230,8 @@ def unfinished(jobs: Sequence[QueuedJob], name: str) -> QueuedJob | None:
     return next((job for job in reversed(jobs_of(jobs, name)) if not job.state.ended), None)
 
 
-def _note(root: Place, name: str, values: Mapping[str, Any]) -> None:
-    path = _noted_path(root, name)
+def _write_notes(root: Place, name: str, values: Mapping[str, Any]) -> None:
+    path = _notes_path(root, name)
     path.parent.make_folder()
     path.write(json.dumps(values).encode() + b"\n")
 
@@ -240,7 +240,7 @@ def _path(root: Place, name: str) -> Place:
     return root / "schedules" / f"{name}.json"
 
 
-def _noted_path(root: Place, name: str) -> Place:
+def _notes_path(root: Place, name: str) -> Place:
     return root / "schedules" / "noted" / f"{name}.json"
 
 

@@ -1,4 +1,4 @@
-"""What `winnow schedule` does beyond the declarations: looks whether a job can be run, lists, submits out of turn."""
+"""Commands of `winnow schedule`: add a schedule after a check, list schedules, run one now."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from jobs.core.errors import UserError
 from jobs.dispatch import control_token, schedule
-from jobs.dispatch.job_queue import Backlog, QueuedJob
+from jobs.dispatch.job_queue import JobQueue, QueuedJob
 from jobs.dispatch.schedule import Schedule
 from jobs.runs.prepare import prepare
 from jobs.runs.run_options import RunOptions, build_request
@@ -30,7 +30,7 @@ def add(
     try:
         request = build_request(workspace, absolute)
         root = request.workspace.root
-        control_token.require(root)
+        control_token.check(root)
         prepare(request)
     except UserError as error:
         problems += error.problems
@@ -56,10 +56,10 @@ def listed(root: Place) -> list[dict[str, Any]]:
 
     `error` says what is wrong with one that is damaged, of which nothing else is known.
     """
-    jobs = Backlog(root).jobs()
+    jobs = JobQueue(root).jobs()
     now = datetime.now(UTC)
     found = []
-    for name, kept in schedule.kept(root):
+    for name, kept in schedule.load_all(root):
         mine = schedule.jobs_of(jobs, name)
         known = None if isinstance(kept, UserError) else kept
         found.append(
@@ -70,7 +70,7 @@ def listed(root: Place) -> list[dict[str, Any]]:
                 "next": known and _shown(known.next_after(now)),
                 "last_job": mine[-1].job_id if mine else None,
                 "state": mine[-1].state.state if mine else None,
-                "skipped": schedule.noted(root, name).get("skipped"),
+                "skipped": schedule.notes(root, name).get("skipped"),
                 "inputs": list(known.asked.get("inputs", ())) if known else [],
                 "error": None if known else str(kept),
             }
@@ -79,40 +79,40 @@ def listed(root: Place) -> list[dict[str, Any]]:
 
 
 def run_now(root: Place, name: str, claim: bool = False) -> str:
-    """Submit a schedule's job out of turn and return its id; with `claim`, for this process and not for a gateway.
+    """Submit a schedule's job now and return its id; with `claim`, for this process and not for a gateway.
 
     A job that waits, or whose process has died, is then taken up before there is a new one. Raises `UserError` for an
     unknown schedule, while its last job is running, paused, or, without `claim`, waiting, and without the control
     token of a workspace that asks for one.
     """
-    control_token.require(root)
-    backlog = Backlog(root)
+    control_token.check(root)
+    queue = JobQueue(root)
     kept = schedule.find(root, name)
-    if claim and (waiting := _waiting(backlog, name)) and backlog.claim(waiting):
+    if claim and (waiting := _waiting(queue, name)) and queue.claim(waiting):
         return waiting.job_id
-    job_id = schedule.submit_now(root, kept, backlog.jobs())
-    if claim and not backlog.claim(_job(backlog, job_id)):
-        raise UserError(f"job {job_id} was taken up by a gateway; follow it with `winnow job watch {job_id}`")
+    job_id = schedule.submit_now(root, kept, queue.jobs())
+    if claim and not queue.claim(_job(queue, job_id)):
+        raise UserError(f"job {job_id} was claimed by a gateway; follow it with `winnow job watch {job_id}`")
     return job_id
 
 
 def remove(root: Place, name: str) -> None:
     """Delete a schedule; its jobs and releases stay. Raises `UserError` for an unknown one, or without the token."""
-    control_token.require(root)
+    control_token.check(root)
     schedule.remove(root, name)
 
 
-def _waiting(backlog: Backlog, name: str) -> QueuedJob | None:
+def _waiting(queue: JobQueue, name: str) -> QueuedJob | None:
     """Return a schedule's job that nobody runs though it should be run, if there is one."""
-    busy = schedule.unfinished(backlog.jobs(), name)
-    if busy is not None and backlog.is_abandoned(busy):
-        backlog.put_back(busy, "its process ended without finishing")
-        busy = _job(backlog, busy.job_id)
+    busy = schedule.unfinished(queue.jobs(), name)
+    if busy is not None and queue.is_abandoned(busy):
+        queue.return_to_queue(busy, "its process ended without finishing")
+        busy = _job(queue, busy.job_id)
     return busy if busy is not None and busy.is_due(time.time_ns()) else None
 
 
-def _job(backlog: Backlog, job_id: str) -> QueuedJob:
-    return next(job for job in backlog.jobs() if job.job_id == job_id)
+def _job(queue: JobQueue, job_id: str) -> QueuedJob:
+    return next(job for job in queue.jobs() if job.job_id == job_id)
 
 
 def _shown(moment: datetime | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Puts a job into the queue of a workspace, after a look at whether it can be done."""
+"""Submission of a job to the queue of a workspace, after a check that it can run."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from jobs.runs.run_options import RunOptions, build_request
 def submit(workspace: str | os.PathLike[str] | None, options: RunOptions, priority: int = 0) -> str:
     """Add a job to the queue and return its id. Raises `UserError` with everything that is wrong, before it is added.
 
-    The configuration is kept as it is now; the streams are listed anew when the job begins.
+    The configuration is kept as it is now; the streams are listed when the job starts.
     """
     request = build_request(workspace, options.with_absolute_paths())
     root = request.workspace.root
-    control_token.require(root)
+    control_token.check(root)
     prepare(request)
     request.workspace.create()
     job_id = new_job_id()

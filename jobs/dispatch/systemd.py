@@ -59,7 +59,7 @@ StartLimitBurst=10
 
 [Service]
 Type=exec
-# Nothing of the shell that installed this reaches the jobs; what they need is said there. It need not exist.
+# Jobs do not inherit the environment of the shell that installed this; put their variables there. It need not exist.
 EnvironmentFile=-%h/{_VARIABLES}
 ExecStart={" ".join(_quoted(word) for word in command)}
 Restart=on-failure

@@ -36,8 +36,8 @@ class Top(App[None]):
     TITLE = "winnow top"
     CSS = "#gateway, #errors { height: auto; padding: 0 1; } #jobs { height: 1fr; }"
     BINDINGS: ClassVar[list[BindingType]] = [
-        ("p", "ask('pause')", "Pause"),
-        ("r", "ask('resume')", "Resume"),
+        ("p", "request('pause')", "Pause"),
+        ("r", "request('resume')", "Resume"),
         ("c", "cancel", "Cancel"),
         ("o", "open", "Open"),
         ("q", "quit", "Quit"),
@@ -47,24 +47,24 @@ class Top(App[None]):
         super().__init__()
         self._workspace = workspace
         self.overview = Overview(workspace.root)
-        # Kept at hand, since what is asked of the app is looked for on whichever screen is on top.
+        # Kept as attributes, since the app searches only the topmost screen for widgets.
         self.gateway, self.errors = Static(id="gateway"), Static(id="errors")
         self.table: DataTable[Text] = DataTable(id="jobs", cursor_type="row", zebra_stripes=True)
 
     def compose(self) -> ComposeResult:
-        """Return what the screen is made of."""
+        """Return the widgets of the screen."""
         yield self.gateway
         yield self.table
         yield self.errors
         yield Footer()
 
     def on_mount(self) -> None:
-        """Begin to look, about every second."""
+        """Update the screen about every second from now on."""
         self.table.add_columns(*_JOB_COLUMNS)
-        self.look()
-        self.set_interval(_EVERY_S, self.look)
+        self.update_view()
+        self.set_interval(_EVERY_S, self.update_view)
 
-    def look(self) -> None:
+    def update_view(self) -> None:
         """Show the workspace as it is now."""
         values = self.overview.values()
         show_rows(self.table, _job_rows(self.overview.jobs(), values))
@@ -77,15 +77,17 @@ class Top(App[None]):
         """Return the id of the job that the cursor is on."""
         return chosen_key(self.table)
 
-    def action_ask(self, word: str) -> None:
-        """Ask something of the job that the cursor is on."""
+    def action_request(self, word: str) -> None:
+        """Send a request to the job that the cursor is on."""
         if self.chosen is not None:
-            self.ask(word, self.chosen)
+            self.request(word, self.chosen)
 
     def action_cancel(self) -> None:
-        """Cancel the job that the cursor is on, if that is really meant."""
+        """Cancel the job that the cursor is on, after a confirmation."""
         if (job_id := self.chosen) is not None:
-            self.push_screen(Sure(f"Cancel job {job_id} for good?"), lambda sure: self.ask("cancel", job_id, sure))
+            self.push_screen(
+                ConfirmCancel(f"Cancel job {job_id} for good?"), lambda sure: self.request("cancel", job_id, sure)
+            )
 
     def action_open(self) -> None:
         """Show the stages of the job that the cursor is on."""
@@ -96,8 +98,8 @@ class Top(App[None]):
         """Do with Enter what `o` does."""
         self.action_open()
 
-    def ask(self, word: str, job_id: str, sure: bool | None = True) -> None:
-        """Ask something of a job, and say what came of it."""
+    def request(self, word: str, job_id: str, sure: bool | None = True) -> None:
+        """Send a request to a job, and show the result."""
         if not sure:
             return
         try:
@@ -111,7 +113,7 @@ class Top(App[None]):
         else:
             asked = f", asked to {state.request.word}" if state.request else ""
             self.notify(f"job {job_id} is {state.state}{asked}", markup=False)
-        self.look()
+        self.update_view()
 
 
 class JobScreen(Screen[None]):
@@ -126,18 +128,18 @@ class JobScreen(Screen[None]):
         self._job_id = job_id
 
     def compose(self) -> ComposeResult:
-        """Return what the screen is made of."""
+        """Return the widgets of the screen."""
         yield Static(id="about")
         yield DataTable[Text](id="stages", cursor_type="row", zebra_stripes=True)
         yield Footer()
 
     def on_mount(self) -> None:
-        """Begin to look, about every second."""
+        """Update the screen about every second from now on."""
         self.query_one("#stages", DataTable).add_columns(*_STAGE_COLUMNS)
-        self.look()
-        self.set_interval(_EVERY_S, self.look)
+        self.update_view()
+        self.set_interval(_EVERY_S, self.update_view)
 
-    def look(self) -> None:
+    def update_view(self) -> None:
         """Show the job as it is now."""
         job = next((job for job in self._overview.jobs() if job.job_id == self._job_id), None)
         progress = self._overview.progress(self._job_id)
@@ -150,8 +152,8 @@ class JobScreen(Screen[None]):
         show_rows(self.query_one("#stages", DataTable), _stage_rows(progress))
 
 
-class Sure(ModalScreen[bool]):
-    """Asks whether something is really meant."""
+class ConfirmCancel(ModalScreen[bool]):
+    """Asks for a confirmation."""
 
     CSS = "Sure { align: center middle; } Label { padding: 1 3; background: $surface; }"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -164,7 +166,7 @@ class Sure(ModalScreen[bool]):
         self._question = question
 
     def compose(self) -> ComposeResult:
-        """Return what the screen is made of."""
+        """Return the widgets of the screen."""
         yield Label(f"{self._question}  y / n", markup=False)
 
 

@@ -18,7 +18,7 @@ from conf import Resources
 from jobs.core.devices import may_have_gpu
 from jobs.core.errors import RunStopped
 from jobs.engine.credential_forwarding import Lent
-from jobs.engine.local_pool import ALONE, Nearby
+from jobs.engine.local_pool import MAX_LOCAL_FRAMES, LocalPool
 from jobs.engine.ray_engine import Engine, ModelProcesses, named_cluster, share_out
 
 _ANSWER_S = 5.0
@@ -40,7 +40,7 @@ def answer(object_store_mb: int) -> str:
 class EngineOnDemand:
     """An engine that is started on first use, or in the background once it is likely to be needed.
 
-    `nearby` is the pool of local processes, which start faster, for the first blocks and for small jobs; None if an
+    `local_pool` is the pool of local processes, which start faster, for the first blocks and for small jobs; None if an
     engine is already running. Use as a context manager; leaving it stops what was started.
     """
 
@@ -48,7 +48,7 @@ class EngineOnDemand:
         self._make = lambda: Engine(limits, address, lent)
         self._limits = limits
         there = named_cluster(address) or _is_running()
-        self.nearby = None if there else Nearby(limits.num_cpus or os.cpu_count() or 1)
+        self.local_pool = None if there else LocalPool(limits.num_cpus or os.cpu_count() or 1)
         self._threads = ThreadPoolExecutor(1, "engine")
         self._engine: Future[Engine] | None = None
         self._handlers: dict[signal.Signals, Any] = {}
@@ -57,22 +57,22 @@ class EngineOnDemand:
 
     def begin(self, n_frames: int | None = None) -> None:
         """Start in the background what this number of frames needs; the engine if it is unknown."""
-        if self.nearby and n_frames is not None:
-            self.nearby.begin()
-            if n_frames <= ALONE:
+        if self.local_pool and n_frames is not None:
+            self.local_pool.start()
+            if n_frames <= MAX_LOCAL_FRAMES:
                 return
         if self._engine is None:
             self._handlers = {n: h for n in _SIGNALS if (h := signal.getsignal(n)) is not None}
             self._engine = self._threads.submit(self._make)
 
-    def models_nearby(self, n_frames: int) -> ModelProcesses | None:
+    def local_models(self, n_frames: int) -> ModelProcesses | None:
         """Return the local model processes that are enough for this number of frames, without an engine.
 
         None if an engine is running or starting, and on machines with GPUs, which the engine allocates.
         """
-        if self.nearby is None or self._engine is not None or n_frames > ALONE or may_have_gpu():
+        if self.local_pool is None or self._engine is not None or n_frames > MAX_LOCAL_FRAMES or may_have_gpu():
             return None
-        return share_out([(self.nearby.size, 0)], self.nearby.size, self._limits.models)
+        return share_out([(self.local_pool.size, 0)], self.local_pool.size, self._limits.models)
 
     def __call__(self) -> Engine:
         """Return the engine, waiting until it has started."""
@@ -93,8 +93,8 @@ class EngineOnDemand:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.nearby:
-            self.nearby.close()
+        if self.local_pool:
+            self.local_pool.close()
 
         def stop() -> None:
             if self._engine is not None and self._engine.exception() is None:

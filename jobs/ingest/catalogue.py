@@ -309,8 +309,8 @@ def _history_problems(streams: dict[str, StreamFiles], overrides: IngestOverride
     for stream in streams.values():
         before = known.get(stream.stream_id)
         if (other := others.get(stream.stream_id)) and not (overrides.rebind and before):
-            mend = f"give it that id with --stream-id {other}"
-            mend += f", or let go of {other!r} with --rebind (its rows will be taken out)" if before else ""
+            fix = f"give it that id with --stream-id {other}"
+            fix += f", or give up {other!r} with --rebind (its rows are deleted)" if before else ""
             problems.append(
                 f"{stream.uri} is stream {other!r} in this workspace and would be {stream.stream_id!r} as well, all of "
                 f"its frames twice; name the input as before, or {fix}"

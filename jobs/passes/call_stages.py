@@ -6,7 +6,7 @@ import time
 
 from jobs.core.stage import Stage
 from jobs.passes.run_context import RunContext, Survey
-from jobs.storage.quarantine import settle
+from jobs.storage.quarantine import update_quarantine
 from jobs.vlm.vlm_stage import Escalation
 
 
@@ -29,7 +29,7 @@ class CallStages:
         survey = calls.survey()
         live.reporter.began(stage.name, survey.open)
         fresh, faults = calls.ask()
-        held = settle(context.store, list(context.stages), sorted(context.streams), faults, context.job_id)
+        held = update_quarantine(context.store, list(context.stages), sorted(context.streams), faults, context.job_id)
         outcome, earlier = live.outcome(stage)
         outcome.account(
             earlier,

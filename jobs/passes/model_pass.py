@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 import schemas
 from jobs.core.errors import RunFailedError
-from jobs.engine.local_pool import Nearby
+from jobs.engine.local_pool import LocalPool
 from jobs.engine.ray_engine import IN_HAND, Engine, ModelProcesses
 from jobs.passes.blocks import Block
 from jobs.passes.intake import Intake, PassResult, died, numbered
@@ -32,21 +32,21 @@ def run_model_pass(
     model_frames: int | None,
     processes: Callable[[Engine], ModelProcesses],
     engine: Callable[[], Engine],
-    nearby: Callable[[int], ModelProcesses | None],
+    local_models: Callable[[int], ModelProcesses | None],
     intake: Intake,
 ) -> PassResult:
     """Show the frames of `todo`, tables of schema `REQUEST`, to a model.
 
-    `model_frames` is the most frames that a process is given at a time. `nearby` is given their number, and returns the
-    processes of this machine in which so few can be shown, if there are any; `engine` is called for what these do not
-    do. Raises `RunFailedError` where the model cannot be loaded, where it takes none of the frames, or where the
+    `model_frames` is the most frames that a process is given at a time. `local_models` is given their number, and
+    returns the processes of this machine in which so few can be shown, if there are any; `engine` is called for what
+    these do not do. Raises `RunFailedError` where the model cannot be loaded, where it takes none of the frames, or where the
     workspace does not take the results; what was committed stays.
     """
     result = intake.result
     for wave in _waves(todo):
         if intake.is_over():
             break
-        here = None if result.n_frames else nearby(_n_wanted(wave))
+        here = None if result.n_frames else local_models(_n_wanted(wave))
         lost = _show_nearby(wave, model_frames, here, task, intake) if here else None
         if result.stopped or lost == []:
             continue
@@ -82,7 +82,7 @@ def _show_nearby(
     """
     blocks = _cut(wave, model_frames or _ON_CPU, processes.size, task, first=True)
     transform = (show_block, {"task": pickle.dumps(task), "threads": processes.threads})
-    with Nearby(min(processes.size, len(blocks))) as helpers:
+    with LocalPool(min(processes.size, len(blocks))) as helpers:
         received = intake.receive(blocks, helpers.map_blocks(numbered(blocks), [transform]))
     _refuse_hopeless(intake.result)
     return [block for number, block in enumerate(blocks) if number not in received]

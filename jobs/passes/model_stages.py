@@ -18,7 +18,7 @@ from jobs.passes.propagation_plan import CarryPlanner
 from jobs.passes.run_context import RunContext, Survey
 from jobs.storage.committer import Committer
 from jobs.storage.object_committer import ObjectCommitter
-from jobs.storage.quarantine import settle
+from jobs.storage.quarantine import update_quarantine
 from jobs.views.categories import register_model
 
 
@@ -69,10 +69,10 @@ class ModelStages:
             resources.model_frames,
             lambda cluster: cluster.model_processes(resources),
             live.engine,
-            live.engine.models_nearby,
+            live.engine.local_models,
             Intake(committer, live.reporter.measured, live.claim, live.abort),
         )
-        faults = settle(context.store, list(context.stages), context.streams, did.faults, context.job_id)
+        faults = update_quarantine(context.store, list(context.stages), context.streams, did.faults, context.job_id)
         after = self._planner(stage, False).survey() if before.open or before.gone else before
         quarantined = faults.get(stage.name, 0)
         if after.open > quarantined and not did.stopped:

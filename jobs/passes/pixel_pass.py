@@ -10,7 +10,7 @@ import pyarrow as pa
 from conf import PipelineConfig
 from conf.stages import STAGES
 from jobs.core.stage import Stage
-from jobs.engine.local_pool import ALONE, Nearby, Transform
+from jobs.engine.local_pool import MAX_LOCAL_FRAMES, LocalPool, Transform
 from jobs.engine.ray_engine import Engine
 from jobs.passes.blocks import Block, cut, halves, waves
 from jobs.passes.intake import Intake, PassResult, died, numbered
@@ -29,13 +29,13 @@ def run_pass(
     params: PixelParams,
     root: Place,
     engine: Callable[[], Engine],
-    nearby: Nearby | None,
+    local_pool: LocalPool | None,
     intake: Intake,
     recomputed: frozenset[str] = frozenset(),
 ) -> PassResult:
     """Measure the frames of `todo`, tables of schema `BLOCK`, wave by wave.
 
-    `engine` is only called if there is something to measure that `nearby` does not do: the first unit, and all of a
+    `engine` is only called if there is something to measure that `local_pool` does not do: the first unit, and all of a
     small pass. Rows of `recomputed` stages replace those that are there. Raises `RunFailedError` for a frame that ends
     the pass, and where the workspace does not take the results; what was committed stays.
     """
@@ -49,12 +49,12 @@ def run_pass(
         if intake.is_over():
             break
         is_first = not result.n_frames
-        size = nearby.size if nearby and is_first else engine().num_cpus
+        size = local_pool.size if local_pool and is_first else engine().num_cpus
         blocks = [b._replace(replaces=b.replaces | recomputed) for b in cut(wave, config, size, first=is_first)]
-        if nearby and is_first:
-            here = len(blocks) if wave.num_rows <= ALONE else size
-            received = intake.receive(blocks[:here], nearby.map_blocks(numbered(blocks[:here]), transforms))
-            nearby.close()
+        if local_pool and is_first:
+            here = len(blocks) if wave.num_rows <= MAX_LOCAL_FRAMES else size
+            received = intake.receive(blocks[:here], local_pool.map_blocks(numbered(blocks[:here]), transforms))
+            local_pool.close()
             left = [block for number, block in enumerate(blocks) if number not in received]
             # The cores of the engine have a beginning of their own.
             blocks = [block._replace(starts=number < size) for number, block in enumerate(left)]

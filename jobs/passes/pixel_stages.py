@@ -18,7 +18,7 @@ from jobs.passes.quarantined_frames import only_quarantined
 from jobs.passes.run_context import RunContext, Survey
 from jobs.stages.pipeline import MEASURE, pixel_params
 from jobs.storage.committer import Committer
-from jobs.storage.quarantine import settle
+from jobs.storage.quarantine import update_quarantine
 
 
 class PixelStages:
@@ -99,7 +99,7 @@ class PixelStages:
                 after = planner.survey(context.check)
             except RunStopped:
                 stopped = True
-        faults = settle(context.store, list(context.stages), context.streams, result.faults, context.job_id)
+        faults = update_quarantine(context.store, list(context.stages), context.streams, result.faults, context.job_id)
         if stopped:
             self._leave(before, result)
         if context.recompute:
@@ -134,7 +134,7 @@ class PixelStages:
             replace(params, stages=recomputed) if recomputed else params,
             context.store.root,
             live.engine,
-            live.engine.nearby,
+            live.engine.local_pool,
             Intake(committer, live.reporter.measured, live.claim, live.abort),
             frozenset(recomputed),
         )

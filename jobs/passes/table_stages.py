@@ -87,7 +87,7 @@ class TableStages:
         started = time.monotonic()
         check = self._context.check
         result = TableResult()
-        with self._store.moment():
+        with self._store.cached_reads():
             stale = [s for s in run_interruptibly(partial(self.survey, stage), check).scopes if not s.done]
             balanced = None if stale else self._counted(stage)
         for batch in self._batches(stale):
@@ -119,7 +119,7 @@ class TableStages:
         above, _ = self.counted_by(stage)
         while True:
             source, target = self._store.open(above.table), self._store.open(stage.table)
-            with self._store.moment():
+            with self._store.cached_reads():
                 frames, rows = self._counted(stage)
             if frames == rows:
                 return frames

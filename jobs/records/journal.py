@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from jobs.storage.append_log import Lines, Reader, begin, begun, first_names
+from jobs.storage.append_log import AppendLog, Reader, create_log, first_names, log_names
 from jobs.storage.paths import Place
 
 EVENTS: Mapping[str, str] = {
@@ -57,7 +57,7 @@ class Journal:
     A journal that cannot be written stops no run: if the disk is full, writing the tables fails with that, too.
     """
 
-    def __init__(self, path: Place, job_id: str, attempt: int, lines: Lines) -> None:
+    def __init__(self, path: Place, job_id: str, attempt: int, lines: AppendLog) -> None:
         self.path = path
         self.job_id = job_id
         self.attempt = attempt
@@ -68,7 +68,7 @@ class Journal:
         """Start the journal of the next attempt at a job of the workspace at `root`."""
         folder = folder_of(root, job_id)
         attempt = max(_attempts(folder), default=0) + 1
-        while (lines := begin(path := _path(folder, attempt))) is None:
+        while (lines := create_log(path := _path(folder, attempt))) is None:
             attempt += 1
         return cls(path, job_id, attempt, lines)
 
@@ -122,4 +122,4 @@ def _path(folder: Place, attempt: int) -> Place:
 
 
 def _attempts(folder: Place) -> list[int]:
-    return sorted({int(found[1]) for name in begun(folder) if (found := _NAME.fullmatch(name))})
+    return sorted({int(found[1]) for name in log_names(folder) if (found := _NAME.fullmatch(name))})

@@ -20,12 +20,11 @@ from conf import PipelineConfig
 from conf.loader import to_dict
 from jobs.core.job_states import FINAL
 from jobs.core.processes import has_ended, process_identity
+from jobs.core.requirements import DISTRIBUTION, required_packages
 from jobs.core.stage import Stage, canonical
 from jobs.records.job_log import DIED, JobLog, JobState, seen, settled
 from jobs.storage.paths import Place
 from jobs.storage.store import Store
-
-_LIBRARIES = ("winnow", "ray", "pyarrow", "polars", "deltalake", "numpy", "opencv-python-headless", "numba")
 
 
 @dataclass
@@ -223,9 +222,10 @@ def environment() -> dict[str, Any]:
 def _installed() -> dict[str, str]:
     """Return the versions of Python and libraries; cached, since reading the metadata of each takes time."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in _LIBRARIES:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
+    with suppress(PackageNotFoundError):
+        for name in (DISTRIBUTION, *required_packages()):
+            with suppress(PackageNotFoundError):
+                found[name] = version(name)
     return found
 
 

@@ -103,7 +103,7 @@ def prepare(request: RunRequest) -> Prepared:
         raise UserError(problems)
     if request.replay:
         return Prepared(request, store, stages, [], replay_spec.listed(store, request.replay.streams))
-    with store.moment():
+    with store.cached_reads():
         streams = catalogue.catalogue(request.inputs, config.ingest, request.overrides, store)
     return Prepared(request, store, stages, streams, [Listed(s.stream_id, s.step, s.n_frames) for s in streams])
 

@@ -89,7 +89,7 @@ def run(
 
 
 def _begin(record: RunRecord, store: Store, reporter: RunReporter) -> None:
-    with store.moment():
+    with store.cached_reads():
         store.create_tables(written_by(record.stages), at_hand=(schemas.RUNS, schemas.STAGE_RUNS))
         close_dead_runs(store, record.job_id)
         record.take_up(store)

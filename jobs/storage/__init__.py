@@ -1,1 +1,1 @@
-"""The tables on disk: data files, commits, compaction, and which rows are the current ones."""
+"""Storage: paths, workspaces, locks, and Delta tables with their data files, commits, compaction and heads."""

@@ -1,7 +1,7 @@
-"""Files of lines that only grow: on disk by appending to them, in a bucket by objects that follow one another.
+"""Append-only files of lines: on disk by appending to a file, in a bucket by writing numbered objects.
 
-Objects cannot be appended to. Lines are gathered for a few seconds and then become the next of a row of objects, below
-the name of the file; when the file is closed, it takes their place.
+Objects cannot be appended to. Lines are buffered for a few seconds and then written as the next numbered object below
+the name of the file; when the log is closed, one object with all lines replaces them.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _EVERY_S = 2.0
 _KEPT_BYTES = 1 << 20
 
 
-class Lines(Protocol):
-    """A file of lines that is being written."""
+class AppendLog(Protocol):
+    """A log that is being written."""
 
     def append(self, text: bytes) -> None:
-        """Add a line, with its end. Raises `OSError`, or keeps the line for later."""
+        """Add a line, which ends in a line break. Raises `OSError`, or keeps the line to write it later."""
 
     def close(self) -> None:
-        """Write down what was not; nothing can be added any more."""
+        """Write what is still buffered; no line can be added afterwards."""
 
 
-def begin(file: Place) -> Lines | None:
-    """Begin a file of lines that is not there yet; None if it is."""
+def create_log(file: Place) -> AppendLog | None:
+    """Create a log; None if there is one of this name."""
     path = file.on_disk()
-    return _Objects.begin(file) if path is None else _File.begin(path)
+    return _Objects.create(file) if path is None else _File.create(path)
 
 
 class _File:
@@ -43,7 +43,7 @@ class _File:
         self._torn = False
 
     @classmethod
-    def begin(cls, file: Path) -> _File | None:
+    def create(cls, file: Path) -> _File | None:
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
             return cls(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644))
@@ -51,7 +51,7 @@ class _File:
             return None
 
     def append(self, text: bytes) -> None:
-        # What a full disk has cut off must not spoil the line behind it.
+        # A line that a full disk cut short must not spoil the next one.
         text = b"\n" + text if self._torn else text
         self._torn = os.write(self._handle, text) < len(text)
 
@@ -65,15 +65,15 @@ class _Objects:
         self._waiting = self._sending = b""
         self._number = 0
         self._lock = Lock()
-        # What was written, for as long as that is little.
+        # Everything written so far, as long as it is small.
         self._written: list[bytes] | None = []
         self._over = Event()
         self._thread = Thread(target=self._keep_writing, name="journal", daemon=True)
         self._thread.start()
 
     @classmethod
-    def begin(cls, file: Place) -> _Objects | None:
-        # The first object only says whose the file is.
+    def create(cls, file: Place) -> _Objects | None:
+        # The first object only claims the log for this writer.
         if file.exists() or object_store.put_new(_piece(file, 0), secrets.token_hex(16).encode()) is None:
             return None
         return cls(file)
@@ -84,13 +84,13 @@ class _Objects:
 
     def _keep_writing(self) -> None:
         while not self._over.wait(_EVERY_S):
-            # What cannot be written now stays, for the next time.
+            # What cannot be written now is kept for the next attempt.
             with suppress(OSError):
                 self._write()
 
     def _write(self) -> None:
         with self._lock:
-            # A piece that may have been written, though its answer was lost, must not be another one the next time.
+            # An object may have been written though its response was lost: the next attempt must write the same bytes.
             text = self._sending = self._sending or self._waiting
         if text:
             object_store.put(_piece(self._file, self._number + 1), text)
@@ -125,7 +125,7 @@ def _piece(file: Place, number: int) -> str:
 
 
 class Reader:
-    """Reads a file of lines as it grows; every call of `new` returns what was added since."""
+    """Reads a log while it is written; every call of `new` returns the lines added since the last one."""
 
     def __init__(self, file: Place) -> None:
         self._file = file
@@ -133,9 +133,9 @@ class Reader:
         self._n_pieces = 1
 
     def new(self) -> bytes:
-        """Return the whole lines that were added since the last call."""
+        """Return the complete lines that were added since the last call."""
         data = b"".join(self._parts())
-        # What comes after the last line break is still being written, or never was to its end.
+        # What follows the last line break is still being written, or was never completed.
         data = data[: data.rfind(b"\n") + 1]
         self._read += len(data)
         return data
@@ -145,7 +145,7 @@ class Reader:
         if self._file.is_remote and found is None:
             last = _piece(self._file, self._n_pieces - 1)
             for entry in list(object_store.listing(_pieces(self._file), after=last)):
-                # Otherwise the file is taking their place just now; the next call reads on in it.
+                # Otherwise the final file is replacing them just now; the next call continues in it.
                 if entry.uri != _piece(self._file, self._n_pieces):
                     return
                 try:
@@ -158,11 +158,11 @@ class Reader:
                 yield self._file.read(self._read)
 
 
-def begun(folder: Place) -> list[str]:
-    """Return the names of the files of lines in a folder, of those in pieces as well, without their suffixes."""
+def log_names(folder: Place) -> list[str]:
+    """Return the names of the logs in a folder, without suffixes; also of those still in numbered objects."""
     return [name.partition(".")[0] for name in folder.names()]
 
 
 def first_names(name: str, suffix: str) -> tuple[str, str]:
-    """Return what there is, in the folder of a file of lines, once it was begun: one of the two."""
+    """Return the two paths in the folder of a log of which one exists as soon as the log was created."""
     return f"{name}{suffix}", f"{name}/{0:06}{suffix}"

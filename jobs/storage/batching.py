@@ -1,4 +1,4 @@
-"""Taking many frames in portions: small streams together, large ones in spans, so that memory does not grow."""
+"""Batches of frames for bounded memory: small streams together, large ones in spans."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from jobs.storage.store import Snapshot, Store
 from transforms.frames.numbering import spans
 
 WINDOW = 1 << 15
-"""Frames that are looked at together."""
+"""Frames that are processed together."""
 
 T = TypeVar("T")
 
 
 def packed(items: Iterable[T], n_frames: Callable[[T], int], most: int) -> Iterator[list[T]]:
-    """Yield items in order, as many together as have `most` frames; one that has more stands alone."""
+    """Yield items in order, in lists of at most `most` frames; an item that has more is alone in its list."""
     held: list[T] = []
     size = 0
     for item in items:

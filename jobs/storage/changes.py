@@ -22,7 +22,7 @@ class ConflictError(Exception):
 
 @dataclass(frozen=True)
 class Drop:
-    """Rows that a change takes out: of one stage key, whole streams or the rows with the given keys.
+    """Rows that a change deletes: of one stage key, whole streams or the rows with the given keys.
 
     `keys` holds columns of the table's key; None, with no `streams`, means every row.
     """
@@ -33,16 +33,16 @@ class Drop:
 
 
 @dataclass(frozen=True)
-class Reach:
-    """A drop, and between which bounds the rows lie that it takes out."""
+class DropBounds:
+    """A drop with the bounds of the rows that it deletes."""
 
     drop: Drop
     streams: frozenset[str] | None
     span: Span
 
     @classmethod
-    def of(cls, drop: Drop) -> Reach:
-        """Return how far a drop reaches."""
+    def of(cls, drop: Drop) -> DropBounds:
+        """Return a drop with its bounds."""
         streams, span = drop.streams, (None, None)
         if drop.keys is not None and "stream_id" in drop.keys.column_names:
             streams = frozenset(pc.unique(drop.keys["stream_id"]).to_pylist())
@@ -51,8 +51,8 @@ class Reach:
                 span = (bounds["min"], bounds["max"] + 1)
         return cls(drop, streams, span)
 
-    def may_touch(self, file: DataFile) -> bool:
-        """Say whether the drop can take rows out of a file."""
+    def may_affect(self, file: DataFile) -> bool:
+        """Return whether the drop can delete rows of a file."""
         right_key = self.drop.stage_key is None or file.stage_key == self.drop.stage_key
         return right_key and file.may_hold(self.streams, self.span)
 
@@ -67,11 +67,11 @@ class Change:
 
     @property
     def is_rewrite(self) -> bool:
-        """Say whether rows only move between files."""
+        """Return whether rows only move between files."""
         return bool(self.retire) and not self.drop
 
 
-def survivors(folder: Place, table: schemas.Table, file: DataFile, drops: Sequence[Drop]) -> pa.Table | None:
+def remaining_rows(folder: Place, table: schemas.Table, file: DataFile, drops: Sequence[Drop]) -> pa.Table | None:
     """Return the rows of a file that stay, or None where all of them do; `folder` is the table's."""
     if any(drop.keys is None and drop.streams is None for drop in drops):
         return table.file_schema.empty_table()
@@ -94,7 +94,7 @@ def survivors(folder: Place, table: schemas.Table, file: DataFile, drops: Sequen
 
 
 def without_unchanged(added: Sequence[Part], retired: list[DataFile]) -> list[Part]:
-    """Leave files alone that would be removed and added again; `retired` loses them as well."""
+    """Return `added` without the files that would be removed and added again; deletes them from `retired` too."""
     paths = {p.path for p in added} & {f.path for f in retired}
     retired[:] = [f for f in retired if f.path not in paths]
     return [p for p in added if p.path not in paths]

@@ -1,4 +1,4 @@
-"""Puts what workers wrote into the tables: each frame once, whoever else is writing."""
+"""Commits the data files of workers to the tables, each frame once, also with concurrent writers."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class _Pending:
 class Committer:
     """Collects parts and commits them every few seconds, one transaction per table.
 
-    It starts from the snapshots that the plan was made on. As long as nobody else commits to a table, parts of frames
-    without a row can simply be added. Once somebody did, each part is held against the live rows first: frames that
-    are done by now are taken out of it.
+    It starts from the snapshots that the plan was made on. As long as no other writer commits to a table, parts of
+    frames without a row can simply be added. Once another writer did, each part is first compared with the live rows,
+    and loses the frames that are done by now.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class Committer:
         self.n_commits = 0
 
     def add(self, part: Part, may_replace: bool) -> None:
-        """Take a part in; `may_replace` says that some of its frames may have a row already."""
+        """Add a part; `may_replace`: some of its frames may have a row already."""
         pending = self._pending[part.table]
         (pending.replacing if may_replace else pending.parts).append(part)
 
     def maybe_flush(self) -> bool:
-        """Commit if it is time to; say whether that was done. Commits take at most a tenth of the time."""
+        """Commit if it is time to; return whether it did. Commits take at most a tenth of the time."""
         due = self._last + max(self.every_s, _SHARE_OF_TIME * self._took_s)
         if not any(self._pending.values()) or time.monotonic() < due:
             return False
@@ -72,7 +72,7 @@ class Committer:
         return True
 
     def flush(self) -> None:
-        """Commit everything that was taken in."""
+        """Commit everything that was added."""
         started = time.monotonic()
         for name, pending in self._pending.items():
             if pending:
@@ -86,7 +86,7 @@ class Committer:
         self._took_s = self._last - started
 
     def remove(self, table: str, keys: pa.Table) -> None:
-        """Take out the rows of frames that are gone."""
+        """Delete the rows of frames that are gone."""
         drop = Drop(stage_key=self._stages[table].key, keys=keys)
         self._snapshots[table] = self._store.transact(
             self._stages[table].table, lambda _: Change(drop=[drop]), self._job_id

@@ -1,4 +1,4 @@
-"""Data files: what a worker writes and what it tells the driver of it. Imports nothing that is slow to import."""
+"""Data files: how a worker writes them, and their description for the driver. Imports nothing slow."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def write_part(
 ) -> Part:
     """Check rows against their table and write them as one file below `root`, the workspace.
 
-    Rows that are many come in pieces, which are checked and encoded one by one; no key may be in two of them. The name
-    holds a hash of the bytes, so that the same rows give the same file and no committed file is ever overwritten by
-    another. Raises `SchemaMismatchError`, and `OSError` where the disk does not take it.
+    Many rows can come as several tables, which are checked and encoded one by one; no key may be in two of them. The
+    name contains a hash of the bytes, so that the same rows give the same file and no committed file is ever
+    overwritten by another. Raises `SchemaMismatchError`, and `OSError` where the disk does not take it.
     """
     partition = dict(partition or {})
     data, bounds = _encode(table, [rows] if isinstance(rows, pa.Table) else rows)
@@ -63,7 +63,7 @@ def write_part(
     name = "-".join([*_range_name(bounds.low, bounds.high), f"{blake3(data).hexdigest()[:20]}.parquet"])
     path = f"{folder}/{name}" if folder else name
     target = root / table.name / path
-    # What an earlier run left behind is young again, so that no vacuum takes it before it is committed.
+    # A file that an earlier run left is dated now, so that no vacuum deletes it before it is committed.
     if not target.renew_mtime():
         target.parent.make_folder_within(root)
         target.write(data)
@@ -110,7 +110,7 @@ def _range_name(low: Mapping[str, Any], high: Mapping[str, Any]) -> list[str]:
 
 
 class _Kept:
-    """Small data files in buckets that were read or written last; their bytes never change, as their names say."""
+    """Cache of small data files in buckets; their names contain their hashes, so that they never change."""
 
     def __init__(self, most_bytes: int, largest: int) -> None:
         self._most_bytes, self._largest = most_bytes, largest
@@ -138,7 +138,7 @@ _KEPT = _Kept(most_bytes=8 << 20, largest=1 << 18)
 
 
 def source(file: Place) -> str | pa.BufferReader:
-    """Return what Arrow's readers read a data file from; objects are fetched whole, small ones once."""
+    """Return the source of a data file for Arrow's readers: its path, or the bytes of an object (cached if small)."""
     if not file.is_remote:
         return str(file)
     data = _KEPT.get(str(file))
@@ -149,7 +149,7 @@ def source(file: Place) -> str | pa.BufferReader:
 
 
 def hash_in_name(path: Place) -> str:
-    """Return what a data file's name says of its bytes: the first hex digits of their BLAKE3 hash."""
+    """Return the hash in a data file's name: the first hex digits of the BLAKE3 hash of its bytes."""
     return path.stem.rpartition("-")[2]
 
 

@@ -1,7 +1,7 @@
-"""The log of a Delta table: what its first entry says, which one is the newest, and what they add up to.
+"""The log of a Delta table: its first entry, its newest version, and the state after some entries.
 
-The library reads every entry twice, one look at a checkpoint and a list aside: requests, where tables lie in a bucket.
-What this program has written is plain enough to be read here, each entry once. Whatever is not is left to the library.
+The library reads every entry twice, besides a checkpoint and a listing; in a bucket each is a request. What this
+program writes is simple enough to be read here, each entry once. Logs with anything else are left to the library.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CONFIGURATION: Mapping[str, str] = {
 }
 _COMMITS_PER_CHECKPOINT = 50
 _COMMITS_PER_SMALL_CHECKPOINT = 10
-"""Of tables that every run writes to: each version since the last checkpoint is read by whoever opens them."""
+"""For tables that every run writes to: opening one reads each version since the last checkpoint."""
 
 _FOLDER = "_delta_log"
 _READ_AT_ONCE = 8
@@ -35,7 +35,7 @@ _ENTRY = re.compile(r"(\d{20})\.json")
 
 
 class State(NamedTuple):
-    """What the entries of a log up to a version add up to: the table's files by their paths, and its columns."""
+    """State of a table at a version: its files by their paths, and its columns."""
 
     version: int
     files: dict[str, DataFile]
@@ -43,11 +43,11 @@ class State(NamedTuple):
 
 
 ABSENT = State(-1, {}, frozenset())
-"""What is known of a table that does not exist."""
+"""State of a table that does not exist."""
 
 
 class _NotPlainError(Exception):
-    """The log says what only the library understands."""
+    """The log contains something that only the library understands."""
 
 
 def read_log(table: Place, upto: int | None = None) -> State | None:
@@ -64,12 +64,12 @@ def read_log(table: Place, upto: int | None = None) -> State | None:
     try:
         with ThreadPoolExecutor(at_once) as threads:
             read = list(threads.map(lambda version: log_entry(table, version).read(), versions))
-        return _folded(ABSENT, read)
+        return _apply_entries(ABSENT, read)
     except (FileNotFoundError, _NotPlainError):
         return None
 
 
-def read_on(table: Place, state: State) -> State | None:
+def read_newer(table: Place, state: State) -> State | None:
     """Return the newest state of a table of which an earlier one is known; None where the library has to be asked."""
     read: list[bytes] = []
     try:
@@ -78,15 +78,15 @@ def read_on(table: Place, state: State) -> State | None:
     except FileNotFoundError:
         pass
     try:
-        return _folded(state, read)
+        return _apply_entries(state, read)
     except _NotPlainError:
         return None
 
 
-def _folded(state: State, entries: Sequence[bytes]) -> State:
+def _apply_entries(state: State, entries: Sequence[bytes]) -> State:
     files, columns = dict(state.files), state.columns
     for entry in entries:
-        # What one entry takes away, it does not add.
+        # An entry never adds a file that it removes.
         added: dict[str, DataFile] = {}
         for line in entry.splitlines():
             for kind, said in _action(line):
@@ -124,7 +124,7 @@ def _added(said: Mapping[str, Any]) -> DataFile:
 
 
 def log_entry(table: Place, version: int) -> Place:
-    """Return the file that makes a table's version what it is."""
+    """Return the log entry (file) of a version of a table."""
     return table / _FOLDER / f"{version:020}.json"
 
 
@@ -134,7 +134,7 @@ def newest_version(table: Place) -> int:
 
 
 def first_entry(table: schemas.Table, schema: str) -> bytes:
-    """Return what the log of an empty table says, which has a `schema` in the words of Delta.
+    """Return the first entry of the log of an empty table; `schema` is JSON as Delta has it.
 
     It is what the library writes for a new table; writing it takes one request, and the library a dozen. No two are
     alike.
@@ -159,19 +159,19 @@ def first_entry(table: schemas.Table, schema: str) -> bytes:
     return b"\n".join(json.dumps(action).encode() for action in said)
 
 
-def what_is_broken(at: Place, error: str) -> str:
-    """Say what is wrong with a table that cannot be read, without the library's trace, and what mends it."""
+def broken_message(at: Place, error: str) -> str:
+    """Return the message for a table that cannot be read: the reason without the library's trace, and the fix."""
     reason = error.partition("\n")[0].removeprefix("Kernel error: ").partition(": ParsedLogPath")[0].rstrip(".")
     computed = any(table.name == at.name and table.has_stage_key for table in schemas.ALL)
-    anew = ""
+    fix = "bring it back from a backup"
     if computed:
         # A new table has other rows at the versions that a release names.
-        anew = ", or, if no release is needed any more, move that folder away and run again, which computes it anew"
-    return f"table {at.name} cannot be read: {reason} (its log is {at}/{_FOLDER}); bring it back from a backup{anew}"
+        fix += ", or, if no release is needed any more, move that folder away and run again to recompute it"
+    return f"table {at.name} cannot be read: {reason} (its log is {at}/{_FOLDER}); {fix}"
 
 
-def what_is_lost(at: Place, version: int, newest: int) -> str:
-    """Say that a table is not what it was at a version that was recorded, and what helps."""
+def lost_message(at: Place, version: int, newest: int) -> str:
+    """Return the message for a table that lacks a version which was recorded, with the fix."""
     state = "gone" if newest < 0 else f"at version {newest} now"
     return (
         f"table {at.name} is {state}, and was recorded at version {version} ({at}); bring it back from a backup: "

@@ -1,4 +1,4 @@
-"""Which rows of a table a reader wants, as a filter on its data files and on what is in them."""
+"""File pruning: filters by streams and frame numbers, on data files by their statistics and on rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DataFile:
 
     @classmethod
     def of(cls, part: Part) -> DataFile:
-        """Return what a version of the table that has a part says of it."""
+        """Return a part as a committed file."""
         bounds = [bound.get(name) for name in ("stream_id", "frame_idx") for bound in (part.low, part.high)]
         return cls(part.path, part.size_bytes, part.n_rows, part.partition.get("stage_key"), *bounds)
 
@@ -43,7 +43,7 @@ class DataFile:
         return [cls(*values) for values in zip(*columns, strict=True)]
 
     def may_hold(self, streams: frozenset[str] | None, span: Span) -> bool:
-        """Say whether rows of these streams and frame numbers can be in the file."""
+        """Return whether rows of these streams and frame numbers can be in the file."""
         if streams is not None and self.low_stream is not None and self.high_stream is not None:
             if self.low_stream == self.high_stream:
                 if self.low_stream not in streams:

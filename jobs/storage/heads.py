@@ -1,4 +1,4 @@
-"""Heads: which stage key, and which frames of a model stage, the plain table names show, per stream and stage."""
+"""Heads, the current version per stream and stage: the stage key and frames that the plain table names show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobs.storage.store import Store
 
 
 def move(store: Store, streams: Sequence[str], stages: Sequence[Stage], job_id: str) -> bool:
-    """Let the tables show what these stages made of these streams, in one transaction; say whether any head moved."""
+    """Make these stages' keys the current versions of these streams, in one transaction; return whether any changed."""
     now = time.time_ns()
     wanted = [
         {

@@ -1,7 +1,7 @@
-"""A lock in a bucket: a record that its holder renews again and again, and that is anybody's once nobody does.
+"""Lock in a bucket: a lease, a record that its holder keeps renewing and that expires otherwise.
 
-Every change of the record is made on condition that nobody else has changed it (its entity tag), so that of two who
-would have it one gets it. Who cannot renew it for as long as it lasts takes it for lost.
+Every change of the record is conditional on its entity tag, so that of two processes that want it one gets it. A
+holder that could not renew it for as long as it lasts treats it as lost.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _RENEWED_S = 15.0
 
 
 class _Record(NamedTuple):
-    """A lease as it stands: what its holder says, when it was renewed by the store's clock, and its entity tag."""
+    """State of a lease: the note of its holder, when it was renewed by the store's clock, and its entity tag."""
 
     about: dict[str, Any] | None
     token: str
@@ -36,7 +36,7 @@ class _Record(NamedTuple):
 
 
 class Lease:
-    """Held by at most one process, until it lets go or falls silent."""
+    """Held by at most one process, until it releases the lease or stops renewing it."""
 
     def __init__(self, at: Place) -> None:
         self.at = at
@@ -94,12 +94,12 @@ class Lease:
             self._etag, self._renewed = etag, began
 
     def describe(self, about: Mapping[str, Any]) -> None:
-        """Note in a lease that is held what its holder says about itself."""
+        """Replace the note about the holder of a lease that is held."""
         self._about = dict(about)
         self._renew()
 
     def release(self) -> None:
-        """Let go of the lease."""
+        """Release the lease."""
         if self._thread is None:
             return
         self._over.set()
@@ -107,15 +107,15 @@ class Lease:
         self._thread = None
         if not self.lost:
             text = json.dumps({"about": None, "token": self._token, "beat": os.getpid()}).encode() + b"\n"
-            # Who cannot say so falls silent, which is as good after a while.
+            # If that fails, the lease expires by itself.
             with suppress(OSError):
                 object_store.put_over(str(self.at), text, self._etag)
 
 
-def leaseholder(at: Place) -> dict[str, Any] | None:
-    """Return what the process that holds a lease says about itself; None if nobody holds it."""
+def lease_holder(at: Place) -> dict[str, Any] | None:
+    """Return what the process that holds a lease noted about itself; None if no process holds it."""
     found = _read(at)
-    # Only asked for, it is held against our own clock: nothing is written to learn what time it is.
+    # For a mere query our own clock suffices: learning the time of the store takes a write.
     return None if found is None or found.about is None or _is_over(found, time.time()) else found.about
 
 

@@ -1,4 +1,4 @@
-"""Keeping the tables small: fewer files, no stale configurations, no files that nobody refers to."""
+"""Maintenance of the tables: compaction, deletion of stale configurations and of unreferenced files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SMALL_BYTES = 16 << 20
 _BIN_BYTES = 32 << 20
 _TRIES = 5
 KEPT_RUNS = 20
-"""So many of the last runs can be read at their own versions."""
+"""Number of last runs that can be read at their own versions."""
 
 
 @dataclass
@@ -83,13 +83,13 @@ def _bins(files: Sequence[DataFile], more_than: int) -> Iterator[list[DataFile]]
 
 
 def _merged(store: Store, table: schemas.Table, files: Sequence[DataFile]) -> Part:
-    """Write the rows of files, which come in order of what they begin with, as one file, sorted."""
+    """Write the rows of files, which are sorted by their lowest keys, as one sorted file."""
     partition = {"stage_key": files[0].stage_key} if files[0].stage_key is not None else {}
     return write_part(store.root, table, rows_in_order(store.root / table.name, table, files), partition)
 
 
 def vacuum(store: Store, job_id: str, retention_hours: int = 24, dry_run: bool = False) -> list[TableChange]:
-    """Drop stale configurations, then delete files that nobody can ask for.
+    """Drop stale configurations, then delete files that no readable version refers to.
 
     What the heads, the releases and the last `KEPT_RUNS` runs refer to stays, at the versions that they recorded; so
     does every file younger than `retention_hours`, since a run in progress may be about to commit it.
@@ -105,8 +105,8 @@ def vacuum(store: Store, job_id: str, retention_hours: int = 24, dry_run: bool =
             without = Change(drop=[Drop(stage_key=key) for key in change.stale_keys])
             snapshot = store.transact(table, partial(_always, without), job_id)
             change.files_after = len(snapshot.files)
-        # A name says what is in the file: one that was referred to long ago may just have been written again, and be
-        # about to be.
+        # Names contain hashes: a file that was referred to long ago may just have been written again, and be about to
+        # be committed.
         strays = snapshot.unreferenced(keep.get(table.name, ()), retention_hours)
         change.deleted = paths.delete_older(store.root / table.name, strays, retention_hours, dry_run)
         if table is schemas.MEDIA:
@@ -148,7 +148,7 @@ def _recent_runs(store: Store) -> list[str]:
     unfinished = [r["job_id"] for r in rows if r["state"] in ACTIVE]
     ended = sorted(r["job_id"] for r in rows if r["state"] not in ACTIVE)
     done = sorted(r["job_id"] for r in rows if r["state"] == "done")
-    # What a run had committed when it failed or was stopped is what the next one goes on from.
+    # The next run continues from what a run had committed when it failed or was stopped.
     return [*unfinished, *{*done[-KEPT_RUNS:], *ended[-KEPT_RUNS:]}]
 
 

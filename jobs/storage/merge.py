@@ -1,4 +1,4 @@
-"""Merging data files into one order, without holding all of their rows."""
+"""Merging of data files in order of their keys, with bounded memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROWS_AT_ONCE = 1 << 14
 
 
 def rows_in_order(folder: Place, table: schemas.Table, files: Sequence[DataFile]) -> Iterator[pa.Table]:
-    """Yield all rows of files in order, those first that lie before whatever is still to come.
+    """Yield all rows of files in order of their keys, in tables of bounded size.
 
     `folder` is the table's; the files come in order of their lowest stream and number.
     """

@@ -1,4 +1,4 @@
-"""Commits what is on frames before it commits that they were looked at."""
+"""Commits objects on frames before it commits that the frames were annotated."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from jobs.storage.store import Change, Drop, Snapshot
 
 
 class ObjectCommitter(Committer):
-    """Collects parts of a table of frames that counts objects, and of these, and commits the objects first.
+    """Collects parts of a table of objects and of the table with their number per frame, and commits the objects first.
 
-    A frame is done when its row is there. What was found on it is put in the place of whatever the table
-    holds for it: a run that was cut short between the two commits has left objects of frames that nobody knows to be
-    done, and a frame that now shows another picture may have nothing on it.
+    A frame is done when its row is there. Its objects replace those that the table holds for it: a run that was cut
+    short between the two commits left objects of frames that are not recorded as done, and a frame that now shows
+    another picture may have no objects.
     """
 
     _objects: tuple[Part, ...] = ()
@@ -25,14 +25,14 @@ class ObjectCommitter(Committer):
         return next(name for name in self._stages if name in schemas.OBJECTS_OF)
 
     def add(self, part: Part, may_replace: bool) -> None:
-        """Take a part in."""
+        """Add a part."""
         if part.table == schemas.OBJECTS_OF[self._frames].name:
             self._objects = (*self._objects, part)
         else:
             super().add(part, may_replace)
 
     def flush(self) -> None:
-        """Commit everything that was taken in: objects, then frames."""
+        """Commit everything that was added: objects, then frames."""
         pending = self._pending[self._frames]
         seen = [*pending.parts, *pending.replacing]
         if seen:
@@ -41,7 +41,7 @@ class ObjectCommitter(Committer):
         super().flush()
 
     def remove(self, table: str, keys: pa.Table) -> None:
-        """Take out the rows of frames that are gone, their objects last."""
+        """Delete the rows of frames that are gone, their objects last."""
         super().remove(table, keys)
         self._replace((), keys)
 

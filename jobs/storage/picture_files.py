@@ -1,4 +1,4 @@
-"""Pictures that runs write beside the tables: frames of clips as files, for other programs and exports that link.
+"""Pictures that runs write next to the tables: frames of clips as files, for other programs and exports with links.
 
 A file's name ends in the hash of its bytes, and rows of `media` name it, so that none is ever overwritten by another.
 """
@@ -28,7 +28,7 @@ class PictureFolder:
         stream = re.sub(r"[^A-Za-z0-9_.-]+", "_", stream_id).strip(".")[:80] or "stream"
         name = f"{FOLDER}/{stream}/{frame_idx:08d}-{blake3(jpeg).hexdigest()[:_DIGITS]}.jpg"
         target = self.root / name
-        # What an earlier run left behind is young again, so that no vacuum takes it before it is committed.
+        # A file that an earlier run left is dated now, so that no vacuum deletes it before it is committed.
         if not target.renew_mtime():
             target.parent.make_folder_within(self.root)
             target.write(jpeg)

@@ -1,4 +1,4 @@
-"""Frames that a fault kept from being computed, and how often that happened to them."""
+"""Quarantined frames: those that a fault kept from being computed, with the number of attempts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jobs.storage.store import Change, Drop, Snapshot, Store
 _KEY = [*schemas.FRAME_KEY, "stage"]
 
 
-def settle(
+def update_quarantine(
     store: Store, stages: Sequence[Stage], streams: Sequence[str], faults: Sequence[Mapping[str, Any]], job_id: str
 ) -> dict[str, int]:
     """Write this run's faults, release the frames that have a row by now, and count what stays, per stage."""

@@ -1,7 +1,7 @@
 """The Delta tables of a workspace: read at a version, changed in one transaction, fenced against other writers.
 
 The only module that knows deltalake. A change is made from the snapshot it was planned on and fails if another writer
-committed meanwhile; then the caller looks again at what is left to do.
+committed meanwhile; then the caller plans it again from the newest snapshot.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from deltalake.transaction import AddAction, RemoveAction
 import schemas
 from jobs.core.errors import BrokenTableError
 from jobs.storage import delta_log, table_reader
-from jobs.storage.changes import Change, ConflictError, Drop, Reach, survivors, without_unchanged
+from jobs.storage.changes import Change, ConflictError, Drop, DropBounds, remaining_rows, without_unchanged
 from jobs.storage.data_files import Part, now_ms, statistics_json, write_part
 from jobs.storage.delta_log import State, log_entry
 from jobs.storage.file_pruning import DataFile
@@ -43,8 +43,8 @@ _UPSERT_TRIES = 60
 _OPENED_AT_ONCE = 8
 
 
-def _asked(at: Place, call: Callable[[], T]) -> T:
-    """Return what a call gives; what is wrong with an object store is raised as the line that it comes down to."""
+def _as_os_errors(at: Place, call: Callable[[], T]) -> T:
+    """Return the result of a call; failures of an object store are raised as `OSError` of one line."""
     try:
         return call()
     except (CommitFailedError, TableNotFoundError):
@@ -55,18 +55,18 @@ def _asked(at: Place, call: Callable[[], T]) -> T:
         raise object_store.as_os_error(error, str(at)) from error
 
 
-def _patiently(at: Place, call: Callable[[], T]) -> T:
-    """Return what a call gives, which may be made several times."""
-    return object_store.with_retries(lambda: _asked(at, call))
+def _with_retries(at: Place, call: Callable[[], T]) -> T:
+    """Return the result of a call, which is repeated after temporary failures of an object store."""
+    return object_store.with_retries(lambda: _as_os_errors(at, call))
 
 
 def _delta_at(at: Place, version: int | None = None) -> DeltaTable:
     try:
-        return _patiently(at, lambda: DeltaTable(str(at), version=version, storage_options=_options(at)))
+        return _with_retries(at, lambda: DeltaTable(str(at), version=version, storage_options=_options(at)))
     except TableNotFoundError:
         raise
     except DeltaError as error:
-        raise BrokenTableError(delta_log.what_is_broken(at, str(error))) from error
+        raise BrokenTableError(delta_log.broken_message(at, str(error))) from error
 
 
 def _schema(table: schemas.Table) -> DeltaSchema:
@@ -80,22 +80,22 @@ def _options(at: Place) -> dict[str, str] | None:
 class Store:
     """The tables of one workspace, at their newest versions or at given ones.
 
-    What it has seen of a table it keeps, and looks only for what is new: where the tables lie in a bucket, opening one
-    takes a request for every version of it.
+    It keeps the last state of a table that it read, and reads only newer entries of the log: in a bucket, opening a
+    table takes a request for every version of it.
     """
 
     def __init__(self, root: Place, versions: Mapping[str, int] | None = None) -> None:
         self.root = root
         self._versions = versions
         self._seen: dict[str, Snapshot] = {}
-        self._looked_at: set[str] | None = None
+        self._read_once: set[str] | None = None
 
     def create_tables(
         self, tables: Sequence[schemas.Table] | None = None, at_hand: Collection[schemas.Table] = ()
     ) -> None:
         """Create those of some tables (or all) that are not there yet, and add columns that an older version lacked.
 
-        Those `at_hand` are sure to be committed to, and the library has to open them for that.
+        Those `at_hand` are certain to be committed to, for which the library has to open them.
         """
         tables = schemas.ALL if tables is None else tables
         at_once = _OPENED_AT_ONCE if self.root.is_remote else 1
@@ -128,34 +128,34 @@ class Store:
     def open(self, table: schemas.Table) -> Snapshot:
         """Return the table as it is now, or as it was at the store's version; empty if it does not exist."""
         before = self.seen(table)
-        if before is not None and (self._versions is not None or table.name in (self._looked_at or ())):
+        if before is not None and (self._versions is not None or table.name in (self._read_once or ())):
             return before
         if before is None or not self._is_newest(before):
             before = self._seen[table.name] = self._newest(table, before)
-        if self._looked_at is not None:
-            self._looked_at.add(table.name)
+        if self._read_once is not None:
+            self._read_once.add(table.name)
         return before
 
     @contextmanager
-    def moment(self) -> Iterator[None]:
-        """Look at each table once, for what reads many and then decides; who is too late with a commit looks again."""
-        outer = self._looked_at
-        self._looked_at = set() if outer is None else outer
+    def cached_reads(self) -> Iterator[None]:
+        """Read the newest version of each table only once in this context, or again after a conflict."""
+        outer = self._read_once
+        self._read_once = set() if outer is None else outer
         try:
             yield
         finally:
-            self._looked_at = outer
+            self._read_once = outer
 
     def _newest(self, table: schemas.Table, before: Snapshot | None) -> Snapshot:
-        if before and (after := before.moved_on()):
+        if before and (after := before.refresh()):
             return after
         at, version = self.root / table.name, None if self._versions is None else self._versions.get(table.name, -1)
         state = delta_log.ABSENT if version == -1 else delta_log.read_log(at, version)
         if state is not None:
             return Snapshot(self.root, table, self._seen, state)
         if version is not None and (newest := delta_log.newest_version(at)) < version:
-            # Whoever recorded a version has seen it: nothing is not what the table held then.
-            raise BrokenTableError(delta_log.what_is_lost(at, version, newest))
+            # A recorded version did exist: an empty table would not be what it held then.
+            raise BrokenTableError(delta_log.lost_message(at, version, newest))
         try:
             return Snapshot(self.root, table, self._seen, delta=_delta_at(at, version))
         except TableNotFoundError:
@@ -168,22 +168,22 @@ class Store:
         return not log_entry(at, snapshot.version + 1).exists()
 
     def seen(self, table: schemas.Table) -> Snapshot | None:
-        """Return the table as this store saw it last, by itself or by its own commit; None if it never looked."""
+        """Return the last version that this store read or committed; None if it did neither."""
         snapshot = self._seen.get(table.name)
         return snapshot if snapshot is not None and snapshot.table is table else None
 
     def version_of(self, table: schemas.Table) -> int:
-        """Return the version at which the store has last seen a table, or the newest one; -1 where there is none."""
+        """Return the version of a table that the store last read, or the newest one; -1 where there is none."""
         if (snapshot := self.seen(table)) or self._versions is not None:
             return (snapshot or self.open(table)).version
         return delta_log.newest_version(self.root / table.name)
 
     def read(self, table: schemas.Table, columns: Sequence[str] | None = None, as_seen: bool = False) -> pa.Table:
-        """Return the whole of a small table, as it is now or, if that will do, as the store has last seen it."""
+        """Return the whole of a small table, as it is now or, with `as_seen`, as the store last read it."""
         return ((as_seen and self.seen(table)) or self.open(table)).read(columns)
 
     def upsert(self, table: schemas.Table, rows: pa.Table, job_id: str, replacing: Drop | None = None) -> None:
-        """Write rows in place of those with the same keys (or of `replacing`), whoever else is writing."""
+        """Replace the rows with the same keys (or those of `replacing`) by these, also with concurrent writers."""
         keys = rows.select(list(table.file_key))
 
         def change(_: Snapshot) -> Change:
@@ -195,8 +195,8 @@ class Store:
         self.transact(table, change, job_id)
 
     def transact(self, table: schemas.Table, change: Callable[[Snapshot], Change | None], job_id: str) -> Snapshot:
-        """Commit what `change` makes of the newest snapshot, again and again until nobody was faster."""
-        # Nobody else is the rule: what was seen last is the newest, or the commit finds out.
+        """Commit what `change` makes of the newest snapshot; repeated until no other writer committed in between."""
+        # There is usually no other writer: the last version read is the newest, or the commit detects it.
         snapshot = self.seen(table) or self.open(table)
         for attempt in range(_UPSERT_TRIES):
             wanted = change(snapshot)
@@ -228,8 +228,8 @@ class Snapshot(table_reader.Rows):
             files = {f.path: f for f in DataFile.of_actions(pa.table(delta.get_add_actions(flatten=True)))}
             state = State(delta.version(), files, frozenset(field.name for field in delta.schema().fields))
         self._state = state
-        # Of this version, or until it is needed of an earlier one. No two snapshots have the same: it is brought to
-        # later versions, and belongs to them then.
+        # Of this version, or of an earlier one until it is needed. No two snapshots share it: it is updated to later
+        # versions, and belongs to their snapshots then.
         self._delta = delta
         self._lent: DeltaTable | None = None
         self._seen = seen
@@ -243,20 +243,20 @@ class Snapshot(table_reader.Rows):
         """Return the library's table at this version."""
         at = self.root / self.table.name
         if self._delta is not None and self._delta.version() < self.version:
-            _patiently(at, self._delta.update_incremental)
+            _with_retries(at, self._delta.update_incremental)
         if self._delta is None or self._delta.version() != self.version:
             self._delta = _delta_at(at, self.version)
         return self._delta
 
     def _to_lend(self) -> DeltaTable:
-        """Return the library's table for a reader who will look at it later, and so must find it at this version."""
+        """Return the library's table for a lazy reader, which needs it to stay at this version."""
         if self._lent is None:
             self._lent, self._delta = self._at_version(), None
         return self._lent
 
-    def moved_on(self) -> Snapshot | None:
-        """Return the newest version of the table, if that can be had from this one and is another."""
-        state = delta_log.read_on(self.root / self.table.name, self._state)
+    def refresh(self) -> Snapshot | None:
+        """Return the newest version of the table, if it is another one and can be derived from this one."""
+        state = delta_log.read_newer(self.root / self.table.name, self._state)
         if state is None or state.version <= self.version:
             return None
         delta, self._delta = self._delta, None
@@ -264,7 +264,7 @@ class Snapshot(table_reader.Rows):
 
     def widen(self) -> None:
         """Add the columns that were declared after this version was written."""
-        # Rows of before have nothing in a new column, whatever it demands of later ones.
+        # Earlier rows are null in a new column, even if it is required for later ones.
         fresh = [self.table.arrow_schema.field(name).with_nullable(True) for name in self.later]
         self._at_version().alter.add_columns(list(DeltaSchema.from_arrow(pa.schema(fresh)).fields))
 
@@ -273,12 +273,12 @@ class Snapshot(table_reader.Rows):
         """Return the files that make up this version."""
         return list(self._state.files.values())
 
-    def _far(self, sizes: Mapping[str, int]) -> pafs.FileSystem:
+    def _remote_files(self, sizes: Mapping[str, int]) -> pafs.FileSystem:
         at = self.root / self.table.name
         return pafs.PyFileSystem(DeltaStorageHandler(str(at), _options(at), dict(sizes)))
 
-    def _had(self, call: Callable[[], T]) -> T:
-        return _patiently(self.root, call)
+    def _retried(self, call: Callable[[], T]) -> T:
+        return _with_retries(self.root, call)
 
     def lazy(self) -> pl.LazyFrame:
         """Return all rows as a Polars lazy frame."""
@@ -299,20 +299,20 @@ class Snapshot(table_reader.Rows):
     def commit(self, change: Change, job_id: str) -> Snapshot:
         """Make a change in one transaction and return the table after it.
 
-        Raises `ConflictError` if the table has moved on since this snapshot was taken.
+        Raises `ConflictError` if another writer has committed since this snapshot was taken.
         """
         table = self.root / self.table.name
-        # Nothing is written back that somebody has deleted.
+        # A table that was deleted meanwhile is not created again.
         if self.version < 0 or not log_entry(table, self.version).exists():
             raise FileNotFoundError(f"table {self.table.name} is not there any more: {table}")
         retired = list(change.retire)
         added = list(change.add)
         gone = {f.path for f in retired}
-        reaches = [Reach.of(drop) for drop in change.drop]
+        bounds = [DropBounds.of(drop) for drop in change.drop]
         for file in self.files:
-            # All at once: what one of them leaves of a file is not among the files that the next one looks at.
-            drops = [reach.drop for reach in reaches if reach.may_touch(file)] if file.path not in gone else []
-            stay = survivors(self.root / self.table.name, self.table, file, drops) if drops else None
+            # All drops at once: what one of them leaves of a file is not among the files that the next one would read.
+            drops = [b.drop for b in bounds if b.may_affect(file)] if file.path not in gone else []
+            stay = remaining_rows(self.root / self.table.name, self.table, file, drops) if drops else None
             if stay is None:
                 continue
             retired.append(file)
@@ -327,7 +327,7 @@ class Snapshot(table_reader.Rows):
         actions += [_add(p, not moves_only) for p in added]
         said = {"job_id": job_id, "commit_id": secrets.token_hex(8)}
         try:
-            _asked(self.root / self.table.name, partial(_commit, self._at_version(), self.table, actions, said))
+            _as_os_errors(self.root / self.table.name, partial(_commit, self._at_version(), self.table, actions, said))
         except (CommitFailedError, object_store.BrokenOffError) as error:
             self._seen.pop(self.table.name, None)
             self._refuse_unless_ours(error, said["commit_id"])
@@ -340,10 +340,10 @@ class Snapshot(table_reader.Rows):
         return after
 
     def _refuse_unless_ours(self, error: Exception, commit_id: str) -> None:
-        """Raise `ConflictError` where somebody else has the next version.
+        """Raise `ConflictError` if another writer committed the next version.
 
-        On an object store it may be ours all the same: when the answer to a request is lost, the request is made again,
-        and finds that it was heard the first time. Where nobody has that version, something else was wrong.
+        On an object store it may be our own commit: when the response to a request is lost, the request is repeated,
+        and finds its own entry. Where there is no such version, the failure had another reason.
         """
         entry = log_entry(self.root / self.table.name, self.version + 1)
         try:
@@ -371,7 +371,7 @@ class Snapshot(table_reader.Rows):
             full=True,
             keep_versions=sorted({v for v in keep_versions if 0 <= v <= self.version} | {self.version}),
         )
-        return _patiently(self.root / self.table.name, vacuum)
+        return _with_retries(self.root / self.table.name, vacuum)
 
 
 def _commit(

@@ -1,4 +1,4 @@
-"""Rows of a table's data files, on disk or in a bucket, where each look at a file is a request."""
+"""Reading rows of a table's data files, on disk or in a bucket, with few requests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _READ_AT_ONCE = 8
 
 
 class Rows(ABC):
-    """The rows of one version of a table, whatever knows which files these are."""
+    """The rows of one version of a table; subclasses know its files."""
 
     def __init__(self, root: Place, table: schemas.Table) -> None:
         self.root = root
@@ -37,12 +37,12 @@ class Rows(ABC):
         """Return the files that make up this version."""
 
     @abstractmethod
-    def _far(self, sizes: Mapping[str, int]) -> pafs.FileSystem:
-        """Return what files in a bucket are read through in pieces; `sizes` are in bytes."""
+    def _remote_files(self, sizes: Mapping[str, int]) -> pafs.FileSystem:
+        """Return the file system that reads ranges of files in a bucket; `sizes` are in bytes."""
 
     @abstractmethod
-    def _had(self, call: Callable[[], T]) -> T:
-        """Return what a call gives that reads files, and may be made several times."""
+    def _retried(self, call: Callable[[], T]) -> T:
+        """Return the result of a call that reads files, repeated after temporary failures."""
 
     @property
     def n_rows(self) -> int:
@@ -69,7 +69,7 @@ class Rows(ABC):
         stored = [n for n in names if n not in self.table.partition_by]
         dataset = self._dataset_of(stage_key, streams, span)
         wanted = row_filter(self.table, streams, span)
-        rows = self._had(lambda: dataset.to_table(columns=stored, filter=wanted))
+        rows = self._retried(lambda: dataset.to_table(columns=stored, filter=wanted))
         for name in names:
             if name in self.table.partition_by:
                 rows = rows.append_column(name, pa.repeat(pa.scalar(stage_key, pa.string()), rows.num_rows))
@@ -90,7 +90,9 @@ class Rows(ABC):
 
     def _dataset_of(self, stage_key: str | None, streams: frozenset[str] | None, span: Span) -> pads.Dataset:
         chosen = [f for f in self.files if self._in_partition(f, stage_key) and f.may_hold(streams, span)]
-        return _dataset_of(self.root / self.table.name, self.table, {f.path: f.size_bytes for f in chosen}, self._far)
+        return _dataset_of(
+            self.root / self.table.name, self.table, {f.path: f.size_bytes for f in chosen}, self._remote_files
+        )
 
     def dataset(self) -> pads.Dataset:
         """Return all rows as an Arrow dataset; columns that were declared later are null."""
@@ -100,7 +102,7 @@ class Rows(ABC):
         folder = self.root / self.table.name
         sizes = {f.path: f.size_bytes for f in self.files}
         return pads.FileSystemDataset(
-            _fragments(folder, sizes, self._far, self.files), schema, pads.ParquetFileFormat()
+            _fragments(folder, sizes, self._remote_files, self.files), schema, pads.ParquetFileFormat()
         )
 
     def _in_partition(self, file: DataFile, stage_key: str | None) -> bool:
@@ -111,11 +113,14 @@ class Rows(ABC):
 
 
 def _dataset_of(
-    folder: Place, table: schemas.Table, sizes: Mapping[str, int], far: Callable[[Mapping[str, int]], pafs.FileSystem]
+    folder: Place,
+    table: schemas.Table,
+    sizes: Mapping[str, int],
+    remote: Callable[[Mapping[str, int]], pafs.FileSystem],
 ) -> pads.Dataset:
     """Return files below a table's folder, given by their paths and sizes (bytes), as a dataset.
 
-    Files in a bucket are fetched whole if they are small, and otherwise read in pieces through what `far` makes.
+    Files in a bucket are fetched whole if they are small, and otherwise read in pieces through what `remote` makes.
     """
     if not sizes:
         return pads.dataset(table.file_schema.empty_table())
@@ -123,29 +128,29 @@ def _dataset_of(
         paths = [str(folder / path) for path in sizes]
         return pads.dataset(paths, schema=table.file_schema, format="parquet")
     if sum(sizes.values()) <= _WHOLE_BYTES:
-        return pads.FileSystemDataset(_fragments(folder, sizes, far), table.file_schema, pads.ParquetFileFormat())
-    return pads.dataset(list(sizes), schema=table.file_schema, format="parquet", filesystem=far(sizes))
+        return pads.FileSystemDataset(_fragments(folder, sizes, remote), table.file_schema, pads.ParquetFileFormat())
+    return pads.dataset(list(sizes), schema=table.file_schema, format="parquet", filesystem=remote(sizes))
 
 
 def _fragments(
     folder: Place,
     sizes: Mapping[str, int],
-    far: Callable[[Mapping[str, int]], pafs.FileSystem],
-    told: Sequence[DataFile] = (),
+    remote: Callable[[Mapping[str, int]], pafs.FileSystem],
+    known_files: Sequence[DataFile] = (),
 ) -> list[pads.Fragment]:
-    """Return files as the pieces of a dataset, with what is `told` of each of them."""
+    """Return files as the fragments of a dataset, with the partitions and bounds of `known_files`, if given."""
     parquet = pads.ParquetFileFormat()
-    known = [_known(file) for file in told] or [None] * len(sizes)
+    known = [_known(file) for file in known_files] or [None] * len(sizes)
     if folder.is_remote and sum(sizes.values()) <= _WHOLE_BYTES:
         with ThreadPoolExecutor(min(len(sizes), _READ_AT_ONCE)) as threads:
             read = list(threads.map(lambda path: source(folder / path), sizes))
         return [parquet.make_fragment(data, None, of) for data, of in zip(read, known, strict=True)]
-    at = far(sizes) if folder.is_remote else pafs.SubTreeFileSystem(str(folder), pafs.LocalFileSystem())
+    at = remote(sizes) if folder.is_remote else pafs.SubTreeFileSystem(str(folder), pafs.LocalFileSystem())
     return [parquet.make_fragment(path, at, of) for path, of in zip(sizes, known, strict=True)]
 
 
 def _known(file: DataFile) -> pads.Expression | None:
-    """Return what holds of all rows of a file: its partition, and between which bounds they lie."""
+    """Return a condition that all rows of a file fulfil: its partition, and the bounds of its columns."""
     tests = [] if file.stage_key is None else [pads.field("stage_key") == pads.scalar(file.stage_key)]
     for name, low, high in (
         ("stream_id", file.low_stream, file.high_stream),

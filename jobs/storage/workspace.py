@@ -1,4 +1,4 @@
-"""The place in which a workspace's tables lie: a folder, or a prefix in a bucket."""
+"""A workspace: the folder, or the prefix in a bucket, that contains the tables."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Workspace:
 
     @property
     def exists(self) -> bool:
-        """Say whether the workspace was ever written."""
+        """Return whether the workspace was ever written."""
         return (self.root / _MARKER).exists()
 
     def require(self) -> Workspace:
@@ -83,7 +83,7 @@ class Workspace:
         if self.exists:
             return
         if probe.create(b"second"):
-            # Whoever keeps to no such rule would let two gateways have the same job.
+            # Such a store would let two gateways claim the same job.
             raise UserError(
                 f"workspace {self.root}: this object store writes over what is there though it is asked not to "
                 "(If-None-Match); expected one with conditional writes, see docs/objectstore.md"

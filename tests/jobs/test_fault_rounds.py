@@ -18,7 +18,7 @@ import pytest
 import ray
 
 import schemas
-from jobs.dispatch.job_queue import Backlog
+from jobs.dispatch.job_queue import JobQueue
 from jobs.dispatch.submit import submit
 from jobs.records.job_log import JobLog, jobs_of
 from jobs.runs.control import find
@@ -298,7 +298,7 @@ def test_whatever_strikes_a_run_going_on_once_sets_it_right(
         assert_same_tables(workspace, expected(trial.model))
         # Every job is there once, and done, in the queue and in the tables.
         known = jobs_of(place(trial.place))
-        assert [(job.job_id, job.state.state) for job in Backlog(place(trial.place)).jobs()] == [
+        assert [(job.job_id, job.state.state) for job in JobQueue(place(trial.place)).jobs()] == [
             (j, "done") for j in known
         ]
         runs = View.of(workspace).lazy("runs").collect()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.dispatch.control_token import VARIABLE
-from jobs.dispatch.job_queue import Backlog
+from jobs.dispatch.job_queue import JobQueue
 from jobs.storage import paths
 from jobs.storage.workspace import Workspace
 from tests.helpers import problems, said, winnow, write_noise_stream
@@ -128,7 +128,7 @@ def test_every_word_about_a_job_asks_for_the_token(place: Path, monkeypatch: pyt
         ):
             (problem,) = problems(winnow(*words))
             assert "control token" in problem, words
-    assert [[r.word for r in job.records] for job in Backlog(paths.place(place)).jobs()] == [["submitted"]]
+    assert [[r.word for r in job.records] for job in JobQueue(paths.place(place)).jobs()] == [["submitted"]]
     # To look is free.
     assert said(winnow("gateway", "status", "--json"))["queue"]["depth"] == 1
     monkeypatch.setenv(VARIABLE, "correct-horse-battery")

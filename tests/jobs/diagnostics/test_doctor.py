@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import sys
 import tomllib
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,9 @@ from typer.testing import CliRunner
 import schemas
 from conf import Resources, load
 from jobs.cli.app import app
+from jobs.core import requirements
 from jobs.core.errors import BrokenTableError
-from jobs.diagnostics import engine_checks
+from jobs.diagnostics import doctor, engine_checks
 from jobs.diagnostics.doctor import examine
 from jobs.diagnostics.finding import Finding
 from jobs.engine.ray_engine import Engine
@@ -31,6 +31,17 @@ from tests.reference import ROOT
 def of(findings: list[Finding], subject: str) -> Finding:
     (found,) = [f for f in findings if f.subject == subject]
     return found
+
+
+def without(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """Have a package be as one that is not installed."""
+
+    def version_of(name: str) -> str:
+        if name == package:
+            raise PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(doctor, "version", version_of)
 
 
 def broken(findings: list[Finding]) -> list[str]:
@@ -72,27 +83,41 @@ def test_what_nobody_refers_to_is_noted(tables: Path) -> None:
     orphan.write_bytes(b"cut short")
     os.utime(orphan, (0, 0))
     found = of(examine(str(tables)), "unreferenced files")
-    assert (found.level, found.mend) == ("note", "winnow tables vacuum")
+    assert (found.level, found.fix) == ("note", "winnow tables vacuum")
     assert found.found.startswith("1 ")
     assert orphan.exists()
 
 
 def test_a_missing_extra_is_a_note_and_names_its_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    there = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else there(name))
+    without(monkeypatch, "onnxruntime")
     found = of(examine(str(tmp_path / "none")), "extra annotate")
-    assert (found.level, found.mend) == ("note", "pip install 'winnow[annotate]'")
+    assert (found.level, found.fix) == ("note", "pip install 'winnow[annotate]'")
     assert "onnxruntime" in found.found
 
 
 def test_every_extra_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    # As where nothing of Google's is installed, also where another test of this process has imported it.
-    monkeypatch.delitem(sys.modules, "google.genai", raising=False)
-    monkeypatch.setitem(sys.modules, "google", None)
+    without(monkeypatch, "google-genai")
     findings = examine(str(tmp_path / "none"))
     assert {f.subject for f in findings if f.subject.startswith("extra ")} == {f"extra {name}" for name in extras}
-    assert "google.genai" in of(findings, "extra vlm").found
+    assert of(findings, "extra vlm").found == "without google-genai"
+
+
+def test_a_package_that_every_installation_requires_is_missed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    without(monkeypatch, "duckdb")
+    found = [f for f in examine(str(tmp_path / "none")) if f.subject == "packages"]
+    assert [(f.level, f.found) for f in found[:-1]] == [("broken", "duckdb is not installed")]
+    assert all(f"{name} " in found[-1].found for name in ("winnow", "ray", "pyarrow", "polars", "deltalake", "numpy"))
+
+
+def test_a_checkout_without_metadata_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def nothing(name: str) -> list[str]:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(requirements, "requires", nothing)
+    found = [f for f in examine(str(tmp_path / "none")) if f.subject == "packages"]
+    assert [f.level for f in found] == ["broken", "ok"]
+    assert "its checkout was never installed" in found[0].found
 
 
 def test_exit_codes_and_json(healthy: Path, tables: Path) -> None:
@@ -117,7 +142,7 @@ def test_an_engine_is_started_and_what_keeps_it_from_that_is_said(
     assert "a worker answered" in found.found
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     silent = engine_checks.engine(Resources())
-    assert (silent.level, silent.mend[:8]) == ("broken", "start it")
+    assert (silent.level, silent.fix[:8]) == ("broken", "start it")
     monkeypatch.setenv("RAY_ADDRESS", "")
     monkeypatch.setattr(engine_checks, "_ANSWER", "raise SystemExit('no room for objects')")
     assert engine_checks.engine(Resources()).found == "Ray does not start: no room for objects"
@@ -129,7 +154,7 @@ def test_shared_memory_is_held_against_what_a_run_asks_for() -> None:
     (enough,) = engine_checks.shared_memory(Resources(object_store_mb=80))
     (short,) = engine_checks.shared_memory(Resources(object_store_mb=1 << 30))
     assert (enough.level, short.level) == ("ok", "broken")
-    assert "resources.object_store_mb" in short.mend
+    assert "resources.object_store_mb" in short.fix
 
 
 @pytest.mark.usefixtures("unpinned")
@@ -143,11 +168,11 @@ def test_weights_are_held_against_their_hashes(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "weights" / "yolox_nano.onnx").write_bytes(b"something else")
     found = list(engine_checks.weights(load(settings=settings), verify=True))
     assert [f.level for f in found] == ["broken", "ok", "broken"]
-    assert found[0].mend.endswith("winnow models pull yolox-nano")
+    assert found[0].fix.endswith("winnow models pull yolox-nano")
     assert found[2].subject == "profile quality"
     missing = list(engine_checks.weights(load(settings=[*settings[:2], "annotate.weights=nosuch"]), verify=False))
     assert missing[-1].level == "broken"
-    assert missing[-1].mend
+    assert missing[-1].fix
 
 
 def engine_address() -> str:
@@ -166,7 +191,7 @@ def test_a_table_whose_log_is_damaged_is_named_with_its_mend(healthy: Path, tabl
     found = of(findings, "tables")
     assert found.found.startswith("table quality cannot be read: ")
     assert "unknown" not in found.found
-    assert "move that folder away and run again" in found.mend
+    assert "move that folder away and run again" in found.fix
     for ask in (lambda: View.of(workspace).sql("SELECT count(*) FROM quality"), lambda: go(workspace, cam)):
         with pytest.raises(BrokenTableError, match=r"^table quality cannot be read: .*/quality/_delta_log\)") as caught:
             ask()

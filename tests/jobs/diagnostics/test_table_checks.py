@@ -44,7 +44,7 @@ def test_a_table_that_is_gone_is_named_with_its_mend_and_not_read_as_empty(table
     (found,) = broken(examine(str(tables)))
     assert found.subject == "tables"
     assert found.found.startswith(f"table {table.name} is gone, and was at version {recorded} in run ")
-    assert "run the streams again" in found.mend
+    assert "run the streams again" in found.fix
     for chosen in ({"run": "last"}, {"release": "first"}):
         with pytest.raises(UserError, match=f"table {table.name} is gone, and was recorded at version") as refused:
             View.of(Workspace.at(tables), **chosen).sql(f"SELECT count(*) FROM {table.name}")
@@ -100,7 +100,7 @@ def test_a_release_of_a_table_that_was_made_anew_is_lost(healthy: Path, tables: 
     now = Store(place(tables)).open(schemas.QUALITY).version
     (found,) = broken(examine(str(tables)))
     assert found.found == f"table quality is at version {now}, and was at version {recorded} in release second"
-    assert found.mend == "bring it back from a backup"
+    assert found.fix == "bring it back from a backup"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_runs_that_the_tables_have_forgotten_are_known_by_their_jobs(
     lose(tables)
     (found,) = broken(examine(str(tables)))
     assert found.found.startswith("table runs does not know the end of ")
-    assert "backup" in found.mend
+    assert "backup" in found.fix
 
 
 def test_a_run_without_its_stages_is_not_read_as_empty(tables: Path) -> None:
@@ -137,7 +137,7 @@ def test_every_record_of_a_job_is_read(tables: Path) -> None:
     (found,) = broken(examine(str(tables)))
     assert found.subject == "jobs"
     assert found.found.startswith(f"{first} is no record of a job")
-    assert str(folder) in found.mend
+    assert str(folder) in found.fix
     first.write_bytes(kept)
     JobLog(place(tables), folder.name).add("failed")
     (folder / "000002.json").unlink()

@@ -13,30 +13,30 @@ TOKEN = "correct-horse-battery"
 
 def test_a_workspace_that_asks_for_no_token_takes_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(control_token.VARIABLE, "whatever")
-    control_token.require(place(tmp_path))
-    assert not control_token.is_required(place(tmp_path))
+    control_token.check(place(tmp_path))
+    assert not control_token.is_protected(place(tmp_path))
 
 
 def test_the_right_token_opens_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(control_token.VARIABLE, TOKEN)
-    control_token.demand(place(tmp_path))
-    control_token.require(place(tmp_path))
+    control_token.protect(place(tmp_path))
+    control_token.check(place(tmp_path))
     for wrong in (TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "ü" * 20):
         monkeypatch.setenv(control_token.VARIABLE, wrong)
         with pytest.raises(UserError, match="is not the control token") as refused:
-            control_token.require(place(tmp_path))
+            control_token.check(place(tmp_path))
         assert wrong not in str(refused.value)
     monkeypatch.delenv(control_token.VARIABLE)
     with pytest.raises(UserError, match=f"set {control_token.VARIABLE}"):
-        control_token.require(place(tmp_path))
+        control_token.check(place(tmp_path))
 
 
 def test_no_file_holds_the_token_and_equal_tokens_leave_unlike_hashes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(control_token.VARIABLE, TOKEN)
-    control_token.demand(place(tmp_path / "a"))
-    control_token.demand(place(tmp_path / "b"))
+    control_token.protect(place(tmp_path / "a"))
+    control_token.protect(place(tmp_path / "b"))
     kept = [path.read_bytes() for path in sorted(tmp_path.rglob("token.json"))]
     assert len(set(kept)) == 2
     assert not any(TOKEN.encode() in data or TOKEN.encode().hex().encode() in data for data in kept)
@@ -44,22 +44,22 @@ def test_no_file_holds_the_token_and_equal_tokens_leave_unlike_hashes(
 
 def test_only_who_knows_a_token_may_drop_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(control_token.VARIABLE, TOKEN)
-    control_token.demand(place(tmp_path))
+    control_token.protect(place(tmp_path))
     with pytest.raises(UserError, match="asks for this token already"):
-        control_token.demand(place(tmp_path))
+        control_token.protect(place(tmp_path))
     monkeypatch.setenv(control_token.VARIABLE, "another-horse-battery")
     with pytest.raises(UserError, match="is not the control token"):
-        control_token.drop(place(tmp_path))
+        control_token.unprotect(place(tmp_path))
     monkeypatch.setenv(control_token.VARIABLE, TOKEN)
-    control_token.drop(place(tmp_path))
-    assert not control_token.is_required(place(tmp_path))
+    control_token.unprotect(place(tmp_path))
+    assert not control_token.is_protected(place(tmp_path))
 
 
 def test_a_short_token_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(control_token.VARIABLE, "short")
     with pytest.raises(UserError, match="expected at least 16 characters, found 5"):
-        control_token.demand(place(tmp_path))
-    assert not control_token.is_required(place(tmp_path))
+        control_token.protect(place(tmp_path))
+    assert not control_token.is_protected(place(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -79,10 +79,10 @@ def test_a_damaged_token_file_lets_nobody_in_and_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
     monkeypatch.setenv(control_token.VARIABLE, TOKEN)
-    control_token.demand(place(tmp_path))
+    control_token.protect(place(tmp_path))
     path = tmp_path / "jobs" / "token.json"
     path.write_bytes(content)
-    for ask in (control_token.require, control_token.demand, control_token.drop):
+    for ask in (control_token.check, control_token.protect, control_token.unprotect):
         with pytest.raises(UserError, match="is damaged") as refused:
             ask(place(tmp_path))
         assert str(path) in str(refused.value)
@@ -95,10 +95,10 @@ def test_a_token_that_is_no_text_is_refused(tmp_path: Path, monkeypatch: pytest.
     # As Python has what the environment says in bytes that are no UTF-8.
     monkeypatch.setenv(control_token.VARIABLE, "\udcff" * 20)
     with pytest.raises(UserError, match=f"{control_token.VARIABLE} is no text in UTF-8"):
-        control_token.demand(place(tmp_path))
-    assert not control_token.is_required(place(tmp_path))
+        control_token.protect(place(tmp_path))
+    assert not control_token.is_protected(place(tmp_path))
     monkeypatch.setenv(control_token.VARIABLE, TOKEN)
-    control_token.demand(place(tmp_path))
+    control_token.protect(place(tmp_path))
     monkeypatch.setenv(control_token.VARIABLE, "\udcff" * 20)
     with pytest.raises(UserError, match=f"{control_token.VARIABLE} is no text in UTF-8"):
-        control_token.require(place(tmp_path))
+        control_token.check(place(tmp_path))

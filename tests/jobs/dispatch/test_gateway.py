@@ -17,19 +17,19 @@ import ray
 
 from jobs.core.errors import UserError
 from jobs.core.processes import has_ended
-from jobs.dispatch.control_token import VARIABLE, demand
+from jobs.dispatch.control_token import VARIABLE, protect
 from jobs.dispatch.gateway_files import lock_path, log_path
-from jobs.dispatch.job_queue import Backlog, QueuedJob
+from jobs.dispatch.job_queue import JobQueue, QueuedJob
 from jobs.dispatch.jsonlog import tail
 from jobs.dispatch.overview import Overview
 from jobs.dispatch.schedule import Schedule, save
 from jobs.dispatch.submit import submit
-from jobs.engine.local_pool import ALONE
+from jobs.engine.local_pool import MAX_LOCAL_FRAMES
 from jobs.records.job_log import JobLog
 from jobs.records.journal import events
 from jobs.records.progress import Progress
 from jobs.runs.run_options import RunOptions
-from jobs.storage.locks import holder
+from jobs.storage.locks import lock_holder
 from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -56,7 +56,7 @@ class Running:
         self.root = root
         command = [sys.executable, "-m", "jobs.cli", "gateway", "start", "--foreground", "--workspace", str(root)]
         self.process = subprocess.Popen([*command, *FAST, *options], stderr=subprocess.PIPE, text=True)
-        wait(lambda: self.process.poll() is not None or (holder(lock_path(place(root))) or {}).get("ready"))
+        wait(lambda: self.process.poll() is not None or (lock_holder(lock_path(place(root))) or {}).get("ready"))
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """Signal it, and return its exit code and what it said."""
@@ -85,7 +85,7 @@ def gateway(workspace: Workspace) -> Iterator[Callable[..., Running]]:
 
 
 def job(workspace: Workspace, job_id: str) -> QueuedJob:
-    return next(job for job in Backlog(workspace.root).jobs() if job.job_id == job_id)
+    return next(job for job in JobQueue(workspace.root).jobs() if job.job_id == job_id)
 
 
 def is_in(workspace: Workspace, job_id: str, *states: str) -> bool:
@@ -98,7 +98,7 @@ def words(workspace: Workspace, job_id: str) -> list[str]:
 
 def add(workspace: Workspace, folder: Path, settings: tuple[str, ...] = (), priority: int = 0) -> str:
     """Submit a job that only reads frames, on the session's Ray where they are many."""
-    address = ray_address() if len(list(folder.iterdir())) > ALONE else None
+    address = ray_address() if len(list(folder.iterdir())) > MAX_LOCAL_FRAMES else None
     return submit(
         workspace.root,
         RunOptions(inputs=[str(folder)], settings=["stages=[frames]", *settings], ray_address=address),
@@ -166,7 +166,7 @@ def test_a_job_outlives_gateways_that_are_stopped_or_killed_and_measures_no_fram
     some_more(0)
     assert first.end() == (0, "")
     assert words(workspace, job_id)[-1] == "requeued"
-    assert holder(lock_path(workspace.root)) is None
+    assert lock_holder(lock_path(workspace.root)) is None
     kept = n_rows(workspace.folder)
     assert 10 < kept < N
     assert computed(workspace, job_id) == [kept]
@@ -202,7 +202,7 @@ def test_a_job_whose_process_dies_is_tried_again_and_then_given_up(
     gateway: Callable[..., Running], workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, "correct-horse-battery")
-    demand(workspace.root)
+    protect(workspace.root)
     job_id = add(workspace, write_noise_stream(tmp_path / "cam", (number % 100 for number in range(N))), STEADY)
     gateway("--attempts", "2")
     killed = []
@@ -261,8 +261,8 @@ def test_what_is_due_by_its_schedule_is_run_and_released(
     yesterday = time.time_ns() - 86_400 * 10**9
     save(workspace.root, Schedule("hourly", "0 * * * *", "UTC", asked, added_ns=yesterday))
     gateway()
-    wait(lambda: Backlog(workspace.root).jobs())
-    (found,) = Backlog(workspace.root).jobs()
+    wait(lambda: JobQueue(workspace.root).jobs())
+    (found,) = JobQueue(workspace.root).jobs()
     wait(lambda: is_in(workspace, found.job_id, "done"))
     due = time.strftime("%Y-%m-%d", time.strptime(found.job_id[:8], "%Y%m%d"))
     releases = View.of(workspace).lazy("releases").collect()
@@ -304,5 +304,5 @@ def test_a_gateway_that_cannot_go_to_work_says_why(workspace: Workspace) -> None
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"metrics cannot be served on 127.0.0.1:{port}"):
             daemon.start(workspace.root, ("--metrics-port", str(port)))
-    assert holder(lock_path(workspace.root)) is None
+    assert lock_holder(lock_path(workspace.root)) is None
     assert json.loads(on_disk(lock_path(workspace.root)).read_text())["pid"]

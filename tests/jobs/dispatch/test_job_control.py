@@ -83,7 +83,7 @@ def test_without_the_token_nothing_is_asked_of_a_job(
 ) -> None:
     job_id = failed_run(place, options)
     monkeypatch.setenv(control_token.VARIABLE, "correct-horse-battery")
-    control_token.demand(place.root)
+    control_token.protect(place.root)
     monkeypatch.delenv(control_token.VARIABLE)
     with pytest.raises(UserError, match="asks for a control token"):
         call(place, job_id)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jobs.core.processes import process_identity
-from jobs.dispatch.job_queue import HEARTBEAT, SILENCE_S, Backlog, QueuedJob, in_turn
+from jobs.dispatch.job_queue import HEARTBEAT, SILENCE_S, JobQueue, QueuedJob, due_jobs
 from jobs.records.job_log import JobLog
 from jobs.storage.paths import place
 from tests.waiting import PATIENCE_S, ended
@@ -24,8 +24,8 @@ def submitted(root: Path, job_id: str, **data: Any) -> JobLog:
     return job_log
 
 
-def only(backlog: Backlog) -> QueuedJob:
-    (job,) = backlog.jobs()
+def only(queue: JobQueue) -> QueuedJob:
+    (job,) = queue.jobs()
     return job
 
 
@@ -37,8 +37,8 @@ def dead_process() -> dict[str, Any]:
 def test_the_highest_priority_is_first_and_then_the_oldest(tmp_path: Path) -> None:
     for name, priority in (("b", 0), ("c", 5), ("a", 0), ("d", 5)):
         submitted(tmp_path, name, priority=priority)
-    jobs = Backlog(place(tmp_path)).jobs()
-    assert [j.job_id for j in in_turn(jobs, time.time_ns())] == ["c", "d", "b", "a"]
+    jobs = JobQueue(place(tmp_path)).jobs()
+    assert [j.job_id for j in due_jobs(jobs, time.time_ns())] == ["c", "d", "b", "a"]
 
 
 def test_only_what_waits_for_a_gateway_is_in_turn(tmp_path: Path) -> None:
@@ -50,104 +50,104 @@ def test_only_what_waits_for_a_gateway_is_in_turn(tmp_path: Path) -> None:
     later.add("claimed", {"process": process_identity()})
     later.add("requeued", {"failed": True, "not_before_ns": time.time_ns() + 60 * 10**9})
     submitted(tmp_path, "due")
-    backlog = Backlog(place(tmp_path))
-    assert [j.job_id for j in in_turn(backlog.jobs(), time.time_ns())] == ["due"]
+    queue = JobQueue(place(tmp_path))
+    assert [j.job_id for j in due_jobs(queue.jobs(), time.time_ns())] == ["due"]
     in_a_while = time.time_ns() + 61 * 10**9
-    assert [j.job_id for j in in_turn(backlog.jobs(), in_a_while)] == ["later", "due"]
+    assert [j.job_id for j in due_jobs(queue.jobs(), in_a_while)] == ["later", "due"]
 
 
 def test_a_word_said_at_any_moment_is_seen_at_the_next_look(tmp_path: Path) -> None:
     job_log = submitted(tmp_path, "job")
-    backlog = Backlog(place(tmp_path))
+    queue = JobQueue(place(tmp_path))
     for word in ("claimed", "started", "pause", "resume", "paused", "resume", "claimed", "done"):
         job_log.add(word, {"process": process_identity()})
-        assert only(backlog).records[-1].word == word
+        assert only(queue).records[-1].word == word
     folder = tmp_path / "jobs" / "job"
     os.utime(folder, ns=(0, 0))
-    assert only(backlog).state.state == "done"
+    assert only(queue).state.state == "done"
     # From here on the folder is known not to have changed.
-    assert only(backlog) is only(backlog)
+    assert only(queue) is only(queue)
 
 
 def test_failures_count_from_when_somebody_last_asked(tmp_path: Path) -> None:
     job_log = submitted(tmp_path, "job")
-    backlog = Backlog(place(tmp_path))
+    queue = JobQueue(place(tmp_path))
     for failures in (1, 2):
-        assert backlog.claim(only(backlog))
-        assert backlog.requeue(only(backlog), "no memory", wait_s=0)
-        assert (only(backlog).failures, only(backlog).error) == (failures, "no memory")
-    assert backlog.claim(only(backlog))
-    assert only(backlog).state.attempts == 3
+        assert queue.claim(only(queue))
+        assert queue.requeue(only(queue), "no memory", wait_s=0)
+        assert (only(queue).failures, only(queue).error) == (failures, "no memory")
+    assert queue.claim(only(queue))
+    assert only(queue).state.attempts == 3
     # What a gateway puts back when it stops is nobody's failure.
     job_log.add("requeued", {})
-    assert only(backlog).failures == 2
-    assert backlog.claim(only(backlog))
-    assert backlog.give_up(only(backlog), "no memory")
-    assert only(backlog).state.state == "failed"
+    assert only(queue).failures == 2
+    assert queue.claim(only(queue))
+    assert queue.give_up(only(queue), "no memory")
+    assert only(queue).state.state == "failed"
     job_log.add("resume")
-    assert (only(backlog).failures, only(backlog).error, only(backlog).state.state) == (0, None, "pending")
+    assert (only(queue).failures, only(queue).error, only(queue).state.state) == (0, None, "pending")
 
 
 def test_a_claim_on_what_has_moved_on_fails(tmp_path: Path) -> None:
     job_log = submitted(tmp_path, "job")
-    backlog = Backlog(place(tmp_path))
-    before = only(backlog)
+    queue = JobQueue(place(tmp_path))
+    before = only(queue)
     job_log.add("cancel")
-    assert not backlog.claim(before)
-    assert only(backlog).state.state == "cancelled"
+    assert not queue.claim(before)
+    assert only(queue).state.state == "cancelled"
 
 
 @pytest.mark.process
 def test_a_job_whose_process_has_died_is_abandoned(tmp_path: Path) -> None:
     job_log = submitted(tmp_path, "job")
-    backlog = Backlog(place(tmp_path))
-    assert not backlog.is_abandoned(only(backlog))
+    queue = JobQueue(place(tmp_path))
+    assert not queue.is_abandoned(only(queue))
     job_log.add("claimed", {"process": process_identity()})
-    assert not backlog.is_abandoned(only(backlog))
+    assert not queue.is_abandoned(only(queue))
     job_log.add("started", {"process": dead_process()})
-    assert backlog.is_abandoned(only(backlog))
+    assert queue.is_abandoned(only(queue))
 
 
 def test_a_process_elsewhere_is_dead_once_it_is_silent(tmp_path: Path) -> None:
     elsewhere = {"host": "elsewhere", "boot": "", "pid": 1, "pid_started": "1"}
     submitted(tmp_path, "job").add("started", {"process": elsewhere})
-    backlog = Backlog(place(tmp_path))
+    queue = JobQueue(place(tmp_path))
     folder = tmp_path / "jobs" / "job"
     beat = folder / HEARTBEAT
     beat.touch()
-    assert not backlog.is_abandoned(only(backlog))
+    assert not queue.is_abandoned(only(queue))
     for path in folder.iterdir():
         os.utime(path, (time.time() - SILENCE_S - 5,) * 2)
-    assert backlog.is_abandoned(only(backlog))
+    assert queue.is_abandoned(only(queue))
     beat.touch()
-    assert not backlog.is_abandoned(only(backlog))
+    assert not queue.is_abandoned(only(queue))
 
 
 def test_a_job_that_nobody_can_read_hides_no_other(tmp_path: Path) -> None:
     submitted(tmp_path, "good")
     submitted(tmp_path, "bad")
     (tmp_path / "jobs" / "bad" / "000002.json").write_text("{")
-    backlog = Backlog(place(tmp_path))
-    assert only(backlog).job_id == "good"
-    assert list(backlog.unreadable) == ["bad"]
-    assert "is no record of a job" in backlog.unreadable["bad"]
+    queue = JobQueue(place(tmp_path))
+    assert only(queue).job_id == "good"
+    assert list(queue.unreadable) == ["bad"]
+    assert "is no record of a job" in queue.unreadable["bad"]
 
 
 CLAIM = """
 import sys, time
-from jobs.dispatch.job_queue import Backlog, in_turn
+from jobs.dispatch.job_queue import JobQueue, due_jobs
 from jobs.storage.paths import place
 from tests.waiting import PATIENCE_S, ended
-backlog, mine = Backlog(place(sys.argv[1])), []
+queue, mine = JobQueue(place(sys.argv[1])), []
 # Until every job is over, whoever did it.
 while True:
-    jobs = backlog.jobs()
+    jobs = queue.jobs()
     if len(jobs) == 20 and all(j.state.ended for j in jobs):
         break
-    for job in in_turn(jobs, time.time_ns()):
-        if backlog.claim(job):
+    for job in due_jobs(jobs, time.time_ns()):
+        if queue.claim(job):
             mine.append(job.job_id)
-            assert backlog.job_log(job.job_id).add("done", {})
+            assert queue.job_log(job.job_id).add("done", {})
             break
 print(*mine)
 """
@@ -172,7 +172,7 @@ def test_twenty_jobs_of_four_processes_are_each_claimed_once_by_three(tmp_path: 
     claimed = [name for process in claimants for name in ended(process)[1].split()]
     assert [process.returncode for process in claimants] == [0] * 3
     assert sorted(claimed) == [f"w{w}-{n}" for w in range(4) for n in range(5)]
-    words = [[r.word for r in job.records] for job in Backlog(place(tmp_path)).jobs()]
+    words = [[r.word for r in job.records] for job in JobQueue(place(tmp_path)).jobs()]
     assert words == [["submitted", "claimed", "done"]] * 20
 
 
@@ -180,13 +180,13 @@ def test_what_is_over_is_kept_small_and_what_is_cleared_is_forgotten(tmp_path: P
     for name in ("live", "over"):
         submitted(tmp_path, name, request={"config": "x" * 1000}, schedule="nightly")
     JobLog(place(tmp_path), "over").add("done")
-    backlog = Backlog(place(tmp_path))
+    queue = JobQueue(place(tmp_path))
     for _ in range(2):
-        live, over = backlog.jobs()
+        live, over = queue.jobs()
         assert live.submitted["request"]["config"]
         assert over.submitted == {"schedule": "nightly"}
-        assert [job.job_id for job in backlog.live()] == ["live"]
+        assert [job.job_id for job in queue.live()] == ["live"]
     shutil.rmtree(tmp_path / "jobs" / "over")
-    assert only(backlog).job_id == "live"
+    assert only(queue).job_id == "live"
     shutil.rmtree(tmp_path / "jobs")
-    assert backlog.jobs() == []
+    assert queue.jobs() == []

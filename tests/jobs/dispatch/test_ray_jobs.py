@@ -13,7 +13,7 @@ import pytest
 
 from jobs.core.errors import UserError
 from jobs.dispatch import ray_jobs as rayjobs
-from jobs.dispatch.job_queue import Backlog, in_turn
+from jobs.dispatch.job_queue import JobQueue, due_jobs
 from jobs.dispatch.submit import submit
 from jobs.engine.ray_engine import ray_jobs
 from jobs.records.job_log import JobLog, JobState, fold
@@ -68,7 +68,7 @@ def test_a_job_that_is_handed_over_leaves_the_rows_of_any_other(
     assert done.stderr == ""
     job_id = json.loads(done.stdout)["job_id"]
     # No gateway takes it up meanwhile.
-    assert in_turn(Backlog(workspace.root).live(), time.time_ns()) == []
+    assert due_jobs(JobQueue(workspace.root).live(), time.time_ns()) == []
     assert ended(workspace, job_id) == "done"
     records = JobLog(workspace.root, job_id).records()
     assert [record.word for record in records] == ["submitted", "claimed", "started", "done"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jobs.core.errors import UserError
 from jobs.dispatch import schedule
-from jobs.dispatch.job_queue import Backlog
+from jobs.dispatch.job_queue import JobQueue
 from jobs.dispatch.schedule import Schedule
 from jobs.records.job_log import JobLog
 from jobs.storage.paths import place
@@ -121,14 +121,14 @@ def test_a_schedule_is_kept_until_it_is_removed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="exists"):
         schedule.save(place(tmp_path), made("0 3 * * *"))
     schedule.remove(place(tmp_path), "nightly")
-    assert list(schedule.kept(place(tmp_path))) == []
+    assert list(schedule.load_all(place(tmp_path))) == []
     with pytest.raises(UserError, match="there is no schedule 'nightly'; there are: none yet"):
         schedule.remove(place(tmp_path), "nightly")
 
 
 def look(root: Path, now: str) -> list[tuple[str, str | None]]:
     """Look what is due, as a gateway does, and return what came of it with the job or the reason."""
-    events = schedule.submit_due(place(root), Backlog(place(root)).jobs(), ns(now))
+    events = schedule.submit_due(place(root), JobQueue(place(root)).jobs(), ns(now))
     return [(event, details.get("job_id") or details.get("reason")) for event, details in events]
 
 
@@ -137,7 +137,7 @@ def test_each_time_is_submitted_once_however_often_one_looks(tmp_path: Path) -> 
     assert look(tmp_path, "2026-11-21T00:59") == []
     assert look(tmp_path, "2026-11-21T01:00") == [("schedule_due", "20261121-010000-nightly")]
     assert look(tmp_path, "2026-11-21T01:00") == []
-    (job,) = Backlog(place(tmp_path)).jobs()
+    (job,) = JobQueue(place(tmp_path)).jobs()
     assert (job.schedule, job.release, job.state.state) == ("nightly", "nightly-2026-11-21", "pending")
     assert job.submitted["asked"] == {"inputs": ["/cam"]}
     JobLog(place(tmp_path), job.job_id).add("done")
@@ -150,7 +150,7 @@ def test_a_gateway_that_died_between_two_steps_does_not_submit_again(tmp_path: P
     (tmp_path / "schedules" / "noted" / "nightly.json").unlink()
     JobLog(place(tmp_path), "20261121-010000-nightly").add("done")
     look(tmp_path, "2026-11-21T01:05")
-    (job,) = Backlog(place(tmp_path)).jobs()
+    (job,) = JobQueue(place(tmp_path)).jobs()
     assert [r.word for r in job.records] == ["submitted", "done"]
 
 
@@ -175,14 +175,14 @@ def test_a_schedule_is_skipped_while_its_last_job_has_not_ended(tmp_path: Path, 
     reason = f"job 20261121-010000-nightly is {busy}"
     assert look(tmp_path, "2026-11-22T01:00") == [("schedule_skipped", reason)]
     assert look(tmp_path, "2026-11-22T01:01") == []
-    assert schedule.noted(place(tmp_path), "nightly")["skipped"] == reason
+    assert schedule.notes(place(tmp_path), "nightly")["skipped"] == reason
     with pytest.raises(UserError, match=reason):
-        schedule.submit_now(place(tmp_path), made("0 2 * * *"), Backlog(place(tmp_path)).jobs())
+        schedule.submit_now(place(tmp_path), made("0 2 * * *"), JobQueue(place(tmp_path)).jobs())
     # A skipped time is over: it is not made up for when the job has ended.
     state.add("failed", {"error": "no memory"})
     assert look(tmp_path, "2026-11-22T05:00") == []
     assert look(tmp_path, "2026-11-23T01:00") == [("schedule_due", "20261123-010000-nightly")]
-    assert "skipped" not in schedule.noted(place(tmp_path), "nightly")
+    assert "skipped" not in schedule.notes(place(tmp_path), "nightly")
 
 
 def test_a_schedule_that_nobody_can_read_keeps_no_other_from_being_run(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_damaged_schedule_is_named_with_its_mend_and_can_be_removed(tmp_path: 
     schedule.save(place(tmp_path), made("0 2 * * *"))
     path = tmp_path / "schedules" / "bad.json"
     path.write_bytes(content)
-    found = dict(schedule.kept(place(tmp_path)))
+    found = dict(schedule.load_all(place(tmp_path)))
     assert found["nightly"] == schedule.find(place(tmp_path), "nightly") == made("0 2 * * *")
     with pytest.raises(UserError, match="is no schedule of this version") as caught:
         schedule.find(place(tmp_path), "bad")
@@ -218,7 +218,7 @@ def test_a_damaged_schedule_is_named_with_its_mend_and_can_be_removed(tmp_path: 
     assert "`winnow schedule remove bad`" in str(caught.value)
     assert len(caught.value.problems) == len(str(caught.value).splitlines()) == 1
     schedule.remove(place(tmp_path), "bad")
-    assert [name for name, _ in schedule.kept(place(tmp_path))] == ["nightly"]
+    assert [name for name, _ in schedule.load_all(place(tmp_path))] == ["nightly"]
 
 
 def test_a_note_that_is_damaged_has_no_time_submitted_twice(tmp_path: Path) -> None:
@@ -227,5 +227,5 @@ def test_a_note_that_is_damaged_has_no_time_submitted_twice(tmp_path: Path) -> N
     (tmp_path / "schedules" / "noted" / "nightly.json").write_text("{")
     JobLog(place(tmp_path), "20261121-010000-nightly").add("done")
     look(tmp_path, "2026-11-21T01:05")
-    assert len(Backlog(place(tmp_path)).jobs()) == 1
-    assert schedule.noted(place(tmp_path), "nightly") == {"due_ns": ns("2026-11-21T01:00")}
+    assert len(JobQueue(place(tmp_path)).jobs()) == 1
+    assert schedule.notes(place(tmp_path), "nightly") == {"due_ns": ns("2026-11-21T01:00")}

@@ -11,7 +11,7 @@ import pytest
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
 from jobs.dispatch import schedule
-from jobs.dispatch.job_queue import Backlog
+from jobs.dispatch.job_queue import JobQueue
 from jobs.dispatch.schedule import Schedule
 from jobs.dispatch.schedule_commands import crontab, run_now
 from jobs.records.job_log import JobLog
@@ -40,7 +40,7 @@ def test_what_a_killed_night_has_left_is_finished_before_another_is_begun(nightl
     dead = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
     left_by(nightly, dead)
     assert run_now(place(nightly), "nightly", claim=True) == "20261121-020000-nightly"
-    (job,) = Backlog(place(nightly)).jobs()
+    (job,) = JobQueue(place(nightly)).jobs()
     assert (job.is_claimed, job.state.holder, job.state.attempts) == (True, process_identity(), 2)
 
 
@@ -49,15 +49,15 @@ def test_a_night_that_still_runs_is_left_alone(nightly: Path) -> None:
     for claim in (False, True):
         with pytest.raises(UserError, match="job 20261121-020000-nightly is running"):
             run_now(place(nightly), "nightly", claim)
-    assert len(Backlog(place(nightly)).jobs()) == 1
+    assert len(JobQueue(place(nightly)).jobs()) == 1
 
 
 def test_what_is_claimed_is_for_nobody_else(nightly: Path) -> None:
     job_id = run_now(place(nightly), "nightly", claim=True)
-    (job,) = Backlog(place(nightly)).jobs()
+    (job,) = JobQueue(place(nightly)).jobs()
     assert (job.job_id, job.is_claimed, job.release is not None) == (job_id, True, True)
     JobLog(place(nightly), job_id).add("started", {"process": process_identity()})
-    (job,) = Backlog(place(nightly)).jobs()
+    (job,) = JobQueue(place(nightly)).jobs()
     assert not job.is_claimed
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from conf import load
 from jobs.core.errors import UserError
-from jobs.dispatch.control_token import VARIABLE, demand
+from jobs.dispatch.control_token import VARIABLE, protect
 from jobs.dispatch.execute_job import request_of
-from jobs.dispatch.job_queue import Backlog
+from jobs.dispatch.job_queue import JobQueue
 from jobs.dispatch.submit import submit
 from jobs.records.job_log import JobLog
 from jobs.runs.run_options import RunOptions
@@ -33,7 +33,7 @@ def test_a_job_keeps_what_was_asked_for_as_it_was_then(
     job_id = submit("tables", asked, priority=7)
     Path("mine.yaml").write_text("duplicates: {hamming: 5}\n")
     workspace = Workspace.at(tmp_path / "tables")
-    (job,) = Backlog(workspace.root).jobs()
+    (job,) = JobQueue(workspace.root).jobs()
     assert (job.job_id, job.priority, job.state.state, job.state.queued) == (job_id, 7, "pending", True)
     with pytest.raises(UserError, match=f"job {job_id} has not begun, .* see winnow gateway status"):
         find_run(Store(workspace.root), job_id)
@@ -65,7 +65,7 @@ def test_what_cannot_be_run_is_refused_and_leaves_nothing(
 def test_a_job_of_a_later_version_is_refused_with_its_name(tmp_path: Path) -> None:
     job_log = JobLog(place(tmp_path / "tables"), "j1")
     job_log.add("submitted", {"asked": {"inputs": ["/cam"], "colour": "red"}})
-    (job,) = Backlog(place(tmp_path / "tables")).jobs()
+    (job,) = JobQueue(place(tmp_path / "tables")).jobs()
     with pytest.raises(UserError, match=r"job j1: .*cannot be read by this version.*colour"):
         request_of(Workspace(place(tmp_path / "tables")), job)
 
@@ -73,16 +73,16 @@ def test_a_job_of_a_later_version_is_refused_with_its_name(tmp_path: Path) -> No
 def test_a_pause_asked_for_from_the_start_is_kept_until_a_run_has_put_it_down(tmp_path: Path, cam: Path) -> None:
     root = tmp_path / "tables"
     job_id = submit(root, RunOptions(inputs=[str(cam)], pause_after="quality"))
-    backlog, workspace = Backlog(place(root)), Workspace.at(root)
+    queue, workspace = JobQueue(place(root)), Workspace.at(root)
     for expected, words in (
         # The first process dies before it has put anything down.
         ("quality", ("requeued",)),
         ("quality", ("started", "pause-after", "paused", "resume")),
         (None, ("paused", "resume")),
     ):
-        (job,) = backlog.jobs()
-        assert backlog.claim(job)
-        (job,) = backlog.jobs()
+        (job,) = queue.jobs()
+        assert queue.claim(job)
+        (job,) = queue.jobs()
         assert request_of(workspace, job).pause_after == expected
         for word in words:
             JobLog(place(root), job_id).add(word)
@@ -93,11 +93,11 @@ def test_a_pause_asked_for_from_the_start_is_kept_until_a_run_has_put_it_down(tm
 def test_without_the_token_nothing_is_submitted(tmp_path: Path, cam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = Workspace.at(tmp_path / "tables").create().folder
     monkeypatch.setenv(VARIABLE, "correct-horse-battery")
-    demand(place(root))
+    protect(place(root))
     submit(root, RunOptions(inputs=[str(cam)]))
     monkeypatch.delenv(VARIABLE)
     with pytest.raises(UserError, match="asks for a control token"):
         submit(root, RunOptions(inputs=[str(cam)]))
-    assert len(Backlog(place(root)).jobs()) == 1
+    assert len(JobQueue(place(root)).jobs()) == 1
     written = [path.read_bytes() for path in root.rglob("*") if path.is_file()]
     assert not any(b"correct-horse" in data for data in written)

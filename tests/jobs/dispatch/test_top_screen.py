@@ -78,7 +78,7 @@ def test_the_screen_follows_and_the_cursor_stays_on_its_job(busy: Workspace) -> 
         await pilot.press("down", "down")
         assert app.chosen == "2-waits"
         JobLog(busy.root, "0-urgent").add("submitted", {"priority": 99})
-        app.look()
+        app.update_view()
         assert [row[0] for row in cells(app)][:4] == ["1-runs", "0-urgent", "3-waits", "2-waits"]
         assert app.chosen == "2-waits"
 
@@ -131,10 +131,10 @@ def test_a_job_is_opened_with_its_stages_and_closed(busy: Workspace) -> None:
         journal = Journal.of(busy.root, "1-runs")
         journal.write("stage_started", stage="idle")
         journal.write("stage_done", stage="idle", frames=1000, rows=900, seconds=2.0, data={"reused": 100})
-        app.screen.look()
+        app.screen.update_view()
         assert cells(app, "#stages")[1][:6] == ["idle", "1,000", "900", "100", "", "2.0"]
         # What lies below goes on, and the keys are for the job that is open.
-        app.look()
+        app.update_view()
         await pilot.press("enter", "o", "p")
         assert state(busy, "1-runs") == "pause"
         await pilot.press("escape")
@@ -147,7 +147,7 @@ def test_without_the_token_nothing_can_be_asked(busy: Workspace, monkeypatch: py
     from jobs.dispatch import control_token
 
     monkeypatch.setenv(control_token.VARIABLE, "correct-horse-battery")
-    control_token.demand(busy.root)
+    control_token.protect(busy.root)
     monkeypatch.delenv(control_token.VARIABLE)
 
     async def keys(app: Top, pilot: Pilot[None]) -> None:

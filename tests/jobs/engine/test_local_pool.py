@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from jobs.engine.local_pool import Nearby
+from jobs.engine.local_pool import LocalPool
 from tests.helpers import is_gone
 from tests.waiting import wait_until
 
@@ -47,9 +47,9 @@ def numbers(results: list[pa.Table | None]) -> list[int]:
 
 
 def test_every_block_goes_through_once_in_other_processes() -> None:
-    with Nearby(2) as nearby:
-        results = [r for r in nearby.map_blocks(blocks(8), [(double, {})]) if r is not None]
-        again = list(nearby.map_blocks(blocks(3), [(double, {}), (double, {})]))
+    with LocalPool(2) as local_pool:
+        results = [r for r in local_pool.map_blocks(blocks(8), [(double, {})]) if r is not None]
+        again = list(local_pool.map_blocks(blocks(3), [(double, {}), (double, {})]))
     assert numbers(list(results)) == [0, 2, 4, 6, 8, 10, 12, 14]
     assert numbers(again) == [0, 4, 8]
     pids = {r["pid"][0].as_py() for r in results}
@@ -59,24 +59,24 @@ def test_every_block_goes_through_once_in_other_processes() -> None:
 
 @pytest.mark.parametrize("ends", [True, False])
 def test_a_block_that_fails_is_missing_and_no_other(ends: bool) -> None:
-    with Nearby(2) as nearby:
-        assert numbers(list(nearby.map_blocks(blocks(5), [(fussy, {"ends": ends})]))) == [0, 1, 3, 4]
+    with LocalPool(2) as local_pool:
+        assert numbers(list(local_pool.map_blocks(blocks(5), [(fussy, {"ends": ends})]))) == [0, 1, 3, 4]
 
 
 def test_what_decoders_say_of_damaged_pictures_is_not_heard(capfd: pytest.CaptureFixture[str]) -> None:
-    with Nearby(1) as processes:
+    with LocalPool(1) as processes:
         assert numbers(list(processes.map_blocks(blocks(2), [(chatty, {})])))
     assert capfd.readouterr().err == ""
 
 
 def test_arrow_is_kept_from_a_library_that_no_block_needs() -> None:
-    with Nearby(1) as processes:
+    with LocalPool(1) as processes:
         assert numbers(list(processes.map_blocks(blocks(2), [(double, {}), (has_pandas, {})]))) == [0, 0]
 
 
 def test_when_all_have_died_the_rest_is_missing() -> None:
-    with Nearby(1) as nearby:
-        assert numbers(list(nearby.map_blocks(blocks(5), [(fussy, {"ends": True})]))) == [0, 1]
+    with LocalPool(1) as local_pool:
+        assert numbers(list(local_pool.map_blocks(blocks(5), [(fussy, {"ends": True})]))) == [0, 1]
 
 
 def rest(block: pa.Table) -> pa.Table:
@@ -88,13 +88,13 @@ def rest(block: pa.Table) -> pa.Table:
 
 _PARENT = """
 import sys
-from jobs.engine.local_pool import Nearby
+from jobs.engine.local_pool import LocalPool
 from tests.jobs.engine.test_local_pool import blocks, double, rest
-nearby = Nearby(1)
-(result,) = [r for r in nearby.map_blocks(blocks(1), [(double, {})]) if r is not None]
+local_pool = LocalPool(1)
+(result,) = [r for r in local_pool.map_blocks(blocks(1), [(double, {})]) if r is not None]
 print(result["pid"][0].as_py(), flush=True)
 if sys.argv[1] == "busy":
-    list(nearby.map_blocks(blocks(1), [(rest, {})]))
+    list(local_pool.map_blocks(blocks(1), [(rest, {})]))
 sys.stdin.read()
 """
 

@@ -20,7 +20,7 @@ from jobs.core.errors import RunFailedError
 from jobs.core.stage import Stage
 from jobs.engine import lazy_engine
 from jobs.engine.lazy_engine import EngineOnDemand
-from jobs.engine.local_pool import ALONE
+from jobs.engine.local_pool import MAX_LOCAL_FRAMES
 from jobs.engine.ray_engine import Engine, ModelProcesses
 from jobs.passes.intake import Intake, PassResult
 from jobs.passes.model_pass import run_model_pass
@@ -105,7 +105,7 @@ def look(
     root: Path,
     ends: bool,
     fails: bool,
-    nearby: Callable[[int], ModelProcesses | None] = nobody,
+    local_models: Callable[[int], ModelProcesses | None] = nobody,
     make: Callable[[int], Any] | None = None,
 ) -> tuple[PassResult, pa.Table]:
     store = Store(place(root))
@@ -120,17 +120,17 @@ def look(
     journal = Journal.of(place(root), "job")
     on_block_done = RunReporter(SilentListener(), journal).measured
     intake = Intake(committer, on_block_done, claim)
-    result = run_model_pass(iter([frames]), task, 2, lambda _: shape, lambda: engine, nearby, intake)
+    result = run_model_pass(iter([frames]), task, 2, lambda _: shape, lambda: engine, local_models, intake)
     journal.close()
     return result, store.open(schemas.EMBEDDINGS).read(None, stage.key).sort_by("frame_idx")
 
 
-@pytest.mark.parametrize("nearby", [nobody, two])
+@pytest.mark.parametrize("local_models", [nobody, two])
 def test_a_frame_that_ends_its_process_is_quarantined_alone(
-    engine: Engine, frames: pa.Table, tmp_path: Path, nearby: Callable[[int], ModelProcesses | None]
+    engine: Engine, frames: pa.Table, tmp_path: Path, local_models: Callable[[int], ModelProcesses | None]
 ) -> None:
     few = frames.slice(WHITE - 2, 4)
-    result, written = look(engine, few, tmp_path / "tables", ends=True, fails=False, nearby=nearby)
+    result, written = look(engine, few, tmp_path / "tables", ends=True, fails=False, local_models=local_models)
     assert [(f["frame_idx"], f["error_type"]) for f in result.faults] == [(WHITE, "WorkerDied")]
     said = events(place(tmp_path / "tables"), "job")
     (event,) = [e for e in said if e["event"] == "frames_set_aside"]
@@ -145,7 +145,7 @@ def test_a_frame_that_the_model_cannot_take_is_quarantined_alone(
     engine: Engine, frames: pa.Table, tmp_path: Path
 ) -> None:
     result, written = look(engine, frames, tmp_path / "tables", ends=False, fails=True)
-    same, rows = look(cast("Engine", NoEngine()), frames, tmp_path / "nearby", ends=False, fails=True, nearby=two)
+    same, rows = look(cast("Engine", NoEngine()), frames, tmp_path / "local", ends=False, fails=True, local_models=two)
     assert rows.equals(written)
     assert (same.n_frames, same.computed, same.faults) == (result.n_frames, result.computed, result.faults)
     assert [(f["frame_idx"], f["error_type"], f["error"]) for f in result.faults] == [
@@ -161,7 +161,7 @@ def test_a_model_that_takes_nothing_ends_the_run(engine: Engine, frames: pa.Tabl
     with pytest.raises(RunFailedError, match="takes none of the first 40 frames: too bright to hold"):
         look(engine, white, tmp_path / "tables", ends=False, fails=True)
     with pytest.raises(RunFailedError, match="takes none of the first 40 frames: too bright to hold"):
-        look(cast("Engine", NoEngine()), white, tmp_path / "nearby", ends=False, fails=True, nearby=two)
+        look(cast("Engine", NoEngine()), white, tmp_path / "local", ends=False, fails=True, local_models=two)
 
 
 class Missing:
@@ -177,8 +177,9 @@ def test_a_model_that_cannot_be_loaded_is_tried_once_by_every_process(
 ) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
+    make = partial(Missing, notes)
     with pytest.raises(RunFailedError, match=r"the model cannot be loaded: .*no such weights"):
-        look(engine, frames, tmp_path / "tables", ends=False, fails=False, nearby=two, make=partial(Missing, notes))
+        look(engine, frames, tmp_path / "tables", ends=False, fails=False, local_models=two, make=make)
     assert len(list(notes.iterdir())) <= 2 + 1
 
 
@@ -189,9 +190,9 @@ def test_few_frames_need_no_engine_unless_there_is_one_or_a_gpu(
     monkeypatch.setattr(lazy_engine, "_is_running", lambda: False)
     monkeypatch.setattr(devices, "_NVIDIA", tmp_path / "driver")
     with EngineOnDemand(limits) as demanded:
-        assert demanded.models_nearby(ALONE) == ModelProcesses(1, 2, 0.0)
-        assert demanded.models_nearby(ALONE + 1) is None
+        assert demanded.local_models(MAX_LOCAL_FRAMES) == ModelProcesses(1, 2, 0.0)
+        assert demanded.local_models(MAX_LOCAL_FRAMES + 1) is None
         (tmp_path / "driver").touch()
-        assert demanded.models_nearby(1) is None
+        assert demanded.local_models(1) is None
     with EngineOnDemand(limits, "127.0.0.1:6379") as joined:
-        assert joined.models_nearby(1) is None
+        assert joined.local_models(1) is None

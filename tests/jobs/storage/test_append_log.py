@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from jobs.storage import append_log
-from jobs.storage.append_log import Reader, begin
+from jobs.storage.append_log import Reader, create_log
 from jobs.storage.paths import ObjectPath, Place, place
 from tests import s3
 
@@ -31,9 +31,9 @@ def test_lines_are_read_while_they_are_written(file: Place, monkeypatch: pytest.
     monkeypatch.setattr(append_log, "_EVERY_S", 0.05)
     early, halfway = Reader(file), Reader(file)
     assert early.new() == b""
-    writer = begin(file)
+    writer = create_log(file)
     assert writer is not None
-    assert begin(file) is None
+    assert create_log(file) is None
     writer.append(b"one\n")
     assert read_until(early, b"one\n") == b"one\n"
     writer.append(b"two\n")
@@ -44,16 +44,16 @@ def test_lines_are_read_while_they_are_written(file: Place, monkeypatch: pytest.
     assert (early.new(), halfway.new(), early.new()) == (b"three\n", b"three\n", b"")
     assert Reader(file).new() == file.read() == b"one\ntwo\nthree\n"
     assert file.parent.names() == ["journal-1.jsonl"]
-    assert begin(file) is None
+    assert create_log(file) is None
 
 
 def test_lines_of_a_writer_that_died_are_there(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(append_log, "_EVERY_S", 0.05)
     file = ObjectPath(f"{bucket}/journal-1.jsonl")
-    writer = begin(file)
+    writer = create_log(file)
     assert writer is not None
     writer.append(b"one\n")
     assert read_until(Reader(file), b"one\n") == b"one\n"
     assert s3.keys(bucket) == ["journal-1/000000.jsonl", "journal-1/000001.jsonl"]
-    assert append_log.begun(ObjectPath(bucket)) == ["journal-1"]
+    assert append_log.log_names(ObjectPath(bucket)) == ["journal-1"]
     writer.close()

@@ -11,7 +11,7 @@ from deltalake import DeltaTable, Schema
 import schemas
 from jobs.storage import delta_log
 from jobs.storage.data_files import write_part
-from jobs.storage.delta_log import log_entry, newest_version, read_log, read_on
+from jobs.storage.delta_log import log_entry, newest_version, read_log, read_newer
 from jobs.storage.file_pruning import DataFile
 from jobs.storage.paths import place
 from jobs.storage.store import Change, Drop, Store
@@ -74,7 +74,7 @@ def test_a_log_adds_up_to_what_the_library_makes_of_it_at_every_version(store: S
         assert state is not None
         assert (state.version, set(state.files.values())) == (version, as_the_library_has_it(at, version))
         assert state.columns == frozenset(TABLE.arrow_schema.names)
-        on = read_on(place(at), state)
+        on = read_newer(place(at), state)
         assert on is not None
         assert (on.version, set(on.files.values())) == (3, as_the_library_has_it(at))
 

@@ -5,7 +5,7 @@ import pytest
 from jobs.core.processes import process_identity
 from jobs.storage import leases
 from jobs.storage.leases import Lease
-from jobs.storage.locks import holder, lock_at
+from jobs.storage.locks import lock_at, lock_holder
 from jobs.storage.paths import ObjectPath
 from tests.waiting import wait_until
 
@@ -14,15 +14,15 @@ ELSEWHERE = {"host": "elsewhere", "pid": 7}
 
 def test_one_process_holds_it_until_it_lets_go(bucket: str) -> None:
     at = ObjectPath(f"{bucket}/a.lock")
-    assert holder(at) is None
+    assert lock_holder(at) is None
     one, other = lock_at(at), lock_at(at)
     assert isinstance(one, Lease)
     assert one.take(ELSEWHERE)
     assert not other.take({"pid": 8})
     one.describe(ELSEWHERE | {"ready": True})
-    assert holder(at) == ELSEWHERE | {"ready": True}
+    assert lock_holder(at) == ELSEWHERE | {"ready": True}
     one.release()
-    assert holder(at) is None
+    assert lock_holder(at) is None
     assert other.take({"pid": 8})
     other.release()
 
@@ -31,14 +31,14 @@ def test_a_process_that_has_ended_does_not_hold_it(bucket: str) -> None:
     at = ObjectPath(f"{bucket}/a.lock")
     dead, next_ = Lease(at), Lease(at)
     assert dead.take(process_identity() | {"pid": 2**22 + 1, "pid_started": "1"})
-    assert holder(at) is None
+    assert lock_holder(at) is None
     assert next_.take(ELSEWHERE)
     # Should it be there after all, it finds out.
     dead._renew()
     assert dead.lost
     assert not next_.lost
     dead.release()
-    assert holder(at) == ELSEWHERE
+    assert lock_holder(at) == ELSEWHERE
     next_.release()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.storage.locks import FileLock, holder
+from jobs.storage.locks import FileLock, lock_holder
 from jobs.storage.paths import place
 
 HOLD = """
@@ -21,19 +21,19 @@ time.sleep(60)
 @pytest.mark.process
 def test_one_process_holds_it_and_a_killed_one_does_not(tmp_path: Path) -> None:
     path = tmp_path / "below" / "a.lock"
-    assert holder(place(path)) is None
+    assert lock_holder(place(path)) is None
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "True\n"
-    assert holder(place(path)) == {"pid": 7}
+    assert lock_holder(place(path)) == {"pid": 7}
     assert not FileLock(path).take({"pid": 8})
-    assert holder(place(path)) == {"pid": 7}
+    assert lock_holder(place(path)) == {"pid": 7}
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert holder(place(path)) is None
+    assert lock_holder(place(path)) is None
     lock = FileLock(path)
     assert lock.take({"pid": 9})
-    assert holder(place(path)) == {"pid": 9}
+    assert lock_holder(place(path)) == {"pid": 9}
     lock.release()
-    assert holder(place(path)) is None
+    assert lock_holder(place(path)) is None
     assert path.exists()
