@@ -55,7 +55,7 @@ def test_a_hold_is_taken_by_one_and_names_itself(tmp_path: Path) -> None:
         take(tmp_path)
 
 
-def test_a_job_whose_holder_has_died_may_be_taken_up(tmp_path: Path) -> None:
+def test_a_job_whose_process_has_died_may_be_claimed(tmp_path: Path) -> None:
     job_log = JobLog(place(tmp_path), "job")
     job_log.add("started", {"process": dead()})
     job_log.add("pause")
@@ -84,10 +84,10 @@ def test_a_job_that_is_over_cannot_be_claimed(tmp_path: Path, end: str) -> None:
         take(tmp_path)
 
 
-def test_a_job_of_the_queue_is_taken_up_by_whom_it_was_claimed_for(tmp_path: Path) -> None:
+def test_a_queued_job_is_run_by_the_process_it_was_claimed_for(tmp_path: Path) -> None:
     job_log = JobLog(place(tmp_path), "job")
     job_log.add("submitted")
-    with pytest.raises(UserError, match="of the queue"):
+    with pytest.raises(UserError, match="belongs to the queue"):
         take(tmp_path)
     job_log.add("claimed", {"process": process_identity(os.getppid()), "attempt": 1})
     take(tmp_path, claimed=True)
