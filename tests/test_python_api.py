@@ -14,6 +14,8 @@ import pytest
 import winnow
 from tests.helpers import copy_stream
 
+pytestmark = pytest.mark.process
+
 MODULES = ("winnow", "winnow.running", "winnow.workspace_view")
 
 

@@ -17,10 +17,13 @@ import pytest
 from jobs.engine.code_wheel import write_wheel
 from tests.reference import ROOT
 
-pytestmark = pytest.mark.skipif(
-    not (find_spec("hatchling") and find_spec("editables")),
-    reason="hatchling, which builds the wheel, is not installed",
-)
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(
+        not (find_spec("hatchling") and find_spec("editables")),
+        reason="hatchling, which builds the wheel, is not installed",
+    ),
+]
 IMPORTED = """
 import json, sys
 import winnow

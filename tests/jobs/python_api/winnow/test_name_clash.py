@@ -12,6 +12,8 @@ import pytest
 
 from winnow.name_clash import PACKAGES, explain
 
+pytestmark = pytest.mark.process
+
 COMMAND = Path(sys.executable).with_name("winnow")
 
 

@@ -10,6 +10,8 @@ import pytest
 import winnow
 from tests.helpers import write_noise_stream
 
+pytestmark = pytest.mark.process
+
 FEW = {"stages": ["frames", "quality", "curation"]}
 
 
