@@ -39,8 +39,8 @@ def run_model_pass(
 
     `model_frames` is the most frames that a process is given at a time. `local_models` is given their number, and
     returns the processes of this machine in which so few can be shown, if there are any; `engine` is called for what
-    these do not do. Raises `RunFailedError` where the model cannot be loaded, where it takes none of the frames, or where the
-    workspace does not take the results; what was committed stays.
+    these do not do. Raises `RunFailedError` where the model cannot be loaded, where it takes none of the frames, or
+    where the workspace does not take the results; what was committed stays.
     """
     result = intake.result
     for wave in _waves(todo):

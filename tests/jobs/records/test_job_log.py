@@ -144,7 +144,7 @@ def test_a_bad_id_a_bad_word_and_a_bad_record_are_refused(tmp_path: Path) -> Non
     with pytest.raises(UserError, match="job name"):
         JobLog(place(tmp_path), "../elsewhere")
     job_log = JobLog(place(tmp_path), "job")
-    with pytest.raises(ValueError, match="'praised' is no word about a job"):
+    with pytest.raises(ValueError, match="'praised' is no word of a job log"):
         job_log.add("praised")
     job_log.add("started")
     (on_disk(job_log.folder) / "000002.json").write_text("{")
