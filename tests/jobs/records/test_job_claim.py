@@ -55,6 +55,7 @@ def test_a_hold_is_taken_by_one_and_names_itself(tmp_path: Path) -> None:
         take(tmp_path)
 
 
+@pytest.mark.process
 def test_a_job_whose_process_has_died_may_be_claimed(tmp_path: Path) -> None:
     job_log = JobLog(place(tmp_path), "job")
     job_log.add("started", {"process": dead()})
