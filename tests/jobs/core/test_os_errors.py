@@ -91,6 +91,7 @@ def test_a_run_on_a_full_disk_says_so_and_leaves_word(
 
 
 @pytest.mark.process
+@pytest.mark.usefixtures("engine")
 def test_a_run_is_done_only_once_its_row_says_so(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
