@@ -51,7 +51,7 @@ _RESTRICTIONS = (
     (
         r"agpl\w*|affero",
         (
-            "whoever offers a service with it or passes it on owes its users the source of the whole program, or a "
+            "anyone who offers a service with it or passes it on owes its users the source of the whole program, or a "
             "licence bought from its makers"
         ),
     ),
@@ -60,7 +60,7 @@ _RESTRICTIONS = (
     (r"terms", "its provider says what answers may serve for, and rules out models that compete with its own"),
     (
         r"l?gpl\w*|general public|gnu|mpl|mozilla|eupl|cecill|epl|osl|sa|share[ -]?alike|copyleft",
-        "whoever passes it on, or what is made of it, does so under the same licence, with the source",
+        "anyone who passes it on, or what is made of it, does so under the same licence, with the source",
     ),
 )
 _UNSAID = frozenset({"", "none", "null", "unknown", "unspecified", "not stated", "n/a"})

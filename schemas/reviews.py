@@ -6,7 +6,7 @@ from schemas.annotations import ANNOTATIONS
 from schemas.core import FRAME_IDX, FRAME_KEY, STREAM_ID, Column, Table, frame_table
 
 _OF_OBJECT = {c.name: c for c in ANNOTATIONS.columns}
-_TOLD = ("category", "score", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "mask_rle", "track_id", "text")
+_DECIDED = ("category", "score", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "mask_rle", "track_id", "text")
 _ORIGIN = ("source", "model", "weights_hash")
 
 
@@ -105,7 +105,7 @@ REVIEWS = Table(
             "Content of the frame that was reviewed; the decision is not valid for other content.",
         ),
         Column("decision", pa.string(), "`approve`, `reject`, `correct`, `add`, or `seen` for the frame as a whole."),
-        *(_of_object(name) for name in (*_TOLD, *_ORIGIN)),
+        *(_of_object(name) for name in (*_DECIDED, *_ORIGIN)),
         Column("reviewer", pa.string(), "Who decided."),
         Column(
             "reviewed_ns",
@@ -117,5 +117,5 @@ REVIEWS = Table(
     ),
 )
 
-OBJECT_COLUMNS = ("annotation_id", *FRAME_KEY, *_TOLD, *_ORIGIN)
+OBJECT_COLUMNS = ("annotation_id", *FRAME_KEY, *_DECIDED, *_ORIGIN)
 """The columns of an object, from a model or a person."""

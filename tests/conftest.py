@@ -24,7 +24,7 @@ from tests.machines import PATIENT, Machines, two_machines
 from tests.models import held_at_hand
 from tests.waiting import wait_until
 
-# No test asserts a time: whoever else is at work on the machine makes any example slow.
+# No test asserts a time: other work on the machine makes any example slow.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 # Nor does a cluster give up.
@@ -35,7 +35,7 @@ pytest_plugins = ["tests.marks"]
 
 @pytest.fixture(scope="session", autouse=True)
 def in_haste() -> Iterator[None]:
-    """Spare the tests' own process what no test looks at; those that it starts are spared nothing.
+    """Spare the tests' own process what no test checks; those that it starts are spared nothing.
 
     No power fails here, so that nothing waits for a disk; and the tree of all commands, which takes longer to make than
     most of them take, is made once.

@@ -31,8 +31,8 @@ def anthropic(text: str) -> dict[str, Any]:
     except ValueError:
         part = {"type": "text", "text": text}
     usage = {"input_tokens": 1000, "output_tokens": 100}
-    told = {"id": "m1", "type": "message", "role": "assistant", "model": "m", "stop_reason": "tool_use"}
-    return {**told, "stop_sequence": None, "content": [part], "usage": usage}
+    reported = {"id": "m1", "type": "message", "role": "assistant", "model": "m", "stop_reason": "tool_use"}
+    return {**reported, "stop_sequence": None, "content": [part], "usage": usage}
 
 
 def gemini(text: str) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def apart() -> Iterator[dict[str, str]]:
 
 
 def main() -> None:
-    """Serve whoever reads the address."""
+    """Serve the holder of the address."""
     from ray.cluster_utils import Cluster
 
     Cluster._wait_for_node = partialmethod(Cluster._wait_for_node, timeout=PATIENCE_S)

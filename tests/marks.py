@@ -29,7 +29,7 @@ KILLS = "kills"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their fixtures, before `-m` looks at the marks, and put what takes longest first."""
+    """Mark tests by their fixtures, before `-m` reads the marks, and put what takes longest first."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         for fixture, mark in _BY_FIXTURE.items():

@@ -109,7 +109,7 @@ class Flaky:
 
 @contextmanager
 def flaky(behind: str) -> Iterator[Flaky]:
-    """Start a proxy before a server; it passes everything on until it is told otherwise."""
+    """Start a proxy before a server; it passes everything on until it is asked for something else."""
     host = behind.removeprefix("http://")
     rules = Flaky("")
 

@@ -43,7 +43,7 @@ from transforms.io import object_store
 
 # Where frames lie, and when they were written, differs by nature.
 PLACE = ("uri", "mtime_ns", "stat_id")
-# Of every table there are requests; one stage is enough where the store, not the stage, is looked at.
+# Of every table there are requests; one stage is enough where the store, not the stage, is tested.
 FEW = "stages=[quality]"
 # Of a run with nothing to do; docs/objectstore.md tells its users.
 MOST_REQUESTS = 200

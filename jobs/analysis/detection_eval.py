@@ -118,8 +118,8 @@ def _result(
 
 def _match(view: View, truth: Mapping[str, Any]) -> tuple[pl.DataFrame, Matching]:
     """Return the annotated frames that are images of the ground truth, with `image_id`, and what was not matched."""
-    looked_at = view.lazy("annotated").select(*FRAME_KEY, seen=pl.lit(True))
-    frames = view.lazy("frames").select(*FRAME_KEY, "uri", "width", "height").join(looked_at, on=FRAME_KEY, how="left")
+    annotated = view.lazy("annotated").select(*FRAME_KEY, seen=pl.lit(True))
+    frames = view.lazy("frames").select(*FRAME_KEY, "uri", "width", "height").join(annotated, on=FRAME_KEY, how="left")
     names = pl.DataFrame(
         {
             "image_id": pl.Series([str(i["id"]) for i in truth["images"]], dtype=pl.String),

@@ -69,10 +69,10 @@ def _move(folder: Path, out: Path, last: str) -> None:
         for entry in sorted(folder.iterdir(), key=lambda e: e.name == last):
             os.replace(entry, out / entry.name)
     elif out.exists():
-        aside = out.with_name(f".{out.name}.{os.getpid()}.old")
-        os.replace(out, aside)
+        previous = out.with_name(f".{out.name}.{os.getpid()}.old")
+        os.replace(out, previous)
         os.replace(folder, out)
-        shutil.rmtree(aside)
+        shutil.rmtree(previous)
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
         os.replace(folder, out)

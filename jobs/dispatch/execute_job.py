@@ -68,7 +68,7 @@ def request_of(workspace: Workspace, job: QueuedJob) -> RunRequest:
             )
         except (KeyError, TypeError) as error:
             raise UserError(f"{unreadable}: {error!r}") from error
-    # A run writes down where it is to pause once it has taken the job; whoever resumes it wants no second pause there.
+    # A run writes down where it is to pause once it has taken the job; a later resume wants no second pause there.
     is_known = any(record.word == "pause-after" for record in job.records)
     return replace(request, pause_after=None) if is_known else request
 

@@ -146,8 +146,8 @@ class JobScreen(Screen[None]):
         state = "cleared" if job is None else job.state.state
         error = f"\n{job.error or progress.error}" if job and (job.error or progress.error) else ""
         frames = f", {progress.frames:,} frames" if progress.frames is not None else ""
-        aside = f", {progress.quarantined:,} quarantined" if progress.quarantined else ""
-        about = f"job {self._job_id}: {state}, attempt {progress.attempt}{frames}{aside}{error}"
+        quarantined = f", {progress.quarantined:,} quarantined" if progress.quarantined else ""
+        about = f"job {self._job_id}: {state}, attempt {progress.attempt}{frames}{quarantined}{error}"
         self.query_one("#about", Static).update(Text(about))
         show_rows(self.query_one("#stages", DataTable), _stage_rows(progress))
 

@@ -65,8 +65,8 @@ def catalogue(
     for stream_id, folder, tree in _folders(inputs, params, overrides, known, problems):
         if wrong := wrong_with_id(stream_id):
             if stream_id not in overrides.stream_ids:
-                mend = "rename it, or name it with --input and --stream-id"
-                problems.append(f"stream id {stream_id!r}, of {str(folder)!r}, {wrong}; {mend}")
+                fix = "rename it, or name it with --input and --stream-id"
+                problems.append(f"stream id {stream_id!r}, of {str(folder)!r}, {wrong}; {fix}")
             continue
         if stream_id in streams:
             if streams[stream_id].uri != str(folder):
@@ -84,9 +84,9 @@ def catalogue(
             streams[stream_id] = listed
     if params.unreadable == "stop":
         problems += _unreadable(streams)
-    let_go = _let_go(streams, known) if overrides.rebind else {}
+    vanished = _vanished(streams, known) if overrides.rebind else {}
     problems += _history_problems(streams, overrides, store)
-    streams |= let_go
+    streams |= vanished
     if problems:
         raise UserError(problems)
     return [streams[name] for name in sorted(streams)]
@@ -287,12 +287,12 @@ def _others(streams: Mapping[str, StreamFiles], known: Mapping[str, Mapping[str,
     return {name: other for name, other in found.items() if other != name and other not in streams}
 
 
-def _let_go(streams: Mapping[str, StreamFiles], known: Mapping[str, Mapping[str, Any]]) -> dict[str, StreamFiles]:
+def _vanished(streams: Mapping[str, StreamFiles], known: Mapping[str, Mapping[str, Any]]) -> dict[str, StreamFiles]:
     """Return, without frames, the known streams whose places are rebound to other streams."""
     rows = [known[other] for name, other in _others(streams, known).items() if name in known]
-    told = ("kind", "step", "sampling", "listed_ns")
+    kept = ("kind", "step", "sampling", "listed_ns")
     return {
-        row["stream_id"]: StreamFiles.of(row["stream_id"], row["uri"], NO_FRAMES, **{n: row[n] for n in told})
+        row["stream_id"]: StreamFiles.of(row["stream_id"], row["uri"], NO_FRAMES, **{n: row[n] for n in kept})
         for row in rows
     }
 
@@ -317,7 +317,7 @@ def _history_problems(streams: dict[str, StreamFiles], overrides: IngestOverride
             )
             continue
         if before is None:
-            # Whoever names an id says what it is.
+            # The user names an id, and so says what it is.
             if not overrides.stream_ids and (moved := moved_from(stream, apart, store)):
                 name = moved["stream_id"]
                 problems.append(

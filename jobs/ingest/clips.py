@@ -33,27 +33,27 @@ def list_clip(
     has no frames. `before` is the stream's row in `streams`, if any, and `seen` the `listing` table: a clip that was
     listed with the same size, mtime and sampling is not read again.
     """
-    told: dict[str, Any] = {"kind": "video", "sampling": _as_text(sampling), "listed_ns": time.time_ns()}
+    described: dict[str, Any] = {"kind": "video", "sampling": _as_text(sampling), "listed_ns": time.time_ns()}
     try:
         size_bytes, mtime_ns, changed_ns = _status(path)
     except FileNotFoundError:
-        return StreamFiles.of(stream_id, str(path), NO_FRAMES, **told, step=1)
+        return StreamFiles.of(stream_id, str(path), NO_FRAMES, **described, step=1)
     except OSError as error:
         why = f"it cannot be read: {error.strerror or error}"
-        return StreamFiles.of(stream_id, str(path), NO_FRAMES, **told, step=1, error=why)
+        return StreamFiles.of(stream_id, str(path), NO_FRAMES, **described, step=1, error=why)
     uri, size, mtime = pa.array([str(path)]), np.array([size_bytes]), np.array([mtime_ns])
     # A clip that was just written may be written again within one tick of the clock.
-    racy = is_racy(mtime_ns, told["listed_ns"], changed_ns)
-    told["source_id"] = None if racy else int(stat_ids(uri, size, mtime)[0])
-    if before is not None and not racy and all(before[n] == told[n] for n in ("sampling", "source_id")):
+    racy = is_racy(mtime_ns, described["listed_ns"], changed_ns)
+    described["source_id"] = None if racy else int(stat_ids(uri, size, mtime)[0])
+    if before is not None and not racy and all(before[n] == described[n] for n in ("sampling", "source_id")):
         known = _known(stream_id, path, before, seen)
         if known is not None:
             return known
     try:
         index = sampling_.index_clip(str(path))
     except OSError as error:
-        told["source_id"] = None
-        return StreamFiles.of(stream_id, str(path), NO_FRAMES, **told, step=1, error=one_line(error))
+        described["source_id"] = None
+        return StreamFiles.of(stream_id, str(path), NO_FRAMES, **described, step=1, error=one_line(error))
     chosen = sampling_.sample(index, sampling)
     columns = (
         chosen,
@@ -64,7 +64,7 @@ def list_clip(
     files = pa.table(dict(zip(NO_FRAMES.column_names, columns, strict=True)))
     # Sampling leaves no gaps: every frame follows the sampled one before it.
     step = int(np.diff(chosen).max()) if len(chosen) > 1 else 1
-    return StreamFiles.of(stream_id, str(path), files, **told, step=step, n_repeated=index.n_repeated)
+    return StreamFiles.of(stream_id, str(path), files, **described, step=step, n_repeated=index.n_repeated)
 
 
 def _status(path: Place) -> tuple[int, int, int | None]:

@@ -30,8 +30,8 @@ class StreamFiles:
     row: dict[str, Any]
 
     @classmethod
-    def of(cls, stream_id: str, uri: str, files: pa.Table, **told: Any) -> StreamFiles:
-        """Return a stream with a row derived from its files; `told` are further columns."""
+    def of(cls, stream_id: str, uri: str, files: pa.Table, **columns: Any) -> StreamFiles:
+        """Return a stream with a row derived from its files; `columns` are further columns."""
         index = files["frame_idx"].to_numpy()
         row: dict[str, Any] = {
             "stream_id": stream_id,
@@ -44,7 +44,7 @@ class StreamFiles:
             **dict.fromkeys(("sampling", "source_id", "error")),
             "sizes": [],
         }
-        return cls(stream_id, uri, files, row | told)
+        return cls(stream_id, uri, files, row | columns)
 
     @property
     def n_frames(self) -> int:

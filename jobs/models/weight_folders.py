@@ -142,11 +142,11 @@ def _check_weights(model: Model, weights: Sequence[Path], source: str) -> None:
 
 def put_in_place(temporary: Path, target: Path) -> None:
     """Replace a folder by another one."""
-    aside = temporary.with_suffix(".old")
+    previous = temporary.with_suffix(".old")
     if target.exists():
-        os.replace(target, aside)
+        os.replace(target, previous)
     os.replace(temporary, target)
-    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(previous, ignore_errors=True)
 
 
 def _from_folder(source: Path, target: Path) -> None:
@@ -171,9 +171,9 @@ def _from_hub(model: Model, target: Path, revision: str) -> None:
     repository = model.repository or ""
     try:
         # This request is not retried, so a missing network shows soon. It pins the commit, since a branch may move.
-        told = HfApi().model_info(repository, revision=revision)
-        names = wanted([file.rfilename for file in told.siblings or ()])
-        snapshot_download(repository, revision=told.sha or revision, local_dir=target, allow_patterns=names)
+        info = HfApi().model_info(repository, revision=revision)
+        names = wanted([file.rfilename for file in info.siblings or ()])
+        snapshot_download(repository, revision=info.sha or revision, local_dir=target, allow_patterns=names)
     except Exception as error:
         raise RunFailedError(
             f"{model.source} cannot be fetched: {type(error).__name__}: {one_line(error)[:200]}; without a network, "

@@ -22,7 +22,7 @@ from jobs.models.validation import check_file, check_published
 from jobs.storage import paths
 
 _MANIFEST = "weights.json"
-_TOLD = "told"
+_PRINTED = "told"
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60
 
@@ -73,7 +73,7 @@ class Entry:
         return _WRONG[self.state]
 
     @property
-    def mends(self) -> str:
+    def fixes(self) -> str:
         """Return the command that pulls the model."""
         again = f" --from {shlex.quote(self.source)}" if self.source and self.source != self.model.source else ""
         return f"winnow models pull {self.model.name}{again}"
@@ -187,7 +187,7 @@ def pulled(name: str) -> Weights:
     """Return the weights of this name in the catalogue. Raises `UserError` if they are missing or altered."""
     entry = entries([name], verify=True)[0]
     if entry.state != "present":
-        raise UserError(f"weights {name}: {entry.wrong} in {folder()}; run: {entry.mends}")
+        raise UserError(f"weights {name}: {entry.wrong} in {folder()}; run: {entry.fixes}")
     assert entry.sha256 is not None
     return Weights(entry.path, entry.sha256, name, entry.model)
 
@@ -241,12 +241,12 @@ def notice(sha256: str, licence: Licence, what: str = "these weights") -> str | 
     if licence.restriction is None:
         return None
     place = folder()
-    if sha256 in _manifest(place).get(_TOLD, {}):
+    if sha256 in _manifest(place).get(_PRINTED, {}):
         return None
     with suppress(OSError):
         # If the folder cannot be written, the notice is repeated each time.
         place.mkdir(parents=True, exist_ok=True)
-        _record(place, _TOLD, **{sha256: licence.name})
+        _record(place, _PRINTED, **{sha256: licence.name})
     if licence.restriction == NOT_STATED:
         return f"no licence is stated for {what}: ask their makers before they are used or passed on"
     return f"{what} are under {licence.name}: {licence.restriction}"

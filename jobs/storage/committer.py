@@ -44,14 +44,14 @@ class Committer:
         planned_on: Mapping[str, Snapshot],
         job_id: str,
         every_s: float,
-        told: Callable[[str, int, float], None] = lambda table, rows, seconds: None,
+        on_commit: Callable[[str, int, float], None] = lambda table, rows, seconds: None,
     ) -> None:
         self._store = store
         self._stages = {s.table.name: s for s in stages}
         self._snapshots = dict(planned_on)
         self._job_id = job_id
         self.every_s = every_s
-        self._told = told
+        self._on_commit = on_commit
         self._pending = {name: _Pending() for name in self._stages}
         self._shared: set[str] = set()
         self._last = 0.0
@@ -81,7 +81,7 @@ class Committer:
                 self._commit(self._stages[name], pending)
                 self._pending[name] = _Pending()
                 self.n_commits += 1
-                self._told(name, n_rows, time.monotonic() - began)
+                self._on_commit(name, n_rows, time.monotonic() - began)
         self._last = time.monotonic()
         self._took_s = self._last - started
 

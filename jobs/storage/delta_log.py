@@ -112,13 +112,13 @@ def _action(line: bytes) -> Iterable[tuple[str, Any]]:
 
 def _added(said: Mapping[str, Any]) -> DataFile:
     try:
-        told = json.loads(said["stats"])
-        low, high = told.get("minValues", {}), told.get("maxValues", {})
+        stats = json.loads(said["stats"])
+        low, high = stats.get("minValues", {}), stats.get("maxValues", {})
         bounds = [bound.get(name) for name in ("stream_id", "frame_idx") for bound in (low, high)]
         key = said["partitionValues"].get("stage_key")
         if said.get("deletionVector"):
             raise _NotPlainError
-        return DataFile(unquote(said["path"]), said["size"], told["numRecords"], key, *bounds)
+        return DataFile(unquote(said["path"]), said["size"], stats["numRecords"], key, *bounds)
     except (KeyError, TypeError, ValueError) as error:
         raise _NotPlainError from error
 

@@ -73,7 +73,7 @@ class Place(Protocol):
         """Whether this is a whole bucket, without a prefix."""
 
     def on_disk(self) -> Path | None:
-        """Return the path for whoever needs a real file (a process, a lock of the system); None for an object."""
+        """Return the path for what needs a real file (a process, a lock of the system); None for an object."""
 
     def read(self, start: int = 0) -> bytes:
         """Return the bytes of a file from offset `start` on. Raises `FileNotFoundError`."""

@@ -96,7 +96,7 @@ def versions(store: Store) -> dict[str, int]:
 
 
 def versions_seen(store: Store) -> dict[str, int]:
-    """Return the versions that a store has last seen or made, and of tables that it never looked at the newest ones."""
+    """Return the versions that a store has last seen or made, and of tables that it never read the newest ones."""
     there = set(store.root.folders())
     return _known({t.name: store.version_of(t) for t in _VERSIONED if t.name in there})
 

@@ -180,10 +180,10 @@ class Caller:
             if error.for_all:
                 raise RunFailedError(f"stage escalate: the endpoint refuses: {error}") from None
             # Keep the record of an earlier invalid answer, which was paid for.
-            told = {"state": "failed", "error": str(error)}
+            outcome = {"state": "failed", "error": str(error)}
             if entry["misfits"]:
-                told = {"state": "invalid", "error": _both((entry["error"] or "").split(_THEN)[0], str(error))}
-            entry = self._put_down(entry | told | {"seconds": time.monotonic() - started})
+                outcome = {"state": "invalid", "error": _both((entry["error"] or "").split(_THEN)[0], str(error))}
+            entry = self._store(entry | outcome | {"seconds": time.monotonic() - started})
             return entry, None if last or not error.again else self._pause(error.wait_s, tries)
         finally:
             self._budget.settle(number, cost)
@@ -196,14 +196,14 @@ class Caller:
         try:
             answer = read_answer(reply.text, case.asked)
         except ValueError as error:
-            told = {"state": "invalid", "error": " ".join(str(error).split()), "misfits": entry["misfits"] + 1}
-            entry = self._put_down(entry | told)
+            outcome = {"state": "invalid", "error": " ".join(str(error).split()), "misfits": entry["misfits"] + 1}
+            entry = self._store(entry | outcome)
             last = last or entry["misfits"] >= self._params.attempts
             return entry, None if last else self._pause(None, tries)
-        entry = self._put_down(entry | {"state": "done", "after": answer.model_dump_json(), "error": None})
+        entry = self._store(entry | {"state": "done", "after": answer.model_dump_json(), "error": None})
         return entry, None
 
-    def _put_down(self, entry: Row) -> Row:
+    def _store(self, entry: Row) -> Row:
         """Record an entry in the ledger, and return it as recorded, without keys in the texts of the endpoint.
 
         Keys in escaped characters of an answer show only after parsing.

@@ -71,10 +71,10 @@ class _Careful:
             return replace(reply, text=self._hide(reply.text))
         except Exception as error:
             # The libraries' errors quote and reference the request, with its key.
-            failure = self._told(error)
+            failure = self._failure(error)
         raise failure
 
-    def _told(self, error: Exception) -> EndpointError:
+    def _failure(self, error: Exception) -> EndpointError:
         status = getattr(error, "status_code", None) or getattr(error, "code", None)
         said = misfit(error) if isinstance(error, ValidationError) else one_line(error)
         text = self._hide(f"{type(error).__name__}: {said}")
@@ -155,7 +155,7 @@ class _Anthropic:
     def ask(self, question: Question, jpeg: bytes) -> Reply:
         source = {"type": "base64", "media_type": "image/jpeg", "data": base64.b64encode(jpeg).decode()}
         content: Any = [{"type": "image", "source": source}, {"type": "text", "text": question.text}]
-        tool: Any = {"name": _NAME, "description": "Put down the verdicts.", "input_schema": SCHEMA}
+        tool: Any = {"name": _NAME, "description": "Record the verdicts.", "input_schema": SCHEMA}
         choice: Any = {"type": "tool", "name": _NAME}
         answer = self._client.messages.create(
             model=self._model,

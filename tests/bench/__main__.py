@@ -79,8 +79,8 @@ def pixel_pass() -> Iterator[Figure]:
             rates["imagededup"].append(_FRAMES / _other(python, "imagededup", frames))
             bare.warm(paths[:_FEWER])
             rates["cleanvision"].append(_FEWER / _other(python, "cleanvision", some))
-            told = ", ".join(f"{name} {values[-1]:.0f}" for name, values in rates.items())
-            sys.stderr.write(f"round {number + 1}, frames/s: {told}; first commit {first[-1]:.1f} s\n")
+            reported = ", ".join(f"{name} {values[-1]:.0f}" for name, values in rates.items())
+            sys.stderr.write(f"round {number + 1}, frames/s: {reported}; first commit {first[-1]:.1f} s\n")
     yield Figure("bare read and decode, 720p to 640x360", statistics.median(rates["bare"]), "frames/s")
     yield Figure("pixel pass of winnow run, the same frames", statistics.median(rates["ours"]), "frames/s")
     for name, what, least in (

@@ -1,4 +1,4 @@
-"""Read and decode, and nothing else: what no program that looks at every frame can be faster than."""
+"""Read and decode, and nothing else: what no program that reads every frame can be faster than."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is computed anew when frames are touched, replaced, added and taken away."""
+"""What is recomputed when frames are touched, replaced, added and taken away."""
 
 from __future__ import annotations
 

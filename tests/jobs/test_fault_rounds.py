@@ -132,7 +132,7 @@ def driver_killed(trial: Round) -> None:
     trial.go_on()
 
 
-def driver_told_to_end(trial: Round) -> None:
+def driver_stopped(trial: Round) -> None:
     process = trial.begin()
     trial.wait(process)
     process.send_signal(signal.SIGTERM)
@@ -185,7 +185,7 @@ def gateway_and_job_killed(trial: Round) -> None:
     trial.serve(job_id, "done")
 
 
-def gateway_told_to_end(trial: Round) -> None:
+def gateway_stopped(trial: Round) -> None:
     job_id = trial.submit()
     gateway = start_gateway(trial.place)
     trial.wait(gateway)
@@ -249,10 +249,10 @@ FAULTS = (
     raylet_killed,
     gateway_killed,
     disk_full,
-    driver_told_to_end,
+    driver_stopped,
     gateway_and_job_killed,
     job_paused_and_restarted,
-    gateway_told_to_end,
+    gateway_stopped,
     queued_job_paused_and_restarted,
 )
 

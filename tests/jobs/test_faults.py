@@ -182,7 +182,7 @@ def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.engine
 @pytest.mark.slow
-def test_a_frame_that_kills_its_worker_is_set_aside_and_costs_no_other(deadly: Path, tmp_path: Path) -> None:
+def test_a_frame_that_kills_its_worker_is_quarantined_and_costs_no_other(deadly: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "jobs.cli", "run", "--json", "--workspace", str(tmp_path / "tables")]
     command += ["--input", str(deadly), "--set", "resources.num_cpus=2"]
     process = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
@@ -194,9 +194,11 @@ def test_a_frame_that_kills_its_worker_is_set_aside_and_costs_no_other(deadly: P
     assert (17, "WorkerDied") in held.select("frame_idx", "error_type").rows()
     frames = result["stages"]["frames"]
     assert frames["computed"] + frames["quarantined"] == 40
-    told = [e for e in events(paths.place(tmp_path / "tables"), result["job_id"]) if e["event"] == "frames_set_aside"]
-    assert sum(e["frames"] for e in told) == frames["quarantined"]
-    assert all(e["error"].startswith("WorkerDied: ") for e in told)
+    reported = [
+        e for e in events(paths.place(tmp_path / "tables"), result["job_id"]) if e["event"] == "frames_set_aside"
+    ]
+    assert sum(e["frames"] for e in reported) == frames["quarantined"]
+    assert all(e["error"].startswith("WorkerDied: ") for e in reported)
     assert frames["quarantined"] <= 2
 
 

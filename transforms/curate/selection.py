@@ -172,7 +172,7 @@ def _covering(candidates: Candidates, open_: Int64Array, quota: Int64Array, seed
     nearest = _distance_to_taken(ground, candidates.features[candidates.taken])
     left = quota.copy()
     free = np.ones(len(open_), np.bool_)
-    n_looked_at = max(1, int(np.ceil(len(open_) / max(1, total) * -np.log(_MISS))))
+    n_drawn = max(1, int(np.ceil(len(open_) / max(1, total) * -np.log(_MISS))))
     # Drawing without replacement in rounds is equivalent to independent draws here, and sorts only once.
     drawn, next_ = np.argsort(mix(chance), kind="stable"), 0
     at, value = np.empty(total, np.int64), np.empty(total, np.float32)
@@ -180,8 +180,8 @@ def _covering(candidates: Candidates, open_: Int64Array, quota: Int64Array, seed
         allowed = free & (left[stratum] > 0)
         some = np.empty(0, np.int64)
         while not len(some):
-            part = drawn[next_ : next_ + n_looked_at]
-            next_ = next_ + n_looked_at if next_ + n_looked_at < len(drawn) else 0
+            part = drawn[next_ : next_ + n_drawn]
+            next_ = next_ + n_drawn if next_ + n_drawn < len(drawn) else 0
             some = np.sort(part[allowed[part]])
         gain = np.concatenate(
             [

@@ -161,9 +161,9 @@ class _Pass:
 
     def _verify(self, row: int, frame: Picture, before: Picture | None, missing: set[str]) -> None:
         """Count the existing rows that were confirmed by reading the bytes."""
-        doubtful = frame.trusted_id is None
+        untrusted = frame.trusted_id is None
         for stage in self._shared(row, set(self._params.stages) - missing - {"frames"}):
-            if doubtful or (stage == "motion" and before is not None and before.trusted_id is None):
+            if untrusted or (stage == "motion" and before is not None and before.trusted_id is None):
                 self._harvest.verified[stage] += 1
 
     def _missing(self, row: int, frame: Picture, before: Picture | None) -> set[str]:

@@ -44,7 +44,7 @@ def open(workspace: str | os.PathLike[str] | None = None) -> WorkspaceView:  # n
 class WorkspaceView:
     """The tables of a workspace: current, or as a run or a release recorded them.
 
-    The current state is read anew by every call, so that a view shows what runs have done since it was opened; a run or
+    The current state is read by every call, so that a view shows what runs have done since it was opened; a run or
     a release always shows the same rows.
     """
 

@@ -29,7 +29,7 @@ _KEY = list(schemas.FRAME_KEY)
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Workspace:
-    """Two streams, of 30 frames and of 10, of which two are look-alikes."""
+    """Two streams, of 30 frames and of 10, of which two are near-duplicates."""
     place = tmp_path_factory.mktemp("choosing")
     workspace = Workspace.at(place / "tables")
     a = write_noise_stream(place / "a", range(30))

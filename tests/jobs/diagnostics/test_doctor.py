@@ -88,7 +88,7 @@ def test_what_nobody_refers_to_is_noted(tables: Path) -> None:
     assert orphan.exists()
 
 
-def test_a_missing_extra_is_a_note_and_names_its_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_extra_is_a_note_and_names_its_fix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     without(monkeypatch, "onnxruntime")
     found = of(examine(str(tmp_path / "none")), "extra annotate")
     assert (found.level, found.fix) == ("note", "pip install 'winnow[annotate]'")
@@ -150,7 +150,7 @@ def test_an_engine_is_started_and_what_keeps_it_from_that_is_said(
     assert engine_checks.engine(Resources(), patience_s=0.2).found == "Ray did not start within 0 s"
 
 
-def test_shared_memory_is_held_against_what_a_run_asks_for() -> None:
+def test_shared_memory_is_compared_with_what_a_run_asks_for() -> None:
     (enough,) = engine_checks.shared_memory(Resources(object_store_mb=80))
     (short,) = engine_checks.shared_memory(Resources(object_store_mb=1 << 30))
     assert (enough.level, short.level) == ("ok", "broken")
@@ -158,7 +158,7 @@ def test_shared_memory_is_held_against_what_a_run_asks_for() -> None:
 
 
 @pytest.mark.usefixtures("unpinned")
-def test_weights_are_held_against_their_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_compared_with_their_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WINNOW_WEIGHTS", str(tmp_path / "weights"))
     file = write_end_to_end(tmp_path / "tiny.onnx", "N", {0: "red"}, "MIT")
     pull("yolox-nano", str(file))
@@ -181,7 +181,7 @@ def engine_address() -> str:
     return ray.get_runtime_context().gcs_address
 
 
-def test_a_table_whose_log_is_damaged_is_named_with_its_mend(healthy: Path, tables: Path) -> None:
+def test_a_table_whose_log_is_damaged_is_named_with_its_fix(healthy: Path, tables: Path) -> None:
     workspace, cam = Workspace.at(tables), healthy.parent / "cam"
     before = rows(workspace, schemas.QUALITY)
     for entry in (tables / "quality/_delta_log").glob("*.json"):

@@ -38,7 +38,7 @@ def test_what_is_there_is_no_loss(healthy: Path) -> None:
 
 
 @pytest.mark.parametrize("table", [schemas.DUPLICATES, schemas.IDLE, schemas.HEADS, schemas.LISTING])
-def test_a_table_that_is_gone_is_named_with_its_mend_and_not_read_as_empty(tables: Path, table: schemas.Table) -> None:
+def test_a_table_that_is_gone_is_named_with_its_fix_and_not_read_as_empty(tables: Path, table: schemas.Table) -> None:
     recorded = Store(place(tables)).open(table).version
     shutil.rmtree(tables / table.name)
     (found,) = broken(examine(str(tables)))
@@ -67,7 +67,7 @@ def test_a_table_that_lost_its_last_commit_is_younger_than_the_run_that_made_it(
     assert View.of(Workspace.at(tables), release="first").sql("SELECT * FROM curation").num_rows == 6
 
 
-def test_running_again_mends_what_can_be_computed(healthy: Path, tables: Path) -> None:
+def test_running_again_fixes_what_can_be_computed(healthy: Path, tables: Path) -> None:
     shutil.rmtree(tables / "duplicates")
     go(Workspace.at(tables), healthy.parent / "cam")
     findings = examine(str(tables))
@@ -92,7 +92,7 @@ def test_a_run_that_needs_a_lost_table_as_little_as_it_writes_it_hides_no_loss(h
             read()
 
 
-def test_a_release_of_a_table_that_was_made_anew_is_lost(healthy: Path, tables: Path) -> None:
+def test_a_release_of_a_table_that_was_created_once_more_is_lost(healthy: Path, tables: Path) -> None:
     release.create(Store(place(tables)), "second")
     recorded = Store(place(tables)).open(schemas.QUALITY).version
     shutil.rmtree(tables / "quality")

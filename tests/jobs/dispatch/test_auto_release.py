@@ -40,7 +40,7 @@ def test_each_release_says_how_it_differs_from_the_last_one_of_its_schedule(
     assert (made["name"], made["before"]) == ("nightly-2026-11-22", "nightly-2026-11-21-2")
     assert (made["frames"], made["kept"], made["dropped_for"]) == (9, 8, {"exact_duplicate": 1})
     assert (made["added"], made["gone"], made["changed"], made["kept_before"]) == (2, 1, 0, 8)
-    # Whoever died before the job was said to be done does it again, and makes no second release.
+    # A process that died before the job was done starts over, and makes no second release.
     assert publish(workspace, second, "nightly-2026-11-22", [first, second]) == made
     names = Store(workspace.root).read(schemas.RELEASES)["name"].to_pylist()
     assert sorted(names) == ["nightly-2026-11-21", "nightly-2026-11-21-2", "nightly-2026-11-22"]

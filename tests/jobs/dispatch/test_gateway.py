@@ -161,7 +161,7 @@ def test_a_job_outlives_gateways_that_are_stopped_or_killed_and_measures_no_fram
         wait(lambda: n_rows(workspace.folder) > before + 10)
         return pid
 
-    # The first is told to stop: the job commits all that was measured and goes back into the queue.
+    # The first is asked to stop: the job commits all that was measured and goes back into the queue.
     first = gateway()
     some_more(0)
     assert first.end() == (0, "")

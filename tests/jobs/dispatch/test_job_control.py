@@ -60,7 +60,7 @@ def test_a_job_of_no_queue_is_given_back_to_be_run(
     assert (resumed.to_run.ray_address, resumed.to_run.one_stage) == (expected, False)
     assert (stepped.to_run.ray_address, stepped.to_run.one_stage) == (expected, True)
     assert list(resumed.to_run.inputs) == list(options.inputs)
-    # Nothing was asked of it: whoever runs it says so.
+    # Nothing was asked of it: the run says so.
     assert [record.word for record in JobLog(place.root, job_id).records()] == ["started", "failed"]
 
 

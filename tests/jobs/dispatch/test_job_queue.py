@@ -139,7 +139,7 @@ from jobs.dispatch.job_queue import JobQueue, due_jobs
 from jobs.storage.paths import place
 from tests.waiting import PATIENCE_S, ended
 queue, mine = JobQueue(place(sys.argv[1])), []
-# Until every job is over, whoever did it.
+# Until every job is over, by whichever process.
 while True:
     jobs = queue.jobs()
     if len(jobs) == 20 and all(j.state.ended for j in jobs):

@@ -74,15 +74,15 @@ def test_a_job_that_is_handed_over_leaves_the_rows_of_any_other(
     assert [record.word for record in records] == ["submitted", "claimed", "started", "done"]
     named = records[0].data["ray"]["job"]
     assert records[1].data["ray_job"] == named
-    told = ray_jobs(dashboard).get_job_info(named)
-    assert told.metadata == {"winnow_job": job_id, "workspace": str(workspace.root)}
+    reported = ray_jobs(dashboard).get_job_info(named)
+    assert reported.metadata == {"winnow_job": job_id, "workspace": str(workspace.root)}
     alone = Workspace.at(tmp_path / "alone")
     go(alone, cam)
     assert_same_tables(workspace, alone)
 
 
 @pytest.mark.slow
-def test_a_job_that_never_got_to_its_cluster_is_handed_over_by_whoever_resumes_it(
+def test_a_job_that_never_got_to_its_cluster_is_handed_over_when_it_is_resumed(
     dashboard: str, workspace: Workspace, tmp_path: Path
 ) -> None:
     # What is left of a submission that was killed between the record and the cluster.
@@ -93,8 +93,8 @@ def test_a_job_that_never_got_to_its_cluster_is_handed_over_by_whoever_resumes_i
     to = {"address": dashboard, "packages": [], "job": f"winnow-{job_id}-1"}
     JobLog(workspace.root, job_id).add("submitted", {**record.data, "to": "ray", "ray": to})
     assert said(winnow("job", "resume", job_id, "--workspace", workspace.root, "--json"))["state"] == "pending"
-    told = ray_jobs(dashboard).get_job_info(f"winnow-{job_id}-2")
-    assert told.metadata == {"winnow_job": job_id, "workspace": str(workspace.root)}
+    reported = ray_jobs(dashboard).get_job_info(f"winnow-{job_id}-2")
+    assert reported.metadata == {"winnow_job": job_id, "workspace": str(workspace.root)}
     # The cluster runs one that was cancelled in the meantime no more.
     winnow("job", "cancel", job_id, "--workspace", workspace.root)
 

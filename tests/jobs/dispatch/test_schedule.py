@@ -205,7 +205,7 @@ def test_a_schedule_that_nobody_can_read_keeps_no_other_from_being_run(tmp_path:
         b'{"name": "nightly", "cron": "0 2 * * *", "tz": "UTC", "asked": {}}',
     ],
 )
-def test_a_damaged_schedule_is_named_with_its_mend_and_can_be_removed(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_schedule_is_named_with_its_fix_and_can_be_removed(tmp_path: Path, content: bytes) -> None:
     schedule.save(place(tmp_path), made("0 2 * * *"))
     path = tmp_path / "schedules" / "bad.json"
     path.write_bytes(content)

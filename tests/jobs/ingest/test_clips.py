@@ -186,7 +186,7 @@ def test_clips_that_cannot_be_read_are_named_at_once_or_skipped(workspace: Works
     write_clip(folder / "a.mp4", scenery(4))
     record = said(winnow(*args, "--json"))
     assert (record["frames"], record["skipped"]) == (7, ["b"])
-    # What was measured is not let go of in silence.
+    # What was measured is not dropped in silence.
     (folder / "a.mp4").write_bytes(b"nothing any more")
     with pytest.raises(UserError, match=r"'a' has lost 4 of its 4 frames since the last run \(expected"):
         go(workspace, folder, settings=["ingest.unreadable=skip"])

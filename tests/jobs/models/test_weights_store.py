@@ -65,10 +65,10 @@ def state(name: str = "yolox-nano") -> str:
 @pytest.mark.usefixtures("unpinned")
 def test_the_first_pull_records_and_later_ones_have_to_agree(server: str, place: Path, tmp_path: Path) -> None:
     assert state() == "missing"
-    told: list[int] = []
-    entry = pull("yolox-nano", f"{server}/good", lambda done, total: told.append(done))
+    reported: list[int] = []
+    entry = pull("yolox-nano", f"{server}/good", lambda done, total: reported.append(done))
     assert (entry.state, entry.sha256, state()) == ("present", SHA, "present")
-    assert told[-1] == len(DATA)
+    assert reported[-1] == len(DATA)
     assert resolve("yolox-nano").sha256 == SHA
     (place / "yolox_nano.onnx").write_bytes(b"altered")
     assert state() == "altered"
@@ -79,7 +79,7 @@ def test_the_first_pull_records_and_later_ones_have_to_agree(server: str, place:
     with pytest.raises(RunFailedError, match="the first pull recorded"):
         pull("yolox-nano", str(other))
     assert (place / "yolox_nano.onnx").read_bytes() == b"altered"
-    # The command that the message names mends it.
+    # The command that the message names fixes it.
     assert pull("yolox-nano", f"{server}/good").state == state() == "present"
     assert sorted(p.name for p in place.iterdir()) == ["weights.json", "yolox_nano.onnx"]
 
@@ -162,7 +162,7 @@ def test_the_hash_of_the_catalogue_overrides_an_earlier_record(server: str, plac
     (place / "weights.json").write_text(json.dumps({"yolox-nano": recorded}))
     with pytest.raises(UserError, match="is not what the catalogue names") as caught:
         resolve("yolox-nano")
-    # Where that came from would not mend it.
+    # Where that came from would not fix it.
     assert caught.value.problems[0].endswith("run: winnow models pull yolox-nano")
     assert of_file_says(place / "yolox_nano.onnx") == caught.value.problems
     assert pull("yolox-nano", f"{server}/good").size_bytes == len(DATA)

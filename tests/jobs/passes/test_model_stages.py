@@ -68,7 +68,7 @@ def test_every_frame_has_the_vector_of_its_picture(workspace: Workspace, tmp_pat
 
 
 @pytest.mark.usefixtures("models_at_hand")
-def test_only_what_is_missing_is_looked_at(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
+def test_only_what_is_missing_is_annotated(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(10))
     go(workspace, cam, settings=asked(weights))
     assert computed(go(workspace, cam, settings=asked(weights))) == {}

@@ -109,7 +109,7 @@ def not_made(threads: int) -> Any:
     raise AssertionError(threads)
 
 
-def test_blocks_end_where_stretches_do_so_that_no_frame_is_looked_at_twice(tmp_path: Path) -> None:
+def test_blocks_end_where_stretches_do_so_that_no_frame_is_decoded_twice(tmp_path: Path) -> None:
     numbers = list(range(400))
     annotated = list(range(0, 400, 8))
     carried = in_stretches(frames(numbers), keys(annotated), found(annotated), starts([0]), reach=30)

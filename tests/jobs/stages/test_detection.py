@@ -94,7 +94,7 @@ def annotated(tmp_path_factory: pytest.TempPathFactory, weights: Path, engine: E
     return workspace
 
 
-def test_every_frame_is_looked_at_and_has_what_is_on_it(annotated: Workspace) -> None:
+def test_every_frame_is_annotated_and_has_what_is_on_it(annotated: Workspace) -> None:
     frames_annotated = rows(annotated, schemas.ANNOTATED).filter(stream_id="a")
     assert dict(frames_annotated.select("frame_idx", "n_objects").rows()) == {n: int(n not in EMPTY) for n in range(N)}
     expected = [("a", n, "red", *map(float, box(n))) for n in range(N) if n not in EMPTY]
@@ -107,7 +107,7 @@ def test_every_frame_is_looked_at_and_has_what_is_on_it(annotated: Workspace) ->
     assert curated.column(0).to_pylist() == [len(EMPTY)]
 
 
-def test_only_what_is_missing_is_looked_at_on_whatever_grid(
+def test_only_what_is_missing_is_annotated_on_whatever_grid(
     annotated: Workspace, workspace: Workspace, tmp_path: Path, weights: Path
 ) -> None:
     data = copy_stream(annotated.folder.parent / "data", tmp_path / "data")

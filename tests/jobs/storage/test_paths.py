@@ -51,7 +51,7 @@ def test_files_and_folders_are_listed(root: Place) -> None:
         (root / name).create(name.encode())
     assert (root / "jobs").names() == [".c", "a", "b", "d.txt"]
     assert (root / "jobs").folders() == ["a", "b"]
-    assert {name: told.size_bytes for name, told in (root / "jobs").files().items()} == {"d.txt": 10}
+    assert {name: reported.size_bytes for name, reported in (root / "jobs").files().items()} == {"d.txt": 10}
     assert sorted((root / "jobs" / "a").files_below()) == ["1.json", "deep/2.json"]
     assert (root / "jobs").folders_with("1.json", "deep/2.json") in (["a"], [".c", "a"])
     assert (root / "jobs").folders_with("2.json") == ["b"]

@@ -108,10 +108,10 @@ def test_the_whole_circle(workspace: Workspace, tmp_path: Path, monkeypatch: pyt
     assert sorted(p for p in (tmp_path / "data").rglob("*")) == files
     best = tmp_path / "out/out.pt"
     assert (row["path"], row["model_id"], row["data_content"]) == (str(best), digest(best), made["content"])
-    (told,) = View.of(workspace).sql("SELECT * FROM models").to_pylist()
-    assert told == row
-    assert json.loads(told["manifest"])["models"][0]["source"] == "onnx"
-    assert json.loads(told["metrics"])["metrics/mAP50(B)"] > 0.8
+    (reported,) = View.of(workspace).sql("SELECT * FROM models").to_pylist()
+    assert reported == row
+    assert json.loads(reported["manifest"])["models"][0]["source"] == "onnx"
+    assert json.loads(reported["metrics"])["metrics/mAP50(B)"] > 0.8
     # Others are annotated with it.
     others = range(1000, 1000 + N_OTHER)
     student = [*asked, "annotate.detector=yolo26", f"annotate.weights={best}", "annotate.min_score=0.01"]
@@ -137,10 +137,12 @@ def test_the_whole_circle(workspace: Workspace, tmp_path: Path, monkeypatch: pyt
     _it_finds_what_the_library_finds(best)
     with pytest.raises(UserError) as caught:
         train(workspace, TrainRequest(tmp_path / "coco", str(tmp_path / "none.pt"), tmp_path / "out"))
-    told_ = caught.value.problems
-    assert ["expected an export of format yolo" in told_[0], "new or empty" in told_[1], "none.pt" in told_[2]] == [
-        True
-    ] * 3
+    reported_ = caught.value.problems
+    assert [
+        "expected an export of format yolo" in reported_[0],
+        "new or empty" in reported_[1],
+        "none.pt" in reported_[2],
+    ] == [True] * 3
 
 
 def _it_finds_what_the_library_finds(weights: Path) -> None:

@@ -37,7 +37,7 @@ def test_scores_may_differ_by_a_tolerance_but_not_be_missing() -> None:
     assert loose.examples == [{"stream_id": "a", "frame_idx": 3, "changed": {"sharpness": [None, 1.0]}}]
 
 
-def test_rows_in_one_only_are_told_apart() -> None:
+def test_rows_in_one_only_are_distinguished() -> None:
     found = between(schemas.QUALITY, quality(1, 2, 3), quality(1, 2))
     assert (found.n_before, found.n_after, found.added, found.gone, found.changed) == (3, 2, 0, 1, 0)
     assert found.examples == [{"stream_id": "a", "frame_idx": 2, "only": "before"}]

@@ -151,7 +151,7 @@ def test_streams_of_other_runs_are_not_shown_for_a_run(
     assert found["stream_id"].to_list() == ["a"] * 3
 
 
-def test_columns_of_one_name_are_told_apart(two_runs: tuple[Workspace, list[str]]) -> None:
+def test_columns_of_one_name_are_distinguished(two_runs: tuple[Workspace, list[str]]) -> None:
     columns = "f.stage_key, q.stage_key, sum(f.frame_idx) AS total"
     query = f"SELECT {columns} FROM frames f JOIN quality q USING (frame_idx) GROUP BY 1, 2"
     found = View.of(two_runs[0]).sql(query)

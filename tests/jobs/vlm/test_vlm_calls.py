@@ -31,7 +31,7 @@ from jobs.vlm.vlm_calls import Budget, EnoughError, misfits
 from tests.endpoints import Bad, Endpoint, endpoint, openai
 from tests.helpers import go, rows
 from tests.jobs.review.material import N, annotated, settings
-from tests.jobs.vlm.test_vlm_stage import DOUBTFUL, STAGES
+from tests.jobs.vlm.test_vlm_stage import STAGES, UNCERTAIN
 from tests.waiting import PATIENCE_S, wait_until
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
@@ -65,7 +65,7 @@ class Crowd:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
-    return Path(str(annotated(tmp_path_factory.mktemp("calls"), *DOUBTFUL[:3]).root))
+    return Path(str(annotated(tmp_path_factory.mktemp("calls"), *UNCERTAIN[:3]).root))
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def workspaces(made: Path, tmp_path: Path) -> Callable[[str], Workspace]:
 def asked(made: Path, there: Endpoint, *more: str) -> list[str]:
     url = (f"escalate.url={there.url}/v1", "escalate.model=seer", "escalate.per_minute=60000")
     prices = ("escalate.usd_in=10", "escalate.usd_out=100")
-    return [*settings(made.parent), STAGES, *DOUBTFUL, *url, *prices, *more]
+    return [*settings(made.parent), STAGES, *UNCERTAIN, *url, *prices, *more]
 
 
 def texts(there: Endpoint) -> list[str]:
@@ -128,7 +128,7 @@ def test_the_pace_holds_for_all_together(
     times = sorted(there.times)
     assert len(times) == N + 1
     assert crowd.most > 1
-    # A fifth of a second lies between any two, whoever puts them, tries again included; they may arrive later.
+    # A fifth of a second lies between any two, whichever thread asks, tries again included; they may arrive later.
     assert all(times[at] - began[0] >= 0.2 * at for at in range(len(times)))
 
 

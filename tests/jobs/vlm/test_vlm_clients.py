@@ -80,7 +80,7 @@ def test_failures(
     error = caught.value
     assert (error.again, error.wait_s, error.for_all) == (again, wait_s, for_all)
     assert (KEY in str(error), error.__context__, len(there.asked)) == (False, None, 1)
-    # The next one finds the endpoint well. Whoever waits no longer than a second may miss that on a busy machine.
+    # The next one finds the endpoint well. A wait of no longer than a second may miss that on a busy machine.
     assert wait_until(lambda: tokens_in(client) if bad.after else client.ask(ASKED, JPEG).tokens_in) == 1000
 
 
@@ -109,17 +109,17 @@ def test_answers_never_contain_a_key(there: Endpoint, client: Client) -> None:
 
 
 def test_validation_errors_do_not_quote_the_answer(there: Endpoint, client: Client) -> None:
-    told = []
+    reported = []
     fields = ("usage", "choices", "candidates", "usageMetadata", "content")
     for body in (dict.fromkeys(fields, f"Bearer {KEY}"), [KEY], KEY):
         there.bad.append(Bad(body=body))
         try:
-            told.append(client.ask(ASKED, JPEG).text)
+            reported.append(client.ask(ASKED, JPEG).text)
         except EndpointError as error:
-            told.append(str(error))
+            reported.append(str(error))
     # Nor the parts of it that a quotation would break off at.
-    assert [text for text in told if KEY[:12] in text or KEY[-12:] in text] == []
-    assert any(told)
+    assert [text for text in reported if KEY[:12] in text or KEY[-12:] in text] == []
+    assert any(reported)
 
 
 def test_an_unreachable_endpoint_is_an_error(api: Api) -> None:

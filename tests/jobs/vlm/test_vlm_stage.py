@@ -37,15 +37,15 @@ pytest.importorskip("openai", reason="the extra `vlm` is not installed")
 
 KEY = "sk-very-secret-key"
 STAGES = "stages=[quality, fingerprints, duplicates, curation, annotate, route, escalate]"
-# Every score is 0.9: all frames are a little doubtful, and the empty one among the others is very much so.
-DOUBTFUL = ("route.margin=1", "route.threshold=0.3", "route.budget_person=0", "route.budget_vlm=10")
+# Every score is 0.9: all frames are a little uncertain, and the empty one among the others is very much so.
+UNCERTAIN = ("route.margin=1", "route.threshold=0.3", "route.budget_person=0", "route.budget_vlm=10")
 
 pytestmark = pytest.mark.usefixtures("models_at_hand")
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
-    return Path(str(annotated(tmp_path_factory.mktemp("escalate"), *DOUBTFUL[:3]).root))
+    return Path(str(annotated(tmp_path_factory.mktemp("escalate"), *UNCERTAIN[:3]).root))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def asked(made: Path, there: Endpoint, *more: str) -> list[str]:
     url = (f"escalate.url={there.url}/v1", "escalate.model=seer", "escalate.per_minute=60000")
     prices = ("escalate.usd_in=10", "escalate.usd_out=100")
     # One after the other, where a test says what happens to which.
-    return [*settings(made.parent), STAGES, *DOUBTFUL, *url, *prices, "escalate.parallel=1", *more]
+    return [*settings(made.parent), STAGES, *UNCERTAIN, *url, *prices, "escalate.parallel=1", *more]
 
 
 def ask(workspace: Workspace, made: Path, there: Endpoint, *more: str) -> RunRecord:
@@ -179,14 +179,16 @@ def test_manifests_name_who_judged_and_under_what_terms(
         }
     assert len(there.asked) == N
     few = ExportRequest("coco", place(tmp_path / "few"), everything=True, where="frame_idx < 2")
-    # The detector has looked at these frames, too, although nothing of it is left.
+    # The detector has annotated these frames, too, although nothing of it is left.
     assert [(each["source"], each.get("dropped")) for each in export(workspace, few)["models"]] == [
         ("onnx", None),
         ("escalate", 2),
     ]
 
 
-def test_a_provider_has_its_own_terms_and_they_are_told_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_provider_has_its_own_terms_and_they_are_printed_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("WINNOW_WEIGHTS", str(tmp_path))
     for url, terms in (
         (None, "OpenAI terms of use"),
@@ -204,7 +206,7 @@ def test_a_provider_has_its_own_terms_and_they_are_told_once(monkeypatch: pytest
     assert licence_notice([stage]) is None
 
 
-def test_bad_answers_are_paid_and_put_down(workspace: Workspace, made: Path, there: Endpoint) -> None:
+def test_bad_answers_are_paid_and_recorded(workspace: Workspace, made: Path, there: Endpoint) -> None:
     there.bad += [
         Bad(429, {"Retry-After": "0.01"}),
         Bad(text="I see a dog."),
@@ -235,22 +237,22 @@ def test_a_question_without_a_valid_answer_is_given_up(workspace: Workspace, mad
     assert len(there.asked) == 3
 
 
-def test_terms_are_told_once_answers_come(
+def test_terms_are_printed_once_answers_come(
     workspace: Workspace, made: Path, there: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WINNOW_WEIGHTS", str(tmp_path / "weights"))
     words = [w for s in asked(made, there, "escalate.licence=OpenAI terms of use") for w in ("--set", s)]
-    told = []
+    reported = []
     for skip in ("1", "", ""):
         monkeypatch.setenv("SKIP_VLM", skip)
         ran = winnow("run", "-i", made.parent / "data", "-w", workspace.root, *words)
         assert ran.exit_code == 0
-        told.append("OpenAI terms of use" in ran.output)
-    assert told == [False, True, False]
+        reported.append("OpenAI terms of use" in ran.output)
+    assert reported == [False, True, False]
 
 
 def test_no_question_is_put_that_could_cost_too_much(workspace: Workspace, made: Path, there: Endpoint) -> None:
-    # Each is put down with 0.02 dollars, and could cost up to 0.22.
+    # Each is recorded with 0.02 dollars, and could cost up to 0.22.
     outcome = ask(workspace, made, there, "escalate.max_usd=0.26").outcomes["escalate"]
     assert 1 <= outcome.computed == len(there.asked) < N
     ask(workspace, made, there, "escalate.max_usd=5")

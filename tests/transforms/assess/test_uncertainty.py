@@ -90,14 +90,14 @@ def test_temporal_measures_are_zero_across_a_gap() -> None:
     assert second["disagreement"].to_list() == [1, 1]
 
 
-def doubtful(*uncertainties: float) -> pl.DataFrame:
+def uncertain(*uncertainties: float) -> pl.DataFrame:
     n = len(uncertainties)
     zeros = {name: [0.0] * n for name in DOUBTS}
     return pl.DataFrame({"stream_id": ["a"] * n, "frame_idx": range(n), **zeros, "flicker": list(uncertainties)})
 
 
 def test_budgets_go_to_the_most_uncertain() -> None:
-    frames = doubtful(0.6, 0.9, 0.4, 0.8, 0.7, 1.0)
+    frames = uncertain(0.6, 0.9, 0.4, 0.8, 0.7, 1.0)
     none = frames.clear()
     found = routed(frames, none, RouteParams(budget_person=2, budget_vlm=2))
     assert found["route"].to_list() == ["over_budget", "person", "fine", "vlm", "vlm", "person"]
@@ -111,7 +111,7 @@ def test_budgets_go_to_the_most_uncertain() -> None:
 
 
 def test_reviewed_frames_use_no_budget() -> None:
-    frames = doubtful(0.6, 0.9, 0.4, 0.8, 0.7, 1.0)
+    frames = uncertain(0.6, 0.9, 0.4, 0.8, 0.7, 1.0)
     one = RouteParams(budget_person=2, budget_vlm=1)
     routes = [["over_budget", "person", "fine", "vlm", "over_budget", "person"]]
     seen = frames.clear()
@@ -131,7 +131,7 @@ def test_reviewed_frames_use_no_budget() -> None:
 @settings(deadline=None)
 @given(st.lists(st.sampled_from([0.0, 0.5, 0.7, 1.0]), min_size=1, max_size=30), st.randoms(use_true_random=False))
 def test_the_order_of_frames_does_not_matter(values: list[float], chance: Any) -> None:
-    frames = doubtful(*values)
+    frames = uncertain(*values)
     order = list(range(len(values)))
     chance.shuffle(order)
     params = RouteParams(budget_person=3, budget_vlm=4)

@@ -1,4 +1,4 @@
-"""Captions, held against the library itself on a small model of random weights."""
+"""Captions, compared with the library itself on a small model of random weights."""
 
 from __future__ import annotations
 

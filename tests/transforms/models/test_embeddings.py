@@ -1,4 +1,4 @@
-"""Embeddings, held against open-clip itself on a small model of random weights."""
+"""Embeddings, compared with open-clip itself on a small model of random weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objects that are carried on, held against the library's own session on a small model of random weights."""
+"""Objects that are carried on, compared with the library's own session on a small model of random weights."""
 
 from __future__ import annotations
 

@@ -12,15 +12,15 @@ from transforms.models.remote import InferenceServerError, RemoteModel, Server
 
 
 class Moody(BaseHTTPRequestHandler):
-    """Answers with the statuses of `moods`, one after the other, and keeps what it was told."""
+    """Answers with the statuses of `moods`, one after the other, and keeps what it received."""
 
     moods: tuple[int, ...] = ()
-    told: list[tuple[str, bytes]] = []  # noqa: RUF012 - of the one server of a test
+    received: list[tuple[str, bytes]] = []  # noqa: RUF012 - of the one server of a test
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        status = type(self).moods[min(len(self.told), len(self.moods) - 1)]
-        self.told.append((self.headers.get("Authorization", ""), body))
+        status = type(self).moods[min(len(self.received), len(self.moods) - 1)]
+        self.received.append((self.headers.get("Authorization", ""), body))
         self.send_response(status)
         self.end_headers()
         self.wfile.write(b"well\n  said" if status == 200 else b"not now")
@@ -32,7 +32,7 @@ class Moody(BaseHTTPRequestHandler):
 @pytest.fixture
 def url() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Moody) as server:
-        Moody.told.clear()
+        Moody.received.clear()
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -43,18 +43,18 @@ def url() -> Iterator[str]:
 def test_a_busy_server_is_retried(url: str) -> None:
     Moody.moods = (503, 429, 200)
     assert Server(url, "secret", tries=3).ask("/", b"frames") == b"well\n  said"
-    assert Moody.told == [("Bearer secret", b"frames")] * 3
+    assert Moody.received == [("Bearer secret", b"frames")] * 3
 
 
 def test_retries_are_limited_and_refusals_are_not_retried(url: str) -> None:
     Moody.moods = (503,)
     with pytest.raises(InferenceServerError, match="says 503: not now"):
         Server(url, tries=2).ask("/", b"")
-    assert len(Moody.told) == 2
+    assert len(Moody.received) == 2
     Moody.moods = (409,)
     with pytest.raises(InferenceServerError, match="says 409: not now"):
         Server(url, tries=4).ask("/", b"")
-    assert len(Moody.told) == 3
+    assert len(Moody.received) == 3
 
 
 def test_an_unreachable_server_is_named() -> None:

@@ -1,4 +1,4 @@
-"""Masks, held against the library itself on a small model of random weights."""
+"""Masks, compared with the library itself on a small model of random weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups of look-alikes as a table stage: only frames that are in no group yet are grouped."""
+"""Groups of duplicates as a table stage: only frames that are in no group yet are grouped."""
 
 from __future__ import annotations
 

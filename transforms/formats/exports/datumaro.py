@@ -67,14 +67,14 @@ def _annotations(each: dict[str, Any], number: int, width: int, height: int) -> 
     attributes["winnow_id"] = each["annotation_id"]
     box = [round(each[name], _DIGITS) for name in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")]
     has_mask = each["mask_rle"] is not None
-    told = {
+    common = {
         "id": number,
         "attributes": attributes,
         "group": number if has_mask else 0,
         "label_id": each["label"],
         "z_order": 0,
     }
-    found: list[dict[str, Any]] = [{**told, "type": "bbox", "bbox": box}]
+    found: list[dict[str, Any]] = [{**common, "type": "bbox", "bbox": box}]
     if has_mask:
-        found.append({**told, "type": "mask", "rle": run_lengths(each, width, height)})
+        found.append({**common, "type": "mask", "rle": run_lengths(each, width, height)})
     return found

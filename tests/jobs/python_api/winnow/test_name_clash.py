@@ -92,7 +92,7 @@ def test_a_folder_that_is_no_package_hides_nothing(tmp_path: Path) -> None:
     assert ended(tmp_path, sys.executable, "-c", "import winnow; winnow.load()") == (0, "", "")
 
 
-def test_several_are_told_in_one_line() -> None:
+def test_several_are_named_in_one_line() -> None:
     line = explain({"conf": Path("/a/conf.py"), "jobs": Path("/b/jobs")})
     assert line == (
         "winnow cannot import its packages conf, jobs: /a/conf.py, /b/jobs hide them; "

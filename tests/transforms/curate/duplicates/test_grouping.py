@@ -134,7 +134,7 @@ def test_a_vanished_representative_regroups_its_members_only() -> None:
     }
 
 
-def test_a_replaced_member_is_grouped_anew() -> None:
+def test_a_replaced_member_is_grouped_once_more() -> None:
     frames = [("a", 0, 1, 0), ("a", 1, 2, 1)]
     old = applied(NOTHING, group_frames(table(frames), NOTHING, BY_HASH))
     assert grouped([("a", 0, 1, 0), ("a", 1, 9, 2**60 - 1)], old=old) == {("a", 0): ("a", 0), ("a", 1): ("a", 1)}

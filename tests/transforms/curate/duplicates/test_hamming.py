@@ -154,7 +154,7 @@ def test_a_logo_is_passed_over_and_something_larger_is_not() -> None:
     assert join_leaders(words, alone, NONE, 6, Verification(looks, 0.95)).tolist() == [0, 1, 2, 3]
 
 
-def test_a_restless_camera_is_looked_at_with_patience_and_no_more() -> None:
+def test_a_restless_camera_is_compared_with_patience_and_no_more() -> None:
     # Words within 2 bits of one another, all in one bucket of three bands; the last layout is that of the first.
     words = np.array([1 << bit for bit in range(12)], np.uint64)
     rng = np.random.default_rng(3)

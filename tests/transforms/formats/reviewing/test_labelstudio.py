@@ -16,8 +16,8 @@ ID = f"{1:032x}"
 def region(kind: str = "rectanglelabels", name: str = "Dx_aB91ISN", **more: Any) -> dict[str, Any]:
     value = {"x": 12.5, "y": 10.0, "width": 25.0, "height": 20.0, "rotation": 0, "rectanglelabels": ["person"]}
     size = {"original_width": 80, "original_height": 60, "image_rotation": 0}
-    told = {"id": name, "type": kind, "from_name": "box", "to_name": "image", "origin": "manual", "value": value}
-    return {**size, **told, **more}
+    reported = {"id": name, "type": kind, "from_name": "box", "to_name": "image", "origin": "manual", "value": value}
+    return {**size, **reported, **more}
 
 
 def task(*annotations: dict[str, Any], number: int = 7) -> dict[str, Any]:

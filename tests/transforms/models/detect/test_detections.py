@@ -36,9 +36,9 @@ def test_rows_fit_their_tables() -> None:
         {"stream_id": "a", "frame_idx": 3, "category": "dog", "bbox_w": 7.0, "input_id": 11},
         {"stream_id": "b", "frame_idx": 3, "category": "cat", "bbox_w": 3.0, "input_id": -5},
     ]
-    looked_at = annotated_rows(KEYS, FOUND)
-    schemas.ANNOTATED.check(looked_at)
-    assert looked_at["n_objects"].to_pylist() == [2, 0, 1]
+    annotated_ = annotated_rows(KEYS, FOUND)
+    schemas.ANNOTATED.check(annotated_)
+    assert annotated_["n_objects"].to_pylist() == [2, 0, 1]
     nothing = annotation_rows(Fixed(), "key", KEYS[1:2], FOUND[1:2])
     schemas.ANNOTATIONS.check(nothing)
     assert nothing.num_rows == annotation_rows(Fixed(), "key", [], []).num_rows == 0

@@ -1,4 +1,4 @@
-"""Detectors of transformers, held against the library itself on a small model of random weights."""
+"""Detectors of transformers, compared with the library itself on a small model of random weights."""
 
 from __future__ import annotations
 

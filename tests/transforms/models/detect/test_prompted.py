@@ -1,4 +1,4 @@
-"""Detectors that are told what to find, held against the library itself on small models of random weights."""
+"""Detectors that are prompted, compared with the library itself on small models of random weights."""
 
 from __future__ import annotations
 
