@@ -1,4 +1,6 @@
-"""Declarations of all stages, in the order in which they run; embeddings of kept frames come after curation."""
+"""Declarations of all stages, in the order in which they run: what each reads, and whether it runs unasked.
+
+Embeddings of kept frames come after curation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches of frames for bounded memory: small streams together, large ones in spans."""
+"""Portions of streams that are read together, for bounded memory: small streams together, large ones in spans."""
 
 from __future__ import annotations
 

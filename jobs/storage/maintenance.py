@@ -1,4 +1,4 @@
-"""Maintenance of the tables: compaction, deletion of stale configurations and of unreferenced files."""
+"""`winnow tables optimize` and `vacuum`: compaction, deletion of stale configurations and of unreferenced files."""
 
 from __future__ import annotations
 

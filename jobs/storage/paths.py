@@ -1,4 +1,4 @@
-"""Paths of workspaces, inputs and outputs, and what is done with them wherever they are.
+"""Paths on disks and in object stores, made of strings; deletion of files by age.
 
 `place` makes a path of a string; its methods are described in `path_interface`. Imports little.
 """

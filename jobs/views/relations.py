@@ -1,4 +1,4 @@
-"""The relations that one statement reads, and the locked DuckDB connection that has these alone."""
+"""The relations that one statement reads, and the sandbox of SQL: a DuckDB connection that has these alone, locked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Hashes of contents, strings and rows as int64 arrays: content ids, pair ids, stat ids.
+"""Ids of rows and files as int64 arrays, derived from digests: content ids, pair ids, stat ids.
+
+Contents are hashed where they are read: `frames/frame_image.py` for files, `frames/clip.py` for frames of clips.
 
 All mixing is SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"): a bijection of
 64-bit words with uniformly distributed outputs, so that sums of ids collide no more often than random numbers do. Ids

@@ -1,4 +1,4 @@
-"""Random access to the frames of a video clip by presentation timestamp, exact to the frame.
+"""Random access to the frames of a video clip by presentation timestamp, exact to the frame, and their digests.
 
 A frame of a clip is named by its presentation timestamp and by that of the keyframe at which decoding must start, so
 that it can be decoded without an index of the clip: `clip.mp4#pts=12800&key=10240`.

@@ -1,1 +1,1 @@
-"""Reading bytes from disks and object stores. Nothing here interprets what is read."""
+"""Reading and writing bytes on disks and in object stores. Nothing here interprets them."""
