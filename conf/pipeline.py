@@ -1,4 +1,4 @@
-"""The configuration of a pipeline: parameters of its stages, which of them run, and what a run may use (`Resources`)."""
+"""Configuration of a pipeline: parameters of its stages, which of them run, and what a run may use (`Resources`)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Declarations of all stages, in the order in which they run: what each reads, and whether it runs unasked.
 
-Embeddings of kept frames come after curation."""
+Embeddings of kept frames come after curation.
+"""
 
 from __future__ import annotations
 

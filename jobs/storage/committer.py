@@ -1,4 +1,4 @@
-"""Commits the data files of workers every few seconds; where another writer was first, frames done by now are dropped."""
+"""Commits the data files of workers every few seconds; if another writer was first, frames done by now are dropped."""
 
 from __future__ import annotations
 
