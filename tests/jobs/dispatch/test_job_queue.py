@@ -137,7 +137,6 @@ CLAIM = """
 import sys, time
 from jobs.dispatch.job_queue import JobQueue, due_jobs
 from jobs.storage.paths import place
-from tests.waiting import PATIENCE_S, ended
 queue, mine = JobQueue(place(sys.argv[1])), []
 # Until every job is over, by whichever process.
 while True:
@@ -155,7 +154,6 @@ SUBMIT = """
 import sys
 from jobs.records.job_log import JobLog
 from jobs.storage.paths import place
-from tests.waiting import PATIENCE_S, ended
 for number in range(5):
     JobLog(place(sys.argv[1]), f"{sys.argv[2]}-{number}").add("submitted", {"priority": number}, after=0)
 """

@@ -94,7 +94,7 @@ def machines_of(place: Path, job_id: str, stage: str = "measure") -> set[str]:
 def test_two_machines_without_the_program_give_the_rows_of_one(
     machines: Machines, frames: Path, expected: Workspace, tmp_path: Path
 ) -> None:
-    program = changed_program(tmp_path, "worker.py", "socket.gethostname()", "'taken along'")
+    program = changed_program(tmp_path, "pixel_worker.py", "socket.gethostname()", "'taken along'")
     place = tmp_path / "tables"
     record = finished(start(place, frames, machines, program))
     assert record["stages"]["frames"]["computed"] == N
@@ -145,7 +145,7 @@ def test_a_model_on_two_machines_gives_the_results_of_one(
         (met / str(os.getpid())).touch()
         while len(list(met.iterdir())) < 2:
             time.sleep(0.01)"""
-    program = changed_program(tmp_path, "modelworker.py", "made = task.make(threads)", meeting)
+    program = changed_program(tmp_path, "model_worker.py", "made = task.make(threads)", meeting)
     record = finished(start(tmp_path / "two", cams, machines, program, [*chosen, "resources.model_frames=4"]))
     assert record["stages"]["annotate"]["computed"] == 80
     assert_same_tables(Workspace.at(tmp_path / "two"), one)

@@ -44,9 +44,9 @@ _JOIN = """
 import os, sys
 from conf import Resources
 from jobs.core.errors import RunFailedError
-from jobs.passes import joining, tokens
+from jobs.engine import cluster, cluster_auth
 from jobs.engine.ray_engine import Engine
-joining._ANSWER_S = tokens._PATIENCE_S = 600.0
+cluster._ANSWER_S = cluster_auth._PATIENCE_S = 600.0
 try:
     with Engine(Resources(), sys.argv[1]) as engine:
         engine.call_worker()
