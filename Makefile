@@ -39,17 +39,17 @@ check: setup ## Check style, types, layers and docs
 	$(BIN)/python -m tests.layout
 	$(BIN)/python -m tests.language
 
-golden: setup ## Write the stage keys of tests/golden_keys.json: whoever has a workspace computes what changed
+golden: setup ## Write the stage keys to tests/golden_keys.json: users recompute the stages that changed
 	$(BIN)/python -m tests.golden_keys
 
-docs: setup ## Write the reference pages of docs/ anew
+docs: setup ## Write the reference pages of docs/
 	$(BIN)/python -m tests.reference
 
 format: setup ## Put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-faults: setup ## Strike thirty runs with random faults, and print each one; SEED=N repeats. A release and 200 later runs
+faults: setup ## Run thirty jobs under random faults, and print each one (SEED=N repeats); a release and 200 later runs
 	WINNOW_FAULT_ROUNDS=$${WINNOW_FAULT_ROUNDS:-30} WINNOW_FAULT_SEED=$(or $(SEED),$(shell date +%s)) WINNOW_LATER_RUNS=200 \
 		$(BIN)/pytest -s -q tests/jobs/test_fault_rounds.py tests/jobs/datasets/test_release.py
 
@@ -59,13 +59,13 @@ bench: setup ## Measure speed and memory, beside other programs, and print one t
 bench-gpu: setup ## Measure models beside the loops of their own libraries, on a GPU; ARGS="--device cpu" shows that it runs
 	$(BIN)/python -m tests.bench.gpu $(ARGS)
 
-evidence: setup ## Hold the verdicts against labelled pictures, DATA=FOLDER, and write docs/evaluation.md
+evidence: setup ## Compare the verdicts with labelled images, DATA=FOLDER, and write docs/evaluation.md
 	$(BIN)/python -m tests.evidence $(DATA)
 
 notebooks: setup ## Run the notebooks on a fresh demo
 	$(BIN)/python -m tests.notebooks
 
-pins: $(UV) ## Resolve the newest versions anew
+pins: $(UV) ## Resolve the newest versions
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
 		--custom-compile-command "make pins" --group build pyproject.toml -o requirements-core.txt
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \

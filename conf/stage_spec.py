@@ -80,7 +80,7 @@ class TableWork:
 
     `compute`: the function of `transforms` that does. `scope`: what is computed together; of a `run`, each stream has
     rows of its own that depend on all of them. `scope_setting` names the key that decides it instead.
-    `rebuild_setting` names the key that has all rows computed afresh, once.
+    `rebuild_setting` names the key that has all rows computed from scratch, once.
     `incremental`: rows stay as they are when others are added, and carry the input ids of their own frames.
     `groups`: the stage over the workspace whose groups connect streams; rows of a stream depend on all streams that
     share a group with it, and follow when another run changes the groups.
@@ -104,7 +104,7 @@ class TableWork:
         return setting(config, self.scope_setting) if self.scope_setting else self.scope
 
     def rebuilds(self, config: PipelineConfig) -> bool:
-        """Say whether a configuration asks for all rows to be computed afresh."""
+        """Say whether a configuration asks for all rows to be computed from scratch."""
         return bool(self.rebuild_setting) and bool(setting(config, self.rebuild_setting))
 
 

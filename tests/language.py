@@ -19,7 +19,17 @@ from tests.reference import ROOT
 _LIST = ROOT / "CONTRIBUTING.md"
 _ROW = re.compile(r"^\| (?P<write>[^|]+) \| (?P<instead_of>[^|]+) \|", re.MULTILINE)
 _CODE = ("schemas", "transforms", "conf", "jobs", "tests")
-_DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/*.md", "conf/**/*.yaml", "jobs/**/*.j2")
+_DOCUMENTS = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "docs/*.md",
+    "conf/**/*.yaml",
+    "jobs/**/*.j2",
+    "Makefile",
+    "pyproject.toml",
+    ".ci/run",
+)
 
 
 # Columns are a contract, and so is what the manifest of weights calls its list of licences that were printed.

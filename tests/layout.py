@@ -37,7 +37,16 @@ _BY_SUBJECT = {
 
 def main() -> int:
     """Print every broken rule and return the exit code."""
-    found = [*_modules(), *_class_names(), *_tests(), *_reference(), *_docstrings(), *_stage_names(), *_indexes()]
+    found = [
+        *_modules(),
+        *_class_names(),
+        *_tests(),
+        *_reference(),
+        *_docstrings(),
+        *_stage_names(),
+        *_imports_in_texts(),
+        *_indexes(),
+    ]
     for problem in found:
         sys.stderr.write(f"{problem}\n")
     return 1 if found else 0
@@ -119,6 +128,29 @@ def _stage_names() -> Iterator[str]:
             for word in {each.value for each in literals if isinstance(each, ast.Constant)}:
                 if word in STAGE_NAMES and (name, word) not in _NO_STAGES:
                     yield f"{name}:{node.lineno}: compares a stage's name, {word!r}; declare it in conf/stages.py"
+
+
+def _imports_in_texts() -> Iterator[str]:
+    """Programs that tests start from a text import modules that there are."""
+    known = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for p in _sources(*_ROOMS)}
+    found = re.compile(r"^\s*(?:from ((?:conf|jobs|schemas|transforms)[\w.]*) import (\w+(?:, \w+)*))", re.MULTILINE)
+    for path in _sources("tests"):
+        if path.stem == "test_code_hash":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+                continue
+            for module, names in found.findall(node.value):
+                defined = _names_of(module) if module in known else frozenset()
+                wrong = [n for n in names.split(", ") if f"{module}.{n}" not in known and n not in defined]
+                if wrong:
+                    yield f"{path.relative_to(ROOT)}:{node.lineno}: {module} has no {', '.join(wrong)}"
+
+
+def _names_of(module: str) -> frozenset[str]:
+    path = ROOT / module.replace(".", "/")
+    text = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
+    return frozenset(re.findall(r"\b\w+\b", text))
 
 
 def _indexes() -> Iterator[str]:

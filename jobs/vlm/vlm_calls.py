@@ -31,12 +31,12 @@ _MOST_LETTERS = 301
 _THEN = "; then no answer came: "
 
 
-class EnoughError(Exception):
+class BudgetExhaustedError(Exception):
     """No more calls are made in this run; the next run continues."""
 
 
 @dataclass(frozen=True)
-class Case:
+class VlmRequest:
     """A frame, the prompt about it, and the id of the call."""
 
     frame: Row
@@ -99,7 +99,7 @@ class Budget:
         """Reserve this cost, wait for the call's turn, and return the number of the reservation.
 
         If the cost exceeds the budget only because of concurrent calls, it waits for these: they may cost less than
-        reserved. Raises `EnoughError` if the remaining budget is too small.
+        reserved. Raises `BudgetExhaustedError` if the remaining budget is too small.
         """
         while True:
             with self._turn:
@@ -111,7 +111,7 @@ class Budget:
                     self._next_at = at + self._apart_s
                     break
                 if self._spent + usd > self._max_usd or not self._held:
-                    raise EnoughError
+                    raise BudgetExhaustedError
             wait(_POLL_S / 10)
         try:
             wait(at - now)
@@ -141,30 +141,30 @@ class Caller:
         self._stop = stop
         self._hide = Hiding(os.environ.get(params.key_name))
 
-    def may_cost(self, case: Case) -> float:
+    def may_cost(self, request: VlmRequest) -> float:
         """Return the largest possible cost of a call, in dollars."""
-        tokens = most_tokens(case.asked, case.frame["width"], case.frame["height"])
+        tokens = most_tokens(request.asked, request.frame["width"], request.frame["height"])
         return (tokens * self._params.usd_in + self._params.max_tokens * self._params.usd_out) / _MILLION
 
-    def ask(self, case: Case, entry: Row | None, jpeg: bytes, number: int) -> Row:
+    def ask(self, request: VlmRequest, entry: Row | None, jpeg: bytes, number: int) -> Row:
         """Call until there is a valid answer or the attempts are used up; every attempt is recorded in the ledger.
 
         Only invalid answers are counted over several runs. `entry` is the ledger's entry, `number` the budget's
-        reservation for the first attempt. Raises `EnoughError` if another attempt would have to wait too long or could
-        cost too much, and `RunFailedError` if the endpoint refuses all calls.
+        reservation for the first attempt. Raises `BudgetExhaustedError` if another attempt would have to wait too long
+        or could cost too much, and `RunFailedError` if the endpoint refuses all calls.
         """
         # An unanswered call costs nothing, and is not counted from one run to the next.
         paid = entry if entry is not None and entry["state"] == "invalid" else None
-        entry = paid | {"misfits": misfits(paid)} if paid else self._entry(case)
+        entry = paid | {"misfits": misfits(paid)} if paid else self._entry(request)
         for tries in count(1):
-            entry, wait_s = self._try(case, entry, jpeg, number, tries)
+            entry, wait_s = self._try(request, entry, jpeg, number, tries)
             if wait_s is None:
                 break
             self.wait(wait_s)
-            number = self._budget.take(self.may_cost(case), self.wait)
+            number = self._budget.take(self.may_cost(request), self.wait)
         return entry
 
-    def _try(self, case: Case, entry: Row, jpeg: bytes, number: int, tries: int) -> tuple[Row, float | None]:
+    def _try(self, request: VlmRequest, entry: Row, jpeg: bytes, number: int, tries: int) -> tuple[Row, float | None]:
         """Make one attempt; return its entry, and the seconds to wait before the next one, None for no further attempt.
 
         `tries` is the number of attempts of this run, this one included.
@@ -174,7 +174,7 @@ class Caller:
         last = tries >= self._params.attempts
         cost = 0.0
         try:
-            reply = self._client.ask(case.asked, jpeg)
+            reply = self._client.ask(request.asked, jpeg)
             cost = (reply.tokens_in * self._params.usd_in + reply.tokens_out * self._params.usd_out) / _MILLION
         except EndpointError as error:
             if error.for_all:
@@ -194,7 +194,7 @@ class Caller:
             "seconds": time.monotonic() - started,
         }
         try:
-            answer = read_answer(reply.text, case.asked)
+            answer = read_answer(reply.text, request.asked)
         except ValueError as error:
             outcome = {"state": "invalid", "error": " ".join(str(error).split()), "misfits": entry["misfits"] + 1}
             entry = self._store(entry | outcome)
@@ -217,23 +217,23 @@ class Caller:
     def _pause(self, asked_s: float | None, tries: int) -> float:
         """Return the wait before the next attempt: what the endpoint asks for, or an exponential backoff."""
         if asked_s is not None and asked_s > self._params.wait_s:
-            raise EnoughError
+            raise BudgetExhaustedError
         backoff = min(self._params.wait_s, 0.5 * 2 ** (tries - 1)) * random.uniform(0.5, 1)
         return backoff if asked_s is None else asked_s
 
     def wait(self, seconds: float) -> None:
-        """Wait between two attempts. Raises `EnoughError` as soon as the run stops."""
+        """Wait between two attempts. Raises `BudgetExhaustedError` as soon as the run stops."""
         if self._stop.wait(max(0.0, seconds)):
-            raise EnoughError
+            raise BudgetExhaustedError
 
-    def _entry(self, case: Case) -> Row:
-        before = [{"annotation_id": n, **s} for n, s in zip(case.asked.ids, case.asked.shown, strict=True)]
+    def _entry(self, request: VlmRequest) -> Row:
+        before = [{"annotation_id": n, **s} for n, s in zip(request.asked.ids, request.asked.shown, strict=True)]
         return {
-            "call_id": case.call_id,
-            **{name: case.frame[name] for name in (*schemas.FRAME_KEY, "content_hash")},
+            "call_id": request.call_id,
+            **{name: request.frame[name] for name in (*schemas.FRAME_KEY, "content_hash")},
             "api": self._params.api,
             "model": self._params.model or "",
-            "prompt_hash": case.asked.prompt_hash,
+            "prompt_hash": request.asked.prompt_hash,
             "attempts": 0,
             "tokens_in": 0,
             "tokens_out": 0,

@@ -20,7 +20,7 @@ from jobs.core.stage import Stage
 from jobs.records.run_record import RunRecord
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Drop, Store
-from jobs.vlm.vlm_calls import Budget, Caller, Case, EnoughError, Ledger, Row, misfits
+from jobs.vlm.vlm_calls import Budget, BudgetExhaustedError, Caller, Ledger, Row, VlmRequest, misfits
 from jobs.vlm.vlm_clients import connect
 from schemas import FRAME_KEY
 from transforms.assess.escalation import EscalateParams, as_jpeg, question, read_answer
@@ -98,7 +98,7 @@ class Escalation:
     def survey(self) -> CallSurvey:
         """Return how many frames are routed to the model, and about how many of them it has not been asked yet."""
         standing = self._standing = self._look()
-        return CallSurvey(len(standing.cases), len(standing.open))
+        return CallSurvey(len(standing.requests), len(standing.open))
 
     def ask(self) -> tuple[int, list[Row]]:
         """Ask about what is open as last surveyed; return how many valid answers came, and the faults of frames.
@@ -119,40 +119,42 @@ class Escalation:
 
     def _look(self) -> _Standing:
         routed = self._routed()
-        cases = list(self._cases(routed))
+        requests = list(self._requests(routed))
         answered = self._answered()
         # What was said stays for as long as the question would be the same, whatever is routed where by now.
-        others = self._cases([row for key, row in self._frames(list(answered)).items() if key not in _places(routed)])
-        same = [case for case in (*cases, *others) if _call_of(answered, case) == case.call_id]
-        kept = [answered[_place(case.frame)] for case in same]
-        open_ = [case for case in cases if _call_of(answered, case) != case.call_id]
-        return _Standing(cases, open_, kept, len(answered))
+        others = self._requests(
+            [row for key, row in self._frames(list(answered)).items() if key not in _places(routed)]
+        )
+        same = [request for request in (*requests, *others) if _call_of(answered, request) == request.call_id]
+        kept = [answered[_place(request.frame)] for request in same]
+        open_ = [request for request in requests if _call_of(answered, request) != request.call_id]
+        return _Standing(requests, open_, kept, len(answered))
 
-    def _ask_all(self, cases: Sequence[Case], fresh: list[Row], faults: list[Row]) -> None:
-        """Ask about cases, the first ones first, several at a time; what came of each is in their order.
+    def _ask_all(self, requests: Sequence[VlmRequest], fresh: list[Row], faults: list[Row]) -> None:
+        """Ask about requests, the first ones first, several at a time; what came of each is in their order.
 
         However it ends, questions that are under way are waited for: they are paid for.
         """
         round_ = _Round(self._store, self._params, self._image, self._job_id, self._check)
         try:
-            round_.ask(cases)
+            round_.ask(requests)
         finally:
-            for case in cases:
-                came = round_.came.get(_place(case.frame))
+            for request in requests:
+                came = round_.came.get(_place(request.frame))
                 if isinstance(came, dict) and came["state"] == "done":
-                    fresh.append(self._row(case, came))
+                    fresh.append(self._row(request, came))
                 elif isinstance(came, dict):
-                    faults.append(_fault(self._stage, case, came["error"] or came["state"]))
+                    faults.append(_fault(self._stage, request, came["error"] or came["state"]))
                 elif came is not None:
-                    faults.append(_fault(self._stage, case, came))
+                    faults.append(_fault(self._stage, request, came))
 
-    def _row(self, case: Case, entry: Row) -> Row:
-        answer = read_answer(entry["after"], case.asked)
+    def _row(self, request: VlmRequest, entry: Row) -> Row:
+        answer = read_answer(entry["after"], request.asked)
         return {
-            "input_id": case.frame["input_id"],
-            **{name: case.frame[name] for name in FRAME_KEY},
-            "call_id": case.call_id,
-            "verdicts": case.asked.verdicts(answer),
+            "input_id": request.frame["input_id"],
+            **{name: request.frame[name] for name in FRAME_KEY},
+            "call_id": request.call_id,
+            "verdicts": request.asked.verdicts(answer),
             "missing": answer.missing,
             "model": self._model,
         }
@@ -192,7 +194,7 @@ class Escalation:
         found = rows.filter(pl.col("status") == "ok").iter_rows(named=True)
         return {_place(row): row for row in found if _place(row) in wanted}
 
-    def _cases(self, frames: Sequence[Row]) -> Iterator[Case]:
+    def _requests(self, frames: Sequence[Row]) -> Iterator[VlmRequest]:
         if not frames:
             return
         streams = frozenset(row["stream_id"] for row in frames)
@@ -207,14 +209,14 @@ class Escalation:
         for frame in frames:
             size = (frame["width"], frame["height"])
             asked = question(objects.get(_place(frame), []), names, *size, self._params.long_side)
-            yield Case(frame, asked, asked.call_id(self._model, frame["content_hash"]))
+            yield VlmRequest(frame, asked, asked.call_id(self._model, frame["content_hash"]))
 
 
 class _Standing(NamedTuple):
     """Questions to put, in order, those of them without an answer, answers that stay, and how many there are now."""
 
-    cases: list[Case]
-    open: list[Case]
+    requests: list[VlmRequest]
+    open: list[VlmRequest]
     kept: list[Row]
     n_answered: int
 
@@ -239,47 +241,47 @@ class _Round:
         self._stop = Event()
         self._enough = False
         self._failures = 0
-        self._under_way: dict[Future[Row], Case] = {}
+        self._under_way: dict[Future[Row], VlmRequest] = {}
         self._caller: Caller | None = None
 
-    def ask(self, cases: Sequence[Case]) -> None:
-        """Ask about cases until that is enough. Raises `RunFailedError` where the endpoint answers nobody."""
+    def ask(self, requests: Sequence[VlmRequest]) -> None:
+        """Ask about requests until that is enough. Raises `RunFailedError` where the endpoint answers nobody."""
         with Clips() as clips, ThreadPoolExecutor(self._params.parallel) as pool:
             try:
-                for case in cases:
-                    if not self._put(case, pool, clips):
+                for request in requests:
+                    if not self._put(request, pool, clips):
                         break
                 while self._under_way:
                     self._take_in()
             finally:
                 self._stop.set()
-                for future, case in self._under_way.items():
+                for future, request in self._under_way.items():
                     with suppress(Exception):
-                        self.came[_place(case.frame)] = future.result()
+                        self.came[_place(request.frame)] = future.result()
 
-    def _put(self, case: Case, pool: ThreadPoolExecutor, clips: Clips) -> bool:
+    def _put(self, request: VlmRequest, pool: ThreadPoolExecutor, clips: Clips) -> bool:
         """Put a question as soon as that may be; return whether to go on with others."""
         self._check()
         twins = {each.call_id for each in self._under_way.values()}
-        while case.call_id in twins or len(self._under_way) >= self._params.parallel:
+        while request.call_id in twins or len(self._under_way) >= self._params.parallel:
             self._take_in()
             twins = {each.call_id for each in self._under_way.values()}
         if self._enough:
             return False
-        entry = self._ledger.of(case.call_id)
+        entry = self._ledger.of(request.call_id)
         if entry is not None and entry["state"] in _ENDED and not self._may_go_on(entry):
-            self._note(case, entry)
+            self._note(request, entry)
             return True
         caller = self._connected()
         try:
-            jpeg = _shown(case, self._params.long_side, self._image, clips)
-            number = self._budget.take(caller.may_cost(case), self._wait)
-        except EnoughError:
+            jpeg = _shown(request, self._params.long_side, self._image, clips)
+            number = self._budget.take(caller.may_cost(request), self._wait)
+        except BudgetExhaustedError:
             return False
         except OSError as error:
-            self.came[_place(case.frame)] = error
+            self.came[_place(request.frame)] = error
             return True
-        self._under_way[pool.submit(caller.ask, case, entry, jpeg, number)] = case
+        self._under_way[pool.submit(caller.ask, request, entry, jpeg, number)] = request
         return True
 
     def _take_in(self) -> None:
@@ -291,7 +293,7 @@ class _Round:
         for future in [each for each in self._under_way if each in done]:
             try:
                 entry = future.result()
-            except EnoughError:
+            except BudgetExhaustedError:
                 del self._under_way[future]
                 self._enough = True
                 # Nor are others tried again.
@@ -299,8 +301,8 @@ class _Round:
             else:
                 self._note(self._under_way.pop(future), entry)
 
-    def _note(self, case: Case, entry: Row) -> None:
-        self.came[_place(case.frame)] = entry
+    def _note(self, request: VlmRequest, entry: Row) -> None:
+        self.came[_place(request.frame)] = entry
         self._failures = 0 if entry["state"] == "done" else self._failures + (entry["state"] == "failed")
         if self._failures >= _HOPELESS:
             raise RunFailedError(f"stage escalate: the endpoint answers nobody: {entry['error']}")
@@ -322,18 +324,18 @@ class _Round:
             time.sleep(min(left, _POLL_S))
 
 
-def _shown(case: Case, long_side: int, params: ImageParams, clips: Clips) -> bytes:
+def _shown(request: VlmRequest, long_side: int, params: ImageParams, clips: Clips) -> bytes:
     """Return the picture of a frame as JPEG. Raises `OSError` where it cannot be read, or is not what it was."""
-    frame = picture(case.frame["uri"], None, params, clips)
-    if frame.content() != case.frame["input_id"]:
-        raise OSError(f"{case.frame['uri']} has changed since it was measured; run its stream again")
+    frame = picture(request.frame["uri"], None, params, clips)
+    if frame.content() != request.frame["input_id"]:
+        raise OSError(f"{request.frame['uri']} has changed since it was measured; run its stream again")
     return as_jpeg(frame.color(), long_side)
 
 
-def _fault(stage: Stage, case: Case, error: object) -> Row:
+def _fault(stage: Stage, request: VlmRequest, error: object) -> Row:
     kind = type(error).__name__ if isinstance(error, Exception) else "NoAnswer"
     fault = {"stage": stage.name, "error_type": kind, "error": " ".join(str(error).split())}
-    return {name: case.frame[name] for name in (*FRAME_KEY, "uri")} | fault
+    return {name: request.frame[name] for name in (*FRAME_KEY, "uri")} | fault
 
 
 def _place(row: Mapping[str, Any]) -> tuple[str, int]:
@@ -344,6 +346,6 @@ def _places(rows: Sequence[Row]) -> frozenset[tuple[str, int]]:
     return frozenset(map(_place, rows))
 
 
-def _call_of(answered: Mapping[tuple[str, int], Row], case: Case) -> str | None:
-    row = answered.get(_place(case.frame))
+def _call_of(answered: Mapping[tuple[str, int], Row], request: VlmRequest) -> str | None:
+    row = answered.get(_place(request.frame))
     return row["call_id"] if row else None

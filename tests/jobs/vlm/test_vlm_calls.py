@@ -27,7 +27,7 @@ from jobs.records.run_record import StageOutcome
 from jobs.runs.run import RunRequest, run
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
-from jobs.vlm.vlm_calls import Budget, EnoughError, misfits
+from jobs.vlm.vlm_calls import Budget, BudgetExhaustedError, misfits
 from tests.endpoints import Bad, Endpoint, endpoint, openai
 from tests.helpers import go, rows
 from tests.jobs.review.material import N, annotated, settings
@@ -251,7 +251,7 @@ def test_a_reservation_is_kept_until_the_cost_is_known() -> None:
     second = budget.take(0.5, later)
     assert len(waits) >= 3
     budget.settle(second, 0.5)
-    with pytest.raises(EnoughError):
+    with pytest.raises(BudgetExhaustedError):
         budget.take(0.2, lambda _: None)
     budget.settle(budget.take(0.1, lambda _: None), 0.0)
 
@@ -270,7 +270,7 @@ def test_many_threads_never_overdraw_a_budget() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(spend, at) for at in range(40)]
-    refused = [isinstance(each.exception(), EnoughError) for each in futures]
+    refused = [isinstance(each.exception(), BudgetExhaustedError) for each in futures]
     assert (refused.count(False), refused.count(True)) in ((9, 31), (10, 30))
 
 
