@@ -20,7 +20,7 @@ from transforms.curate.curation_input import gather
 pytestmark = pytest.mark.usefixtures("engine")
 
 
-def test_rebuilding_groups_starts_from scratch(workspace: Workspace, tmp_path: Path) -> None:
+def test_rebuilding_groups_starts_from_scratch(workspace: Workspace, tmp_path: Path) -> None:
     late = write_noise_stream(tmp_path / "b", [1, 2, 3])
     go(workspace, late)
     early = write_noise_stream(tmp_path / "a", [3, 4])
