@@ -35,8 +35,8 @@ def _refresh(context: RunContext, name: str, of_groups: str) -> None:
     """Bring rows of the stage `name` up to date that heads show of other streams, and that rest on groups of the run.
 
     Those under the same configuration have been brought up to date by the run itself. What followed these groups before
-    is left alone, unless they were rebuilt from the same rows. Rows that this version of the program would not compute in
-    the same way wait for the next run of their streams.
+    is left alone, unless they were rebuilt from the same rows. Rows that this version of the program would compute in
+    another way wait for the next run of their streams.
     """
     store, own = context.store, context.by_name
     groups = own.get(of_groups)
