@@ -310,7 +310,7 @@ def _history_problems(streams: dict[str, StreamFiles], overrides: IngestOverride
         before = known.get(stream.stream_id)
         if (other := others.get(stream.stream_id)) and not (overrides.rebind and before):
             fix = f"give it that id with --stream-id {other}"
-            fix += f", or give up {other!r} with --rebind (its rows are deleted)" if before else ""
+            fix += f", or drop {other!r} with --rebind (its rows are deleted)" if before else ""
             problems.append(
                 f"{stream.uri} is stream {other!r} in this workspace and would be {stream.stream_id!r} as well, all of "
                 f"its frames twice; name the input as before, or {fix}"
