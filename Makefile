@@ -4,7 +4,7 @@ PYTHON ?= python3
 # Many tests wait for processes of their own, so that three go well on two cores.
 WORKERS ?= 3
 # Files of tests stay together, and begin in the order in which tests/marks.py puts them: what takes longest first.
-SPREAD := --dist loadgroup --no-loadscope-reorder
+SPREAD := --dist loadfile --no-loadscope-reorder
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
