@@ -21,15 +21,21 @@ def test_encodings_of_pycocotools_are_decoded(mask: Any) -> None:
     text = masks.encode(np.asfortranarray(mask))["counts"].decode()
     runs = checked_runs(text, width, height)
     assert np.array_equal(np.repeat(np.arange(len(runs)) % 2, runs), mask.T.reshape(-1))
-    assert compressed(runs, width, height) == text
+    assert compressed(runs) == text
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.integers(0, (1 << 31) - 1), min_size=1, max_size=9))
-def test_long_runs_are_decoded(counts: list[int]) -> None:
-    assert (
-        decompressed(masks.frPyObjects({"size": [1, 1], "counts": counts}, 1, 1)["counts"].decode()).tolist() == counts
-    )
+@given(st.lists(st.integers(0, (1 << 32) - 1), min_size=1, max_size=9))
+def test_long_runs_are_encoded_and_decoded(counts: list[int]) -> None:
+    text = compressed(np.array(counts, np.int64))
+    assert decompressed(text).tolist() == counts
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, (1 << 29) - 1), min_size=1, max_size=9))
+def test_runs_are_encoded_as_by_pycocotools(counts: list[int]) -> None:
+    expected = masks.frPyObjects({"size": [1, 1], "counts": counts}, 1, 1)["counts"].decode()
+    assert compressed(np.array(counts, np.int64)) == expected
 
 
 @settings(max_examples=300, deadline=None)
@@ -73,7 +79,13 @@ def test_segmentations_that_do_not_fit_the_image_are_refused(found: Any, said: s
         checked_segmentation(found, 8, 5)
 
 
+def test_images_that_pycocotools_cannot_hold_are_refused() -> None:
+    side = 1 << 15
+    with pytest.raises(ValueError, match="expected an image of fewer than 536870912 pixels, found 32768x32768"):
+        checked_runs([side * side], side, side)
+
+
 def test_valid_segmentations_are_accepted() -> None:
     checked_segmentation([[0, 0, 8, 0, 8.5, 5.5]], 8, 5)
     checked_segmentation({"size": [5, 8], "counts": [0, 40]}, 8, 5)
-    checked_segmentation({"size": [5, 8], "counts": compressed(np.array([3, 30, 7]), 8, 5)}, 8, 5)
+    checked_segmentation({"size": [5, 8], "counts": compressed(np.array([3, 30, 7]))}, 8, 5)

@@ -166,6 +166,6 @@ def _counts(runs: _Runs, image: _Image) -> str:
     if (width, height) != (image.width, image.height):
         raise ValueError(f"segmentation: its size is {width}x{height}, that of the image {image.width}x{image.height}")
     try:
-        return compressed(checked_runs(runs.counts, width, height), width, height)
+        return compressed(checked_runs(runs.counts, width, height))
     except ValueError as error:
         raise ValueError(f"segmentation: {error}") from error
