@@ -45,7 +45,7 @@ class RunRequest:
     one_stage: bool = False
 
     def as_data(self) -> dict[str, Any]:
-        """Return what was asked for as plain values, of which `lifecycle.requests.from_data` makes a request again."""
+        """Return what was asked for as plain values, of which `jobs.runs.replay.from_data` makes the same request."""
         return {
             "profile": self.loaded.profile,
             "config": to_dict(self.loaded.config),
