@@ -242,7 +242,7 @@ def test_only_what_is_carried_otherwise_is_recomputed(tmp_path: Path, cam: Path,
     planned = go(workspace, data, settings=["stages=[quality]"])
     assert planned.state == "done"
     # The picture is another one than that which objects were carried to.
-    with pytest.raises(UserError, match=r"1 frames were annotated when they showed another picture \(cam 6\)"):
+    with pytest.raises(UserError, match=r"1 frames were annotated when they had other content \(cam 6\)"):
         export(workspace, ExportRequest("coco", place(tmp_path / "out"), everything=True))
     again = go(workspace, data, settings=asked(models)).outcomes["propagate"]
     # The frame itself, and the one after it that the same objects were carried to.

@@ -258,7 +258,7 @@ def test_what_was_said_of_another_picture_does_not_hold(own: Path, tmp_path: Pat
     cv2.imwrite(str(place / "data/yard/gate/image_2.png"), picture(4))
     go(workspace, place / "data", settings=["stages=[quality, curation]"])
     # Nobody has reviewed the new picture, and what is on it is not known.
-    with pytest.raises(UserError, match="1 frames were annotated when they showed another picture"):
+    with pytest.raises(UserError, match="1 frames were annotated when they had other content"):
         export(workspace, ExportRequest("coco", paths.place(tmp_path / "coco"), everything=True))
     go(workspace, place / "data", settings=settings(place))
     assert standing(place) == [(2, "red", float(box(4)[0]), None, None)]
