@@ -158,7 +158,7 @@ def test_a_picture_that_changed_stops_the_export_and_leaves_nothing(tmp_path: Pa
     (cam / "image_4.jpg").unlink()
     with pytest.raises(RunFailedError) as caught:
         export(workspace, ExportRequest("coco", place(tmp_path / "out")))
-    assert "2 pictures" in caught.value.problems[0]
+    assert "2 images" in caught.value.problems[0]
     assert sorted(os.listdir(tmp_path)) == ["cam", "tables"]
     assert export(workspace, ExportRequest("coco", place(tmp_path / "out"), media="none"))["frames"] == {"default": 6}
 
