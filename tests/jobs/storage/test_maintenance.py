@@ -122,12 +122,12 @@ def test_vacuum_spares_a_file_that_was_dropped_long_ago_and_has_just_been_writte
 def test_vacuum_spares_what_a_run_that_was_cut_short_had_committed(
     workspace: Workspace, tmp_path: Path, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(_: object) -> None:
+    def stop(*_: object) -> None:
         raise KeyboardInterrupt if state == "paused" else RuntimeError("no more")
 
     cam = write_noise_stream(tmp_path / "cam", range(5))
     with monkeypatch.context() as patched:
-        patched.setattr("jobs.runs.run._Execution._decide", stop)
+        patched.setattr("jobs.passes.table_stages.TableStages.run", stop)
         with pytest.raises((KeyboardInterrupt, RuntimeError)):
             go(workspace, cam)
     maintenance.vacuum(Store(workspace.root), "v", retention_hours=0)
