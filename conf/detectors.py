@@ -12,7 +12,7 @@ from transforms.models.detect.annotator import Annotator, MotionAnnotator, annot
 from transforms.models.detect.params import DetectorName
 from transforms.models.detect.pretrained import KINDS, PretrainedDetector
 from transforms.models.detect.prompted import OWL_KINDS, SAM3_KINDS, Owl, Sam3
-from transforms.models.detect.yolo import YoloDetector
+from transforms.models.detect.ultralytics_models import YoloDetector
 
 _SEES = (image.decode_color, clip.ClipFrame.color)
 _OF_TORCH = Params("annotate", only=("detector", "min_score", "max_objects", "precision"))

@@ -14,7 +14,7 @@ from schemas.annotations import (
     TEXTS,
     TRACKS,
 )
-from schemas.core import FRAME_KEY, Column, SchemaMismatchError, Table
+from schemas.declaration import FRAME_KEY, Column, SchemaMismatchError, Table
 from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
 from schemas.models import MODELS

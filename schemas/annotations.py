@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.core import FRAME_IDX, FRAME_KEY, STREAM_ID, Column, Table, frame_table, stage_table
+from schemas.declaration import FRAME_IDX, FRAME_KEY, STREAM_ID, Column, Table, frame_table, stage_table
 
 
 def _edge(name: str, doc: str, low: float | None = None) -> Column:

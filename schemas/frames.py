@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.core import FRAME_IDX, FRAME_KEY, STREAM_ID, Column, Table, frame_table
+from schemas.declaration import FRAME_IDX, FRAME_KEY, STREAM_ID, Column, Table, frame_table
 
 INTERVAL = pa.struct([pa.field("start", pa.int64()), pa.field("end", pa.int64())])
 SIZE = pa.struct([pa.field("width", pa.int32()), pa.field("height", pa.int32()), pa.field("n_frames", pa.int64())])

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.core import STREAM_ID, Column, frame_table, stage_table
+from schemas.declaration import STREAM_ID, Column, frame_table, stage_table
 
 LUMA = "luma 0..255"
 

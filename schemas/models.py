@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.core import Column, Table
+from schemas.declaration import Column, Table
 
 MODELS = Table(
     "models",

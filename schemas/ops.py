@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.core import FRAME_IDX, FRAME_KEY, STREAM_ID, Column, Table
+from schemas.declaration import FRAME_IDX, FRAME_KEY, STREAM_ID, Column, Table
 
 JOB_ID = Column("job_id", pa.string(), "The run.")
 STAGE = Column("stage", pa.string(), "Name of the stage.")

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from schemas.annotations import ANNOTATIONS
-from schemas.core import FRAME_IDX, FRAME_KEY, STREAM_ID, Column, Table, frame_table
+from schemas.declaration import FRAME_IDX, FRAME_KEY, STREAM_ID, Column, Table, frame_table
 
 _OF_OBJECT = {c.name: c for c in ANNOTATIONS.columns}
 _DECIDED = ("category", "score", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "mask_rle", "track_id", "text")

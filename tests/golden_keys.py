@@ -19,7 +19,7 @@ from conf import load, profile_names
 from conf.detectors import DETECTORS
 from conf.stages import SPECS
 from jobs.core.code_hash import code_hash
-from jobs.stages.pipeline import build
+from jobs.stages.build import build
 from tests.onnx_graphs import write_end_to_end
 
 PATH = Path(__file__).with_name("golden_keys.json")

@@ -19,7 +19,7 @@ _SIZE = ("width", "height")
 _LISTS = ("images", "annotations", "categories")
 
 
-def read_truth(path: Path, kind: Kind = "bbox") -> dict[str, Any]:
+def read_ground_truth(path: Path, kind: Kind = "bbox") -> dict[str, Any]:
     """Return a COCO ground-truth file, with missing fields that scoring needs filled in.
 
     Missing areas are those of the boxes, missing `iscrowd` is 0. Raises `UserError` with all problems.

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from jobs.analysis import charts
-from jobs.analysis.coco_input import Kind, read_detections, read_truth
+from jobs.analysis.coco_input import Kind, read_detections, read_ground_truth
 from jobs.analysis.pages import render_page
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
@@ -74,7 +74,7 @@ class DetectionResult:
 def evaluate_files(truth: Path, detections: Path, kind: Kind, min_score: float) -> DetectionResult:
     """Score a COCO results file. Raises `UserError` with all problems of both files."""
     require("annotate", "pycocotools")
-    document = read_truth(truth, kind)
+    document = read_ground_truth(truth, kind)
     return _result(document, read_detections(detections, document, kind), kind, min_score, Matching())
 
 
@@ -84,7 +84,7 @@ def evaluate_view(view: View, truth: Path, kind: Kind, min_score: float, as_foun
     Raises `UserError` if they cannot be compared with the ground truth.
     """
     require("annotate", "pycocotools")
-    document = read_truth(truth, kind)
+    document = read_ground_truth(truth, kind)
     if not are_known(view):
         raise UserError("there are no annotations; make some with `winnow run --profile annotate`")
     images, matching = _match(view, document)

@@ -10,7 +10,7 @@ from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from jobs.models.weights_store import Entry
+    from jobs.models.weights_store import WeightsEntry
 
 app = Commands(
     help="Weights by name: their sources and licences (that of yolo26 is AGPL-3.0, which obliges anybody who offers a "
@@ -81,7 +81,7 @@ def verify(names: Names = None, as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-def _show(listed: list[Entry], as_json: bool) -> None:
+def _show(listed: list[WeightsEntry], as_json: bool) -> None:
     from jobs.cli.show import out as console
     from jobs.cli.show import print_json, print_table
     from jobs.models.locations import folder
@@ -97,5 +97,5 @@ def _show(listed: list[Entry], as_json: bool) -> None:
     console.print(f"in {folder()}", soft_wrap=True)
 
 
-def _pinned(entry: Entry) -> str:
+def _pinned(entry: WeightsEntry) -> str:
     return entry.pinned or "not yet: by the first pull"

@@ -12,6 +12,6 @@ ENDED = FINAL | {"failed"}
 ACTIVE = frozenset(STATES) - ENDED
 """Such a job is still to be finished: it waits, runs or is paused."""
 
-RESUMABLE = frozenset({"paused", "failed"})
+PAUSED_OR_FAILED = frozenset({"paused", "failed"})
 STOPPED = ENDED | {"paused"}
 """No process runs such a job, and none will before somebody asks for it."""

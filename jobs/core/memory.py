@@ -27,7 +27,7 @@ def share_one_allocator() -> None:
     _mallopt((_M_ARENA_MAX, 2), (_M_MMAP_THRESHOLD, 8 << 20), (_M_TRIM_THRESHOLD, 16 << 20))
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Return freed memory that libc has kept to the system; to be called at the end of a step."""
     trim = getattr(_libc(), "malloc_trim", None)
     if trim is not None:

@@ -55,11 +55,11 @@ def models_of(view: View, frames: pa.Table, objects: Objects) -> list[dict[str, 
 
     First what found them and cut them out; then other models that the frames were shown to; then what judged them.
     """
-    finders = _finders(view, objects)
-    return [*finders, *_lookers(view, frames, finders), *_judges(view, frames)]
+    finders = _object_models(view, objects)
+    return [*finders, *_annotating_models(view, frames, finders), *_reviewing_models(view, frames)]
 
 
-def _lookers(view: View, frames: pa.Table, named: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def _annotating_models(view: View, frames: pa.Table, named: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield the models whose stages have rows of these frames, those left out that are `named` already."""
     wanted = pl.DataFrame(frames.select(FRAME_KEY)).lazy()
     weights, sources = ({each[name] for each in named} for name in ("weights_hash", "source"))
@@ -83,7 +83,7 @@ def _lookers(view: View, frames: pa.Table, named: Sequence[Mapping[str, Any]]) -
             yield named_ | {"frames": n} | _licence(digest, {digest or "": params.get(f"{section}.licence")})
 
 
-def _finders(view: View, objects: Objects) -> list[dict[str, Any]]:
+def _object_models(view: View, objects: Objects) -> list[dict[str, Any]]:
     """Return what found, and cut out, exported objects: source, model, weights with their licence, how many."""
     if not objects.rows.num_rows:
         return []
@@ -96,7 +96,7 @@ def _finders(view: View, objects: Objects) -> list[dict[str, Any]]:
     return [row | _licence(row["weights_hash"], said) for row in (*counted.to_dicts(), *cut_out.to_dicts())]
 
 
-def _judges(view: View, frames: pa.Table) -> list[dict[str, Any]]:
+def _reviewing_models(view: View, frames: pa.Table) -> list[dict[str, Any]]:
     """Return the vision language models whose verdicts count on frames: which, under what terms, what they did.
 
     Where a person has reviewed a frame, only that person's decision counts.

@@ -24,7 +24,7 @@ from jobs.core.requirements import DISTRIBUTION, extra_packages, required_packag
 from jobs.diagnostics import engine_checks, table_checks
 from jobs.diagnostics.finding import Finding, broken_table, size_text
 from jobs.models.locations import FOLDER
-from jobs.storage import maintenance, paths, picture_files
+from jobs.storage import image_files, maintenance, paths
 from jobs.storage.data_files import hash_in_name
 from jobs.storage.paths import Place
 from jobs.storage.store import Store
@@ -204,7 +204,7 @@ def _tables(store: Store) -> Iterator[Finding]:
 
 def _files(store: Store, verify: bool, watch: Callable[[str], None]) -> Iterator[Finding]:
     referred = _referred(store)
-    folders = (*(table.name for table in schemas.ALL), picture_files.FOLDER)
+    folders = (*(table.name for table in schemas.ALL), image_files.FOLDER)
     there_is = {f"{folder}/{name}" for folder in folders for name in (store.root / folder).files_below()}
     missing = sorted(referred - there_is)
     if missing:

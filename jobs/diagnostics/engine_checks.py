@@ -16,7 +16,7 @@ from jobs.diagnostics.finding import Finding, size_text
 from jobs.engine.ray_engine import check_address
 from jobs.models.locations import folder
 from jobs.models.weights_store import entries
-from jobs.stages.pipeline import build
+from jobs.stages.build import build
 
 _PATIENCE_S = 120.0
 _SHARED = Path("/dev/shm")  # noqa: S108 - it is what Ray keeps its objects in

@@ -102,7 +102,7 @@ class Gateway:
         metrics = None
         try:
             if self._options.metrics_port is not None:
-                from jobs.dispatch.metrics import serve
+                from jobs.dispatch.prometheus import serve
 
                 metrics = serve(self._root, self._options.metrics_port)
                 about["metrics_port"] = metrics.server_address[1]

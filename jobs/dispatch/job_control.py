@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.dispatch import control_token
 from jobs.records.job_log import JobState
-from jobs.runs import control
-from jobs.runs.control import JobHandle
+from jobs.runs import job_requests
+from jobs.runs.job_requests import JobHandle
 from jobs.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -53,33 +53,33 @@ def authorised(workspace: Workspace) -> Workspace:
 
 def find(workspace: Workspace, job_id: str) -> JobHandle:
     """Return a job by its id, a unique beginning of it, or `last`. Raises `UserError` as `authorised` does, too."""
-    return control.find(authorised(workspace), job_id)
+    return job_requests.find(authorised(workspace), job_id)
 
 
 def pause(workspace: Workspace, job_id: str, wait_s: float = 0.0) -> ControlResult:
     """Ask a job to pause, and wait up to `wait_s` seconds until it has."""
     job = find(workspace, job_id)
-    control.pause(job)
-    return ControlResult(job.job_id, control.wait(job, {"paused"}, wait_s))
+    job_requests.pause(job)
+    return ControlResult(job.job_id, job_requests.wait(job, {"paused"}, wait_s))
 
 
 def cancel(workspace: Workspace, job_id: str, wait_s: float = 0.0) -> ControlResult:
     """Ask a job to end for good, and wait up to `wait_s` seconds until it has."""
     job = find(workspace, job_id)
-    control.cancel(job)
-    return ControlResult(job.job_id, control.wait(job, {"cancelled"}, wait_s))
+    job_requests.cancel(job)
+    return ControlResult(job.job_id, job_requests.wait(job, {"cancelled"}, wait_s))
 
 
 def pause_after(workspace: Workspace, job_id: str, stage: str) -> ControlResult:
     """Ask a job to pause when it is through with a stage. Raises `UserError` for a stage that it does not have."""
     job = find(workspace, job_id)
-    return ControlResult(job.job_id, control.pause_after(job, stage))
+    return ControlResult(job.job_id, job_requests.pause_after(job, stage))
 
 
 def clear(workspace: Workspace, job_id: str) -> str:
-    """Delete the records and rows of a job that is over, and return its id; see `control.clear`."""
+    """Delete the records and rows of a job that is over, and return its id; see `job_requests.clear`."""
     job = find(workspace, job_id)
-    control.clear(job)
+    job_requests.clear(job)
     return job.job_id
 
 
@@ -89,13 +89,13 @@ def resume(workspace: Workspace, job_id: str, ray_address: str | None = None) ->
     `ray_address` names another cluster to run on, or `local`. Raises `UserError` for a job that is over or running.
     """
     job = _refreshed(find(workspace, job_id))
-    return _continue(job, control.resume(job), ray_address)
+    return _continue(job, job_requests.resume(job), ray_address)
 
 
 def step(workspace: Workspace, job_id: str, ray_address: str | None = None) -> ControlResult:
     """Let a job run one stage more and pause; otherwise as `resume`. Raises `UserError` for a job that is over."""
     job = _refreshed(find(workspace, job_id))
-    return _continue(job, control.step(job), ray_address, one_stage=True)
+    return _continue(job, job_requests.step(job), ray_address, one_stage=True)
 
 
 def replay(

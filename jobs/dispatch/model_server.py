@@ -18,7 +18,7 @@ from conf.loader import parse, to_dict
 from jobs.core.errors import UserError
 from jobs.engine.ray_engine import Engine
 from jobs.models.remote_models import can_be_served, describe
-from jobs.stages.pipeline import build
+from jobs.stages.build import build
 from transforms.models.inference import FrameModel, StatefulModel, WindowedModel
 from transforms.models.remote import LOOK, STAGES, answer
 

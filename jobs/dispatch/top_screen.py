@@ -17,7 +17,7 @@ from jobs.dispatch import job_control
 from jobs.dispatch.job_queue import QueuedJob
 from jobs.dispatch.overview import Overview
 from jobs.records.progress import Progress
-from jobs.runs import control
+from jobs.runs import job_requests
 from jobs.runs.follow import duration
 from jobs.storage.workspace import Workspace
 
@@ -104,7 +104,9 @@ class Top(App[None]):
             return
         try:
             job = job_control.find(self._workspace, job_id)
-            state = {"pause": control.pause, "resume": control.resume, "cancel": control.cancel}[word](job)
+            state = {"pause": job_requests.pause, "resume": job_requests.resume, "cancel": job_requests.cancel}[word](
+                job
+            )
         except UserError as error:
             self.notify(one_line(error), severity="error", markup=False)
             return

@@ -24,14 +24,14 @@ def join(ray: Any, address: str, quiet: Mapping[str, Any]) -> None:
     """
     agree(ray, address)
     _init(ray, address, quiet)
-    if not _strangers(ray):
+    if not _other_versions(ray):
         return
     ray.shutdown()
     with TemporaryDirectory(prefix="winnow-") as folder:
         # Ray unpacks an archive on each machine; for a wheel it would need pip and the network there.
         shipped = {"working_dir": str(write_wheel(Path(folder), ".zip"))}
         _init(ray, address, {**quiet, "runtime_env": shipped})
-    if wrong := _strangers(ray):
+    if wrong := _other_versions(ray):
         ray.shutdown()
         node, reason = next(iter(wrong.items()))
         raise RunFailedError(
@@ -70,7 +70,7 @@ def _init(ray: Any, address: str, options: Mapping[str, Any]) -> None:
         raise RunFailedError(f"the Ray cluster at {address} cannot be joined: {one_line(error)}") from error
 
 
-def _strangers(ray: Any) -> dict[str, str]:
+def _other_versions(ray: Any) -> dict[str, str]:
     """Return the machines that do not run this program, by their address, and the reasons."""
     on_node = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
     asked = {}

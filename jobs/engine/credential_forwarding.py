@@ -19,7 +19,7 @@ from transforms.io import object_store
 from transforms.io.credentials import VARIABLES, AccessError, options
 
 
-class Lent:
+class ForwardedCredentials:
     """Environment variables with object store credentials to forward. Its repr does not show their values."""
 
     __slots__ = ("_variables",)
@@ -28,10 +28,10 @@ class Lent:
         self._variables = dict(variables)
 
     def __repr__(self) -> str:
-        return f"Lent({', '.join(sorted(self._variables))})"
+        return f"ForwardedCredentials({', '.join(sorted(self._variables))})"
 
-    def __reduce__(self) -> tuple[type[Lent], tuple[Mapping[str, str]]]:
-        return Lent, (self._variables,)
+    def __reduce__(self) -> tuple[type[ForwardedCredentials], tuple[Mapping[str, str]]]:
+        return ForwardedCredentials, (self._variables,)
 
     def take(self) -> None:
         """Set these variables in this process, replacing its own.
@@ -47,7 +47,7 @@ class Lent:
         os.environ.update(self._variables)
 
 
-def lend(places: Iterable[object]) -> Lent | None:
+def forwarded_credentials(places: Iterable[object]) -> ForwardedCredentials | None:
     """Return this process's object store settings to forward, if one of the places is in a bucket.
 
     These are region, endpoint, and the keys from the environment or a profile. Temporary credentials of cloud machines
@@ -65,32 +65,32 @@ def lend(places: Iterable[object]) -> Lent | None:
         variables["AWS_SKIP_SIGNATURE"] = "true"
     if object_store.RETRIES in os.environ:
         variables[object_store.RETRIES] = os.environ[object_store.RETRIES]
-    return Lent(variables)
+    return ForwardedCredentials(variables)
 
 
-def lent_transforms(lent: Lent | None, transforms: Iterable[Transform]) -> list[Transform]:
+def with_credentials(credentials: ForwardedCredentials | None, transforms: Iterable[Transform]) -> list[Transform]:
     """Return transforms that set the forwarded credentials before they run."""
-    if lent is None:
+    if credentials is None:
         return list(transforms)
     return [
-        (transform_with, {"lent": lent, "function": function, "arguments": arguments})
+        (transform_with, {"credentials": credentials, "function": function, "arguments": arguments})
         for function, arguments in transforms
     ]
 
 
 def transform_with(
-    block: pa.Table, lent: Lent, function: Callable[..., pa.Table], arguments: Mapping[str, Any]
+    block: pa.Table, credentials: ForwardedCredentials, function: Callable[..., pa.Table], arguments: Mapping[str, Any]
 ) -> pa.Table:
     """Call a function with forwarded credentials."""
-    lent.take()
+    credentials.take()
     return function(block, **arguments)
 
 
-class LentWorker:
+class WorkerWithCredentials:
     """A worker that is created, and runs, with forwarded credentials."""
 
-    def __init__(self, lent: Lent, worker: Callable[..., Any], *arguments: Any) -> None:
-        lent.take()
+    def __init__(self, credentials: ForwardedCredentials, worker: Callable[..., Any], *arguments: Any) -> None:
+        credentials.take()
         self._worker = worker(*arguments)
 
     def __call__(self, block: pa.Table) -> pa.Table:

@@ -17,7 +17,7 @@ from typing import Any, Self
 from conf import Resources
 from jobs.core.devices import may_have_gpu
 from jobs.core.errors import RunStopped
-from jobs.engine.credential_forwarding import Lent
+from jobs.engine.credential_forwarding import ForwardedCredentials
 from jobs.engine.local_pool import MAX_LOCAL_FRAMES, LocalPool
 from jobs.engine.ray_engine import Engine, ModelProcesses, named_cluster, share_out
 
@@ -37,15 +37,17 @@ def answer(object_store_mb: int) -> str:
     return f"Ray {version('ray')} {where}, a worker answered after {time.monotonic() - began:.1f} s"
 
 
-class EngineOnDemand:
+class LazyEngine:
     """An engine that is started on first use, or in the background once it is likely to be needed.
 
     `local_pool` is the pool of local processes, which start faster, for the first blocks and for small jobs; None if an
     engine is already running. Use as a context manager; leaving it stops what was started.
     """
 
-    def __init__(self, limits: Resources, address: str | None = None, lent: Lent | None = None) -> None:
-        self._make = lambda: Engine(limits, address, lent)
+    def __init__(
+        self, limits: Resources, address: str | None = None, credentials: ForwardedCredentials | None = None
+    ) -> None:
+        self._make = lambda: Engine(limits, address, credentials)
         self._limits = limits
         there = named_cluster(address) or _is_running()
         self.local_pool = None if there else LocalPool(limits.num_cpus or os.cpu_count() or 1)

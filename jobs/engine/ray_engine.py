@@ -19,7 +19,7 @@ from jobs.core.errors import RunFailedError, RunStopped, UserError, one_line
 from jobs.core.optional_packages import require
 from jobs.engine.cluster import client_of_jobs, join
 from jobs.engine.cluster_auth import MODE
-from jobs.engine.credential_forwarding import Lent, LentWorker, lent_transforms
+from jobs.engine.credential_forwarding import ForwardedCredentials, WorkerWithCredentials, with_credentials
 from jobs.engine.interruptible import iterate_interruptibly
 from jobs.engine.local_pool import Transform
 
@@ -72,11 +72,13 @@ def share_out(machines: Sequence[tuple[int, int]], num_cpus: int, models: int | 
 class Engine:
     """A Ray cluster, local or joined, on which blocks are mapped. Use as a context manager.
 
-    Its workers use the object store with the forwarded credentials `lent`.
+    Its workers use the object store with the forwarded credentials `credentials`.
     """
 
-    def __init__(self, limits: Resources, address: str | None = None, lent: Lent | None = None) -> None:
-        self._lent = lent
+    def __init__(
+        self, limits: Resources, address: str | None = None, credentials: ForwardedCredentials | None = None
+    ) -> None:
+        self._credentials = credentials
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
         import ray
@@ -152,7 +154,7 @@ class Engine:
         import ray.data
 
         dataset = ray.data.from_blocks(list(blocks))
-        for function, arguments in lent_transforms(self._lent, transforms):
+        for function, arguments in with_credentials(self._credentials, transforms):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 dataset = dataset.map_batches(
@@ -236,14 +238,14 @@ class Engine:
             max_tasks_in_flight_per_actor=IN_HAND,
             enable_true_multi_threading=True,
         )
-        lent = () if self._lent is None else (self._lent, worker)
+        credentials = () if self._credentials is None else (self._credentials, worker)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = ray.data.from_blocks(list(blocks)).map_batches(
-                LentWorker if lent else worker,
+                WorkerWithCredentials if credentials else worker,
                 batch_format="pyarrow",
                 batch_size=None,
-                fn_constructor_args=(*lent, task, threads),
+                fn_constructor_args=(*credentials, task, threads),
                 compute=pool,
                 num_cpus=threads,
                 num_gpus=gpus or None,

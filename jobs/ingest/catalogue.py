@@ -22,10 +22,10 @@ from jobs.ingest.folders import Tree
 from jobs.ingest.object_tree import tree_of
 from jobs.ingest.relocation import is_gone, moved_from
 from jobs.ingest.stream_listing import StreamFiles
-from jobs.storage.batching import WINDOW
 from jobs.storage.data_files import Part, write_part
 from jobs.storage.paths import Place, place
 from jobs.storage.store import Change, Drop, Snapshot, Store
+from jobs.storage.stream_batches import WINDOW
 from transforms.frames import numbering
 from transforms.frames.numbering import FrameNumberError, IngestParams, spans
 

@@ -18,7 +18,7 @@ from transforms.models.detect.category_names import read_names
 from transforms.models.detect.detections import Thresholds
 from transforms.models.detect.pretrained import KINDS, PretrainedDetector, PretrainedSpec
 from transforms.models.detect.prompted import OWL_KINDS, SAM3_KINDS, Owl, Sam3
-from transforms.models.detect.yolo import YoloDetector, YoloSpec
+from transforms.models.detect.ultralytics_models import YoloDetector, YoloSpec
 from transforms.models.inference import ModelError
 
 _HUB_FILES = (

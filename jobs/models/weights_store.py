@@ -43,7 +43,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Entry:
+class WeightsEntry:
     """A model of the catalogue, and the state of its file.
 
     `sha256`: the expected hash, if known; for a folder, the fingerprint that the first pull recorded. `revision` and
@@ -85,7 +85,7 @@ class Entry:
         return {**asdict(self.model), **own, **more}
 
 
-def entries(names: Iterable[str] = (), verify: bool = False) -> list[Entry]:
+def entries(names: Iterable[str] = (), verify: bool = False) -> list[WeightsEntry]:
     """Return the state of these models, or of all; `verify` hashes the files, otherwise only their presence is checked.
 
     Raises `UserError` for names that are not in the catalogue.
@@ -99,7 +99,7 @@ def pull(
     source: str | None = None,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
     force: bool = False,
-) -> Entry:
+) -> WeightsEntry:
     """Download or copy a model's file into the folder, from its own source, another URL or a file, and record its hash.
 
     Without a `source`, a file that is present and valid is kept. The new file must be of the type and the hash in the
@@ -141,7 +141,7 @@ def _lasting(source: str) -> str:
     return source if "://" in source or source.startswith(HUB) else str(Path(source).expanduser().absolute())
 
 
-def _refuse_another(before: Entry, found: str, source: str) -> None:
+def _refuse_another(before: WeightsEntry, found: str, source: str) -> None:
     if before.sha256 in {None, found}:
         return
     raise RunFailedError(
@@ -150,7 +150,7 @@ def _refuse_another(before: Entry, found: str, source: str) -> None:
     )
 
 
-def _pull_folder(before: Entry, source: str | None, progress: Callable[[int, int | None], None]) -> Entry:
+def _pull_folder(before: WeightsEntry, source: str | None, progress: Callable[[int, int | None], None]) -> WeightsEntry:
     model, target = before.model, before.path
     # A branch may move: pull the recorded revision again, unless the catalogue pins one.
     asked = model.revision if model.sha256 else before.revision
@@ -267,7 +267,7 @@ def _place_of(path: Path) -> Model | None:
     return next((m for m in held if (folder() / m.file).exists() and path.samefile(folder() / m.file)), None)
 
 
-def _entry(model: Model, recorded: dict[str, Any], verify: bool) -> Entry:
+def _entry(model: Model, recorded: dict[str, Any], verify: bool) -> WeightsEntry:
     path = folder() / model.file
     expected = _expected(model, recorded)
     state: State = "present"
@@ -282,7 +282,9 @@ def _entry(model: Model, recorded: dict[str, Any], verify: bool) -> Entry:
         # The record is of another file than the catalogue names now.
         known = {}
     size = known.get("size_bytes") or model.size_bytes
-    return Entry(model, path, state, expected, known.get("revision") or model.revision, size, known.get("source"))
+    return WeightsEntry(
+        model, path, state, expected, known.get("revision") or model.revision, size, known.get("source")
+    )
 
 
 def _is_another(model: Model, path: Path) -> bool:

@@ -13,9 +13,9 @@ from jobs.core.stage import Stage
 from jobs.passes.context_frames import in_runs, window_ids, with_those_before
 from jobs.passes.frame_rules import Chooser
 from jobs.passes.object_prompts import OBJECT_COLUMNS, with_objects
-from jobs.storage.batching import portions, stream_sizes
 from jobs.storage.file_pruning import Span
 from jobs.storage.store import Snapshot, Store
+from jobs.storage.stream_batches import portions, stream_sizes
 from schemas import FRAME_KEY
 from transforms.models.inference import REQUEST
 

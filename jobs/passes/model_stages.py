@@ -14,10 +14,10 @@ from jobs.passes.intake import Intake
 from jobs.passes.model_pass import run_model_pass
 from jobs.passes.model_plan import ModelPlan, ModelPlanner
 from jobs.passes.model_worker import ModelTask
-from jobs.passes.propagation_plan import CarryPlanner
+from jobs.passes.propagation_plan import PropagationPlanner
 from jobs.passes.run_context import RunContext, Survey
+from jobs.storage.annotation_committer import ObjectCommitter
 from jobs.storage.committer import Committer
-from jobs.storage.object_committer import ObjectCommitter
 from jobs.storage.quarantine import update_quarantine
 from jobs.views.categories import register_model
 
@@ -117,6 +117,6 @@ class ModelStages:
         work = stage.spec.model
         assert work is not None
         if work.shown == "stretches":
-            return CarryPlanner(store, stage, self._stages, streams, recompute)
+            return PropagationPlanner(store, stage, self._stages, streams, recompute)
         objects = stage.upstream[0] if work.shown == "objects" else None
         return ModelPlanner(store, stage, self._stages, streams, recompute, objects)

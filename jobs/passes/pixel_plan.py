@@ -20,9 +20,9 @@ import schemas
 from conf.stages import STAGES
 from jobs.core.stage import Stage
 from jobs.ingest.stream_listing import StreamFiles
-from jobs.storage.batching import WINDOW, packed
 from jobs.storage.file_pruning import Span
 from jobs.storage.store import Snapshot, Store
+from jobs.storage.stream_batches import WINDOW, packed
 from transforms.core.identity import Int64Array, pair_ids, row_terms
 from transforms.frames.numbering import follows, spans
 from transforms.frames.pixel_block import BLOCK, KNOWN, TABLES

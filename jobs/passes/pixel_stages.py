@@ -16,7 +16,7 @@ from jobs.passes.pixel_pass import limited, run_pass
 from jobs.passes.pixel_plan import PixelPlan, Planner
 from jobs.passes.quarantined_frames import only_quarantined
 from jobs.passes.run_context import RunContext, Survey
-from jobs.stages.pipeline import MEASURE, pixel_params
+from jobs.stages.build import MEASURE, pixel_params
 from jobs.storage.committer import Committer
 from jobs.storage.quarantine import update_quarantine
 

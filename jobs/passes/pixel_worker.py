@@ -17,7 +17,7 @@ from jobs.core.memory import keep_freed
 from jobs.core.os_errors import as_problem
 from jobs.storage import paths
 from jobs.storage.data_files import Part, write_part
-from jobs.storage.picture_files import PictureFolder
+from jobs.storage.image_files import PictureFolder
 from transforms.frames.pixel_block import FAULT, TABLES, TALLY
 from transforms.metrics.measure import PixelParams, measure_frames
 

@@ -19,7 +19,7 @@ from schemas import FRAME_KEY
 from transforms.core.identity import mix, row_terms
 
 
-class CarryPlanner(ModelPlanner):
+class PropagationPlanner(ModelPlanner):
     """Compares the frames that objects can be carried to with the live rows of the stage that carries them.
 
     A stretch of frames begins with one that was annotated, as the rule of its stage chooses them now, and ends before

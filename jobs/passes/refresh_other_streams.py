@@ -16,7 +16,7 @@ from jobs.core.errors import UserError
 from jobs.core.stage import Stage
 from jobs.passes.run_context import RunContext
 from jobs.passes.table_stages import TableStages
-from jobs.stages.pipeline import build
+from jobs.stages.build import build
 from jobs.storage.store import Store
 from transforms.core.table_stage import WORKSPACE
 

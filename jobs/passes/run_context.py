@@ -8,7 +8,7 @@ from typing import Protocol
 
 from conf import PipelineConfig
 from jobs.core.stage import Stage
-from jobs.engine.lazy_engine import EngineOnDemand
+from jobs.engine.lazy_engine import LazyEngine
 from jobs.passes.pixel_plan import Listed, StagePlan
 from jobs.records.job_claim import JobClaim
 from jobs.records.run_events import RunReporter
@@ -28,7 +28,7 @@ class LiveRun:
     record: RunRecord
     claim: JobClaim
     reporter: RunReporter
-    engine: EngineOnDemand
+    engine: LazyEngine
     abort: bool = False
     limit: int | None = None
     only_quarantined: bool = False

@@ -8,8 +8,8 @@ import pyarrow as pa
 
 import schemas
 from jobs.core.stage import Stage
-from jobs.storage.batching import portions, stream_sizes
 from jobs.storage.store import Snapshot, Store
+from jobs.storage.stream_batches import portions, stream_sizes
 from transforms.core.table_stage import Span
 
 

@@ -13,16 +13,16 @@ import pyarrow.compute as pc
 import schemas
 from conf.stage_spec import Counted, TableWork
 from jobs.core.errors import RunFailedError
-from jobs.core.memory import give_back
+from jobs.core.memory import release_memory
 from jobs.core.stage import Stage
 from jobs.engine.interruptible import run_interruptibly
 from jobs.passes.distributed_pairs import sharing
 from jobs.passes.run_context import RunContext, ScopeState, Survey
 from jobs.passes.scopes import Scopes
 from jobs.passes.table_rows import RowsInStore
-from jobs.storage.batching import packed, stream_sizes
 from jobs.storage.data_files import Part, write_part
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot
+from jobs.storage.stream_batches import packed, stream_sizes
 from transforms.core.table_stage import WORKSPACE, TableInput, TableOutput
 
 _TRIES = 20
@@ -67,7 +67,7 @@ class TableStages:
         live = self._context.now
         live.reporter.began(stage.name, None)
         result = self.update(stage)
-        give_back()
+        release_memory()
         outcome, earlier = live.outcome(stage)
         outcome.account(
             earlier,
@@ -143,10 +143,10 @@ class TableStages:
         scopes = {state.scope for state in batch}
         for _ in range(_TRIES):
             snapshot = self._store.open(stage.table)
-            give_back()
+            release_memory()
             # Grouping millions of frames takes minutes, and changes nothing until it is committed.
             output = run_interruptibly(partial(self._compute, stage, snapshot, batch), self._context.check)
-            give_back()
+            release_memory()
             try:
                 change = Change(self._write(stage, output.added), _drops(stage, output, batch))
                 snapshot.commit(change, self._context.job_id)

@@ -33,7 +33,7 @@ from types import MappingProxyType
 from typing import Any
 
 from jobs.core.errors import UserError
-from jobs.core.job_states import ENDED, FINAL, RESUMABLE
+from jobs.core.job_states import ENDED, FINAL, PAUSED_OR_FAILED
 from jobs.core.naming import wrong_with
 from jobs.core.processes import has_ended
 from jobs.storage.paths import Place
@@ -145,12 +145,12 @@ def _asked(now: JobState, record: Record) -> JobState:
     if now.request and now.request.word == "cancel":
         return now
     if word == "resume":
-        again = now.queued and now.state in RESUMABLE
+        again = now.queued and now.state in PAUSED_OR_FAILED
         kept = now.request if again and now.request and now.request.word in _LASTING else None
         return altered(now, state="pending" if again else now.state, request=kept if not running else None)
     if word == "pause" and now.state != "running":
         return altered(now, state="paused", request=None) if now.state == "pending" else now
-    if word == "step" and now.queued and now.state in RESUMABLE:
+    if word == "step" and now.queued and now.state in PAUSED_OR_FAILED:
         return altered(now, state="pending", request=record)
     return altered(now, request=record)
 

@@ -148,7 +148,7 @@ class RunRecord:
             "error": self.error,
         }
 
-    def take_up(self, store: Store) -> None:
+    def restore_earlier(self, store: Store) -> None:
         """Take over what the tables say of this run, if they know it: when it started, and what it did before."""
         rows = store.read(schemas.RUNS)
         for row in rows.filter(pc.equal(rows["job_id"], self.job_id)).to_pylist():

@@ -23,8 +23,8 @@ from jobs.views.view import View
 from schemas import FRAME_KEY
 from transforms.formats.reviewing.coco import read_review_coco
 from transforms.formats.reviewing.cvat import read_cvat
-from transforms.formats.reviewing.decisions import Known, decide
 from transforms.formats.reviewing.labelstudio import read_labelstudio
+from transforms.formats.reviewing.match_objects import Known, decide
 from transforms.formats.reviewing.shapes import Returned, ReviewFileError, parse_name
 
 _SHOWN = 20

@@ -8,7 +8,7 @@ from typing import Any
 
 from jobs.records.job_log import seen
 from jobs.records.journal import JournalReader
-from jobs.runs.control import find
+from jobs.runs.job_requests import find
 from jobs.storage import paths
 from jobs.storage.workspace import Workspace
 

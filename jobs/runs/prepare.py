@@ -20,7 +20,7 @@ from jobs.models.remote_models import check_server
 from jobs.passes.pixel_plan import Listed
 from jobs.runs import replay_spec
 from jobs.runs.replay_spec import Replay
-from jobs.stages.pipeline import build
+from jobs.stages.build import build
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 

@@ -18,7 +18,7 @@ from jobs.ingest.catalogue import IngestOverrides
 from jobs.records.job_log import JobLog
 from jobs.runs.prepare import RunRequest
 from jobs.runs.replay_spec import Replay
-from jobs.stages.pipeline import MEASURE, build, step_named
+from jobs.stages.build import MEASURE, build, step_named
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views import snapshot_spec

@@ -8,7 +8,7 @@ from typing import Any
 
 import schemas
 from jobs.passes.pixel_plan import Listed
-from jobs.stages.pipeline import MEASURE
+from jobs.stages.build import MEASURE
 from jobs.storage.store import Store
 
 _RECOMPUTE = "again"

@@ -10,12 +10,12 @@ from typing import Any
 
 import schemas
 from jobs.core.errors import RunFailedError, RunStopped, UserError, one_line
-from jobs.core.memory import give_back
+from jobs.core.memory import release_memory
 from jobs.core.naming import new_job_id
 from jobs.core.os_errors import as_problem
 from jobs.core.stage import Stage
-from jobs.engine.credential_forwarding import lend
-from jobs.engine.lazy_engine import EngineOnDemand
+from jobs.engine.credential_forwarding import forwarded_credentials
+from jobs.engine.lazy_engine import LazyEngine
 from jobs.ingest import catalogue
 from jobs.passes.refresh_other_streams import refresh
 from jobs.passes.run_context import LiveRun, RunContext
@@ -26,7 +26,7 @@ from jobs.records.journal import Journal
 from jobs.records.run_events import ProgressListener, RunReporter, SilentListener
 from jobs.records.run_record import RunRecord, close_dead_runs
 from jobs.runs.prepare import Prepared, RunRequest, n_new_frames, prepare
-from jobs.stages.pipeline import MEASURE, step_named, written_by
+from jobs.stages.build import MEASURE, step_named, written_by
 from jobs.storage import heads, maintenance
 from jobs.storage.store import ConflictError, Store
 from jobs.storage.workspace import Workspace
@@ -70,8 +70,8 @@ def run(
     journal = Journal.of(prepared.store.root, record.job_id)
     reporter = RunReporter(listener, journal)
     try:
-        lent = lend([prepared.store.root, *request.inputs])
-        with EngineOnDemand(request.loaded.config.resources, request.ray_address, lent) as engine:
+        credentials = forwarded_credentials([prepared.store.root, *request.inputs])
+        with LazyEngine(request.loaded.config.resources, request.ray_address, credentials) as engine:
             if n := min(n_new_frames(prepared), prepared.n_frames if request.limit is None else request.limit):
                 engine.begin(n)
             engine.meanwhile = claim.check
@@ -90,9 +90,9 @@ def run(
 
 def _begin(record: RunRecord, store: Store, reporter: RunReporter) -> None:
     with store.cached_reads():
-        store.create_tables(written_by(record.stages), at_hand=(schemas.RUNS, schemas.STAGE_RUNS))
+        store.create_tables(written_by(record.stages), to_commit=(schemas.RUNS, schemas.STAGE_RUNS))
         close_dead_runs(store, record.job_id)
-        record.take_up(store)
+        record.restore_earlier(store)
     record.save(store)
     reporter.started(record)
 
@@ -142,7 +142,7 @@ class _Execution:
     """The steps of one run, in order."""
 
     def __init__(
-        self, prepared: Prepared, record: RunRecord, reporter: RunReporter, engine: EngineOnDemand, claim: JobClaim
+        self, prepared: Prepared, record: RunRecord, reporter: RunReporter, engine: LazyEngine, claim: JobClaim
     ) -> None:
         request = prepared.request
         self._replay = request.replay
@@ -180,7 +180,7 @@ class _Execution:
             listing = catalogue.record(self._streams, store, self._record.job_id)
         # The names of millions of files need not be held any longer.
         self._streams.clear()
-        give_back()
+        release_memory()
         self._context = replace(self._context, listing=listing)
         runners = Runners(self._context)
         if self._context.recompute:
@@ -202,7 +202,7 @@ class _Execution:
                 self._claim.finished(stage.name, first_time)
             elif stage is runners.pixels.last:
                 runners.pixels.note_streams()
-                give_back()
+                release_memory()
                 self._claim.finished(MEASURE, first_time)
         refresh(self._context)
 
@@ -238,7 +238,7 @@ class _Execution:
                 self._refresh_again()
         # A table that the run has not opened, it has not fragmented.
         for table in (t for t in schemas.ALL if store.seen(t)):
-            give_back()
+            release_memory()
             # The rest is written to by every run, and would be rewritten by each.
             at_once = table.has_stage_key or table is schemas.SCOPES
             maintenance.compact(store, table, job_id, more_than=1 if at_once else _OPS_FILES)

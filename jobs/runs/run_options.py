@@ -15,7 +15,7 @@ from jobs.core.errors import UserError
 from jobs.ingest.catalogue import IngestOverrides, at_a_glance
 from jobs.runs.prepare import RunRequest
 from jobs.runs.run_option_help import RUN_OPTION_HELP as HELP
-from jobs.stages.pipeline import step_named
+from jobs.stages.build import step_named
 from jobs.storage.workspace import Workspace
 
 

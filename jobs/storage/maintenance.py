@@ -11,7 +11,7 @@ import polars as pl
 
 import schemas
 from jobs.core.job_states import ACTIVE
-from jobs.storage import paths, picture_files
+from jobs.storage import image_files, paths
 from jobs.storage.data_files import Part, write_part
 from jobs.storage.file_pruning import DataFile
 from jobs.storage.merge import rows_in_order
@@ -119,7 +119,7 @@ def vacuum(store: Store, job_id: str, retention_hours: int = 24, dry_run: bool =
 def _stray_pictures(store: Store, versions: set[int]) -> list[str]:
     """Return the pictures that no row of these versions names, nor the newest one."""
     named = pictures_of([store, *(Store(store.root, {schemas.MEDIA.name: number}) for number in versions)])
-    return picture_files.unreferenced(store.root, named)
+    return image_files.unreferenced(store.root, named)
 
 
 def pictures_of(stores: Iterable[Store]) -> set[str]:

@@ -91,21 +91,23 @@ class Store:
         self._read_once: set[str] | None = None
 
     def create_tables(
-        self, tables: Sequence[schemas.Table] | None = None, at_hand: Collection[schemas.Table] = ()
+        self, tables: Sequence[schemas.Table] | None = None, to_commit: Collection[schemas.Table] = ()
     ) -> None:
         """Create those of some tables (or all) that are not there yet, and add columns that an older version lacked.
 
-        Those `at_hand` are certain to be committed to, for which the library has to open them.
+        Those `to_commit` are certain to be committed to, for which the library has to open them.
         """
         tables = schemas.ALL if tables is None else tables
         at_once = _OPENED_AT_ONCE if self.root.is_remote else 1
         there = set(self.root.folders())
         with ThreadPoolExecutor(at_once) as threads:
-            for _ in threads.map(lambda table: self._make_ready(table, table.name in there, table in at_hand), tables):
+            for _ in threads.map(
+                lambda table: self._make_ready(table, table.name in there, table in to_commit), tables
+            ):
                 pass
 
-    def _make_ready(self, table: schemas.Table, is_there: bool, at_hand: bool) -> None:
-        if is_there and at_hand and not self.seen(table):
+    def _make_ready(self, table: schemas.Table, is_there: bool, to_commit: bool) -> None:
+        if is_there and to_commit and not self.seen(table):
             with suppress(TableNotFoundError):
                 delta = _delta_at(self.root / table.name)
                 self._seen[table.name] = Snapshot(self.root, table, self._seen, delta=delta)
@@ -231,7 +233,7 @@ class Snapshot(table_reader.Rows):
         # Of this version, or of an earlier one until it is needed. No two snapshots share it: it is updated to later
         # versions, and belongs to their snapshots then.
         self._delta = delta
-        self._lent: DeltaTable | None = None
+        self._library_table: DeltaTable | None = None
         self._seen = seen
 
     @property
@@ -248,11 +250,11 @@ class Snapshot(table_reader.Rows):
             self._delta = _delta_at(at, self.version)
         return self._delta
 
-    def _to_lend(self) -> DeltaTable:
+    def _for_lazy_reader(self) -> DeltaTable:
         """Return the library's table for a lazy reader, which needs it to stay at this version."""
-        if self._lent is None:
-            self._lent, self._delta = self._at_version(), None
-        return self._lent
+        if self._library_table is None:
+            self._library_table, self._delta = self._at_version(), None
+        return self._library_table
 
     def refresh(self) -> Snapshot | None:
         """Return the newest version of the table, if it is another one and can be derived from this one."""
@@ -289,7 +291,7 @@ class Snapshot(table_reader.Rows):
             return pl.scan_pyarrow_dataset(self.dataset())
         types = pl.Schema(self.table.arrow_schema)
         later = [pl.lit(None, types[name]).alias(name) for name in self.later]
-        return pl.scan_delta(self._to_lend()).with_columns(later)
+        return pl.scan_delta(self._for_lazy_reader()).with_columns(later)
 
     @property
     def later(self) -> list[str]:

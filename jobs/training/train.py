@@ -20,7 +20,7 @@ from jobs.models.weight_folders import digest
 from jobs.models.weights_store import resolve
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
-from transforms.models.detect.yolo import QUIET, load_checkpoint
+from transforms.models.detect.ultralytics_models import QUIET, load_checkpoint
 from transforms.models.inference import ModelError
 
 LICENCE = "AGPL-3.0"

@@ -14,14 +14,15 @@ _OPEN_PIVOT = "expected a PIVOT to name its values, as in PIVOT frames ON status
 _TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series"})
 
 
-def names_of_tables(connection: duckdb.DuckDBPyConnection, query: str) -> frozenset[str] | None:
+def checked_table_names(connection: duckdb.DuckDBPyConnection, query: str) -> frozenset[str] | None:
     """Return the tables that a query reads, in lower case and without their schema; None where that is not known.
 
     Names that common table expressions hide are not among them. Raises `UserError` for what is not one SELECT, and for
     table functions, of which some read files.
 
     >>> with duckdb.connect(":memory:") as connection:
-    ...     sorted(names_of_tables(connection, 'WITH a AS (FROM "Frames") SELECT * FROM a JOIN quality_all USING (x)'))
+    ...     query = 'WITH a AS (FROM "Frames") SELECT * FROM a JOIN quality_all USING (x)'
+    ...     sorted(checked_table_names(connection, query))
     ['frames', 'quality_all']
     """
     statements = connection.extract_statements(query)

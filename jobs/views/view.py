@@ -21,7 +21,7 @@ from jobs.views import annotations_view, curated_view, final_objects, relations,
 from jobs.views.relations import Relations
 from jobs.views.row_filter_sql import SELECTED_KEYS, RowFilter
 from jobs.views.snapshot_spec import Selection
-from jobs.views.statement import names_of_tables
+from jobs.views.statement import checked_table_names
 from transforms.io import object_store
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class View:
         """Give a connection that can do nothing but answer a query; what goes wrong there is a `UserError`."""
         with relations.connect() as connection:
             with self._user_errors():
-                names = names_of_tables(connection, query)
+                names = checked_table_names(connection, query)
             self._relations_of(names).register(connection)
             with self._user_errors():
                 yield connection

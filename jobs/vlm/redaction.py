@@ -11,7 +11,7 @@ _HIDDEN = "(hidden)"
 _LEAST = 8
 
 
-class Hiding:
+class Redaction:
     """Removes the endpoint's own `key`, and those of all providers in the environment, from texts."""
 
     def __init__(self, key: str | None) -> None:

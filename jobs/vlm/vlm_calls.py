@@ -17,7 +17,7 @@ import pyarrow as pa
 import schemas
 from jobs.core.errors import RunFailedError
 from jobs.storage.store import Store
-from jobs.vlm.redaction import Hiding
+from jobs.vlm.redaction import Redaction
 from jobs.vlm.vlm_clients import Client, EndpointError
 from transforms.assess.escalation import EscalateParams, Question, most_tokens, read_answer
 
@@ -139,7 +139,7 @@ class Caller:
         self._budget = budget
         self._job_id = job_id
         self._stop = stop
-        self._hide = Hiding(os.environ.get(params.key_name))
+        self._hide = Redaction(os.environ.get(params.key_name))
 
     def may_cost(self, request: VlmRequest) -> float:
         """Return the largest possible cost of a call, in dollars."""

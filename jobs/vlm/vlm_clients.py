@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from jobs.core.errors import one_line
-from jobs.vlm.redaction import Hiding
+from jobs.vlm.redaction import Redaction
 from transforms.assess.escalation import SCHEMA, Api, EscalateParams, Question, misfit
 
 PACKAGES: Mapping[Api, str] = {"openai": "openai", "anthropic": "anthropic", "gemini": "google.genai"}
@@ -55,13 +55,13 @@ def connect(params: EscalateParams, key: str | None) -> Client:
     kinds: Mapping[Api, Callable[[EscalateParams, str], Client]]
     kinds = {"openai": _OpenAi, "anthropic": _Anthropic, "gemini": _Gemini}
     kind = kinds[params.api]
-    return _Careful(kind(params, key or "none"), Hiding(key))
+    return _Careful(kind(params, key or "none"), Redaction(key))
 
 
 class _Careful:
     """Turns every failure into an `EndpointError`, and removes keys from errors and answers."""
 
-    def __init__(self, client: Client, hide: Hiding) -> None:
+    def __init__(self, client: Client, hide: Redaction) -> None:
         self._client = client
         self._hide = hide
 

@@ -24,7 +24,7 @@ from jobs.vlm.vlm_calls import Budget, BudgetExhaustedError, Caller, Ledger, Row
 from jobs.vlm.vlm_clients import connect
 from schemas import FRAME_KEY
 from transforms.assess.escalation import EscalateParams, as_jpeg, question, read_answer
-from transforms.frames.frame_image import Clips, picture
+from transforms.frames.frame_image import Clips, open_frame
 from transforms.frames.image import ImageParams
 
 _HOPELESS = 3
@@ -326,7 +326,7 @@ class _Round:
 
 def _shown(request: VlmRequest, long_side: int, params: ImageParams, clips: Clips) -> bytes:
     """Return the picture of a frame as JPEG. Raises `OSError` where it cannot be read, or is not what it was."""
-    frame = picture(request.frame["uri"], None, params, clips)
+    frame = open_frame(request.frame["uri"], None, params, clips)
     if frame.content() != request.frame["input_id"]:
         raise OSError(f"{request.frame['uri']} has changed since it was measured; run its stream again")
     return as_jpeg(frame.color(), long_side)

@@ -61,7 +61,7 @@ def _detect(weights: str, folder: str) -> dict[str, object]:
 def _plan(place: str, n_streams: int, n_frames: int) -> dict[str, object]:
     from conf import PipelineConfig
     from jobs.passes.pixel_plan import Listed, Planner
-    from jobs.stages.pipeline import build
+    from jobs.stages.build import build
     from jobs.storage.store import Store
     from jobs.storage.workspace import Workspace
 

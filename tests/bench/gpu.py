@@ -28,12 +28,12 @@ import pyarrow as pa
 from tests.bench.bare import embedding_rate
 from tests.helpers import noise, write_clip_model
 from tests.torch_models import write_dfine
-from transforms.frames.frame_image import Clips, picture
+from transforms.frames.frame_image import Clips, open_frame
 from transforms.frames.image import ImageParams
 from transforms.models.detect.annotator import Annotator
 from transforms.models.detect.detections import Thresholds
 from transforms.models.detect.pretrained import PretrainedDetector, PretrainedSpec
-from transforms.models.detect.yolo import QUIET, YoloDetector, YoloSpec
+from transforms.models.detect.ultralytics_models import QUIET, YoloDetector, YoloSpec
 from transforms.models.embeddings import Embedder, EmbedderSpec, EmbedParams
 from transforms.models.inference import REQUEST, FrameModel, infer_batches
 
@@ -78,7 +78,7 @@ def _colored(seed: int, setting: Setting) -> Any:
 def requests(paths: Sequence[Path], setting: Setting) -> pa.Table:
     """Return frames as a model pass hands them to a process."""
     with Clips() as clips:
-        ids = [picture(str(path), None, ImageParams(), clips).content() for path in paths]
+        ids = [open_frame(str(path), None, ImageParams(), clips).content() for path in paths]
     rows = [
         {
             "block": 0,

@@ -15,7 +15,7 @@ from blake3 import blake3
 
 import schemas
 from conf import PipelineConfig
-from jobs.stages.pipeline import build
+from jobs.stages.build import build
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Store
 from jobs.storage.workspace import Workspace

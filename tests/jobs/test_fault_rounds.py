@@ -21,7 +21,7 @@ import schemas
 from jobs.dispatch.job_queue import JobQueue
 from jobs.dispatch.submit import submit
 from jobs.records.job_log import JobLog, jobs_of
-from jobs.runs.control import find
+from jobs.runs.job_requests import find
 from jobs.runs.run_options import RunOptions
 from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace

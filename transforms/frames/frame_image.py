@@ -34,7 +34,7 @@ class Pixels(NamedTuple):
     tiles: Gray
 
 
-class Picture:
+class FrameImage:
     """A frame that is stored as an image file; base class for frames of clips.
 
     `group` identifies the group of pictures with which a clip's frame is encoded; None for a file. `corrupt` is the
@@ -64,7 +64,7 @@ class Picture:
         """Return how many bytes were read for the frame."""
         return self.read.size_bytes if self.read and self.n_read else 0
 
-    def begins_group(self, before: Picture | None) -> bool:
+    def begins_group(self, before: FrameImage | None) -> bool:
         """Return whether the frame is the first of its group of pictures, given the frame `before` it."""
         return self.group is None or before is None or before.group != self.group
 
@@ -141,7 +141,7 @@ class Picture:
         return decode_gray(self.read.data, self.header, self._params)
 
 
-class ClipPicture(Picture):
+class ClipFrameImage(FrameImage):
     """A frame of a video clip, read through the clip's decoder."""
 
     def __init__(self, uri: str, name: FrameName, trusted_id: int | None, params: ImageParams, clips: Clips) -> None:
@@ -222,10 +222,10 @@ class Clips:
         self.close()
 
 
-def picture(uri: str, trusted_id: int | None, params: ImageParams, clips: Clips) -> Picture:
+def open_frame(uri: str, trusted_id: int | None, params: ImageParams, clips: Clips) -> FrameImage:
     """Return the frame that a URI names: an image file, or a frame of one of `clips`."""
     name = FrameName.parse(uri)
-    return Picture(uri, trusted_id, params) if name is None else ClipPicture(uri, name, trusted_id, params, clips)
+    return FrameImage(uri, trusted_id, params) if name is None else ClipFrameImage(uri, name, trusted_id, params, clips)
 
 
 def thumbnail_of(uri: str, long_side: int) -> bytes:

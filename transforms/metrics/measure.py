@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 import schemas
 from transforms.core.identity import UNTRUSTED, Int64Array, is_racy, pair_ids, stat_ids
-from transforms.frames.frame_image import Clips, Picture, picture
+from transforms.frames.frame_image import Clips, FrameImage, open_frame
 from transforms.frames.image import TILES, Gray, ImageParams
 from transforms.frames.pixel_block import (
     ALL_BUT_MOTION,
@@ -93,7 +93,7 @@ class _Pass:
         self._keep = keep
         self._scratch = Scratch()
         self._frames = [
-            picture(uri, trusted, params.image, clips)
+            open_frame(uri, trusted, params.image, clips)
             for uri, trusted in zip(block["uri"].to_pylist(), block["trusted_id"].to_pylist(), strict=True)
         ]
         self._harvest = _Harvest(block, self._frames, params.motion)
@@ -124,7 +124,7 @@ class _Pass:
                 self._frames[row - 1].forget()
         return self._harvest
 
-    def _measure(self, row: int, frame: Picture, before: Picture | None) -> None:
+    def _measure(self, row: int, frame: FrameImage, before: FrameImage | None) -> None:
         missing = set(self._params.stages)
         try:
             missing = self._missing(row, frame, before)
@@ -159,14 +159,14 @@ class _Pass:
                 self._harvest.add_fault(row, {"motion"}, OSError(f"the frame before it cannot be read: {error}"))
         self._harvest.add(row, frame, before, missing, measured, kept)
 
-    def _verify(self, row: int, frame: Picture, before: Picture | None, missing: set[str]) -> None:
+    def _verify(self, row: int, frame: FrameImage, before: FrameImage | None, missing: set[str]) -> None:
         """Count the existing rows that were confirmed by reading the bytes."""
         untrusted = frame.trusted_id is None
         for stage in self._shared(row, set(self._params.stages) - missing - {"frames"}):
             if untrusted or (stage == "motion" and before is not None and before.trusted_id is None):
                 self._harvest.verified[stage] += 1
 
-    def _missing(self, row: int, frame: Picture, before: Picture | None) -> set[str]:
+    def _missing(self, row: int, frame: FrameImage, before: FrameImage | None) -> set[str]:
         """Return the stages whose row for the frame is missing or was computed from other contents."""
         content = frame.content()
         missing = set()
@@ -186,7 +186,7 @@ class _Pass:
         return stages - {"motion"} if self._share[row] == ALL_BUT_MOTION else stages
 
     @staticmethod
-    def _motion_missing(content: int, before: Picture | None, have: int | None) -> bool:
+    def _motion_missing(content: int, before: FrameImage | None, have: int | None) -> bool:
         if have is None:
             return True
         try:
@@ -205,7 +205,7 @@ class _Measured(NamedTuple):
 class _Harvest:
     """Accumulates the results of a block's frames, and converts them to Arrow at the end, in arrays."""
 
-    def __init__(self, block: pa.Table, frames: Sequence[Picture], params: MotionParams) -> None:
+    def __init__(self, block: pa.Table, frames: Sequence[FrameImage], params: MotionParams) -> None:
         self._block = block
         self._params = params
         self._visited = frames
@@ -229,15 +229,15 @@ class _Harvest:
     def add_fault(self, row: int, stages: set[str], error: Exception) -> None:
         self._faults += [(row, stage, error) for stage in sorted(stages)]
 
-    def confirm(self, row: int, frame: Picture, known: dict[str, Any]) -> None:
+    def confirm(self, row: int, frame: FrameImage, known: dict[str, Any]) -> None:
         """Write the values that an earlier run found again, with the file's new size and mtime."""
         self._frames.append((row, {**known, "frame": frame}))
 
     def add(
         self,
         row: int,
-        frame: Picture,
-        before: Picture | None,
+        frame: FrameImage,
+        before: FrameImage | None,
         missing: set[str],
         measured: _Measured | None,
         kept: str | None,

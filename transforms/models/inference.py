@@ -17,7 +17,7 @@ import cv2
 import pyarrow as pa
 
 from transforms.frames.clip import FrameName
-from transforms.frames.frame_image import Clips, picture
+from transforms.frames.frame_image import Clips, open_frame
 from transforms.frames.image import Color, ImageParams
 
 REQUEST = pa.schema(
@@ -352,7 +352,7 @@ def _read_ahead(
     with Clips() as clips, ThreadPoolExecutor(threads) as for_files, ThreadPoolExecutor(1) as for_clips:
 
         def ready(uri: str, input_id: int, objects: list[dict[str, Any]] | None) -> _Prepared:
-            frame = picture(uri, None, params, clips)
+            frame = open_frame(uri, None, params, clips)
             value: Any = None
             fault: Exception | None = None
             try:

@@ -16,7 +16,7 @@ import cv2
 import pyarrow as pa
 
 from transforms.frames.clip import FrameName
-from transforms.frames.frame_image import Clips, picture
+from transforms.frames.frame_image import Clips, open_frame
 from transforms.frames.image import ImageParams, decode_color, read_header
 from transforms.models.inference import REQUEST, ContentChangedError, FrameModel, Inferred, faults_of, infer_in_parts
 
@@ -157,7 +157,7 @@ def _files(block: pa.Table, params: ImageParams, threads: int, ahead: int) -> It
     with Clips() as clips, ThreadPoolExecutor(threads) as for_files, ThreadPoolExecutor(1) as for_clips:
 
         def ready(uri: str, input_id: int) -> _Ready:
-            frame = picture(uri, None, params, clips)
+            frame = open_frame(uri, None, params, clips)
             data, fault, whole = b"", None, FrameName.parse(uri) is not None
             try:
                 if frame.content() != input_id:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.analysis.coco_input import read_detections, read_truth
+from jobs.analysis.coco_input import read_detections, read_ground_truth
 from jobs.core.errors import UserError
 from transforms.assess.detection_scores import score
 
@@ -22,7 +22,9 @@ def written(folder: Path, document: Any) -> Path:
 
 def test_missing_fields_are_filled_in(tmp_path: Path) -> None:
     annotations = [{"id": 0, "image_id": "two", "category_id": 9, "bbox": [1, 2, 3, 4.5]}]
-    document = read_truth(written(tmp_path, {"images": IMAGES, "categories": CATEGORIES, "annotations": annotations}))
+    document = read_ground_truth(
+        written(tmp_path, {"images": IMAGES, "categories": CATEGORIES, "annotations": annotations})
+    )
     assert document["annotations"] == [annotations[0] | {"id": 1, "area": 13.5, "iscrowd": 0}]
 
 
@@ -38,7 +40,7 @@ def test_all_problems_of_ground_truth_are_reported_at_once(tmp_path: Path) -> No
         ],
     }
     with pytest.raises(UserError) as caught:
-        read_truth(written(tmp_path, document))
+        read_ground_truth(written(tmp_path, document))
     texts = [p.removeprefix(f"ground truth {tmp_path / 'file.json'}: ") for p in caught.value.problems]
     assert texts == [
         "image 4: expected an object with id and file_name, found {'id': 3}",
@@ -63,9 +65,9 @@ def test_all_problems_of_ground_truth_are_reported_at_once(tmp_path: Path) -> No
 def test_files_that_are_no_ground_truth_are_refused(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "t.json").write_text(text)
     with pytest.raises(UserError, match=said):
-        read_truth(tmp_path / "t.json")
+        read_ground_truth(tmp_path / "t.json")
     with pytest.raises(UserError, match="No such file"):
-        read_truth(tmp_path / "none.json")
+        read_ground_truth(tmp_path / "none.json")
 
 
 def test_all_problems_of_results_are_reported_at_once(tmp_path: Path) -> None:
@@ -92,7 +94,7 @@ def test_invalid_masks_are_refused_before_decoding(tmp_path: Path) -> None:
     rows = [{"image_id": 1, "category_id": 7, "score": 0.5, "segmentation": mask} for mask in wrong]
     truth = {"images": SIZED, "categories": CATEGORIES, "annotations": rows}
     with pytest.raises(UserError) as caught:
-        read_truth(written(tmp_path, truth), "segm")
+        read_ground_truth(written(tmp_path, truth), "segm")
     hints = ["annotation 1, segmentation", "annotation 2, segmentation", "annotation 3, segmentation"]
     assert [hint in text for hint, text in zip(hints, caught.value.problems, strict=True)] == [True] * 3
     with pytest.raises(UserError) as caught:
@@ -101,12 +103,12 @@ def test_invalid_masks_are_refused_before_decoding(tmp_path: Path) -> None:
     assert [hint in text for hint, text in zip(hints, caught.value.problems, strict=True)] == [True] * 3
     unsized = {"images": IMAGES[:1], "categories": CATEGORIES, "annotations": rows[:1]}
     with pytest.raises(UserError, match="image 1: expected width and height"):
-        read_truth(written(tmp_path, unsized), "segm")
+        read_ground_truth(written(tmp_path, unsized), "segm")
 
 
 def test_results_may_be_polygons(tmp_path: Path) -> None:
     row = {"id": 1, "image_id": 1, "category_id": 7, "segmentation": SQUARE}
-    truth = read_truth(
+    truth = read_ground_truth(
         written(tmp_path, {"images": SIZED, "categories": CATEGORIES, "annotations": [row | {"iscrowd": 0}]}), "segm"
     )
     counts = [0, *[10, 70] * 9, 10, 7270]

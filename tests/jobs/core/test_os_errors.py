@@ -12,7 +12,7 @@ import pytest
 import schemas
 from jobs.core.errors import RunFailedError
 from jobs.core.os_errors import as_problem
-from jobs.runs.control import find
+from jobs.runs.job_requests import find
 from jobs.storage import local_paths
 from jobs.storage.paths import place
 from jobs.storage.store import Store

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from conf import load
 from jobs.core.stage import UnstableParameterError, canonical
-from jobs.stages.pipeline import build
+from jobs.stages.build import build
 
 
 def keys(*settings: str) -> dict[str, str]:
@@ -59,7 +59,7 @@ def test_a_stage_left_out_changes_the_key_of_what_read_it() -> None:
 
 @pytest.mark.process
 def test_keys_are_the_same_in_another_process() -> None:
-    code = "from conf import load; from jobs.stages.pipeline import build\n"
+    code = "from conf import load; from jobs.stages.build import build\n"
     code += "print({s.name: s.key for s in build(load().config)})"
     run = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, env={"PYTHONHASHSEED": "5"}

@@ -6,7 +6,12 @@ import pickle
 import pyarrow as pa
 import pytest
 
-from jobs.engine.credential_forwarding import Lent, LentWorker, lend, lent_transforms
+from jobs.engine.credential_forwarding import (
+    ForwardedCredentials,
+    WorkerWithCredentials,
+    forwarded_credentials,
+    with_credentials,
+)
 from transforms.io.credentials import options
 
 
@@ -38,20 +43,20 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_is_forwarded_without_a_bucket() -> None:
-    assert lend(["/mnt/frames", "frames"]) is None
-    assert lent_transforms(None, [(seen, {"name": "x"})]) == [(seen, {"name": "x"})]
-    assert lend(["/mnt/frames", "s3://bucket/frames"]) is not None
+    assert forwarded_credentials(["/mnt/frames", "frames"]) is None
+    assert with_credentials(None, [(seen, {"name": "x"})]) == [(seen, {"name": "x"})]
+    assert forwarded_credentials(["/mnt/frames", "s3://bucket/frames"]) is not None
 
 
 def test_forwarded_credentials_replace_local_ones_and_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    lent = lend(["s3://bucket/x"])
-    assert lent is not None
-    assert "secret" not in f"{lent!r} {lent} {[lent]}"
-    sent = pickle.loads(pickle.dumps(lent))
+    credentials = forwarded_credentials(["s3://bucket/x"])
+    assert credentials is not None
+    assert "secret" not in f"{credentials!r} {credentials} {[credentials]}"
+    sent = pickle.loads(pickle.dumps(credentials))
     there = {"AWS_ACCESS_KEY_ID": "theirs", "AWS_SECRET_ACCESS_KEY": "theirs", "AWS_SESSION_TOKEN": "theirs"}
     for name, value in {**there, "AWS_ENDPOINT_URL_S3": "http://theirs", "AWS_PROFILE": "theirs"}.items():
         monkeypatch.setenv(name, value)
-    ((function, arguments),) = lent_transforms(sent, [(seen, {"name": "AWS_SECRET_ACCESS_KEY"})])
+    ((function, arguments),) = with_credentials(sent, [(seen, {"name": "AWS_SECRET_ACCESS_KEY"})])
     assert function(BLOCK, **arguments)["seen"].to_pylist() == ["secret"]
     assert dict(options()) == {
         "access_key_id": "mine",
@@ -59,11 +64,11 @@ def test_forwarded_credentials_replace_local_ones_and_are_hidden(monkeypatch: py
         "region": "r",
         "endpoint": "http://mine",
     }
-    assert LentWorker(sent, Seer, "AWS_ACCESS_KEY_ID")(BLOCK)["seen"].to_pylist() == ["mine"]
+    assert WorkerWithCredentials(sent, Seer, "AWS_ACCESS_KEY_ID")(BLOCK)["seen"].to_pylist() == ["mine"]
 
 
 def test_without_forwarded_keys_a_machine_uses_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://theirs")
-    Lent({"AWS_REGION": "r", "AWS_ENDPOINT_URL_S3": "http://mine"}).take()
+    ForwardedCredentials({"AWS_REGION": "r", "AWS_ENDPOINT_URL_S3": "http://mine"}).take()
     found = options()
     assert (found["access_key_id"], found["endpoint"]) == ("mine", "http://mine")

@@ -9,7 +9,7 @@ import pytest
 
 from conf import Resources
 from jobs.core.errors import UserError
-from jobs.engine.lazy_engine import EngineOnDemand
+from jobs.engine.lazy_engine import LazyEngine
 from jobs.engine.ray_engine import Engine, check_address
 from tests.helpers import write_noise_stream
 from tests.waiting import PATIENCE_S
@@ -57,12 +57,12 @@ def test_results_are_yielded_without_blocking_the_caller(engine: Engine) -> None
 
 
 def test_an_engine_on_demand_is_not_started_without_demand() -> None:
-    with EngineOnDemand(Resources()) as idle:
+    with LazyEngine(Resources()) as idle:
         assert idle._engine is None
 
 
 def test_an_engine_on_demand_is_one_engine(engine: Engine) -> None:
-    with EngineOnDemand(Resources(num_cpus=2)) as demand:
+    with LazyEngine(Resources(num_cpus=2)) as demand:
         demand.begin()
         assert demand() is demand()
     # It joined the session's engine and so does not stop it.

@@ -17,8 +17,8 @@ from jobs.core.errors import UserError
 from jobs.models.locations import sha256
 from jobs.models.weight_folders import digest
 from jobs.models.weights_store import pull
+from jobs.stages.build import build
 from jobs.stages.detection import annotate_stage
-from jobs.stages.pipeline import build
 from jobs.storage.workspace import Workspace
 from tests.helpers import computed, go, rows, write_pictures
 from tests.hub import standing_in

@@ -18,7 +18,6 @@ from jobs.runs.dry_run import forecast
 from jobs.runs.prepare import RunRequest, prepare
 from jobs.runs.replay import replay
 from jobs.runs.run import run
-from jobs.storage import batching
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views import snapshot_spec
@@ -94,7 +93,7 @@ def test_a_rule_decides_what_is_shown_and_what_is_seen_of_it(workspace: Workspac
 
 def test_a_rule_follows_the_rows_that_it_asks(workspace: Workspace, cam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = rule("NOT list_contains(reasons, 'dark')")
-    monkeypatch.setattr(batching, "WINDOW", 5)
+    monkeypatch.setattr(stream_batches, "WINDOW", 5)
     go(workspace, cam, settings=[*settings, "curation.dark_mean=100", "curation.dark_p95=0"])
     before = seen(workspace)
     assert before

@@ -19,7 +19,7 @@ from jobs.core import devices
 from jobs.core.errors import RunFailedError
 from jobs.core.stage import Stage
 from jobs.engine import lazy_engine
-from jobs.engine.lazy_engine import EngineOnDemand
+from jobs.engine.lazy_engine import LazyEngine
 from jobs.engine.local_pool import MAX_LOCAL_FRAMES
 from jobs.engine.ray_engine import Engine, ModelProcesses
 from jobs.passes.intake import Intake, PassResult
@@ -32,7 +32,7 @@ from jobs.storage.committer import Committer
 from jobs.storage.paths import place
 from jobs.storage.store import Store
 from tests.helpers import noise, write_pictures
-from transforms.frames.frame_image import Clips, picture
+from transforms.frames.frame_image import Clips, open_frame
 from transforms.frames.image import Color, ImageParams
 from transforms.models.embeddings import vector_column
 from transforms.models.inference import REQUEST
@@ -77,7 +77,7 @@ def frames(tmp_path: Path) -> pa.Table:
     with Clips() as clips:
         for number in range(N):
             uri = str(folder / f"image_{number}.png")
-            content = picture(uri, None, ImageParams(), clips).content()
+            content = open_frame(uri, None, ImageParams(), clips).content()
             row = {"block": 0, "stream_id": "cam", "frame_idx": number, "uri": uri, "input_id": content}
             rows.append(row | {"width": 32, "height": 24, "replaces": False, "wanted": True})
     return pa.Table.from_pylist(rows, REQUEST)
@@ -189,10 +189,10 @@ def test_few_frames_need_no_engine_unless_there_is_one_or_a_gpu(
     limits = Resources(num_cpus=2)
     monkeypatch.setattr(lazy_engine, "_is_running", lambda: False)
     monkeypatch.setattr(devices, "_NVIDIA", tmp_path / "driver")
-    with EngineOnDemand(limits) as demanded:
+    with LazyEngine(limits) as demanded:
         assert demanded.local_models(MAX_LOCAL_FRAMES) == ModelProcesses(1, 2, 0.0)
         assert demanded.local_models(MAX_LOCAL_FRAMES + 1) is None
         (tmp_path / "driver").touch()
         assert demanded.local_models(1) is None
-    with EngineOnDemand(limits, "127.0.0.1:6379") as joined:
+    with LazyEngine(limits, "127.0.0.1:6379") as joined:
         assert joined.local_models(1) is None

@@ -27,7 +27,7 @@ from tests.helpers import (
     write_clip_model,
     write_noise_stream,
 )
-from transforms.frames.frame_image import Clips, picture
+from transforms.frames.frame_image import Clips, open_frame
 from transforms.frames.image import ImageParams
 from transforms.models.embeddings import Embedder, EmbedderSpec, EmbedParams, vector_array
 
@@ -59,7 +59,7 @@ def test_every_frame_has_the_vector_of_its_picture(workspace: Workspace, tmp_pat
     assert seen.height == 31
     embedder = Embedder(EmbedderSpec(weights, "", EmbedParams()), 1)
     with Clips() as clips:
-        pictures = [picture(uri, None, ImageParams(), clips).color(32) for uri in seen["uri"]]
+        pictures = [open_frame(uri, None, ImageParams(), clips).color(32) for uri in seen["uri"]]
     expected = np.stack(embedder.infer([embedder.prepare(p) for p in pictures]))
     np.testing.assert_allclose(
         vector_array(seen.to_arrow()["vector"].cast(pa.list_(pa.float32()))), expected, atol=1e-5

@@ -12,8 +12,7 @@ from jobs.ingest import catalogue as catalogue_module
 from jobs.ingest.catalogue import IngestOverrides, catalogue
 from jobs.passes import pixel_plan
 from jobs.passes.pixel_plan import Listed, Planner
-from jobs.stages.pipeline import build
-from jobs.storage import batching
+from jobs.stages.build import build
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, assert_same_tables, computed, copy_stream, go, rows, write_noise_stream
@@ -29,7 +28,7 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def look_at_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (pixel_plan, catalogue_module, batching):
+    for module in (pixel_plan, catalogue_module, stream_batches):
         monkeypatch.setattr(module, "WINDOW", 16)
 
 

@@ -26,7 +26,6 @@ from jobs.records.run_events import SilentListener
 from jobs.runs.dry_run import forecast
 from jobs.runs.prepare import RunRequest, prepare
 from jobs.runs.run import run
-from jobs.storage import batching
 from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -213,7 +212,7 @@ def test_what_is_carried_is_the_same_whatever_the_grid_and_wherever_a_run_stoppe
     assert rows(one, schemas.PROPAGATIONS).height == rows(one, schemas.PROPAGATED)["n_propagated"].sum() > 0
     assert_one_live_row(one)
 
-    monkeypatch.setattr(batching, "WINDOW", 5)
+    monkeypatch.setattr(stream_batches, "WINDOW", 5)
     more = ["unit_frames=4", "resources.model_frames=1", "resources.models=2", "resources.model_batch=1"]
     go(two, cam, settings=asked(models, *more))
     # Another number of threads rounds sums otherwise.

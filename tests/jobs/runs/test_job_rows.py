@@ -9,7 +9,7 @@ from conf import load
 from jobs.core.errors import UserError
 from jobs.datasets import release
 from jobs.records.job_log import jobs_of
-from jobs.runs import control
+from jobs.runs import job_requests
 from jobs.runs.run import RunRequest, run
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
@@ -24,13 +24,13 @@ def test_a_job_is_cleared_once_nothing_refers_to_it(workspace: Workspace, tmp_pa
     store = Store(workspace.root)
     release.create(store, "v1", first.job_id)
     with pytest.raises(UserError) as refused:
-        control.clear(control.find(workspace, first.job_id))
+        job_requests.clear(job_requests.find(workspace, first.job_id))
     assert refused.value.problems == [
         f"job {first.job_id} made what the tables show of cam",
         f"job {first.job_id} is what release v1 was made of",
     ]
     second = go(workspace, cam, settings=["curation.dark_mean=20"])
-    control.clear(control.find(workspace, go(workspace, cam, settings=["curation.dark_mean=20"]).job_id))
+    job_requests.clear(job_requests.find(workspace, go(workspace, cam, settings=["curation.dark_mean=20"]).job_id))
     assert jobs_of(workspace.root) == [first.job_id, second.job_id]
     for table in (schemas.RUNS, schemas.STAGE_RUNS):
         assert set(store.read(table)["job_id"].to_pylist()) == {first.job_id, second.job_id}
@@ -40,12 +40,12 @@ def test_a_job_is_cleared_once_nothing_refers_to_it(workspace: Workspace, tmp_pa
 def test_a_job_that_is_not_over_is_not_cleared(workspace: Workspace, tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(4))
     paused = run(RunRequest(workspace, [str(cam)], load(), pause_after="measure"))
-    job = control.find(workspace, paused.job_id)
+    job = job_requests.find(workspace, paused.job_id)
     with pytest.raises(UserError, match="is paused; expected one that is done, failed or cancelled"):
-        control.clear(job)
-    assert control.cancel(job).state == "cancelled"
+        job_requests.clear(job)
+    assert job_requests.cancel(job).state == "cancelled"
     assert Store(workspace.root).read(schemas.RUNS)["state"].to_pylist() == ["cancelled"]
-    control.clear(job)
+    job_requests.clear(job)
     assert jobs_of(workspace.root) == []
     assert store_ids(workspace) == []
 

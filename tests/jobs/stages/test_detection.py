@@ -19,8 +19,7 @@ from jobs.core.errors import RunFailedError, UserError
 from jobs.datasets.export import ExportRequest, export
 from jobs.engine.ray_engine import Engine
 from jobs.stages.detection import annotate_stage
-from jobs.storage import batching
-from jobs.storage.object_committer import ObjectCommitter
+from jobs.storage.annotation_committer import ObjectCommitter
 from jobs.storage.paths import place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
@@ -288,7 +287,7 @@ def test_what_moves_is_the_same_whatever_the_grid_and_wherever_a_run_stopped(
     cv2.imwrite(str(folder / "image_12.png"), moving(30))
     assert go(one, folder, clip, settings=MOTION).outcomes["annotate"].computed == 21 + 7 + 24
     # In spans of sixteen frames, over whose borders the past reaches.
-    monkeypatch.setattr(batching, "WINDOW", 16)
+    monkeypatch.setattr(stream_batches, "WINDOW", 16)
     go(other, folder, clip, settings=[*MOTION, "resources.model_frames=40"])
     assert_same_tables(one, other)
     frames_annotated = rows(one, schemas.ANNOTATED)

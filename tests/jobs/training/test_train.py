@@ -22,7 +22,7 @@ from jobs.views.view import View
 from tests.helpers import go, noise, rows
 from tests.onnx_graphs import write_end_to_end
 from transforms.models.detect.detections import Thresholds
-from transforms.models.detect.yolo import YoloDetector, YoloSpec
+from transforms.models.detect.ultralytics_models import YoloDetector, YoloSpec
 
 pytest.importorskip("ultralytics", reason="the extra `ultralytics` is not installed")
 pytest.importorskip("pycocotools", reason="the extra `annotate` is not installed")

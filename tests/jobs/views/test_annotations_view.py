@@ -17,7 +17,7 @@ from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
 from jobs.runs.dry_run import forecast
 from jobs.runs.prepare import RunRequest, prepare
-from jobs.stages.pipeline import build
+from jobs.stages.build import build
 from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View

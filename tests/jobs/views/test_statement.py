@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from jobs.core.errors import UserError
-from jobs.views.statement import names_of_tables
+from jobs.views.statement import checked_table_names
 
 
 @pytest.fixture(scope="module")
@@ -48,17 +48,17 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     ],
 )
 def test_names_are_those_that_the_database_binds(connection: duckdb.DuckDBPyConnection, query: str) -> None:
-    found = set(names_of_tables(connection, query) or ())
+    found = set(checked_table_names(connection, query) or ())
     assert found == {name.lower() for name in connection.get_table_names(query)}
 
 
 def test_names_are_found_though_the_tables_are_not_there(connection: duckdb.DuckDBPyConnection) -> None:
     query = 'WITH a AS (FROM "Masks") SELECT * FROM a JOIN tracks_all USING (annotation_id)'
-    assert names_of_tables(connection, query) == frozenset({"masks", "tracks_all"})
-    assert names_of_tables(connection, "SHOW idle") == frozenset({"idle"})
+    assert checked_table_names(connection, query) == frozenset({"masks", "tracks_all"})
+    assert checked_table_names(connection, "SHOW idle") == frozenset({"idle"})
 
 
 @pytest.mark.parametrize("query", ["SELECT 1; SELECT 2", "DROP TABLE frames", "FROM query_table('frames')"])
 def test_what_does_more_than_read_tables_is_refused(connection: duckdb.DuckDBPyConnection, query: str) -> None:
     with pytest.raises(UserError, match="SQL: "):
-        names_of_tables(connection, query)
+        checked_table_names(connection, query)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from tests.helpers import write_pictures
-from transforms.frames.frame_image import Clips, picture
+from transforms.frames.frame_image import Clips, open_frame
 from transforms.frames.image import Color, ImageParams
 from transforms.models.inference import REQUEST, Inferred, StatefulModel, infer_stateful
 
@@ -54,7 +54,7 @@ def block(folder: Path, unwanted: tuple[int, ...] = ()) -> pa.Table:
     with Clips() as clips:
         for number in range(N):
             uri = str(folder / f"image_{number}.png")
-            content = picture(uri, None, ImageParams(), clips).content()
+            content = open_frame(uri, None, ImageParams(), clips).content()
             row = {"block": 0, "stream_id": "cam", "frame_idx": number, "uri": uri, "input_id": content}
             begins = number in BEGINS
             row |= {"follows": not begins, "wanted": not begins and number not in unwanted, "window_id": number}

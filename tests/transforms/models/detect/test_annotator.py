@@ -8,7 +8,7 @@ import pyarrow as pa
 
 import schemas
 from tests.helpers import noise
-from transforms.frames.frame_image import Clips, picture
+from transforms.frames.frame_image import Clips, open_frame
 from transforms.frames.image import ImageParams
 from transforms.models.detect.annotator import MotionAnnotator
 from transforms.models.detect.detections import Thresholds
@@ -26,7 +26,7 @@ def test_an_unreadable_frame_gives_faults_for_the_frames_of_its_window(tmp_path:
             still[30:45, 3 * at : 3 * at + 15] = 240
             uri = str(tmp_path / f"image_{at}.png")
             cv2.imwrite(uri, still)
-            content = picture(uri, None, ImageParams(), clips).content()
+            content = open_frame(uri, None, ImageParams(), clips).content()
             place = {"block": 0, "stream_id": "cam", "frame_idx": at, "uri": uri, "input_id": content}
             asked = {"replaces": False, "wanted": at >= CONTEXT, "window_id": at, "follows": at not in {0, GAP_AT}}
             rows.append(place | {"width": 160, "height": 90} | asked)

@@ -9,8 +9,8 @@ import pytest
 
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
-from jobs.dispatch.metrics import serve, text
 from jobs.dispatch.overview import Overview
+from jobs.dispatch.prometheus import serve, text
 from jobs.records.job_log import JobLog
 from jobs.records.journal import Journal
 from jobs.storage.paths import place

@@ -20,8 +20,8 @@ from jobs.core.processes import process_identity
 from jobs.records.job_log import jobs_of
 from jobs.records.run_events import SilentListener
 from jobs.records.run_record import RunRecord, close_dead_runs
-from jobs.runs import control, replay
-from jobs.runs.control import JobHandle
+from jobs.runs import job_requests, replay
+from jobs.runs.job_requests import JobHandle
 from jobs.runs.run import RunRequest, run
 from jobs.storage import paths
 from jobs.storage.store import Store
@@ -40,7 +40,7 @@ STEPS = ("measure", "scenes", "idle", "duplicates", "curation")
 
 def only_job(place: Path) -> JobHandle:
     (job_id,) = jobs_of(paths.place(place))
-    return control.find(Workspace.at(place), job_id)
+    return job_requests.find(Workspace.at(place), job_id)
 
 
 def go_on(workspace: Workspace, job_id: str) -> RunRecord:
@@ -55,8 +55,8 @@ def test_a_job_that_was_paused_ends_as_one_that_was_not(
     process = start(place, sample_folder)
     wait_for_rows(place, process, 10)
     job = only_job(place)
-    assert control.pause(job).state in {"running", "paused"}
-    assert control.wait(job, {"paused"}, PATIENCE_S).state == "paused"
+    assert job_requests.pause(job).state in {"running", "paused"}
+    assert job_requests.wait(job, {"paused"}, PATIENCE_S).state == "paused"
     code, out, _ = ended(process)
     assert code == 4
     summary = json.loads(out)
@@ -127,12 +127,12 @@ def test_of_two_that_resume_a_job_one_holds_it(sample_tables: Workspace, tmp_pat
 def test_a_job_is_stepped_through_stage_by_stage(sample_tables: Workspace, tmp_path: Path, sample_folder: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = run(RunRequest(workspace, [str(sample_folder)], load(), pause_after="measure"))
-    job = control.find(workspace, record.job_id[:-2])
+    job = job_requests.find(workspace, record.job_id[:-2])
     assert (job.job_id, job.state().state) == (record.job_id, "paused")
     for done in range(1, len(STEPS)):
         with pytest.raises(UserError, match="only a finished run can be read"):
             View.of(workspace, run=record.job_id)
-        assert control.step(job).state == "paused"
+        assert job_requests.step(job).state == "paused"
         record = run(replace(replay.of_job(workspace, job.job_id), one_stage=True), job_id=job.job_id)
         assert record.state == "paused"
         through = {n for n, o in record.outcomes.items() if o.state == "done"}
@@ -150,8 +150,8 @@ def test_a_step_that_cannot_be_taken_is_not_taken_later(tmp_path: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     stream = write_noise_stream(tmp_path / "cam", range(4))
     record = run(RunRequest(workspace, [str(stream)], load(), pause_after="measure"))
-    job = control.find(workspace, record.job_id)
-    control.step(job)
+    job = job_requests.find(workspace, record.job_id)
+    job_requests.step(job)
     stream.rename(tmp_path / "away")
     with pytest.raises(UserError, match="cam"):
         run(replace(replay.of_job(workspace, job.job_id), one_stage=True), job_id=job.job_id)
@@ -162,10 +162,10 @@ def test_a_step_that_cannot_be_taken_is_not_taken_later(tmp_path: Path) -> None:
 def test_pause_after_names_a_stage_or_is_refused(tmp_path: Path, sample_folder: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     first = run(RunRequest(workspace, [str(sample_folder)], load(), pause_after="measure"))
-    job = control.find(workspace, first.job_id)
+    job = job_requests.find(workspace, first.job_id)
     with pytest.raises(UserError, match="stage 'sharpness' is not part of the job; expected one of measure, scenes"):
-        control.pause_after(job, "sharpness")
-    assert control.pause_after(job, "duplicates").state == "paused"
+        job_requests.pause_after(job, "sharpness")
+    assert job_requests.pause_after(job, "duplicates").state == "paused"
     second = go_on(workspace, job.job_id)
     assert second.state == "paused"
     assert (second.outcomes["duplicates"].state, second.outcomes["curation"].state) == ("done", "pending")
@@ -184,7 +184,7 @@ class Cancelling(SilentListener):
 
     def on_frames_done(self, frames: int) -> None:
         assert frames >= 0
-        control.cancel(control.find(self._workspace, self.job_id))
+        job_requests.cancel(job_requests.find(self._workspace, self.job_id))
 
 
 def test_a_cancelled_job_is_over(tmp_path: Path) -> None:
@@ -193,15 +193,15 @@ def test_a_cancelled_job_is_over(tmp_path: Path) -> None:
     record = run(RunRequest(workspace, [str(stream)], load(settings=SLOW)), Cancelling(workspace))
     assert (record.state, record.error) == ("cancelled", None)
     assert 0 < record.outcomes["frames"].computed < 600
-    job = control.find(workspace, "last")
+    job = job_requests.find(workspace, "last")
     assert (job.job_id, job.state().state) == (record.job_id, "cancelled")
     assert View.of(workspace).lazy("runs").collect()["state"].to_list() == ["cancelled"]
     assert [r.word for r in job.job_log.records()] == ["started", "cancel", "cancelled"]
     for verb in ("resume", "step"):
         with pytest.raises(UserError, match="is cancelled, expected"):
-            getattr(control, verb)(job)
+            getattr(job_requests, verb)(job)
     with pytest.raises(UserError, match="pause is for a job that is not over"):
-        control.pause(job)
+        job_requests.pause(job)
 
 
 def test_a_limited_run_measures_no_more_after_a_pause(tmp_path: Path) -> None:
@@ -218,14 +218,14 @@ def test_a_limited_run_measures_no_more_after_a_pause(tmp_path: Path) -> None:
 def test_a_job_that_died_when_it_was_done_is_done(tmp_path: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = go(workspace, write_noise_stream(tmp_path / "cam", range(3)))
-    job = control.find(workspace, record.job_id)
+    job = job_requests.find(workspace, record.job_id)
     (on_disk(job.job_log.folder) / "000002.json").unlink()
     with subprocess.Popen(["sleep", "60"]) as process:
         holder = process_identity(process.pid)
         process.kill()
     first = on_disk(job.job_log.folder) / "000001.json"
     first.write_text(json.dumps({"word": "started", "at_ns": 1, "data": {"process": holder}}))
-    job = control.find(workspace, record.job_id)
+    job = job_requests.find(workspace, record.job_id)
     assert job.state().state == "done"
     assert [r.word for r in job.job_log.records()] == ["started", "failed", "done"]
 
@@ -233,12 +233,12 @@ def test_a_job_that_died_when_it_was_done_is_done(tmp_path: Path) -> None:
 def test_a_run_from_before_there_were_job_logs_has_a_state(tmp_path: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = go(workspace, write_noise_stream(tmp_path / "cam", range(3)))
-    job = control.find(workspace, record.job_id)
+    job = job_requests.find(workspace, record.job_id)
     for entry in on_disk(job.job_log.folder).iterdir():
         entry.unlink()
-    assert control.find(workspace, record.job_id).state().state == "done"
+    assert job_requests.find(workspace, record.job_id).state().state == "done"
     with pytest.raises(UserError, match="there is no job '2020'"):
-        control.find(workspace, "2020")
+        job_requests.find(workspace, "2020")
 
 
 def test_abort_ends_a_run_at_the_first_frame_that_cannot_be_read(tmp_path: Path) -> None:
@@ -249,6 +249,6 @@ def test_abort_ends_a_run_at_the_first_frame_that_cannot_be_read(tmp_path: Path)
     with pytest.raises(UserError, match=r"frame 3 of stream cam: FileNotFoundError.*--on-error quarantine"):
         run(RunRequest(workspace, [str(cam)], load(), on_error="abort"))
     (job_id,) = jobs_of(workspace.root)
-    assert control.find(workspace, job_id).state().state == "failed"
+    assert job_requests.find(workspace, job_id).state().state == "failed"
     assert rows(workspace, schemas.FRAMES).height == 0
     assert View.of(workspace).lazy("frames_all").collect().height == 5

@@ -89,7 +89,7 @@ def cancel(job: JobHandle) -> JobState:
 def pause_after(job: JobHandle, stage: str) -> JobState:
     """Request that a job pauses after a stage, the next time that it finishes it."""
     from jobs.runs import replay
-    from jobs.stages.pipeline import step_named
+    from jobs.stages.build import step_named
 
     config = replay.of_job(job.workspace, job.job_id).loaded.config
     job.job_log.add("pause-after", {"stage": step_named(stage, config)})

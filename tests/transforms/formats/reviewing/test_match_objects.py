@@ -7,7 +7,7 @@ import pytest
 
 from tests.transforms.formats.exports.material import HEIGHT, WIDTH, annotation, rle, two_parts
 from transforms.formats.exports.objects import mask_of
-from transforms.formats.reviewing.decisions import Known, decide
+from transforms.formats.reviewing.match_objects import Known, decide
 from transforms.formats.reviewing.shapes import Returned, ReviewedShape, box_around, rings_of
 
 CATEGORIES = frozenset({"person", "cat"})
