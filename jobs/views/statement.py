@@ -22,6 +22,7 @@ def checked_table_names(connection: duckdb.DuckDBPyConnection, query: str) -> fr
 
     >>> with duckdb.connect(":memory:") as connection:
     ...     query = 'WITH a AS (FROM "Frames") SELECT * FROM a JOIN quality_all USING (x)'
+    ...     query = 'WITH a AS (FROM "Frames") SELECT * FROM a JOIN quality_all USING (x)'
     ...     sorted(checked_table_names(connection, query))
     ['frames', 'quality_all']
     """

@@ -18,6 +18,7 @@ from jobs.runs.dry_run import forecast
 from jobs.runs.prepare import RunRequest, prepare
 from jobs.runs.replay import replay
 from jobs.runs.run import run
+from jobs.storage import stream_batches
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views import snapshot_spec

@@ -13,6 +13,7 @@ from jobs.ingest.catalogue import IngestOverrides, catalogue
 from jobs.passes import pixel_plan
 from jobs.passes.pixel_plan import Listed, Planner
 from jobs.stages.build import build
+from jobs.storage import stream_batches
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, assert_same_tables, computed, copy_stream, go, rows, write_noise_stream

@@ -26,6 +26,7 @@ from jobs.records.run_events import SilentListener
 from jobs.runs.dry_run import forecast
 from jobs.runs.prepare import RunRequest, prepare
 from jobs.runs.run import run
+from jobs.storage import stream_batches
 from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View

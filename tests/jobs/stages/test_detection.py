@@ -19,6 +19,7 @@ from jobs.core.errors import RunFailedError, UserError
 from jobs.datasets.export import ExportRequest, export
 from jobs.engine.ray_engine import Engine
 from jobs.stages.detection import annotate_stage
+from jobs.storage import stream_batches
 from jobs.storage.annotation_committer import ObjectCommitter
 from jobs.storage.paths import place
 from jobs.storage.store import Store
