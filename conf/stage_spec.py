@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import schemas
 from transforms.core.table_stage import TableInput, TableOutput
+from transforms.frames.pixel_measure import PixelMeasure
 from transforms.models.model_input import ModelInput
 
 if TYPE_CHECKING:
@@ -175,8 +176,10 @@ def _never(_config: PipelineConfig, _chosen: AbstractSet[str]) -> bool:
 class StageSpec:
     """The declaration of a stage; everything else that is specific to it follows from this.
 
-    `kind` chooses the runner: a `pixels` stage is part of the pass that reads frames, `table` stages compute whole
-    scopes from rows (`work`), `model` stages show frames to a model (`model`), `calls` stages ask a service.
+    `kind` chooses the runner: a `pixels` stage is part of the pass that reads frames (`measure`), `table` stages
+    compute whole scopes from rows (`work`), `model` stages show frames to a model (`model`), `calls` stages ask a
+    service. `measure` makes what computes the rows of a block, given the sections of its parameters by name, besides
+    `image`; the rows of `frames` are the pass's own.
     `table`: where its rows go, one per frame unless it is a table stage; `more_tables`: what else it writes.
     `code`: the functions of `transforms` that decide its result: with all that they reach, they are part of its key;
     of a detector, `conf/detectors.py` has them. `params` are the other part. `version` is raised by hand where a
@@ -205,6 +208,7 @@ class StageSpec:
     checks: tuple[Check, ...] = ()
     work: TableWork | None = None
     model: ModelWork | None = None
+    measure: Callable[..., PixelMeasure] | None = None
     comparison: Comparison = Comparison()
 
     @property

@@ -15,7 +15,7 @@ from transforms.core import identity, intervals
 from transforms.curate import curation, curation_input, idle, scenes
 from transforms.curate.duplicates import grouping, incremental_groups
 from transforms.frames import clip, image
-from transforms.metrics import hashing, motion, quality, sketch
+from transforms.metrics import frame_measures, hashing, motion, quality, sketch
 from transforms.models import caption, embeddings, ocr, propagate, segment, track
 
 _CLIPS = (clip.ClipFrame.digest, clip.ClipFrame.gray, *clip.DAMAGE_RULES)
@@ -44,6 +44,7 @@ STAGES = (
         schemas.QUALITY,
         code=(*_DECODES, image.to_small, quality.measure_picture, quality.tone_histogram, quality.tone_statistics),
         params=(_PICTURE, Params("blur")),
+        measure=frame_measures.QualityMeasure,
     ),
     StageSpec(
         "fingerprints",
@@ -51,6 +52,7 @@ STAGES = (
         schemas.FINGERPRINTS,
         code=(*_DECODES, image.to_small, hashing.phash, image.to_tiles, hashing.layouts),
         params=(_PICTURE,),
+        measure=frame_measures.FingerprintMeasure,
     ),
     StageSpec(
         "motion",
@@ -62,6 +64,7 @@ STAGES = (
         ),
         params=(_PICTURE, Params("motion")),
         of_pairs=True,
+        measure=frame_measures.MotionMeasure,
     ),
     StageSpec(
         "media",
@@ -71,6 +74,7 @@ STAGES = (
         params=(_PICTURE,),
         optional=True,
         joins=lambda config, chosen: config.ingest.materialize != "none",
+        measure=frame_measures.MediaMeasure,
     ),
     StageSpec(
         "embeddings",

@@ -14,7 +14,7 @@ import schemas
 from conf import PipelineConfig
 from jobs.engine.ray_engine import Engine
 from transforms.frames.clip import KEY_PATTERN
-from transforms.frames.pixel_block import ALL_BUT_MOTION, MOTION_ONLY, TABLES
+from transforms.frames.pixel_block import ALL_BUT_PAIRS, PAIRS_ONLY, stages_with_rows
 
 _WAVE_ROWS_PER_CPU = 1 << 15
 _MOST_WAVE_ROWS = 1 << 18
@@ -25,7 +25,7 @@ IntArray = npt.NDArray[np.int64]
 
 
 class Block(NamedTuple):
-    """Rows of `transforms.frames.pixel_block.BLOCK` for one task.
+    """Rows of `transforms.frames.pixel_block.block_schema` for one task.
 
     `replaces` are the stages of which it may have rows to replace; `starts` says that it is the first of its core.
     """
@@ -124,22 +124,21 @@ def _with(rows: pa.Table, name: str, values: npt.NDArray[Any]) -> pa.Table:
 def _block(wave: pa.Table, start: int, end: int, takes_over: bool = False, hands_over: bool = False) -> Block:
     """Return rows of a wave as a block, led by the first one's predecessor if it has one.
 
-    With `takes_over`, the first frame's motion is left to the block before; with `hands_over`, the block has the motion
-    of the frame after its last one.
+    With `takes_over`, the first frame's comparison with its predecessor is left to the block before; with `hands_over`,
+    the block has that of the frame after its last one.
     """
     rows = wave.slice(start, end - start + hands_over)
     share = rows["share"].to_numpy().copy()
     if takes_over:
-        share[0] = ALL_BUT_MOTION
+        share[0] = ALL_BUT_PAIRS
         follows = rows["follows"].to_numpy().copy()
         follows[0] = False
         rows = _with(rows, "follows", follows)
     if hands_over:
-        share[-1] = MOTION_ONLY
+        share[-1] = PAIRS_ONLY
     rows = _with(rows, "share", share)
     if start and rows["follows"][0].as_py():
         leader, no = wave.slice(start - 1, 1), np.zeros(1, np.bool_)
         rows = pa.concat_tables([_with(_with(leader, "wanted", no), "follows", no), rows])
-    have = {stage for stage in TABLES if stage != _FRAMES and rows[f"have_{stage}"].null_count < rows.num_rows}
     seen = rows["trusted_id"].null_count < rows.num_rows or rows["known"].null_count < rows.num_rows
-    return Block(rows.combine_chunks(), frozenset(have | ({_FRAMES} if seen else set())))
+    return Block(rows.combine_chunks(), stages_with_rows(rows) | ({_FRAMES} if seen else set()))

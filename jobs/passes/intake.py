@@ -15,7 +15,6 @@ from jobs.passes.blocks import Block
 from jobs.records.job_claim import JobClaim
 from jobs.storage.committer import Committer
 from jobs.storage.data_files import Part
-from transforms.frames.pixel_block import VERIFIED
 
 _DRAIN_S = 3.0
 _QUIET_S = 1.0
@@ -72,8 +71,8 @@ class PassResult:
     def count(self, receipt: dict[str, Any], starts: bool) -> None:
         """Take in what one block cost; `starts` if it was the first of its core."""
         self.faults += receipt["faults"]
-        for stage, name in VERIFIED.items():
-            self.verified[stage] = self.verified.get(stage, 0) + (receipt[name] or 0)
+        for stage, rows in receipt["verified"] or ():
+            self.verified[stage] = self.verified.get(stage, 0) + rows
         self.n_frames += receipt["n_frames"]
         self.n_read += receipt["n_read"]
         self.n_decoded += receipt["n_decoded"]
@@ -180,7 +179,7 @@ class Intake:
         if receipt["error"]:
             raise RunFailedError(receipt["error"])
         # Confirmed, a file has its row written once more, for its new size and mtime; nothing was computed.
-        if confirmed := receipt[VERIFIED[_FRAMES]]:
+        if confirmed := dict(receipt["verified"] or ()).get(_FRAMES):
             result.computed[_FRAMES] = result.computed.get(_FRAMES, 0) - confirmed
         result.count(receipt, block.starts)
 

@@ -16,7 +16,7 @@ from jobs.passes.blocks import Block, cut, halves, waves
 from jobs.passes.intake import Intake, PassResult, died, numbered
 from jobs.passes.pixel_worker import measure_rows, persist_rows
 from jobs.storage.paths import Place
-from transforms.frames.pixel_block import MOTION_ONLY, TABLES
+from transforms.frames.pixel_block import PAIRS_ONLY
 from transforms.metrics.measure import PixelParams, n_frames
 
 _OF_PAIRS = frozenset(spec.name for spec in STAGES if spec.of_pairs)
@@ -33,14 +33,14 @@ def run_pass(
     intake: Intake,
     recomputed: frozenset[str] = frozenset(),
 ) -> PassResult:
-    """Measure the frames of `todo`, tables of schema `BLOCK`, wave by wave.
+    """Measure the frames of `todo`, tables of schema `block_schema`, wave by wave.
 
     `engine` is only called if there is something to measure that `local_pool` does not do: the first unit, and all of a
     small pass. Rows of `recomputed` stages replace those that are there. Raises `RunFailedError` for a frame that ends
     the pass, and where the workspace does not take the results; what was committed stays.
     """
     result = intake.result
-    keys = {s.name: s.key for s in stages if s.name in TABLES}
+    keys = {s.name: s.key for s in stages if s.kind == "pixels"}
     transforms: list[Transform] = [
         (measure_rows, {"params": params, "root": str(root), "stop_flag": intake.stop_flag}),
         (persist_rows, {"root": str(root), "stage_keys": keys}),
@@ -93,7 +93,7 @@ def _halved(lost: Sequence[Block], stage_keys: Mapping[str, str], intake: Intake
             found += parts
             continue
         frame = next(row for row in block.rows.to_pylist() if row["wanted"])
-        stages = _OF_PAIRS if frame["share"] == MOTION_ONLY else frozenset(stage_keys)
+        stages = _OF_PAIRS if frame["share"] == PAIRS_ONLY else frozenset(stage_keys)
         faults = [died(frame, stage) for stage in stage_keys if stage in stages]
         intake.quarantine(faults, block.rows, n_frames(block.rows))
     return found

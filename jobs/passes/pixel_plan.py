@@ -25,10 +25,9 @@ from jobs.storage.store import Snapshot, Store
 from jobs.storage.stream_batches import WINDOW, packed
 from transforms.core.identity import Int64Array, pair_ids, row_terms
 from transforms.frames.numbering import follows, spans
-from transforms.frames.pixel_block import BLOCK, KNOWN, TABLES
+from transforms.frames.pixel_block import KNOWN, block_schema, have
 
 _FRAMES = schemas.FRAMES.written_by
-_MEASURED = tuple(name for name in TABLES if name != _FRAMES)
 _OF_PAIRS = frozenset(spec.name for spec in STAGES if spec.of_pairs)
 
 BoolArray = npt.NDArray[np.bool_]
@@ -133,6 +132,8 @@ class Planner:
         self._reread = reread
         self._recompute = recompute
         self._stages = [s for s in stages if s.kind == "pixels"]
+        self._measured = tuple(s.name for s in self._stages if s.name != _FRAMES)
+        self._schema = block_schema(self._measured)
         self._streams = streams
         self._live: dict[str, Snapshot] = {s.name: store.open(s.table) for s in self._stages}
         self._listing = listing or store.open(schemas.LISTING)
@@ -159,7 +160,7 @@ class Planner:
     def todo(self) -> Iterator[pa.Table]:
         """Yield the frames to read, as blocks yet to be numbered and cut.
 
-        Each table has the columns of `BLOCK`, with `block` holding 0, and every wanted frame's predecessor before it.
+        Each table has the columns of `block_schema`, with `block` holding 0; predecessors come before their frames.
         """
         found = self._scan(PixelPlan()) if self._held is None else self._held
         yield from (rows for rows in found if rows.num_rows)
@@ -233,9 +234,7 @@ class Planner:
         content = np.where(trusted, frames.input_id, 0)
         wanted = own & ~trusted
         self._count(plan, _FRAMES, window, live[_FRAMES], own & ~frames.present, own & frames.present & ~trusted)
-        for name in _MEASURED:
-            if name not in live:
-                continue
+        for name in self._measured:
             rows = live[name]
             expected, known = content, trusted
             if name in _OF_PAIRS:
@@ -296,7 +295,7 @@ class Planner:
         halo = np.setdiff1d(at[window.follows[at]] - 1, at, assume_unique=True) if _OF_PAIRS & live.keys() else at[:0]
         rows = np.sort(np.concatenate([at, halo]))
         if not len(rows):
-            return BLOCK.empty_table()
+            return self._schema.empty_table()
         follow = np.zeros(len(rows), np.bool_)
         follow[1:] = window.follows[rows[1:]] & (np.diff(rows) == 1)
         columns = {
@@ -310,20 +309,18 @@ class Planner:
             "wanted": wanted[rows],
             "share": np.zeros(len(rows), np.int8),
         }
-        for name in _MEASURED:
-            have = live.get(name)
-            empty = pa.nulls(len(rows), pa.int64())
-            columns[f"have_{name}"] = empty if have is None else pa.array(have.input_id[rows], mask=~have.present[rows])
+        for name in self._measured:
+            columns[have(name)] = pa.array(live[name].input_id[rows], mask=~live[name].present[rows])
         columns |= self._undone(live, rows) if self._recompute else {}
-        return pa.table(columns, schema=BLOCK)
+        return pa.table(columns, schema=self._schema)
 
     def _undone(self, live: Mapping[str, _LiveRows], rows: Int64Array) -> dict[str, pa.Array]:
         """Return the columns that say that no frame is done by the stage that is to be recomputed."""
         if self._recompute == _FRAMES:
             return {"trusted_id": pa.nulls(len(rows), pa.int64()), "known": pa.nulls(len(rows), KNOWN)}
-        have = live[str(self._recompute)]
+        done = live[str(self._recompute)]
         # There is a row, to be replaced, and it is of no content that there could be.
-        return {f"have_{self._recompute}": pa.array(~have.input_id[rows], mask=~have.present[rows])}
+        return {have(str(self._recompute)): pa.array(~done.input_id[rows], mask=~done.present[rows])}
 
     def _known(self, window: _Window, rows: Int64Array, changed: BoolArray) -> pa.Array:
         """Return what the `frames` table says of files that have changed since, null elsewhere."""

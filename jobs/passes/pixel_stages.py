@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import NamedTuple, NoReturn
 
 import pyarrow as pa
@@ -131,7 +130,7 @@ class PixelStages:
             limited(todo, limit),
             self._stages,
             context.config,
-            replace(params, stages=recomputed) if recomputed else params,
+            params.only(context.recompute) if context.recompute else params,
             context.store.root,
             live.engine,
             live.engine.local_pool,

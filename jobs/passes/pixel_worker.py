@@ -18,12 +18,13 @@ from jobs.core.os_errors import as_problem
 from jobs.storage import paths
 from jobs.storage.data_files import Part, write_part
 from jobs.storage.image_files import PictureFolder
-from transforms.frames.pixel_block import FAULT, TABLES, TALLY
+from transforms.frames.pixel_block import FAULT, TALLY, VERIFIED
 from transforms.metrics.measure import PixelParams, measure_frames
 
 RECEIPT = pa.schema(
     [
         *(pa.field(name, pa.int64()) for name in (*TALLY, "finished_ns", "n_corrupt")),
+        pa.field("verified", VERIFIED),
         pa.field("parts", pa.list_(pa.string())),
         pa.field("faults", pa.list_(FAULT)),
         pa.field("error", pa.string()),
@@ -73,15 +74,15 @@ def persist_rows(batch: pa.Table, root: str, stage_keys: Mapping[str, str]) -> p
     error = None
     try:
         for stage, key in stage_keys.items():
-            rows = _unpack(batch[stage])
-            if rows.num_rows:
-                parts.append(write_part(paths.place(root), TABLES[stage], rows, {"stage_key": key}))
+            rows = _unpack(batch[stage]) if stage in batch.column_names else None
+            if rows:
+                parts.append(write_part(paths.place(root), schemas.BY_NAME[stage], rows, {"stage_key": key}))
     except Exception as caught:
         # Any other way out would look like the death of the process, and frame after frame would be quarantined.
         error = not_taken(caught)
     frames = _unpack(batch[schemas.FRAMES.name])
     corrupt = pc.sum(pc.equal(frames["status"], "corrupt")).as_py() or 0
-    tally = {name: batch[name][0].as_py() for name in TALLY}
+    tally = {name: batch[name][0].as_py() for name in (*TALLY, "verified")}
     return receipt(tally, parts, batch["quarantine"][0].as_py(), error, corrupt)
 
 
@@ -93,7 +94,7 @@ def not_taken(caught: Exception) -> str:
 
 
 def receipt(
-    tally: Mapping[str, int],
+    tally: Mapping[str, Any],
     parts: Sequence[Part],
     faults: Sequence[Mapping[str, Any]],
     error: str | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import schemas
@@ -15,6 +16,7 @@ from jobs.core.stage import Stage
 from jobs.stages.calls import check_calls
 from jobs.stages.detection import detector_stage
 from jobs.stages.model_sources import SOURCES
+from transforms.frames.pixel_measure import StageMeasure
 from transforms.metrics.measure import PixelParams
 from transforms.models.model_input import ModelInput
 
@@ -108,5 +110,9 @@ def written_by(stages: Sequence[Stage]) -> list[schemas.Table]:
 
 def pixel_params(config: PipelineConfig) -> PixelParams:
     """Return what the pixel pass of a configuration is given."""
-    names = tuple(name for name in config.closed_stages if SPECS[name].kind == "pixels")
-    return PixelParams(config.image, config.blur, config.motion, names)
+    measures = []
+    for spec in (SPECS[name] for name in config.closed_stages):
+        if spec.measure:
+            sections = {name: values for name, values in spec.sections(config).items() if values is not config.image}
+            measures.append(StageMeasure(spec.name, spec.table, partial(spec.measure, **sections), spec.of_pairs))
+    return PixelParams(config.image, tuple(measures))

@@ -9,11 +9,18 @@ import pyarrow as pa
 import pytest
 from blake3 import blake3
 
+import schemas
+from conf import load
+from jobs.stages.build import pixel_params
 from tests.helpers import SMALL, write_noise_stream
 from transforms.core.identity import content_id, pair_ids, stat_ids
-from transforms.frames.pixel_block import BLOCK, DEFAULT_STAGES, EVERY_STAGE, FAULT, TABLES
+from transforms.frames.pixel_block import EVERY_STAGE, FAULT, KNOWN, block_schema, have
 from transforms.metrics.measure import PixelParams, measure_frames
 from transforms.metrics.sketch import SIZE
+
+PARAMS = pixel_params(load().config)
+TABLES = {"frames": schemas.FRAMES} | {stage.name: stage.table for stage in PARAMS.measures}
+STAGES = tuple(TABLES)
 
 
 def block(uris: Iterable[Path], **columns: list[Any]) -> pa.Table:
@@ -30,14 +37,14 @@ def block(uris: Iterable[Path], **columns: list[Any]) -> pa.Table:
         "follows": [i > 0 for i in range(n)],
         "wanted": [True] * n,
         "share": [EVERY_STAGE] * n,
-        **{f"have_{stage}": [None] * n for stage in TABLES if stage != "frames"},
+        **{have(stage.name): [None] * n for stage in PARAMS.measures},
     }
-    return pa.table(rows | columns, schema=BLOCK)
+    return pa.table(rows | columns, schema=block_schema(STAGES[1:]))
 
 
-def measured(rows: pa.Table, params: PixelParams | None = None) -> dict[str, list[dict[str, Any]]]:
+def measured(rows: pa.Table, params: PixelParams = PARAMS) -> dict[str, list[dict[str, Any]]]:
     """Measure a block and return each table's new rows; they must fit their tables."""
-    result = measure_frames(rows, params or PixelParams())
+    result = measure_frames(rows, params)
     assert result.num_rows == 1
     for name, table in TABLES.items():
         flat = result[name].combine_chunks().flatten()
@@ -67,7 +74,7 @@ def pair(path: Path, before: Path | None) -> int:
 
 def test_every_table_gets_a_row_per_frame_from_one_read_and_one_decode(frames: list[Path]) -> None:
     found = measured(block(frames))
-    assert [len(found[name]) for name in DEFAULT_STAGES] == [4, 4, 4, 4]
+    assert [len(found[name]) for name in STAGES] == [4, 4, 4, 4]
     # Every file is encoded separately.
     assert [len(row["sketch"]) for row in found["motion"]] == [2 * SIZE] * 4
     assert found["counts"] == [
@@ -104,10 +111,10 @@ def test_existing_rows_are_not_recomputed(frames: list[Path]) -> None:
         "have_motion": pairs,
     }
     found = measured(block(frames, **done))
-    assert [found[name] for name in DEFAULT_STAGES] == [[], [], [], []]
+    assert [found[name] for name in STAGES] == [[], [], [], []]
     assert found["counts"][0]["n_read"] == 0
     only = measured(block(frames, **{**done, "have_quality": [None] * 4}))
-    assert [len(only[name]) for name in DEFAULT_STAGES] == [0, 4, 0, 0]
+    assert [len(only[name]) for name in STAGES] == [0, 4, 0, 0]
     assert only["counts"][0]["n_decoded"] == 4
 
 
@@ -128,11 +135,11 @@ def test_a_predecessor_is_only_read_for_its_pixels(frames: list[Path]) -> None:
 
 def test_a_touched_file_is_hashed_and_not_decoded(frames: list[Path]) -> None:
     first = measured(block(frames))
-    known = [{k: row[k] for k in BLOCK.field("known").type.names} for row in first["frames"]]
+    known = [{k: row[k] for k in KNOWN.names} for row in first["frames"]]
     ids = [ident(p) for p in frames]
     pairs = [row["input_id"] for row in first["motion"]]
     again = measured(block(frames, known=known, have_quality=ids, have_fingerprints=ids, have_motion=pairs))
-    assert [len(again[name]) for name in DEFAULT_STAGES] == [4, 0, 0, 0]
+    assert [len(again[name]) for name in STAGES] == [4, 0, 0, 0]
     assert (again["counts"][0]["n_read"], again["counts"][0]["n_decoded"]) == (4, 0)
     unstamped = [{k: v for k, v in row.items() if k != "stat_id"} for row in again["frames"]]
     assert unstamped == [{k: v for k, v in row.items() if k != "stat_id"} for row in first["frames"]]
@@ -140,7 +147,7 @@ def test_a_touched_file_is_hashed_and_not_decoded(frames: list[Path]) -> None:
 
 def test_a_replaced_file_changes_its_own_rows_and_the_next_motion(frames: list[Path]) -> None:
     first = measured(block(frames))
-    known = [{k: row[k] for k in BLOCK.field("known").type.names} for row in first["frames"]]
+    known = [{k: row[k] for k in KNOWN.names} for row in first["frames"]]
     ids = [ident(p) for p in frames]
     pairs = [row["input_id"] for row in first["motion"]]
     frames[1].write_bytes(SMALL.file(0))
@@ -155,7 +162,7 @@ def test_a_replaced_file_changes_its_own_rows_and_the_next_motion(frames: list[P
             have_motion=pairs,
         )
     )
-    changed = {name: [row["frame_idx"] for row in found[name]] for name in DEFAULT_STAGES}
+    changed = {name: [row["frame_idx"] for row in found[name]] for name in STAGES}
     assert changed == {"frames": [1], "quality": [1], "fingerprints": [1], "motion": [1, 2]}
     assert found["motion"][1]["input_id"] == pair(frames[2], frames[1])
 
@@ -191,8 +198,9 @@ def test_frames_that_cannot_be_read_are_quarantined_for_every_stage(frames: list
 
 
 def test_only_the_requested_stages_are_computed(frames: list[Path]) -> None:
-    found = measured(block(frames), PixelParams(stages=("frames", "fingerprints")))
-    assert [len(found[name]) for name in DEFAULT_STAGES] == [4, 0, 4, 0]
+    result = measure_frames(block(frames), PARAMS.only("fingerprints"))
+    assert [result["frames"][0].as_py(), len(result["fingerprints"][0])] == [[], 4]
+    assert not {"quality", "motion"} & set(result.column_names)
 
 
 def test_results_do_not_depend_on_where_a_block_is_cut(sample_folder: Path) -> None:
@@ -210,7 +218,7 @@ def test_results_do_not_depend_on_where_a_block_is_cut(sample_folder: Path) -> N
             wanted=[False] + [True] * (len(paths) - cut),
         )
     )
-    for name in DEFAULT_STAGES:
+    for name in STAGES:
         assert first[name] + rest[name] == whole[name], name
 
 
