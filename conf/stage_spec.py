@@ -154,6 +154,14 @@ class ModelWork:
 
 
 @dataclass(frozen=True)
+class CallWork:
+    """Which service outside a stage asks (`jobs/stages/services.py`), with which section of the configuration."""
+
+    service: Literal["vlm"]
+    section: str
+
+
+@dataclass(frozen=True)
 class Comparison:
     """How rows of two runs are compared.
 
@@ -178,8 +186,8 @@ class StageSpec:
 
     `kind` chooses the runner: a `pixels` stage is part of the pass that reads frames (`measure`), `table` stages
     compute whole scopes from rows (`work`), `model` stages show frames to a model (`model`), `calls` stages ask a
-    service. `measure` makes what computes the rows of a block, given the sections of its parameters by name, besides
-    `image`; the rows of `frames` are the pass's own.
+    service outside (`calls`). `measure` makes what computes the rows of a block, given the sections of its parameters
+    by name, besides `image`; the rows of `frames` are the pass's own.
     `table`: where its rows go, one per frame unless it is a table stage; `more_tables`: what else it writes.
     `code`: the functions of `transforms` that decide its result: with all that they reach, they are part of its key;
     of a detector, `conf/detectors.py` has them. `params` are the other part. `version` is raised by hand where a
@@ -208,6 +216,7 @@ class StageSpec:
     checks: tuple[Check, ...] = ()
     work: TableWork | None = None
     model: ModelWork | None = None
+    calls: CallWork | None = None
     measure: Callable[..., PixelMeasure] | None = None
     comparison: Comparison = Comparison()
 

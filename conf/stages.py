@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import schemas
 from conf import stage_checks
-from conf.stage_spec import Comparison, Counted, Finds, ModelWork, Params, Read, StageSpec, TableWork
+from conf.stage_spec import CallWork, Comparison, Counted, Finds, ModelWork, Params, Read, StageSpec, TableWork
 from transforms.assess import escalation, uncertainty
 from transforms.core import identity, intervals
 from transforms.curate import curation, curation_input, idle, scenes
@@ -305,6 +305,7 @@ STAGES = (
         more_tables=(schemas.ESCALATIONS,),
         reads=(Read("route"), Read("frames")),
         optional=True,
+        calls=CallWork("vlm", "escalate"),
         checks=(stage_checks.budget_of_calls,),
     ),
     # A stage of your own goes here, or before the stages that read it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from jobs.records.run_record import RunRecord
     from jobs.runs.prepare import RunRequest
     from jobs.runs.run_options import RunOptions
-
-_SHOWN_SIZES = 3
-_SHOWN_SKIPPED = 10
 
 
 @takes_run_options()
@@ -38,10 +35,9 @@ def run(
 
     Example: winnow run --input /data/cam1 --set duplicates.hamming=4
     """
+    from jobs.analysis.run_summary import notices
     from jobs.cli.show import err
     from jobs.runs.run_options import build_request
-    from jobs.stages.detection import licence_notice
-    from jobs.vlm.vlm_stage import skipped, unasked
 
     request = build_request(workspace, options)
     if dry_run:
@@ -49,9 +45,7 @@ def run(
         return
     record = execute(request, as_json)
     print_record(record, request, as_json)
-    # Licence terms are printed with the results that they apply to.
-    used = [s for s in record.stages if s.kind != "calls" or not skipped(record.config.escalate)]
-    for notice in filter(None, (licence_notice(used), unasked(record))):
+    for notice in notices(record):
         err.print(f"note: {notice}", soft_wrap=True)
     if options.strict and record.shortcoming:
         raise typer.Exit(STRICT)
@@ -126,18 +120,10 @@ def print_record(record: RunRecord, request: RunRequest, as_json: bool) -> None:
 
 
 def _print_json(record: RunRecord, request: RunRequest) -> None:
+    from jobs.analysis.run_summary import unreadable_streams
     from jobs.cli.show import print_json
 
-    print_json(record.summary() | {"skipped": [row["stream_id"] for row in _rows_of(record, request) if row["error"]]})
-
-
-def _rows_of(record: RunRecord, request: RunRequest) -> list[dict[str, Any]]:
-    """Return the `streams` rows of the streams of a run."""
-    import schemas
-    from jobs.storage.store import Store
-
-    rows = Store(request.workspace.root).read(schemas.STREAMS).to_pylist()
-    return [row for row in rows if row["stream_id"] in record.streams]
+    print_json(record.summary() | {"skipped": unreadable_streams(record, request.workspace)})
 
 
 def print_forecast(request: RunRequest, as_json: bool) -> None:
@@ -178,11 +164,8 @@ def print_forecast(request: RunRequest, as_json: bool) -> None:
 
 def print_summary(record: RunRecord, request: RunRequest) -> None:
     """Print what a run did, its result, and what to do next."""
-    import schemas
+    from jobs.analysis.run_summary import summary_lines
     from jobs.cli.show import out, print_table
-    from jobs.core.naming import many
-    from jobs.views.curation_counts import verdicts
-    from jobs.views.view import View
 
     columns = ["stage", "computed", "reused", "corrupt", "quarantined", "seconds"]
     rows = [
@@ -194,89 +177,6 @@ def print_summary(record: RunRecord, request: RunRequest) -> None:
         for row, outcome in zip(rows, record.outcomes.values(), strict=True):
             row.insert(3, outcome.verified)
     print_table(columns, rows)
-    counts = record.counts
-    rate = f", {record.frames_per_second:,.0f} frames/s" if record.frames_per_second else ""
-    if counts.get("frames_read"):
-        out.print(f"\nread {many(counts['frames_read'], 'frame')}, decoded {counts['frames_decoded']:,}{rate}", end="")
-    else:
-        out.print("\nnothing to read: every frame was measured before", end="")
-    out.print(f"; {record.seconds:.1f} s in all, run {record.job_id}")
-    if schemas.CURATION.written_by in record.outcomes:
-        # A replay that was not promoted is not the current version.
-        run = record.job_id if request.replay else None
-        found = verdicts(View.of(request.workspace, run), record.streams)
-        dropped = ", ".join(f"{n:,} {reason}" for reason, n in found.reasons.items()) or "none"
-        text = f"kept {found.kept:,} of {found.frames:,} frames; dropped, some for several reasons: {dropped}"
-        out.print(text, soft_wrap=True)
-    if request.limit is not None:
-        frames = record.outcomes["frames"]
-        waiting = record.frames - frames.computed - frames.reused - frames.quarantined
-        if waiting > 0:
-            out.print(f"{many(waiting, 'frame')} left for later runs, as --limit {request.limit} asked")
-    _print_remarks(record, request)
-
-
-def _print_remarks(record: RunRecord, request: RunRequest) -> None:
-    """Print what needs attention: unusual streams, quarantined frames and unanswered calls."""
-    import schemas
-    from jobs.cli.show import out
-    from jobs.core.naming import many
-    from jobs.storage.store import Store
-    from jobs.vlm.vlm_stage import unanswered
-
-    streams = Store(request.workspace.root).read(schemas.STREAMS).to_pylist()
-    taken = {row["uri"]: row["stream_id"] for row in streams if row["n_frames"]}
-    skipped = [row["stream_id"] for row in streams if row["error"] and row["stream_id"] in record.streams]
-    if skipped:
-        shown = ", ".join(skipped[:_SHOWN_SKIPPED])
-        more = f" and {len(skipped) - _SHOWN_SKIPPED} more" if len(skipped) > _SHOWN_SKIPPED else ""
-        why = "winnow sql 'SELECT stream_id, error FROM streams WHERE error IS NOT NULL' says why"
-        text = (
-            f"skipped {many(len(skipped), 'clip')} that cannot be read: {shown}{more}; the next run tries again ({why})"
-        )
-        out.print(text, soft_wrap=True, markup=False)
-    for row in streams:
-        if row["stream_id"] not in record.streams or row["error"]:
-            continue
-        remarks = remarks_on(row, taken)
-        if remarks:
-            out.print(f"stream {row['stream_id']}: {'; '.join(remarks)}", soft_wrap=True)
-    frames = record.outcomes[schemas.FRAMES.written_by].quarantined if record.outcomes else 0
-    said = [f"{many(frames, 'frame')} could not be read"] if frames else []
-    # Motion of a frame needs the frame before it, so that it can be missing for more frames than could not be read.
-    said += [
-        f"{name} is missing for {outcome.quarantined:,}"
-        for name, outcome in record.outcomes.items()
-        if outcome.quarantined > frames and name != schemas.ESCALATED.written_by
-    ]
-    if said:
-        text = f"{', '.join(said)}; the next run tries again (winnow inspect quarantine)"
-        out.print(text, soft_wrap=True)
-    if asked := unanswered(record):
-        out.print(asked, soft_wrap=True)
-
-
-def remarks_on(row: Mapping[str, Any], taken: Mapping[str, str]) -> list[str]:
-    """Return what is unusual about a stream, by its row; `taken` are the ids of streams that hold frames, by URI."""
-    from jobs.core.naming import many
-
-    remarks: list[str] = []
-    if not row["n_frames"]:
-        where = f"are those of stream {taken[row['uri']]} now" if row["uri"] in taken else "are gone"
-        remarks.append(f"its frames {where}, its rows were deleted")
-    if row["gaps"]:
-        remarks.append(f"{many(row['n_missing'], 'number')} missing in {many(len(row['gaps']), 'gap')}")
-        if 2 * len(row["gaps"]) > row["n_frames"]:
-            remarks.append("most frames follow a gap and have no motion; if they should not, set ingest.step")
-    if row["n_repeated"]:
-        if row["kind"] == "video":
-            remarks.append(f"{many(row['n_repeated'], 'packet')} left out: several have one timestamp")
-        else:
-            remarks.append(f"{many(row['n_repeated'], 'file')} skipped: several have one number")
-    if row["n_ignored"]:
-        remarks.append(f"{many(row['n_ignored'], 'other file')} left alone")
-    if len(row["sizes"]) > 1:
-        shown = [f"{s['width']}x{s['height']} ({s['n_frames']:,})" for s in row["sizes"][:_SHOWN_SIZES]]
-        more = len(row["sizes"]) - len(shown)
-        remarks.append(f"pictures of several sizes: {', '.join(shown)}{f' and {more} more' if more else ''}")
-    return remarks
+    out.print()
+    for line in summary_lines(record, request.workspace, request.limit, is_current=not request.replay):
+        out.print(line, soft_wrap=True, markup=False)

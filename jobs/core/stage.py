@@ -55,6 +55,10 @@ class Stage:
         """Return the declaration of the stage."""
         return SPECS[self.name]
 
+    def upstream_of(self, table: schemas.Table) -> Stage:
+        """Return the stage that it reads and that writes a table."""
+        return next(stage for stage in self.upstream if table in stage.spec.tables)
+
     def made_by(self, make: Callable[[int], AnyModel]) -> Stage:
         """Return the stage with what makes its model."""
         return dataclasses.replace(self, make=make)

@@ -6,8 +6,8 @@ import time
 
 from jobs.core.stage import Stage
 from jobs.passes.run_context import RunContext, Survey
+from jobs.stages.services import Calls, service_of
 from jobs.storage.quarantine import update_quarantine
-from jobs.vlm.vlm_stage import Escalation
 
 
 class CallStages:
@@ -41,13 +41,17 @@ class CallStages:
         )
         return fresh > 0
 
-    def _calls(self, stage: Stage) -> Escalation:
+    def _calls(self, stage: Stage) -> Calls:
         context = self._context
-        return Escalation(
+        found = service_of(stage, context.config)
+        assert found is not None
+        service, params = found
+        return service.calls(
             context.store,
             stage,
             context.by_name,
-            context.config,
+            params,
+            context.config.image,
             context.streams,
             context.job_id,
             context.check,

@@ -44,6 +44,11 @@ class StageOutcome:
     seconds: float = 0.0
     state: str = "pending"
 
+    @property
+    def left_over(self) -> int:
+        """Return how many frames have neither a row nor a place in the quarantine."""
+        return max(0, self.frames_in - self.computed - self.reused - self.quarantined)
+
     def account(
         self,
         earlier: StageOutcome,
@@ -107,6 +112,10 @@ class RunRecord:
         for stage in self.stages:
             self.outcomes.setdefault(stage.name, StageOutcome())
             self.earlier.setdefault(stage.name, StageOutcome())
+
+    def outcome_of(self, table: schemas.Table) -> StageOutcome | None:
+        """Return the outcome of the stage that writes a table first, None where the run has none."""
+        return next((self.outcomes[stage.name] for stage in self.stages if stage.table == table), None)
 
     @property
     def seconds(self) -> float:

@@ -13,9 +13,9 @@ from conf.stages import SPECS
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from jobs.core.stage import Stage
-from jobs.stages.calls import check_calls
 from jobs.stages.detection import detector_stage
 from jobs.stages.model_sources import SOURCES
+from jobs.stages.services import SERVICES
 from transforms.frames.pixel_measure import StageMeasure
 from transforms.metrics.measure import PixelParams
 from transforms.models.model_input import ModelInput
@@ -61,8 +61,8 @@ def _built(spec: StageSpec, config: PipelineConfig, chosen: Sequence[str], above
             upstream += [above[name] for name in (sorted(rule.stages) if rule else ())]
     if spec.model:
         return _model_stage(spec, config, params, tuple(upstream))
-    if spec.kind == "calls":
-        check_calls(config.escalate)
+    if spec.calls:
+        SERVICES[spec.calls.service].check(getattr(config, spec.calls.section))
     scope = spec.work.scope_in(config) if spec.work else "frame"
     return Stage(spec.name, spec.kind, spec.table, spec.code, params, tuple(upstream), scope, spec.version)
 

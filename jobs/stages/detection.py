@@ -118,11 +118,13 @@ def licence_notice(stages: Sequence[Stage]) -> str | None:
     """Return what the licences of a run's models ask of the user, the first time that they are used."""
     notices = []
     for stage in stages:
-        digest, what = stage.params.get(f"{stage.name}.weights_hash"), "these weights"
-        if stage.kind == "calls":
-            api, model = (stage.params.get(f"{stage.name}.{name}") for name in ("api", "model"))
+        spec = stage.spec
+        section = spec.model.section if spec.model else spec.calls.section if spec.calls else stage.name
+        digest, what = stage.params.get(f"{section}.weights_hash"), "these weights"
+        if spec.calls:
+            api, model = (stage.params.get(f"{section}.{name}") for name in ("api", "model"))
             digest, what = model and f"{api}:{model}", f"the answers of {model}"
-        licence = licence_of(digest, stage.params.get(f"{stage.name}.licence")) if digest else Licence()
+        licence = licence_of(digest, stage.params.get(f"{section}.licence")) if digest else Licence()
         if digest and (asked := notice(digest, licence, what)):
             notices.append(f"{stage.name}: {asked}")
     return "; ".join(notices) or None

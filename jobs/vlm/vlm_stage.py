@@ -14,20 +14,20 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
-from conf import PipelineConfig
-from jobs.core.errors import RunFailedError
+from jobs.core.errors import RunFailedError, UserError
+from jobs.core.optional_packages import missing
 from jobs.core.stage import Stage
-from jobs.records.run_record import RunRecord
+from jobs.records.run_record import StageOutcome
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Drop, Store
 from jobs.vlm.vlm_calls import Budget, BudgetExhaustedError, Caller, Ledger, Row, VlmRequest, misfits
-from jobs.vlm.vlm_clients import connect
+from jobs.vlm.vlm_clients import PACKAGES, connect
 from schemas import FRAME_KEY
 from transforms.assess.escalation import EscalateParams, as_jpeg, question, read_answer
 from transforms.frames.frame_image import Clips, open_frame
 from transforms.frames.image import ImageParams
 
-_HOPELESS = 3
+_MAX_FAILURES = 3
 _POLL_S = 0.2
 _ENDED = frozenset({"done", "invalid"})
 
@@ -40,25 +40,37 @@ def skipped(params: EscalateParams) -> str | None:
     return "SKIP_CLOUD" if forbidden and not params.is_local else None
 
 
-def unasked(record: RunRecord) -> str | None:
+def check(params: EscalateParams) -> None:
+    """Raise `UserError` with all that is wrong with what the calls need.
+
+    Where the environment forbids to ask, nothing is needed.
+    """
+    if skipped(params):
+        return
+    problems = [*params.problems(), *missing("vlm", PACKAGES[params.api])]
+    if not params.is_local and not os.environ.get(params.key_name):
+        problems.append(f"${params.key_name} is not set; expected the key of the endpoint there")
+    if problems:
+        raise UserError(problems)
+
+
+def unasked(outcome: StageOutcome, params: EscalateParams) -> str | None:
     """Return a line on the frames that a run did not ask about although they were routed to the model, if there are."""
-    done = record.outcomes.get(schemas.ESCALATED.written_by)
-    left = done.frames_in - done.computed - done.reused - done.quarantined if done else 0
+    left = outcome.left_over
     if left <= 0:
         return None
-    why = skipped(record.config.escalate)
+    why = skipped(params)
     reason = f"{why} is set" if why else "escalate.max_usd, or the endpoint's patience, was used up; run again to go on"
     return f"the model was not asked about {left:,} frames: {reason}"
 
 
-def unanswered(record: RunRecord) -> str | None:
+def unanswered(outcome: StageOutcome, params: EscalateParams) -> str | None:
     """Return a line on the frames that have no valid answer, and on which of them is asked again, if there are any."""
-    done = record.outcomes.get(schemas.ESCALATED.written_by)
-    if not done or not done.quarantined:
+    if not outcome.quarantined:
         return None
     return (
-        f"escalate has no valid answer for {done.quarantined:,}; the next run asks again where fewer than "
-        f"{record.config.escalate.attempts} answers came, but where none of so many fitted only if escalate.attempts "
+        f"escalate has no valid answer for {outcome.quarantined:,}; the next run asks again where fewer than "
+        f"{params.attempts} answers came, but where none of so many fitted only if escalate.attempts "
         "is raised (winnow inspect quarantine)"
     )
 
@@ -78,27 +90,29 @@ class Escalation:
         store: Store,
         stage: Stage,
         stages: Mapping[str, Stage],
-        config: PipelineConfig,
+        params: EscalateParams,
+        image: ImageParams,
         streams: Sequence[str],
         job_id: str,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._stage = stage
-        self._route, self._frames_stage = stage.upstream
+        self._route = stage.upstream_of(schemas.ROUTING)
+        self._frames_stage = stage.upstream_of(schemas.FRAMES)
         self._annotate = stages[schemas.ANNOTATED.written_by]
-        self._params = config.escalate
-        self._model = config.escalate.model or ""
-        self._image = config.image
+        self._params = params
+        self._model = params.model or ""
+        self._image = image
         self._streams = frozenset(streams)
         self._job_id = job_id
         self._check = check
-        self._standing: _Standing | None = None
+        self._questions: _Questions | None = None
 
     def survey(self) -> CallSurvey:
         """Return how many frames are routed to the model, and about how many of them it has not been asked yet."""
-        standing = self._standing = self._look()
-        return CallSurvey(len(standing.requests), len(standing.open))
+        questions = self._questions = self._compare()
+        return CallSurvey(len(questions.requests), len(questions.open))
 
     def ask(self) -> tuple[int, list[Row]]:
         """Ask about what is open as last surveyed; return how many valid answers came, and the faults of frames.
@@ -106,29 +120,29 @@ class Escalation:
         Answers are written also where the run is ended in between. Raises `RunFailedError` where the endpoint answers
         nobody.
         """
-        standing = self._standing or self._look()
+        questions = self._questions or self._compare()
         fresh: list[Row] = []
         faults: list[Row] = []
         try:
             if not skipped(self._params):
-                self._ask_all(standing.open, fresh, faults)
+                self._ask_all(questions.open, fresh, faults)
         finally:
-            if fresh or len(standing.kept) < standing.n_answered:
-                self._write([*standing.kept, *fresh])
+            if fresh or len(questions.kept) < questions.n_answered:
+                self._write([*questions.kept, *fresh])
         return len(fresh), faults
 
-    def _look(self) -> _Standing:
+    def _compare(self) -> _Questions:
         routed = self._routed()
         requests = list(self._requests(routed))
         answered = self._answered()
-        # What was said stays for as long as the question would be the same, whatever is routed where by now.
+        # An answer stays for as long as the question would be the same, whatever is routed where by now.
         others = self._requests(
             [row for key, row in self._frames(list(answered)).items() if key not in _places(routed)]
         )
         same = [request for request in (*requests, *others) if _call_of(answered, request) == request.call_id]
         kept = [answered[_place(request.frame)] for request in same]
         open_ = [request for request in requests if _call_of(answered, request) != request.call_id]
-        return _Standing(requests, open_, kept, len(answered))
+        return _Questions(requests, open_, kept, len(answered))
 
     def _ask_all(self, requests: Sequence[VlmRequest], fresh: list[Row], faults: list[Row]) -> None:
         """Ask about requests, the first ones first, several at a time; what came of each is in their order.
@@ -212,7 +226,7 @@ class Escalation:
             yield VlmRequest(frame, asked, asked.call_id(self._model, frame["content_hash"]))
 
 
-class _Standing(NamedTuple):
+class _Questions(NamedTuple):
     """Questions to put, in order, those of them without an answer, answers that stay, and how many there are now."""
 
     requests: list[VlmRequest]
@@ -274,7 +288,7 @@ class _Round:
             return True
         caller = self._connected()
         try:
-            jpeg = _shown(request, self._params.long_side, self._image, clips)
+            jpeg = _jpeg_of(request, self._params.long_side, self._image, clips)
             number = self._budget.take(caller.may_cost(request), self._wait)
         except BudgetExhaustedError:
             return False
@@ -304,7 +318,7 @@ class _Round:
     def _note(self, request: VlmRequest, entry: Row) -> None:
         self.came[_place(request.frame)] = entry
         self._failures = 0 if entry["state"] == "done" else self._failures + (entry["state"] == "failed")
-        if self._failures >= _HOPELESS:
+        if self._failures >= _MAX_FAILURES:
             raise RunFailedError(f"stage escalate: the endpoint answers nobody: {entry['error']}")
 
     def _may_go_on(self, entry: Row) -> bool:
@@ -324,7 +338,7 @@ class _Round:
             time.sleep(min(left, _POLL_S))
 
 
-def _shown(request: VlmRequest, long_side: int, params: ImageParams, clips: Clips) -> bytes:
+def _jpeg_of(request: VlmRequest, long_side: int, params: ImageParams, clips: Clips) -> bytes:
     """Return the picture of a frame as JPEG. Raises `OSError` where it cannot be read, or is not what it was."""
     frame = open_frame(request.frame["uri"], None, params, clips)
     if frame.content() != request.frame["input_id"]:

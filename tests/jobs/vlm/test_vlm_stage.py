@@ -227,7 +227,7 @@ def test_a_question_without_a_valid_answer_is_given_up(workspace: Workspace, mad
     record = ask(workspace, made, there, *few)
     outcome = record.outcomes["escalate"]
     assert (outcome.computed, outcome.quarantined, len(there.asked)) == (1, 1, 3)
-    said = unanswered(record) or ""
+    said = unanswered(outcome, record.config.escalate) or ""
     assert "no valid answer for 1;" in said
     assert "where fewer than 2 answers came, but where none of so many fitted only if escalate.attempts" in said
     assert ledger(workspace)["state"].to_list().count("invalid") == 1
@@ -301,7 +301,10 @@ def test_the_environment_can_forbid_to_ask(
     skipped = ask(workspace, made, there)
     outcome = skipped.outcomes["escalate"]
     assert (outcome.frames_in, outcome.computed, outcome.reused) == (N, 0, 0)
-    assert unasked(skipped) == f"the model was not asked about {N} frames: SKIP_VLM is set"
+    assert (
+        unasked(skipped.outcomes["escalate"], skipped.config.escalate)
+        == f"the model was not asked about {N} frames: SKIP_VLM is set"
+    )
     monkeypatch.setenv("SKIP_VLM", "0")
     monkeypatch.setenv("SKIP_CLOUD", "1")
     monkeypatch.delenv("OPENAI_API_KEY")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from jobs.cli.run import remarks_on
+from jobs.analysis.run_summary import stream_remarks
 
 ROW: dict[str, Any] = {
     "uri": "/a",
@@ -25,4 +25,4 @@ ROW: dict[str, Any] = {
     ],
 )
 def test_remarks_call_frames_what_they_are(kind: str, remark: str) -> None:
-    assert remarks_on(ROW | {"kind": kind}, {}) == [remark]
+    assert stream_remarks(ROW | {"kind": kind}, {}) == [remark]

@@ -1,0 +1,63 @@
+"""Services outside that stages ask: how each is checked, asked, and spoken of in the summary of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from conf import PipelineConfig
+from jobs.core.stage import Stage
+from jobs.records.run_record import StageOutcome
+from jobs.vlm import vlm_stage
+from jobs.vlm.vlm_calls import Row
+from jobs.vlm.vlm_stage import CallSurvey
+
+
+class Calls(Protocol):
+    """The calls of one run for one stage."""
+
+    def survey(self) -> CallSurvey:
+        """Return how many frames are sent to the service, and about how many of them it has not been asked."""
+
+    def ask(self) -> tuple[int, list[Row]]:
+        """Ask about what is open as last surveyed; return how many valid answers came, and the faults of frames."""
+
+
+@dataclass(frozen=True)
+class CallService:
+    """A service outside; each function is given the section of the configuration that the stage declares.
+
+    `check` raises `UserError`, before any work, for what the calls need. `forbidden_by` returns the variable of the
+    environment that forbids to ask, if one does. `calls` makes the `Calls` of a run. `unasked` and `unanswered` return
+    a line on the frames that it was not asked about, or gave no valid answer on, given the outcome of the stage.
+    """
+
+    check: Callable[[Any], None]
+    forbidden_by: Callable[[Any], str | None]
+    calls: Callable[..., Calls]
+    unasked: Callable[[StageOutcome, Any], str | None]
+    unanswered: Callable[[StageOutcome, Any], str | None]
+
+
+SERVICES: Mapping[str, CallService] = {
+    "vlm": CallService(
+        vlm_stage.check, vlm_stage.skipped, vlm_stage.Escalation, vlm_stage.unasked, vlm_stage.unanswered
+    )
+}
+
+
+def service_of(stage: Stage, config: PipelineConfig) -> tuple[CallService, Any] | None:
+    """Return the service that a stage asks, with its section of the configuration; None for a stage that asks none."""
+    calls = stage.spec.calls
+    return (SERVICES[calls.service], getattr(config, calls.section)) if calls else None
+
+
+def stages_used(stages: Sequence[Stage], config: PipelineConfig) -> list[Stage]:
+    """Return the stages without those that the environment keeps from asking."""
+    used = []
+    for stage in stages:
+        service = service_of(stage, config)
+        if service is None or not service[0].forbidden_by(service[1]):
+            used.append(stage)
+    return used
