@@ -18,9 +18,8 @@ import pyarrow as pa
 
 import schemas
 
-_INTERVALS = (schemas.SCENES, schemas.IDLE)
 TABLES: Mapping[str, schemas.Table] = {
-    table.name: table for table in schemas.ALL if table.per_frame or table in _INTERVALS or table is schemas.STREAMS
+    table.name: table for table in schemas.ALL if table.per_frame or table.of_intervals or table is schemas.STREAMS
 }
 """The tables that a rule may name: one row per frame, the interval that a frame lies in, or its stream."""
 
@@ -120,7 +119,7 @@ def understood(text: str) -> Rule:
 def relation(table: schemas.Table, columns: Iterable[str]) -> tuple[str, ...]:
     """Return the columns that a rule has to be given of a table of which it uses these."""
     key = list(schemas.FRAME_KEY)
-    if table in _INTERVALS:
+    if table.of_intervals:
         key = ["stream_id", "start_idx", "end_idx"]
     elif table is schemas.STREAMS:
         key = ["stream_id"]
@@ -258,7 +257,7 @@ def _either(words: list[str]) -> str:
 def _joined(table: schemas.Table, source: str, frames: str) -> str:
     if table is schemas.STREAMS:
         return f"LEFT JOIN (SELECT * FROM {source}) AS {table.name} ON {table.name}.stream_id = frames.stream_id"
-    if table in _INTERVALS:
+    if table.of_intervals:
         # The last interval that began by the frame is the one that it lies in, if that has not ended by then.
         source = (
             f"SELECT i.*, f.frame_idx FROM (SELECT * FROM {frames}) AS f ASOF JOIN (SELECT * FROM {source}) AS i "

@@ -128,8 +128,9 @@ class ModelWork:
     `make` returns what makes the model, given the number of its threads. Its first section of parameters is `section`.
 
     `shown`: single `frames`; `objects`, the frames on which the first stage that is read has found some, with these;
-    `stretches` of frames after such a frame. `like` is another stage that chooses the frames; `rule` a fixed SQL
-    condition that does; `kept_setting` a key whose value `kept` leaves only those that curation keeps.
+    `stretches` of frames after such a frame. `like` is another stage that chooses the frames; with `route` they are
+    those that the stage `route` sends there, and its objects count in place of the first detector's; `kept_setting` is
+    a key whose value `kept` leaves only those that curation keeps.
     `context_setting` names the key for how many frames before each come along.
 
     `finds`: the categories that get numbers. `is_final`: its objects are part of `annotations` as `winnow sql` and
@@ -144,13 +145,18 @@ class ModelWork:
     other: tuple[str, str] | None = None
     shown: Literal["frames", "objects", "stretches"] = "frames"
     like: str = ""
-    rule: str = ""
+    route: str = ""
     kept_setting: str = ""
     context_setting: str = ""
     finds: Finds | None = None
     is_final: bool = False
     name_column: str = "model"
     credit: int = 100
+
+    @property
+    def rule(self) -> str:
+        """Return the fixed SQL condition that chooses the frames, or nothing."""
+        return f"routing.route = '{self.route}'" if self.route else ""
 
 
 @dataclass(frozen=True)

@@ -290,7 +290,7 @@ STAGES = (
             "detector",
             "annotate",
             other=("route.larger", "route.larger_detector"),
-            rule="routing.route = 'larger'",
+            route="larger",
             finds=Finds(param="annotate.names"),
             is_final=True,
             credit=2,

@@ -70,6 +70,7 @@ SEGMENTED = frame_table(
     "Frames whose objects were segmented; written after their masks. Frames without objects have no row.",
     (Column("n_masks", pa.int64(), "Rows of the frame in `masks`.", "masks", low=0),),
     stage="segment",
+    in_curated=False,
 )
 
 TRACKS = stage_table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pyarrow as pa
@@ -36,7 +36,7 @@ class Table:
     """One Delta table: its columns in order, the key that makes a row unique, and how it is partitioned.
 
     `stage` is the stage that writes it, if its name is not the table's; `order` the columns by which its files are
-    sorted, if these are not the key.
+    sorted, if these are not the key. Where it has a row per frame, `in_curated` makes its columns part of `curated`.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Table:
     partition_by: tuple[str, ...] = ()
     stage: str = ""
     order: tuple[str, ...] = ()
+    in_curated: bool = True
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:
@@ -66,6 +67,11 @@ class Table:
     def per_frame(self) -> bool:
         """Return whether a stage writes exactly one row per frame into this table."""
         return self.has_stage_key and self.key == ("stage_key", *FRAME_KEY)
+
+    @property
+    def of_intervals(self) -> bool:
+        """Return whether a stage writes intervals of frames into this table."""
+        return self.has_stage_key and {"stream_id", "start_idx", "end_idx"} <= {column.name for column in self.columns}
 
     @property
     def written_by(self) -> str:
@@ -157,6 +163,7 @@ def stage_table(
     return Table(name, doc, ("stage_key", *key), (*STAGE_COLUMNS, *columns), ("stage_key",), stage, order)
 
 
-def frame_table(name: str, doc: str, columns: tuple[Column, ...], stage: str = "") -> Table:
+def frame_table(name: str, doc: str, columns: tuple[Column, ...], stage: str = "", in_curated: bool = True) -> Table:
     """Declare a stage table with exactly one row per frame."""
-    return stage_table(name, doc, FRAME_KEY, (STREAM_ID, FRAME_IDX, *columns), stage)
+    table = stage_table(name, doc, FRAME_KEY, (STREAM_ID, FRAME_IDX, *columns), stage)
+    return replace(table, in_curated=in_curated)

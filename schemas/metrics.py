@@ -93,6 +93,7 @@ MEDIA = frame_table(
             nullable=True,
         ),
     ),
+    in_curated=False,
 )
 
 EMBEDDINGS = frame_table(
@@ -106,6 +107,7 @@ EMBEDDINGS = frame_table(
             "Vector of length 1; the dot product of two vectors is their cosine similarity.",
         ),
     ),
+    in_curated=False,
 )
 
 IDLE = stage_table(

@@ -61,6 +61,7 @@ ESCALATED = frame_table(
         Column("model", pa.string(), "The model that answered."),
     ),
     stage="escalate",
+    in_curated=False,
 )
 
 ESCALATIONS = Table(

@@ -38,6 +38,7 @@ def main() -> None:
         {"warm": 0.0},
         {"warm": 10.0},
     ]
+    assert _sql(place, "SELECT count(warmth) AS n FROM curated") == [{"n": _N}]
     again = said(winnow(*asked))
     assert {name: again["stages"][name]["reused"] for name in _both(_N)} == _both(_N)
     assert said(winnow(*asked, "--dry-run", "--set", "brightness_jumps.least=99"))["stages"]["brightness_jumps"][

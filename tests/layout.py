@@ -18,6 +18,7 @@ _ROOMS = ("schemas", "transforms", "conf", "jobs")
 _MOST_LINES = 400
 _TEXTS = {".py", ".md", ".toml", ".yaml", ".j2", ".ipynb", ".txt", ""}
 # What declares stages, or decides about them together; elsewhere a name of a stage is looked up, never compared.
+_BY_STAGE = {"SPECS", "by_name", "earlier", "keys", "outcomes", "stages", "surveys", "_stages", "_surveys"}
 _DECLARES_STAGES = {"conf/stages.py", "conf/stage_checks.py"}
 _NO_STAGES = {
     ("jobs/analysis/labels.py", "frames"): "a kind of label",
@@ -121,13 +122,29 @@ def _stage_names() -> Iterator[str]:
         if name in _DECLARES_STAGES:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.Compare):
-                continue
-            sides = [node.left, *node.comparators]
-            literals = [each for side in sides for each in (side, *getattr(side, "elts", []))]
-            for word in {each.value for each in literals if isinstance(each, ast.Constant)}:
+            for word in _words_used_as_stages(node):
                 if word in STAGE_NAMES and (name, word) not in _NO_STAGES:
-                    yield f"{name}:{node.lineno}: compares a stage's name, {word!r}; declare it in conf/stages.py"
+                    yield f"{name}:{getattr(node, 'lineno', 0)}: names a stage, {word!r}; declare it in conf/stages.py"
+
+
+def _words_used_as_stages(node: ast.AST) -> set[object]:
+    """Return the constants that are compared, looked up in a mapping by stage, or given as `stage=`."""
+    if isinstance(node, ast.Compare):
+        sides = [node.left, *node.comparators]
+        found = [each for side in sides for each in (side, *getattr(side, "elts", []))]
+    elif isinstance(node, ast.Subscript) and _last_name(node.value) in _BY_STAGE:
+        found = [node.slice]
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in {"get", "pop"}:
+        found = node.args[:1] if _last_name(node.func.value) in _BY_STAGE else []
+    elif isinstance(node, ast.keyword) and node.arg == "stage":
+        found = [node.value]
+    else:
+        return set()
+    return {each.value for each in found if isinstance(each, ast.Constant)}
+
+
+def _last_name(node: ast.AST) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def _imports_in_texts() -> Iterator[str]:

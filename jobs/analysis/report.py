@@ -90,7 +90,7 @@ def render(workspace: Workspace, run: str | None = None, release: str | None = N
 
 def _configs(store: Store, view: View) -> dict[str, PipelineConfig]:
     """Return the configuration of the keep decisions of each stream, if it can be read."""
-    keys = view.selection.keys.get("curation", {})
+    keys = view.selection.keys.get(schemas.CURATION.written_by, {})
     rows = store.read(schemas.STAGE_RUNS, ("job_id", "stage", "stage_key")).to_pylist()
     ran = {row["stage_key"]: row["job_id"] for row in rows if row["stage"] == schemas.CURATION.written_by}
     found: dict[str, PipelineConfig] = {}

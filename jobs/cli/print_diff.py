@@ -25,7 +25,7 @@ def print_diff(out: Console, found: Mapping[str, Any]) -> None:
     ]
     if rows:
         print_table(("stage", "rows", "rows then", "added", "gone", "changed", "columns"), rows)
-    for side, counted in stages.get("curation", {}).get("verdicts", {}).items():
+    for side, counted in (item for stage in stages.values() for item in stage.get("verdicts", {}).items()):
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in counted.items() if reason != "frames") or "none"
         then = "then dropped for" if side == "newly_dropped" else "were dropped for"
         if counted["frames"]:

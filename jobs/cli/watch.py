@@ -102,6 +102,7 @@ def picture(progress: Progress, state: str) -> RenderableType:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
+    from jobs.core.naming import MEASURE
     from jobs.runs.follow import duration
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -111,7 +112,7 @@ def picture(progress: Progress, state: str) -> RenderableType:
         rate, left = part.frames_per_second(), part.eta_s()
         account = progress.accounts.get(part.name, {})
         total = part.total or account.get("frames")
-        done = part.done if part.name == "measure" else account.get("frames", 0)
+        done = part.done if part.name == MEASURE else account.get("frames", 0)
         bar = ProgressBar(total or 1, done if total else 0, width=30) if total or part.ended_ns is None else ""
         table.add_row(
             part.name,

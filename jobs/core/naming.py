@@ -10,6 +10,9 @@ from datetime import UTC, datetime
 _LAST = re.compile(r"last(?:~(\d+))?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
+MEASURE = "measure"
+"""The name under which the stages that read pixels pause and step: they are one pass."""
+
 
 def counted_back(name: str, ids: Iterable[str]) -> str:
     """Return the id for `last`, or `last~1` for the one before it; other names unchanged.

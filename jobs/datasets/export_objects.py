@@ -111,13 +111,17 @@ def _reviewing_models(view: View, frames: pa.Table) -> list[dict[str, Any]]:
     counts = [(pl.col("said") == verdict).sum().alias(name) for verdict, name in does.items()]
     frames_of = answers.group_by("model").len("frames")
     judged = frames_of.join(verdicts.group_by("model").agg(counts), on="model").sort("model")
-    known = {params.get("escalate.model"): params for params in params_of(view, "escalate")}
+    asked_by = [(spec.name, spec.calls.section) for spec in STAGES if spec.calls]
+    known = {
+        params.get(f"{section}.model"): (stage, params.get(f"{section}.api"), params.get(f"{section}.licence"))
+        for stage, section in asked_by
+        for params in params_of(view, stage)
+    }
     found = []
     for row in judged.to_dicts():
-        params = known.get(row["model"], {})
-        licence = params.get("escalate.licence")
+        stage, api, licence = known.get(row["model"], (asked_by[0][0], None, None))
         terms = {"licence": licence, "restriction": restriction_of(licence)}
-        found.append({"source": "escalate", "api": params.get("escalate.api")} | row | terms)
+        found.append({"source": stage, "api": api} | row | terms)
     return found
 
 

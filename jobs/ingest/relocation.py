@@ -64,7 +64,7 @@ def _holds_frames_of(stream: StreamFiles, stream_id: str, store: Store) -> bool:
 def _have_content(files: pl.DataFrame, stream_id: str, store: Store) -> bool:
     """Return whether files with `frame_idx` and `uri` have the bytes of a stream's frames of these numbers."""
     heads = pl.DataFrame(store.read(schemas.HEADS, ("stream_id", "stage", "stage_key")))
-    keys = heads.filter(stream_id=stream_id, stage="frames")["stage_key"].to_list()
+    keys = heads.filter(stream_id=stream_id, stage=schemas.FRAMES.written_by)["stage_key"].to_list()
     streams, span = frozenset([stream_id]), (files["frame_idx"][0], files["frame_idx"][-1] + 1)
     for key in keys:
         rows = store.open(schemas.FRAMES).read(("frame_idx", "content_hash"), key, streams, span)

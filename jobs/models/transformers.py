@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from conf import PipelineConfig
+from conf.detectors import DETECTORS
 from conf.model_catalogue import catalogue
 from jobs.core.errors import UserError, one_line
 from jobs.core.optional_packages import missing
@@ -97,7 +98,7 @@ def default_of(detector: str) -> str:
 
 def detector(config: PipelineConfig) -> Runnable:
     """Return the torch detector that a configuration names. Raises `UserError` with all problems."""
-    if config.annotate.detector == "yolo26":
+    if DETECTORS[config.annotate.detector].kinds is None:
         return _yolo(config)
     return _of_transformers(config)
 

@@ -64,7 +64,7 @@ class ModelPlanner:
     ) -> None:
         self._store = store
         self._stage = stage
-        self._frames = stages["frames"]
+        self._frames = stages[schemas.FRAMES.written_by]
         self._routing = Chooser(store, stages)
         self._streams = frozenset(streams)
         self._recompute = recompute

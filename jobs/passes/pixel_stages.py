@@ -8,6 +8,7 @@ from typing import NamedTuple, NoReturn
 import pyarrow as pa
 
 from jobs.core.errors import RunFailedError, RunStopped
+from jobs.core.naming import MEASURE
 from jobs.core.stage import Stage
 from jobs.passes import stream_statistics
 from jobs.passes.intake import Intake, PassResult
@@ -15,7 +16,7 @@ from jobs.passes.pixel_pass import limited, run_pass
 from jobs.passes.pixel_plan import PixelPlan, Planner
 from jobs.passes.quarantined_frames import only_quarantined
 from jobs.passes.run_context import RunContext, Survey
-from jobs.stages.build import MEASURE, pixel_params
+from jobs.stages.build import pixel_params
 from jobs.storage.committer import Committer
 from jobs.storage.quarantine import update_quarantine
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+import schemas
 from conf import MODEL_STAGES
 from jobs.core.job_states import STOPPED
 from jobs.records.journal import Journal
@@ -85,7 +86,8 @@ class RunReporter:
             stage=self._stage,
             frames=receipt["n_frames"],
             # In each table of the pass; that of `frames`, or of the model, has one for every frame not quarantined.
-            rows=receipt["n_frames"] - _n_frames(receipt["faults"], frozenset({"frames", *MODEL_STAGES})),
+            rows=receipt["n_frames"]
+            - _n_frames(receipt["faults"], frozenset({schemas.FRAMES.written_by, *MODEL_STAGES})),
             seconds=_seconds(receipt["started_ns"], receipt["finished_ns"]),
             data={"machine": receipt["machine"]} if "machine" in receipt else None,
             **place,

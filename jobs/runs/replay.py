@@ -13,12 +13,13 @@ import schemas
 from conf import ConfigError, Loaded, PipelineConfig
 from conf.loader import flat, override, parse, to_dict
 from jobs.core.errors import UserError
+from jobs.core.naming import MEASURE
 from jobs.core.stage import Stage, canonical
 from jobs.ingest.catalogue import IngestOverrides
 from jobs.records.job_log import JobLog
 from jobs.runs.prepare import RunRequest
 from jobs.runs.replay_spec import Replay
-from jobs.stages.build import MEASURE, build, step_named
+from jobs.stages.build import build, step_named
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views import snapshot_spec

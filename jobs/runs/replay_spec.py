@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import schemas
+from jobs.core.naming import MEASURE
 from jobs.passes.pixel_plan import Listed
-from jobs.stages.build import MEASURE
 from jobs.storage.store import Store
 
 _RECOMPUTE = "again"

@@ -11,7 +11,7 @@ from typing import Any
 import schemas
 from jobs.core.errors import RunFailedError, RunStopped, UserError, one_line
 from jobs.core.memory import release_memory
-from jobs.core.naming import new_job_id
+from jobs.core.naming import MEASURE, new_job_id
 from jobs.core.os_errors import as_problem
 from jobs.core.stage import Stage
 from jobs.engine.credential_forwarding import forwarded_credentials
@@ -26,7 +26,7 @@ from jobs.records.journal import Journal
 from jobs.records.run_events import ProgressListener, RunReporter, SilentListener
 from jobs.records.run_record import RunRecord, close_dead_runs
 from jobs.runs.prepare import Prepared, RunRequest, n_new_frames, prepare
-from jobs.stages.build import MEASURE, step_named, written_by
+from jobs.stages.build import step_named, written_by
 from jobs.storage import heads, maintenance
 from jobs.storage.store import ConflictError, Store
 from jobs.storage.workspace import Workspace

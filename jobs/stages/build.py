@@ -11,6 +11,7 @@ from conf import PipelineConfig
 from conf.stage_spec import StageSpec, setting
 from conf.stages import SPECS
 from jobs.core.errors import UserError
+from jobs.core.naming import MEASURE
 from jobs.core.optional_packages import require
 from jobs.core.stage import Stage
 from jobs.stages.detection import detector_stage
@@ -19,9 +20,6 @@ from jobs.stages.services import SERVICES
 from transforms.frames.pixel_measure import StageMeasure
 from transforms.metrics.measure import PixelParams
 from transforms.models.model_input import ModelInput
-
-MEASURE = "measure"
-"""The name under which the stages that read pixels pause and step: they are one pass."""
 
 _OF_EVERY_RUN = (
     schemas.STREAMS,

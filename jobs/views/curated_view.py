@@ -10,18 +10,7 @@ import schemas
 
 NAME = "curated"
 
-_JOINED = (
-    schemas.QUALITY,
-    schemas.FINGERPRINTS,
-    schemas.MOTION,
-    schemas.DUPLICATES,
-    schemas.CURATION,
-    schemas.ANNOTATED,
-    schemas.PROPAGATED,
-    schemas.OCR,
-    schemas.CAPTIONS,
-    schemas.ROUTING,
-)
+_JOINED = tuple(table for table in schemas.ALL if table.per_frame and table.in_curated and table != schemas.FRAMES)
 # Binary columns are of no use to readers, who find them in `fingerprints` and `motion`.
 _LEFT_OUT = frozenset({"stage_key", "input_id", "content_id", "layout", "tiles", "sketch", *schemas.FRAME_KEY})
 

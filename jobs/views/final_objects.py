@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import polars as pl
 
 import schemas
+from conf.stages import STAGES
 from schemas import FRAME_KEY
 
 NAME = "objects"
@@ -22,6 +23,9 @@ HUMAN = ("approve", "correct", "add")
 
 COLUMNS = (*schemas.OBJECT_COLUMNS, "decision", "reviewer")
 """Columns of `objects` and `objects_by_models`: of `annotations`, and the last decision with who made it."""
+
+_INSTEAD = {spec.name: spec.model.route for spec in STAGES if spec.model and spec.model.route}
+"""Stages whose objects count in place of the first detector's, and the route that sends frames there."""
 
 _PICTURE = [*FRAME_KEY, "content_hash"]
 
@@ -47,12 +51,14 @@ def objects_by_models(table: Tables) -> pl.LazyFrame:
     That is without what a vision language model dropped, and under the categories that it gave.
     """
     now = ["input_id", *FRAME_KEY]
-    routed = table("routing").filter(route="larger")
-    larger = table("annotated:larger").join(table("frames").select(now), on=now, how="semi")
-    larger = larger.join(routed, on=FRAME_KEY, how="semi").select(FRAME_KEY)
     columns = list(schemas.OBJECT_COLUMNS)
-    first = table("annotations").select(columns).join(larger, on=FRAME_KEY, how="anti")
-    second = table("annotations:larger").select(columns).join(larger, on=FRAME_KEY, how="semi")
+    found = table("annotations").select(columns)
+    for stage, route in _INSTEAD.items():
+        routed = table("routing").filter(route=route)
+        frames = table(f"annotated:{stage}").join(table("frames").select(now), on=now, how="semi")
+        frames = frames.join(routed, on=FRAME_KEY, how="semi").select(FRAME_KEY)
+        instead = table(f"annotations:{stage}").select(columns).join(frames, on=FRAME_KEY, how="semi")
+        found = pl.concat([found.join(frames, on=FRAME_KEY, how="anti"), instead])
     verdicts = (
         table("escalated")
         .select("verdicts", reviewer="model")
@@ -63,8 +69,7 @@ def objects_by_models(table: Tables) -> pl.LazyFrame:
     )
     relabelled = pl.when(pl.col("decision") == "relabel").then(pl.col("other")).otherwise(pl.col("category"))
     return (
-        pl.concat([first, second])
-        .join(verdicts, on="annotation_id", how="left")
+        found.join(verdicts, on="annotation_id", how="left")
         .filter(pl.col("decision").ne_missing("drop"))
         .with_columns(category=relabelled)
         .select(COLUMNS)
