@@ -127,7 +127,11 @@ def _option(name: str, hint: Any, given: inspect.Parameter) -> tuple[str, str]:
 
 
 def _placeholder(kind: Any) -> str:
+    if typing.get_origin(kind) is typing.Literal:
+        return ", ".join(f"`{word}`" for word in typing.get_args(kind))
     kinds = [k for k in typing.get_args(kind) or (kind,) if k is not type(None)]
+    if typing.get_origin(kinds[0]) is typing.Literal:
+        return _placeholder(kinds[0])
     if isinstance(kinds[0], type) and issubclass(kinds[0], Enum):
         return ", ".join(f"`{member.value}`" for member in kinds[0])
     return {int: "N", Path: "PATH"}.get(kinds[0], "TEXT")

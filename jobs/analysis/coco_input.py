@@ -7,19 +7,18 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from jobs.core.choices import IouType
 from jobs.core.errors import UserError, one_line
 from transforms.formats.coco_rle import checked_segmentation
-
-Kind = Literal["bbox", "segm"]
 
 _SHOWN = 10
 _SIZE = ("width", "height")
 _LISTS = ("images", "annotations", "categories")
 
 
-def read_ground_truth(path: Path, kind: Kind = "bbox") -> dict[str, Any]:
+def read_ground_truth(path: Path, kind: IouType = "bbox") -> dict[str, Any]:
     """Return a COCO ground-truth file, with missing fields that scoring needs filled in.
 
     Missing areas are those of the boxes, missing `iscrowd` is 0. Raises `UserError` with all problems.
@@ -40,7 +39,7 @@ def read_ground_truth(path: Path, kind: Kind = "bbox") -> dict[str, Any]:
     return {**document, "annotations": annotations}
 
 
-def read_detections(path: Path, truth: Mapping[str, Any], kind: Kind = "bbox") -> list[dict[str, Any]]:
+def read_detections(path: Path, truth: Mapping[str, Any], kind: IouType = "bbox") -> list[dict[str, Any]]:
     """Return the objects of a COCO results file, with compressed masks. Raises `UserError` with all problems."""
     rows = _document(path)
     if not isinstance(rows, list):
@@ -84,7 +83,7 @@ def _refuse(problems: Sequence[str], where: str) -> None:
         raise UserError([*(f"{where}: {text}" for text in problems[:_SHOWN]), *more])
 
 
-def _record_problems(document: Mapping[str, Any], kind: Kind) -> Iterator[str]:
+def _record_problems(document: Mapping[str, Any], kind: IouType) -> Iterator[str]:
     """Yield the problems of the images, categories and objects of a ground-truth file."""
     for number, image in enumerate(document["images"], 1):
         if not isinstance(image, dict) or "id" not in image or not isinstance(image.get("file_name"), str):
@@ -110,7 +109,7 @@ def _name_problems(document: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{name}: {key} {value!r} occurs {n} times, expected once"
 
 
-def _row_problems(row: Any, images: Mapping[Any, Any], categories: set[Any], kind: Kind) -> list[str]:
+def _row_problems(row: Any, images: Mapping[Any, Any], categories: set[Any], kind: IouType) -> list[str]:
     if not isinstance(row, dict):
         return [f"expected an object, found {_short(row)}"]
     problems = []

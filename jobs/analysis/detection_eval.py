@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 
 from jobs.analysis import charts
-from jobs.analysis.coco_input import Kind, read_detections, read_ground_truth
+from jobs.analysis.coco_input import read_detections, read_ground_truth
 from jobs.analysis.pages import render_page
+from jobs.core.choices import IouType
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from jobs.core.plain_values import finite
@@ -71,14 +72,14 @@ class DetectionResult:
         return finite(plain)
 
 
-def evaluate_files(truth: Path, detections: Path, kind: Kind, min_score: float) -> DetectionResult:
+def evaluate_files(truth: Path, detections: Path, kind: IouType, min_score: float) -> DetectionResult:
     """Score a COCO results file. Raises `UserError` with all problems of both files."""
     require("annotate", "pycocotools")
     document = read_ground_truth(truth, kind)
     return _result(document, read_detections(detections, document, kind), kind, min_score, Matching())
 
 
-def evaluate_view(view: View, truth: Path, kind: Kind, min_score: float, as_found: bool = False) -> DetectionResult:
+def evaluate_view(view: View, truth: Path, kind: IouType, min_score: float, as_found: bool = False) -> DetectionResult:
     """Score the annotations of a view: after reviews, or `as_found` by the models.
 
     Raises `UserError` if they cannot be compared with the ground truth.
@@ -108,7 +109,7 @@ def evaluate_view(view: View, truth: Path, kind: Kind, min_score: float, as_foun
 
 
 def _result(
-    truth: Mapping[str, Any], found: list[dict[str, Any]], kind: Kind, min_score: float, matching: Matching
+    truth: Mapping[str, Any], found: list[dict[str, Any]], kind: IouType, min_score: float, matching: Matching
 ) -> DetectionResult:
     categories = [c["name"] for c in sorted(truth["categories"], key=lambda c: c["id"])]
     scores = score(truth, found, kind, min_score)
@@ -180,7 +181,7 @@ def _refuse_sizes(matched: pl.DataFrame) -> None:
         raise UserError(problems)
 
 
-def _annotations(view: View, images: pl.DataFrame, kind: Kind, table: str) -> pl.DataFrame:
+def _annotations(view: View, images: pl.DataFrame, kind: IouType, table: str) -> pl.DataFrame:
     names = ["annotation_id", *FRAME_KEY, "category", "score", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "mask_rle"]
     rows = view.lazy(table).select(names).collect()
     if kind == "segm":
@@ -193,7 +194,7 @@ def _annotations(view: View, images: pl.DataFrame, kind: Kind, table: str) -> pl
     return rows.with_columns(image_id=pl.Series([ids[at] for at in rows["at"].to_list()], dtype=pl.Object))
 
 
-def _found(row: Mapping[str, Any], ids: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
+def _found(row: Mapping[str, Any], ids: Mapping[str, Any], kind: IouType) -> dict[str, Any]:
     found = {
         "image_id": row["image_id"],
         "category_id": ids[row["category"].strip().casefold()],

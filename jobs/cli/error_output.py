@@ -29,7 +29,8 @@ def usage_problem(error: BaseException) -> tuple[str, int] | None:
     format_message, exit_code = getattr(error, "format_message", None), getattr(error, "exit_code", None)
     if not callable(format_message) or not isinstance(exit_code, int):
         return None
-    said = " ".join(str(format_message()).split())
+    # The parser checks values with pydantic, which says first of which kind an error is.
+    said = " ".join(str(format_message()).replace("Value error, ", "").split())
     command = getattr(getattr(error, "ctx", None), "command_path", None)
     return f"{said.removesuffix('.')}; see `{command} --help`" if command else said, exit_code
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,15 +9,9 @@ import typer
 
 from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, ReleaseOption, RunOption, WorkspaceOption
+from jobs.core.choices import IouType
 
 app = Commands(help="Compare results with labels.")
-
-
-class IouType(StrEnum):
-    """What is compared."""
-
-    bbox = "bbox"
-    segm = "segm"
 
 
 @app.command()
@@ -88,7 +81,7 @@ def detections(
     workspace: WorkspaceOption = None,
     run: RunOption = None,
     release: ReleaseOption = None,
-    iou: Annotated[IouType, typer.Option(help="Compare boxes or masks.")] = IouType.bbox,
+    iou: Annotated[IouType, typer.Option(help="Compare boxes or masks.")] = "bbox",
     min_score: Annotated[
         float, typer.Option(help="Least score for precision, recall and confusion; AP takes all.", min=0, max=1)
     ] = 0.25,
@@ -117,10 +110,10 @@ def detections(
     if found is not None and (run or release):
         raise UserError("--detections scores a file; --run and --release read a workspace: expected one of them")
     if found is not None:
-        result = evaluate_files(truth, found, iou.value, min_score)
+        result = evaluate_files(truth, found, iou, min_score)
     else:
         view = View.of(Workspace.at(workspace), run, release)
-        result = evaluate_view(view, truth, iou.value, min_score, as_found)
+        result = evaluate_view(view, truth, iou, min_score, as_found)
     if out is not None:
         paths.place(out).write(page(result, "Winnow: detections against labels", truth.name).encode())
     for line in left_out(result.matching):

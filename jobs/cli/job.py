@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, RayOption, WorkspaceOption
+from jobs.core.choices import RetryOnly
 
 if TYPE_CHECKING:
     from jobs.dispatch.job_control import ControlResult
@@ -178,17 +178,11 @@ def replay_stage(
         raise typer.Exit(1)
 
 
-class Only(StrEnum):
-    """Which frames of a run are retried."""
-
-    quarantined = "quarantined"
-
-
 @app.command()
 def retry(
     job_id: IdArgument,
     only: Annotated[
-        Only | None, typer.Option(help="Retry only such frames, in a child run.", show_default=False)
+        RetryOnly | None, typer.Option(help="Retry only such frames, in a child run.", show_default=False)
     ] = None,
     workspace: WorkspaceOption = None,
     ray_address: RayOption = None,

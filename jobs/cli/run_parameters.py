@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from jobs.cli.options import ConfigOption, ProfileOption, RayOption, SettingsOption
+from jobs.core.choices import OnError
 from jobs.runs.run_option_help import RUN_OPTION_HELP as HELP
 
 if TYPE_CHECKING:
     from jobs.runs.run_options import RunOptions
 
 Command = Callable[..., None]
-
-
-class OnError(StrEnum):
-    """What to do with a frame that cannot be computed."""
-
-    quarantine = "quarantine"
-    abort = "abort"
 
 
 class _Parameters:
@@ -40,7 +33,7 @@ class _Parameters:
     reread: Annotated[bool, typer.Option("--reread", help=HELP["reread"])] = False
     limit: Annotated[int | None, typer.Option("--limit", min=0, help=HELP["limit"])] = None
     strict: Annotated[bool, typer.Option("--strict", help=HELP["strict"])] = False
-    on_error: Annotated[OnError, typer.Option("--on-error", help=HELP["on_error"])] = OnError.quarantine
+    on_error: Annotated[OnError, typer.Option("--on-error", help=HELP["on_error"])] = "quarantine"
     pause_after: Annotated[str | None, typer.Option("--pause-after", help=HELP["pause_after"], metavar="STAGE")] = None
     ray_address: RayOption = None
 
@@ -89,4 +82,4 @@ def _options(values: Mapping[str, Any]) -> RunOptions:
     from jobs.runs.run_options import RunOptions
 
     given = {name: value for name, value in values.items() if value is not None}
-    return RunOptions.parse({n: v.value if isinstance(v, Enum) else v for n, v in given.items()})
+    return RunOptions.parse(given)

@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
 from jobs.cli.options import JsonOption, ReleaseOption, RunOption, WhereOption, WorkspaceOption
+from jobs.core.choices import Balance, CompareBy
+from transforms.curate.strategy import Strategy
 
-
-class Strategy(StrEnum):
-    """How frames are chosen."""
-
-    uniform = "uniform"
-    stratified = "stratified"
-    diverse = "diverse"
-    coverage = "coverage"
-
-
-class Balance(StrEnum):
-    """What has equal shares."""
-
-    stream = "stream"
-    scene = "scene"
-    hour = "hour"
-
-
-class By(StrEnum):
-    """What frames are compared by."""
-
-    layout = "layout"
-    embedding = "embedding"
+_Part = StrEnum("_Part", get_args(Balance))  # type: ignore[misc] # typer takes no list of literals
 
 
 def select(
@@ -48,10 +28,10 @@ def select(
             help="uniform: at equal distances. stratified: equal shares, of each the best frames. diverse: as unlike "
             "as possible. coverage: so that every frame has a chosen one that is like it.",
         ),
-    ] = Strategy.diverse,
+    ] = "diverse",
     name: Annotated[str, typer.Option(help="Name of the selection; one of that name is replaced.")] = "selection",
     balance: Annotated[
-        list[Balance] | None,
+        list[_Part] | None,
         typer.Option(
             help="Give equal shares to streams, scenes or hours (UTC, by the files' times). Repeat for several.",
             metavar="stream|scene|hour",
@@ -65,7 +45,7 @@ def select(
         ),
     ] = None,
     by: Annotated[
-        By | None,
+        CompareBy | None,
         typer.Option(
             help="What diverse and coverage compare frames by: their layouts, or what they show.",
             show_default="embedding where all frames have one",
@@ -95,15 +75,15 @@ def select(
 
     request = SelectRequest(
         name,
-        strategy.value,
+        strategy,
         n,
         fraction,
-        tuple(part.value for part in balance or ()),
+        tuple(cast("Balance", part.value) for part in balance or ()),
         tuple(after or ()),
         where,
         quality,
         seed,
-        by.value if by else None,
+        by,
         run,
         release,
     )
@@ -112,7 +92,7 @@ def select(
         print_json(found)
         return
     basis = f" by {found['by']}" if found["by"] else ""
-    out.print(f"selection {name}: {found['chosen']:,} of {found['of']:,} kept frames, {strategy.value}{basis}")
+    out.print(f"selection {name}: {found['chosen']:,} of {found['of']:,} kept frames, {strategy}{basis}")
     for stream, count in found["streams"].items():
         out.print(f"  {stream}  {count:,}")
     if found["chosen"] < found["asked"]:

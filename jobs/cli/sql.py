@@ -5,30 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO, cast, get_args
 
 import typer
 
 from jobs.cli.options import ReleaseOption, RunOption, WorkspaceOption
+from jobs.core.choices import QueryFormat
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SHOWN = 1000
 """Rows that are printed as a table."""
-
-
-class QueryFormat(StrEnum):
-    """How a result is printed."""
-
-    table = "table"
-    json = "json"
-    jsonl = "jsonl"
-    csv = "csv"
-    parquet = "parquet"
 
 
 def sql(
@@ -58,10 +48,10 @@ def sql(
     from jobs.views.view import View
 
     kind = format_ or _format_of(out)
-    if out and kind is QueryFormat.table:
+    if out and kind == "table":
         raise UserError("--format table is for the terminal; expected json, jsonl, csv or parquet for --out")
     view = View.of(Workspace.at(workspace), run, release)
-    if kind is QueryFormat.table:
+    if kind == "table":
         with view.stream(query) as tables:
             _print(tables)
         return
@@ -69,9 +59,9 @@ def sql(
 
     with view.stream(query) as tables:
         if out:
-            _write_file(out, lambda file: write(tables, kind.value, file))
+            _write_file(out, lambda file: write(tables, kind, file))
         else:
-            write(tables, kind.value, sys.stdout.buffer)
+            write(tables, kind, sys.stdout.buffer)
             sys.stdout.buffer.flush()
 
 
@@ -119,8 +109,9 @@ def _format_of(out: str | None) -> QueryFormat:
     from jobs.core.errors import UserError
 
     if out is None:
-        return QueryFormat.table
+        return "table"
     suffix = Path(out).suffix.removeprefix(".").lower()
-    if suffix not in set(QueryFormat) - {QueryFormat.table}:
+    found = next((kind for kind in get_args(QueryFormat) if kind == suffix != "table"), None)
+    if found is None:
         raise UserError(f"--out {out}: expected a name that ends in .json, .jsonl, .csv or .parquet, or --format")
-    return QueryFormat(suffix)
+    return cast("QueryFormat", found)

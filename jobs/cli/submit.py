@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobs.cli.options import DryRunOption, JsonOption, WorkspaceOption
 from jobs.cli.run_parameters import takes_run_options
+from jobs.core.choices import SubmitTo
 
 if TYPE_CHECKING:
     from jobs.runs.run_options import RunOptions
-
-
-class To(StrEnum):
-    """Who runs a job that is submitted."""
-
-    queue = "queue"
-    ray = "ray"
 
 
 @takes_run_options()
@@ -28,9 +21,9 @@ def submit(
     dry_run: DryRunOption = False,
     priority: Annotated[int, typer.Option(help="Jobs with a higher priority run first.")] = 0,
     to: Annotated[
-        To,
+        SubmitTo,
         typer.Option("--to", help="Who runs it: a gateway, or the Ray cluster whose dashboard is --ray-address."),
-    ] = To.queue,
+    ] = "queue",
     packages: Annotated[
         list[str] | None,
         typer.Option("--pip", help="Package that Ray installs for the job. Repeat for several.", metavar="REQUIREMENT"),
@@ -57,7 +50,7 @@ def submit(
     if dry_run:
         print_forecast(build_request(workspace, options), as_json)
         return
-    if to is To.ray:
+    if to == "ray":
         from jobs.dispatch import ray_jobs
 
         job_id = ray_jobs.submit(workspace, options, ray_jobs.dashboard(options.ray_address), packages or (), priority)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 import schemas
+from jobs.core.choices import Balance, CompareBy
 from jobs.core.errors import UserError
 from jobs.core.naming import wrong_with
 from jobs.storage.store import Drop, Store
@@ -19,12 +20,10 @@ from jobs.views.statement import check_condition
 from jobs.views.view import View
 from schemas import FRAME_KEY
 from transforms.core.intervals import place_in_intervals
-from transforms.curate.selection import STRATEGIES, Candidates, Choice, FloatArray, Strategy, choose, layout_vectors
+from transforms.curate.selection import Candidates, Choice, FloatArray, choose, layout_vectors
+from transforms.curate.strategy import STRATEGIES, Strategy
 from transforms.metrics.hashing import layout_array
 from transforms.models.embeddings import vector_array
-
-Balance = Literal["stream", "scene", "hour"]
-By = Literal["layout", "embedding"]
 
 _PICTURE = [*FRAME_KEY, "content_hash"]
 _BY_LOOKS = frozenset({"diverse", "coverage"})
@@ -64,7 +63,7 @@ class SelectRequest:
     where: str | None = None
     quality: float = 0.5
     seed: int = 0
-    by: By | None = None
+    by: CompareBy | None = None
     run: str | None = None
     release: str | None = None
 
@@ -185,7 +184,7 @@ def _described(view: View, pictures: pl.DataFrame, with_vectors: bool) -> pl.Dat
     return placed.select(*known.collect_schema().names(), pl.col("scene_idx").fill_null(0))
 
 
-def _basis(frames: pl.DataFrame, request: SelectRequest) -> By | None:
+def _basis(frames: pl.DataFrame, request: SelectRequest) -> CompareBy | None:
     """Return by what the strategy compares frames, or None. Raises `UserError` if some frames do not have it."""
     if request.strategy not in _BY_LOOKS:
         return None
@@ -205,7 +204,7 @@ def _basis(frames: pl.DataFrame, request: SelectRequest) -> By | None:
     return "layout"
 
 
-def _features(frames: pl.DataFrame, by: By | None) -> FloatArray:
+def _features(frames: pl.DataFrame, by: CompareBy | None) -> FloatArray:
     if by is None:
         return np.empty((frames.height, 0), np.float32)
     if by == "layout":
@@ -213,7 +212,7 @@ def _features(frames: pl.DataFrame, by: By | None) -> FloatArray:
     return vector_array(frames["vector"].to_frame().to_arrow()["vector"].cast(pa.list_(pa.float32())))
 
 
-def _candidates(frames: pl.DataFrame, request: SelectRequest, by: By | None) -> Candidates:
+def _candidates(frames: pl.DataFrame, request: SelectRequest, by: CompareBy | None) -> Candidates:
     alone = pl.concat_str("stream_id", pl.lit(":"), "frame_idx")
     rank = pl.col("sharpness").rank("average").over("stream_id") / pl.len().over("stream_id")
     worth = 1 - request.quality * (1 - rank.fill_null(0))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import schemas
 from conf import Loaded
 from conf.loader import to_dict
+from jobs.core.choices import OnError
 from jobs.core.errors import UserError
 from jobs.core.stage import Stage
 from jobs.engine.ray_engine import check_address
@@ -38,7 +39,7 @@ class RunRequest:
     overrides: IngestOverrides = field(default_factory=IngestOverrides)
     limit: int | None = None
     ray_address: str | None = None
-    on_error: Literal["quarantine", "abort"] = "quarantine"
+    on_error: OnError = "quarantine"
     pause_after: str | None = None
     replay: Replay | None = None
     strict: bool = False

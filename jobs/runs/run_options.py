@@ -6,11 +6,12 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from conf import ConfigError, load
+from jobs.core.choices import OnError
 from jobs.core.errors import UserError
 from jobs.ingest.catalogue import IngestOverrides, at_a_glance
 from jobs.runs.prepare import RunRequest
@@ -37,7 +38,7 @@ class RunOptions(BaseModel):
     allow_missing: Annotated[bool, Field(description=HELP["allow_missing"])] = False
     limit: Annotated[int | None, Field(description=HELP["limit"], ge=0)] = None
     ray_address: Annotated[str | None, Field(description=HELP["ray_address"])] = None
-    on_error: Annotated[Literal["quarantine", "abort"], Field(description=HELP["on_error"])] = "quarantine"
+    on_error: Annotated[OnError, Field(description=HELP["on_error"])] = "quarantine"
     pause_after: Annotated[str | None, Field(description=HELP["pause_after"])] = None
     strict: Annotated[bool, Field(description=HELP["strict"])] = False
     reread: Annotated[bool, Field(description=HELP["reread"])] = False

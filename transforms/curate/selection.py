@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from transforms.core.identity import mix
+from transforms.curate.strategy import Strategy
 from transforms.metrics.hashing import FLAT
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
 Int64Array = npt.NDArray[np.int64]
 
-Strategy = Literal["uniform", "stratified", "diverse", "coverage"]
-STRATEGIES: tuple[Strategy, ...] = ("uniform", "stratified", "diverse", "coverage")
 
 _ROWS_AT_ONCE = 1 << 10
 _MOST_STOOD_FOR = 20_000

@@ -6,11 +6,12 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from conf import ConfigError, Loaded
 from conf import load as compose
 from conf.loader import flat, override
+from jobs.core.choices import OnError
 from jobs.core.errors import UserError
 from jobs.records.run_record import RunRecord
 from jobs.runs.run import run as execute
@@ -52,7 +53,7 @@ def run(
     settings: Settings = (),
     stream_ids: Sequence[str] = (),
     limit: int | None = None,
-    on_error: Literal["quarantine", "abort"] = "quarantine",
+    on_error: OnError = "quarantine",
     pause_after: str | None = None,
     strict: bool = False,
     reread: bool = False,

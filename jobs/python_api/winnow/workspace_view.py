@@ -10,11 +10,12 @@ import polars as pl
 
 import schemas
 from jobs.analysis import inspect_tables
+from jobs.core.choices import Balance, CompareBy
 from jobs.core.errors import UserError
 from jobs.datasets import release as releases
 from jobs.datasets.export import ExportRequest
 from jobs.datasets.export import export as write_export
-from jobs.datasets.frame_sampling import Balance, By, SelectRequest
+from jobs.datasets.frame_sampling import SelectRequest
 from jobs.datasets.frame_sampling import select as write_selection
 from jobs.datasets.media import Media
 from jobs.storage import paths
@@ -23,7 +24,7 @@ from jobs.storage.workspace import Workspace
 from jobs.views.final_objects import NAME as OBJECTS
 from jobs.views.snapshot_spec import find_run
 from jobs.views.view import View
-from transforms.curate.selection import Strategy
+from transforms.curate.strategy import Strategy
 
 
 def open(workspace: str | os.PathLike[str] | None = None) -> WorkspaceView:  # noqa: A001
@@ -170,7 +171,7 @@ class WorkspaceView:
         after: Sequence[str] = (),
         where: str | None = None,
         quality: float = 0.5,
-        by: By | None = None,
+        by: CompareBy | None = None,
         seed: int = 0,
     ) -> dict[str, Any]:
         """Choose some of the kept frames, never two of one group of duplicates, and write table `selections`.

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.curate.selection import STRATEGIES, Candidates, Strategy, choose, layout_vectors
+from transforms.curate.selection import Candidates, choose, layout_vectors
+from transforms.curate.strategy import STRATEGIES, Strategy
 
 
 def candidates(n: int, **given: Any) -> Candidates:
