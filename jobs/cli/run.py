@@ -16,6 +16,7 @@ from jobs.cli.run_parameters import takes_run_options
 
 if TYPE_CHECKING:
     from jobs.core.errors import StoppedRunError
+    from jobs.core.job_states import JobStateName
     from jobs.records.run_record import RunRecord
     from jobs.runs.prepare import RunRequest
     from jobs.runs.run_options import RunOptions
@@ -102,7 +103,7 @@ def execute(
     return record
 
 
-def _stopped(state: str, job_id: str, printed: bool = False) -> StoppedRunError:
+def _stopped(state: JobStateName, job_id: str, printed: bool = False) -> StoppedRunError:
     from jobs.core.errors import StoppedRunError
 
     if state == "cancelled":

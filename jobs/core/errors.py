@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from jobs.core.job_states import JobStateName
+
 
 class UserError(Exception):
     """A request cannot be fulfilled; `problems` has a line for each reason: expected, found, fix.
@@ -27,7 +29,7 @@ def one_line(error: BaseException | str) -> str:
 class RunStopped(Exception):  # noqa: N818 - nothing went wrong
     """A run was requested to stop before its end; `state` is its new state, `paused` or `cancelled`."""
 
-    def __init__(self, state: str) -> None:
+    def __init__(self, state: JobStateName) -> None:
         self.state = state
         super().__init__(f"asked to end as {state}")
 
@@ -38,7 +40,7 @@ class StoppedRunError(UserError):
     `told` says that the partial result was already printed for programs.
     """
 
-    def __init__(self, state: str, text: str, printed: bool = False) -> None:
+    def __init__(self, state: JobStateName, text: str, printed: bool = False) -> None:
         self.exit_code = 5 if state == "cancelled" else 4
         self.printed = printed
         super().__init__(text)

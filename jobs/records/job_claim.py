@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobs.core.errors import RunFailedError, RunStopped, UserError
+from jobs.core.job_states import ASKED_FOR, JobStateName
 from jobs.core.processes import process_identity
 from jobs.records.job_log import JobLog, JobState, settled
 from jobs.records.run_events import ProgressListener
@@ -58,7 +59,7 @@ class JobClaim:
                 claim._spare.reserve_space(_SPARE_BYTES)
                 return claim
 
-    def asked(self, now: bool = False) -> str | None:
+    def asked(self, now: bool = False) -> JobStateName | None:
         """Return the state that the run was asked to end in, or None; polls twice a second, or `now`.
 
         Raises `RunFailedError` if the job was taken from this process, which somebody took for dead.
@@ -70,7 +71,7 @@ class JobClaim:
             self._look_again = time.monotonic() + paths.poll_interval_s(self.stop_flag, _POLL_S, _POLL_FAR_S)
         if not self._is_mine(self._state):
             raise RunFailedError(f"job {self._job_log.job_id} was taken from this run while it was in progress")
-        return {"pause": "paused", "cancel": "cancelled"}.get(self._word)
+        return ASKED_FOR.get(self._word)
 
     def check(self) -> None:
         """Raise `RunStopped` if the run was asked to end."""
@@ -97,8 +98,8 @@ class JobClaim:
         if one_stage:
             self._job_log.add("step")
 
-    def release(self, word: str, data: Mapping[str, Any] | None = None) -> str:
-        """Record how the run ended, as a word of `STATE_AFTER`, and return the state of the job after that.
+    def release(self, word: JobStateName, data: Mapping[str, Any] | None = None) -> JobStateName:
+        """Record the state in which the run ended, and return the state of the job after that.
 
         Requests made in the meantime count: a paused run that was also cancelled is cancelled, and a queued job that
         was only interrupted waits for the next gateway, even where it is still to pause after a stage.
@@ -109,12 +110,12 @@ class JobClaim:
             state = self._state = self._job_log.state()
             if state is None or not self._is_mine(state):
                 return state.state if state else word
-            said = word
+            answer: str = word
             if word == "paused" and self._word == "cancel":
-                said = "cancelled"
+                answer = "cancelled"
             elif word == "paused" and state.queued and self._word != "pause" and not self._reached:
-                said = "requeued"
-            if self._job_log.add(said, data, after=state.number):
+                answer = "requeued"
+            if self._job_log.add(answer, data, after=state.number):
                 ended = self._job_log.state()
                 return ended.state if ended else word
 

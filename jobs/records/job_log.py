@@ -33,12 +33,12 @@ from types import MappingProxyType
 from typing import Any
 
 from jobs.core.errors import UserError
-from jobs.core.job_states import ENDED, FINAL, PAUSED_OR_FAILED
+from jobs.core.job_states import ASKED_FOR, ENDED, FINAL, PAUSED_OR_FAILED, JobStateName
 from jobs.core.naming import wrong_with
 from jobs.core.processes import has_ended
 from jobs.storage.paths import Place
 
-STATE_AFTER: Mapping[str, str | None] = MappingProxyType(
+STATE_AFTER: Mapping[str, JobStateName | None] = MappingProxyType(
     {
         "submitted": "pending",
         "claimed": "running",
@@ -84,7 +84,7 @@ class JobState:
     the last record: what is added `after` it is added to exactly this state. `error` is why it failed.
     """
 
-    state: str
+    state: JobStateName
     request: Record | None = None
     attempts: int = 0
     holder: Mapping[str, Any] | None = None
@@ -126,7 +126,7 @@ def _after(now: JobState, record: Record) -> JobState:
     if word != "requeued":
         error = record.data.get("error") if word == "failed" else None
         return altered(now, state=STATE_AFTER[word] or now.state, request=None, error=error)
-    answered = {"pause": "paused", "cancel": "cancelled"}.get(now.request.word) if now.request else None
+    answered = ASKED_FOR.get(now.request.word) if now.request else None
     return altered(now, state=answered, request=None) if answered else altered(now, state="pending")
 
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import schemas
 from conf import PipelineConfig
 from conf.loader import to_dict
-from jobs.core.job_states import FINAL
+from jobs.core.job_states import FINAL, JobStateName, StageStateName
 from jobs.core.processes import has_ended, process_identity
 from jobs.core.requirements import DISTRIBUTION, required_packages
 from jobs.core.stage import Stage, canonical
@@ -42,7 +42,7 @@ class StageOutcome:
     quarantined: int = 0
     removed: int = 0
     seconds: float = 0.0
-    state: str = "pending"
+    state: StageStateName = "pending"
 
     @property
     def left_over(self) -> int:
@@ -60,7 +60,7 @@ class StageOutcome:
         verified: int = 0,
         removed: int = 0,
         seconds: float = 0.0,
-        state: str = "done",
+        state: StageStateName = "done",
     ) -> None:
         """Take in what a run did for the stage, on top of what an `earlier` part of it did before a pause.
 
@@ -95,7 +95,7 @@ class RunRecord:
     frames: int
     stages: Sequence[Stage]
     parent: str | None = None
-    state: str = "running"
+    state: JobStateName = "running"
     started_ns: int = field(default_factory=time.time_ns)
     ended_ns: int | None = None
     error: str | None = None

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
-from jobs.core.job_states import STOPPED
+from jobs.core.job_states import STOPPED, JobStateName
 from jobs.storage.paths import Place
 from jobs.storage.store import Drop, Store
 
@@ -24,7 +24,7 @@ def state_of(root: Place, job_id: str) -> tuple[str, str | None]:
     return "failed", None
 
 
-def set_state(root: Place, job_id: str, state: str) -> None:
+def set_state(root: Place, job_id: str, state: JobStateName) -> None:
     """Write a state into the row of a job that no process runs; nothing where it has no row."""
     store = Store(root)
     rows = store.read(schemas.RUNS)

@@ -10,6 +10,7 @@ from typing import Any
 
 import schemas
 from jobs.core.errors import RunFailedError, RunStopped, UserError, one_line
+from jobs.core.job_states import JobStateName
 from jobs.core.memory import release_memory
 from jobs.core.naming import MEASURE, new_job_id
 from jobs.core.os_errors import as_problem
@@ -110,7 +111,7 @@ def _end(error: BaseException, record: RunRecord, store: Store, claim: JobClaim,
             f"workspace {store.root} was deleted while the run was in progress; run again to recompute everything"
         ) from error
     interrupted = interrupted or isinstance(error, KeyboardInterrupt)
-    state = error.state if isinstance(error, RunStopped) else "paused" if interrupted else "failed"
+    state: JobStateName = error.state if isinstance(error, RunStopped) else "paused" if interrupted else "failed"
     lost = isinstance(error, OSError) and not isinstance(error, BrokenPipeError)
     said = as_problem(error, f"workspace {store.root}") if isinstance(error, OSError) else one_line(error)
     record.error = (said or type(error).__name__) if state == "failed" else None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobs.core.errors import RunFailedError, RunStopped, UserError
+from jobs.core.job_states import JobStateName
 from jobs.core.processes import process_identity
 from jobs.records.job_claim import JobClaim
 from jobs.records.job_log import JobLog, settled
@@ -78,9 +79,9 @@ def test_the_death_of_a_gateways_process_is_for_gateways_to_note(tmp_path: Path)
 
 
 @pytest.mark.parametrize("end", ["done", "cancelled"])
-def test_a_job_that_is_over_cannot_be_claimed(tmp_path: Path, end: str) -> None:
-    hold = take(tmp_path)
-    assert hold.release(end) == end
+def test_a_job_that_is_over_cannot_be_claimed(tmp_path: Path, end: JobStateName) -> None:
+    claim = take(tmp_path)
+    assert claim.release(end) == end
     with pytest.raises(UserError, match=f"job job is {end}, expected one that is paused or has failed"):
         take(tmp_path)
 
@@ -116,13 +117,13 @@ def test_a_queued_job_is_run_by_the_process_it_was_claimed_for(tmp_path: Path) -
     ],
 )
 def test_requests_made_meanwhile_count_when_a_claim_is_released(
-    tmp_path: Path, asked: tuple[str, ...], queue: bool, word: str, state: str
+    tmp_path: Path, asked: tuple[str, ...], queue: bool, word: JobStateName, state: str
 ) -> None:
     job_log = queued(tmp_path) if queue else JobLog(place(tmp_path), "job")
-    hold = take(tmp_path, claimed=queue)
+    claim = take(tmp_path, claimed=queue)
     for request in asked:
         job_log.add(request)
-    assert hold.release(word) == state
+    assert claim.release(word) == state
     now = job_log.state()
     assert now is not None
     if state == "pending" and asked in {("step",), ("pause-after",)}:
@@ -136,37 +137,37 @@ def test_a_job_of_the_queue_that_got_to_where_it_was_to_pause_is_paused(
     tmp_path: Path, word: str, data: dict[str, str]
 ) -> None:
     job_log = queued(tmp_path)
-    hold = take(tmp_path, claimed=True)
+    claim = take(tmp_path, claimed=True)
     job_log.add(word, data)
     with pytest.raises(RunStopped, match="paused"):
-        hold.finished("measure", first_time=True)
-    assert hold.release("paused") == "paused"
+        claim.finished("measure", first_time=True)
+    assert claim.release("paused") == "paused"
 
 
 def test_requests_are_seen_and_a_step_is_one_stage(tmp_path: Path) -> None:
     job_log = JobLog(place(tmp_path), "job")
-    hold = take(tmp_path)
-    hold.finished("measure", first_time=True)
+    claim = take(tmp_path)
+    claim.finished("measure", first_time=True)
     job_log.add("step")
-    hold.finished("measure", first_time=False)
+    claim.finished("measure", first_time=False)
     with pytest.raises(RunStopped, match="paused"):
-        hold.finished("scenes", first_time=True)
+        claim.finished("scenes", first_time=True)
     job_log.add("pause-after", {"stage": "idle"})
-    hold.finished("scenes", first_time=True)
+    claim.finished("scenes", first_time=True)
     with pytest.raises(RunStopped, match="paused"):
-        hold.finished("idle", first_time=False)
+        claim.finished("idle", first_time=False)
     job_log.add("cancel")
     with pytest.raises(RunStopped, match="cancelled"):
-        hold.finished("scenes", first_time=True)
-    assert hold.asked(now=True) == "cancelled"
+        claim.finished("scenes", first_time=True)
+    assert claim.asked(now=True) == "cancelled"
 
 
 def test_a_run_that_was_taken_for_dead_ends_and_says_nothing_more(tmp_path: Path) -> None:
     job_log = JobLog(place(tmp_path), "job")
-    hold = take(tmp_path)
+    claim = take(tmp_path)
     job_log.add("failed", {"error": "taken for dead"})
     job_log.add("started", {"process": process_identity(os.getppid())})
     with pytest.raises(RunFailedError, match="taken from this run"):
-        hold.asked(now=True)
-    assert hold.release("failed") == "running"
+        claim.asked(now=True)
+    assert claim.release("failed") == "running"
     assert len(job_log.records()) == 3
