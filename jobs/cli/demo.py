@@ -25,7 +25,7 @@ def demo(
 
     Example: winnow demo --out sample
     """
-    from jobs.cli.show import print_json
+    from jobs.cli.json_output import print_json
     from jobs.demo import run_demo
     from jobs.storage.paths import folder_on_disk
 

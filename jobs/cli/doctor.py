@@ -30,7 +30,8 @@ def doctor(
     from dataclasses import asdict
 
     from conf import ConfigError, load
-    from jobs.cli.show import err, out, print_json
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import err, out
     from jobs.core.errors import UserError
     from jobs.diagnostics.doctor import examine
 

@@ -35,8 +35,9 @@ def curation(
     """
     from jobs.analysis.curation_eval import evaluate, page
     from jobs.analysis.labels import read_labels
+    from jobs.cli.json_output import print_json
     from jobs.cli.show import out as console
-    from jobs.cli.show import print_json, print_table
+    from jobs.cli.show import print_table
     from jobs.storage import paths
     from jobs.storage.workspace import Workspace
     from jobs.views.view import View
@@ -100,7 +101,8 @@ def detections(
     Example: winnow evaluate detections --truth instances.json --out detections.html
     """
     from jobs.analysis.detection_eval import evaluate_files, evaluate_view, left_out, page
-    from jobs.cli.show import err, print_json, print_table
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import err, print_table
     from jobs.cli.show import out as console
     from jobs.core.errors import UserError
     from jobs.storage import paths

@@ -71,8 +71,8 @@ def export(
 
     Example: winnow export --format coco --out night-v1 --release night-v1 --split train=0.8,val=0.2
     """
+    from jobs.cli.json_output import print_json
     from jobs.cli.show import out as console
-    from jobs.cli.show import print_json
     from jobs.datasets.export import ExportRequest
     from jobs.datasets.export import export as write
     from jobs.storage import paths

@@ -9,12 +9,13 @@ import typer
 
 from jobs.cli.commands import Commands
 from jobs.cli.exit import STRICT
+from jobs.cli.json_output import print_json
 from jobs.cli.options import JsonOption, WorkspaceOption
+from jobs.cli.places import root_of
 
 if TYPE_CHECKING:
     from jobs.records.run_record import RunRecord
     from jobs.runs.prepare import RunRequest
-    from jobs.storage.paths import Place
 
 app = Commands(help="Run the jobs of the workspace's queue.")
 
@@ -43,12 +44,6 @@ MetricsOption = Annotated[
         show_default="no metrics",
     ),
 ]
-
-
-def _root(workspace: str | None) -> Place:
-    from jobs.storage.workspace import Workspace
-
-    return Workspace.at(workspace).require().root
 
 
 def _options(max_jobs: int, attempts: int, backoff: float, grace: float, metrics_port: int | None) -> tuple[str, ...]:
@@ -92,7 +87,7 @@ def start(
 
     found = daemon.start(root, _options(max_jobs, attempts, backoff, grace, metrics_port))
     if as_json:
-        _print_json({name: found.get(name) for name in ("pid", "host", "metrics_port")})
+        print_json({name: found.get(name) for name in ("pid", "host", "metrics_port")})
         return
     metrics = f"; metrics at http://127.0.0.1:{found['metrics_port']}/metrics" if found.get("metrics_port") else ""
     typer.echo(f"gateway of {root}: process {found['pid']}{metrics}")
@@ -106,10 +101,10 @@ def stop(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None
     """
     from jobs.dispatch import daemon
 
-    root = _root(workspace)
+    root = root_of(workspace)
     found = daemon.stop(root)
     if as_json:
-        _print_json({"pid": found["pid"], "stopped": True})
+        print_json({"pid": found["pid"], "stopped": True})
     else:
         typer.echo(f"gateway of {root}: process {found['pid']} has stopped")
 
@@ -122,9 +117,9 @@ def status(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
     """
     from jobs.dispatch.overview import Overview
 
-    values = Overview(_root(workspace)).values()
+    values = Overview(root_of(workspace)).values()
     if as_json:
-        _print_json(values)
+        print_json(values)
     else:
         _print_status(values)
 
@@ -186,7 +181,7 @@ def drop_token(workspace: WorkspaceOption = None) -> None:
     """
     from jobs.dispatch import control_token
 
-    root = _root(workspace)
+    root = root_of(workspace)
     control_token.unprotect(root)
     typer.echo(f"workspace {root} requires no control token")
 
@@ -218,12 +213,6 @@ def execute(
     record = run_job(place, job_id, begin, gateway_pid, ray_job)
     if strict[0] and record.shortcoming:
         raise typer.Exit(STRICT)
-
-
-def _print_json(values: Any) -> None:
-    import json
-
-    typer.echo(json.dumps(values))
 
 
 def _print_status(values: dict[str, Any]) -> None:

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, WorkspaceOption
-
-if TYPE_CHECKING:
-    from jobs.storage.store import Store
+from jobs.cli.places import store_of
 
 _SHOWN_GAPS = 8
 
 app = Commands(help="Inspect runs, streams, tables and quarantined frames.")
-
-
-def _store(workspace: str | None) -> Store:
-    from jobs.storage.store import Store
-    from jobs.storage.workspace import Workspace
-
-    return Store(Workspace.at(workspace).require().root)
 
 
 @app.command()
@@ -35,9 +26,10 @@ def job(
     Example: winnow inspect job --id 20261121
     """
     from jobs.analysis import inspect_tables
-    from jobs.cli.show import out, print_json, print_table
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import out, print_table
 
-    found = inspect_tables.job(_store(workspace), job_id)
+    found = inspect_tables.job(store_of(workspace), job_id)
     if as_json:
         print_json(found)
         return
@@ -62,9 +54,10 @@ def runs(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None
     Example: winnow inspect runs
     """
     from jobs.analysis import inspect_tables
-    from jobs.cli.show import print_json, print_tree
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import print_tree
 
-    found = inspect_tables.runs(_store(workspace))
+    found = inspect_tables.runs(store_of(workspace))
     if as_json:
         print_json(found)
         return
@@ -106,10 +99,11 @@ def run_diff(
     Example: winnow inspect run-diff 20261120-020000-123abcd 20261121-020000-456cdef --tolerance 0.01
     """
     from jobs.analysis.run_diff import run_diff as compare
+    from jobs.cli.json_output import print_json
     from jobs.cli.print_diff import print_diff
-    from jobs.cli.show import out, print_json
+    from jobs.cli.show import out
 
-    found = compare(_store(workspace), one, other, tolerance, examples)
+    found = compare(store_of(workspace), one, other, tolerance, examples)
     if as_json:
         print_json(found)
     else:
@@ -130,9 +124,10 @@ def stream(
     Example: winnow inspect stream --path /data/cam1
     """
     from jobs.analysis import inspect_tables
-    from jobs.cli.show import out, print_json, print_table
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import out, print_table
 
-    found: dict[str, Any] = inspect_tables.stream(_store(workspace), path, stream_id)
+    found: dict[str, Any] = inspect_tables.stream(store_of(workspace), path, stream_id)
     if as_json:
         print_json(found)
         return
@@ -175,9 +170,10 @@ def tables(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
     Example: winnow inspect tables
     """
     from jobs.analysis import inspect_tables
-    from jobs.cli.show import out, print_json, print_table
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import out, print_table
 
-    found = inspect_tables.tables(_store(workspace))
+    found = inspect_tables.tables(store_of(workspace))
     if as_json:
         print_json(found)
         return
@@ -193,9 +189,10 @@ def quarantine(workspace: WorkspaceOption = None, as_json: JsonOption = False) -
     Example: winnow inspect quarantine
     """
     import schemas
-    from jobs.cli.show import out, print_json, print_table
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import out, print_table
 
-    rows = _store(workspace).read(schemas.QUARANTINE)
+    rows = store_of(workspace).read(schemas.QUARANTINE)
     found = rows.sort_by([(n, "ascending") for n in ("stream_id", "frame_idx", "stage")]).to_pylist()
     if as_json:
         print_json(found)

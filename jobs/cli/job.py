@@ -115,7 +115,8 @@ def clear(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOp
 
     Example: winnow job clear 20261121-020000-123abcd
     """
-    from jobs.cli.show import out, print_json
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import out
     from jobs.dispatch import job_control
 
     cleared = job_control.clear(_at(workspace), job_id)
@@ -228,7 +229,8 @@ def _continue(result: ControlResult, as_json: bool) -> None:
 
 
 def _print_result(result: ControlResult, as_json: bool) -> None:
-    from jobs.cli.show import out, print_json
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import out
 
     if as_json:
         print_json(result.values())

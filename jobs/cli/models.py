@@ -51,7 +51,8 @@ def pull(
     """
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    from jobs.cli.show import err, print_json
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import err
     from jobs.cli.show import out as console
     from jobs.models.weights_store import pull as download
 
@@ -82,8 +83,9 @@ def verify(names: Names = None, as_json: JsonOption = False) -> None:
 
 
 def _show(listed: list[WeightsEntry], as_json: bool) -> None:
+    from jobs.cli.json_output import print_json
     from jobs.cli.show import out as console
-    from jobs.cli.show import print_json, print_table
+    from jobs.cli.show import print_table
     from jobs.models.locations import folder
 
     if as_json:

@@ -24,7 +24,8 @@ def list_(as_json: JsonOption = False) -> None:
     Example: winnow profiles list
     """
     from conf import describe, load, profile_names
-    from jobs.cli.show import print_json, print_table
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import print_table
 
     found = [(name, describe(name), load(name).config.closed_stages) for name in profile_names()]
     if as_json:
@@ -46,7 +47,7 @@ def show(
     Example: winnow profiles show quality
     """
     from conf import to_dict, to_yaml
-    from jobs.cli.show import print_json
+    from jobs.cli.json_output import print_json
 
     config = _loaded(name, settings or ()).config
     if as_json:
@@ -90,7 +91,7 @@ def check(
 
     Example: winnow profiles check mine.yaml
     """
-    from jobs.cli.show import print_json
+    from jobs.cli.json_output import print_json
     from jobs.core.errors import UserError
 
     problems: list[str] = []

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, WorkspaceOption
-
-if TYPE_CHECKING:
-    from jobs.storage.store import Store
+from jobs.cli.places import store_of
 
 app = Commands(help="Freeze the current version of the tables under a name, for exports.")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a release.")]
-
-
-def _store(workspace: str | None) -> Store:
-    from jobs.storage.store import Store
-    from jobs.storage.workspace import Workspace
-
-    return Store(Workspace.at(workspace).require().root)
 
 
 @app.command()
@@ -40,10 +31,11 @@ def create(
 
     Example: winnow release create night-v1 --note "first set for the night detector"
     """
-    from jobs.cli.show import out, print_json
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import out
     from jobs.datasets import release
 
-    manifest = release.create(_store(workspace), name, run, note)
+    manifest = release.create(store_of(workspace), name, run, note)
     if as_json:
         print_json({"name": name, **manifest})
     else:
@@ -60,9 +52,10 @@ def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> Non
     Example: winnow release list
     """
     import schemas
-    from jobs.cli.show import moment, print_json, print_table
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import moment, print_table
 
-    rows = _store(workspace).read(schemas.RELEASES).sort_by("created_ns").to_pylist()
+    rows = store_of(workspace).read(schemas.RELEASES).sort_by("created_ns").to_pylist()
     if as_json:
         print_json([{k: v for k, v in row.items() if k != "manifest"} for row in rows])
         return
@@ -76,13 +69,14 @@ def show(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOpt
 
     Example: winnow release show night-v1
     """
-    from jobs.cli.show import out, print_json, print_table
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import out, print_table
     from jobs.storage.workspace import Workspace
     from jobs.views import snapshot_spec
     from jobs.views.curation_counts import verdicts
     from jobs.views.view import View
 
-    row = snapshot_spec.find_release(_store(workspace), name)
+    row = snapshot_spec.find_release(store_of(workspace), name)
     manifest = json.loads(row["manifest"])
     found = verdicts(View.of(Workspace.at(workspace), release=name))
     if as_json:
@@ -104,7 +98,8 @@ def diff(
 
     Example: winnow release diff night-v1 night-v2
     """
-    from jobs.cli.show import print_json, print_table
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import print_table
     from jobs.datasets import release
     from jobs.storage.workspace import Workspace
     from jobs.views.view import View

@@ -48,8 +48,8 @@ def export(
 
     Example: winnow review export --format cvat --out review-1
     """
+    from jobs.cli.json_output import print_json
     from jobs.cli.show import out as console
-    from jobs.cli.show import print_json
     from jobs.review.export_reviews import QueueRequest, export_queue
     from jobs.storage.workspace import Workspace
 
@@ -96,8 +96,8 @@ def import_(
 
     Example: winnow review import annotations.xml --reviewer ada
     """
+    from jobs.cli.json_output import print_json
     from jobs.cli.show import out as console
-    from jobs.cli.show import print_json
     from jobs.review.import_reviews import ImportRequest, import_file
     from jobs.storage.workspace import Workspace
 

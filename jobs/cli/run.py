@@ -122,7 +122,7 @@ def print_record(record: RunRecord, request: RunRequest, as_json: bool) -> None:
 
 def _print_json(record: RunRecord, request: RunRequest) -> None:
     from jobs.analysis.run_summary import unreadable_streams
-    from jobs.cli.show import print_json
+    from jobs.cli.json_output import print_json
 
     print_json(record.summary() | {"skipped": unreadable_streams(record, request.workspace)})
 
@@ -131,7 +131,8 @@ def print_forecast(request: RunRequest, as_json: bool) -> None:
     """Print what a run would do, and why."""
     from dataclasses import asdict
 
-    from jobs.cli.show import out, print_json, print_table
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import out, print_table
     from jobs.runs.dry_run import forecast
     from jobs.runs.prepare import prepare
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobs.cli.commands import Commands
+from jobs.cli.json_output import print_json
 from jobs.cli.options import JsonOption, WorkspaceOption
+from jobs.cli.places import root_of
 from jobs.cli.run_parameters import takes_run_options
-from jobs.storage.paths import Place
 
 if TYPE_CHECKING:
     from jobs.runs.run_options import RunOptions
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
 app = Commands(help="Run jobs at certain times, and make a release of each.")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a schedule.")]
-
-
-def _root(workspace: str | None) -> Place:
-    from jobs.storage.workspace import Workspace
-
-    return Workspace.at(workspace).require().root
 
 
 @app.command()
@@ -49,7 +44,7 @@ def add(
 
     found = keep(workspace, name, cron, tz, options, priority)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     typer.echo(f"schedule {name}: next on {found['next']}, run by `winnow gateway`")
     typer.echo("without a gateway, put this into your crontab:")
@@ -67,10 +62,10 @@ def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> Non
     """
     from jobs.dispatch.schedule_commands import listed
 
-    found = listed(_root(workspace))
+    found = listed(root_of(workspace))
     damaged = [row["error"] for row in found if row["error"]]
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         from jobs.cli.show import print_table
 
@@ -92,7 +87,7 @@ def remove(name: NameArgument, workspace: WorkspaceOption = None) -> None:
     """
     from jobs.dispatch import schedule_commands
 
-    schedule_commands.remove(_root(workspace), name)
+    schedule_commands.remove(root_of(workspace), name)
     typer.echo(f"schedule {name} is removed")
 
 
@@ -111,19 +106,13 @@ def run_now(
     """
     from jobs.dispatch.schedule_commands import run_now as submit
 
-    root = _root(workspace)
+    root = root_of(workspace)
     job_id = submit(root, name, claim=here)
     if as_json:
-        _print_json({"job_id": job_id})
+        print_json({"job_id": job_id})
     else:
         typer.echo(job_id)
     if here:
         from jobs.cli.gateway import execute
 
         execute(job_id, str(root))
-
-
-def _print_json(values: Any) -> None:
-    import json
-
-    typer.echo(json.dumps(values))

@@ -68,7 +68,8 @@ def select(
 
     Example: winnow select --n 500 --strategy diverse --name week-47
     """
-    from jobs.cli.show import out, print_json
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import out
     from jobs.datasets.frame_sampling import SelectRequest
     from jobs.datasets.frame_sampling import select as choose
     from jobs.storage.workspace import Workspace

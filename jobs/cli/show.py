@@ -28,12 +28,6 @@ out = Console(highlight=False, width=None if sys.stdout.isatty() else 100_000)
 err = Console(stderr=True, highlight=False)
 
 
-def print_json(value: Any) -> None:
-    """Print a value as one line of JSON."""
-    sys.stdout.write(json.dumps(value, default=str) + "\n")
-    sys.stdout.flush()
-
-
 def print_table(
     columns: Sequence[str] | None, rows: Iterable[Sequence[Any]], title: str | None = None, exact: bool = False
 ) -> None:

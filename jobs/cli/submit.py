@@ -41,8 +41,9 @@ def submit(
 
     Example: winnow submit --input /data/cam1 --priority 5
     """
+    from jobs.cli.json_output import print_json
     from jobs.cli.run import print_forecast
-    from jobs.cli.show import out, print_json
+    from jobs.cli.show import out
     from jobs.core.errors import UserError
     from jobs.dispatch.submit import submit as add
     from jobs.runs.run_options import build_request

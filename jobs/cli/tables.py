@@ -21,7 +21,8 @@ def optimize(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> 
     from dataclasses import asdict
 
     import schemas
-    from jobs.cli.show import out, print_json, print_table
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import out, print_table
     from jobs.core.naming import new_job_id
     from jobs.storage.maintenance import compact
     from jobs.storage.store import Store
@@ -58,7 +59,8 @@ def vacuum(
     """
     from dataclasses import asdict
 
-    from jobs.cli.show import out, print_json, print_table
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import out, print_table
     from jobs.core.naming import new_job_id
     from jobs.storage.maintenance import vacuum as clean
     from jobs.storage.store import Store

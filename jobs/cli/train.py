@@ -33,7 +33,8 @@ def train(
 
     Example: winnow train --data yard-yolo --model yolo26n --out yard-first --epochs 50
     """
-    from jobs.cli.show import err, print_json
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import err
     from jobs.cli.show import out as console
     from jobs.storage.workspace import Workspace
     from jobs.training.train import LICENCE, TrainRequest
