@@ -29,6 +29,7 @@ from jobs.storage.paths import Place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from transforms.synthetic import Sample, encode
+from winnow.name_clash import PACKAGES
 
 SMALL = Sample(
     320,
@@ -87,6 +88,14 @@ def assert_one_live_row(workspace: Workspace) -> None:
     for table in STAGE_TABLES:
         every = View.of(workspace).lazy(f"{table.name}_all").collect()
         assert every.height == every.unique(table.key).height, table.name
+
+
+def write_hiding(folder: Path, are_modules: bool) -> None:
+    """Write packages or modules with the names of ours that cannot be imported, as a user's folder may have them."""
+    for name in PACKAGES:
+        file = folder / f"{name}.py" if are_modules else folder / name / "__init__.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("raise SystemError('that of the user was imported')\n")
 
 
 def write_pictures(folder: Path, pictures: Iterable[npt.NDArray[np.uint8]], start: int = 0) -> Path:

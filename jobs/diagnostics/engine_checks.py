@@ -6,12 +6,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from conf import Loaded, Resources
 from jobs.core.errors import UserError, one_line
+from jobs.core.interpreter import python, python_environment
 from jobs.diagnostics.finding import Finding, size_text
 from jobs.engine.ray_engine import check_address
 from jobs.models.locations import folder
@@ -41,10 +41,15 @@ def engine(limits: Resources, patience_s: float = _PATIENCE_S) -> Finding:
         check_address(None)
     except UserError as error:
         return Finding("engine", "broken", one_line(error), "start it, or unset $RAY_ADDRESS to have one of your own")
-    command = [sys.executable, "-c", _ANSWER, str(limits.object_store_mb)]
+    command = python("-c", _ANSWER, str(limits.object_store_mb))
     # A group of its own, since an engine that hangs has processes that do as well.
     asked = subprocess.Popen(  # noqa: S603 - our own program
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=python_environment(),
+        start_new_session=True,
     )
     fix = "read what it says above, and the logs of the newest session in Ray's folder of temporary files"
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from jobs.core.errors import RunFailedError, UserError
+from jobs.core.interpreter import python, python_environment
 from jobs.core.processes import has_ended, is_here
 from jobs.dispatch import control_token
 from jobs.dispatch.gateway_files import lock_path, output_path
@@ -34,13 +34,14 @@ def start(root: Place, options: Sequence[str]) -> dict[str, Any]:
     kept = output_path(root)
     output = kept.on_disk() or Path(mkdtemp(prefix="winnow-")) / kept.name
     output.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "jobs.cli", "gateway", "start", "--foreground", "--quiet"]
+    command = python("-m", "jobs.cli", "gateway", "start", "--foreground", "--quiet")
     with open(output, "wb") as sink:
         process = subprocess.Popen(  # noqa: S603 - its own program
             [*command, "--workspace", str(root), *options],
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
+            env=python_environment(),
             start_new_session=True,
             # It must not keep a file system from being unmounted.
             cwd="/",

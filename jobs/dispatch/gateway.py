@@ -11,7 +11,6 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from jobs.core.errors import RunFailedError, UserError, one_line
+from jobs.core.interpreter import python, python_environment
 from jobs.core.processes import process_identity
 from jobs.dispatch.control_token import VARIABLE
 from jobs.dispatch.gateway_files import lock_path
@@ -174,10 +174,10 @@ class Gateway:
         """Start the process of a job that was claimed for it."""
         attempt = job.state.attempts + 1
         output = self._output(job.job_id, attempt)
-        command = [sys.executable, "-m", "jobs.cli", "gateway", "execute", job.job_id]
+        command = python("-m", "jobs.cli", "gateway", "execute", job.job_id)
         command += ["--workspace", str(self._root), "--gateway-pid", str(os.getpid())]
         # A job must not see the token that guards it.
-        environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
+        environment = {name: value for name, value in python_environment().items() if name != VARIABLE}
         try:
             with open(output, "ab") as sink:
                 process = subprocess.Popen(  # noqa: S603 - its own program

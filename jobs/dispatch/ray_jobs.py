@@ -115,7 +115,8 @@ def _name(job_id: str, number: int) -> str:
 
 def _submit(client: Any, root: Place, job_id: str, number: int, packages: Sequence[str]) -> str:
     name = _name(job_id, number)
-    words = ["python", "-m", "jobs.cli", "gateway", "execute", job_id, "--workspace", str(root), "--ray-job", name]
+    words = ["python", "-P", "-m", "jobs.cli", "gateway", "execute", job_id]
+    words += ["--workspace", str(root), "--ray-job", name]
     about = {"winnow_job": job_id, "workspace": str(root)}
     try:
         with TemporaryDirectory(prefix="winnow-") as folder:

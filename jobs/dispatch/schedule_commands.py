@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
 
 from jobs.core.errors import UserError
+from jobs.core.interpreter import python
 from jobs.dispatch import control_token, schedule
 from jobs.dispatch.job_queue import JobQueue, QueuedJob
 from jobs.dispatch.schedule import Schedule
@@ -44,7 +44,7 @@ def add(
 def crontab(root: Place, wanted: Schedule) -> list[str]:
     """Return the lines of a crontab that do what the gateway would do."""
     program = shutil.which("winnow")
-    words = [program] if program else [sys.executable, "-m", "jobs.cli"]
+    words = [program] if program else python("-m", "jobs.cli")
     words += ["schedule", "run-now", wanted.name, "--here", "--workspace", str(root)]
     # In a crontab, a percent sign ends the command.
     command = shlex.join(words).replace("%", r"\%")

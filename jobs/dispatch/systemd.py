@@ -11,6 +11,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from jobs.core.interpreter import python
 from jobs.dispatch.gateway_files import output_path
 from jobs.storage import paths
 from jobs.storage.paths import Place
@@ -39,7 +40,7 @@ class Service:
 
 def service(root: Place, options: Sequence[str], grace_s: float, platform: str = sys.platform) -> Service:
     """Return the service of the gateway of the workspace at `root` for a platform, as `sys.platform` names it."""
-    command = [sys.executable, "-m", "jobs.cli", "gateway", "start", "--foreground", "--workspace", str(root)]
+    command = python("-m", "jobs.cli", "gateway", "start", "--foreground", "--workspace", str(root))
     command += options
     return _launchd(root, command) if platform == "darwin" else _systemd(root, command, grace_s)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -63,9 +63,28 @@ def client_of_jobs(ray: Any, address: str) -> Any:
         ) from error
 
 
+def safe_job(ray: Any, folders: Iterable[str] = ()) -> Any:
+    """Return a configuration for a job of Ray whose workers import from these folders first.
+
+    Ray itself has them import from the driver's current folder first, and from that of its script.
+    """
+    return ray.job_config.JobConfig(_py_driver_sys_path=_FixedPath(folders))
+
+
+class _FixedPath(list[str]):
+    """Folders for the search path of workers, to which nothing is added."""
+
+    def extend(self, _more: Iterable[str]) -> None:
+        """Leave out what Ray adds."""
+
+    def __bool__(self) -> bool:
+        """Return that it is to be used, even without folders."""
+        return True
+
+
 def _init(ray: Any, address: str, options: Mapping[str, Any]) -> None:
     try:
-        ray.init(address=address, **options)
+        ray.init(address=address, job_config=safe_job(ray), **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
         raise RunFailedError(f"the Ray cluster at {address} cannot be joined: {one_line(error)}") from error
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from jobs.core.errors import RunFailedError
+from jobs.core.interpreter import python, python_environment
 
 MODE = "RAY_AUTH_MODE"
 _WITH, _WITHOUT = "token", "disabled"
@@ -73,8 +73,8 @@ def _admits(address: str, mode: str) -> bool | None:
 
     A separate process probes it: in this one, Ray would print to the terminal, and stay in the probed mode.
     """
-    command = [sys.executable, "-c", _ASK, address]
-    environment = {**os.environ, MODE: mode}
+    command = python("-c", _ASK, address)
+    environment = {**python_environment(), MODE: mode}
     try:
         done = subprocess.run(  # noqa: S603 - our own program
             command, capture_output=True, text=True, timeout=_PATIENCE_S, env=environment, check=False

@@ -9,17 +9,19 @@ import importlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
-from pathlib import Path
+from tempfile import TemporaryFile
 from threading import Thread
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import IO, Any, Self
 
 import pyarrow as pa
 
+from jobs.core.interpreter import python, python_environment
 from jobs.core.optional_packages import load_arrow_without_pandas
 
 Transform = tuple[Callable[..., pa.Table], dict[str, Any]]
@@ -34,9 +36,28 @@ _GRACE_S = 5.0
 _PRELOADED = "jobs.passes.pixel_worker"
 
 
-class _Worker(NamedTuple):
+_PROGRAM = "from jobs.engine.local_pool import serve; serve({}, {})"
+_READY = b"ready"
+_NOTHING_YET = object()
+_LAST_WORDS = 2000
+
+
+class WorkerStartError(Exception):
+    """No process could be started; the text is the last one that such a process printed."""
+
+
+@dataclass(eq=False)
+class _Worker:
     process: subprocess.Popen[bytes]
     pipe: Connection
+    errors: IO[bytes]
+
+    def last_words(self) -> str:
+        """Return the last line that the process printed, or how it ended."""
+        self.errors.seek(0, os.SEEK_END)
+        self.errors.seek(max(0, self.errors.tell() - _LAST_WORDS))
+        lines = [line.strip() for line in self.errors.read().decode(errors="replace").splitlines() if line.strip()]
+        return lines[-1] if lines else f"it ended with exit code {self.process.poll()}"
 
 
 class LocalPool:
@@ -45,6 +66,8 @@ class LocalPool:
     def __init__(self, size: int) -> None:
         self.size = size
         self._workers: list[_Worker] = []
+        self._has_begun = False
+        self._last_words = ""
 
     def start(self) -> None:
         """Start the processes without waiting for them."""
@@ -58,6 +81,7 @@ class LocalPool:
 
         Yields None about twice a second while there are none, so that the caller can do other things. Results of
         blocks whose process died, or whose transform raised, are missing. Closing the iterator kills busy processes.
+        Raises `WorkerStartError` if all have ended before they could take a block.
         """
         self.start()
         waiting = list(reversed(blocks))
@@ -73,25 +97,43 @@ class LocalPool:
                         self._discard(worker)
                 if not busy:
                     # All have died; the remaining blocks are left to the caller.
+                    self._require_begun()
                     return
                 ready = wait(list(busy), _TICK_S)
                 if not ready:
                     yield None
                 for pipe in ready:
                     assert isinstance(pipe, Connection)
-                    worker = busy.pop(pipe)
-                    try:
-                        result = pipe.recv()
-                    except (EOFError, OSError):
-                        self._discard(worker)
+                    result = self._received(busy[pipe])
+                    if result is _NOTHING_YET:
                         continue
-                    idle.append(worker)
+                    worker = busy.pop(pipe)
+                    if worker in self._workers:
+                        idle.append(worker)
                     if result is not None:
                         yield result
+            self._require_begun()
         finally:
             for worker in busy.values():
                 worker.process.kill()
                 self._discard(worker)
+
+    def _received(self, worker: _Worker) -> Any:
+        """Return what a process has sent: a block, None for one that failed, or that it has begun. Dead ones go."""
+        try:
+            result = worker.pipe.recv()
+        except (EOFError, OSError):
+            self._discard(worker)
+            return None
+        if isinstance(result, bytes):
+            self._has_begun = True
+            return _NOTHING_YET
+        return result
+
+    def _require_begun(self) -> None:
+        """Raise `WorkerStartError` if processes have ended, and none before that could take a block."""
+        if self._last_words and not self._has_begun:
+            raise WorkerStartError(self._last_words)
 
     def close(self) -> None:
         """End the processes, which must be idle."""
@@ -104,6 +146,7 @@ class LocalPool:
     def _discard(self, worker: _Worker) -> None:
         self._workers.remove(worker)
         _stop(worker)
+        self._last_words = worker.last_words()
 
     def __enter__(self) -> Self:
         return self
@@ -116,18 +159,19 @@ class LocalPool:
 
 def _start_worker() -> _Worker:
     ours, theirs = Pipe()
-    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    errors = TemporaryFile()  # noqa: SIM115 - it lasts as long as the process
     process = subprocess.Popen(  # noqa: S603 - it is our own interpreter
-        [sys.executable, "-c", f"from jobs.engine.local_pool import serve; serve({theirs.fileno()}, {os.getpid()})"],
+        python("-c", _PROGRAM.format(theirs.fileno(), os.getpid())),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
+        stderr=errors,
         pass_fds=[theirs.fileno()],
-        env={**os.environ, "PYTHONPATH": path},
+        env=python_environment(),
         # An interrupt of the terminal goes to the parent only, which decides what is still to be done.
         start_new_session=True,
     )
     theirs.close()
-    return _Worker(process, ours)
+    return _Worker(process, ours, errors)
 
 
 def _send(worker: _Worker, work: tuple[pa.Table, list[Transform]]) -> bool:
@@ -157,6 +201,8 @@ def serve(handle: int, parent: int) -> None:
     importlib.import_module(_PRELOADED)
     # Decoders print warnings about damaged images there, which the tables report better; errors are not printed either.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    with suppress(OSError):
+        pipe.send(_READY)
     while True:
         try:
             block, transforms = pipe.recv()

@@ -16,8 +16,9 @@ import pyarrow as pa
 
 from conf import Resources
 from jobs.core.errors import RunFailedError, RunStopped, UserError, one_line
+from jobs.core.interpreter import own_folders
 from jobs.core.optional_packages import require
-from jobs.engine.cluster import client_of_jobs, join
+from jobs.engine.cluster import client_of_jobs, join, safe_job
 from jobs.engine.cluster_auth import MODE
 from jobs.engine.credential_forwarding import ForwardedCredentials, WorkerWithCredentials, with_credentials
 from jobs.engine.interruptible import iterate_interruptibly
@@ -129,6 +130,7 @@ class Engine:
             context = self._ray.init(
                 # Do not join another cluster of this machine by accident.
                 address="local",
+                job_config=safe_job(self._ray, own_folders()),
                 num_cpus=num_cpus,
                 object_store_memory=memory,
                 include_dashboard=False,
@@ -272,6 +274,13 @@ class Engine:
     def call_worker(self) -> None:
         """Make a worker import its modules. Raises the exception if that fails."""
         self._ray.get(self._ray.remote(num_cpus=1)(_load_worker).remote())
+
+    def require_workers(self) -> None:
+        """Raise `RunFailedError` if a worker cannot import its modules."""
+        try:
+            self.call_worker()
+        except Exception as error:
+            raise RunFailedError(f"no process that measures frames could be started: {_cause(error)}") from error
 
     def __enter__(self) -> Self:
         return self

@@ -18,6 +18,7 @@ from jobs.storage.data_files import Part
 
 _DRAIN_S = 3.0
 _QUIET_S = 1.0
+_FEWEST_ALIKE = 2
 _FRAMES = schemas.FRAMES.written_by
 
 
@@ -220,6 +221,18 @@ class GracefulStop:
                 f"frame {fault['frame_idx']} of stream {fault['stream_id']}: {fault['error_type']}: {fault['error']}; "
                 "with --on-error quarantine the run quarantines such frames and goes on"
             )
+
+
+def common_error(faults: Sequence[Mapping[str, Any]], n_frames: int) -> str | None:
+    """Return the error that every one of `n_frames` frames raised; None where one did not, or raised another one.
+
+    What is the same for all of at least two frames is not the fault of any of them.
+    """
+    failed = {(fault["stream_id"], fault["frame_idx"]) for fault in faults}
+    if n_frames < _FEWEST_ALIKE or len(failed) < n_frames:
+        return None
+    texts = {f"{fault['error_type']}: {fault['error']}".replace(fault["uri"], "its file") for fault in faults}
+    return texts.pop() if len(texts) == 1 else None
 
 
 def numbered(blocks: Sequence[Block]) -> list[pa.Table]:

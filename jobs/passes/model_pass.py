@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 import schemas
 from jobs.core.errors import RunFailedError
-from jobs.engine.local_pool import LocalPool
+from jobs.engine.local_pool import LocalPool, WorkerStartError
 from jobs.engine.ray_engine import IN_HAND, Engine, ModelProcesses
 from jobs.passes.blocks import Block
 from jobs.passes.intake import Intake, PassResult, died, numbered
@@ -83,7 +83,10 @@ def _show_nearby(
     blocks = _cut(wave, model_frames or _ON_CPU, processes.size, task, first=True)
     transform = (show_block, {"task": pickle.dumps(task), "threads": processes.threads})
     with LocalPool(min(processes.size, len(blocks))) as helpers:
-        received = intake.receive(blocks, helpers.map_blocks(numbered(blocks), [transform]))
+        try:
+            received = intake.receive(blocks, helpers.map_blocks(numbered(blocks), [transform]))
+        except WorkerStartError as error:
+            raise RunFailedError(f"no process for the model could be started: {error}") from error
     _refuse_hopeless(intake.result)
     return [block for number, block in enumerate(blocks) if number not in received]
 

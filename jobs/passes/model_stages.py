@@ -10,7 +10,7 @@ import schemas
 from jobs.core.errors import RunFailedError, RunStopped
 from jobs.core.stage import Stage
 from jobs.models.remote_models import make_model
-from jobs.passes.intake import Intake
+from jobs.passes.intake import Intake, common_error
 from jobs.passes.model_pass import run_model_pass
 from jobs.passes.model_plan import ModelPlan, ModelPlanner
 from jobs.passes.model_worker import ModelTask
@@ -72,6 +72,11 @@ class ModelStages:
             live.engine.local_models,
             Intake(committer, live.reporter.measured, live.claim, live.abort),
         )
+        if not did.stopped and (error := common_error(did.faults, before.wanted)):
+            raise RunFailedError(
+                f"stage {stage.name}: each of the {before.wanted:,} frames failed alike, so that it is not the frames: "
+                f"{error}"
+            )
         faults = update_quarantine(context.store, list(context.stages), context.streams, did.faults, context.job_id)
         after = self._planner(stage, False).survey() if before.open or before.gone else before
         quarantined = faults.get(stage.name, 0)

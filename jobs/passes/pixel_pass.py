@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from conf import PipelineConfig
 from conf.stages import STAGES
+from jobs.core.errors import RunFailedError
 from jobs.core.stage import Stage
-from jobs.engine.local_pool import MAX_LOCAL_FRAMES, LocalPool, Transform
+from jobs.engine.local_pool import MAX_LOCAL_FRAMES, LocalPool, Transform, WorkerStartError
 from jobs.engine.ray_engine import Engine
 from jobs.passes.blocks import Block, cut, halves, waves
 from jobs.passes.intake import Intake, PassResult, died, numbered
@@ -53,7 +54,10 @@ def run_pass(
         blocks = [b._replace(replaces=b.replaces | recomputed) for b in cut(wave, config, size, first=is_first)]
         if local_pool and is_first:
             here = len(blocks) if wave.num_rows <= MAX_LOCAL_FRAMES else size
-            received = intake.receive(blocks[:here], local_pool.map_blocks(numbered(blocks[:here]), transforms))
+            try:
+                received = intake.receive(blocks[:here], local_pool.map_blocks(numbered(blocks[:here]), transforms))
+            except WorkerStartError as error:
+                raise RunFailedError(f"no process that measures frames could be started: {error}") from error
             local_pool.close()
             left = [block for number, block in enumerate(blocks) if number not in received]
             # The cores of the engine have a beginning of their own.
@@ -61,6 +65,8 @@ def run_pass(
         while blocks and not result.stopped:
             machines = engine().machines()
             received = intake.receive(blocks, engine().map_blocks(numbered(blocks), transforms))
+            if not received and not result.n_frames and not result.stopped:
+                engine().require_workers()
             if not result.stopped:
                 blocks = [block for number, block in enumerate(blocks) if number not in received]
                 # What was lost with a machine is no fault of the frames.

@@ -11,7 +11,7 @@ from jobs.core.errors import RunFailedError, RunStopped
 from jobs.core.naming import MEASURE
 from jobs.core.stage import Stage
 from jobs.passes import stream_statistics
-from jobs.passes.intake import Intake, PassResult
+from jobs.passes.intake import Intake, PassResult, common_error
 from jobs.passes.pixel_pass import limited, run_pass
 from jobs.passes.pixel_plan import PixelPlan, Planner
 from jobs.passes.quarantined_frames import only_quarantined
@@ -99,6 +99,9 @@ class PixelStages:
                 after = planner.survey(context.check)
             except RunStopped:
                 stopped = True
+        frames = before.stage_total(self._stages[0].name).n_frames
+        if not stopped and (error := common_error(result.faults, frames)):
+            raise RunFailedError(f"each of the {frames:,} frames failed alike, so that it is not the frames: {error}")
         faults = update_quarantine(context.store, list(context.stages), context.streams, result.faults, context.job_id)
         if stopped:
             self._leave(before, result)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from jobs.engine.local_pool import LocalPool
-from tests.helpers import is_gone
+from jobs.engine import local_pool
+from jobs.engine.local_pool import LocalPool, WorkerStartError
+from tests.helpers import is_gone, write_hiding
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.process
@@ -47,9 +48,9 @@ def numbers(results: list[pa.Table | None]) -> list[int]:
 
 
 def test_every_block_goes_through_once_in_other_processes() -> None:
-    with LocalPool(2) as local_pool:
-        results = [r for r in local_pool.map_blocks(blocks(8), [(double, {})]) if r is not None]
-        again = list(local_pool.map_blocks(blocks(3), [(double, {}), (double, {})]))
+    with LocalPool(2) as pool:
+        results = [r for r in pool.map_blocks(blocks(8), [(double, {})]) if r is not None]
+        again = list(pool.map_blocks(blocks(3), [(double, {}), (double, {})]))
     assert numbers(list(results)) == [0, 2, 4, 6, 8, 10, 12, 14]
     assert numbers(again) == [0, 4, 8]
     pids = {r["pid"][0].as_py() for r in results}
@@ -59,8 +60,8 @@ def test_every_block_goes_through_once_in_other_processes() -> None:
 
 @pytest.mark.parametrize("ends", [True, False])
 def test_a_block_that_fails_is_missing_and_no_other(ends: bool) -> None:
-    with LocalPool(2) as local_pool:
-        assert numbers(list(local_pool.map_blocks(blocks(5), [(fussy, {"ends": ends})]))) == [0, 1, 3, 4]
+    with LocalPool(2) as pool:
+        assert numbers(list(pool.map_blocks(blocks(5), [(fussy, {"ends": ends})]))) == [0, 1, 3, 4]
 
 
 def test_what_decoders_say_of_damaged_pictures_is_not_heard(capfd: pytest.CaptureFixture[str]) -> None:
@@ -75,8 +76,8 @@ def test_arrow_is_kept_from_a_library_that_no_block_needs() -> None:
 
 
 def test_when_all_have_died_the_rest_is_missing() -> None:
-    with LocalPool(1) as local_pool:
-        assert numbers(list(local_pool.map_blocks(blocks(5), [(fussy, {"ends": True})]))) == [0, 1]
+    with LocalPool(1) as pool:
+        assert numbers(list(pool.map_blocks(blocks(5), [(fussy, {"ends": True})]))) == [0, 1]
 
 
 def rest(block: pa.Table) -> pa.Table:
@@ -90,11 +91,11 @@ _PARENT = """
 import sys
 from jobs.engine.local_pool import LocalPool
 from tests.jobs.engine.test_local_pool import blocks, double, rest
-local_pool = LocalPool(1)
-(result,) = [r for r in local_pool.map_blocks(blocks(1), [(double, {})]) if r is not None]
+pool = LocalPool(1)
+(result,) = [r for r in pool.map_blocks(blocks(1), [(double, {})]) if r is not None]
 print(result["pid"][0].as_py(), flush=True)
 if sys.argv[1] == "busy":
-    list(local_pool.map_blocks(blocks(1), [(rest, {})]))
+    list(pool.map_blocks(blocks(1), [(rest, {})]))
 sys.stdin.read()
 """
 
@@ -113,3 +114,19 @@ def test_no_process_outlives_the_one_that_started_it(state: str, tmp_path: Path)
     parent.kill()
     parent.wait()
     wait_until(lambda: is_gone(pid), "the process outlived its parent")
+
+
+def test_processes_that_cannot_start_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_pool, "_PROGRAM", "print('begun'); raise SystemError('no such machine')  # {} {}")
+    with LocalPool(2) as pool, pytest.raises(WorkerStartError, match="SystemError: no such machine"):
+        list(pool.map_blocks(blocks(3), [(double, {})]))
+
+
+@pytest.mark.parametrize("are_modules", [True, False])
+def test_packages_of_the_current_folder_are_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, are_modules: bool
+) -> None:
+    write_hiding(tmp_path, are_modules)
+    monkeypatch.chdir(tmp_path)
+    with LocalPool(1) as pool:
+        assert numbers(list(pool.map_blocks(blocks(2), [(double, {})]))) == [0, 2]

@@ -1,0 +1,47 @@
+"""Python processes of our own, which import our packages from where this process has them.
+
+Never from the folder that they are started in: Python looks there first, for a program given with `-c` or `-m`, and the
+folders of users often have a `transforms` or a `jobs` of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The folder that has our packages."""
+
+_SAFE = "-P"
+
+
+def python(*arguments: str) -> list[str]:
+    """Return the command of a Python process that does not import from the current folder."""
+    return [sys.executable, _SAFE, *arguments]
+
+
+def python_environment() -> dict[str, str]:
+    """Return the environment for such a process: this one's, with a search path that leads to our packages.
+
+    Its own processes do not import from the current folder either.
+    """
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(search_path()), "PYTHONSAFEPATH": "1"}
+
+
+def search_path() -> list[str]:
+    """Return where modules are searched for here, in order, without the current folder.
+
+    It begins with the folder of our packages, unless that is where Python installs packages, which comes after its own
+    modules.
+    """
+    here = Path.cwd()
+    listed = [entry for entry in sys.path if entry and Path(entry).resolve() not in {here, ROOT}]
+    return [*own_folders(), *listed, *([] if own_folders() else [str(ROOT)])]
+
+
+def own_folders() -> list[str]:
+    """Return the folder of our packages, nothing where they are installed beside others."""
+    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
+    return [] if ROOT in installed else [str(ROOT)]
