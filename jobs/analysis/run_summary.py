@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import schemas
+from jobs.analysis.stream_verdicts import stream_verdicts
 from jobs.core.naming import many
 from jobs.records.run_record import RunRecord
 from jobs.stages.detection import licence_notice
@@ -29,7 +30,8 @@ def summary_lines(
     """
     lines = [_read_line(record)]
     if any(schemas.CURATION in stage.spec.tables for stage in record.stages):
-        lines.append(_verdict_line(record, View.of(workspace, None if is_current else record.job_id)))
+        view = View.of(workspace, None if is_current else record.job_id)
+        lines += [_verdict_line(record, view), *stream_verdicts(view, record.streams, record.config)]
     left = frames_outcome.left_over if (frames_outcome := record.outcome_of(schemas.FRAMES)) else 0
     if limit is not None and left:
         lines.append(f"{many(left, 'frame')} left for later runs, as --limit {limit} asked")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
@@ -83,6 +83,15 @@ class CurationParams:
         below = usual.below if self.blurry_below is None else self.blurry_below
         return BlurLimits(below, usual.floor if self.blurry_floor is None else self.blurry_floor)
 
+
+MEASURES: Mapping[Reason, Mapping[str, str]] = {
+    # A whole stream is not below its own level: it is the floor that drops it.
+    "blurry": {"sharpness": "blurry_floor"},
+    "dark": {"luma_mean": "dark_mean", "luma_p95": "dark_p95"},
+    "overexposed": {"luma_mean": "overexposed_mean", "luma_p50": "overexposed_p50"},
+    "low_information": {"entropy": "low_information_entropy"},
+}
+"""For each reason that compares measures with thresholds: columns of `quality`, with the parameter of each."""
 
 INPUT = pa.schema(
     [
