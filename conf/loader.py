@@ -37,12 +37,21 @@ class ConfigError(ValueError):
         super().__init__("\n".join(self.problems))
 
 
+_ADDED = "+"
+
+
 @dataclass(frozen=True)
 class Loaded:
-    """A configuration and the name of the profile it started from."""
+    """A configuration, the name of the profile it started from, and the keys that a file or a setting gave."""
 
     config: PipelineConfig
     profile: str
+    given: tuple[str, ...] = ()
+
+    def unread(self) -> list[str]:
+        """Return the given keys that no stage of the configuration reads."""
+        sections = self.config.read_sections
+        return [key for key in self.given if "." in key and key.split(".")[0] not in sections]
 
 
 class _Yaml(yaml.SafeLoader):
@@ -108,11 +117,12 @@ def load(profile: str | None = None, config: str | None = None, settings: Iterab
     named = layer.pop("profile", None)
     name = profile or (str(named) if named else DEFAULT_PROFILE)
     merged: dict[str, Any] = _attempt(problems, lambda: _read_profile(name)) or {}
-    for source in (layer, *(_attempt(problems, partial(_read_setting, s)) or {} for s in settings)):
+    sources = (layer, *(_attempt(problems, partial(_read_setting, s)) or {} for s in settings))
+    for source in sources:
         merged = _merge(merged, source)
     if problems:
         raise ConfigError([*problems, *_problems(merged)])
-    return Loaded(parse(merged), name)
+    return Loaded(parse(merged), name, tuple(dict.fromkeys(key for source in sources for key in flat(source))))
 
 
 def parse(values: Mapping[str, Any]) -> PipelineConfig:
@@ -244,9 +254,20 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         below = merged.get(key)
         if isinstance(below, Mapping) and isinstance(value, Mapping):
             merged[key] = _merge(below, value)
+        elif key == "stages":
+            merged[key] = _with_added(value, below)
         else:
             merged[key] = value
     return merged
+
+
+def _with_added(stages: Any, below: Any) -> Any:
+    """Return stages where each is written `+NAME` as those that are added to the ones before; others unchanged."""
+    names = stages if isinstance(stages, (list, tuple)) else ()
+    if not names or not all(isinstance(name, str) and name.startswith(_ADDED) for name in names):
+        return stages
+    base = below if isinstance(below, (list, tuple)) else PipelineConfig().stages
+    return list(dict.fromkeys([*base, *(name.removeprefix(_ADDED) for name in names)]))
 
 
 def _problems(values: Mapping[str, Any]) -> list[str]:
@@ -272,8 +293,10 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
         problems += [
             f"stages: unknown stage {s!r}{_nearest(s, STAGE_NAMES)}; {there_are}"
             for s in stages
-            if isinstance(s, str) and s not in STAGE_NAMES
+            if isinstance(s, str) and s not in STAGE_NAMES and not s.startswith(_ADDED)
         ]
+        if any(isinstance(s, str) and s.startswith(_ADDED) for s in stages):
+            problems.append("stages: expected names alone, or + before each one to add them, found both")
         if not stages:
             problems.append(f"stages: expected at least one, found none; {there_are}")
     try:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le
 
+from conf.detectors import DETECTORS
 from conf.rules import KEPT, Rule, RuleError, both, nearest, understood
 from conf.stage_spec import setting
 from conf.stages import SPECS, STAGE_NAMES, STAGES
@@ -99,6 +100,15 @@ class PipelineConfig:
             ready = [s for s in asked if s not in order and not (set(self._needs(s)) & set(asked)) - set(order)]
             order += ready[:1] or [s for s in asked if s not in order]
         return tuple(order)
+
+    @property
+    def read_sections(self) -> frozenset[str]:
+        """Return the sections that this configuration's stages read, and those that every run does."""
+        specs = [SPECS[name] for name in self.closed_stages if name in SPECS]
+        found = {"ingest", "image", "resources", "when"}.union(*(spec.section_names for spec in specs))
+        if any(spec.model and spec.model.weights == "detector" for spec in specs):
+            found |= {params.section for params in DETECTORS[self.annotate.detector].params}
+        return frozenset(found)
 
     def rule(self, stage: str) -> Rule | None:
         """Return what chooses the frames that a stage is shown; None for all that decode. Raises `RuleError`."""

@@ -239,6 +239,15 @@ class StageSpec:
         """Return what it reads in a run of the chosen stages."""
         return tuple(r for r in self.reads if r.stage in chosen and (r.if_there or r.is_needed(config)))
 
+    @property
+    def section_names(self) -> frozenset[str]:
+        """Return the sections of the configuration that it reads, those of a detector left out."""
+        keys = [self.work.scope_setting, self.work.rebuild_setting] if self.work else []
+        if self.model:
+            keys += [self.model.section, self.model.kept_setting, self.model.context_setting, *(self.model.other or ())]
+        names = {p.section for p in self.params} | {self.calls.section if self.calls else ""}
+        return frozenset(names | {key.split(".")[0] for key in keys}) - {""}
+
     def sections(self, config: PipelineConfig) -> dict[str, Any]:
         """Return the sections of the configuration that its parameters are from, by name."""
         return {p.section: getattr(config, p.section) for p in self.params}

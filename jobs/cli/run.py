@@ -41,6 +41,8 @@ def run(
     from jobs.runs.run_options import build_request
 
     request = build_request(workspace, options)
+    if unread := request.loaded.unread():
+        err.print(f"note: no stage of this run reads {', '.join(unread)}", soft_wrap=True, markup=False)
     if dry_run:
         print_forecast(request, as_json)
         return

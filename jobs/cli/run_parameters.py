@@ -25,6 +25,9 @@ class _Parameters:
     profile: ProfileOption = None
     config: ConfigOption = None
     settings: SettingsOption = None
+    add_stages: Annotated[list[str] | None, typer.Option("--add-stage", help=HELP["add_stages"], metavar="STAGE")] = (
+        None
+    )
     stream_ids: Annotated[
         list[str] | None, typer.Option("--stream-id", help=HELP["stream_ids"], metavar="ID", show_default="its name")
     ] = None

@@ -111,7 +111,7 @@ def _rows(view: View, request: QueueRequest) -> pa.Table:
     """Return the frames to review, with the names of their pictures, in order of stream and number."""
     if request.where is None and schemas.ROUTING.written_by not in view.selection.keys:
         raise UserError(
-            "there is no review queue; run with the stage route (--set 'stages=[annotate, route]'), or say which "
+            "there is no review queue; run with the stage route (winnow run with --add-stage route), or say which "
             "frames with --where"
         )
     test = f"({request.where})" if request.where else "route = 'person'"

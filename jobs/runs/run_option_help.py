@@ -11,6 +11,7 @@ RUN_OPTION_HELP: Mapping[str, str] = MappingProxyType(
         "profile": "Built-in configuration to start from.",
         "config": "YAML file or FILE.py:attribute on top of the profile.",
         "settings": "One value on top of all, as in duplicates.hamming=8. Repeat for several.",
+        "add_stages": "Run this stage too, besides those of the configuration. Repeat for several.",
         "stream_ids": "Id for the input; once for each --input.",
         "rebind": "Let a stream id stand for another place than before.",
         "allow_missing": "Go on although over 10 % of a stream's frames are gone.",

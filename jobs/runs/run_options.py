@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +33,7 @@ class RunOptions(BaseModel):
     profile: Annotated[str | None, Field(description=HELP["profile"])] = None
     config: Annotated[str | None, Field(description=HELP["config"])] = None
     settings: Annotated[tuple[str, ...], Field(description=HELP["settings"])] = ()
+    add_stages: Annotated[tuple[str, ...], Field(description=HELP["add_stages"])] = ()
     stream_ids: Annotated[tuple[str, ...], Field(description=HELP["stream_ids"])] = ()
     rebind: Annotated[bool, Field(description=HELP["rebind"])] = False
     allow_missing: Annotated[bool, Field(description=HELP["allow_missing"])] = False
@@ -65,7 +66,7 @@ def build_request(workspace: str | os.PathLike[str] | None, options: RunOptions)
     problems: list[str] = []
     loaded = place = None
     try:
-        loaded = load(options.profile, options.config, options.settings)
+        loaded = load(options.profile, options.config, (*options.settings, *_adding(options.add_stages)))
     except ConfigError as error:
         problems += error.problems
     try:
@@ -91,6 +92,11 @@ def build_request(workspace: str | os.PathLike[str] | None, options: RunOptions)
         pause_after=options.pause_after,
         strict=options.strict,
     )
+
+
+def _adding(stages: Sequence[str]) -> list[str]:
+    """Return the setting that adds stages to those of the configuration, if there are any."""
+    return [f"stages=[{', '.join(f'+{stage}' for stage in stages)}]"] if stages else []
 
 
 def _absolute(path: str) -> str:

@@ -235,3 +235,35 @@ def test_what_a_config_file_holds_instead_is_said_in_words(tmp_path: Path, text:
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(ConfigError, match=f"holds {kind}, expected sections with keys"):
         load(config=str(tmp_path / "c.yaml"))
+
+
+def test_stages_with_a_plus_are_added_to_those_before(tmp_path: Path) -> None:
+    usual = load().config.stages
+    assert load(settings=["stages=[+track, +annotate, +track]"]).config.stages == (*usual, "track", "annotate")
+    file = tmp_path / "own.yaml"
+    file.write_text("profile: annotate\nstages: [+route]\n")
+    assert load(config=str(file), settings=["stages=[+track]"]).config.stages == (
+        *load("annotate").config.stages,
+        "route",
+        "track",
+    )
+    assert load(settings=["stages=[frames]", "stages=[+quality]"]).config.stages == ("frames", "quality")
+    with pytest.raises(ConfigError, match=r"expected names alone, or \+ before each one to add them, found both"):
+        load(settings=["stages=[+track, annotate]"])
+    with pytest.raises(ConfigError, match="unknown stage 'trak'"):
+        load(settings=["stages=[+trak]"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "unread"),
+    [
+        (["annotate.min_score=0.3", "duplicates.hamming=4", "unit_frames=64"], ["annotate.min_score"]),
+        (["annotate.min_score=0.3", "stages=[+annotate]"], []),
+        (["moving.history=100", "stages=[+annotate]"], []),
+        (["moving.history=100", "annotate.detector=onnx", "stages=[+annotate]"], ["moving.history"]),
+        (["idle.keep=2", "stages=[frames, quality]"], ["idle.keep"]),
+        (["ingest.fps=2", "image.long_side=320", "resources.num_cpus=1"], []),
+    ],
+)
+def test_keys_that_no_chosen_stage_reads_are_known(settings: list[str], unread: list[str]) -> None:
+    assert load(settings=settings).unread() == unread
