@@ -101,6 +101,8 @@ def prepare(request: RunRequest) -> Prepared:
             catalogue.catalogue(request.inputs, config.ingest, request.overrides, store)
     if problems:
         raise UserError(problems)
+    # A run over a table that was lost would make a new one, and hide what other streams had in it.
+    store.refuse_losses()
     if request.replay:
         return Prepared(request, store, stages, [], replay_spec.listed(store, request.replay.streams))
     with store.cached_reads():

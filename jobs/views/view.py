@@ -69,7 +69,8 @@ class View:
             if selection.versions is not None
             else "files of the tables are not there; `winnow doctor` names them and says what helps"
         )
-        self._store = Store(store.root, selection.versions) if selection.versions is not None else store
+        pinned = selection.versions is not None
+        self._store = Store(store.root, selection.versions, selection.given_up) if pinned else store
         # What ran is never pinned: a run is read at its own versions, but it is listed as it is known now.
         self._unpinned = store
         self._filter = RowFilter(selection)
