@@ -30,6 +30,7 @@ from jobs.storage import delta_library, delta_log, table_reader
 from jobs.storage.changes import Change, ConflictError, Drop, DropBounds, remaining_rows, without_unchanged
 from jobs.storage.data_files import write_part
 from jobs.storage.delta_log import State, log_entry
+from jobs.storage.file_integrity import check_files
 from jobs.storage.file_pruning import DataFile
 from jobs.storage.paths import Place
 from jobs.storage.written_versions import WrittenVersions
@@ -157,6 +158,15 @@ class Store:
         """Take note of a version that was committed just now: it is the newest one, and goes on record."""
         self._seen[snapshot.table.name] = snapshot
         self.written.add(snapshot.table.name, snapshot.state)
+
+    def verify_opened(self, stage_keys: Collection[str]) -> None:
+        """Hash the files of all tables that were opened, but for those of other stage keys than these.
+
+        Raises `BrokenTableError` for one that is not what was written.
+        """
+        for name, snapshot in self._seen.items():
+            files = [f for f in snapshot.files if f.stage_key is None or f.stage_key in stage_keys]
+            check_files(self.root / name, {f.path: f.size_bytes for f in files}, hash_all=True)
 
     def forget(self, table: schemas.Table) -> None:
         """Have a table be read from scratch when it is opened next."""
