@@ -12,7 +12,7 @@ from jobs.core.errors import BrokenTableError, UserError, one_line
 from jobs.core.naming import many
 from jobs.diagnostics.finding import Finding, broken_table
 from jobs.records.job_log import JobLog, Record, jobs_of
-from jobs.records.written_tables import of_job
+from jobs.records.job_tables import of_job
 from jobs.storage import delta_log
 from jobs.storage.delta_log import fix_of_loss
 from jobs.storage.maintenance import KEPT_RUNS
@@ -41,13 +41,14 @@ def opened(store: Store, some: Sequence[schemas.Table] = schemas.ALL) -> Iterato
     """Open tables, which compares each with the record of what was written, and read all entries of their logs."""
     for table in some:
         try:
-            store.open(table)
+            newest = store.open(table).version
         except BrokenTableError as error:
             yield broken_table("tables", error, table.name)
             continue
-        for entry, message in delta_log.damaged_entries(store.root / table.name):
+        for entry, message in delta_log.damaged_entries(store.root / table.name, newest):
             found = entry.status()
-            if found and not store.written.is_accepted(table.name, int(found.mtime_s * 1e9)):
+            damaged_ns = int(found.mtime_s * 1e9) if found else 0
+            if not store.written.is_accepted(table.name, damaged_ns):
                 yield broken_table("tables", message, table.name)
 
 

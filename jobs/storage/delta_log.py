@@ -153,9 +153,15 @@ def check_state(table: Place, state: State) -> None:
         raise BrokenTableError(_cut_message(table, state.version, error)) from error
 
 
-def damaged_entries(table: Place) -> Iterator[tuple[Place, str]]:
-    """Read all entries of a log, also those that a checkpoint covers; yield each that was cut, with a message."""
+def damaged_entries(table: Place, newest: int) -> Iterator[tuple[Place, str]]:
+    """Read all entries of a log, also those that a checkpoint covers; yield each that was cut or is gone, and why.
+
+    `newest` is the table's version. Nothing deletes an entry of these tables, which releases are read through.
+    """
     versions = _versions_in((table / _FOLDER).names())
+    for version in sorted(set(range(newest + 1)) - set(versions)):
+        gone = log_entry(table, version)
+        yield gone, broken_message(table, f"entry {gone.name} is missing")
     with suppress(FileNotFoundError):
         for version, entry in zip(versions, _read(table, versions), strict=True):
             try:

@@ -172,30 +172,6 @@ class Store:
         """Have a table be read from scratch when it is opened next."""
         self._seen.pop(table.name, None)
 
-    def refuse_losses(self) -> None:
-        """Raise `BrokenTableError`, with all of them, where tables are not there that were written.
-
-        Takes one listing; that a table has all its rows is checked when it is opened.
-        """
-        recorded, there = self.written.newest(), set(self.root.folders())
-        lost = [
-            delta_log.lost_message(self.root / name, written.version, -1, written.n_rows)
-            for name, written in sorted(recorded.items())
-            if name not in there or not self._has_entry(name, written.version)
-        ]
-        if lost:
-            raise BrokenTableError(lost)
-
-    def record_unrecorded(self) -> None:
-        """Record the tables of which nothing is on record: those of workspaces of before there was a record."""
-        recorded, there = self.written.load(), set(self.root.folders())
-        for table in (t for t in schemas.ALL if t.name in there and t.name not in recorded):
-            if (snapshot := self.open(table)).version >= 0:
-                self.written.add(table.name, snapshot.state)
-
-    def _has_entry(self, name: str, version: int) -> bool:
-        return self.root.is_remote or log_entry(self.root / name, version).exists()
-
     def _is_newest(self, snapshot: Snapshot) -> bool:
         at = self.root / snapshot.table.name
         if not at.is_remote and snapshot.version >= 0 and not log_entry(at, snapshot.version).exists():
