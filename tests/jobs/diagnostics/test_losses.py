@@ -1,4 +1,4 @@
-"""Everything that a workspace can lose, one case after the other: whoever reads it says so, and nothing deletes."""
+"""Everything that a workspace can lose, one case after the other: what reads it says so, and nothing deletes."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_any_entry_of_a_log_that_was_cut_is_missed(tables: Path) -> None:
     assert n_cases > 100
 
 
-def test_an_entry_under_a_checkpoint_that_was_cut_is_missed_by_doctor_and_by_whoever_reads_that_version(
+def test_an_entry_under_a_checkpoint_that_was_cut_is_missed_by_doctor_and_where_that_version_is_read(
     tables: Path,
 ) -> None:
     for name in ("heads", "runs", "frames"):
