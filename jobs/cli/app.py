@@ -99,7 +99,7 @@ def main() -> None:
     """
     from jobs.core.errors import InterruptedRunError, StoppedRunError, UserError, one_line
     from jobs.core.memory import share_one_allocator
-    from jobs.core.os_errors import as_problem
+    from jobs.core.os_errors import as_problem, damage_in
 
     open_closed_streams()
     share_one_allocator()
@@ -127,6 +127,10 @@ def main() -> None:
     except Exception as error:
         if not as_json and shows_help(error):
             sys.exit(2)
+        if damage := damage_in(error):
+            # Polars and DuckDB pass on in errors of their own what Arrow says.
+            print_problems([damage], 1, as_json)
+            sys.exit(1)
         if type(error).__name__ == "Abort":
             print_problems(["interrupted"], INTERRUPTED, as_json, prefix="")
             sys.exit(INTERRUPTED)

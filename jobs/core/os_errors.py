@@ -15,6 +15,7 @@ _QUOTED = re.compile(r"(?:file|directory)[^/]{0,40}?['\"]?(/[^'\":#]+)")
 _WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY}
 _PATH = re.compile(r"(/\S[^:]*)$")
 _BY_KIND = {FileNotFoundError: errno.ENOENT, PermissionError: errno.EACCES}
+_DAMAGED = "CRC checksum verification failed"
 _LOST = "bring it back from a backup, or run the streams again under another --workspace"
 _WHY = {
     errno.ENOSPC: ("the disk is full", "free some space, then run this again"),
@@ -29,8 +30,17 @@ _WHY = {
 }
 
 
+def damage_in(error: BaseException) -> str | None:
+    """Return what to say of an error that a reader raises for a damaged data file, which it does not name."""
+    if _DAMAGED not in str(error):
+        return None
+    return "a data file of the tables is damaged, by its own checksums; `winnow doctor --verify` names it, with the fix"
+
+
 def as_problem(error: OSError, about: str | None = None) -> str:
     """Return an error of the operating system as one line; `about` describes what failed if the error has no path."""
+    if damage := damage_in(error):
+        return damage
     text = one_line(error)
     said = _SAID.search(text)
     number = error.errno or (int(said[1]) if said else _BY_KIND.get(type(error)))

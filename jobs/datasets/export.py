@@ -149,6 +149,8 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
                 "only_reviewed": request.only_reviewed,
                 **review_counts(view, rows),
             }
+        # Tables are small beside pictures, and a damaged page of one would be frozen into a dataset.
+        view.verify_files()
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         # Copying images takes time, in which other files may have appeared there.
         if taken := list(_taken(request)):

@@ -8,12 +8,9 @@ import os
 import platform
 import resource
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-from blake3 import blake3
 
 import schemas
 from conf import Loaded, Resources
@@ -21,11 +18,10 @@ from jobs.core.devices import has_nvidia
 from jobs.core.errors import BrokenTableError, UserError, one_line
 from jobs.core.processes import has_ended
 from jobs.core.requirements import DISTRIBUTION, extra_packages, required_packages
-from jobs.diagnostics import engine_checks, table_checks
-from jobs.diagnostics.finding import Finding, broken_table, size_text
+from jobs.diagnostics import engine_checks, file_checks, table_checks
+from jobs.diagnostics.finding import Finding, broken_table, size_text, some
 from jobs.models.locations import FOLDER
-from jobs.storage import image_files, maintenance, paths
-from jobs.storage.data_files import hash_in_name
+from jobs.storage import maintenance, paths
 from jobs.storage.paths import Place
 from jobs.storage.store import Store
 from jobs.storage.workspace import FORMAT, Workspace
@@ -35,8 +31,6 @@ _VARIANTS = {"faiss-cpu": ("faiss-gpu", "faiss-gpu-cu12"), "ultralytics-opencv-h
 
 _LEAST_FREE = 2 << 30
 _LEAST_OPEN_FILES = 1024
-_SHOWN = 3
-_READERS = 4
 
 
 def examine(
@@ -180,73 +174,31 @@ def _unwritable(root: Place) -> Finding | None:
 
 
 def _tables(store: Store) -> Iterator[Finding]:
-    n_there, older, unreadable = 0, [], []
-    for table in schemas.ALL:
-        try:
-            snapshot = store.open(table)
-        except BrokenTableError as error:
-            unreadable.append(broken_table("tables", error))
-            continue
-        n_there += snapshot.version >= 0
-        if snapshot.version >= 0 and snapshot.later:
-            older.append(f"{table.name} ({', '.join(snapshot.later)})")
-    try:
-        lost = [] if unreadable else list(table_checks.tables(store))
-    except FileNotFoundError as error:
-        lost = [Finding("tables", "broken", f"{one_line(error)} is missing", "bring it back from a backup")]
-    yield from (*unreadable, *lost)
+    found = list(table_checks.all_tables(store))
+    yield from found
+    if any(finding.level == "broken" for finding in found):
+        return
+    snapshots = [snapshot for table in schemas.ALL if (snapshot := store.open(table)).version >= 0]
+    older = [f"{s.table.name} ({', '.join(s.later)})" for s in snapshots if s.later]
     if older:
         text = f"without columns that this version has: {', '.join(older)}"
         yield Finding("tables", "note", text, "the next run that writes to them adds what is missing")
-    elif not any(finding.level == "broken" for finding in (*unreadable, *lost)):
-        yield Finding("tables", "ok", f"{n_there}, as this version declares them")
+    else:
+        yield Finding("tables", "ok", f"{len(snapshots)}, as this version declares them")
 
 
 def _files(store: Store, verify: bool, watch: Callable[[str], None]) -> Iterator[Finding]:
-    referred = _referred(store)
-    folders = (*(table.name for table in schemas.ALL), image_files.FOLDER)
-    there_is = {f"{folder}/{name}" for folder in folders for name in (store.root / folder).files_below()}
-    missing = sorted(referred - there_is)
-    if missing:
-        fix = "bring them back from a backup, or run the streams again under another --workspace"
-        yield Finding("files", "broken", f"{len(missing)} of {len(referred)} are missing: {_some(missing)}", fix)
-    else:
-        yield Finding("files", "ok", f"{len(referred)}, all there")
+    referred = file_checks.referred(store)
+    (found,) = file_checks.presence(store, referred)
+    yield found
+    if found.level == "broken":
+        return
     unreferenced = sum(len(change.deleted) for change in maintenance.vacuum(store, "doctor", dry_run=True))
     if unreferenced:
         yield Finding("unreferenced files", "note", f"{unreferenced} that nobody can ask for", "winnow tables vacuum")
-    if not verify:
-        return
-    watch("hashes")
-    there = [name for name in sorted(referred) if name not in set(missing)]
-    with ThreadPoolExecutor(_READERS) as readers:
-        wrong = [
-            name
-            for name, same in zip(there, readers.map(lambda n: _is_whole(store.root / n), there), strict=True)
-            if not same
-        ]
-    if wrong:
-        fix = "bring them back from a backup; what they held can be computed again in another workspace"
-        yield Finding(
-            "hashes", "broken", f"{len(wrong)} of {len(there)} files are not what was written: {_some(wrong)}", fix
-        )
-    else:
-        yield Finding("hashes", "ok", f"{len(there)} files are what was written")
-
-
-def _referred(store: Store) -> set[str]:
-    """Return the files, below the workspace, that the newest tables and the releases are made of, and pictures."""
-    manifests = store.read(schemas.RELEASES, ("manifest",))["manifest"].to_pylist()
-    stores = [store, *(Store(store.root, json.loads(text)["tables"]) for text in manifests)]
-    files = {f"{table.name}/{file.path}" for s in stores for table in schemas.ALL for file in s.open(table).files}
-    return files | maintenance.pictures_of(stores)
-
-
-def _is_whole(path: Place) -> bool:
-    try:
-        return hash_in_name(path) == blake3(path.read()).hexdigest()[: len(hash_in_name(path))]
-    except OSError:
-        return False
+    if verify:
+        watch("hashes")
+        yield file_checks.hashes(store, referred)
 
 
 def _runs(store: Store) -> Iterator[Finding]:
@@ -255,13 +207,9 @@ def _runs(store: Store) -> Iterator[Finding]:
     ]
     if dead := [r["job_id"] for r in running if has_ended(json.loads(r["environment"]))]:
         yield Finding(
-            "runs", "note", f"{len(dead)} ended without saying so: {_some(dead)}", "the next winnow run closes them"
+            "runs", "note", f"{len(dead)} ended without saying so: {some(dead)}", "the next winnow run closes them"
         )
     n = store.open(schemas.QUARANTINE).n_rows
     if n:
         fix = "winnow inspect quarantine says why; the next run of their streams tries again"
         yield Finding("quarantine", "note", f"{n} frames are quarantined", fix)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -11,35 +11,69 @@ import schemas
 from jobs.core.errors import BrokenTableError, UserError, one_line
 from jobs.core.naming import many
 from jobs.diagnostics.finding import Finding, broken_table
-from jobs.records.job_log import JobLog, jobs_of
+from jobs.records.job_log import JobLog, Record, jobs_of
+from jobs.records.job_tables import of_job
+from jobs.storage import delta_log
+from jobs.storage.delta_log import fix_of_loss
 from jobs.storage.maintenance import KEPT_RUNS
 from jobs.storage.paths import Place
 from jobs.storage.store import Store
+from jobs.storage.written_versions import Written
 from jobs.views.snapshot_spec import gone
 
 _READERS = 4
-_COMPUTED = "bring it back from a backup, or, if no release is needed any more, run the streams again to recompute it"
 _GIVEN = "bring it back from a backup"
-_REMADE = frozenset({schemas.STREAMS, schemas.LISTING, schemas.QUARANTINE, schemas.HEADS, schemas.SCOPES})
-"""Tables that every run writes to, beside those of its stages."""
+
+
+def all_tables(store: Store) -> Iterator[Finding]:
+    """Read the logs of all tables, and compare what these hold with all that was recorded of them."""
+    yield from (unreadable := list(opened(store)))
+    if unreadable:
+        return
+    try:
+        yield from tables(store)
+    except (OSError, BrokenTableError) as error:
+        text = f"{one_line(error)} is missing" if isinstance(error, FileNotFoundError) else error
+        yield broken_table("tables", text if isinstance(text, BrokenTableError) else f"{text}; {_GIVEN}")
+
+
+def opened(store: Store, some: Sequence[schemas.Table] = schemas.ALL) -> Iterator[Finding]:
+    """Open tables, which compares each with the record of what was written, and read all entries of their logs."""
+    for table in some:
+        try:
+            newest = store.open(table).version
+        except BrokenTableError as error:
+            yield broken_table("tables", error, table.name)
+            continue
+        for entry, message in delta_log.damaged_entries(store.root / table.name, newest):
+            found = entry.status()
+            damaged_ns = int(found.mtime_s * 1e9) if found else 0
+            if not store.written.is_accepted(table.name, damaged_ns):
+                yield broken_table("tables", message, table.name)
 
 
 def tables(store: Store) -> Iterator[Finding]:
-    """Compare the versions that the last run of each stream, heads and releases recorded with the tables now.
+    """Compare what jobs, the last run of each stream, heads and releases recorded with the tables now.
 
     Of runs before the last ones it is noted only that they cannot be read any more, as after a table was recreated.
     """
     finished = _finished(store)
-    heads = store.read(schemas.HEADS, ("stage", "job_id")).to_pylist()
-    releases = store.read(schemas.RELEASES, ("name", "manifest", "job_id")).to_pylist()
+    heads = store.read(schemas.HEADS, ("stage", "job_id", "moved_ns")).to_pylist()
+    releases = store.read(schemas.RELEASES, ("name", "manifest", "job_id", "created_ns")).to_pylist()
     last = set({stream: name for name, run in finished.items() for stream in run["streams"]}.values())
     lost: set[str] = set()
     for name in sorted(last, reverse=True):
-        versions = json.loads(finished[name]["versions"])
+        versions = _still_claimed(store, json.loads(finished[name]["versions"]), finished[name]["ended_ns"])
         yield from _younger(store, f"run {name}", versions, lost)
         yield from _unreadable(store, {table: n for table, n in versions.items() if table not in lost})
     for release in releases:
-        yield from _younger(store, f"release {release['name']}", json.loads(release["manifest"])["tables"], lost)
+        versions = json.loads(release["manifest"])["tables"]
+        claimed = _still_claimed(store, versions, release["created_ns"])
+        yield from _younger(store, f"release {release['name']}", claimed, lost)
+        if given_up := sorted(versions.keys() - claimed.keys()):
+            text = f"release {release['name']} lacks what it had of {', '.join(given_up)}, whose loss was accepted"
+            yield Finding("releases", "note", text, "a backup from before has it")
+    yield from _recorded(store, lost)
     yield from _hidden(store, heads, lost)
     yield from _forgotten(store, [*heads, *releases])
     if lost:
@@ -65,8 +99,56 @@ def _younger(store: Store, who: str, versions: Mapping[str, int], lost: set[str]
             state = "gone" if now < 0 else f"at version {now}"
             text = f"table {table.name} is {state}, and was at version {recorded} in {who}"
             # No run recomputes what a release has frozen.
-            computed = who.startswith("run ") and (table.has_stage_key or table in _REMADE)
-            yield Finding("tables", "broken", text, _COMPUTED if computed else _GIVEN)
+            fix = fix_of_loss(table.name, is_computed=None if who.startswith("run ") else False)
+            yield Finding("tables", "broken", text, fix, table.name)
+
+
+def _still_claimed(store: Store, versions: Mapping[str, int], recorded_ns: int) -> dict[str, int]:
+    """Return the recorded versions without those whose loss was accepted since (ns since 1970)."""
+    return {name: n for name, n in versions.items() if not store.written.is_accepted(name, recorded_ns)}
+
+
+def _recorded(store: Store, lost: set[str]) -> Iterator[Finding]:
+    """Yield the tables that lack what the workspace and the last jobs recorded: versions, and their rows and files."""
+    record = store.written.newest()
+    who = {name: ("as it was recorded", one) for name, one in record.items()}
+    last = [(job_id, job) for job_id in jobs_of(store.root)[-KEPT_RUNS:] if (job := of_job(_records(store, job_id)))]
+    for job_id, (at_ns, tables_then) in last:
+        for name, one in tables_then.items():
+            if not store.written.is_accepted(name, at_ns) and (name not in who or who[name][1].version < one.version):
+                who[name] = (f"at the end of job {job_id}", one)
+    for name, (when, written) in sorted(who.items()):
+        if name not in lost and name in schemas.BY_NAME and (text := _differs(store, schemas.BY_NAME[name], written)):
+            lost.add(name)
+            yield Finding("tables", "broken", f"{text}, {when}", fix_of_loss(name), name)
+    if last and not record:
+        text = f"the record of what was written to the tables is gone ({store.root / 'written'})"
+        yield Finding(
+            "tables", "note", text, "the next run writes it again; nothing else compares the tables until then"
+        )
+
+
+def _differs(store: Store, table: schemas.Table, written: Written) -> str | None:
+    """Return what a table lacks of what was recorded of it; None if it has all of that."""
+    now = store.open(table)
+    had = f"was at version {written.version} with {written.n_rows:,} rows"
+    if now.version < written.version:
+        return f"table {table.name} is {'gone' if now.version < 0 else f'at version {now.version}'}, and {had}"
+    try:
+        then = now if now.version == written.version else Store(store.root, {table.name: written.version}).open(table)
+    except BrokenTableError as error:
+        return one_line(error).partition("; ")[0]
+    if Written.of(then.state) != written:
+        return f"table {table.name} has other rows at version {written.version} ({then.state.n_rows:,}), and {had}"
+    return None
+
+
+def _records(store: Store, job_id: str) -> list[Record]:
+    try:
+        return JobLog(store.root, job_id).records()
+    except (UserError, OSError):
+        # `jobs` says what is wrong with them.
+        return []
 
 
 def _unreadable(store: Store, versions: Mapping[str, int]) -> Iterator[Finding]:
@@ -77,7 +159,7 @@ def _unreadable(store: Store, versions: Mapping[str, int]) -> Iterator[Finding]:
             try:
                 Store(store.root, {name: recorded}).open(table)
             except BrokenTableError as error:
-                yield broken_table("tables", error)
+                yield broken_table("tables", error, name)
 
 
 def _hidden(store: Store, heads: Sequence[Mapping[str, Any]], lost: set[str]) -> Iterator[Finding]:
@@ -86,36 +168,38 @@ def _hidden(store: Store, heads: Sequence[Mapping[str, Any]], lost: set[str]) ->
         written = {table.name for table in schemas.of_stage(stage)}
         if not written & lost and (text := gone(store, stage)):
             lost |= written
-            yield Finding("tables", "broken", text, _COMPUTED)
+            for name in sorted(written):
+                yield Finding("tables", "broken", text, fix_of_loss(name), name)
 
 
 def _forgotten(store: Store, naming: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     """Yield what is wrong with the tables of runs, which no run records, where heads, releases and jobs know more."""
-    named = {row["job_id"] for row in naming if row["job_id"]}
+    accepted_ns = store.written.accepted_ns.get(schemas.RUNS.name, 0)
+    named = {r["job_id"] for r in naming if r["job_id"] and r.get("moved_ns", r.get("created_ns", 0)) > accepted_ns}
     seen = _finished(store, as_seen=True)
-    done = {name for name in jobs_of(store.root) if name not in seen and _is_done(store, name)}
+    done = {name for name in jobs_of(store.root) if name not in seen and _done_ns(store, name) > accepted_ns}
     # Read once more, since a run may have finished just now; it writes to the tables first.
     finished = _finished(store)
     known = {row["job_id"] for row in store.read(schemas.RUNS, ("job_id",)).to_pylist()}
     if unknown := (named - known) | (done - finished.keys()):
         text = f"table runs does not know the end of {many(len(unknown), 'run')} that were done, as of {max(unknown)}"
-        yield Finding("tables", "broken", text, _GIVEN)
-    if known and store.open(schemas.STAGE_RUNS).version < 0:
-        yield Finding("tables", "broken", "table stage_runs is gone, and runs know of their stages from it", _GIVEN)
+        yield Finding("tables", "broken", text, fix_of_loss("runs"), "runs")
+    stages = schemas.STAGE_RUNS
+    if known and store.open(stages).version < 0 and stages.name not in store.written.accepted_ns:
+        text = "table stage_runs is gone, and runs know of their stages from it"
+        yield Finding("tables", "broken", text, fix_of_loss(stages.name), stages.name)
 
 
 def _finished(store: Store, as_seen: bool = False) -> dict[str, dict[str, Any]]:
     """Return the runs that recorded versions, by their ids in order."""
-    runs = store.read(schemas.RUNS, ("job_id", "streams", "versions"), as_seen).sort_by("job_id").to_pylist()
+    wanted = ("job_id", "streams", "versions", "ended_ns")
+    runs = store.read(schemas.RUNS, wanted, as_seen).sort_by("job_id").to_pylist()
     return {run["job_id"]: run for run in runs if run["versions"]}
 
 
-def _is_done(store: Store, job_id: str) -> bool:
-    try:
-        state = JobLog(store.root, job_id).state()
-    except (UserError, OSError):
-        return False
-    return state is not None and state.state == "done"
+def _done_ns(store: Store, job_id: str) -> int:
+    """Return when a job was done (ns since 1970), by its records; -1 if it was not."""
+    return max((record.at_ns for record in _records(store, job_id) if record.word == "done"), default=-1)
 
 
 def jobs(root: Place) -> Iterator[Finding]:

@@ -24,6 +24,7 @@ from jobs.runs.replay_spec import Replay
 from jobs.stages.build import build
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.storage.written_tables import refuse_losses
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ def prepare(request: RunRequest) -> Prepared:
             catalogue.catalogue(request.inputs, config.ingest, request.overrides, store)
     if problems:
         raise UserError(problems)
+    # A run over a table that was lost would make a new one, and hide what other streams had in it.
+    refuse_losses(store)
     if request.replay:
         return Prepared(request, store, stages, [], replay_spec.listed(store, request.replay.streams))
     with store.cached_reads():

@@ -22,6 +22,7 @@ from jobs.passes.refresh_other_streams import refresh
 from jobs.passes.run_context import LiveRun, RunContext
 from jobs.passes.runners import Runners
 from jobs.passes.table_stages import TableStages
+from jobs.records import job_tables
 from jobs.records.job_claim import JobClaim
 from jobs.records.journal import Journal
 from jobs.records.run_events import ProgressListener, RunReporter, SilentListener
@@ -31,6 +32,7 @@ from jobs.stages.build import step_named, written_by
 from jobs.storage import heads, maintenance
 from jobs.storage.store import ConflictError, Store
 from jobs.storage.workspace import Workspace
+from jobs.storage.written_tables import record_unrecorded
 from jobs.views import snapshot_spec, table_diff
 
 __all__ = ["RunRequest", "run"]
@@ -80,7 +82,8 @@ def run(
             _Execution(prepared, record, reporter, engine, claim).execute()
         if release is not None:
             reporter.released(release(record))
-        claim.release("done", {"error": record.shortcoming} if request.strict and record.shortcoming else None)
+        said = {"error": record.shortcoming} if request.strict and record.shortcoming else {}
+        claim.release("done", {**said, **job_tables.as_data(prepared.store.root)})
     except BaseException as error:
         _end(error, record, prepared.store, claim, interrupted=listener.interrupted)
     finally:
@@ -243,4 +246,5 @@ class _Execution:
             # The rest is written to by every run, and would be rewritten by each.
             at_once = table.has_stage_key or table is schemas.SCOPES
             maintenance.compact(store, table, job_id, more_than=1 if at_once else _OPS_FILES)
+        record_unrecorded(store)
         self._record.finish(store, snapshot_spec.versions_seen(store))

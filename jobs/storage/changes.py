@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 import schemas
-from jobs.storage.data_files import Part, source
+from jobs.storage.data_files import Part
+from jobs.storage.file_integrity import read_verified
 from jobs.storage.file_pruning import DataFile, Span
 from jobs.storage.paths import Place
 
@@ -75,9 +75,8 @@ def remaining_rows(folder: Place, table: schemas.Table, file: DataFile, drops: S
     """Return the rows of a file that stay, or None where all of them do; `folder` is the table's."""
     if any(drop.keys is None and drop.streams is None for drop in drops):
         return table.file_schema.empty_table()
-    data = source(folder / file.path)
     keys = {name for drop in drops for name in (drop.keys.column_names if drop.keys is not None else ["stream_id"])}
-    present = pl.DataFrame(pq.read_table(data, columns=sorted(keys))).with_row_index("at")
+    present = pl.DataFrame(read_verified(folder, file.path, file.size_bytes, sorted(keys))).with_row_index("at")
     stay = present
     for drop in drops:
         if drop.keys is not None:
@@ -90,7 +89,7 @@ def remaining_rows(folder: Place, table: schemas.Table, file: DataFile, drops: S
     if not stay.height:
         return table.file_schema.empty_table()
     at = stay.sort("at")["at"].to_arrow()
-    return pq.read_table(data).take(at).cast(table.file_schema)
+    return read_verified(folder, file.path, file.size_bytes).take(at).cast(table.file_schema)
 
 
 def without_unchanged(added: Sequence[Part], retired: list[DataFile]) -> list[Part]:

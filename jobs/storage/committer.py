@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 import schemas
 from jobs.core.stage import Stage
-from jobs.storage.data_files import Part, source, write_part
+from jobs.storage.data_files import Part, write_part
+from jobs.storage.file_integrity import read_verified
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
 from schemas import FRAME_KEY
 
@@ -124,7 +124,7 @@ class Committer:
 
     def _rows(self, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
         wanted = None if columns is None else list(columns)
-        return pq.read_table(source(self._store.root / part.table / part.path), columns=wanted)
+        return read_verified(self._store.root / part.table, part.path, part.size_bytes, wanted)
 
     def _against_live(self, stage: Stage, part: Part, snapshot: Snapshot) -> Part | None:
         """Return the part without the frames that somebody else has done from the same input."""

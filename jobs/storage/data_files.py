@@ -17,10 +17,12 @@ import pyarrow.parquet as pq
 from blake3 import blake3
 
 import schemas
+from jobs.core.errors import BrokenTableError
 from jobs.storage.paths import Place
 
 _ROWS_PER_GROUP = 1 << 15
 _STATISTICS = ("stream_id", "frame_idx")
+_HASH = re.compile(r"-([0-9a-f]{20})\.\w+$")
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def _encode(table: schemas.Table, pieces: Iterable[pa.Table]) -> tuple[pa.Buffer
     """Return pieces of a table as the bytes of one Parquet file, and what its statistics are."""
     sink = pa.BufferOutputStream()
     bounds = _Bounds()
-    options = {"compression": "zstd", "compression_level": 1, "store_schema": False}
+    options = {"compression": "zstd", "compression_level": 1, "store_schema": False, "write_page_checksum": True}
     with pq.ParquetWriter(sink, table.file_schema, **options) as writer:
         for rows in pieces:
             table.check(rows)
@@ -144,13 +146,24 @@ def source(file: Place) -> str | pa.BufferReader:
     data = _KEPT.get(str(file))
     if data is None:
         data = file.read()
+        if not is_what_its_name_says(file.name, data):
+            raise changed_file(file, "its bytes do not have the hash in its name")
         _KEPT.put(str(file), data)
     return pa.BufferReader(data)
 
 
-def hash_in_name(path: Place) -> str:
-    """Return the hash in a data file's name: the first hex digits of the BLAKE3 hash of its bytes."""
-    return path.stem.rpartition("-")[2]
+def is_what_its_name_says(name: str, data: bytes) -> bool:
+    """Return whether bytes have the hash in their file's name: the first digits of their BLAKE3 hash, if it has one."""
+    wanted = _HASH.search(name)
+    return wanted is None or blake3(data).hexdigest()[: len(wanted[1])] == wanted[1]
+
+
+def changed_file(file: Place, why: str) -> BrokenTableError:
+    """Return the error for a file that is not what was written."""
+    return BrokenTableError(
+        f"file {file} is not what was written: {why}; bring it back from a backup (`winnow doctor --verify` names all "
+        "such files), or run the streams again under another --workspace"
+    )
 
 
 def statistics_json(part: Part) -> str:

@@ -168,6 +168,12 @@ class LocalPath(PosixPath):
             if found.is_symlink() or not found.is_dir():
                 yield found.relative_to(self).as_posix()
 
+    def sizes_below(self) -> Iterator[tuple[str, int]]:
+        """Yield the paths of all files below a folder, relative to it, and their sizes in bytes."""
+        for path in self.files_below():
+            if (found := (self / path).status()) is not None:
+                yield path, found.size_bytes
+
     def changed_ns(self) -> int | None:
         """Return when an entry of a folder was last added or removed (ns since 1970).
 

@@ -94,6 +94,9 @@ def vacuum(store: Store, job_id: str, retention_hours: int = 24, dry_run: bool =
     What the heads, the releases and the last `KEPT_RUNS` runs refer to stays, at the versions that they recorded; so
     does every file younger than `retention_hours`, since a run in progress may be about to commit it.
     """
+    # All of them, before anything is deleted: each is compared with what was written to it.
+    for table in schemas.ALL:
+        store.open(table)
     live = _live_keys(store)
     keep = _kept_versions(store)
     changes = []

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 import schemas
-from jobs.storage.data_files import source
+from jobs.storage.file_integrity import read_verified
 from jobs.storage.file_pruning import DataFile
 from jobs.storage.paths import Place
 
@@ -30,7 +29,7 @@ def rows_in_order(folder: Place, table: schemas.Table, files: Sequence[DataFile]
             if first:
                 yield held.slice(0, first)
                 held = held.slice(first)
-        held = pa.concat_tables([held, pq.read_table(source(folder / file.path), schema=table.file_schema)])
+        held = pa.concat_tables([held, read_verified(folder, file.path, file.size_bytes, schema=table.file_schema)])
     yield held.sort_by(order)
 
 

@@ -172,6 +172,11 @@ class ObjectPath:
         for entry in object_store.listing(self.uri):
             yield entry.uri.removeprefix(f"{self.uri}/")
 
+    def sizes_below(self) -> Iterator[tuple[str, int]]:
+        """Yield the paths of all objects below a prefix, relative to it, and their sizes in bytes."""
+        for entry in object_store.listing(self.uri):
+            yield entry.uri.removeprefix(f"{self.uri}/"), entry.size_bytes
+
     def changed_ns(self) -> int | None:
         """Return None: an object store does not keep when a prefix changed."""
         return None

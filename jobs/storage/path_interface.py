@@ -142,6 +142,9 @@ class Place(Protocol):
     def files_below(self) -> Iterator[str]:
         """Yield the paths of all files below a folder, relative to it; none if there is no such folder."""
 
+    def sizes_below(self) -> Iterator[tuple[str, int]]:
+        """Yield the paths of all files below a folder, relative to it, and their sizes in bytes."""
+
     def changed_ns(self) -> int | None:
         """Return when an entry of a folder was last added or removed (ns since 1970); None where that is not known.
 

@@ -1,7 +1,7 @@
 """The Delta tables of a workspace: read at a version, changed in one transaction, fenced against other writers.
 
-The only module that knows deltalake. A change is made from the snapshot it was planned on and fails if another writer
-committed meanwhile; then the caller plans it again from the newest snapshot.
+A change is made from the snapshot it was planned on and fails if another writer committed meanwhile; then the caller
+plans it again from the newest snapshot. What is opened is compared with what was written (`written_versions`).
 """
 
 from __future__ import annotations
@@ -14,25 +14,26 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.fs as pafs
 from deltalake import CommitProperties, DeltaTable
 from deltalake import Schema as DeltaSchema
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.fs import DeltaStorageHandler
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 import schemas
 from jobs.core.errors import BrokenTableError
-from jobs.storage import delta_log, table_reader
+from jobs.storage import delta_library, delta_log, table_reader
 from jobs.storage.changes import Change, ConflictError, Drop, DropBounds, remaining_rows, without_unchanged
-from jobs.storage.data_files import Part, now_ms, statistics_json, write_part
+from jobs.storage.data_files import write_part
 from jobs.storage.delta_log import State, log_entry
+from jobs.storage.file_integrity import check_files
 from jobs.storage.file_pruning import DataFile
 from jobs.storage.paths import Place
+from jobs.storage.written_versions import WrittenVersions
 from transforms.io import object_store
 
 __all__ = ["Change", "ConflictError", "DataFile", "Drop", "Snapshot", "Store"]
@@ -43,40 +44,6 @@ _UPSERT_TRIES = 60
 _OPENED_AT_ONCE = 8
 
 
-def _as_os_errors(at: Place, call: Callable[[], T]) -> T:
-    """Return the result of a call; failures of an object store are raised as `OSError` of one line."""
-    try:
-        return call()
-    except (CommitFailedError, TableNotFoundError):
-        raise
-    except (DeltaError, OSError) as error:
-        if not at.is_remote:
-            raise
-        raise object_store.as_os_error(error, str(at)) from error
-
-
-def _with_retries(at: Place, call: Callable[[], T]) -> T:
-    """Return the result of a call, which is repeated after temporary failures of an object store."""
-    return object_store.with_retries(lambda: _as_os_errors(at, call))
-
-
-def _delta_at(at: Place, version: int | None = None) -> DeltaTable:
-    try:
-        return _with_retries(at, lambda: DeltaTable(str(at), version=version, storage_options=_options(at)))
-    except TableNotFoundError:
-        raise
-    except DeltaError as error:
-        raise BrokenTableError(delta_log.broken_message(at, str(error))) from error
-
-
-def _schema(table: schemas.Table) -> DeltaSchema:
-    return DeltaSchema.from_arrow(table.arrow_schema)
-
-
-def _options(at: Place) -> dict[str, str] | None:
-    return object_store.table_options() if at.is_remote else None
-
-
 class Store:
     """The tables of one workspace, at their newest versions or at given ones.
 
@@ -84,9 +51,12 @@ class Store:
     table takes a request for every version of it.
     """
 
-    def __init__(self, root: Place, versions: Mapping[str, int] | None = None) -> None:
+    def __init__(self, root: Place, versions: Mapping[str, int] | None = None, given_up: Collection[str] = ()) -> None:
+        """Make a store; `given_up` are tables that cannot be read at these versions any more."""
         self.root = root
+        self._given_up = given_up
         self._versions = versions
+        self.written = WrittenVersions(root)
         self._seen: dict[str, Snapshot] = {}
         self._read_once: set[str] | None = None
 
@@ -98,6 +68,8 @@ class Store:
         Those `to_commit` are certain to be committed to, for which the library has to open them.
         """
         tables = schemas.ALL if tables is None else tables
+        # Before any table is read, since the record must not be later than what it is compared with.
+        self.written.load()
         at_once = _OPENED_AT_ONCE if self.root.is_remote else 1
         there = set(self.root.folders())
         with ThreadPoolExecutor(at_once) as threads:
@@ -109,8 +81,10 @@ class Store:
     def _make_ready(self, table: schemas.Table, is_there: bool, to_commit: bool) -> None:
         if is_there and to_commit and not self.seen(table):
             with suppress(TableNotFoundError):
-                delta = _delta_at(self.root / table.name)
-                self._seen[table.name] = Snapshot(self.root, table, self._seen, delta=delta)
+                delta = delta_library.open_table(self.root / table.name)
+                self._seen[table.name] = self._compared(Snapshot(self, table, delta=delta))
+        if not is_there and (lost := self.written.of(table.name)):
+            raise BrokenTableError(delta_log.lost_message(self.root / table.name, lost.version, -1, lost.n_rows))
         if not is_there or (self.seen(table) or self.open(table)).version < 0:
             self._create(table)
         snapshot = self.seen(table) or self.open(table)
@@ -120,15 +94,16 @@ class Store:
 
     def _create(self, table: schemas.Table) -> None:
         first = log_entry(self.root / table.name, 0)
-        if first.create(delta_log.first_entry(table, _schema(table).to_json())):
-            self._seen[table.name] = Snapshot(
-                self.root, table, self._seen, State(0, {}, frozenset(table.arrow_schema.names))
-            )
+        if first.create(delta_log.first_entry(table, delta_library.schema(table).to_json())):
+            self.note(Snapshot(self, table, State.of(0, {}, table.arrow_schema.names)))
         else:
             self._seen.pop(table.name, None)
 
     def open(self, table: schemas.Table) -> Snapshot:
-        """Return the table as it is now, or as it was at the store's version; empty if it does not exist."""
+        """Return the table as it is now, or as it was at the store's version; empty if it does not exist.
+
+        Raises `BrokenTableError` where it cannot be read, or is not all that was written to it.
+        """
         before = self.seen(table)
         if before is not None and (self._versions is not None or table.name in (self._read_once or ())):
             return before
@@ -152,16 +127,50 @@ class Store:
         if before and (after := before.refresh()):
             return after
         at, version = self.root / table.name, None if self._versions is None else self._versions.get(table.name, -1)
+        if table.name in self._given_up:
+            raise BrokenTableError(
+                f"table {table.name} at version {version} was lost, and the loss accepted ({at}); a backup from before "
+                "has it"
+            )
+        if version is None:
+            # Before the table, so that it is not ahead of it.
+            self.written.load()
         state = delta_log.ABSENT if version == -1 else delta_log.read_log(at, version)
         if state is not None:
-            return Snapshot(self.root, table, self._seen, state)
+            return self._compared(Snapshot(self, table, state))
         if version is not None and (newest := delta_log.newest_version(at)) < version:
             # A recorded version did exist: an empty table would not be what it held then.
             raise BrokenTableError(delta_log.lost_message(at, version, newest))
         try:
-            return Snapshot(self.root, table, self._seen, delta=_delta_at(at, version))
+            return self._compared(Snapshot(self, table, delta=delta_library.open_table(at, version)))
         except TableNotFoundError:
-            return Snapshot(self.root, table, self._seen)
+            return self._compared(Snapshot(self, table))
+
+    def _compared(self, snapshot: Snapshot) -> Snapshot:
+        """Return a snapshot of the newest version. Raises `BrokenTableError` where it lacks what was recorded."""
+        recorded = None if self._versions is not None else self.written.of(snapshot.table.name)
+        if recorded and recorded.differs_from(snapshot.state):
+            at = self.root / snapshot.table.name
+            raise BrokenTableError(delta_log.lost_message(at, recorded.version, snapshot.version, recorded.n_rows))
+        return snapshot
+
+    def note(self, snapshot: Snapshot) -> None:
+        """Take note of a version that was committed just now: it is the newest one, and goes on record."""
+        self._seen[snapshot.table.name] = snapshot
+        self.written.add(snapshot.table.name, snapshot.state)
+
+    def verify_opened(self, stage_keys: Collection[str]) -> None:
+        """Hash the files of all tables that were opened, but for those of other stage keys than these.
+
+        Raises `BrokenTableError` for one that is not what was written.
+        """
+        for name, snapshot in self._seen.items():
+            files = [f for f in snapshot.files if f.stage_key is None or f.stage_key in stage_keys]
+            check_files(self.root / name, {f.path: f.size_bytes for f in files}, hash_all=True)
+
+    def forget(self, table: schemas.Table) -> None:
+        """Have a table be read from scratch when it is opened next."""
+        self._seen.pop(table.name, None)
 
     def _is_newest(self, snapshot: Snapshot) -> bool:
         at = self.root / snapshot.table.name
@@ -178,7 +187,10 @@ class Store:
         """Return the version of a table that the store last read, or the newest one; -1 where there is none."""
         if (snapshot := self.seen(table)) or self._versions is not None:
             return (snapshot or self.open(table)).version
-        return delta_log.newest_version(self.root / table.name)
+        recorded, newest = self.written.of(table.name), delta_log.newest_version(self.root / table.name)
+        if recorded and newest < recorded.version:
+            raise BrokenTableError(delta_log.lost_message(self.root / table.name, recorded.version, newest))
+        return newest
 
     def read(self, table: schemas.Table, columns: Sequence[str] | None = None, as_seen: bool = False) -> pa.Table:
         """Return the whole of a small table, as it is now or, with `as_seen`, as the store last read it."""
@@ -218,85 +230,74 @@ class Snapshot(table_reader.Rows):
     """A table at one version, -1 where it does not exist."""
 
     def __init__(
-        self,
-        root: Place,
-        table: schemas.Table,
-        seen: dict[str, Snapshot],
-        state: State = delta_log.ABSENT,
-        delta: DeltaTable | None = None,
+        self, store: Store, table: schemas.Table, state: State = delta_log.ABSENT, delta: DeltaTable | None = None
     ) -> None:
-        super().__init__(root, table)
+        super().__init__(store.root, table)
         if state.version < 0 and delta is not None:
             files = {f.path: f for f in DataFile.of_actions(pa.table(delta.get_add_actions(flatten=True)))}
-            state = State(delta.version(), files, frozenset(field.name for field in delta.schema().fields))
-        self._state = state
+            state = State.of(delta.version(), files, (field.name for field in delta.schema().fields))
+            delta_log.check_state(store.root / table.name, state)
+        self.state = state
         # Of this version, or of an earlier one until it is needed. No two snapshots share it: it is updated to later
         # versions, and belongs to their snapshots then.
         self._delta = delta
-        self._library_table: DeltaTable | None = None
-        self._seen = seen
+        self._store = store
 
     @property
     def version(self) -> int:
         """Return the version, or -1 where the table does not exist."""
-        return self._state.version
+        return self.state.version
 
     def _at_version(self) -> DeltaTable:
         """Return the library's table at this version."""
         at = self.root / self.table.name
         if self._delta is not None and self._delta.version() < self.version:
-            _with_retries(at, self._delta.update_incremental)
+            delta_library.with_retries(at, self._delta.update_incremental)
         if self._delta is None or self._delta.version() != self.version:
-            self._delta = _delta_at(at, self.version)
+            self._delta = delta_library.open_table(at, self.version)
         return self._delta
-
-    def _for_lazy_reader(self) -> DeltaTable:
-        """Return the library's table for a lazy reader, which needs it to stay at this version."""
-        if self._library_table is None:
-            self._library_table, self._delta = self._at_version(), None
-        return self._library_table
 
     def refresh(self) -> Snapshot | None:
         """Return the newest version of the table, if it is another one and can be derived from this one."""
-        state = delta_log.read_newer(self.root / self.table.name, self._state)
+        state = delta_log.read_newer(self.root / self.table.name, self.state)
         if state is None or state.version <= self.version:
             return None
         delta, self._delta = self._delta, None
-        return Snapshot(self.root, self.table, self._seen, state, delta)
+        return Snapshot(self._store, self.table, state, delta)
 
     def widen(self) -> None:
         """Add the columns that were declared after this version was written."""
         # Earlier rows are null in a new column, even if it is required for later ones.
         fresh = [self.table.arrow_schema.field(name).with_nullable(True) for name in self.later]
-        self._at_version().alter.add_columns(list(DeltaSchema.from_arrow(pa.schema(fresh)).fields))
+        said = delta_log.entry_summary(1, self.state)
+        self._at_version().alter.add_columns(
+            list(DeltaSchema.from_arrow(pa.schema(fresh)).fields),
+            commit_properties=CommitProperties(custom_metadata=said),
+        )
 
     @property
     def files(self) -> list[DataFile]:
         """Return the files that make up this version."""
-        return list(self._state.files.values())
+        return list(self.state.files.values())
 
     def _remote_files(self, sizes: Mapping[str, int]) -> pafs.FileSystem:
-        at = self.root / self.table.name
-        return pafs.PyFileSystem(DeltaStorageHandler(str(at), _options(at), dict(sizes)))
+        return delta_library.range_reader(self.root / self.table.name, sizes)
 
     def _retried(self, call: Callable[[], T]) -> T:
-        return _with_retries(self.root, call)
+        return delta_library.with_retries(self.root, call)
 
     def lazy(self) -> pl.LazyFrame:
         """Return all rows as a Polars lazy frame."""
         if self.version < 0:
             return pl.LazyFrame(schema=pl.Schema(self.table.arrow_schema))
-        if self.root.is_remote:
-            # Polars would bring a third client of the object store, with credentials and errors of its own.
-            return pl.scan_pyarrow_dataset(self.dataset())
-        types = pl.Schema(self.table.arrow_schema)
-        later = [pl.lit(None, types[name]).alias(name) for name in self.later]
-        return pl.scan_delta(self._for_lazy_reader()).with_columns(later)
+        # The readers of Polars do not compare pages with their checksums, take `k=v` in the name of any folder for a
+        # partition, and bring a third client of the object store.
+        return pl.scan_pyarrow_dataset(self.dataset())
 
     @property
     def later(self) -> list[str]:
         """Return the columns that were declared after this version of the table was written; they are null in it."""
-        return [name for name in self.table.arrow_schema.names if name not in self._state.columns]
+        return [name for name in self.table.arrow_schema.names if name not in self.state.columns]
 
     def commit(self, change: Change, job_id: str) -> Snapshot:
         """Make a change in one transaction and return the table after it.
@@ -325,20 +326,27 @@ class Snapshot(table_reader.Rows):
         if not added and not retired:
             return self
         moves_only = change.is_rewrite
-        actions: list[AddAction | RemoveAction] = [_remove(f, not moves_only) for f in retired]
-        actions += [_add(p, not moves_only) for p in added]
-        said = {"job_id": job_id, "commit_id": secrets.token_hex(8)}
+        actions: list[AddAction | RemoveAction] = [delta_library.remove(f, not moves_only) for f in retired]
+        actions += [delta_library.add(p, not moves_only) for p in added]
+        state = self.state.after(
+            self.version + 1, (f.path for f in retired), {part.path: DataFile.of(part) for part in added}
+        )
+        said = {
+            "job_id": job_id,
+            "commit_id": secrets.token_hex(8),
+            **delta_log.entry_summary(len(actions), state),
+        }
         try:
-            _as_os_errors(self.root / self.table.name, partial(_commit, self._at_version(), self.table, actions, said))
+            delta_library.as_os_errors(
+                self.root / self.table.name,
+                partial(delta_library.commit, self._at_version(), self.table, actions, said),
+            )
         except (CommitFailedError, object_store.BrokenOffError) as error:
-            self._seen.pop(self.table.name, None)
+            self._store.forget(self.table)
             self._refuse_unless_ours(error, said["commit_id"])
-        gone = {f.path for f in retired}
-        files = {path: file for path, file in self._state.files.items() if path not in gone}
-        files |= {part.path: DataFile.of(part) for part in added}
         delta, self._delta = self._delta, None
-        after = Snapshot(self.root, self.table, self._seen, State(self.version + 1, files, self._state.columns), delta)
-        self._seen[self.table.name] = after
+        after = Snapshot(self._store, self.table, state, delta)
+        self._store.note(after)
         return after
 
     def _refuse_unless_ours(self, error: Exception, commit_id: str) -> None:
@@ -373,25 +381,4 @@ class Snapshot(table_reader.Rows):
             full=True,
             keep_versions=sorted({v for v in keep_versions if 0 <= v <= self.version} | {self.version}),
         )
-        return _with_retries(self.root / self.table.name, vacuum)
-
-
-def _commit(
-    delta: DeltaTable, table: schemas.Table, actions: list[AddAction | RemoveAction], said: dict[str, str]
-) -> None:
-    delta.create_write_transaction(
-        actions,
-        "append",
-        _schema(table),
-        list(table.partition_by) or None,
-        commit_properties=CommitProperties(custom_metadata=said, max_commit_retries=0),
-    )
-
-
-def _add(part: Part, data_change: bool) -> AddAction:
-    return AddAction(part.path, part.size_bytes, part.partition, now_ms(), data_change, statistics_json(part))
-
-
-def _remove(file: DataFile, data_change: bool) -> RemoveAction:
-    partition: dict[str, Any] | None = {"stage_key": file.stage_key} if file.stage_key is not None else None
-    return RemoveAction(file.path, data_change, now_ms(), file.size_bytes, partition)
+        return delta_library.with_retries(self.root / self.table.name, vacuum)

@@ -15,6 +15,7 @@ import pyarrow.fs as pafs
 
 import schemas
 from jobs.storage.data_files import source
+from jobs.storage.file_integrity import PARQUET, check_files
 from jobs.storage.file_pruning import DataFile, Span, row_filter
 from jobs.storage.paths import Place
 
@@ -101,9 +102,8 @@ class Rows(ABC):
             return pads.dataset(schema.empty_table())
         folder = self.root / self.table.name
         sizes = {f.path: f.size_bytes for f in self.files}
-        return pads.FileSystemDataset(
-            _fragments(folder, sizes, self._remote_files, self.files), schema, pads.ParquetFileFormat()
-        )
+        check_files(folder, sizes)
+        return pads.FileSystemDataset(_fragments(folder, sizes, self._remote_files, self.files), schema, PARQUET)
 
     def _in_partition(self, file: DataFile, stage_key: str | None) -> bool:
         if not self.table.has_stage_key:
@@ -125,11 +125,12 @@ def _dataset_of(
     if not sizes:
         return pads.dataset(table.file_schema.empty_table())
     if not folder.is_remote:
+        check_files(folder, sizes)
         paths = [str(folder / path) for path in sizes]
-        return pads.dataset(paths, schema=table.file_schema, format="parquet")
+        return pads.dataset(paths, schema=table.file_schema, format=PARQUET)
     if sum(sizes.values()) <= _WHOLE_BYTES:
-        return pads.FileSystemDataset(_fragments(folder, sizes, remote), table.file_schema, pads.ParquetFileFormat())
-    return pads.dataset(list(sizes), schema=table.file_schema, format="parquet", filesystem=remote(sizes))
+        return pads.FileSystemDataset(_fragments(folder, sizes, remote), table.file_schema, PARQUET)
+    return pads.dataset(list(sizes), schema=table.file_schema, format=PARQUET, filesystem=remote(sizes))
 
 
 def _fragments(
@@ -139,14 +140,13 @@ def _fragments(
     known_files: Sequence[DataFile] = (),
 ) -> list[pads.Fragment]:
     """Return files as the fragments of a dataset, with the partitions and bounds of `known_files`, if given."""
-    parquet = pads.ParquetFileFormat()
     known = [_known(file) for file in known_files] or [None] * len(sizes)
     if folder.is_remote and sum(sizes.values()) <= _WHOLE_BYTES:
         with ThreadPoolExecutor(min(len(sizes), _READ_AT_ONCE)) as threads:
             read = list(threads.map(lambda path: source(folder / path), sizes))
-        return [parquet.make_fragment(data, None, of) for data, of in zip(read, known, strict=True)]
+        return [PARQUET.make_fragment(data, None, of) for data, of in zip(read, known, strict=True)]
     at = remote(sizes) if folder.is_remote else pafs.SubTreeFileSystem(str(folder), pafs.LocalFileSystem())
-    return [parquet.make_fragment(path, at, of) for path, of in zip(sizes, known, strict=True)]
+    return [PARQUET.make_fragment(path, at, of) for path, of in zip(sizes, known, strict=True)]
 
 
 def _known(file: DataFile) -> pads.Expression | None:

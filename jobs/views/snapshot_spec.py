@@ -22,13 +22,15 @@ _VERSIONED = tuple(t for t in schemas.ALL if t.name not in {"runs", "stage_runs"
 class Selection:
     """Table versions, and for every stage the stage key that each stream is read under.
 
-    `versions` is None for tables as they are now. `rules` are the conditions, by stage and stream, that rows have to
-    fulfil besides: what chose the frames that a model was shown.
+    `versions` is None for tables as they are now; `given_up` are tables that were lost since these were recorded.
+    `rules` are the conditions, by stage and stream, that rows have to fulfil besides: what chose the frames that a
+    model was shown.
     """
 
     versions: Mapping[str, int] | None
     keys: Mapping[str, Mapping[str, str]]
     rules: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    given_up: frozenset[str] = frozenset()
 
     @property
     def streams(self) -> list[str]:
@@ -49,7 +51,7 @@ class Selection:
         }
 
     @classmethod
-    def from_manifest(cls, manifest: Mapping[str, Any]) -> Selection:
+    def from_manifest(cls, manifest: Mapping[str, Any], given_up: frozenset[str] = frozenset()) -> Selection:
         """Return the selection that `manifest` described."""
         keys: dict[str, dict[str, str]] = {}
         rules: dict[str, dict[str, str]] = {}
@@ -58,7 +60,7 @@ class Selection:
                 keys.setdefault(stage, {}).update(dict.fromkeys(group["streams"], key))
             for stage, rule in group.get("rules", {}).items():
                 rules.setdefault(stage, {}).update(dict.fromkeys(group["streams"], rule))
-        return cls(dict(manifest["tables"]), keys, rules)
+        return cls(dict(manifest["tables"]), keys, rules, given_up)
 
 
 def current(store: Store) -> Selection:
@@ -122,7 +124,13 @@ def of_run(store: Store, job_id: str) -> Selection:
         )
     keys = {r["stage"]: dict.fromkeys(run["streams"], r["stage_key"]) for r in mine}
     rules = {r["stage"]: dict.fromkeys(run["streams"], r["rule"]) for r in mine if r["rule"]}
-    return Selection(json.loads(run["versions"]), keys, rules)
+    versions = json.loads(run["versions"])
+    return Selection(versions, keys, rules, _given_up(store, versions, run["ended_ns"]))
+
+
+def _given_up(store: Store, versions: Mapping[str, int], recorded_ns: int) -> frozenset[str]:
+    """Return the tables whose loss was accepted after versions of them were recorded (ns since 1970)."""
+    return frozenset(name for name in versions if store.written.is_accepted(name, recorded_ns))
 
 
 def find_run(store: Store, job_id: str) -> dict[str, Any]:
@@ -145,7 +153,9 @@ def find_run(store: Store, job_id: str) -> dict[str, Any]:
 
 def of_release(store: Store, name: str) -> Selection:
     """Return what a release froze. Raises `UserError` for an unknown one."""
-    return Selection.from_manifest(json.loads(find_release(store, name)["manifest"]))
+    row = find_release(store, name)
+    manifest = json.loads(row["manifest"])
+    return Selection.from_manifest(manifest, _given_up(store, manifest["tables"], row["created_ns"]))
 
 
 def find_release(store: Store, name: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 import schemas
 from jobs.core.errors import BrokenTableError, UserError
+from jobs.core.os_errors import damage_in
 from jobs.records.journal import events, journaled_jobs
 from jobs.storage.paths import Place
 from jobs.storage.store import Snapshot, Store
@@ -69,7 +70,8 @@ class View:
             if selection.versions is not None
             else "files of the tables are not there; `winnow doctor` names them and says what helps"
         )
-        self._store = Store(store.root, selection.versions) if selection.versions is not None else store
+        pinned = selection.versions is not None
+        self._store = Store(store.root, selection.versions, selection.given_up) if pinned else store
         # What ran is never pinned: a run is read at its own versions, but it is listed as it is known now.
         self._unpinned = store
         self._filter = RowFilter(selection)
@@ -137,6 +139,13 @@ class View:
         frames = pl.LazyFrame(self.sql(f"SELECT DISTINCT stream_id, frame_idx FROM {name}"))
         return rows.join(frames, on=schemas.FRAME_KEY, how="semi")
 
+    def verify_files(self) -> None:
+        """Hash all files that were read, which takes reading them whole.
+
+        Raises `BrokenTableError` for one that is not what was written.
+        """
+        self._store.verify_opened({key for keys in self.selection.keys.values() for key in keys.values()})
+
     def newest(self, name: str) -> pl.LazyFrame:
         """Return all rows of a table as it is now, whatever versions the view shows."""
         return self._unpinned.open(schemas.BY_NAME[name]).lazy()
@@ -183,9 +192,13 @@ class View:
             yield
         except duckdb.PermissionException as error:
             raise UserError("SQL: only the workspace's tables can be read, no files") from error
-        except (FileNotFoundError, duckdb.IOException) as error:
-            raise UserError(self._vacuumed) from error
-        except duckdb.Error as error:
+        except (OSError, duckdb.Error) as error:
+            if damage := damage_in(error):
+                raise BrokenTableError(damage) from error
+            if isinstance(error, (FileNotFoundError, duckdb.IOException)):
+                raise UserError(self._vacuumed) from error
+            if isinstance(error, OSError):
+                raise
             if any(sign in str(error) for sign in _NO_FILE):
                 raise UserError(self._vacuumed) from error
             if self._store.root.is_remote and "S3 error" in str(error):

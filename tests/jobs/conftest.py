@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,17 @@ def healthy(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
 def tables(healthy: Path, tmp_path: Path) -> Path:
     """Return a copy of that workspace."""
     return copy_stream(healthy, tmp_path / "tables")
+
+
+@pytest.fixture
+def older_tables(tables: Path) -> Path:
+    """Return that copy as it was before workspaces and jobs recorded what was written to the tables."""
+    shutil.rmtree(tables / "written")
+    for record in tables.glob("jobs/*/*.json"):
+        values = json.loads(record.read_text())
+        values["data"].pop("tables", None)
+        record.write_text(json.dumps(values))
+    return tables
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from jobs.core.errors import BrokenTableError
 from jobs.diagnostics import doctor, engine_checks
 from jobs.diagnostics.doctor import examine
 from jobs.diagnostics.finding import Finding
+from jobs.diagnostics.losses import accept_loss
 from jobs.engine.ray_engine import Engine
 from jobs.models.weights_store import pull
 from jobs.storage.paths import place
@@ -191,13 +192,14 @@ def test_a_table_whose_log_is_damaged_is_named_with_its_fix(healthy: Path, table
     found = of(findings, "tables")
     assert found.found.startswith("table quality cannot be read: ")
     assert "unknown" not in found.found
-    assert "move that folder away and run again" in found.fix
+    assert "`winnow tables accept-loss quality` and run the streams again" in found.fix
     for ask in (lambda: View.of(workspace).sql("SELECT count(*) FROM quality"), lambda: go(workspace, cam)):
         with pytest.raises(BrokenTableError, match=r"^table quality cannot be read: .*/quality/_delta_log\)") as caught:
             ask()
         assert len(str(caught.value).splitlines()) == caught.value.exit_code == 1
     # What the line advises helps.
-    (tables / "quality").rename(tables.parent / "away")
+    assert "never written" in accept_loss(Store(place(tables)), schemas.QUALITY, "accept")
+    assert next(tables.glob(".lost-quality-*/_delta_log/*.json")).read_text() == "garbage\n"
     assert computed(go(workspace, cam))["quality"] == before.height
     assert rows(workspace, schemas.QUALITY).equals(before)
     assert broken(examine(str(tables))) == []

@@ -105,7 +105,7 @@ def test_vacuum_spares_a_file_that_was_dropped_long_ago_and_has_just_been_writte
     rows_ = pa.Table.from_pylist([row], schemas.RELEASES.file_schema)
     (part, other) = (write_part(store.root, schemas.RELEASES, rows_.slice(0, n)) for n in (1, 0))
     long_ago = int(time.time() * 1000) - 48 * 3_600_000
-    monkeypatch.setattr("jobs.storage.store.now_ms", lambda: long_ago)
+    monkeypatch.setattr("jobs.storage.delta_library.now_ms", lambda: long_ago)
     for change in (Change([part, other]), Change(drop=[Drop()])):
         store.open(schemas.RELEASES).commit(change, "job")
     files = [workspace.folder / "releases" / each.path for each in (part, other)]

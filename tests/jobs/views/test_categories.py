@@ -87,6 +87,7 @@ def test_numbers_outlast_other_detectors_and_reviews(tmp_path: Path) -> None:
         assert (tmp_path / "then" / name).read_bytes() == (tmp_path / "3" / name).read_bytes()
     # A workspace from before there were numbers: as ever, and its numbers are the first that are given.
     shutil.rmtree(made.folder / "categories")
+    shutil.rmtree(made.folder / "written")
     assert label_names(made, tmp_path / "4") == ["cat", "red"]
     go(made, data, settings=["stages=[frames, annotate]", "annotate.detector=motion", "annotate.frames=all"])
     assert numbers(Store(made.root)) == {"cat": 0, "red": 1, "moving": 2}
