@@ -113,12 +113,24 @@ def export(
             f"{manifest['not_annotated']:,} of these frames were not annotated (annotate.frames=all annotates all): "
             "whether they hold objects is not known"
         )
+    for said, lines in ((manifest.get("left_out"), _LEFT_OUT), (manifest.get("simplified"), _SIMPLIFIED)):
+        for what, n in (said or {}).items():
+            console.print(f"{n:,} objects {lines[what]} in {request.format}")
     empty = [name for name in request.split if not manifest["frames"].get(name)]
     if empty and total:
         stands = "; data.yaml names another split in its place" if request.format.startswith("yolo") else ""
         console.print(
             f"no frame fell into {', '.join(empty)}: there are few groups to split; try another --seed{stands}"
         )
+
+
+_LEFT_OUT = {"too_thin": "are left out: too thin for a box", "crowds": "are left out: there are no crowds"}
+_SIMPLIFIED = {
+    "masks": "are without their masks, which there are none of",
+    "turned": "are upright boxes around turned ones, which there are none of",
+    "holes": "have their holes filled, as there are none",
+    "tracks": "are without their tracks, which there are none of",
+}
 
 
 def _fractions(text: str | None) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -36,17 +37,21 @@ def frame_rows(
     reviewed_ns: int | None = None,
     note: str | None = None,
     default_note: str | None = None,
+    attributes: Mapping[str, Any] | None = None,
 ) -> list[Row]:
     """Return the rows of one reviewed frame, as `record_decisions` takes them: `seen` first, then each object.
 
     `picture` is stream_id, frame_idx and content_hash. `decisions` are objects with the columns `annotation_id`,
     `decision` (one of `DECISIONS`), `category`, `score`, `bbox_x`, `bbox_y`, `bbox_w`, `bbox_h` (pixels of the full
-    frame), `mask_rle`, `track_id`, `text`, `source`, `model`, `weights_hash` and `note`; other columns are ignored, and
-    missing ones are null. `reviewed_ns` is in ns since 1970, now by default. `note` is that of the frame,
-    `default_note` that of the frame and of every object without one.
+    frame), `mask_rle`, `track_id`, `text`, `source`, `model`, `weights_hash`, `author` and `note`, and those of
+    `schemas.COLUMNS_BY_PEOPLE`; other columns are ignored, and missing ones are null. `reviewed_ns` is in ns since
+    1970, now by default. `note` is that of the frame, `default_note` that of the frame and of every object without one.
+    `attributes` are of the frame, such as `tags`; empty ones are left out.
     """
     text = "\x1f".join([SEEN, *map(str, picture)])
     whole = {"annotation_id": blake3(text.encode()).hexdigest()[:32], "decision": SEEN, "note": note}
+    if kept := {name: value for name, value in (attributes or {}).items() if value}:
+        whole["attributes"] = json.dumps(kept, sort_keys=True, ensure_ascii=False)
     common = {
         **dict(zip(PICTURE, picture, strict=True)),
         "reviewer": reviewer,

@@ -20,10 +20,12 @@ REVIEWED = "reviewed_frames"
 HUMAN = ("approve", "correct", "add")
 """Decisions of a reviewer after which an object is there."""
 
-COLUMNS = (*schemas.OBJECT_COLUMNS, "decision", "reviewer")
-"""Columns of `objects` and `objects_by_models`: of `annotations`, and the last decision with who made it."""
+COLUMNS = (*schemas.OBJECT_COLUMNS, *schemas.COLUMNS_BY_PEOPLE, "decision", "reviewer")
+"""Columns of `objects` and `objects_by_models`: of `annotations`, those that people add, and the last decision."""
 
 _PICTURE = [*FRAME_KEY, "content_hash"]
+_EMPTY = pl.DataFrame(schemas.REVIEWS.arrow_schema.empty_table()).schema
+_BY_PEOPLE = {name: pl.lit(None, _EMPTY[name]) for name in schemas.COLUMNS_BY_PEOPLE}
 
 Tables = Callable[[str], pl.LazyFrame]
 """Gives the rows of a table or view by its name."""
@@ -66,7 +68,7 @@ def objects_by_models(table: Tables) -> pl.LazyFrame:
         pl.concat([first, second])
         .join(verdicts, on="annotation_id", how="left")
         .filter(pl.col("decision").ne_missing("drop"))
-        .with_columns(category=relabelled)
+        .with_columns(category=relabelled, **_BY_PEOPLE)
         .select(COLUMNS)
     )
 
