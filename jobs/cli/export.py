@@ -113,9 +113,9 @@ def export(
             f"{manifest['not_annotated']:,} of these frames were not annotated (annotate.frames=all annotates all): "
             "whether they hold objects is not known"
         )
-    for said, lines in ((manifest.get("left_out"), _LEFT_OUT), (manifest.get("simplified"), _SIMPLIFIED)):
-        for what, n in (said or {}).items():
-            console.print(f"{n:,} objects {lines[what]} in {request.format}")
+    for what, n in (manifest.get("left_out", {}) | manifest.get("simplified", {})).items():
+        if what in _LOSSES:
+            console.print(f"{n:,} objects {_LOSSES[what]}")
     empty = [name for name in request.split if not manifest["frames"].get(name)]
     if empty and total:
         stands = "; data.yaml names another split in its place" if request.format.startswith("yolo") else ""
@@ -124,13 +124,13 @@ def export(
         )
 
 
-_LEFT_OUT = {"too_thin": "are left out: too thin for a box", "crowds": "are left out: there are no crowds"}
-_SIMPLIFIED = {
-    "masks": "are without their masks, which there are none of",
-    "turned": "are upright boxes around turned ones, which there are none of",
-    "holes": "have their holes filled, as there are none",
-    "tracks": "are without their tracks, which there are none of",
+_LOSSES = {
+    "too_thin": "are left out: they are too thin for this format",
+    "crowds": "are left out: this format has no crowds",
+    "turned": "are upright boxes around turned ones, which this format does not have",
+    "holes": "have their holes filled, which this format does not have",
 }
+"""What to print of what a format does not hold; masks and tracks that it never has are in the manifest alone."""
 
 
 def _fractions(text: str | None) -> dict[str, float]:

@@ -162,7 +162,8 @@ def _added(name: str, shape: ReviewedShape, frame: Known, reviewer: str) -> dict
 
 def _new_ids(shapes: Sequence[ReviewedShape], frame: Known) -> list[str]:
     """Return the ids of objects that were drawn: the same ones whenever the same is imported."""
-    n = len(shapes)
+    if not (n := len(shapes)):
+        return []
     boxes = [[_geometry(shape, frame)[name] for name in _EDGES] for shape in shapes]
     ids = annotation_ids(
         _DRAWN,
