@@ -128,6 +128,7 @@ _LOSSES = {
     "too_thin": "are left out: they are too thin for this format",
     "crowds": "are left out: this format has no crowds",
     "turned": "are upright boxes around turned ones, which this format does not have",
+    "cut": "are turned boxes that end at the edge of the picture",
     "holes": "have their holes filled, which this format does not have",
 }
 """What to print of what a format does not hold; masks and tracks that it never has are in the manifest alone."""

@@ -20,6 +20,9 @@ from jobs.views.categories import categories_of, register
 from jobs.views.view import View
 
 SEEN = "seen"
+TAGS = "tags"
+"""The attribute of a row `seen` with the tags of the frame as a whole."""
+
 DECISIONS = ("approve", "correct", "reject", "add")
 PICTURE = (*schemas.FRAME_KEY, "content_hash")
 """Columns that name a frame and the picture that it had when somebody reviewed it."""
@@ -59,7 +62,15 @@ def frame_rows(
     }
     names = schemas.REVIEWS.arrow_schema.names
     rows = [{name: each.get(name) for name in names} | common for each in (whole, *decisions)]
+    for row in rows:
+        if row["decision"] in {"correct", "add"}:
+            row["author"] = row["author"] or reviewer
     return [row | {"note": row["note"] or default_note} for row in rows]
+
+
+def tags_in(attributes: str | None) -> list[Any]:
+    """Return the tags of a frame, from the attributes of its row `seen`."""
+    return list(json.loads(attributes or "{}").get(TAGS, ()))
 
 
 def record_decisions(

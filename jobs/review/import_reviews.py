@@ -12,7 +12,7 @@ import polars as pl
 
 import schemas
 from jobs.core.errors import UserError
-from jobs.review.decisions import PICTURE, Row, frame_rows, record_decisions
+from jobs.review.decisions import PICTURE, SEEN, TAGS, Row, frame_rows, record_decisions, tags_in
 from jobs.review.review_files import FileRequest, read_file
 from jobs.review.tool_tracks import with_tracks
 from jobs.review.unknown_categories import unknown_categories
@@ -164,7 +164,7 @@ def _decided(
 def _rows(frame: _Frame, decided: Decided, default_note: str | None, now: int) -> list[Row]:
     returned, known = frame.returned, frame.known
     picture = (known.stream_id, known.frame_idx, known.content_hash)
-    tags = {"tags": list(returned.tags)}
+    tags = {TAGS: list(decided.tags)}
     when = returned.reviewed_ns or now
     return frame_rows(picture, decided.decisions, frame.reviewer, when, returned.note, default_note, tags)
 
@@ -225,7 +225,8 @@ def _known(matched: Sequence[tuple[Returned, Row]], view: View) -> list[Known]:
     shown = view.lazy(final_objects.BY_MODELS).select(columns).join(wanted, on=FRAME_KEY, how="semi")
     ever = pl.concat([view.lazy(name).select(columns) for name in ("annotations_all", "propagations_all")])
     found = ever.filter(pl.col("annotation_id").is_in(named))
-    drawn = view.lazy("reviews").filter(pl.col("decision").is_in(final_objects.HUMAN), pl.col("author").is_not_null())
+    reviews = view.lazy("reviews")
+    drawn = reviews.filter(pl.col("decision").is_in(final_objects.HUMAN), pl.col("author").is_not_null())
     said = drawn.join(wanted, on=list(PICTURE), how="semi")
     standing = view.lazy(final_objects.NAME).join(wanted, on=FRAME_KEY, how="semi")
     tables = [_by_frame(rows.collect()) for rows in (shown, found, said, standing)]
@@ -236,11 +237,13 @@ def _known(matched: Sequence[tuple[Returned, Row]], view: View) -> list[Known]:
         for key, objects in table.items()
         for name in objects
     }
+    seen = reviews.filter(decision=SEEN).join(wanted, on=list(PICTURE), how="semi").select(*FRAME_KEY, "attributes")
+    tags = {(stream, number): tuple(tags_in(text)) for stream, number, text in seen.collect().iter_rows()}
     known = []
     for _, row in matched:
         key = (row["stream_id"], row["frame_idx"])
         elsewhere = frozenset(name for name in named if everywhere.get(name, key) != key)
-        known.append(Known(**row, **_of(tables, key), elsewhere=elsewhere))
+        known.append(Known(**row, **_of(tables, key), elsewhere=elsewhere, tags=tags.get(key, ())))
     return known
 
 

@@ -253,6 +253,27 @@ def test_only_frames_that_were_reviewed_are_taken(place: Path) -> None:
     assert "go together" in problems(winnow(*asked, "--reviewed", "listed"))[0]
 
 
+def test_tags_and_attributes_go_out_again(place: Path) -> None:
+    out = sent(place, "cvat", "frame_idx < 2")
+    tree = ET.parse(out / "annotations.xml")
+    images = tree.getroot().findall("image")
+    ET.SubElement(images[0], "tag", label="rain", source="manual")
+    ET.SubElement(images[1][0], "attribute", name="colour").text = "dark"
+    tree.write(out / "annotations.xml")
+    assert brought(place, out / "annotations.xml", "--reviewer", "ada")["correct"] == 1
+    seen = rows(Workspace.at(place / "tables"), schemas.REVIEWS).filter(decision="seen").sort("frame_idx")
+    assert seen["attributes"].to_list() == ['{"tags": ["rain"]}', None]
+    again = ET.parse(sent(place, "cvat", "frame_idx < 2") / "annotations.xml").getroot()
+    assert [tag.get("label") for tag in again.iterfind("image/tag")] == ["rain"]
+    texts = {a.get("name"): a.text for a in again.findall("image")[1].iterfind("box/attribute")}
+    assert texts["colour"] == "dark"
+    # COCO files say nothing of tags, and so change none.
+    file = sent(place, "coco", "frame_idx < 2") / "annotations.json"
+    assert brought(place, file, "--reviewer", "bo", "--reviewed", "all")["approve"] == 2
+    seen = rows(Workspace.at(place / "tables"), schemas.REVIEWS).filter(decision="seen").sort("frame_idx")
+    assert seen["attributes"].to_list() == ['{"tags": ["rain"]}', None]
+
+
 def test_tracks_of_a_tool_get_numbers_of_the_workspace(place: Path) -> None:
     out = sent(place, "cvat")
     track = ET.Element("track", id="0", label="red")

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from transforms.formats.exports import voc, yolo
-from transforms.formats.exports.objects import Objects, outlines_of
+from transforms.formats.exports.objects import Objects, corners_of, outlines_of
 
 Loses = Callable[[Mapping[str, Any], int, int], bool]
 """Says whether a format loses something of an object on a frame of this width and height."""
@@ -35,6 +35,12 @@ def _is_turned(each: Mapping[str, Any], _width: int, _height: int) -> bool:
     return bool(each.get("rotation"))
 
 
+def _is_cut(each: Mapping[str, Any], width: int, height: int) -> bool:
+    """Return whether a turned box has a corner outside of the picture, which ends at the edge."""
+    points = corners_of(each)
+    return bool(each.get("rotation")) and bool(((points < 0) | (points > [width, height])).any())
+
+
 def _has_mask(each: Mapping[str, Any], _width: int, _height: int) -> bool:
     return each["mask_rle"] is not None
 
@@ -55,8 +61,8 @@ LEFT_OUT: Mapping[str, Mapping[str, Loses]] = {
 
 SIMPLIFIED: Mapping[str, Mapping[str, Loses]] = {
     "yolo": {"masks": _has_mask, "turned": _is_turned, "tracks": _has_track},
-    "yolo-segment": {"holes": _has_holes, "tracks": _has_track},
-    "yolo-obb": {"masks": _has_mask, "tracks": _has_track},
+    "yolo-segment": {"holes": _has_holes, "cut": _is_cut, "tracks": _has_track},
+    "yolo-obb": {"masks": _has_mask, "cut": _is_cut, "tracks": _has_track},
     "voc": {"masks": _has_mask, "turned": _is_turned, "tracks": _has_track},
 }
 """What a format does not hold of an object that it has: turned boxes become upright, holes are filled."""

@@ -48,7 +48,8 @@ def cvat_files(rows: pa.Table, objects: Objects, _root: str = "") -> dict[str, b
     """Return `annotations.xml`, to be uploaded to a task, `labels.json`, the labels that it needs, and `frames.json`.
 
     Each shape has the id of its object in an attribute that the labels declare, since CVAT drops undeclared ones.
-    Images are named relative to `images/`, from which a task is created.
+    Images are named relative to `images/`, from which a task is created. Rows can have a column `tags`: lists of the
+    frame's tags, as `Returned` has them, as JSON.
     """
     root = ET.Element("annotations")
     ET.SubElement(root, "version").text = "1.1"
@@ -56,7 +57,12 @@ def cvat_files(rows: pa.Table, objects: Objects, _root: str = "") -> dict[str, b
     for name, text in (("name", "winnow"), ("size", str(rows.num_rows)), ("mode", "annotation")):
         ET.SubElement(task, name).text = text
     labels = ET.SubElement(task, "labels")
+    listed = rows["tags"].to_pylist() if "tags" in rows.column_names else [None] * rows.num_rows
+    tags: list[list[Any]] = [json.loads(text or "[]") for text in listed]
     declared = _declared(rows, objects)
+    for tag in (tag for each in tags for tag in each):
+        names = declared.setdefault(_label_of(tag), [ATTRIBUTE, NOTE])
+        names += [name for name in _attributes_of(tag) if name not in names]
     for category, names in declared.items():
         label = ET.SubElement(labels, "label")
         ET.SubElement(label, "name").text = category
@@ -73,6 +79,10 @@ def cvat_files(rows: pa.Table, objects: Objects, _root: str = "") -> dict[str, b
         pictures.append({"name": frame["file_name"].removeprefix("images/"), **size})
         numbered = {"id": row, **pictures[-1]}
         image = ET.SubElement(root, "image", {key: str(value) for key, value in numbered.items()})
+        for tag in tags[row]:
+            element = ET.SubElement(image, "tag", label=_label_of(tag), source="manual")
+            for name, text in _attributes_of(tag).items():
+                ET.SubElement(element, "attribute", name=name).text = text
         for each in objects.of(row):
             add_shape(image, each, frame["width"], frame["height"])
     ET.indent(root)
@@ -120,13 +130,8 @@ def read_cvat(data: bytes, pictures: Sequence[Picture] | None = None) -> ReviewF
     return _Images(root).file()
 
 
-_PEOPLE = (
-    "task/assignee/username",
-    "job/assignee/username",
-    "task/owner/username",
-    "job/owner/username",
-    "project/owner/username",
-)
+_KINDS = ("task", "job", "project")
+_PEOPLE = tuple(f"{kind}/{who}/username" for who in ("assignee", "owner") for kind in _KINDS)
 
 
 def _who_and_when(root: ET.Element) -> tuple[str | None, int | None]:
@@ -135,7 +140,8 @@ def _who_and_when(root: ET.Element) -> tuple[str | None, int | None]:
 
 
 def _of_meta(root: ET.Element, name: str) -> str | None:
-    return next((text for kind in ("task", "job") if (text := root.findtext(f"meta/{kind}/{name}"))), None)
+    places = (*(f"{kind}/{name}" for kind in _KINDS), name)
+    return next((text for place in places if (text := root.findtext(f"meta/{place}"))), None)
 
 
 class _Images:
@@ -253,3 +259,11 @@ def _tag(element: ET.Element) -> Any:
     values = {name: value for name, value in attributes_in(element).items() if value is not None}
     label = element.get("label", "")
     return {"label": label, "attributes": values} if values else label
+
+
+def _label_of(tag: Any) -> str:
+    return str(tag["label"] if isinstance(tag, dict) else tag)
+
+
+def _attributes_of(tag: Any) -> dict[str, str]:
+    return dict(tag["attributes"]) if isinstance(tag, dict) else {}

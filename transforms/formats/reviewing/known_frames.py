@@ -24,6 +24,7 @@ class Known:
 
     `shown`: the current objects of the models. `found`: all objects that models ever detected on it. `said`: those that
     people drew or corrected. `standing`: what is on it now, after reviews. `elsewhere`: ids of objects on other frames.
+    `tags`: those that people gave to the frame.
     """
 
     stream_id: str
@@ -36,6 +37,7 @@ class Known:
     said: Mapping[str, Object] = field(default_factory=dict)
     standing: Mapping[str, Object] = field(default_factory=dict)
     elsewhere: frozenset[str] = frozenset()
+    tags: tuple[Any, ...] = ()
 
     def as_found(self, annotation_id: str) -> Object | None:
         """Return an object as a model detected it, before any correction; None if there is none."""

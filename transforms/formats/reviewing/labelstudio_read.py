@@ -153,7 +153,7 @@ def read_labelstudio(data: bytes, reviewer: str | None = None, policy: Policy | 
                 (width, height) if width and height else None,
                 ", ".join(people) or None,
                 last.time_ns,
-                tags=tuple(_tags(last.result)),
+                tags=tuple(_tags(last.result)) or None,
             )
         )
     file.notes += _notes(counts, reviewer, policy)

@@ -42,11 +42,13 @@ class Decided:
     """The objects of a frame with a `decision` each, and a message for each problem.
 
     `is_changed`: whether anything differs from what is on the frame now. A decision has the tool's track as `track`.
+    `tags`: those of the frame as a whole.
     """
 
     decisions: list[dict[str, Any]]
     problems: list[str]
     is_changed: bool = False
+    tags: tuple[Any, ...] = ()
 
 
 def decide(frame: Known, returned: Returned, reviewer: str) -> Decided:
@@ -79,9 +81,10 @@ def decide(frame: Known, returned: Returned, reviewer: str) -> Decided:
         decisions.append({**decision, "track": shape.track})
     back = {name for _, name in sound if name}
     rejected = [each for name, each in frame.shown.items() if name not in back]
-    is_changed = bool(returned.tags or returned.note) or _differ(decisions, frame)
+    tags = frame.tags if returned.tags is None else returned.tags
+    is_changed = bool(returned.note) or tags != frame.tags or _differ(decisions, frame)
     decisions += [{**each, "decision": "reject", "note": None, "track": None} for each in rejected]
-    return Decided(decisions, problems, is_changed)
+    return Decided(decisions, problems, is_changed, tags)
 
 
 def _differ(decisions: Sequence[Mapping[str, Any]], frame: Known) -> bool:

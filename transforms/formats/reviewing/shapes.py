@@ -78,7 +78,7 @@ class Returned:
     """A reviewed frame with all objects that are on it after the review.
 
     `place` is its location in the file, for messages, and `name` the image's file name. `size` is width and height in
-    pixels, if the file has them. `tags` are of the frame as a whole.
+    pixels, if the file has them. `tags` are of the frame as a whole, None if the file does not say.
     """
 
     place: str
@@ -88,7 +88,7 @@ class Returned:
     reviewer: str | None = None
     reviewed_ns: int | None = None
     note: str | None = None
-    tags: tuple[Any, ...] = ()
+    tags: tuple[Any, ...] | None = None
 
 
 @dataclass

@@ -4,6 +4,7 @@ import json
 from xml.etree import ElementTree as ET
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tests.transforms.formats.exports.material import (
@@ -81,6 +82,12 @@ def test_exports_of_cvat_are_read() -> None:
     assert sorted(map(tuple, np.argwhere(filled).tolist())) == [(5, 5), (5, 6)]
     assert second.shapes == ()
     assert (first.tags, second.tags) == (("person",), ())
+    tags = [["rain", {"label": "state", "attributes": {"lens": "wet"}}], [], []]
+    tagged = frames().append_column("tags", pa.array(map(json.dumps, tags)))
+    files = cvat_files(tagged, objects())
+    assert [list(frame.tags or ()) for frame in read_cvat(files["annotations.xml"]).frames] == tags
+    declared = {label["name"]: [a["name"] for a in label["attributes"]] for label in json.loads(files["labels.json"])}
+    assert (declared["rain"], declared["state"]) == (["annotation_id", "note"], ["annotation_id", "note", "lens"])
 
 
 def test_written_files_are_read_back() -> None:

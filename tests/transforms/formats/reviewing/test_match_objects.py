@@ -232,6 +232,9 @@ def test_what_differs_is_a_change() -> None:
     for shapes, is_changed in ((back, False), (back[:1], True), ((*back, ReviewedShape("cat", (1, 1, 5, 5))), True)):
         assert decide(frame, Returned("task 1", "x", shapes), "ada").is_changed == is_changed
     assert decide(frame, Returned("task 1", "x", back, tags=("rain",)), "ada").is_changed
+    # A file that says nothing of tags leaves them.
+    tagged = decide(known(standing=shown, tags=("rain",)), Returned("task 1", "x", back), "ada")
+    assert (tagged.tags, tagged.is_changed) == (("rain",), False)
     # One that was rejected before, and is still not there, is no change.
     assert not decide(known(standing={A: shown[A]}), Returned("task 1", "x", back[:1]), "bo").is_changed
 
