@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 import schemas
-from tests.environments import interpreter
-from tests.transforms.formats.circle_material import (
+from tests.circle_material import (
     HEIGHT,
     KINDS,
     STREAMS,
@@ -25,6 +24,7 @@ from tests.transforms.formats.circle_material import (
     known_frames,
     objects,
 )
+from tests.environments import interpreter
 from transforms.formats.exports.losses import losses
 from transforms.formats.exports.objects import clipped_box, outlines_of
 from transforms.formats.exports.yolo import yolo_files
@@ -133,7 +133,7 @@ def test_a_box_that_moved_keeps_its_track_whatever_its_number() -> None:
         assert moved[name]["bbox_x"] == pytest.approx(each["bbox_x"] + 4, abs=0.01)
 
 
-# Reads and writes COCO with Datumaro, which numbers annotations anew and knows no field of ours.
+# Reads and writes COCO with Datumaro, which renumbers annotations and knows no field of ours.
 DATUMARO = """
 import sys
 from datumaro import Dataset
