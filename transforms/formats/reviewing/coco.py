@@ -176,8 +176,11 @@ def _shape(each: _Annotation, category: str, image: _Image, ids: dict[str, str],
     if each.bbox is None and not rings:
         raise ValueError("bbox: expected x, y, width and height, found nothing")
     box = each.bbox or box_around(rings)
-    if rings and not _is_rectangle(rings, each.bbox):
-        return ReviewedShape(box=box, rings=rings, **common | {"rotation": 0.0})
+    if common["rotation"] and _is_rectangle(rings, each.bbox):
+        rings = ()
+    if rings:
+        is_box = _is_rectangle(rings, each.bbox)
+        return ReviewedShape(box=box, rings=rings, repeats_box=is_box, **common | {"rotation": 0.0})
     return ReviewedShape(box=box, **common)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -51,9 +51,17 @@ class Known:
         return {name: tuple(each for each in pair if each is not None) for name, pair in both.items()}
 
 
+def settled(shape: ReviewedShape, versions: Iterable[Object]) -> ReviewedShape:
+    """Return a shape whose polygon repeats its box as a polygon, if the object has an area, or else as a box."""
+    if shape.repeats_box and not any(each["mask_rle"] is not None for each in versions):
+        return replace(shape, rings=(), repeats_box=False)
+    return shape
+
+
 def has_same_geometry(shape: ReviewedShape, base: Object, frame: Known) -> bool:
     """Return whether a shape has the area of an object; a mask that a tool cannot hold comes back as its box."""
-    if not shape.has_area:
+    shape = settled(shape, [base])
+    if not shape.has_area or (shape.repeats_box and same_box(shape.box, box_of(base))):
         return same_box(shape.box, box_of(base)) and same_turn(shape.rotation, base.get("rotation"))
     if base["mask_rle"] is None:
         return False

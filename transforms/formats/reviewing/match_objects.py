@@ -24,6 +24,7 @@ from transforms.formats.reviewing.known_frames import (
     has_same_geometry,
     is_same,
     merged_attributes,
+    settled,
 )
 from transforms.formats.reviewing.shape_identity import identified
 from transforms.formats.reviewing.shapes import RELATIONS, Returned, ReviewedShape
@@ -62,7 +63,8 @@ def decide(frame: Known, returned: Returned, reviewer: str) -> Decided:
         return Decided([], problems)
     sound = []
     names = identified(frame, returned.shapes)
-    for shape, name in zip(returned.shapes, names, strict=True):
+    for given, name in zip(returned.shapes, names, strict=True):
+        shape = settled(given, frame.versions.get(name, ()) if name else ())
         wrong = [*_shape_problems(shape, name, frame)]
         problems += [f"{returned.place}, {shape.place}: {text}" for text in wrong]
         if not wrong:

@@ -101,7 +101,8 @@ class _Identification:
     def _is_of_kind(self, at: int, name: str) -> bool:
         shape = self._shapes[at]
         kind = "area" if shape.has_area else "turned" if shape.rotation else "box"
-        return any(kind == _kind_of(each) for each in self._frame.versions[name])
+        kinds = {kind, "box"} if shape.repeats_box else {kind}
+        return any(_kind_of(each) in kinds for each in self._frame.versions[name])
 
 
 def _kind_of(base: Object) -> str:

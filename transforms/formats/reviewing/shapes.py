@@ -49,7 +49,8 @@ class ReviewedShape:
     clockwise about its centre by `rotation` degrees. `annotation_id` is the id that the tool has kept with it, of ours
     or its own; `numbered_id` the id of ours that its number in the file stands for, which tools change. `track` is the
     tool's own name of a track, where `track_id` is a number of ours. What is None, and attributes that are missing,
-    the file does not say. `place` is its location in the file, for messages.
+    the file does not say. `place` is its location in the file, for messages. `repeats_box`: its polygon is the box, as
+    some tools write it for every box.
     """
 
     category: str
@@ -66,6 +67,7 @@ class ReviewedShape:
     place: str = "object"
     numbered_id: str | None = None
     track: str | None = None
+    repeats_box: bool = False
 
     @property
     def has_area(self) -> bool:

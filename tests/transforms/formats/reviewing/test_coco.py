@@ -57,8 +57,9 @@ def test_exports_of_tools_are_read() -> None:
     assert [s.annotation_id for s in frame.shapes] == [ID, f"{2:032x}", None, None]
     assert [s.numbered_id for s in frame.shapes] == [None, None, None, f"{4:032x}"]
     assert [s.attributes for s in frame.shapes] == [{}] * 4
-    # A polygon of the box's four corners is the box; one of three corners is not.
-    assert [len(s.rings) for s in frame.shapes] == [0, 0, 1, 0]
+    # A polygon of the box's four corners may be the box; one of three corners is not.
+    assert [len(s.rings) for s in frame.shapes] == [0, 1, 1, 0]
+    assert [s.repeats_box for s in frame.shapes] == [False, True, False, False]
     assert {s.box for s in frame.shapes[:2]} == {(10, 5, 20, 10)}
 
 

@@ -166,6 +166,19 @@ def test_a_new_label_leaves_the_area_as_it_is() -> None:
     assert (moved["mask_rle"], moved["polygons"]) == (rle(holed), [drawn])
 
 
+def test_a_polygon_that_repeats_its_box_is_a_box_unless_the_object_has_an_area() -> None:
+    def drawn(left: float) -> ReviewedShape:
+        ring = ((left, 5.0), (left + 20, 5.0), (left + 20, 15.0), (left, 15.0))
+        return ReviewedShape("person", (left, 5, 20, 10), A, rings=(ring,), repeats_box=True)
+
+    masked = known(shown={A: {**known().shown[A], "mask_rle": rle(block(5, 10, 10, 20))}})
+    assert list(said(drawn(10), frame=masked)) == ["approve"]
+    assert said(drawn(12), frame=masked)["correct"][0]["mask_rle"] == rle(block(5, 12, 10, 20))
+    assert set(said(drawn(10))) == {"approve", "reject"}
+    assert said(drawn(12))["correct"][0]["mask_rle"] is None
+    assert said(drawn(50))["add"][0]["mask_rle"] is None
+
+
 def test_a_polygon_that_is_dragged_covers_as_many_pixels() -> None:
     mask = block(10, 20, 15, 30)
     mask[10:14, 20:26] = 0
