@@ -10,6 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -134,7 +135,7 @@ def test_a_box_that_moved_keeps_its_track_whatever_its_number() -> None:
 
 
 # Reads and writes COCO with Datumaro, which renumbers annotations and knows no field of ours.
-DATUMARO = """
+DATUMARO_COCO = """
 import sys
 from datumaro import Dataset
 dataset = Dataset.import_from(sys.argv[1], "coco")
@@ -143,17 +144,41 @@ for mode in ("mask", "polygons"):
 """
 
 
-@pytest.mark.process
-def test_through_datumaro(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def datumaro() -> Path:
+    """Return the interpreter of an environment with Datumaro, which requires an older Arrow than ours."""
     try:
-        python = interpreter("datumaro", "sync", "--require-hashes", "tests/requirements-datumaro.txt")
+        return interpreter("datumaro", "sync", "--require-hashes", "tests/requirements-datumaro.txt")
     except FileNotFoundError as error:
         pytest.skip(f"no uv to install Datumaro with: {error}")
+
+
+# Reads and writes the XML of CVAT with Datumaro.
+DATUMARO_CVAT = """
+import sys
+from datumaro import Dataset
+Dataset.import_from(sys.argv[1], "cvat").export(sys.argv[2], "cvat", save_media=False)
+"""
+
+
+@pytest.mark.process
+def test_through_cvat_as_datumaro_reads_and_writes_it(tmp_path: Path, datumaro: Path) -> None:
+    black = cv2.imencode(".jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))[1].tobytes()
+    for name in frames()["file_name"].to_pylist():
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(black)
+    (tmp_path / "in/annotations.xml").write_bytes(cvat_files(frames(), objects())["annotations.xml"])
+    subprocess.run([datumaro, "-W", "ignore", "-c", DATUMARO_CVAT, tmp_path / "in", tmp_path / "out"], check=True)
+    check_untouched(read_cvat((tmp_path / "out/annotations.xml").read_bytes()))
+
+
+@pytest.mark.process
+def test_through_coco_as_datumaro_reads_and_writes_it(tmp_path: Path, datumaro: Path) -> None:
     document, ids = sent_coco()
     for folder in ("images", "annotations"):
         (tmp_path / "in" / folder).mkdir(parents=True)
     (tmp_path / "in/annotations/instances_default.json").write_text(json.dumps(document))
-    subprocess.run([python, "-W", "ignore", "-c", DATUMARO, tmp_path / "in", tmp_path / "out"], check=True)
+    subprocess.run([datumaro, "-W", "ignore", "-c", DATUMARO_COCO, tmp_path / "in", tmp_path / "out"], check=True)
     drawn = {
         a["winnow_id"] for a in document["annotations"] if isinstance(a["segmentation"], list) and a["segmentation"]
     }
