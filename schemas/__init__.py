@@ -19,7 +19,7 @@ from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
 from schemas.models import MODELS
 from schemas.ops import HEADS, JOURNAL, QUARANTINE, RELEASES, RUNS, SCOPES, SELECTIONS, STAGE_RUNS
-from schemas.reviews import ESCALATED, ESCALATIONS, OBJECT_COLUMNS, REVIEWS, ROUTING
+from schemas.reviews import COLUMNS_BY_PEOPLE, ESCALATED, ESCALATIONS, OBJECT_COLUMNS, REVIEWS, ROUTING
 
 ALL: tuple[Table, ...] = (
     STREAMS,
@@ -73,6 +73,7 @@ __all__ = [
     "BY_NAME",
     "CAPTIONS",
     "CATEGORIES",
+    "COLUMNS_BY_PEOPLE",
     "CURATION",
     "DUPLICATES",
     "EMBEDDINGS",

@@ -8,6 +8,28 @@ from schemas.declaration import FRAME_IDX, FRAME_KEY, STREAM_ID, Column, Table, 
 _OF_OBJECT = {c.name: c for c in ANNOTATIONS.columns}
 _DECIDED = ("category", "score", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "mask_rle", "track_id", "text")
 _ORIGIN = ("source", "model", "weights_hash")
+_BY_PEOPLE = (
+    Column(
+        "rotation",
+        pa.float32(),
+        "How far the box is turned clockwise about its centre; null for an upright one.",
+        "degrees",
+        nullable=True,
+        low=0,
+        high=360,
+    ),
+    Column(
+        "polygons",
+        pa.list_(pa.list_(pa.float64())),
+        "Polygons as a person drew them, each as x, y, x, y, …; `mask_rle` has the pixels inside. Null for others.",
+        "px",
+        nullable=True,
+    ),
+    Column("is_crowd", pa.bool_(), "Whether it is a group of objects that were not separated.", nullable=True),
+    Column(
+        "attributes", pa.string(), "Attributes and relations from the annotation tool, as JSON object.", nullable=True
+    ),
+)
 
 
 def _share(name: str, doc: str) -> Column:
@@ -107,6 +129,8 @@ REVIEWS = Table(
         ),
         Column("decision", pa.string(), "`approve`, `reject`, `correct`, `add`, or `seen` for the frame as a whole."),
         *(_of_object(name) for name in (*_DECIDED, *_ORIGIN)),
+        *_BY_PEOPLE,
+        Column("author", pa.string(), "Who drew or corrected the object; null where nobody did.", nullable=True),
         Column("reviewer", pa.string(), "Who decided."),
         Column(
             "reviewed_ns",
@@ -120,3 +144,6 @@ REVIEWS = Table(
 
 OBJECT_COLUMNS = ("annotation_id", *FRAME_KEY, *_DECIDED, *_ORIGIN)
 """The columns of an object, from a model or a person."""
+
+COLUMNS_BY_PEOPLE = tuple(column.name for column in _BY_PEOPLE)
+"""The columns of an object that are null for what a model found."""

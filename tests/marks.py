@@ -20,7 +20,7 @@ from tests.waiting import PATIENCE_S
 
 _BY_FIXTURE = {"engine": "engine", "s3_server": "process"}
 _ENGINE = "gcs_server"
-_HARMLESS = frozenset({"ldconfig", "uname", "lsb_release"})
+_HARMLESS = frozenset({"fc-list", "ldconfig", "uname", "lsb_release"})
 """What libraries ask of the system while they are imported."""
 
 KILLS = "kills"

@@ -113,12 +113,25 @@ def export(
             f"{manifest['not_annotated']:,} of these frames were not annotated (annotate.frames=all annotates all): "
             "whether they hold objects is not known"
         )
+    for what, n in (manifest.get("left_out", {}) | manifest.get("simplified", {})).items():
+        if what in _LOSSES:
+            console.print(f"{n:,} objects {_LOSSES[what]}")
     empty = [name for name in request.split if not manifest["frames"].get(name)]
     if empty and total:
         stands = "; data.yaml names another split in its place" if request.format.startswith("yolo") else ""
         console.print(
             f"no frame fell into {', '.join(empty)}: there are few groups to split; try another --seed{stands}"
         )
+
+
+_LOSSES = {
+    "too_thin": "are left out: they are too thin for this format",
+    "crowds": "are left out: this format has no crowds",
+    "turned": "are upright boxes around turned ones, which this format does not have",
+    "cut": "are turned boxes that end at the edge of the picture",
+    "holes": "have their holes filled, which this format does not have",
+}
+"""What to print of what a format does not hold; masks and tracks that it never has are in the manifest alone."""
 
 
 def _fractions(text: str | None) -> dict[str, float]:

@@ -22,6 +22,22 @@ class ReviewFormat(StrEnum):
     coco = "coco"
 
 
+class AnnotatorPolicy(StrEnum):
+    """What counts of several people who annotated one task."""
+
+    latest = "latest"
+    consensus = "consensus"
+    all = "all"
+
+
+class ReviewedFrames(StrEnum):
+    """Which frames of a file somebody has reviewed."""
+
+    all = "all"
+    changed = "changed"
+    listed = "listed"
+
+
 @app.command("export")
 def export(
     format_: Annotated[ReviewFormat, typer.Option("--format", "-f", help="The tool that reads it.")],
@@ -72,7 +88,12 @@ def import_(
         typer.Option("--format", "-f", help="The tool.", show_default="found out from the content"),
     ] = None,
     reviewer: Annotated[
-        str | None, typer.Option(help="Who reviewed the frames.", show_default="as the file says", metavar="NAME")
+        str | None,
+        typer.Option(
+            help="Who reviewed the frames; of several who annotated a task, the one that counts.",
+            show_default="as the file says",
+            metavar="NAME",
+        ),
     ] = None,
     note: Annotated[str | None, typer.Option(help="Recorded with every decision.")] = None,
     category: Annotated[
@@ -86,6 +107,39 @@ def import_(
             show_default="ids.json in the folder of the file",
         ),
     ] = None,
+    frames: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the pictures of a CVAT task, for `CVAT for video`.",
+            show_default="frames.json in the folder of the file",
+        ),
+    ] = None,
+    annotator_policy: Annotated[
+        AnnotatorPolicy | None,
+        typer.Option(
+            help="What counts where several people annotated a task: what the latest did, what most of them have, or "
+            "what any of them has.",
+            show_default="latest",
+        ),
+    ] = None,
+    reviewed: Annotated[
+        ReviewedFrames | None,
+        typer.Option(
+            help="Which frames of a file of CVAT or COCO were reviewed: all; those in which something differs; or "
+            "those that --list names.",
+            show_default="all, if something differs at all",
+        ),
+    ] = None,
+    listed: Annotated[
+        Path | None, typer.Option("--list", help="File with the names of the reviewed pictures, one a line.")
+    ] = None,
+    skip_unsupported: Annotated[
+        bool,
+        typer.Option(
+            "--skip-unsupported",
+            help="Import the rest of a file with shapes of other kinds, and list what is left out.",
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the result, and write nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -102,7 +156,20 @@ def import_(
     from jobs.storage.workspace import Workspace
 
     kind = format_.value if format_ else None
-    request = ImportRequest(file, kind, reviewer, note, tuple(category or ()), ids, dry_run)
+    request = ImportRequest(
+        file,
+        kind,
+        reviewer,
+        note,
+        tuple(category or ()),
+        ids,
+        dry_run,
+        frames,
+        annotator_policy.value if annotator_policy else None,
+        reviewed.value if reviewed else None,
+        listed,
+        skip_unsupported,
+    )
     imported = import_file(Workspace.at(workspace), request)
     if as_json:
         print_json(imported)
@@ -112,3 +179,7 @@ def import_(
     for key, text in (("unchanged", "are unchanged"), ("older", "have a later review, which stays")):
         if imported[key]:
             console.print(f"{imported[key]:,} of them {text}")
+    if imported["not_reviewed"]:
+        console.print(f"{imported['not_reviewed']:,} frames of the file are not taken for reviewed")
+    for text in imported["notes"]:
+        console.print(text, markup=False)

@@ -36,6 +36,7 @@ from transforms.curate.splits import assign_splits, joined_keys
 from transforms.formats.exports import voc, yolo
 from transforms.formats.exports.coco import coco_files
 from transforms.formats.exports.datumaro import datumaro_files
+from transforms.formats.exports.losses import losses
 from transforms.formats.exports.objects import Objects
 from transforms.formats.exports.voc import voc_files
 from transforms.formats.exports.webdataset import shards
@@ -144,7 +145,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
             manifest["models"] = models
         if objects is not None:
             manifest |= {
-                "objects": objects.rows.num_rows,
+                **losses(request.format, rows, objects),
                 "min_score": request.min_score,
                 "only_reviewed": request.only_reviewed,
                 **review_counts(view, rows),

@@ -45,8 +45,9 @@ def objects_of(view: View, frames: pa.Table, min_score: float | None) -> Objects
 
 
 def refuse_without_masks(objects: Objects, format_: str) -> None:
-    """Raise `UserError` if there are objects, and none of them has a mask."""
-    if objects.rows.num_rows and objects.rows["mask_rle"].null_count == objects.rows.num_rows:
+    """Raise `UserError` if there are objects, and all of them are upright boxes without a mask."""
+    n = objects.rows.num_rows
+    if n and all(objects.rows[name].null_count == n for name in ("mask_rle", "rotation")):
         raise UserError(f"format {format_}: expected masks, found boxes alone; export them with --format yolo")
 
 

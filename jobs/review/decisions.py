@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +20,9 @@ from jobs.views.categories import categories_of, register
 from jobs.views.view import View
 
 SEEN = "seen"
+TAGS = "tags"
+"""The attribute of a row `seen` with the tags of the frame as a whole."""
+
 DECISIONS = ("approve", "correct", "reject", "add")
 PICTURE = (*schemas.FRAME_KEY, "content_hash")
 """Columns that name a frame and the picture that it had when somebody reviewed it."""
@@ -36,17 +40,21 @@ def frame_rows(
     reviewed_ns: int | None = None,
     note: str | None = None,
     default_note: str | None = None,
+    attributes: Mapping[str, Any] | None = None,
 ) -> list[Row]:
     """Return the rows of one reviewed frame, as `record_decisions` takes them: `seen` first, then each object.
 
     `picture` is stream_id, frame_idx and content_hash. `decisions` are objects with the columns `annotation_id`,
     `decision` (one of `DECISIONS`), `category`, `score`, `bbox_x`, `bbox_y`, `bbox_w`, `bbox_h` (pixels of the full
-    frame), `mask_rle`, `track_id`, `text`, `source`, `model`, `weights_hash` and `note`; other columns are ignored, and
-    missing ones are null. `reviewed_ns` is in ns since 1970, now by default. `note` is that of the frame,
-    `default_note` that of the frame and of every object without one.
+    frame), `mask_rle`, `track_id`, `text`, `source`, `model`, `weights_hash`, `author` and `note`, and those of
+    `schemas.COLUMNS_BY_PEOPLE`; other columns are ignored, and missing ones are null. `reviewed_ns` is in ns since
+    1970, now by default. `note` is that of the frame, `default_note` that of the frame and of every object without one.
+    `attributes` are of the frame, such as `tags`; empty ones are left out.
     """
     text = "\x1f".join([SEEN, *map(str, picture)])
     whole = {"annotation_id": blake3(text.encode()).hexdigest()[:32], "decision": SEEN, "note": note}
+    if kept := {name: value for name, value in (attributes or {}).items() if value}:
+        whole["attributes"] = json.dumps(kept, sort_keys=True, ensure_ascii=False)
     common = {
         **dict(zip(PICTURE, picture, strict=True)),
         "reviewer": reviewer,
@@ -54,7 +62,15 @@ def frame_rows(
     }
     names = schemas.REVIEWS.arrow_schema.names
     rows = [{name: each.get(name) for name in names} | common for each in (whole, *decisions)]
+    for row in rows:
+        if row["decision"] in {"correct", "add"}:
+            row["author"] = row["author"] or reviewer
     return [row | {"note": row["note"] or default_note} for row in rows]
+
+
+def tags_in(attributes: str | None) -> list[Any]:
+    """Return the tags of a frame, from the attributes of its row `seen`."""
+    return list(json.loads(attributes or "{}").get(TAGS, ()))
 
 
 def record_decisions(

@@ -19,6 +19,7 @@ from jobs.datasets.atomic_publish import staged
 from jobs.datasets.export_objects import objects_of
 from jobs.datasets.media import Media, bring
 from jobs.datasets.staleness import refuse_outdated
+from jobs.review.decisions import SEEN, tags_in
 from jobs.storage.paths import place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
@@ -122,12 +123,16 @@ def _rows(view: View, request: QueueRequest) -> pa.Table:
     if request.n is not None:
         rows = rows.sort("uncertainty", *FRAME_KEY, descending=[True, False, False], nulls_last=True).head(request.n)
     rows = rows.sort(FRAME_KEY)
+    seen = view.lazy("reviews").filter(decision=SEEN).select(*FRAME_KEY, "content_hash", "attributes").collect()
+    rows = rows.join(seen, on=[*FRAME_KEY, "content_hash"], how="left", maintain_order="left")
+    tags = [json.dumps(tags_in(text)) for text in rows["attributes"]]
+    rows = rows.drop("attributes").with_columns(tags=pl.Series(tags, dtype=pl.String))
     names = [
         _IMAGES + picture_name(stream, number, content, _suffix(uri))
         for stream, number, content, uri in rows.select(*FRAME_KEY, "content_hash", "uri").iter_rows()
     ]
     table = rows.to_arrow().append_column("file_name", pa.array(names, pa.string()))
-    for name in ("stream_id", "content_hash", "uri"):
+    for name in ("stream_id", "content_hash", "uri", "tags"):
         table = table.set_column(table.schema.get_field_index(name), name, pc.cast(table[name], pa.string()))
     return table.append_column("source", table["uri"])
 

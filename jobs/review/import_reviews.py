@@ -2,40 +2,48 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import polars as pl
 
 import schemas
 from jobs.core.errors import UserError
-from jobs.core.optional_packages import require
-from jobs.review.decisions import PICTURE, Row, frame_rows, record_decisions
+from jobs.review.decisions import PICTURE, SEEN, TAGS, Row, frame_rows, record_decisions, tags_in
+from jobs.review.review_files import FileRequest, read_file
+from jobs.review.tool_tracks import with_tracks
+from jobs.review.unknown_categories import unknown_categories
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views import final_objects
 from jobs.views.categories import categories_of
 from jobs.views.view import View
 from schemas import FRAME_KEY
-from transforms.formats.reviewing.coco import read_review_coco
-from transforms.formats.reviewing.cvat import read_cvat
-from transforms.formats.reviewing.labelstudio import read_labelstudio
-from transforms.formats.reviewing.match_objects import Known, decide
-from transforms.formats.reviewing.shapes import Returned, ReviewFileError, parse_name
+from transforms.formats.reviewing.annotators import Policy
+from transforms.formats.reviewing.known_frames import Known
+from transforms.formats.reviewing.match_objects import Decided, decide
+from transforms.formats.reviewing.shapes import Returned, ReviewFile, parse_name
+
+Reviewed = Literal["all", "changed", "listed"]
+REVIEWED: tuple[Reviewed, ...] = get_args(Reviewed)
 
 _SHOWN = 20
+_SAYS_WHO_IS_DONE = "labelstudio"
+"""The format whose files have only the frames that somebody submitted."""
 
 
 @dataclass(frozen=True)
 class ImportRequest:
     """A file to import: its format (None: found out from its content), and what the file itself does not say.
 
-    `reviewer` overrides the reviewer that the file names; `categories` are accepted as well as those that the tables
-    know; `ids` is the file with the object that each number of a COCO file stands for.
+    `reviewer` overrides the reviewer that the file names, and chooses among several; `policy` says what counts of
+    several others. `categories` are accepted as well as those that the tables know; `ids` and `frames` are files beside
+    it, see `FileRequest`. `reviewed` says which frames of the file somebody has reviewed: all of them, those in which
+    something differs from the tables, or those of which `listed` has the name, a line each. `skip_unsupported`:
+    whether to import the rest of a file with things that the tables have no place for.
     """
 
     file: Path
@@ -45,81 +53,126 @@ class ImportRequest:
     categories: tuple[str, ...] = ()
     ids: Path | None = None
     dry_run: bool = False
+    frames: Path | None = None
+    policy: Policy | None = None
+    reviewed: Reviewed | None = None
+    listed: Path | None = None
+    skip_unsupported: bool = False
 
 
 def import_file(workspace: Workspace, request: ImportRequest) -> dict[str, Any]:
-    """Record the reviews in a file, and return their numbers: those of `record_decisions`, and the `file`.
+    """Record the reviews in a file, and return their numbers: those of `record_decisions`, and more.
+
+    `not_reviewed` counts the frames of the file that `reviewed` leaves out, `untouched` those of the others in which
+    nothing differs; `notes` says how the file was read, and what of it was left out.
 
     A frame of which the tables have the same review, or a newer one, is left as it is, so that a file can be imported
-    again. Raises `UserError` with everything that is wrong with the file, before anything is written.
+    again. Raises `UserError` with everything that is wrong with the file, before anything is written; also if nothing
+    in a file differs that has reviewed frames and others, and `reviewed` does not say which they are.
     """
     store = Store(workspace.require().root)
-    returned, problems = _read(request)
+    names = _listed(request)
+    kind, file = read_file(
+        FileRequest(request.file, request.format, request.ids, request.frames, request.reviewer, request.policy)
+    )
     store.create_tables([schemas.REVIEWS, schemas.CATEGORIES])
     view = View.of(workspace)
-    matched = list(_matched(returned, view, problems))
-    known = _known(matched, view)
-    categories = frozenset(categories_of(view)) | frozenset(request.categories)
-    rows: list[Row] = []
+    problems = list(file.problems)
+    notes = _notes(file, request, problems)
+    matched = list(_matched(file.frames, view, problems))
+    problems += unknown_categories(file.frames, frozenset(categories_of(view)) | frozenset(request.categories))
+    decided = list(_decided(matched, view, request, problems))
+    if names is not None:
+        unknown = names - {name for frame in file.frames for name in _in_list(frame, names)}
+        problems += [f"--list: {name} is not in the file" for name in sorted(unknown)]
+    _refuse(request.file, problems)
+    decided = with_tracks(decided, view)
+    chosen = [
+        (frame, each)
+        for frame, each in decided
+        if (names is None or _in_list(frame.returned, names)) and (request.reviewed != "changed" or each.is_changed)
+    ]
     now = time.time_ns()
-    for (frame, _), about in zip(matched, known, strict=True):
+    rows = [row for frame, each in chosen for row in _rows(frame, each, request.note, now)]
+    record = (workspace, rows, f"review {request.file.name}", request.categories)
+    untouched = [each for _, each in chosen if not each.is_changed]
+    if kind != _SAYS_WHO_IS_DONE and request.reviewed is None and untouched:
+        expected = record_decisions(*record, dry_run=True)
+        n_objects = sum(len(each.decisions) for each in untouched)
+        left = f"{len(untouched):,} frames came back as they were exported, with {n_objects:,} objects"
+        if len(untouched) == len(chosen) and expected["unchanged"] + expected["older"] < expected["frames"]:
+            raise UserError(
+                f"{request.file}: nothing in it differs: {left}. Did somebody review them? Approve them with "
+                "--reviewed all, or name those that were reviewed in a file, with --reviewed listed --list FILE"
+            )
+        notes.append(f"{left}, which counts as approved; --reviewed changed leaves them out")
+    counts = record_decisions(*record, dry_run=request.dry_run)
+    said = {"not_reviewed": len(decided) - len(chosen), "untouched": len(untouched), "notes": notes}
+    return {"file": str(request.file), **counts, **said}
+
+
+@dataclass(frozen=True)
+class _Frame:
+    returned: Returned
+    known: Known
+    reviewer: str
+
+
+def _listed(request: ImportRequest) -> frozenset[str] | None:
+    """Return the names of the frames that were reviewed; None for no list."""
+    if (request.reviewed == "listed") != (request.listed is not None):
+        raise UserError("--reviewed listed and --list FILE go together: the file has the names of reviewed pictures")
+    if request.listed is None:
+        return None
+    try:
+        lines = request.listed.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise UserError(f"--list {request.listed} cannot be read: {error}") from error
+    return frozenset(line.strip() for line in lines if line.strip())
+
+
+def _in_list(frame: Returned, names: frozenset[str]) -> set[str]:
+    """Return the names of a list that name a frame: as the file has it, or without its first folders."""
+    parts = frame.name.split("/")
+    return {"/".join(parts[at:]) for at in range(len(parts))} & names
+
+
+def _notes(file: ReviewFile, request: ImportRequest, problems: list[str]) -> list[str]:
+    """Return what to say of how the file was read; what is unsupported is a problem if it is not to be skipped."""
+    if not request.skip_unsupported:
+        problems += [f"{text}; --skip-unsupported imports the rest" for text in file.unsupported]
+        return list(file.notes)
+    shown = [f"left out: {text}" for text in file.unsupported[:_SHOWN]]
+    if len(file.unsupported) > _SHOWN:
+        shown.append(f"left out: … and {len(file.unsupported) - _SHOWN:,} more")
+    return [*file.notes, *shown]
+
+
+def _decided(
+    matched: Sequence[tuple[Returned, Row]], view: View, request: ImportRequest, problems: list[str]
+) -> Iterator[tuple[_Frame, Decided]]:
+    for (frame, _), about in zip(matched, _known(matched, view), strict=True):
         reviewer = request.reviewer or frame.reviewer
         if not reviewer:
             problems.append(f"{frame.place}: the file does not say who reviewed it; name the person with --reviewer")
             continue
-        decided, wrong = decide(about, frame, categories, reviewer)
-        problems += wrong
-        picture = (about.stream_id, about.frame_idx, about.content_hash)
-        rows += frame_rows(picture, decided, reviewer, frame.reviewed_ns or now, frame.note, request.note)
-    _refuse(request.file, problems)
-    origin = f"review {request.file.name}"
-    counts = record_decisions(workspace, rows, origin, request.categories, request.dry_run)
-    return {"file": str(request.file), **counts}
+        decided = decide(about, frame, reviewer)
+        problems += decided.problems
+        yield _Frame(frame, about, reviewer), decided
 
 
-def _read(request: ImportRequest) -> tuple[list[Returned], list[str]]:
-    """Return the frames of the file, and a line for everything in it that is not as the tool writes it.
-
-    Raises `UserError` where none of it can be read.
-    """
-    try:
-        data = request.file.read_bytes()
-    except OSError as error:
-        raise UserError(f"{request.file} cannot be read: {error.strerror or error}") from error
-    kind = request.format or {b"<": "cvat", b"[": "labelstudio", b"{": "coco"}.get(data.lstrip()[:1])
-    try:
-        if kind == "labelstudio":
-            return read_labelstudio(data), []
-        require("annotate", "pycocotools")
-        if kind == "cvat":
-            return read_cvat(data), []
-        if kind == "coco":
-            return read_review_coco(data, _ids(request)), []
-    except ReviewFileError as error:
-        if not error.frames:
-            _refuse(request.file, error.problems)
-        return error.frames, error.problems
-    raise UserError(f"{request.file}: expected JSON of Label Studio or COCO, or XML of CVAT; found neither")
+def _rows(frame: _Frame, decided: Decided, default_note: str | None, now: int) -> list[Row]:
+    returned, known = frame.returned, frame.known
+    picture = (known.stream_id, known.frame_idx, known.content_hash)
+    tags = {TAGS: list(decided.tags)}
+    when = returned.reviewed_ns or now
+    return frame_rows(picture, decided.decisions, frame.reviewer, when, returned.note, default_note, tags)
 
 
 def _refuse(file: Path, problems: Sequence[str]) -> None:
     if problems:
         more = [f"{file}: … and {len(problems) - _SHOWN:,} more"] if len(problems) > _SHOWN else []
         raise UserError([*(f"{file}: {text}" for text in problems[:_SHOWN]), *more])
-
-
-def _ids(request: ImportRequest) -> dict[str, str]:
-    """Return the object id of each number, from the named file, or from `ids.json` beside the imported one."""
-    path = request.ids or request.file.with_name("ids.json")
-    if request.ids is None and not path.exists():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"ids {path} cannot be read: {error}") from error
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise UserError(f"ids {path}: expected an object of ids, as `winnow review export` writes it")
-    return found
 
 
 def _matched(returned: Sequence[Returned], view: View, problems: list[str]) -> Iterator[tuple[Returned, Row]]:
@@ -166,25 +219,36 @@ def _known(matched: Sequence[tuple[Returned, Row]], view: View) -> list[Known]:
         {name: [row[name] for _, row in matched] for name in PICTURE},
         schema={"stream_id": pl.String, "frame_idx": pl.Int64, "content_hash": pl.String},
     )
-    named = sorted({s.annotation_id for frame, _ in matched for s in frame.shapes if s.annotation_id})
+    shapes = [shape for frame, _ in matched for shape in frame.shapes]
+    named = sorted({name for s in shapes for name in (s.annotation_id, s.numbered_id) if name})
     columns = list(schemas.OBJECT_COLUMNS)
     shown = view.lazy(final_objects.BY_MODELS).select(columns).join(wanted, on=FRAME_KEY, how="semi")
     ever = pl.concat([view.lazy(name).select(columns) for name in ("annotations_all", "propagations_all")])
     found = ever.filter(pl.col("annotation_id").is_in(named))
-    said = view.lazy("reviews").filter(pl.col("decision").is_in(("correct", "add")))
-    said = said.select(*columns, "decision", "content_hash").filter(pl.col("annotation_id").is_in(named))
-    tables = [_by_frame(rows.collect()) for rows in (shown, found, said)]
-    everywhere = {name: key for table in tables for key, objects in table.items() for name in objects}
+    reviews = view.lazy("reviews")
+    drawn = reviews.filter(pl.col("decision").is_in(final_objects.HUMAN), pl.col("author").is_not_null())
+    said = drawn.join(wanted, on=list(PICTURE), how="semi")
+    standing = view.lazy(final_objects.NAME).join(wanted, on=FRAME_KEY, how="semi")
+    tables = [_by_frame(rows.collect()) for rows in (shown, found, said, standing)]
+    others = drawn.select("annotation_id", *FRAME_KEY).filter(pl.col("annotation_id").is_in(named))
+    everywhere = {
+        name: key
+        for table in (*tables, _by_frame(others.collect()))
+        for key, objects in table.items()
+        for name in objects
+    }
+    seen = reviews.filter(decision=SEEN).join(wanted, on=list(PICTURE), how="semi").select(*FRAME_KEY, "attributes")
+    tags = {(stream, number): tuple(tags_in(text)) for stream, number, text in seen.collect().iter_rows()}
     known = []
     for _, row in matched:
         key = (row["stream_id"], row["frame_idx"])
         elsewhere = frozenset(name for name in named if everywhere.get(name, key) != key)
-        known.append(Known(**row, **_of(tables, key), elsewhere=elsewhere))
+        known.append(Known(**row, **_of(tables, key), elsewhere=elsewhere, tags=tags.get(key, ())))
     return known
 
 
 def _of(tables: Sequence[Mapping[tuple[str, int], dict[str, Row]]], key: tuple[str, int]) -> dict[str, Any]:
-    return dict(zip(("shown", "found", "said"), (table.get(key, {}) for table in tables), strict=True))
+    return dict(zip(("shown", "found", "said", "standing"), (table.get(key, {}) for table in tables), strict=True))
 
 
 def _by_frame(rows: pl.DataFrame) -> dict[tuple[str, int], dict[str, Row]]:

@@ -21,13 +21,15 @@ REVIEWED = "reviewed_frames"
 HUMAN = ("approve", "correct", "add")
 """Decisions of a reviewer after which an object is there."""
 
-COLUMNS = (*schemas.OBJECT_COLUMNS, "decision", "reviewer")
-"""Columns of `objects` and `objects_by_models`: of `annotations`, and the last decision with who made it."""
+COLUMNS = (*schemas.OBJECT_COLUMNS, *schemas.COLUMNS_BY_PEOPLE, "decision", "reviewer")
+"""Columns of `objects` and `objects_by_models`: of `annotations`, those that people add, and the last decision."""
 
 _INSTEAD = {spec.name: spec.model.route for spec in STAGES if spec.model and spec.model.route}
 """Stages whose objects count in place of the first detector's, and the route that sends frames there."""
 
 _PICTURE = [*FRAME_KEY, "content_hash"]
+_EMPTY = pl.DataFrame(schemas.REVIEWS.arrow_schema.empty_table()).schema
+_BY_PEOPLE = {name: pl.lit(None, _EMPTY[name]) for name in schemas.COLUMNS_BY_PEOPLE}
 
 Tables = Callable[[str], pl.LazyFrame]
 """Gives the rows of a table or view by its name."""
@@ -71,7 +73,7 @@ def objects_by_models(table: Tables) -> pl.LazyFrame:
     return (
         found.join(verdicts, on="annotation_id", how="left")
         .filter(pl.col("decision").ne_missing("drop"))
-        .with_columns(category=relabelled)
+        .with_columns(category=relabelled, **_BY_PEOPLE)
         .select(COLUMNS)
     )
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,10 @@ def test_decisions_stand_beside_what_was_found(place: Path) -> None:
     assert Store(paths.place(place / "tables")).open(schemas.REVIEWS).version == version
     file.write_text(json.dumps(as_annotated(json.loads((sent(place, "labelstudio") / "tasks.json").read_text()))))
     brought(place, file, "--reviewer", "bo")
-    assert standing(place)[:4] == [(*row[:4], "bo") for row in expected[:4]]
+    # Who approves what another has drawn or corrected is not its author.
+    assert standing(place)[:4] == [(*row[:3], "approve", "bo") for row in expected[:4]]
+    approved = rows(Workspace.at(place / "tables"), schemas.REVIEWS).filter(decision="approve")
+    assert approved.sort("frame_idx", "bbox_x")["author"].to_list() == [who, None, who, who, None, None]
 
 
 @pytest.mark.parametrize("format_", ["cvat", "coco"])
@@ -136,9 +140,16 @@ def test_a_round_trip_approves_everything(place: Path, format_: str) -> None:
     out = sent(place, format_)
     file = next(p for p in out.iterdir() if p.stem == "annotations")
     assert "name the person with --reviewer" in problems(winnow("review", "import", file, "-w", place / "tables"))[0]
-    dry = brought(place, file, "--reviewer", "bo", "--dry-run")
+    # Nobody has said that it was reviewed.
+    asked = ("review", "import", file, "-w", place / "tables", "--reviewer", "bo")
+    (question,) = problems(winnow(*asked))
+    assert f"nothing in it differs: {N} frames came back as they were exported, with {N - 1} objects" in question
+    assert decisions(place) == []
+    changed = brought(place, file, "--reviewer", "bo", "--reviewed", "changed")
+    assert (changed["frames"], changed["not_reviewed"]) == (0, N)
+    dry = brought(place, file, "--reviewer", "bo", "--reviewed", "all", "--dry-run")
     assert (dry["approve"], decisions(place)) == (N - 1, [])
-    assert brought(place, file, "--reviewer", "bo")["approve"] == N - 1
+    assert brought(place, file, "--reviewer", "bo", "--reviewed", "all")["approve"] == N - 1
     assert standing(place) == [(*row, "approve", "bo") for row in before]
     assert brought(place, file, "--reviewer", "bo")["unchanged"] == N
     # The frame on which nothing is has been seen as well.
@@ -167,7 +178,13 @@ def test_all_conflicts_are_said_at_once_and_nothing_is_brought_in(own: Path) -> 
     found = problems(winnow(*asked))
     for problem, hint in zip(
         sorted(found, key=lambda p: p.split("image ")[1]),
-        ("'zebra' is not known", "no frame of the workspace", "no such object", "another picture", "file twice"),
+        (
+            "'zebra' (1 object, the first at image 0, box 1 (id ",
+            "no frame of the workspace",
+            "no such object",
+            "another picture",
+            "file twice",
+        ),
         strict=True,
     ):
         assert hint in problem
@@ -184,7 +201,7 @@ def test_what_cannot_be_read_hides_nothing_else(place: Path, format_: str) -> No
     if format_ == "cvat":
         tree = ET.parse(file)
         boxes = list(tree.getroot().iterfind("image/box"))
-        boxes[0].set("rotation", "20")
+        boxes[0].tag = "cuboid"
         boxes[1].set("label", "zebra")
         tree.write(file)
     elif format_ == "coco":
@@ -196,16 +213,90 @@ def test_what_cannot_be_read_hides_nothing_else(place: Path, format_: str) -> No
     else:
         tasks = as_annotated(json.loads(file.read_text()))
         results = [task["annotations"][0]["result"] for task in tasks]
-        results[0][0]["value"]["rotation"] = 20
+        results[0][0]["image_rotation"] = 90
         results[1][0]["value"]["rectanglelabels"] = ["zebra"]
         file.write_text(json.dumps(tasks))
     asked = ("review", "import", file, "-w", place / "tables", "--reviewer", "ada")
     found = problems(winnow(*asked))
-    hints = ("at least three points" if format_ == "coco" else "found a rotated one", "'zebra' is not known")
+    first = {"coco": "at least three points", "cvat": "cuboid: expected one of", "labelstudio": "was rotated in Label"}
+    hints = (first[format_], "'zebra' (1 object, the first at ")
     for problem, hint in zip(found, hints, strict=True):
         assert hint in problem
     assert len(problems(winnow(*asked, "--category", "zebra"))) == 1
     assert decisions(place) == []
+    if format_ != "coco":
+        rest = brought(place, file, "--reviewer", "ada", "--category", "zebra", "--skip-unsupported")
+        assert (rest["reject"], rest["correct"]) == (1, 1)
+        assert any(text.startswith("left out: ") for text in rest["notes"])
+
+
+def test_only_frames_that_were_reviewed_are_taken(place: Path) -> None:
+    out = sent(place, "cvat")
+    tree = ET.parse(out / "annotations.xml")
+    images = tree.getroot().findall("image")
+    images[0].remove(images[0][0])
+    tree.write(out / "annotations.xml")
+    with zipfile.ZipFile(out / "job.zip", "w") as archive:
+        archive.writestr("annotations.xml", b"\xef\xbb\xbf" + (out / "annotations.xml").read_bytes())
+    who = ("--reviewer", "ada", "--dry-run")
+    changed = brought(place, out / "job.zip", *who, "--reviewed", "changed")
+    assert [changed[name] for name in ("frames", "reject", "not_reviewed", "untouched")] == [1, 1, N - 1, 0]
+    everything = brought(place, out / "annotations.xml", *who)
+    assert [everything[name] for name in ("frames", "reject", "approve", "untouched")] == [N, 1, N - 2, N - 1]
+    assert f"{N - 1} frames came back as they were exported, with {N - 2} objects" in everything["notes"][0]
+    (place / "done.txt").write_text(f"{images[0].get('name')}\n{Path(str(images[2].get('name'))).name}\n")
+    listed = brought(place, out / "annotations.xml", *who, "--reviewed", "listed", "--list", place / "done.txt")
+    assert [listed[name] for name in ("frames", "reject", "approve", "not_reviewed")] == [2, 1, 1, N - 2]
+    (place / "done.txt").write_text("nothing.jpg\n")
+    asked = ("review", "import", out / "annotations.xml", "-w", place / "tables", *who)
+    assert "nothing.jpg is not in" in problems(winnow(*asked, "--reviewed", "listed", "--list", place / "done.txt"))[0]
+    assert "go together" in problems(winnow(*asked, "--reviewed", "listed"))[0]
+
+
+def test_tags_and_attributes_go_out_again(place: Path) -> None:
+    out = sent(place, "cvat", "frame_idx < 2")
+    tree = ET.parse(out / "annotations.xml")
+    images = tree.getroot().findall("image")
+    ET.SubElement(images[0], "tag", label="rain", source="manual")
+    ET.SubElement(images[1][0], "attribute", name="colour").text = "dark"
+    tree.write(out / "annotations.xml")
+    assert brought(place, out / "annotations.xml", "--reviewer", "ada")["correct"] == 1
+    seen = rows(Workspace.at(place / "tables"), schemas.REVIEWS).filter(decision="seen").sort("frame_idx")
+    assert seen["attributes"].to_list() == ['{"tags": ["rain"]}', None]
+    again = ET.parse(sent(place, "cvat", "frame_idx < 2") / "annotations.xml").getroot()
+    assert [tag.get("label") for tag in again.iterfind("image/tag")] == ["rain"]
+    texts = {a.get("name"): a.text for a in again.findall("image")[1].iterfind("box/attribute")}
+    assert texts["colour"] == "dark"
+    # COCO files say nothing of tags, and so change none.
+    file = sent(place, "coco", "frame_idx < 2") / "annotations.json"
+    assert brought(place, file, "--reviewer", "bo", "--reviewed", "all")["approve"] == 2
+    seen = rows(Workspace.at(place / "tables"), schemas.REVIEWS).filter(decision="seen").sort("frame_idx")
+    assert seen["attributes"].to_list() == ['{"tags": ["rain"]}', None]
+
+
+def test_tracks_of_a_tool_get_numbers_of_the_workspace(place: Path) -> None:
+    out = sent(place, "cvat")
+    track = ET.Element("track", id="0", label="red")
+    for number in (0, 2):
+        x, y, w, h = box(number)
+        edges = {"xtl": x, "ytl": y, "xbr": x + w, "ybr": y + h}
+        ET.SubElement(
+            track,
+            "box",
+            {"frame": str(number), "keyframe": "1", "outside": "0"}
+            | {name: str(value) for name, value in edges.items()},
+        )
+    root = ET.fromstring(
+        "<annotations><version>1.1</version><meta><task><stop_frame>2</stop_frame></task></meta></annotations>"
+    )
+    root.append(track)
+    ET.ElementTree(root).write(out / "video.xml")
+    counts = brought(place, out / "video.xml", "--reviewer", "ada")
+    # What the detector found on frames 0 to 2 is one track now, in the number that comes first.
+    assert [counts[name] for name in ("frames", "correct", "add")] == [3, 3, 0]
+    reviewed = rows(Workspace.at(place / "tables"), schemas.REVIEWS).filter(decision="correct")
+    assert reviewed["track_id"].to_list() == [0, 0, 0]
+    assert brought(place, out / "video.xml", "--reviewer", "ada")["unchanged"] == 3
 
 
 def test_a_category_keeps_its_number_whenever_others_were_drawn(place: Path, tmp_path: Path) -> None:

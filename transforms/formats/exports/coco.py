@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.formats.exports.objects import Objects, run_lengths
+from transforms.formats.exports.objects import Objects, attributes_of, box_of, polygons_of, run_lengths
 
 _DIGITS = 2
 _BESIDE = ("track_id", "text")
@@ -21,7 +21,9 @@ def coco_files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = 
     Image ids count from 1 in the order of the rows, over all splits, so that they do not depend on how a set is split;
     annotation ids likewise, and `winnow_id` is the id in the tables. Category ids count from 1 in the order of the
     categories, all of which are listed in each file. Frames without annotations are included as negatives. `stream_id`
-    and `frame_idx` are added to each image. Boxes are left, top, width, height in pixels.
+    and `frame_idx` are added to each image. Boxes are left, top, width, height in pixels, before they are turned by
+    `attributes.rotation`, degrees clockwise about the centre, as CVAT has it. What COCO has no field for is in
+    `attributes` too, which tools keep that drop unknown fields. A mask is run lengths, or the polygons of a person.
     """
     there = objects or Objects.none()
     numbered = rows.append_column("id", pa.array(range(1, rows.num_rows + 1), pa.int64()))
@@ -57,7 +59,7 @@ def _first_ids(objects: Objects, n_frames: int) -> list[int]:
 
 
 def _annotation(each: dict[str, Any], number: int, image: dict[str, Any]) -> dict[str, Any]:
-    box = [round(each[name], _DIGITS) for name in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")]
+    box = [round(edge, _DIGITS) for edge in box_of(each)]
     area: float = round(box[2] * box[3], _DIGITS)
     segmentation: Any = []
     if each["mask_rle"] is not None:
@@ -65,6 +67,11 @@ def _annotation(each: dict[str, Any], number: int, image: dict[str, Any]) -> dic
 
         segmentation = run_lengths(each, image["width"], image["height"])
         area = int(masks.area(segmentation | {"counts": each["mask_rle"].encode()}))
+    is_crowd = bool(each.get("is_crowd"))
+    if not is_crowd and (drawn := polygons_of(each)):
+        segmentation = [ring.reshape(-1).tolist() for ring in drawn]
+    beside = {name: each[name] for name in _BESIDE if each[name] is not None}
+    turned = {"rotation": round(each["rotation"], _DIGITS)} if each.get("rotation") else {}
     return {
         "id": number,
         "image_id": image["id"],
@@ -72,8 +79,9 @@ def _annotation(each: dict[str, Any], number: int, image: dict[str, Any]) -> dic
         "bbox": box,
         "area": area,
         "segmentation": segmentation,
-        "iscrowd": 0,
+        "iscrowd": int(is_crowd),
         "score": round(each["score"], 6),
-        **{name: each[name] for name in _BESIDE if each[name] is not None},
+        **beside,
         "winnow_id": each["annotation_id"],
+        "attributes": attributes_of(each) | turned | beside | {"winnow_id": each["annotation_id"]},
     }

@@ -9,12 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from transforms.formats.exports.objects import Objects, run_lengths
+from transforms.formats.exports.objects import Objects, attributes_of, box_of, polygons_of, run_lengths
 
 _IMAGES = "images/"
 _MEDIA_IMAGE = 2
 _DIGITS = 2
-_ATTRIBUTES = ("score", "text", "track_id", "winnow_id")
+_ATTRIBUTES = ("is_crowd", "rotation", "score", "text", "track_id", "winnow_id")
 
 
 def datumaro_files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = None) -> dict[str, bytes]:
@@ -22,11 +22,13 @@ def datumaro_files(rows: pa.Table, splits: Sequence[str], objects: Objects | Non
 
     Images are expected below `images/SPLIT/`, to which their paths are relative. Labels count from 0 in the order of
     the categories, all of which are listed in each file. Frames without annotations are items too. An object with a
-    mask becomes a mask and a box of the same group.
+    mask becomes a mask, or the polygons of a person, and a box of the same group. A box is turned by its attribute
+    `rotation`, degrees clockwise about the centre.
     """
     there = objects or Objects.none()
+    own = {name for row in range(rows.num_rows) for each in there.of(row) for name in attributes_of(each)}
     labels = [{"name": name, "parent": "", "attributes": []} for name in there.categories]
-    categories = {"label": {"labels": labels, "label_groups": [], "attributes": sorted(_ATTRIBUTES)}}
+    categories = {"label": {"labels": labels, "label_groups": [], "attributes": sorted({*_ATTRIBUTES, *own})}}
     columns = ("file_name", "width", "height", "split", "stream_id", "frame_idx")
     items: dict[str, list[dict[str, Any]]] = {split: [] for split in sorted(splits)}
     number = 0
@@ -63,9 +65,10 @@ def datumaro_files(rows: pa.Table, splits: Sequence[str], objects: Objects | Non
 
 def _annotations(each: dict[str, Any], number: int, width: int, height: int) -> list[dict[str, Any]]:
     said = {"score": round(each["score"], 6), "text": each["text"], "track_id": each["track_id"]}
-    attributes = {name: value for name, value in said.items() if value is not None}
+    said |= {"rotation": each.get("rotation"), "is_crowd": each.get("is_crowd") or None}
+    attributes = attributes_of(each) | {name: value for name, value in said.items() if value is not None}
     attributes["winnow_id"] = each["annotation_id"]
-    box = [round(each[name], _DIGITS) for name in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")]
+    box = [round(edge, _DIGITS) for edge in box_of(each)]
     has_mask = each["mask_rle"] is not None
     common = {
         "id": number,
@@ -75,6 +78,8 @@ def _annotations(each: dict[str, Any], number: int, width: int, height: int) -> 
         "z_order": 0,
     }
     found: list[dict[str, Any]] = [{**common, "type": "bbox", "bbox": box}]
-    if has_mask:
+    drawn = polygons_of(each)
+    found += [{**common, "type": "polygon", "points": ring.reshape(-1).tolist()} for ring in drawn]
+    if has_mask and not drawn:
         found.append({**common, "type": "mask", "rle": run_lengths(each, width, height)})
     return found

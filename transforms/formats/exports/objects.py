@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from transforms.formats.outlines import Mask, Outlines, Points, outlines, turned_corners
+
 _KEY = ["stream_id", "frame_idx"]
-_CORNERS = 4
 
 
 @dataclass(frozen=True)
 class Objects:
     """The objects on the frames of an export.
 
-    `rows`: one row of `annotations` per object, with the added columns `row` (position of the frame in the export) and
-    `label` (position in `categories`), in order of the frames, the highest score first. `categories`: all possible
+    `rows`: one row of the view `objects` per object, with the added columns `row` (position of the frame in the export)
+    and `label` (position in `categories`), in order of the frames, the highest score first. `categories`: all possible
     categories, in an order that does not depend on what is exported.
     """
 
@@ -68,19 +68,38 @@ def vocabulary(models: Iterable[Sequence[str]], seen: Iterable[str]) -> tuple[st
     return tuple(order | dict.fromkeys(sorted(set(seen) - set(order))))
 
 
-def clipped_box(each: dict[str, Any], width: int, height: int) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom edge of an object's box in pixels, clipped to the frame."""
-    left, top = each["bbox_x"], each["bbox_y"]
-    right, bottom = left + each["bbox_w"], top + each["bbox_h"]
+def box_of(each: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """Return left, top, width and height of an object's box in pixels, before it is turned."""
+    return each["bbox_x"], each["bbox_y"], each["bbox_w"], each["bbox_h"]
+
+
+def corners_of(each: Mapping[str, Any]) -> Points:
+    """Return the corners of an object's box in pixels, clockwise from the upper left, shape (4, 2), float64."""
+    return turned_corners(box_of(each), each.get("rotation") or 0.0)
+
+
+def upright_box(each: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom edge of an object's box in pixels; around it where it is turned."""
+    if each.get("rotation"):
+        points = corners_of(each)
+        (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+        return left, top, right, bottom
+    left, top, width, height = box_of(each)
+    return left, top, left + width, top + height
+
+
+def clipped_box(each: Mapping[str, Any], width: int, height: int) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom edge of an object's upright box in pixels, clipped to the frame."""
+    left, top, right, bottom = upright_box(each)
     return max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom)
 
 
-def run_lengths(each: dict[str, Any], width: int, height: int) -> dict[str, Any]:
+def run_lengths(each: Mapping[str, Any], width: int, height: int) -> dict[str, Any]:
     """Return an object's mask as a COCO RLE dictionary."""
     return {"size": [height, width], "counts": each["mask_rle"]}
 
 
-def mask_of(each: dict[str, Any], width: int, height: int) -> npt.NDArray[np.uint8]:
+def mask_of(each: Mapping[str, Any], width: int, height: int) -> Mask:
     """Return an object's mask, shape (height, width), uint8, 0 or 1."""
     from pycocotools import mask as masks
 
@@ -88,27 +107,20 @@ def mask_of(each: dict[str, Any], width: int, height: int) -> npt.NDArray[np.uin
     return np.ascontiguousarray(masks.decode(encoded | {"counts": encoded["counts"].encode()}))
 
 
-def outline(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """Return the outlines of a mask's parts as one polygon, x and y in pixels, shape (N, 2), float64; empty for none.
-
-    Parts are joined by lines of no width, there and back, which an even-odd fill ignores; holes are filled.
-    """
-    # OpenCV traces contours through pixel centres, which have half-integer coordinates here.
-    parts, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    rings = [part.reshape(-1, 2).astype(np.float64) + 0.5 for part in parts if len(part) >= 3]
-    if not rings:
-        return np.empty((0, 2))
-    closed = [np.concatenate([ring, ring[:1]]) for ring in rings]
-    back = [ring[:1] for ring in rings[-2::-1]]
-    return np.concatenate([*closed, *back]) if len(rings) > 1 else rings[0]
+def polygons_of(each: Mapping[str, Any]) -> tuple[Points, ...]:
+    """Return the polygons that a person has drawn of an object, each of shape (N, 2); () for none."""
+    return tuple(np.asarray(ring, np.float64).reshape(-1, 2) for ring in each.get("polygons") or ())
 
 
-def corners_of(edges: tuple[float, float, float, float]) -> npt.NDArray[np.float64]:
-    """Return the four corners of a box, clockwise from the upper left, x and y, shape (4, 2), float64."""
-    left, top, right, bottom = edges
-    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
+def outlines_of(each: Mapping[str, Any], width: int, height: int) -> Outlines:
+    """Return the outlines of an object's mask, or the polygons that a person has drawn of it; none without a mask."""
+    if drawn := polygons_of(each):
+        return Outlines(drawn, ())
+    if each["mask_rle"] is None:
+        return Outlines((), ())
+    return outlines(mask_of(each, width, height))
 
 
-def turned_box(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the corners of the smallest rotated box around N points, shape (4, 2), float64."""
-    return np.asarray(cv2.boxPoints(cv2.minAreaRect(points.astype(np.float32))), np.float64).reshape(_CORNERS, 2)
+def attributes_of(each: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes that a tool has given to an object."""
+    return dict(json.loads(each.get("attributes") or "{}"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -18,8 +18,8 @@ def voc_files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = N
     """Return an XML file per image below `Annotations/`, and `ImageSets/Main/SPLIT.txt` with their names.
 
     Images are expected below `JPEGImages/`. Box coordinates are integers counted from 1, with both edges inside the
-    box, as VOC defines them. Images without objects have a file too, as negatives. `confidence` is added to each
-    object.
+    box, as VOC defines them. Images without objects have a file too, as negatives. Crowds are `difficult`, which scores
+    leave out. `confidence` is added to each object.
     """
     there = objects or Objects.none()
     files, lists = {}, {split: [""] for split in sorted(splits)}
@@ -47,16 +47,26 @@ def voc_files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = N
     return files
 
 
-def _object(root: ET.Element, each: dict[str, Any], width: int, height: int) -> None:
+def holds(each: Mapping[str, Any], width: int, height: int) -> bool:
+    """Return whether an object has a pixel in whole numbers."""
+    edges = _edges(each, width, height)
+    return edges["xmax"] >= edges["xmin"] and edges["ymax"] >= edges["ymin"]
+
+
+def _edges(each: Mapping[str, Any], width: int, height: int) -> dict[str, int]:
     left, top, right, bottom = clipped_box(each, width, height)
-    edges = {"xmin": round(left) + 1, "ymin": round(top) + 1, "xmax": round(right), "ymax": round(bottom)}
-    if edges["xmax"] < edges["xmin"] or edges["ymax"] < edges["ymin"]:
+    return {"xmin": round(left) + 1, "ymin": round(top) + 1, "xmax": round(right), "ymax": round(bottom)}
+
+
+def _object(root: ET.Element, each: dict[str, Any], width: int, height: int) -> None:
+    edges = _edges(each, width, height)
+    if not holds(each, width, height):
         return
     found = ET.SubElement(root, "object")
     _add(found, "name", each["category"])
     _add(found, "pose", "Unspecified")
     _add(found, "truncated", 0)
-    _add(found, "difficult", 0)
+    _add(found, "difficult", int(bool(each.get("is_crowd"))))
     box = ET.SubElement(found, "bndbox")
     for name, value in edges.items():
         _add(box, name, value)

@@ -16,6 +16,7 @@ from transforms.formats.exports.objects import Objects
 SHARD_FRAMES = 1000
 _OF_FRAME = ("stream_id", "frame_idx", "content_hash", "width", "height")
 _OF_OBJECT = ("annotation_id", "category", "label", "score", "mask_rle", "track_id", "text")
+_OF_OBJECT_BY_PEOPLE = ("rotation", "polygons", "is_crowd", "attributes")
 
 
 def shards(
@@ -40,7 +41,7 @@ def _shard(frames: Sequence[tuple[int, dict[str, Any]]], objects: Objects, read:
             suffix = PurePosixPath(frame["file_name"]).suffix.lower()
             document = {name: frame[name] for name in _OF_FRAME if name in frame}
             document["objects"] = [
-                {name: each[name] for name in _OF_OBJECT if each[name] is not None}
+                {name: each[name] for name in (*_OF_OBJECT, *_OF_OBJECT_BY_PEOPLE) if each.get(name) is not None}
                 | {"bbox": [each[n] for n in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")]}
                 for each in objects.of(row)
             ]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.formats.exports.objects import Objects, clipped_box, corners_of, mask_of, outline, turned_box
+from transforms.formats.exports.objects import Objects, clipped_box, corners_of, outlines_of
+from transforms.formats.outlines import smallest_turned_box
 
 Task = Literal["detect", "segment", "obb"]
 
@@ -23,9 +23,9 @@ _LEAST_PX = 0.5
 def yolo_files(task: Task) -> Callable[[pa.Table, Sequence[str], Objects | None], dict[str, bytes]]:
     """Return the format for a task: boxes, outlines of masks, or rotated boxes around masks.
 
-    Coordinates are relative to the image's width and height, 0..1. An object without a mask has its box as outline.
-    Images without objects have an empty file, as negatives. Images are expected below `images/`, their label files
-    below `labels/`. Objects less than half a pixel wide or high are skipped.
+    Coordinates are relative to the image's width and height, 0..1. An object without a mask has its box as outline, and
+    holes of masks are filled. Images without objects have an empty file, as negatives. Images are expected below
+    `images/`, their label files below `labels/`. Crowds, and objects less than half a pixel wide or high, are skipped.
     """
 
     def files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = None) -> dict[str, bytes]:
@@ -43,25 +43,33 @@ def yolo_files(task: Task) -> Callable[[pa.Table, Sequence[str], Objects | None]
     return files
 
 
+def holds(each: Mapping[str, Any], width: int, height: int) -> bool:
+    """Return whether an object has a line: no crowd, which Ultralytics knows nothing of, and not too thin."""
+    left, top, right, bottom = clipped_box(each, width, height)
+    return not each.get("is_crowd") and right - left >= _LEAST_PX and bottom - top >= _LEAST_PX
+
+
 def _line(each: dict[str, Any], width: int, height: int, task: Task) -> str:
-    edges = clipped_box(each, width, height)
-    left, top, right, bottom = edges
-    if right - left < _LEAST_PX or bottom - top < _LEAST_PX:
+    if not holds(each, width, height):
         return ""
     if task == "detect":
-        centre = np.array([[(left + right) / 2, (top + bottom) / 2], [right - left, bottom - top]])
-        return _text(each["label"], centre, width, height)
-    points = outline(mask_of(each, width, height)) if each["mask_rle"] is not None else np.empty((0, 2))
-    if not len(points):
-        points = corners_of(edges)
+        left, top, right, bottom = clipped_box(each, width, height)
+        (x, across), (y, down) = _span(left, right, width), _span(top, bottom, height)
+        return f"{each['label']} {x} {y} {across} {down}"
+    points = outlines_of(each, width, height).joined
+    if not len(points) or (task == "obb" and each.get("rotation")):
+        points = corners_of(each)
     elif task == "obb":
-        points = turned_box(points)
-    return _text(each["label"], points, width, height)
-
-
-def _text(label: int, points: npt.NDArray[np.float64], width: int, height: int) -> str:
+        points = smallest_turned_box(points)
     shares = np.clip(points / [width, height], 0, 1).reshape(-1).tolist()
-    return " ".join([str(label), *(f"{share:.{_DIGITS}f}" for share in shares)])
+    return " ".join([str(each["label"]), *(f"{share:.{_DIGITS}f}" for share in shares)])
+
+
+def _span(low: float, high: float, size: int) -> tuple[str, str]:
+    """Return centre and length as shares of a size. Both ends are whole millionths, so that they stay inside 0..1."""
+    first, end = (round(edge / size * 10**_DIGITS) for edge in (low, high))
+    # Half of a millionth is what the seventh digit is for.
+    return f"{(first + end) / 2 / 10**_DIGITS:.{_DIGITS + 1}f}", f"{(end - first) / 10**_DIGITS:.{_DIGITS}f}"
 
 
 def _description(splits: Sequence[str], filled: Container[str], names: Sequence[str]) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -14,10 +16,12 @@ from transforms.formats.exports.objects import Objects
 from transforms.formats.reviewing.shapes import (
     Returned,
     ReviewedShape,
+    ReviewFile,
     ReviewFileError,
     Ring,
     box_around,
     explained,
+    kept_attributes,
     time_ns,
 )
 
@@ -67,11 +71,12 @@ class _Annotation(_Loose):
     category_id: int
     bbox: tuple[float, float, float, float] | None = None
     segmentation: list[list[float]] | _Runs | None = None
-    iscrowd: int = 0
+    iscrowd: int | None = None
+    keypoints: list[float] | None = None
     track_id: int | None = None
     text: str | None = None
     winnow_id: str | None = None
-    attributes: dict[str, Any] = {}
+    attributes: dict[str, Any] | None = None
 
 
 class _Document(_Loose):
@@ -81,37 +86,45 @@ class _Document(_Loose):
     categories: list[_Category]
 
 
-def read_review_coco(data: bytes, ids: dict[str, str] | None = None) -> list[Returned]:
+def read_review_coco(data: bytes, ids: dict[str, str] | None = None) -> ReviewFile:
     """Return all images of a file; an image without annotations is a reviewed frame without objects.
 
-    The object of an annotation is identified by `winnow_id`, by an attribute `winnow_id` or `annotation_id` as CVAT
-    keeps them, or by its annotation id and `ids`. Raises `ReviewFileError`.
+    The object of an annotation is identified by `winnow_id`, by an attribute `winnow_id` or `annotation_id` as tools
+    keep them, or else by its number in `ids`. `attributes.rotation` turns its box, in degrees clockwise about the
+    centre. Keypoints are not supported. Raises `ReviewFileError` if it is no such file.
     """
     try:
         document = _Document.model_validate_json(data)
     except ValidationError as error:
-        raise ReviewFileError(explained(error)) from error
+        raise ReviewFileError(explained(error, within=_named_by_id(data))) from error
     names = {category.id: category.name for category in document.categories}
     images = {image.id: image for image in document.images}
-    problems = []
+    file = ReviewFile()
     if len(names) < len(document.categories):
-        problems.append("categories: an id occurs twice")
+        file.problems.append("categories: an id occurs twice")
     if len(images) < len(document.images):
-        problems.append("images: an id occurs twice")
+        file.problems.append("images: an id occurs twice")
     shapes: dict[int | str, list[ReviewedShape]] = {image: [] for image in images}
     for number, each in enumerate(document.annotations, 1):
-        place = f"annotation {number}"
+        place = f"annotation {number} (id {each.id})"
         if each.image_id not in images:
-            problems.append(f"{place}, image_id: expected the id of an image of the file, found {each.image_id!r}")
-        elif each.category_id not in names:
-            problems.append(f"{place}, category_id: expected that of a category of the file, found {each.category_id}")
+            file.problems.append(f"{place}, image_id: expected the id of an image of the file, found {each.image_id!r}")
+            continue
+        if each.category_id not in names:
+            file.problems.append(
+                f"{place}, category_id: expected that of a category of the file, found {each.category_id}"
+            )
+            continue
+        if each.keypoints and any(each.keypoints):
+            file.unsupported.append(f"{place}: keypoints")
+        try:
+            shape = _shape(each, names[each.category_id], images[each.image_id], ids or {}, place)
+        except ValueError as error:
+            file.problems.append(f"{place}: {error}")
         else:
-            try:
-                shapes[each.image_id].append(_shape(each, names[each.category_id], images[each.image_id], ids or {}))
-            except ValueError as error:
-                problems.append(f"{place}: {error}")
+            shapes[each.image_id].append(shape)
     info = document.info or _Info()
-    frames = [
+    file.frames = [
         Returned(
             f"image {image.id}",
             image.file_name,
@@ -122,25 +135,63 @@ def read_review_coco(data: bytes, ids: dict[str, str] | None = None) -> list[Ret
         )
         for image in document.images
     ]
-    if problems:
-        raise ReviewFileError(problems, frames)
-    return frames
+    return file
 
 
-def _shape(each: _Annotation, category: str, image: _Image, ids: dict[str, str]) -> ReviewedShape:
-    attributes = each.attributes
-    known = each.winnow_id or attributes.get("winnow_id") or attributes.get("annotation_id") or ids.get(str(each.id))
-    common: dict[str, Any] = {"annotation_id": known and str(known), "track_id": each.track_id, "text": each.text}
+def _named_by_id(data: bytes) -> Mapping[str, Any]:
+    """Return the document as it is, to name annotations by their ids; nothing where it cannot be read."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _shape(each: _Annotation, category: str, image: _Image, ids: dict[str, str], place: str) -> ReviewedShape:
+    attributes = dict(each.attributes or {})
+    own = [each.winnow_id, attributes.pop("winnow_id", None), attributes.pop("annotation_id", None)]
+    known = next((str(name) for name in own if name), None)
+    track = attributes.pop("track_id", None)
+    if each.track_id is not None:
+        track = each.track_id
+    if track is not None and not (isinstance(track, int) or (isinstance(track, str) and track.isdecimal())):
+        raise ValueError(f"attributes.track_id: expected a whole number, found {track!r}")
+    text = attributes.pop("text", None)
+    common: dict[str, Any] = {
+        "category": category,
+        "annotation_id": known,
+        "numbered_id": ids.get(str(each.id)),
+        "track_id": None if track is None else int(track),
+        "text": each.text if each.text is not None else text,
+        "is_crowd": None if each.iscrowd is None else bool(each.iscrowd),
+        "rotation": _rotation(attributes.pop("rotation", 0)),
+        "attributes": kept_attributes(attributes),
+        "place": place,
+    }
     if isinstance(each.segmentation, _Runs):
         return ReviewedShape(
-            category, mask_rle=_counts(each.segmentation, image), box=each.bbox or (0, 0, 0, 0), **common
+            box=each.bbox or (0, 0, 0, 0), mask_rle=_counts(each.segmentation, image), **common | {"rotation": 0.0}
         )
     rings = tuple(_ring(points, image) for points in each.segmentation or ())
     if each.bbox is None and not rings:
         raise ValueError("bbox: expected x, y, width and height, found nothing")
-    if rings and not _is_rectangle(rings, each.bbox):
-        return ReviewedShape(category, each.bbox or box_around(rings), rings=rings, **common)
-    return ReviewedShape(category, each.bbox or box_around(rings), **common)
+    box = each.bbox or box_around(rings)
+    if common["rotation"] and _is_rectangle(rings, each.bbox):
+        rings = ()
+    if rings:
+        is_box = _is_rectangle(rings, each.bbox)
+        return ReviewedShape(box=box, rings=rings, repeats_box=is_box, **common | {"rotation": 0.0})
+    return ReviewedShape(box=box, **common)
+
+
+def _rotation(value: Any) -> float:
+    try:
+        degrees = float(value or 0)
+    except (TypeError, ValueError):
+        degrees = math.nan
+    if not math.isfinite(degrees):
+        raise ValueError(f"attributes.rotation: expected degrees, found {value!r}")
+    return degrees % 360
 
 
 def _ring(points: list[float], image: _Image) -> Ring:

@@ -1,38 +1,55 @@
-"""CVAT for images 1.1, written for review and read back: https://docs.cvat.ai/docs/other/xml_format."""
+"""CVAT 1.1, written for review and read back, of images and of video: https://docs.cvat.ai/docs/other/xml_format."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree as ET
 
-import numpy as np
 import pyarrow as pa
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from transforms.formats.exports.objects import Objects
+from transforms.formats.reviewing.cvat_shapes import ATTRIBUTE, NOTE, add_shape, attributes_in, shape_of, texts_of
+from transforms.formats.reviewing.cvat_tracks import elements_by_frame
 from transforms.formats.reviewing.shapes import (
-    Box,
     Returned,
     ReviewedShape,
+    ReviewFile,
     ReviewFileError,
-    Ring,
-    box_around,
-    rings_of,
+    UnsupportedError,
+    explained,
     time_ns,
 )
 
-ATTRIBUTE = "annotation_id"
-_NOTE = "note"
-_DIGITS = 2
+FRAMES = "frames.json"
+"""Lists the pictures of a task in CVAT's order, by which `CVAT for video` numbers them."""
+
+
+class Picture(BaseModel):
+    """A picture of a task: its name, and its size in pixels."""
+
+    name: str
+    width: int
+    height: int
+
+
+def read_pictures(data: bytes) -> list[Picture]:
+    """Return the content of `FRAMES`. Raises `ReviewFileError`."""
+    try:
+        return TypeAdapter(list[Picture]).validate_json(data)
+    except ValidationError as error:
+        raise ReviewFileError(explained(error, ["picture"])) from error
 
 
 def cvat_files(rows: pa.Table, objects: Objects, _root: str = "") -> dict[str, bytes]:
-    """Return `annotations.xml`, to be uploaded to a task, and `labels.json`, the labels that the task needs.
+    """Return `annotations.xml`, to be uploaded to a task, `labels.json`, the labels that it needs, and `frames.json`.
 
     Each shape has the id of its object in an attribute that the labels declare, since CVAT drops undeclared ones.
-    Images are named relative to `images/`, from which a task is created.
+    Images are named relative to `images/`, from which a task is created. Rows can have a column `tags`: lists of the
+    frame's tags, as `Returned` has them, as JSON.
     """
     root = ET.Element("annotations")
     ET.SubElement(root, "version").text = "1.1"
@@ -40,139 +57,213 @@ def cvat_files(rows: pa.Table, objects: Objects, _root: str = "") -> dict[str, b
     for name, text in (("name", "winnow"), ("size", str(rows.num_rows)), ("mode", "annotation")):
         ET.SubElement(task, name).text = text
     labels = ET.SubElement(task, "labels")
-    for category in objects.categories:
+    listed = rows["tags"].to_pylist() if "tags" in rows.column_names else [None] * rows.num_rows
+    tags: list[list[Any]] = [json.loads(text or "[]") for text in listed]
+    declared = _declared(rows, objects)
+    for tag in (tag for each in tags for tag in each):
+        names = declared.setdefault(_label_of(tag), [ATTRIBUTE, NOTE])
+        names += [name for name in _attributes_of(tag) if name not in names]
+    for category, names in declared.items():
         label = ET.SubElement(labels, "label")
         ET.SubElement(label, "name").text = category
         attributes = ET.SubElement(label, "attributes")
-        for name in (ATTRIBUTE, _NOTE):
+        for name in names:
             attribute = ET.SubElement(attributes, "attribute")
             fields = {"name": name, "mutable": "False", "input_type": "text", "default_value": "", "values": ""}
             for key, text in fields.items():
                 ET.SubElement(attribute, key).text = text
     columns = ("file_name", "width", "height")
+    pictures: list[dict[str, Any]] = []
     for row, frame in enumerate(rows.select(columns).to_pylist()):
-        fields = {"id": str(row), "name": frame["file_name"].removeprefix("images/")}
-        image = ET.SubElement(root, "image", fields | {key: str(frame[key]) for key in ("width", "height")})
+        size = {key: frame[key] for key in ("width", "height")}
+        pictures.append({"name": frame["file_name"].removeprefix("images/"), **size})
+        numbered = {"id": row, **pictures[-1]}
+        image = ET.SubElement(root, "image", {key: str(value) for key, value in numbered.items()})
+        for tag in tags[row]:
+            element = ET.SubElement(image, "tag", label=_label_of(tag), source="manual")
+            for name, text in _attributes_of(tag).items():
+                ET.SubElement(element, "attribute", name=name).text = text
         for each in objects.of(row):
-            _add(image, each, frame["width"], frame["height"])
+            add_shape(image, each, frame["width"], frame["height"])
     ET.indent(root)
     text = ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
-    declared = [
+    wanted = [
         {
             "name": category,
             "attributes": [
                 {"name": name, "mutable": False, "input_type": "text", "default_value": "", "values": [""]}
-                for name in (ATTRIBUTE, _NOTE)
+                for name in names
             ],
         }
-        for category in objects.categories
+        for category, names in declared.items()
     ]
-    return {"annotations.xml": text, "labels.json": json.dumps(declared, indent=1, ensure_ascii=False).encode() + b"\n"}
+    return {
+        "annotations.xml": text,
+        "labels.json": json.dumps(wanted, indent=1, ensure_ascii=False).encode() + b"\n",
+        FRAMES: json.dumps(sorted(pictures, key=lambda each: str(each["name"])), indent=1).encode() + b"\n",
+    }
 
 
-def _add(image: ET.Element, each: dict[str, Any], width: int, height: int) -> None:
-    rings = rings_of(each, width, height)
-    attributes = {"label": each["category"], "source": "auto", "occluded": "0", "z_order": "0"}
-    if rings:
-        points = ";".join(f"{x:.{_DIGITS}f},{y:.{_DIGITS}f}" for x, y in rings[0])
-        shape = ET.SubElement(image, "polygon", attributes | {"points": points})
-    else:
-        left, top = each["bbox_x"], each["bbox_y"]
-        edges = {"xtl": left, "ytl": top, "xbr": left + each["bbox_w"], "ybr": top + each["bbox_h"]}
-        shape = ET.SubElement(image, "box", attributes | {n: f"{v:.{_DIGITS}f}" for n, v in edges.items()})
-    ET.SubElement(shape, "attribute", name=ATTRIBUTE).text = each["annotation_id"]
+def _declared(rows: pa.Table, objects: Objects) -> dict[str, list[str]]:
+    """Return the names of the attributes that each label declares."""
+    own: dict[str, set[str]] = {category: set() for category in objects.categories}
+    for row in range(rows.num_rows):
+        for each in objects.of(row):
+            own[each["category"]].update(texts_of(each))
+    return {category: [ATTRIBUTE, NOTE, *sorted(names)] for category, names in own.items()}
 
 
-def read_cvat(data: bytes) -> list[Returned]:
-    """Return all frames of a file; an image without shapes is a frame without objects. Raises `ReviewFileError`."""
+def read_cvat(data: bytes, pictures: Sequence[Picture] | None = None) -> ReviewFile:
+    """Return all frames of a file; an image without shapes is a frame without objects.
+
+    `pictures` are those of the task in its order; `CVAT for video` has none of its own, and every frame
+    of its task or job is returned. Raises `ReviewFileError` if it is no such file.
+    """
     try:
         root = ET.fromstring(data)  # noqa: S314 - expat expands no entity that a file declares beyond its limits
     except ET.ParseError as error:
         raise ReviewFileError([f"expected XML: {error}"]) from error
     if root.tag != "annotations" or root.findtext("version") != "1.1":
         raise ReviewFileError(["expected annotations of version 1.1, as `CVAT for images 1.1` has them"])
-    if root.find("track") is not None:
-        raise ReviewFileError(["expected `CVAT for images 1.1`, found tracks, as `CVAT for video 1.1` has them"])
+    if root.find("track") is not None or (root.find("image") is None and _of_meta(root, "mode") == "interpolation"):
+        return _Video(root, pictures).file()
+    return _Images(root).file()
+
+
+_KINDS = ("task", "job", "project")
+_PEOPLE = tuple(f"{kind}/{who}/username" for who in ("assignee", "owner") for kind in _KINDS)
+
+
+def _who_and_when(root: ET.Element) -> tuple[str | None, int | None]:
     who = next((root.findtext(f"meta/{place}") for place in _PEOPLE if root.findtext(f"meta/{place}")), None)
-    when = time_ns(root.findtext("meta/task/updated") or root.findtext("meta/dumped"))
-    frames, problems = [], []
-    for number, image in enumerate(root.iterfind("image"), 1):
-        place = f"image {image.get('id', number)}"
-        try:
-            name, width, height = image.attrib["name"], int(image.attrib["width"]), int(image.attrib["height"])
-        except (KeyError, ValueError) as error:
-            problems.append(f"{place}: expected name, width and height, whole numbers ({error})")
-            continue
-        shapes = []
-        for at, element in enumerate(image, 1):
-            if element.tag == "tag":
-                continue
+    return who, time_ns(_of_meta(root, "updated") or root.findtext("meta/dumped"))
+
+
+def _of_meta(root: ET.Element, name: str) -> str | None:
+    places = (*(f"{kind}/{name}" for kind in _KINDS), name)
+    return next((text for place in places if (text := root.findtext(f"meta/{place}"))), None)
+
+
+class _Images:
+    def __init__(self, root: ET.Element) -> None:
+        self._root = root
+        self._file = ReviewFile()
+
+    def file(self) -> ReviewFile:
+        who, when = _who_and_when(self._root)
+        for number, image in enumerate(self._root.iterfind("image"), 1):
+            place = f"image {image.get('id', number)}"
             try:
-                shapes.append(_shape(element, width, height))
+                name, width, height = image.attrib["name"], int(image.attrib["width"]), int(image.attrib["height"])
+            except (KeyError, ValueError) as error:
+                self._file.problems.append(f"{place}: expected name, width and height, whole numbers ({error})")
+                continue
+            shapes = tuple(self._shapes(image, place, width, height))
+            tags = tuple(_tag(element) for element in image.iterfind("tag"))
+            self._file.frames.append(Returned(place, name, shapes, (width, height), who, when, tags=tags))
+        return self._file
+
+    def _shapes(self, image: ET.Element, place: str, width: int, height: int) -> Iterator[ReviewedShape]:
+        for at, element in enumerate(image, 1):
+            if element.tag != "tag":
+                inner = f"{element.tag} {at}{_id_in(element)}"
+                yield from _read(self._file, element, (width, height), element.get("label"), place, inner)
+
+
+class _Video:
+    def __init__(self, root: ET.Element, pictures: Sequence[Picture] | None) -> None:
+        self._root = root
+        self._file = ReviewFile()
+        if pictures is None:
+            raise ReviewFileError(
+                [f"`CVAT for video 1.1` names no pictures; name the {FRAMES} of the exported folder with --frames"]
+            )
+        self._pictures = pictures
+        try:
+            size = [int(_of_meta(root, f"original_size/{name}") or 0) for name in ("width", "height")]
+            first = int(_of_meta(root, "start_frame") or 0)
+            last = int(_of_meta(root, "stop_frame") or len(pictures) - 1)
+            step = int((_of_meta(root, "frame_filter") or "step=1").removeprefix("step="))
+        except ValueError as error:
+            raise ReviewFileError(
+                [f"meta: expected original_size, start_frame, stop_frame and frame_filter ({error})"]
+            ) from error
+        self._size_of_all = (size[0], size[1]) if all(size) else None
+        self._frames = range(first, last + 1, max(step, 1))
+        if first < 0 or last >= len(pictures):
+            raise ReviewFileError(
+                [f"expected frames 0 to {len(pictures) - 1}, as {FRAMES} has them, found {first} to {last}"]
+            )
+
+    def _size(self, frame: int) -> tuple[int, int]:
+        picture = self._pictures[frame]
+        return self._size_of_all or (picture.width, picture.height)
+
+    def file(self) -> ReviewFile:
+        who, when = _who_and_when(self._root)
+        shapes: dict[int, list[ReviewedShape]] = {frame: [] for frame in self._frames}
+        for at, track in enumerate(self._root.iterfind("track")):
+            name = track.get("id", str(at))
+            try:
+                for frame, element in elements_by_frame(track, self._frames):
+                    inner = f"{element.tag} at frame {frame}"
+                    found = _read(self._file, element, self._size(frame), track.get("label"), f"track {name}", inner)
+                    placed = f"track {name}, {inner}"
+                    shapes[frame] += [replace(shape, track=name, place=placed) for shape in found]
             except KeyError as error:
-                problems.append(f"{place}, {element.tag} {at}: {error} is missing")
+                self._file.problems.append(f"track {name}: {error} is missing")
             except ValueError as error:
-                problems.append(f"{place}, {element.tag} {at}: {error}")
-        frames.append(Returned(place, name, tuple(shapes), (width, height), who, when))
-    if problems:
-        raise ReviewFileError(problems, frames)
-    return frames
+                self._file.problems.append(f"track {name}: {error}")
+        tags: dict[int, list[Any]] = {}
+        for element in self._root.iterfind("tag"):
+            tags.setdefault(int(element.get("frame", "0")), []).append(_tag(element))
+        self._file.frames = [
+            Returned(
+                f"frame {frame}",
+                self._pictures[frame].name,
+                tuple(found),
+                self._size(frame),
+                who,
+                when,
+                tags=tuple(tags.get(frame, ())),
+            )
+            for frame, found in shapes.items()
+        ]
+        return self._file
 
 
-_PEOPLE = ("task/assignee/username", "job/assignee/username", "task/owner/username", "project/owner/username")
+def _read(
+    file: ReviewFile, element: ET.Element, size: tuple[int, int], label: str | None, place: str, inner: str
+) -> list[ReviewedShape]:
+    """Return an element as a shape, if it is one; else add a line to the file's problems."""
+    try:
+        if label is None:
+            raise KeyError("label")
+        return [shape_of(element, *size, label, inner)]
+    except UnsupportedError as error:
+        file.unsupported.append(f"{place}, {inner}: {error}")
+    except KeyError as error:
+        file.problems.append(f"{place}, {inner}: {error} is missing")
+    except ValueError as error:
+        file.problems.append(f"{place}, {inner}: {error}")
+    return []
 
 
-def _shape(element: ET.Element, width: int, height: int) -> ReviewedShape:
-    if element.tag not in _READERS:
-        raise ValueError(f"expected one of {', '.join(_READERS)}, found {element.tag}")
-    if float(element.get("rotation", 0)):
-        raise ValueError("expected a box without rotation, found a rotated one")
-    values = {a.get("name"): (a.text or "").strip() or None for a in element.iterfind("attribute")}
-    found = _READERS[element.tag](element.attrib, width, height)
-    return ReviewedShape(element.attrib["label"], annotation_id=values.get(ATTRIBUTE), note=values.get(_NOTE), **found)
+def _id_in(element: ET.Element) -> str:
+    kept = attributes_in(element).get(ATTRIBUTE)
+    return f" (id {kept})" if kept else ""
 
 
-def _box(attributes: Mapping[str, str], _width: int, _height: int) -> dict[str, Any]:
-    left, top, right, bottom = (_number(attributes[name]) for name in ("xtl", "ytl", "xbr", "ybr"))
-    return {"box": (left, top, right - left, bottom - top)}
+def _tag(element: ET.Element) -> Any:
+    """Return a tag of a whole frame: its label, or a dictionary of it where it has attributes."""
+    values = {name: value for name, value in attributes_in(element).items() if value is not None}
+    label = element.get("label", "")
+    return {"label": label, "attributes": values} if values else label
 
 
-def _polygon(attributes: Mapping[str, str], _width: int, _height: int) -> dict[str, Any]:
-    pairs = [pair.split(",") for pair in attributes["points"].split(";")]
-    if len(pairs) < 3 or any(len(pair) != 2 for pair in pairs):
-        raise ValueError(f"points: expected at least three as x,y;x,y;…, found {attributes['points'][:40]!r}")
-    ring: Ring = tuple((_number(x), _number(y)) for x, y in pairs)
-    return {"box": box_around([ring]), "rings": (ring,)}
+def _label_of(tag: Any) -> str:
+    return str(tag["label"] if isinstance(tag, dict) else tag)
 
 
-def _mask(attributes: Mapping[str, str], width: int, height: int) -> dict[str, Any]:
-    """Return a mask from run lengths within its box, row by row, beginning with background."""
-    from pycocotools import mask as masks
-
-    left, top, across, down = (int(attributes[name]) for name in ("left", "top", "width", "height"))
-    runs = np.array([int(run) for run in attributes["rle"].split(",")], np.int64)
-    if (runs < 0).any() or runs.sum() != across * down or left < 0 or top < 0:
-        raise ValueError(
-            f"rle: expected runs that add up to {across * down}, the pixels of its box, found {runs.sum()}"
-        )
-    if left + across > width or top + down > height:
-        raise ValueError(f"expected a mask inside the image of {width}x{height} pixels, found one that extends beyond")
-    whole = np.zeros((height, width), np.uint8)
-    part = np.repeat(np.arange(len(runs)) % 2, runs).astype(np.uint8)
-    whole[top : top + down, left : left + across] = part.reshape(down, across)
-    box: Box = (float(left), float(top), float(across), float(down))
-    return {"box": box, "mask_rle": masks.encode(np.asfortranarray(whole))["counts"].decode()}
-
-
-_READERS: Mapping[str, Callable[[Mapping[str, str], int, int], dict[str, Any]]] = {
-    "box": _box,
-    "polygon": _polygon,
-    "mask": _mask,
-}
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"expected a number, found {text!r}")
-    return value
+def _attributes_of(tag: Any) -> dict[str, str]:
+    return dict(tag["attributes"]) if isinstance(tag, dict) else {}

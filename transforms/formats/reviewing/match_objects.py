@@ -2,97 +2,107 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.core.identity import content_id
 from transforms.formats.coco_rle import checked_runs
-from transforms.formats.exports.objects import mask_of
-from transforms.formats.reviewing.shapes import (
-    Box,
-    Returned,
-    ReviewedShape,
-    filled,
-    follows,
-    rings_of,
-    same_box,
-    same_rings,
-    traced,
+from transforms.formats.outlines import Mask
+from transforms.formats.reviewing.known_frames import (
+    Known,
+    Object,
+    area_of,
+    box_of_mask,
+    crowd_of,
+    has_same_geometry,
+    is_same,
+    merged_attributes,
+    settled,
 )
+from transforms.formats.reviewing.shape_identity import identified
+from transforms.formats.reviewing.shapes import RELATIONS, Returned, ReviewedShape
 from transforms.models.detect.detections import annotation_ids
 
 _OURS = re.compile(r"[0-9a-f]{32}")
 _EDGES = ("bbox_x", "bbox_y", "bbox_w", "bbox_h")
+_GEOMETRY = (*_EDGES, "mask_rle", "polygons", "rotation")
+_COMPARED = (*_GEOMETRY, "category", "track_id", "text", "is_crowd", "attributes")
 _OUTSIDE_PX = 1.0
 _DRAWN = "review"
 
-Object = Mapping[str, Any]
-"""A row with the columns of `annotations`."""
-
 
 @dataclass(frozen=True)
-class Known:
-    """A frame, and the objects that models and people have recorded on it, by id.
+class Decided:
+    """The objects of a frame with a `decision` each, and a message for each problem.
 
-    `shown`: the current objects of the models. `found`: all objects that models ever detected on it. `said`: those that
-    people corrected or added. `elsewhere`: ids of objects on other frames.
+    `is_changed`: whether anything differs from what is on the frame now. A decision has the tool's track as `track`.
+    `tags`: those of the frame as a whole.
     """
 
-    stream_id: str
-    frame_idx: int
-    content_hash: str
-    width: int
-    height: int
-    shown: Mapping[str, Object] = field(default_factory=dict)
-    found: Mapping[str, Object] = field(default_factory=dict)
-    said: Mapping[str, Object] = field(default_factory=dict)
-    elsewhere: frozenset[str] = frozenset()
-
-    def as_found(self, annotation_id: str) -> Object | None:
-        """Return an object as a model detected it, before any correction; None if there is none."""
-        return self.shown.get(annotation_id) or self.found.get(annotation_id)
+    decisions: list[dict[str, Any]]
+    problems: list[str]
+    is_changed: bool = False
+    tags: tuple[Any, ...] = ()
 
 
-def decide(
-    frame: Known, returned: Returned, categories: frozenset[str], reviewer: str
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the objects of a frame with a `decision` each, and a message for each problem.
+def decide(frame: Known, returned: Returned, reviewer: str) -> Decided:
+    """Return what a reviewer has decided about a frame.
 
-    An object that came back unchanged is approved, one that did not come back is rejected. A shape with the id of an
-    object on another frame, or with an id that occurs twice, is a copy and becomes a new object.
+    An object that came back unchanged is approved, one that did not come back is rejected. What another person drew or
+    corrected is approved where it came back unchanged, and stays that person's work.
     """
     problems = [f"{returned.place}, {text}" for text in _size_problems(frame, returned)]
     if problems:
-        return [], problems
-    decisions: list[dict[str, Any]] = []
-    drawn: list[ReviewedShape] = []
-    back: set[str] = set()
-    for at, shape in enumerate(_nearest_first(frame, returned.shapes), 1):
-        name = shape.annotation_id
-        known = name is not None and (frame.as_found(name) is not None or name in frame.said)
-        wrong = [*_shape_problems(shape, frame, categories)]
-        if name is not None and not known and _OURS.fullmatch(name) and name not in frame.elsewhere:
-            wrong.append(f"annotation {name}: the tables know no such object")
-        problems += [f"{returned.place}, object {at}: {text}" for text in wrong]
-        if wrong:
-            continue
-        if name is None or not known or name in back:
-            drawn.append(shape)
-            continue
-        back.add(name)
-        decisions.append(_of_known(name, shape, frame))
-    decisions += _added(drawn, frame, reviewer)
-    for name, each in frame.shown.items():
-        if name not in back:
-            decisions.append({**each, "decision": "reject", "note": None})
-    return decisions, problems
+        return Decided([], problems)
+    sound = []
+    names = identified(frame, returned.shapes)
+    for given, name in zip(returned.shapes, names, strict=True):
+        shape = settled(given, frame.versions.get(name, ()) if name else ())
+        wrong = [*_shape_problems(shape, name, frame)]
+        problems += [f"{returned.place}, {shape.place}: {text}" for text in wrong]
+        if not wrong:
+            sound.append((shape, name))
+    fresh = [shape for shape, name in sound if name is None]
+    new_names = iter(_new_ids(fresh, frame))
+    whole = [(shape, name, name or next(new_names)) for shape, name in sound]
+    by_tool = {shape.annotation_id: final for shape, _, final in whole if shape.annotation_id}
+    decisions = []
+    for shape, name, final in whole:
+        related = _with_relations(shape, by_tool)
+        if name is not None:
+            decision = _of_known(name, related, frame, reviewer)
+        else:
+            decision = _added(final, related, frame, reviewer)
+        decisions.append({**decision, "track": shape.track})
+    back = {name for _, name in sound if name}
+    rejected = [each for name, each in frame.shown.items() if name not in back]
+    tags = frame.tags if returned.tags is None else returned.tags
+    is_changed = bool(returned.note) or tags != frame.tags or _differ(decisions, frame)
+    decisions += [{**each, "decision": "reject", "note": None, "track": None} for each in rejected]
+    return Decided(decisions, problems, is_changed, tags)
+
+
+def _differ(decisions: Sequence[Mapping[str, Any]], frame: Known) -> bool:
+    def content(each: Object) -> list[Any]:
+        return [each.get(name) for name in _COMPARED]
+
+    now = {each["annotation_id"]: content(each) for each in decisions}
+    return any(each.get("note") for each in decisions) or now != {n: content(o) for n, o in frame.standing.items()}
+
+
+def _with_relations(shape: ReviewedShape, names: Mapping[str, str]) -> ReviewedShape:
+    """Return a shape whose relations have ids of ours."""
+    if not (relations := shape.attributes.get(RELATIONS)):
+        return shape
+    ours = [{**each, "to": names.get(each["to"], each["to"])} for each in relations]
+    return replace(shape, attributes={**shape.attributes, RELATIONS: ours})
 
 
 def _size_problems(frame: Known, returned: Returned) -> Iterator[str]:
@@ -101,22 +111,11 @@ def _size_problems(frame: Known, returned: Returned) -> Iterator[str]:
         yield f"{returned.name}: it is {width}x{height} in the file, but {frame.width}x{frame.height} in the tables"
 
 
-def _nearest_first(frame: Known, shapes: Sequence[ReviewedShape]) -> list[ReviewedShape]:
-    """Return shapes, unchanged ones first, so that of several with one id the original keeps it."""
-
-    def has_moved(shape: ReviewedShape) -> bool:
-        base = frame.as_found(shape.annotation_id) if shape.annotation_id else None
-        return base is None or not same_box(shape.box, _box_of(base))
-
-    return sorted(shapes, key=has_moved)
-
-
-def _shape_problems(shape: ReviewedShape, frame: Known, categories: frozenset[str]) -> Iterator[str]:
-    if shape.category not in categories:
-        known = ", ".join(sorted(categories)[:5])
-        yield f"category {shape.category!r} is not known (there are {known}, …); let it in with --category"
-    base = frame.as_found(shape.annotation_id) if shape.annotation_id else None
-    if base is not None and _is_same(shape, base, frame):
+def _shape_problems(shape: ReviewedShape, name: str | None, frame: Known) -> Iterator[str]:
+    kept = shape.annotation_id
+    if kept is not None and kept not in frame.versions and _OURS.fullmatch(kept) and kept not in frame.elsewhere:
+        yield f"annotation {kept}: the tables know no such object"
+    if name is not None and any(is_same(shape, base, frame) for base in frame.versions[name]):
         return
     if shape.mask_rle is not None:
         if not checked_runs(shape.mask_rle, frame.width, frame.height)[1::2].any():
@@ -126,112 +125,101 @@ def _shape_problems(shape: ReviewedShape, frame: Known, categories: frozenset[st
     if not all(map(math.isfinite, shape.box)) or width <= 0 or height <= 0:
         yield f"expected a box with width and height above 0, found {width:g}x{height:g}"
         return
+    where = f"the box {left:.0f}, {top:.0f}, {width:.0f}x{height:.0f}"
+    if shape.rotation:
+        if not (0 <= left + width / 2 <= frame.width and 0 <= top + height / 2 <= frame.height):
+            yield f"{where} has its centre outside of the frame of {frame.width}x{frame.height}"
+        return
     right, bottom = left + width - frame.width, top + height - frame.height
     if max(-left, -top, right, bottom) > _OUTSIDE_PX:
-        yield (
-            f"the box {left:.0f}, {top:.0f}, {width:.0f}x{height:.0f} leaves the frame of {frame.width}x{frame.height}"
-        )
-    elif shape.rings and not _area(shape, frame, base or {}).any():
+        yield f"{where} leaves the frame of {frame.width}x{frame.height}"
+    elif shape.rings and not area_of(shape, frame).any():
         yield "expected a polygon with pixels of the frame in it, found none"
 
 
-def _of_known(name: str, shape: ReviewedShape, frame: Known) -> dict[str, Any]:
+def _of_known(name: str, shape: ReviewedShape, frame: Known, reviewer: str) -> dict[str, Any]:
     base, before = frame.as_found(name), frame.said.get(name)
-    if base is not None and _is_same(shape, base, frame):
+    if before is not None and is_same(shape, before, frame):
+        first = before.get("author") or before.get("reviewer")
+        is_own = before.get("reviewer") in {None, reviewer}
+        decision = before["decision"] if is_own else "approve"
+        return {**before, "decision": decision, "author": first, "note": shape.note}
+    if base is not None and is_same(shape, base, frame):
         return {**base, "decision": "approve", "note": shape.note}
-    if before is not None and _is_same(shape, before, frame):
-        return {**before, "decision": before["decision"], "note": shape.note}
-    origin = base or before or {}
+    origin = before or base or {}
     decision = "correct" if base is not None else "add"
-    return {**origin, **_drawn(shape, frame, origin), "decision": decision, "annotation_id": name}
+    drawn = _drawn(shape, frame, [each for each in (before, base) if each is not None])
+    return {**origin, **drawn, "decision": decision, "annotation_id": name, "author": reviewer}
 
 
-def _added(shapes: Sequence[ReviewedShape], frame: Known, reviewer: str) -> list[dict[str, Any]]:
-    rows = [
-        {
-            "stream_id": frame.stream_id,
-            "frame_idx": frame.frame_idx,
-            "model": reviewer,
-            "weights_hash": None,
-            **_drawn(shape, frame, {}),
-            "decision": "add",
-        }
-        for shape in shapes
-    ]
-    n = len(rows)
+def _added(name: str, shape: ReviewedShape, frame: Known, reviewer: str) -> dict[str, Any]:
+    return {
+        "stream_id": frame.stream_id,
+        "frame_idx": frame.frame_idx,
+        "annotation_id": name,
+        "model": reviewer,
+        "weights_hash": None,
+        **_drawn(shape, frame, []),
+        "decision": "add",
+        "author": reviewer,
+    }
+
+
+def _new_ids(shapes: Sequence[ReviewedShape], frame: Known) -> list[str]:
+    """Return the ids of objects that were drawn: the same ones whenever the same is imported."""
+    if not (n := len(shapes)):
+        return []
+    boxes = [[_geometry(shape, frame)[name] for name in _EDGES] for shape in shapes]
     ids = annotation_ids(
         _DRAWN,
         pa.array([frame.stream_id] * n, pa.string()),
         np.full(n, frame.frame_idx, np.int64),
         np.full(n, content_id(bytes.fromhex(frame.content_hash)), np.int64),
-        pa.array([row["category"] for row in rows], pa.string()),
-        np.array([[row[name] for name in _EDGES] for row in rows], np.float32).reshape(n, 4),
+        pa.array([shape.category for shape in shapes], pa.string()),
+        np.array(boxes, np.float32).reshape(n, 4),
     )
-    return [{**row, "annotation_id": name} for row, name in zip(rows, ids.to_pylist(), strict=True)]
+    return [str(name) for name in ids.to_pylist()]
 
 
-def _drawn(shape: ReviewedShape, frame: Known, origin: Object) -> dict[str, Any]:
-    """Return the columns of an object that a reviewer has drawn or redrawn."""
-    box, mask = shape.box, shape.mask_rle
-    if shape.rings:
-        mask = _encoded(_area(shape, frame, origin))
-    if mask is not None:
-        box = _box_of_mask(mask, frame)
-    left, top = max(0.0, box[0]), max(0.0, box[1])
-    right, bottom = min(float(frame.width), box[0] + box[2]), min(float(frame.height), box[1] + box[3])
+def _drawn(shape: ReviewedShape, frame: Known, versions: Sequence[Object]) -> dict[str, Any]:
+    """Return the columns of an object that a reviewer has drawn or changed; `versions` are what it was before.
+
+    Where only other things were changed, its area stays as it was, to the last bit.
+    """
+    origin = versions[0] if versions else {}
+    kept = next((each for each in versions if has_same_geometry(shape, each, frame)), None)
+    geometry = _geometry(shape, frame) if kept is None else {name: kept.get(name) for name in _GEOMETRY}
+    attributes = merged_attributes(shape, origin)
     return {
         "category": shape.category,
         "score": 1.0,
-        **dict(zip(_EDGES, (left, top, right - left, bottom - top), strict=True)),
-        "mask_rle": mask,
+        **geometry,
         "track_id": shape.track_id if shape.track_id is not None else origin.get("track_id"),
         "text": shape.text or origin.get("text"),
+        "is_crowd": crowd_of(shape, origin) or None,
+        "attributes": json.dumps(attributes, sort_keys=True, ensure_ascii=False) if attributes else None,
         "source": _DRAWN,
         "note": shape.note,
     }
 
 
-def _area(shape: ReviewedShape, frame: Known, origin: Object) -> npt.NDArray[np.uint8]:
-    """Return the pixels inside the polygons of a shape, shape (height, width), uint8, 0 or 1.
-
-    An edited outline of `rings_of` still runs through pixel centres where it was not edited, so that it is traced.
-    """
-    size = (frame.width, frame.height)
-    is_ours = origin.get("mask_rle") is not None and follows(shape.rings, rings_of(dict(origin), *size))
-    return traced(shape.rings, *size) if is_ours else filled(shape.rings, *size)
-
-
-def _is_same(shape: ReviewedShape, base: Object, frame: Known) -> bool:
-    """Return whether a shape equals an object; a mask that a tool cannot represent comes back as its box."""
-    if shape.category != base["category"]:
-        return False
-    if shape.mask_rle is not None or shape.rings:
-        if base["mask_rle"] is None:
-            return False
-        if shape.rings and same_rings(shape.rings, rings_of(dict(base), frame.width, frame.height)):
-            return True
-        theirs = _area(shape, frame, base) if shape.rings else _decoded(shape.mask_rle, frame)
-        return bool(np.array_equal(theirs, mask_of(dict(base), frame.width, frame.height)))
-    return same_box(shape.box, _box_of(base))
+def _geometry(shape: ReviewedShape, frame: Known) -> dict[str, Any]:
+    box, mask = shape.box, shape.mask_rle
+    polygons = [[value for point in ring for value in point] for ring in shape.rings] or None
+    if shape.rings:
+        mask = _encoded(area_of(shape, frame))
+    if mask is not None:
+        box = box_of_mask(mask, frame)
+    turn = shape.rotation % 360 if mask is None else 0.0
+    left, top, right, bottom = box[0], box[1], box[0] + box[2], box[1] + box[3]
+    if not turn:
+        left, top = max(0.0, left), max(0.0, top)
+        right, bottom = min(float(frame.width), right), min(float(frame.height), bottom)
+    edges = dict(zip(_EDGES, (left, top, right - left, bottom - top), strict=True))
+    return {**edges, "mask_rle": mask, "polygons": polygons, "rotation": turn or None}
 
 
-def _box_of(base: Object) -> Box:
-    return base["bbox_x"], base["bbox_y"], base["bbox_w"], base["bbox_h"]
-
-
-def _encoded(mask: npt.NDArray[np.uint8]) -> str:
+def _encoded(mask: Mask) -> str:
     from pycocotools import mask as masks
 
     return str(masks.encode(np.asfortranarray(mask))["counts"].decode())
-
-
-def _decoded(mask_rle: str | None, frame: Known) -> npt.NDArray[np.uint8]:
-    return mask_of({"mask_rle": mask_rle}, frame.width, frame.height)
-
-
-def _box_of_mask(mask_rle: str, frame: Known) -> Box:
-    from pycocotools import mask as masks
-
-    box = masks.toBbox({"size": [frame.height, frame.width], "counts": mask_rle.encode()})
-    left, top, width, height = (float(v) for v in box)
-    return left, top, width, height

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 from pydantic import ValidationError
-
-from transforms.formats.exports.objects import mask_of, outline
 
 HASH_DIGITS = 16
 TOLERANCE_PX = 0.1
 """Movements up to this many pixels count as rounding by the tool."""
+
+TOLERANCE_DEGREES = 0.1
+"""Turns up to this many degrees count as rounding by the tool."""
+
+RELATIONS = "relations"
+"""The attribute with the relations of an object to others, each a dictionary with the other's id as `to`."""
 
 _NAME = re.compile(
     rf"(?:(?P<folder>.*)/)?(?:[^/]*-)?(?P<number>\d+)-(?P<hash>[0-9a-f]{{{HASH_DIGITS}}})\.[A-Za-z0-9]+$"
@@ -32,22 +34,23 @@ Ring = tuple[tuple[float, float], ...]
 
 
 class ReviewFileError(ValueError):
-    """A file is not in the tool's format; `problems` has a message for each reason.
+    """A file is not in the tool's format; `problems` has a message for each reason."""
 
-    `frames`: the frames that could be read, so that their problems can be reported as well.
-    """
-
-    def __init__(self, problems: Iterable[str], frames: Iterable[Returned] = ()) -> None:
+    def __init__(self, problems: Iterable[str]) -> None:
         self.problems = list(problems)
-        self.frames = list(frames)
         super().__init__("\n".join(self.problems))
 
 
 @dataclass(frozen=True)
 class ReviewedShape:
-    """An object in an annotation tool; `annotation_id` is None for a new one.
+    """An object in an annotation tool.
 
-    Its area is that of the polygons `rings`, or of `mask_rle` (COCO's compressed run lengths), or else the box.
+    Its area is that of the polygons `rings`, or of `mask_rle` (COCO's compressed run lengths), or else the box, turned
+    clockwise about its centre by `rotation` degrees. `annotation_id` is the id that the tool has kept with it, of ours
+    or its own; `numbered_id` the id of ours that its number in the file stands for, which tools change. `track` is the
+    tool's own name of a track, where `track_id` is a number of ours. What is None, and attributes that are missing,
+    the file does not say. `place` is its location in the file, for messages. `repeats_box`: its polygon is the box, as
+    some tools write it for every box.
     """
 
     category: str
@@ -58,6 +61,18 @@ class ReviewedShape:
     track_id: int | None = None
     text: str | None = None
     note: str | None = None
+    rotation: float = 0.0
+    is_crowd: bool | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    place: str = "object"
+    numbered_id: str | None = None
+    track: str | None = None
+    repeats_box: bool = False
+
+    @property
+    def has_area(self) -> bool:
+        """Return whether there is more to it than a box."""
+        return self.mask_rle is not None or bool(self.rings)
 
 
 @dataclass(frozen=True)
@@ -65,7 +80,7 @@ class Returned:
     """A reviewed frame with all objects that are on it after the review.
 
     `place` is its location in the file, for messages, and `name` the image's file name. `size` is width and height in
-    pixels, if the file has them.
+    pixels, if the file has them. `tags` are of the frame as a whole, None if the file does not say.
     """
 
     place: str
@@ -75,6 +90,25 @@ class Returned:
     reviewer: str | None = None
     reviewed_ns: int | None = None
     note: str | None = None
+    tags: tuple[Any, ...] | None = None
+
+
+@dataclass
+class ReviewFile:
+    """What a file of an annotation tool says.
+
+    `problems`: what is wrong in it. `unsupported`: what it has that there is no place for in the tables. `notes`: how
+    it was read where there is more than one way. Each is a message that names the place in the file.
+    """
+
+    frames: list[Returned] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    unsupported: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class UnsupportedError(ValueError):
+    """An object is of a kind that there is no place for in the tables."""
 
 
 @dataclass(frozen=True)
@@ -97,71 +131,22 @@ def parse_name(name: str) -> PictureName | None:
     return PictureName(found["folder"] or "", int(found["number"]), found["hash"]) if found else None
 
 
-def rings_of(each: dict[str, Any], width: int, height: int) -> tuple[Ring, ...]:
-    """Return the outline of an object's mask, one polygon that joins its parts; () for an object without a mask."""
-    if each["mask_rle"] is None:
-        return ()
-    points = outline(mask_of(each, width, height))
-    return (tuple((float(x), float(y)) for x, y in points),) if len(points) else ()
-
-
-def filled(rings: Sequence[Ring], width: int, height: int) -> npt.NDArray[np.uint8]:
-    """Return the pixels whose centres are inside polygons, shape (height, width), uint8, 0 or 1.
-
-    A centre on a left or top border is inside, one on a right or bottom border is not.
-    """
-    mask = np.zeros((height, width), np.uint8)
-    for ring in rings:
-        mask |= _inside(np.asarray(ring, np.float64), width, height)
-    return mask
-
-
-def _inside(ring: npt.NDArray[np.float64], width: int, height: int) -> npt.NDArray[np.uint8]:
-    crossed = np.zeros((height, width + 1), np.int64)
-    for one, other in zip(ring, np.roll(ring, -1, axis=0), strict=True):
-        # A line that leads there and back crosses rows twice at exactly the same positions, which cancels out.
-        (left, top), (right, bottom) = sorted((one, other), key=lambda point: (point[1], point[0]))
-        first, end = (math.ceil(min(max(y - 0.5, 0), height)) for y in (top, bottom))
-        rows = np.arange(first, end)
-        if not len(rows):
-            continue
-        x = left + (rows + 0.5 - top) * ((right - left) / (bottom - top))
-        np.add.at(crossed, (rows, np.ceil(np.clip(x - 0.5, 0, width)).astype(np.int64)), 1)
-    return (np.cumsum(crossed, axis=1)[:, :-1] % 2).astype(np.uint8)
-
-
-def traced(rings: Sequence[Ring], width: int, height: int) -> npt.NDArray[np.uint8]:
-    """Return the pixels enclosed by outlines from `rings_of`, shape (height, width), uint8, 0 or 1.
-
-    Such outlines run through the centres of the outermost pixels, which are included.
-    """
-    mask = np.zeros((height, width), np.uint8)
-    for part in (part for ring in rings for part in _parts(ring)):
-        cv2.fillPoly(mask, [np.rint(np.asarray(part) - 0.5).astype(np.int32)], (1,))
-    return mask
-
-
-def _parts(ring: Ring) -> Iterator[Ring]:
-    """Yield the loops of a polygon, without the lines that join them."""
-    path: list[tuple[float, float]] = []
-    for x, y in ring:
-        point = (round(x, 2), round(y, 2))
-        if point in path:
-            at = path.index(point)
-            if len(path) - at > 2:
-                yield tuple(path[at:])
-            del path[at + 1 :]
-        else:
-            path.append(point)
-    if len(path) > 2:
-        yield tuple(path)
-
-
 def box_around(rings: Sequence[Ring]) -> Box:
     """Return the bounding box of polygons."""
     points = np.concatenate([np.asarray(ring, np.float64) for ring in rings])
     low, high = points.min(axis=0), points.max(axis=0)
     return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Return the overlap (IoU) of two upright boxes."""
+    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    # Written so that what is no number overlaps nothing.
+    if not (width > 0 and height > 0):
+        return 0.0
+    shared = width * height
+    return shared / (one[2] * one[3] + other[2] * other[3] - shared)
 
 
 def same_box(one: Box, other: Box) -> bool:
@@ -178,15 +163,10 @@ def same_rings(one: Sequence[Ring], other: Sequence[Ring]) -> bool:
     return all(math.dist(a, b) <= TOLERANCE_PX for a, b in pairs)
 
 
-def follows(rings: Sequence[Ring], own: Sequence[Ring]) -> bool:
-    """Return whether most points are those of an outline from `rings_of`, so that the polygons are an edit of it."""
-    known = {(math.floor(x), math.floor(y)) for ring in own for x, y in ring}
-    points = [point for ring in rings for point in ring]
-    kept = sum(
-        (math.floor(x), math.floor(y)) in known and max(abs(x % 1 - 0.5), abs(y % 1 - 0.5)) <= TOLERANCE_PX
-        for x, y in points
-    )
-    return 2 * kept > len(points)
+def same_turn(one: float | None, other: float | None) -> bool:
+    """Return whether two rotations, in degrees, are equal within `TOLERANCE_DEGREES`; None is upright."""
+    between = ((one or 0.0) - (other or 0.0)) % 360
+    return min(between, 360 - between) <= TOLERANCE_DEGREES
 
 
 def time_ns(text: str | None) -> int | None:
@@ -201,12 +181,37 @@ def time_ns(text: str | None) -> int | None:
     return int(zoned.timestamp() * 1_000_000) * 1000
 
 
-def explained(error: ValidationError, names: Sequence[str] = ()) -> list[str]:
-    """Return a message for each error of a schema; `names` are put before the locations."""
+_EVERYWHERE = {"occluded": (False, "0", "false", 0, None), "keyframe": (True, False)}
+"""Attributes that tools give to all objects, with the values that say nothing."""
+
+
+def kept_attributes(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes of an object without those that the tool gives to all."""
+    return {name: value for name, value in found.items() if value not in _EVERYWHERE.get(name, ())}
+
+
+def explained(error: ValidationError, names: Sequence[str] = (), within: Any = None) -> list[str]:
+    """Return a message for each error of a schema; `names` are put before the locations.
+
+    `within` is the document: parts of it that have an id are named by it as well.
+    """
     lines = []
     for each in error.errors(include_url=False):
-        place = ".".join(str(part + 1) if isinstance(part, int) else part for part in each["loc"])
+        place = ".".join(_located(each["loc"], within))
         value = repr(each["input"])
         shown = value if len(value) <= 60 else f"{value[:57]}…"
         lines.append(f"{' '.join([*names, place])}: {each['msg'][0].lower()}{each['msg'][1:]}, found {shown}")
     return lines
+
+
+def _located(path: Sequence[int | str], within: Any) -> list[str]:
+    parts = []
+    for part in path:
+        try:
+            within = within[part]
+        except (KeyError, IndexError, TypeError):
+            within = None
+        name = str(part + 1) if isinstance(part, int) else part
+        has_id = isinstance(part, int) and isinstance(within, dict) and "id" in within
+        parts.append(f"{name} (id {within['id']})" if has_id else name)
+    return parts

@@ -79,3 +79,10 @@ def objects(mask: npt.NDArray[np.uint8] | None = None) -> Objects:
     left_out = {"stage_key", "input_id"}
     schema = pa.schema([f for f in schemas.ANNOTATIONS.arrow_schema if f.name not in left_out])
     return Objects.on(frames(), pa.Table.from_pylist(rows, schema), CATEGORIES)
+
+
+def with_columns(there: Objects, **values: Any) -> Objects:
+    """Return objects with columns that people add, which the object of the highest score has and no other."""
+    rows = there.rows.to_pylist()
+    schema = pa.schema([*there.rows.schema, *(schemas.REVIEWS.arrow_schema.field(name) for name in values)])
+    return Objects(pa.Table.from_pylist([rows[0] | values, *rows[1:]], schema), there.categories)

@@ -5,12 +5,26 @@ from typing import Any, get_args
 
 import cv2
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.transforms.formats.exports.material import CATEGORIES, HEIGHT, WIDTH, frames, objects, two_parts, written
+from tests.transforms.formats.exports.material import (
+    CATEGORIES,
+    HEIGHT,
+    WIDTH,
+    frames,
+    objects,
+    two_parts,
+    with_columns,
+    written,
+)
+from transforms.formats.exports.losses import losses
 from transforms.formats.exports.objects import Objects
-from transforms.formats.exports.yolo import Task, yolo_files
+from transforms.formats.exports.yolo import Task, holds, yolo_files
 
 SPLITS = ["train", "val"]
 
@@ -30,6 +44,62 @@ def test_boxes_are_relative_to_the_image_and_negatives_are_empty() -> None:
     np.testing.assert_allclose(
         numbers(files["labels/val/b.c/f_7.txt"]), [[1, 70 / WIDTH, 40 / HEIGHT, 20 / WIDTH, 20 / HEIGHT]], atol=1e-6
     )
+
+
+def block(top: int, left: int, height: int, width: int) -> npt.NDArray[np.uint8]:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[top : top + height, left : left + width] = 1
+    return mask
+
+
+@pytest.mark.parametrize("task", ["segment", "obb"])
+def test_an_outline_has_the_size_of_its_mask(task: Task) -> None:
+    for height, width in ((10, 10), (4, 40)):
+        line = numbers(
+            yolo_files(task)(frames(), SPLITS, objects(block(20, 30, height, width)))["labels/train/a/f_1.txt"]
+        )[0]
+        points = np.array(line[1:]).reshape(-1, 2) * [WIDTH, HEIGHT]
+        np.testing.assert_allclose(points.min(axis=0), [30, 20], atol=1e-3)
+        np.testing.assert_allclose(np.ptp(points, axis=0), [width, height], atol=1e-3)
+
+
+def test_turned_boxes_are_turned_in_obb() -> None:
+    there = with_columns(objects(), rotation=90.0)
+    line = numbers(yolo_files("obb")(frames(), SPLITS, there)["labels/train/a/f_1.txt"])[0]
+    # The box from (8.25, 4.5), 60 by 50, about its centre (38.25, 29.5).
+    corners = [[63.25, -0.5], [63.25, 59.5], [13.25, 59.5], [13.25, -0.5]]
+    np.testing.assert_allclose(
+        np.array(line[1:]).reshape(-1, 2), np.clip(np.array(corners) / [WIDTH, HEIGHT], 0, 1), atol=1e-6
+    )
+    upright = numbers(yolo_files("detect")(frames(), SPLITS, there)["labels/train/a/f_1.txt"])[0]
+    np.testing.assert_allclose(upright[3:], [50 / WIDTH, 59.5 / HEIGHT], atol=1e-6)
+    assert losses("yolo-obb", frames(), there)["simplified"] == {"cut": 1, "tracks": 1}
+    assert losses("yolo", frames(), there)["simplified"] == {"turned": 1, "tracks": 1}
+
+
+@settings(deadline=None)
+@given(st.integers(1, 5000), st.floats(0, 1), st.floats(0.001, 1))
+def test_no_box_leaves_its_picture(size: int, start: float, share: float) -> None:
+    low = start * size
+    each = {"label": 0, "bbox_x": low, "bbox_y": 0, "bbox_w": share * size, "bbox_h": size, "mask_rle": None}
+    if not holds(each, size, size):
+        return
+    rows = pa.table({"file_name": ["images/train/a.jpg"], "width": [size], "height": [size], "split": ["train"]})
+    there = Objects(pa.Table.from_pylist([each | {"row": 0}]), ("person",))
+    _, x, y, width, height = numbers(yolo_files("detect")(rows, SPLITS, there)["labels/train/a.txt"])[0]
+    assert min(x - width / 2, y - height / 2) >= 0
+    assert max(x + width / 2, y + height / 2) <= 1
+    assert x - width / 2 == pytest.approx(low / size, abs=1e-6)
+
+
+def test_what_is_too_thin_is_counted() -> None:
+    rows = objects().rows.to_pylist()
+    thin = Objects(
+        pa.Table.from_pylist([{**rows[0], "bbox_x": 8.6, "bbox_w": 0.3}, *rows[1:]], objects().rows.schema), CATEGORIES
+    )
+    assert losses("yolo", frames(), thin) == {"objects": 2, "left_out": {"too_thin": 1}, "simplified": {"tracks": 1}}
+    assert losses("voc", frames(), thin)["left_out"] == {"too_thin": 1}
+    assert losses("coco", frames(), thin) == {"objects": 3, "left_out": {}, "simplified": {}}
 
 
 def test_data_yaml_lists_splits_and_categories() -> None:

@@ -4,12 +4,22 @@ import json
 from xml.etree import ElementTree as ET
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from tests.transforms.formats.exports.material import CATEGORIES, HEIGHT, WIDTH, frames, objects, two_parts
+from tests.transforms.formats.exports.material import (
+    CATEGORIES,
+    HEIGHT,
+    WIDTH,
+    frames,
+    objects,
+    rle,
+    two_parts,
+    with_columns,
+)
 from transforms.formats.exports.objects import mask_of
-from transforms.formats.reviewing.cvat import cvat_files, read_cvat
-from transforms.formats.reviewing.shapes import ReviewFileError, rings_of, same_rings
+from transforms.formats.reviewing.cvat import Picture, cvat_files, read_cvat
+from transforms.formats.reviewing.shapes import ReviewFileError
 
 DUMP = """<?xml version="1.0" encoding="utf-8"?>
 <annotations>
@@ -58,7 +68,7 @@ DUMP = """<?xml version="1.0" encoding="utf-8"?>
 
 
 def test_exports_of_cvat_are_read() -> None:
-    first, second = read_cvat(DUMP.encode())
+    first, second = read_cvat(DUMP.encode()).frames
     assert (first.name, first.size, first.reviewer) == ("a/00000001-aaaaaaaaaaaaaaaa.jpg", (80, 60), "ada")
     assert first.reviewed_ns == 1793611800250000000
     box, outline, mask = first.shapes
@@ -71,19 +81,27 @@ def test_exports_of_cvat_are_read() -> None:
     # Row by row: one background, two foreground, three background.
     assert sorted(map(tuple, np.argwhere(filled).tolist())) == [(5, 5), (5, 6)]
     assert second.shapes == ()
+    assert (first.tags, second.tags) == (("person",), ())
+    tags = [["rain", {"label": "state", "attributes": {"lens": "wet"}}], [], []]
+    tagged = frames().append_column("tags", pa.array(map(json.dumps, tags)))
+    files = cvat_files(tagged, objects())
+    assert [list(frame.tags or ()) for frame in read_cvat(files["annotations.xml"]).frames] == tags
+    declared = {label["name"]: [a["name"] for a in label["attributes"]] for label in json.loads(files["labels.json"])}
+    assert (declared["rain"], declared["state"]) == (["annotation_id", "note"], ["annotation_id", "note", "lens"])
 
 
 def test_written_files_are_read_back() -> None:
     mask = two_parts()
     files = cvat_files(frames(), objects(mask))
-    back = read_cvat(files["annotations.xml"])
+    back = read_cvat(files["annotations.xml"]).frames
     assert [f.name for f in back] == ["train/a/f_1.jpg", "train/a/f_2.jpg", "val/b.c/f_7.png"]
     sent = objects(mask)
     for row, frame in enumerate(back):
         assert [s.annotation_id for s in frame.shapes] == [o["annotation_id"] for o in sent.of(row)]
     outline, box = back[0].shapes
     assert list(box.box) == [10, 5, 20, 10]
-    assert same_rings(outline.rings, rings_of(sent.of(0)[0], WIDTH, HEIGHT))
+    # One polygon cannot say two parts.
+    assert outline.mask_rle == sent.of(0)[0]["mask_rle"]
     # CVAT drops attributes that no label declares.
     labels = json.loads(files["labels.json"])
     assert [label["name"] for label in labels] == list(CATEGORIES)
@@ -99,12 +117,11 @@ def test_all_problems_are_reported_at_once() -> None:
         .replace('rle="1, 2, 3"', 'rle="1, 2"')
         .replace('height="60">\n  </image>', 'height="tall">\n  </image>')
     )
-    with pytest.raises(ReviewFileError) as caught:
-        read_cvat(wrong.encode())
+    found = read_cvat(wrong.encode())
     for problem, hint in zip(
-        caught.value.problems,
+        found.problems,
         (
-            "box 2: 'xtl' is missing",
+            "image 0, box 2 (id 00000000000000000000000000000001): 'xtl' is missing",
             "polygon 3: points",
             "mask 4: rle: expected runs",
             "image 1: expected name",
@@ -116,9 +133,71 @@ def test_all_problems_are_reported_at_once() -> None:
         ("<annotations>", "expected XML"),
         ("<annotations><version>1.0</version></annotations>", "version 1.1"),
         ('<annotations><version>1.1</version><track id="0"/></annotations>', "CVAT for video"),
-        (DUMP.replace('xtl="10.00"', 'xtl="nan"'), "expected a number"),
-        (DUMP.replace('xtl="10.00"', 'xtl="10.00" rotation="30"'), "a rotated one"),
-        (DUMP.replace("polygon", "cuboid"), "found cuboid"),
     ):
         with pytest.raises(ReviewFileError, match=hint):
             read_cvat(text.encode())
+    assert "expected a number" in read_cvat(DUMP.replace('xtl="10.00"', 'xtl="nan"').encode()).problems[0]
+
+
+def test_other_kinds_of_shapes_are_named() -> None:
+    found = read_cvat(DUMP.replace("polygon", "cuboid").encode())
+    assert found.unsupported == ["image 0, cuboid 3: cuboid: expected one of box, polygon, mask"]
+    assert ([len(frame.shapes) for frame in found.frames], found.problems) == ([2, 0], [])
+
+
+def test_turned_boxes_and_attributes_are_read_and_written() -> None:
+    text = DUMP.replace('xtl="10.00"', 'xtl="10.00" rotation="450"').replace(
+        '<attribute name="note">half hidden</attribute>', '<attribute name="colour">red</attribute>'
+    )
+    shape = read_cvat(text.replace('occluded="0" xtl', 'occluded="1" xtl').encode()).frames[0].shapes[0]
+    assert (shape.rotation, shape.box, shape.attributes) == (90, (10, 5, 20, 10), {"colour": "red", "occluded": True})
+    sent = with_columns(objects(), rotation=90.0, attributes=json.dumps({"occluded": True, "colour": "red", "n": 3}))
+    files = cvat_files(frames(), sent)
+    back = read_cvat(files["annotations.xml"]).frames[0].shapes[0]
+    assert (back.rotation, back.attributes) == (90, {"colour": "red", "n": "3", "occluded": True})
+    declared = {label["name"]: [a["name"] for a in label["attributes"]] for label in json.loads(files["labels.json"])}
+    assert declared["cat"] == ["annotation_id", "note", "colour", "n"]
+
+
+def test_a_hole_is_a_mask_and_a_polygon_of_a_person_is_a_polygon() -> None:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[10:40, 20:60] = 1
+    solid = cvat_files(frames(), objects(mask))["annotations.xml"]
+    (ring,) = read_cvat(solid).frames[0].shapes[0].rings
+    assert list(ring) == [(20, 10), (60, 10), (60, 40), (20, 40)]
+    mask[20:30, 30:40] = 0
+    holed = read_cvat(cvat_files(frames(), objects(mask))["annotations.xml"]).frames[0].shapes[0]
+    assert holed.mask_rle == rle(mask)
+    drawn = with_columns(objects(mask), polygons=[[20.0, 10.25, 60.0, 10.0, 40.5, 40.0]])
+    (ring,) = read_cvat(cvat_files(frames(), drawn)["annotations.xml"]).frames[0].shapes[0].rings
+    assert list(ring) == [(20, 10.25), (60, 10), (40.5, 40)]
+
+
+VIDEO = """<annotations><version>1.1</version>
+  <meta><job><id>3</id><size>6</size><mode>interpolation</mode><start_frame>0</start_frame><stop_frame>5</stop_frame>
+    <owner><username>chief</username></owner><assignee></assignee></job></meta>
+  <track id="4" label="person" source="manual">
+    <box frame="1" keyframe="1" outside="0" occluded="0" xtl="10" ytl="10" xbr="20" ybr="20" rotation="350"/>
+    <box frame="3" keyframe="1" outside="0" occluded="0" xtl="20" ytl="10" xbr="30" ybr="20" rotation="10"/>
+    <box frame="4" keyframe="1" outside="1" occluded="0" xtl="20" ytl="10" xbr="30" ybr="20"/>
+    <box frame="5" keyframe="1" outside="0" occluded="0" xtl="40" ytl="10" xbr="50" ybr="20"/>
+  </track>
+  <track id="5" label="person"><points frame="0" keyframe="1" outside="0" points="1,2"/></track>
+  <track id="6" label="person"><polygon frame="4" keyframe="1" outside="0" points="1,2;9,2;9,8"/></track>
+</annotations>"""
+
+
+def test_tracks_are_read_with_what_is_between_keyframes() -> None:
+    pictures = [Picture(name=f"a/{n:08d}-{'a' * 16}.jpg", width=WIDTH, height=HEIGHT) for n in range(6)]
+    file = read_cvat(VIDEO.encode(), pictures)
+    assert [frame.name for frame in file.frames] == [picture.name for picture in pictures]
+    assert {frame.reviewer for frame in file.frames} == {"chief"}
+    boxes = [[(s.box[0], s.rotation) for s in frame.shapes if s.track == "4"] for frame in file.frames]
+    assert boxes == [[], [(10, 350)], [(15, 0)], [(20, 10)], [], [(40, 0)]]
+    assert [len([s for s in frame.shapes if s.track == "6"]) for frame in file.frames] == [0, 0, 0, 0, 1, 1]
+    assert len(file.unsupported) == 6
+    assert "track 5, points at frame 0" in file.unsupported[0]
+    with pytest.raises(ReviewFileError, match=r"frames\.json"):
+        read_cvat(VIDEO.encode())
+    with pytest.raises(ReviewFileError, match=r"expected frames 0 to 2, as frames\.json has them, found 0 to 5"):
+        read_cvat(VIDEO.encode(), pictures[:3])

@@ -4,11 +4,23 @@ import json
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 
-from tests.transforms.formats.exports.material import CATEGORIES, HEIGHT, WIDTH, frames, objects, two_parts
-from transforms.formats.reviewing.labelstudio import labelstudio_files, read_labelstudio
-from transforms.formats.reviewing.shapes import ReviewFileError, rings_of, same_rings
+from tests.transforms.formats.exports.material import (
+    CATEGORIES,
+    HEIGHT,
+    WIDTH,
+    frames,
+    objects,
+    two_parts,
+    with_columns,
+)
+from transforms.formats.exports.objects import mask_of
+from transforms.formats.reviewing.annotators import Policy
+from transforms.formats.reviewing.labelstudio import labelstudio_files
+from transforms.formats.reviewing.labelstudio_read import read_labelstudio
+from transforms.formats.reviewing.shapes import Returned, ReviewFileError
 
 ID = f"{1:032x}"
 
@@ -61,6 +73,10 @@ def annotation(*regions: dict[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
+def read(*tasks: dict[str, Any]) -> list[Returned]:
+    return read_labelstudio(json.dumps(tasks).encode()).frames
+
+
 def test_tasks_have_predictions_in_percent() -> None:
     files = labelstudio_files(frames(), objects(), "/data/local-files/?d=")
     tasks = json.loads(files["tasks.json"])
@@ -82,21 +98,76 @@ def test_tasks_have_predictions_in_percent() -> None:
     assert tasks[1]["predictions"][0]["result"] == []
     # The names that regions refer to are in the labelling interface.
     view = ET.fromstring(files["labels.xml"])
-    assert {e.get("name"): e.get("toName") for e in view} == {"image": None, "box": "image", "outline": "image"}
+    names = {e.get("name"): e.get("toName") for e in view}
+    assert names == {"image": None, "box": "image", "outline": "image", "brush": "image"}
     assert [e.get("value") for e in view.findall("RectangleLabels/Label")] == list(CATEGORIES)
     assert cat["from_name"] == "box"
 
 
-def test_masks_are_written_and_read_as_outlines() -> None:
-    mask = two_parts()
+def test_masks_are_outlines_or_a_brush() -> None:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[10:20, 5:15] = 1
     files = labelstudio_files(frames(), objects(mask), "")
-    sent = json.loads(files["tasks.json"])[0]
-    cat = sent["predictions"][0]["result"][0]
+    cat = json.loads(files["tasks.json"])[0]["predictions"][0]["result"][0]
     assert (cat["type"], cat["from_name"]) == ("polygonlabels", "outline")
-    back = read_labelstudio(json.dumps([task(annotation(cat))]).encode())
-    (shape,) = back[0].shapes
-    each = next(o for o in objects(mask).of(0) if o["mask_rle"])
-    assert same_rings(shape.rings, rings_of(each, WIDTH, HEIGHT))
+    (shape,) = read(task(annotation(cat)))[0].shapes
+    assert np.allclose(shape.rings, [[(5, 10), (15, 10), (15, 20), (5, 20)]])
+    files = labelstudio_files(frames(), objects(two_parts()), "")
+    cat = json.loads(files["tasks.json"])[0]["predictions"][0]["result"][0]
+    assert (cat["type"], cat["from_name"]) == ("brushlabels", "brush")
+    (shape,) = read(task(annotation(cat)))[0].shapes
+    assert np.array_equal(mask_of({"mask_rle": shape.mask_rle}, WIDTH, HEIGHT), two_parts())
+
+
+def test_turned_boxes_are_read_and_written() -> None:
+    sent = with_columns(objects(), rotation=30.0)
+    cat = json.loads(labelstudio_files(frames(), sent, "")["tasks.json"])[0]["predictions"][0]["result"][0]
+    assert cat["value"]["rotation"] == 30
+    (shape,) = read(task(annotation(cat)))[0].shapes
+    assert shape.rotation == 30
+    assert shape.box == pytest.approx((8.25, 4.5, 60, 50))
+    # About the upper left corner, here at (40, 6): a quarter turn puts the box to the left of it.
+    value = {"x": 50, "y": 10, "width": 25, "height": 20, "rotation": 90, "rectanglelabels": ["person"]}
+    (shape,) = read(task(annotation(region(value=value))))[0].shapes
+    assert shape.box == pytest.approx((24, 10, 20, 12))
+    (upright,) = read(task(annotation(region(value={**value, "rotation": 360}))))[0].shapes
+    assert (upright.rotation, upright.box) == (0, (40, 6, 20, 12))
+
+
+def test_relations_choices_and_missing_meta_are_read() -> None:
+    relation = {"type": "relation", "from_id": ID, "to_id": "other", "direction": "right", "labels": ["holds"]}
+    chosen = region("choices", ID, value={"choices": ["hidden"]}, from_name="state")
+    whole = region("choices", "c1", value={"choices": ["rain"]})
+    (frame,) = read(task(annotation(region(name=ID, meta=None), region(name="other"), relation, chosen, whole)))
+    attributes = {"relations": [{"to": "other", "direction": "right", "labels": ["holds"]}], "state": ["hidden"]}
+    assert [s.attributes for s in frame.shapes] == [attributes, {}]
+    assert frame.tags == ("rain",)
+    sent = with_columns(objects(), attributes=json.dumps({"relations": [{"to": ID, "labels": ["holds"]}]}))
+    result = json.loads(labelstudio_files(frames(), sent, "")["tasks.json"])[0]["predictions"][0]["result"]
+    assert result[-1] == {"type": "relation", "from_id": f"{2:032x}", "to_id": ID, "labels": ["holds"]}
+
+
+def test_what_counts_of_several_people() -> None:
+    def of(who: str, hour: int, *lefts: float) -> dict[str, Any]:
+        values = [{"x": x, "y": 10, "width": 20, "height": 20, "rectanglelabels": ["person"]} for x in lefts]
+        regions = [region(name=f"{who}{at}", value=value) for at, value in enumerate(values)]
+        return annotation(*regions, completed_by={"email": who}, updated_at=f"2026-03-09T{hour:02}:00:00Z")
+
+    # The first is by all, the second by two, the last ones by one each.
+    several = [of("ada", 9, 0, 30), of("bo", 10, 1, 31, 70), of("eve", 8, 2)]
+    data = json.dumps([task(*several), task(annotation(was_cancelled=True), number=8)]).encode()
+
+    def lefts(reviewer: str | None = None, policy: Policy | None = None) -> tuple[list[float], str | None]:
+        (frame,) = read_labelstudio(data, reviewer, policy).frames
+        return sorted(round(s.box[0] / 0.8) for s in frame.shapes), frame.reviewer
+
+    assert lefts() == lefts(policy="latest") == ([1, 31, 70], "bo")
+    assert lefts("ada") == ([0, 30], "ada")
+    assert lefts(policy="consensus") == ([1, 31], "ada, bo, eve")
+    assert lefts(policy="all") == ([1, 31, 70], "ada, bo, eve")
+    skipped, said = read_labelstudio(data).notes
+    assert skipped.startswith("1 tasks were skipped")
+    assert said.startswith("1 tasks were annotated by several people; the latest counts")
 
 
 def test_exports_of_label_studio_are_read() -> None:
@@ -104,7 +175,7 @@ def test_exports_of_label_studio_are_read() -> None:
     regions = [region(name=ID), region(meta={"text": ["hard to", "see"]}), region("choices", value={"choices": ["ok"]})]
     older = annotation(updated_at="2026-03-09T20:00:00Z")
     data = json.dumps([task(older, annotation(*regions, completed_by=person))]).encode()
-    (frame,) = read_labelstudio(data)
+    (frame,) = read_labelstudio(data).frames
     assert frame.name.endswith("/a b/00000001-aaaaaaaaaaaaaaaa.jpg")
     assert (frame.place, frame.reviewer, frame.size) == ("task 7", "ada@example.org", (80, 60))
     assert frame.reviewed_ns == 1773094568728378000
@@ -115,12 +186,12 @@ def test_exports_of_label_studio_are_read() -> None:
 
 def test_tasks_without_annotation_and_skipped_tasks_are_left_out() -> None:
     skipped = annotation(was_cancelled=True)
-    assert read_labelstudio(json.dumps([task(), task(skipped, number=8)]).encode()) == []
+    assert read(task(), task(skipped, number=8)) == []
     # An empty annotation counts: the frame has no objects.
-    (frame,) = read_labelstudio(json.dumps([task(skipped, annotation())]).encode())
+    (frame,) = read(task(skipped, annotation()))
     assert (frame.shapes, frame.reviewer, frame.size) == ((), "10", None)
     truth = annotation(region(), ground_truth=True, updated_at="2020-01-01T00:00:00Z")
-    assert len(read_labelstudio(json.dumps([task(truth, annotation())]).encode())[0].shapes) == 1
+    assert len(read(task(truth, annotation()))[0].shapes) == 1
 
 
 def test_all_problems_are_reported_at_once() -> None:
@@ -128,18 +199,19 @@ def test_all_problems_are_reported_at_once() -> None:
         region(value={"x": 1, "y": 1, "width": 5, "rectanglelabels": ["person"]}),
         region(value={"x": 1, "y": 1, "width": 5, "height": 5, "rectanglelabels": []}),
         region("brushlabels", value={"format": "rle", "rle": [0], "brushlabels": ["person"]}),
-        region(value={"x": 1, "y": 1, "width": 5, "height": 5, "rotation": 30, "rectanglelabels": ["person"]}),
+        region("keypointlabels", value={"x": 1, "y": 1, "keypointlabels": ["person"]}),
         region(value={"x": "left", "y": 1, "width": 5, "height": 5, "rectanglelabels": ["person"]}),
     ]
-    with pytest.raises(ReviewFileError) as caught:
-        read_labelstudio(json.dumps([task(annotation(*wrong))]).encode())
-    for problem, hint in zip(
-        caught.value.problems,
-        ("expected x, y, width and height", "expected one label", "brushlabels", "rotated", "value x"),
-        strict=True,
-    ):
+    found = read_labelstudio(json.dumps([task(annotation(*wrong))]).encode())
+    hints = ("expected x, y, width and height", "expected one label", "it ends too early", "value x")
+    for problem, hint in zip(found.problems, hints, strict=True):
+        assert problem.startswith("task 7, region ")
+        assert "(id Dx_aB91ISN)" in problem
         assert hint in problem
-    with pytest.raises(ReviewFileError, match=r"task 1\.annotations"):
+    assert found.unsupported == [
+        "task 7, region 4 (id Dx_aB91ISN): keypointlabels: expected rectanglelabels or polygonlabels or brushlabels"
+    ]
+    with pytest.raises(ReviewFileError, match=r"task 1 \(id 7\)\.annotations"):
         read_labelstudio(json.dumps([{**task(), "annotations": 3}]).encode())
     with pytest.raises(ReviewFileError, match="invalid JSON"):
         read_labelstudio(b"[{")

@@ -1,0 +1,88 @@
+"""What a dataset format cannot hold of the objects that are exported to it, in numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from transforms.formats.exports import voc, yolo
+from transforms.formats.exports.objects import Objects, corners_of, outlines_of
+
+Loses = Callable[[Mapping[str, Any], int, int], bool]
+"""Says whether a format loses something of an object on a frame of this width and height."""
+
+
+def _is_thin_in_yolo(each: Mapping[str, Any], width: int, height: int) -> bool:
+    return not each.get("is_crowd") and not yolo.holds(each, width, height)
+
+
+def _is_thin_in_voc(each: Mapping[str, Any], width: int, height: int) -> bool:
+    return not voc.holds(each, width, height)
+
+
+def _is_crowd(each: Mapping[str, Any], _width: int, _height: int) -> bool:
+    return bool(each.get("is_crowd"))
+
+
+def _has_holes(each: Mapping[str, Any], width: int, height: int) -> bool:
+    return bool(outlines_of(each, width, height).holes)
+
+
+def _is_turned(each: Mapping[str, Any], _width: int, _height: int) -> bool:
+    return bool(each.get("rotation"))
+
+
+def _is_cut(each: Mapping[str, Any], width: int, height: int) -> bool:
+    """Return whether a turned box has a corner outside of the picture, which ends at the edge."""
+    points = corners_of(each)
+    return bool(each.get("rotation")) and bool(((points < 0) | (points > [width, height])).any())
+
+
+def _has_mask(each: Mapping[str, Any], _width: int, _height: int) -> bool:
+    return each["mask_rle"] is not None
+
+
+def _has_track(each: Mapping[str, Any], _width: int, _height: int) -> bool:
+    return each["track_id"] is not None
+
+
+_YOLO_LEFT_OUT: Mapping[str, Loses] = {"too_thin": _is_thin_in_yolo, "crowds": _is_crowd}
+
+LEFT_OUT: Mapping[str, Mapping[str, Loses]] = {
+    "yolo": _YOLO_LEFT_OUT,
+    "yolo-segment": _YOLO_LEFT_OUT,
+    "yolo-obb": _YOLO_LEFT_OUT,
+    "voc": {"too_thin": _is_thin_in_voc},
+}
+"""Why a format leaves an object out, by format."""
+
+SIMPLIFIED: Mapping[str, Mapping[str, Loses]] = {
+    "yolo": {"masks": _has_mask, "turned": _is_turned, "tracks": _has_track},
+    "yolo-segment": {"holes": _has_holes, "cut": _is_cut, "tracks": _has_track},
+    "yolo-obb": {"masks": _has_mask, "cut": _is_cut, "tracks": _has_track},
+    "voc": {"masks": _has_mask, "turned": _is_turned, "tracks": _has_track},
+}
+"""What a format does not hold of an object that it has: turned boxes become upright, holes are filled."""
+
+
+def losses(format_: str, rows: pa.Table, objects: Objects) -> dict[str, Any]:
+    """Return what a manifest says of the objects in the files of a format.
+
+    `objects`: how many the files hold. `left_out`: how many they do not hold, by reason. `simplified`: how many they
+    hold with less than is known of them, by what is missing. Reasons without objects are not listed.
+    """
+    sizes = list(zip(rows["width"].to_pylist(), rows["height"].to_pylist(), strict=True))
+    left_out, simplified, n = Counter[str](), Counter[str](), 0
+    for row, found in objects.by_row.items():
+        for each in found:
+            missing = [why for why, loses in LEFT_OUT.get(format_, {}).items() if loses(each, *sizes[row])]
+            left_out.update(missing[:1])
+            if not missing:
+                n += 1
+                simplified.update(
+                    what for what, loses in SIMPLIFIED.get(format_, {}).items() if loses(each, *sizes[row])
+                )
+    return {"objects": n, "left_out": dict(left_out), "simplified": dict(simplified)}

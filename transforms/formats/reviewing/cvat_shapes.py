@@ -1,0 +1,140 @@
+"""Shapes of CVAT's XML: boxes, polygons and masks, as elements out and as `ReviewedShape` back in."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+
+from transforms.formats.coco_rle import compressed
+from transforms.formats.exports.objects import attributes_of, box_of, mask_of, outlines_of
+from transforms.formats.outlines import Mask
+from transforms.formats.reviewing.shapes import RELATIONS, Box, ReviewedShape, Ring, UnsupportedError, box_around
+
+ATTRIBUTE = "annotation_id"
+NOTE = "note"
+_OCCLUDED = "occluded"
+_DIGITS = 2
+
+
+def texts_of(each: Mapping[str, Any]) -> dict[str, str]:
+    """Return the attributes of an object as CVAT's, all of them text, that labels have to declare."""
+    found = {n: v for n, v in attributes_of(each).items() if n not in {_OCCLUDED, RELATIONS, ATTRIBUTE, NOTE}}
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in found.items()}
+
+
+def add_shape(image: ET.Element, each: dict[str, Any], width: int, height: int) -> None:
+    """Add an object to an image: a polygon, a mask where a single polygon does not say it, or else a box."""
+    occluded = int(bool(attributes_of(each).get(_OCCLUDED)))
+    common = {"label": each["category"], "source": "auto", "occluded": str(occluded), "z_order": "0"}
+    found = outlines_of(each, width, height)
+    if found.is_simple:
+        points = ";".join(f"{x:.{_DIGITS}f},{y:.{_DIGITS}f}" for x, y in found.parts[0])
+        shape = ET.SubElement(image, "polygon", common | {"points": points})
+    elif found.parts:
+        shape = ET.SubElement(image, "mask", common | _rows_of(mask_of(each, width, height)))
+    else:
+        left, top, across, down = box_of(each)
+        edges = {"xtl": left, "ytl": top, "xbr": left + across, "ybr": top + down}
+        if each.get("rotation"):
+            edges["rotation"] = each["rotation"]
+        shape = ET.SubElement(image, "box", common | {n: f"{v:.{_DIGITS}f}" for n, v in edges.items()})
+    for name, text in {ATTRIBUTE: each["annotation_id"], **texts_of(each)}.items():
+        ET.SubElement(shape, "attribute", name=name).text = text
+
+
+def _rows_of(mask: Mask) -> dict[str, str]:
+    """Return a mask as CVAT has it: its box, and run lengths in it, row by row, beginning with background."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    top, left = int(rows[0]), int(columns[0])
+    part = mask[top : rows[-1] + 1, left : columns[-1] + 1]
+    values = np.concatenate([[0], part.reshape(-1)])
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(values)), [part.size]])
+    runs = np.diff(edges).tolist()
+    place = {"left": left, "top": top, "width": part.shape[1], "height": part.shape[0]}
+    return {"rle": ", ".join(map(str, runs)), **{name: str(value) for name, value in place.items()}}
+
+
+def shape_of(element: ET.Element, width: int, height: int, label: str, place: str) -> ReviewedShape:
+    """Return an element as a shape on a picture of this size.
+
+    Raises `ValueError` and `KeyError` for values that are wrong or missing, and `UnsupportedError` for other kinds.
+    """
+    if element.tag not in _READERS:
+        raise UnsupportedError(f"{element.tag}: expected one of {', '.join(_READERS)}")
+    degrees = number(element.get("rotation", "0")) % 360
+    if degrees and element.tag != "box":
+        raise UnsupportedError(f"a turned {element.tag}: expected a box")
+    values = attributes_in(element)
+    kept, note = values.pop(ATTRIBUTE, None), values.pop(NOTE, None)
+    if element.get(_OCCLUDED) == "1":
+        values[_OCCLUDED] = True
+    found = _READERS[element.tag](element.attrib, width, height)
+    common: dict[str, Any] = {"annotation_id": kept, "note": note, "attributes": values, "place": place}
+    return ReviewedShape(label, rotation=degrees, **common, **found)
+
+
+def attributes_in(element: ET.Element) -> dict[str, Any]:
+    """Return the attributes of an element by name; None for empty ones."""
+    return {a.get("name", ""): (a.text or "").strip() or None for a in element.iterfind("attribute")}
+
+
+def number(text: str) -> float:
+    """Return a finite number. Raises `ValueError`."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"expected a number, found {text!r}")
+    return value
+
+
+def points_of(text: str) -> Ring:
+    """Return the corners of a polygon. Raises `ValueError`."""
+    pairs = [pair.split(",") for pair in text.split(";")]
+    if len(pairs) < 3 or any(len(pair) != 2 for pair in pairs):
+        raise ValueError(f"points: expected at least three as x,y;x,y;…, found {text[:40]!r}")
+    return tuple((number(x), number(y)) for x, y in pairs)
+
+
+def _box(attributes: Mapping[str, str], _width: int, _height: int) -> dict[str, Any]:
+    left, top, right, bottom = (number(attributes[name]) for name in ("xtl", "ytl", "xbr", "ybr"))
+    return {"box": (left, top, right - left, bottom - top)}
+
+
+def _polygon(attributes: Mapping[str, str], _width: int, _height: int) -> dict[str, Any]:
+    ring = points_of(attributes["points"])
+    return {"box": box_around([ring]), "rings": (ring,)}
+
+
+def _mask(attributes: Mapping[str, str], width: int, height: int) -> dict[str, Any]:
+    """Return a mask from run lengths within its box, row by row, beginning with background."""
+    left, top, across, down = (int(attributes[name]) for name in ("left", "top", "width", "height"))
+    runs = np.array([int(run) for run in attributes["rle"].split(",")], np.int64)
+    if (runs < 0).any() or runs.sum() != across * down or left < 0 or top < 0:
+        raise ValueError(
+            f"rle: expected runs that add up to {across * down}, the pixels of its box, found {runs.sum()}"
+        )
+    if left + across > width or top + down > height:
+        raise ValueError(f"expected a mask inside the image of {width}x{height} pixels, found one that extends beyond")
+    whole = np.zeros((height, width), np.uint8)
+    part = np.repeat(np.arange(len(runs)) % 2, runs).astype(np.uint8)
+    whole[top : top + down, left : left + across] = part.reshape(down, across)
+    box: Box = (float(left), float(top), float(across), float(down))
+    return {"box": box, "mask_rle": run_lengths_of(whole)}
+
+
+def run_lengths_of(mask: Mask) -> str:
+    """Return COCO's compressed run lengths of a mask, shape (height, width), 0 or 1."""
+    values = np.concatenate([[0], mask.T.reshape(-1)])
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(values)), [mask.size]])
+    return compressed(np.diff(edges).astype(np.int64))
+
+
+_READERS: Mapping[str, Callable[[Mapping[str, str], int, int], dict[str, Any]]] = {
+    "box": _box,
+    "polygon": _polygon,
+    "mask": _mask,
+}
