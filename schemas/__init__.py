@@ -18,7 +18,7 @@ from schemas.declaration import FRAME_KEY, Column, SchemaMismatchError, Table
 from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
 from schemas.models import MODELS
-from schemas.ops import HEADS, JOURNAL, QUARANTINE, RELEASES, RUNS, SCOPES, SELECTIONS, STAGE_RUNS
+from schemas.ops import HEADS, JOURNAL, QUARANTINE, RELEASES, RUNS, SCOPES, SELECTIONS, SPLITS, STAGE_RUNS
 from schemas.reviews import COLUMNS_BY_PEOPLE, ESCALATED, ESCALATIONS, OBJECT_COLUMNS, REVIEWS, ROUTING
 
 ALL: tuple[Table, ...] = (
@@ -50,6 +50,7 @@ ALL: tuple[Table, ...] = (
     ESCALATIONS,
     REVIEWS,
     SELECTIONS,
+    SPLITS,
     QUARANTINE,
     RUNS,
     STAGE_RUNS,
@@ -105,6 +106,7 @@ __all__ = [
     "SCOPES",
     "SEGMENTED",
     "SELECTIONS",
+    "SPLITS",
     "STAGE_RUNS",
     "STREAMS",
     "TEXTS",

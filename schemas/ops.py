@@ -1,4 +1,4 @@
-"""Tables of runs, quarantined frames, heads (the current version of each stage), releases and selections."""
+"""Tables of runs, quarantined frames, heads (the current version of each stage), releases, selections and splits."""
 
 import pyarrow as pa
 
@@ -145,6 +145,28 @@ SELECTIONS = Table(
             "Its score: distance to the nearest frame chosen before, mean gain of all frames, or its own worth.",
         ),
         Column("created_ns", pa.int64(), "When it was chosen.", "ns since 1970"),
+    ),
+)
+
+SPLITS = Table(
+    "splits",
+    "The split that a frame was given when a release was exported; all later exports of that seed leave it there.",
+    key=("seed", *FRAME_KEY, "content_hash"),
+    columns=(
+        Column("seed", pa.int64(), "The `--seed` of the export; each seed has splits of its own.", low=0),
+        STREAM_ID,
+        FRAME_IDX,
+        Column("content_hash", pa.string(), "Content hash (BLAKE3) of the frame; other content is another frame."),
+        Column("split", pa.string(), "Name of the split; null for a frame that was left out.", nullable=True),
+        Column(
+            "left_out",
+            pa.string(),
+            "Why it was left out: `near_border`, `shared_track` or `duplicate` of a frame of another split; else null.",
+            nullable=True,
+        ),
+        Column("release", pa.string(), "The release by whose export it was given first."),
+        Column("split_by", pa.string(), "How it was chosen: `time`, `scene`, `stream`, `track` or `group`."),
+        Column("given_ns", pa.int64(), "When it was given.", "ns since 1970"),
     ),
 )
 

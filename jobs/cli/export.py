@@ -27,9 +27,12 @@ class ExportFormat(StrEnum):
 class SplitBy(StrEnum):
     """What stays together in one split."""
 
-    group = "group"
+    auto = "auto"
+    time = "time"
+    track = "track"
     scene = "scene"
     stream = "stream"
+    group = "group"
 
 
 def export(
@@ -49,9 +52,49 @@ def export(
         str | None, typer.Option(help="Names and fractions that add up to 1.", metavar="train=0.8,val=0.2")
     ] = None,
     split_by: Annotated[
-        SplitBy, typer.Option(help="Keep groups of duplicates together, or whole scenes or streams as well.")
-    ] = SplitBy.group,
-    seed: Annotated[int, typer.Option(help="Another seed gives another split.", min=0)] = 0,
+        SplitBy,
+        typer.Option(
+            help="Keep blocks of time, tracks, scenes, streams or only groups of duplicates together; auto divides by "
+            "time videos of one scene, as of a fixed camera, by scene those of many, and by group unrelated pictures."
+        ),
+    ] = SplitBy.auto,
+    block: Annotated[
+        str | None,
+        typer.Option(
+            help="Length of the blocks of --split-by time, in frame numbers or as 90s, 5min, 1h.",
+            metavar="LENGTH",
+            show_default="by the length of the stream",
+        ),
+    ] = None,
+    guard: Annotated[
+        str | None,
+        typer.Option(
+            help="Leave out frames that are nearer than this to a frame of another split, with --split-by time.",
+            metavar="LENGTH",
+            show_default="a quarter of a block",
+        ),
+    ] = None,
+    near_duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--near-duplicates",
+            help="Let near-duplicates be in several splits, for fixed cameras that show hardly anything else; never "
+            "frames of equal content.",
+        ),
+    ] = False,
+    max_leak: Annotated[
+        float | None,
+        typer.Option(
+            help="Refuse a split of which a larger share of frames is next to a training frame, or shares a track or a "
+            "duplicate with one.",
+            min=0,
+            max=1,
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse to split frames in which no stage has searched for duplicates.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Another seed gives another split, with a record of its own.", min=0)] = 0,
     media: Annotated[
         MediaMode | None,
         typer.Option(
@@ -72,9 +115,11 @@ def export(
     Example: winnow export --format coco --out night-v1 --release night-v1 --split train=0.8,val=0.2
     """
     from jobs.cli.json_output import print_json
+    from jobs.cli.print_splits import print_split_report
     from jobs.cli.show import out as console
     from jobs.datasets.export import ExportRequest
     from jobs.datasets.export import export as write
+    from jobs.datasets.splitting import length_of
     from jobs.storage import paths
     from jobs.storage.workspace import Workspace
 
@@ -92,6 +137,11 @@ def export(
         media.value if media else None,
         min_score,
         only_reviewed,
+        length_of("--block", block),
+        length_of("--guard", guard),
+        near_duplicates,
+        max_leak,
+        strict,
     )
     manifest = write(Workspace.at(workspace), request)
     if as_json:
@@ -116,12 +166,8 @@ def export(
     for what, n in (manifest.get("left_out", {}) | manifest.get("simplified", {})).items():
         if what in _LOSSES:
             console.print(f"{n:,} objects {_LOSSES[what]}")
-    empty = [name for name in request.split if not manifest["frames"].get(name)]
-    if empty and total:
-        stands = "; data.yaml names another split in its place" if request.format.startswith("yolo") else ""
-        console.print(
-            f"no frame fell into {', '.join(empty)}: there are few groups to split; try another --seed{stands}"
-        )
+    if report := manifest.get("split_report"):
+        print_split_report(report)
 
 
 _LOSSES = {

@@ -65,25 +65,34 @@ def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> Non
 
 @app.command()
 def show(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Show the versions that a release froze, and what is in it.
+    """Show the versions that a release froze, what is in it, and how far the splits that it was given leak.
 
     Example: winnow release show night-v1
     """
     from jobs.cli.json_output import print_json
+    from jobs.cli.print_splits import print_leaks
     from jobs.cli.show import out, print_table
+    from jobs.datasets.split_report import reports_of_release
     from jobs.storage.workspace import Workspace
     from jobs.views import snapshot_spec
     from jobs.views.curation_counts import verdicts
     from jobs.views.view import View
 
-    row = snapshot_spec.find_release(store_of(workspace), name)
+    store = store_of(workspace)
+    row = snapshot_spec.find_release(store, name)
     manifest = json.loads(row["manifest"])
-    found = verdicts(View.of(Workspace.at(workspace), release=name))
+    view = View.of(Workspace.at(workspace), release=name)
+    found = verdicts(view)
+    splits = reports_of_release(store, view)
     if as_json:
-        counts = {"frames": found.frames, "kept": found.kept, "reasons": found.reasons}
+        counts = {"frames": found.frames, "kept": found.kept, "reasons": found.reasons, "splits": splits}
         print_json({"name": name, "note": row["note"], "job_id": row["job_id"], **counts, **manifest})
         return
     out.print(f"release {name}: kept {found.kept:,} of {found.frames:,} frames")
+    for seed, report in splits.items():
+        parts = ", ".join(f"{n:,} {split}" for split, n in report["frames"].items())
+        out.print(f"in splits for good{f' under seed {seed}' if seed else ''}: {parts}")
+        print_leaks(report)
     print_table(("table", "version"), [(table, n) for table, n in manifest["tables"].items() if n])
     for group in manifest["selections"]:
         out.print(f"streams {', '.join(group['streams'])}")

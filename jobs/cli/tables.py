@@ -98,7 +98,7 @@ def accept_loss(
     Example: winnow tables accept-loss duplicates
     """
     import schemas
-    from jobs.cli.show import out, print_json
+    from jobs.cli.json_output import print_json
     from jobs.core.errors import UserError
     from jobs.core.naming import new_job_id
     from jobs.diagnostics.losses import accept_loss as accept

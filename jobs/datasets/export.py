@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -22,7 +22,12 @@ from jobs.datasets.atomic_publish import put_in_place, staged
 from jobs.datasets.export_manifest import MANIFEST, PICTURES, foreign, list_of
 from jobs.datasets.export_objects import are_known, models_of, nested, objects_of, refuse_without_masks, review_counts
 from jobs.datasets.frame_sampling import frames_of
+from jobs.datasets.given_splits import given_splits, record
+from jobs.datasets.leak_report import NO_OBJECTS, refuse_leaks
 from jobs.datasets.media import Media, bring, named
+from jobs.datasets.split_report import report_of
+from jobs.datasets.split_units import SplitBy
+from jobs.datasets.splitting import SplitRequest, Splits, divide
 from jobs.datasets.staleness import refuse_outdated
 from jobs.storage.paths import Place
 from jobs.storage.store import Store
@@ -31,8 +36,7 @@ from jobs.views import final_objects, snapshot_spec
 from jobs.views.statement import check_condition
 from jobs.views.view import View
 from schemas import FRAME_KEY
-from transforms.core.intervals import place_in_intervals
-from transforms.curate.splits import assign_splits, joined_keys
+from transforms.curate.time_blocks import Length
 from transforms.formats.exports import voc, yolo
 from transforms.formats.exports.coco import coco_files
 from transforms.formats.exports.datumaro import datumaro_files
@@ -49,9 +53,11 @@ _DEFAULT_SPLIT = "default"
 class ExportRequest:
     """What to export: format, which frames, how to split them, and whether images are included.
 
-    `split` maps names to fractions that add up to 1, empty for one set. `media` None takes the format's default.
-    `min_score`: objects below it are left out, their frames are not. `only_reviewed`: only frames that a person has
-    reviewed with their current content.
+    `split` maps names to fractions that add up to 1, empty for one set; `split_by`, `seed`, `block`, `guard`,
+    `near_duplicates` and `strict` are those of `SplitRequest`. `max_leak`: the share of the frames of a split, 0..1,
+    that may leak (`leak_report`); None for any. `media` None takes the format's default. `min_score`: objects below it
+    are left out, their frames are not. `only_reviewed`: only frames that a person has reviewed with their current
+    content.
     """
 
     format: str
@@ -62,11 +68,16 @@ class ExportRequest:
     selection: str | None = None
     everything: bool = False
     split: Mapping[str, float] = field(default_factory=dict)
-    split_by: Literal["group", "scene", "stream"] = "group"
+    split_by: SplitBy = "auto"
     seed: int = 0
     media: Media | None = None
     min_score: float | None = None
     only_reviewed: bool = False
+    block: Length | None = None
+    guard: Length | None = None
+    near_duplicates: bool = False
+    max_leak: float | None = None
+    strict: bool = False
 
 
 _Files = Callable[[pa.Table, Sequence[str], Objects | None], dict[str, bytes]]
@@ -122,9 +133,11 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
     view, kind = View(store, chosen), FORMATS[request.format]
     rows = _rows(view, request)
     refuse_outdated(view, rows)
-    rows = _with_splits(rows, view, request)
+    n_chosen = rows.num_rows
+    rows, divided = _divided(rows, view, request, store)
     objects = objects_of(view, rows, request.min_score) if are_known(view) else None
     _check_objects(objects, request)
+    report = _split_report(view, rows, objects, divided, request) if divided else None
     media = request.media or kind.media
     rows = named(rows, media, kind.images, _pictures(view, rows, store.root))
     with staged(request.out) as temporary:
@@ -140,6 +153,9 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
         elif media != "none":
             hashes[PICTURES] = _written(temporary / PICTURES, list_of(rows["file_name"]))
         manifest = _manifest(request, media, chosen, store, rows, hashes)
+        manifest["selection"] = _selection(view, n_chosen, request)
+        if report:
+            manifest["split_report"] = report
         models = models_of(view, rows, objects or Objects.none())
         if models or objects is not None:
             manifest["models"] = models
@@ -156,6 +172,8 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
         # Copying images takes time, in which other files may have appeared there.
         if taken := list(_taken(request)):
             raise UserError(taken)
+        if divided and request.release:
+            record(store, request.release, request.seed, divided.frames)
         put_in_place(temporary, request.out, MANIFEST)
     return manifest
 
@@ -189,6 +207,10 @@ def _check(request: ExportRequest) -> None:
         problems.append(f"--min-score {request.min_score:g}: expected a number from 0 to 1")
     if request.split and abs(sum(request.split.values()) - 1) > 1e-9:
         problems.append(f"the fractions of --split add up to {sum(request.split.values()):g}, expected 1")
+    if request.max_leak is not None and not request.split:
+        problems.append("--max-leak: there is nothing that could leak without --split")
+    if request.max_leak is not None and not 0 <= request.max_leak <= 1:
+        problems.append(f"--max-leak {request.max_leak:g}: expected a share from 0 to 1")
     problems += _taken(request)
     if problems:
         raise UserError(problems)
@@ -229,39 +251,36 @@ def _rows(view: View, request: ExportRequest) -> pa.Table:
     return rows
 
 
-def _with_splits(rows: pa.Table, view: View, request: ExportRequest) -> pa.Table:
+def _divided(rows: pa.Table, view: View, request: ExportRequest, store: Store) -> tuple[pa.Table, Splits | None]:
+    """Return the rows that are in a split, with the column `split`, and how they were divided."""
     if not request.split:
-        return rows.append_column("split", pa.repeat(pa.scalar(_DEFAULT_SPLIT), rows.num_rows))
-    if request.split_by == "group":
-        own = pc.binary_join_element_wise(rows["stream_id"], pc.cast(rows["frame_idx"], pa.string()), ":")
-        keys = pc.coalesce(rows["group_id"], own)
-    else:
-        keys = _unit_keys(rows, view, request.split_by)
-    return rows.append_column("split", assign_splits(keys, request.split, request.seed))
-
-
-def _unit_keys(rows: pa.Table, view: View, unit: Literal["scene", "stream"]) -> pa.ChunkedArray:
-    """Return for each row a key that is shared by its scene or stream and by all units with near duplicates of it.
-
-    It is computed from all frames of the view, so that it does not depend on which of them are exported.
-    """
-    everyone = view.lazy("duplicates").select(*FRAME_KEY, "group_id").collect()
-    known = pl.DataFrame(rows.select(FRAME_KEY)).join(everyone, on=FRAME_KEY, how="full", coalesce=True)
-    if unit == "stream":
-        known = known.with_columns(unit="stream_id")
-    else:
-        scenes = view.lazy("scenes").select("stream_id", "start_idx", "end_idx", first="start_idx").collect()
-        known = place_in_intervals(known, scenes)
-        lost = known.filter(pl.col("first").is_null(), pl.col("stream_id").is_in(rows["stream_id"].to_pylist()))
-        if missing := sorted(lost["stream_id"].unique().to_list()):
-            raise UserError(f"streams without scenes: {', '.join(missing)}; run them with the stage scenes")
-        known = known.with_columns(unit=pl.concat_str("stream_id", pl.lit(":"), pl.col("first").fill_null(-1)))
-    named_ = known.to_arrow()
-    keyed = known.select(FRAME_KEY).with_columns(
-        key=pl.Series(joined_keys(named_["unit"], named_["group_id"]).to_pylist())
+        return rows.append_column("split", pa.repeat(pa.scalar(_DEFAULT_SPLIT), rows.num_rows)), None
+    rules = SplitRequest(
+        request.split,
+        request.split_by,
+        request.seed,
+        request.block,
+        request.guard,
+        request.near_duplicates,
+        request.strict,
     )
-    wanted = pl.DataFrame(rows.select(FRAME_KEY)).join(keyed, on=FRAME_KEY, how="left", maintain_order="left")
-    return wanted.select("key").to_arrow()["key"].cast(pa.string())
+    splits = divide(view, rows, rules, given_splits(store, request.seed))
+    names = splits.frames["split"].to_arrow().cast(pa.string())
+    rows = rows.append_column("split", names)
+    return rows.filter(pc.is_valid(rows["split"])), splits
+
+
+def _split_report(
+    view: View, rows: pa.Table, objects: Objects | None, splits: Splits, request: ExportRequest
+) -> dict[str, Any]:
+    """Return how the frames were divided, and how far the splits leak. Raises `UserError` for more than is allowed."""
+    found = objects.rows if objects and objects.rows.num_rows else None
+    listed = pl.DataFrame(found.select(["row", "category", "track_id"])) if found else pl.DataFrame(schema=NO_OBJECTS)
+    frames = pl.DataFrame(rows.select([*FRAME_KEY, "content_hash", "group_id", "split"]))
+    report = report_of(view, frames, listed, request.split)
+    if request.max_leak is not None:
+        refuse_leaks(report, request.max_leak)
+    return splits.description(request.release) | report
 
 
 def _pictures(view: View, rows: pa.Table, root: Place) -> pa.ChunkedArray:
@@ -292,7 +311,6 @@ def _manifest(
         "frames": {c["values"]: c["counts"] for c in counts},
         "source": {"release": request.release, "run": run, **chosen.manifest()},
         "where": request.where,
-        "selection": _selection(View(store, chosen), rows, request),
         "all": request.everything,
         "split": dict(request.split),
         "split_by": request.split_by,
@@ -303,12 +321,12 @@ def _manifest(
     }
 
 
-def _selection(view: View, rows: pa.Table, request: ExportRequest) -> dict[str, Any] | None:
-    """Return the selection's name, and how many of its frames are not exported: missing, replaced or filtered out."""
+def _selection(view: View, n_chosen: int, request: ExportRequest) -> dict[str, Any] | None:
+    """Return the selection's name, and how many of its frames were not chosen: missing, replaced, filtered out."""
     if request.selection is None:
         return None
     n = frames_of(view, request.selection).height
-    return {"name": request.selection, "frames": n, "left_out": n - rows.num_rows}
+    return {"name": request.selection, "frames": n, "left_out": n - n_chosen}
 
 
 def _content_digest(rows: pa.Table) -> str:

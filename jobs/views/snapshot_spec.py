@@ -15,7 +15,7 @@ from jobs.core.naming import counted_back
 from jobs.records.job_log import jobs_of
 from jobs.storage.store import Store
 
-_VERSIONED = tuple(t for t in schemas.ALL if t.name not in {"runs", "stage_runs", "releases", "models"})
+_VERSIONED = tuple(t for t in schemas.ALL if t.name not in {"runs", "stage_runs", "releases", "models", "splits"})
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ BATCH = 1 << 16
 _DETECTED = "annotations_found"
 """What detectors alone found: the selected rows of the stored table `annotations`."""
 _VIEWS = frozenset({annotations_view.NAME, curated_view.NAME, *final_objects.VIEWS})
-_UNPINNED = frozenset({"runs", "stage_runs", "releases", "models"})
+_UNPINNED = frozenset({"runs", "stage_runs", "releases", "models", "splits"})
 _NO_TABLE = re.compile(r"Table with name (\S*[/.]\S*) does not exist")
 # What readers of disks and of buckets say of a file that is not there.
 _NO_FILE = ("FileNotFoundError", "No such file", "Object at location")

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
 from transforms.core.identity import hash_strings
+
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 def assign_splits(keys: pa.ChunkedArray, fractions: Mapping[str, float], seed: int) -> pa.Array:
@@ -17,24 +20,42 @@ def assign_splits(keys: pa.ChunkedArray, fractions: Mapping[str, float], seed: i
     A hash of key and seed is a number in 0..1, and the splits divide that range in the given order by their fractions.
     The shares of rows therefore only approximate the fractions if there are many keys.
     """
-    place = hash_strings(keys, seed).astype(np.float64) / 2.0**64
+    return splits_at(_place(keys, seed), fractions)
+
+
+def assign_blocks(
+    streams: pa.ChunkedArray, blocks: npt.NDArray[np.int64], fractions: Mapping[str, float], seed: int
+) -> pa.Array:
+    """Return the split of every row by its stream and the number of its block of time, shape (N,), int64.
+
+    Blocks of a stream take the places of a golden rotation, which begins at the hash of the stream: any few consecutive
+    blocks are spread over the splits nearly by their fractions, where hashes of few blocks would leave splits empty.
+    The split of a block does not depend on how many others there are.
+    """
+    return splits_at((_place(streams, seed) + blocks * _GOLDEN) % 1.0, fractions)
+
+
+def splits_at(place: npt.NDArray[np.float64], fractions: Mapping[str, float]) -> pa.Array:
+    """Return the split at each place in 0..1, shape (N,); the splits divide that range in order by their fractions."""
     names = list(fractions)
     cuts = np.cumsum([fractions[name] for name in names])[:-1]
-    return pa.array(names).take(pa.array(np.searchsorted(cuts, place, "right")))
+    return pa.array(names, pa.string()).take(pa.array(np.searchsorted(cuts, place, "right")))
 
 
-def joined_keys(units: pa.ChunkedArray, groups: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a key per row that is equal for rows of one unit, and of units connected by a duplicate group.
+def _place(keys: pa.ChunkedArray, seed: int) -> npt.NDArray[np.float64]:
+    return hash_strings(keys, seed).astype(np.float64) / 2.0**64
 
-    `units` names the stream or the scene of each row, `groups` its duplicate group (null for none). Without joining
-    such units, a split by streams or scenes would put near duplicates on both sides. Keys depend on all the rows given:
-    pass all frames, so that they do not depend on which frames are selected. Raises `ValueError` where a unit is null.
+
+def joined_keys(units: pa.ChunkedArray, *links: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a key per row that is equal for rows of one unit, and of units that are connected by a link.
+
+    `units` names what stays together anyway (a stream, a scene, a track), each of `links` a property that must not be
+    on two sides (a duplicate group, a content hash; null for none). Keys depend on all the rows given: pass all frames,
+    so that they do not depend on which frames are selected. Raises `ValueError` where a unit is null.
     """
     if units.null_count:
         raise ValueError(f"expected a unit (stream or scene) for every row, found {units.null_count} nulls")
-    frames = pl.DataFrame({"unit": pl.Series(units.to_pylist(), dtype=pl.String), "group_id": groups.to_pylist()})
-    pairs = frames.drop_nulls().unique()
-    shared = pairs.filter(pl.len().over("group_id") > 1).sort("group_id", "unit")
+    named = pl.Series("unit", units.to_pylist(), dtype=pl.String)
     root: dict[str, str] = {}
 
     def find(name: str) -> str:
@@ -43,9 +64,12 @@ def joined_keys(units: pa.ChunkedArray, groups: pa.ChunkedArray) -> pa.ChunkedAr
             name = root[name]
         return name
 
-    first_of: dict[str, str] = {}
-    for unit, group in shared.iter_rows():
-        a, b = find(first_of.setdefault(group, unit)), find(unit)
-        root[max(a, b)] = min(a, b)
+    for link in links:
+        pairs = pl.DataFrame({"unit": named, "link": pl.Series(link.to_pylist(), dtype=pl.String)})
+        shared = pairs.drop_nulls().unique().filter(pl.len().over("link") > 1).sort("link", "unit")
+        first_of: dict[str, str] = {}
+        for unit, value in shared.iter_rows():
+            a, b = find(first_of.setdefault(value, unit)), find(unit)
+            root[max(a, b)] = min(a, b)
     roots = {name: find(name) for name in root}
-    return frames["unit"].replace(roots).to_arrow().cast(pa.string())
+    return named.replace(roots).to_arrow().cast(pa.string())

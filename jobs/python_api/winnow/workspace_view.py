@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
@@ -18,6 +18,8 @@ from jobs.datasets.export import export as write_export
 from jobs.datasets.frame_sampling import SelectRequest
 from jobs.datasets.frame_sampling import select as write_selection
 from jobs.datasets.media import Media
+from jobs.datasets.split_units import SplitBy
+from jobs.datasets.splitting import length_of
 from jobs.storage import paths
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
@@ -220,7 +222,12 @@ class WorkspaceView:
         selection: str | None = None,
         everything: bool = False,
         split: Mapping[str, float] | None = None,
-        split_by: Literal["group", "scene", "stream"] = "group",
+        split_by: SplitBy = "auto",
+        block: str | None = None,
+        guard: str | None = None,
+        near_duplicates: bool = False,
+        max_leak: float | None = None,
+        strict: bool = False,
         seed: int = 0,
         media: Media | None = None,
         min_score: float | None = None,
@@ -235,7 +242,14 @@ class WorkspaceView:
             selection: Only frames of this selection; see `select`.
             everything: Also frames that are not kept; corrupt ones never.
             split: Names and fractions that add up to 1, as in `{"train": 0.8, "val": 0.2}`; None for one set.
-            split_by: What stays together in one split: groups of duplicates, or whole scenes or streams as well.
+            split_by: What stays together in one split: `time` (blocks of it), `track`, `scene`, `stream` or `group` (of
+                duplicates); `auto` divides by time videos of few scenes, by scene those of many, by group pictures.
+            block: Length of blocks of time, in frame numbers or as in `90s`; None for one that suits the stream.
+            guard: Least distance of frames of different splits, likewise; frames that are nearer are left out.
+            near_duplicates: Let near-duplicates be in several splits, but never frames of equal content.
+            max_leak: Share of the frames of a split, 0 to 1, that may be next to a training frame, or share a track or
+                a duplicate with one; None for any.
+            strict: Refuse to split frames in which no stage has searched for duplicates.
             seed: Another one gives another split.
             media: What becomes of the pictures: `copy`, `link` or `none`; None for what the format usually has.
             min_score: Leave out objects with a lower score, 0 to 1; their frames stay.
@@ -258,6 +272,11 @@ class WorkspaceView:
             everything=everything,
             split=split or {},
             split_by=split_by,
+            block=length_of("block", block),
+            guard=length_of("guard", guard),
+            near_duplicates=near_duplicates,
+            max_leak=max_leak,
+            strict=strict,
             seed=seed,
             media=media,
             min_score=min_score,

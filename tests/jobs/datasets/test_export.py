@@ -244,12 +244,14 @@ def test_a_condition_cannot_escape_its_brackets(exported: tuple[Workspace, Path]
         export(exported[0], ExportRequest("jsonl", place(tmp_path / "out"), where=where))
 
 
-def test_a_split_that_nothing_falls_into_has_its_file(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
-    export(exported[0], ExportRequest("coco", place(tmp_path / "out"), where="false", split={"train": 0.5, "val": 0.5}))
-    assert sorted(p.name for p in (tmp_path / "out/annotations").iterdir()) == [
-        "instances_train.json",
-        "instances_val.json",
-    ]
+def test_a_split_that_nothing_falls_into_is_refused(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+    split = {"train": 0.5, "val": 0.5}
+    with pytest.raises(UserError, match="no frame fits, so that there is nothing to split"):
+        export(exported[0], ExportRequest("coco", place(tmp_path / "out"), where="false", split=split))
+    one = ExportRequest("coco", place(tmp_path / "out"), where="stream_id = 'other' AND frame_idx = 0", split=split)
+    with pytest.raises(UserError, match=r"no frame fell into \w+ \(.*\); groups of duplicates that stay together: 1"):
+        export(exported[0], one)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("format_", ["coco", "yolo", "voc", "datumaro"])

@@ -45,3 +45,9 @@ def test_streams_that_share_duplicates_have_one_key() -> None:
         zip(rows["stream_id"].to_pylist(), joined_keys(rows["stream_id"], rows["group_id"]).to_pylist(), strict=True)
     )
     assert found == {"a": "a", "b": "a", "c": "a", "d": "d", "e": "e"}
+
+
+def test_units_are_joined_by_every_link() -> None:
+    units, groups = keys(["a", "b", "c", "d"]), pa.chunked_array([pa.array(["1", "1", None, None], pa.string())])
+    contents = keys(["w", "x", "x", "z"])
+    assert joined_keys(units, groups, contents).to_pylist() == ["a", "a", "a", "d"]

@@ -1,0 +1,72 @@
+"""Output of how the frames of a dataset were divided, and how far the splits leak."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jobs.cli.show import out, print_table
+
+_SHOWN = 5
+_LEFT_OUT = {
+    "near_border": "near a border between splits",
+    "shared_track": "share a track with a frame of another split",
+    "duplicate": "duplicates of frames of another split",
+}
+
+
+def print_split_report(report: Mapping[str, Any]) -> None:
+    """Print a `split_report` of a manifest: how streams were divided, what was left out, and the figures of leaks."""
+    for text in _ways(report["streams"]):
+        out.print(text)
+    if left := report["left_out"]:
+        reasons = ", ".join(f"{n:,} {_LEFT_OUT[reason]}" for reason, n in left.items())
+        out.print(f"left out so that splits do not leak: {reasons}")
+    if given := report["given_by_release"]:
+        out.print("in their splits for good: " + ", ".join(f"{n:,} since release {name}" for name, n in given.items()))
+    if unsearched := report["duplicates_unknown"]:
+        out.print(
+            f"near-duplicates are unknown in {_some(unsearched)}, where no stage has searched for them: only frames of "
+            "equal content are known to be together"
+        )
+    print_leaks(report)
+
+
+def print_leaks(report: Mapping[str, Any]) -> None:
+    """Print the figures of `leak_report`."""
+    against = report["against"]
+    found = report["of"]
+    rows: list[tuple[Any, ...]] = [("frames", *(each["frames"] for each in found.values()))]
+    for key, text in (("min", "least"), ("p05", "5 % quantile of"), ("median", "median")):
+        rows.append((f"{text} distance, frames", *(each["distance"][key] for each in found.values())))
+    rows.append(("within one sampling step", *(_share(each["distance"]["within_step"]) for each in found.values())))
+    if any(each["without_distance"] for each in found.values()):
+        rows.append(("frames without a distance", *(each["without_distance"] for each in found.values())))
+    for key, text in (("tracks", "tracks"), ("groups", "groups of duplicates")):
+        both = [f"{each[key]['in_both']:,} of {each[key]['in_it']:,}" for each in found.values()]
+        rows.append((f"{text} also in {against}", *both))
+    leaking = [f"{each['leaking']['frames']:,} ({each['leaking']['share']:.1%})" for each in found.values()]
+    rows.append(("frames that leak", *leaking))
+    print_table((f"compared with {against}", *found), rows)
+    if classes := report["classes"]:
+        splits = list(next(iter(classes.values())))
+        print_table(("objects", *splits), [(name, *counts.values()) for name, counts in classes.items()])
+
+
+def _ways(streams: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return a line for each way in which streams were divided."""
+    named: dict[tuple[str, ...], list[str]] = {}
+    for stream, way in streams.items():
+        lengths = [f"blocks of {way['block']}"] if "block" in way else []
+        lengths += [f"{way['guard']} apart"] if "guard" in way else []
+        named.setdefault((way["by"], *lengths), []).append(stream)
+    return [f"split by {', '.join(way)}: {_some(names)}" for way, names in named.items()]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
