@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from conf.stage_spec import Params
-from transforms.frames import clip, image
+from transforms.frames import clip_frame, image
 from transforms.models.detect.annotator import Annotator, MotionAnnotator, annotate_exported
 from transforms.models.detect.params import DetectorName
 from transforms.models.detect.pretrained import KINDS, PretrainedDetector
 from transforms.models.detect.prompted import OWL_KINDS, SAM3_KINDS, Owl, Sam3
 from transforms.models.detect.ultralytics_models import YoloDetector
 
-_SEES = (image.decode_color, clip.ClipFrame.color)
+_SEES = (image.decode_color, clip_frame.ClipFrame.color)
 _OF_TORCH = Params("annotate", only=("detector", "min_score", "max_objects", "precision"))
 
 

@@ -14,13 +14,13 @@ from transforms.assess import escalation, uncertainty
 from transforms.core import identity, intervals
 from transforms.curate import curation, curation_input, idle, scenes
 from transforms.curate.duplicates import grouping, incremental_groups
-from transforms.frames import clip, image
+from transforms.frames import clip, clip_frame, image
 from transforms.metrics import frame_measures, hashing, motion, quality, sketch
 from transforms.models import caption, embeddings, ocr, propagate, segment, track
 
-_CLIPS = (clip.ClipFrame.digest, clip.ClipFrame.gray, *clip.DAMAGE_RULES)
+_CLIPS = (clip_frame.ClipFrame.digest, clip_frame.ClipFrame.gray, *clip.DAMAGE_RULES)
 _DECODES = (image.read_header, image.decode_gray, image.shrink, *_CLIPS)
-_SEES = (image.decode_color, clip.ClipFrame.color)
+_SEES = (image.decode_color, clip_frame.ClipFrame.color)
 _PICTURE = Params("image")
 _INTERVALS = ("stream_id", "start_idx", "end_idx")
 """An interval is identified by its ends; its number in its stream follows from the other intervals."""
@@ -70,7 +70,7 @@ STAGES = (
         "media",
         "pixels",
         schemas.MEDIA,
-        code=(clip.ClipFrame.color, image.encode_jpeg),
+        code=(clip_frame.ClipFrame.color, image.encode_jpeg),
         params=(_PICTURE,),
         optional=True,
         joins=lambda config, chosen: config.ingest.materialize != "none",

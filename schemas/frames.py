@@ -25,7 +25,7 @@ STREAMS = Table(
         Column(
             "n_repeated",
             pa.int64(),
-            "Files skipped because another one has the same number, or packets of a clip with the same timestamp.",
+            "Files skipped because another one has the same number.",
             "files",
         ),
         Column("sampling", pa.string(), "Which frames of a clip are used: the value of `ingest.fps`.", nullable=True),
@@ -38,7 +38,7 @@ STREAMS = Table(
 )
 
 FILE_COLUMNS = (
-    Column("uri", pa.string(), "The file of the frame; for clips with the frame's timestamps, `#pts=…&key=…`."),
+    Column("uri", pa.string(), "The file of the frame; for clips with the frame's time, `#pts=…&key=…[&packet=…]`."),
     Column("size_bytes", pa.int64(), "Size of the file, or of the frame's packet in a clip.", "bytes", low=0),
     Column("mtime_ns", pa.int64(), "Modification time of the file.", "ns since 1970"),
     Column("stat_id", pa.int64(), "Hash of uri, size and mtime; 0 if they are no proof of unchanged content."),

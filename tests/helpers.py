@@ -153,12 +153,14 @@ def write_clip(
         stream = container.add_stream(codec, rate=25, options={**options, "g": str(gop), **(options_too or {})})
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
-        stream.codec_context.time_base = Fraction(1, 1000 if codec != "mpeg4" else 25)
+        # MPEG-2 and MPEG-4 know few rates.
+        ticks = 25 if codec.startswith("mpeg") else 1000
+        stream.codec_context.time_base = Fraction(1, ticks)
         if turn:
             stream.set_display_rotation(turn)
         for number, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(picture, format="gray")
-            frame.pts = times_ms[number] if times_ms else number * (40 if codec != "mpeg4" else 1)
+            frame.pts = times_ms[number] if times_ms else number * ticks // 25
             frame.time_base = stream.codec_context.time_base
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -99,6 +99,7 @@ def accept_loss(
     """
     import schemas
     from jobs.cli.json_output import print_json
+    from jobs.cli.show import out
     from jobs.core.errors import UserError
     from jobs.core.naming import new_job_id
     from jobs.diagnostics.losses import accept_loss as accept

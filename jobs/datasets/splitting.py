@@ -101,7 +101,7 @@ def divide(view: View, rows: pa.Table, request: SplitRequest, given: pl.DataFram
         pl.col("group_id").cast(pl.String)
     )
     streams = frames["stream_id"].unique().sort().to_list()
-    unsearched = tuple(s for s in streams if s not in view.selection.keys.get("duplicates", {}))
+    unsearched = tuple(s for s in streams if s not in view.selection.keys.get(schemas.DUPLICATES.written_by, {}))
     if request.strict and unsearched:
         raise UserError(
             f"--strict: near-duplicates are unknown in {', '.join(unsearched)}; run them with the stage duplicates"

@@ -15,8 +15,8 @@ from jobs.ingest.stream_listing import StreamFiles
 from jobs.storage.paths import Place
 from jobs.storage.store import Snapshot
 from transforms.core.identity import is_racy, stat_ids
-from transforms.frames import sampling as sampling_
-from transforms.frames.sampling import Sampling
+from transforms.frames import clip_index
+from transforms.frames.sampling import Sampling, sample
 from transforms.io import object_store
 
 
@@ -50,11 +50,11 @@ def list_clip(
         if known is not None:
             return known
     try:
-        index = sampling_.index_clip(str(path))
+        index = clip_index.index_clip(str(path))
     except OSError as error:
         described["source_id"] = None
         return StreamFiles.of(stream_id, str(path), NO_FRAMES, **described, step=1, error=one_line(error))
-    chosen = sampling_.sample(index, sampling)
+    chosen = sample(index, sampling)
     columns = (
         chosen,
         pa.array(index.fragments(chosen), pa.string()),
@@ -64,7 +64,7 @@ def list_clip(
     files = pa.table(dict(zip(NO_FRAMES.column_names, columns, strict=True)))
     # Sampling leaves no gaps: every frame follows the sampled one before it.
     step = int(np.diff(chosen).max()) if len(chosen) > 1 else 1
-    return StreamFiles.of(stream_id, str(path), files, **described, step=step, n_repeated=index.n_repeated)
+    return StreamFiles.of(stream_id, str(path), files, **described, step=step)
 
 
 def _status(path: Place) -> tuple[int, int, int | None]:

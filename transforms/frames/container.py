@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ from typing import Any
 from transforms.io import object_store
 from transforms.io.frame_bytes import NoFileError
 from transforms.io.object_file import ObjectFile
+
+_BOX_HEADER_BYTES = 16
+_MOST_BOXES = 1000
 
 
 class ClipError(OSError):
@@ -47,13 +52,65 @@ def open_clip(source: Path | ObjectFile) -> Any:
     try:
         container = av.open(str(source) if isinstance(source, Path) else source, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as error:
-        raise ClipError(f"expected a video clip, found something else ({error})") from error
-    streams = container.streams.video
-    # Decoding a stream without codec parameters crashes the process.
-    if not streams or streams[0].codec_context is None:
+        raise ClipError(_why_not_a_clip(source, error)) from error
+    try:
+        video_of(container)
+    except ClipError:
         container.close()
-        raise ClipError("expected a video stream that can be decoded, found none")
+        raise
     return container
+
+
+def video_of(container: Any) -> Any:
+    """Return the video stream of a clip: the first one that is no cover picture. Raises `ClipError` without one."""
+    from av.stream import Disposition
+
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not streams:
+        kinds = sorted({stream.type for stream in container.streams} - {"video"})
+        found = " and ".join(("sound" if kind == "audio" else kind) for kind in kinds) or "none"
+        cover = " with a cover picture" if container.streams.video else ""
+        raise ClipError(f"expected a video stream, found {found}{cover}" + (" only" if kinds else ""))
+    # Decoding a stream without codec parameters crashes the process.
+    if streams[0].codec_context is None:
+        raise ClipError("expected a video stream that can be decoded, found one of an unknown codec")
+    return streams[0]
+
+
+def _why_not_a_clip(source: Path | ObjectFile, error: Exception) -> str:
+    """Return in words why a file cannot be opened as a clip."""
+    begin, boxes = _boxes(source)
+    if not begin:
+        return "expected a video clip, found an empty file"
+    if boxes and boxes[0] == b"ftyp" and b"moov" not in boxes:
+        return (
+            "expected a video clip, found a recording that was never closed, or a part of one: the index of its frames "
+            "(`moov`), which is written last, is missing. Copy it from the camera again; if it is no longer than this "
+            "there, tools such as untrunc can rebuild the index with the help of a sound recording of the same camera"
+        )
+    if isinstance(error, EOFError):
+        return "expected a video clip with frames, found one that ends before its first: nothing was recorded"
+    said = getattr(error, "strerror", None) or str(error)
+    return f"expected a video clip, found something else: it starts with {begin[:8].hex(' ')} ({said})"
+
+
+def _boxes(source: Path | ObjectFile) -> tuple[bytes, list[bytes]]:
+    """Return the first bytes of a file and the types of its boxes (ISO/IEC 14496-12, 4.2), as far as they go."""
+    boxes: list[bytes] = []
+    with source.open("rb") if isinstance(source, Path) else contextlib.nullcontext(source) as file:
+        file.seek(0)
+        begin = head = file.read(_BOX_HEADER_BYTES)
+        at = 0
+        while len(head) == _BOX_HEADER_BYTES and len(boxes) < _MOST_BOXES:
+            size, kind, long_size = struct.unpack(">I4sQ", head)
+            boxes.append(kind)
+            size = long_size if size == 1 else size
+            if size < _BOX_HEADER_BYTES // 2:
+                break
+            at += size
+            file.seek(at)
+            head = file.read(_BOX_HEADER_BYTES)
+    return begin, boxes
 
 
 def packets_of(container: Any, stream: Any) -> Iterator[Any]:

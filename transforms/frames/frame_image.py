@@ -7,7 +7,8 @@ from typing import NamedTuple, Self
 from blake3 import blake3
 
 from transforms.core.identity import content_id
-from transforms.frames.clip import Clip, ClipFrame, FrameName
+from transforms.frames.clip import Clip, FrameName
+from transforms.frames.clip_frame import ClipFrame
 from transforms.frames.image import (
     Color,
     CorruptImageError,

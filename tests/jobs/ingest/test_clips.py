@@ -34,7 +34,7 @@ from tests.helpers import (
     write_clip,
     write_noise_stream,
 )
-from transforms.frames import sampling
+from transforms.frames import clip_index
 from transforms.frames.clip import Clip, FrameName
 from transforms.frames.image import encode_jpeg
 
@@ -106,7 +106,7 @@ def test_an_unchanged_clip_is_not_read_again(
     workspace: Workspace, footage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go(workspace, footage)
-    monkeypatch.setattr(sampling, "index_clip", None)
+    monkeypatch.setattr(clip_index, "index_clip", None)
     record = go(workspace, footage)
     assert computed(record) == {}
     assert record.counts["frames_read"] == 0

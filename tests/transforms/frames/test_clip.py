@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from tests.helpers import damage, scenery, write_clip
 from transforms.frames.clip import Clip, FrameName
+from transforms.frames.clip_index import ClipIndex, index_clip
 from transforms.frames.image import CorruptImageError, ImageParams
-from transforms.frames.sampling import ClipIndex, index_clip
 from transforms.io.frame_bytes import FileChangingError, NoFileError
 
 PARAMS = ImageParams()
@@ -154,7 +154,7 @@ def test_frames_that_decode_from_no_keyframe_are_searched_from_the_start_once(
 
 
 def test_frame_names_are_parsed() -> None:
-    index = ClipIndex(np.array([0, 40]), np.array([0, 0]), np.array([9, 9]), Fraction(1, 1000), 0)
+    index = ClipIndex(np.array([0, 40]), np.array([0, 0]), np.array([9, 9]), Fraction(1, 1000))
     assert index.fragments(np.array([1])) == ["#pts=40&key=0"]
     assert FrameName.parse("/a/b#1.mp4#pts=40&key=-8") == FrameName("/a/b#1.mp4", 40, -8)
     assert FrameName.parse("/a/b.mp4") is None
