@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+import schemas
 from jobs.core.errors import UserError
 from jobs.datasets.given_splits import by_content
 from jobs.datasets.split_units import BY_TIME, BY_TRACK, Division, SplitBy, divisions, track_keys, unit_keys
