@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +19,7 @@ FORMAT = 1
 
 _MARKER = "winnow.json"
 _SHOWN = 60
+_UNUSABLE = re.compile(r"%[0-9A-Fa-f]{2}|[\x00-\x1f\x7f]")
 DEFAULT = ".winnow"
 
 
@@ -39,6 +41,12 @@ class Workspace:
         root = paths.absolute(named)
         if root.is_bucket:
             raise UserError(f"workspace {named}: expected a prefix in the bucket, as in s3://BUCKET/winnow")
+        # A place that the library of the tables takes for another one: it decodes once too often, links resolved.
+        if wrong := _UNUSABLE.search(str(root) if root.is_remote else os.path.realpath(str(root))):
+            raise UserError(
+                f"workspace {root}: expected a path without {wrong[0]!r}; no table can lie below a name with control "
+                "characters, or with % before two hex digits"
+            )
         found = cls(root)
         found._check()
         return found

@@ -59,3 +59,17 @@ def test_a_marker_that_says_no_format_is_refused(tmp_path: Path, text: str) -> N
     )
     (tmp_path / "winnow.json").write_text(f'{{"format": {FORMAT}}}')
     assert Workspace.at(tmp_path).exists
+
+
+@pytest.mark.parametrize("name", ["x%20y", "a\tb", "a\nb"])
+def test_a_place_that_tables_cannot_have_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="expected a path without"):
+        Workspace.at(tmp_path / name / "tables")
+    (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / name)
+    with pytest.raises(UserError, match="expected a path without"):
+        Workspace.at(tmp_path / "link" / "tables")
+
+
+def test_a_percent_sign_alone_is_part_of_a_name(tmp_path: Path) -> None:
+    assert Workspace.at(tmp_path / "100% of it" / "tables").create().exists
