@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from jobs.views import final_objects
 from jobs.views.view import View
 from schemas import FRAME_KEY
 from transforms.assess.detection_scores import Scores, score
+from transforms.formats.reviewing.shapes import HASH_DIGITS, parse_name
 from transforms.frames.clip import KEY_PATTERN
 
 _SHOWN = 3
@@ -34,12 +35,14 @@ class Matching:
 
     `missing` images are no frame, `ambiguous` ones could be several, and `unseen` ones are frames that were not
     annotated; these are not scored. `foreign`: detected categories that are not in the ground truth.
+    `unreviewed`: objects of the ground truth that a model of this workspace found, and no person has reviewed.
     """
 
     missing: list[str] = field(default_factory=list)
     ambiguous: list[str] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
+    unreviewed: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,14 +92,17 @@ def evaluate_view(view: View, truth: Path, kind: IouType, min_score: float, as_f
     if not are_known(view):
         raise UserError("there are no annotations; make some with `winnow run --profile annotate`")
     images, matching = _match(view, document)
+    matching = replace(matching, unreviewed=_unreviewed(view, document))
     rows = _annotations(view, images, kind, "annotations" if as_found else final_objects.NAME)
-    ids = {c["name"].strip().casefold(): c["id"] for c in document["categories"]}
-    known = pl.Series([name.strip().casefold() in ids for name in rows["category"].to_list()], dtype=pl.Boolean)
+    ids = _category_ids([c["name"] for c in document["categories"]], rows["category"].unique().to_list())
+    ids = {name: document["categories"][at]["id"] for name, at in ids.items()}
+    known = pl.Series([name in ids for name in rows["category"].to_list()], dtype=pl.Boolean)
     matching.foreign.extend(sorted(rows.filter(~known)["category"].unique().to_list()))
     if rows.height and not known.any():
         raise UserError(
             f"no detected category ({', '.join(matching.foreign[:_SHOWN])}, …) is in the ground truth "
-            f"({', '.join(list(ids)[:_SHOWN])}, …); give them equal names with annotate.names"
+            f"({', '.join(c['name'] for c in document['categories'][:_SHOWN])}, …); give them equal names with "
+            "annotate.names"
         )
     found = [_found(row, ids, kind) for row in rows.filter(known).iter_rows(named=True)]
     seen = set(images["image_id"].to_list())
@@ -106,6 +112,36 @@ def evaluate_view(view: View, truth: Path, kind: IouType, min_score: float, as_f
         "annotations": [a for a in document["annotations"] if a["image_id"] in seen],
     }
     return _result(scored, found, kind, min_score, matching)
+
+
+def _unreviewed(view: View, truth: Mapping[str, Any]) -> int:
+    """Return how many objects of the ground truth a model of this workspace found, and no person has reviewed.
+
+    Exports of Winnow have the id of each object.
+    """
+    ids = [str(each["winnow_id"]) for each in truth["annotations"] if "winnow_id" in each]
+    exported = pl.LazyFrame({"annotation_id": ids}, schema={"annotation_id": pl.String}).unique()
+    shown = view.lazy(final_objects.NAME).filter(~pl.col("decision").is_in(final_objects.HUMAN).fill_null(False))
+    return exported.join(shown.select("annotation_id"), on="annotation_id", how="semi").collect().height
+
+
+def _category_ids(truth: Sequence[str], found: Sequence[str]) -> dict[str, int]:
+    """Return for each detected category the position of that category in the ground truth; none for unknown ones.
+
+    Equal names come first. A name that differs in case or spaces at its ends is taken for another one only if that is
+    the only one like it, and is not itself detected.
+    """
+    exact = {name: at for at, name in enumerate(truth)}
+    folded: dict[str, list[int]] = {}
+    for at, name in enumerate(truth):
+        folded.setdefault(name.strip().casefold(), []).append(at)
+    ids = {name: exact[name] for name in found if name in exact}
+    taken = set(ids.values())
+    for name in found:
+        like = folded.get(name.strip().casefold(), [])
+        if name not in exact and len(like) == 1 and like[0] not in taken:
+            ids[name] = like[0]
+    return ids
 
 
 def _result(
@@ -120,7 +156,8 @@ def _result(
 def _match(view: View, truth: Mapping[str, Any]) -> tuple[pl.DataFrame, Matching]:
     """Return the annotated frames that are images of the ground truth, with `image_id`, and what was not matched."""
     annotated = view.lazy("annotated").select(*FRAME_KEY, seen=pl.lit(True))
-    frames = view.lazy("frames").select(*FRAME_KEY, "uri", "width", "height").join(annotated, on=FRAME_KEY, how="left")
+    columns = [*FRAME_KEY, "uri", "width", "height", "content_hash"]
+    frames = view.lazy("frames").select(columns).join(annotated, on=FRAME_KEY, how="left")
     names = pl.DataFrame(
         {
             "image_id": pl.Series([str(i["id"]) for i in truth["images"]], dtype=pl.String),
@@ -134,7 +171,10 @@ def _match(view: View, truth: Mapping[str, Any]) -> tuple[pl.DataFrame, Matching
     ).drop("image_id")
     everything = frames.collect()
     # Exports of Winnow have stream and number of each image.
-    exported = names.drop_nulls(FRAME_KEY).join(everything, on=FRAME_KEY)
+    exported = names.drop_nulls(FRAME_KEY).join(everything, on=FRAME_KEY).drop("content_hash")
+    sent = _sent_for_review(names.join(exported, on="at", how="anti").drop(FRAME_KEY), everything)
+    exported = pl.concat([exported, sent.select(exported.columns)])
+    everything = everything.drop("content_hash")
     others = names.join(exported, on="at", how="anti").drop(FRAME_KEY)
     last = pl.col("file_name").str.extract(r"([^/]+)$")
     by_name = everything.filter(~pl.col("uri").str.contains(KEY_PATTERN)).with_columns(
@@ -164,6 +204,21 @@ def _match(view: View, truth: Mapping[str, Any]) -> tuple[pl.DataFrame, Matching
         )
     ids = [truth["images"][at]["id"] for at in known["at"].to_list()]
     return known.select(FRAME_KEY).with_columns(image_id=pl.Series(ids, dtype=pl.Object)), matching
+
+
+def _sent_for_review(names: pl.DataFrame, frames: pl.DataFrame) -> pl.DataFrame:
+    """Return the images whose names are those that exports for annotation tools give to frames, with these frames.
+
+    Folders before the name are ignored, since tools change them; content that several frames have is not matched.
+    """
+    parsed = [parse_name(name) for name in names["file_name"].to_list()]
+    sent = names.with_columns(
+        pl.Series("frame_idx", [name.number if name else None for name in parsed], dtype=pl.Int64),
+        pl.Series("digits", [name.hash if name else None for name in parsed], dtype=pl.String),
+    )
+    known = frames.with_columns(digits=pl.col("content_hash").str.head(HASH_DIGITS))
+    found = sent.drop_nulls("digits").join(known, on=["frame_idx", "digits"])
+    return found.filter(pl.len().over("at") == 1)
 
 
 def _refuse_sizes(matched: pl.DataFrame) -> None:
@@ -197,7 +252,7 @@ def _annotations(view: View, images: pl.DataFrame, kind: IouType, table: str) ->
 def _found(row: Mapping[str, Any], ids: Mapping[str, Any], kind: IouType) -> dict[str, Any]:
     found = {
         "image_id": row["image_id"],
-        "category_id": ids[row["category"].strip().casefold()],
+        "category_id": ids[row["category"]],
         "bbox": [row["bbox_x"], row["bbox_y"], row["bbox_w"], row["bbox_h"]],
         "score": row["score"],
     }

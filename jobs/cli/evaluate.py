@@ -120,6 +120,12 @@ def detections(
         paths.place(out).write(page(result, "Winnow: detections against labels", truth.name).encode())
     for line in left_out(result.matching):
         err.print(f"not scored: {line}", soft_wrap=True)
+    if result.matching.unreviewed:
+        err.print(
+            f"warning: {result.matching.unreviewed:,} of {result.n_truth:,} labelled objects are what models of this "
+            "workspace found, and no person has reviewed: agreement with them says nothing of the truth",
+            soft_wrap=True,
+        )
     plain = result.to_dict()
     if as_json:
         print_json(plain)

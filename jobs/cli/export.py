@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import JsonOption, MediaMode, ReleaseOption, RunOption, WhereOption, WorkspaceOption
+from jobs.cli.options import JsonOption, MediaMode, ReleaseOption, RunOption, WorkspaceOption
 
 
 class ExportFormat(StrEnum):
@@ -41,7 +41,14 @@ def export(
     workspace: WorkspaceOption = None,
     run: RunOption = None,
     release: ReleaseOption = None,
-    where: WhereOption = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            help="Only frames for which this SQL condition on `curated` holds, or on one of their `objects`, as in "
+            "\"objects.category = 'car'\".",
+            metavar="SQL",
+        ),
+    ] = None,
     selection: Annotated[
         str | None, typer.Option(help="Only the frames of this selection: see winnow select.", metavar="NAME")
     ] = None,
@@ -108,6 +115,21 @@ def export(
     only_reviewed: Annotated[
         bool, typer.Option("--only-reviewed", help="Only frames that a person has reviewed: see winnow review.")
     ] = False,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Only objects of these classes, numbered in this order; frames stay.", metavar="car,bus"),
+    ] = None,
+    renamed: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="Export a category as another class; may be repeated.", metavar="truck=car"),
+    ] = None,
+    class_file: Annotated[
+        str | None,
+        typer.Option(help="File with a class on each line, in the order of their numbers.", metavar="FILE"),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a dataset of another release or workspace.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write the kept frames as a dataset, with a manifest that identifies the data.
@@ -119,6 +141,7 @@ def export(
     from jobs.cli.show import out as console
     from jobs.datasets.export import ExportRequest
     from jobs.datasets.export import export as write
+    from jobs.datasets.export_classes import ClassChoice, names_in, names_of, renames_of
     from jobs.datasets.splitting import length_of
     from jobs.storage import paths
     from jobs.storage.workspace import Workspace
@@ -137,11 +160,17 @@ def export(
         media.value if media else None,
         min_score,
         only_reviewed,
+        ClassChoice(
+            names_of("--classes", classes),
+            renames_of(renamed or []),
+            names_in("--class-file", paths.absolute(class_file)) if class_file else (),
+        ),
         length_of("--block", block),
         length_of("--guard", guard),
         near_duplicates,
         max_leak,
         strict,
+        overwrite,
     )
     manifest = write(Workspace.at(workspace), request)
     if as_json:
@@ -158,7 +187,9 @@ def export(
             f"{manifest['selection']['left_out']:,} frames of the selection are left out: "
             "they are no longer kept, were replaced by other pictures, or do not fit --where"
         )
-    if manifest.get("not_annotated"):
+    if manifest.get("not_annotated") == total > 0:
+        console.print("none of these frames was annotated (winnow run --profile annotate): what they show is not known")
+    elif manifest.get("not_annotated"):
         console.print(
             f"{manifest['not_annotated']:,} of these frames were not annotated (annotate.frames=all annotates all): "
             "whether they hold objects is not known"
@@ -166,6 +197,8 @@ def export(
     for what, n in (manifest.get("left_out", {}) | manifest.get("simplified", {})).items():
         if what in _LOSSES:
             console.print(f"{n:,} objects {_LOSSES[what]}")
+    if manifest.get("classes", {}).get("objects_left_out"):
+        console.print(f"{manifest['classes']['objects_left_out']:,} objects of other classes are left out")
     if report := manifest.get("split_report"):
         print_split_report(report)
 

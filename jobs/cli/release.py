@@ -72,6 +72,7 @@ def show(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOpt
     from jobs.cli.json_output import print_json
     from jobs.cli.print_splits import print_leaks
     from jobs.cli.show import out, print_table
+    from jobs.datasets.label_diff import class_counts, reviewed_frames
     from jobs.datasets.split_report import reports_of_release
     from jobs.storage.workspace import Workspace
     from jobs.views import snapshot_spec
@@ -84,11 +85,16 @@ def show(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOpt
     view = View.of(Workspace.at(workspace), release=name)
     found = verdicts(view)
     splits = reports_of_release(store, view)
+    labels = {"classes": class_counts(view), "reviewed_frames": reviewed_frames(view)}
     if as_json:
-        counts = {"frames": found.frames, "kept": found.kept, "reasons": found.reasons, "splits": splits}
+        counts = {"frames": found.frames, "kept": found.kept, "reasons": found.reasons, **labels, "splits": splits}
         print_json({"name": name, "note": row["note"], "job_id": row["job_id"], **counts, **manifest})
         return
     out.print(f"release {name}: kept {found.kept:,} of {found.frames:,} frames")
+    if labels["classes"]:
+        print_table(("class", "objects on kept frames"), labels["classes"].items())
+    for reviewer, n in labels["reviewed_frames"].items():
+        out.print(f"{n:,} frames reviewed by {reviewer}")
     for seed, report in splits.items():
         parts = ", ".join(f"{n:,} {split}" for split, n in report["frames"].items())
         out.print(f"in splits for good{f' under seed {seed}' if seed else ''}: {parts}")
@@ -103,22 +109,33 @@ def show(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOpt
 def diff(
     before: NameArgument, after: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False
 ) -> None:
-    """Compare two releases: frames added, gone and changed, and frames newly kept or dropped.
+    """Compare two releases: frames added, gone, changed, newly kept or dropped, and how labels differ.
 
     Example: winnow release diff night-v1 night-v2
     """
     from jobs.cli.json_output import print_json
-    from jobs.cli.show import print_table
+    from jobs.cli.show import out, print_table
     from jobs.datasets import release
+    from jobs.datasets.label_diff import label_difference
     from jobs.storage.workspace import Workspace
     from jobs.views.view import View
 
     place = Workspace.at(workspace)
-    found = release.difference(View.of(place, release=before), View.of(place, release=after)).values()
+    views = View.of(place, release=before), View.of(place, release=after)
+    found, labels = release.difference(*views).values(), label_difference(*views)
     if as_json:
-        print_json({"before": before, "after": after, **found})
+        print_json({"before": before, "after": after, **found, "labels": labels})
         return
     reasons = found.pop("newly_dropped_for")
     rows = [(name.replace("_", " "), count) for name, count in found.items()]
     rows += [(f"newly dropped for {reason}", count) for reason, count in reasons.items()]
     print_table(("frames", f"{before} → {after}"), rows)
+    if labels["classes"]:
+        counts = list(next(iter(labels["classes"].values())))
+        print_table(("objects", *counts), [(name, *each.values()) for name, each in labels["classes"].items()])
+    if labels["relabelled"]:
+        print_table(("relabelled", "objects"), labels["relabelled"].items())
+    if labels["moved_iou"] is not None:
+        out.print(f"median overlap of moved boxes with what they were: {labels['moved_iou']:.2f}")
+    for reviewer, n in labels["reviewed_frames"].items():
+        out.print(f"{n:,} frames reviewed by {reviewer}")

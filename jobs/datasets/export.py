@@ -19,12 +19,13 @@ from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from jobs.datasets import tabular
 from jobs.datasets.atomic_publish import put_in_place, staged
-from jobs.datasets.export_manifest import MANIFEST, PICTURES, foreign, list_of
+from jobs.datasets.export_classes import ClassChoice, with_classes
+from jobs.datasets.export_manifest import MANIFEST, PICTURES, foreign, list_of, other_dataset
 from jobs.datasets.export_objects import are_known, models_of, nested, objects_of, refuse_without_masks, review_counts
 from jobs.datasets.frame_sampling import frames_of
 from jobs.datasets.given_splits import given_splits, record
 from jobs.datasets.leak_report import NO_OBJECTS, refuse_leaks
-from jobs.datasets.media import Media, bring, named
+from jobs.datasets.media import Level, Media, bring, named
 from jobs.datasets.split_report import report_of
 from jobs.datasets.split_units import SplitBy
 from jobs.datasets.splitting import SplitRequest, Splits, divide
@@ -33,6 +34,7 @@ from jobs.storage.paths import Place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views import final_objects, snapshot_spec
+from jobs.views.relations import words_of
 from jobs.views.statement import check_condition
 from jobs.views.view import View
 from schemas import FRAME_KEY
@@ -73,11 +75,13 @@ class ExportRequest:
     media: Media | None = None
     min_score: float | None = None
     only_reviewed: bool = False
+    classes: ClassChoice = ClassChoice()
     block: Length | None = None
     guard: Length | None = None
     near_duplicates: bool = False
     max_leak: float | None = None
     strict: bool = False
+    overwrite: bool = False
 
 
 _Files = Callable[[pa.Table, Sequence[str], Objects | None], dict[str, bytes]]
@@ -85,7 +89,10 @@ _Files = Callable[[pa.Table, Sequence[str], Objects | None], dict[str, bytes]]
 
 @dataclass(frozen=True)
 class _Format:
-    """An export format; `images` is the folder of its images, `allowed` the values of `media` that it supports."""
+    """An export format; `images` is the folder of its images, `allowed` the values of `media` that it supports.
+
+    `of_one_stream`: the folders of images, below that one, where they are of one stream alone.
+    """
 
     files: _Files
     media: Media
@@ -93,6 +100,7 @@ class _Format:
     allowed: tuple[Media, ...] = ("copy", "link", "none")
     by_masks: bool = False
     packed: bool = False
+    of_one_stream: tuple[Level, ...] = ("split", "stream")
 
 
 def _tabular(kind: str) -> _Files:
@@ -109,10 +117,12 @@ FORMATS: Mapping[str, _Format] = {
     "jsonl": _Format(_tabular("jsonl"), "none"),
     "parquet": _Format(_tabular("parquet"), "none"),
     # Readers find label files by the paths of the images.
-    "yolo": _Format(yolo_files("detect"), "copy", yolo.IMAGES, ("copy", "link")),
-    "yolo-segment": _Format(yolo_files("segment"), "copy", yolo.IMAGES, ("copy", "link"), by_masks=True),
-    "yolo-obb": _Format(yolo_files("obb"), "copy", yolo.IMAGES, ("copy", "link"), by_masks=True),
-    "voc": _Format(voc_files, "copy", voc.IMAGES, ("copy", "link")),
+    "yolo": _Format(yolo_files("detect"), "copy", yolo.IMAGES, ("copy", "link"), of_one_stream=("split",)),
+    "yolo-segment": _Format(
+        yolo_files("segment"), "copy", yolo.IMAGES, ("copy", "link"), True, of_one_stream=("split",)
+    ),
+    "yolo-obb": _Format(yolo_files("obb"), "copy", yolo.IMAGES, ("copy", "link"), True, of_one_stream=("split",)),
+    "voc": _Format(voc_files, "copy", voc.IMAGES, ("copy", "link"), of_one_stream=()),
     "datumaro": _Format(datumaro_files, "copy"),
     "webdataset": _Format(lambda rows, splits, objects: {}, "copy", allowed=("copy",), packed=True),
 }
@@ -126,20 +136,24 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
     image has changed since it was measured.
     """
     store = Store(workspace.require().root)
-    _check(request)
+    _check(request, store)
     chosen = snapshot_spec.choose(store, request.run, request.release)
     if chosen.versions is None:
         chosen = snapshot_spec.pinned(store)
     view, kind = View(store, chosen), FORMATS[request.format]
     rows = _rows(view, request)
     refuse_outdated(view, rows)
-    n_chosen = rows.num_rows
+    facts: dict[str, Any] = {"selection": _selection(view, rows.num_rows, request)}
     rows, divided = _divided(rows, view, request, store)
     objects = objects_of(view, rows, request.min_score) if are_known(view) else None
     _check_objects(objects, request)
-    report = _split_report(view, rows, objects, divided, request) if divided else None
+    if objects is not None and request.classes:
+        objects, facts["classes"] = with_classes(objects, request.classes)
+    if divided:
+        facts["split_report"] = _split_report(view, rows, objects, divided, request)
     media = request.media or kind.media
-    rows = named(rows, media, kind.images, _pictures(view, rows, store.root))
+    below = kind.of_one_stream if len(pc.unique(rows["stream_id"])) == 1 else ("split", "stream")
+    rows = named(rows, media, kind.images, _pictures(view, rows, store.root), below)
     with staged(request.out) as temporary:
         bring(rows, media, temporary)
         public = rows.drop_columns(["source", "expected"])
@@ -153,19 +167,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
         elif media != "none":
             hashes[PICTURES] = _written(temporary / PICTURES, list_of(rows["file_name"]))
         manifest = _manifest(request, media, chosen, store, rows, hashes)
-        manifest["selection"] = _selection(view, n_chosen, request)
-        if report:
-            manifest["split_report"] = report
-        models = models_of(view, rows, objects or Objects.none())
-        if models or objects is not None:
-            manifest["models"] = models
-        if objects is not None:
-            manifest |= {
-                **losses(request.format, rows, objects),
-                "min_score": request.min_score,
-                "only_reviewed": request.only_reviewed,
-                **review_counts(view, rows),
-            }
+        manifest |= facts | _annotations(view, rows, objects, request)
         # Tables are small beside pictures, and a damaged page of one would be frozen into a dataset.
         view.verify_files()
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
@@ -178,6 +180,20 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
     return manifest
 
 
+def _annotations(view: View, rows: pa.Table, objects: Objects | None, request: ExportRequest) -> dict[str, Any]:
+    """Return what the manifest says of the objects, of what found them, and of frames that were not annotated."""
+    models = models_of(view, rows, objects or Objects.none())
+    if objects is None:
+        return {"not_annotated": rows.num_rows} | ({"models": models} if models else {})
+    return {
+        "models": models,
+        **losses(request.format, rows, objects),
+        "min_score": request.min_score,
+        "only_reviewed": request.only_reviewed,
+        **review_counts(view, rows),
+    }
+
+
 def _written(path: Path, data: bytes) -> str:
     """Write a file and return the hash of its bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -186,8 +202,10 @@ def _written(path: Path, data: bytes) -> str:
 
 
 def _check_objects(objects: Objects | None, request: ExportRequest) -> None:
-    if objects is None and request.min_score is not None:
-        raise UserError("--min-score: these frames were never annotated; run them with --profile annotate")
+    options = {"--min-score": request.min_score is not None, "--classes, --map, --class-file": request.classes}
+    for option, is_given in options.items():
+        if objects is None and is_given:
+            raise UserError(f"{option}: these frames were never annotated; run them with --profile annotate")
     if objects is None:
         return
     if objects.rows.num_rows > objects.rows["mask_rle"].null_count:
@@ -196,7 +214,7 @@ def _check_objects(objects: Objects | None, request: ExportRequest) -> None:
         refuse_without_masks(objects, request.format)
 
 
-def _check(request: ExportRequest) -> None:
+def _check(request: ExportRequest, store: Store) -> None:
     problems = []
     if request.format not in FORMATS:
         problems.append(f"unknown format {request.format!r}; there are: {', '.join(FORMATS)}")
@@ -212,8 +230,18 @@ def _check(request: ExportRequest) -> None:
     if request.max_leak is not None and not 0 <= request.max_leak <= 1:
         problems.append(f"--max-leak {request.max_leak:g}: expected a share from 0 to 1")
     problems += _taken(request)
+    other = other_dataset(request.out, _identity(store), request.release)
+    if other and not request.overwrite:
+        problems.append(
+            f"{request.out} holds a dataset of {other}; name another folder, or replace it with --overwrite"
+        )
     if problems:
         raise UserError(problems)
+
+
+def _identity(store: Store) -> str | None:
+    """Return the first run of a workspace, which identifies its datasets; None if it had none."""
+    return min(store.read(schemas.RUNS, ("job_id",))["job_id"].to_pylist(), default=None)
 
 
 def _taken(request: ExportRequest) -> Iterator[str]:
@@ -240,7 +268,7 @@ def _rows(view: View, request: ExportRequest) -> pa.Table:
         tests.append("keep")
     if request.where is not None:
         check_condition(request.where)
-        tests.append(f"({request.where})")
+        tests.append(_condition(request.where))
     rows = view.sql(f"SELECT * FROM curated WHERE {' AND '.join(tests)} ORDER BY stream_id, frame_idx")
     wanted = [frames_of(view, request.selection)] if request.selection is not None else []
     wanted += [view.lazy(final_objects.REVIEWED).collect()] if request.only_reviewed else []
@@ -249,6 +277,14 @@ def _rows(view: View, request: ExportRequest) -> pa.Table:
         chosen = numbered.join(frames, on=[*FRAME_KEY, "content_hash"], how="semi")
         rows = rows.take(chosen["row"].sort().to_numpy())
     return rows
+
+
+def _condition(where: str) -> str:
+    """Return a condition on `curated`; one that names `objects` holds for frames on which it holds for an object."""
+    if "objects" not in words_of(where.casefold()):
+        return f"({where})"
+    same = " AND ".join(f"objects.{name} = curated.{name}" for name in FRAME_KEY)
+    return f"EXISTS (SELECT 1 FROM objects WHERE {same} AND ({where}))"
 
 
 def _divided(rows: pa.Table, view: View, request: ExportRequest, store: Store) -> tuple[pa.Table, Splits | None]:
@@ -309,7 +345,7 @@ def _manifest(
     return {
         "format": request.format,
         "frames": {c["values"]: c["counts"] for c in counts},
-        "source": {"release": request.release, "run": run, **chosen.manifest()},
+        "source": {"workspace": _identity(store), "release": request.release, "run": run, **chosen.manifest()},
         "where": request.where,
         "all": request.everything,
         "split": dict(request.split),

@@ -52,6 +52,21 @@ def foreign(out: Place, folders: Mapping[str, str]) -> str | None:
     return min(rest - below, default=None) or _beside_unlisted(below, n_frames if media != "none" else 0, manifest)
 
 
+def other_dataset(out: Place, workspace: str | None, release: str | None) -> str | None:
+    """Return of what another dataset in a folder is: of another workspace, or of another release; None for no other.
+
+    `workspace` is the first run of the one that is exported, `release` its release.
+    """
+    try:
+        source = json.loads((out / MANIFEST).read())["source"]
+        found, of = source.get("workspace"), source["release"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if found != workspace:
+        return "another workspace"
+    return f"release {of}" if of and of != release else None
+
+
 def _lines(file: Place) -> list[str]:
     return file.read().decode(errors="replace").split("\n")
 

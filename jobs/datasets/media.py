@@ -14,6 +14,7 @@ from blake3 import blake3
 
 from jobs.core.errors import RunFailedError, UserError
 from jobs.storage import paths
+from transforms.formats.exports.folder_names import folder_of
 from transforms.frames.clip import KEY_PATTERN, Clip, FrameName
 from transforms.frames.image import CorruptImageError, encode_jpeg
 from transforms.io import object_store
@@ -22,6 +23,8 @@ _SHOWN = 3
 _READERS = 4
 
 Media = Literal["copy", "link", "none"]
+Level = Literal["split", "stream"]
+"""What images are put into folders by."""
 
 
 class _Item(NamedTuple):
@@ -30,8 +33,10 @@ class _Item(NamedTuple):
     expected: str
 
 
-def named(rows: pa.Table, media: Media, folder: str, pictures: pa.Array) -> pa.Table:
+def named(rows: pa.Table, media: Media, folder: str, pictures: pa.Array, below: Sequence[Level]) -> pa.Table:
     """Add `file_name` (below the export, or the image's location), `source` (its location) and its `expected` hash.
+
+    Images lie in `folder`, in subfolders by what `below` names, the outermost first.
 
     Frames of clips become JPEG files named by their number. `pictures` has the paths of those that are files already,
     null for others. Raises `UserError` if something that is not a file is to be linked.
@@ -50,7 +55,10 @@ def named(rows: pa.Table, media: Media, folder: str, pictures: pa.Array) -> pa.T
             "frames of clips are no files that can be linked to; use --media copy, or run the clips with --set "
             "ingest.materialize=jpeg"
         )
-    parent = pc.binary_join_element_wise(folder.rstrip("/"), rows["split"], rows["stream_id"], "/")
+    streams = pc.dictionary_encode(rows["stream_id"]).combine_chunks()
+    folders = pa.array([folder_of(name) for name in streams.dictionary.to_pylist()], pa.string()).take(streams.indices)
+    levels = {"split": rows["split"], "stream": folders}
+    parent = pc.binary_join_element_wise(folder.rstrip("/"), *(levels[level] for level in below), "/")
     own = pc.struct_field(pc.extract_regex(sources, r"(?P<name>[^/\\]+)$"), "name")
     numbers = pc.utf8_lpad(pc.cast(rows["frame_idx"], pa.string()), 8, "0")
     made = pc.binary_join_element_wise("frame_", numbers, ".jpg", "")

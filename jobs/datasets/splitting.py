@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -199,6 +200,8 @@ def _in_blocks(
         if request.guard and not request.block:
             block = max(block, 4 * request.guard.value)
         guard = request.guard.value if request.guard else min(max(block / 4, least), block / 2)
+        if unit != "seconds":
+            block, guard = math.ceil(block), math.ceil(guard)
         blocks[stream], guards[stream] = float(block), float(guard)
         lengths[stream] = {"block": str(Length(block, unit)), "guard": str(Length(guard, unit))}
     frames = frames.with_columns(
@@ -256,12 +259,15 @@ def _without_duplicates(frames: pl.DataFrame, request: SplitRequest) -> pl.DataF
     """Leave out frames of streams divided by time or track whose duplicates, or whose content, lie in another split.
 
     Joining such units instead would leave one unit alone of many a fixed camera. A group is where it was given, else
-    where its frames of other streams are, else where its first frame is.
+    where its frames of other streams are, else in the split of which it is the largest part.
     """
+    rank = pl.when("given").then(0).when(~_APART).then(1).otherwise(2).alias("rank")
     for link in ("content_hash",) if request.near_duplicates else ("content_hash", "group_id"):
-        there = frames.drop_nulls([link, "split"]).with_columns(moves=_APART)
-        first = there.sort(~pl.col("given"), "moves", maintain_order=True).unique(link, keep="first")
-        frames = frames.join(first.select(link, place="split"), on=link, how="left", maintain_order="left")
+        there = frames.drop_nulls([link, "split"]).group_by(link, "split")
+        parts = there.agg(rank.min(), weight=pl.len() / pl.col("split").first().replace_strict(request.fractions))
+        ordered = parts.sort(link, "rank", "weight", "split", descending=[False, False, True, False])
+        places = ordered.unique(link, keep="first", maintain_order=True).select(link, place="split")
+        frames = frames.join(places, on=link, how="left", maintain_order="left")
         elsewhere = (_APART & ~pl.col("given") & (pl.col("split") != pl.col("place"))).fill_null(False)
         frames = _left_out(frames, elsewhere, "duplicate").drop("place")
     return frames

@@ -15,6 +15,7 @@ from jobs.core.errors import UserError
 from jobs.datasets import release as releases
 from jobs.datasets.export import ExportRequest
 from jobs.datasets.export import export as write_export
+from jobs.datasets.export_classes import ClassChoice
 from jobs.datasets.frame_sampling import SelectRequest
 from jobs.datasets.frame_sampling import select as write_selection
 from jobs.datasets.media import Media
@@ -232,13 +233,17 @@ class WorkspaceView:
         media: Media | None = None,
         min_score: float | None = None,
         only_reviewed: bool = False,
+        classes: Sequence[str] = (),
+        renamed: Mapping[str, str] | None = None,
+        class_order: Sequence[str] = (),
+        overwrite: bool = False,
     ) -> dict[str, Any]:
         """Write the kept frames of this view as a dataset, whole or not at all, and return its manifest.
 
         Args:
             out: Folder, or `s3://BUCKET/PREFIX`; an earlier export there is replaced, anything else is not.
             format: `coco`, `yolo`, `yolo-segment`, `yolo-obb`, `voc`, `datumaro`, `webdataset`, `jsonl`, `parquet`.
-            where: SQL condition on `curated`.
+            where: SQL condition on `curated`, or on `objects` of the frame, as in `objects.category = 'car'`.
             selection: Only frames of this selection; see `select`.
             everything: Also frames that are not kept; corrupt ones never.
             split: Names and fractions that add up to 1, as in `{"train": 0.8, "val": 0.2}`; None for one set.
@@ -254,6 +259,10 @@ class WorkspaceView:
             media: What becomes of the pictures: `copy`, `link` or `none`; None for what the format usually has.
             min_score: Leave out objects with a lower score, 0 to 1; their frames stay.
             only_reviewed: Only frames that a person has reviewed.
+            classes: Only objects of these classes, numbered in this order; their frames stay.
+            renamed: Categories by the class as which they are exported, as in `{"truck": "car"}`.
+            class_order: All classes, in the order of their numbers.
+            overwrite: Replace a dataset of another release or workspace.
 
         Raises:
             UserError: With every problem of the request.
@@ -281,6 +290,8 @@ class WorkspaceView:
             media=media,
             min_score=min_score,
             only_reviewed=only_reviewed,
+            classes=ClassChoice(tuple(classes), renamed or {}, tuple(class_order)),
+            overwrite=overwrite,
         )
         return write_export(self._workspace, request)
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from jobs.analysis.detection_eval import evaluate_files, page
+from jobs.analysis.detection_eval import _category_ids, evaluate_files, page
 from tests.onnx_graphs import SIDE
 
 pytest.importorskip("pycocotools", reason="the extra `annotate` is not installed")
@@ -47,3 +47,9 @@ def test_results_are_plain_values_and_a_page(tmp_path: Path) -> None:
     assert len(drawn) == 3
     for part in drawn:
         ET.fromstring(f"<svg{part}")
+
+
+def test_equal_names_come_before_names_that_differ_in_case() -> None:
+    assert _category_ids(["bowl", "Bowl", "cup"], ["Bowl", "bowl", " CUP"]) == {"Bowl": 1, "bowl": 0, " CUP": 2}
+    # Which of two bowls is meant cannot be known; and a cup that is found as such is not meant by another name.
+    assert _category_ids(["bowl", "Bowl", "cup"], ["BOWL", "cup", "Cup"]) == {"cup": 2}

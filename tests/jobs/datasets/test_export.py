@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -13,12 +14,13 @@ from pycocotools.coco import COCO
 from jobs.core.errors import RunFailedError, UserError
 from jobs.datasets import release
 from jobs.datasets.export import ExportRequest, export
+from jobs.datasets.export_classes import ClassChoice
 from jobs.engine.ray_engine import Engine
 from jobs.storage.paths import ObjectPath, place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
-from tests.helpers import copy_stream, go, write_noise_stream
+from tests.helpers import copy_stream, go, noise, write_noise_stream, write_pictures
 from transforms.io import object_store
 
 
@@ -113,9 +115,8 @@ def test_where_and_all_choose_frames(exported: tuple[Workspace, Path], tmp_path:
 
 def test_no_group_is_in_two_splits(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
     workspace, _ = exported
-    request = ExportRequest(
-        "parquet", place(tmp_path / "out"), everything=True, split={"train": 0.5, "val": 0.3, "test": 0.2}
-    )
+    split = {"train": 0.5, "val": 0.3, "test": 0.2}
+    request = ExportRequest("parquet", place(tmp_path / "out"), everything=True, split=split, split_by="group")
     manifest = export(workspace, request)
     assert set(manifest["frames"]) == {"train", "val", "test"}
     rows = pl.concat([pl.read_parquet(p) for p in (tmp_path / "out").glob("*.parquet")])
@@ -300,3 +301,79 @@ def test_in_a_bucket_files_among_the_pictures_are_left_alone(exported: tuple[Wor
     with pytest.raises(UserError, match=r"images/mine\.txt"):
         export(exported[0], request)
     assert ObjectPath(f"{bucket}/set/images/mine.txt").read() == b"mine"
+
+
+def test_ultralytics_finds_the_labels_of_streams_with_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine
+) -> None:
+    pytest.importorskip("ultralytics", reason="the extra `ultralytics` is not installed")
+    monkeypatch.setenv("YOLO_OFFLINE", "1")
+    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path / "conf"))
+    from ultralytics.data.dataset import YOLODataset
+    from ultralytics.data.utils import check_det_dataset
+
+    names = ("images", "labels", "train", "yard")
+    streams = [write_walk(tmp_path / "cams" / name) for name in names]
+    workspace = Workspace.at(tmp_path / "tables")
+    settings = ["stages=[frames, annotate]", "annotate.detector=motion", "annotate.frames=all"]
+    go(workspace, *streams, settings=settings)
+    whole = export(workspace, ExportRequest("yolo", place(tmp_path / "out"), everything=True))
+    assert sorted(p.name for p in (tmp_path / "out/images/default").iterdir()) == [
+        "images_",
+        "labels_",
+        "train_",
+        "yard",
+    ]
+    described = check_det_dataset(str(tmp_path / "out/data.yaml"), autodownload=False)
+    read = YOLODataset(img_path=described["train"], data=described, task="detect", imgsz=64, augment=False)
+    assert len(read.labels) == whole["frames"]["default"] == 4 * 16
+    assert sum(len(label["cls"]) for label in read.labels) == whole["objects"] > 0
+    condition = "objects.category = 'moving' AND objects.score > 0 AND stream_id = 'yard'"
+    some: dict[str, Any] = {"where": condition, "everything": True}
+    shown = export(workspace, ExportRequest("jsonl", place(tmp_path / "some"), **some))
+    lines = [json.loads(line) for line in (tmp_path / "some/frames_default.jsonl").read_text().splitlines()]
+    assert 0 < len(lines) < 16
+    assert all(line["annotations"] and line["stream_id"] == "yard" for line in lines)
+    named = ExportRequest("jsonl", place(tmp_path / "car"), classes=ClassChoice(("car",), {"moving": "car"}), **some)
+    made = export(workspace, named)
+    assert (made["objects"], made["classes"]["order"]) == (shown["objects"], ["car"])
+    one: dict[str, Any] = {"where": "stream_id = 'yard'", "everything": True}
+    export(workspace, ExportRequest("yolo", place(tmp_path / "one"), **one))
+    assert len(list((tmp_path / "one/images/default").glob("*.png"))) == 16
+    assert len(list((tmp_path / "one/labels/default").glob("*.txt"))) == 16
+    export(workspace, ExportRequest("voc", place(tmp_path / "voc"), **one))
+    sv = pytest.importorskip("supervision", reason="supervision is not installed")
+    flat = sv.DetectionDataset.from_pascal_voc(str(tmp_path / "voc/JPEGImages"), str(tmp_path / "voc/Annotations"))
+    assert len(flat) == 16
+    assert sum(len(found) for _, _, found in flat) > 0
+
+
+def write_walk(folder: Path) -> Path:
+    """Write 16 frames of a fixed scene through which a bright square goes."""
+    pictures = [noise(1) // 2 for _ in range(16)]
+    for at, picture in enumerate(pictures):
+        picture[30:55, 8 * at : 8 * at + 25] = 250
+    return write_pictures(folder, pictures)
+
+
+def test_frames_that_were_never_annotated_are_counted(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+    made = export(exported[0], ExportRequest("yolo", place(tmp_path / "out")))
+    assert made["not_annotated"] == made["frames"]["default"]
+    assert "objects" not in made
+
+
+def test_a_dataset_of_another_release_or_workspace_is_not_replaced(
+    exported: tuple[Workspace, Path], tmp_path: Path, engine: Engine
+) -> None:
+    workspace, _ = exported
+    out = place(tmp_path / "out")
+    export(workspace, ExportRequest("jsonl", out, release="v1"))
+    export(workspace, ExportRequest("jsonl", out, release="v1"))
+    with pytest.raises(UserError, match=r"holds a dataset of release v1; .* replace it with --overwrite"):
+        export(workspace, ExportRequest("jsonl", out))
+    export(workspace, ExportRequest("jsonl", out, overwrite=True))
+    other = Workspace.at(tmp_path / "tables")
+    go(other, write_noise_stream(tmp_path / "cam", range(3)))
+    with pytest.raises(UserError, match="holds a dataset of another workspace"):
+        export(other, ExportRequest("jsonl", out))
+    assert export(other, ExportRequest("jsonl", out, overwrite=True))["frames"] == {"default": 3}

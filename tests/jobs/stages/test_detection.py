@@ -28,6 +28,7 @@ from jobs.views.view import View
 from tests.helpers import assert_one_live_row, assert_same_tables, computed, copy_stream, go, noise, rows, write_clip
 from tests.models import held_at_hand
 from tests.onnx_graphs import write_end_to_end
+from transforms.formats.reviewing.shapes import HASH_DIGITS
 from transforms.models.detect.detections import FrameKey, Thresholds
 from transforms.models.detect.motion_boxes import MotionBoxParams, MotionDetector
 
@@ -195,12 +196,24 @@ def test_truth_is_matched_by_file_names(annotated: Workspace, tmp_path: Path) ->
     found = held()
     assert (found.n_images, found.n_truth, found.n_found) == (3, 1, 2)
     assert (found.matching.ambiguous, found.matching.missing) == (["image_3.png"], ["image_99.png"])
+    # The name that an export for annotation tools gives to a frame is known, in whatever folder.
+    content = View.of(annotated).lazy("frames").filter(frame_idx=6).collect()["content_hash"].item()
+    images.append({"id": 9, "file_name": f"job_1/00000006-{content[:HASH_DIGITS]}.png"})
+    assert held().n_images == 4
+    images.pop()
     images[0]["width"] = 255
     with pytest.raises(UserError, match=r"image_0\.png is 255x128 in the ground truth, but 256x128"):
         held()
     del images[:3], images[1:], objects_[:]
     with pytest.raises(UserError, match="none of the 1 images of the ground truth is an annotated frame: 1 are no"):
         held()
+
+
+def test_truth_that_models_of_the_workspace_made_is_counted(annotated: Workspace, tmp_path: Path) -> None:
+    export(annotated, ExportRequest("coco", place(tmp_path / "out"), everything=True))
+    own = tmp_path / "out/annotations/instances_default.json"
+    found = evaluate_view(View.of(annotated), own, "bbox", 0.25)
+    assert found.matching.unreviewed == found.n_truth > 0
 
 
 def test_objects_of_a_run_that_was_cut_short_are_replaced(

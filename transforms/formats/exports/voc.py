@@ -17,6 +17,8 @@ IMAGES = "JPEGImages/"
 def voc_files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = None) -> dict[str, bytes]:
     """Return an XML file per image below `Annotations/`, and `ImageSets/Main/SPLIT.txt` with their names.
 
+    `labelmap.txt` lists the categories, as CVAT and Datumaro read them.
+
     Images are expected below `JPEGImages/`. Box coordinates are integers counted from 1, with both edges inside the
     box, as VOC defines them. Images without objects have a file too, as negatives. Crowds are `difficult`, which scores
     leave out. `confidence` is added to each object.
@@ -44,7 +46,17 @@ def voc_files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = N
         files[f"Annotations/{identity}.xml"] = ET.tostring(root, encoding="utf-8") + b"\n"
     for split, names in lists.items():
         files[f"ImageSets/Main/{split}.txt"] = "".join(f"{name}\n" for name in names[1:]).encode()
-    return files
+    return files | {"labelmap.txt": _label_map(there.categories)}
+
+
+def _label_map(categories: Sequence[str]) -> bytes:
+    """Return a line for each category, with the colour that the VOC development kit gives its number."""
+    lines = ["# label:color_rgb:parts:actions"]
+    for number, name in enumerate(("background", *categories)):
+        bits = [[number >> (3 * place + channel) & 1 for place in range(8)] for channel in range(3)]
+        colour = ",".join(str(sum(bit << (7 - place) for place, bit in enumerate(channel))) for channel in bits)
+        lines.append(f"{name}:{colour}::")
+    return ("\n".join(lines) + "\n").encode()
 
 
 def holds(each: Mapping[str, Any], width: int, height: int) -> bool:

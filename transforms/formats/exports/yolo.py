@@ -18,6 +18,7 @@ Task = Literal["detect", "segment", "obb"]
 IMAGES = "images/"
 _DIGITS = 6
 _LEAST_PX = 0.5
+_NO_NAME = "object"
 
 
 def yolo_files(task: Task) -> Callable[[pa.Table, Sequence[str], Objects | None], dict[str, bytes]]:
@@ -76,7 +77,8 @@ def _description(splits: Sequence[str], filled: Container[str], names: Sequence[
     """Return `data.yaml`, with paths relative to the file, so that the folder can be moved.
 
     Ultralytics requires `train` and `val`, with images in each; a missing or empty split is replaced by another one,
-    which a comment states. If nothing was exported, each split refers to itself.
+    which a comment states. If nothing was exported, each split refers to itself. It requires a name as well: where no
+    category is known, a placeholder is named, which a comment states.
     """
     there = [name for name in splits if name in filled] or list(splits)
     empty = [name for name in splits if name not in there]
@@ -84,6 +86,10 @@ def _description(splits: Sequence[str], filled: Container[str], names: Sequence[
     val = next((name for name in ("val", "test") if name in there), there[-1])
     places = {"train": train, "val": val} | {name: name for name in there if name not in {"train", "val"}}
     lines = [f"# nothing fell into {name}" for name in empty]
+    lines += [] if names else ["# no category is known: nothing was annotated"]
     lines += [f"{name}: {json.dumps(IMAGES + place)}" for name, place in places.items()]
-    lines += ["names:", *(f"  {at}: {json.dumps(name, ensure_ascii=False)}" for at, name in enumerate(names))]
+    lines += [
+        "names:",
+        *(f"  {at}: {json.dumps(name, ensure_ascii=False)}" for at, name in enumerate(names or [_NO_NAME])),
+    ]
     return ("\n".join(lines) + "\n").encode()

@@ -19,7 +19,10 @@ def test_there_is_a_file_per_image_and_a_list_per_split() -> None:
         "Annotations/val/b.c/f_7.xml",
         "ImageSets/Main/train.txt",
         "ImageSets/Main/val.txt",
+        "labelmap.txt",
     ]
+    label_map = files["labelmap.txt"].decode().splitlines()
+    assert label_map[1:] == ["background:0,0,0::", "person:128,0,0::", "wild dog:0,128,0::", "cat:128,128,0::"]
     assert files["ImageSets/Main/train.txt"] == b"train/a/f_1\ntrain/a/f_2\n"
     root = ET.fromstring(files["Annotations/train/a/f_1.xml"])
     assert (root.findtext("folder"), root.findtext("filename")) == ("JPEGImages/train/a", "f_1.jpg")

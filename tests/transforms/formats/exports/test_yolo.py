@@ -174,6 +174,17 @@ def test_an_empty_split_is_replaced_by_another(empty: str, tmp_path: Path, monke
         assert len(read.labels) == len(keep)
 
 
+def test_ultralytics_reads_frames_that_were_never_annotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ultralytics", reason="the extra `ultralytics` is not installed")
+    monkeypatch.setenv("YOLO_OFFLINE", "1")
+    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path / "conf"))
+    from ultralytics.data.utils import check_det_dataset
+
+    written(tmp_path, yolo_files("detect")(frames(), SPLITS, None))
+    assert (tmp_path / "data.yaml").read_text().startswith("# no category is known: nothing was annotated\n")
+    assert check_det_dataset(str(tmp_path / "data.yaml"), autodownload=False)["names"] == {0: "object"}
+
+
 def test_supervision_reads_the_export(tmp_path: Path) -> None:
     sv = pytest.importorskip("supervision", reason="supervision is not installed")
     folder = written(tmp_path, yolo_files("detect")(frames(), SPLITS, objects()))
