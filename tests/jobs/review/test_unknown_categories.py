@@ -17,8 +17,8 @@ def test_each_unknown_category_is_one_message() -> None:
             "'Traffic Light'; let it in with --category 'trafic light'"
         ),
         (
-            "category 'zzz' (66 objects, the first at image 1, box 2) is not known; there are Traffic Light, bird, cat, "
-            "cow, dog, …; let it in with --category 'zzz'"
+            "category 'zzz' (66 objects, the first at image 1, box 2) is not known; there are Traffic Light, bird, "
+            "cat, cow, dog, …; let it in with --category 'zzz'"
         ),
     ]
     assert list(unknown_categories(returned, {"cat", "trafic light", "zzz"})) == []
