@@ -21,6 +21,9 @@ IDS = "ids.json"
 _BOM = b"\xef\xbb\xbf"
 _BY_START = {b"<": "cvat", b"[": "labelstudio", b"{": "coco"}
 _SUFFIXES = {".xml", ".json"}
+_OTHERS = {"manifest.json", "labels.json", "labels.xml"}
+"""What `winnow review export` puts beside the annotations."""
+
 _MOST_BYTES = 4 << 30
 
 
@@ -74,7 +77,7 @@ def _content(file: Path) -> _Content:
         return _Content(data, {name: path.read_bytes() for name, path in beside.items() if path.is_file()})
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = [each for each in archive.infolist() if PurePosixPath(each.filename).suffix in _SUFFIXES]
+            entries = [each for each in archive.infolist() if _may_be_annotations(each.filename)]
             if sum(each.file_size for each in entries) > _MOST_BYTES:
                 raise UserError(f"{file}: expected at most {_MOST_BYTES >> 30} GiB of annotations in it, found more")
             named = {each.filename: archive.read(each) for each in entries}
@@ -89,6 +92,13 @@ def _content(file: Path) -> _Content:
     outside = {name: file.with_name(name) for name in (IDS, FRAMES)}
     given = {name: path.read_bytes() for name, path in outside.items() if path.is_file()}
     return _Content(named[candidates[0]], given | others)
+
+
+def _may_be_annotations(name: str) -> bool:
+    path = PurePosixPath(name)
+    # macOS puts a shadow of each file into archives.
+    is_shadow = path.parts[:1] == ("__MACOSX",)
+    return path.suffix in _SUFFIXES and path.name not in _OTHERS and not is_shadow
 
 
 def _beside(path: Path | None, name: str, content: _Content) -> bytes | None:

@@ -21,7 +21,7 @@ REVIEWED = "reviewed_frames"
 HUMAN = ("approve", "correct", "add")
 """Decisions of a reviewer after which an object is there."""
 
-COLUMNS = (*schemas.OBJECT_COLUMNS, *schemas.COLUMNS_BY_PEOPLE, "decision", "reviewer")
+COLUMNS = (*schemas.OBJECT_COLUMNS, *schemas.COLUMNS_BY_PEOPLE, "author", "decision", "reviewer")
 """Columns of `objects` and `objects_by_models`: of `annotations`, those that people add, and the last decision."""
 
 _INSTEAD = {spec.name: spec.model.route for spec in STAGES if spec.model and spec.model.route}
@@ -29,7 +29,7 @@ _INSTEAD = {spec.name: spec.model.route for spec in STAGES if spec.model and spe
 
 _PICTURE = [*FRAME_KEY, "content_hash"]
 _EMPTY = pl.DataFrame(schemas.REVIEWS.arrow_schema.empty_table()).schema
-_BY_PEOPLE = {name: pl.lit(None, _EMPTY[name]) for name in schemas.COLUMNS_BY_PEOPLE}
+_BY_PEOPLE = {name: pl.lit(None, _EMPTY[name]) for name in (*schemas.COLUMNS_BY_PEOPLE, "author")}
 
 Tables = Callable[[str], pl.LazyFrame]
 """Gives the rows of a table or view by its name."""
