@@ -13,9 +13,8 @@ DEFAULT_STAGES = tuple(name for name in TABLES if name != "media")
 
 EVERY_STAGE, MOTION_ONLY, ALL_BUT_MOTION = range(3)
 
-KNOWN = pa.struct(
-    [schemas.FRAMES.arrow_schema.field(n) for n in ("content_hash", "width", "height", "format", "status", "error")]
-)
+_FOUND = ("content_hash", "width", "height", "format", "status", "damage", "white_level", "error")
+KNOWN = pa.struct([schemas.FRAMES.arrow_schema.field(n) for n in _FOUND])
 BLOCK = pa.schema(
     [
         # Number of the block, the same in all of its rows.

@@ -254,8 +254,7 @@ class _Harvest:
                         "width": size[0],
                         "height": size[1],
                         "format": header.format if header else None,
-                        "status": "corrupt" if frame.corrupt else "ok",
-                        "error": frame.corrupt,
+                        **frame.condition(),
                         "frame": frame,
                     },
                 )
