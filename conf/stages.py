@@ -19,7 +19,7 @@ from transforms.metrics import frame_measures, hashing, motion, quality, sketch
 from transforms.models import caption, embeddings, ocr, propagate, segment, track
 
 _CLIPS = (clip_frame.ClipFrame.digest, clip_frame.ClipFrame.gray, *clip.DAMAGE_RULES)
-_DECODES = (image.read_header, image.decode_gray, image.shrink, *_CLIPS)
+_DECODES = (image.read_header, image.decode_checked, image.shrink, *_CLIPS)
 _SEES = (image.decode_color, clip_frame.ClipFrame.color)
 _PICTURE = Params("image")
 _INTERVALS = ("stream_id", "start_idx", "end_idx")

@@ -79,6 +79,21 @@ FRAMES = frame_table(
             nullable=True,
         ),
         Column("status", pa.string(), "`ok`, or `corrupt` if the bytes do not decode."),
+        Column(
+            "damage",
+            pa.string(),
+            "`none`; `minor`: only the mark at the end of a JPEG is missing, no pixel; `data`: a part of its data is "
+            "damaged, and what the image shows there is wrong. Null if corrupt, and on systems where the decoder's "
+            "warnings cannot be read.",
+            nullable=True,
+        ),
+        Column(
+            "white_level",
+            pa.float64(),
+            "The value that is measured as white, 255, in files of more than 8 bits per sample; null for others. See "
+            "`image.white_level`.",
+            nullable=True,
+        ),
         Column("error", pa.string(), "Why the frame is corrupt.", nullable=True),
         Column("time_ns", pa.int64(), "Presentation time in the clip.", "ns", nullable=True),
         *FILE_COLUMNS,

@@ -157,7 +157,7 @@ def _limits(config: PipelineConfig | None) -> dict[str, Sequence[Limit]]:
 def _blur_limits_of(frames: pl.DataFrame, config: PipelineConfig) -> Sequence[Limit]:
     """Return the sharpness below which frames of one stream are blurry, with the rule that it follows from."""
     limits, relative = config.curation.blur_limits(config.blur.method), config.curation.blurry_relative
-    unexposed = ["corrupt", "dark", "overexposed", "low_information"]
+    unexposed = ["corrupt", "damaged", "dark", "overexposed", "low_information"]
     exposed = frames.filter(pl.col("reasons").list.set_intersection(unexposed).list.len() == 0)
     level = exposed["sharpness"].quantile(0.75, "nearest")
     floor = Limit(limits.floor, "blurry below")

@@ -16,10 +16,19 @@ from annotated_types import Ge, Le
 import schemas
 
 Reason = Literal[
-    "corrupt", "blurry", "dark", "overexposed", "low_information", "idle", "exact_duplicate", "near_duplicate"
+    "corrupt",
+    "damaged",
+    "blurry",
+    "dark",
+    "overexposed",
+    "low_information",
+    "idle",
+    "exact_duplicate",
+    "near_duplicate",
 ]
 REASONS: tuple[Reason, ...] = (
     "corrupt",
+    "damaged",
     "blurry",
     "dark",
     "overexposed",
@@ -99,6 +108,8 @@ INPUT = pa.schema(
         *(schemas.FRAMES.arrow_schema.field(n) for n in ("frame_idx", "width", "height")),
         # Whether the frame's bytes decode to an image.
         pa.field("decodable", pa.bool_()),
+        # Whether a part of its data is damaged; null if it does not decode, or where that is not known.
+        pa.field("damaged_data", pa.bool_()),
         # Content id of the frame: equal for equal bytes.
         pa.field("content_id", pa.int64()),
         *(schemas.QUALITY.arrow_schema.field(n) for n in ("sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy")),
@@ -124,7 +135,7 @@ def curate(frames: pa.Table, params: CurationParams, blur_method: str, idle_keep
     """
     limits = params.blur_limits(blur_method)
     rows = _numbered(frames).with_columns(*_exposure(params)).with_columns(_blurry(params, limits))
-    flawed = pl.any_horizontal("corrupt", "blurry", "dark", "overexposed", "low_information")
+    flawed = pl.any_horizontal("corrupt", "damaged", "blurry", "dark", "overexposed", "low_information")
     # A frame without measures (of a stream that another configuration measures) cannot represent others.
     rows = rows.with_columns(sound=~flawed & pl.col("luma_mean").is_not_null())
     rows = rows.with_columns(worth=_worth(rows))
@@ -177,6 +188,7 @@ def _names_of(rows: pl.DataFrame, columns: Sequence[str]) -> pa.Array:
 def _exposure(params: CurationParams) -> list[pl.Expr]:
     found = {
         "corrupt": ~pl.col("decodable"),
+        "damaged": pl.col("damaged_data"),
         "dark": (pl.col("luma_mean") < params.dark_mean) | (pl.col("luma_p95") < params.dark_p95),
         "overexposed": (pl.col("luma_mean") > params.overexposed_mean) | (pl.col("luma_p50") > params.overexposed_p50),
         "low_information": pl.col("entropy") < params.low_information_entropy,
@@ -189,7 +201,7 @@ def _exposure(params: CurationParams) -> list[pl.Expr]:
 def _blurry(params: CurationParams, limits: BlurLimits) -> pl.Expr:
     if "blurry" in params.ignore:
         return pl.lit(False).alias("blurry")
-    exposed = ~pl.any_horizontal("corrupt", "dark", "overexposed", "low_information")
+    exposed = ~pl.any_horizontal("corrupt", "damaged", "dark", "overexposed", "low_information")
     level = pl.col("sharpness").filter(exposed).quantile(0.75, "nearest").over("stream")
     low_for_stream = pl.col("sharpness") < params.blurry_relative * level
     blurry = (pl.col("sharpness") < limits.floor) | ((pl.col("sharpness") < limits.below) & low_for_stream)

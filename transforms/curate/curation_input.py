@@ -60,9 +60,9 @@ class _Rows:
 
 
 def _joined(rows: Mapping[str, _Rows], idle: pl.DataFrame | None, streams: Collection[str], span: Span) -> pa.Table:
-    columns = ("frame_idx", "status", "width", "height", "input_id")
+    columns = ("frame_idx", "status", "damage", "width", "height", "input_id")
     frames = rows["frames"].read(columns, streams, span).rename({"input_id": "content_id"})
-    frames = frames.with_columns(decodable=pl.col("status") == "ok")
+    frames = frames.with_columns(decodable=pl.col("status") == "ok", damaged_data=pl.col("damage") == "data")
     frames = frames.join(rows["quality"].read(("frame_idx", *_MEASURES), streams, span), on=_KEY, how="left")
     if idle is None:
         frames = frames.with_columns(interval=pl.lit(None, pl.Int64), frozen=pl.lit(None, pl.Boolean))
@@ -73,7 +73,7 @@ def _joined(rows: Mapping[str, _Rows], idle: pl.DataFrame | None, streams: Colle
     else:
         frames = frames.with_columns(group=pl.lit(None, pl.Int64))
     names = pa.DictionaryArray.from_arrays(frames["stream"].to_arrow().cast(pa.int32()), rows["frames"].names)
-    joined = frames.drop("stream", "status").to_arrow().add_column(0, "stream_id", names)
+    joined = frames.drop("stream", "status", "damage").to_arrow().add_column(0, "stream_id", names)
     return joined.select(INPUT.names).cast(INPUT)
 
 

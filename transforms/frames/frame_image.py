@@ -15,8 +15,8 @@ from transforms.frames.image import (
     Gray,
     Header,
     ImageParams,
+    decode_checked,
     decode_color,
-    decode_gray,
     encode_jpeg,
     encode_small,
     read_header,
@@ -24,11 +24,12 @@ from transforms.frames.image import (
     to_small,
     to_tiles,
 )
+from transforms.frames.jpeg import Damage
 from transforms.io.frame_bytes import FrameBytes, read_ahead, read_frame
 
 
 class Pixels(NamedTuple):
-    """A decoded image at the three sizes that are measured: those of `decode_gray`, `to_small` and `to_tiles`."""
+    """A decoded image at the three sizes that are measured: those of `decode_checked`, `to_small` and `to_tiles`."""
 
     gray: Gray
     small: Gray
@@ -39,8 +40,8 @@ class FrameImage:
     """A frame that is stored as an image file; base class for frames of clips.
 
     `group` identifies the group of pictures with which a clip's frame is encoded; None for a file. `corrupt` is the
-    reason why decoding failed, once it was tried. `hash_hex`, `read` and `header` are set once the frame was read
-    successfully.
+    reason why decoding failed, once it was tried; `damage` and `white_level` are those of `decode_checked`. `hash_hex`,
+    `read` and `header` are set once the frame was read successfully.
     """
 
     def __init__(self, uri: str, trusted_id: int | None, params: ImageParams) -> None:
@@ -51,6 +52,8 @@ class FrameImage:
         self.header: Header | None = None
         self.time_ns: int | None = None
         self.corrupt: str | None = None
+        self.damage: Damage | None = None
+        self.white_level: float | None = None
         self.group: tuple[str, int] | None = None
         self.n_read = 0
         self.n_decoded = 0
@@ -121,6 +124,11 @@ class FrameImage:
         self.header = read_header(self.read.data)
         return decode_color(self.read.data, self.header, self._params, short_side)
 
+    def condition(self) -> dict[str, str | float | None]:
+        """Return the columns of the table `frames` that say whether the frame decodes, and how."""
+        status = "corrupt" if self.corrupt else "ok"
+        return {"status": status, "damage": self.damage, "white_level": self.white_level, "error": self.corrupt}
+
     def jpeg(self) -> bytes | None:
         """Return the image as a JPEG if the frame has no file of its own and `pixels` was decoded; else None."""
         return None
@@ -139,7 +147,8 @@ class FrameImage:
     def _decode(self) -> Gray:
         assert self.read is not None
         self.header = read_header(self.read.data)
-        return decode_gray(self.read.data, self.header, self._params)
+        gray, self.damage, self.white_level = decode_checked(self.read.data, self.header, self._params)
+        return gray
 
 
 class ClipFrameImage(FrameImage):
@@ -193,6 +202,8 @@ class ClipFrameImage(FrameImage):
         if self._frame is None:
             raise CorruptImageError(self._wrong)
         self.header = Header(self._clips.get(self._name.path).codec, *self._frame.size)
+        # Frames that the decoder found to be damaged are not given.
+        self.damage = "none"
         return self._frame.gray(self._params)
 
 

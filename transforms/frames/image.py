@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
-import struct
+import warnings
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 from PIL import Image
+from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
-from transforms.frames.orientation import ON_ITS_SIDE, in_app1, in_png, in_webp, turned
+from transforms.frames.depth import to_8_bits
+from transforms.frames.jpeg import START, Damage, decode_jpeg, read_jpeg_header
+from transforms.frames.orientation import ON_ITS_SIDE, in_png, in_webp, turned
 
 Gray = npt.NDArray[np.uint8]
 """A grey image, shape (H, W), uint8, luma 0..255."""
@@ -39,9 +42,7 @@ _REDUCED_COLOR = {
 # Pillow only reads headers here; the limit of size is `ImageParams.max_megapixels`.
 Image.MAX_IMAGE_PIXELS = None
 _SMALL_SIDE = 160
-_JPEG_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
-_JPEG_APP1 = 0xE1
-_JPEG_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PLAIN_MODES = frozenset({"L", "RGB", "I;16", "I;16B", "I", "F"})
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,16 @@ class ImageParams:
     does not count as sharpness.
 
     `max_megapixels`: an image whose header claims more is marked corrupt without decoding it.
+
+    `white_level`: the value that is white, in files of more than 8 bits per sample; `frames.white_level` records it.
+    None takes the highest value of 10, 12, 14 or 16 bits, of the fewest that can store the image's highest value (of
+    floats 1, or else the first power of two that no value exceeds). Set it where frames of a camera may be so dark that
+    fewer bits can store them, such as 4095 for 12 bits, or for counts of a thermal camera.
     """
 
     long_side: Annotated[int, Ge(64), Le(8192)] = 640
     max_megapixels: Annotated[int, Ge(1), Le(1000)] = 128
+    white_level: Annotated[float, Gt(0)] | None = None
 
 
 class CorruptImageError(ValueError):
@@ -71,80 +78,116 @@ class CorruptImageError(ValueError):
 class Header:
     """Format, displayed size in pixels and orientation of an image, as its header states them.
 
-    `orientation` is the EXIF orientation, 1 to 8; 1 for images that are displayed as they are stored.
+    `orientation` is the EXIF orientation, 1 to 8; 1 for images that are displayed as they are stored. `bits` are those
+    of a sample of a TIFF; 8 for other formats, of which the header does not tell.
     """
 
     format: str
     width: int
     height: int
     orientation: int = 1
+    bits: int = 8
+
+
+class Checked(NamedTuple):
+    """A grey image, what is damaged in its file (None where that is not known), and the value that is white in it.
+
+    `white_level` is None for files of 8 bits per sample.
+    """
+
+    gray: Gray
+    damage: Damage | None
+    white_level: float | None
 
 
 def read_header(data: bytes) -> Header:
     """Return format, size and orientation of an image without decoding it.
 
     Orientation is read from the EXIF data of JPEG, PNG and WebP, as OpenCV does, since programs that read datasets use
-    OpenCV; for TIFF, the decoder and Pillow apply it themselves. JPEG is parsed here, in about 3 µs; other formats go
-    through Pillow, whose 60 µs are negligible compared with decoding them. Raises `CorruptImageError` where the bytes
-    are empty or no known image format.
+    OpenCV; for TIFF, the decoder and Pillow apply it themselves. JPEG is parsed by `jpeg`, in about 3 µs; other formats
+    go through Pillow, whose 60 µs are negligible compared with decoding them. Raises `CorruptImageError` where the
+    bytes are empty or no known image format.
     """
     if not data:
         raise CorruptImageError("the file is empty")
-    if data[:2] == b"\xff\xd8":
-        return _jpeg_header(data)
+    if data.startswith(START):
+        found = read_jpeg_header(data)
+        if found is None:
+            raise CorruptImageError("JPEG without a frame header: truncated or damaged")
+        return Header("jpeg", *found)
     try:
         with Image.open(io.BytesIO(data)) as picture:
             name, size = (picture.format or "unknown").lower(), picture.size
+            bits = max(picture.tag_v2.get(BITSPERSAMPLE, (8,))) if isinstance(picture, TiffImageFile) else 8
     except Exception as error:
         # Pillow's parsers raise any exception, from struct.error to SyntaxError.
         raise CorruptImageError(f"not a picture: starts with {data[:8].hex(' ')}") from error
     turn = {"png": in_png, "webp": in_webp}.get(name)
     orientation = turn(data) if turn else 1
-    return Header(name, *(size[::-1] if orientation >= ON_ITS_SIDE else size), orientation)
-
-
-def _jpeg_header(data: bytes) -> Header:
-    """Parse the segments of a JPEG (ITU-T T.81, annex B) up to its frame header."""
-    at, end = 2, len(data)
-    orientation = 0
-    while at + 9 <= end:
-        if data[at] != 0xFF:
-            break
-        marker = data[at + 1]
-        if marker == 0xFF:
-            at += 1
-        elif marker in _JPEG_WITHOUT_LENGTH:
-            at += 2
-        elif marker in _JPEG_FRAME_HEADERS:
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            if orientation >= ON_ITS_SIDE:
-                width, height = height, width
-            return Header("jpeg", width, height, orientation or 1)
-        else:
-            after = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-            if marker == _JPEG_APP1 and not orientation:
-                orientation = in_app1(data, at + 4, after)
-            at = after
-    raise CorruptImageError("JPEG without a frame header: truncated or damaged")
+    return Header(name, *(size[::-1] if orientation >= ON_ITS_SIDE else size), orientation, bits)
 
 
 def decode_gray(data: bytes, header: Header, params: ImageParams) -> Gray:
-    """Decode to a grey image at the size of `params`.
+    """Decode to a grey image as `decode_checked` does."""
+    return decode_checked(data, header, params).gray
 
-    Returns shape (H, W), uint8, luma 0..255 (BT.601 weights of the decoder). The longer side is `params.long_side`, or
-    that of `header` if it is smaller. Raises `CorruptImageError`.
+
+def decode_checked(data: bytes, header: Header, params: ImageParams) -> Checked:
+    """Decode to a grey image at the size of `params`, and find out whether its data are sound.
+
+    The image has shape (H, W), uint8, luma 0..255 (BT.601 weights of the decoder). The longer side is
+    `params.long_side`, or that of `header` if it is smaller. Raises `CorruptImageError`.
     """
     refuse_unless_sane(header.width, header.height, params)
     longest = max(header.width, header.height)
     factor = _reduction(longest, params.long_side) if header.format == "jpeg" else 1
+    gray, damage, white = _imdecode(data, header, _REDUCED[factor], params)
+    return Checked(turned(shrink(gray, params.long_side), header.orientation), damage, white)
+
+
+def _imdecode(
+    data: bytes, header: Header, flags: int, params: ImageParams, is_checked: bool = True
+) -> tuple[npt.NDArray[np.uint8], Damage | None, float | None]:
+    """Return a decoded image of 8 bits, its damage, and its white level if it has more than 8 bits."""
+    flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    picture: npt.NDArray[Any] | None = None
+    damage: Damage | None = "none"
+    wrong = "truncated or damaged"
+    # OpenCV scales samples of 10, 12 and 14 bits to 16, if the file says that they are.
+    unit = 2.0 ** (16 - header.bits) if 8 < header.bits < 16 else 1.0
+    is_jpeg = header.format == "jpeg"
     try:
-        flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
-        gray = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        if not is_jpeg:
+            picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_ANYDEPTH)
+        elif not is_checked:
+            picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        if is_jpeg and picture is None:
+            picture, damage, wrong = decode_jpeg(data, flags)
     except cv2.error as error:
-        raise CorruptImageError(f"{header.format} does not decode: {error.err}") from error
-    if gray is None:
-        raise CorruptImageError(f"{header.format} does not decode: truncated or damaged")
-    return turned(shrink(gray, params.long_side), header.orientation)
+        wrong = str(error.err)
+    if picture is None and header.format == "tiff":
+        picture, wrong = _tiff_by_pillow(data, flags), "truncated, damaged, or of a kind that is not supported"
+        unit = 1.0
+    if picture is None:
+        raise CorruptImageError(f"{header.format} does not decode: {wrong}")
+    white = 2.0**header.bits - 1 if params.white_level is None and 8 < header.bits < 16 else params.white_level
+    whole, white = to_8_bits(picture, None if white is None else white * unit)
+    return whole, damage, None if white is None else white / unit
+
+
+def _tiff_by_pillow(data: bytes, flags: int) -> npt.NDArray[Any] | None:
+    """Decode a TIFF of a kind that OpenCV does not read: floats, 2 or 4 bits; None if Pillow does not either."""
+    is_gray = not flags & cv2.IMREAD_COLOR
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as picture:
+            plain = picture if picture.mode in _PLAIN_MODES else picture.convert("L" if is_gray else "RGB")
+            found = np.asarray(plain)
+    except Exception:
+        # Pillow's parsers raise any exception, from struct.error to SyntaxError.
+        return None
+    if is_gray or found.ndim == 2:
+        return found if is_gray else np.repeat(found[..., None], 3, axis=2)
+    return np.ascontiguousarray(found[..., ::-1])
 
 
 def decode_color(data: bytes, header: Header, params: ImageParams, short_side: int | None = None) -> Color:
@@ -155,7 +198,7 @@ def decode_color(data: bytes, header: Header, params: ImageParams, short_side: i
     """
     refuse_unless_sane(header.width, header.height, params)
     factor = 1 if short_side is None else _reduction(min(header.width, header.height), short_side)
-    return _imdecode_color(data, header, factor)
+    return _imdecode_color(data, header, factor, params)
 
 
 def _reduction(side: int, enough: int) -> int:
@@ -163,16 +206,11 @@ def _reduction(side: int, enough: int) -> int:
     return next(f for f in (8, 4, 2, 1) if f == 1 or side >= f * enough)
 
 
-def _imdecode_color(data: bytes, header: Header, factor: int) -> Color:
+def _imdecode_color(data: bytes, header: Header, factor: int, params: ImageParams) -> Color:
     # OpenCV's TIFF decoder rotates images and then reduces them to the size before rotation, so that we reduce instead.
     is_late = header.format == "tiff"
-    try:
-        flags = _REDUCED_COLOR[1 if is_late else factor] | cv2.IMREAD_IGNORE_ORIENTATION
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        raise CorruptImageError(f"does not decode: {error.err}") from error
-    if picture is None:
-        raise CorruptImageError("does not decode: truncated or damaged")
+    # Whether its data are sound was found out when the frame was measured.
+    picture, _, _ = _imdecode(data, header, _REDUCED_COLOR[1 if is_late else factor], params, is_checked=False)
     if is_late and factor > 1:
         size = (picture.shape[1] // factor, picture.shape[0] // factor)
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR_EXACT)
@@ -230,7 +268,7 @@ def thumbnail(data: bytes, long_side: int) -> bytes:
     header = read_header(data)
     refuse_unless_sane(header.width, header.height, ImageParams())
     factor = _reduction(max(header.width, header.height), long_side)
-    return encode_small(_imdecode_color(data, header, factor), long_side)
+    return encode_small(_imdecode_color(data, header, factor, ImageParams()), long_side)
 
 
 def encode_small(picture: Color, long_side: int) -> bytes:

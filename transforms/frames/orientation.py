@@ -76,6 +76,8 @@ def in_webp(data: bytes) -> int:
 
 def _in_exif(block: bytes) -> int:
     """Return the orientation in an EXIF block, which has the structure of a TIFF; 1 if missing or out of range."""
+    # The prefix belongs to JPEG, but some programs write it elsewhere too.
+    block = block.removeprefix(_EXIF)
     order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(block[:4])
     if order is None or len(block) < 10:
         return 1

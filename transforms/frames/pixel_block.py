@@ -11,9 +11,8 @@ import schemas
 EVERY_STAGE, PAIRS_ONLY, ALL_BUT_PAIRS = range(3)
 _HAVE = "have_"
 
-KNOWN = pa.struct(
-    [schemas.FRAMES.arrow_schema.field(n) for n in ("content_hash", "width", "height", "format", "status", "error")]
-)
+_FOUND = ("content_hash", "width", "height", "format", "status", "damage", "white_level", "error")
+KNOWN = pa.struct([schemas.FRAMES.arrow_schema.field(n) for n in _FOUND])
 _COMMON = (
     # Number of the block, the same in all of its rows.
     pa.field("block", pa.int64(), nullable=False),

@@ -232,8 +232,7 @@ class _BlockRows:
             "width": size[0],
             "height": size[1],
             "format": header.format if header else None,
-            "status": "corrupt" if frame.corrupt else "ok",
-            "error": frame.corrupt,
+            **frame.condition(),
         }
         self._frames.append((row, frame, values))
 

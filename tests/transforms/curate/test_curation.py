@@ -12,6 +12,7 @@ from transforms.curate.curation import INPUT, REASONS, CurationParams, curate
 GOOD = {
     "stream_id": "a",
     "decodable": True,
+    "damaged_data": False,
     "width": 1280,
     "height": 720,
     "sharpness": 500.0,
@@ -41,7 +42,8 @@ def reasons(*frames: dict[str, Any], **options: Any) -> list[list[str]]:
 @pytest.mark.parametrize(
     ("frame", "reason"),
     [
-        ({"decodable": False, **BROKEN}, "corrupt"),
+        ({"decodable": False, "damaged_data": None, **BROKEN}, "corrupt"),
+        ({"damaged_data": True}, "damaged"),
         ({"luma_mean": 31.9}, "dark"),
         ({"luma_p95": 55.0}, "dark"),
         ({"luma_mean": 226.0}, "overexposed"),

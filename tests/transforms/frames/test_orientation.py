@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests.helpers import noise
 from transforms.frames.image import read_header
@@ -65,6 +65,15 @@ def test_a_chunk_after_the_pixels_counts_and_a_damaged_one_does_not() -> None:
     assert in_png(rest) == 1
     assert in_png(rest[:-12] + chunk + rest[-12:]) == 6
     assert in_png(rest[:-12] + chunk[:-1] + b"?" + rest[-12:]) == 1
+
+
+@pytest.mark.parametrize("prefix", [b"", b"Exif\0\0"])
+def test_exif_of_webp_may_begin_with_the_prefix_of_jpeg(prefix: bytes) -> None:
+    sink = io.BytesIO()
+    Image.fromarray(noise(1, 32, 48)).convert("RGB").save(sink, "webp", exif=prefix + block(6))
+    assert in_webp(sink.getvalue()) == 6
+    with Image.open(io.BytesIO(sink.getvalue())) as picture:
+        assert ImageOps.exif_transpose(picture).size == (32, 48)
 
 
 @given(st.binary(max_size=120))

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pyarrow as pa
 import pytest
 from blake3 import blake3
@@ -184,6 +186,22 @@ def test_frames_that_do_not_decode_give_a_corrupt_row_of_nulls(frames: list[Path
     assert found["fingerprints"][1]["phash"] is None
     assert [row["motion"] is None for row in found["motion"]] == [True, True, True, False]
     assert found["quarantine"] == []
+
+
+def test_damage_and_the_white_level_are_recorded(frames: list[Path]) -> None:
+    data = frames[0].read_bytes()
+    frames[1].write_bytes(data[:-2])
+    middle = 2 * len(data) // 3
+    frames[2].write_bytes(data[:middle] + bytes(300) + data[middle + 300 :])
+    frames[3].write_bytes(data[:4000])
+    found = measured(block(frames))["frames"]
+    assert [row["damage"] for row in found] == ["none", "minor", "data", None]
+    assert [row["status"] for row in found] == ["ok", "ok", "ok", "corrupt"]
+    frames[1].write_bytes(cv2.imencode(".png", np.full((90, 160), 4000, np.uint16))[1].tobytes())
+    (row,) = measured(block(frames[1:2]))["frames"]
+    assert (row["white_level"], row["damage"]) == (4095.0, "none")
+    (quality,) = measured(block(frames[1:2]))["quality"]
+    assert round(quality["luma_mean"]) == round(4000 / 4095 * 255)
 
 
 def test_frames_that_cannot_be_read_are_quarantined_for_every_stage(frames: list[Path]) -> None:
