@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import time
@@ -18,7 +19,7 @@ import schemas
 from jobs.core.errors import RunFailedError
 from jobs.storage.store import Store
 from jobs.vlm.redaction import Redaction
-from jobs.vlm.vlm_clients import Client, EndpointError
+from jobs.vlm.vlm_clients import Client, EndpointError, Reply
 from transforms.assess.escalation import EscalateParams, Question, most_tokens, read_answer
 
 Row = dict[str, Any]
@@ -175,7 +176,8 @@ class Caller:
         cost = 0.0
         try:
             reply = self._client.ask(request.asked, jpeg)
-            cost = (reply.tokens_in * self._params.usd_in + reply.tokens_out * self._params.usd_out) / _MILLION
+            tokens_in, tokens_out = self._counted(request, reply)
+            cost = (tokens_in * self._params.usd_in + tokens_out * self._params.usd_out) / _MILLION
         except EndpointError as error:
             if error.for_all:
                 raise RunFailedError(f"stage escalate: the endpoint refuses: {error}") from None
@@ -188,8 +190,8 @@ class Caller:
         finally:
             self._budget.settle(number, cost)
         entry |= {
-            "tokens_in": entry["tokens_in"] + reply.tokens_in,
-            "tokens_out": entry["tokens_out"] + reply.tokens_out,
+            "tokens_in": entry["tokens_in"] + tokens_in,
+            "tokens_out": entry["tokens_out"] + tokens_out,
             "cost_usd": entry["cost_usd"] + cost,
             "seconds": time.monotonic() - started,
         }
@@ -202,6 +204,12 @@ class Caller:
             return entry, None if last else self._pause(None, tries)
         entry = self._store(entry | {"state": "done", "after": answer.model_dump_json(), "error": None})
         return entry, None
+
+    def _counted(self, request: VlmRequest, reply: Reply) -> tuple[int, int]:
+        """Return the tokens of a call; the most that there can be where the endpoint's count cannot be believed."""
+        most = most_tokens(request.asked, request.frame["width"], request.frame["height"])
+        tokens_in = math.ceil(most) if reply.tokens_in is None else reply.tokens_in
+        return tokens_in, self._params.max_tokens if reply.tokens_out is None else reply.tokens_out
 
     def _store(self, entry: Row) -> Row:
         """Record an entry in the ledger, and return it as recorded, without keys in the texts of the endpoint.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import ValidationError
 
@@ -16,21 +16,25 @@ from jobs.core.errors import one_line
 from jobs.vlm.redaction import Redaction
 from transforms.assess.escalation import SCHEMA, Api, EscalateParams, Question, misfit
 
+if TYPE_CHECKING:
+    from jobs.vlm.bounded_http import RefusedAnswerError
+
 PACKAGES: Mapping[Api, str] = {"openai": "openai", "anthropic": "anthropic", "gemini": "google.genai"}
 
 _NAME = "verdicts"
 _AGAIN = frozenset({408, 409, 425, 429})
 _FOR_ALL = frozenset({401, 402, 403, 404, 405})
 _MOST_LETTERS = 300
+_MOST_TOKENS = 10_000_000
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An endpoint's answer, and the tokens that it counted."""
+    """An endpoint's answer, and the tokens that it counted; None for a count that cannot be believed."""
 
     text: str
-    tokens_in: int
-    tokens_out: int
+    tokens_in: int | None
+    tokens_out: int | None
 
 
 class EndpointError(Exception):
@@ -75,6 +79,8 @@ class _Careful:
         raise failure
 
     def _failure(self, error: Exception) -> EndpointError:
+        if refused := _refused(error):
+            return EndpointError(self._hide(one_line(refused)), for_all=refused.for_all)
         status = getattr(error, "status_code", None) or getattr(error, "code", None)
         said = misfit(error) if isinstance(error, ValidationError) else one_line(error)
         text = self._hide(f"{type(error).__name__}: {said}")
@@ -85,6 +91,17 @@ class _Careful:
         headers = getattr(getattr(error, "response", None), "headers", None) or {}
         again = status in _AGAIN or status >= 500
         return EndpointError(text, again, retry_after_s(headers) if again else None, status in _FOR_ALL)
+
+
+def _refused(error: BaseException | None) -> RefusedAnswerError | None:
+    """Return why an answer was not taken, which the libraries wrap in errors of their own."""
+    from jobs.vlm.bounded_http import RefusedAnswerError
+
+    while error is not None:
+        if isinstance(error, RefusedAnswerError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
@@ -106,10 +123,12 @@ class _OpenAi:
     def __init__(self, params: EscalateParams, key: str) -> None:
         import openai
 
+        from jobs.vlm.bounded_http import BoundedClient
+
         self._client = openai.OpenAI(
             api_key=key,
             base_url=params.url or "https://api.openai.com/v1",
-            timeout=params.timeout_s,
+            http_client=BoundedClient(params.timeout_s),
             max_retries=0,
         )
         self._params = params
@@ -135,7 +154,7 @@ class _OpenAi:
         if not choices or choices[0].message is None:
             raise ValueError("expected choices in the answer, as in chat completions, found none")
         usage = answer.usage
-        counted = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
+        counted = (_count(usage, "prompt_tokens"), _count(usage, "completion_tokens")) if usage else (0, 0)
         return Reply(choices[0].message.content or "", *counted)
 
 
@@ -143,10 +162,12 @@ class _Anthropic:
     def __init__(self, params: EscalateParams, key: str) -> None:
         import anthropic
 
+        from jobs.vlm.bounded_http import BoundedClient
+
         self._client = anthropic.Anthropic(
             api_key=key,
             base_url=params.url or "https://api.anthropic.com",
-            timeout=params.timeout_s,
+            http_client=BoundedClient(params.timeout_s),
             max_retries=0,
         )
         self._params = params
@@ -169,8 +190,9 @@ class _Anthropic:
         if parts is None:
             raise ValueError("expected content in the answer, as in messages, found none")
         given = next((part.input for part in parts if part.type == "tool_use"), None)
-        usage = answer.usage
-        return Reply("" if given is None else json.dumps(given), usage.input_tokens, usage.output_tokens)
+        usage = getattr(answer, "usage", None)
+        counted = _count(usage, "input_tokens"), _count(usage, "output_tokens")
+        return Reply("" if given is None else json.dumps(given), *counted)
 
 
 class _Gemini:
@@ -178,9 +200,15 @@ class _Gemini:
         from google import genai
         from google.genai import types
 
+        from jobs.vlm.bounded_http import BoundedClient
+
         self._types = types
-        retries = types.HttpRetryOptions(attempts=1)
-        options = types.HttpOptions(base_url=params.url, timeout=round(params.timeout_s * 1000), retry_options=retries)
+        options = types.HttpOptions(
+            base_url=params.url,
+            timeout=round(params.timeout_s * 1000),
+            retry_options=types.HttpRetryOptions(attempts=1),
+            httpx_client=BoundedClient(params.timeout_s),
+        )
         self._client = genai.Client(api_key=key, vertexai=False, http_options=options)
         self._params = params
         self._model = params.model or ""
@@ -197,10 +225,19 @@ class _Gemini:
         contents: Any = [picture, types.Part.from_text(text=question.text)]
         answer = self._client.models.generate_content(model=self._model, contents=contents, config=config)
         usage = answer.usage_metadata
-        counted = (usage.prompt_token_count or 0, _written(usage)) if usage else (0, 0)
+        counted = (_count(usage, "prompt_token_count"), _written(usage)) if usage else (0, 0)
         return Reply(answer.text or "", *counted)
 
 
-def _written(usage: Any) -> int:
+def _written(usage: Any) -> int | None:
     """Return the tokens of an answer, including those of its reasoning, which are billed as well."""
-    return (usage.candidates_token_count or 0) + (getattr(usage, "thoughts_token_count", None) or 0)
+    given, thought = _count(usage, "candidates_token_count"), _count(usage, "thoughts_token_count")
+    return None if given is None or thought is None else given + thought
+
+
+def _count(usage: Any, name: str) -> int | None:
+    """Return a number of tokens that an endpoint has counted, 0 where it has none; None if it cannot be one."""
+    value = getattr(usage, name, None)
+    if value is None:
+        return 0
+    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None

@@ -87,7 +87,7 @@ def test_failures(
 def tokens_in(client: Client) -> int:
     """Return what a question cost that may be answered too late; 0 where it was."""
     try:
-        return client.ask(ASKED, JPEG).tokens_in
+        return client.ask(ASKED, JPEG).tokens_in or 0
     except EndpointError as error:
         if not error.again:
             raise
@@ -135,3 +135,20 @@ def test_retry_after_is_parsed() -> None:
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
     assert 90 < (retry_after_s({"retry-after": later}) or 0) <= 100
     assert [retry_after_s({}), retry_after_s({"retry-after": "soon"})] == [None, None]
+
+
+@pytest.mark.parametrize("count", [-1, "many", 10**30, 1.5, {}])
+def test_a_count_of_tokens_that_cannot_be_is_not_believed(
+    api: Api, there: Endpoint, client: Client, count: object
+) -> None:
+    body = WRAPS[api](json.dumps({"objects": [], "missing": []}))
+    usage = body.get("usage") or body["usageMetadata"]
+    usage |= dict.fromkeys(usage, count)
+    there.bad.append(Bad(body=body))
+    if api == "gemini" and type(count) is not int:
+        with pytest.raises(EndpointError, match="ValidationError"):
+            client.ask(ASKED, JPEG)
+        return
+    reply = client.ask(ASKED, JPEG)
+    assert read_answer(reply.text, ASKED).objects == []
+    assert (reply.tokens_in, reply.tokens_out) == (None, None)

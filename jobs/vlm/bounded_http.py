@@ -1,0 +1,116 @@
+"""HTTP towards endpoints that may do as they like: a total time, a largest answer, and no redirects.
+
+A timeout of the library is for each read, so that an answer that trickles never ends. Here a watch ends the connection
+when the time of the whole call is over. A redirect would take the picture, and with some libraries the key, to a host
+that nobody has named.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import suppress
+from datetime import timedelta
+from threading import Lock, Timer
+from typing import Any
+
+import httpx2
+
+MOST_BYTES = 8 << 20
+"""The largest answer; the longest that `escalate.max_tokens` allows is far smaller."""
+
+# A reconstructed answer is neither compressed nor in chunks any more.
+_OF_THE_WAY = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+
+
+class RefusedAnswerError(Exception):
+    """An answer that is not taken: too large, or a redirect. `for_all`: so would be that to any other call."""
+
+    def __init__(self, text: str, for_all: bool = False) -> None:
+        self.for_all = for_all
+        super().__init__(text)
+
+
+class BoundedClient(httpx2.Client):
+    """A client whose calls take at most `total_s` seconds and `most_bytes`, and follow no redirect."""
+
+    def __init__(self, total_s: float, most_bytes: int = MOST_BYTES) -> None:
+        # A new connection for every call: the watch knows the connection that it may end.
+        limits = httpx2.Limits(max_keepalive_connections=0)
+        super().__init__(timeout=total_s, limits=limits, follow_redirects=False)
+        self._total_s = total_s
+        self._most_bytes = most_bytes
+
+    def send(self, request: httpx2.Request, *, auth: Any = None, **_: Any) -> httpx2.Response:
+        """Send a request and return the whole answer. Raises `RefusedAnswerError`, and errors of httpx2."""
+        started = time.monotonic()
+        watch = _Watch(self._total_s)
+        request.extensions = {**request.extensions, "trace": watch.on_event}
+        try:
+            answer = super().send(request, stream=True, auth=auth, follow_redirects=False)
+            try:
+                data = self._whole(answer)
+            finally:
+                answer.close()
+        except httpx2.HTTPError as error:
+            if watch.is_over:
+                raise httpx2.ReadTimeout(f"no whole answer within {self._total_s:g} s", request=request) from error
+            raise
+        finally:
+            watch.stop()
+        headers = [(name, value) for name, value in answer.headers.multi_items() if name.lower() not in _OF_THE_WAY]
+        whole = httpx2.Response(answer.status_code, headers=headers, content=data, request=request)
+        whole.elapsed = timedelta(seconds=time.monotonic() - started)
+        return whole
+
+    def _whole(self, answer: httpx2.Response) -> bytes:
+        if 300 <= answer.status_code < 400:
+            host = httpx2.URL(answer.headers.get("location", "")).host or "another address"
+            raise RefusedAnswerError(
+                f"expected an answer, found a redirect to {host}, which is not followed; name the address of the "
+                "endpoint itself in escalate.url",
+                for_all=True,
+            )
+        data = bytearray()
+        for piece in answer.iter_bytes():
+            data += piece
+            if len(data) > self._most_bytes:
+                raise RefusedAnswerError(f"expected an answer of at most {self._most_bytes:,} bytes, found more")
+        return bytes(data)
+
+
+class _Watch:
+    """Ends the connections of one call when its time is over."""
+
+    def __init__(self, total_s: float) -> None:
+        self.is_over = False
+        self._sockets: list[socket.socket] = []
+        self._turn = Lock()
+        self._timer = Timer(total_s, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def on_event(self, name: str, about: dict[str, Any]) -> None:
+        """Take note of a connection that httpcore has made."""
+        if name.endswith(("connect_tcp.complete", "start_tls.complete")):
+            made = about["return_value"].get_extra_info("socket")
+            with self._turn:
+                self._sockets.append(made)
+                if self.is_over:
+                    _shut(made)
+
+    def _end(self) -> None:
+        with self._turn:
+            self.is_over = True
+            for made in self._sockets:
+                _shut(made)
+
+    def stop(self) -> None:
+        """End the watch."""
+        self._timer.cancel()
+
+
+def _shut(made: socket.socket) -> None:
+    # Unlike `close`, this wakes a thread that is reading.
+    with suppress(OSError):
+        made.shutdown(socket.SHUT_RDWR)
