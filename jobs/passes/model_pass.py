@@ -23,7 +23,7 @@ from transforms.models.inference import REQUEST
 _WAVE_ROWS = 1 << 18
 _ON_GPU, _ON_CPU = 1024, 64
 _FIRST_ROWS = 16
-_HOPELESS = 32
+_MOST_FAILED = 32
 
 
 def run_model_pass(
@@ -66,7 +66,7 @@ def run_model_pass(
                 left = [number for number in left if number not in received]
                 if machines <= cluster.machines():
                     break
-            _refuse_hopeless(result)
+            _refuse_failing_model(result)
             return None if result.stopped else received
 
         _show_all(blocks, show, shape.size * IN_HAND, task, intake)
@@ -87,12 +87,12 @@ def _show_nearby(
             received = intake.receive(blocks, helpers.map_blocks(numbered(blocks), [transform]))
         except WorkerStartError as error:
             raise RunFailedError(f"no process for the model could be started: {error}") from error
-    _refuse_hopeless(intake.result)
+    _refuse_failing_model(intake.result)
     return [block for number, block in enumerate(blocks) if number not in received]
 
 
-def _refuse_hopeless(result: PassResult) -> None:
-    if not any(result.computed.values()) and len(result.faults) >= _HOPELESS:
+def _refuse_failing_model(result: PassResult) -> None:
+    if not any(result.computed.values()) and len(result.faults) >= _MOST_FAILED:
         raise RunFailedError(f"the model takes none of the first {len(result.faults)} frames: {_why(result)}")
 
 
