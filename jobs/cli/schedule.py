@@ -25,7 +25,11 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a sch
 def add(
     name: NameArgument,
     cron: Annotated[
-        str, typer.Option(help="When: minute, hour, day of month, month, day of week.", metavar="EXPRESSION")
+        str,
+        typer.Option(
+            help="When: minute, hour, day of month, month, day of week; or @hourly, @daily, @weekly, @monthly.",
+            metavar="EXPRESSION",
+        ),
     ],
     options: RunOptions,
     workspace: WorkspaceOption = None,

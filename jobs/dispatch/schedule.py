@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
+from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -23,6 +24,20 @@ from jobs.storage.paths import Place
 
 _LONGEST_NAME = 60
 _FIELDS = 5
+_LONGEST_EXPRESSION = 500
+
+NICKNAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "@hourly": "0 * * * *",
+        "@daily": "0 0 * * *",
+        "@midnight": "0 0 * * *",
+        "@weekly": "0 0 * * 0",
+        "@monthly": "0 0 1 * *",
+        "@yearly": "0 0 1 1 *",
+        "@annually": "0 0 1 1 *",
+    }
+)
+"""Names of common expressions, as crontab(5) has them; `@reboot` is no time."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +84,10 @@ def problems(schedule: Schedule) -> list[str]:
         found.append(f"--tz {schedule.tz}: expected the name of a time zone, as in Europe/Berlin or UTC")
         zone = UTC
     wanted = f"--cron {schedule.cron!r}: expected minute, hour, day of month, month and day of week, as in '0 2 * * *'"
+    if len(schedule.cron) > _LONGEST_EXPRESSION:
+        return [*found, f"--cron: expected at most {_LONGEST_EXPRESSION} characters, found {len(schedule.cron):,}"]
     if len(schedule.cron.split()) != _FIELDS:
-        return [*found, wanted]
+        return [*found, f"{wanted}, or one of {', '.join(NICKNAMES)}"]
     try:
         if next(CronSim(schedule.cron, datetime.now(zone)), None) is None:
             found.append(f"--cron {schedule.cron!r} names no time that ever comes")

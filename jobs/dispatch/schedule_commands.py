@@ -24,7 +24,7 @@ def add(
 ) -> dict[str, Any]:
     """Keep a schedule and return when it is next due, and lines for a crontab. Raises `UserError` with all problems."""
     absolute = options.with_absolute_paths()
-    wanted = Schedule(name, cron, tz, absolute.model_dump(mode="json"), priority)
+    wanted = Schedule(name, schedule.NICKNAMES.get(cron.strip(), cron), tz, absolute.model_dump(mode="json"), priority)
     problems = schedule.problems(wanted)
     root = None
     try:

@@ -229,3 +229,19 @@ def test_a_note_that_is_damaged_has_no_time_submitted_twice(tmp_path: Path) -> N
     look(tmp_path, "2026-11-21T01:05")
     assert len(JobQueue(place(tmp_path)).jobs()) == 1
     assert schedule.notes(place(tmp_path), "nightly") == {"due_ns": ns("2026-11-21T01:00")}
+
+
+@pytest.mark.parametrize(("name", "following"), [("@daily", "2026-12-01 00:00"), ("@weekly", "2026-12-06 00:00")])
+def test_nicknames_are_the_expressions_of_crontab(name: str, following: str) -> None:
+    named = Schedule("nightly", schedule.NICKNAMES[name], "UTC", {})
+    assert not schedule.problems(named)
+    moment = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
+    found = named.next_after(moment)
+    assert found is not None
+    assert f"{found:%Y-%m-%d %H:%M}" == following
+
+
+@pytest.mark.parametrize("cron", ["1" * 5000, f"{'9' * 400} * * * *", "@reboot", "* " * 300])
+def test_expressions_that_are_none_are_refused_in_a_line(cron: str) -> None:
+    (problem,) = schedule.problems(Schedule("nightly", cron, "UTC", {}))
+    assert problem.startswith("--cron")
