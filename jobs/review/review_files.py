@@ -56,15 +56,18 @@ def read_file(request: FileRequest) -> tuple[str, ReviewFile]:
     kind = request.format or _BY_START.get(data.lstrip()[:1])
     if kind is None:
         raise UserError(f"{request.file}: expected JSON of Label Studio or COCO, or XML of CVAT; found neither")
-    require("annotate", "pycocotools")
     try:
         if kind == "labelstudio":
-            return kind, read_labelstudio(data, request.reviewer, request.policy)
-        if kind == "cvat":
-            return kind, read_cvat(data, _pictures(request, content))
-        return kind, read_review_coco(data, _ids(request, content))
+            file = read_labelstudio(data, request.reviewer, request.policy)
+        elif kind == "cvat":
+            file = read_cvat(data, _pictures(request, content))
+        else:
+            file = read_review_coco(data, _ids(request, content))
     except ReviewFileError as error:
         raise UserError([f"{request.file}: {text}" for text in error.problems]) from error
+    if any(shape.has_area for frame in file.frames for shape in frame.shapes):
+        require("annotate", "pycocotools")
+    return kind, file
 
 
 def _content(file: Path) -> _Content:

@@ -58,7 +58,17 @@ def test_reviews_let_the_next_ones_through(tmp_path: Path) -> None:
         out = tmp_path / f"out{at}"
         sent_to = said(winnow("review", "export", "-w", workspace.root, "-f", "coco", "-o", out, "--json"))
         assert sent_to["frames"] == len(sent[-1]) == 2
-        back = ("review", "import", out / "annotations.json", "-w", workspace.root, "--reviewer", "ada")
+        back = (
+            "review",
+            "import",
+            out / "annotations.json",
+            "-w",
+            workspace.root,
+            "--reviewer",
+            "ada",
+            "--reviewed",
+            "all",
+        )
         assert winnow(*back).exit_code == 0
         record = go(workspace, tmp_path / "data", settings=settings(tmp_path, *asked))
         assert set(computed(record)) == {"route"}
