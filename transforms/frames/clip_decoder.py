@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,10 +45,13 @@ class Decoder:
     `first` is the tag of the first frame that came; `first_shown` the lowest one, from `start` on, of the packets whose
     frames are to be shown; `second` that of the first keyframe after `start`; and `last` that of the last packet that
     was decoded. `lost` are the tags of packets that do not decode. What decoders give after the packet that is
-    `first_damaged` may bear traces of it, even after the next keyframe. The next frame is in `ahead`, once asked for.
+    `first_damaged` may bear traces of it, even after the next keyframe.
     """
 
     def __init__(self, stream: Any, packets: Iterator[Tagged], start: int) -> None:
+        from av.video.frame import PictureType
+
+        self._b_picture = PictureType.B
         self._context = stream.codec_context
         # There, packets are also called corrupt for a jump of a counter, as where recordings were joined.
         self._is_broadcast = stream.container.format.name == "mpegts"
@@ -64,7 +68,7 @@ class Decoder:
         self.lost: list[int] = []
         self.first_damaged: int | None = None
         self.passed: set[int] = set()
-        self.ahead: tuple[int, av.VideoFrame] | None = None
+        self._ahead: deque[tuple[int, av.VideoFrame]] = deque()
         self._n_fed = 0
         self._fed: dict[int, _Fed] = {}
         self._damaged: list[_Damage] = []
@@ -73,17 +77,25 @@ class Decoder:
 
     def frame(self) -> tuple[int, av.VideoFrame] | None:
         """Return the next frame and its packet's tag, without passing it; None at the end."""
-        if self.ahead is None:
-            self.ahead = next(self._frames, None)
-            if self.first is None and self.ahead is not None:
-                self.first = self.ahead[0]
+        self._fetch(1)
+        if self.first is None and self._ahead:
+            self.first = self._ahead[0][0]
         return self.ahead
+
+    @property
+    def ahead(self) -> tuple[int, av.VideoFrame] | None:
+        """Return the next frame and its packet's tag, if it was asked for before."""
+        return self._ahead[0] if self._ahead else None
+
+    def _fetch(self, n: int) -> None:
+        """Decode until so many frames are ahead, or to the end."""
+        while len(self._ahead) < n and (found := next(self._frames, None)):
+            self._ahead.append(found)
 
     def skip(self) -> None:
         """Pass the next frame."""
-        if self.ahead is not None:
-            self.passed.add(self.ahead[0])
-            self.ahead = None
+        if self._ahead:
+            self.passed.add(self._ahead.popleft()[0])
 
     def ends_damaged(self) -> bool:
         """End decoding, and return whether damage was met, also in frames that the decoder has not given yet."""
@@ -110,6 +122,9 @@ class Decoder:
         """Return why a frame must not be used, or "": decoders go on after damage and return partly wrong images."""
         if frame is None or frame.is_corrupt or tag in self.lost:
             return DAMAGED
+        if frame.pict_type == self._b_picture:
+            # It may be decoded from a picture that is shown after it, of which damage is not known before.
+            self._fetch(2 + self._context.reorder_depth)
         packet = self._fed.get(tag, _Fed(0, self._n_fed))
         start = self._fed.get(key, packet).order
         leads = tag < key
@@ -146,11 +161,9 @@ class Decoder:
 
     def _check(self, frame: av.VideoFrame) -> int | None:
         """Return the tag of a frame's packet, and record whether it is damaged."""
-        from av.video.frame import PictureType
-
         held: Any = frame.opaque
         if held is not None and frame.is_corrupt:
-            self._meet_damage(held[0], frame.pict_type == PictureType.B and self._context.name in _PLAIN_B)
+            self._meet_damage(held[0], frame.pict_type == self._b_picture and self._context.name in _PLAIN_B)
         return None if held is None else int(held[0])
 
     def _meet_damage(self, tag: int, is_no_reference: bool) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tests.helpers import scenery
+from tests.helpers import damage, scenery
 from transforms.frames.clip import Clip, FrameName
 from transforms.frames.clip_frame import ClipFrame
 from transforms.frames.clip_index import ClipIndex, index_clip
@@ -181,6 +181,23 @@ def test_frames_that_were_cut_off_without_encoding_are_hidden(tmp_path: Path, co
     assert_rows_are_what_is_shown(path)
     if kind != "mkv":
         assert shown(path) == shown(whole)[12:]
+
+
+@pytest.mark.parametrize("kind", ["mp4", "avi"])
+@pytest.mark.parametrize("codec", ["h264", "h264-open", "mpeg2-b", "mpeg4-b"])
+def test_damage_leaves_no_traces_in_frames_that_are_requested_later(tmp_path: Path, codec: str, kind: str) -> None:
+    path = write(tmp_path / f"hurt.{kind}", codec)
+    sound = shown(path)
+    damage(path, 17)
+    listed = names(path, index_clip(str(path)))
+    measured = digests(path, listed)
+    assert None in measured
+    # Frames of groups of pictures before and behind the damaged one are what they were.
+    assert [digest for digest in measured[:7] if digest] == sound[:7]
+    assert measured[-1] == sound[-1]
+    for seed in range(3):
+        order = random.Random(seed).sample(range(len(listed)), len(listed))
+        assert digests(path, [listed[at] for at in order]) == [measured[at] for at in order]
 
 
 @pytest.mark.realdata
