@@ -19,7 +19,7 @@ def check_calls(params: EscalateParams) -> None:
     if skipped(params):
         return
     problems = [*params.problems(), *missing("vlm", PACKAGES[params.api])]
-    if not params.is_local and not os.environ.get(params.key_name):
+    if not params.is_local and params.key_name and not os.environ.get(params.key_name):
         problems.append(f"${params.key_name} is not set; expected the key of the endpoint there")
     if problems:
         raise UserError(problems)

@@ -20,6 +20,7 @@ from jobs.core.stage import Stage
 from jobs.records.run_record import RunRecord
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Drop, Store
+from jobs.vlm.redaction import key_of
 from jobs.vlm.vlm_calls import Budget, BudgetExhaustedError, Caller, Ledger, Row, VlmRequest, misfits
 from jobs.vlm.vlm_clients import connect
 from schemas import FRAME_KEY
@@ -313,7 +314,7 @@ class _Round:
 
     def _connected(self) -> Caller:
         if self._caller is None:
-            client = connect(self._params, os.environ.get(self._params.key_name))
+            client = connect(self._params, key_of(self._params))
             self._caller = Caller(client, self._params, self._ledger, self._budget, self._job_id, self._stop)
         return self._caller
 
