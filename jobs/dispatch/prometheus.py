@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from threading import BoundedSemaphore, Lock, Thread, Timer
 from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily
@@ -17,6 +20,9 @@ from jobs.dispatch.overview import Overview
 from jobs.storage.paths import Place
 
 _HOST = "127.0.0.1"
+_AT_ONCE = 16
+# No shorter than what Prometheus waits for an answer.
+_REQUEST_S = 10.0
 
 _Sample = tuple[dict[str, str], float | None]
 
@@ -70,6 +76,42 @@ def text(values: Mapping[str, Any]) -> str:
     return generate_latest(_Gauges(values)).decode()
 
 
+class _Server(ThreadingHTTPServer):
+    """Holds a bounded number of connections, each for a bounded time, however slowly its request comes."""
+
+    daemon_threads = True
+
+    def __init__(self, *arguments: Any) -> None:
+        self._free = BoundedSemaphore(_AT_ONCE)
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        watch = Timer(_REQUEST_S, _shut, (request,))
+        watch.daemon = True
+        watch.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            watch.cancel()
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log no broken connections."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+
+def _shut(made: socket.socket) -> None:
+    with suppress(OSError):
+        made.shutdown(socket.SHUT_RDWR)
+
+
 def serve(root: Place, port: int) -> ThreadingHTTPServer:
     """Answer `/metrics` on loopback in a thread of its own. Raises `UserError` for a port that is taken."""
     overview, one_at_a_time = Overview(root), Lock()
@@ -91,7 +133,7 @@ def serve(root: Place, port: int) -> ThreadingHTTPServer:
             """Log no requests."""
 
     try:
-        server = ThreadingHTTPServer((_HOST, port), Answers)
+        server = _Server((_HOST, port), Answers)
     except (OSError, OverflowError) as error:
         raise UserError(f"metrics cannot be served on {_HOST}:{port} ({one_line(error)}); name another port") from error
     Thread(target=server.serve_forever, name="metrics", daemon=True).start()

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 
-from transforms.assess.escalation import KEYS
+from transforms.assess.escalation import KEYS, EscalateParams
 
 _HIDDEN = "(hidden)"
 # Local servers accept any word as key: a short one such as `none` is no secret, and may be part of an answer.
 _LEAST = 8
+
+
+def key_of(params: EscalateParams) -> str | None:
+    """Return the key for an endpoint from the environment; None where there is none, or none is sent."""
+    return os.environ.get(params.key_name) if params.key_name else None
 
 
 class Redaction:

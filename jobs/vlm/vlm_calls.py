@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import pyarrow as pa
 import schemas
 from jobs.core.errors import RunFailedError
 from jobs.storage.store import Store
-from jobs.vlm.redaction import Redaction
+from jobs.vlm.redaction import Redaction, key_of
 from jobs.vlm.vlm_clients import Client, EndpointError, Reply
 from transforms.assess.escalation import EscalateParams, Question, most_tokens, read_answer
 
@@ -140,7 +139,7 @@ class Caller:
         self._budget = budget
         self._job_id = job_id
         self._stop = stop
-        self._hide = Redaction(os.environ.get(params.key_name))
+        self._hide = Redaction(key_of(params))
 
     def may_cost(self, request: VlmRequest) -> float:
         """Return the largest possible cost of a call, in dollars."""

@@ -20,6 +20,7 @@ from jobs.core.stage import Stage
 from jobs.records.run_record import StageOutcome
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Drop, Store
+from jobs.vlm.redaction import key_of
 from jobs.vlm.vlm_calls import Budget, BudgetExhaustedError, Caller, Ledger, Row, VlmRequest, misfits
 from jobs.vlm.vlm_clients import PACKAGES, connect
 from schemas import FRAME_KEY
@@ -48,7 +49,7 @@ def check(params: EscalateParams) -> None:
     if skipped(params):
         return
     problems = [*params.problems(), *missing("vlm", PACKAGES[params.api])]
-    if not params.is_local and not os.environ.get(params.key_name):
+    if not params.is_local and params.key_name and not os.environ.get(params.key_name):
         problems.append(f"${params.key_name} is not set; expected the key of the endpoint there")
     if problems:
         raise UserError(problems)
@@ -327,7 +328,7 @@ class _Round:
 
     def _connected(self) -> Caller:
         if self._caller is None:
-            client = connect(self._params, os.environ.get(self._params.key_name))
+            client = connect(self._params, key_of(self._params))
             self._caller = Caller(client, self._params, self._ledger, self._budget, self._job_id, self._stop)
         return self._caller
 

@@ -37,6 +37,12 @@ _TERMS: Mapping[Api, tuple[str, str]] = {
 _QUALITY = 90
 _GRID = 1000
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
+_OTHERS = re.compile(
+    "(AWS|AZURE|GOOGLE|GCP|GCLOUD|CLOUDFLARE|DIGITALOCEAN|GITHUB|GH|GITLAB|CI|HF|HUGGING|WINNOW|RAY|KUBE|DOCKER|NPM|PYPI"
+    "|TWINE|UV|PIP|SLACK|STRIPE|SENTRY|VAULT|SSH|GPG|PG|POSTGRES|MYSQL|REDIS|MONGO|DATABASE|DB|SMTP|LDAP|WANDB|MLFLOW)"
+    "|.*(PASSWORD|PASSWD|SECRET|PRIVATE_KEY|CREDENTIALS)"
+)
+"""Names of variables that hold secrets of other services, unless they end in `_API_KEY`."""
 _NAME_HERE = re.compile(r"[a-z](?:[a-z0-9_-]*[a-z0-9])?")
 _SYSTEM = (
     "You check the work of an object detector on frames of a camera. Look at the picture and judge each numbered box: "
@@ -56,7 +62,7 @@ class EscalateParams:
     `licence`: licence of the model's answers, for the manifests of exports; none for the provider's terms, if the
     endpoint is the provider's own.
     `key_env`: name of the environment variable that holds the key; none for `OPENAI_API_KEY`, `ANTHROPIC_API_KEY` or
-    `GEMINI_API_KEY`. A local endpoint needs none.
+    `GEMINI_API_KEY`, which go to the provider's own address only. A local endpoint needs none.
     `long_side`: longer side, in pixels, of the image that is sent.
     `max_tokens`: the longest answer, in tokens.
     `attempts`: how many invalid answers are accepted before a request fails, and how often a run tries a request.
@@ -96,19 +102,27 @@ class EscalateParams:
     @property
     def terms(self) -> str | None:
         """Return the licence of the answers, None if unknown: any server may implement a provider's protocol."""
-        own, terms = _TERMS[self.api]
-        is_own = not self.url or urlsplit(self.url).hostname == own
-        return self.licence or (terms if is_own else None)
+        return self.licence or (_TERMS[self.api][1] if self.is_own else None)
 
     @property
-    def key_name(self) -> str:
-        """Return the name of the environment variable with the key."""
-        return self.key_env or KEYS[self.api]
+    def is_own(self) -> bool:
+        """Return whether the endpoint is the provider's own."""
+        return not self.url or urlsplit(self.url).hostname == _TERMS[self.api][0]
+
+    @property
+    def key_name(self) -> str | None:
+        """Return the name of the environment variable with the key; None where no key is sent."""
+        return self.key_env or (KEYS[self.api] if self.is_own else None)
 
     def unsafe(self) -> Iterator[str]:
         """Yield a message for each setting that may contain a key, which must not be stored; never its value."""
         if self.key_env is not None and not _VARIABLE.fullmatch(self.key_env):
             yield "escalate.key_env: expected the name of an environment variable, never a key itself"
+        elif self.key_env is not None and self._is_of_others(self.key_env):
+            yield (
+                f"escalate.key_env: {self.key_env} holds the secret of another service, which would be sent to the "
+                "endpoint; expected a variable with the key of the endpoint alone"
+            )
         if self.url is not None:
             parts = urlsplit(self.url)
             if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -116,11 +130,21 @@ class EscalateParams:
             elif parts.username or parts.password or parts.query:
                 yield "escalate.url: expected a URL without credentials; keys come from the environment alone"
 
+    def _is_of_others(self, name: str) -> bool:
+        if name in KEYS.values():
+            return name != KEYS[self.api] or not self.is_own
+        return bool(_OTHERS.match(name)) and not name.endswith("_API_KEY")
+
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the settings when the stage is used."""
         if not self.model:
             yield "escalate.model: expected the name of a model, found nothing"
         yield from self.unsafe()
+        if not self.is_local and self.key_name is None:
+            yield (
+                f"escalate.key_env: expected the name of the variable with the key of the endpoint; {KEYS[self.api]} "
+                "goes to the provider's own address only"
+            )
         if not self.is_local and not (self.usd_in and self.usd_out):
             yield (
                 "escalate.usd_in, escalate.usd_out: expected what a million tokens cost, without which "

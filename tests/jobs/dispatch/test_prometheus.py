@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import re
+import socket
+import threading
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -9,12 +12,13 @@ import pytest
 
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
+from jobs.dispatch import prometheus
 from jobs.dispatch.overview import Overview
 from jobs.dispatch.prometheus import serve, text
 from jobs.records.job_log import JobLog
 from jobs.records.journal import Journal
 from jobs.storage.paths import place
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_until
 
 _LABEL = r'[a-z_]+="(?:[^"\\\n]|\\[\\"n])*"'
 _SAMPLE = re.compile(rf"([a-z_]+)(\{{{_LABEL}(?:,{_LABEL})*\}})? (-?[0-9.e+]+)")
@@ -81,5 +85,34 @@ def test_metrics_are_served_on_loopback_only_and_nothing_else_is(tmp_path: Path)
         with pytest.raises(UserError, match="name another port"):
             serve(place(tmp_path), int(port))
     finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_requests_that_never_end_hold_few_threads_and_for_a_bounded_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prometheus, "_REQUEST_S", 0.5)
+    before = threading.active_count()
+    server = serve(place(tmp_path), 0)
+    port = server.server_address[1]
+    half_open = [socket.create_connection(("127.0.0.1", port)) for _ in range(200)]
+    try:
+        for each in half_open:
+            each.send(b"GET /metrics HTTP/1.1\r\nX-Slow: ")
+        # Each connection has a thread, and a watch of its own.
+        assert threading.active_count() <= before + 1 + 2 * prometheus._AT_ONCE
+
+        def answered() -> bool:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answer:
+                    return b"winnow_gateway_up" in answer.read()
+            except (urllib.error.URLError, OSError):
+                return False
+
+        assert wait_until(answered, "the half-open requests are held for good")
+    finally:
+        for each in half_open:
+            each.close()
         server.shutdown()
         server.server_close()

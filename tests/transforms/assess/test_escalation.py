@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.transforms.formats.exports.material import annotation
-from transforms.assess.escalation import Answer, EscalateParams, as_jpeg, most_tokens, question, read_answer
+from transforms.assess.escalation import Answer, Api, EscalateParams, as_jpeg, most_tokens, question, read_answer
 
 CATEGORIES = ("person", "dog")
 ROWS = [annotation(1, "cam", 3, "person", 0.5, 10, 6, 20, 12), annotation(2, "cam", 3, "dog", 0.75, 70, 0, 20, 60)]
@@ -110,9 +110,34 @@ def test_messages_never_show_a_possible_key() -> None:
     secret = "sk-very-secret"
     wrong = EscalateParams(url=f"https://user:{secret}@host.example/v1", key_env=secret)
     problems = list(wrong.problems())
-    assert len(problems) == 4
+    assert len(problems) == 4, problems
     assert secret not in " ".join(problems)
     assert set(wrong.unsafe()) < set(problems)
     assert list(EscalateParams(model="m", usd_in=1, usd_out=5).problems()) == []
     assert list(EscalateParams(model="m", url="http://localhost:1/v1").problems()) == []
     assert list(EscalateParams(model="m", url=f"http://localhost/v1?key={secret}").problems())
+
+
+@pytest.mark.parametrize(
+    ("api", "url", "key_env", "sent", "fault"),
+    [
+        ("openai", None, None, "OPENAI_API_KEY", None),
+        ("openai", "https://api.openai.com/v1", None, "OPENAI_API_KEY", None),
+        ("openai", "http://localhost:8000/v1", None, None, None),
+        ("openai", "https://models.example/v1", None, None, "expected the name of the variable"),
+        ("openai", "https://models.example/v1", "EXAMPLE_KEY", "EXAMPLE_KEY", None),
+        ("openai", "https://models.example/v1", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", None),
+        ("openai", "https://models.example/v1", "OPENAI_API_KEY", "OPENAI_API_KEY", "the secret of another service"),
+        ("openai", None, "GEMINI_API_KEY", "GEMINI_API_KEY", "the secret of another service"),
+        ("gemini", "http://localhost:1", "AWS_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY", "another service"),
+        ("gemini", None, "WINNOW_CONTROL_TOKEN", "WINNOW_CONTROL_TOKEN", "another service"),
+        ("anthropic", None, "MY_DB_PASSWORD", "MY_DB_PASSWORD", "another service"),
+    ],
+)
+def test_a_key_goes_to_its_own_endpoint(
+    api: Api, url: str | None, key_env: str | None, sent: str | None, fault: str | None
+) -> None:
+    params = EscalateParams(api=api, url=url, model="m", key_env=key_env, usd_in=1, usd_out=1)
+    assert params.key_name == sent
+    problems = list(params.problems())
+    assert (len(problems), fault is None or fault in problems[0]) == (int(fault is not None), True)
