@@ -67,10 +67,7 @@ def stream_remarks(row: Mapping[str, Any], ids: Mapping[str, str]) -> list[str]:
         if 2 * len(row["gaps"]) > row["n_frames"]:
             remarks.append("most frames follow a gap and have no motion; if they should not, set ingest.step")
     if row["n_repeated"]:
-        if row["kind"] == "video":
-            remarks.append(f"{many(row['n_repeated'], 'packet')} left out: several have one timestamp")
-        else:
-            remarks.append(f"{many(row['n_repeated'], 'file')} skipped: several have one number")
+        remarks.append(f"{many(row['n_repeated'], 'file')} skipped: several have one number")
     if row["n_ignored"]:
         remarks.append(f"{many(row['n_ignored'], 'other file')} left alone")
     if len(row["sizes"]) > 1:
