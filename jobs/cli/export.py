@@ -9,6 +9,9 @@ import typer
 
 from jobs.cli.options import JsonOption, MediaMode, ReleaseOption, RunOption, WorkspaceOption
 
+_LISTS = frozenset({"jsonl", "parquet"})
+"""Formats that are of use without annotations."""
+
 
 class ExportFormat(StrEnum):
     """What is written."""
@@ -187,9 +190,10 @@ def export(
             f"{manifest['selection']['left_out']:,} frames of the selection are left out: "
             "they are no longer kept, were replaced by other pictures, or do not fit --where"
         )
-    if manifest.get("not_annotated") == total > 0:
+    never = "objects" not in manifest
+    if never and total and request.format not in _LISTS:
         console.print("none of these frames was annotated (winnow run --profile annotate): what they show is not known")
-    elif manifest.get("not_annotated"):
+    elif not never and manifest["not_annotated"]:
         console.print(
             f"{manifest['not_annotated']:,} of these frames were not annotated (annotate.frames=all annotates all): "
             "whether they hold objects is not known"

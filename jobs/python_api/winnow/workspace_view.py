@@ -269,7 +269,7 @@ class WorkspaceView:
             RunFailedError: If a picture is no longer the one that was measured.
 
         >>> winnow.open().export("night-v1", "yolo", split={"train": 0.8, "val": 0.2})["frames"]
-        {'val': 14, 'train': 51}
+        {'train': 49, 'val': 13}
         """
         request = ExportRequest(
             format=format,
