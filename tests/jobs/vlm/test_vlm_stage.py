@@ -93,9 +93,13 @@ def judge(boxes: list[dict[str, Any]]) -> dict[str, Any]:
     return {"objects": verdicts, "missing": [] if boxes else ["cat"]}
 
 
-def test_answers_stand_and_are_asked_for_once(workspace: Workspace, made: Path, there: Endpoint) -> None:
+def test_answers_stand_and_are_asked_for_once(
+    workspace: Workspace, made: Path, there: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there.judge = judge
-    outcome = ask(workspace, made, there).outcomes["escalate"]
+    # The provider's key would go to the provider's own address only.
+    monkeypatch.setenv("SEER_KEY", KEY)
+    outcome = ask(workspace, made, there, "escalate.key_env=SEER_KEY").outcomes["escalate"]
     assert (outcome.frames_in, outcome.computed, outcome.quarantined, len(there.asked)) == (N, N, 0, N)
     routing = rows(workspace, schemas.ROUTING)
     assert routing["route"].to_list() == ["vlm"] * N
