@@ -9,7 +9,7 @@ import re
 import runpy
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from importlib import resources
 from pathlib import Path
@@ -46,7 +46,7 @@ class Loaded:
 
     config: PipelineConfig
     profile: str
-    given: tuple[str, ...] = ()
+    given: tuple[str, ...] = field(default=(), compare=False)
 
     def unread(self) -> list[str]:
         """Return the given keys that no stage of the configuration reads."""

@@ -80,6 +80,8 @@ class _Server(ThreadingHTTPServer):
     """Holds a bounded number of connections, each for a bounded time, however slowly its request comes."""
 
     daemon_threads = True
+    # One that is refused is closed at once; it does not wait for its turn.
+    request_queue_size = 256
 
     def __init__(self, *arguments: Any) -> None:
         self._free = BoundedSemaphore(_AT_ONCE)

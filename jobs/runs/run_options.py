@@ -66,7 +66,7 @@ def build_request(workspace: str | os.PathLike[str] | None, options: RunOptions)
     problems: list[str] = []
     loaded = place = None
     try:
-        loaded = load(options.profile, options.config, (*options.settings, *_adding(options.add_stages)))
+        loaded = load(options.profile, options.config, (*options.settings, *adding(options.add_stages)))
     except ConfigError as error:
         problems += error.problems
     try:
@@ -94,7 +94,7 @@ def build_request(workspace: str | os.PathLike[str] | None, options: RunOptions)
     )
 
 
-def _adding(stages: Sequence[str]) -> list[str]:
+def adding(stages: Sequence[str]) -> list[str]:
     """Return the setting that adds stages to those of the configuration, if there are any."""
     return [f"stages=[{', '.join(f'+{stage}' for stage in stages)}]"] if stages else []
 

@@ -15,7 +15,7 @@ from jobs.core.choices import OnError
 from jobs.core.errors import UserError
 from jobs.records.run_record import RunRecord
 from jobs.runs.run import run as execute
-from jobs.runs.run_options import RunOptions, build_request
+from jobs.runs.run_options import RunOptions, adding, build_request
 
 Settings = Mapping[str, Any] | Sequence[str]
 """Values on top of a profile: `{"duplicates.hamming": 4}`, nested mappings, or `["duplicates.hamming=4"]`."""
@@ -51,6 +51,7 @@ def run(
     profile: str | None = None,
     config: PathLike | Loaded | None = None,
     settings: Settings = (),
+    add_stages: Sequence[str] = (),
     stream_ids: Sequence[str] = (),
     limit: int | None = None,
     on_error: OnError = "quarantine",
@@ -72,6 +73,7 @@ def run(
         profile: Name of a built-in profile; see `load`.
         config: A file as `load` takes it, or what `load` returned.
         settings: Values on top of all, as `load` takes them.
+        add_stages: Stages to run besides those of the configuration.
         stream_ids: Ids of the inputs, one for each; their names where empty.
         limit: Measure at most so many more frames.
         on_error: What a frame that cannot be read or measured does: it is quarantined, or ends the run.
@@ -100,7 +102,7 @@ def run(
     try:
         texts = _as_texts(settings)
         if isinstance(config, Loaded):
-            loaded = Loaded(override(config.config, texts), config.profile)
+            loaded = Loaded(override(config.config, [*texts, *adding(add_stages)]), config.profile)
     except ConfigError as error:
         problems += error.problems
     if isinstance(config, Loaded) and profile is not None:
@@ -110,6 +112,7 @@ def run(
         "profile": None if isinstance(config, Loaded) else profile,
         "config": None if config is None or isinstance(config, Loaded) else os.fspath(config),
         "settings": () if isinstance(config, Loaded) else texts,
+        "add_stages": () if isinstance(config, Loaded) else add_stages,
         "stream_ids": stream_ids,
         "rebind": rebind,
         "allow_missing": allow_missing,

@@ -40,7 +40,7 @@ def words(unit: str) -> list[str]:
 
 def test_the_unit_starts_this_program_on_this_workspace_whatever_its_name(tmp_path: Path) -> None:
     found = service(place(ROOT), ("--grace", "45"), 45, "linux")
-    command = [sys.executable, "-m", "jobs.cli", "gateway", "start", "--foreground", "--workspace", str(ROOT)]
+    command = [sys.executable, "-P", "-m", "jobs.cli", "gateway", "start", "--foreground", "--workspace", str(ROOT)]
     assert words(found.text) == [*command, "--grace", "45"]
     assert "TimeoutStopSec=60\n" in found.text
     assert found.path.parent == Path.home() / ".config/systemd/user"
@@ -61,6 +61,7 @@ def test_on_macos_it_is_a_property_list_of_the_same_command() -> None:
     found = service(place(ROOT), (), 30, "darwin")
     values = plistlib.loads(found.text.encode())
     assert values["ProgramArguments"][1:] == [
+        "-P",
         "-m",
         "jobs.cli",
         "gateway",

@@ -17,6 +17,7 @@ ALL: dict[str, Any] = {
     "config": "/etc/mine.yaml",
     "settings": ["idle.keep=2"],
     "stream_ids": ["gate", "yard"],
+    "add_stages": ["track"],
     "rebind": True,
     "allow_missing": True,
     "limit": 5,
