@@ -137,6 +137,8 @@ def export(
 ) -> None:
     """Write the kept frames as a dataset, with a manifest that identifies the data.
 
+    Exit code 1 if no frame fits, so that the dataset is empty.
+
     Example: winnow export --format coco --out night-v1 --release night-v1 --split train=0.8,val=0.2
     """
     from jobs.cli.json_output import print_json
@@ -176,10 +178,12 @@ def export(
         overwrite,
     )
     manifest = write(Workspace.at(workspace), request)
+    total = sum(manifest["frames"].values())
     if as_json:
         print_json({"out": str(out), **manifest})
+        if not total:
+            raise typer.Exit(1)
         return
-    total = sum(manifest["frames"].values())
     parts = ", ".join(f"{n:,} {name}" for name, n in sorted(manifest["frames"].items()))
     objects = f" with {manifest['objects']:,} objects" if "objects" in manifest else ""
     console.print(
@@ -205,6 +209,8 @@ def export(
         console.print(f"{manifest['classes']['objects_left_out']:,} objects of other classes are left out")
     if report := manifest.get("split_report"):
         print_split_report(report)
+    if not total:
+        raise typer.Exit(1)
 
 
 _LOSSES = {

@@ -47,6 +47,20 @@ N = SMALL.planted.n_files
 
 
 @pytest.mark.usefixtures("engine")
+def test_a_run_in_which_every_frame_fails_alike_ends_with_the_cause(workspace: Workspace, tmp_path: Path) -> None:
+    cam = tmp_path / "cam"
+    cam.mkdir()
+    for number in range(3):
+        os.mkfifo(cam / f"image_{number}.jpg")
+    with pytest.raises(RunFailedError, match="each of the 3 frames failed alike.* expected a regular file"):
+        go(workspace, cam)
+    assert rows(workspace, schemas.QUARANTINE).is_empty()
+    # Of one frame among others, it is the frame.
+    write_noise_stream(cam, range(3, 5))
+    assert go(workspace, cam).outcomes["frames"].quarantined == 3
+
+
+@pytest.mark.usefixtures("engine")
 @pytest.mark.slow
 def test_a_run_killed_at_ten_random_moments_gives_the_rows_of_one_that_was_not(
     sample_tables: Workspace, tmp_path: Path, sample_folder: Path

@@ -20,7 +20,7 @@ from jobs.storage.paths import ObjectPath, place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
-from tests.helpers import copy_stream, go, noise, write_noise_stream, write_pictures
+from tests.helpers import copy_stream, go, noise, winnow, write_noise_stream, write_pictures
 from transforms.io import object_store
 
 
@@ -108,6 +108,9 @@ def test_where_and_all_choose_frames(exported: tuple[Workspace, Path], tmp_path:
     assert more["frames"]["default"] > 0
     none = export(workspace, ExportRequest("coco", place(tmp_path / "c"), where="false"))
     assert none["frames"] == {}
+    words = ("--format", "coco", "--where", "false", "--workspace", workspace.root)
+    for more_words in ((), ("--json",)):
+        assert winnow("export", *words, "--out", tmp_path / f"e{len(more_words)}", *more_words).exit_code == 1
     with pytest.raises(UserError, match="nonsense"):
         export(workspace, ExportRequest("jsonl", place(tmp_path / "d"), where="nonsense = 1"))
     assert not (tmp_path / "d").exists()
