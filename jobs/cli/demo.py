@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +34,7 @@ def demo(
 
 def print_result(result: dict[str, Any]) -> None:
     """Print what was planted and what was found, where the report is, and what to try next."""
+    from jobs.cli.next_steps import print_next_steps
     from jobs.cli.show import out, print_table
 
     rows = [(c["what"], c["planted"], c["found"], c["extra"]) for c in result["checks"]]
@@ -45,21 +42,11 @@ def print_result(result: dict[str, Any]) -> None:
     run = result["run"]
     out.print(f"\n{run['frames']:,} frames of {result['input']} in {run['seconds']:.1f} s")
     out.print(f"report: {result['report']}", soft_wrap=True)
-    winnow = _program()
-    place, frames = shlex.quote(result["workspace"]), shlex.quote(str(Path(result["input"]).absolute()))
     query = "SELECT unnest(reasons) AS reason, count(*) AS frames FROM curation GROUP BY 1 ORDER BY 2 DESC"
-    out.print("\ntry next:", style="bold")
-    for command in (
-        f'{winnow} sql -w {place} "{query}"',
-        f"{winnow} run -w {place} --input {frames} --set curation.dark_mean=20 --dry-run",
-        f"{winnow} export -w {place} --format coco --out dataset --split train=0.8,val=0.2",
-        f"{winnow} inspect tables -w {place}",
-    ):
-        out.print(f"  {command}", soft_wrap=True, markup=False)
-
-
-def _program() -> str:
-    """Return how to call this program: its name if the shell finds it, else its path."""
-    if shutil.which("winnow") or not sys.argv[0].endswith("winnow"):
-        return "winnow"
-    return shlex.quote(os.path.relpath(sys.argv[0]))
+    print_next_steps(
+        result["workspace"],
+        ("sql", query),
+        ("run", "--input", Path(result["input"]).absolute(), "--set", "curation.dark_mean=20", "--dry-run"),
+        ("export", "--format", "coco", "--out", "dataset", "--split", "train=0.8,val=0.2"),
+        ("inspect tables",),
+    )

@@ -9,7 +9,7 @@ import typer
 
 from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, WorkspaceOption
-from jobs.cli.places import store_of
+from jobs.cli.places import root_of, store_of
 
 app = Commands(help="Freeze the current version of the tables under a name, for exports.")
 
@@ -32,6 +32,7 @@ def create(
     Example: winnow release create night-v1 --note "first set for the night detector"
     """
     from jobs.cli.json_output import print_json
+    from jobs.cli.next_steps import print_next_steps
     from jobs.cli.show import out
     from jobs.datasets import release
 
@@ -43,6 +44,7 @@ def create(
         written = [table for table, version in manifest["tables"].items() if version]
         how_many = "1 stream" if streams == 1 else f"{streams} streams"
         out.print(f"release {name}: {how_many}, {len(written)} tables frozen")
+        print_next_steps(root_of(workspace), ("export", "--format", "coco", "--release", name, "--out", f"{name}-coco"))
 
 
 @app.command("list")

@@ -169,6 +169,7 @@ def print_forecast(request: RunRequest, as_json: bool) -> None:
 def print_summary(record: RunRecord, request: RunRequest) -> None:
     """Print what a run did, its result, and what to do next."""
     from jobs.analysis.run_summary import summary_lines
+    from jobs.cli.next_steps import print_next_steps
     from jobs.cli.show import out, print_table
 
     columns = ["stage", "computed", "reused", "corrupt", "quarantined", "seconds"]
@@ -184,3 +185,4 @@ def print_summary(record: RunRecord, request: RunRequest) -> None:
     out.print()
     for line in summary_lines(record, request.workspace, request.limit, is_current=not request.replay):
         out.print(line, soft_wrap=True, markup=False)
+    print_next_steps(request.workspace.root, ("report", "--out", "report.html"), ("release create", "NAME"))

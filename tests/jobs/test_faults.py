@@ -52,7 +52,7 @@ def test_a_run_in_which_every_frame_fails_alike_ends_with_the_cause(workspace: W
     cam.mkdir()
     for number in range(3):
         os.mkfifo(cam / f"image_{number}.jpg")
-    with pytest.raises(RunFailedError, match="each of the 3 frames failed alike.* expected a regular file"):
+    with pytest.raises(RunFailedError, match=r"each of the 3 frames failed alike.* expected a regular file"):
         go(workspace, cam)
     assert rows(workspace, schemas.QUARANTINE).is_empty()
     # Of one frame among others, it is the frame.
