@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 import sys
@@ -18,12 +19,19 @@ def interpreter(name: str, *wanted: str) -> Path:
     """
     place = ROOT / f".venv-{name}"
     python, done = place / "bin/python", place / "done"
+    # Processes of the tests come here at the same time, and one of them is to make it.
+    with open(ROOT / f".venv-{name}.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _make(place, python, done, wanted)
+    return python
+
+
+def _make(place: Path, python: Path, done: Path, wanted: Sequence[str]) -> None:
     if not (done.exists() and done.read_text(encoding="utf-8") == _content(wanted)):
         uv = shutil.which("uv") or ROOT / ".uv/bin/uv"
         subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, place], check=True)
         subprocess.run([uv, "pip", *wanted, "--quiet", "--compile-bytecode", "--python", python], check=True, cwd=ROOT)
         done.write_text(_content(wanted), encoding="utf-8")
-    return python
 
 
 def _content(wanted: Sequence[str]) -> str:

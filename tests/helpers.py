@@ -29,7 +29,6 @@ from jobs.storage.paths import Place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from transforms.synthetic import Sample, encode
-from winnow.name_clash import PACKAGES
 
 SMALL = Sample(
     320,
@@ -92,7 +91,7 @@ def assert_one_live_row(workspace: Workspace) -> None:
 
 def write_hiding(folder: Path, are_modules: bool) -> None:
     """Write packages or modules with the names of ours that cannot be imported, as a user's folder may have them."""
-    for name in PACKAGES:
+    for name in ("conf", "jobs", "schemas", "transforms"):
         file = folder / f"{name}.py" if are_modules else folder / name / "__init__.py"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("raise SystemError('that of the user was imported')\n")

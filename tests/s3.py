@@ -84,10 +84,14 @@ def keys(uri: str) -> list[str]:
 
 @dataclass
 class Flaky:
-    """What the proxy does: `fault` is asked of every request, by its method, its path and its number."""
+    """What the proxy does: `fault` is asked of every request, by its method, its path and its number.
+
+    `hold` is called with the path of each before it is passed on, and may keep it waiting.
+    """
 
     address: str
     fault: Callable[[str, str, int], Fault] = lambda method, path, number: None
+    hold: Callable[[str], object] = lambda path: None
     faults: list[tuple[str, str, str]] = field(default_factory=list)
     n_requests: int = 0
     lock: Lock = field(default_factory=Lock)
@@ -122,6 +126,7 @@ def flaky(behind: str) -> Iterator[Flaky]:
             if fault == "drop":
                 self.hang_up()
                 return
+            rules.hold(unquote(self.path))
             time.sleep(_WAIT_S if fault == "wait" else 0)
             if fault == "throttle":
                 self.answer(503, {"Content-Type": "application/xml"}, _SLOW_DOWN)

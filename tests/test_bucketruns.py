@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
+from typing import NamedTuple
 
 import pytest
 
@@ -71,26 +74,45 @@ def test_machines_without_keys_are_lent_those_of_the_run_and_nobody_can_read_the
     assert SECRET not in out + err
 
 
+class HeldStore(NamedTuple):
+    """A store from which frames come slowly, and those of the second half only once `release` is set."""
+
+    store: s3.Flaky
+    release: Event
+
+
 @pytest.fixture
-def slow_store(s3_server: str) -> Iterator[s3.Flaky]:
-    """A store from which frames come slowly, so that a run has a middle."""
+def held_store(s3_server: str) -> Iterator[HeldStore]:
+    """A store that gives a run a middle, however long it takes until something is done to it there."""
+    release = Event()
+
+    def hold(path: str) -> None:
+        found = re.search(r"/cam/image_(\d+)", path)
+        if found and int(found[1]) >= N // 2:
+            release.wait(PATIENCE_S)
+
     with s3.flaky(s3_server) as proxy:
         proxy.fault = lambda method, path, number: "wait" if "/cam/image_" in path else None
-        yield proxy
+        proxy.hold = hold
+        try:
+            yield HeldStore(proxy, release)
+        finally:
+            release.set()
 
 
 def test_a_run_that_is_paused_from_elsewhere_goes_on_without_computing_anything_twice(
-    bucket: str, slow_store: s3.Flaky, frames: Path, on_disk: Workspace
+    bucket: str, held_store: HeldStore, frames: Path, on_disk: Workspace
 ) -> None:
     root = Workspace.at(f"{bucket}/tables").root
     source = s3.upload(frames, f"{bucket}/cam")
-    process = start(root, source, "--set", "resources.num_cpus=1", AWS_ENDPOINT_URL=slow_store.address)
+    process = start(root, source, "--set", "resources.num_cpus=1", AWS_ENDPOINT_URL=held_store.store.address)
     job_id = measuring(root, process)
     assert winnow("job", "pause", job_id, "-w", root).exception is None
+    held_store.release.set()
     code, _, err = ended(process)
     assert code == 4, err
     # It did not even ask for all of the frames.
-    assert len({path for _, _, path in slow_store.faults}) < N
+    assert len({path for _, _, path in held_store.store.faults}) < N
     before = measured(root, job_id)
     assert 0 < before < N
     command = [sys.executable, "-m", "jobs.cli", "job", "resume", job_id, "--json", "--workspace", str(root)]
@@ -106,13 +128,14 @@ def test_a_run_that_is_paused_from_elsewhere_goes_on_without_computing_anything_
 
 
 def test_a_run_that_is_cancelled_from_elsewhere_leaves_rows_that_the_next_one_finds(
-    bucket: str, slow_store: s3.Flaky, frames: Path, on_disk: Workspace
+    bucket: str, held_store: HeldStore, frames: Path, on_disk: Workspace
 ) -> None:
     root = Workspace.at(f"{bucket}/tables").root
     source = s3.upload(frames, f"{bucket}/cam")
-    process = start(root, source, "--set", "resources.num_cpus=1", AWS_ENDPOINT_URL=slow_store.address)
+    process = start(root, source, "--set", "resources.num_cpus=1", AWS_ENDPOINT_URL=held_store.store.address)
     job_id = measuring(root, process)
     assert winnow("job", "cancel", job_id, "-w", root).exception is None
+    held_store.release.set()
     code, _, err = ended(process)
     assert code == 5, err
     state = JobLog(root, job_id).state()

@@ -97,7 +97,9 @@ def test_the_whole_circle(workspace: Workspace, tmp_path: Path, monkeypatch: pyt
     ]
     go(workspace, write(tmp_path / "first", range(N_TRAIN)), settings=teaching)
     split = {"train": 0.85, "val": 0.15}
-    made = export(workspace, ExportRequest("yolo", place(tmp_path / "data"), everything=True, split=split))
+    made = export(
+        workspace, ExportRequest("yolo", place(tmp_path / "data"), everything=True, split=split, split_by="group")
+    )
     assert made["objects"] == N_TRAIN
     files = sorted(p for p in (tmp_path / "data").rglob("*"))
     request = TrainRequest(
