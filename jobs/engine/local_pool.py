@@ -141,12 +141,14 @@ class LocalPool:
             worker.pipe.close()
         for worker in self._workers:
             _stop(worker)
+            worker.errors.close()
         self._workers.clear()
 
     def _discard(self, worker: _Worker) -> None:
         self._workers.remove(worker)
         _stop(worker)
         self._last_words = worker.last_words()
+        worker.errors.close()
 
     def __enter__(self) -> Self:
         return self

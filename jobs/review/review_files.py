@@ -84,7 +84,8 @@ def _content(file: Path) -> _Content:
             if sum(each.file_size for each in entries) > _MOST_BYTES:
                 raise UserError(f"{file}: expected at most {_MOST_BYTES >> 30} GiB of annotations in it, found more")
             named = {each.filename: archive.read(each) for each in entries}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
+    # Encrypted archives are a RuntimeError; a packing that Python does not know is one of its kind.
+    except (zipfile.BadZipFile, RuntimeError, OSError) as error:
         raise UserError(f"{file} cannot be unpacked: {error}") from error
     beside_ = {PurePosixPath(name).name: found for name, found in named.items()}
     others = {name: beside_.pop(name) for name in (IDS, FRAMES) if name in beside_}

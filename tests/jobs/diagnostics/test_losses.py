@@ -130,11 +130,14 @@ def test_an_entry_under_a_checkpoint_that_was_cut_is_missed_by_doctor_and_where_
 
 
 def test_the_last_entries_of_a_log_that_are_gone_are_missed(tables: Path) -> None:
+    n_cases = 0
     for name in names(tables):
         for n in range(1, len(entries(tables, name))):
+            n_cases += 1
             with away(*entries(tables, name)[-n:]):
                 nothing_deletes(tables, name)
                 says_so(partial(query, tables, name), name)
+    assert n_cases >= len(names(tables))
 
 
 def test_any_data_file_that_is_gone_or_another_one_is_missed(tables: Path) -> None:
@@ -162,6 +165,7 @@ def test_any_data_file_that_is_gone_or_another_one_is_missed(tables: Path) -> No
 
 
 def test_queries_of_a_table_that_is_gone_are_refused(tables: Path) -> None:
+    assert len(names(tables)) >= 15
     for name in names(tables):
         with away(tables / name):
             for read in (f"SELECT * FROM {name}", f"SELECT count(*) FROM {name}_all"):
