@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from jobs.cli.options import JsonOption, MediaMode, ReleaseOption, RunOption, WorkspaceOption
+from jobs.cli.options import JsonOption, ReleaseOption, RunOption, WorkspaceOption
+from jobs.core.choices import ExportFormat, MediaMode, SplitBy
 
 _LISTS = frozenset({"jsonl", "parquet"})
 """Formats that are of use without annotations."""
-
-
-class ExportFormat(StrEnum):
-    """What is written."""
-
-    coco = "coco"
-    yolo = "yolo"
-    yolo_segment = "yolo-segment"
-    yolo_obb = "yolo-obb"
-    voc = "voc"
-    jsonl = "jsonl"
-    parquet = "parquet"
-    webdataset = "webdataset"
-    datumaro = "datumaro"
-
-
-class SplitBy(StrEnum):
-    """What stays together in one split."""
-
-    auto = "auto"
-    time = "time"
-    track = "track"
-    scene = "scene"
-    stream = "stream"
-    group = "group"
 
 
 def export(
@@ -67,7 +42,7 @@ def export(
             help="Keep blocks of time, tracks, scenes, streams or only groups of duplicates together; auto divides by "
             "time videos of one scene, as of a fixed camera, by scene those of many, and by group unrelated pictures."
         ),
-    ] = SplitBy.auto,
+    ] = "auto",
     block: Annotated[
         str | None,
         typer.Option(
@@ -152,7 +127,7 @@ def export(
     from jobs.storage.workspace import Workspace
 
     request = ExportRequest(
-        format_.value,
+        format_,
         paths.absolute(out),
         run,
         release,
@@ -160,9 +135,9 @@ def export(
         selection,
         everything,
         _fractions(split),
-        split_by.value,
+        split_by,
         seed,
-        media.value if media else None,
+        media,
         min_score,
         only_reviewed,
         ClassChoice(

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from jobs.cli.commands import Commands
-from jobs.cli.options import JsonOption, MediaMode, WhereOption, WorkspaceOption
+from jobs.cli.options import JsonOption, WhereOption, WorkspaceOption
+from jobs.core.choices import MediaMode, ReviewedFrames, ReviewFormat
+from transforms.formats.reviewing.annotator_policy import Policy
 
 app = Commands(help="Let people review annotations in an annotation tool.")
-
-
-class ReviewFormat(StrEnum):
-    """The annotation tool."""
-
-    labelstudio = "labelstudio"
-    cvat = "cvat"
-    coco = "coco"
-
-
-class AnnotatorPolicy(StrEnum):
-    """What counts of several people who annotated one task."""
-
-    latest = "latest"
-    consensus = "consensus"
-    all = "all"
-
-
-class ReviewedFrames(StrEnum):
-    """Which frames of a file somebody has reviewed."""
-
-    all = "all"
-    changed = "changed"
-    listed = "listed"
 
 
 @app.command("export")
@@ -50,7 +27,7 @@ def export(
     include_reviewed: Annotated[bool, typer.Option("--again", help="Also frames that somebody has reviewed.")] = False,
     media: Annotated[
         MediaMode, typer.Option(help="What to do with the pictures; the hash of each is checked.")
-    ] = MediaMode.copy,
+    ] = "copy",
     root: Annotated[
         str, typer.Option(help="Prefix of the pictures' names in Label Studio's tasks.", metavar="URL")
     ] = "/data/local-files/?d=",
@@ -69,7 +46,7 @@ def export(
     from jobs.review.export_reviews import QueueRequest, export_queue
     from jobs.storage.workspace import Workspace
 
-    request = QueueRequest(format_.value, out, where, n, include_reviewed, media.value, root, tuple(category or ()))
+    request = QueueRequest(format_, out, where, n, include_reviewed, media, root, tuple(category or ()))
     exported = export_queue(Workspace.at(workspace), request)
     if as_json:
         print_json(exported)
@@ -115,7 +92,7 @@ def import_(
         ),
     ] = None,
     annotator_policy: Annotated[
-        AnnotatorPolicy | None,
+        Policy | None,
         typer.Option(
             help="What counts where several people annotated a task: what the latest did, what most of them have, or "
             "what any of them has.",
@@ -155,18 +132,17 @@ def import_(
     from jobs.review.import_reviews import ImportRequest, import_file
     from jobs.storage.workspace import Workspace
 
-    kind = format_.value if format_ else None
     request = ImportRequest(
         file,
-        kind,
+        format_,
         reviewer,
         note,
         tuple(category or ()),
         ids,
         dry_run,
         frames,
-        annotator_policy.value if annotator_policy else None,
-        reviewed.value if reviewed else None,
+        annotator_policy,
+        reviewed,
         listed,
         skip_unsupported,
     )

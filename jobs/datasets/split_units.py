@@ -21,8 +21,6 @@ from transforms.metrics.hashing import layout_array
 
 Division = Literal["group", "scene", "stream", "time", "track"]
 """How one stream is divided: what stays together in a split."""
-SplitBy = Literal["auto", "group", "scene", "stream", "time", "track"]
-"""How all streams are divided; `auto` chooses for each stream."""
 
 BY_TIME: Division = "time"
 BY_TRACK: Division = "track"

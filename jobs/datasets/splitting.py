@@ -11,9 +11,10 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
+from jobs.core.choices import SplitBy
 from jobs.core.errors import UserError
 from jobs.datasets.given_splits import by_content
-from jobs.datasets.split_units import BY_TIME, BY_TRACK, Division, SplitBy, divisions, track_keys, unit_keys
+from jobs.datasets.split_units import BY_TIME, BY_TRACK, Division, divisions, track_keys, unit_keys
 from jobs.views import final_objects
 from jobs.views.view import View
 from schemas import FRAME_KEY

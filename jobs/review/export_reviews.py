@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
+from jobs.core.choices import MediaMode, ReviewFormat
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from jobs.datasets.atomic_publish import staged
 from jobs.datasets.export_objects import objects_of
-from jobs.datasets.media import Media, bring
+from jobs.datasets.media import bring
 from jobs.datasets.staleness import refuse_outdated
 from jobs.review.decisions import SEEN, tags_in
 from jobs.storage.paths import place
@@ -36,7 +37,7 @@ from transforms.frames.clip import FrameName
 
 _IMAGES = "images/"
 
-FORMATS: Mapping[str, Callable[[pa.Table, Objects, str], dict[str, bytes]]] = {
+FORMATS: Mapping[ReviewFormat, Callable[[pa.Table, Objects, str], dict[str, bytes]]] = {
     "labelstudio": labelstudio_files,
     "cvat": cvat_files,
     "coco": review_coco_files,
@@ -52,12 +53,12 @@ class QueueRequest:
     `categories` are offered beside those that the tables know.
     """
 
-    format: str
+    format: ReviewFormat
     out: Path
     where: str | None = None
     n: int | None = None
     include_reviewed: bool = False
-    media: Media = "copy"
+    media: MediaMode = "copy"
     root: str = "/data/local-files/?d="
     categories: tuple[str, ...] = ()
 

@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import polars as pl
 
 import schemas
+from jobs.core.choices import ReviewedFrames, ReviewFormat
 from jobs.core.errors import UserError
 from jobs.review.decisions import PICTURE, SEEN, TAGS, Row, frame_rows, record_decisions, tags_in
 from jobs.review.review_files import FileRequest, read_file
@@ -22,13 +23,10 @@ from jobs.views import final_objects
 from jobs.views.categories import categories_of
 from jobs.views.view import View
 from schemas import FRAME_KEY
-from transforms.formats.reviewing.annotators import Policy
+from transforms.formats.reviewing.annotator_policy import Policy
 from transforms.formats.reviewing.known_frames import Known
 from transforms.formats.reviewing.match_objects import Decided, decide
 from transforms.formats.reviewing.shapes import Returned, ReviewFile, parse_name
-
-Reviewed = Literal["all", "changed", "listed"]
-REVIEWED: tuple[Reviewed, ...] = get_args(Reviewed)
 
 _SHOWN = 20
 _SAYS_WHO_IS_DONE = "labelstudio"
@@ -47,7 +45,7 @@ class ImportRequest:
     """
 
     file: Path
-    format: str | None = None
+    format: ReviewFormat | None = None
     reviewer: str | None = None
     note: str | None = None
     categories: tuple[str, ...] = ()
@@ -55,7 +53,7 @@ class ImportRequest:
     dry_run: bool = False
     frames: Path | None = None
     policy: Policy | None = None
-    reviewed: Reviewed | None = None
+    reviewed: ReviewedFrames | None = None
     listed: Path | None = None
     skip_unsupported: bool = False
 

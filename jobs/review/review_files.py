@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
-from transforms.formats.reviewing.annotators import Policy
+from transforms.formats.reviewing.annotator_policy import Policy
 from transforms.formats.reviewing.coco import read_review_coco
 from transforms.formats.reviewing.cvat import FRAMES, Picture, read_cvat, read_pictures
 from transforms.formats.reviewing.labelstudio_read import read_labelstudio

@@ -10,7 +10,7 @@ import polars as pl
 
 import schemas
 from jobs.analysis import inspect_tables
-from jobs.core.choices import Balance, CompareBy
+from jobs.core.choices import Balance, CompareBy, ExportFormat, MediaMode, SplitBy
 from jobs.core.errors import UserError
 from jobs.datasets import release as releases
 from jobs.datasets.export import ExportRequest
@@ -18,8 +18,6 @@ from jobs.datasets.export import export as write_export
 from jobs.datasets.export_classes import ClassChoice
 from jobs.datasets.frame_sampling import SelectRequest
 from jobs.datasets.frame_sampling import select as write_selection
-from jobs.datasets.media import Media
-from jobs.datasets.split_units import SplitBy
 from jobs.datasets.splitting import length_of
 from jobs.storage import paths
 from jobs.storage.store import Store
@@ -217,7 +215,7 @@ class WorkspaceView:
     def export(
         self,
         out: str | os.PathLike[str],
-        format: str = "coco",  # noqa: A002 - the field's word, also on the command line
+        format: ExportFormat = "coco",  # noqa: A002 - the field's word, also on the command line
         *,
         where: str | None = None,
         selection: str | None = None,
@@ -230,7 +228,7 @@ class WorkspaceView:
         max_leak: float | None = None,
         strict: bool = False,
         seed: int = 0,
-        media: Media | None = None,
+        media: MediaMode | None = None,
         min_score: float | None = None,
         only_reviewed: bool = False,
         classes: Sequence[str] = (),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 import pytest
@@ -11,6 +11,7 @@ from blake3 import blake3
 from PIL import Image
 from pycocotools.coco import COCO
 
+from jobs.core.choices import ExportFormat
 from jobs.core.errors import RunFailedError, UserError
 from jobs.datasets import release
 from jobs.datasets.export import ExportRequest, export
@@ -195,7 +196,10 @@ def test_invalid_requests_are_refused(exported: tuple[Workspace, Path], tmp_path
     workspace, _ = exported
     (tmp_path / "file").touch()
     with pytest.raises(UserError) as caught:
-        export(workspace, ExportRequest("tiff", place(tmp_path / "file"), split={"train": 0.5, "val": 0.4}))
+        export(
+            workspace,
+            ExportRequest(cast("ExportFormat", "tiff"), place(tmp_path / "file"), split={"train": 0.5, "val": 0.4}),
+        )
     assert len(caught.value.problems) == 3
     with pytest.raises(UserError, match="expected one of them"):
         export(workspace, ExportRequest("coco", place(tmp_path / "out"), run="x", release="v1"))
@@ -260,7 +264,7 @@ def test_a_split_that_nothing_falls_into_is_refused(exported: tuple[Workspace, P
 
 @pytest.mark.parametrize("format_", ["coco", "yolo", "voc", "datumaro"])
 def test_files_that_someone_put_among_the_pictures_are_left_alone(
-    exported: tuple[Workspace, Path], tmp_path: Path, format_: str
+    exported: tuple[Workspace, Path], tmp_path: Path, format_: ExportFormat
 ) -> None:
     request = ExportRequest(format_, place(tmp_path / "out"), where="stream_id = 'cam'")
     export(exported[0], request)

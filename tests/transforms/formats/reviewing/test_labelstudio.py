@@ -17,7 +17,7 @@ from tests.transforms.formats.exports.material import (
     with_columns,
 )
 from transforms.formats.exports.objects import mask_of
-from transforms.formats.reviewing.annotators import Policy
+from transforms.formats.reviewing.annotator_policy import Policy
 from transforms.formats.reviewing.labelstudio import labelstudio_files
 from transforms.formats.reviewing.labelstudio_read import read_labelstudio
 from transforms.formats.reviewing.shapes import Returned, ReviewFileError
