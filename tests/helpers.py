@@ -89,6 +89,13 @@ def assert_one_live_row(workspace: Workspace) -> None:
         assert every.height == every.unique(table.key).height, table.name
 
 
+def log_events(log: Path, n: int) -> list[dict[str, Any]]:
+    """Return the last `n` events of a log of JSON lines, oldest first; none where there is no log."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    # The last line may still be being written.
+    return [json.loads(line) for line in lines[-n:] if line.endswith("}")]
+
+
 def write_hiding(folder: Path, are_modules: bool) -> None:
     """Write packages or modules with the names of ours that cannot be imported, as a user's folder may have them."""
     for name in ("conf", "jobs", "schemas", "transforms"):

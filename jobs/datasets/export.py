@@ -255,7 +255,7 @@ def _taken(request: ExportRequest) -> Iterator[str]:
     elif request.out.is_not_a_folder():
         yield f"{request.out} is a file, expected a folder or nothing"
         return
-    if found := foreign(request.out, {name: kind.images for name, kind in FORMATS.items()}):
+    if found := foreign(request.out):
         yield f"{request.out} holds other things than an export, {found}; name an empty or new folder"
 
 

@@ -27,8 +27,6 @@ def follow_job(workspace: Workspace, job_id: str) -> Iterator[tuple[list[dict[st
     """
     job = find(workspace, job_id)
     journal = JournalReader(workspace.root, job.job_id)
-    # A run from before there were job logs is given its first record.
-    job.state()
     while True:
         # In this order: a job writes its events before its end.
         found = seen(job.job_log)

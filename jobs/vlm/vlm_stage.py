@@ -21,7 +21,7 @@ from jobs.records.run_record import StageOutcome
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Drop, Store
 from jobs.vlm.redaction import key_of
-from jobs.vlm.vlm_calls import Budget, BudgetExhaustedError, Caller, Ledger, Row, VlmRequest, misfits
+from jobs.vlm.vlm_calls import Budget, BudgetExhaustedError, Caller, Ledger, Row, VlmRequest
 from jobs.vlm.vlm_clients import PACKAGES, connect
 from schemas import FRAME_KEY
 from transforms.assess.escalation import EscalateParams, as_jpeg, question, read_answer
@@ -324,7 +324,7 @@ class _Round:
 
     def _may_go_on(self, entry: Row) -> bool:
         """Say whether a question without a valid answer had fewer than it may have."""
-        return entry["state"] == "invalid" and misfits(entry) < self._params.attempts
+        return entry["state"] == "invalid" and entry["misfits"] < self._params.attempts
 
     def _connected(self) -> Caller:
         if self._caller is None:

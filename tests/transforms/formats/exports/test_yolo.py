@@ -149,18 +149,18 @@ def test_ultralytics_reads_the_export(task: Task, tmp_path: Path, monkeypatch: p
             np.testing.assert_allclose(high * [WIDTH, HEIGHT], [xs.max(), ys.max()], atol=1)
 
 
-@pytest.mark.parametrize("empty", ["val", "train"])
-def test_an_empty_split_is_replaced_by_another(empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("there", SPLITS)
+def test_a_split_that_is_not_there_is_replaced_by_another(
+    there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("ultralytics", reason="the extra `ultralytics` is not installed")
     monkeypatch.setenv("YOLO_OFFLINE", "1")
     monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path / "conf"))
     from ultralytics.data.dataset import YOLODataset
     from ultralytics.data.utils import check_det_dataset
 
-    other = "train" if empty == "val" else "val"
-    keep = [row for row, split in enumerate(frames()["split"].to_pylist()) if split == other]
-    files = yolo_files("detect")(frames().take(keep), [*SPLITS, "test"], Objects(Objects.none().rows, CATEGORIES))
-    assert files["data.yaml"].startswith(f"# nothing fell into {empty}\n# nothing fell into test\n".encode())
+    keep = [row for row, split in enumerate(frames()["split"].to_pylist()) if split == there]
+    files = yolo_files("detect")(frames().take(keep), [there], Objects(Objects.none().rows, CATEGORIES))
     for name in files:
         if name.startswith("labels/"):
             picture = (tmp_path / name.replace("labels", "images", 1)).with_suffix(".jpg")
