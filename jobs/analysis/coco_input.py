@@ -11,7 +11,7 @@ from typing import Any
 
 from jobs.core.choices import IouType
 from jobs.core.errors import UserError, one_line
-from transforms.formats.coco_rle import checked_segmentation
+from transforms.formats.coco_rle import checked_segmentation, shortened
 
 _SHOWN = 10
 _SIZE = ("width", "height")

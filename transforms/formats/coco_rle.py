@@ -109,6 +109,6 @@ def checked_segmentation(value: Any, width: int, height: int) -> None:
 
 
 def shortened(value: Any) -> str:
-    """Return a value as text of at most 58 characters, for messages."""
+    """Return a value as text of at most 60 characters, for messages."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
