@@ -83,7 +83,7 @@ def assert_same_tables(one: Workspace, other: Workspace, without: Sequence[str] 
 
 
 def assert_one_live_row(workspace: Workspace) -> None:
-    """Assert that no key has two rows in any stage table, of whatever configuration."""
+    """Assert that no key has two rows in any stage table, of any configuration."""
     for table in STAGE_TABLES:
         every = View.of(workspace).lazy(f"{table.name}_all").collect()
         assert every.height == every.unique(table.key).height, table.name

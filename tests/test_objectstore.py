@@ -1,4 +1,4 @@
-"""Workspace and inputs in a bucket: the same as on disk, for one and for several, whatever the store does."""
+"""Workspace and inputs in a bucket: the same as on disk, for one and for several, with every fault of the store."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from tests.helpers import (
 from tests.waiting import ended
 from transforms.io import object_store
 
-# Where frames lie, and when they were written, differs by nature.
+# Where frames are, and when they were written, differs by nature.
 PLACE = ("uri", "mtime_ns", "stat_id")
 # Of every table there are requests; one stage is enough where the store, not the stage, is tested.
 FEW = "stages=[quality]"

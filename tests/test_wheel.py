@@ -62,7 +62,7 @@ def names(wheel: Path) -> set[str]:
 
 
 def imported(*path: Path, cwd: Path) -> dict[str, object]:
-    """Import what lies in some folders, in a process of its own, and return what it is."""
+    """Import what is in some folders, in a process of its own, and return what it is."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))}
     command = [sys.executable, "-P", "-c", IMPORTED]
     found = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)

@@ -72,7 +72,7 @@ def _written(folder: Path, make: Any, processor: Any, seed: int, larger: float =
     torch.manual_seed(seed)
     model = make().eval()
     with torch.no_grad():
-        # Trained weights are not all of one size either; without this, whatever is seen looks the same.
+        # Trained weights are not all of one size either; without this, all frames look the same.
         for name, parameter in model.named_parameters():
             if parameter.ndim > 1:
                 parameter.mul_(larger * (1000 if looks and looks in name else 1))

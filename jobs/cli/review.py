@@ -80,7 +80,7 @@ def import_(
     ids: Annotated[
         Path | None,
         typer.Option(
-            help="File with the object that each number of a COCO file stands for.",
+            help="File with the object that each number of a COCO file refers to.",
             show_default="ids.json in the folder of the file",
         ),
     ] = None,

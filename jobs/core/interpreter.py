@@ -42,6 +42,6 @@ def search_path() -> list[str]:
 
 
 def own_folders() -> list[str]:
-    """Return the folder of our packages, nothing where they are installed beside others."""
+    """Return the folder of our packages, nothing where they are installed next to others."""
     installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
     return [] if ROOT in installed else [str(ROOT)]

@@ -38,9 +38,9 @@ _PARTS: dict[Balance, pl.Expr] = {
 }
 _REASONS: dict[Strategy, str] = {
     "uniform": "at equal distances",
-    "stratified": "the best of its stretch",
+    "stratified": "the best of its interval",
     "diverse": "farthest from those before it",
-    "coverage": "stands for most that had nothing near",
+    "coverage": "represents most that had nothing near",
 }
 
 

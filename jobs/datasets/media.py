@@ -36,7 +36,7 @@ class _Item(NamedTuple):
 def named(rows: pa.Table, media: MediaMode, folder: str, pictures: pa.Array, below: Sequence[Level]) -> pa.Table:
     """Add `file_name` (below the export, or the image's location), `source` (its location) and its `expected` hash.
 
-    Images lie in `folder`, in subfolders by what `below` names, the outermost first.
+    Images are in `folder`, in subfolders by what `below` names, the outermost first.
 
     Frames of clips become JPEG files named by their number. `pictures` has the paths of those that are files already,
     null for others. Raises `UserError` if something that is not a file is to be linked.

@@ -122,7 +122,7 @@ def _with_units(view: View, frames: pl.DataFrame, division: Division, wanted: Se
 
 
 def track_keys(view: View, frames: pl.DataFrame) -> pl.Series:
-    """Return a key per frame: of the run of overlapping tracks that it lies in, or of the gap between two of them.
+    """Return a key per frame: of the run of overlapping tracks that holds it, or of the gap between two of them.
 
     Raises `UserError` for streams without tracks.
     """

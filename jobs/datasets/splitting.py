@@ -23,7 +23,7 @@ from transforms.curate.time_blocks import LEAST_GUARD_STEPS, Length, default_blo
 
 _PICTURE = [*FRAME_KEY, "content_hash"]
 _APART = pl.col("split_by").is_in([BY_TIME, BY_TRACK])
-"""Frames of streams whose units lie next to one another, and are kept apart."""
+"""Frames of streams whose units are next to one another, and are kept apart."""
 _PARTS: Mapping[Division, str] = {
     "time": "blocks of time",
     "group": "groups of duplicates",
@@ -97,7 +97,7 @@ def divide(view: View, rows: pa.Table, request: SplitRequest, given: pl.DataFram
     """Return the splits of the frames of an export, rows of `curated`.
 
     `given`: what frames have been given for good (`given_splits`). Raises `UserError` for a split that gets no frame,
-    and where evidence is missing that was asked for.
+    and where evidence is missing that was requested.
     """
     _check_lengths(request)
     frames = pl.DataFrame(rows.select([*_PICTURE, "group_id", "time_ns"])).with_columns(
@@ -257,7 +257,7 @@ def _with_given(frames: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
 
 
 def _without_duplicates(frames: pl.DataFrame, request: SplitRequest) -> pl.DataFrame:
-    """Leave out frames of streams divided by time or track whose duplicates, or whose content, lie in another split.
+    """Leave out frames of streams divided by time or track whose duplicates, or whose content, are in another split.
 
     Joining such units instead would leave one unit alone of many a fixed camera. A group is where it was given, else
     where its frames of other streams are, else in the split of which it is the largest part.

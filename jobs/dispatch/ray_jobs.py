@@ -1,7 +1,7 @@
 """Jobs on a Ray cluster: submitted through Ray Jobs together with this program, followed through our own records.
 
 Ray forgets its jobs when its head node restarts. The state of a job is in the workspace, as of any other job;
-whatever Ray reports, `winnow job resume` submits a job that was not finished again.
+independent of what Ray reports, `winnow job resume` submits a job that was not finished again.
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ def record_decisions(
 
     `rows` have the columns of `schemas.REVIEWS`; `frame_rows` makes them. Those of one frame belong together: one row
     `seen` and one row for each object on it. What a frame had before is replaced as a whole, so that an object without
-    a row counts as never decided upon. `origin` says where a new category came from; `categories` are accepted beside
-    those that the workspace knows. With `dry_run` nothing is written to `reviews`.
+    a row counts as never decided upon. `origin` says where a new category came from; `categories` are accepted in
+    addition to those that the workspace knows. With `dry_run` nothing is written to `reviews`.
 
     Recording the same rows twice changes nothing: a frame whose rows differ in nothing but `reviewed_ns` counts as
     `unchanged`, and one of which the table holds a later review as `older`; both are left as they are. The other counts

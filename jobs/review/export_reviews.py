@@ -50,7 +50,7 @@ class QueueRequest:
 
     Without `where`, the frames of the review queue. `n`: only the most uncertain. Frames that somebody has reviewed are
     left out, unless `include_reviewed`. `root` is put before the names of pictures in Label Studio's tasks.
-    `categories` are offered beside those that the tables know.
+    `categories` are offered in addition to those that the tables know.
     """
 
     format: ReviewFormat

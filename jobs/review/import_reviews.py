@@ -38,8 +38,8 @@ class ImportRequest:
     """A file to import: its format (None: found out from its content), and what the file itself does not say.
 
     `reviewer` overrides the reviewer that the file names, and chooses among several; `policy` says what counts of
-    several others. `categories` are accepted as well as those that the tables know; `ids` and `frames` are files beside
-    it, see `FileRequest`. `reviewed` says which frames of the file somebody has reviewed: all of them, those in which
+    several others. `categories` are accepted as well as those that the tables know; `ids` and `frames` are files next
+    to it, see `FileRequest`. `reviewed` says which frames of the file somebody has reviewed: all of them, those in which
     something differs from the tables, or those of which `listed` has the name, a line each. `skip_unsupported`:
     whether to import the rest of a file with things that the tables have no place for.
     """

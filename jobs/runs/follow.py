@@ -22,7 +22,7 @@ EXIT_CODES = {"done": 0, "failed": 1, "paused": 4, "cancelled": 5}
 def follow_job(workspace: Workspace, job_id: str) -> Iterator[tuple[list[dict[str, Any]], str]]:
     """Yield the new events of a job's journal and the job's state, about twice a second, until it no longer runs.
 
-    The last state is one of `EXIT_CODES`. A run that is not queued and whose process is gone counts as failed. Raises
+    The last state is one of `EXIT_CODES`. A run that is not queued and whose process has ended counts as failed. Raises
     `UserError` for a job that does not exist.
     """
     job = find(workspace, job_id)

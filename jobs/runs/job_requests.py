@@ -141,7 +141,7 @@ def clear(job: JobHandle) -> None:
         raise UserError(problems)
     # The records last: what is cut short here can be cleared again.
     job_rows.delete(root, job.job_id)
-    # A job whose first record is gone is no longer listed, whatever of the rest stays if this is cut short.
+    # A job whose first record is missing is no longer listed, even if deleting the rest is interrupted.
     (job.job_log.folder / "000001.json").delete()
     job.job_log.folder.delete_tree()
 

@@ -41,7 +41,7 @@ class ObjectCommitter(Committer):
         super().flush()
 
     def remove(self, table: str, keys: pa.Table) -> None:
-        """Delete the rows of frames that are gone, their objects last."""
+        """Delete the rows of frames that are no longer there, their objects last."""
         super().remove(table, keys)
         self._replace((), keys)
 

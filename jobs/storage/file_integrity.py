@@ -61,7 +61,7 @@ def check_files(folder: Place, sizes: Mapping[str, int], hash_all: bool = False)
 def read_verified(
     folder: Place, path: str, size_bytes: int, columns: list[str] | None = None, schema: pa.Schema | None = None
 ) -> pa.Table:
-    """Return the rows of one file of a table, of whatever size, whose bytes are hashed first.
+    """Return the rows of one file of a table, of any size, whose bytes are hashed first.
 
     Raises `BrokenTableError` for one that is not what was written.
     """

@@ -1,4 +1,4 @@
-"""Numbers of categories in exports: once given, a number never stands for another category."""
+"""Numbers of categories in exports: once given, a number is never given to another category."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A timeout of the library is for each read, so that an answer that trickles never ends. Here a watch ends the connection
 when the time of the whole call is over. A redirect would take the picture, and with some libraries the key, to a host
-that nobody has named.
+that the user has not named.
 """
 
 from __future__ import annotations

@@ -61,7 +61,9 @@ def unasked(outcome: StageOutcome, params: EscalateParams) -> str | None:
     if left <= 0:
         return None
     why = skipped(params)
-    reason = f"{why} is set" if why else "escalate.max_usd, or the endpoint's patience, was used up; run again to go on"
+    reason = (
+        f"{why} is set" if why else "escalate.max_usd, or the endpoint's patience, was used up; run again to continue"
+    )
     return f"the model was not asked about {left:,} frames: {reason}"
 
 
@@ -136,7 +138,7 @@ class Escalation:
         routed = self._routed()
         requests = list(self._requests(routed))
         answered = self._answered()
-        # An answer stays for as long as the question would be the same, whatever is routed where by now.
+        # An answer stays for as long as the question would be the same, even if other frames are routed by now.
         others = self._requests(
             [row for key, row in self._frames(list(answered)).items() if key not in _places(routed)]
         )
@@ -260,7 +262,7 @@ class _Round:
         self._caller: Caller | None = None
 
     def ask(self, requests: Sequence[VlmRequest]) -> None:
-        """Ask about requests until that is enough. Raises `RunFailedError` where the endpoint answers nobody."""
+        """Ask about requests until that is enough. Raises `RunFailedError` where the endpoint refuses all requests."""
         with Clips() as clips, ThreadPoolExecutor(self._params.parallel) as pool:
             try:
                 for request in requests:
@@ -275,7 +277,7 @@ class _Round:
                         self.came[_place(request.frame)] = future.result()
 
     def _put(self, request: VlmRequest, pool: ThreadPoolExecutor, clips: Clips) -> bool:
-        """Put a question as soon as that may be; return whether to go on with others."""
+        """Put a question as soon as that may be; return whether to continue with others."""
         self._check()
         twins = {each.call_id for each in self._under_way.values()}
         while request.call_id in twins or len(self._under_way) >= self._params.parallel:
@@ -320,7 +322,7 @@ class _Round:
         self.came[_place(request.frame)] = entry
         self._failures = 0 if entry["state"] == "done" else self._failures + (entry["state"] == "failed")
         if self._failures >= _MAX_FAILURES:
-            raise RunFailedError(f"stage escalate: the endpoint answers nobody: {entry['error']}")
+            raise RunFailedError(f"stage escalate: the endpoint refuses all requests: {entry['error']}")
 
     def _may_go_on(self, entry: Row) -> bool:
         """Say whether a question without a valid answer had fewer than it may have."""

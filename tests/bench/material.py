@@ -184,7 +184,7 @@ def _add_rows(store: Store, stages: dict[str, str], stream: str, first: int, las
 def fingerprints(kind: str, n: int) -> pa.Table:
     """Return N frames of one stream with hashes and layouts, as the grouping of duplicates takes them.
 
-    Of `clusters` half lie within three bits of one of n/20 centres, in random order. A `stream` changes by a bit now
+    Of `clusters` half are within three bits of one of n/20 centres, in random order. A `stream` changes by a bit now
     and then and to another scene every hundred frames or so.
     """
     rng = np.random.default_rng(0)

@@ -199,7 +199,7 @@ class Clip:
                 self._earliest = start
                 if frame is None and self._passed is None:
                     self._nothing_before = math.inf if first is None else first
-            # The search has moved the position in the file, from which the decoder would go on.
+            # The search has moved the position in the file, from which the decoder would continue.
             self._jump(start if earlier is None else earlier)
             frame = self._walk(name)
             if earlier is not None:
@@ -274,7 +274,7 @@ class Clip:
         return None
 
     def _from_before(self, pts: int) -> Iterator[Iterator[Any]]:
-        """Yield the packets from a position that should lie before a timestamp, then from ever earlier positions.
+        """Yield the packets from a position that should be before a timestamp, then from ever earlier positions.
 
         The container's index may be coarse, or in decoding order.
         """
@@ -299,7 +299,7 @@ class Clip:
 
 
 def _is_hurt(run: Decoder, before: int) -> bool:
-    """Return whether a decoder has met damage before a packet, and should not go on to it."""
+    """Return whether a decoder has met damage before a packet, and should not continue to it."""
     return run.first_damaged is not None and run.first_damaged < before
 
 

@@ -84,7 +84,7 @@ class Decoder:
 
     @property
     def ahead(self) -> tuple[int, av.VideoFrame] | None:
-        """Return the next frame and its packet's tag, if it was asked for before."""
+        """Return the next frame and its packet's tag, if it was requested before."""
         return self._ahead[0] if self._ahead else None
 
     def _fetch(self, n: int) -> None:
@@ -119,7 +119,7 @@ class Decoder:
         return self._fed[tag].size_bytes if tag in self._fed else 0
 
     def wrong(self, frame: av.VideoFrame | None, tag: int, key: int) -> str:
-        """Return why a frame must not be used, or "": decoders go on after damage and return partly wrong images."""
+        """Return why a frame must not be used, or "": decoders continue after damage and return partly wrong images."""
         if frame is None or frame.is_corrupt or tag in self.lost:
             return DAMAGED
         if frame.pict_type == self._b_picture:

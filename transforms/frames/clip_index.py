@@ -24,7 +24,7 @@ _STAMPING = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "flv")
 # Codecs of which every packet gives one picture: others, VP8 for one, have packets that are never shown.
 _ONE_EACH = ("h264", "hevc", "vp9", "av1", "mpeg4", "mpeg2video", "mpeg1video")
 _FIELDS, _PROGRESSIVE = ("h264",), 1
-# MPEG-4 fills in for pictures that lie in another packet by packets of a few bytes.
+# MPEG-4 fills in for pictures that are in another packet by packets of a few bytes.
 _FILLED, _FILLER_BYTES = ("mpeg4",), 16
 
 
@@ -151,7 +151,7 @@ def _from_decoding(path: str, packets: _Packets, base: Fraction) -> ClipIndex:
 def _times(stamps: list[int | None], ticks: float) -> Int64Array:
     """Return times for frames in presentation order, shape (N,), that rise.
 
-    Stamps that a container gives in decoding order are the right times in the wrong order. Frames without a stamp lie
+    Stamps that a container gives in decoding order are the right times in the wrong order. Frames without a stamp are
     evenly between those with one, and `ticks` apart before the first and after the last.
     """
     at = np.array([at for at, stamp in enumerate(stamps) if stamp is not None], np.int64)

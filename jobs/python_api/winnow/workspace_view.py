@@ -52,7 +52,7 @@ class WorkspaceView:
 
     def __init__(self, workspace: Workspace, run: str | None = None, release: str | None = None) -> None:
         self._workspace = workspace
-        # A name like `last` stands for another run as soon as there is one.
+        # A name like `last` refers to another run as soon as there is one.
         self._run = None if run is None else str(find_run(self._store, run)["job_id"])
         self._release = release
         # What a run or a release recorded does not change, so that it is looked up once.

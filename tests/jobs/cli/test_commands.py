@@ -142,7 +142,7 @@ def test_dry_run_says_what_and_why_and_writes_nothing(
         (["run", "--input", "cam", "-w", "file.txt"], ["is a file, expected a folder"]),
         (["run", "--input", "cam", "-w", "cam"], ["is a folder with other things in it"]),
         (["run", "--input", "cam", "-w", "newer"], ["has format 99", "upgrade winnow"]),
-        (["run", "--input", "cam", "--input", "other/cam"], ["stream id 'cam' stands for both"]),
+        (["run", "--input", "cam", "--input", "other/cam"], ["stream id 'cam' refers to both"]),
         (
             ["run", "--input", "cam", "--profile", "x", "--set", "a=1", "--set", "b", "-w", "file.txt"],
             ["unknown profile", "expected KEY=VALUE", "unknown key 'a'", "is a file"],

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("engine")
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A workspace that does not exist yet, beside a stream, both named by the environment or in place."""
+    """A workspace that does not exist yet, next to a stream, both named by the environment or in place."""
     write_noise_stream(tmp_path / "cam", range(4))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WINNOW_WORKSPACE", str(tmp_path / "tables"))

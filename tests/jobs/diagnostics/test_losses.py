@@ -175,7 +175,7 @@ def test_queries_of_a_table_that_is_gone_are_refused(tables: Path) -> None:
 def test_a_run_over_a_table_that_is_gone_is_refused_and_makes_none(healthy: Path, tables: Path) -> None:
     for name in ("duplicates", "heads", "releases"):
         with away(tables / name):
-            with pytest.raises(BrokenTableError, match=f"table {name} is gone, and was recorded at version"):
+            with pytest.raises(BrokenTableError, match=f"table {name} is missing, and was recorded at version"):
                 go(Workspace.at(tables), healthy.parent / "cam")
             assert not (tables / name).exists()
 
@@ -220,7 +220,7 @@ def test_the_record_itself_may_be_lost_alone(healthy: Path, tables: Path) -> Non
     shutil.rmtree(tables / "written")
     refuse_if_broken(Store(place(tables)), "tables vacuum")
     (found,) = [f for f in examine(str(tables)) if f.subject == "tables" and f.level == "note"]
-    assert found.found.startswith("the record of what was written to the tables is gone")
+    assert found.found.startswith("the record of what was written to the tables is missing")
     # What the jobs say of the tables is apart from it.
     for name in names(tables):
         with away(tables / name):

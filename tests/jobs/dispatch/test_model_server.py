@@ -44,7 +44,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def seen_by(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Settings of a stage that makes vectors, beside that of the detector; none where there is no library for that."""
+    """Settings of a stage that makes vectors, next to that of the detector; none where there is no library for that."""
     if find_spec("open_clip") is None:
         return []
     weights = write_clip_model(tmp_path_factory.mktemp("clip") / "tiny")
@@ -139,9 +139,9 @@ def test_what_the_server_does_not_have_is_refused_before_any_work(
 ) -> None:
     cam = write_red(tmp_path / "cam", 2)
     other = write_end_to_end(tmp_path / "red.onnx", batch="N", licence="MIT")
-    with pytest.raises(UserError, match=r"annotate\.weights_hash: asked for") as caught:
+    with pytest.raises(UserError, match=r"annotate\.weights_hash: requested") as caught:
         go(workspace, cam, settings=settings(other, "annotate.frames=all", "annotate.min_score=0.5"))
-    assert any(p.startswith("annotate.min_score: asked for 0.5, the server") for p in caught.value.problems)
+    assert any(p.startswith("annotate.min_score: requested 0.5, the server") for p in caught.value.problems)
     monkeypatch.setenv(TOKEN, "open barley")
     with pytest.raises(UserError, match="says 401: expected the token of this server"):
         go(workspace, cam, settings=settings(weights))

@@ -26,7 +26,7 @@ def nightly(tmp_path: Path) -> Path:
 
 
 def left_by(root: Path, process: dict[str, Any]) -> JobLog:
-    """The job of a night, taken up by a process."""
+    """The job of a night, claimed by a process."""
     job_log = JobLog(place(root), "20261121-020000-nightly")
     job_log.add("submitted", {"asked": {}, "schedule": "nightly"})
     job_log.add("claimed", {"process": process})

@@ -133,7 +133,7 @@ def test_a_job_is_opened_with_its_stages_and_closed(busy: Workspace) -> None:
         journal.write("stage_done", stage="idle", frames=1000, rows=900, seconds=2.0, data={"reused": 100})
         app.screen.update_view()
         assert cells(app, "#stages")[1][:6] == ["idle", "1,000", "900", "100", "", "2.0"]
-        # What lies below goes on, and the keys are for the job that is open.
+        # What is below continues, and the keys are for the job that is open.
         app.update_view()
         await pilot.press("enter", "o", "p")
         assert state(busy, "1-runs") == "pause"

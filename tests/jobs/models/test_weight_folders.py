@@ -136,7 +136,7 @@ def test_the_hub_is_asked_for_the_revision_that_the_catalogue_names(
         entry = pull("dfine-small")
         assert hub.fetched == {"README.md", "config.json", "model.safetensors"}
         assert (entry.state, entry.revision, entry.sha256) == ("present", model.revision, digest(source))
-        # Weights of their own under the same name, and the same weights beside another file.
+        # Weights of their own under the same name, and the same weights next to another file.
         write(tmp_path / "other", 2.0).joinpath("model.safetensors").replace(place / "dfine-small/model.safetensors")
         assert entries(["dfine-small"], verify=True)[0].fixes == "winnow models pull dfine-small"
         assert pull("dfine-small").sha256 == digest(source)

@@ -82,7 +82,7 @@ def test_a_stretch_ends_at_the_next_annotated_frame_a_cut_a_gap_and_out_of_reach
     begun = carried.filter(~pl.col("follows"))["frame_idx"].to_list()
     assert begun == [0, 2, 5, 9, 14, 16, 22, 23]
     assert carried.drop_nulls("objects")["frame_idx"].to_list() == [2, 9, 14, 23]
-    # Of the second stretch, 11 alone: it needs 9 and 10.
+    # Of the second sequence, 11 alone: it needs 9 and 10.
     wanted = carried.filter(frame_idx=11).with_columns(replaces=True, wanted=True)
     asked = with_stretches(carried, wanted).select("frame_idx", "wanted", "follows", "replaces").rows()
     assert asked == [(9, False, False, False), (10, False, True, False), (11, True, True, True)]
@@ -123,7 +123,7 @@ def test_blocks_end_where_stretches_do_so_that_no_frame_is_decoded_twice(tmp_pat
         shown = [n for block in cut for n in block["frame_idx"].to_pylist()]
         assert shown == numbers
         assert not any(block["follows"][0].as_py() for block in cut)
-    # A long stretch is cut all the same: each part begins with the annotated frame.
+    # A long sequence is cut all the same: each part begins with the annotated frame.
     carried = in_stretches(frames(numbers), keys([0]), found([0]), starts([0]), reach=300)
     wanted = carried.drop_nulls("window_id").with_columns(replaces=False, wanted=True)
     todo = request(with_stretches(carried, wanted).with_columns(pl.lit(v).alias(n) for n, v in columns.items()))

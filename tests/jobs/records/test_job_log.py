@@ -1,4 +1,4 @@
-"""Many writers, one record per number, and a valid state whatever the order of the records."""
+"""Many writers, one record per number, and a valid state in any order of the records."""
 
 from __future__ import annotations
 

@@ -331,7 +331,7 @@ def test_exports_read_what_people_left(place: Path, tmp_path: Path) -> None:
         workspace, ExportRequest("jsonl", paths.place(tmp_path / "some"), everything=True, only_reviewed=True)
     )
     assert (some["frames"], some["objects"]) == ({"default": 2}, 1)
-    # Scores are of what stands, unless what was found is asked for.
+    # Scores are of the current objects, unless those that were found are requested.
     truth = tmp_path / "coco/annotations/instances_default.json"
     export(workspace, ExportRequest("coco", paths.place(tmp_path / "coco"), everything=True))
     assert evaluate_view(View.of(workspace), truth, "bbox", 0.25).scores.metrics["AP"] == pytest.approx(1)

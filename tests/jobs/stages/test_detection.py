@@ -131,7 +131,7 @@ def test_only_what_is_missing_is_annotated_on_whatever_grid(
     ]
     assert ids[0].equals(ids[1])
     assert_one_live_row(workspace)
-    # Where the weights lie says nothing.
+    # The place of the weights has no effect.
     elsewhere = copy_stream(weights.parent, tmp_path / "elsewhere") / "red.onnx"
     assert computed(go(workspace, data, settings=asked(elsewhere))) == {}
 
@@ -153,7 +153,7 @@ def test_what_was_found_is_exported_and_scored(annotated: Workspace, tmp_path: P
         path = tmp_path / f"coco/annotations/instances_{split}.json"
         document = json.loads(path.read_text())
         assert [c["name"] for c in document["categories"]] == ["cat", "red"]
-        # What was exported says which frames its images are, wherever the pictures have gone.
+        # What was exported says which frames its images are, wherever the pictures are now.
         found = evaluate_view(View.of(annotated), path, "bbox", 0.25)
         assert found.n_images == len(document["images"])
         assert found.scores.metrics["AP"] == pytest.approx(1.0)
@@ -196,7 +196,7 @@ def test_truth_is_matched_by_file_names(annotated: Workspace, tmp_path: Path) ->
     found = held()
     assert (found.n_images, found.n_truth, found.n_found) == (3, 1, 2)
     assert (found.matching.ambiguous, found.matching.missing) == (["image_3.png"], ["image_99.png"])
-    # The name that an export for annotation tools gives to a frame is known, in whatever folder.
+    # The name that an export for annotation tools gives to a frame is known, in any folder.
     content = View.of(annotated).lazy("frames").filter(frame_idx=6).collect()["content_hash"].item()
     images.append({"id": 9, "file_name": f"job_1/00000006-{content[:HASH_DIGITS]}.png"})
     assert held().n_images == 4
@@ -297,7 +297,7 @@ def test_what_moves_is_the_same_whatever_the_grid_and_wherever_a_run_stopped(
     go(one, folder, clip, settings=[*MOTION, "resources.model_frames=7"], limit=19)
     assert rows(one, schemas.ANNOTATED)["frame_idx"].to_list() == numbers[:19]
     # A frame that changes changes what is found after it, as far as it is looked back at, but not behind a gap: it and
-    # six more that were annotated, beside those that were not.
+    # six more that were annotated, next to those that were not.
     cv2.imwrite(str(folder / "image_12.png"), moving(30))
     assert go(one, folder, clip, settings=MOTION).outcomes["annotate"].computed == 21 + 7 + 24
     # In spans of sixteen frames, over whose borders the past reaches.

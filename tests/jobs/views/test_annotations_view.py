@@ -94,7 +94,7 @@ def test_masks_texts_and_captions_come_together(workspace: Workspace, tmp_path: 
     planned = {f.stage: f for f in forecast(prepare(RunRequest(workspace, [str(cam)], loaded)))}
     assert (planned["segment"].compute, planned["ocr"].compute) == (N, 0)
     assert list(planned["segment"].reasons) == ["upstream changed: annotate, as far as that finds something"]
-    # Only what is new, or has other objects now, is recomputed; and what is gone takes its masks along.
+    # Only what is new, or has other objects now, is recomputed; and what is missing takes its masks along.
     assert computed(go(workspace, cam, settings=settings)) == {}
     cv2.imwrite(str(cam / "image_0.png"), picture(EMPTY))
     again = go(workspace, cam, settings=settings).outcomes

@@ -1,4 +1,4 @@
-"""Which tables a statement reads, beside what DuckDB itself finds when it binds the statement."""
+"""Which tables a statement reads, compared with what DuckDB itself finds when it binds the statement."""
 
 from __future__ import annotations
 

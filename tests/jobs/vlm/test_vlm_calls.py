@@ -126,7 +126,7 @@ def test_the_pace_holds_for_all_together(
     times = sorted(there.times)
     assert len(times) == N + 1
     assert crowd.most > 1
-    # A fifth of a second lies between any two, whichever thread asks, tries again included; they may arrive later.
+    # A fifth of a second is between any two, whichever thread asks, tries again included; they may arrive later.
     assert all(times[at] - began[0] >= 0.2 * at for at in range(len(times)))
 
 
@@ -185,7 +185,7 @@ class Impatient(SilentListener):
         assert what != "escalate" or total == N
 
     @property
-    def interrupted(self) -> bool:  # found out when it is asked for
+    def interrupted(self) -> bool:  # found out when it is requested
         if len(self._there.asked) >= 2:
             self._noticed.set()
         return self._noticed.is_set()

@@ -271,7 +271,7 @@ def test_an_endpoint_that_refuses_ends_the_run(workspace: Workspace, made: Path,
         ask(workspace, made, there)
     assert KEY not in str(caught.value)
     there.bad += [Bad(500)] * 3
-    with pytest.raises(RunFailedError, match="answers nobody"):
+    with pytest.raises(RunFailedError, match="refuses all requests"):
         ask(workspace, made, there, "escalate.attempts=1")
     assert KEY not in "".join(ledger(workspace)["error"])
     # Without a word on what it was, the next run asks once more.

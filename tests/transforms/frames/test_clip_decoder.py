@@ -1,4 +1,4 @@
-"""Frames of clips are what a plain decode of the whole clip shows, whatever the codec and the container."""
+"""Frames of clips are what a plain decode of the whole clip shows, in every codec and container."""
 
 from __future__ import annotations
 

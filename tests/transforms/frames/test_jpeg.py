@@ -18,7 +18,7 @@ PARAMS = ImageParams()
 
 
 def photo(progressive: bool = False) -> bytes:
-    """Return a JPEG of 320x240 pixels with detail everywhere, so that every stretch of its data counts."""
+    """Return a JPEG of 320x240 pixels with detail everywhere, so that every part of its data counts."""
     sink = io.BytesIO()
     Image.fromarray(cv2.GaussianBlur(noise(3, 240, 320), (0, 0), 1)).save(
         sink, "jpeg", quality=90, progressive=progressive

@@ -64,7 +64,7 @@ def test_laplacian_var_of_a_dot_has_a_known_value() -> None:
 
 
 def test_tenengrad_of_a_step_has_a_known_value() -> None:
-    # A step of height h between two columns: the Sobel response is 4h in both columns beside it.
+    # A step of height h between two columns: the Sobel response is 4h in both columns next to it.
     gray = np.zeros((8, 8), np.uint8)
     gray[:, 4:] = 10
     assert tenengrad(gray) == pytest.approx(2 * 8 * 40**2 / 64)

@@ -1,4 +1,4 @@
-"""Models that remember are shown stretches of frames one by one; what cannot be read ends a stretch and no other."""
+"""Models that remember see the frames of a sequence one by one; what cannot be read ends its sequence and no other."""
 
 from __future__ import annotations
 

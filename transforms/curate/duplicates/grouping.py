@@ -93,8 +93,8 @@ def group_frames(frames: pa.Table, old: pa.Table, params: DuplicateParams, near:
     `params.uses` names, as in `fingerprints` or `embeddings`. `old` holds the rows that an earlier run left for this
     configuration (schema of the `duplicates` table); those whose frame and representative are
     unchanged stay as they are, and their groups keep their ids. The other frames are taken in order of stream and
-    number, whatever the order of `frames`: a frame of the same bytes as an earlier one joins the same group; for the
-    others see `hamming.join_leaders` and `vector_groups.join_nearest`. `near` computes the pairs elsewhere; the result
+    number, in any order of `frames`: a frame of the same bytes as an earlier one joins the same group; for the others
+    see `hamming.join_leaders` and `vector_groups.join_nearest`. `near` computes the pairs elsewhere; the result
     is the same.
     """
     order = pc.sort_indices(frames, [(name, "ascending") for name in schemas.FRAME_KEY])

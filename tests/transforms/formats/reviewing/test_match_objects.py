@@ -207,7 +207,7 @@ def test_numbers_are_believed_only_with_a_shape_that_overlaps() -> None:
     found = said(moved, ReviewedShape("person", (10, 5, 20, 10), numbered_id=B))
     assert [o["annotation_id"] for o in found["correct"]] == [B]
     assert [(o["annotation_id"], o["track_id"]) for o in found["approve"]] == [(A, 4)]
-    # Without any number as well; what is nowhere near is new, whatever its number.
+    # Without any number as well; what is nowhere near is new, with any number.
     assert [o["annotation_id"] for o in said(stayed)["approve"]] == [A]
     found = said(ReviewedShape("person", (50, 45, 20, 10), numbered_id=A))
     assert (len(found["add"]), len(found["reject"]), found["add"][0]["track_id"]) == (1, 2, None)
