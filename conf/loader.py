@@ -209,7 +209,7 @@ def _kind(value: Any) -> str:
     """Return what a value is, in words."""
     if isinstance(value, str):
         return "text"
-    name = {bool: "truth value", int: "number", float: "number", tuple: "list"}.get(type(value), type(value).__name__)
+    name = {bool: "boolean", int: "number", float: "number", tuple: "list"}.get(type(value), type(value).__name__)
     return f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"
 
 

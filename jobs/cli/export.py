@@ -40,7 +40,7 @@ def export(
         SplitBy,
         typer.Option(
             help="Keep blocks of time, tracks, scenes, streams or only groups of duplicates together; auto divides by "
-            "time videos of one scene, as of a fixed camera, by scene those of many, and by group unrelated pictures."
+            "time videos of one scene, as of a fixed camera, by scene those of many, and by group unrelated images."
         ),
     ] = "auto",
     block: Annotated[
@@ -83,7 +83,7 @@ def export(
     media: Annotated[
         MediaMode | None,
         typer.Option(
-            help="What to do with the pictures; the hash of each is checked.",
+            help="What to do with the images; the hash of each is checked.",
             show_default="none for jsonl and parquet, else copy",
         ),
     ] = None,
@@ -167,7 +167,7 @@ def export(
     if manifest["selection"] and manifest["selection"]["left_out"]:
         console.print(
             f"{manifest['selection']['left_out']:,} frames of the selection are left out: "
-            "they are no longer kept, were replaced by other pictures, or do not fit --where"
+            "they are no longer kept, were replaced by other images, or do not fit --where"
         )
     never = "objects" not in manifest
     if never and total and request.format not in _LISTS:
@@ -192,7 +192,7 @@ _LOSSES = {
     "too_thin": "are left out: they are too thin for this format",
     "crowds": "are left out: this format has no crowds",
     "turned": "are upright boxes around turned ones, which this format does not have",
-    "cut": "are turned boxes that end at the edge of the picture",
+    "cut": "are turned boxes that end at the edge of the image",
     "holes": "have their holes filled, which this format does not have",
 }
 """What to print of what a format does not hold; masks and tracks that it never has are in the manifest alone."""

@@ -25,11 +25,9 @@ def export(
         int | None, typer.Option("--n", "-n", help="Only this many frames, the most uncertain.", min=1)
     ] = None,
     include_reviewed: Annotated[bool, typer.Option("--again", help="Also frames that somebody has reviewed.")] = False,
-    media: Annotated[
-        MediaMode, typer.Option(help="What to do with the pictures; the hash of each is checked.")
-    ] = "copy",
+    media: Annotated[MediaMode, typer.Option(help="What to do with the images; the hash of each is checked.")] = "copy",
     root: Annotated[
-        str, typer.Option(help="Prefix of the pictures' names in Label Studio's tasks.", metavar="URL")
+        str, typer.Option(help="Prefix of the images' names in Label Studio's tasks.", metavar="URL")
     ] = "/data/local-files/?d=",
     category: Annotated[
         list[str] | None,
@@ -87,7 +85,7 @@ def import_(
     frames: Annotated[
         Path | None,
         typer.Option(
-            help="File with the pictures of a CVAT task, for `CVAT for video`.",
+            help="File with the images of a CVAT task, for `CVAT for video`.",
             show_default="frames.json in the folder of the file",
         ),
     ] = None,
@@ -108,7 +106,7 @@ def import_(
         ),
     ] = None,
     listed: Annotated[
-        Path | None, typer.Option("--list", help="File with the names of the reviewed pictures, one a line.")
+        Path | None, typer.Option("--list", help="File with the names of the reviewed images, one a line.")
     ] = None,
     skip_unsupported: Annotated[
         bool,

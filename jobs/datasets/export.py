@@ -168,7 +168,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
             hashes[PICTURES] = _written(temporary / PICTURES, list_of(rows["file_name"]))
         manifest = _manifest(request, media, chosen, store, rows, hashes)
         manifest |= facts | _annotations(view, rows, objects, request)
-        # Tables are small compared with pictures, and a damaged page of one would be frozen into a dataset.
+        # Tables are small compared with images, and a damaged page of one would be frozen into a dataset.
         view.verify_files()
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         # Copying images takes time, in which other files may have appeared there.

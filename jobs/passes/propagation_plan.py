@@ -58,7 +58,7 @@ def in_stretches(
 
     `keys` are those that were annotated, `found` the objects on them, `starts` the first frames of scenes. `stretch`
     numbers the sequences; `follows` is false on the first frame of each, which has its `objects` unless there were
-    none. `window_id` is that of the frames that these can be carried to, made of the pictures from the first on, and
+    none. `window_id` is that of the frames that these can be carried to, made of the images from the first on, and
     of the objects; null for all others.
     """
     scene = frames.select(FRAME_KEY).join_asof(

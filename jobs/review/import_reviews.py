@@ -38,10 +38,10 @@ class ImportRequest:
     """A file to import: its format (None: found out from its content), and what the file itself does not say.
 
     `reviewer` overrides the reviewer that the file names, and chooses among several; `policy` says what counts of
-    several others. `categories` are accepted as well as those that the tables know; `ids` and `frames` are files next
-    to it, see `FileRequest`. `reviewed` says which frames of the file somebody has reviewed: all of them, those in which
-    something differs from the tables, or those of which `listed` has the name, a line each. `skip_unsupported`:
-    whether to import the rest of a file with things that the tables have no place for.
+    several others. `categories` are accepted as well as those that the tables know; `ids` and `frames` are files
+    next to it, see `FileRequest`. `reviewed` says which frames of the file somebody has reviewed: all of them,
+    those in which something differs from the tables, or those of which `listed` has the name, a line each.
+    `skip_unsupported`: whether to import the rest of a file with things that the tables have no place for.
     """
 
     file: Path
@@ -119,7 +119,7 @@ class _Frame:
 def _listed(request: ImportRequest) -> frozenset[str] | None:
     """Return the names of the frames that were reviewed; None for no list."""
     if (request.reviewed == "listed") != (request.listed is not None):
-        raise UserError("--reviewed listed and --list FILE go together: the file has the names of reviewed pictures")
+        raise UserError("--reviewed listed and --list FILE go together: the file has the names of reviewed images")
     if request.listed is None:
         return None
     try:
@@ -202,7 +202,7 @@ def _matched(returned: Sequence[Returned], view: View, problems: list[str]) -> I
             places[key] = frame.place
             yield frame, chosen
         elif there:
-            problems.append(f"{frame.place}: {frame.name} shows another picture now; export it for review again")
+            problems.append(f"{frame.place}: {frame.name} shows another image now; export it for review again")
         else:
             problems.append(f"{frame.place}: {frame.name} is no frame of the workspace")
 

@@ -32,7 +32,7 @@ class FileRequest:
     """A file to read, and how.
 
     `format` None is found out from the content. `ids` is the file with the object that each number of a COCO file
-    refers to, `frames` that with the pictures of a CVAT task; they are searched next to the file by default.
+    refers to, `frames` that with the images of a CVAT task; they are searched next to the file by default.
     """
 
     file: Path

@@ -342,7 +342,7 @@ class _Round:
 
 
 def _jpeg_of(request: VlmRequest, long_side: int, params: ImageParams, clips: Clips) -> bytes:
-    """Return the picture of a frame as JPEG. Raises `OSError` where it cannot be read, or is not what it was."""
+    """Return the image of a frame as JPEG. Raises `OSError` where it cannot be read, or is not what it was."""
     frame = open_frame(request.frame["uri"], None, params, clips)
     if frame.content() != request.frame["input_id"]:
         raise OSError(f"{request.frame['uri']} has changed since it was measured; run its stream again")

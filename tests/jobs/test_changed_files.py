@@ -102,7 +102,7 @@ def test_a_replacement_of_the_same_size_and_mtime_is_noticed_by_rereading(worksp
     go(workspace, cam)
     frame, dark = cam / "image_20.jpg", cam / f"image_{min(SMALL.planted.dark)}.jpg"
     then = frame.stat()
-    # Decoders leave alone what comes after a picture.
+    # Decoders leave alone what comes after an image.
     frame.write_bytes(dark.read_bytes().ljust(then.st_size, b"\0"))
     os.utime(frame, ns=(then.st_atime_ns, then.st_mtime_ns))
     assert frame.stat().st_size == then.st_size

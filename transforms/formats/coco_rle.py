@@ -90,7 +90,7 @@ def checked_ring(points: Sequence[Any], width: int, height: int) -> None:
         if type(value) not in {int, float} or not math.isfinite(value):
             raise ValueError(f"expected numbers, found {shortened(value)}")
         if not -size <= value <= 2 * size:
-            raise ValueError(f"the point at {value:g} is far outside the picture of {width}x{height}")
+            raise ValueError(f"the point at {value:g} is far outside the image of {width}x{height}")
 
 
 def checked_segmentation(value: Any, width: int, height: int) -> None:

@@ -2,7 +2,7 @@
 
 A frame of a clip is named by its presentation timestamp and by that of the keyframe at which decoding must start, so
 that it can be decoded without an index of the clip: `clip.mp4#pts=12800&key=10240`. Where the container does not stamp
-every picture with its time, the name also has the place of its packet in the stream, and `key` is the place of the
+every image with its time, the name also has the place of its packet in the stream, and `key` is the place of the
 packet at which decoding starts: `clip.avi#pts=7&key=0&packet=8`.
 """
 

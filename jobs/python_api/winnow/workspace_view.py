@@ -246,7 +246,7 @@ class WorkspaceView:
             everything: Also frames that are not kept; corrupt ones never.
             split: Names and fractions that add up to 1, as in `{"train": 0.8, "val": 0.2}`; None for one set.
             split_by: What stays together in one split: `time` (blocks of it), `track`, `scene`, `stream` or `group` (of
-                duplicates); `auto` divides by time videos of few scenes, by scene those of many, by group pictures.
+                duplicates); `auto` divides by time videos of few scenes, by scene those of many, by group images.
             block: Length of blocks of time, in frame numbers or as in `90s`; None for one that suits the stream.
             guard: Least distance of frames of different splits, likewise; frames that are nearer are left out.
             near_duplicates: Let near-duplicates be in several splits, but never frames of equal content.
@@ -254,7 +254,7 @@ class WorkspaceView:
                 a duplicate with one; None for any.
             strict: Refuse to split frames in which no stage has searched for duplicates.
             seed: Another one gives another split.
-            media: What becomes of the pictures: `copy`, `link` or `none`; None for what the format usually has.
+            media: What becomes of the images: `copy`, `link` or `none`; None for what the format usually has.
             min_score: Leave out objects with a lower score, 0 to 1; their frames stay.
             only_reviewed: Only frames that a person has reviewed.
             classes: Only objects of these classes, numbered in this order; their frames stay.
@@ -264,7 +264,7 @@ class WorkspaceView:
 
         Raises:
             UserError: With every problem of the request.
-            RunFailedError: If a picture is no longer the one that was measured.
+            RunFailedError: If an image is no longer the one that was measured.
 
         >>> winnow.open().export("night-v1", "yolo", split={"train": 0.8, "val": 0.2})["frames"]
         {'train': 49, 'val': 13}

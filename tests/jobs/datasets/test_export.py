@@ -27,7 +27,7 @@ from transforms.io import object_store
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, engine: Engine) -> tuple[Workspace, Path]:
-    """A workspace of two streams that share pictures, with a release `v1`."""
+    """A workspace of two streams that share images, with a release `v1`."""
     root = tmp_path_factory.mktemp("export")
     cam = copy_stream(sample_folder, root / "cam")
     other = write_noise_stream(root / "other", [*range(20), 3, 4])
@@ -132,7 +132,7 @@ def test_no_stream_is_in_two_splits(tmp_path: Path, engine: Engine) -> None:
     root = tmp_path / "many"
     for number in range(12):
         write_noise_stream(root / f"cam{number}", range(number * 10, number * 10 + 3))
-    # Two streams with a common picture must not be parted either.
+    # Two streams with a common image must not be parted either.
     write_noise_stream(root / "cam0", [110], start=3)
     workspace = Workspace.at(tmp_path / "tables")
     go(workspace, root)
@@ -275,29 +275,6 @@ def test_files_that_someone_put_among_the_pictures_are_left_alone(
     with pytest.raises(UserError, match=r"image_123456\.jpg"):
         export(exported[0], request)
     assert mine.read_text() == "mine"
-
-
-@pytest.mark.parametrize("name", ["mine.txt", "default/cam/image_123456.jpg", "holiday/image_1.jpg"])
-def test_an_export_without_a_list_of_images_replaces_only_its_own(
-    exported: tuple[Workspace, Path], tmp_path: Path, name: str
-) -> None:
-    request = ExportRequest("coco", place(tmp_path / "out"), where="stream_id = 'cam'")
-    fresh = export(exported[0], request)
-
-    def as_of_an_earlier_version() -> None:
-        listed = {n: h for n, h in fresh["files"].items() if n != "pictures.txt"}
-        (tmp_path / "out/pictures.txt").unlink()
-        (tmp_path / "out/manifest.json").write_text(json.dumps(fresh | {"files": listed}))
-
-    as_of_an_earlier_version()
-    assert export(exported[0], request) == fresh
-    as_of_an_earlier_version()
-    mine = tmp_path / "out/images" / name
-    mine.parent.mkdir(exist_ok=True)
-    mine.touch()
-    with pytest.raises(UserError, match="holds other things than an export"):
-        export(exported[0], request)
-    assert mine.exists()
 
 
 def test_in_a_bucket_files_among_the_pictures_are_left_alone(exported: tuple[Workspace, Path], bucket: str) -> None:

@@ -1,4 +1,4 @@
-"""Splits of real tables: of a fixed camera, of unrelated pictures, and of what a release has given."""
+"""Splits of real tables: of a fixed camera, of unrelated images, and of what a release has given."""
 
 from __future__ import annotations
 

@@ -239,7 +239,7 @@ def test_a_strict_job_with_bad_frames_is_done_and_among_the_errors(
     gateway: Callable[..., Running], workspace: Workspace, tmp_path: Path
 ) -> None:
     folder = write_noise_stream(tmp_path / "cam", range(3))
-    (folder / "image_1.jpg").write_bytes(b"no picture")
+    (folder / "image_1.jpg").write_bytes(b"no image")
     asked = RunOptions(inputs=[str(folder)], settings=["stages=[frames]"], strict=True)
     job_id = submit(workspace.root, asked)
     gateway()

@@ -42,7 +42,7 @@ WHITE = 9
 
 
 class Brightness:
-    """A model of one number, which fails, or ends its process, over a white picture where that is requested."""
+    """A model of one number, which fails, or ends its process, over a white image where that is requested."""
 
     short_side = None
 

@@ -51,7 +51,7 @@ def to_compute(workspace: Workspace, cam: Path, settings: list[str]) -> dict[str
 @pytest.mark.usefixtures("engine")
 def test_every_frame_has_the_vector_of_its_picture(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(12))
-    (cam / "image_5.jpg").write_bytes(b"no picture")
+    (cam / "image_5.jpg").write_bytes(b"no image")
     clip = write_clip(tmp_path / "gate.mp4", scenery(20))
     record = go(workspace, cam, clip, settings=asked(weights))
     assert (record.outcomes["embeddings"].frames_in, record.outcomes["embeddings"].computed) == (31, 31)

@@ -55,7 +55,7 @@ def test_changes_at_the_borders_of_windows(workspace: Workspace, tmp_path: Path)
     write_noise_stream(cam, [900], start=32)
     record = go(workspace, cam)
     assert record.outcomes["frames"].removed == 4
-    # Frames 17 and 32 follow a gap now, and 33 follows another picture.
+    # Frames 17 and 32 follow a gap now, and 33 follows another image.
     assert {n: computed(record)[n] for n in ("frames", "quality", "motion")} == {"frames": 1, "quality": 1, "motion": 3}
     fresh = Workspace.at(tmp_path / "fresh")
     go(fresh, cam)

@@ -241,7 +241,7 @@ def test_only_what_is_carried_otherwise_is_recomputed(tmp_path: Path, cam: Path,
     cv2.imwrite(str(data / "image_6.png"), picture(20))
     planned = go(workspace, data, settings=["stages=[quality]"])
     assert planned.state == "done"
-    # The picture is another one than that which objects were carried to.
+    # The image is another one than that which objects were carried to.
     with pytest.raises(UserError, match=r"1 frames were annotated when they had other content \(cam 6\)"):
         export(workspace, ExportRequest("coco", place(tmp_path / "out"), everything=True))
     again = go(workspace, data, settings=asked(models)).outcomes["propagate"]

@@ -182,7 +182,7 @@ def test_all_conflicts_are_said_at_once_and_nothing_is_brought_in(own: Path) -> 
             "'zebra' (1 object, the first at image 0, box 1 (id ",
             "no frame of the workspace",
             "no such object",
-            "another picture",
+            "another image",
             "file twice",
         ),
         strict=True,
@@ -348,7 +348,7 @@ def test_what_was_said_of_another_picture_does_not_hold(own: Path, tmp_path: Pat
     assert standing(place) == []
     cv2.imwrite(str(place / "data/yard/gate/image_2.png"), picture(4))
     go(workspace, place / "data", settings=["stages=[quality, curation]"])
-    # Nobody has reviewed the new picture, and what is on it is not known.
+    # Nobody has reviewed the new image, and what is on it is not known.
     with pytest.raises(UserError, match="1 frames were annotated when they had other content"):
         export(workspace, ExportRequest("coco", paths.place(tmp_path / "coco"), everything=True))
     go(workspace, place / "data", settings=settings(place))

@@ -221,7 +221,7 @@ def test_runs_and_stage_runs_record_what_happened(done: Workspace) -> None:
 def several(
     tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, engine: Engine
 ) -> tuple[list[Path], Workspace]:
-    """Three streams that share pictures, and a workspace in which they were run in one go."""
+    """Three streams that share images, and a workspace in which they were run in one go."""
     root = tmp_path_factory.mktemp("several")
     folders = [
         copy_stream(sample_folder, root / "c"),

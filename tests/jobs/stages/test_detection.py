@@ -80,7 +80,7 @@ def annotated(tmp_path_factory: pytest.TempPathFactory, weights: Path, engine: E
     """Two cameras that share a file name, and a frame that does not decode; kept frames annotated first, then all."""
     root = tmp_path_factory.mktemp("annotated")
     write_stream(root / "data/a")
-    (root / "data/a/image_12.png").write_bytes(b"no picture")
+    (root / "data/a/image_12.png").write_bytes(b"no image")
     write_stream(root / "data/b", range(3, 5))
     workspace = Workspace.at(root / "tables")
     with held_at_hand():
@@ -115,7 +115,7 @@ def test_only_what_is_missing_is_annotated_on_whatever_grid(
     large = ("resources.model_frames=64", "resources.model_batch=8")
     go(workspace, data, settings=asked(weights, *large), limit=5)
     before = rows(workspace, schemas.ANNOTATIONS)
-    # Another picture in the place of one with something on it, one with it in the place of one without, one less.
+    # Another image in the place of one with something on it, one with it in the place of one without, one less.
     cv2.imwrite(str(data / "a/image_1.png"), picture(3))
     cv2.imwrite(str(data / "a/image_3.png"), picture(1))
     (data / "a/image_2.png").unlink()
@@ -153,7 +153,7 @@ def test_what_was_found_is_exported_and_scored(annotated: Workspace, tmp_path: P
         path = tmp_path / f"coco/annotations/instances_{split}.json"
         document = json.loads(path.read_text())
         assert [c["name"] for c in document["categories"]] == ["cat", "red"]
-        # What was exported says which frames its images are, wherever the pictures are now.
+        # What was exported says which frames its images are, wherever the files are now.
         found = evaluate_view(View.of(annotated), path, "bbox", 0.25)
         assert found.n_images == len(document["images"])
         assert found.scores.metrics["AP"] == pytest.approx(1.0)

@@ -32,7 +32,7 @@ WRITTEN, EMPTY = 1, 3
 
 
 def picture(number: int) -> npt.NDArray[np.uint8]:
-    """A red box on a wall, but on the last picture, and a word on one of them."""
+    """A red box on a wall, but on the last image, and a word on one of them."""
     frame = np.repeat(noise(number, 128, 256)[:, :, None] // 3, 3, axis=2)
     if number != EMPTY:
         frame[16:56, 12 * number : 12 * number + 40] = (0, 0, 255)

@@ -1,4 +1,4 @@
-"""Several people's annotations of one picture, made into one."""
+"""Several people's annotations of one image, made into one."""
 
 from __future__ import annotations
 

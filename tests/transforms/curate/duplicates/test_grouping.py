@@ -59,7 +59,7 @@ def test_members_join_representatives_within_the_distance() -> None:
 def test_frames_of_the_same_bytes_share_a_group_whatever_else_is_like_them(
     shown: list[int], seed: int, hamming: int
 ) -> None:
-    # Few pictures, near in hash or equal, some of them unlike all the same; one of two cameras shows one at a time.
+    # Few images, near in hash or equal, some of them unlike all the same; one of two cameras shows one at a time.
     random = np.random.default_rng(seed)
     words = random.choice(np.array([0, 0, 0b1, 0xFF, 0xFFF0], np.uint64), 8)
     layouts = random.integers(0, 256, (3, 64), np.uint8)[random.integers(0, 3, 8)]
@@ -151,7 +151,7 @@ def test_a_replaced_representative_frees_its_members() -> None:
 
 
 def seen(frames: list[Frame], layouts: list[list[int]]) -> pa.Table:
-    """Return frames with layouts, of which the two halves of the picture are given."""
+    """Return frames with layouts, of which the two halves of the image are given."""
     cells = np.repeat(np.array(layouts, np.uint8), 32, axis=1).reshape(-1, 8, 8)
     cells[:, ::2, ::2] += 40
     return table(frames).append_column("layout", layout_column(cells.reshape(-1, 64)))

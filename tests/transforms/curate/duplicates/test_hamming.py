@@ -120,7 +120,7 @@ def test_verified_as_by_comparing_everything(seed: int, n: int, radius: int, lea
 
 
 def marked(seed: int, n: int) -> Layouts:
-    """Layouts of three pictures, some of them with something in a corner, or in a whole quarter, or noisy."""
+    """Layouts of three images, some of them with something in a corner, or in a whole quarter, or noisy."""
     rng = np.random.default_rng(seed)
     looks = rng.integers(0, 256, (3, 8, 8))[rng.integers(0, 3, n)]
     for k, side in enumerate(rng.integers(0, 4, n).tolist()):
