@@ -40,7 +40,7 @@ _ON_DISK = _COLUMNS | {"told"}
 # Texts of code that stage keys depend on: the prompt of reviewing models, contents of frames that are no images.
 _HASHED = frozenset(
     {("transforms/assess/escalation.py", "picture"), ("transforms/frames/container.py", "picture")}
-    | {("transforms/frames/frame_image.py", "picture")}
+    | {("transforms/frames/frame_image.py", "picture"), ("tests/transforms/frames/test_clip_index.py", "picture")}
 )
 _EXPRESSION = re.compile(r"\{[^{}]*\}")
 _CODE_SPAN = re.compile(r"^```.*?^```|`[^`\n]+`|\{\{.*?\}\}", re.MULTILINE | re.DOTALL)

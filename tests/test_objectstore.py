@@ -358,7 +358,7 @@ def enforce(server: str, after: str) -> None:
     urllib.request.urlopen(asked).close()
 
 
-def test_what_is_not_there_is_said_before_any_work(
+def test_missing_buckets_and_objects_are_reported_before_any_work(
     bucket: str, frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (problem,) = problems(winnow("run", "-w", "s3://no-such-bucket/x", "--input", frames))

@@ -47,7 +47,7 @@ def test_an_interrupt_while_the_program_is_imported_is_no_traceback() -> None:
     assert ended(IN_THE_MIDDLE) == (130, "", "")
 
 
-def test_what_is_registered_is_done_and_nothing_else_keeps_the_exit_code_from_being_said() -> None:
+def test_exit_handlers_run_and_other_threads_do_not_delay_the_exit_code() -> None:
     assert ended(AT_THE_END) == (3, "said before, done alongside\nsaid at the end\n", "")
 
 

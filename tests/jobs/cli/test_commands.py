@@ -377,7 +377,7 @@ def _read(file: Path, kind: str) -> pl.DataFrame:
     return pl.read_ndjson(file) if kind == "jsonl" else pl.read_parquet(file)
 
 
-def test_closed_outputs_are_nobody_to_tell_and_no_error(done: Path, tmp_path: Path) -> None:
+def test_closed_standard_streams_are_no_error(done: Path, tmp_path: Path) -> None:
     command = f"{sys.executable} -m jobs.cli sql 'SELECT 1 AS one' --workspace {done}"
     for closed, out in ((">&-", []), ("<&- 2>&-", ["one", "1"])):
         answer = subprocess.run(

@@ -208,7 +208,7 @@ def test_the_location_of_code_does_not_count(package: Path) -> None:
     assert digest() == before
 
 
-def test_which_of_two_functions_of_one_name_is_called_counts(package: Path) -> None:
+def test_two_functions_of_one_name_have_different_hashes(package: Path) -> None:
     (package / "fourth.py").write_text("def more(a):\n    return -a\n")
     source = "from transforms import third, fourth\ndef entry(a):\n    return {}.more(a) - {}.more(2)\n"
     (package / "main.py").write_text(source.format("third", "third") + "def other(a):\n    return fourth.more(a)\n")

@@ -46,7 +46,7 @@ def kept(workspace: Workspace) -> list[tuple[str, int]]:
     return sorted(rows.rows())
 
 
-def test_coco_holds_the_kept_frames_with_their_pictures(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+def test_coco_exports_hold_the_kept_frames_with_their_images(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
     workspace, root = exported
     manifest = export(workspace, ExportRequest("coco", place(tmp_path / "out"), release="v1"))
     loaded = COCO(str(tmp_path / "out/annotations/instances_default.json"))
@@ -155,7 +155,7 @@ def test_links_point_to_the_originals(exported: tuple[Workspace, Path], tmp_path
     assert all(p.is_symlink() and p.resolve().parent == root / "cam" for p in links)
 
 
-def test_a_picture_that_changed_stops_the_export_and_leaves_nothing(tmp_path: Path, engine: Engine) -> None:
+def test_a_changed_image_stops_the_export_and_leaves_no_files(tmp_path: Path, engine: Engine) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(6))
     workspace = Workspace.at(tmp_path / "tables")
     go(workspace, cam)
@@ -227,7 +227,9 @@ def test_a_folder_with_a_manifest_of_another_program_is_left_alone(
     assert (project / "src/main.js").exists()
 
 
-def test_files_that_someone_put_into_an_export_are_left_alone(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+def test_an_export_is_refused_where_foreign_files_are_in_its_folder(
+    exported: tuple[Workspace, Path], tmp_path: Path
+) -> None:
     request = ExportRequest("jsonl", place(tmp_path / "out"))
     export(exported[0], request)
     (tmp_path / "out/notes.txt").touch()
@@ -263,7 +265,7 @@ def test_a_split_that_nothing_falls_into_is_refused(exported: tuple[Workspace, P
 
 
 @pytest.mark.parametrize("format_", ["coco", "yolo", "voc", "datumaro"])
-def test_files_that_someone_put_among_the_pictures_are_left_alone(
+def test_an_export_is_refused_where_foreign_files_are_among_its_images(
     exported: tuple[Workspace, Path], tmp_path: Path, format_: ExportFormat
 ) -> None:
     request = ExportRequest(format_, place(tmp_path / "out"), where="stream_id = 'cam'")
@@ -277,7 +279,9 @@ def test_files_that_someone_put_among_the_pictures_are_left_alone(
     assert mine.read_text() == "mine"
 
 
-def test_in_a_bucket_files_among_the_pictures_are_left_alone(exported: tuple[Workspace, Path], bucket: str) -> None:
+def test_an_export_to_a_bucket_is_refused_where_foreign_files_are_among_its_images(
+    exported: tuple[Workspace, Path], bucket: str
+) -> None:
     request = ExportRequest("coco", ObjectPath(f"{bucket}/set"), where="stream_id = 'cam' AND frame_idx < 10")
     export(exported[0], request)
     export(exported[0], request)

@@ -33,12 +33,12 @@ def take_back(root: Path, table: schemas.Table, n: int = 1) -> int:
     return newest - n
 
 
-def test_what_is_there_is_no_loss(healthy: Path) -> None:
+def test_intact_tables_are_not_reported_as_lost(healthy: Path) -> None:
     assert [*table_checks.tables(Store(place(healthy))), *table_checks.jobs(place(healthy))] == []
 
 
 @pytest.mark.parametrize("table", [schemas.DUPLICATES, schemas.IDLE, schemas.HEADS, schemas.LISTING])
-def test_a_table_that_is_gone_is_named_with_its_fix_and_not_read_as_empty(
+def test_a_missing_table_is_reported_with_its_fix_and_not_read_as_empty(
     older_tables: Path, table: schemas.Table
 ) -> None:
     recorded = Store(place(older_tables)).open(table).version
@@ -53,7 +53,7 @@ def test_a_table_that_is_gone_is_named_with_its_fix_and_not_read_as_empty(
         assert len(str(refused.value).splitlines()) == 1
 
 
-def test_a_log_that_was_moved_away_is_a_table_that_is_gone(older_tables: Path) -> None:
+def test_a_moved_log_is_reported_as_a_missing_table(older_tables: Path) -> None:
     (older_tables / "quality" / "_delta_log").rename(older_tables.parent / "away")
     assert [found.found[:21] for found in broken(examine(str(older_tables), verify=True))] == [
         "table quality is missing"

@@ -35,9 +35,7 @@ def test_the_right_token_opens_and_no_other(tmp_path: Path, monkeypatch: pytest.
         control_token.check(place(tmp_path))
 
 
-def test_no_file_holds_the_token_and_equal_tokens_leave_unlike_hashes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_token_is_stored_only_as_a_salted_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(control_token.VARIABLE, TOKEN)
     control_token.protect(place(tmp_path / "a"))
     control_token.protect(place(tmp_path / "b"))
@@ -46,7 +44,7 @@ def test_no_file_holds_the_token_and_equal_tokens_leave_unlike_hashes(
     assert not any(TOKEN.encode() in data or TOKEN.encode().hex().encode() in data for data in kept)
 
 
-def test_only_who_knows_a_token_may_drop_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_removing_a_token_requires_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(control_token.VARIABLE, TOKEN)
     control_token.protect(place(tmp_path))
     with pytest.raises(UserError, match="asks for this token already"):

@@ -125,7 +125,7 @@ def computed(workspace: Workspace, job_id: str) -> list[int]:
 
 
 @pytest.mark.slow
-def test_one_gateway_runs_jobs_by_priority_and_goes_on_when_one_is_cancelled(
+def test_one_gateway_runs_jobs_by_priority_and_continues_after_a_cancelled_one(
     gateway: Callable[..., Running], workspace: Workspace, tmp_path: Path
 ) -> None:
     short = add(workspace, write_noise_stream(tmp_path / "short", range(3)))
@@ -251,7 +251,7 @@ def test_a_strict_job_with_bad_frames_is_done_and_among_the_errors(
     assert error["error"] == "1 frames are corrupt or quarantined, and the run is strict"
 
 
-def test_what_is_due_by_its_schedule_is_run_and_released(
+def test_a_gateway_runs_due_schedules_and_releases_them(
     gateway: Callable[..., Running], workspace: Workspace, tmp_path: Path
 ) -> None:
     folder = write_noise_stream(tmp_path / "cam", range(6))

@@ -134,7 +134,7 @@ def test_vectors_are_those_of_a_model_in_the_run_itself(
     assert computed(go(workspace, cam, clip, settings=every)) == {}
 
 
-def test_what_the_server_does_not_have_is_refused_before_any_work(
+def test_models_that_the_server_lacks_are_refused_before_any_work(
     asked: str, weights: Path, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cam = write_red(tmp_path / "cam", 2)
@@ -155,7 +155,7 @@ def test_what_the_server_does_not_have_is_refused_before_any_work(
     go(workspace, cam, settings=["stages=[frames, annotate]", "annotate.detector=motion", "annotate.frames=all"])
 
 
-def test_strangers_get_nothing(asked: str) -> None:
+def test_requests_without_the_secret_are_refused(asked: str) -> None:
     for path, status in (("/v1/stages", 401), ("/v1/look/annotate", 401)):
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(asked + path)
@@ -173,7 +173,7 @@ def test_strangers_get_nothing(asked: str) -> None:
     assert caught.value.code == 400
 
 
-def test_nothing_to_serve_is_said(tmp_path: Path) -> None:
+def test_serving_without_model_stages_is_refused(tmp_path: Path) -> None:
     result = winnow("serve-models", "--set", "stages=[quality]")
     assert isinstance(result.exception, UserError)
     assert "no stage of this configuration" in str(result.exception)

@@ -73,7 +73,7 @@ def ids(table: pl.DataFrame) -> dict[int, int]:
     return dict(table.drop_nulls("window_id").select("frame_idx", "window_id").rows())
 
 
-def test_a_stretch_ends_at_the_next_annotated_frame_a_cut_a_gap_and_out_of_reach() -> None:
+def test_a_sequence_ends_at_an_annotated_frame_a_cut_a_gap_and_out_of_reach() -> None:
     numbers = [*range(20), *range(22, 30)]
     given = (frames(numbers), keys([2, 5, 9, 14, 23]), found([2, 9, 14, 23]), starts([0, 16]))
     carried = in_stretches(*given, reach=3)
@@ -88,7 +88,7 @@ def test_a_stretch_ends_at_the_next_annotated_frame_a_cut_a_gap_and_out_of_reach
     assert asked == [(9, False, False, False), (10, False, True, False), (11, True, True, True)]
 
 
-def test_an_id_stands_for_the_pictures_and_the_objects_that_it_comes_from() -> None:
+def test_the_input_id_of_a_propagated_frame_covers_images_and_objects() -> None:
     numbers = list(range(12))
     before = ids(in_stretches(frames(numbers), keys([2, 7]), found([2, 7]), starts([0]), 30))
     assert len({*before.values()}) == len(before) == 8
@@ -109,7 +109,7 @@ def not_made(threads: int) -> Any:
     raise AssertionError(threads)
 
 
-def test_blocks_end_where_stretches_do_so_that_no_frame_is_decoded_twice(tmp_path: Path) -> None:
+def test_blocks_end_with_sequences_so_that_no_frame_is_decoded_twice(tmp_path: Path) -> None:
     numbers = list(range(400))
     annotated = list(range(0, 400, 8))
     carried = in_stretches(frames(numbers), keys(annotated), found(annotated), starts([0]), reach=30)
@@ -201,7 +201,7 @@ class Impatient(SilentListener):
 
 @pytest.mark.usefixtures("engine")
 @pytest.mark.slow
-def test_what_is_carried_is_the_same_whatever_the_grid_and_wherever_a_run_stopped(
+def test_propagated_objects_do_not_depend_on_blocks_or_on_interruptions(
     tmp_path: Path, cam: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two, three = (Workspace.at(tmp_path / name) for name in ("one", "two", "three"))
@@ -233,7 +233,7 @@ def test_what_is_carried_is_the_same_whatever_the_grid_and_wherever_a_run_stoppe
 
 
 @pytest.mark.usefixtures("models_at_hand")
-def test_only_what_is_carried_otherwise_is_recomputed(tmp_path: Path, cam: Path, models: Path) -> None:
+def test_only_propagated_frames_with_changed_inputs_are_recomputed(tmp_path: Path, cam: Path, models: Path) -> None:
     workspace, data = Workspace.at(tmp_path / "ws"), copy_stream(cam, tmp_path / "cam")
     go(workspace, data, settings=asked(models))
     assert computed(go(workspace, data, settings=asked(models))) == {}
@@ -296,7 +296,7 @@ def test_readers_see_what_was_carried_among_the_annotations(tmp_path: Path, cam:
     assert rows(workspace, schemas.ANNOTATIONS)["source"].unique().to_list() == ["onnx"]
 
 
-def test_what_is_missing_is_said_before_any_work(tmp_path: Path, cam: Path, models: Path) -> None:
+def test_wrong_weights_of_propagation_are_refused_before_any_work(tmp_path: Path, cam: Path, models: Path) -> None:
     plain = write_sam2(tmp_path / "plain")
     with pytest.raises(UserError, match=r"propagate.weights=.*: expected a model of type sam2_video, found sam2"):
         go(Workspace.at(tmp_path / "ws"), cam, settings=asked(models, f"propagate.weights={plain}"))

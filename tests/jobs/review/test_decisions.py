@@ -87,7 +87,7 @@ def test_a_dry_run_counts_and_writes_nothing(place: Workspace) -> None:
     assert kept(place) == []
 
 
-def test_no_rows_are_no_frames(place: Workspace) -> None:
+def test_recording_no_reviews_changes_nothing(place: Workspace) -> None:
     assert record(place, []) == NOTHING_NEW | {"frames": 0}
 
 

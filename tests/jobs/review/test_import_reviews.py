@@ -91,7 +91,7 @@ def as_annotated(tasks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def test_decisions_stand_beside_what_was_found(place: Path) -> None:
+def test_decisions_are_stored_separately_from_detections(place: Path) -> None:
     raw = rows(Workspace.at(place / "tables"), schemas.ANNOTATIONS)
     tasks = as_annotated(json.loads((sent(place, "labelstudio", "frame_idx < 5") / "tasks.json").read_text()))
     results = [task["annotations"][0]["result"] for task in tasks]
@@ -196,7 +196,7 @@ def test_all_conflicts_are_said_at_once_and_nothing_is_brought_in(own: Path) -> 
 
 
 @pytest.mark.parametrize("format_", ["cvat", "coco", "labelstudio"])
-def test_what_cannot_be_read_hides_nothing_else(place: Path, format_: str) -> None:
+def test_unreadable_shapes_do_not_hide_other_problems(place: Path, format_: str) -> None:
     file = next(p for p in sent(place, format_).iterdir() if p.stem in {"annotations", "tasks"})
     if format_ == "cvat":
         tree = ET.parse(file)
@@ -338,7 +338,7 @@ def test_exports_read_what_people_left(place: Path, tmp_path: Path) -> None:
     assert evaluate_view(View.of(workspace), truth, "bbox", 0.25, as_found=True).scores.metrics["AP"] < 1
 
 
-def test_what_was_said_of_another_picture_does_not_hold(own: Path, tmp_path: Path) -> None:
+def test_reviews_of_a_replaced_image_do_not_apply(own: Path, tmp_path: Path) -> None:
     place = own
     workspace = Workspace.at(place / "tables")
     out = sent(place, "coco")

@@ -114,7 +114,9 @@ def test_a_job_killed_while_it_pauses_is_failed_and_can_be_resumed(
 
 
 @pytest.mark.slow
-def test_of_two_that_resume_a_job_one_holds_it(sample_tables: Workspace, tmp_path: Path, sample_folder: Path) -> None:
+def test_of_two_processes_that_resume_a_job_one_runs_it(
+    sample_tables: Workspace, tmp_path: Path, sample_folder: Path
+) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = run(RunRequest(workspace, [str(sample_folder)], load(), pause_after="measure"))
     both = [resume(workspace.folder, record.job_id, alone=True) for _ in range(2)]

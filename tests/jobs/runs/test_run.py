@@ -57,7 +57,7 @@ def cam(tmp_path: Path, sample_folder: Path) -> Path:
     return copy_stream(sample_folder, tmp_path / "cam")
 
 
-def test_everything_that_was_planted_is_found_and_nothing_else(done: Workspace) -> None:
+def test_all_planted_defects_are_found_and_no_others(done: Workspace) -> None:
     for check in compare(View.of(done), "cam", SMALL.planted):
         assert (check.found, check.extra) == (check.planted, 0), check.what
         # Nothing passes before the camera of this one.

@@ -108,7 +108,7 @@ def test_every_frame_is_annotated_and_has_what_is_on_it(annotated: Workspace) ->
     assert curated.column(0).to_pylist() == [len(EMPTY)]
 
 
-def test_only_what_is_missing_is_annotated_on_whatever_grid(
+def test_only_missing_frames_are_annotated_for_every_size_of_blocks(
     annotated: Workspace, workspace: Workspace, tmp_path: Path, weights: Path
 ) -> None:
     data = copy_stream(annotated.folder.parent / "data", tmp_path / "data")
@@ -136,7 +136,7 @@ def test_only_what_is_missing_is_annotated_on_whatever_grid(
     assert computed(go(workspace, data, settings=asked(elsewhere))) == {}
 
 
-def test_what_was_found_is_exported_and_scored(annotated: Workspace, tmp_path: Path) -> None:
+def test_detections_are_exported_and_scored(annotated: Workspace, tmp_path: Path) -> None:
     n, found_on = N + 2, N - len(EMPTY) + 1
     request = ExportRequest("coco", place(tmp_path / "coco"), everything=True, split={"train": 0.5, "val": 0.5})
     manifest = export(annotated, request)
@@ -180,7 +180,7 @@ def test_what_was_found_is_exported_and_scored(annotated: Workspace, tmp_path: P
         export(annotated, ExportRequest("yolo", place(tmp_path / "y"), media="none"))
 
 
-def test_truth_is_matched_by_file_names(annotated: Workspace, tmp_path: Path) -> None:
+def test_ground_truth_is_matched_by_file_names(annotated: Workspace, tmp_path: Path) -> None:
     names = ["image_0.png", "a/image_3.png", "image_3.png", "image_99.png", "deep/folder/image_5.png"]
     images: list[dict[str, Any]] = [
         {"id": n, "file_name": name, "width": 256, "height": 128} for n, name in enumerate(names)
@@ -209,7 +209,7 @@ def test_truth_is_matched_by_file_names(annotated: Workspace, tmp_path: Path) ->
         held()
 
 
-def test_truth_that_models_of_the_workspace_made_is_counted(annotated: Workspace, tmp_path: Path) -> None:
+def test_ground_truth_made_by_models_of_the_workspace_is_counted(annotated: Workspace, tmp_path: Path) -> None:
     export(annotated, ExportRequest("coco", place(tmp_path / "out"), everything=True))
     own = tmp_path / "out/annotations/instances_default.json"
     found = evaluate_view(View.of(annotated), own, "bbox", 0.25)
@@ -284,7 +284,7 @@ def moving(at: int) -> npt.NDArray[np.uint8]:
 MOTION = ("stages=[annotate]", "annotate.frames=all", "annotate.min_score=0.2", "moving.history=12", *SMALL)
 
 
-def test_what_moves_is_the_same_whatever_the_grid_and_wherever_a_run_stopped(
+def test_motion_boxes_do_not_depend_on_blocks_or_on_interruptions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     numbers = [*range(20), *range(24, 44)]

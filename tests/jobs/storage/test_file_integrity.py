@@ -57,7 +57,7 @@ def test_a_flipped_bit_of_a_large_file_is_found_by_the_checksum_of_its_page(read
         assert "winnow doctor --verify" in str(damage_in(caught.value))
 
 
-def test_what_rewrites_rows_hashes_files_of_any_size(tmp_path: Path) -> None:
+def test_rewriting_rows_hashes_files_of_any_size(tmp_path: Path) -> None:
     file, snapshot = stored(tmp_path)
     data = bytearray(file.read_bytes())
     # A statistic in the footer, which no checksum covers.

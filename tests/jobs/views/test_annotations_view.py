@@ -103,7 +103,7 @@ def test_masks_texts_and_captions_come_together(workspace: Workspace, tmp_path: 
     assert_one_live_row(workspace)
 
 
-def test_what_is_missing_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_are_reported_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WINNOW_WEIGHTS", str(tmp_path))
     for stage, name in (("segment", "sam2-tiny"), ("caption", "blip-base")):
         with pytest.raises(UserError, match=f"run: winnow models pull {name}"):

@@ -38,7 +38,7 @@ def known(store: Store) -> tuple[str, ...]:
     return categories_of(View(store, snapshot_spec.pinned(store)))
 
 
-def test_a_number_is_given_once(store: Store) -> None:
+def test_a_category_number_is_given_once(store: Store) -> None:
     register(store, ["moving"], "motion", "a")
     before = snapshot_spec.pinned(store)
     register(store, ["zebra", "moving", "cat", "zebra"], "onnx", "b")

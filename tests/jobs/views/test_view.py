@@ -117,7 +117,7 @@ def test_lists_and_joins_work(two_runs: tuple[Workspace, list[str]]) -> None:
         ("SELEC 1", "syntax error"),
     ],
 )
-def test_whatever_is_not_reading_our_tables_is_refused(
+def test_statements_that_do_more_than_read_tables_are_refused(
     two_runs: tuple[Workspace, list[str]], query: str, reason: str
 ) -> None:
     with pytest.raises(UserError) as caught:

@@ -109,7 +109,7 @@ def test_concurrent_calls_give_the_results_of_single_ones(
     assert entries["cost_usd"].sum() == pytest.approx(0.02 * N)
 
 
-def test_the_pace_holds_for_all_together(
+def test_the_rate_limit_holds_for_all_calls_together(
     workspaces: Callable[[str], Workspace], made: Path, there: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crowd = Crowd(there, 0.5, least=2)

@@ -40,7 +40,7 @@ def test_recordings_that_were_never_closed_are_said_to_be_so(tmp_path: Path) -> 
     assert "never closed" in refused(path)
 
 
-def test_sound_is_no_clip(tmp_path: Path) -> None:
+def test_a_file_with_sound_only_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "song.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=16000, layout="mono")

@@ -79,7 +79,7 @@ def test_turned_boxes_are_turned_in_obb() -> None:
 
 @settings(deadline=None)
 @given(st.integers(1, 5000), st.floats(0, 1), st.floats(0.001, 1))
-def test_no_box_leaves_its_picture(size: int, start: float, share: float) -> None:
+def test_boxes_are_inside_their_image(size: int, start: float, share: float) -> None:
     low = start * size
     each = {"label": 0, "bbox_x": low, "bbox_y": 0, "bbox_w": share * size, "bbox_h": size, "mask_rle": None}
     if not holds(each, size, size):
@@ -92,7 +92,7 @@ def test_no_box_leaves_its_picture(size: int, start: float, share: float) -> Non
     assert x - width / 2 == pytest.approx(low / size, abs=1e-6)
 
 
-def test_what_is_too_thin_is_counted() -> None:
+def test_objects_too_thin_for_yolo_are_counted() -> None:
     rows = objects().rows.to_pylist()
     thin = Objects(
         pa.Table.from_pylist([{**rows[0], "bbox_x": 8.6, "bbox_w": 0.3}, *rows[1:]], objects().rows.schema), CATEGORIES

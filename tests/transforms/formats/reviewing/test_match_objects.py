@@ -105,7 +105,7 @@ def test_a_second_review_builds_on_the_first() -> None:
     ]
 
 
-def test_who_approves_what_another_has_drawn_is_not_its_author() -> None:
+def test_approving_an_object_keeps_its_author() -> None:
     drawn = annotation(7, "cam", 3, "cat", 1.0, 1, 1, 5, 5, source="review")
     added = {**drawn, "decision": "add", "reviewer": "ada", "author": "ada"}
     corrected = {**known().shown[A], "bbox_x": 12.0, "decision": "correct", "reviewer": "ada", "author": "ada"}
@@ -236,7 +236,7 @@ def test_attributes_and_relations_are_kept() -> None:
     assert found["correct"][0]["attributes"] == f'{{"relations": [{{"to": "{found["add"][0]["annotation_id"]}"}}]}}'
 
 
-def test_what_differs_is_a_change() -> None:
+def test_frames_with_other_shapes_or_tags_are_changed() -> None:
     shown = known().shown
     back = tuple(
         ReviewedShape(o["category"], (o["bbox_x"], o["bbox_y"], o["bbox_w"], o["bbox_h"]), n) for n, o in shown.items()
