@@ -1,4 +1,4 @@
-"""Declarations of all stages, in the order in which they run: what each reads, and whether it runs unasked.
+"""Declarations of all stages, in the order in which they run: what each reads and writes, and when it runs.
 
 Embeddings of kept frames come after curation.
 """

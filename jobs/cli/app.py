@@ -1,4 +1,4 @@
-"""The program `winnow`."""
+"""The program `winnow`: its command groups, loaded when they are used."""
 
 from __future__ import annotations
 

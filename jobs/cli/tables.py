@@ -1,4 +1,4 @@
-"""`winnow tables`: maintenance."""
+"""`winnow tables`: optimize, vacuum, accept-loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words that options with a few choices take, one type each, for the command line and what it calls."""
+"""Literal types of options with a few choices, shared by the command line and the code that it calls."""
 
 from __future__ import annotations
 

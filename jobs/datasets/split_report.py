@@ -1,4 +1,4 @@
-"""Figures of leaks for what a view shows: for the splits of an export, and for those that a release has been given."""
+"""Leaks of the splits of an export, or of a release: their figures for the frames of a view."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stays together in a split: how each stream is divided, and the unit of every frame of a view."""
+"""Units of a split: how each stream is divided, and the unit of every frame of a view."""
 
 from __future__ import annotations
 

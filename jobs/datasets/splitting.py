@@ -1,4 +1,4 @@
-"""Division of the frames of an export into splits that do not leak: by units, by time, and by what was given before."""
+"""Splits of the frames of an export without leaks: by units, by time, and by earlier exports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a workspace that has lost something allows: nothing that deletes, until the loss is repaired or accepted."""
+"""Refusal of deletions in a workspace that has lost data, until the loss is repaired or accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runner of the stages that ask a service."""
+"""Runner of the call stages, which send questions to an external service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames with those before them, for models that look back: ids of what a row is computed from, and what is read."""
+"""Context frames of models that use earlier frames: which are read before a frame, and input ids that cover them."""
 
 from __future__ import annotations
 

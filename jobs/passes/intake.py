@@ -1,4 +1,4 @@
-"""Intake of what workers report of the blocks of a pass: rows to commit, frames that failed, what it cost."""
+"""Receipts of the workers of a pass: their rows are committed, their failed frames quarantined, their costs counted."""
 
 from __future__ import annotations
 

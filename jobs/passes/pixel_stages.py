@@ -1,4 +1,4 @@
-"""Runner of the stages that read pixels: one pass for all of them, and then an account of each."""
+"""Runner of the stages that read pixels: one pass computes all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Worker of the pixel pass. It imports little, since every process has to."""
+"""Worker of the pixel pass: measures a block of frames and writes its rows. It imports little, to start fast."""
 
 from __future__ import annotations
 

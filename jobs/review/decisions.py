@@ -1,4 +1,4 @@
-"""Recording what people decided about frames and the objects on them, as rows of the table `reviews`."""
+"""Recording of review decisions on frames and their objects, as rows of the table `reviews`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading the file of an annotation tool, plain or in a `.zip`, and of the files next to it."""
+"""Reading of review files, plain or in a `.zip`, with their companion files."""
 
 from __future__ import annotations
 

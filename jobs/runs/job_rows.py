@@ -1,4 +1,4 @@
-"""Jobs as the tables know them: the rows of `runs` and `stage_runs`, and what refers to a run."""
+"""Rows of a job in the tables `runs` and `stage_runs`: its state, references to it, and their deletion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether data files are those that were written: their sizes by the log, their bytes by the hashes in their names.
+"""Verification of data files: their sizes by the log, their bytes by the hashes in their names.
 
 Every read compares sizes, and hashes small files, each once in a process, which takes less than opening them. Pages of
 large files have checksums, which the readers of Arrow verify (those of Polars and DuckDB do not). What rewrites rows

@@ -1,4 +1,4 @@
-"""SQL of the rows that a selection shows of each table: filtered by stage key, and by the rules that chose frames."""
+"""SQL that selects the rows of each table: by stage key, and by the rules that chose frames."""
 
 from __future__ import annotations
 

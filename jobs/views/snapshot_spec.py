@@ -1,4 +1,4 @@
-"""Which rows of which table version a reader means: the current ones, those of a run, or those of a release."""
+"""Choice of table versions and stage keys: the current ones, those of a run, or those of a release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions to a vision language model about the frames that are routed to it; no answer is paid for twice."""
+"""The stage `escalate`: routed frames are judged by a vision language model; no answer is paid for twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the frames of a stream follow one another in time, or are unrelated images: from stored layouts alone."""
+"""Continuity of a stream: whether its frames follow one another in time or are unrelated, from stored layouts."""
 
 from __future__ import annotations
 

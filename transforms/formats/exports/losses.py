@@ -1,4 +1,4 @@
-"""What a dataset format cannot hold of the objects that are exported to it, in numbers."""
+"""Losses of an export format: counts of objects and attributes that it cannot hold."""
 
 from __future__ import annotations
 

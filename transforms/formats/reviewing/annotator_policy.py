@@ -1,4 +1,4 @@
-"""The ways in which annotations of one image by several people become one."""
+"""Names of the policies that combine annotations by several people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several people's annotations of one image, made into one."""
+"""Combination of the annotations of one image by several people into one."""
 
 from __future__ import annotations
 

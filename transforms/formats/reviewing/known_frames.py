@@ -1,4 +1,4 @@
-"""A frame with the objects that the tables have on it, and comparison of shapes of a tool with them."""
+"""Known objects of a frame, from the tables, and their comparison with shapes of a tool."""
 
 from __future__ import annotations
 
