@@ -18,7 +18,8 @@ import polars as pl
 import pytest
 import typer
 
-from jobs.cli.app import app, main
+from jobs.cli.app import main
+from jobs.cli.program import program
 from jobs.engine.ray_engine import Engine
 from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, write_noise_stream
@@ -306,7 +307,7 @@ def test_help_starts_fast_and_every_command_has_an_example() -> None:
             return [leaf for n, c in command.commands.items() for leaf in leaves(c, f"{name} {n}")]
         return [(name, command)]
 
-    found = leaves(typer.main.get_command(app), "winnow")
+    found = leaves(typer.main.get_command(program()), "winnow")
     assert len(found) > 15
     assert [name for name, command in found if f"Example: {name} " not in (command.help or "") + " "] == []
     for name, command in found:
