@@ -1,4 +1,4 @@
-"""Tests of what a command imports: what is imported is what it uses, for imports take longer than most commands do."""
+"""Tests of the commands as a whole: their help, and that each imports what it uses alone."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from jobs.cli.program import program
 from jobs.storage.workspace import Workspace
 from tests.helpers import go, write_noise_stream
-
-pytestmark = pytest.mark.process
 
 _LIST_MODULES = """
 import json, os, sys
@@ -45,11 +46,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory, engine: object) -> Path:
     return folder
 
 
+@pytest.mark.process
 def test_the_help_imports_no_library_of_data() -> None:
     found = imported_by("--help")
     assert not found & (_NEVER | {"numpy", "pyarrow", "polars", "deltalake", "duckdb", "cv2", "numba", "pydantic"})
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("words", "unused"),
     [
@@ -65,3 +68,18 @@ def test_a_command_imports_its_own_module_and_what_it_uses(finished: Path, words
     assert not found & (_NEVER | unused)
     others = {"jobs.cli.demo", "jobs.cli.doctor", "jobs.cli.train", "jobs.cli.gateway", "jobs.cli.tables"}
     assert not found & others
+
+
+def test_every_command_has_an_example_and_names_the_values_of_its_options() -> None:
+    def leaves(command: Any, name: str) -> list[tuple[str, Any]]:
+        if hasattr(command, "commands"):
+            return [leaf for n, c in command.commands.items() for leaf in leaves(c, f"{name} {n}")]
+        return [(name, command)]
+
+    found = leaves(typer.main.get_command(program()), "winnow")
+    assert len(found) > 15
+    assert [name for name, command in found if f"Example: {name} " not in (command.help or "") + " "] == []
+    for name, command in found:
+        context = command.make_context(name, [], resilient_parsing=True)
+        kinds = {p.name: p.display_type_rich(context) for p in command.get_params(context) if p.opts[0][0] == "-"}
+        assert (kinds["help"], [kind for kind in kinds.values() if "<" in kind]) == ("", []), name
