@@ -5,6 +5,8 @@ PYTHON ?= python3
 WORKERS ?= 3
 # Files of tests stay together, and begin in the order in which tests/marks.py puts them: what takes longest first.
 SPREAD := --dist loadfile --no-loadscope-reorder
+# Where it is set, every process that is started compiles each of our modules, for half a second of processor time.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,9 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 # Nor does a cluster give up.
 os.environ.update(PATIENT)
+# Thousands of processes are started, each of which would compile all of our modules.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 pytest_plugins = ["tests.marks"]
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 import schemas
 from conf import load
-from jobs.cli.app import app
+from jobs.cli.program import program
 from jobs.core.errors import UserError
 from jobs.ingest.catalogue import IngestOverrides
 from jobs.records.run_record import RunRecord
@@ -229,7 +229,7 @@ def is_gone(pid: int) -> bool:
 
 def winnow(*words: object) -> Result:
     """Call the program in this process."""
-    return CliRunner().invoke(app, [str(word) for word in words])
+    return CliRunner().invoke(program(), [str(word) for word in words])
 
 
 def said(result: Result) -> Any:

@@ -11,7 +11,7 @@ import pytest
 import typer.main
 import yaml
 
-from jobs.cli.app import app
+from jobs.cli.program import program
 from tests.reference import ROOT
 
 # Of the version ray.io/v1 of KubeRay's resources.
@@ -50,9 +50,9 @@ def test_every_field_is_one_that_kuberay_knows(documents: list[dict[str, Any]]) 
 
 
 def test_the_kuberay_command_is_a_command_of_the_program(documents: list[dict[str, Any]]) -> None:
-    program, name, *words = shlex.split(documents[0]["spec"]["entrypoint"])
-    assert program == "winnow"
-    command = typer.main.get_command(app)
+    prog, name, *words = shlex.split(documents[0]["spec"]["entrypoint"])
+    assert prog == "winnow"
+    command = typer.main.get_command(program())
     context = command.make_context("winnow", [name, *words], resilient_parsing=True)
     known = {option for parameter in command.get_command(context, name).params for option in parameter.opts}  # type: ignore[attr-defined]
     assert {word for word in words if word.startswith("--")} <= known

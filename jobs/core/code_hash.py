@@ -14,6 +14,7 @@ from typing import Any
 
 from blake3 import blake3
 
+from jobs.core.code_hash_cache import remembered
 from jobs.core.code_names import (
     COMPREHENSIONS,
     FUNCTIONS,
@@ -41,7 +42,8 @@ def code_hash(entries: Sequence[Callable[..., Any]]) -> str:
     Raises `UntraceableCodeError` for code that cannot be followed: relative and star imports, modules that are passed
     around as values, and undefined names.
     """
-    return _hash_of(tuple(Definition(entry.__module__, entry.__qualname__) for entry in entries))
+    definitions = tuple(Definition(entry.__module__, entry.__qualname__) for entry in entries)
+    return remembered(definitions, lambda: _hash_of(definitions))
 
 
 @cache

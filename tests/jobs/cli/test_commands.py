@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
-import typer
 
-from jobs.cli.app import app, main
+from jobs.cli.app import main
 from jobs.engine.ray_engine import Engine
 from jobs.storage.workspace import Workspace
 from tests.helpers import SMALL, write_noise_stream
@@ -287,32 +286,6 @@ def test_tables_optimize_and_vacuum(winnow: Winnow, done: Path) -> None:
     assert winnow("tables", "optimize", "-w", done).out.startswith("nothing to merge")
     assert winnow("tables", "vacuum", "-w", done, "--dry-run").out.startswith("nothing to delete")
     assert {c["table"] for c in winnow("tables", "vacuum", "-w", done, "--json").json} == set(changes)
-
-
-@pytest.mark.process
-def test_help_starts_fast_and_every_command_has_an_example() -> None:
-    code = (
-        "import sys; sys.argv = ['winnow', '--help']\n"
-        "from jobs.cli.app import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "heavy = {'ray', 'numpy', 'pyarrow', 'polars', 'deltalake', 'duckdb', 'cv2', 'numba'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-    def leaves(command: Any, name: str) -> list[tuple[str, Any]]:
-        if hasattr(command, "commands"):
-            return [leaf for n, c in command.commands.items() for leaf in leaves(c, f"{name} {n}")]
-        return [(name, command)]
-
-    found = leaves(typer.main.get_command(app), "winnow")
-    assert len(found) > 15
-    assert [name for name, command in found if f"Example: {name} " not in (command.help or "") + " "] == []
-    for name, command in found:
-        context = command.make_context(name, [], resilient_parsing=True)
-        kinds = {p.name: p.display_type_rich(context) for p in command.get_params(context) if p.opts[0][0] == "-"}
-        assert (kinds["help"], [kind for kind in kinds.values() if "<" in kind]) == ("", []), name
 
 
 def test_the_workspace_can_be_named_by_the_environment(

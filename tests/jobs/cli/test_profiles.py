@@ -7,12 +7,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from conf import load, profile_names
-from jobs.cli.app import app
+from jobs.cli.program import program
 from jobs.core.errors import UserError
 
 
 def call(*words: str) -> Result:
-    return CliRunner().invoke(app, ["profiles", *words])
+    return CliRunner().invoke(program(), ["profiles", *words])
 
 
 def problems(*words: str) -> list[str]:
@@ -67,7 +67,7 @@ def test_a_checked_configuration_is_printed_as_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["mine.yaml", "folder/mine.yml", "mine.py:config"])
 def test_a_file_for_a_profile_is_said_to_be_a_configuration(name: str) -> None:
     for command in (["run", "--input", "cam"], ["doctor", "--quick"]):
-        error = CliRunner().invoke(app, [*command, "--profile", name]).exception
+        error = CliRunner().invoke(program(), [*command, "--profile", name]).exception
         assert isinstance(error, UserError)
         assert error.problems[0].endswith(f"a file is given as --config {name}")
 

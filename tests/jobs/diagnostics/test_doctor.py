@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import schemas
 from conf import Resources, load
-from jobs.cli.app import app
+from jobs.cli.program import program
 from jobs.core import requirements
 from jobs.core.errors import BrokenTableError
 from jobs.diagnostics import doctor, engine_checks
@@ -123,15 +123,15 @@ def test_a_checkout_without_metadata_is_named(monkeypatch: pytest.MonkeyPatch, t
 
 def test_exit_codes_and_json(healthy: Path, tables: Path) -> None:
     run = CliRunner()
-    sound = run.invoke(app, ["doctor", "--quick", "--workspace", str(healthy), "--json"])
+    sound = run.invoke(program(), ["doctor", "--quick", "--workspace", str(healthy), "--json"])
     assert (sound.exit_code, json.loads(sound.stdout)["healthy"]) == (0, True)
     (tables / "frames" / Store(place(tables)).open(schemas.FRAMES).files[0].path).unlink()
-    ill = run.invoke(app, ["doctor", "--quick", "--workspace", str(tables)])
+    ill = run.invoke(program(), ["doctor", "--quick", "--workspace", str(tables)])
     assert ill.exit_code == 1
     assert "are missing" in ill.stdout
     file = tables.parent / "file"
     file.write_text("")
-    assert run.invoke(app, ["doctor", "--quick", "--workspace", str(file)]).exit_code == 1
+    assert run.invoke(program(), ["doctor", "--quick", "--workspace", str(file)]).exit_code == 1
 
 
 def test_an_engine_is_started_and_what_keeps_it_from_that_is_said(
