@@ -182,7 +182,7 @@ def _kind(value: Any) -> str:
     """Return what a value is, in words."""
     if isinstance(value, str):
         return "text"
-    name = {bool: "truth value", int: "number", float: "number", tuple: "list"}.get(type(value), type(value).__name__)
+    name = {bool: "boolean", int: "number", float: "number", tuple: "list"}.get(type(value), type(value).__name__)
     return f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"
 
 
@@ -214,7 +214,7 @@ def _read_setting(setting: str) -> dict[str, Any]:
     except YamlError:
         value = text
     if key.strip().startswith("when."):
-        # A rule is SQL, whatever YAML would make of it.
+        # A rule is SQL, also where YAML would read it as something else.
         value = None if text.strip() in {"", "null", "none"} else text.strip()
     for part in reversed(key.strip().split(".")):
         value = {part: value}
