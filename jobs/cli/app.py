@@ -15,6 +15,7 @@ from jobs.cli import (
     gateway,
     inspection,
     job,
+    labels,
     models,
     profiles,
     release,
@@ -69,6 +70,7 @@ job.app.command("watch")(watch.watch)
 app.add_typer(job.app, name="job")
 app.add_typer(release.app, name="release")
 app.add_typer(review.app, name="review")
+app.add_typer(labels.app, name="labels")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(models.app, name="models")
