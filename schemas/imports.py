@@ -12,7 +12,7 @@ _MORE = ("rotation", "polygons", "is_crowd", "attributes")
 IMPORTS = Table(
     "imports",
     "Labels from elsewhere, and the frames that they describe completely. `winnow sql` shows the objects in "
-    "`annotations` as well, as long as the frame shows the picture that was labelled.",
+    "`annotations` as well, as long as the frame shows the image that was labelled.",
     key=("annotation_id",),
     columns=(
         Column("annotation_id", pa.string(), "The object; for `frame` an id of source, frame and content."),
@@ -27,7 +27,7 @@ IMPORTS = Table(
             "`ground-truth`: what is on the frame, as if a person had reviewed it; `suggestion`: not reviewed yet.",
         ),
         *(_OF_REVIEW[name] for name in (*_OBJECT, *_MORE)),
-        Column("file_name", pa.string(), "Name of the picture in the imported files."),
+        Column("file_name", pa.string(), "Name of the image in the imported files."),
         Column(
             "matched_by",
             pa.string(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,28 +9,9 @@ import typer
 
 from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, WorkspaceOption
+from jobs.core.choices import LabelFormat, LabelRole
 
 app = Commands(help="Bring existing labels onto frames.")
-
-
-class LabelFormat(StrEnum):
-    """The format of a dataset."""
-
-    coco = "coco"
-    yolo = "yolo"
-    yolo_segment = "yolo-segment"
-    yolo_obb = "yolo-obb"
-    voc = "voc"
-    datumaro = "datumaro"
-    labelstudio = "labelstudio"
-    cvat = "cvat"
-
-
-class Role(StrEnum):
-    """What imported labels are."""
-
-    ground_truth = "ground-truth"
-    suggestion = "suggestion"
 
 
 @app.command("import")
@@ -40,12 +20,12 @@ def import_(
     format_: Annotated[LabelFormat, typer.Option("--format", "-f", help="The format of the dataset.")],
     name: Annotated[str, typer.Option("--name", help="The labels' name; their `source` is import:NAME.")],
     role: Annotated[
-        Role,
+        LabelRole,
         typer.Option(
             "--as",
             help="Whether the labels say what is on the frames, as a person's review does, or wait for a review.",
         ),
-    ] = Role.ground_truth,
+    ] = "ground-truth",
     workspace: WorkspaceOption = None,
     stream: Annotated[
         list[str] | None,
@@ -56,7 +36,7 @@ def import_(
         typer.Option("--map", help="Import a class as another category; may be repeated.", metavar="truck=car"),
     ] = None,
     skip_unmatched: Annotated[
-        bool, typer.Option("--skip-unmatched", help="Import the rest where pictures are no frames of the workspace.")
+        bool, typer.Option("--skip-unmatched", help="Import the rest where images are no frames of the workspace.")
     ] = False,
     skip_unsupported: Annotated[
         bool,
@@ -70,7 +50,7 @@ def import_(
 ) -> None:
     """Import the labels of a dataset, for frames that are in the workspace already.
 
-    Frames are found by the bytes of the pictures, by folders and name, or by name. All problems are printed at once,
+    Frames are found by the bytes of the images, by folders and name, or by name. All problems are printed at once,
     and then nothing is imported. Importing the same again changes nothing; a changed dataset under the same name
     replaces what it said before. What people have reviewed stays as it is.
 
@@ -84,9 +64,9 @@ def import_(
 
     request = LabelRequest(
         path,
-        format_.value,
+        format_,
         name,
-        role.value,
+        role,
         tuple(stream or ()),
         renames_of(renamed or []),
         skip_unmatched,
@@ -103,7 +83,7 @@ def import_(
     if found["reviewed_by_people"]:
         console.print(f"{found['reviewed_by_people']:,} of the frames were reviewed by a person, whose decisions stay")
     if found["not_matched"]:
-        console.print(f"{found['not_matched']:,} pictures are no frames of the workspace, and are left out")
+        console.print(f"{found['not_matched']:,} images are no frames of the workspace, and are left out")
     for text in found["notes"]:
         console.print(text, markup=False)
 

@@ -40,7 +40,7 @@ def final_objects(table: Tables) -> pl.LazyFrame:
     """Return the objects that exports and scores read, in `COLUMNS`.
 
     On a frame that a person has reviewed, they are what that person left; on one with imported ground truth, that; on
-    others, what `objects_by_models` has. A review of another picture than the frame shows now does not count.
+    others, what `objects_by_models` has. A review of another image than the frame shows now does not count.
     """
     reviewed = table(REVIEWED)
     reviews = table("reviews").filter(pl.col("decision").is_in(HUMAN))
@@ -95,7 +95,7 @@ def _of_imports(rows: pl.LazyFrame, decision: pl.Expr, reviewer: pl.Expr) -> pl.
 
 
 def reviewed_frames(table: Tables) -> pl.LazyFrame:
-    """Return the frames of which it is known what is on the picture that they show now.
+    """Return the frames of which it is known what is on the image that they show now.
 
     That is, those that a person has reviewed, and those with imported ground truth: key, `content_hash` and `reviewer`,
     which is `import:NAME` where no person has.

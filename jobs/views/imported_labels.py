@@ -1,4 +1,4 @@
-"""Imported labels that are valid now: of frames that still show the picture that was labelled."""
+"""Imported labels that are valid now: of frames that still show the image that was labelled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PREFIX = "import:"
 GROUND_TRUTH, SUGGESTION = "ground-truth", "suggestion"
 OBJECT, FRAME = "object", "frame"
 
-_PICTURE = [*FRAME_KEY, "content_hash"]
+_IMAGE = [*FRAME_KEY, "content_hash"]
 
 Tables = Callable[[str], pl.LazyFrame]
 
@@ -27,9 +27,9 @@ def objects(table: Tables) -> pl.LazyFrame:
 
 def frames(table: Tables) -> pl.LazyFrame:
     """Return the labelled frames that show what was labelled, also those without objects: key, content and `role`."""
-    return _shown(table).filter(kind=FRAME).select(*_PICTURE, "role", "source")
+    return _shown(table).filter(kind=FRAME).select(*_IMAGE, "role", "source")
 
 
 def _shown(table: Tables) -> pl.LazyFrame:
-    shown = table("frames").select(_PICTURE)
-    return table(schemas.IMPORTS.name).join(shown, on=_PICTURE, how="semi")
+    shown = table("frames").select(_IMAGE)
+    return table(schemas.IMPORTS.name).join(shown, on=_IMAGE, how="semi")

@@ -1,4 +1,4 @@
-"""The files of a dataset: below a folder, in a `.zip`, or one file with what lies beside it."""
+"""The files of a dataset: below a folder, in a `.zip`, or one file with what is next to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jobs.core.errors import UserError
 
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
 _BOM = b"\xef\xbb\xbf"
 _MOST_BYTES = 8 << 30
@@ -22,14 +22,14 @@ _MOST_BYTES = 8 << 30
 class DatasetFiles:
     """Files by their paths below the dataset, with `/` between the parts; `is_file`: one file alone was named.
 
-    `beside` gives a picture that lies beside that file, by its name; None for none.
+    `sibling` gives an image next to that file, by its name; None for none.
     """
 
     place: Path
     names: Sequence[str]
     content: Callable[[str], bytes]
     is_file: bool = False
-    beside: Callable[[str], bytes | None] = field(default=lambda name: None)
+    sibling: Callable[[str], bytes | None] = field(default=lambda name: None)
 
     @classmethod
     def at(cls, place: Path) -> DatasetFiles:
@@ -42,12 +42,16 @@ class DatasetFiles:
             return cls._of_archive(place, data)
         folders = [place.parent, place.parent / "images", place.parent.parent, place.parent.parent / "images"]
 
-        def beside(name: str) -> bytes | None:
+        def sibling(name: str) -> bytes | None:
             found = next((path for folder in folders if (path := folder / name).is_file()), None)
             return None if found is None else _read(found)
 
         return cls(
-            place, [place.name], lambda name: data if name == place.name else _read(place.with_name(name)), True, beside
+            place,
+            [place.name],
+            lambda name: data if name == place.name else _read(place.with_name(name)),
+            True,
+            sibling,
         )
 
     @classmethod
@@ -75,25 +79,25 @@ class DatasetFiles:
         return [name for name in self.names if name.lower().endswith(suffixes)]
 
     @cached_property
-    def _pictures(self) -> dict[str, list[str]]:
+    def _images(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for name in self.names:
-            if suffix_of(name) in PICTURES:
+            if suffix_of(name) in IMAGES:
                 found.setdefault(composed(name).rpartition("/")[2], []).append(name)
         return found
 
-    def picture(self, name: str) -> bytes | None:
-        """Return the picture that a label file names: of this path, or the only one whose path ends so; None for none.
+    def image(self, name: str) -> bytes | None:
+        """Return the image that a label file names: of this path, or the only one whose path ends so; None for none.
 
-        A name without a suffix is that of a picture with any.
+        A name without a suffix is that of an image with any.
         """
         if self.is_file:
-            return self.beside(name)
+            return self.sibling(name)
         wanted = composed(name)
         last = wanted.rpartition("/")[2]
-        named = self._pictures.get(last, [])
-        if not named and suffix_of(last) not in PICTURES:
-            named = [path for suffix in PICTURES for path in self._pictures.get(last + suffix, [])]
+        named = self._images.get(last, [])
+        if not named and suffix_of(last) not in IMAGES:
+            named = [path for suffix in IMAGES for path in self._images.get(last + suffix, [])]
         scored = [(common_parts(composed(path), wanted), path) for path in named]
         most = max(scored, default=(0, ""))[0]
         best = [path for score, path in scored if score == most]

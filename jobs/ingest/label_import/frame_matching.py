@@ -1,4 +1,4 @@
-"""Which frame a picture of a dataset is: by equal bytes, by folders and name, or by its name alone."""
+"""Which frame an image of a dataset is: by equal bytes, by folders and name, or by its name alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 import polars as pl
 from blake3 import blake3
 
-from jobs.ingest.label_import.dataset_files import PICTURES, common_parts, composed, suffix_of
+from jobs.ingest.label_import.dataset_files import IMAGES, common_parts, composed, suffix_of
 from jobs.views.view import View
 from transforms.formats.exports.folder_names import folder_of
 from transforms.formats.reviewing.shapes import parse_name
@@ -26,9 +26,9 @@ _PREFIX_DIGITS = 8
 
 @dataclass(frozen=True)
 class Matched:
-    """The frames that one picture is, several only where their bytes are equal, and how they were found.
+    """The frames that one image is, several only where their bytes are equal, and how they were found.
 
-    Otherwise `problem` says why there is none; `is_missing`: the workspace has no such picture.
+    Otherwise `problem` says why there is none; `is_missing`: the workspace has no such image.
     """
 
     rows: Sequence[Row] = ()
@@ -37,17 +37,17 @@ class Matched:
     is_missing: bool = False
 
 
-def match_pictures(
-    view: View, names: Sequence[str], picture: Callable[[str], bytes | None], streams: Sequence[str] = ()
+def match_images(
+    view: View, names: Sequence[str], image: Callable[[str], bytes | None], streams: Sequence[str] = ()
 ) -> list[Matched]:
-    """Return for each picture of a dataset what it is; `streams`: only frames of these, if there are any.
+    """Return for each image of a dataset what it is; `streams`: only frames of these, if there are any.
 
-    `picture` gives its bytes where the dataset has them: a frame of equal bytes is the picture whatever its name, and
-    a file of other bytes is not, whatever its name. Without them, the frame counts whose path, or whose name in
+    `image` gives its bytes where the dataset has them: a frame of equal bytes is the image under any name, and
+    a file of other bytes is not. Without them, the frame counts whose path, or whose name in
     exports, has most folders in common with the name, from its end on; several with equally many are none. Frames of
     clips have the names that exports give them.
     """
-    digests = {name: blake3(data).hexdigest() for name in dict.fromkeys(names) if (data := picture(name)) is not None}
+    digests = {name: blake3(data).hexdigest() for name in dict.fromkeys(names) if (data := image(name)) is not None}
     rows = view.lazy("frames").filter(pl.col("status") == "ok")
     if streams:
         rows = rows.filter(pl.col("stream_id").is_in(list(streams)))
@@ -63,7 +63,7 @@ class _Index:
         self._by_hash: dict[str, list[Row]] = {}
         self._by_number: dict[int, list[Row]] = {}
         numbered = set(numbers)
-        # Streamed, since a workspace can have many more frames than a dataset has pictures.
+        # Streamed, since a workspace can have many more frames than a dataset has images.
         for row in _rows(frames):
             row["is_clip"] = FrameName.parse(row["uri"]) is not None
             row["paths"] = paths = _paths(row)
@@ -100,7 +100,7 @@ class _Index:
             )
         if digest and not best[0]["is_clip"]:
             shown = f"frame {best[0]['stream_id']} {best[0]['frame_idx']}"
-            return Matched(problem=f"{name} is another picture than {shown} of that name", is_missing=True)
+            return Matched(problem=f"{name} is another image than {shown} of that name", is_missing=True)
         return Matched(best, "path" if parts > 1 else "name")
 
 
@@ -110,7 +110,7 @@ def _rows(frames: pl.LazyFrame) -> Iterator[Row]:
 
 
 def _paths(row: Mapping[str, Any]) -> list[str]:
-    """Return the names under which a frame is known: where it lies, and where exports put it."""
+    """Return the names under which a frame is known: where it is, and where exports put it."""
     uri = composed(row["uri"])
     last = f"frame_{row['frame_idx']:08d}.jpg" if row["is_clip"] else uri.rpartition("/")[2]
     stream = composed(row["stream_id"])
@@ -127,11 +127,11 @@ def _best(rows: Sequence[Row], name: str) -> tuple[int, list[Row]]:
 
 def _stem(path: str) -> str:
     last = path.rpartition("/")[2]
-    return last[: -len(suffix)] if (suffix := suffix_of(last)) in PICTURES else last
+    return last[: -len(suffix)] if (suffix := suffix_of(last)) in IMAGES else last
 
 
 def _stems(name: str) -> Iterator[str]:
-    """Yield the name of a picture without folders and suffix, and without what Label Studio puts before it."""
+    """Yield the name of an image without folders and suffix, and without what Label Studio puts before it."""
     stem = _stem(name)
     yield stem
     digits, hyphen, rest = stem.partition("-")

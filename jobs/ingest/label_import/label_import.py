@@ -17,11 +17,12 @@ import pyarrow as pa
 from blake3 import blake3
 
 import schemas
+from jobs.core.choices import LabelFormat, LabelRole
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from jobs.ingest.label_import.dataset_files import DatasetFiles
-from jobs.ingest.label_import.frame_matching import WAYS, Matched, Row, match_pictures
-from jobs.ingest.label_import.readers import FORMATS, LabelFormat, read_dataset
+from jobs.ingest.label_import.frame_matching import WAYS, Matched, Row, match_images
+from jobs.ingest.label_import.readers import FORMATS, read_dataset
 from jobs.storage.store import Drop, Store
 from jobs.storage.workspace import Workspace
 from jobs.views import final_objects, imported_labels
@@ -38,7 +39,7 @@ ROLES = (imported_labels.GROUND_TRUTH, imported_labels.SUGGESTION)
 _JOB = "labels"
 _SHOWN = 20
 _NAME = re.compile(r"[\w][\w .+-]{0,99}")
-_PICTURE = (*FRAME_KEY, "content_hash")
+_IMAGE = (*FRAME_KEY, "content_hash")
 _TRACK_BITS = 53
 _HOW = ("file_name", "matched_by", "role")
 
@@ -48,14 +49,14 @@ class LabelRequest:
     """A dataset to import: where it is, its format, and the name under which its labels are known.
 
     `role`: `ground-truth` or `suggestion`. `streams`: only frames of these; empty for all. `renamed`: classes by the
-    category that they become. `skip_unmatched`: whether to import the rest where pictures are no frames of the
+    category that they become. `skip_unmatched`: whether to import the rest where images are no frames of the
     workspace; `skip_unsupported`: likewise for shapes that the tables have no place for.
     """
 
     path: Path
-    format: str
+    format: LabelFormat
     name: str
-    role: str = imported_labels.GROUND_TRUTH
+    role: LabelRole = "ground-truth"
     streams: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
     skip_unmatched: bool = False
@@ -66,9 +67,9 @@ class LabelRequest:
 def import_labels(workspace: Workspace, request: LabelRequest) -> dict[str, Any]:
     """Make the labels of a source what a dataset says, and return what that changed, in numbers.
 
-    `frames` and `objects` are those of the dataset; `matched` counts its pictures by how their frames were found.
+    `frames` and `objects` are those of the dataset; `matched` counts its images by how their frames were found.
     `added`, `removed` and `unchanged` compare objects with those that the source had before. `reviewed_by_people`:
-    frames that a person has reviewed, of which the labels are stored, but do not count. `not_matched`: pictures that
+    frames that a person has reviewed, of which the labels are stored, but do not count. `not_matched`: images that
     are no frames, with `skip_unmatched`. `new_categories`: classes that the workspace did not know; `notes` has more.
 
     Raises `UserError` with everything that is wrong, before anything is written.
@@ -78,13 +79,13 @@ def import_labels(workspace: Workspace, request: LabelRequest) -> dict[str, Any]
     store.create_tables([schemas.IMPORTS, schemas.CATEGORIES])
     view = View.of(workspace)
     files = DatasetFiles.at(request.path)
-    kind: LabelFormat = next(name for name in FORMATS if name == request.format)
+    kind = request.format
     file = read_dataset(kind, files, predicted=request.role == imported_labels.SUGGESTION)
     if any(shape.has_area for frame in file.frames for shape in frame.shapes):
         require("annotate", "pycocotools")
     problems = [*file.problems, *_unknown_streams(view, request)]
     notes = [*file.notes, *_unsupported(file, request, problems)]
-    found = match_pictures(view, [frame.name for frame in file.frames], files.picture, request.streams)
+    found = match_images(view, [frame.name for frame in file.frames], files.image, request.streams)
     matched = list(_matched(file.frames, found, request, problems))
     if kind.startswith("yolo"):
         matched = _of_yolo(matched, kind)
@@ -103,7 +104,7 @@ def import_labels(workspace: Workspace, request: LabelRequest) -> dict[str, Any]
         register(store, (row["category"] for row in rows if row["category"]), source, _JOB)
         _replace(store, source, rows)
     people = view.lazy(final_objects.REVIEWED).filter(~pl.col("reviewer").str.starts_with(imported_labels.PREFIX))
-    labelled = _pictures_of(rows).lazy().join(people, on=list(_PICTURE), how="semi")
+    labelled = _images_of(rows).lazy().join(people, on=list(_IMAGE), how="semi")
     return {
         "name": request.name,
         "source": source,
@@ -149,7 +150,7 @@ def sources(workspace: Workspace) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class _Labelled:
-    """A picture of the dataset, and one frame that it is."""
+    """An image of the dataset, and one frame that it is."""
 
     returned: Returned
     row: Row
@@ -195,7 +196,7 @@ def _unsupported(file: ReviewFile, request: LabelRequest, problems: list[str]) -
 def _matched(
     frames: Sequence[Returned], found: Sequence[Matched], request: LabelRequest, problems: list[str]
 ) -> Iterator[_Labelled]:
-    """Yield each picture with each frame that it is; `problems` gets a line for others, and for frames named twice."""
+    """Yield each image with each frame that it is; `problems` gets a line for others, and for frames named twice."""
     places: dict[tuple[str, int], str] = {}
     missing = []
     for frame, match in zip(frames, found, strict=True):
@@ -211,7 +212,7 @@ def _matched(
             places[key] = frame.place
             yield _Labelled(frame, row, match.by)
     if missing and (not request.skip_unmatched or not places):
-        n = f"{len(missing):,} of {len(frames):,} pictures are no frames of the workspace"
+        n = f"{len(missing):,} of {len(frames):,} images are no frames of the workspace"
         problems.append(n if not places else f"{n}; --skip-unmatched imports the labels of the others")
         problems += missing
 
@@ -225,12 +226,12 @@ def _of_yolo(matched: Sequence[_Labelled], kind: LabelFormat) -> list[_Labelled]
 
 def _rows(one: _Labelled, request: LabelRequest, source: str, problems: list[str]) -> list[Row]:
     """Return the rows of a labelled frame, that of the frame first; add a line to `problems` for what is wrong."""
-    picture = {name: one.row[name] for name in _PICTURE}
+    image = {name: one.row[name] for name in _IMAGE}
     shapes = tuple(
         replace(shape, category=request.renamed.get(shape.category, shape.category)) for shape in one.returned.shapes
     )
     named = frozenset(shape.annotation_id for shape in shapes if shape.annotation_id)
-    known = Known(**picture, width=one.row["width"], height=one.row["height"], elsewhere=named)
+    known = Known(**image, width=one.row["width"], height=one.row["height"], elsewhere=named)
     decided = decide(known, replace(one.returned, shapes=shapes), request.name, source)
     problems += decided.problems
     for shape in shapes:
@@ -239,14 +240,14 @@ def _rows(one: _Labelled, request: LabelRequest, source: str, problems: list[str
     if decided.problems:
         return []
     common = {
-        **picture,
+        **image,
         "source": source,
         "role": request.role,
         "file_name": one.returned.name,
         "matched_by": one.by,
         "imported_ns": time.time_ns(),
     }
-    text = "\x1f".join([imported_labels.FRAME, source, *map(str, picture.values())])
+    text = "\x1f".join([imported_labels.FRAME, source, *map(str, image.values())])
     tags = [tag for tag in one.returned.tags or () if tag]
     whole = {
         "annotation_id": blake3(text.encode()).hexdigest()[:32],
@@ -275,7 +276,7 @@ def _taken(view: View, rows: Sequence[Row], source: str, request: LabelRequest) 
     others = imported_labels.frames(view.lazy).filter(
         pl.col("role") == imported_labels.GROUND_TRUTH, pl.col("source") != source
     )
-    both = others.join(_pictures_of(rows).lazy(), on=list(_PICTURE), how="semi")
+    both = others.join(_images_of(rows).lazy(), on=list(_IMAGE), how="semi")
     for other, n in both.group_by("source").len().sort("source").collect().iter_rows():
         name = other.removeprefix(imported_labels.PREFIX)
         yield (
@@ -309,7 +310,7 @@ def _replace(store: Store, source: str, rows: Sequence[Row]) -> None:
 
 
 def _differences(before: Sequence[Row], after: Sequence[Row]) -> dict[str, int]:
-    """Return how many objects are new, are gone, and are as they were, by whatever file and name they came."""
+    """Return how many objects are new, are missing now, and are as they were, from any file and name."""
     olds, news = (
         Counter(_content([row for row in rows if row["kind"] == imported_labels.OBJECT], _HOW))
         for rows in (before, after)
@@ -324,7 +325,7 @@ def _content(rows: Sequence[Row], without: Sequence[str] = ()) -> list[str]:
     return sorted(repr(row) for row in table.to_pylist())
 
 
-def _pictures_of(rows: Sequence[Row]) -> pl.DataFrame:
+def _images_of(rows: Sequence[Row]) -> pl.DataFrame:
     schema = {"stream_id": pl.String, "frame_idx": pl.Int64, "content_hash": pl.String}
     frames = [row for row in rows if row["kind"] == imported_labels.FRAME]
-    return pl.DataFrame({name: [row[name] for row in frames] for name in _PICTURE}, schema=schema)
+    return pl.DataFrame({name: [row[name] for row in frames] for name in _IMAGE}, schema=schema)

@@ -1,14 +1,15 @@
-"""The labels of a dataset in each format: its pictures by name, with the objects on each."""
+"""The labels of a dataset in each format: its images by name, with the objects on each."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
+from jobs.core.choices import LabelFormat
 from jobs.core.errors import UserError
-from jobs.ingest.label_import.dataset_files import PICTURES, DatasetFiles, suffix_of
+from jobs.ingest.label_import.dataset_files import IMAGES, DatasetFiles, suffix_of
 from transforms.formats.datasets.datumaro import read_datumaro
 from transforms.formats.datasets.voc import FOLDER, read_voc
 from transforms.formats.datasets.yolo import read_names, read_yolo
@@ -17,7 +18,6 @@ from transforms.formats.reviewing.cvat import FRAMES, read_cvat, read_pictures
 from transforms.formats.reviewing.labelstudio_read import read_labelstudio
 from transforms.formats.reviewing.shapes import ReviewFile, ReviewFileError
 
-LabelFormat = Literal["coco", "yolo", "yolo-segment", "yolo-obb", "voc", "datumaro", "labelstudio", "cvat"]
 FORMATS: tuple[LabelFormat, ...] = get_args(LabelFormat)
 
 _CLASSES = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names", "labels.txt")
@@ -27,17 +27,17 @@ _LABELS, _IMAGES = "labels", "images"
 def read_dataset(kind: LabelFormat, files: DatasetFiles, predicted: bool) -> ReviewFile:
     """Return what a dataset says; `predicted`: tasks of Label Studio that nobody annotated have their predictions.
 
-    Shapes of YOLO are in shares of the picture. Raises `UserError` where nothing of the dataset can be read.
+    Shapes of YOLO are in shares of the image. Raises `UserError` where nothing of the dataset can be read.
     """
     found = _READERS[kind](files, predicted)
     if not found.frames and not found.problems:
-        raise UserError(f"{files.place}: expected labels in format {kind}, found no picture in it")
+        raise UserError(f"{files.place}: expected labels in format {kind}, found no image in it")
     return found
 
 
 def _coco(files: DatasetFiles, _: bool) -> ReviewFile:
     names = files.ending(".json")
-    # A dataset of COCO has captions and key points of the same pictures beside its objects.
+    # A dataset of COCO has captions and key points of the same images in addition to its objects.
     instances = [name for name in names if PurePosixPath(name).name.startswith("instances")]
     chosen = instances or (names if files.is_file else [n for n in names if _has(files, n, "images", "categories")])
     return _together(files, chosen, "JSON of COCO", read_review_coco)
@@ -90,35 +90,35 @@ def _yolo(files: DatasetFiles, _: bool) -> ReviewFile:
         names = read_names(files.content(listed[0]), listed[0])
     except ReviewFileError as error:
         raise UserError([f"{files.place}: {text}" for text in error.problems]) from error
-    return read_yolo(_yolo_pictures(files), names)
+    return read_yolo(_yolo_images(files), names)
 
 
-def _yolo_pictures(files: DatasetFiles) -> dict[str, tuple[str, bytes | None]]:
-    """Return each picture with its label file; labels without a picture stand for one of their name."""
+def _yolo_images(files: DatasetFiles) -> dict[str, tuple[str, bytes | None]]:
+    """Return each image with its label file; labels without an image mean one of their name."""
     texts = [name for name in files.ending(".txt") if PurePosixPath(name).name not in _CLASSES]
     in_folder = [name for name in texts if _LABELS in name.split("/")]
     labels = {str(PurePosixPath(name).with_suffix("")): name for name in in_folder or texts}
     found: dict[str, tuple[str, bytes | None]] = {}
-    for picture in (name for name in files.names if suffix_of(name) in PICTURES):
-        label = labels.pop(_label_of(picture), None) or labels.pop(str(PurePosixPath(picture).with_suffix("")), None)
-        found[picture] = (label or picture, files.content(label) if label else None)
-    # Lists of pictures, which YOLO datasets have as well, are no labels of one.
-    has_pictures = bool(found)
+    for image in (name for name in files.names if suffix_of(name) in IMAGES):
+        label = labels.pop(_label_of(image), None) or labels.pop(str(PurePosixPath(image).with_suffix("")), None)
+        found[image] = (label or image, files.content(label) if label else None)
+    # Lists of images, which YOLO datasets have as well, are no labels of one.
+    has_images = bool(found)
     for stem, label in labels.items():
-        if label in in_folder or not has_pictures:
-            found[_picture_of(stem)] = (label, files.content(label))
+        if label in in_folder or not has_images:
+            found[_image_of(stem)] = (label, files.content(label))
     return found
 
 
-def _label_of(picture: str) -> str:
-    """Return where Ultralytics has the labels of a picture, without suffix: the last `images` is `labels`."""
-    parts = list(PurePosixPath(picture).with_suffix("").parts)
+def _label_of(image: str) -> str:
+    """Return where Ultralytics has the labels of an image, without suffix: the last `images` is `labels`."""
+    parts = list(PurePosixPath(image).with_suffix("").parts)
     if _IMAGES in parts[:-1]:
         parts[len(parts) - 1 - parts[::-1].index(_IMAGES)] = _LABELS
     return "/".join(parts)
 
 
-def _picture_of(stem: str) -> str:
+def _image_of(stem: str) -> str:
     parts = stem.split("/")
     if _LABELS in parts[:-1]:
         parts[len(parts) - 1 - parts[::-1].index(_LABELS)] = _IMAGES

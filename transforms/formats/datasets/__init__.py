@@ -1,1 +1,1 @@
-"""Datasets of other origin, read: their pictures by name, with the objects on each."""
+"""Datasets of other origin, read: their images by name, with the objects on each."""

@@ -1,4 +1,4 @@
-"""Pascal VOC, read: one XML file per picture, http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/."""
+"""Pascal VOC, read: one XML file per image, http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _NOTHING = {"pose": {"unspecified", ""}, "truncated": {"0", ""}, "occluded": {"0
 def read_voc(files: Mapping[str, bytes]) -> ReviewFile:
     """Return a frame for each XML file, which are given by their paths.
 
-    A picture is named by the path of its file below `Annotations`, with the suffix of the `filename` in it. Edges of
+    An image is named by the path of its file below `Annotations`, with the suffix of the `filename` in it. Edges of
     boxes are counted from 1 and inside the box, as VOC defines them. `truncated`, `difficult`, `occluded` and `pose`
-    become attributes; in files of Winnow, `difficult` stands for a crowd. `confidence` is the score.
+    become attributes; in files of Winnow, `difficult` means a crowd. `confidence` is the score.
     """
     file = ReviewFile()
     for path, data in sorted(files.items()):

@@ -1,4 +1,4 @@
-"""YOLO labels, read: a text file per picture, with coordinates relative to its size, 0..1."""
+"""YOLO labels, read: a text file per image, with coordinates relative to its size, 0..1."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def read_names(data: bytes, place: str) -> list[str]:
     return [str(name) for name in names]
 
 
-def read_yolo(pictures: Mapping[str, tuple[str, bytes | None]], names: Sequence[str]) -> ReviewFile:
-    """Return a frame for each picture, with shapes in shares of its width and height, for `in_pixels`.
+def read_yolo(images: Mapping[str, tuple[str, bytes | None]], names: Sequence[str]) -> ReviewFile:
+    """Return a frame for each image, with shapes in shares of its width and height, for `in_pixels`.
 
-    `pictures` has for each name the path of its label file and its content, None for a picture without one, which has
+    `images` has for each name the path of its label file and its content, None for an image without one, which has
     no objects. A line is the number of a class, and a box (centre, width, height) or the corners of a polygon, each
     with a score at the end or without one.
     """
     file = ReviewFile()
-    for name, (place, data) in pictures.items():
+    for name, (place, data) in images.items():
         shapes = []
         for number, line in enumerate((data or b"").decode("utf-8-sig", "replace").splitlines(), 1):
             if not line.split():

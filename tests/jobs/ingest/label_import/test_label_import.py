@@ -43,16 +43,16 @@ def place(made: Path, tmp_path: Path) -> Path:
 
 
 def document(*boxes: tuple[str, str, int], size: tuple[int, int] = (WIDTH, HEIGHT)) -> dict[str, Any]:
-    """Return a COCO document: a picture and a box of a class, 20 pixels wide, on it, for each; no box for class ''."""
+    """Return a COCO document: an image and a box of a class, 20 pixels wide, on it, for each; no box for class ''."""
     names = sorted({category for _, category, _ in boxes if category})
-    pictures = sorted({name for name, _, _ in boxes})
+    images = sorted({name for name, _, _ in boxes})
     return {
-        "images": [{"id": at, "file_name": n, "width": size[0], "height": size[1]} for at, n in enumerate(pictures, 1)],
+        "images": [{"id": at, "file_name": n, "width": size[0], "height": size[1]} for at, n in enumerate(images, 1)],
         "categories": [{"id": at, "name": name} for at, name in enumerate(names, 1)],
         "annotations": [
             {
                 "id": at,
-                "image_id": pictures.index(name) + 1,
+                "image_id": images.index(name) + 1,
                 "category_id": names.index(category) + 1,
                 "bbox": [x, 10, 20, 30],
                 "iscrowd": 0,
@@ -200,7 +200,7 @@ def test_an_evaluation_has_them_as_what_stands_and_not_as_found(place: Path) -> 
 
 
 def test_bytes_count_more_than_names(place: Path, made: Path) -> None:
-    """Pictures of the dock, one of them under a name of the gate, and one of no frame under another of its names."""
+    """Images of the dock, one of them under a name of the gate, and one of no frame under another of its names."""
     folder = place / "set"
     (folder / "images").mkdir(parents=True)
     shutil.copy(made / "data/dock/image_1.png", folder / "images/image_3.png")
@@ -212,7 +212,7 @@ def test_bytes_count_more_than_names(place: Path, made: Path) -> None:
     cv2.imwrite(str(folder / "images/image_4.png"), noise(99))
     (folder / "instances.json").write_text(json.dumps(document(("image_4.png", "car", 10), ("other.png", "car", 30))))
     assert refused(place, folder)[1:] == [
-        f"{folder}: image 1: image_4.png is another picture than frame dock 4 of that name"
+        f"{folder}: image 1: image_4.png is another image than frame dock 4 of that name"
     ]
     assert brought(place, folder, "--skip-unmatched")["not_matched"] == 1
 
@@ -225,7 +225,7 @@ def test_a_name_that_several_cameras_have_is_asked_about(place: Path) -> None:
     assert brought(place, file, "--stream", "dock")["matched"] == {"content": 0, "path": 0, "name": 2}
     assert refused(place, file, "--stream", "roof") == [
         f"{file}: --stream roof: there is no such stream; there are: dock, yard/gate",
-        f"{file}: 2 of 2 pictures are no frames of the workspace",
+        f"{file}: 2 of 2 images are no frames of the workspace",
         f"{file}: image 1: image_0.png is no frame of the workspace",
         f"{file}: image 2: image_4.png is no frame of the workspace",
     ]
@@ -239,7 +239,7 @@ def test_all_problems_are_named_at_once(place: Path) -> None:
     file.write_text(json.dumps(text))
     assert refused(place, file) == [
         f"{file}: annotation 1 (id 1), category_id: expected that of a category of the file, found 7",
-        f"{file}: 1 of 5 pictures are no frames of the workspace; --skip-unmatched imports the labels of the others",
+        f"{file}: 1 of 5 images are no frames of the workspace; --skip-unmatched imports the labels of the others",
         f"{file}: image 5: yard/gate/image_9.png is no frame of the workspace",
         f"{file}: image 1, annotation 2 (id 2): expected a score from 0 to 1, found 1.5",
         f"{file}: image 4, annotation 5 (id 6): the box 150, 10, 20x30 leaves the frame of {WIDTH}x{HEIGHT}",
@@ -282,7 +282,7 @@ FORMATS = ("coco", "yolo", "voc", "datumaro")
 
 @pytest.mark.parametrize("format_", [*FORMATS, "review coco", "review cvat", "review labelstudio"])
 def test_what_is_exported_can_be_imported_elsewhere(place: Path, made: Path, format_: str) -> None:
-    """Every format goes out with its pictures' names, and comes into a workspace that has the frames alone."""
+    """Every format goes out with its images' names, and comes into a workspace that has the frames alone."""
     brought(place, coco(place, *GATE))
     out = place / "out"
     kind = format_.removeprefix("review ")

@@ -14,8 +14,8 @@ from transforms.formats.reviewing.shapes import Returned, ReviewedShape, ReviewF
 def came_back(task: Task) -> list[Returned]:
     files = yolo_files(task)(frames(), ["train"], objects())
     names = read_names(files["data.yaml"], "data.yaml")
-    pictures = {name: (name, data) for name, data in files.items() if name.endswith(".txt")}
-    file = read_yolo(dict(pictures), names)
+    images = {name: (name, data) for name, data in files.items() if name.endswith(".txt")}
+    file = read_yolo(dict(images), names)
     assert (file.problems, len(file.frames)) == ([], len(STREAMS))
     return [in_pixels(frame, WIDTH, HEIGHT) for frame in file.frames]
 

@@ -29,7 +29,7 @@ SPLITS = ["val", "train"]
 A_3, B_1 = stable_ids(["a\x1f3", "b\x1f1"])
 
 
-def test_there_is_one_file_per_split_with_ids_unique_over_all() -> None:
+def test_coco_exports_have_one_file_per_split_with_unique_ids() -> None:
     files = coco_files(ROWS, SPLITS)
     assert sorted(files) == ["annotations/instances_train.json", "annotations/instances_val.json"]
     train = json.loads(files["annotations/instances_train.json"])
