@@ -1,4 +1,4 @@
-"""YAML of bounded size: what aliases and merges stand for is counted before any of it is made."""
+"""YAML of bounded size: what aliases and merges represent is counted before any of it is made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_REPEATED_LETTERS = 16 << 20
 _LONGEST_REASON = 400
 _TOO_LARGE = (
     f"expected at most {MOST_VALUES:,} values and {_MOST_REPEATED_LETTERS >> 20} MiB of text, with every alias "
-    "replaced by what it stands for; found more"
+    "replaced by what it refers to; found more"
 )
 _MERGE = "tag:yaml.org,2002:merge"
 
@@ -44,7 +44,7 @@ class _Loader(yaml.SafeLoader):
         """Return a mapping. Raises `ConstructorError` for a key that is there twice."""
         seen: set[str] = set()
         for key, _ in node.value:
-            # `<<` may come several times: it stands for other mappings.
+            # `<<` may come several times: it refers to other mappings.
             if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
@@ -65,8 +65,8 @@ _Loader.add_implicit_resolver(
 def read_yaml(text: str) -> Any:
     r"""Return what a YAML document says, as plain values; None for an empty one.
 
-    Raises `YamlError` for invalid YAML, for an alias within what it stands for, and for more than `MOST_VALUES` values
-    or 16 MiB of text once every alias is replaced by what it stands for.
+    Raises `YamlError` for invalid YAML, for an alias within what it refers to, and for more than `MOST_VALUES` values
+    or 16 MiB of text once every alias is replaced by what it refers to.
 
     >>> read_yaml("a: &x [1, 2e-3]\nb: *x")
     {'a': [1, 0.002], 'b': [1, 0.002]}
@@ -105,7 +105,7 @@ def _check_size(root: yaml.Node) -> None:
         if id(node) in known:
             found = known[id(node)]
             if found is None:
-                raise YamlError("an alias stands for something that it is in itself")
+                raise YamlError("an alias refers to something that it is in itself")
             return found
         known[id(node)] = None
         below = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value

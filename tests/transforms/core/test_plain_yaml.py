@@ -8,7 +8,7 @@ from transforms.core.plain_yaml import MOST_VALUES, YamlError, read_yaml
 
 
 def levels(wide: int, deep: int) -> str:
-    """Lists of aliases of lists, which stand for wide ** deep values."""
+    """Lists of aliases of lists, which represent wide ** deep values."""
     lines = [f"a0: &a0 [{', '.join('x' * wide)}]"]
     lines += [f"a{at}: &a{at} [{', '.join([f'*a{at - 1}'] * wide)}]" for at in range(1, deep)]
     return "\n".join(lines)
