@@ -14,7 +14,7 @@ def levels(wide: int, deep: int) -> str:
     return "\n".join(lines)
 
 
-def test_aliases_and_merges_are_what_they_stand_for() -> None:
+def test_aliases_and_merges_are_what_they_refer_to() -> None:
     assert read_yaml("a: &x [1, 2e-3]\nb: *x") == {"a": [1, 0.002], "b": [1, 0.002]}
     assert read_yaml("a: &x {n: 1}\nb: {<<: *x, m: 2}") == {"a": {"n": 1}, "b": {"n": 1, "m": 2}}
     assert read_yaml(levels(10, 3))["a2"][9][9] == ["x"] * 10
