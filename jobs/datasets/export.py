@@ -181,7 +181,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
 
 
 def _annotations(view: View, rows: pa.Table, objects: Objects | None, request: ExportRequest) -> dict[str, Any]:
-    """Return what the manifest says of the objects, of what found them, and of frames that were not annotated."""
+    """Return the entries of the manifest on objects, the models that found them, and frames that were not annotated."""
     models = models_of(view, rows, objects or Objects.none())
     if objects is None:
         return {"not_annotated": rows.num_rows} | ({"models": models} if models else {})

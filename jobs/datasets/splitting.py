@@ -241,7 +241,7 @@ def _assigned(frames: pl.DataFrame, request: SplitRequest) -> pl.DataFrame:
 
 
 def _with_given(frames: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
-    """Put frames into the splits that they, others of their content, or others of their unit were given before."""
+    """Put frames into the recorded splits of themselves, of their content, or of their unit."""
     exact = given.rename({"split": "given_split"})
     found = frames.join(exact, on=_PICTURE, how="left", maintain_order="left")
     same = by_content(given).rename({"split": "of_content"})

@@ -36,7 +36,7 @@ class ModelPlan:
 
     @property
     def open(self) -> int:
-        """Return how many frames the model has to be shown."""
+        """Return how many frames the model has to process."""
         return self.missing + self.outdated
 
     @property
@@ -125,7 +125,7 @@ class ModelPlanner:
     def _undone(
         self, frames: pl.DataFrame, row_id: str, streams: frozenset[str], span: Span, plan: ModelPlan
     ) -> pl.DataFrame:
-        """Return those of the frames that the model has to be shown, in order, with `replaces` and `wanted`.
+        """Return the frames that the model has to process, in order, with `replaces` and `wanted`.
 
         A row is done where it was computed from what the column `row_id` says. All is counted in the plan.
         """

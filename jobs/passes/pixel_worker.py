@@ -87,7 +87,7 @@ def persist_rows(batch: pa.Table, root: str, stage_keys: Mapping[str, str]) -> p
 
 
 def not_taken(caught: Exception) -> str:
-    """Return what is said of results that could not be written."""
+    """Return the message about results that could not be written."""
     if isinstance(caught, OSError):
         return as_problem(caught, "the workspace")
     return f"the workspace does not take the results: {type(caught).__name__}: {caught}"
