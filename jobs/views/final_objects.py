@@ -27,7 +27,7 @@ COLUMNS = (*schemas.OBJECT_COLUMNS, *schemas.COLUMNS_BY_PEOPLE, "author", "decis
 _INSTEAD = {spec.name: spec.model.route for spec in STAGES if spec.model and spec.model.route}
 """Stages whose objects count in place of the first detector's, and the route that sends frames there."""
 
-_PICTURE = [*FRAME_KEY, "content_hash"]
+_IMAGE_KEY = [*FRAME_KEY, "content_hash"]
 _EMPTY = pl.DataFrame(schemas.REVIEWS.arrow_schema.empty_table()).schema
 _BY_PEOPLE = {name: pl.lit(None, _EMPTY[name]) for name in (*schemas.COLUMNS_BY_PEOPLE, "author")}
 
@@ -43,7 +43,7 @@ def final_objects(table: Tables) -> pl.LazyFrame:
     """
     reviewed = table(REVIEWED)
     reviews = table("reviews").filter(pl.col("decision").is_in(HUMAN))
-    by_people = reviews.join(reviewed, on=_PICTURE, how="semi").select(COLUMNS)
+    by_people = reviews.join(reviewed, on=_IMAGE_KEY, how="semi").select(COLUMNS)
     return pl.concat([by_people, table(BY_MODELS).join(reviewed, on=FRAME_KEY, how="anti")])
 
 
@@ -80,9 +80,9 @@ def objects_by_models(table: Tables) -> pl.LazyFrame:
 
 def reviewed_frames(table: Tables) -> pl.LazyFrame:
     """Return the frames that a person has reviewed with the image that they show now: key and `content_hash`."""
-    shown = table("frames").select(_PICTURE)
-    reviewed = table("reviews").filter(pl.col("decision") == "seen").select(_PICTURE)
-    return reviewed.join(shown, on=_PICTURE, how="semi")
+    shown = table("frames").select(_IMAGE_KEY)
+    reviewed = table("reviews").filter(pl.col("decision") == "seen").select(_IMAGE_KEY)
+    return reviewed.join(shown, on=_IMAGE_KEY, how="semi")
 
 
 VIEWS: Mapping[str, Callable[[Tables], pl.LazyFrame]] = {
