@@ -1,4 +1,4 @@
-"""What several tests need: one engine per session, small streams, and real data where it is at hand."""
+"""What several tests need: one engine per session, small streams, and real data where it is installed."""
 
 from __future__ import annotations
 
@@ -132,5 +132,5 @@ def real_data() -> Path:
     """The folder of real frames that `$WINNOW_TEST_DATA` names."""
     named = os.environ.get("WINNOW_TEST_DATA")
     if not named or not Path(named).is_dir():
-        pytest.skip("real frames are not at hand: set WINNOW_TEST_DATA to their folder")
+        pytest.skip("real frames are not available: set WINNOW_TEST_DATA to their folder")
     return Path(named)

@@ -77,7 +77,7 @@ def place(tmp_path: Path, sample_folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_what_the_documents_show_is_what_happens(document: Path, place: Path, engine: Engine) -> None:
+def test_examples_in_documents_give_the_shown_output(document: Path, place: Path, engine: Engine) -> None:
     names: dict[str, object] = {}
     for number, (kind, text) in enumerate(_BLOCK.findall(document.read_text(encoding="utf-8")), 1):
         where = f"{document.name}, block {number}"

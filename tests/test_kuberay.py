@@ -49,7 +49,7 @@ def test_every_field_is_one_that_kuberay_knows(documents: list[dict[str, Any]]) 
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
 
 
-def test_its_command_is_one_of_the_program(documents: list[dict[str, Any]]) -> None:
+def test_the_kuberay_command_is_a_command_of_the_program(documents: list[dict[str, Any]]) -> None:
     prog, name, *words = shlex.split(documents[0]["spec"]["entrypoint"])
     assert prog == "winnow"
     command = typer.main.get_command(program())
@@ -58,7 +58,7 @@ def test_its_command_is_one_of_the_program(documents: list[dict[str, Any]]) -> N
     assert {word for word in words if word.startswith("--")} <= known
 
 
-def test_its_ray_is_one_that_the_program_takes(documents: list[dict[str, Any]]) -> None:
+def test_the_kuberay_version_of_ray_is_supported(documents: list[dict[str, Any]]) -> None:
     major, minor, _ = documents[0]["spec"]["rayClusterSpec"]["rayVersion"].split(".")
     wanted = next(r for r in requires("winnow") or () if r.startswith("ray[data]"))
     least, limit = (re.search(rf"{sign}2\.(\d+)", wanted) for sign in (">=", "<"))

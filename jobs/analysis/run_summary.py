@@ -60,7 +60,7 @@ def stream_remarks(row: Mapping[str, Any], ids: Mapping[str, str]) -> list[str]:
     """Return what is unusual about a stream, by its row; `ids` are those of streams that have frames, by URI."""
     remarks: list[str] = []
     if not row["n_frames"]:
-        where = f"are those of stream {ids[row['uri']]} now" if row["uri"] in ids else "are gone"
+        where = f"are those of stream {ids[row['uri']]} now" if row["uri"] in ids else "are missing"
         remarks.append(f"its frames {where}, its rows were deleted")
     if row["gaps"]:
         remarks.append(f"{many(row['n_missing'], 'number')} missing in {many(len(row['gaps']), 'gap')}")

@@ -14,7 +14,7 @@ from jobs.core.optional_packages import load_arrow_without_pandas
 def _name_values(params: list[Any], ctx: Any) -> list[Any]:
     """Name the value of each option without a metavar: by its choices, else by its own name; none for a switch.
 
-    By default the parser prints Python's types, and `<bool>` beside each switch.
+    By default the parser prints Python's types, and `<bool>` next to each switch.
     """
     for param in params:
         if isinstance(param, TyperOption) and param.metavar is None:

@@ -52,7 +52,7 @@ def resume(
 ) -> None:
     """Resume a job that is paused or has failed: here, or through a gateway if it belongs to the queue.
 
-    Inputs and settings are those it was started with; nothing is computed twice. If the cluster that it ran on is gone,
+    Inputs and settings are those it was started with; nothing is computed twice. If its cluster has ended,
     name another one, or --ray-address local.
 
     Example: winnow job resume 20261121-020000-123abcd

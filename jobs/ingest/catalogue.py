@@ -71,7 +71,7 @@ def catalogue(
         if stream_id in streams:
             if streams[stream_id].uri != str(folder):
                 problems.append(
-                    f"stream id {stream_id!r} stands for both {streams[stream_id].uri} and {folder}; give each input "
+                    f"stream id {stream_id!r} refers to both {streams[stream_id].uri} and {folder}; give each input "
                     "an id of its own: --stream-id, once per --input"
                 )
             continue
@@ -99,7 +99,7 @@ def _unreadable(streams: dict[str, StreamFiles]) -> list[str]:
         del streams[stream.stream_id]
     named = "; ".join(f"{stream.uri}: {stream.row['error']}" for stream in wrong)
     them = "it" if len(wrong) == 1 else f"these {len(wrong)}"
-    fix = f"repair or remove {them}, or go on without unreadable clips with --set ingest.unreadable=skip"
+    fix = f"repair or remove {them}, or continue without unreadable clips with --set ingest.unreadable=skip"
     return [f"{named}; {fix}"] if wrong else []
 
 

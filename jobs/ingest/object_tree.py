@@ -78,7 +78,7 @@ class PrefixTree:
 
 
 def tree_of(given: str, at: Place, problems: list[str]) -> Tree | None:
-    """Return what lies at and below an input, or None after a word to `problems`."""
+    """Return what is at and below an input, or None after a word to `problems`."""
     path = at.on_disk()
     if path is not None:
         return DiskTree(path)

@@ -39,7 +39,7 @@ class IngestParams:
     number so many per second of presentation time. A frame's number is its position among all frames of the clip,
     whichever are used.
     `unreadable`: what to do about files with a clip's extension that are no clips or cannot be read: stop the run, or
-    go on without them; the next run tries them again.
+    continue without them; the next run tries them again.
     `materialize`: `jpeg` writes the sampled frames of clips as files into the workspace, for other programs and for
     exports that link to them. No stage needs it: measures, models and exports read frames from the clip itself.
     """
@@ -107,7 +107,7 @@ def order_files(names: pa.Array, glob: str) -> FrameFiles:
 def stride(frame_idx: Int64Array) -> int:
     """Return the usual difference between consecutive frame numbers, given sorted int64 numbers, shape (N,).
 
-    If more than three in four of the differences lie within half of their median, it is the largest of these, so that
+    If more than three in four of the differences are within half of their median, it is the largest of these, so that
     neither a few extra frames nor jitter of clocks produce gaps. Otherwise it is the greatest common divisor of all
     differences. It is 1 for fewer than eight frames, too few for an estimate.
     """
@@ -129,7 +129,7 @@ def follows(frame_idx: Int64Array, step: int) -> npt.NDArray[np.bool_]:
 def spans(frame_idx: Int64Array, n_frames: int) -> list[tuple[int | None, int | None]]:
     """Split sorted frame numbers into spans of `n_frames` frames, as half-open intervals of frame numbers.
 
-    The first span has no lower bound and the last one no upper bound (None), so that every number lies in a span.
+    The first span has no lower bound and the last one no upper bound (None), so that every number is in a span.
     """
     cuts = frame_idx[n_frames::n_frames].tolist()
     return list(zip([None, *cuts], [*cuts, None], strict=True))

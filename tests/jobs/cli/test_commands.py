@@ -141,7 +141,7 @@ def test_dry_run_says_what_and_why_and_writes_nothing(
         (["run", "--input", "cam", "-w", "file.txt"], ["is a file, expected a folder"]),
         (["run", "--input", "cam", "-w", "cam"], ["is a folder with other things in it"]),
         (["run", "--input", "cam", "-w", "newer"], ["has format 99", "upgrade winnow"]),
-        (["run", "--input", "cam", "--input", "other/cam"], ["stream id 'cam' stands for both"]),
+        (["run", "--input", "cam", "--input", "other/cam"], ["stream id 'cam' refers to both"]),
         (
             ["run", "--input", "cam", "--profile", "x", "--set", "a=1", "--set", "b", "-w", "file.txt"],
             ["unknown profile", "expected KEY=VALUE", "unknown key 'a'", "is a file"],
@@ -350,7 +350,7 @@ def _read(file: Path, kind: str) -> pl.DataFrame:
     return pl.read_ndjson(file) if kind == "jsonl" else pl.read_parquet(file)
 
 
-def test_closed_outputs_are_nobody_to_tell_and_no_error(done: Path, tmp_path: Path) -> None:
+def test_closed_standard_streams_are_no_error(done: Path, tmp_path: Path) -> None:
     command = f"{sys.executable} -m jobs.cli sql 'SELECT 1 AS one' --workspace {done}"
     for closed, out in ((">&-", []), ("<&- 2>&-", ["one", "1"])):
         answer = subprocess.run(

@@ -49,7 +49,7 @@ def broken(findings: list[Finding]) -> list[str]:
     return [f.subject for f in findings if f.level == "broken"]
 
 
-def test_a_sound_workspace_is_sound(healthy: Path) -> None:
+def test_doctor_finds_no_problem_in_an_intact_workspace(healthy: Path) -> None:
     findings = examine(str(healthy), verify=True)
     assert broken(findings) == []
     assert of(findings, "files").level == of(findings, "hashes").level == of(findings, "tables").level == "ok"
@@ -79,7 +79,7 @@ def test_files_that_only_a_release_refers_to_are_missed(tables: Path) -> None:
     assert only_then in of(findings, "files").found
 
 
-def test_what_nobody_refers_to_is_noted(tables: Path) -> None:
+def test_doctor_notes_unreferenced_files(tables: Path) -> None:
     orphan = tables / "quality" / "left-behind.parquet"
     orphan.write_bytes(b"cut short")
     os.utime(orphan, (0, 0))
