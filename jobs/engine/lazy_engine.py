@@ -70,7 +70,7 @@ class LazyEngine:
         """Return whether the engine has started, and start it in the background if the work left is worth it.
 
         `seconds_left` is how long the processes of this machine would take. An engine that cannot be started never
-        takes over: they go on.
+        takes over: they continue.
         """
         if self.local_pool is None:
             return True

@@ -46,7 +46,7 @@ print(json.dumps({**results, "computed": record.outcomes["frames"].computed, "ra
 
 
 def measured(tables: Path, cam: Path, after: int) -> dict[str, Any]:
-    """Run in a process of its own, whose engine takes over when it was asked for so often; never for -1."""
+    """Run in a process of its own, whose engine takes over after so many questions; never for -1."""
     command = python("-c", _RUN, str(tables), str(cam), str(after))
     environment = {name: value for name, value in python_environment().items() if not name.startswith("RAY_")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
