@@ -23,7 +23,12 @@ from transforms.models.inference import FrameModel, StatefulModel, WindowedModel
 from transforms.models.remote import LOOK, STAGES, answer
 
 _MOST_BYTES = 1 << 30
+_MOST_HELD = 2 << 30
+"""Bytes of frames that wait in one process; a request is refused where they would be more."""
+
+_UPLOAD_S = 180.0
 _FORBIDDEN, _UNKNOWN, _OTHER, _TOO_LARGE, _WRONG = 401, 404, 409, 413, 400
+_TOO_SLOW, _BUSY = 408, 503
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class ModelServer:
             made = stage.make(threads)
             assert not isinstance(made, (WindowedModel, StatefulModel))
             self._models[name] = made
+        self._held = 0
         # A model processes one batch at a time; other threads decode for it.
         self._turn, self._decoders = ThreadPoolExecutor(1), ThreadPoolExecutor(threads)
 
@@ -62,7 +68,42 @@ class ModelServer:
             return Response(*refused)
         if path == STAGES:
             return Response(json.dumps(describe(list(self._stages.values()))), media_type="application/json")
-        body = await request.body()
+        try:
+            async with asyncio.timeout(_UPLOAD_S):
+                body = await self._body(request)
+        except TimeoutError:
+            return Response(f"the frames did not arrive within {_UPLOAD_S:.0f} s", _TOO_SLOW)
+        except ValueError as error:
+            return Response(str(error), _WRONG)
+        if body is None:
+            return Response("other frames are waiting; try again later", _BUSY)
+        try:
+            return await self._inferred(name, body)
+        finally:
+            self._held -= len(body)
+
+    async def _body(self, request: Any) -> bytes | None:
+        """Return the body of a request; None where there is no room for one more. Raises `ValueError`."""
+        length = int(request.headers["content-length"])
+        if self._held and self._held + length > _MOST_HELD:
+            return None
+        self._held += length
+        received = bytearray()
+        try:
+            async for part in request.stream():
+                received += part
+                if len(received) > length:
+                    break
+            if len(received) != length:
+                raise ValueError(f"expected {length} bytes, as the request says, found {len(received)}")
+        except BaseException:
+            self._held -= length
+            raise
+        return bytes(received)
+
+    async def _inferred(self, name: str, body: bytes) -> Any:
+        from starlette.responses import Response
+
         work = partial(answer, body, self._models[name], self._image, self._batch, self._decoders)
         try:
             said = await asyncio.get_running_loop().run_in_executor(self._turn, work)

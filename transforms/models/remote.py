@@ -6,6 +6,8 @@ results are those of the same model run locally, including faults of single fram
 
 from __future__ import annotations
 
+import struct
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,6 +33,18 @@ AT_ONCE = 3
 _CONNECT_S, _READ_S = 5.0, 180.0
 _TRIES = 6
 _BACKOFF_S = 0.5
+MOST_ROWS = 4096
+"""Frames that a server takes at once: the largest `resources.model_batch`."""
+
+_MOST_ANSWER_BYTES = 1 << 30
+_ANSWER_S = 600.0
+_CHUNK = 1 << 20
+# What Arrow raises for a damaged stream.
+_UNREADABLE = (
+    *(pa.ArrowException, OSError, EOFError, StopIteration),
+    *(struct.error, KeyError, TypeError, OverflowError, MemoryError),
+)
+_LONGEST_REASON = 300
 _LATER = (429, 502, 503, 504)
 
 
@@ -65,13 +79,42 @@ class Server:
         """Return the response body. Raises `InferenceServerError`."""
         sent = {**self._http.headers, **(headers or {})}
         try:
-            answer = self._http.request("GET" if body is None else "POST", self.url + path, body=body, headers=sent)
+            answer = self._http.request(
+                "GET" if body is None else "POST",
+                self.url + path,
+                body=body,
+                headers=sent,
+                # Frames and the token go to this server and to no other.
+                redirect=False,
+                preload_content=False,
+            )
+            data = self._whole(answer)
         except self._failed as error:
             raise InferenceServerError(f"no server of models answers at {self.url}: {_line(error)}") from error
         if answer.status != 200:
-            reason = answer.data.decode(errors="replace")
-            raise InferenceServerError(f"the server of models at {self.url} says {answer.status}: {_line(reason)}")
-        return answer.data
+            reason = _line(data.decode(errors="replace"))[:_LONGEST_REASON]
+            raise InferenceServerError(f"the server of models at {self.url} says {answer.status}: {reason}")
+        return data
+
+    def _whole(self, answer: Any) -> bytes:
+        """Return a response's body. Raises `InferenceServerError` for one that is too large or takes too long."""
+        until = time.monotonic() + _ANSWER_S
+        parts: list[bytes] = []
+        size = 0
+        try:
+            for part in answer.stream(_CHUNK, decode_content=False):
+                parts.append(part)
+                size += len(part)
+                if size > _MOST_ANSWER_BYTES or time.monotonic() > until:
+                    raise InferenceServerError(
+                        f"the server of models at {self.url} was cut off: its answer is larger than "
+                        f"{_MOST_ANSWER_BYTES >> 20} MiB, or takes longer than {_ANSWER_S:.0f} s"
+                    )
+        except InferenceServerError:
+            answer.close()
+            raise
+        answer.release_conn()
+        return b"".join(parts)
 
 
 @dataclass(frozen=True)
@@ -113,11 +156,10 @@ def infer_remotely(
 
     def take_in() -> None:
         rows, answer = asked.popleft()
-        answered = pa.ipc.open_stream(answer.result()).read_all().to_pylist()[0]
-        for name, data in answered["tables"]:
-            tables.setdefault(name, []).append(pa.ipc.open_stream(data).read_all())
-        for fault in answered["faults"]:
-            faults[rows[fault["row"]]] = type(fault["error_type"], (Exception,), {})(fault["error"])
+        parts, wrong = _answered(answer.result(), len(rows), model.url)
+        faults.update({rows[row]: fault for row, fault in wrong.items()})
+        for name, part in parts.items():
+            tables.setdefault(name, []).append(part)
 
     with ThreadPoolExecutor(AT_ONCE) as on_their_way:
 
@@ -149,6 +191,24 @@ def infer_remotely(
     found.rows = {name: pa.concat_tables(parts) for name, parts in tables.items()}
     found.faults = faults_of(block, faults, [model.stage])
     return found
+
+
+def _answered(data: bytes, n: int, url: str) -> tuple[dict[str, pa.Table], dict[int, Exception]]:
+    """Return the tables of a server's answer about `n` frames, and the faults by their frames' places among these.
+
+    Raises `InferenceServerError` for anything else.
+    """
+    try:
+        (answered,) = read_rows(data, _ANSWER, 1).to_pylist()
+        tables = {name: _any_rows(rows) for name, rows in answered["tables"]}
+        faults: dict[int, Exception] = {}
+        for fault in answered["faults"]:
+            if not 0 <= fault["row"] < n:
+                raise ValueError(f"it has a fault of frame {fault['row']} of {n}")
+            faults[fault["row"]] = type(str(fault["error_type"]), (Exception,), {})(fault["error"])
+    except (ValueError, TypeError) as error:
+        raise InferenceServerError(f"the server of models at {url} answers with something else: {error}") from error
+    return tables, faults
 
 
 def _files(block: pa.Table, params: ImageParams, threads: int, ahead: int) -> Iterator[_Ready]:
@@ -187,12 +247,76 @@ def _body(rows: pa.Table, ready: Sequence[_Ready]) -> bytes:
     return _ipc(sent.append_column("whole", pa.array([r.whole for r in ready])).cast(SENT))
 
 
+def read_rows(body: bytes, schema: pa.Schema, most: int) -> pa.Table:
+    """Return the rows of an Arrow stream that another machine has sent, after every offset in it was checked.
+
+    Raises `ValueError` for what is no such stream, for columns that are not those of `schema`, for a null where there
+    may be none, for more than `most` rows, and for compressed columns, which may be of any size once decompressed.
+    """
+    try:
+        rows = _uncompressed(body)
+        # Before anything reads a value: an offset can lead out of the buffer that it is in.
+        rows.validate(full=True)
+        if rows.num_rows > most:
+            raise ValueError(f"expected at most {most:,} rows, found {rows.num_rows:,}")
+        if not rows.schema.equals(schema):
+            raise ValueError(f"expected the columns {', '.join(schema.names)}, found {_line(rows.schema.names)[:300]}")
+        nulls = [field.name for field in schema if not field.nullable and rows[field.name].null_count]
+    except (
+        pa.ArrowException,
+        OSError,
+        EOFError,
+        StopIteration,
+        struct.error,
+        KeyError,
+        TypeError,
+        MemoryError,
+    ) as error:
+        raise ValueError(f"expected rows as an Arrow stream: {_line(error)[:_LONGEST_REASON]}") from error
+    if nulls:
+        raise ValueError(f"expected a value in every row, found none in {', '.join(nulls)}")
+    return rows
+
+
+def _uncompressed(body: bytes) -> pa.Table:
+    """Return the rows of a stream; Arrow has no limit for what it decompresses."""
+    messages = pa.ipc.MessageReader.open_stream(pa.BufferReader(body))
+    # `read_schema` does not look at what kind of message it is given.
+    if messages.read_next_message().type != "schema":
+        raise ValueError("expected a schema at the beginning of the stream")
+    schema = pa.ipc.open_stream(body).schema
+    batches = []
+    for message in messages:
+        if message.type != "record batch":
+            raise ValueError(f"expected batches of rows, found a message of type {message.type}")
+        if _is_compressed(message.metadata.to_pybytes()):
+            raise ValueError("expected rows that are not compressed")
+        batches.append(pa.ipc.read_record_batch(message, schema))
+    return pa.Table.from_batches(batches, schema)
+
+
+def _is_compressed(metadata: bytes) -> bool:
+    """Return whether the metadata of a record batch name a compression.
+
+    They are a flatbuffer, https://arrow.apache.org/docs/format/Columnar.html: a table begins with the distance back to
+    a list of where its fields are; `header` is field 2 of a message, `compression` field 3 of a record batch. Raises
+    `struct.error` for what ends too early.
+    """
+
+    def field(table: int, number: int) -> int:
+        fields = table - struct.unpack_from("<i", metadata, table)[0]
+        at = 4 + 2 * number
+        is_listed = at < struct.unpack_from("<H", metadata, fields)[0]
+        return int(struct.unpack_from("<H", metadata, fields + at)[0]) if is_listed else 0
+
+    (root,) = struct.unpack_from("<I", metadata, 0)
+    header = root + field(root, 2)
+    return field(header + struct.unpack_from("<I", metadata, header)[0], 3) != 0
+
+
 def answer(body: bytes, model: FrameModel, params: ImageParams, batch: int, pool: ThreadPoolExecutor) -> bytes:
     """Return a server's response to frames of schema `SENT`. Raises `ValueError` for an invalid request."""
-    try:
-        frames = pa.ipc.open_stream(body).read_all().cast(SENT)
-    except pa.ArrowException as error:
-        raise ValueError(f"expected frames as an Arrow stream: {_line(error)}") from error
+    frames = read_rows(body, SENT, MOST_ROWS)
     cv2.setNumThreads(0)
 
     def prepare(data: bytes, whole: bool) -> Any:
@@ -226,6 +350,25 @@ _ANSWER = pa.schema(
         ),
     ]
 )
+
+
+def _any_rows(data: bytes) -> pa.Table:
+    """Return rows of any columns, checked as `read_rows` does."""
+    try:
+        rows = _uncompressed(data)
+        rows.validate(full=True)
+    except (
+        pa.ArrowException,
+        OSError,
+        EOFError,
+        StopIteration,
+        struct.error,
+        KeyError,
+        TypeError,
+        MemoryError,
+    ) as error:
+        raise ValueError(f"expected rows as an Arrow stream: {_line(error)[:_LONGEST_REASON]}") from error
+    return rows
 
 
 def _ipc(rows: pa.Table) -> bytes:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from tests.helpers import computed, go, noise, rows, scenery, winnow, write_clip
 from tests.machines import apart, free_ports
 from tests.models import held_at_hand
 from tests.onnx_graphs import write_end_to_end
+from tests.transforms.models.test_remote import sent
 from tests.waiting import ended
 
 pytest.importorskip("starlette", reason="the extra `serve` is not installed")
@@ -178,3 +181,41 @@ def test_serving_without_model_stages_is_refused(tmp_path: Path) -> None:
     assert isinstance(result.exception, UserError)
     assert "no stage of this configuration" in str(result.exception)
     assert os.environ.get(URL) is None
+
+
+def test_malformed_bodies_are_refused_while_the_process_stays(asked: str) -> None:
+    known = urllib.request.Request(f"{asked}/v1/stages", headers={"Authorization": f"Bearer {SECRET}"})
+    with urllib.request.urlopen(known) as answer:
+        (stage,) = [each for each in json.loads(answer.read()) if each["stage"] == "annotate"]
+    headers = {"Authorization": f"Bearer {SECRET}", "X-Stage-Key": stage["key"]}
+
+    def status(body: bytes) -> int:
+        request = urllib.request.Request(f"{asked}/v1/look/annotate", body, headers)
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    before = _replicas()
+    assert before
+    sound = sent()
+    assert status(sound) == 200
+    rng = random.Random(17)
+    # Text of three rows whose offsets lead far out of its buffer, bodies that end too early, and noise.
+    at = sound.index(bytes([0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0]))
+    bodies = [sound[:at] + rng.randbytes(12) + b"\xff\xff\xff\x7f" + sound[at + 16 :] for _ in range(20)]
+    bodies += [sound[: rng.randrange(8, len(sound) - 200)] for _ in range(20)]
+    bodies += [rng.randbytes(rng.randrange(1, 4000)) for _ in range(20)]
+    assert [status(body) for body in bodies] == [400] * 60
+    assert status(sound) == 200
+    assert _replicas() == before
+
+
+def _replicas() -> set[str]:
+    """Return the process ids of all replicas of servers on this machine."""
+    found = set()
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found |= {place.parent.name} if b"ServeReplica" in place.read_bytes() else set()
+    return found

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from transforms.models.remote import InferenceServerError, RemoteModel, Server
+from transforms.models.remote import SENT, InferenceServerError, RemoteModel, Server, read_rows
 
 
 class Moody(BaseHTTPRequestHandler):
@@ -22,6 +25,8 @@ class Moody(BaseHTTPRequestHandler):
         status = type(self).moods[min(len(self.received), len(self.moods) - 1)]
         self.received.append((self.headers.get("Authorization", ""), body))
         self.send_response(status)
+        if status == 307:
+            self.send_header("Location", "/elsewhere")
         self.end_headers()
         self.wfile.write(b"well\n  said" if status == 200 else b"not now")
 
@@ -64,3 +69,62 @@ def test_an_unreachable_server_is_named() -> None:
 
 def test_the_token_is_in_no_repr() -> None:
     assert "secret" not in repr(RemoteModel("http://gpu:8000", "secret", "annotate", "key"))
+
+
+def sent(n: int = 3) -> bytes:
+    """Frames as a client sends them; what is in them plays no part here."""
+    values: dict[str, Any] = {}
+    for field in SENT:
+        is_text, is_number = pa.types.is_string(field.type), pa.types.is_integer(field.type)
+        plain: Any = "a" if is_text else 0 if is_number else b"ab" if pa.types.is_binary(field.type) else False
+        values[field.name] = [[] if pa.types.is_nested(field.type) else plain] * n
+        if pa.types.is_struct(field.type):
+            values[field.name] = [{}] * n
+    return in_stream(pa.table(values, schema=SENT))
+
+
+def in_stream(rows: pa.Table, compression: str | None = None) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+        writer.write_table(rows)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def test_a_changed_stream_is_refused_or_can_be_read_whole() -> None:
+    rng = random.Random(17)
+    sound, refused = sent(), 0
+    assert read_rows(sound, SENT, 3).num_rows == 3
+    for _ in range(3000):
+        body = bytearray(sound)
+        for _ in range(rng.choice((1, 1, 3, 20))):
+            body[rng.randrange(len(body))] = rng.randrange(256)
+        body = body[: rng.choice((len(body), len(body), rng.randrange(len(body))))]
+        try:
+            read_rows(bytes(body), SENT, 3).to_pylist()
+        except ValueError:
+            refused += 1
+    assert 1000 < refused < 3000
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    rows = read_rows(sent(), SENT, 3)
+    wrong = {
+        "at most 2 rows": (sent(), 2),
+        "not compressed": (in_stream(rows, "zstd"), 3),
+        "expected the columns": (in_stream(rows.drop_columns(["whole"])), 3),
+        "a schema at the beginning": (sent()[len(in_stream(rows.slice(0, 0))) - 8 :], 3),
+        "as an Arrow stream": (b"", 3),
+    }
+    for why, (body, most) in wrong.items():
+        with pytest.raises(ValueError, match=why):
+            read_rows(body, SENT, most)
+    without = rows.set_column(1, SENT.field(1), pa.array([None] * 3, pa.string()))
+    with pytest.raises(ValueError, match="expected a value in every row, found none in stream_id"):
+        read_rows(in_stream(without), SENT, 3)
+
+
+def test_a_server_that_sends_the_client_elsewhere_is_not_followed(url: str) -> None:
+    Moody.moods = (307,)
+    with pytest.raises(InferenceServerError, match="says 307"):
+        Server(url, "secret", tries=2).ask("/", b"frames")
+    assert len(Moody.received) == 1
