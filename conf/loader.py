@@ -240,6 +240,9 @@ def _read_setting(setting: str) -> dict[str, Any]:
         value = _yaml(text)
     except _NOT_YAML:
         value = text
+    if key.strip() == "ingest.name" and text.strip() not in {"", "null", "none"}:
+        # A pattern has braces, and is text whatever YAML would make of it.
+        value = text
     if key.strip().startswith("when."):
         # A rule is SQL, whatever YAML would make of it.
         value = None if text.strip() in {"", "null", "none"} else text.strip()

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from jobs.datasets.atomic_publish import BROKEN_OFF
 from jobs.storage.paths import Place
-from transforms.frames.numbering import EXTENSIONS
+from transforms.frames.name_pattern import EXTENSIONS
 
 MANIFEST = "manifest.json"
 PICTURES = "pictures.txt"
