@@ -5,6 +5,8 @@ PYTHON ?= python3
 WORKERS ?= 3
 # Files of tests stay together, and begin in the order in which tests/marks.py puts them: what takes longest first.
 SPREAD := --dist loadfile --no-loadscope-reorder
+# Where it is set, every process that is started compiles each of our modules, for half a second of processor time.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
@@ -53,10 +55,10 @@ faults: setup ## Run thirty jobs under random faults, and print each one (SEED=N
 	WINNOW_FAULT_ROUNDS=$${WINNOW_FAULT_ROUNDS:-30} WINNOW_FAULT_SEED=$(or $(SEED),$(shell date +%s)) WINNOW_LATER_RUNS=200 \
 		$(BIN)/pytest -s -q tests/jobs/test_fault_rounds.py tests/jobs/datasets/test_release.py
 
-bench: setup ## Measure speed and memory, beside other programs, and print one table
+bench: setup ## Measure speed and memory next to other programs and print one table
 	$(BIN)/python -m tests.bench
 
-bench-gpu: setup ## Measure models beside the loops of their own libraries, on a GPU; ARGS="--device cpu" shows that it runs
+bench-gpu: setup ## Measure models next to the loops of their own libraries, on a GPU; ARGS="--device cpu" shows that it runs
 	$(BIN)/python -m tests.bench.gpu $(ARGS)
 
 evidence: setup ## Compare the verdicts with labelled images, DATA=FOLDER, and write docs/evaluation.md

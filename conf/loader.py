@@ -64,7 +64,7 @@ class _Yaml(yaml.SafeLoader):
         """Return a mapping. Raises `ConstructorError` for a key that is there twice."""
         seen: set[str] = set()
         for key, _ in node.value:
-            # `<<` may come several times: it stands for other mappings.
+            # `<<` may come several times: it merges other mappings in.
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
@@ -209,7 +209,7 @@ def _kind(value: Any) -> str:
     """Return what a value is, in words."""
     if isinstance(value, str):
         return "text"
-    name = {bool: "truth value", int: "number", float: "number", tuple: "list"}.get(type(value), type(value).__name__)
+    name = {bool: "boolean", int: "number", float: "number", tuple: "list"}.get(type(value), type(value).__name__)
     return f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"
 
 
@@ -241,10 +241,10 @@ def _read_setting(setting: str) -> dict[str, Any]:
     except _NOT_YAML:
         value = text
     if key.strip() == "ingest.name" and text.strip() not in {"", "null", "none"}:
-        # A pattern has braces, and is text whatever YAML would make of it.
+        # A pattern has braces, which mean something else in YAML.
         value = text
     if key.strip().startswith("when."):
-        # A rule is SQL, whatever YAML would make of it.
+        # A rule is SQL, also where YAML would read it as something else.
         value = None if text.strip() in {"", "null", "none"} else text.strip()
     for part in reversed(key.strip().split(".")):
         value = {part: value}

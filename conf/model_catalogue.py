@@ -46,7 +46,7 @@ class Model:
 
 NOT_STATED = "no licence is stated: ask its makers before it is used or passed on"
 _OWN_TERMS = "it has terms of its own, which are to be read before it is used or passed on"
-# What a word of a licence, or its beginning, tells: the first one that is there, whatever else the licence says.
+# What a word of a licence, or its beginning, tells: the first one that is there decides.
 _RESTRICTIONS = (
     (
         r"agpl\w*|affero",

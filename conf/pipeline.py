@@ -61,7 +61,7 @@ class Resources:
 class PipelineConfig:
     """Everything that decides what a run computes, and what it may use.
 
-    `stages`: what to run; whatever these stages need is added.
+    `stages`: what to run; what these stages need is added.
     `unit_frames`: the grid of frame numbers in which work is handed out; no result depends on it.
     `when`: for a stage that shows frames to a model, the SQL condition that chooses them, on columns of the stages
     before it: `when: {annotate: "curation.keep and quality.luma_mean > 40"}`, or `--set when.annotate="…"`.
@@ -127,7 +127,7 @@ class PipelineConfig:
         return [*found, *self._circles()]
 
     def wrong_rules(self) -> list[str]:
-        """Return what is wrong with rules, each by itself, whatever else is set."""
+        """Return what is wrong with rules, each by itself, independent of other settings."""
         return [problem for stage in self.when for problem in self._wrong_rule(stage)]
 
     def _needs(self, stage: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ import schemas
 TABLES: Mapping[str, schemas.Table] = {
     table.name: table for table in schemas.ALL if table.per_frame or table.of_intervals or table is schemas.STREAMS
 }
-"""The tables that a rule may name: one row per frame, the interval that a frame lies in, or its stream."""
+"""The tables that a rule may name: one row per frame, the interval that a frame is in, or its stream."""
 
 _KEYS = frozenset({*schemas.FRAME_KEY})
 _HIDDEN = frozenset({"stage_key", "input_id"})
@@ -258,7 +258,7 @@ def _joined(table: schemas.Table, source: str, frames: str) -> str:
     if table is schemas.STREAMS:
         return f"LEFT JOIN (SELECT * FROM {source}) AS {table.name} ON {table.name}.stream_id = frames.stream_id"
     if table.of_intervals:
-        # The last interval that began by the frame is the one that it lies in, if that has not ended by then.
+        # The last interval that began by the frame is the one that holds it, unless that has ended before.
         source = (
             f"SELECT i.*, f.frame_idx FROM (SELECT * FROM {frames}) AS f ASOF JOIN (SELECT * FROM {source}) AS i "
             "ON f.stream_id = i.stream_id AND f.frame_idx >= i.start_idx WHERE f.frame_idx <= i.end_idx"

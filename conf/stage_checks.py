@@ -42,5 +42,5 @@ def budget_of_calls(config: PipelineConfig, name: str) -> list[str]:
     if name in config.stages and not config.route.budget_vlm:
         found.append(f"route.budget_vlm: the stage {name} asks about no frame; expected a number above 0")
     if config.route.budget_vlm and "route" in config.closed_stages and name not in config.stages:
-        found.append(f"route.budget_vlm: nobody asks about these frames; expected the stage {name} among stages")
+        found.append(f"route.budget_vlm: no stage sends these frames; expected the stage {name} among stages")
     return found

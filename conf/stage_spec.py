@@ -119,7 +119,7 @@ class Finds:
 
 @dataclass(frozen=True)
 class ModelWork:
-    """How a model stage gets its model, which frames that is shown, and what is said of it.
+    """How a model stage gets its model, which frames it sees, and how it is described.
 
     `weights` is the way in which they are resolved before any work, see `jobs/stages/model_sources.py`: there are
     `none`; a `folder` as transformers writes it, of one of `kinds` (type in its `config.json` to class); an `open_clip`
@@ -128,7 +128,7 @@ class ModelWork:
     `make` returns what makes the model, given the number of its threads. Its first section of parameters is `section`.
 
     `shown`: single `frames`; `objects`, the frames on which the first stage that is read has found some, with these;
-    `stretches` of frames after such a frame. `like` is another stage that chooses the frames; with `route` they are
+    `stretches`: the frames after such a frame. `like` is another stage that chooses the frames; with `route` they are
     those that the stage `route` sends there, and its objects count in place of the first detector's; `kept_setting` is
     a key whose value `kept` leaves only those that curation keeps.
     `context_setting` names the key for how many frames before each come along.
@@ -199,7 +199,7 @@ class StageSpec:
     of a detector, `conf/detectors.py` has them. `params` are the other part. `version` is raised by hand where a
     library changes results that the code does not show.
     `reads`: the stages whose rows it reads, in the order of the key; `after`: stages that only have to run before it.
-    `optional`: it runs only where it is asked for, or where `joins` says so, given the stages that run.
+    `optional`: it runs only where it is requested, or where `joins` says so, given the stages that run.
     `of_pairs`: a row also depends on the frame before. `packages` have to be installed, from the extra `extra`.
     `checks` return what is wrong with values of the configuration that are each right by themselves; they are given the
     name of the stage, and called whether it runs or not.

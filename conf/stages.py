@@ -1,4 +1,4 @@
-"""Declarations of all stages, in the order in which they run: what each reads, and whether it runs unasked.
+"""Declarations of all stages, in the order in which they run: what each reads and writes, and when it runs.
 
 Embeddings of kept frames come after curation.
 """
@@ -318,7 +318,7 @@ MODEL_STAGES = frozenset(spec.name for spec in STAGES if spec.kind == "model")
 """The stages that show frames to a model."""
 
 OPTIONAL_STAGES = frozenset(spec.name for spec in STAGES if spec.optional)
-"""The stages that run only where they are asked for."""
+"""The stages that run only where they are requested."""
 
 
 def spec_of(table: schemas.Table) -> StageSpec | None:

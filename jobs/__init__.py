@@ -1,1 +1,1 @@
-"""What runs: stages, plans, the engine, the store, queries, exports, reports and the command line."""
+"""What runs: inputs, stages, engine, store, queries, datasets, jobs and the command line."""

@@ -103,7 +103,7 @@ def compare(view: View, stream_id: str, planted: Planted) -> list[Check]:
         _check("corrupt files", planted.corrupt, with_reason("corrupt")),
     ]
     idle = view.lazy("idle").filter(mine).select("start_idx", "end_idx").collect()
-    checks.append(_check("idle stretches", set(planted.idle), set(idle.iter_rows())))
+    checks.append(_check("idle intervals", set(planted.idle), set(idle.iter_rows())))
     streams = view.lazy("streams").filter(mine).collect()
     gaps = {(gap["start"], gap["end"]) for gap in streams["gaps"].to_list()[0]}
     checks.append(_check("gaps in the numbering", set(planted.gaps), gaps))

@@ -11,7 +11,7 @@ from transforms.curate.duplicates.vector_groups import join_nearest
 
 
 def main() -> None:
-    """Group a few frames in every way. What is compiled for that is kept beside the modules."""
+    """Group a few frames in every way. What is compiled for that is kept next to the modules."""
     nobody = np.empty(0, np.int64)
     hashes = np.arange(2, dtype=np.uint64)
     before = np.arange(-1, 1)

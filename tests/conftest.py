@@ -1,8 +1,9 @@
-"""What several tests need: one engine per session, small streams, and real data where it is at hand."""
+"""What several tests need: one engine per session, small streams, and real data where it is installed."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,9 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 # Nor does a cluster give up.
 os.environ.update(PATIENT)
+# Thousands of processes are started, each of which would compile all of our modules.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 pytest_plugins = ["tests.marks"]
 
@@ -128,5 +132,5 @@ def real_data() -> Path:
     """The folder of real frames that `$WINNOW_TEST_DATA` names."""
     named = os.environ.get("WINNOW_TEST_DATA")
     if not named or not Path(named).is_dir():
-        pytest.skip("real frames are not at hand: set WINNOW_TEST_DATA to their folder")
+        pytest.skip("real frames are not available: set WINNOW_TEST_DATA to their folder")
     return Path(named)

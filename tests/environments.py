@@ -1,4 +1,4 @@
-"""Environments for programs that cannot share ours, made once, beside `.venv`."""
+"""Environments for programs that cannot share ours, made once, next to `.venv`."""
 
 from __future__ import annotations
 

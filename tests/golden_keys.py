@@ -35,7 +35,10 @@ _EVERY_STAGE = "stages=[media, track, annotate, second, route, larger, escalate]
 
 def golden() -> dict[str, dict[str, Any]]:
     """Return the keys of every built-in profile, those of a pipeline of most stages, and the code of models."""
-    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, {"SKIP_VLM": "1"}):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.dict(os.environ, {"SKIP_VLM": "1", "XDG_CACHE_HOME": folder}),
+    ):
         weights = write_end_to_end(Path(folder) / "red.onnx", names={0: "none", 1: "red"})
         other = write_end_to_end(Path(folder) / "other.onnx", batch="N", names={0: "none", 1: "red"})
         vectors = Path(folder) / "clip"

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 import schemas
 from conf import load
-from jobs.cli.app import app
+from jobs.cli.program import program
 from jobs.core.errors import UserError
 from jobs.ingest.catalogue import IngestOverrides
 from jobs.records.run_record import RunRecord
@@ -83,10 +83,17 @@ def assert_same_tables(one: Workspace, other: Workspace, without: Sequence[str] 
 
 
 def assert_one_live_row(workspace: Workspace) -> None:
-    """Assert that no key has two rows in any stage table, of whatever configuration."""
+    """Assert that no key has two rows in any stage table, of any configuration."""
     for table in STAGE_TABLES:
         every = View.of(workspace).lazy(f"{table.name}_all").collect()
         assert every.height == every.unique(table.key).height, table.name
+
+
+def log_events(log: Path, n: int) -> list[dict[str, Any]]:
+    """Return the last `n` events of a log of JSON lines, oldest first; none where there is no log."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    # The last line may still be being written.
+    return [json.loads(line) for line in lines[-n:] if line.endswith("}")]
 
 
 def write_hiding(folder: Path, are_modules: bool) -> None:
@@ -106,7 +113,7 @@ def write_pictures(folder: Path, pictures: Iterable[npt.NDArray[np.uint8]], star
 
 
 def noise(seed: int, height: int = 90, width: int = 160) -> npt.NDArray[np.uint8]:
-    """Return a textured grey picture that resembles that of no other seed."""
+    """Return a textured grey image that resembles that of no other seed."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (9, 16), dtype=np.uint8)
     large = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -141,7 +148,7 @@ def write_clip(
     turn: int = 0,
     options_too: dict[str, str] | None = None,
 ) -> Path:
-    """Write (H, W) uint8 pictures as a clip, 25 per second unless times are given, a keyframe every `gop` frames.
+    """Write (H, W) uint8 images as a clip, 25 per second unless times are given, a keyframe every `gop` frames.
 
     `options_too` are options of the encoder.
     """
@@ -167,7 +174,7 @@ def write_clip(
 
 
 def scenery(n: int, height: int = 90, width: int = 160) -> list[npt.NDArray[np.uint8]]:
-    """Return the pictures of a camera that moves over a still scene, two pixels per frame."""
+    """Return the images of a camera that moves over a still scene, two pixels per frame."""
     ground = cv2.GaussianBlur(noise(7, height, width + 2 * n), (0, 0), 2)
     ground = cv2.normalize(ground, None, 20, 235, cv2.NORM_MINMAX).astype(np.uint8)
     return [np.ascontiguousarray(ground[:, 2 * i : 2 * i + width]) for i in range(n)]
@@ -222,7 +229,7 @@ def is_gone(pid: int) -> bool:
 
 def winnow(*words: object) -> Result:
     """Call the program in this process."""
-    return CliRunner().invoke(app, [str(word) for word in words])
+    return CliRunner().invoke(program(), [str(word) for word in words])
 
 
 def said(result: Result) -> Any:

@@ -23,7 +23,7 @@ _DECLARES_STAGES = {"conf/stages.py", "conf/stage_checks.py"}
 _NO_STAGES = {
     ("jobs/analysis/labels.py", "frames"): "a kind of label",
     ("jobs/analysis/report.py", "idle"): "a reason to drop a frame",
-    ("jobs/cli/print_diff.py", "frames"): "a count beside reasons",
+    ("jobs/cli/print_diff.py", "frames"): "a count among reasons",
     ("jobs/cli/watch.py", "frames"): "the head of a column",
 }
 _BY_SUBJECT = {
@@ -70,7 +70,7 @@ def _modules() -> Iterator[str]:
 
 
 def _class_names() -> Iterator[str]:
-    """No two public classes of one name: a name stands for one thing, whichever module it is imported from."""
+    """No two public classes of one name: a name means one thing, whichever module it is imported from."""
     first: dict[str, Path] = {}
     for path in _sources(*_ROOMS):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
@@ -81,7 +81,7 @@ def _class_names() -> Iterator[str]:
 
 
 def _tests() -> Iterator[str]:
-    """Tests mirror the tree: a test file stands for the module, or the command, that it is named after."""
+    """Tests mirror the tree: a test file belongs to the module, or the command, that it is named after."""
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         below = path.relative_to(ROOT / "tests")
         module = ROOT / below.parent / f"{below.stem.removeprefix('test_')}.py"

@@ -90,7 +90,7 @@ def without_ray() -> dict[str, str]:
 
 
 def without_keys(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment in which nothing is said of an object store."""
+    """Return an environment without any setting of an object store."""
     return {name: value for name, value in environment.items() if not name.startswith("AWS_")}
 
 
@@ -98,7 +98,7 @@ def without_keys(environment: Mapping[str, str]) -> dict[str, str]:
 def head(*options: str, **more: str) -> Iterator[tuple[str, str]]:
     """Start a cluster as the documentation says, in an environment with something more; return its two addresses.
 
-    They are that of the cluster and that of its dashboard, which may take a while longer, if it is asked for.
+    They are that of the cluster and that of its dashboard, which may take a while longer, if it is requested.
     """
     programs = Path(sys.executable).parent
     with apart() as environment:
@@ -152,7 +152,7 @@ def _group(
 
 
 def free_ports(n: int) -> list[int]:
-    """Return ports of this machine that nobody listens at."""
+    """Return ports of this machine without a listener."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
     ports = [s.getsockname()[1] for s in sockets]
     for each in sockets:
@@ -163,7 +163,7 @@ def free_ports(n: int) -> list[int]:
 @contextmanager
 def apart() -> Iterator[dict[str, str]]:
     """Return an environment in which a cluster leaves no note that other programs of this machine would follow."""
-    # Sockets lie in it, whose paths must be short.
+    # Sockets are in it, whose paths must be short.
     with tempfile.TemporaryDirectory(prefix="wn", dir="/tmp", ignore_cleanup_errors=True) as folder:
         # On a busy machine workers that stand back behind every other process hardly get to run at all.
         own = {"RAY_TMPDIR": folder, "RAY_worker_niceness": "0"}

@@ -20,7 +20,7 @@ def main() -> None:
         command = [sys.executable, "-m", "jobs.cli", "demo", "--json", "--out", place]
         subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
         os.environ["WINNOW_WORKSPACE"] = f"{place}/tables"
-        # The kernel is this interpreter, whatever kernels are installed elsewhere.
+        # The kernel is this interpreter, also where other kernels are installed.
         os.environ["JUPYTER_PATH"] = str(Path(sys.prefix) / "share/jupyter")
         for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
             notebook = nbformat.read(path, as_version=4)

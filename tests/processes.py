@@ -32,7 +32,7 @@ def start(
 ) -> subprocess.Popen[str]:
     """Start `winnow run` as a process of its own on a cluster; if none is named, on the session's Ray.
 
-    `alone`, it has no more than processes of its own, as a small run has that is asked for by hand: no engine.
+    `alone`, it has no more than processes of its own, as a small run has that is started by hand: no engine.
     """
     command = [sys.executable, "-m", "jobs.cli", "run", "--json", "--workspace", str(workspace), *options]
     command += [part for path in inputs for part in ("--input", str(path))]
@@ -44,7 +44,7 @@ def start(
 
 
 def resume(workspace: Path, job_id: str, verb: str = "resume", alone: bool = False) -> subprocess.Popen[str]:
-    """Start `winnow job resume`, or another verb that goes on, as `start` does."""
+    """Start `winnow job resume`, or another verb that continues, as `start` does."""
     command = [sys.executable, "-m", "jobs.cli", "job", verb, job_id, "--json", "--workspace", str(workspace)]
     if not alone:
         command += ["--ray-address", ray.get_runtime_context().gcs_address]

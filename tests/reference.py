@@ -18,7 +18,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 import schemas
 from conf import PipelineConfig
-from jobs.cli.app import app
+from jobs.cli.program import program
 
 ROOT = Path(__file__).parents[1]
 _NOTE = "<!-- Written by `make docs` from the code. -->\n"
@@ -98,7 +98,7 @@ def commands() -> list[tuple[str, Callable[..., Any]]]:
             assert group.typer_instance is not None
             visit(f"{path} {group.name}", group.typer_instance)
 
-    visit("winnow", app)
+    visit("winnow", program())
     return found
 
 

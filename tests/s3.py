@@ -78,7 +78,7 @@ def upload(folder: Path, uri: str) -> str:
 
 
 def keys(uri: str) -> list[str]:
-    """Return what lies below a prefix, relative to it."""
+    """Return what is below a prefix, relative to it."""
     return [entry.uri.removeprefix(f"{uri}/") for entry in object_store.listing(uri)]
 
 
@@ -113,7 +113,7 @@ class Flaky:
 
 @contextmanager
 def flaky(behind: str) -> Iterator[Flaky]:
-    """Start a proxy before a server; it passes everything on until it is asked for something else."""
+    """Start a proxy before a server; it passes everything on until a test sets a fault."""
     host = behind.removeprefix("http://")
     rules = Flaky("")
 

@@ -53,7 +53,7 @@ def start(place: Place, source: str, *options: str, **environment: str) -> subpr
     )
 
 
-def test_machines_without_keys_are_lent_those_of_the_run_and_nobody_can_read_them(
+def test_machines_without_keys_use_those_of_the_run_and_no_other_process_reads_them(
     bucket: str, machines: Machines, frames: Path, on_disk: Workspace
 ) -> None:
     root = Workspace.at(f"{bucket}/tables").root
@@ -100,7 +100,7 @@ def held_store(s3_server: str) -> Iterator[HeldStore]:
             release.set()
 
 
-def test_a_run_that_is_paused_from_elsewhere_goes_on_without_computing_anything_twice(
+def test_a_run_paused_from_another_machine_resumes_without_computing_twice(
     bucket: str, held_store: HeldStore, frames: Path, on_disk: Workspace
 ) -> None:
     root = Workspace.at(f"{bucket}/tables").root
@@ -127,7 +127,7 @@ def test_a_run_that_is_paused_from_elsewhere_goes_on_without_computing_anything_
     assert_same_tables(there, on_disk, PLACE)
 
 
-def test_a_run_that_is_cancelled_from_elsewhere_leaves_rows_that_the_next_one_finds(
+def test_a_run_cancelled_from_another_machine_leaves_rows_for_the_next_one(
     bucket: str, held_store: HeldStore, frames: Path, on_disk: Workspace
 ) -> None:
     root = Workspace.at(f"{bucket}/tables").root

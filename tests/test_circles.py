@@ -68,18 +68,18 @@ def as_annotated(tasks: list[dict[str, Any]]) -> bytes:
     ).encode()
 
 
-def test_there_is_enough_of_everything() -> None:
+def test_the_round_trip_sample_has_every_kind_of_object() -> None:
     assert N == 600
     assert len(KINDS) * 60 == N
 
 
-def test_through_cvat() -> None:
+def test_objects_survive_a_round_trip_through_cvat() -> None:
     files = cvat_files(frames(), objects())
     assert files == cvat_files(frames(), objects())
     check_untouched(read_cvat(files["annotations.xml"]))
 
 
-def test_through_label_studio() -> None:
+def test_objects_survive_a_round_trip_through_label_studio() -> None:
     files = labelstudio_files(frames(), objects(), "/data/local-files/?d=")
     assert files == labelstudio_files(frames(), objects(), "/data/local-files/?d=")
     check_untouched(read_labelstudio(as_annotated(json.loads(files["tasks.json"]))))
@@ -90,7 +90,7 @@ def sent_coco() -> tuple[dict[str, Any], dict[str, str]]:
     return json.loads(files["annotations.json"]), json.loads(files["ids.json"])
 
 
-def test_through_coco() -> None:
+def test_objects_survive_a_round_trip_through_coco() -> None:
     document, ids = sent_coco()
     check_untouched(read_review_coco(json.dumps(document).encode(), ids))
 
@@ -98,7 +98,7 @@ def test_through_coco() -> None:
 @pytest.mark.parametrize(
     "drops", [("winnow_id", "attributes"), ("winnow_id", "attributes", "track_id", "text", "score")]
 )
-def test_through_a_tool_that_renumbers_and_drops_what_it_does_not_know(drops: tuple[str, ...]) -> None:
+def test_objects_survive_a_tool_that_renumbers_and_drops_unknown_fields(drops: tuple[str, ...]) -> None:
     document, ids = sent_coco()
     turned = [each["id"] for each in document["annotations"] if each["attributes"].get("rotation")]
     random.Random(5).shuffle(document["annotations"])
@@ -115,7 +115,7 @@ def test_through_a_tool_that_renumbers_and_drops_what_it_does_not_know(drops: tu
         check_untouched(read_review_coco(json.dumps(document).encode(), numbers))
 
 
-def test_a_box_that_moved_keeps_its_track_whatever_its_number() -> None:
+def test_a_moved_box_keeps_its_track_when_tools_renumber_it() -> None:
     document, ids = sent_coco()
     document["annotations"].reverse()
     for number, each in enumerate(document["annotations"], 1):
@@ -162,7 +162,7 @@ Dataset.import_from(sys.argv[1], "cvat").export(sys.argv[2], "cvat", save_media=
 
 
 @pytest.mark.process
-def test_through_cvat_as_datumaro_reads_and_writes_it(tmp_path: Path, datumaro: Path) -> None:
+def test_objects_survive_a_round_trip_through_cvat_in_datumaro(tmp_path: Path, datumaro: Path) -> None:
     black = cv2.imencode(".jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))[1].tobytes()
     for name in frames()["file_name"].to_pylist():
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -173,7 +173,7 @@ def test_through_cvat_as_datumaro_reads_and_writes_it(tmp_path: Path, datumaro: 
 
 
 @pytest.mark.process
-def test_through_coco_as_datumaro_reads_and_writes_it(tmp_path: Path, datumaro: Path) -> None:
+def test_objects_survive_a_round_trip_through_coco_in_datumaro(tmp_path: Path, datumaro: Path) -> None:
     document, ids = sent_coco()
     for folder in ("images", "annotations"):
         (tmp_path / "in" / folder).mkdir(parents=True)

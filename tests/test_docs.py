@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from jobs.cli.app import app
+from jobs.cli.program import program
 from jobs.core.errors import UserError
 from jobs.engine.ray_engine import Engine
 from tests.helpers import copy_stream, noise, write_noise_stream, write_pictures
@@ -52,7 +52,7 @@ def assert_happens(command: Command, where: str) -> None:
         # What the target runs, without installing anything once more.
         words = {"demo": ["winnow", "demo"]}[words[1]]
     assert words[0] == "winnow", f"{where}: {command.line}"
-    result = CliRunner().invoke(app, words[1:], env={"COLUMNS": "120"})
+    result = CliRunner().invoke(program(), words[1:], env={"COLUMNS": "120"})
     code = result.exception.exit_code if isinstance(result.exception, UserError) else result.exit_code
     assert code == expected, f"{where}: {command.line}\n{result.output}\n{result.exception!r}"
     problems = result.exception.problems if isinstance(result.exception, UserError) else []
@@ -77,7 +77,7 @@ def place(tmp_path: Path, sample_folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_what_the_documents_show_is_what_happens(document: Path, place: Path, engine: Engine) -> None:
+def test_examples_in_documents_give_the_shown_output(document: Path, place: Path, engine: Engine) -> None:
     names: dict[str, object] = {}
     for number, (kind, text) in enumerate(_BLOCK.findall(document.read_text(encoding="utf-8")), 1):
         where = f"{document.name}, block {number}"

@@ -11,7 +11,7 @@ import pytest
 import typer.main
 import yaml
 
-from jobs.cli.app import app
+from jobs.cli.program import program
 from tests.reference import ROOT
 
 # Of the version ray.io/v1 of KubeRay's resources.
@@ -49,16 +49,16 @@ def test_every_field_is_one_that_kuberay_knows(documents: list[dict[str, Any]]) 
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
 
 
-def test_its_command_is_one_of_the_program(documents: list[dict[str, Any]]) -> None:
-    program, name, *words = shlex.split(documents[0]["spec"]["entrypoint"])
-    assert program == "winnow"
-    command = typer.main.get_command(app)
+def test_the_kuberay_command_is_a_command_of_the_program(documents: list[dict[str, Any]]) -> None:
+    prog, name, *words = shlex.split(documents[0]["spec"]["entrypoint"])
+    assert prog == "winnow"
+    command = typer.main.get_command(program())
     context = command.make_context("winnow", [name, *words], resilient_parsing=True)
     known = {option for parameter in command.get_command(context, name).params for option in parameter.opts}  # type: ignore[attr-defined]
     assert {word for word in words if word.startswith("--")} <= known
 
 
-def test_its_ray_is_one_that_the_program_takes(documents: list[dict[str, Any]]) -> None:
+def test_the_kuberay_version_of_ray_is_supported(documents: list[dict[str, Any]]) -> None:
     major, minor, _ = documents[0]["spec"]["rayClusterSpec"]["rayVersion"].split(".")
     wanted = next(r for r in requires("winnow") or () if r.startswith("ray[data]"))
     least, limit = (re.search(rf"{sign}2\.(\d+)", wanted) for sign in (">=", "<"))

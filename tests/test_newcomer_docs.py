@@ -46,11 +46,11 @@ def test_every_make_target_that_is_named_exists() -> None:
     assert {n for n in named if not re.search(rf"^{n}:", makefile, re.MULTILINE)} == set()
 
 
-def test_every_room_is_on_the_map() -> None:
+def test_every_folder_is_in_the_architecture_document() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     rooms = [f"{top}/{d.name}/" for top in ("jobs", "transforms") for d in (ROOT / top).iterdir() if d.is_dir()]
     assert [room for room in rooms if "__pycache__" not in room and f"`{room}`" not in text] == []
 
 
-def test_the_map_is_short() -> None:
+def test_the_architecture_document_is_short() -> None:
     assert len((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").splitlines()) <= 200

@@ -1,4 +1,4 @@
-"""Workspace and inputs in a bucket: the same as on disk, for one and for several, whatever the store does."""
+"""Workspace and inputs in a bucket: the same as on disk, for one and for several, with every fault of the store."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from tests.helpers import (
 from tests.waiting import ended
 from transforms.io import object_store
 
-# Where frames lie, and when they were written, differs by nature.
+# Where frames are, and when they were written, differs by nature.
 PLACE = ("uri", "mtime_ns", "stat_id")
 # Of every table there are requests; one stage is enough where the store, not the stage, is tested.
 FEW = "stages=[quality]"
@@ -358,7 +358,7 @@ def enforce(server: str, after: str) -> None:
     urllib.request.urlopen(asked).close()
 
 
-def test_what_is_not_there_is_said_before_any_work(
+def test_missing_buckets_and_objects_are_reported_before_any_work(
     bucket: str, frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (problem,) = problems(winnow("run", "-w", "s3://no-such-bucket/x", "--input", frames))

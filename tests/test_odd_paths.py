@@ -13,7 +13,7 @@ ODD = "a b#c?ü{d}[e]*=f 100% & 'g'"
 
 
 @pytest.mark.usefixtures("engine")
-def test_the_whole_way_from_frames_to_a_dataset(tmp_path: Path, sample_folder: Path) -> None:
+def test_all_commands_work_with_odd_paths(tmp_path: Path, sample_folder: Path) -> None:
     here = tmp_path / ODD / "date=2024-01-15"
     cam = copy_stream(sample_folder, here / "cam ü=1")
     place = ("--workspace", here / "tables")

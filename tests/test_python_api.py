@@ -40,7 +40,7 @@ def examples() -> Iterator[doctest.DocTest]:
 
 
 @pytest.mark.parametrize("example", list(examples()), ids=lambda example: example.name)
-def test_what_a_docstring_shows_is_what_happens(example: doctest.DocTest, place: Path) -> None:
+def test_examples_in_docstrings_give_the_shown_results(example: doctest.DocTest, place: Path) -> None:
     said: list[str] = []
     runner = doctest.DocTestRunner(optionflags=doctest.IGNORE_EXCEPTION_DETAIL | doctest.NORMALIZE_WHITESPACE)
     assert runner.run(example, out=said.append).failed == 0, "".join(said)
@@ -58,7 +58,7 @@ def test_importing_the_package_imports_no_library() -> None:
     assert set(found) - sys.stdlib_module_names <= {"winnow", "__main__", "_distutils_hack", "distutils-precedence"}
 
 
-def test_neither_torch_nor_ray_is_imported_for_reading(place: Path) -> None:
+def test_reading_tables_imports_neither_torch_nor_ray(place: Path) -> None:
     program = "import sys, winnow; winnow.open().sql('SELECT 1'); print({'ray', 'torch', 'typer'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=place)
     assert found.stdout == "set()\n"

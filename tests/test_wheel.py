@@ -62,7 +62,7 @@ def names(wheel: Path) -> set[str]:
 
 
 def imported(*path: Path, cwd: Path) -> dict[str, object]:
-    """Import what lies in some folders, in a process of its own, and return what it is."""
+    """Import what is in some folders, in a process of its own, and return what it is."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))}
     command = [sys.executable, "-P", "-c", IMPORTED]
     found = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
@@ -88,7 +88,7 @@ def test_the_wheel_has_all_that_is_ours_and_nothing_else(wheel: Path) -> None:
     assert any(name.startswith("jobs/analysis/templates/") for name in found)
 
 
-def test_it_is_imported_from_where_it_is_unpacked(wheel: Path, tmp_path: Path) -> None:
+def test_an_unpacked_wheel_is_imported_from_its_folder(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     with ZipFile(wheel) as archive:
         archive.extractall(site)
@@ -107,7 +107,7 @@ def test_the_command_starts_in_the_package(wheel: Path) -> None:
         assert archive.read(name).decode().split() == ["[console_scripts]", "winnow", "=", "winnow.__main__:main"]
 
 
-def test_what_is_sent_to_a_cluster_has_the_same_files(wheel: Path, tmp_path: Path) -> None:
+def test_the_package_sent_to_a_cluster_has_the_files_of_the_wheel(wheel: Path, tmp_path: Path) -> None:
     sent = names(write_wheel(tmp_path))
     assert {n for n in sent if ".dist-info/" not in n} == {n for n in names(wheel) if ".dist-info/" not in n}
 

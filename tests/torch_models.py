@@ -16,12 +16,12 @@ SIDE = 64
 
 
 def colored(seed: int, height: int = 90, width: int = 160) -> npt.NDArray[np.uint8]:
-    """Return a textured picture that resembles that of no other seed."""
+    """Return a textured image that resembles that of no other seed."""
     return np.stack([noise(seed + 100 * channel, height, width) for channel in range(3)], axis=2)
 
 
 def write_dfine(folder: Path, seed: int = 0) -> Path:
-    """Write a D-FINE of 125,000 weights that sees pictures at 64x64."""
+    """Write a D-FINE of 125,000 weights that sees images at 64x64."""
     from transformers import DFineConfig, DFineForObjectDetection, HGNetV2Config, RTDetrImageProcessor
 
     backbone = HGNetV2Config(
@@ -72,7 +72,7 @@ def _written(folder: Path, make: Any, processor: Any, seed: int, larger: float =
     torch.manual_seed(seed)
     model = make().eval()
     with torch.no_grad():
-        # Trained weights are not all of one size either; without this, whatever is seen looks the same.
+        # Trained weights are not all of one size either; without this, all frames look the same.
         for name, parameter in model.named_parameters():
             if parameter.ndim > 1:
                 parameter.mul_(larger * (1000 if looks and looks in name else 1))
@@ -82,7 +82,7 @@ def _written(folder: Path, make: Any, processor: Any, seed: int, larger: float =
 
 
 def write_blip(folder: Path, seed: int = 0) -> Path:
-    """Write a BLIP captioner of 60,000 weights and forty words that sees pictures at 32x32."""
+    """Write a BLIP captioner of 60,000 weights and forty words that sees images at 32x32."""
     from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration, BlipImageProcessor, BlipProcessor
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", *(f"word{n}" for n in range(33)), "a"]
@@ -114,7 +114,7 @@ def write_blip(folder: Path, seed: int = 0) -> Path:
 
 
 def write_sam2(folder: Path, seed: int = 0) -> Path:
-    """Write a SAM 2 of 300,000 weights that sees pictures at 128x128."""
+    """Write a SAM 2 of 300,000 weights that sees images at 128x128."""
     from transformers import Sam2Config, Sam2ImageProcessor, Sam2Model, Sam2Processor
 
     side = 128
@@ -141,7 +141,7 @@ def write_sam2(folder: Path, seed: int = 0) -> Path:
 
 
 def write_sam2_video(folder: Path, seed: int = 0) -> Path:
-    """Write a SAM 2 of 1,300,000 weights that sees pictures at 128x128 and remembers two of them, three as pointers.
+    """Write a SAM 2 of 1,300,000 weights that sees images at 128x128 and remembers two of them, three as pointers.
 
     What it remembers of a frame has 64 channels in every SAM 2, and half as many as what it sees or fewer.
     """
@@ -218,7 +218,7 @@ _WORDS = 54
 
 
 def write_owl(folder: Path, seed: int = 0) -> Path:
-    """Write an OWLv2 of 60,000 weights that sees pictures at 64x64, and sixteen letters."""
+    """Write an OWLv2 of 60,000 weights that sees images at 64x64, and sixteen letters."""
     from transformers import Owlv2Config, Owlv2ForObjectDetection, Owlv2ImageProcessor, Owlv2Processor
 
     small = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -230,7 +230,7 @@ def write_owl(folder: Path, seed: int = 0) -> Path:
 
 
 def write_sam3(folder: Path, seed: int = 0) -> Path:
-    """Write a SAM 3 of a few hundred thousand weights that sees pictures at 112x112."""
+    """Write a SAM 3 of a few hundred thousand weights that sees images at 112x112."""
     from transformers import Sam3Config, Sam3ImageProcessor, Sam3Model, Sam3Processor
 
     side = 112

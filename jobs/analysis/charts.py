@@ -148,8 +148,8 @@ def histogram(values: Array, title: str, limits: Sequence[Limit], log: bool = Fa
         share = float(scale.shares(limit.value))
         x = 8 + share * (width - 16)
         parts.append(f"<line class='limit' x1='{x:.1f}' x2='{x:.1f}' y1='18' y2='{height - 16}'/>")
-        side, beside = (" end", -3) if share > 1 / 2 else ("", 3)
-        place = f"x='{x + beside:.1f}' y='{26 + 11 * number}'"
+        side, offset = (" end", -3) if share > 1 / 2 else ("", 3)
+        place = f"x='{x + offset:.1f}' y='{26 + 11 * number}'"
         parts.append(f"<text class='axis{side} of-limit' {place}>{limit.label}</text>")
     parts.append(f"<text class='axis' x='8' y='{height - 3}'>{_number(scale.low)}</text>")
     parts.append(f"<text class='axis end' x='{width - 8}' y='{height - 3}'>{_number(scale.high)}</text>")

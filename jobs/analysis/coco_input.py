@@ -11,7 +11,7 @@ from typing import Any
 
 from jobs.core.choices import IouType
 from jobs.core.errors import UserError, one_line
-from transforms.formats.coco_rle import checked_segmentation
+from transforms.formats.coco_rle import checked_segmentation, shortened
 
 _SHOWN = 10
 _SIZE = ("width", "height")
@@ -87,12 +87,12 @@ def _record_problems(document: Mapping[str, Any], kind: IouType) -> Iterator[str
     """Yield the problems of the images, categories and objects of a ground-truth file."""
     for number, image in enumerate(document["images"], 1):
         if not isinstance(image, dict) or "id" not in image or not isinstance(image.get("file_name"), str):
-            yield f"image {number}: expected an object with id and file_name, found {_short(image)}"
+            yield f"image {number}: expected an object with id and file_name, found {shortened(image)}"
         elif kind == "segm" and not all(_is_size(image.get(name)) for name in _SIZE):
-            yield f"image {number}: expected width and height from 1, which masks need, found {_short(image)}"
+            yield f"image {number}: expected width and height from 1, which masks need, found {shortened(image)}"
     for number, category in enumerate(document["categories"], 1):
         if not isinstance(category, dict) or "id" not in category or not isinstance(category.get("name"), str):
-            yield f"category {number}: expected an object with id and name, found {_short(category)}"
+            yield f"category {number}: expected an object with id and name, found {shortened(category)}"
     images = {_hashable(i.get("id")): i for i in document["images"] if isinstance(i, dict)}
     categories = {_hashable(c.get("id")) for c in document["categories"] if isinstance(c, dict)}
     for number, row in enumerate(document["annotations"], 1):
@@ -111,7 +111,7 @@ def _name_problems(document: Mapping[str, Any]) -> Iterator[str]:
 
 def _row_problems(row: Any, images: Mapping[Any, Any], categories: set[Any], kind: IouType) -> list[str]:
     if not isinstance(row, dict):
-        return [f"expected an object, found {_short(row)}"]
+        return [f"expected an object, found {shortened(row)}"]
     problems = []
     image = images.get(_hashable(row.get("image_id")))
     if image is None:
@@ -125,7 +125,7 @@ def _row_problems(row: Any, images: Mapping[Any, Any], categories: set[Any], kin
     elif box is not None and not (
         isinstance(box, list) and len(box) == 4 and all(_is_number(v) for v in box) and min(box[2:]) >= 0
     ):
-        problems.append(f"bbox: expected x, y, width and height with sizes from 0, found {_short(box)}")
+        problems.append(f"bbox: expected x, y, width and height with sizes from 0, found {shortened(box)}")
     if kind == "segm":
         problems += _mask_problems(row.get("segmentation"), image or {})
     return problems
@@ -152,11 +152,6 @@ def _is_number(value: Any) -> bool:
 
 def _hashable(value: Any) -> Any:
     return value if isinstance(value, (int, str)) else None
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def _kind(value: Any) -> str:

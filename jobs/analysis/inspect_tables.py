@@ -41,7 +41,7 @@ def runs(store: Store) -> list[dict[str, Any]]:
 
 
 def _asked(store: Store, job_id: str) -> str:
-    """Return what a run was asked to do for its parent, in words."""
+    """Return how a run derives from its parent, in words."""
     for record in JobLog(store.root, job_id).records():
         replay = record.data.get("request", {}).get("replay")
         if replay:

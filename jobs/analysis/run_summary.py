@@ -62,7 +62,7 @@ def stream_remarks(row: Mapping[str, Any], ids: Mapping[tuple[str, str | None], 
     remarks: list[str] = []
     if not row["n_frames"]:
         other = ids.get((row["uri"], row.get("part")))
-        where = f"are those of stream {other} now" if other else "are gone"
+        where = f"are those of stream {other} now" if other else "are missing"
         remarks.append(f"its frames {where}, its rows were deleted")
     if row.get("naming") and row["naming"] != LAST_NUMBER.text:
         remarks.append(f"names are read as {row['naming']}")

@@ -1,4 +1,4 @@
-"""Verdicts of each stream in a line, with the threshold that decides where nearly all of its frames are dropped."""
+"""One line per stream on its verdicts, with the threshold that dropped nearly all of its frames."""
 
 from __future__ import annotations
 

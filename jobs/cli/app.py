@@ -1,37 +1,10 @@
-"""The program `winnow`."""
+"""The end of every command: results on standard output, errors as lines, and an exit code."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-import typer
-
-from jobs.cli import (
-    demo,
-    doctor,
-    evaluate,
-    export,
-    gateway,
-    inspection,
-    job,
-    models,
-    profiles,
-    release,
-    report,
-    review,
-    run,
-    schedule,
-    select_frames,
-    serve_models,
-    sql,
-    submit,
-    tables,
-    top,
-    train,
-    watch,
-)
-from jobs.cli.commands import Commands
 from jobs.cli.error_output import (
     asks_json,
     nobody_listens,
@@ -41,55 +14,10 @@ from jobs.cli.error_output import (
     usage_problem,
 )
 from jobs.cli.exit import INTERRUPTED
+from jobs.cli.program import program
 
 _ABOUT_PLACES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _WRONG_PLACE = 2
-
-app = Commands(
-    name="winnow",
-    help="Turn recorded camera streams into curated, versioned datasets.",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("run")(run.run)
-app.command("submit")(submit.submit)
-app.command("top")(top.top)
-app.command("demo")(demo.demo)
-app.command("sql")(sql.sql)
-app.command("report")(report.report)
-app.command("select")(select_frames.select)
-app.command("export")(export.export)
-app.command("train")(train.train)
-app.command("doctor")(doctor.doctor)
-app.command("serve-models")(serve_models.serve_models)
-app.add_typer(inspection.app, name="inspect")
-app.add_typer(gateway.app, name="gateway")
-app.add_typer(schedule.app, name="schedule")
-job.app.command("watch")(watch.watch)
-app.add_typer(job.app, name="job")
-app.add_typer(release.app, name="release")
-app.add_typer(review.app, name="review")
-app.add_typer(evaluate.app, name="evaluate")
-app.add_typer(profiles.app, name="profiles")
-app.add_typer(models.app, name="models")
-app.add_typer(tables.app, name="tables")
-
-
-def _show_version(asked: bool) -> None:
-    if asked:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"winnow {installed('winnow')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    _: bool = typer.Option(
-        False, "--version", help="Print the version and exit.", is_eager=True, callback=_show_version
-    ),
-) -> None:
-    """Options of the program itself."""
 
 
 def main() -> None:
@@ -106,7 +34,7 @@ def main() -> None:
     as_json = asks_json(sys.argv[1:])
     try:
         # In standalone mode the parser would print its errors in boxes, and end the program.
-        sys.exit(app(standalone_mode=False) or 0)
+        sys.exit(program(sys.argv[1] if len(sys.argv) > 1 else None)(standalone_mode=False) or 0)
     except UserError as error:
         stopped = isinstance(error, StoppedRunError)
         # The result of a run that was stopped has been printed.

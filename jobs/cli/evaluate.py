@@ -123,7 +123,7 @@ def detections(
     if result.matching.unreviewed:
         err.print(
             f"warning: {result.matching.unreviewed:,} of {result.n_truth:,} labelled objects are what models of this "
-            "workspace found, and no person has reviewed: agreement with them says nothing of the truth",
+            "workspace found, and no person has reviewed: agreement with them says nothing of the ground truth",
             soft_wrap=True,
         )
     plain = result.to_dict()

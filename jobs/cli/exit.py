@@ -1,4 +1,4 @@
-"""How the program ends: exit codes that several commands share, and the end of the process."""
+"""Exit codes that several commands share, and the end of the process."""
 
 from __future__ import annotations
 

@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from jobs.cli.options import JsonOption, MediaMode, ReleaseOption, RunOption, WorkspaceOption
+from jobs.cli.options import JsonOption, ReleaseOption, RunOption, WorkspaceOption
+from jobs.core.choices import ExportFormat, MediaMode, SplitBy
 
 _LISTS = frozenset({"jsonl", "parquet"})
 """Formats that are of use without annotations."""
-
-
-class ExportFormat(StrEnum):
-    """What is written."""
-
-    coco = "coco"
-    yolo = "yolo"
-    yolo_segment = "yolo-segment"
-    yolo_obb = "yolo-obb"
-    voc = "voc"
-    jsonl = "jsonl"
-    parquet = "parquet"
-    webdataset = "webdataset"
-    datumaro = "datumaro"
-
-
-class SplitBy(StrEnum):
-    """What stays together in one split."""
-
-    auto = "auto"
-    time = "time"
-    track = "track"
-    scene = "scene"
-    stream = "stream"
-    group = "group"
 
 
 def export(
@@ -65,9 +40,9 @@ def export(
         SplitBy,
         typer.Option(
             help="Keep blocks of time, tracks, scenes, streams or only groups of duplicates together; auto divides by "
-            "time videos of one scene, as of a fixed camera, by scene those of many, and by group unrelated pictures."
+            "time videos of one scene, as of a fixed camera, by scene those of many, and by group unrelated images."
         ),
-    ] = SplitBy.auto,
+    ] = "auto",
     block: Annotated[
         str | None,
         typer.Option(
@@ -108,7 +83,7 @@ def export(
     media: Annotated[
         MediaMode | None,
         typer.Option(
-            help="What to do with the pictures; the hash of each is checked.",
+            help="What to do with the images; the hash of each is checked.",
             show_default="none for jsonl and parquet, else copy",
         ),
     ] = None,
@@ -152,7 +127,7 @@ def export(
     from jobs.storage.workspace import Workspace
 
     request = ExportRequest(
-        format_.value,
+        format_,
         paths.absolute(out),
         run,
         release,
@@ -160,9 +135,9 @@ def export(
         selection,
         everything,
         _fractions(split),
-        split_by.value,
+        split_by,
         seed,
-        media.value if media else None,
+        media,
         min_score,
         only_reviewed,
         ClassChoice(
@@ -192,7 +167,7 @@ def export(
     if manifest["selection"] and manifest["selection"]["left_out"]:
         console.print(
             f"{manifest['selection']['left_out']:,} frames of the selection are left out: "
-            "they are no longer kept, were replaced by other pictures, or do not fit --where"
+            "they are no longer kept, were replaced by other images, or do not fit --where"
         )
     never = "objects" not in manifest
     if never and total and request.format not in _LISTS:
@@ -217,7 +192,7 @@ _LOSSES = {
     "too_thin": "are left out: they are too thin for this format",
     "crowds": "are left out: this format has no crowds",
     "turned": "are upright boxes around turned ones, which this format does not have",
-    "cut": "are turned boxes that end at the edge of the picture",
+    "cut": "are turned boxes that end at the edge of the image",
     "holes": "have their holes filled, which this format does not have",
 }
 """What to print of what a format does not hold; masks and tracks that it never has are in the manifest alone."""

@@ -1,4 +1,4 @@
-"""`winnow gateway`: the process that runs queued jobs."""
+"""`winnow gateway`: the process that runs queued jobs, its state, service and metrics."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def run_diff(
 ) -> None:
     """Compare two finished runs, each at the versions it ended with: settings, and the rows of every stage.
 
-    Groups of duplicates are compared by their members, intervals by where they lie. Exits with 1 if rows differ.
+    Groups of duplicates are compared by their members, intervals by where they are. Exits with 1 if rows differ.
 
     Example: winnow inspect run-diff 20261120-020000-123abcd 20261121-020000-456cdef --tolerance 0.01
     """

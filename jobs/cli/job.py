@@ -8,6 +8,7 @@ import typer
 
 from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, RayOption, WorkspaceOption
+from jobs.cli.watch import watch
 from jobs.core.choices import RetryOnly
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from jobs.storage.workspace import Workspace
 
 app = Commands(help="Pause, resume, step, cancel, clear, replay and retry jobs.")
+app.command("watch")(watch)
 
 IdArgument = Annotated[
     str, typer.Argument(metavar="ID", help="Id of the job, its beginning, or `last`.", show_default=False)
@@ -50,7 +52,7 @@ def resume(
 ) -> None:
     """Resume a job that is paused or has failed: here, or through a gateway if it belongs to the queue.
 
-    Inputs and settings are those it was started with; nothing is computed twice. If the cluster that it ran on is gone,
+    Inputs and settings are those it was started with; nothing is computed twice. If its cluster has ended,
     name another one, or --ray-address local.
 
     Example: winnow job resume 20261121-020000-123abcd

@@ -1,4 +1,4 @@
-"""Commands to try next, after one has done its work: complete, so that they can be pasted."""
+"""Suggestions of the next command after one has done its work, complete for pasting."""
 
 from __future__ import annotations
 

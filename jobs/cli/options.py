@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from jobs.runs.run_option_help import RUN_OPTION_HELP as HELP
-
-
-class MediaMode(StrEnum):
-    """What becomes of the pictures that an export names."""
-
-    copy = "copy"
-    link = "link"
-    none = "none"
-
 
 WorkspaceOption = Annotated[
     str | None,

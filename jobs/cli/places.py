@@ -1,4 +1,4 @@
-"""The workspace that an option names, for commands that need one which exists."""
+"""Resolution of `--workspace` for commands that need a workspace which exists."""
 
 from __future__ import annotations
 

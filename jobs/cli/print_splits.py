@@ -1,4 +1,4 @@
-"""Output of how the frames of a dataset were divided, and how far the splits leak."""
+"""Terminal output of the splits of a dataset and of their leaks."""
 
 from __future__ import annotations
 

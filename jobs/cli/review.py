@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from jobs.cli.commands import Commands
-from jobs.cli.options import JsonOption, MediaMode, WhereOption, WorkspaceOption
+from jobs.cli.options import JsonOption, WhereOption, WorkspaceOption
+from jobs.core.choices import MediaMode, ReviewedFrames, ReviewFormat
+from transforms.formats.reviewing.annotator_policy import Policy
 
 app = Commands(help="Let people review annotations in an annotation tool.")
-
-
-class ReviewFormat(StrEnum):
-    """The annotation tool."""
-
-    labelstudio = "labelstudio"
-    cvat = "cvat"
-    coco = "coco"
-
-
-class AnnotatorPolicy(StrEnum):
-    """What counts of several people who annotated one task."""
-
-    latest = "latest"
-    consensus = "consensus"
-    all = "all"
-
-
-class ReviewedFrames(StrEnum):
-    """Which frames of a file somebody has reviewed."""
-
-    all = "all"
-    changed = "changed"
-    listed = "listed"
 
 
 @app.command("export")
@@ -48,11 +25,9 @@ def export(
         int | None, typer.Option("--n", "-n", help="Only this many frames, the most uncertain.", min=1)
     ] = None,
     include_reviewed: Annotated[bool, typer.Option("--again", help="Also frames that somebody has reviewed.")] = False,
-    media: Annotated[
-        MediaMode, typer.Option(help="What to do with the pictures; the hash of each is checked.")
-    ] = MediaMode.copy,
+    media: Annotated[MediaMode, typer.Option(help="What to do with the images; the hash of each is checked.")] = "copy",
     root: Annotated[
-        str, typer.Option(help="Prefix of the pictures' names in Label Studio's tasks.", metavar="URL")
+        str, typer.Option(help="Prefix of the images' names in Label Studio's tasks.", metavar="URL")
     ] = "/data/local-files/?d=",
     category: Annotated[
         list[str] | None,
@@ -69,7 +44,7 @@ def export(
     from jobs.review.export_reviews import QueueRequest, export_queue
     from jobs.storage.workspace import Workspace
 
-    request = QueueRequest(format_.value, out, where, n, include_reviewed, media.value, root, tuple(category or ()))
+    request = QueueRequest(format_, out, where, n, include_reviewed, media, root, tuple(category or ()))
     exported = export_queue(Workspace.at(workspace), request)
     if as_json:
         print_json(exported)
@@ -103,19 +78,19 @@ def import_(
     ids: Annotated[
         Path | None,
         typer.Option(
-            help="File with the object that each number of a COCO file stands for.",
+            help="File with the object that each number of a COCO file refers to.",
             show_default="ids.json in the folder of the file",
         ),
     ] = None,
     frames: Annotated[
         Path | None,
         typer.Option(
-            help="File with the pictures of a CVAT task, for `CVAT for video`.",
+            help="File with the images of a CVAT task, for `CVAT for video`.",
             show_default="frames.json in the folder of the file",
         ),
     ] = None,
     annotator_policy: Annotated[
-        AnnotatorPolicy | None,
+        Policy | None,
         typer.Option(
             help="What counts where several people annotated a task: what the latest did, what most of them have, or "
             "what any of them has.",
@@ -131,7 +106,7 @@ def import_(
         ),
     ] = None,
     listed: Annotated[
-        Path | None, typer.Option("--list", help="File with the names of the reviewed pictures, one a line.")
+        Path | None, typer.Option("--list", help="File with the names of the reviewed images, one a line.")
     ] = None,
     skip_unsupported: Annotated[
         bool,
@@ -155,18 +130,17 @@ def import_(
     from jobs.review.import_reviews import ImportRequest, import_file
     from jobs.storage.workspace import Workspace
 
-    kind = format_.value if format_ else None
     request = ImportRequest(
         file,
-        kind,
+        format_,
         reviewer,
         note,
         tuple(category or ()),
         ids,
         dry_run,
         frames,
-        annotator_policy.value if annotator_policy else None,
-        reviewed.value if reviewed else None,
+        annotator_policy,
+        reviewed,
         listed,
         skip_unsupported,
     )

@@ -103,5 +103,5 @@ def select(
         out.print(f"  {stream}  {count:,}")
     if found["chosen"] < found["asked"]:
         out.print(
-            f"there are no more: {found['asked']:,} were asked for, and no two of one group of duplicates are chosen"
+            f"there are no more: {found['asked']:,} were requested, and no two of one group of duplicates are chosen"
         )

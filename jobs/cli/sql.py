@@ -41,9 +41,6 @@ def sql(
     Example: winnow sql "SELECT unnest(reasons) AS reason, count(*) FROM curation GROUP BY 1"
     """
     from jobs.core.errors import UserError
-    from jobs.core.optional_packages import load_arrow_without_pandas
-
-    load_arrow_without_pandas()
     from jobs.storage.workspace import Workspace
     from jobs.views.view import View
 

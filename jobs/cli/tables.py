@@ -1,4 +1,4 @@
-"""`winnow tables`: maintenance."""
+"""`winnow tables`: optimize, vacuum, accept-loss."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def accept_loss(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give up what tables have lost, where no backup has it, so that runs and clean-ups go on.
+    """Give up what tables have lost, where no backup has it, so that runs and clean-ups continue.
 
     What is there of a table counts as all of it, or the table as one that was never written. Runs and releases that
     recorded it before say that it was lost. A table that cannot be read is moved to .lost-TABLE-TIME in the workspace.

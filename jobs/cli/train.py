@@ -16,9 +16,9 @@ def train(
     base: Annotated[
         str, typer.Option("--model", help="Weights to start from (file or name), or an architecture as YAML.")
     ] = "yolo26n",
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the pictures.")] = 100,
-    size: Annotated[int, typer.Option("--size", min=32, help="Side of the square to fit pictures into.")] = 640,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time.")] = 16,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the images.")] = 100,
+    size: Annotated[int, typer.Option("--size", min=32, help="Side of the square to fit images into.")] = 640,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Images at a time.")] = 16,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the random numbers.")] = 0,
     options: Annotated[
         list[str] | None,

@@ -1,4 +1,4 @@
-"""The words that options with a few choices take, one type each, for the command line and what it calls."""
+"""Literal types of options with a few choices, shared by the command line and the code that it calls."""
 
 from __future__ import annotations
 
@@ -21,6 +21,21 @@ QueryFormat = Literal["table", "json", "jsonl", "csv", "parquet"]
 
 SubmitTo = Literal["queue", "ray"]
 """Who runs a job that is submitted."""
+
+ExportFormat = Literal["coco", "yolo", "yolo-segment", "yolo-obb", "voc", "jsonl", "parquet", "webdataset", "datumaro"]
+"""What a dataset is written as; what each writes is in `jobs.datasets.export.FORMATS`."""
+
+SplitBy = Literal["auto", "time", "track", "scene", "stream", "group"]
+"""What stays together in one split of a dataset; `auto` chooses for each stream."""
+
+MediaMode = Literal["copy", "link", "none"]
+"""Whether an export copies its images, links to them, or leaves them where they are."""
+
+ReviewFormat = Literal["labelstudio", "cvat", "coco"]
+"""The annotation tool that reads and writes a file of reviews."""
+
+ReviewedFrames = Literal["all", "changed", "listed"]
+"""Which frames of an imported file a person has reviewed."""
 
 RetryOnly = Literal["quarantined"]
 """Which frames of a run are retried."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from blake3 import blake3
 
+from jobs.core.code_hash_cache import remembered
 from jobs.core.code_names import (
     COMPREHENSIONS,
     FUNCTIONS,
@@ -41,12 +42,13 @@ def code_hash(entries: Sequence[Callable[..., Any]]) -> str:
     Raises `UntraceableCodeError` for code that cannot be followed: relative and star imports, modules that are passed
     around as values, and undefined names.
     """
-    return _hash_of(tuple(Definition(entry.__module__, entry.__qualname__) for entry in entries))
+    definitions = tuple(Definition(entry.__module__, entry.__qualname__) for entry in entries)
+    return remembered(definitions, lambda: _hash_of(definitions))
 
 
 @cache
 def _hash_of(entries: tuple[Definition, ...]) -> str:
-    texts = _reached(entries)
+    texts = reached(entries)
     own = {place: blake3(text.encode()).hexdigest()[:16] for place, (text, _) in texts.items()}
     # Two definitions of one name are distinguished by the hashes of their texts.
     lines = sorted(
@@ -56,12 +58,8 @@ def _hash_of(entries: tuple[Definition, ...]) -> str:
     return blake3("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def code_texts(entries: Sequence[Definition]) -> dict[Definition, str]:
-    """Return the hashed text of the given places and of all that they reach."""
-    return {place: text for place, (text, _) in _reached(entries).items()}
-
-
-def _reached(entries: Sequence[Definition]) -> dict[Definition, tuple[str, frozenset[Definition]]]:
+def reached(entries: Sequence[Definition]) -> dict[Definition, tuple[str, frozenset[Definition]]]:
+    """Return the definitions that some of them reach, these included: of each the hashed text and what it uses."""
     found: dict[Definition, tuple[str, frozenset[Definition]]] = {}
     pending = list(entries)
     while pending:

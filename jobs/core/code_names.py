@@ -96,7 +96,7 @@ def followed(binding: Binding) -> Binding:
 
 
 def member_of(module: str, name: str) -> Binding:
-    """Return what a name of a module stands for. Raises `UntraceableCodeError` if there is none of that name."""
+    """Return what a name of a module refers to. Raises `UntraceableCodeError` if there is none of that name."""
     if any(module == way or module.startswith(f"{way}.") for way in _WAYS_TO_BYTES):
         return Outside(name, is_ours=True)
     return source_module(module).member(name)

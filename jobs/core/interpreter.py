@@ -1,4 +1,4 @@
-"""Python processes of our own, which import our packages from where this process has them.
+"""Command lines of Python processes that import our packages from where this process has them.
 
 Never from the folder that they are started in: Python looks there first, for a program given with `-c` or `-m`, and the
 folders of users often have a `transforms` or a `jobs` of their own.
@@ -42,6 +42,6 @@ def search_path() -> list[str]:
 
 
 def own_folders() -> list[str]:
-    """Return the folder of our packages, nothing where they are installed beside others."""
+    """Return the folder of our packages, nothing where they are installed next to others."""
     installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
     return [] if ROOT in installed else [str(ROOT)]

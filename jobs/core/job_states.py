@@ -1,4 +1,4 @@
-"""The states of a job, and the groups of them that rules speak of; the words are on disk and in the table `runs`."""
+"""The states of a job, and the groups of them that rules name; the words are on disk and in the table `runs`."""
 
 from __future__ import annotations
 

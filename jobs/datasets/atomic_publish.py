@@ -21,7 +21,7 @@ _WRITERS = 8
 
 @contextmanager
 def staged(out: Place) -> Iterator[Path]:
-    """Make a folder in which a dataset can be built that is to go to a place; it is gone afterwards."""
+    """Make a folder in which a dataset can be built that is to go to a place; it is deleted afterwards."""
     path = out.on_disk()
     if path is None:
         with TemporaryDirectory(prefix="winnow-export-") as folder:
@@ -50,7 +50,7 @@ def put_in_place(folder: Path, out: Place, last: str) -> None:
 
 
 def _upload(folder: Path, out: Place, last: str) -> None:
-    """Put the files below a prefix: without the sign as long as they are not all there, and the old ones gone."""
+    """Put the files below a prefix: without the sign as long as they are not all there, and the old ones deleted."""
     before = set(out.files_below())
     (out / BROKEN_OFF).touch()
     (out / last).delete()

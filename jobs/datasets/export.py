@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from blake3 import blake3
 
 import schemas
+from jobs.core.choices import ExportFormat, MediaMode, SplitBy
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from jobs.datasets import tabular
@@ -25,9 +26,8 @@ from jobs.datasets.export_objects import are_known, models_of, nested, objects_o
 from jobs.datasets.frame_sampling import frames_of
 from jobs.datasets.given_splits import given_splits, record
 from jobs.datasets.leak_report import NO_OBJECTS, refuse_leaks
-from jobs.datasets.media import Level, Media, bring, named
+from jobs.datasets.media import Level, bring, named
 from jobs.datasets.split_report import report_of
-from jobs.datasets.split_units import SplitBy
 from jobs.datasets.splitting import SplitRequest, Splits, divide
 from jobs.datasets.staleness import refuse_outdated
 from jobs.storage.paths import Place
@@ -62,7 +62,7 @@ class ExportRequest:
     content.
     """
 
-    format: str
+    format: ExportFormat
     out: Place
     run: str | None = None
     release: str | None = None
@@ -72,7 +72,7 @@ class ExportRequest:
     split: Mapping[str, float] = field(default_factory=dict)
     split_by: SplitBy = "auto"
     seed: int = 0
-    media: Media | None = None
+    media: MediaMode | None = None
     min_score: float | None = None
     only_reviewed: bool = False
     classes: ClassChoice = ClassChoice()
@@ -95,9 +95,9 @@ class _Format:
     """
 
     files: _Files
-    media: Media
+    media: MediaMode
     images: str = "images/"
-    allowed: tuple[Media, ...] = ("copy", "link", "none")
+    allowed: tuple[MediaMode, ...] = ("copy", "link", "none")
     by_masks: bool = False
     packed: bool = False
     of_one_stream: tuple[Level, ...] = ("split", "stream")
@@ -112,7 +112,7 @@ def _tabular(kind: str) -> _Files:
     return files
 
 
-FORMATS: Mapping[str, _Format] = {
+FORMATS: Mapping[ExportFormat, _Format] = {
     "coco": _Format(coco_files, "copy"),
     "jsonl": _Format(_tabular("jsonl"), "none"),
     "parquet": _Format(_tabular("parquet"), "none"),
@@ -168,7 +168,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
             hashes[PICTURES] = _written(temporary / PICTURES, list_of(rows["file_name"]))
         manifest = _manifest(request, media, chosen, store, rows, hashes)
         manifest |= facts | _annotations(view, rows, objects, request)
-        # Tables are small beside pictures, and a damaged page of one would be frozen into a dataset.
+        # Tables are small compared with images, and a damaged page of one would be frozen into a dataset.
         view.verify_files()
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         # Copying images takes time, in which other files may have appeared there.
@@ -255,7 +255,7 @@ def _taken(request: ExportRequest) -> Iterator[str]:
     elif request.out.is_not_a_folder():
         yield f"{request.out} is a file, expected a folder or nothing"
         return
-    if found := foreign(request.out, {name: kind.images for name, kind in FORMATS.items()}):
+    if found := foreign(request.out):
         yield f"{request.out} holds other things than an export, {found}; name an empty or new folder"
 
 
@@ -334,7 +334,7 @@ def _pictures(view: View, rows: pa.Table, root: Place) -> pa.ChunkedArray:
 
 def _manifest(
     request: ExportRequest,
-    media: Media,
+    media: MediaMode,
     chosen: snapshot_spec.Selection,
     store: Store,
     rows: pa.Table,

@@ -1,4 +1,4 @@
-"""Which classes a dataset has, under which names and numbers: a choice among the categories of a workspace."""
+"""Classes of a dataset: which categories of a workspace it has, under which names and numbers."""
 
 from __future__ import annotations
 

@@ -29,13 +29,13 @@ def are_known(view: View) -> bool:
 def objects_of(view: View, frames: pa.Table, min_score: float | None) -> Objects:
     """Return the objects that a view shows on frames, with scores from `min_score` on.
 
-    Their labels are numbered over all categories that the workspace had at the time, whatever is exported of it.
+    Their labels are numbered over all categories that the workspace had at the time, exported or not.
     """
     if not are_known(view):
         return Objects.none()
     there = view.lazy(final_objects.NAME)
     if min_score is not None:
-        # What a person has confirmed is certain, whatever the score of the model.
+        # What a person has confirmed is certain, regardless of the score of the model.
         there = there.filter(
             (pl.col("score") >= min_score) | pl.col("decision").is_in(final_objects.HUMAN).fill_null(False)
         )

@@ -36,9 +36,9 @@ _PARTS: dict[Balance, pl.Expr] = {
 }
 _REASONS: dict[Strategy, str] = {
     "uniform": "at equal distances",
-    "stratified": "the best of its stretch",
+    "stratified": "the best of its interval",
     "diverse": "farthest from those before it",
-    "coverage": "stands for most that had nothing near",
+    "coverage": "represents most that had nothing near",
 }
 
 
@@ -102,7 +102,7 @@ def select(workspace: Workspace, request: SelectRequest) -> dict[str, Any]:
 
 
 def frames_of(view: View, name: str) -> pl.DataFrame:
-    """Return the frames of a selection, with the hashes of their pictures.
+    """Return the frames of a selection, with the hashes of their images.
 
     That is the selection of that name that the view froze, or else the newest. Raises `UserError` if there is none.
     """

@@ -1,4 +1,4 @@
-"""The table `splits`: the split that frames were given when a release was exported, which they keep."""
+"""The table `splits`: splits that exports of a release have assigned, which later exports keep."""
 
 from __future__ import annotations
 

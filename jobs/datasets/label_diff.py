@@ -1,4 +1,4 @@
-"""How the labels of two views differ: objects added, removed, relabelled, moved and reviewed, by class."""
+"""Differences of the labels of two views: objects added, removed, relabelled, moved and reviewed, by class."""
 
 from __future__ import annotations
 

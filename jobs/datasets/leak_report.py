@@ -1,4 +1,4 @@
-"""How far the splits of a dataset leak: distances in time, shared tracks and duplicates, objects per split."""
+"""Leaks between the splits of a dataset: distances in time, shared tracks and duplicates, objects per split."""
 
 from __future__ import annotations
 

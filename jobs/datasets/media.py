@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from blake3 import blake3
 
+from jobs.core.choices import MediaMode
 from jobs.core.errors import RunFailedError, UserError
 from jobs.storage import paths
 from transforms.formats.exports.folder_names import folder_of
@@ -22,7 +23,6 @@ from transforms.io import object_store
 _SHOWN = 3
 _READERS = 4
 
-Media = Literal["copy", "link", "none"]
 Level = Literal["split", "stream"]
 """What images are put into folders by."""
 
@@ -33,10 +33,10 @@ class _Item(NamedTuple):
     expected: str
 
 
-def named(rows: pa.Table, media: Media, folder: str, pictures: pa.Array, below: Sequence[Level]) -> pa.Table:
+def named(rows: pa.Table, media: MediaMode, folder: str, pictures: pa.Array, below: Sequence[Level]) -> pa.Table:
     """Add `file_name` (below the export, or the image's location), `source` (its location) and its `expected` hash.
 
-    Images lie in `folder`, in subfolders by what `below` names, the outermost first.
+    Images are in `folder`, in subfolders by what `below` names, the outermost first.
 
     Frames of clips become JPEG files named by their number. `pictures` has the paths of those that are files already,
     null for others. Raises `UserError` if something that is not a file is to be linked.
@@ -72,7 +72,7 @@ def named(rows: pa.Table, media: Media, folder: str, pictures: pa.Array, below: 
     )
 
 
-def bring(rows: pa.Table, media: Media, folder: Path) -> None:
+def bring(rows: pa.Table, media: MediaMode, folder: Path) -> None:
     """Copy or link the images after verifying their content. Raises `RunFailedError` for those that have changed."""
     if media == "none":
         return
@@ -104,7 +104,7 @@ def _portions(items: Sequence[_Item]) -> Iterator[list[_Item]]:
         yield list(some)
 
 
-def _copy_or_link(items: Sequence[_Item], media: Media, folder: Path) -> Iterator[str]:
+def _copy_or_link(items: Sequence[_Item], media: MediaMode, folder: Path) -> Iterator[str]:
     """Copy or link files; yield a message for each problem."""
     for source, name, expected in items:
         try:

@@ -1,4 +1,4 @@
-"""Figures of leaks for what a view shows: for the splits of an export, and for those that a release has been given."""
+"""Leaks of the splits of an export, or of a release: their figures for the frames of a view."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def report_of(
 def reports_of_release(store: Store, view: View) -> dict[int, dict[str, Any]]:
     """Return the figures for the splits that frames of a release, of which `view` is, have been given: by seed.
 
-    All objects of the frames count, whatever scores or classes exports were limited to.
+    All objects of the frames count, of all scores and classes.
     """
     shown = view.lazy("curated").filter(pl.col("status") == "ok").select(*_PICTURE, "group_id").collect()
     given = store.open(schemas.SPLITS).lazy().drop_nulls("split").select(*_PICTURE, "seed", "split").collect()

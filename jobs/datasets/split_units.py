@@ -1,4 +1,4 @@
-"""What stays together in a split: how each stream is divided, and the unit of every frame of a view."""
+"""Units of a split: how each stream is divided, and the unit of every frame of a view."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ from transforms.metrics.hashing import layout_array
 
 Division = Literal["group", "scene", "stream", "time", "track"]
 """How one stream is divided: what stays together in a split."""
-SplitBy = Literal["auto", "group", "scene", "stream", "time", "track"]
-"""How all streams are divided; `auto` chooses for each stream."""
 
 BY_TIME: Division = "time"
 BY_TRACK: Division = "track"
@@ -124,7 +122,7 @@ def _with_units(view: View, frames: pl.DataFrame, division: Division, wanted: Se
 
 
 def track_keys(view: View, frames: pl.DataFrame) -> pl.Series:
-    """Return a key per frame: of the run of overlapping tracks that it lies in, or of the gap between two of them.
+    """Return a key per frame: of the run of overlapping tracks that holds it, or of the gap between two of them.
 
     Raises `UserError` for streams without tracks.
     """

@@ -1,4 +1,4 @@
-"""Division of the frames of an export into splits that do not leak: by units, by time, and by what was given before."""
+"""Splits of the frames of an export without leaks: by units, by time, and by earlier exports."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
+from jobs.core.choices import SplitBy
 from jobs.core.errors import UserError
 from jobs.datasets.given_splits import by_content
-from jobs.datasets.split_units import BY_TIME, BY_TRACK, Division, SplitBy, divisions, track_keys, unit_keys
+from jobs.datasets.split_units import BY_TIME, BY_TRACK, Division, divisions, track_keys, unit_keys
 from jobs.views import final_objects
 from jobs.views.view import View
 from schemas import FRAME_KEY
@@ -22,7 +23,7 @@ from transforms.curate.time_blocks import LEAST_GUARD_STEPS, Length, default_blo
 
 _PICTURE = [*FRAME_KEY, "content_hash"]
 _APART = pl.col("split_by").is_in([BY_TIME, BY_TRACK])
-"""Frames of streams whose units lie next to one another, and are kept apart."""
+"""Frames of streams whose units are next to one another, and are kept apart."""
 _PARTS: Mapping[Division, str] = {
     "time": "blocks of time",
     "group": "groups of duplicates",
@@ -96,7 +97,7 @@ def divide(view: View, rows: pa.Table, request: SplitRequest, given: pl.DataFram
     """Return the splits of the frames of an export, rows of `curated`.
 
     `given`: what frames have been given for good (`given_splits`). Raises `UserError` for a split that gets no frame,
-    and where evidence is missing that was asked for.
+    and where evidence is missing that was requested.
     """
     _check_lengths(request)
     frames = pl.DataFrame(rows.select([*_PICTURE, "group_id", "time_ns"])).with_columns(
@@ -256,7 +257,7 @@ def _with_given(frames: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
 
 
 def _without_duplicates(frames: pl.DataFrame, request: SplitRequest) -> pl.DataFrame:
-    """Leave out frames of streams divided by time or track whose duplicates, or whose content, lie in another split.
+    """Leave out frames of streams divided by time or track whose duplicates, or whose content, are in another split.
 
     Joining such units instead would leave one unit alone of many a fixed camera. A group is where it was given, else
     where its frames of other streams are, else in the split of which it is the largest part.

@@ -195,7 +195,7 @@ def _files(store: Store, verify: bool, watch: Callable[[str], None]) -> Iterator
         return
     unreferenced = sum(len(change.deleted) for change in maintenance.vacuum(store, "doctor", dry_run=True))
     if unreferenced:
-        yield Finding("unreferenced files", "note", f"{unreferenced} that nobody can ask for", "winnow tables vacuum")
+        yield Finding("unreferenced files", "note", f"{unreferenced} to which nothing refers", "winnow tables vacuum")
     if verify:
         watch("hashes")
         yield file_checks.hashes(store, referred)

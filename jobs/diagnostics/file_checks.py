@@ -1,4 +1,4 @@
-"""Checks of data files and pictures: that all are there, as large as the tables say, and with the bytes as written."""
+"""Checks of data files and images: that all are there, as large as the tables say, and with the bytes as written."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _FIX = "bring them back from a backup, or run the streams again under another --
 
 
 def referred(store: Store) -> dict[str, int | None]:
-    """Return the files, below the workspace, that the newest tables and the releases are made of, and pictures.
+    """Return the files, below the workspace, that the newest tables and the releases are made of, and images.
 
-    With the size that the tables say (bytes); None for pictures. Versions whose loss was accepted are left out.
+    With the size that the tables say (bytes); None for images. Versions whose loss was accepted are left out.
     """
     stores = [store]
     for row in store.read(schemas.RELEASES, ("manifest", "created_ns")).to_pylist():

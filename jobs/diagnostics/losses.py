@@ -1,4 +1,4 @@
-"""What a workspace that has lost something allows: nothing that deletes, until the loss is repaired or accepted."""
+"""Refusal of deletions in a workspace that has lost data, until the loss is repaired or accepted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def refuse_if_broken(store: Store, command: str) -> None:
 def accept_loss(store: Store, table: schemas.Table, job_id: str) -> str:
     """Have a table that was lost, or the end of it, count as what it is now; return what that is.
 
-    A table that cannot be read is moved to `.lost-NAME-NS` in the workspace. Where a table is gone, the heads and
+    A table that cannot be read is moved to `.lost-NAME-NS` in the workspace. Where a table is missing, the heads and
     scopes of its stage go as well, so that none shows what is not there. Raises `UserError` for a table that is whole.
     """
     if table.name not in {finding.table for finding in table_checks.all_tables(store)}:

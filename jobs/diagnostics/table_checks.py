@@ -85,7 +85,7 @@ def tables(store: Store) -> Iterator[Finding]:
 
 
 def _behind(store: Store, versions: Mapping[str, int]) -> Iterator[tuple[schemas.Table, int, int]]:
-    """Yield the tables that are younger than they were, or gone, with both versions."""
+    """Yield the tables that are younger than they were, or missing, with both versions."""
     for name, recorded in versions.items():
         # Tables that only a later version of the program has are not checked by this one.
         if (table := schemas.BY_NAME.get(name)) and (now := store.open(table).version) < recorded:
@@ -96,7 +96,7 @@ def _younger(store: Store, who: str, versions: Mapping[str, int], lost: set[str]
     for table, recorded, now in _behind(store, versions):
         if table.name not in lost:
             lost.add(table.name)
-            state = "gone" if now < 0 else f"at version {now}"
+            state = "missing" if now < 0 else f"at version {now}"
             text = f"table {table.name} is {state}, and was at version {recorded} in {who}"
             # No run recomputes what a release has frozen.
             fix = fix_of_loss(table.name, is_computed=None if who.startswith("run ") else False)
@@ -122,7 +122,7 @@ def _recorded(store: Store, lost: set[str]) -> Iterator[Finding]:
             lost.add(name)
             yield Finding("tables", "broken", f"{text}, {when}", fix_of_loss(name), name)
     if last and not record:
-        text = f"the record of what was written to the tables is gone ({store.root / 'written'})"
+        text = f"the record of what was written to the tables is missing ({store.root / 'written'})"
         yield Finding(
             "tables", "note", text, "the next run writes it again; nothing else compares the tables until then"
         )
@@ -133,7 +133,7 @@ def _differs(store: Store, table: schemas.Table, written: Written) -> str | None
     now = store.open(table)
     had = f"was at version {written.version} with {written.n_rows:,} rows"
     if now.version < written.version:
-        return f"table {table.name} is {'gone' if now.version < 0 else f'at version {now.version}'}, and {had}"
+        return f"table {table.name} is {'missing' if now.version < 0 else f'at version {now.version}'}, and {had}"
     try:
         then = now if now.version == written.version else Store(store.root, {table.name: written.version}).open(table)
     except BrokenTableError as error:
@@ -186,7 +186,7 @@ def _forgotten(store: Store, naming: Sequence[Mapping[str, Any]]) -> Iterator[Fi
         yield Finding("tables", "broken", text, fix_of_loss("runs"), "runs")
     stages = schemas.STAGE_RUNS
     if known and store.open(stages).version < 0 and stages.name not in store.written.accepted_ns:
-        text = "table stage_runs is gone, and runs know of their stages from it"
+        text = "table stage_runs is missing, and runs know of their stages from it"
         yield Finding("tables", "broken", text, fix_of_loss(stages.name), stages.name)
 
 

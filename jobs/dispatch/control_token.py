@@ -80,11 +80,6 @@ def unprotect(root: Place) -> None:
     _file(root).delete()
 
 
-def is_protected(root: Place) -> bool:
-    """Return whether the workspace at `root` requires a token."""
-    return _file(root).exists()
-
-
 def _file(root: Place) -> Place:
     return root / "jobs" / "token.json"
 

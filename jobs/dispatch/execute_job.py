@@ -53,7 +53,7 @@ def execute(
 
 
 def request_of(workspace: Workspace, job: QueuedJob) -> RunRequest:
-    """Return what a job of the queue was asked to run; of a schedule, with profile and files as they are now."""
+    """Return the options of a job of the queue; of a schedule, with profile and files as they are now."""
     unreadable = f"job {job.job_id}: what was submitted cannot be read by this version"
     if "asked" in job.submitted:
         try:
@@ -74,7 +74,7 @@ def request_of(workspace: Workspace, job: QueuedJob) -> RunRequest:
 
 
 class Heartbeat:
-    """Touches a file in a job's folder while it lasts, and ends this process when its gateway is gone."""
+    """Touches a file in a job's folder while it lasts, and ends this process when its gateway has ended."""
 
     def __init__(self, folder: Place, gateway_pid: int | None) -> None:
         self._file = folder / HEARTBEAT

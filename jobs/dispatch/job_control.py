@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jobs.runs.prepare import RunRequest
 
 LOCAL = "local"
-"""Stands for no cluster where the address of one is named."""
+"""Given as the address of a cluster: none."""
 
 
 @dataclass(frozen=True)

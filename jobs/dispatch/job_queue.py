@@ -195,7 +195,7 @@ class JobQueue:
         return self.job_log(job.job_id).add("failed", {"error": error}, after=job.state.number) is not None
 
     def is_abandoned(self, job: QueuedJob) -> bool:
-        """Say whether a job of the queue is said to be running, and nobody is there who runs it."""
+        """Say whether a job of the queue is recorded as running although no process runs it."""
         if not job.state.queued or job.state.state != "running":
             return False
         holder = job.state.holder or {}
@@ -217,13 +217,13 @@ def _settled(changed_ns: int | None) -> int:
 
 
 def _without_request(job: QueuedJob) -> QueuedJob:
-    """Return a job that is over without what was asked of it, of which there may be thousands."""
+    """Return a job that is over without its options, of which there may be thousands."""
     kept = ("to", "priority", "schedule", "release", "error", "failed")
     records = [replace(r, data={n: r.data[n] for n in kept if n in r.data}) for r in job.records]
     return replace(job, state=replace(job.state, holder=None), records=records)
 
 
 def due_jobs(jobs: Sequence[QueuedJob], now_ns: int) -> list[QueuedJob]:
-    """Return the jobs that may be taken up: those of the highest priority first, the oldest of them before others."""
+    """Return the jobs that may be started: those of the highest priority first, the oldest of them before others."""
     due = [job for job in jobs if job.is_due(now_ns)]
     return sorted(due, key=lambda job: (-job.priority, job.submitted_ns, job.job_id))

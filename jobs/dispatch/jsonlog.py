@@ -60,16 +60,3 @@ class JsonLog:
 def _handler(path: Place) -> logging.Handler:
     file = path.on_disk()
     return _ObjectHandler(path) if file is None else _SafeRotatingHandler(file, maxBytes=_BYTES, backupCount=_FILES)
-
-
-def tail(path: Place, n: int) -> list[dict[str, Any]]:
-    """Return the last `n` events of a log, oldest first."""
-    try:
-        lines = path.read().splitlines()[-n:]
-    except FileNotFoundError:
-        return []
-    found = []
-    for line in lines:
-        with suppress(ValueError):
-            found.append(json.loads(line))
-    return found

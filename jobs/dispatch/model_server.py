@@ -80,7 +80,7 @@ class ModelServer:
         if not path.startswith(LOOK) or name not in self._stages or request.method != "POST":
             return f"there is nothing at {path}", _UNKNOWN
         if request.headers.get("x-stage-key") != self._stages[name].key:
-            return f"stage {name} has other weights or settings here than asked for", _OTHER
+            return f"stage {name} has other weights or settings here than requested", _OTHER
         length = request.headers.get("content-length", "")
         if not length.isdigit() or int(length) > _MOST_BYTES:
             return f"at most {_MOST_BYTES:,} bytes are taken at once; lower resources.model_batch", _TOO_LARGE

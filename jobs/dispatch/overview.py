@@ -37,7 +37,7 @@ class Overview:
         return [self._as_it_is(job) for job in self._queue.jobs()]
 
     def _as_it_is(self, job: QueuedJob) -> QueuedJob:
-        """Return a job of the command line as failed if its process has died, with the word that is yet to be said."""
+        """Return a job of the command line as failed if its process has died, with the record that is still missing."""
         if job.state.state != "running" or job.state.queued:
             return job
         state = seen(self._queue.job_log(job.job_id))
@@ -109,7 +109,7 @@ def rss_mb(pid: int) -> float | None:
 
 
 def _in_order(waiting: Sequence[QueuedJob], now: int) -> list[QueuedJob]:
-    """Return waiting jobs in the order in which they will be taken up, those that wait for a time at the end."""
+    """Return waiting jobs in the order in which they will be started, those that wait for a time at the end."""
     due = due_jobs(waiting, now)
     later = [job for job in waiting if not job.is_due(now)]
     return [*due, *sorted(later, key=lambda job: job.not_before_ns)]
@@ -133,7 +133,7 @@ def _paused(job: QueuedJob) -> dict[str, Any]:
 
 
 def _errors(jobs: Sequence[QueuedJob]) -> list[dict[str, Any]]:
-    """Return what went wrong in jobs that are not done, or are not as they were asked to be, the last first."""
+    """Return what went wrong in jobs that are not done, or are in another state than requested, the last first."""
     found = [
         {"job_id": job.job_id, "state": job.state.state, "at_ns": record.at_ns, "error": record.data["error"]}
         for job in jobs

@@ -1,7 +1,7 @@
 """Jobs on a Ray cluster: submitted through Ray Jobs together with this program, followed through our own records.
 
 Ray forgets its jobs when its head node restarts. The state of a job is in the workspace, as of any other job;
-whatever Ray reports, `winnow job resume` submits a job that was not finished again.
+independent of what Ray reports, `winnow job resume` submits a job that was not finished again.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def resubmit(root: Place, job_id: str, address: str | None = None) -> str | None
     return _submit(ray_jobs(address or ray["address"]), root, job_id, job.state.number, ray["packages"])
 
 
-def _with_retries(call: Callable[[], object]) -> None:
+def _once_cluster_accepts(call: Callable[[], object]) -> None:
     """Make a call, and repeat it while the cluster answers to try again later, as it does just after its start."""
     deadline = time.monotonic() + _RETRY_S
     put_off = True
@@ -124,7 +124,7 @@ def _submit(client: Any, root: Place, job_id: str, number: int, packages: Sequen
             if packages:
                 environment["pip"] = list(packages)
             asked = {"entrypoint": shlex.join(words), "submission_id": name, "metadata": about}
-            _with_retries(lambda: client.submit_job(**asked, runtime_env=environment))
+            _once_cluster_accepts(lambda: client.submit_job(**asked, runtime_env=environment))
     except Exception as error:
         # It may have got there all the same; then it finds that it is not to be run any more.
         JobLog(root, job_id).add("failed", {"error": f"not handed to Ray: {one_line(error)}"})

@@ -81,7 +81,7 @@ def listed(root: Place) -> list[dict[str, Any]]:
 def run_now(root: Place, name: str, claim: bool = False) -> str:
     """Submit a schedule's job now and return its id; with `claim`, for this process and not for a gateway.
 
-    A job that waits, or whose process has died, is then taken up before there is a new one. Raises `UserError` for an
+    A job that waits, or whose process has died, is then run before there is a new one. Raises `UserError` for an
     unknown schedule, while its last job is running, paused, or, without `claim`, waiting, and without the control
     token of a workspace that asks for one.
     """
@@ -103,7 +103,7 @@ def remove(root: Place, name: str) -> None:
 
 
 def _waiting(queue: JobQueue, name: str) -> QueuedJob | None:
-    """Return a schedule's job that nobody runs though it should be run, if there is one."""
+    """Return a schedule's job that no process runs though it should be run, if there is one."""
     busy = schedule.unfinished(queue.jobs(), name)
     if busy is not None and queue.is_abandoned(busy):
         queue.return_to_queue(busy, "its process ended without finishing")

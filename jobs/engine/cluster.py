@@ -104,7 +104,7 @@ def _other_versions(ray: Any) -> dict[str, str]:
         try:
             identity = ray.get(answer, timeout=0)
         except Exception as error:
-            # Whatever makes so small a task fail makes all fail.
+            # What makes so small a task fail makes all fail.
             found[node] = _reason(error)
         else:
             if identity != code_identity():

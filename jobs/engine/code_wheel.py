@@ -14,7 +14,7 @@ from blake3 import blake3
 
 _NAME = "winnow"
 _PACKAGES = ("conf", "jobs", "schemas", "transforms")
-# Lies in a folder of `jobs` in a checkout, and beside it where it is installed.
+# It is in a folder of `jobs` in a checkout, and next to `jobs` where it is installed.
 _PYTHON_API = "winnow"
 _SOURCES_OF_PYTHON_API = "jobs/python_api/"
 # Equal files give an equal wheel, so that it is uploaded to a cluster once.

@@ -1,4 +1,4 @@
-"""Work in a thread of its own, so that the main thread can stop waiting for it at any time."""
+"""Work in a thread of its own, which the main thread can stop waiting for at any time."""
 
 from __future__ import annotations
 

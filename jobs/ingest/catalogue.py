@@ -71,7 +71,7 @@ def catalogue(
         if stream_id in streams:
             if streams[stream_id].uri != str(folder):
                 problems.append(
-                    f"stream id {stream_id!r} stands for both {streams[stream_id].uri} and {folder}; give each input "
+                    f"stream id {stream_id!r} refers to both {streams[stream_id].uri} and {folder}; give each input "
                     "an id of its own: --stream-id, once per --input"
                 )
             continue
@@ -106,7 +106,7 @@ def _add(found: Sequence[StreamFiles], streams: dict[str, StreamFiles], problems
         if other is not None and (other.uri, other.row["part"]) == (listed.uri, listed.row["part"]):
             continue
         if (wrong := wrong_with_id(listed.stream_id)) or other is not None:
-            why = wrong or f"stands for {other and other.uri} as well"
+            why = wrong or f"refers to {other and other.uri} as well"
             fix = "rename its files, or give the folder another id with --stream-id"
             problems.append(f"stream id {listed.stream_id!r}, of {listed.uri}, {why}; {fix}")
             continue
@@ -120,7 +120,7 @@ def _unreadable(streams: dict[str, StreamFiles]) -> list[str]:
         del streams[stream.stream_id]
     named = "; ".join(f"{stream.uri}: {stream.row['error']}" for stream in wrong)
     them = "it" if len(wrong) == 1 else f"these {len(wrong)}"
-    fix = f"repair or remove {them}, or go on without unreadable clips with --set ingest.unreadable=skip"
+    fix = f"repair or remove {them}, or continue without unreadable clips with --set ingest.unreadable=skip"
     return [f"{named}; {fix}"] if wrong else []
 
 
@@ -191,7 +191,7 @@ def _folders(
         # A known stream without any frames has lost them all.
         emptied = {n: at for n, at in places_.items() if at == root or (not ids and root in at.parents)}
         lost = {n: folder for n, folder in emptied.items() if folder not in found.values()}
-        # One part stands for all of its folder.
+        # One part refers to all of its folder.
         whole = {folder: n for n, folder in lost.items() if n in parts}
         gone = {n: folder for n, folder in lost.items() if n not in parts or whole[folder] == n}
         if not found and not gone and len(problems) == before:

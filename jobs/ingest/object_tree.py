@@ -80,7 +80,7 @@ class PrefixTree:
 
 
 def tree_of(given: str, at: Place, problems: list[str], name: str | None = None) -> Tree | None:
-    """Return what lies at and below an input, or None after a word to `problems`.
+    """Return what is at and below an input, or None after a word to `problems`.
 
     `name` is the pattern of frames' names, if it is known.
     """

@@ -60,7 +60,7 @@ class StreamFiles:
         return self.files["frame_idx"].to_numpy()
 
     def listing(self, span: Span = (None, None)) -> pa.Table:
-        """Return rows of the `listing` table: of all frames, or of those whose numbers lie in a span."""
+        """Return rows of the `listing` table: of all frames, or of those whose numbers are in a span."""
         first, last = np.searchsorted(self.frame_idx, [0 if end is None else end for end in span]).tolist()
         first, last = 0 if span[0] is None else first, self.n_frames if span[1] is None else last
         files = self.files.slice(first, last - first)

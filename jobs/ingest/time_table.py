@@ -1,4 +1,4 @@
-"""Tables of times beside frames: CSV files with names and times, or one time per line."""
+"""Tables with the times of frames: CSV files with names and times, or one time per line."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _HUB_FILES = ((_CONFIG,), ("open_clip_model.safetensors", "open_clip_pytorch_mod
 
 
 def weights_of(config: PipelineConfig) -> tuple[Path, str]:
-    """Return where the weights of the embedder lie, and their hash.
+    """Return where the weights of the embedder are, and their hash.
 
     Raises `UserError` if a package, or the weights, are missing.
     """

@@ -79,7 +79,7 @@ def _differences(stage: Stage, there: Mapping[str, Any] | None, url: str) -> lis
     if not names:
         return [f"the server of models at {url} has another version of winnow; install the same one there"]
     return [
-        f"{name}: asked for {mine.get(name)}, the server of models at {url} has {theirs.get(name)}; start it with the "
+        f"{name}: requested {mine.get(name)}, the server of models at {url} has {theirs.get(name)}; start it with the "
         "settings of the run"
         for name in names
     ]

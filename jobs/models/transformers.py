@@ -1,4 +1,4 @@
-"""Torch models named by a configuration, checked before any work: weights, type, licence."""
+"""Torch models that a configuration names, with weights, type and licence checked before any work."""
 
 from __future__ import annotations
 

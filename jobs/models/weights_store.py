@@ -60,7 +60,7 @@ class WeightsEntry:
 
     @property
     def pinned(self) -> Literal["catalogue", "first pull"] | None:
-        """Return who determined the hash (for a folder, that of its weights file); None if nobody has yet."""
+        """Return who determined the hash (for a folder, that of its weights file); None as long as it is not known."""
         if self.model.sha256:
             return "catalogue"
         return "first pull" if self.sha256 else None

@@ -1,4 +1,4 @@
-"""Runner of the stages that ask a service."""
+"""Runner of the call stages, which send questions to an external service."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobs.storage.quarantine import update_quarantine
 
 
 class CallStages:
-    """The stages of one run that ask a service; a `Runner`. An answer that was paid for is never asked for again."""
+    """The stages of one run that ask a service; a `Runner`. What was paid for is never requested again."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
@@ -22,7 +22,7 @@ class CallStages:
         return Survey(calls.wanted, calls.wanted, calls.open)
 
     def run(self, stage: Stage) -> bool:
-        """Ask about what is open. Raises `RunFailedError` where the endpoint answers nobody."""
+        """Ask about what is open. Raises `RunFailedError` where the endpoint refuses all requests."""
         context, live = self._context, self._context.now
         started = time.monotonic()
         calls = self._calls(stage)

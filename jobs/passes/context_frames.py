@@ -1,4 +1,4 @@
-"""Frames with those before them, for models that look back: ids of what a row is computed from, and what is read."""
+"""Context frames of models that use earlier frames: which are read before a frame, and input ids that cover them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def window_ids(frames: pl.DataFrame, context: int) -> Int64Array:
     """Return an id for each of N frames and those before it that belong to it, shape (N,).
 
     These are up to `context` frames, and none from before a gap. `frames` has `frame_idx`, `input_id` and `follows`, in
-    order; frames from before what is asked about make no difference to the ids.
+    order; frames before the wanted ones make no difference to the ids.
     """
     place = np.arange(frames.height)
     terms = row_terms(frames["frame_idx"].to_numpy(), frames["input_id"].to_numpy())
@@ -34,7 +34,7 @@ def window_ids(frames: pl.DataFrame, context: int) -> Int64Array:
 
 
 def with_those_before(frames: pl.DataFrame, wanted: pl.DataFrame, context: int) -> pl.DataFrame:
-    """Return the wanted frames and all that lie up to `context` places before one of them in its stream, in order."""
+    """Return the wanted frames and all frames up to `context` places before one of them in its stream, in order."""
     marked = frames.join(
         wanted.select(*FRAME_KEY, "replaces", "wanted"), on=FRAME_KEY, how="left", maintain_order="left"
     )

@@ -1,4 +1,4 @@
-"""Search for near hashes on all machines of a cluster, where there are many of both."""
+"""Search for pairs of near hashes on all machines of a cluster, for many frames."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from schemas import FRAME_KEY
 
 
 class Chooser:
-    """Answers the rules of one run's stages, from the tables as they are when they are first asked for.
+    """Answers the rules of one run's stages, from the tables as they are when they are first requested.
 
     A rule sees of another model stage what that stage's own rule chooses, and not what is left of earlier choices.
     """

@@ -1,4 +1,4 @@
-"""Intake of what workers report of the blocks of a pass: rows to commit, frames that failed, what it cost."""
+"""Receipts of the workers of a pass: their rows are committed, their failed frames quarantined, their costs counted."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ class PassResult:
 
 
 class Intake:
-    """Takes in the receipts of one pass, commits what they stand for, and ends the pass where that is asked for.
+    """Takes in the receipts of one pass, commits their rows, and ends the pass where that is requested.
 
     `committer` commits; `on_block_done` is called with the receipt of every block and its rows. `claim` is asked
-    whether to go on: if not, workers finish the frames in hand, and what has arrived is committed. With `abort`, a
+    whether to continue: if not, workers finish the frames in hand, and what has arrived is committed. With `abort`, a
     frame that cannot be computed ends the pass.
     """
 
@@ -219,7 +219,7 @@ class GracefulStop:
             fault = result.faults[0]
             raise RunFailedError(
                 f"frame {fault['frame_idx']} of stream {fault['stream_id']}: {fault['error_type']}: {fault['error']}; "
-                "with --on-error quarantine the run quarantines such frames and goes on"
+                "with --on-error quarantine the run quarantines such frames and continues"
             )
 
 

@@ -106,7 +106,7 @@ def _show_all(
     """Show all blocks, although processes may die of some frames; such a frame is quarantined.
 
     Blocks go out in order, so that the one to blame for a death is among the first `in_hand` that did not come back.
-    These are shown again in small parts, each block by itself, and the others after them. Returns whether to go on:
+    These are shown again in small parts, each block by itself, and the others after them. Returns whether to continue:
     `show` returns None where the pass was asked to end.
     """
     while blocks:
@@ -153,7 +153,7 @@ def _n_wanted(rows: pa.Table) -> int:
 
 
 def _wanted(rows: pa.Table, first: int, n: int, context: int) -> pa.Table:
-    """Return `n` wanted rows from the `first` on, with what lies between them and up to `context` rows before."""
+    """Return `n` wanted rows from the `first` on, with what is between them and up to `context` rows before."""
     places = np.flatnonzero(rows["wanted"].to_numpy())[first : first + n]
     start, end = max(0, int(places[0]) - context), int(places[-1]) + 1
     if not context:

@@ -74,7 +74,7 @@ class ModelPlanner:
         self._pictures = store.open(self._frames.table)
         listed = store.read(schemas.STREAMS, ("stream_id", "step"), as_seen=True)
         self._steps = pl.DataFrame(listed).filter(pl.col("stream_id").is_in(sorted(self._streams)))
-        # Frame numbers within which the frames before a frame lie that its row may depend on.
+        # Number of frames before a frame that its row may depend on.
         self._reach = stage.context * int(str(self._steps["step"].max() or 1))
 
     def survey(self) -> ModelPlan:
@@ -147,7 +147,7 @@ class ModelPlanner:
 
 
 def request(rows: pl.DataFrame) -> pa.Table:
-    """Return frames as a table of schema `REQUEST` with `block` 0; what nobody asks about them is null."""
+    """Return frames as a table of schema `REQUEST` with `block` 0; columns without a value are null."""
     nothing = {"window_id": pl.Int64, "follows": pl.Boolean, "objects": pl.Null}
     rows = rows.with_columns(
         pl.lit(None, kind).alias(name) for name, kind in nothing.items() if name not in rows.columns

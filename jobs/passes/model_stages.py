@@ -1,4 +1,4 @@
-"""Runner of the model stages: a model is shown the frames that it has not seen, and every frame is accounted for."""
+"""Runner of the model stages: missing frames go through the model, and every frame is accounted for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Worker of a model pass: it loads the model once, and is given blocks of frames."""
+"""Worker of a model pass: a process that loads a model once and infers blocks of frames."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ BoolArray = npt.NDArray[np.bool_]
 class Listed(NamedTuple):
     """A stream to plan for: its id, the step between following frames, and its listing in order of number.
 
-    `files` is the stream as it lies on disk; None takes what the workspace last saw of it.
+    `files` is the stream as it is on disk; None takes what the workspace last saw of it.
     """
 
     stream_id: str
@@ -74,7 +74,7 @@ class StagePlan:
 
 @dataclass
 class PixelPlan:
-    """How the pixel stages of a run stand: counts per stage and stream, and the rows whose frames are gone."""
+    """How the pixel stages of a run stand: counts per stage and stream, and the rows whose frames are missing."""
 
     counts: dict[tuple[str, str], StagePlan] = field(default_factory=dict)
     gone: dict[str, list[pa.Table]] = field(default_factory=dict)
@@ -341,7 +341,7 @@ class Planner:
 
 
 def _positions(found: pa.Table, window: _Window) -> Int64Array:
-    """Return where in the window each row's frame lies, or -1, shape (M,)."""
+    """Return where in the window each row's frame is, or -1, shape (M,)."""
     order = {name: at for at, name in enumerate(window.names)}
     codes = found["stream_id"].combine_chunks().dictionary_encode()
     stream = np.array([order[name] for name in codes.dictionary.to_pylist()], np.int64)[codes.indices.to_numpy()]
@@ -370,7 +370,7 @@ class _LiveRows:
         input_id[place[hit]] = found["input_id"].to_numpy()[hit]
         if "stat_id" in found.column_names:
             stat_id[place[hit]] = found["stat_id"].to_numpy()[hit]
-        # What lies between the halo frame and this window was the window before's to report.
+        # What is between the halo frame and this window was the window before's to report.
         low = window.span[0]
         stray = ~hit if low is None else ~hit & (found["frame_idx"].to_numpy() >= low)
         gone = found.select(schemas.FRAME_KEY).filter(pa.array(stray)) if stray.any() else None

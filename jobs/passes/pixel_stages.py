@@ -1,4 +1,4 @@
-"""Runner of the stages that read pixels: one pass for all of them, and then an account of each."""
+"""Runner of the stages that read pixels: one pass computes all of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from jobs.storage.quarantine import update_quarantine
 class PixelStages:
     """The stages of one run that read pixels; a `Runner`.
 
-    They are one pass: it is run for the first stage that is asked for, and each is accounted for when it is its turn.
+    They are one pass: it is run for the first stage that is requested, and each is accounted for when it is its turn.
     """
 
     def __init__(self, context: RunContext) -> None:

@@ -1,4 +1,4 @@
-"""Worker of the pixel pass. It imports little, since every process has to."""
+"""Worker of the pixel pass: measures a block of frames and writes its rows. It imports little, to start fast."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def measure_rows(block: pa.Table, params: PixelParams, root: str, stop_flag: str
 
 
 def unless(stop_flag: str) -> Callable[[], bool]:
-    """Return a function that says whether to go on, and looks for the file a few times per second."""
+    """Return a function that says whether to continue, and looks for the file a few times per second."""
     there, look_again = False, 0.0
     file = paths.place(stop_flag)
     every_s = paths.poll_interval_s(file, _LOOK_S, _LOOK_FAR_S)

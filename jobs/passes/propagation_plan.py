@@ -22,9 +22,9 @@ from transforms.core.identity import mix, row_terms
 class PropagationPlanner(ModelPlanner):
     """Compares the frames that objects can be carried to with the live rows of the stage that carries them.
 
-    A stretch of frames begins with one that was annotated, as the rule of its stage chooses them now, and ends before
+    A sequence of frames begins with one that was annotated, as the rule of its stage chooses them now, and ends before
     the next of these, at a cut, at a gap, and after `stage.context` frames. Those after its first are wanted if there
-    was anything on that one. They are handed out with all that come before them in their stretch.
+    was anything on that one. They are handed out with all that come before them in their sequence.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class PropagationPlanner(ModelPlanner):
 def in_stretches(
     frames: pl.DataFrame, keys: pl.DataFrame, found: pl.DataFrame, starts: pl.DataFrame, reach: int
 ) -> pl.DataFrame:
-    """Return frames with the stretches that they lie in; they come in order, with `input_id` and `follows`.
+    """Return frames with the sequences that they are in; they come in order, with `input_id` and `follows`.
 
     `keys` are those that were annotated, `found` the objects on them, `starts` the first frames of scenes. `stretch`
-    numbers the stretches; `follows` is false on the first frame of each, which has its `objects` unless there were
-    none. `window_id` is that of the frames that these can be carried to, made of the pictures from the first on, and
+    numbers the sequences; `follows` is false on the first frame of each, which has its `objects` unless there were
+    none. `window_id` is that of the frames that these can be carried to, made of the images from the first on, and
     of the objects; null for all others.
     """
     scene = frames.select(FRAME_KEY).join_asof(
@@ -89,7 +89,7 @@ def in_stretches(
 
 
 def with_stretches(frames: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
-    """Return the wanted frames and all that come before one of them in its stretch, in order."""
+    """Return the wanted frames and all that come before one of them in its sequence, in order."""
     last = wanted.group_by("stretch").agg(last=pl.col("frame_idx").max())
     near = frames.join(last, on="stretch", how="inner", maintain_order="left").filter(
         pl.col("frame_idx") <= pl.col("last")

@@ -1,4 +1,4 @@
-"""Refresh of rows of other streams that rest on groups which a run has changed, each under its own configuration."""
+"""Recomputation of the rows of other streams that belong to groups which a run has changed."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class RunContext:
     """What the stages of a run share: its tables, its stages with their configuration, and its streams.
 
     `listed` are the streams with their numbers of frames, `listing` the version of their listing that counts. `reread`:
-    size and mtime are no reason to trust a file. `recompute` names the stage that is to be computed whatever is done.
+    size and mtime are no reason to trust a file. `recompute` names the stage that is to be computed even if it is done.
     `live` is None for a run that is only forecast.
     """
 
@@ -80,7 +80,7 @@ class RunContext:
         return self.live
 
     def recomputes(self, stage: Stage) -> bool:
-        """Say whether a stage is to be computed whatever is done."""
+        """Say whether a stage is to be computed even if it is done."""
         return stage.name == self.recompute
 
 

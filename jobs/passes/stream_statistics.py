@@ -1,4 +1,4 @@
-"""Statistics of streams from their measured frames: corrupt ones, and sizes of pictures."""
+"""Statistics of streams from their measured frames: corrupt ones, and sizes of images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobs.storage.store import Store
 
 
 def note(store: Store, stage_key: str, streams: Iterable[str], job_id: str) -> int | None:
-    """Write frames that do not decode, and picture sizes, into the rows of streams; return how many do not decode.
+    """Write frames that do not decode, and image sizes, into the rows of streams; return how many do not decode.
 
     Returns None if no frame was read yet.
     """

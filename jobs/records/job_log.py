@@ -1,6 +1,6 @@
 """Log of a job: numbered records that are created once and never changed; folding them gives the job's state.
 
-The records of a job lie in `WORKSPACE/jobs/JOB_ID/` as `000001.json`, `000002.json`, …: the number alone is the name,
+The records of a job are in `WORKSPACE/jobs/JOB_ID/` as `000001.json`, `000002.json`, …: the number alone is the name,
 so that two writers can never both write the n-th record. The first one wins; the other one reads again.
 
 | word          | written by         | state after it                                                          |
@@ -14,7 +14,7 @@ so that two writers can never both write the n-th record. The first one wins; th
 | `resume`      | a user             | withdraws a pause; a paused or failed job of the queue is pending again |
 | `cancel`      | a user             | a request to a running job; any other is cancelled by it                |
 | `paused`      | a run              | paused                                                                  |
-| `requeued`    | a gateway          | pending, or what the run that died was asked for: paused, cancelled     |
+| `requeued`    | a gateway          | pending, or what the request to the run that died says: paused, cancelled     |
 | `done`        | a run              | done, for good                                                          |
 | `failed`      | a run or a gateway | failed; data: `error`. It may be resumed                                |
 | `cancelled`   | a run              | cancelled, for good                                                     |

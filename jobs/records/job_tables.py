@@ -1,4 +1,4 @@
-"""What the tables were at the end of a job, in the job's records: apart from the workspace's record of the same."""
+"""The state of the tables at the end of a job, recorded in its job log as a second copy."""
 
 from __future__ import annotations
 

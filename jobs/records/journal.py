@@ -113,7 +113,7 @@ def journaled_jobs(root: Place) -> list[str]:
 
 
 def folder_of(root: Place, job_id: str) -> Place:
-    """Return the folder in which a job's records and journals lie."""
+    """Return the folder in which a job's records and journals are."""
     return root / "jobs" / job_id
 
 

@@ -1,4 +1,4 @@
-"""Reports the events of a run to a listener in the same process, and to the journal for everybody else."""
+"""Events of a run, reported to a listener in the same process and to the journal."""
 
 from __future__ import annotations
 

@@ -249,7 +249,7 @@ def as_it_is(root: Place, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ended(job: JobState | None) -> dict[str, Any]:
-    """Return state and error of a run whose process is gone, by the records of its job."""
+    """Return state and error of a run whose process has ended, by the records of its job."""
     state = job.state if job else "failed"
     return {"state": state, "error": ((job and job.error) or DIED) if state == "failed" else None}
 

@@ -1,4 +1,4 @@
-"""Recording what people decided about frames and the objects on them, as rows of the table `reviews`."""
+"""Recording of review decisions on frames and their objects, as rows of the table `reviews`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TAGS = "tags"
 
 DECISIONS = ("approve", "correct", "reject", "add")
 PICTURE = (*schemas.FRAME_KEY, "content_hash")
-"""Columns that name a frame and the picture that it had when somebody reviewed it."""
+"""Columns that name a frame and the image that it had when somebody reviewed it."""
 
 _JOB = "review"
 
@@ -84,15 +84,15 @@ def record_decisions(
 
     `rows` have the columns of `schemas.REVIEWS`; `frame_rows` makes them. Those of one frame belong together: one row
     `seen` and one row for each object on it. What a frame had before is replaced as a whole, so that an object without
-    a row counts as never decided upon. `origin` says where a new category came from; `categories` are accepted beside
-    those that the workspace knows. With `dry_run` nothing is written to `reviews`.
+    a row counts as never decided upon. `origin` says where a new category came from; `categories` are accepted in
+    addition to those that the workspace knows. With `dry_run` nothing is written to `reviews`.
 
     Recording the same rows twice changes nothing: a frame whose rows differ in nothing but `reviewed_ns` counts as
     `unchanged`, and one of which the table holds a later review as `older`; both are left as they are. The other counts
     are `frames`, and the written objects by `decision`.
 
     Raises `UserError` with every problem, before anything is written: rows that do not fit the schema, an unknown
-    decision or category, a frame without exactly one row `seen`, or a picture that the frame no longer shows.
+    decision or category, a frame without exactly one row `seen`, or an image that the frame no longer shows.
     """
     store = Store(workspace.require().root)
     store.create_tables([schemas.REVIEWS, schemas.CATEGORIES])
@@ -155,18 +155,18 @@ def _row_problems(frames: Mapping[Picture, Sequence[Row]], known: Collection[str
 
 
 def _unknown_pictures(frames: Mapping[Picture, Sequence[Row]], view: View) -> Iterator[str]:
-    """Say which frames do not show the picture that was reviewed."""
+    """Say which frames do not show the image that was reviewed."""
     wanted = pl.LazyFrame(
         {name: [picture[at] for picture in frames] for at, name in enumerate(PICTURE)},
         schema={"stream_id": pl.String, "frame_idx": pl.Int64, "content_hash": pl.String},
     )
     there = view.lazy("frames").filter(pl.col("status") == "ok").select(PICTURE)
     for stream, number, content in wanted.join(there, on=list(PICTURE), how="anti").collect().rows():
-        yield f"frame {stream} {number}: it does not show picture {content[:16]} now; review it again"
+        yield f"frame {stream} {number}: it does not show image {content[:16]} now; review it again"
 
 
 def _earlier(frames: Mapping[Picture, Sequence[Row]], view: View) -> dict[Picture, list[Row]]:
-    """Return the rows of `reviews` that there are of these pictures."""
+    """Return the rows of `reviews` that there are of these images."""
     streams = sorted({stream for stream, _, _ in frames})
     found = _by_picture(view.lazy("reviews").filter(pl.col("stream_id").is_in(streams)).collect().to_dicts())
     return {picture: rows for picture, rows in found.items() if picture in frames}

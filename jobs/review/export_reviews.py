@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
+from jobs.core.choices import MediaMode, ReviewFormat
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from jobs.datasets.atomic_publish import staged
 from jobs.datasets.export_objects import objects_of
-from jobs.datasets.media import Media, bring
+from jobs.datasets.media import bring
 from jobs.datasets.staleness import refuse_outdated
 from jobs.review.decisions import SEEN, tags_in
 from jobs.storage.paths import place
@@ -36,7 +37,7 @@ from transforms.frames.clip import FrameName
 
 _IMAGES = "images/"
 
-FORMATS: Mapping[str, Callable[[pa.Table, Objects, str], dict[str, bytes]]] = {
+FORMATS: Mapping[ReviewFormat, Callable[[pa.Table, Objects, str], dict[str, bytes]]] = {
     "labelstudio": labelstudio_files,
     "cvat": cvat_files,
     "coco": review_coco_files,
@@ -45,19 +46,19 @@ FORMATS: Mapping[str, Callable[[pa.Table, Objects, str], dict[str, bytes]]] = {
 
 @dataclass(frozen=True)
 class QueueRequest:
-    """Which frames to export for review, for which tool, and whether pictures are exported with them.
+    """Which frames to export for review, for which tool, and whether images are exported with them.
 
     Without `where`, the frames of the review queue. `n`: only the most uncertain. Frames that somebody has reviewed are
-    left out, unless `include_reviewed`. `root` is put before the names of pictures in Label Studio's tasks.
-    `categories` are offered beside those that the tables know.
+    left out, unless `include_reviewed`. `root` is put before the names of images in Label Studio's tasks.
+    `categories` are offered in addition to those that the tables know.
     """
 
-    format: str
+    format: ReviewFormat
     out: Path
     where: str | None = None
     n: int | None = None
     include_reviewed: bool = False
-    media: Media = "copy"
+    media: MediaMode = "copy"
     root: str = "/data/local-files/?d="
     categories: tuple[str, ...] = ()
 
@@ -65,7 +66,7 @@ class QueueRequest:
 def export_queue(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
     """Write the folder and return its manifest, with numbers; no folder where no frame is selected.
 
-    Raises `UserError` for an invalid request, and `RunFailedError` where a picture is no longer the one that was
+    Raises `UserError` for an invalid request, and `RunFailedError` where an image is no longer the one that was
     measured.
     """
     store = Store(workspace.require().root)
@@ -109,7 +110,7 @@ def _check(request: QueueRequest) -> None:
 
 
 def _rows(view: View, request: QueueRequest) -> pa.Table:
-    """Return the frames to review, with the names of their pictures, in order of stream and number."""
+    """Return the frames to review, with the names of their images, in order of stream and number."""
     if request.where is None and schemas.ROUTING.written_by not in view.selection.keys:
         raise UserError(
             "there is no review queue; run with the stage route (winnow run with --add-stage route), or say which "

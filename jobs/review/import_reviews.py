@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import polars as pl
 
 import schemas
+from jobs.core.choices import ReviewedFrames, ReviewFormat
 from jobs.core.errors import UserError
 from jobs.review.decisions import PICTURE, SEEN, TAGS, Row, frame_rows, record_decisions, tags_in
 from jobs.review.review_files import FileRequest, read_file
@@ -22,13 +23,10 @@ from jobs.views import final_objects
 from jobs.views.categories import categories_of
 from jobs.views.view import View
 from schemas import FRAME_KEY
-from transforms.formats.reviewing.annotators import Policy
+from transforms.formats.reviewing.annotator_policy import Policy
 from transforms.formats.reviewing.known_frames import Known
 from transforms.formats.reviewing.match_objects import Decided, decide
 from transforms.formats.reviewing.shapes import Returned, ReviewFile, parse_name
-
-Reviewed = Literal["all", "changed", "listed"]
-REVIEWED: tuple[Reviewed, ...] = get_args(Reviewed)
 
 _SHOWN = 20
 _SAYS_WHO_IS_DONE = "labelstudio"
@@ -40,14 +38,14 @@ class ImportRequest:
     """A file to import: its format (None: found out from its content), and what the file itself does not say.
 
     `reviewer` overrides the reviewer that the file names, and chooses among several; `policy` says what counts of
-    several others. `categories` are accepted as well as those that the tables know; `ids` and `frames` are files beside
-    it, see `FileRequest`. `reviewed` says which frames of the file somebody has reviewed: all of them, those in which
-    something differs from the tables, or those of which `listed` has the name, a line each. `skip_unsupported`:
-    whether to import the rest of a file with things that the tables have no place for.
+    several others. `categories` are accepted as well as those that the tables know; `ids` and `frames` are files
+    next to it, see `FileRequest`. `reviewed` says which frames of the file somebody has reviewed: all of them,
+    those in which something differs from the tables, or those of which `listed` has the name, a line each.
+    `skip_unsupported`: whether to import the rest of a file with things that the tables have no place for.
     """
 
     file: Path
-    format: str | None = None
+    format: ReviewFormat | None = None
     reviewer: str | None = None
     note: str | None = None
     categories: tuple[str, ...] = ()
@@ -55,7 +53,7 @@ class ImportRequest:
     dry_run: bool = False
     frames: Path | None = None
     policy: Policy | None = None
-    reviewed: Reviewed | None = None
+    reviewed: ReviewedFrames | None = None
     listed: Path | None = None
     skip_unsupported: bool = False
 
@@ -121,7 +119,7 @@ class _Frame:
 def _listed(request: ImportRequest) -> frozenset[str] | None:
     """Return the names of the frames that were reviewed; None for no list."""
     if (request.reviewed == "listed") != (request.listed is not None):
-        raise UserError("--reviewed listed and --list FILE go together: the file has the names of reviewed pictures")
+        raise UserError("--reviewed listed and --list FILE go together: the file has the names of reviewed images")
     if request.listed is None:
         return None
     try:
@@ -204,7 +202,7 @@ def _matched(returned: Sequence[Returned], view: View, problems: list[str]) -> I
             places[key] = frame.place
             yield frame, chosen
         elif there:
-            problems.append(f"{frame.place}: {frame.name} shows another picture now; export it for review again")
+            problems.append(f"{frame.place}: {frame.name} shows another image now; export it for review again")
         else:
             problems.append(f"{frame.place}: {frame.name} is no frame of the workspace")
 

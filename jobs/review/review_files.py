@@ -1,4 +1,4 @@
-"""Reading the file of an annotation tool, plain or in a `.zip`, and what lies beside it."""
+"""Reading of review files, plain or in a `.zip`, with their companion files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
-from transforms.formats.reviewing.annotators import Policy
+from transforms.formats.reviewing.annotator_policy import Policy
 from transforms.formats.reviewing.coco import read_review_coco
 from transforms.formats.reviewing.cvat import FRAMES, Picture, read_cvat, read_pictures
 from transforms.formats.reviewing.labelstudio_read import read_labelstudio
@@ -22,7 +22,7 @@ _BOM = b"\xef\xbb\xbf"
 _BY_START = {b"<": "cvat", b"[": "labelstudio", b"{": "coco"}
 _SUFFIXES = {".xml", ".json"}
 _OTHERS = {"manifest.json", "labels.json", "labels.xml"}
-"""What `winnow review export` puts beside the annotations."""
+"""What `winnow review export` puts next to the annotations."""
 
 _MOST_BYTES = 4 << 30
 
@@ -32,7 +32,7 @@ class FileRequest:
     """A file to read, and how.
 
     `format` None is found out from the content. `ids` is the file with the object that each number of a COCO file
-    stands for, `frames` that with the pictures of a CVAT task; they are searched beside the file by default.
+    refers to, `frames` that with the images of a CVAT task; they are searched next to the file by default.
     """
 
     file: Path
@@ -120,7 +120,7 @@ def _pictures(request: FileRequest, content: _Content) -> list[Picture] | None:
 
 
 def _ids(request: FileRequest, content: _Content) -> dict[str, str]:
-    """Return the object id of each number, from the named file, or from `ids.json` beside the imported one."""
+    """Return the object id of each number, from the named file, or from `ids.json` next to the imported one."""
     data = _beside(request.ids, IDS, content)
     place = f"ids {request.ids or request.file.with_name(IDS)}"
     try:

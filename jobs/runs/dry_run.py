@@ -20,7 +20,7 @@ from jobs.runs.prepare import Prepared
 from jobs.storage.store import Store
 from transforms.core.table_stage import WORKSPACE
 
-_GONE = "frame is gone, or no longer taken"
+_GONE = "frame is missing, or no longer taken"
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class _Forecaster:
     def _ungrouped(self, stage: Stage) -> dict[str, int]:
         """Return why frames are to be added to rows that stand, with counts; nothing where there are no such rows.
 
-        Where frames of groups are gone, the rest of these is regrouped as well; how many they are is not known yet.
+        Where frames of groups are missing, the rest of these is regrouped as well; how many they are is not known yet.
         """
         store, streams = self._context.store, frozenset(self._frames)
         above, column = self._runners.tables.counted_by(stage)

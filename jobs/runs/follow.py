@@ -22,13 +22,11 @@ EXIT_CODES = {"done": 0, "failed": 1, "paused": 4, "cancelled": 5}
 def follow_job(workspace: Workspace, job_id: str) -> Iterator[tuple[list[dict[str, Any]], str]]:
     """Yield the new events of a job's journal and the job's state, about twice a second, until it no longer runs.
 
-    The last state is one of `EXIT_CODES`. A run that is not queued and whose process is gone counts as failed. Raises
+    The last state is one of `EXIT_CODES`. A run that is not queued and whose process has ended counts as failed. Raises
     `UserError` for a job that does not exist.
     """
     job = find(workspace, job_id)
     journal = JournalReader(workspace.root, job.job_id)
-    # A run from before there were job logs is given its first record.
-    job.state()
     while True:
         # In this order: a job writes its events before its end.
         found = seen(job.job_log)

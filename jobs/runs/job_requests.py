@@ -29,24 +29,27 @@ class JobHandle:
     def state(self) -> JobState:
         """Return the state of the job; the death of its process is recorded.
 
-        A run from before there were job logs has no records; the state in its row is written as the first one.
+        Raises `UserError` for a job that has been cleared.
         """
-        state = settled(self.job_log) or _first_record(self)
-        if state.state == "failed" and not state.queued and _said_in_tables(self)[0] == "done":
+        state = settled(self.job_log)
+        if state is None:
+            raise UserError(f"job {self.job_id} was cleared; expected one that `winnow inspect runs` lists")
+        if state.state == "failed" and not state.queued and self._is_done_in_tables():
             # It died after writing its row and before the record.
             self.job_log.add("done", after=state.number)
             state = fold(self.job_log.records()) or state
         return state
+
+    def _is_done_in_tables(self) -> bool:
+        from jobs.runs.job_rows import state_of
+
+        return state_of(self.workspace.root, self.job_id) == "done"
 
 
 def find(workspace: Workspace, job_id: str) -> JobHandle:
     """Return a job by its id, a unique beginning of it, or `last`. Raises `UserError` for none, or several."""
     root = workspace.require().root
     known = set(jobs_of(root))
-    if not any(job_id and name.startswith(counted_back(job_id, known)) for name in known):
-        from jobs.runs.job_rows import ids
-
-        known |= ids(root)
     job_id = counted_back(job_id, known)
     found = [job_id] if job_id in known else sorted(name for name in known if name.startswith(job_id))
     if len(found) == 1 and job_id:
@@ -56,18 +59,6 @@ def find(workspace: Workspace, job_id: str) -> JobHandle:
     raise UserError(
         f"there is no job {job_id!r}; the last one is {max(known, default='none')} (see winnow inspect runs)"
     )
-
-
-def _said_in_tables(job: JobHandle) -> tuple[str, str | None]:
-    from jobs.runs.job_rows import state_of
-
-    return state_of(job.workspace.root, job.job_id)
-
-
-def _first_record(job: JobHandle) -> JobState:
-    said, error = _said_in_tables(job)
-    job.job_log.add(said, {"error": error} if error else None, after=0)
-    return job.state()
 
 
 def pause(job: JobHandle) -> JobState:
@@ -150,7 +141,7 @@ def clear(job: JobHandle) -> None:
         raise UserError(problems)
     # The records last: what is cut short here can be cleared again.
     job_rows.delete(root, job.job_id)
-    # A job whose first record is gone is no longer listed, whatever of the rest stays if this is cut short.
+    # A job whose first record is missing is no longer listed, even if deleting the rest is interrupted.
     (job.job_log.folder / "000001.json").delete()
     job.job_log.folder.delete_tree()
 

@@ -1,4 +1,4 @@
-"""Jobs as the tables know them: the rows of `runs` and `stage_runs`, and what refers to a run."""
+"""Rows of a job in the tables `runs` and `stage_runs`: its state, references to it, and their deletion."""
 
 from __future__ import annotations
 
@@ -6,22 +6,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
-from jobs.core.job_states import STOPPED, JobStateName
+from jobs.core.job_states import JobStateName
 from jobs.storage.paths import Place
 from jobs.storage.store import Drop, Store
 
 
-def ids(root: Place) -> set[str]:
-    """Return the ids of all runs."""
-    return set(Store(root).read(schemas.RUNS, ("job_id",))["job_id"].to_pylist())
-
-
-def state_of(root: Place, job_id: str) -> tuple[str, str | None]:
-    """Return the state that a run's row leaves it in now that no process runs it, and its error if it has failed."""
-    rows = Store(root).read(schemas.RUNS)
-    for row in rows.filter(pc.equal(rows["job_id"], job_id)).to_pylist():
-        return row["state"] if row["state"] in STOPPED else "failed", row["error"]
-    return "failed", None
+def state_of(root: Place, job_id: str) -> str | None:
+    """Return the state in the row of a job, None for a job without one."""
+    rows = Store(root).read(schemas.RUNS, ("job_id", "state"))
+    states: list[str] = rows.filter(pc.equal(rows["job_id"], job_id))["state"].to_pylist()
+    return states[0] if states else None
 
 
 def set_state(root: Place, job_id: str, state: JobStateName) -> None:

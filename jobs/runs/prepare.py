@@ -47,7 +47,7 @@ class RunRequest:
     one_stage: bool = False
 
     def as_data(self) -> dict[str, Any]:
-        """Return what was asked for as plain values, of which `jobs.runs.replay.from_data` makes the same request."""
+        """Return what was requested as plain values, of which `jobs.runs.replay.from_data` makes the same request."""
         return {
             "profile": self.loaded.profile,
             "config": to_dict(self.loaded.config),
@@ -68,7 +68,7 @@ class RunRequest:
 class Prepared:
     """A run that has passed all checks: its streams are listed, nothing is written yet.
 
-    `streams` are as they lie on disk now; a replay does not read that, and has none.
+    `streams` are as they are on disk now; a replay does not read that, and has none.
     """
 
     request: RunRequest

@@ -1,4 +1,4 @@
-"""Run requests that come from earlier ones: of a job that is resumed, and of runs that replay or retry another."""
+"""Run requests made from recorded ones: of jobs that are resumed, replayed or retried."""
 
 from __future__ import annotations
 

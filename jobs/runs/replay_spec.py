@@ -1,4 +1,4 @@
-"""How a run descends from another one: over its streams as they were last listed, reusing its results."""
+"""Replays and retries of a run: its streams as last listed, and the results that are reused."""
 
 from __future__ import annotations
 

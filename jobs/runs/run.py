@@ -49,10 +49,10 @@ def run(
 ) -> RunRecord:
     """Run a pipeline and return its record: state `done`, or `paused` or `cancelled` if that was asked of the job.
 
-    With `job_id` it takes up that job, which was paused, has failed, or was `claimed` for this process by a gateway.
+    With `job_id` it resumes that job, which was paused, has failed, or was `claimed` for this process by a gateway.
     `release` is called with the record before the job is said to be done, and what it returns is recorded.
     Raises `UserError` before any work if something is wrong with what is asked, and `RunFailedError` if the run cannot
-    go on; whatever was committed by then is found done when it is resumed. A KeyboardInterrupt leaves it `paused`.
+    continue; what was committed before is found done when it is resumed. A KeyboardInterrupt leaves it `paused`.
     """
     listener = listener or SilentListener()
     step = step_named(request.pause_after, request.loaded.config) if request.pause_after else None
@@ -211,7 +211,7 @@ class _Execution:
         refresh(self._context)
 
     def _recompute(self, runners: Runners, stage: Stage) -> None:
-        """Compute one stage once more, whatever is done, and count the rows that then are not what they were."""
+        """Compute one stage once more, even if it is done, and count the rows that then are not what they were."""
         store, record = self._context.store, self._record
         # After a pause, the rows to compare with are still those of before the first attempt.
         version = record.counts.setdefault("version_before", store.open(stage.table).version)

@@ -61,7 +61,7 @@ class RunOptions(BaseModel):
 def build_request(workspace: str | os.PathLike[str] | None, options: RunOptions) -> RunRequest:
     """Return the request for a run. Raises `UserError` with everything that is wrong with the options.
 
-    `workspace` is a folder or URI; None stands for `$WINNOW_WORKSPACE`, else `.winnow`.
+    `workspace` is a folder or URI; None is `$WINNOW_WORKSPACE`, else `.winnow`.
     """
     problems: list[str] = []
     loaded = place = None

@@ -78,7 +78,7 @@ def detector_stage(spec: StageSpec, config: PipelineConfig, upstream: tuple[Stag
             )
         other: Any = {"weights": weights, "detector": detector or config.annotate.detector}
         config = replace(config, annotate=replace(config.annotate, **other))
-    # Objects are named by what finds them, whatever their stage is called.
+    # Objects are named by what finds them, independent of the name of their stage.
     stage = annotate_stage(config)
     if spec.model.rule and stage.context:
         # What is found on a frame must not depend on which other frames are sent there.

@@ -1,4 +1,4 @@
-"""Services outside that stages ask: how each is checked, asked, and spoken of in the summary of a run."""
+"""External services of call stages: how each is checked and called, and its part of the summary."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class ObjectCommitter(Committer):
 
     A frame is done when its row is there. Its objects replace those that the table holds for it: a run that was cut
     short between the two commits left objects of frames that are not recorded as done, and a frame that now shows
-    another picture may have no objects.
+    another image may have no objects.
     """
 
     _objects: tuple[Part, ...] = ()
@@ -41,7 +41,7 @@ class ObjectCommitter(Committer):
         super().flush()
 
     def remove(self, table: str, keys: pa.Table) -> None:
-        """Delete the rows of frames that are gone, their objects last."""
+        """Delete the rows of frames that are no longer there, their objects last."""
         super().remove(table, keys)
         self._replace((), keys)
 

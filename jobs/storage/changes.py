@@ -1,4 +1,4 @@
-"""What one transaction does to a table: files to add, rows to drop, files to retire."""
+"""A change of a table in one transaction: files to add, rows to drop, files to retire."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Committer:
         self._took_s = self._last - started
 
     def remove(self, table: str, keys: pa.Table) -> None:
-        """Delete the rows of frames that are gone."""
+        """Delete the rows of frames that are no longer there."""
         drop = Drop(stage_key=self._stages[table].key, keys=keys)
         self._snapshots[table] = self._store.transact(
             self._stages[table].table, lambda _: Change(drop=[drop]), self._job_id

@@ -76,7 +76,7 @@ def write_part(
 
 @dataclass
 class _Bounds:
-    """How many rows a file has, and between which values its columns of `_STATISTICS` lie."""
+    """How many rows a file has, and the smallest and largest values of its columns of `_STATISTICS`."""
 
     n_rows: int = 0
     low: dict[str, Any] = field(default_factory=dict)

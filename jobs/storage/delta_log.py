@@ -37,7 +37,7 @@ _COMMITS_PER_SMALL_CHECKPOINT = 10
 """For tables that every run writes to: opening one reads each version since the last checkpoint."""
 
 _WRITTEN_BY_EVERY_RUN = frozenset({schemas.STREAMS, schemas.LISTING, schemas.QUARANTINE, schemas.HEADS, schemas.SCOPES})
-"""Tables that every run writes to, beside those of its stages."""
+"""Tables that every run writes to, in addition to those of its stages."""
 
 _FOLDER = "_delta_log"
 _READ_AT_ONCE = 8
@@ -154,7 +154,7 @@ def check_state(table: Place, state: State) -> None:
 
 
 def damaged_entries(table: Place, newest: int) -> Iterator[tuple[Place, str]]:
-    """Read all entries of a log, also those that a checkpoint covers; yield each that was cut or is gone, and why.
+    """Read all entries of a log, also those that a checkpoint covers; yield each that was cut or is missing, and why.
 
     `newest` is the table's version. Nothing deletes an entry of these tables, which releases are read through.
     """
@@ -293,7 +293,7 @@ def broken_message(at: Place, error: str) -> str:
 
 def lost_message(at: Place, recorded: int, newest: int, n_rows: int | None = None) -> str:
     """Return the message for a table that lacks a version which was recorded, or rows of it, with the fix."""
-    state = "gone" if newest < 0 else f"at version {newest} now"
+    state = "missing" if newest < 0 else f"at version {newest} now"
     rows = "" if n_rows is None else f" with {n_rows:,} rows"
     other = ", another one than this" if newest == recorded else ""
     return (

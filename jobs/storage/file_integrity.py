@@ -1,4 +1,4 @@
-"""Whether data files are those that were written: their sizes by the log, their bytes by the hashes in their names.
+"""Verification of data files: their sizes by the log, their bytes by the hashes in their names.
 
 Every read compares sizes, and hashes small files, each once in a process, which takes less than opening them. Pages of
 large files have checksums, which the readers of Arrow verify (those of Polars and DuckDB do not). What rewrites rows
@@ -61,7 +61,7 @@ def check_files(folder: Place, sizes: Mapping[str, int], hash_all: bool = False)
 def read_verified(
     folder: Place, path: str, size_bytes: int, columns: list[str] | None = None, schema: pa.Schema | None = None
 ) -> pa.Table:
-    """Return the rows of one file of a table, of whatever size, whose bytes are hashed first.
+    """Return the rows of one file of a table, of any size, whose bytes are hashed first.
 
     Raises `BrokenTableError` for one that is not what was written.
     """

@@ -1,4 +1,4 @@
-"""Pictures that runs write next to the tables: frames of clips as files, for other programs and exports with links.
+"""Images that runs write next to the tables: frames of clips as files, for other programs and exports with links.
 
 A file's name ends in the hash of its bytes, and rows of `media` name it, so that none is ever overwritten by another.
 """
@@ -19,12 +19,12 @@ _DIGITS = 20
 
 @dataclass(frozen=True)
 class PictureFolder:
-    """Where the pictures of a workspace go; `root` is the workspace."""
+    """Where the images of a workspace go; `root` is the workspace."""
 
     root: Place
 
     def __call__(self, stream_id: str, frame_idx: int, jpeg: bytes) -> str:
-        """Write a picture, unless it is there, and return its path below the workspace. Raises `OSError`."""
+        """Write an image, unless it is there, and return its path below the workspace. Raises `OSError`."""
         stream = re.sub(r"[^A-Za-z0-9_.-]+", "_", stream_id).strip(".")[:80] or "stream"
         name = f"{FOLDER}/{stream}/{frame_idx:08d}-{blake3(jpeg).hexdigest()[:_DIGITS]}.jpg"
         target = self.root / name
@@ -36,7 +36,7 @@ class PictureFolder:
 
 
 def unreferenced(root: Place, named: AbstractSet[str]) -> list[str]:
-    """Return the pictures of a workspace that no row names."""
+    """Return the images of a workspace that no row names."""
     folder = root / FOLDER
     there = [f"{FOLDER}/{stream}/{name}" for stream in folder.folders() for name in (folder / stream).files()]
     return [name for name in there if name not in named]

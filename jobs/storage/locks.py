@@ -26,7 +26,7 @@ class Lock(Protocol):
     """Whether it was held and another process may hold it by now."""
 
     def take(self, about: Mapping[str, Any]) -> bool:
-        """Take the lock and note `about` beside it; False if another process has it."""
+        """Take the lock and note `about` next to it; False if another process has it."""
 
     def describe(self, about: Mapping[str, Any]) -> None:
         """Replace the note about the holder of a lock that is held."""

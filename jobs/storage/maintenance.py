@@ -120,13 +120,13 @@ def vacuum(store: Store, job_id: str, retention_hours: int = 24, dry_run: bool =
 
 
 def _stray_pictures(store: Store, versions: set[int]) -> list[str]:
-    """Return the pictures that no row of these versions names, nor the newest one."""
+    """Return the images that no row of these versions names, nor the newest one."""
     named = pictures_of([store, *(Store(store.root, {schemas.MEDIA.name: number}) for number in versions)])
     return image_files.unreferenced(store.root, named)
 
 
 def pictures_of(stores: Iterable[Store]) -> set[str]:
-    """Return the pictures, below the workspace, that rows of `media` name in any of these states of it."""
+    """Return the images, below the workspace, that rows of `media` name in any of these states of it."""
     found: set[str] = set()
     for store in stores:
         names = store.open(schemas.MEDIA).lazy().select(pl.col("picture").drop_nulls().unique())

@@ -34,7 +34,7 @@ def rows_in_order(folder: Place, table: schemas.Table, files: Sequence[DataFile]
 
 
 def _n_before(rows: pa.Table, table: schemas.Table, file: DataFile) -> int:
-    """Return how many of the sorted rows lie before all rows of a file, and so of all that begin later."""
+    """Return how many of the sorted rows are before all rows of a file, and so of all that begin later."""
     if table.file_order[0] != "stream_id" or file.low_stream is None:
         return 0
     before = pc.less(rows["stream_id"], file.low_stream)

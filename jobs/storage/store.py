@@ -155,7 +155,7 @@ class Store:
         return snapshot
 
     def note(self, snapshot: Snapshot) -> None:
-        """Take note of a version that was committed just now: it is the newest one, and goes on record."""
+        """Take note of a version that was committed just now: it is the newest one, and is recorded."""
         self._seen[snapshot.table.name] = snapshot
         self.written.add(snapshot.table.name, snapshot.state)
 

@@ -44,7 +44,7 @@ class Workspace:
         # A place that the library of the tables takes for another one: it decodes once too often, links resolved.
         if wrong := _UNUSABLE.search(str(root) if root.is_remote else os.path.realpath(str(root))):
             raise UserError(
-                f"workspace {root}: expected a path without {wrong[0]!r}; no table can lie below a name with control "
+                f"workspace {root}: expected a path without {wrong[0]!r}; no table can be below a name with control "
                 "characters, or with % before two hex digits"
             )
         found = cls(root)

@@ -1,4 +1,4 @@
-"""The tables of a workspace and the record of what was written to them: what runs do before and after their work."""
+"""Comparison of the tables of a workspace with the record of what was written, before and after a run."""
 
 from __future__ import annotations
 

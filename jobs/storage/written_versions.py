@@ -1,6 +1,6 @@
-"""What was written to the tables of a workspace, recorded beside them, so that a table that is lost is missed.
+"""What was written to the tables of a workspace, recorded next to them, so that a table that is lost is missed.
 
-A table cannot say itself that it is gone, or that its last commits are: it reads as empty, or as it was before. So
+A table cannot say itself that it is missing, or that its last commits are: it reads as empty, or as it was before. So
 the folder `written/` has an empty file for each table, whose name says all: `heads.12.340.9f86d081884c7d65` is version
 12 of `heads`, with 340 rows, and the hash of its list of files. Reading all of them is one listing.
 
@@ -53,7 +53,7 @@ class Written(NamedTuple):
 
 
 class WrittenVersions:
-    """The record of the workspace at `root`, as it was when it was first asked for, and with what was added since."""
+    """The record of the workspace at `root`, as it was when it was first requested, and with what was added since."""
 
     def __init__(self, root: Place) -> None:
         self._root = root
@@ -109,7 +109,7 @@ class WrittenVersions:
         known = self.load().get(table, ())
         now_ns = time.time_ns()
         self._folder.make_folder_within(self._root)
-        # First of all: until the names below are gone, the loss counts as such, and can be accepted once more.
+        # First of all: until the names below are deleted, the loss counts as such, and can be accepted once more.
         (self._folder / f"{table}.accepted.{now_ns}").touch()
         self.accepted_ns[table] = now_ns
         for before in known:

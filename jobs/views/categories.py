@@ -1,4 +1,4 @@
-"""Numbers of categories in exports: once given, a number never stands for another category."""
+"""Numbers of categories in exports: once given, a number is never given to another category."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from jobs.views.view import View
 from transforms.formats.exports.objects import vocabulary
 
 NAMES = "annotate.names"
-_BEFORE = "what there was before numbers were kept"
+_BEFORE = "rows of a workspace without numbers"
 
 
 def register(store: Store, names: Iterable[str], origin: str, job_id: str) -> None:
     """Give the next numbers to those of some names that have none yet, in this order, also while other runs do so.
 
-    Where there are annotations from before numbers were kept, theirs come first, as exports had them until now.
+    Where annotations are there and no numbers, as after an accepted loss of the table, theirs come first.
     """
     wanted = tuple(dict.fromkeys(names))
 
@@ -65,7 +65,7 @@ def register_model(store: Store, stage: Stage, job_id: str) -> None:
 def categories_of(view: View) -> tuple[str, ...]:
     """Return all categories that a view knows, in the order that labels are numbered by.
 
-    Those without a number, of a release from before numbers were kept, come after the others.
+    Those without a number, as after an accepted loss of the table, come after the others.
     """
     numbered = view.lazy("categories").sort("number").collect()["category"].to_list()
     return tuple(dict.fromkeys((*numbered, *_unnumbered(view))))

@@ -1,4 +1,4 @@
-"""Sums over the verdicts: how many frames are kept, and how many dropped for which reason."""
+"""Counts of curation: frames kept, and frames dropped by reason."""
 
 from __future__ import annotations
 

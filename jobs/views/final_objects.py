@@ -39,7 +39,7 @@ def final_objects(table: Tables) -> pl.LazyFrame:
     """Return the objects that exports and scores read, in `COLUMNS`.
 
     On a frame that a person has reviewed, they are what that person left; on others, what `objects_by_models` has. A
-    review of another picture than the frame shows now does not count.
+    review of another image than the frame shows now does not count.
     """
     reviewed = table(REVIEWED)
     reviews = table("reviews").filter(pl.col("decision").is_in(HUMAN))
@@ -79,7 +79,7 @@ def objects_by_models(table: Tables) -> pl.LazyFrame:
 
 
 def reviewed_frames(table: Tables) -> pl.LazyFrame:
-    """Return the frames that a person has reviewed with the picture that they show now: key and `content_hash`."""
+    """Return the frames that a person has reviewed with the image that they show now: key and `content_hash`."""
     shown = table("frames").select(_PICTURE)
     reviewed = table("reviews").filter(pl.col("decision") == "seen").select(_PICTURE)
     return reviewed.join(shown, on=_PICTURE, how="semi")

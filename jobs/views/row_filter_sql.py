@@ -1,4 +1,4 @@
-"""SQL of the rows that a selection shows of each table: filtered by stage key, and by the rules that chose frames."""
+"""SQL that selects the rows of each table: by stage key, and by the rules that chose frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import schemas
 from jobs.views.snapshot_spec import Selection
 
 SELECTED_KEYS = "selected_keys"
-"""The relation that the statements read beside the tables: see `RowFilter.selected_keys`."""
+"""The relation that the statements read in addition to the tables: see `RowFilter.selected_keys`."""
 
 _SELECTED_KEYS_SCHEMA = pa.schema(
     [*(pa.field(name, pa.string()) for name in ("stage", "stream_id", "stage_key")), pa.field("rule", pa.int64())]

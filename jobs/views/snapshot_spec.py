@@ -1,4 +1,4 @@
-"""Which rows of which table version a reader means: the current ones, those of a run, or those of a release."""
+"""Choice of table versions and stage keys: the current ones, those of a run, or those of a release."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def gone(store: Store, stage: str) -> str | None:
     written = schemas.of_stage(stage)
     if not written or any(store.open(table).version >= 0 for table in written):
         return None
-    return f"table {', '.join(table.name for table in written)} is gone, though heads show what stage {stage} wrote"
+    return f"table {', '.join(table.name for table in written)} is missing, though heads show what stage {stage} wrote"
 
 
 def versions(store: Store) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""SQL statements of users: refused unless they only read, and the tables that they name."""
+"""Check of SQL statements of users: refused unless they only read, and the tables that they name."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def between(
 ) -> TableDiff:
     """Compare the rows of one stage; numbers that are measured may differ by `tolerance`.
 
-    Of duplicates the groups count, whatever their ids are: a frame differs if its group has other members.
+    Of duplicates the groups count, not their ids: a frame differs if its group has other members.
     """
     spec = spec_of(table)
     how = spec.comparison if spec and table is spec.table else Comparison()

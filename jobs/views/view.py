@@ -45,7 +45,7 @@ class View:
     """The tables of a workspace, read-only, with the rows that a selection shows.
 
     Every table of `schemas` can be read by its name: of a table that a stage writes, these are the rows that the
-    selected run of that stage has written for each stream. Beside them there are
+    selected run of that stage has written for each stream. In addition there are
 
     - `NAME_all`: all rows of a table, of every configuration that was ever run;
     - `curated`: one row per frame with the columns of every per-frame table;
@@ -96,7 +96,7 @@ class View:
         """Return a table or view by its name, as the class describes them, in no order.
 
         When it is collected, columns and files that are not needed are skipped. Raises `UserError` for an unknown name,
-        and `BrokenTableError` where a table that should have rows is gone.
+        and `BrokenTableError` where a table that should have rows is missing.
 
         >>> dark = pl.col("reasons").list.contains("dark")                                      # doctest: +SKIP
         >>> view.lazy("curation").filter(dark).select("stream_id", "frame_idx").collect()       # doctest: +SKIP
@@ -147,14 +147,14 @@ class View:
         self._store.verify_opened({key for keys in self.selection.keys.values() for key in keys.values()})
 
     def newest(self, name: str) -> pl.LazyFrame:
-        """Return all rows of a table as it is now, whatever versions the view shows."""
+        """Return all rows of a table as it is now, not at the versions that the view shows."""
         return self._unpinned.open(schemas.BY_NAME[name]).lazy()
 
     def sql(self, query: str) -> pa.Table:
         """Run one SELECT over the tables and views and return its result.
 
         Columns of one name are numbered (`n`, `n_2`), and 128-bit sums are int64 where they fit. Raises `UserError` for
-        anything but one SELECT over these tables, and `BrokenTableError` where one that it names is gone.
+        anything but one SELECT over these tables, and `BrokenTableError` where one that it names is missing.
 
         >>> view.sql("SELECT unnest(reasons) AS reason, count(*) AS n FROM curation GROUP BY 1")  # doctest: +SKIP
         """
@@ -165,7 +165,7 @@ class View:
     def stream(self, query: str, size: int = BATCH) -> Iterator[Iterator[pa.Table]]:
         """Run one SELECT and give its result in tables of `size` rows (the last one of fewer), at least one.
 
-        They are computed as they are asked for, so that a result may be larger than memory. Raises as `sql` does, and
+        They are computed as they are requested, so that a result may be larger than memory. Raises as `sql` does, and
         for a sum that is too large for the type that those before it had.
 
         >>> with view.stream("SELECT * FROM frames") as pieces:                                 # doctest: +SKIP
@@ -255,7 +255,7 @@ class View:
         return self._open(table).dataset() if opens else table.empty()
 
     def _open(self, table: schemas.Table) -> Snapshot:
-        """Return a table. Raises `BrokenTableError` for one that is gone though heads show what was written to it."""
+        """Return a table. Raises `BrokenTableError` for a missing one of which heads show rows."""
         opened = (self._unpinned if table.name in _UNPINNED else self._store).open(table)
         shown = self.selection.versions is None and self.selection.keys.get(table.written_by)
         if opened.version < 0 and shown and (lost := snapshot_spec.gone(self._store, table.written_by)):

@@ -1,1 +1,1 @@
-"""Questions to vision language models: each asked once, paid once, and recorded before the next one."""
+"""Vision language models: questions about frames, each sent once, paid once and recorded."""

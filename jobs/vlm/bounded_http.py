@@ -1,8 +1,8 @@
-"""HTTP towards endpoints that may do as they like: a total time, a largest answer, and no redirects.
+"""Bounded HTTP client for untrusted endpoints: a total time, a largest answer, no redirects.
 
 A timeout of the library is for each read, so that an answer that trickles never ends. Here a watch ends the connection
-when the time of the whole call is over. A redirect would take the picture, and with some libraries the key, to a host
-that nobody has named.
+when the time of the whole call is over. A redirect would take the image, and with some libraries the key, to a host
+that the user has not named.
 """
 
 from __future__ import annotations

@@ -71,14 +71,6 @@ class Ledger:
             self._rows[row["call_id"]] = row
 
 
-def misfits(entry: Row) -> int:
-    """Return the number of invalid answers to a call; entries of older versions count all attempts."""
-    known: int | None = entry["misfits"]
-    if known is not None:
-        return known
-    return int(entry["attempts"]) if entry["state"] == "invalid" else 0
-
-
 class Budget:
     """The remaining budget in dollars, and the time of the next call. Thread-safe.
 
@@ -155,7 +147,7 @@ class Caller:
         """
         # An unanswered call costs nothing, and is not counted from one run to the next.
         paid = entry if entry is not None and entry["state"] == "invalid" else None
-        entry = paid | {"misfits": misfits(paid)} if paid else self._entry(request)
+        entry = paid or self._entry(request)
         for tries in count(1):
             entry, wait_s = self._try(request, entry, jpeg, number, tries)
             if wait_s is None:

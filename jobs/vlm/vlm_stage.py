@@ -1,4 +1,4 @@
-"""Questions to a vision language model about the frames that are routed to it; no answer is paid for twice."""
+"""The stage `escalate`: routed frames are judged by a vision language model; no answer is paid for twice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jobs.records.run_record import StageOutcome
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Drop, Store
 from jobs.vlm.redaction import key_of
-from jobs.vlm.vlm_calls import Budget, BudgetExhaustedError, Caller, Ledger, Row, VlmRequest, misfits
+from jobs.vlm.vlm_calls import Budget, BudgetExhaustedError, Caller, Ledger, Row, VlmRequest
 from jobs.vlm.vlm_clients import PACKAGES, connect
 from schemas import FRAME_KEY
 from transforms.assess.escalation import EscalateParams, as_jpeg, question, read_answer
@@ -61,7 +61,9 @@ def unasked(outcome: StageOutcome, params: EscalateParams) -> str | None:
     if left <= 0:
         return None
     why = skipped(params)
-    reason = f"{why} is set" if why else "escalate.max_usd, or the endpoint's patience, was used up; run again to go on"
+    reason = (
+        f"{why} is set" if why else "escalate.max_usd, or the endpoint's patience, was used up; run again to continue"
+    )
     return f"the model was not asked about {left:,} frames: {reason}"
 
 
@@ -136,7 +138,7 @@ class Escalation:
         routed = self._routed()
         requests = list(self._requests(routed))
         answered = self._answered()
-        # An answer stays for as long as the question would be the same, whatever is routed where by now.
+        # An answer stays for as long as the question would be the same, even if other frames are routed by now.
         others = self._requests(
             [row for key, row in self._frames(list(answered)).items() if key not in _places(routed)]
         )
@@ -260,7 +262,7 @@ class _Round:
         self._caller: Caller | None = None
 
     def ask(self, requests: Sequence[VlmRequest]) -> None:
-        """Ask about requests until that is enough. Raises `RunFailedError` where the endpoint answers nobody."""
+        """Ask about requests until that is enough. Raises `RunFailedError` where the endpoint refuses all requests."""
         with Clips() as clips, ThreadPoolExecutor(self._params.parallel) as pool:
             try:
                 for request in requests:
@@ -275,7 +277,7 @@ class _Round:
                         self.came[_place(request.frame)] = future.result()
 
     def _put(self, request: VlmRequest, pool: ThreadPoolExecutor, clips: Clips) -> bool:
-        """Put a question as soon as that may be; return whether to go on with others."""
+        """Put a question as soon as that may be; return whether to continue with others."""
         self._check()
         twins = {each.call_id for each in self._under_way.values()}
         while request.call_id in twins or len(self._under_way) >= self._params.parallel:
@@ -320,11 +322,11 @@ class _Round:
         self.came[_place(request.frame)] = entry
         self._failures = 0 if entry["state"] == "done" else self._failures + (entry["state"] == "failed")
         if self._failures >= _MAX_FAILURES:
-            raise RunFailedError(f"stage escalate: the endpoint answers nobody: {entry['error']}")
+            raise RunFailedError(f"stage escalate: the endpoint refuses all requests: {entry['error']}")
 
     def _may_go_on(self, entry: Row) -> bool:
         """Say whether a question without a valid answer had fewer than it may have."""
-        return entry["state"] == "invalid" and misfits(entry) < self._params.attempts
+        return entry["state"] == "invalid" and entry["misfits"] < self._params.attempts
 
     def _connected(self) -> Caller:
         if self._caller is None:
@@ -340,7 +342,7 @@ class _Round:
 
 
 def _jpeg_of(request: VlmRequest, long_side: int, params: ImageParams, clips: Clips) -> bytes:
-    """Return the picture of a frame as JPEG. Raises `OSError` where it cannot be read, or is not what it was."""
+    """Return the image of a frame as JPEG. Raises `OSError` where it cannot be read, or is not what it was."""
     frame = open_frame(request.frame["uri"], None, params, clips)
     if frame.content() != request.frame["input_id"]:
         raise OSError(f"{request.frame['uri']} has changed since it was measured; run its stream again")

@@ -232,7 +232,7 @@ def planning() -> Iterator[Figure]:
 
 
 def grouping() -> Iterator[Figure]:
-    """Groups of near-duplicates: hashes of which half lie in clusters, and streams, whose neighbours are alike."""
+    """Groups of near-duplicates: hashes of which half are in clusters, and streams, whose neighbours are alike."""
     by_hash = ("duplicates.verify=none", "duplicates.hamming=6")
     for kind, n, old, settings, most in (
         ("clusters", 100_000, 0, by_hash, 2),
@@ -271,7 +271,7 @@ def grouping_10m() -> Iterator[Figure]:
 
 
 def queue() -> Iterator[Figure]:
-    """A gateway that waits, and a job that it takes up, pauses and goes on with."""
+    """A gateway that waits, and a job that it runs, pauses and continues with."""
     frames = material.frames_720p(_FRAMES)
     with tempfile.TemporaryDirectory() as place:
         root = Workspace.at(f"{place}/tables").create().folder

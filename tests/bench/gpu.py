@@ -1,4 +1,4 @@
-"""Models beside the loops of their own libraries, on a folder: `python -m tests.bench.gpu [--device cpu]`.
+"""Models next to the loops of their own libraries, on a folder: `python -m tests.bench.gpu [--device cpu]`.
 
 Runs without an engine: what a process that holds a model does, and nothing around it. Weights are random, which makes
 no difference to the speed. On a CPU everything is tiny, and shows that it runs.
@@ -108,7 +108,7 @@ def our_rate(model: FrameModel, asked: pa.Table, setting: Setting) -> float:
 
 
 def dfine(paths: Sequence[Path], place: Path, setting: Setting) -> tuple[FrameModel, Callable[[], float]]:
-    """D-FINE, beside the loop that the documents of transformers show, in batches (its pipeline takes none of it)."""
+    """D-FINE, next to the loop that the documents of transformers show, in batches (its pipeline takes none of it)."""
     import torch
     from PIL import Image
     from transformers import AutoImageProcessor, DFineConfig, DFineForObjectDetection, RTDetrImageProcessor
@@ -143,7 +143,7 @@ def dfine(paths: Sequence[Path], place: Path, setting: Setting) -> tuple[FrameMo
 
 
 def yolo26(paths: Sequence[Path], place: Path, setting: Setting) -> tuple[FrameModel, Callable[[], float]]:
-    """YOLO26n, beside its own `predict` on the folder."""
+    """YOLO26n, next to its own `predict` on the folder."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     from ultralytics import YOLO
@@ -165,7 +165,7 @@ def yolo26(paths: Sequence[Path], place: Path, setting: Setting) -> tuple[FrameM
 
 
 def clip(paths: Sequence[Path], place: Path, setting: Setting) -> tuple[FrameModel, Callable[[], float]]:
-    """An image tower, ViT-B-32 on a GPU, beside open-clip as its documents show it."""
+    """An image tower, ViT-B-32 on a GPU, next to open-clip as its documents show it."""
     folder = place / "clip"
     write_clip_model(folder) if setting.device == "cpu" else write_clip_model(folder, architecture=_VIT_B_32)
     params = EmbedParams(weights=str(folder), precision="fp32" if setting.device == "cpu" else "fp16")

@@ -1,4 +1,4 @@
-"""What is measured on: frames on disk and tables without pictures, made once and kept."""
+"""What is measured on: frames on disk and tables without images, made once and kept."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def _write_clip(task: tuple[Path, int, int]) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
-        # One slice per picture, as cameras and ffmpeg write it; PyAV's own default would make one per core.
+        # One slice per image, as cameras and ffmpeg write it; PyAV's own default would make one per core.
         stream.options = {"crf": "23", "g": "50", "preset": "veryfast", "slices": "1"}
         stream.codec_context.thread_type = "FRAME"
         for index in range(n):
-            # A slow pan: the sample's own steps are those of a camera that takes a picture now and then.
+            # A slow pan: the sample's own steps are those of a camera that takes one now and then.
             picture = np.roll(sample.picture(index // 50), -4 * (index % 50), axis=1)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="bgr24")))
         container.mux(stream.encode())
@@ -127,7 +127,7 @@ def _write(span: tuple[Sample, Path, int, int]) -> None:
 
 
 def finished_tables(n_streams: int, n_frames: int) -> Workspace:
-    """Return a workspace in which so many frames of so many streams were measured, made without pictures."""
+    """Return a workspace in which so many frames of so many streams were measured, made without images."""
     stages = {s.name: s.key for s in build(PipelineConfig())}
     # Another configuration, or other code, would find nothing done in these tables.
     version = blake3(repr(stages).encode()).hexdigest()[:8]
@@ -184,7 +184,7 @@ def _add_rows(store: Store, stages: dict[str, str], stream: str, first: int, las
 def fingerprints(kind: str, n: int) -> pa.Table:
     """Return N frames of one stream with hashes and layouts, as the grouping of duplicates takes them.
 
-    Of `clusters` half lie within three bits of one of n/20 centres, in random order. A `stream` changes by a bit now
+    Of `clusters` half are within three bits of one of n/20 centres, in random order. A `stream` changes by a bit now
     and then and to another scene every hundred frames or so.
     """
     rng = np.random.default_rng(0)

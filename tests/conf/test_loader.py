@@ -231,7 +231,7 @@ def test_a_name_no_file_can_have_is_no_config() -> None:
 
 
 @pytest.mark.parametrize(("text", "kind"), [("just words", "text"), ("[1]", "a list"), ("3", "a number")])
-def test_what_a_config_file_holds_instead_is_said_in_words(tmp_path: Path, text: str, kind: str) -> None:
+def test_a_config_file_of_another_type_is_described_in_the_error(tmp_path: Path, text: str, kind: str) -> None:
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(ConfigError, match=f"holds {kind}, expected sections with keys"):
         load(config=str(tmp_path / "c.yaml"))

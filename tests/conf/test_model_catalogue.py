@@ -22,7 +22,7 @@ from conf.model_catalogue import NOT_STATED, restriction_of
         "cc-by-4.0",
     ],
 )
-def test_what_asks_for_nothing_but_names(licence: str) -> None:
+def test_licences_that_require_only_attribution_are_permissive(licence: str) -> None:
     assert restriction_of(licence) is None
 
 
@@ -47,10 +47,10 @@ def test_what_asks_for_nothing_but_names(licence: str) -> None:
         ("unlicensed", "terms of its own"),
     ],
 )
-def test_what_is_not_known_to_be_permissive_is_restricted(licence: str, asked: str) -> None:
+def test_unknown_licences_are_restricted(licence: str, asked: str) -> None:
     assert asked in (restriction_of(licence) or "")
 
 
 @pytest.mark.parametrize("licence", [None, "", " ", "unknown", "None"])
-def test_what_nobody_states_is_not_taken_for_free(licence: str | None) -> None:
+def test_unstated_licences_are_not_permissive(licence: str | None) -> None:
     assert restriction_of(licence) == NOT_STATED

@@ -68,7 +68,7 @@ def test_columns_are_found_in_their_tables(text: str, sql: str | None, columns: 
         ("keep; drop table frames", "it is no SQL: Only SELECT"),
     ],
 )
-def test_what_is_no_rule_is_refused_with_what_it_should_be(text: str, said: str) -> None:
+def test_invalid_rules_are_refused_with_what_is_expected(text: str, said: str) -> None:
     with pytest.raises(RuleError) as caught:
         understood(text)
     assert said in str(caught.value), caught.value.problems

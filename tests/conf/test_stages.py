@@ -35,7 +35,7 @@ def test_a_stage_comes_after_what_it_reads(spec: StageSpec) -> None:
 
 
 @pytest.mark.parametrize("spec", STAGES, ids=named)
-def test_what_a_declaration_names_is_there(spec: StageSpec) -> None:
+def test_tables_and_code_named_in_stage_declarations_exist(spec: StageSpec) -> None:
     assert {params.section for params in spec.params} <= SECTIONS
     for params in spec.params:
         assert set(params.only) | set(params.without) <= set(vars(getattr(CONFIG, params.section)))

@@ -1,1 +1,1 @@
-"""How right the verdicts are on real pictures: `python -m tests.evidence FOLDER` writes docs/evaluation.md's tables."""
+"""How right the verdicts are on real images: `python -m tests.evidence FOLDER` writes docs/evaluation.md's tables."""

@@ -168,7 +168,7 @@ def flags(bench: Bench, photos: list[material.Picture]) -> str:
 
 
 def duplicates(bench: Bench, photos: list[material.Picture]) -> str:
-    """Edits of photos: each edit with its original, and every two pictures of unlike photos."""
+    """Edits of photos: each edit with its original, and every two images of unlike photos."""
     folder = material.stream(bench.folder("edits"), material.edited(photos))
     verified = bench.run("edits", folder)
     by_hash = bench.run("edits6", folder, settings=("duplicates.verify=none", "duplicates.hamming=6"))
@@ -199,11 +199,11 @@ def duplicates(bench: Bench, photos: list[material.Picture]) -> str:
         ("edit", "a duplicate", "within 6 bits", "grouped with the photo by hash alone", "grouped with it, verified"),
         rows,
     )
-    return f"{table}\n\nOver all pairs of pictures: {'; '.join(totals)}."
+    return f"{table}\n\nOver all pairs of images: {'; '.join(totals)}."
 
 
 def logos(bench: Bench, photos: list[material.Picture]) -> str:
-    """Patches in a corner, which the hash of a whole picture bears badly."""
+    """Patches in a corner, which the hash of a whole image bears badly."""
     folder = material.stream(bench.folder("logos"), material.with_logos(photos))
     shape = (len(photos), 1 + len(material.LOGO_AREAS) * len(material.LOGO_KINDS))
     rows: list[tuple[object, ...]] = []

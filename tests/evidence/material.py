@@ -43,14 +43,14 @@ def streak(length: float, angle: float) -> npt.NDArray[np.float32]:
 
 
 def as_filmed(picture: Picture, seed: int, noise: float = NOISE) -> bytes:
-    """Return a picture as a camera writes it."""
+    """Return an image as a camera writes it."""
     grain = np.random.default_rng(seed).normal(0, noise, picture.shape)
     taken = np.clip(picture + grain, 0, 255).astype(np.uint8)
     return bytes(cv2.imencode(".jpg", taken, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1])
 
 
 def resized(picture: Picture, long_side: int) -> Picture:
-    """Return a colour picture at most `long_side` pixels long."""
+    """Return a colour image at most `long_side` pixels long."""
     return np.dstack([shrink(np.ascontiguousarray(picture[..., c]), long_side) for c in range(3)])
 
 

@@ -19,7 +19,7 @@ from tests.helpers import copy_stream, go, write_noise_stream
 
 @pytest.fixture(scope="session")
 def healthy(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
-    """A workspace with a release, and two runs of one camera, `cam` beside it; to be read only."""
+    """A workspace with a release, and two runs of one camera, `cam` next to it; to be read only."""
     place = tmp_path_factory.mktemp("healthy")
     workspace = Workspace.at(place / "tables")
     cam = write_noise_stream(place / "cam", range(6))

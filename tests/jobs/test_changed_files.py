@@ -59,7 +59,7 @@ def test_touched_files_are_hashed_and_nothing_else(workspace: Workspace, cam: Pa
     assert computed(go(workspace, cam)) == {}
 
 
-def test_a_replaced_picture_changes_its_own_rows_and_those_that_depend_on_it(workspace: Workspace, cam: Path) -> None:
+def test_a_replaced_image_changes_its_own_and_dependent_rows(workspace: Workspace, cam: Path) -> None:
     go(workspace, cam)
     shutil.copy(cam / "image_5.jpg", cam / "image_20.jpg")
     record = go(workspace, cam)
@@ -85,7 +85,7 @@ def test_a_replaced_picture_changes_its_own_rows_and_those_that_depend_on_it(wor
         assert left.equals(right), table.name
 
 
-def test_a_picture_replaced_after_a_run_of_fewer_stages_is_noticed_by_all(workspace: Workspace, cam: Path) -> None:
+def test_an_image_replaced_after_a_run_of_fewer_stages_is_recomputed_by_all(workspace: Workspace, cam: Path) -> None:
     go(workspace, cam)
     shutil.copy(cam / "image_5.jpg", cam / "image_20.jpg")
     assert computed(go(workspace, cam, settings=["stages=[frames]"])) == {"frames": 1}
@@ -102,7 +102,7 @@ def test_a_replacement_of_the_same_size_and_mtime_is_noticed_by_rereading(worksp
     go(workspace, cam)
     frame, dark = cam / "image_20.jpg", cam / f"image_{min(SMALL.planted.dark)}.jpg"
     then = frame.stat()
-    # Decoders leave alone what comes after a picture.
+    # Decoders leave alone what comes after an image.
     frame.write_bytes(dark.read_bytes().ljust(then.st_size, b"\0"))
     os.utime(frame, ns=(then.st_atime_ns, then.st_mtime_ns))
     assert frame.stat().st_size == then.st_size
@@ -117,7 +117,7 @@ def test_a_replacement_of_the_same_size_and_mtime_is_noticed_by_rereading(worksp
     assert computed(go(workspace, cam, overrides=reread)) == {}
 
 
-def test_swapped_pictures_are_noticed(workspace: Workspace, cam: Path) -> None:
+def test_swapped_images_are_recomputed(workspace: Workspace, cam: Path) -> None:
     go(workspace, cam)
     (cam / "image_5.jpg").rename(cam / "swap.tmp")
     (cam / "image_6.jpg").rename(cam / "image_5.jpg")

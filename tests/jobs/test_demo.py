@@ -27,7 +27,7 @@ def test_the_demo_finds_all_that_it_planted_and_says_where_to_look(
             "blurred frames",
             "overexposed frames",
             "corrupt files",
-            "idle stretches",
+            "idle intervals",
             "gaps in the numbering",
             "exact repeats",
             "near repeats",

@@ -47,7 +47,7 @@ MODEL = (
 
 
 class Round:
-    """A workspace of its own, a random moment, and what a fault needs at hand."""
+    """A workspace of its own, a random moment, and what a fault needs."""
 
     def __init__(self, number: int, folder: Path, stream: Path, machines: Callable[[], Machines]) -> None:
         self.machines = machines
@@ -275,7 +275,7 @@ def expected(
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("number", range(ROUNDS))
 @pytest.mark.slow
-def test_whatever_strikes_a_run_going_on_once_sets_it_right(
+def test_after_any_fault_one_more_run_gives_the_rows_of_an_undisturbed_one(
     number: int,
     tmp_path: Path,
     sample_folder: Path,

@@ -215,7 +215,7 @@ def test_a_frame_that_kills_its_worker_is_quarantined_and_costs_no_other(deadly:
 
 @pytest.mark.usefixtures("engine")
 @pytest.mark.slow
-def test_a_full_disk_ends_the_run_with_one_line_and_the_next_goes_on(tmp_path: Path, sample_folder: Path) -> None:
+def test_a_full_disk_ends_the_run_with_one_line_and_the_next_run_continues(tmp_path: Path, sample_folder: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(small)], check=False).returncode:

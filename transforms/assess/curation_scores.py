@@ -96,7 +96,7 @@ def roc_auc(scores: FloatArray, labelled: BoolArray) -> float:
 def best_threshold(scores: FloatArray, labelled: BoolArray) -> Suggestion:
     """Return the threshold with the highest F1, where scores above it are predicted positive.
 
-    It lies halfway between the two adjacent scores. Both positives and negatives are required.
+    It is halfway between the two adjacent scores. Both positives and negatives are required.
     """
     curve = roc_curve(scores, labelled)
     hits = curve.true_rate * labelled.sum()

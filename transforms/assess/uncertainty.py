@@ -226,14 +226,14 @@ def _by_frame(objects: pl.DataFrame) -> Mapping[int, FrameObjects]:
 
 
 REVIEW_COLUMNS = ("stream_id", "frame_idx", "content_hash", "decision")
-"""The columns of `reviews` that say which pictures people have reviewed."""
+"""The columns of `reviews` that say which images people have reviewed."""
 
 _PICTURE = (*_KEY, "content_hash")
 _ROUTED_COLUMNS = (*_KEY, "uncertainty", *DOUBTS, "doubts", "route")
 
 
 def reviewed_pictures(reviews: pa.Table, streams: Collection[str]) -> pl.DataFrame:
-    """Return which pictures of some streams people have reviewed, by frame and content, in order."""
+    """Return which images of some streams people have reviewed, by frame and content, in order."""
     said = pl.DataFrame(reviews)
     seen = said.filter(pl.col("decision") == "seen", pl.col("stream_id").is_in(list(streams)))
     return seen.select(_PICTURE).unique().sort(_PICTURE)

@@ -125,6 +125,6 @@ def first_equal(ids: npt.NDArray[Any]) -> Int64Array:
 def row_terms(frame_idx: Int64Array, input_id: Int64Array) -> UInt64Array:
     """Return a hash of every row's (frame_idx, input_id), shape (N,), uint64.
 
-    The wrapping sum of these hashes identifies a set of rows, whatever their order.
+    The wrapping sum of these hashes identifies a set of rows in any order.
     """
     return mix(frame_idx.view(np.uint64) ^ mix(input_id.view(np.uint64)))

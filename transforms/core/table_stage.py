@@ -1,4 +1,4 @@
-"""The signature of table stages: what each is given, and what it returns."""
+"""Interface of table stages: the input that each gets, and the rows that it returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the frames of a stream follow one another in time, or are unrelated pictures: from stored layouts alone."""
+"""Continuity of a stream: whether its frames follow one another in time or are unrelated, from stored layouts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def is_continuous(pairs: npt.NDArray[np.uint8]) -> bool:
     """Say whether frames resemble the one before, as those of a video do, or at least more than they resemble others.
 
     `pairs` has shape (N, 2, 64), uint8 (`transforms.metrics.hashing.layouts`): frames in order, each after its
-    predecessor. From a fast camera, neighbours may differ as much as pictures of different places do; then the
+    predecessor. From a fast camera, neighbours may differ as much as images of different places do; then the
     agreement with the neighbour must exceed that with frames a third of the stream away more often than by chance (the
     probability of superiority of Mann and Whitney 1947, by three standard deviations).
     """

@@ -1,4 +1,4 @@
-"""Decision which frames to keep, and the reasons for dropping the others, from measures alone."""
+"""Curation: which frames are kept, and the reasons for dropping the others, from measures alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What curation decides from: rows of several stages, joined portion by portion and held as numbers."""
+"""Input of curation: rows of several stages, joined portion by portion and held as numbers."""
 
 from __future__ import annotations
 

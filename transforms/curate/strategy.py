@@ -1,4 +1,4 @@
-"""The ways in which a sample of frames can be chosen."""
+"""Names of the strategies that choose a sample of frames."""
 
 from __future__ import annotations
 

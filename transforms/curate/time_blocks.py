@@ -78,7 +78,7 @@ def left_out_at_borders(
     """Return which of N frames to leave out so that splits are apart in time: near a border, and for a shared track.
 
     `frames` has `stream_id`, `position`, `guard` (the least distance between frames of different splits; null for
-    none), `split`, and `given` (frames that stay whatever their distance). `tracks` has `row` (position in `frames`)
+    none), `split`, and `given` (frames that stay at any distance). `tracks` has `row` (position in `frames`)
     and `track`, of tracks that must not be in two splits. The larger a split, the sooner its frames give way.
     """
     rows = frames.with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))

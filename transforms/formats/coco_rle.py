@@ -27,7 +27,7 @@ def decompressed(text: str) -> Counts:
     codes = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8).astype(np.int64) - _FIRST
     last = np.flatnonzero((codes & _MORE) == 0)
     if ((codes < 0) | (codes >= 2 * _MORE)).any() or not len(last) or last[-1] != len(codes) - 1:
-        raise ValueError(f"expected COCO's compressed run lengths, found {_short(text)}")
+        raise ValueError(f"expected COCO's compressed run lengths, found {shortened(text)}")
     first = np.concatenate([[0], last[:-1] + 1])
     digits = last - first + 1
     if digits.max() > _MOST_DIGITS:
@@ -49,7 +49,7 @@ def checked_runs(counts: Any, width: int, height: int) -> Counts:
     elif isinstance(counts, list) and all(type(run) is int and 0 <= run < _MOST_PIXELS for run in counts):
         runs = np.array(counts, np.int64)
     else:
-        raise ValueError(f"expected run lengths from 0 on, or compressed ones, found {_short(counts)}")
+        raise ValueError(f"expected run lengths from 0 on, or compressed ones, found {shortened(counts)}")
     total = int(runs.sum())
     if total != width * height:
         raise ValueError(f"expected run lengths that add up to {width * height}, found {total}")
@@ -88,9 +88,9 @@ def checked_ring(points: Sequence[Any], width: int, height: int) -> None:
         raise ValueError(f"expected x and y of at least three points, found {len(points)} numbers")
     for value, size in zip(points, (width, height) * (len(points) // 2), strict=True):
         if type(value) not in {int, float} or not math.isfinite(value):
-            raise ValueError(f"expected numbers, found {_short(value)}")
+            raise ValueError(f"expected numbers, found {shortened(value)}")
         if not -size <= value <= 2 * size:
-            raise ValueError(f"the point at {value:g} is far outside the picture of {width}x{height}")
+            raise ValueError(f"the point at {value:g} is far outside the image of {width}x{height}")
 
 
 def checked_segmentation(value: Any, width: int, height: int) -> None:
@@ -98,16 +98,17 @@ def checked_segmentation(value: Any, width: int, height: int) -> None:
     if isinstance(value, list) and value:
         for ring in value:
             if type(ring) is not list:
-                raise ValueError(f"expected lists of numbers as polygons, found {_short(ring)}")
+                raise ValueError(f"expected lists of numbers as polygons, found {shortened(ring)}")
             checked_ring(ring, width, height)
         return
     if not isinstance(value, dict) or "counts" not in value:
-        raise ValueError(f"expected polygons, or run lengths with size and counts, found {_short(value)}")
+        raise ValueError(f"expected polygons, or run lengths with size and counts, found {shortened(value)}")
     if value.get("size") != [height, width]:
-        raise ValueError(f"expected the size [{height}, {width}] of its image, found {_short(value.get('size'))}")
+        raise ValueError(f"expected the size [{height}, {width}] of its image, found {shortened(value.get('size'))}")
     checked_runs(value["counts"], width, height)
 
 
-def _short(value: Any) -> str:
+def shortened(value: Any) -> str:
+    """Return a value as text of at most 60 characters, for messages."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"

@@ -2,7 +2,7 @@
 
 A frame of a clip is named by its presentation timestamp and by that of the keyframe at which decoding must start, so
 that it can be decoded without an index of the clip: `clip.mp4#pts=12800&key=10240`. Where the container does not stamp
-every picture with its time, the name also has the place of its packet in the stream, and `key` is the place of the
+every image with its time, the name also has the place of its packet in the stream, and `key` is the place of the
 packet at which decoding starts: `clip.avi#pts=7&key=0&packet=8`.
 """
 
@@ -199,7 +199,7 @@ class Clip:
                 self._earliest = start
                 if frame is None and self._passed is None:
                     self._nothing_before = math.inf if first is None else first
-            # The search has moved the position in the file, from which the decoder would go on.
+            # The search has moved the position in the file, from which the decoder would continue.
             self._jump(start if earlier is None else earlier)
             frame = self._walk(name)
             if earlier is not None:
@@ -274,7 +274,7 @@ class Clip:
         return None
 
     def _from_before(self, pts: int) -> Iterator[Iterator[Any]]:
-        """Yield the packets from a position that should lie before a timestamp, then from ever earlier positions.
+        """Yield the packets from a position that should be before a timestamp, then from ever earlier positions.
 
         The container's index may be coarse, or in decoding order.
         """
@@ -299,7 +299,7 @@ class Clip:
 
 
 def _is_hurt(run: Decoder, before: int) -> bool:
-    """Return whether a decoder has met damage before a packet, and should not go on to it."""
+    """Return whether a decoder has met damage before a packet, and should not continue to it."""
     return run.first_damaged is not None and run.first_damaged < before
 
 

@@ -18,7 +18,7 @@ DAMAGED = "the frame's packet is damaged"
 _BUILDS_ON_DAMAGED = "the frame is decoded from another one whose packet is damaged"
 
 Tagged = tuple[int, Any]
-"""A packet and its tag: the timestamp of its picture, or its place among the packets of the stream."""
+"""A packet and its tag: the timestamp of its image, or its place among the packets of the stream."""
 
 
 class _Fed(NamedTuple):
@@ -35,7 +35,7 @@ class _Damage(NamedTuple):
     tag: int
 
 
-# Codecs in which no picture is decoded from a B picture.
+# Codecs in which no image is decoded from a B frame.
 _PLAIN_B = ("mpeg1video", "mpeg2video", "mpeg4")
 
 
@@ -84,7 +84,7 @@ class Decoder:
 
     @property
     def ahead(self) -> tuple[int, av.VideoFrame] | None:
-        """Return the next frame and its packet's tag, if it was asked for before."""
+        """Return the next frame and its packet's tag, if it was requested before."""
         return self._ahead[0] if self._ahead else None
 
     def _fetch(self, n: int) -> None:
@@ -119,11 +119,11 @@ class Decoder:
         return self._fed[tag].size_bytes if tag in self._fed else 0
 
     def wrong(self, frame: av.VideoFrame | None, tag: int, key: int) -> str:
-        """Return why a frame must not be used, or "": decoders go on after damage and return partly wrong images."""
+        """Return why a frame must not be used, or "": decoders continue after damage and return partly wrong images."""
         if frame is None or frame.is_corrupt or tag in self.lost:
             return DAMAGED
         if frame.pict_type == self._b_picture:
-            # It may be decoded from a picture that is shown after it, of which damage is not known before.
+            # It may be decoded from an image that is shown after it, of which damage is not known before.
             self._fetch(2 + self._context.reorder_depth)
         packet = self._fed.get(tag, _Fed(0, self._n_fed))
         start = self._fed.get(key, packet).order
@@ -180,7 +180,7 @@ class Decoder:
         if packet.is_keyframe:
             if self.second is None and tag != self.start:
                 self.second = tag
-            # Leading pictures of this group may still refer to the previous group.
+            # Leading frames of this group may still refer to the previous group.
             oldest = min(self._group, self._n_fed - MOST_DELAYED)
             self._damaged = [hurt for hurt in self._damaged if hurt.order >= oldest]
             self._fed = {tag: fed for tag, fed in self._fed.items() if fed.order >= oldest}

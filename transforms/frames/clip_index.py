@@ -19,12 +19,12 @@ from transforms.frames.container import ClipError, clip_source, open_clip, packe
 _STRAY = 3
 # Container formats for which ffmpeg continues restarted timestamps when it remuxes them.
 _TAKEN_UP = ("mpegts", "mpeg")
-# Container formats that stamp packets with the time at which their pictures are shown; AVI, for one, has no such times.
+# Container formats that stamp packets with the time at which their images are shown; AVI, for one, has no such times.
 _STAMPING = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "flv")
-# Codecs of which every packet gives one picture: others, VP8 for one, have packets that are never shown.
+# Codecs of which every packet gives one image: others, VP8 for one, have packets that are never shown.
 _ONE_EACH = ("h264", "hevc", "vp9", "av1", "mpeg4", "mpeg2video", "mpeg1video")
 _FIELDS, _PROGRESSIVE = ("h264",), 1
-# MPEG-4 fills in for pictures that lie in another packet by packets of a few bytes.
+# MPEG-4 fills in for images that are in another packet by packets of a few bytes.
 _FILLED, _FILLER_BYTES = ("mpeg4",), 16
 
 
@@ -70,7 +70,7 @@ class _Packets(NamedTuple):
 def index_clip(path: str) -> ClipIndex:
     """List the frames of a clip's first video stream that are shown, in the order in which they are.
 
-    No frame is decoded where each packet is one picture with a time of its own; otherwise, what a full decode yields is
+    No frame is decoded where each packet is one image with a time of its own; otherwise, what a full decode yields is
     listed. Raises `ClipError` where the file has no video, or where timestamps restart (one time would name two
     frames); and `OSError` where it cannot be read.
     """
@@ -97,13 +97,13 @@ def index_clip(path: str) -> ClipIndex:
 
 
 def _tells(kind: str, stream: Any, packets: _Packets) -> bool:
-    """Return whether each packet is a picture, stamped with its own time, so that decoding would tell nothing new."""
+    """Return whether each packet is an image, stamped with its own time, so that decoding would tell nothing new."""
     context = stream.codec_context
     if kind not in _STAMPING and not context.codec.intra_only:
         return False
     if context.name not in _ONE_EACH and not context.codec.intra_only:
         return False
-    # Each field of an interlaced H.264 picture may be a packet of its own.
+    # Each field of an interlaced H.264 image may be a packet of its own.
     if context.name in _FIELDS and context.field_order != _PROGRESSIVE:
         return False
     if context.name in _FILLED and min(packets.size) < _FILLER_BYTES:
@@ -140,7 +140,7 @@ def _from_decoding(path: str, packets: _Packets, base: Fraction) -> ClipIndex:
     place = np.array(list(stamps), np.int64)
     if not len(place):
         raise ClipError(f"expected frames that can be decoded, found {n} packets that give none")
-    # The position at which the picture of each packet is shown; that of packets without a picture is not known.
+    # The position at which the image of each packet is shown; that of packets without an image is not known.
     shown = np.full(n, np.iinfo(np.int64).max)
     shown[place] = np.arange(len(place))
     key = _starts(shown, np.array(packets.is_key))[place]
@@ -151,7 +151,7 @@ def _from_decoding(path: str, packets: _Packets, base: Fraction) -> ClipIndex:
 def _times(stamps: list[int | None], ticks: float) -> Int64Array:
     """Return times for frames in presentation order, shape (N,), that rise.
 
-    Stamps that a container gives in decoding order are the right times in the wrong order. Frames without a stamp lie
+    Stamps that a container gives in decoding order are the right times in the wrong order. Frames without a stamp are
     evenly between those with one, and `ticks` apart before the first and after the last.
     """
     at = np.array([at for at, stamp in enumerate(stamps) if stamp is not None], np.int64)
@@ -171,8 +171,8 @@ def _times(stamps: list[int | None], ticks: float) -> Int64Array:
 def _starts(shown: Int64Array, is_key: npt.NDArray[np.bool_]) -> Int64Array:
     """Return for each packet, in decoding order, the place of the keyframe at which its decoding must start.
 
-    `shown` orders the packets as their pictures are shown. Decoding starts at the last keyframe before the packet,
-    unless the frame is shown before that keyframe: leading pictures of an open group of pictures refer to the previous
+    `shown` orders the packets as their images are shown. Decoding starts at the last keyframe before the packet,
+    unless the frame is shown before that keyframe: leading frames of an open group of pictures refer to the previous
     group, so that decoding starts one keyframe earlier.
     """
     at = np.maximum.accumulate(np.where(is_key, np.arange(len(shown)), 0))

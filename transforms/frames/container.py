@@ -62,7 +62,7 @@ def open_clip(source: Path | ObjectFile) -> Any:
 
 
 def video_of(container: Any) -> Any:
-    """Return the video stream of a clip: the first one that is no cover picture. Raises `ClipError` without one."""
+    """Return the video stream of a clip: the first one that is no cover image. Raises `ClipError` without one."""
     from av.stream import Disposition
 
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]

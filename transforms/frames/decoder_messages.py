@@ -1,4 +1,4 @@
-"""What image decoders print while they decode: the only place where OpenCV's libjpeg says that data are damaged.
+"""Messages that image decoders print: the only place where the libjpeg of OpenCV reports damaged data.
 
 Decoders print with C's `stderr`, a variable that points to a stream. While one decodes, it points to a file of ours,
 which costs microseconds; what Python prints, and what other programs write, is not affected.

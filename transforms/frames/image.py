@@ -121,7 +121,7 @@ def read_header(data: bytes) -> Header:
             bits = max(picture.tag_v2.get(BITSPERSAMPLE, (8,))) if isinstance(picture, TiffImageFile) else 8
     except Exception as error:
         # Pillow's parsers raise any exception, from struct.error to SyntaxError.
-        raise CorruptImageError(f"not a picture: starts with {data[:8].hex(' ')}") from error
+        raise CorruptImageError(f"not an image: starts with {data[:8].hex(' ')}") from error
     turn = {"png": in_png, "webp": in_webp}.get(name)
     orientation = turn(data) if turn else 1
     return Header(name, *(size[::-1] if orientation >= ON_ITS_SIDE else size), orientation, bits)

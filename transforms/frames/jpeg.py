@@ -114,7 +114,7 @@ def _imdecode(data: bytes, flags: int) -> npt.NDArray[np.uint8] | None:
 
 
 def _segments(data: bytes) -> Iterator[_Segment]:
-    """Yield the segments up to the first scan. As in libjpeg, what lies between them is skipped."""
+    """Yield the segments up to the first scan. As in libjpeg, what is between them is skipped."""
     at, end = len(START), len(data)
     while True:
         at = data.find(b"\xff", at)
@@ -138,7 +138,7 @@ def _segments(data: bytes) -> Iterator[_Segment]:
 
 
 def _plain(data: bytes, with_apps: bool = True) -> bytes:
-    """Return a JPEG without what lies between the segments of its header, and without application data if so asked."""
+    """Return a JPEG without what is between the segments of its header, and without application data if so asked."""
     at = len(START)
     parts, skipped = [START], 0
     for segment in _segments(data):

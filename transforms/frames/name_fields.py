@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from transforms.frames.name_pattern import Int64Array
 
 TIME = "\x01"
-"""Text that stands for the time in a name."""
+"""Text that replaces the time in a name."""
 
 _SIDES = frozenset(
     [

@@ -48,7 +48,7 @@ class UnclearNamesError(ValueError):
 def find_pattern(names: pa.Array) -> NamePattern | None:
     """Return the pattern of names of images, shape (N,); None if they hold no numbers that could order them.
 
-    Where the last number in each name is the frame's, whatever the rest, that is `LAST_NUMBER`. Raises
+    Where the last number in each name is the frame's, that is `LAST_NUMBER`. Raises
     `UnclearNamesError`.
     """
     stems = pc.replace_substring_regex(names, IMAGE_SUFFIX, "")
@@ -211,7 +211,7 @@ def _numbered(
 
 
 def _rolls_over(parts: list[Part], index: int, values: Int64Array, streams: list[pa.Array]) -> int | None:
-    """Return the first number of a camera's files that go on from 9999 to 0 or 1; None if they do not.
+    """Return the first number of a camera's files that continue from 9999 with 0 or 1; None if they do not.
 
     Raises `UnclearNamesError` where nothing but the numbers says so.
     """

@@ -61,9 +61,9 @@ class NamedFrames:
 class NamePattern:
     """A pattern of the names of frames.
 
-    A pattern is text with fields in braces, and stands for a whole name without its extension (with it, if it ends in
+    A pattern is text with fields in braces, and describes a whole name without its extension (with it, if it ends in
     one). `{index}` is the frame's number in decimal digits, `{index:6}` with exactly six of them, `{index:9990..9999}`
-    one that begins at 9990 and goes on with 0 after 9999. `{time:FORMAT}` is a time, as `TimeFormat` reads it.
+    one that begins at 9990 and continues with 0 after 9999. `{time:FORMAT}` is a time, as `TimeFormat` reads it.
     `{sequence}` is a number that comes before the others, as that of a take or a scene; `{sequence:FORMAT}` is the time
     at which one began. `{stream}` is a text that divides a folder into streams, `{any}` any text, or none. `{{` and
     `}}` are braces.
@@ -251,4 +251,4 @@ def _check(text: str, fields: list[_Field]) -> None:
 
 
 LAST_NUMBER = NamePattern.parse("{any}{index}")
-"""The last thing in a name is the frame's number, whatever comes before it."""
+"""The last thing in a name is the frame's number, and anything may come before it."""

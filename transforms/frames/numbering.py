@@ -47,7 +47,7 @@ class IngestParams:
     of frames are the same whichever are used: in a clip, a frame's position among all.
     `stride`: every how many of the frames is used, from the first on.
     `unreadable`: what to do about files with a clip's extension that are no clips or cannot be read: stop the run, or
-    go on without them; the next run tries them again.
+    continue without them; the next run tries them again.
     `materialize`: `jpeg` writes the sampled frames of clips as files into the workspace, for other programs and for
     exports that link to them. No stage needs it: measures, models and exports read frames from the clip itself.
     """
@@ -147,7 +147,7 @@ def usual_step(frame_idx: Int64Array, pattern: NamePattern) -> int:
 
     That is `stride` of all, but where the names hold sequences, of the frames within these; and where they hold a time
     and count the frames within it, at least one unit of that time: the first frame of a second follows the last one of
-    the second before. Of times that follow no rate, as of pictures that an event triggers, it is half as much again as
+    the second before. Of times that follow no rate, as of images that an event triggers, it is half as much again as
     the difference that nine in ten do not exceed.
     """
     if pattern.has_sequences and pattern.room > 1 and len(frame_idx):
@@ -170,7 +170,7 @@ def _stride_of_times(frame_idx: Int64Array) -> int:
 def stride(frame_idx: Int64Array) -> int:
     """Return the usual difference between consecutive frame numbers, given sorted int64 numbers, shape (N,).
 
-    If more than three in four of the differences lie within half of their median, it is the largest of these, so that
+    If more than three in four of the differences are within half of their median, it is the largest of these, so that
     neither a few extra frames nor jitter of clocks produce gaps. Otherwise it is the greatest common divisor of all
     differences. It is 1 for fewer than eight frames, too few for an estimate.
     """
@@ -202,7 +202,7 @@ def follows(frame_idx: Int64Array, step: int) -> npt.NDArray[np.bool_]:
 def spans(frame_idx: Int64Array, n_frames: int) -> list[tuple[int | None, int | None]]:
     """Split sorted frame numbers into spans of `n_frames` frames, as half-open intervals of frame numbers.
 
-    The first span has no lower bound and the last one no upper bound (None), so that every number lies in a span.
+    The first span has no lower bound and the last one no upper bound (None), so that every number is in a span.
     """
     cuts = frame_idx[n_frames::n_frames].tolist()
     return list(zip([None, *cuts], [*cuts, None], strict=True))

@@ -1,4 +1,4 @@
-"""Sampling of a clip's frames: all, keyframes, or so many a second."""
+"""Sampling of the frames of a clip: all, keyframes, or a rate per second."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class _Moved(NamedTuple):
 
 
 class MotionMeasure:
-    """Motion since the frame before, and what frames that lie far apart are compared by."""
+    """Motion since the frame before, and what frames that are far apart are compared by."""
 
     def __init__(self, motion: MotionParams) -> None:
         self._motion = motion

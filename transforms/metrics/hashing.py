@@ -17,7 +17,7 @@ FLAT = 9.0
 _KEPT = 8
 # Hex digits are converted in batches, since each one is a Python object.
 _DIGITS_AT_ONCE = 1 << 14
-_BATCH = 16  # pictures whose float32 copies stay in a core's cache
+_BATCH = 16  # images whose float32 copies stay in a core's cache
 _FREQUENCIES = 2.0 * np.cos(
     np.pi * np.arange(_KEPT)[:, None] * (2 * np.arange(HASH_SIDE)[None, :] + 1) / (2 * HASH_SIDE)
 )

@@ -1,4 +1,4 @@
-"""Motion between consecutive frames, and drift between frames that lie far apart."""
+"""Motion between consecutive frames, and drift between frames that are far apart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float32]
 
 
 STILL = (18, 32)
-"""Rows and columns of the tile grid that is stored of some frames, to compare frames that lie far apart."""
+"""Rows and columns of the tile grid that is stored of some frames, to compare frames that are far apart."""
 
 _BASE = 8
 _RANK = 3

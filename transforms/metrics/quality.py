@@ -150,7 +150,7 @@ def tone_histogram(small: Gray) -> npt.NDArray[np.float32]:
 def tone_statistics(counts: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
     """Return the tone columns of the `quality` table, each (N,) float32, for N histograms, `counts` of shape (N, 256).
 
-    A percentile is the smallest luma at or below which that share of the pixels lies; contrast is the standard
+    A percentile is the smallest luma at or below which that share of the pixels is; contrast is the standard
     deviation of luma; entropy is Shannon's, in bits: 0 for one flat tone, at most 8.
     """
     pixels = counts.sum(axis=1, dtype=np.float64)

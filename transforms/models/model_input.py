@@ -1,4 +1,4 @@
-"""What a model is made from: parameters and weights that were resolved before any work."""
+"""Parameters and weights of a model, resolved before any work, from which worker processes load it."""
 
 from __future__ import annotations
 

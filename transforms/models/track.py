@@ -258,7 +258,7 @@ def _tracks_of(
     found = pl.DataFrame(read).sort("frame_idx", "score", "annotation_id", descending=[False, True, False])
     starts = scenes.read(("start_idx",), [stream])["start_idx"].to_numpy()
     borders = np.sort(np.concatenate([starts, gap_ends]))
-    # Which borders lie up to a frame; where that is more than for the frame before it, there is one between them.
+    # How many borders there are up to a frame: if more than for the frame before it, there is one between them.
     passed = np.searchsorted(borders, frames, side="right")
     begins = np.diff(passed, prepend=-1) > 0
     numbers = found["category"].rank("dense").to_numpy().astype(np.int64)

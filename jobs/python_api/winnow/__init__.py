@@ -59,7 +59,7 @@ _MODULES = {
 if not TYPE_CHECKING:  # A name that is not there is an error for type checkers, too.
 
     def __getattr__(name: str) -> object:
-        """Import what a name stands for, the first time it is used."""
+        """Import what a name refers to, the first time it is used."""
         if name == "__version__":
             from importlib.metadata import version
 

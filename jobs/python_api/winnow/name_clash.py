@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 PACKAGES = ("conf", "jobs", "schemas", "transforms")
-"""Packages of ours beside this one, which a folder or a module of the user hides if it comes earlier in `sys.path`."""
+"""Packages of ours next to this one, which a folder or a module of the user hides if it comes earlier in `sys.path`."""
 
 _SOURCE_ROOT = ("jobs", "python_api")
 _WRONG_USAGE = 2
@@ -79,7 +79,7 @@ def _imported_from(name: str) -> Path | None:
 
 
 def _roots() -> list[Path]:
-    """Return the folders that ours may lie in: beside this package as installed, or the checkout that it is part of."""
+    """Return the folders that ours may be in: next to this package as installed, or the checkout that it is part of."""
     holder = Path(__file__).absolute().parent.parent
     return [holder, *([holder.parent.parent] if holder.parts[-2:] == _SOURCE_ROOT else [])]
 

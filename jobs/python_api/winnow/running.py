@@ -80,8 +80,8 @@ def run(
         pause_after: Name of a stage after which the run pauses.
         strict: Call it a failure of the job if any frame is corrupt or quarantined.
         reread: Read every file, also those whose size and mtime are as before.
-        rebind: Let a stream id stand for another place than before.
-        allow_missing: Go on although over 10 % of a stream's frames are gone.
+        rebind: Let a stream id refer to another place than before.
+        allow_missing: Continue although over 10 % of a stream's frames are missing.
         ray_address: Address of a Ray cluster; None for `$RAY_ADDRESS`, or else this machine.
 
     Returns:
@@ -90,7 +90,7 @@ def run(
 
     Raises:
         UserError: Before anything is done, with every problem of the configuration, the workspace and the inputs.
-        RunFailedError: If the run cannot go on; what it committed stays and is not computed again.
+        RunFailedError: If the run cannot continue; what it committed stays and is not computed again.
 
     >>> record = winnow.run("frames", settings={"curation.dark_mean": 20})
     >>> record.outcomes["quality"].computed, record.outcomes["quality"].reused

@@ -10,7 +10,7 @@ import polars as pl
 
 import schemas
 from jobs.analysis import inspect_tables
-from jobs.core.choices import Balance, CompareBy
+from jobs.core.choices import Balance, CompareBy, ExportFormat, MediaMode, SplitBy
 from jobs.core.errors import UserError
 from jobs.datasets import release as releases
 from jobs.datasets.export import ExportRequest
@@ -18,8 +18,6 @@ from jobs.datasets.export import export as write_export
 from jobs.datasets.export_classes import ClassChoice
 from jobs.datasets.frame_sampling import SelectRequest
 from jobs.datasets.frame_sampling import select as write_selection
-from jobs.datasets.media import Media
-from jobs.datasets.split_units import SplitBy
 from jobs.datasets.splitting import length_of
 from jobs.storage import paths
 from jobs.storage.store import Store
@@ -54,7 +52,7 @@ class WorkspaceView:
 
     def __init__(self, workspace: Workspace, run: str | None = None, release: str | None = None) -> None:
         self._workspace = workspace
-        # A name like `last` stands for another run as soon as there is one.
+        # A name like `last` refers to another run as soon as there is one.
         self._run = None if run is None else str(find_run(self._store, run)["job_id"])
         self._release = release
         # What a run or a release recorded does not change, so that it is looked up once.
@@ -217,7 +215,7 @@ class WorkspaceView:
     def export(
         self,
         out: str | os.PathLike[str],
-        format: str = "coco",  # noqa: A002 - the field's word, also on the command line
+        format: ExportFormat = "coco",  # noqa: A002 - the field's word, also on the command line
         *,
         where: str | None = None,
         selection: str | None = None,
@@ -230,7 +228,7 @@ class WorkspaceView:
         max_leak: float | None = None,
         strict: bool = False,
         seed: int = 0,
-        media: Media | None = None,
+        media: MediaMode | None = None,
         min_score: float | None = None,
         only_reviewed: bool = False,
         classes: Sequence[str] = (),
@@ -248,7 +246,7 @@ class WorkspaceView:
             everything: Also frames that are not kept; corrupt ones never.
             split: Names and fractions that add up to 1, as in `{"train": 0.8, "val": 0.2}`; None for one set.
             split_by: What stays together in one split: `time` (blocks of it), `track`, `scene`, `stream` or `group` (of
-                duplicates); `auto` divides by time videos of few scenes, by scene those of many, by group pictures.
+                duplicates); `auto` divides by time videos of few scenes, by scene those of many, by group images.
             block: Length of blocks of time, in frame numbers or as in `90s`; None for one that suits the stream.
             guard: Least distance of frames of different splits, likewise; frames that are nearer are left out.
             near_duplicates: Let near-duplicates be in several splits, but never frames of equal content.
@@ -256,7 +254,7 @@ class WorkspaceView:
                 a duplicate with one; None for any.
             strict: Refuse to split frames in which no stage has searched for duplicates.
             seed: Another one gives another split.
-            media: What becomes of the pictures: `copy`, `link` or `none`; None for what the format usually has.
+            media: What becomes of the images: `copy`, `link` or `none`; None for what the format usually has.
             min_score: Leave out objects with a lower score, 0 to 1; their frames stay.
             only_reviewed: Only frames that a person has reviewed.
             classes: Only objects of these classes, numbered in this order; their frames stay.
@@ -266,7 +264,7 @@ class WorkspaceView:
 
         Raises:
             UserError: With every problem of the request.
-            RunFailedError: If a picture is no longer the one that was measured.
+            RunFailedError: If an image is no longer the one that was measured.
 
         >>> winnow.open().export("night-v1", "yolo", split={"train": 0.8, "val": 0.2})["frames"]
         {'train': 49, 'val': 13}

@@ -52,7 +52,7 @@ def test_streams_with_another_blur_method_are_shown_separately(tmp_path: Path, e
     assert "old: A frame is blurry if its sharpness (laplacian_var) is below 6, or below both 100 and" in page
     assert [page.count(f", {method}<") for method in ("acutance", "laplacian_var", "tenengrad")] == [1, 1, 0]
     assert "4 frames" in page
-    assert "0 idle stretches, 0 gaps" in page
+    assert "0 idle intervals, 0 gaps" in page
 
 
 def test_names_from_outside_are_escaped(tmp_path: Path, engine: Engine) -> None:

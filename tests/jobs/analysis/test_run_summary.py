@@ -15,5 +15,5 @@ ROW: dict[str, Any] = {
 }
 
 
-def test_what_is_unusual_about_a_stream_is_remarked() -> None:
+def test_the_summary_notes_unusual_streams() -> None:
     assert stream_remarks(ROW, {}) == ["2 files skipped: several have one number"]

@@ -14,7 +14,7 @@ def test_the_radius_just_covers_the_labelled_pairs() -> None:
     assert (radius["recall"], radius["suggested_precision"], radius["suggested_recall"]) == (2 / 3, 1.0, 1.0)
 
 
-def test_the_agreement_lies_between_the_two_classes() -> None:
+def test_the_suggested_agreement_is_between_the_two_classes() -> None:
     distance, agreement = np.array([0, 2, 2, 2, 2]), np.array([1.0, 0.9, 0.8, 0.7, 0.4], np.float32)
     radius, least = suggest_duplicates(distance, agreement, None, TRUTH, DuplicateParams())
     assert radius["suggested"] == 10

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.process
 IN_THE_MIDDLE = """
 import sys
 class Interrupting:
-    "Stands for a user who presses Ctrl-C while a module is imported."
+    "As a user who presses Ctrl-C while a module is imported."
     @staticmethod
     def find_spec(name, *_):
         if name == "jobs.cli.app":
@@ -26,13 +26,13 @@ AT_THE_END = """
 import atexit, sys, threading, time
 import jobs.cli.exit
 class Aborting:
-    "Stands for a library that cannot be taken apart."
+    "As a library that cannot be taken apart."
     def __del__(self):
         import os
         os.abort()
 kept = Aborting()
 atexit.register(print, "said at the end")
-threading.Thread(target=lambda: (time.sleep(0.2), print("done beside"))).start()
+threading.Thread(target=lambda: (time.sleep(0.2), print("done alongside"))).start()
 sys.stdout.write("said before, ")
 jobs.cli.exit.leave(3)
 """
@@ -47,8 +47,8 @@ def test_an_interrupt_while_the_program_is_imported_is_no_traceback() -> None:
     assert ended(IN_THE_MIDDLE) == (130, "", "")
 
 
-def test_what_is_registered_is_done_and_nothing_else_keeps_the_exit_code_from_being_said() -> None:
-    assert ended(AT_THE_END) == (3, "said before, done beside\nsaid at the end\n", "")
+def test_exit_handlers_run_and_other_threads_do_not_delay_the_exit_code() -> None:
+    assert ended(AT_THE_END) == (3, "said before, done alongside\nsaid at the end\n", "")
 
 
 @pytest.mark.parametrize(("words", "code"), [(["--help"], 0), (["no-such-command"], 2)])

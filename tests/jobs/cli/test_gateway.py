@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("engine")
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A workspace that does not exist yet, beside a stream, both named by the environment or in place."""
+    """A workspace that does not exist yet, next to a stream, both named by the environment or in place."""
     write_noise_stream(tmp_path / "cam", range(4))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WINNOW_WORKSPACE", str(tmp_path / "tables"))
@@ -85,7 +85,7 @@ def test_a_schedule_runs_here_and_releases(place: Path) -> None:
     assert said(winnow("schedule", "list", "--json")) == []
 
 
-def test_a_damaged_schedule_is_shown_beside_the_others(place: Path) -> None:
+def test_a_damaged_schedule_is_listed_with_the_others(place: Path) -> None:
     winnow("schedule", "add", "nightly", "--cron", "0 2 * * *", "-i", "cam")
     (place / "schedules" / "bad.json").write_text("{")
     listed = winnow("schedule", "list")
@@ -135,7 +135,7 @@ def test_every_word_about_a_job_asks_for_the_token(place: Path, monkeypatch: pyt
     assert said(winnow("job", "cancel", job_id, "--json"))["state"] == "cancelled"
 
 
-def test_what_is_not_there_is_said(place: Path) -> None:
+def test_missing_gateways_and_schedules_are_reported(place: Path) -> None:
     for words in (("gateway", "stop"), ("gateway", "status"), ("job", "watch", "x"), ("schedule", "list"), ("top",)):
         assert "there is no workspace" in problems(winnow(*words))[0]
     Workspace.at(place).create()

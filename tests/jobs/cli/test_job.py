@@ -90,7 +90,7 @@ def test_a_run_is_replayed_and_compared_and_one_stage_recomputed(tmp_path: Path,
     assert winnow("inspect", "run-diff", "last", "last", "-w", place).exit_code == 0
     again = winnow("job", "replay-stage", first["job_id"], "quality", "-w", place)
     assert (again.exit_code, again.output) == (0, "quality: 8 rows, all the same\n")
-    # A picture that was replaced meanwhile is measured as it is now.
+    # An image that was replaced meanwhile is measured as it is now.
     (cam / "image_3.jpg").write_bytes((cam / "image_4.jpg").read_bytes())
     again = winnow("job", "replay-stage", first["job_id"], "quality", "-w", place)
     assert (again.exit_code, again.output) == (1, "quality: 8 rows, 1 differ\n")

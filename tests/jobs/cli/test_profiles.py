@@ -7,12 +7,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from conf import load, profile_names
-from jobs.cli.app import app
+from jobs.cli.program import program
 from jobs.core.errors import UserError
 
 
 def call(*words: str) -> Result:
-    return CliRunner().invoke(app, ["profiles", *words])
+    return CliRunner().invoke(program(), ["profiles", *words])
 
 
 def problems(*words: str) -> list[str]:
@@ -28,7 +28,7 @@ def test_profiles_are_listed_with_what_they_are_for() -> None:
 
 
 @pytest.mark.parametrize("name", profile_names())
-def test_what_is_shown_loads_as_the_same_configuration(name: str, tmp_path: Path) -> None:
+def test_a_printed_profile_loads_as_the_same_configuration(name: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(call("show", name).stdout)
     assert load(config=str(file)).config == load(name).config
@@ -55,7 +55,7 @@ def test_every_problem_of_every_file_is_named(tmp_path: Path) -> None:
     assert call("check", "quality", "curate").exit_code == 0
 
 
-def test_what_was_checked_is_printed_for_programs(tmp_path: Path) -> None:
+def test_a_checked_configuration_is_printed_as_json(tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text("stages: [frames, idle]\n")
     (found,) = json.loads(call("check", str(mine), "--json").stdout)
@@ -67,7 +67,7 @@ def test_what_was_checked_is_printed_for_programs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["mine.yaml", "folder/mine.yml", "mine.py:config"])
 def test_a_file_for_a_profile_is_said_to_be_a_configuration(name: str) -> None:
     for command in (["run", "--input", "cam"], ["doctor", "--quick"]):
-        error = CliRunner().invoke(app, [*command, "--profile", name]).exception
+        error = CliRunner().invoke(program(), [*command, "--profile", name]).exception
         assert isinstance(error, UserError)
         assert error.problems[0].endswith(f"a file is given as --config {name}")
 
@@ -78,7 +78,7 @@ def test_embeddings_of_kept_frames_come_after_curation() -> None:
     assert early.index("embeddings") < early.index("duplicates")
 
 
-def test_what_only_kept_frames_get_needs_curation() -> None:
+def test_stages_of_kept_frames_need_curation() -> None:
     for settings in (["stages=[embeddings]", "embed.frames=kept"], ["stages=[annotate]", "annotate.frames=kept"]):
         assert "curation" in load(settings=settings).config.closed_stages
     for settings in (["stages=[embeddings]", "embed.frames=all"], ["stages=[annotate]", "annotate.frames=all"]):

@@ -15,7 +15,7 @@ def shown(progress: Progress, state: str) -> list[str]:
     return [" ".join(line.split()) for line in console.export_text().splitlines()]
 
 
-def test_the_picture_shows_what_is_done_to_do_and_left() -> None:
+def test_watch_shows_done_current_and_remaining_work() -> None:
     now = time.time_ns()
     progress = Progress()
     events: list[dict[str, Any]] = [

@@ -8,7 +8,7 @@ import pytest
 
 from jobs.core import code_hash as codehash
 from jobs.core import code_names
-from jobs.core.code_hash import code_hash, code_texts
+from jobs.core.code_hash import code_hash, reached
 from jobs.core.code_names import Definition, UntraceableCodeError
 from transforms.curate import curation
 from transforms.curate.duplicates import grouping
@@ -95,7 +95,7 @@ def forget() -> None:
 
 def places(entry: str) -> set[str]:
     forget()
-    return {f"{module}.{name}" for module, name in code_texts([Definition("transforms.main", entry)])}
+    return {f"{module}.{name}" for module, name in reached([Definition("transforms.main", entry)])}
 
 
 def digest(entry: str = "entry") -> str:
@@ -157,7 +157,7 @@ def test_a_method_counts_with_inherited_members(package: Path) -> None:
     derived += "    def walk(self):\n        return self.turn()\n"
     (package / "fourth.py").write_text(derived)
     forget()
-    found = code_texts([Definition("transforms.fourth", "Small.walk")])
+    found = reached([Definition("transforms.fourth", "Small.walk")])
     assert Definition("transforms.main", "Machine.turn") in found
     assert Definition("transforms.main", "Machine.idle") not in found
 
@@ -208,7 +208,7 @@ def test_the_location_of_code_does_not_count(package: Path) -> None:
     assert digest() == before
 
 
-def test_which_of_two_functions_of_one_name_is_called_counts(package: Path) -> None:
+def test_two_functions_of_one_name_have_different_hashes(package: Path) -> None:
     (package / "fourth.py").write_text("def more(a):\n    return -a\n")
     source = "from transforms import third, fourth\ndef entry(a):\n    return {}.more(a) - {}.more(2)\n"
     (package / "main.py").write_text(source.format("third", "third") + "def other(a):\n    return fourth.more(a)\n")
@@ -281,11 +281,11 @@ def test_real_stages_have_stable_hashes(entry: object) -> None:
 
 
 def test_compiled_kernels_are_reached_without_importing_them() -> None:
-    found = {name for _, name in code_texts([Definition("transforms.curate.duplicates.grouping", "group_frames")])}
+    found = {name for _, name in reached([Definition("transforms.curate.duplicates.grouping", "group_frames")])}
     assert {"_join_leaders", "_nearest", "distance_of", "BANDS"} <= found
 
 
 def test_ways_to_reach_bytes_are_not_followed() -> None:
-    found = {module for module, _ in code_texts([Definition("transforms.frames.clip", "Clip")])}
+    found = {module for module, _ in reached([Definition("transforms.frames.clip", "Clip")])}
     assert "transforms.frames.container" in found
     assert not found & {"transforms.io.object_store", "transforms.io.credentials"}

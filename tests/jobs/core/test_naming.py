@@ -15,5 +15,5 @@ def test_last_counts_back_from_the_newest(name: str, found: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "right"), [("v1.0-a_b", True), ("", False), ("../x", False), (".x", False)])
-def test_names_are_plain(name: str, right: bool) -> None:
+def test_only_plain_names_are_accepted(name: str, right: bool) -> None:
     assert (wrong_with("release", name) is None) == right

@@ -115,9 +115,7 @@ def test_a_run_is_done_only_once_its_row_says_so(
 
 
 @pytest.mark.process
-def test_files_of_the_tables_that_are_gone_are_distinguished_from_vacuumed_ones(
-    workspace: Workspace, tmp_path: Path
-) -> None:
+def test_missing_data_files_are_distinguished_from_vacuumed_ones(workspace: Workspace, tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(4))
     run = go(workspace, cam).job_id
     for file in tmp_path.glob("tables/frames/*/*.parquet"):

@@ -50,7 +50,7 @@ def test_names_that_are_no_categories_are_refused_together() -> None:
         with_classes(objects(), ClassChoice(order=("cat", "person")))
 
 
-def test_no_objects_have_classes_all_the_same() -> None:
+def test_class_options_work_without_any_objects() -> None:
     made, _ = with_classes(Objects(Objects.none().rows, ("a", "b")), ClassChoice(only=("b",)))
     assert (made.rows.num_rows, made.categories) == (0, ("b",))
 

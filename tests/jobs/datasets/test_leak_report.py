@@ -40,7 +40,7 @@ def test_frames_across_a_cut_have_no_distance() -> None:
     assert (found["without_distance"], found["leaking"]["frames"]) == (2, 0)
 
 
-def test_numbers_of_unrelated_pictures_are_no_distances() -> None:
+def test_frame_numbers_of_unrelated_images_are_not_used_as_distances() -> None:
     found = leak_report(frames([0, 1, 2], "tvt"), NO, NO_SCENES, set(), FRACTIONS)["of"]["val"]
     assert found["distance"]["within_step"] is None
     assert found["leaking"]["frames"] == 0
@@ -59,12 +59,12 @@ def test_tracks_and_duplicates_in_both_splits_leak() -> None:
     assert report["classes"] == {"bus": {"train": 0, "val": 1}, "car": {"train": 2, "val": 1}}
 
 
-def test_equal_content_is_a_group_where_no_stage_has_searched() -> None:
+def test_equal_content_is_a_group_without_the_stage_duplicates() -> None:
     rows = frames([0, 1], "tv", contents="aa").with_columns(group_id=pl.lit(None, pl.String))
     assert leak_report(rows, NO, NO_SCENES, set(), FRACTIONS)["of"]["val"]["groups"]["in_both"] == 1
 
 
-def test_without_a_split_called_train_the_largest_is_compared_with() -> None:
+def test_leaks_are_measured_against_the_largest_split_without_train() -> None:
     rows = frames([0, 1], "tv").with_columns(split=pl.Series(["big", "small"]))
     report = leak_report(rows, NO, NO_SCENES, set(), {"small": 0.3, "big": 0.7})
     assert (report["against"], list(report["of"])) == ("big", ["small"])

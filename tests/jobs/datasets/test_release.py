@@ -42,7 +42,7 @@ def test_a_release_shows_the_tables_at_its_creation(workspace: Workspace, sample
     release.create(store, "v2")
     found = release.difference(View.of(workspace, release="v1"), View.of(workspace, release="v2"))
     assert (found.added, found.gone, found.changed) == (0, 1, 1)
-    # Dark and blurred frames are let in; the replaced picture repeats another now.
+    # Dark and blurred frames are let in; the replaced image repeats another now.
     assert found.newly_kept >= 10
     assert found.newly_dropped_for == {"exact_duplicate": 1}
     assert found.kept_after - found.kept_before == found.newly_kept - found.newly_dropped - _kept_and_gone(before)

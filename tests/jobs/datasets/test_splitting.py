@@ -1,4 +1,4 @@
-"""Splits of real tables: of a fixed camera, of unrelated pictures, and of what a release has given."""
+"""Splits of real tables: of a fixed camera, of unrelated images, and of what a release has given."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_a_release_gives_splits_for_good(tmp_path: Path, engine: Engine) -> None
     assert set(View.of(workspace, release="v1").lazy("splits").collect()["seed"]) == {0, 1}
 
 
-def test_equal_pictures_are_together_where_no_stage_has_searched(tmp_path: Path, engine: Engine) -> None:
+def test_equal_images_share_a_split_without_the_stage_duplicates(tmp_path: Path, engine: Engine) -> None:
     seeds = [number % 40 for number in range(120)]
     one, other = (write_noise_stream(tmp_path / name, seeds) for name in ("one", "other"))
     workspace = Workspace.at(tmp_path / "tables")

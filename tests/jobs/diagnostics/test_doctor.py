@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import schemas
 from conf import Resources, load
-from jobs.cli.app import app
+from jobs.cli.program import program
 from jobs.core import requirements
 from jobs.core.errors import BrokenTableError
 from jobs.diagnostics import doctor, engine_checks
@@ -49,7 +49,7 @@ def broken(findings: list[Finding]) -> list[str]:
     return [f.subject for f in findings if f.level == "broken"]
 
 
-def test_a_sound_workspace_is_sound(healthy: Path) -> None:
+def test_doctor_finds_no_problem_in_an_intact_workspace(healthy: Path) -> None:
     findings = examine(str(healthy), verify=True)
     assert broken(findings) == []
     assert of(findings, "files").level == of(findings, "hashes").level == of(findings, "tables").level == "ok"
@@ -79,7 +79,7 @@ def test_files_that_only_a_release_refers_to_are_missed(tables: Path) -> None:
     assert only_then in of(findings, "files").found
 
 
-def test_what_nobody_refers_to_is_noted(tables: Path) -> None:
+def test_doctor_notes_unreferenced_files(tables: Path) -> None:
     orphan = tables / "quality" / "left-behind.parquet"
     orphan.write_bytes(b"cut short")
     os.utime(orphan, (0, 0))
@@ -123,15 +123,15 @@ def test_a_checkout_without_metadata_is_named(monkeypatch: pytest.MonkeyPatch, t
 
 def test_exit_codes_and_json(healthy: Path, tables: Path) -> None:
     run = CliRunner()
-    sound = run.invoke(app, ["doctor", "--quick", "--workspace", str(healthy), "--json"])
+    sound = run.invoke(program(), ["doctor", "--quick", "--workspace", str(healthy), "--json"])
     assert (sound.exit_code, json.loads(sound.stdout)["healthy"]) == (0, True)
     (tables / "frames" / Store(place(tables)).open(schemas.FRAMES).files[0].path).unlink()
-    ill = run.invoke(app, ["doctor", "--quick", "--workspace", str(tables)])
+    ill = run.invoke(program(), ["doctor", "--quick", "--workspace", str(tables)])
     assert ill.exit_code == 1
     assert "are missing" in ill.stdout
     file = tables.parent / "file"
     file.write_text("")
-    assert run.invoke(app, ["doctor", "--quick", "--workspace", str(file)]).exit_code == 1
+    assert run.invoke(program(), ["doctor", "--quick", "--workspace", str(file)]).exit_code == 1
 
 
 def test_an_engine_is_started_and_what_keeps_it_from_that_is_said(

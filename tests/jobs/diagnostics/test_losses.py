@@ -78,7 +78,7 @@ def nothing_deletes(root: Path, *lost: str) -> None:
     says_so(lambda: refuse_if_broken(Store(place(root)), "tables vacuum"), *lost)
 
 
-def test_any_table_and_any_two_tables_that_are_gone_are_missed(tables: Path) -> None:
+def test_doctor_and_runs_report_any_one_or_two_missing_tables(tables: Path) -> None:
     everything = names(tables)
     assert len(everything) >= 15
     refuse_if_broken(Store(place(tables)), "tables vacuum")
@@ -99,7 +99,7 @@ def cuts(entry: bytes) -> Iterator[bytes]:
     yield b"".join(lines[1:])
 
 
-def test_any_entry_of_a_log_that_was_cut_is_missed(tables: Path) -> None:
+def test_doctor_and_runs_report_any_truncated_entry_of_a_log(tables: Path) -> None:
     n_cases = 0
     for name in names(tables):
         for entry in entries(tables, name):
@@ -129,7 +129,7 @@ def test_an_entry_under_a_checkpoint_that_was_cut_is_missed_by_doctor_and_where_
         assert query(tables, name) == n_rows
 
 
-def test_the_last_entries_of_a_log_that_are_gone_are_missed(tables: Path) -> None:
+def test_doctor_and_runs_report_missing_last_entries_of_a_log(tables: Path) -> None:
     n_cases = 0
     for name in names(tables):
         for n in range(1, len(entries(tables, name))):
@@ -140,7 +140,7 @@ def test_the_last_entries_of_a_log_that_are_gone_are_missed(tables: Path) -> Non
     assert n_cases >= len(names(tables))
 
 
-def test_any_data_file_that_is_gone_or_another_one_is_missed(tables: Path) -> None:
+def test_doctor_reports_any_missing_or_replaced_data_file(tables: Path) -> None:
     store = Store(place(tables))
     wanted = file_checks.referred(store)
     current = {tables / t.name / f.path for t in schemas.ALL for f in store.open(t).files}
@@ -164,7 +164,7 @@ def test_any_data_file_that_is_gone_or_another_one_is_missed(tables: Path) -> No
                     assert [f.level for f in file_checks.presence(store, wanted)] == ["broken"]
 
 
-def test_queries_of_a_table_that_is_gone_are_refused(tables: Path) -> None:
+def test_queries_of_a_missing_table_are_refused(tables: Path) -> None:
     assert len(names(tables)) >= 15
     for name in names(tables):
         with away(tables / name):
@@ -172,10 +172,10 @@ def test_queries_of_a_table_that_is_gone_are_refused(tables: Path) -> None:
                 says_so(lambda read=read: View.of(Workspace.at(tables)).sql(read), name)  # type: ignore[misc]
 
 
-def test_a_run_over_a_table_that_is_gone_is_refused_and_makes_none(healthy: Path, tables: Path) -> None:
+def test_a_run_that_reads_a_missing_table_is_refused_and_creates_none(healthy: Path, tables: Path) -> None:
     for name in ("duplicates", "heads", "releases"):
         with away(tables / name):
-            with pytest.raises(BrokenTableError, match=f"table {name} is gone, and was recorded at version"):
+            with pytest.raises(BrokenTableError, match=f"table {name} is missing, and was recorded at version"):
                 go(Workspace.at(tables), healthy.parent / "cam")
             assert not (tables / name).exists()
 
@@ -220,7 +220,7 @@ def test_the_record_itself_may_be_lost_alone(healthy: Path, tables: Path) -> Non
     shutil.rmtree(tables / "written")
     refuse_if_broken(Store(place(tables)), "tables vacuum")
     (found,) = [f for f in examine(str(tables)) if f.subject == "tables" and f.level == "note"]
-    assert found.found.startswith("the record of what was written to the tables is gone")
+    assert found.found.startswith("the record of what was written to the tables is missing")
     # What the jobs say of the tables is apart from it.
     for name in names(tables):
         with away(tables / name):

@@ -33,29 +33,31 @@ def take_back(root: Path, table: schemas.Table, n: int = 1) -> int:
     return newest - n
 
 
-def test_what_is_there_is_no_loss(healthy: Path) -> None:
+def test_intact_tables_are_not_reported_as_lost(healthy: Path) -> None:
     assert [*table_checks.tables(Store(place(healthy))), *table_checks.jobs(place(healthy))] == []
 
 
 @pytest.mark.parametrize("table", [schemas.DUPLICATES, schemas.IDLE, schemas.HEADS, schemas.LISTING])
-def test_a_table_that_is_gone_is_named_with_its_fix_and_not_read_as_empty(
+def test_a_missing_table_is_reported_with_its_fix_and_not_read_as_empty(
     older_tables: Path, table: schemas.Table
 ) -> None:
     recorded = Store(place(older_tables)).open(table).version
     shutil.rmtree(older_tables / table.name)
     (found,) = broken(examine(str(older_tables)))
     assert found.subject == "tables"
-    assert found.found.startswith(f"table {table.name} is gone, and was at version {recorded} in run ")
+    assert found.found.startswith(f"table {table.name} is missing, and was at version {recorded} in run ")
     assert "run the streams again" in found.fix
     for chosen in ({"run": "last"}, {"release": "first"}):
-        with pytest.raises(UserError, match=f"table {table.name} is gone, and was recorded at version") as refused:
+        with pytest.raises(UserError, match=f"table {table.name} is missing, and was recorded at version") as refused:
             View.of(Workspace.at(older_tables), **chosen).sql(f"SELECT count(*) FROM {table.name}")
         assert len(str(refused.value).splitlines()) == 1
 
 
-def test_a_log_that_was_moved_away_is_a_table_that_is_gone(older_tables: Path) -> None:
+def test_a_moved_log_is_reported_as_a_missing_table(older_tables: Path) -> None:
     (older_tables / "quality" / "_delta_log").rename(older_tables.parent / "away")
-    assert [found.found[:21] for found in broken(examine(str(older_tables), verify=True))] == ["table quality is gone"]
+    assert [found.found[:21] for found in broken(examine(str(older_tables), verify=True))] == [
+        "table quality is missing"
+    ]
 
 
 def test_a_table_that_lost_its_last_commit_is_younger_than_the_run_that_made_it(older_tables: Path) -> None:
@@ -87,7 +89,7 @@ def test_a_run_that_needs_a_lost_table_as_little_as_it_writes_it_hides_no_loss(
         shutil.rmtree(older_tables / name)
     go(Workspace.at(older_tables), healthy.parent / "cam", settings=["stages=[frames]"])
     (found,) = broken(examine(str(older_tables)))
-    gone = "table duplicates is gone, though heads show what stage duplicates wrote"
+    gone = "table duplicates is missing, though heads show what stage duplicates wrote"
     assert found.found == gone
     # Nor does it read as if it had been empty.
     view = View.of(Workspace.at(older_tables))
@@ -122,7 +124,7 @@ def test_runs_that_the_tables_have_forgotten_are_known_by_their_jobs(
 
 def test_a_run_without_its_stages_is_not_read_as_empty(older_tables: Path) -> None:
     shutil.rmtree(older_tables / "stage_runs")
-    assert [found.found[:24] for found in broken(examine(str(older_tables)))] == ["table stage_runs is gone"]
+    assert [found.found[:24] for found in broken(examine(str(older_tables)))] == ["table stage_runs is missing"]
     with pytest.raises(UserError, match="table stage_runs does not have its stages"):
         View.of(Workspace.at(older_tables), run="last")
 

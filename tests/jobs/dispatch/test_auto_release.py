@@ -32,7 +32,7 @@ def test_each_release_says_how_it_differs_from_the_last_one_of_its_schedule(
         "dropped_for": {},
         "added": 8,
     }
-    # Two new frames, one of them a copy; one frame is gone.
+    # Two new frames, one of them a copy; one frame is missing.
     write_noise_stream(folder, [100, 3], start=8)
     (folder / "image_0.jpg").unlink()
     second = go(workspace, folder, overrides=IngestOverrides(allow_missing=True)).job_id

@@ -11,10 +11,14 @@ from jobs.storage.paths import place
 TOKEN = "correct-horse-battery"
 
 
+def is_protected(root: Path) -> bool:
+    return (root / "jobs/token.json").exists()
+
+
 def test_a_workspace_that_asks_for_no_token_takes_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(control_token.VARIABLE, "whatever")
     control_token.check(place(tmp_path))
-    assert not control_token.is_protected(place(tmp_path))
+    assert not is_protected(tmp_path)
 
 
 def test_the_right_token_opens_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,9 +35,7 @@ def test_the_right_token_opens_and_no_other(tmp_path: Path, monkeypatch: pytest.
         control_token.check(place(tmp_path))
 
 
-def test_no_file_holds_the_token_and_equal_tokens_leave_unlike_hashes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_token_is_stored_only_as_a_salted_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(control_token.VARIABLE, TOKEN)
     control_token.protect(place(tmp_path / "a"))
     control_token.protect(place(tmp_path / "b"))
@@ -42,7 +44,7 @@ def test_no_file_holds_the_token_and_equal_tokens_leave_unlike_hashes(
     assert not any(TOKEN.encode() in data or TOKEN.encode().hex().encode() in data for data in kept)
 
 
-def test_only_who_knows_a_token_may_drop_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_removing_a_token_requires_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(control_token.VARIABLE, TOKEN)
     control_token.protect(place(tmp_path))
     with pytest.raises(UserError, match="asks for this token already"):
@@ -52,14 +54,14 @@ def test_only_who_knows_a_token_may_drop_it(tmp_path: Path, monkeypatch: pytest.
         control_token.unprotect(place(tmp_path))
     monkeypatch.setenv(control_token.VARIABLE, TOKEN)
     control_token.unprotect(place(tmp_path))
-    assert not control_token.is_protected(place(tmp_path))
+    assert not is_protected(tmp_path)
 
 
 def test_a_short_token_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(control_token.VARIABLE, "short")
     with pytest.raises(UserError, match="expected at least 16 characters, found 5"):
         control_token.protect(place(tmp_path))
-    assert not control_token.is_protected(place(tmp_path))
+    assert not is_protected(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ def test_a_token_that_is_no_text_is_refused(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv(control_token.VARIABLE, "\udcff" * 20)
     with pytest.raises(UserError, match=f"{control_token.VARIABLE} is no text in UTF-8"):
         control_token.protect(place(tmp_path))
-    assert not control_token.is_protected(place(tmp_path))
+    assert not is_protected(tmp_path)
     monkeypatch.setenv(control_token.VARIABLE, TOKEN)
     control_token.protect(place(tmp_path))
     monkeypatch.setenv(control_token.VARIABLE, "\udcff" * 20)

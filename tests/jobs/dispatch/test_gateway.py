@@ -20,7 +20,6 @@ from jobs.core.processes import has_ended
 from jobs.dispatch.control_token import VARIABLE, protect
 from jobs.dispatch.gateway_files import lock_path, log_path
 from jobs.dispatch.job_queue import JobQueue, QueuedJob
-from jobs.dispatch.jsonlog import tail
 from jobs.dispatch.overview import Overview
 from jobs.dispatch.schedule import Schedule, save
 from jobs.dispatch.submit import submit
@@ -33,7 +32,7 @@ from jobs.storage.locks import lock_holder
 from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
-from tests.helpers import assert_one_live_row, on_disk, write_noise_stream
+from tests.helpers import assert_one_live_row, log_events, on_disk, write_noise_stream
 from tests.marks import KILLS
 from tests.processes import n_rows
 from tests.waiting import ended
@@ -79,7 +78,7 @@ def gateway(workspace: Workspace) -> Iterator[Callable[..., Running]]:
     for running in started:
         if running.process.poll() is None:
             running.end()
-    for event in tail(log_path(workspace.root), 1000):
+    for event in log_events(on_disk(log_path(workspace.root)), 1000):
         if event["event"] == "job_started":
             assert not Path(f"/proc/{event['pid']}").exists(), event
 
@@ -126,7 +125,7 @@ def computed(workspace: Workspace, job_id: str) -> list[int]:
 
 
 @pytest.mark.slow
-def test_one_gateway_runs_jobs_by_priority_and_goes_on_when_one_is_cancelled(
+def test_one_gateway_runs_jobs_by_priority_and_continues_after_a_cancelled_one(
     gateway: Callable[..., Running], workspace: Workspace, tmp_path: Path
 ) -> None:
     short = add(workspace, write_noise_stream(tmp_path / "short", range(3)))
@@ -143,7 +142,7 @@ def test_one_gateway_runs_jobs_by_priority_and_goes_on_when_one_is_cancelled(
     wait(lambda: is_in(workspace, short, "done"))
     assert is_in(workspace, long, "cancelled")
     assert Progress(events(workspace.root, long)).ended == "cancelled"
-    began = [e["job_id"] for e in tail(log_path(workspace.root), 100) if e["event"] == "job_started"]
+    began = [e["job_id"] for e in log_events(on_disk(log_path(workspace.root)), 100) if e["event"] == "job_started"]
     assert began == [long, short]
     assert words(workspace, short) == ["submitted", "claimed", "started", "done"]
     runs = View.of(workspace).lazy("runs").collect()
@@ -220,7 +219,7 @@ def test_a_job_whose_process_dies_is_tried_again_and_then_given_up(
         *("claimed", "started", "failed"),
     ]
     assert job(workspace, job_id).error == "ended by signal 9"
-    logged = [(e["event"], e.get("again_in_s")) for e in tail(log_path(workspace.root), 100)][1:]
+    logged = [(e["event"], e.get("again_in_s")) for e in log_events(on_disk(log_path(workspace.root)), 100)][1:]
     assert logged == [("job_started", None), ("job_put_back", 0.1), ("job_started", None), ("job_failed", None)]
 
 
@@ -240,19 +239,19 @@ def test_a_strict_job_with_bad_frames_is_done_and_among_the_errors(
     gateway: Callable[..., Running], workspace: Workspace, tmp_path: Path
 ) -> None:
     folder = write_noise_stream(tmp_path / "cam", range(3))
-    (folder / "image_1.jpg").write_bytes(b"no picture")
+    (folder / "image_1.jpg").write_bytes(b"no image")
     asked = RunOptions(inputs=[str(folder)], settings=["stages=[frames]"], strict=True)
     job_id = submit(workspace.root, asked)
     gateway()
-    wait(lambda: [e for e in tail(log_path(workspace.root), 9) if e["event"] == "job_done"])
-    (ended,) = [e for e in tail(log_path(workspace.root), 9) if e["event"] == "job_done"]
+    wait(lambda: [e for e in log_events(on_disk(log_path(workspace.root)), 9) if e["event"] == "job_done"])
+    (ended,) = [e for e in log_events(on_disk(log_path(workspace.root)), 9) if e["event"] == "job_done"]
     assert (ended["exit_code"], words(workspace, job_id)[-1]) == (3, "done")
     (error,) = Overview(workspace.root).values()["errors"]
     assert (error["job_id"], error["state"]) == (job_id, "done")
     assert error["error"] == "1 frames are corrupt or quarantined, and the run is strict"
 
 
-def test_what_is_due_by_its_schedule_is_run_and_released(
+def test_a_gateway_runs_due_schedules_and_releases_them(
     gateway: Callable[..., Running], workspace: Workspace, tmp_path: Path
 ) -> None:
     folder = write_noise_stream(tmp_path / "cam", range(6))
@@ -289,7 +288,10 @@ def test_a_gateway_in_the_background_is_started_once_and_stopped(workspace: Work
     wait(lambda: has_ended(found))
     with pytest.raises(UserError, match="has no gateway"):
         daemon.stop(workspace.root)
-    assert [e["event"] for e in tail(log_path(workspace.root), 9)] == ["gateway_started", "gateway_stopped"]
+    assert [e["event"] for e in log_events(on_disk(log_path(workspace.root)), 9)] == [
+        "gateway_started",
+        "gateway_stopped",
+    ]
 
 
 def test_a_gateway_that_cannot_go_to_work_says_why(workspace: Workspace) -> None:

@@ -78,7 +78,7 @@ CALLS: list[Callable[[Workspace, str], Any]] = [
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_without_the_token_nothing_is_asked_of_a_job(
+def test_requests_to_a_job_without_the_token_are_refused(
     place: Workspace, options: RunOptions, monkeypatch: pytest.MonkeyPatch, call: Callable[[Workspace, str], Any]
 ) -> None:
     job_id = failed_run(place, options)
@@ -90,6 +90,6 @@ def test_without_the_token_nothing_is_asked_of_a_job(
     assert len(JobLog(place.root, job_id).records()) == 2
 
 
-def test_there_is_nothing_to_control_where_there_is_no_workspace(tmp_path: Path) -> None:
+def test_control_of_a_missing_workspace_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="tables"):
         job_control.pause(Workspace.at(tmp_path / "tables"), "last")

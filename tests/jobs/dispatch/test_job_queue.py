@@ -41,7 +41,7 @@ def test_the_highest_priority_is_first_and_then_the_oldest(tmp_path: Path) -> No
     assert [j.job_id for j in due_jobs(jobs, time.time_ns())] == ["c", "d", "b", "a"]
 
 
-def test_only_what_waits_for_a_gateway_is_in_turn(tmp_path: Path) -> None:
+def test_only_pending_jobs_have_a_place_in_the_queue(tmp_path: Path) -> None:
     submitted(tmp_path, "claimed").add("claimed", {"process": process_identity()})
     submitted(tmp_path, "paused").add("pause")
     submitted(tmp_path, "cancelled").add("cancel")
@@ -56,7 +56,7 @@ def test_only_what_waits_for_a_gateway_is_in_turn(tmp_path: Path) -> None:
     assert [j.job_id for j in due_jobs(queue.jobs(), in_a_while)] == ["later", "due"]
 
 
-def test_a_word_said_at_any_moment_is_seen_at_the_next_look(tmp_path: Path) -> None:
+def test_a_request_at_any_moment_is_seen_at_the_next_poll(tmp_path: Path) -> None:
     job_log = submitted(tmp_path, "job")
     queue = JobQueue(place(tmp_path))
     for word in ("claimed", "started", "pause", "resume", "paused", "resume", "claimed", "done"):
@@ -69,7 +69,7 @@ def test_a_word_said_at_any_moment_is_seen_at_the_next_look(tmp_path: Path) -> N
     assert only(queue) is only(queue)
 
 
-def test_failures_count_from_when_somebody_last_asked(tmp_path: Path) -> None:
+def test_failed_attempts_count_since_the_last_request(tmp_path: Path) -> None:
     job_log = submitted(tmp_path, "job")
     queue = JobQueue(place(tmp_path))
     for failures in (1, 2):
@@ -88,7 +88,7 @@ def test_failures_count_from_when_somebody_last_asked(tmp_path: Path) -> None:
     assert (only(queue).failures, only(queue).error, only(queue).state.state) == (0, None, "pending")
 
 
-def test_a_claim_on_what_has_moved_on_fails(tmp_path: Path) -> None:
+def test_a_claim_after_an_unseen_record_fails(tmp_path: Path) -> None:
     job_log = submitted(tmp_path, "job")
     queue = JobQueue(place(tmp_path))
     before = only(queue)
@@ -108,7 +108,7 @@ def test_a_job_whose_process_has_died_is_abandoned(tmp_path: Path) -> None:
     assert queue.is_abandoned(only(queue))
 
 
-def test_a_process_elsewhere_is_dead_once_it_is_silent(tmp_path: Path) -> None:
+def test_a_process_of_another_machine_is_dead_without_heartbeats(tmp_path: Path) -> None:
     elsewhere = {"host": "elsewhere", "boot": "", "pid": 1, "pid_started": "1"}
     submitted(tmp_path, "job").add("started", {"process": elsewhere})
     queue = JobQueue(place(tmp_path))
@@ -174,7 +174,7 @@ def test_twenty_jobs_of_four_processes_are_each_claimed_once_by_three(tmp_path: 
     assert words == [["submitted", "claimed", "done"]] * 20
 
 
-def test_what_is_over_is_kept_small_and_what_is_cleared_is_forgotten(tmp_path: Path) -> None:
+def test_the_queue_keeps_ended_jobs_small_and_forgets_cleared_ones(tmp_path: Path) -> None:
     for name in ("live", "over"):
         submitted(tmp_path, name, request={"config": "x" * 1000}, schedule="nightly")
     JobLog(place(tmp_path), "over").add("done")

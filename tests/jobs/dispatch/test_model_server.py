@@ -44,7 +44,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def seen_by(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Settings of a stage that makes vectors, beside that of the detector; none where there is no library for that."""
+    """Settings of a stage that makes vectors, next to that of the detector; none where there is no library for that."""
     if find_spec("open_clip") is None:
         return []
     weights = write_clip_model(tmp_path_factory.mktemp("clip") / "tiny")
@@ -134,14 +134,14 @@ def test_vectors_are_those_of_a_model_in_the_run_itself(
     assert computed(go(workspace, cam, clip, settings=every)) == {}
 
 
-def test_what_the_server_does_not_have_is_refused_before_any_work(
+def test_models_that_the_server_lacks_are_refused_before_any_work(
     asked: str, weights: Path, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cam = write_red(tmp_path / "cam", 2)
     other = write_end_to_end(tmp_path / "red.onnx", batch="N", licence="MIT")
-    with pytest.raises(UserError, match=r"annotate\.weights_hash: asked for") as caught:
+    with pytest.raises(UserError, match=r"annotate\.weights_hash: requested") as caught:
         go(workspace, cam, settings=settings(other, "annotate.frames=all", "annotate.min_score=0.5"))
-    assert any(p.startswith("annotate.min_score: asked for 0.5, the server") for p in caught.value.problems)
+    assert any(p.startswith("annotate.min_score: requested 0.5, the server") for p in caught.value.problems)
     monkeypatch.setenv(TOKEN, "open barley")
     with pytest.raises(UserError, match="says 401: expected the token of this server"):
         go(workspace, cam, settings=settings(weights))
@@ -155,7 +155,7 @@ def test_what_the_server_does_not_have_is_refused_before_any_work(
     go(workspace, cam, settings=["stages=[frames, annotate]", "annotate.detector=motion", "annotate.frames=all"])
 
 
-def test_strangers_get_nothing(asked: str) -> None:
+def test_requests_without_the_secret_are_refused(asked: str) -> None:
     for path, status in (("/v1/stages", 401), ("/v1/look/annotate", 401)):
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(asked + path)
@@ -173,7 +173,7 @@ def test_strangers_get_nothing(asked: str) -> None:
     assert caught.value.code == 400
 
 
-def test_nothing_to_serve_is_said(tmp_path: Path) -> None:
+def test_serving_without_model_stages_is_refused(tmp_path: Path) -> None:
     result = winnow("serve-models", "--set", "stages=[quality]")
     assert isinstance(result.exception, UserError)
     assert "no stage of this configuration" in str(result.exception)

@@ -20,7 +20,7 @@ def test_an_empty_workspace_has_nothing_to_show(tmp_path: Path) -> None:
     assert set(values["jobs"].values()) == {0}
 
 
-def test_what_waits_is_shown_in_the_order_in_which_it_is_taken_up(tmp_path: Path) -> None:
+def test_waiting_jobs_are_listed_in_the_order_in_which_they_will_start(tmp_path: Path) -> None:
     later = JobLog(place(tmp_path), "a-later")
     later.add("submitted", {"priority": 9})
     later.add("claimed", {"process": process_identity()})

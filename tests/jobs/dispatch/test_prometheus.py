@@ -65,7 +65,7 @@ def test_every_line_is_as_the_format_wants_it(tmp_path: Path) -> None:
     assert samples['winnow_worker_resident_memory_bytes{job_id="runs"}'] > 10e6
 
 
-def test_what_would_end_a_label_is_escaped(tmp_path: Path) -> None:
+def test_label_values_are_escaped(tmp_path: Path) -> None:
     values = Overview(place(tmp_path)).values()
     values["jobs"] = {'a"b\\c\nd': 1}
     assert 'winnow_jobs{state="a\\"b\\\\c\\nd"} 1.0' in text(values).splitlines()

@@ -99,7 +99,7 @@ def test_a_job_that_never_got_to_its_cluster_is_handed_over_when_it_is_resumed(
     winnow("job", "cancel", job_id, "--workspace", workspace.root)
 
 
-def test_what_is_wrong_is_said_before_anything_is_written(workspace: Workspace, tmp_path: Path) -> None:
+def test_problems_of_a_ray_job_are_reported_before_anything_is_written(workspace: Workspace, tmp_path: Path) -> None:
     asked = RunOptions(inputs=[str(write_noise_stream(tmp_path / "cam", range(2)))])
     with pytest.raises(UserError, match=r"no dashboard of a Ray cluster answers at http://127\.0\.0\.1:1"):
         rayjobs.submit(workspace.root, asked, "http://127.0.0.1:1")

@@ -56,7 +56,7 @@ def test_a_time_that_comes_twice_is_due_once() -> None:
     assert times(made("30 2 * * *"), "2026-10-23T12:00", 3) == ["10-24 00:30", "10-25 00:30", "10-26 01:30"]
 
 
-def test_every_hour_is_every_hour_whatever_the_clocks_do() -> None:
+def test_an_hourly_schedule_is_due_every_hour_across_changes_of_clocks() -> None:
     assert times(made("0 * * * *"), "2026-10-24T23:30", 4) == [
         "10-25 00:00",
         "10-25 01:00",
@@ -81,7 +81,7 @@ def test_the_last_time_is_the_newest_that_has_come(now: str, last: str) -> None:
 
 @given(st.integers(0, 2 * 365 * 86400), st.sampled_from(["30 2 * * *", "*/20 * * * *", "0 4 1 * 1", "15 1-3 * * *"]))
 @example(297 * 86400 + 4200, "30 2 * * *")  # in the second round of the hour that comes twice
-def test_no_time_lies_between_the_last_one_and_now(seconds: int, cron: str) -> None:
+def test_no_due_time_is_between_the_last_one_and_now(seconds: int, cron: str) -> None:
     now = utc("2026-01-01") + timedelta(seconds=seconds)
     last = made(cron).last_until(now)
     assert last is not None
@@ -104,7 +104,7 @@ def test_no_time_lies_between_the_last_one_and_now(seconds: int, cron: str) -> N
         ({"tz": "../etc/passwd"}, "expected the name of a time zone"),
     ],
 )
-def test_what_makes_no_sense_is_refused(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
+def test_invalid_schedules_are_refused(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
     values: dict[str, Any] = {"name": "nightly", "cron": "0 2 * * *", "tz": "UTC", "asked": {}} | changed
     with pytest.raises(UserError, match=said):
         schedule.save(place(tmp_path), Schedule(**values))
@@ -221,7 +221,7 @@ def test_a_damaged_schedule_is_named_with_its_fix_and_can_be_removed(tmp_path: P
     assert [name for name, _ in schedule.load_all(place(tmp_path))] == ["nightly"]
 
 
-def test_a_note_that_is_damaged_has_no_time_submitted_twice(tmp_path: Path) -> None:
+def test_a_damaged_note_of_the_last_submission_submits_no_time_twice(tmp_path: Path) -> None:
     schedule.save(place(tmp_path), made("0 2 * * *", added="2026-11-20T12:00"))
     look(tmp_path, "2026-11-21T01:00")
     (tmp_path / "schedules" / "noted" / "nightly.json").write_text("{")
@@ -232,7 +232,7 @@ def test_a_note_that_is_damaged_has_no_time_submitted_twice(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("name", "following"), [("@daily", "2026-12-01 00:00"), ("@weekly", "2026-12-06 00:00")])
-def test_nicknames_are_the_expressions_of_crontab(name: str, following: str) -> None:
+def test_cron_nicknames_equal_those_of_crontab(name: str, following: str) -> None:
     named = Schedule("nightly", schedule.NICKNAMES[name], "UTC", {})
     assert not schedule.problems(named)
     moment = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)

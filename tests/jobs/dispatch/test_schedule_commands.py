@@ -26,7 +26,7 @@ def nightly(tmp_path: Path) -> Path:
 
 
 def left_by(root: Path, process: dict[str, Any]) -> JobLog:
-    """The job of a night, taken up by a process."""
+    """The job of a night, claimed by a process."""
     job_log = JobLog(place(root), "20261121-020000-nightly")
     job_log.add("submitted", {"asked": {}, "schedule": "nightly"})
     job_log.add("claimed", {"process": process})
@@ -35,7 +35,7 @@ def left_by(root: Path, process: dict[str, Any]) -> JobLog:
 
 
 @pytest.mark.process
-def test_what_a_killed_night_has_left_is_finished_before_another_is_begun(nightly: Path) -> None:
+def test_an_unfinished_scheduled_job_is_finished_before_a_new_one(nightly: Path) -> None:
     code = "import json; from jobs.core.processes import process_identity; print(json.dumps(process_identity()))"
     dead = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
     left_by(nightly, dead)
@@ -44,7 +44,7 @@ def test_what_a_killed_night_has_left_is_finished_before_another_is_begun(nightl
     assert (job.is_claimed, job.state.holder, job.state.attempts) == (True, process_identity(), 2)
 
 
-def test_a_night_that_still_runs_is_left_alone(nightly: Path) -> None:
+def test_a_running_scheduled_job_is_not_started_again(nightly: Path) -> None:
     left_by(nightly, process_identity())
     for claim in (False, True):
         with pytest.raises(UserError, match="job 20261121-020000-nightly is running"):
@@ -52,7 +52,7 @@ def test_a_night_that_still_runs_is_left_alone(nightly: Path) -> None:
     assert len(JobQueue(place(nightly)).jobs()) == 1
 
 
-def test_what_is_claimed_is_for_nobody_else(nightly: Path) -> None:
+def test_a_claimed_scheduled_job_is_run_by_no_other_process(nightly: Path) -> None:
     job_id = run_now(place(nightly), "nightly", claim=True)
     (job,) = JobQueue(place(nightly)).jobs()
     assert (job.job_id, job.is_claimed, job.release is not None) == (job_id, True, True)
@@ -62,7 +62,7 @@ def test_what_is_claimed_is_for_nobody_else(nightly: Path) -> None:
 
 
 @pytest.mark.process
-def test_a_crontab_line_is_one_command_whatever_the_names(tmp_path: Path) -> None:
+def test_a_crontab_line_quotes_names_with_special_characters(tmp_path: Path) -> None:
     zone, line = crontab(place(tmp_path / "100% of it's"), Schedule("nightly", "0 2 * * *", "Europe/Berlin", {}))
     assert zone == "CRON_TZ=Europe/Berlin"
     # What cron makes of it: an escaped percent sign is one, and the rest is for the shell.

@@ -24,7 +24,7 @@ def cam(tmp_path: Path) -> Path:
     return write_noise_stream(tmp_path / "cam", range(3))
 
 
-def test_a_job_keeps_what_was_asked_for_as_it_was_then(
+def test_a_submitted_job_keeps_its_options_when_files_change_later(
     tmp_path: Path, cam: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -53,7 +53,7 @@ def test_a_job_keeps_what_was_asked_for_as_it_was_then(
         (RunOptions(inputs=["cam"], stream_ids=["a", "b"]), "stream"),
     ],
 )
-def test_what_cannot_be_run_is_refused_and_leaves_nothing(
+def test_an_invalid_submission_is_refused_and_creates_no_job(
     tmp_path: Path, cam: Path, monkeypatch: pytest.MonkeyPatch, asked: RunOptions, problem: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -70,7 +70,7 @@ def test_a_job_of_a_later_version_is_refused_with_its_name(tmp_path: Path) -> No
         request_of(Workspace(place(tmp_path / "tables")), job)
 
 
-def test_a_pause_asked_for_from_the_start_is_kept_until_a_run_has_put_it_down(tmp_path: Path, cam: Path) -> None:
+def test_a_pause_requested_at_the_start_holds_until_a_run_records_it(tmp_path: Path, cam: Path) -> None:
     root = tmp_path / "tables"
     job_id = submit(root, RunOptions(inputs=[str(cam)], pause_after="quality"))
     queue, workspace = JobQueue(place(root)), Workspace.at(root)
@@ -90,7 +90,7 @@ def test_a_pause_asked_for_from_the_start_is_kept_until_a_run_has_put_it_down(tm
         submit(root, RunOptions(inputs=[str(cam)], pause_after="nowhere"))
 
 
-def test_without_the_token_nothing_is_submitted(tmp_path: Path, cam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_submissions_without_the_token_are_refused(tmp_path: Path, cam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = Workspace.at(tmp_path / "tables").create().folder
     monkeypatch.setenv(VARIABLE, "correct-horse-battery")
     protect(place(root))

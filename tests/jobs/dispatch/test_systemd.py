@@ -38,7 +38,7 @@ def words(unit: str) -> list[str]:
     return [w.replace("%%", "%").replace("$$", "$") for w in shlex.split(line.removeprefix("ExecStart="))]
 
 
-def test_the_unit_starts_this_program_on_this_workspace_whatever_its_name(tmp_path: Path) -> None:
+def test_the_unit_quotes_workspaces_with_special_characters(tmp_path: Path) -> None:
     found = service(place(ROOT), ("--grace", "45"), 45, "linux")
     command = [sys.executable, "-P", "-m", "jobs.cli", "gateway", "start", "--foreground", "--workspace", str(ROOT)]
     assert words(found.text) == [*command, "--grace", "45"]
@@ -57,7 +57,7 @@ def test_two_workspaces_have_two_services() -> None:
     assert service(place("/a/tables"), (), 30, "linux").path != service(place("/b/tables"), (), 30, "linux").path
 
 
-def test_on_macos_it_is_a_property_list_of_the_same_command() -> None:
+def test_the_macos_service_is_a_property_list_of_the_same_command() -> None:
     found = service(place(ROOT), (), 30, "darwin")
     values = plistlib.loads(found.text.encode())
     assert values["ProgramArguments"][1:] == [

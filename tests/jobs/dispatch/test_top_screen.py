@@ -99,7 +99,7 @@ def test_p_pauses_and_r_resumes_the_job_under_the_cursor(busy: Workspace) -> Non
     drive(busy, keys)
 
 
-def test_cancelling_wants_to_be_meant(busy: Workspace) -> None:
+def test_cancelling_on_the_screen_needs_confirmation(busy: Workspace) -> None:
     async def keys(app: Top, pilot: Pilot[None]) -> None:
         await pilot.press("c", "n")
         assert state(busy, "1-runs") == "running"
@@ -109,7 +109,7 @@ def test_cancelling_wants_to_be_meant(busy: Workspace) -> None:
     drive(busy, keys)
 
 
-def test_what_cannot_be_done_is_said_and_changes_nothing(busy: Workspace) -> None:
+def test_impossible_requests_on_the_screen_are_reported_and_change_nothing(busy: Workspace) -> None:
     async def keys(app: Top, pilot: Pilot[None]) -> None:
         before = len(JobLog(busy.root, "5-done").records())
         await pilot.press("down", "down", "down", "down", "p")
@@ -133,7 +133,7 @@ def test_a_job_is_opened_with_its_stages_and_closed(busy: Workspace) -> None:
         journal.write("stage_done", stage="idle", frames=1000, rows=900, seconds=2.0, data={"reused": 100})
         app.screen.update_view()
         assert cells(app, "#stages")[1][:6] == ["idle", "1,000", "900", "100", "", "2.0"]
-        # What lies below goes on, and the keys are for the job that is open.
+        # What is below continues, and the keys are for the job that is open.
         app.update_view()
         await pilot.press("enter", "o", "p")
         assert state(busy, "1-runs") == "pause"
@@ -143,7 +143,7 @@ def test_a_job_is_opened_with_its_stages_and_closed(busy: Workspace) -> None:
     drive(busy, keys)
 
 
-def test_without_the_token_nothing_can_be_asked(busy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_screen_refuses_requests_without_the_token(busy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     from jobs.dispatch import control_token
 
     monkeypatch.setenv(control_token.VARIABLE, "correct-horse-battery")

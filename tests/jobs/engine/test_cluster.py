@@ -130,7 +130,7 @@ def test_a_model_on_two_machines_gives_the_results_of_one(
         pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
         weights = write_end_to_end(tmp_path / "red.onnx", "N", {0: "cat", 1: "red"}, "AGPL-3.0")
         chosen.append(f"annotate.weights={weights}")
-    # What moves is computed from the frames before, so that a machine is given all of a stretch without a gap.
+    # What moves is computed from the frames before, so that a machine is given all of a sequence without a gap.
     cams = tmp_path / "cams"
     for first in range(0, 48, 6):
         write_pictures(cams / f"cam{first}", [crossed(first + number) for number in range(10)])

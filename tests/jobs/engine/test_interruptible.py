@@ -11,7 +11,7 @@ from tests.waiting import PATIENCE_S
 from transforms.curate.duplicates import hamming
 
 
-def test_what_is_computed_is_returned_and_what_goes_wrong_is_raised() -> None:
+def test_results_are_returned_and_errors_raised_in_the_caller() -> None:
     assert run_interruptibly(lambda: 7, lambda: None) == 7
     assert run_interruptibly(lambda: None, lambda: None) is None
     with pytest.raises(ZeroDivisionError):

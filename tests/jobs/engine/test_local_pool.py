@@ -59,12 +59,12 @@ def test_every_block_goes_through_once_in_other_processes() -> None:
 
 
 @pytest.mark.parametrize("ends", [True, False])
-def test_a_block_that_fails_is_missing_and_no_other(ends: bool) -> None:
+def test_only_a_failed_block_is_missing(ends: bool) -> None:
     with LocalPool(2) as pool:
         assert numbers(list(pool.map_blocks(blocks(5), [(fussy, {"ends": ends})]))) == [0, 1, 3, 4]
 
 
-def test_what_decoders_say_of_damaged_pictures_is_not_heard(capfd: pytest.CaptureFixture[str]) -> None:
+def test_messages_of_decoders_about_damaged_images_are_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
     with LocalPool(1) as processes:
         assert numbers(list(processes.map_blocks(blocks(2), [(chatty, {})])))
     assert capfd.readouterr().err == ""
@@ -75,7 +75,7 @@ def test_arrow_is_kept_from_a_library_that_no_block_needs() -> None:
         assert numbers(list(processes.map_blocks(blocks(2), [(double, {}), (has_pandas, {})]))) == [0, 0]
 
 
-def test_when_all_have_died_the_rest_is_missing() -> None:
+def test_blocks_are_missing_when_all_processes_have_died() -> None:
     with LocalPool(1) as pool:
         assert numbers(list(pool.map_blocks(blocks(5), [(fussy, {"ends": True})]))) == [0, 1]
 
@@ -101,7 +101,7 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize("state", ["idle", "busy"])
-def test_no_process_outlives_the_one_that_started_it(state: str, tmp_path: Path) -> None:
+def test_worker_processes_end_with_the_process_that_started_them(state: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", _PARENT, state]
     resting = tmp_path / "resting"
     here = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "RESTING": str(resting)}

@@ -45,7 +45,7 @@ def test_each_block_goes_through_all_transforms_whole(engine: Engine) -> None:
     assert sorted(r["sum"][0].as_py() for r in results if r is not None) == [1, 5, 9, 13, 17]
 
 
-def test_blocks_that_fail_are_missing_and_the_others_are_not(engine: Engine) -> None:
+def test_only_failed_blocks_are_missing(engine: Engine) -> None:
     results = engine.map_blocks(blocks(6), [(fail_on_three, {})])
     assert sorted(r["n"][0].as_py() for r in results if r is not None) == [0, 1, 2, 4, 5]
 

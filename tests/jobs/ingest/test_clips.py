@@ -93,7 +93,7 @@ def test_a_frozen_feed_is_detected_after_reencoding(workspace: Workspace, tmp_pa
         write_clip(tmp_path / "site" / f"{name}.mp4", pictures, gop=20, options_too=settings)
     go(workspace, tmp_path / "site")
     view = View.of(workspace)
-    # No two neighbours in the freeze need be alike, as the encoder goes on to improve on what it has.
+    # No two neighbours in the freeze need be alike, as the encoder keeps improving on what it has.
     assert view.sql("SELECT stream_id FROM idle WHERE frozen GROUP BY ALL").to_pylist() == [{"stream_id": "frozen"}]
     (found,) = view.sql("SELECT start_idx, end_idx FROM idle WHERE frozen").to_pylist()
     assert 90 <= found["start_idx"] < 170

@@ -126,7 +126,7 @@ def test_weights_are_fetched_in_one_form(there: list[str], weights: list[str] | 
     assert set(wanted([*others, *there, *small])) == {*small, *(there if weights is None else weights)}
 
 
-def test_the_hub_is_asked_for_the_revision_that_the_catalogue_names(
+def test_the_hub_is_requested_for_the_revision_in_the_catalogue(
     tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = write(tmp_path / "source")
@@ -136,7 +136,7 @@ def test_the_hub_is_asked_for_the_revision_that_the_catalogue_names(
         entry = pull("dfine-small")
         assert hub.fetched == {"README.md", "config.json", "model.safetensors"}
         assert (entry.state, entry.revision, entry.sha256) == ("present", model.revision, digest(source))
-        # Weights of their own under the same name, and the same weights beside another file.
+        # Weights of their own under the same name, and the same weights next to another file.
         write(tmp_path / "other", 2.0).joinpath("model.safetensors").replace(place / "dfine-small/model.safetensors")
         assert entries(["dfine-small"], verify=True)[0].fixes == "winnow models pull dfine-small"
         assert pull("dfine-small").sha256 == digest(source)
@@ -154,7 +154,7 @@ def test_the_hub_is_asked_for_the_revision_that_the_catalogue_names(
 
 
 @pytest.mark.usefixtures("unpinned")
-def test_a_branch_is_asked_for_what_was_pulled_of_it(
+def test_a_branch_is_requested_at_the_commit_that_was_pulled(
     tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, commit = write(tmp_path / "source"), "6f1ed8cd" * 5

@@ -105,7 +105,7 @@ def test_pulled_weights_are_verified_under_any_name(
             resolve(name)
         # Just what brought it the first time.
         assert caught.value.problems[0].endswith(f"run: winnow models pull yolox-nano --from {server}/good")
-    # What nobody pulled is a file of one's own, whatever it is called.
+    # What nobody pulled is a file of one's own, under any name.
     (place / "yolox_s.onnx").write_bytes(DATA[:-1] + b"x")
     assert resolve("yolox_s.onnx").name == "yolox_s"
 

@@ -30,7 +30,7 @@ def changed(at: int, numbers: list[int], context: int) -> list[int]:
     return [numbers[i] for i in np.flatnonzero(differ)]
 
 
-def test_an_id_stands_for_the_frames_before_up_to_a_gap() -> None:
+def test_the_input_id_of_a_frame_covers_the_frames_before_it_up_to_a_gap() -> None:
     numbers = [0, 1, 2, 3, 4, 5, 9, 10]
     assert changed(1, numbers, 2) == [1, 2, 3]
     assert changed(4, numbers, 3) == [4, 5]
@@ -38,7 +38,7 @@ def test_an_id_stands_for_the_frames_before_up_to_a_gap() -> None:
 
 
 @given(st.sets(st.integers(0, 40), min_size=1), st.integers(1, 6), st.integers(0, 40))
-def test_what_lies_further_back_makes_no_difference(numbers: set[int], context: int, first: int) -> None:
+def test_frames_before_the_context_do_not_change_the_input_id(numbers: set[int], context: int, first: int) -> None:
     every = frames(sorted(numbers), [])
     part = frames([n for n in sorted(numbers) if n >= first - context], [])
     ids = dict(zip(every["frame_idx"], window_ids(every, context).tolist(), strict=True))
@@ -49,7 +49,7 @@ def test_what_lies_further_back_makes_no_difference(numbers: set[int], context: 
     )
 
 
-def test_those_before_come_along_unasked() -> None:
+def test_context_frames_are_read_with_the_wanted_ones() -> None:
     known = frames([0, 1, 2, 3, 4, 5], [0, 10])
     asked = known.filter(
         (pl.col("stream_id") == "b") & (pl.col("frame_idx") == 0) | (pl.col("frame_idx").is_in([2, 5]))

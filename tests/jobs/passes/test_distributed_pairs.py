@@ -20,7 +20,7 @@ NONE = np.empty(0, np.int64)
 
 
 def nothing() -> None:
-    """Go on."""
+    """Continue."""
 
 
 def test_a_shuffle_finds_the_groups_of_the_index(engine: Engine) -> None:

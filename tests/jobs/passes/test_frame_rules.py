@@ -115,7 +115,7 @@ def test_a_replay_that_is_not_promoted_hides_nothing(workspace: Workspace, cam: 
     assert seen(workspace, run=child.job_id) == brighter(8)
 
 
-def test_what_is_not_known_chooses_nothing(workspace: Workspace, cam: Path) -> None:
+def test_a_rule_on_unknown_values_chooses_no_frame(workspace: Workspace, cam: Path) -> None:
     # Nothing is known of the first frame's motion.
     go(workspace, cam, settings=rule("motion.motion >= 0"))
     assert seen(workspace) == brighter(1)

@@ -1,4 +1,4 @@
-"""Model passes: every frame is accounted for, whatever the model does to its process."""
+"""Model passes: every frame is accounted for, also when the model kills its process."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ WHITE = 9
 
 
 class Brightness:
-    """A model of one number, which fails, or ends its process, over a white picture where that is asked for."""
+    """A model of one number, which fails, or ends its process, over a white image where that is requested."""
 
     short_side = None
 
@@ -93,7 +93,7 @@ def two(_: int) -> ModelProcesses:
 
 
 class NoEngine:
-    """An engine that must not be asked for anything but how large it is."""
+    """An engine of which nothing but its size may be requested."""
 
     def model_processes(self, _: Resources) -> ModelProcesses:
         return ModelProcesses(1, 1, 0.0)

@@ -49,9 +49,9 @@ def to_compute(workspace: Workspace, cam: Path, settings: list[str]) -> dict[str
 
 
 @pytest.mark.usefixtures("engine")
-def test_every_frame_has_the_vector_of_its_picture(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
+def test_every_frame_has_the_vector_of_its_image(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(12))
-    (cam / "image_5.jpg").write_bytes(b"no picture")
+    (cam / "image_5.jpg").write_bytes(b"no image")
     clip = write_clip(tmp_path / "gate.mp4", scenery(20))
     record = go(workspace, cam, clip, settings=asked(weights))
     assert (record.outcomes["embeddings"].frames_in, record.outcomes["embeddings"].computed) == (31, 31)
@@ -68,7 +68,7 @@ def test_every_frame_has_the_vector_of_its_picture(workspace: Workspace, tmp_pat
 
 
 @pytest.mark.usefixtures("models_at_hand")
-def test_only_what_is_missing_is_annotated(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
+def test_only_missing_frames_are_annotated(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(10))
     go(workspace, cam, settings=asked(weights))
     assert computed(go(workspace, cam, settings=asked(weights))) == {}
@@ -87,7 +87,7 @@ def test_only_what_is_missing_is_annotated(workspace: Workspace, tmp_path: Path,
 
 
 @pytest.mark.usefixtures("models_at_hand")
-def test_kept_frames_alone_can_be_asked_for(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
+def test_a_model_stage_can_be_limited_to_kept_frames(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", [0, 0, 1, 1, 2, 2])
     record = go(workspace, cam, settings=asked(weights, "embed.frames=kept"))
     assert record.outcomes["embeddings"].computed == 3
@@ -95,7 +95,7 @@ def test_kept_frames_alone_can_be_asked_for(workspace: Workspace, tmp_path: Path
     assert to_compute(workspace, cam, asked(weights, "embed.frames=all")) == {"embeddings": (3, {"new": 3})}
 
 
-def test_weights_are_asked_for_before_any_work(
+def test_missing_weights_are_reported_before_any_work(
     workspace: Workspace, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(2))

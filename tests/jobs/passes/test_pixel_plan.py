@@ -55,7 +55,7 @@ def test_changes_at_the_borders_of_windows(workspace: Workspace, tmp_path: Path)
     write_noise_stream(cam, [900], start=32)
     record = go(workspace, cam)
     assert record.outcomes["frames"].removed == 4
-    # Frames 17 and 32 follow a gap now, and 33 follows another picture.
+    # Frames 17 and 32 follow a gap now, and 33 follows another image.
     assert {n: computed(record)[n] for n in ("frames", "quality", "motion")} == {"frames": 1, "quality": 1, "motion": 3}
     fresh = Workspace.at(tmp_path / "fresh")
     go(fresh, cam)
@@ -64,7 +64,7 @@ def test_changes_at_the_borders_of_windows(workspace: Workspace, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("small_windows")
-def test_gone_rows_are_counted_once(workspace: Workspace, tmp_path: Path) -> None:
+def test_rows_without_a_frame_are_counted_once(workspace: Workspace, tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(100))
     go(workspace, cam)
     gone = [0, 14, 15, 16, 17, 47, 48, 98, 99]
@@ -93,7 +93,7 @@ def test_listings_in_memory_and_in_the_table_give_one_plan(
 
 
 @pytest.mark.usefixtures("small_windows")
-def test_what_is_looked_through_for_long_can_be_left(workspace: Workspace, sample_folder: Path) -> None:
+def test_planning_of_many_frames_can_be_interrupted(workspace: Workspace, sample_folder: Path) -> None:
     go(workspace, sample_folder)
     n_looks = 0
 

@@ -11,7 +11,7 @@ from tests.waiting import wait_until
 
 @pytest.mark.parametrize("kind", ["disk", "bucket"])
 @pytest.mark.process
-def test_workers_go_on_until_the_stop_flag_is_set(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_workers_continue_until_the_stop_flag_is_set(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     folder = str(tmp_path) if kind == "disk" else request.getfixturevalue("bucket")
     stop_flag = paths.place(f"{folder}/.drain")
     go_on = unless(str(stop_flag))

@@ -73,7 +73,7 @@ def ids(table: pl.DataFrame) -> dict[int, int]:
     return dict(table.drop_nulls("window_id").select("frame_idx", "window_id").rows())
 
 
-def test_a_stretch_ends_at_the_next_annotated_frame_a_cut_a_gap_and_out_of_reach() -> None:
+def test_a_sequence_ends_at_an_annotated_frame_a_cut_a_gap_and_out_of_reach() -> None:
     numbers = [*range(20), *range(22, 30)]
     given = (frames(numbers), keys([2, 5, 9, 14, 23]), found([2, 9, 14, 23]), starts([0, 16]))
     carried = in_stretches(*given, reach=3)
@@ -82,13 +82,13 @@ def test_a_stretch_ends_at_the_next_annotated_frame_a_cut_a_gap_and_out_of_reach
     begun = carried.filter(~pl.col("follows"))["frame_idx"].to_list()
     assert begun == [0, 2, 5, 9, 14, 16, 22, 23]
     assert carried.drop_nulls("objects")["frame_idx"].to_list() == [2, 9, 14, 23]
-    # Of the second stretch, 11 alone: it needs 9 and 10.
+    # Of the second sequence, 11 alone: it needs 9 and 10.
     wanted = carried.filter(frame_idx=11).with_columns(replaces=True, wanted=True)
     asked = with_stretches(carried, wanted).select("frame_idx", "wanted", "follows", "replaces").rows()
     assert asked == [(9, False, False, False), (10, False, True, False), (11, True, True, True)]
 
 
-def test_an_id_stands_for_the_pictures_and_the_objects_that_it_comes_from() -> None:
+def test_the_input_id_of_a_propagated_frame_covers_images_and_objects() -> None:
     numbers = list(range(12))
     before = ids(in_stretches(frames(numbers), keys([2, 7]), found([2, 7]), starts([0]), 30))
     assert len({*before.values()}) == len(before) == 8
@@ -109,7 +109,7 @@ def not_made(threads: int) -> Any:
     raise AssertionError(threads)
 
 
-def test_blocks_end_where_stretches_do_so_that_no_frame_is_decoded_twice(tmp_path: Path) -> None:
+def test_blocks_end_with_sequences_so_that_no_frame_is_decoded_twice(tmp_path: Path) -> None:
     numbers = list(range(400))
     annotated = list(range(0, 400, 8))
     carried = in_stretches(frames(numbers), keys(annotated), found(annotated), starts([0]), reach=30)
@@ -123,7 +123,7 @@ def test_blocks_end_where_stretches_do_so_that_no_frame_is_decoded_twice(tmp_pat
         shown = [n for block in cut for n in block["frame_idx"].to_pylist()]
         assert shown == numbers
         assert not any(block["follows"][0].as_py() for block in cut)
-    # A long stretch is cut all the same: each part begins with the annotated frame.
+    # A long sequence is cut all the same: each part begins with the annotated frame.
     carried = in_stretches(frames(numbers), keys([0]), found([0]), starts([0]), reach=300)
     wanted = carried.drop_nulls("window_id").with_columns(replaces=False, wanted=True)
     todo = request(with_stretches(carried, wanted).with_columns(pl.lit(v).alias(n) for n, v in columns.items()))
@@ -201,7 +201,7 @@ class Impatient(SilentListener):
 
 @pytest.mark.usefixtures("engine")
 @pytest.mark.slow
-def test_what_is_carried_is_the_same_whatever_the_grid_and_wherever_a_run_stopped(
+def test_propagated_objects_do_not_depend_on_blocks_or_on_interruptions(
     tmp_path: Path, cam: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two, three = (Workspace.at(tmp_path / name) for name in ("one", "two", "three"))
@@ -233,7 +233,7 @@ def test_what_is_carried_is_the_same_whatever_the_grid_and_wherever_a_run_stoppe
 
 
 @pytest.mark.usefixtures("models_at_hand")
-def test_only_what_is_carried_otherwise_is_recomputed(tmp_path: Path, cam: Path, models: Path) -> None:
+def test_only_propagated_frames_with_changed_inputs_are_recomputed(tmp_path: Path, cam: Path, models: Path) -> None:
     workspace, data = Workspace.at(tmp_path / "ws"), copy_stream(cam, tmp_path / "cam")
     go(workspace, data, settings=asked(models))
     assert computed(go(workspace, data, settings=asked(models))) == {}
@@ -241,7 +241,7 @@ def test_only_what_is_carried_otherwise_is_recomputed(tmp_path: Path, cam: Path,
     cv2.imwrite(str(data / "image_6.png"), picture(20))
     planned = go(workspace, data, settings=["stages=[quality]"])
     assert planned.state == "done"
-    # The picture is another one than that which objects were carried to.
+    # The image is another one than that which objects were carried to.
     with pytest.raises(UserError, match=r"1 frames were annotated when they had other content \(cam 6\)"):
         export(workspace, ExportRequest("coco", place(tmp_path / "out"), everything=True))
     again = go(workspace, data, settings=asked(models)).outcomes["propagate"]
@@ -296,7 +296,7 @@ def test_readers_see_what_was_carried_among_the_annotations(tmp_path: Path, cam:
     assert rows(workspace, schemas.ANNOTATIONS)["source"].unique().to_list() == ["onnx"]
 
 
-def test_what_is_missing_is_said_before_any_work(tmp_path: Path, cam: Path, models: Path) -> None:
+def test_wrong_weights_of_propagation_are_refused_before_any_work(tmp_path: Path, cam: Path, models: Path) -> None:
     plain = write_sam2(tmp_path / "plain")
     with pytest.raises(UserError, match=r"propagate.weights=.*: expected a model of type sam2_video, found sam2"):
         go(Workspace.at(tmp_path / "ws"), cam, settings=asked(models, f"propagate.weights={plain}"))

@@ -54,7 +54,7 @@ def test_verdicts_follow_groups_at_the_thresholds_of_their_own_stream(workspace:
     assert verdict(workspace, "other") == ["exact_duplicate"]
     keys = snapshot_spec.current(Store(workspace.root)).keys["curation"]
     assert keys["first"] != keys["other"]
-    # What the group was built around is gone: the frame of the other stream stands for itself.
+    # What the group was built around is missing: the frame of the other stream is its own leader.
     (first / "image_0.jpg").unlink()
     go(workspace, first, overrides=IngestOverrides(allow_missing=True))
     assert verdict(workspace, "other") == []

@@ -49,7 +49,7 @@ def test_streams_share_the_budgets_of_a_run(tmp_path: Path) -> None:
     assert curated.column(0).to_pylist() == [3]
 
 
-def test_reviews_let_the_next_ones_through(tmp_path: Path) -> None:
+def test_reviewed_frames_make_room_in_the_queue(tmp_path: Path) -> None:
     asked = ("route.budget_person=2", "route.margin=1", "route.threshold=0.3")
     workspace = annotated(tmp_path, *asked)
     sent: list[list[int]] = []
@@ -124,7 +124,7 @@ def test_a_larger_detector_is_shown_what_is_routed_to_it(tmp_path: Path) -> None
     assert_one_live_row(workspace)
 
 
-def test_a_second_detector_is_compared_with_and_counts_for_nothing_else(tmp_path: Path) -> None:
+def test_the_second_detector_affects_only_disagreement(tmp_path: Path) -> None:
     workspace = annotated(tmp_path)
     before = rows(workspace, schemas.ANNOTATIONS)
     alike = write_end_to_end(tmp_path / "alike.onnx", "N", {0: "cat", 1: "red"}, "MIT")

@@ -39,7 +39,7 @@ def test_groups_reach_across_the_streams_of_earlier_runs(workspace: Workspace, t
     assert verdicts["reasons"].to_list() == [[], [], ["exact_duplicate"], []]
 
 
-def test_a_better_picture_of_another_stream_takes_over(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_better_image_of_another_stream_represents_the_group(workspace: Workspace, tmp_path: Path) -> None:
     soft = [(noise(7) * 0.8 + 20).astype(np.uint8)]
     go(workspace, write_pictures(tmp_path / "a", soft))
     assert rows(workspace, schemas.CURATION)["keep"].to_list() == [True]
@@ -49,7 +49,7 @@ def test_a_better_picture_of_another_stream_takes_over(workspace: Workspace, tmp
     assert found == [("a", False), ("b", True)]
 
 
-def test_a_picture_replaced_in_one_stream_frees_its_copy_in_another(workspace: Workspace, tmp_path: Path) -> None:
+def test_an_image_replaced_in_one_stream_ungroups_its_copy_in_another(workspace: Workspace, tmp_path: Path) -> None:
     a = write_noise_stream(tmp_path / "a", [1, 2, 3])
     go(workspace, a, write_noise_stream(tmp_path / "b", [4, 3]))
     assert rows(workspace, schemas.CURATION)["keep"].to_list() == [True, True, True, True, False]
@@ -58,7 +58,7 @@ def test_a_picture_replaced_in_one_stream_frees_its_copy_in_another(workspace: W
     assert rows(workspace, schemas.CURATION)["keep"].to_list() == [True] * 5
 
 
-def test_a_better_copy_that_comes_later_takes_over_in_streams_of_other_runs(
+def test_a_better_copy_found_later_represents_the_group_in_streams_of_other_runs(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     large = noise(7, 180, 320)
@@ -68,7 +68,7 @@ def test_a_better_copy_that_comes_later_takes_over_in_streams_of_other_runs(
     assert rows(workspace, schemas.CURATION).select("stream_id", "keep").rows() == [("a", False), ("b", True)]
 
 
-def test_a_stream_that_another_configuration_measures_stands_for_none(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_stream_of_another_configuration_does_not_represent_groups(workspace: Workspace, tmp_path: Path) -> None:
     a = write_noise_stream(tmp_path / "a", [1, 2])
     dark = [cv2.resize(noise(seed) // 8, (320, 180)) for seed in (1, 2)]
     b = write_pictures(tmp_path / "b", dark)

@@ -55,7 +55,7 @@ def test_tracks_end_at_cuts_and_gaps_and_are_the_same_on_every_grid(tmp_path: Pa
     other = Workspace.at(tmp_path / "other")
     go(other, cam, settings=[*asked, "resources.model_frames=64", "unit_frames=7"])
     assert_same_tables(workspace, other)
-    # Numbers stay when the stream goes on, and parameters make rows of their own.
+    # Numbers stay when the stream continues, and parameters make rows of their own.
     write(cam, [GAP + 12, GAP + 13])
     assert computed(go(workspace, cam, settings=asked))["track"] == len(NUMBERS) + 2
     grown = rows(workspace, schemas.ANNOTATIONS).sort("frame_idx")["track_id"].to_list()

@@ -45,7 +45,7 @@ def dead() -> dict[str, object]:
     return identity
 
 
-def test_a_hold_is_taken_by_one_and_names_itself(tmp_path: Path) -> None:
+def test_a_claim_has_one_holder_and_records_its_identity(tmp_path: Path) -> None:
     watcher = Patient()
     JobClaim.take(place(tmp_path), "job", watcher, {"inputs": ["cam"]})
     assert watcher.job_id == "job"

@@ -1,4 +1,4 @@
-"""Many writers, one record per number, and a valid state whatever the order of the records."""
+"""Many writers, one record per number, and a valid state in any order of the records."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _data(word: str) -> dict[str, object]:
         ("started paused pause-after started", "running", "pause-after"),
     ],
 )
-def test_words_add_up_to_a_state(words: str, state: str, request_: str | None) -> None:
+def test_records_of_a_job_fold_into_its_state(words: str, state: str, request_: str | None) -> None:
     found = folded(*words.split())
     assert (found.state, found.request.word if found.request else None) == (state, request_)
 
@@ -98,7 +98,7 @@ def test_attempts_are_counted_and_the_last_holder_is_known() -> None:
     assert fold([]) is None
 
 
-def test_a_word_of_a_later_version_changes_nothing() -> None:
+def test_records_with_unknown_words_change_no_state() -> None:
     assert folded("submitted", "claimed", "praised").state == "running"
 
 
@@ -114,7 +114,7 @@ def test_records_are_read_back_in_order_by_anybody(tmp_path: Path) -> None:
     assert jobs_of(place(tmp_path)) == ["a-job", "b-job"]
 
 
-def test_a_claim_goes_to_one(tmp_path: Path) -> None:
+def test_a_job_is_claimed_by_one_process(tmp_path: Path) -> None:
     one, other = JobLog(place(tmp_path), "job"), JobLog(place(tmp_path), "job")
     seen = one.add("submitted")
     assert seen is not None
@@ -152,7 +152,7 @@ def test_a_bad_id_a_bad_word_and_a_bad_record_are_refused(tmp_path: Path) -> Non
         JobLog(place(tmp_path), "job").records()
 
 
-def test_what_a_writer_that_died_left_is_no_record(tmp_path: Path) -> None:
+def test_a_partial_record_of_a_dead_writer_is_ignored(tmp_path: Path) -> None:
     job_log = JobLog(place(tmp_path), "job")
     job_log.add("started")
     (on_disk(job_log.folder) / ".000002.77.ab.tmp").write_text("{")

@@ -15,7 +15,7 @@ from tests.helpers import on_disk
 JOB = "20261121-020000-0001234"
 
 
-def test_what_is_written_is_read_in_order(tmp_path: Path) -> None:
+def test_journal_events_are_read_in_order(tmp_path: Path) -> None:
     journal = Journal.of(place(tmp_path), JOB)
     journal.write("run_started", frames=3, data={"profile": "quality"})
     journal.write("block_done", at_ns=7, frames=3, rows=3, seconds=0.5)
@@ -73,7 +73,7 @@ def test_a_follower_sees_each_line_once_however_the_file_grows(cuts: list[int]) 
 
 
 @pytest.mark.parametrize("torn", [b'{"at_ns": 5, "ev', b'{"at_ns": 5}garbage', b"\xff\xfe\n", b"17\n"])
-def test_what_a_crash_left_of_a_line_hides_no_other(tmp_path: Path, torn: bytes) -> None:
+def test_a_partial_journal_line_hides_no_other_line(tmp_path: Path, torn: bytes) -> None:
     journal = Journal.of(place(tmp_path), JOB)
     journal.write("run_started")
     with on_disk(journal.path).open("ab") as handle:

@@ -87,7 +87,7 @@ def test_a_dry_run_counts_and_writes_nothing(place: Workspace) -> None:
     assert kept(place) == []
 
 
-def test_no_rows_are_no_frames(place: Workspace) -> None:
+def test_recording_no_reviews_changes_nothing(place: Workspace) -> None:
     assert record(place, []) == NOTHING_NEW | {"frames": 0}
 
 
@@ -101,7 +101,7 @@ def test_all_problems_are_said_and_nothing_is_written(place: Workspace) -> None:
         "frame gate 0: unknown decision 'maybe'; expected one of seen, approve, correct, reject, add",
         "frame gate 0: category 'unicorn' is not known; name it among the accepted categories",
         "frame gate 1: expected one row `seen`, found 0",
-        "frame gate 1: it does not show picture cccccccccccccccc now; review it again",
+        "frame gate 1: it does not show image cccccccccccccccc now; review it again",
     ]
     assert kept(place) == []
 

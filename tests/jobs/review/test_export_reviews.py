@@ -71,7 +71,7 @@ def test_frames_that_were_not_annotated_can_be_drawn_on(tmp_path: Path, engine: 
     assert [(m["source"], m["model"], m["licence"]) for m in manifest["models"]] == [("review", "ada", None)]
 
 
-def test_what_cannot_be_asked_for(workspace: Workspace, tmp_path: Path) -> None:
+def test_invalid_requests_for_reviews_are_refused(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").touch()
     asked = ("review", "export", "-w", workspace.root, "-f", "coco", "-o")

@@ -91,7 +91,7 @@ def as_annotated(tasks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def test_decisions_stand_beside_what_was_found(place: Path) -> None:
+def test_decisions_are_stored_separately_from_detections(place: Path) -> None:
     raw = rows(Workspace.at(place / "tables"), schemas.ANNOTATIONS)
     tasks = as_annotated(json.loads((sent(place, "labelstudio", "frame_idx < 5") / "tasks.json").read_text()))
     results = [task["annotations"][0]["result"] for task in tasks]
@@ -182,7 +182,7 @@ def test_all_conflicts_are_said_at_once_and_nothing_is_brought_in(own: Path) -> 
             "'zebra' (1 object, the first at image 0, box 1 (id ",
             "no frame of the workspace",
             "no such object",
-            "another picture",
+            "another image",
             "file twice",
         ),
         strict=True,
@@ -196,7 +196,7 @@ def test_all_conflicts_are_said_at_once_and_nothing_is_brought_in(own: Path) -> 
 
 
 @pytest.mark.parametrize("format_", ["cvat", "coco", "labelstudio"])
-def test_what_cannot_be_read_hides_nothing_else(place: Path, format_: str) -> None:
+def test_unreadable_shapes_do_not_hide_other_problems(place: Path, format_: str) -> None:
     file = next(p for p in sent(place, format_).iterdir() if p.stem in {"annotations", "tasks"})
     if format_ == "cvat":
         tree = ET.parse(file)
@@ -331,14 +331,14 @@ def test_exports_read_what_people_left(place: Path, tmp_path: Path) -> None:
         workspace, ExportRequest("jsonl", paths.place(tmp_path / "some"), everything=True, only_reviewed=True)
     )
     assert (some["frames"], some["objects"]) == ({"default": 2}, 1)
-    # Scores are of what stands, unless what was found is asked for.
+    # Scores are of the current objects, unless those that were found are requested.
     truth = tmp_path / "coco/annotations/instances_default.json"
     export(workspace, ExportRequest("coco", paths.place(tmp_path / "coco"), everything=True))
     assert evaluate_view(View.of(workspace), truth, "bbox", 0.25).scores.metrics["AP"] == pytest.approx(1)
     assert evaluate_view(View.of(workspace), truth, "bbox", 0.25, as_found=True).scores.metrics["AP"] < 1
 
 
-def test_what_was_said_of_another_picture_does_not_hold(own: Path, tmp_path: Path) -> None:
+def test_reviews_of_a_replaced_image_do_not_apply(own: Path, tmp_path: Path) -> None:
     place = own
     workspace = Workspace.at(place / "tables")
     out = sent(place, "coco")
@@ -348,7 +348,7 @@ def test_what_was_said_of_another_picture_does_not_hold(own: Path, tmp_path: Pat
     assert standing(place) == []
     cv2.imwrite(str(place / "data/yard/gate/image_2.png"), picture(4))
     go(workspace, place / "data", settings=["stages=[quality, curation]"])
-    # Nobody has reviewed the new picture, and what is on it is not known.
+    # Nobody has reviewed the new image, and what is on it is not known.
     with pytest.raises(UserError, match="1 frames were annotated when they had other content"):
         export(workspace, ExportRequest("coco", paths.place(tmp_path / "coco"), everything=True))
     go(workspace, place / "data", settings=settings(place))

@@ -45,7 +45,7 @@ def test_formats_are_found_out_plain_or_packed(tmp_path: Path, kind: str, name: 
         assert (found, len(content.frames), content.problems) == (kind, 1, [])
 
 
-def test_what_lies_beside_a_file_is_read(tmp_path: Path) -> None:
+def test_companion_files_of_a_review_file_are_read(tmp_path: Path) -> None:
     (tmp_path / "frames.json").write_text(json.dumps(FRAMES))
     (tmp_path / "ids.json").write_text(json.dumps({"5": "f" * 32}))
     (tmp_path / "video.xml").write_bytes(VIDEO)

@@ -63,5 +63,5 @@ def test_an_unknown_job_is_refused(workspace: Workspace) -> None:
 @pytest.mark.parametrize(
     ("seconds", "said"), [(0.2, "0 s"), (59, "59 s"), (61, "1 min 01 s"), (3600, "1 h 00 min"), (9000, "2 h 30 min")]
 )
-def test_times_are_said_as_people_do(seconds: float, said: str) -> None:
+def test_durations_are_printed_in_minutes_and_hours(seconds: float, said: str) -> None:
     assert duration(seconds) == said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -113,7 +114,9 @@ def test_a_job_killed_while_it_pauses_is_failed_and_can_be_resumed(
 
 
 @pytest.mark.slow
-def test_of_two_that_resume_a_job_one_holds_it(sample_tables: Workspace, tmp_path: Path, sample_folder: Path) -> None:
+def test_of_two_processes_that_resume_a_job_one_runs_it(
+    sample_tables: Workspace, tmp_path: Path, sample_folder: Path
+) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = run(RunRequest(workspace, [str(sample_folder)], load(), pause_after="measure"))
     both = [resume(workspace.folder, record.job_id, alone=True) for _ in range(2)]
@@ -230,15 +233,17 @@ def test_a_job_that_died_when_it_was_done_is_done(tmp_path: Path) -> None:
     assert [r.word for r in job.job_log.records()] == ["started", "failed", "done"]
 
 
-def test_a_run_from_before_there_were_job_logs_has_a_state(tmp_path: Path) -> None:
+def test_a_cleared_job_is_refused(tmp_path: Path) -> None:
     workspace = Workspace.at(tmp_path / "tables")
     record = go(workspace, write_noise_stream(tmp_path / "cam", range(3)))
     job = job_requests.find(workspace, record.job_id)
-    for entry in on_disk(job.job_log.folder).iterdir():
-        entry.unlink()
-    assert job_requests.find(workspace, record.job_id).state().state == "done"
-    with pytest.raises(UserError, match="there is no job '2020'"):
-        job_requests.find(workspace, "2020")
+    on_disk(job.job_log.folder / "000001.json").unlink()
+    shutil.rmtree(on_disk(job.job_log.folder))
+    with pytest.raises(UserError, match="was cleared"):
+        job.state()
+    for name in (record.job_id, "2020"):
+        with pytest.raises(UserError, match=f"there is no job '{name}'"):
+            job_requests.find(workspace, name)
 
 
 def test_abort_ends_a_run_at_the_first_frame_that_cannot_be_read(tmp_path: Path) -> None:

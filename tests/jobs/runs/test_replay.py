@@ -44,7 +44,7 @@ def heads(workspace: Workspace) -> set[tuple[str, str]]:
     return {(row["stage"], row["stage_key"]) for row in found}
 
 
-def test_what_was_asked_is_read_back(workspace: Workspace) -> None:
+def test_recorded_run_options_are_read_back(workspace: Workspace) -> None:
     request = RunRequest(
         workspace,
         ["a", "b"],

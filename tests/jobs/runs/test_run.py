@@ -57,7 +57,7 @@ def cam(tmp_path: Path, sample_folder: Path) -> Path:
     return copy_stream(sample_folder, tmp_path / "cam")
 
 
-def test_everything_that_was_planted_is_found_and_nothing_else(done: Workspace) -> None:
+def test_all_planted_defects_are_found_and_no_others(done: Workspace) -> None:
     for check in compare(View.of(done), "cam", SMALL.planted):
         assert (check.found, check.extra) == (check.planted, 0), check.what
         # Nothing passes before the camera of this one.
@@ -221,7 +221,7 @@ def test_runs_and_stage_runs_record_what_happened(done: Workspace) -> None:
 def several(
     tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, engine: Engine
 ) -> tuple[list[Path], Workspace]:
-    """Three streams that share pictures, and a workspace in which they were run in one go."""
+    """Three streams that share images, and a workspace in which they were run in one go."""
     root = tmp_path_factory.mktemp("several")
     folders = [
         copy_stream(sample_folder, root / "c"),

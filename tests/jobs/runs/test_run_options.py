@@ -66,7 +66,7 @@ def test_every_option_has_a_field_a_help_text_and_a_parameter() -> None:
         ),
     ],
 )
-def test_everything_that_is_wrong_is_said_in_the_words_of_the_field(values: Any, problems: list[str]) -> None:
+def test_all_invalid_run_options_are_reported_by_field(values: Any, problems: list[str]) -> None:
     with pytest.raises(UserError) as error:
         RunOptions.parse(values)
     assert error.value.problems == problems

@@ -80,7 +80,7 @@ def annotated(tmp_path_factory: pytest.TempPathFactory, weights: Path, engine: E
     """Two cameras that share a file name, and a frame that does not decode; kept frames annotated first, then all."""
     root = tmp_path_factory.mktemp("annotated")
     write_stream(root / "data/a")
-    (root / "data/a/image_12.png").write_bytes(b"no picture")
+    (root / "data/a/image_12.png").write_bytes(b"no image")
     write_stream(root / "data/b", range(3, 5))
     workspace = Workspace.at(root / "tables")
     with held_at_hand():
@@ -108,14 +108,14 @@ def test_every_frame_is_annotated_and_has_what_is_on_it(annotated: Workspace) ->
     assert curated.column(0).to_pylist() == [len(EMPTY)]
 
 
-def test_only_what_is_missing_is_annotated_on_whatever_grid(
+def test_only_missing_frames_are_annotated_for_every_size_of_blocks(
     annotated: Workspace, workspace: Workspace, tmp_path: Path, weights: Path
 ) -> None:
     data = copy_stream(annotated.folder.parent / "data", tmp_path / "data")
     large = ("resources.model_frames=64", "resources.model_batch=8")
     go(workspace, data, settings=asked(weights, *large), limit=5)
     before = rows(workspace, schemas.ANNOTATIONS)
-    # Another picture in the place of one with something on it, one with it in the place of one without, one less.
+    # Another image in the place of one with something on it, one with it in the place of one without, one less.
     cv2.imwrite(str(data / "a/image_1.png"), picture(3))
     cv2.imwrite(str(data / "a/image_3.png"), picture(1))
     (data / "a/image_2.png").unlink()
@@ -131,12 +131,12 @@ def test_only_what_is_missing_is_annotated_on_whatever_grid(
     ]
     assert ids[0].equals(ids[1])
     assert_one_live_row(workspace)
-    # Where the weights lie says nothing.
+    # The place of the weights has no effect.
     elsewhere = copy_stream(weights.parent, tmp_path / "elsewhere") / "red.onnx"
     assert computed(go(workspace, data, settings=asked(elsewhere))) == {}
 
 
-def test_what_was_found_is_exported_and_scored(annotated: Workspace, tmp_path: Path) -> None:
+def test_detections_are_exported_and_scored(annotated: Workspace, tmp_path: Path) -> None:
     n, found_on = N + 2, N - len(EMPTY) + 1
     request = ExportRequest("coco", place(tmp_path / "coco"), everything=True, split={"train": 0.5, "val": 0.5})
     manifest = export(annotated, request)
@@ -153,7 +153,7 @@ def test_what_was_found_is_exported_and_scored(annotated: Workspace, tmp_path: P
         path = tmp_path / f"coco/annotations/instances_{split}.json"
         document = json.loads(path.read_text())
         assert [c["name"] for c in document["categories"]] == ["cat", "red"]
-        # What was exported says which frames its images are, wherever the pictures have gone.
+        # What was exported says which frames its images are, wherever the files are now.
         found = evaluate_view(View.of(annotated), path, "bbox", 0.25)
         assert found.n_images == len(document["images"])
         assert found.scores.metrics["AP"] == pytest.approx(1.0)
@@ -180,7 +180,7 @@ def test_what_was_found_is_exported_and_scored(annotated: Workspace, tmp_path: P
         export(annotated, ExportRequest("yolo", place(tmp_path / "y"), media="none"))
 
 
-def test_truth_is_matched_by_file_names(annotated: Workspace, tmp_path: Path) -> None:
+def test_ground_truth_is_matched_by_file_names(annotated: Workspace, tmp_path: Path) -> None:
     names = ["image_0.png", "a/image_3.png", "image_3.png", "image_99.png", "deep/folder/image_5.png"]
     images: list[dict[str, Any]] = [
         {"id": n, "file_name": name, "width": 256, "height": 128} for n, name in enumerate(names)
@@ -196,7 +196,7 @@ def test_truth_is_matched_by_file_names(annotated: Workspace, tmp_path: Path) ->
     found = held()
     assert (found.n_images, found.n_truth, found.n_found) == (3, 1, 2)
     assert (found.matching.ambiguous, found.matching.missing) == (["image_3.png"], ["image_99.png"])
-    # The name that an export for annotation tools gives to a frame is known, in whatever folder.
+    # The name that an export for annotation tools gives to a frame is known, in any folder.
     content = View.of(annotated).lazy("frames").filter(frame_idx=6).collect()["content_hash"].item()
     images.append({"id": 9, "file_name": f"job_1/00000006-{content[:HASH_DIGITS]}.png"})
     assert held().n_images == 4
@@ -209,7 +209,7 @@ def test_truth_is_matched_by_file_names(annotated: Workspace, tmp_path: Path) ->
         held()
 
 
-def test_truth_that_models_of_the_workspace_made_is_counted(annotated: Workspace, tmp_path: Path) -> None:
+def test_ground_truth_made_by_models_of_the_workspace_is_counted(annotated: Workspace, tmp_path: Path) -> None:
     export(annotated, ExportRequest("coco", place(tmp_path / "out"), everything=True))
     own = tmp_path / "out/annotations/instances_default.json"
     found = evaluate_view(View.of(annotated), own, "bbox", 0.25)
@@ -284,7 +284,7 @@ def moving(at: int) -> npt.NDArray[np.uint8]:
 MOTION = ("stages=[annotate]", "annotate.frames=all", "annotate.min_score=0.2", "moving.history=12", *SMALL)
 
 
-def test_what_moves_is_the_same_whatever_the_grid_and_wherever_a_run_stopped(
+def test_motion_boxes_do_not_depend_on_blocks_or_on_interruptions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     numbers = [*range(20), *range(24, 44)]
@@ -297,7 +297,7 @@ def test_what_moves_is_the_same_whatever_the_grid_and_wherever_a_run_stopped(
     go(one, folder, clip, settings=[*MOTION, "resources.model_frames=7"], limit=19)
     assert rows(one, schemas.ANNOTATED)["frame_idx"].to_list() == numbers[:19]
     # A frame that changes changes what is found after it, as far as it is looked back at, but not behind a gap: it and
-    # six more that were annotated, beside those that were not.
+    # six more that were annotated, next to those that were not.
     cv2.imwrite(str(folder / "image_12.png"), moving(30))
     assert go(one, folder, clip, settings=MOTION).outcomes["annotate"].computed == 21 + 7 + 24
     # In spans of sixteen frames, over whose borders the past reaches.

@@ -79,7 +79,7 @@ def test_a_log_adds_up_to_what_the_library_makes_of_it_at_every_version(store: S
         assert (on.version, set(on.files.values())) == (3, as_the_library_has_it(at))
 
 
-def test_what_is_not_plain_is_left_to_the_library(store: Store, tmp_path: Path) -> None:
+def test_unusual_log_entries_are_read_by_the_library(store: Store, tmp_path: Path) -> None:
     at = tmp_path / TABLE.name
     for number in range(3):
         add(store, "a", [number])

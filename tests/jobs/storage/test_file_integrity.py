@@ -49,7 +49,7 @@ def test_a_flipped_bit_of_a_large_file_is_found_by_the_checksum_of_its_page(read
     READERS[reader](snapshot)
     for share in (0.3, 0.5, 0.7):
         flipped = bytearray(data)
-        # All of this lies in pages of `layout`, the last column.
+        # All of this is in pages of `layout`, the last column.
         flipped[int(len(data) * (0.2 + 0.75 * share))] ^= 1
         file.write_bytes(flipped)
         with pytest.raises(Exception, match="CRC checksum verification failed") as caught:
@@ -57,7 +57,7 @@ def test_a_flipped_bit_of_a_large_file_is_found_by_the_checksum_of_its_page(read
         assert "winnow doctor --verify" in str(damage_in(caught.value))
 
 
-def test_what_rewrites_rows_hashes_files_of_any_size(tmp_path: Path) -> None:
+def test_rewriting_rows_hashes_files_of_any_size(tmp_path: Path) -> None:
     file, snapshot = stored(tmp_path)
     data = bytearray(file.read_bytes())
     # A statistic in the footer, which no checksum covers.

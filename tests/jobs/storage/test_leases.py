@@ -12,7 +12,7 @@ from tests.waiting import wait_until
 ELSEWHERE = {"host": "elsewhere", "pid": 7}
 
 
-def test_one_process_holds_it_until_it_lets_go(bucket: str) -> None:
+def test_a_lease_has_one_holder_until_it_is_released(bucket: str) -> None:
     at = ObjectPath(f"{bucket}/a.lock")
     assert lock_holder(at) is None
     one, other = lock_at(at), lock_at(at)
@@ -27,7 +27,7 @@ def test_one_process_holds_it_until_it_lets_go(bucket: str) -> None:
     other.release()
 
 
-def test_a_process_that_has_ended_does_not_hold_it(bucket: str) -> None:
+def test_a_lock_of_an_ended_process_is_free(bucket: str) -> None:
     at = ObjectPath(f"{bucket}/a.lock")
     dead, next_ = Lease(at), Lease(at)
     assert dead.take(process_identity() | {"pid": 2**22 + 1, "pid_started": "1"})
@@ -42,7 +42,7 @@ def test_a_process_that_has_ended_does_not_hold_it(bucket: str) -> None:
     next_.release()
 
 
-def test_who_falls_silent_loses_it(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_that_is_not_renewed_is_lost(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     at = ObjectPath(f"{bucket}/a.lock")
     monkeypatch.setattr(leases, "LASTS_S", 1.0)
     silent, next_ = Lease(at), Lease(at)
@@ -60,7 +60,7 @@ def renewed_s(at: ObjectPath) -> float:
     return found.renewed_s
 
 
-def test_who_renews_it_keeps_it(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_renewed_lease_is_kept(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     at = ObjectPath(f"{bucket}/a.lock")
     # Fifty times as often as it has to be.
     monkeypatch.setattr(leases, "LASTS_S", 5.0)

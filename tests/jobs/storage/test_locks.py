@@ -19,7 +19,7 @@ time.sleep(60)
 
 
 @pytest.mark.process
-def test_one_process_holds_it_and_a_killed_one_does_not(tmp_path: Path) -> None:
+def test_a_lock_has_one_holder_and_ends_with_its_process(tmp_path: Path) -> None:
     path = tmp_path / "below" / "a.lock"
     assert lock_holder(place(path)) is None
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)

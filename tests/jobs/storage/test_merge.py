@@ -80,7 +80,7 @@ def test_files_of_consecutive_frames_are_held_few_at_a_time(streams: str, n_file
         assert len(files) == n_files
         found, most = merged(folder, files)
     assert found == keys
-    # At most one piece's worth beside the file that is read, and the one that reaches into the next stream.
+    # At most one piece's worth next to the file that is read, and the one that reaches into the next stream.
     assert most <= 3 + 2 * max(f.n_rows for f in files)
 
 

@@ -18,7 +18,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 
 @pytest.mark.process
-def test_what_is_written_is_there_whole(root: Place) -> None:
+def test_files_are_written_atomically(root: Place) -> None:
     assert ((root / "a").status(), (root / "a").exists(), root.names()) == (None, False, [])
     with pytest.raises(FileNotFoundError):
         (root / "a").read()
@@ -38,7 +38,7 @@ def test_what_is_written_is_there_whole(root: Place) -> None:
 
 
 @pytest.mark.process
-def test_who_creates_a_file_first_has_it(root: Place) -> None:
+def test_exclusive_creation_succeeds_for_the_first_writer(root: Place) -> None:
     assert (root / "below" / "1.json").create(b"mine")
     assert not (root / "below" / "1.json").create(b"theirs")
     assert (root / "below" / "1.json").read() == b"mine"

@@ -64,7 +64,7 @@ def test_a_full_disk_fails_no_commit(store: Store, tmp_path: Path, monkeypatch: 
     assert Store(place(tmp_path)).read(schemas.HEADS).num_rows == 1
 
 
-def test_a_writer_that_is_late_does_not_lower_the_record(store: Store, tmp_path: Path) -> None:
+def test_a_late_writer_does_not_lower_the_recorded_version(store: Store, tmp_path: Path) -> None:
     move(store, "a", "1")
     late, state = WrittenVersions(place(tmp_path)), store.open(schemas.HEADS).state
     late.load()

@@ -83,7 +83,9 @@ def write(folder: Path, numbers: range) -> Path:
 
 @pytest.mark.usefixtures("engine")
 @pytest.mark.slow
-def test_the_whole_circle(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exported_labels_train_a_detector_that_annotates(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path / "settings"))
     teacher = write_end_to_end(tmp_path / "red.onnx", "N", {0: "red", 1: "red rectangle"})
     (tmp_path / "names.txt").write_text("other\nred rectangle\n")

@@ -32,7 +32,7 @@ WRITTEN, EMPTY = 1, 3
 
 
 def picture(number: int) -> npt.NDArray[np.uint8]:
-    """A red box on a wall, but on the last picture, and a word on one of them."""
+    """A red box on a wall, but on the last image, and a word on one of them."""
     frame = np.repeat(noise(number, 128, 256)[:, :, None] // 3, 3, axis=2)
     if number != EMPTY:
         frame[16:56, 12 * number : 12 * number + 40] = (0, 0, 255)
@@ -94,7 +94,7 @@ def test_masks_texts_and_captions_come_together(workspace: Workspace, tmp_path: 
     planned = {f.stage: f for f in forecast(prepare(RunRequest(workspace, [str(cam)], loaded)))}
     assert (planned["segment"].compute, planned["ocr"].compute) == (N, 0)
     assert list(planned["segment"].reasons) == ["upstream changed: annotate, as far as that finds something"]
-    # Only what is new, or has other objects now, is recomputed; and what is gone takes its masks along.
+    # Only what is new, or has other objects now, is recomputed; and what is missing takes its masks along.
     assert computed(go(workspace, cam, settings=settings)) == {}
     cv2.imwrite(str(cam / "image_0.png"), picture(EMPTY))
     again = go(workspace, cam, settings=settings).outcomes
@@ -103,7 +103,7 @@ def test_masks_texts_and_captions_come_together(workspace: Workspace, tmp_path: 
     assert_one_live_row(workspace)
 
 
-def test_what_is_missing_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_are_reported_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WINNOW_WEIGHTS", str(tmp_path))
     for stage, name in (("segment", "sam2-tiny"), ("caption", "blip-base")):
         with pytest.raises(UserError, match=f"run: winnow models pull {name}"):

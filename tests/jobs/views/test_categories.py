@@ -38,7 +38,7 @@ def known(store: Store) -> tuple[str, ...]:
     return categories_of(View(store, snapshot_spec.pinned(store)))
 
 
-def test_a_number_is_given_once(store: Store) -> None:
+def test_a_category_number_is_given_once(store: Store) -> None:
     register(store, ["moving"], "motion", "a")
     before = snapshot_spec.pinned(store)
     register(store, ["zebra", "moving", "cat", "zebra"], "onnx", "b")
@@ -85,7 +85,7 @@ def test_numbers_outlast_other_detectors_and_reviews(tmp_path: Path) -> None:
     assert label_names(workspace, tmp_path / "3", "first") == ["moving"]
     for name in ("manifest.json", "annotations/instances_default.json"):
         assert (tmp_path / "then" / name).read_bytes() == (tmp_path / "3" / name).read_bytes()
-    # A workspace from before there were numbers: as ever, and its numbers are the first that are given.
+    # Without the table of numbers: as before, and these are the first numbers of a new one.
     shutil.rmtree(made.folder / "categories")
     shutil.rmtree(made.folder / "written")
     assert label_names(made, tmp_path / "4") == ["cat", "red"]

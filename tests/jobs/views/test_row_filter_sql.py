@@ -56,7 +56,7 @@ def test_a_rule_that_asks_another_model_sees_what_that_ones_rule_chose() -> None
     assert shown(selected(rules), schemas.EMBEDDINGS) == {"a": [3, 5], "b": [1, 3, 5], "c": [5]}
 
 
-def test_streams_may_ask_in_opposite_directions() -> None:
+def test_rules_of_two_streams_may_read_each_others_tables() -> None:
     rules = {
         "annotate": {"a": "(embeddings.model = 'm')", "b": "(quality.luma_mean > 35)"},
         "embeddings": {"a": "(quality.luma_mean < 25)", "b": "(annotated.n_objects = 1)"},

@@ -1,4 +1,4 @@
-"""Which tables a statement reads, beside what DuckDB itself finds when it binds the statement."""
+"""Which tables a statement reads, compared with what DuckDB itself finds when it binds the statement."""
 
 from __future__ import annotations
 
@@ -59,6 +59,8 @@ def test_names_are_found_though_the_tables_are_not_there(connection: duckdb.Duck
 
 
 @pytest.mark.parametrize("query", ["SELECT 1; SELECT 2", "DROP TABLE frames", "FROM query_table('frames')"])
-def test_what_does_more_than_read_tables_is_refused(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+def test_tables_of_statements_that_do_more_than_read_are_refused(
+    connection: duckdb.DuckDBPyConnection, query: str
+) -> None:
     with pytest.raises(UserError, match="SQL: "):
         checked_table_names(connection, query)

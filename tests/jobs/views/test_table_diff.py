@@ -62,7 +62,7 @@ def test_intervals_are_what_they_span() -> None:
     assert (found.gone, found.added, found.changed) == (2, 1, 0)
 
 
-def test_groups_are_their_members_whatever_they_are_called() -> None:
+def test_groups_are_compared_by_members_not_by_ids() -> None:
     before = groups(["x", "x", "y", "z", "z"])
     assert between(schemas.DUPLICATES, before, groups(["p", "p", "q", "r", "r"])).n_differing == 0
     found = between(schemas.DUPLICATES, before, groups(["x", "x", "x", "z", "z"]))

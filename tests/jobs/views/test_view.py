@@ -117,7 +117,7 @@ def test_lists_and_joins_work(two_runs: tuple[Workspace, list[str]]) -> None:
         ("SELEC 1", "syntax error"),
     ],
 )
-def test_whatever_is_not_reading_our_tables_is_refused(
+def test_statements_that_do_more_than_read_tables_are_refused(
     two_runs: tuple[Workspace, list[str]], query: str, reason: str
 ) -> None:
     with pytest.raises(UserError) as caught:
@@ -195,7 +195,7 @@ def test_a_result_is_given_piece_by_piece_however_large_it_is(workspace: Workspa
     assert {piece.schema.field("total").type for piece in pieces} == {pa.int64()}
     with view.stream("SELECT 1 AS n WHERE false") as tables:
         assert [piece.num_rows for piece in tables] == [0]
-    # Two thirds of a petabyte, of which three rows are asked for.
+    # Two thirds of a petabyte, of which three rows are requested.
     with view.stream("SELECT range AS n FROM range(100_000_000_000_000)", size=3) as tables:
         assert next(tables)["n"].to_pylist() == [0, 1, 2]
     with (

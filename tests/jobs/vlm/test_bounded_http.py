@@ -101,7 +101,7 @@ def test_an_endless_answer_ends_at_the_largest_size(api: Api) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_no_redirect_takes_a_picture_or_a_key_anywhere(api: Api, status: int) -> None:
+def test_redirects_are_not_followed_with_an_image_or_a_key(api: Api, status: int) -> None:
     with peer(lambda made: made.sendall(HEAD + b"Content-Length: 2\r\n\r\n{}")) as (elsewhere, asked):
         location = f"HTTP/1.1 {status} Moved\r\nLocation: {elsewhere}/v1\r\nContent-Length: 0\r\n\r\n".encode()
         with peer(lambda made: made.sendall(location)) as (url, _):

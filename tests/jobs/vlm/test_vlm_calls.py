@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 import pytest
 
 import schemas
@@ -25,9 +24,8 @@ from jobs.engine.ray_engine import Engine
 from jobs.records.run_events import SilentListener
 from jobs.records.run_record import StageOutcome
 from jobs.runs.run import RunRequest, run
-from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
-from jobs.vlm.vlm_calls import Budget, BudgetExhaustedError, misfits
+from jobs.vlm.vlm_calls import Budget, BudgetExhaustedError
 from tests.endpoints import Bad, Endpoint, endpoint, openai
 from tests.helpers import go, rows
 from tests.jobs.review.material import N, annotated, settings
@@ -111,7 +109,7 @@ def test_concurrent_calls_give_the_results_of_single_ones(
     assert entries["cost_usd"].sum() == pytest.approx(0.02 * N)
 
 
-def test_the_pace_holds_for_all_together(
+def test_the_rate_limit_holds_for_all_calls_together(
     workspaces: Callable[[str], Workspace], made: Path, there: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crowd = Crowd(there, 0.5, least=2)
@@ -128,7 +126,7 @@ def test_the_pace_holds_for_all_together(
     times = sorted(there.times)
     assert len(times) == N + 1
     assert crowd.most > 1
-    # A fifth of a second lies between any two, whichever thread asks, tries again included; they may arrive later.
+    # A fifth of a second is between any two, whichever thread asks, tries again included; they may arrive later.
     assert all(times[at] - began[0] >= 0.2 * at for at in range(len(times)))
 
 
@@ -187,7 +185,7 @@ class Impatient(SilentListener):
         assert what != "escalate" or total == N
 
     @property
-    def interrupted(self) -> bool:  # found out when it is asked for
+    def interrupted(self) -> bool:  # found out when it is requested
         if len(self._there.asked) >= 2:
             self._noticed.set()
         return self._noticed.is_set()
@@ -323,16 +321,3 @@ def test_unanswered_calls_do_not_count(workspace: Workspace, there: Endpoint, as
     assert (ask("escalate.attempts=4").computed, len(there.asked)) == (1, 8)
     entry = entry_of(workspace)
     assert (entry["state"], entry["error"], entry["tokens_in"]) == ("done", None, 4000)
-
-
-def test_failed_calls_of_an_older_version_are_not_repeated(workspace: Workspace, there: Endpoint, ask: Ask) -> None:
-    there.bad += [MISFIT, MISFIT]
-    ask("escalate.attempts=2")
-    old = rows(workspace, schemas.ESCALATIONS).with_columns(pl.lit(None, pl.Int64).alias("misfits"))
-    table = pa.Table.from_pylist(old.to_dicts(), schemas.ESCALATIONS.arrow_schema)
-    Store(workspace.root).upsert(schemas.ESCALATIONS, table, "old")
-    assert misfits(entry_of(workspace)) == 2
-    ask("escalate.attempts=2")
-    assert len(there.asked) == 2
-    assert ask("escalate.attempts=3").computed == 1
-    assert (entry_of(workspace)["misfits"], entry_of(workspace)["attempts"]) == (2, 3)

@@ -69,7 +69,7 @@ def test_requests_and_answers_of_every_api(api: Api, there: Endpoint, client: Cl
     ],
     ids=["429", "503", "400", "401", "half a body", "too late"],
 )
-def test_failures(
+def test_failures_of_every_api_become_endpoint_errors(
     api: Api, there: Endpoint, client: Client, bad: Bad, again: bool, wait_s: float | None, for_all: bool
 ) -> None:
     there.bad.append(bad)

@@ -93,7 +93,7 @@ def judge(boxes: list[dict[str, Any]]) -> dict[str, Any]:
     return {"objects": verdicts, "missing": [] if boxes else ["cat"]}
 
 
-def test_answers_stand_and_are_asked_for_once(
+def test_answers_are_kept_and_each_question_is_sent_once(
     workspace: Workspace, made: Path, there: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there.judge = judge
@@ -156,7 +156,7 @@ def test_an_endpoint_that_echoes_the_key_brings_it_nowhere(
         assert all(part not in text for part in (KEY[:12], KEY[-12:], other))
 
 
-def test_manifests_name_who_judged_and_under_what_terms(
+def test_manifests_name_the_reviewing_model_and_its_terms(
     workspace: Workspace, made: Path, there: Endpoint, tmp_path: Path
 ) -> None:
     there.judge = judge
@@ -241,7 +241,7 @@ def test_a_question_without_a_valid_answer_is_given_up(workspace: Workspace, mad
     assert len(there.asked) == 3
 
 
-def test_terms_are_printed_once_answers_come(
+def test_licence_terms_are_printed_after_the_first_answers(
     workspace: Workspace, made: Path, there: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WINNOW_WEIGHTS", str(tmp_path / "weights"))
@@ -255,7 +255,7 @@ def test_terms_are_printed_once_answers_come(
     assert reported == [False, True, False]
 
 
-def test_no_question_is_put_that_could_cost_too_much(workspace: Workspace, made: Path, there: Endpoint) -> None:
+def test_questions_that_could_exceed_the_budget_are_not_sent(workspace: Workspace, made: Path, there: Endpoint) -> None:
     # Each is recorded with 0.02 dollars, and could cost up to 0.22.
     outcome = ask(workspace, made, there, "escalate.max_usd=0.26").outcomes["escalate"]
     assert 1 <= outcome.computed == len(there.asked) < N
@@ -271,7 +271,7 @@ def test_an_endpoint_that_refuses_ends_the_run(workspace: Workspace, made: Path,
         ask(workspace, made, there)
     assert KEY not in str(caught.value)
     there.bad += [Bad(500)] * 3
-    with pytest.raises(RunFailedError, match="answers nobody"):
+    with pytest.raises(RunFailedError, match="refuses all requests"):
         ask(workspace, made, there, "escalate.attempts=1")
     assert KEY not in "".join(ledger(workspace)["error"])
     # Without a word on what it was, the next run asks once more.
@@ -279,7 +279,7 @@ def test_an_endpoint_that_refuses_ends_the_run(workspace: Workspace, made: Path,
     assert rows(workspace, schemas.QUARANTINE).height == 0
 
 
-def test_a_run_that_was_killed_goes_on_without_paying_twice(workspace: Workspace, made: Path, there: Endpoint) -> None:
+def test_a_killed_run_resumes_without_repeating_paid_calls(workspace: Workspace, made: Path, there: Endpoint) -> None:
     there.bad += [Bad(), Bad(), Bad(after_s=60)]
     words = [word for setting in asked(made, there) for word in ("--set", setting)]
     program = [sys.executable, "-m", "jobs.cli", "run", "-i", str(made.parent / "data"), "-w", str(workspace.root)]
@@ -298,7 +298,7 @@ def test_a_run_that_was_killed_goes_on_without_paying_twice(workspace: Workspace
     assert standing(workspace) == [(n, "red", "keep", "seer") for n in range(N) if n != EMPTY]
 
 
-def test_the_environment_can_forbid_to_ask(
+def test_environment_variables_can_forbid_calls(
     workspace: Workspace, made: Path, there: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SKIP_VLM", "1")
@@ -318,7 +318,7 @@ def test_the_environment_can_forbid_to_ask(
     assert ask(workspace, made, there).outcomes["escalate"].computed == N
 
 
-def test_what_is_missing_is_said_before_any_work(
+def test_missing_settings_of_the_endpoint_are_reported_before_any_work(
     workspace: Workspace, made: Path, there: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")

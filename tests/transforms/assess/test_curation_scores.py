@@ -55,7 +55,7 @@ def test_curves_run_from_corner_to_corner() -> None:
     assert curve.false_rate.tolist() == [0.0, 0.0, 0.5, 1.0]
 
 
-def test_the_best_threshold_lies_between_adjacent_scores() -> None:
+def test_the_best_threshold_is_between_adjacent_scores() -> None:
     found = best_threshold(np.array([1.0, 2.0, 6.0, 9.0]), flags("..xx"))
     assert found == (4.0, (1.0, 1.0))
     # Recalling every positive is not worth predicting all negatives.

@@ -102,7 +102,7 @@ def test_images_are_reduced_and_never_enlarged() -> None:
         ("http://[::ffff:10.0.0.1]/v1", True),
     ],
 )
-def test_is_local(url: str | None, local: bool) -> None:
+def test_local_addresses_are_recognised(url: str | None, local: bool) -> None:
     assert EscalateParams(url=url).is_local is local
 
 

@@ -40,7 +40,7 @@ def objects(*rows: tuple[int, float, float]) -> pl.DataFrame:
     return pl.DataFrame(listed, schema=dict(zip(OBJECT_COLUMNS, types, strict=True)), orient="row")
 
 
-def test_margins() -> None:
+def test_margins_have_known_values() -> None:
     assert [low_margin(np.array(s), 0.25, 0.1) for s in ([0.25, 0.9], [0.3, 0.9], [0.35], [])] == pytest.approx(
         [1, 0.5, 0, 0]
     )
@@ -55,7 +55,7 @@ def test_disagreement_is_the_score_weighted_share_of_unmatched_objects() -> None
     assert disagreement(both, found(PERSON, kind="dog"), 0.5) == 1
 
 
-def test_flicker() -> None:
+def test_flicker_counts_objects_that_appear_or_vanish_for_one_frame() -> None:
     here, near, far = found(PERSON), found((14, 10, 20, 40)), found((200, 10, 20, 40))
     assert flicker(here, near, here) == 0
     assert flicker(here, NO_OBJECTS, near) == 1
@@ -69,7 +69,7 @@ def test_flicker() -> None:
     assert flicker(found(PERSON, tracks=[7]), NO_OBJECTS, found(PERSON, tracks=[8])) == 0
 
 
-def test_counts_that_jump() -> None:
+def test_jumps_of_object_counts_are_uncertain() -> None:
     follows = np.array([False, True, True, True, True])
     assert [count_jump(np.array([2, 2, 6, 2, 3]), follows, 2), count_jump(np.array([2, 2, 3, 2, 2]), follows, 2)] == [
         4 / 6,

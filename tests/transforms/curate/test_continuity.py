@@ -25,7 +25,7 @@ def test_a_fast_camera_is_continuous_though_neighbours_differ() -> None:
     assert is_continuous(pairs(frames))
 
 
-def test_unrelated_pictures_are_not() -> None:
+def test_unrelated_images_are_not_continuous() -> None:
     for n in (0, 1, 2, 5, 40, 400):
         frames = np.random.default_rng(n).integers(0, 256, (n + 1, 64), np.uint8)
         assert not is_continuous(pairs(frames))

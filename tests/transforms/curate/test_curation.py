@@ -108,7 +108,7 @@ def test_the_best_frame_of_a_group_is_kept_even_if_it_is_not_the_first() -> None
     assert found == [["near_duplicate"], [], ["near_duplicate"], []]
 
 
-def test_larger_pictures_are_better_than_sharper_ones() -> None:
+def test_larger_images_are_better_than_sharper_ones() -> None:
     found = reasons({"group": 0, "width": 640, "height": 360, "sharpness": 900.0}, {"group": 0})
     assert found == [["near_duplicate"], []]
 

@@ -275,7 +275,7 @@ def test_a_frozen_feed_ends_at_a_cut() -> None:
     ]
 
 
-def test_no_frames_and_one_frame() -> None:
+def test_no_frames_and_one_frame_give_no_intervals() -> None:
     assert intervals([]) == []
     assert intervals([UNKNOWN]) == []
 

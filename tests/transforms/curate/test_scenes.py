@@ -113,7 +113,7 @@ def test_a_corrupt_frame_belongs_to_the_surrounding_scene() -> None:
     assert scenes([BLACK, *look(1, 10)], broken=(0,)) == [(0, 10, "start")]
 
 
-def test_no_frames_none_decodable_and_one() -> None:
+def test_no_frames_or_no_decodable_ones_give_no_scenes() -> None:
     assert scenes([]) == []
     assert scenes([BLACK] * 3, broken=(0, 1, 2)) == [(0, 2, "start")]
     assert scenes([place(1)]) == [(0, 0, "start")]

@@ -35,7 +35,7 @@ def test_uniform_takes_frames_at_equal_distances() -> None:
     assert chosen(candidates(10), 1, "uniform") == [5]
 
 
-def test_stratified_takes_the_best_of_equal_stretches() -> None:
+def test_stratified_takes_the_best_frame_of_equal_intervals() -> None:
     worth = [0.1, 0.9, 0.2, 0.3, 0.8, 0.8]
     assert chosen(candidates(6, worth=worth), 2, "stratified") == [1, 4]
     assert choose(candidates(6, worth=worth), 2, "stratified").value.tolist() == pytest.approx([0.9, 0.8])

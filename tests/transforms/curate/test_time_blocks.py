@@ -80,7 +80,7 @@ def test_frames_that_were_given_stay_and_others_give_way() -> None:
     assert marked(near) == [4, 5]
 
 
-def test_without_a_guard_nothing_is_left_out() -> None:
+def test_without_a_guard_no_frame_is_left_out() -> None:
     near, shared = left_out_at_borders(frames("ttvvtt", guard=None), NO_TRACKS, FRACTIONS)
     assert marked(near | shared) == []
 

@@ -70,7 +70,7 @@ def test_invalid_compressed_text_is_refused(text: str) -> None:
         ([[1, 2, 3, 4, 5, 6, 7]], "three points, found 7 numbers"),
         ([[1, 2, 3, 4, 5, float("nan")]], "expected numbers, found nan"),
         ([[1, 2, 3, 4, 5, "6"]], "expected numbers, found '6'"),
-        ([[1, 2, 3, 4, 5, 1e300]], "far outside the picture of 8x5"),
+        ([[1, 2, 3, 4, 5, 1e300]], "far outside the image of 8x5"),
         ([1, 2, 3, 4, 5, 6], "expected lists of numbers"),
     ],
 )

@@ -91,7 +91,7 @@ def test_decoding_starts_at_the_keyframe_before(clip: Path, monkeypatch: pytest.
     assert jumps == [listed[0].pts, listed[36].pts]
 
 
-def test_a_recording_that_starts_inside_a_group_of_pictures_loses_only_that_group(tmp_path: Path) -> None:
+def test_a_recording_that_starts_inside_a_gop_loses_only_that_gop(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "whole.ts", scenery(N))
     sound = digests(path, names(path))
     data = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Frames of clips are what a plain decode of the whole clip shows, whatever the codec and the container."""
+"""Frames of clips are what a plain decode of the whole clip shows, in every codec and container."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_rows_are_the_frames_of_a_full_decode(tmp_path: Path, codec: str, kind: 
         assert_rows_are_what_is_shown(path)
     if kind in ("ts", "mpg"):
         path.write_bytes(data[len(data) // 4 // 188 * 188 :])
-        # MPEG-4 decoders show grey where the picture before is missing: the frames up to the keyframe are damaged.
+        # MPEG-4 decoders show grey where the image before is missing: the frames up to the keyframe are damaged.
         if not codec.startswith("mpeg4"):
             assert_rows_are_what_is_shown(path)
 

@@ -35,12 +35,12 @@ def test_recordings_that_were_never_closed_are_said_to_be_so(tmp_path: Path) -> 
     data = path.read_bytes()
     path.write_bytes(data[: data.index(b"moov") - 4])
     assert "never closed" in refused(path)
-    # So is one that ends in the middle of its pictures.
+    # So is one that ends in the middle of its images.
     path.write_bytes(data[: data.index(b"moov") - 300])
     assert "never closed" in refused(path)
 
 
-def test_sound_is_no_clip(tmp_path: Path) -> None:
+def test_a_file_with_sound_only_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "song.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=16000, layout="mono")
@@ -75,7 +75,7 @@ def test_real_files_without_video_are_refused_in_words(real_data: Path) -> None:
     ("stamps", "times"),
     [
         ([0, 40, 80], [0, 40, 80]),
-        # Stamps in decoding order belong to the pictures in the order in which they are shown.
+        # Stamps in decoding order belong to the images in the order in which they are shown.
         ([1, 4, 3, 5, 2], [1, 2, 3, 4, 5]),
         ([None, 3600, None, None, 14400, None], [0, 3600, 7200, 10800, 14400, 18000]),
         ([None, None, None], [0, 3600, 7200]),

@@ -17,14 +17,14 @@ def say(text: str) -> int:
     return len(text)
 
 
-def test_what_is_printed_by_libraries_is_returned(capfd: pytest.CaptureFixture[str]) -> None:
+def test_messages_that_libraries_print_are_returned(capfd: pytest.CaptureFixture[str]) -> None:
     length, said = listen(lambda: say("Corrupt JPEG data"))
     assert (length, (said or "")[:17]) == (17, "Corrupt JPEG data")
     assert listen(lambda: 7) == (7, "")
     assert capfd.readouterr().err == ""
 
 
-def test_what_python_prints_goes_where_it_always_does(capfd: pytest.CaptureFixture[str]) -> None:
+def test_output_of_python_is_not_captured(capfd: pytest.CaptureFixture[str]) -> None:
     assert listen(lambda: os.write(2, b"progress")) == (8, "")
     print("more", file=sys.stderr, end="")
     assert capfd.readouterr().err == "progressmore"
@@ -39,7 +39,7 @@ def test_threads_do_not_hear_one_another() -> None:
     assert [said.startswith(text) for said, text in zip(found, texts, strict=True)] == [True] * 200
 
 
-def test_what_was_said_before_a_failure_is_not_heard_later() -> None:
+def test_messages_before_a_failure_are_not_returned_later() -> None:
     def fail() -> None:
         say("one thing")
         raise ValueError("no image")

@@ -20,7 +20,7 @@ PARAMS = ImageParams()
 @pytest.mark.parametrize(
     ("most", "white"), [(900, 1023), (1023, 1023), (1024, 4095), (4095, 4095), (16000, 16383), (30000, 65535)]
 )
-def test_white_is_the_most_of_the_fewest_bits(most: int, white: float) -> None:
+def test_the_white_level_is_that_of_the_fewest_sufficient_bits(most: int, white: float) -> None:
     picture = np.array([[0, most // 2, most]], np.uint16)
     scaled, found = to_8_bits(picture, None)
     assert found == white
@@ -54,7 +54,7 @@ def encoded(extension: str, picture: npt.NDArray[np.uint16]) -> bytes:
 @pytest.mark.parametrize("extension", [".png", ".tiff"])
 @pytest.mark.parametrize(("bits", "white"), [(10, 1023), (12, 4095), (14, 16383), (16, 65535)])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_bits_stored_in_16_are_of_the_brightness_that_they_have(
+def test_images_of_10_to_14_bits_in_16_keep_their_brightness(
     extension: str, bits: int, white: int, channels: int
 ) -> None:
     plain = cv2.GaussianBlur(noise(2, 90, 160), (0, 0), 3)

@@ -48,7 +48,7 @@ def test_header_of_progressive_jpeg_with_thumbnail_and_restart_markers() -> None
     assert read_header(sink.getvalue()) == Header("jpeg", 64, 48, 6)
 
 
-@pytest.mark.parametrize("data", [b"", b"not a picture at all", b"\xff\xd8", b"\xff\xd8\xff\xe0\x00", b"\x89PNG\r\n"])
+@pytest.mark.parametrize("data", [b"", b"not an image at all", b"\xff\xd8", b"\xff\xd8\xff\xe0\x00", b"\x89PNG\r\n"])
 def test_bytes_that_are_no_image_are_corrupt(data: bytes) -> None:
     with pytest.raises(CorruptImageError):
         read_header(data)

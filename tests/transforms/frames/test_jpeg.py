@@ -18,7 +18,7 @@ PARAMS = ImageParams()
 
 
 def photo(progressive: bool = False) -> bytes:
-    """Return a JPEG of 320x240 pixels with detail everywhere, so that every stretch of its data counts."""
+    """Return a JPEG of 320x240 pixels with detail everywhere, so that every part of its data counts."""
     sink = io.BytesIO()
     Image.fromarray(cv2.GaussianBlur(noise(3, 240, 320), (0, 0), 1)).save(
         sink, "jpeg", quality=90, progressive=progressive
@@ -37,7 +37,7 @@ def with_size(data: bytes, height: int, width: int) -> bytes:
 
 
 @pytest.mark.parametrize("progressive", [False, True])
-def test_sound_data_are_sound(progressive: bool) -> None:
+def test_intact_jpegs_have_no_damage(progressive: bool) -> None:
     assert damage_of(photo(progressive)) == "none"
 
 
@@ -66,7 +66,7 @@ def test_an_unknown_colour_transform_is_no_damage() -> None:
     assert damage_of(marked[:9000] + bytes(1500) + marked[10500:]) == "data"
 
 
-def test_only_the_mark_at_the_end_is_missing() -> None:
+def test_a_jpeg_that_lacks_only_its_end_marker_has_minor_damage() -> None:
     data = photo()
     cut = data[:-2]
     assert damage_of(cut) == "minor"
@@ -115,7 +115,7 @@ def test_data_of_another_size_than_the_header_claims_are_corrupt(height: int, wi
         damage_of(with_size(photo(), height, width))
 
 
-def test_a_header_that_ends_early_is_none() -> None:
+def test_a_truncated_header_is_no_jpeg_header() -> None:
     for data in (b"\xff\xd8", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xdb\x00", photo()[:40]):
         assert read_jpeg_header(data) is None
     assert decode_jpeg(photo()[:40], cv2.IMREAD_GRAYSCALE).picture is None

@@ -322,7 +322,7 @@ def test_minutes_and_hours_are_no_gaps() -> None:
     assert files.t_ns[0] == 1705316390 * 10**9
 
 
-def test_pictures_of_events_have_gaps_where_they_are_far_apart() -> None:
+def test_images_of_events_have_gaps_where_they_are_far_apart() -> None:
     apart = np.array([3, 40, 7, 11, 90, 25, 2, 14, 33, 60, 5, 8, 70, 21, 12, 4, 51, 19, 86_400, 16])
     names = [f"gate-{T0 + at}.25-x{at}y.jpg" for at in np.concatenate([[0], np.cumsum(apart)])]
     found = find_pattern(pa.array(names))

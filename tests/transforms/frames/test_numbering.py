@@ -66,7 +66,7 @@ def test_files_with_the_same_number_are_reported_and_skipped() -> None:
     assert found.repeated == {1: ["a_1.jpg", "b_01.jpg"], 2: ["a_2.jpg", "a_2.png"]}
 
 
-def test_no_names_give_no_frames() -> None:
+def test_an_empty_folder_gives_no_frames() -> None:
     assert order_files(pa.array([], pa.string()), "*").frame_idx.tolist() == []
 
 

@@ -179,7 +179,7 @@ def test_trusted_files_with_changed_contents_are_measured_by_their_contents(fram
     assert [row["input_id"] for row in found["quality"]] == [ident(p) for p in frames]
 
 
-@pytest.mark.parametrize("data", [b"", b"no picture", SMALL.file(0)[:4000]])
+@pytest.mark.parametrize("data", [b"", b"no image", SMALL.file(0)[:4000]])
 def test_frames_that_do_not_decode_give_a_corrupt_row_of_nulls(frames: list[Path], data: bytes) -> None:
     frames[1].write_bytes(data)
     found = measured(block(frames))

@@ -19,7 +19,7 @@ def scores(now: Tiles, before: Tiles, percentile: float = 99.8) -> tuple[float, 
     return float(found.motion[0]), float(found.motion_peak[0]), float(found.tile_contrast[0])
 
 
-def test_equal_pictures_do_not_move() -> None:
+def test_equal_images_have_no_motion() -> None:
     assert scores(textured(), textured())[:2] == (0.0, 0.0)
 
 
@@ -30,7 +30,7 @@ def test_mean_difference_has_a_known_value() -> None:
     assert scores(now, before)[0] == pytest.approx(0.5 * 51 / 255)
 
 
-def test_contrast_is_the_standard_deviation_of_the_previous_picture() -> None:
+def test_contrast_is_the_standard_deviation_of_the_previous_image() -> None:
     before = textured()
     assert scores(textured(1), before)[2] == pytest.approx(before.std(), rel=1e-5)
 

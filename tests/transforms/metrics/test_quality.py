@@ -64,20 +64,20 @@ def test_laplacian_var_of_a_dot_has_a_known_value() -> None:
 
 
 def test_tenengrad_of_a_step_has_a_known_value() -> None:
-    # A step of height h between two columns: the Sobel response is 4h in both columns beside it.
+    # A step of height h between two columns: the Sobel response is 4h in both columns next to it.
     gray = np.zeros((8, 8), np.uint8)
     gray[:, 4:] = 10
     assert tenengrad(gray) == pytest.approx(2 * 8 * 40**2 / 64)
 
 
-def test_flat_pictures_have_no_sharpness() -> None:
+def test_flat_images_have_no_sharpness() -> None:
     flat = np.full((36, 64), 90, np.uint8)
     assert measure_picture(flat, BlurParams(), Scratch()) == PictureMeasures(0.0, 0.0)
 
 
 @pytest.mark.parametrize("method", ["acutance", "laplacian_var", "tenengrad"])
 @pytest.mark.slow
-def test_sharpness_orders_pictures_blurred_by_known_amounts(scene: Gray, method: str) -> None:
+def test_sharpness_orders_images_by_known_amounts_of_blur(scene: Gray, method: str) -> None:
     scores = [score(scene if not s else cv2.GaussianBlur(scene, (0, 0), s), method) for s in (0, 2, 4, 6, 9, 14, 20)]
     assert scores == sorted(scores, reverse=True)
     assert scores[0] > 8 * scores[-1]
@@ -139,7 +139,7 @@ def statistics(gray: Gray) -> dict[str, float]:
     return {name: float(values[0]) for name, values in tone_statistics(tone_histogram(gray)[None]).items()}
 
 
-def test_tones_of_a_flat_picture() -> None:
+def test_tones_of_a_flat_image_have_known_values() -> None:
     found = statistics(np.full((9, 16), 90, np.uint8))
     assert found == {"luma_mean": 90, "luma_p05": 90, "luma_p50": 90, "luma_p95": 90, "contrast": 0, "entropy": 0}
 
@@ -169,7 +169,7 @@ def test_tones_of_an_image_do_not_depend_on_the_others(seeds: list[int]) -> None
         assert {name: float(values[at]) for name, values in together.items()} == statistics(picture)
 
 
-def test_averaged_pictures_keep_the_tones(scene: Gray) -> None:
+def test_averaged_images_keep_the_tones(scene: Gray) -> None:
     gray = cv2.cvtColor(scene, cv2.COLOR_BGR2GRAY)
     large, small = statistics(gray), statistics(to_small(gray))
     assert small["luma_mean"] == pytest.approx(large["luma_mean"], abs=0.5)

@@ -1,4 +1,4 @@
-"""Models that remember are shown stretches of frames one by one; what cannot be read ends a stretch and no other."""
+"""Models that remember see the frames of a sequence one by one; what cannot be read ends its sequence and no other."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_errors_of_the_model_are_faults_of_the_frame(folder: Path) -> None:
     assert [(f["frame_idx"], f["error"]) for f in found.faults] == [(10, "too many"), (11, "too many")]
 
 
-def test_the_pass_ends_when_go_on_returns_false(folder: Path) -> None:
+def test_inference_ends_when_the_callback_returns_false(folder: Path) -> None:
     asked = iter([True] * 4 + [False])
     said, found = looked(block(folder), Sums(), go_on=lambda: next(asked))
     assert list(said) == [1, 2, 3]

@@ -1,9 +1,9 @@
 """Near-duplicate search that tolerates an overlay in one corner, by a second hash that leaves the corners out.
 
-A logo, a clock or a channel name in a corner changes up to half the bits of the perceptual hash of the whole picture,
+A logo, a clock or a channel name in a corner changes up to half the bits of the perceptual hash of the whole image,
 because each bit is only a sign relative to the median; the layout cells (`hashing.layouts`) outside the corner keep
-their values. Leaders are therefore also indexed by a cross word: one bit for each of the 48 cells that lie in no
-2x2 corner, set if the cell is brighter than the mean of the 48. Cross words of such pictures differ in at most `SLACK`
+their values. Leaders are therefore also indexed by a cross word: one bit for each of the 48 cells in no
+2x2 corner, set if the cell is brighter than the mean of the 48. Cross words of such images differ in at most `SLACK`
 bits, so that at least one of their four 12-bit bands is equal, and one bucket per band has to be searched.
 
 A candidate has to correlate outside the corner more strongly than two moments of a moving scene do: 0.99 or more in
@@ -38,7 +38,7 @@ _WALK = 1 << 16
 
 @numba.njit(cache=True, inline="always")
 def _is_inner(y, x):  # type: ignore[no-untyped-def]
-    """Return whether a cell lies outside the four corners, in the cross."""
+    """Return whether a cell is outside the four corners, in the cross."""
     return CORNER <= y < LAYOUT_SIDE - CORNER or CORNER <= x < LAYOUT_SIDE - CORNER
 
 

@@ -39,8 +39,8 @@ class DuplicateParams:
     `by`: what makes two frames candidates: `phash`, their perceptual hashes, or `embedding`, their vectors, which needs
     neither hash nor verification.
     `hamming`: maximum number of 64 hash bits in which a member differs from its representative; two and a half times
-    as many if the pictures differ by an overlay in one corner only.
-    `verify`: second condition. `layout`: the pictures correlate in three of their four quarters, each averaged to
+    as many if the images differ by an overlay in one corner only.
+    `verify`: second condition. `layout`: the images correlate in three of their four quarters, each averaged to
     4x4 cells; without it, `none`, 6 bits are enough to group a room with and without a person in it. `embedding`: the
     cosine of their vectors.
     `agreement`: minimum correlation of the quarters for `layout`.
@@ -79,7 +79,7 @@ class Grouping:
 
 
 MARKED = 2.5
-"""Factor on `hamming` for pictures with a corner overlay. A factor of 2 misses one in thirty overlays of up to 5 % of a
+"""Factor on `hamming` for images with a corner overlay. A factor of 2 misses one in thirty overlays of up to 5 % of a
 photo; a factor of 3 groups one nearly symmetric photo of 88 with its mirror image."""
 
 NearPairs = Callable[[npt.NDArray[np.uint64], int], pa.Table | None]
@@ -93,8 +93,8 @@ def group_frames(frames: pa.Table, old: pa.Table, params: DuplicateParams, near:
     `params.uses` names, as in `fingerprints` or `embeddings`. `old` holds the rows that an earlier run left for this
     configuration (schema of the `duplicates` table); those whose frame and representative are
     unchanged stay as they are, and their groups keep their ids. The other frames are taken in order of stream and
-    number, whatever the order of `frames`: a frame of the same bytes as an earlier one joins the same group; for the
-    others see `hamming.join_leaders` and `vector_groups.join_nearest`. `near` computes the pairs elsewhere; the result
+    number, in any order of `frames`: a frame of the same bytes as an earlier one joins the same group; for the others
+    see `hamming.join_leaders` and `vector_groups.join_nearest`. `near` computes the pairs elsewhere; the result
     is the same.
     """
     order = pc.sort_indices(frames, [(name, "ascending") for name in schemas.FRAME_KEY])

@@ -5,13 +5,13 @@ r // 4 bits (Manku, Jain and Das Sarma 2007, "Detecting near-duplicates for web 
 are indexed in one bucket per band value; a query searches its own bucket of each band, then those one flipped bit away,
 and so on, and stops once no closer leader than the best so far can remain. A bucket is scanned from newest to oldest.
 
-Verification compares layouts (`hashing.layouts`), because a hash keeps only signs: pictures of one room with and
+Verification compares layouts (`hashing.layouts`), because a hash keeps only signs: images of one room with and
 without a person in it may have the same hash. The four quarters of a layout are correlated separately, and three of
 them have to agree. This tolerates a logo in one corner, and is invariant to brightness and contrast. The quarters of
 leaders are cached as unit vectors, so that a correlation is one dot product; results within rounding error of the
 threshold are recomputed exactly.
 
-If `Verification.reach` is positive, a picture without such a leader is searched for a second time, among leaders that
+If `Verification.reach` is positive, an image without such a leader is searched for a second time, among leaders that
 are alike but for a corner: see `transforms.curate.duplicates.corner_overlay`.
 
 A camera in constant motion may have hundreds of thousands of leaders that are near in hash and fail the verification.
@@ -191,7 +191,7 @@ class Verification:
     """Second condition besides the Hamming distance: an agreement of `least` or more, -1..1.
 
     `looks` are layouts, (N, 64) uint8, compared as the module describes, or unit vectors, (N, D) float32, compared by
-    cosine. `reach`: maximum Hamming distance, in bits, of pictures that are alike but for a corner; 0 disables that
+    cosine. `reach`: maximum Hamming distance, in bits, of images that are alike but for a corner; 0 disables that
     search.
     """
 

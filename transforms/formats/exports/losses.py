@@ -1,4 +1,4 @@
-"""What a dataset format cannot hold of the objects that are exported to it, in numbers."""
+"""Losses of an export format: counts of objects and attributes that it cannot hold."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _is_turned(each: Mapping[str, Any], _width: int, _height: int) -> bool:
 
 
 def _is_cut(each: Mapping[str, Any], width: int, height: int) -> bool:
-    """Return whether a turned box has a corner outside of the picture, which ends at the edge."""
+    """Return whether a turned box has a corner outside of the image, which ends at the edge."""
     points = corners_of(each)
     return bool(each.get("rotation")) and bool(((points < 0) | (points > [width, height])).any())
 

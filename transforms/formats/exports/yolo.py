@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -38,8 +38,7 @@ def yolo_files(task: Task) -> Callable[[pa.Table, Sequence[str], Objects | None]
             text = "".join(f"{line}\n" for line in lines if line)
             path = PurePosixPath("labels", PurePosixPath(name).relative_to(IMAGES)).with_suffix(".txt")
             named[str(path)] = text.encode()
-        filled = set(rows["split"].to_pylist())
-        return named | {"data.yaml": _description(splits, filled, there.categories)}
+        return named | {"data.yaml": _description(splits, there.categories)}
 
     return files
 
@@ -73,20 +72,16 @@ def _span(low: float, high: float, size: int) -> tuple[str, str]:
     return f"{(first + end) / 2 / 10**_DIGITS:.{_DIGITS + 1}f}", f"{(end - first) / 10**_DIGITS:.{_DIGITS}f}"
 
 
-def _description(splits: Sequence[str], filled: Container[str], names: Sequence[str]) -> bytes:
+def _description(splits: Sequence[str], names: Sequence[str]) -> bytes:
     """Return `data.yaml`, with paths relative to the file, so that the folder can be moved.
 
-    Ultralytics requires `train` and `val`, with images in each; a missing or empty split is replaced by another one,
-    which a comment states. If nothing was exported, each split refers to itself. It requires a name as well: where no
-    category is known, a placeholder is named, which a comment states.
+    Ultralytics requires `train` and `val`, with images in each; a split that is not there is replaced by another one.
+    It requires a name as well: where no category is known, a placeholder is named, which a comment states.
     """
-    there = [name for name in splits if name in filled] or list(splits)
-    empty = [name for name in splits if name not in there]
-    train = "train" if "train" in there else there[0]
-    val = next((name for name in ("val", "test") if name in there), there[-1])
-    places = {"train": train, "val": val} | {name: name for name in there if name not in {"train", "val"}}
-    lines = [f"# nothing fell into {name}" for name in empty]
-    lines += [] if names else ["# no category is known: nothing was annotated"]
+    train = "train" if "train" in splits else splits[0]
+    val = next((name for name in ("val", "test") if name in splits), splits[-1])
+    places = {"train": train, "val": val} | {name: name for name in splits if name not in {"train", "val"}}
+    lines = [] if names else ["# no category is known: nothing was annotated"]
     lines += [f"{name}: {json.dumps(IMAGES + place)}" for name, place in places.items()]
     lines += [
         "names:",

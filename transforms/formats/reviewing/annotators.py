@@ -1,16 +1,13 @@
-"""Several people's annotations of one picture, made into one."""
+"""Combination of the annotations of one image by several people into one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from transforms.formats.outlines import turned_corners
+from transforms.formats.reviewing.annotator_policy import Policy
 from transforms.formats.reviewing.shapes import Box, ReviewedShape, box_around, overlap
-
-Policy = Literal["latest", "consensus", "all"]
-POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 _LEAST_OVERLAP = 0.5
 """Overlap (IoU) from which shapes of one category by two people are one object."""

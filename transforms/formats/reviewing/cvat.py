@@ -25,11 +25,11 @@ from transforms.formats.reviewing.shapes import (
 )
 
 FRAMES = "frames.json"
-"""Lists the pictures of a task in CVAT's order, by which `CVAT for video` numbers them."""
+"""Lists the images of a task in CVAT's order, by which `CVAT for video` numbers them."""
 
 
 class Picture(BaseModel):
-    """A picture of a task: its name, and its size in pixels."""
+    """An image of a task: its name, and its size in pixels."""
 
     name: str
     width: int
@@ -176,7 +176,7 @@ class _Video:
         self._file = ReviewFile()
         if pictures is None:
             raise ReviewFileError(
-                [f"`CVAT for video 1.1` names no pictures; name the {FRAMES} of the exported folder with --frames"]
+                [f"`CVAT for video 1.1` names no images; name the {FRAMES} of the exported folder with --frames"]
             )
         self._pictures = pictures
         try:

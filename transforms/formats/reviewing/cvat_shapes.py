@@ -60,7 +60,7 @@ def _rows_of(mask: Mask) -> dict[str, str]:
 
 
 def shape_of(element: ET.Element, width: int, height: int, label: str, place: str) -> ReviewedShape:
-    """Return an element as a shape on a picture of this size.
+    """Return an element as a shape on an image of this size.
 
     Raises `ValueError` and `KeyError` for values that are wrong or missing, and `UnsupportedError` for other kinds.
     """

@@ -1,4 +1,4 @@
-"""A frame with the objects that the tables have on it, and comparison of shapes of a tool with them."""
+"""Known objects of a frame, from the tables, and their comparison with shapes of a tool."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def is_same(shape: ReviewedShape, base: Object, frame: Known) -> bool:
 def crowd_of(shape: ReviewedShape, base: Object) -> bool:
     """Return whether a shape that is an object of the tables is a crowd.
 
-    Datumaro, and CVAT by it, say so of whatever has run lengths, so that these tell nothing new.
+    Datumaro, and CVAT by it, say so of everything with run lengths, so that these tell nothing new.
     """
     if shape.is_crowd is None or (shape.is_crowd and shape.mask_rle is not None and base):
         return bool(base.get("is_crowd"))

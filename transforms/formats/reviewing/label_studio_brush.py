@@ -1,4 +1,4 @@
-"""Run lengths of Label Studio's brush: four channels of a picture, of which the last one is the mask.
+"""Run lengths of Label Studio's brush: four channels of an image, of which the last one is the mask.
 
 As `encode_rle` and `decode_rle` of label-studio-converter have it: 32 bits with the number of values, 5 with the bits
 of a value (less one), four times 4 with the bits of a length (less one), then blocks: a bit that says whether one value

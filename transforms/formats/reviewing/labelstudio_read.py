@@ -12,7 +12,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from transforms.formats.outlines import Mask, turned_corners
-from transforms.formats.reviewing.annotators import POLICIES, Opinion, Policy, combined
+from transforms.formats.reviewing.annotator_policy import POLICIES, Policy
+from transforms.formats.reviewing.annotators import Opinion, combined
 from transforms.formats.reviewing.cvat_shapes import run_lengths_of
 from transforms.formats.reviewing.label_studio_brush import decoded_brush
 from transforms.formats.reviewing.shapes import (

@@ -1,4 +1,4 @@
-"""Which object of a frame a shape of an annotation tool is: by the ids that the tool has kept, and by where it is."""
+"""Identity of shapes: which object of a frame a shape of an annotation tool is, by its ids and its place."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class ReviewedShape:
 
     Its area is that of the polygons `rings`, or of `mask_rle` (COCO's compressed run lengths), or else the box, turned
     clockwise about its centre by `rotation` degrees. `annotation_id` is the id that the tool has kept with it, of ours
-    or its own; `numbered_id` the id of ours that its number in the file stands for, which tools change. `track` is the
+    or its own; `numbered_id` the id of ours that its number in the file refers to, which tools change. `track` is the
     tool's own name of a track, where `track_id` is a number of ours. What is None, and attributes that are missing,
     the file does not say. `place` is its location in the file, for messages. `repeats_box`: its polygon is the box, as
     some tools write it for every box.

@@ -57,7 +57,7 @@ class OnnxDetector:
         self.weights_hash = weights_hash
         self._outputs = [p.name for p in outputs]
         image = next(p for p in inputs if len(p.shape) == 4)
-        # A graph with one-dimensional labels was traced for a single image, whatever its input shape is.
+        # A graph with one-dimensional labels was traced for a single image, with any input shape.
         flat = any(len(p.shape) == 1 for p in outputs)
         self.batch = 1 if flat else image.shape[0] or params.batch
         self._fixed = flat or image.shape[0] is not None

@@ -34,7 +34,7 @@ def own(place: Path, name: str, kind: str) -> Path:
 
 @pytest.mark.parametrize("kind", ["package", "module"])
 @pytest.mark.parametrize("name", PACKAGES)
-def test_what_hides_a_package_of_ours_is_named_in_one_line(tmp_path: Path, name: str, kind: str) -> None:
+def test_a_folder_that_hides_a_package_is_named_in_one_line(tmp_path: Path, name: str, kind: str) -> None:
     path = own(tmp_path, name, kind)
     line = f"winnow cannot import its package {name}: {path} hides it; "
     line += "rename it, run from another folder or start Python with -P"
@@ -68,7 +68,7 @@ def test_the_command_minds_no_current_folder_but_pythonpath(tmp_path: Path) -> N
     assert ended(tmp_path, COMMAND, "--version", PYTHONPATH=str(tmp_path)) == (2, "", said)
 
 
-def test_a_program_beside_such_a_module_is_not_sent_to_another_folder(tmp_path: Path) -> None:
+def test_a_program_next_to_a_hiding_module_gets_no_advice_to_change_folder(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     path = own(tmp_path / "mine", "jobs", "module")
     (tmp_path / "mine/program.py").write_text("import winnow")
@@ -78,7 +78,7 @@ def test_a_program_beside_such_a_module_is_not_sent_to_another_folder(tmp_path: 
     assert said.splitlines()[-1] == f"ImportError: {line}"
 
 
-def test_what_was_imported_before_counts(tmp_path: Path) -> None:
+def test_modules_imported_before_are_checked_as_well(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     path = own(tmp_path / "mine", "conf", "package")
     program = "import sys; sys.path.insert(0, 'mine'); import conf; del sys.path[0]; import winnow"
@@ -92,7 +92,7 @@ def test_a_folder_that_is_no_package_hides_nothing(tmp_path: Path) -> None:
     assert ended(tmp_path, sys.executable, "-c", "import winnow; winnow.load()") == (0, "", "")
 
 
-def test_several_are_named_in_one_line() -> None:
+def test_several_hidden_packages_are_named_in_one_line() -> None:
     line = explain({"conf": Path("/a/conf.py"), "jobs": Path("/b/jobs")})
     assert line == (
         "winnow cannot import its packages conf, jobs: /a/conf.py, /b/jobs hide them; "

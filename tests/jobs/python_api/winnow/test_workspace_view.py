@@ -74,7 +74,7 @@ def test_an_export_is_of_what_the_view_shows(place: Path, tmp_path: Path) -> Non
     assert (tmp_path / "out/frames_default.jsonl").read_text().count("\n") == 4
 
 
-def test_what_cannot_be_done_is_said(place: Path, tmp_path: Path) -> None:
+def test_impossible_requests_to_a_view_are_refused(place: Path, tmp_path: Path) -> None:
     workspace = winnow.open(place)
     with pytest.raises(winnow.UserError, match="there is no workspace at"):
         winnow.open(tmp_path / "nowhere")

@@ -72,7 +72,7 @@ def test_groups_are_those_of_the_index(
     assert found.tolist() == expected.tolist()
 
 
-def test_a_place_with_too_many_pairs_says_so() -> None:
+def test_a_bucket_with_too_many_pairs_is_reported() -> None:
     words = np.arange(64, dtype=np.uint64)
     routed = route(pa.table({"at": np.arange(64), "word": words.view(np.int64)}), 10)
     # All agree in the second band, and in its first part.

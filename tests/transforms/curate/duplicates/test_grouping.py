@@ -56,10 +56,8 @@ def test_members_join_representatives_within_the_distance() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 7), min_size=1, max_size=24), st.integers(0, 2**32), st.sampled_from([0, 6, 10]))
-def test_frames_of_the_same_bytes_share_a_group_whatever_else_is_like_them(
-    shown: list[int], seed: int, hamming: int
-) -> None:
-    # Few pictures, near in hash or equal, some of them unlike all the same; one of two cameras shows one at a time.
+def test_frames_of_the_same_bytes_share_a_group(shown: list[int], seed: int, hamming: int) -> None:
+    # Few images, near in hash or equal, some of them unlike all the same; one of two cameras shows one at a time.
     random = np.random.default_rng(seed)
     words = random.choice(np.array([0, 0, 0b1, 0xFF, 0xFFF0], np.uint64), 8)
     layouts = random.integers(0, 256, (3, 64), np.uint8)[random.integers(0, 3, 8)]
@@ -71,7 +69,7 @@ def test_frames_of_the_same_bytes_share_a_group_whatever_else_is_like_them(
     assert groups.group_by("content_id").agg(pl.col("group_id").n_unique())["group_id"].max() == 1
 
 
-def test_distance_and_confidence() -> None:
+def test_members_of_groups_have_known_distance_and_confidence() -> None:
     rows = group_frames(table([("a", 0, 1, 0), ("a", 1, 1, 0), ("a", 2, 2, 0), ("a", 3, 3, 0b1111)]), NOTHING, BY_HASH)
     found = rows.added.to_pylist()
     assert [r["hamming"] for r in found] == [0, 0, 0, 4]
@@ -108,14 +106,14 @@ def test_new_frames_join_old_groups_whose_ids_stay() -> None:
     assert second.added["group_id"][0] == old["group_id"][0]
 
 
-def test_nothing_new_changes_nothing() -> None:
+def test_grouping_without_new_frames_changes_no_group() -> None:
     frames = table([("a", i, i + 1, i * 7) for i in range(20)])
     old = applied(NOTHING, group_frames(frames, NOTHING, BY_HASH))
     again = group_frames(frames, old, BY_HASH)
     assert (again.added.num_rows, again.removed.num_rows) == (0, 0)
 
 
-def test_where_all_frames_are_gone_so_are_their_rows() -> None:
+def test_a_stream_without_frames_has_no_group_rows() -> None:
     old = applied(NOTHING, group_frames(table([("a", 0, 1, 5), ("a", 1, 2, 5)]), NOTHING, BY_HASH))
     grouping = group_frames(table([]), old, BY_HASH)
     assert (grouping.removed.num_rows, applied(old, grouping).num_rows) == (2, 0)
@@ -151,13 +149,13 @@ def test_a_replaced_representative_frees_its_members() -> None:
 
 
 def seen(frames: list[Frame], layouts: list[list[int]]) -> pa.Table:
-    """Return frames with layouts, of which the two halves of the picture are given."""
+    """Return frames with layouts, of which the two halves of the image are given."""
     cells = np.repeat(np.array(layouts, np.uint8), 32, axis=1).reshape(-1, 8, 8)
     cells[:, ::2, ::2] += 40
     return table(frames).append_column("layout", layout_column(cells.reshape(-1, 64)))
 
 
-def test_what_has_one_hash_and_looks_different_is_no_duplicate() -> None:
+def test_equal_hashes_with_different_layouts_are_no_duplicates() -> None:
     frames = [("a", 0, 1, 0), ("a", 1, 2, 0), ("a", 2, 3, 0), ("b", 0, 4, 1)]
     pictures = seen(frames, [[20, 100], [20, 100], [100, 20], [30, 110]])
     pictures = pictures.set_column(4, "layout", _with_something_in_it(pictures["layout"], 2))
@@ -203,7 +201,7 @@ def test_old_groups_are_verified_too() -> None:
     assert [(r["frame_idx"], r["representative_idx"]) for r in added] == [(1, 1)]
 
 
-def test_no_frames() -> None:
+def test_grouping_no_frames_gives_no_rows() -> None:
     assert grouped([]) == {}
 
 

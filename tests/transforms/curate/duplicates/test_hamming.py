@@ -93,9 +93,7 @@ def clustered(seed: int, n: int, flips: int) -> Words:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 120), st.integers(0, 8), st.integers(0, 12), st.booleans())
-def test_same_as_comparing_everything_with_everything(
-    seed: int, n: int, flips: int, radius: int, in_a_row: bool
-) -> None:
+def test_leaders_equal_those_of_brute_force(seed: int, n: int, flips: int, radius: int, in_a_row: bool) -> None:
     hashes = clustered(seed, n, flips)
     predecessor = np.arange(-1, n - 1) if in_a_row else np.full(n, -1)
     found = join_leaders(hashes, predecessor, NONE, radius)
@@ -120,7 +118,7 @@ def test_verified_as_by_comparing_everything(seed: int, n: int, radius: int, lea
 
 
 def marked(seed: int, n: int) -> Layouts:
-    """Layouts of three pictures, some of them with something in a corner, or in a whole quarter, or noisy."""
+    """Layouts of three images, some of them with something in a corner, or in a whole quarter, or noisy."""
     rng = np.random.default_rng(seed)
     looks = rng.integers(0, 256, (3, 8, 8))[rng.integers(0, 3, n)]
     for k, side in enumerate(rng.integers(0, 4, n).tolist()):
@@ -131,7 +129,7 @@ def marked(seed: int, n: int) -> Layouts:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.integers(0, 4), st.sampled_from([20, 30, 64]))
-def test_marked_pictures_are_found_as_by_comparing_everything(seed: int, n: int, radius: int, reach: int) -> None:
+def test_images_with_corner_overlays_are_found_as_by_brute_force(seed: int, n: int, radius: int, reach: int) -> None:
     hashes, looks = clustered(seed, n, 12), marked(seed, n)
     before, cut = np.arange(-1, n - 1), n // 2
     found = join_leaders(hashes, before, NONE, radius, Verification(looks, 0.95, reach))
@@ -154,7 +152,7 @@ def test_a_logo_is_passed_over_and_something_larger_is_not() -> None:
     assert join_leaders(words, alone, NONE, 6, Verification(looks, 0.95)).tolist() == [0, 1, 2, 3]
 
 
-def test_a_restless_camera_is_compared_with_patience_and_no_more() -> None:
+def test_a_restless_camera_costs_a_bounded_number_of_comparisons() -> None:
     # Words within 2 bits of one another, all in one bucket of three bands; the last layout is that of the first.
     words = np.array([1 << bit for bit in range(12)], np.uint64)
     rng = np.random.default_rng(3)
@@ -167,7 +165,7 @@ def test_a_restless_camera_is_compared_with_patience_and_no_more() -> None:
     assert join_leaders(words, alone, NONE, 10, verify, patience=10).tolist() == list(range(12))
 
 
-def test_agreement_by_hand() -> None:
+def test_agreement_matches_values_computed_by_hand() -> None:
     ramp = np.tile(np.arange(0, 160, 20, dtype=np.uint8), (8, 1))
     same, flat = ramp.copy(), np.full((8, 8), 90, np.uint8)
     one_corner, two_corners = ramp.copy(), ramp.copy()
@@ -185,7 +183,7 @@ def test_agreement_by_hand() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 80), st.integers(1, 79))
-def test_old_leaders_stay(seed: int, n: int, cut: int) -> None:
+def test_representatives_of_old_groups_stay(seed: int, n: int, cut: int) -> None:
     hashes = clustered(seed, n, 4)
     cut = min(cut, n - 1)
     predecessor = np.arange(-1, n - 1)
@@ -205,14 +203,14 @@ def test_every_member_is_within_the_radius_and_leaders_are_apart(radius: int) ->
     assert apart[~np.eye(len(leaders), dtype=bool)].min() > radius
 
 
-def test_no_chains() -> None:
+def test_groups_have_no_chains_of_near_frames() -> None:
     # Each word differs from the next by 4 bits: a chain at radius 6, but the ends are 16 bits apart.
     words = np.array([(1 << (4 * i)) - 1 for i in range(5)], np.uint64)
     leader = join_leaders(words, np.arange(-1, 4), NONE, 6)
     assert leader.tolist() == [0, 0, 2, 2, 4]
 
 
-def test_masks_are_all_ways_to_flip_so_many_bits() -> None:
+def test_flip_masks_enumerate_all_combinations_of_bits() -> None:
     masks, ends = flip_masks(9)
     assert ends.tolist() == [1, 17, 137]
     assert set(masks[17:].tolist()) == {1 << a | 1 << b for a, b in combinations(range(16), 2)}

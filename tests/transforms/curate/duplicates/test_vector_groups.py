@@ -43,9 +43,7 @@ def reference(vectors: Vectors, predecessor: list[int], old: list[int], least: f
 @given(
     st.integers(0, 2**32 - 1), st.integers(1, 90), st.sampled_from([0.05, 0.3, 1.0]), st.booleans(), st.integers(0, 30)
 )
-def test_same_as_comparing_everything_with_everything(
-    seed: int, n: int, spread: float, in_a_row: bool, n_old: int
-) -> None:
+def test_vector_groups_equal_those_of_brute_force(seed: int, n: int, spread: float, in_a_row: bool, n_old: int) -> None:
     vectors = clustered(seed, n, spread)
     predecessor = np.arange(-1, n - 1) if in_a_row else np.full(n, -1)
     old = np.array(reference(vectors[:n_old], predecessor.tolist(), [], 0.8), np.int64)
@@ -65,7 +63,7 @@ def test_every_member_is_near_to_its_leader_and_leaders_are_apart() -> None:
     assert among.max() < 0.9 + 1e-6
 
 
-def test_cells_overlook_next_to_nothing() -> None:
+def test_cells_of_vectors_miss_hardly_any_near_pair() -> None:
     vectors = clustered(2, 6000, 0.08, width=32, centres=900)
     exact = join_nearest(vectors, np.full(6000, -1), NONE, 0.8)
     celled = join_nearest(vectors, np.full(6000, -1), NONE, 0.8, flat=200)

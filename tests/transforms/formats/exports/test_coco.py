@@ -24,7 +24,7 @@ ROWS = pa.table(
 SPLITS = ["val", "train"]
 
 
-def test_there_is_one_file_per_split_with_ids_unique_over_all() -> None:
+def test_coco_exports_have_one_file_per_split_with_unique_ids() -> None:
     files = coco_files(ROWS, SPLITS)
     assert sorted(files) == ["annotations/instances_train.json", "annotations/instances_val.json"]
     train = json.loads(files["annotations/instances_train.json"])

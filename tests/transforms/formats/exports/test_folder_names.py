@@ -13,7 +13,7 @@ PARTS = st.sampled_from(["images", "images_", "Images", "labels__", "train", "ya
     ("stream", "folder"),
     [("yard", "yard"), ("images", "images_"), ("site/LABELS/2", "site/LABELS_/2"), ("trainyard", "trainyard")],
 )
-def test_words_of_layouts_are_written_differently(stream: str, folder: str) -> None:
+def test_stream_folders_avoid_names_of_dataset_layouts(stream: str, folder: str) -> None:
     assert folder_of(stream) == folder
 
 

@@ -11,7 +11,7 @@ from transforms.formats.exports.voc import voc_files
 SPLITS = ["train", "val"]
 
 
-def test_there_is_a_file_per_image_and_a_list_per_split() -> None:
+def test_voc_exports_have_a_file_per_image_and_a_list_per_split() -> None:
     files = voc_files(frames("JPEGImages/"), SPLITS, objects())
     assert sorted(files) == [
         "Annotations/train/a/f_1.xml",

@@ -119,7 +119,7 @@ def test_malformed_run_lengths_are_reported_with_their_location(counts: str) -> 
     assert len(found.frames[0].shapes) == 1
 
 
-def test_what_a_file_declares_is_read() -> None:
+def test_declared_fields_of_a_coco_review_are_read() -> None:
     crowd = {"size": [HEIGHT, WIDTH], "counts": [HEIGHT + 2, 3, WIDTH * HEIGHT - HEIGHT - 5]}
     keypoints = {"bbox": [1, 1, 9, 9], "keypoints": [1, 2, 2], "num_keypoints": 1}
     found = read_review_coco(

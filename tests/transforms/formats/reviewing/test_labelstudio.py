@@ -17,7 +17,7 @@ from tests.transforms.formats.exports.material import (
     with_columns,
 )
 from transforms.formats.exports.objects import mask_of
-from transforms.formats.reviewing.annotators import Policy
+from transforms.formats.reviewing.annotator_policy import Policy
 from transforms.formats.reviewing.labelstudio import labelstudio_files
 from transforms.formats.reviewing.labelstudio_read import read_labelstudio
 from transforms.formats.reviewing.shapes import Returned, ReviewFileError
@@ -147,7 +147,7 @@ def test_relations_choices_and_missing_meta_are_read() -> None:
     assert result[-1] == {"type": "relation", "from_id": f"{2:032x}", "to_id": ID, "labels": ["holds"]}
 
 
-def test_what_counts_of_several_people() -> None:
+def test_policies_combine_annotations_of_several_people() -> None:
     def of(who: str, hour: int, *lefts: float) -> dict[str, Any]:
         values = [{"x": x, "y": 10, "width": 20, "height": 20, "rectanglelabels": ["person"]} for x in lefts]
         regions = [region(name=f"{who}{at}", value=value) for at, value in enumerate(values)]

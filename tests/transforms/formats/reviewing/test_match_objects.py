@@ -105,7 +105,7 @@ def test_a_second_review_builds_on_the_first() -> None:
     ]
 
 
-def test_who_approves_what_another_has_drawn_is_not_its_author() -> None:
+def test_approving_an_object_keeps_its_author() -> None:
     drawn = annotation(7, "cam", 3, "cat", 1.0, 1, 1, 5, 5, source="review")
     added = {**drawn, "decision": "add", "reviewer": "ada", "author": "ada"}
     corrected = {**known().shown[A], "bbox_x": 12.0, "decision": "correct", "reviewer": "ada", "author": "ada"}
@@ -207,7 +207,7 @@ def test_numbers_are_believed_only_with_a_shape_that_overlaps() -> None:
     found = said(moved, ReviewedShape("person", (10, 5, 20, 10), numbered_id=B))
     assert [o["annotation_id"] for o in found["correct"]] == [B]
     assert [(o["annotation_id"], o["track_id"]) for o in found["approve"]] == [(A, 4)]
-    # Without any number as well; what is nowhere near is new, whatever its number.
+    # Without any number as well; what is nowhere near is new, with any number.
     assert [o["annotation_id"] for o in said(stayed)["approve"]] == [A]
     found = said(ReviewedShape("person", (50, 45, 20, 10), numbered_id=A))
     assert (len(found["add"]), len(found["reject"]), found["add"][0]["track_id"]) == (1, 2, None)
@@ -236,7 +236,7 @@ def test_attributes_and_relations_are_kept() -> None:
     assert found["correct"][0]["attributes"] == f'{{"relations": [{{"to": "{found["add"][0]["annotation_id"]}"}}]}}'
 
 
-def test_what_differs_is_a_change() -> None:
+def test_frames_with_other_shapes_or_tags_are_changed() -> None:
     shown = known().shown
     back = tuple(
         ReviewedShape(o["category"], (o["bbox_x"], o["bbox_y"], o["bbox_w"], o["bbox_h"]), n) for n, o in shown.items()

@@ -19,7 +19,7 @@ HASH = "0123456789abcdef" * 4
 
 @settings(deadline=None)
 @given(st.text("abc /.-_=ü%", min_size=1, max_size=12), st.integers(0, 10**12))
-def test_picture_names_round_trip(stream: str, number: int) -> None:
+def test_image_names_round_trip(stream: str, number: int) -> None:
     found = parse_name(picture_name(stream, number, HASH, ".png"))
     assert found == PictureName(stream, number, HASH[:HASH_DIGITS])
 
@@ -33,7 +33,7 @@ def test_picture_names_round_trip(stream: str, number: int) -> None:
         ("00000007-0123456789abcdef.JPG", ""),
     ],
 )
-def test_picture_names_are_parsed_with_any_prefix(name: str, folder: str) -> None:
+def test_image_names_are_parsed_with_any_prefix(name: str, folder: str) -> None:
     assert parse_name(name) == PictureName(folder, 7, "0123456789abcdef")
 
 
@@ -47,7 +47,7 @@ def test_boxes_are_equal_within_rounding_of_tools() -> None:
     assert not same_box((10, 20, 30, 40), (10, 20, 30, 40.5))
 
 
-def test_turns_are_equal_the_shorter_way_round() -> None:
+def test_rotations_are_compared_modulo_360_degrees() -> None:
     assert same_turn(None, 359.95)
     assert same_turn(360, 0)
     assert not same_turn(0, 180)

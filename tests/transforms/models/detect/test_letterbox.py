@@ -22,7 +22,9 @@ from transforms.models.detect.letterbox import PAD, letterbox, non_max_suppressi
         ((10, 10), True, (0, 0, 64, 64)),
     ],
 )
-def test_letterbox(shape: tuple[int, int], centred: bool, inner: tuple[int, int, int, int]) -> None:
+def test_the_letterbox_has_known_values(
+    shape: tuple[int, int], centred: bool, inner: tuple[int, int, int, int]
+) -> None:
     canvas, fit = letterbox(np.zeros((*shape, 3), np.uint8), (64, 64), centred)
     left, top, width, height = inner
     expected = np.full((64, 64, 3), PAD, np.uint8)

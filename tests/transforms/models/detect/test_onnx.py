@@ -72,7 +72,7 @@ def test_too_few_names_are_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("n", [2, 4])
-def test_there_is_a_name_for_each_class_of_the_graph(tmp_path: Path, n: int) -> None:
+def test_an_onnx_model_needs_a_name_for_each_class(tmp_path: Path, n: int) -> None:
     path = write_yolox(tmp_path / "y.onnx", 3)
     assert OnnxDetector(path, OnnxParams(LIMITS, names=("a", "b", "c"))).names == ("a", "b", "c")
     with pytest.raises(ModelError, match=rf"expected 3 names, .*; annotate\.names has {n}; set annotate\.names"):
