@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,21 +35,21 @@ def touch(folder: Path, *names: str) -> Path:
     return folder
 
 
-def listed(store: Store, *inputs: Path, allow_missing: bool = False, **params: object) -> list[StreamFiles]:
+def listed(store: Store, *inputs: Path, allow_missing: bool = False, **params: Any) -> list[StreamFiles]:
     overrides = IngestOverrides(allow_missing=allow_missing)
-    return catalogue([str(i) for i in inputs], IngestParams(**params), overrides, store)  # type: ignore[arg-type]
+    return catalogue([str(i) for i in inputs], IngestParams(**params), overrides, store)
 
 
-def problem(store: Store, *inputs: Path, **params: object) -> str:
+def problem(store: Store, *inputs: Path, **params: Any) -> str:
     with pytest.raises(UserError) as caught:
         listed(store, *inputs, **params)
     (found,) = caught.value.problems
     return str(found)
 
 
-def run_over(store: Store, *inputs: Path, **params: object) -> dict[str, list[int]]:
+def run_over(store: Store, *inputs: Path, **params: Any) -> dict[str, list[int]]:
     """List inputs, record it as a run does, and return the frame numbers of each stream."""
-    found = listed(store, *inputs, **params)  # type: ignore[arg-type]
+    found = listed(store, *inputs, **params)
     record(found, store, "job")
     return {stream.stream_id: stream.frame_idx.tolist() for stream in found}
 

@@ -274,7 +274,7 @@ def test_the_time_is_the_listed_one_or_that_of_the_exif_data(tmp_path: Path) -> 
     paths = [tmp_path / f"{n}.jpg" for n in range(3)]
     for path, data in zip(paths, (exif, exif, Image.Exif()), strict=True):
         Image.new("L", (64, 48), 99).save(path, exif=data)
-    times = {"t_ns": [None, 17, None], "time_source": [None, "name", None]}
+    times: dict[str, list[Any]] = {"t_ns": [None, 17, None], "time_source": [None, "name", None]}
     found = measured(block(paths, **times))["frames"]
     assert [(row["t_ns"], row["time_source"]) for row in found] == [
         (1705314647 * 10**9, "exif"),
