@@ -16,6 +16,7 @@ from schemas.annotations import (
 )
 from schemas.declaration import FRAME_KEY, Column, SchemaMismatchError, Table
 from schemas.frames import FRAMES, LISTING, STREAMS
+from schemas.imports import IMPORTS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
 from schemas.models import MODELS
 from schemas.ops import HEADS, JOURNAL, QUARANTINE, RELEASES, RUNS, SCOPES, SELECTIONS, SPLITS, STAGE_RUNS
@@ -49,6 +50,7 @@ ALL: tuple[Table, ...] = (
     ESCALATED,
     ESCALATIONS,
     REVIEWS,
+    IMPORTS,
     SELECTIONS,
     SPLITS,
     QUARANTINE,
@@ -85,6 +87,7 @@ __all__ = [
     "FRAME_KEY",
     "HEADS",
     "IDLE",
+    "IMPORTS",
     "JOURNAL",
     "LISTING",
     "MASKS",

@@ -129,3 +129,10 @@ def decided(returned: Iterable[Returned], known: Mapping[str, Known]) -> dict[st
         assert about.content_hash.startswith(name.hash)
         found[about.stream_id] = decide(about, frame, "bo")
     return found
+
+
+def decided_as_new(returned: Iterable[Returned]) -> list[Decided]:
+    """Return what an import makes of each frame, in the order of `frames`: everything on it is new."""
+    keys = ("stream_id", "frame_idx", "content_hash", "width", "height")
+    bare = [Known(**{name: frame[name] for name in keys}) for frame in frames().to_pylist()]
+    return [decide(about, frame, "bo", "import:bo") for about, frame in zip(bare, returned, strict=True)]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+import schemas
 from jobs.analysis import charts
 from jobs.analysis.coco_input import read_detections, read_ground_truth
 from jobs.analysis.pages import render_page
@@ -18,7 +19,7 @@ from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from jobs.core.plain_values import finite
 from jobs.datasets.export_objects import are_known
-from jobs.views import final_objects
+from jobs.views import final_objects, imported_labels
 from jobs.views.view import View
 from schemas import FRAME_KEY
 from transforms.assess.detection_scores import Scores, score
@@ -93,7 +94,7 @@ def evaluate_view(view: View, truth: Path, kind: IouType, min_score: float, as_f
         raise UserError("there are no annotations; make some with `winnow run --profile annotate`")
     images, matching = _match(view, document)
     matching = replace(matching, unreviewed=_unreviewed(view, document))
-    rows = _annotations(view, images, kind, "annotations" if as_found else final_objects.NAME)
+    rows = _annotations(view, images, kind, schemas.ANNOTATIONS.name if as_found else final_objects.NAME)
     ids = _category_ids([c["name"] for c in document["categories"]], rows["category"].unique().to_list())
     ids = {name: document["categories"][at]["id"] for name, at in ids.items()}
     known = pl.Series([name in ids for name in rows["category"].to_list()], dtype=pl.Boolean)
@@ -155,7 +156,8 @@ def _result(
 
 def _match(view: View, truth: Mapping[str, Any]) -> tuple[pl.DataFrame, Matching]:
     """Return the annotated frames that are images of the ground truth, with `image_id`, and what was not matched."""
-    annotated = view.lazy("annotated").select(*FRAME_KEY, seen=pl.lit(True))
+    frames_of = [view.lazy("annotated"), view.lazy(final_objects.REVIEWED), imported_labels.frames(view.lazy)]
+    annotated = pl.concat([rows.select(FRAME_KEY) for rows in frames_of]).unique().with_columns(seen=pl.lit(True))
     columns = [*FRAME_KEY, "uri", "width", "height", "content_hash"]
     frames = view.lazy("frames").select(columns).join(annotated, on=FRAME_KEY, how="left")
     names = pl.DataFrame(
@@ -238,7 +240,11 @@ def _refuse_sizes(matched: pl.DataFrame) -> None:
 
 def _annotations(view: View, images: pl.DataFrame, kind: IouType, table: str) -> pl.DataFrame:
     names = ["annotation_id", *FRAME_KEY, "category", "score", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "mask_rle"]
-    rows = view.lazy(table).select(names).collect()
+    found = view.lazy(table).select(*names, "source")
+    if table == schemas.ANNOTATIONS.name:
+        # What was imported is no finding of a model.
+        found = found.filter(~pl.col("source").str.starts_with(imported_labels.PREFIX))
+    rows = found.drop("source").collect()
     if kind == "segm":
         rows = rows.filter(pl.col("mask_rle").is_not_null())
     sizes = view.lazy("frames").select(*FRAME_KEY, "width", "height").collect()

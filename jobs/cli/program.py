@@ -23,7 +23,19 @@ _COMMANDS = (
     "doctor",
     "serve-models",
 )
-_GROUPS = ("inspect", "gateway", "schedule", "job", "release", "review", "evaluate", "profiles", "models", "tables")
+_GROUPS = (
+    "inspect",
+    "gateway",
+    "schedule",
+    "job",
+    "release",
+    "review",
+    "labels",
+    "evaluate",
+    "profiles",
+    "models",
+    "tables",
+)
 _ELSEWHERE = {"select": "select_frames", "inspect": "inspection"}
 """Modules that are not called as their command is, since the standard library or Python has that name."""
 

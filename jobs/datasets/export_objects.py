@@ -13,7 +13,7 @@ from conf.model_catalogue import restriction_of
 from conf.stages import STAGES
 from jobs.core.errors import UserError
 from jobs.models.weights_store import Licence, licence_of
-from jobs.views import final_objects
+from jobs.views import final_objects, imported_labels
 from jobs.views.categories import categories_of, params_of
 from jobs.views.view import View
 from schemas import FRAME_KEY
@@ -21,9 +21,9 @@ from transforms.formats.exports.objects import Objects
 
 
 def are_known(view: View) -> bool:
-    """Say whether a view shows annotations at all, be they none: of models, or drawn by people."""
+    """Say whether a view shows annotations at all, be they none: of models, drawn by people, or imported."""
     by_models = any(table.written_by in view.selection.keys for table in schemas.OBJECTS_OF.values())
-    return by_models or view.lazy("reviews").head(1).collect().height > 0
+    return by_models or any(view.lazy(name).head(1).collect().height for name in ("reviews", schemas.IMPORTS.name))
 
 
 def objects_of(view: View, frames: pa.Table, min_score: float | None) -> Objects:
@@ -129,13 +129,16 @@ def _reviewing_models(view: View, frames: pa.Table) -> list[dict[str, Any]]:
 def review_counts(view: View, frames: pa.Table) -> dict[str, int]:
     """Return how many of some frames a person has reviewed, and how many neither a person nor a detector has.
 
+    Imported ground truth counts as reviewed, and imported suggestions as found by a detector.
+
     Frames that no detector was run on, but to which objects were carried, are counted apart: whether there is more on
     them is not known.
     """
     wanted = pl.DataFrame(frames.select(FRAME_KEY)).lazy()
     people = view.lazy(final_objects.REVIEWED).select(FRAME_KEY).join(wanted, on=FRAME_KEY, how="semi").collect()
     models = view.lazy("annotated").select(FRAME_KEY).join(wanted, on=FRAME_KEY, how="semi").collect()
-    seen = pl.concat([people, models]).unique()
+    labelled = imported_labels.frames(view.lazy).select(FRAME_KEY).join(wanted, on=FRAME_KEY, how="semi").collect()
+    seen = pl.concat([people, models, labelled]).unique()
     carried = view.lazy("propagated").filter(pl.col("n_propagated") > 0).select(FRAME_KEY)
     carried_to = carried.join(wanted, on=FRAME_KEY, how="semi").collect().join(seen, on=FRAME_KEY, how="anti")
     counts = {"reviewed": people.height, "not_annotated": frames.num_rows - seen.height - carried_to.height}

@@ -67,11 +67,11 @@ def compare(old: pl.DataFrame, new: pl.DataFrame) -> dict[str, Any]:
 
 def reviewed_frames(view: View, before: View | None = None) -> dict[str, int]:
     """Return how many frames each person has reviewed, with what they show; those since `before` alone, if given."""
-    picture = [*FRAME_KEY, "content_hash"]
-    seen = view.lazy("reviews").filter(decision="seen").select(*picture, "reviewer")
-    found = seen.join(view.lazy(final_objects.REVIEWED), on=picture, how="semi")
+    found = view.lazy(final_objects.REVIEWED)
     if before is not None:
-        found = found.join(before.lazy(final_objects.REVIEWED), on=picture, how="anti")
+        # What was imported, and reviewed by a person since, is reviewed by that person.
+        reviewed = [*FRAME_KEY, "content_hash", "reviewer"]
+        found = found.join(before.lazy(final_objects.REVIEWED), on=reviewed, how="anti")
     return dict(found.group_by("reviewer").len().sort("reviewer").collect().iter_rows())
 
 

@@ -220,7 +220,9 @@ def _known(matched: Sequence[tuple[Returned, Row]], view: View) -> list[Known]:
     shapes = [shape for frame, _ in matched for shape in frame.shapes]
     named = sorted({name for s in shapes for name in (s.annotation_id, s.numbered_id) if name})
     columns = list(schemas.OBJECT_COLUMNS)
-    shown = view.lazy(final_objects.BY_MODELS).select(columns).join(wanted, on=FRAME_KEY, how="semi")
+    # Imported labels have what models do not: turned boxes, polygons, attributes.
+    shown = view.lazy(final_objects.BY_MODELS).select(*columns, *schemas.COLUMNS_BY_PEOPLE)
+    shown = shown.join(wanted, on=FRAME_KEY, how="semi")
     ever = pl.concat([view.lazy(name).select(columns) for name in ("annotations_all", "propagations_all")])
     found = ever.filter(pl.col("annotation_id").is_in(named))
     reviews = view.lazy("reviews")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,15 @@ from jobs.models import transformers
 from jobs.models.weights_store import Licence, Weights, licence_of, notice, resolve
 from transforms.models.detect.annotator import Exported, MotionAnnotator, annotate_exported, annotate_with
 from transforms.models.detect.category_names import read_names
+from transforms.models.detect.chosen_classes import ChosenClasses, annotate_chosen
 from transforms.models.detect.detections import Thresholds
 from transforms.models.detect.layouts import LayoutName, UnknownLayoutError
 from transforms.models.detect.motion_boxes import MotionDetector
 from transforms.models.detect.onnx import OnnxParams
 from transforms.models.inference import ModelError
 
+NAMES = "annotate.names"
+_SHOWN = 5
 _LAYOUTS: dict[str, LayoutName | None] = {
     "auto": None,
     "yolox": "yolox",
@@ -57,11 +61,22 @@ def annotate_stage(config: PipelineConfig) -> Stage:
         runnable = transformers.detector(config)
         params = _params(config, detector, runnable.names, runnable.weights, runnable.licence)
         stage = _stage(detector, params)
+        if given.classes:
+            return _of_classes(stage, runnable.detector, runnable.spec)
         return stage.made_by(partial(annotate_with, runnable.detector, runnable.spec, stage.key))
     chosen = choose(config)
     params = _params(config, detector, chosen.names, chosen.weights, chosen.licence)
     stage = _stage(detector, params)
+    if given.classes:
+        return _of_classes(stage, Exported.load, chosen.exported)
     return stage.made_by(partial(annotate_exported, chosen.exported, stage.key))
+
+
+def _of_classes(stage: Stage, load: Callable[[Any, int], Any], spec: Any) -> Stage:
+    """Return a stage that runs a detector of which some classes count: those among its names."""
+    # Without a choice, the code and the parameters are what they were before there was one.
+    stage = replace(stage, code=(*stage.code, ChosenClasses))
+    return stage.made_by(partial(annotate_chosen, load, spec, tuple(stage.params[NAMES]), stage.key))
 
 
 def detector_stage(spec: StageSpec, config: PipelineConfig, upstream: tuple[Stage, ...], rule: Rule | None) -> Stage:
@@ -96,13 +111,28 @@ def _params(
 ) -> dict[str, Any]:
     params = {name: value for section in detector.params for name, value in section.of(config).items()}
     # The licence is what the file itself says, for the manifests of exports.
-    said = {"names": list(names), "weights_hash": weights.sha256, "licence": licence}
+    said = {"names": _chosen(config, names), "weights_hash": weights.sha256, "licence": licence}
     return params | {f"annotate.{name}": value for name, value in said.items()}
+
+
+def _chosen(config: PipelineConfig, names: Sequence[str]) -> list[str]:
+    """Return the classes that count, in the order of the detector. Raises `UserError` with all that it has not."""
+    wanted = config.annotate.classes
+    folded = {name.casefold(): name for name in reversed(names)}
+    problems = []
+    for name in (name for name in wanted if name not in names):
+        near = get_close_matches(name.casefold(), folded, 1)
+        hint = f"the nearest is {folded[near[0]]!r}" if near else f"it has {', '.join(names[:_SHOWN])}"
+        more = ", …" if not near and len(names) > _SHOWN else ""
+        problems.append(f"annotate.classes: {config.annotate.detector} has no class {name!r}; {hint}{more}")
+    if problems:
+        raise UserError(problems)
+    return [name for name in names if name in wanted] if wanted else list(names)
 
 
 def _motion_stage(config: PipelineConfig, detector: DetectorSpec) -> Stage:
     given = config.annotate
-    wrong = [name for name in ("weights", "names", "prompts") if getattr(given, name)]
+    wrong = [name for name in ("weights", "names", "prompts", "classes") if getattr(given, name)]
     if wrong:
         raise UserError(
             [f"annotate.{name}={getattr(given, name)}: the detector {given.detector} has none" for name in wrong]

@@ -12,6 +12,7 @@ import polars as pl
 
 import schemas
 from conf.stages import STAGES
+from jobs.views import imported_labels
 from schemas import FRAME_KEY
 
 NAME = "objects"
@@ -38,27 +39,34 @@ Tables = Callable[[str], pl.LazyFrame]
 def final_objects(table: Tables) -> pl.LazyFrame:
     """Return the objects that exports and scores read, in `COLUMNS`.
 
-    On a frame that a person has reviewed, they are what that person left; on others, what `objects_by_models` has. A
-    review of another image than the frame shows now does not count.
+    On a frame that a person has reviewed, they are what that person left; on one with imported ground truth, that; on
+    others, what `objects_by_models` has. A review of another image than the frame shows now does not count.
     """
     reviewed = table(REVIEWED)
     reviews = table("reviews").filter(pl.col("decision").is_in(HUMAN))
     by_people = reviews.join(reviewed, on=_PICTURE, how="semi").select(COLUMNS)
-    return pl.concat([by_people, table(BY_MODELS).join(reviewed, on=FRAME_KEY, how="anti")])
+    of_import = reviewed.select(*_PICTURE, source="reviewer")
+    imported = imported_labels.objects(table).join(of_import, on=[*_PICTURE, "source"], how="semi")
+    imported = _of_imports(imported, decision=pl.lit("approve"), reviewer=pl.col("source"))
+    return pl.concat([by_people, imported, table(BY_MODELS).join(reviewed, on=FRAME_KEY, how="anti")])
 
 
 def objects_by_models(table: Tables) -> pl.LazyFrame:
     """Return what models found, in `COLUMNS`: the larger model where frames were routed to it, else the first one.
 
-    That is without what a vision language model dropped, and under the categories that it gave.
+    That is without what a vision language model dropped, and under the categories that it gave. On a frame for which
+    labels were imported, these stand in place of what models found.
     """
     now = ["input_id", *FRAME_KEY]
     columns = list(schemas.OBJECT_COLUMNS)
-    found = table("annotations").select(columns)
+    labelled = imported_labels.frames(table).select(FRAME_KEY)
+    of_model = ~pl.col("source").str.starts_with(imported_labels.PREFIX)
+    found = table("annotations").filter(of_model).select(columns).join(labelled, on=FRAME_KEY, how="anti")
     for stage, route in _INSTEAD.items():
         routed = table("routing").filter(route=route)
         frames = table(f"annotated:{stage}").join(table("frames").select(now), on=now, how="semi")
         frames = frames.join(routed, on=FRAME_KEY, how="semi").select(FRAME_KEY)
+        frames = frames.join(labelled, on=FRAME_KEY, how="anti")
         instead = table(f"annotations:{stage}").select(columns).join(frames, on=FRAME_KEY, how="semi")
         found = pl.concat([found.join(frames, on=FRAME_KEY, how="anti"), instead])
     verdicts = (
@@ -70,19 +78,34 @@ def objects_by_models(table: Tables) -> pl.LazyFrame:
         .select("annotation_id", "reviewer", decision="verdict", other="category")
     )
     relabelled = pl.when(pl.col("decision") == "relabel").then(pl.col("other")).otherwise(pl.col("category"))
-    return (
+    by_models = (
         found.join(verdicts, on="annotation_id", how="left")
         .filter(pl.col("decision").ne_missing("drop"))
         .with_columns(category=relabelled, **_BY_PEOPLE)
         .select(COLUMNS)
     )
+    nobody = pl.lit(None, pl.String)
+    return pl.concat([by_models, _of_imports(imported_labels.objects(table), decision=nobody, reviewer=nobody)])
+
+
+def _of_imports(rows: pl.LazyFrame, decision: pl.Expr, reviewer: pl.Expr) -> pl.LazyFrame:
+    """Return rows of `imports` in `COLUMNS`."""
+    nothing = pl.lit(None, pl.String)
+    return rows.with_columns(decision=decision, reviewer=reviewer, author=nothing, weights_hash=nothing).select(COLUMNS)
 
 
 def reviewed_frames(table: Tables) -> pl.LazyFrame:
-    """Return the frames that a person has reviewed with the image that they show now: key and `content_hash`."""
+    """Return the frames of which it is known what is on the image that they show now.
+
+    That is, those that a person has reviewed, and those with imported ground truth: key, `content_hash` and `reviewer`,
+    which is `import:NAME` where no person has.
+    """
     shown = table("frames").select(_PICTURE)
-    reviewed = table("reviews").filter(pl.col("decision") == "seen").select(_PICTURE)
-    return reviewed.join(shown, on=_PICTURE, how="semi")
+    reviewed = table("reviews").filter(pl.col("decision") == "seen").select(*_PICTURE, "reviewer")
+    reviewed = reviewed.join(shown, on=_PICTURE, how="semi")
+    labelled = imported_labels.frames(table).filter(role=imported_labels.GROUND_TRUTH)
+    labelled = labelled.join(reviewed, on=_PICTURE, how="anti").unique(_PICTURE)
+    return pl.concat([reviewed, labelled.select(*_PICTURE, reviewer="source")])
 
 
 VIEWS: Mapping[str, Callable[[Tables], pl.LazyFrame]] = {

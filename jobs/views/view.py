@@ -18,7 +18,15 @@ from jobs.records.journal import events, journaled_jobs
 from jobs.storage.paths import Place
 from jobs.storage.store import Snapshot, Store
 from jobs.storage.workspace import Workspace
-from jobs.views import annotations_view, curated_view, final_objects, relations, result, snapshot_spec
+from jobs.views import (
+    annotations_view,
+    curated_view,
+    final_objects,
+    imported_labels,
+    relations,
+    result,
+    snapshot_spec,
+)
 from jobs.views.relations import Relations
 from jobs.views.row_filter_sql import SELECTED_KEYS, RowFilter
 from jobs.views.snapshot_spec import Selection
@@ -49,7 +57,7 @@ class View:
 
     - `NAME_all`: all rows of a table, of every configuration that was ever run;
     - `curated`: one row per frame with the columns of every per-frame table;
-    - `annotations`: detections with their masks and tracks, propagated objects and texts;
+    - `annotations`: detections with their masks and tracks, propagated objects, texts and imported labels;
     - `objects`: annotations as vision language models and reviewers corrected them, which exports and scores read;
       `objects_by_models` is the same without reviews, `reviewed_frames` has the frames that a person has reviewed;
     - `journal`: the events of all runs;
@@ -119,7 +127,8 @@ class View:
         if is_all or not table.has_stage_key:
             return self._open(table).lazy()
         if name == annotations_view.NAME:
-            return annotations_view.all_annotations(self._selected, self.selection.keys)
+            imported = imported_labels.objects(self.lazy)
+            return annotations_view.all_annotations(self._selected, self.selection.keys, imported)
         return self._selected(table, stage)
 
     def _selected(self, table: schemas.Table, stage: str = "") -> pl.LazyFrame:

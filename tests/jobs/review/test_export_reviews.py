@@ -62,7 +62,9 @@ def test_frames_that_were_not_annotated_can_be_drawn_on(tmp_path: Path, engine: 
     assert said(winnow(*asked, "--category", "person", "--json"))["frames"] == 2
     document = json.loads((tmp_path / "out/annotations.json").read_text())
     assert [c["name"] for c in document["categories"]] == ["person"]
-    document["annotations"] = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 30, 40]}]
+    document["annotations"] = [
+        {"id": 1, "image_id": document["images"][0]["id"], "category_id": 1, "bbox": [1, 2, 30, 40]}
+    ]
     (tmp_path / "out/annotations.json").write_text(json.dumps(document))
     back = ("review", "import", tmp_path / "out/annotations.json", "-w", bare.root, "--reviewer", "ada")
     assert said(winnow(*back, "--category", "person", "--json"))["add"] == 1

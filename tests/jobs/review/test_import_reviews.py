@@ -303,7 +303,11 @@ def test_a_category_keeps_its_number_whenever_others_were_drawn(place: Path, tmp
     for number, (name, drawn) in enumerate((("zebra", None), ("ibex", "2020-01-01T00:00:00Z"))):
         out = sent(place, "coco", f"frame_idx = {number}")
         document = json.loads((out / "annotations.json").read_text())
-        document |= {"annotations": [{"id": 7, "image_id": 1, "category_id": 9, "bbox": [1, 2, 30, 40]}]}
+        document |= {
+            "annotations": [
+                {"id": 7, "image_id": document["images"][0]["id"], "category_id": 9, "bbox": [1, 2, 30, 40]}
+            ]
+        }
         document["categories"].append({"id": 9, "name": name})
         document["info"] = {"date_created": drawn}
         (out / "annotations.json").write_text(json.dumps(document))
@@ -317,7 +321,9 @@ def test_exports_read_what_people_left(place: Path, tmp_path: Path) -> None:
     workspace = Workspace.at(place / "tables")
     out = sent(place, "coco", f"frame_idx in (1, {EMPTY})")
     document = json.loads((out / "annotations.json").read_text())
-    document["annotations"] = [{"id": 7, "image_id": 1, "category_id": 3, "bbox": [1, 2, 30, 40]}]
+    document["annotations"] = [
+        {"id": 7, "image_id": document["images"][0]["id"], "category_id": 3, "bbox": [1, 2, 30, 40]}
+    ]
     document["categories"].append({"id": 3, "name": "zebra"})
     (out / "annotations.json").write_text(json.dumps(document))
     brought(place, out / "annotations.json", "--reviewer", "ada", "--category", "zebra")

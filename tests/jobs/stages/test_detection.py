@@ -339,3 +339,33 @@ def test_coco_photos_score_as_under_the_published_steps(workspace: Workspace, re
     assert (found.n_images, found.n_truth) == (128, 929)
     assert found.scores.metrics["AP"] == pytest.approx(0.33398, abs=0.005)
     assert found.scores.metrics["AP50"] == pytest.approx(0.51398, abs=0.005)
+
+
+def test_classes_of_the_detector_are_chosen_by_name(weights: Path) -> None:
+    def stage(*more: str) -> Any:
+        return annotate_stage(load(settings=asked(weights, *more)).config)
+
+    every, red, both = stage(), stage("annotate.classes=[red]"), stage("annotate.classes=[red, cat]")
+    assert len({every.key, red.key, both.key}) == 3
+    assert [each.params["annotate.names"] for each in (every, red, both)] == [["cat", "red"], ["red"], ["cat", "red"]]
+    with pytest.raises(UserError) as refused:
+        stage("annotate.classes=[Red, lorry, cat]")
+    assert refused.value.problems == [
+        "annotate.classes: onnx has no class 'Red'; the nearest is 'red'",
+        "annotate.classes: onnx has no class 'lorry'; it has cat, red",
+    ]
+    with pytest.raises(UserError, match=r"annotate\.classes=.*: the detector motion has none"):
+        annotate_stage(load(settings=["annotate.classes=[red]"]).config)
+
+
+def test_only_objects_of_the_chosen_classes_are_recorded(tmp_path: Path, weights: Path, engine: Engine) -> None:
+    folder = write_stream(tmp_path / "data/yard", range(4))
+    workspace = Workspace.at(tmp_path / "tables")
+    with held_at_hand():
+        go(workspace, folder, settings=asked(weights, "annotate.classes=[red]"))
+        assert objects(workspace)["category"].to_list() == ["red"] * 3
+        assert rows(workspace, schemas.CATEGORIES)["category"].to_list() == ["red"]
+        record = go(workspace, folder, settings=asked(weights, "annotate.classes=[cat]"))
+    assert computed(record)["annotate"] == 4
+    assert not objects(workspace).height
+    assert rows(workspace, schemas.ANNOTATED)["n_objects"].to_list() == [0] * 4

@@ -8,9 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from blake3 import blake3
 
 from transforms.formats.exports.objects import Objects, attributes_of, box_of, polygons_of, run_lengths
 
+ID_BITS = 53
 _DIGITS = 2
 _BESIDE = ("track_id", "text")
 
@@ -18,25 +20,31 @@ _BESIDE = ("track_id", "text")
 def coco_files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = None) -> dict[str, bytes]:
     """Return one `annotations/instances_SPLIT.json` per split, also for empty splits.
 
-    Image ids count from 1 in the order of the rows, over all splits, so that they do not depend on how a set is split;
-    annotation ids likewise, and `winnow_id` is the id in the tables. Category ids count from 1 in the order of the
+    Ids of images and annotations depend on the frame and on the object alone (`stable_ids`), not on what else is
+    exported, nor on how it is split; `winnow_id` is the id in the tables. Category ids count from 1 in the order of the
     categories, all of which are listed in each file. Frames without annotations are included as negatives. `stream_id`
     and `frame_idx` are added to each image. Boxes are left, top, width, height in pixels, before they are turned by
     `attributes.rotation`, degrees clockwise about the centre, as CVAT has it. What COCO has no field for is in
     `attributes` too, which tools keep that drop unknown fields. A mask is run lengths, or the polygons of a person.
     """
     there = objects or Objects.none()
-    numbered = rows.append_column("id", pa.array(range(1, rows.num_rows + 1), pa.int64()))
+    names = ("stream_id", "frame_idx")
+    frames = zip(*(rows[name].to_pylist() for name in names), strict=True)
+    numbers = stable_ids([f"{stream}\x1f{number}" for stream, number in frames])
+    numbered = rows.append_column("id", pa.array(numbers, pa.int64())).append_column(
+        "at", pa.array(range(rows.num_rows))
+    )
     columns = ["id", "file_name", "width", "height", "stream_id", "frame_idx"]
     categories = [{"id": at, "name": name, "supercategory": ""} for at, name in enumerate(there.categories, 1)]
-    first = _first_ids(there, rows.num_rows)
+    numbers_of = _ids_of_objects(there, rows.num_rows)
     files = {}
     for split in sorted(splits):
-        images = numbered.filter(pc.equal(numbered["split"], split)).select(columns).to_pylist()
+        mine = numbered.filter(pc.equal(numbered["split"], split))
+        images = mine.select(columns).to_pylist()
         annotations = [
-            _annotation(each, first[image["id"] - 1] + at, image)
-            for image in images
-            for at, each in enumerate(there.of(image["id"] - 1))
+            _annotation(each, number, image)
+            for image, at in zip(images, mine["at"].to_pylist(), strict=True)
+            for each, number in zip(there.of(at), numbers_of[at], strict=True)
         ]
         document: dict[str, Any] = {
             "info": {"description": f"frames curated by Winnow, split {split}"},
@@ -49,13 +57,32 @@ def coco_files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = 
     return files
 
 
-def _first_ids(objects: Objects, n_frames: int) -> list[int]:
-    """Return the id of the first annotation of each frame."""
-    first, taken = [], 1
-    for row in range(n_frames):
-        first.append(taken)
-        taken += len(objects.of(row))
-    return first
+def stable_ids(texts: Sequence[str]) -> list[int]:
+    """Return a number for each of N different texts, from 1 to 2**53 - 1, which floats and JavaScript hold exactly.
+
+    It is a hash of the text. Of texts with equal hashes, of which there are one pair in a million sets of 100,000, the
+    first one in the alphabet has it, and the others that of the text with a number.
+    """
+    taken: dict[int, str] = {}
+    for text in sorted(texts):
+        number, tries = _hashed(text), 0
+        while not number or number in taken:
+            tries += 1
+            number = _hashed(f"{text}\x1f{tries}")
+        taken[number] = text
+    ids = {text: number for number, text in taken.items()}
+    return [ids[text] for text in texts]
+
+
+def _hashed(text: str) -> int:
+    return int.from_bytes(blake3(text.encode("utf-8", "surrogatepass")).digest(8), "big") >> (64 - ID_BITS)
+
+
+def _ids_of_objects(objects: Objects, n_frames: int) -> list[list[int]]:
+    """Return the ids of the annotations of each frame."""
+    names = [[str(each["annotation_id"]) for each in objects.of(row)] for row in range(n_frames)]
+    ids = iter(stable_ids([name for some in names for name in some]))
+    return [[next(ids) for _ in some] for some in names]
 
 
 def _annotation(each: dict[str, Any], number: int, image: dict[str, Any]) -> dict[str, Any]:

@@ -75,6 +75,7 @@ class _Annotation(_Loose):
     keypoints: list[float] | None = None
     track_id: int | None = None
     text: str | None = None
+    score: float | None = None
     winnow_id: str | None = None
     attributes: dict[str, Any] | None = None
 
@@ -167,6 +168,7 @@ def _shape(each: _Annotation, category: str, image: _Image, ids: dict[str, str],
         "rotation": _rotation(attributes.pop("rotation", 0)),
         "attributes": kept_attributes(attributes),
         "place": place,
+        "score": each.score,
     }
     if isinstance(each.segmentation, _Runs):
         return ReviewedShape(

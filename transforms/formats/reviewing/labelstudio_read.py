@@ -67,6 +67,7 @@ class _Region(_Loose):
     from_name: str | None = None
     direction: str | None = None
     labels: list[str] | None = None
+    score: float | None = None
 
 
 class _Person(_Loose):
@@ -109,10 +110,15 @@ class _Task(_Loose):
     id: int | None = None
     data: _Data
     annotations: list[_Annotation] | None = None
+    predictions: list[_Annotation | int] | None = None
 
 
-def read_labelstudio(data: bytes, reviewer: str | None = None, policy: Policy | None = None) -> ReviewFile:
+def read_labelstudio(
+    data: bytes, reviewer: str | None = None, policy: Policy | None = None, predicted: bool = False
+) -> ReviewFile:
     """Return the annotated frames of a JSON export; tasks without annotations, and skipped ones, are left out.
+
+    With `predicted`, tasks that nobody has annotated have the predictions of a model instead.
 
     Of several annotations by one person, the one marked as ground truth counts, or else the last. Where several people
     annotated a task, that of `reviewer` counts if there is one; else `policy` decides, see `combined`. Raises
@@ -127,6 +133,8 @@ def read_labelstudio(data: bytes, reviewer: str | None = None, policy: Policy | 
     for number, task in enumerate(tasks, 1):
         place = f"task {number if task.id is None else task.id}"
         annotations = [a for a in task.annotations or () if not a.was_cancelled]
+        if predicted and not task.annotations:
+            annotations = [each for each in task.predictions or () if isinstance(each, _Annotation)]
         counts["cancelled"] += bool(task.annotations) and not annotations
         if not annotations:
             continue
@@ -243,6 +251,7 @@ def _shape(region: _Region, place: str, attributes: dict[str, Any]) -> ReviewedS
     across, down = width / 100, height / 100
     note = (region.meta or {}).get("text")
     common: dict[str, Any] = {"annotation_id": region.id, "place": place, "attributes": attributes}
+    common["score"] = region.score
     common["note"] = (" ".join(map(str, note)) if isinstance(note, list) else note) or None
     if kind == "brushlabels":
         if value.format != "rle" or value.rle is None:

@@ -52,11 +52,11 @@ class Decided:
     tags: tuple[Any, ...] = ()
 
 
-def decide(frame: Known, returned: Returned, reviewer: str) -> Decided:
+def decide(frame: Known, returned: Returned, reviewer: str, source: str = _DRAWN) -> Decided:
     """Return what a reviewer has decided about a frame.
 
     An object that came back unchanged is approved, one that did not come back is rejected. What another person drew or
-    corrected is approved where it came back unchanged, and stays that person's work.
+    corrected is approved where it came back unchanged, and stays that person's work. `source`: that of new objects.
     """
     problems = [f"{returned.place}, {text}" for text in _size_problems(frame, returned)]
     if problems:
@@ -70,7 +70,7 @@ def decide(frame: Known, returned: Returned, reviewer: str) -> Decided:
         if not wrong:
             sound.append((shape, name))
     fresh = [shape for shape, name in sound if name is None]
-    new_names = iter(_new_ids(fresh, frame))
+    new_names = iter(_new_ids(fresh, frame, source))
     whole = [(shape, name, name or next(new_names)) for shape, name in sound]
     by_tool = {shape.annotation_id: final for shape, _, final in whole if shape.annotation_id}
     decisions = []
@@ -79,7 +79,7 @@ def decide(frame: Known, returned: Returned, reviewer: str) -> Decided:
         if name is not None:
             decision = _of_known(name, related, frame, reviewer)
         else:
-            decision = _added(final, related, frame, reviewer)
+            decision = _added(final, related, frame, reviewer) | {"source": source}
         decisions.append({**decision, "track": shape.track})
     back = {name for _, name in sound if name}
     rejected = [each for name, each in frame.shown.items() if name not in back]
@@ -165,13 +165,13 @@ def _added(name: str, shape: ReviewedShape, frame: Known, reviewer: str) -> dict
     }
 
 
-def _new_ids(shapes: Sequence[ReviewedShape], frame: Known) -> list[str]:
+def _new_ids(shapes: Sequence[ReviewedShape], frame: Known, source: str) -> list[str]:
     """Return the ids of objects that were drawn: the same ones whenever the same is imported."""
     if not (n := len(shapes)):
         return []
     boxes = [[_geometry(shape, frame)[name] for name in _EDGES] for shape in shapes]
     ids = annotation_ids(
-        _DRAWN,
+        source,
         pa.array([frame.stream_id] * n, pa.string()),
         np.full(n, frame.frame_idx, np.int64),
         np.full(n, content_id(bytes.fromhex(frame.content_hash)), np.int64),

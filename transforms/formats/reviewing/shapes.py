@@ -50,7 +50,7 @@ class ReviewedShape:
     or its own; `numbered_id` the id of ours that its number in the file refers to, which tools change. `track` is the
     tool's own name of a track, where `track_id` is a number of ours. What is None, and attributes that are missing,
     the file does not say. `place` is its location in the file, for messages. `repeats_box`: its polygon is the box, as
-    some tools write it for every box.
+    some tools write it for every box. `score`: the confidence of a model, 0..1, which only imported labels keep.
     """
 
     category: str
@@ -68,6 +68,7 @@ class ReviewedShape:
     numbered_id: str | None = None
     track: str | None = None
     repeats_box: bool = False
+    score: float | None = None
 
     @property
     def has_area(self) -> bool:

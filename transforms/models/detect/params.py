@@ -27,6 +27,7 @@ class AnnotateParams:
     `size`: width and height of the input, for an exported detector in which they are dynamic, or for a YOLO; 0 for the
     size of the export or the training. A size other than a fixed one of an export is refused.
     `names`: file with the category names, one per line or YAML; else those in the weights, or COCO's.
+    `classes`: only objects of these classes are recorded, by their names as the detector has them; none for all.
     `min_score`: lowest score of a detection.
     `nms_iou`: intersection over union above which two boxes of one category are merged, for detectors that need
     suppression.
@@ -41,6 +42,7 @@ class AnnotateParams:
     layout: Literal["auto", "yolox", "d-fine", "end-to-end"] = "auto"
     size: Annotated[int, Ge(0), Le(8192)] = 0
     names: str | None = None
+    classes: tuple[str, ...] = ()
     min_score: Annotated[float, Ge(0), Le(1)] = 0.25
     nms_iou: Annotated[float, Ge(0), Le(1)] = 0.65
     max_objects: Annotated[int, Ge(1), Le(100_000)] = 300

@@ -5,11 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from pycocotools.coco import COCO
 
+from tests.circle_material import CATEGORIES, frames, objects
 from tests.transforms.formats.exports import material
-from transforms.formats.exports.coco import coco_files
+from transforms.formats.exports import coco
+from transforms.formats.exports.coco import coco_files, stable_ids
+from transforms.formats.exports.objects import Objects
 
 ROWS = pa.table(
     {
@@ -22,6 +26,7 @@ ROWS = pa.table(
     }
 )
 SPLITS = ["val", "train"]
+A_3, B_1 = stable_ids(["a\x1f3", "b\x1f1"])
 
 
 def test_coco_exports_have_one_file_per_split_with_unique_ids() -> None:
@@ -30,7 +35,7 @@ def test_coco_exports_have_one_file_per_split_with_unique_ids() -> None:
     train = json.loads(files["annotations/instances_train.json"])
     assert train["images"] == [
         {
-            "id": 1,
+            "id": A_3,
             "file_name": "images/train/a/image_3.jpg",
             "width": 1280,
             "height": 720,
@@ -38,7 +43,7 @@ def test_coco_exports_have_one_file_per_split_with_unique_ids() -> None:
             "frame_idx": 3,
         },
         {
-            "id": 3,
+            "id": B_1,
             "file_name": "images/train/b/image_1.jpg",
             "width": 640,
             "height": 480,
@@ -49,6 +54,33 @@ def test_coco_exports_have_one_file_per_split_with_unique_ids() -> None:
     assert (train["annotations"], train["categories"]) == ([], [])
 
 
+def test_ids_stay_when_frames_come_and_objects_go() -> None:
+    whole = ids_of(frames(), objects())
+    some = frames().take([29, 3, 17])
+    fewer = objects().rows
+    fewer = fewer.filter(pc.greater(fewer["score"], 0.5))
+    part = ids_of(some, Objects.on(some, fewer.drop_columns(["row", "label"]), CATEGORIES))
+    assert part.items() <= whole.items()
+    assert (len(whole), len(set(whole.values()))) == (630, 630)
+    assert all(0 < number < 2**53 for number in whole.values())
+    assert 63 > len(part) > 10
+
+
+def ids_of(rows: pa.Table, there: Objects) -> dict[str, int]:
+    document = json.loads(coco_files(rows, ["train"], there)["annotations/instances_train.json"])
+    named = {each["winnow_id"]: each["id"] for each in document["annotations"]}
+    return named | {each["stream_id"]: each["id"] for each in document["images"]}
+
+
+def test_texts_of_one_hash_have_different_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coco, "ID_BITS", 4)
+    texts = [f"camera {n}" for n in range(12)]
+    ids = stable_ids(texts)
+    assert sorted(set(ids)) == sorted(ids)
+    assert all(0 < number < 16 for number in ids)
+    assert dict(zip(texts[::-1], stable_ids(texts[::-1]), strict=True)) == dict(zip(texts, ids, strict=True))
+
+
 def test_same_rows_give_the_same_bytes() -> None:
     assert coco_files(ROWS, SPLITS) == coco_files(ROWS, SPLITS)
 
@@ -57,7 +89,7 @@ def test_pycocotools_reads_it(tmp_path: Path) -> None:
     path = tmp_path / "instances.json"
     path.write_bytes(coco_files(ROWS, SPLITS)["annotations/instances_train.json"])
     loaded = COCO(str(path))
-    assert sorted(loaded.getImgIds()) == [1, 3]
+    assert sorted(loaded.getImgIds()) == sorted([A_3, B_1])
     assert loaded.getAnnIds() == []
 
 
@@ -74,15 +106,17 @@ def test_pycocotools_reads_boxes_and_masks(tmp_path: Path) -> None:
     path.write_bytes(files["annotations/instances_train.json"])
     loaded = COCO(str(path))
     assert [c["name"] for c in loaded.loadCats(loaded.getCatIds())] == list(material.CATEGORIES)
-    cat, person = loaded.loadAnns(loaded.getAnnIds(imgIds=[1]))
-    assert (cat["id"], cat["category_id"], cat["bbox"], cat["score"]) == (1, 3, [8.25, 4.5, 60, 50], 0.75)
+    images = {each["file_name"][-7:]: number for number, each in loaded.imgs.items()}
+    cat, person = loaded.loadAnns(loaded.getAnnIds(imgIds=[images["f_1.jpg"]]))
+    assert cat["id"] == stable_ids([cat["winnow_id"]])[0]
+    assert (cat["category_id"], cat["bbox"], cat["score"]) == (3, [8.25, 4.5, 60, 50], 0.75)
     assert np.array_equal(loaded.annToMask(cat), mask)
     assert cat["area"] == mask.sum()
     assert (person["segmentation"], person["area"], person["winnow_id"]) == ([], 200, f"{1:032x}")
-    assert loaded.getAnnIds(imgIds=[2]) == []
-    # Ids continue over the splits, and categories are the same in each.
+    assert loaded.getAnnIds(imgIds=[images["f_2.jpg"]]) == []
+    # Categories are the same in each split.
     other = json.loads(files["annotations/instances_val.json"])
-    assert [(a["id"], a["image_id"], a["track_id"]) for a in other["annotations"]] == [(3, 3, 4)]
+    assert [(a["image_id"], a["track_id"]) for a in other["annotations"]] == [(other["images"][0]["id"], 4)]
     assert other["categories"] == loaded.dataset["categories"]
 
 

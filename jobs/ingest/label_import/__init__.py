@@ -1,0 +1,1 @@
+"""Existing labels, brought onto frames: `winnow labels`."""

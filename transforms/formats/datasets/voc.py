@@ -1,0 +1,100 @@
+"""Pascal VOC, read: one XML file per image, http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from transforms.formats.reviewing.shapes import Returned, ReviewedShape, ReviewFile
+
+FOLDER = "Annotations"
+_NOTHING = {"pose": {"unspecified", ""}, "truncated": {"0", ""}, "occluded": {"0", ""}, "difficult": {"0", ""}}
+"""Fields of objects, with the values that say nothing."""
+
+
+def read_voc(files: Mapping[str, bytes]) -> ReviewFile:
+    """Return a frame for each XML file, which are given by their paths.
+
+    An image is named by the path of its file below `Annotations`, with the suffix of the `filename` in it. Edges of
+    boxes are counted from 1 and inside the box, as VOC defines them. `truncated`, `difficult`, `occluded` and `pose`
+    become attributes; in files of Winnow, `difficult` means a crowd. `confidence` is the score.
+    """
+    file = ReviewFile()
+    for path, data in sorted(files.items()):
+        try:
+            root = ET.fromstring(data)  # noqa: S314 - expat expands no entity that a file declares beyond its limits
+        except ET.ParseError as error:
+            file.problems.append(f"{path}: expected XML: {error}")
+            continue
+        if root.tag != "annotation":
+            file.problems.append(f"{path}: expected an element `annotation`, found `{root.tag}`")
+            continue
+        try:
+            size = _size(root)
+        except ValueError as error:
+            file.problems.append(f"{path}, size: {error}")
+            continue
+        is_ours = root.findtext("source/database") == "Winnow"
+        shapes = tuple(_shapes(root, path, is_ours, file))
+        file.frames.append(Returned(path, _name(path, root.findtext("filename") or ""), shapes, size))
+    return file
+
+
+def _name(path: str, file_name: str) -> str:
+    parts = PurePosixPath(path).parts
+    below = parts[len(parts) - parts[::-1].index(FOLDER) :] if FOLDER in parts else parts
+    return str(PurePosixPath(*below).with_suffix("")) + PurePosixPath(file_name).suffix
+
+
+def _size(root: ET.Element) -> tuple[int, int] | None:
+    """Return width and height; None where the file does not say, or says zero, as some programs write."""
+    texts = [root.findtext(f"size/{name}") for name in ("width", "height")]
+    if None in texts:
+        return None
+    width, height = (int(float(text or 0)) for text in texts)
+    return (width, height) if width > 0 and height > 0 else None
+
+
+def _shapes(root: ET.Element, path: str, is_ours: bool, file: ReviewFile) -> Iterable[ReviewedShape]:
+    for number, element in enumerate(root.iterfind("object"), 1):
+        place = f"object {number}"
+        if element.find("part") is not None:
+            file.unsupported.append(f"{path}, {place}: parts of an object")
+        try:
+            yield _shape(element, place, is_ours)
+        except ValueError as error:
+            file.problems.append(f"{path}, {place}: {error}")
+
+
+def _shape(element: ET.Element, place: str, is_ours: bool) -> ReviewedShape:
+    category = (element.findtext("name") or "").strip()
+    if not category:
+        raise ValueError("name: expected a class, found nothing")
+    left, top, right, bottom = (_edge(element, name) for name in ("xmin", "ymin", "xmax", "ymax"))
+    said = {name: (element.findtext(name) or "").strip() for name in _NOTHING}
+    is_crowd = is_ours and said.pop("difficult") == "1"
+    kept = {name: text for name, text in said.items() if text.casefold() not in _NOTHING[name]}
+    attributes: dict[str, Any] = {name: True if text == "1" else text for name, text in kept.items()}
+    score = element.findtext("confidence")
+    return ReviewedShape(
+        category,
+        (left - 1, top - 1, right - left + 1, bottom - top + 1),
+        is_crowd=is_crowd or None,
+        attributes=attributes,
+        place=place,
+        score=None if score is None else float(score),
+    )
+
+
+def _edge(element: ET.Element, name: str) -> float:
+    text = element.findtext(f"bndbox/{name}")
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"bndbox, {name}: expected a number, found {text!r}")
+    return value

@@ -1,0 +1,150 @@
+"""YOLO labels, read: a text file per image, with coordinates relative to its size, 0..1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from transforms.formats.outlines import Points, smallest_turned_box
+from transforms.formats.reviewing.shapes import Box, Returned, ReviewedShape, ReviewFile, ReviewFileError, box_around
+
+_BOX, _SCORED_BOX = 5, 6
+_LEAST_POLYGON = 7
+_CORNERS = 4
+_SQUARE_PX = 1.0
+"""How far a corner of a turned box may be from where it belongs, since labels have few digits."""
+
+
+def read_names(data: bytes, place: str) -> list[str]:
+    """Return the classes in the order of their numbers, from `data.yaml`, or a file with one on each line.
+
+    Raises `ReviewFileError` if there are none.
+    """
+    import yaml
+
+    text = data.decode("utf-8-sig", "replace")
+    if not place.endswith((".yaml", ".yml")):
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ReviewFileError([f"{place}: expected YAML: {' '.join(str(error).split())}"]) from error
+    names = found.get("names") if isinstance(found, dict) else None
+    if isinstance(names, dict) and all(isinstance(number, int) for number in names):
+        return [str(names.get(number, number)) for number in range(max(names, default=-1) + 1)]
+    if not isinstance(names, list):
+        raise ReviewFileError([f"{place}: expected `names`, the classes by number; found none"])
+    return [str(name) for name in names]
+
+
+def read_yolo(images: Mapping[str, tuple[str, bytes | None]], names: Sequence[str]) -> ReviewFile:
+    """Return a frame for each image, with shapes in shares of its width and height, for `in_pixels`.
+
+    `images` has for each name the path of its label file and its content, None for an image without one, which has
+    no objects. A line is the number of a class, and a box (centre, width, height) or the corners of a polygon, each
+    with a score at the end or without one.
+    """
+    file = ReviewFile()
+    for name, (place, data) in images.items():
+        shapes = []
+        for number, line in enumerate((data or b"").decode("utf-8-sig", "replace").splitlines(), 1):
+            if not line.split():
+                continue
+            try:
+                shapes.append(_shape(line.split(), names, f"line {number}"))
+            except ValueError as error:
+                file.problems.append(f"{place}, line {number}: {error}")
+        file.frames.append(Returned(place, name, tuple(shapes)))
+    return file
+
+
+def _shape(words: Sequence[str], names: Sequence[str], place: str) -> ReviewedShape:
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        values = [math.nan]
+    if not all(map(math.isfinite, values)) or not values[0].is_integer():
+        raise ValueError(f"expected the number of a class, and numbers, found {' '.join(words)[:60]!r}")
+    if not 0 <= values[0] < len(names):
+        raise ValueError(f"expected a class from 0 to {len(names) - 1}, found {words[0]}")
+    score = (
+        values.pop() if len(values) == _SCORED_BOX or (len(values) > _LEAST_POLYGON and not len(values) % 2) else None
+    )
+    if len(values) != _BOX and len(values) < _LEAST_POLYGON:
+        raise ValueError(f"expected a class and four numbers, or corners of a polygon; found {len(words)} numbers")
+    common: dict[str, Any] = {"place": place, "score": score}
+    category = names[int(values[0])]
+    if len(values) == _BOX:
+        x, y, width, height = values[1:]
+        return ReviewedShape(category, (x - width / 2, y - height / 2, width, height), **common)
+    ring = tuple(zip(values[1::2], values[2::2], strict=True))
+    return ReviewedShape(category, box_around([ring]), rings=(ring,), **common)
+
+
+def in_pixels(frame: Returned, width: int, height: int) -> Returned:
+    """Return a frame of `read_yolo` with its shapes in pixels; a polygon that is an upright box becomes one."""
+    return replace(frame, shapes=tuple(_scaled(shape, width, height) for shape in frame.shapes))
+
+
+def _scaled(shape: ReviewedShape, width: int, height: int) -> ReviewedShape:
+    left, top, across, down = shape.box
+    box: Box = (left * width, top * height, across * width, down * height)
+    rings = tuple(tuple((x * width, y * height) for x, y in ring) for ring in shape.rings)
+    if len(rings) == 1 and _is_upright(rings[0], box):
+        rings = ()
+    return replace(shape, box=box, rings=rings)
+
+
+def _is_upright(ring: Sequence[tuple[float, float]], box: Box) -> bool:
+    left, top, right, bottom = box[0], box[1], box[0] + box[2], box[1] + box[3]
+    corners = {(left, top), (right, top), (right, bottom), (left, bottom)}
+    near = {min(corners, key=lambda corner: math.dist(corner, point)) for point in ring}
+    apart = [min(math.dist(corner, point) for corner in corners) for point in ring]
+    return len(ring) == _CORNERS and near == corners and max(apart) < 0.01
+
+
+def are_turned_boxes(frames: Sequence[Returned]) -> bool:
+    """Return whether all polygons, in pixels, are rectangles: then they are turned boxes, and no outlines."""
+    rings = [shape.rings[0] for frame in frames for shape in frame.shapes if shape.rings]
+    return bool(rings) and all(_turned(ring) is not None for ring in rings)
+
+
+def with_turned_boxes(frame: Returned) -> Returned:
+    """Return a frame, in pixels, with a turned box for each polygon: the smallest around one that is no rectangle."""
+    return replace(frame, shapes=tuple(_as_turned(shape) for shape in frame.shapes))
+
+
+def _as_turned(shape: ReviewedShape) -> ReviewedShape:
+    if not shape.rings:
+        return shape
+    around = smallest_turned_box(np.asarray(shape.rings[0], np.float64))
+    found = _turned(shape.rings[0]) or _turned([(float(x), float(y)) for x, y in around])
+    return shape if found is None else replace(shape, box=found[0], rotation=found[1], rings=())
+
+
+def _turned(ring: Sequence[tuple[float, float]]) -> tuple[Box, float] | None:
+    """Return the box, and how far it is turned clockwise, whose corners these are in turn; None for others."""
+    points = np.asarray(ring, np.float64)
+    if len(points) != _CORNERS:
+        return None
+    if _doubled_area(points) < 0:
+        # Corners that run anticlockwise are those of the same box from the last to the first.
+        points = points[[0, 3, 2, 1]]
+    first, second = points[1] - points[0], points[2] - points[1]
+    width, height = float(np.hypot(*first)), float(np.hypot(*second))
+    middle = points.mean(axis=0)
+    if not width or not height or np.abs(points[:2] + points[2:] - 2 * middle).max() > 2 * _SQUARE_PX:
+        return None
+    if abs(float(first @ second)) / max(width, height) > 2 * _SQUARE_PX:
+        return None
+    degrees = math.degrees(math.atan2(first[1], first[0])) % 360
+    return (float(middle[0] - width / 2), float(middle[1] - height / 2), width, height), degrees
+
+
+def _doubled_area(points: Points) -> float:
+    x, y = points.T
+    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
