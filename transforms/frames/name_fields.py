@@ -67,7 +67,7 @@ _OFTEN = 0.2
 _BORDER = re.compile(r"(?<=[-_. @()\[\],+~])|(?<=0)|(?=0)")
 
 
-class Part(NamedTuple):
+class NamePart(NamedTuple):
     """One part of all names: `text` that is the same in all, or the column of N texts that stand there.
 
     `number` parts are decimal digits, and the `label` is the text that differs.
@@ -95,7 +95,7 @@ class Part(NamedTuple):
         return int(found["max"]) if found["min"] == found["max"] else 0
 
 
-def split_names(stems: pa.Array) -> list[Part]:
+def split_names(stems: pa.Array) -> list[NamePart]:
     """Return the parts of names, shape (N,), without extensions."""
     templates = [t.as_py() for t in pc.unique(pc.replace_substring_regex(stems, "[0-9]+", "0"))]
     if len(templates) == 1:
@@ -125,12 +125,12 @@ def can_be_streams(labels: pa.Array) -> bool:
     return 1 < len(counts) <= _MOST_STREAMS and (bool(counts.min() > 1) or name_sides(labels))
 
 
-def counts_cameras(parts: list[Part], at: int) -> bool:
+def counts_cameras(parts: list[NamePart], at: int) -> bool:
     """Return whether the number at this place is that of a camera, by the word in front of it."""
     return at > 0 and parts[at - 1].kind == "text" and bool(_CAMERA.search(parts[at - 1].text))
 
 
-def is_day(part: Part) -> bool:
+def is_day(part: NamePart) -> bool:
     """Return whether all numbers are days, such as 20240115."""
     shape = "^(?:19[7-9][0-9]|20[0-9]{2})(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])$"
     return part.kind == "number" and bool(pc.all(pc.match_substring_regex(part.values, shape)).as_py())
@@ -142,7 +142,7 @@ def codes_of(columns: list[pa.Array]) -> Int64Array:
     return joined.dictionary_encode().indices.to_numpy().astype(np.int64)
 
 
-def _parts(stems: pa.Array, begin: str, end: str | None) -> list[Part]:
+def _parts(stems: pa.Array, begin: str, end: str | None) -> list[NamePart]:
     pieces: list[tuple[str, str]] = [*_pieces(begin)]
     if end is not None:
         pieces += [("label", ""), *_pieces(end)]
@@ -153,7 +153,9 @@ def _parts(stems: pa.Array, begin: str, end: str | None) -> list[Part]:
     regex += "$"
     found = pc.extract_regex(stems, regex) if any(kind != "text" for kind, _ in pieces) else None
     return [
-        Part(kind, text) if kind == "text" or found is None else Part(kind, text, pc.struct_field(found, f"g{at}"))  # type: ignore[arg-type]
+        NamePart(kind, text)
+        if kind == "text" or found is None
+        else NamePart(kind, text, pc.struct_field(found, f"g{at}"))  # type: ignore[arg-type]
         for at, (kind, text) in enumerate(pieces)
     ]
 

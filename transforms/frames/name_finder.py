@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.frames import name_fields
-from transforms.frames.name_fields import TIME, Part, codes_of
+from transforms.frames.name_fields import TIME, NamePart, codes_of
 from transforms.frames.name_pattern import IMAGE_SUFFIX, LAST_NUMBER, Int64Array, NamePattern, numbers
 from transforms.frames.name_times import TimeReading, find_times
 
@@ -93,7 +93,7 @@ def _clearest(times: list[TimeReading]) -> list[TimeReading]:
 def _with_time(reading: TimeReading) -> NamePattern:
     """Return the pattern of names that hold a time."""
     before, after = name_fields.split_names(reading.before), name_fields.split_names(reading.after)
-    parts = [*before, Part("text", TIME), *after]
+    parts = [*before, NamePart("text", TIME), *after]
     roles = ["text" if part.n_distinct == 1 else "any" for part in parts]
     middle = len(before)
     ticks = reading.ticks
@@ -119,7 +119,7 @@ def _with_time(reading: TimeReading) -> NamePattern:
     return _pattern(parts, roles, f"{{{kind}:{reading.format}}}")
 
 
-def _divides(parts: list[Part], at: int, is_before: bool, order: Int64Array, ticks: Int64Array) -> bool:
+def _divides(parts: list[NamePart], at: int, is_before: bool, order: Int64Array, ticks: Int64Array) -> bool:
     """Return whether a part of names with times, in which they differ, names streams."""
     part = parts[at]
     if part.kind == "number":
@@ -160,7 +160,7 @@ def _with_numbers(stems: pa.Array) -> NamePattern | None:
 
 
 def _index(
-    parts: list[Part],
+    parts: list[NamePart],
     roles: list[str],
     counted: list[int],
     days: list[int],
@@ -190,7 +190,7 @@ def _index(
 
 
 def _numbered(
-    parts: list[Part],
+    parts: list[NamePart],
     roles: list[str],
     index: int,
     sequences: list[int],
@@ -210,7 +210,7 @@ def _numbered(
     return _pattern(parts, roles, "")
 
 
-def _rolls_over(parts: list[Part], index: int, values: Int64Array, streams: list[pa.Array]) -> int | None:
+def _rolls_over(parts: list[NamePart], index: int, values: Int64Array, streams: list[pa.Array]) -> int | None:
     """Return the first number of a camera's files that continue from 9999 with 0 or 1; None if they do not.
 
     Raises `UnclearNamesError` where nothing but the numbers says so.
@@ -235,7 +235,7 @@ def _rolls_over(parts: list[Part], index: int, values: Int64Array, streams: list
 
 
 def _label_divides(
-    parts: list[Part], roles: list[str], at: int, counted: list[int], values: dict[int, Int64Array]
+    parts: list[NamePart], roles: list[str], at: int, counted: list[int], values: dict[int, Int64Array]
 ) -> bool:
     """Return whether the text in which names differ names streams. Raises `UnclearNamesError` if it may or may not."""
     labels = parts[at].values
@@ -258,7 +258,7 @@ def _label_divides(
     raise UnclearNamesError([*both, _numbered(parts, apart, index, [], values[index], [labels], False)])
 
 
-def _is_share(parts: list[Part], at: int) -> bool:
+def _is_share(parts: list[NamePart], at: int) -> bool:
     """Return whether a number is half of a score between 0 and 1, such as 0.87."""
     for point in (at - 1, at + 1):
         if not 0 < point < len(parts) - 1 or parts[point].text != "." or parts[point - 1].kind != "number":
@@ -275,7 +275,7 @@ def _are_unique(streams: list[pa.Array], values: Int64Array) -> bool:
     return len(np.unique(np.stack([codes_of(streams), values]), axis=1).T) == len(values)
 
 
-def _pattern(parts: list[Part], roles: list[str], time: str, index: str = "") -> NamePattern:
+def _pattern(parts: list[NamePart], roles: list[str], time: str, index: str = "") -> NamePattern:
     """Return the pattern of parts, given what each of them is."""
     text = ""
     has_more = bool(time) or "sequence" in roles
