@@ -67,13 +67,16 @@ _OFTEN = 0.2
 _BORDER = re.compile(r"(?<=[-_. @()\[\],+~])|(?<=0)|(?=0)")
 
 
+Kind = Literal["text", "number", "label"]
+
+
 class NamePart(NamedTuple):
     """One part of all names: `text` that is the same in all, or the column of N texts that stand there.
 
     `number` parts are decimal digits, and the `label` is the text that differs.
     """
 
-    kind: Literal["text", "number", "label"]
+    kind: Kind
     text: str = ""
     column: pa.Array | None = None
 
@@ -143,7 +146,7 @@ def codes_of(columns: list[pa.Array]) -> Int64Array:
 
 
 def _parts(stems: pa.Array, begin: str, end: str | None) -> list[NamePart]:
-    pieces: list[tuple[str, str]] = [*_pieces(begin)]
+    pieces = _pieces(begin)
     if end is not None:
         pieces += [("label", ""), *_pieces(end)]
     forms = {"number": "[0-9]+", "label": ".*?"}
@@ -153,14 +156,12 @@ def _parts(stems: pa.Array, begin: str, end: str | None) -> list[NamePart]:
     regex += "$"
     found = pc.extract_regex(stems, regex) if any(kind != "text" for kind, _ in pieces) else None
     return [
-        NamePart(kind, text)
-        if kind == "text" or found is None
-        else NamePart(kind, text, pc.struct_field(found, f"g{at}"))  # type: ignore[arg-type]
+        NamePart(kind, text, None if kind == "text" or found is None else pc.struct_field(found, f"g{at}"))
         for at, (kind, text) in enumerate(pieces)
     ]
 
 
-def _pieces(template: str) -> list[tuple[str, str]]:
+def _pieces(template: str) -> list[tuple[Kind, str]]:
     return [("number" if text == "0" else "text", text) for text in re.findall("0|[^0]+", template)]
 
 
