@@ -1,4 +1,4 @@
-"""Rules: SQL conditions on what earlier stages found, which choose the frames that a model is shown.
+"""Rules: SQL conditions on what earlier stages found, which choose the frames that a model processes.
 
 A rule names columns with their tables (`curation.keep and quality.luma_mean > 40`), or alone where only one table has
 them. It is read by DuckDB's own parser, so that nothing is guessed about SQL here; what it means must depend on the
@@ -64,7 +64,7 @@ class Rule:
         return f"SELECT frames.stream_id, frames.frame_idx {self._tables(sources or {})} WHERE {self.sql}"
 
     def answer(self) -> str:
-        """Return the SELECT of what the condition says of each frame."""
+        """Return the SELECT of the value of the condition for each frame."""
         return f"SELECT {self.sql} AS answer {self._tables({})}"
 
     def _tables(self, sources: Mapping[str, str]) -> str:
@@ -117,7 +117,7 @@ def understood(text: str) -> Rule:
 
 
 def relation(table: schemas.Table, columns: Iterable[str]) -> tuple[str, ...]:
-    """Return the columns that a rule has to be given of a table of which it uses these."""
+    """Return the columns of a table that a rule which uses these has to read."""
     key = list(schemas.FRAME_KEY)
     if table.of_intervals:
         key = ["stream_id", "start_idx", "end_idx"]

@@ -42,7 +42,7 @@ def summary_lines(
 
 
 def notices(record: RunRecord) -> list[str]:
-    """Return licence terms, which are shown with the results that they apply to, and questions that were not asked."""
+    """Return licence terms, which are shown with the results that they apply to, and questions that were not sent."""
     lines = [licence_notice(stages_used(record.stages, record.config))]
     for stage in record.stages:
         if found := service_of(stage, record.config):

@@ -325,7 +325,7 @@ class Planner:
         return {have(str(self._recompute)): pa.array(~done.input_id[rows], mask=~done.present[rows])}
 
     def _known(self, window: _Window, rows: Int64Array, changed: BoolArray) -> pa.Array:
-        """Return what the `frames` table says of files that have changed since, null elsewhere."""
+        """Return what the `frames` table has on files that have changed since, null elsewhere."""
         if not changed[rows].any():
             return pa.nulls(len(rows), KNOWN)
         stage = next(s for s in self._stages if s.name == _FRAMES)

@@ -32,7 +32,7 @@ from transforms.formats.exports.objects import Objects
 from transforms.formats.reviewing.coco import review_coco_files
 from transforms.formats.reviewing.cvat import cvat_files
 from transforms.formats.reviewing.labelstudio import labelstudio_files
-from transforms.formats.reviewing.shapes import picture_name
+from transforms.formats.reviewing.shapes import image_name
 from transforms.frames.clip import FrameName
 
 _IMAGES = "images/"
@@ -129,7 +129,7 @@ def _rows(view: View, request: QueueRequest) -> pa.Table:
     tags = [json.dumps(tags_in(text)) for text in rows["attributes"]]
     rows = rows.drop("attributes").with_columns(tags=pl.Series(tags, dtype=pl.String))
     names = [
-        _IMAGES + picture_name(stream, number, content, _suffix(uri))
+        _IMAGES + image_name(stream, number, content, _suffix(uri))
         for stream, number, content, uri in rows.select(*FRAME_KEY, "content_hash", "uri").iter_rows()
     ]
     table = rows.to_arrow().append_column("file_name", pa.array(names, pa.string()))

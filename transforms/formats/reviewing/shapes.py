@@ -113,7 +113,7 @@ class UnsupportedError(ValueError):
 
 
 @dataclass(frozen=True)
-class PictureName:
+class ImageName:
     """The parts of an image's file name: folders, frame number and digits of the content hash."""
 
     folder: str
@@ -121,15 +121,15 @@ class PictureName:
     hash: str
 
 
-def picture_name(stream_id: str, number: int, content_hash: str, suffix: str) -> str:
+def image_name(stream_id: str, number: int, content_hash: str, suffix: str) -> str:
     """Return the file name of a frame in an annotation tool."""
     return f"{stream_id}/{number:08d}-{content_hash[:HASH_DIGITS]}{suffix}"
 
 
-def parse_name(name: str) -> PictureName | None:
-    """Return the parts of a name from `picture_name`, with any prefix added by a tool; None for other names."""
+def parse_name(name: str) -> ImageName | None:
+    """Return the parts of a name from `image_name`, with any prefix added by a tool; None for other names."""
     found = _NAME.search(name)
-    return PictureName(found["folder"] or "", int(found["number"]), found["hash"]) if found else None
+    return ImageName(found["folder"] or "", int(found["number"]), found["hash"]) if found else None
 
 
 def box_around(rings: Sequence[Ring]) -> Box:

@@ -18,7 +18,7 @@ from tests.transforms.formats.exports.material import (
     with_columns,
 )
 from transforms.formats.exports.objects import mask_of
-from transforms.formats.reviewing.cvat import Picture, cvat_files, read_cvat
+from transforms.formats.reviewing.cvat import TaskImage, cvat_files, read_cvat
 from transforms.formats.reviewing.shapes import ReviewFileError
 
 DUMP = """<?xml version="1.0" encoding="utf-8"?>
@@ -188,7 +188,7 @@ VIDEO = """<annotations><version>1.1</version>
 
 
 def test_tracks_are_read_with_what_is_between_keyframes() -> None:
-    pictures = [Picture(name=f"a/{n:08d}-{'a' * 16}.jpg", width=WIDTH, height=HEIGHT) for n in range(6)]
+    pictures = [TaskImage(name=f"a/{n:08d}-{'a' * 16}.jpg", width=WIDTH, height=HEIGHT) for n in range(6)]
     file = read_cvat(VIDEO.encode(), pictures)
     assert [frame.name for frame in file.frames] == [picture.name for picture in pictures]
     assert {frame.reviewer for frame in file.frames} == {"chief"}
