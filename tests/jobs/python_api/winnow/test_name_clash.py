@@ -98,3 +98,18 @@ def test_several_hidden_packages_are_named_in_one_line() -> None:
         "winnow cannot import its packages conf, jobs: /a/conf.py, /b/jobs hide them; "
         "rename them, take /a off sys.path or take /b off sys.path"
     )
+
+
+def test_the_installed_package_that_takes_a_name_is_named(tmp_path: Path) -> None:
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs/__init__.py").touch()
+    described = tmp_path / "cron_tools-1.2.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: cron-tools\nVersion: 1.2\n")
+    (described / "RECORD").write_text("jobs/__init__.py,,\ncron_tools-1.2.dist-info/METADATA,,\n")
+    assert explain({"jobs": tmp_path / "jobs"}) == (
+        f"winnow cannot import its package jobs: {tmp_path / 'jobs'} (of the package cron-tools) hides it; "
+        "give winnow an environment of its own (uv tool install winnow) or uninstall cron-tools"
+    )
+    (tmp_path / "conf.py").touch()
+    assert "package cron-tools" not in explain({"conf": tmp_path / "conf.py"})
