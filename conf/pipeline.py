@@ -42,6 +42,8 @@ class Resources:
     `num_cpus`: processes that measure; None takes all cores.
     `block_frames`: frames that one task measures.
     `commit_seconds`: how often finished blocks are committed, and so at most what a killed run loses.
+    `engine_after_seconds`: on one machine Ray is started where so much measuring is left, by the rate so far; until it
+    takes over, and where less is left, processes of this machine measure. 0 starts it at once.
     `object_store_mb`: shared memory of the engine; only descriptors and receipts go through it.
     `models`: processes that hold a model; None takes one for each GPU, without any one for every four cores.
     `model_frames`: frames per task of such a process; None takes 1024 on a GPU, else 64.
@@ -51,6 +53,7 @@ class Resources:
     num_cpus: Annotated[int, Ge(1)] | None = None
     block_frames: Annotated[int, Ge(1), Le(65536)] = 1024
     commit_seconds: Annotated[float, Gt(0)] = 5.0
+    engine_after_seconds: Annotated[float, Ge(0)] = 60.0
     object_store_mb: Annotated[int, Ge(80)] = 256
     models: Annotated[int, Ge(1)] | None = None
     model_frames: Annotated[int, Ge(1), Le(65536)] | None = None

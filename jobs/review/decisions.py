@@ -14,6 +14,7 @@ from blake3 import blake3
 
 import schemas
 from jobs.core.errors import UserError
+from jobs.core.naming import wrong_with_category
 from jobs.storage.store import Drop, Store
 from jobs.storage.workspace import Workspace
 from jobs.views.categories import categories_of, register
@@ -100,7 +101,8 @@ def record_decisions(
     table = _table(rows)
     frames = _by_image(table.to_pylist())
     known = frozenset(categories_of(view)) | frozenset(categories)
-    if problems := [*_row_problems(frames, known), *_unknown_images(frames, view)]:
+    wrong = [problem for name in categories if (problem := wrong_with_category(name))]
+    if problems := [*wrong, *_row_problems(frames, known), *_unknown_images(frames, view)]:
         raise UserError(problems)
     earlier = _earlier(frames, view)
     counts = Counter(dict.fromkeys((*DECISIONS, "unchanged", "older"), 0))

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import schemas
 from jobs.core.choices import MediaMode, ReviewFormat
 from jobs.core.errors import UserError
+from jobs.core.naming import wrong_with_category
 from jobs.core.optional_packages import require
 from jobs.datasets.atomic_publish import staged
 from jobs.datasets.export_objects import objects_of
@@ -103,6 +104,7 @@ def _check(request: QueueRequest) -> None:
         problems.append(f"--n {request.n}: expected at least 1")
     if request.out.exists() and (not request.out.is_dir() or any(request.out.iterdir())):
         problems.append(f"{request.out} exists, and somebody may be working on it; name an empty or new folder")
+    problems += [f"--category: {wrong}" for name in request.categories if (wrong := wrong_with_category(name))]
     if problems:
         raise UserError(problems)
     if request.where is not None:

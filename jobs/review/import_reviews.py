@@ -13,6 +13,7 @@ import polars as pl
 import schemas
 from jobs.core.choices import ReviewedFrames, ReviewFormat
 from jobs.core.errors import UserError
+from jobs.core.naming import wrong_with_category
 from jobs.review.decisions import IMAGE_KEY, SEEN, TAGS, Row, frame_rows, record_decisions, tags_in
 from jobs.review.review_files import FileRequest, read_file
 from jobs.review.tool_tracks import with_tracks
@@ -69,6 +70,8 @@ def import_file(workspace: Workspace, request: ImportRequest) -> dict[str, Any]:
     in a file differs that has reviewed frames and others, and `reviewed` does not say which they are.
     """
     store = Store(workspace.require().root)
+    if wrong := [problem for name in request.categories if (problem := wrong_with_category(name))]:
+        raise UserError([f"--category: {problem}" for problem in wrong])
     names = _listed(request)
     kind, file = read_file(
         FileRequest(request.file, request.format, request.ids, request.frames, request.reviewer, request.policy)

@@ -125,7 +125,7 @@ def _ids(request: FileRequest, content: _Content) -> dict[str, str]:
     place = f"ids {request.ids or request.file.with_name(IDS)}"
     try:
         found = {} if data is None else json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{place} cannot be read: {error}") from error
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise UserError(f"{place}: expected an object of ids, as `winnow review export` writes it")

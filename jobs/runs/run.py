@@ -76,7 +76,7 @@ def run(
         credentials = forwarded_credentials([prepared.store.root, *request.inputs])
         with LazyEngine(request.loaded.config.resources, request.ray_address, credentials) as engine:
             if n := min(n_new_frames(prepared), prepared.n_frames if request.limit is None else request.limit):
-                engine.begin(n)
+                engine.begin(n, has_models=any(stage.kind == "model" for stage in prepared.stages))
             engine.meanwhile = claim.check
             _begin(record, prepared.store, reporter)
             _Execution(prepared, record, reporter, engine, claim).execute()

@@ -63,7 +63,7 @@ def test_an_engine_on_demand_is_not_started_without_demand() -> None:
 
 def test_an_engine_on_demand_is_one_engine(engine: Engine) -> None:
     with LazyEngine(Resources(num_cpus=2)) as demand:
-        demand.begin()
+        demand.begin(1)
         assert demand() is demand()
     # It joined the session's engine and so does not stop it.
     assert len([r for r in engine.map_blocks(blocks(2), [(double, {})]) if r is not None]) == 2

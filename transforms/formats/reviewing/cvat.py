@@ -121,7 +121,8 @@ def read_cvat(data: bytes, images: Sequence[TaskImage] | None = None) -> ReviewF
     """
     try:
         root = ET.fromstring(data)  # noqa: S314 - expat expands no entity that a file declares beyond its limits
-    except ET.ParseError as error:
+    # An encoding that Python does not know, or that the parser cannot read.
+    except (ET.ParseError, LookupError, ValueError) as error:
         raise ReviewFileError([f"expected XML: {error}"]) from error
     if root.tag != "annotations" or root.findtext("version") != "1.1":
         raise ReviewFileError(["expected annotations of version 1.1, as `CVAT for images 1.1` has them"])
@@ -216,7 +217,10 @@ class _Video:
                 self._file.problems.append(f"track {name}: {error}")
         tags: dict[int, list[Any]] = {}
         for element in self._root.iterfind("tag"):
-            tags.setdefault(int(element.get("frame", "0")), []).append(_tag(element))
+            try:
+                tags.setdefault(int(element.get("frame", "0")), []).append(_tag(element))
+            except ValueError as error:
+                self._file.problems.append(f"tag {element.get('label')!r}: expected the number of a frame ({error})")
         self._file.frames = [
             Returned(
                 f"frame {frame}",

@@ -23,7 +23,7 @@ RELATIONS = "relations"
 """The attribute with the relations of an object to others, each a dictionary with the other's id as `to`."""
 
 _NAME = re.compile(
-    rf"(?:(?P<folder>.*)/)?(?:[^/]*-)?(?P<number>\d+)-(?P<hash>[0-9a-f]{{{HASH_DIGITS}}})\.[A-Za-z0-9]+$"
+    rf"(?:(?P<folder>.*)/)?(?:[^/]*-)?(?P<number>\d{{1,18}})-(?P<hash>[0-9a-f]{{{HASH_DIGITS}}})\.[A-Za-z0-9]+$"
 )
 
 Box = tuple[float, float, float, float]
@@ -171,15 +171,19 @@ def same_turn(one: float | None, other: float | None) -> bool:
 
 
 def time_ns(text: str | None) -> int | None:
-    """Return a tool's time (ISO 8601, UTC without a zone) in ns since 1970, or None if missing or invalid."""
+    """Return a tool's time (ISO 8601, UTC without a zone) in ns since 1970.
+
+    None if it is missing or invalid, or not within the years 1678 to 2262, which 64 bits hold.
+    """
     try:
         moment = datetime.fromisoformat(text) if text else None
-    except ValueError:
+        if moment is None:
+            return None
+        zoned = moment if moment.tzinfo else datetime.fromisoformat(f"{text}+00:00")
+        found = int(zoned.timestamp() * 1_000_000) * 1000
+    except (ValueError, OverflowError):
         return None
-    if moment is None:
-        return None
-    zoned = moment if moment.tzinfo else datetime.fromisoformat(f"{text}+00:00")
-    return int(zoned.timestamp() * 1_000_000) * 1000
+    return found if abs(found) < 1 << 63 else None
 
 
 _EVERYWHERE = {"occluded": (False, "0", "false", 0, None), "keyframe": (True, False)}
