@@ -128,7 +128,7 @@ def test_another_pattern_for_a_known_stream_loses_its_frames_by_name(store: Stor
         (["image_1.jpg", "image_2.jpg", "photo1_small.jpg", "photo2_small.jpg"], {}, "2 of 4 images have names that do not fit '{any}{index}', as the others are read, such as 'photo1_small.jpg'"),  # noqa: E501
     ],
 )  # fmt: skip
-def test_what_cannot_be_listed_is_said_in_one_line(
+def test_what_cannot_be_listed_is_reported_in_one_line(
     store: Store, tmp_path: Path, names: list[str], params: dict[str, object], said: str
 ) -> None:
     assert said in problem(store, touch(tmp_path / "cam", *names), **params)

@@ -71,7 +71,7 @@ def test_an_empty_folder_gives_no_frames() -> None:
 
 
 @given(st.sets(st.integers(0, 10**17), max_size=60), st.randoms(use_true_random=False))
-def test_any_numbers_are_sorted(numbers: set[int], random: object) -> None:
+def test_frames_are_sorted_for_any_numbers(numbers: set[int], random: object) -> None:
     names = [f"f_{n}.png" for n in numbers]
     found = order_files(pa.array(names, pa.string()), "*")
     assert found.frame_idx.tolist() == sorted(numbers)

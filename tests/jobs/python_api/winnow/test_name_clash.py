@@ -52,7 +52,7 @@ def test_the_command_as_a_module_ends_with_2_however_it_is_spelled(tmp_path: Pat
     assert json.loads(out) == {"error": [said.removeprefix("error: ").rstrip("\n")], "exit_code": 2}
 
 
-def test_python_p_helps_as_it_is_said_to(tmp_path: Path) -> None:
+def test_python_with_p_avoids_hidden_packages_as_the_message_says(tmp_path: Path) -> None:
     for name in PACKAGES:
         own(tmp_path, name, "package")
     assert ended(tmp_path, sys.executable, "-P", "-c", "import winnow; winnow.load()") == (0, "", "")
