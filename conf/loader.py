@@ -20,20 +20,23 @@ from pydantic import TypeAdapter, ValidationError
 
 from conf.pipeline import PipelineConfig, dotted_keys
 from conf.stages import STAGE_NAMES
+from transforms.core.plain_yaml import YamlError, read_yaml
 
 DEFAULT_PROFILE = "quality"
 
-# A number of thousands of digits, a date that is none, brackets in brackets in brackets: the parser lets these through.
-_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 _TYPE_NAME = re.compile(r"float|int|none|constrained-.*|literal\[.*")
 _MOST_SHOWN = 120
+_MOST_PROBLEMS = 50
+_MOST_BYTES = 4 << 20
 
 
 class ConfigError(ValueError):
     """The configuration cannot be used; `problems` has one line for each reason."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = list(problems)
+        found = list(problems)
+        more = [f"… and {len(found) - _MOST_PROBLEMS:,} more"] if len(found) > _MOST_PROBLEMS else []
+        self.problems = [*found[:_MOST_PROBLEMS], *more]
         super().__init__("\n".join(self.problems))
 
 
@@ -54,38 +57,6 @@ class Loaded:
         return [key for key in self.given if "." in key and key.split(".")[0] not in sections]
 
 
-class _Yaml(yaml.SafeLoader):
-    """YAML in which 5e-05, as Python writes it, is a number, as it is in YAML 1.2, and a date is text.
-
-    A key that is given twice is refused, as YAML 1.2 has it, rather than its first value dropped.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping. Raises `ConstructorError` for a key that is there twice."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            # `<<` may come several times: it merges other mappings in.
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-# No value is a date, and one of the thirteenth month would not even be text.
-_Yaml.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in _Yaml.yaml_implicit_resolvers.items()
-}
-_Yaml.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
-def _yaml(text: str) -> Any:
-    return yaml.load(text, _Yaml)  # noqa: S506 - it is a safe loader
-
-
 def profile_names() -> list[str]:
     """Return the names of the built-in profiles."""
     folder = resources.files("conf") / "profiles"
@@ -102,7 +73,7 @@ def profile_text(name: str) -> str:
 
 def describe(name: str) -> str:
     """Return what a built-in profile is for, in a line."""
-    return " ".join(str((_yaml(profile_text(name)) or {}).get("description", "")).split())
+    return " ".join(str((read_yaml(profile_text(name)) or {}).get("description", "")).split())
 
 
 def load(profile: str | None = None, config: str | None = None, settings: Iterable[str] = ()) -> Loaded:
@@ -147,7 +118,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a configuration as plain values under dotted keys."""
     found: dict[str, Any] = {}
     for name, value in values.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return found
 
 
@@ -170,7 +141,7 @@ def _attempt(problems: list[str], read: Callable[[], dict[str, Any]]) -> dict[st
 
 
 def _read_profile(name: str) -> dict[str, Any]:
-    values = _yaml(profile_text(name)) or {}
+    values = read_yaml(profile_text(name)) or {}
     values.pop("description", None)
     return values
 
@@ -179,14 +150,16 @@ def _read_config(config: str) -> dict[str, Any]:
     path, _, attribute = config.partition(":") if ".py:" in config else (config, "", "")
     if wrong := _no_file(Path(path)):
         raise ConfigError([f"config file {path} {wrong}; expected a YAML file or FILE.py:attribute"])
+    if (size := Path(path).stat().st_size) > _MOST_BYTES:
+        raise ConfigError([f"config file {path}: expected at most {_MOST_BYTES:,} bytes, found {size:,}"])
     if path.endswith(".py"):
         return _read_python(path, attribute)
     try:
-        values = _yaml(Path(path).read_text())
+        values = read_yaml(Path(path).read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path} cannot be read: {error}"]) from error
-    except _NOT_YAML as error:
-        raise ConfigError([f"{path} is not valid YAML: {' '.join(str(error).split())}"]) from error
+    except YamlError as error:
+        raise ConfigError([f"{path} is not valid YAML: {error}"]) from error
     if not isinstance(values or {}, dict):
         raise ConfigError([f"{path} holds {_kind(values)}, expected sections with keys"])
     values = dict(values or {})
@@ -237,8 +210,11 @@ def _read_setting(setting: str) -> dict[str, Any]:
     if not sign or not key.strip():
         raise ConfigError([f"--set {setting}: expected KEY=VALUE, as in --set duplicates.hamming=8"])
     try:
-        value = _yaml(text)
-    except _NOT_YAML:
+        value = read_yaml(text)
+    except YamlError:
+        value = text
+    if key.strip() == "ingest.name" and text.strip() not in {"", "null", "none"}:
+        # A pattern has braces, which mean something else in YAML.
         value = text
     if key.strip().startswith("when."):
         # A rule is SQL, also where YAML would read it as something else.

@@ -42,15 +42,18 @@ class Resources:
     `num_cpus`: processes that measure; None takes all cores.
     `block_frames`: frames that one task measures.
     `commit_seconds`: how often finished blocks are committed, and so at most what a killed run loses.
+    `engine_after_seconds`: on one machine Ray is started where so much measuring is left, by the rate so far; until it
+    takes over, and where less is left, processes of this machine measure. 0 starts it at once.
     `object_store_mb`: shared memory of the engine; only descriptors and receipts go through it.
     `models`: processes that hold a model; None takes one for each GPU, without any one for every four cores.
-    `model_frames`: frames that such a process is given at a time; None takes 1024 on a GPU, else 64.
+    `model_frames`: frames per task of such a process; None takes 1024 on a GPU, else 64.
     `model_batch`: frames in one batch of a model.
     """
 
     num_cpus: Annotated[int, Ge(1)] | None = None
     block_frames: Annotated[int, Ge(1), Le(65536)] = 1024
     commit_seconds: Annotated[float, Gt(0)] = 5.0
+    engine_after_seconds: Annotated[float, Ge(0)] = 60.0
     object_store_mb: Annotated[int, Ge(80)] = 256
     models: Annotated[int, Ge(1)] | None = None
     model_frames: Annotated[int, Ge(1), Le(65536)] | None = None
@@ -111,7 +114,7 @@ class PipelineConfig:
         return frozenset(found)
 
     def rule(self, stage: str) -> Rule | None:
-        """Return what chooses the frames that a stage is shown; None for all that decode. Raises `RuleError`."""
+        """Return the rule that chooses the frames of a model stage; None for all that decode. Raises `RuleError`."""
         work = spec.model if (spec := SPECS.get(stage)) else None
         if work and work.like:
             return self.rule(work.like)
@@ -183,7 +186,7 @@ def _why_no_rule(stage: str) -> str:
     if spec is None:
         return f"there is no such stage{nearest(stage, _RULED)}"
     if spec.model:
-        return f"{stage} is shown what {f'{spec.model.like} is shown' if spec.model.like else 'is routed to it'}"
+        return f"{stage} processes the frames {f'of {spec.model.like}' if spec.model.like else 'that are routed to it'}"
     reads = spec.kind == "pixels"
     why = "is measured for every frame, in one pass" if reads else "works on all that is in the tables"
     return f"{stage} {why}, and can leave no frame out"

@@ -1,4 +1,4 @@
-"""Rules: SQL conditions on what earlier stages found, which choose the frames that a model is shown.
+"""Rules: SQL conditions on what earlier stages found, which choose the frames that a model processes.
 
 A rule names columns with their tables (`curation.keep and quality.luma_mean > 40`), or alone where only one table has
 them. It is read by DuckDB's own parser, so that nothing is guessed about SQL here; what it means must depend on the
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -33,6 +34,9 @@ _REFUSED = {
     "DEFAULT": "DEFAULT",
     "POSITIONAL_REFERENCE": "a column by its number",
 }
+MOST_LETTERS = 20_000
+"""The longest condition, in characters: what would take minutes to read is no condition of a person."""
+
 _EXAMPLE = "as in curation.keep and quality.luma_mean > 40"
 
 
@@ -64,7 +68,7 @@ class Rule:
         return f"SELECT frames.stream_id, frames.frame_idx {self._tables(sources or {})} WHERE {self.sql}"
 
     def answer(self) -> str:
-        """Return the SELECT of what the condition says of each frame."""
+        """Return the SELECT of the value of the condition for each frame."""
         return f"SELECT {self.sql} AS answer {self._tables({})}"
 
     def _tables(self, sources: Mapping[str, str]) -> str:
@@ -93,31 +97,54 @@ def understood(text: str) -> Rule:
     """Return the rule that a text states. Raises `RuleError` with everything that is wrong with it."""
     import duckdb
 
-    with duckdb.connect(":memory:", config={"python_enable_replacements": False}) as connection:
-        ((found,),) = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT {text}"]).fetchall()
-        tree = json.loads(found)
-        if tree.get("error"):
-            raise RuleError([f"it is no SQL: {tree.get('error_message', 'it cannot be read')}"])
-        nodes = [s["node"] for s in tree["statements"]]
-        if not _is_one_expression(nodes):
-            raise RuleError([f"expected one condition, {_EXAMPLE}"])
-        expression = nodes[0]["select_list"][0]
-        expression["alias"] = ""
-        reading = _Reading(dict(connection.execute(_STABILITY).fetchall()))
-        reading.read(expression, frozenset())
-        if not reading.columns and not reading.problems:
-            reading.problems.append(f"it names no column, so that it chooses all frames or none; {_EXAMPLE}")
-        if reading.problems:
-            raise RuleError(reading.problems)
-        ((sql,),) = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(tree)]).fetchall()
-        sql = str(sql).removeprefix("SELECT ")
-        rule = Rule(sql, {name: frozenset(columns) for name, columns in sorted(reading.columns.items())})
-        _check_type(connection, rule)
+    if len(text) > MOST_LETTERS:
+        raise RuleError([f"expected at most {MOST_LETTERS:,} characters, found {len(text):,}"])
+    try:
+        with duckdb.connect(":memory:", config={"python_enable_replacements": False}) as connection:
+            return _read(connection, text)
+    except RecursionError as error:
+        raise RuleError(["it is nested too deeply"]) from error
+
+
+def stability(connection: Any) -> dict[str, str]:
+    """Return `pure`, `changing` or `aggregate` for every function and operator of DuckDB, by its name.
+
+    What has variants of different stability counts as its least stable one. Macros are listed if they are changing.
+    """
+    found = dict(connection.execute(_STABILITY).fetchall()) | dict.fromkeys(_OF_THE_CLOCK, "changing")
+    changing = {name for name, kind in found.items() if kind == "changing"}
+    macros = connection.execute(_MACROS).fetchall()
+    # A macro may call another one.
+    while more := {name for name, text in macros if name not in changing and changing & set(_WORD.findall(text))}:
+        changing |= more
+    return found | dict.fromkeys(changing, "changing")
+
+
+def _read(connection: Any, text: str) -> Rule:
+    ((found,),) = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT {text}"]).fetchall()
+    tree = json.loads(found)
+    if tree.get("error"):
+        raise RuleError([f"it is no SQL: {tree.get('error_message', 'it cannot be read')}"])
+    nodes = [s["node"] for s in tree["statements"]]
+    if not _is_one_expression(nodes):
+        raise RuleError([f"expected one condition, {_EXAMPLE}"])
+    expression = nodes[0]["select_list"][0]
+    expression["alias"] = ""
+    reading = _Reading(stability(connection))
+    reading.read(expression, frozenset())
+    if not reading.columns and not reading.problems:
+        reading.problems.append(f"it names no column, so that it chooses all frames or none; {_EXAMPLE}")
+    if reading.problems:
+        raise RuleError(reading.problems)
+    ((sql,),) = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(tree)]).fetchall()
+    sql = str(sql).removeprefix("SELECT ")
+    rule = Rule(sql, {name: frozenset(columns) for name, columns in sorted(reading.columns.items())})
+    _check_type(connection, rule)
     return rule
 
 
 def relation(table: schemas.Table, columns: Iterable[str]) -> tuple[str, ...]:
-    """Return the columns that a rule has to be given of a table of which it uses these."""
+    """Return the columns of a table that a rule which uses these has to read."""
     key = list(schemas.FRAME_KEY)
     if table.of_intervals:
         key = ["stream_id", "start_idx", "end_idx"]
@@ -132,13 +159,23 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-# Operators are functions too. What has variants of different stability counts as its least stable one.
+# Operators are functions too.
 _STABILITY = """
     SELECT function_name, CASE WHEN bool_or(function_type <> 'scalar') THEN min(function_type)
            WHEN bool_and(coalesce(stability, 'CONSISTENT') = 'CONSISTENT' AND NOT coalesce(has_side_effects, false))
            THEN 'pure' ELSE 'changing' END
     FROM duckdb_functions() WHERE function_type IN ('scalar', 'aggregate') GROUP BY 1
 """
+
+_MACROS = """
+    SELECT lower(function_name), lower(macro_definition) FROM duckdb_functions() WHERE macro_definition IS NOT NULL
+"""
+_WORD = re.compile(r"\w+")
+# DuckDB takes these for stable within a query; `age` of one time is that until today.
+_OF_THE_CLOCK = (
+    *("age", "current_date", "current_localtime", "current_localtimestamp", "current_time", "current_timestamp"),
+    *("localtime", "localtimestamp"),
+)
 
 
 class _Reading:

@@ -37,7 +37,7 @@ def other_detectors(config: PipelineConfig, _: str) -> list[str]:
 
 
 def budget_of_calls(config: PipelineConfig, name: str) -> list[str]:
-    """Return what is wrong with how a vision language model is asked, and about how many frames."""
+    """Return what is wrong with the settings of calls of a vision language model."""
     found = [*config.escalate.unsafe()]
     if name in config.stages and not config.route.budget_vlm:
         found.append(f"route.budget_vlm: the stage {name} asks about no frame; expected a number above 0")

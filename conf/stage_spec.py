@@ -53,7 +53,7 @@ class Read:
 
     Where it is `needed` (always, or under a configuration that says so), asking for the reader runs it too. With
     `if_there` it is read in every run that has it, otherwise only where it is needed. With `rule_param` the reader's
-    result also depends on which frames the stage is shown: its rule is the parameter of that name, and the stages that
+    result also depends on which frames the stage processes: its rule is the parameter of that name, and the stages that
     the rule asks are read as well.
     """
 

@@ -21,7 +21,7 @@ from transforms.models import caption, embeddings, ocr, propagate, segment, trac
 _CLIPS = (clip_frame.ClipFrame.digest, clip_frame.ClipFrame.gray, *clip.DAMAGE_RULES)
 _DECODES = (image.read_header, image.decode_checked, image.shrink, *_CLIPS)
 _SEES = (image.decode_color, clip_frame.ClipFrame.color)
-_PICTURE = Params("image")
+_IMAGE_KEY = Params("image")
 _INTERVALS = ("stream_id", "start_idx", "end_idx")
 """An interval is identified by its ends; its number in its stream follows from the other intervals."""
 
@@ -35,7 +35,7 @@ STAGES = (
         "pixels",
         schemas.FRAMES,
         code=_DECODES,
-        params=(_PICTURE,),
+        params=(_IMAGE_KEY,),
         joins=lambda config, chosen: True,
     ),
     StageSpec(
@@ -43,7 +43,7 @@ STAGES = (
         "pixels",
         schemas.QUALITY,
         code=(*_DECODES, image.to_small, quality.measure_picture, quality.tone_histogram, quality.tone_statistics),
-        params=(_PICTURE, Params("blur")),
+        params=(_IMAGE_KEY, Params("blur")),
         measure=frame_measures.QualityMeasure,
     ),
     StageSpec(
@@ -51,7 +51,7 @@ STAGES = (
         "pixels",
         schemas.FINGERPRINTS,
         code=(*_DECODES, image.to_small, hashing.phash, image.to_tiles, hashing.layouts),
-        params=(_PICTURE,),
+        params=(_IMAGE_KEY,),
         measure=frame_measures.FingerprintMeasure,
     ),
     StageSpec(
@@ -62,7 +62,7 @@ STAGES = (
             *(*_DECODES, image.to_small, image.to_tiles, motion.motion_scores),
             *(motion.keeps_tiles, motion.still_tiles, sketch.sketch, identity.pair_ids),
         ),
-        params=(_PICTURE, Params("motion")),
+        params=(_IMAGE_KEY, Params("motion")),
         of_pairs=True,
         measure=frame_measures.MotionMeasure,
     ),
@@ -71,7 +71,7 @@ STAGES = (
         "pixels",
         schemas.MEDIA,
         code=(clip_frame.ClipFrame.color, image.encode_jpeg),
-        params=(_PICTURE,),
+        params=(_IMAGE_KEY,),
         optional=True,
         joins=lambda config, chosen: config.ingest.materialize != "none",
         measure=frame_measures.MediaMeasure,

@@ -17,7 +17,7 @@ from transforms.formats.exports.objects import Objects
 from transforms.formats.outlines import filled
 from transforms.formats.reviewing.known_frames import Known
 from transforms.formats.reviewing.match_objects import Decided, decide
-from transforms.formats.reviewing.shapes import Returned, parse_name, picture_name
+from transforms.formats.reviewing.shapes import Returned, image_name, parse_name
 
 WIDTH, HEIGHT = 320, 200
 CATEGORIES = ("person", "wild dog", 'a "quoted" & <odd> one', "été")
@@ -40,7 +40,7 @@ def frames() -> pa.Table:
             "frame_idx": list(range(len(STREAMS))),
             "content_hash": hashes,
             "file_name": [
-                "images/" + picture_name(stream, at, content, ".jpg")
+                "images/" + image_name(stream, at, content, ".jpg")
                 for at, (stream, content) in enumerate(zip(STREAMS, hashes, strict=True))
             ],
             "width": [WIDTH] * len(STREAMS),

@@ -27,10 +27,13 @@ def main() -> None:
     """
     from jobs.core.errors import InterruptedRunError, StoppedRunError, UserError, one_line
     from jobs.core.memory import share_one_allocator
+    from jobs.core.optional_packages import keep_arrow_from_pandas
     from jobs.core.os_errors import as_problem, damage_in
 
     open_closed_streams()
     share_one_allocator()
+    # No command converts anything to pandas, whose import takes longer than most of them do.
+    keep_arrow_from_pandas()
     as_json = asks_json(sys.argv[1:])
     try:
         # In standalone mode the parser would print its errors in boxes, and end the program.

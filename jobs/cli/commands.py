@@ -8,8 +8,6 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from jobs.core.optional_packages import load_arrow_without_pandas
-
 
 def _name_values(params: list[Any], ctx: Any) -> list[Any]:
     """Name the value of each option without a metavar: by its choices, else by its own name; none for a switch.
@@ -30,11 +28,6 @@ class Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, those of the help among them."""
         return _name_values(super().get_params(ctx), ctx)
-
-    def invoke(self, ctx: Any) -> Any:
-        """Call the command. None of them converts anything to pandas, whose import takes longer than most of them."""
-        load_arrow_without_pandas()
-        return super().invoke(ctx)
 
 
 class Group(TyperGroup):

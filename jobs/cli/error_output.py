@@ -7,6 +7,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+_MOST_LETTERS = 1000
+_FIRST_LETTERS = 700
+
 
 def asks_json(words: Sequence[str]) -> bool:
     """Return whether a command line asks for JSON."""
@@ -15,13 +18,28 @@ def asks_json(words: Sequence[str]) -> bool:
 
 
 def print_problems(problems: Sequence[str], exit_code: int, as_json: bool, prefix: str = "error: ") -> None:
-    """Print problems, one line each, and for programs an object with the same lines and the exit code."""
+    """Print problems, one line each, and for programs an object with the same lines and the exit code.
+
+    Of a line that quotes something very long, the middle is left out; characters that would change the terminal are
+    shown as escapes.
+    """
+    problems = [_presentable(problem) for problem in problems]
     for problem in problems:
         sys.stderr.write(f"{prefix}{problem}\n")
     if as_json:
         sys.stdout.write(json.dumps({"error": list(problems), "exit_code": exit_code}) + "\n")
     sys.stdout.flush()
     sys.stderr.flush()
+
+
+def _presentable(problem: str) -> str:
+    """Return a problem as text that a terminal shows as it is, with its beginning and its end if it is long."""
+    if len(problem) > _MOST_LETTERS:
+        left_out = len(problem) - _MOST_LETTERS
+        problem = f"{problem[:_FIRST_LETTERS]} … {left_out:,} characters … {problem[_FIRST_LETTERS - _MOST_LETTERS :]}"
+    if problem.isprintable():
+        return problem
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in problem)
 
 
 def usage_problem(error: BaseException) -> tuple[str, int] | None:

@@ -67,7 +67,7 @@ def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> Non
 
 @app.command()
 def show(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Show the versions that a release froze, what is in it, and how far the splits that it was given leak.
+    """Show the versions that a release froze, what is in it, and how far its splits leak.
 
     Example: winnow release show night-v1
     """

@@ -65,9 +65,11 @@ def sql(
 def _print(tables: Iterator[pa.Table]) -> None:
     """Print the first rows, and the number of rows if there are more."""
     from jobs.cli.show import out, print_table
+    from jobs.datasets.tabular import check_values
 
     first = next(tables)
     rows = first.slice(0, SHOWN)
+    check_values(rows, "a table")
     columns = [column.to_pylist() for column in rows.columns]
     print_table(rows.column_names, zip(*columns, strict=True), exact=True)
     n = first.num_rows + sum(more.num_rows for more in tables)

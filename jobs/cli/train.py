@@ -51,11 +51,19 @@ def train(
 
 
 def _settings(options: list[str] | tuple[str, ...]) -> list[tuple[str, object]]:
-    import yaml
-
     from jobs.core.errors import UserError
+    from transforms.core.plain_yaml import YamlError, read_yaml
 
-    problems = [f"--option {text}: expected KEY=VALUE" for text in options if not text.partition("=")[1]]
+    problems: list[str] = []
+    found: list[tuple[str, object]] = []
+    for text in options:
+        key, sign, value = text.partition("=")
+        try:
+            found.append((key, read_yaml(value)))
+        except YamlError as error:
+            problems.append(f"--option {text}: {error}")
+        if not sign:
+            problems.append(f"--option {text}: expected KEY=VALUE")
     if problems:
         raise UserError(problems)
-    return [(key, yaml.safe_load(value)) for key, _, value in (text.partition("=") for text in options)]
+    return found

@@ -67,7 +67,7 @@ def _follow(workspace: Workspace, job_id: str, progress: Progress, as_json: bool
                     out.print(line, soft_wrap=True, markup=False)
             sys.stdout.flush()
             if shown is not None:
-                shown.update(picture(progress, state), refresh=True)
+                shown.update(progress_table(progress, state), refresh=True)
     return state
 
 
@@ -97,7 +97,7 @@ def _release(made: dict[str, Any]) -> str:
     return f"{text}; dropped, some for several reasons: {dropped}" if dropped else text
 
 
-def picture(progress: Progress, state: str) -> RenderableType:
+def progress_table(progress: Progress, state: str) -> RenderableType:
     """Return the progress of a job as a table, a line for each part of the run."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table

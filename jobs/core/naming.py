@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 
 _LAST = re.compile(r"last(?:~(\d+))?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_LONGEST_CATEGORY = 500
+_SHOWN = 60
 
 MEASURE = "measure"
 """The name under which the stages that read pixels pause and step: they are one pass."""
@@ -30,6 +33,17 @@ def wrong_with(kind: str, name: str) -> str | None:
     if _NAME.fullmatch(name):
         return None
     return f"{kind} name {name!r}: expected letters, digits, dots, dashes and underscores"
+
+
+def wrong_with_category(name: str) -> str | None:
+    """Return what is wrong with the name of a category, or None: empty ones, and characters that no label shows."""
+    if not name.strip():
+        return f"category {name!r}: expected a name, found an empty one"
+    if found := _UNSHOWN.search(name):
+        return f"category {name[:_SHOWN]!r}: expected a name on one line, found the character {found[0]!r} in it"
+    if len(name) > _LONGEST_CATEGORY:
+        return f"category {name[:_SHOWN]!r}…: expected at most {_LONGEST_CATEGORY} characters, found {len(name):,}"
+    return None
 
 
 def new_job_id() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -32,6 +33,38 @@ class _NoPandas(MetaPathFinder):
     def find_spec(self, name: str, _path: Sequence[str] | None, _target: ModuleType | None = None) -> None:
         if name == "pandas":
             raise ModuleNotFoundError(name)
+
+
+class _ArrowWithoutPandas(MetaPathFinder):
+    """An import hook that has PyArrow do without pandas as soon as somebody imports it."""
+
+    def find_spec(self, name: str, _path: Sequence[str] | None, _target: ModuleType | None = None) -> ModuleSpec | None:
+        if name != "pyarrow":
+            return None
+        # Others may only ask whether it is installed.
+        sys.meta_path.remove(self)
+        try:
+            spec = find_spec(name)
+        finally:
+            sys.meta_path.insert(0, self)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_without(module: ModuleType) -> None:
+                sys.meta_path.remove(self)
+                execute(module)
+                load_arrow_without_pandas()
+
+            spec.loader.exec_module = execute_without  # type: ignore[method-assign]
+        return spec
+
+
+def keep_arrow_from_pandas() -> None:
+    """Have PyArrow do without pandas in this process, once it is imported, if it ever is."""
+    if "pyarrow" in sys.modules:
+        load_arrow_without_pandas()
+    else:
+        sys.meta_path.insert(0, _ArrowWithoutPandas())
 
 
 def load_arrow_without_pandas() -> None:

@@ -34,8 +34,7 @@ class Stage:
     `code` are the functions that compute it, `params` those that decide its result, under the keys by which a user sets
     them. `version` is raised by hand where a library changes results that the code does not show. `scope` is what is
     computed together; of a `run`, the streams have rows of their own that depend on all of them. `rule` chooses the
-    frames that a model is shown; it is no part of the key, since it decides which rows there are, and nothing in any of
-    them.
+    frames that a model processes; it is no part of the key, since it decides which rows there are, not their values.
     """
 
     name: str

@@ -21,7 +21,7 @@ from jobs.core.optional_packages import require
 from jobs.datasets import tabular
 from jobs.datasets.atomic_publish import put_in_place, staged
 from jobs.datasets.export_classes import ClassChoice, with_classes
-from jobs.datasets.export_manifest import MANIFEST, PICTURES, foreign, list_of, other_dataset
+from jobs.datasets.export_manifest import IMAGE_LIST, MANIFEST, foreign, list_of, other_dataset
 from jobs.datasets.export_objects import are_known, models_of, nested, objects_of, refuse_without_masks, review_counts
 from jobs.datasets.frame_sampling import frames_of
 from jobs.datasets.given_splits import given_splits, record
@@ -153,7 +153,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
         facts["split_report"] = _split_report(view, rows, objects, divided, request)
     media = request.media or kind.media
     below = kind.of_one_stream if len(pc.unique(rows["stream_id"])) == 1 else ("split", "stream")
-    rows = named(rows, media, kind.images, _pictures(view, rows, store.root), below)
+    rows = named(rows, media, kind.images, _images(view, rows, store.root), below)
     with staged(request.out) as temporary:
         bring(rows, media, temporary)
         public = rows.drop_columns(["source", "expected"])
@@ -165,7 +165,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
         if kind.packed:
             shutil.rmtree(temporary / kind.images, ignore_errors=True)
         elif media != "none":
-            hashes[PICTURES] = _written(temporary / PICTURES, list_of(rows["file_name"]))
+            hashes[IMAGE_LIST] = _written(temporary / IMAGE_LIST, list_of(rows["file_name"]))
         manifest = _manifest(request, media, chosen, store, rows, hashes)
         manifest |= facts | _annotations(view, rows, objects, request)
         # Tables are small compared with images, and a damaged page of one would be frozen into a dataset.
@@ -181,7 +181,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
 
 
 def _annotations(view: View, rows: pa.Table, objects: Objects | None, request: ExportRequest) -> dict[str, Any]:
-    """Return what the manifest says of the objects, of what found them, and of frames that were not annotated."""
+    """Return the entries of the manifest on objects, the models that found them, and frames that were not annotated."""
     models = models_of(view, rows, objects or Objects.none())
     if objects is None:
         return {"not_annotated": rows.num_rows} | ({"models": models} if models else {})
@@ -319,7 +319,7 @@ def _split_report(
     return splits.description(request.release) | report
 
 
-def _pictures(view: View, rows: pa.Table, root: Place) -> pa.ChunkedArray:
+def _images(view: View, rows: pa.Table, root: Place) -> pa.ChunkedArray:
     """Return for each row the file to which its frame of a clip was written, null if it was not."""
     now = view.lazy("frames").select(*FRAME_KEY, "input_id")
     written = (

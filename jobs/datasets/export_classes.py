@@ -10,8 +10,11 @@ from typing import Any
 import polars as pl
 
 from jobs.core.errors import UserError
+from jobs.core.naming import wrong_with_category
 from jobs.storage.paths import Place
 from transforms.formats.exports.objects import Objects
+
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,8 @@ def renames_of(texts: Sequence[str]) -> dict[str, str]:
         old, sign, new = (part.strip() for part in item.partition("="))
         if not (old and sign and new):
             problems.append(f"--map {item}: expected two names, as in truck=car")
+        elif wrong := wrong_with_category(new):
+            problems.append(f"--map: {wrong}")
         elif found.setdefault(old, new) != new:
             problems.append(f"--map: {old!r} would become both {found[old]!r} and {new!r}")
     if problems:
@@ -120,6 +125,8 @@ def renames_of(texts: Sequence[str]) -> dict[str, str]:
 def _checked(where: str, names: Sequence[str]) -> tuple[str, ...]:
     if not names or not all(names):
         raise UserError(f"{where}: expected names of classes, found none")
+    if wrong := [problem for name in names if (problem := wrong_with_category(name))]:
+        raise UserError([f"{where}: {problem}" for problem in wrong[:_SHOWN]])
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"{where}: named twice: {', '.join(twice)}")
     return tuple(names)

@@ -10,12 +10,12 @@ from jobs.datasets.atomic_publish import BROKEN_OFF
 from jobs.storage.paths import Place
 
 MANIFEST = "manifest.json"
-PICTURES = "pictures.txt"
+IMAGE_LIST = "pictures.txt"
 """Lists every image of an export, one per line, in order; an export without images has no such file."""
 
 
 def list_of(names: pa.ChunkedArray) -> bytes:
-    """Return the content of `PICTURES` for images of these names."""
+    """Return the content of `IMAGE_LIST` for images of these names."""
     return "".join(f"{name}\n" for name in sorted(names.to_pylist())).encode()
 
 
@@ -31,7 +31,7 @@ def foreign(out: Place) -> str | None:
         own = {MANIFEST, *json.loads((out / MANIFEST).read())["files"]}
     except (OSError, ValueError, KeyError, TypeError):
         return MANIFEST
-    listed = set(_lines(out / PICTURES)) if PICTURES in own & found else set()
+    listed = set(_lines(out / IMAGE_LIST)) if IMAGE_LIST in own & found else set()
     return min(found - own - listed, default=None)
 
 

@@ -54,7 +54,7 @@ def refuse_without_masks(objects: Objects, format_: str) -> None:
 def models_of(view: View, frames: pa.Table, objects: Objects) -> list[dict[str, Any]]:
     """Return what had a part in the objects exported, or in there being none, with licences.
 
-    First what found them and cut them out; then other models that the frames were shown to; then what judged them.
+    First the models that found or segmented them, then others that processed the frames, then those that reviewed them.
     """
     finders = _object_models(view, objects)
     return [*finders, *_annotating_models(view, frames, finders), *_reviewing_models(view, frames)]

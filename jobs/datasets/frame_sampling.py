@@ -25,16 +25,14 @@ from transforms.curate.strategy import STRATEGIES, Strategy
 from transforms.metrics.hashing import layout_array
 from transforms.models.embeddings import vector_array
 
-_PICTURE = [*FRAME_KEY, "content_hash"]
+_IMAGE_KEY = [*FRAME_KEY, "content_hash"]
 _BY_LOOKS = frozenset({"diverse", "coverage"})
+# A clip's mtime is the time of its last frame.
+_FILE_TIME = pl.col("mtime_ns") - (pl.col("end_ns") - pl.col("time_ns")).fill_null(0)
 _PARTS: dict[Balance, pl.Expr] = {
     "stream": pl.col("stream_id"),
     "scene": pl.concat_str("stream_id", pl.lit(" scene "), pl.col("scene_idx").cast(pl.String).str.zfill(6)),
-    # A clip's mtime is the time of its last frame.
-    "hour": pl.format(
-        "{} h",
-        (pl.col("mtime_ns") - (pl.col("end_ns") - pl.col("time_ns")).fill_null(0)) // 3_600_000_000_000 % 24,
-    ),
+    "hour": pl.format("{} h", pl.coalesce("t_ns", _FILE_TIME) // 3_600_000_000_000 % 24),
 }
 _REASONS: dict[Strategy, str] = {
     "uniform": "at equal distances",
@@ -71,6 +69,9 @@ class SelectRequest:
 def select(workspace: Workspace, request: SelectRequest) -> dict[str, Any]:
     """Write the rows of a selection, replacing an earlier one of that name, and return counts.
 
+    `by_file_time` is for how many of the frames hours are those of their files' last change, the time of the frames
+    being unknown.
+
     Raises `UserError` for an invalid request.
     """
     _check(request)
@@ -78,7 +79,7 @@ def select(workspace: Workspace, request: SelectRequest) -> dict[str, Any]:
     view = View.of(workspace, request.run, request.release)
     with_vectors = request.strategy in _BY_LOOKS and request.by != "layout"
     taken = _taken(workspace, store, view, request.after, with_vectors)
-    wanted = _described(view, _wanted(view, request), with_vectors).join(taken, on=_PICTURE, how="anti")
+    wanted = _described(view, _wanted(view, request), with_vectors).join(taken, on=_IMAGE_KEY, how="anti")
     frames = pl.concat([taken.with_columns(taken=True), wanted.with_columns(taken=False)]).sort(FRAME_KEY)
     by = _basis(frames, request)
     n = request.n if request.n is not None else round((request.fraction or 0) * wanted.height)
@@ -95,6 +96,7 @@ def select(workspace: Workspace, request: SelectRequest) -> dict[str, Any]:
         "chosen": rows.num_rows,
         "of": wanted.height,
         "taken_before": taken.height,
+        "by_file_time": wanted["t_ns"].null_count() if "hour" in request.balance else 0,
         "streams": dict(pl.DataFrame(rows).group_by("stream_id").len().sort("stream_id").iter_rows()),
     }
 
@@ -105,7 +107,7 @@ def frames_of(view: View, name: str) -> pl.DataFrame:
     That is the selection of that name that the view froze, or else the newest. Raises `UserError` if there is none.
     """
     for rows in (view.lazy("selections"), view.newest("selections")):
-        found = rows.filter(pl.col("selection") == name).select(_PICTURE).collect()
+        found = rows.filter(pl.col("selection") == name).select(_IMAGE_KEY).collect()
         if found.height:
             return found
     known = sorted(view.newest("selections").select("selection").unique().collect()["selection"].to_list())
@@ -154,31 +156,35 @@ def _taken(workspace: Workspace, store: Store, view: View, after: tuple[str, ...
     Frames that `view` still has are described by their current columns, the others by those of their time.
     """
     releases = set(store.read(schemas.RELEASES, ("name",))["name"].to_pylist())
-    pictures = [pl.DataFrame(schema=dict.fromkeys(_PICTURE, pl.String) | {"frame_idx": pl.Int64})]
+    images = [pl.DataFrame(schema=dict.fromkeys(_IMAGE_KEY, pl.String) | {"frame_idx": pl.Int64})]
     as_they_were = []
     for name in after:
         release, _, part = name.partition(":")
         then = View.of(workspace, release=release) if release in releases else View.of(workspace)
         if release in releases and not part:
             kept = (
-                then.lazy("curation").filter("keep").join(then.lazy("frames"), on=FRAME_KEY).select(_PICTURE).collect()
+                then.lazy("curation")
+                .filter("keep")
+                .join(then.lazy("frames"), on=FRAME_KEY)
+                .select(_IMAGE_KEY)
+                .collect()
             )
         else:
             kept = frames_of(then, part or name)
-        pictures.append(kept)
+        images.append(kept)
         as_they_were.append(_described(then, kept, with_vectors))
-    now = _described(view, pl.concat(pictures), with_vectors)
-    return pl.concat([now, *as_they_were]).unique(_PICTURE, keep="first", maintain_order=True)
+    now = _described(view, pl.concat(images), with_vectors)
+    return pl.concat([now, *as_they_were]).unique(_IMAGE_KEY, keep="first", maintain_order=True)
 
 
-def _described(view: View, pictures: pl.DataFrame, with_vectors: bool) -> pl.DataFrame:
+def _described(view: View, images: pl.DataFrame, with_vectors: bool) -> pl.DataFrame:
     """Return the frames that a view still has with this content, with the columns that selection needs."""
     end = pl.col("time_ns").max().over("stream_id")
-    known = view.lazy("frames").select(*_PICTURE, "mtime_ns", "time_ns", end_ns=end)
+    known = view.lazy("frames").select(*_IMAGE_KEY, "t_ns", "mtime_ns", "time_ns", end_ns=end)
     described = {"quality": ["sharpness"], "fingerprints": ["layout"], "duplicates": ["group_id"]}
     for table, columns in (described | ({"embeddings": ["model", "vector"]} if with_vectors else {})).items():
         known = known.join(view.lazy(table).select(*FRAME_KEY, *columns), on=FRAME_KEY, how="left")
-    frames = known.join(pictures.lazy().select(_PICTURE), on=_PICTURE, how="semi").collect()
+    frames = known.join(images.lazy().select(_IMAGE_KEY), on=_IMAGE_KEY, how="semi").collect()
     scenes = view.lazy("scenes").select("stream_id", "start_idx", "end_idx", "scene_idx").collect()
     placed = place_in_intervals(frames, scenes)
     return placed.select(*known.collect_schema().names(), pl.col("scene_idx").fill_null(0))

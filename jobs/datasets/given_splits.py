@@ -11,17 +11,17 @@ from jobs.core.errors import UserError
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Snapshot, Store
 
-_PICTURE = [*schemas.FRAME_KEY, "content_hash"]
+_IMAGE_KEY = [*schemas.FRAME_KEY, "content_hash"]
 
 
 def given_splits(store: Store, seed: int) -> pl.DataFrame:
-    """Return what frames were given under a seed: key, `content_hash`, `split`, `left_out` and `release`."""
+    """Return the recorded splits of frames under a seed: key, `content_hash`, `split`, `left_out` and `release`."""
     rows = store.open(schemas.SPLITS).lazy().filter(pl.col("seed") == seed)
-    return rows.select(*_PICTURE, "split", "left_out", "release").collect()
+    return rows.select(*_IMAGE_KEY, "split", "left_out", "release").collect()
 
 
 def record(store: Store, release: str, seed: int, frames: pl.DataFrame) -> None:
-    """Add the frames that were given a split, or left out of all, to those that are on record; change none of these.
+    """Record the frames that have got a split, or were left out; recorded ones do not change.
 
     `frames` has the key, `content_hash`, `split`, `left_out` and `split_by`. Raises `UserError` if another export has
     given one of them another split meanwhile.
@@ -29,12 +29,12 @@ def record(store: Store, release: str, seed: int, frames: pl.DataFrame) -> None:
 
     def change(_: Snapshot) -> Change | None:
         known = given_splits(store, seed)
-        both = frames.join(known, on=_PICTURE, suffix="_given")
+        both = frames.join(known, on=_IMAGE_KEY, suffix="_given")
         if (other := both.filter(pl.col("split").ne_missing(pl.col("split_given")))).height:
             raise UserError(
                 f"another export has given splits to {other.height:,} of these frames meanwhile; export once more"
             )
-        fresh = frames.join(known, on=_PICTURE, how="anti")
+        fresh = frames.join(known, on=_IMAGE_KEY, how="anti")
         if not fresh.height:
             return None
         named = fresh.with_columns(
@@ -48,7 +48,7 @@ def record(store: Store, release: str, seed: int, frames: pl.DataFrame) -> None:
 
 
 def by_content(given: pl.DataFrame) -> pl.DataFrame:
-    """Return `content_hash` with the `split` of the frames of that content that were given one: one row each."""
+    """Return `content_hash` with the `split` of recorded frames of that content: one row each."""
     counted = given.drop_nulls("split").group_by("content_hash", "split").len()
     ordered = counted.sort("content_hash", "len", "split", descending=[False, True, False])
     return ordered.unique("content_hash", keep="first", maintain_order=True).select("content_hash", "split")

@@ -19,7 +19,7 @@ _COUNTS = ("before", "after", "added", "removed", "relabelled", "moved", "review
 
 
 def label_difference(before: View, after: View) -> dict[str, Any]:
-    """Return what `compare` says of two views, and the frames reviewed since, by person, as `reviewed_frames`."""
+    """Return the result of `compare` for two views, and the frames reviewed since, by person, as `reviewed_frames`."""
     return compare(_objects(before), _objects(after)) | {"reviewed_frames": reviewed_frames(after, before)}
 
 

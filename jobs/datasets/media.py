@@ -33,12 +33,12 @@ class _Item(NamedTuple):
     expected: str
 
 
-def named(rows: pa.Table, media: MediaMode, folder: str, pictures: pa.Array, below: Sequence[Level]) -> pa.Table:
+def named(rows: pa.Table, media: MediaMode, folder: str, images: pa.Array, below: Sequence[Level]) -> pa.Table:
     """Add `file_name` (below the export, or the image's location), `source` (its location) and its `expected` hash.
 
     Images are in `folder`, in subfolders by what `below` names, the outermost first.
 
-    Frames of clips become JPEG files named by their number. `pictures` has the paths of those that are files already,
+    Frames of clips become JPEG files named by their number. `images` has the paths of those that are files already,
     null for others. Raises `UserError` if something that is not a file is to be linked.
     """
     sources = rows["uri"]
@@ -47,10 +47,10 @@ def named(rows: pa.Table, media: MediaMode, folder: str, pictures: pa.Array, bel
             rows.append_column("file_name", sources).append_column("source", sources).append_column("expected", sources)
         )
     of_clip = pc.match_substring_regex(sources, KEY_PATTERN)
-    is_object = pc.starts_with(pc.coalesce(pictures, sources), object_store.SCHEME)
+    is_object = pc.starts_with(pc.coalesce(images, sources), object_store.SCHEME)
     if media == "link" and pc.any(is_object).as_py():
         raise UserError("objects in a bucket are no files that can be linked to; use --media copy")
-    if media == "link" and pc.any(pc.and_(of_clip, pc.is_null(pictures))).as_py():
+    if media == "link" and pc.any(pc.and_(of_clip, pc.is_null(images))).as_py():
         raise UserError(
             "frames of clips are no files that can be linked to; use --media copy, or run the clips with --set "
             "ingest.materialize=jpeg"
@@ -64,10 +64,10 @@ def named(rows: pa.Table, media: MediaMode, folder: str, pictures: pa.Array, bel
     made = pc.binary_join_element_wise("frame_", numbers, ".jpg", "")
     names = pc.binary_join_element_wise(parent, pc.if_else(of_clip, made, own), "/")
     # The name of an image ends in the hash of its bytes, or in its first digits.
-    written = pc.struct_field(pc.extract_regex(pictures, r"-(?P<hash>[0-9a-f]+)\.jpg$"), "hash")
+    written = pc.struct_field(pc.extract_regex(images, r"-(?P<hash>[0-9a-f]+)\.jpg$"), "hash")
     return (
         rows.append_column("file_name", names)
-        .append_column("source", pc.coalesce(pictures, sources))
+        .append_column("source", pc.coalesce(images, sources))
         .append_column("expected", pc.coalesce(written, rows["content_hash"]))
     )
 

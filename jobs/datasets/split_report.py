@@ -15,7 +15,7 @@ from jobs.views import final_objects
 from jobs.views.view import View
 from schemas import FRAME_KEY
 
-_PICTURE = [*FRAME_KEY, "content_hash"]
+_IMAGE_KEY = [*FRAME_KEY, "content_hash"]
 
 
 def report_of(
@@ -35,12 +35,12 @@ def reports_of_release(store: Store, view: View) -> dict[int, dict[str, Any]]:
 
     All objects of the frames count, of all scores and classes.
     """
-    shown = view.lazy("curated").filter(pl.col("status") == "ok").select(*_PICTURE, "group_id").collect()
-    given = store.open(schemas.SPLITS).lazy().drop_nulls("split").select(*_PICTURE, "seed", "split").collect()
+    shown = view.lazy("curated").filter(pl.col("status") == "ok").select(*_IMAGE_KEY, "group_id").collect()
+    given = store.open(schemas.SPLITS).lazy().drop_nulls("split").select(*_IMAGE_KEY, "seed", "split").collect()
     found = {}
     for seed in given["seed"].unique().sort().to_list():
         mine = given.filter(pl.col("seed") == seed).drop("seed")
-        frames = shown.join(mine, on=_PICTURE).sort(FRAME_KEY)
+        frames = shown.join(mine, on=_IMAGE_KEY).sort(FRAME_KEY)
         if frames.height:
             sizes = dict(frames.group_by("split").len().sort("split").iter_rows())
             found[seed] = {"frames": sizes} | report_of(view, frames, _objects(view, frames), sizes)

@@ -21,7 +21,7 @@ from schemas import FRAME_KEY
 from transforms.curate.splits import assign_blocks, assign_splits
 from transforms.curate.time_blocks import LEAST_GUARD_STEPS, Length, default_block, left_out_at_borders
 
-_PICTURE = [*FRAME_KEY, "content_hash"]
+_IMAGE_KEY = [*FRAME_KEY, "content_hash"]
 _APART = pl.col("split_by").is_in([BY_TIME, BY_TRACK])
 """Frames of streams whose units are next to one another, and are kept apart."""
 _PARTS: Mapping[Division, str] = {
@@ -100,7 +100,7 @@ def divide(view: View, rows: pa.Table, request: SplitRequest, given: pl.DataFram
     and where evidence is missing that was requested.
     """
     _check_lengths(request)
-    frames = pl.DataFrame(rows.select([*_PICTURE, "group_id", "time_ns"])).with_columns(
+    frames = pl.DataFrame(rows.select([*_IMAGE_KEY, "group_id", "time_ns"])).with_columns(
         pl.col("group_id").cast(pl.String)
     )
     streams = frames["stream_id"].unique().sort().to_list()
@@ -119,7 +119,7 @@ def divide(view: View, rows: pa.Table, request: SplitRequest, given: pl.DataFram
     frames = _with_given(frames, given)
     frames = _without_duplicates(frames, request)
     frames = _apart(view, frames, request)
-    found = frames.select(*_PICTURE, "group_id", "key", "split", "left_out", "release", "split_by")
+    found = frames.select(*_IMAGE_KEY, "group_id", "key", "split", "left_out", "release", "split_by")
     _refuse_empty(found, request)
     return Splits(found.drop("key"), lengths, unsearched)
 
@@ -241,9 +241,9 @@ def _assigned(frames: pl.DataFrame, request: SplitRequest) -> pl.DataFrame:
 
 
 def _with_given(frames: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
-    """Put frames into the splits that they, others of their content, or others of their unit were given before."""
+    """Put frames into the recorded splits of themselves, of their content, or of their unit."""
     exact = given.rename({"split": "given_split"})
-    found = frames.join(exact, on=_PICTURE, how="left", maintain_order="left")
+    found = frames.join(exact, on=_IMAGE_KEY, how="left", maintain_order="left")
     same = by_content(given).rename({"split": "of_content"})
     found = found.join(same, on="content_hash", how="left", maintain_order="left")
     found = found.with_columns(given_split=pl.coalesce("given_split", "of_content"))

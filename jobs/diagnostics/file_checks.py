@@ -33,7 +33,7 @@ def referred(store: Store) -> dict[str, int | None]:
         for table in schemas.ALL
         for file in s.open(table).files
     }
-    return files | dict.fromkeys(maintenance.pictures_of(stores))
+    return files | dict.fromkeys(maintenance.images_of(stores))
 
 
 def presence(store: Store, files: Mapping[str, int | None]) -> Iterator[Finding]:

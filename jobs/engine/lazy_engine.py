@@ -38,10 +38,11 @@ def answer(object_store_mb: int) -> str:
 
 
 class LazyEngine:
-    """An engine that is started on first use, or in the background once it is likely to be needed.
+    """An engine that is started on first use, or in the background once it is worth its start.
 
-    `local_pool` is the pool of local processes, which start faster, for the first blocks and for small jobs; None if an
-    engine is already running. Use as a context manager; leaving it stops what was started.
+    On one machine, processes of `local_pool` start faster and measure as fast: they do all of a job that is soon done,
+    and of a long one what comes before the engine has started. `local_pool` is None if an engine is already running.
+    Use as a context manager; leaving it stops what was started.
     """
 
     def __init__(
@@ -50,19 +51,34 @@ class LazyEngine:
         self._make = lambda: Engine(limits, address, credentials)
         self._limits = limits
         there = named_cluster(address) or _is_running()
-        self.local_pool = None if there else LocalPool(limits.num_cpus or os.cpu_count() or 1)
+        self.local_pool = None if there else LocalPool(limits.num_cpus or os.cpu_count() or 1, replaces_dead=True)
         self._threads = ThreadPoolExecutor(1, "engine")
         self._engine: Future[Engine] | None = None
         self._handlers: dict[signal.Signals, Any] = {}
         self.meanwhile: Callable[[], object] = lambda: None
         """Called twice a second while the engine starts; an exception ends the wait."""
 
-    def begin(self, n_frames: int | None = None) -> None:
-        """Start in the background what this number of frames needs; the engine if it is unknown."""
-        if self.local_pool and n_frames is not None:
+    def begin(self, n_frames: int, has_models: bool = False) -> None:
+        """Start in the background what this number of new frames is sure to need, also of models, if there are any."""
+        if self.local_pool:
             self.local_pool.start()
-            if n_frames <= MAX_LOCAL_FRAMES:
-                return
+        needs_engine = has_models and n_frames > MAX_LOCAL_FRAMES
+        if needs_engine or not self.local_pool or not self._limits.engine_after_seconds:
+            self._begin()
+
+    def takes_over(self, seconds_left: float) -> bool:
+        """Return whether the engine has started, and start it in the background if the work left is worth it.
+
+        `seconds_left` is how long the processes of this machine would take. An engine that cannot be started never
+        takes over: they continue.
+        """
+        if self.local_pool is None:
+            return True
+        if self._engine is None and seconds_left > self._limits.engine_after_seconds:
+            self._begin()
+        return self._engine is not None and self._engine.done() and self._engine.exception() is None
+
+    def _begin(self) -> None:
         if self._engine is None:
             self._handlers = {n: h for n in _SIGNALS if (h := signal.getsignal(n)) is not None}
             self._engine = self._threads.submit(self._make)
@@ -78,7 +94,7 @@ class LazyEngine:
 
     def __call__(self) -> Engine:
         """Return the engine, waiting until it has started."""
-        self.begin()
+        self._begin()
         assert self._engine is not None
         while not wait([self._engine], timeout=_LOOK_S).done:
             self.meanwhile()

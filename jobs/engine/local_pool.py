@@ -28,8 +28,7 @@ Transform = tuple[Callable[..., pa.Table], dict[str, Any]]
 """A function of one Arrow table, defined at the top of a module, and its keyword arguments."""
 
 MAX_LOCAL_FRAMES = 1024
-"""A pass of at most so many frames runs without an engine: they are measured before one would have started, and for
-so few frames of a model stage it is not worth the wait."""
+"""A model is shown so few frames without an engine, whose start is not worth the wait."""
 
 _TICK_S = 0.5
 _GRACE_S = 5.0
@@ -51,6 +50,7 @@ class _Worker:
     process: subprocess.Popen[bytes]
     pipe: Connection
     errors: IO[bytes]
+    has_begun: bool = False
 
     def last_words(self) -> str:
         """Return the last line that the process printed, or how it ended."""
@@ -61,10 +61,14 @@ class _Worker:
 
 
 class LocalPool:
-    """Up to `size` processes, started by `start` or when they are first needed; a context manager that ends them."""
+    """Up to `size` processes, started by `start` or when they are first needed; a context manager that ends them.
 
-    def __init__(self, size: int) -> None:
+    With `replaces_dead`, another process takes the place of one that a block has ended, so that the others are done.
+    """
+
+    def __init__(self, size: int, replaces_dead: bool = False) -> None:
         self.size = size
+        self._replaces_dead = replaces_dead
         self._workers: list[_Worker] = []
         self._has_begun = False
         self._last_words = ""
@@ -75,9 +79,11 @@ class LocalPool:
             self._workers.append(_start_worker())
 
     def map_blocks(
-        self, blocks: Sequence[pa.Table], transforms: Sequence[Transform]
+        self, blocks: Sequence[pa.Table], transforms: Sequence[Transform], go_on: Callable[[], bool] = lambda: True
     ) -> Generator[pa.Table | None, None, None]:
         """Apply the transforms to each block, in one process, and yield results as they arrive, in no order.
+
+        No more blocks are begun once `go_on` returns False; results of those that were are yielded.
 
         Yields None about twice a second while there are none, so that the caller can do other things. Results of
         blocks whose process died, or whose transform raised, are missing. Closing the iterator kills busy processes.
@@ -88,17 +94,12 @@ class LocalPool:
         idle, busy = [*self._workers], dict[Connection, _Worker]()
         try:
             while waiting or busy:
-                while waiting and idle:
-                    worker = idle.pop()
-                    if _send(worker, (waiting[-1], list(transforms))):
-                        busy[worker.pipe] = worker
-                        waiting.pop()
-                    else:
-                        self._discard(worker)
+                if waiting and idle and not go_on():
+                    waiting.clear()
+                self._hand_out(waiting, transforms, idle, busy)
                 if not busy:
                     # All have died; the remaining blocks are left to the caller.
-                    self._require_begun()
-                    return
+                    break
                 ready = wait(list(busy), _TICK_S)
                 if not ready:
                     yield None
@@ -107,9 +108,7 @@ class LocalPool:
                     result = self._received(busy[pipe])
                     if result is _NOTHING_YET:
                         continue
-                    worker = busy.pop(pipe)
-                    if worker in self._workers:
-                        idle.append(worker)
+                    idle += self._free_again(busy.pop(pipe))
                     if result is not None:
                         yield result
             self._require_begun()
@@ -117,6 +116,31 @@ class LocalPool:
             for worker in busy.values():
                 worker.process.kill()
                 self._discard(worker)
+
+    def _hand_out(
+        self,
+        waiting: list[pa.Table],
+        transforms: Sequence[Transform],
+        idle: list[_Worker],
+        busy: dict[Connection, _Worker],
+    ) -> None:
+        """Send the last waiting block to each idle process."""
+        while waiting and idle:
+            worker = idle.pop()
+            if _send(worker, (waiting[-1], list(transforms))):
+                busy[worker.pipe] = worker
+                waiting.pop()
+            else:
+                self._discard(worker)
+
+    def _free_again(self, worker: _Worker) -> list[_Worker]:
+        """Return the process if it is alive, or the one that takes its place, if one does."""
+        if worker not in self._workers:
+            if not (self._replaces_dead and worker.has_begun):
+                return []
+            worker = _start_worker()
+            self._workers.append(worker)
+        return [worker]
 
     def _received(self, worker: _Worker) -> Any:
         """Return what a process has sent: a block, None for one that failed, or that it has begun. Dead ones go."""
@@ -126,7 +150,7 @@ class LocalPool:
             self._discard(worker)
             return None
         if isinstance(result, bytes):
-            self._has_begun = True
+            worker.has_begun = self._has_begun = True
             return _NOTHING_YET
         return result
 

@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 
 import schemas
 from conf import PipelineConfig
-from jobs.engine.ray_engine import Engine
 from transforms.frames.clip import KEY_PATTERN
 from transforms.frames.pixel_block import ALL_BUT_PAIRS, PAIRS_ONLY, stages_with_rows
 
@@ -35,14 +34,17 @@ class Block(NamedTuple):
     starts: bool = False
 
 
-def waves(todo: Iterator[pa.Table], engine: Callable[[], Engine]) -> Iterator[pa.Table]:
-    """Join small plans, so that a wave keeps the cores busy for long, and what it takes of memory is bounded."""
+def waves(todo: Iterator[pa.Table], num_cpus: Callable[[], int]) -> Iterator[pa.Table]:
+    """Join small plans, so that a wave keeps the cores busy for long, and what it takes of memory is bounded.
+
+    `num_cpus` may have to wait for the engine.
+    """
     held: list[pa.Table] = []
     for rows in todo:
         held.append(rows)
         size = sum(t.num_rows for t in held)
-        # One core's share has to be there before it is worth waiting for the engine to say how many cores there are.
-        if size >= _WAVE_ROWS_PER_CPU and size >= min(_MOST_WAVE_ROWS, engine().num_cpus * _WAVE_ROWS_PER_CPU):
+        # One core's share has to be there before it is worth asking.
+        if size >= _WAVE_ROWS_PER_CPU and size >= min(_MOST_WAVE_ROWS, num_cpus() * _WAVE_ROWS_PER_CPU):
             yield pa.concat_tables(held).combine_chunks()
             held = []
     if held:

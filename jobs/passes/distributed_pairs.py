@@ -19,7 +19,7 @@ def sharing(params: DuplicateParams, engine: Callable[[], Engine], check: Callab
     """Return what looks for near hashes on a cluster; None if parameters leave that to the index of the driver.
 
     `check` is called while the machines are at work, and may end that. Where hashes are so crowded that pairs would
-    fill the memory, the index is asked after all.
+    fill the memory, the index is used after all.
     """
     if params.join == "local":
         return None

@@ -28,7 +28,7 @@ class Chooser:
         self._snapshots: dict[str, Snapshot] = {}
 
     def chosen(self, stage: Stage, streams: frozenset[str], span: Span) -> pl.DataFrame | None:
-        """Return the keys of the frames in streams and a span that a stage is to be shown; None for all of them.
+        """Return the keys of the frames in streams and a span that a stage processes; None for all of them.
 
         Raises `RunFailedError` for a rule that cannot be answered for what is in the tables.
         """

@@ -246,7 +246,7 @@ def _with_number(rows: pa.Table, number: int) -> pa.Table:
 
 
 def died(frame: Mapping[str, Any], stage: str) -> dict[str, Any]:
-    """Return the fault of a frame that ended the process that it was given to."""
+    """Return the fault of a frame that ended its process."""
     return {
         **{n: frame[n] for n in ("stream_id", "frame_idx", "uri")},
         "stage": stage,

@@ -37,8 +37,8 @@ def run_model_pass(
 ) -> PassResult:
     """Show the frames of `todo`, tables of schema `REQUEST`, to a model.
 
-    `model_frames` is the most frames that a process is given at a time. `local_models` is given their number, and
-    returns the processes of this machine in which so few can be shown, if there are any; `engine` is called for what
+    `model_frames` is the most frames of one task. `local_models` takes their number, and
+    returns the processes of this machine for so few frames, if there are any; `engine` is called for what
     these do not do. Raises `RunFailedError` where the model cannot be loaded, where it takes none of the frames, or
     where the workspace does not take the results; what was committed stays.
     """
@@ -106,7 +106,7 @@ def _show_all(
     """Show all blocks, although processes may die of some frames; such a frame is quarantined.
 
     Blocks go out in order, so that the one to blame for a death is among the first `in_hand` that did not come back.
-    These are shown again in small parts, each block by itself, and the others after them. Returns whether to continue:
+    These are repeated in small parts, each block by itself, and the others after them. Returns whether to continue:
     `show` returns None where the pass was asked to end.
     """
     while blocks:

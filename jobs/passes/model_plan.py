@@ -36,7 +36,7 @@ class ModelPlan:
 
     @property
     def open(self) -> int:
-        """Return how many frames the model has to be shown."""
+        """Return how many frames the model has to process."""
         return self.missing + self.outdated
 
     @property
@@ -71,7 +71,7 @@ class ModelPlanner:
         self._objects = objects
         self._found = store.open(schemas.ANNOTATIONS) if objects else None
         self.snapshot = store.open(stage.table)
-        self._pictures = store.open(self._frames.table)
+        self._images = store.open(self._frames.table)
         listed = store.read(schemas.STREAMS, ("stream_id", "step"), as_seen=True)
         self._steps = pl.DataFrame(listed).filter(pl.col("stream_id").is_in(sorted(self._streams)))
         # Number of frames before a frame that its row may depend on.
@@ -90,7 +90,7 @@ class ModelPlanner:
 
     def _scan(self, plan: ModelPlan) -> Iterator[pa.Table]:
         sizes = stream_sizes(self._store)
-        for streams, span in portions(self._pictures, self._frames.key, sizes, self._streams):
+        for streams, span in portions(self._images, self._frames.key, sizes, self._streams):
             rows = self._compare(streams, span, plan)
             if rows.num_rows:
                 yield rows
@@ -117,15 +117,13 @@ class ModelPlanner:
     def _decodable(self, streams: frozenset[str], span: Span) -> pl.DataFrame:
         columns = (*FRAME_KEY, "uri", "input_id", "width", "height", "status")
         return (
-            rows_of(self._pictures, columns, self._frames, streams, span)
-            .filter(pl.col("status") == "ok")
-            .sort(FRAME_KEY)
+            rows_of(self._images, columns, self._frames, streams, span).filter(pl.col("status") == "ok").sort(FRAME_KEY)
         )
 
     def _undone(
         self, frames: pl.DataFrame, row_id: str, streams: frozenset[str], span: Span, plan: ModelPlan
     ) -> pl.DataFrame:
-        """Return those of the frames that the model has to be shown, in order, with `replaces` and `wanted`.
+        """Return the frames that the model has to process, in order, with `replaces` and `wanted`.
 
         A row is done where it was computed from what the column `row_id` says. All is counted in the plan.
         """

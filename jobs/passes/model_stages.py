@@ -35,10 +35,10 @@ class ModelStages:
         return Survey(plan.frames, plan.wanted, plan.missing, plan.outdated, gone=plan.n_gone)
 
     def run(self, stage: Stage) -> bool:
-        """Show the model what it has not seen, or all frames where the stage is to be recomputed.
+        """Run the model on missing frames, or on all where the stage is recomputed.
 
         Raises `RunFailedError` where frames are left that are neither done nor quarantined, and `RunStopped` where the
-        run was asked to end before all were shown.
+        run was asked to end before all were processed.
         """
         context, live = self._context, self._context.now
         planner = self._planner(stage, context.recomputes(stage))
@@ -117,7 +117,7 @@ class ModelStages:
         )
 
     def _planner(self, stage: Stage, recompute: bool) -> ModelPlanner:
-        """Return what compares the frames that a model is to be shown with its rows, as the tables are now."""
+        """Return the plan of a model: the frames that it is to process, compared with its rows in the tables now."""
         store, streams = self._context.store, self._context.streams
         work = stage.spec.model
         assert work is not None

@@ -122,7 +122,7 @@ def _held(task: bytes, threads: int) -> ModelWorker | Exception:
 
 
 class _Shared:
-    """A model that several blocks are shown to: while one is prepared, another is run through it."""
+    """A model that several blocks share: while one is prepared, another is inferred."""
 
     def __init__(self, model: FrameModel) -> None:
         self._model = model

@@ -16,7 +16,7 @@ OBJECT_COLUMNS = ("annotation_id", *FRAME_KEY, "category", "score", *_EDGES.valu
 def with_objects(frames: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     """Return the frames that have objects, in their order, with `objects`, and `window_id` for both together.
 
-    An object's id is made of its place and of its image, so that the ids of a frame's objects say what is asked.
+    An object's id is made of its place and of its image, so that the ids of a frame's objects identify the prompt.
     """
     ordered = found.sort(*FRAME_KEY, "annotation_id")
     terms = hash_strings(ordered["annotation_id"].to_arrow().cast("string"))

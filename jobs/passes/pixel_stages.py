@@ -132,12 +132,12 @@ class PixelStages:
             todo = only_quarantined(todo, context.store)
         result = run_pass(
             limited(todo, limit),
+            total,
             self._stages,
             context.config,
             params.only(context.recompute) if context.recompute else params,
             context.store.root,
             live.engine,
-            live.engine.local_pool,
             Intake(committer, live.reporter.measured, live.claim, live.abort),
             frozenset(recomputed),
         )

@@ -17,7 +17,7 @@ from jobs.core.memory import keep_freed
 from jobs.core.os_errors import as_problem
 from jobs.storage import paths
 from jobs.storage.data_files import Part, write_part
-from jobs.storage.image_files import PictureFolder
+from jobs.storage.image_files import ImageFolder
 from transforms.frames.pixel_block import FAULT, TALLY, VERIFIED
 from transforms.metrics.measure import PixelParams, measure_frames
 
@@ -46,7 +46,7 @@ def measure_rows(block: pa.Table, params: PixelParams, root: str, stop_flag: str
     See `transforms.metrics.measure.measure_frames`.
     """
     keep_freed()
-    return measure_frames(block, params, unless(stop_flag), PictureFolder(paths.place(root)))
+    return measure_frames(block, params, unless(stop_flag), ImageFolder(paths.place(root)))
 
 
 def unless(stop_flag: str) -> Callable[[], bool]:
@@ -87,7 +87,7 @@ def persist_rows(batch: pa.Table, root: str, stage_keys: Mapping[str, str]) -> p
 
 
 def not_taken(caught: Exception) -> str:
-    """Return what is said of results that could not be written."""
+    """Return the message about results that could not be written."""
     if isinstance(caught, OSError):
         return as_problem(caught, "the workspace")
     return f"the workspace does not take the results: {type(caught).__name__}: {caught}"

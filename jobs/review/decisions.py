@@ -14,6 +14,7 @@ from blake3 import blake3
 
 import schemas
 from jobs.core.errors import UserError
+from jobs.core.naming import wrong_with_category
 from jobs.storage.store import Drop, Store
 from jobs.storage.workspace import Workspace
 from jobs.views.categories import categories_of, register
@@ -24,17 +25,17 @@ TAGS = "tags"
 """The attribute of a row `seen` with the tags of the frame as a whole."""
 
 DECISIONS = ("approve", "correct", "reject", "add")
-PICTURE = (*schemas.FRAME_KEY, "content_hash")
+IMAGE_KEY = (*schemas.FRAME_KEY, "content_hash")
 """Columns that name a frame and the image that it had when somebody reviewed it."""
 
 _JOB = "review"
 
 Row = dict[str, Any]
-Picture = tuple[str, int, str]
+ImageKey = tuple[str, int, str]
 
 
 def frame_rows(
-    picture: Picture,
+    image: ImageKey,
     decisions: Iterable[Mapping[str, Any]],
     reviewer: str,
     reviewed_ns: int | None = None,
@@ -44,19 +45,19 @@ def frame_rows(
 ) -> list[Row]:
     """Return the rows of one reviewed frame, as `record_decisions` takes them: `seen` first, then each object.
 
-    `picture` is stream_id, frame_idx and content_hash. `decisions` are objects with the columns `annotation_id`,
+    `image` is stream_id, frame_idx and content_hash. `decisions` are objects with the columns `annotation_id`,
     `decision` (one of `DECISIONS`), `category`, `score`, `bbox_x`, `bbox_y`, `bbox_w`, `bbox_h` (pixels of the full
     frame), `mask_rle`, `track_id`, `text`, `source`, `model`, `weights_hash`, `author` and `note`, and those of
     `schemas.COLUMNS_BY_PEOPLE`; other columns are ignored, and missing ones are null. `reviewed_ns` is in ns since
     1970, now by default. `note` is that of the frame, `default_note` that of the frame and of every object without one.
     `attributes` are of the frame, such as `tags`; empty ones are left out.
     """
-    text = "\x1f".join([SEEN, *map(str, picture)])
+    text = "\x1f".join([SEEN, *map(str, image)])
     whole = {"annotation_id": blake3(text.encode()).hexdigest()[:32], "decision": SEEN, "note": note}
     if kept := {name: value for name, value in (attributes or {}).items() if value}:
         whole["attributes"] = json.dumps(kept, sort_keys=True, ensure_ascii=False)
     common = {
-        **dict(zip(PICTURE, picture, strict=True)),
+        **dict(zip(IMAGE_KEY, image, strict=True)),
         "reviewer": reviewer,
         "reviewed_ns": reviewed_ns or time.time_ns(),
     }
@@ -98,15 +99,16 @@ def record_decisions(
     store.create_tables([schemas.REVIEWS, schemas.CATEGORIES])
     view = View.of(workspace)
     table = _table(rows)
-    frames = _by_picture(table.to_pylist())
+    frames = _by_image(table.to_pylist())
     known = frozenset(categories_of(view)) | frozenset(categories)
-    if problems := [*_row_problems(frames, known), *_unknown_pictures(frames, view)]:
+    wrong = [problem for name in categories if (problem := wrong_with_category(name))]
+    if problems := [*wrong, *_row_problems(frames, known), *_unknown_images(frames, view)]:
         raise UserError(problems)
     earlier = _earlier(frames, view)
     counts = Counter(dict.fromkeys((*DECISIONS, "unchanged", "older"), 0))
     written: list[Row] = []
-    for picture, fresh in frames.items():
-        before = earlier.get(picture, [])
+    for image, fresh in frames.items():
+        before = earlier.get(image, [])
         if _content(fresh) == _content(before):
             counts["unchanged"] += 1
         elif before and _latest_ns(fresh) < _latest_ns(before):
@@ -119,7 +121,7 @@ def record_decisions(
         # Numbers first: a reader of a category of `reviews` finds the one that exports give it.
         named = (row["category"] for row in written if row["category"] and row["decision"] != "reject")
         register(store, named, origin, _JOB)
-        store.upsert(schemas.REVIEWS, kept, _JOB, Drop(keys=kept.select(list(PICTURE))))
+        store.upsert(schemas.REVIEWS, kept, _JOB, Drop(keys=kept.select(list(IMAGE_KEY))))
     return {"frames": len(frames), **counts}
 
 
@@ -133,14 +135,14 @@ def _table(rows: Sequence[Row]) -> pa.Table:
     return table
 
 
-def _by_picture(rows: Iterable[Row]) -> dict[Picture, list[Row]]:
-    frames: dict[Picture, list[Row]] = {}
+def _by_image(rows: Iterable[Row]) -> dict[ImageKey, list[Row]]:
+    frames: dict[ImageKey, list[Row]] = {}
     for row in rows:
         frames.setdefault((row["stream_id"], row["frame_idx"], row["content_hash"]), []).append(row)
     return frames
 
 
-def _row_problems(frames: Mapping[Picture, Sequence[Row]], known: Collection[str]) -> Iterator[str]:
+def _row_problems(frames: Mapping[ImageKey, Sequence[Row]], known: Collection[str]) -> Iterator[str]:
     for (stream, number, _), rows in frames.items():
         place = f"frame {stream} {number}"
         n_seen = sum(row["decision"] == SEEN for row in rows)
@@ -154,22 +156,22 @@ def _row_problems(frames: Mapping[Picture, Sequence[Row]], known: Collection[str
                 yield f"{place}: category {row['category']!r} is not known; name it among the accepted categories"
 
 
-def _unknown_pictures(frames: Mapping[Picture, Sequence[Row]], view: View) -> Iterator[str]:
+def _unknown_images(frames: Mapping[ImageKey, Sequence[Row]], view: View) -> Iterator[str]:
     """Say which frames do not show the image that was reviewed."""
     wanted = pl.LazyFrame(
-        {name: [picture[at] for picture in frames] for at, name in enumerate(PICTURE)},
+        {name: [image[at] for image in frames] for at, name in enumerate(IMAGE_KEY)},
         schema={"stream_id": pl.String, "frame_idx": pl.Int64, "content_hash": pl.String},
     )
-    there = view.lazy("frames").filter(pl.col("status") == "ok").select(PICTURE)
-    for stream, number, content in wanted.join(there, on=list(PICTURE), how="anti").collect().rows():
+    there = view.lazy("frames").filter(pl.col("status") == "ok").select(IMAGE_KEY)
+    for stream, number, content in wanted.join(there, on=list(IMAGE_KEY), how="anti").collect().rows():
         yield f"frame {stream} {number}: it does not show image {content[:16]} now; review it again"
 
 
-def _earlier(frames: Mapping[Picture, Sequence[Row]], view: View) -> dict[Picture, list[Row]]:
+def _earlier(frames: Mapping[ImageKey, Sequence[Row]], view: View) -> dict[ImageKey, list[Row]]:
     """Return the rows of `reviews` that there are of these images."""
     streams = sorted({stream for stream, _, _ in frames})
-    found = _by_picture(view.lazy("reviews").filter(pl.col("stream_id").is_in(streams)).collect().to_dicts())
-    return {picture: rows for picture, rows in found.items() if picture in frames}
+    found = _by_image(view.lazy("reviews").filter(pl.col("stream_id").is_in(streams)).collect().to_dicts())
+    return {image: rows for image, rows in found.items() if image in frames}
 
 
 def _latest_ns(rows: Sequence[Row]) -> int:

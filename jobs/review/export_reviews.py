@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import schemas
 from jobs.core.choices import MediaMode, ReviewFormat
 from jobs.core.errors import UserError
+from jobs.core.naming import wrong_with_category
 from jobs.core.optional_packages import require
 from jobs.datasets.atomic_publish import staged
 from jobs.datasets.export_objects import objects_of
@@ -32,7 +33,7 @@ from transforms.formats.exports.objects import Objects
 from transforms.formats.reviewing.coco import review_coco_files
 from transforms.formats.reviewing.cvat import cvat_files
 from transforms.formats.reviewing.labelstudio import labelstudio_files
-from transforms.formats.reviewing.shapes import picture_name
+from transforms.formats.reviewing.shapes import image_name
 from transforms.frames.clip import FrameName
 
 _IMAGES = "images/"
@@ -103,6 +104,7 @@ def _check(request: QueueRequest) -> None:
         problems.append(f"--n {request.n}: expected at least 1")
     if request.out.exists() and (not request.out.is_dir() or any(request.out.iterdir())):
         problems.append(f"{request.out} exists, and somebody may be working on it; name an empty or new folder")
+    problems += [f"--category: {wrong}" for name in request.categories if (wrong := wrong_with_category(name))]
     if problems:
         raise UserError(problems)
     if request.where is not None:
@@ -129,7 +131,7 @@ def _rows(view: View, request: QueueRequest) -> pa.Table:
     tags = [json.dumps(tags_in(text)) for text in rows["attributes"]]
     rows = rows.drop("attributes").with_columns(tags=pl.Series(tags, dtype=pl.String))
     names = [
-        _IMAGES + picture_name(stream, number, content, _suffix(uri))
+        _IMAGES + image_name(stream, number, content, _suffix(uri))
         for stream, number, content, uri in rows.select(*FRAME_KEY, "content_hash", "uri").iter_rows()
     ]
     table = rows.to_arrow().append_column("file_name", pa.array(names, pa.string()))

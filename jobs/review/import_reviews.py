@@ -13,7 +13,8 @@ import polars as pl
 import schemas
 from jobs.core.choices import ReviewedFrames, ReviewFormat
 from jobs.core.errors import UserError
-from jobs.review.decisions import PICTURE, SEEN, TAGS, Row, frame_rows, record_decisions, tags_in
+from jobs.core.naming import wrong_with_category
+from jobs.review.decisions import IMAGE_KEY, SEEN, TAGS, Row, frame_rows, record_decisions, tags_in
 from jobs.review.review_files import FileRequest, read_file
 from jobs.review.tool_tracks import with_tracks
 from jobs.review.unknown_categories import unknown_categories
@@ -69,6 +70,8 @@ def import_file(workspace: Workspace, request: ImportRequest) -> dict[str, Any]:
     in a file differs that has reviewed frames and others, and `reviewed` does not say which they are.
     """
     store = Store(workspace.require().root)
+    if wrong := [problem for name in request.categories if (problem := wrong_with_category(name))]:
+        raise UserError([f"--category: {problem}" for problem in wrong])
     names = _listed(request)
     kind, file = read_file(
         FileRequest(request.file, request.format, request.ids, request.frames, request.reviewer, request.policy)
@@ -161,10 +164,10 @@ def _decided(
 
 def _rows(frame: _Frame, decided: Decided, default_note: str | None, now: int) -> list[Row]:
     returned, known = frame.returned, frame.known
-    picture = (known.stream_id, known.frame_idx, known.content_hash)
+    image = (known.stream_id, known.frame_idx, known.content_hash)
     tags = {TAGS: list(decided.tags)}
     when = returned.reviewed_ns or now
-    return frame_rows(picture, decided.decisions, frame.reviewer, when, returned.note, default_note, tags)
+    return frame_rows(image, decided.decisions, frame.reviewer, when, returned.note, default_note, tags)
 
 
 def _refuse(file: Path, problems: Sequence[str]) -> None:
@@ -177,7 +180,7 @@ def _matched(returned: Sequence[Returned], view: View, problems: list[str]) -> I
     """Yield the frames of a file with their rows in `frames`; add a line to `problems` for each other one."""
     names = [parse_name(frame.name) for frame in returned]
     numbers = sorted({name.number for name in names if name})
-    columns = [*PICTURE, "width", "height"]
+    columns = [*IMAGE_KEY, "width", "height"]
     rows = view.lazy("frames").filter(pl.col("status") == "ok", pl.col("frame_idx").is_in(numbers)).select(columns)
     by_number: dict[int, list[Row]] = {}
     for row in rows.collect().to_dicts():
@@ -214,7 +217,7 @@ def _is_in(stream_id: str, folder: str) -> bool:
 def _known(matched: Sequence[tuple[Returned, Row]], view: View) -> list[Known]:
     """Return what the tables know of each of these frames and its objects."""
     wanted = pl.LazyFrame(
-        {name: [row[name] for _, row in matched] for name in PICTURE},
+        {name: [row[name] for _, row in matched] for name in IMAGE_KEY},
         schema={"stream_id": pl.String, "frame_idx": pl.Int64, "content_hash": pl.String},
     )
     shapes = [shape for frame, _ in matched for shape in frame.shapes]
@@ -227,7 +230,7 @@ def _known(matched: Sequence[tuple[Returned, Row]], view: View) -> list[Known]:
     found = ever.filter(pl.col("annotation_id").is_in(named))
     reviews = view.lazy("reviews")
     drawn = reviews.filter(pl.col("decision").is_in(final_objects.HUMAN), pl.col("author").is_not_null())
-    said = drawn.join(wanted, on=list(PICTURE), how="semi")
+    said = drawn.join(wanted, on=list(IMAGE_KEY), how="semi")
     standing = view.lazy(final_objects.NAME).join(wanted, on=FRAME_KEY, how="semi")
     tables = [_by_frame(rows.collect()) for rows in (shown, found, said, standing)]
     others = drawn.select("annotation_id", *FRAME_KEY).filter(pl.col("annotation_id").is_in(named))
@@ -237,7 +240,7 @@ def _known(matched: Sequence[tuple[Returned, Row]], view: View) -> list[Known]:
         for key, objects in table.items()
         for name in objects
     }
-    seen = reviews.filter(decision=SEEN).join(wanted, on=list(PICTURE), how="semi").select(*FRAME_KEY, "attributes")
+    seen = reviews.filter(decision=SEEN).join(wanted, on=list(IMAGE_KEY), how="semi").select(*FRAME_KEY, "attributes")
     tags = {(stream, number): tuple(tags_in(text)) for stream, number, text in seen.collect().iter_rows()}
     known = []
     for _, row in matched:

@@ -12,7 +12,7 @@ from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from transforms.formats.reviewing.annotator_policy import Policy
 from transforms.formats.reviewing.coco import read_review_coco
-from transforms.formats.reviewing.cvat import FRAMES, Picture, read_cvat, read_pictures
+from transforms.formats.reviewing.cvat import FRAMES, TaskImage, read_cvat, read_image_list
 from transforms.formats.reviewing.labelstudio_read import read_labelstudio
 from transforms.formats.reviewing.shapes import ReviewFile, ReviewFileError
 
@@ -60,7 +60,7 @@ def read_file(request: FileRequest) -> tuple[str, ReviewFile]:
         if kind == "labelstudio":
             file = read_labelstudio(data, request.reviewer, request.policy)
         elif kind == "cvat":
-            file = read_cvat(data, _pictures(request, content))
+            file = read_cvat(data, _images(request, content))
         else:
             file = read_review_coco(data, _ids(request, content))
     except ReviewFileError as error:
@@ -114,9 +114,9 @@ def _beside(path: Path | None, name: str, content: _Content) -> bytes | None:
         raise UserError(f"{name} {path} cannot be read: {error.strerror or error}") from error
 
 
-def _pictures(request: FileRequest, content: _Content) -> list[Picture] | None:
+def _images(request: FileRequest, content: _Content) -> list[TaskImage] | None:
     data = _beside(request.frames, FRAMES, content)
-    return None if data is None else read_pictures(data)
+    return None if data is None else read_image_list(data)
 
 
 def _ids(request: FileRequest, content: _Content) -> dict[str, str]:
@@ -125,7 +125,7 @@ def _ids(request: FileRequest, content: _Content) -> dict[str, str]:
     place = f"ids {request.ids or request.file.with_name(IDS)}"
     try:
         found = {} if data is None else json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{place} cannot be read: {error}") from error
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise UserError(f"{place}: expected an object of ids, as `winnow review export` writes it")

@@ -50,8 +50,8 @@ def run(
     """Run a pipeline and return its record: state `done`, or `paused` or `cancelled` if that was asked of the job.
 
     With `job_id` it resumes that job, which was paused, has failed, or was `claimed` for this process by a gateway.
-    `release` is called with the record before the job is said to be done, and what it returns is recorded.
-    Raises `UserError` before any work if something is wrong with what is asked, and `RunFailedError` if the run cannot
+    `release` is called with the record before the job is recorded as done, and what it returns is recorded.
+    Raises `UserError` before any work if something is wrong with the request, and `RunFailedError` if the run cannot
     continue; what was committed before is found done when it is resumed. A KeyboardInterrupt leaves it `paused`.
     """
     listener = listener or SilentListener()
@@ -76,7 +76,7 @@ def run(
         credentials = forwarded_credentials([prepared.store.root, *request.inputs])
         with LazyEngine(request.loaded.config.resources, request.ray_address, credentials) as engine:
             if n := min(n_new_frames(prepared), prepared.n_frames if request.limit is None else request.limit):
-                engine.begin(n)
+                engine.begin(n, has_models=any(stage.kind == "model" for stage in prepared.stages))
             engine.meanwhile = claim.check
             _begin(record, prepared.store, reporter)
             _Execution(prepared, record, reporter, engine, claim).execute()

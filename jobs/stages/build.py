@@ -107,7 +107,7 @@ def written_by(stages: Sequence[Stage]) -> list[schemas.Table]:
 
 
 def pixel_params(config: PipelineConfig) -> PixelParams:
-    """Return what the pixel pass of a configuration is given."""
+    """Return the input of the pixel pass of a configuration."""
     measures = []
     for spec in (SPECS[name] for name in config.closed_stages):
         if spec.measure:

@@ -15,6 +15,7 @@ from conf.detectors import DETECTORS, DetectorSpec
 from conf.rules import Rule
 from conf.stage_spec import StageSpec, setting
 from jobs.core.errors import UserError, one_line
+from jobs.core.naming import wrong_with_category
 from jobs.core.optional_packages import missing
 from jobs.core.stage import Stage
 from jobs.models import transformers
@@ -109,6 +110,8 @@ def _stage(detector: DetectorSpec, params: Mapping[str, Any], context: int = 0) 
 def _params(
     config: PipelineConfig, detector: DetectorSpec, names: Sequence[str], weights: Weights, licence: str | None
 ) -> dict[str, Any]:
+    if wrong := [problem for name in names if (problem := wrong_with_category(name))]:
+        raise UserError([f"annotate.names: {problem}" for problem in wrong[:_SHOWN]])
     params = {name: value for section in detector.params for name, value in section.of(config).items()}
     # The licence is what the file itself says, for the manifests of exports.
     said = {"names": _chosen(config, names), "weights_hash": weights.sha256, "licence": licence}

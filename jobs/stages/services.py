@@ -26,7 +26,7 @@ class Calls(Protocol):
 
 @dataclass(frozen=True)
 class CallService:
-    """A service outside; each function is given the section of the configuration that the stage declares.
+    """An external service; each function takes the section of the configuration that the stage declares.
 
     `check` raises `UserError`, before any work, for what the calls need. `forbidden_by` returns the variable of the
     environment that forbids to ask, if one does. `calls` makes the `Calls` of a run. `unasked` and `unanswered` return

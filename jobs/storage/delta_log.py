@@ -74,7 +74,7 @@ class State(NamedTuple):
 
     @property
     def summary(self) -> dict[str, str]:
-        """Return what an entry says of the table after it."""
+        """Return the state of the table that an entry records."""
         return {"rows": str(self.n_rows), "files_hash": f"{self.files_hash:016x}"}
 
 
@@ -95,7 +95,7 @@ class _CutError(Exception):
 
 
 def read_log(table: Place, upto: int | None = None) -> State | None:
-    """Return a table at a version, or the newest, -1 for none; None where the library has to be asked.
+    """Return a table at a version, or the newest, -1 for none; None where the library has to read it.
 
     Raises `BrokenTableError` where the log was cut.
     """
@@ -123,7 +123,7 @@ def _read(table: Place, versions: Sequence[int]) -> list[bytes]:
 
 
 def read_newer(table: Place, state: State) -> State | None:
-    """Return the newest state of a table of which an earlier one is known; None where the library has to be asked.
+    """Return the newest state of a table of which an earlier one is known; None where the library has to read it.
 
     Raises `BrokenTableError` where the log was cut.
     """
@@ -281,7 +281,7 @@ def first_entry(table: schemas.Table, schema: str) -> bytes:
 
 
 def entry_summary(n_actions: int, after: State) -> dict[str, str]:
-    """Return what an entry says of itself and of the table after it."""
+    """Return the summary of an entry and of the table after it."""
     return {"actions": str(n_actions), **after.summary}
 
 

@@ -18,7 +18,7 @@ _DIGITS = 20
 
 
 @dataclass(frozen=True)
-class PictureFolder:
+class ImageFolder:
     """Where the images of a workspace go; `root` is the workspace."""
 
     root: Place

@@ -113,19 +113,19 @@ def vacuum(store: Store, job_id: str, retention_hours: int = 24, dry_run: bool =
         strays = snapshot.unreferenced(keep.get(table.name, ()), retention_hours)
         change.deleted = paths.delete_older(store.root / table.name, strays, retention_hours, dry_run)
         if table is schemas.MEDIA:
-            strays = _stray_pictures(store, keep.get(table.name, set()))
+            strays = _stray_images(store, keep.get(table.name, set()))
             change.deleted += paths.delete_older(store.root, strays, retention_hours, dry_run)
         changes.append(change)
     return changes
 
 
-def _stray_pictures(store: Store, versions: set[int]) -> list[str]:
+def _stray_images(store: Store, versions: set[int]) -> list[str]:
     """Return the images that no row of these versions names, nor the newest one."""
-    named = pictures_of([store, *(Store(store.root, {schemas.MEDIA.name: number}) for number in versions)])
+    named = images_of([store, *(Store(store.root, {schemas.MEDIA.name: number}) for number in versions)])
     return image_files.unreferenced(store.root, named)
 
 
-def pictures_of(stores: Iterable[Store]) -> set[str]:
+def images_of(stores: Iterable[Store]) -> set[str]:
     """Return the images, below the workspace, that rows of `media` name in any of these states of it."""
     found: set[str] = set()
     for store in stores:

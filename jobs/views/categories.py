@@ -12,6 +12,8 @@ import pyarrow as pa
 
 import schemas
 from conf.stages import STAGES
+from jobs.core.errors import UserError
+from jobs.core.naming import wrong_with_category
 from jobs.core.stage import Stage
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Snapshot, Store
@@ -27,8 +29,11 @@ def register(store: Store, names: Iterable[str], origin: str, job_id: str) -> No
     """Give the next numbers to those of some names that have none yet, in this order, also while other runs do so.
 
     Where annotations are there and no numbers, as after an accepted loss of the table, theirs come first.
+    Raises `UserError` for names that are no category's.
     """
     wanted = tuple(dict.fromkeys(names))
+    if wrong := list(filter(None, map(wrong_with_category, wanted))):
+        raise UserError(wrong)
 
     def change(snapshot: Snapshot) -> Change | None:
         there = set(snapshot.read(["category"])["category"].to_pylist())

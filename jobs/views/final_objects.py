@@ -28,7 +28,7 @@ COLUMNS = (*schemas.OBJECT_COLUMNS, *schemas.COLUMNS_BY_PEOPLE, "author", "decis
 _INSTEAD = {spec.name: spec.model.route for spec in STAGES if spec.model and spec.model.route}
 """Stages whose objects count in place of the first detector's, and the route that sends frames there."""
 
-_PICTURE = [*FRAME_KEY, "content_hash"]
+_IMAGE_KEY = [*FRAME_KEY, "content_hash"]
 _EMPTY = pl.DataFrame(schemas.REVIEWS.arrow_schema.empty_table()).schema
 _BY_PEOPLE = {name: pl.lit(None, _EMPTY[name]) for name in (*schemas.COLUMNS_BY_PEOPLE, "author")}
 
@@ -44,9 +44,9 @@ def final_objects(table: Tables) -> pl.LazyFrame:
     """
     reviewed = table(REVIEWED)
     reviews = table("reviews").filter(pl.col("decision").is_in(HUMAN))
-    by_people = reviews.join(reviewed, on=_PICTURE, how="semi").select(COLUMNS)
-    of_import = reviewed.select(*_PICTURE, source="reviewer")
-    imported = imported_labels.objects(table).join(of_import, on=[*_PICTURE, "source"], how="semi")
+    by_people = reviews.join(reviewed, on=_IMAGE_KEY, how="semi").select(COLUMNS)
+    of_import = reviewed.select(*_IMAGE_KEY, source="reviewer")
+    imported = imported_labels.objects(table).join(of_import, on=[*_IMAGE_KEY, "source"], how="semi")
     imported = _of_imports(imported, decision=pl.lit("approve"), reviewer=pl.col("source"))
     return pl.concat([by_people, imported, table(BY_MODELS).join(reviewed, on=FRAME_KEY, how="anti")])
 
@@ -100,12 +100,12 @@ def reviewed_frames(table: Tables) -> pl.LazyFrame:
     That is, those that a person has reviewed, and those with imported ground truth: key, `content_hash` and `reviewer`,
     which is `import:NAME` where no person has.
     """
-    shown = table("frames").select(_PICTURE)
-    reviewed = table("reviews").filter(pl.col("decision") == "seen").select(*_PICTURE, "reviewer")
-    reviewed = reviewed.join(shown, on=_PICTURE, how="semi")
+    shown = table("frames").select(_IMAGE_KEY)
+    reviewed = table("reviews").filter(pl.col("decision") == "seen").select(*_IMAGE_KEY, "reviewer")
+    reviewed = reviewed.join(shown, on=_IMAGE_KEY, how="semi")
     labelled = imported_labels.frames(table).filter(role=imported_labels.GROUND_TRUTH)
-    labelled = labelled.join(reviewed, on=_PICTURE, how="anti").unique(_PICTURE)
-    return pl.concat([reviewed, labelled.select(*_PICTURE, reviewer="source")])
+    labelled = labelled.join(reviewed, on=_IMAGE_KEY, how="anti").unique(_IMAGE_KEY)
+    return pl.concat([reviewed, labelled.select(*_IMAGE_KEY, reviewer="source")])
 
 
 VIEWS: Mapping[str, Callable[[Tables], pl.LazyFrame]] = {

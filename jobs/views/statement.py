@@ -11,6 +11,8 @@ import duckdb
 from jobs.core.errors import UserError
 
 _OPEN_PIVOT = "expected a PIVOT to name its values, as in PIVOT frames ON status IN ('ok', 'corrupt') USING count(*)"
+_WITHOUT_BRACKETS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
+_LONGEST_QUERY = 100_000
 _TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series"})
 
 
@@ -26,6 +28,7 @@ def checked_table_names(connection: duckdb.DuckDBPyConnection, query: str) -> fr
     ...     sorted(checked_table_names(connection, query))
     ['frames', 'quality_all']
     """
+    _check_length("SQL", query, _LONGEST_QUERY)
     statements = connection.extract_statements(query)
     if len(statements) != 1:
         raise UserError(f"SQL: expected one statement, found {len(statements)}")
@@ -34,23 +37,74 @@ def checked_table_names(connection: duckdb.DuckDBPyConnection, query: str) -> fr
         if kind == "MULTI":
             raise UserError(f"SQL: {_OPEN_PIVOT}")
         raise UserError(f"SQL: only SELECT is allowed, found {kind}; tables are changed by runs alone")
-    tree = _parsed(connection, query)
-    for name in _table_functions(tree):
-        if name not in _TABLE_FUNCTIONS:
-            raise UserError(f"SQL: the table function {name}() is not allowed; only the workspace's tables can be read")
-    return None if tree.get("error", True) else frozenset(_tables(tree, frozenset()))
+    try:
+        tree = _parsed(connection, query)
+        for name in _table_functions(tree):
+            if name not in _TABLE_FUNCTIONS:
+                raise UserError(
+                    f"SQL: the table function {name}() is not allowed; only the workspace's tables can be read"
+                )
+        return None if tree.get("error", True) else frozenset(_tables(tree, frozenset()))
+    except RecursionError as error:
+        raise UserError("SQL: it is nested too deeply") from error
 
 
 def check_condition(condition: str) -> None:
-    """Raise `UserError` unless a text is one SQL expression, which cannot get out of the brackets it is put into."""
+    """Raise `UserError` unless a text is one SQL expression that says the same of the same rows every time.
+
+    It cannot get out of the brackets that it is put into. Functions such as `random()` and `now()`, and samples in
+    subqueries, are refused, since the same condition has to select the same frames when it is repeated.
+    """
+    # Takes as long to import as all else that a query needs, and few queries come with a condition.
+    from conf.rules import MOST_LETTERS, stability
+
     if not condition.strip():
         raise UserError("the condition is empty; expected SQL on the columns of `curated` (is a variable not set?)")
-    with duckdb.connect(":memory:") as connection:
-        tree = _parsed(connection, f"SELECT {condition}")
-    nodes = [s["node"] for s in tree.get("statements", ())]
-    plain = len(nodes) == 1 and nodes[0]["type"] == "SELECT_NODE" and len(nodes[0]["select_list"]) == 1
-    if tree.get("error") or not plain or nodes[0]["from_table"]["type"] != "EMPTY" or nodes[0]["where_clause"]:
-        raise UserError(f"condition {condition!r}: expected one SQL expression on the columns of `curated`")
+    _check_length("the condition", condition, MOST_LETTERS)
+    try:
+        with duckdb.connect(":memory:") as connection:
+            tree = _parsed(connection, f"SELECT {condition}")
+            stabilities = stability(connection)
+        nodes = [s["node"] for s in tree.get("statements", ())]
+        plain = len(nodes) == 1 and nodes[0]["type"] == "SELECT_NODE" and len(nodes[0]["select_list"]) == 1
+        if tree.get("error") or not plain or nodes[0]["from_table"]["type"] != "EMPTY" or nodes[0]["where_clause"]:
+            raise UserError(f"condition {condition!r}: expected one SQL expression on the columns of `curated`")
+        changing = [name for name in _functions(nodes) if stabilities.get(name) == "changing"]
+        if changing:
+            raise UserError(
+                f"condition {condition!r}: {changing[0]}() gives another answer every time, or does more than answer; "
+                "the same condition has to select the same frames when it is repeated"
+            )
+        if _has_sample(nodes):
+            raise UserError(f"condition {condition!r}: a sample differs every time; select frames with `winnow select`")
+    except RecursionError as error:
+        raise UserError("the condition is nested too deeply") from error
+
+
+def _check_length(what: str, text: str, most: int) -> None:
+    if len(text) > most:
+        raise UserError(f"{what}: expected at most {most:,} characters, found {len(text):,}")
+
+
+def _functions(node: Any) -> Iterator[str]:
+    """Yield the functions that a part of the syntax tree calls, operators and those without brackets among them."""
+    if isinstance(node, dict):
+        if node.get("class") == "FUNCTION":
+            yield str(node["function_name"]).lower()
+        if node.get("class") == "COLUMN_REF" and len(node["column_names"]) == 1:
+            name = str(node["column_names"][0]).lower()
+            yield from [name] if name in _WITHOUT_BRACKETS else []
+        for value in node.values():
+            yield from _functions(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _functions(value)
+
+
+def _has_sample(node: Any) -> bool:
+    if isinstance(node, dict):
+        return bool(node.get("sample")) or any(_has_sample(value) for value in node.values())
+    return isinstance(node, list) and any(_has_sample(value) for value in node)
 
 
 def _parsed(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:

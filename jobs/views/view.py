@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
 BATCH = 1 << 16
-"""Rows of a result that are in memory together, where it is given piece by piece."""
+"""Rows of a result that are in memory together, where it is read in pieces."""
 
 _DETECTED = "annotations_found"
 """What detectors alone found: the selected rows of the stored table `annotations`."""
@@ -135,6 +135,8 @@ class View:
         """Return the selected rows of a stored table: of the stage that usually writes it, or of another one."""
         import polars as pl
 
+        # A join on keys, where SQL has the SELECT of `RowFilter`: lazy readers took 3 to 13 times the CPU through SQL.
+        # Which frames a rule chooses is defined there alone.
         keys = self.selection.keys.get(stage or table.written_by, {})
         selected = pl.LazyFrame(
             {"stream_id": list(keys), "stage_key": list(keys.values())},
@@ -215,7 +217,7 @@ class View:
             raise UserError(f"SQL: {_complaint(error)}") from error
 
     def _relations_of(self, names: frozenset[str] | None) -> Relations:
-        """Return what a statement that reads some tables has to be given; only these tables are opened.
+        """Return the relations of a statement that reads some tables; only these tables are opened.
 
         With a name that is unknown come all others without any rows: it may be a list of tables, or DuckDB says which
         ones have a similar name. All tables are opened for None.

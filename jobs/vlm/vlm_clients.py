@@ -215,14 +215,14 @@ class _Gemini:
 
     def ask(self, question: Question, jpeg: bytes) -> Reply:
         types = self._types
-        picture = types.Part.from_bytes(data=jpeg, mime_type="image/jpeg")
+        image = types.Part.from_bytes(data=jpeg, mime_type="image/jpeg")
         config = types.GenerateContentConfig(
             system_instruction=question.system,
             max_output_tokens=self._params.max_tokens,
             response_mime_type="application/json",
             response_json_schema=SCHEMA,
         )
-        contents: Any = [picture, types.Part.from_text(text=question.text)]
+        contents: Any = [image, types.Part.from_text(text=question.text)]
         answer = self._client.models.generate_content(model=self._model, contents=contents, config=config)
         usage = answer.usage_metadata
         counted = (_count(usage, "prompt_token_count"), _written(usage)) if usage else (0, 0)

@@ -68,7 +68,7 @@ def unasked(outcome: StageOutcome, params: EscalateParams) -> str | None:
 
 
 def unanswered(outcome: StageOutcome, params: EscalateParams) -> str | None:
-    """Return a line on the frames that have no valid answer, and on which of them is asked again, if there are any."""
+    """Return a line on the frames that have no valid answer, and on which of them are asked again, if there are any."""
     if not outcome.quarantined:
         return None
     return (

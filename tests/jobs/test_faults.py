@@ -191,10 +191,21 @@ def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return cam
 
 
+_BY_THE_ENGINE = """
+from jobs.engine.lazy_engine import LazyEngine
+LazyEngine.takes_over = lambda *_: True
+from jobs.cli import main
+main()
+"""
+
+
 @pytest.mark.engine
 @pytest.mark.slow
-def test_a_frame_that_kills_its_worker_is_quarantined_and_costs_no_other(deadly: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "jobs.cli", "run", "--json", "--workspace", str(tmp_path / "tables")]
+@pytest.mark.parametrize("program", [["-m", "jobs.cli"], ["-c", _BY_THE_ENGINE]], ids=["processes", "engine"])
+def test_a_frame_that_kills_its_worker_is_quarantined_and_costs_no_other(
+    deadly: Path, tmp_path: Path, program: list[str]
+) -> None:
+    command = [sys.executable, *program, "run", "--json", "--workspace", str(tmp_path / "tables")]
     command += ["--input", str(deadly), "--set", "resources.num_cpus=2"]
     process = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert process.returncode == 0, process.stderr

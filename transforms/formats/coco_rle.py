@@ -15,7 +15,8 @@ Counts = npt.NDArray[np.int64]
 _FIRST, _DIGIT, _MORE, _SIGN = 48, 0x1F, 0x20, 0x10
 _MOST_DIGITS = 7
 # From here on a run takes seven digits, and pycocotools writes past its buffer.
-_MOST_PIXELS = 1 << 29
+MOST_PIXELS = 1 << 29
+"""Images of as many pixels or more have no masks."""
 
 
 def decompressed(text: str) -> Counts:
@@ -46,15 +47,14 @@ def checked_runs(counts: Any, width: int, height: int) -> Counts:
     """Return runs, from compressed (str) or plain (list) counts, that cover an image. Raises `ValueError`."""
     if isinstance(counts, str):
         runs = decompressed(counts)
-    elif isinstance(counts, list) and all(type(run) is int and 0 <= run < _MOST_PIXELS for run in counts):
+    elif isinstance(counts, list) and all(type(run) is int and 0 <= run < MOST_PIXELS for run in counts):
         runs = np.array(counts, np.int64)
     else:
         raise ValueError(f"expected run lengths from 0 on, or compressed ones, found {shortened(counts)}")
+    check_pixels(width, height)
     total = int(runs.sum())
     if total != width * height:
         raise ValueError(f"expected run lengths that add up to {width * height}, found {total}")
-    if total >= _MOST_PIXELS:
-        raise ValueError(f"expected an image of fewer than {_MOST_PIXELS} pixels, found {width}x{height}")
     return runs
 
 
@@ -76,6 +76,12 @@ def compressed(runs: Counts) -> str:
         goes_on = np.where(digit & _SIGN, left != -1, left != 0) & goes_on
         codes[:, place] = (digit | goes_on * _MORE) + _FIRST
     return codes[is_written].tobytes().decode("ascii")
+
+
+def check_pixels(width: int, height: int) -> None:
+    """Raise `ValueError` for an image that is too large for masks, before anything of its size is allocated."""
+    if width * height >= MOST_PIXELS:
+        raise ValueError(f"expected an image of fewer than {MOST_PIXELS} pixels, found {width}x{height}")
 
 
 def checked_ring(points: Sequence[Any], width: int, height: int) -> None:

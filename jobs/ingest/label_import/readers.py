@@ -14,7 +14,7 @@ from transforms.formats.datasets.datumaro import read_datumaro
 from transforms.formats.datasets.voc import FOLDER, read_voc
 from transforms.formats.datasets.yolo import read_names, read_yolo
 from transforms.formats.reviewing.coco import read_review_coco
-from transforms.formats.reviewing.cvat import FRAMES, read_cvat, read_pictures
+from transforms.formats.reviewing.cvat import FRAMES, read_cvat, read_image_list
 from transforms.formats.reviewing.labelstudio_read import read_labelstudio
 from transforms.formats.reviewing.shapes import ReviewFile, ReviewFileError
 
@@ -61,7 +61,7 @@ def _cvat(files: DatasetFiles, _: bool) -> ReviewFile:
         listed = next((name for name in files.names if PurePosixPath(name).name == FRAMES), None)
         if files.is_file and files.place.with_name(FRAMES).is_file():
             listed = FRAMES
-        return read_cvat(data, read_pictures(files.text(listed)) if listed else None)
+        return read_cvat(data, read_image_list(files.text(listed)) if listed else None)
 
     names = [name for name in files.ending(".xml") if PurePosixPath(name).name != "labels.xml"]
     return _together(files, names, "XML of CVAT", read)
@@ -134,7 +134,7 @@ def _has(files: DatasetFiles, name: str, *keys: str) -> bool:
 
 
 def _together(files: DatasetFiles, names: list[str], expected: str, read: Callable[[bytes], ReviewFile]) -> ReviewFile:
-    """Return what several files say together; what is said of one is prefixed by its name where there are others."""
+    """Return the labels and messages of several files; messages have the name of their file where there are others."""
     if not names:
         raise UserError(f"{files.place}: expected {expected}, found none")
     whole = ReviewFile()

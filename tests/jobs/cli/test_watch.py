@@ -5,13 +5,13 @@ from typing import Any
 
 from rich.console import Console
 
-from jobs.cli.watch import event_line, picture
+from jobs.cli.watch import event_line, progress_table
 from jobs.records.progress import Progress
 
 
 def shown(progress: Progress, state: str) -> list[str]:
     console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(picture(progress, state))
+    console.print(progress_table(progress, state))
     return [" ".join(line.split()) for line in console.export_text().splitlines()]
 
 

@@ -16,9 +16,8 @@ from tests.helpers import rows, said, winnow, write_hiding
 
 _BY_THE_ENGINE = """
 import sys
-from jobs.engine import lazy_engine, local_pool
-from jobs.passes import pixel_pass
-lazy_engine.MAX_LOCAL_FRAMES = pixel_pass.MAX_LOCAL_FRAMES = 0
+from jobs.engine.lazy_engine import LazyEngine
+LazyEngine.takes_over = lambda *_: True
 from jobs.storage.workspace import Workspace
 from tests.helpers import go
 record = go(Workspace.at(sys.argv[1]), sys.argv[2], settings=["stages=[frames]", "resources.block_frames=8"])

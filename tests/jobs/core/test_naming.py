@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.core.naming import counted_back, wrong_with
+from jobs.core.naming import counted_back, wrong_with, wrong_with_category
 
 
 @pytest.mark.parametrize(
@@ -17,3 +17,19 @@ def test_last_counts_back_from_the_newest(name: str, found: str) -> None:
 @pytest.mark.parametrize(("name", "right"), [("v1.0-a_b", True), ("", False), ("../x", False), (".x", False)])
 def test_only_plain_names_are_accepted(name: str, right: bool) -> None:
     assert (wrong_with("release", name) is None) == right
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("", "an empty one"),
+        (" \t", "an empty one"),
+        ("red\ncar", "on one line"),
+        ("red\x7f", "on one line"),
+        ("red\u2028", "on one line"),
+        ("x" * 501, "at most 500"),
+    ],
+)
+def test_categories_have_names_that_labels_show(name: str, why: str) -> None:
+    assert why in (wrong_with_category(name) or "")
+    assert wrong_with_category("traffic light (red), Größe 2") is None

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from jobs.core.errors import UserError
 from jobs.datasets.tabular import render, write
 
 ROWS = pa.table(
@@ -48,3 +49,22 @@ def test_empty_tables_are_written(kind: str) -> None:
     assert {"json": b"[]\n", "jsonl": b"", "csv": b"n,x,s,l,b,t\n"}.get(kind, data) == data
     if kind == "parquet":
         assert pl.read_parquet(data).columns == ROWS.column_names
+
+
+@pytest.mark.parametrize(
+    ("values", "kinds"),
+    [
+        (pa.array([2**62], pa.timestamp("us")), ("csv", "json", "jsonl")),
+        (pa.array([[-(2**31)]], pa.list_(pa.date32())), ("csv", "json")),
+        (pa.array([pa.MonthDayNano([1, 2, 3])]), ("csv", "json", "parquet")),
+    ],
+)
+def test_values_that_a_format_has_no_word_for_are_refused(values: pa.Array, kinds: tuple[str, ...]) -> None:
+    for kind in kinds:
+        with pytest.raises(UserError, match=rf"cannot be written as {kind}.*CAST\("):
+            render(pa.table({"x": values}), kind)
+
+
+def test_nothing_within_a_value_is_no_number_of_json() -> None:
+    rows = pa.table({"x": [[float("nan"), 1.0]], "y": [{"a": float("inf")}]})
+    assert json.loads(render(rows, "json")) == [{"x": [None, 1.0], "y": {"a": None}}]

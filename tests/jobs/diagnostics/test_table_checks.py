@@ -55,7 +55,7 @@ def test_a_missing_table_is_reported_with_its_fix_and_not_read_as_empty(
 
 def test_a_moved_log_is_reported_as_a_missing_table(older_tables: Path) -> None:
     (older_tables / "quality" / "_delta_log").rename(older_tables.parent / "away")
-    assert [found.found[:21] for found in broken(examine(str(older_tables), verify=True))] == [
+    assert [found.found[:24] for found in broken(examine(str(older_tables), verify=True))] == [
         "table quality is missing"
     ]
 
@@ -124,7 +124,7 @@ def test_runs_that_the_tables_have_forgotten_are_known_by_their_jobs(
 
 def test_a_run_without_its_stages_is_not_read_as_empty(older_tables: Path) -> None:
     shutil.rmtree(older_tables / "stage_runs")
-    assert [found.found[:24] for found in broken(examine(str(older_tables)))] == ["table stage_runs is missing"]
+    assert [found.found[:27] for found in broken(examine(str(older_tables)))] == ["table stage_runs is missing"]
     with pytest.raises(UserError, match="table stage_runs does not have its stages"):
         View.of(Workspace.at(older_tables), run="last")
 

@@ -1,4 +1,4 @@
-"""Gateways as processes of their own, stopped and killed, with real jobs on the session's Ray."""
+"""Gateways as processes of their own, stopped and killed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 
 from jobs.core.errors import UserError
 from jobs.core.processes import has_ended
@@ -23,7 +22,6 @@ from jobs.dispatch.job_queue import JobQueue, QueuedJob
 from jobs.dispatch.overview import Overview
 from jobs.dispatch.schedule import Schedule, save
 from jobs.dispatch.submit import submit
-from jobs.engine.local_pool import MAX_LOCAL_FRAMES
 from jobs.records.job_log import JobLog
 from jobs.records.journal import events
 from jobs.records.progress import Progress
@@ -38,7 +36,7 @@ from tests.processes import n_rows
 from tests.waiting import ended
 from tests.waiting import wait_until as wait
 
-pytestmark = [pytest.mark.usefixtures("engine"), pytest.mark.xdist_group(KILLS)]
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group(KILLS)]
 
 FAST = ("--backoff", "0.1", "--quiet")
 STEADY = ("unit_frames=16", "resources.block_frames=16", "resources.commit_seconds=0.1")
@@ -96,17 +94,12 @@ def words(workspace: Workspace, job_id: str) -> list[str]:
 
 
 def add(workspace: Workspace, folder: Path, settings: tuple[str, ...] = (), priority: int = 0) -> str:
-    """Submit a job that only reads frames, on the session's Ray where they are many."""
-    address = ray_address() if len(list(folder.iterdir())) > MAX_LOCAL_FRAMES else None
+    """Submit a job that only reads frames."""
     return submit(
         workspace.root,
-        RunOptions(inputs=[str(folder)], settings=["stages=[frames]", *settings], ray_address=address),
+        RunOptions(inputs=[str(folder)], settings=["stages=[frames]", *settings]),
         priority,
     )
-
-
-def ray_address() -> str:
-    return ray.get_runtime_context().gcs_address
 
 
 def worker_pid(workspace: Workspace, job_id: str) -> int:

@@ -63,7 +63,7 @@ def test_an_engine_on_demand_is_not_started_without_demand() -> None:
 
 def test_an_engine_on_demand_is_one_engine(engine: Engine) -> None:
     with LazyEngine(Resources(num_cpus=2)) as demand:
-        demand.begin()
+        demand.begin(1)
         assert demand() is demand()
     # It joined the session's engine and so does not stop it.
     assert len([r for r in engine.map_blocks(blocks(2), [(double, {})]) if r is not None]) == 2
@@ -96,7 +96,7 @@ for name in ("first", "second"):
 
 @pytest.mark.engine
 @pytest.mark.slow
-def test_a_program_may_start_an_engine_after_another(tmp_path: Path) -> None:
+def test_a_program_may_start_one_engine_after_another(tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(4))
     command = [sys.executable, "-c", _TWICE, str(cam), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)

@@ -8,12 +8,12 @@ import pytest
 
 import schemas
 from jobs.core.errors import UserError
-from jobs.review.decisions import Picture, Row, frame_rows, record_decisions
+from jobs.review.decisions import ImageKey, Row, frame_rows, record_decisions
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 
-GATE: Picture = ("gate", 0, "a" * 64)
-YARD: Picture = ("gate", 1, "b" * 64)
+GATE: ImageKey = ("gate", 0, "a" * 64)
+YARD: ImageKey = ("gate", 1, "b" * 64)
 NOTHING_NEW = {"frames": 1, "approve": 0, "correct": 0, "reject": 0, "add": 0, "unchanged": 0, "older": 0}
 
 
@@ -91,7 +91,7 @@ def test_recording_no_reviews_changes_nothing(place: Workspace) -> None:
     assert record(place, []) == NOTHING_NEW | {"frames": 0}
 
 
-def test_all_problems_are_said_and_nothing_is_written(place: Workspace) -> None:
+def test_all_problems_are_reported_and_nothing_is_written(place: Workspace) -> None:
     rows = frame_rows(GATE, [decision("one", "maybe"), decision("two", category="unicorn")], "ada")
     gone = frame_rows(("gate", 1, "c" * 64), [], "ada")
     unseen = frame_rows(YARD, [decision("three")], "ada")[1:]

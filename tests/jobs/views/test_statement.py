@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from jobs.core.errors import UserError
-from jobs.views.statement import checked_table_names
+from jobs.views.statement import check_condition, checked_table_names
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +64,33 @@ def test_tables_of_statements_that_do_more_than_read_are_refused(
 ) -> None:
     with pytest.raises(UserError, match="SQL: "):
         checked_table_names(connection, query)
+
+
+@pytest.mark.parametrize(
+    ("condition", "why"),
+    [
+        ("random() > 0.5", r"random\(\) gives another answer"),
+        ("mtime_ns > epoch_ns(now())", r"now\(\)"),
+        ("CURRENT_DATE > DATE '2020-01-01'", r"current_date\(\)"),
+        ("age(TIMESTAMP '2020-01-01') > INTERVAL 1 DAY", r"age\(\)"),
+        ("pg_sleep(1) IS NULL", r"pg_sleep\(\)"),
+        ("frame_idx IN (SELECT frame_idx FROM frames USING SAMPLE 3)", "a sample differs"),
+        ("frame_idx IN (SELECT frame_idx FROM frames TABLESAMPLE 10%)", "a sample differs"),
+        ("CASE WHEN keep THEN " * 400 + "true" + " END" * 400, "nested too deeply"),
+        (f"'{'x' * 20_000}' = 'x'", "at most 20,000 characters"),
+    ],
+)
+def test_conditions_have_to_say_the_same_every_time(condition: str, why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        check_condition(condition)
+
+
+def test_conditions_may_use_what_is_stable() -> None:
+    for condition in ("keep AND x IN (SELECT x FROM frames)", "len(list_filter(reasons, r -> r = 'dark')) > 0"):
+        check_condition(condition)
+
+
+def test_statements_that_are_too_deep_or_too_long_are_refused(connection: duckdb.DuckDBPyConnection) -> None:
+    for query in ("SELECT * FROM (" * 400 + "SELECT 1" + ")" * 400, f"SELECT '{'x' * 100_000}'"):
+        with pytest.raises(UserError, match=r"nested too deeply|at most 100,000"):
+            checked_table_names(connection, query)

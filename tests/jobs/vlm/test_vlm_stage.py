@@ -333,5 +333,5 @@ def test_missing_settings_of_the_endpoint_are_reported_before_any_work(
     assert KEY not in str(refused.value)
     with pytest.raises(ConfigError, match="asks about no frame"):
         ask(workspace, made, there, "route.budget_vlm=0")
-    with pytest.raises(ConfigError, match="nobody asks about these frames"):
+    with pytest.raises(ConfigError, match="no stage sends these frames"):
         go(workspace, made.parent / "data", settings=[*settings(made.parent), "route.budget_vlm=3"])

@@ -143,7 +143,7 @@ def test_the_order_of_frames_does_not_matter(values: list[float], chance: Any) -
     assert one.filter(route="person").height == min(3, sum(v >= 0.5 and at % 7 != 6 for at, v in enumerate(values)))
 
 
-def test_nothing_is_matched_twice() -> None:
+def test_no_object_is_matched_twice() -> None:
     crowd = found(PERSON, (11, 10, 20, 40), (12, 10, 20, 40))
     assert sorted(matches(crowd, crowd, 0.5)) == [(0, 0), (1, 1), (2, 2)]
     assert matches(crowd, found(PERSON), 0.5) == [(0, 0)]

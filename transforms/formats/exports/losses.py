@@ -69,7 +69,7 @@ SIMPLIFIED: Mapping[str, Mapping[str, Loses]] = {
 
 
 def losses(format_: str, rows: pa.Table, objects: Objects) -> dict[str, Any]:
-    """Return what a manifest says of the objects in the files of a format.
+    """Return the entries of a manifest on the objects in the files of a format.
 
     `objects`: how many the files hold. `left_out`: how many they do not hold, by reason. `simplified`: how many they
     hold with less than is known of them, by what is missing. Reasons without objects are not listed.

@@ -26,6 +26,7 @@ from transforms.formats.reviewing.shapes import (
 )
 
 _SPLIT = "review"
+_MOST_TRACKS = 1 << 63
 
 
 def review_coco_files(rows: pa.Table, objects: Objects, _root: str = "") -> dict[str, bytes]:
@@ -143,7 +144,7 @@ def _named_by_id(data: bytes) -> Mapping[str, Any]:
     """Return the document as it is, to name annotations by their ids; nothing where it cannot be read."""
     try:
         found = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -157,6 +158,8 @@ def _shape(each: _Annotation, category: str, image: _Image, ids: dict[str, str],
         track = each.track_id
     if track is not None and not (isinstance(track, int) or (isinstance(track, str) and track.isdecimal())):
         raise ValueError(f"attributes.track_id: expected a whole number, found {track!r}")
+    if track is not None and not -_MOST_TRACKS <= int(track) < _MOST_TRACKS:
+        raise ValueError("track_id: expected a number of at most 64 bits, found a larger one")
     text = attributes.pop("text", None)
     common: dict[str, Any] = {
         "category": category,

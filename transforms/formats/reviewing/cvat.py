@@ -28,7 +28,7 @@ FRAMES = "frames.json"
 """Lists the images of a task in CVAT's order, by which `CVAT for video` numbers them."""
 
 
-class Picture(BaseModel):
+class TaskImage(BaseModel):
     """An image of a task: its name, and its size in pixels."""
 
     name: str
@@ -36,10 +36,10 @@ class Picture(BaseModel):
     height: int
 
 
-def read_pictures(data: bytes) -> list[Picture]:
+def read_image_list(data: bytes) -> list[TaskImage]:
     """Return the content of `FRAMES`. Raises `ReviewFileError`."""
     try:
-        return TypeAdapter(list[Picture]).validate_json(data)
+        return TypeAdapter(list[TaskImage]).validate_json(data)
     except ValidationError as error:
         raise ReviewFileError(explained(error, ["picture"])) from error
 
@@ -73,11 +73,11 @@ def cvat_files(rows: pa.Table, objects: Objects, _root: str = "") -> dict[str, b
             for key, text in fields.items():
                 ET.SubElement(attribute, key).text = text
     columns = ("file_name", "width", "height")
-    pictures: list[dict[str, Any]] = []
+    images: list[dict[str, Any]] = []
     for row, frame in enumerate(rows.select(columns).to_pylist()):
         size = {key: frame[key] for key in ("width", "height")}
-        pictures.append({"name": frame["file_name"].removeprefix("images/"), **size})
-        numbered = {"id": row, **pictures[-1]}
+        images.append({"name": frame["file_name"].removeprefix("images/"), **size})
+        numbered = {"id": row, **images[-1]}
         image = ET.SubElement(root, "image", {key: str(value) for key, value in numbered.items()})
         for tag in tags[row]:
             element = ET.SubElement(image, "tag", label=_label_of(tag), source="manual")
@@ -100,7 +100,7 @@ def cvat_files(rows: pa.Table, objects: Objects, _root: str = "") -> dict[str, b
     return {
         "annotations.xml": text,
         "labels.json": json.dumps(wanted, indent=1, ensure_ascii=False).encode() + b"\n",
-        FRAMES: json.dumps(sorted(pictures, key=lambda each: str(each["name"])), indent=1).encode() + b"\n",
+        FRAMES: json.dumps(sorted(images, key=lambda each: str(each["name"])), indent=1).encode() + b"\n",
     }
 
 
@@ -113,20 +113,21 @@ def _declared(rows: pa.Table, objects: Objects) -> dict[str, list[str]]:
     return {category: [ATTRIBUTE, NOTE, *sorted(names)] for category, names in own.items()}
 
 
-def read_cvat(data: bytes, pictures: Sequence[Picture] | None = None) -> ReviewFile:
+def read_cvat(data: bytes, images: Sequence[TaskImage] | None = None) -> ReviewFile:
     """Return all frames of a file; an image without shapes is a frame without objects.
 
-    `pictures` are those of the task in its order; `CVAT for video` has none of its own, and every frame
+    `images` are those of the task in its order; `CVAT for video` has none of its own, and every frame
     of its task or job is returned. Raises `ReviewFileError` if it is no such file.
     """
     try:
         root = ET.fromstring(data)  # noqa: S314 - expat expands no entity that a file declares beyond its limits
-    except ET.ParseError as error:
+    # An encoding that Python does not know, or that the parser cannot read.
+    except (ET.ParseError, LookupError, ValueError) as error:
         raise ReviewFileError([f"expected XML: {error}"]) from error
     if root.tag != "annotations" or root.findtext("version") != "1.1":
         raise ReviewFileError(["expected annotations of version 1.1, as `CVAT for images 1.1` has them"])
     if root.find("track") is not None or (root.find("image") is None and _of_meta(root, "mode") == "interpolation"):
-        return _Video(root, pictures).file()
+        return _Video(root, images).file()
     return _Images(root).file()
 
 
@@ -171,18 +172,18 @@ class _Images:
 
 
 class _Video:
-    def __init__(self, root: ET.Element, pictures: Sequence[Picture] | None) -> None:
+    def __init__(self, root: ET.Element, images: Sequence[TaskImage] | None) -> None:
         self._root = root
         self._file = ReviewFile()
-        if pictures is None:
+        if images is None:
             raise ReviewFileError(
                 [f"`CVAT for video 1.1` names no images; name the {FRAMES} of the exported folder with --frames"]
             )
-        self._pictures = pictures
+        self._images = images
         try:
             size = [int(_of_meta(root, f"original_size/{name}") or 0) for name in ("width", "height")]
             first = int(_of_meta(root, "start_frame") or 0)
-            last = int(_of_meta(root, "stop_frame") or len(pictures) - 1)
+            last = int(_of_meta(root, "stop_frame") or len(images) - 1)
             step = int((_of_meta(root, "frame_filter") or "step=1").removeprefix("step="))
         except ValueError as error:
             raise ReviewFileError(
@@ -190,13 +191,13 @@ class _Video:
             ) from error
         self._size_of_all = (size[0], size[1]) if all(size) else None
         self._frames = range(first, last + 1, max(step, 1))
-        if first < 0 or last >= len(pictures):
+        if first < 0 or last >= len(images):
             raise ReviewFileError(
-                [f"expected frames 0 to {len(pictures) - 1}, as {FRAMES} has them, found {first} to {last}"]
+                [f"expected frames 0 to {len(images) - 1}, as {FRAMES} has them, found {first} to {last}"]
             )
 
     def _size(self, frame: int) -> tuple[int, int]:
-        picture = self._pictures[frame]
+        picture = self._images[frame]
         return self._size_of_all or (picture.width, picture.height)
 
     def file(self) -> ReviewFile:
@@ -216,11 +217,14 @@ class _Video:
                 self._file.problems.append(f"track {name}: {error}")
         tags: dict[int, list[Any]] = {}
         for element in self._root.iterfind("tag"):
-            tags.setdefault(int(element.get("frame", "0")), []).append(_tag(element))
+            try:
+                tags.setdefault(int(element.get("frame", "0")), []).append(_tag(element))
+            except ValueError as error:
+                self._file.problems.append(f"tag {element.get('label')!r}: expected the number of a frame ({error})")
         self._file.frames = [
             Returned(
                 f"frame {frame}",
-                self._pictures[frame].name,
+                self._images[frame].name,
                 tuple(found),
                 self._size(frame),
                 who,

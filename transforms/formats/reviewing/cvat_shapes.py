@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from transforms.formats.coco_rle import compressed
+from transforms.formats.coco_rle import MOST_PIXELS, check_pixels, compressed
 from transforms.formats.exports.objects import attributes_of, box_of, mask_of, outlines_of
 from transforms.formats.outlines import Mask
 from transforms.formats.reviewing.shapes import RELATIONS, Box, ReviewedShape, Ring, UnsupportedError, box_around
@@ -112,8 +112,12 @@ def _polygon(attributes: Mapping[str, str], _width: int, _height: int) -> dict[s
 def _mask(attributes: Mapping[str, str], width: int, height: int) -> dict[str, Any]:
     """Return a mask from run lengths within its box, row by row, beginning with background."""
     left, top, across, down = (int(attributes[name]) for name in ("left", "top", "width", "height"))
-    runs = np.array([int(run) for run in attributes["rle"].split(",")], np.int64)
-    if (runs < 0).any() or runs.sum() != across * down or left < 0 or top < 0:
+    check_pixels(width, height)
+    given = [int(run) for run in attributes["rle"].split(",")]
+    if any(not 0 <= run < MOST_PIXELS for run in given):
+        raise ValueError(f"rle: expected runs of 0 to {MOST_PIXELS - 1} pixels")
+    runs = np.array(given, np.int64)
+    if runs.sum() != across * down or min(left, top, across, down) < 0:
         raise ValueError(
             f"rle: expected runs that add up to {across * down}, the pixels of its box, found {runs.sum()}"
         )
@@ -128,7 +132,7 @@ def _mask(attributes: Mapping[str, str], width: int, height: int) -> dict[str, A
 
 def run_lengths_of(mask: Mask) -> str:
     """Return COCO's compressed run lengths of a mask, shape (height, width), 0 or 1."""
-    values = np.concatenate([[0], mask.T.reshape(-1)])
+    values = np.concatenate([np.zeros(1, np.uint8), mask.T.reshape(-1)])
     edges = np.concatenate([[0], np.flatnonzero(np.diff(values)), [mask.size]])
     return compressed(np.diff(edges).astype(np.int64))
 

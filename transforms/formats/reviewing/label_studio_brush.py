@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from transforms.formats.coco_rle import check_pixels
 from transforms.formats.outlines import Mask
 
 _CHANNELS = 4
@@ -22,6 +23,7 @@ _IS_SET = 128
 
 def decoded_brush(numbers: Sequence[int], width: int, height: int) -> Mask:
     """Return the mask, shape (height, width), uint8, 0 or 1. Raises `ValueError` for other numbers."""
+    check_pixels(width, height)
     if not all(type(number) is int and 0 <= number < 256 for number in numbers):
         raise ValueError("rle: expected numbers from 0 to 255")
     bits = _Bits(np.unpackbits(np.array(numbers, np.uint8)))
@@ -32,16 +34,16 @@ def decoded_brush(numbers: Sequence[int], width: int, height: int) -> Mask:
         )
     value_bits = bits.take(5) + 1
     length_bits = [bits.take(4) + 1 for _ in _LENGTH_BITS]
-    values = np.zeros(n, np.int64)
+    is_set = np.zeros(n, np.bool_)
     at = 0
     while at < n:
         is_run = bits.take(1)
         end = at + bits.take(length_bits[bits.take(2)]) + 1
         if end > n:
             raise ValueError(f"rle: expected {n} values, found more")
-        values[at:end] = bits.take(value_bits) if is_run else bits.take_all(end - at, value_bits)
+        is_set[at:end] = (bits.take(value_bits) if is_run else bits.take_all(end - at, value_bits)) >= _IS_SET
         at = end
-    return (values.reshape(height, width, _CHANNELS)[:, :, -1] >= _IS_SET).astype(np.uint8)
+    return is_set.reshape(height, width, _CHANNELS)[:, :, -1].astype(np.uint8)
 
 
 class _Bits:

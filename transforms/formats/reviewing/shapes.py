@@ -23,7 +23,7 @@ RELATIONS = "relations"
 """The attribute with the relations of an object to others, each a dictionary with the other's id as `to`."""
 
 _NAME = re.compile(
-    rf"(?:(?P<folder>.*)/)?(?:[^/]*-)?(?P<number>\d+)-(?P<hash>[0-9a-f]{{{HASH_DIGITS}}})\.[A-Za-z0-9]+$"
+    rf"(?:(?P<folder>.*)/)?(?:[^/]*-)?(?P<number>\d{{1,18}})-(?P<hash>[0-9a-f]{{{HASH_DIGITS}}})\.[A-Za-z0-9]+$"
 )
 
 Box = tuple[float, float, float, float]
@@ -113,7 +113,7 @@ class UnsupportedError(ValueError):
 
 
 @dataclass(frozen=True)
-class PictureName:
+class ImageName:
     """The parts of an image's file name: folders, frame number and digits of the content hash."""
 
     folder: str
@@ -121,15 +121,15 @@ class PictureName:
     hash: str
 
 
-def picture_name(stream_id: str, number: int, content_hash: str, suffix: str) -> str:
+def image_name(stream_id: str, number: int, content_hash: str, suffix: str) -> str:
     """Return the file name of a frame in an annotation tool."""
     return f"{stream_id}/{number:08d}-{content_hash[:HASH_DIGITS]}{suffix}"
 
 
-def parse_name(name: str) -> PictureName | None:
-    """Return the parts of a name from `picture_name`, with any prefix added by a tool; None for other names."""
+def parse_name(name: str) -> ImageName | None:
+    """Return the parts of a name from `image_name`, with any prefix added by a tool; None for other names."""
     found = _NAME.search(name)
-    return PictureName(found["folder"] or "", int(found["number"]), found["hash"]) if found else None
+    return ImageName(found["folder"] or "", int(found["number"]), found["hash"]) if found else None
 
 
 def box_around(rings: Sequence[Ring]) -> Box:
@@ -171,15 +171,19 @@ def same_turn(one: float | None, other: float | None) -> bool:
 
 
 def time_ns(text: str | None) -> int | None:
-    """Return a tool's time (ISO 8601, UTC without a zone) in ns since 1970, or None if missing or invalid."""
+    """Return a tool's time (ISO 8601, UTC without a zone) in ns since 1970.
+
+    None if it is missing or invalid, or not within the years 1678 to 2262, which 64 bits hold.
+    """
     try:
         moment = datetime.fromisoformat(text) if text else None
-    except ValueError:
+        if moment is None:
+            return None
+        zoned = moment if moment.tzinfo else datetime.fromisoformat(f"{text}+00:00")
+        found = int(zoned.timestamp() * 1_000_000) * 1000
+    except (ValueError, OverflowError):
         return None
-    if moment is None:
-        return None
-    zoned = moment if moment.tzinfo else datetime.fromisoformat(f"{text}+00:00")
-    return int(zoned.timestamp() * 1_000_000) * 1000
+    return found if abs(found) < 1 << 63 else None
 
 
 _EVERYWHERE = {"occluded": (False, "0", "false", 0, None), "keyframe": (True, False)}

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
+from transforms.core.plain_yaml import YamlError, read_yaml
 
 _COCO = """
 person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop
@@ -29,9 +29,9 @@ def read_names(path: Path) -> tuple[str, ...]:
     text = path.read_text(encoding="utf-8")
     if path.suffix.lower() in {".yaml", ".yml"}:
         try:
-            document = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ValueError(f"not valid YAML: {' '.join(str(error).split())}") from error
+            document = read_yaml(text)
+        except YamlError as error:
+            raise ValueError(f"not valid YAML: {error}") from error
         names = _in_order(document.get("names") if isinstance(document, dict) else None)
     else:
         names = tuple(line.strip() for line in text.splitlines() if line.strip())

@@ -18,7 +18,7 @@ from tests.transforms.formats.exports.material import (
     with_columns,
 )
 from transforms.formats.exports.objects import mask_of
-from transforms.formats.reviewing.cvat import Picture, cvat_files, read_cvat
+from transforms.formats.reviewing.cvat import TaskImage, cvat_files, read_cvat
 from transforms.formats.reviewing.shapes import ReviewFileError
 
 DUMP = """<?xml version="1.0" encoding="utf-8"?>
@@ -188,7 +188,7 @@ VIDEO = """<annotations><version>1.1</version>
 
 
 def test_tracks_are_read_with_what_is_between_keyframes() -> None:
-    pictures = [Picture(name=f"a/{n:08d}-{'a' * 16}.jpg", width=WIDTH, height=HEIGHT) for n in range(6)]
+    pictures = [TaskImage(name=f"a/{n:08d}-{'a' * 16}.jpg", width=WIDTH, height=HEIGHT) for n in range(6)]
     file = read_cvat(VIDEO.encode(), pictures)
     assert [frame.name for frame in file.frames] == [picture.name for picture in pictures]
     assert {frame.reviewer for frame in file.frames} == {"chief"}
@@ -201,3 +201,19 @@ def test_tracks_are_read_with_what_is_between_keyframes() -> None:
         read_cvat(VIDEO.encode())
     with pytest.raises(ReviewFileError, match=r"expected frames 0 to 2, as frames\.json has them, found 0 to 5"):
         read_cvat(VIDEO.encode(), pictures[:3])
+
+
+@pytest.mark.parametrize("side", ["200000", "9" * 30])
+def test_masks_of_absurd_sizes_are_refused_before_anything_is_allocated(side: str) -> None:
+    runs = str(int(side) ** 2)
+    mask = f'<mask label="red" left="0" top="0" width="{side}" height="{side}" rle="{runs}"/>'
+    image = f'<image id="0" name="a" width="{side}" height="{side}">{mask}</image>'
+    file = read_cvat(f"<annotations><version>1.1</version>{image}</annotations>".encode())
+    (problem,) = file.problems
+    assert "fewer than 536870912 pixels" in problem
+
+
+@pytest.mark.parametrize("encoding", ["x-unknown", "shift_jis", "idna", "zip"])
+def test_unknown_encodings_are_reported(encoding: str) -> None:
+    with pytest.raises(ReviewFileError, match="expected XML"):
+        read_cvat(f'<?xml version="1.0" encoding="{encoding}"?><annotations/>'.encode())

@@ -28,3 +28,8 @@ def test_blocks_of_single_values_are_read() -> None:
 def test_other_numbers_are_refused(numbers: list[int]) -> None:
     with pytest.raises(ValueError, match="rle: "):
         decoded_brush(numbers, 3, 1)
+
+
+def test_an_absurd_size_is_refused_before_anything_is_allocated() -> None:
+    with pytest.raises(ValueError, match="fewer than 536870912 pixels, found 200000x200000"):
+        decoded_brush([0] * 40, 200_000, 200_000)

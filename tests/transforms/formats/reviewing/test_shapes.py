@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from transforms.formats.reviewing.shapes import (
     HASH_DIGITS,
-    PictureName,
+    ImageName,
+    image_name,
     parse_name,
-    picture_name,
     same_box,
     same_turn,
     time_ns,
@@ -20,8 +20,8 @@ HASH = "0123456789abcdef" * 4
 @settings(deadline=None)
 @given(st.text("abc /.-_=ü%", min_size=1, max_size=12), st.integers(0, 10**12))
 def test_image_names_round_trip(stream: str, number: int) -> None:
-    found = parse_name(picture_name(stream, number, HASH, ".png"))
-    assert found == PictureName(stream, number, HASH[:HASH_DIGITS])
+    found = parse_name(image_name(stream, number, HASH, ".png"))
+    assert found == ImageName(stream, number, HASH[:HASH_DIGITS])
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_image_names_round_trip(stream: str, number: int) -> None:
     ],
 )
 def test_image_names_are_parsed_with_any_prefix(name: str, folder: str) -> None:
-    assert parse_name(name) == PictureName(folder, 7, "0123456789abcdef")
+    assert parse_name(name) == ImageName(folder, 7, "0123456789abcdef")
 
 
 def test_other_names_are_not_parsed() -> None:
