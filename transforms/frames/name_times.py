@@ -46,6 +46,9 @@ def find_times(stems: pa.Array) -> list[TimeReading]:
     That is one for almost all folders, none where there are no times, and several where days, months and two-digit
     years could be read in several orders.
     """
+    if pc.all(pc.match_substring_regex(stems, "^[^0-9]*[0-9]{1,9}[^0-9]*$")).as_py():
+        # One number of fewer digits than a time has: the names of most folders, which may be millions.
+        return []
     for found in (_epochs(stems), _dates(stems), _clocks(stems)):
         if readings := list(found):
             return readings
