@@ -213,6 +213,9 @@ def _read_setting(setting: str) -> dict[str, Any]:
         value = read_yaml(text)
     except YamlError:
         value = text
+    if key.strip() == "ingest.name" and text.strip() not in {"", "null", "none"}:
+        # A pattern has braces, which mean something else in YAML.
+        value = text
     if key.strip().startswith("when."):
         # A rule is SQL, also where YAML would read it as something else.
         value = None if text.strip() in {"", "null", "none"} else text.strip()

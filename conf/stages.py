@@ -272,6 +272,8 @@ STAGES = (
             Read("annotate"),
             Read("second", needed=lambda config: bool(config.route.second), if_there=True),
             Read("track", needed=False, if_there=True),
+            Read("curation", needed=False, if_there=True),
+            Read("duplicates", needed=False, if_there=True),
             Read("frames"),
         ),
         optional=True,

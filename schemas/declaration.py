@@ -140,7 +140,8 @@ STREAM_ID = Column("stream_id", pa.string(), "The camera stream: one folder of f
 FRAME_IDX = Column(
     "frame_idx",
     pa.int64(),
-    "Number of the frame: that in its file name, or its position in the clip. Frames are ordered by it.",
+    "Number of the frame: what its file name says (see `streams.naming`), or its position in the clip. Frames are "
+    "ordered by it.",
     low=0,
 )
 STAGE_COLUMNS = (

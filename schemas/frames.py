@@ -28,11 +28,18 @@ STREAMS = Table(
             "Files skipped because another one has the same number.",
             "files",
         ),
-        Column("sampling", pa.string(), "Which frames of a clip are used: the value of `ingest.fps`.", nullable=True),
+        Column("sampling", pa.string(), "Which frames are used: the value of `ingest.fps`.", nullable=True),
         Column("source_id", pa.int64(), "Hash of a clip's uri, size and mtime when it was listed.", nullable=True),
         Column("n_bad", pa.int64(), "Frames that were read and could not be decoded.", "frames"),
         Column("sizes", pa.list_(SIZE), "Image sizes found, most frequent first; a stream should have one only."),
         Column("error", pa.string(), "Why a clip was skipped, with `ingest.unreadable=skip`.", nullable=True),
+        Column(
+            "naming",
+            pa.string(),
+            "How the names of a folder are read, a pattern as of `ingest.name`; null for clips.",
+            nullable=True,
+        ),
+        Column("part", pa.string(), "Which stream of its folder it is, where names tell several apart.", nullable=True),
         Column("listed_ns", pa.int64(), "When the folder was last listed.", "ns since 1970"),
     ),
 )
@@ -44,11 +51,22 @@ FILE_COLUMNS = (
     Column("stat_id", pa.int64(), "Hash of uri, size and mtime; 0 if they are no proof of unchanged content."),
 )
 
+TIME_COLUMNS = (
+    Column("t_ns", pa.int64(), "Time of the frame.", "ns since 1970", nullable=True),
+    Column(
+        "time_source",
+        pa.string(),
+        "Where that time comes from: `name` of the file, `table` (`ingest.times`) or `exif`. Times without an offset "
+        "from UTC are taken as if they were UTC.",
+        nullable=True,
+    ),
+)
+
 LISTING = Table(
     "listing",
     "The last listing: one row per frame file, replaced per stream when its folder changes.",
     key=FRAME_KEY,
-    columns=(STREAM_ID, FRAME_IDX, *FILE_COLUMNS),
+    columns=(STREAM_ID, FRAME_IDX, *FILE_COLUMNS, *TIME_COLUMNS),
 )
 
 FRAMES = frame_table(
@@ -97,5 +115,6 @@ FRAMES = frame_table(
         Column("error", pa.string(), "Why the frame is corrupt.", nullable=True),
         Column("time_ns", pa.int64(), "Presentation time in the clip.", "ns", nullable=True),
         *FILE_COLUMNS,
+        *TIME_COLUMNS,
     ),
 )

@@ -45,7 +45,17 @@ ROUTING = frame_table(
     "routing",
     "Uncertainty of the detections on a frame, its causes, and who is to review the frame.",
     (
-        _share("uncertainty", "Combined uncertainty: 1 - product of (1 - u) over the four measures u."),
+        _share("uncertainty", "How uncertain the frame is: e / (1 + e) for e expected errors."),
+        Column(
+            "expected_errors",
+            pa.float32(),
+            "Errors expected on the frame: weak objects, by the square of how far their scores are below 1, with 1 at "
+            "`annotate.min_score`; 2 for each that flickers; objects of one of two detectors alone, by their scores; "
+            "`count_jump`.",
+            "objects",
+            nullable=True,
+            low=0,
+        ),
         _share("low_margin", "How near the lowest score of an object is to `annotate.min_score`."),
         _share("disagreement", "Share of two detectors' objects, weighted by score, that only one of them found."),
         _share(

@@ -26,7 +26,7 @@ def test_every_path_exists(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_name_is_defined_where_it_is_said_to_be(page: str) -> None:
+def test_every_name_in_architecture_is_defined_in_its_file(page: str) -> None:
     named = [m.groups() for p in spoken(page) if (m := re.fullmatch(r"([\w/]+\.py):(\w+)", p))]
     for path, name in named:
         body = ast.parse((ROOT / path).read_text(encoding="utf-8")).body

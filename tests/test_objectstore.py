@@ -247,7 +247,7 @@ def test_a_store_that_throttles_and_drops_costs_time_alone(
     with s3.flaky(s3_server) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
         there = Workspace.at(f"{bucket}/tables")
-        # At first it takes no rows at all: that is said in a line, and costs what was done since the last commit.
+        # At first it takes no rows at all: that is reported in a line, and costs what was done since the last commit.
         monkeypatch.setenv(object_store.RETRIES, "1")
         proxy.fault = lambda method, path, number: "throttle" if method == "PUT" and "/quality/stage" in path else None
         with pytest.raises(RunFailedError) as failed:

@@ -15,6 +15,7 @@ from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.curation_counts import verdicts
 from jobs.views.view import View
+from transforms.frames.name_pattern import LAST_NUMBER
 
 _MAX_SIZES = 3
 _MAX_CLIPS = 10
@@ -56,12 +57,15 @@ def unreadable_streams(record: RunRecord, workspace: Workspace) -> list[str]:
     return [row["stream_id"] for row in rows if row["error"] and row["stream_id"] in record.streams]
 
 
-def stream_remarks(row: Mapping[str, Any], ids: Mapping[str, str]) -> list[str]:
-    """Return what is unusual about a stream, by its row; `ids` are those of streams that have frames, by URI."""
+def stream_remarks(row: Mapping[str, Any], ids: Mapping[tuple[str, str | None], str]) -> list[str]:
+    """Return what is unusual about a stream, by its row; `ids` are those of streams with frames, by URI and part."""
     remarks: list[str] = []
     if not row["n_frames"]:
-        where = f"are those of stream {ids[row['uri']]} now" if row["uri"] in ids else "are missing"
+        other = ids.get((row["uri"], row.get("part")))
+        where = f"are those of stream {other} now" if other else "are missing"
         remarks.append(f"its frames {where}, its rows were deleted")
+    if row.get("naming") and row["naming"] != LAST_NUMBER.text:
+        remarks.append(f"names are read as {row['naming']}")
     if row["gaps"]:
         remarks.append(f"{many(row['n_missing'], 'number')} missing in {many(len(row['gaps']), 'gap')}")
         if 2 * len(row["gaps"]) > row["n_frames"]:
@@ -93,7 +97,7 @@ def _verdict_line(record: RunRecord, view: View) -> str:
 
 
 def _stream_lines(record: RunRecord, streams: list[dict[str, Any]]) -> Iterator[str]:
-    ids = {row["uri"]: row["stream_id"] for row in streams if row["n_frames"]}
+    ids = {(row["uri"], row.get("part")): row["stream_id"] for row in streams if row["n_frames"]}
     own = [row for row in streams if row["stream_id"] in record.streams]
     unread = [row["stream_id"] for row in own if row["error"]]
     if unread:

@@ -33,7 +33,7 @@ def select(
     balance: Annotated[
         list[_Part] | None,
         typer.Option(
-            help="Give equal shares to streams, scenes or hours (UTC, by the files' times). Repeat for several.",
+            help="Give equal shares to streams, scenes or hours (UTC). Repeat for several.",
             metavar="stream|scene|hour",
         ),
     ] = None,
@@ -94,6 +94,11 @@ def select(
         return
     basis = f" by {found['by']}" if found["by"] else ""
     out.print(f"selection {name}: {found['chosen']:,} of {found['of']:,} kept frames, {strategy}{basis}")
+    if found["by_file_time"]:
+        out.print(
+            f"the hours of {found['by_file_time']:,} frames are those at which their files were last changed, which "
+            "copies change: neither names nor EXIF say their times (ingest.name, ingest.times)"
+        )
     for stream, count in found["streams"].items():
         out.print(f"  {stream}  {count:,}")
     if found["chosen"] < found["asked"]:

@@ -27,14 +27,12 @@ from transforms.models.embeddings import vector_array
 
 _IMAGE_KEY = [*FRAME_KEY, "content_hash"]
 _BY_LOOKS = frozenset({"diverse", "coverage"})
+# A clip's mtime is the time of its last frame.
+_FILE_TIME = pl.col("mtime_ns") - (pl.col("end_ns") - pl.col("time_ns")).fill_null(0)
 _PARTS: dict[Balance, pl.Expr] = {
     "stream": pl.col("stream_id"),
     "scene": pl.concat_str("stream_id", pl.lit(" scene "), pl.col("scene_idx").cast(pl.String).str.zfill(6)),
-    # A clip's mtime is the time of its last frame.
-    "hour": pl.format(
-        "{} h",
-        (pl.col("mtime_ns") - (pl.col("end_ns") - pl.col("time_ns")).fill_null(0)) // 3_600_000_000_000 % 24,
-    ),
+    "hour": pl.format("{} h", pl.coalesce("t_ns", _FILE_TIME) // 3_600_000_000_000 % 24),
 }
 _REASONS: dict[Strategy, str] = {
     "uniform": "at equal distances",
@@ -71,6 +69,9 @@ class SelectRequest:
 def select(workspace: Workspace, request: SelectRequest) -> dict[str, Any]:
     """Write the rows of a selection, replacing an earlier one of that name, and return counts.
 
+    `by_file_time` is for how many of the frames hours are those of their files' last change, the time of the frames
+    being unknown.
+
     Raises `UserError` for an invalid request.
     """
     _check(request)
@@ -95,6 +96,7 @@ def select(workspace: Workspace, request: SelectRequest) -> dict[str, Any]:
         "chosen": rows.num_rows,
         "of": wanted.height,
         "taken_before": taken.height,
+        "by_file_time": wanted["t_ns"].null_count() if "hour" in request.balance else 0,
         "streams": dict(pl.DataFrame(rows).group_by("stream_id").len().sort("stream_id").iter_rows()),
     }
 
@@ -178,7 +180,7 @@ def _taken(workspace: Workspace, store: Store, view: View, after: tuple[str, ...
 def _described(view: View, images: pl.DataFrame, with_vectors: bool) -> pl.DataFrame:
     """Return the frames that a view still has with this content, with the columns that selection needs."""
     end = pl.col("time_ns").max().over("stream_id")
-    known = view.lazy("frames").select(*_IMAGE_KEY, "mtime_ns", "time_ns", end_ns=end)
+    known = view.lazy("frames").select(*_IMAGE_KEY, "t_ns", "mtime_ns", "time_ns", end_ns=end)
     described = {"quality": ["sharpness"], "fingerprints": ["layout"], "duplicates": ["group_id"]}
     for table, columns in (described | ({"embeddings": ["model", "vector"]} if with_vectors else {})).items():
         known = known.join(view.lazy(table).select(*FRAME_KEY, *columns), on=FRAME_KEY, how="left")

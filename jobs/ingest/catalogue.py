@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import schemas
 from jobs.core.errors import UserError
 from jobs.ingest import folders
 from jobs.ingest.clips import NO_FRAMES, list_clip
+from jobs.ingest.folder_listing import list_folder
 from jobs.ingest.folders import Tree
 from jobs.ingest.object_tree import tree_of
 from jobs.ingest.relocation import is_gone, moved_from
@@ -26,13 +26,12 @@ from jobs.storage.data_files import Part, write_part
 from jobs.storage.paths import Place, place
 from jobs.storage.store import Change, Drop, Snapshot, Store
 from jobs.storage.stream_batches import WINDOW
-from transforms.frames import numbering
-from transforms.frames.numbering import FrameNumberError, IngestParams, spans
+from transforms.frames.name_pattern import EXTENSIONS, FrameNameError, NamePattern
+from transforms.frames.numbering import IngestParams, spans
 
 _KEY_SCHEMA = pa.schema([schemas.LISTING.arrow_schema.field(n) for n in schemas.FRAME_KEY])
 _MOST_LOST = 0.10
 _NO_INPUT = "no input; expected --input PATH, a folder of frames, a clip, or a folder of such"
-_SHOWN = 5
 _LONGEST_NAME = 100
 _NO_NAME = re.compile(r"[\\\x00-\x1f]")
 
@@ -60,6 +59,7 @@ def catalogue(
     """
     problems: list[str] = []
     streams: dict[str, StreamFiles] = {}
+    _check_name(params)
     known = {row["stream_id"]: row for row in store.read(schemas.STREAMS).to_pylist()}
     seen = store.open(schemas.LISTING)
     for stream_id, folder, tree in _folders(inputs, params, overrides, known, problems):
@@ -77,11 +77,10 @@ def catalogue(
             continue
         if folders.is_clip(folder) and not tree.is_folder(folder):
             before = None if overrides.reread else known.get(stream_id)
-            listed: StreamFiles | None = list_clip(stream_id, folder, params.fps, before, seen)
+            found = [list_clip(stream_id, folder, params, before, seen)]
         else:
-            listed = _list_folder(stream_id, folder, tree, params, problems)
-        if listed is not None:
-            streams[stream_id] = listed
+            found = list_folder(stream_id, folder, tree, params, known, seen, problems)
+        _add(found, streams, problems)
     if params.unreadable == "stop":
         problems += _unreadable(streams)
     vanished = _vanished(streams, known) if overrides.rebind else {}
@@ -90,6 +89,28 @@ def catalogue(
     if problems:
         raise UserError(problems)
     return [streams[name] for name in sorted(streams)]
+
+
+def _check_name(params: IngestParams) -> None:
+    """Raise `UserError` if the pattern of names is wrong."""
+    try:
+        _ = params.name is not None and NamePattern.parse(params.name)
+    except FrameNameError as error:
+        raise UserError(f"ingest.name={error}") from error
+
+
+def _add(found: Sequence[StreamFiles], streams: dict[str, StreamFiles], problems: list[str]) -> None:
+    """Add the streams of a folder or a clip, unless an id names another one, or is not valid."""
+    for listed in found:
+        other = streams.get(listed.stream_id)
+        if other is not None and (other.uri, other.row["part"]) == (listed.uri, listed.row["part"]):
+            continue
+        if (wrong := wrong_with_id(listed.stream_id)) or other is not None:
+            why = wrong or f"refers to {other and other.uri} as well"
+            fix = "rename its files, or give the folder another id with --stream-id"
+            problems.append(f"stream id {listed.stream_id!r}, of {listed.uri}, {why}; {fix}")
+            continue
+        streams[listed.stream_id] = listed
 
 
 def _unreadable(streams: dict[str, StreamFiles]) -> list[str]:
@@ -148,6 +169,8 @@ def _folders(
 ) -> Iterator[tuple[str, Place, Tree]]:
     """Yield the folders with frames, or of `known` streams that had frames, with their stream ids."""
     places_ = {name: place(row["uri"]) for name, row in known.items()}
+    # The parts of a folder are listed with it.
+    parts = {name for name, row in known.items() if row["part"]}
     held = [places_[name] for name, row in known.items() if row["n_frames"] or overrides.allow_missing]
     if not inputs:
         problems.append(_NO_INPUT)
@@ -159,7 +182,7 @@ def _folders(
     for number, given in enumerate(inputs):
         vanished = folders.vanished(given, held)
         root = vanished or folders.existing(given, problems)
-        tree = tree_of(given, root, problems) if root is not None else None
+        tree = tree_of(given, root, problems, params.name) if root is not None else None
         if root is None or tree is None:
             continue
         name = ids[number] if ids else root.name or "root"
@@ -167,9 +190,12 @@ def _folders(
         found = {} if vanished else _streams_of(root, tree, name, params, bool(ids), places_, problems)
         # A known stream without any frames has lost them all.
         emptied = {n: at for n, at in places_.items() if at == root or (not ids and root in at.parents)}
-        gone = {n: folder for n, folder in emptied.items() if folder not in found.values()}
+        lost = {n: folder for n, folder in emptied.items() if folder not in found.values()}
+        # One part refers to all of its folder.
+        whole = {folder: n for n, folder in lost.items() if n in parts}
+        gone = {n: folder for n, folder in lost.items() if n not in parts or whole[folder] == n}
         if not found and not gone and len(problems) == before:
-            problems.append(_no_frames(tree, given, params.glob))
+            problems.append(_no_frames(tree, given, params))
         for stream_id, folder in (*found.items(), *gone.items()):
             yield stream_id, folder, tree
 
@@ -221,76 +247,27 @@ def _named(places: Iterator[Place], root: Place, tree: Tree, bound: Mapping[str,
     return found
 
 
-def _no_frames(tree: Tree, given: str, glob: str) -> str:
+def _no_frames(tree: Tree, given: str, params: IngestParams) -> str:
     names = tree.names()
     found = f"found {len(names)} others, such as {names[0]!r}" if names else "the folder is empty"
-    pattern = f" that match {glob!r}" if glob != "*" else ""
-    kinds = ", ".join(numbering.EXTENSIONS)
+    pattern = f" that match {params.glob!r}" if params.glob != "*" else ""
+    pattern += f" and fit the pattern {params.name!r}" if params.name is not None else ""
+    kinds = ", ".join(EXTENSIONS)
     return f"input {given} holds no frames; expected files like image_0.jpg ({kinds}){pattern}, {found}"
-
-
-def _list_folder(
-    stream_id: str, folder: Place, tree: Tree, params: IngestParams, problems: list[str]
-) -> StreamFiles | None:
-    names, sizes, mtimes, unreadable = tree.scan(folder)
-    listed_ns = time.time_ns()
-    try:
-        found = numbering.order_files(names, params.glob)
-        lost = numbering.order_files(pa.array(unreadable, pa.string()), params.glob)
-    except FrameNumberError as error:
-        problems.append(f"{folder}: {error}; expected frame numbers, or timestamps in nanoseconds at most")
-        return None
-    if len(lost.chosen) or lost.repeated:
-        shown = ", ".join(repr(name) for name in unreadable[:_SHOWN])
-        problems.append(f"{folder}: names of frames are not UTF-8, such as {shown}; rename them")
-        return None
-    if found.repeated and params.strict_sequence:
-        problems.append(_repeated(folder, found.repeated))
-        return None
-    index = found.frame_idx
-    step = params.step or numbering.stride(index)
-    files = {
-        "frame_idx": index,
-        "name": names.take(pa.array(found.chosen)),
-        "size_bytes": sizes[found.chosen],
-        "mtime_ns": mtimes[found.chosen],
-    }
-    gaps = numbering.gaps(index, step)
-    return StreamFiles.of(
-        stream_id,
-        str(folder),
-        pa.table(files),
-        kind="folder",
-        step=step,
-        gaps=gaps,
-        n_missing=numbering.n_missing(gaps, step),
-        n_ignored=found.n_ignored + len(unreadable),
-        n_repeated=sum(len(names) for names in found.repeated.values()),
-        listed_ns=listed_ns,
-    )
-
-
-def _repeated(folder: Place, repeated: dict[int, list[str]]) -> str:
-    shown = [f"{number} ({', '.join(names)})" for number, names in list(repeated.items())[:_SHOWN]]
-    more = f" and {len(repeated) - _SHOWN} more" if len(repeated) > _SHOWN else ""
-    return (
-        f"{folder}: several files have one frame number: {'; '.join(shown)}{more}; rename them, choose with "
-        "--set ingest.glob=PATTERN, or skip them all with --set ingest.strict_sequence=false"
-    )
 
 
 def _others(streams: Mapping[str, StreamFiles], known: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return the other ids, by stream id, under which the workspace has frames of the same places."""
     # A stream without frames is no duplicate.
-    ids = {row["uri"]: name for name, row in known.items() if row["n_frames"]}
-    found = {name: ids.get(stream.uri, name) for name, stream in streams.items()}
+    ids = {(row["uri"], row["part"]): name for name, row in known.items() if row["n_frames"]}
+    found = {name: ids.get((stream.uri, stream.row["part"]), name) for name, stream in streams.items()}
     return {name: other for name, other in found.items() if other != name and other not in streams}
 
 
 def _vanished(streams: Mapping[str, StreamFiles], known: Mapping[str, Mapping[str, Any]]) -> dict[str, StreamFiles]:
     """Return, without frames, the known streams whose places are rebound to other streams."""
     rows = [known[other] for name, other in _others(streams, known).items() if name in known]
-    kept = ("kind", "step", "sampling", "listed_ns")
+    kept = ("kind", "step", "sampling", "listed_ns", "naming", "part")
     return {
         row["stream_id"]: StreamFiles.of(row["stream_id"], row["uri"], NO_FRAMES, **{n: row[n] for n in kept})
         for row in rows

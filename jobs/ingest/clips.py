@@ -16,14 +16,15 @@ from jobs.storage.paths import Place
 from jobs.storage.store import Snapshot
 from transforms.core.identity import is_racy, stat_ids
 from transforms.frames import clip_index
-from transforms.frames.sampling import Sampling, sample
+from transforms.frames.numbering import IngestParams
+from transforms.frames.sampling import sample
 from transforms.io import object_store
 
 
 def list_clip(
     stream_id: str,
     path: Place,
-    sampling: Sampling,
+    params: IngestParams,
     before: Mapping[str, Any] | None,
     seen: Snapshot,
 ) -> StreamFiles:
@@ -33,7 +34,7 @@ def list_clip(
     has no frames. `before` is the stream's row in `streams`, if any, and `seen` the `listing` table: a clip that was
     listed with the same size, mtime and sampling is not read again.
     """
-    described: dict[str, Any] = {"kind": "video", "sampling": _as_text(sampling), "listed_ns": time.time_ns()}
+    described: dict[str, Any] = {"kind": "video", "sampling": sampling_text(params), "listed_ns": time.time_ns()}
     try:
         size_bytes, mtime_ns, changed_ns = _status(path)
     except FileNotFoundError:
@@ -54,12 +55,13 @@ def list_clip(
     except OSError as error:
         described["source_id"] = None
         return StreamFiles.of(stream_id, str(path), NO_FRAMES, **described, step=1, error=one_line(error))
-    chosen = sample(index, sampling)
+    chosen = sample(index, params.fps)[:: params.stride]
     columns = (
         chosen,
         pa.array(index.fragments(chosen), pa.string()),
         index.size_bytes[chosen],
         np.full(len(chosen), mtime_ns),
+        pa.nulls(len(chosen), pa.int64()),
     )
     files = pa.table(dict(zip(NO_FRAMES.column_names, columns, strict=True)))
     # Sampling leaves no gaps: every frame follows the sampled one before it.
@@ -77,14 +79,13 @@ def _status(path: Place) -> tuple[int, int, int | None]:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-NO_FRAMES = pa.schema(
-    [("frame_idx", pa.int64()), ("name", pa.string()), ("size_bytes", pa.int64()), ("mtime_ns", pa.int64())]
-).empty_table()
+_COLUMNS = ("frame_idx", "name", "size_bytes", "mtime_ns", "t_ns")
+NO_FRAMES = pa.schema([(name, pa.string() if name == "name" else pa.int64()) for name in _COLUMNS]).empty_table()
 
 
 def _known(stream_id: str, path: Place, before: Mapping[str, Any], seen: Snapshot) -> StreamFiles | None:
     """Return the stream from its earlier listing, if the table has it."""
-    columns = ("frame_idx", "uri", "size_bytes", "mtime_ns")
+    columns = ("frame_idx", "uri", "size_bytes", "mtime_ns", "t_ns")
     listed = seen.read(columns, streams=frozenset([stream_id])).sort_by("frame_idx")
     if before["uri"] != str(path) or listed.num_rows != before["n_frames"]:
         return None
@@ -92,5 +93,7 @@ def _known(stream_id: str, path: Place, before: Mapping[str, Any], seen: Snapsho
     return StreamFiles(stream_id, str(path), listed.drop_columns("uri").append_column("name", names), dict(before))
 
 
-def _as_text(sampling: Sampling) -> str:
-    return sampling if isinstance(sampling, str) else f"{sampling:g}"
+def sampling_text(params: IngestParams) -> str:
+    """Return which frames of a stream are used, as the column `sampling` says it."""
+    rate = params.fps if isinstance(params.fps, str) else f"{params.fps:g}"
+    return rate if params.stride == 1 else f"{rate}, every {params.stride}."

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from jobs.ingest.name_reading import holds_frames
 from jobs.storage.paths import Place, place
-from transforms.frames import clip, numbering
-from transforms.frames.numbering import FrameNumberError
+from transforms.frames import clip
 from transforms.io import object_store
 
 _SCAN_CHUNK = 1 << 14
@@ -64,8 +64,9 @@ class Tree(Protocol):
 class DiskTree:
     """An input on a local or mounted file system."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, name: str | None = None) -> None:
         self._root = root
+        self._name = name
 
     def is_folder(self, at: Place) -> bool:
         """Say whether a place is a folder, and not a clip."""
@@ -78,7 +79,7 @@ class DiskTree:
 
     def below(self, glob: str, problems: list[str]) -> Iterator[Place]:
         """Yield folders with frames, and clips, below the input; links are followed, each place once."""
-        return below(self._root, glob, problems)
+        return below(self._root, glob, problems, self._name)
 
     def holds_frames(self, folder: Place, glob: str) -> bool:
         """Say whether files in a folder look like frames."""
@@ -88,7 +89,7 @@ class DiskTree:
             names = scan(path, with_status=False).names
         except OSError:
             return False
-        return are_frames(names, glob)
+        return holds_frames(names, glob, self._name)
 
     def scan(self, folder: Place) -> Files:
         """Return the files in a folder; none for one that is not there."""
@@ -144,10 +145,10 @@ def vanished(given: str, known: Iterable[Place]) -> Place | None:
     return None
 
 
-def below(root: Path, glob: str, problems: list[str]) -> Iterator[Place]:
+def below(root: Path, glob: str, problems: list[str], name: str | None = None) -> Iterator[Place]:
     """Yield every folder below the root that contains frames, and every clip at any depth, in order of path.
 
-    Links are followed, each place once.
+    `name` is the pattern of frames' names, if it is known. Links are followed, each place once.
     """
     visited = set()
 
@@ -157,15 +158,15 @@ def below(root: Path, glob: str, problems: list[str]) -> Iterator[Place]:
             "--input each"
         )
 
-    for folder, names, files in os.walk(root, onerror=unreadable, followlinks=True):
+    for folder, folders, files in os.walk(root, onerror=unreadable, followlinks=True):
         status = Path(folder).stat()
         if (status.st_dev, status.st_ino) in visited:
-            names.clear()
+            folders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        found = [Path(folder, name) for name in sorted(files) if is_chosen_clip(name, glob)]
-        if folder != str(root) and DiskTree(root).holds_frames(place(folder), glob):
+        folders[:] = sorted(below for below in folders if not below.startswith("."))
+        found = [Path(folder, file) for file in sorted(files) if is_chosen_clip(file, glob)]
+        if folder != str(root) and DiskTree(root, name).holds_frames(place(folder), glob):
             found.insert(0, Path(folder))
         for path in found:
             if _is_text(str(path)):
@@ -177,15 +178,6 @@ def below(root: Path, glob: str, problems: list[str]) -> Iterator[Place]:
 def is_chosen_clip(name: str, glob: str) -> bool:
     """Return whether a file of this name is a clip that matches `glob`."""
     return is_clip(Path(name)) and not name.startswith(".") and fnmatch.fnmatchcase(name, glob)
-
-
-def are_frames(names: pa.Array, glob: str) -> bool:
-    """Return whether there are frames among files of these names."""
-    try:
-        found = numbering.order_files(names, glob)
-    except FrameNumberError:
-        return True
-    return bool(len(found.chosen) or found.repeated)
 
 
 def scan(folder: Path, with_status: bool = True) -> Files:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from jobs.ingest.folders import NO_FILES, DiskTree, Files, Tree, are_frames, is_chosen_clip, is_clip
+from jobs.ingest.folders import NO_FILES, DiskTree, Files, Tree, is_chosen_clip, is_clip
+from jobs.ingest.name_reading import holds_frames
 from jobs.storage.paths import Place, place
 from transforms.io import object_store
 
@@ -29,8 +30,9 @@ class _Folder:
 class PrefixTree:
     """An input in a bucket at the time of listing. Raises `OSError` if it cannot be listed."""
 
-    def __init__(self, root: Place) -> None:
+    def __init__(self, root: Place, name: str | None = None) -> None:
         self._root = root
+        self._name = name
         self._folders: dict[str, _Folder] = {}
         self._is_clip = is_clip(root) and root.exists()
         for entry in () if self._is_clip else object_store.listing(str(root)):
@@ -69,7 +71,7 @@ class PrefixTree:
 
     def holds_frames(self, folder: Place, glob: str) -> bool:
         """Return whether objects directly below a prefix look like frames."""
-        return are_frames(self.scan(folder).names, glob)
+        return holds_frames(self.scan(folder).names, glob, self._name)
 
     def scan(self, folder: Place) -> Files:
         """Return the objects directly below a prefix; none if there are none."""
@@ -77,13 +79,16 @@ class PrefixTree:
         return NO_FILES if held is None else held.files()
 
 
-def tree_of(given: str, at: Place, problems: list[str]) -> Tree | None:
-    """Return what is at and below an input, or None after a word to `problems`."""
+def tree_of(given: str, at: Place, problems: list[str], name: str | None = None) -> Tree | None:
+    """Return what is at and below an input, or None after a word to `problems`.
+
+    `name` is the pattern of frames' names, if it is known.
+    """
     path = at.on_disk()
     if path is not None:
-        return DiskTree(path)
+        return DiskTree(path, name)
     try:
-        tree = PrefixTree(at)
+        tree = PrefixTree(at, name)
     except OSError as error:
         problems.append(f"input {given} cannot be read: {error}")
         return None

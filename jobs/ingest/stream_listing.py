@@ -12,26 +12,29 @@ import pyarrow.compute as pc
 
 import schemas
 from jobs.storage.file_pruning import Span
-from transforms.core.identity import stat_ids
+from transforms.core.identity import stat_ids, timed_ids
 
 
 @dataclass(frozen=True)
 class StreamFiles:
     """One stream as listed now.
 
-    `files` has `frame_idx`, `name`, `size_bytes` and `mtime_ns` in order of frame number: small enough for millions of
-    frames. A frame's uri is that of the stream with the name appended. `row` is the stream's row in `streams`, as
-    values.
+    `files` has `frame_idx`, `name`, `size_bytes`, `mtime_ns` and `t_ns` in order of frame number: small enough for
+    millions of frames. A frame's uri is that of the stream with the name appended. `row` is the stream's row in
+    `streams`, as values. `time_source` says where the times come from, if there are any.
     """
 
     stream_id: str
     uri: str
     files: pa.Table
     row: dict[str, Any]
+    time_source: str | None = None
 
     @classmethod
-    def of(cls, stream_id: str, uri: str, files: pa.Table, **columns: Any) -> StreamFiles:
-        """Return a stream with a row derived from its files; `columns` are further columns."""
+    def of(
+        cls, stream_id: str, uri: str, files: pa.Table, *, time_source: str | None = None, **columns: Any
+    ) -> StreamFiles:
+        """Return a stream with a row derived from its files; `columns` are further columns of the row."""
         index = files["frame_idx"].to_numpy()
         row: dict[str, Any] = {
             "stream_id": stream_id,
@@ -41,10 +44,10 @@ class StreamFiles:
             "last_idx": int(index[-1]) if len(index) else None,
             "gaps": [],
             **dict.fromkeys(("n_missing", "n_ignored", "n_repeated", "n_bad"), 0),
-            **dict.fromkeys(("sampling", "source_id", "error")),
+            **dict.fromkeys(("sampling", "source_id", "error", "naming", "part")),
             "sizes": [],
         }
-        return cls(stream_id, uri, files, row | columns)
+        return cls(stream_id, uri, files, row | columns, time_source)
 
     @property
     def n_frames(self) -> int:
@@ -65,13 +68,17 @@ class StreamFiles:
             pa.scalar(self.uri if self.row["kind"] == "video" else f"{self.uri}/"), files["name"], ""
         )
         sizes, mtimes = files["size_bytes"].to_numpy(), files["mtime_ns"].to_numpy()
+        t_ns = files["t_ns"].combine_chunks()
+        source = pc.if_else(pc.is_valid(t_ns), pa.scalar(self.time_source, pa.string()), pa.scalar(None, pa.string()))
         columns = {
             "stream_id": pa.repeat(pa.scalar(self.stream_id), files.num_rows),
             "frame_idx": files["frame_idx"],
             "uri": uris,
             "size_bytes": sizes,
             "mtime_ns": mtimes,
-            "stat_id": stat_ids(uris, sizes, mtimes),
+            "stat_id": timed_ids(stat_ids(uris, sizes, mtimes), t_ns),
+            "t_ns": t_ns,
+            "time_source": source,
         }
         return pa.table(columns, schema=schemas.LISTING.arrow_schema)
 

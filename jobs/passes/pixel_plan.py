@@ -29,6 +29,7 @@ from transforms.frames.pixel_block import KNOWN, block_schema, have
 
 _FRAMES = schemas.FRAMES.written_by
 _OF_PAIRS = frozenset(spec.name for spec in STAGES if spec.of_pairs)
+_LISTED = ["uri", "t_ns", "time_source"]
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -109,7 +110,7 @@ class _Window(NamedTuple):
     frame_idx: Int64Array
     stat_id: Int64Array
     follows: BoolArray
-    uri: pa.Array
+    listed: pa.Table
     n_halo: int
 
 
@@ -180,8 +181,8 @@ class Planner:
                 yield self._whole(streams)
 
     def _rows_of(self, streams: Sequence[Listed], span: Span) -> pa.Table:
-        """Return stream_id, frame_idx, stat_id and uri of these streams' frames, sorted."""
-        columns = ["stream_id", "frame_idx", "stat_id", "uri"]
+        """Return stream_id, frame_idx, stat_id, uri and time of these streams' frames, sorted."""
+        columns = ["stream_id", "frame_idx", "stat_id", *_LISTED]
         absent = frozenset(s.stream_id for s in streams if s.files is None)
         tables = [s.files.listing(span).select(columns) for s in streams if s.files is not None]
         if absent:
@@ -198,8 +199,9 @@ class Planner:
         near = np.diff(index) <= np.array([step[n] for n in names], np.int64)[stream[1:]]
         after[1:] = near & (stream[1:] == stream[:-1])
         empty = [s.stream_id for s in streams if s.stream_id not in names]
-        uris = rows["uri"].combine_chunks()
-        return _Window(names + empty, (None, None), stream, index, rows["stat_id"].to_numpy(), after, uris, 0)
+        return _Window(
+            names + empty, (None, None), stream, index, rows["stat_id"].to_numpy(), after, rows.select(_LISTED), 0
+        )
 
     def _spans(self, stream: Listed) -> Iterator[_Window]:
         """Cut a large stream by frame number; spans reach to infinity, so that no stray row escapes."""
@@ -220,7 +222,7 @@ class Planner:
                 index,
                 rows["stat_id"].to_numpy(),
                 follows(index, stream.step),
-                rows["uri"].combine_chunks(),
+                rows.select(_LISTED),
                 0 if last is None else 1,
             )
             last = own.slice(own.num_rows - 1)
@@ -302,7 +304,7 @@ class Planner:
             "block": np.zeros(len(rows), np.int64),
             "stream_id": pa.array(window.names).take(pa.array(window.stream[rows])),
             "frame_idx": window.frame_idx[rows],
-            "uri": window.uri.take(pa.array(rows)),
+            **{name: window.listed[name].take(pa.array(rows)) for name in _LISTED},
             "trusted_id": pa.array(live[_FRAMES].input_id[rows], mask=~trusted[rows]),
             "known": self._known(window, rows, wanted & live[_FRAMES].present & ~trusted),
             "follows": follow,

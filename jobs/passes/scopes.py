@@ -14,6 +14,7 @@ from blake3 import blake3
 import schemas
 from jobs.core.stage import Stage
 from jobs.passes.run_context import ScopeState
+from jobs.passes.table_rows import read_reviews
 from jobs.storage.store import Drop, Snapshot, Store
 from transforms.assess.uncertainty import REVIEW_COLUMNS, reviewed_pictures
 from transforms.core.identity import row_terms
@@ -186,7 +187,7 @@ class Scopes:
         # What one stream gets of a budget, the others do not; what people have reviewed takes none of it.
         together: list[tuple[object, ...]] = [*sorted(found.items())]
         if stage.spec.work and stage.spec.work.reads_reviews:
-            reviews = self._store.read(schemas.REVIEWS, REVIEW_COLUMNS)
+            reviews = read_reviews(self._store, REVIEW_COLUMNS)
             together += reviewed_pictures(reviews, streams).iter_rows()
         return {name: _combined([(name, *together)]) for name in found}
 

@@ -10,6 +10,7 @@ import schemas
 from jobs.core.stage import Stage
 from jobs.storage.store import Snapshot, Store
 from jobs.storage.stream_batches import portions, stream_sizes
+from jobs.views import imported_labels
 from transforms.core.table_stage import Span
 
 
@@ -42,3 +43,9 @@ class RowsInStore:
         if table not in self._snapshots:
             self._snapshots[table] = self._store.open(schemas.BY_NAME[table])
         return self._snapshots[table]
+
+
+def read_reviews(store: Store, columns: Sequence[str]) -> pa.Table:
+    """Return columns of `reviews`, with a row `seen` for each frame with imported ground truth."""
+    imports = store.read(schemas.IMPORTS)
+    return imported_labels.with_ground_truth(store.read(schemas.REVIEWS, columns), imports)

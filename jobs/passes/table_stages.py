@@ -19,7 +19,7 @@ from jobs.engine.interruptible import run_interruptibly
 from jobs.passes.distributed_pairs import sharing
 from jobs.passes.run_context import RunContext, ScopeState, Survey
 from jobs.passes.scopes import Scopes
-from jobs.passes.table_rows import RowsInStore
+from jobs.passes.table_rows import RowsInStore, read_reviews
 from jobs.storage.data_files import Part, write_part
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot
 from jobs.storage.stream_batches import packed, stream_sizes
@@ -183,6 +183,8 @@ class TableStages:
         return work.compute(given)
 
     def _listed(self, table: str, columns: Sequence[str]) -> pa.Table:
+        if table == schemas.REVIEWS.name:
+            return read_reviews(self._store, columns)
         # What the run itself has catalogued is what counts; what people decide may be newer.
         return self._store.read(schemas.BY_NAME[table], columns, as_seen=table == schemas.STREAMS.name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import polars as pl
+import pyarrow as pa
 
 import schemas
 from schemas import FRAME_KEY
@@ -28,6 +29,15 @@ def objects(table: Tables) -> pl.LazyFrame:
 def frames(table: Tables) -> pl.LazyFrame:
     """Return the labelled frames that show what was labelled, also those without objects: key, content and `role`."""
     return _shown(table).filter(kind=FRAME).select(*_IMAGE, "role", "source")
+
+
+def with_ground_truth(reviews: pa.Table, imports: pa.Table) -> pa.Table:
+    """Return reviews with a row `seen` for each frame with imported ground truth, in the columns that these have.
+
+    `imports` has the columns of `imports`. A frame whose content is known is not to be asked about.
+    """
+    said = pl.DataFrame(imports).filter(kind=FRAME, role=GROUND_TRUTH).with_columns(decision=pl.lit("seen"))
+    return pa.concat_tables([reviews, said.select(reviews.column_names).to_arrow().cast(reviews.schema)])
 
 
 def _shown(table: Tables) -> pl.LazyFrame:

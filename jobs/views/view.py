@@ -135,6 +135,8 @@ class View:
         """Return the selected rows of a stored table: of the stage that usually writes it, or of another one."""
         import polars as pl
 
+        # A join on keys, where SQL has the SELECT of `RowFilter`: lazy readers took 3 to 13 times the CPU through SQL.
+        # Which frames a rule chooses is defined there alone.
         keys = self.selection.keys.get(stage or table.written_by, {})
         selected = pl.LazyFrame(
             {"stream_id": list(keys), "stage_key": list(keys.values())},

@@ -202,7 +202,7 @@ def test_a_configuration_that_ends_the_program_is_refused(tmp_path: Path, status
     assert f"{path} ends the program" in problem
 
 
-def test_all_that_is_wrong_with_values_is_said_at_once(tmp_path: Path) -> None:
+def test_all_invalid_values_are_reported_at_once(tmp_path: Path) -> None:
     settings = (
         "duplicates.hamming=1e400",
         "unit_frames=99999999999999999999",

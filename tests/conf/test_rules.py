@@ -74,7 +74,7 @@ def test_invalid_rules_are_refused_with_what_is_expected(text: str, said: str) -
     assert said in str(caught.value), caught.value.problems
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_problems_are_reported_together() -> None:
     found = problems(
         "when.curation=quality.luma_mean > 4",
         "when.anotate=keep",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
@@ -23,8 +24,13 @@ DOUBTS = ("low_margin", "disagreement", "flicker", "count_jump")
 OBJECT_COLUMNS = ("frame_idx", "category", "score", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "track_id")
 
 _KEY = ["stream_id", "frame_idx"]
+_NEAR = ("group_id", "second")
 _SAME_THING = 0.3
 _LEAST_JUMP = 2
+_LEAST_RANGE = 1e-6
+_FLICKER_WEIGHT = 2
+"""What an object that flickers counts for, compared with one at the threshold: it is nearly always an error."""
+
 _AROUND = 2
 
 
@@ -32,13 +38,16 @@ _AROUND = 2
 class RouteParams:
     """What makes a frame uncertain, and how many frames a run may send to each reviewer.
 
-    `margin`: a score within this distance above `annotate.min_score` is uncertain, the more so the nearer it is.
+    `margin`: a score within this distance above `annotate.min_score` counts for `low_margin`.
     `overlap`: two detectors agree on an object if their boxes of one category have at least this intersection over
     union.
     `second`: weights of a second detector, which is only used for the comparison; none for no second detector.
     `second_detector`: what runs them; none for the same as `annotate.detector`.
     `threshold`: frames whose uncertainty is below it need no review.
-    `budget_person`: the most frames in the review queue at a time: the most uncertain ones that no person has reviewed.
+    `budget_person`: the most frames in the review queue at a time: the most uncertain ones that no person has reviewed,
+    those that curation keeps before others, and never two of one group of duplicates.
+    `spread`: of frames of a stream that are no further apart, only the most uncertain one is in the queue: seconds of
+    the time in a clip, or else of frames one second apart; 0 for no limit.
     `budget_vlm`: how many of the next most uncertain the stage `escalate` sends to a vision language model.
     `budget_larger`: how many of those after them the stage `larger` sends to a larger detector.
     `larger`: weights of that detector; none for no larger detector.
@@ -49,8 +58,9 @@ class RouteParams:
     overlap: Annotated[float, Gt(0), Le(1)] = 0.5
     second: str | None = None
     second_detector: str | None = None
-    threshold: Annotated[float, Gt(0), Le(1)] = 0.5
+    threshold: Annotated[float, Gt(0), Le(1)] = 0.3
     budget_person: Annotated[int, Ge(0)] = 100
+    spread: Annotated[float, Ge(0)] = 1.0
     budget_vlm: Annotated[int, Ge(0)] = 0
     budget_larger: Annotated[int, Ge(0)] = 0
     larger: str | None = None
@@ -83,7 +93,7 @@ def doubts_of(
     params: RouteParams,
     min_score: float,
 ) -> pl.DataFrame:
-    """Return the uncertainty measures `DOUBTS` of each frame of a stream, 0..1, and `frame_idx`, in frame order.
+    """Return the measures `DOUBTS` of each frame of a stream, 0..1, `expected_errors` and `frame_idx`, in frame order.
 
     `objects` and `others`, those of a second detector, have the `OBJECT_COLUMNS`. Frames are consecutive if their
     numbers differ by at most `step`; the temporal measures (`flicker`, `count_jump`) need both neighbours and are 0
@@ -93,17 +103,31 @@ def doubts_of(
     rows = [found.get(number, NO_OBJECTS) for number in frames]
     follows = np.diff(np.asarray(frames, np.int64), prepend=np.iinfo(np.int32).min) <= step
     counts = np.array([len(row) for row in rows], np.int64)
-    columns: dict[str, list[float]] = {name: [] for name in DOUBTS}
+    columns: dict[str, list[float]] = {name: [] for name in (*DOUBTS, "expected_errors")}
     for at, (number, mine) in enumerate(zip(frames, rows, strict=True)):
         inside = 0 < at < len(rows) - 1 and follows[at] and follows[at + 1]
+        other = None if theirs is None else theirs.get(number, NO_OBJECTS)
+        alone, total = (0.0, 0.0) if other is None else unmatched(mine, other, params.overlap)
+        flickering, known = flickers(rows[at - 1], mine, rows[at + 1]) if inside else (0, 0)
+        jump = count_jump(counts, follows, at) if inside else 0.0
         columns["low_margin"].append(low_margin(mine.scores, min_score, params.margin))
-        columns["disagreement"].append(
-            0.0 if theirs is None else disagreement(mine, theirs.get(number, NO_OBJECTS), params.overlap)
+        columns["disagreement"].append(float(np.clip(alone / total, 0, 1)) if total > 0 else 0.0)
+        columns["flicker"].append(flickering / known if known else 0.0)
+        columns["count_jump"].append(jump)
+        columns["expected_errors"].append(
+            expected_errors(mine.scores, min_score) + _FLICKER_WEIGHT * flickering + alone + jump
         )
-        columns["flicker"].append(flicker(rows[at - 1], mine, rows[at + 1]) if inside else 0.0)
-        columns["count_jump"].append(count_jump(counts, follows, at) if inside else 0.0)
     numbers = {"frame_idx": pl.Series(list(frames), dtype=pl.Int64)}
     return pl.DataFrame(numbers | {name: pl.Series(values, dtype=pl.Float64) for name, values in columns.items()})
+
+
+def expected_errors(scores: FloatArray, min_score: float) -> float:
+    """Return how many of a frame's objects are expected to be wrong, by their scores, shape (N,), 0..1.
+
+    An object of score 1 counts for nothing, one at the threshold as one error, the square in between. A sum does not
+    saturate: the more weak objects there are, the more uncertain is the frame.
+    """
+    return float((np.clip((1 - scores) / max(1 - min_score, _LEAST_RANGE), 0, 1) ** 2).sum())
 
 
 def low_margin(scores: FloatArray, min_score: float, margin: float) -> float:
@@ -111,16 +135,15 @@ def low_margin(scores: FloatArray, min_score: float, margin: float) -> float:
     return float(np.clip(1 - (scores.min() - min_score) / margin, 0, 1)) if len(scores) else 0.0
 
 
-def disagreement(one: FrameObjects, other: FrameObjects, overlap: float) -> float:
-    """Return the share of two detectors' objects, weighted by score, that only one of them found; 0 without objects."""
-    total = one.scores.sum() + other.scores.sum()
-    pairs = matches(one, other, overlap)
-    agreed = sum(one.scores[a] + other.scores[b] for a, b in pairs)
-    return float(np.clip(1 - agreed / total, 0, 1)) if total > 0 else 0.0
+def unmatched(one: FrameObjects, other: FrameObjects, overlap: float) -> tuple[float, float]:
+    """Return the sum of the scores of two detectors' objects that only one of them found, and that of all objects."""
+    total = float(one.scores.sum() + other.scores.sum())
+    agreed = float(sum(one.scores[a] + other.scores[b] for a, b in matches(one, other, overlap)))
+    return max(0.0, total - agreed), total
 
 
-def flicker(before: FrameObjects, now: FrameObjects, after: FrameObjects) -> float:
-    """Return the share of objects that are on the frames before and after but not on this one, or on this one alone.
+def flickers(before: FrameObjects, now: FrameObjects, after: FrameObjects) -> tuple[int, int]:
+    """Return how many objects are on the frames before and after but not on this one, or here alone; and of how many.
 
     Objects on this frame alone count only if the frames before and after match: otherwise motion is too fast to tell.
     """
@@ -131,8 +154,7 @@ def flicker(before: FrameObjects, now: FrameObjects, after: FrameObjects) -> flo
     known = {b for _, b in with_before} | {a for a, _ in with_after}
     is_still = len(around) == len(before) == len(after)
     alone = len(now) - len(known) if is_still else 0
-    total = len(now) + missing
-    return (missing + alone) / total if total else 0.0
+    return missing + alone, len(now) + missing
 
 
 def count_jump(counts: npt.NDArray[np.int64], follows: npt.NDArray[np.bool_], at: int) -> float:
@@ -176,35 +198,63 @@ def matches(one: FrameObjects, other: FrameObjects, overlap: float) -> list[tupl
 
 
 def routed(doubts: pl.DataFrame, reviewed: pl.DataFrame, params: RouteParams) -> pl.DataFrame:
-    """Add `uncertainty`, `doubts` and `route` to frames, given their keys and uncertainty measures.
+    """Add `uncertainty`, `doubts` and `route` to frames, given their keys, measures and `expected_errors`.
 
-    The most uncertain frames go to people, the next ones to the language model, those after them to the larger
-    detector, within the budgets; ties are broken by a hash of the keys. Frames that people have `reviewed`, by key, use
-    no budget, since the decision of a person is final.
+    `uncertainty` is e / (1 + e) for e expected errors. The most uncertain frames go to people, the next ones to the
+    language model, those after them to the larger detector, within the budgets; ties are broken by a hash of the keys.
+    People get frames with `keep` first, and of each `group_id` of duplicates, and of frames within `params.spread`
+    (by `second`, the time of each), the most uncertain one alone; these columns are optional. Frames that people have
+    `reviewed`, by key, use no budget, since the decision of a person is final.
     """
-    left = pl.lit(1.0)
-    for name in DOUBTS:
-        left = left * (1 - pl.col(name))
+    errors = pl.col("expected_errors")
     text = pl.concat_str("stream_id", pl.lit("\x1f"), "frame_idx")
     chances = hash_strings(doubts.select(text).to_series().to_arrow()).view(np.int64)
-    scored = doubts.with_columns(uncertainty=(1 - left).clip(0, 1), chance=pl.Series(chances, dtype=pl.Int64))
+    scored = doubts.with_columns(uncertainty=errors / (1 + errors), chance=pl.Series(chances, dtype=pl.Int64))
     known = reviewed.select(_KEY).unique().with_columns(is_reviewed=True)
     scored = scored.join(known, on=_KEY, how="left", maintain_order="left").with_columns(
         pl.col("is_reviewed").fill_null(False)
     )
     order = scored.with_row_index("at").sort("uncertainty", "chance", *_KEY, descending=[True, False, False, False])
     open_ = (pl.col("uncertainty") >= params.threshold) & ~pl.col("is_reviewed")
-    place = open_.cum_sum() - 1
-    to_people, to_model = params.budget_person, params.budget_person + params.budget_vlm
-    to_larger = to_model + params.budget_larger
+    order = order.with_columns(is_open=open_)
+    order = order.with_columns(is_asked=pl.col("at").is_in(_for_people(order, params)))
+    place = (pl.col("is_open") & ~pl.col("is_asked")).cum_sum() - 1
+    to_larger = params.budget_vlm + params.budget_larger
     people, model, larger, nobody = (pl.lit(name) for name in ("person", "vlm", "larger", "over_budget"))
-    to_models = pl.when(place < to_model).then(model).when(place < to_larger).then(larger).otherwise(nobody)
-    sent = pl.when(place < to_people).then(people).otherwise(to_models)
+    to_models = pl.when(place < params.budget_vlm).then(model).when(place < to_larger).then(larger).otherwise(nobody)
+    sent = pl.when("is_asked").then(people).otherwise(to_models)
     done = pl.when("is_reviewed").then(pl.lit("reviewed")).otherwise(pl.lit("fine"))
-    chosen = order.with_columns(route=pl.when(open_).then(sent).otherwise(done)).sort("at")
+    chosen = order.with_columns(route=pl.when("is_open").then(sent).otherwise(done)).sort("at")
     return chosen.with_columns(doubts=pl.Series(_named(chosen), dtype=pl.List(pl.String))).drop(
-        "at", "chance", "is_reviewed"
+        "at", "chance", "is_reviewed", "is_open", "is_asked"
     )
+
+
+def _for_people(order: pl.DataFrame, params: RouteParams) -> list[int]:
+    """Return the numbers `at` of the frames that go to people, given all in order of their uncertainty."""
+    open_ = order.filter("is_open")
+    if "keep" in open_.columns:
+        open_ = open_.sort(~pl.col("keep").fill_null(False), maintain_order=True)
+    columns = [open_[name].to_list() if name in open_.columns else [None] * open_.height for name in _NEAR]
+    chosen: list[int] = []
+    # What people said of a frame, they would say of its duplicates.
+    groups = set(order.filter("is_reviewed")[_NEAR[0]].to_list()) if _NEAR[0] in order.columns else set[Any]()
+    seconds: dict[str, list[float]] = {}
+    for at, stream, group, second in zip(open_["at"].to_list(), open_["stream_id"].to_list(), *columns, strict=True):
+        if len(chosen) >= params.budget_person:
+            break
+        near = seconds.setdefault(stream, [])
+        place = bisect(near, second) if second is not None else 0
+        is_near = second is not None and any(
+            abs(other - second) <= params.spread for other in near[max(0, place - 1) : place + 1]
+        )
+        if (params.spread and is_near) or (group is not None and group in groups):
+            continue
+        chosen.append(at)
+        groups.add(group)
+        if second is not None:
+            near.insert(place, second)
+    return chosen
 
 
 def _named(doubts: pl.DataFrame) -> list[list[str]]:
@@ -229,7 +279,8 @@ REVIEW_COLUMNS = ("stream_id", "frame_idx", "content_hash", "decision")
 """The columns of `reviews` that say which images people have reviewed."""
 
 _PICTURE = (*_KEY, "content_hash")
-_ROUTED_COLUMNS = (*_KEY, "uncertainty", *DOUBTS, "doubts", "route")
+_ROUTED_COLUMNS = (*_KEY, "uncertainty", "expected_errors", *DOUBTS, "doubts", "route")
+_NS_PER_S = 1e9
 
 
 def reviewed_pictures(reviews: pa.Table, streams: Collection[str]) -> pl.DataFrame:
@@ -265,13 +316,26 @@ def compute_routing(given: TableInput) -> TableOutput:
             params,
             given.params["annotate"].min_score,
         )
-        scored.append(doubts.with_columns(stream_id=pl.lit(stream)))
-    rows = routed(pl.concat(scored), _reviewed(given), params).select(_ROUTED_COLUMNS)
+        doubts = doubts.with_columns(stream_id=pl.lit(stream))
+        scored.append(_with_neighbours(doubts, given, stream, steps.get(stream, 1)))
+    rows = routed(pl.concat(scored, how="diagonal"), _reviewed(given), params).select(_ROUTED_COLUMNS)
     rows = rows.filter(pl.col("stream_id").is_in(list(given.scopes)))
     fields = [schemas.ROUTING.arrow_schema.field(name) for name in _ROUTED_COLUMNS]
     ids = [given.scopes[name] for name in rows["stream_id"].to_list()]
     added = rows.to_arrow().cast(pa.schema(fields)).append_column("input_id", pa.array(ids, pa.int64()))
     return TableOutput(added, rows.height)
+
+
+def _with_neighbours(doubts: pl.DataFrame, given: TableInput, stream: str, step: int) -> pl.DataFrame:
+    """Add `second`, and what curation says of each frame, `keep` and `group_id`, if it was run."""
+    times = pl.DataFrame(given.above["frames"].read(("frame_idx", "time_ns"), [stream]))
+    seconds = pl.coalesce(pl.col("time_ns") / _NS_PER_S, pl.col("frame_idx") / step)
+    doubts = doubts.join(times, on="frame_idx", how="left").with_columns(second=seconds).drop("time_ns")
+    for stage, column in (("curation", "keep"), ("duplicates", "group_id")):
+        if read := given.above.get(stage):
+            known = pl.DataFrame(read.read(("frame_idx", column), [stream]))
+            doubts = doubts.join(known, on="frame_idx", how="left")
+    return doubts
 
 
 def _reviewed(given: TableInput) -> pl.DataFrame:

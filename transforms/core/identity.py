@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 UInt64Array = npt.NDArray[np.uint64]
 Int64Array = npt.NDArray[np.int64]
@@ -88,6 +89,17 @@ def stat_ids(uris: pa.Array, size_bytes: Int64Array, mtime_ns: Int64Array) -> In
     ids = hash_strings(uris) ^ mix(size_bytes.view(np.uint64)) ^ (mix(mtime_ns.view(np.uint64)) << np.uint64(1))
     ids = mix(ids)
     return np.where(ids == np.uint64(UNTRUSTED), np.uint64(1), ids).view(np.int64)
+
+
+def timed_ids(ids: Int64Array, t_ns: pa.Array) -> Int64Array:
+    """Return ids of `stat_ids` for files with times, shape (N,), int64: the same where the time is null.
+
+    A file whose time is another one now is therefore read again, and its row rewritten.
+    """
+    times = mix(pc.fill_null(t_ns, 0).to_numpy(zero_copy_only=False).view(np.uint64))
+    is_timed = pc.is_valid(t_ns).to_numpy(zero_copy_only=False)
+    found = np.where(is_timed, ids.view(np.uint64) ^ times, ids.view(np.uint64))
+    return np.where(found == np.uint64(UNTRUSTED), np.uint64(1), found).view(np.int64)
 
 
 def is_racy(mtime_ns: int, read_ns: int, changed_ns: int | None = None) -> bool:

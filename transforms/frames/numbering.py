@@ -12,32 +12,40 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from annotated_types import Ge, Gt
 
+from transforms.frames.name_pattern import IMAGE_SUFFIX, LAST_NUMBER, NamePattern
+
 Int64Array = npt.NDArray[np.int64]
 
-EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff")
-_FRAME_NAME = rf"(?i)(?:^|[^0-9])(?P<number>[0-9]+)\.(?:{'|'.join(EXTENSIONS)})$"
-_MOST_DIGITS = 19
-_LARGEST = str(2**63 - 1)
 _FEWEST_FOR_STRIDE = 8
+# Times do not come one after the other, as numbers do.
+_FEWEST_TIMES = 3
 
 
 @dataclass(frozen=True)
 class IngestParams:
     """Which files are frames, and how they form a sequence.
 
-    A frame is a file whose name ends in a number and an image extension, `image_17.jpg` or `000017.png`; frames are
-    ordered by that number. Files whose names begin with a dot are ignored.
+    A frame is an image file whose name says its place in the stream: `image_17.jpg`, `000017.png`,
+    `gate_2024-01-15_10-30-47.jpg`. Frames are ordered by that number or time. Files whose names begin with a dot are
+    ignored.
 
     `glob`: a pattern that file names must also match.
+    `name`: how names are read, as in `{stream}_{time:%Y-%m-%d_%H-%M-%S}` or `take{sequence}_{index}`: a pattern of
+    whole names without extension. `{index}` is a frame's number, `{time:FORMAT}` its time, `{sequence}` a number that
+    comes before these, `{stream}` a text that divides the folder into streams, `{any}` any text. None finds the pattern
+    from the names, and keeps the one by which a stream was read before.
+    `times`: a table with the times of the frames of a folder: a CSV file, its path, or its name in the folder or in the
+    one above. One column holds names of files and another times; without names, it has one line per frame, in order.
     `strict_sequence`: two files with the same number stop the run; if false, both are skipped and counted.
     `step`: the largest difference between the numbers of two consecutive frames. None takes the usual difference of the
     stream, as `stride` computes it: 1 for ordinary streams, 10 where every tenth frame was recorded, 34 for timestamps
     in milliseconds at 30 frames a second.
     `nested`: what to do where a folder of frames also holds clips, or subfolders with frames (thumbnails, or streams of
     their own): stop the run, or ignore them.
-    `fps`: which frames of a clip are used: `native` uses all, `keyframes` those that are decoded without others, a
-    number so many per second of presentation time. A frame's number is its position among all frames of the clip,
-    whichever are used.
+    `fps`: which frames are used: `native` uses all, `keyframes` those of a clip that are decoded without others, a
+    number so many per second of presentation time, or, in a folder, of the time that names or `times` say. The numbers
+    of frames are the same whichever are used: in a clip, a frame's position among all.
+    `stride`: every how many of the frames is used, from the first on.
     `unreadable`: what to do about files with a clip's extension that are no clips or cannot be read: stop the run, or
     continue without them; the next run tries them again.
     `materialize`: `jpeg` writes the sampled frames of clips as files into the workspace, for other programs and for
@@ -45,51 +53,80 @@ class IngestParams:
     """
 
     glob: str = "*"
+    name: str | None = None
+    times: str | None = None
     strict_sequence: bool = True
     step: Annotated[int, Ge(1)] | None = None
     nested: Literal["refuse", "skip"] = "refuse"
     fps: Annotated[float, Gt(0)] | Literal["native", "keyframes"] = "native"
+    stride: Annotated[int, Ge(1)] = 1
     unreadable: Literal["stop", "skip"] = "stop"
     materialize: Literal["none", "jpeg"] = "none"
 
 
 @dataclass(frozen=True)
 class FrameFiles:
-    """The files of a folder as a sequence of frames.
+    """The files of a folder, or of one of its streams, as a sequence of frames.
 
-    `chosen` are positions in the list of names, in order of frame number, and `frame_idx` these numbers, both int64 of
-    shape (N,). `n_ignored` is the number of files that are no frames. `repeated` maps a number to the names that share
-    it; these files are not in `chosen`.
+    `chosen` are positions in the list of names, in order of frame number, `frame_idx` these numbers, both int64 of
+    shape (N,), and `t_ns` the times in ns since 1970 that the names say, or None. `n_ignored` is the number of files
+    that are no frames. `repeated` maps a number to the names that share it; these files are not in `chosen`.
     """
 
     chosen: Int64Array
     frame_idx: Int64Array
     n_ignored: int
     repeated: dict[int, list[str]]
+    t_ns: Int64Array | None = None
 
 
-class FrameNumberError(ValueError):
-    """The number in a file name does not fit in a signed 64-bit integer."""
-
-
-def order_files(names: pa.Array, glob: str) -> FrameFiles:
-    """Select the frames among file names and order them by their numbers."""
-    number = pc.struct_field(pc.extract_regex(names, _FRAME_NAME), "number")
+def are_images(names: pa.Array, glob: str) -> pa.Array:
+    """Return which names are those of images that may be frames, bool, shape (N,)."""
     # Hidden files are metadata of a frame, such as ._image_0.jpg, or incomplete copies.
-    number = pc.if_else(pc.starts_with(names, "."), None, number)
+    found = pc.and_(pc.match_substring_regex(names, IMAGE_SUFFIX), pc.invert(pc.starts_with(names, ".")))
     if glob != "*":
-        fits = pa.array([fnmatch.fnmatchcase(name, glob) for name in names.to_pylist()], pa.bool_())
-        number = pc.if_else(fits, number, None)
-    is_frame = np.flatnonzero(pc.is_valid(number).to_numpy(zero_copy_only=False))
-    digits = pc.utf8_ltrim(number.drop_null(), "0")
-    lengths = pc.utf8_length(digits)
-    too_large = pc.or_(
-        pc.greater(lengths, _MOST_DIGITS), pc.and_(pc.equal(lengths, _MOST_DIGITS), pc.greater(digits, _LARGEST))
-    )
-    if pc.any(too_large).as_py():
-        name = names[int(is_frame[pc.index(too_large, True).as_py()])].as_py()
-        raise FrameNumberError(f"the number in {name!r} is above {_LARGEST}")
-    index = pc.if_else(pc.equal(digits, ""), "0", digits).cast(pa.int64()).to_numpy()
+        found = pc.and_(found, pa.array([fnmatch.fnmatchcase(name, glob) for name in names.to_pylist()], pa.bool_()))
+    return found
+
+
+def order_files(names: pa.Array, glob: str, pattern: NamePattern = LAST_NUMBER) -> FrameFiles:
+    """Select the frames among file names and order them by their numbers, as one stream.
+
+    Raises `FrameNameError` for a name whose number or time there cannot be.
+    """
+    found = divide_files(names, glob, pattern)
+    if not found:
+        return FrameFiles(np.empty(0, np.int64), np.empty(0, np.int64), len(names), {})
+    (files,) = found.values()
+    return files
+
+
+def divide_files(names: pa.Array, glob: str, pattern: NamePattern) -> dict[str, FrameFiles]:
+    """Select the frames among file names, and order those of each stream that the names tell apart.
+
+    The streams are in order of name; without `{stream}` in the pattern, the one stream is called "". Raises
+    `FrameNameError` as `order_files` does.
+    """
+    images = np.flatnonzero(are_images(names, glob).to_numpy(zero_copy_only=False))
+    read = pattern.read(names.take(pa.array(images)))
+    is_frame = images[read.at]
+    n_ignored = len(names) - len(is_frame)
+    if not len(is_frame):
+        return {}
+    if read.stream is None:
+        return {"": _ordered(names, is_frame, read.frame_idx, read.t_ns, n_ignored)}
+    codes = read.stream.dictionary_encode()
+    found = {}
+    for code, label in sorted(enumerate(codes.dictionary.to_pylist()), key=lambda item: str(item[1])):
+        own = np.flatnonzero(codes.indices.to_numpy() == code)
+        t_ns = None if read.t_ns is None else read.t_ns[own]
+        found[label] = _ordered(names, is_frame[own], read.frame_idx[own], t_ns, n_ignored)
+    return found
+
+
+def _ordered(
+    names: pa.Array, is_frame: Int64Array, index: Int64Array, t_ns: Int64Array | None, n_ignored: int
+) -> FrameFiles:
     order = np.argsort(index, kind="stable")
     chosen, index = is_frame[order], index[order]
     same = index[1:] == index[:-1]
@@ -101,7 +138,33 @@ def order_files(names: pa.Array, glob: str) -> FrameFiles:
         repeated.setdefault(int(index[at]), []).append(names[int(chosen[at])].as_py())
     for clashing in repeated.values():
         clashing.sort()
-    return FrameFiles(chosen[~repeat], index[~repeat], len(names) - len(is_frame), repeated)
+    times = None if t_ns is None else t_ns[order][~repeat]
+    return FrameFiles(chosen[~repeat], index[~repeat], n_ignored, repeated, times)
+
+
+def usual_step(frame_idx: Int64Array, pattern: NamePattern) -> int:
+    """Return the largest difference between numbers of consecutive frames, given sorted int64 numbers, shape (N,).
+
+    That is `stride` of all, but where the names hold sequences, of the frames within these; and where they hold a time
+    and count the frames within it, at least one unit of that time: the first frame of a second follows the last one of
+    the second before. Of times that follow no rate, as of images that an event triggers, it is half as much again as
+    the difference that nine in ten do not exceed.
+    """
+    if pattern.has_sequences and pattern.room > 1 and len(frame_idx):
+        apart = np.diff(frame_idx)[np.diff(frame_idx // pattern.room) == 0]
+        return min(stride(np.concatenate([[0], np.cumsum(apart)])), pattern.room - 1)
+    usual = _stride_of_times(frame_idx) if pattern.has_times else stride(frame_idx)
+    return max(usual, pattern.room) if pattern.counts_within_time else usual
+
+
+def _stride_of_times(frame_idx: Int64Array) -> int:
+    if len(frame_idx) < _FEWEST_TIMES:
+        return 1
+    apart = np.diff(frame_idx)
+    alike = _alike(apart)
+    if _are_most(alike, apart):
+        return int(alike.max())
+    return max(1, int(np.percentile(apart, 90, method="lower") * 1.5))
 
 
 def stride(frame_idx: Int64Array) -> int:
@@ -114,9 +177,19 @@ def stride(frame_idx: Int64Array) -> int:
     if len(frame_idx) < _FEWEST_FOR_STRIDE:
         return 1
     apart = np.diff(frame_idx)
+    alike = _alike(apart)
+    return int(alike.max() if _are_most(alike, apart) else np.gcd.reduce(apart))
+
+
+def _alike(apart: Int64Array) -> Int64Array:
+    """Return the differences within half of their median."""
     usual = int(np.percentile(apart, 50, method="lower"))
-    alike = apart[(apart > usual / 2) & (apart < usual * 1.5)]
-    return int(alike.max() if 4 * len(alike) > 3 * len(apart) else np.gcd.reduce(apart))
+    found: Int64Array = apart[(apart > usual / 2) & (apart < usual * 1.5)]
+    return found
+
+
+def _are_most(alike: Int64Array, apart: Int64Array) -> bool:
+    return 4 * len(alike) > 3 * len(apart)
 
 
 def follows(frame_idx: Int64Array, step: int) -> npt.NDArray[np.bool_]:
@@ -145,3 +218,22 @@ def gaps(frame_idx: Int64Array, step: int) -> list[dict[str, int]]:
 def n_missing(intervals: list[dict[str, int]], step: int) -> int:
     """Return how many frames are missing in the intervals that `gaps` returns."""
     return sum((gap["end"] - gap["start"]) // step + 1 for gap in intervals)
+
+
+def n_missing_of(intervals: list[dict[str, int]], step: int, pattern: NamePattern) -> int:
+    """Return how many frames are missing in intervals; none between two sequences, whose numbers have room to spare."""
+    if pattern.has_sequences:
+        room = pattern.room
+        intervals = [gap for gap in intervals if (gap["start"] - step) // room == (gap["end"] + step) // room]
+    return n_missing(intervals, step)
+
+
+def sample_times(t_ns: Int64Array, per_second: float) -> Int64Array:
+    """Return the positions of frames at a steady rate, ascending, int64, given their times in ns, shape (N,).
+
+    Of the frames within each period, counted from 1970 on, that is the first: files that arrive later change nothing of
+    those before.
+    """
+    period = max(1, round(1e9 / per_second))
+    _, first = np.unique(t_ns // period, return_index=True)
+    return np.sort(first).astype(np.int64)

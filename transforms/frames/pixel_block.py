@@ -19,6 +19,9 @@ _COMMON = (
     pa.field("stream_id", pa.string(), nullable=False),
     pa.field("frame_idx", pa.int64(), nullable=False),
     pa.field("uri", pa.string(), nullable=False),
+    # Time of the frame and where it comes from, as listed: from its name or a table; null means that EXIF may say it.
+    pa.field("t_ns", pa.int64()),
+    pa.field("time_source", pa.string()),
     # Content id from an earlier run if size and mtime are unchanged; null means that the file must be read.
     pa.field("trusted_id", pa.int64()),
     # Otherwise the values that the earlier run found: they are reused without decoding if the bytes are equal.

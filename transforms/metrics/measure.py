@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
-from transforms.core.identity import UNTRUSTED, Int64Array, is_racy, pair_ids, stat_ids
+from transforms.core.identity import UNTRUSTED, Int64Array, is_racy, pair_ids, stat_ids, timed_ids
+from transforms.frames.exif_time import exif_time_ns
 from transforms.frames.frame_image import Clips, FrameImage, open_frame
 from transforms.frames.image import ImageParams
 from transforms.frames.pixel_block import ALL_BUT_PAIRS, FAULT, KNOWN, PAIRS_ONLY, TALLY, VERIFIED, have
@@ -214,6 +215,7 @@ class _BlockRows:
         self.n_walked = len(frames)
         self.verified = dict.fromkeys((_FRAMES, *measures), 0)
         self._frames: list[tuple[int, FrameImage, dict[str, Any]]] = []
+        self._taken: list[int | None] = []
         self._added = {name: _StageRows() for name in measures}
         self._faults: list[tuple[int, str, Exception]] = []
 
@@ -222,7 +224,7 @@ class _BlockRows:
 
     def confirm(self, row: int, frame: FrameImage, known: dict[str, Any]) -> None:
         """Write the values that an earlier run found again, with the file's new size and mtime."""
-        self._frames.append((row, frame, known))
+        self._append(row, frame, known)
 
     def add_frame(self, row: int, frame: FrameImage) -> None:
         header = frame.header
@@ -234,7 +236,12 @@ class _BlockRows:
             "format": header.format if header else None,
             **frame.condition(),
         }
+        self._append(row, frame, values)
+
+    def _append(self, row: int, frame: FrameImage, values: dict[str, Any]) -> None:
         self._frames.append((row, frame, values))
+        is_timed = self._block["t_ns"][row].is_valid
+        self._taken.append(exif_time_ns(frame.read.data) if frame.read is not None and not is_timed else None)
 
     def add(self, stage: str, row: int, frame: FrameImage, before: FrameImage | None, values: Any) -> None:
         added = self._added[stage]
@@ -289,7 +296,10 @@ class _BlockRows:
         sizes = np.array([r.size_bytes for r in reads], np.int64)
         mtimes = np.array([r.mtime_ns for r in reads], np.int64)
         racy = np.array([is_racy(r.mtime_ns, r.read_ns, r.changed_ns) for r in reads], np.bool_)
-        trusted = np.where(racy, UNTRUSTED, stat_ids(uris, sizes, mtimes))
+        listed_ns = self._block["t_ns"].take(pa.array(at, pa.int64())).combine_chunks()
+        trusted = np.where(racy, UNTRUSTED, timed_ids(stat_ids(uris, sizes, mtimes), listed_ns))
+        taken_ns = pa.array(self._taken, pa.int64())
+        source = self._block["time_source"].take(pa.array(at, pa.int64())).combine_chunks()
         columns = {f.name: pa.array([values[f.name] for _, _, values in self._frames], f.type) for f in KNOWN}
         known = pc.struct_field(self._block["known"].take(pa.array(at, pa.int64())), "content_hash")
         self.verified[_FRAMES] = pc.sum(pc.equal(known, pa.chunked_array([columns["content_hash"]]))).as_py() or 0
@@ -299,6 +309,8 @@ class _BlockRows:
             "mtime_ns": pa.array(mtimes),
             "time_ns": pa.array([frame.time_ns for frame in frames], pa.int64()),
             "stat_id": pa.array(trusted),
+            "t_ns": pc.coalesce(listed_ns, taken_ns),
+            "time_source": pc.if_else(pc.is_valid(taken_ns), pa.scalar("exif"), source),
         }
         return self._rows(schemas.FRAMES, at, [frame.content() for frame in frames], columns)
 

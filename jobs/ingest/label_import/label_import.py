@@ -270,7 +270,7 @@ def _track_of(source: str, stream: str, track: str) -> int:
 
 
 def _taken(view: View, rows: Sequence[Row], source: str, request: LabelRequest) -> Iterator[str]:
-    """Say which frames have ground truth of another source: what is on a frame can be said only once."""
+    """Say which frames have ground truth of another source: only one source can have the ground truth of a frame."""
     if request.role != imported_labels.GROUND_TRUTH:
         return
     others = imported_labels.frames(view.lazy).filter(

@@ -134,7 +134,7 @@ def _has(files: DatasetFiles, name: str, *keys: str) -> bool:
 
 
 def _together(files: DatasetFiles, names: list[str], expected: str, read: Callable[[bytes], ReviewFile]) -> ReviewFile:
-    """Return what several files say together; what is said of one is prefixed by its name where there are others."""
+    """Return the labels and messages of several files; messages have the name of their file where there are others."""
     if not names:
         raise UserError(f"{files.place}: expected {expected}, found none")
     whole = ReviewFile()

@@ -37,17 +37,31 @@ def require_our_packages() -> None:
 def explain(hidden: dict[str, Path]) -> str:
     """Return one line that says which packages are hidden, by which paths, and what helps."""
     one = len(hidden) == 1
-    remedies = {f"rename {'it' if one else 'them'}": None}
+    owners = {path: owner for path in hidden.values() if (owner := _owner(path))}
+    remedies = {} if len(owners) == len(hidden) else {f"rename {'it' if one else 'them'}": None}
     for path in hidden.values():
-        remedies |= dict.fromkeys(_remedies(path.parent))
+        remedies |= dict.fromkeys(_remedies(path.parent, owners.get(path)))
     *first, last = remedies
     what = f"its package{'' if one else 's'} {', '.join(hidden)}"
-    by = f"{', '.join(map(str, hidden.values()))} hide{'s' if one else ''} {'it' if one else 'them'}"
+    named = [f"{path}{f' (of the package {owners[path]})' if path in owners else ''}" for path in hidden.values()]
+    by = f"{', '.join(named)} hide{'s' if one else ''} {'it' if one else 'them'}"
     return f"winnow cannot import {what}: {by}; {', '.join(first)}{' or ' if first else ''}{last}"
 
 
-def _remedies(folder: Path) -> list[str]:
-    """Return what keeps a folder off `sys.path`, by how it came there."""
+def _owner(path: Path) -> str | None:
+    """Return the installed package that a file or a folder is part of, None if it is of none."""
+    from importlib.metadata import distributions
+
+    for found in distributions(path=[str(path.parent)]):
+        if any(file.parts[:1] == (path.name,) for file in found.files or ()):
+            return str(found.metadata["Name"])
+    return None
+
+
+def _remedies(folder: Path, owner: str | None) -> list[str]:
+    """Return what keeps a folder off `sys.path`, by how it came there; `owner` is the package that installed it."""
+    if owner is not None:
+        return ["give winnow an environment of its own (uv tool install winnow)", f"uninstall {owner}"]
     first = Path(sys.path[0]).resolve() if sys.path else None
     if not sys.flags.safe_path and first == folder.resolve():
         elsewhere = ["run from another folder"] if first == Path.cwd() else []

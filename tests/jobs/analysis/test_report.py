@@ -22,7 +22,7 @@ def page(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, engine: 
     return render(workspace)
 
 
-def test_the_page_needs_no_network(page: str) -> None:
+def test_the_report_needs_no_network(page: str) -> None:
     assert re.findall(r"(?:src|href)=['\"](?!data:)[^'\"]*", page) == []
     assert "http" not in re.sub(r"data:image/jpeg;base64,[A-Za-z0-9+/=]*", "", page)
     assert "<script" not in page

@@ -46,7 +46,7 @@ def test_a_dry_run_says_what_a_job_would_do_and_adds_none(place: Path) -> None:
     assert not place.exists()
 
 
-def test_all_that_is_wrong_with_a_schedule_is_said_before_it_is_kept(place: Path) -> None:
+def test_all_problems_of_a_schedule_are_reported_before_it_is_saved(place: Path) -> None:
     found = problems(winnow("schedule", "add", "a b", "--cron", "0 99 * * *", "--tz", "Nowhere", "-i", "missing"))
     assert len(found) == 4
     assert not place.exists()

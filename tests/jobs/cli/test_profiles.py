@@ -65,7 +65,7 @@ def test_a_checked_configuration_is_printed_as_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["mine.yaml", "folder/mine.yml", "mine.py:config"])
-def test_a_file_for_a_profile_is_said_to_be_a_configuration(name: str) -> None:
+def test_a_file_given_as_profile_is_refused_with_the_option_config(name: str) -> None:
     for command in (["run", "--input", "cam"], ["doctor", "--quick"]):
         error = CliRunner().invoke(program(), [*command, "--profile", name]).exception
         assert isinstance(error, UserError)

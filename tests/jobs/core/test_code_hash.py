@@ -184,7 +184,7 @@ def test_a_method_counts_with_inherited_members(package: Path) -> None:
         ("raise ValueError(", "raise TypeError(", True),
     ],
 )
-def test_the_hash_changes_with_results_only(package: Path, old: str, new: str, differs: bool) -> None:
+def test_the_code_hash_changes_with_results_only(package: Path, old: str, new: str, differs: bool) -> None:
     before = digest()
     assert old in SOURCE
     (package / "main.py").write_text(SOURCE.replace(old, new))
@@ -197,7 +197,7 @@ def test_a_change_in_a_function_two_modules_away_counts(package: Path) -> None:
     assert digest() != before
 
 
-def test_the_location_of_code_does_not_count(package: Path) -> None:
+def test_the_code_hash_ignores_the_location_of_code(package: Path) -> None:
     before = digest()
     (package / "other.py").unlink()
     (package / "sub" / "elsewhere.py").write_text(OTHERS["other.py"])

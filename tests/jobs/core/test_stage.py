@@ -73,7 +73,7 @@ class Point:
     y: float
 
 
-def test_canonical_forms() -> None:
+def test_canonical_forms_have_known_values() -> None:
     value = {"b": (1, 2.0), "a": frozenset({"y", "x"}), "p": Point(1, 0.5), "n": None, "t": True}
     assert canonical(value) == {"a": ["x", "y"], "b": [1, 2], "n": None, "p": {"x": 1, "y": 0.5}, "t": True}
 

@@ -134,9 +134,7 @@ def test_exit_codes_and_json(healthy: Path, tables: Path) -> None:
     assert run.invoke(program(), ["doctor", "--quick", "--workspace", str(file)]).exit_code == 1
 
 
-def test_an_engine_is_started_and_what_keeps_it_from_that_is_said(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doctor_starts_an_engine_and_reports_why_it_cannot(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", engine_address())
     found = engine_checks.engine(Resources())
     assert (found.level, found.found[:4]) == ("ok", "Ray "), found

@@ -111,7 +111,7 @@ def test_invalid_schedules_are_refused(tmp_path: Path, changed: dict[str, Any], 
     assert not (tmp_path / "schedules").exists()
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_problems_are_reported_together() -> None:
     assert len(schedule.problems(Schedule("a b", "never", "Nowhere", {}))) == 3
 
 

@@ -96,7 +96,7 @@ for name in ("first", "second"):
 
 @pytest.mark.engine
 @pytest.mark.slow
-def test_a_program_may_start_an_engine_after_another(tmp_path: Path) -> None:
+def test_a_program_may_start_one_engine_after_another(tmp_path: Path) -> None:
     cam = write_noise_stream(tmp_path / "cam", range(4))
     command = [sys.executable, "-c", _TWICE, str(cam), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)

@@ -1,4 +1,4 @@
-"""Detectors of torch through whole runs: rows are what the detector says, and what is wrong is said before any work."""
+"""Detectors of torch through whole runs: rows are those of the detector, and problems are reported before any work."""
 
 from __future__ import annotations
 

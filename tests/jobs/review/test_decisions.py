@@ -91,7 +91,7 @@ def test_recording_no_reviews_changes_nothing(place: Workspace) -> None:
     assert record(place, []) == NOTHING_NEW | {"frames": 0}
 
 
-def test_all_problems_are_said_and_nothing_is_written(place: Workspace) -> None:
+def test_all_problems_are_reported_and_nothing_is_written(place: Workspace) -> None:
     rows = frame_rows(GATE, [decision("one", "maybe"), decision("two", category="unicorn")], "ada")
     gone = frame_rows(("gate", 1, "c" * 64), [], "ada")
     unseen = frame_rows(YARD, [decision("three")], "ada")[1:]

@@ -156,7 +156,7 @@ def test_a_round_trip_approves_everything(place: Path, format_: str) -> None:
     assert rows(Workspace.at(place / "tables"), schemas.REVIEWS).filter(decision="seen").height == N
 
 
-def test_all_conflicts_are_said_at_once_and_nothing_is_brought_in(own: Path) -> None:
+def test_all_conflicts_are_reported_at_once_and_nothing_is_imported(own: Path) -> None:
     place = own
     out = sent(place, "cvat")
     tree = ET.parse(out / "annotations.xml")

@@ -114,7 +114,7 @@ def test_a_changed_blur_method_recomputes_quality_and_curation_alone(workspace: 
     assert reads(record) == (N, N_DECODABLE)
 
 
-def test_going_back_computes_nothing(workspace: Workspace, sample_folder: Path) -> None:
+def test_returning_to_an_earlier_configuration_computes_nothing(workspace: Workspace, sample_folder: Path) -> None:
     go(workspace, sample_folder)
     kept = rows(workspace, schemas.CURATION)
     go(workspace, sample_folder, settings=["blur.method=tenengrad", "curation.dark_mean=20"])
@@ -123,7 +123,9 @@ def test_going_back_computes_nothing(workspace: Workspace, sample_folder: Path) 
     assert rows(workspace, schemas.CURATION).equals(kept)
 
 
-def test_fewer_stages_first_and_the_rest_later(workspace: Workspace, done: Workspace, sample_folder: Path) -> None:
+def test_a_run_of_fewer_stages_leaves_the_rest_to_later_runs(
+    workspace: Workspace, done: Workspace, sample_folder: Path
+) -> None:
     first = go(workspace, sample_folder, settings=["stages=[quality]"])
     assert computed(first) == {"frames": N, "quality": N}
     second = go(workspace, sample_folder)

@@ -89,7 +89,7 @@ def test_a_request_carries_every_option(tmp_path: Path) -> None:
     assert (request.pause_after, request.loaded.config.idle.keep) == ("idle", 2)
 
 
-def test_all_problems_of_a_request_are_said_at_once(tmp_path: Path) -> None:
+def test_all_problems_of_a_request_are_reported_at_once(tmp_path: Path) -> None:
     options = RunOptions(inputs=["nowhere"], profile="qality", stream_ids=["a", "b"])
     with pytest.raises(UserError) as error:
         build_request(tmp_path / "tables", options)

@@ -236,7 +236,7 @@ def test_objects_of_a_run_that_was_cut_short_are_replaced(
     assert objects(workspace).height == N - len(EMPTY) == store.open(schemas.ANNOTATIONS).n_rows
 
 
-def test_all_that_is_wrong_is_said_before_any_work(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
+def test_every_problem_is_reported_before_any_work(workspace: Workspace, tmp_path: Path, weights: Path) -> None:
     cam = write_stream(tmp_path / "cam", range(1))
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     (tmp_path / "twice.txt").write_text("a\na\n")

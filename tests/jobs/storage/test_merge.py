@@ -26,7 +26,7 @@ CUTS = st.lists(st.floats(0, 1), max_size=8)
 
 @contextmanager
 def files_of(keys: Sequence[Key], cuts: Sequence[float]) -> Iterator[tuple[Path, list[DataFile]]]:
-    """Write fingerprints of frames, in the order given, into files cut where it is said."""
+    """Write fingerprints of frames, in the order given, into files of the given sizes."""
     borders = sorted({0, len(keys), *(int(cut * len(keys)) for cut in cuts)})
     root = Path(tempfile.mkdtemp())
     try:

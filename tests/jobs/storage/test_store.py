@@ -118,7 +118,7 @@ def test_dropping_streams_and_whole_configurations(store: Store) -> None:
     assert (present(store), present(store, "other")) == ([], [("a", 1)])
 
 
-def test_dropping_what_is_not_there_changes_nothing(store: Store) -> None:
+def test_dropping_unknown_keys_changes_nothing(store: Store) -> None:
     add(store, hashes("a", [1]))
     snapshot = store.open(schemas.FINGERPRINTS)
     keys = pa.table({"stream_id": ["a"], "frame_idx": [7]})

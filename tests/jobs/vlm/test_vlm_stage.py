@@ -38,7 +38,8 @@ pytest.importorskip("openai", reason="the extra `vlm` is not installed")
 KEY = "sk-very-secret-key"
 STAGES = "stages=[quality, fingerprints, duplicates, curation, annotate, route, escalate]"
 # Every score is 0.9: all frames are a little uncertain, and the empty one among the others is very much so.
-UNCERTAIN = ("route.margin=1", "route.threshold=0.3", "route.budget_person=0", "route.budget_vlm=10")
+NEARLY_SURE = ("route.margin=1", "route.threshold=0.0001", "route.spread=0")
+UNCERTAIN = (*NEARLY_SURE, "route.budget_person=0", "route.budget_vlm=10")
 
 pytestmark = pytest.mark.usefixtures("models_at_hand")
 
@@ -127,7 +128,7 @@ def test_answers_are_kept_and_each_question_is_sent_once(
     again = ask(workspace, made, there).outcomes["escalate"]
     assert (again.computed, again.reused, len(there.asked)) == (0, N, N)
     # Nor where thresholds make another stage of it: the question is the same.
-    other = ask(workspace, made, there, "route.threshold=0.31").outcomes["escalate"]
+    other = ask(workspace, made, there, "route.threshold=0.0002").outcomes["escalate"]
     assert (other.computed, len(there.asked)) == (N, N)
 
 

@@ -41,7 +41,7 @@ def test_stratified_takes_the_best_frame_of_equal_intervals() -> None:
     assert choose(candidates(6, worth=worth), 2, "stratified").value.tolist() == pytest.approx([0.9, 0.8])
 
 
-def test_strata_have_equal_shares_as_far_as_they_have_frames() -> None:
+def test_strata_have_equal_shares_unless_they_run_out_of_frames() -> None:
     stratum = [0] * 20 + [1] * 5 + [2]
     found = np.array(stratum)[chosen(candidates(26, stratum=stratum), 12, "stratified")]
     assert np.bincount(found).tolist() == [6, 5, 1]

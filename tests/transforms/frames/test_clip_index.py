@@ -30,7 +30,7 @@ def test_files_that_are_no_clip_are_refused_in_words(tmp_path: Path) -> None:
     assert "something else: it starts with 6e 6f 20 63" in refused(path)
 
 
-def test_recordings_that_were_never_closed_are_said_to_be_so(tmp_path: Path) -> None:
+def test_unfinished_recordings_are_reported_as_never_closed(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "cam.mp4", scenery(5))
     data = path.read_bytes()
     path.write_bytes(data[: data.index(b"moov") - 4])
@@ -54,7 +54,7 @@ def test_a_file_with_sound_only_is_refused(tmp_path: Path) -> None:
     assert refused(path) == "expected a video stream, found sound only"
 
 
-def test_a_clip_without_any_frame_is_said_to_be_empty(tmp_path: Path) -> None:
+def test_a_clip_without_any_frame_is_reported_as_empty(tmp_path: Path) -> None:
     path = tmp_path / "none.mkv"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=25)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.frames.numbering import FrameNumberError, follows, gaps, n_missing, order_files, stride
+from transforms.frames.name_pattern import FrameNameError
+from transforms.frames.numbering import follows, gaps, n_missing, order_files, stride
 
 
 def ordered(names: list[str], glob: str = "*") -> list[str]:
@@ -36,7 +37,7 @@ def test_frames_are_ordered_by_number_not_by_name() -> None:
 )
 def test_the_number_is_the_last_one_before_the_extension(name: str, number: int | None) -> None:
     if number is None:
-        with pytest.raises(FrameNumberError, match=name):
+        with pytest.raises(FrameNameError, match=name):
             order_files(pa.array([name]), "*")
     else:
         assert order_files(pa.array([name]), "*").frame_idx.tolist() == [number]
@@ -70,7 +71,7 @@ def test_an_empty_folder_gives_no_frames() -> None:
 
 
 @given(st.sets(st.integers(0, 10**17), max_size=60), st.randoms(use_true_random=False))
-def test_any_numbers_are_sorted(numbers: set[int], random: object) -> None:
+def test_frames_are_sorted_for_any_numbers(numbers: set[int], random: object) -> None:
     names = [f"f_{n}.png" for n in numbers]
     found = order_files(pa.array(names, pa.string()), "*")
     assert found.frame_idx.tolist() == sorted(numbers)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from blake3 import blake3
+from PIL import Image
 
 import schemas
 from conf import load
@@ -34,6 +35,8 @@ def block(uris: Iterable[Path], **columns: list[Any]) -> pa.Table:
         "stream_id": ["s"] * n,
         "frame_idx": list(range(n)),
         "uri": paths,
+        "t_ns": [None] * n,
+        "time_source": [None] * n,
         "trusted_id": [None] * n,
         "known": [None] * n,
         "follows": [i > 0 for i in range(n)],
@@ -263,3 +266,18 @@ def test_a_file_read_right_after_it_was_written_is_not_trusted(frames: list[Path
     found = measured(block(frames[:2]))["frames"]
     assert found[0]["stat_id"] == 0
     assert found[1]["stat_id"] != 0
+
+
+def test_the_time_is_the_listed_one_or_that_of_the_exif_data(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = "2024:01:15 10:30:47"
+    paths = [tmp_path / f"{n}.jpg" for n in range(3)]
+    for path, data in zip(paths, (exif, exif, Image.Exif()), strict=True):
+        Image.new("L", (64, 48), 99).save(path, exif=data)
+    times: dict[str, list[Any]] = {"t_ns": [None, 17, None], "time_source": [None, "name", None]}
+    found = measured(block(paths, **times))["frames"]
+    assert [(row["t_ns"], row["time_source"]) for row in found] == [
+        (1705314647 * 10**9, "exif"),
+        (17, "name"),
+        (None, None),
+    ]

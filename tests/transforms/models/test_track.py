@@ -70,7 +70,7 @@ def test_a_single_box_is_no_track() -> None:
 
 
 @pytest.mark.parametrize(("by_category", "n"), [(False, 1), (True, 2)])
-def test_by_category_keeps_a_track_to_one_category(by_category: bool, n: int) -> None:
+def test_tracking_by_category_keeps_a_track_to_one_category(by_category: bool, n: int) -> None:
     found = boxes(*(car(at, 100, category=at // 5) for at in range(10)))
     assert len(set(tracks(found, 10, params=TrackParams(by_category=by_category)))) == n
 

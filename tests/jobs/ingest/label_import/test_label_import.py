@@ -255,7 +255,7 @@ def test_all_problems_are_named_at_once(place: Path) -> None:
     assert "found neither" in refused(place, place / "data", format_="yolo")[0]
 
 
-def test_what_is_on_a_frame_is_said_once(place: Path) -> None:
+def test_ground_truth_of_a_frame_has_one_source(place: Path) -> None:
     brought(place, coco(place, *GATE))
     file = coco(place, *GATE[:3])
     assert refused(place, file, name="other") == [
@@ -268,7 +268,7 @@ def test_what_is_on_a_frame_is_said_once(place: Path) -> None:
     assert {row[4] for row in standing(place)} == {"import:city"}
 
 
-def test_classes_become_categories_as_said(place: Path) -> None:
+def test_classes_become_categories_by_the_given_map(place: Path) -> None:
     brought(place, coco(place, *GATE))
     found = brought(place, coco(place, ("dock/image_0.png", "Car", 5), ("dock/image_1.png", "lorry", 5)), name="more")
     assert found["new_categories"] == ["Car", "lorry"]

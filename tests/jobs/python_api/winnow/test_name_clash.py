@@ -52,7 +52,7 @@ def test_the_command_as_a_module_ends_with_2_however_it_is_spelled(tmp_path: Pat
     assert json.loads(out) == {"error": [said.removeprefix("error: ").rstrip("\n")], "exit_code": 2}
 
 
-def test_python_p_helps_as_it_is_said_to(tmp_path: Path) -> None:
+def test_python_with_p_avoids_hidden_packages_as_the_message_says(tmp_path: Path) -> None:
     for name in PACKAGES:
         own(tmp_path, name, "package")
     assert ended(tmp_path, sys.executable, "-P", "-c", "import winnow; winnow.load()") == (0, "", "")
@@ -98,3 +98,18 @@ def test_several_hidden_packages_are_named_in_one_line() -> None:
         "winnow cannot import its packages conf, jobs: /a/conf.py, /b/jobs hide them; "
         "rename them, take /a off sys.path or take /b off sys.path"
     )
+
+
+def test_the_installed_package_that_takes_a_name_is_named(tmp_path: Path) -> None:
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs/__init__.py").touch()
+    described = tmp_path / "cron_tools-1.2.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: cron-tools\nVersion: 1.2\n")
+    (described / "RECORD").write_text("jobs/__init__.py,,\ncron_tools-1.2.dist-info/METADATA,,\n")
+    assert explain({"jobs": tmp_path / "jobs"}) == (
+        f"winnow cannot import its package jobs: {tmp_path / 'jobs'} (of the package cron-tools) hides it; "
+        "give winnow an environment of its own (uv tool install winnow) or uninstall cron-tools"
+    )
+    (tmp_path / "conf.py").touch()
+    assert "package cron-tools" not in explain({"conf": tmp_path / "conf.py"})

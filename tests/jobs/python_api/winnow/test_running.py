@@ -67,6 +67,6 @@ def test_a_loaded_configuration_has_its_profile_and_takes_settings(tmp_path: Pat
     assert caught.value.problems[1].startswith("profile 'quality': expected none")
 
 
-def test_wrong_options_are_said_in_the_words_of_the_option(tmp_path: Path) -> None:
+def test_wrong_options_are_reported_by_the_name_of_the_option(tmp_path: Path) -> None:
     with pytest.raises(winnow.UserError, match="limit: input should be greater than or equal to 0, found -1"):
         winnow.run(tmp_path / "nowhere", tmp_path / "tables", limit=-1)

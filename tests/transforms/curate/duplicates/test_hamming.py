@@ -102,7 +102,7 @@ def test_leaders_equal_those_of_brute_force(seed: int, n: int, flips: int, radiu
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 80), st.integers(0, 12), st.sampled_from([0.0, 0.5, 0.9, 1.0]))
-def test_verified_as_by_comparing_everything(seed: int, n: int, radius: int, least: float) -> None:
+def test_verified_groups_equal_those_of_brute_force(seed: int, n: int, radius: int, least: float) -> None:
     hashes = clustered(seed, n, 3)
     rng = np.random.default_rng(seed)
     kinds = rng.integers(0, 256, (3, 64))

@@ -214,6 +214,6 @@ def test_masks_of_absurd_sizes_are_refused_before_anything_is_allocated(side: st
 
 
 @pytest.mark.parametrize("encoding", ["x-unknown", "shift_jis", "idna", "zip"])
-def test_unknown_encodings_are_said(encoding: str) -> None:
+def test_unknown_encodings_are_reported(encoding: str) -> None:
     with pytest.raises(ReviewFileError, match="expected XML"):
         read_cvat(f'<?xml version="1.0" encoding="{encoding}"?><annotations/>'.encode())

@@ -70,7 +70,7 @@ def test_unchanged_objects_are_approved_unchanged() -> None:
     assert set(said(ReviewedShape("cat", (10, 5, 20, 10), A))) == {"correct", "reject"}
 
 
-def test_copies_are_new_objects() -> None:
+def test_copies_of_objects_get_new_ids() -> None:
     copy, original = ReviewedShape("person", (50, 40, 20, 10), A), ReviewedShape("person", (10, 5, 20, 10), A)
     of_another_frame = ReviewedShape("cat", (60, 20, 10, 10), OTHER)
     found = said(copy, original, of_another_frame, frame=known(elsewhere=frozenset({OTHER})))

@@ -28,7 +28,7 @@ def port(*shape: int | None, name: str = "output") -> Port:
         ([IMAGES, SIZES], [port(None, None, name=n) for n in ("labels", "boxes", "scores")], Dfine),
     ],
 )
-def test_conventions_are_recognised(inputs: list[Port], outputs: list[Port], kind: type) -> None:
+def test_output_conventions_of_detectors_are_recognised(inputs: list[Port], outputs: list[Port], kind: type) -> None:
     assert isinstance(recognise(inputs, outputs, LIMITS), kind)
 
 
