@@ -20,7 +20,7 @@ from typing import Any
 from tests.waiting import PATIENCE_S, wait_until
 
 _MEMORY = 80 << 20
-_TRIES = 3
+_TRIES = 10
 
 PATIENT = {
     name: str(round(PATIENCE_S * 1000 if name.endswith("_ms") else PATIENCE_S))

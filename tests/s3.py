@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import Lock, Thread
 from urllib.parse import unquote
 
+from tests.reference import ROOT
 from tests.waiting import PATIENCE_S, wait_until
 from transforms.io import object_store
 
@@ -36,7 +37,8 @@ def server() -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        [sys.executable, "-m", "tests.s3_server", str(port)],
+        cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
