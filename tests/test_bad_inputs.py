@@ -59,7 +59,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
 def inside(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The place; afterwards nothing may be in its folders that was not there before."""
     monkeypatch.chdir(place / "here")
-    for name, value in {"HOME": place / "home", "WINNOW_WEIGHTS": tmp_path / "weights"}.items():
+    # Hashes of code and weights may be kept by any command.
+    kept = {"XDG_CACHE_HOME": tmp_path / "cache", "WINNOW_WEIGHTS": tmp_path / "weights"}
+    for name, value in {"HOME": place / "home", **kept}.items():
         monkeypatch.setenv(name, str(value))
     before = _tree(place)
     yield place
