@@ -100,7 +100,7 @@ def _commands() -> Callable[..., object]:
     return cache(typer.main.get_command)
 
 
-def is_sound(*words: object) -> None:
+def assert_sound(*words: object) -> None:
     """Assert that the program takes an input or refuses it well."""
     try:
         code, said = call(*words)
@@ -126,25 +126,27 @@ def test_configurations(inside: Path, tmp_path: Path) -> None:
     for rng in every("config"):
         file = tmp_path / "config.yaml"
         file.write_bytes(bad_inputs.config_text(rng).encode("utf-8", "surrogatepass"))
-        is_sound("profiles", "check", file)
+        assert_sound("profiles", "check", file)
 
 
 def test_settings(inside: Path) -> None:
     for rng in every("set"):
         if is_printable(text := bad_inputs.setting(rng)):
-            is_sound("profiles", "show", "quality", "--set", text)
+            assert_sound("profiles", "show", "quality", "--set", text)
 
 
 def test_rules(inside: Path) -> None:
     for rng in every("when"):
         if is_printable(text := bad_inputs.rule(rng)):
-            is_sound("profiles", "show", "annotate", "--set", f"when.annotate={text}")
+            assert_sound("profiles", "show", "annotate", "--set", f"when.annotate={text}")
 
 
 def test_queries(inside: Path) -> None:
     for rng in every("sql"):
         if is_printable(text := bad_inputs.query(rng)):
-            is_sound("sql", "-w", inside / "tables", text, "--format", rng.choice(("table", "json", "csv", "parquet")))
+            assert_sound(
+                "sql", "-w", inside / "tables", text, "--format", rng.choice(("table", "json", "csv", "parquet"))
+            )
 
 
 def test_conditions(inside: Path, tmp_path: Path) -> None:
@@ -157,7 +159,7 @@ def test_conditions(inside: Path, tmp_path: Path) -> None:
             ("review", "export", "-f", "coco", "--media", "none", "-o", out),
             ("select", "--name", "s", "--strategy", "uniform", "--n", "1", "--dry-run"),
         ]
-        is_sound(*rng.choice(commands[:2]), "-w", inside / "tables", "--where", text)
+        assert_sound(*rng.choice(commands), "-w", inside / "tables", "--where", text)
 
 
 def test_schedules(inside: Path, tmp_path: Path) -> None:
@@ -166,7 +168,7 @@ def test_schedules(inside: Path, tmp_path: Path) -> None:
         named = bad_inputs.name(rng) if rng.random() < 0.5 else f"n{rng.randrange(10**6)}"
         if is_printable(named, *words.values()):
             options = [f"{name}={value}" for name, value in words.items()]
-            is_sound("schedule", "add", *options, "-w", tmp_path / "tables", "-i", inside / "data", "--", named)
+            assert_sound("schedule", "add", *options, "-w", tmp_path / "tables", "-i", inside / "data", "--", named)
 
 
 def test_names(inside: Path, tmp_path: Path) -> None:
@@ -188,7 +190,7 @@ def test_names(inside: Path, tmp_path: Path) -> None:
             ("export", "-w", tables, "-f", "jsonl", "-o", out, f"--selection={name}"),
             ("export", "-w", tables, "-f", "jsonl", "-o", out, f"--release={name}"),
         ]
-        is_sound(*rng.choice(words))
+        assert_sound(*rng.choice(words))
 
 
 def test_addresses(inside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +214,7 @@ def test_addresses(inside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             ("sql", "-w", inside / "tables", "SELECT 1", "--format=csv", f"--out={url}"),
             ("export", "-w", inside / "tables", "-f=jsonl", f"--out={url}"),
         ]
-        is_sound(*rng.choice(words))
+        assert_sound(*rng.choice(words))
 
 
 @pytest.mark.parametrize("tool", ["labelstudio", "cvat", "coco"])
@@ -223,4 +225,4 @@ def test_review_files(inside: Path, tmp_path: Path, tool: str) -> None:
     file = tmp_path / made[tool]
     for rng in every(tool):
         file.write_bytes(damage(rng, sound))
-        is_sound("review", "import", "-w", inside / "tables", "--dry-run", "--reviewed=all", file)
+        assert_sound("review", "import", "-w", inside / "tables", "--dry-run", "--reviewed=all", file)

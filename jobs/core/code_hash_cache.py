@@ -23,8 +23,6 @@ from jobs.core.code_names import Definition
 
 _HASHED = Path(next(iter(transforms.__path__)))
 _HASHING = Path(__file__).parent
-_DIGITS = 16
-_PER_FILE = 1_000
 
 
 def remembered(entries: Sequence[Definition], compute: Callable[[], str]) -> str:
@@ -76,7 +74,7 @@ def _read(file: Path) -> dict[str, str]:
 
 def _write(file: Path, known: dict[str, str]) -> None:
     """Write a file as a whole; two processes that do so at once cost one of them a hash that it computes again."""
-    text = json.dumps(dict(list(known.items())[-_PER_FILE:]), indent=1, sort_keys=True)
+    text = json.dumps(known, indent=1, sort_keys=True)
     with suppress(OSError), tempfile.TemporaryDirectory(dir=_made(file.parent)) as spare:
         whole = Path(spare) / file.name
         whole.write_text(f"{blake3(text.encode()).hexdigest()}\n{text}", encoding="utf-8")

@@ -64,6 +64,9 @@ def run_pass(
             left = _measure_here(blocks, engine.local_pool, transforms, go_on_here, keys, intake)
             # The cores of the engine have a beginning of their own.
             blocks = [block._replace(starts=number < size) for number, block in enumerate(left)]
+            if blocks:
+                # They would hold their memory for as long as the engine measures.
+                engine.local_pool.close()
         _measure_by_engine(blocks, engine, transforms, keys, intake)
     if engine.local_pool:
         engine.local_pool.close()
