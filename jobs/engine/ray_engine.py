@@ -202,7 +202,7 @@ class Engine:
 
         Raises `UserError` if a required package is not installed.
         """
-        require("serve", "starlette", "uvicorn")
+        require("serve-models", "starlette", "uvicorn")
         import ray.serve
 
         for name in ("ray.serve", "uvicorn"):
