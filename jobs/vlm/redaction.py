@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from jobs.core import redaction
+from jobs.core.redaction import Redaction, secrets_of_environment
 from transforms.assess.escalation import EscalateParams
 
 
@@ -13,8 +13,6 @@ def key_of(params: EscalateParams) -> str | None:
     return os.environ.get(params.key_name) if params.key_name else None
 
 
-class Redaction(redaction.Redaction):
-    """Removes the endpoint's own `key`, and the secrets of the environment, from texts."""
-
-    def __init__(self, key: str | None) -> None:
-        super().__init__([*filter(None, [key]), *redaction.secrets_of_environment()])
+def redaction_of(key: str | None) -> Redaction:
+    """Return what removes the endpoint's own key, and the secrets of the environment, from texts."""
+    return Redaction([*filter(None, [key]), *secrets_of_environment()])
