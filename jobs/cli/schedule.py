@@ -44,8 +44,11 @@ def add(
 
     Example: winnow schedule add nightly --cron "0 2 * * *" --tz Europe/Berlin --input /data/cam1
     """
+    from jobs.cli.run import print_destinations
     from jobs.dispatch.schedule_commands import add as keep
+    from jobs.runs.run_options import build_request
 
+    print_destinations(build_request(workspace, options))
     found = keep(workspace, name, cron, tz, options, priority)
     if as_json:
         print_json(found)
