@@ -162,7 +162,8 @@ class Gateway:
         # Jobs of a gateway that was killed may still be finishing their last blocks.
         busy = sum(job.state.queued and job.state.state == "running" and not job.is_of_ray for job in jobs)
         for job in due_jobs(jobs, time.time_ns())[: max(0, self._options.max_jobs - busy)]:
-            if self._queue.claim(job):
+            # The process of a job that is back in the queue may not have ended yet.
+            if job.job_id not in self._workers and self._queue.claim(job):
                 self._start(job)
 
     def _log_once(self, event: str, **details: Any) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partialmethod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +17,7 @@ from jobs.engine.cluster_auth import agree, token
 from jobs.engine.code_wheel import code_identity, version, write_wheel
 
 _ANSWER_S = 120.0
+_AGENT_PORT = "dashboard_agent_listen_port"
 
 
 def join(ray: Any, address: str, quiet: Mapping[str, Any]) -> None:
@@ -69,6 +73,24 @@ def safe_job(ray: Any, folders: Iterable[str] = ()) -> Any:
     Ray itself has them import from the driver's current folder first, and from that of its script.
     """
     return ray.job_config.JobConfig(_py_driver_sys_path=_FixedPath(folders))
+
+
+@contextmanager
+def any_agent_port() -> Iterator[None]:
+    """Have a cluster that is started meanwhile choose a free port for its agent, as it does for its other servers.
+
+    Ray wants the same port for every cluster of a machine, and waits four seconds for another one to release it.
+    """
+    parameters: Any = importlib.import_module("ray._private.parameter").RayParams
+    original = parameters.__init__
+    if _AGENT_PORT not in inspect.signature(original).parameters:
+        yield
+        return
+    parameters.__init__ = partialmethod(original, **{_AGENT_PORT: 0})
+    try:
+        yield
+    finally:
+        parameters.__init__ = original
 
 
 class _FixedPath(list[str]):

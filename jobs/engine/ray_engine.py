@@ -18,7 +18,7 @@ from conf import Resources
 from jobs.core.errors import RunFailedError, RunStopped, UserError, one_line
 from jobs.core.interpreter import own_folders
 from jobs.core.optional_packages import require
-from jobs.engine.cluster import client_of_jobs, join, safe_job
+from jobs.engine.cluster import any_agent_port, client_of_jobs, join, safe_job
 from jobs.engine.cluster_auth import MODE
 from jobs.engine.credential_forwarding import ForwardedCredentials, WorkerWithCredentials, with_credentials
 from jobs.engine.interruptible import iterate_interruptibly
@@ -127,15 +127,16 @@ class Engine:
         num_cpus = limits.num_cpus or os.cpu_count() or 1
         memory = limits.object_store_mb << 20
         try:
-            context = self._ray.init(
-                # Do not join another cluster of this machine by accident.
-                address="local",
-                job_config=safe_job(self._ray, own_folders()),
-                num_cpus=num_cpus,
-                object_store_memory=memory,
-                include_dashboard=False,
-                **_SILENT,
-            )
+            with any_agent_port():
+                context = self._ray.init(
+                    # Do not join another cluster of this machine by accident.
+                    address="local",
+                    job_config=safe_job(self._ray, own_folders()),
+                    num_cpus=num_cpus,
+                    object_store_memory=memory,
+                    include_dashboard=False,
+                    **_SILENT,
+                )
         except Exception as error:
             # For example on an overloaded machine; Ray has no specific exception class.
             raise RunFailedError(f"Ray did not start: {one_line(error)}") from error
@@ -201,7 +202,7 @@ class Engine:
 
         Raises `UserError` if a required package is not installed.
         """
-        require("serve", "starlette", "uvicorn")
+        require("serve-models", "starlette", "uvicorn")
         import ray.serve
 
         for name in ("ray.serve", "uvicorn"):
