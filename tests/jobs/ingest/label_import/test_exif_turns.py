@@ -280,7 +280,17 @@ def check_import(place: Path, made: Path, out: Path, kind: str, n: int = 16) -> 
     return found
 
 
-ALL = ("coco", "yolo", "yolo-segment", "yolo-obb", "voc", "datumaro", "review coco", "review cvat", "review labelstudio")
+ALL = (
+    "coco",
+    "yolo",
+    "yolo-segment",
+    "yolo-obb",
+    "voc",
+    "datumaro",
+    "review coco",
+    "review cvat",
+    "review labelstudio",
+)
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -305,9 +315,7 @@ def test_links_are_as_stored_which_is_said(place: Path) -> None:
     assert json.loads((exported(place, "jsonl", place / "list") / "manifest.json").read_text())["exif"]["turned"] == 0
 
 
-def test_ultralytics_and_supervision_see_the_rectangle_in_its_box(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ultralytics_and_supervision_see_the_rectangle_in_its_box(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ultralytics", reason="the extra `ultralytics` is not installed")
     sv = pytest.importorskip("supervision", reason="supervision is not installed")
     monkeypatch.setenv("YOLO_CONFIG_DIR", str(place))
