@@ -68,10 +68,10 @@ def turned_by_exif(matched: Sequence[Labelled], choice: LabelledPixels, problems
     unsaid = [one for one, _ in turned if said[id(one)] is None]
     if choice == "auto" and len(by_size) > 1 and unsaid:
         problems.append(
-            f"{len(unsaid):,} images are turned by EXIF, such as {unsaid[0].returned.name}, and labels of others are of "
-            "images as displayed and as stored both; say which with --exif displayed or --exif stored"
+            f"{len(unsaid):,} images are turned by EXIF, such as {unsaid[0].returned.name}, and labels of others are "
+            "of images as displayed and as stored both; say which with --exif displayed or --exif stored"
         )
-    rest = False if by_size == {False} else True
+    rest = by_size != {False}
     counts = {True: 0, False: 0}
     found = []
     for one, orientation in zip(matched, orientations, strict=True):

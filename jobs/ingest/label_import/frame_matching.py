@@ -33,8 +33,8 @@ _PREFIX_DIGITS = 8
 class Matched:
     """The frames that one image is, several only where their bytes are equal, and how they were found.
 
-    `header` is that of the image, where the dataset has it. `is_displayed`: whether an image without an orientation is a
-    frame that has one as it is displayed, or, if false, as its pixels are stored; None for other images.
+    `header` is that of the image, where the dataset has it. `is_displayed`: whether an image without an orientation is
+    a frame that has one as it is displayed, or, if false, as its pixels are stored; None for other images.
 
     Otherwise `problem` says why there is none; `is_missing`: the workspace has no such image.
     """
@@ -54,8 +54,8 @@ def match_images(
 
     `image` gives its bytes where the dataset has them: a frame of equal bytes is the image under any name, and
     a file of other bytes is not, unless it is a frame that EXIF turns without its EXIF. Without them, the frame counts
-    whose path, or whose name in exports, has most folders in common with the name, from its end on; several with equally
-    many are none. Frames of clips have the names that exports give them.
+    whose path, or whose name in exports, has most folders in common with the name, from its end on; several with
+    equally many are none. Frames of clips have the names that exports give them.
     """
     names = [each.name for each in images]
     there = {name: _Image.of(data) for name in dict.fromkeys(names) if (data := image(name)) is not None}

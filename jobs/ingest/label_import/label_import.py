@@ -74,8 +74,8 @@ def import_labels(workspace: Workspace, request: LabelRequest) -> dict[str, Any]
     `frames` and `objects` are those of the dataset; `matched` counts its images by how their frames were found.
     `added`, `removed` and `unchanged` compare objects with those that the source had before. `reviewed_by_people`:
     frames that a person has reviewed, of which the labels are stored, but do not count. `not_matched`: images that
-    are no frames, with `skip_unmatched`. `exif`: of images that EXIF turns, on which pixels their labels are, and of how
-    many of them nothing says so. `new_categories`: classes that the workspace did not know; `notes` has more.
+    are no frames, with `skip_unmatched`. `exif`: of images that EXIF turns, on which pixels their labels are, and of
+    how many of them nothing says so. `new_categories`: classes that the workspace did not know; `notes` has more.
 
     Raises `UserError` with everything that is wrong, before anything is written.
     """

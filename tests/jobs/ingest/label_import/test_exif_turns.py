@@ -120,8 +120,10 @@ def test_labels_of_stored_pixels_are_turned_and_those_of_displayed_ones_are_take
     assert found["exif"] == {"displayed": 7, "stored": 0, "unsaid": 3}
     check_boxes(place, kind)
     assert found["notes"] == [
-        "3 images are turned by EXIF, and no size says whether their labels are of them as displayed or as stored: "
-        "taken as displayed; --exif stored takes them the other way"
+        (
+            "3 images are turned by EXIF, and no size says whether their labels are of them as displayed or as stored: "
+            "taken as displayed; --exif stored takes them the other way"
+        )
     ]
     # Four of them, on their side, say what the other three are.
     found = labelled(place, kind, "stored")
@@ -157,8 +159,10 @@ def test_images_that_contradict_one_another_are_asked_about(place: Path) -> None
     (place / "labels.json").write_text(json.dumps(both))
     words = ("labels", "import", place / "labels.json", "-w", place / "tables", "-f", "coco", "--name", "signs")
     assert problems(winnow(*words)) == [
-        f"{place / 'labels.json'}: 3 images are turned by EXIF, such as jpg/jpg_2.jpg, and labels of others are of "
-        "images as displayed and as stored both; say which with --exif displayed or --exif stored"
+        (
+            f"{place / 'labels.json'}: 3 images are turned by EXIF, such as jpg/jpg_2.jpg, and labels of others are of "
+            "images as displayed and as stored both; say which with --exif displayed or --exif stored"
+        )
     ]
     both["images"], both["annotations"] = both["images"][4:], both["annotations"][4:]
     (place / "labels.json").write_text(json.dumps(both))
