@@ -150,7 +150,7 @@ class _Index:
 
 
 def file_of(row: Mapping[str, Any]) -> bytes | None:
-    """Return the file of a frame, with its `uri` and `content_hash`; None where it is gone or has changed."""
+    """Return the file of a frame, with its `uri` and `content_hash`; None where it is missing or has changed."""
     try:
         data = paths.place(row["uri"]).read()
     except (OSError, UserError):

@@ -54,7 +54,7 @@ def test_polygons_and_masks_cover_the_pixels_that_are_displayed(orientation: int
         ReviewedShape("car", BOX, mask_rle=encoded(mask)),
     ).shapes
     width, height = stored_size(WIDTH, HEIGHT, orientation)
-    # A centre on a border is inside on one side alone, which a mirror exchanges: none lies on one here.
+    # A centre on a border is inside on one side alone, which a mirror exchanges: no centre is on one here.
     drawn = turned(filled([RING], WIDTH, HEIGHT), orientation)
     np.testing.assert_array_equal(filled(of_rings.rings, width, height), drawn)
     np.testing.assert_array_equal(mask_of({"mask_rle": of_mask.mask_rle}, width, height), turned(mask, orientation))

@@ -189,7 +189,7 @@ def test_polygons_masks_and_turned_boxes_are_turned_too(place: Path) -> None:
     check_boxes(place)
 
 
-def test_yolo_labels_are_of_the_pixels_that_are_said(place: Path) -> None:
+def test_yolo_labels_are_of_the_pixels_that_the_option_names(place: Path) -> None:
     """Labels without an image have no size at all."""
     for pixels in ("displayed", "stored"):
         folder = place / pixels
@@ -311,7 +311,7 @@ def test_every_reader_sees_what_the_boxes_are_of_and_they_come_back(place: Path,
     assert (found["exif"]["unsaid"], found["notes"]) == (0, [])
 
 
-def test_links_are_as_stored_which_is_said(place: Path) -> None:
+def test_links_are_as_stored_which_is_printed(place: Path) -> None:
     out = exported(place, "coco", place / "out", "--media", "link")
     assert json.loads((out / "manifest.json").read_text())["exif"] == {"turned": 14, "pixels": "as stored"}
     linked = winnow("export", "-f", "coco", "-o", place / "more", "-w", place / "tables", "--all", "--media", "link")
