@@ -66,10 +66,10 @@ def match_images(
     index = _Index(rows.select(_COLUMNS), [*names, *others], {each.digest for each in there.values()})
     found = []
     for each in images:
-        known, data = there.get(each.name), partial(_bytes_of, image, each.name)
-        match = index.find(composed(each.name), known, data)
+        known, content = there.get(each.name), partial(_bytes_of, image, each.name)
+        match = index.find(composed(each.name), known, content)
         if match.is_missing and each.other_name:
-            other = index.find(composed(each.other_name), known, data)
+            other = index.find(composed(each.other_name), known, content)
             match = match if other.is_missing else other
         found.append(replace(match, header=known.header if known else None))
     return found

@@ -37,6 +37,11 @@ def file_of(kind: str, orientation: int, picture: npt.NDArray[np.uint8], **optio
     return sink.getvalue()
 
 
+def decoded(data: bytes) -> npt.NDArray[np.uint8]:
+    """Return the pixels of an image as they are stored, blue first."""
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), UNTURNED), np.uint8)
+
+
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_readers_that_know_exif_and_those_that_do_not_have_the_same_pixels(kind: str, orientation: int) -> None:
@@ -45,7 +50,7 @@ def test_readers_that_know_exif_and_those_that_do_not_have_the_same_pixels(kind:
     assert found is not None
     assert (read_header(found).format, read_header(found).orientation) == (kind, 1)
     displayed = decode_color(data, read_header(data), ImageParams())
-    unturned = cv2.imdecode(np.frombuffer(found, np.uint8), UNTURNED)
+    unturned = decoded(found)
     with Image.open(io.BytesIO(found)) as picture:
         # Pillow and OpenCV round the colours of a JPEG differently.
         np.testing.assert_allclose(np.asarray(picture.convert("RGB"))[..., ::-1].astype(int), unturned, atol=4)
@@ -64,7 +69,7 @@ def test_a_jpeg_keeps_its_quantization_and_loses_next_to_nothing(orientation: in
     found = upright(data)
     assert found is not None
     displayed = decode_color(data, read_header(data), ImageParams())
-    again = cv2.imdecode(np.frombuffer(found, np.uint8), UNTURNED)
+    again = decoded(found)
     assert np.abs(again.astype(int) - displayed).mean() < 0.1
     assert len(found) < 1.1 * len(data)
 

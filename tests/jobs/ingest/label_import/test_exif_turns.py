@@ -260,7 +260,7 @@ def check_pixels(folder: Path) -> None:
     for path in paths:
         assert read_header(path.read_bytes()).orientation == 1
         for flag in (cv2.IMREAD_COLOR, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION):
-            picture = cv2.imread(str(path), flag)
+            picture = np.asarray(cv2.imread(str(path), flag), np.uint8)
             assert picture.shape == (HEIGHT, WIDTH, 3)
             inside = picture[top + 1 : top + down - 1, left + 1 : left + across - 1]
             assert inside.min() > 200
@@ -389,7 +389,7 @@ def test_turned_images_survive_a_round_trip_through_datumaro(
     place: Path, made: Path, datumaro: Path, kind: str, read: str, write: str, streams: tuple[str, ...]
 ) -> None:
     sent, back = exported(place, kind, place / "sent", streams=streams), place / "back"
-    words = [datumaro, "-W", "ignore", "-c", DATUMARO, sent, read, write, back]
+    words = [str(datumaro), "-W", "ignore", "-c", DATUMARO, str(sent), read, write, str(back)]
     out = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
     inside = [int(line.split()[1]) for line in out.splitlines() if line.startswith("inside")]
     assert len(inside) == 8 * len(streams)
