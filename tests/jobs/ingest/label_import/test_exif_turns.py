@@ -311,6 +311,12 @@ def test_every_reader_sees_what_the_boxes_are_of_and_they_come_back(place: Path,
     assert (found["exif"]["unsaid"], found["notes"]) == (0, [])
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "webdataset"])
+def test_own_lists_come_back_by_the_hash_of_each_frame(place: Path, made: Path, kind: str) -> None:
+    found = check_import(place, made, exported(place, kind, place / "out"), kind)
+    assert (found["matched"]["content"], found["notes"]) == (16, [])
+
+
 def test_links_are_as_stored_which_is_printed(place: Path) -> None:
     out = exported(place, "coco", place / "out", "--media", "link")
     assert json.loads((out / "manifest.json").read_text())["exif"] == {"turned": 14, "pixels": "as stored"}
