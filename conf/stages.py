@@ -9,13 +9,13 @@ from collections.abc import Mapping
 
 import schemas
 from conf import stage_checks
-from conf.stage_spec import CallWork, Comparison, Counted, Finds, ModelWork, Params, Read, StageSpec, TableWork
+from conf.stage_spec import CallWork, Choice, Comparison, Counted, Finds, ModelWork, Params, Read, StageSpec, TableWork
 from transforms.assess import escalation, uncertainty
 from transforms.core import identity, intervals
 from transforms.curate import curation, curation_input, idle, scenes
 from transforms.curate.duplicates import grouping, incremental_groups
 from transforms.frames import clip, clip_frame, image
-from transforms.metrics import frame_measures, hashing, motion, quality, sketch
+from transforms.metrics import frame_measures, hashing, imagehashes, motion, quality, sketch
 from transforms.models import caption, embeddings, ocr, propagate, segment, track
 
 _CLIPS = (clip_frame.ClipFrame.digest, clip_frame.ClipFrame.gray, *clip.DAMAGE_RULES)
@@ -51,7 +51,18 @@ STAGES = (
         "pixels",
         schemas.FINGERPRINTS,
         code=(*_DECODES, image.to_small, hashing.phash, image.to_tiles, hashing.layouts),
-        params=(_IMAGE_KEY,),
+        params=(
+            _IMAGE_KEY,
+            Params("fingerprints", without=("also",), also={"also": "chosen"}, unless_default=True),
+        ),
+        choices=(
+            Choice(
+                "fingerprints.also",
+                code=(*_SEES, imagehashes.imagehashes),
+                packages=imagehashes.PACKAGES,
+                extra="imagehash",
+            ),
+        ),
         measure=frame_measures.FingerprintMeasure,
     ),
     StageSpec(
