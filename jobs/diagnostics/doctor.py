@@ -71,7 +71,7 @@ def _packages() -> Iterator[Finding]:
     several = [name for name in _FAISS if _version(name) is not None]
     if len(several) > 1:
         found = f"{' and '.join(several)} both bring the module faiss, of which one has overwritten parts of the other"
-        fix = f"pip uninstall {' '.join(several)}, then pip install 'winnow[gpu]', or 'winnow[embeddings]' without a GPU"
+        fix = f"pip uninstall {' '.join(several)}; pip install 'winnow[gpu]', or 'winnow[embeddings]' without a GPU"
         yield Finding("packages", "broken", found, fix)
     versions = [f"{name} {number}" for name, number in installed.items() if number is not None]
     yield Finding("packages", "ok", ", ".join([f"python {platform.python_version()}", *versions]))

@@ -61,7 +61,7 @@ class QualityMeasure:
 class FingerprintMeasure:
     """Perceptual hash and layout, and the hashes of imagehash that are requested."""
 
-    def __init__(self, fingerprints: FingerprintParams = FingerprintParams()) -> None:
+    def __init__(self, fingerprints: FingerprintParams) -> None:
         self._also = fingerprints.chosen
         self._others: list[Mapping[str, str]] = []
         self._present: list[bool] = []

@@ -35,8 +35,8 @@ def imagehashes(picture: Color, names: Sequence[HashName]) -> dict[str, str]:
     """Return hashes of an (H, W, 3) uint8 BGR image as `str` prints those of imagehash, in its default sizes.
 
     `dhash`: differences of neighbours on a 9x8 image, 16 hex digits. `whash`: coefficients of the Haar wavelet, 16 hex
-    digits. `colorhash`: shares of black, grey and 12 hues, 3 bits each, 11 hex digits. They are of the image at its full
-    size, turned as its orientation says.
+    digits. `colorhash`: shares of black, grey and 12 hues, 3 bits each, 11 hex digits. They are of the image at its
+    full size, turned as its orientation says.
     """
     import imagehash
     from PIL import Image

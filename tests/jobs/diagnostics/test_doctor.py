@@ -212,4 +212,4 @@ def test_two_packages_that_bring_faiss_are_named_with_what_to_do(
     found = next(f for f in examine(str(tmp_path / "none")) if f.level == "broken")
     assert found.found.startswith("faiss-cpu and faiss-gpu-cu12 both bring the module faiss")
     assert found.fix is not None
-    assert found.fix.startswith("pip uninstall faiss-cpu faiss-gpu-cu12, then pip install 'winnow[gpu]'")
+    assert found.fix.startswith("pip uninstall faiss-cpu faiss-gpu-cu12; pip install 'winnow[gpu]'")
