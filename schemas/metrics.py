@@ -183,6 +183,10 @@ CURATION = frame_table(
     (
         Column("keep", pa.bool_(), "True if there is no reason to drop the frame."),
         Column("reasons", pa.list_(pa.string()), "Reasons to drop it; empty if it is kept."),
-        Column("flags", pa.list_(pa.string()), "Remarks that do not drop the frame: `odd_size`, `frozen`."),
+        Column(
+            "flags",
+            pa.list_(pa.string()),
+            "Remarks that do not drop the frame: `odd_size`, `frozen`, `soft_throughout`.",
+        ),
     ),
 )

@@ -25,9 +25,11 @@ from jobs.views.curation_counts import Verdicts, verdicts
 from jobs.views.snapshot_spec import find_release, find_run
 from jobs.views.view import View
 from transforms.curate.curation import REASONS
+from transforms.curate.soft_streams import stream_levels
 from transforms.frames.frame_image import thumbnail_of
 from transforms.frames.image import CorruptImageError
 
+_SOFT = {"keep": "of a stream whose frames are all alike, only what is low for the stream; ", "drop": ""}
 _THUMB_SIDE = 192
 _PER_SHEET = 24
 _GROUPS = 8
@@ -159,9 +161,13 @@ def _blur_limits_of(frames: pl.DataFrame, config: PipelineConfig) -> Sequence[Li
     limits, relative = config.curation.blur_limits(config.blur.method), config.curation.blurry_relative
     unexposed = ["corrupt", "damaged", "dark", "overexposed", "low_information"]
     exposed = frames.filter(pl.col("reasons").list.set_intersection(unexposed).list.len() == 0)
-    level = exposed["sharpness"].quantile(0.75, "nearest")
-    floor = Limit(limits.floor, "blurry below")
-    if level is None or relative * level <= limits.floor:
+    found = stream_levels(exposed, "stream_id", limits.floor).row(0, named=True) if exposed.height else {"level": None}
+    level, floor = found["level"], Limit(limits.floor, "blurry below")
+    if level is None:
+        return [floor]
+    if relative * level <= limits.floor:
+        if found["alike"] and config.curation.soft_streams == "keep":
+            return [Limit(relative * level, f"blurry below {relative:g} of its level,")]
         return [floor]
     if relative * level >= limits.below:
         return [Limit(limits.below, "blurry below")] if limits.below > limits.floor else [floor]
@@ -184,8 +190,8 @@ def _blur_rule(config: PipelineConfig) -> str:
     return (
         f"A frame is blurry if its sharpness ({config.blur.method}) is below {limits.floor:g}, or below both "
         f"{limits.below:g} and {relative:g} times its stream's level, which is the upper quartile of the stream's "
-        "well-exposed frames; frames with bad exposure are not judged for blur. In a stream's chart the line is the "
-        "limit of that stream."
+        f"well-exposed frames; {_SOFT[config.curation.soft_streams]}frames with bad exposure are not judged for blur. "
+        "In a stream's chart the line is the limit of that stream."
     )
 
 

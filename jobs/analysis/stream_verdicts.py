@@ -13,6 +13,8 @@ from transforms.curate.curation import MEASURES, REASONS, Reason
 
 _MAX_STREAMS = 20
 _NEARLY_ALL = 0.9
+_MOST = 0.5
+_SOFT = "soft_throughout"
 _QUANTILES = (0.05, 0.5, 0.95)
 
 
@@ -20,12 +22,14 @@ def stream_verdicts(view: View, streams: Sequence[str], config: PipelineConfig) 
     """Return a line for each stream: frames kept, and dropped by reason.
 
     Where one reason drops more than 90 % of a stream, a second line has the measure's median, the threshold that
-    decides, and a setting that would keep most of the frames. Of more than twenty streams, those come first that lose
-    most; a last line counts the others. A single stream without such a reason has no line: the sums of the run say it.
+    decides, and a setting that would keep most of the frames; where frames are soft and nothing tells blur in them, it
+    has the setting that would drop them. Of more than twenty streams, those come first that lose most; a last line
+    counts the others. A single stream of which there is nothing to say has no line: the sums of the run say it.
     """
     rows = view.lazy("curation").filter(pl.col("stream_id").is_in(list(streams)))
     reasons = [pl.col("reasons").list.contains(reason).sum().alias(reason) for reason in REASONS]
-    counts = rows.group_by("stream_id").agg(pl.len().alias("n"), pl.col("keep").sum().alias("kept"), *reasons)
+    soft = pl.col("flags").list.contains(_SOFT).sum().alias(_SOFT)
+    counts = rows.group_by("stream_id").agg(pl.len().alias("n"), pl.col("keep").sum().alias("kept"), *reasons, soft)
     found = counts.with_columns(share=pl.col("kept") / pl.col("n")).sort("share", "stream_id").collect()
     lines: list[str] = []
     for row in found.head(_MAX_STREAMS).iter_rows(named=True):
@@ -37,12 +41,28 @@ def stream_verdicts(view: View, streams: Sequence[str], config: PipelineConfig) 
             if row[reason] > _NEARLY_ALL * row["n"]
             for line in _explained(view, stream, reason, config)
         ]
+        if row[_SOFT]:
+            why.append(_spared(view, stream, row[_SOFT], row["n"], config))
         if why or found.height > 1:
             lines += [f"stream {stream}: kept {row['kept']:,} of {row['n']:,}; dropped: {dropped}", *why]
     if found.height > _MAX_STREAMS:
         rest = found.slice(_MAX_STREAMS)
         lines.append(f"{rest.height:,} more streams: kept {rest['kept'].sum():,} of {rest['n'].sum():,}")
     return lines
+
+
+def _spared(view: View, stream: str, n_soft: int, n: int, config: PipelineConfig) -> str:
+    """Return the line on a stream whose frames are alike and below the limit of blur."""
+    rows = view.lazy("curation").filter(pl.col("stream_id") == stream, pl.col("flags").list.contains(_SOFT))
+    sharpness = rows.select(FRAME_KEY).join(view.lazy("quality").select(*FRAME_KEY, "sharpness"), on=FRAME_KEY)
+    median = sharpness.select(pl.col("sharpness").median()).collect().item()
+    floor = config.curation.blur_limits(config.blur.method).floor
+    measured = f"sharpness is {median:.3g} at the median, below {floor:g}"
+    soft = f"soft throughout: {measured}" if n_soft > _MOST * n else f"{n_soft:,} frames are soft: {measured}"
+    return (
+        f"  {soft}; not called blurry, since frames that are all alike do not tell a soft subject from a camera out of "
+        "focus; --set curation.soft_streams=drop drops them"
+    )
 
 
 def _explained(view: View, stream: str, reason: Reason, config: PipelineConfig) -> Iterator[str]:
@@ -70,6 +90,8 @@ def _explained(view: View, stream: str, reason: Reason, config: PipelineConfig) 
         parts.append(f"{column} is {median:.3g} at the median, {'above' if is_above else 'below'} {limit:g}")
         value = _rounded(found[f"{column} {high if is_above else low}"].item(), up=is_above)
         settings.append(f"--set curation.{parameter}={value:g}")
+    if reason == "blurry" and config.curation.soft_streams == "drop":
+        settings.append("or --set curation.soft_streams=keep, if its frames are all alike,")
     if settings:
         yield f"  {reason} throughout: {', '.join(parts)}; {' '.join(settings)} keeps most of them, {ignoring}"
     else:

@@ -106,7 +106,10 @@ def export(
         typer.Option(help="File with a class on each line, in the order of their numbers.", metavar="FILE"),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a dataset of another release or workspace.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace a dataset of another release or workspace, and files that were edited."
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -15,7 +15,7 @@ from blake3 import blake3
 from jobs.core.choices import MediaMode
 from jobs.core.errors import RunFailedError, UserError
 from jobs.storage import paths
-from transforms.formats.exports.folder_names import folder_of
+from transforms.formats.exports.folder_names import folder_of, image_name
 from transforms.frames.clip import KEY_PATTERN, Clip, FrameName
 from transforms.frames.image import CorruptImageError, encode_jpeg
 from transforms.io import object_store
@@ -59,7 +59,7 @@ def named(rows: pa.Table, media: MediaMode, folder: str, images: pa.Array, below
     folders = pa.array([folder_of(name) for name in streams.dictionary.to_pylist()], pa.string()).take(streams.indices)
     levels = {"split": rows["split"], "stream": folders}
     parent = pc.binary_join_element_wise(folder.rstrip("/"), *(levels[level] for level in below), "/")
-    own = pc.struct_field(pc.extract_regex(sources, r"(?P<name>[^/\\]+)$"), "name")
+    own = _encoded(pc.struct_field(pc.extract_regex(sources, r"(?P<name>[^/\\]+)$"), "name"))
     numbers = pc.utf8_lpad(pc.cast(rows["frame_idx"], pa.string()), 8, "0")
     made = pc.binary_join_element_wise("frame_", numbers, ".jpg", "")
     names = pc.binary_join_element_wise(parent, pc.if_else(of_clip, made, own), "/")
@@ -70,6 +70,15 @@ def named(rows: pa.Table, media: MediaMode, folder: str, images: pa.Array, below
         .append_column("source", pc.coalesce(images, sources))
         .append_column("expected", pc.coalesce(written, rows["content_hash"]))
     )
+
+
+def _encoded(names: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return names of files with what breaks lines encoded."""
+    unlike = pc.match_substring_regex(names, "[\\pC%\u2028\u2029]")
+    if not pc.any(unlike).as_py():
+        return names
+    found = [name and image_name(name) for name in names.to_pylist()]
+    return pa.chunked_array([pa.array(found, names.type)])
 
 
 def bring(rows: pa.Table, media: MediaMode, folder: Path) -> None:

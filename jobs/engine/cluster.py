@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partialmethod
 from typing import Any
 
 from jobs.core.errors import RunFailedError, UserError, one_line
 from jobs.engine.cluster_auth import agree, token
 from jobs.engine.code_wheel import code_identity, version, write_wheel
+from jobs.storage.spare_files import temporary_folder
 
 _ANSWER_S = 120.0
+_AGENT_PORT = "dashboard_agent_listen_port"
 
 
 def join(ray: Any, address: str, quiet: Mapping[str, Any]) -> None:
@@ -27,9 +30,9 @@ def join(ray: Any, address: str, quiet: Mapping[str, Any]) -> None:
     if not _other_versions(ray):
         return
     ray.shutdown()
-    with TemporaryDirectory(prefix="winnow-") as folder:
+    with temporary_folder() as folder:
         # Ray unpacks an archive on each machine; for a wheel it would need pip and the network there.
-        shipped = {"working_dir": str(write_wheel(Path(folder), ".zip"))}
+        shipped = {"working_dir": str(write_wheel(folder, ".zip"))}
         _init(ray, address, {**quiet, "runtime_env": shipped})
     if wrong := _other_versions(ray):
         ray.shutdown()
@@ -69,6 +72,24 @@ def safe_job(ray: Any, folders: Iterable[str] = ()) -> Any:
     Ray itself has them import from the driver's current folder first, and from that of its script.
     """
     return ray.job_config.JobConfig(_py_driver_sys_path=_FixedPath(folders))
+
+
+@contextmanager
+def any_agent_port() -> Iterator[None]:
+    """Have a cluster that is started meanwhile choose a free port for its agent, as it does for its other servers.
+
+    Ray wants the same port for every cluster of a machine, and waits four seconds for another one to release it.
+    """
+    parameters: Any = importlib.import_module("ray._private.parameter").RayParams
+    original = parameters.__init__
+    if _AGENT_PORT not in inspect.signature(original).parameters:
+        yield
+        return
+    parameters.__init__ = partialmethod(original, **{_AGENT_PORT: 0})
+    try:
+        yield
+    finally:
+        parameters.__init__ = original
 
 
 class _FixedPath(list[str]):

@@ -21,7 +21,7 @@ from jobs.analysis.curation_eval import Evaluation, evaluate
 from jobs.analysis.labels import read_labels
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
-from tests.evidence import frozen, material
+from tests.evidence import frozen, material, soft
 from tests.helpers import go
 from transforms.assess.curation_scores import agreement, roc_auc
 from transforms.metrics.hashing import from_hex
@@ -167,6 +167,37 @@ def flags(bench: Bench, photos: list[material.Picture]) -> str:
     return grid(("material", "flag", "labelled", "AUC", "precision", "recall", "best threshold"), rows)
 
 
+def soft_streams(bench: Bench, photos: list[material.Picture]) -> str:
+    """Streams out of focus as a whole, which is found where scenes are unlike, and of which some frames are."""
+    folder = bench.folder("soft")
+    labels: dict[str, tuple[str, str]] = {}
+    for share in (0.008, 0.012, 0.02, 0.04):
+        small = [material.resized(photo, 640 if number % 2 else 320) for number, photo in enumerate(photos)]
+        place = material.stream(folder / f"photos{share}", soft.unfocused(small, share))
+        labels[place.name] = ("photos of unlike scenes", f"all, by {share:.1%}")
+    for clip in soft.CLIPS:
+        frames = soft.frames_of(bench.data, clip)
+        for every in (1, 10):
+            place = material.stream(folder / f"{clip}{every}", soft.unfocused(frames, soft.UNFOCUSED, every))
+            which = "all" if every == 1 else "every tenth"
+            labels[place.name] = (clip, f"{which}, by {soft.UNFOCUSED:.1%}")
+    stages = "stages=[frames,quality,curation]"
+    view = bench.run("soft", *sorted(folder.iterdir()), settings=(stages,))
+    counts = (
+        view.lazy("curation")
+        .group_by("stream_id")
+        .agg(
+            pl.len(),
+            pl.col("reasons").list.contains("blurry").sum().alias("blurry"),
+            pl.col("flags").list.contains("soft_throughout").sum().alias("soft"),
+        )
+        .collect()
+    )
+    found = {stream: rest for stream, *rest in counts.iter_rows()}
+    rows = [(*about, *found[name]) for name, about in labels.items()]
+    return grid(("material", "out of focus", "frames", "called blurry", "soft throughout, kept"), rows)
+
+
 def duplicates(bench: Bench, photos: list[material.Picture]) -> str:
     """Edits of photos: each edit with its original, and every two images of unlike photos."""
     folder = material.stream(bench.folder("edits"), material.edited(photos))
@@ -264,7 +295,7 @@ def pairs(bench: Bench) -> str:
     rows += [
         ("CleanVision", f"{a} and {b}", "yes", "yes" if of[a] == of[b] else "no") for a, b in ((142, 236), (103, 408))
     ]
-    return grid(("from", "pictures", "duplicates", "found"), rows)
+    return grid(("from", "images", "duplicates", "found"), rows)
 
 
 def idle(bench: Bench) -> str:
@@ -316,6 +347,7 @@ def main() -> None:
         photos = material.photos(data)
         parts = {
             "### Blur": blur(bench, photos),
+            "### Streams that are soft throughout": soft_streams(bench, photos),
             "### Other flags": flags(bench, photos),
             "### Duplicates": "\n\n".join([duplicates(bench, photos), logos(bench, photos), pairs(bench)]),
             "### Idle intervals": idle(bench),

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from annotated_types import Ge, Le
 
 import schemas
+from transforms.curate.soft_streams import stream_levels
 
 Reason = Literal[
     "corrupt",
@@ -40,12 +41,12 @@ REASONS: tuple[Reason, ...] = (
 """Every reason for dropping a frame, in the order of listing. Named as in CleanVision where it has the issue."""
 
 
-FLAGS = ("odd_size", "frozen")
+FLAGS = ("odd_size", "frozen", "soft_throughout")
 """Every remark that does not drop a frame, in the order in which they are listed."""
 
 
 class BlurLimits(NamedTuple):
-    """Sharpness below `floor` is blur in any stream; below `below` it is blur if it is also low for its stream."""
+    """Sharpness below `below` is blur if it is also low for its stream; below `floor` it is where frames differ."""
 
     below: float
     floor: float
@@ -67,7 +68,12 @@ class CurationParams:
     of `blur.method`. Frames with bad exposure are not judged for blur.
     `blurry_relative`: sharpness is low for a stream below this times the stream's level, the upper quartile of its
     well-exposed frames, because all frames of a strongly compressed camera are soft without being blurred.
-    `blurry_floor`: below this sharpness a frame is blurry in any stream. None takes the limit of `blur.method`.
+    `blurry_floor`: below this sharpness a frame is blurry, except in a stream that is soft throughout. None takes the
+    limit of `blur.method`.
+    `soft_streams`: whether `blurry_floor` holds for streams of twelve frames and more that are all alike, such as those
+    of a microscope, of the sky or of a wall. Nothing tells a soft subject from a camera out of focus there. `keep` goes
+    by `blurry_relative` and `blurry_below` alone in them, and flags what is below the floor `soft_throughout`; `drop`
+    calls it blurry.
     `dark_mean`: a frame is dark if its mean luma is below.
     `dark_p95`: a frame is dark if the 95th percentile of its luma is below.
     `overexposed_mean`: a frame is overexposed if its mean luma is above.
@@ -79,6 +85,7 @@ class CurationParams:
     blurry_below: Annotated[float, Ge(0)] | None = None
     blurry_relative: Annotated[float, Ge(0), Le(1)] = 0.4
     blurry_floor: Annotated[float, Ge(0)] | None = None
+    soft_streams: Literal["keep", "drop"] = "keep"
     dark_mean: Annotated[float, Ge(0), Le(255)] = 32.0
     dark_p95: Annotated[float, Ge(0), Le(255)] = 56.0
     overexposed_mean: Annotated[float, Ge(0), Le(255)] = 225.0
@@ -94,13 +101,16 @@ class CurationParams:
 
 
 MEASURES: Mapping[Reason, Mapping[str, str]] = {
-    # A whole stream is not below its own level: it is the floor that drops it.
+    # A whole stream is not below its own level: it is the floor that drops it, where its frames are unlike.
     "blurry": {"sharpness": "blurry_floor"},
     "dark": {"luma_mean": "dark_mean", "luma_p95": "dark_p95"},
     "overexposed": {"luma_mean": "overexposed_mean", "luma_p50": "overexposed_p50"},
     "low_information": {"entropy": "low_information_entropy"},
 }
 """For each reason that compares measures with thresholds: columns of `quality`, with the parameter of each."""
+
+MEASURED = ("sharpness", "luma_mean", "luma_p50", "luma_p95", "contrast", "entropy")
+"""The columns of `quality` that verdicts are made from."""
 
 INPUT = pa.schema(
     [
@@ -112,7 +122,7 @@ INPUT = pa.schema(
         pa.field("damaged_data", pa.bool_()),
         # Content id of the frame: equal for equal bytes.
         pa.field("content_id", pa.int64()),
-        *(schemas.QUALITY.arrow_schema.field(n) for n in ("sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy")),
+        *(schemas.QUALITY.arrow_schema.field(name) for name in MEASURED),
         # Number of the idle interval that contains the frame, null for none, and whether the feed was frozen in it.
         pa.field("interval", pa.int64()),
         pa.field("frozen", pa.bool_()),
@@ -134,7 +144,7 @@ def curate(frames: pa.Table, params: CurationParams, blur_method: str, idle_keep
     representative is blurry.
     """
     limits = params.blur_limits(blur_method)
-    rows = _numbered(frames).with_columns(*_exposure(params)).with_columns(_blurry(params, limits))
+    rows = _with_blur(_numbered(frames).with_columns(*_exposure(params)), params, limits)
     flawed = pl.any_horizontal("corrupt", "damaged", "blurry", "dark", "overexposed", "low_information")
     # A frame without measures (of a stream that another configuration measures) cannot represent others.
     rows = rows.with_columns(sound=~flawed & pl.col("luma_mean").is_not_null())
@@ -143,7 +153,7 @@ def curate(frames: pa.Table, params: CurationParams, blur_method: str, idle_keep
     has_reason = pl.col("idle") | ~pl.col("sound")
     rows = rows.with_columns(claim=pl.col("worth") + has_reason.cast(pl.Int64) * pl.len())
     rows = rows.with_columns(*_duplicates(params)).select(
-        *REASONS, odd_size=_odd_size(), frozen=pl.col("frozen").fill_null(False)
+        *REASONS, "soft_throughout", odd_size=_odd_size(), frozen=pl.col("frozen").fill_null(False)
     )
     decided = {
         "stream_id": frames["stream_id"].cast(pa.string()),
@@ -198,14 +208,20 @@ def _exposure(params: CurationParams) -> list[pl.Expr]:
     ]
 
 
-def _blurry(params: CurationParams, limits: BlurLimits) -> pl.Expr:
+def _with_blur(rows: pl.DataFrame, params: CurationParams, limits: BlurLimits) -> pl.DataFrame:
+    """Add `blurry`, and `soft_throughout` for what is below the floor without being blurry."""
     if "blurry" in params.ignore:
-        return pl.lit(False).alias("blurry")
+        return rows.with_columns(blurry=pl.lit(False), soft_throughout=pl.lit(False))
     exposed = ~pl.any_horizontal("corrupt", "damaged", "dark", "overexposed", "low_information")
-    level = pl.col("sharpness").filter(exposed).quantile(0.75, "nearest").over("stream")
-    low_for_stream = pl.col("sharpness") < params.blurry_relative * level
-    blurry = (pl.col("sharpness") < limits.floor) | ((pl.col("sharpness") < limits.below) & low_for_stream)
-    return (exposed & blurry).fill_null(False).alias("blurry")
+    levels = stream_levels(rows.filter(exposed), "stream", limits.floor)
+    rows = rows.join(levels, on="stream", how="left", maintain_order="left")
+    low_for_stream = pl.col("sharpness") < params.blurry_relative * pl.col("level")
+    low = pl.col("sharpness") < limits.floor
+    spared = low & pl.col("alike") & ~low_for_stream if params.soft_streams == "keep" else pl.lit(False)
+    blurry = (low & ~spared) | ((pl.col("sharpness") < limits.below) & low_for_stream)
+    return rows.with_columns(
+        blurry=(exposed & blurry).fill_null(False), soft_throughout=(exposed & spared).fill_null(False)
+    )
 
 
 def _idle(keep: int, ignore: bool) -> list[pl.Expr]:

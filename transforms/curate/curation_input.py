@@ -11,10 +11,9 @@ import pyarrow.compute as pc
 
 from transforms.core.intervals import place_in_intervals
 from transforms.core.table_stage import Span, StageRows, TableInput, TableOutput
-from transforms.curate.curation import INPUT, curate
+from transforms.curate.curation import INPUT, MEASURED, curate
 from transforms.metrics.hashing import from_hex
 
-_MEASURES = ("sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy")
 _KEY = ["stream", "frame_idx"]
 
 
@@ -63,7 +62,7 @@ def _joined(rows: Mapping[str, _Rows], idle: pl.DataFrame | None, streams: Colle
     columns = ("frame_idx", "status", "damage", "width", "height", "input_id")
     frames = rows["frames"].read(columns, streams, span).rename({"input_id": "content_id"})
     frames = frames.with_columns(decodable=pl.col("status") == "ok", damaged_data=pl.col("damage") == "data")
-    frames = frames.join(rows["quality"].read(("frame_idx", *_MEASURES), streams, span), on=_KEY, how="left")
+    frames = frames.join(rows["quality"].read(("frame_idx", *MEASURED), streams, span), on=_KEY, how="left")
     if idle is None:
         frames = frames.with_columns(interval=pl.lit(None, pl.Int64), frozen=pl.lit(None, pl.Boolean))
     else:

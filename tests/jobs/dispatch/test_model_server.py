@@ -30,7 +30,7 @@ from tests.onnx_graphs import write_end_to_end
 from tests.transforms.models.test_remote import sent
 from tests.waiting import ended
 
-pytest.importorskip("starlette", reason="the extra `serve` is not installed")
+pytest.importorskip("starlette", reason="the extra `serve-models` is not installed")
 pytestmark = pytest.mark.usefixtures("engine")
 SECRET = "open sesame"
 SMALL = ("resources.model_frames=4", "resources.model_batch=2")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.curate.curation import INPUT, REASONS, CurationParams, curate
+from transforms.curate.curation import INPUT, MEASURED, REASONS, CurationParams, curate
 
 GOOD = {
     "stream_id": "a",
@@ -19,12 +19,13 @@ GOOD = {
     "luma_mean": 120.0,
     "luma_p50": 118.0,
     "luma_p95": 210.0,
+    "contrast": 50.0,
     "entropy": 7.0,
     "interval": None,
     "frozen": None,
     "group": None,
 }
-BROKEN = dict.fromkeys(("width", "height", "sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy"))
+BROKEN = dict.fromkeys(("width", "height", *MEASURED))
 
 
 def decide(
@@ -65,6 +66,77 @@ def test_kept_are_the_frames_without_reasons() -> None:
 
 def test_a_soft_camera_is_not_all_blurry() -> None:
     assert reasons(*[{"sharpness": 30.0}] * 10) == [[]] * 10
+
+
+def soft(n: int, **spread: tuple[float, float]) -> list[dict[str, Any]]:
+    """Return frames as sharp as those of 364 microscope images: 0.037 to 0.051, and of one tone unless given."""
+    usual = {"sharpness": (0.037, 0.051), "luma_mean": (178.0, 187.0), "contrast": (18.0, 23.0), **spread}
+    # In an order in which any twelve neighbours have the spread of all.
+    places = [(at * 7 % n) / max(n - 1, 1) for at in range(n)]
+    return [{name: low + (high - low) * at for name, (low, high) in usual.items()} for at in places]
+
+
+UNLIKE = {"luma_mean": (60.0, 180.0), "contrast": (50.0, 40.0)}
+
+
+def flagged(frames: list[dict[str, Any]], **params: Any) -> list[tuple[list[str], list[str]]]:
+    rows = decide(frames, CurationParams(**params), "acutance")
+    return [(row["reasons"], row["flags"]) for row in rows]
+
+
+def test_a_stream_that_is_soft_throughout_is_flagged_and_kept() -> None:
+    assert flagged(soft(20)) == [([], ["soft_throughout"])] * 20
+
+
+def test_a_stream_that_is_soft_throughout_is_blurry_on_request() -> None:
+    assert flagged(soft(20), soft_streams="drop") == [(["blurry"], [])] * 20
+
+
+def test_a_frame_below_the_level_of_a_soft_stream_is_blurry() -> None:
+    found = flagged([*soft(20), {**soft(20)[0], "sharpness": 0.015}])
+    assert found == [([], ["soft_throughout"])] * 20 + [(["blurry"], [])]
+
+
+def test_soft_frames_of_unlike_scenes_are_blurry() -> None:
+    assert flagged(soft(20, **UNLIKE)) == [(["blurry"], [])] * 20
+    # Which is a matter of tone: their sharpness is alike.
+    assert flagged(soft(20, luma_mean=(60.0, 180.0), contrast=(12.0, 36.0))) == [([], ["soft_throughout"])] * 20
+    assert flagged(soft(20, contrast=(20.0, 60.0))) == [([], ["soft_throughout"])] * 20
+
+
+@pytest.mark.parametrize(("n", "found"), [(11, (["blurry"], [])), (12, ([], ["soft_throughout"]))])
+def test_of_few_frames_nothing_is_known_of_the_stream(n: int, found: tuple[list[str], list[str]]) -> None:
+    assert flagged(soft(n)) == [found] * n
+
+
+def test_a_camera_that_was_sharp_once_is_blurry_afterwards() -> None:
+    found = flagged([{**soft(1)[0], "sharpness": 0.3}] * 4 + soft(60))
+    assert found == [([], [])] * 4 + [(["blurry"], [])] * 60
+
+
+def test_the_floor_does_not_divide_a_stream_whose_frames_are_alike() -> None:
+    found = flagged(soft(20, sharpness=(0.07, 0.09)))
+    assert {tuple(reasons) for reasons, _ in found} == {()}
+    assert [bool(flags) for _, flags in found] == [
+        frame["sharpness"] < 0.08 for frame in soft(20, sharpness=(0.07, 0.09))
+    ]
+
+
+def test_what_is_badly_exposed_says_nothing_on_softness() -> None:
+    night = [{"luma_mean": 5.0, "luma_p95": 9.0, "sharpness": 0.5}] * 20
+    found = flagged([*night, *soft(20)])
+    assert found == [(["dark"], [])] * 20 + [([], ["soft_throughout"])] * 20
+
+
+def test_a_soft_stream_does_not_depend_on_other_streams_or_on_order() -> None:
+    mixed = [
+        frame | {"stream_id": name}
+        for pair in zip(soft(20), soft(20, **UNLIKE), strict=True)
+        for frame, name in zip(pair, "ab", strict=True)
+    ]
+    found = flagged(mixed)
+    assert found == [([], ["soft_throughout"]), (["blurry"], [])] * 20
+    assert flagged(mixed[::-1]) == found[::-1]
 
 
 def test_a_frame_softer_than_its_own_stream_is_blurry() -> None:
@@ -211,6 +283,6 @@ def test_equal_bytes_represent_an_interval_once() -> None:
 
 
 def test_a_frame_without_measures_represents_no_group() -> None:
-    unmeasured = dict.fromkeys(("sharpness", "luma_mean", "luma_p50", "luma_p95", "entropy"))
+    unmeasured = dict.fromkeys(MEASURED)
     large = {"group": 0, "width": 3840, "height": 2160, "stream_id": "b", **unmeasured}
     assert reasons({"group": 0}, large)[0] == []
