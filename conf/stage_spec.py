@@ -118,7 +118,7 @@ class TableWork:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Alternative:
     """What a stage does in addition, or in another way, where a setting says so.
 
     It holds where the value of `setting` is `value`, or with no `value` where it is anything but empty. `code` and
@@ -251,7 +251,7 @@ class StageSpec:
     joins: Callable[[PipelineConfig, AbstractSet[str]], bool] = _never
     version: int = 1
     of_pairs: bool = False
-    choices: tuple[Choice, ...] = ()
+    choices: tuple[Alternative, ...] = ()
     packages: tuple[str, ...] = ()
     extra: str = "annotate"
     checks: tuple[Check, ...] = ()

@@ -10,7 +10,18 @@ from typing import Any
 
 import schemas
 from conf import stage_checks
-from conf.stage_spec import CallWork, Choice, Comparison, Counted, Finds, ModelWork, Params, Read, StageSpec, TableWork
+from conf.stage_spec import (
+    Alternative,
+    CallWork,
+    Comparison,
+    Counted,
+    Finds,
+    ModelWork,
+    Params,
+    Read,
+    StageSpec,
+    TableWork,
+)
 from transforms.assess import escalation, uncertainty
 from transforms.core import identity, intervals
 from transforms.curate import curation, curation_input, idle, scenes
@@ -44,10 +55,10 @@ _REACH = ("url", "key_env", "attempts", "timeout_s", "per_minute", "parallel", "
 
 def _sam2_package(
     setting: str, model: Callable[..., Any], make: Callable[[ModelInput], Callable[[int], Any]]
-) -> Choice:
+) -> Alternative:
     """Return the choice of the package of the makers of SAM 2, in place of transformers."""
     code, packages = (*_SEES, model), sam2_package.PACKAGES
-    return Choice(setting, "sam2-package", code, packages, "sam2", "sam2_package", make, replaces_code=True)
+    return Alternative(setting, "sam2-package", code, packages, "sam2", "sam2_package", make, replaces_code=True)
 
 
 STAGES = (
@@ -77,7 +88,7 @@ STAGES = (
             Params("fingerprints", without=("also",), also={"also": "chosen"}, unless_default=True),
         ),
         choices=(
-            Choice(
+            Alternative(
                 "fingerprints.also",
                 code=(*_SEES, imagehashes.imagehashes),
                 packages=imagehashes.PACKAGES,

@@ -94,8 +94,10 @@ class FingerprintMeasure:
         present = np.array(self._present, np.bool_)
         place = pa.array(np.cumsum(present) - 1, mask=~present)
         hashes, cells = to_hex(np.concatenate(self._hashes)), layout_column(np.concatenate(self._layouts))
-        others = {name: pa.array([found.get(name) for found in self._others], pa.string()) for name in HASHES}
-        return {"phash": hashes.take(place), "layout": cells.take(place), **others}
+        columns = {"phash": hashes.take(place), "layout": cells.take(place)}
+        for name in HASHES:
+            columns[name] = pa.array([found.get(name) for found in self._others], pa.string())
+        return columns
 
     def _settle(self) -> None:
         self._hashes.append(phash(self._smalls))

@@ -24,7 +24,7 @@ from transforms.models.torch_runtime import Device
 _OBJECTS_AT_ONCE = 16
 """Number of objects per session, whose masks are brought to the size of the frame together."""
 _ENDLESS = 1 << 30
-"""Number of frames that the predictor is told to expect: it is given one after the other, as long as there are any."""
+"""Number of frames that the predictor expects: it is given one after the other, as long as there are any."""
 
 
 class PackagePropagator(Propagator):
@@ -78,10 +78,11 @@ class PackagePropagator(Propagator):
     def _session(self, size: tuple[int, int]) -> dict[str, Any]:
         """Return the state that `SAM2VideoPredictor.init_state` makes of a clip, without frames."""
         by_object = ("point_inputs_per_obj", "mask_inputs_per_obj", "output_dict_per_obj", "temp_output_dict_per_obj")
-        ids = {"obj_id_to_idx": OrderedDict(), "obj_idx_to_id": OrderedDict(), "obj_ids": []}
         return {
             **{name: {} for name in (*by_object, "frames_tracked_per_obj", "images", "cached_features", "constants")},
-            **ids,
+            "obj_id_to_idx": OrderedDict(),
+            "obj_idx_to_id": OrderedDict(),
+            "obj_ids": [],
             "num_frames": _ENDLESS,
             "video_height": size[0],
             "video_width": size[1],

@@ -69,7 +69,7 @@ def load_model(checkpoint: Path, configuration: Path, device: Device, video: boo
 
     try:
         given = OmegaConf.to_container(OmegaConf.load(configuration), resolve=True)
-        settings = dict(given["model"])  # type: ignore[index, call-overload]
+        settings = dict(given["model"])
     except Exception as error:
         # Parsers raise errors of many kinds.
         raise ModelError(f"{configuration} is no configuration of SAM 2: {_line(error)}") from error

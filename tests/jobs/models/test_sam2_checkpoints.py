@@ -1,8 +1,9 @@
-"""Checkpoints of the package `sam2` through whole runs, and what is said of others before any work."""
+"""Checkpoints of the package `sam2` through whole runs; others are refused before any work."""
 
 from __future__ import annotations
 
 import shutil
+from importlib import util
 from pathlib import Path
 
 import polars as pl
@@ -18,7 +19,8 @@ from jobs.stages.build import build
 from jobs.storage.workspace import Workspace
 from tests.helpers import computed, go, rows, write_pictures
 from tests.onnx_graphs import write_end_to_end
-from tests.torch_models import colored, write_sam2_package
+from tests.sam2_checkpoints import write_sam2_package
+from tests.torch_models import colored
 
 pytest.importorskip("sam2", reason="the extra `sam2` is not installed")
 pytest.importorskip("pycocotools", reason="the extra `annotate` is not installed")
@@ -108,8 +110,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_before_any_work(tmp_path: Path)
 def test_a_missing_package_is_named_with_its_extra(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weights: Path
 ) -> None:
-    find = optional_packages.find_spec
-    monkeypatch.setattr(optional_packages, "find_spec", lambda name: None if name == "sam2" else find(name))
+    monkeypatch.setattr(optional_packages, "find_spec", lambda name: None if name == "sam2" else util.find_spec(name))
     with pytest.raises(UserError, match=r"sam2 is not installed; it comes with: pip install 'winnow\[sam2\]'"):
         key(tmp_path, weights)
 

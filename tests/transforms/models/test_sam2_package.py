@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from tests.torch_models import colored, sam2_of, write_sam2_package
+from tests.sam2_checkpoints import sam2_of, write_sam2_package
+from tests.torch_models import colored
 from transforms.models.inference import ModelError
 from transforms.models.propagate import Carried, PropagateParams, PropagationState, PropagatorSpec
 from transforms.models.segment import Masks, SegmenterSpec, SegmentParams
