@@ -166,7 +166,8 @@ def apart() -> Iterator[dict[str, str]]:
     # Sockets are in it, whose paths must be short.
     with tempfile.TemporaryDirectory(prefix="wn", dir="/tmp", ignore_cleanup_errors=True) as folder:
         # On a busy machine workers that stand back behind every other process hardly get to run at all.
-        own = {"RAY_TMPDIR": folder, "RAY_worker_niceness": "0"}
+        # Five checks in a row find out that a machine is dead: Ray does one in three seconds.
+        own = {"RAY_TMPDIR": folder, "RAY_worker_niceness": "0", "RAY_health_check_period_ms": "400"}
         yield without_ray() | own
 
 
