@@ -178,7 +178,7 @@ def main() -> None:
     Cluster._wait_for_node = partialmethod(Cluster._wait_for_node, timeout=PATIENCE_S)
     options: dict[str, Any] = {"num_cpus": 1, "object_store_memory": _MEMORY}
     # Of the agent's usual port there is but one, and Ray would wait for it.
-    head_options = {**options, "include_dashboard": False, "dashboard_agent_listen_port": 0}
+    head_options = {**options, "include_dashboard": False, "dashboard_agent_listen_port": 0, "no_monitor": True}
     cluster = Cluster(initialize_head=True, head_node_args=head_options)
     nodes = [cluster.add_node(**options)]
     sys.stdout.write(f"{cluster.address}\n")
