@@ -8,13 +8,12 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partialmethod
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from jobs.core.errors import RunFailedError, UserError, one_line
 from jobs.engine.cluster_auth import agree, token
 from jobs.engine.code_wheel import code_identity, version, write_wheel
+from jobs.storage.spare_files import temporary_folder
 
 _ANSWER_S = 120.0
 _LEAN = {"dashboard_agent_listen_port": 0, "no_monitor": True, "include_log_monitor": False}
@@ -31,9 +30,9 @@ def join(ray: Any, address: str, quiet: Mapping[str, Any]) -> None:
     if not _other_versions(ray):
         return
     ray.shutdown()
-    with TemporaryDirectory(prefix="winnow-") as folder:
+    with temporary_folder() as folder:
         # Ray unpacks an archive on each machine; for a wheel it would need pip and the network there.
-        shipped = {"working_dir": str(write_wheel(Path(folder), ".zip"))}
+        shipped = {"working_dir": str(write_wheel(folder, ".zip"))}
         _init(ray, address, {**quiet, "runtime_env": shipped})
     if wrong := _other_versions(ray):
         ray.shutdown()
