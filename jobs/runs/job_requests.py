@@ -150,7 +150,7 @@ def clear(job: JobHandle) -> None:
 
 
 def hand_to_queue(job: JobHandle, data: Mapping[str, Any], number: int) -> JobState:
-    """Give a job that no process runs, and that was not queued, to the gateways; `data` are what it was asked for.
+    """Give a job that no process runs, and that was not queued, to the gateways; `data` has its options.
 
     Raises `JobStateError` where it is no longer as it was at record `number`.
     """

@@ -22,7 +22,7 @@ class Event:
 
 
 class EventRing:
-    """The newest events; belongs to the event loop. Ids name the server's start, since numbers begin anew with it."""
+    """The newest events; belongs to the event loop. Ids name the server's start, since numbers begin at 1 with it."""
 
     def __init__(self, kept: int = KEPT) -> None:
         self.boot = secrets.token_hex(4)
