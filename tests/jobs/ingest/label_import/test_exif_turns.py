@@ -17,7 +17,6 @@ from PIL import Image
 from jobs.engine.ray_engine import Engine
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
-from tests.environments import interpreter
 from tests.helpers import go, problems, said, winnow
 from transforms.frames.image import read_header
 from transforms.frames.orientation import turned
@@ -369,15 +368,6 @@ if write == "yolo_ultralytics":
     dataset.transform("random_split", splits=[("train", 0.5), ("val", 0.5)], seed=1)
 dataset.export(out, write, save_media=True)
 """
-
-
-@pytest.fixture(scope="module")
-def datumaro() -> Path:
-    """Return the interpreter of an environment with Datumaro, which requires an older Arrow than ours."""
-    try:
-        return interpreter("datumaro", "sync", "--require-hashes", "tests/requirements-datumaro.txt")
-    except FileNotFoundError as error:
-        pytest.skip(f"no uv to install Datumaro with: {error}")
 
 
 @pytest.mark.process
