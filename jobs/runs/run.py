@@ -15,6 +15,7 @@ from jobs.core.memory import release_memory
 from jobs.core.naming import MEASURE, new_job_id
 from jobs.core.os_errors import as_problem
 from jobs.core.stage import Stage
+from jobs.engine import session_folders
 from jobs.engine.credential_forwarding import forwarded_credentials
 from jobs.engine.lazy_engine import LazyEngine
 from jobs.ingest import catalogue
@@ -69,6 +70,8 @@ def run(
         stages=prepared.stages,
         parent=request.replay.parent if request.replay else None,
     )
+    # Most runs start no cluster that would do so.
+    session_folders.clear()
     claim = JobClaim.take(prepared.store.root, record.job_id, listener, request.as_data(), claimed)
     claim.pause_later(step, request.one_stage)
     journal = Journal.of(prepared.store.root, record.job_id)
@@ -79,8 +82,13 @@ def run(
             if n := min(n_new_frames(prepared), prepared.n_frames if request.limit is None else request.limit):
                 engine.begin(n, has_models=any(stage.kind == "model" for stage in prepared.stages))
             engine.meanwhile = claim.check
-            _begin(record, prepared.store, reporter)
-            _Execution(prepared, record, reporter, engine, claim).execute()
+            try:
+                _begin(record, prepared.store, reporter)
+                _Execution(prepared, record, reporter, engine, claim).execute()
+            except BaseException as error:
+                # Ray may end this process while it is left; others wait for what is on record.
+                _record_end(error, record, prepared.store, claim, listener.interrupted)
+                raise
         if release is not None:
             reporter.released(release(record))
         said = {"error": record.shortcoming} if request.strict and record.shortcoming else {}
@@ -102,38 +110,49 @@ def _begin(record: RunRecord, store: Store, reporter: RunReporter) -> None:
     reporter.started(record)
 
 
-def _end(error: BaseException, record: RunRecord, store: Store, claim: JobClaim, interrupted: bool) -> None:
-    """Record how a run ended early, in its job log first; raise what its caller should know."""
-    if record.state == "done":
-        # It was interrupted while it was leaving.
-        claim.release("done")
-        raise error
+def _record_end(error: BaseException, record: RunRecord, store: Store, claim: JobClaim, interrupted: bool) -> None:
+    """Record how a run ended early, in its job log first, unless that is on record or the workspace was deleted."""
+    if record.state != "running":
+        return
+    record.ended_ns = time.time_ns()
     if _is_deleted(store):
         # What is left of the run must not bring the folder back.
-        record.state, record.error, record.ended_ns = "failed", "its workspace was deleted", time.time_ns()
-        raise RunFailedError(
-            f"workspace {store.root} was deleted while the run was in progress; run again to recompute everything"
-        ) from error
+        record.state, record.error = "failed", "its workspace was deleted"
+        return
     interrupted = interrupted or isinstance(error, KeyboardInterrupt)
     state: JobStateName = error.state if isinstance(error, RunStopped) else "paused" if interrupted else "failed"
-    lost = isinstance(error, OSError) and not isinstance(error, BrokenPipeError)
-    said = as_problem(error, f"workspace {store.root}") if isinstance(error, OSError) else one_line(error)
-    record.error = (said or type(error).__name__) if state == "failed" else None
-    record.ended_ns = time.time_ns()
+    record.error = (_problem(error, store) or type(error).__name__) if state == "failed" else None
     record.state = state
     # The disk that stopped the run may not take this record either; the next run closes it.
     with suppress(Exception):
         record.state = claim.release(state, {"error": record.error} if record.error else None)
         record.save(store)
+
+
+def _end(error: BaseException, record: RunRecord, store: Store, claim: JobClaim, interrupted: bool) -> None:
+    """Record how a run ended early, if that is not on record; raise what its caller should know."""
+    if record.state == "done":
+        # It was interrupted while it was leaving.
+        claim.release("done")
+        raise error
+    _record_end(error, record, store, claim, interrupted)
+    if _is_deleted(store):
+        raise RunFailedError(
+            f"workspace {store.root} was deleted while the run was in progress; run again to recompute everything"
+        ) from error
     if isinstance(error, RunStopped):
         return
-    if interrupted:
+    if interrupted or isinstance(error, KeyboardInterrupt):
         raise KeyboardInterrupt from error
-    if lost:
-        raise RunFailedError(said) from error
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        raise RunFailedError(_problem(error, store)) from error
     if isinstance(error, ConflictError):
         raise RunFailedError(f"{error}; run again when the other runs are done") from error
     raise error
+
+
+def _problem(error: BaseException, store: Store) -> str:
+    return as_problem(error, f"workspace {store.root}") if isinstance(error, OSError) else one_line(error)
 
 
 def _is_deleted(store: Store) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -15,6 +16,7 @@ from jobs.demo import compare
 from jobs.engine import lazy_engine
 from jobs.engine.ray_engine import Engine
 from jobs.ingest.catalogue import IngestOverrides
+from jobs.records.job_log import JobLog, jobs_of
 from jobs.records.run_events import SilentListener
 from jobs.runs.prepare import RunRequest
 from jobs.runs.run import run
@@ -284,3 +286,25 @@ def test_an_interrupt_that_comes_out_as_another_error_is_still_one(workspace: Wo
         run(RunRequest(workspace, [str(cam)], load()), Interrupted())
     (record,) = View.of(workspace).lazy("runs").collect().to_dicts()
     assert (record["state"], record["error"]) == ("paused", None)
+
+
+def test_how_a_run_ended_is_on_record_before_it_leaves_the_engine_which_may_end_its_process(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Cancelled(SilentListener):
+        def on_job_claimed(self, job_id: str) -> None:
+            JobLog(workspace.root, job_id).add("cancel")
+
+    leave = lazy_engine.LazyEngine.__exit__
+    on_record = []
+
+    def leave_and_note(engine: lazy_engine.LazyEngine, *error: Any) -> None:
+        (job_id,) = jobs_of(workspace.root)
+        state = JobLog(workspace.root, job_id).state()
+        on_record.append((state and state.state, rows(workspace, schemas.RUNS)["state"].to_list()))
+        leave(engine, *error)
+
+    monkeypatch.setattr(lazy_engine.LazyEngine, "__exit__", leave_and_note)
+    cam = write_noise_stream(tmp_path / "cam", range(3))
+    assert run(RunRequest(workspace, [str(cam)], load()), Cancelled()).state == "cancelled"
+    assert on_record == [("cancelled", ["cancelled"])]

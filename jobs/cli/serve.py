@@ -1,0 +1,106 @@
+"""`winnow serve`: pages and an API in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobs.cli.options import WorkspaceOption
+
+if TYPE_CHECKING:
+    from jobs.web.serve import Address
+    from jobs.web.settings import Settings
+
+RootOption = Annotated[
+    Path | None,
+    typer.Option("--root", help="Folder of workspaces, each a project, instead of a single one.", metavar="DIR"),
+]
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        help="Keep accounts in PostgreSQL, as in postgresql+psycopg://winnow@localhost/winnow.",
+        metavar="URL",
+        show_default="SQLite below what is served",
+        envvar="WINNOW_DATABASE",
+    ),
+]
+
+
+def settings_of(workspace: str | None, root: Path | None, database: str | None = None) -> Settings:
+    """Return the settings of a server of a workspace, or of a folder of them; for commands about its accounts."""
+    from jobs.core.optional_packages import require
+    from jobs.storage.workspace import DEFAULT
+
+    require("serve", "fastapi", "uvicorn", "sqlalchemy", "alembic", "argon2")
+    from jobs.web.settings import Settings
+
+    return Settings(None if root else workspace or DEFAULT, root.absolute() if root else None, database=database)
+
+
+def serve(
+    workspace: WorkspaceOption = None,
+    root: RootOption = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to listen at; 0 takes a free one.")
+    ] = 8080,
+    public_url: Annotated[
+        str | None,
+        typer.Option("--public-url", help="Address that people use, where a proxy is in between.", metavar="URL"),
+    ] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option("--trusted-proxy", help="Proxy whose X-Forwarded headers are believed.", metavar="CIDR"),
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option("--tls-cert", help="Certificate, PEM.", metavar="FILE")] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM.", metavar="FILE")] = None,
+    insecure_http: Annotated[
+        bool, typer.Option("--insecure-http", help="Serve other machines without TLS all the same.")
+    ] = False,
+    database: DatabaseOption = None,
+    no_pages: Annotated[bool, typer.Option("--no-pages", help="Serve the API alone.")] = False,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open a browser that is signed in.")] = False,
+    address: Annotated[
+        bool, typer.Option("--address", help="Print a new one-time address of the server that runs, and end.")
+    ] = False,
+) -> None:
+    """Serve a workspace, or a folder of them, to browsers and programs.
+
+    On this machine alone by default, where a one-time address signs you in. Others need accounts (`winnow user add`)
+    and HTTPS. Ctrl-C stops it; jobs are not affected.
+
+    Example: winnow serve --open
+    """
+    from dataclasses import replace
+
+    settings = replace(
+        settings_of(workspace, root, database),
+        host=host,
+        port=port,
+        public_url=public_url,
+        trusted_proxy=tuple(trusted_proxy or ()),
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        insecure_http=insecure_http,
+        has_pages=not no_pages,
+    )
+    from jobs.web.serve import new_entrance
+    from jobs.web.serve import serve as run
+
+    if address:
+        typer.echo(new_entrance(settings))
+        return
+
+    def announce(found: Address) -> None:
+        typer.echo(f"serving at {found.url}; Ctrl-C stops it")
+        if found.entrance is not None:
+            typer.echo(f"sign in within a minute, once: {found.entrance}")
+        if open_browser and found.entrance is not None:
+            import webbrowser
+
+            webbrowser.open(found.entrance)
+
+    run(settings, announce)

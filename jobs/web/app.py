@@ -1,0 +1,81 @@
+"""The application: routes behind one check of who may use them, errors as problems, pages if they are built."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute
+
+from jobs.accounts.database import Database
+from jobs.storage.locks import Lock
+from jobs.web.guard import Guard
+from jobs.web.hashing import Hashing
+from jobs.web.identity import authorise
+from jobs.web.pages import API, add_pages
+from jobs.web.problems import add_handlers
+from jobs.web.projects import Projects
+from jobs.web.routes import accounts, health, projects, session
+from jobs.web.rules import RULES
+from jobs.web.settings import Settings
+from jobs.web.version import version
+
+ROUTERS: Sequence[APIRouter] = (health.router, session.router, accounts.router, projects.router)
+
+
+def create_app(
+    settings: Settings,
+    database: Database,
+    port: int,
+    lock: Lock | None = None,
+    on_start: Callable[[], None] | None = None,
+) -> FastAPI:
+    """Return the application for a server at a port. Raises `LookupError` for a route that no rule covers."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if on_start is not None:
+            on_start()
+        yield
+        app.state.hashing.close()
+
+    app = FastAPI(
+        title="Winnow",
+        version=version(),
+        openapi_url=f"{API}/openapi.json",
+        # Pages of descriptions would load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        # Addresses mean one thing each.
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.state.settings = settings
+    app.state.database = database
+    app.state.projects = Projects(settings)
+    app.state.hashing = Hashing()
+    app.state.lock = lock
+    for router in ROUTERS:
+        app.include_router(router, prefix=API, dependencies=[Depends(authorise)])
+    _apply_rules(app)
+    add_handlers(app)
+    if settings.has_pages:
+        add_pages(app)
+    app.add_middleware(Guard, origins=settings.origins(port))
+    return app
+
+
+def _apply_rules(app: FastAPI) -> None:
+    """Describe in the API's own document who may use what, and raise `LookupError` where nobody said so."""
+    routes = [route for route in app.routes if isinstance(route, APIRoute)]
+    if unruled := sorted(route.name for route in routes if route.name not in RULES):
+        raise LookupError(f"routes without a rule in jobs/web/rules.py: {', '.join(unruled)}")
+    for route in routes:
+        rule = RULES[route.name]
+        extra: dict[str, Any] = {"x-winnow-role": rule.needs}
+        if rule.scope is not None:
+            extra["x-winnow-scope"] = rule.scope
+        route.openapi_extra = {**(route.openapi_extra or {}), **extra}

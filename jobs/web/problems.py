@@ -1,0 +1,123 @@
+"""Errors as `application/problem+json` (RFC 9457), with the lines that the command line prints."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from jobs.accounts.errors import (
+    AccountConflictError,
+    DatabaseFullError,
+    NotSignedInError,
+    TooManyTriesError,
+    UnknownAccountError,
+)
+from jobs.core.errors import BrokenTableError, UserError, one_line
+from jobs.core.os_errors import as_problem, damage_in
+
+MEDIA_TYPE = "application/problem+json"
+
+_FAILED = 1
+_WRONG = 2
+_MOST_FOUND = 60
+_LOG = logging.getLogger("winnow.web")
+
+
+class ForbiddenError(UserError):
+    """Somebody may see a thing but not do this with it."""
+
+
+class MissingError(UserError):
+    """There is no such thing, or none that this person may see."""
+
+
+class GoneError(UserError):
+    """It was there and is not any more: ask for a new one."""
+
+
+class StateConflictError(UserError):
+    """The thing is in a state that does not allow this."""
+
+
+_STATUS: tuple[tuple[type[UserError], int], ...] = (
+    (NotSignedInError, 401),
+    (ForbiddenError, 403),
+    (MissingError, 404),
+    (UnknownAccountError, 404),
+    (AccountConflictError, 409),
+    (StateConflictError, 409),
+    (GoneError, 410),
+    (TooManyTriesError, 429),
+    (DatabaseFullError, 507),
+    (BrokenTableError, 503),
+)
+
+
+def problem(
+    status: int, lines: Iterable[str], code: int = _WRONG, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return an error as a response; `code` is the exit code that the command line has for it."""
+    content = {
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "lines": [one_line(line) for line in lines],
+    }
+    return JSONResponse(content, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Have an application answer every error as a problem; none of its answers has a traceback."""
+
+    @app.exception_handler(UserError)
+    async def _of_user(_: Request, error: UserError) -> Response:
+        status = next((status for kind, status in _STATUS if isinstance(error, kind)), 400)
+        headers = {"Retry-After": str(max(1, round(error.wait_s)))} if isinstance(error, TooManyTriesError) else None
+        return problem(status, error.problems, error.exit_code, headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def _of_request(_: Request, error: RequestValidationError) -> Response:
+        return problem(422, [_explain(found) for found in error.errors()])
+
+    @app.exception_handler(HTTPException)
+    async def _of_http(_: Request, error: HTTPException) -> Response:
+        return problem(error.status_code, [str(error.detail)], headers=error.headers)
+
+    @app.exception_handler(OSError)
+    async def _of_system(request: Request, error: OSError) -> Response:
+        _log(request, error)
+        return problem(503, [as_problem(error)], _FAILED)
+
+    @app.exception_handler(Exception)
+    async def _of_us(request: Request, error: Exception) -> Response:
+        if damage := damage_in(error):
+            return problem(503, [damage], _FAILED)
+        _log(request, error)
+        return problem(500, ["the server failed at this; its log says how"], _FAILED)
+
+
+def _log(request: Request, error: Exception) -> None:
+    """Log an error with its traceback, without what the request held: it may have had a password in it."""
+    where = traceback.format_tb(error.__traceback__)
+    _LOG.error("%s %s: %s\n%s", request.method, request.url.path, type(error).__name__, "".join(where))
+
+
+def _explain(error: Any) -> str:
+    """Return one error of pydantic as a line: the field, what was expected and what was found."""
+    place = ".".join(str(part) for part in error["loc"] if part not in {"body", "query", "path"}) or "body"
+    if error["type"] == "missing":
+        return f"{place}: required"
+    if error["type"] == "extra_forbidden":
+        return f"{place}: unknown field"
+    found = error.get("input")
+    # What somebody typed into a field for a password is not repeated.
+    shown = "" if "password" in place or not isinstance(found, (str, int, float, bool)) else f", found {found!r}"
+    return f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}{shown[:_MOST_FOUND]}"

@@ -1,0 +1,56 @@
+"""Who may use which route: one table. A server with a route that is not in it does not start.
+
+A role in a project includes lower ones, and admins of the server have all of them. A key reaches a route where it has
+the scope, and its owner the role; routes without a scope are for people in browsers alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jobs.accounts.roles import Role, Scope
+
+Needs = Literal["nobody", "person", "server-admin"] | Role
+"""`nobody`: no account; `person`: any account; `server-admin`: an admin of the server; else a role in the project."""
+
+
+@dataclass(frozen=True)
+class RouteRule:
+    """Who may use a route, and the scope of keys that reach it (None for none)."""
+
+    needs: Needs
+    scope: Scope | None = None
+
+
+RULES: dict[str, RouteRule] = {
+    "health": RouteRule("nobody", "read"),
+    "ready": RouteRule("nobody", "read"),
+    "openapi": RouteRule("nobody", "read"),
+    "sign_in": RouteRule("nobody"),
+    "enter": RouteRule("nobody"),
+    "check_invitation": RouteRule("nobody"),
+    "accept_invitation": RouteRule("nobody"),
+    "metrics": RouteRule("server-admin", "metrics"),
+    "sign_out": RouteRule("person"),
+    "me": RouteRule("person", "read"),
+    "change_me": RouteRule("person"),
+    "list_sessions": RouteRule("person"),
+    "end_session": RouteRule("person"),
+    "list_keys": RouteRule("person", "admin"),
+    "add_key": RouteRule("person"),
+    "revoke_key": RouteRule("person", "admin"),
+    "list_users": RouteRule("server-admin", "admin"),
+    "add_user": RouteRule("server-admin", "admin"),
+    "change_user": RouteRule("server-admin", "admin"),
+    "reset_user": RouteRule("server-admin"),
+    "list_invitations": RouteRule("server-admin", "admin"),
+    "add_invitation": RouteRule("server-admin"),
+    "revoke_invitation": RouteRule("server-admin", "admin"),
+    "list_audit": RouteRule("server-admin", "admin"),
+    "list_projects": RouteRule("person", "read"),
+    "add_project": RouteRule("server-admin", "admin"),
+    "list_members": RouteRule("admin", "admin"),
+    "put_member": RouteRule("admin", "admin"),
+    "remove_member": RouteRule("admin", "admin"),
+}

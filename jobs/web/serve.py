@@ -1,0 +1,183 @@
+"""Starting and stopping a server: its lock, its accounts, its socket, and the address that signs this machine in."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from jobs.accounts import invitations, people
+from jobs.accounts.audit import Actor
+from jobs.accounts.database import Database, engine_of
+from jobs.accounts.migrate import bring_up_to_date
+from jobs.core.errors import UserError
+from jobs.core.processes import process_identity
+from jobs.storage import paths
+from jobs.storage.locks import lock_at, lock_holder
+from jobs.storage.paths import Place
+from jobs.storage.workspace import Workspace
+from jobs.web.app import create_app
+from jobs.web.settings import FOLDER, Settings
+from jobs.web.version import STATIC
+
+_STOP_S = 2
+_BACKLOG = 256
+_TERMINAL = Actor("terminal")
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server answers; `entrance` is the one-time address for a browser on this machine, None for others."""
+
+    url: str
+    entrance: str | None
+
+
+def database_of(settings: Settings) -> Database:
+    """Open the accounts of a server, which need not run, and bring their tables up to date.
+
+    Raises `UserError` where they cannot be opened, or were written by a newer version.
+    """
+    database = Database(engine_of(settings.database or f"sqlite:///{_folder(settings) / 'accounts.sqlite'}"))
+    try:
+        bring_up_to_date(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def serve(settings: Settings, announce: Callable[[Address], None]) -> None:
+    """Serve until a signal says stop; `announce` is called once, when requests are answered.
+
+    Raises `UserError` before anything is opened for options that are wrong, pages that are not built, a port in use, an
+    address that others reach without any account, and where another server serves the same.
+    """
+    settings.check()
+    if settings.has_pages and not (STATIC / "index.html").is_file():
+        raise UserError("the pages are not built: run `make ui`, or serve the API alone with --no-pages")
+    place = _checked_place(settings)
+    database = database_of(settings)
+    lock = lock_at(place / FOLDER / "server.lock")
+    try:
+        if not lock.take({"process": process_identity(), "since_ns": time.time_ns()}):
+            raise UserError(_already_served(place))
+        try:
+            if not settings.is_loopback:
+                _require_account(database)
+            with _listening(settings) as listener:
+                port: int = listener.getsockname()[1]
+                url = settings.address(port)
+                lock.describe({"process": process_identity(), "since_ns": time.time_ns(), "url": url})
+
+                def begun() -> None:
+                    announce(Address(url, _entrance(settings, database, url)))
+
+                _run(settings, create_app(settings, database, port, lock, begun), listener)
+        finally:
+            lock.release()
+    finally:
+        database.close()
+
+
+def new_entrance(settings: Settings) -> str:
+    """Return a one-time address of a server that runs. Raises `UserError` where none does, or others can reach it."""
+    place = _checked_place(settings)
+    holder = lock_holder(place / FOLDER / "server.lock")
+    if not holder or "url" not in holder:
+        raise UserError(f"no server serves {place}; `winnow serve` starts one")
+    database = database_of(settings)
+    try:
+        token = database.write(lambda c: invitations.entrance(c, _TERMINAL))
+    finally:
+        database.close()
+    return f"{holder['url']}/enter#{token}"
+
+
+def _entrance(settings: Settings, database: Database, url: str) -> str | None:
+    if not settings.is_loopback or settings.public_url:
+        return None
+    return f"{url}/enter#{database.write(lambda c: invitations.entrance(c, _TERMINAL))}"
+
+
+def _require_account(database: Database) -> None:
+    with database.read() as connection:
+        if not people.anybody_has_a_password(connection):
+            raise UserError(
+                "others would reach a server that nobody can sign in to: make an account first, as in "
+                "`winnow user add jane --admin`"
+            )
+
+
+def _checked_place(settings: Settings) -> Place:
+    """Return the place of what is served. Raises `UserError` where it is not there."""
+    if settings.root is not None:
+        if not settings.root.is_dir():
+            raise UserError(f"--root: expected a folder of workspaces, found none at {settings.root}")
+        return paths.absolute(str(settings.root))
+    return Workspace.at(settings.workspace).require().root
+
+
+def _folder(settings: Settings) -> Path:
+    """Return the folder of the accounts: below what is served, or of this machine where that is in a bucket."""
+    place = _checked_place(settings)
+    folder = place.on_disk()
+    if folder is not None:
+        return Path(folder) / FOLDER
+    import hashlib
+
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(state) / "winnow" / hashlib.sha256(str(place).encode()).hexdigest()[:16]
+
+
+def _already_served(place: Place) -> str:
+    holder = lock_holder(place / FOLDER / "server.lock") or {}
+    process: Any = holder.get("process") or {}
+    where = f" at {holder['url']}" if holder.get("url") else ""
+    return (
+        f"process {process.get('pid', '?')} on {process.get('host', '?')} serves {place} already{where}; "
+        "`winnow serve --address` prints an address that signs you in there"
+    )
+
+
+def _listening(settings: Settings) -> socket.socket:
+    """Return a socket that listens. Raises `UserError` for an address that cannot be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise UserError(
+            f"--host {settings.host} --port {settings.port}: {error.strerror or error}; --port 0 takes any free port"
+        ) from error
+    return listener
+
+
+def _run(settings: Settings, app: Any, listener: socket.socket) -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    config = uvicorn.Config(
+        app,
+        # Tokens may be in no log; errors are logged by the application.
+        access_log=False,
+        log_config=None,
+        lifespan="on",
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+        proxy_headers=bool(settings.trusted_proxy),
+        forwarded_allow_ips=list(settings.trusted_proxy) or None,
+        server_header=False,
+        timeout_graceful_shutdown=_STOP_S,
+        h11_max_incomplete_event_size=1 << 16,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
