@@ -223,7 +223,7 @@ def _basis(frames: pl.DataFrame, request: SelectRequest) -> CompareBy | None:
     if frames["layout"].null_count():
         blind = sorted(frames.filter(pl.col("layout").is_null())["stream_id"].unique().to_list())
         raise UserError(
-            f"--strategy {request.strategy}: frames of {', '.join(blind)} have no layouts to compare them by; run these "
+            f"--strategy {request.strategy}: frames of {', '.join(blind)} have no layouts to compare; run these "
             "streams with the stage fingerprints (--add-stage fingerprints), or choose with --strategy uniform"
         )
     return "layout"
