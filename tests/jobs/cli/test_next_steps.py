@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def steps(output: str) -> list[list[str]]:
 
 @pytest.mark.usefixtures("engine")
 def test_every_next_step_can_be_pasted_where_it_was_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(next_steps.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     (tmp_path / "a b").mkdir()
     monkeypatch.chdir(tmp_path / "a b")
     cam = write_noise_stream(tmp_path / "cam", range(8))
@@ -69,7 +70,7 @@ def test_a_name_that_is_suggested_for_a_release_is_free(tmp_path: Path, monkeypa
 
 
 def test_the_program_is_named_so_that_the_shell_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(next_steps.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "env/bin/winnow")])
     monkeypatch.chdir(tmp_path)
     assert next_steps.program() == "env/bin/winnow"
