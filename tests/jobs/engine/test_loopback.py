@@ -80,7 +80,7 @@ def test_no_agent_answers_without_the_token(own: tuple[int, str, Path]) -> None:
         try:
             with urllib.request.urlopen(f"http://{each.host}:{each.port}/api/job_agent/jobs/", timeout=5) as answer:
                 # Figures for Prometheus, which are all that a port of its own has, with any path.
-                    assert answer.read().startswith(b"# HELP ")
+                assert answer.read().startswith(b"# HELP ")
         except urllib.error.HTTPError as error:
             answers.append(error.code)
         except (OSError, http.client.HTTPException):
