@@ -144,6 +144,8 @@ def accept(
     if found.kind == "reset":
         assert found.user_id is not None
         person = people.by_id(connection, found.user_id)
+        if person.disabled:
+            raise NotSignedInError(_OVER)
         people.set_password(connection, Actor(person.name, person.user_id, address), person.user_id, password_hash)
         return person
     inviter = Actor(found.created_by, None, address)

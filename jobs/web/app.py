@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
+from jobs.accounts import passwords
 from jobs.accounts.database import Database
 from jobs.storage.locks import Lock
 from jobs.web.guard import Guard
@@ -36,9 +38,12 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # The first name that nobody has takes no longer than others.
+        decoy = asyncio.get_running_loop().create_task(app.state.hashing.run(passwords.decoy))
         if on_start is not None:
             on_start()
         yield
+        decoy.cancel()
         app.state.hashing.close()
 
     app = FastAPI(

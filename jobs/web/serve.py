@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
+import resource
+import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +30,12 @@ from jobs.storage.locks import lock_at, lock_holder
 from jobs.storage.paths import Place
 from jobs.storage.workspace import Workspace
 from jobs.web.app import create_app
+from jobs.web.connection import Connection
 from jobs.web.settings import FOLDER, Settings
 from jobs.web.version import STATIC
 
-_STOP_S = 2
+_STOP_S = 1
+_OPEN = 8192
 _BACKLOG = 256
 _TERMINAL = Actor("terminal")
 
@@ -71,12 +78,13 @@ def serve(settings: Settings, announce: Callable[[Address], None]) -> None:
         if not lock.take({"process": process_identity(), "since_ns": time.time_ns()}):
             raise UserError(_already_served(place))
         try:
-            if not settings.is_loopback:
+            if not settings.is_private:
                 _require_account(database)
             with _listening(settings) as listener:
                 port: int = listener.getsockname()[1]
                 url = settings.address(port)
-                lock.describe({"process": process_identity(), "since_ns": time.time_ns(), "url": url})
+                about = {"process": process_identity(), "since_ns": time.time_ns(), "url": url}
+                lock.describe({**about, "is_private": settings.is_private})
 
                 def begun() -> None:
                     announce(Address(url, _entrance(settings, database, url)))
@@ -94,6 +102,8 @@ def new_entrance(settings: Settings) -> str:
     holder = lock_holder(place / FOLDER / "server.lock")
     if not holder or "url" not in holder:
         raise UserError(f"no server serves {place}; `winnow serve` starts one")
+    if not holder.get("is_private"):
+        raise UserError(f"others can reach {holder['url']}: sign in there with a name and a password")
     database = database_of(settings)
     try:
         token = database.write(lambda c: invitations.entrance(c, _TERMINAL))
@@ -103,7 +113,7 @@ def new_entrance(settings: Settings) -> str:
 
 
 def _entrance(settings: Settings, database: Database, url: str) -> str | None:
-    if not settings.is_loopback or settings.public_url:
+    if not settings.is_private:
         return None
     return f"{url}/enter#{database.write(lambda c: invitations.entrance(c, _TERMINAL))}"
 
@@ -165,7 +175,13 @@ def _listening(settings: Settings) -> socket.socket:
 
 
 def _run(settings: Settings, app: Any, listener: socket.socket) -> None:
+    _allow_connections()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    server_of(settings, app).run(sockets=[listener])
+
+
+def server_of(settings: Settings, app: Any) -> uvicorn.Server:
+    """Return the server of an application, which runs until its `should_exit` is set or a signal comes."""
     config = uvicorn.Config(
         app,
         # Tokens may be in no log; errors are logged by the application.
@@ -175,9 +191,37 @@ def _run(settings: Settings, app: Any, listener: socket.socket) -> None:
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
         proxy_headers=bool(settings.trusted_proxy),
-        forwarded_allow_ips=list(settings.trusted_proxy) or None,
+        forwarded_allow_ips=[str(ipaddress.ip_network(n, strict=False)) for n in settings.trusted_proxy] or None,
         server_header=False,
         timeout_graceful_shutdown=_STOP_S,
+        # One parser, and a strict one, whichever other ones are installed; nothing here speaks by WebSocket.
+        http=Connection,
+        ws="none",
         h11_max_incomplete_event_size=1 << 16,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    return _Server(config)
+
+
+class _Server(uvicorn.Server):
+    """A server that returns when a signal ended it, so that its lock and its accounts are closed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at signals, and do not raise them again afterwards."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _allow_connections() -> None:
+    """Raise the number of files that may be open, of which each connection is one, as far as the system allows."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN if most == resource.RLIM_INFINITY else min(most, _OPEN)
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
