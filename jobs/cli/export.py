@@ -185,6 +185,11 @@ def export(
             console.print(f"{n:,} objects {_LOSSES[what]}")
     if manifest.get("classes", {}).get("objects_left_out"):
         console.print(f"{manifest['classes']['objects_left_out']:,} objects of other classes are left out")
+    if n := manifest["exif"]["turned"] if manifest["media"] == "link" else 0:
+        console.print(
+            f"{n:,} linked images are turned by EXIF: readers that ignore it see other pixels than the boxes are of; "
+            "--media copy writes them as displayed"
+        )
     if report := manifest.get("split_report"):
         print_split_report(report)
     if not total:
