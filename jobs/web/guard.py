@@ -40,7 +40,7 @@ _HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-# What is said to one person is kept by no cache, unless a route says otherwise.
+# What one person gets is kept by no cache, unless a route says otherwise.
 _NO_STORE = (b"cache-control", b"no-store")
 # Two of one kind could mean one thing to a proxy and another one here.
 _SINGLE = frozenset({b"host", b"origin", b"content-length", b"transfer-encoding", b"authorization", b"content-type"})

@@ -101,7 +101,7 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def of_failure(request: Request, error: Exception) -> Response:
-    """Log an error that nobody expected and return what is said of it: nothing that is in it."""
+    """Log an error that nobody expected and return a problem that repeats nothing of it."""
     if isinstance(error, OSError):
         _log(request, error)
         return problem(503, [as_problem(error)], _FAILED)
