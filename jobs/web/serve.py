@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -89,7 +90,9 @@ def serve(settings: Settings, announce: Callable[[Address], None]) -> None:
                 def begun() -> None:
                     announce(Address(url, _entrance(settings, database, url)))
 
-                _run(settings, create_app(settings, database, port, lock, begun), listener)
+                stopping = threading.Event()
+                app = create_app(settings, database, port, lock, begun, stopping)
+                _run(settings, app, listener, stopping)
         finally:
             lock.release()
     finally:
@@ -174,13 +177,13 @@ def _listening(settings: Settings) -> socket.socket:
     return listener
 
 
-def _run(settings: Settings, app: Any, listener: socket.socket) -> None:
+def _run(settings: Settings, app: Any, listener: socket.socket, stopping: threading.Event) -> None:
     _allow_connections()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
-    server_of(settings, app).run(sockets=[listener])
+    server_of(settings, app, stopping).run(sockets=[listener])
 
 
-def server_of(settings: Settings, app: Any) -> uvicorn.Server:
+def server_of(settings: Settings, app: Any, stopping: threading.Event) -> uvicorn.Server:
     """Return the server of an application, which runs until its `should_exit` is set or a signal comes."""
     config = uvicorn.Config(
         app,
@@ -199,15 +202,19 @@ def server_of(settings: Settings, app: Any) -> uvicorn.Server:
         ws="none",
         h11_max_incomplete_event_size=1 << 16,
     )
-    return _Server(config)
+    return _Server(config, stopping)
 
 
 class _Server(uvicorn.Server):
-    """A server that returns when a signal ended it, so that its lock and its accounts are closed."""
+    """Has streams of events end as soon as a signal says stop; otherwise it would wait for them."""
+
+    def __init__(self, config: uvicorn.Config, stopping: threading.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop at signals, and do not raise them again afterwards."""
+        """Stop at these signals, and be silent: the library would raise them once more after it has stopped."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -217,6 +224,13 @@ class _Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note that it is to stop."""
+        self._stopping.set()
+        # What is cut off by a second signal is no news.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        super().handle_exit(sig, frame)
 
 
 def _allow_connections() -> None:
