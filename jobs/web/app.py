@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
 from jobs.accounts import passwords
 from jobs.accounts.database import Database
@@ -74,9 +75,9 @@ def create_app(
     app.state.is_stopping = is_stopping or threading.Event()
     app.state.overviews = Overviews()
     app.state.journals = Journals()
+    _apply_rules([route for module in _ROUTES for route in module.router.routes])
     for module in _ROUTES:
         app.include_router(module.router, prefix=API, dependencies=[Depends(authorise)])
-    _apply_rules(app)
     add_handlers(app)
     if settings.has_pages:
         add_pages(app)
@@ -84,12 +85,12 @@ def create_app(
     return app
 
 
-def _apply_rules(app: FastAPI) -> None:
+def _apply_rules(routes: Iterable[BaseRoute]) -> None:
     """Describe in the API's own document who may use what, and raise `LookupError` where nobody said so."""
-    routes = [route for route in app.routes if isinstance(route, APIRoute)]
-    if unruled := sorted(route.name for route in routes if route.name not in RULES):
+    found = [route for route in routes if isinstance(route, APIRoute)]
+    if unruled := sorted(route.name for route in found if route.name not in RULES):
         raise LookupError(f"routes without a rule in jobs/web/rules.py: {', '.join(unruled)}")
-    for route in routes:
+    for route in found:
         rule = RULES[route.name]
         extra: dict[str, Any] = {"x-winnow-role": rule.needs}
         if rule.scope is not None:
