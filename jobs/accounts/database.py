@@ -206,14 +206,19 @@ class _Writer:
         try:
             with self._engine.begin() as connection:
                 for work, result in pieces:
+                    savepoint = connection.begin_nested()
                     try:
-                        with connection.begin_nested():
-                            answers.append((result, work(connection), None))
+                        answer = work(connection)
+                        savepoint.commit()
                     except OperationalError:
-                        # What the disk or the connection complains of concerns all of them.
+                        # What the disk or the connection complains of concerns all of them; SQLite may have undone
+                        # all of it already.
                         raise
                     except Exception as error:
+                        savepoint.rollback()
                         answers.append((result, None, error))
+                    else:
+                        answers.append((result, answer, None))
         except BaseException as error:
             for _, result in pieces:
                 result.set_exception(error)

@@ -11,6 +11,9 @@ LONGEST = 100
 RESERVED = frozenset({"local", "terminal", "?"})
 """What the audit and the terminal call themselves."""
 
+DEMO = "demo-"
+"""How names of accounts begin that are there to try a server."""
+
 # Letters of other scripts, and digits, that look like a Latin letter; the usual ones, after lower case.
 _LATIN = str.maketrans(
     "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501\u0261\u04bb\u051b\u051d\u043a"
@@ -32,6 +35,11 @@ def checked_name(name: str) -> str:
             f"jane or jane@example.org, found {name[:LONGEST]!r}"
         )
     return found
+
+
+def is_reserved(name: str) -> bool:
+    """Return whether a checked name is for accounts that the program makes alone."""
+    return name in RESERVED or name.startswith(DEMO)
 
 
 def skeleton(name: str) -> str:

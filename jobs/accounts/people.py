@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from jobs.accounts import audit, sessions
+from jobs.accounts import audit, names, sessions
 from jobs.accounts.audit import Actor
 from jobs.accounts.errors import AccountConflictError, UnknownAccountError
-from jobs.accounts.names import LONGEST, RESERVED, checked_name, skeleton
+from jobs.accounts.names import LONGEST, checked_name, skeleton
 from jobs.accounts.passwords import check_acceptable, hashed
 from jobs.accounts.tables import INVITATIONS, KEYS, MEMBERS, SESSIONS, USERS
 from jobs.accounts.tokens import new_id
@@ -45,12 +45,16 @@ def add(
     password_hash: str | None,
     display_name: str = "",
     is_admin: bool = False,
+    is_reserved: bool = False,
 ) -> Person:
-    """Make an account. Raises `UserError` for a name that cannot be one, `AccountConflictError` for one in use."""
+    """Make an account. Raises `UserError` for a name that cannot be one, `AccountConflictError` for one in use.
+
+    Names that are reserved are for the program itself, which says so by `is_reserved`.
+    """
     name = checked_name(name)
     shown = _display_name(display_name) or name
-    if name in RESERVED and password_hash is not None:
-        raise UserError(f"name: {name} is reserved for the terminal; expected another one")
+    if names.is_reserved(name) and not is_reserved:
+        raise UserError(f"name: {name} is reserved for accounts that winnow makes itself; expected another one")
     looks = skeleton(name)
     for other in connection.execute(select(USERS.c.name)).scalars():
         if other == name:
@@ -91,11 +95,8 @@ def _display_name(name: str) -> str:
 
 def everyone(connection: Connection) -> list[Person]:
     """Return all accounts by name, with when each was last seen."""
-    seen = dict(
-        connection.execute(select(SESSIONS.c.user_id, func.max(SESSIONS.c.seen_ns)).group_by(SESSIONS.c.user_id))
-        .tuples()
-        .all()
-    )
+    newest = select(SESSIONS.c.user_id, func.max(SESSIONS.c.seen_ns)).group_by(SESSIONS.c.user_id)
+    seen: dict[str, int] = {row[0]: row[1] for row in connection.execute(newest)}
     rows = connection.execute(select(USERS).order_by(USERS.c.name)).mappings()
     return [_person(row, seen.get(row["user_id"])) for row in rows]
 

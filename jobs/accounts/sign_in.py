@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from jobs.accounts import audit, passwords, people, sessions, throttle
 from jobs.accounts.audit import Actor
@@ -21,6 +21,10 @@ WRONG = "name or password: not right, or the account is disabled"
 _LONGEST = 100
 _DIGITS = 32
 _IPV6_BITS = 64
+
+_BY_NAME = select(USERS.c.user_id, USERS.c.password_hash).where(
+    USERS.c.name == bindparam("name"), USERS.c.disabled.is_(False), USERS.c.password_hash.is_not(None)
+)
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,10 @@ def begin(connection: Connection, name: str, address: str) -> Try:
     """Count a try and return it. Raises `TooManyTriesError` where it has to wait."""
     try:
         known = checked_name(name)
+        row = connection.execute(_BY_NAME, {"name": known}).first()
     except UserError:
-        known = name
+        known, row = name, None
     throttle.begin_try(connection, [_of_name(known), _of_address(address)])
-    query = select(USERS.c.user_id, USERS.c.password_hash).where(
-        USERS.c.name == known, USERS.c.disabled.is_(False), USERS.c.password_hash.is_not(None)
-    )
-    row = connection.execute(query).first()
     return Try(known, address, row[0] if row else None, row[1] if row else None)
 
 

@@ -45,6 +45,8 @@ _NO_STORE = (b"cache-control", b"no-store")
 # Two of one kind could mean one thing to a proxy and another one here.
 _SINGLE = frozenset({b"host", b"origin", b"content-length", b"transfer-encoding", b"authorization", b"content-type"})
 _DIGITS = 12
+# The parser's own limit is for heads that come in parts.
+_MOST_HEAD = 1 << 16
 _HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 
@@ -91,6 +93,8 @@ class Guard:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if any(count[name] > 1 for name in _SINGLE) or ("content-length" in headers and "transfer-encoding" in headers):
             return 400, "expected one Host, Origin, Authorization and Content-Type, and one length of the body"
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > _MOST_HEAD:
+            return 431, f"headers: expected at most {_MOST_HEAD:,} bytes"
         if headers.get("host", "").lower() not in self._hosts:
             return 421, "this server is not known under this name; --public-url says which one people use"
         length = headers.get("content-length", "0")

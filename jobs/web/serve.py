@@ -20,7 +20,7 @@ from typing import Any
 
 import uvicorn
 
-from jobs.accounts import invitations, people
+from jobs.accounts import demo_accounts, invitations, people
 from jobs.accounts.audit import Actor
 from jobs.accounts.database import Database, engine_of
 from jobs.accounts.migrate import bring_up_to_date
@@ -121,8 +121,21 @@ def _entrance(settings: Settings, database: Database, url: str) -> str | None:
     return f"{url}/enter#{database.write(lambda c: invitations.entrance(c, _TERMINAL))}"
 
 
+def require_private(settings: Settings) -> None:
+    """Raise `UserError` where a server runs that others reach."""
+    place = _checked_place(settings)
+    holder = lock_holder(place / FOLDER / "server.lock")
+    if holder and not holder.get("is_private"):
+        raise UserError(f"others reach the server of {place}: accounts to try it with are for this machine alone")
+
+
 def _require_account(database: Database) -> None:
     with database.read() as connection:
+        if demo := demo_accounts.enabled(connection):
+            raise UserError(
+                f"others would reach accounts that are there to try the server: `winnow user disable {demo[0]}`"
+                + (f", and {len(demo) - 1} more" if len(demo) > 1 else "")
+            )
         if not people.anybody_has_a_password(connection):
             raise UserError(
                 "others would reach a server that nobody can sign in to: make an account first, as in "

@@ -122,7 +122,7 @@ def test_the_right_password_clears_the_name_and_gives_its_address_nothing(databa
     token = _try(database, "Jane", PASSWORD)
     assert sessions.look_up(database, token) is not None
     with database.read() as connection:
-        left = dict(connection.execute(select(THROTTLE.c.bucket, THROTTLE.c.failures)).tuples().all())
+        left = {row[0]: row[1] for row in connection.execute(select(THROTTLE.c.bucket, THROTTLE.c.failures))}
     assert left == {"address:10.0.0.1": throttle.FREE - 1}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.jobs.accounts.conftest import KINDS
-from tests.jobs.web.site import Site, served
+from tests.jobs.web.served import Site, served
 from tests.postgresql import cluster, new_database
 
 

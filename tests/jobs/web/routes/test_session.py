@@ -16,7 +16,7 @@ from jobs.accounts import audit, invitations, keys, people
 from jobs.accounts.tables import SESSIONS
 from jobs.web.settings import Settings
 from tests.accounts import PASSWORD, TESTS, add_person
-from tests.jobs.web.site import API, Site, served
+from tests.jobs.web.served import API, Site, served
 
 _WRONG = ["name or password: not right, or the account is disabled"]
 

@@ -26,7 +26,7 @@ from jobs.storage.paths import place
 from jobs.web.serve import new_entrance
 from jobs.web.settings import Settings
 from tests.accounts import PASSWORD
-from tests.jobs.web.site import API, make_root
+from tests.jobs.web.served import API, make_root
 from tests.waiting import PATIENCE_S, ended
 
 pytestmark = pytest.mark.process

@@ -109,3 +109,34 @@ def _people(database: Database) -> dict[str, Person]:
 
     database.write(put)
     return made
+
+
+def raw(site: Site, *parts: bytes, wait_s: float = 30, ends: bool = False) -> bytes:
+    """Send bytes as they are and return all that comes back until the server closes or nothing more comes."""
+    with socket.create_connection(("127.0.0.1", site.port)) as client:
+        client.settimeout(wait_s)
+        try:
+            for part in parts:
+                client.sendall(part)
+            if ends:
+                client.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+        received = b""
+        try:
+            while more := client.recv(65536):
+                received += more
+        except TimeoutError:
+            return received + b"<no end>"
+        except ConnectionResetError:
+            # It was closed while something that nobody read was on its way.
+            pass
+        return received
+
+
+def head(site: Site, start: str, *lines: str) -> bytes:
+    return "\r\n".join([f"{start} HTTP/1.1", f"Host: 127.0.0.1:{site.port}", *lines, "", ""]).encode()
+
+
+def status_of(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])

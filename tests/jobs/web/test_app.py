@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.web.site import API, Site, served
+from tests.jobs.web.served import API, Site, served
 from tests.waiting import PATIENCE_S
 
 
