@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,15 +15,28 @@ from jobs.storage.locks import Lock
 from jobs.web.guard import Guard
 from jobs.web.hashing import Hashing
 from jobs.web.identity import authorise
+from jobs.web.media import Media
 from jobs.web.pages import API, add_pages
+from jobs.web.places import server_folder
 from jobs.web.problems import add_handlers
+from jobs.web.project_data import ProjectsData
 from jobs.web.projects import Projects
-from jobs.web.routes import accounts, health, projects, session
+from jobs.web.routes import accounts, health, media, overview, projects, session, streams
 from jobs.web.rules import RULES
 from jobs.web.settings import Settings
 from jobs.web.version import version
 
-ROUTERS: Sequence[APIRouter] = (health.router, session.router, accounts.router, projects.router)
+ROUTERS: Sequence[APIRouter] = (
+    health.router,
+    session.router,
+    accounts.router,
+    projects.router,
+    overview.router,
+    streams.router,
+    media.router,
+)
+
+_SWEEP_S = 60.0
 
 
 def create_app(
@@ -38,7 +52,10 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if on_start is not None:
             on_start()
+        sweeper = asyncio.create_task(_free_idle(app.state.data))
         yield
+        sweeper.cancel()
+        app.state.media.close()
         app.state.hashing.close()
 
     app = FastAPI(
@@ -57,6 +74,8 @@ def create_app(
     app.state.database = database
     app.state.projects = Projects(settings)
     app.state.hashing = Hashing()
+    app.state.data = ProjectsData(app.state.projects)
+    app.state.media = Media(server_folder(settings) / "images")
     app.state.lock = lock
     for router in ROUTERS:
         app.include_router(router, prefix=API, dependencies=[Depends(authorise)])
@@ -66,6 +85,13 @@ def create_app(
         add_pages(app)
     app.add_middleware(Guard, origins=settings.origins(port))
     return app
+
+
+async def _free_idle(data: ProjectsData) -> None:
+    """Free what nobody asks for, as long as the server runs."""
+    while True:
+        await asyncio.sleep(_SWEEP_S)
+        data.free_idle()
 
 
 def _apply_rules(app: FastAPI) -> None:

@@ -53,4 +53,11 @@ RULES: dict[str, RouteRule] = {
     "list_members": RouteRule("admin", "admin"),
     "put_member": RouteRule("admin", "admin"),
     "remove_member": RouteRule("admin", "admin"),
+    "overview": RouteRule("viewer", "read"),
+    "list_streams": RouteRule("viewer", "read"),
+    "timeline": RouteRule("viewer", "read"),
+    "list_frames": RouteRule("viewer", "read"),
+    "facets": RouteRule("viewer", "read"),
+    "frame": RouteRule("viewer", "read"),
+    "frame_image": RouteRule("viewer", "read"),
 }
