@@ -16,7 +16,7 @@ from tests.reference import ROOT, commands, described, explanations, pages
 
 _ROOMS = ("schemas", "transforms", "conf", "jobs")
 _MOST_LINES = 400
-_TEXTS = {".py", ".md", ".toml", ".yaml", ".j2", ".ipynb", ".txt", ""}
+_TEXTS = {".py", ".md", ".toml", ".yaml", ".j2", ".ipynb", ".txt", ".ts", ".svelte", ".mjs", ".css", ".json", ""}
 # What declares stages, or decides about them together; elsewhere a name of a stage is looked up, never compared.
 _BY_STAGE = {"SPECS", "by_name", "earlier", "keys", "outcomes", "stages", "surveys", "_stages", "_surveys"}
 _DECLARES_STAGES = {"conf/stages.py", "conf/stage_checks.py"}
@@ -26,6 +26,8 @@ _NO_STAGES = {
     ("jobs/cli/print_diff.py", "frames"): "a count among reasons",
     ("jobs/cli/watch.py", "frames"): "the head of a column",
 }
+# What npm records of where it found a package, unless it is configured not to.
+_ADDRESSES = re.compile(r'"resolved"|https?://registry[.\w-]*')
 _BY_SUBJECT = {
     "test_changed_files",
     "test_faults",
@@ -181,8 +183,10 @@ def _indexes() -> Iterator[str]:
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             if found := forbidden.search(line):
                 yield f"{name}:{number}: names {found[0]!r}"
-        if path.name in {"uv.lock", "package-lock.json"}:
+        if path.name == "uv.lock":
             yield f"{name}: lock files record index addresses; pins are in requirements-*.txt"
+        if path.name == "package-lock.json" and (found := _ADDRESSES.search(path.read_text(encoding="utf-8"))):
+            yield f"{name}: names {found[0]!r}; write it with the .npmrc next to it"
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing.process
 import re
 import subprocess
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -23,8 +24,13 @@ _ENGINE = "gcs_server"
 _HARMLESS = frozenset({"fc-list", "ldconfig", "uname", "lsb_release"})
 """What libraries ask of the system while they are imported."""
 
-KILLS = "kills"
-"""The group of the tests that end what others may rely on."""
+MACHINES = "machines"
+"""The group of the tests that share the cluster of two machines, which then is started once."""
+
+_SECONDS = {"slow": 10.0, "engine": 1.0, "process": 1.0}
+"""About how long a test with a mark takes, for the order only."""
+
+_SECONDS_OF_OTHERS = 0.05
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -37,10 +43,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(mark)
         if _starts(item):
             item.add_marker(pytest.mark.timeout(3 * PATIENCE_S))
-    weights: dict[str, int] = {}
+    weights: dict[str, float] = defaultdict(float)
     for item in items:
-        weights[_group(item)] = max(weights.get(_group(item), 0), _weight(item))
-    items.sort(key=lambda item: -weights[_group(item)])
+        weights[_group(item)] += _seconds(item)
+    # Those of a group one after the other, or its fixtures would be made for each part of it.
+    items.sort(key=lambda item: (-weights[_group(item)], _group(item)))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -69,10 +76,10 @@ def _group(item: pytest.Item) -> str:
     return group_of(item.path)
 
 
-def _weight(item: pytest.Item) -> int:
-    """Return how early a group with this test in it begins: clusters come first, what is over at once comes last."""
+def _seconds(item: pytest.Item) -> float:
+    """Return about how long a test takes."""
     marks = {mark.name for mark in item.iter_markers()}
-    return 4 * (_group(item) == "KILLS") + 2 * ("slow" in marks) + bool(marks & {"engine", "process"})
+    return max((seconds for mark, seconds in _SECONDS.items() if mark in marks), default=_SECONDS_OF_OTHERS)
 
 
 def _starts(item: pytest.Item) -> bool:

@@ -20,11 +20,11 @@ from jobs.storage.workspace import Workspace
 from tests import s3
 from tests.helpers import assert_one_live_row, assert_same_tables, go, scenery, winnow, write_pictures
 from tests.machines import Machines, without_ray
-from tests.marks import KILLS
+from tests.marks import MACHINES
 from tests.waiting import PATIENCE_S, ended, wait_until
 from transforms.io import object_store
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.xdist_group(KILLS)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.xdist_group(MACHINES)]
 
 PLACE = ("uri", "mtime_ns", "stat_id")
 SECRET = "not-to-be-seen-by-anybody-7f3a"

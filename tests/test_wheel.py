@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +26,7 @@ pytestmark = [
         reason="hatchling, which builds the wheel, is not installed",
     ),
 ]
+PAGES = "jobs/web/static/"
 IMPORTED = """
 import json, sys
 import winnow
@@ -80,12 +83,33 @@ def test_the_wheel_has_all_that_is_ours_and_nothing_else(wheel: Path) -> None:
         text=True,
         check=True,
     ).stdout.split()
-    assert {name for name in found if ".dist-info/" not in name} == {
-        name.removeprefix("jobs/python_api/") for name in tracked
+    assert {name for name in found if ".dist-info/" not in name and not name.startswith(PAGES)} == {
+        name.removeprefix("jobs/python_api/") for name in tracked if not name.startswith("jobs/web/ui/")
     }
     assert {f"{package}/py.typed" for package in ("conf", "jobs", "schemas", "transforms", "winnow")} <= found
     assert {"winnow/__init__.py", "conf/profiles/quality.yaml"} <= found
     assert any(name.startswith("jobs/analysis/templates/") for name in found)
+
+
+def test_the_wheel_has_the_pages_as_browsers_ask_for_them(wheel: Path) -> None:
+    with ZipFile(wheel) as archive:
+        pages = {name.removeprefix(PAGES): archive.read(name) for name in archive.namelist() if name.startswith(PAGES)}
+    index = pages["index.html"].decode()
+    asked = re.findall(r'(?:src|href)="/([^"]+)"', index)
+    assert [name for name in asked if name.endswith(".js")]
+    assert set(asked) <= set(pages)
+    for name, data in pages.items():
+        if name.endswith(".js"):
+            assert gzip.decompress(pages[f"{name}.gz"]) == data
+            assert re.fullmatch(r"assets/[\w.]+-[\w-]{8}\.js", name), "what never changes has its hash in its name"
+        assert not name.endswith((".map", ".ts", ".svelte"))
+        assert str(ROOT).encode() not in data
+    script = b"".join(data for name, data in pages.items() if name.endswith((".js", ".css", ".html")))
+    assert not re.search(rb"registry\.|sourceMappingURL", script)
+    sizes = json.loads(pages["build.json"])
+    first = [name for name in asked if name.endswith(".js")]
+    assert sum(len(pages[f"{name}.gz"]) for name in first) <= sizes["first"] <= 60 * 1024
+    assert sizes["all"] <= 350 * 1024
 
 
 def test_an_unpacked_wheel_is_imported_from_its_folder(wheel: Path, tmp_path: Path) -> None:
@@ -109,7 +133,8 @@ def test_the_command_starts_in_the_package(wheel: Path) -> None:
 
 def test_the_package_sent_to_a_cluster_has_the_files_of_the_wheel(wheel: Path, tmp_path: Path) -> None:
     sent = names(write_wheel(tmp_path))
-    assert {n for n in sent if ".dist-info/" not in n} == {n for n in names(wheel) if ".dist-info/" not in n}
+    expected = {n for n in names(wheel) if not n.startswith(PAGES)}
+    assert {n for n in sent if ".dist-info/" not in n} == {n for n in expected if ".dist-info/" not in n}
 
 
 def test_a_source_distribution_gives_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
@@ -124,13 +149,16 @@ def test_a_source_distribution_gives_the_same_wheel(wheel: Path, tmp_path: Path)
 def test_an_editable_installation_imports_the_checkout(tmp_path: Path) -> None:
     source = tmp_path / "checkout"
     for name in ("conf", "jobs", "schemas", "transforms"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules", "static")
+        )
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     with ZipFile(build("editable", source, tmp_path)) as archive:
         (listed,) = (archive.read(name).decode() for name in archive.namelist() if name.endswith(".pth"))
     folders = [Path(line) for line in dict.fromkeys(listed.split())]
     assert sorted(folders) == [source, source / "jobs/python_api"]
+    assert not (source / PAGES).exists(), "an editable installation builds no pages"
     found = imported(*folders, cwd=tmp_path)
     assert found["files"] == [
         str(source / place / "__init__.py")

@@ -11,9 +11,11 @@ import polars as pl
 
 import schemas
 from conf.loader import flat
-from jobs.core.errors import UserError
+from jobs.core.errors import BrokenTableError, UserError
+from jobs.core.os_errors import damage_in
 from jobs.storage.store import Store
 from jobs.views import snapshot_spec
+from jobs.views.missing_files import is_of_missing_file, said_of_missing
 from jobs.views.snapshot_spec import Selection
 from jobs.views.table_diff import between
 from jobs.views.view import View
@@ -64,10 +66,7 @@ def _stage(
 ) -> dict[str, Any]:
     if _is_one(table, *chosen):
         return {"differing": 0, "same_rows": True}
-    before, after = (
-        _rows(View(store, selected, f"run {run['job_id']}"), table, run["job_id"])
-        for selected, run in zip(chosen, runs, strict=True)
-    )
+    before, after = (_rows(store, selected, table, run["job_id"]) for selected, run in zip(chosen, runs, strict=True))
     found = between(table, before, after, tolerance, shown)
     return {"differing": found.n_differing, "same_rows": False} | asdict(found)
 
@@ -81,8 +80,12 @@ def _is_one(table: schemas.Table, one: Selection, other: Selection) -> bool:
     return versions[0] == versions[1] and one.keys.get(table.written_by) == other.keys.get(table.written_by)
 
 
-def _rows(view: View, table: schemas.Table, job_id: str) -> pl.DataFrame:
+def _rows(store: Store, selected: Selection, table: schemas.Table, job_id: str) -> pl.DataFrame:
     try:
-        return view.lazy(table.name).collect()
-    except (FileNotFoundError, pl.exceptions.ComputeError) as error:
-        raise UserError(f"run {job_id}: its rows of {table.name} were deleted by `winnow tables vacuum`") from error
+        return View(store, selected).lazy(table.name).collect()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        if damage := damage_in(error):
+            raise BrokenTableError(damage) from error
+        if not is_of_missing_file(error):
+            raise
+        raise UserError(said_of_missing(store, selected, f"run {job_id}")) from error

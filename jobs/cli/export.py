@@ -106,7 +106,10 @@ def export(
         typer.Option(help="File with a class on each line, in the order of their numbers.", metavar="FILE"),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a dataset of another release or workspace.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace a dataset of another release or workspace, and files that were edited."
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -182,6 +185,11 @@ def export(
             console.print(f"{n:,} objects {_LOSSES[what]}")
     if manifest.get("classes", {}).get("objects_left_out"):
         console.print(f"{manifest['classes']['objects_left_out']:,} objects of other classes are left out")
+    if n := manifest["exif"]["turned"] if manifest["media"] == "link" else 0:
+        console.print(
+            f"{n:,} linked images are turned by EXIF: readers that ignore it see other pixels than the boxes are of; "
+            "--media copy writes them as displayed"
+        )
     if report := manifest.get("split_report"):
         print_split_report(report)
     if not total:

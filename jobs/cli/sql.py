@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -81,7 +80,7 @@ def _write_file(named: str, write: Callable[[BinaryIO], None]) -> None:
     """Write a file that appears under its name once it is complete."""
     from jobs.core.errors import UserError
     from jobs.core.os_errors import as_problem
-    from jobs.storage import paths
+    from jobs.storage import paths, spare_files
 
     place = paths.place(named)
     target = place.on_disk()
@@ -91,7 +90,8 @@ def _write_file(named: str, write: Callable[[BinaryIO], None]) -> None:
             file.seek(0)
             place.write(file.read())
         return
-    part = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    spare_files.clear(target.absolute().parent, target.name, "partial")
+    part = target.with_name(spare_files.spare_name(target.name, "partial"))
     try:
         opened = open(part, "wb")  # noqa: SIM115 - errors of opening the file are handled differently from errors of the rows
     except OSError as error:

@@ -40,6 +40,9 @@ LabelFormat = Literal["coco", "yolo", "yolo-segment", "yolo-obb", "voc", "datuma
 LabelRole = Literal["ground-truth", "suggestion"]
 """Whether imported labels say what is on their frames, or wait for a review."""
 
+LabelledPixels = Literal["auto", "displayed", "stored"]
+"""Which pixels of an image that EXIF turns its labels are of; `auto` decides by sizes."""
+
 ReviewedFrames = Literal["all", "changed", "listed"]
 """Which frames of an imported file a person has reviewed."""
 

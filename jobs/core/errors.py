@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from jobs.core.job_states import JobStateName
+from jobs.core.redaction import redacted
 
 
 class UserError(Exception):
@@ -22,8 +23,8 @@ class UserError(Exception):
 
 
 def one_line(error: BaseException | str) -> str:
-    """Return the text of an error without line breaks and terminal colours."""
-    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
+    """Return the text of an error without line breaks, terminal colours and the secrets of the environment."""
+    return redacted(" ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split()))
 
 
 class RunStopped(Exception):  # noqa: N818 - nothing went wrong

@@ -8,15 +8,42 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from jobs.storage.paths import Place
+from jobs.core.errors import UserError
+from jobs.storage import spare_files
+from jobs.storage.paths import LocalPath, Place
 from transforms.io import object_store
 
 BROKEN_OFF = ".being-written"
 """Marker object in a bucket while a dataset is uploaded; it remains if the upload is interrupted."""
 
 _WRITERS = 8
+_PARTIAL, _OLD = "partial", "old"
+
+
+def destination(out: Place) -> Place:
+    """Return where a dataset is written: what a symbolic link leads to, since it is not the link that is replaced.
+
+    What an export that was killed left there is cleared, and the earlier export that it had moved away is back.
+    Raises `UserError` for a link that leads to itself.
+    """
+    path = out.on_disk()
+    if path is None:
+        return out
+    if path.is_symlink():
+        led = Path(os.path.realpath(path))
+        if led.is_symlink():
+            raise UserError(f"{out} is a symbolic link that leads to itself; name a folder, or delete the link")
+        out, path = LocalPath(led), led
+    path = path.absolute()
+    spare_files.clear(path.parent, path.name, _PARTIAL)
+    olds = spare_files.dead_files(path.parent, path.name, _OLD)
+    if olds and not path.exists():
+        # It was killed after the earlier export was moved away, and before the new one took its place.
+        os.replace(olds.pop(), path)
+    for old in olds:
+        spare_files.remove(old)
+    return out
 
 
 @contextmanager
@@ -24,11 +51,11 @@ def staged(out: Place) -> Iterator[Path]:
     """Make a folder in which a dataset can be built that is to go to a place; it is deleted afterwards."""
     path = out.on_disk()
     if path is None:
-        with TemporaryDirectory(prefix="winnow-export-") as folder:
-            yield Path(folder)
+        with spare_files.temporary_folder() as folder:
+            yield folder
         return
     path = path.absolute()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = path.with_name(spare_files.spare_name(path.name, _PARTIAL))
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
@@ -69,7 +96,7 @@ def _move(folder: Path, out: Path, last: str) -> None:
         for entry in sorted(folder.iterdir(), key=lambda e: e.name == last):
             os.replace(entry, out / entry.name)
     elif out.exists():
-        previous = out.with_name(f".{out.name}.{os.getpid()}.old")
+        previous = out.with_name(spare_files.spare_name(out.name, _OLD))
         os.replace(out, previous)
         os.replace(folder, out)
         shutil.rmtree(previous)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from jobs.core.choices import ExportFormat, MediaMode, SplitBy
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from jobs.datasets import tabular
-from jobs.datasets.atomic_publish import put_in_place, staged
+from jobs.datasets.atomic_publish import destination, put_in_place, staged
 from jobs.datasets.export_classes import ClassChoice, with_classes
-from jobs.datasets.export_manifest import IMAGE_LIST, MANIFEST, foreign, list_of, other_dataset
+from jobs.datasets.export_manifest import IMAGE_LIST, MANIFEST, edited, foreign, list_of, other_dataset
 from jobs.datasets.export_objects import are_known, models_of, nested, objects_of, refuse_without_masks, review_counts
 from jobs.datasets.frame_sampling import frames_of
 from jobs.datasets.given_splits import given_splits, record
@@ -49,6 +49,7 @@ from transforms.formats.exports.webdataset import shards
 from transforms.formats.exports.yolo import yolo_files
 
 _DEFAULT_SPLIT = "default"
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,9 @@ class ExportRequest:
     strict: bool = False
     overwrite: bool = False
 
+
+_PIXELS: Mapping[MediaMode, str] = {"copy": "as displayed", "link": "as stored", "none": "as stored"}
+"""What the images of an export are that EXIF turns; boxes are those of images as displayed."""
 
 _Files = Callable[[pa.Table, Sequence[str], Objects | None], dict[str, bytes]]
 
@@ -132,10 +136,12 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
     """Write a dataset folder and return its manifest.
 
     The folder is published atomically, and is identical byte for byte when the export is repeated. An earlier export at
-    its place is replaced; anything else is not. Raises `UserError` for an invalid request, and `RunFailedError` if an
-    image has changed since it was measured.
+    its place is replaced, unless its files were edited; anything else is not. Where `out` is a symbolic link, what it
+    leads to is written. Raises `UserError` for an invalid request, and `RunFailedError` if an image has changed
+    since it was measured.
     """
     store = Store(workspace.require().root)
+    request = replace(request, out=destination(request.out))
     _check(request, store)
     chosen = snapshot_spec.choose(store, request.run, request.release)
     if chosen.versions is None:
@@ -155,7 +161,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
     below = kind.of_one_stream if len(pc.unique(rows["stream_id"])) == 1 else ("split", "stream")
     rows = named(rows, media, kind.images, _images(view, rows, store.root), below)
     with staged(request.out) as temporary:
-        bring(rows, media, temporary)
+        facts["exif"] = {"turned": bring(rows, media, temporary), "pixels": _PIXELS[media]}
         public = rows.drop_columns(["source", "expected"])
         splits = list(request.split) or [_DEFAULT_SPLIT]
         files: Iterable[tuple[str, bytes]] = kind.files(public, splits, objects).items()
@@ -172,7 +178,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
         view.verify_files()
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         # Copying images takes time, in which other files may have appeared there.
-        if taken := list(_taken(request)):
+        if taken := [*_taken(request), *_edits(request)]:
             raise UserError(taken)
         if divided and request.release:
             record(store, request.release, request.seed, divided.frames)
@@ -235,8 +241,21 @@ def _check(request: ExportRequest, store: Store) -> None:
         problems.append(
             f"{request.out} holds a dataset of {other}; name another folder, or replace it with --overwrite"
         )
+    if not problems:
+        problems += _edits(request)
     if problems:
         raise UserError(problems)
+
+
+def _edits(request: ExportRequest) -> Iterator[str]:
+    """Say which files of the earlier export somebody has changed, which would be lost."""
+    found = [] if request.overwrite else edited(request.out)
+    if found:
+        more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
+        yield (
+            f"{request.out}: {', '.join(found[:_SHOWN])}{more} changed after the export had written them; name another "
+            "folder, or replace them with --overwrite"
+        )
 
 
 def _identity(store: Store) -> str | None:

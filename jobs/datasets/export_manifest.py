@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
+from blake3 import blake3
 
 from jobs.datasets.atomic_publish import BROKEN_OFF
 from jobs.storage.paths import Place
@@ -33,6 +35,36 @@ def foreign(out: Place) -> str | None:
         return MANIFEST
     listed = set(_lines(out / IMAGE_LIST)) if IMAGE_LIST in own & found else set()
     return min(found - own - listed, default=None)
+
+
+def edited(out: Place) -> list[str]:
+    """Return the files in a folder that are not what the export has written there, sorted; none without its manifest.
+
+    The manifest has the hash of every file but of images, which are copies: what they show is in the tables.
+    """
+    try:
+        written = json.loads((out / MANIFEST).read())["files"]
+        return sorted(_edited(out, written)) if isinstance(written, dict) else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _edited(out: Place, written: Mapping[str, object]) -> Iterator[str]:
+    for name, expected in written.items():
+        at = out / name
+        on_disk = at.on_disk()
+        if on_disk is not None and on_disk.is_symlink():
+            # An export writes no links but those to images.
+            yield name
+            continue
+        try:
+            # Shards are large: those on disk are not held in memory.
+            hasher = blake3(at.read()) if on_disk is None else blake3().update_mmap(on_disk)
+        except FileNotFoundError:
+            # What was deleted holds nothing that could be lost.
+            continue
+        if hasher.hexdigest() != expected:
+            yield name
 
 
 def other_dataset(out: Place, workspace: str | None, release: str | None) -> str | None:

@@ -31,6 +31,7 @@ from jobs.records.job_log import fold
 from jobs.storage import paths
 from jobs.storage.locks import lock_at, lock_holder
 from jobs.storage.paths import Place
+from jobs.storage.spare_files import own_folder
 
 _SCHEDULES_S = 5.0
 _LONGEST_BACKOFF_S = 600.0
@@ -38,6 +39,9 @@ _BACKOFF_FACTOR = 4
 _LAST_BYTES = 4096
 _MOST_BYTES = 1 << 20
 _POLL_FAR_S = 2.0
+_KEPT_S = 24 * 3600.0
+"""For how long the output of jobs is kept that a dead gateway started: they may still be running."""
+
 _WRONG_REQUEST = 2
 # The second signal means: now.
 _AT_ONCE = 2
@@ -199,7 +203,7 @@ class Gateway:
     def _output(self, job_id: str, attempt: int) -> Path:
         """Return the file on disk that takes the output of a job's process while it runs."""
         kept = self._root / "jobs" / job_id / f"output-{attempt}.txt"
-        return kept.on_disk() or Path(mkdtemp(prefix="winnow-")) / kept.name
+        return kept.on_disk() or Path(mkdtemp(dir=own_folder("winnow-output", _KEPT_S))) / kept.name
 
     def _keep_output(self, worker: _Worker) -> None:
         """Write the output of a process next to its job, if it is not there."""

@@ -10,8 +10,6 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from jobs.core.errors import RunFailedError, one_line
@@ -24,6 +22,7 @@ from jobs.records.job_log import JobLog
 from jobs.runs.prepare import prepare
 from jobs.runs.run_options import RunOptions, build_request
 from jobs.storage.paths import Place
+from jobs.storage.spare_files import temporary_folder
 
 DASHBOARD = "http://127.0.0.1:8265"
 _RETRY_S = 30
@@ -119,8 +118,8 @@ def _submit(client: Any, root: Place, job_id: str, number: int, packages: Sequen
     words += ["--workspace", str(root), "--ray-job", name]
     about = {"winnow_job": job_id, "workspace": str(root)}
     try:
-        with TemporaryDirectory(prefix="winnow-") as folder:
-            environment: dict[str, Any] = {"working_dir": str(write_wheel(Path(folder), ".zip"))}
+        with temporary_folder() as folder:
+            environment: dict[str, Any] = {"working_dir": str(write_wheel(folder, ".zip"))}
             if packages:
                 environment["pip"] = list(packages)
             asked = {"entrypoint": shlex.join(words), "submission_id": name, "metadata": about}

@@ -8,16 +8,15 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partialmethod
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from jobs.core.errors import RunFailedError, UserError, one_line
 from jobs.engine.cluster_auth import agree, token
 from jobs.engine.code_wheel import code_identity, version, write_wheel
+from jobs.storage.spare_files import temporary_folder
 
 _ANSWER_S = 120.0
-_AGENT_PORT = "dashboard_agent_listen_port"
+_LEAN = {"dashboard_agent_listen_port": 0, "no_monitor": True, "include_log_monitor": False}
 
 
 def join(ray: Any, address: str, quiet: Mapping[str, Any]) -> None:
@@ -31,9 +30,9 @@ def join(ray: Any, address: str, quiet: Mapping[str, Any]) -> None:
     if not _other_versions(ray):
         return
     ray.shutdown()
-    with TemporaryDirectory(prefix="winnow-") as folder:
+    with temporary_folder() as folder:
         # Ray unpacks an archive on each machine; for a wheel it would need pip and the network there.
-        shipped = {"working_dir": str(write_wheel(Path(folder), ".zip"))}
+        shipped = {"working_dir": str(write_wheel(folder, ".zip"))}
         _init(ray, address, {**quiet, "runtime_env": shipped})
     if wrong := _other_versions(ray):
         ray.shutdown()
@@ -76,17 +75,16 @@ def safe_job(ray: Any, folders: Iterable[str] = ()) -> Any:
 
 
 @contextmanager
-def any_agent_port() -> Iterator[None]:
-    """Have a cluster that is started meanwhile choose a free port for its agent, as it does for its other servers.
+def lean_start() -> Iterator[None]:
+    """Have a cluster that is started meanwhile for one run only start what such a run needs, and wait for nothing else.
 
-    Ray wants the same port for every cluster of a machine, and waits four seconds for another one to release it.
+    Ray wants the same port for the agent of every cluster of a machine, and waits four seconds for another one to
+    release it. Neither does anything scale such a cluster, nor does anyone follow its logs.
     """
     parameters: Any = importlib.import_module("ray._private.parameter").RayParams
     original = parameters.__init__
-    if _AGENT_PORT not in inspect.signature(original).parameters:
-        yield
-        return
-    parameters.__init__ = partialmethod(original, **{_AGENT_PORT: 0})
+    known = inspect.signature(original).parameters
+    parameters.__init__ = partialmethod(original, **{name: value for name, value in _LEAN.items() if name in known})
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib
+import os
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -17,6 +18,8 @@ _PACKAGES = ("conf", "jobs", "schemas", "transforms")
 # It is in a folder of `jobs` in a checkout, and next to `jobs` where it is installed.
 _PYTHON_API = "winnow"
 _SOURCES_OF_PYTHON_API = "jobs/python_api/"
+# No machine of a cluster shows pages, and what builds them is in no wheel.
+_PAGES = ("web/ui", "web/static")
 # Equal files give an equal wheel, so that it is uploaded to a cluster once.
 _TIME = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o644 << 16
@@ -77,8 +80,17 @@ def _files() -> list[tuple[str, Path]]:
 
 
 def _files_of(package: str, root: Path) -> dict[str, Path]:
-    files = (path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return {f"{package}/{path.relative_to(root).as_posix()}": path for path in files if path.name[0] != "."}
+    files: list[Path] = []
+    for folder, folders, names in os.walk(root):
+        place = Path(folder)
+        # Not entered at all: what the pages are built with has tens of thousands of files.
+        folders[:] = [each for each in folders if each != "__pycache__" and place / each not in _pages(root)]
+        files += [place / name for name in names if name[0] != "."]
+    return {f"{package}/{path.relative_to(root).as_posix()}": path for path in files}
+
+
+def _pages(root: Path) -> tuple[Path, ...]:
+    return tuple(root / name for name in _PAGES)
 
 
 def _metadata(number: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import warnings
 from collections.abc import Generator, Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -18,7 +19,8 @@ from conf import Resources
 from jobs.core.errors import RunFailedError, RunStopped, UserError, one_line
 from jobs.core.interpreter import own_folders
 from jobs.core.optional_packages import require
-from jobs.engine.cluster import any_agent_port, client_of_jobs, join, safe_job
+from jobs.engine import session_folders
+from jobs.engine.cluster import client_of_jobs, join, lean_start, safe_job
 from jobs.engine.cluster_auth import MODE
 from jobs.engine.credential_forwarding import ForwardedCredentials, WorkerWithCredentials, with_credentials
 from jobs.engine.interruptible import iterate_interruptibly
@@ -101,6 +103,9 @@ class Engine:
             join(ray, there, _SILENT)
         elif self._owned:
             self._session = self._start(limits).address_info.get("session_dir")
+            if self._session:
+                session_folders.mark(Path(self._session))
+            session_folders.clear()
         # This import takes longer than Ray's start: it runs while workers start, and only if the cluster was joined.
         import ray.data
 
@@ -127,7 +132,7 @@ class Engine:
         num_cpus = limits.num_cpus or os.cpu_count() or 1
         memory = limits.object_store_mb << 20
         try:
-            with any_agent_port():
+            with lean_start():
                 context = self._ray.init(
                     # Do not join another cluster of this machine by accident.
                     address="local",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from jobs.core.errors import RunFailedError, RunStopped, UserError
@@ -13,10 +14,13 @@ from jobs.core.processes import process_identity
 from jobs.records.job_log import JobLog, JobState, settled
 from jobs.records.run_events import ProgressListener
 from jobs.storage import paths
+from jobs.storage.path_interface import TEMPORARY
 from jobs.storage.paths import Place
+from jobs.storage.spare_files import clear
 
 _POLL_S, _POLL_FAR_S = 0.5, 2.0
 _SPARE_BYTES = 64 << 10
+_STOP_FLAG = ".drain-"
 
 
 class JobClaim:
@@ -28,7 +32,7 @@ class JobClaim:
         self._me = process_identity()
         self._state: JobState | None = None
         self._look_again = 0.0
-        self.stop_flag = job_log.folder / f".drain-{secrets.token_hex(8)}"
+        self.stop_flag = job_log.folder / f"{_STOP_FLAG}{secrets.token_hex(8)}"
         """While this file exists, workers finish their current frame and start no other."""
         self._spare = job_log.folder / ".spare"
         self._reached = False
@@ -55,9 +59,20 @@ class JobClaim:
             data = {"process": claim._me, **({"request": request} if request is not None else {})}
             if job_log.add("started", data, after=state.number if state else 0):
                 listener.on_job_claimed(job_id)
+                claim._clear_leftovers()
                 # Given up when the run ends, so that a full disk still takes the word of why it ended.
                 claim._spare.reserve_space(_SPARE_BYTES)
                 return claim
+
+    def _clear_leftovers(self) -> None:
+        """Delete what attempts at this job that were killed left in its folder, which is this process's now."""
+        if (at := self._job_log.folder.on_disk()) is None:
+            return
+        with suppress(OSError):
+            for flag in at.glob(f"{_STOP_FLAG}*"):
+                flag.unlink(missing_ok=True)
+        # Another process may be writing a request to this one.
+        clear(at, None, TEMPORARY)
 
     def asked(self, now: bool = False) -> JobStateName | None:
         """Return the state that the run was asked to end in, or None; polls twice a second, or `now`.

@@ -15,6 +15,7 @@ from jobs.core.memory import release_memory
 from jobs.core.naming import MEASURE, new_job_id
 from jobs.core.os_errors import as_problem
 from jobs.core.stage import Stage
+from jobs.engine import session_folders
 from jobs.engine.credential_forwarding import forwarded_credentials
 from jobs.engine.lazy_engine import LazyEngine
 from jobs.ingest import catalogue
@@ -68,6 +69,8 @@ def run(
         stages=prepared.stages,
         parent=request.replay.parent if request.replay else None,
     )
+    # Most runs start no cluster that would do so.
+    session_folders.clear()
     claim = JobClaim.take(prepared.store.root, record.job_id, listener, request.as_data(), claimed)
     claim.pause_later(step, request.one_stage)
     journal = Journal.of(prepared.store.root, record.job_id)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path, PosixPath
 
 from jobs.storage.path_interface import TEMPORARY, Place, Status
+from jobs.storage.spare_files import spare_name
 
 
 class LocalPath(PosixPath):
@@ -45,7 +46,7 @@ class LocalPath(PosixPath):
 
     def write(self, data: bytes) -> None:
         """Write a file atomically and durably, by renaming a temporary file. Its folder must exist."""
-        temporary = self.with_name(f".{self.name}.{os.getpid()}{TEMPORARY}")
+        temporary = self.with_name(spare_name(self.name, TEMPORARY))
         try:
             write_flushed(temporary, data, "wb")
             os.replace(temporary, self)
@@ -59,7 +60,7 @@ class LocalPath(PosixPath):
         Makes its folder.
         """
         self.parent.make_folder()
-        temporary = self.with_name(f".{self.stem}.{os.getpid()}.{secrets.token_hex(4)}{TEMPORARY}")
+        temporary = self.with_name(spare_name(self.stem, TEMPORARY, secrets.token_hex(4)))
         try:
             write_flushed(temporary, data, "xb")
             try:

@@ -15,6 +15,8 @@ from jobs.storage import image_files, paths
 from jobs.storage.data_files import Part, write_part
 from jobs.storage.file_pruning import DataFile
 from jobs.storage.merge import rows_in_order
+from jobs.storage.path_interface import TEMPORARY
+from jobs.storage.spare_files import clear
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
 
 _SMALL_BYTES = 16 << 20
@@ -98,7 +100,9 @@ def vacuum(store: Store, job_id: str, retention_hours: int = 24, dry_run: bool =
     for table in schemas.ALL:
         store.open(table)
     live = _live_keys(store)
-    keep = _kept_versions(store)
+    keep = kept_versions(store)
+    if not dry_run:
+        _clear_spare_files(store)
     changes = []
     for table in schemas.ALL:
         snapshot = store.open(table)
@@ -117,6 +121,13 @@ def vacuum(store: Store, job_id: str, retention_hours: int = 24, dry_run: bool =
             change.deleted += paths.delete_older(store.root, strays, retention_hours, dry_run)
         changes.append(change)
     return changes
+
+
+def _clear_spare_files(store: Store) -> None:
+    """Delete what dead processes were writing into folders that hold files of several kinds, whose strays stay."""
+    for folder in (store.root, *(store.root / table.name for table in schemas.ALL)):
+        if (at := folder.on_disk()) is not None:
+            clear(at, None, TEMPORARY)
 
 
 def _stray_images(store: Store, versions: set[int]) -> list[str]:
@@ -155,7 +166,8 @@ def _recent_runs(store: Store) -> list[str]:
     return [*unfinished, *{*done[-KEPT_RUNS:], *ended[-KEPT_RUNS:]}]
 
 
-def _kept_versions(store: Store) -> dict[str, set[int]]:
+def kept_versions(store: Store) -> dict[str, set[int]]:
+    """Return the versions of each table, by its name, whose files vacuum keeps besides those of the newest one."""
     kept: dict[str, set[int]] = {}
 
     def keep(versions: Iterable[tuple[str, int]]) -> None:

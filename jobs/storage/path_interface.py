@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
-TEMPORARY = ".tmp"
-"""Suffix of files that are being written; a reader never looks for it."""
+TEMPORARY = "tmp"
+"""Suffix, without its dot, of files that are being written; a reader never looks for it."""
 
 
 class Status(NamedTuple):

@@ -27,6 +27,7 @@ from jobs.views import (
     result,
     snapshot_spec,
 )
+from jobs.views.missing_files import is_of_missing_file, said_of_missing
 from jobs.views.relations import Limits, Relations
 from jobs.views.row_filter_sql import SELECTED_KEYS, RowFilter
 from jobs.views.snapshot_spec import Selection
@@ -45,8 +46,6 @@ _DETECTED = "annotations_found"
 _VIEWS = frozenset({annotations_view.NAME, curated_view.NAME, *final_objects.VIEWS})
 _UNPINNED = frozenset({"runs", "stage_runs", "releases", "models", "splits"})
 _NO_TABLE = re.compile(r"Table with name (\S*[/.]\S*) does not exist")
-# What readers of disks and of buckets say of a file that is not there.
-_NO_FILE = ("FileNotFoundError", "No such file", "Object at location")
 
 
 class View:
@@ -73,11 +72,7 @@ class View:
     def __init__(self, store: Store, selection: Selection, name: str = "this view") -> None:
         """Make the view of a selection; `name` is what errors call it, as in `run 20261130-01`."""
         self.selection = selection
-        self._vacuumed = (
-            f"{name} refers to files that `winnow tables vacuum` has deleted; releases and the last runs stay readable"
-            if selection.versions is not None
-            else "files of the tables are not there; `winnow doctor` names them and says what helps"
-        )
+        self._name = name
         pinned = selection.versions is not None
         self._store = Store(store.root, selection.versions, selection.given_up) if pinned else store
         # What ran is never pinned: a run is read at its own versions, but it is listed as it is known now.
@@ -212,12 +207,10 @@ class View:
         except (OSError, duckdb.Error) as error:
             if damage := damage_in(error):
                 raise BrokenTableError(damage) from error
-            if isinstance(error, (FileNotFoundError, duckdb.IOException)):
-                raise UserError(self._vacuumed) from error
+            if is_of_missing_file(error):
+                raise UserError(said_of_missing(self._unpinned, self.selection, self._name)) from error
             if isinstance(error, OSError):
                 raise
-            if any(sign in str(error) for sign in _NO_FILE):
-                raise UserError(self._vacuumed) from error
             if self._store.root.is_remote and "S3 error" in str(error):
                 raise object_store.as_os_error(error, str(self._store.root)) from error
             raise UserError(f"SQL: {_complaint(error)}") from error

@@ -17,7 +17,7 @@ import pyarrow as pa
 import schemas
 from jobs.core.errors import RunFailedError
 from jobs.storage.store import Store
-from jobs.vlm.redaction import Redaction, key_of
+from jobs.vlm.redaction import key_of, redaction_of
 from jobs.vlm.vlm_clients import Client, EndpointError, Reply
 from transforms.assess.escalation import EscalateParams, Question, most_tokens, read_answer
 
@@ -131,7 +131,7 @@ class Caller:
         self._budget = budget
         self._job_id = job_id
         self._stop = stop
-        self._hide = Redaction(key_of(params))
+        self._hide = redaction_of(key_of(params))
 
     def may_cost(self, request: VlmRequest) -> float:
         """Return the largest possible cost of a call, in dollars."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import ValidationError
 
 from jobs.core.errors import one_line
-from jobs.vlm.redaction import Redaction
+from jobs.core.redaction import Redaction
+from jobs.vlm.redaction import redaction_of
 from transforms.assess.escalation import SCHEMA, Api, EscalateParams, Question, misfit
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def connect(params: EscalateParams, key: str | None) -> Client:
     kinds: Mapping[Api, Callable[[EscalateParams, str], Client]]
     kinds = {"openai": _OpenAi, "anthropic": _Anthropic, "gemini": _Gemini}
     kind = kinds[params.api]
-    return _Careful(kind(params, key or "none"), Redaction(key))
+    return _Careful(kind(params, key or "none"), redaction_of(key))
 
 
 class _Careful:

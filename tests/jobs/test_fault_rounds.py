@@ -28,11 +28,11 @@ from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, rows
 from tests.machines import Machines
-from tests.marks import KILLS
+from tests.marks import MACHINES
 from tests.processes import SLOW, finished, n_rows, resume, start, start_gateway
 from tests.waiting import ended, wait_until
 
-pytestmark = pytest.mark.xdist_group(KILLS)
+pytestmark = pytest.mark.xdist_group(MACHINES)
 
 ROUNDS = int(os.environ.get("WINNOW_FAULT_ROUNDS", "2"))
 SEED = int(os.environ.get("WINNOW_FAULT_SEED", "20261121"))

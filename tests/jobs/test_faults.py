@@ -37,11 +37,8 @@ from tests.helpers import (
     rows,
     write_noise_stream,
 )
-from tests.marks import KILLS
 from tests.processes import finished, n_rows, resume, start, wait_for_rows
 from tests.waiting import PATIENCE_S, ended
-
-pytestmark = pytest.mark.xdist_group(KILLS)
 
 N = SMALL.planted.n_files
 

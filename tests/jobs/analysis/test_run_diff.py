@@ -11,6 +11,7 @@ from jobs.runs import replay
 from jobs.runs.run import run
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.views.view import View
 from tests.helpers import SMALL, go
 
 N = SMALL.planted.n_files
@@ -50,3 +51,16 @@ def test_a_run_that_did_not_finish_has_no_rows_to_compare(workspace: Workspace, 
     paused = run(replace(replay.of_job(workspace, first.job_id), pause_after="measure"))
     with pytest.raises(UserError, match="only a finished run can be read"):
         run_diff(Store(workspace.root), first.job_id, paused.job_id)
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_missing_file_is_not_blamed_on_vacuum(workspace: Workspace, sample_folder: Path) -> None:
+    first = go(workspace, sample_folder)
+    then = go(workspace, sample_folder, settings=["curation.dark_mean=200"])
+    (lost,) = {p for p in Path(workspace.root).glob("curation/*/*.parquet") if p.stat().st_mtime_ns < then.started_ns}
+    lost.unlink()
+    store = Store(workspace.root)
+    with pytest.raises(UserError, match=f"{lost}, which is not there, and which `winnow tables vacuum` never deletes"):
+        run_diff(store, first.job_id, then.job_id)
+    with pytest.raises(UserError, match="which `winnow tables vacuum` never deletes; bring it back from a backup"):
+        View.of(workspace, run=first.job_id).sql("SELECT * FROM curation")

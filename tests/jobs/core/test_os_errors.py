@@ -124,6 +124,7 @@ def test_missing_data_files_are_distinguished_from_vacuumed_ones(workspace: Work
     (now,) = problems(winnow(*query))
     assert now == "files of the tables are not there; `winnow doctor` names them and says what helps"
     (then,) = problems(winnow(*query, "--run", run))
-    assert then.startswith(f"run {run} refers to files that `winnow tables vacuum` has deleted")
+    assert then.startswith(f"run {run} refers to {workspace.root}/frames/")
+    assert "which is not there, and which `winnow tables vacuum` never deletes; bring it back from a backup" in then
     with pytest.raises(RunFailedError, match=r"\.parquet cannot be read: it is not there; bring it back from a backup"):
         go(workspace, cam)

@@ -31,12 +31,11 @@ from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import assert_one_live_row, log_events, on_disk, write_noise_stream
-from tests.marks import KILLS
 from tests.processes import n_rows
 from tests.waiting import ended
 from tests.waiting import wait_until as wait
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group(KILLS)]
+pytestmark = pytest.mark.process
 
 FAST = ("--backoff", "0.1", "--quiet")
 STEADY = ("unit_frames=16", "resources.block_frames=16", "resources.commit_seconds=0.1")

@@ -21,13 +21,13 @@ from jobs.storage import paths
 from jobs.storage.workspace import Workspace
 from tests.helpers import assert_one_live_row, assert_same_tables, go, noise, rows, write_noise_stream, write_pictures
 from tests.machines import Machines, without_ray
-from tests.marks import KILLS
+from tests.marks import MACHINES
 from tests.onnx_graphs import write_end_to_end
 from tests.processes import n_rows
 from tests.reference import ROOT
 from tests.waiting import ended, wait_until
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.xdist_group(KILLS)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.xdist_group(MACHINES)]
 
 N = 240
 SMALL_BLOCKS = ("unit_frames=4", "resources.block_frames=4", "resources.commit_seconds=0.1")

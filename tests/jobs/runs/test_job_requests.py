@@ -29,11 +29,10 @@ from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, on_disk, rows, write_noise_stream
-from tests.marks import KILLS
 from tests.processes import SLOW, finished, n_rows, resume, start, wait_for_rows
 from tests.waiting import PATIENCE_S, ended
 
-pytestmark = [pytest.mark.usefixtures("engine"), pytest.mark.xdist_group(KILLS)]
+pytestmark = pytest.mark.usefixtures("engine")
 
 N = SMALL.planted.n_files
 STEPS = ("measure", "scenes", "idle", "duplicates", "curation")

@@ -1,0 +1,101 @@
+// Requests to the server. An answer that is no success becomes a Problem, with the lines that the command line prints.
+
+export const ROOT = '/api/v1/';
+
+/** What went wrong: lines to show as they are. `status` is 0 where no answer came. */
+export class Problem extends Error {
+  constructor(
+    readonly status: number,
+    readonly title: string,
+    readonly lines: readonly string[],
+    readonly retryAfter: number | null = null,
+  ) {
+    super(lines[0] ?? title);
+    this.name = 'Problem';
+  }
+}
+
+export type Query = Record<string, string | number | boolean | null | undefined>;
+
+/** The address of a route: empty parameters are left out. */
+export function address(path: string, query: Query = {}): string {
+  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== '');
+  const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+  return ROOT + path + (text ? `?${text}` : '');
+}
+
+/** The first part of the routes of a project. */
+export const of = (project: string): string => `projects/${encodeURIComponent(project)}/`;
+
+export function problemOf(status: number, body: unknown, retryAfter: string | null = null): Problem {
+  const about = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>;
+  const title = typeof about.title === 'string' ? about.title : `the server answered ${status}`;
+  const lines = Array.isArray(about.lines) ? about.lines.filter((line) => typeof line === 'string') : [];
+  const seconds = retryAfter === null ? Number.NaN : Number(retryAfter);
+  return new Problem(status, title, lines.length > 0 ? lines : [title], Number.isFinite(seconds) ? seconds : null);
+}
+
+type OnSignedOut = () => void;
+let onSignedOut: OnSignedOut = () => {};
+/** Called where the server no longer knows who asks. */
+export const whenSignedOut = (callback: OnSignedOut): void => {
+  onSignedOut = callback;
+};
+
+interface Options {
+  query?: Query;
+  body?: unknown;
+  signal?: AbortSignal;
+  /** An answer of 401 is part of what is asked, as at sign-in. */
+  signingIn?: boolean;
+}
+
+async function request<T>(method: string, path: string, options: Options = {}): Promise<T> {
+  const { query, body, signal, signingIn = false } = options;
+  const init: RequestInit = { method, headers: { accept: 'application/json' }, credentials: 'same-origin' };
+  if (signal) init.signal = signal;
+  if (body !== undefined) {
+    init.body = JSON.stringify(body);
+    init.headers = { ...init.headers, 'content-type': 'application/json' };
+  }
+  let answer: Response;
+  try {
+    answer = await fetch(address(path, query), init);
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Problem(0, 'no answer', ['the server does not answer; is `winnow serve` running?']);
+  }
+  const text = await answer.text();
+  if (answer.ok) return (text ? JSON.parse(text) : undefined) as T;
+  let about: unknown = null;
+  try {
+    about = JSON.parse(text);
+  } catch {
+    // A proxy in between answers in its own words, which say less than the status.
+  }
+  if (answer.status === 401 && !signingIn) onSignedOut();
+  throw problemOf(answer.status, about, answer.headers.get('retry-after'));
+}
+
+export const get = <T>(path: string, query?: Query, signal?: AbortSignal): Promise<T> =>
+  request<T>('GET', path, { ...(query && { query }), ...(signal && { signal }) });
+export const post = <T>(path: string, body?: unknown, signingIn = false): Promise<T> =>
+  request<T>('POST', path, { body, signingIn });
+export const put = <T>(path: string, body: unknown): Promise<T> => request<T>('PUT', path, { body });
+export const patch = <T>(path: string, body: unknown): Promise<T> => request<T>('PATCH', path, { body });
+export const remove = <T = void>(path: string): Promise<T> => request<T>('DELETE', path);
+
+/** The lines to show of anything that was thrown. */
+export function linesOf(error: unknown): readonly string[] {
+  if (error instanceof Problem) return error.lines;
+  return [error instanceof Error ? error.message : String(error)];
+}
+
+/** The address of a frame's image: with its hash it never changes. */
+export function imageOf(
+  project: string,
+  frame: { stream_id: string; frame_idx: number; h?: string | null },
+  w: 320 | 640 | 1280 | 'full',
+): string {
+  return address(`${of(project)}media/frame`, { stream: frame.stream_id, idx: frame.frame_idx, h: frame.h, w });
+}

@@ -1,0 +1,283 @@
+// The answers of the server, as its OpenAPI document describes them.
+
+export type Role = 'viewer' | 'annotator' | 'reviewer' | 'admin';
+export const ROLES: readonly Role[] = ['viewer', 'annotator', 'reviewer', 'admin'];
+
+export const SCOPES = [
+  'read', 'annotate', 'review', 'submit', 'control', 'upload', 'train', 'promote', 'metrics', 'admin',
+] as const;
+export type Scope = (typeof SCOPES)[number];
+
+export interface User {
+  user_id: string;
+  name: string;
+  display_name: string | null;
+  is_admin: boolean;
+}
+
+export interface ListedUser extends User {
+  disabled: boolean;
+  created_at: string;
+  seen_at: string | null;
+}
+
+export interface Me {
+  user: User;
+  projects: { project: string; role: Role }[];
+  loopback: boolean;
+  version: string;
+  build: string;
+}
+
+export interface Session {
+  session_id: string;
+  created_at: string;
+  seen_at: string;
+  address: string | null;
+  agent: string | null;
+  current: boolean;
+}
+
+export interface Key {
+  key_id: string;
+  name: string;
+  scopes: Scope[];
+  project: string | null;
+  owner: string;
+  created_at: string;
+  expires_at: string | null;
+  used_at: string | null;
+}
+
+export interface Invitation {
+  invitation_id: string;
+  role: Role | null;
+  project: string | null;
+  is_admin: boolean;
+  created_at: string;
+  expires_at: string;
+  used_at: string | null;
+  by: string | null;
+}
+
+export interface CheckedToken {
+  kind: 'invitation' | 'reset';
+  project: string | null;
+  role: Role | null;
+  name: string | null;
+}
+
+export interface AuditEntry {
+  seq: number;
+  at: string;
+  actor: string | null;
+  action: string;
+  target: string | null;
+  project: string | null;
+  detail: Record<string, unknown>;
+}
+
+export interface Project {
+  project: string;
+  path: string;
+  role: Role;
+  exists: boolean;
+  problem: string | null;
+}
+
+export interface Member {
+  user_id: string;
+  name: string;
+  role: Role;
+}
+
+export interface ReasonCount {
+  reason: string;
+  frames: number;
+}
+
+export type JobState = 'pending' | 'running' | 'paused' | 'done' | 'failed' | 'cancelled';
+
+export interface Run {
+  job_id: string;
+  state: JobState;
+  parent: string | null;
+  profile: string | null;
+  started_at: string | null;
+  seconds: number | null;
+  frames: number | null;
+  kept: number | null;
+  streams: string[];
+}
+
+export interface Overview {
+  frames: number;
+  kept: number;
+  dropped: number;
+  undecided: number;
+  reasons: ReasonCount[];
+  streams: number;
+  quarantined: number;
+  has: Record<'curation' | 'idle' | 'scenes' | 'duplicates' | 'embeddings' | 'annotations', boolean>;
+  runs: Run[];
+  releases: { name: string; created_at: string }[];
+  next_step: { text: string; command: string } | null;
+}
+
+export interface Stream {
+  stream_id: string;
+  kind: string;
+  uri: string;
+  n_frames: number;
+  first_idx: number | null;
+  last_idx: number | null;
+  n_bad: number;
+  kept: number;
+  dropped: number;
+  reasons: ReasonCount[];
+  gaps: { start: number; end: number }[];
+  first_t: string | null;
+  last_t: string | null;
+  remarks: string[];
+  error: string | null;
+}
+
+export type Curve = 'motion' | 'sharpness' | 'luma';
+
+export interface Timeline {
+  stream_id: string;
+  by: 'number' | 'time';
+  start: number | string;
+  end: number | string;
+  bins: number;
+  frames: number[];
+  kept: number[];
+  reasons: Record<string, number[]>;
+  curves: Partial<Record<Curve, (number | null)[]>>;
+  /** Intervals, in positions of bins. */
+  idle: [number, number][];
+  scenes: [number, number][];
+  gaps: [number, number][];
+  /** The number of a frame in each bin. */
+  at: (number | null)[];
+}
+
+export interface FrameRow {
+  stream_id: string;
+  frame_idx: number;
+  /** The hash of its content, which makes the address of its image immutable. */
+  h: string;
+  width: number;
+  height: number;
+  keep: boolean | null;
+  reasons: string[];
+  n_objects: number | null;
+  t: string | null;
+}
+
+export interface FramePage {
+  snapshot: string;
+  total: number;
+  start: number;
+  frames: FrameRow[];
+}
+
+export interface Facets {
+  total: number;
+  facets: Partial<Record<'keep' | 'reason' | 'stream' | 'category' | 'hour', FacetValue[]>>;
+}
+
+export interface FacetValue {
+  value: string | number | boolean | null;
+  frames: number;
+}
+
+export interface FrameObject {
+  annotation_id: string;
+  category: string;
+  score: number | null;
+  /** x, y, width, height in pixels of the frame. */
+  bbox: [number, number, number, number];
+  /** Outlines as x, y, x, y, … in pixels of the frame. */
+  polygons: number[][] | null;
+  track_id: number | string | null;
+  source: string | null;
+  model: string | null;
+}
+
+export interface DuplicateMember {
+  stream_id: string;
+  frame_idx: number;
+  h: string;
+  keep: boolean | null;
+  hamming: number | null;
+  cosine: number | null;
+}
+
+export interface Frame {
+  stream_id: string;
+  frame_idx: number;
+  h: string;
+  values: Record<string, Record<string, unknown>>;
+  why: string[];
+  objects: FrameObject[];
+  duplicates: {
+    group_id: string | number;
+    representative: { stream_id: string; frame_idx: number };
+    members: DuplicateMember[];
+  } | null;
+  previous: number | null;
+  next: number | null;
+}
+
+export interface Job {
+  job_id: string;
+  state: JobState;
+  parent: string | null;
+  profile: string | null;
+  priority: number | null;
+  submitted_at: string | null;
+  started_at: string | null;
+  ended_at: string | null;
+  stage: string | null;
+  done: number | null;
+  total: number | null;
+  frames_per_second: number | null;
+  eta_s: number | null;
+  asked: string | null;
+  error: string | null;
+  inputs: string[];
+}
+
+export interface JobStage {
+  stage: string;
+  state: string;
+  computed: number | null;
+  reused: number | null;
+  corrupt: number | null;
+  quarantined: number | null;
+  seconds: number | null;
+}
+
+export interface JobDetail extends Job {
+  stages: JobStage[];
+  config: Record<string, unknown>;
+}
+
+export interface Jobs {
+  gateway: Record<string, unknown> | null;
+  jobs: Job[];
+}
+
+export interface JournalEvent {
+  n: number;
+  at: string;
+  event: string;
+  stage: string | null;
+  data: Record<string, unknown>;
+}
+
+export interface Journal {
+  events: JournalEvent[];
+  last: number;
+}

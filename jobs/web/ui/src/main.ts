@@ -1,0 +1,16 @@
+import './ui/tokens.css';
+import './ui/base.css';
+import { mount } from 'svelte';
+import App from './App.svelte';
+import { keys } from './lib/keys.svelte';
+import { router } from './lib/router.svelte';
+import { session } from './lib/session.svelte';
+import { theme } from './lib/theme.svelte';
+
+theme.start();
+router.start();
+document.addEventListener('keydown', (event) => keys.press(event, performance.now()));
+void session.start();
+
+const target = document.getElementById('app');
+if (target) mount(App, { target });
