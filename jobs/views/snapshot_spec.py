@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 import schemas
-from jobs.core.errors import BrokenTableError, UserError
+from jobs.core.errors import BrokenTableError, UnknownJobError, UserError
 from jobs.core.naming import counted_back
 from jobs.records.job_log import jobs_of
 from jobs.storage.store import Store
@@ -134,7 +134,7 @@ def _given_up(store: Store, versions: Mapping[str, int], recorded_ns: int) -> fr
 
 
 def find_run(store: Store, job_id: str) -> dict[str, Any]:
-    """Return a row of `runs`, by its id, a beginning of it that only one has, or `last`. Raises `UserError`."""
+    """Return a row of `runs`, by its id, a beginning of it that only one has, or `last`. Raises `UnknownJobError`."""
     runs = store.read(schemas.RUNS)
     job_id = counted_back(job_id, runs["job_id"].to_pylist())
     found = runs.filter(pc.starts_with(runs["job_id"], job_id)).to_pylist()
@@ -144,11 +144,13 @@ def find_run(store: Store, job_id: str) -> dict[str, Any]:
     if len(found) == 1:
         return dict(found[0])
     if found:
-        raise UserError(f"{len(found)} runs begin with {job_id!r}: {', '.join(r['job_id'] for r in found)}")
+        raise UnknownJobError(f"{len(found)} runs begin with {job_id!r}: {', '.join(r['job_id'] for r in found)}")
     if job_id and (queued := [name for name in jobs_of(store.root) if name.startswith(job_id)]):
-        raise UserError(f"job {queued[0]} has not begun, so that there is no run of it; see winnow gateway status")
+        raise UnknownJobError(
+            f"job {queued[0]} has not begun, so that there is no run of it; see winnow gateway status"
+        )
     last = pc.max(runs["job_id"]).as_py()
-    raise UserError(f"there is no run {job_id!r}; the last one is {last or 'none'} (see winnow inspect runs)")
+    raise UnknownJobError(f"there is no run {job_id!r}; the last one is {last or 'none'} (see winnow inspect runs)")
 
 
 def of_release(store: Store, name: str) -> Selection:

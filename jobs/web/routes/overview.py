@@ -6,8 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from jobs.web.overviews import overview
 from jobs.web.routes.project_parts import Data
+from jobs.web.summaries import overview
 
 router = APIRouter(tags=["frames"])
 

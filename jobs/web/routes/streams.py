@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from jobs.web.overviews import stream_row, streams
 from jobs.web.problems import MissingError
 from jobs.web.routes.project_parts import Data, Stream
+from jobs.web.summaries import stream_row, streams
 from jobs.web.timelines import By, timeline
 
 router = APIRouter(tags=["frames"])
