@@ -171,6 +171,8 @@ def print_summary(record: RunRecord, request: RunRequest) -> None:
     from jobs.analysis.run_summary import summary_lines
     from jobs.cli.next_steps import print_next_steps
     from jobs.cli.show import out, print_table
+    from jobs.datasets.release import free_name
+    from jobs.storage.store import Store
 
     columns = ["stage", "computed", "reused", "corrupt", "quarantined", "seconds"]
     rows = [
@@ -185,4 +187,5 @@ def print_summary(record: RunRecord, request: RunRequest) -> None:
     out.print()
     for line in summary_lines(record, request.workspace, request.limit, is_current=not request.replay):
         out.print(line, soft_wrap=True, markup=False)
-    print_next_steps(request.workspace.root, ("report", "--out", "report.html"), ("release create", "NAME"))
+    root = request.workspace.root
+    print_next_steps(root, ("report", "--out", "report.html"), ("release create", free_name(Store(root))))
