@@ -131,7 +131,7 @@ class FrameVerdicts:
 
 
 @dataclass(frozen=True)
-class FrameObjects:
+class ObjectCounts:
     """Objects: how many each frame has (-1 where nothing was searched for), and the categories on each.
 
     `rows` and `categories`, of equal shape, have one entry for each category that is on a frame.
@@ -233,12 +233,12 @@ class FrameTable:
             return found
 
     @property
-    def objects(self) -> FrameObjects:
+    def objects(self) -> ObjectCounts:
         """Return how many objects there are on frames, and of which categories."""
         with self._lock:
             if "objects" not in self._held:
                 self._held["objects"] = self._objects()
-            found: FrameObjects = self._held["objects"]
+            found: ObjectCounts = self._held["objects"]
             return found
 
     @property
@@ -278,10 +278,10 @@ class FrameTable:
         empty = pa.schema([table.arrow_schema.field(name) for name in names]).empty_table()
         return pa.concat_tables(parts) if parts else empty
 
-    def _objects(self) -> FrameObjects:
+    def _objects(self) -> ObjectCounts:
         n = len(self.keys)
         counts = np.full(n, -1, np.int32)
-        nothing = FrameObjects(counts, (), np.empty(0, np.uint32), np.empty(0, np.uint16))
+        nothing = ObjectCounts(counts, (), np.empty(0, np.uint32), np.empty(0, np.uint16))
         if not self.has_objects:
             return nothing
         for name in ("annotated", "propagated", "reviewed_frames"):
@@ -297,7 +297,7 @@ class FrameTable:
         counts[np.unique(rows)] = 0
         np.add.at(counts, rows, grouped["len"].to_numpy().astype(np.int32))
         categories = np.array([codes[name] for name in grouped["category"].to_list()], np.uint16)
-        return FrameObjects(counts, names, rows.astype(np.uint32), categories)
+        return ObjectCounts(counts, names, rows.astype(np.uint32), categories)
 
 
 def _keys_of(rows: pa.Table) -> FrameKeys:
