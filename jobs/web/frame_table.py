@@ -1,6 +1,6 @@
 """What a project shows of its frames, as columns in memory: about 40 bytes a frame, each column read when it is needed.
 
-Rows are in order of stream and frame number. A column is read anew only where files that it comes from are others:
+Rows are in order of stream and frame number. A column is read again only where files that it comes from are others:
 what a run commits under keys that nothing shows changes none.
 """
 

@@ -90,7 +90,7 @@ class ProjectData:
 
 
 class ProjectsData:
-    """The data of all projects that somebody has asked for lately."""
+    """The data of all projects that somebody requested lately."""
 
     def __init__(self, projects: Projects) -> None:
         self._projects = projects
@@ -106,7 +106,7 @@ class ProjectsData:
             return self._held[project.path]
 
     def free_idle(self) -> None:
-        """Forget projects that nobody has asked for in a quarter of an hour."""
+        """Forget projects that nobody requested in a quarter of an hour."""
         now = time.monotonic()
         with self._lock:
             for idle in [key for key, data in self._held.items() if now - data.used_s > _IDLE_S]:

@@ -33,7 +33,7 @@ class FrameList:
 
 
 class Snapshots:
-    """The last lists that pages of a project have asked for; 32 of them, and 64 MB, at most (but always one)."""
+    """The last lists that pages of a project requested; 32 of them, and 64 MB, at most (but always one)."""
 
     def __init__(self, most: int = _MOST, most_bytes: int = _MOST_BYTES) -> None:
         self._most, self._most_bytes = most, most_bytes

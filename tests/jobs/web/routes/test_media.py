@@ -60,7 +60,7 @@ def test_a_width_is_that_of_the_longer_side(server: Server, web_inputs: Path, vi
         assert np.abs(shown.astype(float) - there).mean() < 4
 
 
-def test_what_is_asked_for_by_content_never_changes(
+def test_what_is_requested_by_content_never_changes(
     server: Server, web_workspace: Workspace, viewer: httpx.Headers
 ) -> None:
     whole = _hash_of(web_workspace, "cam", 5)
@@ -100,12 +100,12 @@ def test_a_corrupt_frame_says_so(server: Server, web_workspace: Workspace, viewe
         ({"stream": "cam", "idx": 0, "h": "0" * 16}, 410),
     ],
 )
-def test_what_is_not_there_is_said(server: Server, viewer: httpx.Headers, query: dict[str, Any], status: int) -> None:
+def test_what_is_not_there_has_a_clear_answer(server: Server, viewer: httpx.Headers, query: dict[str, Any], status: int) -> None:
     answer = server.get("media/frame", viewer, **query)
     assert (answer.status_code, len(answer.json()["lines"])) == (status, 1)
 
 
-def test_changed_and_missing_files_are_gone_and_turned_ones_are_upright(tmp_path: Path) -> None:
+def test_changed_and_missing_files_have_clear_answers_and_turned_ones_are_upright(tmp_path: Path) -> None:
     folder = tmp_path / "turned"
     folder.mkdir()
     picture = np.zeros((60, 120, 3), np.uint8)
