@@ -100,7 +100,9 @@ def test_a_corrupt_frame_says_so(server: Server, web_workspace: Workspace, viewe
         ({"stream": "cam", "idx": 0, "h": "0" * 16}, 410),
     ],
 )
-def test_what_is_not_there_has_a_clear_answer(server: Server, viewer: httpx.Headers, query: dict[str, Any], status: int) -> None:
+def test_what_is_not_there_has_a_clear_answer(
+    server: Server, viewer: httpx.Headers, query: dict[str, Any], status: int
+) -> None:
     answer = server.get("media/frame", viewer, **query)
     assert (answer.status_code, len(answer.json()["lines"])) == (status, 1)
 
