@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from starlette.testclient import TestClient
@@ -46,7 +46,9 @@ class Server:
     def get(self, route: str, headers: httpx.Headers, **query: Any) -> httpx.Response:
         """Ask for a route of the project."""
         given = {name: value for name, value in query.items() if value is not None}
-        return self.client.get(f"/api/v1/projects/{self.project}/{route}", params=given, headers=headers)
+        answer = self.client.get(f"/api/v1/projects/{self.project}/{route}", params=given, headers=headers)
+        # The client has a copy of the library under another name.
+        return cast("httpx.Response", answer)
 
 
 def served(workspace: Workspace, folder: Path) -> Server:
