@@ -21,13 +21,13 @@ from jobs.web.overviews import Overviews
 from jobs.web.pages import API, add_pages
 from jobs.web.problems import add_handlers
 from jobs.web.projects import Projects
-from jobs.web.routes import accounts, events, health, jobs, projects, session
+from jobs.web.routes import accounts, datasets, events, health, jobs, projects, session
 from jobs.web.rules import RULES
 from jobs.web.settings import Settings
 from jobs.web.version import version
 from jobs.web.watcher import Watcher
 
-_ROUTES = (health, session, accounts, projects, jobs, events)
+_ROUTES = (health, session, accounts, projects, jobs, datasets, events)
 
 
 def create_app(
