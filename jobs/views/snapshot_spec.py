@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow.compute as pc
@@ -36,6 +36,17 @@ class Selection:
     def streams(self) -> list[str]:
         """Return the streams that have rows in the selection."""
         return sorted({stream for keys in self.keys.values() for stream in keys})
+
+    def only(self, streams: Collection[str]) -> Selection:
+        """Return the same selection of some streams. Raises `UserError` for streams that it does not have."""
+        if unknown := sorted(set(streams) - set(self.streams)):
+            there_are = ", ".join(self.streams) or "none yet"
+            raise UserError([f"there is no stream {name!r}; there are: {there_are}" for name in unknown])
+        keys = {stage: {s: key for s, key in of.items() if s in streams} for stage, of in self.keys.items()}
+        rules = {stage: {s: rule for s, rule in of.items() if s in streams} for stage, of in self.rules.items()}
+        return replace(
+            self, keys={n: of for n, of in keys.items() if of}, rules={n: of for n, of in rules.items() if of}
+        )
 
     def manifest(self) -> dict[str, Any]:
         """Return the selection as plain values: versions, and streams grouped by the stage keys they share."""
