@@ -166,7 +166,8 @@ def apart() -> Iterator[dict[str, str]]:
     # Sockets are in it, whose paths must be short.
     with tempfile.TemporaryDirectory(prefix="wn", dir="/tmp", ignore_cleanup_errors=True) as folder:
         # On a busy machine workers that stand back behind every other process hardly get to run at all.
-        own = {"RAY_TMPDIR": folder, "RAY_worker_niceness": "0"}
+        # Five checks in a row find out that a machine is dead: Ray does one in three seconds.
+        own = {"RAY_TMPDIR": folder, "RAY_worker_niceness": "0", "RAY_health_check_period_ms": "400"}
         yield without_ray() | own
 
 
@@ -177,7 +178,7 @@ def main() -> None:
     Cluster._wait_for_node = partialmethod(Cluster._wait_for_node, timeout=PATIENCE_S)
     options: dict[str, Any] = {"num_cpus": 1, "object_store_memory": _MEMORY}
     # Of the agent's usual port there is but one, and Ray would wait for it.
-    head_options = {**options, "include_dashboard": False, "dashboard_agent_listen_port": 0}
+    head_options = {**options, "include_dashboard": False, "dashboard_agent_listen_port": 0, "no_monitor": True}
     cluster = Cluster(initialize_head=True, head_node_args=head_options)
     nodes = [cluster.add_node(**options)]
     sys.stdout.write(f"{cluster.address}\n")

@@ -25,7 +25,6 @@ from tests.circle_material import (
     known_frames,
     objects,
 )
-from tests.environments import interpreter
 from transforms.formats.exports.losses import losses
 from transforms.formats.exports.objects import clipped_box, outlines_of
 from transforms.formats.exports.yolo import yolo_files
@@ -142,15 +141,6 @@ dataset = Dataset.import_from(sys.argv[1], "coco")
 for mode in ("mask", "polygons"):
     dataset.export(f"{sys.argv[2]}/{mode}", "coco_instances", save_media=False, reindex=True, segmentation_mode=mode)
 """
-
-
-@pytest.fixture(scope="module")
-def datumaro() -> Path:
-    """Return the interpreter of an environment with Datumaro, which requires an older Arrow than ours."""
-    try:
-        return interpreter("datumaro", "sync", "--require-hashes", "tests/requirements-datumaro.txt")
-    except FileNotFoundError as error:
-        pytest.skip(f"no uv to install Datumaro with: {error}")
 
 
 # Reads and writes the XML of CVAT with Datumaro.

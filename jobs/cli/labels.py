@@ -9,7 +9,7 @@ import typer
 
 from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, WorkspaceOption
-from jobs.core.choices import LabelFormat, LabelRole
+from jobs.core.choices import LabelFormat, LabelledPixels, LabelRole
 
 app = Commands(help="Bring existing labels onto frames.")
 
@@ -45,6 +45,14 @@ def import_(
             help="Import the rest of a dataset with shapes of other kinds, and list what is left out.",
         ),
     ] = False,
+    exif: Annotated[
+        LabelledPixels,
+        typer.Option(
+            "--exif",
+            help="Which pixels of images that EXIF turns the labels are of: as displayed, or as stored; `auto` goes by "
+            "the sizes in the dataset.",
+        ),
+    ] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the result, and write nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -72,6 +80,7 @@ def import_(
         skip_unmatched,
         skip_unsupported,
         dry_run,
+        exif,
     )
     found = import_labels(Workspace.at(workspace), request)
     if as_json:

@@ -34,11 +34,26 @@ MediaMode = Literal["copy", "link", "none"]
 ReviewFormat = Literal["labelstudio", "cvat", "coco"]
 """The annotation tool that reads and writes a file of reviews."""
 
-LabelFormat = Literal["coco", "yolo", "yolo-segment", "yolo-obb", "voc", "datumaro", "labelstudio", "cvat"]
+LabelFormat = Literal[
+    "coco",
+    "yolo",
+    "yolo-segment",
+    "yolo-obb",
+    "voc",
+    "datumaro",
+    "labelstudio",
+    "cvat",
+    "jsonl",
+    "parquet",
+    "webdataset",
+]
 """The format of a dataset whose labels are imported; what reads each is in `jobs.ingest.label_import.readers`."""
 
 LabelRole = Literal["ground-truth", "suggestion"]
 """Whether imported labels say what is on their frames, or wait for a review."""
+
+LabelledPixels = Literal["auto", "displayed", "stored"]
+"""Which pixels of an image that EXIF turns its labels are of; `auto` decides by sizes."""
 
 ReviewedFrames = Literal["all", "changed", "listed"]
 """Which frames of an imported file a person has reviewed."""

@@ -85,6 +85,9 @@ class ExportRequest:
     overwrite: bool = False
 
 
+_PIXELS: Mapping[MediaMode, str] = {"copy": "as displayed", "link": "as stored", "none": "as stored"}
+"""What the images of an export are that EXIF turns; boxes are those of images as displayed."""
+
 _Files = Callable[[pa.Table, Sequence[str], Objects | None], dict[str, bytes]]
 
 
@@ -158,7 +161,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
     below = kind.of_one_stream if len(pc.unique(rows["stream_id"])) == 1 else ("split", "stream")
     rows = named(rows, media, kind.images, _images(view, rows, store.root), below)
     with staged(request.out) as temporary:
-        bring(rows, media, temporary)
+        facts["exif"] = {"turned": bring(rows, media, temporary), "pixels": _PIXELS[media]}
         public = rows.drop_columns(["source", "expected"])
         splits = list(request.split) or [_DEFAULT_SPLIT]
         files: Iterable[tuple[str, bytes]] = kind.files(public, splits, objects).items()

@@ -17,7 +17,8 @@ from jobs.core.errors import RunFailedError, UserError
 from jobs.storage import paths
 from transforms.formats.exports.folder_names import folder_of, image_name
 from transforms.frames.clip import KEY_PATTERN, Clip, FrameName
-from transforms.frames.image import CorruptImageError, encode_jpeg
+from transforms.frames.image import CorruptImageError, encode_jpeg, read_header
+from transforms.frames.upright import upright
 from transforms.io import object_store
 
 _SHOWN = 3
@@ -81,18 +82,25 @@ def _encoded(names: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(found, names.type)])
 
 
-def bring(rows: pa.Table, media: MediaMode, folder: Path) -> None:
-    """Copy or link the images after verifying their content. Raises `RunFailedError` for those that have changed."""
+def bring(rows: pa.Table, media: MediaMode, folder: Path) -> int:
+    """Copy or link the images after verifying their content, and return how many of them EXIF turns.
+
+    Boxes are those of images as displayed. So copies are stored as they are displayed, without an orientation, and
+    every reader has the pixels that the boxes are of; links are as they are. Raises `RunFailedError` for images that
+    have changed.
+    """
     if media == "none":
-        return
+        return 0
     columns = [rows[n].to_pylist() for n in ("source", "file_name", "expected")]
     for name in {Path(n).parent for n in columns[1]}:
         (folder / name).mkdir(parents=True, exist_ok=True)
     items = [_Item(*values) for values in zip(*columns, strict=True)]
 
+    turned: list[str] = []
+
     def bring_some(some: Sequence[_Item]) -> list[str]:
         clip = FrameName.parse(some[0].source)
-        return list(_extract(clip.path, some, folder) if clip else _copy_or_link(some, media, folder))
+        return list(_extract(clip.path, some, folder) if clip else _copy_or_link(some, media, folder, turned))
 
     with ThreadPoolExecutor(_READERS) as readers:
         wrong = [text for texts in readers.map(bring_some, _portions(items)) for text in texts]
@@ -100,6 +108,7 @@ def bring(rows: pa.Table, media: MediaMode, folder: Path) -> None:
         more = [f"… and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
         text = f"{len(wrong)} images differ from the tables; restore them, or run their streams again:"
         raise RunFailedError([text, *wrong[:_SHOWN], *more])
+    return len(turned)
 
 
 def _portions(items: Sequence[_Item]) -> Iterator[list[_Item]]:
@@ -113,8 +122,8 @@ def _portions(items: Sequence[_Item]) -> Iterator[list[_Item]]:
         yield list(some)
 
 
-def _copy_or_link(items: Sequence[_Item], media: MediaMode, folder: Path) -> Iterator[str]:
-    """Copy or link files; yield a message for each problem."""
+def _copy_or_link(items: Sequence[_Item], media: MediaMode, folder: Path, turned: list[str]) -> Iterator[str]:
+    """Copy or link files; yield a message for each problem, and add those that EXIF turns to `turned`."""
     for source, name, expected in items:
         try:
             data = paths.place(source).read()
@@ -123,10 +132,16 @@ def _copy_or_link(items: Sequence[_Item], media: MediaMode, folder: Path) -> Ite
             continue
         if not blake3(data).hexdigest().startswith(expected):
             yield f"{source}: its bytes have changed since it was measured"
-        elif media == "copy":
-            (folder / name).write_bytes(data)
-        else:
-            (folder / name).symlink_to(source)
+            continue
+        try:
+            if read_header(data).orientation != 1:
+                turned.append(name)
+            if media == "link":
+                (folder / name).symlink_to(source)
+            else:
+                (folder / name).write_bytes(upright(data) or data)
+        except CorruptImageError as error:
+            yield f"{source}: {error}"
 
 
 def _extract(path: str, items: Sequence[_Item], folder: Path) -> Iterator[str]:

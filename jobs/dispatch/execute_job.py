@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from jobs.core.errors import UserError
 from jobs.dispatch.auto_release import publish
+from jobs.dispatch.follow_up import FollowUp
 from jobs.dispatch.job_queue import HEARTBEAT, HEARTBEAT_S, JobQueue, QueuedJob
 from jobs.records.run_record import RunRecord
 from jobs.runs.prepare import RunRequest
@@ -46,8 +47,9 @@ def execute(
         raise UserError(f"job {job_id} was not claimed for this process; `winnow gateway start` runs what is queued")
     request = request_of(workspace, job)
     name = job.release
+    follow_up = FollowUp.parse(job.follow_up)
     siblings = [other.job_id for other in jobs.values() if other.schedule == job.schedule]
-    release = None if name is None else lambda record: publish(workspace, record.job_id, name, siblings)
+    release = None if name is None else lambda record: publish(workspace, record.job_id, name, siblings, follow_up)
     with Heartbeat(workspace.root / "jobs" / job_id, gateway_pid):
         return run(request, job_id, release)
 

@@ -59,6 +59,11 @@ class QueuedJob:
         return self.submitted.get("release")
 
     @property
+    def follow_up(self) -> Mapping[str, Any]:
+        """Return what to do with that release: the values of a `FollowUp`, empty for nothing."""
+        return dict(self.submitted.get("then") or {})
+
+    @property
     def submitted_ns(self) -> int:
         """Return when it was submitted (ns since 1970)."""
         return self.records[0].at_ns

@@ -16,7 +16,7 @@ from jobs.engine.code_wheel import code_identity, version, write_wheel
 from jobs.storage.spare_files import temporary_folder
 
 _ANSWER_S = 120.0
-_AGENT_PORT = "dashboard_agent_listen_port"
+_LEAN = {"dashboard_agent_listen_port": 0, "no_monitor": True, "include_log_monitor": False}
 
 
 def join(ray: Any, address: str, quiet: Mapping[str, Any]) -> None:
@@ -75,17 +75,16 @@ def safe_job(ray: Any, folders: Iterable[str] = ()) -> Any:
 
 
 @contextmanager
-def any_agent_port() -> Iterator[None]:
-    """Have a cluster that is started meanwhile choose a free port for its agent, as it does for its other servers.
+def lean_start() -> Iterator[None]:
+    """Have a cluster that is started meanwhile for one run only start what such a run needs, and wait for nothing else.
 
-    Ray wants the same port for every cluster of a machine, and waits four seconds for another one to release it.
+    Ray wants the same port for the agent of every cluster of a machine, and waits four seconds for another one to
+    release it. Neither does anything scale such a cluster, nor does anyone follow its logs.
     """
     parameters: Any = importlib.import_module("ray._private.parameter").RayParams
     original = parameters.__init__
-    if _AGENT_PORT not in inspect.signature(original).parameters:
-        yield
-        return
-    parameters.__init__ = partialmethod(original, **{_AGENT_PORT: 0})
+    known = inspect.signature(original).parameters
+    parameters.__init__ = partialmethod(original, **{name: value for name, value in _LEAN.items() if name in known})
     try:
         yield
     finally:

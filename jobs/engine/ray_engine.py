@@ -20,7 +20,7 @@ from jobs.core.errors import RunFailedError, RunStopped, UserError, one_line
 from jobs.core.interpreter import own_folders
 from jobs.core.optional_packages import require
 from jobs.engine import session_folders
-from jobs.engine.cluster import any_agent_port, client_of_jobs, join, safe_job
+from jobs.engine.cluster import client_of_jobs, join, lean_start, safe_job
 from jobs.engine.cluster_auth import MODE
 from jobs.engine.credential_forwarding import ForwardedCredentials, WorkerWithCredentials, with_credentials
 from jobs.engine.interruptible import iterate_interruptibly
@@ -132,7 +132,7 @@ class Engine:
         num_cpus = limits.num_cpus or os.cpu_count() or 1
         memory = limits.object_store_mb << 20
         try:
-            with any_agent_port():
+            with lean_start():
                 context = self._ray.init(
                     # Do not join another cluster of this machine by accident.
                     address="local",

@@ -20,7 +20,7 @@ from jobs.accounts.errors import (
     TooManyTriesError,
     UnknownAccountError,
 )
-from jobs.core.errors import BrokenTableError, UserError, one_line
+from jobs.core.errors import BrokenTableError, JobStateError, UnknownJobError, UserError, one_line
 from jobs.core.os_errors import as_problem, damage_in
 
 MEDIA_TYPE = "application/problem+json"
@@ -52,7 +52,9 @@ _STATUS: tuple[tuple[type[UserError], int], ...] = (
     (ForbiddenError, 403),
     (MissingError, 404),
     (UnknownAccountError, 404),
+    (UnknownJobError, 404),
     (AccountConflictError, 409),
+    (JobStateError, 409),
     (StateConflictError, 409),
     (GoneError, 410),
     (TooManyTriesError, 429),

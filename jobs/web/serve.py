@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -81,7 +85,9 @@ def serve(settings: Settings, announce: Callable[[Address], None]) -> None:
                 def begun() -> None:
                     announce(Address(url, _entrance(settings, database, url)))
 
-                _run(settings, create_app(settings, database, port, lock, begun), listener)
+                stopping = threading.Event()
+                app = create_app(settings, database, port, lock, begun, stopping)
+                _run(settings, app, listener, stopping)
         finally:
             lock.release()
     finally:
@@ -164,7 +170,7 @@ def _listening(settings: Settings) -> socket.socket:
     return listener
 
 
-def _run(settings: Settings, app: Any, listener: socket.socket) -> None:
+def _run(settings: Settings, app: Any, listener: socket.socket, stopping: threading.Event) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     config = uvicorn.Config(
         app,
@@ -180,4 +186,29 @@ def _run(settings: Settings, app: Any, listener: socket.socket) -> None:
         timeout_graceful_shutdown=_STOP_S,
         h11_max_incomplete_event_size=1 << 16,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    _Server(config, stopping).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Has streams of events end as soon as a signal says stop; otherwise it would wait for them."""
+
+    def __init__(self, config: uvicorn.Config, stopping: threading.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at these signals, and be silent: the library would raise them once more after it has stopped."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note that it is to stop."""
+        self._stopping.set()
+        # What is cut off by a second signal is no news.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        super().handle_exit(sig, frame)

@@ -154,6 +154,13 @@ def filled(rings: Sequence[Sequence[tuple[float, float]] | Points], width: int, 
     return mask
 
 
+def encoded(mask: Mask) -> str:
+    """Return a mask as COCO's compressed run lengths."""
+    from pycocotools import mask as masks
+
+    return str(masks.encode(np.asfortranarray(mask))["counts"].decode())
+
+
 def _fill(mask: Mask, ring: Points) -> None:
     height, width = mask.shape
     one, other = ring, np.roll(ring, -1, axis=0)

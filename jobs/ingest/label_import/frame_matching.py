@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import polars as pl
 from blake3 import blake3
 
+from jobs.core.errors import UserError
 from jobs.ingest.label_import.dataset_files import IMAGES, common_parts, composed, suffix_of
+from jobs.storage import paths
 from jobs.views.view import View
 from transforms.formats.exports.folder_names import folder_of
-from transforms.formats.reviewing.shapes import parse_name
+from transforms.formats.reviewing.shapes import Returned, parse_name
 from transforms.frames.clip import FrameName
+from transforms.frames.image import CorruptImageError, Header, read_header
+from transforms.frames.upright import is_displayed
 
 Row = dict[str, Any]
 By = Literal["content", "path", "name"]
 WAYS: tuple[By, ...] = ("content", "path", "name")
 
-_COLUMNS = ("stream_id", "frame_idx", "content_hash", "width", "height", "uri")
+_COLUMNS = ("stream_id", "frame_idx", "content_hash", "width", "height", "uri", "format")
 _PREFIX_DIGITS = 8
 """Digits that Label Studio puts before the names of uploaded files, followed by a hyphen."""
 
@@ -28,31 +33,68 @@ _PREFIX_DIGITS = 8
 class Matched:
     """The frames that one image is, several only where their bytes are equal, and how they were found.
 
+    `header` is that of the image, where the dataset has it. `is_displayed`: whether an image without an orientation is
+    a frame that has one as it is displayed, or, if false, as its pixels are stored; None for other images.
+
     Otherwise `problem` says why there is none; `is_missing`: the workspace has no such image.
     """
 
     rows: Sequence[Row] = ()
     by: By = "name"
+    header: Header | None = None
+    is_displayed: bool | None = None
     problem: str = ""
     is_missing: bool = False
 
 
 def match_images(
-    view: View, names: Sequence[str], image: Callable[[str], bytes | None], streams: Sequence[str] = ()
+    view: View, images: Sequence[Returned], image: Callable[[str], bytes | None], streams: Sequence[str] = ()
 ) -> list[Matched]:
     """Return for each image of a dataset what it is; `streams`: only frames of these, if there are any.
 
-    `image` gives its bytes where the dataset has them: a frame of equal bytes is the image under any name, and
-    a file of other bytes is not. Without them, the frame counts whose path, or whose name in
-    exports, has most folders in common with the name, from its end on; several with equally many are none. Frames of
-    clips have the names that exports give them.
+    `image` gives its bytes where the dataset has them and no hash of the frame: a frame of equal bytes is the image
+    under any name, and a file of other bytes is not, unless it is a frame that EXIF turns without its EXIF. Without
+    them, the frame counts whose path, or whose name in exports, has most folders in common with the name, from its end
+    on; several with equally many are none. Frames of clips have the names that exports give them.
     """
-    digests = {name: blake3(data).hexdigest() for name in dict.fromkeys(names) if (data := image(name)) is not None}
+    names = [each.name for each in images]
+    hashed = {each.name: each.content_hash for each in images if each.content_hash}
+    there = {name: _Image(digest, None) for name, digest in hashed.items()}
+    others = [name for name in dict.fromkeys(names) if name not in there]
+    there |= {name: _Image.of(data) for name in others if (data := image(name)) is not None}
     rows = view.lazy("frames").filter(pl.col("status") == "ok")
     if streams:
         rows = rows.filter(pl.col("stream_id").is_in(list(streams)))
-    index = _Index(rows.select(_COLUMNS), names, set(digests.values()))
-    return [index.find(composed(name), digests.get(name)) for name in names]
+    renamed = [each.other_name for each in images if each.other_name]
+    index = _Index(rows.select(_COLUMNS), [*names, *renamed], {each.digest for each in there.values()})
+    found = []
+    for each in images:
+        known, content = there.get(each.name), partial(_bytes_of, image, each.name)
+        match = index.find(composed(each.name), known, content)
+        if match.is_missing and each.other_name:
+            other = index.find(composed(each.other_name), known, content)
+            match = match if other.is_missing else other
+        found.append(replace(match, header=known.header if known else None))
+    return found
+
+
+def _bytes_of(image: Callable[[str], bytes | None], name: str) -> bytes:
+    return image(name) or b""
+
+
+@dataclass(frozen=True)
+class _Image:
+    """The hash of a dataset's image, and its header; None where it has none that is known."""
+
+    digest: str
+    header: Header | None
+
+    @classmethod
+    def of(cls, data: bytes) -> _Image:
+        try:
+            return cls(blake3(data).hexdigest(), read_header(data))
+        except CorruptImageError:
+            return cls(blake3(data).hexdigest(), None)
 
 
 class _Index:
@@ -75,22 +117,24 @@ class _Index:
             if row["frame_idx"] in numbered:
                 self._by_number.setdefault(row["frame_idx"], []).append(row)
 
-    def find(self, name: str, digest: str | None) -> Matched:
-        if digest and (same := self._by_hash.get(digest)):
+    def find(self, name: str, image: _Image | None, data: Callable[[], bytes]) -> Matched:
+        if image and (same := self._by_hash.get(image.digest)):
             return Matched(_best(same, name)[1], "content")
         if (parsed := parse_name(name)) is not None:
             same = [r for r in self._by_number.get(parsed.number, []) if r["content_hash"].startswith(parsed.hash)]
             if same:
-                return Matched(_best(same, name)[1], "name")
+                best = _best(same, name)[1]
+                turn = is_displayed(data(), file_of(best[0]) or b"") if image and not best[0]["is_clip"] else None
+                return Matched(best, "name", is_displayed=turn)
         for stem in _stems(name):
             candidates = self._by_stem.get(stem, [])
             suffix = suffix_of(name)
             exact = [row for row in candidates if any(suffix_of(path) == suffix for path in row["paths"])]
             if candidates := exact or candidates:
-                return self._of_candidates(name, candidates, digest)
+                return self._of_candidates(name, candidates, data if image else None)
         return Matched(problem=f"{name} is no frame of the workspace", is_missing=True)
 
-    def _of_candidates(self, name: str, candidates: Sequence[Row], digest: str | None) -> Matched:
+    def _of_candidates(self, name: str, candidates: Sequence[Row], data: Callable[[], bytes] | None) -> Matched:
         parts, best = _best(candidates, name)
         if len(best) > 1:
             some = ", ".join(f"{row['stream_id']} {row['frame_idx']}" for row in best[:2])
@@ -98,10 +142,23 @@ class _Index:
             return Matched(
                 problem=f"{name} could be any of {len(best)} frames ({some}{more}); name the camera with --stream"
             )
-        if digest and not best[0]["is_clip"]:
+        way: By = "path" if parts > 1 else "name"
+        if data and not best[0]["is_clip"]:
+            turn = is_displayed(data(), file_of(best[0]) or b"")
+            if turn is not None:
+                return Matched(best, way, is_displayed=turn)
             shown = f"frame {best[0]['stream_id']} {best[0]['frame_idx']}"
             return Matched(problem=f"{name} is another image than {shown} of that name", is_missing=True)
-        return Matched(best, "path" if parts > 1 else "name")
+        return Matched(best, way)
+
+
+def file_of(row: Mapping[str, Any]) -> bytes | None:
+    """Return the file of a frame, with its `uri` and `content_hash`; None where it is missing or has changed."""
+    try:
+        data = paths.place(row["uri"]).read()
+    except (OSError, UserError):
+        return None
+    return data if blake3(data).hexdigest() == row["content_hash"] else None
 
 
 def _rows(frames: pl.LazyFrame) -> Iterator[Row]:

@@ -17,10 +17,11 @@ import pyarrow as pa
 from blake3 import blake3
 
 import schemas
-from jobs.core.choices import LabelFormat, LabelRole
+from jobs.core.choices import LabelFormat, LabelledPixels, LabelRole
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from jobs.ingest.label_import.dataset_files import DatasetFiles
+from jobs.ingest.label_import.exif_turns import Labelled, turned_by_exif
 from jobs.ingest.label_import.frame_matching import WAYS, Matched, Row, match_images
 from jobs.ingest.label_import.readers import FORMATS, read_dataset
 from jobs.storage.store import Drop, Store
@@ -33,6 +34,7 @@ from transforms.formats.datasets.yolo import are_turned_boxes, in_pixels, with_t
 from transforms.formats.reviewing.known_frames import Known
 from transforms.formats.reviewing.match_objects import decide
 from transforms.formats.reviewing.shapes import Returned, ReviewFile
+from transforms.formats.turned_labels import as_displayed, stored_size
 
 ROLES = (imported_labels.GROUND_TRUTH, imported_labels.SUGGESTION)
 
@@ -50,7 +52,8 @@ class LabelRequest:
 
     `role`: `ground-truth` or `suggestion`. `streams`: only frames of these; empty for all. `renamed`: classes by the
     category that they become. `skip_unmatched`: whether to import the rest where images are no frames of the
-    workspace; `skip_unsupported`: likewise for shapes that the tables have no place for.
+    workspace; `skip_unsupported`: likewise for shapes that the tables have no place for. `exif`: which pixels of images
+    that EXIF turns the labels are of, where it is not `auto`.
     """
 
     path: Path
@@ -62,6 +65,7 @@ class LabelRequest:
     skip_unmatched: bool = False
     skip_unsupported: bool = False
     dry_run: bool = False
+    exif: LabelledPixels = "auto"
 
 
 def import_labels(workspace: Workspace, request: LabelRequest) -> dict[str, Any]:
@@ -70,7 +74,8 @@ def import_labels(workspace: Workspace, request: LabelRequest) -> dict[str, Any]
     `frames` and `objects` are those of the dataset; `matched` counts its images by how their frames were found.
     `added`, `removed` and `unchanged` compare objects with those that the source had before. `reviewed_by_people`:
     frames that a person has reviewed, of which the labels are stored, but do not count. `not_matched`: images that
-    are no frames, with `skip_unmatched`. `new_categories`: classes that the workspace did not know; `notes` has more.
+    are no frames, with `skip_unmatched`. `exif`: of images that EXIF turns, on which pixels their labels are, and of
+    how many of them nothing says so. `new_categories`: classes that the workspace did not know; `notes` has more.
 
     Raises `UserError` with everything that is wrong, before anything is written.
     """
@@ -85,10 +90,10 @@ def import_labels(workspace: Workspace, request: LabelRequest) -> dict[str, Any]
         require("annotate", "pycocotools")
     problems = [*file.problems, *_unknown_streams(view, request)]
     notes = [*file.notes, *_unsupported(file, request, problems)]
-    found = match_images(view, [frame.name for frame in file.frames], files.image, request.streams)
-    matched = list(_matched(file.frames, found, request, problems))
-    if kind.startswith("yolo"):
-        matched = _of_yolo(matched, kind)
+    found = match_images(view, file.frames, files.image, request.streams)
+    turns = turned_by_exif(list(_matched(file.frames, found, request, problems)), request.exif, problems)
+    notes += turns.notes(request.exif)
+    matched = _in_pixels(turns.labelled, kind)
     rows = [row for one in matched for row in _rows(one, request, source, problems)]
     problems += _taken(view, rows, source, request)
     if problems:
@@ -115,6 +120,7 @@ def import_labels(workspace: Workspace, request: LabelRequest) -> dict[str, Any]
         **changes,
         "reviewed_by_people": labelled.collect().height,
         "not_matched": sum(each.is_missing for each in found),
+        "exif": {"displayed": turns.displayed, "stored": turns.stored, "unsaid": turns.unsaid},
         "new_categories": fresh,
         "notes": notes,
     }
@@ -146,15 +152,6 @@ def sources(workspace: Workspace) -> list[dict[str, Any]]:
     )
     found = counted.sort("source").collect().to_dicts()
     return [{"name": each.pop("source").removeprefix(imported_labels.PREFIX), **each} for each in found]
-
-
-@dataclass(frozen=True)
-class _Labelled:
-    """An image of the dataset, and one frame that it is."""
-
-    returned: Returned
-    row: Row
-    by: str
 
 
 def _checked(request: LabelRequest) -> str:
@@ -195,7 +192,7 @@ def _unsupported(file: ReviewFile, request: LabelRequest, problems: list[str]) -
 
 def _matched(
     frames: Sequence[Returned], found: Sequence[Matched], request: LabelRequest, problems: list[str]
-) -> Iterator[_Labelled]:
+) -> Iterator[Labelled]:
     """Yield each image with each frame that it is; `problems` gets a line for others, and for frames named twice."""
     places: dict[tuple[str, int], str] = {}
     missing = []
@@ -210,21 +207,33 @@ def _matched(
                 problems.append(f"{frame.place}: frame {key[0]} {key[1]} is in it twice, see {places[key]}")
                 continue
             places[key] = frame.place
-            yield _Labelled(frame, row, match.by)
+            yield Labelled(frame, row, match)
     if missing and (not request.skip_unmatched or not places):
         n = f"{len(missing):,} of {len(frames):,} images are no frames of the workspace"
         problems.append(n if not places else f"{n}; --skip-unmatched imports the labels of the others")
         problems += missing
 
 
-def _of_yolo(matched: Sequence[_Labelled], kind: LabelFormat) -> list[_Labelled]:
-    """Return labels of YOLO in pixels; polygons become turned boxes where all of them are rectangles, and in OBB."""
-    scaled = [replace(one, returned=in_pixels(one.returned, one.row["width"], one.row["height"])) for one in matched]
+def _in_pixels(matched: Sequence[Labelled], kind: LabelFormat) -> list[Labelled]:
+    """Return labels in pixels of their images as displayed.
+
+    Polygons of YOLO become turned boxes where all of them are rectangles, and in OBB.
+    """
+    is_yolo = kind.startswith("yolo")
+    scaled = [replace(one, returned=_displayed(one, is_yolo)) for one in matched]
     is_turned = kind == "yolo-obb" or (kind == "yolo" and are_turned_boxes([one.returned for one in scaled]))
     return [replace(one, returned=with_turned_boxes(one.returned)) for one in scaled] if is_turned else scaled
 
 
-def _rows(one: _Labelled, request: LabelRequest, source: str, problems: list[str]) -> list[Row]:
+def _displayed(one: Labelled, is_relative: bool) -> Returned:
+    size = stored_size(one.row["width"], one.row["height"], one.orientation)
+    returned = in_pixels(one.returned, *size) if is_relative else one.returned
+    # Of a size that is wrong, which is a problem, nothing can be turned.
+    is_turned = one.orientation != 1 and returned.size in {None, size}
+    return as_displayed(returned, one.orientation, *size) if is_turned else returned
+
+
+def _rows(one: Labelled, request: LabelRequest, source: str, problems: list[str]) -> list[Row]:
     """Return the rows of a labelled frame, that of the frame first; add a line to `problems` for what is wrong."""
     image = {name: one.row[name] for name in _IMAGE}
     shapes = tuple(
@@ -244,7 +253,7 @@ def _rows(one: _Labelled, request: LabelRequest, source: str, problems: list[str
         "source": source,
         "role": request.role,
         "file_name": one.returned.name,
-        "matched_by": one.by,
+        "matched_by": one.match.by,
         "imported_ns": time.time_ns(),
     }
     text = "\x1f".join([imported_labels.FRAME, source, *map(str, image.values())])

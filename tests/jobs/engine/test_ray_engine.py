@@ -56,16 +56,15 @@ def test_results_are_yielded_without_blocking_the_caller(engine: Engine) -> None
     assert sum(a is not None for a in arrivals) == 1
 
 
-def test_no_server_of_an_engine_needs_a_port_that_another_cluster_of_the_machine_may_have(engine: Engine) -> None:
+def test_an_engine_starts_what_a_run_needs_and_waits_for_no_port_of_another_cluster(engine: Engine) -> None:
     import ray
     from ray._private.ray_constants import DEFAULT_DASHBOARD_AGENT_LISTEN_PORT
 
+    node = ray._private.worker._global_node
     # -1 means that Ray has tried for some seconds to get the one that it wants, in vain.
-    assert ray._private.worker._global_node.dashboard_agent_listen_port not in {
-        -1,
-        0,
-        DEFAULT_DASHBOARD_AGENT_LISTEN_PORT,
-    }
+    assert node.dashboard_agent_listen_port not in {-1, 0, DEFAULT_DASHBOARD_AGENT_LISTEN_PORT}
+    assert {"gcs_server", "raylet"} <= set(node.all_processes)
+    assert not {"monitor", "log_monitor"} & set(node.all_processes)
 
 
 def test_an_engine_on_demand_is_not_started_without_demand() -> None:

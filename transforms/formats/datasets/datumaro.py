@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -106,7 +108,10 @@ def read_datumaro(data: bytes) -> ReviewFile:
             if each.type == _LABEL and each.label_id is not None and 0 <= each.label_id < len(labels)
         )
         width_height = (size[1], size[0]) if size else None
-        file.frames.append(Returned(f"item {item.id}", name, tuple(shapes), width_height, tags=tags or None))
+        # Datumaro writes images without folders, with the names of these in theirs; the id stays as it was.
+        other = item.id + PurePosixPath(name).suffix
+        frame = Returned(f"item {item.id}", name, tuple(shapes), width_height, tags=tags or None)
+        file.frames.append(replace(frame, other_name=None if other == name else other))
     return file
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from transforms.core.identity import content_id
 from transforms.formats.coco_rle import checked_runs
-from transforms.formats.outlines import Mask
+from transforms.formats.outlines import encoded
 from transforms.formats.reviewing.known_frames import (
     Known,
     Object,
@@ -207,7 +207,7 @@ def _geometry(shape: ReviewedShape, frame: Known) -> dict[str, Any]:
     box, mask = shape.box, shape.mask_rle
     polygons = [[value for point in ring for value in point] for ring in shape.rings] or None
     if shape.rings:
-        mask = _encoded(area_of(shape, frame))
+        mask = encoded(area_of(shape, frame))
     if mask is not None:
         box = box_of_mask(mask, frame)
     turn = shape.rotation % 360 if mask is None else 0.0
@@ -217,9 +217,3 @@ def _geometry(shape: ReviewedShape, frame: Known) -> dict[str, Any]:
         right, bottom = min(float(frame.width), right), min(float(frame.height), bottom)
     edges = dict(zip(_EDGES, (left, top, right - left, bottom - top), strict=True))
     return {**edges, "mask_rle": mask, "polygons": polygons, "rotation": turn or None}
-
-
-def _encoded(mask: Mask) -> str:
-    from pycocotools import mask as masks
-
-    return str(masks.encode(np.asfortranarray(mask))["counts"].decode())

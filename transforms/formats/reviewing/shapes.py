@@ -81,7 +81,8 @@ class Returned:
     """A reviewed frame with all objects that are on it after the review.
 
     `place` is its location in the file, for messages, and `name` the image's file name. `size` is width and height in
-    pixels, if the file has them. `tags` are of the frame as a whole, None if the file does not say.
+    pixels, if the file has them. `tags` are of the frame as a whole, None if the file does not say. `other_name`: that
+    which the image had before a tool renamed its file. `content_hash`: that of the frame, in files of Winnow.
     """
 
     place: str
@@ -92,6 +93,8 @@ class Returned:
     reviewed_ns: int | None = None
     note: str | None = None
     tags: tuple[Any, ...] | None = None
+    other_name: str | None = None
+    content_hash: str | None = None
 
 
 @dataclass
