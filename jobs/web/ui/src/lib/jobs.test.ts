@@ -3,7 +3,7 @@ import { actions, after, progress } from './jobs';
 import type { Job } from './types';
 
 const job = (job_id: string, state: Job['state'] = 'running'): Job => ({
-  job_id, state, parent: null, profile: 'quality', priority: 0, submitted_at: null, started_at: null, ended_at: null,
+  job_id, state, number: 3, parent: null, profile: 'quality', priority: 0, submitted_at: null, started_at: null, ended_at: null,
   stage: 'quality', done: 10, total: 40, frames_per_second: 5, eta_s: 6, asked: null, error: null, inputs: [],
 });
 
@@ -11,7 +11,7 @@ test('what can be asked of a job follows from its state', () => {
   expect(actions(job('a', 'pending'))).toEqual(['pause', 'cancel']);
   expect(actions(job('a', 'paused'))).toContain('resume');
   expect(actions(job('a', 'done'))).toEqual(['clear']);
-  expect(actions(job('a', 'failed'))).toEqual(['retry', 'clear']);
+  expect(actions(job('a', 'failed'))).toEqual(['resume', 'clear']);
   expect(actions({ ...job('a'), asked: 'pause' })).toEqual(['resume', 'cancel']);
   expect(actions({ ...job('a'), asked: 'cancel' })).toEqual([]);
 });

@@ -2,13 +2,13 @@
 
 import type { Job, JobState } from './types';
 
-export type Action = 'pause' | 'resume' | 'step' | 'cancel' | 'retry' | 'clear';
+export type Action = 'pause' | 'resume' | 'step' | 'cancel' | 'clear';
 
 const ALLOWED: Record<JobState, readonly Action[]> = {
   pending: ['pause', 'cancel'],
   running: ['pause', 'step', 'cancel'],
   paused: ['resume', 'step', 'cancel'],
-  failed: ['retry', 'clear'],
+  failed: ['resume', 'clear'],
   done: ['clear'],
   cancelled: ['clear'],
 };
@@ -23,7 +23,7 @@ export function actions(job: Pick<Job, 'state' | 'asked'>): readonly Action[] {
 
 export const isOver = (state: string): boolean => ['done', 'failed', 'cancelled'].includes(state);
 
-const FIELDS = ['state', 'stage', 'done', 'total', 'frames_per_second', 'eta_s', 'asked', 'error'] as const;
+const FIELDS = ['state', 'number', 'started_at', 'ended_at', 'stage', 'done', 'total', 'frames_per_second', 'eta_s', 'asked', 'error'] as const;
 
 /** The list after an event; null where the event is of a job that is not in it, so that it has to be asked for. */
 export function after(jobs: readonly Job[], event: Record<string, unknown>): Job[] | null {

@@ -79,7 +79,7 @@ export interface AuditEntry {
 
 export interface Project {
   project: string;
-  path: string;
+  path: string | null;
   role: Role;
   exists: boolean;
   problem: string | null;
@@ -233,6 +233,8 @@ export interface Frame {
 export interface Job {
   job_id: string;
   state: JobState;
+  /** The number of its last record: a request says on which state it was decided. */
+  number: number;
   parent: string | null;
   profile: string | null;
   priority: number | null;
@@ -264,17 +266,24 @@ export interface JobDetail extends Job {
   config: Record<string, unknown>;
 }
 
+export interface Gateway {
+  pid: number | null;
+  host: string | null;
+  since_ns: number | null;
+}
+
 export interface Jobs {
-  gateway: Record<string, unknown> | null;
+  gateway: Gateway | null;
   jobs: Job[];
 }
 
+/** An event with the fields that its kind fills; `data` holds the rest. */
 export interface JournalEvent {
   n: number;
-  at: string;
-  event: string;
-  stage: string | null;
-  data: Record<string, unknown>;
+  at: string | null;
+  event?: string;
+  stage?: string | null;
+  [field: string]: unknown;
 }
 
 export interface Journal {
