@@ -1,7 +1,7 @@
 // Details of frames that tiles draw boxes of: a few at a time, what is in view first, and none twice.
 
 import { get, of } from './api';
-import type { Frame } from './types';
+import type { Frame, FrameName, FrameNumber } from './types';
 
 const AT_ONCE = 4;
 const KEPT = 600;
@@ -9,19 +9,19 @@ const KEPT = 600;
 export class Details {
   private readonly known = new Map<string, Frame>();
   private readonly asked = new Set<string>();
-  private waiting: { name: string; stream: string; idx: number }[] = [];
+  private waiting: { name: string; stream: string; idx: FrameNumber }[] = [];
 
   constructor(
     private readonly project: string,
     private readonly onChange: () => void,
   ) {}
 
-  of(stream: string, idx: number): Frame | undefined {
+  of(stream: string, idx: FrameNumber): Frame | undefined {
     return this.known.get(`${idx}@${stream}`);
   }
 
   /** Ask for the details of these frames, instead of those that were asked for before and are still waiting. */
-  want(frames: readonly { stream_id: string; frame_idx: number }[]): void {
+  want(frames: readonly FrameName[]): void {
     this.waiting = frames
       .map((each) => ({ name: `${each.frame_idx}@${each.stream_id}`, stream: each.stream_id, idx: each.frame_idx }))
       .filter((each) => !this.known.has(each.name) && !this.asked.has(each.name));

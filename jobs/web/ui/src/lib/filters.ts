@@ -1,6 +1,7 @@
 // What is shown of the frames: the filters that an address holds, as requests take them.
 
 import type { Query } from './api';
+import type { FrameName } from './types';
 
 export const FILTERS = ['stream', 'keep', 'reason', 'category', 'where', 'sort'] as const;
 export type Filter = (typeof FILTERS)[number];
@@ -26,9 +27,12 @@ export function asQuery(filters: Record<Filter, string>): Query {
 }
 
 /** The frame that an address names as NUMBER@STREAM; a stream's name may hold any characters. */
-export function frameOf(text: string | null): { stream_id: string; frame_idx: number } | null {
+export function frameOf(text: string | null): FrameName | null {
   const found = text ? /^(\d+)@(.+)$/s.exec(text) : null;
-  return found ? { frame_idx: Number(found[1]), stream_id: found[2] ?? '' } : null;
+  if (!found) return null;
+  const [, digits = '', stream_id = ''] = found;
+  // Larger numbers stay texts, which are exact.
+  return { frame_idx: Number.isSafeInteger(Number(digits)) ? Number(digits) : digits, stream_id };
 }
 
-export const nameOf = (frame: { stream_id: string; frame_idx: number }): string => `${frame.frame_idx}@${frame.stream_id}`;
+export const nameOf = (frame: FrameName): string => `${frame.frame_idx}@${frame.stream_id}`;
