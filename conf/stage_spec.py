@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from conf.pipeline import PipelineConfig
 
 Kind = Literal["pixels", "model", "table", "calls"]
+Weights = Literal["none", "folder", "open_clip", "rapidocr", "detector", "sam2_package"]
 Scope = Literal["frame", "stream", "run", "workspace"]
 Condition = Callable[["PipelineConfig"], bool]
 Check = Callable[["PipelineConfig", str], list[str]]
@@ -31,20 +32,27 @@ def setting(config: PipelineConfig, key: str) -> Any:
 class Params:
     """Parameters that decide the result of a stage: those of a section of the configuration.
 
-    All of them, `only` some, or all `without` some. `also` gives names to further attributes of the section.
+    All of them, `only` some, or all `without` some. `also` gives names to further attributes of the section. With
+    `unless_default` those that have their default are left out, so that keys of before these parameters hold.
     """
 
     section: str
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     also: Mapping[str, str] = field(default_factory=dict)
+    unless_default: bool = False
 
     def of(self, config: PipelineConfig) -> dict[str, Any]:
         """Return the parameters under the keys by which a user sets them."""
         values = getattr(config, self.section)
         names = self.only or [f.name for f in fields(values) if f.name not in self.without]
         named = {name: name for name in names} | dict(self.also)
-        return {f"{self.section}.{name}": getattr(values, attribute) for name, attribute in named.items()}
+        defaults = type(values)() if self.unless_default else None
+        return {
+            f"{self.section}.{name}": getattr(values, attribute)
+            for name, attribute in named.items()
+            if defaults is None or getattr(values, attribute) != getattr(defaults, attribute)
+        }
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,30 @@ class TableWork:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """What a stage does in addition, or in another way, where a setting says so.
+
+    It holds where the value of `setting` is `value`, or with no `value` where it is anything but empty. `code` and
+    `packages`, from the extra `extra`, then come in addition to those of the stage. Of a model stage, `weights`, `make`
+    and `replaces_code` take the place of those of the stage.
+    """
+
+    setting: str
+    value: str | None = None
+    code: tuple[Callable[..., Any], ...] = ()
+    packages: tuple[str, ...] = ()
+    extra: str = ""
+    weights: Weights | None = None
+    make: Callable[[ModelInput], Callable[[int], Any]] | None = None
+    replaces_code: bool = False
+
+    def holds(self, config: PipelineConfig) -> bool:
+        """Say whether a configuration makes this choice."""
+        found = setting(config, self.setting)
+        return bool(found) if self.value is None else found == self.value
+
+
+@dataclass(frozen=True)
 class Finds:
     """The categories that a model can find: fixed `names`, or those in the parameter `param` of the stage."""
 
@@ -123,8 +155,9 @@ class ModelWork:
 
     `weights` is the way in which they are resolved before any work, see `jobs/stages/model_sources.py`: there are
     `none`; a `folder` as transformers writes it, of one of `kinds` (type in its `config.json` to class); an `open_clip`
-    repository, folder or file; those that come with `rapidocr`; those of a `detector` (`conf/detectors.py`), of the
-    section `annotate` or with the keys `other` for weights and detector in place of that section's.
+    repository, folder or file; those that come with `rapidocr`; a checkpoint of the `sam2_package`; those of a
+    `detector` (`conf/detectors.py`), of the section `annotate` or with the keys `other` for weights and detector in
+    place of that section's.
     `make` returns what makes the model, given the number of its threads. Its first section of parameters is `section`.
 
     `shown`: single `frames`; `objects`, the frames on which the first stage that is read has found some, with these;
@@ -138,7 +171,7 @@ class ModelWork:
     `credit` orders models in the manifests of exports.
     """
 
-    weights: Literal["none", "folder", "open_clip", "rapidocr", "detector"]
+    weights: Weights
     section: str
     make: Callable[[ModelInput], Callable[[int], Any]] | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
@@ -201,6 +234,7 @@ class StageSpec:
     `reads`: the stages whose rows it reads, in the order of the key; `after`: stages that only have to run before it.
     `optional`: it runs only where it is requested, or where `joins` says so, given the stages that run.
     `of_pairs`: a row also depends on the frame before. `packages` have to be installed, from the extra `extra`.
+    `choices`: what settings change of it.
     `checks` return what is wrong with values of the configuration that are each right by themselves; they are given the
     name of the stage, and called whether it runs or not.
     """
@@ -217,6 +251,7 @@ class StageSpec:
     joins: Callable[[PipelineConfig, AbstractSet[str]], bool] = _never
     version: int = 1
     of_pairs: bool = False
+    choices: tuple[Alternative, ...] = ()
     packages: tuple[str, ...] = ()
     extra: str = "annotate"
     checks: tuple[Check, ...] = ()
@@ -230,6 +265,20 @@ class StageSpec:
     def tables(self) -> tuple[schemas.Table, ...]:
         """Return every table that the stage writes."""
         return (self.table, *self.more_tables)
+
+    def made_of(self, config: PipelineConfig) -> tuple[tuple[Callable[..., Any], ...], ModelWork | None]:
+        """Return its code and its model under a configuration: as declared, or as its choices say."""
+        code, model = self.code, self.model
+        for choice in (choice for choice in self.choices if choice.holds(config)):
+            code = choice.code if choice.replaces_code else (*code, *choice.code)
+            if model and choice.weights:
+                model = replace(model, weights=choice.weights, make=choice.make)
+        return code, model
+
+    def packages_in(self, config: PipelineConfig) -> list[tuple[str, tuple[str, ...]]]:
+        """Return the packages that it needs under a configuration, each with the extra that they are from."""
+        chosen = [(choice.extra, choice.packages) for choice in self.choices if choice.holds(config)]
+        return [found for found in [(self.extra, self.packages), *chosen] if found[1]]
 
     def needs(self, config: PipelineConfig) -> tuple[str, ...]:
         """Return the stages that it needs, directly, leaving rules out of account."""

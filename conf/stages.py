@@ -5,18 +5,41 @@ Embeddings of kept frames come after curation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import schemas
 from conf import stage_checks
-from conf.stage_spec import CallWork, Comparison, Counted, Finds, ModelWork, Params, Read, StageSpec, TableWork
+from conf.stage_spec import (
+    Alternative,
+    CallWork,
+    Comparison,
+    Counted,
+    Finds,
+    ModelWork,
+    Params,
+    Read,
+    StageSpec,
+    TableWork,
+)
 from transforms.assess import escalation, uncertainty
 from transforms.core import identity, intervals
 from transforms.curate import curation, curation_input, idle, scenes
 from transforms.curate.duplicates import grouping, incremental_groups
 from transforms.frames import clip, clip_frame, image
-from transforms.metrics import frame_measures, hashing, motion, quality, sketch
-from transforms.models import caption, embeddings, ocr, propagate, segment, track
+from transforms.metrics import frame_measures, hashing, imagehashes, motion, quality, sketch
+from transforms.models import (
+    caption,
+    embeddings,
+    ocr,
+    propagate,
+    propagate_package,
+    sam2_package,
+    segment,
+    segment_package,
+    track,
+)
+from transforms.models.model_input import ModelInput
 
 _CLIPS = (clip_frame.ClipFrame.digest, clip_frame.ClipFrame.gray, *clip.DAMAGE_RULES)
 _DECODES = (image.read_header, image.decode_checked, image.shrink, *_CLIPS)
@@ -28,6 +51,15 @@ _INTERVALS = ("stream_id", "start_idx", "end_idx")
 _OBJECTS = (schemas.ANNOTATIONS, schemas.CATEGORIES)
 # How a model is reached, and what may be spent, changes no answer.
 _REACH = ("url", "key_env", "attempts", "timeout_s", "per_minute", "parallel", "wait_s", "usd_in", "usd_out", "max_usd")
+
+
+def _sam2_package(
+    setting: str, model: Callable[..., Any], make: Callable[[ModelInput], Callable[[int], Any]]
+) -> Alternative:
+    """Return the choice of the package of the makers of SAM 2, in place of transformers."""
+    code, packages = (*_SEES, model), sam2_package.PACKAGES
+    return Alternative(setting, "sam2-package", code, packages, "sam2", "sam2_package", make, replaces_code=True)
+
 
 STAGES = (
     StageSpec(
@@ -51,7 +83,18 @@ STAGES = (
         "pixels",
         schemas.FINGERPRINTS,
         code=(*_DECODES, image.to_small, hashing.phash, image.to_tiles, hashing.layouts),
-        params=(_IMAGE_KEY,),
+        params=(
+            _IMAGE_KEY,
+            Params("fingerprints", without=("also",), also={"also": "chosen"}, unless_default=True),
+        ),
+        choices=(
+            Alternative(
+                "fingerprints.also",
+                code=(*_SEES, imagehashes.imagehashes),
+                packages=imagehashes.PACKAGES,
+                extra="imagehash",
+            ),
+        ),
         measure=frame_measures.FingerprintMeasure,
     ),
     StageSpec(
@@ -166,6 +209,11 @@ STAGES = (
         reads=(Read("annotate"),),
         optional=True,
         packages=segment.PACKAGES,
+        choices=(
+            _sam2_package(
+                "segment.segmenter", segment_package.PackageSegmenter, segment_package.make_package_segmenter
+            ),
+        ),
         model=ModelWork(
             "folder",
             "segment",
@@ -188,6 +236,13 @@ STAGES = (
         reads=(Read("annotate", rule_param="propagate.origins"), Read("scenes")),
         optional=True,
         packages=propagate.PACKAGES,
+        choices=(
+            _sam2_package(
+                "propagate.propagator",
+                propagate_package.PackagePropagator,
+                propagate_package.make_package_propagator,
+            ),
+        ),
         model=ModelWork(
             "folder",
             "propagate",

@@ -19,7 +19,8 @@ class SchemaMismatchError(ValueError):
 class Column:
     """One column of a table.
 
-    `unit` is the unit of a number (`px`, `bytes`, `ns`, `luma 0..255`); `low` and `high` are its inclusive bounds.
+    `unit` is the unit of a number (`px`, `bytes`, `ns`, `luma 0..255`); `low` and `high` are its inclusive bounds. With
+    `on_request` it has values only where the configuration requests it; it is then no part of stage keys by itself.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Column:
     nullable: bool = False
     low: float | None = None
     high: float | None = None
+    on_request: bool = False
 
 
 @dataclass(frozen=True)

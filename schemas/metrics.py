@@ -11,6 +11,11 @@ def _luma(name: str, doc: str) -> Column:
     return Column(name, pa.float32(), doc, LUMA, nullable=True, low=0, high=255)
 
 
+def _imagehash(name: str, doc: str) -> Column:
+    why = f"{doc}, as imagehash prints it; null unless `fingerprints.also` names it."
+    return Column(name, pa.string(), why, nullable=True, on_request=True)
+
+
 def _stretch(what: str) -> tuple[Column, ...]:
     return (
         Column("start_idx", pa.int64(), f"First frame of the {what}.", low=0),
@@ -40,6 +45,9 @@ FINGERPRINTS = frame_table(
     (
         Column("phash", pa.string(), "64-bit DCT hash, 16 hex digits in the format of imagehash.", nullable=True),
         Column("layout", pa.binary(), "Mean luma of 8x8 cells, row by row, one byte each.", nullable=True),
+        _imagehash("dhash", "64-bit hash of differences between neighbours, 16 hex digits"),
+        _imagehash("whash", "64-bit wavelet hash, 16 hex digits"),
+        _imagehash("colorhash", "42-bit hash of colours, 11 hex digits"),
     ),
 )
 

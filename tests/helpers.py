@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 from typer.testing import CliRunner, Result
 
 import schemas
@@ -72,6 +73,12 @@ def computed(record: RunRecord) -> dict[str, int]:
 def rows(workspace: Workspace, table: schemas.Table, without: Sequence[str] = ()) -> pl.DataFrame:
     """Return the current rows of a table in order of their keys."""
     return View.of(workspace).lazy(table.name).collect().drop(without).sort(table.file_key)
+
+
+def table_of(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
+    """Return a table of a schema from some of its columns; the others are null."""
+    n = len(next(iter(columns.values())))
+    return pa.table({f.name: columns.get(f.name, pa.nulls(n, f.type)) for f in schema}, schema=schema)
 
 
 def assert_same_tables(one: Workspace, other: Workspace, without: Sequence[str] = ()) -> None:

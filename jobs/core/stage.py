@@ -75,7 +75,7 @@ class Stage:
             self.version,
             self.code_hash,
             canonical(self.params),
-            [[field.name, str(field.type)] for field in self.table.arrow_schema],
+            [[column.name, str(column.dtype)] for column in self.table.columns if not column.on_request],
             [stage.key for stage in self.upstream],
         ]
         return blake3(json.dumps(parts).encode()).hexdigest()[:16]

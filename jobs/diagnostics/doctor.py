@@ -26,7 +26,8 @@ from jobs.storage.paths import Place
 from jobs.storage.store import Store
 from jobs.storage.workspace import FORMAT, Workspace
 
-_VARIANTS = {"faiss-cpu": ("faiss-gpu", "faiss-gpu-cu12"), "ultralytics-opencv-headless": ("ultralytics",)}
+_FAISS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cuvs")
+_VARIANTS = {"faiss-cpu": _FAISS, "ultralytics-opencv-headless": ("ultralytics",)}
 """Packages that bring the same modules as one that is required."""
 
 _LEAST_FREE = 2 << 30
@@ -67,6 +68,11 @@ def _packages() -> Iterator[Finding]:
     if required:
         for name in (name for name, number in installed.items() if number is None):
             yield Finding("packages", "broken", f"{name} is not installed", "pip install winnow")
+    several = [name for name in _FAISS if _version(name) is not None]
+    if len(several) > 1:
+        found = f"{' and '.join(several)} both bring the module faiss, of which one has overwritten parts of the other"
+        fix = f"pip uninstall {' '.join(several)}; pip install 'winnow[gpu]', or 'winnow[embeddings]' without a GPU"
+        yield Finding("packages", "broken", found, fix)
     versions = [f"{name} {number}" for name, number in installed.items() if number is not None]
     yield Finding("packages", "ok", ", ".join([f"python {platform.python_version()}", *versions]))
     for extra, names in extras.items():

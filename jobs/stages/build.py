@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -45,8 +46,9 @@ def build(config: PipelineConfig) -> tuple[Stage, ...]:
 
 
 def _built(spec: StageSpec, config: PipelineConfig, chosen: Sequence[str], above: dict[str, Stage]) -> Stage:
-    if spec.packages:
-        require(spec.extra, *spec.packages)
+    for extra, packages in spec.packages_in(config):
+        require(extra, *packages)
+    code, model = spec.made_of(config)
     params: dict[str, Any] = {}
     for section in spec.params:
         params |= section.of(config)
@@ -57,12 +59,12 @@ def _built(spec: StageSpec, config: PipelineConfig, chosen: Sequence[str], above
             rule = above[read.stage].rule
             params[read.rule_param] = rule and rule.sql
             upstream += [above[name] for name in (sorted(rule.stages) if rule else ())]
-    if spec.model:
-        return _model_stage(spec, config, params, tuple(upstream))
+    if model:
+        return _model_stage(replace(spec, code=code, model=model), config, params, tuple(upstream))
     if spec.calls:
         SERVICES[spec.calls.service].check(getattr(config, spec.calls.section))
     scope = spec.work.scope_in(config) if spec.work else "frame"
-    return Stage(spec.name, spec.kind, spec.table, spec.code, params, tuple(upstream), scope, spec.version)
+    return Stage(spec.name, spec.kind, spec.table, code, params, tuple(upstream), scope, spec.version)
 
 
 def _model_stage(spec: StageSpec, config: PipelineConfig, params: dict[str, Any], upstream: tuple[Stage, ...]) -> Stage:

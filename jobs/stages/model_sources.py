@@ -12,6 +12,7 @@ from conf import PipelineConfig
 from conf.stage_spec import StageSpec
 from jobs.core.errors import UserError
 from jobs.models import embedder
+from jobs.models.sam2_checkpoints import checkpoint
 from jobs.models.transformers import in_folder
 from jobs.models.weight_folders import digest
 from transforms.models.model_input import ModelWeights
@@ -54,11 +55,21 @@ def _from_rapidocr(spec: StageSpec, _config: PipelineConfig) -> Found:
     return weights, _said(spec.model.section, weights_hash, _RAPIDOCR_LICENCE)
 
 
+def _from_sam2_package(spec: StageSpec, config: PipelineConfig) -> Found:
+    """Resolve `SECTION.weights`: a checkpoint as the makers of SAM 2 publish it."""
+    assert spec.model is not None
+    values = getattr(config, spec.model.section)
+    found = checkpoint(f"{spec.model.section}.weights", values.weights, type(values)().weights)
+    licence = found.model.licence if found.model else None
+    return ModelWeights(found.path, found.name, found.sha256), _said(spec.model.section, found.sha256, licence)
+
+
 SOURCES: Mapping[str, Callable[[StageSpec, PipelineConfig], Found]] = {
     "none": _nothing,
     "folder": _from_folder,
     "open_clip": _from_open_clip,
     "rapidocr": _from_rapidocr,
+    "sam2_package": _from_sam2_package,
 }
 """The ways in which weights are resolved, by what stages declare. Each raises `UserError` with what is wrong."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow as pa
 from transforms.frames.image import TILES, Gray
 from transforms.frames.pixel_measure import Visit
 from transforms.metrics.hashing import layout_column, layouts, phash, to_hex
+from transforms.metrics.imagehashes import HASHES, FingerprintParams, imagehashes
 from transforms.metrics.motion import MotionParams, MotionScores, keeps_tiles, motion_scores, still_tiles
 from transforms.metrics.quality import (
     BlurParams,
@@ -58,23 +59,29 @@ class QualityMeasure:
 
 
 class FingerprintMeasure:
-    """Perceptual hash and layout."""
+    """Perceptual hash and layout, and the hashes of imagehash that are requested."""
 
-    def __init__(self) -> None:
+    def __init__(self, fingerprints: FingerprintParams) -> None:
+        self._also = fingerprints.chosen
+        self._others: list[Mapping[str, str]] = []
         self._present: list[bool] = []
         self._smalls: list[Gray] = []
         self._tiles: list[Gray] = []
         self._hashes: list[npt.NDArray[np.uint64]] = []
         self._layouts: list[npt.NDArray[np.uint8]] = []
 
-    def measure(self, visit: Visit) -> tuple[Gray, Gray] | None:
-        """Return the small image and the tiles; None if the frame does not decode."""
+    def measure(self, visit: Visit) -> tuple[Gray, Gray, Mapping[str, str]] | None:
+        """Return the small image, the tiles, and other hashes by name; None if the frame does not decode."""
         pixels = visit.frame.pixels()
-        return None if pixels is None else (pixels.small, pixels.tiles)
+        if pixels is None:
+            return None
+        others = imagehashes(visit.frame.color(), self._also) if self._also else {}
+        return pixels.small, pixels.tiles, others
 
-    def add(self, measured: tuple[Gray, Gray] | None) -> None:
+    def add(self, measured: tuple[Gray, Gray, Mapping[str, str]] | None) -> None:
         """Take in what `measure` returned."""
         self._present.append(measured is not None)
+        self._others.append({} if measured is None else measured[2])
         if measured is not None:
             self._smalls.append(measured[0])
             self._tiles.append(measured[1])
@@ -87,7 +94,10 @@ class FingerprintMeasure:
         present = np.array(self._present, np.bool_)
         place = pa.array(np.cumsum(present) - 1, mask=~present)
         hashes, cells = to_hex(np.concatenate(self._hashes)), layout_column(np.concatenate(self._layouts))
-        return {"phash": hashes.take(place), "layout": cells.take(place)}
+        columns = {"phash": hashes.take(place), "layout": cells.take(place)}
+        for name in HASHES:
+            columns[name] = pa.array([found.get(name) for found in self._others], pa.string())
+        return columns
 
     def _settle(self) -> None:
         self._hashes.append(phash(self._smalls))

@@ -40,16 +40,17 @@ _BOX = ("bbox_x", "bbox_y", "bbox_w", "bbox_h")
 class PropagateParams:
     """How objects are propagated from annotated frames to later ones.
 
-    `propagator`: `sam2_video` runs SAM 2 with its memory of earlier frames, with transformers.
+    `propagator`: `sam2_video` runs SAM 2 with its memory of earlier frames, with transformers, `sam2-package` with the
+    package of its makers.
     `weights`: a folder as transformers writes it (also searched below `$WINNOW_WEIGHTS`), a name that `winnow models
-    list` shows, or a repository of the Hugging Face hub.
+    list` shows, or a repository of the Hugging Face hub; for `sam2-package` as `segment.weights`.
     `precision`: floating-point format of the model; `auto` takes half precision on a GPU, single otherwise.
     `reach`: the most frames over which objects are propagated; the next annotated frame, a cut or a gap ends it
     earlier.
     `min_presence`: lowest probability that an object is visible; below 0.5 the model gives no mask.
     """
 
-    propagator: Literal["sam2_video"] = "sam2_video"
+    propagator: Literal["sam2_video", "sam2-package"] = "sam2_video"
     weights: str = "sam2-tiny"
     precision: Precision = "auto"
     reach: Annotated[int, Ge(1), Le(1024)] = 32

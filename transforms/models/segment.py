@@ -32,13 +32,14 @@ _BOXES_AT_ONCE = 16
 class SegmentParams:
     """Which model makes masks for boxes.
 
-    `segmenter`: `sam2` runs SAM 2 with transformers.
+    `segmenter`: `sam2` runs SAM 2 with transformers, `sam2-package` with the package of its makers.
     `weights`: a folder as transformers writes it (also searched below `$WINNOW_WEIGHTS`), a name that `winnow models
-    list` shows, or a repository of the Hugging Face hub.
+    list` shows, or a repository of the Hugging Face hub; for `sam2-package` a checkpoint of its makers: a name, or a
+    file `NAME.pt` (with its configuration next to it as `NAME.yaml`, unless it has one of the published sizes).
     `precision`: floating-point format of the model; `auto` takes half precision on a GPU, single otherwise.
     """
 
-    segmenter: Literal["sam2"] = "sam2"
+    segmenter: Literal["sam2", "sam2-package"] = "sam2"
     weights: str = "sam2-tiny"
     precision: Precision = "auto"
 

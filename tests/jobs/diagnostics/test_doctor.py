@@ -201,3 +201,15 @@ def test_a_table_whose_log_is_damaged_is_named_with_its_fix(healthy: Path, table
     assert computed(go(workspace, cam))["quality"] == before.height
     assert rows(workspace, schemas.QUALITY).equals(before)
     assert broken(examine(str(tables))) == []
+
+
+def test_two_packages_that_bring_faiss_are_named_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    number = doctor._version
+    assert not [f for f in examine(str(tmp_path / "none")) if f.level == "broken"]
+    monkeypatch.setattr(doctor, "_version", lambda name: "1.14.1" if name == "faiss-gpu-cu12" else number(name))
+    found = next(f for f in examine(str(tmp_path / "none")) if f.level == "broken")
+    assert found.found.startswith("faiss-cpu and faiss-gpu-cu12 both bring the module faiss")
+    assert found.fix is not None
+    assert found.fix.startswith("pip uninstall faiss-cpu faiss-gpu-cu12; pip install 'winnow[gpu]'")

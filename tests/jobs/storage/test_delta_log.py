@@ -15,6 +15,7 @@ from jobs.storage.delta_log import log_entry, newest_version, read_log, read_new
 from jobs.storage.file_pruning import DataFile
 from jobs.storage.paths import place
 from jobs.storage.store import Change, Drop, Store
+from tests.helpers import table_of
 
 TABLE = schemas.FINGERPRINTS
 
@@ -22,7 +23,7 @@ TABLE = schemas.FINGERPRINTS
 def hashes(stream: str, index: list[int]) -> pa.Table:
     n = len(index)
     values = [index, [stream] * n, index, ["0" * 16] * n, [bytes(64)] * n]
-    return pa.table(dict(zip(TABLE.file_schema.names, values, strict=True)), schema=TABLE.file_schema)
+    return table_of(dict(zip(TABLE.file_schema.names, values, strict=False)), TABLE.file_schema)
 
 
 def add(store: Store, stream: str, index: list[int]) -> None:

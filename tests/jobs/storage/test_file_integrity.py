@@ -16,6 +16,7 @@ from jobs.storage.data_files import write_part
 from jobs.storage.merge import rows_in_order
 from jobs.storage.paths import place
 from jobs.storage.store import Change, Snapshot, Store
+from tests.helpers import table_of
 
 TABLE = schemas.FINGERPRINTS
 N = 20_000
@@ -25,10 +26,10 @@ def stored(root: Path) -> tuple[Path, Snapshot]:
     """Return a file of a table, whose values do not compress, and the table."""
     rng = np.random.default_rng(0)
     values = [rng.integers(0, 1 << 62, N), ["a"] * N, range(N), ["0" * 16] * N, [rng.bytes(64) for _ in range(N)]]
-    rows = dict(zip(TABLE.file_schema.names, values, strict=True))
+    rows = dict(zip(TABLE.file_schema.names, values, strict=False))
     store = Store(place(root))
     store.create_tables([TABLE])
-    part = write_part(store.root, TABLE, pa.table(rows, schema=TABLE.file_schema), {"stage_key": "k"})
+    part = write_part(store.root, TABLE, table_of(rows, TABLE.file_schema), {"stage_key": "k"})
     return root / TABLE.name / part.path, store.open(TABLE).commit(Change([part]), "job")
 
 

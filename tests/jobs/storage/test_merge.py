@@ -18,6 +18,7 @@ from jobs.storage import merge
 from jobs.storage.data_files import write_part
 from jobs.storage.paths import place
 from jobs.storage.store import DataFile
+from tests.helpers import table_of
 
 Key = tuple[str, int]
 KEYS = st.sets(st.tuples(st.sampled_from("abc"), st.integers(0, 40)), min_size=1, max_size=60).map(sorted)
@@ -45,7 +46,7 @@ def written(root: Path, keys: Sequence[Key]) -> DataFile:
         "phash": ["0" * 16] * len(keys),
         "layout": [bytes(64)] * len(keys),
     }
-    part = write_part(place(root), schemas.FINGERPRINTS, pa.table(columns, schema=schemas.FINGERPRINTS.file_schema))
+    part = write_part(place(root), schemas.FINGERPRINTS, table_of(columns, schemas.FINGERPRINTS.file_schema))
     bounds = (part.low["stream_id"], part.high["stream_id"], part.low["frame_idx"], part.high["frame_idx"])
     return DataFile(part.path, part.size_bytes, part.n_rows, None, *bounds)
 

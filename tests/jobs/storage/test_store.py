@@ -13,7 +13,7 @@ from jobs.storage import data_files
 from jobs.storage.data_files import Part, write_part
 from jobs.storage.paths import place
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot, Store
-from tests.helpers import on_disk
+from tests.helpers import on_disk, table_of
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def hashes(stream: str, index: list[int], word: str = "0" * 16) -> pa.Table:
         "phash": [word] * n,
         "layout": [bytes(64)] * n,
     }
-    return pa.table(rows, schema=schemas.FINGERPRINTS.file_schema)
+    return table_of(rows, schemas.FINGERPRINTS.file_schema)
 
 
 def part(store: Store, rows: pa.Table, key: str = "k") -> Part:
@@ -183,19 +183,19 @@ def test_a_column_that_a_newer_version_brings_is_added_and_null_in_older_rows(
     store = Store(place(tmp_path))
     store.create_tables()
     store.open(schemas.FINGERPRINTS).commit(Change([part(store, hashes("a", [0]))]), "old")
-    extra = schemas.Column("dhash", pa.string(), "Another hash.")
+    extra = schemas.Column("ahash", pa.string(), "Another hash.")
     wider = dataclasses.replace(schemas.FINGERPRINTS, columns=(*schemas.FINGERPRINTS.columns, extra))
     # A release names a version that never had the column.
     before = Store(place(tmp_path), {wider.name: store.open(wider).version}).open(wider)
-    assert before.lazy().collect().select("frame_idx", "dhash").rows() == [(0, None)]
-    assert before.dataset().to_table(columns=["frame_idx", "dhash"]).to_pylist() == [{"frame_idx": 0, "dhash": None}]
-    assert before.read(("frame_idx", "dhash"), "k").to_pylist() == [{"frame_idx": 0, "dhash": None}]
+    assert before.lazy().collect().select("frame_idx", "ahash").rows() == [(0, None)]
+    assert before.dataset().to_table(columns=["frame_idx", "ahash"]).to_pylist() == [{"frame_idx": 0, "ahash": None}]
+    assert before.read(("frame_idx", "ahash"), "k").to_pylist() == [{"frame_idx": 0, "ahash": None}]
     monkeypatch.setattr(schemas, "ALL", tuple(wider if t.name == wider.name else t for t in schemas.ALL))
     store.create_tables()
-    fresh = hashes("a", [1]).append_column("dhash", pa.array(["x"]))
+    fresh = hashes("a", [1]).append_column("ahash", pa.array(["x"]))
     store.open(wider).commit(Change([write_part(store.root, wider, fresh, {"stage_key": "k"})]), "new")
-    assert store.open(wider).lazy().sort("frame_idx").collect()["dhash"].to_list() == [None, "x"]
-    assert sorted(store.open(wider).dataset().to_table()["dhash"].to_pylist(), key=str) == [None, "x"]
+    assert store.open(wider).lazy().sort("frame_idx").collect()["ahash"].to_list() == [None, "x"]
+    assert sorted(store.open(wider).dataset().to_table()["ahash"].to_pylist(), key=str) == [None, "x"]
 
 
 def test_a_part_that_comes_in_pieces_is_one_file_with_the_bounds_of_all(

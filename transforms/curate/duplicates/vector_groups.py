@@ -8,20 +8,16 @@ representatives at that time, with a fixed seed.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 import numpy.typing as npt
 
 from transforms.core.identity import Int64Array
+from transforms.curate.duplicates.vector_index import NOT_FOUND, NearestIndex
 from transforms.models.embeddings import Vectors
 
 FLAT = 1 << 16
 _CHUNK = 2048
-_CELLS = 1024
-_PROBED = 32
-NOT_FOUND = -1
 
 
 def join_nearest(
@@ -37,7 +33,7 @@ def join_nearest(
     n, n_old = len(vectors), len(old_leader)
     leader = np.full(n, NOT_FOUND, np.int64)
     leader[:n_old] = old_leader
-    index = _Index(vectors, flat)
+    index = NearestIndex(vectors, flat)
     index.add(np.flatnonzero(leader[:n_old] == np.arange(n_old)))
     for start in range(n_old, n, _CHUNK):
         chunk = vectors[start : start + _CHUNK]
@@ -58,46 +54,6 @@ def cosines(vectors: Vectors, first: Int64Array, second: Int64Array) -> npt.NDAr
         one, other = vectors[first[at : at + _CHUNK]], vectors[second[at : at + _CHUNK]]
         found[at : at + _CHUNK] = np.einsum("ij,ij->i", one, other)
     return np.clip(found, -1, 1)
-
-
-class _Index:
-    """Nearest-neighbour index of the leaders so far."""
-
-    def __init__(self, vectors: Vectors, flat: int) -> None:
-        import faiss
-
-        self._faiss = faiss
-        self._vectors = vectors
-        self._flat = flat
-        self._places: list[Int64Array] = []
-        self._index: Any = faiss.IndexFlatIP(vectors.shape[1])
-
-    def add(self, positions: Int64Array) -> None:
-        if not len(positions):
-            return
-        self._places.append(positions)
-        self._index.add(np.ascontiguousarray(self._vectors[positions]))
-        if self._index.ntotal > self._flat and isinstance(self._index, self._faiss.IndexFlatIP):
-            self._index = self._inverted(np.concatenate(self._places))
-
-    def _inverted(self, places: Int64Array) -> Any:
-        width = self._vectors.shape[1]
-        self._coarse = self._faiss.IndexFlatIP(width)
-        cells = min(_CELLS, max(1, len(places) // 40))
-        index = self._faiss.IndexIVFFlat(self._coarse, width, cells, self._faiss.METRIC_INNER_PRODUCT)
-        given = np.ascontiguousarray(self._vectors[places])
-        index.train(given)
-        index.add(given)
-        index.nprobe = _PROBED
-        return index
-
-    def nearest(self, chunk: Vectors) -> tuple[Int64Array, npt.NDArray[np.float32]]:
-        """Return position and cosine of the leader nearest to each vector; `NOT_FOUND` and -2 where there is none."""
-        if not self._index.ntotal:
-            return np.full(len(chunk), NOT_FOUND), np.full(len(chunk), -2, np.float32)
-        cosine, place = self._index.search(np.ascontiguousarray(chunk), 1)
-        places = np.concatenate(self._places)
-        return np.where(place[:, 0] < 0, NOT_FOUND, places[place[:, 0]]), cosine[:, 0]
 
 
 @numba.njit(cache=True)
