@@ -158,7 +158,7 @@ def _chosen(rows: pl.DataFrame, view: View, request: QueueRequest) -> tuple[pl.D
     if spread is None and request.n is not None:
         spread = of_queue
     steps = view.lazy(schemas.STREAMS.name).select("stream_id", "step").collect()
-    # What a condition selects is exported as a whole, but for what is asked for besides.
+    # What a condition selects is exported as a whole, but for what else is requested.
     compared = spread or (of_queue if spread is None and request.where else 0.0)
     apart = frames_apart(rows, seen, steps, compared, None) if compared else waiting
     near = {"near": waiting.height - apart.height, "near_left_out": bool(spread)}

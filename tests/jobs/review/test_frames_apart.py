@@ -45,7 +45,7 @@ def test_no_two_frames_of_a_stream_are_next_to_one_another(spread: float, expect
     assert [number // 7 for _, number in chosen(frames_apart(there, NOBODY, STEPS, spread, None))] == expected
 
 
-def test_one_of_a_group_of_duplicates_stands_for_all_and_none_where_one_was_reviewed() -> None:
+def test_one_of_a_group_of_duplicates_is_enough_and_none_where_one_was_reviewed() -> None:
     there = frames(
         ("a", 0, 0.1, True, "g", None),
         ("b", 50, 0.9, True, "g", None),
