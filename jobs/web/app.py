@@ -20,17 +20,32 @@ from jobs.web.guard import Guard
 from jobs.web.hashing import Hashing
 from jobs.web.identity import authorise
 from jobs.web.journals import Journals
+from jobs.web.media import Media
 from jobs.web.overviews import Overviews
 from jobs.web.pages import API, add_pages
+from jobs.web.places import server_folder
 from jobs.web.problems import add_handlers
+from jobs.web.project_data import ProjectsData
 from jobs.web.projects import Projects
-from jobs.web.routes import accounts, events, health, jobs, projects, session
+from jobs.web.routes import (
+    accounts,
+    datasets,
+    events,
+    health,
+    jobs,
+    media,
+    overview,
+    projects,
+    session,
+    streams,
+)
 from jobs.web.rules import RULES
 from jobs.web.settings import Settings
 from jobs.web.version import version
 from jobs.web.watcher import Watcher
 
-_ROUTES = (health, session, accounts, projects, jobs, events)
+_ROUTES = (health, session, accounts, projects, jobs, datasets, events, overview, streams, media)
+_SWEEP_S = 60.0
 
 
 def create_app(
@@ -51,8 +66,11 @@ def create_app(
         app.state.watcher = Watcher(app.state.ring, app.state.projects, app.state.overviews)
         if on_start is not None:
             on_start()
+        sweeper = asyncio.create_task(_free_idle(app.state.data))
         yield
         decoy.cancel()
+        sweeper.cancel()
+        app.state.media.close()
         app.state.hashing.close()
 
     app = FastAPI(
@@ -71,6 +89,8 @@ def create_app(
     app.state.database = database
     app.state.projects = Projects(settings)
     app.state.hashing = Hashing()
+    app.state.data = ProjectsData(app.state.projects)
+    app.state.media = Media(server_folder(settings) / "images")
     app.state.lock = lock
     app.state.is_stopping = is_stopping or threading.Event()
     app.state.overviews = Overviews()
@@ -83,6 +103,13 @@ def create_app(
         add_pages(app)
     app.add_middleware(Guard, origins=settings.origins(port))
     return app
+
+
+async def _free_idle(data: ProjectsData) -> None:
+    """Free what nobody asks for, as long as the server runs."""
+    while True:
+        await asyncio.sleep(_SWEEP_S)
+        data.free_idle()
 
 
 def _apply_rules(routes: Iterable[BaseRoute]) -> None:

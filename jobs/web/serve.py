@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import os
 import resource
 import signal
 import socket
@@ -14,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -26,12 +24,11 @@ from jobs.accounts.database import Database, engine_of
 from jobs.accounts.migrate import bring_up_to_date
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
-from jobs.storage import paths
 from jobs.storage.locks import lock_at, lock_holder
 from jobs.storage.paths import Place
-from jobs.storage.workspace import Workspace
 from jobs.web.app import create_app
 from jobs.web.connection import Connection
+from jobs.web.places import checked_place
 from jobs.web.settings import FOLDER, Settings
 from jobs.web.version import STATIC
 
@@ -54,7 +51,7 @@ def database_of(settings: Settings) -> Database:
 
     Raises `UserError` where they cannot be opened, or were written by a newer version.
     """
-    database = Database(engine_of(settings.database or f"sqlite:///{_folder(settings) / 'accounts.sqlite'}"))
+    database = Database(engine_of(settings.database or f"sqlite:///{server_folder(settings) / 'accounts.sqlite'}"))
     try:
         bring_up_to_date(database)
     except BaseException:
@@ -72,7 +69,7 @@ def serve(settings: Settings, announce: Callable[[Address], None]) -> None:
     settings.check()
     if settings.has_pages and not (STATIC / "index.html").is_file():
         raise UserError("the pages are not built: run `make ui`, or serve the API alone with --no-pages")
-    place = _checked_place(settings)
+    place = checked_place(settings)
     database = database_of(settings)
     lock = lock_at(place / FOLDER / "server.lock")
     try:
@@ -101,7 +98,7 @@ def serve(settings: Settings, announce: Callable[[Address], None]) -> None:
 
 def new_entrance(settings: Settings) -> str:
     """Return a one-time address of a server that runs. Raises `UserError` where none does, or others can reach it."""
-    place = _checked_place(settings)
+    place = checked_place(settings)
     holder = lock_holder(place / FOLDER / "server.lock")
     if not holder or "url" not in holder:
         raise UserError(f"no server serves {place}; `winnow serve` starts one")
@@ -123,7 +120,7 @@ def _entrance(settings: Settings, database: Database, url: str) -> str | None:
 
 def require_private(settings: Settings) -> None:
     """Raise `UserError` where a server runs that others reach."""
-    place = _checked_place(settings)
+    place = checked_place(settings)
     holder = lock_holder(place / FOLDER / "server.lock")
     if holder and not holder.get("is_private"):
         raise UserError(f"others reach the server of {place}: accounts to try it with are for this machine alone")
@@ -141,27 +138,6 @@ def _require_account(database: Database) -> None:
                 "others would reach a server that nobody can sign in to: make an account first, as in "
                 "`winnow user add jane --admin`"
             )
-
-
-def _checked_place(settings: Settings) -> Place:
-    """Return the place of what is served. Raises `UserError` where it is not there."""
-    if settings.root is not None:
-        if not settings.root.is_dir():
-            raise UserError(f"--root: expected a folder of workspaces, found none at {settings.root}")
-        return paths.absolute(str(settings.root))
-    return Workspace.at(settings.workspace).require().root
-
-
-def _folder(settings: Settings) -> Path:
-    """Return the folder of the accounts: below what is served, or of this machine where that is in a bucket."""
-    place = _checked_place(settings)
-    folder = place.on_disk()
-    if folder is not None:
-        return Path(folder) / FOLDER
-    import hashlib
-
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state) / "winnow" / hashlib.sha256(str(place).encode()).hexdigest()[:16]
 
 
 def _already_served(place: Place) -> str:
