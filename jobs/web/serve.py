@@ -28,7 +28,7 @@ from jobs.storage.locks import lock_at, lock_holder
 from jobs.storage.paths import Place
 from jobs.web.app import create_app
 from jobs.web.connection import Connection
-from jobs.web.places import checked_place
+from jobs.web.places import checked_place, server_folder
 from jobs.web.settings import FOLDER, Settings
 from jobs.web.version import STATIC
 
