@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -137,7 +138,7 @@ def test_look_ups_see_what_was_committed_last(database: Database) -> None:
     jane = add_person(database, "jane")
     assert database.first(lookup, "jane") == ("jane", False)
     for n in range(50):
-        database.write(lambda c, n=n: people.set_display_name(c, jane.user_id, f"Jane {n}"))
+        database.write(partial(people.set_display_name, user_id=jane.user_id, name=f"Jane {n}"))
         found = database.first(lookup, "jane")
         assert found is not None
         assert found[0] == f"Jane {n}"

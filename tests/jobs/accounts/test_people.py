@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from sqlalchemy import Connection
@@ -68,7 +69,7 @@ def test_the_last_admin_stays(database: Database) -> None:
     database.write(lambda c: people.change(c, TESTS, maria.user_id, is_admin=False))
     for change in ({"is_admin": False}, {"disabled": True}, {"disabled": True, "is_admin": False}):
         with pytest.raises(AccountConflictError, match="jane is the last admin of this server"):
-            database.write(lambda c, change=change: people.change(c, TESTS, jane.user_id, **change))
+            database.write(partial(people.change, actor=TESTS, user_id=jane.user_id, **change))
     with database.read() as connection:
         found = people.by_id(connection, jane.user_id)
         assert (found.is_admin, found.disabled) == (True, False)
@@ -113,7 +114,8 @@ def test_of_two_admins_who_demote_each_other_at_once_one_stays(
             left = [p.name for p in people.everyone(connection) if p.is_admin and not p.disabled]
         assert len(left) == 1
         for person in (jane, maria):
-            database.write(lambda c, p=person: people.change(c, TESTS, p.user_id, disabled=False, is_admin=True))
+            again = partial(people.change, actor=TESTS, user_id=person.user_id, disabled=False, is_admin=True)
+            database.write(again)
     for one in both:
         one.close()
 
@@ -145,6 +147,10 @@ def test_a_new_project_has_no_members_of_one_that_had_its_name(database: Databas
         assert [member["name"] for member in members.of_project(connection, "crossing")] == ["maria"]
 
 
+def _accept(database: Database, token: str) -> None:
+    database.write(lambda c: invitations.accept(c, token, "eve", password_hash(), "", ""))
+
+
 def test_everything_of_an_account_ends_when_it_is_disabled(database: Database) -> None:
     add_person(database, "maria", is_admin=True)
     jane = add_person(database, "jane", is_admin=True)
@@ -161,7 +167,7 @@ def test_everything_of_an_account_ends_when_it_is_disabled(database: Database) -
         assert keys.look_up(database, key) is None
         for gone in (back, reset):
             with pytest.raises(NotSignedInError):
-                database.write(lambda c, gone=gone: invitations.accept(c, gone, "eve", password_hash(), "", ""))
+                _accept(database, gone)
 
     nothing_holds()
     attempt = database.write(lambda c: sign_in.begin(c, "jane", "10.0.0.1"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from unittest import mock
 
 import pytest
@@ -154,7 +155,7 @@ def test_what_somebody_typed_as_a_name_is_stored_nowhere(database: Database) -> 
 def test_a_try_that_was_not_checked_counts_as_none(database: Database) -> None:
     for _ in range(20):
         attempt = database.write(lambda c: sign_in.begin(c, "jane", "10.0.0.1"))
-        database.write(lambda c, attempt=attempt: sign_in.give_up(c, attempt))
+        database.write(partial(sign_in.give_up, attempt=attempt))
     with pytest.raises(NotSignedInError):
         _try(database, "jane")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -19,7 +20,7 @@ from tests.accounts import TESTS, add_person, begin_session, password_hash
 _HOUR_NS = 3600 * 10**9
 
 
-def _later(hours: float) -> mock._patch[object]:
+def _later(hours: float) -> Any:
     now = time.time_ns()
     return mock.patch("time.time_ns", return_value=now + int(hours * _HOUR_NS))
 

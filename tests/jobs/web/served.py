@@ -97,7 +97,7 @@ def served(root: Path, url: str | None = None, **options: Any) -> Iterator[Site]
 
 def _people(database: Database) -> dict[str, Person]:
     """Make one person of each role in the project, a member of the other project alone, and two admins."""
-    made = {role: add_person(database, f"{role}-of-crossing") for role in ROLES}
+    made: dict[str, Person] = {role: add_person(database, f"{role}-of-crossing") for role in ROLES}
     made["stranger"] = add_person(database, "stranger")
     made["root"] = add_person(database, "root", is_admin=True)
     made["second"] = add_person(database, "second", is_admin=True)

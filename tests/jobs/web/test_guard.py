@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -38,7 +39,7 @@ def test_names_of_this_machine_are_known(shared: Site, host: str) -> None:
 
 
 def test_a_server_has_its_public_name(tmp_path: Path) -> None:
-    behind = {"public_url": "https://Winnow.example.org/", "trusted_proxy": ("127.0.0.1",)}
+    behind: dict[str, Any] = {"public_url": "https://Winnow.example.org/", "trusted_proxy": ("127.0.0.1",)}
     with served(tmp_path, **behind) as site:
         client = site.client(None, host="winnow.example.org", origin="https://winnow.example.org")
         assert client.get(f"{API}/health").status_code == 200

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http.cookies import SimpleCookie
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -41,7 +43,7 @@ def test_the_cookie_on_loopback(site: Site) -> None:
 
 
 def test_the_cookie_behind_https(tmp_path: Path) -> None:
-    behind = {"public_url": "https://winnow.example.org", "trusted_proxy": ("127.0.0.1",)}
+    behind: dict[str, Any] = {"public_url": "https://winnow.example.org", "trusted_proxy": ("127.0.0.1",)}
     with served(tmp_path, **behind) as site:
         answer = _sign_in(site.client())
         name, value, flags = _cookie(answer)
@@ -105,7 +107,7 @@ def test_forged_addresses_are_counted_as_the_one_they_come_from(site: Site) -> N
 
 
 def test_behind_a_trusted_proxy_clients_are_counted_by_what_it_adds(tmp_path: Path) -> None:
-    behind = {"public_url": "https://winnow.example.org", "trusted_proxy": ("127.0.0.0/8",)}
+    behind: dict[str, Any] = {"public_url": "https://winnow.example.org", "trusted_proxy": ("127.0.0.0/8",)}
     with served(tmp_path, **behind) as site:
 
         def status(n: int, forwarded: str) -> int:
@@ -151,7 +153,7 @@ def test_two_admins_who_demote_each_other_at_once(any_site: Site) -> None:
             left = [person for person in people.everyone(connection) if person.is_admin and not person.disabled]
         assert len(left) == 1
         for person in (root, second):
-            any_site.database.write(lambda c, p=person: people.change(c, TESTS, p.user_id, is_admin=True))
+            any_site.database.write(partial(people.change, actor=TESTS, user_id=person.user_id, is_admin=True))
 
 
 def test_somebody_who_is_disabled_is_out_at_once(any_site: Site) -> None:
@@ -258,7 +260,7 @@ def test_the_address_of_the_terminal_signs_in_once(site: Site) -> None:
 
 def test_the_address_of_the_terminal_is_not_for_others(tmp_path: Path) -> None:
     """Behind a proxy, a client may claim any address, and the machine's own too."""
-    behind = {"public_url": "https://winnow.example.org", "trusted_proxy": ("127.0.0.1", "10.0.0.0/8")}
+    behind: dict[str, Any] = {"public_url": "https://winnow.example.org", "trusted_proxy": ("127.0.0.1", "10.0.0.0/8")}
     with served(tmp_path, **behind) as site:
         for forwarded in ("192.0.2.1", "127.0.0.1", "::1", "127.0.0.1, 10.1.1.1", "localhost"):
             token = site.database.write(lambda c: invitations.entrance(c, TESTS))
