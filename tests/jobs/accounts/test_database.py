@@ -97,38 +97,33 @@ def test_nothing_is_written_after_the_end_and_all_that_waits_is(tmp_path: Path) 
         database.write(lambda c: _count(c, "late"))
 
 
-def _fill(database: Database) -> None:
-    """Let the database grow no more, as if its disk were full."""
-    assert database._writer is not None
-
-    def limit(connection: Connection) -> None:
-        pages = connection.execute(text("PRAGMA page_count")).scalar_one()
-        connection.execute(text(f"PRAGMA max_page_count = {pages}"))
-
-    database.write(limit)
+def _count_on_full_disk(connection: Connection) -> None:
+    """Write more than the database may grow by, as on a full disk."""
+    pages = connection.execute(text("PRAGMA page_count")).scalar_one()
+    connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+    try:
+        _count(connection, "x" * 1_000_000)
+    finally:
+        connection.exec_driver_sql("PRAGMA max_page_count = 4294967294")
 
 
 def test_on_a_full_disk_writes_are_refused_and_reads_continue(tmp_path: Path) -> None:
     database = opened(f"sqlite:///{tmp_path / 'accounts.sqlite'}")
     jane = add_person(database, "jane")
     token = begin_session(database, jane)
-    _fill(database)
-    with pytest.raises(DatabaseFullError) as full:
-        database.write(lambda c: _count(c, "x" * 1_000_000))
-    assert full.value.problems == [
-        "the disk of the accounts is full; nothing was changed. Free some space and try again"
-    ]
-    assert full.value.exit_code == 1
-    found = sessions.look_up(database, token)
-    assert found is not None
-    assert found.user_name == "jane"
-    before = _buckets(database)
-    with pytest.raises(DatabaseFullError):
-        database.write(lambda c: _count(c, "x" * 100_000))
-    assert _buckets(database) == before
-    database.write(lambda c: c.execute(text("PRAGMA max_page_count = 1000000")))
-    database.write(lambda c: _count(c, "x" * 100_000))
-    assert len(_buckets(database)) == len(before) + 1
+    for _ in range(3):
+        with pytest.raises(DatabaseFullError) as full:
+            database.write(_count_on_full_disk)
+        assert full.value.problems == [
+            "the disk of the accounts is full; nothing was changed. Free some space and try again"
+        ]
+        assert full.value.exit_code == 1
+        found = sessions.look_up(database, token)
+        assert found is not None
+        assert found.user_name == "jane"
+        assert _buckets(database) == []
+    database.write(lambda c: _count(c, "x" * 1_000_000))
+    assert len(_buckets(database)) == 1
     database.close()
 
 
