@@ -95,6 +95,8 @@ class Guard:
             return 400, "expected one Host, Origin, Authorization and Content-Type, and one length of the body"
         if sum(len(name) + len(value) for name, value in scope["headers"]) > _MOST_HEAD:
             return 431, f"headers: expected at most {_MOST_HEAD:,} bytes"
+        if b"%00" in scope["raw_path"] or b"%00" in scope["query_string"]:
+            return 400, "address: expected no null characters"
         if headers.get("host", "").lower() not in self._hosts:
             return 421, "this server is not known under this name; --public-url says which one people use"
         length = headers.get("content-length", "0")

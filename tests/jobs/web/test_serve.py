@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -27,7 +28,7 @@ from jobs.web.serve import new_entrance
 from jobs.web.settings import Settings
 from tests.accounts import PASSWORD
 from tests.jobs.web.served import API, make_root
-from tests.waiting import PATIENCE_S, ended
+from tests.waiting import PATIENCE_S, ended, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -155,7 +156,6 @@ def test_nothing_that_was_acknowledged_is_lost_when_it_is_killed(root: Path) -> 
     for round_ in range(4):
         with running(root) as server:
             client = server.client()
-            stop = threading.Event()
 
             def write(n: int, client: httpx.Client = client, round_: int = round_) -> None:
                 for count in range(10_000):
@@ -170,7 +170,8 @@ def test_nothing_that_was_acknowledged_is_lost_when_it_is_killed(root: Path) -> 
             writers = [threading.Thread(target=write, args=(n,)) for n in range(4)]
             for writer in writers:
                 writer.start()
-            stop.wait(chance.uniform(0.05, 0.5))
+            enough = len(acknowledged) + chance.randint(1, 25)
+            wait_until(partial(_has, acknowledged, enough), every_s=0.001)
             server.process.send_signal(signal.SIGKILL)
             for writer in writers:
                 writer.join()
@@ -190,6 +191,10 @@ def test_nothing_that_was_acknowledged_is_lost_when_it_is_killed(root: Path) -> 
             before = found[-1]["seq"]
         assert len(entries) == len(there)
         assert server.stop()[0] == 0
+
+
+def _has(found: list[str], n: int) -> bool:
+    return len(found) >= n
 
 
 def test_secrets_are_in_no_file_and_in_nothing_that_is_printed(root: Path) -> None:
