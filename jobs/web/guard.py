@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from email.utils import formatdate
 from typing import Any
 
@@ -89,14 +89,9 @@ class Guard:
             )
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
-        count = Counter(name for name, _ in scope["headers"])
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        if any(count[name] > 1 for name in _SINGLE) or ("content-length" in headers and "transfer-encoding" in headers):
-            return 400, "expected one Host, Origin, Authorization and Content-Type, and one length of the body"
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > _MOST_HEAD:
-            return 431, f"headers: expected at most {_MOST_HEAD:,} bytes"
-        if b"%00" in scope["raw_path"] or b"%00" in scope["query_string"]:
-            return 400, "address: expected no null characters"
+        if (problem_of_head := _problem_of(scope, headers)) is not None:
+            return problem_of_head
         if headers.get("host", "").lower() not in self._hosts:
             return 421, "this server is not known under this name; --public-url says which one people use"
         length = headers.get("content-length", "0")
@@ -112,6 +107,18 @@ class Guard:
         if origin is None:
             return headers.get("authorization", "").lower().startswith("bearer ") and "cookie" not in headers
         return origin.lower() in self._origins and headers.get("sec-fetch-site") != "cross-site"
+
+
+def _problem_of(scope: Scope, headers: Mapping[str, str]) -> tuple[int, str] | None:
+    """Return what is wrong with a head itself: what others could read in another way, and what nobody needs."""
+    count = Counter(name for name, _ in scope["headers"])
+    if any(count[name] > 1 for name in _SINGLE) or ("content-length" in headers and "transfer-encoding" in headers):
+        return 400, "expected one Host, Origin, Authorization and Content-Type, and one length of the body"
+    if b"%00" in (scope.get("raw_path") or b"") or b"%00" in scope["query_string"]:
+        return 400, "address: expected no null characters"
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > _MOST_HEAD:
+        return 431, f"headers: expected at most {_MOST_HEAD:,} bytes"
+    return None
 
 
 class _Answer:
