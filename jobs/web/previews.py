@@ -51,7 +51,7 @@ class Previews:
             yield known[1]
 
     def free_idle(self) -> None:
-        """Free what nobody has asked for in a while."""
+        """Free what nobody has requested in a while."""
         with self._one:
             for key in [key for key, used in self._used_s.items() if time.monotonic() - used > _IDLE_S]:
                 self._known.pop(key, None)

@@ -28,7 +28,7 @@ def picture(seed: int, brightness: float) -> Any:
 
 @pytest.fixture(scope="module")
 def decided(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
-    """Two streams that get darker, one of which shows the same for a while, with pictures that both have."""
+    """Two streams that get darker, one of which shows the same for a while, with images that both have."""
     folder = tmp_path_factory.mktemp("preview")
     one = [picture(min(12, n), 1 - n / N) for n in range(N)]
     other = [picture(n + 100 if n % 4 else n, 1 - n / N) for n in range(N)]
