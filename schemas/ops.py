@@ -39,7 +39,7 @@ RUNS = Table(
         Column("inputs", pa.list_(pa.string()), "Inputs as given."),
         Column("streams", pa.list_(pa.string()), "Streams that the run covers."),
         Column("frames", pa.int64(), "Frames listed in these streams.", "frames"),
-        Column("counts", pa.string(), "Frames and bytes read, decoded and written, as JSON."),
+        Column("counts", pa.string(), "Frames and bytes read, decoded and written, and frames `kept`, as JSON."),
         Column(
             "frames_per_second", pa.float64(), "Rate of the pixel pass, start-up excluded; 0 if it had none.", "1/s"
         ),

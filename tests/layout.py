@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from conf import STAGE_NAMES, PipelineConfig
-from tests.reference import ROOT, commands, described, explanations, pages
+from conf.parameter_docs import explanations
+from tests.reference import ROOT, commands, described, pages
 
 _ROOMS = ("schemas", "transforms", "conf", "jobs")
 _MOST_LINES = 400

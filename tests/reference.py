@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
-import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
-from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import typer
-from annotated_types import Ge, Gt, Le, Lt
 
 import schemas
 from conf import PipelineConfig
+from conf.parameter_docs import explanations, kind_of_value, type_hints
 from jobs.cli.program import program
 
 ROOT = Path(__file__).parents[1]
 _NOTE = "<!-- Written by `make docs` from the code. -->\n"
-_BOUNDS = {Ge: ("ge", "from {}"), Gt: ("gt", "above {}"), Le: ("le", "to {}"), Lt: ("lt", "below {}")}
 
 
 def pages() -> dict[str, str]:
@@ -159,7 +155,7 @@ def configuration_page() -> str:
 
 def _section(kind: type, prefix: str) -> str:
     explained = explanations(kind)
-    hints = typing.get_type_hints(kind, include_extras=True)
+    hints = type_hints(kind)
     rows = []
     for entry in dataclasses.fields(kind):
         if dataclasses.is_dataclass(entry.default):
@@ -167,37 +163,10 @@ def _section(kind: type, prefix: str) -> str:
         default = list(entry.default) if isinstance(entry.default, tuple) else entry.default
         default = {} if default is dataclasses.MISSING else default
         shown = "none" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
-        rows.append((f"`{prefix}{entry.name}`", _type(hints[entry.name]), f"`{shown}`", explained.get(entry.name, "")))
+        rows.append(
+            (f"`{prefix}{entry.name}`", kind_of_value(hints[entry.name]), f"`{shown}`", explained.get(entry.name, ""))
+        )
     return _grid(("key", "value", "default", "meaning"), rows)
-
-
-def explanations(kind: type) -> dict[str, str]:
-    """Return what a parameter class's docstring says of each key: text after `` `key`: `` or `` `one`, `other`: ``."""
-    text = inspect.cleandoc(kind.__doc__ or "")
-    found: dict[str, str] = {}
-    head = re.compile(r"(?m)^(`[a-z_0-9]+`(?:, `[a-z_0-9]+`)*): ")
-    at = [*head.finditer(text)]
-    for here, after in zip_longest(at, at[1:]):
-        said = " ".join(text[here.end() : after.start() if after else None].split())
-        for name in re.findall(r"`([a-z_0-9]+)`", here[1]):
-            found[name] = said[0].upper() + said[1:]
-    return found
-
-
-def _type(hint: Any) -> str:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Annotated:
-        words = [_BOUNDS[type(b)][1].format(getattr(b, _BOUNDS[type(b)][0])) for b in hint.__metadata__]
-        return f"{_type(arguments[0])} {' '.join(words)}"
-    if origin in (types.UnionType, typing.Union):
-        return " or ".join(_type(a) for a in arguments)
-    if origin is Literal:
-        return ", ".join(f"`{a}`" for a in arguments)
-    if origin is tuple:
-        return f"list of {_type(arguments[0])}"
-    if origin is Mapping:
-        return f"{_type(arguments[1])} for each name"
-    return {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "none"}[hint]
 
 
 if __name__ == "__main__":

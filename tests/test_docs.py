@@ -1,4 +1,7 @@
-"""Runs what the documents show: their ```console and ```python blocks, each document in a folder of its own."""
+"""Runs what the documents show: their ```console and ```python blocks, each document in a folder of its own.
+
+A block below a line that is the name of a file and a colon is the file's text.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from tests.reference import ROOT
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"^`([\w-]+\.(?:yaml|py))`:\n\n```(?:yaml|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _EXIT = re.compile(r"  # exit code (\d+)$")
 
 
@@ -79,7 +83,10 @@ def place(tmp_path: Path, sample_folder: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_examples_in_documents_give_the_shown_output(document: Path, place: Path, engine: Engine) -> None:
     names: dict[str, object] = {}
-    for number, (kind, text) in enumerate(_BLOCK.findall(document.read_text(encoding="utf-8")), 1):
+    page = document.read_text(encoding="utf-8")
+    for file, text in _FILE.findall(page):
+        (place / file).write_text(text, encoding="utf-8")
+    for number, (kind, text) in enumerate(_BLOCK.findall(page), 1):
         where = f"{document.name}, block {number}"
         if kind == "python":
             exec(compile(text, where, "exec"), names)

@@ -28,11 +28,12 @@ _STRETCHES = {
 def runs(store: Store) -> list[dict[str, Any]]:
     """Return all runs, oldest first; for a child run also its command, and the settings that differ from its parent."""
     rows = store.read(schemas.RUNS).sort_by("job_id").to_pylist()
-    columns = ("job_id", "state", "parent", "profile", "streams", "frames", "started_ns", "seconds", "error")
+    columns = ("job_id", "state", "parent", "profile", "inputs", "streams", "frames", "started_ns", "seconds", "error")
     configs = {row["job_id"]: row["config"] for row in rows}
     return [
         {name: as_it_is(store.root, row)[name] for name in columns}
         | {
+            "kept": json.loads(row["counts"] or "{}").get("kept"),
             "asked": _asked(store, row["job_id"]) if row["parent"] else None,
             "changed": parameters(configs[row["parent"]], row["config"]) if row["parent"] in configs else {},
         }

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobs.cli.options import JsonOption, ReleaseOption, RunOption, WorkspaceOption
 from jobs.core.choices import ExportFormat, MediaMode, SplitBy
+
+if TYPE_CHECKING:
+    from jobs.datasets.export import ExportRequest
+    from jobs.storage.workspace import Workspace
 
 _LISTS = frozenset({"jsonl", "parquet"})
 """Formats that are of use without annotations."""
@@ -120,11 +125,13 @@ def export(
     Example: winnow export --format coco --out night-v1 --release night-v1 --split train=0.8,val=0.2
     """
     from jobs.cli.json_output import print_json
+    from jobs.cli.next_steps import print_next_steps
     from jobs.cli.print_splits import print_split_report
     from jobs.cli.show import out as console
     from jobs.datasets.export import ExportRequest
     from jobs.datasets.export import export as write
     from jobs.datasets.export_classes import ClassChoice, names_in, names_of, renames_of
+    from jobs.datasets.split_fractions import fractions_of
     from jobs.datasets.splitting import length_of
     from jobs.storage import paths
     from jobs.storage.workspace import Workspace
@@ -137,7 +144,7 @@ def export(
         where,
         selection,
         everything,
-        _fractions(split),
+        fractions_of(split),
         split_by,
         seed,
         media,
@@ -194,6 +201,22 @@ def export(
         print_split_report(report)
     if not total:
         raise typer.Exit(1)
+    print_next_steps(Workspace.at(workspace).root, *_next(Workspace.at(workspace), request, manifest))
+
+
+def _next(workspace: Workspace, request: ExportRequest, manifest: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the commands that are of use after an export, without their workspace."""
+    from jobs.datasets.release import free_name
+    from jobs.storage.store import Store
+
+    steps: list[tuple[str, ...]] = []
+    if request.format.startswith("yolo") and manifest.get("objects") and "train" in request.split:
+        steps.append(("train", "--data", str(request.out), "--out", f"{request.out}-trained"))
+    if manifest.get("objects"):
+        steps.append(("review export", "--format", "cvat", "--out", f"{request.out}-review", "--where", "keep"))
+    if request.release:
+        return [*steps, ("release show", request.release)]
+    return [*steps, ("release create", free_name(Store(workspace.root)))]
 
 
 _LOSSES = {
@@ -204,21 +227,3 @@ _LOSSES = {
     "holes": "have their holes filled, which this format does not have",
 }
 """What to print of what a format does not hold; masks and tracks that it never has are in the manifest alone."""
-
-
-def _fractions(text: str | None) -> dict[str, float]:
-    from jobs.core.errors import UserError
-
-    found: dict[str, float] = {}
-    for item in text.split(",") if text else ():
-        name, sign, number = item.partition("=")
-        try:
-            share = float(number)
-        except ValueError:
-            share = -1.0
-        if not sign or not name.strip().isidentifier() or not 0 < share <= 1:
-            raise UserError(f"--split {text}: expected names and fractions above 0, as in train=0.8,val=0.2")
-        if name.strip() in found:
-            raise UserError(f"--split {text}: {name.strip()} is named twice")
-        found[name.strip()] = share
-    return found

@@ -9,6 +9,7 @@ import typer
 from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, WorkspaceOption
 from jobs.cli.places import store_of
+from jobs.core.naming import shortened
 
 _SHOWN_GAPS = 8
 
@@ -17,23 +18,34 @@ app = Commands(help="Inspect runs, streams, tables and quarantined frames.")
 
 @app.command()
 def job(
-    job_id: Annotated[str, typer.Option("--id", help="Id of the run, its beginning, or `last`.")],
+    job_id: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="Id of the run, its beginning, or `last`, `last~1`, …", show_default="last"),
+    ] = None,
+    named: Annotated[str | None, typer.Option("--id", help="The same, as an option.", metavar="ID")] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show one run: its inputs, what each stage did, and how it ended.
 
-    Example: winnow inspect job --id 20261121
+    Example: winnow inspect job last
     """
     from jobs.analysis import inspect_tables
     from jobs.cli.json_output import print_json
     from jobs.cli.show import out, print_table
+    from jobs.core.errors import UserError
 
-    found = inspect_tables.job(store_of(workspace), job_id)
+    if job_id and named and job_id != named:
+        raise UserError(f"inspect job {job_id} --id {named}: expected one run, found two")
+    found = inspect_tables.job(store_of(workspace), job_id or named or "last")
     if as_json:
         print_json(found)
         return
-    out.print(f"run {found['job_id']}: {found['state']}, profile {found['profile']}, {found['frames']:,} frames")
+    kept = (found["counts"] or {}).get("kept")
+    of_these = "" if kept is None else f", {kept:,} kept"
+    out.print(
+        f"run {found['job_id']}: {found['state']}, profile {found['profile']}, {found['frames']:,} frames{of_these}"
+    )
     if found["parent"]:
         out.print(f"parent: {found['parent']}")
     for name in ("inputs", "streams"):
@@ -49,7 +61,7 @@ def job(
 
 @app.command()
 def runs(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Show the runs as a tree, oldest first: replays below the run that they replay, with the changed settings.
+    """Show the runs as a tree, oldest first: inputs, frames, kept, duration; replays below what they replay.
 
     Example: winnow inspect runs
     """
@@ -66,7 +78,10 @@ def runs(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None
 
 def _run_line(row: dict[str, Any]) -> str:
     took = "" if row["seconds"] is None else f", {row['seconds']:.1f} s"
-    text = f"{row['job_id']} {row['state']}, profile {row['profile']}, {row['frames']:,} frames{took}"
+    kept = "" if row["kept"] is None else f", {row['kept']:,} kept"
+    text = f"{row['job_id']} {row['state']}, profile {row['profile']}, {row['frames']:,} frames{kept}{took}"
+    if not row["parent"]:
+        text += f", {shortened(row['inputs'])}"
     if row["error"]:
         text += f", {row['error']}"
     if row["parent"]:

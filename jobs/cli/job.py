@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jobs.runs.prepare import RunRequest
     from jobs.storage.workspace import Workspace
 
-app = Commands(help="Pause, resume, step, cancel, clear, replay and retry jobs.")
+app = Commands(help="List, pause, resume, step, cancel, clear, replay and retry jobs.")
 app.command("watch")(watch)
 
 IdArgument = Annotated[
@@ -26,6 +26,39 @@ IdArgument = Annotated[
 WaitOption = Annotated[
     float, typer.Option(min=0, help="Wait up to this many seconds for the job to do it.", metavar="SECONDS")
 ]
+
+
+@app.command("list")
+def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """List the jobs, oldest first: those that wait, run or are paused, and those that are over.
+
+    Example: winnow job list
+    """
+    from jobs.cli.json_output import print_json
+    from jobs.cli.places import root_of
+    from jobs.cli.show import moment, print_table
+    from jobs.core.naming import shortened
+    from jobs.dispatch.job_listing import listed
+    from jobs.runs.follow import duration
+
+    found = listed(root_of(workspace))
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (
+            row["job_id"],
+            row["state"] + (f", asked: {row['asked']}" if row["asked"] else ""),
+            None if row["started_ns"] is None else moment(row["started_ns"]),
+            row["frames"],
+            row["kept"],
+            None if row["seconds"] is None else duration(row["seconds"]),
+            shortened(row["inputs"]),
+            row["error"],
+        )
+        for row in found
+    ]
+    print_table(("job", "state", "started", "frames", "kept", "took", "inputs", "error"), rows)
 
 
 @app.command()

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from os.path import relpath
+from pathlib import Path
 
 from jobs.cli.show import out
 
@@ -20,7 +21,8 @@ def print_next_steps(workspace: object, *commands: Sequence[object]) -> None:
 
 
 def program() -> str:
-    """Return how to call this program: its name if the shell finds it, else its path."""
+    """Return how to call this program: its name if the shell finds it, else its path, from here if it is below."""
     if shutil.which("winnow") or not sys.argv[0].endswith("winnow"):
         return "winnow"
-    return shlex.quote(relpath(sys.argv[0]))
+    below = relpath(sys.argv[0])
+    return shlex.quote(str(Path(sys.argv[0]).absolute()) if below.startswith("..") else below)

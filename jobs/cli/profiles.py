@@ -61,15 +61,16 @@ def copy(
     name: Annotated[str, typer.Argument(help="A built-in profile.")],
     file: Annotated[Path, typer.Argument(help="The file to write, for --config after changes.")],
 ) -> None:
-    """Write a profile to a file, as a start for your own.
+    """Write a profile to a file, complete and with what each key does, as a start for your own.
 
     Example: winnow profiles copy quality mine.yaml
     """
-    from conf import ConfigError, profile_text
+    from conf import ConfigError
+    from conf.commented_profile import commented_profile
     from jobs.core.errors import UserError
 
     try:
-        text = profile_text(name)
+        text = commented_profile(name)
     except ConfigError as error:
         raise UserError(error.problems) from error
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated
 
 import typer
@@ -25,6 +26,9 @@ def create(
         typer.Option(help="Freeze the versions that this run ended with, not the newest rows.", metavar="ID"),
     ] = None,
     note: Annotated[str | None, typer.Option(help="A note on what it is for.")] = None,
+    streams: Annotated[
+        str | None, typer.Option(help="Only these streams, instead of all.", metavar="STREAM,…", show_default=False)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a release.
@@ -34,16 +38,17 @@ def create(
     from jobs.cli.json_output import print_json
     from jobs.cli.next_steps import print_next_steps
     from jobs.cli.show import out
+    from jobs.core.naming import many
     from jobs.datasets import release
 
-    manifest = release.create(store_of(workspace), name, run, note)
+    chosen = None if streams is None else [name.strip() for name in streams.split(",") if name.strip()]
+    manifest = release.create(store_of(workspace), name, run, note, chosen)
     if as_json:
         print_json({"name": name, **manifest})
     else:
-        streams = sum(len(group["streams"]) for group in manifest["selections"])
+        n_streams = sum(len(group["streams"]) for group in manifest["selections"])
         written = [table for table, version in manifest["tables"].items() if version]
-        how_many = "1 stream" if streams == 1 else f"{streams} streams"
-        out.print(f"release {name}: {how_many}, {len(written)} tables frozen")
+        out.print(f"release {name}: {many(n_streams, 'stream')}, {len(written)} tables frozen")
         print_next_steps(root_of(workspace), ("export", "--format", "coco", "--release", name, "--out", f"{name}-coco"))
 
 
@@ -63,6 +68,42 @@ def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> Non
         return
     table = [(r["name"], moment(r["created_ns"]), r["job_id"], r["note"]) for r in rows]
     print_table(("release", "created", "run", "note"), table)
+
+
+@app.command()
+def delete(
+    name: NameArgument,
+    workspace: WorkspaceOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete it without asking.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete a release, after printing what refers to it. Exports, splits and selections that were made of it stay.
+
+    Its rows and images stay, too, until winnow tables vacuum finds that nothing else needs them.
+
+    Example: winnow release delete night-v1
+    """
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import out
+    from jobs.core.errors import UserError
+    from jobs.datasets import release
+
+    store = store_of(workspace)
+    found = release.references(store, name)
+    if not as_json:
+        for line in found:
+            out.print(line, markup=False, soft_wrap=True)
+    if not yes:
+        if as_json or not sys.stdin.isatty():
+            raise UserError(f"release {name} is not deleted: expected --yes, since nobody can be asked here")
+        if not typer.confirm(f"Delete release {name}? Exports of it can then not be repeated."):
+            out.print(f"release {name} stays")
+            return
+    release.delete(store, name)
+    if as_json:
+        print_json({"name": name, "deleted": True, "references": found})
+    else:
+        out.print(f"release {name} is deleted")
 
 
 @app.command()

@@ -20,11 +20,21 @@ def report(
     Example: winnow report --out report.html
     """
     from jobs.analysis.report import render
+    from jobs.cli.next_steps import print_next_steps
     from jobs.cli.show import out as console
+    from jobs.datasets.release import free_name
     from jobs.storage import paths
+    from jobs.storage.store import Store
     from jobs.storage.workspace import Workspace
 
     page = render(Workspace.at(workspace), run, release)
     place = paths.absolute(out)
     place.write(page.encode())
-    console.print(f"report: {place}", soft_wrap=True)
+    console.print(f"report: {place}", soft_wrap=True, markup=False)
+    root = Workspace.at(workspace).root
+    steps: list[tuple[str, ...]] = [("select", "--n", "100", "--name", "first")]
+    if release:
+        steps.append(("export", "--format", "coco", "--release", release, "--out", f"{release}-coco"))
+    else:
+        steps.append(("release create", free_name(Store(root))))
+    print_next_steps(root, *steps)

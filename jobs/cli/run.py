@@ -43,6 +43,7 @@ def run(
     request = build_request(workspace, options)
     if unread := request.loaded.unread():
         err.print(f"note: no stage of this run reads {', '.join(unread)}", soft_wrap=True, markup=False)
+    print_destinations(request)
     if dry_run:
         print_forecast(request, as_json)
         return
@@ -52,6 +53,15 @@ def run(
         err.print(f"note: {notice}", soft_wrap=True)
     if options.strict and record.shortcoming:
         raise typer.Exit(STRICT)
+
+
+def print_destinations(request: RunRequest) -> None:
+    """Print where frames and keys would go, before anything is sent."""
+    from jobs.cli.show import err
+    from jobs.stages.services import destinations
+
+    for line in destinations(request.loaded.config):
+        err.print(f"note: {line}", soft_wrap=True, markup=False)
 
 
 def execute(
@@ -171,6 +181,8 @@ def print_summary(record: RunRecord, request: RunRequest) -> None:
     from jobs.analysis.run_summary import summary_lines
     from jobs.cli.next_steps import print_next_steps
     from jobs.cli.show import out, print_table
+    from jobs.datasets.release import free_name
+    from jobs.storage.store import Store
 
     columns = ["stage", "computed", "reused", "corrupt", "quarantined", "seconds"]
     rows = [
@@ -185,4 +197,5 @@ def print_summary(record: RunRecord, request: RunRequest) -> None:
     out.print()
     for line in summary_lines(record, request.workspace, request.limit, is_current=not request.replay):
         out.print(line, soft_wrap=True, markup=False)
-    print_next_steps(request.workspace.root, ("report", "--out", "report.html"), ("release create", "NAME"))
+    root = request.workspace.root
+    print_next_steps(root, ("report", "--out", "report.html"), ("release create", free_name(Store(root))))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +12,8 @@ from jobs.cli.json_output import print_json
 from jobs.cli.options import JsonOption, WorkspaceOption
 from jobs.cli.places import root_of
 from jobs.cli.run_parameters import takes_run_options
+from jobs.core.choices import ExportFormat
+from transforms.curate.strategy import Strategy
 
 if TYPE_CHECKING:
     from jobs.runs.run_options import RunOptions
@@ -35,18 +38,44 @@ def add(
     workspace: WorkspaceOption = None,
     tz: Annotated[str, typer.Option(help="Time zone of the expression, as in Europe/Berlin.")] = "UTC",
     priority: Annotated[int, typer.Option(help="Jobs with a higher priority run first.")] = 0,
+    select: Annotated[
+        int | None,
+        typer.Option(
+            help="Choose so many kept frames of each release, none that was chosen for an earlier one.",
+            metavar="N",
+            min=1,
+        ),
+    ] = None,
+    strategy: Annotated[Strategy, typer.Option(help="How --select chooses; see winnow select.")] = "diverse",
+    export: Annotated[
+        ExportFormat | None,
+        typer.Option(help="Export what was chosen, or all kept frames, in this format.", show_default=False),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="Where --export writes: a folder for each release, of its name.", metavar="FOLDER"),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="How --export divides, as in train=0.8,val=0.2.", metavar="NAME=FRACTION,…")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let the gateway run a job at certain times, and make a release NAME-DATE of it each time.
+
+    With --select and --export, frames of each release are chosen and exported; if that fails, so does the job.
 
     However many times passed while no gateway was running, the job runs once for them. While its last job has not
     ended, a schedule is skipped. A line for a crontab is printed, for use without a gateway.
 
     Example: winnow schedule add nightly --cron "0 2 * * *" --tz Europe/Berlin --input /data/cam1
     """
+    from jobs.cli.run import print_destinations
+    from jobs.dispatch.follow_up import FollowUp
     from jobs.dispatch.schedule_commands import add as keep
+    from jobs.runs.run_options import build_request
 
-    found = keep(workspace, name, cron, tz, options, priority)
+    print_destinations(build_request(workspace, options))
+    found = keep(workspace, name, cron, tz, options, priority, FollowUp(select, strategy, export, out, split))
     if as_json:
         print_json(found)
         return
@@ -73,8 +102,9 @@ def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> Non
     else:
         from jobs.cli.show import print_table
 
-        columns = ("name", "cron", "tz", "next", "last_job", "state", "skipped")
-        rows = [tuple("damaged" if c == "next" and row["error"] else row[c] for c in columns) for row in found]
+        columns = ("name", "cron", "tz", "next", "last_job", "state", "then", "skipped")
+        shown = [row | {"then": _in_words(row["then"])} for row in found]
+        rows = [tuple("damaged" if c == "next" and row["error"] else row[c] for c in columns) for row in shown]
         print_table(columns, rows)
     if damaged:
         from jobs.cli.error_output import print_problems
@@ -120,3 +150,10 @@ def run_now(
         from jobs.cli.gateway import execute
 
         execute(job_id, str(root))
+
+
+def _in_words(then: Mapping[str, Any]) -> str:
+    """Return what a schedule does with its releases in words, nothing if it only makes them."""
+    done = [f"select {then['select']:,}, {then['strategy']}"] if then.get("select") else []
+    done += [f"export as {then['export']} to {then['out']}"] if then.get("export") else []
+    return "; ".join(done)

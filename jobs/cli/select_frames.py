@@ -60,11 +60,13 @@ def select(
     run: RunOption = None,
     release: ReleaseOption = None,
     where: WhereOption = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the selections there are, and choose nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Choose some of the kept frames, never two of one group of duplicates, and record which and why.
 
-    The rows are in the table `selections`; `winnow export --selection NAME` exports the frames.
+    The rows are in the table `selections`; `winnow export --selection NAME` exports the frames, and --list lists the
+    selections.
 
     Example: winnow select --n 500 --strategy diverse --name week-47
     """
@@ -74,6 +76,9 @@ def select(
     from jobs.datasets.frame_sampling import select as choose
     from jobs.storage.workspace import Workspace
 
+    if list_:
+        _print_selections(workspace, as_json)
+        return
     request = SelectRequest(
         name,
         strategy,
@@ -105,3 +110,21 @@ def select(
         out.print(
             f"there are no more: {found['asked']:,} were requested, and no two of one group of duplicates are chosen"
         )
+
+
+def _print_selections(workspace: str | None, as_json: bool) -> None:
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import moment, print_table
+    from jobs.core.naming import shortened
+    from jobs.datasets.frame_sampling import selections
+    from jobs.storage.workspace import Workspace
+
+    found = selections(Workspace.at(workspace))
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (row["selection"], row["n_frames"], row["strategy"], shortened(row["streams"]), moment(row["created_ns"]))
+        for row in found
+    ]
+    print_table(("selection", "frames", "strategy", "streams", "created"), rows)

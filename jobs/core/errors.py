@@ -22,6 +22,14 @@ class UserError(Exception):
         super().__init__("\n".join(self.problems))
 
 
+class UnknownJobError(UserError):
+    """There is no job or run of this id, or more than one that begins like it."""
+
+
+class JobStateError(UserError):
+    """A job is in a state, or got there meanwhile, that does not allow a request."""
+
+
 def one_line(error: BaseException | str) -> str:
     """Return the text of an error without line breaks, terminal colours and the secrets of the environment."""
     return redacted(" ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split()))

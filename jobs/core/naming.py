@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 _LAST = re.compile(r"last(?:~(\d+))?")
@@ -50,6 +50,12 @@ def new_job_id() -> str:
     """Return an id for a run; ids sort by time, to the millisecond."""
     now = datetime.now(UTC)
     return f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}{secrets.token_hex(2)}"
+
+
+def shortened(inputs: Sequence[str], most: int = 2) -> str:
+    """Return the inputs of a job in a line: the first ones, and how many more there are."""
+    more = f" and {len(inputs) - most:,} more" if len(inputs) > most else ""
+    return ", ".join(inputs[:most]) + more
 
 
 def many(n: int, what: str) -> str:

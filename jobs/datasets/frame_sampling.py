@@ -114,6 +114,22 @@ def frames_of(view: View, name: str) -> pl.DataFrame:
     raise UserError(f"there is no selection {name!r}; there are: {', '.join(known) or 'none yet'}")
 
 
+def selections(workspace: Workspace) -> list[dict[str, Any]]:
+    """Return the selections, oldest first: name, frames, streams, strategy, and when they were made."""
+    view = View.of(workspace)
+    grouped = (
+        view.newest("selections")
+        .group_by("selection")
+        .agg(
+            n_frames=pl.len(),
+            streams=pl.col("stream_id").unique().sort(),
+            strategy=pl.col("strategy").first(),
+            created_ns=pl.col("created_ns").max(),
+        )
+    )
+    return grouped.sort("created_ns", "selection").collect().to_dicts()
+
+
 def _check(request: SelectRequest) -> None:
     problems = []
     if wrong := wrong_with("selection", request.name):
@@ -206,7 +222,10 @@ def _basis(frames: pl.DataFrame, request: SelectRequest) -> CompareBy | None:
             )
     if frames["layout"].null_count():
         blind = sorted(frames.filter(pl.col("layout").is_null())["stream_id"].unique().to_list())
-        raise UserError(f"frames of {', '.join(blind)} were measured before layouts were; run these streams again")
+        raise UserError(
+            f"--strategy {request.strategy}: frames of {', '.join(blind)} have no layouts to compare; run these "
+            "streams with the stage fingerprints (--add-stage fingerprints), or choose with --strategy uniform"
+        )
     return "layout"
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from typing import Any
 
 import polars as pl
@@ -14,21 +16,33 @@ import schemas
 from jobs.core.errors import UserError
 from jobs.core.naming import wrong_with
 from jobs.storage.data_files import write_part
-from jobs.storage.store import Change, Snapshot, Store
+from jobs.storage.store import Change, Drop, Snapshot, Store
 from jobs.views import snapshot_spec
 from jobs.views.view import View
 
 
-def create(store: Store, name: str, run: str | None = None, note: str | None = None) -> dict[str, Any]:
+def create(
+    store: Store,
+    name: str,
+    run: str | None = None,
+    note: str | None = None,
+    streams: Collection[str] | None = None,
+) -> dict[str, Any]:
     """Create a release of the current heads, or of a run's final versions; return its manifest.
 
-    Raises `UserError` for a name that exists or is invalid, and if there is nothing to release.
+    `streams` are those to release, None for all; verdicts stay what they are, also those on duplicates of frames in
+    other streams. Raises `UserError` for a name that exists or is invalid, for unknown streams, and if there is nothing
+    to release.
     """
     if wrong := wrong_with("release", name):
         raise UserError(wrong)
     chosen = snapshot_spec.of_run(store, run) if run else snapshot_spec.pinned(store)
     if not chosen.streams:
         raise UserError("there is nothing to release yet: no run has finished in this workspace")
+    if streams is not None and not streams:
+        raise UserError("--streams: expected names of streams, found none")
+    if streams is not None:
+        chosen = chosen.only(streams)
     job_id = snapshot_spec.find_run(store, run)["job_id"] if run else _head_run(store)
     manifest = chosen.manifest()
     row = {"name": name, "manifest": json.dumps(manifest), "note": note, "job_id": job_id, "created_ns": time.time_ns()}
@@ -42,6 +56,39 @@ def create(store: Store, name: str, run: str | None = None, note: str | None = N
     store.create_tables([schemas.RELEASES])
     store.transact(schemas.RELEASES, change, job_id)
     return manifest
+
+
+def free_name(store: Store) -> str:
+    """Return a name that no release has: v1, or the next number."""
+    taken = set(store.read(schemas.RELEASES, ("name",))["name"].to_pylist())
+    return next(name for number in count(1) if (name := f"v{number}") not in taken)
+
+
+def references(store: Store, name: str) -> list[str]:
+    """Return a line for all that refers to a release and stays when it is deleted. Raises `UserError` if unknown."""
+    snapshot_spec.find_release(store, name)
+    found = []
+    given = store.read(schemas.SPLITS, ("release",))["release"].to_pylist().count(name)
+    if given:
+        found.append(f"{given:,} frames have their splits from an export of it, and keep them")
+    models = store.read(schemas.MODELS, ("name", "release"))
+    found += [
+        f"model {row['name']} was trained on an export of it, which cannot be made again"
+        for row in models.to_pylist()
+        if row["release"] == name
+    ]
+    return found
+
+
+def delete(store: Store, name: str) -> None:
+    """Delete a release. Raises `UserError` for an unknown one.
+
+    Splits, selections, models and exports stay. Rows and files that only this release showed stay until a vacuum finds
+    that no release and no recent run needs them.
+    """
+    snapshot_spec.find_release(store, name)
+    keys = pa.table({"name": pa.array([name], schemas.RELEASES.arrow_schema.field("name").type)})
+    store.upsert(schemas.RELEASES, schemas.RELEASES.empty(), "release-delete", Drop(keys=keys))
 
 
 def _head_run(store: Store) -> str:

@@ -9,17 +9,25 @@ from typing import Any
 import schemas
 from jobs.core.errors import UserError
 from jobs.datasets import release
+from jobs.dispatch.follow_up import NOTHING, FollowUp
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.curation_counts import verdicts
 from jobs.views.view import View
 
 
-def publish(workspace: Workspace, job_id: str, name: str, siblings: Collection[str]) -> dict[str, Any]:
+def publish(
+    workspace: Workspace,
+    job_id: str,
+    name: str,
+    siblings: Collection[str],
+    follow_up: FollowUp = NOTHING,
+) -> dict[str, Any]:
     """Make a release of what a run ended with, and return its name and how its frames differ from the last one's.
 
     `siblings` are the jobs of the same schedule, among whose releases the previous one is searched. Where the name is
-    taken, -2 is appended, or the next free number. A run for which that was done gets no second one.
+    taken, -2 is appended, or the next free number. A run for which that was done gets no second one. `follow_up` is
+    carried out on the release, and what it did returned with it.
     """
     store = Store(workspace.root)
     rows = store.read(schemas.RELEASES).sort_by("created_ns").to_pylist()
@@ -30,7 +38,8 @@ def publish(workspace: Workspace, job_id: str, name: str, siblings: Collection[s
     made = mine[0] if mine else _create(store, job_id, name)
     after = View.of(workspace, release=made)
     found = verdicts(after)
-    totals = {"frames": found.frames, "kept": found.kept, "dropped_for": found.reasons}
+    totals: dict[str, Any] = {"frames": found.frames, "kept": found.kept, "dropped_for": found.reasons}
+    totals |= follow_up.carry_out(workspace, made, earlier)
     if not earlier:
         return {"name": made, "before": None, **totals, "added": found.frames}
     before = View.of(workspace, release=earlier[-1])

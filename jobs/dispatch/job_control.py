@@ -56,17 +56,17 @@ def find(workspace: Workspace, job_id: str) -> JobHandle:
     return job_requests.find(authorised(workspace), job_id)
 
 
-def pause(workspace: Workspace, job_id: str, wait_s: float = 0.0) -> ControlResult:
-    """Ask a job to pause, and wait up to `wait_s` seconds until it has."""
+def pause(workspace: Workspace, job_id: str, wait_s: float = 0.0, after: int | None = None) -> ControlResult:
+    """Ask a job to pause, and wait up to `wait_s` seconds until it has; `after` is as in `job_requests.resume`."""
     job = find(workspace, job_id)
-    job_requests.pause(job)
+    job_requests.pause(job, after)
     return ControlResult(job.job_id, job_requests.wait(job, {"paused"}, wait_s))
 
 
-def cancel(workspace: Workspace, job_id: str, wait_s: float = 0.0) -> ControlResult:
-    """Ask a job to end for good, and wait up to `wait_s` seconds until it has."""
+def cancel(workspace: Workspace, job_id: str, wait_s: float = 0.0, after: int | None = None) -> ControlResult:
+    """Ask a job to end for good, and wait until it has, as `pause` does."""
     job = find(workspace, job_id)
-    job_requests.cancel(job)
+    job_requests.cancel(job, after)
     return ControlResult(job.job_id, job_requests.wait(job, {"cancelled"}, wait_s))
 
 
@@ -83,19 +83,37 @@ def clear(workspace: Workspace, job_id: str) -> str:
     return job.job_id
 
 
-def resume(workspace: Workspace, job_id: str, ray_address: str | None = None) -> ControlResult:
+def resume(
+    workspace: Workspace, job_id: str, ray_address: str | None = None, after: int | None = None
+) -> ControlResult:
     """Continue a job that is paused or has failed: through its gateway or cluster, else by the caller.
 
-    `ray_address` names another cluster to run on, or `local`. Raises `UserError` for a job that is over or running.
+    `ray_address` names another cluster to run on, or `local`; `after` is as in `job_requests.resume`. Raises
+    `JobStateError` for a job that is over or running.
     """
     job = _refreshed(find(workspace, job_id))
-    return _continue(job, job_requests.resume(job), ray_address)
+    return _continue(job, job_requests.resume(job, after), ray_address)
 
 
-def step(workspace: Workspace, job_id: str, ray_address: str | None = None) -> ControlResult:
-    """Let a job run one stage more and pause; otherwise as `resume`. Raises `UserError` for a job that is over."""
+def step(workspace: Workspace, job_id: str, ray_address: str | None = None, after: int | None = None) -> ControlResult:
+    """Let a job run one stage more and pause; otherwise as `resume`. Raises `JobStateError` for a job that is over."""
     job = _refreshed(find(workspace, job_id))
-    return _continue(job, job_requests.step(job), ray_address, one_stage=True)
+    return _continue(job, job_requests.step(job, after), ray_address, one_stage=True)
+
+
+def leave_to_gateway(workspace: Workspace, result: ControlResult) -> ControlResult:
+    """Hand to the queue what a request left to the caller, for callers that run no jobs themselves.
+
+    Raises `JobStateError` where somebody else took the job meanwhile.
+    """
+    if result.to_run is None:
+        return result
+    job = find(workspace, result.job_id)
+    request = result.to_run
+    state = job_requests.hand_to_queue(job, {"request": request.as_data(), "priority": 0}, result.state.number)
+    if request.one_stage:
+        state = job_requests.step(job)
+    return ControlResult(job.job_id, state)
 
 
 def replay(

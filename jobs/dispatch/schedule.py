@@ -18,6 +18,7 @@ from cronsim import CronSim, CronSimError
 
 from jobs.core.errors import UserError, one_line
 from jobs.core.naming import wrong_with
+from jobs.dispatch.follow_up import FollowUp
 from jobs.dispatch.job_queue import QueuedJob
 from jobs.records.job_log import JobLog
 from jobs.storage.paths import Place
@@ -42,13 +43,17 @@ NICKNAMES: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Schedule:
-    """What to run, and when; `asked` are the options of `winnow run`, interpreted each time."""
+    """What to run, and when; `asked` are the options of `winnow run`, interpreted each time.
+
+    `then` is what is done with the release afterwards: the values of a `FollowUp`, empty for nothing.
+    """
 
     name: str
     cron: str
     tz: str
     asked: Mapping[str, Any]
     priority: int = 0
+    then: Mapping[str, Any] = field(default_factory=dict)
     added_ns: int = field(default_factory=time.time_ns)
 
     @property
@@ -72,8 +77,11 @@ class Schedule:
 
 
 def problems(schedule: Schedule) -> list[str]:
-    """Return what is wrong with a name, an expression and a time zone."""
-    found = []
+    """Return what is wrong with a name, an expression, a time zone and what follows."""
+    try:
+        found = FollowUp.parse(schedule.then).problems()
+    except UserError as error:
+        found = list(error.problems)
     if wrong := wrong_with("schedule", schedule.name):
         found.append(wrong)
     elif len(schedule.name) > _LONGEST_NAME:
@@ -133,7 +141,7 @@ def _read(path: Place) -> Schedule:
         raise
     except (OSError, ValueError, TypeError) as error:
         raise _damaged_error(path, one_line(error)) from error
-    kinds = {"name": str, "cron": str, "tz": str, "asked": dict, "priority": int, "added_ns": int}
+    kinds = {"name": str, "cron": str, "tz": str, "asked": dict, "priority": int, "then": dict, "added_ns": int}
     unlike = [
         f"{name}: {getattr(found, name)!r}" for name, kind in kinds.items() if type(getattr(found, name)) is not kind
     ]
@@ -233,6 +241,7 @@ def submit_at(root: Place, schedule: Schedule, due: datetime) -> str:
         "priority": schedule.priority,
         "schedule": schedule.name,
         "release": f"{schedule.name}-{due:%Y-%m-%d}",
+        **({"then": dict(schedule.then)} if schedule.then else {}),
     }
     JobLog(root, job_id).add("submitted", data, after=0)
     return job_id

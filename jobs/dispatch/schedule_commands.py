@@ -6,26 +6,39 @@ import os
 import shlex
 import shutil
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from jobs.core.errors import UserError
 from jobs.core.interpreter import python
 from jobs.dispatch import control_token, schedule
+from jobs.dispatch.follow_up import NOTHING, FollowUp
 from jobs.dispatch.job_queue import JobQueue, QueuedJob
 from jobs.dispatch.schedule import Schedule
 from jobs.runs.prepare import prepare
 from jobs.runs.run_options import RunOptions, build_request
+from jobs.storage import paths
 from jobs.storage.paths import Place
 
 
 def add(
-    workspace: str | os.PathLike[str] | None, name: str, cron: str, tz: str, options: RunOptions, priority: int = 0
+    workspace: str | os.PathLike[str] | None,
+    name: str,
+    cron: str,
+    tz: str,
+    options: RunOptions,
+    priority: int = 0,
+    follow_up: FollowUp = NOTHING,
 ) -> dict[str, Any]:
     """Keep a schedule and return when it is next due, and lines for a crontab. Raises `UserError` with all problems."""
     absolute = options.with_absolute_paths()
-    wanted = Schedule(name, schedule.NICKNAMES.get(cron.strip(), cron), tz, absolute.model_dump(mode="json"), priority)
-    problems = schedule.problems(wanted)
+    expression = schedule.NICKNAMES.get(cron.strip(), cron)
+    # A gateway runs in another folder.
+    out = None if follow_up.out is None else str(paths.absolute(follow_up.out))
+    then = replace(follow_up, out=out)
+    wanted = Schedule(name, expression, tz, absolute.model_dump(mode="json"), priority, then.values())
+    problems = [*schedule.problems(replace(wanted, then={})), *then.problems()]
     root = None
     try:
         request = build_request(workspace, absolute)
@@ -71,6 +84,7 @@ def listed(root: Place) -> list[dict[str, Any]]:
                 "last_job": mine[-1].job_id if mine else None,
                 "state": mine[-1].state.state if mine else None,
                 "skipped": schedule.notes(root, name).get("skipped"),
+                "then": dict(known.then) if known else {},
                 "inputs": list(known.asked.get("inputs", ())) if known else [],
                 "error": None if known else str(kept),
             }

@@ -7,7 +7,7 @@ import os
 from jobs.core.naming import new_job_id
 from jobs.dispatch import control_token
 from jobs.records.job_log import JobLog
-from jobs.runs.prepare import prepare
+from jobs.runs.prepare import RunRequest, prepare
 from jobs.runs.run_options import RunOptions, build_request
 
 
@@ -16,7 +16,11 @@ def submit(workspace: str | os.PathLike[str] | None, options: RunOptions, priori
 
     The configuration is kept as it is now; the streams are listed when the job starts.
     """
-    request = build_request(workspace, options.with_absolute_paths())
+    return enqueue(build_request(workspace, options.with_absolute_paths()), priority)
+
+
+def enqueue(request: RunRequest, priority: int = 0) -> str:
+    """Add a request to the queue of its workspace and return the id of the job. Raises `UserError` as `submit` does."""
     root = request.workspace.root
     control_token.check(root)
     prepare(request)

@@ -13,7 +13,9 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import DataTable, Footer, Label, Static
 
 from jobs.core.errors import UserError, one_line
+from jobs.core.naming import shortened
 from jobs.dispatch import job_control
+from jobs.dispatch.job_listing import asked_inputs
 from jobs.dispatch.job_queue import QueuedJob
 from jobs.dispatch.overview import Overview
 from jobs.records.progress import Progress
@@ -23,7 +25,9 @@ from jobs.storage.workspace import Workspace
 
 _EVERY_S = 1.0
 _ENDED_SHOWN = 20
-_JOB_COLUMNS = ("job", "state", "stage", "frames", "frames/s", "left", "priority", "last error")
+_JOB_COLUMNS = (
+    *("job", "state", "stage", "frames", "frames/s", "left", "priority", "kept", "took", "inputs", "last error"),
+)
 _STAGE_COLUMNS = ("stage", "frames in", "rows out", "reused", "quarantined", "seconds", "frames/s")
 _ORDER = {"running": 0, "pending": 1, "paused": 2, "failed": 3}
 
@@ -67,7 +71,7 @@ class Top(App[None]):
     def update_view(self) -> None:
         """Show the workspace as it is now."""
         values = self.overview.values()
-        show_rows(self.table, _job_rows(self.overview.jobs(), values))
+        show_rows(self.table, _job_rows(self.overview, values))
         self.gateway.update(Text(_headline(values)))
         errors = [f"{error['job_id']}: {error['error']}" for error in values["errors"]]
         self.errors.update(Text("\n".join(errors)))
@@ -197,29 +201,38 @@ def _headline(values: dict[str, Any]) -> str:
     return f"{values['workspace']}\n{who}; {queue['depth']:,} waiting, {queue['due']:,} due\n{states or 'no jobs yet'}"
 
 
-def _job_rows(jobs: Sequence[QueuedJob], values: dict[str, Any]) -> Rows:
+def _job_rows(overview: Overview, values: dict[str, Any]) -> Rows:
     """Return a row for each job: those that run, wait and stand still, and the last of those that are over."""
+    jobs = overview.jobs()
     running = {job["job_id"]: job for job in values["running"]}
     turn = {job["job_id"]: place for place, job in enumerate(values["waiting"])}
     over = [job for job in jobs if job.state.is_final][-_ENDED_SHOWN:]
     others = [job for job in jobs if job.state.state in _ORDER]
     others.sort(key=lambda job: (_ORDER[job.state.state], turn.get(job.job_id, 0), job.submitted_ns))
-    return [(job.job_id, _cells(job, running.get(job.job_id, {}))) for job in [*others, *reversed(over)]]
+    return [
+        (job.job_id, _cells(job, running.get(job.job_id, {}), overview.progress(job.job_id)))
+        for job in [*others, *reversed(over)]
+    ]
 
 
-def _cells(job: QueuedJob, progress: dict[str, Any]) -> list[str]:
+def _cells(job: QueuedJob, progress: dict[str, Any], journal: Progress) -> list[str]:
     asked = f", asked: {job.state.request.word}" if job.state.request else ""
     waits_s = (job.not_before_ns - time.time_ns()) / 1e9
     later = f", in {duration(waits_s)}" if job.state.state == "pending" and waits_s > 0 else ""
     total, left = progress.get("total"), progress.get("eta_s")
+    frames = f"{progress['done']:,}/{total:,}" if total else "" if journal.frames is None else f"{journal.frames:,}"
+    took = journal.seconds()
     return [
         job.job_id,
         f"{job.state.state}{asked}{later}",
         progress.get("stage") or "",
-        f"{progress['done']:,}/{total:,}" if total else "",
+        frames,
         f"{progress['frames_per_second']:,.0f}" if progress.get("frames_per_second") else "",
         "" if left is None else duration(left),
         str(job.priority) if job.state.queued else "",
+        "" if journal.kept is None else f"{journal.kept:,}",
+        "" if took is None else duration(took),
+        shortened(asked_inputs(job) or journal.inputs),
         job.error or "",
     ]
 

@@ -32,7 +32,7 @@ from dataclasses import replace as altered
 from types import MappingProxyType
 from typing import Any
 
-from jobs.core.errors import UserError
+from jobs.core.errors import JobStateError, UserError
 from jobs.core.job_states import ASKED_FOR, ENDED, FINAL, PAUSED_OR_FAILED, JobStateName
 from jobs.core.naming import wrong_with
 from jobs.core.processes import has_ended
@@ -191,7 +191,7 @@ class JobLog:
 
         With `after`, the number of the last record that the caller has seen, it is added only if that is still the last
         one; None says that another writer was first. Without it the record takes the next free number. Raises
-        `UserError` for a request to a job that is over.
+        `JobStateError` for a request to a job that is over.
         """
         if word not in STATE_AFTER:
             raise ValueError(f"{word!r} is no word of a job log; expected one of {', '.join(STATE_AFTER)}")
@@ -210,7 +210,7 @@ class JobLog:
             return
         if state.state == "failed" and word in {"resume", "step", "pause-after", "cancel"}:
             return
-        raise UserError(f"job {self.job_id} is {state.state}; {word} is for a job that is not over")
+        raise JobStateError(f"job {self.job_id} is {state.state}; {word} is for a job that is not over")
 
     def _numbers(self) -> list[int]:
         return sorted(int(found[1]) for name in self.folder.names() if (found := _RECORD.fullmatch(name)))

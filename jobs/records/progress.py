@@ -62,6 +62,10 @@ class Progress:
         self.attempt = 0
         self.frames: int | None = None
         self.profile: str | None = None
+        self.inputs: tuple[str, ...] = ()
+        self.kept: int | None = None
+        self.started_ns: int | None = None
+        self.ended_ns: int | None = None
         self.stages: dict[str, StageProgress] = {}
         self.accounts: dict[str, dict[str, Any]] = {}
         self.current: StageProgress | None = None
@@ -78,7 +82,9 @@ class Progress:
         if kind == "run_started":
             self._clear()
             self.attempt, self.frames = int(event["attempt"]), event.get("frames")
-            self.profile = event.get("data", {}).get("profile")
+            begun = event.get("data") or {}
+            self.profile, self.inputs = begun.get("profile"), tuple(begun.get("inputs") or ())
+            self.started_ns = event.get("at_ns")
         self.at_ns = max(self.at_ns, int(event.get("at_ns", 0)))
         if kind == "stage_started":
             self._close_current(event["at_ns"])
@@ -98,7 +104,8 @@ class Progress:
             self.released = event.get("data")
         elif kind in _STOPPED:
             self._close_current(event["at_ns"])
-            self.ended = str(kind).removeprefix("run_")
+            self.ended, self.ended_ns = str(kind).removeprefix("run_"), event.get("at_ns")
+            self.kept = (event.get("data") or {}).get("kept")
             self.error = event.get("error") or self.error
 
     def _close_current(self, at_ns: int) -> None:
@@ -106,13 +113,21 @@ class Progress:
             self.current.ended_ns = at_ns
         self.current = None
 
+    def seconds(self, now_ns: int | None = None) -> float | None:
+        """Return how long the last attempt has taken, until its end or until now; None where none was started."""
+        if self.started_ns is None:
+            return None
+        return max(0.0, ((self.ended_ns or now_ns or time.time_ns()) - self.started_ns) / 1e9)
+
     def values(self, now_ns: int | None = None) -> dict[str, Any]:
         """Return the progress of the job as plain values, with the key `set_aside` for quarantined frames."""
         stage = self.current
         left = stage.eta_s(now_ns) if stage else None
         return {
             "attempt": self.attempt,
+            "inputs": list(self.inputs),
             "frames": self.frames,
+            "kept": self.kept,
             "stage": stage.name if stage else None,
             "done": stage.done if stage else None,
             "total": stage.total if stage else None,

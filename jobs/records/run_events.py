@@ -59,7 +59,11 @@ class RunReporter:
 
     def started(self, record: RunRecord) -> None:
         """Report that the run has started."""
-        data = {"profile": record.profile, "stages": [s.name for s in record.stages]}
+        data = {
+            "profile": record.profile,
+            "stages": [s.name for s in record.stages],
+            "inputs": list(record.inputs),
+        }
         self._journal.write(
             "run_started", at_ns=record.resumed_ns or record.started_ns, frames=record.frames, data=data
         )
@@ -129,8 +133,14 @@ class RunReporter:
         state = "paused" if record.state == "pending" else record.state
         assert state in STOPPED
         ended_ns = record.ended_ns or time.time_ns()
-        seconds = _seconds(record.started_ns, ended_ns)
-        self._journal.write(f"run_{state}", at_ns=ended_ns, frames=record.frames, seconds=seconds, error=record.error)
+        self._journal.write(
+            f"run_{state}",
+            at_ns=ended_ns,
+            frames=record.frames,
+            seconds=_seconds(record.started_ns, ended_ns),
+            error=record.error,
+            data={"kept": record.counts["kept"]} if "kept" in record.counts else None,
+        )
 
 
 def _n_frames(faults: list[dict[str, Any]], stages: frozenset[str] | None = None) -> int:

@@ -6,9 +6,11 @@ Imports little, so that a request is made at once.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from jobs.core.errors import UserError
+from jobs.core.errors import JobStateError, UnknownJobError
 from jobs.core.naming import counted_back
 from jobs.core.processes import is_here
 from jobs.records.job_log import JobLog, JobState, fold, jobs_of, settled
@@ -29,11 +31,11 @@ class JobHandle:
     def state(self) -> JobState:
         """Return the state of the job; the death of its process is recorded.
 
-        Raises `UserError` for a job that has been cleared.
+        Raises `UnknownJobError` for a job that has been cleared.
         """
         state = settled(self.job_log)
         if state is None:
-            raise UserError(f"job {self.job_id} was cleared; expected one that `winnow inspect runs` lists")
+            raise UnknownJobError(f"job {self.job_id} was cleared; expected one that `winnow inspect runs` lists")
         if state.state == "failed" and not state.queued and self._is_done_in_tables():
             # It died after writing its row and before the record.
             self.job_log.add("done", after=state.number)
@@ -47,7 +49,7 @@ class JobHandle:
 
 
 def find(workspace: Workspace, job_id: str) -> JobHandle:
-    """Return a job by its id, a unique beginning of it, or `last`. Raises `UserError` for none, or several."""
+    """Return a job by its id, a unique beginning of it, or `last`. Raises `UnknownJobError` for none, or several."""
     root = workspace.require().root
     known = set(jobs_of(root))
     job_id = counted_back(job_id, known)
@@ -55,21 +57,21 @@ def find(workspace: Workspace, job_id: str) -> JobHandle:
     if len(found) == 1 and job_id:
         return JobHandle(workspace, found[0], JobLog(root, found[0]))
     if found and job_id:
-        raise UserError(f"{len(found)} jobs begin with {job_id!r}: {', '.join(found)}")
-    raise UserError(
+        raise UnknownJobError(f"{len(found)} jobs begin with {job_id!r}: {', '.join(found)}")
+    raise UnknownJobError(
         f"there is no job {job_id!r}; the last one is {max(known, default='none')} (see winnow inspect runs)"
     )
 
 
-def pause(job: JobHandle) -> JobState:
-    """Request that a job pauses; one that waits in the queue is paused by that."""
-    return _ask(job, "pause", {"paused"})
+def pause(job: JobHandle, after: int | None = None) -> JobState:
+    """Request that a job pauses; one that waits in the queue is paused by that. `after` is as in `resume`."""
+    return _ask(job, "pause", {"paused"}, after)
 
 
-def cancel(job: JobHandle) -> JobState:
-    """Request that a job ends; one that no process runs is cancelled by that."""
+def cancel(job: JobHandle, after: int | None = None) -> JobState:
+    """Request that a job ends; one that no process runs is cancelled by that. `after` is as in `resume`."""
     before = job.state()
-    state = _ask(job, "cancel", {"cancelled"})
+    state = _ask(job, "cancel", {"cancelled"}, after)
     if state.state == "cancelled" != before.state:
         from jobs.runs.job_rows import set_state
 
@@ -87,32 +89,33 @@ def pause_after(job: JobHandle, stage: str) -> JobState:
     return job.state()
 
 
-def resume(job: JobHandle) -> JobState:
+def resume(job: JobHandle, after: int | None = None) -> JobState:
     """Withdraw a pause, or put a job back into the queue; a job that is not queued is left as it is, for the caller.
 
-    Raises `UserError` for a job that is over.
+    With `after`, the number of the last record that the caller has seen, only if that is still the last one. Raises
+    `JobStateError` for a job that is over or runs, and where somebody else was first.
     """
-    state = job.state()
+    state = _as_seen(job, after)
     if state.is_final:
-        raise UserError(f"job {job.job_id} is {state.state}, expected one that is paused or has failed")
+        raise JobStateError(f"job {job.job_id} is {state.state}, expected one that is paused or has failed")
     if state.state == "running" and not (state.request and state.request.word == "pause"):
-        raise UserError(f"job {job.job_id} is running{_where(state)}, expected one that is paused or has failed")
+        raise JobStateError(f"job {job.job_id} is running{_where(state)}, expected one that is paused or has failed")
     if state.state == "running" or state.queued:
-        job.job_log.add("resume")
+        _add(job, "resume", after)
     return job.state()
 
 
-def step(job: JobHandle) -> JobState:
+def step(job: JobHandle, after: int | None = None) -> JobState:
     """Request that a job pauses after one more stage: the one it is running, or of a paused job, the next.
 
     A job that is neither queued nor running is left as it is: the caller runs it, with `RunRequest.one_stage`.
-    Raises `UserError` for a job that is over.
+    `after` is as in `resume`. Raises `JobStateError` for a job that is over, and where somebody else was first.
     """
-    state = job.state()
+    state = _as_seen(job, after)
     if state.is_final:
-        raise UserError(f"job {job.job_id} is {state.state}, expected one that is not over")
+        raise JobStateError(f"job {job.job_id} is {state.state}, expected one that is not over")
     if state.state == "running" or state.queued:
-        job.job_log.add("step")
+        _add(job, "step", after)
     return job.state()
 
 
@@ -127,7 +130,7 @@ def wait(job: JobHandle, states: set[str], seconds: float) -> JobState:
 def clear(job: JobHandle) -> None:
     """Delete the records of a job that is over, and its rows in `runs` and `stage_runs`; what it computed stays.
 
-    Raises `UserError`, with every reason, for a job that is not over or that something refers to.
+    Raises `JobStateError`, with every reason, for a job that is not over or that something refers to.
     """
     from jobs.runs import job_rows
 
@@ -138,7 +141,7 @@ def clear(job: JobHandle) -> None:
         problems.append(f"job {job.job_id} is {state.state}; expected one that is done, failed or cancelled")
     problems += job_rows.references(root, job.job_id)
     if problems:
-        raise UserError(problems)
+        raise JobStateError(problems)
     # The records last: what is cut short here can be cleared again.
     job_rows.delete(root, job.job_id)
     # A job whose first record is missing is no longer listed, even if deleting the rest is interrupted.
@@ -146,12 +149,34 @@ def clear(job: JobHandle) -> None:
     job.job_log.folder.delete_tree()
 
 
-def _ask(job: JobHandle, word: str, answered: set[str]) -> JobState:
-    state = job.state()
+def hand_to_queue(job: JobHandle, data: Mapping[str, Any], number: int) -> JobState:
+    """Give a job that no process runs, and that was not queued, to the gateways; `data` has its options.
+
+    Raises `JobStateError` where it is no longer as it was at record `number`.
+    """
+    _add(job, "submitted", number, data)
+    return job.state()
+
+
+def _ask(job: JobHandle, word: str, answered: set[str], after: int | None = None) -> JobState:
+    state = _as_seen(job, after)
     # The same request twice counts once.
     if state.state not in answered and not (state.request and state.request.word == word):
-        job.job_log.add(word)
+        _add(job, word, after)
     return job.state()
+
+
+def _as_seen(job: JobHandle, after: int | None) -> JobState:
+    state = job.state()
+    if after is not None and state.number != after:
+        raise JobStateError(f"job {job.job_id} is {state.state} by now: somebody, or the job itself, was first")
+    return state
+
+
+def _add(job: JobHandle, word: str, after: int | None, data: Mapping[str, Any] | None = None) -> None:
+    if job.job_log.add(word, data, after) is None:
+        state = job.state()
+        raise JobStateError(f"job {job.job_id} is {state.state} by now: somebody, or the job itself, was first")
 
 
 def _where(state: JobState) -> str:

@@ -35,6 +35,7 @@ from jobs.storage.store import ConflictError, Store
 from jobs.storage.workspace import Workspace
 from jobs.storage.written_tables import record_unrecorded
 from jobs.views import snapshot_spec, table_diff
+from jobs.views.curation_counts import n_kept
 
 __all__ = ["RunRequest", "run"]
 
@@ -244,6 +245,12 @@ class _Execution:
         outcome.frames_in, outcome.state = record.frames, "done"
         self._reporter.stage_done(stage.name, outcome)
 
+    def _count_kept(self) -> None:
+        """Note how many frames the run keeps, for those who compare runs."""
+        key = next((stage.key for stage in self._context.stages if stage.table is schemas.CURATION), None)
+        if key is not None and not self._context.recompute:
+            self._record.counts["kept"] = n_kept(self._context.store, key, self._record.streams)
+
     def _refresh_again(self) -> None:
         """Bring rows over shared groups up to date: a run that moved heads meanwhile has not seen ours, nor we its."""
         tables = TableStages(self._context)
@@ -266,4 +273,5 @@ class _Execution:
             at_once = table.has_stage_key or table is schemas.SCOPES
             maintenance.compact(store, table, job_id, more_than=1 if at_once else _OPS_FILES)
         record_unrecorded(store)
+        self._count_kept()
         self._record.finish(store, snapshot_spec.versions_seen(store))

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+import schemas
+from jobs.storage.store import Store
+from jobs.views.snapshot_spec import Selection
 from jobs.views.view import View
 from transforms.curate.curation import REASONS
 
@@ -18,6 +21,12 @@ class Verdicts:
     frames: int
     kept: int
     reasons: dict[str, int]
+
+
+def n_kept(store: Store, stage_key: str, streams: Sequence[str]) -> int:
+    """Return how many frames of some streams are kept under a stage key, by the rows as they are now."""
+    view = View(store, Selection(None, {schemas.CURATION.written_by: dict.fromkeys(streams, stage_key)}))
+    return int(view.lazy("curation").select(pl.col("keep").sum()).collect().item() or 0)
 
 
 def verdicts(view: View, streams: Sequence[str] | None = None) -> Verdicts:

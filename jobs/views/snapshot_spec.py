@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow.compute as pc
 
 import schemas
-from jobs.core.errors import BrokenTableError, UserError
+from jobs.core.errors import BrokenTableError, UnknownJobError, UserError
 from jobs.core.naming import counted_back
 from jobs.records.job_log import jobs_of
 from jobs.storage.store import Store
@@ -36,6 +36,17 @@ class Selection:
     def streams(self) -> list[str]:
         """Return the streams that have rows in the selection."""
         return sorted({stream for keys in self.keys.values() for stream in keys})
+
+    def only(self, streams: Collection[str]) -> Selection:
+        """Return the same selection of some streams. Raises `UserError` for streams that it does not have."""
+        if unknown := sorted(set(streams) - set(self.streams)):
+            there_are = ", ".join(self.streams) or "none yet"
+            raise UserError([f"there is no stream {name!r}; there are: {there_are}" for name in unknown])
+        keys = {stage: {s: key for s, key in of.items() if s in streams} for stage, of in self.keys.items()}
+        rules = {stage: {s: rule for s, rule in of.items() if s in streams} for stage, of in self.rules.items()}
+        return replace(
+            self, keys={n: of for n, of in keys.items() if of}, rules={n: of for n, of in rules.items() if of}
+        )
 
     def manifest(self) -> dict[str, Any]:
         """Return the selection as plain values: versions, and streams grouped by the stage keys they share."""
@@ -134,7 +145,7 @@ def _given_up(store: Store, versions: Mapping[str, int], recorded_ns: int) -> fr
 
 
 def find_run(store: Store, job_id: str) -> dict[str, Any]:
-    """Return a row of `runs`, by its id, a beginning of it that only one has, or `last`. Raises `UserError`."""
+    """Return a row of `runs`, by its id, a beginning of it that only one has, or `last`. Raises `UnknownJobError`."""
     runs = store.read(schemas.RUNS)
     job_id = counted_back(job_id, runs["job_id"].to_pylist())
     found = runs.filter(pc.starts_with(runs["job_id"], job_id)).to_pylist()
@@ -144,11 +155,13 @@ def find_run(store: Store, job_id: str) -> dict[str, Any]:
     if len(found) == 1:
         return dict(found[0])
     if found:
-        raise UserError(f"{len(found)} runs begin with {job_id!r}: {', '.join(r['job_id'] for r in found)}")
+        raise UnknownJobError(f"{len(found)} runs begin with {job_id!r}: {', '.join(r['job_id'] for r in found)}")
     if job_id and (queued := [name for name in jobs_of(store.root) if name.startswith(job_id)]):
-        raise UserError(f"job {queued[0]} has not begun, so that there is no run of it; see winnow gateway status")
+        raise UnknownJobError(
+            f"job {queued[0]} has not begun, so that there is no run of it; see winnow gateway status"
+        )
     last = pc.max(runs["job_id"]).as_py()
-    raise UserError(f"there is no run {job_id!r}; the last one is {last or 'none'} (see winnow inspect runs)")
+    raise UnknownJobError(f"there is no run {job_id!r}; the last one is {last or 'none'} (see winnow inspect runs)")
 
 
 def of_release(store: Store, name: str) -> Selection:

@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from jobs.accounts.database import Database
 from jobs.storage.locks import Lock
+from jobs.web.event_ring import EventRing
 from jobs.web.guard import Guard
 from jobs.web.hashing import Hashing
 from jobs.web.identity import authorise
+from jobs.web.journals import Journals
+from jobs.web.media import Media
+from jobs.web.overviews import Overviews
 from jobs.web.pages import API, add_pages
+from jobs.web.places import server_folder
 from jobs.web.problems import add_handlers
+from jobs.web.project_data import ProjectsData
 from jobs.web.projects import Projects
-from jobs.web.routes import accounts, health, projects, session
+from jobs.web.routes import (
+    accounts,
+    datasets,
+    events,
+    health,
+    jobs,
+    media,
+    overview,
+    projects,
+    session,
+    streams,
+)
 from jobs.web.rules import RULES
 from jobs.web.settings import Settings
 from jobs.web.version import version
+from jobs.web.watcher import Watcher
 
-ROUTERS: Sequence[APIRouter] = (health.router, session.router, accounts.router, projects.router)
+_ROUTES = (health, session, accounts, projects, jobs, datasets, events, overview, streams, media)
+_SWEEP_S = 60.0
 
 
 def create_app(
@@ -31,14 +52,20 @@ def create_app(
     port: int,
     lock: Lock | None = None,
     on_start: Callable[[], None] | None = None,
+    is_stopping: threading.Event | None = None,
 ) -> FastAPI:
     """Return the application for a server at a port. Raises `LookupError` for a route that no rule covers."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.ring = EventRing()
+        app.state.watcher = Watcher(app.state.ring, app.state.projects, app.state.overviews)
         if on_start is not None:
             on_start()
+        sweeper = asyncio.create_task(_free_idle(app.state.data))
         yield
+        sweeper.cancel()
+        app.state.media.close()
         app.state.hashing.close()
 
     app = FastAPI(
@@ -57,15 +84,27 @@ def create_app(
     app.state.database = database
     app.state.projects = Projects(settings)
     app.state.hashing = Hashing()
+    app.state.data = ProjectsData(app.state.projects)
+    app.state.media = Media(server_folder(settings) / "images")
     app.state.lock = lock
-    for router in ROUTERS:
-        app.include_router(router, prefix=API, dependencies=[Depends(authorise)])
+    app.state.is_stopping = is_stopping or threading.Event()
+    app.state.overviews = Overviews()
+    app.state.journals = Journals()
+    for module in _ROUTES:
+        app.include_router(module.router, prefix=API, dependencies=[Depends(authorise)])
     _apply_rules(app)
     add_handlers(app)
     if settings.has_pages:
         add_pages(app)
     app.add_middleware(Guard, origins=settings.origins(port))
     return app
+
+
+async def _free_idle(data: ProjectsData) -> None:
+    """Free what nobody asks for, as long as the server runs."""
+    while True:
+        await asyncio.sleep(_SWEEP_S)
+        data.free_idle()
 
 
 def _apply_rules(app: FastAPI) -> None:

@@ -20,7 +20,7 @@ from jobs.accounts.errors import (
     TooManyTriesError,
     UnknownAccountError,
 )
-from jobs.core.errors import BrokenTableError, UserError, one_line
+from jobs.core.errors import BrokenTableError, JobStateError, UnknownJobError, UserError, one_line
 from jobs.core.os_errors import as_problem, damage_in
 
 MEDIA_TYPE = "application/problem+json"
@@ -43,6 +43,10 @@ class GoneError(UserError):
     """It was there and is not any more: ask for a new one."""
 
 
+class UndecodableError(UserError):
+    """A frame has no image: its bytes do not decode."""
+
+
 class StateConflictError(UserError):
     """The thing is in a state that does not allow this."""
 
@@ -52,9 +56,12 @@ _STATUS: tuple[tuple[type[UserError], int], ...] = (
     (ForbiddenError, 403),
     (MissingError, 404),
     (UnknownAccountError, 404),
+    (UnknownJobError, 404),
     (AccountConflictError, 409),
+    (JobStateError, 409),
     (StateConflictError, 409),
     (GoneError, 410),
+    (UndecodableError, 422),
     (TooManyTriesError, 429),
     (DatabaseFullError, 507),
     (BrokenTableError, 503),

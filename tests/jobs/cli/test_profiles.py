@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
-from conf import load, profile_names
+from conf import load, profile_names, to_dict
+from conf.pipeline import dotted_keys
 from jobs.cli.program import program
 from jobs.core.errors import UserError
 
@@ -32,6 +34,31 @@ def test_a_printed_profile_loads_as_the_same_configuration(name: str, tmp_path: 
     file = tmp_path / "mine.yaml"
     file.write_text(call("show", name).stdout)
     assert load(config=str(file)).config == load(name).config
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_a_copy_has_every_key_with_what_it_does_and_no_key_that_nothing_reads(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    assert call("copy", name, str(file)).exit_code == 0
+    text, copied = file.read_text(), load(config=str(file))
+    assert copied.config == load(name).config
+    assert copied.unread() == []
+    lines = text.splitlines()
+    for key in dotted_keys():
+        section, _, last = key.rpartition(".")
+        read = not section or section in copied.config.read_sections
+        start = lines.index(f"{section}:" if read else f"# {section}:") if section else 0
+        line = f"{'  ' if section else ''}{last}: "
+        at = next(i for i, t in enumerate(lines) if i >= start and t.startswith(line if read else f"# {line}"))
+        # What it does, or the end of that, is right above.
+        assert lines[at - 1].lstrip("# ").strip(), key
+        assert lines[at - 1].strip().startswith("#"), key
+    # With one # less before each of its lines, what no stage reads holds as well.
+    marker = "# Sections of stages that this profile does not run."
+    at = lines.index(marker) if marker in lines else len(lines)
+    whole = yaml.safe_load("\n".join([*lines[:at], *(line[2:] for line in lines[at + 1 :])]))
+    del whole["description"]
+    assert whole == to_dict(copied.config)
 
 
 def test_a_copy_is_a_configuration_of_its_own(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from jobs.storage import maintenance
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
-from tests.helpers import copy_stream, go, write_noise_stream
+from tests.helpers import copy_stream, go, problems, winnow, write_noise_stream
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -96,3 +96,53 @@ def test_release_names_are_unique_and_valid(workspace: Workspace, tmp_path: Path
         release.create(store, "a b")
     with pytest.raises(UserError, match=r"there is no release 'v2'; there are: v1"):
         View.of(workspace, release="v2")
+
+
+def test_a_release_of_some_streams_has_only_these(workspace: Workspace, tmp_path: Path) -> None:
+    for name, seeds in (("a", [1, 2]), ("b", [3]), ("c", [4])):
+        go(workspace, write_noise_stream(tmp_path / name, seeds))
+    store = Store(workspace.root)
+    release.create(store, "two", streams=["a", "c"])
+    view = View.of(workspace, release="two")
+    assert view.selection.streams == ["a", "c"]
+    assert sorted(view.lazy("curated").collect()["stream_id"].to_list()) == ["a", "a", "c"]
+    with pytest.raises(UserError, match="there is no stream 'gate'; there are: a, b, c"):
+        release.create(store, "none", streams=["a", "gate"])
+    with pytest.raises(UserError, match="found none"):
+        release.create(store, "none", streams=[])
+    assert [row["name"] for row in store.read(schemas.RELEASES).to_pylist()] == ["two"]
+    assert release.free_name(store) == "v1"
+
+
+def test_a_deleted_release_leaves_splits_exports_and_other_releases(workspace: Workspace, tmp_path: Path) -> None:
+    go(workspace, write_noise_stream(tmp_path / "cam", range(30)))
+    place = ("-w", workspace.root)
+    for name in ("v1", "v2"):
+        assert winnow("release", "create", name, *place).exit_code == 0
+    split = ("--split", "train=0.8,val=0.2")
+    out = tmp_path / "v1-coco"
+    assert winnow("export", "--format", "coco", "--release", "v1", "--out", out, *split, *place).exit_code == 0
+    files = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    given = Store(workspace.root).read(schemas.SPLITS)
+    before = snapshot(workspace, "v2")
+
+    refused = problems(winnow("release", "delete", "v1", *place))
+    assert refused == ["release v1 is not deleted: expected --yes, since nobody can be asked here"]
+    assert problems(winnow("release", "delete", "v3", "--yes", *place)) == [
+        "there is no release 'v3'; there are: v1, v2"
+    ]
+    deleted = winnow("release", "delete", "v1", "--yes", *place)
+    assert deleted.exit_code == 0
+    assert f"{given.num_rows} frames have their splits from an export of it, and keep them" in deleted.stdout
+    store = Store(workspace.root)
+    maintenance.vacuum(store, "vacuum", retention_hours=0)
+    assert store.read(schemas.RELEASES)["name"].to_pylist() == ["v2"]
+    assert store.read(schemas.SPLITS).sort_by("frame_idx").equals(given.sort_by("frame_idx"))
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == files
+    assert all(table.equals(snapshot(workspace, "v2")[name]) for name, table in before.items())
+    # The name is free, and frames go where they went before.
+    assert winnow("release", "create", "v1", *place).exit_code == 0
+    again = tmp_path / "again"
+    assert winnow("export", "--format", "coco", "--release", "v1", "--out", again, *split, *place).exit_code == 0
+    for name in ("annotations/instances_train.json", "annotations/instances_val.json"):
+        assert (again / name).read_bytes() == (out / name).read_bytes()

@@ -65,7 +65,7 @@ def test_jobs_are_shown_in_the_order_in_which_they_matter(busy: Workspace) -> No
         assert [row[0] for row in rows] == ["1-runs", "3-waits", "2-waits", "4-failed", "5-done"]
         assert rows[0][1:4] == ["running", "measure", "250/1,000"]
         assert rows[1][6] == "7"
-        assert rows[3][7] == "the disk [is] full"
+        assert rows[3][-1] == "the disk [is] full"
         headline = str(app.gateway.render())
         assert "no gateway is running; 2 waiting, 2 due" in headline
         assert "4-failed: the disk [is] full" in str(app.errors.render())
@@ -164,3 +164,22 @@ def test_an_empty_workspace_is_shown_too(tmp_path: Path) -> None:
         assert cells(app) == []
 
     drive(Workspace.at(tmp_path / "tables").create(), keys)
+
+
+def test_what_a_job_was_given_what_it_kept_and_how_long_it_took_are_shown(tmp_path: Path) -> None:
+    workspace = Workspace.at(tmp_path / "tables").create()
+    JobLog(workspace.root, "1-done").add("started", {"process": process_identity()})
+    JobLog(workspace.root, "1-done").add("done")
+    journal = Journal.of(workspace.root, "1-done")
+    inputs = ["/data/a", "/data/b", "/data/c"]
+    journal.write("run_started", at_ns=10 * 10**9, frames=1000, data={"profile": "quality", "inputs": inputs})
+    journal.write("run_done", at_ns=75 * 10**9, frames=1000, data={"kept": 640})
+    JobLog(workspace.root, "2-waits").add("submitted", {"asked": {"inputs": ["/data/gate"]}})
+
+    async def keys(app: Top, pilot: Pilot[None]) -> None:
+        waits, done = cells(app)
+        assert waits[7:10] == ["", "", "/data/gate"]
+        assert done[3] == "1,000"
+        assert done[7:10] == ["640", "1 min 05 s", "/data/a, /data/b and 1 more"]
+
+    drive(workspace, keys)
