@@ -143,7 +143,7 @@ class FrameAxis(NamedTuple):
 def _number_ticks(axis: FrameAxis) -> list[Tick]:
     step = max(1.0, _round_above((axis.high - axis.low) / _TICKS))
     at = np.arange(math.ceil(axis.low / step), math.floor(axis.high / step) + 1) * step
-    return [Tick(float(axis.shares(place)), f"{int(place)}") for place in at]
+    return [Tick(float(axis.shares(place)), f"{int(place)}") for place in at.tolist()]
 
 
 def _time_ticks(axis: FrameAxis) -> list[Tick]:
@@ -151,7 +151,7 @@ def _time_ticks(axis: FrameAxis) -> list[Tick]:
     step_s = next((s for s in _STEPS_S if s * _TICKS >= seconds), None)
     step = _SECOND * (step_s or math.ceil(seconds / _TICKS / 86400) * 86400)
     at = np.arange(math.ceil(axis.low / step), math.floor(axis.high / step) + 1) * step
-    return [Tick(float(axis.shares(place)), time_text(int(place), step)) for place in at]
+    return [Tick(float(axis.shares(place)), time_text(int(place), step)) for place in at.tolist()]
 
 
 def time_text(time_ns: int, step_ns: float | None = None) -> str:

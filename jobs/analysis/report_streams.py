@@ -180,7 +180,7 @@ def _title(column: schemas.Column) -> str:
     bounds = _bounds(column)
     if bounds is None:
         return f"{name}, a share of black to white"
-    if bounds == (0, 255):
+    if bounds[1] == 255:
         return f"{name}, 0 (black) to 255 (white)"
     return f"{name}, {bounds[0]:g} to {bounds[1]:g} {column.unit.partition(' ')[0]}"
 

@@ -158,6 +158,7 @@ def test_annotations_are_counted_and_drawn(annotated: str) -> None:
     images = [base64.b64decode(data) for data in re.findall(r"base64,([^\"]*)", examples)]
     assert len(images) == 5
     pixels = cv2.imdecode(np.frombuffer(images[0], np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
     # The colour of the first category is drawn around the box, where the frame itself is grey.
     color = np.array([0x4B, 0x19, 0xE6])
     near = np.abs(pixels.astype(int) - color).max(axis=2) < 60

@@ -87,10 +87,10 @@ def test_by_time_a_pause_is_as_wide_as_it_was_long() -> None:
     index = np.arange(6)
     times = np.array([0, 1, 2, 3, 34, 35]) * SECOND
     axis = FrameAxis.of(index, [], times)
-    assert axis.range_of(index, 4, 5) == (pytest.approx(34 / 36), 1.0)
-    assert axis.range_of(index, 0, 3) == (0.0, pytest.approx(34 / 36))
+    assert axis.range_of(index, 4, 5) == pytest.approx((34 / 36, 1.0))
+    assert axis.range_of(index, 0, 3) == pytest.approx((0.0, 34 / 36))
     gap = FrameAxis.of(np.array([0, 1, 2, 3, 34, 35]), [(4, 33)])
-    assert gap.range_of(np.array([0, 1, 2, 3, 34, 35]), 4, 33) == (pytest.approx(4 / 36), pytest.approx(34 / 36))
+    assert gap.range_of(np.array([0, 1, 2, 3, 34, 35]), 4, 33) == pytest.approx((4 / 36, 34 / 36))
 
 
 def test_a_scale_ends_at_round_numbers_or_at_its_bounds() -> None:
