@@ -18,13 +18,13 @@ from jobs.web.version import STATIC
 from tests.reference import ROOT
 from tests.web_process import ServerProcess
 
-_PATIENCE_MS = 60_000
+_PATIENCE_MS = 30_000
 _CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
 _AXE = ROOT / "jobs/web/ui/node_modules/axe-core/axe.min.js"
-_OPTIONS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+_OPTIONS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
 # Missing fonts and sessions that are over are part of what is tested; what the policy refuses is not.
 _EXPECTED = "Failed to load resource"
 

@@ -62,9 +62,7 @@ def jobs_page(page: Page) -> None:
     expect(page.get_by_text("live", exact=True)).to_be_visible()
 
 
-def test_what_the_command_line_does_shows_without_asking(
-    server: ServerProcess, browser: Browser, frames: Path
-) -> None:
+def test_what_the_command_line_does_shows_without_asking(server: ServerProcess, browser: Browser, frames: Path) -> None:
     with opened(browser, another_entrance(server)) as page:
         jobs_page(page)
         page.evaluate("window.here = true")
