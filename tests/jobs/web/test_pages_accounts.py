@@ -134,7 +134,7 @@ def test_a_key_is_shown_once_and_revoked(server: ServerProcess, browser: Browser
         page.get_by_role("link", name="Account").first.click()
         keys = page.get_by_role("region", name="Keys")
         keys.get_by_label("Name").fill("nightly")
-        keys.get_by_label(re.compile("^submit")).check()
+        keys.locator("input[value=submit]").check()
         keys.get_by_role("button", name="Make key").click()
         secret = keys.get_by_role("textbox", name="Key", exact=True)
         expect(secret).to_have_value(re.compile("^wnw_"))
