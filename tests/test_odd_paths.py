@@ -74,6 +74,7 @@ def test_all_commands_work_with_odd_prefixes_in_a_bucket(
         assert {key.split("/")[0] for key in s3.keys("s3://frames")} == {name}
 
 
+@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("name", ["tab\there", "..", "a//b", "."])
 def test_keys_that_no_client_takes_are_refused_before_any_work(name: str, tmp_path: Path) -> None:
     cam, tables = write_noise_stream(tmp_path / "cam", [1, 2]), tmp_path / "tables"
