@@ -20,6 +20,7 @@ from jobs.demo import write_sample
 from jobs.engine.ray_engine import Engine
 from jobs.storage.workspace import Workspace
 from tests import s3
+from tests.environments import interpreter
 from tests.helpers import SMALL, go
 from tests.machines import PATIENT, Machines, two_machines
 from tests.models import held_at_hand
@@ -134,3 +135,12 @@ def real_data() -> Path:
     if not named or not Path(named).is_dir():
         pytest.skip("real frames are not available: set WINNOW_TEST_DATA to their folder")
     return Path(named)
+
+
+@pytest.fixture(scope="session")
+def datumaro() -> Path:
+    """Return the interpreter of an environment with Datumaro, which requires an older Arrow than ours."""
+    try:
+        return interpreter("datumaro", "sync", "--require-hashes", "tests/requirements-datumaro.txt")
+    except FileNotFoundError as error:
+        pytest.skip(f"no uv to install Datumaro with: {error}")

@@ -59,7 +59,13 @@ def pull(
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(name, total=None)
-        entry = download(name, source, lambda done, total: bar.update(task, completed=done, total=total), force)
+        entry = download(
+            name,
+            source,
+            lambda done, total: bar.update(task, completed=done, total=total),
+            force,
+            lambda text: err.print(f"note: {text}", soft_wrap=True, markup=False),
+        )
     if entry.model.restriction:
         err.print(f"{name} is under {entry.model.licence}: {entry.model.restriction}", soft_wrap=True)
     if as_json:

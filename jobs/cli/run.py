@@ -43,6 +43,7 @@ def run(
     request = build_request(workspace, options)
     if unread := request.loaded.unread():
         err.print(f"note: no stage of this run reads {', '.join(unread)}", soft_wrap=True, markup=False)
+    print_destinations(request)
     if dry_run:
         print_forecast(request, as_json)
         return
@@ -52,6 +53,15 @@ def run(
         err.print(f"note: {notice}", soft_wrap=True)
     if options.strict and record.shortcoming:
         raise typer.Exit(STRICT)
+
+
+def print_destinations(request: RunRequest) -> None:
+    """Print where frames and keys would go, before anything is sent."""
+    from jobs.cli.show import err
+    from jobs.stages.services import destinations
+
+    for line in destinations(request.loaded.config):
+        err.print(f"note: {line}", soft_wrap=True, markup=False)
 
 
 def execute(

@@ -69,9 +69,12 @@ def add(
 
     Example: winnow schedule add nightly --cron "0 2 * * *" --tz Europe/Berlin --input /data/cam1
     """
+    from jobs.cli.run import print_destinations
     from jobs.dispatch.follow_up import FollowUp
     from jobs.dispatch.schedule_commands import add as keep
+    from jobs.runs.run_options import build_request
 
+    print_destinations(build_request(workspace, options))
     found = keep(workspace, name, cron, tz, options, priority, FollowUp(select, strategy, export, out, split))
     if as_json:
         print_json(found)

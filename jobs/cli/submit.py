@@ -42,14 +42,16 @@ def submit(
     Example: winnow submit --input /data/cam1 --priority 5
     """
     from jobs.cli.json_output import print_json
-    from jobs.cli.run import print_forecast
+    from jobs.cli.run import print_destinations, print_forecast
     from jobs.cli.show import out
     from jobs.core.errors import UserError
     from jobs.dispatch.submit import submit as add
     from jobs.runs.run_options import build_request
 
+    request = build_request(workspace, options)
+    print_destinations(request)
     if dry_run:
-        print_forecast(build_request(workspace, options), as_json)
+        print_forecast(request, as_json)
         return
     if to == "ray":
         from jobs.dispatch import ray_jobs

@@ -34,7 +34,19 @@ MediaMode = Literal["copy", "link", "none"]
 ReviewFormat = Literal["labelstudio", "cvat", "coco"]
 """The annotation tool that reads and writes a file of reviews."""
 
-LabelFormat = Literal["coco", "yolo", "yolo-segment", "yolo-obb", "voc", "datumaro", "labelstudio", "cvat"]
+LabelFormat = Literal[
+    "coco",
+    "yolo",
+    "yolo-segment",
+    "yolo-obb",
+    "voc",
+    "datumaro",
+    "labelstudio",
+    "cvat",
+    "jsonl",
+    "parquet",
+    "webdataset",
+]
 """The format of a dataset whose labels are imported; what reads each is in `jobs.ingest.label_import.readers`."""
 
 LabelRole = Literal["ground-truth", "suggestion"]

@@ -61,6 +61,11 @@ def describe(stages: Sequence[Stage]) -> list[dict[str, Any]]:
     return [{"stage": s.name, "key": s.key, "params": canonical(s.params)} for s in stages]
 
 
+def server_named() -> str:
+    """Return the address of the server of models that the environment names, empty for none."""
+    return _named()[0]
+
+
 def _named() -> tuple[str, str]:
     return os.environ.get(URL, "").strip(), os.environ.get(TOKEN, "").strip()
 

@@ -14,8 +14,14 @@ from typing import Any
 
 from conf.model_catalogue import Model
 from jobs.core.errors import RunFailedError, UserError, one_line
+from jobs.models.downloads import OnNote
+from jobs.models.hub_downloads import fetch_repository
 from jobs.models.locations import fingerprint, sha256
 from jobs.models.validation import check_folder, check_published
+from jobs.storage import spare_files
+
+PART = "part"
+"""Suffix of what is being downloaded."""
 
 _CONFIG = "config.json"
 _FETCHED = f".cache/huggingface/download/{_CONFIG}.metadata"
@@ -108,16 +114,18 @@ def licence_in(folder: Path) -> str | None:
 
 
 @contextmanager
-def brought(model: Model, source: str | None, place: Path, revision: str) -> Iterator[Path]:
+def brought(model: Model, source: str | None, place: Path, revision: str, on_note: OnNote) -> Iterator[Path]:
     """Download or copy a model's folder into a temporary one below `place`, from the hub or the folder `source`.
 
-    Raises `UserError` and `RunFailedError` if it is incomplete, or does not match the catalogue.
+    What a download that was killed left is deleted first. Raises `UserError` and `RunFailedError` if it is incomplete,
+    or does not match the catalogue.
     """
-    temporary = place / f".{model.file}.{os.getpid()}.part"
+    spare_files.clear(place, model.file, PART)
+    temporary = place / spare_files.spare_name(model.file, PART)
     try:
         place.mkdir(parents=True, exist_ok=True)
         if source is None:
-            _from_hub(model, temporary, revision)
+            _from_hub(model, temporary, revision, on_note)
         else:
             _from_folder(Path(source).expanduser(), temporary)
         check_folder(model, config_of(temporary).get("model_type"), source or model.source)
@@ -165,15 +173,12 @@ def revision_in(folder: Path) -> str | None:
         return None
 
 
-def _from_hub(model: Model, target: Path, revision: str) -> None:
-    from huggingface_hub import HfApi, snapshot_download
-
+def _from_hub(model: Model, target: Path, revision: str, on_note: OnNote) -> None:
     repository = model.repository or ""
     try:
-        # This request is not retried, so a missing network shows soon. It pins the commit, since a branch may move.
-        info = HfApi().model_info(repository, revision=revision)
-        names = wanted([file.rfilename for file in info.siblings or ()])
-        snapshot_download(repository, revision=info.sha or revision, local_dir=target, allow_patterns=names)
+        fetch_repository(repository, revision, wanted, model.size_bytes, target, on_note)
+    except RunFailedError as error:
+        raise RunFailedError([f"{model.source} cannot be fetched: {problem}" for problem in error.problems]) from error
     except Exception as error:
         raise RunFailedError(
             f"{model.source} cannot be fetched: {type(error).__name__}: {one_line(error)[:200]}; without a network, "

@@ -6,25 +6,24 @@ import hashlib
 import json
 import os
 import shlex
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from conf.model_catalogue import HUB, NOT_STATED, Model, catalogue, restriction_of
 from jobs.core.errors import RunFailedError, UserError, one_line
 from jobs.models import weight_folders
+from jobs.models.downloads import MOST_BYTES, OnNote, download
 from jobs.models.locations import folder
 from jobs.models.validation import check_file, check_published
-from jobs.storage import paths
+from jobs.storage import paths, spare_files
 
 _MANIFEST = "weights.json"
 _PRINTED = "told"
 _CHUNK = 1 << 20
-_TIMEOUT_S = 60
 
 State = Literal["present", "missing", "altered", "unrecorded"]
 
@@ -99,13 +98,14 @@ def pull(
     source: str | None = None,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
     force: bool = False,
+    on_note: OnNote = lambda text: None,
 ) -> WeightsEntry:
     """Download or copy a model's file into the folder, from its own source, another URL or a file, and record its hash.
 
     Without a `source`, a file that is present and valid is kept. The new file must be of the type and the hash in the
     catalogue, and equal to what an earlier pull recorded; otherwise nothing is kept. `force` replaces what an earlier
-    pull recorded, but not the hash of the catalogue. `progress` is called with bytes done and total. Raises `UserError`
-    and `RunFailedError`.
+    pull recorded, but not the hash of the catalogue. `progress` is called with bytes done and total, `on_note` with
+    what the user should know. Raises `UserError` and `RunFailedError`.
     """
     (model,) = _known([name])
     place = folder()
@@ -116,14 +116,15 @@ def pull(
     if force:
         before = replace(before, sha256=None, revision=model.revision)
     if model.repository:
-        return _pull_folder(before, source, progress)
+        return _pull_folder(before, source, progress, on_note)
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"weights folder {place} cannot be made: {error.strerror}; set $WINNOW_WEIGHTS") from error
-    temporary = place / f".{model.file}.{os.getpid()}.part"
+    spare_files.clear(place, model.file, weight_folders.PART)
+    temporary = place / spare_files.spare_name(model.file, weight_folders.PART)
     try:
-        found = _copy(source or model.source, temporary, progress)
+        found = _copy(model, source or model.source, temporary, progress, on_note)
         check_file(model, temporary, source or model.source)
         check_published(model, temporary, source or model.source, lambda _: found)
         _refuse_another(before, found, source or model.source)
@@ -150,11 +151,13 @@ def _refuse_another(before: WeightsEntry, found: str, source: str) -> None:
     )
 
 
-def _pull_folder(before: WeightsEntry, source: str | None, progress: Callable[[int, int | None], None]) -> WeightsEntry:
+def _pull_folder(
+    before: WeightsEntry, source: str | None, progress: Callable[[int, int | None], None], on_note: OnNote
+) -> WeightsEntry:
     model, target = before.model, before.path
     # A branch may move: pull the recorded revision again, unless the catalogue pins one.
     asked = model.revision if model.sha256 else before.revision
-    with weight_folders.brought(model, source, target.parent, asked) as temporary:
+    with weight_folders.brought(model, source, target.parent, asked, on_note) as temporary:
         found = weight_folders.digest(temporary)
         _refuse_another(before, found, source or model.source)
         revision = None if source else weight_folders.revision_in(temporary)
@@ -323,32 +326,28 @@ def _record(place: Path, name: str, **facts: Any) -> None:
     paths.place(place / _MANIFEST).write(json.dumps(found, indent=1, sort_keys=True).encode() + b"\n")
 
 
-def _copy(source: str, target: Path, progress: Callable[[int, int | None], None]) -> str:
+def _copy(model: Model, source: str, target: Path, progress: Callable[[int, int | None], None], on_note: OnNote) -> str:
     """Copy a URL or a file and return the SHA-256 of the copy. Raises `UserError` and `RunFailedError`."""
-    try:
-        if source.startswith(("http://", "https://")):
-            with urllib.request.urlopen(source, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - the scheme was checked
-                length = answer.headers.get("Content-Length")
-                return _hashed(answer, target, int(length) if length else None, progress)
-        path = Path(source).expanduser()
-        if not path.is_file():
-            raise UserError(f"--from {source}: expected a URL or a file, found neither")
-        with open(path, "rb") as handle:
-            return _hashed(handle, target, path.stat().st_size, progress)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise RunFailedError(
-            f"{source} cannot be fetched: {one_line(error)}; without a network, copy the file here and pass it with "
-            "--from"
-        ) from error
+    if source.startswith(("http://", "https://")):
+        most = model.size_bytes or MOST_BYTES
+        named = f", but the catalogue names {most:,}, of revision {model.revision}" if model.size_bytes else ""
+        too_large = f"weights {model.name}: {source} has more than {most:,} bytes{named}; nothing was kept"
+        with download(source, most, too_large, on_note) as answer:
+            return _hashed(answer.pieces, target, answer.n_bytes, progress)
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise UserError(f"--from {source}: expected a URL or a file, found neither")
+    with open(path, "rb") as handle:
+        return _hashed(iter(partial(handle.read, _CHUNK), b""), target, path.stat().st_size, progress)
 
 
 def _hashed(
-    source: IO[bytes] | Any, target: Path, total: int | None, progress: Callable[[int, int | None], None]
+    pieces: Iterator[bytes], target: Path, total: int | None, progress: Callable[[int, int | None], None]
 ) -> str:
     hasher = hashlib.sha256()
     done = 0
     with open(target, "wb") as handle:
-        while data := source.read(_CHUNK):
+        for data in pieces:
             handle.write(data)
             hasher.update(data)
             done += len(data)

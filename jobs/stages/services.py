@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from conf import PipelineConfig
+from conf.stages import SPECS
 from jobs.core.stage import Stage
+from jobs.models.remote_models import server_named
 from jobs.records.run_record import StageOutcome
 from jobs.vlm import vlm_stage
 from jobs.vlm.vlm_calls import Row
@@ -28,12 +30,14 @@ class Calls(Protocol):
 class CallService:
     """An external service; each function takes the section of the configuration that the stage declares.
 
-    `check` raises `UserError`, before any work, for what the calls need. `forbidden_by` returns the variable of the
+    `check` raises `UserError`, before any work, for what the calls need. `sends_to` returns what goes where, with which
+    key. `forbidden_by` returns the variable of the
     environment that forbids to ask, if one does. `calls` makes the `Calls` of a run. `unasked` and `unanswered` return
     a line on the frames that it was not asked about, or gave no valid answer on, given the outcome of the stage.
     """
 
     check: Callable[[Any], None]
+    sends_to: Callable[[Any], str]
     forbidden_by: Callable[[Any], str | None]
     calls: Callable[..., Calls]
     unasked: Callable[[StageOutcome, Any], str | None]
@@ -42,7 +46,12 @@ class CallService:
 
 SERVICES: Mapping[str, CallService] = {
     "vlm": CallService(
-        vlm_stage.check, vlm_stage.skipped, vlm_stage.Escalation, vlm_stage.unasked, vlm_stage.unanswered
+        vlm_stage.check,
+        vlm_stage.sends_to,
+        vlm_stage.skipped,
+        vlm_stage.Escalation,
+        vlm_stage.unasked,
+        vlm_stage.unanswered,
     )
 }
 
@@ -51,6 +60,21 @@ def service_of(stage: Stage, config: PipelineConfig) -> tuple[CallService, Any] 
     """Return the service that a stage asks, with its section of the configuration; None for a stage that asks none."""
     calls = stage.spec.calls
     return (SERVICES[calls.service], getattr(config, calls.section)) if calls else None
+
+
+def destinations(config: PipelineConfig) -> list[str]:
+    """Return where a run of a configuration would send frames and keys, a line each: a config may come from anybody."""
+    lines = []
+    specs = [SPECS[name] for name in config.closed_stages]
+    for spec in specs:
+        if spec.calls is None:
+            continue
+        service, params = SERVICES[spec.calls.service], getattr(config, spec.calls.section)
+        if not service.forbidden_by(params):
+            lines.append(f"stage {spec.name} sends {service.sends_to(params)}")
+    if any(spec.kind == "model" for spec in specs) and (server := server_named()):
+        lines.append(f"frames that a model is shown are sent to {server}, as $WINNOW_INFERENCE_URL says")
+    return lines
 
 
 def stages_used(stages: Sequence[Stage], config: PipelineConfig) -> list[Stage]:

@@ -7,14 +7,13 @@ that the user has not named.
 
 from __future__ import annotations
 
-import socket
 import time
-from contextlib import suppress
 from datetime import timedelta
-from threading import Lock, Timer
 from typing import Any
 
 import httpx2
+
+from jobs.core.connection_watch import ConnectionWatch
 
 MOST_BYTES = 8 << 20
 """The largest answer; the longest that `escalate.max_tokens` allows is far smaller."""
@@ -44,7 +43,7 @@ class BoundedClient(httpx2.Client):
     def send(self, request: httpx2.Request, *, auth: Any = None, **_: Any) -> httpx2.Response:
         """Send a request and return the whole answer. Raises `RefusedAnswerError`, and errors of httpx2."""
         started = time.monotonic()
-        watch = _Watch(self._total_s)
+        watch = ConnectionWatch(self._total_s)
         request.extensions = {**request.extensions, "trace": watch.on_event}
         try:
             answer = super().send(request, stream=True, auth=auth, follow_redirects=False)
@@ -77,40 +76,3 @@ class BoundedClient(httpx2.Client):
             if len(data) > self._most_bytes:
                 raise RefusedAnswerError(f"expected an answer of at most {self._most_bytes:,} bytes, found more")
         return bytes(data)
-
-
-class _Watch:
-    """Ends the connections of one call when its time is over."""
-
-    def __init__(self, total_s: float) -> None:
-        self.is_over = False
-        self._sockets: list[socket.socket] = []
-        self._turn = Lock()
-        self._timer = Timer(total_s, self._end)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def on_event(self, name: str, about: dict[str, Any]) -> None:
-        """Take note of a connection that httpcore has made."""
-        if name.endswith(("connect_tcp.complete", "start_tls.complete")):
-            made = about["return_value"].get_extra_info("socket")
-            with self._turn:
-                self._sockets.append(made)
-                if self.is_over:
-                    _shut(made)
-
-    def _end(self) -> None:
-        with self._turn:
-            self.is_over = True
-            for made in self._sockets:
-                _shut(made)
-
-    def stop(self) -> None:
-        """End the watch."""
-        self._timer.cancel()
-
-
-def _shut(made: socket.socket) -> None:
-    # Unlike `close`, this wakes a thread that is reading.
-    with suppress(OSError):
-        made.shutdown(socket.SHUT_RDWR)

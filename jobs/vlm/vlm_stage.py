@@ -41,6 +41,13 @@ def skipped(params: EscalateParams) -> str | None:
     return "SKIP_CLOUD" if forbidden and not params.is_local else None
 
 
+def sends_to(params: EscalateParams) -> str:
+    """Return where the stage sends frames, with which key, and how that is prevented."""
+    where = params.url or f"the own address of {params.api}"
+    key = f"the key in ${params.key_name}" if params.key_name else "no key"
+    return f"single frames to {where}, with {key}; {'SKIP_VLM' if params.is_local else 'SKIP_CLOUD'}=1 sends none"
+
+
 def check(params: EscalateParams) -> None:
     """Raise `UserError` with all that is wrong with what the calls need.
 

@@ -43,6 +43,10 @@ class GoneError(UserError):
     """It was there and is not any more: ask for a new one."""
 
 
+class UndecodableError(UserError):
+    """A frame has no image: its bytes do not decode."""
+
+
 class StateConflictError(UserError):
     """The thing is in a state that does not allow this."""
 
@@ -57,6 +61,7 @@ _STATUS: tuple[tuple[type[UserError], int], ...] = (
     (JobStateError, 409),
     (StateConflictError, 409),
     (GoneError, 410),
+    (UndecodableError, 422),
     (TooManyTriesError, 429),
     (DatabaseFullError, 507),
     (BrokenTableError, 503),

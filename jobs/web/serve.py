@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
 import sys
@@ -12,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -24,11 +22,10 @@ from jobs.accounts.database import Database, engine_of
 from jobs.accounts.migrate import bring_up_to_date
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
-from jobs.storage import paths
 from jobs.storage.locks import lock_at, lock_holder
 from jobs.storage.paths import Place
-from jobs.storage.workspace import Workspace
 from jobs.web.app import create_app
+from jobs.web.places import checked_place, server_folder
 from jobs.web.settings import FOLDER, Settings
 from jobs.web.version import STATIC
 
@@ -50,7 +47,7 @@ def database_of(settings: Settings) -> Database:
 
     Raises `UserError` where they cannot be opened, or were written by a newer version.
     """
-    database = Database(engine_of(settings.database or f"sqlite:///{_folder(settings) / 'accounts.sqlite'}"))
+    database = Database(engine_of(settings.database or f"sqlite:///{server_folder(settings) / 'accounts.sqlite'}"))
     try:
         bring_up_to_date(database)
     except BaseException:
@@ -68,7 +65,7 @@ def serve(settings: Settings, announce: Callable[[Address], None]) -> None:
     settings.check()
     if settings.has_pages and not (STATIC / "index.html").is_file():
         raise UserError("the pages are not built: run `make ui`, or serve the API alone with --no-pages")
-    place = _checked_place(settings)
+    place = checked_place(settings)
     database = database_of(settings)
     lock = lock_at(place / FOLDER / "server.lock")
     try:
@@ -96,7 +93,7 @@ def serve(settings: Settings, announce: Callable[[Address], None]) -> None:
 
 def new_entrance(settings: Settings) -> str:
     """Return a one-time address of a server that runs. Raises `UserError` where none does, or others can reach it."""
-    place = _checked_place(settings)
+    place = checked_place(settings)
     holder = lock_holder(place / FOLDER / "server.lock")
     if not holder or "url" not in holder:
         raise UserError(f"no server serves {place}; `winnow serve` starts one")
@@ -121,27 +118,6 @@ def _require_account(database: Database) -> None:
                 "others would reach a server that nobody can sign in to: make an account first, as in "
                 "`winnow user add jane --admin`"
             )
-
-
-def _checked_place(settings: Settings) -> Place:
-    """Return the place of what is served. Raises `UserError` where it is not there."""
-    if settings.root is not None:
-        if not settings.root.is_dir():
-            raise UserError(f"--root: expected a folder of workspaces, found none at {settings.root}")
-        return paths.absolute(str(settings.root))
-    return Workspace.at(settings.workspace).require().root
-
-
-def _folder(settings: Settings) -> Path:
-    """Return the folder of the accounts: below what is served, or of this machine where that is in a bucket."""
-    place = _checked_place(settings)
-    folder = place.on_disk()
-    if folder is not None:
-        return Path(folder) / FOLDER
-    import hashlib
-
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state) / "winnow" / hashlib.sha256(str(place).encode()).hexdigest()[:16]
 
 
 def _already_served(place: Place) -> str:

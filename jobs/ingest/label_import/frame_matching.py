@@ -52,18 +52,21 @@ def match_images(
 ) -> list[Matched]:
     """Return for each image of a dataset what it is; `streams`: only frames of these, if there are any.
 
-    `image` gives its bytes where the dataset has them: a frame of equal bytes is the image under any name, and
-    a file of other bytes is not, unless it is a frame that EXIF turns without its EXIF. Without them, the frame counts
-    whose path, or whose name in exports, has most folders in common with the name, from its end on; several with
-    equally many are none. Frames of clips have the names that exports give them.
+    `image` gives its bytes where the dataset has them and no hash of the frame: a frame of equal bytes is the image
+    under any name, and a file of other bytes is not, unless it is a frame that EXIF turns without its EXIF. Without
+    them, the frame counts whose path, or whose name in exports, has most folders in common with the name, from its end
+    on; several with equally many are none. Frames of clips have the names that exports give them.
     """
     names = [each.name for each in images]
-    there = {name: _Image.of(data) for name in dict.fromkeys(names) if (data := image(name)) is not None}
+    hashed = {each.name: each.content_hash for each in images if each.content_hash}
+    there = {name: _Image(digest, None) for name, digest in hashed.items()}
+    others = [name for name in dict.fromkeys(names) if name not in there]
+    there |= {name: _Image.of(data) for name in others if (data := image(name)) is not None}
     rows = view.lazy("frames").filter(pl.col("status") == "ok")
     if streams:
         rows = rows.filter(pl.col("stream_id").is_in(list(streams)))
-    others = [each.other_name for each in images if each.other_name]
-    index = _Index(rows.select(_COLUMNS), [*names, *others], {each.digest for each in there.values()})
+    renamed = [each.other_name for each in images if each.other_name]
+    index = _Index(rows.select(_COLUMNS), [*names, *renamed], {each.digest for each in there.values()})
     found = []
     for each in images:
         known, content = there.get(each.name), partial(_bytes_of, image, each.name)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Callable, Mapping
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, get_args
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from jobs.core.choices import LabelFormat
 from jobs.core.errors import UserError
 from jobs.ingest.label_import.dataset_files import IMAGES, DatasetFiles, suffix_of
 from transforms.formats.datasets.datumaro import read_datumaro
+from transforms.formats.datasets.frame_rows import read_frame_rows
 from transforms.formats.datasets.voc import FOLDER, read_voc
 from transforms.formats.datasets.yolo import read_names, read_yolo
 from transforms.formats.reviewing.coco import read_review_coco
@@ -65,6 +71,58 @@ def _cvat(files: DatasetFiles, _: bool) -> ReviewFile:
 
     names = [name for name in files.ending(".xml") if PurePosixPath(name).name != "labels.xml"]
     return _together(files, names, "XML of CVAT", read)
+
+
+def _jsonl(files: DatasetFiles, _: bool) -> ReviewFile:
+    def rows() -> Iterator[tuple[str, Any]]:
+        for name in _ending(files, ".jsonl"):
+            for number, line in enumerate(files.text(name).splitlines(), 1):
+                if line.strip():
+                    yield f"{name}, line {number}", _parsed(line)
+
+    return read_frame_rows(rows())
+
+
+def _parquet(files: DatasetFiles, _: bool) -> ReviewFile:
+    def rows() -> Iterator[tuple[str, Any]]:
+        for name in _ending(files, ".parquet"):
+            try:
+                table = pq.read_table(io.BytesIO(files.content(name)))
+            except (pa.ArrowException, OSError) as error:
+                raise UserError(f"{files.place}: {name} cannot be read as Parquet: {error}") from error
+            for number, row in enumerate(table.to_pylist(), 1):
+                yield f"{name}, row {number}", row
+
+    return read_frame_rows(rows())
+
+
+def _webdataset(files: DatasetFiles, _: bool) -> ReviewFile:
+    def rows() -> Iterator[tuple[str, Any]]:
+        for name in _ending(files, ".tar"):
+            try:
+                with tarfile.open(fileobj=io.BytesIO(files.content(name))) as archive:
+                    for entry in archive:
+                        if entry.isfile() and entry.name.endswith(".json"):
+                            data = archive.extractfile(entry)
+                            yield f"{name}, {entry.name}", _parsed(data.read() if data else b"")
+            except tarfile.TarError as error:
+                raise UserError(f"{files.place}: {name} cannot be unpacked: {error}") from error
+
+    return read_frame_rows(rows())
+
+
+def _ending(files: DatasetFiles, suffix: str) -> list[str]:
+    if not (names := files.ending(suffix)):
+        raise UserError(f"{files.place}: expected files {suffix}, found none")
+    return names
+
+
+def _parsed(data: bytes) -> Any:
+    """Return the content of a JSON document; None where it cannot be read."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _voc(files: DatasetFiles, _: bool) -> ReviewFile:
@@ -164,4 +222,7 @@ _READERS: Mapping[LabelFormat, Callable[[DatasetFiles, bool], Any]] = {
     "datumaro": _datumaro,
     "labelstudio": _labelstudio,
     "cvat": _cvat,
+    "jsonl": _jsonl,
+    "parquet": _parquet,
+    "webdataset": _webdataset,
 }

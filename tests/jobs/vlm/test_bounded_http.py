@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from threading import Thread
+from collections.abc import Callable
 
 import pytest
 
 from jobs.core.optional_packages import missing
 from jobs.vlm.vlm_clients import PACKAGES, Client, EndpointError, connect
+from tests.peers import peer
 from tests.waiting import PATIENCE_S
 from transforms.assess.escalation import Api, EscalateParams, question
 
@@ -25,30 +24,6 @@ def api(request: pytest.FixtureRequest) -> Api:
     if missing("vlm", PACKAGES[name]):
         pytest.skip("the extra `vlm` is not installed")
     return name
-
-
-@contextmanager
-def peer(answer: Callable[[socket.socket], None]) -> Iterator[tuple[str, list[bytes]]]:
-    """Serve raw answers on a port of its own; gives its address, and what each request begins with."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    asked: list[bytes] = []
-
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                made, _ = listening.accept()
-                with made, suppress(OSError):
-                    asked.append(made.recv(1 << 16))
-                    answer(made)
-
-    thread = Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}", asked
-    finally:
-        listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
-        thread.join()
 
 
 def connected(api: Api, url: str, timeout_s: float) -> Client:

@@ -82,7 +82,7 @@ class Returned:
 
     `place` is its location in the file, for messages, and `name` the image's file name. `size` is width and height in
     pixels, if the file has them. `tags` are of the frame as a whole, None if the file does not say. `other_name`: that
-    which the image had before a tool renamed its file.
+    which the image had before a tool renamed its file. `content_hash`: that of the frame, in files of Winnow.
     """
 
     place: str
@@ -94,6 +94,7 @@ class Returned:
     note: str | None = None
     tags: tuple[Any, ...] | None = None
     other_name: str | None = None
+    content_hash: str | None = None
 
 
 @dataclass

@@ -17,7 +17,6 @@ from PIL import Image
 from jobs.engine.ray_engine import Engine
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
-from tests.environments import interpreter
 from tests.helpers import go, problems, said, winnow
 from transforms.frames.image import read_header
 from transforms.frames.orientation import turned
@@ -311,6 +310,12 @@ def test_every_reader_sees_what_the_boxes_are_of_and_they_come_back(place: Path,
     assert (found["exif"]["unsaid"], found["notes"]) == (0, [])
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "webdataset"])
+def test_own_lists_come_back_by_the_hash_of_each_frame(place: Path, made: Path, kind: str) -> None:
+    found = check_import(place, made, exported(place, kind, place / "out"), kind)
+    assert (found["matched"]["content"], found["notes"]) == (16, [])
+
+
 def test_links_are_as_stored_which_is_printed(place: Path) -> None:
     out = exported(place, "coco", place / "out", "--media", "link")
     assert json.loads((out / "manifest.json").read_text())["exif"] == {"turned": 14, "pixels": "as stored"}
@@ -363,15 +368,6 @@ if write == "yolo_ultralytics":
     dataset.transform("random_split", splits=[("train", 0.5), ("val", 0.5)], seed=1)
 dataset.export(out, write, save_media=True)
 """
-
-
-@pytest.fixture(scope="module")
-def datumaro() -> Path:
-    """Return the interpreter of an environment with Datumaro, which requires an older Arrow than ours."""
-    try:
-        return interpreter("datumaro", "sync", "--require-hashes", "tests/requirements-datumaro.txt")
-    except FileNotFoundError as error:
-        pytest.skip(f"no uv to install Datumaro with: {error}")
 
 
 @pytest.mark.process

@@ -277,7 +277,7 @@ def test_classes_become_categories_by_the_given_map(place: Path) -> None:
     assert [row[2] for row in standing(place) if row[0] == "dock"] == ["car"]
 
 
-FORMATS = ("coco", "yolo", "voc", "datumaro")
+FORMATS = ("coco", "yolo", "voc", "datumaro", "jsonl", "parquet", "webdataset")
 
 
 @pytest.mark.parametrize("format_", [*FORMATS, "review coco", "review cvat", "review labelstudio"])
@@ -306,7 +306,10 @@ def test_what_is_exported_can_be_imported_elsewhere(place: Path, made: Path, for
     ]
     shutil.rmtree(out / "images", ignore_errors=True)
     shutil.rmtree(out / "JPEGImages", ignore_errors=True)
+    if kind == "webdataset":
+        return
     if kind != "voc":
         again = brought(elsewhere, out, "--as", "suggestion", "--stream", "yard/gate", format_=kind)
-        assert (again["frames"], again["matched"]["content"]) == (N, 0)
+        # Winnow's own lists have the hash of each frame.
+        assert (again["frames"], again["matched"]["content"]) == (N, N if kind in {"jsonl", "parquet"} else 0)
         assert again["unchanged"] == 3

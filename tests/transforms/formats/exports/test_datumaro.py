@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from pycocotools import mask as masks
 
-from tests.environments import interpreter
 from tests.transforms.formats.exports.material import CATEGORIES, HEIGHT, WIDTH, frames, objects, two_parts
 from transforms.formats.exports.datumaro import datumaro_files
 from transforms.formats.exports.objects import Objects
@@ -46,15 +45,6 @@ items = [
 ]
 print(json.dumps({"labels": labels, "items": items}))
 """
-
-
-@pytest.fixture(scope="module")
-def datumaro() -> Path:
-    """Return the interpreter of an environment with Datumaro."""
-    try:
-        return interpreter("datumaro", "sync", "--require-hashes", "tests/requirements-datumaro.txt")
-    except FileNotFoundError as error:
-        pytest.skip(f"no uv to install Datumaro with: {error}")
 
 
 def test_items_have_boxes_and_masks_or_nothing() -> None:
