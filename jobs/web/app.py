@@ -22,6 +22,7 @@ from jobs.web.media import Media
 from jobs.web.overviews import Overviews
 from jobs.web.pages import API, add_pages
 from jobs.web.places import server_folder
+from jobs.web.previews import Previews
 from jobs.web.problems import add_handlers
 from jobs.web.project_data import ProjectsData
 from jobs.web.projects import Projects
@@ -36,13 +37,14 @@ from jobs.web.routes import (
     projects,
     session,
     streams,
+    thresholds,
 )
 from jobs.web.rules import RULES
 from jobs.web.settings import Settings
 from jobs.web.version import version
 from jobs.web.watcher import Watcher
 
-_ROUTES = (health, session, accounts, projects, jobs, datasets, events, overview, streams, media)
+_ROUTES = (health, session, accounts, projects, jobs, datasets, events, overview, streams, media, thresholds)
 _SWEEP_S = 60.0
 
 
@@ -62,7 +64,7 @@ def create_app(
         app.state.watcher = Watcher(app.state.ring, app.state.projects, app.state.overviews)
         if on_start is not None:
             on_start()
-        sweeper = asyncio.create_task(_free_idle(app.state.data))
+        sweeper = asyncio.create_task(_free_idle(app.state.data, app.state.previews))
         yield
         sweeper.cancel()
         app.state.media.close()
@@ -85,6 +87,7 @@ def create_app(
     app.state.projects = Projects(settings)
     app.state.hashing = Hashing()
     app.state.data = ProjectsData(app.state.projects)
+    app.state.previews = Previews()
     app.state.media = Media(server_folder(settings) / "images")
     app.state.lock = lock
     app.state.is_stopping = is_stopping or threading.Event()
@@ -100,11 +103,12 @@ def create_app(
     return app
 
 
-async def _free_idle(data: ProjectsData) -> None:
+async def _free_idle(data: ProjectsData, previews: Previews) -> None:
     """Free what nobody asks for, as long as the server runs."""
     while True:
         await asyncio.sleep(_SWEEP_S)
         data.free_idle()
+        previews.free_idle()
 
 
 def _apply_rules(app: FastAPI) -> None:
