@@ -36,6 +36,10 @@ _BY_SUBJECT = {
     "test_commands",
     "test_routing",
     "test_tracking",
+    # Of the pages in jobs/web/ui, which are no modules.
+    "test_pages_accounts",
+    "test_pages_jobs",
+    "test_pages_project",
 }
 
 
