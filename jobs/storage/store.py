@@ -168,6 +168,14 @@ class Store:
             files = [f for f in snapshot.files if f.stage_key is None or f.stage_key in stage_keys]
             check_files(self.root / name, {f.path: f.size_bytes for f in files}, hash_all=True)
 
+    def as_seen(self) -> Store:
+        """Return a store of the versions that this one has last read, which reads none of their logs again."""
+        held = {name: (snapshot.table, snapshot.state) for name, snapshot in self._seen.items()}
+        fixed = Store(self.root, {name: state.version for name, (_, state) in held.items()})
+        for name, (table, state) in held.items():
+            fixed._seen[name] = Snapshot(fixed, table, state)
+        return fixed
+
     def forget(self, table: schemas.Table) -> None:
         """Have a table be read from scratch when it is opened next."""
         self._seen.pop(table.name, None)

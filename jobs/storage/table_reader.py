@@ -83,11 +83,20 @@ class Rows(ABC):
         dataset = self._dataset_of(stage_key, streams, (None, None))
         yield from dataset.to_batches(columns=list(columns), filter=row_filter(self.table, streams, (None, None)))
 
-    def count(self, stage_key: str, streams: frozenset[str], not_null: str | None = None) -> int:
-        """Return the number of rows of streams under a stage key; of those that have a value in a column, if given."""
+    def count(
+        self, stage_key: str, streams: frozenset[str], not_null: str | None = None, is_true: str | None = None
+    ) -> int:
+        """Return the number of rows of streams under a stage key.
+
+        Of those that have a value in the column `not_null`, or true in `is_true`, where these are given.
+        """
         dataset = self._dataset_of(stage_key, streams, (None, None))
         wanted = pads.field("stream_id").isin(sorted(streams))
-        return dataset.count_rows(filter=wanted if not_null is None else wanted & pads.field(not_null).is_valid())
+        if not_null is not None:
+            wanted &= pads.field(not_null).is_valid()
+        if is_true is not None:
+            wanted &= pads.field(is_true)
+        return dataset.count_rows(filter=wanted)
 
     def _dataset_of(self, stage_key: str | None, streams: frozenset[str] | None, span: Span) -> pads.Dataset:
         chosen = [f for f in self.files if self._in_partition(f, stage_key) and f.may_hold(streams, span)]

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from threading import Timer
+from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -48,8 +49,29 @@ def words_of(statement: str) -> frozenset[str]:
     return frozenset(_WORD.findall(_LITERAL.sub("", statement)))
 
 
+class Limits(NamedTuple):
+    """What a statement may take: time in seconds, and memory of the database in bytes. It writes nothing to disk."""
+
+    seconds: float
+    memory_bytes: int
+
+
 @contextmanager
-def connect() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Give a connection to a database in memory, which does not take Python variables for tables."""
-    with duckdb.connect(":memory:", config={"python_enable_replacements": False}) as connection:
-        yield connection
+def connect(limits: Limits | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give a connection to a database in memory, which does not take Python variables for tables.
+
+    What takes longer than the limits allow is interrupted.
+    """
+    config: dict[str, str | bool | int | float | list[str]] = {"python_enable_replacements": False}
+    if limits is not None:
+        config |= {"memory_limit": f"{limits.memory_bytes}B", "temp_directory": ""}
+    with duckdb.connect(":memory:", config=config) as connection:
+        clock = None if limits is None else Timer(limits.seconds, connection.interrupt)
+        if clock is not None:
+            clock.daemon = True
+            clock.start()
+        try:
+            yield connection
+        finally:
+            if clock is not None:
+                clock.cancel()

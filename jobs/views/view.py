@@ -28,7 +28,7 @@ from jobs.views import (
     snapshot_spec,
 )
 from jobs.views.missing_files import is_of_missing_file, said_of_missing
-from jobs.views.relations import Relations
+from jobs.views.relations import Limits, Relations
 from jobs.views.row_filter_sql import SELECTED_KEYS, RowFilter
 from jobs.views.snapshot_spec import Selection
 from jobs.views.statement import checked_table_names
@@ -156,15 +156,16 @@ class View:
         """Return all rows of a table as it is now, not at the versions that the view shows."""
         return self._unpinned.open(schemas.BY_NAME[name]).lazy()
 
-    def sql(self, query: str) -> pa.Table:
+    def sql(self, query: str, limits: Limits | None = None) -> pa.Table:
         """Run one SELECT over the tables and views and return its result.
 
         Columns of one name are numbered (`n`, `n_2`), and 128-bit sums are int64 where they fit. Raises `UserError` for
-        anything but one SELECT over these tables, and `BrokenTableError` where one that it names is missing.
+        anything but one SELECT over these tables, or one that exceeds `limits`, and `BrokenTableError` where one that
+        it names is missing.
 
         >>> view.sql("SELECT unnest(reasons) AS reason, count(*) AS n FROM curation GROUP BY 1")  # doctest: +SKIP
         """
-        with self._connection(query) as connection:
+        with self._connection(query, limits) as connection:
             return result.presentable(connection.sql(query).to_arrow_table())
 
     @contextmanager
@@ -182,20 +183,25 @@ class View:
             yield result.in_pieces(connection.sql(query).to_arrow_reader(size), size)
 
     @contextmanager
-    def _connection(self, query: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _connection(self, query: str, limits: Limits | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """Give a connection that can do nothing but answer a query; what goes wrong there is a `UserError`."""
-        with relations.connect() as connection:
-            with self._user_errors():
+        with relations.connect(limits) as connection:
+            with self._user_errors(limits):
                 names = checked_table_names(connection, query)
             self._relations_of(names).register(connection)
-            with self._user_errors():
+            with self._user_errors(limits):
                 yield connection
 
     @contextmanager
-    def _user_errors(self) -> Iterator[None]:
+    def _user_errors(self, limits: Limits | None = None) -> Iterator[None]:
         """Raise what DuckDB, and readers of files under it, complain of as errors that users understand."""
         try:
             yield
+        except (duckdb.InterruptException, duckdb.OutOfMemoryException) as error:
+            if limits is None:
+                raise UserError(f"SQL: {_complaint(error)}") from error
+            most = f"{limits.seconds:g} s" if isinstance(error, duckdb.InterruptException) else _mb(limits)
+            raise UserError(f"SQL: it took more than {most}, the most for a query here; narrow it") from error
         except duckdb.PermissionException as error:
             raise UserError("SQL: only the workspace's tables can be read, no files") from error
         except (OSError, duckdb.Error) as error:
@@ -301,6 +307,10 @@ def _without_rows(name: str) -> pl.LazyFrame:
 def _all_names() -> list[str]:
     tables = [name for table in schemas.ALL for name in (table.name, f"{table.name}_all")]
     return [*tables, *sorted(_VIEWS), _DETECTED, SELECTED_KEYS, schemas.JOURNAL.name]
+
+
+def _mb(limits: Limits) -> str:
+    return f"{limits.memory_bytes // 1_000_000:,} MB of memory"
 
 
 def _complaint(error: duckdb.Error) -> str:

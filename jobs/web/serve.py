@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
-import os
+import resource
 import signal
 import socket
 import sys
@@ -12,27 +13,27 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import uvicorn
 
-from jobs.accounts import invitations, people
+from jobs.accounts import demo_accounts, invitations, people
 from jobs.accounts.audit import Actor
 from jobs.accounts.database import Database, engine_of
 from jobs.accounts.migrate import bring_up_to_date
 from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
-from jobs.storage import paths
 from jobs.storage.locks import lock_at, lock_holder
 from jobs.storage.paths import Place
-from jobs.storage.workspace import Workspace
 from jobs.web.app import create_app
+from jobs.web.connection import Connection
+from jobs.web.places import checked_place, server_folder
 from jobs.web.settings import FOLDER, Settings
 from jobs.web.version import STATIC
 
-_STOP_S = 2
+_STOP_S = 1
+_OPEN = 8192
 _BACKLOG = 256
 _TERMINAL = Actor("terminal")
 
@@ -50,7 +51,7 @@ def database_of(settings: Settings) -> Database:
 
     Raises `UserError` where they cannot be opened, or were written by a newer version.
     """
-    database = Database(engine_of(settings.database or f"sqlite:///{_folder(settings) / 'accounts.sqlite'}"))
+    database = Database(engine_of(settings.database or f"sqlite:///{server_folder(settings) / 'accounts.sqlite'}"))
     try:
         bring_up_to_date(database)
     except BaseException:
@@ -68,19 +69,20 @@ def serve(settings: Settings, announce: Callable[[Address], None]) -> None:
     settings.check()
     if settings.has_pages and not (STATIC / "index.html").is_file():
         raise UserError("the pages are not built: run `make ui`, or serve the API alone with --no-pages")
-    place = _checked_place(settings)
+    place = checked_place(settings)
     database = database_of(settings)
     lock = lock_at(place / FOLDER / "server.lock")
     try:
         if not lock.take({"process": process_identity(), "since_ns": time.time_ns()}):
             raise UserError(_already_served(place))
         try:
-            if not settings.is_loopback:
+            if not settings.is_private:
                 _require_account(database)
             with _listening(settings) as listener:
                 port: int = listener.getsockname()[1]
                 url = settings.address(port)
-                lock.describe({"process": process_identity(), "since_ns": time.time_ns(), "url": url})
+                about = {"process": process_identity(), "since_ns": time.time_ns(), "url": url}
+                lock.describe({**about, "is_private": settings.is_private})
 
                 def begun() -> None:
                     announce(Address(url, _entrance(settings, database, url)))
@@ -96,10 +98,12 @@ def serve(settings: Settings, announce: Callable[[Address], None]) -> None:
 
 def new_entrance(settings: Settings) -> str:
     """Return a one-time address of a server that runs. Raises `UserError` where none does, or others can reach it."""
-    place = _checked_place(settings)
+    place = checked_place(settings)
     holder = lock_holder(place / FOLDER / "server.lock")
     if not holder or "url" not in holder:
         raise UserError(f"no server serves {place}; `winnow serve` starts one")
+    if not holder.get("is_private"):
+        raise UserError(f"others can reach {holder['url']}: sign in there with a name and a password")
     database = database_of(settings)
     try:
         token = database.write(lambda c: invitations.entrance(c, _TERMINAL))
@@ -109,39 +113,31 @@ def new_entrance(settings: Settings) -> str:
 
 
 def _entrance(settings: Settings, database: Database, url: str) -> str | None:
-    if not settings.is_loopback or settings.public_url:
+    if not settings.is_private:
         return None
     return f"{url}/enter#{database.write(lambda c: invitations.entrance(c, _TERMINAL))}"
 
 
+def require_private(settings: Settings) -> None:
+    """Raise `UserError` where a server runs that others reach."""
+    place = checked_place(settings)
+    holder = lock_holder(place / FOLDER / "server.lock")
+    if holder and not holder.get("is_private"):
+        raise UserError(f"others reach the server of {place}: accounts to try it with are for this machine alone")
+
+
 def _require_account(database: Database) -> None:
     with database.read() as connection:
+        if demo := demo_accounts.enabled(connection):
+            raise UserError(
+                f"others would reach accounts that are there to try the server: `winnow user disable {demo[0]}`"
+                + (f", and {len(demo) - 1} more" if len(demo) > 1 else "")
+            )
         if not people.anybody_has_a_password(connection):
             raise UserError(
                 "others would reach a server that nobody can sign in to: make an account first, as in "
                 "`winnow user add jane --admin`"
             )
-
-
-def _checked_place(settings: Settings) -> Place:
-    """Return the place of what is served. Raises `UserError` where it is not there."""
-    if settings.root is not None:
-        if not settings.root.is_dir():
-            raise UserError(f"--root: expected a folder of workspaces, found none at {settings.root}")
-        return paths.absolute(str(settings.root))
-    return Workspace.at(settings.workspace).require().root
-
-
-def _folder(settings: Settings) -> Path:
-    """Return the folder of the accounts: below what is served, or of this machine where that is in a bucket."""
-    place = _checked_place(settings)
-    folder = place.on_disk()
-    if folder is not None:
-        return Path(folder) / FOLDER
-    import hashlib
-
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state) / "winnow" / hashlib.sha256(str(place).encode()).hexdigest()[:16]
 
 
 def _already_served(place: Place) -> str:
@@ -171,7 +167,13 @@ def _listening(settings: Settings) -> socket.socket:
 
 
 def _run(settings: Settings, app: Any, listener: socket.socket, stopping: threading.Event) -> None:
+    _allow_connections()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    server_of(settings, app, stopping).run(sockets=[listener])
+
+
+def server_of(settings: Settings, app: Any, stopping: threading.Event) -> uvicorn.Server:
+    """Return the server of an application, which runs until its `should_exit` is set or a signal comes."""
     config = uvicorn.Config(
         app,
         # Tokens may be in no log; errors are logged by the application.
@@ -181,12 +183,15 @@ def _run(settings: Settings, app: Any, listener: socket.socket, stopping: thread
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
         proxy_headers=bool(settings.trusted_proxy),
-        forwarded_allow_ips=list(settings.trusted_proxy) or None,
+        forwarded_allow_ips=[str(ipaddress.ip_network(n, strict=False)) for n in settings.trusted_proxy] or None,
         server_header=False,
         timeout_graceful_shutdown=_STOP_S,
+        # One parser, and a strict one, whichever other ones are installed; nothing here speaks by WebSocket.
+        http=Connection,
+        ws="none",
         h11_max_incomplete_event_size=1 << 16,
     )
-    _Server(config, stopping).run(sockets=[listener])
+    return _Server(config, stopping)
 
 
 class _Server(uvicorn.Server):
@@ -199,6 +204,9 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop at these signals, and be silent: the library would raise them once more after it has stopped."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -212,3 +220,11 @@ class _Server(uvicorn.Server):
         # What is cut off by a second signal is no news.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         super().handle_exit(sig, frame)
+
+
+def _allow_connections() -> None:
+    """Raise the number of files that may be open, of which each connection is one, as far as the system allows."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN if most == resource.RLIM_INFINITY else min(most, _OPEN)
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))

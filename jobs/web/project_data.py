@@ -1,0 +1,113 @@
+"""What projects show now: read when somebody asks, refreshed when tables move, freed when nobody asks any more."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+import schemas
+from jobs.storage.store import Store
+from jobs.storage.workspace import Workspace
+from jobs.views.snapshot_spec import current
+from jobs.views.view import View
+from jobs.web.frame_table import FrameTable
+from jobs.web.projects import Project, Projects
+from jobs.web.snapshots import Snapshots
+
+_FRESH_S, _REMOTE_FRESH_S = 0.2, 5.0
+_IDLE_S = 900.0
+_MOST_RESULTS = 64
+
+
+@dataclass
+class Shown:
+    """A version of a project's tables, which does not change, and what was computed from it.
+
+    `version` is equal for equal tables. `results` are answers by what was asked, a few of them.
+    """
+
+    workspace: Workspace
+    store: Store
+    version: str
+    frames: FrameTable
+    results: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def view(self) -> View:
+        """Return the view of this version."""
+        return self.frames.view
+
+    def remember(self, key: Any, result: Any) -> Any:
+        """Keep an answer, and return it; the oldest ones are forgotten."""
+        while len(self.results) >= _MOST_RESULTS:
+            self.results.pop(next(iter(self.results)), None)
+        self.results[key] = result
+        return result
+
+
+class ProjectData:
+    """One project: the version of its tables that is shown, and the snapshots of lists that pages show."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._lock = Lock()
+        self._store: Store | None = None
+        self._shown: Shown | None = None
+        self._checked_s = 0.0
+        self.used_s = time.monotonic()
+        self.snapshots = Snapshots()
+        self.kept_by_run: dict[str, int | None] = {}
+        """How many frames each finished run kept, which does not change any more."""
+
+    def shown(self) -> Shown:
+        """Return what the project shows now.
+
+        Whether tables have moved is checked a few times a second at most. Raises `UserError` for a workspace that is
+        not there, and `BrokenTableError` where its tables cannot be read.
+        """
+        with self._lock:
+            self.used_s = now = time.monotonic()
+            fresh_s = _FRESH_S if self._store is None or not self._store.root.is_remote else _REMOTE_FRESH_S
+            if self._shown is None or now - self._checked_s >= fresh_s:
+                self._shown = self._newest()
+                self._checked_s = time.monotonic()
+            return self._shown
+
+    def _newest(self) -> Shown:
+        workspace = self._project.workspace().require()
+        if self._store is None or str(self._store.root) != str(workspace.root):
+            self._store, self._shown = Store(workspace.root), None
+        # In this order: a head moves after the rows that it shows were committed.
+        tables = [schemas.HEADS, *(table for table in schemas.ALL if table is not schemas.HEADS)]
+        version = ".".join(str(self._store.open(table).version) for table in tables)
+        if self._shown is not None and self._shown.version == version:
+            return self._shown
+        store = self._store.as_seen()
+        before = None if self._shown is None else self._shown.frames
+        return Shown(workspace, store, version, FrameTable(store, current(store), before))
+
+
+class ProjectsData:
+    """The data of all projects that somebody requested lately."""
+
+    def __init__(self, projects: Projects) -> None:
+        self._projects = projects
+        self._lock = Lock()
+        self._held: dict[str, ProjectData] = {}
+
+    def of(self, name: str) -> ProjectData:
+        """Return the data of a project. Raises `MissingError` for an unknown one."""
+        project = self._projects.named(name)
+        with self._lock:
+            if project.path not in self._held:
+                self._held[project.path] = ProjectData(project)
+            return self._held[project.path]
+
+    def free_idle(self) -> None:
+        """Forget projects that nobody requested in a quarter of an hour."""
+        now = time.monotonic()
+        with self._lock:
+            for idle in [key for key, data in self._held.items() if now - data.used_s > _IDLE_S]:
+                del self._held[idle]

@@ -1,0 +1,72 @@
+"""A workspace with two streams of images, one of them with every flaw, and a clip; servers of it, and of empty ones."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.demo import SETTINGS
+from jobs.storage.workspace import Workspace
+from tests.helpers import go, scenery, write_clip
+from tests.jobs.accounts.conftest import KINDS
+from tests.jobs.web import served as sites
+from tests.jobs.web.material import Server, served
+from tests.postgresql import cluster, new_database
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    with cluster() as socket:
+        yield socket
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sites.Site]:
+    with sites.served(tmp_path_factory.mktemp("served")) as found:
+        yield found
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[sites.Site]:
+    with sites.served(tmp_path / "root") as found:
+        yield found
+
+
+@pytest.fixture(params=KINDS)
+def any_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sites.Site]:
+    url = None if request.param == "sqlite" else new_database(request.getfixturevalue("postgresql"))
+    with sites.served(tmp_path / "root", url) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def web_inputs(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path) -> Path:
+    """The folder of the inputs: `cam` and `sparse` have images, `drive.mp4` has forty frames, a keyframe every ten."""
+    folder = tmp_path_factory.mktemp("web-inputs")
+    shutil.copytree(sample_folder, folder / "cam")
+    sparse = folder / "sparse"
+    sparse.mkdir()
+    # Every fifth number, with a gap from 50 to 99, and names that say when each was taken.
+    for number in (*range(0, 50, 5), *range(100, 150, 5)):
+        source = sample_folder / f"image_{number % 40}.jpg"
+        shutil.copy2(source, sparse / f"image_{number}.jpg")
+    write_clip(folder / "drive.mp4", scenery(40), gop=10)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def web_workspace(tmp_path_factory: pytest.TempPathFactory, web_inputs: Path) -> Workspace:
+    """The workspace of a run on them with a motion detector, to be read only."""
+    workspace = Workspace.at(tmp_path_factory.mktemp("web") / "tables")
+    settings = ("stages=[+annotate]", *SETTINGS)
+    go(workspace, web_inputs / "cam", web_inputs / "sparse", web_inputs / "drive.mp4", settings=settings)
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, web_workspace: Workspace) -> Server:
+    """A server of that workspace."""
+    return served(web_workspace, tmp_path_factory.mktemp("accounts"))
