@@ -19,7 +19,7 @@ _IN_NAME = re.compile(
 
 
 class ClipTime(NamedTuple):
-    """When the first frame was taken, in ns since 1970, and where that is said."""
+    """When the first frame was taken, in ns since 1970, and what says so."""
 
     begin_ns: int
     source: Literal["container", "name"]

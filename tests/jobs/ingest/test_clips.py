@@ -300,7 +300,7 @@ def test_frames_of_a_clip_have_the_time_of_its_name_and_their_place_in_it(worksp
     clip = write_clip(tmp_path / "gate_20240115_103040.mp4", pictures, times_ms)
     begins_ns = 1_705_314_640 * 10**9
     for _ in range(2):
-        # Listed anew, and then as it was listed before.
+        # Listed for the first time, and then as it was listed before.
         go(workspace, clip)
         frames = rows(workspace, schemas.FRAMES).sort("frame_idx")
         assert frames["t_ns"].to_list() == [begins_ns + ms * 10**6 for ms in times_ms]
