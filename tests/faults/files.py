@@ -13,7 +13,7 @@ from tests.waiting import ended
 
 def files_replaced(trial: Round) -> None:
     stream = copy_stream(trial.stream, trial.folder / trial.stream.name)
-    trial.stream, trial.without = stream, ("uri", "mtime_ns")
+    trial.stream, trial.without = stream, ("uri", "mtime_ns", "stat_id")
     sound = {path: path.read_bytes() for path in sorted(stream.iterdir())}
     process = trial.begin()
     replaced = []
