@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +12,10 @@ import polars as pl
 import pyarrow as pa
 
 import schemas
-from conf import ConfigError, PipelineConfig
-from conf.loader import parse
+from conf import PipelineConfig
 from jobs.analysis import charts
 from jobs.analysis.charts import Limit
-from jobs.analysis.inspect_tables import job
+from jobs.analysis.curation_configs import curation_configs
 from jobs.analysis.pages import render_page
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
@@ -69,7 +67,7 @@ def render(workspace: Workspace, run: str | None = None, release: str | None = N
     heads = store.read(schemas.HEADS).to_pylist()
     last = max((h["job_id"] for h in heads), default=None)
     shown = find_run(store, run)["job_id"] if run else find_release(store, release)["job_id"] if release else last
-    configs = _configs(store, view)
+    configs = curation_configs(store, view)
     idle = view.lazy("idle").sort("stream_id", "start_idx").collect()
     with ThreadPoolExecutor(4) as readers:
         return render_page(
@@ -88,18 +86,6 @@ def render(workspace: Workspace, run: str | None = None, release: str | None = N
             sheets=list(_sheets(frames, readers)),
             groups=list(_groups(frames, readers)),
         )
-
-
-def _configs(store: Store, view: View) -> dict[str, PipelineConfig]:
-    """Return the configuration of the keep decisions of each stream, if it can be read."""
-    keys = view.selection.keys.get(schemas.CURATION.written_by, {})
-    rows = store.read(schemas.STAGE_RUNS, ("job_id", "stage", "stage_key")).to_pylist()
-    ran = {row["stage_key"]: row["job_id"] for row in rows if row["stage"] == schemas.CURATION.written_by}
-    found: dict[str, PipelineConfig] = {}
-    for key in set(keys.values()) & set(ran):
-        with suppress(ConfigError):
-            found[key] = parse(job(store, ran[key])["config"])
-    return {stream: found[key] for stream, key in sorted(keys.items()) if key in found}
 
 
 def _bars(found: Verdicts) -> list[dict[str, Any]]:

@@ -25,13 +25,13 @@ from jobs.web.places import server_folder
 from jobs.web.problems import add_handlers
 from jobs.web.project_data import ProjectsData
 from jobs.web.projects import Projects
-from jobs.web.routes import accounts, events, health, jobs, media, overview, projects, session, streams
+from jobs.web.routes import accounts, events, frames, health, jobs, media, overview, projects, session, streams
 from jobs.web.rules import RULES
 from jobs.web.settings import Settings
 from jobs.web.version import version
 from jobs.web.watcher import Watcher
 
-_ROUTES = (health, session, accounts, projects, jobs, events, overview, streams, media)
+_ROUTES = (health, session, accounts, projects, jobs, events, overview, streams, frames, media)
 _SWEEP_S = 60.0
 
 
