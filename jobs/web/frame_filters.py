@@ -12,7 +12,7 @@ from jobs.core.errors import UserError
 from jobs.views.relations import Limits
 from jobs.views.statement import check_condition
 from jobs.web.frame_columns import FIRST_REASON, NO_TIME, Array
-from jobs.web.frame_table import FrameTable
+from jobs.web.frame_table import FrameTable, free_unused
 from jobs.web.project_data import Shown
 from jobs.web.snapshots import FrameList
 
@@ -104,7 +104,9 @@ def _where(shown: Shown, condition: str) -> Array:
     check_condition(condition)
     # The line break ends a comment.
     query = f"SELECT stream_id, frame_idx FROM curated WHERE ({condition}\n)"
-    return shown.frames.mask_of(shown.view.sql(query, _LIMITS))
+    found = shown.frames.mask_of(shown.view.sql(query, _LIMITS))
+    free_unused()
+    return found
 
 
 def _streams(shown: Shown, names: tuple[str, ...]) -> Array:

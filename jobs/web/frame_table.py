@@ -1,4 +1,4 @@
-"""What a project shows of its frames, as columns in memory: about 40 bytes a frame, each column read when it is needed.
+"""What a project shows of its frames, as columns in memory: 50 bytes a frame at most, each read when it is needed.
 
 Rows are in order of stream and frame number. A column is read again only where files that it comes from are others:
 what a run commits under keys that nothing shows changes none.
@@ -6,7 +6,8 @@ what a run commits under keys that nothing shows changes none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
 from threading import RLock
 from typing import Any, NamedTuple
 
@@ -41,6 +42,9 @@ _SOURCES = {
     "motion": _Source(schemas.MOTION, "motion_peak", np.float32),
 }
 """Columns of numbers: the table and column of each. Floats are NaN, integers `NO_TIME`, where there is no value."""
+
+_TOGETHER = ({"width", "height", "content", "time"}, {"sharpness", "luma"})
+"""Columns that are read in one pass, since pages show them together."""
 
 _OBJECT_TABLES = (
     schemas.ANNOTATIONS,
@@ -110,47 +114,46 @@ class FrameTable:
     @property
     def keys(self) -> FrameKeys:
         """Return the frames that there are."""
-        with self._lock:
-            if "keys" not in self._held:
-                self._held["keys"] = keys_of(self._read(schemas.FRAMES, ()))
-            found: FrameKeys = self._held["keys"]
-            return found
+        found: FrameKeys = self._once("keys", lambda: {"keys": keys_of(self._read(schemas.FRAMES, ()))})
+        return found
 
     def column(self, name: str) -> Array:
         """Return a column of `_SOURCES`, shape (N,)."""
-        with self._lock:
-            if name not in self._held:
-                source = _SOURCES[name]
-                # One pass over the file for what is read from it together.
-                alike = [n for n, s in _SOURCES.items() if s.table is source.table and self._is_wanted(n, name)]
-                rows = self._read(source.table, [_SOURCES[n].column for n in alike])
-                place = places(self.keys, rows)
-                for each in alike:
-                    self._held[each] = placed(rows[_SOURCES[each].column], place, _SOURCES[each].dtype, len(self.keys))
-            found: Array = self._held[name]
-            return found
-
-    def _is_wanted(self, name: str, asked: str) -> bool:
-        return name == asked or (name not in self._held and {name, asked} <= {"width", "height", "content", "time"})
+        found: Array = self._once(name, lambda: self._columns_with(name))
+        return found
 
     @property
     def verdicts(self) -> FrameVerdicts:
         """Return which frames are kept, and why others are not."""
-        with self._lock:
-            if "verdicts" not in self._held:
-                rows = self._read(schemas.CURATION, ("keep", "reasons"))
-                self._held["verdicts"] = verdicts_of(rows, places(self.keys, rows), len(self.keys))
-            found: FrameVerdicts = self._held["verdicts"]
-            return found
+        found: FrameVerdicts = self._once("verdicts", self._verdicts)
+        return found
 
     @property
     def objects(self) -> ObjectCounts:
         """Return how many objects there are on frames, and of which categories."""
+        found: ObjectCounts = self._once("objects", lambda: {"objects": self._objects()})
+        return found
+
+    def _once(self, name: str, read: Callable[[], dict[str, Any]]) -> Any:
+        """Return what is held under a name, after reading it, and what else one pass over its files gives."""
         with self._lock:
-            if "objects" not in self._held:
-                self._held["objects"] = self._objects()
-            found: ObjectCounts = self._held["objects"]
-            return found
+            if name not in self._held:
+                self._held |= read()
+                free_unused()
+            return self._held[name]
+
+    def _columns_with(self, name: str) -> dict[str, Array]:
+        table = _SOURCES[name].table
+        together = next((names for names in _TOGETHER if name in names), {name})
+        wanted = [each for each in _SOURCES if each in together and (each == name or each not in self._held)]
+        rows = self._read(table, [_SOURCES[each].column for each in wanted])
+        place = places(self.keys, rows)
+        n = len(self.keys)
+        return {each: placed(rows[_SOURCES[each].column], place, _SOURCES[each].dtype, n) for each in wanted}
+
+    def _verdicts(self) -> dict[str, Any]:
+        rows = self._read(schemas.CURATION, ("keep", "reasons"))
+        return {"verdicts": verdicts_of(rows, places(self.keys, rows), len(self.keys))}
 
     @property
     def has_objects(self) -> bool:
@@ -191,12 +194,10 @@ class FrameTable:
         """Return whether the rule of a stage, if it has one, chooses a frame now."""
         if not self._selection.rules.get(table.written_by):
             return True
-        with self._lock:
-            name = f"chosen {table.name}"
-            if name not in self._held:
-                shown = "annotations_found" if table is schemas.ANNOTATIONS else table.name
-                self._held[name] = self.mask_of(self.view.sql(f"SELECT DISTINCT stream_id, frame_idx FROM {shown}"))
-            return bool(self._held[name][row])
+        name = f"chosen {table.name}"
+        shown = "annotations_found" if table is schemas.ANNOTATIONS else table.name
+        query = f"SELECT DISTINCT stream_id, frame_idx FROM {shown}"
+        return bool(self._once(name, lambda: {name: self.mask_of(self.view.sql(query))})[row])
 
     def intervals(self, table: schemas.Table, stream: str, number: int) -> list[dict[str, Any]]:
         """Return the rows of intervals of a stream that contain a frame number."""
@@ -241,6 +242,25 @@ class FrameTable:
         np.add.at(counts, rows, grouped["len"].to_numpy().astype(np.int32))
         categories = np.array([codes[name] for name in grouped["category"].to_list()], np.uint16)
         return ObjectCounts(counts, names, rows.astype(np.uint32), categories)
+
+
+def free_unused() -> None:
+    """Give memory back that readers of tables keep for the next time: more than all columns, after a large table."""
+    pa.default_memory_pool().release_unused()
+    if _TRIM is not None:
+        _TRIM(0)
+
+
+def _trim_of_libc() -> Callable[[int], int] | None:
+    """Return what gives back memory that was freed, where the C library has it (malloc_trim(3))."""
+    try:
+        found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):
+        return None
+    return found
+
+
+_TRIM = _trim_of_libc()
 
 
 def _size(value: Any) -> int:

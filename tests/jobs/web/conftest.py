@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.demo import SETTINGS
+from jobs.demo import SETTINGS, write_sample
 from jobs.storage.workspace import Workspace
 from tests.helpers import go, scenery, write_clip, write_noise_stream
 from tests.jobs.web.material import Server, served
+from transforms.synthetic import Sample
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +31,8 @@ def web_inputs(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path) ->
         second = number if number < 15 else number + 60
         name = f"{'10-59' if second < 10 else f'11-{(second - 10) // 60:02d}'}-{(50 + second) % 60:02d}.jpg"
         (folder / "timed" / "image_0.jpg").rename(folder / "timed" / f"2024-01-15_{name}")
+    # A camera that stands still while something passes by, which the motion detector finds.
+    write_sample(folder / "visited", Sample(640, 360, timeline=(("moving", 10), ("visited", 30)), broken=False))
     write_clip(folder / "drive.mp4", scenery(40), gop=10)
     return folder
 
@@ -39,7 +42,11 @@ def web_workspace(tmp_path_factory: pytest.TempPathFactory, web_inputs: Path) ->
     """The workspace of a run on them with a motion detector, to be read only."""
     workspace = Workspace.at(tmp_path_factory.mktemp("web") / "tables")
     settings = ("stages=[+annotate]", *SETTINGS)
-    go(workspace, *(web_inputs / name for name in ("cam", "sparse", "timed", "drive.mp4")), settings=settings)
+    go(
+        workspace,
+        *(web_inputs / name for name in ("cam", "sparse", "timed", "visited", "drive.mp4")),
+        settings=settings,
+    )
     return workspace
 
 
