@@ -7,6 +7,7 @@ import random
 import subprocess
 from collections import Counter
 from collections.abc import Collection
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ from tests.circle_material import (
     STREAMS,
     WIDTH,
     decided,
+    decided_as_new,
     frames,
     known_frames,
     objects,
 )
+from transforms.formats.datasets.datumaro import read_datumaro
+from transforms.formats.exports.datumaro import datumaro_files
 from transforms.formats.exports.losses import losses
 from transforms.formats.exports.objects import clipped_box, outlines_of
 from transforms.formats.exports.yolo import yolo_files
@@ -182,6 +186,79 @@ def test_objects_survive_a_round_trip_through_coco_in_datumaro(tmp_path: Path, d
         assert renumbered != {a["winnow_id"]: a["id"] for a in document["annotations"]}
         # What Datumaro makes a mask or polygons of is another area, but the same object.
         check_untouched(read_review_coco(data, ids), redrawn)
+
+
+# Reads and writes COCO with Datumaro, which keeps the numbers of images and annotations where it is asked to.
+DATUMARO_SAME_IDS = """
+import sys
+from datumaro import Dataset
+dataset = Dataset.import_from(sys.argv[1], "coco")
+dataset.export(sys.argv[2], "coco_instances", save_media=False, reindex=False, segmentation_mode="mask")
+"""
+
+
+@pytest.mark.process
+def test_ids_of_16_digits_survive_a_round_trip_through_coco_in_datumaro(tmp_path: Path, datumaro: Path) -> None:
+    document, _ = sent_coco()
+    for folder in ("images", "annotations"):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+    (tmp_path / "in/annotations/instances_default.json").write_text(json.dumps(document))
+    subprocess.run([datumaro, "-W", "ignore", "-c", DATUMARO_SAME_IDS, tmp_path / "in", tmp_path / "out"], check=True)
+    back = json.loads((tmp_path / "out/annotations/instances_default.json").read_bytes())
+    digits = Counter(len(str(each["id"])) for name in ("images", "annotations") for each in document[name])
+    assert digits[16] > 500
+    assert max(digits) == 16
+    for name in ("images", "annotations"):
+        assert sorted(each["id"] for each in back[name]) == sorted(each["id"] for each in document[name])
+    # Datumaro has no backslashes in names.
+    images = {each["id"]: each["file_name"].replace("\\", "/") for each in document["images"]}
+    assert {each["id"]: each["file_name"] for each in back["images"]} == images
+    sent = {each["id"]: (each["image_id"], each["winnow_id"]) for each in document["annotations"]}
+    kept = {each["id"]: (each["image_id"], each["attributes"]["winnow_id"]) for each in back["annotations"]}
+    assert kept == sent
+    drawn = {
+        a["winnow_id"] for a in document["annotations"] if isinstance(a["segmentation"], list) and a["segmentation"]
+    }
+    check_untouched(read_review_coco(json.dumps(back).encode()), drawn)
+
+
+# Reads and writes Datumaro's own format with Datumaro.
+DATUMARO_OWN = """
+import sys
+from datumaro import Dataset
+Dataset.import_from(sys.argv[1], "datumaro").export(sys.argv[2], "datumaro", save_media=False)
+"""
+
+
+@pytest.mark.process
+def test_objects_survive_a_round_trip_through_datumaros_own_format(tmp_path: Path, datumaro: Path) -> None:
+    there = objects()
+    (tmp_path / "in/annotations").mkdir(parents=True)
+    for name, data in datumaro_files(frames(), ["train"], there).items():
+        (tmp_path / "in" / name).write_bytes(data)
+    subprocess.run([datumaro, "-W", "ignore", "-c", DATUMARO_OWN, tmp_path / "in", tmp_path / "out"], check=True)
+    sent = read_datumaro((tmp_path / "in/annotations/train.json").read_bytes())
+    file = read_datumaro((tmp_path / "out/annotations/train.json").read_bytes())
+    assert (file.problems, file.unsupported, len(file.frames)) == ([], [], len(STREAMS))
+    # Datumaro has no backslashes in names.
+    names = [(frame.other_name or frame.name).replace("\\", "/") for frame in sent.frames]
+    by_name = {frame.other_name or frame.name: frame for frame in file.frames}
+    assert sorted(by_name) == sorted(names)
+    n = 0
+    before = decided_as_new(sent.frames)
+    for was, found in zip(before, decided_as_new([by_name[name] for name in names]), strict=True):
+        assert found.problems == []
+        for one, other in zip(was.decisions, found.decisions, strict=True):
+            n += 1
+            for column in set(COLUMNS) - {"annotation_id"}:
+                # Datumaro has numbers of 32 bits.
+                if column.startswith("bbox"):
+                    assert other[column] == pytest.approx(one[column], abs=1e-4)
+                elif column == "polygons" and one[column]:
+                    assert list(chain(*other[column])) == pytest.approx(list(chain(*one[column])), abs=0.011)
+                else:
+                    assert other.get(column) == one.get(column), column
+    assert n == N
 
 
 def test_a_new_label_changes_nothing_else() -> None:

@@ -211,7 +211,7 @@ def execute(
         return run(request, True, name, True, release)
 
     record = run_job(place, job_id, begin, gateway_pid, ray_job)
-    if strict[0] and record.shortcoming:
+    if record is not None and strict[0] and record.shortcoming:
         raise typer.Exit(STRICT)
 
 

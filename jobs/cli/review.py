@@ -24,6 +24,15 @@ def export(
     n: Annotated[
         int | None, typer.Option("--n", "-n", help="Only this many frames, the most uncertain.", min=1)
     ] = None,
+    spread: Annotated[
+        float | None,
+        typer.Option(
+            help="Of frames of a stream that are no more seconds apart, and of duplicates, only the most uncertain "
+            "one; 0 for all of them.",
+            show_default="route.spread with --n",
+            metavar="SECONDS",
+        ),
+    ] = None,
     include_reviewed: Annotated[bool, typer.Option("--again", help="Also frames that somebody has reviewed.")] = False,
     media: Annotated[MediaMode, typer.Option(help="What to do with the images; the hash of each is checked.")] = "copy",
     root: Annotated[
@@ -44,12 +53,16 @@ def export(
     from jobs.review.export_reviews import QueueRequest, export_queue
     from jobs.storage.workspace import Workspace
 
-    request = QueueRequest(format_, out, where, n, include_reviewed, media, root, tuple(category or ()))
+    request = QueueRequest(format_, out, where, n, include_reviewed, media, root, tuple(category or ()), spread)
     exported = export_queue(Workspace.at(workspace), request)
     if as_json:
         print_json(exported)
     elif exported["frames"]:
         console.print(f"{exported['frames']:,} frames with {exported['objects']:,} objects to {out}")
+        if exported["near"] and not exported["near_left_out"]:
+            console.print(
+                f"{exported['near']:,} of them are duplicates or neighbours of others; --spread 1 leaves these out"
+            )
     else:
         console.print("no frame waits for review")
 

@@ -12,6 +12,7 @@ from threading import Event, Thread
 from typing import Any, Self
 
 from jobs.core.errors import UserError
+from jobs.dispatch import tasks
 from jobs.dispatch.auto_release import publish
 from jobs.dispatch.follow_up import FollowUp
 from jobs.dispatch.job_queue import HEARTBEAT, HEARTBEAT_S, JobQueue, QueuedJob
@@ -30,8 +31,10 @@ Run = Callable[[RunRequest, str, Callable[[RunRecord], dict[str, Any]] | None], 
 
 def execute(
     workspace: Workspace, job_id: str, run: Run, gateway_pid: int | None = None, ray_job: str | None = None
-) -> RunRecord:
+) -> RunRecord | None:
     """Run a job that was claimed for this process. Raises `UserError` for one that was not, or cannot be run.
+
+    Returns the record of a run, None for a job of another kind.
 
     With `gateway_pid` the job returns to the queue, once the frames in progress are committed, when that process is no
     longer the parent of this one. A job that was submitted to a Ray cluster, as its job `ray_job`, is claimed here.
@@ -45,6 +48,10 @@ def execute(
         job = jobs[job_id]
     if job is None or not job.is_claimed:
         raise UserError(f"job {job_id} was not claimed for this process; `winnow gateway start` runs what is queued")
+    if job.kind != "run":
+        with Heartbeat(workspace.root / "jobs" / job_id, gateway_pid):
+            tasks.run(workspace, job)
+        return None
     request = request_of(workspace, job)
     name = job.release
     follow_up = FollowUp.parse(job.follow_up)

@@ -44,6 +44,18 @@ class QueuedJob:
         return int(self.submitted.get("priority", 0))
 
     @property
+    def kind(self) -> str:
+        """Return `run`, or what else it does: see `jobs.dispatch.task_options`."""
+        return str(self.submitted.get("kind", "run"))
+
+    @property
+    def result(self) -> Mapping[str, Any]:
+        """Return what it has recorded of its result; empty for a run, whose rows tell that."""
+        last = self.records[-1]
+        found: Mapping[str, Any] = last.data.get("result", {}) if last.word == "done" else {}
+        return found
+
+    @property
     def is_of_ray(self) -> bool:
         """Return whether it was handed to a cluster of Ray, which runs it, rather than to gateways."""
         return self.submitted.get("to") == "ray"
@@ -223,7 +235,7 @@ def _settled(changed_ns: int | None) -> int:
 
 def _without_request(job: QueuedJob) -> QueuedJob:
     """Return a job that is over without its options, of which there may be thousands."""
-    kept = ("to", "priority", "schedule", "release", "error", "failed")
+    kept = ("to", "priority", "schedule", "release", "error", "failed", "kind", "result")
     records = [replace(r, data={n: r.data[n] for n in kept if n in r.data}) for r in job.records]
     return replace(job, state=replace(job.state, holder=None), records=records)
 

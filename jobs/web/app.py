@@ -22,16 +22,43 @@ from jobs.web.media import Media
 from jobs.web.overviews import Overviews
 from jobs.web.pages import API, add_pages
 from jobs.web.places import server_folder
+from jobs.web.previews import Previews
 from jobs.web.problems import add_handlers
 from jobs.web.project_data import ProjectsData
 from jobs.web.projects import Projects
-from jobs.web.routes import accounts, events, frames, health, jobs, media, overview, projects, session, streams
+from jobs.web.routes import (
+    accounts,
+    datasets,
+    events,
+    frames,
+    health,
+    jobs,
+    media,
+    overview,
+    projects,
+    session,
+    streams,
+    thresholds,
+)
 from jobs.web.rules import RULES
 from jobs.web.settings import Settings
 from jobs.web.version import version
 from jobs.web.watcher import Watcher
 
-_ROUTES = (health, session, accounts, projects, jobs, events, overview, streams, frames, media)
+_ROUTES = (
+    health,
+    session,
+    accounts,
+    projects,
+    jobs,
+    datasets,
+    events,
+    overview,
+    streams,
+    frames,
+    media,
+    thresholds,
+)
 _SWEEP_S = 60.0
 
 
@@ -51,7 +78,7 @@ def create_app(
         app.state.watcher = Watcher(app.state.ring, app.state.projects, app.state.overviews)
         if on_start is not None:
             on_start()
-        sweeper = asyncio.create_task(_free_idle(app.state.data))
+        sweeper = asyncio.create_task(_free_idle(app.state.data, app.state.previews))
         yield
         sweeper.cancel()
         app.state.media.close()
@@ -74,6 +101,7 @@ def create_app(
     app.state.projects = Projects(settings)
     app.state.hashing = Hashing()
     app.state.data = ProjectsData(app.state.projects)
+    app.state.previews = Previews()
     app.state.media = Media(server_folder(settings) / "images")
     app.state.lock = lock
     app.state.is_stopping = is_stopping or threading.Event()
@@ -89,11 +117,12 @@ def create_app(
     return app
 
 
-async def _free_idle(data: ProjectsData) -> None:
+async def _free_idle(data: ProjectsData, previews: Previews) -> None:
     """Free what nobody asks for, as long as the server runs."""
     while True:
         await asyncio.sleep(_SWEEP_S)
         data.free_idle()
+        previews.free_idle()
 
 
 def _apply_rules(app: FastAPI) -> None:

@@ -29,6 +29,8 @@ def summary(overview: Overview, job: QueuedJob, run: Mapping[str, Any]) -> dict[
         "number": state.number,
         "queued": state.queued,
         "parent": replayed.get("parent") or run.get("parent"),
+        "kind": job.kind,
+        "result": dict(job.result) or None,
         "profile": asked.get("profile"),
         "inputs": [str(source) for source in asked.get("inputs") or ()],
         "frames": run.get("frames"),
@@ -67,6 +69,6 @@ def stages(overview: Overview, job_id: str, recorded: Mapping[str, Mapping[str, 
 def _options(job: QueuedJob) -> Mapping[str, Any]:
     """Return the options of a job as its newest record with any has them; empty for a run without."""
     for record in reversed(job.records):
-        if found := record.data.get("request") or record.data.get("asked"):
+        if found := record.data.get("request") or record.data.get("asked") or record.data.get("task"):
             return dict(found)
     return {}

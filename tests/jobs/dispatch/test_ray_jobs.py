@@ -20,7 +20,7 @@ from jobs.records.job_log import JobLog, JobState, fold
 from jobs.runs.run_options import RunOptions
 from jobs.storage.workspace import Workspace
 from tests.helpers import assert_same_tables, go, said, winnow, write_noise_stream
-from tests.machines import head
+from tests.machines import UNCOMPILED, head
 from tests.reference import ROOT
 from tests.waiting import wait_until
 
@@ -32,7 +32,7 @@ N = 30
 @pytest.fixture(scope="module")
 def dashboard() -> Iterator[str]:
     """The dashboard of a cluster that was started as the documentation says."""
-    with head("--include-dashboard=true") as (_, address):
+    with head("--include-dashboard=true", **UNCOMPILED) as (_, address):
 
         def takes_jobs() -> bool:
             # The dashboard answers sooner than what starts the jobs.

@@ -20,7 +20,7 @@ from jobs.records.journal import events
 from jobs.storage import paths
 from jobs.storage.workspace import Workspace
 from tests.helpers import assert_one_live_row, assert_same_tables, go, noise, rows, write_noise_stream, write_pictures
-from tests.machines import Machines, without_ray
+from tests.machines import UNCOMPILED, Machines, without_ray
 from tests.marks import MACHINES
 from tests.onnx_graphs import write_end_to_end
 from tests.processes import n_rows
@@ -57,6 +57,8 @@ def start(
     command = [sys.executable, "-m", "jobs.cli", "run", "--json", "--input", str(frames), "--workspace", str(place)]
     command += [part for setting in (*SMALL_BLOCKS, *settings) for part in ("--set", setting)]
     environment = {**without_ray(), "PYTHONPATH": str(program), "RAY_ADDRESS": machines.address, **environment}
+    if program != ROOT:
+        environment |= UNCOMPILED
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=place.parent
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -79,3 +80,41 @@ def test_invalid_requests_for_reviews_are_refused(workspace: Workspace, tmp_path
     asked = ("review", "export", "-w", workspace.root, "-f", "coco", "-o")
     assert "somebody may be working on it" in problems(winnow(*asked, tmp_path / "mine", "--where", "true"))[0]
     assert "expected one SQL expression" in problems(winnow(*asked, tmp_path / "out", "--where", "1) OR (1"))[0]
+
+
+def test_selected_frames_are_apart_as_those_of_the_queue_are(workspace: Workspace, tmp_path: Path) -> None:
+    def exported(*more: object) -> list[int]:
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        asked = ("review", "export", "-w", workspace.root, "-f", "coco", "-o", out, "--media", "none")
+        result = winnow(*asked, "--where", "true", *more)
+        assert result.exception is None, result.exception
+        notes.append(result.output.splitlines()[1:])
+        return [image["frame_idx"] for image in json.loads((out / "annotations.json").read_text())["images"]]
+
+    notes: list[list[str]] = []
+    routing = rows(workspace, schemas.ROUTING)
+    kept = rows(workspace, schemas.CURATION)["keep"].to_list()
+    order = routing.sort("uncertainty", "frame_idx", descending=[True, False])["frame_idx"].to_list()
+    order.sort(key=lambda number: not kept[number])
+    best = [number for number in order if kept[number]]
+    best = [number for number in best if routing["uncertainty"][number] == routing["uncertainty"][best[0]]]
+    assert exported() == list(range(N))
+    near = notes[-1][0]
+    assert "of them are duplicates or neighbours of others; --spread 1 leaves these out" in near
+    # Frames of a folder are a second apart: of two in a row only one is left.
+    apart = exported("--spread", 1)
+    assert all(b - a > 1 for a, b in pairwise(apart))
+    assert set(best) & set(apart)
+    assert near.startswith(f"{N - len(apart)} of them")
+    assert notes[-1] == []
+    assert exported("--n", 2) == [number for number in apart if number in exported("--n", 2)]
+    two = exported("--n", 2)
+    assert len(two) == 2
+    assert two[1] - two[0] > 1
+    assert set(best) & set(two)
+    assert all(kept[number] for number in two)
+    wide = exported("--spread", 2.5)
+    assert all(b - a > 2 for a, b in pairwise(wide))
+    assert exported("--n", 3, "--spread", 0) == sorted(order[:3])
+    asked = ("review", "export", "-w", workspace.root, "-f", "coco", "-o", tmp_path / "no", "--spread", "-1")
+    assert problems(winnow(*asked)) == ["--spread -1: expected seconds, from 0 on"]

@@ -1,5 +1,7 @@
 // Requests to the server. An answer that is no success becomes a Problem, with the lines that the command line prints.
 
+import type { FrameName } from './types';
+
 export const ROOT = '/api/v1/';
 
 /** What went wrong: lines to show as they are. `status` is 0 where no answer came. */
@@ -94,7 +96,7 @@ export function linesOf(error: unknown): readonly string[] {
 /** The address of a frame's image: with its hash it never changes. */
 export function imageOf(
   project: string,
-  frame: { stream_id: string; frame_idx: number; h?: string | null },
+  frame: FrameName & { h?: string | null },
   w: 320 | 640 | 1280 | 'full',
 ): string {
   return address(`${of(project)}media/frame`, { stream: frame.stream_id, idx: frame.frame_idx, h: frame.h, w });

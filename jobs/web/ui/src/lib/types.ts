@@ -1,5 +1,13 @@
 // The answers of the server, as its OpenAPI document describes them.
 
+/** The number of a frame: a text where it is larger than numbers are exact here. */
+export type FrameNumber = number | string;
+
+export interface FrameName {
+  stream_id: string;
+  frame_idx: FrameNumber;
+}
+
 export type Role = 'viewer' | 'annotator' | 'reviewer' | 'admin';
 export const ROLES: readonly Role[] = ['viewer', 'annotator', 'reviewer', 'admin'];
 
@@ -79,7 +87,7 @@ export interface AuditEntry {
 
 export interface Project {
   project: string;
-  path: string;
+  path: string | null;
   role: Role;
   exists: boolean;
   problem: string | null;
@@ -129,13 +137,13 @@ export interface Stream {
   kind: string;
   uri: string;
   n_frames: number;
-  first_idx: number | null;
-  last_idx: number | null;
+  first_idx: FrameNumber | null;
+  last_idx: FrameNumber | null;
   n_bad: number;
   kept: number;
   dropped: number;
   reasons: ReasonCount[];
-  gaps: { start: number; end: number }[];
+  gaps: { start: FrameNumber; end: FrameNumber }[];
   first_t: string | null;
   last_t: string | null;
   remarks: string[];
@@ -147,8 +155,8 @@ export type Curve = 'motion' | 'sharpness' | 'luma';
 export interface Timeline {
   stream_id: string;
   by: 'number' | 'time';
-  start: number | string;
-  end: number | string;
+  start: number | string | null;
+  end: number | string | null;
   bins: number;
   frames: number[];
   kept: number[];
@@ -159,12 +167,12 @@ export interface Timeline {
   scenes: [number, number][];
   gaps: [number, number][];
   /** The number of a frame in each bin. */
-  at: (number | null)[];
+  at: (FrameNumber | null)[];
 }
 
 export interface FrameRow {
   stream_id: string;
-  frame_idx: number;
+  frame_idx: FrameNumber;
   /** The hash of its content, which makes the address of its image immutable. */
   h: string;
   width: number;
@@ -207,7 +215,7 @@ export interface FrameObject {
 
 export interface DuplicateMember {
   stream_id: string;
-  frame_idx: number;
+  frame_idx: FrameNumber;
   h: string;
   keep: boolean | null;
   hamming: number | null;
@@ -216,23 +224,25 @@ export interface DuplicateMember {
 
 export interface Frame {
   stream_id: string;
-  frame_idx: number;
+  frame_idx: FrameNumber;
   h: string;
   values: Record<string, Record<string, unknown>>;
   why: string[];
   objects: FrameObject[];
   duplicates: {
     group_id: string | number;
-    representative: { stream_id: string; frame_idx: number };
+    representative: FrameName;
     members: DuplicateMember[];
   } | null;
-  previous: number | null;
-  next: number | null;
+  previous: FrameNumber | null;
+  next: FrameNumber | null;
 }
 
 export interface Job {
   job_id: string;
   state: JobState;
+  /** The number of its last record: a request says on which state it was decided. */
+  number: number;
   parent: string | null;
   profile: string | null;
   priority: number | null;
@@ -264,17 +274,24 @@ export interface JobDetail extends Job {
   config: Record<string, unknown>;
 }
 
+export interface Gateway {
+  pid: number | null;
+  host: string | null;
+  since_ns: number | null;
+}
+
 export interface Jobs {
-  gateway: Record<string, unknown> | null;
+  gateway: Gateway | null;
   jobs: Job[];
 }
 
+/** An event with the fields that its kind fills; `data` holds the rest. */
 export interface JournalEvent {
   n: number;
-  at: string;
-  event: string;
-  stage: string | null;
-  data: Record<string, unknown>;
+  at: string | null;
+  event?: string;
+  stage?: string | null;
+  [field: string]: unknown;
 }
 
 export interface Journal {

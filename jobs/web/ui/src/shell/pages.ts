@@ -7,7 +7,7 @@ export interface Page {
   letter: string;
   /** Whether it shows a project, and so has its name in the address. */
   ofProject: boolean;
-  /** Whether only people who administer the server see it. */
+  /** Whether only people who administer the server or a project see it. */
   forAdmins: boolean;
   /** An outline in a square of 16. */
   icon: string;
@@ -19,5 +19,25 @@ export const PAGES: readonly Page[] = [
     name: 'overview', label: 'Overview', letter: 'o', ofProject: true, forAdmins: false,
     icon: 'M2 3h12M2 8h12M2 13h12M5 1.5v3M10 6.5v3M7 11.5v3',
     load: () => import('../pages/Overview.svelte'),
+  },
+  {
+    name: 'frames', label: 'Frames', letter: 'f', ofProject: true, forAdmins: false,
+    icon: 'M2 2h5v5H2zM9 2h5v5H9zM2 9h5v5H2zM9 9h5v5H9z',
+    load: () => import('../pages/Frames.svelte'),
+  },
+  {
+    name: 'jobs', label: 'Jobs', letter: 'j', ofProject: true, forAdmins: false,
+    icon: 'M4 2.5l9 5.5-9 5.5z',
+    load: () => import('../pages/Jobs.svelte'),
+  },
+  {
+    name: 'admin', label: 'Admin', letter: 'a', ofProject: false, forAdmins: true,
+    icon: 'M8 1.5l5.5 2v4c0 3.5-2.5 5.8-5.5 7-3-1.2-5.5-3.5-5.5-7v-4z',
+    load: () => import('../pages/Admin.svelte'),
+  },
+  {
+    name: 'account', label: 'Account', letter: 'm', ofProject: false, forAdmins: false,
+    icon: 'M8 8a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM2.5 14.5c.6-3 2.8-4.5 5.5-4.5s4.9 1.5 5.5 4.5',
+    load: () => import('../pages/Account.svelte'),
   },
 ];

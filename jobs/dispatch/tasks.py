@@ -1,0 +1,161 @@
+"""Jobs of the queue that are no runs: submitted, claimed by a gateway, and recorded in journal and log as runs are."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+import schemas
+from jobs.core.errors import RunStopped, UserError, one_line
+from jobs.core.naming import new_job_id
+from jobs.datasets import release
+from jobs.datasets.export import export
+from jobs.datasets.frame_sampling import select
+from jobs.dispatch import control_token
+from jobs.dispatch.job_queue import QueuedJob
+from jobs.dispatch.task_options import (
+    ExportOptions,
+    ReleaseOptions,
+    SelectOptions,
+    TaskOptions,
+    check,
+    kind_of,
+    parse,
+)
+from jobs.records.job_claim import JobClaim
+from jobs.records.job_log import JobLog
+from jobs.records.journal import Journal
+from jobs.records.run_events import ProgressListener, SilentListener
+from jobs.storage.path_interface import TEMPORARY
+from jobs.storage.paths import Place
+from jobs.storage.store import Store
+from jobs.storage.workspace import Workspace
+
+_FOLDER = "exports"
+
+
+def submit(workspace: Workspace, options: TaskOptions, priority: int = 0) -> str:
+    """Add a job to the queue and return its id.
+
+    Raises `UserError` for options that cannot be right, without the control token of a workspace that asks for one,
+    and for an export of a workspace in a bucket, which has no place for a file to download.
+    """
+    root = workspace.require().root
+    control_token.check(root)
+    check(options, root)
+    if isinstance(options, ExportOptions) and root.on_disk() is None:
+        raise UserError(f"exports to download are made on disk; use `winnow export --workspace {root} --out PLACE`")
+    job_id = new_job_id()
+    data = {"kind": kind_of(options), "task": options.model_dump(mode="json"), "priority": priority}
+    JobLog(root, job_id).add("submitted", data, after=0)
+    return job_id
+
+
+def run(workspace: Workspace, job: QueuedJob, listener: ProgressListener | None = None) -> dict[str, Any]:
+    """Run a job that was claimed for this process, and return what is recorded of its result.
+
+    It may have been begun before: what was made is made again or found, never doubled. Raises what ends it early, after
+    recording that.
+    """
+    listener = listener or SilentListener()
+    kind = job.kind
+    options = parse(kind, job.submitted.get("task", {}))
+    started_ns = time.time_ns()
+    claim = JobClaim.take(workspace.root, job.job_id, listener, claimed=True)
+    journal = Journal.of(workspace.root, job.job_id)
+    try:
+        journal.write("run_started", at_ns=started_ns, data={"profile": kind, "stages": [kind]})
+        journal.write("stage_started", stage=kind)
+        result = _result(workspace, job.job_id, options)
+        claim.check()
+        seconds = round((time.time_ns() - started_ns) / 1e9, 6)
+        journal.write("stage_done", stage=kind, rows=result.get("frames"), seconds=seconds, data=result)
+        claim.release("done", {"result": result})
+        journal.write("run_done", seconds=seconds)
+    except BaseException as error:
+        state = error.state if isinstance(error, RunStopped) else "paused" if listener.interrupted else "failed"
+        said = one_line(error) or type(error).__name__
+        state = claim.release(state, {"error": said} if state == "failed" else None)
+        if state == "cancelled":
+            _forget(workspace, job.job_id)
+        word = state if state in {"paused", "cancelled", "failed"} else "paused"
+        journal.write(f"run_{word}", error=said if state == "failed" else None)
+        if not isinstance(error, RunStopped):
+            raise
+        return {}
+    finally:
+        journal.close()
+    return result
+
+
+def exported_file(root: Place, job_id: str) -> Path:
+    """Return where the export of a job of the workspace at `root` is, or will be."""
+    folder = (root / _FOLDER).on_disk()
+    assert folder is not None, root
+    return folder / f"{job_id}.zip"
+
+
+def _result(workspace: Workspace, job_id: str, options: TaskOptions) -> dict[str, Any]:
+    if isinstance(options, SelectOptions):
+        found = select(workspace, options.request())
+        return {"name": options.name, "frames": found["chosen"], "of": found["of"]}
+    if isinstance(options, ReleaseOptions):
+        return _release(workspace, job_id, options)
+    return _export(workspace, job_id, options)
+
+
+def _release(workspace: Workspace, job_id: str, options: ReleaseOptions) -> dict[str, Any]:
+    store = Store(workspace.root)
+    rows = store.read(schemas.RELEASES, ("name", "note"))
+    # An attempt that died after making it leaves this note.
+    note = "; ".join(part for part in (options.note, f"made by job {job_id}") if part)
+    made = rows.filter(pc.equal(rows["note"], note))["name"].to_pylist()
+    if options.name not in made:
+        release.create(store, options.name, options.run, note)
+    return {"name": options.name}
+
+
+def _export(workspace: Workspace, job_id: str, options: ExportOptions) -> dict[str, Any]:
+    """Write the dataset next to its file, pack it, and delete the folder."""
+    file = exported_file(workspace.root, job_id)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    folder = workspace.root / _FOLDER / job_id
+    manifest = export(workspace, options.request(folder))
+    at = folder.on_disk()
+    assert at is not None
+    pack(at, file)
+    shutil.rmtree(at)
+    return {
+        "frames": sum(manifest["frames"].values()),
+        "splits": dict(manifest["frames"]),
+        "objects": manifest.get("objects"),
+        "file": file.name,
+        "bytes": file.stat().st_size,
+    }
+
+
+def pack(folder: Path, file: Path) -> None:
+    """Write a folder as a zip file, whole or not at all: stored, since images do not get smaller, and without times.
+
+    The same folder gives the same bytes.
+    """
+    temporary = file.with_name(f"{TEMPORARY}{file.name}")
+    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as packed:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            info = zipfile.ZipInfo(path.relative_to(folder).as_posix())
+            info.external_attr = 0o644 << 16
+            large = path.stat().st_size >= zipfile.ZIP64_LIMIT
+            with packed.open(info, "w", force_zip64=large) as sink, path.open("rb") as source:
+                shutil.copyfileobj(source, sink, 1 << 20)
+    temporary.replace(file)
+
+
+def _forget(workspace: Workspace, job_id: str) -> None:
+    """Delete what a job that was cancelled has made."""
+    if (workspace.root / _FOLDER).on_disk() is not None:
+        exported_file(workspace.root, job_id).unlink(missing_ok=True)

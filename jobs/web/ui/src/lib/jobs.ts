@@ -1,0 +1,40 @@
+// What may be asked of a job in which state, and what an event changes in a list of jobs.
+
+import type { Job, JobState } from './types';
+
+export type Action = 'pause' | 'resume' | 'step' | 'cancel' | 'clear';
+
+const ALLOWED: Record<JobState, readonly Action[]> = {
+  pending: ['pause', 'cancel'],
+  running: ['pause', 'step', 'cancel'],
+  paused: ['resume', 'step', 'cancel'],
+  failed: ['resume', 'clear'],
+  done: ['clear'],
+  cancelled: ['clear'],
+};
+
+/** What can be done with a job; while a pause is requested, it can be withdrawn. */
+export function actions(job: Pick<Job, 'state' | 'asked'>): readonly Action[] {
+  const allowed = ALLOWED[job.state] ?? [];
+  if (job.state !== 'running' || !job.asked) return allowed;
+  if (job.asked === 'pause') return ['resume', 'cancel'];
+  return job.asked === 'cancel' ? [] : allowed;
+}
+
+export const isOver = (state: string): boolean => ['done', 'failed', 'cancelled'].includes(state);
+
+const FIELDS = ['state', 'number', 'started_at', 'ended_at', 'stage', 'done', 'total', 'frames_per_second', 'eta_s', 'asked', 'error'] as const;
+
+/** The list after an event; null where the event is of a job that is not in it, so that it has to be asked for. */
+export function after(jobs: readonly Job[], event: Record<string, unknown>): Job[] | null {
+  const at = jobs.findIndex((each) => each.job_id === event.job_id);
+  if (at < 0) return null;
+  const given = Object.fromEntries(FIELDS.filter((name) => name in event).map((name) => [name, event[name]]));
+  return jobs.map((each, n) => (n === at ? { ...each, ...given } : each));
+}
+
+/** The share that a job has done of the stage it is in, from 0 to 1; null where that is not known. */
+export function progress(job: Pick<Job, 'done' | 'total'>): number | null {
+  if (job.done === null || job.total === null || job.done === undefined || !job.total) return null;
+  return Math.min(1, job.done / job.total);
+}
