@@ -32,7 +32,13 @@ def _filter(
     hour: Annotated[list[Annotated[int, Query(ge=0, le=23)]], Query(max_length=24)] = [],  # noqa: B006
 ) -> FrameFilter:
     condition = where if where and where.strip() else None
-    return FrameFilter(condition, *(tuple(sorted(set(values))) for values in (stream, keep, reason, category, hour)))
+    verdicts: tuple[Keep, ...] = tuple(sorted(set(keep)))
+    hours = tuple(sorted(set(hour)))
+    return FrameFilter(condition, _sorted(stream), verdicts, _sorted(reason), _sorted(category), hours)
+
+
+def _sorted(names: list[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(names)))
 
 
 Wanted = Annotated[FrameFilter, Depends(_filter)]

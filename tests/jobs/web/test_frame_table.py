@@ -72,7 +72,7 @@ def test_columns_are_in_order_of_streams_and_numbers(tmp_path: Path) -> None:
     ]
     assert table.column("content").tolist() == [4, 5, 3, 2, 1]
     assert np.array_equal(table.column("width"), [np.nan, np.nan, np.nan, np.nan, 4], equal_nan=True)
-    assert np.array_equal(table.column("sharpness"), np.float32([np.nan, 0.5, *[np.nan] * 3]), equal_nan=True)
+    assert np.array_equal(table.column("sharpness"), np.array([np.nan, 0.5, *[np.nan] * 3], np.float32), equal_nan=True)
     verdicts = table.verdicts
     assert verdicts.kept.tolist() == [True, *[False] * 4]
     assert verdicts.dropped.tolist() == [False, True, *[False] * 3]
