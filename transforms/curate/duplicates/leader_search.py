@@ -115,9 +115,12 @@ def join_in_blocks(known: Compared, old_leader: Int64Array, search: Search) -> I
             ahead.best[:] = NOT_SEARCHED
             # While there are few leaders, to search for one takes less time than to hand it over.
             if n_leaders > BLOCK and threads > 1:
-                given = (first, known, leader, index, search, masks, ends, ahead)
-                starts = range(first, last, _PER_TASK)
-                tasks = [pool.submit(_search_ahead, at, min(at + _PER_TASK, last), *given) for at in starts]
+                tasks = []
+                for at in range(first, last, _PER_TASK):
+                    end = min(at + _PER_TASK, last)
+                    tasks.append(
+                        pool.submit(_search_ahead, at, end, first, known, leader, index, search, masks, ends, ahead)
+                    )
                 for task in tasks:
                     task.result()
             n_leaders = _settle(first, last, n_old, known, leader, index, n_leaders, search, masks, ends, ahead)

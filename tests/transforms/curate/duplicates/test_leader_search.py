@@ -24,7 +24,7 @@ def material(seed: int, n: int, centres: int) -> tuple[Words, npt.NDArray[np.uin
     kinds = rng.integers(0, 256, (5, 64), dtype=np.uint8)
     looks = kinds[rng.integers(0, 5, n)]
     marked = rng.random(n) < 0.3
-    looks[np.ix_(marked, [0, 1, 8, 9])] = rng.integers(0, 256, (int(marked.sum()), 4), dtype=np.uint8)
+    looks[np.ix_(marked, np.array([0, 1, 8, 9]))] = rng.integers(0, 256, (int(marked.sum()), 4), dtype=np.uint8)
     return words, looks
 
 
