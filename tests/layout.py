@@ -23,7 +23,7 @@ _BY_STAGE = {"SPECS", "by_name", "earlier", "keys", "outcomes", "stages", "surve
 _DECLARES_STAGES = {"conf/stages.py", "conf/stage_checks.py"}
 _NO_STAGES = {
     ("jobs/analysis/labels.py", "frames"): "a kind of label",
-    ("jobs/analysis/report.py", "idle"): "a reason to drop a frame",
+    ("jobs/analysis/report_streams.py", "idle"): "a reason to drop a frame",
     ("jobs/cli/print_diff.py", "frames"): "a count among reasons",
     ("jobs/cli/watch.py", "frames"): "the head of a column",
 }
