@@ -92,28 +92,42 @@ def both(one: Rule | None, other: Rule | None) -> Rule | None:
     return Rule(f"({one.sql}) AND ({other.sql})", columns)
 
 
-@cache
 def understood(text: str) -> Rule:
     """Return the rule that a text states. Raises `RuleError` with everything that is wrong with it."""
+    found = _understood(text)
+    if not isinstance(found, Rule):
+        raise RuleError(list(found))
+    return found
+
+
+@cache
+def _understood(text: str) -> Rule | tuple[str, ...]:
+    """Return the rule that a text states, or what is wrong with it; a configuration asks for that several times."""
     import duckdb
 
     if len(text) > MOST_LETTERS:
-        raise RuleError([f"expected at most {MOST_LETTERS:,} characters, found {len(text):,}"])
+        return (f"expected at most {MOST_LETTERS:,} characters, found {len(text):,}",)
     try:
         with duckdb.connect(":memory:", config={"python_enable_replacements": False}) as connection:
             return _read(connection, text)
-    except RecursionError as error:
-        raise RuleError(["it is nested too deeply"]) from error
+    except RecursionError:
+        return ("it is nested too deeply",)
+    except RuleError as error:
+        return tuple(error.problems)
 
 
-def stability(connection: Any) -> dict[str, str]:
+@cache
+def stability() -> Mapping[str, str]:
     """Return `pure`, `changing` or `aggregate` for every function and operator of DuckDB, by its name.
 
     What has variants of different stability counts as its least stable one. Macros are listed if they are changing.
     """
-    found = dict(connection.execute(_STABILITY).fetchall()) | dict.fromkeys(_OF_THE_CLOCK, "changing")
+    import duckdb
+
+    with duckdb.connect(":memory:") as connection:
+        found = dict(connection.execute(_STABILITY).fetchall()) | dict.fromkeys(_OF_THE_CLOCK, "changing")
+        macros = connection.execute(_MACROS).fetchall()
     changing = {name for name, kind in found.items() if kind == "changing"}
-    macros = connection.execute(_MACROS).fetchall()
     # A macro may call another one.
     while more := {name for name, text in macros if name not in changing and changing & set(_WORD.findall(text))}:
         changing |= more
@@ -130,7 +144,7 @@ def _read(connection: Any, text: str) -> Rule:
         raise RuleError([f"expected one condition, {_EXAMPLE}"])
     expression = nodes[0]["select_list"][0]
     expression["alias"] = ""
-    reading = _Reading(stability(connection))
+    reading = _Reading(stability())
     reading.read(expression, frozenset())
     if not reading.columns and not reading.problems:
         reading.problems.append(f"it names no column, so that it chooses all frames or none; {_EXAMPLE}")

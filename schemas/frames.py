@@ -56,7 +56,8 @@ TIME_COLUMNS = (
     Column(
         "time_source",
         pa.string(),
-        "Where that time comes from: `name` of the file, `table` (`ingest.times`) or `exif`. Times without an offset "
+        "Where that time comes from: `name` of the file, `table` (`ingest.times`), `exif` or, of clips, "
+        "`container`. Times without an offset "
         "from UTC are taken as if they were UTC.",
         nullable=True,
     ),

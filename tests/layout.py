@@ -23,7 +23,7 @@ _BY_STAGE = {"SPECS", "by_name", "earlier", "keys", "outcomes", "stages", "surve
 _DECLARES_STAGES = {"conf/stages.py", "conf/stage_checks.py"}
 _NO_STAGES = {
     ("jobs/analysis/labels.py", "frames"): "a kind of label",
-    ("jobs/analysis/report.py", "idle"): "a reason to drop a frame",
+    ("jobs/analysis/report_streams.py", "idle"): "a reason to drop a frame",
     ("jobs/cli/print_diff.py", "frames"): "a count among reasons",
     ("jobs/cli/watch.py", "frames"): "the head of a column",
 }
@@ -36,6 +36,10 @@ _BY_SUBJECT = {
     "test_commands",
     "test_routing",
     "test_tracking",
+    # Of the pages in jobs/web/ui, which are no modules.
+    "test_pages_accounts",
+    "test_pages_jobs",
+    "test_pages_project",
 }
 
 

@@ -1,4 +1,4 @@
-"""Runs every notebook on a fresh demo: `python -m tests.notebooks`. Fails if a cell does."""
+"""Runs every notebook on a fresh demo with a clip in it: `python -m tests.notebooks`. Fails if a cell does."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+from tests.helpers import noise, write_clip
 from tests.reference import ROOT
 
 
@@ -20,6 +21,9 @@ def main() -> None:
         command = [sys.executable, "-m", "jobs.cli", "demo", "--json", "--out", place]
         subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
         os.environ["WINNOW_WORKSPACE"] = f"{place}/tables"
+        clip = write_clip(Path(place) / "gate.mp4", [noise(0)] * 20)
+        command = [sys.executable, "-m", "jobs.cli", "run", "--input", str(clip), "--json"]
+        subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
         # The kernel is this interpreter, also where other kernels are installed.
         os.environ["JUPYTER_PATH"] = str(Path(sys.prefix) / "share/jupyter")
         for path in sorted((ROOT / "notebooks").glob("*.ipynb")):

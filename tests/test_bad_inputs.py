@@ -23,6 +23,8 @@ from tests.jobs.review.material import annotated
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
 
+pytestmark = pytest.mark.slow
+
 SEED = int(os.environ.get("WINNOW_BAD_INPUTS_SEED", "17"))
 COUNTS = {
     "config": 400,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import boto3
 import pytest
 
-from tests.helpers import copy_stream, said, winnow
+from tests import s3
+from tests.helpers import copy_stream, problems, said, winnow, write_noise_stream
 
 ODD = "a b#c?ü{d}[e]*=f 100% & 'g'"
 
@@ -37,3 +39,79 @@ def test_all_commands_work_with_odd_paths(tmp_path: Path, sample_folder: Path) -
     assert not [each for each in checked["findings"] if each["level"] == "broken" and each["table"]]
     counted = winnow("sql", "SELECT count(*) AS n FROM curated WHERE keep", "--format", "json", *place)
     assert json.loads(counted.stdout)[0]["n"] == kept
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("name", ["a b", "a#b", "a?b", "ü", "{a}", "date=2024-01-15", "a*b [e] 100%", "#?&"])
+def test_all_commands_work_with_odd_prefixes_in_a_bucket(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = write_noise_stream(tmp_path / "cam", [1, 2, 3, 3])
+    with s3.server() as address:
+        for variable, value in s3.environment(address).items():
+            monkeypatch.setenv(variable, value)
+        boto3.client("s3").create_bucket(Bucket="frames")
+        here = f"s3://frames/{name}"
+        cam = s3.upload(frames, f"{here}/cam {name}")
+        place = ("--workspace", f"{here}/tables")
+        assert said(winnow("run", "--input", cam, *place, "--json"))["frames"] == 4
+        again = said(winnow("run", "--input", cam, *place, "--set", "curation.dark_mean=20", "--json"))
+        assert {stage for stage, done in again["stages"].items() if done["computed"]} == {"curation"}
+        assert again["counts"]["kept"] == 3
+        assert winnow("release", "create", "v1", *place).exit_code == 0
+        for out in (f"{here}/out", tmp_path / "out"):
+            assert winnow("export", "--format", "coco", "--release", "v1", "--out", out, *place).exit_code == 0
+        assert f"{name}/out/manifest.json" in s3.keys("s3://frames")
+        assert (tmp_path / "out/manifest.json").exists()
+        assert winnow("report", "--out", f"{here}/r {name}.html", *place).exit_code == 0
+        assert said(winnow("inspect", "stream", "--path", cam, *place, "--json"))["kept"] == 3
+        for command in ("optimize", "vacuum"):
+            assert winnow("tables", command, *place).exit_code == 0
+        checked = said(winnow("doctor", "--quick", "--json", *place))
+        assert not [each for each in checked["findings"] if each["level"] == "broken" and each["table"]]
+        # Nothing went to another prefix than the one that was named.
+        assert {key.split("/")[0] for key in s3.keys("s3://frames")} == {name}
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("name", ["tab\there", "..", "a//b", "."])
+def test_keys_that_no_client_takes_are_refused_before_any_work(name: str, tmp_path: Path) -> None:
+    cam, tables = write_noise_stream(tmp_path / "cam", [1, 2]), tmp_path / "tables"
+    assert winnow("run", "--input", cam, "--workspace", tables).exit_code == 0
+    odd, place = f"s3://frames/{name}", ("--workspace", tables)
+    calls: list[tuple[object, ...]] = [
+        ("run", "--input", f"{odd}/cam", *place),
+        ("run", "--input", cam, "--workspace", f"{odd}/tables"),
+        ("export", "--format", "coco", "--out", f"{odd}/out", *place),
+        ("report", "--out", f"{odd}/report.html", *place),
+    ]
+    for words in calls:
+        (problem,) = problems(winnow(*words))
+        assert "expected a key without" in problem
+
+
+def test_every_wrong_input_is_named_at_once(tmp_path: Path) -> None:
+    found = problems(
+        winnow("run", "-i", "s3://frames/tab\there", "-i", tmp_path / "nowhere", "-w", tmp_path / "tables")
+    )
+    assert [line.split(":")[0].split(" does")[0] for line in found] == ["input 's3", f"input {tmp_path / 'nowhere'}"]
+
+
+@pytest.mark.parametrize("name", ["100%20", "tab\there"])
+def test_a_workspace_where_no_table_can_be_is_refused_by_every_command(name: str, tmp_path: Path) -> None:
+    cam = write_noise_stream(tmp_path / "cam", [1])
+    here = tmp_path / name
+    here.mkdir()
+    calls: list[tuple[object, ...]] = [
+        ("run", "--input", cam),
+        ("sql", "SELECT 1"),
+        ("release", "create", "v1"),
+        ("export", "--format", "coco", "--out", tmp_path / "out"),
+        ("report", "--out", tmp_path / "report.html"),
+        ("job", "list"),
+    ]
+    for words in calls:
+        (problem,) = problems(winnow(*words, "--workspace", here / "tables"))
+        assert "no table can be below a name with control characters" in problem
+    assert list(here.iterdir()) == []

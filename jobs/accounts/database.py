@@ -17,10 +17,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoneFreeError
 
-from jobs.accounts.errors import DatabaseFullError
+from jobs.accounts.errors import UnreachableError
+from jobs.accounts.faults import as_user_error
+from jobs.accounts.lookups import Lookup, Readers
 from jobs.core.errors import UserError, one_line
 
 _Result = TypeVar("_Result")
@@ -29,9 +32,12 @@ MOST_TOGETHER = 256
 """Pieces of work that share a transaction at most."""
 
 _BUSY_S = 20.0
+_PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
 # One write at a time, as in SQLite, so that rules such as "the last admin stays" hold for writers at the same moment.
 _WRITERS_LOCK = 0x77_6E_6F_77
-_FULL = ("database or disk is full", "No space left on device", "could not extend file")
+# As many as a server has threads for requests.
+_CONNECTIONS = 40
+_CONNECT_S = 5
 
 
 class Database:
@@ -40,21 +46,31 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._writer = _Writer(engine) if engine.dialect.name == "sqlite" else None
+        self._readers = Readers(engine)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Give a connection for queries. Raises `UserError` where the database cannot be reached."""
+        """Give a connection for queries. Raises `UnreachableError` where the database cannot be reached."""
         try:
             with self.engine.connect() as connection:
                 yield connection
         except DBAPIError as error:
             raise as_user_error(error) from error
+        except NoneFreeError as error:
+            raise UnreachableError("the accounts are busy; try again") from error
+
+    def first(self, lookup: Lookup, *values: Any) -> tuple[Any, ...] | None:
+        """Return the first row of a query that every request makes, in a tenth of the time that `read` takes.
+
+        Nothing is remembered: the row is the one that was committed last. Raises as `read` does.
+        """
+        return self._readers.first(lookup, values)
 
     def write(self, work: Callable[[Connection], _Result]) -> _Result:
         """Run `work` in a transaction and return its result when it is on disk; what it raises undoes it alone.
 
         Work is a function of the connection and nothing else: it may wait for others. Raises `DatabaseFullError` for a
-        full disk and `UserError` where the database cannot be reached.
+        full disk and `UnreachableError` where the database cannot be reached.
         """
         try:
             if self._writer is not None:
@@ -64,11 +80,14 @@ class Database:
                 return work(connection)
         except DBAPIError as error:
             raise as_user_error(error) from error
+        except NoneFreeError as error:
+            raise UnreachableError("the accounts are busy; try again") from error
 
     def close(self) -> None:
         """Finish what is queued and close all connections."""
         if self._writer is not None:
             self._writer.close()
+        self._readers.close()
         self.engine.dispose()
 
 
@@ -81,10 +100,18 @@ def engine_of(url: str) -> Engine:
         return _sqlite(Path(url.removeprefix("sqlite:///")))
     if not url.startswith("postgresql+psycopg://"):
         raise UserError(
-            f"--database: expected postgresql+psycopg://USER@HOST/NAME, found {url.partition('@')[2] or url}"
+            f"--database: expected postgresql+psycopg://USER@HOST/NAME, found {url.rpartition('@')[2] or url}"
         )
     try:
-        return create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=8)
+        return create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_size=8,
+            max_overflow=_CONNECTIONS - 8,
+            connect_args={"connect_timeout": _CONNECT_S},
+            # Errors and logs have no values of statements: hashes are among them.
+            hide_parameters=True,
+        )
     except (ImportError, SQLAlchemyError) as error:
         hint = " (pip install 'winnow[postgresql]')" if isinstance(error, ImportError) else ""
         raise UserError(f"--database cannot be used: {one_line(error)}{hint}") from error
@@ -98,14 +125,21 @@ def _sqlite(file: Path) -> Engine:
             os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except OSError as error:
         raise UserError(f"accounts cannot be kept at {file}: {error.strerror or error}") from error
-    engine = create_engine(f"sqlite:///{file}", connect_args={"check_same_thread": False, "timeout": _BUSY_S})
+    engine = create_engine(
+        # The path is no part of a URL here, so that it may hold any character.
+        URL.create("sqlite", database=str(file)),
+        connect_args={"check_same_thread": False, "timeout": _BUSY_S},
+        pool_size=8,
+        max_overflow=_CONNECTIONS - 8,
+        hide_parameters=True,
+    )
 
     @event.listens_for(engine, "connect")
     def _connected(connection: sqlite3.Connection, _record: Any) -> None:
         # The driver begins transactions late, and reads outside of them; ours begin where SQLAlchemy says so.
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
 
     @event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
@@ -172,14 +206,19 @@ class _Writer:
         try:
             with self._engine.begin() as connection:
                 for work, result in pieces:
+                    savepoint = connection.begin_nested()
                     try:
-                        with connection.begin_nested():
-                            answers.append((result, work(connection), None))
-                    except DBAPIError:
-                        # What the disk or the connection complains of concerns all of them.
+                        answer = work(connection)
+                        savepoint.commit()
+                    except OperationalError:
+                        # What the disk or the connection complains of concerns all of them; SQLite may have undone
+                        # all of it already.
                         raise
                     except Exception as error:
+                        savepoint.rollback()
                         answers.append((result, None, error))
+                    else:
+                        answers.append((result, answer, None))
         except BaseException as error:
             for _, result in pieces:
                 result.set_exception(error)
@@ -189,11 +228,3 @@ class _Writer:
                 result.set_exception(problem)
             else:
                 result.set_result(value)
-
-
-def as_user_error(error: DBAPIError) -> UserError:
-    """Return what a database complains of as an error that people understand, without values of the statement."""
-    complaint = one_line(error.orig if error.orig is not None else type(error).__name__)
-    if any(sign in complaint for sign in _FULL):
-        return DatabaseFullError("the disk of the accounts is full; nothing was changed. Free some space and try again")
-    return UserError(f"the accounts cannot be read or written: {complaint}")

@@ -29,3 +29,9 @@ class DatabaseFullError(UserError):
     """The disk of the accounts is full: nothing was changed. Exit code 1."""
 
     exit_code = 1
+
+
+class UnreachableError(UserError):
+    """The database of the accounts does not answer, or its file cannot be used. Exit code 1."""
+
+    exit_code = 1

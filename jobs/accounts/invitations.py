@@ -87,7 +87,10 @@ def entrance(connection: Connection, actor: Actor) -> str:
     A program that calls this can read the file of the accounts, and so may do anything.
     """
     row = connection.execute(select(USERS.c.user_id).where(USERS.c.name == people.LOCAL_NAME)).first()
-    user_id = row[0] if row else people.add(connection, actor, people.LOCAL_NAME, None, "This computer", True).user_id
+    if row:
+        user_id = row[0]
+    else:
+        user_id = people.add(connection, actor, people.LOCAL_NAME, None, "This computer", True, True).user_id
     over = (INVITATIONS.c.kind == "enter") & (INVITATIONS.c.expires_ns < time.time_ns())
     connection.execute(delete(INVITATIONS).where(over))
     return _make(connection, actor, "enter", ENTER_S, user_id=user_id)[1]
@@ -144,6 +147,8 @@ def accept(
     if found.kind == "reset":
         assert found.user_id is not None
         person = people.by_id(connection, found.user_id)
+        if person.disabled:
+            raise NotSignedInError(_OVER)
         people.set_password(connection, Actor(person.name, person.user_id, address), person.user_id, password_hash)
         return person
     inviter = Actor(found.created_by, None, address)

@@ -6,11 +6,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from jobs.accounts import audit
 from jobs.accounts.audit import Actor
+from jobs.accounts.database import Database
 from jobs.accounts.errors import UnknownAccountError
+from jobs.accounts.lookups import Lookup
 from jobs.accounts.roles import SCOPES
 from jobs.accounts.tables import KEYS, USERS
 from jobs.accounts.tokens import digest, matches, new_secret
@@ -60,7 +62,7 @@ def add(
     Raises `UserError` with everything that is wrong with its name, scopes and days.
     """
     problems = []
-    if not name.strip() or len(name) > LONGEST_NAME:
+    if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
         problems.append(f"name: expected 1 to {LONGEST_NAME} characters that say what the key is for")
     if unknown := sorted(set(scopes) - set(SCOPES)):
         problems.append(f"scopes: {', '.join(unknown)} unknown; expected some of {', '.join(SCOPES)}")
@@ -104,16 +106,24 @@ _COLUMNS = (
 _ALL = select(*_COLUMNS).join(USERS, USERS.c.user_id == KEYS.c.user_id).where(KEYS.c.revoked_ns.is_(None))
 
 
-def find(connection: Connection, text: str) -> Key | None:
+_FIELDS = (*(column.name for column in _COLUMNS), "secret_hash")
+_BY_ID = Lookup(
+    _ALL.add_columns(KEYS.c.secret_hash).where(KEYS.c.key_id == bindparam("p0"), USERS.c.disabled.is_(False))
+)
+
+
+def look_up(database: Database, text: str) -> Key | None:
     """Return the key of a text; None where it is not right, has ended, was revoked, or its owner is disabled."""
     key_id, _, secret = text.removeprefix(PREFIX).partition("_")
-    if not text.startswith(PREFIX) or not secret:
+    if not text.startswith(PREFIX) or len(key_id) != _ID_LENGTH or not secret:
         return None
-    query = _ALL.add_columns(KEYS.c.secret_hash).where(KEYS.c.key_id == key_id, USERS.c.disabled.is_(False))
-    row = connection.execute(query).mappings().first()
-    if row is None or not matches(secret, row["secret_hash"]) or row["expires_ns"] <= time.time_ns():
+    row = database.first(_BY_ID, key_id)
+    if row is None:
         return None
-    return _key({name: value for name, value in row.items() if name != "secret_hash"})
+    values = dict(zip(_FIELDS, row, strict=True))
+    if not matches(secret, values.pop("secret_hash")) or values["expires_ns"] <= time.time_ns():
+        return None
+    return _key(values)
 
 
 def all_of(connection: Connection, user_id: str | None) -> list[Key]:
@@ -144,4 +154,5 @@ def _by_id(connection: Connection, key_id: str) -> Key:
 
 
 def _key(row: dict[str, object]) -> Key:
-    return Key(**{**row, "scopes": tuple(str(row["scopes"]).split())})  # type: ignore[arg-type]
+    scopes = tuple(str(row["scopes"]).split())
+    return Key(**{**row, "scopes": scopes, "owner_is_admin": bool(row["owner_is_admin"])})  # type: ignore[arg-type]

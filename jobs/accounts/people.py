@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
-from jobs.accounts import audit, sessions
+from jobs.accounts import audit, names, sessions
 from jobs.accounts.audit import Actor
 from jobs.accounts.errors import AccountConflictError, UnknownAccountError
+from jobs.accounts.names import LONGEST, checked_name, skeleton
 from jobs.accounts.passwords import check_acceptable, hashed
-from jobs.accounts.tables import KEYS, MEMBERS, SESSIONS, USERS
+from jobs.accounts.tables import INVITATIONS, KEYS, MEMBERS, SESSIONS, USERS
 from jobs.accounts.tokens import new_id
 from jobs.core.errors import UserError
 
-LONGEST_NAME = 100
-
+LONGEST_NAME = LONGEST
 LOCAL_NAME = "local"
 """The account that a one-time address of the terminal signs in: for people who can start the server."""
 
@@ -38,17 +38,6 @@ class Person:
     seen_ns: int | None = None
 
 
-def checked_name(name: str) -> str:
-    """Return a name as it is stored and compared. Raises `UserError` for one that others could not type."""
-    found = unicodedata.normalize("NFKC", name).strip().casefold()
-    if not found or len(found) > LONGEST_NAME or any(unicodedata.category(c)[0] in "CZ" for c in found):
-        raise UserError(
-            f"name: expected 1 to {LONGEST_NAME} characters without spaces and control characters, as in "
-            f"jane or jane@example.org, found {name[:LONGEST_NAME]!r}"
-        )
-    return found
-
-
 def add(
     connection: Connection,
     actor: Actor,
@@ -56,12 +45,22 @@ def add(
     password_hash: str | None,
     display_name: str = "",
     is_admin: bool = False,
+    is_reserved: bool = False,
 ) -> Person:
-    """Make an account. Raises `UserError` for a name that cannot be one, `AccountConflictError` for one in use."""
+    """Make an account. Raises `UserError` for a name that cannot be one, `AccountConflictError` for one in use.
+
+    Names that are reserved are for the program itself, which says so by `is_reserved`.
+    """
     name = checked_name(name)
     shown = _display_name(display_name) or name
-    if connection.execute(select(USERS.c.user_id).where(USERS.c.name == name)).first():
-        raise AccountConflictError(f"name: {name} is in use")
+    if names.is_reserved(name) and not is_reserved:
+        raise UserError(f"name: {name} is reserved for accounts that winnow makes itself; expected another one")
+    looks = skeleton(name)
+    for other in connection.execute(select(USERS.c.name)).scalars():
+        if other == name:
+            raise AccountConflictError(f"name: {name} is in use")
+        if skeleton(other) == looks:
+            raise AccountConflictError(f"name: {name} looks like {other}, which is in use; choose another one")
     user_id = new_id()
     connection.execute(
         insert(USERS).values(
@@ -96,11 +95,8 @@ def _display_name(name: str) -> str:
 
 def everyone(connection: Connection) -> list[Person]:
     """Return all accounts by name, with when each was last seen."""
-    seen = dict(
-        connection.execute(select(SESSIONS.c.user_id, func.max(SESSIONS.c.seen_ns)).group_by(SESSIONS.c.user_id))
-        .tuples()
-        .all()
-    )
+    newest = select(SESSIONS.c.user_id, func.max(SESSIONS.c.seen_ns)).group_by(SESSIONS.c.user_id)
+    seen: dict[str, int] = {row[0]: row[1] for row in connection.execute(newest)}
     rows = connection.execute(select(USERS).order_by(USERS.c.name)).mappings()
     return [_person(row, seen.get(row["user_id"])) for row in rows]
 
@@ -160,7 +156,8 @@ def change(
 ) -> Person:
     """Disable or enable an account, make it an admin or not.
 
-    Disabling ends its sessions and revokes its keys at once; a change of rights ends its sessions. Raises
+    Disabling ends its sessions and revokes its keys at once; a change of rights ends its sessions. Invitations that it
+    made as an admin end with its rights, so that nobody comes back through one that they kept. Raises
     `AccountConflictError` where no admin would be left, or no admin of a project.
     """
     before = by_id(connection, user_id)
@@ -178,6 +175,9 @@ def change(
         _check_projects_keep_admins(connection, before)
         revoked = (KEYS.c.user_id == user_id) & KEYS.c.revoked_ns.is_(None)
         connection.execute(update(KEYS).where(revoked).values(revoked_ns=time.time_ns()))
+    if values.get("disabled") or values.get("is_admin") is False:
+        theirs = (INVITATIONS.c.user_id == user_id) | (INVITATIONS.c.created_by == before.name)
+        connection.execute(delete(INVITATIONS).where(theirs, INVITATIONS.c.used_ns.is_(None)))
     sessions.end_all(connection, user_id)
     audit.record(connection, actor, "user.change", before.name, **values)
     return by_id(connection, user_id)

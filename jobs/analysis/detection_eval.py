@@ -304,7 +304,8 @@ def _confusion_chart(found: DetectionResult) -> Any:
     chosen = np.sort(np.argsort(-n, kind="stable")[: min(_MOST_CLASSES, int((n > 0).sum()))])
     at = np.append(chosen, len(table) - 1)
     names = [*(found.categories[i] for i in chosen), "background"]
-    return charts.matrix(table[np.ix_(at, at)], names, "ground truth (rows) and detected (columns)")
+    title = "Objects by their category in the ground truth and as detected; background: there is no such object."
+    return charts.matrix(table[np.ix_(at, at)], names, title, "ground truth", "detected")
 
 
 def left_out(matching: Matching) -> list[str]:

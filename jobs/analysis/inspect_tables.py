@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import schemas
 from jobs.analysis.run_diff import parameters
 from jobs.core.errors import UserError
+from jobs.ingest import folders
 from jobs.records.job_log import JobLog
 from jobs.records.run_record import as_it_is
 from jobs.storage.paths import place
@@ -74,8 +75,8 @@ def stream(store: Store, path: str | None, stream_id: str | None) -> dict[str, A
     if (path is None) == (stream_id is None):
         raise UserError("expected either --path DIR or --id ID")
     rows = store.read(schemas.STREAMS).to_pylist()
-    uri = _uri(path) if path else None
-    found = [r for r in rows if r["uri"] == uri or r["stream_id"] == stream_id]
+    at = place(path).expanduser().absolute() if path else None
+    found = [r for r in rows if r["stream_id"] == stream_id or (at is not None and folders.same_place(r["uri"], at))]
     if not found:
         known = ", ".join(f"{r['stream_id']} ({r['uri']})" for r in rows) or "none yet"
         raise UserError(f"no stream {stream_id or path} in this workspace; there are: {known}")
@@ -97,10 +98,6 @@ def stream(store: Store, path: str | None, stream_id: str | None) -> dict[str, A
         "reasons": verdict.reasons,
         **stretches,
     }
-
-
-def _uri(path: str) -> str:
-    return str(place(path).expanduser().resolve())
 
 
 def tables(store: Store) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from jobs.cli.accounts import StdinOption, UserArgument, accounts, new_password,
 from jobs.cli.commands import Commands
 from jobs.cli.json_output import print_json
 from jobs.cli.options import JsonOption, WorkspaceOption
-from jobs.cli.serve import DatabaseOption, RootOption
+from jobs.cli.serve import DatabaseOption, RootOption, settings_of
 
 app = Commands(help="Manage accounts of the server.")
 
@@ -130,6 +130,37 @@ def reset(
         hashed = people.new_password_hash(name, new_password(password_stdin))
         opened.write(lambda c: people.set_password(c, this_machine(), person.user_id, hashed))
     typer.echo(f"account {person.name} has a new password; its sessions have ended")
+
+
+@app.command()
+def demo(workspace: WorkspaceOption = None, root: RootOption = None, as_json: JsonOption = False) -> None:
+    """Make an account of each role, to try the server with, and print their passwords once.
+
+    For a server that this machine alone reaches: one that others reach does not start with them.
+
+    Example: winnow user demo
+    """
+    import secrets
+
+    settings = settings_of(workspace, root)
+    from jobs.web.projects import Projects
+    from jobs.web.serve import require_private
+
+    require_private(settings)
+    projects = [project.name for project in Projects(settings).all()]
+    with accounts(workspace, root, None) as opened:
+        from jobs.accounts import demo_accounts, passwords
+        from jobs.accounts.roles import ROLES
+
+        chosen = {role: secrets.token_urlsafe(12) for role in ROLES}
+        hashes = {role: passwords.hashed(password) for role, password in chosen.items()}
+        names = opened.write(lambda c: demo_accounts.make(c, this_machine(), projects, hashes))
+    if as_json:
+        print_json([{"name": names[role], "role": role, "password": chosen[role]} for role in names])
+        return
+    from jobs.cli.show import print_table
+
+    print_table(("name", "role", "password"), [(names[role], role, chosen[role]) for role in names])
 
 
 def _change(name: str, workspace: str | None, root: RootOption, database: str | None, disabled: bool) -> None:

@@ -69,7 +69,7 @@ def catalogue(
                 problems.append(f"stream id {stream_id!r}, of {str(folder)!r}, {wrong}; {fix}")
             continue
         if stream_id in streams:
-            if streams[stream_id].uri != str(folder):
+            if not folders.same_place(streams[stream_id].uri, folder):
                 problems.append(
                     f"stream id {stream_id!r} refers to both {streams[stream_id].uri} and {folder}; give each input "
                     "an id of its own: --stream-id, once per --input"
@@ -169,6 +169,7 @@ def _folders(
 ) -> Iterator[tuple[str, Place, Tree]]:
     """Yield the folders with frames, or of `known` streams that had frames, with their stream ids."""
     places_ = {name: place(row["uri"]) for name, row in known.items()}
+    reals = {name: place(folders.real(at)) for name, at in places_.items()}
     # The parts of a folder are listed with it.
     parts = {name for name, row in known.items() if row["part"]}
     held = [places_[name] for name, row in known.items() if row["n_frames"] or overrides.allow_missing]
@@ -188,9 +189,12 @@ def _folders(
         name = ids[number] if ids else root.name or "root"
         before = len(problems)
         found = {} if vanished else _streams_of(root, tree, name, params, bool(ids), places_, problems)
-        # A known stream without any frames has lost them all.
-        emptied = {n: at for n, at in places_.items() if at == root or (not ids and root in at.parents)}
-        lost = {n: folder for n, folder in emptied.items() if folder not in found.values()}
+        # A known stream without any frames has lost them all. Its place may be named with links, and without.
+        at = place(folders.real(root))
+        emptied = {n for n, to in reals.items() if to == at or (not ids and at in to.parents)}
+        emptied |= {n for n, to in places_.items() if to == root or (not ids and root in to.parents)}
+        listed = {folders.real(folder) for folder in found.values()} if emptied else set()
+        lost = {n: to for n, to in places_.items() if n in emptied and str(reals[n]) not in listed}
         # One part refers to all of its folder.
         whole = {folder: n for n, folder in lost.items() if n in parts}
         gone = {n: folder for n, folder in lost.items() if n not in parts or whole[folder] == n}
@@ -242,9 +246,13 @@ def _named(places: Iterator[Place], root: Place, tree: Tree, bound: Mapping[str,
     found = {}
     for name, path in zip(short, paths, strict=True):
         at = root / path.as_posix()
-        is_bound = [bound.get(known.as_posix()) == at for known in (name, path)]
+        is_bound = [_is_at(bound.get(known.as_posix()), at) for known in (name, path)]
         found[(name if is_bound == [True, False] or (taken[name] == 1 and not is_bound[1]) else path).as_posix()] = at
     return found
+
+
+def _is_at(bound: Place | None, at: Place) -> bool:
+    return bound is not None and folders.same_place(bound, at)
 
 
 def _no_frames(tree: Tree, given: str, params: IngestParams) -> str:
@@ -258,9 +266,16 @@ def _no_frames(tree: Tree, given: str, params: IngestParams) -> str:
 
 def _others(streams: Mapping[str, StreamFiles], known: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return the other ids, by stream id, under which the workspace has frames of the same places."""
+    strangers = {
+        name: stream
+        for name, stream in streams.items()
+        if name not in known or not known[name]["n_frames"] or not folders.same_place(known[name]["uri"], stream.uri)
+    }
+    if not strangers:
+        return {}
     # A stream without frames is no duplicate.
-    ids = {(row["uri"], row["part"]): name for name, row in known.items() if row["n_frames"]}
-    found = {name: ids.get((stream.uri, stream.row["part"]), name) for name, stream in streams.items()}
+    ids = {(folders.real(row["uri"]), row["part"]): name for name, row in known.items() if row["n_frames"]}
+    found = {name: ids.get((folders.real(s.uri), s.row["part"]), name) for name, s in strangers.items()}
     return {name: other for name, other in found.items() if other != name and other not in streams}
 
 
@@ -303,7 +318,7 @@ def _history_problems(streams: dict[str, StreamFiles], overrides: IngestOverride
                     f"stream, use --stream-id {stream.stream_id}"
                 )
             continue
-        if before["uri"] != stream.uri and not overrides.rebind:
+        if not overrides.rebind and not folders.same_place(before["uri"], stream.uri):
             problems.append(
                 f"stream {stream.stream_id!r} is {before['uri']} in this workspace, the input is {stream.uri}; "
                 "give it an id of its own with --stream-id, or --rebind if the frames have moved"

@@ -16,6 +16,7 @@ from jobs.storage.paths import Place
 from jobs.storage.store import Snapshot
 from transforms.core.identity import is_racy, stat_ids
 from transforms.frames import clip_index
+from transforms.frames.clip_time import clip_time
 from transforms.frames.numbering import IngestParams
 from transforms.frames.sampling import sample
 from transforms.io import object_store
@@ -52,6 +53,7 @@ def list_clip(
             return known
     try:
         index = clip_index.index_clip(str(path))
+        begins = clip_time(str(path))
     except OSError as error:
         described["source_id"] = None
         return StreamFiles.of(stream_id, str(path), NO_FRAMES, **described, step=1, error=one_line(error))
@@ -61,12 +63,12 @@ def list_clip(
         pa.array(index.fragments(chosen), pa.string()),
         index.size_bytes[chosen],
         np.full(len(chosen), mtime_ns),
-        pa.nulls(len(chosen), pa.int64()),
+        pa.nulls(len(chosen), pa.int64()) if begins is None else begins.begin_ns + index.since_first_ns(chosen),
     )
     files = pa.table(dict(zip(NO_FRAMES.column_names, columns, strict=True)))
     # Sampling leaves no gaps: every frame follows the sampled one before it.
     step = int(np.diff(chosen).max()) if len(chosen) > 1 else 1
-    return StreamFiles.of(stream_id, str(path), files, **described, step=step)
+    return StreamFiles.of(stream_id, str(path), files, time_source=begins and begins.source, **described, step=step)
 
 
 def _status(path: Place) -> tuple[int, int, int | None]:
@@ -85,12 +87,14 @@ NO_FRAMES = pa.schema([(name, pa.string() if name == "name" else pa.int64()) for
 
 def _known(stream_id: str, path: Place, before: Mapping[str, Any], seen: Snapshot) -> StreamFiles | None:
     """Return the stream from its earlier listing, if the table has it."""
-    columns = ("frame_idx", "uri", "size_bytes", "mtime_ns", "t_ns")
+    columns = ("frame_idx", "uri", "size_bytes", "mtime_ns", "t_ns", "time_source")
     listed = seen.read(columns, streams=frozenset([stream_id])).sort_by("frame_idx")
     if before["uri"] != str(path) or listed.num_rows != before["n_frames"]:
         return None
     names = pc.utf8_slice_codeunits(listed["uri"], len(str(path)))
-    return StreamFiles(stream_id, str(path), listed.drop_columns("uri").append_column("name", names), dict(before))
+    source = listed["time_source"][0].as_py() if listed.num_rows else None
+    files = listed.drop_columns(["uri", "time_source"]).append_column("name", names)
+    return StreamFiles(stream_id, str(path), files, dict(before), source)
 
 
 def sampling_text(params: IngestParams) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from jobs.core.errors import UserError
 from jobs.ingest.name_reading import holds_frames
 from jobs.storage.paths import Place, place
 from transforms.frames import clip
@@ -99,13 +100,21 @@ class DiskTree:
 
 def existing(given: str, problems: list[str]) -> Place | None:
     """Return the folder or the clip that an input names, or None after adding to `problems`."""
+    try:
+        named = place(given)
+    except UserError as error:
+        problems += [f"input {problem}" for problem in error.problems]
+        return None
+    return _existing(given, named, problems)
+
+
+def _existing(given: str, named: Place, problems: list[str]) -> Place | None:
     if "://" in given and not given.startswith(("file://", object_store.SCHEME)):
         problems.append(f"input {given}: expected a folder, or s3://BUCKET/PREFIX")
         return None
     if not given.strip():
         problems.append("an input is empty; expected a folder of frames (is a variable not set?)")
         return None
-    named = place(given)
     path = named.on_disk()
     if path is None:
         if not object_store.split(str(named))[0]:
@@ -124,7 +133,7 @@ def existing(given: str, problems: list[str]) -> Place | None:
         elif not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
             problems.append(f"input {given} cannot be read: permission denied")
         else:
-            return place(path.resolve())
+            return place(unlinked(path))
     except OSError as error:
         problems.append(f"input {given} cannot be read: {error.strerror}")
     return None
@@ -132,17 +141,40 @@ def existing(given: str, problems: list[str]) -> Place | None:
 
 def vanished(given: str, known: Iterable[Place]) -> Place | None:
     """Return the place on disk that an input names, if it is not there and known streams were there or below it."""
+    if not given.strip() or "://" in given.removeprefix("file://"):
+        return None
     path = place(given).on_disk()
-    if not given.strip() or "://" in given.removeprefix("file://") or path is None:
+    if path is None:
         return None
     with suppress(OSError, RuntimeError):
         path = path.expanduser()
         if path.is_symlink() or path.exists():
             return None
-        resolved = place(path.resolve())
-        if any(resolved in (at, *at.parents) for at in known):
-            return resolved
+        for named in (place(unlinked(path)), place(path.resolve())):
+            if any(named in (at, *at.parents) for at in known):
+                return named
     return None
+
+
+def unlinked(path: Path) -> Path:
+    """Return the absolute path as it is named, links and all, without `.` and `..`.
+
+    A link stays, so that a folder has one path whether it is named itself or found below another one. Where `..` leaves
+    the target of a link, the path is that of the target.
+    """
+    plain = Path(os.path.normpath(path.absolute()))
+    return plain if ".." not in path.parts or plain.resolve() == path.resolve() else path.resolve()
+
+
+def real(at: Place | str) -> str:
+    """Return what a path leads to, with all links followed; a URI itself."""
+    path = place(at).on_disk()
+    return str(at) if path is None else os.path.realpath(path)
+
+
+def same_place(one: Place | str, other: Place | str) -> bool:
+    """Return whether two paths or URIs lead to the same folder or file."""
+    return str(one) == str(other) or real(one) == real(other)
 
 
 def below(root: Path, glob: str, problems: list[str], name: str | None = None) -> Iterator[Place]:

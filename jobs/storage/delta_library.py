@@ -43,7 +43,7 @@ def with_retries(at: Place, call: Callable[[], T]) -> T:
 def open_table(at: Place, version: int | None = None) -> DeltaTable:
     """Return the library's table. Raises `TableNotFoundError`, and `BrokenTableError` where it cannot be read."""
     try:
-        return with_retries(at, lambda: DeltaTable(str(at), version=version, storage_options=_options(at)))
+        return with_retries(at, lambda: DeltaTable(_uri(at), version=version, storage_options=_options(at)))
     except TableNotFoundError:
         raise
     except DeltaError as error:
@@ -57,7 +57,7 @@ def schema(table: schemas.Table) -> DeltaSchema:
 
 def range_reader(at: Place, sizes: Mapping[str, int]) -> pafs.FileSystem:
     """Return the file system that reads ranges of a table's files in a bucket; `sizes` are in bytes."""
-    return pafs.PyFileSystem(DeltaStorageHandler(str(at), _options(at), dict(sizes)))
+    return pafs.PyFileSystem(DeltaStorageHandler(_uri(at), _options(at), dict(sizes)))
 
 
 def commit(
@@ -82,6 +82,11 @@ def remove(file: DataFile, data_change: bool) -> RemoveAction:
     """Return the action that retires a file."""
     partition: dict[str, Any] | None = {"stage_key": file.stage_key} if file.stage_key is not None else None
     return RemoveAction(file.path, data_change, now_ms(), file.size_bytes, partition)
+
+
+def _uri(at: Place) -> str:
+    """Return how the library is given a place: in a URI of a bucket, `#` and `?` would end the path."""
+    return str(at).replace("#", "%23").replace("?", "%3F") if at.is_remote else str(at)
 
 
 def _options(at: Place) -> dict[str, str] | None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterable
@@ -21,16 +22,25 @@ from transforms.io import object_store
 __all__ = ["LocalPath", "ObjectPath", "Place", "Status", "absolute", "delete_older", "folder_on_disk", "now_s", "place"]
 
 _HOUR_S = 3600
+_NO_KEY = re.compile(r"[\x00-\x1f\x7f]|(?<=[^:/])//|(?<=/)\.\.?(?=/|$)")
 _REQUESTS = 16
 
 
 def place(named: str | os.PathLike[str] | Place) -> Place:
-    """Return a path, or a URI that begins with `file://` or `s3://`, as an object with the methods of `Place`."""
+    """Return a path, or a URI that begins with `file://` or `s3://`, as an object with the methods of `Place`.
+
+    Raises `UserError` for a URI that clients of buckets have no key for.
+    """
     if isinstance(named, ObjectPath):
         # It has no string for the operating system.
         return named
     text = os.fspath(named)
     if object_store.is_object(text):
+        if wrong := _NO_KEY.search(text.rstrip("/")):
+            raise UserError(
+                f"{text!r}: expected a key without {wrong[0]!r}; clients of buckets take none with control characters, "
+                "empty parts, or the parts . and .."
+            )
         return ObjectPath(text.rstrip("/"))
     return LocalPath(text.removeprefix("file://"))
 

@@ -64,12 +64,11 @@ def check_condition(condition: str) -> None:
     try:
         with duckdb.connect(":memory:") as connection:
             tree = _parsed(connection, f"SELECT {condition}")
-            stabilities = stability(connection)
         nodes = [s["node"] for s in tree.get("statements", ())]
         plain = len(nodes) == 1 and nodes[0]["type"] == "SELECT_NODE" and len(nodes[0]["select_list"]) == 1
         if tree.get("error") or not plain or nodes[0]["from_table"]["type"] != "EMPTY" or nodes[0]["where_clause"]:
             raise UserError(f"condition {condition!r}: expected one SQL expression on the columns of `curated`")
-        changing = [name for name in _functions(nodes) if stabilities.get(name) == "changing"]
+        changing = [name for name in _functions(nodes) if stability().get(name) == "changing"]
         if changing:
             raise UserError(
                 f"condition {condition!r}: {changing[0]}() gives another answer every time, or does more than answer; "

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
+from jobs.accounts import passwords
 from jobs.accounts.database import Database
 from jobs.storage.locks import Lock
 from jobs.web.event_ring import EventRing
@@ -22,6 +24,7 @@ from jobs.web.media import Media
 from jobs.web.overviews import Overviews
 from jobs.web.pages import API, add_pages
 from jobs.web.places import server_folder
+from jobs.web.previews import Previews
 from jobs.web.problems import add_handlers
 from jobs.web.project_data import ProjectsData
 from jobs.web.projects import Projects
@@ -36,13 +39,14 @@ from jobs.web.routes import (
     projects,
     session,
     streams,
+    thresholds,
 )
 from jobs.web.rules import RULES
 from jobs.web.settings import Settings
 from jobs.web.version import version
 from jobs.web.watcher import Watcher
 
-_ROUTES = (health, session, accounts, projects, jobs, datasets, events, overview, streams, media)
+_ROUTES = (health, session, accounts, projects, jobs, datasets, events, overview, streams, media, thresholds)
 _SWEEP_S = 60.0
 
 
@@ -58,12 +62,15 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # The first name that nobody has takes no longer than others.
+        decoy = asyncio.get_running_loop().create_task(app.state.hashing.run(passwords.decoy))
         app.state.ring = EventRing()
         app.state.watcher = Watcher(app.state.ring, app.state.projects, app.state.overviews)
         if on_start is not None:
             on_start()
-        sweeper = asyncio.create_task(_free_idle(app.state.data))
+        sweeper = asyncio.create_task(_free_idle(app.state.data, app.state.previews))
         yield
+        decoy.cancel()
         sweeper.cancel()
         app.state.media.close()
         app.state.hashing.close()
@@ -85,14 +92,15 @@ def create_app(
     app.state.projects = Projects(settings)
     app.state.hashing = Hashing()
     app.state.data = ProjectsData(app.state.projects)
+    app.state.previews = Previews()
     app.state.media = Media(server_folder(settings) / "images")
     app.state.lock = lock
     app.state.is_stopping = is_stopping or threading.Event()
     app.state.overviews = Overviews()
     app.state.journals = Journals()
+    _apply_rules([route for module in _ROUTES for route in module.router.routes])
     for module in _ROUTES:
         app.include_router(module.router, prefix=API, dependencies=[Depends(authorise)])
-    _apply_rules(app)
     add_handlers(app)
     if settings.has_pages:
         add_pages(app)
@@ -100,19 +108,20 @@ def create_app(
     return app
 
 
-async def _free_idle(data: ProjectsData) -> None:
+async def _free_idle(data: ProjectsData, previews: Previews) -> None:
     """Free what nobody asks for, as long as the server runs."""
     while True:
         await asyncio.sleep(_SWEEP_S)
         data.free_idle()
+        previews.free_idle()
 
 
-def _apply_rules(app: FastAPI) -> None:
+def _apply_rules(routes: Iterable[BaseRoute]) -> None:
     """Describe in the API's own document who may use what, and raise `LookupError` where nobody said so."""
-    routes = [route for route in app.routes if isinstance(route, APIRoute)]
-    if unruled := sorted(route.name for route in routes if route.name not in RULES):
+    found = [route for route in routes if isinstance(route, APIRoute)]
+    if unruled := sorted(route.name for route in found if route.name not in RULES):
         raise LookupError(f"routes without a rule in jobs/web/rules.py: {', '.join(unruled)}")
-    for route in routes:
+    for route in found:
         rule = RULES[route.name]
         extra: dict[str, Any] = {"x-winnow-role": rule.needs}
         if rule.scope is not None:

@@ -6,12 +6,16 @@ Refused are requests under a name that is not the server's (DNS rebinding), writ
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from email.utils import formatdate
 from typing import Any
 
-from jobs.web.problems import problem
+from starlette.requests import Request
+
+from jobs.web.problems import of_failure, problem
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -20,6 +24,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MOST_BYTES = 1 << 20
 """Bytes of a request's body."""
+
+BODY_S = 30.0
+"""Seconds in which a body has to be there."""
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _CONTENT_SECURITY = (
@@ -33,6 +40,13 @@ _HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+# What one person gets is kept by no cache, unless a route says otherwise.
+_NO_STORE = (b"cache-control", b"no-store")
+# Two of one kind could mean one thing to a proxy and another one here.
+_SINGLE = frozenset({b"host", b"origin", b"content-length", b"transfer-encoding", b"authorization", b"content-type"})
+_DIGITS = 12
+# The parser's own limit is for heads that come in parts.
+_MOST_HEAD = 1 << 16
 _HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 
@@ -47,55 +61,119 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or hand it on."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-
-        async def with_headers(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                now = (b"x-server-time", formatdate(time.time(), usegmt=True).encode())
-                names = {name for name, _ in message["headers"]}
-                own = [header for header in (*self._headers, now) if header[0] not in names]
-                message["headers"] = [*message["headers"], *own]
-            await send(message)
-
-        refusal = self._refusal(scope["method"], headers)
+        if scope["type"] != "http":
+            return
+        answer = _Answer(send, self._headers)
+        refusal = self._refusal(scope)
         if refusal is not None:
             status, line = refusal
-            await problem(status, [line])(scope, receive, with_headers)
+            # The rest of what was sent is not read: it must not be taken for another request.
+            await problem(status, [line], headers={"connection": "close"})(scope, receive, answer.send)
             return
-        if "content-length" not in headers:
-            receive = _limited(receive)
-        await self._app(scope, receive, with_headers)
+        body = _Body(receive)
+        try:
+            await self._app(scope, body.receive, answer.guarded(body))
+        except Exception as error:
+            if not body.is_refused:
+                if answer.has_begun:
+                    of_failure(Request(scope), error)
+                    raise RuntimeError("an answer was cut off; what failed is logged before this") from None
+                await of_failure(Request(scope), error)(scope, receive, answer.send)
+        if body.is_refused and not answer.has_begun:
+            line = f"body: expected at most {MOST_BYTES:,} bytes within {BODY_S:.0f} s"
+            await problem(413 if body.is_large else 408, [line], headers={"connection": "close"})(
+                scope, receive, answer.send
+            )
 
-    def _refusal(self, method: str, headers: dict[str, str]) -> tuple[int, str] | None:
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if (problem_of_head := _problem_of(scope, headers)) is not None:
+            return problem_of_head
         if headers.get("host", "").lower() not in self._hosts:
             return 421, "this server is not known under this name; --public-url says which one people use"
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > MOST_BYTES:
+        if not (length.isascii() and length.isdigit()) or len(length) > _DIGITS or int(length) > MOST_BYTES:
             return 413, f"body: expected at most {MOST_BYTES:,} bytes"
-        if method in _SAFE:
+        if scope["method"] in _SAFE or self._is_ours(headers):
             return None
+        return 403, "writes are taken from the server's own pages (Origin), or with a key and no cookie"
+
+    def _is_ours(self, headers: dict[str, str]) -> bool:
+        """Return whether a write comes from a page of this server, or from a program with a key."""
         origin = headers.get("origin")
-        has_key = headers.get("authorization", "").lower().startswith("bearer ")
-        if origin is None and has_key and "cookie" not in headers:
-            return None
-        if origin is None or origin.lower() not in self._origins or headers.get("sec-fetch-site") == "cross-site":
-            return 403, "writes are taken from the server's own pages (Origin), or with a key and no cookie"
-        return None
+        if origin is None:
+            return headers.get("authorization", "").lower().startswith("bearer ") and "cookie" not in headers
+        return origin.lower() in self._origins and headers.get("sec-fetch-site") != "cross-site"
 
 
-def _limited(receive: Receive) -> Receive:
-    """Return a body without a length as one that ends too early where it is too large."""
-    taken = 0
+def _problem_of(scope: Scope, headers: Mapping[str, str]) -> tuple[int, str] | None:
+    """Return what is wrong with a head itself: what others could read in another way, and what nobody needs."""
+    count = Counter(name for name, _ in scope["headers"])
+    if any(count[name] > 1 for name in _SINGLE) or ("content-length" in headers and "transfer-encoding" in headers):
+        return 400, "expected one Host, Origin, Authorization and Content-Type, and one length of the body"
+    if b"%00" in (scope.get("raw_path") or b"") or b"%00" in scope["query_string"]:
+        return 400, "address: expected no null characters"
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > _MOST_HEAD:
+        return 431, f"headers: expected at most {_MOST_HEAD:,} bytes"
+    return None
 
-    async def limited() -> MutableMapping[str, Any]:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > MOST_BYTES:
-            return {"type": "http.disconnect"}
+
+class _Answer:
+    """The way of an answer to the client, with headers that all of them have."""
+
+    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
+        self._send = send
+        self._headers = headers
+        self.has_begun = False
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.has_begun = True
+            now = (b"x-server-time", formatdate(time.time(), usegmt=True).encode())
+            names = {name for name, _ in message["headers"]}
+            own = [header for header in (*self._headers, _NO_STORE, now) if header[0] not in names]
+            message["headers"] = [*message["headers"], *own]
+        await self._send(message)
+
+    def guarded(self, body: _Body) -> Send:
+        """Return the way of what the application says, which is heard no more once its body was refused."""
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            if not body.is_refused or self.has_begun:
+                await self.send(message)
+
+        return send
+
+
+class _Body:
+    """A body as the application receives it: it ends too early where it is too large, or comes too slowly."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._taken = 0
+        self._has_ended = False
+        self._until = time.monotonic() + BODY_S
+        self.is_large = False
+        self.is_refused = False
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        if self._has_ended:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(max(0.0, self._until - time.monotonic())):
+                message = await self._receive()
+        except TimeoutError:
+            return self._refused()
+        self._taken += len(message.get("body", b""))
+        self._has_ended = not message.get("more_body", False)
+        if self._taken > MOST_BYTES:
+            self.is_large = True
+            return self._refused()
         return message
 
-    return limited
+    def _refused(self) -> MutableMapping[str, Any]:
+        self.is_refused = True
+        return {"type": "http.disconnect"}

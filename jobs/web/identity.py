@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, cast
 
@@ -15,6 +17,7 @@ from jobs.accounts.errors import NotSignedInError
 from jobs.accounts.keys import Key
 from jobs.accounts.roles import Role, includes
 from jobs.accounts.sessions import LONGEST_S, Session
+from jobs.core.errors import UserError
 from jobs.web.problems import ForbiddenError, MissingError
 from jobs.web.rules import RULES, RouteRule
 from jobs.web.settings import Settings, is_loopback
@@ -63,6 +66,15 @@ def clear_cookie(response: Response, settings: Settings) -> None:
     response.delete_cookie(cookie_name(settings), path="/", secure=settings.is_https, httponly=True, samesite="lax")
 
 
+# Functions that only return something are async, so that no thread is taken for them.
+async def _database(request: Request) -> Database:
+    return database_of(request)
+
+
+async def _settings(request: Request) -> Settings:
+    return settings_of(request)
+
+
 def database_of(request: Request) -> Database:
     """Return the accounts of the server that got a request."""
     return cast("Database", request.app.state.database)
@@ -74,8 +86,19 @@ def settings_of(request: Request) -> Settings:
 
 
 def address_of(request: Request) -> str:
-    """Return the address that a request came from, behind proxies that are trusted."""
-    return request.client.host if request.client else ""
+    """Return the address that a request came from, behind proxies that are trusted; empty where that is none.
+
+    A proxy may pass on what a client wrote into X-Forwarded-For.
+    """
+    try:
+        return str(ipaddress.ip_address(request.client.host)) if request.client else ""
+    except ValueError:
+        return ""
+
+
+def is_from_here(request: Request) -> bool:
+    """Return whether a request comes from this machine, and no proxy could say so of another one's."""
+    return settings_of(request).is_private and is_loopback(address_of(request))
 
 
 def authorise(request: Request) -> Identity:
@@ -98,22 +121,23 @@ def identify(request: Request) -> Identity | None:
     database, address = database_of(request), address_of(request)
     header = request.headers.get("authorization", "")
     if header.lower().startswith("bearer "):
-        with database.read() as connection:
-            key = keys.find(connection, header[len("bearer ") :].strip())
+        key = keys.look_up(database, header[len("bearer ") :].strip())
         if key is None:
             return None
         if key.is_due(time.time_ns()):
-            database.write(lambda c: keys.note_use(c, key.key_id))
+            # On a full disk, who may look at something still may.
+            with suppress(UserError):
+                database.write(lambda c: keys.note_use(c, key.key_id))
         return Identity(key.user_id, key.owner, key.owner, key.owner_is_admin, address, key=key)
     token = request.cookies.get(cookie_name(settings_of(request)))
     if not token:
         return None
-    with database.read() as connection:
-        session = sessions.find(connection, token)
-    if session is None or (session.is_local and not is_loopback(address)):
+    session = sessions.look_up(database, token)
+    if session is None or (session.is_local and not is_from_here(request)):
         return None
     if session.is_due(time.time_ns()):
-        database.write(lambda c: sessions.note_use(c, session.session_id, address))
+        with suppress(UserError):
+            database.write(lambda c: sessions.note_use(c, session.session_id, address))
     return Identity(
         session.user_id, session.user_name, session.display_name, session.is_admin, address, session=session
     )
@@ -146,10 +170,9 @@ def role_in(database: Database, who: Identity, project: str) -> Role | None:
     """Return somebody's role in a project; admins of the server are admins of each."""
     if who.is_admin:
         return "admin"
-    with database.read() as connection:
-        return members.role_of(connection, project, who.user_id)
+    return members.look_up_role(database, project, who.user_id)
 
 
 Me = Annotated[Identity, Depends(authorise)]
-Accounts = Annotated[Database, Depends(database_of)]
-Options = Annotated[Settings, Depends(settings_of)]
+Accounts = Annotated[Database, Depends(_database)]
+Options = Annotated[Settings, Depends(_settings)]

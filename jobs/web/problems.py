@@ -19,6 +19,7 @@ from jobs.accounts.errors import (
     NotSignedInError,
     TooManyTriesError,
     UnknownAccountError,
+    UnreachableError,
 )
 from jobs.core.errors import BrokenTableError, JobStateError, UnknownJobError, UserError, one_line
 from jobs.core.os_errors import as_problem, damage_in
@@ -28,6 +29,8 @@ MEDIA_TYPE = "application/problem+json"
 _FAILED = 1
 _WRONG = 2
 _MOST_FOUND = 60
+_MOST_PATH = 300
+_SECRET = ("password", "token", "key")
 _LOG = logging.getLogger("winnow.web")
 
 
@@ -64,6 +67,7 @@ _STATUS: tuple[tuple[type[UserError], int], ...] = (
     (UndecodableError, 422),
     (TooManyTriesError, 429),
     (DatabaseFullError, 507),
+    (UnreachableError, 503),
     (BrokenTableError, 503),
 )
 
@@ -100,21 +104,25 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(OSError)
     async def _of_system(request: Request, error: OSError) -> Response:
+        return of_failure(request, error)
+
+
+def of_failure(request: Request, error: Exception) -> Response:
+    """Log an error that nobody expected and return a problem that repeats nothing of it."""
+    if isinstance(error, OSError):
         _log(request, error)
         return problem(503, [as_problem(error)], _FAILED)
-
-    @app.exception_handler(Exception)
-    async def _of_us(request: Request, error: Exception) -> Response:
-        if damage := damage_in(error):
-            return problem(503, [damage], _FAILED)
-        _log(request, error)
-        return problem(500, ["the server failed at this; its log says how"], _FAILED)
+    if damage := damage_in(error):
+        return problem(503, [damage], _FAILED)
+    _log(request, error)
+    return problem(500, ["the server failed at this; its log says how"], _FAILED)
 
 
 def _log(request: Request, error: Exception) -> None:
     """Log an error with its traceback, without what the request held: it may have had a password in it."""
     where = traceback.format_tb(error.__traceback__)
-    _LOG.error("%s %s: %s\n%s", request.method, request.url.path, type(error).__name__, "".join(where))
+    # A path may hold line breaks, which would look like entries of their own.
+    _LOG.error("%s %r: %s\n%s", request.method, request.url.path[:_MOST_PATH], type(error).__name__, "".join(where))
 
 
 def _explain(error: Any) -> str:
@@ -125,6 +133,7 @@ def _explain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return f"{place}: unknown field"
     found = error.get("input")
-    # What somebody typed into a field for a password is not repeated.
-    shown = "" if "password" in place or not isinstance(found, (str, int, float, bool)) else f", found {found!r}"
+    # What somebody typed into a field for a password, or in place of all fields, is not repeated.
+    is_shown = isinstance(found, (str, int, float, bool)) and place != "body" and not any(s in place for s in _SECRET)
+    shown = f", found {found!r}" if is_shown else ""
     return f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}{shown[:_MOST_FOUND]}"

@@ -76,6 +76,8 @@ RULES: dict[str, RouteRule] = {
     "add_release": RouteRule("admin", "submit"),
     "add_export": RouteRule("admin", "submit"),
     "delete_export": RouteRule("admin", "submit"),
+    "get_thresholds": RouteRule("viewer", "read"),
+    "preview_thresholds": RouteRule("reviewer", "read"),
     "plan_job": RouteRule("admin", "submit"),
     "add_job": RouteRule("admin", "submit"),
     "replay_job": RouteRule("admin", "submit"),

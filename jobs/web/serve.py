@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -16,7 +18,7 @@ from typing import Any
 
 import uvicorn
 
-from jobs.accounts import invitations, people
+from jobs.accounts import demo_accounts, invitations, people
 from jobs.accounts.audit import Actor
 from jobs.accounts.database import Database, engine_of
 from jobs.accounts.migrate import bring_up_to_date
@@ -25,11 +27,13 @@ from jobs.core.processes import process_identity
 from jobs.storage.locks import lock_at, lock_holder
 from jobs.storage.paths import Place
 from jobs.web.app import create_app
+from jobs.web.connection import Connection
 from jobs.web.places import checked_place, server_folder
 from jobs.web.settings import FOLDER, Settings
 from jobs.web.version import STATIC
 
-_STOP_S = 2
+_STOP_S = 1
+_OPEN = 8192
 _BACKLOG = 256
 _TERMINAL = Actor("terminal")
 
@@ -72,12 +76,13 @@ def serve(settings: Settings, announce: Callable[[Address], None]) -> None:
         if not lock.take({"process": process_identity(), "since_ns": time.time_ns()}):
             raise UserError(_already_served(place))
         try:
-            if not settings.is_loopback:
+            if not settings.is_private:
                 _require_account(database)
             with _listening(settings) as listener:
                 port: int = listener.getsockname()[1]
                 url = settings.address(port)
-                lock.describe({"process": process_identity(), "since_ns": time.time_ns(), "url": url})
+                about = {"process": process_identity(), "since_ns": time.time_ns(), "url": url}
+                lock.describe({**about, "is_private": settings.is_private})
 
                 def begun() -> None:
                     announce(Address(url, _entrance(settings, database, url)))
@@ -97,6 +102,8 @@ def new_entrance(settings: Settings) -> str:
     holder = lock_holder(place / FOLDER / "server.lock")
     if not holder or "url" not in holder:
         raise UserError(f"no server serves {place}; `winnow serve` starts one")
+    if not holder.get("is_private"):
+        raise UserError(f"others can reach {holder['url']}: sign in there with a name and a password")
     database = database_of(settings)
     try:
         token = database.write(lambda c: invitations.entrance(c, _TERMINAL))
@@ -106,13 +113,26 @@ def new_entrance(settings: Settings) -> str:
 
 
 def _entrance(settings: Settings, database: Database, url: str) -> str | None:
-    if not settings.is_loopback or settings.public_url:
+    if not settings.is_private:
         return None
     return f"{url}/enter#{database.write(lambda c: invitations.entrance(c, _TERMINAL))}"
 
 
+def require_private(settings: Settings) -> None:
+    """Raise `UserError` where a server runs that others reach."""
+    place = checked_place(settings)
+    holder = lock_holder(place / FOLDER / "server.lock")
+    if holder and not holder.get("is_private"):
+        raise UserError(f"others reach the server of {place}: accounts to try it with are for this machine alone")
+
+
 def _require_account(database: Database) -> None:
     with database.read() as connection:
+        if demo := demo_accounts.enabled(connection):
+            raise UserError(
+                f"others would reach accounts that are there to try the server: `winnow user disable {demo[0]}`"
+                + (f", and {len(demo) - 1} more" if len(demo) > 1 else "")
+            )
         if not people.anybody_has_a_password(connection):
             raise UserError(
                 "others would reach a server that nobody can sign in to: make an account first, as in "
@@ -147,7 +167,13 @@ def _listening(settings: Settings) -> socket.socket:
 
 
 def _run(settings: Settings, app: Any, listener: socket.socket, stopping: threading.Event) -> None:
+    _allow_connections()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    server_of(settings, app, stopping).run(sockets=[listener])
+
+
+def server_of(settings: Settings, app: Any, stopping: threading.Event) -> uvicorn.Server:
+    """Return the server of an application, which runs until its `should_exit` is set or a signal comes."""
     config = uvicorn.Config(
         app,
         # Tokens may be in no log; errors are logged by the application.
@@ -157,12 +183,15 @@ def _run(settings: Settings, app: Any, listener: socket.socket, stopping: thread
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
         proxy_headers=bool(settings.trusted_proxy),
-        forwarded_allow_ips=list(settings.trusted_proxy) or None,
+        forwarded_allow_ips=[str(ipaddress.ip_network(n, strict=False)) for n in settings.trusted_proxy] or None,
         server_header=False,
         timeout_graceful_shutdown=_STOP_S,
+        # One parser, and a strict one, whichever other ones are installed; nothing here speaks by WebSocket.
+        http=Connection,
+        ws="none",
         h11_max_incomplete_event_size=1 << 16,
     )
-    _Server(config, stopping).run(sockets=[listener])
+    return _Server(config, stopping)
 
 
 class _Server(uvicorn.Server):
@@ -175,6 +204,9 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop at these signals, and be silent: the library would raise them once more after it has stopped."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -188,3 +220,11 @@ class _Server(uvicorn.Server):
         # What is cut off by a second signal is no news.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         super().handle_exit(sig, frame)
+
+
+def _allow_connections() -> None:
+    """Raise the number of files that may be open, of which each connection is one, as far as the system allows."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN if most == resource.RLIM_INFINITY else min(most, _OPEN)
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))

@@ -44,6 +44,11 @@ class Settings:
         return is_loopback(self.host)
 
     @property
+    def is_private(self) -> bool:
+        """Return whether all requests come from this machine, and through no proxy that brings those of others."""
+        return self.is_loopback and self.public_url is None and not self.trusted_proxy
+
+    @property
     def is_https(self) -> bool:
         """Return whether people use HTTPS, so that cookies can be for HTTPS alone."""
         return self.tls_cert is not None or (self.public_url or "").startswith("https://")
@@ -76,7 +81,7 @@ class Settings:
         problems = [*self._about_files(), *self._about_addresses()]
         if (self.root is None) == (self.workspace is None):
             problems.append("--root and --workspace: expected one of them")
-        if not self.is_loopback:
+        if not self.is_private:
             problems += self._about_others()
         if problems:
             raise UserError(problems)
@@ -101,11 +106,21 @@ class Settings:
 
     def _about_others(self) -> Iterator[str]:
         """Yield what is missing where other machines can reach the server."""
-        if not (self.tls_cert or self.trusted_proxy or self.insecure_http):
+        if not (self.tls_cert or self.trusted_proxy or self.insecure_http or self.is_loopback):
             yield (
                 f"--host {self.host}: others could read passwords on their way; give --tls-cert and --tls-key, or "
                 "--trusted-proxy with the address of a proxy that speaks HTTPS, or --insecure-http to serve "
                 "unprotected all the same"
+            )
+        if self.public_url is not None and self.is_loopback and not self.trusted_proxy:
+            yield (
+                f"--host {self.host} --public-url: requests of others come through a proxy here; give its address as "
+                "--trusted-proxy, as in 127.0.0.1, so that tries to guess passwords are counted by who makes them"
+            )
+        if self.trusted_proxy and not (self.is_https or self.insecure_http):
+            yield (
+                "--trusted-proxy: give the address that people use as --public-url https://NAME, so that cookies are "
+                "for HTTPS alone, or --insecure-http to serve unprotected all the same"
             )
         if self.host in _ANY and self.public_url is None:
             yield (

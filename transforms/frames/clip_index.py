@@ -49,6 +49,14 @@ class ClipIndex:
         """Return which frames are keyframes, shape (N,)."""
         return (self.pts if self.packet is None else self.packet) == self.key
 
+    def since_first_ns(self, at: Int64Array) -> Int64Array:
+        """Return how long after the first frame those at these positions are shown, int64, in ns."""
+        ticks = self.pts[at] - (self.pts[0] if len(self.pts) else 0)
+        numerator, denominator = self.time_base.numerator * 1_000_000_000, self.time_base.denominator
+        whole, rest = np.divmod(ticks, denominator)
+        found: Int64Array = whole * numerator + rest * numerator // denominator
+        return found
+
     def fragments(self, at: Int64Array) -> list[str]:
         """Return the URI fragments that name the frames at these positions, to be appended to the clip's path."""
         names = [f"#pts={p}&key={k}" for p, k in zip(self.pts[at].tolist(), self.key[at].tolist(), strict=True)]

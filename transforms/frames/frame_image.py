@@ -240,6 +240,12 @@ def open_frame(uri: str, trusted_id: int | None, params: ImageParams, clips: Cli
     return FrameImage(uri, trusted_id, params) if name is None else ClipFrameImage(uri, name, trusted_id, params, clips)
 
 
+def picture_of(uri: str, short_side: int | None = None) -> Color:
+    """Return a frame in colour, as `FrameImage.color` does. Raises the same errors."""
+    with Clips() as clips:
+        return open_frame(uri, None, ImageParams(), clips).color(short_side)
+
+
 def thumbnail_of(uri: str, long_side: int) -> bytes:
     """Return a frame as a small colour JPEG. Raises `CorruptImageError`, and `OSError` where it cannot be read."""
     name = FrameName.parse(uri)

@@ -273,7 +273,12 @@ def thumbnail(data: bytes, long_side: int) -> bytes:
 
 def encode_small(picture: Color, long_side: int) -> bytes:
     """Return an (H, W, 3) uint8 BGR image as a JPEG, quality 78, whose longer side is at most `long_side` pixels."""
+    small = limit_size(picture, long_side)
+    return bytes(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 78])[1])
+
+
+def limit_size(picture: Color, long_side: int) -> Color:
+    """Return an (H, W, 3) uint8 BGR image with a longer side of at most `long_side` pixels."""
     scale = min(1.0, long_side / max(picture.shape[:2]))
     size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    return bytes(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 78])[1])
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

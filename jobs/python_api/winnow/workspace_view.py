@@ -11,7 +11,7 @@ import polars as pl
 import schemas
 from jobs.analysis import inspect_tables
 from jobs.core.choices import Balance, CompareBy, ExportFormat, MediaMode, SplitBy
-from jobs.core.errors import UserError
+from jobs.core.errors import UserError, one_line
 from jobs.datasets import release as releases
 from jobs.datasets.export import ExportRequest
 from jobs.datasets.export import export as write_export
@@ -160,6 +160,28 @@ class WorkspaceView:
             raise UserError(
                 f"SQL: Polars cannot hold the result, {types}; name a type, as in CAST(x AS TEXT)"
             ) from error
+
+    def thumbnail(self, uri: str, long_side: int = 320) -> bytes:
+        r"""Return a frame as a small JPEG, of a clip as well: `uri` is that of the table `frames`.
+
+        Raises:
+            UserError: For a frame that cannot be read or does not decode, or a side below 1 pixel.
+
+        >>> workspace = winnow.open()
+        >>> uri = workspace.sql("SELECT uri FROM frames WHERE status = 'ok' ORDER BY frame_idx LIMIT 1").item()
+        >>> workspace.thumbnail(uri)[:3] == b"\xff\xd8\xff"
+        True
+        """
+        # Decoders take a while to import.
+        from transforms.frames.frame_image import thumbnail_of
+        from transforms.frames.image import CorruptImageError
+
+        if long_side < 1:
+            raise UserError(f"long_side: expected 1 pixel or more, found {long_side}")
+        try:
+            return thumbnail_of(uri, long_side)
+        except (OSError, CorruptImageError) as error:
+            raise UserError(f"frame {uri} cannot be shown: {one_line(error)}") from error
 
     def select(
         self,

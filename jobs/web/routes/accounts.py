@@ -136,7 +136,12 @@ def add_invitation(body: NewInvitation, who: Me, request: Request, database: Acc
 @router.delete("/invitations/{invitation_id}", name="revoke_invitation", status_code=204)
 def revoke_invitation(invitation_id: str, who: Me, database: Accounts) -> None:
     """Revoke an invitation that nobody used."""
-    database.write(lambda c: invitations.revoke(c, who.actor, invitation_id))
+
+    def revoke(connection: Any) -> None:
+        still_admin(connection, who)
+        invitations.revoke(connection, who.actor, invitation_id)
+
+    database.write(revoke)
 
 
 @router.post("/invitations/check", name="check_invitation")
@@ -155,8 +160,9 @@ async def accept_invitation(
     """Make the account that one was invited to, or set the new password, and sign in."""
     address = address_of(request)
     # The token comes first: nobody without one has passwords hashed here.
-    await run_in_threadpool(check_invitation, TokenBody(token=body.token), database)
-    made = await hashing_of(request).run(lambda: people.new_password_hash(body.name or "-", body.password))
+    found = await run_in_threadpool(check_invitation, TokenBody(token=body.token), database)
+    name = found["name"] or body.name
+    made = await hashing_of(request).run(lambda: people.new_password_hash(name, body.password))
 
     def accept(connection: Any) -> str:
         person = invitations.accept(connection, body.token, body.name, made, body.display_name, address)

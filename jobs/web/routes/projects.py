@@ -15,6 +15,8 @@ from jobs.web.routes.bodies import Body, Name
 
 router = APIRouter(tags=["projects"])
 
+_UNREADABLE = "it cannot be read; an admin of the server sees why"
+
 
 class Membership(Body):
     """A role in a project."""
@@ -41,7 +43,11 @@ def list_projects(who: Me, request: Request, database: Accounts) -> Any:
         try:
             exists, problem = project.workspace().exists, None
         except UserError as error:
-            exists, problem = False, str(error)
+            # Paths are for those who may read them on the machine.
+            exists, problem = (
+                False,
+                str(error) if who.is_admin else "it cannot be read; an admin of the server sees why",
+            )
         path = project.path if who.is_admin else None
         found.append({"project": project.name, "path": path, "role": role, "exists": exists, "problem": problem})
     return {"projects": found}
@@ -56,8 +62,9 @@ def add_project(body: NewProject, who: Me, request: Request, database: Accounts)
 
 
 @router.get("/projects/{project}/members", name="list_members")
-def list_members(project: str, database: Accounts) -> Any:
+def list_members(project: str, request: Request, database: Accounts) -> Any:
     """Return the members of a project."""
+    request.app.state.projects.named(project)
     with database.read() as connection:
         return {"members": members.of_project(connection, project)}
 

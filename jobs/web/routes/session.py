@@ -11,7 +11,8 @@ from pydantic import Field
 from jobs.accounts import audit, invitations, members, passwords, people, sessions, sign_in
 from jobs.accounts.audit import Actor
 from jobs.accounts.database import Database
-from jobs.accounts.errors import NotSignedInError, UnknownAccountError
+from jobs.accounts.errors import NotSignedInError, TooManyTriesError, UnknownAccountError
+from jobs.accounts.sign_in import Try
 from jobs.core.errors import UserError
 from jobs.web.hashing import Hashing
 from jobs.web.identity import (
@@ -22,12 +23,12 @@ from jobs.web.identity import (
     address_of,
     clear_cookie,
     cookie_name,
+    is_from_here,
     set_cookie,
     settings_of,
 )
 from jobs.web.problems import ForbiddenError
 from jobs.web.routes.bodies import Body, Name, Password, Token, moment
-from jobs.web.settings import is_loopback
 from jobs.web.version import build, version
 
 router = APIRouter(tags=["session"])
@@ -71,7 +72,7 @@ async def begin(body: SignIn, request: Request, response: Response, database: Ac
     address = address_of(request)
     attempt = await run_in_threadpool(database.write, lambda c: sign_in.begin(c, body.name, address))
     hashing = hashing_of(request)
-    if not await hashing.run(lambda: attempt.is_right(body.password)):
+    if not await _is_right(attempt, body.password, hashing, database):
         await run_in_threadpool(database.write, lambda c: sign_in.fail(c, attempt))
         raise NotSignedInError(sign_in.WRONG)
     assert attempt.stored is not None
@@ -87,7 +88,7 @@ async def begin(body: SignIn, request: Request, response: Response, database: Ac
 def enter(body: Enter, request: Request, response: Response, database: Accounts, options: Options) -> Any:
     """Sign in with the one-time address that the terminal printed; for browsers on the server's machine."""
     address = address_of(request)
-    if not is_loopback(address):
+    if not is_from_here(request):
         raise ForbiddenError("this address is for browsers on the machine of the server")
 
     def session(connection: Any) -> str:
@@ -122,19 +123,23 @@ async def change(body: ProfileChange, who: Me, request: Request, database: Accou
     """Change one's own name or password; a new password ends all other sessions."""
     assert who.session is not None
     session_id = who.session.session_id
+    attempt, new_hash = None, ""
     if body.password is not None:
         hashing, new = hashing_of(request), body.password.new
         attempt = await run_in_threadpool(database.write, lambda c: sign_in.begin(c, who.name, who.address))
-        old = body.password.old
-        if not await hashing.run(lambda: attempt.is_right(old)):
+        if not await _is_right(attempt, body.password.old, hashing, database):
+            await run_in_threadpool(database.write, lambda c: sign_in.fail(c, attempt))
             raise UserError("password.old: not the password of this account")
         new_hash = await hashing.run(lambda: people.new_password_hash(who.name, new))
-        await run_in_threadpool(
-            database.write, lambda c: people.set_password(c, who.actor, who.user_id, new_hash, session_id)
-        )
-    if body.display_name is not None:
-        name = body.display_name
-        await run_in_threadpool(database.write, lambda c: people.set_display_name(c, who.user_id, name))
+
+    def change_all(connection: Any) -> None:
+        if attempt is not None:
+            sign_in.confirm(connection, attempt)
+            people.set_password(connection, who.actor, who.user_id, new_hash, session_id)
+        if body.display_name is not None:
+            people.set_display_name(connection, who.user_id, body.display_name)
+
+    await run_in_threadpool(database.write, change_all)
     return await run_in_threadpool(lambda: about(_again(who, database), request, database))
 
 
@@ -164,6 +169,15 @@ def end_session(session_id: str, who: Me, database: Accounts) -> None:
     """End one of one's own sessions."""
     if not database.write(lambda c: sessions.end(c, who.user_id, session_id)):
         raise UnknownAccountError("there is no such session")
+
+
+async def _is_right(attempt: Try, password: str, hashing: Hashing, database: Database) -> bool:
+    """Return whether a password is right; a try that is not checked, since too many are waiting, counts as none."""
+    try:
+        return await hashing.run(lambda: attempt.is_right(password))
+    except TooManyTriesError:
+        await run_in_threadpool(database.write, lambda c: sign_in.give_up(c, attempt))
+        raise
 
 
 def about(who: Identity, request: Request, database: Database) -> dict[str, Any]:
@@ -218,6 +232,8 @@ def _begun(request: Request, response: Response, work: Any, database: Database, 
     set_cookie(response, options, token)
     with database.read() as connection:
         found = sessions.find(connection, token)
-    assert found is not None
+    if found is None:
+        # Disabled in the moment between.
+        raise NotSignedInError(sign_in.WRONG)
     who = Identity(found.user_id, found.user_name, found.display_name, found.is_admin, address_of(request), found)
     return about(who, request, database)

@@ -42,6 +42,7 @@ def test_lines_for_other_programs_start_safe_processes(tmp_path: Path, monkeypat
 
 
 @pytest.mark.engine
+@pytest.mark.slow
 @pytest.mark.parametrize("are_modules", [True, False])
 def test_folders_of_users_hide_nothing_from_our_processes(
     tmp_path: Path, sample_folder: Path, are_modules: bool

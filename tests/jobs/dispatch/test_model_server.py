@@ -21,9 +21,10 @@ import pytest
 
 import schemas
 from jobs.core.errors import UserError
+from jobs.core.interpreter import ROOT, python
 from jobs.models.remote_models import TOKEN, URL
 from jobs.storage.workspace import Workspace
-from tests.helpers import computed, go, noise, rows, scenery, winnow, write_clip, write_clip_model
+from tests.helpers import computed, go, noise, rows, scenery, winnow, write_clip, write_clip_model, write_hiding
 from tests.machines import apart, free_ports
 from tests.models import held_at_hand
 from tests.onnx_graphs import write_end_to_end
@@ -71,6 +72,32 @@ def server(weights: Path, seen_by: list[str]) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
             process.send_signal(signal.SIGTERM)
             assert ended(process)[0] == 0
+
+
+@pytest.mark.parametrize("are_modules", [False, True])
+def test_folders_of_users_hide_nothing_from_a_server_of_models(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, are_modules: bool
+) -> None:
+    write_hiding(tmp_path / "here", are_modules)
+    frames = write_red(tmp_path / "cam", 3)
+    (port,) = free_ports(1)
+    words = [part for s in settings(weights, "resources.num_cpus=1") for part in ("--set", s)]
+    command = python("-m", "jobs.cli", "serve-models", "--port", str(port), "--replicas", "1", *words)
+    with apart() as environment:
+        environment |= {"PYTHONPATH": str(ROOT), TOKEN: SECRET}
+        with subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path / "here"
+        ) as process:
+            assert process.stderr is not None
+            said = process.stderr.readline()
+            assert said.strip() == f"serving annotate at http://127.0.0.1:{port}", said + process.stderr.read()
+            monkeypatch.setenv(URL, f"http://127.0.0.1:{port}")
+            monkeypatch.setenv(TOKEN, SECRET)
+            workspace = Workspace.at(tmp_path / "tables")
+            go(workspace, frames, settings=settings(weights))
+            process.send_signal(signal.SIGTERM)
+            assert ended(process)[0] == 0
+    assert rows(workspace, schemas.ANNOTATED)["n_objects"].to_list() == [1, 1, 1]
 
 
 @pytest.fixture

@@ -190,6 +190,57 @@ def test_linked_folders_are_followed_once(store: Store, tmp_path: Path) -> None:
     assert [s.stream_id for s in listed(store, tmp_path / "data")] == ["cam"]
 
 
+def linked(tmp_path: Path) -> Path:
+    """Return a folder with a link, `night`, to a stream elsewhere, and with a clip-free stream of its own."""
+    touch(tmp_path / "disk2/night_0412", "image_0.jpg", "image_1.jpg")
+    touch(tmp_path / "links/day", "image_0.jpg")
+    (tmp_path / "links/night").symlink_to(tmp_path / "disk2/night_0412")
+    return tmp_path / "links"
+
+
+def test_a_linked_stream_is_the_same_however_it_is_named(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links = linked(tmp_path)
+    first = {s.stream_id: s.uri for s in listed(store, links)}
+    assert first == {"day": str(links / "day"), "night": str(links / "night")}
+    record(listed(store, links), store, "one")
+    monkeypatch.chdir(links)
+    for named in (links / "night", Path("night"), Path("../links/day/../night"), Path("./night/")):
+        (found,) = listed(store, named)
+        assert (found.stream_id, found.uri) == ("night", first["night"])
+    assert [s.stream_id for s in listed(store, links, links / "night")] == ["day", "night"]
+    # Where it leads to is the same folder, under another name.
+    (text,) = problems(store, tmp_path / "disk2/night_0412")
+    assert "is stream 'night' in this workspace" in text
+    (text,) = problems(store, tmp_path / "disk2")
+    assert "is stream 'night' in this workspace" in text
+
+
+def test_a_stream_that_was_listed_with_its_links_followed_stays_what_it_is(store: Store, tmp_path: Path) -> None:
+    linked(tmp_path)
+    (tmp_path / "data").symlink_to(tmp_path / "disk2")
+    record(listed(store, tmp_path / "disk2"), store, "one")
+    (found,) = listed(store, tmp_path / "data")
+    assert found.stream_id == "night_0412"
+    record([found], store, "two")
+    assert [s.stream_id for s in listed(store, tmp_path / "disk2")] == ["night_0412"]
+    # Its loss is seen by either name.
+    for name in ("image_0.jpg", "image_1.jpg"):
+        (tmp_path / "disk2/night_0412" / name).unlink()
+    for root in ("data", "disk2"):
+        (text,) = problems(store, tmp_path / root)
+        assert "lost 2 of its 2 frames" in text
+
+
+def test_another_folder_behind_the_same_link_is_another_place(store: Store, tmp_path: Path) -> None:
+    links = linked(tmp_path)
+    record(listed(store, links), store, "one")
+    touch(tmp_path / "disk3/night", "image_7.jpg")
+    (text,) = problems(store, tmp_path / "disk3")
+    assert f"stream 'night' is {links / 'night'} in this workspace" in text
+
+
 def test_a_link_to_itself_hides_no_other_frame(store: Store, tmp_path: Path) -> None:
     cam = touch(tmp_path / "cam", "image_0.jpg")
     (cam / "image_1.jpg").symlink_to(cam / "image_1.jpg")

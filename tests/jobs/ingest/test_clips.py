@@ -291,3 +291,20 @@ def test_vacuum_keeps_images_that_rows_refer_to(workspace: Workspace, tmp_path: 
         stray.relative_to(str(workspace.root)).as_posix()
     ]
     assert pictures_in(workspace) == kept
+
+
+@pytest.mark.usefixtures("engine")
+def test_frames_of_a_clip_have_the_time_of_its_name_and_their_place_in_it(workspace: Workspace, tmp_path: Path) -> None:
+    pictures = [noise(n, 48, 64) for n in range(4)]
+    times_ms = [0, 40, 400, 440]
+    clip = write_clip(tmp_path / "gate_20240115_103040.mp4", pictures, times_ms)
+    begins_ns = 1_705_314_640 * 10**9
+    for _ in range(2):
+        # Listed for the first time, and then as it was listed before.
+        go(workspace, clip)
+        frames = rows(workspace, schemas.FRAMES).sort("frame_idx")
+        assert frames["t_ns"].to_list() == [begins_ns + ms * 10**6 for ms in times_ms]
+        assert frames["time_source"].to_list() == ["name"] * 4
+    listed = rows(workspace, schemas.LISTING).sort("frame_idx")
+    assert listed["time_source"].to_list() == ["name"] * 4
+    assert go(workspace, clip).outcomes["frames"].computed == 0

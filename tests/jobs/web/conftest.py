@@ -1,8 +1,9 @@
-"""A workspace with two streams of images, one of them with every flaw, and a clip; and servers of it."""
+"""A workspace with two streams of images, one of them with every flaw, and a clip; servers of it, and of empty ones."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,35 @@ import pytest
 from jobs.demo import SETTINGS
 from jobs.storage.workspace import Workspace
 from tests.helpers import go, scenery, write_clip
+from tests.jobs.accounts.conftest import KINDS
+from tests.jobs.web import served as sites
 from tests.jobs.web.material import Server, served
+from tests.postgresql import cluster, new_database
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    with cluster() as socket:
+        yield socket
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sites.Site]:
+    with sites.served(tmp_path_factory.mktemp("served")) as found:
+        yield found
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[sites.Site]:
+    with sites.served(tmp_path / "root") as found:
+        yield found
+
+
+@pytest.fixture(params=KINDS)
+def any_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sites.Site]:
+    url = None if request.param == "sqlite" else new_database(request.getfixturevalue("postgresql"))
+    with sites.served(tmp_path / "root", url) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

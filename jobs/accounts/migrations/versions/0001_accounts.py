@@ -98,6 +98,12 @@ def upgrade() -> None:
                 f"CREATE TRIGGER audit_no_{change.lower()} BEFORE {change} ON audit "
                 "BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END"
             )
+        # INSERT OR REPLACE deletes without the trigger of deletions.
+        op.execute(
+            "CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit "
+            "WHEN EXISTS (SELECT 1 FROM audit WHERE seq = NEW.seq) "
+            "BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END"
+        )
     else:
         op.execute(_POSTGRESQL_GUARD)
         op.execute(

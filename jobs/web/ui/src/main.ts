@@ -9,7 +9,10 @@ import { theme } from './lib/theme.svelte';
 
 theme.start();
 router.start();
-document.addEventListener('keydown', (event) => keys.press(event, performance.now()));
+document.addEventListener('keydown', (event) => {
+  // An open dialog has the keyboard to itself; the browser closes it by Escape.
+  if (!document.querySelector('dialog[open]')) keys.press(event, performance.now());
+});
 void session.start();
 
 const target = document.getElementById('app');

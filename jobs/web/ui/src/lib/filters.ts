@@ -3,7 +3,7 @@
 import type { Query } from './api';
 import type { FrameName } from './types';
 
-export const FILTERS = ['stream', 'keep', 'reason', 'category', 'where', 'sort'] as const;
+export const FILTERS = ['stream', 'keep', 'reason', 'category', 'hour', 'where', 'sort'] as const;
 export type Filter = (typeof FILTERS)[number];
 
 export const SORTS: readonly { value: string; label: string }[] = [

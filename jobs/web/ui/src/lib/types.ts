@@ -174,9 +174,9 @@ export interface FrameRow {
   stream_id: string;
   frame_idx: FrameNumber;
   /** The hash of its content, which makes the address of its image immutable. */
-  h: string;
-  width: number;
-  height: number;
+  h: string | null;
+  width: number | null;
+  height: number | null;
   keep: boolean | null;
   reasons: string[];
   n_objects: number | null;
@@ -211,12 +211,14 @@ export interface FrameObject {
   track_id: number | string | null;
   source: string | null;
   model: string | null;
+  /** What is written on it, where that was read. */
+  text?: string | null;
 }
 
 export interface DuplicateMember {
   stream_id: string;
   frame_idx: FrameNumber;
-  h: string;
+  h: string | null;
   keep: boolean | null;
   hamming: number | null;
   cosine: number | null;
@@ -267,6 +269,9 @@ export interface JobStage {
   corrupt: number | null;
   quarantined: number | null;
   seconds: number | null;
+  /** How far it is, while it runs. */
+  done?: number | null;
+  total?: number | null;
 }
 
 export interface JobDetail extends Job {
