@@ -24,7 +24,7 @@ WITH_NODE = if $(BIN)/python $(PAGES) has-node; then with=$(BIN)/python; else wi
 	test -x $$with || $(UV) venv --quiet --python $(PYTHON) .venv-node; \
 	$(UV) pip sync --quiet --python $$with --require-hashes jobs/web/ui/requirements-node.txt; fi; $$with $(PAGES)
 
-.PHONY: gpu sam2 help setup core demo ui ui-test test test-fast compiled check docs golden format faults bench bench-gpu evidence notebooks pins clean
+.PHONY: gpu sam2 help setup core demo ui ui-test test test-fast compiled check docs golden format faults soak bench bench-gpu evidence notebooks pins clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -80,6 +80,9 @@ format: setup ## Put the code into shape
 faults: setup ## Run thirty jobs under random faults, and print each one (SEED=N repeats); a release and 200 later runs
 	WINNOW_FAULT_ROUNDS=$${WINNOW_FAULT_ROUNDS:-30} WINNOW_FAULT_SEED=$(or $(SEED),$(shell date +%s)) WINNOW_LATER_RUNS=200 \
 		$(BIN)/pytest -s -q tests/jobs/test_fault_rounds.py tests/jobs/datasets/test_release.py
+
+soak: setup ## Run 200 jobs through one gateway, and print its memory, handles and temporary files (JOBS=N)
+	$(BIN)/python -m tests.soak $(or $(JOBS),200)
 
 bench: setup ## Measure speed and memory next to other programs and print one table
 	$(BIN)/python -m tests.bench

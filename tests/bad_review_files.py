@@ -51,7 +51,7 @@ def _paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 def damaged_json(rng: random.Random, text: bytes) -> bytes:
     """Return a JSON file in which values were replaced, removed or repeated, or whose bytes were damaged."""
     if rng.random() < 0.12:
-        return _damaged_bytes(rng, text)
+        return damaged_bytes(rng, text)
     if rng.random() < 0.04:
         return nested(rng, '[{"annotations":', "}]", "1").encode()
     document: Any = {"root": json.loads(text)}
@@ -79,7 +79,7 @@ def damaged_xml(rng: random.Random, text: bytes) -> bytes:
     """Return an XML file with other attributes, elements, encodings or entities, or whose bytes were damaged."""
     kind = rng.random()
     if kind < 0.1:
-        return _damaged_bytes(rng, text)
+        return damaged_bytes(rng, text)
     body = text.split(b"?>", 1)[-1] if text.lstrip().startswith(b"<?xml") else text
     if kind < 0.2:
         return f'<?xml version="1.0" encoding="{rng.choice(_ENCODINGS)}"?>'.encode() + body
@@ -124,7 +124,7 @@ def _absurd_mask(rng: random.Random) -> ET.Element:
     return ET.Element("mask", values)
 
 
-def _damaged_bytes(rng: random.Random, data: bytes) -> bytes:
+def damaged_bytes(rng: random.Random, data: bytes) -> bytes:
     damaged = bytearray(data)
     for _ in range(rng.choice((1, 5, 50))):
         damaged[rng.randrange(len(damaged))] = rng.randrange(256)

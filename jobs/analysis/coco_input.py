@@ -72,7 +72,7 @@ def _as_mask(row: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str, Any]
 def _document(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"expected JSON: {one_line(error)}"
         raise UserError(f"{path} cannot be read: {reason}") from error
 

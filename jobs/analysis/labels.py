@@ -70,7 +70,7 @@ def read_labels(paths: Sequence[Path]) -> Labels:
         try:
             for kind, rows in _read(path, of_file):
                 typed[kind] += _typed(rows, kind, of_file)
-        except (OSError, ValueError, csv.Error) as error:
+        except (OSError, ValueError, RecursionError, csv.Error) as error:
             of_file.append(f"labels {path}: {one_line(error)}")
         problems += _shortened(of_file, f"labels {path}")
     clashes: list[str] = []

@@ -13,6 +13,7 @@ from typing import Any
 from jobs.core.errors import RunFailedError, UserError, one_line
 from jobs.engine.cluster_auth import agree, token
 from jobs.engine.code_wheel import code_identity, version, write_wheel
+from jobs.engine.loopback import reaching
 from jobs.storage.spare_files import temporary_folder
 
 _ANSWER_S = 120.0
@@ -104,7 +105,8 @@ class _FixedPath(list[str]):
 
 def _init(ray: Any, address: str, options: Mapping[str, Any]) -> None:
     try:
-        ray.init(address=address, job_config=safe_job(ray), **options)
+        with reaching(address):
+            ray.init(address=address, job_config=safe_job(ray), **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
         raise RunFailedError(f"the Ray cluster at {address} cannot be joined: {one_line(error)}") from error
 

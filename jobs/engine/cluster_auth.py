@@ -8,12 +8,17 @@ a cluster without authentication joins it, but loses what it starts there. So th
 from __future__ import annotations
 
 import os
+import secrets
+import stat
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from jobs.core.errors import RunFailedError
 from jobs.core.interpreter import python, python_environment
+from jobs.engine.loopback import environment_for
+from jobs.storage.spare_files import spare_name
 
 MODE = "RAY_AUTH_MODE"
 _WITH, _WITHOUT = "token", "disabled"
@@ -74,7 +79,7 @@ def _admits(address: str, mode: str) -> bool | None:
     A separate process probes it: in this one, Ray would print to the terminal, and stay in the probed mode.
     """
     command = python("-c", _ASK, address)
-    environment = {**python_environment(), MODE: mode}
+    environment = {**python_environment(), MODE: mode, **environment_for(address)}
     try:
         done = subprocess.run(  # noqa: S603 - our own program
             command, capture_output=True, text=True, timeout=_PATIENCE_S, env=environment, check=False
@@ -89,8 +94,36 @@ def token() -> str:
     """Return the token for Ray clusters, from where Ray reads it; empty if there is none."""
     if given := os.environ.get("RAY_AUTH_TOKEN", ""):
         return given
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
     try:
-        return path.read_text().strip()
+        return _file().read_text().strip()
     except (OSError, ValueError):
         return ""
+
+
+def _file() -> Path:
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+
+
+def make_token_private() -> None:
+    """See to it that there is a token, and that its file can be read by this account alone.
+
+    Ray would make the file for anyone on the machine to read, who could then run programs under this account.
+    """
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return
+    path = _file()
+    # Where it belongs to others, or the folder cannot be written, Ray itself says what is wrong.
+    with suppress(OSError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = path.with_name(spare_name(path.name, "tmp", secrets.token_hex(4)))
+        if not path.exists():
+            try:
+                with open(made, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as handle:
+                    handle.write(secrets.token_hex(32))
+                # Whole, and never over that of another process that has just made one.
+                os.link(made, path)
+            finally:
+                made.unlink(missing_ok=True)
+        status = path.stat()
+        if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) & 0o077:
+            path.chmod(0o600)

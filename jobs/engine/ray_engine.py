@@ -21,10 +21,11 @@ from jobs.core.interpreter import own_folders
 from jobs.core.optional_packages import require
 from jobs.engine import session_folders
 from jobs.engine.cluster import client_of_jobs, join, lean_start, safe_job
-from jobs.engine.cluster_auth import MODE
+from jobs.engine.cluster_auth import MODE, make_token_private
 from jobs.engine.credential_forwarding import ForwardedCredentials, WorkerWithCredentials, with_credentials
 from jobs.engine.interruptible import iterate_interruptibly
 from jobs.engine.local_pool import Transform
+from jobs.engine.loopback import on_loopback
 
 _TASK_RETRIES = 1
 _CPUS_PER_MODEL = 4
@@ -132,7 +133,8 @@ class Engine:
         num_cpus = limits.num_cpus or os.cpu_count() or 1
         memory = limits.object_store_mb << 20
         try:
-            with lean_start():
+            make_token_private()
+            with lean_start(), on_loopback():
                 context = self._ray.init(
                     # Do not join another cluster of this machine by accident.
                     address="local",

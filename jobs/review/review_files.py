@@ -8,6 +8,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from jobs.core.archives import UNPACKING_ERRORS
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
 from transforms.formats.reviewing.annotator_policy import Policy
@@ -84,8 +85,7 @@ def _content(file: Path) -> _Content:
             if sum(each.file_size for each in entries) > _MOST_BYTES:
                 raise UserError(f"{file}: expected at most {_MOST_BYTES >> 30} GiB of annotations in it, found more")
             named = {each.filename: archive.read(each) for each in entries}
-    # Encrypted archives are a RuntimeError; a packing that Python does not know is one of its kind.
-    except (zipfile.BadZipFile, RuntimeError, OSError) as error:
+    except UNPACKING_ERRORS as error:
         raise UserError(f"{file} cannot be unpacked: {error}") from error
     beside_ = {PurePosixPath(name).name: found for name, found in named.items()}
     others = {name: beside_.pop(name) for name in (IDS, FRAMES) if name in beside_}

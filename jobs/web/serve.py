@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+import pyarrow as pa
 import uvicorn
 
 from jobs.accounts import demo_accounts, invitations, people
@@ -167,6 +168,8 @@ def _listening(settings: Settings) -> socket.socket:
 
 
 def _run(settings: Settings, app: Any, listener: socket.socket, stopping: threading.Event) -> None:
+    # Arrow's own allocators keep several times what the columns of a large workspace take, for the next time.
+    pa.set_memory_pool(pa.system_memory_pool())
     _allow_connections()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     server_of(settings, app, stopping).run(sockets=[listener])

@@ -9,97 +9,28 @@ import os
 import random
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
-import ray
 
 import schemas
 from jobs.dispatch.job_queue import JobQueue
-from jobs.dispatch.submit import submit
 from jobs.records.job_log import JobLog, jobs_of
-from jobs.runs.job_requests import find
-from jobs.runs.run_options import RunOptions
 from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
-from tests.helpers import SMALL, assert_one_live_row, assert_same_tables, go, rows
-from tests.machines import Machines
+from tests.faults import clock, files, maintenance, reviews, schedules
+from tests.faults.trial import MODEL, SEED, N, Round, winnow
+from tests.helpers import assert_one_live_row, assert_same_tables, go, rows
 from tests.marks import MACHINES
-from tests.processes import SLOW, finished, n_rows, resume, start, start_gateway
+from tests.processes import finished, start, start_gateway
 from tests.waiting import ended, wait_until
 
 pytestmark = pytest.mark.xdist_group(MACHINES)
 
 ROUNDS = int(os.environ.get("WINNOW_FAULT_ROUNDS", "2"))
-SEED = int(os.environ.get("WINNOW_FAULT_SEED", "20261121"))
-N = SMALL.planted.n_files
-# One round in three has a model pass as well.
-MODEL = (
-    "stages=[quality, fingerprints, motion, scenes, idle, duplicates, curation, annotate]",
-    "when.annotate=frame_idx % 2 = 0",
-    "moving.history=9",
-    "resources.model_frames=8",
-)
-
-
-class Round:
-    """A workspace of its own, a random moment, and what a fault needs."""
-
-    def __init__(self, number: int, folder: Path, stream: Path, machines: Callable[[], Machines]) -> None:
-        self.machines = machines
-        self.random = random.Random(f"{SEED}-{number}")
-        self.folder = folder / "disk"
-        self.folder.mkdir()
-        self.place = self.folder / "tables"
-        self.stream = stream
-        self.model = number % 3 == 1
-        self.settings = (*SLOW, *(MODEL if self.model else ()))
-        self.rows = self.random.randrange(0, N) if self.random.random() < 0.7 else N
-        self.delay = self.random.uniform(0, 0.6)
-
-    def begin(self) -> subprocess.Popen[str]:
-        """Start a run."""
-        return start(self.place, self.stream, settings=self.settings)
-
-    def submit(self) -> str:
-        """Add a run to the queue."""
-        Workspace.at(self.place).create()
-        address = ray.get_runtime_context().gcs_address
-        return submit(self.place, RunOptions(inputs=[str(self.stream)], settings=self.settings, ray_address=address))
-
-    def wait(self, process: subprocess.Popen[str]) -> None:
-        """Wait for the moment of the fault, or for the end of what it should strike."""
-        wait_until(lambda: n_rows(self.place) >= self.rows or process.poll() is not None)
-        time.sleep(self.delay)
-
-    def go_on(self) -> None:
-        """Resume once, to the end: what was struck before it was on record is begun again."""
-        if not (known := jobs_of(place(self.place))):
-            finished(self.begin())
-            return
-        (job_id,) = known
-        # It may have ended between the row that says so and the record.
-        if find(Workspace.at(self.place), job_id).state().state != "done":
-            finished(resume(self.place, job_id))
-
-    def serve(self, job_id: str, *states: str) -> None:
-        """Let a gateway work until the job is in one of some states, and stop it."""
-        gateway = start_gateway(self.place)
-        try:
-            wait_until(lambda: self.state(job_id) in states)
-        finally:
-            gateway.send_signal(signal.SIGTERM)
-            code, _, said = ended(gateway)
-        assert code == 0, said
-
-    def state(self, job_id: str) -> str:
-        """Return the state of a job."""
-        found = JobLog(place(self.place), job_id).state()
-        return found.state if found else ""
 
 
 def processes() -> Iterator[tuple[int, int, str]]:
@@ -235,14 +166,6 @@ def disk_full(trial: Round) -> None:
     trial.go_on()
 
 
-def winnow(*words: object) -> list[str]:
-    """Return a command on the workspace that is named last."""
-    import sys
-
-    *given, place = map(str, words)
-    return [sys.executable, "-m", "jobs.cli", *given, "--workspace", place]
-
-
 FAULTS = (
     driver_killed,
     worker_killed,
@@ -254,6 +177,11 @@ FAULTS = (
     job_paused_and_restarted,
     gateway_stopped,
     queued_job_paused_and_restarted,
+    *maintenance.FAULTS,
+    *reviews.FAULTS,
+    *schedules.FAULTS,
+    *clock.FAULTS,
+    *files.FAULTS,
 )
 
 
@@ -295,7 +223,7 @@ def test_after_any_fault_one_more_run_gives_the_rows_of_an_undisturbed_one(
         fault(trial)
         workspace = Workspace.at(trial.place)
         assert_one_live_row(workspace)
-        assert_same_tables(workspace, expected(trial.model))
+        assert_same_tables(workspace, expected(trial.model), trial.without)
         # Every job is there once, and done, in the queue and in the tables.
         known = jobs_of(place(trial.place))
         assert [(job.job_id, job.state.state) for job in JobQueue(place(trial.place)).jobs()] == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import unicodedata
 import zipfile
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from jobs.core.archives import UNPACKING_ERRORS
 from jobs.core.errors import UserError
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
@@ -40,11 +42,19 @@ class DatasetFiles:
         data = _read(place)
         if zipfile.is_zipfile(io.BytesIO(data)):
             return cls._of_archive(place, data)
-        folders = [place.parent, place.parent / "images", place.parent.parent, place.parent.parent / "images"]
+        whole = Path(os.path.abspath(place)).parent.parent  # noqa: PTH100 - a link is where it is, not where it leads
+        folders = [whole / place.absolute().parent.name, whole]
+        folders = [path for folder in folders for path in (folder, folder / "images")]
 
         def sibling(name: str) -> bytes | None:
-            found = next((path for folder in folders if (path := folder / name).is_file()), None)
-            return None if found is None else _read(found)
+            if "\0" in name:
+                return None
+            for folder in folders:
+                # A name may lead anywhere; only images near the file are those of its dataset.
+                path = Path(os.path.normpath(folder / name))
+                if path.is_relative_to(whole) and path.is_file():
+                    return _read(path)
+            return None
 
         return cls(
             place,
@@ -56,7 +66,10 @@ class DatasetFiles:
 
     @classmethod
     def _of_archive(cls, place: Path, data: bytes) -> DatasetFiles:
-        archive = zipfile.ZipFile(io.BytesIO(data))
+        try:
+            archive = zipfile.ZipFile(io.BytesIO(data))
+        except UNPACKING_ERRORS as error:
+            raise UserError(f"{place} cannot be unpacked: {error}") from error
         entries = {each.filename: each for each in archive.infolist() if not each.is_dir() and _is_shown(each.filename)}
         if sum(each.file_size for each in entries.values()) > _MOST_BYTES:
             raise UserError(f"{place}: expected at most {_MOST_BYTES >> 30} GiB in it, found more; unpack it")
@@ -64,8 +77,7 @@ class DatasetFiles:
         def content(name: str) -> bytes:
             try:
                 return archive.read(entries[name])
-            # Encrypted archives are a RuntimeError; a packing that Python does not know is one of its kind.
-            except (zipfile.BadZipFile, RuntimeError, OSError) as error:
+            except UNPACKING_ERRORS as error:
                 raise UserError(f"{place} cannot be unpacked: {error}") from error
 
         return cls(place, sorted(entries), content)
@@ -131,6 +143,9 @@ def _is_shown(name: str) -> bool:
 
 def _read(path: Path) -> bytes:
     try:
+        # Reading a pipe waits for ever, and a device may have no end.
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: expected a file, found something else")
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error

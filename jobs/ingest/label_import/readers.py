@@ -100,12 +100,13 @@ def _webdataset(files: DatasetFiles, _: bool) -> ReviewFile:
     def rows() -> Iterator[tuple[str, Any]]:
         for name in _ending(files, ".tar"):
             try:
-                with tarfile.open(fileobj=io.BytesIO(files.content(name))) as archive:
+                # Shards are not compressed; what claims to be could be of any size.
+                with tarfile.open(fileobj=io.BytesIO(files.content(name)), mode="r:") as archive:
                     for entry in archive:
                         if entry.isfile() and entry.name.endswith(".json"):
                             data = archive.extractfile(entry)
                             yield f"{name}, {entry.name}", _parsed(data.read() if data else b"")
-            except tarfile.TarError as error:
+            except (tarfile.TarError, OSError, ValueError, EOFError) as error:
                 raise UserError(f"{files.place}: {name} cannot be unpacked: {error}") from error
 
     return read_frame_rows(rows())
@@ -186,7 +187,7 @@ def _image_of(stem: str) -> str:
 def _has(files: DatasetFiles, name: str, *keys: str) -> bool:
     try:
         found = json.loads(files.text(name))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(found, dict) and all(key in found for key in keys)
 

@@ -26,7 +26,8 @@ def read_voc(files: Mapping[str, bytes]) -> ReviewFile:
     for path, data in sorted(files.items()):
         try:
             root = ET.fromstring(data)  # noqa: S314 - expat expands no entity that a file declares beyond its limits
-        except ET.ParseError as error:
+        # An encoding that Python does not know, or that the parser cannot read.
+        except (ET.ParseError, LookupError, ValueError) as error:
             file.problems.append(f"{path}: expected XML: {error}")
             continue
         if root.tag != "annotation":

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from transforms.core.plain_yaml import MOST_VALUES, YamlError, read_yaml
 from transforms.formats.outlines import Points, smallest_turned_box
 from transforms.formats.reviewing.shapes import Box, Returned, ReviewedShape, ReviewFile, ReviewFileError, box_around
 
@@ -24,17 +25,15 @@ def read_names(data: bytes, place: str) -> list[str]:
 
     Raises `ReviewFileError` if there are none.
     """
-    import yaml
-
     text = data.decode("utf-8-sig", "replace")
     if not place.endswith((".yaml", ".yml")):
         return [line.strip() for line in text.splitlines() if line.strip()]
     try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        found = read_yaml(text)
+    except YamlError as error:
         raise ReviewFileError([f"{place}: expected YAML: {' '.join(str(error).split())}"]) from error
     names = found.get("names") if isinstance(found, dict) else None
-    if isinstance(names, dict) and all(isinstance(number, int) for number in names):
+    if isinstance(names, dict) and all(isinstance(number, int) and 0 <= number < MOST_VALUES for number in names):
         return [str(names.get(number, number)) for number in range(max(names, default=-1) + 1)]
     if not isinstance(names, list):
         raise ReviewFileError([f"{place}: expected `names`, the classes by number; found none"])

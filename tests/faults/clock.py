@@ -1,0 +1,45 @@
+"""A clock that is set back by an hour between an attempt and the next one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import ray
+
+from jobs.records.job_log import jobs_of
+from jobs.runs.job_requests import find
+from jobs.storage.paths import place
+from jobs.storage.workspace import Workspace
+from tests.faults.trial import Round
+from tests.processes import finished
+
+# Before anything else is imported: nobody has a clock of before.
+_SET_BACK = """
+import sys, time
+now, now_ns = time.time, time.time_ns
+time.time, time.time_ns = lambda: now() - 3600, lambda: now_ns() - 3600 * 10**9
+from jobs.cli.app import main
+main()
+"""
+
+
+def clock_set_back(trial: Round) -> None:
+    process = trial.begin()
+    trial.wait(process)
+    process.kill()
+    process.communicate()
+    known = jobs_of(place(trial.place))
+    if not known:
+        trial.go_on()
+        return
+    if find(Workspace.at(trial.place), known[0]).state().state != "done":
+        words = ["job", "resume", known[0], "--json", "--workspace", str(trial.place)]
+        words += ["--ray-address", ray.get_runtime_context().gcs_address]
+        command = [sys.executable, "-c", _SET_BACK, *words]
+        finished(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    # And once more, at the time that it is: nothing is left to do.
+    assert finished(trial.begin())["frames_read"] == 0
+
+
+FAULTS = (clock_set_back,)
