@@ -40,6 +40,7 @@ _BY_SUBJECT = {
     "test_pages_accounts",
     "test_pages_jobs",
     "test_pages_project",
+    "test_pages_thresholds",
 }
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any
 
 import polars as pl
 
 import schemas
-from conf import ConfigError, PipelineConfig
-from conf.loader import parse, to_dict, to_yaml
+from conf import PipelineConfig
+from conf.loader import to_dict, to_yaml
 from jobs.analysis.chart_axes import Limit
-from jobs.analysis.inspect_tables import job
+from jobs.analysis.curation_configs import curation_configs
 from jobs.analysis.pages import render_page
 from jobs.analysis.report_objects import objects_values
 from jobs.analysis.report_sheets import by_verdict, of_groups
@@ -46,7 +45,7 @@ def render(workspace: Workspace, run: str | None = None, release: str | None = N
     heads = store.read(schemas.HEADS).to_pylist()
     last = max((h["job_id"] for h in heads), default=None)
     shown = find_run(store, run)["job_id"] if run else find_release(store, release)["job_id"] if release else last
-    configs = _configs(store, view)
+    configs = curation_configs(store, view)
     idle = view.lazy("idle").sort("stream_id", "start_idx").collect()
     scenes = view.lazy("scenes").sort("stream_id", "start_idx").collect()
     drawn = [
@@ -79,18 +78,6 @@ def _title(streams: list[str], workspace: str) -> str:
         return f"Winnow: {workspace}"
     more = len(streams) - _NAMED
     return f"Winnow: {', '.join(streams[:_NAMED])}{f' and {more} more' if more > 0 else ''} in {workspace}"
-
-
-def _configs(store: Store, view: View) -> dict[str, PipelineConfig]:
-    """Return the configuration of the keep decisions of each stream, if it can be read."""
-    keys = view.selection.keys.get(schemas.CURATION.written_by, {})
-    rows = store.read(schemas.STAGE_RUNS, ("job_id", "stage", "stage_key")).to_pylist()
-    ran = {row["stage_key"]: row["job_id"] for row in rows if row["stage"] == schemas.CURATION.written_by}
-    found: dict[str, PipelineConfig] = {}
-    for key in set(keys.values()) & set(ran):
-        with suppress(ConfigError):
-            found[key] = parse(job(store, ran[key])["config"])
-    return {stream: found[key] for stream, key in sorted(keys.items()) if key in found}
 
 
 def _settings(configs: Mapping[str, PipelineConfig]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,6 +88,8 @@ def serve(
         insecure_http=insecure_http,
         has_pages=not no_pages,
     )
+    # Before Arrow is loaded: its own allocators keep twice what the columns of a large workspace take.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     from jobs.web.serve import new_entrance
     from jobs.web.serve import serve as run
 

@@ -16,12 +16,17 @@ from jobs.core.choices import QueryFormat
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from jobs.views.view import View
+
 SHOWN = 1000
 """Rows that are printed as a table."""
 
 
 def sql(
-    query: Annotated[str, typer.Argument(help="One SELECT, in DuckDB's dialect.")],
+    query: Annotated[
+        str | None,
+        typer.Argument(help="One SELECT, in DuckDB's dialect; without it a prompt, or statements of standard input."),
+    ] = None,
     workspace: WorkspaceOption = None,
     format_: Annotated[
         QueryFormat | None,
@@ -31,22 +36,48 @@ def sql(
     release: ReleaseOption = None,
     out: Annotated[str | None, typer.Option(help="Write to this file instead.", metavar="FILE")] = None,
 ) -> None:
-    """Query the tables: `curated` joins everything that is known of a frame.
+    r"""Query the tables: `curated` joins everything that is known of a frame.
 
     Also streams, frames, quality, fingerprints, motion, idle, duplicates, curation, quarantine, runs, ...;
     NAME_all shows the rows of every configuration. As a table, the first 1,000 rows are printed; the other formats give
     all rows, as a stream.
 
+    Without a statement, a prompt opens, with history and completion (\d lists tables, \? says more), so that many
+    questions cost one start; from a pipe, statements are read that end with a semicolon.
+
     Example: winnow sql "SELECT unnest(reasons) AS reason, count(*) FROM curation GROUP BY 1"
     """
     from jobs.core.errors import UserError
     from jobs.storage.workspace import Workspace
+    from jobs.views.sql_text import split_statements
     from jobs.views.view import View
 
     kind = format_ or _format_of(out)
     if out and kind == "table":
         raise UserError("--format table is for the terminal; expected json, jsonl, csv or parquet for --out")
-    view = View.of(Workspace.at(workspace), run, release)
+    opened = Workspace.at(workspace)
+
+    def view() -> View:
+        # New for each statement, so that it sees what has come since the one before.
+        return View.of(opened, run, release)
+
+    if query is not None:
+        _show(view(), query, kind, out)
+        return
+    from jobs.cli.sql_prompt import prompt, run_all
+
+    view()
+    if sys.stdin.isatty() and not out:
+        prompt(view, lambda statement: _show(view(), statement, kind, None))
+        return
+    text = sys.stdin.read()
+    if out and len(split_statements(f"{text};")[0]) != 1:
+        raise UserError("--out: expected one statement on standard input, since a file holds one result")
+    run_all(text, lambda statement: _show(view(), statement, kind, out))
+
+
+def _show(view: View, query: str, kind: QueryFormat, out: str | None) -> None:
+    """Print the result of a statement, or write it to a file."""
     if kind == "table":
         with view.stream(query) as tables:
             _print(tables)

@@ -20,7 +20,7 @@ from jobs.core.errors import UserError
 from jobs.core.stage import Stage
 from jobs.passes.scopes import Scopes
 from jobs.passes.table_rows import RowsInStore
-from jobs.runs.replay import of_job
+from jobs.runs.replay import changed_code, of_job
 from jobs.stages.build import build
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
@@ -71,7 +71,11 @@ class Preview:
     """Previews replays of one run. Not for several threads at once."""
 
     def __init__(self, workspace: Workspace, job_id: str) -> None:
-        """Prepare previews of a run. Raises `UserError` for one that is unknown or decides nothing."""
+        """Prepare previews of a run.
+
+        Raises `UserError` for one that is unknown or decides nothing, and where this version of the program computes
+        what it decides from in another way: a replay would be refused, too.
+        """
         self._store = Store(workspace.require().root)
         row = snapshot_spec.find_run(self._store, job_id)
         self.job_id: str = row["job_id"]
@@ -80,6 +84,8 @@ class Preview:
         self._stages = {stage.name: stage for stage in build(self.config)}
         if _CURATION not in self._stages:
             raise UserError(f"run {self.job_id} has no stage {_CURATION}, so that it decides about no frame")
+        if problems := list(changed_code(_up_to_curation(self._stages), row, workspace)):
+            raise UserError(problems)
         self._inputs: tuple[Any, pa.Table] | None = None
         self._computed: dict[str, StageRows] = {}
 
@@ -211,6 +217,15 @@ class RowsInMemory:
     def portions(self, streams: Collection[str]) -> Iterator[tuple[frozenset[str], Span]]:
         """Yield all streams at once: what is in memory fits there."""
         yield frozenset(streams), (None, None)
+
+
+def _up_to_curation(stages: Mapping[str, Stage]) -> list[Stage]:
+    """Return the stages that verdicts depend on, and curation itself."""
+    wanted = {_CURATION}
+    for stage in reversed(list(stages.values())):
+        if stage.name in wanted:
+            wanted |= {above.name for above in stage.upstream}
+    return [stage for stage in stages.values() if stage.name in wanted]
 
 
 def _with_before(decided: pa.Table, before: pa.Table) -> pl.DataFrame:

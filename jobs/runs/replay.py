@@ -81,7 +81,7 @@ def recompute_stage(workspace: Workspace, job_id: str, stage: str) -> RunRequest
     stages = build(request.loaded.config)
     if stage not in {s.name for s in stages}:
         raise UserError(f"run {parent['job_id']} has no stage {stage!r}; it has {', '.join(s.name for s in stages)}")
-    if problems := list(_changed_code(stages, parent, workspace)):
+    if problems := list(changed_code(stages, parent, workspace)):
         raise UserError(problems)
     descent = Replay(
         parent["job_id"], tuple(parent["streams"]), step_named(stage, request.loaded.config), recompute=stage
@@ -92,7 +92,7 @@ def recompute_stage(workspace: Workspace, job_id: str, stage: str) -> RunRequest
 def retry_quarantined(workspace: Workspace, job_id: str) -> RunRequest:
     """Return the request to retry the quarantined frames of a run and what depends on them. Raises `UserError`."""
     parent, request = _parent(workspace, job_id)
-    if problems := list(_changed_code(build(request.loaded.config), parent, workspace)):
+    if problems := list(changed_code(build(request.loaded.config), parent, workspace)):
         raise UserError(problems)
     held = Store(workspace.root).read(schemas.QUARANTINE, ("stream_id",))["stream_id"].to_pylist()
     if not set(held) & set(parent["streams"]):
@@ -137,10 +137,10 @@ def _changes_above(above: Sequence[Stage], start: str, parent: Mapping[str, Any]
                 f"the frames of stage {stage.name} are not selected as in run {parent['job_id']}, and it is "
                 f"above --from {start}; use --from {stage.name}"
             )
-    return problems + list(_changed_code(above, parent, workspace))
+    return problems + list(changed_code(above, parent, workspace))
 
 
-def _changed_code(stages: Sequence[Stage], parent: Mapping[str, Any], workspace: Workspace) -> Iterator[str]:
+def changed_code(stages: Sequence[Stage], parent: Mapping[str, Any], workspace: Workspace) -> Iterator[str]:
     """Yield a line for every stage that this version of the program computes differently."""
     recorded = _recorded(parent, workspace)
     for stage in stages:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 import polars as pl
 
 import schemas
-from conf.stages import STAGES
 from jobs.views import imported_labels
 from schemas import FRAME_KEY
 
@@ -24,9 +23,6 @@ HUMAN = ("approve", "correct", "add")
 
 COLUMNS = (*schemas.OBJECT_COLUMNS, *schemas.COLUMNS_BY_PEOPLE, "author", "decision", "reviewer")
 """Columns of `objects` and `objects_by_models`: of `annotations`, those that people add, and the last decision."""
-
-_INSTEAD = {spec.name: spec.model.route for spec in STAGES if spec.model and spec.model.route}
-"""Stages whose objects count in place of the first detector's, and the route that sends frames there."""
 
 _IMAGE_KEY = [*FRAME_KEY, "content_hash"]
 _EMPTY = pl.DataFrame(schemas.REVIEWS.arrow_schema.empty_table()).schema
@@ -62,7 +58,7 @@ def objects_by_models(table: Tables) -> pl.LazyFrame:
     labelled = imported_labels.frames(table).select(FRAME_KEY)
     of_model = ~pl.col("source").str.starts_with(imported_labels.PREFIX)
     found = table("annotations").filter(of_model).select(columns).join(labelled, on=FRAME_KEY, how="anti")
-    for stage, route in _INSTEAD.items():
+    for stage, route in _instead().items():
         routed = table("routing").filter(route=route)
         frames = table(f"annotated:{stage}").join(table("frames").select(now), on=now, how="semi")
         frames = frames.join(routed, on=FRAME_KEY, how="semi").select(FRAME_KEY)
@@ -86,6 +82,14 @@ def objects_by_models(table: Tables) -> pl.LazyFrame:
     )
     nobody = pl.lit(None, pl.String)
     return pl.concat([by_models, _of_imports(imported_labels.objects(table), decision=nobody, reviewer=nobody)])
+
+
+def _instead() -> dict[str, str]:
+    """Return stages whose objects count in place of the first detector's, and the route that sends frames there."""
+    # The declarations take as long to import as all else that a query needs, and few queries read objects.
+    from conf.stages import STAGES
+
+    return {spec.name: spec.model.route for spec in STAGES if spec.model and spec.model.route}
 
 
 def _of_imports(rows: pl.LazyFrame, decision: pl.Expr, reviewer: pl.Expr) -> pl.LazyFrame:

@@ -32,6 +32,7 @@ from jobs.web.routes import (
     accounts,
     datasets,
     events,
+    frames,
     health,
     jobs,
     media,
@@ -46,7 +47,20 @@ from jobs.web.settings import Settings
 from jobs.web.version import version
 from jobs.web.watcher import Watcher
 
-_ROUTES = (health, session, accounts, projects, jobs, datasets, events, overview, streams, media, thresholds)
+_ROUTES = (
+    health,
+    session,
+    accounts,
+    projects,
+    jobs,
+    datasets,
+    events,
+    overview,
+    streams,
+    frames,
+    media,
+    thresholds,
+)
 _SWEEP_S = 60.0
 
 

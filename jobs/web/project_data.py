@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import schemas
 from jobs.storage.store import Store
@@ -20,31 +22,41 @@ _FRESH_S, _REMOTE_FRESH_S = 0.2, 5.0
 _IDLE_S = 900.0
 _MOST_RESULTS = 64
 
+T = TypeVar("T")
+
 
 @dataclass
 class Shown:
-    """A version of a project's tables, which does not change, and what was computed from it.
+    """A version of a project's tables, which does not change, and answers that were computed from it.
 
-    `version` is equal for equal tables. `results` are answers by what was asked, a few of them.
+    `version` is equal for equal tables.
     """
 
     workspace: Workspace
     store: Store
     version: str
     frames: FrameTable
-    results: dict[Any, Any] = field(default_factory=dict)
+    _results: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
+    _lock: Lock = field(default_factory=Lock)
 
     @property
     def view(self) -> View:
         """Return the view of this version."""
         return self.frames.view
 
-    def remember(self, key: Any, result: Any) -> Any:
-        """Keep an answer, and return it; the oldest ones are forgotten."""
-        while len(self.results) >= _MOST_RESULTS:
-            self.results.pop(next(iter(self.results)), None)
-        self.results[key] = result
-        return result
+    def result(self, key: Any, compute: Callable[[], T]) -> T:
+        """Return an answer, computed unless it is one of the last ones."""
+        with self._lock:
+            if key in self._results:
+                self._results.move_to_end(key)
+                found: T = self._results[key]
+                return found
+        computed = compute()
+        with self._lock:
+            self._results[key] = computed
+            if len(self._results) > _MOST_RESULTS:
+                self._results.popitem(last=False)
+        return computed
 
 
 class ProjectData:

@@ -13,7 +13,8 @@ from jobs.core.errors import UserError
 from jobs.records.run_record import as_it_is
 from jobs.storage.store import Store
 from jobs.views.snapshot_spec import Selection, of_run
-from jobs.web.frame_table import NO_TIME, FrameTable
+from jobs.web.frame_columns import NO_TIME
+from jobs.web.frame_table import FrameTable
 from jobs.web.plain import number, utc
 from jobs.web.project_data import ProjectData, Shown
 
@@ -26,7 +27,7 @@ def overview(data: ProjectData) -> dict[str, Any]:
     # Runs change without the tables: one whose process has died is failed.
     runs = _runs(data, shown)
     releases = shown.store.read(schemas.RELEASES, ("name", "created_ns")).sort_by("created_ns").to_pylist()[::-1]
-    counts = shown.results.get("counts") or shown.remember("counts", _counts(shown))
+    counts = shown.result("counts", lambda: _counts(shown))
     return {
         **counts,
         "runs": runs,
@@ -37,7 +38,7 @@ def overview(data: ProjectData) -> dict[str, Any]:
 
 def streams(shown: Shown) -> list[dict[str, Any]]:
     """Return all streams by name, as the API has them."""
-    return shown.results.get("streams") or shown.remember("streams", _streams(shown))
+    return shown.result("streams", lambda: _streams(shown))
 
 
 def stream_row(shown: Shown, name: str) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from jobs.core.errors import UserError
-from jobs.web.frame_table import NO_TIME, Array
+from jobs.web.frame_columns import NO_TIME, Array
 from jobs.web.plain import number, utc
 from jobs.web.project_data import Shown
 

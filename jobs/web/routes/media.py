@@ -74,9 +74,10 @@ def _known(media: Media, data: ProjectData, stream: str, idx: int, h: str | None
     if cached := media.cached(cache_name, w):
         return _Known(short, encoded=Encoded(cached, "image/jpeg"))
     columns = ("uri", "content_hash", "status", "error", "white_level")
-    found = shown.frames.row(schemas.FRAMES, stream, idx, columns)
-    if found is None:
+    rows = shown.frames.stored_rows(schemas.FRAMES, row, columns=columns).to_pylist()
+    if not rows:
         raise MissingError(f"there is no {label}")
+    found = rows[0]
     if h is not None and not found["content_hash"].startswith(h):
         raise GoneError(f"{label} has other content now; load the page again")
     if found["status"] != "ok":

@@ -31,10 +31,7 @@ def show_timeline(
 ) -> Any:
     """Return a stream in bins of equal width, by frame number or by time; fewer bins where it has fewer numbers."""
     shown = data.shown()
-    key = ("timeline", stream, bins, by)
-    if key in shown.results:
-        return shown.results[key]
     row = stream_row(shown, stream)
     if row is None:
         raise MissingError(f"there is no stream {stream[:100]!r}")
-    return shown.remember(key, timeline(shown, row, by, bins))
+    return shown.result(("timeline", stream, bins, by), lambda: timeline(shown, row, by, bins))

@@ -56,7 +56,7 @@ def test_the_help_imports_no_library_of_data() -> None:
 @pytest.mark.parametrize(
     ("words", "unused"),
     [
-        (["sql", "SELECT count(*) FROM curated"], {"numba", "av"}),
+        (["sql", "SELECT count(*) FROM curated"], {"numba", "av", "cv2", "PIL", "yaml", "conf.stages"}),
         (["run", "--set", "resources.commit_seconds=0.2", "--input"], {"numba", "av"}),
         (["inspect", "runs"], {"numba", "av"}),
         (["release", "list"], {"numba", "av", "cv2", "duckdb", "PIL"}),

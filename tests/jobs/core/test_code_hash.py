@@ -282,7 +282,7 @@ def test_real_stages_have_stable_hashes(entry: object) -> None:
 
 def test_compiled_kernels_are_reached_without_importing_them() -> None:
     found = {name for _, name in reached([Definition("transforms.curate.duplicates.grouping", "group_frames")])}
-    assert {"_join_leaders", "_nearest", "distance_of", "BANDS"} <= found
+    assert {"_settle", "_search_ahead", "_nearest", "distance_of", "BANDS"} <= found
 
 
 def test_ways_to_reach_bytes_are_not_followed() -> None:

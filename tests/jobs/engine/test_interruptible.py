@@ -8,7 +8,7 @@ import pytest
 from jobs.core.errors import RunStopped
 from jobs.engine.interruptible import iterate_interruptibly, run_interruptibly
 from tests.waiting import PATIENCE_S
-from transforms.curate.duplicates import hamming
+from transforms.curate.duplicates import leader_search
 
 
 def test_results_are_returned_and_errors_raised_in_the_caller() -> None:
@@ -35,7 +35,8 @@ def test_an_interrupt_does_not_wait_for_the_computation() -> None:
 
 
 def test_grouping_releases_the_interpreter_lock() -> None:
-    assert hamming._join_leaders.targetoptions["nogil"]
+    assert leader_search._search_ahead.targetoptions["nogil"]
+    assert leader_search._settle.targetoptions["nogil"]
 
 
 def test_items_come_in_order_with_none_while_there_are_none() -> None:

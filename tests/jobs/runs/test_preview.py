@@ -9,6 +9,7 @@ import pytest
 
 import schemas
 from jobs.core.errors import UserError
+from jobs.core.stage import Stage
 from jobs.runs.preview import Preview
 from jobs.runs.replay import replay
 from jobs.runs.run import run
@@ -107,3 +108,12 @@ def test_what_is_no_decision_is_refused(decided: tuple[Workspace, str], tmp_path
         preview.changes(("curation.dark_meen=3",))
     with pytest.raises(UserError, match="there is no run"):
         Preview(place, "20200101")
+
+
+def test_a_run_that_another_version_computed_is_not_previewed(
+    decided: tuple[Workspace, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, job_id = decided
+    monkeypatch.setattr(Stage, "code_hash", "of another version")
+    with pytest.raises(UserError, match=r"stage duplicates: its code has changed since run .* use winnow run instead"):
+        Preview(place, job_id)

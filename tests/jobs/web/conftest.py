@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from jobs.demo import SETTINGS
+from jobs.demo import SETTINGS, write_sample
 from jobs.storage.workspace import Workspace
-from tests.helpers import go, scenery, write_clip
+from tests.helpers import go, scenery, write_clip, write_noise_stream
 from tests.jobs.accounts.conftest import KINDS
 from tests.jobs.web import served as sites
 from tests.jobs.web.material import Server, served
 from tests.postgresql import cluster, new_database
+from transforms.synthetic import Sample
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +54,14 @@ def web_inputs(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path) ->
     for number in (*range(0, 50, 5), *range(100, 150, 5)):
         source = sample_folder / f"image_{number % 40}.jpg"
         shutil.copy2(source, sparse / f"image_{number}.jpg")
+    # A frame a second, from ten seconds before eleven o'clock, with a pause of a minute.
+    for number in range(20):
+        write_noise_stream(folder / "timed", [number])
+        second = number if number < 15 else number + 60
+        name = f"{'10-59' if second < 10 else f'11-{(second - 10) // 60:02d}'}-{(50 + second) % 60:02d}.jpg"
+        (folder / "timed" / "image_0.jpg").rename(folder / "timed" / f"2024-01-15_{name}")
+    # A camera that stands still while something passes by, which the motion detector finds.
+    write_sample(folder / "visited", Sample(640, 360, timeline=(("moving", 10), ("visited", 30)), broken=False))
     write_clip(folder / "drive.mp4", scenery(40), gop=10)
     return folder
 
@@ -62,7 +71,11 @@ def web_workspace(tmp_path_factory: pytest.TempPathFactory, web_inputs: Path) ->
     """The workspace of a run on them with a motion detector, to be read only."""
     workspace = Workspace.at(tmp_path_factory.mktemp("web") / "tables")
     settings = ("stages=[+annotate]", *SETTINGS)
-    go(workspace, web_inputs / "cam", web_inputs / "sparse", web_inputs / "drive.mp4", settings=settings)
+    go(
+        workspace,
+        *(web_inputs / name for name in ("cam", "sparse", "timed", "visited", "drive.mp4")),
+        settings=settings,
+    )
     return workspace
 
 

@@ -32,7 +32,7 @@ ALIKE = 0.99
 SLACK = BANDS - 1
 CORNER = 2
 _CROSS = LAYOUT_SIDE**2 - 4 * CORNER**2
-_WALK = 1 << 16
+WALK = 1 << 16
 """Maximum number of bucket entries a query scans, newest first; bounds the cost when one camera fills few buckets."""
 
 
@@ -102,6 +102,16 @@ def nearest_but_for_a_corner(  # type: ignore[no-untyped-def]
     Ties go to the oldest leader; `NOT_FOUND` if there is none. At most `patience` leaders whose cross word is near are
     examined, the newest of a bucket first.
     """
+    return search_corners(
+        i, crosses, hashes, reach, layouts, alike, patience, leader_at, words, numbers, start, filled
+    )[0]
+
+
+@numba.njit(cache=True)
+def search_corners(  # type: ignore[no-untyped-def]
+    i, crosses, hashes, reach, layouts, alike, patience, leader_at, words, numbers, start, filled
+):
+    """Do what `nearest_but_for_a_corner` does; return distance, leaders examined and entries scanned as well."""
     query = crosses[i]
     best, best_distance = NOT_FOUND, reach + 1
     met, passed = 0, 0
@@ -110,20 +120,20 @@ def nearest_but_for_a_corner(  # type: ignore[no-untyped-def]
         begin = start[band, value]
         for at in range(begin + filled[band, value] - 1, begin - 1, -1):
             passed += 1
-            if passed > _WALK:
-                return best
+            if passed > WALK:
+                return best, best_distance, met, passed
             if distance_of(words[band, at], query) > SLACK or not is_first_meeting(words[band, at] ^ query, 0, band):
                 continue
             met += 1
             if met > patience:
-                return best
+                return best, best_distance, met, passed
             number = numbers[band, at]
             found = distance_of(hashes[leader_at[number]], hashes[i])
             if found > best_distance or (found == best_distance and (number >= best or best == NOT_FOUND)):
                 continue
             if alike_but_for_a_corner(layouts[leader_at[number]], layouts[i], alike):
                 best, best_distance = number, found
-    return best
+    return best, best_distance, met, passed
 
 
 @numba.njit(cache=True)

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from transforms.core.identity import first_equal
 from transforms.curate.duplicates.corner_overlay import ALIKE, nearest_but_for_a_corner
-from transforms.curate.duplicates.hamming import PATIENCE, Verification, crosses_of, kinds, looks_agree, make_room
+from transforms.curate.duplicates.hamming import PATIENCE, Verification, crosses_of, kinds
 from transforms.curate.duplicates.hamming_buckets import (
     BAND_BITS,
     BANDS,
@@ -30,6 +30,7 @@ from transforms.curate.duplicates.hamming_buckets import (
     insert_leader,
     is_first_meeting,
 )
+from transforms.curate.duplicates.leader_search import looks_agree, make_room, searches
 
 Words = npt.NDArray[np.uint64]
 
@@ -100,12 +101,12 @@ def join_pairs(
     of, near = np.concatenate([own, first, second]), np.concatenate([own, second, first])
     order = np.argsort(of, kind="stable")
     start = np.concatenate([[0], np.cumsum(np.bincount(of, minlength=len(words)))])
-    masks, ends = flip_masks(radius)
+    masks, _ = flip_masks(radius)
     turn = np.zeros(1 << BAND_BITS, np.int64)
     turn[masks] = np.arange(len(masks))
     return _join_pairs(
         words, place, start, near[order], predecessor, first_equal(hashes), len(old_leader), old_leader,
-        radius, layouts, vectors, least, patience, turn, len(ends) - 1,
+        radius, layouts, vectors, least, patience, turn,
         hashes, crosses_of(verify), verify.reach if verify else 0,
     )  # fmt: skip
 
@@ -146,7 +147,7 @@ def _pairs(at, word, band, part, parts, masks, flips, radius, found):  # type: i
 
 
 @numba.njit(cache=True)
-def _meetings(here, words, start, near, newest, before, flips, turn, keys):  # type: ignore[no-untyped-def]
+def _meetings(here, words, start, near, newest, before, radius, turn, keys):  # type: ignore[no-untyped-def]
     """Count the leaders that a search of the index would visit, and write their sort keys to `keys` if they fit.
 
     The high bits of a key are the order in which the search visits the bucket, the low 32 bits order the leaders in it,
@@ -158,7 +159,7 @@ def _meetings(here, words, start, near, newest, before, flips, turn, keys):  # t
         for band in range(BANDS):
             mask = band_value(differing, band)
             bits = distance_of(np.uint64(mask), np.uint64(0))
-            if bits > flips:
+            if bits > radius // BANDS or not searches(bits, band, radius):
                 continue
             number = newest[near[k]]
             while number != NOT_FOUND:
@@ -172,14 +173,14 @@ def _meetings(here, words, start, near, newest, before, flips, turn, keys):  # t
 
 @numba.njit(cache=True)
 def _nearest_of_pairs(  # type: ignore[no-untyped-def]
-    i, words, place, start, near, newest, before, leader_at, radius, layouts, vectors, least, patience, turn, flips,
+    i, words, place, start, near, newest, before, leader_at, radius, layouts, vectors, least, patience, turn,
 ):  # fmt: skip
     """Return the number of the nearest leader among the pairs, visited in the order of the search of the index."""
     here = place[i]
     verified = len(layouts) + len(vectors) > 0
-    n_met = _meetings(here, words, start, near, newest, before, flips, turn, np.empty(0, np.int64))
+    n_met = _meetings(here, words, start, near, newest, before, radius, turn, np.empty(0, np.int64))
     keys = np.empty(n_met, np.int64)
-    _meetings(here, words, start, near, newest, before, flips, turn, keys)
+    _meetings(here, words, start, near, newest, before, radius, turn, keys)
     keys.sort()
     best, best_distance = NOT_FOUND, radius + 1
     for m in range(len(keys)):
@@ -201,7 +202,7 @@ def _nearest_of_pairs(  # type: ignore[no-untyped-def]
 @numba.njit(cache=True)
 def _join_pairs(  # type: ignore[no-untyped-def]
     words, place, start, near, predecessor, same_as, n_old, old_leader,
-    radius, layouts, vectors, least, patience, turn, flips, hashes, crosses, reach,
+    radius, layouts, vectors, least, patience, turn, hashes, crosses, reach,
 ):  # fmt: skip
     n = len(place)
     leader = np.empty(n, np.int64)
@@ -230,7 +231,7 @@ def _join_pairs(  # type: ignore[no-untyped-def]
                 continue
             best = _nearest_of_pairs(
                 i, words, place, start, near, newest, before, leader_at,
-                radius, layouts, vectors, least, patience, turn, flips,
+                radius, layouts, vectors, least, patience, turn,
             )  # fmt: skip
             if best == NOT_FOUND and len(crosses):
                 best = nearest_but_for_a_corner(

@@ -26,164 +26,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from transforms.core.identity import first_equal
-from transforms.curate.duplicates.corner_overlay import ALIKE, SLACK, are_alike, cross_words, nearest_but_for_a_corner
-from transforms.curate.duplicates.hamming_buckets import (
-    BAND_BITS,
-    BANDS,
-    NOT_FOUND,
-    band_value,
-    distance_of,
-    flip_masks,
-    insert_leader,
-    is_first_meeting,
-)
-from transforms.curate.duplicates.layout_correlation import UNIT, agreements_of, agrees, to_units, units_agree
+from transforms.curate.duplicates.corner_overlay import ALIKE, SLACK, are_alike, cross_words
+from transforms.curate.duplicates.layout_correlation import agreements_of
+from transforms.curate.duplicates.leader_search import Compared, Search, join_in_blocks
 from transforms.metrics.hashing import LAYOUT_SIDE
 
 PATIENCE = 1 << 12
 """Maximum number of leaders within the radius that a verified query visits."""
-
-
-@numba.njit(cache=True)
-def _is_near(a, b, least):  # type: ignore[no-untyped-def]
-    """Return whether the cosine of two unit vectors, (D,) float32, is `least` or more."""
-    total = np.float32(0)
-    for i in range(len(a)):
-        total += a[i] * b[i]
-    return total >= least
-
-
-@numba.njit(cache=True, inline="always")
-def looks_agree(layouts, vectors, i, j, least):  # type: ignore[no-untyped-def]
-    """Return whether i and j agree by `least` or more, in vectors or layouts, whichever is not empty."""
-    if len(vectors):
-        return _is_near(vectors[i], vectors[j], least)
-    return len(layouts) == 0 or agrees(layouts[i], layouts[j], least)
-
-
-@numba.njit(cache=True)
-def make_room(hashes, same_as, n_old, old_leader, verified):  # type: ignore[no-untyped-def]
-    """Return the start of every bucket, (4, 65537) int64, with space for all hashes that may become its leaders."""
-    start = np.zeros((BANDS, (1 << BAND_BITS) + 1), np.int64)
-    for i in range(len(hashes)):
-        if (i >= n_old and (verified or same_as[i] == i)) or (i < n_old and old_leader[i] == i):
-            for band in range(BANDS):
-                start[band, band_value(hashes[i], band) + 1] += 1
-    for band in range(BANDS):
-        for value in range(1 << BAND_BITS):
-            start[band, value + 1] += start[band, value]
-    return start
-
-
-@numba.njit(cache=True)
-def _nearest(  # type: ignore[no-untyped-def] # noqa: C901 - one walk, without a call on its way
-    i, own, hashes, radius, layouts, vectors, least, patience,
-    leader_at, units, words, numbers, start, filled, masks, ends,
-):  # fmt: skip
-    """Return the number of the nearest leader, the oldest of several, or `NOT_FOUND`."""
-    query = hashes[i]
-    by_layout = len(layouts) > 0
-    verified = by_layout or len(vectors) > 0
-    best, best_distance = NOT_FOUND, radius + 1
-    first, met = 0, 0
-    # With verification every leader within the radius counts as visited; else only those nearer than the best matter.
-    limit = radius
-    for flips in range(len(ends)):
-        for band in range(BANDS):
-            value = band_value(query, band)
-            for mask in masks[first : ends[flips]]:
-                begin = start[band, value ^ mask]
-                for at in range(begin + filled[band, value ^ mask] - 1, begin - 1, -1):
-                    found = distance_of(words[band, at], query)
-                    if found > limit:
-                        continue
-                    if verified:
-                        met += 1
-                        if met > patience:
-                            return best
-                    if found > best_distance:
-                        continue
-                    number = numbers[band, at]
-                    if found == best_distance and number >= best and best != NOT_FOUND:
-                        continue
-                    if verified and not is_first_meeting(words[band, at] ^ query, flips, band):
-                        continue
-                    verdict = units_agree(own, units, number, least) if by_layout else -1
-                    if verdict == 1 or (verdict < 0 and looks_agree(layouts, vectors, i, leader_at[number], least)):
-                        best, best_distance = number, found
-                        limit = radius if verified else found
-        first = ends[flips]
-        # All leaders that differ in at most this many bits have been visited.
-        if best_distance <= BANDS * (flips + 1) - 1:
-            break
-    return best
-
-
-@numba.njit(cache=True, nogil=True)
-def _join_leaders(  # type: ignore[no-untyped-def]
-    hashes, predecessor, same_as, n_old, old_leader, radius, layouts, vectors, least, patience, masks, ends,
-    crosses, reach,
-):  # fmt: skip
-    n = len(hashes)
-    leader = np.empty(n, np.int64)
-    start = make_room(hashes, same_as, n_old, old_leader, len(layouts) + len(vectors) > 0)
-    filled = np.zeros((BANDS, 1 << BAND_BITS), np.int64)
-    # Buckets hold the hashes themselves, so that scanning one reads memory sequentially.
-    most = start[0, 1 << BAND_BITS]
-    words = np.empty((BANDS, most), np.uint64)
-    numbers = np.empty(words.shape, np.int32)
-    leader_at = np.empty(most, np.int64)
-    units = np.empty((most if len(layouts) else 0, 4, UNIT), np.float32)
-    own = np.empty((4, UNIT), np.float32)
-    cross_start = make_room(crosses, same_as, n_old, old_leader, True) if len(crosses) else start[:0]
-    cross_filled = np.zeros((BANDS if len(crosses) else 0, 1 << BAND_BITS), np.int64)
-    cross_at = np.empty((BANDS, most if len(crosses) else 0), np.uint64)
-    cross_numbers = np.empty(cross_at.shape, np.int32)
-    n_leaders = 0
-    for i in range(n):
-        if i < n_old:
-            leader[i] = old_leader[i]
-            if leader[i] != i:
-                continue
-            if len(layouts):
-                to_units(layouts[i], own)
-        else:
-            if same_as[i] != i and looks_agree(layouts, vectors, i, leader[same_as[i]], least):
-                leader[i] = leader[same_as[i]]
-                continue
-            before = predecessor[i]
-            near = before != NOT_FOUND and distance_of(hashes[leader[before]], hashes[i]) <= radius
-            if near and looks_agree(layouts, vectors, i, leader[before], least):
-                leader[i] = leader[before]
-                continue
-            if len(layouts):
-                to_units(layouts[i], own)
-            found = _nearest(
-                i, own, hashes, radius, layouts, vectors, least, patience,
-                leader_at, units, words, numbers, start, filled, masks, ends,
-            )  # fmt: skip
-            if found == NOT_FOUND and len(crosses):
-                found = nearest_but_for_a_corner(
-                    i, crosses, hashes, reach, layouts, max(least, ALIKE), patience,
-                    leader_at, cross_at, cross_numbers, cross_start, cross_filled,
-                )  # fmt: skip
-            if found != NOT_FOUND:
-                leader[i] = leader_at[found]
-                continue
-            leader[i] = i
-        insert_leader(hashes[i], n_leaders, words, numbers, start, filled)
-        if len(crosses):
-            insert_leader(crosses[i], n_leaders, cross_at, cross_numbers, cross_start, cross_filled)
-        leader_at[n_leaders] = i
-        if len(layouts):
-            units[n_leaders] = own
-        n_leaders += 1
-    return leader
 
 
 @dataclass(frozen=True)
@@ -234,13 +87,8 @@ def join_leaders(
     fail the verification: see the module docstring.
     """
     layouts, vectors, least = kinds(verify)
-    masks, ends = flip_masks(radius)
-    same_as = first_equal(hashes)
-    n_old = len(old_leader)
-    return _join_leaders(
-        hashes, predecessor, same_as, n_old, old_leader, radius, layouts, vectors, least, patience, masks, ends,
-        crosses_of(verify), verify.reach if verify else 0,
-    )  # fmt: skip
+    known = Compared(hashes, crosses_of(verify), layouts, vectors, first_equal(hashes), predecessor)
+    return join_in_blocks(known, old_leader, Search(radius, least, verify.reach if verify else 0, patience))
 
 
 def crosses_of(verify: Verification | None) -> npt.NDArray[np.uint64]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from transforms.formats.reviewing.known_frames import Known, Object, extent_of, extent_of_object, has_same_geometry
-from transforms.formats.reviewing.shapes import ReviewedShape, overlap
+from transforms.formats.reviewing.shapes import Box, ReviewedShape, overlap
 
 _LEAST_OVERLAP = 0.5
 """Overlap (IoU) from which a shape without an id is an object of its category."""
 
 _RELABELLED_OVERLAP = 0.8
 """Overlap (IoU) from which it is an object of another category, which was relabelled."""
+
+_SAME_SIZE_PX = 0.5
+"""How far width and height of an object that was only moved may differ, by the rounding of tools."""
 
 
 def identified(frame: Known, shapes: Sequence[ReviewedShape]) -> list[str | None]:
@@ -20,7 +23,9 @@ def identified(frame: Known, shapes: Sequence[ReviewedShape]) -> list[str | None
     The id that a tool has kept with a shape counts if there is such an object on the frame, and both overlap. Then
     shapes that are where an object is are this object. Then the number of an annotation counts, which tools that
     renumber give to other objects: only if both are of one kind (box, turned box or area), and either they overlap by
-    half, or no other object overlaps more. What remains is matched by overlap. No object is found twice.
+    half, or no other object overlaps more. What remains is matched by overlap. At last a kept id counts without any
+    overlap for a shape of the same kind, category and size: a thin bar that was moved by more than its width. No object
+    is found twice.
     """
     return _Identification(frame, shapes).run()
 
@@ -38,6 +43,7 @@ class _Identification:
         self._by_place()
         self._by_number()
         self._by_overlap()
+        self._by_kept_id_and_size()
         return self._names
 
     def _claim(self, at: int, name: str) -> None:
@@ -95,6 +101,15 @@ class _Identification:
             if self._names[at] is None and name in self._free:
                 self._claim(at, name)
 
+    def _by_kept_id_and_size(self) -> None:
+        for at in self._open():
+            name = self._shapes[at].annotation_id
+            if name not in self._free or not self._is_of_kind(at, name) or not self._has_category(at, name):
+                continue
+            # Numbers that tools change are no such ids, and a copy of an object that is still there finds it taken.
+            if any(_have_same_size(self._extents[at], box) for box in self._known[name]):
+                self._claim(at, name)
+
     def _has_category(self, at: int, name: str) -> bool:
         return any(each["category"] == self._shapes[at].category for each in self._frame.versions[name])
 
@@ -103,6 +118,10 @@ class _Identification:
         kind = "area" if shape.has_area else "turned" if shape.rotation else "box"
         kinds = {kind, "box"} if shape.repeats_box else {kind}
         return any(_kind_of(each) in kinds for each in self._frame.versions[name])
+
+
+def _have_same_size(one: Box, other: Box) -> bool:
+    return all(abs(a - b) <= _SAME_SIZE_PX for a, b in zip(one[2:], other[2:], strict=True))
 
 
 def _kind_of(base: Object) -> str:

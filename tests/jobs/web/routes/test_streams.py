@@ -31,6 +31,8 @@ def test_streams_have_the_counts_of_sql(server: Server, web_workspace: Workspace
         ("cam", "folder", 122),
         ("drive", "video", 40),
         ("sparse", "folder", 20),
+        ("timed", "folder", 20),
+        ("visited", "folder", 40),
     ]
     counts = _sql(
         web_workspace,
@@ -94,6 +96,21 @@ def test_numbers_with_steps_leave_no_slits(server: Server, viewer: httpx.Headers
     assert sum(found["frames"]) == 20
     assert empty
     assert all(gap[0] - 1 <= at <= gap[1] for at in empty)
+
+
+def test_by_time_frames_are_where_their_times_are(server: Server, viewer: httpx.Headers) -> None:
+    # 15 frames a second apart, from 10:59:50 on, and 5 more from 11:01:05 on: 80 seconds from the first to the last.
+    found = server.get("timeline", viewer, stream="timed", by="time", bins=8).json()
+    assert (found["start"], found["end"]) == ("2024-01-15T10:59:50.000Z", "2024-01-15T11:01:09.000Z")
+    assert found["bins"] == 8
+    assert found["frames"] == [10, 5, 0, 0, 0, 0, 0, 5]
+    fine = server.get("timeline", viewer, stream="timed", by="time", bins=4000).json()
+    # No bin is narrower than frames are apart.
+    assert fine["bins"] == 52
+    assert all(fine["frames"][:9])
+    assert sum(fine["frames"]) == 20
+    assert fine["idle"] == []
+    assert fine["scenes"][0][0] == 0
 
 
 def test_a_stream_without_times_has_no_timeline_by_time(server: Server, viewer: httpx.Headers) -> None:

@@ -176,7 +176,37 @@ def test_a_polygon_that_repeats_its_box_is_a_box_unless_the_object_has_an_area()
     assert said(drawn(12), frame=masked)["correct"][0]["mask_rle"] == rle(block(5, 12, 10, 20))
     assert set(said(drawn(10))) == {"approve", "reject"}
     assert said(drawn(12))["correct"][0]["mask_rle"] is None
-    assert said(drawn(50))["add"][0]["mask_rle"] is None
+    assert said(drawn(50))["correct"][0]["mask_rle"] is None
+
+
+def test_a_thin_bar_that_is_moved_by_more_than_its_width_keeps_its_track() -> None:
+    bar = annotation(1, "cam", 3, "person", 0.5, 30, 5, 2, 40, track_id=4)
+    twin = annotation(2, "cam", 3, "person", 0.5, 60, 5, 2, 40, track_id=5)
+    frame = known(shown={A: bar, B: twin})
+
+    def shape(left: float, name: str | None, **more: Any) -> ReviewedShape:
+        return ReviewedShape(more.pop("category", "person"), (left, 5, more.pop("width", 2), 40), name, **more)
+
+    def decisions(*shapes: ReviewedShape) -> list[tuple[str, str, float, int | None]]:
+        found = [each for some in said(*shapes, frame=frame).values() for each in some]
+        return sorted((each["annotation_id"], each["decision"], each["bbox_x"], each["track_id"]) for each in found)
+
+    # Each is where it was moved to, with its track, also where both are alike.
+    assert decisions(shape(35, A), shape(55, B)) == [(A, "correct", 35, 4), (B, "correct", 55, 5)]
+    # Ids that were exchanged are not believed, as long as one bar is where it was.
+    assert decisions(shape(30, B), shape(60, A)) == [(A, "approve", 30, 4), (B, "approve", 60, 5)]
+    assert [row[:2] for row in decisions(shape(30, B), shape(65, A))][:2] == [(A, "approve"), (B, "reject")]
+    # Nor is the id of a copy, of another size or category, nor a number.
+    for other in (
+        shape(35, None, numbered_id=A),
+        shape(35, A, width=3),
+        shape(35, A, category="cat"),
+    ):
+        added = [row for row in decisions(other, shape(60, B)) if row[1] == "add"]
+        assert [row[2:] for row in added] == [(35, None)]
+        assert (A, "reject", 30, 4) in decisions(other, shape(60, B))
+    copied = decisions(shape(30, A), shape(35, A), shape(60, B))
+    assert [row[1:] for row in copied if row[0] not in {A, B}] == [("add", 35, None)]
 
 
 def test_a_polygon_that_is_dragged_covers_as_many_pixels() -> None:

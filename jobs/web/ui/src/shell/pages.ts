@@ -26,6 +26,11 @@ export const PAGES: readonly Page[] = [
     load: () => import('../pages/Frames.svelte'),
   },
   {
+    name: 'thresholds', label: 'Thresholds', letter: 't', ofProject: true, forAdmins: false,
+    icon: 'M2 4h7M12.5 4H14M2 8h2.5M8 8h6M2 12h7M12.5 12H14M9 2.3v3.4M6.2 6.3v3.4M9 10.3v3.4',
+    load: () => import('../pages/Thresholds.svelte'),
+  },
+  {
     name: 'jobs', label: 'Jobs', letter: 'j', ofProject: true, forAdmins: false,
     icon: 'M4 2.5l9 5.5-9 5.5z',
     load: () => import('../pages/Jobs.svelte'),
