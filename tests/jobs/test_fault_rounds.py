@@ -21,7 +21,7 @@ from jobs.records.job_log import JobLog, jobs_of
 from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
-from tests.faults import clock, files, maintenance, reviews, schedules
+from tests.faults import clock, maintenance, reviews, schedules
 from tests.faults.trial import MODEL, SEED, N, Round, winnow
 from tests.helpers import assert_one_live_row, assert_same_tables, go, rows
 from tests.marks import MACHINES
@@ -181,7 +181,6 @@ FAULTS = (
     *reviews.FAULTS,
     *schedules.FAULTS,
     *clock.FAULTS,
-    *files.FAULTS,
 )
 
 
