@@ -96,7 +96,6 @@ def record_decisions(
     decision or category, a frame without exactly one row `seen`, or an image that the frame no longer shows.
     """
     store = Store(workspace.require().root)
-    store.create_tables([schemas.REVIEWS, schemas.CATEGORIES])
     view = View.of(workspace)
     table = _table(rows)
     frames = _by_image(table.to_pylist())
@@ -117,6 +116,7 @@ def record_decisions(
             written += fresh
             counts.update(row["decision"] for row in fresh if row["decision"] != SEEN)
     if written and not dry_run:
+        store.create_tables([schemas.REVIEWS, schemas.CATEGORIES])
         kept = pa.Table.from_pylist(written, schemas.REVIEWS.arrow_schema)
         # Numbers first: a reader of a category of `reviews` finds the one that exports give it.
         named = (row["category"] for row in written if row["category"] and row["decision"] != "reject")

@@ -18,7 +18,6 @@ from jobs.review.decisions import IMAGE_KEY, SEEN, TAGS, Row, frame_rows, record
 from jobs.review.review_files import FileRequest, read_file
 from jobs.review.tool_tracks import with_tracks
 from jobs.review.unknown_categories import unknown_categories
-from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views import final_objects
 from jobs.views.categories import categories_of
@@ -69,14 +68,13 @@ def import_file(workspace: Workspace, request: ImportRequest) -> dict[str, Any]:
     again. Raises `UserError` with everything that is wrong with the file, before anything is written; also if nothing
     in a file differs that has reviewed frames and others, and `reviewed` does not say which they are.
     """
-    store = Store(workspace.require().root)
+    workspace.require()
     if wrong := [problem for name in request.categories if (problem := wrong_with_category(name))]:
         raise UserError([f"--category: {problem}" for problem in wrong])
     names = _listed(request)
     kind, file = read_file(
         FileRequest(request.file, request.format, request.ids, request.frames, request.reviewer, request.policy)
     )
-    store.create_tables([schemas.REVIEWS, schemas.CATEGORIES])
     view = View.of(workspace)
     problems = list(file.problems)
     notes = _notes(file, request, problems)

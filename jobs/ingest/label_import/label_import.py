@@ -81,7 +81,6 @@ def import_labels(workspace: Workspace, request: LabelRequest) -> dict[str, Any]
     """
     store = Store(workspace.require().root)
     source = _checked(request)
-    store.create_tables([schemas.IMPORTS, schemas.CATEGORIES])
     view = View.of(workspace)
     files = DatasetFiles.at(request.path)
     kind = request.format
@@ -105,6 +104,7 @@ def import_labels(workspace: Workspace, request: LabelRequest) -> dict[str, Any]
     before = _of_source(store, source)
     changes = _differences(before, rows)
     if not request.dry_run and _content(before) != _content(rows):
+        store.create_tables([schemas.IMPORTS, schemas.CATEGORIES])
         # Numbers first: a reader of a category of `imports` finds the one that exports give it.
         register(store, (row["category"] for row in rows if row["category"]), source, _JOB)
         _replace(store, source, rows)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect, sync_playwright
 
 from jobs.web.version import STATIC
 from tests.reference import ROOT
@@ -21,6 +21,7 @@ from tests.web_process import ServerProcess
 # A machine that does other work, too, may take long for a page.
 _PATIENCE_MS = 300_000
 _CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
+_MOST_SHOWN = 500
 _AXE = ROOT / "jobs/web/ui/node_modules/axe-core/axe.min.js"
 _OPTIONS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -68,6 +69,10 @@ def opened(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
         page.goto(url)
         yield page
         assert wrong == []
+    except Error as error:
+        # What was seen instead says more than what was awaited.
+        error.add_note(f"{page.url} shows: {page.inner_text('body')[:_MOST_SHOWN]!r}; in the console: {wrong}")
+        raise
     finally:
         context.close()
 

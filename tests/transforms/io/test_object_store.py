@@ -88,3 +88,28 @@ def test_transient_failures_are_retried(bucket: str, s3_server: str, monkeypatch
             assert object_store.put_new(f"{uri}-new", b"mine") is not None
             assert object_store.get(f"{uri}-new").data == b"mine"
         assert len(proxy.faults) == 12
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Generic S3 error: error reading a body from connection", object_store.BrokenOffError),
+        (
+            "Error performing GET http://s3/x, after 1 retries, max_retries ↳ 8 - error reading a body from connection",
+            object_store.BrokenOffError,
+        ),
+        (
+            "Error performing GET http://s3/x in 9s, after 8 retries, max_retries: 8 - error decoding response body",
+            object_store.StorageError,
+        ),
+        (
+            "Error performing PUT http://s3/x, after 8 retries - Server returned 503 Slow Down",
+            object_store.StorageError,
+        ),
+    ],
+)
+def test_an_answer_that_broke_off_is_asked_for_again_unless_the_client_gave_up(
+    text: str, kind: type[OSError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(object_store.RETRIES, raising=False)
+    assert type(object_store.as_os_error(OSError(text), "s3://bucket/x")) is kind

@@ -313,3 +313,16 @@ def test_what_is_exported_can_be_imported_elsewhere(place: Path, made: Path, for
         # Winnow's own lists have the hash of each frame.
         assert (again["frames"], again["matched"]["content"]) == (N, N if kind in {"jsonl", "parquet"} else 0)
         assert again["unchanged"] == 3
+
+
+def test_what_is_refused_or_only_tried_leaves_the_workspace_as_it_was(place: Path) -> None:
+    def files() -> set[str]:
+        return {path.relative_to(place / "tables").as_posix() for path in (place / "tables").rglob("*")}
+
+    before = files()
+    unknown = coco(place, ("nowhere.png", "car", 5))
+    assert problems(winnow("labels", "import", "-f", "coco", unknown, "-w", place / "tables", "--name", "x"))
+    assert problems(winnow("review", "import", unknown, "-w", place / "tables"))
+    known = coco(place, ("yard/gate/image_0.png", "car", 5))
+    assert brought(place, known, "--dry-run")["objects"] == 1
+    assert files() == before

@@ -1,5 +1,5 @@
-import { expect, test } from 'vitest';
-import { address, imageOf, linesOf, of, Problem, problemOf } from './api';
+import { expect, test, vi } from 'vitest';
+import { address, beginSession, get, imageOf, linesOf, of, Problem, problemOf, whenSignedOut } from './api';
 
 test('any characters survive in an address, and empty parameters are left out', () => {
   const to = address(`${of('yard/1 ü')}timeline`, { stream: 'a&b=c#é', bins: 600, where: '', t: null });
@@ -20,4 +20,21 @@ test('an answer that is no problem of ours still says something', () => {
   expect(problemOf(502, null).lines).toEqual(['the server answered 502']);
   expect(problemOf(500, { lines: [1, null] }).lines).toEqual(['the server answered 500']);
   expect([linesOf(new Error('x')), linesOf('y')]).toEqual([['x'], ['y']]);
+});
+
+test('an answer to what was asked before somebody signed in does not sign them out', async () => {
+  let answer: (response: Response) => void = () => {};
+  vi.stubGlobal('fetch', () => new Promise<Response>((resolve) => (answer = resolve)));
+  const signedOut = vi.fn();
+  whenSignedOut(signedOut);
+  const early = get('me');
+  beginSession();
+  answer(new Response('{}', { status: 401 }));
+  await expect(early).rejects.toMatchObject({ status: 401 });
+  expect(signedOut).not.toHaveBeenCalled();
+  const later = get('me');
+  answer(new Response('{}', { status: 401 }));
+  await expect(later).rejects.toMatchObject({ status: 401 });
+  expect(signedOut).toHaveBeenCalledOnce();
+  vi.unstubAllGlobals();
 });

@@ -44,6 +44,12 @@ export const whenSignedOut = (callback: OnSignedOut): void => {
   onSignedOut = callback;
 };
 
+let signIns = 0;
+/** Say that somebody has signed in: what was asked before is answered to nobody, and says nothing of them. */
+export const beginSession = (): void => {
+  signIns += 1;
+};
+
 interface Options {
   query?: Query;
   body?: unknown;
@@ -60,6 +66,7 @@ async function request<T>(method: string, path: string, options: Options = {}): 
     init.body = JSON.stringify(body);
     init.headers = { ...init.headers, 'content-type': 'application/json' };
   }
+  const before = signIns;
   let answer: Response;
   try {
     answer = await fetch(address(path, query), init);
@@ -75,7 +82,7 @@ async function request<T>(method: string, path: string, options: Options = {}): 
   } catch {
     // A proxy in between answers in its own words, which say less than the status.
   }
-  if (answer.status === 401 && !signingIn) onSignedOut();
+  if (answer.status === 401 && !signingIn && before === signIns) onSignedOut();
   throw problemOf(answer.status, about, answer.headers.get('retry-after'));
 }
 

@@ -1,6 +1,6 @@
 // Who is signed in, and what they may do in which project.
 
-import { get, Problem, remove, whenSignedOut } from './api';
+import { beginSession, get, Problem, remove, whenSignedOut } from './api';
 import { live } from './live.svelte';
 import { router } from './router.svelte';
 import { ROLES, type Me, type Role } from './types';
@@ -27,6 +27,7 @@ class Session {
   }
 
   signedIn(me: Me): void {
+    beginSession();
     this.me = me;
     this.problem = undefined;
     live.start(me.build);
