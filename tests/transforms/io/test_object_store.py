@@ -108,7 +108,7 @@ def test_transient_failures_are_retried(bucket: str, s3_server: str, monkeypatch
         ),
     ],
 )
-def test_an_answer_that_broke_off_is_asked_for_again_unless_the_client_gave_up(
+def test_an_answer_that_broke_off_is_fetched_again_unless_the_client_gave_up(
     text: str, kind: type[OSError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(object_store.RETRIES, raising=False)
