@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -144,3 +145,15 @@ def datumaro() -> Path:
         return interpreter("datumaro", "sync", "--require-hashes", "tests/requirements-datumaro.txt")
     except FileNotFoundError as error:
         pytest.skip(f"no uv to install Datumaro with: {error}")
+
+
+@pytest.fixture(autouse=True)
+def usual_scheduling(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Give a test that left this process with a real-time priority, by way of a library, the usual one back.
+
+    Whatever is started afterwards inherits it, and two processes that wait in a loop then stop the machine.
+    """
+    yield
+    if hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        warnings.warn(f"{request.node.nodeid} left this process with a real-time priority", stacklevel=1)
