@@ -151,7 +151,7 @@ def datumaro() -> Path:
 def usual_scheduling(request: pytest.FixtureRequest) -> Iterator[None]:
     """Give a test that left this process with a real-time priority, by way of a library, the usual one back.
 
-    Whatever is started afterwards inherits it, and two processes that wait in a loop then stop the machine.
+    Processes that are started afterwards inherit it, and two processes that wait in a loop then stop the machine.
     """
     yield
     if hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) != os.SCHED_OTHER:
