@@ -8,7 +8,7 @@ from typing import Any
 from jobs.core.job_states import STOPPED
 from jobs.dispatch.job_queue import QueuedJob
 from jobs.dispatch.overview import Overview
-from jobs.web.routes.bodies import moment
+from jobs.web.plain import utc
 
 _STARTS = frozenset({"claimed", "started"})
 
@@ -37,9 +37,9 @@ def summary(overview: Overview, job: QueuedJob, run: Mapping[str, Any]) -> dict[
         "seconds": run.get("seconds"),
         "schedule": job.schedule,
         "priority": job.priority if state.queued else None,
-        "submitted_at": moment(job.submitted_ns),
-        "started_at": moment(started[0]) if started else None,
-        "ended_at": moment(job.records[-1].at_ns) if state.state in STOPPED else None,
+        "submitted_at": utc(job.submitted_ns),
+        "started_at": utc(started[0]) if started else None,
+        "ended_at": utc(job.records[-1].at_ns) if state.state in STOPPED else None,
         "asked": state.request.word if state.request else None,
         "error": state.error or job.error,
         **{name: live.get(name) for name in ("stage", "done", "total", "frames_per_second", "eta_s")},

@@ -10,7 +10,7 @@ from typing import Any
 
 from jobs.records.journal import JournalReader
 from jobs.storage.paths import Place
-from jobs.web.routes.bodies import moment
+from jobs.web.plain import utc
 
 MOST_BYTES = 64 << 20
 """Bytes of lines that are kept, those of the journal being read aside."""
@@ -63,6 +63,6 @@ class Journals:
                 event = json.loads(lines[n - 1])
             if (stage is not None and event.get("stage") != stage) or (only_errors and not event.get("error")):
                 continue
-            at = moment(event.pop("at_ns", None))
+            at = utc(event.pop("at_ns", None))
             found.append({"n": n, "at": at, **{k: v for k, v in event.items() if k != "job_id"}})
         return {"events": found, "next": n, "last": last}

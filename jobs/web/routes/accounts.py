@@ -14,8 +14,9 @@ from jobs.accounts.keys import Key
 from jobs.accounts.people import Person
 from jobs.accounts.roles import Role, Scope
 from jobs.web.identity import Accounts, Identity, Me, Options, address_of, role_in
+from jobs.web.plain import utc
 from jobs.web.problems import ForbiddenError, MissingError
-from jobs.web.routes.bodies import Body, Name, Password, Token, moment
+from jobs.web.routes.bodies import Body, Name, Password, Token
 from jobs.web.routes.session import begin_session_of, hashing_of
 
 router = APIRouter(tags=["accounts"])
@@ -214,7 +215,7 @@ def list_audit(
         "entries": [
             {
                 **{name: entry[name] for name in ("seq", "actor", "action", "target", "project", "detail", "address")},
-                "at": moment(entry["at_ns"]),
+                "at": utc(entry["at_ns"]),
             }
             for entry in found
         ]
@@ -235,8 +236,8 @@ def _user(person: Person) -> dict[str, Any]:
         "display_name": person.display_name,
         "is_admin": person.is_admin,
         "disabled": person.disabled,
-        "created_at": moment(person.created_ns),
-        "seen_at": moment(person.seen_ns),
+        "created_at": utc(person.created_ns),
+        "seen_at": utc(person.seen_ns),
     }
 
 
@@ -247,9 +248,9 @@ def _invitation(found: Invitation) -> dict[str, Any]:
         "project": found.project,
         "is_admin": found.is_admin,
         "by": found.created_by,
-        "created_at": moment(found.created_ns),
-        "expires_at": moment(found.expires_ns),
-        "used_at": moment(found.used_ns),
+        "created_at": utc(found.created_ns),
+        "expires_at": utc(found.expires_ns),
+        "used_at": utc(found.used_ns),
     }
 
 
@@ -260,7 +261,7 @@ def _key(key: Key) -> dict[str, Any]:
         "scopes": list(key.scopes),
         "project": key.project,
         "owner": key.owner,
-        "created_at": moment(key.created_ns),
-        "expires_at": moment(key.expires_ns),
-        "used_at": moment(key.used_ns),
+        "created_at": utc(key.created_ns),
+        "expires_at": utc(key.expires_ns),
+        "used_at": utc(key.used_ns),
     }

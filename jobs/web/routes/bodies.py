@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -31,10 +30,3 @@ class Body(BaseModel):
             elif isinstance(value, list):
                 waiting += value
         return given
-
-
-def moment(ns: int | None) -> str | None:
-    """Return a time (ns since 1970) as ISO 8601 in UTC, to the millisecond; None for none."""
-    if ns is None:
-        return None
-    return datetime.fromtimestamp(ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

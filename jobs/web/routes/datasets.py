@@ -15,8 +15,9 @@ from jobs.dispatch.task_options import ExportOptions, ReleaseOptions, SelectOpti
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.web.overviews import jobs_of_project
+from jobs.web.plain import utc
 from jobs.web.problems import GoneError, MissingError, StateConflictError
-from jobs.web.routes.bodies import Body, moment
+from jobs.web.routes.bodies import Body
 from jobs.web.routes.jobs import workspace_of
 
 router = APIRouter(prefix="/projects/{project}", tags=["datasets"])
@@ -65,7 +66,7 @@ def list_releases(project: str, request: Request) -> Any:
     """Return the releases, oldest first."""
     columns = ("name", "note", "job_id", "created_ns")
     rows = _store(request, project).read(schemas.RELEASES, columns).sort_by("created_ns").to_pylist()
-    return {"releases": [{**row, "created_at": moment(row.pop("created_ns"))} for row in rows]}
+    return {"releases": [{**row, "created_at": utc(row.pop("created_ns"))} for row in rows]}
 
 
 @router.post("/releases", name="add_release", status_code=201)

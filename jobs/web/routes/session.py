@@ -27,8 +27,9 @@ from jobs.web.identity import (
     set_cookie,
     settings_of,
 )
+from jobs.web.plain import utc
 from jobs.web.problems import ForbiddenError
-from jobs.web.routes.bodies import Body, Name, Password, Token, moment
+from jobs.web.routes.bodies import Body, Name, Password, Token
 from jobs.web.version import build, version
 
 router = APIRouter(tags=["session"])
@@ -153,8 +154,8 @@ def list_sessions(who: Me, database: Accounts) -> Any:
         "sessions": [
             {
                 "session_id": session.session_id,
-                "created_at": moment(session.created_ns),
-                "seen_at": moment(session.seen_ns),
+                "created_at": utc(session.created_ns),
+                "seen_at": utc(session.seen_ns),
                 "address": session.address,
                 "agent": session.agent,
                 "current": session.session_id == current,

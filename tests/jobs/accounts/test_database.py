@@ -193,19 +193,19 @@ def test_a_database_that_is_not_there_is_one_line_without_its_password() -> None
 )
 def test_the_audit_cannot_be_changed(database: Database, statement: str) -> None:
     add_person(database, "jane")
-    _refused(database, statement)
+    assert_refused(database, statement)
 
 
 def test_the_audit_cannot_be_replaced_or_emptied(database: Database) -> None:
     add_person(database, "jane")
     if database.engine.dialect.name == "sqlite":
         columns = "seq, at_ns, user_id, 'nobody', action, target, project, detail, address"
-        _refused(database, f"INSERT OR REPLACE INTO audit SELECT {columns} FROM audit WHERE seq = 1")
+        assert_refused(database, f"INSERT OR REPLACE INTO audit SELECT {columns} FROM audit WHERE seq = 1")
     else:
-        _refused(database, "TRUNCATE audit")
+        assert_refused(database, "TRUNCATE audit")
 
 
-def _refused(database: Database, statement: str) -> None:
+def assert_refused(database: Database, statement: str) -> None:
     with database.read() as connection:
         before = audit.entries(connection)
     assert [entry["action"] for entry in before] == ["user.add"]
