@@ -21,6 +21,7 @@ from jobs.web.hashing import Hashing
 from jobs.web.identity import authorise
 from jobs.web.journals import Journals
 from jobs.web.media import Media
+from jobs.web.oidc_provider import Provider
 from jobs.web.overviews import Overviews
 from jobs.web.pages import API, add_pages
 from jobs.web.places import server_folder
@@ -36,6 +37,7 @@ from jobs.web.routes import (
     health,
     jobs,
     media,
+    oidc,
     overview,
     projects,
     session,
@@ -50,6 +52,7 @@ from jobs.web.watcher import Watcher
 _ROUTES = (
     health,
     session,
+    oidc,
     accounts,
     projects,
     jobs,
@@ -104,6 +107,7 @@ def create_app(
     app.state.settings = settings
     app.state.database = database
     app.state.projects = Projects(settings)
+    app.state.provider = Provider(settings.oidc) if settings.oidc is not None else None
     app.state.hashing = Hashing()
     app.state.data = ProjectsData(app.state.projects)
     app.state.previews = Previews()
