@@ -70,9 +70,9 @@ def _crossing(tracks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if tracks:
         named = [f"{each['stream_id']} {each['track_id']} (on {each['frames']:,} frames)" for each in tracks]
         yield (
-            f"in several splits: {len(tracks):,} tracks, {_some(named)}; they last so long, or are on so many frames that "
-            "are in their splits for good, that no division without them leaves enough frames. What may help: validation "
-            "frames of another stream, or a longer recording"
+            f"in several splits: {len(tracks):,} tracks, {_some(named)}; they last so long, or are on so many frames "
+            "that are in their splits for good, that no division without them leaves enough frames. What may help: "
+            "validation frames of another stream, or a longer recording"
         )
 
 

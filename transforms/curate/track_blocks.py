@@ -20,14 +20,14 @@ def joined_by_tracks(blocks: pl.DataFrame, tracks: pl.DataFrame, fractions: Mapp
     """Return blocks with the split of what they are joined to: blocks that a long track connects stay together.
 
     `blocks`: one row per block of a stream, with `stream_id`, `block` (its number), `frames` (how many it has), `split`
-    and `place` (0..1, where the block is among those that the splits divide). `tracks`: one row per track that is longer
-    than a block, with `stream_id`, `first` and `last` (numbers of its first and last block) and `frames`.
+    and `place` (0..1, where the block is among those that the splits divide). `tracks`: one row per track that is
+    longer than a block, with `stream_id`, `first` and `last` (numbers of its first and last block) and `frames`.
 
-    The result has in addition `unit`, the number of the first block of those that are joined. Nothing changes in a stream
-    of which no such track is in two splits. Otherwise tracks join blocks, the shortest track first, as long as no more is
-    joined than the largest split should have; a track on more than a quarter of the frames may take half of what the
-    other splits should have, too. Joined blocks, the largest first, go to the split that lacks most frames, and then the
-    others to their own split, unless it has enough.
+    The result has in addition `unit`, the number of the first block of those that are joined. Nothing changes in a
+    stream of which no such track is in two splits. Otherwise tracks join blocks, the shortest track first, as long as
+    no more is joined than the largest split should have; a track on more than a quarter of the frames may take half of
+    what the other splits should have, too. Joined blocks, the largest first, go to the split that lacks most frames,
+    and then the others to their own split, unless it has enough.
     """
     parts = []
     spans = tracks.sort("stream_id", "first", "last", "frames").partition_by("stream_id", as_dict=True)
