@@ -147,67 +147,6 @@ def test_facets_count_what_sql_counts(server: Server, web_workspace: Workspace, 
     assert counts["category"]
 
 
-def test_kinds_of_frames_count_what_sql_counts(server: Server, web_workspace: Workspace, viewer: httpx.Headers) -> None:
-    found = server.get("facets", viewer).json()
-    counts = {kind: {v["value"]: v["frames"] for v in values} for kind, values in found["facets"].items()}
-    assert counts["flag"] == _facet(web_workspace, "unnest(flags)")
-    assert counts["reviewed"] == {"no": 242}
-    sizes = _facet(web_workspace, "group_id")
-    several = {name: n for name, n in sizes.items() if name is not None and n > 1}
-    assert several
-    assert counts["group"] == several | {None: 242 - sum(several.values())}
-    largest = [v["frames"] for v in found["facets"]["group"][:-1]]
-    assert largest == sorted(largest, reverse=True)
-    best = _sql(web_workspace, "SELECT max(score) AS score FROM objects GROUP BY stream_id, frame_idx")
-    bins = np.histogram([row["score"] for row in best], 20, (0, 1))[0].tolist()
-    assert [counts["score"][n / 20] for n in range(20)] == bins
-    assert counts["score"][None] == 242 - len(best)
-    name, n = next(iter(several.items()))
-    assert server.get("frames", viewer, group=name).json()["total"] == n
-
-
-def test_kinds_of_which_nothing_is_known_name_the_stage_that_finds_it_out(
-    server: Server, viewer: httpx.Headers
-) -> None:
-    absent = {each["kind"]: each for each in server.get("facets", viewer).json()["absent"]}
-    assert absent["caption"]["stage"] == "caption"
-    assert absent["caption"]["command"] == "winnow run --input FOLDER --add-stage caption"
-    assert not {"keep", "group", "category", "score"} & absent.keys()
-
-
-def test_words_of_captions_and_scenes_are_kinds(web_workspace: Workspace, tmp_path: Path) -> None:
-    shutil.copytree(web_workspace.folder, tmp_path / "tables")
-    workspace = Workspace.at(tmp_path / "tables")
-    store = Store(workspace.root)
-    texts = {0: "The red tram, and a tram stop.", 3: "a boat"}
-    captions = [
-        {"stage_key": "c", "input_id": 1, "stream_id": "cam", "frame_idx": idx, "caption": text}
-        | {"caption_model": "m", "caption_weights": "w"}
-        for idx, text in texts.items()
-    ]
-    scenes = [
-        {"stage_key": "s", "input_id": 1, "stream_id": "cam", "scene_idx": n, "start_idx": start, "end_idx": end}
-        | {"n_frames": 1, "begins": "cut"}
-        for n, start, end in ((0, 0, 9), (1, 10, 200))
-    ]
-    heads = [
-        {"stream_id": "cam", "stage": stage, "stage_key": key, "job_id": "j", "moved_ns": 1}
-        for stage, key in (("caption", "c"), ("scenes", "s"))
-    ]
-    for table, rows in ((schemas.CAPTIONS, captions), (schemas.SCENES, scenes), (schemas.HEADS, heads)):
-        store.create_tables([table])
-        store.upsert(table, pa.Table.from_pylist(rows, table.arrow_schema), "j")
-    server = served(workspace, tmp_path)
-    viewer = server.sign_in("viewer", "viewer")
-    facets = server.get("facets", viewer).json()["facets"]
-    assert {v["value"]: v["frames"] for v in facets["caption"]} == {"tram": 1, "stop": 1, "red": 1, "boat": 1}
-    assert _names(server.get("frames", viewer, caption=["tram", "boat"])) == [("cam", 0), ("cam", 3)]
-    by_scene = {v["value"]: v["frames"] for v in facets["scene"]}
-    assert by_scene["0@cam"] == 10
-    assert len(_names(server.get("frames", viewer, scene="1@cam", limit=1000))) == by_scene["1@cam"]
-    assert sum(by_scene.values()) == 242
-
-
 def test_a_facet_does_not_regard_its_own_filter(
     server: Server, web_workspace: Workspace, viewer: httpx.Headers
 ) -> None:
