@@ -169,8 +169,8 @@ def _pairs(shown: Shown, table: str, column: str) -> FramePairs:
 
 def _coded(shown: Shown, rows: pl.DataFrame) -> FramePairs:
     names = tuple(sorted(rows["value"].unique().to_list()))
-    codes = rows["value"].replace_strict(names, list(range(len(names))), return_dtype=pl.UInt16) if names else []
-    return FramePairs(rows["row"].to_numpy(), np.asarray(codes, np.uint16), names, len(shown.frames.keys))
+    codes = np.array([names.index(name) for name in rows["value"]], np.uint16)
+    return FramePairs(rows["row"].to_numpy(), codes, names, len(shown.frames.keys))
 
 
 def _words(shown: Shown) -> FramePairs:

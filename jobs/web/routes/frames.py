@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -47,11 +48,11 @@ def _filter(
     if score is not None:
         low, high = (float(edge) for edge in score.split("-"))
         between = (low, high)
-    names = (_sorted(given) for given in (flag, scene, caption, group, [*reviewed]))
+    names = (_sorted(given) for given in (flag, scene, caption, group, reviewed))
     return FrameFilter(condition, _sorted(stream), verdicts, _sorted(reason), _sorted(category), hours, between, *names)
 
 
-def _sorted(names: list[str]) -> tuple[str, ...]:
+def _sorted(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(names)))
 
 
