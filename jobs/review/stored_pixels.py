@@ -124,7 +124,7 @@ def _turned(
     orientations: Mapping[int, int],
     answers: Mapping[int, bool | None],
 ) -> Upright:
-    said = set(answers.values()) - {None}
+    said = {answer for answer in answers.values() if answer is not None}
     found = Upright(list(frames))
     unsaid = [at for at, answer in answers.items() if answer is None]
     if len(said) > 1 and unsaid:
@@ -134,7 +134,7 @@ def _turned(
     n = {True: 0, False: 0}
     for at, orientation in orientations.items():
         answer = answers[at]
-        is_displayed = rest if answer is None else bool(answer)
+        is_displayed = rest if answer is None else answer
         if is_displayed and not _is_exchanged(frames[at], known[at]):
             continue
         n[is_displayed] += 1

@@ -56,8 +56,8 @@ class _Stream:
 
     @classmethod
     def of(cls, blocks: pl.DataFrame, fractions: Mapping[str, float]) -> _Stream:
-        columns = (blocks[name].to_list() for name in ("block", "frames", "split", "place"))
-        return cls(*columns, fractions, list(range(blocks.height)))
+        numbers, frames, splits, places = (blocks[name].to_list() for name in ("block", "frames", "split", "place"))
+        return cls(numbers, frames, splits, places, fractions, list(range(blocks.height)))
 
     def is_crossed(self, tracks: pl.DataFrame) -> bool:
         """Return whether any of the tracks is in two splits."""
