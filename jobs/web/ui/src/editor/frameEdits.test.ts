@@ -1,12 +1,9 @@
 import { expect, test } from 'vitest';
 import { FrameEdits } from './frameEdits';
+import { reviewObject } from './fixtures';
 import { History, MOST_STEPS } from './history';
 import type { Op, ReviewObject } from './wire';
 
-export const reviewObject = (object_id: string, more: Partial<ReviewObject> = {}): ReviewObject => ({
-  object_id, category: 'car', bbox: [10, 10, 20, 20], rotation: 0, polygons: null, rle: null, track_id: null, keyframe: null,
-  text: null, score: 0.5, source: 'onnx', model: 'm', origin: 'model', author: null, checked_by: null, revision: 0, ...more,
-});
 const frame = (objects: ReviewObject[], suggestions: ReviewObject[] = []) =>
   new FrameEdits({ width: 100, height: 80, objects, deleted: [], suggestions, tags: [] }, 'jane');
 const standing = (edits: FrameEdits) => JSON.stringify([edits.scene.all().map((each) => ({ ...each, author: null, checkedBy: null })), edits.tags]);
