@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,6 +85,8 @@ def serve(
     """
     from dataclasses import replace
 
+    from jobs.core.memory import release_soon
+
     settings = settings_of(workspace, root, database)
     provider = None
     if oidc is not None and not address:
@@ -104,8 +105,7 @@ def serve(
         oidc=provider,
         has_pages=not no_pages,
     )
-    # Before Arrow is loaded: its own allocators keep twice what the columns of a large workspace take.
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    release_soon()
     from jobs.web.serve import new_entrance
     from jobs.web.serve import serve as run
 

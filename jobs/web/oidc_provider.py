@@ -14,13 +14,15 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from jobs.accounts.errors import NotSignedInError, TooManyTriesError, UnreachableError
 from jobs.accounts.identities import LONGEST_SUBJECT
 from jobs.web.oidc_flow import Flow
-from jobs.web.oidc_settings import OidcSettings
+
+if TYPE_CHECKING:
+    from jobs.web.oidc_settings import OidcSettings
 
 CALL_S = 10.0
 MOST_BYTES = 1 << 20
