@@ -24,7 +24,7 @@ from authlib.oidc.core import UserInfo
 from authlib.oidc.core.grants import OpenIDCode
 from flask import Blueprint, Flask, Response, jsonify, redirect, request
 from joserfc import jwt
-from joserfc.jwk import ECKey, Key, OctKey, RSAKey
+from joserfc.jwk import ECKey, OctKey, RSAKey
 from joserfc.util import urlsafe_b64encode
 from werkzeug.serving import make_server
 
@@ -39,7 +39,7 @@ class Memory:
     """What the provider knows: its keys, codes that were given out, and what it is to do wrong."""
 
     issuer: str = ""
-    keys: dict[str, Key] = field(default_factory=dict)
+    keys: dict[str, Any] = field(default_factory=dict)
     codes: dict[str, Any] = field(default_factory=dict)
     wrong: dict[str, Any] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class Code(SimpleNamespace):
         return None
 
 
-class Grant(AuthorizationCodeGrant):
+class Grant(AuthorizationCodeGrant):  # type: ignore[misc]
     """Codes for tokens."""
 
     TOKEN_ENDPOINT_AUTH_METHODS: ClassVar = ["client_secret_basic", "client_secret_post"]
@@ -120,7 +120,7 @@ class Grant(AuthorizationCodeGrant):
         return authorization_code.user
 
 
-class Identity(OpenIDCode):
+class Identity(OpenIDCode):  # type: ignore[misc]
     """Tokens that say who somebody is."""
 
     def exists_nonce(self, nonce: str, request: Any) -> bool:
@@ -247,7 +247,7 @@ def main() -> None:
     """Answer until it is killed; its address is its first line."""
     # Without it, the library refuses http, also on loopback.
     os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"
-    about = {"use": "sig", "alg": "RS256", "kid": "first"}
+    about: Any = {"use": "sig", "alg": "RS256", "kid": "first"}
     MEMORY.keys = {
         "first": RSAKey.generate_key(2048, about, private=True),
         "second": ECKey.generate_key("P-256", {**about, "alg": "ES256", "kid": "second"}, private=True),
