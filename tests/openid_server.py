@@ -248,9 +248,10 @@ def main() -> None:
     # Without it, the library refuses http, also on loopback.
     os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"
     about: Any = {"use": "sig", "alg": "RS256", "kid": "first"}
+    elliptic: Any = {**about, "alg": "ES256", "kid": "second"}
     MEMORY.keys = {
         "first": RSAKey.generate_key(2048, about, private=True),
-        "second": ECKey.generate_key("P-256", {**about, "alg": "ES256", "kid": "second"}, private=True),
+        "second": ECKey.generate_key("P-256", elliptic, private=True),
         "foreign": RSAKey.generate_key(2048, about, private=True),
     }
     app = Flask("provider")
