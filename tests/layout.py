@@ -42,6 +42,7 @@ _BY_SUBJECT = {
     "test_pages_oidc",
     "test_pages_project",
     "test_pages_thresholds",
+    "test_server_kills",
 }
 
 
