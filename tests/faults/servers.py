@@ -88,7 +88,7 @@ def _cpu_s(pid: int) -> float:
 
 @dataclass
 class Ledger:
-    """What one program asked for: what was acknowledged, and what may have been done or not."""
+    """What one program requested: what was acknowledged, and what may have been done or not."""
 
     acknowledged: list[str] = field(default_factory=list)
     unanswered: list[str] = field(default_factory=list)
