@@ -28,8 +28,10 @@ from jobs.web.previews import Previews
 from jobs.web.problems import add_handlers
 from jobs.web.project_data import ProjectsData
 from jobs.web.projects import Projects
+from jobs.web.release_differences import ReleaseDifferences
 from jobs.web.routes import (
     accounts,
+    dataset_figures,
     datasets,
     events,
     frames,
@@ -54,6 +56,7 @@ _ROUTES = (
     projects,
     jobs,
     datasets,
+    dataset_figures,
     events,
     overview,
     streams,
@@ -107,6 +110,7 @@ def create_app(
     app.state.hashing = Hashing()
     app.state.data = ProjectsData(app.state.projects)
     app.state.previews = Previews()
+    app.state.differences = ReleaseDifferences()
     app.state.media = Media(server_folder(settings) / "images")
     app.state.lock = lock
     app.state.is_stopping = is_stopping or threading.Event()
