@@ -20,7 +20,7 @@ CHANGES = ("added", "removed", "relabelled", "moved", "reviewed")
 _COUNTS = ("before", "after", *CHANGES)
 
 
-class Matched(NamedTuple):
+class MatchedObjects(NamedTuple):
     """Objects of two views: pairs that are the same one, those that are in the first alone, and in the second."""
 
     both: pl.DataFrame
@@ -62,7 +62,7 @@ def compare(old: pl.DataFrame, new: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def object_changes(old: pl.DataFrame, new: pl.DataFrame, matched: Matched | None = None) -> pl.DataFrame:
+def object_changes(old: pl.DataFrame, new: pl.DataFrame, matched: MatchedObjects | None = None) -> pl.DataFrame:
     """Return a row for each change of an object, in the terms of `compare`, in order of frames.
 
     `change` is one of `CHANGES`; `before_id` and `after_id` are the ids of the object before and after, null where it
@@ -110,11 +110,11 @@ def objects(view: View) -> pl.DataFrame:
     return rows.with_columns(by_hand=by_hand).drop("decision").collect()
 
 
-def _matched(old: pl.DataFrame, new: pl.DataFrame) -> Matched:
+def _matched(old: pl.DataFrame, new: pl.DataFrame) -> MatchedObjects:
     both = pl.concat([_by_id(old, new), _by_place(old, new)])
     gone = old.join(both, on="annotation_id", how="anti")
     fresh = new.join(both.select(annotation_id="new_id"), on="annotation_id", how="anti")
-    return Matched(both, gone, fresh)
+    return MatchedObjects(both, gone, fresh)
 
 
 def _by_id(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:

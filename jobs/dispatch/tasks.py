@@ -122,7 +122,7 @@ def forget(root: Place, job_id: str) -> None:
 
 
 class _Reporter(SilentListener):
-    """Writes the progress of an export into its journal, and ends it where somebody asked for that."""
+    """Writes the progress of an export into its journal, and ends it where somebody requested that."""
 
     def __init__(self, claim: JobClaim, journal: Journal) -> None:
         self._claim = claim

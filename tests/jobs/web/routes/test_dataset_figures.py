@@ -104,7 +104,7 @@ def test_forms_learn_what_there_is(server: WebServer) -> None:
     assert len(found["runs"]) == 2
 
 
-def test_a_form_is_a_command_and_its_problems_are_said(server: WebServer) -> None:
+def test_a_form_is_a_command_and_its_problems_are_reported(server: WebServer) -> None:
     wanted = {"kind": "select", "options": {"name": "a", "n": 5}}
     found = server.admin.post(f"{server.project}/datasets/command", json=wanted).json()["command"]
     assert found[:6] == ["winnow", "select", "--name", "a", "--n", "5"]
