@@ -30,6 +30,7 @@ from jobs.web.project_data import ProjectsData
 from jobs.web.projects import Projects
 from jobs.web.routes import (
     accounts,
+    configuration,
     datasets,
     events,
     frames,
@@ -53,6 +54,7 @@ _ROUTES = (
     accounts,
     projects,
     jobs,
+    configuration,
     datasets,
     events,
     overview,
