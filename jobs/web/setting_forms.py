@@ -140,7 +140,7 @@ def _plain(value: Any) -> Any:
 
 
 def _bare(hint: Any) -> Any:
-    """Return a type without bounds, and without None beside it."""
+    """Return a type without bounds, and without the None that it may also be."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         return _bare(arguments[0])

@@ -105,7 +105,9 @@ def test_what_the_server_refuses_is_named_and_kept(server: ServerProcess, browse
         expect(page.get_by_text("limit: input should be a valid integer")).to_be_visible()
         page.get_by_role("textbox", name=re.compile("^Measure at most")).fill("2")
         page.get_by_role("button", name="Dry run").click()
-        expect(page.get_by_text("unknown key 'curation.dark_meen' (did you mean 'curation.dark_mean'?)")).to_be_visible()
+        expect(
+            page.get_by_text("unknown key 'curation.dark_meen' (did you mean 'curation.dark_mean'?)")
+        ).to_be_visible()
         expect(page.get_by_role("region", name="Inputs")).to_contain_text("nowhere")
         expect(page.get_by_role("region", name="Inputs").locator(".line")).to_contain_text("nowhere")
         expect(inputs).to_have_value(f"{frames}\n{frames.parent}/nowhere")

@@ -11,18 +11,26 @@ export class Problem extends Error {
     readonly title: string,
     readonly lines: readonly string[],
     readonly retryAfter: number | null = null,
+    /** Everything that the answer says, some of which is of one route alone. */
+    readonly about: Readonly<Record<string, unknown>> = {},
   ) {
     super(lines[0] ?? title);
     this.name = 'Problem';
   }
 }
 
-export type Query = Record<string, string | number | boolean | null | undefined>;
+type Parameter = string | number | boolean | null | undefined;
+/** Parameters of a request; several values of one are repeated. */
+export type Query = Record<string, Parameter | readonly string[]>;
 
 /** The address of a route: empty parameters are left out. */
 export function address(path: string, query: Query = {}): string {
-  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== '');
-  const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+  const given = Object.entries(query).flatMap(([name, value]) =>
+    (Array.isArray(value) ? value : [value])
+      .filter((each) => each !== undefined && each !== null && each !== '')
+      .map((each) => [name, String(each)]),
+  );
+  const text = new URLSearchParams(given).toString();
   return ROOT + path + (text ? `?${text}` : '');
 }
 
@@ -34,7 +42,7 @@ export function problemOf(status: number, body: unknown, retryAfter: string | nu
   const title = typeof about.title === 'string' ? about.title : `the server answered ${status}`;
   const lines = Array.isArray(about.lines) ? about.lines.filter((line) => typeof line === 'string') : [];
   const seconds = retryAfter === null ? Number.NaN : Number(retryAfter);
-  return new Problem(status, title, lines.length > 0 ? lines : [title], Number.isFinite(seconds) ? seconds : null);
+  return new Problem(status, title, lines.length > 0 ? lines : [title], Number.isFinite(seconds) ? seconds : null, about);
 }
 
 type OnSignedOut = () => void;
