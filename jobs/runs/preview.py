@@ -24,10 +24,10 @@ from jobs.runs.replay import changed_code, of_job
 from jobs.stages.build import build
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
-from jobs.views import snapshot_spec
+from jobs.views import overridden_verdicts, snapshot_spec
 from transforms.core.table_stage import WORKSPACE, Span, StageRows, TableInput
 from transforms.curate import curation_input
-from transforms.curate.curation import MEASURED, REASONS, curate
+from transforms.curate.curation import MEASURED, curate
 
 _CURATION = schemas.CURATION.written_by
 _KEY = list(schemas.FRAME_KEY)
@@ -55,7 +55,7 @@ class Changes:
             "kept": int(frames["keep"].sum()),
             "newly_kept": frames.filter(self._changed, pl.col("keep")).height,
             "newly_dropped": frames.filter(self._changed, ~pl.col("keep")).height,
-            "reasons": {reason: reasons[reason] for reason in REASONS if reason in reasons},
+            "reasons": {reason: reasons[reason] for reason in overridden_verdicts.ALL_REASONS if reason in reasons},
         }
 
     def changed(self) -> pl.DataFrame:
@@ -107,7 +107,7 @@ class Preview:
         sections = wanted.spec.sections(config)
         decided = curate(rows, sections["curation"], sections["blur"].method, sections["idle"].keep)
         decided = decided.filter(pc.is_in(decided["stream_id"], pa.array(self._streams)))
-        return Changes(_with_before(decided, self._before()))
+        return Changes(_with_before(*(self._with_overrides(rows) for rows in (decided, self._before()))))
 
     def measures(self) -> pl.DataFrame:
         """Return the measures that verdicts compare with thresholds: the columns of `quality`, a row per frame."""
@@ -184,6 +184,17 @@ class Preview:
             self._inputs = (identity, curation_input.gather(above, sorted(streams)))
         return self._inputs[1]
 
+    def _with_overrides(self, verdicts: pa.Table) -> pl.DataFrame:
+        """Return verdicts with the last word of people, as all that reads them has it."""
+        rows = pl.DataFrame(verdicts.select([*_KEY, "keep", "reasons"]))
+        overrides = self._store.open(schemas.OVERRIDES)
+        if not overrides.n_rows:
+            return rows
+        frames = RowsInStore(self._store, self._stages[schemas.FRAMES.written_by])
+        shown = pl.LazyFrame(pl.DataFrame(frames.read(overridden_verdicts.IMAGE, self._streams)))
+        by_hand = overridden_verdicts.valid(overrides.lazy(), shown)
+        return overridden_verdicts.applied(rows.lazy(), by_hand).collect()
+
     def _before(self) -> pa.Table:
         """Return the verdicts that the run has recorded."""
         stage = self._stages[_CURATION]
@@ -228,7 +239,6 @@ def _up_to_curation(stages: Mapping[str, Stage]) -> list[Stage]:
     return [stage for stage in stages.values() if stage.name in wanted]
 
 
-def _with_before(decided: pa.Table, before: pa.Table) -> pl.DataFrame:
-    after = pl.DataFrame(decided.select([*_KEY, "keep", "reasons"]))
-    was = pl.DataFrame(before).rename({"keep": "kept", "reasons": "reasons_before"})
-    return after.join(was, on=_KEY, how="left").sort(_KEY)
+def _with_before(decided: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
+    was = before.rename({"keep": "kept", "reasons": "reasons_before"})
+    return decided.join(was, on=_KEY, how="left").sort(_KEY)
