@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 
 import schemas
@@ -36,6 +35,7 @@ from jobs.views.statement import checked_table_names
 from transforms.io import object_store
 
 if TYPE_CHECKING:
+    import duckdb
     import polars as pl
     import pyarrow.dataset as pads
 
@@ -206,6 +206,8 @@ class View:
     @contextmanager
     def _user_errors(self, limits: Limits | None = None) -> Iterator[None]:
         """Raise what DuckDB, and readers of files under it, complain of as errors that users understand."""
+        import duckdb
+
         try:
             yield
         except (duckdb.InterruptException, duckdb.OutOfMemoryException) as error:
