@@ -61,6 +61,8 @@ RULES: dict[str, RouteRule] = {
     "facets": RouteRule("viewer", "read"),
     "frame": RouteRule("viewer", "read"),
     "frame_image": RouteRule("viewer", "read"),
+    "list_overrides": RouteRule("viewer", "read"),
+    "put_overrides": RouteRule("reviewer", "review"),
     "list_jobs": RouteRule("viewer", "read"),
     "get_job": RouteRule("viewer", "read"),
     "get_journal": RouteRule("viewer", "read"),
