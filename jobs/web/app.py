@@ -20,8 +20,11 @@ from jobs.web.overviews import Overviews
 from jobs.web.places import server_folder
 from jobs.web.previews import Previews
 from jobs.web.project_data import ProjectsData
+from jobs.web.release_differences import ReleaseDifferences
 from jobs.web.routes import (
     accounts,
+    configuration,
+    dataset_figures,
     datasets,
     events,
     frames,
@@ -29,6 +32,7 @@ from jobs.web.routes import (
     jobs,
     media,
     oidc,
+    overrides,
     overview,
     projects,
     session,
@@ -45,8 +49,11 @@ _ROUTES = (
     accounts,
     projects,
     jobs,
+    configuration,
     datasets,
+    dataset_figures,
     events,
+    overrides,
     overview,
     streams,
     frames,
@@ -84,6 +91,7 @@ def create_app(
     app = new_app(settings, database, lock, is_stopping, lifespan)
     app.state.data = ProjectsData(app.state.projects)
     app.state.previews = Previews()
+    app.state.differences = ReleaseDifferences()
     app.state.media = Media(server_folder(settings) / "images")
     app.state.overviews = Overviews()
     app.state.journals = Journals()
