@@ -236,11 +236,9 @@ def _check(request: ExportRequest, store: Store) -> None:
     if request.max_leak is not None and not 0 <= request.max_leak <= 1:
         problems.append(f"--max-leak {request.max_leak:g}: expected a share from 0 to 1")
     problems += _taken(request)
-    other = other_dataset(request.out, _identity(store), request.release)
+    other = other_dataset(request.out, _identity(store), request.release, request.format)
     if other and not request.overwrite:
-        problems.append(
-            f"{request.out} holds a dataset of {other}; name another folder, or replace it with --overwrite"
-        )
+        problems.append(f"{request.out} holds a dataset {other}; name another folder, or replace it with --overwrite")
     if not problems:
         problems += _edits(request)
     if problems:

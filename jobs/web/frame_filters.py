@@ -11,6 +11,7 @@ import numpy as np
 from jobs.core.errors import UserError
 from jobs.views.relations import Limits
 from jobs.views.statement import check_condition
+from jobs.web import frame_kinds
 from jobs.web.frame_columns import FIRST_REASON, NO_TIME, Array
 from jobs.web.frame_table import FrameTable, free_unused
 from jobs.web.project_data import Shown
@@ -31,7 +32,8 @@ _HOURS = 24
 class FrameFilter:
     """What frames have to fulfil, all of it; of several values of one kind, one is enough.
 
-    `where` is an SQL condition on the columns of `curated`. `hour` is that of the day in UTC.
+    `where` is an SQL condition on the columns of `curated`. `hour` is that of the day in UTC. `score` is the interval,
+    both ends included, that the highest score of an object on the frame is in. `scene` is NUMBER@STREAM.
     """
 
     where: str | None = None
@@ -40,6 +42,12 @@ class FrameFilter:
     reason: tuple[str, ...] = ()
     category: tuple[str, ...] = ()
     hour: tuple[int, ...] = ()
+    score: tuple[float, float] | None = None
+    flag: tuple[str, ...] = ()
+    scene: tuple[str, ...] = ()
+    caption: tuple[str, ...] = ()
+    group: tuple[str, ...] = ()
+    reviewed: tuple[str, ...] = ()
 
     def masks(self, shown: Shown) -> dict[str, Array]:
         """Return for each kind that is restricted which frames fulfil it, boolean, shape (N,).
@@ -151,6 +159,17 @@ def _hour_of(shown: Shown) -> Array:
     return np.where(times == NO_TIME, _HOURS, times // _HOUR_NS % _HOURS).astype(np.uint8)
 
 
+def _scores(shown: Shown, between: tuple[float, float]) -> Array:
+    values = frame_kinds.scores(shown)
+    # Scores are stored with 24 bits: what is written as 0.3 is in the interval from 0.3 on.
+    low, high = np.float32(between[0]), np.float32(between[1])
+    return (values >= low) & (values <= high)
+
+
+def _of_kind(kind: str) -> Callable[[Shown, tuple[str, ...]], Array]:
+    return lambda shown, names: frame_kinds.KINDS[kind](shown).mask(names)
+
+
 _MASKS: dict[str, Callable[[Shown, Any], Array]] = {
     "where": _where,
     "stream": _streams,
@@ -158,6 +177,8 @@ _MASKS: dict[str, Callable[[Shown, Any], Array]] = {
     "reason": _reasons,
     "category": _categories,
     "hour": _hours,
+    "score": _scores,
+    **{kind: _of_kind(kind) for kind in frame_kinds.KINDS},
 }
 
 
@@ -178,7 +199,10 @@ def _facets(shown: Shown, wanted: FrameFilter) -> dict[str, Any]:
             "stream": _values(table.keys.streams, table.keys.per_stream(others("stream"))),
             "category": _of_category(table, others("category")),
             "hour": _of_hour(shown, others("hour")),
+            "score": frame_kinds.score_bins(shown, others("score")),
+            **{kind: read(shown).values(others(kind)) for kind, read in frame_kinds.KINDS.items()},
         },
+        "absent": frame_kinds.absent(shown),
     }
 
 

@@ -1,4 +1,4 @@
-"""What a project shows of its frames, as columns in memory: 50 bytes a frame at most, each read when it is needed.
+"""What a project shows of its frames, as columns in memory: 65 bytes a frame at most, each read when it is needed.
 
 Rows are in order of stream and frame number. A column is read again only where files that it comes from are others:
 what a run commits under keys that nothing shows changes none.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from threading import RLock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,8 @@ from jobs.views.view import View
 from jobs.web.frame_columns import Array, FrameKeys, FrameVerdicts, ObjectCounts, keys_of, placed, places, verdicts_of
 
 _HASH_DIGITS = 16
+
+T = TypeVar("T")
 
 
 class _Source(NamedTuple):
@@ -68,6 +70,7 @@ class FrameTable:
         self._selection = selection
         self._lock = RLock()
         self._held: dict[str, Any] = {}
+        self._depends: dict[str, tuple[schemas.Table, ...]] = {}
         self._files: dict[str, frozenset[str]] = {}
         if before is not None and before.files_of(schemas.FRAMES) == self.files_of(schemas.FRAMES):
             self._held = before.still_valid(self)
@@ -97,7 +100,9 @@ class FrameTable:
         """Return the columns that a later version has, too."""
         with self._lock:
             held = dict(self._held)
-        depends: dict[str, tuple[schemas.Table, ...]] = {name: (source.table,) for name, source in _SOURCES.items()}
+            after.depend_on(self._depends)
+            depends = dict(self._depends)
+        depends |= {name: (source.table,) for name, source in _SOURCES.items()}
         depends |= {"keys": (schemas.FRAMES,), "verdicts": (schemas.CURATION,), "objects": _OBJECT_TABLES}
         return {
             name: value
@@ -133,6 +138,17 @@ class FrameTable:
         """Return how many objects there are on frames, and of which categories."""
         found: ObjectCounts = self._once("objects", lambda: {"objects": self._objects()})
         return found
+
+    def held(self, name: str, tables: tuple[schemas.Table, ...], read: Callable[[], T]) -> T:
+        """Return what `read` computes, which is held as long as the shown rows of these tables are the same."""
+        self.depend_on({name: tables})
+        found: T = self._once(name, lambda: {name: read()})
+        return found
+
+    def depend_on(self, tables: Mapping[str, tuple[schemas.Table, ...]]) -> None:
+        """Note from which tables what is held under a name comes."""
+        with self._lock:
+            self._depends |= tables
 
     def _once(self, name: str, read: Callable[[], dict[str, Any]]) -> Any:
         """Return what is held under a name, after reading it, and what else one pass over its files gives."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query
@@ -20,6 +21,7 @@ router = APIRouter(tags=["frames"])
 
 _MOST_FRAMES = 1000
 _MOST_LETTERS = 10_000
+_INTERVAL = r"^(0(\.\d+)?|1(\.0+)?)-(0(\.\d+)?|1(\.0+)?)$"
 _Names = Annotated[list[Annotated[str, Query(min_length=1, max_length=1000)]], Query(max_length=100)]
 
 
@@ -30,14 +32,27 @@ def _filter(
     reason: _Names = [],  # noqa: B006
     category: _Names = [],  # noqa: B006
     hour: Annotated[list[Annotated[int, Query(ge=0, le=23)]], Query(max_length=24)] = [],  # noqa: B006
+    score: Annotated[
+        str | None, Query(max_length=60, pattern=_INTERVAL, description="Interval of the highest score, as 0.3-0.5.")
+    ] = None,
+    flag: _Names = [],  # noqa: B006
+    scene: _Names = [],  # noqa: B006
+    caption: _Names = [],  # noqa: B006
+    group: _Names = [],  # noqa: B006
+    reviewed: Annotated[list[Literal["yes", "no"]], Query(max_length=2)] = [],  # noqa: B006
 ) -> FrameFilter:
     condition = where if where and where.strip() else None
     verdicts: tuple[Keep, ...] = tuple(sorted(set(keep)))
     hours = tuple(sorted(set(hour)))
-    return FrameFilter(condition, _sorted(stream), verdicts, _sorted(reason), _sorted(category), hours)
+    between = None
+    if score is not None:
+        low, high = (float(edge) for edge in score.split("-"))
+        between = (low, high)
+    names = (_sorted(given) for given in (flag, scene, caption, group, reviewed))
+    return FrameFilter(condition, _sorted(stream), verdicts, _sorted(reason), _sorted(category), hours, between, *names)
 
 
-def _sorted(names: list[str]) -> tuple[str, ...]:
+def _sorted(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(names)))
 
 

@@ -25,6 +25,7 @@ from transforms.formats.outlines import filled
 
 pytestmark = pytest.mark.process
 
+_BEST = "SELECT (stream_id, frame_idx) FROM objects GROUP BY stream_id, frame_idx"
 _LAST = "NULLS LAST, stream_id, frame_idx"
 
 
@@ -89,6 +90,12 @@ def test_orders_are_those_of_sql(
             "frame_idx = (SELECT max(frame_idx) FROM frames)",
         ),
         ({"category": "moving"}, "(stream_id, frame_idx) IN (SELECT (stream_id, frame_idx) FROM objects)"),
+        ({"score": "0.3-0.7"}, f"(stream_id, frame_idx) IN ({_BEST} HAVING max(score) BETWEEN 0.3 AND 0.7)"),
+        ({"score": "0-1", "stream": ["visited", "cam"]}, f"(stream_id, frame_idx) IN ({_BEST})"),
+        ({"flag": ["frozen", "odd_size"]}, "list_has_any(flags, ['frozen', 'odd_size'])"),
+        ({"reviewed": "no", "keep": "kept"}, "keep"),
+        ({"reviewed": "yes"}, "false"),
+        ({"scene": "0@cam", "caption": "dog"}, "false"),
     ],
 )
 def test_filters_choose_what_sql_chooses(
@@ -214,7 +221,7 @@ def test_unknown_orders_and_lists_are_refused(server: Server, viewer: httpx.Head
     ]
     gone = server.get("frames", viewer, snapshot="nonsense")
     assert (gone.status_code, len(gone.json()["lines"])) == (410, 1)
-    for query in ({"limit": 0}, {"limit": 10**6}, {"start": -1}, {"hour": 24}, {"keep": "maybe"}):
+    for query in ({"limit": 0}, {"limit": 10**6}, {"start": -1}, {"hour": 24}, {"keep": "maybe"}, {"score": "0.3"}):
         assert server.get("frames", viewer, **query).status_code == 422
 
 

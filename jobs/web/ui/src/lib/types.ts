@@ -192,7 +192,9 @@ export interface FramePage {
 
 export interface Facets {
   total: number;
-  facets: Partial<Record<'keep' | 'reason' | 'stream' | 'category' | 'hour', FacetValue[]>>;
+  facets: Partial<Record<string, FacetValue[]>>;
+  /** Kinds of which nothing is known, with the stage that would find it out. */
+  absent: { kind: string; stage: string; command: string }[];
 }
 
 export interface FacetValue {
