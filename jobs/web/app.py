@@ -20,8 +20,10 @@ from jobs.web.overviews import Overviews
 from jobs.web.places import server_folder
 from jobs.web.previews import Previews
 from jobs.web.project_data import ProjectsData
+from jobs.web.release_differences import ReleaseDifferences
 from jobs.web.routes import (
     accounts,
+    dataset_figures,
     datasets,
     events,
     frames,
@@ -44,6 +46,7 @@ _ROUTES = (
     projects,
     jobs,
     datasets,
+    dataset_figures,
     events,
     overview,
     streams,
@@ -82,6 +85,7 @@ def create_app(
     app = new_app(settings, database, lock, is_stopping, lifespan)
     app.state.data = ProjectsData(app.state.projects)
     app.state.previews = Previews()
+    app.state.differences = ReleaseDifferences()
     app.state.media = Media(server_folder(settings) / "images")
     app.state.overviews = Overviews()
     app.state.journals = Journals()
