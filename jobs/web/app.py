@@ -28,6 +28,7 @@ from jobs.web.previews import Previews
 from jobs.web.problems import add_handlers
 from jobs.web.project_data import ProjectsData
 from jobs.web.projects import Projects
+from jobs.web.reviews import Reviews
 from jobs.web.routes import (
     accounts,
     datasets,
@@ -38,6 +39,7 @@ from jobs.web.routes import (
     media,
     overview,
     projects,
+    review,
     session,
     streams,
     thresholds,
@@ -60,6 +62,7 @@ _ROUTES = (
     frames,
     media,
     thresholds,
+    review,
 )
 _SWEEP_S = 60.0
 
@@ -107,6 +110,7 @@ def create_app(
     app.state.hashing = Hashing()
     app.state.data = ProjectsData(app.state.projects)
     app.state.previews = Previews()
+    app.state.reviews = Reviews(database)
     app.state.media = Media(server_folder(settings) / "images")
     app.state.lock = lock
     app.state.is_stopping = is_stopping or threading.Event()
