@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,6 +76,8 @@ def serve(
     """
     from dataclasses import replace
 
+    from jobs.core.memory import release_soon
+
     settings = replace(
         settings_of(workspace, root, database),
         host=host,
@@ -88,8 +89,7 @@ def serve(
         insecure_http=insecure_http,
         has_pages=not no_pages,
     )
-    # Before Arrow is loaded: its own allocators keep twice what the columns of a large workspace take.
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    release_soon()
     from jobs.web.serve import new_entrance
     from jobs.web.serve import serve as run
 

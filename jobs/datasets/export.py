@@ -30,6 +30,7 @@ from jobs.datasets.media import Level, bring, named
 from jobs.datasets.split_report import report_of
 from jobs.datasets.splitting import SplitRequest, Splits, divide
 from jobs.datasets.staleness import refuse_outdated
+from jobs.records.run_events import ProgressListener, SilentListener
 from jobs.storage.paths import Place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
@@ -132,14 +133,15 @@ FORMATS: Mapping[ExportFormat, _Format] = {
 }
 
 
-def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
+def export(workspace: Workspace, request: ExportRequest, listener: ProgressListener | None = None) -> dict[str, Any]:
     """Write a dataset folder and return its manifest.
 
     The folder is published atomically, and is identical byte for byte when the export is repeated. An earlier export at
     its place is replaced, unless its files were edited; anything else is not. Where `out` is a symbolic link, what it
-    leads to is written. Raises `UserError` for an invalid request, and `RunFailedError` if an image has changed
-    since it was measured.
+    leads to is written. `listener` hears of the images as they are copied, and may raise to end it. Raises `UserError`
+    for an invalid request, and `RunFailedError` if an image has changed since it was measured.
     """
+    listener = listener or SilentListener()
     store = Store(workspace.require().root)
     request = replace(request, out=destination(request.out))
     _check(request, store)
@@ -157,11 +159,16 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
         objects, facts["classes"] = with_classes(objects, request.classes)
     if divided:
         facts["split_report"] = _split_report(view, rows, objects, divided, request)
+    elif objects is not None:
+        counts = pc.value_counts(objects.rows["category"]).to_pylist()
+        facts["class_counts"] = {each["values"]: each["counts"] for each in counts}
     media = request.media or kind.media
     below = kind.of_one_stream if len(pc.unique(rows["stream_id"])) == 1 else ("split", "stream")
     rows = named(rows, media, kind.images, _images(view, rows, store.root), below)
     with staged(request.out) as temporary:
-        facts["exif"] = {"turned": bring(rows, media, temporary), "pixels": _PIXELS[media]}
+        listener.on_stage_started("export", rows.num_rows if media != "none" else None)
+        turned = bring(rows, media, temporary, listener.on_frames_done)
+        facts["exif"] = {"turned": turned, "pixels": _PIXELS[media]}
         public = rows.drop_columns(["source", "expected"])
         splits = list(request.split) or [_DEFAULT_SPLIT]
         files: Iterable[tuple[str, bytes]] = kind.files(public, splits, objects).items()
@@ -236,11 +243,9 @@ def _check(request: ExportRequest, store: Store) -> None:
     if request.max_leak is not None and not 0 <= request.max_leak <= 1:
         problems.append(f"--max-leak {request.max_leak:g}: expected a share from 0 to 1")
     problems += _taken(request)
-    other = other_dataset(request.out, _identity(store), request.release)
+    other = other_dataset(request.out, _identity(store), request.release, request.format)
     if other and not request.overwrite:
-        problems.append(
-            f"{request.out} holds a dataset of {other}; name another folder, or replace it with --overwrite"
-        )
+        problems.append(f"{request.out} holds a dataset {other}; name another folder, or replace it with --overwrite")
     if not problems:
         problems += _edits(request)
     if problems:

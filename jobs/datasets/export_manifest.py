@@ -67,19 +67,22 @@ def _edited(out: Place, written: Mapping[str, object]) -> Iterator[str]:
             yield name
 
 
-def other_dataset(out: Place, workspace: str | None, release: str | None) -> str | None:
-    """Return of what another dataset in a folder is: of another workspace, or of another release; None for no other.
+def other_dataset(out: Place, workspace: str | None, release: str | None, format_: str) -> str | None:
+    """Return which other dataset a folder has: of another workspace or release, or in another format; None for none.
 
-    `workspace` is the first run of the one that is exported, `release` its release.
+    `workspace` is the first run of the one that is exported, `release` its release, `format_` the format.
     """
     try:
-        source = json.loads((out / MANIFEST).read())["source"]
-        found, of = source.get("workspace"), source["release"]
+        manifest = json.loads((out / MANIFEST).read())
+        found, of = manifest["source"].get("workspace"), manifest["source"]["release"]
+        written = manifest["format"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     if found != workspace:
-        return "another workspace"
-    return f"release {of}" if of and of != release else None
+        return "of another workspace"
+    if of and of != release:
+        return f"of release {of}"
+    return f"in format {written}" if written != format_ else None
 
 
 def _lines(file: Place) -> list[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
-
-import duckdb
+from typing import TYPE_CHECKING, Any
 
 from jobs.core.errors import UserError
+
+if TYPE_CHECKING:
+    import duckdb
 
 _OPEN_PIVOT = "expected a PIVOT to name its values, as in PIVOT frames ON status IN ('ok', 'corrupt') USING count(*)"
 _WITHOUT_BRACKETS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
@@ -22,12 +23,15 @@ def checked_table_names(connection: duckdb.DuckDBPyConnection, query: str) -> fr
     Names that common table expressions hide are not among them. Raises `UserError` for what is not one SELECT, and for
     table functions, of which some read files.
 
+    >>> import duckdb
     >>> with duckdb.connect(":memory:") as connection:
     ...     query = 'WITH a AS (FROM "Frames") SELECT * FROM a JOIN quality_all USING (x)'
     ...     query = 'WITH a AS (FROM "Frames") SELECT * FROM a JOIN quality_all USING (x)'
     ...     sorted(checked_table_names(connection, query))
     ['frames', 'quality_all']
     """
+    import duckdb
+
     _check_length("SQL", query, _LONGEST_QUERY)
     statements = connection.extract_statements(query)
     if len(statements) != 1:
@@ -56,6 +60,8 @@ def check_condition(condition: str) -> None:
     subqueries, are refused, since the same condition has to select the same frames when it is repeated.
     """
     # Takes as long to import as all else that a query needs, and few queries come with a condition.
+    import duckdb
+
     from conf.rules import MOST_LETTERS, stability
 
     if not condition.strip():

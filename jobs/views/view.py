@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 
 import schemas
@@ -35,6 +34,7 @@ from jobs.views.statement import checked_table_names
 from transforms.io import object_store
 
 if TYPE_CHECKING:
+    import duckdb
     import polars as pl
     import pyarrow.dataset as pads
 
@@ -195,6 +195,8 @@ class View:
     @contextmanager
     def _user_errors(self, limits: Limits | None = None) -> Iterator[None]:
         """Raise what DuckDB, and readers of files under it, complain of as errors that users understand."""
+        import duckdb
+
         try:
             yield
         except (duckdb.InterruptException, duckdb.OutOfMemoryException) as error:

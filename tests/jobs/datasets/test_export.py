@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from pycocotools.coco import COCO
 from jobs.core.choices import ExportFormat
 from jobs.core.errors import RunFailedError, UserError
 from jobs.datasets import release
-from jobs.datasets.export import ExportRequest, export
+from jobs.datasets.export import FORMATS, ExportRequest, export
 from jobs.datasets.export_classes import ClassChoice
 from jobs.engine.ray_engine import Engine
 from jobs.storage.paths import ObjectPath, place
@@ -365,3 +366,15 @@ def test_a_dataset_of_another_release_or_workspace_is_not_replaced(
     with pytest.raises(UserError, match="holds a dataset of another workspace"):
         export(other, ExportRequest("jsonl", out))
     assert export(other, ExportRequest("jsonl", out, overwrite=True))["frames"] == {"default": 3}
+
+
+def test_a_dataset_in_another_format_is_not_replaced(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+    workspace, _ = exported
+    out = place(tmp_path / "out")
+    # Those of masks are refused here for want of a model.
+    formats = [name for name, kind in FORMATS.items() if not kind.by_masks]
+    for before, after in pairwise([*formats, formats[0]]):
+        export(workspace, ExportRequest(before, out, overwrite=True))
+        with pytest.raises(UserError, match=f"holds a dataset in format {before}; .* replace it with --overwrite"):
+            export(workspace, ExportRequest(after, out))
+        assert json.loads((tmp_path / "out/manifest.json").read_text())["format"] == before

@@ -11,6 +11,8 @@ export class Problem extends Error {
     readonly title: string,
     readonly lines: readonly string[],
     readonly retryAfter: number | null = null,
+    /** Everything that the answer says, some of which is of one route alone. */
+    readonly about: Readonly<Record<string, unknown>> = {},
   ) {
     super(lines[0] ?? title);
     this.name = 'Problem';
@@ -40,7 +42,7 @@ export function problemOf(status: number, body: unknown, retryAfter: string | nu
   const title = typeof about.title === 'string' ? about.title : `the server answered ${status}`;
   const lines = Array.isArray(about.lines) ? about.lines.filter((line) => typeof line === 'string') : [];
   const seconds = retryAfter === null ? Number.NaN : Number(retryAfter);
-  return new Problem(status, title, lines.length > 0 ? lines : [title], Number.isFinite(seconds) ? seconds : null);
+  return new Problem(status, title, lines.length > 0 ? lines : [title], Number.isFinite(seconds) ? seconds : null, about);
 }
 
 type OnSignedOut = () => void;

@@ -31,6 +31,11 @@ export const PAGES: readonly Page[] = [
     load: () => import('../pages/Thresholds.svelte'),
   },
   {
+    name: 'datasets', label: 'Datasets', letter: 'd', ofProject: true, forAdmins: false,
+    icon: 'M8 1.8c3.3 0 5.5.9 5.5 2.1S11.3 6 8 6 2.5 5.1 2.5 3.9 4.7 1.8 8 1.8zM2.5 3.9v8.2c0 1.2 2.2 2.1 5.5 2.1s5.5-.9 5.5-2.1V3.9M2.5 8c0 1.2 2.2 2.1 5.5 2.1s5.5-.9 5.5-2.1',
+    load: () => import('../pages/Datasets.svelte'),
+  },
+  {
     name: 'jobs', label: 'Jobs', letter: 'j', ofProject: true, forAdmins: false,
     icon: 'M4 2.5l9 5.5-9 5.5z',
     load: () => import('../pages/Jobs.svelte'),
