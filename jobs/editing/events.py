@@ -8,46 +8,32 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from blake3 import blake3
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from jobs.editing.errors import EditConflictError, InvalidEditError, NotAllowedError
+from jobs.editing.event_rows import (
+    Image,
+    Seed,
+    State,
+    add_event,
+    begin_frame,
+    changes_since,
+    find_frame,
+    next_seq,
+    objects_of,
+    store_objects,
+)
 from jobs.editing.objects import Body, public
-from jobs.editing.operations import Applied, Frame, Known, Op, apply, touched
-from jobs.editing.tables import EVENTS, FRAMES, LEASES, OBJECTS, PROGRESS
+from jobs.editing.operations import Applied, EditedObject, Frame, Op, apply, touched
+from jobs.editing.tables import EVENTS, FRAMES, LEASES
 
 Kind = Literal["edit", "submit", "approve", "return", "reopen"]
-State = Literal["open", "submitted", "returned", "approved"]
-
 _DIGITS = 32
-_MOST_NAMED = 500
-
-
-@dataclass(frozen=True)
-class Image:
-    """A frame of a project and the image that it shows."""
-
-    project: str
-    stream_id: str
-    frame_idx: int
-    content_hash: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class Seed:
-    """What is on a frame before anybody edits it here: objects by id, those that were deleted, and its state."""
-
-    objects: Mapping[str, Body] = field(default_factory=dict)
-    deleted: Mapping[str, Body] = field(default_factory=dict)
-    state: State = "open"
-    reviewer: str | None = None
-    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,7 +48,7 @@ class Author:
 
 @dataclass(frozen=True)
 class Edit:
-    """An edit as it was requested. `base_revision` None: what is on the frame now, whatever that is."""
+    """An edit as it was requested. `base_revision` None: it is about what is there now."""
 
     event_id: str
     kind: Kind
@@ -97,7 +83,7 @@ def record(connection: Connection, edit: Edit, author: Author, context: Context)
     ).first()
     if known is not None:
         return _repeated(connection, known, digest, edit, image)
-    frame = _frame(connection, image) or _begin(connection, context)
+    frame = find_frame(connection, image) or begin_frame(connection, image, context.seed)
     base = frame.revision if edit.base_revision is None else edit.base_revision
     if base > frame.revision:
         raise InvalidEditError(f"base_revision: expected at most {frame.revision}, that of the frame, found {base}")
@@ -112,126 +98,6 @@ def digest_of(edit: Edit, image: Image) -> str:
         [edit.kind, image.stream_id, image.frame_idx, image.content_hash, edit.note, list(edit.ops)], sort_keys=True
     )
     return blake3(text.encode()).hexdigest()[:_DIGITS]
-
-
-def _frame(connection: Connection, image: Image) -> Row[Any] | None:
-    return connection.execute(select(FRAMES).where(*is_frame(image))).first()
-
-
-def is_frame(image: Image) -> tuple[Any, ...]:
-    """Return the condition that a row of `review_frames` is of an image."""
-    return (
-        FRAMES.c.project == image.project,
-        FRAMES.c.stream_id == image.stream_id,
-        FRAMES.c.frame_idx == image.frame_idx,
-        FRAMES.c.content_hash == image.content_hash,
-    )
-
-
-def objects_of(connection: Connection, frame_id: int, names: Collection[str] | None = None) -> dict[str, Known]:
-    """Return the objects of a frame by id, deleted ones too; those of some names, or all."""
-    query = select(OBJECTS).where(OBJECTS.c.frame_id == frame_id)
-    if names is not None and len(names) <= _MOST_NAMED:
-        query = query.where(OBJECTS.c.object_id.in_(sorted(names)))
-    return {
-        row.object_id: Known(json.loads(row.body), row.revision, row.is_deleted, row.changed_by, row.changed_ns)
-        for row in connection.execute(query)
-    }
-
-
-def _begin(connection: Connection, context: Context) -> Row[Any]:
-    """Store a frame as it is before the first edit, with an event that has all of it, and return its row."""
-    image, seed, now = context.image, context.seed, time.time_ns()
-    seq = _next_seq(connection, image.project)
-    values = {
-        "project": image.project,
-        "stream_id": image.stream_id,
-        "frame_idx": image.frame_idx,
-        "content_hash": image.content_hash,
-        "width": image.width,
-        "height": image.height,
-        "state": seed.state,
-        "revision": 0,
-        "n_objects": len(seed.objects),
-        "approved_by": seed.reviewer if seed.state == "approved" else None,
-        "tags": json.dumps(list(seed.tags), ensure_ascii=False),
-        "last_seq": seq,
-        "updated_ns": now,
-    }
-    frame_id = connection.execute(insert(FRAMES).values(values).returning(FRAMES.c.frame_id)).scalar_one()
-    rows, log = [], []
-    for is_deleted, bodies in ((False, seed.objects), (True, seed.deleted)):
-        for name, body in bodies.items():
-            rows.append(_object_row(frame_id, name, Known(body, is_deleted=is_deleted)))
-            log.append({"op": "seed", "object_id": name, "changed": body, "is_deleted": is_deleted})
-    if rows:
-        connection.execute(insert(OBJECTS), rows)
-    event_id = f"seed-{blake3(repr(image).encode()).hexdigest()[:_DIGITS]}"
-    if seed.tags:
-        log.append({"op": "tags", "tags": list(seed.tags)})
-    _add_event(connection, image.project, seq, frame_id, event_id, 0, "seed", log, seed.state, seed.reviewer or "", now)
-    found = connection.execute(select(FRAMES).where(FRAMES.c.frame_id == frame_id)).first()
-    assert found is not None
-    return found
-
-
-def _object_row(frame_id: int, name: str, known: Known) -> dict[str, Any]:
-    return {
-        "frame_id": frame_id,
-        "object_id": name,
-        "body": json.dumps(known.body, ensure_ascii=False),
-        "revision": known.revision,
-        "is_deleted": known.is_deleted,
-        "changed_by": known.changed_by,
-        "changed_ns": known.changed_ns,
-    }
-
-
-def _add_event(
-    connection: Connection,
-    project: str,
-    seq: int,
-    frame_id: int,
-    event_id: str,
-    revision: int,
-    kind: str,
-    log: Sequence[Mapping[str, Any]],
-    state: str,
-    user: str,
-    at_ns: int,
-    digest: str = "",
-    note: str | None = None,
-    active_ms: int | None = None,
-    approved: str | None = None,
-) -> None:
-    values = {
-        "project": project,
-        "seq": seq,
-        "event_id": event_id,
-        "frame_id": frame_id,
-        "revision": revision,
-        "kind": kind,
-        "ops": json.dumps(list(log), ensure_ascii=False),
-        "digest": digest,
-        "state": state,
-        "user_name": user,
-        "note": note,
-        "at_ns": at_ns,
-        "active_ms": active_ms,
-        "approved": approved,
-    }
-    connection.execute(insert(EVENTS).values(values))
-
-
-def _next_seq(connection: Connection, project: str) -> int:
-    """Return the next number of an event of a project; there is one writer at a time."""
-    mine = PROGRESS.c.project == project
-    raised = update(PROGRESS).where(mine).values(last_seq=PROGRESS.c.last_seq + 1).returning(PROGRESS.c.last_seq)
-    found = connection.execute(raised).scalar()
-    if found is None:
-        connection.execute(insert(PROGRESS).values(project=project, last_seq=1, published_seq=0))
-        return 1
-    return int(found)
 
 
 MUST_BE: Mapping[Kind, tuple[State, ...]] = {
@@ -285,7 +151,7 @@ def _about(
     size = (frame.width, frame.height)
     found = []
     for each in conflicts:
-        theirs: Known | None = each["theirs"]
+        theirs: EditedObject | None = each["theirs"]
         is_there = theirs is not None and not theirs.is_deleted
         found.append(
             {
@@ -302,31 +168,11 @@ def _about(
     return {"revision": frame.revision, "state": frame.state, "conflicts": found, "changed": changed, "gone": gone}
 
 
-def changes_since(
-    connection: Connection, frame: Row[Any], base: int, but: Collection[str] = (), until: int | None = None
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the objects that were changed after a revision, and the ids of those deleted, without some."""
-    last = frame.revision if until is None else until
-    if last == base:
-        return [], []
-    of_frame = OBJECTS.c.frame_id == frame.frame_id
-    query = select(OBJECTS).where(of_frame, OBJECTS.c.revision > base, OBJECTS.c.revision <= last)
-    changed, gone = [], []
-    for row in connection.execute(query.order_by(OBJECTS.c.object_id)):
-        if row.object_id in but:
-            continue
-        if row.is_deleted:
-            gone.append(row.object_id)
-        else:
-            changed.append(public(row.object_id, json.loads(row.body), row.revision, (frame.width, frame.height)))
-    return changed, gone
-
-
 def _repeated(connection: Connection, event: Row[Any], digest: str, edit: Edit, image: Image) -> dict[str, Any]:
     """Return the answer to an event that is stored already."""
     if event.digest != digest:
         raise EditConflictError("event_id: it was used for another edit; make a new one", {})
-    frame = _frame(connection, image)
+    frame = find_frame(connection, image)
     changed: list[dict[str, Any]] = []
     gone: list[str] = []
     if frame is not None:
@@ -372,8 +218,8 @@ def _stored(
     now, revision = time.time_ns(), frame.revision + 1
     state, people = _state_after(edit, author, context, frame)
     changed, gone = changes_since(connection, frame, base, applied.changed.keys())
-    seq = _next_seq(connection, context.image.project)
-    n_objects = frame.n_objects + _store_objects(connection, frame, applied, revision, author, now)
+    seq = next_seq(connection, context.image.project)
+    n_objects = frame.n_objects + store_objects(connection, frame, applied, revision, author.name, now)
     tags = frame.tags if applied.tags is None else json.dumps(applied.tags, ensure_ascii=False)
     approved = None
     if state == "approved":
@@ -389,7 +235,7 @@ def _stored(
         **people,
     }
     connection.execute(update(FRAMES).where(FRAMES.c.frame_id == frame.frame_id).values(values))
-    _add_event(
+    add_event(
         connection,
         context.image.project,
         seq,
@@ -424,40 +270,6 @@ def _state_after(edit: Edit, author: Author, context: Context, frame: Row[Any]) 
         return "open", {"approved_by": None, "submitted_by": None}
     state: State = frame.state
     return state, {}
-
-
-def _store_objects(
-    connection: Connection, frame: Row[Any], applied: Applied, revision: int, author: Author, now: int
-) -> int:
-    """Store changed objects and return how many more, or less, there are on the frame."""
-    if not applied.changed:
-        return 0
-    rows = [
-        _object_row(frame.frame_id, name, replace(known, revision=revision, changed_by=author.name, changed_ns=now))
-        for name, known in applied.changed.items()
-    ]
-    before = connection.execute(
-        select(OBJECTS.c.object_id, OBJECTS.c.is_deleted).where(OBJECTS.c.frame_id == frame.frame_id)
-        if len(rows) > _MOST_NAMED
-        else select(OBJECTS.c.object_id, OBJECTS.c.is_deleted).where(
-            OBJECTS.c.frame_id == frame.frame_id, OBJECTS.c.object_id.in_([row["object_id"] for row in rows])
-        )
-    )
-    was_there = {row.object_id: not row.is_deleted for row in before}
-    if fresh := [row for row in rows if row["object_id"] not in was_there]:
-        connection.execute(insert(OBJECTS), fresh)
-    if others := [row for row in rows if row["object_id"] in was_there]:
-        one = (OBJECTS.c.frame_id == bindparam("of_frame")) & (OBJECTS.c.object_id == bindparam("of_object"))
-        columns = ("body", "revision", "is_deleted", "changed_by", "changed_ns")
-        changes = update(OBJECTS).where(one).values({name: bindparam(name) for name in columns})
-        connection.execute(
-            changes,
-            [
-                {"of_frame": row["frame_id"], "of_object": row["object_id"], **{name: row[name] for name in columns}}
-                for row in others
-            ],
-        )
-    return sum(not row["is_deleted"] for row in rows) - sum(was_there.get(row["object_id"], False) for row in rows)
 
 
 def _approval(connection: Connection, frame: Row[Any], tags: str, author: Author) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select
 
 from jobs.editing.errors import InvalidEditError
-from jobs.editing.events import Image, objects_of
+from jobs.editing.event_rows import Image, objects_of
 from jobs.editing.leases import Place
-from jobs.editing.operations import Known
+from jobs.editing.operations import EditedObject
 from jobs.editing.tables import COMMENTS, EVENTS, FRAMES
 
 __all__ = ["Connection", "add_comment", "changed_since", "comments_of", "find", "history", "of_image"]
@@ -40,7 +40,9 @@ def image_of(row: Row[Any]) -> Image:
     return Image(row.project, row.stream_id, row.frame_idx, row.content_hash, row.width, row.height)
 
 
-def of_image(connection: Connection, project: str, place: Place, h: str) -> tuple[Row[Any] | None, dict[str, Known]]:
+def of_image(
+    connection: Connection, project: str, place: Place, h: str
+) -> tuple[Row[Any] | None, dict[str, EditedObject]]:
     """Return the row of a frame and its objects by id, deleted ones too; None where nobody has edited it."""
     row = find(connection, project, place, h)
     return row, {} if row is None else objects_of(connection, row.frame_id)

@@ -21,7 +21,7 @@ Place = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class Lease:
+class FrameLease:
     """A frame that is somebody's until a time, in ns since 1970."""
 
     lease_id: str
@@ -37,14 +37,14 @@ def lease_ns(minutes: float) -> int:
     return int(minutes * _NS_PER_MINUTE)
 
 
-def active(connection: Connection, project: str, now_ns: int | None = None) -> list[Lease]:
+def active(connection: Connection, project: str, now_ns: int | None = None) -> list[FrameLease]:
     """Return the leases of a project that have not ended."""
     now = time.time_ns() if now_ns is None else now_ns
     query = select(LEASES).where(LEASES.c.project == project, LEASES.c.until_ns > now)
     return [_lease(row) for row in connection.execute(query)]
 
 
-def of_frame(connection: Connection, project: str, place: Place) -> Lease | None:
+def of_frame(connection: Connection, project: str, place: Place) -> FrameLease | None:
     """Return the lease of a frame; None where there is none, or it has ended."""
     row = connection.execute(select(LEASES).where(*_is_of(project, place))).first()
     return None if row is None or row.until_ns <= time.time_ns() else _lease(row)
@@ -52,13 +52,13 @@ def of_frame(connection: Connection, project: str, place: Place) -> Lease | None
 
 def take(
     connection: Connection, project: str, author: Author, candidates: Iterable[Place], n: int, length_ns: int
-) -> list[Lease]:
-    """Lease the first `n` of some frames that nobody else has, and return the leases.
+) -> list[FrameLease]:
+    """FrameLease the first `n` of some frames that nobody else has, and return the leases.
 
     What somebody has already is leased to them once more, and for longer.
     """
     now = time.time_ns()
-    taken: list[Lease] = []
+    taken: list[FrameLease] = []
     for place in candidates:
         if len(taken) >= n:
             break
@@ -67,7 +67,7 @@ def take(
             continue
         is_own = before is not None and before.user_id == author.user_id and before.until_ns > now
         lease_id = before.lease_id if before is not None and is_own else secrets.token_urlsafe(12)
-        fresh = Lease(lease_id, *place, author.user_id, author.name, now + length_ns)
+        fresh = FrameLease(lease_id, *place, author.user_id, author.name, now + length_ns)
         values = {
             "lease_id": fresh.lease_id,
             "user_id": fresh.user_id,
@@ -83,12 +83,12 @@ def take(
     return taken
 
 
-def lengthen(connection: Connection, project: str, lease_id: str, user_id: str, length_ns: int) -> Lease:
+def lengthen(connection: Connection, project: str, lease_id: str, user_id: str, length_ns: int) -> FrameLease:
     """Lengthen somebody's lease. Raises `UnknownFrameError` for one that has ended, or is another's."""
     row = _own(connection, project, lease_id, user_id)
     until = time.time_ns() + length_ns
     connection.execute(update(LEASES).where(LEASES.c.lease_id == lease_id).values(until_ns=until))
-    return Lease(row.lease_id, row.stream_id, row.frame_idx, row.user_id, row.user_name, until)
+    return FrameLease(row.lease_id, row.stream_id, row.frame_idx, row.user_id, row.user_name, until)
 
 
 def release(connection: Connection, project: str, lease_id: str, user_id: str, is_skipped: bool = False) -> None:
@@ -124,5 +124,5 @@ def _is_of(project: str, place: Place) -> tuple[Any, ...]:
     return LEASES.c.project == project, LEASES.c.stream_id == place[0], LEASES.c.frame_idx == place[1]
 
 
-def _lease(row: Any) -> Lease:
-    return Lease(row.lease_id, row.stream_id, row.frame_idx, row.user_id, row.user_name, row.until_ns)
+def _lease(row: Any) -> FrameLease:
+    return FrameLease(row.lease_id, row.stream_id, row.frame_idx, row.user_id, row.user_name, row.until_ns)

@@ -1,7 +1,7 @@
 """Operations of people on the objects of a frame: applied to what there is, or in conflict with what others did.
 
 An edit names objects by ids that do not change, and the revision of the frame that its author saw. Objects that nobody
-changed since then take it, whatever happened to others; for an object that somebody else changed, both versions are
+changed since then take it, regardless of others; for an object that somebody else changed, both versions are
 given back and nothing is applied.
 """
 
@@ -18,7 +18,7 @@ Op = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Known:
+class EditedObject:
     """An object of a frame and the revision of the frame at which it was last changed, 0 for never."""
 
     body: Body
@@ -36,7 +36,7 @@ class Applied:
     that could never be; with any of them nothing is to be stored.
     """
 
-    changed: dict[str, Known] = field(default_factory=dict)
+    changed: dict[str, EditedObject] = field(default_factory=dict)
     log: list[dict[str, Any]] = field(default_factory=list)
     tags: list[str] | None = None
     conflicts: list[dict[str, Any]] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Frame:
     width: int
     height: int
     categories: Collection[str]
-    objects: Mapping[str, Known]
+    objects: Mapping[str, EditedObject]
     suggestions: Mapping[str, Body]
 
 
@@ -104,7 +104,7 @@ class _Edit:
             return f"category {category!r} is not known in this project; an admin can add it"
         return next(geometry.problems_of(op), None)
 
-    def _now(self, object_id: str) -> Known | None:
+    def _now(self, object_id: str) -> EditedObject | None:
         return self._found.changed.get(object_id) or self._frame.objects.get(object_id)
 
     def _is_free(self, at: int, object_id: str) -> bool:
@@ -115,10 +115,10 @@ class _Edit:
         self._conflict(at, object_id, before)
         return False
 
-    def _conflict(self, at: int, object_id: str, theirs: Known | None) -> None:
+    def _conflict(self, at: int, object_id: str, theirs: EditedObject | None) -> None:
         self._found.conflicts.append({"op": at, "object_id": object_id, "theirs": theirs})
 
-    def _store(self, object_id: str, after: Known, entry: dict[str, Any]) -> None:
+    def _store(self, object_id: str, after: EditedObject, entry: dict[str, Any]) -> None:
         self._found.changed[object_id] = after
         self._found.log.append(entry)
 
@@ -149,7 +149,7 @@ class _Edit:
             if before.is_deleted or before.body != body:
                 self._conflict(at, object_id, before)
             return
-        self._store(object_id, Known(body), {"op": "add", "object_id": object_id, "changed": body})
+        self._store(object_id, EditedObject(body), {"op": "add", "object_id": object_id, "changed": body})
 
     def _set(self, at: int, op: Op) -> None:
         object_id = op["object_id"]
@@ -195,7 +195,7 @@ class _Edit:
         if before is None and object_id in self._frame.suggestions:
             body = {**self._frame.suggestions[object_id], "checked_by": self._author}
             entry = {"op": "add", "object_id": object_id, "changed": body, "from": "suggestion"}
-            self._store(object_id, Known(body), entry)
+            self._store(object_id, EditedObject(body), entry)
         elif before is None or before.is_deleted:
             self._conflict(at, object_id, before)
         elif before.body["checked_by"] is None and self._is_free(at, object_id):
@@ -212,16 +212,18 @@ class _Edit:
                 self._delete(at, {"object_id": object_id})
 
 
-def replayed(log: Sequence[Mapping[str, Any]], objects: dict[str, Known], revision: int, by: str, at_ns: int) -> None:
+def replayed(
+    log: Sequence[Mapping[str, Any]], objects: dict[str, EditedObject], revision: int, by: str, at_ns: int
+) -> None:
     """Apply the log of an edit to objects, as it was applied first."""
     for entry in log:
         if "object_id" not in entry:
             continue
         name = entry["object_id"]
         if entry["op"] == "seed":
-            objects[name] = Known(entry["changed"], 0, entry["is_deleted"])
+            objects[name] = EditedObject(entry["changed"], 0, entry["is_deleted"])
         elif entry["op"] == "add":
-            objects[name] = Known(entry["changed"], revision, False, by, at_ns)
+            objects[name] = EditedObject(entry["changed"], revision, False, by, at_ns)
         else:
             before = objects[name]
             body = before.body
@@ -230,4 +232,4 @@ def replayed(log: Sequence[Mapping[str, Any]], objects: dict[str, Known], revisi
             elif "changed" in entry:
                 body = {**body, **entry["changed"]}
             is_deleted = {"delete": True, "restore": False}.get(entry["op"], before.is_deleted)
-            objects[name] = Known(body, revision, is_deleted, by, at_ns)
+            objects[name] = EditedObject(body, revision, is_deleted, by, at_ns)

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 import schemas
-from jobs.editing.events import Image, Seed
+from jobs.editing.event_rows import Image, Seed
 from jobs.editing.objects import Body, of_row
 from jobs.review.decisions import SEEN, tags_in
 from jobs.views import final_objects, imported_labels

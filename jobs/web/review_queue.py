@@ -12,7 +12,7 @@ import polars as pl
 
 import schemas
 from jobs.editing.frame_states import Connection, changed_since
-from jobs.editing.leases import Lease, Place
+from jobs.editing.leases import FrameLease, Place
 from jobs.review.frames_apart import spread_of
 from jobs.review.queue_order import Waiting, queue_order
 from jobs.views import final_objects
@@ -111,7 +111,7 @@ class ReviewQueue:
 
 
 def order_of(shown: Shown, order: Order) -> Array:
-    """Return all frames with an image in the order of a queue, int64, whatever their state is."""
+    """Return all frames with an image in the order of a queue, int64, in any state."""
     made = {
         "stream": lambda: np.flatnonzero(basis_of(shown).is_ok),
         "random": lambda: _at_random(basis_of(shown).is_ok),
@@ -173,13 +173,13 @@ class Selected:
     mask: Array | None
 
 
-def listed(shown: Shown, states: States, selected: Selected, leases: Sequence[Lease], user_id: str) -> FrameList:
+def listed(shown: Shown, states: States, selected: Selected, leases: Sequence[FrameLease], user_id: str) -> FrameList:
     """Return the frames of a tab in their order."""
     rows = order_of(shown, selected.order)
     return FrameList(shown.frames.keys, rows[_in_tab(shown, states, selected, leases, user_id)[rows]])
 
 
-def _in_tab(shown: Shown, states: States, selected: Selected, leases: Sequence[Lease], user_id: str) -> Array:
+def _in_tab(shown: Shown, states: States, selected: Selected, leases: Sequence[FrameLease], user_id: str) -> Array:
     found: Array
     if selected.tab == "all":
         found = np.ones(len(states.state), np.bool_)
@@ -196,7 +196,9 @@ def _in_tab(shown: Shown, states: States, selected: Selected, leases: Sequence[L
     return found if selected.mask is None else found & selected.mask
 
 
-def counts(shown: Shown, states: States, mask: Array | None, leases: Sequence[Lease], user_id: str) -> dict[str, int]:
+def counts(
+    shown: Shown, states: States, mask: Array | None, leases: Sequence[FrameLease], user_id: str
+) -> dict[str, int]:
     """Return how many frames are in each tab."""
     is_ok = basis_of(shown).is_ok
     chosen = states.state[is_ok if mask is None else is_ok & mask]
@@ -210,7 +212,7 @@ def candidates(
     shown: Shown,
     states: States,
     selected: Selected,
-    leases: Sequence[Lease],
+    leases: Sequence[FrameLease],
     person: tuple[str, str],
     left_out: Collection[Place],
     skipped: Sequence[Place],

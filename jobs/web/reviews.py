@@ -36,7 +36,7 @@ _DECISIONS = {
 
 
 @dataclass(frozen=True)
-class Person:
+class Participant:
     """Who asks: name, id, and role in the project."""
 
     name: str
@@ -92,7 +92,7 @@ class Review:
                 self._categories = known
         return known[1]
 
-    def frame(self, place: Place, person: Person) -> dict[str, Any]:
+    def frame(self, place: Place, person: Participant) -> dict[str, Any]:
         """Return a frame with all that an editor needs. Raises `UnknownFrameError` where it is not there."""
         shown = self.shown()
         settings = self.settings(shown)
@@ -162,7 +162,7 @@ class Review:
             "next": number(int(keys.numbers[row + 1])) if row + 1 < rows.stop else None,
         }
 
-    def _may(self, person: Person, state: str, submitted_by: str | None, settings: ProjectSettings) -> list[str]:
+    def _may(self, person: Participant, state: str, submitted_by: str | None, settings: ProjectSettings) -> list[str]:
         may = list(_EDITS) if includes(person.role, "annotator") and state != "approved" else []
         if includes(person.role, "reviewer"):
             may += [kind for kind, states in _DECISIONS.items() if state in states]
@@ -171,7 +171,7 @@ class Review:
                 may.remove("approve")
         return may
 
-    def record(self, place: Place, h: str, edit: Edit, person: Person) -> dict[str, Any]:
+    def record(self, place: Place, h: str, edit: Edit, person: Participant) -> dict[str, Any]:
         """Store an edit and return the answer of the API. Raises as `events.record` does, and `ChangedImageError`."""
         shown = self.shown()
         context = self.context(shown, place, h, edit.ops)
@@ -195,7 +195,7 @@ class Review:
         return Context(image, seed, frozenset(self.categories(shown)), models, needs_second, length)
 
     def page(
-        self, wanted: FrameFilter, selected: Selected, snapshot: str | None, start: int, limit: int, person: Person
+        self, wanted: FrameFilter, selected: Selected, snapshot: str | None, start: int, limit: int, person: Participant
     ) -> dict[str, Any]:
         """Return a page of a list of the queue; `snapshot` names a list that was made before."""
         shown = self.shown()
@@ -257,9 +257,9 @@ class Review:
         return found
 
     def lease(
-        self, wanted: FrameFilter, selected: Selected, n: int, left_out: Sequence[Place], person: Person
+        self, wanted: FrameFilter, selected: Selected, n: int, left_out: Sequence[Place], person: Participant
     ) -> dict[str, Any]:
-        """Lease the next frames of the queue to somebody."""
+        """FrameLease the next frames of the queue to somebody."""
         shown = self.shown()
         selected = replace(selected, mask=self._mask(shown, wanted))
         length = leases.lease_ns(self.settings(shown).settings["lease_minutes"])
@@ -302,7 +302,7 @@ def check_image(shown: Shown, place: Place, h: str) -> int:
     return row
 
 
-def lease_of(lease: leases.Lease, person: Person) -> dict[str, Any]:
+def lease_of(lease: leases.FrameLease, person: Participant) -> dict[str, Any]:
     """Return a lease as the API has it; its id is for its owner alone."""
     is_mine = lease.user_id == person.user_id
     own = {"lease_id": lease.lease_id} if is_mine else {}

@@ -15,7 +15,7 @@ from jobs.web.identity import Accounts, Me, role_in
 from jobs.web.plain import with_times
 from jobs.web.problems import ForbiddenError
 from jobs.web.review_queue import Order, Selected, Tab
-from jobs.web.reviews import Person, Review, Reviews, lease_of
+from jobs.web.reviews import Participant, Review, Reviews, lease_of
 from jobs.web.routes.bodies import Body
 from jobs.web.routes.frames import Wanted
 from jobs.web.routes.project_parts import Data, Number, Stream
@@ -32,16 +32,16 @@ def review_of(project: str, data: Data, request: Request) -> Review:
     return cast("Reviews", request.app.state.reviews).of(project, data)
 
 
-def person_of(project: str, who: Me, database: Accounts) -> Person:
-    """Return who asks; a key without the scope `review` reviews nothing, whoever its owner is."""
+def person_of(project: str, who: Me, database: Accounts) -> Participant:
+    """Return who asks; a key without the scope `review` reviews nothing, even if its owner may."""
     role = role_in(database, who, project) or "viewer"
     if who.key is not None and "review" not in who.key.scopes and includes(role, "reviewer"):
         role = "annotator"
-    return Person(who.name, who.user_id, role)
+    return Participant(who.name, who.user_id, role)
 
 
 InReview = Annotated[Review, Depends(review_of)]
-By = Annotated[Person, Depends(person_of)]
+By = Annotated[Participant, Depends(person_of)]
 
 
 class NewLeases(Body):
@@ -86,7 +86,7 @@ def add_review_decision(review: InReview, person: By, body: NewDecision) -> Any:
     return _recorded(review, person, body)
 
 
-def _recorded(review: Review, person: Person, body: NewEvent | NewDecision) -> Any:
+def _recorded(review: Review, person: Participant, body: NewEvent | NewDecision) -> Any:
     edit = Edit(body.event_id, body.kind, body.operations, body.base_revision, body.note, body.ms)
     return with_times(review.record((body.stream, body.idx), body.h, edit, person))
 
@@ -112,7 +112,7 @@ def _order(review: Review) -> Order:
 
 @router.post("/leases", name="add_leases")
 def add_leases(review: InReview, person: By, body: NewLeases) -> Any:
-    """Lease the next frames of the queue, which nobody else is sent to meanwhile."""
+    """FrameLease the next frames of the queue, which nobody else is sent to meanwhile."""
     if body.tab == "submitted" and not includes(person.role, "reviewer"):
         raise ForbiddenError(f"this needs the role reviewer in the project, yours is {person.role}")
     wanted = FrameFilter(

@@ -8,7 +8,8 @@ from typing import Any
 
 from jobs.accounts.database import Database
 from jobs.editing import events
-from jobs.editing.events import Author, Context, Edit, Image, Kind, Seed
+from jobs.editing.event_rows import Image, Seed
+from jobs.editing.events import Author, Context, Edit, Kind
 from jobs.editing.objects import Body, of_row
 from tests.accounts import add_person
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from jobs.accounts.database import Database
 from jobs.editing import frame_states, leases
 from jobs.editing.errors import EditConflictError, InvalidEditError, NotAllowedError
-from jobs.editing.operations import Known, replayed
+from jobs.editing.operations import EditedObject, replayed
 from jobs.editing.tables import EVENTS, FRAMES
 from tests.jobs.editing.material import CONTEXT, IMAGE, edit, people, record
 
@@ -20,7 +20,7 @@ PLACE = ("yard/gate", 7)
 BOX = [5.0, 5.0, 20.0, 10.0]
 
 
-def objects(database: Database) -> dict[str, Known]:
+def objects(database: Database) -> dict[str, EditedObject]:
     with database.read() as connection:
         return frame_states.of_image(connection, "crossing", PLACE, "ab" * 8)[1]
 
@@ -138,7 +138,7 @@ def test_where_a_second_reviewer_is_required_nobody_approves_their_own(database:
     assert record(database, edit(kind="approve", base=1), second, needs_second=True)["state"] == "approved"
 
 
-def test_numbers_and_revisions_have_no_gaps_whatever_is_refused(database: Database) -> None:
+def test_numbers_and_revisions_have_no_gaps_after_refusals(database: Database) -> None:
     ann, ben, _ = people(database)
     for base in (0, 5, 0, 1, 0):
         try:
@@ -149,7 +149,7 @@ def test_numbers_and_revisions_have_no_gaps_whatever_is_refused(database: Databa
         rows = connection.execute(select(EVENTS).order_by(EVENTS.c.seq)).all()
     assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
     assert [row.revision for row in rows] == list(range(len(rows)))
-    again: dict[str, Known] = {}
+    again: dict[str, EditedObject] = {}
     for row in rows:
         replayed(json.loads(row.ops), again, row.revision, row.user_name, row.at_ns)
     assert {name: (o.body, o.is_deleted, o.revision) for name, o in again.items()} == {
