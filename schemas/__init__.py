@@ -21,7 +21,7 @@ from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE
 from schemas.models import MODELS
 from schemas.ops import HEADS, JOURNAL, QUARANTINE, RELEASES, RUNS, SCOPES, SELECTIONS, SPLITS, STAGE_RUNS
 from schemas.review_events import PROJECT_SETTINGS, REVIEW_EVENTS
-from schemas.reviews import COLUMNS_BY_PEOPLE, ESCALATED, ESCALATIONS, OBJECT_COLUMNS, REVIEWS, ROUTING
+from schemas.reviews import COLUMNS_BY_PEOPLE, ESCALATED, ESCALATIONS, OBJECT_COLUMNS, OVERRIDES, REVIEWS, ROUTING
 
 ALL: tuple[Table, ...] = (
     STREAMS,
@@ -53,6 +53,7 @@ ALL: tuple[Table, ...] = (
     REVIEWS,
     REVIEW_EVENTS,
     PROJECT_SETTINGS,
+    OVERRIDES,
     IMPORTS,
     SELECTIONS,
     SPLITS,
@@ -100,6 +101,7 @@ __all__ = [
     "OBJECTS_OF",
     "OBJECT_COLUMNS",
     "OCR",
+    "OVERRIDES",
     "PROJECT_SETTINGS",
     "PROPAGATED",
     "PROPAGATIONS",

@@ -24,6 +24,7 @@ from jobs.web.release_differences import ReleaseDifferences
 from jobs.web.reviews import Reviews
 from jobs.web.routes import (
     accounts,
+    configuration,
     dataset_figures,
     datasets,
     events,
@@ -31,6 +32,7 @@ from jobs.web.routes import (
     health,
     jobs,
     media,
+    overrides,
     overview,
     projects,
     review,
@@ -47,9 +49,11 @@ _ROUTES = (
     accounts,
     projects,
     jobs,
+    configuration,
     datasets,
     dataset_figures,
     events,
+    overrides,
     overview,
     streams,
     frames,
